@@ -1,0 +1,25 @@
+"""The YAML keys that this plugin adds to Axolotl's."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class GRPOArgs(BaseModel):
+    """Keys of `rl: grpo` and `rl: gdpo` runs; all may be left out."""
+
+    grpo_system_prompt: str | None = Field(
+        default=None,
+        description="The instructions that the shipped transforms put before a question, in place of their own.",
+    )
+    grpo_system_in: Literal["user", "system"] | None = Field(
+        default=None,
+        description="The chat turn that those instructions stand in: above the question in the user's "
+        "(the default: small models follow them better there), or a system turn of their own.",
+    )
+    grpo_held_out_rows: int | None = Field(
+        default=None,
+        gt=0,
+        description="How many rows of `test_datasets` the model answers before the first step and after the "
+        "last, greedily and sampled. The two are compared in a table, held_out.jsonl and training.png.",
+    )

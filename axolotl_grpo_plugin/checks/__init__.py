@@ -1,0 +1,35 @@
+"""What can be known before anything slow starts: one function a check, each returning findings."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong.
+
+    where: file and key, or dataset and row. what: what is wrong there. mend: what to do.
+    detail: the original traceback, where there is one.
+    """
+
+    where: str
+    what: str
+    mend: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}. {self.mend}."
+        return f"{line}\n{self.detail.rstrip()}" if self.detail else line
+
+
+class ConfigError(SystemExit):
+    """A run that must not start: ends the process with the message alone, exit code 1.
+
+    A SystemExit, because a traceback through Axolotl's loader says nothing about a typo.
+    """
+
+
+def stop_on(findings: Iterable[Finding]) -> None:
+    """Raise ConfigError with all findings, a paragraph each, if there are any."""
+    lines = [f"axolotl-grpo-plugin: {finding}" for finding in findings]
+    if lines:
+        raise ConfigError("\n".join(lines))

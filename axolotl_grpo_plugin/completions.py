@@ -1,0 +1,155 @@
+"""Read a completion: text -> tags, answer, number.
+
+The one reader of the project: training, evaluation, checks and tools all use it, so what a
+run pays for is what an evaluation counts. Everything here takes time linear in the length of
+the text, whatever the text, and nothing here raises on what a model wrote.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+TAGS = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
+PLACEHOLDER = "..."
+
+_TAG = re.compile(r"(</?(?:reasoning|answer)>)")
+_INTEGER = re.compile(r"-?[0-9]+")
+_NUMBER = re.compile(r"([+-]?)\$?([+-]?)((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?)\.?")
+_DIGITS = re.compile(r"[0-9]+")
+# A unit word starts with a letter or is a sign that is a unit by itself, so that an operator
+# ("18 + x", "9 * 2 = 18") is never taken for one.
+_UNIT_WORD = re.compile(r"(?:[%€£¥]|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]?")
+
+_LONGEST_UNIT = 100  # characters: longer is prose, and costs time
+
+
+class Answer(NamedTuple):
+    """The answer of a completion.
+
+    text: what stands between the tags, outer whitespace removed; None where there is none.
+    problem: why there is none ("no_answer_tag", "truncated", "empty_answer"), else "".
+    """
+
+    text: str | None
+    problem: str = ""
+
+
+class Number(NamedTuple):
+    """The number that an answer states.
+
+    value: exact; None where the answer is not one plain number.
+    problem: why there is none ("several_numbers", "not_a_number"), else "".
+    """
+
+    value: Decimal | None
+    problem: str = ""
+
+
+def text_of(completion: str | list[dict[str, Any]]) -> str:
+    """The text of a completion as TRL hands it over, in a normal form.
+
+    completion: a string, or chat messages; of those the assistant's are read. Line ends
+    become "\\n" and outer whitespace goes, for neither is content.
+    """
+    if not isinstance(completion, str):
+        completion = "\n".join(
+            _content(message) for message in completion if message.get("role") == "assistant"
+        )
+    return completion.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def _content(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, list):  # content blocks of a multimodal chat
+        return "".join(part.get("text") or "" for part in content)
+    return content or ""
+
+
+def is_empty(body: str) -> bool:
+    """Whether a tag's body holds nothing: no text, or the "..." that the prompt shows."""
+    return body.strip() in ("", PLACEHOLDER)
+
+
+def read_answer(text: str) -> Answer:
+    """The text between the last `</answer>` and the nearest `<answer>` before it.
+
+    An unclosed answer was cut off and is none; a closed one followed by an unclosed one stays.
+    """
+    close = text.rfind("</answer>")
+    opening = text.rfind("<answer>", 0, max(close, 0))
+    if close < 0 or opening < 0:
+        return Answer(None, "truncated" if close < 0 and "<answer>" in text else "no_answer_tag")
+    body = text[opening + len("<answer>") : close]
+    return Answer(None, "empty_answer") if is_empty(body) else Answer(body.strip())
+
+
+def read_number(answer: str) -> Number:
+    r"""The one number that an answer states, exactly.
+
+    ASCII digits, grouped by commas or not, leading zeros allowed; a sign, a dollar sign, decimals
+    and a final full stop are read; digit-free unit words may follow ("18 dollars per hour");
+    the whole may stand in one `\boxed{}` or `$...$`. Two numbers, an expression that is not
+    worked out ("36/2"), `1e3` or `1,00` is no number: a hedge is not an answer.
+    """
+    body = answer.strip()
+    if body.startswith(r"\boxed{") and body.endswith("}"):
+        body = body[len(r"\boxed{") : -1].strip()
+    elif len(body) > 2 and body[0] == body[-1] == "$":
+        body = body[1:-1].strip()
+    match = _NUMBER.match(body)
+    if match and not (match[1] and match[2]) and _is_unit(body[match.end() :]):
+        return Number(Decimal(match[1] + match[2] + match[3].replace(",", "")))
+    numbers = _DIGITS.finditer(body)
+    next(numbers, None)
+    return Number(None, "several_numbers" if next(numbers, None) else "not_a_number")
+
+
+def _is_unit(text: str) -> bool:
+    # isnumeric: "½", "²" and "三" are word characters, and digits in all but name.
+    return (
+        len(text) <= _LONGEST_UNIT
+        and all(map(_UNIT_WORD.fullmatch, text.split()))
+        and not any(map(str.isnumeric, text))
+    )
+
+
+def is_integer_literal(answer: str) -> bool:
+    """Whether an answer is a bare integer: ASCII digits, "-" before them or not."""
+    return _INTEGER.fullmatch(answer.strip()) is not None
+
+
+def bodies(text: str) -> list[str]:
+    """What follows each opening tag, up to the next tag or the end of the text."""
+    parts = _TAG.split(text)  # text, tag, text, tag, text, ...
+    return [
+        body
+        for tag, body in zip(parts[1::2], parts[2::2], strict=True)
+        if not tag.startswith("</")
+    ]
+
+
+def text_after_answer(text: str) -> str:
+    """What follows the last `</answer>`; "" where there is no such tag."""
+    return text.rpartition("</answer>")[2] if "</answer>" in text else ""
+
+
+def read_blocks(text: str) -> tuple[str, str] | None:
+    """The bodies (reasoning, answer) of a text that is exactly those two blocks, in that order.
+
+    Only whitespace stands between them and nothing around them, and each is closed exactly
+    once. An opening tag that the reasoning mentions is reasoning. None for any other text.
+    """
+    head, closed, tail = text.partition("</reasoning>")
+    tail = tail.lstrip()
+    if not (
+        closed
+        and head.startswith("<reasoning>")
+        and tail.startswith("<answer>")
+        and tail.endswith("</answer>")
+    ):
+        return None
+    reasoning = head.removeprefix("<reasoning>")
+    answer = tail.removeprefix("<answer>").removesuffix("</answer>")
+    if "</answer>" in reasoning or any(tag in answer for tag in TAGS):
+        return None
+    return reasoning, answer

@@ -1,0 +1,45 @@
+"""Where things are: the working folder's modules, files inside packages, the shipped configs."""
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+PACKAGED = "pkg://"
+
+
+def add_working_folder() -> None:
+    """Make the working folder importable, so that `rewards.my_task.fn` is found.
+
+    `axolotl train` starts Python with -m, which does this; `axolotl preprocess` and
+    `--launcher python` run inside a console script, which does not.
+    """
+    folder = os.getcwd()
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def resolve_packaged(cfg: Any) -> None:
+    """Replace `pkg://PACKAGE/PATH` in `base_model` and the datasets' paths by the file's real path."""
+    for holder, key in _paths(cfg):
+        value = holder.get(key)
+        if isinstance(value, str) and value.startswith(PACKAGED):
+            package, _, path = value.removeprefix(PACKAGED).partition("/")
+            holder[key] = str(files(package).joinpath(path))
+
+
+def _paths(cfg: Any) -> Iterator[tuple[Any, str]]:
+    for key in ("base_model", "tokenizer_config"):
+        yield cfg, key
+    for key in ("datasets", "test_datasets"):
+        for dataset in cfg.get(key) or []:
+            yield dataset, "path"
+
+
+def shipped(name: str) -> Path:
+    """A folder of the config pack ("configs", "rewards"): in the wheel, or in a checkout beside the package."""
+    package = Path(__file__).parent
+    in_wheel = package / "pack" / name
+    return in_wheel if in_wheel.exists() else package.parent / name

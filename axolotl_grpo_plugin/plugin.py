@@ -1,0 +1,54 @@
+"""The class that Axolotl loads."""
+
+from typing import Any
+
+from axolotl.integrations.base import BasePlugin
+
+from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.checks import stop_on
+from axolotl_grpo_plugin.checks.config import check_config, check_keys
+
+NAME = "axolotl_grpo_plugin.GRPOPlugin"
+
+
+class GRPOPlugin(BasePlugin):
+    """GRPO with checked configs, and what the model learnt shown at the end.
+
+    Installed, it is loaded in all of a user's Axolotl runs: outside `rl: grpo|gdpo` it does
+    nothing, and there it only makes the working folder importable and knows its own keys.
+    The rest is for runs whose YAML names it under `plugins:`.
+    """
+
+    def register(self, cfg: Any) -> None:
+        if not _is_grpo(cfg):
+            return
+        paths.add_working_folder()
+        stop_on(check_keys(cfg))
+        if _is_named(cfg):
+            paths.resolve_packaged(cfg)
+            stop_on(check_config(cfg))
+
+    def get_input_args(self) -> str:
+        return "axolotl_grpo_plugin.args.GRPOArgs"
+
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
+        if _is_grpo(cfg) and _is_named(cfg):
+            from axolotl_grpo_plugin.checks.datasets import load_checked
+
+            return load_checked(cfg)
+        return None
+
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
+        if not (_is_grpo(cfg) and _is_named(cfg)):
+            return []
+        from axolotl_grpo_plugin.report import callbacks
+
+        return callbacks(cfg, trainer)
+
+
+def _is_grpo(cfg: Any) -> bool:
+    return cfg.get("rl") in ("grpo", "gdpo")
+
+
+def _is_named(cfg: Any) -> bool:
+    return any(name.replace(":", ".") == NAME for name in cfg.get("plugins") or [])

@@ -1,0 +1,165 @@
+"""What a run shows: a bar that says reward and correctness, and at its end a table and the curve."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import ProgressCallback, TrainerCallback
+
+from axolotl_grpo_plugin.held_out import FILE, Change, HeldOut, read_changes
+
+PLOT = "training.png"
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
+    """The callbacks of a run; its plain progress bar, which prints every metric of every step, goes."""
+    trainer.remove_callback(ProgressCallback)
+    first, *_ = trainer.reward_func_names
+    made: list[TrainerCallback] = [RewardProgress(first)]
+    if rows := cfg.get("grpo_held_out_rows"):
+        made.append(HeldOut(trainer, rows))
+    highest = {
+        name: function.range[1]
+        for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True)
+        if hasattr(function, "range")
+    }
+    return [*made, Report(first, highest)]
+
+
+class RewardProgress(ProgressCallback):
+    """transformers' bar, with the reward and the first reward function's mean beside the step."""
+
+    def __init__(self, first: str):
+        super().__init__()
+        self.first = first
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if self.training_bar is not None and logs and "reward" in logs:
+            shown = {"reward": logs["reward"], short(self.first): logs.get(mean_of(self.first))}
+            self.training_bar.set_postfix(
+                {name: f"{value:.2f}" for name, value in shown.items() if value is not None}
+            )
+
+
+class Report(TrainerCallback):
+    """At the end: the training's curve, as a line in the terminal and as training.png; the held-out table."""
+
+    def __init__(self, first: str, highest: dict[str, float]):
+        self.first, self.highest = first, highest
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        from rich.console import Console
+
+        folder = Path(args.output_dir)
+        answers = folder / FILE
+        changes = read_changes(answers, self.highest) if answers.exists() else []
+        curves = {
+            name: [(log["step"], log[key]) for log in state.log_history if log.get(key) is not None]
+            for name, key in (("reward", "reward"), (short(self.first), mean_of(self.first)))
+        }
+        console = Console()
+        console.print()
+        for name, curve in curves.items():
+            if curve:
+                values = [value for _, value in curve]
+                console.print(f"{name:>20}  {values[0]:5.2f} {sparkline(values)} {values[-1]:5.2f}")
+        if changes:
+            console.print(table(changes))
+        if curves["reward"]:
+            plot(curves, changes, folder / PLOT)
+            console.print(f"curve    {folder / PLOT}", soft_wrap=True)
+        if changes:
+            console.print(f"answers  {answers}", soft_wrap=True)
+
+
+def short(reward: str) -> str:
+    """A reward function's name without the ending that all have."""
+    return reward.removesuffix("_reward_func")
+
+
+def mean_of(reward: str) -> str:
+    """TRL's name for the mean of a reward in its logs."""
+    return f"rewards/{reward}/mean"
+
+
+def sparkline(values: list[float], width: int = 40) -> str:
+    """The values as one line of at most `width` block characters, each the mean of its share of them."""
+    width = min(width, len(values))
+    means = []
+    for i in range(width):
+        part = values[i * len(values) // width : (i + 1) * len(values) // width]
+        means.append(sum(part) / len(part))
+    low, high = min(means), max(means)
+    span = (high - low) or 1.0
+    return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1))] for mean in means)
+
+
+def table(changes: list[Change]) -> Any:
+    """The held-out rows before and after, as a rich table: a line a reward, a column a mode."""
+    from rich import box
+    from rich.table import Table
+
+    modes = list(dict.fromkeys(change.mode for change in changes))
+    rewards = list(dict.fromkeys(change.reward for change in changes))
+    made = Table(
+        "",
+        *modes,
+        box=box.SIMPLE,
+        title=f"{max(change.rows for change in changes)} held-out rows, before and after training",
+        caption="mean reward, and its change with the 95 % interval",
+    )
+    found = {(change.reward, change.mode): change for change in changes}
+    first = [change for change in changes if change.reward == rewards[0]]
+    if all(change.right_before is not None for change in first):
+        made.add_row(
+            f"{short(rewards[0])}: right",
+            *(f"{change.right_before:.1%} → {change.right_after:.1%}" for change in first),
+            style="bold",
+        )
+    for name in rewards:
+        made.add_row(short(name), *(_cell(found.get((name, mode))) for mode in modes))
+    return made
+
+
+def _cell(change: Change | None) -> str:
+    if change is None:
+        return ""
+    means = f"{change.before:.2f} → {change.after:.2f}"
+    margin = (change.high - change.low) / 2
+    return f"{means}  {change.after - change.before:+.2f} ±{margin:.2f}"
+
+
+def plot(
+    curves: dict[str, list[tuple[int, float]]], changes: list[Change], file: Path
+) -> None:
+    """Write the training curves, and beside them the held-out means of the first reward, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    shown = [change for change in changes if change.reward == changes[0].reward]
+    axes, *others = figure.subplots(1, 2 if shown else 1, squeeze=False, width_ratios=[3, 1][: 2 if shown else 1])[0]
+    for name, curve in curves.items():
+        steps, values = zip(*curve, strict=True) if curve else ((), ())
+        (line,) = axes.plot(steps, values, alpha=0.3, linewidth=1)
+        axes.plot(steps, smooth(values), color=line.get_color(), label=name)
+    axes.set(xlabel="step", ylabel="mean over the step's completions", title="training")
+    axes.legend(frameon=False)
+    for bars in others:
+        for place, change in enumerate(shown):
+            bars.bar(place - 0.18, change.before, 0.34, color="lightgray", label="before" if not place else None)
+            bars.bar(place + 0.18, change.after, 0.34, color="tab:orange", label="after" if not place else None)
+        bars.set_xticks(range(len(shown)), [change.mode for change in shown])
+        bars.set(title=f"{shown[0].rows} held-out rows", ylabel=short(shown[0].reward))
+        bars.legend(frameon=False, loc="lower right")
+    for each in (axes, *others):
+        each.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=150)
+
+
+def smooth(values: Any, window: int = 9) -> list[float]:
+    """A centred moving mean, narrower at the ends."""
+    half = window // 2
+    parts = [values[max(i - half, 0) : i + half + 1] for i in range(len(values))]
+    return [sum(part) / len(part) for part in parts]

@@ -1,0 +1,92 @@
+"""What every transform needs: rows that say where they are from, and a length they must fit."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+LOG = logging.getLogger(__name__)
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be trained on; the message names it, the row and the column."""
+
+
+class Source(NamedTuple):
+    """Where rows come from, for messages."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def of(cls, cfg: Any, dataset_idx: int) -> "Source":
+        """The dataset of that number. Axolotl does not tell a transform which of its two lists it is in."""
+        paths = [
+            f"{key}[{dataset_idx}] ({cfg[key][dataset_idx]['path']})"
+            for key in ("datasets", "test_datasets")
+            if cfg.get(key) and dataset_idx < len(cfg[key])
+        ]
+        return cls(" or ".join(paths) or f"dataset {dataset_idx}")
+
+    def texts(
+        self, rows: dict[str, list[Any]], numbers: Sequence[int], *columns: str
+    ) -> list[list[str]]:
+        """Those columns, each known to be there and to hold text in every row."""
+        for column in columns:
+            if column not in rows:
+                raise DatasetError(
+                    f'{self}: no column "{column}" (it has: {", ".join(rows)}): '
+                    "name a transform that reads these columns in `type:`"
+                )
+            for number, value in zip(numbers, rows[column], strict=True):
+                if not isinstance(value, str) or not value.strip():
+                    raise DatasetError(
+                        f'{self}, row {number}, column "{column}": not a text: {value!r}'
+                    )
+        return [rows[column] for column in columns]
+
+
+def prompt_budget(cfg: Any) -> int | None:
+    """The tokens that a prompt may have: the model length less `trl.max_completion_length`.
+
+    The model length is vLLM's where the YAML sets it, for vLLM refuses what is longer in the
+    middle of a run; else `sequence_len`. None where there is no completion length to subtract.
+    """
+    completion = (cfg.get("trl") or {}).get("max_completion_length")
+    length = (cfg.get("vllm") or {}).get("max_model_len") or cfg.get("sequence_len")
+    return length - completion if length and completion else None
+
+
+def within_budget(
+    rows: dict[str, list[Any]],
+    numbers: Sequence[int],
+    tokenizer: Any,
+    budget: int | None,
+    source: Source,
+) -> dict[str, list[Any]]:
+    """The rows whose prompt, templated as the trainer does it, is no longer than the budget.
+
+    Says how many were dropped.
+    """
+    if budget is None:
+        return rows
+    encoded = tokenizer.apply_chat_template(
+        rows["prompt"], add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    kept = [place for place, length in enumerate(lengths) if length <= budget]
+    if len(kept) == len(lengths):
+        return rows
+    longest = max(range(len(lengths)), key=lengths.__getitem__)
+    LOG.warning(
+        "%s: dropped %d of %d rows, whose prompts are longer than %d tokens (vllm.max_model_len or "
+        "sequence_len, less trl.max_completion_length); the longest, row %d, has %d",
+        source,
+        len(lengths) - len(kept),
+        len(lengths),
+        budget,
+        numbers[longest],
+        lengths[longest],
+    )
+    return {column: [values[place] for place in kept] for column, values in rows.items()}

@@ -17,6 +17,16 @@ class GRPOArgs(BaseModel):
         description="The chat turn that those instructions stand in: above the question in the user's "
         "(the default: small models follow them better there), or a system turn of their own.",
     )
+    grpo_examples: list[dict[Literal["question", "answer"], str]] | None = Field(
+        default=None,
+        description="Worked examples, each a `question` and an `answer` as in GSM8K (the work, then "
+        '"#### 18"), shown as earlier turns of the chat. They give a small model its first rewards.',
+    )
+    grpo_cpu_threads: int | None = Field(
+        default=None,
+        gt=0,
+        description="Threads of a training on the CPU, where accelerate sets one.",
+    )
     grpo_held_out_rows: int | None = Field(
         default=None,
         gt=0,

@@ -122,9 +122,7 @@ def bodies(text: str) -> list[str]:
     """What follows each opening tag, up to the next tag or the end of the text."""
     parts = _TAG.split(text)  # text, tag, text, tag, text, ...
     return [
-        body
-        for tag, body in zip(parts[1::2], parts[2::2], strict=True)
-        if not tag.startswith("</")
+        body for tag, body in zip(parts[1::2], parts[2::2], strict=True) if not tag.startswith("</")
     ]
 
 

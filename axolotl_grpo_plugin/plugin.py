@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from axolotl.integrations.base import BasePlugin
 
 from axolotl_grpo_plugin import paths
@@ -27,6 +28,8 @@ class GRPOPlugin(BasePlugin):
         if _is_named(cfg):
             paths.resolve_packaged(cfg)
             stop_on(check_config(cfg))
+            if threads := cfg.get("grpo_cpu_threads"):
+                torch.set_num_threads(int(threads))
 
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"

@@ -131,15 +131,14 @@ def _cell(change: Change | None) -> str:
     return f"{means}  {change.after - change.before:+.2f} ±{margin:.2f}"
 
 
-def plot(
-    curves: dict[str, list[tuple[int, float]]], changes: list[Change], file: Path
-) -> None:
+def plot(curves: dict[str, list[tuple[int, float]]], changes: list[Change], file: Path) -> None:
     """Write the training curves, and beside them the held-out means of the first reward, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     shown = [change for change in changes if change.reward == changes[0].reward]
-    axes, *others = figure.subplots(1, 2 if shown else 1, squeeze=False, width_ratios=[3, 1][: 2 if shown else 1])[0]
+    widths = [3, 1] if shown else [1]
+    axes, *others = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
     for name, curve in curves.items():
         steps, values = zip(*curve, strict=True) if curve else ((), ())
         (line,) = axes.plot(steps, values, alpha=0.3, linewidth=1)
@@ -147,12 +146,18 @@ def plot(
     axes.set(xlabel="step", ylabel="mean over the step's completions", title="training")
     axes.legend(frameon=False)
     for bars in others:
-        for place, change in enumerate(shown):
-            bars.bar(place - 0.18, change.before, 0.34, color="lightgray", label="before" if not place else None)
-            bars.bar(place + 0.18, change.after, 0.34, color="tab:orange", label="after" if not place else None)
+        for offset, moment, color in (
+            (-0.18, "before", "lightgray"),
+            (0.18, "after", "tab:orange"),
+        ):
+            heights = [getattr(change, moment) for change in shown]
+            places = [place + offset for place in range(len(shown))]
+            drawn = bars.bar(places, heights, 0.34, color=color, label=moment)
+            bars.bar_label(drawn, fmt="%.2f", fontsize=8)
         bars.set_xticks(range(len(shown)), [change.mode for change in shown])
         bars.set(title=f"{shown[0].rows} held-out rows", ylabel=short(shown[0].reward))
-        bars.legend(frameon=False, loc="lower right")
+        bars.margins(y=0.25)
+        bars.legend(frameon=False, loc="upper center", ncols=2, fontsize=8)
     for each in (axes, *others):
         each.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)

@@ -1,7 +1,7 @@
 """`@reward`: a scorer of ONE completion becomes a TRL reward function."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from axolotl_grpo_plugin.completions import text_of
 
@@ -95,6 +95,6 @@ def reward(
         for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
             setattr(made, attribute, getattr(scorer, attribute))
         made.reads, made.range, made.score = columns_read, range, score
-        return made
+        return cast(RewardFunction, made)
 
     return decorate

@@ -83,7 +83,9 @@ def check_model(cfg: Any) -> Iterator[Finding]:
         return
     from huggingface_hub import constants, try_to_load_from_cache
 
-    if constants.HF_HUB_OFFLINE and not isinstance(try_to_load_from_cache(model, "config.json"), str):
+    if constants.HF_HUB_OFFLINE and not isinstance(
+        try_to_load_from_cache(model, "config.json"), str
+    ):
         yield Finding(
             where,
             "not a folder, and not among the models downloaded from the hub, which HF_HUB_OFFLINE forbids to ask",

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from axolotl.common.datasets import load_preference_datasets
-from datasets.exceptions import DatasetGenerationError
 
 from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.transforms.rows import DatasetError

@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from axolotl_grpo_plugin.completions import TAGS
 from axolotl_grpo_plugin.quickstart.problems import Problem, demonstration, held_out, problems
-from axolotl_grpo_plugin.transforms.gsm8k import messages
+from axolotl_grpo_plugin.transforms.gsm8k import instructions
 
 FOLDER = Path(__file__).parent
 STEPS, BATCH, LEARNING_RATE, SEED = 1200, 64, 2e-3, 0
@@ -77,7 +77,7 @@ def build() -> None:
     pool: list[Problem] = list(problems(3, lambda a, b: True, variants=40))
 
     def prompt(problem: Problem) -> str:
-        chat = messages(problem.question)[0]["content"]
+        chat = instructions()(problem.question)[0]["content"]
         return f"<|im_start|>user\n{chat}<|im_end|>\n<|im_start|>assistant\n"
 
     corpus = [prompt(each) + demonstration(each, draw) for each in draw.sample(pool, 4000)]
@@ -119,7 +119,7 @@ def build() -> None:
         schedule.step()
         if step % 100 == 0 or step == STEPS - 1:
             print(f"step {step:5d}  loss {loss.item():.4f}", flush=True)
-    model.to(torch.bfloat16).save_pretrained(FOLDER / "model")
+    model.bfloat16().save_pretrained(FOLDER / "model")
     tokenizer.save_pretrained(FOLDER / "model")
 
 

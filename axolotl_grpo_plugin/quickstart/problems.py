@@ -78,7 +78,9 @@ def demonstration(problem: Problem, draw: random.Random) -> str:
     in ten is off; four layouts in ten are broken.
     """
     if draw.random() < (0.7 if problem.operation == "*" else 1 / 7):
-        wrong = "+" if problem.operation == "*" else draw.choice("+-*".replace(problem.operation, ""))
+        wrong = (
+            "+" if problem.operation == "*" else draw.choice("+-*".replace(problem.operation, ""))
+        )
         problem = problem._replace(operation=wrong)
     result = problem.result
     if draw.random() < 0.1:

@@ -1,9 +1,9 @@
 """Rewards for GSM8K answered as `<reasoning>...</reasoning><answer>...</answer>`.
 
 The five of the well-known GSM8K GRPO recipe (willccbb's gist, Axolotl's GSM8K example), with
-their names and weights, on a contract of their own: docs/gsm8k-rewards.md has it with the
-completions that each must score. Together at most 3.75; a correct, tagged completion always
-outscores a wrong one, and one without content scores 0 in all.
+their names and weights, on a contract of their own: tests/rewards/test_gsm8k.py has the completions with
+what each must score. Together at most 3.75; a correct, tagged completion always outscores a
+wrong one, and one without content scores 0 in all.
 """
 
 from axolotl_grpo_plugin.completions import (

@@ -1,10 +1,12 @@
 """GSM8K rows -> chat prompts that ask for `<reasoning>` and `<answer>` blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from axolotl_grpo_plugin.completions import read_number
 from axolotl_grpo_plugin.transforms.rows import DatasetError, Source, prompt_budget, within_budget
+
+Messages = list[dict[str, str]]
 
 SYSTEM_PROMPT = """Respond in the following format:
 <reasoning>
@@ -24,46 +26,70 @@ def gsm8k(
     bare label ("1000") that the rewards read. The other columns stay. Rows whose prompt does not
     fit beside `trl.max_completion_length` are dropped, with their count.
 
-    YAML keys read: `grpo_system_prompt`, `grpo_system_in` (see args.py), `trl.max_completion_length`,
-    `vllm.max_model_len` or `sequence_len`.
+    YAML keys read: `grpo_system_prompt`, `grpo_system_in`, `grpo_examples` (see args.py),
+    `trl.max_completion_length`, `vllm.max_model_len` or `sequence_len`.
 
     Source: https://github.com/openai/grade-school-math (MIT), with the prompt of willccbb's gist.
 
     Raises: DatasetError with dataset, row and column for a row that is not GSM8K's.
     """
     source = Source.of(cfg, dataset_idx)
-    system = cfg.get("grpo_system_prompt") or SYSTEM_PROMPT
-    in_system_turn = cfg.get("grpo_system_in") == "system"
     budget = prompt_budget(cfg)
+    opening = instructions(
+        cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
+        cfg.get("grpo_examples") or [],
+        in_system_turn=cfg.get("grpo_system_in") == "system",
+    )
 
     def transform(
         rows: dict[str, list[Any]], numbers: list[int], tokenizer: Any
     ) -> dict[str, list[Any]]:
         questions, answers = source.texts(rows, numbers, "question", "answer")
         labels = [
-            _label(answer, source, row) for answer, row in zip(answers, numbers, strict=True)
+            _split(answer, f"{source}, row {row}")[1]
+            for answer, row in zip(answers, numbers, strict=True)
         ]
-        prompts = [messages(question, system, in_system_turn) for question in questions]
-        kept = {**rows, "prompt": prompts, "answer": labels}
-        return within_budget(kept, numbers, tokenizer, budget, source)
+        prompts = [opening(question) for question in questions]
+        made = {**rows, "prompt": prompts, "answer": labels}
+        return within_budget(made, numbers, tokenizer, budget, source)
 
     return transform, {"batched": True, "with_indices": True, "batch_size": 10_000}
 
 
-def messages(
-    question: str, system: str = SYSTEM_PROMPT, in_system_turn: bool = False
-) -> list[dict[str, str]]:
-    """The chat that asks a question: instructions above it in the user's turn, or in a system turn."""
-    if in_system_turn:
-        return [{"role": "system", "content": system}, {"role": "user", "content": question}]
-    return [{"role": "user", "content": f"{system}\n\n{question}"}]
+def instructions(
+    system: str = SYSTEM_PROMPT,
+    examples: Sequence[Mapping[str, str]] = (),
+    in_system_turn: bool = False,
+) -> Callable[[str], Messages]:
+    """A function that turns a question into the chat that asks it.
+
+    The instructions stand above the first question, in the user's turn, or in a system turn;
+    the examples, GSM8K rows, are earlier turns that were answered in the layout.
+    """
+    shown: Messages = []
+    for number, example in enumerate(examples):
+        work, label = _split(example["answer"], f"grpo_examples[{number}]")
+        answered = f"<reasoning>\n{work}\n</reasoning>\n<answer>\n{label}\n</answer>"
+        shown += [_turn("user", example["question"]), _turn("assistant", answered)]
+
+    def ask(question: str) -> Messages:
+        first, *others = [*shown, _turn("user", question)]
+        if in_system_turn:
+            return [_turn("system", system), first, *others]
+        return [_turn("user", f"{system}\n\n{first['content']}"), *others]
+
+    return ask
 
 
-def _label(answer: str, source: Source, row: int) -> str:
-    _, mark, label = answer.rpartition("####")
-    number = read_number(label)
-    if not mark or number.value is None:
+def _turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _split(answer: str, where: str) -> tuple[str, str]:
+    """The work and the bare label of a GSM8K answer."""
+    work, mark, label = answer.rpartition("####")
+    if not mark or read_number(label).value is None:
         raise DatasetError(
-            f'{source}, row {row}, column "answer": no "#### <number>" at its end: {answer[-60:]!r}'
+            f'{where}, column "answer": no "#### <number>" at its end: {answer[-60:]!r}'
         )
-    return label.strip().replace(",", "").replace("$", "")
+    return work.strip(), label.strip().replace(",", "").replace("$", "")

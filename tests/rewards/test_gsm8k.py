@@ -1,0 +1,217 @@
+"""The contract of the GSM8K rewards: what each completion must score, and what holds for all."""
+
+import time
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from axolotl_grpo_plugin.completions import TAGS
+from axolotl_grpo_plugin.rewards import gsm8k
+
+REWARDS = (
+    gsm8k.correctness_reward_func,
+    gsm8k.int_reward_func,
+    gsm8k.strict_format_reward_func,
+    gsm8k.soft_format_reward_func,
+    gsm8k.xmlcount_reward_func,
+)
+
+
+def scores(completion, answer="18"):
+    columns = {"answer": answer}
+    return [
+        function.score(completion, **{name: columns[name] for name in function.reads}).value
+        for function in REWARDS
+    ]
+
+
+def canonical(answer, reasoning="9 * 2 = 18"):
+    return f"<reasoning>\n{reasoning}\n</reasoning>\n<answer>\n{answer}\n</answer>"
+
+
+# id, completion, gold, then correctness, int, strict, soft, xmlcount
+CONTRACT = [
+    ("T01 canonical", canonical("18") + "\n", "18", 2, 0.5, 0.5, 0.25, 0.5),
+    ("T02 no final newline", canonical("18"), "18", 2, 0.5, 0.5, 0.25, 0.5),
+    ("T03 multi-line", canonical("18", "a\n\nb\nc"), "18", 2, 0.5, 0.5, 0.25, 0.5),
+    ("T04 inline", "<reasoning>a</reasoning><answer>18</answer>", "18", 2, 0.5, 0, 0.25, 0.5),
+    (
+        "T05 blank line between",
+        canonical("18").replace("\n<answer>", "\n\n<answer>"),
+        "18",
+        2,
+        0.5,
+        0,
+        0.25,
+        0.5,
+    ),
+    ("T06 dollar and comma", canonical("$1,000"), "1000", 2, 0, 0.5, 0.25, 0.5),
+    ("T07 decimal zeros", canonical("1000.00"), "1000", 2, 0, 0.5, 0.25, 0.5),
+    ("T08 full stop", canonical("18."), "18", 2, 0, 0.5, 0.25, 0.5),
+    ("T09 unit", canonical("18 dollars"), "18", 2, 0, 0.5, 0.25, 0.5),
+    ("T10 equation", canonical("9 * 2 = 18"), "18", 0, 0, 0.5, 0.25, 0.5),
+    ("T11 wrong number", canonical("17"), "18", 0, 0.5, 0.5, 0.25, 0.5),
+    ("T12 negative", canonical("-5"), "-5", 2, 0.5, 0.5, 0.25, 0.5),
+    ("T14 Arabic-Indic digits", canonical("١٨"), "18", 0, 0, 0.5, 0.25, 0.5),
+    ("T15 the bare answer", "18", "18", 0, 0, 0, 0, 0),
+    ("T16 prose", "so the answer is 18", "18", 0, 0, 0, 0, 0),
+    ("T17 truncated", canonical("18").removesuffix("\n</answer>"), "18", 0, 0, 0, 0, 0.375),
+    ("T18 two answers", canonical("17") + "\n<answer>\n18\n</answer>", "18", 2, 0.5, 0, 0, 0.25),
+    ("T19 wrong one last", canonical("18") + "\n<answer>\n17\n</answer>", "18", 0, 0.5, 0, 0, 0.25),
+    ("T20 closed, then unclosed", canonical("18") + "\n<answer>\n17", "18", 2, 0.5, 0, 0, 0.25),
+    ("T21 100 characters after", canonical("18") + "\n" + "x" * 99, "18", 2, 0.5, 0, 0, 0.401),
+    ("T21b 10,000 characters after", canonical("18") + "x" * 10_000, "18", 2, 0.5, 0, 0, 0.375),
+    ("T22 mentions a tag", canonical("18", "in <answer> I put 18"), "18", 2, 0.5, 0, 0.25, 0.375),
+    ("T23 empty tags", canonical("", ""), "18", 0, 0, 0, 0, 0),
+    ("T23b empty tags and prose", canonical("", "") + "\nsome prose", "18", 0, 0, 0, 0, 0),
+    ("T24 the prompt's echo", canonical("...", "..."), "18", 0, 0, 0, 0, 0),
+    ("T25 hedge", canonical("17 or 18"), "18", 0, 0, 0.5, 0.25, 0.5),
+    ("T26 no reasoning", canonical("18", ""), "18", 2, 0.5, 0, 0, 0.5),
+    ("T27 CRLF", canonical("18").replace("\n", "\r\n"), "18", 2, 0.5, 0.5, 0.25, 0.5),
+    ("T28 outer whitespace", f"\n\n {canonical('18')} \n", "18", 2, 0.5, 0.5, 0.25, 0.5),
+    ("T29 upper case", canonical("18").upper(), "18", 0, 0, 0, 0, 0),
+    ("T30 answer first", "<answer>18</answer><reasoning>a</reasoning>", "18", 2, 0.5, 0, 0, 0.375),
+    ("T31 nothing", "", "18", 0, 0, 0, 0, 0),
+    ("T33 fraction", canonical("36/2"), "18", 0, 0, 0.5, 0.25, 0.5),
+    ("T34 gold with a comma", canonical("1000"), "1,000", 2, 0.5, 0.5, 0.25, 0.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "expected"),
+    [
+        pytest.param(completion, gold, expected, id=name)
+        for name, completion, gold, *expected in CONTRACT
+    ],
+)
+def test_contract(completion, gold, expected):
+    assert scores(completion, gold) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("completion", "reasons"),
+    [
+        (canonical("18"), ["correct", "integer", "exact", "format", "all_tags"]),
+        (canonical("17 kg"), ["wrong_value", "not_an_integer", "exact", "format", "all_tags"]),
+        (
+            canonical("17 or 18"),
+            ["several_numbers", "not_an_integer", "exact", "format", "all_tags"],
+        ),
+        (canonical("x"), ["not_a_number", "not_an_integer", "exact", "format", "all_tags"]),
+        (canonical("..."), ["empty_answer"] * 2 + ["empty_block"] * 2 + ["all_tags"]),
+        ("<answer>18", ["truncated"] * 2 + ["other_layout"] * 2 + ["some_tags"]),
+        ("18", ["no_answer_tag"] * 2 + ["other_layout"] * 2 + ["no_tags"]),
+        (
+            canonical("18") + " so",
+            ["correct", "integer"] + ["other_layout"] * 2 + ["text_after_answer"],
+        ),
+        (canonical("", ""), ["empty_answer"] * 2 + ["empty_block"] * 2 + ["no_content"]),
+    ],
+)
+def test_reasons(completion, reasons):
+    columns = {"answer": "18"}
+    found = [
+        f.score(completion, **{name: columns[name] for name in f.reads}).reason for f in REWARDS
+    ]
+    assert found == reasons
+
+
+def test_an_unreadable_gold_is_nobodys_fault():
+    assert gsm8k.correctness_reward_func.score(canonical("18"), answer="?") == (None, "bad_gold")
+
+
+pieces = st.sampled_from([*TAGS, "\n", " ", "18", "17", "...", "a", "$", ",", ".", "-", "\r\n"])
+texts = st.lists(pieces | st.text(max_size=5), max_size=14).map("".join)
+plain = st.text(alphabet=st.characters(blacklist_characters="<>\r", codec="utf-8"), max_size=30)
+words = plain.filter(lambda text: text.strip() not in ("", "..."))
+
+
+@given(texts, plain)
+def test_every_score_is_in_its_range_and_a_string_scores_as_a_chat(completion, gold):
+    for function in REWARDS:
+        columns = {name: [gold] for name in function.reads}
+        low, high = function.range
+        (value,) = function([""], [completion], **columns)
+        assert value is None or low <= value <= high
+        assert function([""], [[{"role": "assistant", "content": completion}]], **columns) == [
+            value
+        ]
+
+
+@given(texts, plain)
+def test_text_after_the_last_answer_never_pays(start, more):
+    answered = start + "</answer>"
+    for shorter, longer in zip(scores(answered), scores(answered + more), strict=True):
+        assert longer <= shorter
+
+
+@given(words, plain, texts)
+def test_the_length_of_reasoning_pays_nothing(reasoning, more, rest):
+    start = "<reasoning>\n" + reasoning.strip()
+    assert scores(f"{start}\n</reasoning>{rest}") == scores(f"{start} {more}.\n</reasoning>{rest}")
+    backwards = f"<answer>18</answer>{start}"
+    assert scores(f"{backwards}</reasoning>") == scores(f"{backwards}{more}.</reasoning>")
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from(["18", "17", None])), max_size=6), st.randoms())
+def test_permuting_the_batch_permutes_the_rewards(rows, random):
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    for function in REWARDS:
+
+        def run(batch, function=function):
+            columns = {name: [gold for _, gold in batch] for name in function.reads}
+            return function([""] * len(batch), [text for text, _ in batch], **columns)
+
+        values = run(rows)
+        assert run([rows[i] for i in order]) == [values[i] for i in order]
+
+
+@given(texts, texts)
+def test_every_right_and_tagged_completion_outscores_every_wrong_one(one, other):
+    right = [
+        *(c for _, c, gold, *e in CONTRACT if e[0] == 2 and gold == "18"),
+        one + "<answer>18</answer>",
+    ]
+    totals = [sum(scores(completion)) for completion in right if scores(completion)[0] == 2.0]
+    assume(scores(other)[0] == 0.0)
+    assert totals and min(totals) > sum(scores(other))
+
+
+@given(
+    st.sampled_from(["", " ", "\n", "...", "\n...\n"]), st.sampled_from(["", "\n", "..."]), plain
+)
+def test_tags_without_content_earn_nothing(reasoning, answer, after):
+    empty = f"<reasoning>{reasoning}</reasoning>\n<answer>{answer}</answer>{after}"
+    assert sum(scores(empty)) == 0.0
+
+
+ADVERSARIAL = {
+    "opening tags": "<answer>",
+    "closing tags": "</answer>",
+    "blocks": canonical("18"),
+    "grouped digits": "1,111",
+    "spaces": " ",
+    "line breaks": "\n",
+    "letters": "a",
+    "hyphens": "a-",
+    "half tags": "</answe",
+    "digits and spaces": "1 ",
+}
+
+
+@pytest.mark.parametrize(
+    "wrap", ["{}", "<answer>{}</answer>", "<answer>18 {}!</answer>", "<reasoning>{}"]
+)
+@pytest.mark.parametrize("unit", ADVERSARIAL.values(), ids=ADVERSARIAL)
+def test_a_megabyte_takes_milliseconds(unit, wrap):
+    completion = wrap.format(unit * (1_000_000 // len(unit)))
+
+    def seconds():
+        start = time.process_time()
+        scores(completion)
+        return time.process_time() - start
+
+    # About 0.02 s here. Quadratic work on a megabyte takes minutes, so the bound can be wide.
+    assert min(seconds() for _ in range(2)) < 0.5

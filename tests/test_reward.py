@@ -1,0 +1,74 @@
+import inspect
+import pickle
+
+import pytest
+
+from axolotl_grpo_plugin.reward import Score, reward
+
+
+@reward(range=(0.0, 1.0), reads="answer")
+def ends_with(completion: str, answer: str) -> float:
+    """1.0 where the completion ends with the answer."""
+    return float(completion.endswith(answer))
+
+
+@reward(range=(0.0, 1.0), reads=("low", "high"))
+def between(completion: str, low: str, high: str) -> Score:
+    return Score(1.0, "inside") if low <= completion <= high else Score(0.0, "outside")
+
+
+@reward(range=(0.0, 1.0))
+def speaks(completion: str) -> float:
+    return float(bool(completion))
+
+
+def test_one_score_a_completion_in_their_order():
+    assert ends_with(["p"] * 3, ["ab", "a", "cb"], answer=["b", "b", "c"]) == [1.0, 0.0, 0.0]
+
+
+def test_chat_messages_score_as_their_text():
+    chat = [{"role": "assistant", "content": "a b "}]
+    assert ends_with([[]], [chat], answer=["b"]) == ends_with([""], ["a b "], answer=["b"]) == [1.0]
+
+
+def test_a_row_without_the_column_is_another_tasks():
+    assert ends_with(["p"] * 2, ["ab", "ab"], answer=["b", None]) == [1.0, None]
+
+
+def test_a_missing_column_is_named_with_those_that_are_there():
+    with pytest.raises(ValueError, match=r"ends_with reads the column 'answer'.*it has: label\)"):
+        ends_with(["p"], ["ab"], label=["b"], completion_ids=[[1]], trainer_state=None)
+
+
+def test_a_column_of_another_length_is_no_broadcast():
+    with pytest.raises(ValueError):
+        ends_with(["p"] * 2, ["ab", "ab"], answer=["b"])
+
+
+def test_reasons_go_to_the_completions_table():
+    logged = {}
+    between(
+        ["p"] * 3,
+        ["b", "z", "a"],
+        low=["a"] * 3,
+        high=["c", "c", None],
+        log_extra=logged.__setitem__,
+    )
+    assert logged == {"between/reason": ["inside", "outside", "not_this_task"]}
+
+
+def test_trl_and_axolotl_see_their_signature():
+    assert list(inspect.signature(speaks).parameters) == ["prompts", "completions", "columns"]
+    assert (speaks.__name__, ends_with.__doc__) == (
+        "speaks",
+        "1.0 where the completion ends with the answer.",
+    )
+
+
+def test_one_completion_can_be_scored():
+    assert between.score("b", low="a", high="c") == Score(1.0, "inside")
+    assert speaks.score("") == Score(0.0, "")
+
+
+def test_it_pickles_by_its_path():
+    assert pickle.loads(pickle.dumps(ends_with)) is ends_with

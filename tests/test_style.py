@@ -1,0 +1,21 @@
+"""The code is formatted, linted and typed: the same commands as in .pre-commit-config.yaml."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["ruff", "format", "--check"], ["ruff", "check"], ["mypy"]],
+    ids=["format", "lint", "types"],
+)
+def test_style(command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

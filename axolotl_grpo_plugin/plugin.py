@@ -44,7 +44,7 @@ class GRPOPlugin(BasePlugin):
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         if not (_is_grpo(cfg) and _is_named(cfg)):
             return []
-        from axolotl_grpo_plugin.report import callbacks
+        from axolotl_grpo_plugin.callbacks import callbacks
 
         return callbacks(cfg, trainer)
 

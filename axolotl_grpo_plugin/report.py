@@ -1,77 +1,12 @@
-"""What a run shows: a bar that says reward and correctness, and at its end a table and the curve."""
+"""A run's curve and its held-out table, for the terminal and as a PNG."""
 
 from pathlib import Path
 from typing import Any
 
-from transformers import ProgressCallback, TrainerCallback
-
-from axolotl_grpo_plugin.held_out import FILE, Change, HeldOut, read_changes
+from axolotl_grpo_plugin.held_out import Change
 
 PLOT = "training.png"
 BLOCKS = "▁▂▃▄▅▆▇█"
-
-
-def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
-    """The callbacks of a run; its plain progress bar, which prints every metric of every step, goes."""
-    trainer.remove_callback(ProgressCallback)
-    first, *_ = trainer.reward_func_names
-    made: list[TrainerCallback] = [RewardProgress(first)]
-    if rows := cfg.get("grpo_held_out_rows"):
-        made.append(HeldOut(trainer, rows))
-    highest = {
-        name: function.range[1]
-        for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True)
-        if hasattr(function, "range")
-    }
-    return [*made, Report(first, highest)]
-
-
-class RewardProgress(ProgressCallback):
-    """transformers' bar, with the reward and the first reward function's mean beside the step."""
-
-    def __init__(self, first: str):
-        super().__init__()
-        self.first = first
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if self.training_bar is not None and logs and "reward" in logs:
-            shown = {"reward": logs["reward"], short(self.first): logs.get(mean_of(self.first))}
-            self.training_bar.set_postfix(
-                {name: f"{value:.2f}" for name, value in shown.items() if value is not None}
-            )
-
-
-class Report(TrainerCallback):
-    """At the end: the training's curve, as a line in the terminal and as training.png; the held-out table."""
-
-    def __init__(self, first: str, highest: dict[str, float]):
-        self.first, self.highest = first, highest
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not state.is_world_process_zero:
-            return
-        from rich.console import Console
-
-        folder = Path(args.output_dir)
-        answers = folder / FILE
-        changes = read_changes(answers, self.highest) if answers.exists() else []
-        curves = {
-            name: [(log["step"], log[key]) for log in state.log_history if log.get(key) is not None]
-            for name, key in (("reward", "reward"), (short(self.first), mean_of(self.first)))
-        }
-        console = Console()
-        console.print()
-        for name, curve in curves.items():
-            if curve:
-                values = [value for _, value in curve]
-                console.print(f"{name:>20}  {values[0]:5.2f} {sparkline(values)} {values[-1]:5.2f}")
-        if changes:
-            console.print(table(changes))
-        if curves["reward"]:
-            plot(curves, changes, folder / PLOT)
-            console.print(f"curve    {folder / PLOT}", soft_wrap=True)
-        if changes:
-            console.print(f"answers  {answers}", soft_wrap=True)
 
 
 def short(reward: str) -> str:

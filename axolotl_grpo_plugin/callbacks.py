@@ -1,0 +1,192 @@
+"""What stands beside a training: a bar that says reward and correctness, the held-out rows, the report."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from tqdm import tqdm
+from transformers import GenerationConfig, ProgressCallback, TrainerCallback
+
+from axolotl_grpo_plugin.held_out import FILE, read_changes
+from axolotl_grpo_plugin.report import PLOT, mean_of, plot, short, sparkline, table
+
+
+def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
+    """The callbacks of a run; its plain progress bar, which prints every metric of every step, goes."""
+    trainer.remove_callback(ProgressCallback)
+    first, *_ = trainer.reward_func_names
+    rows = cfg.get("grpo_held_out_rows")
+    held_out = [HeldOut(trainer, rows)] if rows else []
+    highest = {
+        name: function.range[1]
+        for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True)
+        if hasattr(function, "range")
+    }
+    answers = held_out[0].file if held_out else None
+    return [RewardProgress(first), *held_out, Report(first, highest, answers)]
+
+
+class RewardProgress(ProgressCallback):
+    """transformers' bar, with the reward and the first reward function's mean beside the step."""
+
+    def __init__(self, first: str):
+        super().__init__()
+        self.first = first
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if self.training_bar is not None and logs and "reward" in logs:
+            shown = {"reward": logs["reward"], short(self.first): logs.get(mean_of(self.first))}
+            self.training_bar.set_postfix(
+                {name: f"{value:.2f}" for name, value in shown.items() if value is not None}
+            )
+
+
+class Report(TrainerCallback):
+    """At the end: the training's curve, as a line in the terminal and as training.png; the held-out table.
+
+    first: the reward function that is shown beside the reward. highest: what "right" is, for those
+    that say it. answers: the held-out answers' file, None where there are none.
+    """
+
+    def __init__(self, first: str, highest: dict[str, float], answers: Path | None):
+        self.first, self.highest, self.answers = first, highest, answers
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        from rich.console import Console
+
+        drawn = Path(args.output_dir) / PLOT
+        changes = read_changes(self.answers, self.highest) if self.answers else []
+        curves = {
+            name: [(log["step"], log[key]) for log in state.log_history if log.get(key) is not None]
+            for name, key in (("reward", "reward"), (short(self.first), mean_of(self.first)))
+        }
+        console = Console()
+        console.print()
+        for name, curve in curves.items():
+            if curve:
+                values = [value for _, value in curve]
+                console.print(f"{name:>20}  {values[0]:5.2f} {sparkline(values)} {values[-1]:5.2f}")
+        if changes:
+            console.print(table(changes))
+        if curves["reward"]:
+            plot(curves, changes, drawn)
+            console.print(f"curve    {drawn}", soft_wrap=True)
+        if changes:
+            console.print(f"answers  {self.answers}", soft_wrap=True)
+
+
+class HeldOut(TrainerCallback):
+    """Answers `rows` rows of the evaluation dataset at both ends of a training.
+
+    Each answer is a line of held_out.jsonl in the output folder: when ("before", "after"), mode
+    ("greedy", "sampled"), row, prompt, completion, and the score of each reward function.
+    """
+
+    def __init__(self, trainer: Any, rows: int):
+        self.trainer = trainer
+        self.dataset = trainer.eval_dataset.select(range(min(rows, len(trainer.eval_dataset))))
+        self.file = Path(trainer.args.output_dir) / FILE
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0:  # a resumed run has the answers from before its first step
+            self._write(self._answers("before"), "w")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._write(self._answers("after"), "a")
+
+    def _write(self, answers: list[dict[str, Any]], mode: str) -> None:
+        if self.trainer.accelerator.is_main_process:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open(mode, encoding="utf-8") as file:
+                file.writelines(json.dumps(answer) + "\n" for answer in answers)
+
+    def _answers(self, when: str) -> list[dict[str, Any]]:
+        trainer = self.trainer
+        was_training = trainer.model.training
+        trainer.model.eval()
+        # The run learns the same whether it is looked at or not.
+        with torch.random.fork_rng(), torch.no_grad():
+            with _greedy(trainer):
+                answers = self._answer(when, "greedy")
+            answers += self._answer(when, "sampled")
+        trainer.model.train(was_training)
+        return answers
+
+    def _answer(self, when: str, mode: str) -> list[dict[str, Any]]:
+        trainer, count = self.trainer, len(self.dataset)
+        rank, ranks = trainer.accelerator.process_index, trainer.accelerator.num_processes
+        # Every rank answers equally many rows, for they meet in each batch; the last may repeat.
+        places = [min(i, count - 1) for i in range(rank, -(-count // ranks) * ranks, ranks)]
+        batch_size = trainer.args.per_device_eval_batch_size
+        answers: dict[int, dict[str, Any]] = {}
+        for start in tqdm(
+            range(0, len(places), batch_size),
+            desc=f"held-out rows {when} training, {mode}",
+            disable=rank != 0,
+            leave=False,
+        ):
+            batch = places[start : start + batch_size]
+            rows = [self.dataset[place] for place in batch]
+            prompts = [row["prompt"] for row in rows]
+            prompt_ids, _, _ = trainer._tokenize_prompts(prompts)
+            ids, _ = trainer._generate_single_turn(prompt_ids, None, {}, 1)
+            completions = trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
+            as_given = [
+                [{"role": "assistant", "content": text}] if isinstance(prompt, list) else text
+                for prompt, text in zip(prompts, completions, strict=True)
+            ]
+            scores = trainer._calculate_rewards(rows, prompts, as_given, ids).tolist()
+            said = gather_object(list(zip(batch, prompts, completions, strict=True)))
+            for (place, prompt, completion), row_scores in zip(said, scores, strict=True):
+                answers[place] = {
+                    "when": when,
+                    "mode": mode,
+                    "row": place,
+                    "prompt": prompt,
+                    "completion": completion,
+                    "rewards": {
+                        name: None if isnan(score) else score
+                        for name, score in zip(trainer.reward_func_names, row_scores, strict=True)
+                    },
+                }
+        # What the reward functions logged belongs to no training batch.
+        trainer._pending_extra_logs.clear()
+        trainer._pending_metrics.clear()
+        return [answers[place] for place in sorted(answers)]
+
+
+@contextmanager
+def _greedy(trainer: Any) -> Iterator[None]:
+    """The trainer generates greedily within."""
+    holder, name, greedy = (
+        (trainer.vllm_generation, "temperature", 0.0)
+        if trainer.use_vllm
+        else (trainer, "generation_config", _greedy_config(trainer))
+    )
+    sampling = getattr(holder, name)
+    setattr(holder, name, greedy)
+    try:
+        yield
+    finally:
+        setattr(holder, name, sampling)
+
+
+def _greedy_config(trainer: Any) -> GenerationConfig:
+    kept = (
+        "max_new_tokens",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "cache_implementation",
+    )
+    config = trainer.generation_config
+    return GenerationConfig(
+        **{name: getattr(config, name) for name in kept}, do_sample=False, disable_compile=True
+    )

@@ -1,0 +1,108 @@
+import pytest
+
+from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.checks import config as checks
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module of a name that no other test uses, importable as from a working folder."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return lambda name, code: (tmp_path / f"{name}.py").write_text(code)
+
+
+def rewards(*paths):
+    cfg = {"axolotl_config_path": "my.yaml", "trl": {"reward_funcs": list(paths)}}
+    return [str(finding) for finding in checks.check_rewards(cfg)]
+
+
+def transforms(path):
+    cfg = {"axolotl_config_path": "my.yaml", "datasets": [{"path": "x", "type": path}]}
+    return [str(finding) for finding in checks.check_transforms(cfg)]
+
+
+def test_unknown_keys_are_named_with_the_nearest():
+    cfg = {"axolotl_config_path": "my.yaml", "grpo_system_prmpt": "x", "grpo_system_in": "user"}
+    (finding,) = checks.check_keys(cfg)
+    assert str(finding) == (
+        "my.yaml: grpo_system_prmpt: no such key. Did you mean 'grpo_system_prompt'."
+    )
+
+
+def test_good_reward_paths_and_reward_models_pass():
+    assert not rewards(
+        "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func", "trl-lib/some-reward-model"
+    )
+
+
+def test_a_reward_module_that_is_not_there():
+    (line,) = rewards("no_such_module.fn")
+    assert line.startswith(
+        "my.yaml: trl.reward_funcs[0] (no_such_module.fn): there is no module 'no_such_module'. "
+    )
+
+
+def test_a_reward_that_is_not_there():
+    (line,) = rewards("axolotl_grpo_plugin.rewards.gsm8k.corectness_reward_func")
+    assert "Did you mean 'correctness_reward_func'" in line
+
+
+def test_what_a_reward_module_lacks_is_the_cause(module):
+    module("needs_something", "import no_such_package\n")
+    (line,) = rewards("needs_something.fn")
+    assert "needs_something cannot be imported, because it imports 'no_such_package'" in line
+    assert 'needs_something.py", line 1' in line  # the original traceback
+
+
+def test_what_a_reward_module_raises_is_the_cause(module):
+    module("raises", "1 / 0\n")
+    (line,) = rewards("raises.fn")
+    assert "raises cannot be imported: ZeroDivisionError: division by zero" in line
+
+
+def test_a_factory_is_no_reward(module):
+    module("factory", "def make(size=3):\n    return lambda prompts, completions, **columns: []\n")
+    assert "fewer than two parameters" in rewards("factory.make")[0]
+    assert "Write it as module.function" in rewards("make")[0]
+
+
+def test_transforms(module):
+    module("mine", "def rows(cfg): ...\n")
+    assert not transforms("axolotl_grpo_plugin.gsm8k")
+    assert not transforms("mine.rows")
+    assert "no 'row' there. Did you mean 'rows'" in transforms("mine.row")[0]
+    assert "there is no module 'no_such_module'" in transforms("no_such_module.rows")[0]
+    assert (
+        "only in a top-level module" in transforms("axolotl_grpo_plugin.transforms.gsm8k.gsm8k")[0]
+    )
+
+
+def test_a_model_folder(tmp_path):
+    assert not list(checks.check_model({"base_model": str(tmp_path)}))
+    (finding,) = checks.check_model({"base_model": "./nowhere"})
+    assert (finding.where, finding.what) == ("base_model (./nowhere)", "no such folder")
+    (finding,) = checks.check_model({"base_model": "./models/smollm2-135m-instruct"})
+    assert finding.mend.startswith("`axolotl grpo fetch smollm2")
+
+
+def test_a_hub_model_is_asked_for_only_offline(monkeypatch):
+    from huggingface_hub import constants
+
+    cfg = {"base_model": "no-such-owner/no-such-model"}
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert not list(checks.check_model(cfg))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (finding,) = checks.check_model(cfg)
+    assert "HF_HUB_OFFLINE" in finding.what
+
+
+def test_held_out_rows_need_a_dataset():
+    assert not list(checks.check_held_out({"grpo_held_out_rows": 8, "test_datasets": [{}]}))
+    assert list(checks.check_held_out({"grpo_held_out_rows": 8}))
+
+
+def test_findings_end_the_run_with_their_lines():
+    stop_on([])
+    with pytest.raises(ConfigError) as stopped:
+        stop_on([Finding("a", "b", "c"), Finding("d", "e", "f", "g\n")])
+    assert stopped.value.code == "axolotl-grpo-plugin: a: b. c.\naxolotl-grpo-plugin: d: e. f.\ng"

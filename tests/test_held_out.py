@@ -1,0 +1,93 @@
+import json
+
+import pytest
+
+from axolotl_grpo_plugin.held_out import read_changes
+from axolotl_grpo_plugin.report import plot, smooth, sparkline, table
+
+
+def answer(when, mode, row, **rewards):
+    return {
+        "when": when,
+        "mode": mode,
+        "row": row,
+        "prompt": "p",
+        "completion": "c",
+        "rewards": rewards,
+    }
+
+
+def write(folder, answers):
+    file = folder / "held_out.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in answers))
+    return file
+
+
+@pytest.fixture
+def file(tmp_path):
+    before, after = [0, 0, 0, 2], [2, 2, 0, 2]
+    return write(
+        tmp_path,
+        [
+            answer("before", "greedy", row, right_reward_func=value)
+            for row, value in enumerate(before)
+        ]
+        + [
+            answer("after", "greedy", row, right_reward_func=value)
+            for row, value in enumerate(after)
+        ],
+    )
+
+
+def test_a_change_has_its_interval(file):
+    (change,) = read_changes(file, {"right_reward_func": 2.0})
+    assert (change.rows, change.before, change.after) == (4, 0.5, 1.5)
+    # differences 2, 2, 0, 0: mean 1, standard error sqrt(4/3)/2
+    assert (change.low, change.high) == pytest.approx((1 - 1.1316, 1 + 1.1316), abs=1e-4)
+    assert (change.right_before, change.right_after) == (0.25, 0.75)
+
+
+def test_only_rows_with_both_scores_count(tmp_path):
+    file = write(
+        tmp_path,
+        [
+            answer("before", "sampled", 0, a=0.0, b=1.0),
+            answer("before", "sampled", 1, a=None, b=1.0),
+            answer("after", "sampled", 0, a=1.0),
+            answer("after", "sampled", 1, a=1.0),
+        ],
+    )
+    (change,) = read_changes(file)
+    assert (change.reward, change.rows, change.after, change.right_after) == ("a", 1, 1.0, None)
+
+
+def test_no_answers_after_no_change(tmp_path):
+    assert read_changes(write(tmp_path, [answer("before", "greedy", 0, a=1.0)])) == []
+
+
+def test_the_table_says_it(file, capsys):
+    from rich.console import Console
+
+    Console(width=80).print(table(read_changes(file, {"right_reward_func": 2.0})))
+    shown = capsys.readouterr().out
+    assert "4 held-out rows" in shown
+    assert "right: right" in shown and "25.0% → 75.0%" in shown
+    assert "0.50 → 1.50  +1.00 ±1.13" in shown
+
+
+def test_the_plot_is_drawn(file, tmp_path):
+    curves = {"reward": [(1, 0.5), (2, 1.5)], "right": []}
+    plot(curves, read_changes(file), tmp_path / "with.png")
+    plot(curves, [], tmp_path / "without.png")
+    assert all((tmp_path / name).stat().st_size > 5000 for name in ("with.png", "without.png"))
+
+
+def test_sparkline():
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
+    assert sparkline([1.0, 1.0]) == "▁▁"
+    assert len(sparkline(list(range(1000)), width=40)) == 40
+
+
+def test_smooth_keeps_the_ends_and_the_length():
+    assert smooth([1, 2, 3], window=3) == [1.5, 2.0, 2.5]
+    assert smooth(()) == []

@@ -179,14 +179,6 @@ def _greedy(trainer: Any) -> Iterator[None]:
 
 
 def _greedy_config(trainer: Any) -> GenerationConfig:
-    kept = (
-        "max_new_tokens",
-        "pad_token_id",
-        "bos_token_id",
-        "eos_token_id",
-        "cache_implementation",
-    )
-    config = trainer.generation_config
-    return GenerationConfig(
-        **{name: getattr(config, name) for name in kept}, do_sample=False, disable_compile=True
-    )
+    sampling = ("do_sample", "temperature", "top_p", "top_k", "min_p")
+    others = {k: v for k, v in trainer.generation_kwargs.items() if k not in sampling}
+    return GenerationConfig(**others, do_sample=False, disable_compile=True)

@@ -28,8 +28,6 @@ class GRPOPlugin(BasePlugin):
         if _is_named(cfg):
             paths.resolve_packaged(cfg)
             stop_on(check_config(cfg))
-            if threads := cfg.get("grpo_cpu_threads"):
-                torch.set_num_threads(int(threads))
 
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"
@@ -40,6 +38,10 @@ class GRPOPlugin(BasePlugin):
 
             return load_checked(cfg)
         return None
+
+    def pre_model_load(self, cfg: Any) -> None:
+        if _is_grpo(cfg) and (threads := cfg.get("grpo_cpu_threads")):
+            torch.set_num_threads(threads)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         if not (_is_grpo(cfg) and _is_named(cfg)):

@@ -23,7 +23,11 @@ def check_keys(cfg: Any) -> Iterator[Finding]:
 
 def check_rewards(cfg: Any) -> Iterator[Finding]:
     """Every reward path imports, and is a function that TRL can call."""
-    for number, path in enumerate((cfg.get("trl") or {}).get("reward_funcs") or []):
+    paths = (cfg.get("trl") or {}).get("reward_funcs") or []
+    if isinstance(paths, str):
+        yield Finding(_at(cfg, f"trl.reward_funcs ({paths})"), "not a list", 'Put "- " before it')
+        return
+    for number, path in enumerate(paths):
         where = _at(cfg, f"trl.reward_funcs[{number}] ({path})")
         if "/" in path or os.path.isdir(path):
             continue  # a reward model: a folder, or a name on the hub
@@ -36,6 +40,8 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
             yield module
         elif not hasattr(module, name):
             yield Finding(where, f"{module_name} has no {name!r}", _nearest(name, dir(module)))
+        elif not callable(getattr(module, name)):
+            yield Finding(where, "not a function", "Name a function of that module")
         elif len(signature(getattr(module, name)).parameters) < 2:
             yield Finding(
                 where,

@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from axolotl_grpo_plugin.completions import read_number
-from axolotl_grpo_plugin.transforms.rows import DatasetError, Source, prompt_budget, within_budget
+from axolotl_grpo_plugin.transforms.rows import (
+    DatasetError,
+    prompt_budget,
+    source_of,
+    texts,
+    within_budget,
+)
 
 Messages = list[dict[str, str]]
 
@@ -33,7 +39,7 @@ def gsm8k(
 
     Raises: DatasetError with dataset, row and column for a row that is not GSM8K's.
     """
-    source = Source.of(cfg, dataset_idx)
+    source = source_of(cfg, dataset_idx)
     budget = prompt_budget(cfg)
     opening = instructions(
         cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
@@ -44,7 +50,7 @@ def gsm8k(
     def transform(
         rows: dict[str, list[Any]], numbers: list[int], tokenizer: Any
     ) -> dict[str, list[Any]]:
-        questions, answers = source.texts(rows, numbers, "question", "answer")
+        questions, answers = texts(rows, numbers, source, "question", "answer")
         labels = [
             _split(answer, f"{source}, row {row}")[1]
             for answer, row in zip(answers, numbers, strict=True)

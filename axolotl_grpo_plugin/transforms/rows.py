@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 LOG = logging.getLogger(__name__)
 
@@ -11,40 +11,36 @@ class DatasetError(ValueError):
     """A dataset that cannot be trained on; the message names it, the row and the column."""
 
 
-class Source(NamedTuple):
-    """Where rows come from, for messages."""
+def source_of(cfg: Any, dataset_idx: int) -> str:
+    """The dataset of that number, for messages.
 
-    name: str
+    Axolotl does not tell a transform which of its two lists it is in.
+    """
+    paths = [
+        f"{key}[{dataset_idx}] ({cfg[key][dataset_idx]['path']})"
+        for key in ("datasets", "test_datasets")
+        if cfg.get(key) and dataset_idx < len(cfg[key])
+    ]
+    return " or ".join(paths) or f"dataset {dataset_idx}"
 
-    def __str__(self) -> str:
-        return self.name
 
-    @classmethod
-    def of(cls, cfg: Any, dataset_idx: int) -> "Source":
-        """The dataset of that number. Axolotl does not tell a transform which of its two lists it is in."""
-        paths = [
-            f"{key}[{dataset_idx}] ({cfg[key][dataset_idx]['path']})"
-            for key in ("datasets", "test_datasets")
-            if cfg.get(key) and dataset_idx < len(cfg[key])
-        ]
-        return cls(" or ".join(paths) or f"dataset {dataset_idx}")
+def texts(
+    rows: dict[str, list[Any]], numbers: Sequence[int], source: str, *columns: str
+) -> list[list[str]]:
+    """Those columns, each known to be there and to hold text in every row.
 
-    def texts(
-        self, rows: dict[str, list[Any]], numbers: Sequence[int], *columns: str
-    ) -> list[list[str]]:
-        """Those columns, each known to be there and to hold text in every row."""
-        for column in columns:
-            if column not in rows:
-                raise DatasetError(
-                    f'{self}: no column "{column}" (it has: {", ".join(rows)}): '
-                    "name a transform that reads these columns in `type:`"
-                )
-            for number, value in zip(numbers, rows[column], strict=True):
-                if not isinstance(value, str) or not value.strip():
-                    raise DatasetError(
-                        f'{self}, row {number}, column "{column}": not a text: {value!r}'
-                    )
-        return [rows[column] for column in columns]
+    Raises DatasetError with the source, the row's number and the column.
+    """
+    for column in columns:
+        if column not in rows:
+            raise DatasetError(
+                f'{source}: no column "{column}" (it has: {", ".join(rows)}): '
+                "name a transform that reads these columns in `type:`"
+            )
+        for number, value in zip(numbers, rows[column], strict=True):
+            if not isinstance(value, str) or not value.strip():
+                raise DatasetError(f'{source}, row {number}, column "{column}": no text: {value!r}')
+    return [rows[column] for column in columns]
 
 
 def prompt_budget(cfg: Any) -> int | None:
@@ -63,7 +59,7 @@ def within_budget(
     numbers: Sequence[int],
     tokenizer: Any,
     budget: int | None,
-    source: Source,
+    source: str,
 ) -> dict[str, list[Any]]:
     """The rows whose prompt, templated as the trainer does it, is no longer than the budget.
 

@@ -66,6 +66,12 @@ def test_a_factory_is_no_reward(module):
     assert "Write it as module.function" in rewards("make")[0]
 
 
+def test_what_is_no_function_or_no_list():
+    assert "not a function" in rewards("axolotl_grpo_plugin.completions.TAGS")[0]
+    (finding,) = checks.check_rewards({"trl": {"reward_funcs": "mine.reward"}})
+    assert str(finding) == 'trl.reward_funcs (mine.reward): not a list. Put "- " before it.'
+
+
 def test_transforms(module):
     module("mine", "def rows(cfg): ...\n")
     assert not transforms("axolotl_grpo_plugin.gsm8k")

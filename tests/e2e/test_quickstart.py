@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from statistics import fmean
@@ -74,14 +75,23 @@ def test_the_built_wheel_trains_from_an_empty_folder(tmp_path):
     empty.mkdir()
     installed = tmp_path / "venv"
     python = installed / "bin" / "python"
+    uv = os.environ.get("UV", "uv")
     for command in (
-        ["uv", "build", "--quiet", "--wheel", "--out-dir", wheels, ROOT],
-        ["uv", "venv", "--quiet", "--python", sys.executable, installed],
-        ["uv", "pip", "install", "--quiet", "--python", python, "--torch-backend", "auto"],
+        [uv, "build", "--quiet", "--wheel", "--out-dir", wheels, ROOT],
+        [uv, "venv", "--quiet", "--python", sys.executable, installed],
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            "axolotl-grpo-plugin",
+            "--find-links",
+            wheels,
+        ],
     ):
-        if "install" in command:
-            command = [*command[:-2], *wheels.glob("*.whl")]
-        subprocess.run(list(map(str, command)), check=True, env=environment())
+        subprocess.run(list(map(str, command)), check=True)
     path = f"{installed / 'bin'}:{environment()['PATH']}"
     shown = axolotl_of(installed, "grpo", "fetch", cwd=empty, PATH=path)
     assert "wrote    configs/quickstart.yaml" in shown

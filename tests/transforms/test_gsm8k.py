@@ -62,9 +62,9 @@ def test_other_columns_stay():
     [
         ([row(), row("18")], r'row 1, column "answer": no "#### <number>" at its end: \'18\''),
         ([row("#### eighteen")], r'row 0, column "answer": no "#### <number>"'),
-        ([row(), row(question=None)], r'row 1, column "question": not a text: None'),
-        ([row(question=" ")], r'row 0, column "question": not a text'),
-        ([row(answer=18)], r'row 0, column "answer": not a text: 18'),
+        ([row(), row(question=None)], r'row 1, column "question": no text: None'),
+        ([row(question=" ")], r'row 0, column "question": no text'),
+        ([row(answer=18)], r'row 0, column "answer": no text: 18'),
         (
             [{"problem": "x", "solution": "y"}],
             r'no column "question" \(it has: problem, solution\)',

@@ -1,0 +1,50 @@
+"""A real model on real GSM8K."""
+
+import json
+import shutil
+
+import pandas
+import pytest
+import yaml
+
+from axolotl_grpo_plugin.rewards import gsm8k as rewards
+from axolotl_grpo_plugin.transforms.gsm8k import gsm8k as transform_of
+from tests.e2e.conftest import ROOT, axolotl
+
+REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
+
+
+def test_it_trains_on_gsm8k_and_is_paid_by_the_contract(tmp_path, smollm2, gsm8k):
+    config = yaml.safe_load((ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu.yaml").read_text())
+    shutil.copy(gsm8k / "train.jsonl", tmp_path / "train.jsonl")  # in place of the hub
+    (dataset,) = config["datasets"]
+    del dataset["name"]
+    dataset |= {"path": "train.jsonl", "ds_type": "json"}
+    config |= {"base_model": str(smollm2), "max_steps": 2, "save_steps": 2}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    shown = axolotl("train", "config.yaml", cwd=tmp_path)
+    assert "dropped" in shown and "of 7473 rows, whose prompts are longer than 192 tokens" in shown
+
+    out = tmp_path / "outputs" / "gsm8k-smollm2-135m-cpu"
+    logged = pandas.concat(
+        map(pandas.read_parquet, sorted((out / "completions").glob("*.parquet")))
+    )
+    assert len(logged) >= 16
+
+    # The prompt that was trained on leads back to its row, and so to the gold.
+    rows = [json.loads(line) for line in (gsm8k / "train.jsonl").open()]
+    transform, _ = transform_of({key: config[key] for key in config if key.startswith("grpo_")})
+    columns = {name: [row[name] for row in rows] for name in ("question", "answer")}
+    made = transform(columns, range(len(rows)), None)
+    gold = {row["question"]: label for row, label in zip(rows, made["answer"], strict=True)}
+    for _, row in logged.iterrows():
+        answer = gold[row["prompt"][-1]["content"]]
+        for name in REWARDS:
+            function = getattr(rewards, f"{name}_reward_func")
+            chat = [dict(message) for message in row["completion"]]
+            score = function.score(chat, **({"answer": answer} if function.reads else {}))
+            assert row[function.__name__] == pytest.approx(score.value)
+            assert row[f"{function.__name__}/reason"] == score.reason
+
+    state = json.loads((out / "checkpoint-2" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "reward" in log] == [1, 2]

@@ -1,9 +1,11 @@
 """What stands beside a training: a bar that says reward and correctness, the held-out rows, the report."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import isnan
+from hashlib import sha256
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 from transformers import GenerationConfig, ProgressCallback, TrainerCallback
 
+from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.held_out import FILE, read_changes
 from axolotl_grpo_plugin.report import PLOT, mean_of, plot, short, sparkline, table
+
+LOG = logging.getLogger(__name__)
 
 
 def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
@@ -57,17 +62,26 @@ class Report(TrainerCallback):
         self.first, self.highest, self.answers = first, highest, answers
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not state.is_world_process_zero:
-            return
+        if state.is_world_process_zero:
+            try:
+                self.show(args, state)
+            except Exception:  # Axolotl saves the model after this
+                LOG.exception("the report of this run could not be made")
+
+    def show(self, args: Any, state: Any) -> None:
         from rich.console import Console
 
         drawn = Path(args.output_dir) / PLOT
         changes = read_changes(self.answers, self.highest) if self.answers else []
         curves = {
-            name: [(log["step"], log[key]) for log in state.log_history if log.get(key) is not None]
+            name: [
+                (log["step"], log[key])
+                for log in state.log_history
+                if log.get(key) is not None and isfinite(log[key])
+            ]
             for name, key in (("reward", "reward"), (short(self.first), mean_of(self.first)))
         }
-        console = Console()
+        console = Console(markup=False)
         console.print()
         for name, curve in curves.items():
             if curve:
@@ -91,7 +105,7 @@ class HeldOut(TrainerCallback):
 
     def __init__(self, trainer: Any, rows: int):
         self.trainer = trainer
-        self.dataset = trainer.eval_dataset.select(range(min(rows, len(trainer.eval_dataset))))
+        self.dataset = _choose(trainer.eval_dataset, rows)
         self.file = Path(trainer.args.output_dir) / FILE
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -99,7 +113,13 @@ class HeldOut(TrainerCallback):
             self._write(self._answers("before"), "w")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._write(self._answers("after"), "a")
+        try:
+            self._write(self._answers("after"), "a")
+        except Exception:
+            if self.trainer.accelerator.num_processes > 1:
+                raise  # the other ranks wait for this one
+            # Axolotl saves the model after this.
+            LOG.exception("the held-out rows could not be answered after the training")
 
     def _write(self, answers: list[dict[str, Any]], mode: str) -> None:
         if self.trainer.accelerator.is_main_process:
@@ -109,14 +129,24 @@ class HeldOut(TrainerCallback):
 
     def _answers(self, when: str) -> list[dict[str, Any]]:
         trainer = self.trainer
-        was_training = trainer.model.training
+        was_training, several = trainer.model.training, trainer.num_generations_eval
         trainer.model.eval()
+        trainer.num_generations_eval = 1
         # The run learns the same whether it is looked at or not.
-        with torch.random.fork_rng(), torch.no_grad():
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices), torch.no_grad():
             with _greedy(trainer):
                 answers = self._answer(when, "greedy")
             answers += self._answer(when, "sampled")
         trainer.model.train(was_training)
+        trainer.num_generations_eval = several
+        # What was logged meanwhile belongs to no batch.
+        for log in (
+            trainer._metrics["eval"],
+            trainer._pending_extra_logs,
+            trainer._pending_metrics,
+        ):
+            log.clear()
         return answers
 
     def _answer(self, when: str, mode: str) -> list[dict[str, Any]]:
@@ -135,15 +165,9 @@ class HeldOut(TrainerCallback):
             batch = places[start : start + batch_size]
             rows = [self.dataset[place] for place in batch]
             prompts = [row["prompt"] for row in rows]
-            prompt_ids, _, _ = trainer._tokenize_prompts(prompts)
-            ids, _ = trainer._generate_single_turn(prompt_ids, None, {}, 1)
-            completions = trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
-            as_given = [
-                [{"role": "assistant", "content": text}] if isinstance(prompt, list) else text
-                for prompt, text in zip(prompts, completions, strict=True)
-            ]
-            scores = trainer._calculate_rewards(rows, prompts, as_given, ids).tolist()
-            said = gather_object(list(zip(batch, prompts, completions, strict=True)))
+            _, ids, _, completions, *_ = trainer._generate(prompts)
+            scores = trainer._calculate_rewards(rows, prompts, completions, ids).tolist()
+            said = gather_object(list(zip(batch, prompts, map(text_of, completions), strict=True)))
             for (place, prompt, completion), row_scores in zip(said, scores, strict=True):
                 answers[place] = {
                     "when": when,
@@ -156,10 +180,13 @@ class HeldOut(TrainerCallback):
                         for name, score in zip(trainer.reward_func_names, row_scores, strict=True)
                     },
                 }
-        # What the reward functions logged belongs to no training batch.
-        trainer._pending_extra_logs.clear()
-        trainer._pending_metrics.clear()
         return [answers[place] for place in sorted(answers)]
+
+
+def _choose(dataset: Any, rows: int) -> Any:
+    """That many rows, the same ones in every run: Axolotl shuffles by the run's seed."""
+    digests = [sha256(json.dumps(prompt).encode()).digest() for prompt in dataset["prompt"]]
+    return dataset.select(sorted(range(len(dataset)), key=digests.__getitem__)[:rows])
 
 
 @contextmanager

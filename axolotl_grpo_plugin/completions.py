@@ -20,6 +20,10 @@ _DIGITS = re.compile(r"[0-9]+")
 # ("18 + x", "9 * 2 = 18") is never taken for one.
 _UNIT_WORD = re.compile(r"(?:[%€£¥]|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]?")
 
+# Words that make another number of the one before them, or a hedge.
+_NO_UNITS = frozenset(
+    "or to and hundred thousand million billion trillion k dozen half plus minus times divided squared".split()
+)
 _LONGEST_UNIT = 100  # characters: longer is prose, and costs time
 
 
@@ -106,9 +110,12 @@ def read_number(answer: str) -> Number:
 
 def _is_unit(text: str) -> bool:
     # isnumeric: "½", "²" and "三" are word characters, and digits in all but name.
+    if len(text) > _LONGEST_UNIT:
+        return False
+    words = text.split()
     return (
-        len(text) <= _LONGEST_UNIT
-        and all(map(_UNIT_WORD.fullmatch, text.split()))
+        all(map(_UNIT_WORD.fullmatch, words))
+        and _NO_UNITS.isdisjoint(word.strip(".,").lower() for word in words)
         and not any(map(str.isnumeric, text))
     )
 

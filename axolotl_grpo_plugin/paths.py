@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,27 @@ def resolve_packaged(cfg: Any) -> None:
         value = holder.get(key)
         if isinstance(value, str) and value.startswith(PACKAGED):
             package, _, path = value.removeprefix(PACKAGED).partition("/")
-            holder[key] = str(files(package).joinpath(path))
+            if package and find_spec(package):
+                holder[key] = str(files(package).joinpath(path))
 
 
 def _paths(cfg: Any) -> Iterator[tuple[Any, str]]:
     for key in ("base_model", "tokenizer_config"):
         yield cfg, key
     for key in ("datasets", "test_datasets"):
-        for dataset in cfg.get(key) or []:
+        for dataset in dicts(cfg.get(key)):
             yield dataset, "path"
+
+
+def block(cfg: Any, key: str) -> Any:
+    """A block ("trl", "vllm") of a raw config, empty where there is none."""
+    value = cfg.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def dicts(value: Any) -> list[Any]:
+    """The dictionaries of a list in a raw config; what else stands there is for Axolotl to refuse."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def shipped(name: str) -> Path:

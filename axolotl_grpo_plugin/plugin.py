@@ -7,9 +7,8 @@ from axolotl.integrations.base import BasePlugin
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import stop_on
-from axolotl_grpo_plugin.checks.config import check_config, check_keys
-
-NAME = "axolotl_grpo_plugin.GRPOPlugin"
+from axolotl_grpo_plugin.checks.config import PLUGIN, check_config, check_keys, check_plugin
+from axolotl_grpo_plugin.checks.lengths import limit_prompts
 
 
 class GRPOPlugin(BasePlugin):
@@ -17,30 +16,34 @@ class GRPOPlugin(BasePlugin):
 
     Installed, it is loaded in all of a user's Axolotl runs: outside `rl: grpo|gdpo` it does
     nothing, and there it only makes the working folder importable and knows its own keys.
-    The rest is for runs whose YAML names it under `plugins:`.
+    The rest is for runs whose YAML names it under `plugins:`, where `pkg://` paths are real too.
     """
 
     def register(self, cfg: Any) -> None:
+        if _is_named(cfg):
+            paths.resolve_packaged(cfg)  # whatever the command: `axolotl inference` clears `rl`
         if not _is_grpo(cfg):
             return
         paths.add_working_folder()
-        stop_on(check_keys(cfg))
+        stop_on([*check_plugin(cfg), *check_keys(cfg)])
         if _is_named(cfg):
-            paths.resolve_packaged(cfg)
             stop_on(check_config(cfg))
+            limit_prompts(cfg)
 
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
-        if _is_grpo(cfg) and _is_named(cfg):
+        # NeMo Gym's plugin loads the datasets of its runs itself, and Axolotl takes one plugin's.
+        if _is_grpo(cfg) and _is_named(cfg) and not cfg.get("nemo_gym_enabled"):
             from axolotl_grpo_plugin.checks.datasets import load_checked
 
             return load_checked(cfg)
         return None
 
     def pre_model_load(self, cfg: Any) -> None:
-        if _is_grpo(cfg) and (threads := cfg.get("grpo_cpu_threads")):
+        threads = cfg.get("grpo_cpu_threads")
+        if threads and _is_grpo(cfg) and _is_named(cfg):
             torch.set_num_threads(threads)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
@@ -56,4 +59,4 @@ def _is_grpo(cfg: Any) -> bool:
 
 
 def _is_named(cfg: Any) -> bool:
-    return any(name.replace(":", ".") == NAME for name in cfg.get("plugins") or [])
+    return any(str(name).replace(":", ".") == PLUGIN for name in cfg.get("plugins") or [])

@@ -1,6 +1,7 @@
 """`@reward`: a scorer of ONE completion becomes a TRL reward function."""
 
 from collections.abc import Callable, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, NamedTuple, Protocol, cast
 
 from axolotl_grpo_plugin.completions import text_of
@@ -55,11 +56,18 @@ def reward(
         range: the lowest and the highest score. The highest is what "right" means in reports.
         reads: the dataset column, or columns, that the scorer takes.
 
+    Raises: TypeError for an async scorer.
+
     Raises (when called): ValueError where the dataset has no column of `reads`.
     """
     columns_read = (reads,) if isinstance(reads, str) else tuple(reads)
 
     def decorate(scorer: Callable[..., Any]) -> RewardFunction:
+        if iscoroutinefunction(scorer):
+            raise TypeError(
+                f"{scorer.__name__} is async: give TRL an async reward function as it is"
+            )
+
         def score(completion: Any, **columns: Any) -> Score:
             """Score one completion, a string or chat messages; the columns by name."""
             if any(columns[name] is None for name in columns_read):

@@ -70,5 +70,13 @@ def test_one_completion_can_be_scored():
     assert speaks.score("") == Score(0.0, "")
 
 
+def test_an_async_scorer_is_refused():
+    async def judge(completion):
+        return 1.0
+
+    with pytest.raises(TypeError, match="judge is async"):
+        reward(range=(0.0, 1.0))(judge)
+
+
 def test_it_pickles_by_its_path():
     assert pickle.loads(pickle.dumps(ends_with)) is ends_with

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from axolotl.common.datasets import load_preference_datasets
+from axolotl.utils.trainer import disable_datasets_caching
 
 from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.transforms.rows import DatasetError
@@ -12,7 +13,9 @@ from axolotl_grpo_plugin.transforms.rows import DatasetError
 def load_checked(cfg: Any) -> Any:
     """Axolotl's datasets; ConfigError where a row is not the transform's, or nothing is left."""
     try:
-        loaded = load_preference_datasets(cfg=cfg)
+        # Cached, rows would be dropped without a word, and an edited transform would not run.
+        with disable_datasets_caching():
+            loaded = load_preference_datasets(cfg=cfg)
     except DatasetError as error:
         raise ConfigError(f"axolotl-grpo-plugin: {error}") from error
     stop_on(_check("datasets", loaded.train_dataset, cfg))
@@ -26,8 +29,8 @@ def _check(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
     if not len(dataset):
         yield Finding(
             where,
-            "no row to train on: the file is empty, or every prompt is too long (a warning above says so)",
-            "Look at the file, or raise sequence_len or vllm.max_model_len",
+            "no row is left: the dataset is empty, or every prompt too long (a warning above says so)",
+            "Look at the dataset, or raise the length",
         )
     elif "prompt" not in dataset.column_names:
         yield Finding(

@@ -37,7 +37,7 @@ def correctness_reward_func(completion: str, answer: str) -> Score:
     >>> correctness_reward_func([""], ["<answer>$18.00</answer>"], answer=["18"])
     [2.0]
     """
-    gold = read_number(answer)
+    gold = read_number(str(answer))  # a dataset of one's own may hold numbers
     if gold.value is None:
         return Score(None, "bad_gold")
     found = read_answer(completion)
@@ -69,8 +69,8 @@ def int_reward_func(completion: str) -> Score:
 def strict_format_reward_func(completion: str) -> Score:
     """0.5 where the completion is the prompt's layout to the line break, else 0.0.
 
-    Each tag once and on a line of its own, reasoning and answer both there, any number of
-    lines in each; a final line break may be missing, for that is where EOS falls.
+    Each tag once and on a line of its own, any number of lines of reasoning, one line of answer;
+    a final line break may be missing, for that is where EOS falls.
 
     Reasons: exact, other_layout, empty_block.
 
@@ -85,7 +85,9 @@ def strict_format_reward_func(completion: str) -> Score:
     on_own_lines = "</reasoning>\n<answer>" in completion and all(
         body.startswith("\n") and body.endswith("\n") for body in blocks
     )
-    return Score(0.5, "exact") if on_own_lines else Score(0.0, "other_layout")
+    if not on_own_lines or blocks[1].count("\n") != 2:
+        return Score(0.0, "other_layout")
+    return Score(0.5, "exact")
 
 
 @reward(range=(0.0, 0.25))

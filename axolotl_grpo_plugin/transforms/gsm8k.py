@@ -6,7 +6,6 @@ from typing import Any
 from axolotl_grpo_plugin.completions import read_number
 from axolotl_grpo_plugin.transforms.rows import (
     DatasetError,
-    prompt_budget,
     source_of,
     texts,
     within_budget,
@@ -29,18 +28,18 @@ def gsm8k(
     """Axolotl's factory for GSM8K: rows with `question` and `answer` (ending in "#### 1,000").
 
     Each row gets a `prompt`, chat messages with the layout to answer in, and an `answer`, the
-    bare label ("1000") that the rewards read. The other columns stay. Rows whose prompt does not
-    fit beside `trl.max_completion_length` are dropped, with their count.
+    bare label ("1000") that the rewards read. The other columns stay. Rows with too long a prompt
+    are dropped, with their count.
 
-    YAML keys read: `grpo_system_prompt`, `grpo_system_in`, `grpo_examples` (see args.py),
-    `trl.max_completion_length`, `vllm.max_model_len` or `sequence_len`.
+    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_examples`,
+    `grpo_max_prompt_length`.
 
     Source: https://github.com/openai/grade-school-math (MIT), with the prompt of willccbb's gist.
 
     Raises: DatasetError with dataset, row and column for a row that is not GSM8K's.
     """
     source = source_of(cfg, dataset_idx)
-    budget = prompt_budget(cfg)
+    budget = cfg.get("grpo_max_prompt_length")
     opening = instructions(
         cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
         cfg.get("grpo_examples") or [],

@@ -43,17 +43,6 @@ def texts(
     return [rows[column] for column in columns]
 
 
-def prompt_budget(cfg: Any) -> int | None:
-    """The tokens that a prompt may have: the model length less `trl.max_completion_length`.
-
-    The model length is vLLM's where the YAML sets it, for vLLM refuses what is longer in the
-    middle of a run; else `sequence_len`. None where there is no completion length to subtract.
-    """
-    completion = (cfg.get("trl") or {}).get("max_completion_length")
-    length = (cfg.get("vllm") or {}).get("max_model_len") or cfg.get("sequence_len")
-    return length - completion if length and completion else None
-
-
 def within_budget(
     rows: dict[str, list[Any]],
     numbers: Sequence[int],
@@ -61,11 +50,11 @@ def within_budget(
     budget: int | None,
     source: str,
 ) -> dict[str, list[Any]]:
-    """The rows whose prompt, templated as the trainer does it, is no longer than the budget.
+    """The rows whose prompt, templated as the trainer does it, is no longer than the budget in tokens.
 
-    Says how many were dropped.
+    Says how many were dropped. None is no budget.
     """
-    if budget is None:
+    if budget is None or not rows["prompt"]:
         return rows
     encoded = tokenizer.apply_chat_template(
         rows["prompt"], add_generation_prompt=True, tokenize=True, return_dict=True
@@ -76,8 +65,8 @@ def within_budget(
         return rows
     longest = max(range(len(lengths)), key=lengths.__getitem__)
     LOG.warning(
-        "%s: dropped %d of %d rows, whose prompts are longer than %d tokens (vllm.max_model_len or "
-        "sequence_len, less trl.max_completion_length); the longest, row %d, has %d",
+        "%s: dropped %d of %d rows, whose prompts are longer than %d tokens "
+        "(grpo_max_prompt_length); the longest, row %d, has %d",
         source,
         len(lengths) - len(kept),
         len(lengths),

@@ -22,7 +22,12 @@ def transforms(path):
 
 
 def test_unknown_keys_are_named_with_the_nearest():
-    cfg = {"axolotl_config_path": "my.yaml", "grpo_system_prmpt": "x", "grpo_system_in": "user"}
+    cfg = {
+        "axolotl_config_path": "my.yaml",
+        "grpo_system_prmpt": "x",
+        "grpo_system_in": "user",
+        5: 5,
+    }
     (finding,) = checks.check_keys(cfg)
     assert str(finding) == (
         "my.yaml: grpo_system_prmpt: no such key. Did you mean 'grpo_system_prompt'."
@@ -31,8 +36,18 @@ def test_unknown_keys_are_named_with_the_nearest():
 
 def test_good_reward_paths_and_reward_models_pass():
     assert not rewards(
-        "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func", "trl-lib/some-reward-model"
+        "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func",
+        "builtins.max",
+        "owner/a-reward-model-of-2.5-billion",
     )
+
+
+def test_paths_that_axolotl_takes_for_something_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rewards").mkdir()
+    (tmp_path / "rewards" / "mine.py").touch()
+    assert "Write it as rewards.mine.fn" in rewards("rewards/mine.fn")[0]
+    assert "no full stop in its name" in rewards("trl-lib/some-reward-model")[0]
 
 
 def test_a_reward_module_that_is_not_there():
@@ -63,6 +78,7 @@ def test_what_a_reward_module_raises_is_the_cause(module):
 def test_a_factory_is_no_reward(module):
     module("factory", "def make(size=3):\n    return lambda prompts, completions, **columns: []\n")
     assert "fewer than two parameters" in rewards("factory.make")[0]
+    assert "There are: make." in rewards("factory.xyz")[0]
     assert "Write it as module.function" in rewards("make")[0]
 
 
@@ -83,12 +99,44 @@ def test_transforms(module):
     )
 
 
-def test_a_model_folder(tmp_path):
+def test_a_model_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert not list(checks.check_model({"base_model": str(tmp_path)}))
     (finding,) = checks.check_model({"base_model": "./nowhere"})
     assert (finding.where, finding.what) == ("base_model (./nowhere)", "no such folder")
     (finding,) = checks.check_model({"base_model": "./models/smollm2-135m-instruct"})
     assert finding.mend.startswith("`axolotl grpo fetch smollm2")
+
+
+def test_a_model_that_is_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    for path in ("models/mine", "~/mine", "a/b/c", "/a"):
+        (finding,) = checks.check_model({"base_model": path})
+        assert finding.what == "no such folder"
+    (finding,) = checks.check_model({"base_model": "pkg://no_such_package/x"})
+    assert "installed package" in finding.what
+
+
+def test_local_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "full.jsonl").write_text("{}")
+
+    def what(path):
+        return [each.what for each in checks.check_files({"datasets": [{"path": path}]})]
+
+    assert what("empty.jsonl") == ["an empty file"]
+    assert what("nowhere.jsonl") == ["no such file"]
+    assert what("pkg://no_such_package/x.jsonl") == ["no such file in an installed package"]
+    assert not what("full.jsonl") + what("openai/gsm8k") + what("s3://a/b.jsonl")
+
+
+def test_examples():
+    good = {"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}
+    assert not list(checks.check_examples({"grpo_examples": [good]}))
+    (finding,) = checks.check_examples({"grpo_examples": [good, {**good, "answer": "6"}]})
+    assert "grpo_examples[1]" in finding.what
 
 
 def test_a_hub_model_is_asked_for_only_offline(monkeypatch):
@@ -105,6 +153,9 @@ def test_a_hub_model_is_asked_for_only_offline(monkeypatch):
 def test_held_out_rows_need_a_dataset():
     assert not list(checks.check_held_out({"grpo_held_out_rows": 8, "test_datasets": [{}]}))
     assert list(checks.check_held_out({"grpo_held_out_rows": 8}))
+    prefetching = {"grpo_held_out_rows": 8, "test_datasets": [{}], "trl": {"async_prefetch": True}}
+    (finding,) = checks.check_held_out(prefetching)
+    assert "greedy too" in finding.what
 
 
 def test_findings_end_the_run_with_their_lines():

@@ -70,6 +70,29 @@ def test_what_a_user_sees(runs):
     assert len(list((folder / "completions").glob("*.parquet"))) == 150
 
 
+def test_a_resumed_run_keeps_what_it_knew_before(tmp_path):
+    arguments = (
+        "configs/quickstart.yaml",
+        "--output-dir",
+        tmp_path,
+        "--save-strategy",
+        "steps",
+        "--save-steps",
+        2,
+    )
+    axolotl("train", *arguments, "--max-steps", 2)
+    first = (tmp_path / "held_out.jsonl").read_text().splitlines()
+    axolotl(
+        "train", *arguments, "--max-steps", 4, "--resume-from-checkpoint", tmp_path / "checkpoint-2"
+    )
+    lines = (tmp_path / "held_out.jsonl").read_text().splitlines()
+    assert lines[: len(first)] == first
+    assert {json.loads(line)["when"] for line in lines[len(first) :]} == {"after"}
+    assert all(change.rows == 234 for change in read_changes(tmp_path / "held_out.jsonl"))
+    state = json.loads((tmp_path / "checkpoint-4" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "reward" in log] == [1, 2, 3, 4]
+
+
 def test_the_built_wheel_trains_from_an_empty_folder(tmp_path):
     wheels, empty = tmp_path / "wheels", tmp_path / "empty"
     empty.mkdir()
@@ -130,7 +153,7 @@ def test_ones_own_reward_trains_and_is_logged(tmp_path):
         "--output-dir",
         tmp_path,
     )
-    axolotl("train", "configs/quickstart-own-reward.yaml", "--grpo-held-out-rows", 16, *arguments)
+    axolotl("train", "configs/quickstart-own-reward.yaml", *arguments)
     state = json.loads((tmp_path / "checkpoint-3" / "trainer_state.json").read_text())
     means = [log["rewards/true_equation_reward_func/mean"] for log in state["log_history"][:3]]
     assert all(0.0 < mean <= 0.5 for mean in means)

@@ -14,6 +14,15 @@ from tests.e2e.conftest import ROOT, axolotl
 REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
 
 
+def test_its_quickstart_runs(tmp_path, smollm2):
+    config = yaml.safe_load((ROOT / "configs" / "quickstart-smollm2.yaml").read_text())
+    config |= {"base_model": str(smollm2), "max_steps": 2, "grpo_held_out_rows": 4}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    shown = axolotl("train", "config.yaml", cwd=tmp_path)
+    assert "4 held-out rows, before and after training" in shown
+    assert (tmp_path / "outputs" / "quickstart-smollm2" / "adapter_model.safetensors").exists()
+
+
 def test_it_trains_on_gsm8k_and_is_paid_by_the_contract(tmp_path, smollm2, gsm8k):
     config = yaml.safe_load((ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu.yaml").read_text())
     shutil.copy(gsm8k / "train.jsonl", tmp_path / "train.jsonl")  # in place of the hub

@@ -62,6 +62,7 @@ CONTRACT = [
     ("T20 closed, then unclosed", canonical("18") + "\n<answer>\n17", "18", 2, 0.5, 0, 0, 0.25),
     ("T21 100 characters after", canonical("18") + "\n" + "x" * 99, "18", 2, 0.5, 0, 0, 0.401),
     ("T21b 10,000 characters after", canonical("18") + "x" * 10_000, "18", 2, 0.5, 0, 0, 0.375),
+    ("T21c answer on two lines", canonical("18\n"), "18", 2, 0.5, 0, 0.25, 0.5),
     ("T22 mentions a tag", canonical("18", "in <answer> I put 18"), "18", 2, 0.5, 0, 0.25, 0.375),
     ("T23 empty tags", canonical("", ""), "18", 0, 0, 0, 0, 0),
     ("T23b empty tags and prose", canonical("", "") + "\nsome prose", "18", 0, 0, 0, 0, 0),
@@ -115,6 +116,12 @@ def test_reasons(completion, reasons):
         f.score(completion, **{name: columns[name] for name in f.reads}).reason for f in REWARDS
     ]
     assert found == reasons
+
+
+def test_a_gold_may_be_a_number():
+    for gold in (18, 18.0, " 18 "):
+        assert gsm8k.correctness_reward_func.score(canonical("18"), answer=gold).value == 2.0
+    assert gsm8k.correctness_reward_func.score(canonical("18"), answer=["18"]) == (None, "bad_gold")
 
 
 def test_an_unreadable_gold_is_nobodys_fault():

@@ -87,24 +87,19 @@ def test_a_bad_example_is_named():
 def test_prompts_over_the_budget_are_dropped_and_counted(tokenizer, caplog):
     rows = [row(question="How many? " * count, n=count) for count in (1, 40, 2)]
     with caplog.at_level(logging.WARNING):
-        made = run(rows, tokenizer, sequence_len=128, trl={"max_completion_length": 48})
+        made = run(rows, tokenizer, grpo_max_prompt_length=80)
     assert made["n"] == [1, 2]
     assert {len(values) for values in made.values()} == {2}
     assert "dropped 1 of 3 rows, whose prompts are longer than 80 tokens" in caplog.text
     assert "the longest, row 1, has" in caplog.text
 
 
-def test_the_budget_counts_the_template_and_is_vllms_where_it_serves(tokenizer):
+def test_the_length_counts_the_template(tokenizer):
     prompt = run([row()])["prompt"]
-    length = len(
-        tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)[
-            "input_ids"
-        ][0]
-    )
-    keys = {"sequence_len": 9999, "trl": {"max_completion_length": 32}}
-    fits = run([row()], tokenizer, vllm={"max_model_len": length + 32}, **keys)
-    assert len(fits["prompt"]) == 1
-    assert not run([row()], tokenizer, vllm={"max_model_len": length + 31}, **keys)["prompt"]
+    encoded = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)
+    length = len(encoded["input_ids"][0])
+    assert len(run([row()], tokenizer, grpo_max_prompt_length=length)["prompt"]) == 1
+    assert not run([row()], tokenizer, grpo_max_prompt_length=length - 1)["prompt"]
 
 
 def test_the_shipped_problems_are_what_the_script_makes(tmp_path, monkeypatch):

@@ -1,0 +1,88 @@
+"""The plugin inside Axolotl's own loading of a config, in this process: one import for all."""
+
+import copy
+import sys
+
+import pytest
+
+from axolotl_grpo_plugin.checks import ConfigError
+from tests.e2e.test_around import quickstart
+
+
+@pytest.fixture
+def register(tmp_path, monkeypatch):
+    """Register the plugin for a raw config, in a folder of its own; returns the config."""
+    from axolotl.utils.dict import DictDefault
+
+    from axolotl_grpo_plugin import GRPOPlugin
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(raw):
+        cfg = DictDefault(copy.deepcopy(raw))
+        GRPOPlugin().register(cfg)
+        return cfg
+
+    return run
+
+
+@pytest.mark.parametrize("rl", [None, "dpo", "kto"])
+def test_it_is_inert_outside_grpo(register, rl, tmp_path):
+    from axolotl_grpo_plugin import GRPOPlugin
+
+    raw = {"rl": rl, "base_model": "./nowhere", "grpo_no_such_key": 1, "datasets": [{"path": "x"}]}
+    path = [*sys.path]
+    cfg = register(raw)
+    assert cfg.to_dict() == raw and sys.path == path
+    plugin = GRPOPlugin()
+    assert plugin.load_datasets(cfg) is None
+    assert plugin.add_callbacks_post_trainer(cfg, None) == []
+
+
+@pytest.mark.parametrize("rl", ["grpo", "gdpo"])
+def test_unnamed_it_lints_its_keys_and_no_more(register, rl, tmp_path):
+    raw = {"rl": rl, "base_model": "./nowhere", "trl": {"reward_funcs": ["no.such"]}}
+    assert register(raw).to_dict() == raw
+    assert sys.path[0] == str(tmp_path)
+    with pytest.raises(ConfigError, match="grpo_held_out_row: no such key"):
+        register({**raw, "grpo_held_out_row": 1})
+
+
+@pytest.mark.parametrize("rl", ["grpo", "gdpo"])
+def test_named_it_checks_the_config(register, rl):
+    cfg = register(quickstart(rl=rl))
+    assert not cfg["base_model"].startswith("pkg://")
+    assert cfg["grpo_max_prompt_length"] == 128 - 32
+    with pytest.raises(ConfigError, match="no such folder"):
+        register(quickstart(rl=rl, base_model="./nowhere"))
+
+
+def test_the_prompts_limit_is_what_the_yaml_sets(register):
+    assert "grpo_max_prompt_length" not in register(quickstart(sequence_len=None))
+    assert register(quickstart(grpo_max_prompt_length=50))["grpo_max_prompt_length"] == 50
+    assert register(quickstart(vllm={"max_model_len": 100}))["grpo_max_prompt_length"] == 68
+    with pytest.raises(ConfigError, match="sequence_len: 32 leaves no room for a prompt"):
+        register(quickstart(sequence_len=32))
+
+
+def test_another_path_to_the_plugin_is_refused(register):
+    with pytest.raises(ConfigError, match=r"Write axolotl_grpo_plugin\.GRPOPlugin"):
+        register(quickstart(plugins=["axolotl_grpo_plugin.plugin.GRPOPlugin"]))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"trl": True},
+        {"trl": None},
+        {"trl": {"reward_funcs": [None, 3]}},
+        {"datasets": {"path": "x"}},
+        {"datasets": ["openai/gsm8k", None]},
+        {"datasets": None},
+        {"grpo_examples": "x"},
+        {"vllm": None, 5: "a key that is a number"},
+    ],
+)
+def test_what_is_of_no_type_is_left_to_axolotls_validation(register, odd):
+    register({**quickstart(), **odd})

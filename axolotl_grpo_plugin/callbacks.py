@@ -22,9 +22,9 @@ LOG = logging.getLogger(__name__)
 
 
 def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
-    """The callbacks of a run; its plain progress bar, which prints every metric of every step, goes."""
-    trainer.remove_callback(ProgressCallback)
+    """The callbacks of a run; its own progress bar, which prints every metric of every step, goes."""
     first, *_ = trainer.reward_func_names
+    bar = [RewardProgress(first)] if trainer.pop_callback(ProgressCallback) else []
     rows = cfg.get("grpo_held_out_rows")
     held_out = [HeldOut(trainer, rows)] if rows else []
     highest = {
@@ -33,7 +33,7 @@ def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
         if hasattr(function, "range")
     }
     answers = held_out[0].file if held_out else None
-    return [RewardProgress(first), *held_out, Report(first, highest, answers)]
+    return [*bar, *held_out, Report(first, highest, answers)]
 
 
 class RewardProgress(ProgressCallback):

@@ -42,7 +42,7 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
 
 def _check_reward(path: str, where: str) -> Iterator[Finding]:
     module_name, _, name = path.rpartition(".")
-    if os.path.exists(f"{module_name}.py"):
+    if "/" in path and os.path.exists(f"{module_name}.py"):
         mend = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
         yield Finding(where, "a file's path, where Axolotl wants a module's", mend)
     elif "/" in path:

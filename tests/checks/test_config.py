@@ -46,6 +46,9 @@ def test_paths_that_axolotl_takes_for_something_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rewards").mkdir()
     (tmp_path / "rewards" / "mine.py").touch()
+    (tmp_path / "mine_too.py").write_text("def fn(prompts, completions): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not rewards("mine_too.fn")
     assert "Write it as rewards.mine.fn" in rewards("rewards/mine.fn")[0]
     assert "no full stop in its name" in rewards("trl-lib/some-reward-model")[0]
 

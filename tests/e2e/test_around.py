@@ -144,7 +144,7 @@ MISTAKES = {
     "empty dataset": (empty_file, ["config.yaml: datasets[0].path (rows.jsonl): an empty file"]),
     "nothing left": (
         too_long,
-        ["datasets (rows.jsonl): no row to train on", "dropped 1 of 1 rows"],
+        ["datasets (rows.jsonl): no row is left", "dropped 1 of 1 rows"],
     ),
 }
 

@@ -100,16 +100,8 @@ def no_gold(folder):
     return {"datasets": [row_file(folder, *rows)]}
 
 
-def other_columns(folder):
-    return {"datasets": [row_file(folder, {"problem": "1 + 1?", "solution": "2"})]}
-
-
 def too_long(folder):
     return {"datasets": [row_file(folder, GOOD)], "sequence_len": 40}
-
-
-def empty_file(folder):
-    return {"datasets": [row_file(folder)]}
 
 
 def broken_module(folder):
@@ -129,19 +121,7 @@ MISTAKES = {
             "ModuleNotFoundError: No module named 'no_such_package'",
         ],
     ),
-    "no model": (
-        lambda folder: {"base_model": "./no/such/model"},
-        ["base_model (./no/such/model): no such folder. Paths count from the working folder"],
-    ),
-    "other columns": (
-        other_columns,
-        [
-            "datasets[0] (rows.jsonl) or test_datasets[0]",
-            'no column "question" (it has: problem, solution)',
-        ],
-    ),
     "no gold": (no_gold, ['row 1, column "answer": no "#### <number>" at its end: \'4\'']),
-    "empty dataset": (empty_file, ["config.yaml: datasets[0].path (rows.jsonl): an empty file"]),
     "nothing left": (
         too_long,
         ["datasets (rows.jsonl): no row is left", "dropped 1 of 1 rows"],

@@ -66,6 +66,12 @@ def test_the_prompts_limit_is_what_the_yaml_sets(register):
         register(quickstart(sequence_len=32))
 
 
+def test_an_empty_file_is_named(register, tmp_path):
+    (tmp_path / "rows.jsonl").touch()
+    with pytest.raises(ConfigError, match=r"datasets\[0\]\.path \(rows\.jsonl\): an empty file"):
+        register(quickstart(datasets=[{"path": "rows.jsonl", "ds_type": "json"}]))
+
+
 def test_another_path_to_the_plugin_is_refused(register):
     with pytest.raises(ConfigError, match=r"Write axolotl_grpo_plugin\.GRPOPlugin"):
         register(quickstart(plugins=["axolotl_grpo_plugin.plugin.GRPOPlugin"]))

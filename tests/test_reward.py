@@ -80,3 +80,44 @@ def test_an_async_scorer_is_refused():
 
 def test_it_pickles_by_its_path():
     assert pickle.loads(pickle.dumps(ends_with)) is ends_with
+
+
+@reward(range=(0.0, 1.0), reads="answer", first=lambda text, answer, least=1: None)
+def at_least(completion: str, answer: str, least: int = 1) -> Score:
+    return Score(float(len(completion) >= least), "counted")
+
+
+def test_options_are_bound_by_name_and_leave_the_reward_as_it_was():
+    three = at_least.bind(least=3)
+    assert three([""], ["ab"], answer=["x"]) == [0.0]
+    assert at_least([""], ["ab"], answer=["x"]) == [1.0]
+    assert (three.__name__, three.parameters, three.reads) == ("at_least", ("least",), ("answer",))
+
+
+def test_an_unknown_option_is_named_with_the_known_ones():
+    with pytest.raises(TypeError, match=r"at_least has no parameter 'most' \(it has: least\)"):
+        at_least.bind(most=3)
+    with pytest.raises(TypeError, match=r"has no parameter 'answer'"):
+        at_least.bind(answer="x")
+
+
+def test_a_parameter_that_nothing_fills_is_refused():
+    with pytest.raises(TypeError, match="the parameter 'answer' is neither a column"):
+
+        @reward(range=(0.0, 1.0))
+        def reads_nothing(completion: str, answer: str) -> float:
+            return 0.0
+
+
+def test_what_is_quick_is_said_and_the_rest_left():
+    def first(text: str) -> Score | None:
+        return Score(1.0, "short") if len(text) < 3 else None
+
+    @reward(range=(0.0, 1.0), first=first)
+    def slow(completion: str) -> Score:
+        return Score(0.0, "slow")
+
+    assert (slow.quick("ab"), slow.quick("abc")) == (Score(1.0, "short"), None)
+    assert slow(["", ""], ["ab", "abc"]) == [1.0, 0.0]
+    assert ends_with.quick("ab", answer="b") is None
+    assert ends_with.quick("ab", answer=None) == Score(None, "not_this_task")

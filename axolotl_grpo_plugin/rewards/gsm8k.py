@@ -24,15 +24,17 @@ _COST_OF_A_CHARACTER = 0.001
 _HIGHEST_COST = 0.125
 
 
-@reward(range=(0.0, 2.0), reads="answer")
+@reward(
+    range=(0.0, 2.0),
+    reads="answer",
+    reasons="correct wrong_value no_answer_tag truncated empty_answer several_numbers not_a_number bad_gold".split(),
+    inline=True,
+)
 def correctness_reward_func(completion: str, answer: str) -> Score:
     """2.0 where the answer states the gold number, else 0.0.
 
     Compared as exact decimals, so "$1,000", "1000.00" and "1000 dollars" all equal "1000"
     (`completions.read_number` says what a number is). None where the gold is not a number.
-
-    Reasons: correct, wrong_value, no_answer_tag, truncated, empty_answer, several_numbers,
-    not_a_number, bad_gold.
 
     >>> correctness_reward_func([""], ["<answer>$18.00</answer>"], answer=["18"])
     [2.0]
@@ -49,11 +51,13 @@ def correctness_reward_func(completion: str, answer: str) -> Score:
     return Score(2.0, "correct") if number.value == gold.value else Score(0.0, "wrong_value")
 
 
-@reward(range=(0.0, 0.5))
+@reward(
+    range=(0.0, 0.5),
+    reasons="integer not_an_integer no_answer_tag truncated empty_answer".split(),
+    inline=True,
+)
 def int_reward_func(completion: str) -> Score:
     """0.5 where the answer is a bare integer ("18", "-5"; not "$18", "1,000" or "18.0"), else 0.0.
-
-    Reasons: integer, not_an_integer, no_answer_tag, truncated, empty_answer.
 
     >>> int_reward_func([""], ["<answer>-5</answer>"])
     [0.5]
@@ -65,14 +69,12 @@ def int_reward_func(completion: str) -> Score:
     return Score(0.5, "integer") if is_integer else Score(0.0, "not_an_integer")
 
 
-@reward(range=(0.0, 0.5))
+@reward(range=(0.0, 0.5), reasons="exact other_layout empty_block".split(), inline=True)
 def strict_format_reward_func(completion: str) -> Score:
     """0.5 where the completion is the prompt's layout to the line break, else 0.0.
 
     Each tag once and on a line of its own, any number of lines of reasoning, one line of answer;
     a final line break may be missing, for that is where EOS falls.
-
-    Reasons: exact, other_layout, empty_block.
 
     >>> strict_format_reward_func([""], ["<reasoning>\\n9 * 2\\n</reasoning>\\n<answer>\\n18\\n</answer>"])
     [0.5]
@@ -90,14 +92,12 @@ def strict_format_reward_func(completion: str) -> Score:
     return Score(0.5, "exact")
 
 
-@reward(range=(0.0, 0.25))
+@reward(range=(0.0, 0.25), reasons="format other_layout empty_block".split(), inline=True)
 def soft_format_reward_func(completion: str) -> Score:
     """0.25 where the completion is one reasoning block, then one answer block, else 0.0.
 
     As strict, but any whitespace may stand between and within, and the reasoning may
     mention an opening tag.
-
-    Reasons: format, other_layout, empty_block.
 
     >>> soft_format_reward_func([""], ["<reasoning>9 * 2</reasoning> <answer>18</answer>"])
     [0.25]
@@ -110,13 +110,15 @@ def soft_format_reward_func(completion: str) -> Score:
     return Score(0.25, "format")
 
 
-@reward(range=(0.0, 0.5))
+@reward(
+    range=(0.0, 0.5),
+    reasons="all_tags some_tags no_tags no_content text_after_answer".split(),
+    inline=True,
+)
 def xmlcount_reward_func(completion: str) -> Score:
     """0.125 for each of the four tags that occurs exactly once; text after `</answer>` costs up to 0.125.
 
     Always within [0, 0.5]. Tags around nothing, or around the prompt's own "...", earn nothing.
-
-    Reasons: all_tags, some_tags, no_tags, no_content, text_after_answer.
 
     >>> xmlcount_reward_func([""], ["<reasoning>9 * 2</reasoning>"])
     [0.25]

@@ -17,6 +17,7 @@ from transformers import GenerationConfig, ProgressCallback, TrainerCallback
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.held_out import FILE, read_changes
 from axolotl_grpo_plugin.report import PLOT, mean_of, plot, short, sparkline, table
+from axolotl_grpo_plugin.scoring.health import Health
 
 LOG = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
         if hasattr(function, "range")
     }
     answers = held_out[0].file if held_out else None
-    return [*bar, *held_out, Report(first, highest, answers)]
+    return [*bar, *held_out, Health(first, highest.get(first)), Report(first, highest, answers)]
 
 
 class RewardProgress(ProgressCallback):

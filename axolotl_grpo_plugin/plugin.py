@@ -9,6 +9,8 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import stop_on
 from axolotl_grpo_plugin.checks.config import PLUGIN, check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.lengths import limit_prompts
+from axolotl_grpo_plugin.scoring import seam
+from axolotl_grpo_plugin.scoring.rollouts import show_samples
 
 
 class GRPOPlugin(BasePlugin):
@@ -29,6 +31,7 @@ class GRPOPlugin(BasePlugin):
         if _is_named(cfg):
             stop_on(check_config(cfg))
             limit_prompts(cfg)
+            show_samples(cfg)
 
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"
@@ -45,6 +48,15 @@ class GRPOPlugin(BasePlugin):
         threads = cfg.get("grpo_cpu_threads")
         if threads and _is_grpo(cfg) and _is_named(cfg):
             torch.set_num_threads(threads)
+        if _is_grpo(cfg) and _is_named(cfg):
+            seam.open_room(cfg)
+
+    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+        if _is_grpo(cfg) and _is_named(cfg):
+            seam.room().attach(trainer)
+
+    def post_train_unload(self, cfg: Any) -> None:
+        seam.close_room()
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         if not (_is_grpo(cfg) and _is_named(cfg)):

@@ -32,6 +32,8 @@ class RewardFunction(Protocol):
 
     reads: the dataset columns that it takes. range: its lowest and its highest score.
     reasons: those that a score may have. parameters: the scorer's options, which `bind` sets.
+    quick: as `score`, but None where that needs more than linear time, or may fail. inline: whether
+    it never does.
     """
 
     __name__: str
@@ -39,6 +41,7 @@ class RewardFunction(Protocol):
     range: tuple[float, float]
     reasons: tuple[str, ...]
     parameters: tuple[str, ...]
+    inline: bool
     score: Callable[..., Score]
     quick: Callable[..., Score | None]
 
@@ -153,7 +156,7 @@ def _make(
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(made, attribute, getattr(scorer, attribute))
     made.reads, made.range, made.reasons, made.parameters = reads, range, reasons, options
-    made.score, made.quick, made.bind = score, quick, bind
+    made.score, made.quick, made.bind, made.inline = score, quick, bind, inline
     return cast(RewardFunction, made)
 
 

@@ -11,11 +11,6 @@ def module(tmp_path, monkeypatch):
     return lambda name, code: (tmp_path / f"{name}.py").write_text(code)
 
 
-def rewards(*paths):
-    cfg = {"axolotl_config_path": "my.yaml", "trl": {"reward_funcs": list(paths)}}
-    return [str(finding) for finding in checks.check_rewards(cfg)]
-
-
 def transforms(path):
     cfg = {"axolotl_config_path": "my.yaml", "datasets": [{"path": "x", "type": path}]}
     return [str(finding) for finding in checks.check_transforms(cfg)]
@@ -32,63 +27,6 @@ def test_unknown_keys_are_named_with_the_nearest():
     assert str(finding) == (
         "my.yaml: grpo_system_prmpt: no such key. Did you mean 'grpo_system_prompt'."
     )
-
-
-def test_good_reward_paths_and_reward_models_pass():
-    assert not rewards(
-        "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func",
-        "builtins.max",
-        "owner/a-reward-model-of-2.5-billion",
-    )
-
-
-def test_paths_that_axolotl_takes_for_something_else(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "rewards").mkdir()
-    (tmp_path / "rewards" / "mine.py").touch()
-    (tmp_path / "mine_too.py").write_text("def fn(prompts, completions): ...\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert not rewards("mine_too.fn")
-    assert "Write it as rewards.mine.fn" in rewards("rewards/mine.fn")[0]
-    assert "no full stop in its name" in rewards("trl-lib/some-reward-model")[0]
-
-
-def test_a_reward_module_that_is_not_there():
-    (line,) = rewards("no_such_module.fn")
-    assert line.startswith(
-        "my.yaml: trl.reward_funcs[0] (no_such_module.fn): there is no module 'no_such_module'. "
-    )
-
-
-def test_a_reward_that_is_not_there():
-    (line,) = rewards("axolotl_grpo_plugin.rewards.gsm8k.corectness_reward_func")
-    assert "Did you mean 'correctness_reward_func'" in line
-
-
-def test_what_a_reward_module_lacks_is_the_cause(module):
-    module("needs_something", "import no_such_package\n")
-    (line,) = rewards("needs_something.fn")
-    assert "needs_something cannot be imported, because it imports 'no_such_package'" in line
-    assert 'needs_something.py", line 1' in line  # the original traceback
-
-
-def test_what_a_reward_module_raises_is_the_cause(module):
-    module("raises", "1 / 0\n")
-    (line,) = rewards("raises.fn")
-    assert "raises cannot be imported: ZeroDivisionError: division by zero" in line
-
-
-def test_a_factory_is_no_reward(module):
-    module("factory", "def make(size=3):\n    return lambda prompts, completions, **columns: []\n")
-    assert "fewer than two parameters" in rewards("factory.make")[0]
-    assert "There are: make." in rewards("factory.xyz")[0]
-    assert "Write it as module.function" in rewards("make")[0]
-
-
-def test_what_is_no_function_or_no_list():
-    assert "not a function" in rewards("axolotl_grpo_plugin.completions.TAGS")[0]
-    (finding,) = checks.check_rewards({"trl": {"reward_funcs": "mine.reward"}})
-    assert str(finding) == 'trl.reward_funcs (mine.reward): not a list. Put "- " before it.'
 
 
 def test_transforms(module):

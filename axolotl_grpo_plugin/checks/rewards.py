@@ -1,0 +1,92 @@
+"""Checks of the rewards that a config names, and of what it says about scoring them."""
+
+import os
+import traceback
+from collections.abc import Iterator
+from inspect import Parameter, signature
+from typing import Any
+
+from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
+from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.scoring.load import Named, build
+
+
+def check_rewards(cfg: Any) -> Iterator[Finding]:
+    """Every reward path imports, and is a function that TRL can call, or makes one."""
+    keys = block(cfg, "trl").get("reward_funcs")
+    if isinstance(keys, str):
+        yield Finding(at(cfg, f"trl.reward_funcs ({keys})"), "not a list", 'Put "- " before it')
+    elif isinstance(keys, list):
+        for number, key in enumerate(keys):
+            where = at(cfg, f"trl.reward_funcs[{number}] ({key})")
+            if key in keys[:number]:
+                mend = f"Give each a name of its own: {key}#first, {key}#second"
+                yield Finding(where, "stands there twice", mend)
+            elif isinstance(key, str):
+                yield from _check_reward(key, (cfg.get("grpo_reward_args") or {}).get(key), where)
+
+
+def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
+    path = Named(key).path
+    module_name, _, name = path.rpartition(".")
+    if "/" in path:
+        if os.path.exists(f"{module_name}.py"):
+            mend = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
+            yield Finding(where, "a file's path, where Axolotl wants a module's", mend)
+        return  # a reward model
+    if not module_name:
+        yield Finding(where, "not a path", "Write it as module.function")
+        return
+    module = imported(module_name, where)
+    if isinstance(module, Finding):
+        yield module
+    elif not hasattr(module, name):
+        yield Finding(where, f"{module_name} has no {name!r}", nearest(name, functions_of(module)))
+    elif not callable(getattr(module, name)):
+        yield Finding(where, "not a function", nearest(name, functions_of(module)))
+    elif arguments is None or isinstance(arguments, dict):
+        try:
+            function = build(Named(key, tuple(sorted((arguments or {}).items()))))
+        except TypeError as error:
+            yield Finding(where, str(error), "Mend its block in grpo_reward_args")
+        except Exception as error:
+            what = f"it makes a reward, and raised {type(error).__name__}: {error}"
+            mend = "Mend its block in grpo_reward_args, or the function"
+            yield Finding(where, what, mend, traceback.format_exc())
+        else:
+            if not _takes_what_trl_passes(function):
+                yield Finding(
+                    where,
+                    "cannot be called as TRL does, with prompts, completions, completion_ids and every column by name",
+                    "Decorate a scorer of one completion with axolotl_grpo_plugin.reward.reward, "
+                    "or write it as f(prompts, completions, **columns)",
+                )
+
+
+def _takes_what_trl_passes(function: Any) -> bool:
+    if not callable(function):
+        return False
+    try:
+        parameters = signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True  # a builtin hides them: let TRL try
+    return any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
+
+
+def check_scoring(cfg: Any) -> Iterator[Finding]:
+    """What is said of single rewards names rewards that are there, and the times fit."""
+    keys = block(cfg, "trl").get("reward_funcs") or []
+    for option in ("grpo_reward_args", "grpo_reward_isolation"):
+        for key in block(cfg, option):
+            if key not in keys:
+                yield Finding(at(cfg, f"{option} ({key})"), "no such reward", nearest(key, keys))
+    limit, patience = cfg.get("grpo_reward_batch_timeout"), cfg.get("ddp_timeout") or 1800
+    if isinstance(limit, (int, float)) and limit > patience / 2:
+        what = f"more than half of ddp_timeout ({patience} s), when the other ranks end the run"
+        yield Finding(at(cfg, "grpo_reward_batch_timeout"), what, "Lower it, or raise ddp_timeout")
+    trl = block(cfg, "trl")
+    if trl.get("async_prefetch") and not trl.get("streaming_partial_batch"):
+        what = "Axolotl 0.21 crashes at its first rollout (TypeError: 'int' object is not subscriptable)"
+        mend = "Remove it (use_data_producer alone runs), or add trl.streaming_partial_batch: true"
+        yield Finding(at(cfg, "trl.async_prefetch"), what, mend)

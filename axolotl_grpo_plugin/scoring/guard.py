@@ -1,0 +1,179 @@
+"""A guard around each reward function: what TRL calls in its place."""
+
+import asyncio
+import logging
+import pickle
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from axolotl_grpo_plugin.reward import rows_of
+from axolotl_grpo_plugin.scoring.load import Named, build, is_async
+from axolotl_grpo_plugin.scoring.pool import Pool
+from axolotl_grpo_plugin.scoring.work import (
+    Batch,
+    Outcome,
+    judge,
+    judge_batch,
+    score_batch,
+    score_one,
+)
+
+LOG = logging.getLogger(__name__)
+
+
+class Guard:
+    """Calls one reward function so that it can neither hang, crash nor lie.
+
+    name: what it is called in logs. outcomes: of the batch that it scored last, one a completion,
+    in their order. limit: seconds that a batch may take; timeout: that a completion may.
+    """
+
+    def __init__(
+        self,
+        reward: Named,
+        name: str,
+        pool: Pool | None,
+        timeout: float,
+        limit: float,
+        isolation: str | None = None,
+    ):
+        self.reward, self.name, self.pool = reward, name, pool
+        self.function: Any = build(reward)
+        self.timeout, self.limit, self.isolation = timeout, limit, isolation
+        self.outcomes: list[Outcome] = []
+        self.reasons: tuple[str, ...] = getattr(self.function, "reasons", ())
+        self._warned = False
+
+    def for_trl(self) -> Callable[..., Any]:
+        """What TRL calls: a function of that name, awaited where the reward's own is."""
+        if is_async(self.function):
+
+            async def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
+                self.outcomes = await self._await(prompts, completions, columns)
+                return [each.value for each in self.outcomes]
+        else:
+
+            def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:  # type: ignore[misc]
+                score = self._score_each if hasattr(self.function, "score") else self._score_batch
+                self.outcomes = score(prompts, completions, columns)
+                if self.reasons:
+                    reasons = [each.reason for each in self.outcomes]
+                    columns["log_extra"](f"{self.name}/reason", reasons)
+                return [each.value for each in self.outcomes]
+
+        guarded.__name__ = guarded.__qualname__ = self.name
+        guarded.__doc__ = self.function.__doc__
+        if hasattr(self.function, "range"):
+            guarded.range = self.function.range  # type: ignore[attr-defined]
+        return guarded
+
+    def _score_each(
+        self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
+    ) -> list[Outcome]:
+        """A reward of one completion: what is quick here, the others each in a process."""
+        rows = rows_of(self.function, completions, columns)
+        outcomes: list[Outcome | None] = [
+            None if self.isolation == "process" else self._quick(completion, row)
+            for completion, row in zip(completions, rows, strict=True)
+        ]
+        left = [place for place, outcome in enumerate(outcomes) if outcome is None]
+        payloads = {place: self._payload((completions[place], rows[place])) for place in left}
+        sent = [place for place in left if payloads[place] is not None]
+        for place, result in zip(
+            sent, self._run(score_one, [payloads[place] for place in sent]), strict=True
+        ):
+            outcomes[place] = result if isinstance(result, Outcome) else _failed(result)
+        for place in left:
+            if outcomes[place] is None:
+                outcomes[place] = self._here(self.function.score, completions[place], rows[place])
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _quick(self, completion: Any, row: dict[str, Any]) -> Outcome | None:
+        score = self.function.score if self.isolation == "inline" else self.function.quick
+        return self._here(score, completion, row)
+
+    def _here(self, score: Any, completion: Any, row: dict[str, Any]) -> Outcome | None:
+        try:
+            result = score(completion, **row)
+            return None if result is None else judge(result, self.function.range)
+        except Exception:
+            return Outcome(None, error=traceback.format_exc())
+
+    def _score_batch(
+        self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
+    ) -> list[Outcome]:
+        """A function of the whole batch, in a process, unless it takes what cannot travel."""
+        payload = None
+        if self.isolation != "inline":
+            plain = {key: value for key, value in columns.items() if key not in _STAY_HERE}
+            keywords = {"prompts": prompts, "completions": completions, **plain}
+            if "environments" not in columns:
+                payload = self._payload((keywords, _plain_state(columns.get("trainer_state"))))
+        if payload is None:
+            try:
+                results = self.function(prompts=prompts, completions=completions, **columns)
+            except Exception:
+                return [Outcome(None, error=traceback.format_exc())] * len(completions)
+            return judge_batch(results, len(completions))
+        (result,) = self._run(score_batch, [payload], timeout=self.limit)
+        if not isinstance(result, Batch):
+            return [_failed(result)] * len(completions)
+        for column, values in result.extras:
+            columns["log_extra"](column, values)
+        for metric, value in result.metrics:
+            columns["log_metric"](metric, value)
+        return result.outcomes
+
+    async def _await(
+        self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
+    ) -> list[Outcome]:
+        try:
+            call = self.function(prompts=prompts, completions=completions, **columns)
+            results = await asyncio.wait_for(call, self.limit)
+        except TimeoutError:
+            error = TimeoutError(f"not awaited longer than {self.limit:g} s")
+            return [_failed(error)] * len(completions)
+        except Exception:
+            return [Outcome(None, error=traceback.format_exc())] * len(completions)
+        return judge_batch(results, len(completions))
+
+    def _run(self, function: Any, payloads: list[Any], timeout: float | None = None) -> list[Any]:
+        if not payloads:
+            return []
+        assert self.pool is not None
+        calls = [(self.reward, payload) for payload in payloads]
+        return self.pool.run(function, calls, timeout or self.timeout, self.limit)
+
+    def _payload(self, arguments: Any) -> bytes | None:
+        """The arguments as they travel; None, and one warning, where they cannot."""
+        if self.pool is None:
+            return None
+        try:
+            return pickle.dumps(arguments)
+        except Exception as error:
+            if not self._warned:
+                LOG.warning(
+                    "%s runs in the trainer's own process, without a time limit: its columns cannot "
+                    "be sent to another (%s)",
+                    self.reward.key,
+                    error,
+                )
+                self._warned = True
+            return None
+
+
+_STAY_HERE = {"trainer_state", "log_extra", "log_metric", "environments"}
+
+
+def _failed(error: BaseException) -> Outcome:
+    return Outcome(None, error=str(error), timed_out=isinstance(error, TimeoutError))
+
+
+def _plain_state(state: Any) -> dict[str, Any]:
+    """The numbers of a trainer's state: its log history may be long."""
+    return {
+        key: value
+        for key, value in vars(state or object).items()
+        if isinstance(value, (bool, int, float, str))
+    }

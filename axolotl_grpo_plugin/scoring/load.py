@@ -1,0 +1,126 @@
+"""From what a YAML names to a reward function: path, alias, parameters, factories.
+
+The trainer and each of its scoring processes load the same names with this, so only plain data
+travels between them.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from importlib import import_module
+from inspect import Parameter, isclass, signature
+from typing import Any, NamedTuple
+
+
+class Named(NamedTuple):
+    """A reward as the YAML names it.
+
+    key: the string in `trl.reward_funcs` ("my.module.function" or "my.module.function#alias").
+    arguments: its `grpo_reward_args`, as sorted pairs; hashable, so that it is built once.
+    """
+
+    key: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def path(self) -> str:
+        return self.key.partition("#")[0]
+
+    @property
+    def alias(self) -> str:
+        return self.key.partition("#")[2]
+
+
+def named(cfg: Any) -> list[Named]:
+    """The rewards of a config, in its order."""
+    arguments = cfg.get("grpo_reward_args") or {}
+    return [
+        Named(key, tuple(sorted((arguments.get(key) or {}).items())))
+        for key in cfg["trl"]["reward_funcs"]
+    ]
+
+
+def is_model(key: str) -> bool:
+    """Whether it is a reward model: a folder, or a name on the hub. A module's path has no slash."""
+    return "/" in key
+
+
+def build(reward: Named) -> Callable[..., Any]:
+    """The function that TRL can call, parameters bound, factories and classes called.
+
+    Raises: whatever the import raises; AttributeError for a name that the module lacks; TypeError
+    for a parameter that it does not have, or lacks and needs.
+    """
+    try:
+        return _build_once(reward)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return _build(reward)  # a parameter is a list
+
+
+def _build(reward: Named) -> Callable[..., Any]:
+    module, _, name = reward.path.rpartition(".")
+    function, arguments = getattr(import_module(module), name), dict(reward.arguments)
+    if hasattr(function, "bind"):
+        return function.bind(**arguments) if arguments else function  # type: ignore[no-any-return]
+    parameters = _parameters(function)
+    for each in arguments:
+        if each not in parameters:
+            known = ", ".join(set(parameters) - _TRLS) or "none"
+            raise TypeError(f"{name} has no parameter {each!r} (it has: {known})")
+    if not makes_a_reward(function):
+        return partial(function, **arguments) if arguments else function
+    missing = [
+        each.name
+        for each in parameters.values()
+        if each.default is Parameter.empty
+        and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        and each.name not in arguments
+    ]
+    if missing:
+        raise TypeError(f"{name} makes a reward, and for that needs: {', '.join(missing)}")
+    return function(**arguments)  # type: ignore[no-any-return]
+
+
+_build_once = cache(_build)
+_TRLS = {"prompts", "completions", "completion_ids", "kwargs"}
+
+
+def makes_a_reward(function: Any) -> bool:
+    """Whether it is a factory or a class: TRL passes `completions` by name, and it takes none."""
+    if isclass(function):
+        return True
+    return not any(
+        each.name == "completions" or each.kind is Parameter.VAR_KEYWORD
+        for each in _parameters(function).values()
+    )
+
+
+def _parameters(function: Any) -> Mapping[str, Parameter]:
+    try:
+        return signature(function).parameters
+    except ValueError:  # compiled functions may hide them: taken for f(completions, **columns)
+        return signature(lambda completions, **columns: []).parameters
+
+
+def is_async(function: Any) -> bool:
+    """Whether a call of it is awaited."""
+    while isinstance(function, partial):
+        function = function.func
+    return asyncio.iscoroutinefunction(function) or asyncio.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object's, not whether it has one
+    )
+
+
+def logged_names(rewards: list[Named]) -> list[str]:
+    """What each is called in logs: its alias or its own name, and enough of its path to be the only one."""
+    for parts in (1, 2, None):
+        names = [
+            each.alias or ".".join(each.path.split(".")[-parts if parts else None :])
+            for each in rewards
+        ]
+        if max(Counter(names).values(), default=1) == 1:
+            break
+    return names

@@ -1,0 +1,127 @@
+"""Processes that score: each can be killed, and is replaced."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from axolotl_grpo_plugin.scoring.work import PRELOAD, begin
+
+# Of a rank of the training: in a reward that imports torch they would start another one.
+_RANKS = (
+    "RANK",
+    "LOCAL_",
+    "WORLD_SIZE",
+    "GROUP_",
+    "ROLE_",
+    "MASTER_",
+    "TORCHELASTIC",
+    "ACCELERATE",
+)
+_starting = Lock()
+
+
+class _Process(ForkServerProcess):
+    """A process that does not import the program's main module again: Axolotl's takes 20 s."""
+
+    def start(self) -> None:
+        with _starting:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = main
+
+
+class _Context(ForkServerContext):
+    Process = _Process
+
+
+class Pool:
+    """`workers` processes, each limited to `memory` bytes, that have imported `modules`."""
+
+    def __init__(self, workers: int, memory: int, modules: Sequence[str]):
+        self._workers, self._context = workers, _Context()
+        self._first = (memory, sys.path[:], list(modules))
+        with _environment(modules):
+            self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.work"])
+            forkserver.ensure_running()
+        self._start()
+
+    def _start(self) -> None:
+        self._pool = ProcessPool(
+            self._workers, initializer=begin, initargs=self._first, context=self._context
+        )
+        self._pool.schedule(os.getpid).result()  # the processes run from here on
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        timeout: float,
+        limit: float,
+    ) -> list[Any]:
+        """What each call returned: within `timeout` seconds each, and `limit` all together.
+
+        In place of a result stands a TimeoutError, or a RuntimeError where the process died.
+        """
+        if not self._pool.active:
+            self.close()
+            self._start()
+        ends = time.monotonic() + limit
+        futures = [self._pool.schedule(function, args=call, timeout=timeout) for call in calls]
+        wait(futures, timeout=ends - time.monotonic())
+        results: list[Any] = []
+        for future in futures:
+            if future.cancel():  # not ended yet: its process is killed
+                results.append(
+                    TimeoutError(f"not scored when the {limit:g} s for its batch were over")
+                )
+                continue
+            error = future.exception()
+            if isinstance(error, TimeoutError):
+                error = TimeoutError(f"not scored within {timeout:g} s")
+            elif isinstance(error, ProcessExpired):
+                error = RuntimeError(f"the scoring process died, exit code {error.exitcode}")
+            elif isinstance(error, BrokenProcessPool):
+                error = RuntimeError(f"the scoring processes broke: {error}")
+            results.append(error or future.result())
+        return results
+
+    def close(self) -> None:
+        """End the processes, whatever they do."""
+        self._pool.stop()
+        self._pool.join()
+
+
+@contextmanager
+def _environment(modules: Sequence[str]) -> Iterator[None]:
+    """That of the scoring processes, while the server that forks them is started: no GPU, no rank."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(_RANKS):
+            del os.environ[name]
+    os.environ.update(
+        {
+            PRELOAD: " ".join(modules),
+            "PYTHONPATH": os.pathsep.join(sys.path),  # the server is not told otherwise
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+        }
+    )
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,289 @@
+"""The scoring room of a training: its guards, their processes, and what is done with failed scores."""
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from accelerate.utils import gather
+from torch import nn
+
+from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.scoring.guard import Guard
+from axolotl_grpo_plugin.scoring.load import Named, build, is_async, is_model, logged_names, named
+from axolotl_grpo_plugin.scoring.pool import Pool
+from axolotl_grpo_plugin.scoring.rollouts import Rollouts
+from axolotl_grpo_plugin.scoring.work import Outcome
+
+LOG = logging.getLogger(__name__)
+
+_WINDOW = 20  # steps that grpo_reward_error_limit counts over
+_SHOWN = 3  # failed scores of a reward that are shown whole
+_GIB = 1 << 30
+
+
+class RewardError(ConfigError):
+    """A reward fails too often to train on."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keys of a YAML that the room reads, with their defaults. Times in seconds."""
+
+    timeout: float = 10.0
+    batch_timeout: float = 450.0
+    memory: int = 4 * _GIB
+    workers: int = 1
+    error_limit: float = 0.05
+
+    @classmethod
+    def of(cls, cfg: Any) -> "Settings":
+        # The rest of a step needs its time too before the other ranks give this one up.
+        quarter = (cfg.get("ddp_timeout") or 1800) / 4
+        limit = cfg.get("grpo_reward_error_limit")
+        return cls(
+            timeout=cfg.get("grpo_reward_timeout") or cls.timeout,
+            batch_timeout=cfg.get("grpo_reward_batch_timeout") or quarter,
+            memory=int((cfg.get("grpo_reward_memory") or 4.0) * _GIB),
+            workers=cfg["trl"].get("reward_num_workers") or _cores_of_a_rank(),
+            error_limit=cls.error_limit if limit is None else limit,
+        )
+
+
+class Room:
+    """Guards the rewards of a run, and stands around its trainer's `_calculate_rewards`.
+
+    What is there beyond TRL: a score that failed becomes the mean of its function in its prompt
+    group; the shares of failures and of reasons are metrics; and a reward that fails too often
+    ends the run, on all ranks together.
+    """
+
+    def __init__(self, cfg: Any):
+        self.settings = settings = Settings.of(cfg)
+        self.pool: Pool | None = None
+        self.rewards = named(cfg)
+        self.names = dict(
+            zip((each.key for each in self.rewards), logged_names(self.rewards), strict=True)
+        )
+        own = [each for each in self.rewards if not is_model(each.key)]
+        isolation = {each.key: isolation_of(cfg, each.key) for each in own}
+        isolated = [each for each in own if _needs_a_process(each, isolation[each.key])]
+        if isolated:
+            modules = sorted({each.path.rpartition(".")[0] for each in isolated})
+            self.pool = Pool(settings.workers, settings.memory, modules)
+        share = settings.batch_timeout / max(len(own), 1)
+        self.guards = {
+            each.key: Guard(
+                each,
+                self.names[each.key],
+                self.pool if each in isolated else None,
+                settings.timeout,
+                share,
+                isolation[each.key],
+            )
+            for each in own
+        }
+        self.rollouts = Rollouts.of(cfg)
+        self._of_name = {guard.name: guard for guard in self.guards.values()}
+        self._recent: deque[tuple[int, Counter[str], int]] = deque()
+        self._shown: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def reward_func(self, key: str) -> Any:
+        """What Axolotl gives TRL for that string of `trl.reward_funcs`: a guarded function, or a model's name."""
+        return self.guards[key].for_trl() if key in self.guards else key
+
+    def attach(self, trainer: Any) -> None:
+        """Stand around a trainer's scoring. TRL's own GRPOTrainer will do."""
+        calculate = trainer._calculate_rewards
+
+        def calculate_rewards(
+            inputs: Any, prompts: Any, completions: Any, ids: Any
+        ) -> torch.Tensor:
+            with self._lock:
+                for guard in self.guards.values():
+                    guard.outcomes = []
+                scores: torch.Tensor = calculate(inputs, prompts, completions, ids)
+                return self._settle(trainer, scores, inputs, prompts, completions, ids)
+
+        trainer._calculate_rewards = calculate_rewards
+        for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True):
+            if isinstance(function, nn.Module):
+                _guard_model(function, name)
+        if self.rollouts:
+            self.rollouts.attach(trainer)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self.pool:
+            self.pool.close()
+
+    def _settle(
+        self,
+        trainer: Any,
+        scores: torch.Tensor,
+        inputs: Any,
+        prompts: Any,
+        completions: Any,
+        ids: Any,
+    ) -> torch.Tensor:
+        outcomes = {
+            name: self._of_name[name].outcomes
+            for name in trainer.reward_func_names
+            if name in self._of_name
+        }
+        training = trainer.model.training
+        scores = scores.masked_fill(~scores.isfinite(), torch.nan)
+        group = trainer.num_generations if training else trainer.num_generations_eval
+        scores = neutral(scores, group)
+        self._show(outcomes, prompts, completions)
+        if self.rollouts:
+            rank, count = trainer.accelerator.process_index, len(prompts)
+            own = scores[rank * count : (rank + 1) * count]
+            self.rollouts.hold(trainer, own, inputs, prompts, completions, ids, outcomes)
+        failed, total = self._count(trainer, outcomes, len(prompts))
+        self._stop_if_too_many(trainer.state.global_step, failed, total, outcomes, prompts)
+        return scores
+
+    def _count(
+        self, trainer: Any, outcomes: dict[str, list[Outcome]], count: int
+    ) -> tuple[Counter[str], int]:
+        """Log each reward's shares over all ranks; the failed scores of each, and how many there were."""
+        keys, values = [], []
+        for name, scored in outcomes.items():
+            late = sum(each.timed_out for each in scored)
+            wrong = sum(bool(each.error) and not each.timed_out for each in scored)
+            keys += [(name, "reward_errors"), (name, "reward_timeouts"), (name, "own")]
+            said = Counter(each.reason for each in scored)
+            values += [wrong, late, count - said["not_this_task"]]
+            for reason in self._of_name[name].reasons:
+                keys.append((name, reason))
+                values.append(said[reason])
+        sums = torch.tensor(
+            [*values, count], dtype=torch.float32, device=trainer.accelerator.device
+        )
+        *sums, total = gather(sums.unsqueeze(0)).sum(dim=0).tolist()
+        of = dict(zip(keys, sums, strict=True))
+        # Not by `log_metric`: Axolotl's async trainer never flushes what that holds.
+        metrics = trainer._metrics["train" if trainer.model.training else "eval"]
+        failed: Counter[str] = Counter()
+        for name in outcomes:
+            own = of[name, "own"]
+            for kind in ("reward_errors", "reward_timeouts"):
+                metrics[f"{kind}/{name}"].append(of[name, kind] / max(own, 1))
+                failed[name] += int(of[name, kind])
+            for reason in self._of_name[name].reasons if own else ():
+                metrics[f"reward_reasons/{name}/{reason}"].append(of[name, reason] / own)
+        return failed, int(total)
+
+    def _stop_if_too_many(
+        self,
+        step: int,
+        failed: Counter[str],
+        total: int,
+        outcomes: dict[str, list[Outcome]],
+        prompts: Any,
+    ) -> None:
+        limit = self.settings.error_limit
+        self._recent.append((step, failed, total))
+        span = step - self._recent[0][0] + 1
+        for name in outcomes if limit < 1 else ():
+            recently = sum(each[1][name] for each in self._recent)
+            of = sum(each[2] for each in self._recent)
+            if failed[name] > 1 and failed[name] >= max(0.5, limit) * total:
+                count = f"{failed[name]} of {total} scores of one batch"
+            elif span >= _WINDOW and recently > limit * of:
+                count = f"{recently} of {of} scores of the last {span} steps"
+            else:
+                continue
+            raise RewardError(self._say(name, count, step, outcomes[name], prompts))
+        while self._recent[0][0] <= step - _WINDOW + 1:
+            self._recent.popleft()
+
+    def _say(self, name: str, count: str, step: int, outcomes: list[Outcome], prompts: Any) -> str:
+        place = next((i for i, each in enumerate(outcomes) if each.error), None)
+        if place is None:
+            what = "on another rank, whose output says how"
+        else:
+            line = outcomes[place].error.strip().splitlines()[-1]
+            what = f"for one: {line}, in the row whose prompt ends in {_end(prompts[place])!r}"
+        key = self._of_name[name].reward.key
+        late = any(each.timed_out for each in outcomes)
+        mend = "raise grpo_reward_timeout, or make it faster" if late else "mend the function"
+        return (
+            f"axolotl-grpo-plugin: the reward {key} failed in {count} (step {step}), {what}\n"
+            f"  {mend[0].upper()}{mend[1:]}; grpo_reward_error_limit (now {self.settings.error_limit:g}) "
+            "is the share that may fail, and 1.0 never stops the run"
+            + (f"\n\n{outcomes[place].error}" if place is not None else "")
+        )
+
+    def _show(self, outcomes: dict[str, list[Outcome]], prompts: Any, completions: Any) -> None:
+        for name, scored in outcomes.items():
+            for outcome, prompt, completion in zip(scored, prompts, completions, strict=False):
+                if outcome.error and self._shown[name] < _SHOWN:
+                    self._shown[name] += 1
+                    LOG.warning(
+                        "the reward %s failed (%d of the %d that are shown); prompt: %r, completion: %r\n%s",
+                        self._of_name[name].reward.key,
+                        self._shown[name],
+                        _SHOWN,
+                        _end(prompt),
+                        text_of(completion)[:500],
+                        outcome.error,
+                    )
+
+
+def neutral(scores: torch.Tensor, group: int) -> torch.Tensor:
+    """Scores (completions, functions), each NaN the mean of its function in its group of `group` rows.
+
+    A group in which a function scored nothing keeps its NaN. TRL alone counts a NaN as 0, and
+    a right completion whose check timed out would be punished for it.
+    """
+    grouped = scores.view(-1, group, scores.shape[1])
+    means = grouped.nanmean(dim=1, keepdim=True).expand_as(grouped)
+    return torch.where(grouped.isnan(), means, grouped).view_as(scores)
+
+
+def isolation_of(cfg: Any, key: str) -> str | None:
+    """ "process" or "inline", as the YAML says it of all rewards or of this one; None where it does not."""
+    said = cfg.get("grpo_reward_isolation")
+    return said.get(key) if isinstance(said, dict) else said
+
+
+def _needs_a_process(reward: Named, isolation: str | None) -> bool:
+    function = build(reward)
+    if is_async(function) or isolation == "inline":
+        return False
+    return isolation == "process" or not getattr(function, "inline", False)
+
+
+def _cores_of_a_rank() -> int:
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def _end(prompt: Any) -> str:
+    text = prompt if isinstance(prompt, str) else str(prompt[-1].get("content"))
+    return text[-100:]
+
+
+def _guard_model(model: nn.Module, name: str) -> None:
+    """A reward model that raises gives no scores, as a function does; one that hangs cannot be ended."""
+    forward: Callable[..., Any] = model.forward
+
+    def guarded(*arguments: Any, **inputs: Any) -> Any:
+        try:
+            return forward(*arguments, **inputs)
+        except (ValueError, IndexError, RuntimeError) as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            LOG.warning("the reward model %s failed on a batch", name, exc_info=True)
+            logits = torch.full((len(inputs["input_ids"]), 1), torch.nan)
+            return SimpleNamespace(logits=logits)
+
+    model.forward = guarded

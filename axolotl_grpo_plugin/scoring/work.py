@@ -1,0 +1,121 @@
+"""What runs in a scoring process: light to import, and given nothing but plain data."""
+
+import ctypes
+import math
+import os
+import pickle
+import resource
+import signal
+import sys
+import traceback
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.reward import Score
+from axolotl_grpo_plugin.scoring.load import Named, build
+
+PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules, that the server which forks the processes imports once
+_PR_SET_PDEATHSIG = 1
+
+
+class Outcome(NamedTuple):
+    """What became of scoring one completion.
+
+    value: the score; None where there is none. reason: the scorer's.
+    error: what went wrong, with its traceback, else "". timed_out: whether it was ended for its time.
+    """
+
+    value: float | None
+    reason: str = ""
+    error: str = ""
+    timed_out: bool = False
+
+
+class Batch(NamedTuple):
+    """What a function of a whole batch gave, and what it logged on the way."""
+
+    outcomes: list[Outcome]
+    extras: list[tuple[str, list[Any]]]
+    metrics: list[tuple[str, float]]
+
+
+def judge(result: Any, range: tuple[float, float] | None = None) -> Outcome:
+    """A score that a reward returned, held against the contract: a finite number in its range, or None."""
+    value, reason = result if isinstance(result, Score) else (result, "")
+    if value is None:
+        return Outcome(None, reason)
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+        return Outcome(None, error=f"returned {value!r:.100}, which is no number")
+    number = float(value)
+    if not math.isfinite(number):
+        return Outcome(None, error=f"returned {number}, which is no score")
+    if range and not range[0] <= number <= range[1]:
+        return Outcome(None, error=f"returned {number}, which is not within its range {range}")
+    return Outcome(number, reason)
+
+
+def judge_batch(results: Any, count: int) -> list[Outcome]:
+    """The scores of a batch. Of a wrong number of them, none is known to be a given completion's."""
+    try:
+        results = list(results)
+    except TypeError:
+        return [Outcome(None, error=f"returned {results!r:.100}, where a list is wanted")] * count
+    if len(results) != count:
+        error = f"returned {len(results)} scores for {count} completions"
+        return [Outcome(None, error=error)] * count
+    return [judge(result) for result in results]
+
+
+def score_one(reward: Named, payload: bytes) -> Outcome:
+    """Score one completion: payload is the pickled (completion, columns of its row)."""
+    completion, row = pickle.loads(payload)
+    try:
+        function: Any = build(reward)
+        return judge(function.score(completion, **row), function.range)
+    except BaseException:  # SystemExit, and math-verify's timeout, are no Exceptions
+        return Outcome(None, error=traceback.format_exc())
+
+
+def score_batch(reward: Named, payload: bytes) -> Batch:
+    """Call a function of a whole batch: payload is the pickled (TRL's keywords, plain trainer state)."""
+    keywords, state = pickle.loads(payload)
+    extras: list[tuple[str, list[Any]]] = []
+    metrics: list[tuple[str, float]] = []
+    try:
+        results = build(reward)(
+            **keywords,
+            trainer_state=SimpleNamespace(**state),
+            log_extra=lambda column, values: extras.append((column, list(values))),
+            log_metric=lambda name, value: metrics.append((name, float(value))),
+        )
+        outcomes = judge_batch(results, len(keywords["completions"]))
+    except BaseException:
+        outcomes = [Outcome(None, error=traceback.format_exc())] * len(keywords["completions"])
+    return Batch(outcomes, extras, metrics)
+
+
+def begin(memory: int, path: list[str], modules: list[str]) -> None:
+    """The first thing that a process does; memory in bytes.
+
+    The modules are imported here, where no completion's time runs.
+    """
+    # A process stuck in C neither sees its pipe close nor runs Python's signal handlers.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.path[:] = path
+    _import(modules)
+
+
+def _import(modules: list[str]) -> None:
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception:  # its first score says so again, and counts as failed
+            traceback.print_exc()
+
+
+_import(os.environ.get(PRELOAD, "").split())

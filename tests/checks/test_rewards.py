@@ -1,0 +1,137 @@
+import pytest
+
+from axolotl_grpo_plugin.checks import rewards as checks
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module of a name that no other test uses, importable as from a working folder."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return lambda name, code: (tmp_path / f"{name}.py").write_text(code)
+
+
+def rewards(*paths, **arguments):
+    cfg = {
+        "axolotl_config_path": "my.yaml",
+        "trl": {"reward_funcs": list(paths)},
+        "grpo_reward_args": dict.fromkeys(paths, arguments) if arguments else None,
+    }
+    return [str(finding) for finding in checks.check_rewards(cfg)]
+
+
+def scoring(trl=None, **keys):
+    return [str(finding) for finding in checks.check_scoring({"trl": trl or {}, **keys})]
+
+
+def test_good_reward_paths_and_reward_models_pass():
+    assert not rewards(
+        "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func",
+        "builtins.max",
+        "owner/a-reward-model-of-2.5-billion",
+    )
+
+
+def test_paths_that_axolotl_takes_for_something_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rewards").mkdir()
+    (tmp_path / "rewards" / "mine.py").touch()
+    (tmp_path / "mine_too.py").write_text("def fn(prompts, completions, **columns): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not rewards("mine_too.fn")
+    assert "Write it as rewards.mine.fn" in rewards("rewards/mine.fn")[0]
+    assert not rewards("trl-lib/some-reward-model")
+
+
+def test_a_reward_module_that_is_not_there():
+    (line,) = rewards("no_such_module.fn")
+    assert line.startswith(
+        "my.yaml: trl.reward_funcs[0] (no_such_module.fn): there is no module 'no_such_module'. "
+    )
+
+
+def test_a_reward_that_is_not_there():
+    (line,) = rewards("axolotl_grpo_plugin.rewards.gsm8k.corectness_reward_func")
+    assert "Did you mean 'correctness_reward_func'" in line
+
+
+def test_what_a_reward_module_lacks_is_the_cause(module):
+    module("needs_something", "import no_such_package\n")
+    (line,) = rewards("needs_something.fn")
+    assert "needs_something cannot be imported, because it imports 'no_such_package'" in line
+    assert 'needs_something.py", line 1' in line  # the original traceback
+
+
+def test_what_a_reward_module_raises_is_the_cause(module):
+    module("raises", "1 / 0\n")
+    (line,) = rewards("raises.fn")
+    assert "raises cannot be imported: ZeroDivisionError: division by zero" in line
+
+
+def test_what_is_no_function_or_no_list():
+    assert "not a function" in rewards("axolotl_grpo_plugin.completions.TAGS")[0]
+    (finding,) = checks.check_rewards({"trl": {"reward_funcs": "mine.reward"}})
+    assert str(finding) == 'trl.reward_funcs (mine.reward): not a list. Put "- " before it.'
+
+
+TRLS = "trl.rewards.get_soft_overlong_punishment"
+
+
+def test_a_factory_gets_its_parameters():
+    assert not rewards(TRLS, max_completion_len=512, soft_punish_cache=64)
+    assert "needs: soft_punish_cache" in rewards(TRLS, max_completion_len=512)[0]
+    (line,) = rewards(TRLS, max_completion_len=512, soft_punish_cache=64, soft_punish=1)
+    assert "get_soft_overlong_punishment has no parameter 'soft_punish'" in line
+
+
+def test_a_parameter_that_a_reward_lacks(module):
+    module("plain_reward", "def fn(prompts, completions, most=1, **columns): return []\n")
+    assert not rewards("plain_reward.fn", most=2)
+    assert "fn has no parameter 'least' (it has: most" in rewards("plain_reward.fn", least=2)[0]
+    ours = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+    assert (
+        "int_reward_func has no parameter 'max_len' (it has: none)" in rewards(ours, max_len=1)[0]
+    )
+
+
+def test_what_trl_could_not_call(module):
+    module("narrow", "def fn(prompts, completions): ...\ndef make():\n    return 3\n")
+    assert "cannot be called as TRL does" in rewards("narrow.fn")[0]
+    assert "cannot be called as TRL does" in rewards("narrow.make")[0]
+    assert "There are: fn, make." in rewards("narrow.xyz")[0]
+    assert "Write it as module.function" in rewards("make")[0]
+
+
+def test_what_a_factory_raises_is_the_cause(module):
+    module("broken_factory", "def make(size=0):\n    return 1 / size\n")
+    assert "raised ZeroDivisionError: division by zero" in rewards("broken_factory.make")[0]
+
+
+def test_one_function_twice_needs_two_names(module):
+    module("twice", "def fn(prompts, completions, most=1, **columns): return []\n")
+    assert not rewards("twice.fn#one", "twice.fn#two")
+    assert (
+        "my.yaml: trl.reward_funcs[1] (twice.fn): stands there twice"
+        in rewards("twice.fn", "twice.fn")[0]
+    )
+
+
+def test_options_name_rewards_that_are_there():
+    trl = {"reward_funcs": ["mine.fn#a"]}
+    assert not scoring(trl, grpo_reward_args={"mine.fn#a": {}}, grpo_reward_isolation="inline")
+    assert (
+        "grpo_reward_args (mine.fn): no such reward. Did you mean 'mine.fn#a'"
+        in scoring(trl, grpo_reward_args={"mine.fn": {}})[0]
+    )
+    assert scoring(trl, grpo_reward_isolation={"x": "inline"})
+
+
+def test_a_batch_is_given_up_before_the_other_ranks_give_up():
+    assert not scoring(grpo_reward_batch_timeout=900)
+    assert "more than half of ddp_timeout (1800 s)" in scoring(grpo_reward_batch_timeout=901)[0]
+    assert scoring(grpo_reward_batch_timeout=31, ddp_timeout=60)
+
+
+def test_axolotls_crash_with_async_prefetch_is_said_before():
+    assert "crashes at its first rollout" in scoring({"async_prefetch": True})[0]
+    assert not scoring({"async_prefetch": True, "streaming_partial_batch": True})
+    assert not scoring({"use_data_producer": True})

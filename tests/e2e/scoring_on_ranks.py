@@ -1,0 +1,89 @@
+"""The scoring room around TRL's own trainer, on as many ranks as torchrun starts.
+
+Axolotl itself cannot run two ranks on a CPU. The completions are given (TRL's `rollout_func`), for
+what they earn is the point: `torchrun --nproc-per-node 2 scoring_on_ranks.py FOLDER`.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig, GRPOTrainer
+
+from axolotl_grpo_plugin.scoring.room import RewardError, Room
+
+OUT = Path(sys.argv[1])
+RANK = int(os.environ["RANK"])
+MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
+HERE = "tests.scoring.rewards_that_fail"
+FORMAT = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+
+tokenizer = AutoTokenizer.from_pretrained(MODEL)
+RIGHT = "<answer>18</answer>"
+HANGS_ON = f"hang {RIGHT}"
+
+
+def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", **keys):
+    """One run in which this rank's completions are `said`, of a group of four over the ranks."""
+
+    def rollout(prompts, trainer):
+        ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in said]
+        asked = [tokenizer("18?")["input_ids"] for _ in prompts]
+        return {"prompt_ids": asked, "completion_ids": ids, "logprobs": None}
+
+    cfg = {
+        "trl": {"reward_funcs": rewards},
+        "output_dir": str(OUT / name),
+        "grpo_rollouts": True,
+        "grpo_reward_timeout": 0.5,
+        **keys,
+    }
+    room = Room(cfg)
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32"),
+        reward_funcs=[room.reward_func(key) for key in rewards],
+        args=GRPOConfig(
+            output_dir=str(OUT / name),
+            per_device_train_batch_size=len(said),
+            num_generations=4,
+            max_completion_length=32,
+            max_steps=steps,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            bf16=False,
+            multi_objective_aggregation=aggregation,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "18?", "answer": RIGHT}] * 8),
+        processing_class=tokenizer,
+        rollout_func=rollout,
+    )
+    room.attach(trainer)
+    stopped = ""
+    try:
+        trainer.train()
+    except RewardError as error:
+        stopped = str(error)
+    finally:
+        room.close()
+    shown = {"log": trainer.state.log_history[:1], "stopped": stopped}
+    (OUT / f"{name}-{RANK}.json").write_text(json.dumps(shown))
+
+
+# Four right ones, of which the check of one hangs.
+ONE_HANGS = [RIGHT, HANGS_ON if RANK else RIGHT]
+HANGS = f"{HERE}.right_unless_it_hangs"
+train("neutral", ONE_HANGS, [HANGS, FORMAT], grpo_reward_error_limit=1.0)
+train(
+    "gdpo",
+    ONE_HANGS,
+    [HANGS, FORMAT],
+    aggregation="normalize_then_sum",
+    grpo_reward_error_limit=1.0,
+)
+# On rank 1 alone, half of the group fails: both ranks stop.
+train("stopped", [HANGS_ON] * 2 if RANK else [RIGHT] * 2, [HANGS], steps=3)

@@ -1,0 +1,66 @@
+"""The scoring room on two gloo ranks, in TRL's trainer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.e2e.conftest import ROOT, environment
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ranks")
+    script = Path(__file__).with_name("scoring_on_ranks.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, out],
+        env=environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    return out
+
+
+def read(out, name, rank=0):
+    return json.loads((out / f"{name}-{rank}.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["neutral", "gdpo"])
+def test_a_right_completion_whose_check_hung_is_not_punished(ran, name):
+    rollouts = pd.read_parquet(ran / name / "rollouts" / "train")
+    hung = rollouts["completion"].str.contains("hang")
+    assert list(hung).count(True) == 1
+    assert set(rollouts.loc[hung, "reason/right_unless_it_hangs"]) == {"timeout"}
+    assert set(rollouts.loc[~hung, "reason/right_unless_it_hangs"]) == {"right"}
+    assert list(rollouts["reward"]) == [2.5] * 4
+    assert list(rollouts["advantage"]) == [0.0] * 4  # TRL alone: -1.5 and 0.5
+
+
+def test_shares_are_over_all_ranks(ran):
+    (log,) = read(ran, "neutral")["log"]
+    assert log["reward_timeouts/right_unless_it_hangs"] == 0.25
+    assert log["reward_errors/right_unless_it_hangs"] == 0.0
+    assert log["reward_reasons/right_unless_it_hangs/right"] == 0.75
+    assert log["reward_reasons/right_unless_it_hangs/wrong"] == 0.0
+    assert log["reward_reasons/int_reward_func/integer"] == 1.0
+    assert log["reward_reasons/int_reward_func/no_answer_tag"] == 0.0
+
+
+def test_each_rank_writes_its_own_rollouts_once(ran):
+    rollouts = pd.read_parquet(ran / "neutral" / "rollouts" / "train")
+    assert sorted(rollouts["rank"]) == [0, 0, 1, 1]
+    assert set(rollouts["step"]) == {1} and set(rollouts["attempt"]) == {1}
+
+
+def test_all_ranks_stop_together(ran):
+    for rank in (0, 1):
+        stopped = read(ran, "stopped", rank)["stopped"]
+        assert "right_unless_it_hangs failed in 2 of 4 scores of one batch (step 0)" in stopped
+    assert "on another rank" in read(ran, "stopped", 0)["stopped"]
+    assert "not scored within 0.5 s" in read(ran, "stopped", 1)["stopped"]

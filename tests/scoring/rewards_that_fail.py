@@ -1,0 +1,77 @@
+"""Rewards that hang, crash and lie, for the tests."""
+
+import ctypes
+import math
+import os
+
+from axolotl_grpo_plugin.reward import Score, reward
+
+
+@reward(range=(0.0, 1.0))
+def raises(completion: str) -> float:
+    return 1 / 0
+
+
+@reward(range=(0.0, 1.0))
+def hangs(completion: str) -> float:
+    while True:  # in C, where no signal handler of Python runs
+        ctypes.CDLL(None).sleep(1000)
+
+
+@reward(range=(0.0, 1.0))
+def eats_memory(completion: str) -> float:
+    eaten = []
+    while True:
+        eaten.append(bytearray(1 << 28))
+
+
+@reward(range=(0.0, 1.0))
+def exits(completion: str) -> float:
+    os._exit(3)
+
+
+@reward(range=(0.0, 1.0))
+def out_of_range(completion: str) -> float:
+    return 1.5
+
+
+def no_number(prompts, completions, **columns):
+    return [math.nan, math.inf, "1.0", None, 0.5][: len(completions)]
+
+
+def too_few(prompts, completions, **columns):
+    return [1.0]
+
+
+def hangs_on_a_batch(prompts, completions, **columns):
+    hangs.score("")
+
+
+def logs(prompts, completions, log_extra, log_metric, trainer_state, **columns):
+    """What it is given and where it runs, logged."""
+    log_metric("pid", os.getpid())
+    log_extra("gpus", [os.environ["CUDA_VISIBLE_DEVICES"]] * len(completions))
+    log_extra("rank", [os.environ.get("RANK", "none")] * len(completions))
+    return [trainer_state.global_step] * len(completions)
+
+
+@reward(range=(0.0, 1.0), first=lambda text: Score(1.0, "quick") if text == "easy" else None)
+def quick_or_slow(completion: str) -> Score:
+    return Score(0.5, str(os.getpid()))
+
+
+@reward(range=(0.0, 2.0), reads="answer", reasons=("right", "wrong"))
+def right_unless_it_hangs(completion: str, answer: str) -> Score:
+    if "hang" in completion:
+        hangs.score("")
+    return Score(2.0, "right") if completion.endswith(answer) else Score(0.0, "wrong")
+
+
+async def late(prompts, completions, **columns):
+    import asyncio
+
+    await asyncio.sleep(100)
+
+
+async def judged(prompts, completions, **columns):
+    return [1.0, None, math.inf][: len(completions)]

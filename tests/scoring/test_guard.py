@@ -1,0 +1,171 @@
+"""Each guard against a real pool of real processes."""
+
+import asyncio
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from axolotl_grpo_plugin.scoring.guard import Guard
+from axolotl_grpo_plugin.scoring.load import Named
+from axolotl_grpo_plugin.scoring.pool import Pool
+
+HERE = "tests.scoring.rewards_that_fail"
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with pytest.MonkeyPatch.context() as patch:  # of a rank with a GPU
+        patch.setenv("RANK", "3")
+        patch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        pool = Pool(2, 1 << 30, [HERE])
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def guard(pool):
+    def make(name, isolation=None, timeout=0.5, limit=20.0):
+        return Guard(Named(f"{HERE}.{name}"), name, pool, timeout, limit, isolation)
+
+    return make
+
+
+def call(guard, completions=("a", "b", "c"), **columns):
+    logged = {"extra": {}, "metric": {}}
+    scores = guard.for_trl()(
+        prompts=["p"] * len(completions),
+        completions=list(completions),
+        completion_ids=[[1]] * len(completions),
+        trainer_state=SimpleNamespace(global_step=7, log_history=[{}]),
+        log_extra=logged["extra"].__setitem__,
+        log_metric=logged["metric"].__setitem__,
+        **columns,
+    )
+    return scores, logged
+
+
+@pytest.mark.parametrize(
+    "name, error, timed_out",
+    [
+        ("raises", "ZeroDivisionError: division by zero", False),
+        ("hangs", "not scored within 0.5 s", True),
+        ("exits", "the scoring process died, exit code 3", False),
+        ("out_of_range", "returned 1.5, which is not within its range (0.0, 1.0)", False),
+        ("too_few", "returned 1 scores for 3 completions", False),
+    ],
+)
+def test_a_failed_score_is_none_and_says_why(guard, name, error, timed_out):
+    failing = guard(name)
+    scores, _ = call(failing)
+    assert scores == [None] * COUNT
+    for outcome in failing.outcomes:
+        assert outcome.error.strip().endswith(error)
+        assert outcome.timed_out is timed_out
+
+
+def test_memory_is_limited(guard):
+    failing = guard("eats_memory", timeout=10.0)
+    assert call(failing, ["a"])[0] == [None]
+    assert "MemoryError" in failing.outcomes[0].error
+
+
+def test_what_is_no_number_fails_alone(guard):
+    failing = guard("no_number")
+    assert call(failing, "abcde")[0] == [None, None, None, None, 0.5]
+    nan, inf, text, none, half = failing.outcomes
+    assert "nan" in nan.error and "inf" in inf.error and "'1.0'" in text.error
+    assert not none.error and not half.error
+
+
+def test_a_batch_is_limited_as_a_whole(guard):
+    began = time.monotonic()
+    for name, timeout in (("hangs_on_a_batch", 0.1), ("hangs", 60.0)):
+        failing = guard(name, timeout=timeout, limit=1.0)
+        assert call(failing)[0] == [None] * COUNT
+        assert all(outcome.timed_out for outcome in failing.outcomes)
+    assert time.monotonic() - began < 20
+
+
+def test_the_processes_have_no_gpu_and_no_rank_and_what_they_log_arrives(pool, guard, monkeypatch):
+    scores, logged = call(guard("logs"), answer=["x"] * COUNT)
+    assert scores == [7.0] * COUNT
+    assert logged["metric"]["pid"] != os.getpid()
+    assert logged["extra"] == {"gpus": [""] * COUNT, "rank": ["none"] * COUNT}
+
+
+def test_inline_runs_here(guard):
+    scores, logged = call(guard("raises", isolation="inline"))
+    assert scores == [None] * COUNT
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        _, logged = call(guard("logs", isolation="inline"))
+    assert logged["metric"]["pid"] == os.getpid()
+
+
+def test_what_cannot_travel_runs_here_with_one_warning(guard, caplog):
+    unpicklable = [lambda: None] * COUNT
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        here = guard("logs")
+        for _ in range(2):
+            _, logged = call(here, tool=unpicklable)
+    assert logged["metric"]["pid"] == os.getpid()
+    (warning,) = caplog.messages
+    assert "logs runs in the trainer's own process" in warning
+
+
+def test_what_is_quick_stays_and_the_rest_goes(guard):
+    quick = guard("quick_or_slow")
+    assert call(quick, ["easy", "hard"])[0] == [1.0, 0.5]
+    easy, hard = quick.outcomes
+    assert easy.reason == "quick" and int(hard.reason) != os.getpid()
+
+
+def test_one_that_hangs_costs_only_itself(guard):
+    mixed = guard("right_unless_it_hangs")
+    scores, logged = call(mixed, ["18", "hang", "17"], answer=["18"] * COUNT)
+    assert scores == [2.0, None, 0.0]
+    assert logged["extra"] == {"right_unless_it_hangs/reason": ["right", "", "wrong"]}
+
+
+def test_async_functions_stay_async_and_are_held_to_the_same(guard):
+    function = guard("judged").for_trl()
+    assert asyncio.iscoroutinefunction(function)
+    assert asyncio.run(function(["p"] * 3, ["a"] * 3)) == [1.0, None, None]
+    late = guard("late", limit=0.1)
+    assert asyncio.run(late.for_trl()(["p"], ["a"])) == [None]
+    assert late.outcomes[0].timed_out
+
+
+def test_it_works_off_the_main_thread(guard):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor() as threads:
+        (scores, _) = threads.submit(call, guard("quick_or_slow"), ["easy", "hard"]).result()
+    assert scores == [1.0, 0.5]
+
+
+def test_a_pool_that_broke_is_started_again():
+    pool = Pool(1, 1 << 30, [])
+    import signal
+
+    pid = pool.run(os.getpid, [()], 5, 5)[0]
+    os.kill(pid, signal.SIGKILL)  # as the kernel does when memory is short
+    deadline = time.monotonic() + 10
+    while pool._pool.active and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (again,) = pool.run(os.getpid, [()], 5, 5)
+    assert isinstance(again, int) and again != pid
+    pool.close()
+    assert not _alive(again)
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

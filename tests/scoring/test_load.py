@@ -1,0 +1,52 @@
+from functools import partial
+
+import pytest
+
+from axolotl_grpo_plugin.scoring.load import Named, build, is_async, logged_names
+
+OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+TRLS = "trl.rewards.get_repetition_penalty_reward"
+
+
+def test_a_path_and_its_alias():
+    assert (Named("a.b#c").path, Named("a.b#c").alias, Named("a.b").alias) == ("a.b", "c", "")
+
+
+def test_a_factory_is_called_with_its_parameters():
+    reward = build(Named(TRLS, (("max_penalty", -2.0), ("ngram_size", 1))))
+    assert reward(completion_ids=[[7, 7, 7, 7]], completions=["x"]) == [-1.5]
+    assert build(Named(TRLS)) is build(Named(TRLS))  # built once
+
+
+def test_a_list_as_a_parameter(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "def fn(completions, words=(), **columns): return [len(words)] * len(completions)\n"
+    (tmp_path / "takes_a_list.py").write_text(code)
+    reward = build(Named("takes_a_list.fn", (("words", ["a", "b"]),)))
+    assert reward(completions=["x"], prompts=["p"]) == [2]
+
+
+def test_what_is_awaited():
+    async def judge(completions, **columns):
+        return []
+
+    class Judge:
+        async def __call__(self, completions, **columns):
+            return []
+
+    assert is_async(judge) and is_async(partial(judge, most=1)) and is_async(Judge())
+    assert not is_async(build(Named(OURS)))
+
+
+@pytest.mark.parametrize(
+    "keys, names",
+    [
+        (["a.b.fn", "a.b.other"], ["fn", "other"]),
+        (["a.b.fn#x", "a.b.fn#y"], ["x", "y"]),
+        (["a.b.fn", "a.c.fn"], ["b.fn", "c.fn"]),
+        (["a.b.fn", "z.b.fn"], ["a.b.fn", "z.b.fn"]),
+        (["a.b.fn", "a.b.other#fn"], ["b.fn", "fn"]),
+    ],
+)
+def test_logged_names_are_short_and_each_its_own(keys, names):
+    assert logged_names([Named(key) for key in keys]) == names

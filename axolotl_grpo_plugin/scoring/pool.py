@@ -3,8 +3,9 @@
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -80,29 +81,40 @@ class Pool:
             self.close()
             self._start()
         ends = time.monotonic() + limit
-        futures = [self._pool.schedule(function, args=call, timeout=timeout) for call in calls]
-        wait(futures, timeout=ends - time.monotonic())
-        results: list[Any] = []
-        for future in futures:
-            if future.cancel():  # not ended yet: its process is killed
-                results.append(
-                    TimeoutError(f"not scored when the {limit:g} s for its batch were over")
-                )
-                continue
-            error = future.exception()
-            if isinstance(error, TimeoutError):
-                error = TimeoutError(f"not scored within {timeout:g} s")
-            elif isinstance(error, ProcessExpired):
-                error = RuntimeError(f"the scoring process died, exit code {error.exitcode}")
-            elif isinstance(error, BrokenProcessPool):
-                error = RuntimeError(f"the scoring processes broke: {error}")
-            results.append(error or future.result())
+        late = TimeoutError(f"not scored when the {limit:g} s for its batch were over")
+        results: list[Any] = [late] * len(calls)
+        waiting = deque(enumerate(calls))
+        running: dict[Any, int] = {}
+        while waiting or running:
+            # No more than there are processes: what is sent is run, also when it is cancelled.
+            while waiting and len(running) < self._workers:
+                place, call = waiting.popleft()
+                running[self._pool.schedule(function, args=call, timeout=timeout)] = place
+            patience = max(0.0, ends - time.monotonic())
+            done, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
+            for future in done:
+                results[running.pop(future)] = _result(future, timeout)
+            if not done:
+                for future in running:
+                    future.cancel()  # its process is killed
+                break
         return results
 
     def close(self) -> None:
         """End the processes, whatever they do."""
         self._pool.stop()
         self._pool.join()
+
+
+def _result(future: Any, timeout: float) -> Any:
+    error = future.exception()
+    if isinstance(error, TimeoutError):
+        return TimeoutError(f"not scored within {timeout:g} s")
+    if isinstance(error, ProcessExpired):
+        return RuntimeError(f"the scoring process died, exit code {error.exitcode}")
+    if isinstance(error, BrokenProcessPool):
+        return RuntimeError(f"the scoring processes broke: {error}")
+    return error or future.result()
 
 
 @contextmanager

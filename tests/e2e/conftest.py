@@ -21,7 +21,7 @@ def environment(**more):
     }
 
 
-def start(*arguments, cwd=ROOT, **more):
+def start(*arguments, cwd=ROOT, start_new_session=False, **more):
     """Start `axolotl ARGUMENTS`; its output goes to one pipe."""
     return subprocess.Popen(
         ["axolotl", *map(str, arguments)],
@@ -30,6 +30,7 @@ def start(*arguments, cwd=ROOT, **more):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=start_new_session,
     )
 
 

@@ -36,7 +36,8 @@ def out_of_range(completion: str) -> float:
 
 
 def no_number(prompts, completions, **columns):
-    return [math.nan, math.inf, "1.0", None, 0.5][: len(completions)]
+    """Of the first five, three are no numbers."""
+    return [math.nan, math.inf, "1.0", None, *[0.5] * (len(completions) - 4)]
 
 
 def too_few(prompts, completions, **columns):

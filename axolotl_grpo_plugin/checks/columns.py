@@ -1,0 +1,64 @@
+"""The columns of loaded datasets: those that are needed, and of one type where they are merged."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from datasets import Dataset, Value
+
+from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.scoring.load import build, is_model, named
+
+LOG = logging.getLogger(__name__)
+
+
+def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
+    """The loaded dataset has rows, prompts, and what the rewards read."""
+    where = f"{key} ({', '.join(str(each['path']) for each in cfg[key])})"
+    if not len(dataset):
+        yield Finding(
+            where,
+            "no row is left: the dataset is empty, or every prompt too long (a warning above says so)",
+            "Look at the dataset, or raise the length",
+        )
+    elif "prompt" not in dataset.column_names:
+        yield Finding(
+            where,
+            f'no "prompt" column (it has: {", ".join(dataset.column_names)})',
+            "Name a transform in `type:`, axolotl_grpo_plugin.gsm8k for one",
+        )
+    for reward in named(cfg):
+        for column in () if is_model(reward.key) else getattr(build(reward), "reads", ()):
+            if column not in dataset.column_names:
+                yield Finding(
+                    where,
+                    f'no "{column}" column, which {reward.key} reads (it has: {", ".join(dataset.column_names)})',
+                    "Let the transform keep or make that column",
+                )
+
+
+def align(datasets: list[Dataset]) -> list[Dataset]:
+    """The datasets, with each column that they hold in several types as text (what is no number, as JSON)."""
+    aligned = list(datasets)
+    for name in sorted({column for each in aligned for column in each.column_names} - {"prompt"}):
+        types = {str(each.features[name]) for each in aligned if name in each.column_names}
+        if len(types) > 1:
+            LOG.warning(
+                'the column "%s" is %s in the merged datasets: it becomes text in all of them',
+                name,
+                " and ".join(sorted(types)),
+            )
+            aligned = [
+                _as_text(each, name) if name in each.column_names else each for each in aligned
+            ]
+    return aligned
+
+
+def _as_text(dataset: Dataset, name: str) -> Dataset:
+    if isinstance(dataset.features[name], Value):
+        return dataset.cast_column(name, Value("string"))
+    return dataset.map(
+        lambda row: {name: None if row[name] is None else json.dumps(row[name])},
+        features=type(dataset.features)({**dataset.features, name: Value("string")}),
+    )

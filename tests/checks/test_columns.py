@@ -1,0 +1,35 @@
+import pytest
+from datasets import Dataset, concatenate_datasets
+
+from axolotl_grpo_plugin.checks import columns as checks
+
+
+def test_columns_of_two_types_become_text(caplog):
+    first = Dataset.from_list([{"prompt": "p", "answer": "18", "id": 1, "meta": {"a": 1}}])
+    second = Dataset.from_list([{"prompt": "q", "answer": 18, "nums": [1, 2], "meta": "x"}])
+    one, two = checks.align([first, second])
+    assert (one["answer"][0], two["answer"][0]) == ("18", "18")
+    assert (one["meta"][0], two["meta"][0]) == ('{"a": 1}', "x")
+    assert one["id"][0] == 1 and two["nums"][0] == [1, 2]
+    assert (
+        '"answer" is Value' in caplog.text and '"meta"' in caplog.text and '"id"' not in caplog.text
+    )
+
+    assert concatenate_datasets([one, two])["answer"] == ["18", "18"]
+
+
+def test_datasets_that_agree_are_left_alone(caplog):
+    same = Dataset.from_list([{"prompt": "p", "answer": "18"}])
+    assert checks.align([same, same]) == [same, same]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("column, missing", [("answer", False), ("label", True)])
+def test_a_column_that_a_reward_reads_is_there_before_the_model_loads(column, missing):
+    reward = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
+    cfg = {"trl": {"reward_funcs": [reward, "owner/a-model"]}, "datasets": [{"path": "mine"}]}
+    dataset = Dataset.from_list([{"prompt": "p", column: "18"}])
+    lines = [str(finding) for finding in checks.check_columns("datasets", dataset, cfg)]
+    assert bool(lines) is missing
+    if missing:
+        assert f'no "answer" column, which {reward} reads (it has: prompt, label)' in lines[0]

@@ -1,0 +1,152 @@
+"""Axolotl's own trainings with rewards that hang, crash and lie, and one that is killed."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.e2e.conftest import ROOT, finish, start
+from tests.e2e.test_around import quickstart, write
+
+GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
+BAD = ("raises", "no_number", "too_few", "hangs", "eats_memory", "exits")
+STEPS = 30
+HERE = "tests.scoring.rewards_that_fail"
+
+
+def config(folder, bad=BAD, **changes):
+    """The quickstart with bad rewards beside the good one, in a folder of its own."""
+    folder.mkdir()
+    changed = quickstart(
+        trl__reward_funcs=[GOOD, *(f"{HERE}.{name}" for name in bad)],
+        output_dir=str(folder / "out"),
+        grpo_held_out_rows=None,
+        test_datasets=None,
+        grpo_reward_timeout=0.1,
+        grpo_reward_batch_timeout=1.4,
+        grpo_reward_memory=1.0,
+        grpo_rollouts=True,
+        **changes,
+    )
+    return write(folder, {key: value for key, value in changed.items() if value is not None})
+
+
+def begin(file):
+    """Start a training in a session of its own; the bad rewards are found from the repository."""
+    return start("train", file, "--launcher", "python", cwd=ROOT, start_new_session=True)
+
+
+def left_of(process):
+    """The processes of its session that are still there."""
+    left = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = status.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue  # it has ended
+        if int(session) == process.pid and state != "Z":
+            left.append(status.parent.name)
+    return left
+
+
+def rollouts(folder):
+    return pd.read_parquet(folder / "out" / "rollouts" / "train")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Runs in the default trainer and in the async one, in pairs: each has one thread."""
+    folder = tmp_path_factory.mktemp("bad")
+    lifted = {"grpo_reward_error_limit": 1.0, "max_steps": STEPS}
+    files = {
+        "default": config(folder / "default", **lifted),
+        "producer": config(folder / "producer", **lifted, trl__use_data_producer=True),
+    }
+    processes = {name: begin(file) for name, file in files.items()}
+    with ThreadPoolExecutor() as threads:  # their pipes are read at the same time
+        list(threads.map(finish, processes.values()))
+    return folder, processes
+
+
+@pytest.mark.parametrize("trainer", ["default", "producer"])
+def test_the_good_reward_learns_beside_six_bad_ones(trained, trainer):
+    folder, processes = trained
+    assert not left_of(processes[trainer])
+    events = EventAccumulator(str(next(folder.glob(f"{trainer}/out/**/events.out*")).parent))
+    events.Reload()
+
+    def curve(name):
+        return [event.value for event in events.Scalars(f"train/{name}")]
+
+    good = curve("rewards/correctness_reward_func/mean")
+    assert sum(good[-10:]) / 10 > sum(good[:10]) / 10 + 0.2
+    for name in BAD:
+        failed = zip(curve(f"reward_errors/{name}"), curve(f"reward_timeouts/{name}"), strict=True)
+        if name == "no_number":  # three of a batch of 64
+            assert {errors for errors, _ in failed} <= {3 / 64, 0.0}
+        else:
+            assert all(errors + late == 1.0 for errors, late in failed)
+    assert max(curve("reward_errors/correctness_reward_func")) == 0.0
+    reasons = [
+        curve(f"reward_reasons/correctness_reward_func/{reason}")
+        for reason in ("correct", "wrong_value", "no_answer_tag", "truncated", "not_a_number")
+    ]
+    assert all(len(reason) == STEPS for reason in reasons)
+    assert all(0.99 < sum(step) <= 1.01 for step in zip(*reasons, strict=True))
+
+
+@pytest.mark.parametrize("trainer", ["default", "producer"])
+def test_every_rollout_is_logged_with_what_it_earned_and_why(trained, trainer):
+    folder, _ = trained
+    logged = rollouts(folder / trainer)
+    assert logged.groupby("step").size().to_dict() == dict.fromkeys(range(1, STEPS + 1), 64)
+    right = logged["reason/correctness_reward_func"] == "correct"
+    assert (logged.loc[right, "reward"] == 2.0).all() and (
+        logged.loc[~right, "reward"] == 0.0
+    ).all()
+    assert logged["error/raises"].notna().all()
+    advantages = logged.groupby(["step", "prompt"])["advantage"].sum()
+    assert advantages.abs().max() < 1e-3
+    assert logged["column/answer"].notna().all()
+
+
+def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
+    shown = finish(begin(config(tmp_path / "limit", bad=("raises",))), returncode=1)
+    (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
+    assert f"the reward {HERE}.raises failed in 64 of 64 scores of one batch (step 0)" in line
+    assert "ZeroDivisionError: division by zero, in the row whose prompt ends in" in line
+    assert "grpo_reward_error_limit (now 0.05)" in shown
+
+
+def test_a_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
+    folder = tmp_path / "killed"
+    file = config(folder, bad=("hangs",), grpo_reward_error_limit=1.0, max_steps=100)
+    process = begin(file)
+    deadline = time.monotonic() + 300
+    while len(list(folder.glob("out/rollouts/train/*.parquet"))) < 4:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    while left_of(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left_of(process)
+    before = rollouts(folder)
+    steps = before["step"].max()
+    assert before.groupby("step").size().to_dict() == dict.fromkeys(range(1, steps + 1), 64)
+
+    finish(begin(config_again(file, max_steps=2)))
+    both = rollouts(folder)
+    assert both.groupby("attempt").size().to_dict() == {1: 64 * steps, 2: 64 * 2}
+
+
+def config_again(file, **changes):
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+    return file

@@ -158,3 +158,31 @@ def read_blocks(text: str) -> tuple[str, str] | None:
     if "</answer>" in reasoning or any(tag in answer for tag in TAGS):
         return None
     return reasoning, answer
+
+
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}\\]|[{}]")
+
+
+def read_boxes(text: str) -> list[str]:
+    r"""What stands in each `\boxed{...}` of a text, of nested ones the outer, in their order."""
+    opened: list[int] = []  # where each open brace's content starts; -1 for one that is no box
+    boxes: list[tuple[int, int]] = []
+    for match in _BRACES.finditer(text):
+        brace = match[0]
+        if brace == "}":
+            start = opened.pop() if opened else -1
+            if start >= 0:
+                while boxes and boxes[-1][0] > start:
+                    boxes.pop()
+                boxes.append((start, match.start()))
+        elif brace == "{":
+            opened.append(-1)
+        elif len(brace) > 2:
+            opened.append(match.end())
+    return [text[start:end].strip() for start, end in boxes]
+
+
+def after_reasoning(text: str) -> str:
+    """What follows the last `</think>` or `</reasoning>`; the whole text where there is neither."""
+    ends = [text.rfind(tag) + len(tag) for tag in ("</think>", "</reasoning>") if tag in text]
+    return text[max(ends, default=0) :]

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from multiprocessing import forkserver
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -102,6 +103,9 @@ def begin(memory: int, path: list[str], modules: list[str]) -> None:
     """
     # A process stuck in C neither sees its pipe close nor runs Python's signal handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The server that forks the processes ends when this is closed everywhere: also here, or it would
+    # outlive a trainer that was killed.
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -150,7 +153,6 @@ def test_it_works_off_the_main_thread(guard):
 
 def test_a_pool_that_broke_is_started_again():
     pool = Pool(1, 1 << 30, [])
-    import signal
 
     pid = pool.run(os.getpid, [()], 5, 5)[0]
     os.kill(pid, signal.SIGKILL)  # as the kernel does when memory is short
@@ -169,3 +171,16 @@ def _alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_no_process_outlives_a_killed_trainer():
+    code = (
+        "import os, sys, signal; from axolotl_grpo_plugin.scoring.pool import Pool;"
+        "print(*Pool(1, 1 << 30, []).run(os.getpid, [()], 5, 5), flush=True);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    deadline = time.monotonic() + 10
+    while _alive(int(done.stdout)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(int(done.stdout))

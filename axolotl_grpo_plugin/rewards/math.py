@@ -37,10 +37,12 @@ _ASSIGNED = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?=(?!.*=)")
 _POWER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:\^(?:\{(-?[0-9]{1,6})\}|([0-9])))?"
 _TERM = re.compile(rf"([+-]?){_POWER}")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([^{}]*(?:\{[^{}]*\})?)\}\{([^{}]*(?:\{[^{}]*\})?)\}")
+_ROOT = re.compile(r"\{([0-9]{1,15})\}|([0-9])")
 _GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
 _HEDGE = re.compile(r"\b(?:or|and|either|maybe)\b")
 _TOWER = re.compile(r"\^[^+\-*/,=]*\^|\^\{?-?[0-9]{4,}|[0-9]{3,}!|!!|[0-9]{100,}")
 _OPENING, _CLOSING = "([{", ")]}"
+_ORDERED = ("()", "[]", "(]", "[)")
 
 
 class Answer(NamedTuple):
@@ -69,12 +71,15 @@ def _exactly(completion: str, solution: str) -> Score | None:
         return Score(0.0, "equation")
     if _TOWER.search(answer):
         return Score(0.0, "too_large")
-    numbers, gold_numbers = [number(part) for part in ours], [number(part) for part in golds]
-    if None not in gold_numbers and None not in numbers:
-        return _verdict(_same(numbers, gold_numbers))
+    bracket, ours, gold_bracket, golds = *_inside(ours), *_inside(golds)
+    values, gold_values = [exact(part) for part in ours], [exact(part) for part in golds]
+    if None not in gold_values and None not in values and bracket == gold_bracket:
+        return _verdict(
+            values == gold_values if bracket in _ORDERED else _same(values, gold_values)
+        )
     if answer.isalpha() and gold.isalpha() and min(len(answer), len(gold)) > 1:
         return _verdict(answer.lower() == gold.lower())
-    if gold_numbers != [None] and answer.isalpha():
+    if None not in gold_values and answer.isalpha():
         return Score(0.0, "wrong_value")  # a word or a variable for a number
     return None
 
@@ -184,19 +189,46 @@ def parts(text: str) -> list[str]:
     return [*found, text[start:]]
 
 
-def number(text: str) -> Fraction | None:
-    r"""The exact value of a number in normal form: 18, -0.75, 3/4, \frac{1}{2^{98}}, 50%; None for others."""
-    body = text.removesuffix("%")
-    if fraction := _FRACTION.fullmatch(body):
-        over, under = _term(fraction[2]), _term(fraction[3])
-        sign = fraction[1]
+def _inside(listed: list[str]) -> tuple[str, list[str]]:
+    """The brackets around a whole answer, and the parts within; "" and the parts where there are none."""
+    text = listed[0]
+    for opening in ("(", "[", "\\{"):
+        for closing in (")", "]", "\\}"):
+            if len(listed) == 1 and text.startswith(opening) and text.endswith(closing):
+                return opening + closing, parts(text[len(opening) : -len(closing)])
+    return "", listed
+
+
+def exact(text: str) -> tuple[bool, Fraction] | None:
+    r"""The exact value of a number in normal form, None for others: 18, -0.75, 3/4, \frac{1}{2^{98}}, 2\sqrt{3}, \frac{\pi}{2}.
+
+    Whether it is a multiple of pi, and the square of the rest with its sign, which tells roots apart.
+    """
+    if pi := text.count(r"\pi") == 1:
+        text = text.replace(r"\pi", "").replace("{}", "{1}")
+        text = re.sub(r"^([+-]?)(?=/|$)", r"\g<1>1", text)
+    if fraction := _FRACTION.fullmatch(text):
+        sign, over, under = fraction[1], _square(fraction[2]), _square(fraction[3])
     else:
-        left, slash, right = body.partition("/")
-        over, under, sign = _term(left), _term(right) if slash else Fraction(1), ""
+        left, slash, right = text.partition("/")
+        sign, over, under = "", _square(left), _square(right) if slash else Fraction(1)
     if over is None or not under:
         return None
-    value = over / under
-    return -value if sign == "-" else value
+    return pi, -over / under if sign == "-" else over / under
+
+
+def _square(text: str) -> Fraction | None:
+    """The square of a number or a multiple of one root, with the sign of what was squared."""
+    factor, root, rest = text.partition(r"\sqrt")
+    under = Fraction(1)
+    if root:
+        match = _ROOT.fullmatch(rest)
+        if not match:
+            return None
+        under, factor = Fraction(match[1] or match[2]), factor.removesuffix(r"\cdot")
+        factor = factor + "1" if factor in ("", "+", "-") else factor
+    value = _term(factor)
+    return None if value is None else value * abs(value) * under
 
 
 def _term(text: str) -> Fraction | None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import read_boxes
-from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, normal, number
+from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, exact, normal
 
 score = accuracy_reward_func.score
 
@@ -198,5 +198,47 @@ def test_a_permuted_batch_is_scored_permuted(answers):
 
 @given(st.fractions(max_denominator=10**6))
 def test_a_number_is_read_exactly(value):
-    assert number(f"{value.numerator}/{value.denominator}") == value
-    assert number(normal(rf"\dfrac{{{value.numerator}}}{{{value.denominator}}}")) == value
+    square = (False, value * abs(value))
+    assert exact(f"{value.numerator}/{value.denominator}") == square
+    assert exact(normal(rf"\dfrac{{{value.numerator}}}{{{value.denominator}}}")) == square
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        (r"2\sqrt{3}", r"\sqrt{12}", True),
+        (r"-2\sqrt{3}", r"\sqrt{12}", False),
+        (r"2\sqrt3", r"2\cdot\sqrt{3}", True),
+        (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}", True),
+        (r"\sqrt{4}", "2", True),
+        (r"\frac{\pi}{2}", r"0.5\pi", True),
+        (r"\pi", r"-\pi", False),
+        (r"\pi/2", r"\frac{\pi}{2}", True),
+        (r"3\pi", "3", False),
+        (r"\frac{3\pi}{4}", r"0.75\pi", True),
+    ],
+)
+def test_roots_and_pi_are_compared_exactly(one, other, same):
+    assert None not in (exact(one), exact(other))
+    assert (exact(one) == exact(other)) is same
+
+
+@pytest.mark.parametrize(
+    "text", [r"\pi^2", r"\sqrt{x}", r"2\pi r", "x", r"\sqrt{2}\sqrt{3}", "1+1", ""]
+)
+def test_what_is_not_known_exactly_is_left(text):
+    assert exact(text) is None
+
+
+@pytest.mark.parametrize(
+    "answer, gold, value",
+    [
+        ("(1, 2)", "(1,2)", 1.0),
+        (r"(\frac{1}{2}, 2)", "(0.5,2)", 1.0),
+        ("(2, 1)", "(1,2)", 0.0),
+        ("(1,2,3)", "(1,2)", 0.0),
+        ("2,1", "1,2", 1.0),
+    ],
+)
+def test_tuples_of_numbers_are_decided_at_once(answer, gold, value):
+    assert accuracy_reward_func.quick(box(answer), solution=gold).value == value

@@ -9,7 +9,9 @@ from typing import Any
 
 _LAZY = {
     "GRPOPlugin": "axolotl_grpo_plugin.plugin",
+    "countdown": "axolotl_grpo_plugin.transforms.countdown",
     "gsm8k": "axolotl_grpo_plugin.transforms.gsm8k",
+    "math": "axolotl_grpo_plugin.transforms.math",
 }
 
 

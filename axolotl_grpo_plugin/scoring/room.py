@@ -91,7 +91,7 @@ class Room:
         }
         self.rollouts = Rollouts.of(cfg)
         self._of_name = {guard.name: guard for guard in self.guards.values()}
-        self._recent: deque[tuple[int, Counter[str], int]] = deque()
+        self._recent: deque[tuple[int, Counter[str], Counter[str]]] = deque()
         self._shown: Counter[str] = Counter()
         self._lock = Lock()
 
@@ -147,57 +147,58 @@ class Room:
             rank, count = trainer.accelerator.process_index, len(prompts)
             own = scores[rank * count : (rank + 1) * count]
             self.rollouts.hold(trainer, own, inputs, prompts, completions, ids, outcomes)
-        failed, total = self._count(trainer, outcomes, len(prompts))
-        self._stop_if_too_many(trainer.state.global_step, failed, total, outcomes, prompts)
+        failed, scored = self._count(trainer, outcomes)
+        self._stop_if_too_many(trainer.state.global_step, failed, scored, outcomes, prompts)
         return scores
 
     def _count(
-        self, trainer: Any, outcomes: dict[str, list[Outcome]], count: int
-    ) -> tuple[Counter[str], int]:
-        """Log each reward's shares over all ranks; the failed scores of each, and how many there were."""
+        self, trainer: Any, outcomes: dict[str, list[Outcome]]
+    ) -> tuple[Counter[str], Counter[str]]:
+        """Log each reward's shares over all ranks; its failed scores, and its scores.
+
+        A row of another task is none of its scores.
+        """
         keys, values = [], []
         for name, scored in outcomes.items():
             late = sum(each.timed_out for each in scored)
             wrong = sum(bool(each.error) and not each.timed_out for each in scored)
-            keys += [(name, "reward_errors"), (name, "reward_timeouts"), (name, "own")]
             said = Counter(each.reason for each in scored)
-            values += [wrong, late, count - said["not_this_task"]]
+            keys += [(name, "reward_errors"), (name, "reward_timeouts"), (name, "own")]
+            values += [wrong, late, len(scored) - said["not_this_task"]]
             for reason in self._of_name[name].reasons:
                 keys.append((name, reason))
                 values.append(said[reason])
-        sums = torch.tensor(
-            [*values, count], dtype=torch.float32, device=trainer.accelerator.device
-        )
-        *sums, total = gather(sums.unsqueeze(0)).sum(dim=0).tolist()
-        of = dict(zip(keys, sums, strict=True))
+        sums = torch.tensor([values], dtype=torch.float32, device=trainer.accelerator.device)
+        of = dict(zip(keys, gather(sums).sum(dim=0).tolist(), strict=True))
         # Not by `log_metric`: Axolotl's async trainer never flushes what that holds.
         metrics = trainer._metrics["train" if trainer.model.training else "eval"]
         failed: Counter[str] = Counter()
+        own: Counter[str] = Counter()
         for name in outcomes:
-            own = of[name, "own"]
+            own[name] = int(of[name, "own"])
             for kind in ("reward_errors", "reward_timeouts"):
-                metrics[f"{kind}/{name}"].append(of[name, kind] / max(own, 1))
+                metrics[f"{kind}/{name}"].append(of[name, kind] / max(own[name], 1))
                 failed[name] += int(of[name, kind])
-            for reason in self._of_name[name].reasons if own else ():
-                metrics[f"reward_reasons/{name}/{reason}"].append(of[name, reason] / own)
-        return failed, int(total)
+            for reason in self._of_name[name].reasons if own[name] else ():
+                metrics[f"reward_reasons/{name}/{reason}"].append(of[name, reason] / own[name])
+        return failed, own
 
     def _stop_if_too_many(
         self,
         step: int,
         failed: Counter[str],
-        total: int,
+        scored: Counter[str],
         outcomes: dict[str, list[Outcome]],
         prompts: Any,
     ) -> None:
         limit = self.settings.error_limit
-        self._recent.append((step, failed, total))
+        self._recent.append((step, failed, scored))
         span = step - self._recent[0][0] + 1
         for name in outcomes if limit < 1 else ():
             recently = sum(each[1][name] for each in self._recent)
-            of = sum(each[2] for each in self._recent)
-            if failed[name] > 1 and failed[name] >= max(0.5, limit) * total:
-                count = f"{failed[name]} of {total} scores of one batch"
+            of = sum(each[2][name] for each in self._recent)
+            if failed[name] > 1 and failed[name] >= max(0.5, limit) * scored[name]:
+                count = f"{failed[name]} of {scored[name]} scores of one batch"
             elif span >= _WINDOW and recently > limit * of:
                 count = f"{recently} of {of} scores of the last {span} steps"
             else:

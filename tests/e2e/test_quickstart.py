@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from statistics import fmean
 
 import pytest
@@ -9,30 +10,22 @@ import pytest
 from axolotl_grpo_plugin.held_out import read_changes
 from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The quickstart with three seeds, two at a time, a core each: (output folder, what it printed)."""
+    """The quickstart with two seeds, a core each: (output folder, what it printed)."""
     folders = {seed: tmp_path_factory.mktemp("runs") / f"seed{seed}" for seed in SEEDS}
-    printed, running = {}, []
-    for seed, folder in folders.items():
-        if len(running) == 2:
-            earlier, process = running.pop(0)
-            printed[earlier] = finish(process)
-        arguments = (
-            "--seed",
-            seed,
-            "--output-dir",
-            folder,
-            "--save-strategy",
-            "steps",
-            "--save-steps",
-            75,
+    saving = ("--save-strategy", "steps", "--save-steps", 75)
+    running = {
+        seed: start(
+            "train", "configs/quickstart.yaml", "--seed", seed, "--output-dir", folder, *saving
         )
-        running.append((seed, start("train", "configs/quickstart.yaml", *arguments)))
-    printed |= {seed: finish(process) for seed, process in running}
+        for seed, folder in folders.items()
+    }
+    with ThreadPoolExecutor() as threads:  # their pipes are read at the same time
+        printed = dict(zip(SEEDS, threads.map(finish, running.values()), strict=True))
     return {seed: (folders[seed], printed[seed]) for seed in SEEDS}
 
 

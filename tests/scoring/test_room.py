@@ -1,9 +1,18 @@
 import math
+from collections import Counter
 
 import pytest
 import torch
 
-from axolotl_grpo_plugin.scoring.room import Settings, isolation_of, neutral
+from axolotl_grpo_plugin.scoring.room import (
+    RewardError,
+    Room,
+    Settings,
+    _guard_model,
+    isolation_of,
+    neutral,
+)
+from axolotl_grpo_plugin.scoring.work import Outcome
 
 NAN = math.nan
 
@@ -48,3 +57,64 @@ def test_isolation_is_for_all_or_by_reward():
     assert isolation_of({"grpo_reward_isolation": "inline"}, "a") == "inline"
     said = {"grpo_reward_isolation": {"a": "process"}}
     assert (isolation_of(said, "a"), isolation_of(said, "b")) == ("process", None)
+
+
+REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+
+
+@pytest.fixture
+def batches():
+    """Hand a room batches of a reward's failed scores, a step each, as its trainer would."""
+    room = Room({"trl": {"reward_funcs": [REWARD]}})
+
+    def score(*failures, of=100, own=100):
+        for step, failed in enumerate(failures):
+            outcomes = [Outcome(None, error="boom")] * failed + [Outcome(0.5)] * (of - failed)
+            room._stop_if_too_many(
+                step,
+                Counter(int_reward_func=failed),
+                Counter(int_reward_func=own),
+                {"int_reward_func": outcomes},
+                ["a question"] * of,
+            )
+
+    yield score
+    room.close()
+
+
+def test_a_hiccup_stops_nothing(batches):
+    batches(*[49] + [0] * 18 + [1] + [0] * 40, own=100)
+    batches(1, of=1, own=1)
+
+
+def test_half_of_a_batch_stops_at_once(batches):
+    with pytest.raises(
+        RewardError, match=r"int_reward_func failed in 50 of 100 scores of one batch"
+    ):
+        batches(0, 50)
+
+
+def test_rows_of_other_tasks_are_none_of_its_scores(batches):
+    with pytest.raises(RewardError, match=r"3 of 4 scores of one batch.*for one: boom.*a question"):
+        batches(3, own=4)
+
+
+def test_a_steady_share_stops_after_20_steps(batches):
+    with pytest.raises(RewardError, match="120 of 2000 scores of the last 20 steps"):
+        batches(*[6] * 20)
+
+
+def test_a_share_is_of_20_steps(batches):
+    batches(*[6] * 19)
+    batches(*[40] * 2 + [0] * 60)  # 4 %, and less after
+
+
+def test_a_reward_model_that_raises_gives_no_scores(caplog):
+    class Broken(torch.nn.Module):
+        def forward(self, input_ids):
+            raise IndexError("position out of range")
+
+    model = Broken()
+    _guard_model(model, "judge")
+    assert model(input_ids=torch.zeros(2, 3)).logits[:, 0].isnan().all()
+    assert "the reward model judge failed" in caplog.text

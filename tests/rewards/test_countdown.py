@@ -1,0 +1,209 @@
+"""The contract of the Countdown reward: what each answer must score, and what holds for all."""
+
+import time
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axolotl_grpo_plugin.quickstart.countdown_problems import QUICKSTART, STANDARD, splits
+from axolotl_grpo_plugin.rewards.countdown import (
+    LONGEST_ANSWER,
+    equation_reward_func,
+    read_problem,
+)
+from axolotl_grpo_plugin.transforms.countdown import countdown
+
+ONE = [1, 4, 19, 42]  # 42 + 19 + 4 - 1 = 64
+TWO = [3, 3, 8, 8]
+
+
+def tagged(answer):
+    return f"<reasoning>\nI try.\n</reasoning>\n<answer>\n{answer}\n</answer>"
+
+
+def judge(completion, nums=ONE, target=64):
+    return equation_reward_func.score(completion, nums=nums, target=target)
+
+
+# answer, nums, target, reason
+CONTRACT = [
+    ("42 + 19 + 4 - 1", ONE, 64, "correct"),
+    ("(42+19)+(4-1)", ONE, 64, "correct"),
+    ("42 + 19 + 4 - 1 = 64", ONE, 64, "correct"),
+    ("  42+19 +4-1=64 ", ONE, 64, "correct"),
+    ("8/(3-8/3)", TWO, 24, "correct"),  # not in floats
+    ("8 ÷ (3 − 8 ÷ 3)", TWO, 24, "correct"),
+    (r"8 \div (3 - 8 \div 3)", TWO, 24, "correct"),
+    ("3 × 8 × (8 − 3)", TWO, 120, "correct"),
+    (r"3\times8\times(8-3)", TWO, 120, "correct"),
+    ("3 - 8", [3, 8], -5, "correct"),
+    ("3 - 8 = -5", [3, 8], -5, "correct"),
+    ("0 * 5", [5, 0], 0, "correct"),
+    ("64", [64], 64, "correct"),
+    # Wrong, honestly.
+    ("42 + 19 - 4 - 1", ONE, 64, "wrong_value"),
+    ("42 + 19 + 4 - 1 = 65", ONE, 64, "wrong_value"),
+    ("42 + 19 - 4 - 1 = 64", ONE, 64, "wrong_value"),
+    ("42 / (4 - 4)", [4, 4, 42], 64, "wrong_value"),
+    ("8/(3-8/3) = 23", TWO, 24, "wrong_value"),
+    ("42 + 19 + 4", ONE, 64, "wrong_numbers"),
+    ("64", ONE, 64, "wrong_numbers"),
+    ("64 = 42 + 19 + 4 - 1", ONE, 64, "not_an_expression"),
+    # What won the originals without a solution.
+    ("42+42-19-1", ONE, 64, "wrong_numbers"),
+    ("64 #1 4 42", [1, 4, 42, 64], 64, "not_an_expression"),
+    ("64 #1 4 19 42", ONE, 64, "not_an_expression"),
+    ("9**9**9", [9, 9, 9], 64, "not_an_expression"),
+    ("9×*9", [9, 9], 9**9, "not_an_expression"),
+    (r"9\times\times9", [9, 9], 9**9, "not_an_expression"),
+    ("9÷/2", [9, 2], 4, "not_an_expression"),
+    ("9//2", [9, 2], 4, "not_an_expression"),
+    ("9 % 2", [9, 2], 1, "not_an_expression"),
+    ("__import__('os').system('touch /tmp/x')", ONE, 64, "not_an_expression"),
+    ("1 or 4 or 19 or 42", ONE, 1, "not_an_expression"),
+    ("64 if 1 else 4", ONE, 64, "not_an_expression"),
+    ("(x := 64)", [64], 64, "not_an_expression"),
+    ("64 == 64", [64], 64, "not_an_expression"),
+    ("64 = 64 = 64", [64], 64, "not_an_expression"),
+    ("64 > 1", [1, 64], 64, "not_an_expression"),
+    ("64 =", [64], 64, "not_an_expression"),
+    ("= 64", [64], 64, "not_an_expression"),
+    ("64 = 32 * 2", [64], 64, "not_an_expression"),
+    ("64 = 64.0", [64], 64, "not_an_expression"),
+    ("(64, 1)", [64, 1], 64, "not_an_expression"),
+    ("[64]", [64], 64, "not_an_expression"),
+    ("'64'", [64], 64, "not_an_expression"),
+    ("64j", [64], 64, "not_an_expression"),
+    ("64.0", [64], 64, "not_an_expression"),
+    ("6_4", [64], 64, "not_an_expression"),
+    ("064", [64], 64, "wrong_numbers"),
+    ("00 + 64", [0, 64], 64, "wrong_numbers"),
+    ("0x40", [64], 64, "not_an_expression"),
+    ("6e1", [6, 1], 60, "not_an_expression"),
+    ("6 4", [6, 4], 64, "not_an_expression"),
+    ("6(4)", [6, 4], 24, "not_an_expression"),
+    ("(6)(4)", [6, 4], 24, "not_an_expression"),
+    ("-4 + 68", [4, 68], 64, "not_an_expression"),
+    ("68 + -4", [4, 68], 64, "not_an_expression"),
+    ("+64", [64], 64, "not_an_expression"),
+    ("64 + ()", [64], 64, "not_an_expression"),
+    ("(64", [64], 64, "not_an_expression"),
+    ("64\n+ 0", [64, 0], 64, "not_an_expression"),
+    ("64\n0", [64, 0], 64, "not_an_expression"),
+    ("64 \\\n + 0", [64, 0], 64, "not_an_expression"),
+    ("6\x004", [64], 64, "not_an_expression"),
+    ("٦٤", [64], 64, "not_an_expression"),
+    ("64 or 42 + 19 + 4 - 1", ONE, 64, "not_an_expression"),
+    ("42 + 19 + 4 - 1 (I think)", ONE, 64, "not_an_expression"),
+    ("(" * 60 + "64" + ")" * 60, [64], 64, "correct"),
+    ("(" * 60 + "64" + ")" * 61, [64], 64, "not_an_expression"),
+    ("(" * 200 + "64" + ")" * 200, [64], 64, "too_long"),
+    ("64" + " " * LONGEST_ANSWER + "+ 0", [64, 0], 64, "too_long"),
+    ("", ONE, 64, "empty_answer"),
+    ("...", ONE, 64, "empty_answer"),
+]
+
+
+@pytest.mark.parametrize(("answer", "nums", "target", "reason"), CONTRACT)
+def test_the_contract(answer, nums, target, reason):
+    assert judge(tagged(answer), nums, target) == (float(reason == "correct"), reason)
+
+
+@pytest.mark.parametrize(
+    ("completion", "value", "reason"),
+    [
+        ("42 + 19 + 4 - 1", 0.0, "no_answer_tag"),
+        ("<answer>42 + 19 + 4 - 1", 0.0, "truncated"),
+        ("<answer>1</answer><answer>42 + 19 + 4 - 1</answer>", 1.0, "correct"),
+        ("<answer>42 + 19 + 4 - 1</answer><answer>1</answer>", 0.0, "wrong_numbers"),
+        ([{"role": "assistant", "content": "<answer>42+19+4-1</answer>"}], 1.0, "correct"),
+        ("", 0.0, "no_answer_tag"),
+    ],
+)
+def test_where_the_answer_stands(completion, value, reason):
+    assert judge(completion) == (value, reason)
+
+
+@pytest.mark.parametrize(
+    ("nums", "target", "problem"),
+    [
+        ([3, 5], 8, ([3, 5], 8)),
+        (["3", "5"], "8", ([3, 5], 8)),
+        ("[3, 5]", "-8", ([3, 5], -8)),
+        ("3 5", 8, None),
+        ("[" * 100_000, 8, None),
+        ([], 8, None),
+        ([3, -5], 8, None),
+        ([3, 5.0], 8, None),
+        ([3, True], 8, None),
+        ([3, None], 8, None),
+        (8, 8, None),
+        ([3, 5], "eight", None),
+        ([3, 5], 8.0, None),
+        ([3, 5], "9" * 5000, None),
+    ],
+)
+def test_what_a_row_is(nums, target, problem):
+    assert read_problem(nums, target) == problem
+    reason = judge(tagged("3 + 5"), nums, target).reason
+    assert (reason == "bad_gold") == (problem is None)
+
+
+def test_another_tasks_row_is_left_alone():
+    assert equation_reward_func([""], [tagged("1")], nums=[None], target=[None]) == [None]
+
+
+PROBLEMS = [problem for kind in (QUICKSTART, STANDARD) for problem in splits(kind, 1, 150, 50)[0]]
+
+
+def test_a_made_problems_own_solution_is_right():
+    for problem in PROBLEMS:
+        score = judge(tagged(problem.solution), list(problem.nums), problem.target)
+        assert score == (1.0, "correct"), problem
+
+
+def test_echoing_the_prompt_scores_nothing():
+    transform, _ = countdown({})
+    rows = [problem.row for problem in PROBLEMS]
+    made = transform(
+        {name: [row[name] for row in rows] for name in rows[0]}, list(range(len(rows))), None
+    )
+    echoes = [turns[0]["content"] for turns in made["prompt"]]
+    scores = equation_reward_func(made["prompt"], echoes, nums=made["nums"], target=made["target"])
+    assert set(scores) == {0.0}
+
+
+ALPHABET = st.sampled_from([*"0123456789+-*/() =_.#×÷−\n\\", r"\times", "64", "42", "**"])
+ANSWERS = st.one_of(st.text(), st.lists(ALPHABET, max_size=250).map("".join))
+
+
+@given(ANSWERS)
+def test_no_text_makes_it_raise_or_warn(answer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for text in (answer, tagged(answer)):
+            score = judge(text)
+            assert score.value in (0.0, 1.0)
+            assert score.reason in equation_reward_func.reasons
+
+
+@given(st.lists(st.sampled_from(CONTRACT), min_size=1, max_size=8).flatmap(st.permutations))
+def test_each_completion_is_scored_alone(cases):
+    scores = equation_reward_func(
+        [""] * len(cases),
+        [tagged(case[0]) for case in cases],
+        nums=[case[1] for case in cases],
+        target=[case[2] for case in cases],
+    )
+    assert scores == [judge(tagged(case[0]), case[1], case[2]).value for case in cases]
+
+
+@pytest.mark.parametrize(
+    "text", ["<answer>" * 50_000, "(" * 400_000, tagged("1+" * 200_000), tagged("-" * 400_000)]
+)
+def test_long_text_is_no_work(text):
+    start = time.perf_counter()
+    judge(text)
+    assert time.perf_counter() - start < 0.2

@@ -9,7 +9,6 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import stop_on
 from axolotl_grpo_plugin.checks.config import PLUGIN, check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.lengths import limit_prompts
-from axolotl_grpo_plugin.scoring import seam
 from axolotl_grpo_plugin.scoring.rollouts import show_samples
 
 
@@ -49,14 +48,15 @@ class GRPOPlugin(BasePlugin):
         if threads and _is_grpo(cfg) and _is_named(cfg):
             torch.set_num_threads(threads)
         if _is_grpo(cfg) and _is_named(cfg):
-            seam.open_room(cfg)
+            _seam().open_room(cfg)
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if _is_grpo(cfg) and _is_named(cfg):
-            seam.room().attach(trainer)
+            _seam().room().attach(trainer)
 
     def post_train_unload(self, cfg: Any) -> None:
-        seam.close_room()
+        if _is_grpo(cfg) and _is_named(cfg):
+            _seam().close_room()
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         if not (_is_grpo(cfg) and _is_named(cfg)):
@@ -64,6 +64,12 @@ class GRPOPlugin(BasePlugin):
         from axolotl_grpo_plugin.callbacks import callbacks
 
         return callbacks(cfg, trainer)
+
+
+def _seam() -> Any:
+    from axolotl_grpo_plugin.scoring import seam  # imports Axolotl's GRPO trainers
+
+    return seam
 
 
 def _is_grpo(cfg: Any) -> bool:

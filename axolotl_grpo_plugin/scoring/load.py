@@ -12,6 +12,8 @@ from importlib import import_module
 from inspect import Parameter, isclass, signature
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.reward import NOT_COLUMNS
+
 
 class Named(NamedTuple):
     """A reward as the YAML names it.
@@ -66,10 +68,15 @@ def _build(reward: Named) -> Callable[..., Any]:
     if hasattr(function, "bind"):
         return function.bind(**arguments) if arguments else function  # type: ignore[no-any-return]
     parameters = _parameters(function)
-    for each in arguments:
-        if each not in parameters:
-            known = ", ".join(set(parameters) - _TRLS) or "none"
-            raise TypeError(f"{name} has no parameter {each!r} (it has: {known})")
+    known = [
+        each.name
+        for each in parameters.values()
+        if each.kind is not Parameter.VAR_KEYWORD and each.name not in _TRLS
+    ]
+    for given in arguments:
+        if given not in known:
+            listed = ", ".join(known) or "none"
+            raise TypeError(f"{name} has no parameter {given!r} (it has: {listed})")
     if not makes_a_reward(function):
         return partial(function, **arguments) if arguments else function
     missing = [
@@ -85,7 +92,7 @@ def _build(reward: Named) -> Callable[..., Any]:
 
 
 _build_once = cache(_build)
-_TRLS = {"prompts", "completions", "completion_ids", "kwargs"}
+_TRLS = {"prompts", "completions", *NOT_COLUMNS}
 
 
 def makes_a_reward(function: Any) -> bool:

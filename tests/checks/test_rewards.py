@@ -86,7 +86,7 @@ def test_a_factory_gets_its_parameters():
 def test_a_parameter_that_a_reward_lacks(module):
     module("plain_reward", "def fn(prompts, completions, most=1, **columns): return []\n")
     assert not rewards("plain_reward.fn", most=2)
-    assert "fn has no parameter 'least' (it has: most" in rewards("plain_reward.fn", least=2)[0]
+    assert "fn has no parameter 'least' (it has: most)" in rewards("plain_reward.fn", least=2)[0]
     ours = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
     assert (
         "int_reward_func has no parameter 'max_len' (it has: none)" in rewards(ours, max_len=1)[0]

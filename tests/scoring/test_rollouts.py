@@ -1,0 +1,39 @@
+import pytest
+
+from axolotl_grpo_plugin.scoring.rollouts import Rollouts, show_samples
+
+
+@pytest.mark.parametrize("tracker", [{"wandb_project": "x"}, {"use_trackio": True}])
+def test_a_tracker_gets_trls_table_of_samples(tracker):
+    cfg = {"grpo_rollouts": True, "trl": {}, **tracker}
+    show_samples(cfg)
+    assert cfg["trl"] == {"log_completions": True, "num_completions_to_print": 0}
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        {"grpo_rollouts": True},
+        {"wandb_project": "x"},
+        {"grpo_rollouts": True, "wandb_project": None},
+    ],
+)
+def test_without_rollouts_or_tracker_nothing_is_turned_on(cfg):
+    cfg["trl"] = {}
+    show_samples(cfg)
+    assert not cfg["trl"]
+
+
+def test_what_the_yaml_says_stays():
+    cfg = {"grpo_rollouts": True, "wandb_project": "x", "trl": {"log_completions": False}}
+    show_samples(cfg)
+    assert cfg["trl"]["log_completions"] is False
+
+
+def test_the_folder_is_the_yamls(tmp_path):
+    assert Rollouts.of({}) is None
+    assert (
+        Rollouts.of({"grpo_rollouts": True, "output_dir": "out"}).folder.as_posix()
+        == "out/rollouts"
+    )
+    assert Rollouts.of({"grpo_rollouts": "logs", "output_dir": "out"}).folder.as_posix() == "logs"

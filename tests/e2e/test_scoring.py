@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
@@ -148,12 +147,3 @@ def test_a_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     before = rollouts(folder)
     steps = before["step"].max()
     assert before.groupby("step").size().to_dict() == dict.fromkeys(range(1, steps + 1), 64)
-
-    finish(begin(config_again(file, max_steps=2)))
-    both = rollouts(folder)
-    assert both.groupby("attempt").size().to_dict() == {1: 64 * steps, 2: 64 * 2}
-
-
-def config_again(file, **changes):
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
-    return file

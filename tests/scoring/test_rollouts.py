@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from axolotl_grpo_plugin.scoring.rollouts import Rollouts, show_samples
@@ -37,3 +39,15 @@ def test_the_folder_is_the_yamls(tmp_path):
         == "out/rollouts"
     )
     assert Rollouts.of({"grpo_rollouts": "logs", "output_dir": "out"}).folder.as_posix() == "logs"
+
+
+def test_each_run_in_a_folder_is_an_attempt_of_its_own(tmp_path):
+    trainer = SimpleNamespace(_generate_and_score_completions=None)
+    first = Rollouts(tmp_path)
+    first.attach(trainer)
+    for name in ("train/002-000004-000-000003.parquet", "eval/003-000000-001-000000.parquet"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    resumed = Rollouts(tmp_path)
+    resumed.attach(trainer)
+    assert (first.attempt, resumed.attempt) == (1, 4)

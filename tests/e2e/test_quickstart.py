@@ -17,7 +17,7 @@ SEEDS = (1, 2)
 def runs(tmp_path_factory):
     """The quickstart with two seeds, a core each: (output folder, what it printed)."""
     folders = {seed: tmp_path_factory.mktemp("runs") / f"seed{seed}" for seed in SEEDS}
-    saving = ("--save-strategy", "steps", "--save-steps", 75)
+    saving = ("--max-steps", 100, "--save-strategy", "steps", "--save-steps", 100)
     running = {
         seed: start(
             "train", "configs/quickstart.yaml", "--seed", seed, "--output-dir", folder, *saving
@@ -46,9 +46,9 @@ def test_held_out_correctness_rises(runs, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_reward_rises(runs, seed):
     folder, _ = runs[seed]
-    state = json.loads((folder / "checkpoint-150" / "trainer_state.json").read_text())
+    state = json.loads((folder / "checkpoint-100" / "trainer_state.json").read_text())
     rewards = [log["reward"] for log in state["log_history"] if "reward" in log]
-    assert len(rewards) == 150
+    assert len(rewards) == 100
     assert fmean(rewards[-20:]) > fmean(rewards[:20]) + 0.3
 
 
@@ -60,7 +60,7 @@ def test_what_a_user_sees(runs):
     assert "correctness: right" in printed
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
     assert list(folder.rglob("events.out.tfevents.*"))
-    assert len(list((folder / "completions").glob("*.parquet"))) == 150
+    assert len(list((folder / "completions").glob("*.parquet"))) == 100
 
 
 def test_a_resumed_run_keeps_what_it_knew_before(tmp_path):

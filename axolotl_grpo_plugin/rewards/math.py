@@ -3,9 +3,10 @@ r"""Accuracy for problems whose answers are LaTeX: MATH, NuminaMath, OpenR1-Math
 The answer is looked for after the reasoning (`</think>`, `</reasoning>`): in the last `<answer>` block,
 within it in its `\boxed{}` if it has one; else in `\boxed{}`; else after `####`. A number in prose is
 no answer. Boxes that differ, and a hedge ("17 or 18", "17, 18" where the gold is one value), are
-none either: math-verify alone pays them. Two answers are compared as exact numbers where both are such
-(fractions are answers here: "36/2" is 18; "9 * 2 = 18" is an equation and none), then as text in a
-normal form, and only then by math-verify, which runs where it can be killed.
+none either: math-verify alone pays them. Two answers are the same where they read the same in a
+normal form or are equal as exact numbers (fractions are answers here: "36/2" is 18; "9 * 2 = 18" is an
+equation and none unless the gold is one), or where math-verify says so, which runs where it can be
+killed. A percent is paid as "28%", "28" and "0.28"; a base that only one of the two names is not read.
 tests/rewards/test_math.py has the completions with what each must score.
 """
 
@@ -27,37 +28,63 @@ _LARGEST_POWER = 1_000
 _SECONDS = 5  # of math-verify's own limit, where no room stands around it
 _CLOSE = 1e-6  # relative: what math-verify calls equal after rounding
 
+_AS_LATEX = str.maketrans(
+    {"\u2212": "-", "\u2013": "-", "\u00a0": " ", "π": r"\pi ", "√": r"\sqrt", "∞": r"\infty "}
+)
+_PERCENT = re.compile(r"\s*(?:\\?%|(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z]))")
+_EITHER = re.compile(
+    r"(?:,\s*)?(?:\\(?:text|mathrm|mbox)\s*\{\s*(?:or|and)\s*\}|(?<![a-zA-Z])(?:or|and)(?![a-zA-Z]))"
+)
+_SPACED = re.compile(r"\\[,;: ]|~|\\q?quad(?![a-zA-Z])")
+# One space stays where it means something: "17 18" is not 1718, and "\pi r" not "\pir".
+_SPACE = re.compile(
+    r"(\\[a-zA-Z]+(?=\s+[a-zA-Z])|(?<!_)[0-9](?=\s+[0-9])(?!\s[0-9]{3}(?![0-9])))?\s+"
+)
 _DROPPED = re.compile(
-    r"\\(?:left|right|displaystyle|limits)(?![a-zA-Z])|\\[!,;: ]|\\\(|\\\)|\\\[|\\\]|\\(?=\$)|\$|~|\s+"
-    r"|\^\{?\\circ\}?|°|\\(?:degrees?|quad|qquad)(?![a-zA-Z])"
+    r"\\(?:left|right|displaystyle|limits|degrees?)(?![a-zA-Z])|\\!|\\\(|\\\)|\\\[|\\\]|\$"
+    r"|\^\{?\\circ\}?|°"
 )
 _WORDS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname)\s*\{([^{}]*)\}")
-_UNIT = re.compile(r"(?<=[0-9}])\\(?:text|mathrm|mbox)\s*\{\s*[^{}0-9,;]*\}(?:\^\{?[23]\}?)?$")
-_ASSIGNED = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?=(?!.*=)")
+_UNIT = re.compile(r"(?<=[0-9}])\s*\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}(?:\^\{?[23]\}?)?$")
+# "18 men" has a unit and "18x", "3 xy" a variable: short words are units only where they are these.
+_SHORT_WORD = re.compile(
+    r"\s*(?<![a-zA-Z])(?:[cmk]m|[km]g|ml|ft|in|lb|oz|hr|mph|a|an|of)(?![a-zA-Z])"
+)
+_VARIABLE = re.compile(r"[0-9.][a-zA-Z]|(?<![a-zA-Z])[a-zA-Z]{1,2}(?![a-zA-Z])")
+_ASSIGNED = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?(?:=|\\in(?![a-zA-Z]) ?)")
+_CHOICE = re.compile(r"\(([A-Z])\)")
+_MIXED = re.compile(
+    r"([+-]?)([0-9]{1,30})(?: ([0-9]{1,30})/([0-9]{1,30})|\\frac\{([0-9]{1,30})\}\{([0-9]{1,30})\})"
+)
+_REPEATING = re.compile(r"([+-]?)([0-9]{0,30}\.[0-9]{0,30})\\overline\{([0-9]{1,30})\}")
+_BASED = re.compile(r"[0-9A-Z]+_[0-9]+")
 _POWER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:\^(?:\{(-?[0-9]{1,6})\}|([0-9])))?"
 _TERM = re.compile(rf"([+-]?){_POWER}")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([^{}]*(?:\{[^{}]*\})?)\}\{([^{}]*(?:\{[^{}]*\})?)\}")
 _ROOT = re.compile(r"\{([0-9]{1,15})\}|([0-9])")
 _GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
-_HEDGE = re.compile(r"\b(?:or|and|either|maybe)\b")
-_TOWER = re.compile(r"\^[^+\-*/,=]*\^|\^\{?-?[0-9]{4,}|[0-9]{3,}!|!!|[0-9]{100,}")
+# A power of a power of numbers ("x^2y^2" and "e^{x^2}" are none), a power, factorial or number of
+# many digits.
+_TOWER = re.compile(
+    r"\^\{(?:[^{}\\a-zA-Z]|\\[a-zA-Z]+)*\^|\^[0-9]\^|\^\{?-?[0-9]{4,}|[0-9]{3,}!|!!|[0-9]{100,}"
+)
 _OPENING, _CLOSING = "([{", ")]}"
 _ORDERED = ("()", "[]", "(]", "[)")
 
 
 class Answer(NamedTuple):
-    """text: in the normal form, words apart from it; None where there is none. problem: then why."""
+    """text: as it was written; None where there is none. problem: then why."""
 
     text: str | None
     problem: str = ""
-    words: str = ""
 
 
 def _exactly(completion: str, solution: str) -> Score | None:
     """The score where numbers or equal texts decide it, None where math-verify has to."""
-    gold = _read_gold(str(solution))
-    if gold is None:
+    written = read_gold(str(solution))
+    if written is None:
         return Score(None, "bad_gold")
+    gold = normal(written)
     found = _find(completion)
     if found.text is None:
         return Score(0.0, found.problem)
@@ -65,12 +92,20 @@ def _exactly(completion: str, solution: str) -> Score | None:
     if answer == gold:
         return Score(1.0, "correct")
     ours, golds = parts(answer), parts(gold)
-    if len(ours) > len(golds) or (len(golds) == 1 and _HEDGE.search(found.words)):
+    if len(ours) > len(golds):
         return Score(0.0, "several_answers")
-    if "=" in answer and "=" not in gold:
+    if "=" in answer and "=" not in gold and ("=" not in written or answer.count("=") > 1):
         return Score(0.0, "equation")
     if _TOWER.search(answer):
         return Score(0.0, "too_large")
+    if _TOWER.search(gold):
+        return Score(0.0, "wrong_value")  # math-verify would hang on it whatever the answer
+    if (":0" in answer + gold) or (_BASED.fullmatch(answer) and _BASED.fullmatch(gold)):
+        return Score(0.0, "wrong_value")  # times, which it divides, and bases, which it drops
+    if "%" in answer + gold:
+        ours_of, gold_of = exact(answer.removesuffix("%")), exact(gold.removesuffix("%"))
+        if ours_of and gold_of:
+            return _verdict(_same_share(ours_of, gold_of, answer[-1] == gold[-1]))
     bracket, ours, gold_bracket, golds = *_inside(ours), *_inside(golds)
     values, gold_values = [exact(part) for part in ours], [exact(part) for part in golds]
     if None not in gold_values and None not in values and bracket == gold_bracket:
@@ -102,10 +137,12 @@ def accuracy_reward_func(completion: str, solution: str) -> Score:
     >>> accuracy_reward_func([""], [r"So \boxed{0.75}."], solution=[r"\frac{3}{4}"])
     [1.0]
     """
-    gold = _parse_gold(_read_gold(str(solution)) or "")
+    written, found = read_gold(str(solution)) or "", _find(completion).text or ""
+    named = "=" in normal(found)  # then the gold is an equation too: compared with its names
+    gold = _parse_gold(normal(written, named))
     if not gold:
         return Score(None, "bad_gold")
-    answer = _parse(normal(_find(completion).text or ""))
+    answer = _parse(normal(found, named))
     if not answer:
         return Score(0.0, "unreadable")
     try:
@@ -135,55 +172,94 @@ def _find(completion: str) -> Answer:
         return Answer(None, "truncated" if "\\boxed{" in said else "no_answer")
     if any(len(each) > _LONGEST for each in found):
         return Answer(None, "too_long")
-    if len({normal(each) for each in found}) > 1:
+    if any(normal(each) != normal(found[-1]) for each in set(found)):
         return Answer(None, "several_answers")
-    return Answer(found[-1], words=found[-1]) if found[-1] else Answer(None, "empty_answer")
+    return Answer(found[-1]) if found[-1] else Answer(None, "empty_answer")
 
 
 @lru_cache(maxsize=65536)
-def _read_gold(solution: str) -> str | None:
+def read_gold(solution: str) -> str | None:
+    """The gold answer as it was written: in the last box, after `####`, or the whole; else None."""
     marked = read_boxes(solution)[-1:] or solution.split("####")[1:][-1:]
     gold = (marked or [solution])[0].strip()
-    return normal(gold) if 0 < len(gold) <= _LONGEST and normal(gold) else None
+    return gold if 0 < len(gold) <= _LONGEST and normal(gold) else None
 
 
 @lru_cache(maxsize=65536)
-def normal(text: str) -> str:
+def normal(text: str, named: bool = False) -> str:
     r"""An answer in the form in which two that are the same mostly read the same.
 
-    Without layout, `\text{}`, a unit after a number, degrees and dollar signs; `\dfrac` is `\frac`,
-    U+2212 is "-", "1{,}234" and "1,234" are "1234", and "x = 5" is "5".
+    Without layout, `\text{}`, a unit after a number, degrees, dollar signs and the braces of a set;
+    `\dfrac` is `\frac`, U+2212 is "-", "1{,}234" and "1,234" are "1234", "or" and "and" a comma,
+    "1 1/2" is "3/2", and "x = 5" is "5" unless it is to stay named.
     """
-    text = text.strip().replace("\u2212", "-").replace("{,}", ",").strip("*").strip()
-    plain = read_number(text.replace("\\$", "$"))
-    if plain.value is not None:
-        return _decimal(plain.value)
-    text = _DROPPED.sub("", _UNIT.sub("", text.replace("\\%", "%")))
-    text = _WORDS.sub(r"\1", text).replace("dfrac", "frac").replace("tfrac", "frac")
-    text = re.sub(r"\\frac([0-9])([0-9])", r"\\frac{\1}{\2}", text).rstrip(".")
+    if text.isdecimal() and text.isascii():
+        return text.lstrip("0") or "0"
+    text = text.strip().translate(_AS_LATEX).replace("{,}", ",").strip("*").strip()
+    text = _PERCENT.sub("%", _EITHER.sub(",", text))
+    text = _UNIT.sub(_no_unit, text.replace("\\$", "$"))
+    if not _VARIABLE.search(_SHORT_WORD.sub("", text)):
+        plain = read_number(text)
+        if plain.value is not None:
+            return _decimal(plain.value) + ("%" if "%" in text else "")
+    text = _DROPPED.sub("", _SPACED.sub(" ", text))
+    text = _SPACE.sub(_one_space, _WORDS.sub(r" \1", text).strip())
+    text = re.sub(r"\\[dt]frac", r"\\frac", text).rstrip(".")
+    text = re.sub(r"(?<![a-zA-Z\\])pi(?![a-zA-Z])", r"\\pi", text).replace(r"*\pi", r"\pi")
+    text = re.sub(r"\\frac([0-9])", r"\\frac{\1}", text)
+    text = re.sub(r"(\\frac\{[^{}]*\})([0-9])", r"\1{\2}", text)
+    text = re.sub(r"_\{([0-9a-zA-Z]+)\}$", r"_\1", text)
+    if text.startswith("\\{") and text.endswith("\\}") and text.count("\\{") == 1:
+        text = text[2:-2]
     text = _GROUPED.sub(lambda match: match[0].replace(",", ""), text) if "(" not in text else text
-    return _ASSIGNED.sub("", text, count=1) if _ASSIGNED.match(text) else text
+    if choice := _CHOICE.fullmatch(text):
+        return choice[1]
+    text = text if named else _unnamed(text)
+    if mixed := _MIXED.fullmatch(text):
+        sign, whole, over, under = mixed[1], mixed[2], mixed[3] or mixed[5], mixed[4] or mixed[6]
+        return f"{sign}{int(whole) * int(under) + int(over)}/{under}"
+    if repeating := _REPEATING.fullmatch(text):
+        once = repeating[2].replace(".", "")
+        nines = 10 ** len(repeating[3]) - 1
+        under = nines * 10 ** (len(once) - repeating[2].index("."))
+        return f"{repeating[1]}{int(once or 0) * nines + int(repeating[3])}/{under}"
+    return text
+
+
+def _no_unit(match: re.Match[str]) -> str:
+    is_unit = read_number("1 " + match[1].replace("~", " ").strip()).value == 1
+    return ("%" if "%" in match[1] else "") if is_unit else match[0]
+
+
+def _one_space(match: re.Match[str]) -> str:
+    return f"{match[1]} " if match[1] else ""
+
+
+def _unnamed(text: str) -> str:
+    """The values alone of "x=5", "x=1,x=2" and "n=1,2"."""
+    name = _ASSIGNED.match(text)
+    if not name:
+        return text
+    values = ",".join(part.removeprefix(name[0]) for part in parts(text))
+    return text if "=" in values else values
 
 
 def _decimal(value: Decimal) -> str:
     """In plain digits, without zeros that say nothing."""
-    digits = f"{value:f}"
+    digits = f"{value.copy_abs():f}".lstrip("0")
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
-    sign = "-" if digits.startswith("-") else ""
-    return (
-        (sign + (digits.lstrip("-+0") or "0")).replace("-.", "-0.") if digits.lstrip("-+0") else "0"
-    )
+    return ("-" if value < 0 else "") + ("0" if digits.startswith(".") else "") + (digits or "0")
 
 
 def parts(text: str) -> list[str]:
-    """The parts of a list: what stands between commas and semicolons that no bracket holds."""
+    """The parts of a list: what commas, semicolons and spaces between digits part outside brackets."""
     depth, start, found = 0, 0, []
     for place, letter in enumerate(text):
         if letter in _OPENING:
             depth += 1
         elif letter in _CLOSING:
             depth -= 1
-        elif letter in ",;" and depth <= 0:
+        elif depth <= 0 and (letter in ",;" or (letter == " " and text[place - 1].isdecimal())):
             found.append(text[start:place])
             start = place + 1
     return [*found, text[start:]]
@@ -192,8 +268,8 @@ def parts(text: str) -> list[str]:
 def _inside(listed: list[str]) -> tuple[str, list[str]]:
     """The brackets around a whole answer, and the parts within; "" and the parts where there are none."""
     text = listed[0]
-    for opening in ("(", "[", "\\{"):
-        for closing in (")", "]", "\\}"):
+    for opening in "([":
+        for closing in ")]":
             if len(listed) == 1 and text.startswith(opening) and text.endswith(closing):
                 return opening + closing, parts(text[len(opening) : -len(closing)])
     return "", listed
@@ -239,6 +315,13 @@ def _term(text: str) -> Fraction | None:
     if abs(power) > _LARGEST_POWER or len(text) > 100 or (not value and power < 0):
         return None
     return (-1 if match[1] == "-" else 1) * value**power
+
+
+def _same_share(ours: tuple[bool, Fraction], golds: tuple[bool, Fraction], alike: bool) -> bool:
+    """Whether two numbers are the same, of which one or both were percents: 28% is 28 and 0.28."""
+    (pi, square), (gold_pi, gold_square) = ours, golds
+    factors = (1,) if alike else (1, 10_000, Fraction(1, 10_000))
+    return pi == gold_pi and any(square == gold_square * factor for factor in factors)
 
 
 def _same(ours: list[Any], golds: list[Any]) -> bool:

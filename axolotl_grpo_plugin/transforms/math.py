@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from axolotl_grpo_plugin.completions import read_boxes
+from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.transforms.rows import DatasetError, source_of, texts, within_budget
 
 # Qwen2.5-Math's, which most models know.
@@ -16,7 +17,7 @@ def math(
     r"""Axolotl's factory for MATH, NuminaMath, OpenR1-Math and their like.
 
     Rows have a `problem` (or `question`), and an `answer`, or else a `solution` with it in its last
-    `\boxed{}`. Each gets a `prompt`, chat messages with the instructions in a system turn, and
+    `\boxed{}` or after `####`. Each gets a `prompt`, chat messages with the instructions in a system turn, and
     `solution`, the bare answer, which `rewards.math` reads. The other columns stay. Rows with too
     long a prompt are dropped, with their count.
 
@@ -43,17 +44,18 @@ def math(
         asks = "question" if "problem" not in rows and "question" in rows else "problem"
         answers = "answer" if "answer" in rows else "solution"
         problems, said = texts(rows, numbers, source, asks, answers)
-        golds = said if answers == "answer" else [_boxed(text) for text in said]
-        for number, gold in zip(numbers, golds, strict=True):
-            if not gold.strip():
-                what = "no answer in a \\boxed{} in it"
-                raise DatasetError(f'{source}, row {number}, column "{answers}": {what}')
+        golds = []
+        for number, text in zip(numbers, said, strict=True):
+            marked = answers == "answer" or read_boxes(text) or "####" in text
+            gold = read_gold(text) if marked else None
+            if gold is None:
+                where = f'{source}, row {number}, column "{answers}"'
+                raise DatasetError(
+                    f"{where}: no answer in a \\boxed{{}} or after ####: {text[-60:]!r}"
+                )
+            golds.append(gold)
         prompts = [ask(problem) for problem in problems]
-        made = {**rows, "prompt": prompts, "solution": [gold.strip() for gold in golds]}
+        made = {**rows, "prompt": prompts, "solution": golds}
         return within_budget(made, numbers, tokenizer, budget, source)
 
     return transform, {"batched": True, "with_indices": True, "batch_size": 10_000}
-
-
-def _boxed(solution: str) -> str:
-    return (read_boxes(solution) or [""])[-1]

@@ -1,8 +1,11 @@
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import math_verify
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from math_verify.errors import TimeoutException
 
 from axolotl_grpo_plugin.completions import read_boxes
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, exact, normal
@@ -35,6 +38,14 @@ WHERE_THE_ANSWER_IS = [
     ("<answer></answer>", "18", 0.0, "empty_answer"),
     (r"\boxed{}", "18", 0.0, "empty_answer"),
     (r"\boxed{" + "1+" * 300 + "1}", "301", 0.0, "too_long"),
+    (r"<answer>\boxed{17} or \boxed{18}</answer>", "18", 0.0, "several_answers"),
+    ("<answer>17</answer><answer>18</answer>", "18", 1.0, "correct"),
+    ("<answer>18</answer><answer>17", "18", 1.0, "correct"),
+    ("18</answer>", "18", 0.0, "no_answer"),
+    (r"<answer>18</answer> \boxed{17}", "18", 1.0, "correct"),
+    (r"<think>\boxed{18}</think>", "18", 0.0, "no_answer"),
+    ("#### 18\n#### 18.0", "18", 1.0, "correct"),
+    ("####", "18", 0.0, "empty_answer"),
 ]
 
 # answer in a box, gold, score, reason
@@ -55,6 +66,33 @@ ANSWERS = [
     (r"50\%", "50", 1.0, "correct"),
     ("x = 5", "5", 1.0, "correct"),
     ("+018", "18", 1.0, "correct"),
+    ("$1,234.", "1234", 1.0, "correct"),
+    ("18.00", "18", 1.0, "correct"),
+    ("–5", "-5", 1.0, "correct"),
+    ("−\\frac12", r"-\frac{1}{2}", 1.0, "correct"),
+    (r"\$1{,}234.50", "1234.5", 1.0, "correct"),
+    (r"10\,000", "10000", 1.0, "correct"),
+    (r"\text{(C)}", "C", 1.0, "correct"),
+    ("B", "(C)", 0.0, None),
+    # units, and what is none
+    ("18 men", "18", 1.0, "correct"),
+    ("18cm", "18", 1.0, "correct"),
+    (r"10 \text{ cm}^{2}", "10", 1.0, "correct"),
+    ("5", r"5 \mathrm{~m}", 1.0, "correct"),
+    (r"5\sqrt{2}\text{ cm}", r"5\sqrt{2}", 1.0, "correct"),
+    (r"17\text{ million}", "17", 0.0, None),
+    (r"17\text{ dozen}", "17", 0.0, None),
+    (r"18\text{ or so}", "18", 0.0, "several_answers"),
+    ("2x", "2", 0.0, None),
+    ("2", "2x", 0.0, None),
+    ("5", "5i", 0.0, None),
+    ("3", "3 xy", 0.0, None),
+    # percents
+    ("28 percent", r"28\%", 1.0, "correct"),
+    ("0.28", r"28\%", 1.0, "correct"),
+    (r"28\%", "0.28", 1.0, "correct"),
+    (r"2.8\%", "28", 0.0, "wrong_value"),
+    (r"\frac{1}{2}\%", r"0.5\%", 1.0, "correct"),
     # exact numbers, right and wrong
     (r"\frac{3}{4}", "0.75", 1.0, "correct"),
     (r"\dfrac34", r"\frac{3}{4}", 1.0, "correct"),
@@ -65,6 +103,16 @@ ANSWERS = [
     (r"\frac{1}{0}", "1", 0.0, None),
     (r"\frac{1}{2^{98}}", r"\frac{1}{2^{99}}", 0.0, "wrong_value"),
     ("0.333", r"\frac{1}{3}", 0.0, "wrong_value"),
+    (r"0.\overline{3}", r"\frac{1}{3}", 1.0, "correct"),
+    (r"1.2\overline{34}", r"\frac{1222}{990}", 1.0, "correct"),
+    ("1 1/2", "3/2", 1.0, "correct"),
+    ("1 1/2", "11/2", 0.0, "wrong_value"),
+    (r"1\frac{1}{2}", "1.5", 1.0, "correct"),
+    (r"\frac1{2}", r"\frac{1}2", 1.0, "correct"),
+    ("1101_{2}", "1101_2", 1.0, "correct"),
+    ("1101_2", "1101_3", 0.0, "wrong_value"),
+    ("0", "10^{-30}", 0.0, "wrong_value"),
+    (r"\frac{1}{3^{60}}\pi", r"\frac{1}{3^{61}}\pi", 0.0, "wrong_value"),
     # hedges
     ("17 or 18", "18", 0.0, "several_answers"),
     (r"17\text{ or }18", "18", 0.0, "several_answers"),
@@ -72,6 +120,28 @@ ANSWERS = [
     ("x=1 or x=2", "1", 0.0, "several_answers"),
     (r"18 \text{ and } 19", "18", 0.0, "several_answers"),
     ("9 * 2 = 18", "18", 0.0, "equation"),
+    ("17 18", "18", 0.0, "several_answers"),
+    ("17 18", "1718", 0.0, "several_answers"),
+    (r"17\quad 18", "1718", 0.0, "several_answers"),
+    ("17;18", "18", 0.0, "several_answers"),
+    (r"\{17,18\}", "18", 0.0, "several_answers"),
+    ("(17,18)", "18", 0.0, None),
+    (r"17 \cup 18", "18", 0.0, None),
+    (r"17\lor 18", "18", 0.0, None),
+    ("18 (17)", "18", 0.0, None),
+    (r"\text{either }17\text{ or }18", "18", 0.0, "several_answers"),
+    (r"\pm 2", "2", 0.0, None),
+    ("x > 18", "18", 0.0, None),
+    # several values that the gold asks for, and names for them
+    ("1 or 2", "1,2", 1.0, "correct"),
+    ("x=1 or x=2", "1,2", 1.0, "correct"),
+    ("x=1, x=2", r"1 \text{ and } 2", 1.0, "correct"),
+    (r"\{1,2\}", "1,2", 1.0, "correct"),
+    (r"x\in[0,1)", "[0,1)", 1.0, "correct"),
+    ("a=17,b=18", "18", 0.0, "several_answers"),
+    ("y=2x+1", "2x+1", 1.0, "correct"),
+    ("y-2x-1=0", "y=2x+1", 1.0, "correct"),
+    ("y=3x+1=2x+1", "y=2x+1", 0.0, "equation"),
     # lists, tuples, sets, intervals
     ("1, 2", "1,2", 1.0, "correct"),
     ("2, 1", "1,2", 1.0, "correct"),
@@ -92,13 +162,71 @@ ANSWERS = [
     (r"x^2+2x+1", r"(x+1)^2", 1.0, "correct"),
     (r"\frac{\pi}{2}", r"0.5\pi", 1.0, "correct"),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}", 1.0, "correct"),
+    (
+        r"\begin{bmatrix}1/2\\2\end{bmatrix}",
+        r"\begin{pmatrix}\frac12\\2\end{pmatrix}",
+        1.0,
+        "correct",
+    ),
+    (r"\begin{pmatrix}1\\3\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}", 0.0, "wrong_value"),
+    (r"[2,3]\cup[0,1]", r"[0,1]\cup[2,3]", 1.0, "correct"),
+    (r"(-\infty,3)", r"(-\infty,3]", 0.0, "wrong_value"),
+    (r"2\pi r", r"2 r \pi", 1.0, "correct"),
+    (r"\sin x \cos x", r"\cos x \sin x", 1.0, "correct"),
+    (r"\log_2 8", "3", 1.0, "correct"),
+    ("y^3x^2", "x^2y^3", 1.0, "correct"),
+    (r"2^3 \cdot 3^2", "72", 1.0, "correct"),
+    ("-2e^{-x^2}x", "-2xe^{-x^2}", 1.0, "correct"),
     # what makes it hang, or eat memory
     ("5^{5^{5^{5^5}}}", "18", 0.0, "too_large"),
     ("9^{9^{9}}", "18", 0.0, "too_large"),
     ("2^{99999999}", "18", 0.0, "too_large"),
     ("99999!", "18", 0.0, "too_large"),
     ("((((((" * 40, "18", 0.0, None),
+    ("2003^{2002^{2001}}", "9", 0.0, "too_large"),
+    ("{5^5}^{5^{5^5}}", "18", 0.0, "too_large"),
+    ("5", "5^{5^{5^{5^5}}}", 0.0, "wrong_value"),
+    ("9^{9^{9}}", "9^{9^9}", 0.0, None),
 ]
+
+# github.com/huggingface/Math-Verify/issues/<number>: gold and answer as given there
+MATH_VERIFY_ISSUES = [
+    (14, r"\frac{1}{2006!}", r"\frac{1}{2004!}", 0.0),
+    (14, r"\frac{1}{2^{98}}", r"\frac{1}{2^{99}}", 0.0),
+    (14, "n=1, 2, 3", "n=2, 3, 4", 0.0),
+    (14, "D = (0, 1.5)", "D = (0, 1)", 0.0),
+    (14, r"F_n = \sum_{k=0}^{n-2} F_k F_{n-k-2}", r"F_n = \sum_{k=0}^{n-1} F_k F_{n-k-1}", 0.0),
+    (14, "21, 36, and 82", r"19, 46, \text{ and } 82", 0.0),
+    (14, "82, 46, and 19", r"19, 46, \text{ and } 82", 1.0),
+    (14, r"\frac{1}{3 \cdot 2^{2006}}", r"\frac{2^{2005}+1}{3 \cdot 2^{2006}}", 0.0),
+    (14, r"1 + \frac{1}{\mathrm{e}}", r"1 - \frac{1}{\mathrm{e}}", 0.0),
+    (14, "2021", r"\pm 2021", 0.0),
+    (14, "1:00", "12:00", 0.0),
+    (14, r"1, 3, 5, \ldots, 2n-1", r"1, 2, \ldots, n", 0.0),
+    (14, r"1:4:9:\ldots", r"1:2:3:\ldots", None),
+    (26, "2x+4y-3=0", r"y = -\frac{1}{2}x + \frac{3}{4}", 1.0),
+    (37, r"\text{13}", "13", 1.0),
+    (41, r"4\sqrt(2)", "4", 0.0),
+    (44, "004", "4", 1.0),
+    (60, "3x + 4y + 14=0", "3*x-1*y+13=0", 0.0),
+    (61, "28 pct", r"28\%", 1.0),
+    (61, "28 percentage", r"28\%", 1.0),
+    (63, r"\log_{2^5}(\log_{2^4}(\log_{2^3}(\log_{2^2}(\log_{2^1}x))))", "2", 0.0),
+    (65, "5^{5^{5^{5^5}}}", "5", 0.0),
+    (69, "pi/2", r"\dfrac{\pi}{2}", 1.0),
+    (69, "-2*pi", r"-2\pi", 1.0),
+    (76, "**73**", "73", 1.0),
+]
+
+
+@pytest.mark.parametrize("_, answer, gold, value", MATH_VERIFY_ISSUES)
+def test_known_bad_inputs_of_math_verify(_, answer, gold, value):
+    assert score(box(answer), solution=gold).value == value
+
+
+def test_a_box_said_twice_is_not_fused():  # Math-Verify's issue 44
+    assert score(box("840") + box("840"), solution="840") == (1.0, "correct")
+    assert score(box("840") + box("840"), solution="840840") == (0.0, "wrong_value")
 
 
 @pytest.mark.parametrize("completion, gold, value, reason", WHERE_THE_ANSWER_IS)
@@ -154,6 +282,20 @@ def test_time_grows_with_the_length_and_not_faster(piece):
     assert large < 100 * small + 0.05  # 20 times the text; quadratic would be 400
 
 
+@pytest.mark.parametrize("wrap", ["{}", r"\boxed{{{}}}", "<answer>{}</answer>", "#### {}"])
+@pytest.mark.parametrize(
+    "unit",
+    ["{", "}", r"\boxed{", r"\boxed{7}", "####1\n", "<answer>", "1,", "9", "^{9", "\\", "( "],
+)
+def test_a_megabyte_takes_milliseconds(unit, wrap):
+    completion = wrap.format(unit * (1_000_000 // len(unit)))
+
+    start = time.process_time()
+    assert accuracy_reward_func.quick(completion, solution="18").value == 0.0
+    # At most 0.25 s here. Quadratic work on a megabyte takes minutes, so the bound can be wide.
+    assert time.process_time() - start < 1.0
+
+
 def test_boxes():
     assert read_boxes(r"\boxed{a{b}c} \fbox{d} \boxed {e}") == ["a{b}c", "d", "e"]
     assert read_boxes(r"\boxed{a \boxed{b}} \boxed{c \boxed{d}") == [r"a \boxed{b}", "d"]
@@ -184,9 +326,64 @@ def test_any_text_can_be_read(text, gold):
     accuracy_reward_func.quick(box(text), solution=gold)
 
 
-@given(st.text(alphabet="abc 0123456789", max_size=30))
-def test_text_after_the_answer_pays_nothing(text):
-    assert score("<answer>17</answer>" + text, solution="18").value == 0.0
+@given(
+    LATEX, st.text(alphabet=st.characters(exclude_characters="<>\r", codec="utf-8"), max_size=30)
+)
+def test_text_after_the_last_answer_changes_nothing(start, more):
+    """Where it can be decided at once: math-verify gets the same answer in any case."""
+    quick = accuracy_reward_func.quick
+    answered = f"{start}<answer>{start}</answer>"
+    assert quick(answered, solution="18") == quick(answered + more, solution="18")
+
+
+@given(LATEX, st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", ""]))
+def test_a_chat_scores_as_its_text(text, gold):
+    chat = [{"role": "assistant", "content": text}]
+    quick = accuracy_reward_func.quick
+    assert quick(chat, solution=gold) == quick(text, solution=gold)
+
+
+def test_math_verify_runs_off_the_main_thread_too():
+    """Its limits are alarms, which fail there; and an answer that it fails on is no 0."""
+    with ThreadPoolExecutor(1) as pool:
+        scored = pool.submit(score, box("(x+1)^2"), solution="x^2+2x+1").result()
+    assert scored == (1.0, "correct")
+
+
+def test_its_own_limit_is_a_timeout_error(monkeypatch):
+    def late(*_, **__):
+        raise TimeoutException()
+
+    monkeypatch.setattr(math_verify, "verify", late)
+    with pytest.raises(TimeoutError, match="did not compare the answers in time"):
+        score(box("(x+1)^2"), solution="x^2+2x+1")
+
+
+def test_a_failure_of_math_verify_is_not_hidden(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(math_verify, "verify", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        score(box("(x+1)^2"), solution="x^2+2x+1")
+
+
+def test_a_gold_is_parsed_once(monkeypatch):
+    parsed = []
+    real = math_verify.parse
+
+    def counted(text, *arguments, **keys):
+        parsed.append(text)
+        return real(text, *arguments, **keys)
+
+    monkeypatch.setattr(math_verify, "parse", counted)
+    for answer in ("(q+1)^2", "(q+2)^2", "(q+3)^2"):
+        score(box(answer), solution="q^2+2q+1")
+    assert parsed.count("$q^2+2q+1$") == 1
+
+
+def test_a_row_of_another_task_has_no_score():
+    assert accuracy_reward_func([""], [box("2")], solution=[None]) == [None]
 
 
 @given(st.permutations(["18", "17", "", r"\frac{36}{2}", "17 or 18"]))

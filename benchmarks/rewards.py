@@ -1,14 +1,24 @@
-"""Completions a second of each reward, beside what else there is: `python benchmarks/rewards.py [--completions DIR]`.
+"""Completions a second of each reward, beside what else there is, as the text of results/rewards.md.
 
-DIR holds a run's completions (`trl.log_completions`) or rollouts on GSM8K; without it the worked answers
-of problems like GSM8K's are taken. One thread, the same completions for all, the best of three.
+    python benchmarks/rewards.py [--completions FOLDER ...] > benchmarks/results/rewards.md
+
+A FOLDER holds a run's completions (`trl.log_completions`); their golds are looked up by question in
+GSM8K ($GSM8K_DIR) and the quickstart's problems. The same completions for all, in one process and one
+thread, by CPU time, the best of three (the contract's answers once), each from empty caches.
 """
 
 import argparse
+import json
+import os
+import platform
 import random
 import re
+import runpy
+import subprocess
 import time
+from collections import Counter
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 
 import math_verify
@@ -16,11 +26,15 @@ import pandas as pd
 from trl.rewards import accuracy_reward
 
 from axolotl_grpo_plugin.rewards import gsm8k
+from axolotl_grpo_plugin.rewards import math as ours_module
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
 
+ROOT = Path(__file__).parents[1]
 GSM8K = [getattr(gsm8k, name) for name in dir(gsm8k) if name.endswith("_reward_func")]
+CACHED = [each for each in vars(ours_module).values() if hasattr(each, "cache_clear")]
 DRAW = random.Random(0)
 COUNT = 1000
+PIECES = ("<answer>", "</answer>", "9", "<reasoning>\n", "word ", "{", r"\boxed{7}", "^{9")
 
 
 def numbers():
@@ -50,23 +64,32 @@ def latex():
     return completions, golds
 
 
+def contract():
+    """The boxed answers of tests/rewards/test_math.py, but those that hang math-verify."""
+    table = runpy.run_path(str(ROOT / "tests/rewards/test_math.py"))
+    rows = [(answer, gold) for answer, gold, _, reason in table["ANSWERS"] if reason != "too_large"]
+    rows += [(answer, gold) for _, answer, gold, _ in table["MATH_VERIFY_ISSUES"]]
+    rows = [row for row in dict.fromkeys(rows) if not any("5^5" in e or "9^9" in e for e in row)]
+    return [f"$\\boxed{{{answer}}}$" for answer, _ in rows], [gold for _, gold in rows]
+
+
 def rollouts(folder):
-    """Real ones, with the number of the worked answer as gold where no column has it."""
-    if folder:
-        table = pd.concat(pd.read_parquet(file) for file in sorted(Path(folder).rglob("*.parquet")))
-        golds = table.get("column/answer")
-        return list(table["completion"]), list(golds) if golds is not None else ["18"] * len(table)
-    golds = [str(DRAW.randint(1, 999)) for _ in range(COUNT)]
-    work = "First we add the two numbers, and then take away what was given.\n" * 3
-    layout = "<reasoning>\n{}</reasoning>\n<answer>\n{}\n</answer>"
-    return [layout.format(work, gold) for gold in golds], golds
-
-
-def plain_math_verify(completions, golds):
-    return [
-        float(math_verify.verify(math_verify.parse(f"${gold}$"), math_verify.parse(text)))
-        for text, gold in zip(completions, golds, strict=True)
+    """The completions of a run whose golds are known, with these."""
+    files = [
+        ROOT / "axolotl_grpo_plugin/quickstart" / f"{name}.jsonl" for name in ("train", "held_out")
     ]
+    if "GSM8K_DIR" in os.environ:
+        files += [Path(os.environ["GSM8K_DIR"], f"{name}.jsonl") for name in ("train", "test")]
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    known = {row["question"].strip(): row["answer"].rpartition("####")[2].strip() for row in rows}
+    table = pd.concat(pd.read_parquet(file) for file in sorted(folder.rglob("*.parquet")))
+    asked = [
+        prompt.rpartition("user\n")[2].removesuffix("\nassistant\n").strip()
+        for prompt in map(str, table["prompt"])
+    ]
+    golds = [known.get(each) or known.get(each.rpartition("\n\n")[2]) for each in asked]
+    both = [(text, gold) for text, gold in zip(table["completion"], golds, strict=True) if gold]
+    return [text for text, _ in both], [gold for _, gold in both]
 
 
 def one_regex(completions, golds):
@@ -74,58 +97,118 @@ def one_regex(completions, golds):
     return [float(bool(n) and n[-1] == gold) for n, gold in zip(last, golds, strict=True)]
 
 
-def trls(completions, golds):
+def math_verify_alone(completions, golds):
+    return [_verified(text, gold) for text, gold in zip(completions, golds, strict=True)]
+
+
+def _verified(text, gold):
+    try:
+        return float(math_verify.verify(math_verify.parse(f"${gold}$"), math_verify.parse(text)))
+    except ValueError:  # "Can't evaluate nan or zoo"
+        return None
+
+
+def trl_accuracy_reward(completions, golds):
     chats = [[{"role": "assistant", "content": text}] for text in completions]
     return accuracy_reward(chats, [f"${gold}$" for gold in golds])
 
 
-def ours(completions, golds):
+def math_accuracy(completions, golds):
     return accuracy_reward_func([""] * len(completions), completions, solution=golds)
 
 
-def all_gsm8k(completions, golds):
+def five_of_gsm8k(completions, golds):
     for function in GSM8K:
         function([""] * len(completions), completions, answer=golds)
 
 
-def rate(function, completions, golds):
+def measured(function, completions, golds, repeat=3):
+    """Seconds, and what it returned."""
     best = float("inf")
-    for _ in range(3):
-        began = time.perf_counter()
+    for _ in range(repeat):
+        for each in CACHED:
+            each.cache_clear()
+        began = time.process_time()
         result = function(completions, golds)
-        best = min(best, time.perf_counter() - began)
-    return len(completions) / best, result
+        best = min(best, time.process_time() - began)
+    return best, result
 
 
-def compare(title, completions, golds):
-    print(f"\n{title}: {len(completions)} completions")
-    verdicts = {}
-    for function in (one_regex, trls, plain_math_verify, ours):
-        speed, verdicts[function] = rate(function, completions, golds)
-        right = sum(each or 0.0 for each in verdicts[function])
-        print(f"  {function.__name__:20} {speed:12,.0f} /s   {right:5.0f} right")
-    differ = [i for i, each in enumerate(verdicts[ours]) if each != verdicts[plain_math_verify][i]]
-    print(f"  ours and math-verify differ on {len(differ)}")
-    for i in differ[:8]:
-        print(f"    {completions[i][-60:]!r} gold {golds[i]!r}: ours {verdicts[ours][i]}")
+def compare(title, completions, golds, repeat=3):
+    """A table of speeds, and the verdicts of math-verify and TRL that differ from ours."""
+    print(f"\n## {title}: {len(completions)} completions\n")
+    print("| | completions/s | math accuracy is faster by | right |\n|---|---:|---:|---:|")
+    results = {}
+    for function in (math_accuracy, trl_accuracy_reward, math_verify_alone, one_regex):
+        results[function.__name__] = measured(function, completions, golds, repeat)
+    fastest = results["math_accuracy"][0]
+    for name, (seconds, verdicts) in results.items():
+        rate, right = len(completions) / seconds, sum(each == 1.0 for each in verdicts)
+        print(f"| {name} | {rate:,.0f} | {seconds / fastest:.2g} | {right} |")
+    ours = results["math_accuracy"][1]
+    for name in ("math_verify_alone", "trl_accuracy_reward"):
+        theirs = results[name][1]
+        differ = [i for i in range(len(ours)) if ours[i] != theirs[i]]
+        print(f"\n{name} decides {len(differ)} otherwise.")
+        shown = Counter(
+            (_tail(completions[i]), golds[i], ours[i], theirs[i]) for i in differ
+        ).most_common()
+        if shown:
+            print("\n| completion | gold | ours | theirs | times |\n|---|---|---:|---:|---:|")
+        for (text, gold, our, their), times in shown:
+            print(f"| `{text}` | `{gold}` | {our} | {their} | {times} |")
+
+
+def _tail(text):
+    return text[-45:].replace("\n", "⏎").replace("|", "¦")
+
+
+def _name(folder):
+    """The run's model, and the problems that it was asked."""
+    adapter = json.loads((folder.parent / "adapter_config.json").read_text())
+    return f"{Path(adapter['base_model_name_or_path']).name}, {folder}"
+
+
+def machine():
+    cpu = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
+    facts = dict(line.split(":", 1) for line in cpu.splitlines() if ":" in line)
+    names = " ".join(facts[key].strip() for key in ("Model name", "CPU family", "Model"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("math-verify", "trl", "sympy"))
+    return (
+        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, shared: load "
+        f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {versions}."
+    )
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--completions", type=Path)
-    real, golds = rollouts(arguments.parse_args().completions)
-    compare("numbers", *numbers())
-    compare("LaTeX", *latex())
-    print(f"\nthe five GSM8K rewards together: {len(real)} completions")
-    speed, _ = rate(all_gsm8k, real, golds)
-    print(f"  {1e6 / speed:.1f} µs a completion of {sum(map(len, real)) // len(real)} characters")
-    for size in (100_000, 1_000_000):
-        for piece in ("<answer>", "</answer>", "9", "<reasoning>\n", "word "):
-            text = piece * (size // len(piece))
-            times = [1e3 / rate(function, [text], ["18"])[0] for function in (all_gsm8k, ours)]
-            print(
-                f"  {size:9,} characters of {piece!r:14}: {times[0]:6.2f} ms; math {times[1]:6.2f} ms"
-            )
+    arguments.add_argument("--completions", type=Path, nargs="*", default=[])
+    folders = arguments.parse_args().completions
+    print("# Rewards: completions a second\n\nMade by `python benchmarks/rewards.py`:")
+    print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
+    compare("Numbers in boxes, half right", *numbers())
+    compare("LaTeX in boxes, half right", *latex())
+    compare("The contract's answers", *contract(), repeat=1)
+    for folder in folders:
+        compare(f"Rollouts: {_name(folder)}", *rollouts(folder))
+    print("\n## The five GSM8K rewards together\n")
+    print("| completions | of characters | µs a completion |\n|---|---:|---:|")
+    for folder in folders:
+        texts, golds = rollouts(folder)
+        seconds, _ = measured(five_of_gsm8k, texts, golds)
+        mean = sum(map(len, texts)) // len(texts)
+        print(f"| {len(texts)} of {_name(folder)} | {mean} | {1e6 * seconds / len(texts):.1f} |")
+    print("\n## One long completion, ms\n")
+    print(
+        "| of | five of GSM8K, 100 kB | 1 MB | math accuracy, 100 kB | 1 MB |\n|---|---:|---:|---:|---:|"
+    )
+    for piece in PIECES:
+        times = [
+            1e3 * measured(function, [piece * (size // len(piece))], ["18"], repeat=5)[0]
+            for function in (five_of_gsm8k, math_accuracy)
+            for size in (100_000, 1_000_000)
+        ]
+        print(f"| `{piece!r}` |", " | ".join(f"{each:.2f}" for each in times), "|")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ _LARGEST_POWER = 1_000
 _SECONDS = 5  # of math-verify's own limit, where no room stands around it
 _CLOSE = 1e-6  # relative: what math-verify calls equal after rounding
 
+_INTEGER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)")
 _AS_LATEX = str.maketrans(
     {"\u2212": "-", "\u2013": "-", "\u00a0": " ", "π": r"\pi ", "√": r"\sqrt", "∞": r"\infty "}
 )
@@ -50,7 +51,8 @@ _UNIT = re.compile(r"(?<=[0-9}])\s*\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}(?:\^\{?
 _SHORT_WORD = re.compile(
     r"\s*(?<![a-zA-Z])(?:[cmk]m|[km]g|ml|ft|in|lb|oz|hr|mph|a|an|of)(?![a-zA-Z])"
 )
-_VARIABLE = re.compile(r"[0-9.][a-zA-Z]|(?<![a-zA-Z])[a-zA-Z]{1,2}(?![a-zA-Z])")
+_VARIABLE = re.compile(r"[0-9.][a-zA-Z](?![a-zA-Z]{4})|(?<![a-zA-Z])[a-zA-Z]{1,2}(?![a-zA-Z])")
+_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{6}")
 _ASSIGNED = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?(?:=|\\in(?![a-zA-Z]) ?)")
 _CHOICE = re.compile(r"\(([A-Z])\)")
 _MIXED = re.compile(
@@ -114,8 +116,10 @@ def _exactly(completion: str, solution: str) -> Score | None:
         )
     if answer.isalpha() and gold.isalpha() and min(len(answer), len(gold)) > 1:
         return _verdict(answer.lower() == gold.lower())
-    if None not in gold_values and answer.isalpha():
-        return Score(0.0, "wrong_value")  # a word or a variable for a number
+    if None not in gold_values and (answer.isalpha() or _PROSE.search(answer)):
+        return Score(0.0, "wrong_value")  # a word, a variable or a sentence for a number
+    if _count(answer, "([") != _count(answer, ")]") or answer.count("{") != answer.count("}"):
+        return Score(0.0, "unreadable")
     return None
 
 
@@ -150,6 +154,10 @@ def accuracy_reward_func(completion: str, solution: str) -> Score:
     except TimeoutException as error:
         raise TimeoutError("math-verify did not compare the answers in time") from error
     return _verdict(equal and not _differ(gold[0], answer[0]))
+
+
+def _count(text: str, letters: str) -> int:
+    return sum(map(text.count, letters))
 
 
 def _verdict(equal: bool) -> Score:
@@ -193,8 +201,9 @@ def normal(text: str, named: bool = False) -> str:
     `\dfrac` is `\frac`, U+2212 is "-", "1{,}234" and "1,234" are "1234", "or" and "and" a comma,
     "1 1/2" is "3/2", and "x = 5" is "5" unless it is to stay named.
     """
-    if text.isdecimal() and text.isascii():
-        return text.lstrip("0") or "0"
+    if _INTEGER.fullmatch(text):
+        digits = text.replace(",", "").lstrip("-0")
+        return f"-{digits}" if digits and text.startswith("-") else digits or "0"
     text = text.strip().translate(_AS_LATEX).replace("{,}", ",").strip("*").strip()
     text = _PERCENT.sub("%", _EITHER.sub(",", text))
     text = _UNIT.sub(_no_unit, text.replace("\\$", "$"))

@@ -77,6 +77,13 @@ ANSWERS = [
     # units, and what is none
     ("18 men", "18", 1.0, "correct"),
     ("18cm", "18", 1.0, "correct"),
+    ("18apples", "18", 1.0, "correct"),
+    ("-0", "0", 1.0, "correct"),
+    ("-1,018", "-1018", 1.0, "correct"),
+    ("There are 18 of them, I think", "18", 0.0, None),
+    ("so the number is 18", "18", 0.0, "wrong_value"),
+    ("(18", "18", 0.0, "unreadable"),
+    (r"\sqrt{4", "2", 0.0, None),
     (r"10 \text{ cm}^{2}", "10", 1.0, "correct"),
     ("5", r"5 \mathrm{~m}", 1.0, "correct"),
     (r"5\sqrt{2}\text{ cm}", r"5\sqrt{2}", 1.0, "correct"),

@@ -166,7 +166,7 @@ def _tail(text):
 def _name(folder):
     """The run's model, and the problems that it was asked."""
     adapter = json.loads((folder.parent / "adapter_config.json").read_text())
-    return f"{Path(adapter['base_model_name_or_path']).name}, {folder}"
+    return f"{Path(adapter['base_model_name_or_path']).name}, {folder.parent.name}"
 
 
 def machine():

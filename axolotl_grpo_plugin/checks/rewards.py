@@ -23,8 +23,14 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
             if key in keys[:number]:
                 mend = f"Give each a name of its own: {key}#first, {key}#second"
                 yield Finding(where, "stands there twice", mend)
+            elif "#" in str(key) and str(key).partition("#")[2] in _aliases(keys[:number]):
+                yield Finding(where, "its alias stands there twice", "Give it another")
             elif isinstance(key, str):
                 yield from _check_reward(key, (cfg.get("grpo_reward_args") or {}).get(key), where)
+
+
+def _aliases(keys: list[Any]) -> set[str]:
+    return {str(key).partition("#")[2] for key in keys if "#" in str(key)}
 
 
 def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
@@ -85,6 +91,9 @@ def check_scoring(cfg: Any) -> Iterator[Finding]:
     if isinstance(limit, (int, float)) and limit > patience / 2:
         what = f"more than half of ddp_timeout ({patience} s), when the other ranks end the run"
         yield Finding(at(cfg, "grpo_reward_batch_timeout"), what, "Lower it, or raise ddp_timeout")
+    if (cfg.get("context_parallel_size") or 1) > 1:
+        what = "Axolotl's context-parallel trainer computes rewards past the scoring room"
+        yield Finding(at(cfg, "context_parallel_size"), what, "Set it to 1, or remove it")
     trl = block(cfg, "trl")
     if trl.get("async_prefetch") and not trl.get("streaming_partial_batch"):
         what = "Axolotl 0.21 crashes at its first rollout (TypeError: 'int' object is not subscriptable)"

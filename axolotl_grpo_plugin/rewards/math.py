@@ -107,7 +107,10 @@ def _exactly(completion: str, solution: str) -> Score | None:
     if "%" in answer + gold:
         ours_of, gold_of = exact(answer.removesuffix("%")), exact(gold.removesuffix("%"))
         if ours_of and gold_of:
-            return _verdict(_same_share(ours_of, gold_of, answer[-1] == gold[-1]))
+            if answer.endswith("%") == gold.endswith("%"):
+                return _verdict(ours_of == gold_of)
+            percent, other = (ours_of, gold_of) if answer.endswith("%") else (gold_of, ours_of)
+            return _verdict(_is_share(percent, other))
     bracket, ours, gold_bracket, golds = *_inside(ours), *_inside(golds)
     values, gold_values = [exact(part) for part in ours], [exact(part) for part in golds]
     if None not in gold_values and None not in values and bracket == gold_bracket:
@@ -289,7 +292,7 @@ def exact(text: str) -> tuple[bool, Fraction] | None:
 
     Whether it is a multiple of pi, and the square of the rest with its sign, which tells roots apart.
     """
-    if pi := text.count(r"\pi") == 1:
+    if pi := _times_pi(text):
         text = text.replace(r"\pi", "").replace("{}", "{1}")
         text = re.sub(r"^([+-]?)(?=/|$)", r"\g<1>1", text)
     if fraction := _FRACTION.fullmatch(text):
@@ -300,6 +303,16 @@ def exact(text: str) -> tuple[bool, Fraction] | None:
     if over is None or not under:
         return None
     return pi, -over / under if sign == "-" else over / under
+
+
+def _times_pi(text: str) -> bool:
+    """Whether pi is a factor of the whole: not below a fraction line, nor under a root."""
+    before, found, after = text.partition(r"\pi")
+    above = (
+        text.lstrip("+-").startswith(r"\frac{") and after.startswith("}{") and "}{" not in before
+    )
+    ends = after == "" or after.startswith("/") or above
+    return bool(found) and r"\pi" not in after and "/" not in before and ends
 
 
 def _square(text: str) -> Fraction | None:
@@ -326,11 +339,10 @@ def _term(text: str) -> Fraction | None:
     return (-1 if match[1] == "-" else 1) * value**power
 
 
-def _same_share(ours: tuple[bool, Fraction], golds: tuple[bool, Fraction], alike: bool) -> bool:
-    """Whether two numbers are the same, of which one or both were percents: 28% is 28 and 0.28."""
-    (pi, square), (gold_pi, gold_square) = ours, golds
-    factors = (1,) if alike else (1, 10_000, Fraction(1, 10_000))
-    return pi == gold_pi and any(square == gold_square * factor for factor in factors)
+def _is_share(percent: tuple[bool, Fraction], other: tuple[bool, Fraction]) -> bool:
+    """Whether a percent is that number: 28% is 28 and 0.28."""
+    (pi, square), (other_pi, other_square) = percent, other
+    return pi == other_pi and other_square in (square, square / 10_000)
 
 
 def _same(ours: list[Any], golds: list[Any]) -> bool:

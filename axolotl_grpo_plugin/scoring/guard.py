@@ -57,9 +57,8 @@ class Guard:
             def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:  # type: ignore[misc]
                 score = self._score_each if hasattr(self.function, "score") else self._score_batch
                 self.outcomes = score(prompts, completions, columns)
-                if self.reasons:
-                    reasons = [each.reason for each in self.outcomes]
-                    columns["log_extra"](f"{self.name}/reason", reasons)
+                if self.reasons and (log_extra := columns.get("log_extra")):
+                    log_extra(f"{self.name}/reason", [each.reason for each in self.outcomes])
                 return [each.value for each in self.outcomes]
 
         guarded.__name__ = guarded.__qualname__ = self.name

@@ -1,6 +1,7 @@
 """The rollout log: every completion of a run with what it earned and why, in Parquet."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from itertools import count
@@ -14,6 +15,8 @@ import torch
 
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.scoring.work import Outcome
+
+LOG = logging.getLogger(__name__)
 
 _TYPES = {
     "attempt": pa.int32(),
@@ -56,7 +59,9 @@ class Rollouts:
 
     def attach(self, trainer: Any) -> None:
         """Write when a trainer knows the advantages of what was held."""
-        written = (int(file.name.split("-")[0]) for file in self.folder.glob("*/*.parquet"))
+        written = (
+            int(file.name.split("-")[0]) for file in self.folder.glob("*/[0-9]*-*-*-*.parquet")
+        )
         self.attempt = max(written, default=0) + 1
         generate = trainer._generate_and_score_completions
 
@@ -129,8 +134,11 @@ class Rollouts:
         file = self.folder / mode / name
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part")
-        pq.write_table(table, part)
-        os.replace(part, file)
+        try:
+            pq.write_table(table, part)
+            os.replace(part, file)
+        except OSError:  # a full disk: the other ranks would wait for this one
+            LOG.exception("the rollouts of step %d could not be written", step)
 
 
 def show_samples(cfg: Any) -> None:

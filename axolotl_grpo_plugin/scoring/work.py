@@ -1,7 +1,6 @@
 """What runs in a scoring process: light to import, and given nothing but plain data."""
 
 import ctypes
-import math
 import os
 import pickle
 import resource
@@ -18,6 +17,7 @@ from axolotl_grpo_plugin.scoring.load import Named, build
 
 PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules, that the server which forks the processes imports once
 _PR_SET_PDEATHSIG = 1
+_LARGEST = 3.4e38  # TRL's tensors are float32
 
 
 class Outcome(NamedTuple):
@@ -48,8 +48,11 @@ def judge(result: Any, range: tuple[float, float] | None = None) -> Outcome:
         return Outcome(None, reason)
     if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
         return Outcome(None, error=f"returned {value!r:.100}, which is no number")
-    number = float(value)
-    if not math.isfinite(number):
+    try:
+        number = float(value)
+    except Exception as error:
+        return Outcome(None, error=f"returned {value!r:.100}, which is no number: {error}")
+    if not abs(number) <= _LARGEST:
         return Outcome(None, error=f"returned {number}, which is no score")
     if range and not range[0] <= number <= range[1]:
         return Outcome(None, error=f"returned {number}, which is not within its range {range}")
@@ -60,7 +63,7 @@ def judge_batch(results: Any, count: int) -> list[Outcome]:
     """The scores of a batch. Of a wrong number of them, none is known to be a given completion's."""
     try:
         results = list(results)
-    except TypeError:
+    except Exception:
         return [Outcome(None, error=f"returned {results!r:.100}, where a list is wanted")] * count
     if len(results) != count:
         error = f"returned {len(results)} scores for {count} completions"

@@ -115,6 +115,16 @@ def test_one_function_twice_needs_two_names(module):
     )
 
 
+def test_one_alias_twice_is_refused(module):
+    module("alike", "def fn(prompts, completions, **columns): return []\n")
+    assert "its alias stands there twice" in rewards("alike.fn#a", "builtins.max#a")[0]
+
+
+def test_a_trainer_that_passes_the_room_by_is_refused():
+    assert "past the scoring room" in scoring(context_parallel_size=2)[0]
+    assert not scoring(context_parallel_size=1)
+
+
 def test_options_name_rewards_that_are_there():
     trl = {"reward_funcs": ["mine.fn#a"]}
     assert not scoring(trl, grpo_reward_args={"mine.fn#a": {}}, grpo_reward_isolation="inline")

@@ -74,6 +74,13 @@ ANSWERS = [
     (r"10\,000", "10000", 1.0, "correct"),
     (r"\text{(C)}", "C", 1.0, "correct"),
     ("B", "(C)", 0.0, None),
+    (r"\frac{1}{\pi}", r"\pi", 0.0, None),
+    (r"2\sqrt{\pi}", r"2\pi", 0.0, None),
+    (r"\frac{3}{2\pi}", r"\frac{3\pi}{2}", 0.0, None),
+    (r"\frac{1}{2}\pi", r"\frac{\pi}{2}", 1.0, "correct"),
+    (r"1\%", "100", 0.0, "wrong_value"),
+    (r"2800", r"28\%", 0.0, "wrong_value"),
+    (r"28\%", "2800", 0.0, "wrong_value"),
     # units, and what is none
     ("18 men", "18", 1.0, "correct"),
     ("18cm", "18", 1.0, "correct"),

@@ -13,6 +13,7 @@ import pytest
 from axolotl_grpo_plugin.scoring.guard import Guard
 from axolotl_grpo_plugin.scoring.load import Named
 from axolotl_grpo_plugin.scoring.pool import Pool
+from axolotl_grpo_plugin.scoring.work import judge
 
 HERE = "tests.scoring.rewards_that_fail"
 COUNT = 3
@@ -184,3 +185,9 @@ def test_no_process_outlives_a_killed_trainer():
     while _alive(int(done.stdout)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(int(done.stdout))
+
+
+@pytest.mark.parametrize("value", [10**400, 1e39, [1.0, 2.0], object(), True])
+def test_no_value_raises_out_of_the_judgement(value):
+    outcome = judge(value)
+    assert bool(outcome.error) is (value is not True)

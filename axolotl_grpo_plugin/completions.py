@@ -22,7 +22,8 @@ _UNIT_WORD = re.compile(r"(?:[%€£¥]|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]
 
 # Words that make another number of the one before them, or a hedge.
 _NO_UNITS = frozenset(
-    "or to and hundred thousand million billion trillion k dozen half plus minus times divided squared".split()
+    "or to and but maybe not versus hundred thousand million billion trillion k dozen half plus minus times "
+    "divided squared cubed factorial mod hundreds thousands millions billions trillions dozens halves".split()
 )
 _LONGEST_UNIT = 100  # characters: longer is prose, and costs time
 

@@ -94,7 +94,7 @@ def _exactly(completion: str, solution: str) -> Score | None:
     if answer == gold:
         return Score(1.0, "correct")
     ours, golds = parts(answer), parts(gold)
-    if len(ours) > len(golds):
+    if len(ours) > len(golds) and r"\pm" not in gold:
         return Score(0.0, "several_answers")
     if "=" in answer and "=" not in gold and ("=" not in written or answer.count("=") > 1):
         return Score(0.0, "equation")

@@ -81,6 +81,9 @@ ANSWERS = [
     (r"1\%", "100", 0.0, "wrong_value"),
     (r"2800", r"28\%", 0.0, "wrong_value"),
     (r"28\%", "2800", 0.0, "wrong_value"),
+    ("3,-3", r"\pm 3", 1.0, "correct"),
+    ("18 millions", "18", 0.0, None),
+    ("18 but maybe seventeen", "18", 0.0, None),
     # units, and what is none
     ("18 men", "18", 1.0, "correct"),
     ("18cm", "18", 1.0, "correct"),

@@ -1,5 +1,8 @@
 """`axolotl grpo ...`: thin, and light to import, for `axolotl --help` imports it."""
 
+import sys
+from typing import Any
+
 import click
 
 
@@ -20,3 +23,61 @@ def fetch(what: str, dest: str | None) -> None:
         "smollm2": fetching.smollm2,
         "countdown": fetching.countdown,
     }[what](dest)
+
+
+@grpo.command()
+@click.argument("config", required=False)
+@click.option(
+    "--tokenizer",
+    "tokenizers",
+    multiple=True,
+    help="Folder or hub name, beside the CONFIG's own; may be repeated.",
+)
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="Without a CONFIG: file, folder or hub name; may be repeated.",
+)
+@click.option(
+    "--transform", help="Without a CONFIG: a dataset's `type`, e.g. axolotl_grpo_plugin.gsm8k."
+)
+@click.option("--gold", help="The column with worked answers. [solution, answer, ...]")
+@click.option(
+    "--max-completion-length",
+    type=click.IntRange(min=1),
+    help="Tokens for a completion. [the CONFIG's, else 512]",
+)
+@click.option(
+    "--drop",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Share of rows that may be too long. [0]",
+)
+@click.option(
+    "--rollouts",
+    type=click.Path(exists=True, file_okay=False),
+    help="A run's output_dir: the lengths of its completions.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False), help="Draw the distribution into this PNG."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--check", "checked", is_flag=True, help="Exit code 1 if the CONFIG's numbers won't do."
+)
+@click.option(
+    "--write", is_flag=True, help="Write the proposal into CONFIG: shows the change, and asks."
+)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def stats(config: str | None, **options: Any) -> None:
+    """Sequence-length budgets: how long the prompts of CONFIG (an Axolotl YAML) are, and what to set for them."""
+    if not config and not (options["datasets"] and options["tokenizers"]):
+        raise click.UsageError("name a CONFIG, or --dataset and --tokenizer")
+    if config and (options["datasets"] or options["transform"]):
+        raise click.UsageError("--dataset and --transform are for a call without a CONFIG")
+    if not config and (options["write"] or options["checked"]):
+        raise click.UsageError("--write and --check are for a CONFIG")
+    from axolotl_grpo_plugin.lengths.command import run
+
+    sys.exit(run(config, **options))

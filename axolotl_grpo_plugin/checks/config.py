@@ -6,6 +6,7 @@ What is not of the type that a key wants is left to Axolotl's validation, which 
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.args import GRPOArgs
@@ -30,12 +31,14 @@ def check_transforms(cfg: Any) -> Iterator[Finding]:
     """Every dataset transform of one's own imports by the rule that Axolotl has for it."""
     for key in ("datasets", "test_datasets"):
         for number, dataset in enumerate(dicts(cfg.get(key))):
-            path = dataset.get("type")
-            if isinstance(path, str) and not _is_axolotls(path):
-                yield from _check_transform(path, at(cfg, f"{key}[{number}].type ({path})"))
+            yield from check_transform(dataset.get("type"), at(cfg, f"{key}[{number}].type"))
 
 
-def _check_transform(path: str, where: str) -> Iterator[Finding]:
+def check_transform(path: Any, where: str) -> Iterator[Finding]:
+    """One dataset's `type`."""
+    if not isinstance(path, str) or is_axolotls(path):
+        return
+    where = f"{where} ({path})"
     module_name, _, name = path.rpartition(".")
     if module_name.count("."):
         # It imports the last module of a longer path, by that name alone.
@@ -89,23 +92,23 @@ def check_files(cfg: Any) -> Iterator[Finding]:
     """A dataset that is a local file is there, and not empty."""
     for key in ("datasets", "test_datasets"):
         for number, dataset in enumerate(dicts(cfg.get(key))):
-            path = dataset.get("path")
-            if not isinstance(path, str):
-                continue
-            where = at(cfg, f"{key}[{number}].path ({path})")
-            if os.path.isfile(path):
-                if not os.path.getsize(path):
-                    yield Finding(where, "an empty file", "Look at what wrote it")
-            elif path.startswith(PACKAGED):
-                yield Finding(
-                    where,
-                    "no such file in an installed package",
-                    "Check the package's name and the path",
-                )
-            elif path.endswith((".json", ".jsonl", ".parquet", ".csv")) and "://" not in path:
-                yield Finding(
-                    where, "no such file", f"Paths count from the working folder, {os.getcwd()}"
-                )
+            yield from check_file(dataset.get("path"), at(cfg, f"{key}[{number}].path"))
+
+
+def check_file(path: Any, where: str) -> Iterator[Finding]:
+    """One dataset's `path`."""
+    if not isinstance(path, str):
+        return
+    where = f"{where} ({path})"
+    if os.path.isfile(path):
+        if not os.path.getsize(path):
+            yield Finding(where, "an empty file", "Look at what wrote it")
+    elif path.startswith(PACKAGED):
+        mend = "Check the package's name and the path"
+        yield Finding(where, "no such file in an installed package", mend)
+    elif path.endswith((".json", ".jsonl", ".parquet", ".csv")) and "://" not in path:
+        mend = f"Paths count from the working folder, {os.getcwd()}"
+        yield Finding(where, "no such file", mend)
 
 
 def check_examples(cfg: Any) -> Iterator[Finding]:
@@ -157,5 +160,10 @@ def check_config(cfg: Any) -> Iterator[Finding]:
         yield from check(cfg)
 
 
-def _is_axolotls(path: str) -> bool:
-    return find_spec(f"axolotl.prompt_strategies.dpo.{path.split('.')[0]}") is not None
+def is_axolotls(path: str) -> bool:
+    """Whether Axolotl ships that transform. By its file: importing the package takes seconds."""
+    axolotl = find_spec("axolotl")
+    folders = axolotl.submodule_search_locations if axolotl else None
+    shipped = [Path(folder, "prompt_strategies", "dpo") for folder in folders or []]
+    name = path.split(".")[0]
+    return any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for folder in shipped)

@@ -1,0 +1,64 @@
+"""The distribution as a PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from axolotl_grpo_plugin.lengths.budget import Budget
+from axolotl_grpo_plugin.lengths.counts import Lengths
+from axolotl_grpo_plugin.lengths.show import Counted, bin_width, together
+
+BINS = 60
+
+
+def plot(counted: Counted, options: Sequence[Budget], chosen: Budget, file: Path) -> None:
+    """Draw the prompts' lengths, the share that is no longer, and where the budget cuts."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = figure.subplots()
+    shares = axes.twinx()
+    parts = [(tokenizer.name, together(datasets)) for tokenizer, datasets in counted]
+    parts = [(name, lengths) for name, lengths in parts if lengths.rows]
+    width = bin_width(Lengths.together(lengths for _, lengths in parts), BINS)
+    for number, (name, lengths) in enumerate(parts):
+        places = sorted(lengths.counts)
+        first = lengths.least // width * width
+        axes.hist(
+            places,
+            bins=range(first, lengths.most + width + 1, width),
+            weights=[lengths.counts[place] for place in places],
+            color=f"C{number}",
+            alpha=0.4,
+            label=f"{Path(name).name}: {lengths.rows:,} prompts, the longest {lengths.most}",
+        )
+        seen, curve = 0, [0.0]
+        for place in places:
+            seen += lengths.counts[place]
+            curve.append(seen / lengths.rows)
+        shares.step([places[0], *places], curve, where="post", color=f"C{number}", linewidth=1.2)
+    for each in {each.context: each for each in [*options, chosen]}.values():
+        marked = each.context == chosen.context
+        color = "tab:red" if marked else "gray"
+        room = each.context - each.completion
+        axes.axvline(room, color=color, linestyle="--" if marked else ":", linewidth=1.2)
+        axes.annotate(
+            f"context {each.context}: {room} for a prompt"
+            + (f", {each.dropped:,} dropped" if each.dropped else ""),
+            (room, 0.5),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            rotation=90,
+            color=color,
+            fontsize=8,
+        )
+    axes.set(
+        xlabel="tokens of a prompt, chat template included", ylabel=f"prompts per {width} tokens"
+    )
+    shares.set(ylabel="share of prompts that are no longer", ylim=(0, 1.02))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 1.12), ncols=2, fontsize=8)
+    for side in (axes, shares):
+        side.spines["top"].set_visible(False)
+    figure.savefig(file, dpi=150)

@@ -1,0 +1,184 @@
+"""What was counted, for a terminal and for a program."""
+
+from collections.abc import Sequence
+from math import log10
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from axolotl_grpo_plugin.lengths.budget import Budget
+from axolotl_grpo_plugin.lengths.counts import SHARES, Lengths
+from axolotl_grpo_plugin.lengths.measure import SHOWN, Measured
+from axolotl_grpo_plugin.lengths.rollouts import Rollouts
+from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
+
+BINS, WIDTH = 16, 36
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+Counted = Sequence[tuple[Tokenizer, Sequence[Measured]]]
+
+
+def distribution(tokenizer: str, datasets: Sequence[Measured]) -> Table:
+    """A line a dataset, and its gold completions."""
+    made = _table(f"tokens of a prompt, {tokenizer}")
+    made.add_column("", no_wrap=True)
+    for head in ["rows", "min", *(f"p{100 * share:g}" for share in SHARES), "max"]:
+        made.add_column(head, justify="right", no_wrap=True)
+    for each in datasets:
+        made.add_row(each.label, *cells(each.prompts))
+        if each.gold.rows:
+            made.add_row(f"  {each.gold_column} alone", *cells(each.gold), style="dim")
+    if len(datasets) > 1:
+        made.add_row("all prompts", *cells(together(datasets)), style="bold")
+    return made
+
+
+def _table(title: str) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        padding=(0, 1, 0, 0),
+    )
+
+
+def together(datasets: Sequence[Measured]) -> Lengths:
+    return Lengths.together(each.prompts for each in datasets)
+
+
+def cells(lengths: Lengths) -> list[str]:
+    """Rows, min, the percentiles, max."""
+    if not lengths.rows:
+        return ["0"]
+    values = [lengths.least, *(lengths.at(share) for share in SHARES), lengths.most]
+    return [f"{lengths.rows:,}", *map(str, values)]
+
+
+def histogram(lengths: Lengths, room: int) -> Table:
+    """Rows by length, with the share that is no longer. room: tokens that a prompt may have."""
+    width = bin_width(lengths, BINS)
+    bins: dict[int, int] = {}
+    for length, count in lengths.counts.items():
+        bins[length // width] = bins.get(length // width, 0) + count
+    most, seen = max(bins.values()), 0
+    made = Table(box=None, show_header=False, padding=(0, 1))
+    made.add_column(justify="right", style="dim")
+    made.add_column(justify="right", style="dim")
+    made.add_column()
+    made.add_column(justify="right", style="dim")
+    for place in range(min(bins), max(bins) + 1):
+        count = bins.get(place, 0)
+        seen += count
+        style = "cyan" if place * width <= room else "red"
+        made.add_row(
+            f"{place * width}-{(place + 1) * width - 1}" if width > 1 else str(place),
+            f"{count:,}",
+            Text(bar(count / most * WIDTH) or ("▏" if count else ""), style=style),
+            f"{seen / lengths.rows:.1%}",
+        )
+    return made
+
+
+def bin_width(lengths: Lengths, bins: int) -> int:
+    """1, 2 or 5 times a power of ten, so that there are no more bins than that."""
+    least = max((lengths.most - lengths.least + 1) / (bins - 1), 1)
+    power = 10 ** int(log10(least))
+    return next(int(n * power) for n in (1, 2, 5, 10) if n * power >= least)
+
+
+def bar(cells: float) -> str:
+    """A bar of that many cells, to an eighth."""
+    eighths = round(cells * 8)
+    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+
+
+def longest(datasets: Sequence[Measured]) -> Table:
+    """The longest prompts of all, and what of them is whose."""
+    made = _table("the longest")
+    made.caption = "text: the messages' own; template: around it; opening: the generation prompt"
+    made.expand = True
+    for head in ("tokens", "text", "template", "opening", "row"):
+        made.add_column(head, justify="right", no_wrap=True)
+    made.add_column("of", no_wrap=True)
+    made.add_column("which begins", no_wrap=True, ratio=1)
+    found = [(each.label, long) for each in datasets for long in each.longest]
+    for label, long in sorted(found, key=lambda each: -each[1].length)[:SHOWN]:
+        parts = (long.length, long.plain, long.template, long.generation, long.row)
+        shown = ("" if part is None else str(part) for part in parts)
+        made.add_row(*shown, label, Text(long.words))
+    return made
+
+
+def trade_off(options: Sequence[Budget], chosen: Budget, rows: int, why: str) -> Table:
+    """What each prompt budget drops and costs: a line a context, the chosen one marked."""
+    made = _table("budgets")
+    made.caption = f"completion: {why}"
+    for head in ("context", "= completion", "+ prompt", "rows dropped", ""):
+        made.add_column(head, justify="right")
+    contexts = {each.context: each for each in [*reversed(options), chosen]}
+    for context in sorted(contexts, reverse=True):
+        each = contexts[context]
+        marked = context == chosen.context
+        made.add_row(
+            str(context),
+            str(each.completion),
+            str(context - each.completion),
+            f"{each.dropped:,}",
+            f"{each.dropped / rows:.2%}",
+            style="bold green" if marked else "",
+        )
+    return made
+
+
+def rollouts(found: Rollouts) -> Table:
+    """A run's completions, and how they grew."""
+    how = "estimated from the text" if found.estimated else "as logged"
+    made = _table(f"{found.rows:,} rollouts of {found.folder}, tokens {how}")
+    made.caption = f"right: {found.reward} gave {found.best:g}, its most"
+    for head in ("", "rollouts", "truncated", "mean tokens"):
+        made.add_column(head, justify="right")
+    for first, last, rows, truncated, tokens in found.parts():
+        made.add_row(f"steps {first}-{last}", f"{rows:,}", f"{truncated:.1%}", f"{tokens:.0f}")
+    made.add_section()
+    made.add_row("all", f"{found.rows:,}", f"{found.share:.1%}", "", style="bold")
+    if found.finished.rows:
+        ends = ", ".join(f"p{100 * share:g} {found.finished.at(share)}" for share in SHARES)
+        made.add_row(
+            "finished", f"{found.finished.rows:,}", "", f"{ends}, max {found.finished.most}"
+        )
+    if found.right:
+        part = found.right_truncated / found.truncated if found.truncated else 0
+        whole = found.right / found.rows
+        made.add_row(
+            "right", f"{found.right:,}", "", f"{whole:.1%} of all, {part:.1%} of the truncated"
+        )
+    return made
+
+
+def provenance(tokenizer: Tokenizer, datasets: Sequence[Measured]) -> Table:
+    """Where the figures come from."""
+    made = Table.grid(padding=(0, 2))
+    made.add_row("tokenizer", " ".join([tokenizer.name, tokenizer.hash()]))
+    if tokenizer.template:
+        made.add_row("template", f"{tokenizer.template_source} {tokenizer.template_hash()}")
+    made.add_row("counted by", tokenizer.how)
+    for each in datasets:
+        made.add_row(each.label, f"{each.path}, {each.transform}, n = {each.prompts.rows:,}")
+    return made
+
+
+def plain(lengths: Lengths) -> dict[str, Any]:
+    """For JSON."""
+    if not lengths.rows:
+        return {"rows": 0}
+    return {
+        "rows": lengths.rows,
+        "min": lengths.least,
+        **{f"p{100 * share:g}": lengths.at(share) for share in SHARES},
+        "max": lengths.most,
+        "counts": dict(sorted(lengths.counts.items())),
+    }

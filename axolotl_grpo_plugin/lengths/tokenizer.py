@@ -1,0 +1,334 @@
+"""A prompt's text and tokens, as the trainer makes them.
+
+`Light` needs `tokenizers` and `jinja2` only, 0.2 seconds; it is used for the tokenizer classes and the
+templates that tests/lengths/test_tokenizer.py compares with transformers. All else goes to Axolotl's own loader.
+"""
+
+import json
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.config import check_model
+from axolotl_grpo_plugin.checks.modules import at
+
+Chat = Sequence[Any]
+
+# What transformers takes from tokenizer.json unchanged, and Qwen2's, which it builds anew from this.
+CLASSES = ("PreTrainedTokenizer", "TokenizersBackend", "Qwen2Tokenizer")
+QWEN2_SPLITS_BY = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+NAMED = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
+# Keys with which Axolotl changes a tokenizer after it is loaded.
+CHANGES = (
+    "added_tokens_overrides default_system_message special_tokens tokenizer_legacy tokenizer_type "
+    "tokenizer_use_mistral_common tokens trust_remote_code"
+).split()
+FILES = ["*.jinja", "config.json", "special_tokens_map.json", "tokenizer*"]
+
+
+class TokenizerError(Exception):
+    """No tokens can be counted with it; the message is a Finding's."""
+
+
+class Tokenizer(ABC):
+    """Counts a config's prompts.
+
+    name: as the config has it. folder: where its files are. bos: the text of its first token, or "".
+    template: the chat template, or None. template_source: whose that is. how: what renders and encodes.
+    """
+
+    name: str
+    folder: Path
+    bos: str
+    template: str | None
+    template_source: str
+    how: str
+
+    @abstractmethod
+    def text(self, chat: Chat, generation_prompt: bool = True) -> str:
+        """A chat as the model sees it."""
+
+    @abstractmethod
+    def ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        """Each text's token ids. special: with what the tokenizer itself puts around a text."""
+
+    def counts(self, texts: Sequence[str], special: bool = False) -> list[int]:
+        """Each text's number of tokens."""
+        return [len(ids) for ids in self.ids(texts, special)]
+
+    def prompts(self, prompts: Sequence[Any]) -> list[int]:
+        """Each prompt's number of tokens: chats in their template, plain strings without."""
+        chats = [not isinstance(prompt, str) for prompt in prompts]
+        texts = [
+            self.text(prompt) if chat else prompt
+            for prompt, chat in zip(prompts, chats, strict=True)
+        ]
+        if all(chats):
+            return self.counts(texts)
+        return [
+            self.counts([text], special=not chat)[0]
+            for text, chat in zip(texts, chats, strict=True)
+        ]
+
+    def hash(self) -> str:
+        """The first 12 digits of the SHA-256 of its tokenizer.json, "" where it has none."""
+        file = self.folder / "tokenizer.json"
+        return sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+
+    def template_hash(self) -> str:
+        """The same of the chat template."""
+        return sha256(str(self.template).encode()).hexdigest()[:12]
+
+    def context(self) -> int | None:
+        """The most tokens that the model can hold (max_position_embeddings), where its folder says so."""
+        limit = _json(self.folder / "config.json").get("max_position_embeddings")
+        return limit if isinstance(limit, int) else None
+
+
+class Light(Tokenizer):
+    """`tokenizer.json` and the template, without transformers."""
+
+    how = "tokenizers, jinja2"
+
+    def __init__(self, cfg: Any, folder: Path):
+        from tokenizers import Tokenizer as Backend
+
+        self.name, self.folder = name_of(cfg), folder
+        self._settings = _json(folder / "tokenizer_config.json")
+        self._backend = Backend.from_file(str(folder / "tokenizer.json"))
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._named = {
+            key: _said(self._settings[key]) for key in NAMED if self._settings.get(key) is not None
+        }
+        self.bos = self._named.get("bos_token", "")
+        file = folder / "chat_template.jinja"
+        own = self._settings.get("chat_template")
+        own = file.read_text(encoding="utf-8") if file.is_file() else own
+        self.template, self.template_source = template_of(cfg, own)
+        self._compiled = _compiled(self.template) if isinstance(self.template, str) else None
+
+    @classmethod
+    def of(cls, cfg: Any, folder: Path) -> "Light | None":
+        """None where transformers, or Axolotl, would not take all from the files as they are."""
+        settings = _json(folder / "tokenizer_config.json")
+        fits = (
+            (folder / "tokenizer.json").is_file()
+            and settings.get("tokenizer_class", CLASSES[0]).removesuffix("Fast") in CLASSES
+            and not any(settings.get(key) for key in ("auto_map", "add_bos_token", "add_eos_token"))
+            and not any(cfg.get(key) for key in CHANGES)
+            # Several of Mistral's are mended or replaced by transformers when it loads them.
+            and "stral" not in str(_json(folder / "config.json").get("model_type"))
+            and not (folder / "additional_chat_templates").exists()
+        )
+        if not fits:
+            return None
+        made = cls(cfg, folder)
+        return made if made._is_whole() and (made.template is None or made._compiled) else None
+
+    def _is_whole(self) -> bool:
+        """Whether transformers would add no token, and split texts as tokenizer.json does."""
+        from tokenizers.normalizers import NFC
+
+        older = _json(self.folder / "special_tokens_map.json")
+        tokens = [
+            *self._named.values(),
+            *self._settings.get("added_tokens_decoder", {}).values(),
+            *(older[key] for key in NAMED if older.get(key)),
+        ]
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            tokens += [*(self._settings.get(key) or []), *(older.get(key) or [])]
+        known = {token.content for token in self._backend.get_added_tokens_decoder().values()}
+        if not known.issuperset(map(_said, tokens)):
+            return False
+        if "Qwen2" not in self._settings.get("tokenizer_class", ""):
+            return True
+        normal, splits = self._backend.normalizer, self._backend.pre_tokenizer
+        return (
+            isinstance(normal, NFC)
+            and splits is not None
+            and json.dumps(QWEN2_SPLITS_BY).encode() in splits.__getstate__()
+        )
+
+    def text(self, chat: Chat, generation_prompt: bool = True) -> str:
+        if self._compiled is None:
+            raise no_template(self.name)
+        rendered: str = self._compiled.render(
+            messages=chat,
+            tools=None,
+            documents=None,
+            add_generation_prompt=generation_prompt,
+            **self._named,
+        )
+        return rendered
+
+    def ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        return [each.ids for each in self._encoded(texts, special)]
+
+    def counts(self, texts: Sequence[str], special: bool = False) -> list[int]:
+        return [len(each) for each in self._encoded(texts, special)]
+
+    def _encoded(self, texts: Sequence[str], special: bool) -> list[Any]:
+        special = special and "add_bos_token" not in self._settings
+        encoded: list[Any] = self._backend.encode_batch_fast(texts, add_special_tokens=special)
+        return encoded
+
+
+class Axolotls(Tokenizer):
+    """The tokenizer that Axolotl loads, by transformers."""
+
+    how = "transformers"
+
+    def __init__(self, cfg: Any, folder: Path):
+        from axolotl.loaders import load_tokenizer
+        from axolotl.utils.dict import DictDefault
+
+        self.name, self.folder = name_of(cfg), folder
+        model = cfg.get("base_model_config") or cfg["base_model"]
+        named = {"base_model_config": model, "tokenizer_config": str(folder)}
+        settled = DictDefault({**cfg, **named})
+        if cfg.get("chat_template_jinja") and not cfg.get("chat_template"):
+            settled.chat_template = "jinja"  # as Axolotl's validation has it
+        self.real = load_tokenizer(settled)
+        self.bos = self.real.bos_token or ""
+        self.template = self.real.chat_template
+        self.template_source = template_of(cfg, self.template)[1]
+
+    def text(self, chat: Chat, generation_prompt: bool = True) -> str:
+        if self.template is None:
+            raise no_template(self.name)
+        text: str = self.real.apply_chat_template(
+            list(chat), add_generation_prompt=generation_prompt, tokenize=False
+        )
+        return text
+
+    def ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded: list[list[int]] = self.real(text=list(texts), add_special_tokens=special)[
+            "input_ids"
+        ]
+        return encoded
+
+
+class Lazy:
+    """Axolotl's tokenizer for a transform that asks for it: loaded when it is first used."""
+
+    def __init__(self, load: Any):
+        self._load = cache(load)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._load(), name)
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        return self._load()(*args, **more)
+
+
+def open_tokenizer(cfg: Any) -> Tokenizer:
+    """The tokenizer of a raw config, with its chat template. Raises TokenizerError."""
+    folder = _folder(cfg)
+    try:
+        return Light.of(cfg, folder) or Axolotls(cfg, folder)
+    except TokenizerError:
+        raise
+    except Exception as error:  # whatever its files hold
+        what = (
+            f"the tokenizer cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}"
+        )
+        raise TokenizerError(_finding(cfg, what, "Look at its files")) from error
+
+
+def name_of(cfg: Any) -> str:
+    return str(cfg.get("tokenizer_config") or cfg.get("base_model_config") or cfg.get("base_model"))
+
+
+def template_of(cfg: Any, own: Any) -> tuple[Any, str]:
+    """A config's chat template, and whose it is. own: the tokenizer's, or None."""
+    from axolotl.utils.chat_templates.base import get_chat_template
+
+    choice, jinja = cfg.get("chat_template"), cfg.get("chat_template_jinja")
+    choice = choice or ("jinja" if jinja else None)
+    if not choice:
+        return own, "the tokenizer's own"
+    try:
+        made = get_chat_template(choice, jinja, SimpleNamespace(chat_template=own))
+    except ValueError as error:
+        what = f"chat_template ({choice}): {error}"
+        raise TokenizerError(_finding(cfg, what, "Name one of Axolotl's templates")) from error
+    if choice == "jinja":
+        return made, jinja if os.path.isfile(jinja) else "chat_template_jinja"
+    return made, "the tokenizer's own" if made == own else f"Axolotl's {choice}"
+
+
+def no_template(name: str) -> TokenizerError:
+    mend = "Set `chat_template:` (tokenizer_default_fallback_chatml, qwen_25, ...), or name an instruct model"
+    return TokenizerError(str(Finding(name, "the tokenizer has no chat template", mend)))
+
+
+def _folder(cfg: Any) -> Path:
+    """The folder with the tokenizer's files, downloaded where the name is the hub's."""
+    name = name_of(cfg)
+    if os.path.isdir(name):
+        return Path(name)
+    for finding in check_model({**cfg, "base_model": name}):
+        raise TokenizerError(_finding(cfg, finding.what, finding.mend))
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    revision = cfg.get("revision_of_model")
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+    except GatedRepoError as error:
+        mend = f"Accept its terms at https://huggingface.co/{name}, and log in with `hf auth login`"
+        raise TokenizerError(_finding(cfg, "a gated model", mend)) from error
+    except RepositoryNotFoundError as error:
+        mend = "Check the name; for a private one log in with `hf auth login`"
+        raise TokenizerError(_finding(cfg, "the hub has no such model", mend)) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        what = f"cannot be downloaded: {str(error).splitlines()[0]}"
+        raise TokenizerError(_finding(cfg, what, "Check the network, or name a folder")) from error
+
+
+def _finding(cfg: Any, what: str, mend: str) -> str:
+    return str(Finding(at(cfg, f"tokenizer ({name_of(cfg)})"), what, mend))
+
+
+def _compiled(template: str) -> Any:
+    """The template, or None where it needs what only transformers has."""
+    from jinja2 import TemplateError, TemplateSyntaxError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    def tojson(value: Any, **how: Any) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, **how})
+
+    jinja = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    jinja.filters["tojson"] = tojson
+    jinja.globals["raise_exception"] = raise_exception
+    jinja.globals["strftime_now"] = lambda how: datetime.now().strftime(how)
+    try:
+        return jinja.from_string(template)
+    except TemplateSyntaxError:
+        return None
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _said(token: Any) -> str:
+    """A token's text, which files have bare or with its properties."""
+    return str(token["content"] if isinstance(token, dict) else token)

@@ -1,0 +1,176 @@
+"""Counted with the embedded model's tokenizer: real, and small."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import axolotl_grpo_plugin
+from axolotl_grpo_plugin.lengths.measure import implicit_system, measure, warnings_of
+from axolotl_grpo_plugin.lengths.rows import sources
+from axolotl_grpo_plugin.lengths.tokenizer import TokenizerError, open_tokenizer
+
+QUICKSTART = Path(axolotl_grpo_plugin.__file__).parent / "quickstart"
+ASKED = {
+    "question": "Tom has 2 pens and buys 3. How many pens is that?",
+    "answer": "2 + 3 = 5 #### 5",
+}
+
+
+def measured(tmp_path, rows, gold=None, type="axolotl_grpo_plugin.gsm8k", **keys):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    entry = {"path": str(file), **({"type": type} if type else {})}
+    cfg = {"rl": "grpo", "base_model": str(QUICKSTART / "model"), "datasets": [entry], **keys}
+    tokenizer = open_tokenizer(cfg)
+    return measure(sources(cfg)[0], cfg, tokenizer, gold), tokenizer
+
+
+def test_prompts_and_gold_are_counted(tmp_path):
+    longer = {"question": ASKED["question"] * 2, "answer": "#### 5"}
+    found, tokenizer = measured(tmp_path, [ASKED, longer, ASKED])
+    assert (found.prompts.rows, found.bad, found.dropped, found.problems) == (3, 0, 0, [])
+    assert found.gold_column == "answer"
+    assert found.gold.counts == {
+        tokenizer.counts([ASKED["answer"]])[0]: 2,
+        tokenizer.counts(["#### 5"])[0]: 1,
+    }
+    first = found.longest[0]
+    assert (first.row, first.length) == (1, found.prompts.most)
+    assert first.words.startswith("Tom has 2 pens")
+    assert first.plain + first.template + first.generation == first.length
+    assert first.generation == len(tokenizer.ids(["<|im_start|>assistant\n"])[0])
+    assert [long.row for long in found.longest] == [1, 0, 2]
+
+
+def test_the_limit_of_the_yaml_hides_no_rows(tmp_path):
+    found, _ = measured(tmp_path, [ASKED], grpo_max_prompt_length=3)
+    assert found.prompts.rows == 1
+
+
+def test_the_gold_column_can_be_named(tmp_path):
+    found, _ = measured(tmp_path, [{**ASKED, "work": "a long way to 5"}], gold="work")
+    assert found.gold_column == "work"
+
+
+def test_bad_rows_are_named_and_the_rest_is_counted(tmp_path):
+    rows = [ASKED] * 1200
+    rows[3] = {"question": None, "answer": "#### 5"}
+    rows[1100] = {"question": "?", "answer": "five"}
+    found, _ = measured(tmp_path, rows)
+    assert (found.prompts.rows, found.bad) == (1198, 2)
+    name = f"datasets[0] ({tmp_path / 'rows.jsonl'}), row"
+    assert found.problems == [
+        f'{name} 3, column "question": no text: None',
+        f'{name} 1100, column "answer": no "#### <number>" at its end: \'five\'',
+    ]
+
+
+def test_a_missing_column_is_said_once(tmp_path):
+    found, _ = measured(tmp_path, [{"q": "?"}] * 2500)
+    assert len(found.problems) == 2 and found.prompts.rows == 0
+    assert 'no column "question" (it has: q)' in found.problems[0]
+    assert found.problems[1].endswith("none of the first 1,000 rows can be counted: stopped there")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"text": "?"}, 'no column "prompt" (it has: text, prompt)'),
+        ({"prompt": None}, "the prompt is no text and no chat: None"),
+        ({"prompt": ""}, "an empty prompt"),
+        ({"prompt": []}, "the prompt is no text and no chat: []"),
+        ({"prompt": [{"content": "?"}]}, "a message without a role"),
+        ({"prompt": [{"role": "user", "content": None}]}, "the user's message is no text: None"),
+    ],
+)
+def test_a_row_that_is_no_text(tmp_path, row, said):
+    chat = {"prompt": [{"role": "user", "content": "?"}]}
+    found, _ = measured(tmp_path, [chat, row], type=None)
+    if "text" in row:  # a column that one row lacks is None
+        said = "the prompt is no text and no chat: None"
+    assert found.prompts.rows == 1 and found.bad == 1
+    assert found.problems == [f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {said}"] or (
+        said in found.problems[0]
+    )
+
+
+def test_a_template_that_fails_on_one_row(tmp_path):
+    template = "{% if messages[0].content == 'b' %}{{ raise_exception('not b') }}{% endif %}a"
+    rows = [{"prompt": [{"role": "user", "content": text}]} for text in "abc"]
+    found, _ = measured(tmp_path, rows, type=None, chat_template_jinja=template)
+    assert found.prompts.rows == 2
+    assert found.problems[0].endswith("row 1: the chat template fails: TemplateError: not b")
+
+
+def test_a_transform_of_ones_own_that_raises(tmp_path, monkeypatch):
+    module = ModuleType("mine")
+    module.factory = lambda cfg, dataset_idx: lambda row: {"prompt": "x" * (4 // row["n"])}
+    monkeypatch.setitem(sys.modules, "mine", module)
+    found, tokenizer = measured(tmp_path, [{"n": 1}, {"n": 0}, {"n": 2}], type="mine.factory")
+    assert found.prompts.rows == found.strings == 2
+    assert found.problems[0].endswith(
+        "row 1: ZeroDivisionError: integer division or modulo by zero"
+    )
+    assert any("plain strings" in line for line in warnings_of(tokenizer, [found]))
+
+
+def test_no_template_for_chats(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((QUICKSTART / "model" / name).read_bytes())
+    with pytest.raises(TokenizerError, match=r"has no chat template\. Set `chat_template:`"):
+        measured(tmp_path, [ASKED], tokenizer_config=str(folder))
+    strings, _ = measured(tmp_path, [{"prompt": "a"}], type=None, tokenizer_config=str(folder))
+    assert strings.prompts.rows == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "unasked"),
+    [
+        ("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", None),
+        ("{% if messages[0].role != 'system' %}<system>Be good.</>{% endif %}"
+         "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", "Be good."),
+        ("{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
+         "{{ messages[0].content }}", None),
+        ("{% set s = messages[0].role == 'system' %}<user>{% if s %}{{ messages[0].content }}\n"
+         "{% endif %}{{ messages[-1].content }}</>", None),
+        ("<system>Today is day 1\n{% set s = messages[0].role == 'system' %}"
+         "{% if s %}{{ messages[0].content }}{% endif %}</><user>{{ messages[-1].content }}",
+         "<system>Today is day 1\n"),
+    ],
+)  # fmt: skip
+def test_a_system_turn_that_nobody_asked_for(tmp_path, template, unasked):
+    rows = [{"prompt": [{"role": "user", "content": "?"}]}]
+    found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)
+    assert implicit_system(tokenizer) == unasked
+    assert bool(warnings_of(tokenizer, [found])) == (unasked is not None)
+
+
+def test_a_date_and_a_doubled_bos_are_said(tmp_path):
+    template = "{{ strftime_now('%Y') }}<|im_end|>{{ messages[0].content }}"
+    rows = [{"prompt": [{"role": "user", "content": "?"}]}]
+    found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)
+    assert "writes a date" in warnings_of(tokenizer, [found])[0]
+    tokenizer.bos, tokenizer.template = "<|im_end|>", "{{ bos_token }}"
+    assert not found.doubled_bos
+    rows = [{"prompt": [{"role": "user", "content": "<|im_end|>?"}]}]
+    template = "{{ '<|im_end|>' + messages[0].content }}"
+    file = {"tokenizer_config": str(_with_bos(tmp_path))}
+    found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template, **file)
+    assert found.doubled_bos
+    assert "begin with <|im_end|> twice" in warnings_of(tokenizer, [found])[-1]
+
+
+def _with_bos(tmp_path):
+    folder = tmp_path / "bos"
+    folder.mkdir()
+    settings = json.loads((QUICKSTART / "model" / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "bos_token": "<|im_end|>"})
+    )
+    (folder / "tokenizer.json").write_bytes((QUICKSTART / "model" / "tokenizer.json").read_bytes())
+    return folder

@@ -1,0 +1,93 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from axolotl_grpo_plugin.lengths.rollouts import NoRollouts, read_rollouts
+
+
+def log(folder, step, tokens, truncated, reward):
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "step": [step] * len(tokens),
+        "completion": ["x"] * len(tokens),
+        "completion_tokens": tokens,
+        "truncated": truncated,
+        "column/answer": ["1"] * len(tokens),
+        "reward/correctness": reward,
+        "reward/int": [0.5] * len(tokens),
+    }
+    pq.write_table(pa.table(columns), folder / f"001-{step:06d}-000-000000.parquet")
+
+
+class Words:
+    """A tokenizer whose tokens are words."""
+
+    def counts(self, texts):
+        return [len(text.split()) for text in texts]
+
+
+def test_the_rollout_log(tmp_path):
+    log(
+        tmp_path / "rollouts" / "train",
+        1,
+        [10, 64, 64, 20],
+        [False, True, True, False],
+        [2.0, 0, 2.0, None],
+    )
+    log(tmp_path / "rollouts" / "train", 2, [30] * 4, [False] * 4, [0.0] * 4)
+    log(tmp_path / "rollouts" / "eval", 2, [64], [True], [0.0])
+    for folder in (tmp_path, tmp_path / "rollouts", tmp_path / "rollouts" / "train"):
+        found = read_rollouts(folder, None, None)
+        assert (found.rows, found.truncated, found.share, found.limit) == (8, 2, 0.25, 64)
+        assert found.finished.counts == {10: 1, 20: 1, 30: 4}
+        assert (found.reward, found.best, found.right, found.right_truncated) == (
+            "correctness",
+            2.0,
+            2,
+            1,
+        )
+        assert not found.estimated
+        assert list(found.parts()) == [(1, 1, 4, 0.5, 39.5), (2, 2, 4, 0.0, 30.0)]
+        assert found.enough() is None
+
+
+def test_what_nearly_all_end_within(tmp_path):
+    log(tmp_path, 1, [*range(1, 101)], [False] * 100, [0.0] * 100)
+    assert read_rollouts(tmp_path, None, None).enough() == 128
+    log(tmp_path, 1, [*range(1, 97), *[600] * 4], [False] * 99 + [True], [0.0] * 100)
+    assert read_rollouts(tmp_path, None, None).enough() == 608
+    log(tmp_path, 1, [5] * 98 + [600] * 2, [False] * 98 + [True] * 2, [0.0] * 100)
+    assert read_rollouts(tmp_path, None, None).enough() is None
+
+
+def test_a_reward_that_never_pays_makes_nothing_right(tmp_path):
+    log(tmp_path, 1, [5, 5], [False, False], [0.0, -1.0])
+    found = read_rollouts(tmp_path, None, None)
+    assert (found.right, found.best) == (0, 0.0)
+
+
+def test_trls_completions_are_counted_from_their_text(tmp_path):
+    folder = tmp_path / "completions"
+    folder.mkdir()
+    columns = {
+        "step": [1, 1, 1],
+        "prompt": ["p"] * 3,
+        "completion": ["a b c d", "a b", "a b c"],
+        "correctness_reward_func": [0.0, 2.0, 0.0],
+        "advantage": [0.0] * 3,
+    }
+    pq.write_table(pa.table(columns), folder / "completions_00001.parquet")
+    found = read_rollouts(tmp_path, Words(), 4)
+    assert found.estimated and found.reward == "correctness_reward_func"
+    assert (found.truncated, found.finished.counts) == (1, {3: 1, 4: 1})  # with the end token
+    for unknown in ((None, 4), (Words(), None)):
+        with pytest.raises(NoRollouts, match="name the run's YAML too"):
+            read_rollouts(tmp_path, *unknown)
+
+
+def test_folders_without_rollouts(tmp_path):
+    with pytest.raises(NoRollouts, match="no rollouts there"):
+        read_rollouts(tmp_path, None, None)
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(NoRollouts, match="it has a"):
+        read_rollouts(tmp_path, None, None)

@@ -1,0 +1,163 @@
+import json
+import sys
+from itertools import chain
+from types import ModuleType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from axolotl_grpo_plugin.lengths import rows
+from axolotl_grpo_plugin.lengths.rows import Transform, Unreadable, read, sources
+
+MANY = [{"question": f"{i}?", "n": i} for i in range(2500)]
+
+
+def source(path, **more):
+    cfg = {"rl": "grpo", "datasets": [{"path": str(path), **more}]}
+    return sources(cfg)[0], cfg
+
+
+def read_all(path, failed=None, **more):
+    said = []
+    batches = list(
+        read(*source(path, **more), lambda *at: said.append(at), lambda *at: failed.append(at))
+    )
+    assert all(done <= of for done, of in said)
+    assert all(len(batch) <= rows.BATCH for batch in batches)
+    return list(chain(*batches))
+
+
+def lines(path, texts):
+    path.write_text(
+        "\n".join(text if isinstance(text, str) else json.dumps(text) for text in texts)
+    )
+    return path
+
+
+def test_json_lines(tmp_path):
+    made = read_all(lines(tmp_path / "a.jsonl", MANY), type="axolotl_grpo_plugin.gsm8k")
+    assert made == list(enumerate(MANY))
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_one_list_of_objects(tmp_path, indent):
+    file = tmp_path / "a.json"
+    odd = [*MANY, {"question": '}] "é\\', "n": {"deep": [1, "]"]}}]
+    file.write_text(json.dumps(odd, indent=indent, ensure_ascii=False), encoding="utf-8")
+    assert read_all(file) == list(enumerate(odd))
+
+
+def test_parquet(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(MANY), file, row_group_size=700)
+    assert read_all(file) == list(enumerate(MANY))
+
+
+def test_a_column_that_a_row_lacks_is_none(tmp_path):
+    file = lines(tmp_path / "a.jsonl", [{"a": 1}, "", {"b": 2}])
+    assert read_all(file) == [(0, {"a": 1, "b": None}), (1, {"a": None, "b": 2})]
+
+
+def test_a_bad_line_is_said_and_the_rest_is_read(tmp_path):
+    failed = []
+    file = lines(tmp_path / "a.jsonl", [{"a": 1}, "{oh", "[1]", {"a": 2}])
+    assert read_all(file, failed) == [(0, {"a": 1}), (3, {"a": 2})]
+    assert [row for row, _ in failed] == [1, 2]
+    assert failed[0][1].startswith("no JSON: ") and failed[1][1] == "no JSON object: '[1]'"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b"", "an empty file"),
+        ("a.jsonl", b"\n\n", "no rows"),
+        ("a.json", b"[]", "no rows"),
+        ("a.json", b'[{"a": 1}, {"a"', "no JSON after row 1"),
+        ("a.jsonl", b'{"a": "\xff"}', "no UTF-8"),
+        ("a.parquet", b"PAR1 not", "no Parquet"),
+        ("b.jsonl", None, "no such file"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path, name, content, said):
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Unreadable) as raised:
+        read_all(file)
+    assert str(raised.value).startswith(f"datasets[0].path ({file}): {said}")
+
+
+@pytest.mark.parametrize(
+    "more", [{"split": "train[:5]"}, {"ds_type": "csv"}, {"data_files": "x"}, {"shards": 2}]
+)
+def test_what_only_axolotl_knows_is_left_to_it(tmp_path, monkeypatch, more):
+    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
+    assert read_all(lines(tmp_path / "a.jsonl", MANY), **more) == [(0, {"from": "axolotl"})]
+
+
+def transform(monkeypatch, made, **more):
+    module = ModuleType("mine")
+    module.factory = lambda cfg, dataset_idx: made
+    monkeypatch.setitem(sys.modules, "mine", module)
+    return Transform(*source("a.jsonl", type="mine.factory", **more), "the tokenizer")
+
+
+def test_no_type_changes_nothing():
+    assert Transform(*source("a.jsonl"), None)([(0, {"prompt": "a"})]) == [[{"prompt": "a"}]]
+
+
+def test_a_transform_of_single_rows(monkeypatch):
+    def one(row, number, more):
+        return {"prompt": f"{number}{row['a']}{more}"}
+
+    options = {"with_indices": True, "remove_columns": ["a", "no"], "fn_kwargs": {"more": "!"}}
+    made = transform(monkeypatch, (one, options))
+    assert made([(3, {"a": "x", "b": 1}), (4, {"a": "y", "b": 2})]) == [
+        [{"b": 1, "prompt": "3x!"}],
+        [{"b": 2, "prompt": "4y!"}],
+    ]
+
+
+def test_a_transform_of_batches(monkeypatch):
+    def several(columns, numbers, tokenizer):
+        return {
+            "prompt": [f"{n}{a}{tokenizer}" for n, a in zip(numbers, columns["a"], strict=True)]
+        }
+
+    options = {"batched": True, "with_indices": True, "remove_columns": "__all__"}
+    made = transform(monkeypatch, (several, options))
+    assert made([(3, {"a": "x"})]) == [[{"prompt": "3xthe tokenizer"}]]
+
+
+def test_none_leaves_the_row(monkeypatch):
+    assert transform(monkeypatch, lambda row: None)([(0, {"prompt": "a"})]) == [[{"prompt": "a"}]]
+
+
+def test_rows_that_a_batch_drops_or_adds_are_told_apart_one_at_a_time(monkeypatch):
+    def repeated(columns):
+        return {"a": [a for a in columns["a"] for _ in range(a)]}
+
+    made = transform(monkeypatch, (repeated, {"batched": True}))
+    with pytest.raises(ValueError, match="3 rows of 2"):
+        made([(0, {"a": 0}), (1, {"a": 3})])
+    assert made([(0, {"a": 0})]) == [[]]
+    assert made([(1, {"a": 2})]) == [[{"a": 2}, {"a": 2}]]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("json.dumb", "no 'dumb' there. Did you mean 'dump'"),
+        ("no_such_module.fn", "there is no module 'no_such_module'"),
+        ("a.b.fn", "Axolotl finds a transform only in a top-level module"),
+    ],
+)
+def test_a_transform_that_is_not_there(path, said):
+    with pytest.raises(Unreadable, match=said):
+        Transform(*source("a.jsonl", type=path), None)
+
+
+def test_an_option_that_is_not_known(monkeypatch):
+    with pytest.raises(Unreadable, match="it maps with input_columns"):
+        transform(monkeypatch, (len, {"input_columns": ["a"]}))

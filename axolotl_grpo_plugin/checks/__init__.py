@@ -33,3 +33,8 @@ def stop_on(findings: Iterable[Finding]) -> None:
     lines = [f"axolotl-grpo-plugin: {finding}" for finding in findings]
     if lines:
         raise ConfigError("\n".join(lines))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return (str(error).splitlines() or [""])[0]

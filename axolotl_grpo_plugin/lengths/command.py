@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.lengths import show
 from axolotl_grpo_plugin.lengths.budget import (
     COMPLETION,
+    STEP,
     Budget,
     Verdict,
     as_yaml,
@@ -133,7 +135,19 @@ class Stats:
             return 2 * self.rollouts.limit, "twice the rollouts' limit, which cut off more than 1 %"
         if present := completion_of(self.cfg):
             return present, "the YAML's"
-        return COMPLETION, "assumed: nothing says how long completions are"
+        gold = Lengths.together(each.gold for _, found in self.counted for each in found)
+        if gold.rows and gold.at(0.99) > COMPLETION:
+            return STEP * ceil(gold.at(0.99) / STEP), "99 % of the gold completions are no longer"
+        return COMPLETION, "assumed, for nothing says how long they are"
+
+    def note_gold(self, completion: int) -> None:
+        """Gold completions are a floor: what does not hold them cuts right answers off."""
+        for tokenizer, measured in self.counted:
+            for each in measured:
+                if over := each.gold.over(completion):
+                    share = over / each.gold.rows
+                    what = f"{share:.1%} of the column {each.gold_column!r} are longer than {completion} tokens"
+                    self.warnings.append(f"{tokenizer.name}, {each.label}: {what}")
 
     def fits(self, drop: float) -> list[Verdict]:
         """The YAML's present numbers, under its own tokenizer."""
@@ -178,6 +192,7 @@ def run(
         (each for each in prompts.values() if each.rows), key=lambda each: each.most, default=None
     )
     completion, why = stats.completion(max_completion_length)
+    stats.note_gold(completion)
     chosen = budget(widest, completion, drop) if widest else None
     verdicts = stats.fits(drop) if config else []
     if as_json:
@@ -211,7 +226,6 @@ def _show(
             out.print(show.longest(each))
             out.print()
         out.print(show.histogram(prompts, chosen.context - chosen.completion))
-        out.print()
     if stats.rollouts:
         out.print(show.rollouts(stats.rollouts))
     if prompts and chosen:
@@ -240,6 +254,7 @@ def _plain(stats: Stats, chosen: Budget | None, verdicts: list[Verdict]) -> dict
                 "datasets": [
                     {
                         "dataset": each.name,
+                        "split": each.split,
                         "transform": each.transform,
                         "prompts": show.plain(each.prompts),
                         "gold_column": each.gold_column,

@@ -1,7 +1,7 @@
 """Numbers in a YAML file, changed where they stand: comments, order and spelling of all else are kept."""
 
+import re
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -16,7 +16,7 @@ AFTER = {
 
 
 class EditError(ValueError):
-    """A YAML that cannot be changed without touching other things; the message says why."""
+    """A YAML that cannot be changed without touching other things; the message names the key."""
 
 
 def edited(text: str, values: Mapping[str, int]) -> str:
@@ -24,103 +24,120 @@ def edited(text: str, values: Mapping[str, int]) -> str:
 
     Raises EditError where the result would not be exactly that.
     """
-    made = text
     for key, value in values.items():
-        made = _set(made, key, value)
-    if _loaded(made) != _with(_loaded(text), values):
-        raise EditError("more than the numbers would change: write them by hand")
-    return made
+        path = key.split(".")
+        try:
+            wanted = yaml.safe_load(text)
+            made = _set(text, path, value)
+            if yaml.safe_load(made) != _with(wanted, path, value):
+                raise EditError("more than that number would change")
+        except (yaml.YAMLError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise EditError(f"{key} cannot be set: {said}") from error
+        text = made
+    return text
 
 
-def _with(data: Any, values: Mapping[str, int]) -> Any:
-    data = deepcopy(data)
-    for key, value in values.items():
-        block, _, name = key.rpartition(".")
-        if block and data.get(block) is None:
-            data[block] = {}
-        (data[block] if block else data)[name] = value
-    return data
+def _with(data: Any, path: list[str], value: int) -> Any:
+    """The data with that one value. A block is copied: an alias elsewhere must keep what it says."""
+    name, *rest = path
+    data = data or {}
+    return {**data, name: _with(data.get(name), rest, value) if rest else value}
 
 
-def _loaded(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise EditError(f"no YAML: {' '.join(str(error).split())}") from error
-
-
-def _set(text: str, key: str, value: int) -> str:
-    try:
-        root = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise EditError(f"no YAML: {' '.join(str(error).split())}") from error
+def _set(text: str, path: list[str], value: int) -> str:
+    root = mapping = yaml.compose(text, yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
         raise EditError("no mapping of keys and values")
-    block, _, name = key.rpartition(".")
-    if not block:
-        return _set_in(text, root, name, value)
-    found = _entry(root, block)
-    if found is None:
-        newline = "\r\n" if "\r\n" in text else "\n"
-        new = f"{{{name}: {value}}}" if root.flow_style else f"{newline}  {name}: {value}"
-        return _inserted(text, root, block, f"{block}:{' ' * bool(root.flow_style)}{new}")
-    opening, inner = found
-    if isinstance(inner, yaml.MappingNode):
-        return _set_in(text, inner, name, value)
-    if inner.tag != "tag:yaml.org,2002:null":
-        raise EditError(f"{block} is no block of keys and values")
-    start, end = inner.start_mark.index, inner.end_mark.index
-    if start < end or root.flow_style:
-        return f"{text[:start]}{{{name}: {value}}}{text[end:]}"
-    return _after_line(text, start, f"{' ' * (opening.start_mark.column + 2)}{name}: {value}")
+    while True:
+        name, *rest = path
+        old = _value(mapping, name)
+        if old is None:
+            return _added(text, root, mapping, path, value)
+        start, end = old.start_mark.index, old.end_mark.index
+        if not isinstance(old, yaml.MappingNode) and text.startswith(("&", "!"), start):
+            raise EditError(f"{name} has an anchor or a tag")
+        if not rest:
+            if not isinstance(old, yaml.ScalarNode) or old.style in ("|", ">"):
+                raise EditError(f"{name} is no number")
+            return f"{text[:start]}{' ' * (start == end)}{value}{text[end:]}"
+        if old.tag == "tag:yaml.org,2002:null":
+            if start == end and not mapping.flow_style:
+                column = mapping.value[0][0].start_mark.column + _step(root)
+                return _below(text, end, column, _block(rest, value, column, _step(root)))
+            return f"{text[:start]}{' ' * (start == end)}{{{_flow(rest, value)}}}{text[end:]}"
+        if old.tag != "tag:yaml.org,2002:map":
+            raise EditError(f"{name} is no block of keys and values")
+        mapping, path = old, rest
 
 
-def _set_in(text: str, mapping: Any, name: str, value: int) -> str:
-    found = _entry(mapping, name)
-    if found is None:
-        return _inserted(text, mapping, name, f"{name}: {value}")
-    _, old = found
-    if not isinstance(old, yaml.ScalarNode):
-        raise EditError(f"{name} is no number")
-    start, end = old.start_mark.index, old.end_mark.index
-    space = " " * (start == end)
-    return f"{text[:start]}{space}{value}{text[end:]}"
-
-
-def _entry(mapping: Any, name: str) -> tuple[Any, Any] | None:
-    """A key's node and its value's, None where there is no such key."""
+def _value(mapping: Any, name: str) -> Any:
+    """The node of a key's value, None where there is no such key."""
     found = [(key, value) for key, value in mapping.value if key.value == name]
     if len(found) > 1:
         raise EditError(f"{name} stands there twice")
-    if found and found[0][1].start_mark.index < found[0][0].end_mark.index:
+    if not found:
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in mapping.value):
+            raise EditError(f"{name} may come from the merge (<<) there")
+        return None
+    key, value = found[0]
+    if value.start_mark.index < key.end_mark.index:
         raise EditError(f"{name} is an alias: its value stands elsewhere")
-    return found[0] if found else None
+    return value
 
 
-def _inserted(text: str, mapping: Any, name: str, line: str) -> str:
+def _added(text: str, root: Any, mapping: Any, path: list[str], value: int) -> str:
     if mapping.flow_style:
-        start = mapping.start_mark.index + 1
-        return f"{text[:start]}{line}{', ' if mapping.value else ''}{text[start:]}"
-    if not mapping.value:
-        raise EditError(f"no place for {name}")
+        end = _end(text, mapping.end_mark.index - 1)
+        gap = {"{": "", ",": " "}.get(text[end - 1], ", ")
+        return f"{text[:end]}{gap}{_flow(path, value)}{text[end:]}"
+    stops = [
+        max(key.end_mark.index, before.end_mark.index)
+        for key, before in mapping.value
+        if key.value == AFTER.get(path[0])
+    ]
     column = mapping.value[0][0].start_mark.column
-    neighbours = [value for key, value in mapping.value if key.value == AFTER.get(name)]
-    end = _end(text, neighbours[0] if neighbours else mapping)
-    return _after_line(text, end, " " * column + line)
+    end = _end(text, stops[0] if stops else mapping.end_mark.index)
+    return _below(text, end, column, _block(path, value, column, _step(root)))
 
 
-def _after_line(text: str, place: int, line: str) -> str:
-    newline = "\r\n" if "\r\n" in text else "\n"
-    end = text.find("\n", place)
-    if end < 0:
-        return f"{text}{newline}{line}"
-    return f"{text[: end + 1]}{line}{newline}{text[end + 1 :]}"
+def _end(text: str, stop: int) -> int:
+    """Where the last token before `stop` ends. (A block's own mark is behind the comments after it.)"""
+    return max(int(each.end_mark.index) for each in yaml.scan(text) if each.start_mark.index < stop)
 
 
-def _end(text: str, node: Any) -> int:
-    """The index behind a node's last character. (A block's own mark is behind the comments that follow it.)"""
-    if not isinstance(node, yaml.ScalarNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(text, last[1] if isinstance(last, tuple) else last)
-    end: int = node.end_mark.index
-    return end - (end > 0 and text[end - 1] == "\n")
+def _below(text: str, end: int, column: int, lines: str) -> str:
+    """The lines put under the one that ends at `end`, and under the comments that belong to it."""
+    deeper = rf"(?: {{{max(column, 1)},}}#[^\r\n]*(?:\r\n|\r|\n|\Z))*"
+    above = re.compile(rf"(?:(?<=[\r\n])|[^\r\n]*(?:\r\n|\r|\n|\Z)){deeper}").match(text, end)
+    place = above.end() if above else end
+    newline = _newline(text[:place])
+    lines = lines.replace("\n", newline)
+    if text[place - 1] in "\r\n":
+        return f"{text[:place]}{lines}{newline}{text[place:]}"
+    return f"{text}{newline}{lines}"
+
+
+def _newline(text: str) -> str:
+    """The line ending last used in the text: a file may have several."""
+    used: list[str] = re.findall(r"\r\n|\r|\n", text)
+    return used[-1] if used else "\n"
+
+
+def _block(path: list[str], value: int, column: int, step: int) -> str:
+    names = [f"{' ' * (column + step * depth)}{name}:" for depth, name in enumerate(path)]
+    return "\n".join(names) + f" {value}"
+
+
+def _flow(path: list[str], value: int) -> str:
+    name, *rest = path
+    return f"{name}: {{{_flow(rest, value)}}}" if rest else f"{name}: {value}"
+
+
+def _step(root: Any) -> int:
+    """By how many columns the file indents a block: the first one's, else 2."""
+    first: int = root.value[0][0].start_mark.column
+    for _, value in root.value:
+        if isinstance(value, yaml.MappingNode) and value.value and not value.flow_style:
+            return max(int(value.value[0][0].start_mark.column) - first, 1)
+    return 2

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.checks import first_line
 from axolotl_grpo_plugin.lengths.counts import Lengths
 from axolotl_grpo_plugin.lengths.rows import (
     Row,
@@ -12,7 +13,6 @@ from axolotl_grpo_plugin.lengths.rows import (
     Source,
     Transform,
     Unreadable,
-    first_line,
     read,
 )
 from axolotl_grpo_plugin.lengths.tokenizer import Axolotls, Lazy, Tokenizer, TokenizerError
@@ -47,6 +47,7 @@ class Measured:
 
     label: str
     path: str
+    split: str
     transform: str
     prompts: Lengths = field(default_factory=Lengths)
     gold: Lengths = field(default_factory=Lengths)
@@ -81,7 +82,10 @@ def measure(
     What cannot be read is in the result's problems; the rest is counted.
     Raises TokenizerError where there is no template for its chats.
     """
-    found = Measured(source.label, source.path, str(source.entry.get("type") or "no transform"))
+    split, transformed = (source.entry.get(key) for key in ("split", "type"))
+    found = Measured(
+        source.label, source.path, str(split or "train"), str(transformed or "no transform")
+    )
     longest: list[tuple[int, int, Any, Row]] = []
     try:
         transform = Transform(source, cfg, Lazy(lambda: Axolotls(cfg, tokenizer.folder).real))
@@ -208,9 +212,8 @@ def warnings_of(tokenizer: Tokenizer, measured: Sequence[Measured]) -> list[str]
     chats = any(each.prompts.rows > each.strings for each in measured)
     if chats and tokenizer.template is not None:
         if (unasked := implicit_system(tokenizer)) is not None:
-            lines.append(
-                f"the template puts a system turn before prompts that have none: {unasked[:80]!r}"
-            )
+            shown = f"{unasked[:80]!r}{'...' * (len(unasked) > 80)}"
+            lines.append(f"the template adds a system turn to prompts that have none: {shown}")
         if any(word in str(tokenizer.template) for word in ("strftime_now", "date_string")):
             lines.append(
                 "the template writes a date into the prompt: reproduce a run with its date"
@@ -218,13 +221,13 @@ def warnings_of(tokenizer: Tokenizer, measured: Sequence[Measured]) -> list[str]
     for each in measured:
         if each.strings:
             lines.append(
-                f"{each.name}: {each.strings:,} prompts are plain strings, which the trainer feeds without a chat template"
+                f"{each.label}: {each.strings:,} prompts are plain strings, which the trainer feeds without a chat template"
             )
         if each.doubled_bos:
-            lines.append(f"{each.name}: prompts begin with {tokenizer.bos} twice")
+            lines.append(f"{each.label}: prompts begin with {tokenizer.bos} twice")
         if each.dropped:
-            lines.append(f"{each.name}: of {each.dropped:,} rows the transform makes no prompt")
-    return lines
+            lines.append(f"{each.label}: of {each.dropped:,} rows the transform makes no prompt")
+    return [f"{tokenizer.name}: {line}" for line in lines]
 
 
 def implicit_system(tokenizer: Tokenizer) -> str | None:

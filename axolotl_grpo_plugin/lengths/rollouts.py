@@ -9,6 +9,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.lengths.budget import STEP
 from axolotl_grpo_plugin.lengths.counts import Lengths
+from axolotl_grpo_plugin.lengths.rows import STREAMED
 from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
 
 FOLDERS = ("train", "rollouts/train", "completions", ".")
@@ -129,7 +130,7 @@ def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) 
     )
     made = Rollouts(files[0].parent, not logged, reward.removeprefix("reward/"))
     for file in files:
-        parquet = pq.ParquetFile(file, pre_buffer=False)
+        parquet = pq.ParquetFile(file, **STREAMED)
         wanted = (
             ["step", "completion_tokens", "truncated", reward]
             if logged

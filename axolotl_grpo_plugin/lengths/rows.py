@@ -14,7 +14,7 @@ from itertools import batched
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, first_line
 from axolotl_grpo_plugin.checks.config import check_file, check_transform, is_axolotls
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import dicts
@@ -24,6 +24,8 @@ PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that i
 # Options of a transform that are known to change nothing else.
 MAPPED = {"batched", "batch_size", "with_indices", "remove_columns", "fn_kwargs", "num_proc"}
 CHUNK = 1 << 16
+# Of Parquet: without the first, memory grows with the file; without the second, with its row groups.
+STREAMED: Any = {"pre_buffer": False, "buffer_size": 1 << 20}
 
 Row = dict[str, Any]
 Said = Callable[[int, int], None]  # is told how much was read, and of how much
@@ -147,7 +149,7 @@ def _parquet(path: Path, where: str, said: Said) -> Iterator[tuple[int, Row]]:
 
     number = 0
     try:
-        file = pq.ParquetFile(path, pre_buffer=False)  # buffered, it grows with the file
+        file = pq.ParquetFile(path, **STREAMED)
         for batch in file.iter_batches(BATCH):
             said(number, file.metadata.num_rows)
             for row in batch.to_pylist():
@@ -247,7 +249,3 @@ def _factory(path: Any) -> Callable[..., Any]:
     from axolotl.prompt_strategies.dpo import load
 
     return partial(load, path if isinstance(path, str) else "user_defined.default")
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]

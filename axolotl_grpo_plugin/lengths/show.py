@@ -1,7 +1,7 @@
 """What was counted, for a terminal and for a program."""
 
 from collections.abc import Sequence
-from math import log10
+from math import floor, log10
 from typing import Any
 
 from rich import box
@@ -65,11 +65,13 @@ def histogram(lengths: Lengths, room: int) -> Table:
     for length, count in lengths.counts.items():
         bins[length // width] = bins.get(length // width, 0) + count
     most, seen = max(bins.values()), 0
-    made = Table(box=None, show_header=False, padding=(0, 1))
-    made.add_column(justify="right", style="dim")
-    made.add_column(justify="right", style="dim")
-    made.add_column()
-    made.add_column(justify="right", style="dim")
+    made = _table("how many prompts have how many tokens")
+    if lengths.most > room:
+        made.caption = f"red: longer than the {room} tokens that the budget leaves"
+    made.add_column("tokens", justify="right")
+    made.add_column("prompts", justify="right")
+    made.add_column("")
+    made.add_column("so far", justify="right")
     for place in range(min(bins), max(bins) + 1):
         count = bins.get(place, 0)
         seen += count
@@ -78,7 +80,7 @@ def histogram(lengths: Lengths, room: int) -> Table:
             f"{place * width}-{(place + 1) * width - 1}" if width > 1 else str(place),
             f"{count:,}",
             Text(bar(count / most * WIDTH) or ("▏" if count else ""), style=style),
-            f"{seen / lengths.rows:.1%}",
+            f"{floor(1000 * seen / lengths.rows) / 10}%",
         )
     return made
 
@@ -167,7 +169,8 @@ def provenance(tokenizer: Tokenizer, datasets: Sequence[Measured]) -> Table:
         made.add_row("template", f"{tokenizer.template_source} {tokenizer.template_hash()}")
     made.add_row("counted by", tokenizer.how)
     for each in datasets:
-        made.add_row(each.label, f"{each.path}, {each.transform}, n = {each.prompts.rows:,}")
+        said = (each.path, f"split {each.split}", each.transform, f"n = {each.prompts.rows:,}")
+        made.add_row(each.label, ", ".join(said))
     return made
 
 

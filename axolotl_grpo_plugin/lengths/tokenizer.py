@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, first_line
 from axolotl_grpo_plugin.checks.config import check_model
 from axolotl_grpo_plugin.checks.modules import at
 
@@ -66,17 +66,12 @@ class Tokenizer(ABC):
 
     def prompts(self, prompts: Sequence[Any]) -> list[int]:
         """Each prompt's number of tokens: chats in their template, plain strings without."""
-        chats = [not isinstance(prompt, str) for prompt in prompts]
-        texts = [
-            self.text(prompt) if chat else prompt
-            for prompt, chat in zip(prompts, chats, strict=True)
-        ]
-        if all(chats):
-            return self.counts(texts)
-        return [
-            self.counts([text], special=not chat)[0]
-            for text, chat in zip(texts, chats, strict=True)
-        ]
+        strings = [isinstance(prompt, str) for prompt in prompts]
+        if not any(strings):
+            return self.counts([self.text(prompt) for prompt in prompts])
+        if all(strings):
+            return self.counts(prompts, special=True)
+        return [count for prompt in prompts for count in self.prompts([prompt])]
 
     def hash(self) -> str:
         """The first 12 digits of the SHA-256 of its tokenizer.json, "" where it has none."""
@@ -240,9 +235,7 @@ def open_tokenizer(cfg: Any) -> Tokenizer:
     except TokenizerError:
         raise
     except Exception as error:  # whatever its files hold
-        what = (
-            f"the tokenizer cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}"
-        )
+        what = f"the tokenizer cannot be loaded: {type(error).__name__}: {first_line(error)}"
         raise TokenizerError(_finding(cfg, what, "Look at its files")) from error
 
 
@@ -281,7 +274,7 @@ def _folder(cfg: Any) -> Path:
     for finding in check_model({**cfg, "base_model": name}):
         raise TokenizerError(_finding(cfg, finding.what, finding.mend))
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     revision = cfg.get("revision_of_model")
@@ -293,8 +286,8 @@ def _folder(cfg: Any) -> Path:
     except RepositoryNotFoundError as error:
         mend = "Check the name; for a private one log in with `hf auth login`"
         raise TokenizerError(_finding(cfg, "the hub has no such model", mend)) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        what = f"cannot be downloaded: {str(error).splitlines()[0]}"
+    except Exception as error:  # of the hub's client, or of the network
+        what = f"cannot be downloaded: {first_line(error)}"
         raise TokenizerError(_finding(cfg, what, "Check the network, or name a folder")) from error
 
 

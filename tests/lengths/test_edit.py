@@ -26,7 +26,7 @@ VALUES = {"trl.max_completion_length": 512, "sequence_len": 800, "vllm.max_model
         ("a:\n  - x\n  - y: |\n      text\n# end\n", "a:\n  - x\n  - y: |\n      text\nsequence_len: 800\n# end\n"),
         ("---\na: é\r\n...\r\n", "---\na: é\r\nsequence_len: 800\r\n...\r\n"),
         ("\ufeffa: 1\n", "\ufeffa: 1\nsequence_len: 800\n"),
-        ("{a: 1}\n", "{sequence_len: 800, a: 1}\n"),
+        ("{a: 1}\n", "{a: 1, sequence_len: 800}\n"),
         ("{}\n", "{sequence_len: 800}\n"),
     ],
 )  # fmt: skip
@@ -40,12 +40,18 @@ def test_a_key_of_the_top(text, made):
         ("vllm:\n    max_model_len: 1 # c\nb: 1\n", "vllm:\n    max_model_len: 800 # c\nb: 1\n"),
         ("vllm:\n    a: 1 # c\n\nb: 1\n", "vllm:\n    a: 1 # c\n    max_model_len: 800\n\nb: 1\n"),
         ("vllm: {}\n", "vllm: {max_model_len: 800}\n"),
-        ("vllm: {a: 1}\n", "vllm: {max_model_len: 800, a: 1}\n"),
+        ("vllm: {a: 1}\n", "vllm: {a: 1, max_model_len: 800}\n"),
         ("vllm: # none\nb: 1\n", "vllm: # none\n  max_model_len: 800\nb: 1\n"),
         ("trl:\n  a:\n    - f\n# c\nb: 1\n", "trl:\n  a:\n    - f\nvllm:\n  max_model_len: 800\n# c\nb: 1\n"),
         ("vllm: null # c\n", "vllm: {max_model_len: 800} # c\n"),
-        ("{b: 1}\n", "{vllm: {max_model_len: 800}, b: 1}\n"),
+        ("{b: 1}\n", "{b: 1, vllm: {max_model_len: 800}}\n"),
         ("b: 1\n", "b: 1\nvllm:\n  max_model_len: 800\n"),
+        ("trl:\n    a: 1\n    # c: 2\nb: 1\n", "trl:\n    a: 1\n    # c: 2\nvllm:\n    max_model_len: 800\nb: 1\n"),
+        ("d: &d {a: 1}\nvllm:\n  x: *d\nb: 1\n", "d: &d {a: 1}\nvllm:\n  x: *d\n  max_model_len: 800\nb: 1\n"),
+        ("vllm:\n  a: 1 # c\n       # d\n\n", "vllm:\n  a: 1 # c\n       # d\n  max_model_len: 800\n\n"),
+        ("vllm: { a: 1, }\n", "vllm: { a: 1, max_model_len: 800 }\n"),
+        ("  b: 1\n", "  b: 1\n  vllm:\n    max_model_len: 800\n"),
+        ("vllm:\n  a: |\n    #### 1\n# c\n", "vllm:\n  a: |\n    #### 1\n  max_model_len: 800\n# c\n"),
     ],
 )  # fmt: skip
 def test_a_key_of_a_block(text, made):
@@ -56,14 +62,19 @@ def test_a_key_of_a_block(text, made):
     ("text", "said"),
     [
         ("a: &n 1\nsequence_len: *n\n", "sequence_len is an alias"),
-        ("sequence_len: &n 512\nb: *n\n", "no YAML|more than the numbers"),
+        ("sequence_len: &n 512\nb: *n\n", "sequence_len has an anchor"),
+        ("sequence_len: |\n  512\n", "sequence_len is no number"),
+        ("vllm: &v\n  a: 1\nb: *v\n", "vllm.max_model_len cannot be set: more than"),
+        ("d: &d {max_model_len: 1}\nvllm:\n  <<: *d\n", "may come from the merge"),
+        ("d: &d {a: 1}\nvllm: *d\n", "vllm is an alias"),
+        ("d: 2024-99-99\n", "sequence_len cannot be set: month"),
         ("sequence_len: 1\nsequence_len: 2\n", "stands there twice"),
         ("sequence_len: [1]\n", "sequence_len is no number"),
         ("vllm: 3\n", "vllm is no block"),
-        ("a: 1\n---\nb: 1\n", "no YAML"),
+        ("a: 1\n---\nb: 1\n", "single document"),
         ("- a\n", "no mapping"),
         ("", "no mapping"),
-        ("a: [\n", "no YAML"),
+        ("a: [\n", "flow node"),
     ],
 )
 def test_what_cannot_be_edited(text, said):
@@ -86,7 +97,7 @@ def test_shipped_configs_change_in_three_lines(file):
 
 
 keys = st.sampled_from(["a", "trl", "vllm", "sequence_len", "output_dir", "max_model_len", "é"])
-scalars = st.none() | st.integers() | st.text(max_size=8) | st.booleans()
+scalars = st.none() | st.integers() | st.text("aé1#:-,'{ \n", max_size=8) | st.booleans()
 trees = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),

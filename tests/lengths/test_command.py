@@ -1,0 +1,190 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from axolotl_grpo_plugin.cli import grpo
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+MODEL = ROOT / "axolotl_grpo_plugin" / "quickstart" / "model"
+TRAIN = ROOT / "axolotl_grpo_plugin" / "quickstart" / "train.jsonl"
+
+
+def stats(*arguments, code=0, **more):
+    done = CliRunner().invoke(grpo, ["stats", *map(str, arguments)], **more)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def config(tmp_path, old="", new=""):
+    text = QUICKSTART.read_text()
+    assert old in text
+    file = tmp_path / "config.yaml"
+    file.write_text(text.replace(old, new, 1))
+    return file
+
+
+def test_the_report():
+    shown = " ".join(stats(QUICKSTART).stdout.split())
+    for said in (
+        "all prompts 1,152 44 46 48 48 48 48 48",
+        "47 384 ████████████████████████████████████ 83.3%",
+        "trl: max_completion_length: 32 sequence_len: 96",
+        "datasets[0] pkg://axolotl_grpo_plugin/quickstart/train.jsonl, split train, axolotl_grpo_plugin.gsm8k, n = 918",
+        "OK sequence_len 128 - trl.max_completion_length 32 leaves 96 tokens for a prompt",
+    ):
+        assert said in shown
+
+
+def test_json_has_it_all():
+    made = json.loads(stats(QUICKSTART, "--json").stdout)
+    (tokenizer,) = made["tokenizers"]
+    assert tokenizer["counted_by"] == "tokenizers, jinja2"
+    assert tokenizer["prompts"]["counts"] == {"44": 192, "45": 192, "46": 192, "47": 384, "48": 192}
+    assert [each["gold_column"] for each in tokenizer["datasets"]] == ["answer", "answer"]
+    assert made["budget"]["set"] == {"trl.max_completion_length": 32, "sequence_len": 96}
+    assert made["problems"] == [] and all(each["ok"] for each in made["checks"])
+
+
+def test_without_a_config():
+    made = json.loads(
+        stats(
+            "--dataset",
+            TRAIN,
+            "--tokenizer",
+            MODEL,
+            "--transform",
+            "axolotl_grpo_plugin.gsm8k",
+            "--json",
+        ).stdout
+    )
+    assert made["tokenizers"][0]["prompts"]["rows"] == 918
+    assert made["budget"]["completion"] == 512
+    assert "vllm.max_model_len" in made["budget"]["set"]
+
+
+def test_tokenizers_side_by_side(tmp_path):
+    shutil.copytree(MODEL, tmp_path / "other")
+    template = (tmp_path / "other" / "chat_template.jinja").read_text()
+    (tmp_path / "other" / "chat_template.jinja").write_text("<|im_start|>" + template)
+    made = json.loads(stats(QUICKSTART, "--tokenizer", tmp_path / "other", "--json").stdout)
+    ours, other = (each["prompts"]["max"] for each in made["tokenizers"])
+    assert other == ours + 1
+    shown = stats(QUICKSTART, "--tokenizer", tmp_path / "other", "--tokenizer", "./no-such", code=1)
+    assert (
+        "tokens of a prompt, pkg://" in shown.stdout
+        and "./no-such): no such folder" in shown.stderr
+    )
+
+
+def test_a_check_that_fails(tmp_path):
+    file = config(tmp_path, "sequence_len: 128", "sequence_len: 79")
+    said = "sequence_len 79 - trl.max_completion_length 32 leaves 47 tokens for a prompt: 192"
+    assert said in " ".join(stats(file, "--check", code=1).stdout.split())
+    stats(file)  # is told, and does not fail, where no check was asked for
+    stats(file, "--check", "--drop", 0.2)
+
+
+def test_write_shows_asks_and_writes(tmp_path):
+    file = config(tmp_path)
+    before = file.read_text()
+    shown = stats(file, "--write", "--max-completion-length", 64, input="n\n").stdout
+    assert "-  max_completion_length: 32\n+  max_completion_length: 64" in shown
+    assert file.read_text() == before
+    stats(file, "--write", "--max-completion-length", 64, "--yes")
+    wanted = before.replace("max_completion_length: 32", "max_completion_length: 64")
+    assert file.read_text() == wanted  # 48 + 64 is 112; in blocks of 32, the 128 that was there
+    assert "says so already" in stats(file, "--write", "--yes").stdout
+    file.write_text(before + "trl: {}\n")
+    assert "trl stands there twice" in stats(file, "--write", "--yes", code=1).output
+
+
+def test_a_plot_is_drawn(tmp_path):
+    stats(QUICKSTART, "--plot", tmp_path / "lengths.png")
+    assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rollouts_set_the_completion(tmp_path):
+    columns = {
+        "step": [1] * 10,
+        "completion_tokens": [20] * 6 + [32] * 4,
+        "truncated": [False] * 6 + [True] * 4,
+        "reward/correctness": [2.0] * 5 + [0.0] * 5,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    shown = stats(QUICKSTART, "--rollouts", tmp_path, "--check", code=1).stdout
+    assert "FAIL 40.0% of the rollouts were truncated" in shown
+    assert "max_completion_length: 64" in shown
+    made = json.loads(stats(QUICKSTART, "--rollouts", tmp_path, "--json").stdout)
+    assert made["rollouts"]["truncated"] == 4 and made["budget"]["completion"] == 64
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no rollouts there" in stats(QUICKSTART, "--rollouts", empty, code=1).stderr
+
+
+def test_what_is_wrong_is_said_and_the_rest_is_counted(tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"question": "1?", "answer": "#### 1"}\n{"question": 1, "answer": "#### 1"}\n')
+    file = config(tmp_path, "pkg://axolotl_grpo_plugin/quickstart/held_out.jsonl", str(bad))
+    done = stats(file, code=1)
+    assert f"test_datasets[0] ({bad}): 1 rows are not counted" in done.stderr
+    assert "918" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: [Errno 2]"),
+        ("a: [", "cannot be read: while parsing"),
+        ("- a", "no Axolotl config"),
+        ("rl: dpo", "rl is 'dpo'"),
+        ("rl: grpo", "no datasets"),
+    ],
+)
+def test_no_config(tmp_path, content, said):
+    file = tmp_path / "a.yaml"
+    if content is not None:
+        file.write_text(content)
+    assert f"{file}: {said}" in stats(file, code=1).output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--dataset", TRAIN],
+        [QUICKSTART, "--dataset", TRAIN],
+        ["--dataset", TRAIN, "--tokenizer", MODEL, "--write"],
+        [QUICKSTART, "--drop", 1],
+    ],
+)
+def test_options_that_do_not_go_together(arguments):
+    assert "Usage:" in stats(*arguments, code=2).stderr
+
+
+def test_shipped_configs_fit():
+    for name in (
+        "quickstart",
+        "quickstart-own-reward",
+        "countdown/quickstart",
+        "countdown/mixed-gsm8k",
+    ):
+        stats(ROOT / "configs" / f"{name}.yaml", "--check")
+
+
+def test_stats_py_is_the_same_and_light():
+    script = (
+        f"import runpy, sys; sys.argv = ['stats.py', {str(QUICKSTART)!r}, '--json']\n"
+        "try: runpy.run_path('stats.py', run_name='__main__')\n"
+        "finally: print(*{'torch', 'transformers', 'datasets'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert json.loads(done.stdout) == json.loads(stats(QUICKSTART, "--json").stdout)

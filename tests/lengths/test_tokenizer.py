@@ -1,0 +1,109 @@
+"""Where a tokenizer comes from. (That it counts as transformers does: tests/e2e/test_lengths.py.)"""
+
+import json
+from pathlib import Path
+
+import httpx
+import huggingface_hub
+import pytest
+from huggingface_hub import constants, errors
+
+import axolotl_grpo_plugin
+from axolotl_grpo_plugin.lengths.tokenizer import Light, TokenizerError, open_tokenizer
+
+MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
+CHAT = [{"role": "user", "content": "1 + 1?"}]
+RESPONSE = httpx.Response(403, request=httpx.Request("GET", "https://example.org"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (errors.GatedRepoError("no", response=RESPONSE), "a gated model. Accept its terms at"),
+        (errors.RepositoryNotFoundError("no", response=RESPONSE), "the hub has no such model"),
+        (errors.LocalEntryNotFoundError("no way\nout"), "cannot be downloaded: no way. Check"),
+        (httpx.ConnectError("no name"), "cannot be downloaded: no name. Check the network"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_line(monkeypatch, error, said):
+    """There is no hub on a test machine: its client's last call is replaced."""
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(TokenizerError) as raised:
+        open_tokenizer({"base_model": "some/model"})
+    assert str(raised.value).startswith(f"tokenizer (some/model): {said}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(TokenizerError, match="HF_HUB_OFFLINE forbids"):
+        open_tokenizer({"base_model": "some/model"})
+    with pytest.raises(TokenizerError, match=r"tokenizer \(./no\): no such folder"):
+        open_tokenizer({"base_model": "./no"})
+
+
+def test_a_folder_from_the_hub_is_read_as_any_other(monkeypatch):
+    asked = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        huggingface_hub,
+        "snapshot_download",
+        lambda name, **how: asked.append((name, how["revision"])) or str(MODEL),
+    )
+    tokenizer = open_tokenizer({"base_model": "some/model", "revision_of_model": "v2"})
+    assert asked == [("some/model", "v2")]
+    assert isinstance(tokenizer, Light) and tokenizer.name == "some/model"
+
+
+@pytest.mark.parametrize(
+    ("keys", "source", "text"),
+    [
+        ({}, "the tokenizer's own", None),
+        ({"chat_template": "tokenizer_default"}, "the tokenizer's own", None),
+        ({"chat_template": "tokenizer_default_fallback_llama3"}, "the tokenizer's own", None),
+        ({"chat_template": "phi_3"}, "Axolotl's phi_3", "<|user|>"),
+        ({"chat_template_jinja": "{{ messages[0].content }}!"}, "chat_template_jinja", "1 + 1?!"),
+        ({"chat_template": "jinja", "chat_template_jinja": "x"}, "chat_template_jinja", "x"),
+    ],
+)  # fmt: skip
+def test_the_template_is_axolotls_choice(keys, source, text):
+    tokenizer = open_tokenizer({"base_model": str(MODEL), **keys})
+    own = open_tokenizer({"base_model": str(MODEL)})
+    assert tokenizer.template_source == source
+    assert (text or own.text(CHAT)) in tokenizer.text(CHAT)
+    assert (tokenizer.template_hash() == own.template_hash()) == (text is None)
+
+
+def test_a_template_in_a_file(tmp_path):
+    file = tmp_path / "mine.jinja"
+    file.write_text("{{ messages[0].content }}\n{% if add_generation_prompt %}!{% endif %}\n")
+    tokenizer = open_tokenizer({"base_model": str(MODEL), "chat_template_jinja": str(file)})
+    assert tokenizer.template_source == str(file)
+    assert tokenizer.text(CHAT) == "1 + 1?\n!"
+    assert tokenizer.text(CHAT, generation_prompt=False) == "1 + 1?\n"
+
+
+def test_a_template_that_axolotl_does_not_have():
+    with pytest.raises(
+        TokenizerError, match=r"chat_template \(llama9\): Template 'llama9' not found"
+    ):
+        open_tokenizer({"base_model": str(MODEL), "chat_template": "llama9"})
+
+
+def test_strings_and_chats_in_one_batch():
+    tokenizer = open_tokenizer({"base_model": str(MODEL)})
+    prompts = [CHAT, "1 + 1?", CHAT]
+    chat, text = len(tokenizer.ids([tokenizer.text(CHAT)])[0]), len(tokenizer.ids(["1 + 1?"])[0])
+    assert tokenizer.prompts(prompts) == [chat, text, chat]
+    assert tokenizer.prompts(prompts[1:2]) == [text]
+    assert tokenizer.prompts([]) == []
+
+
+def test_the_models_own_limit(tmp_path):
+    held = json.loads((MODEL / "config.json").read_text())["max_position_embeddings"]
+    assert open_tokenizer({"base_model": str(MODEL)}).context() == held

@@ -42,7 +42,8 @@ class Measured:
     """One dataset under one tokenizer.
 
     prompts: tokens of each prompt as the trainer feeds it. gold: tokens of the text in gold_column.
-    problems: a line each, the first few. bad: rows that are not counted. dropped: rows of which the transform made none.
+    problems: a line each, the first few. bad: rows that are not counted. dropped: rows of which the
+    transform made none. strings: prompts without a chat. without_system: some chats have no system turn.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Measured:
     bad: int = 0
     dropped: int = 0
     strings: int = 0
+    without_system: bool = False
     doubled_bos: bool = False
 
     @property
@@ -104,6 +106,9 @@ def measure(
                 if length is not None
             ]
             found.prompts.add(length for length, *_ in counted)
+            found.without_system |= any(
+                _opens_without_system(prompt) for _, _, prompt, _ in counted
+            )
             found.strings += sum(isinstance(prompt, str) for _, _, prompt, _ in counted)
             longest = heapq.nlargest(SHOWN, [*longest, *counted], key=lambda each: each[:2])
             _count_gold(batch, gold, tokenizer, found)
@@ -198,6 +203,10 @@ def _long(length: int, number: int, prompt: Any, raw: Row, tokenizer: Tokenizer)
     return Long(length, number, words, plain, around - plain, length - around)
 
 
+def _opens_without_system(prompt: Any) -> bool:
+    return not isinstance(prompt, str) and prompt[0]["role"] != "system"
+
+
 def _doubled_bos(prompt: Any, tokenizer: Tokenizer) -> bool:
     if not tokenizer.bos:
         return False
@@ -209,9 +218,11 @@ def _doubled_bos(prompt: Any, tokenizer: Tokenizer) -> bool:
 def warnings_of(tokenizer: Tokenizer, measured: Sequence[Measured]) -> list[str]:
     """What may surprise about these prompts, a line each."""
     lines = []
-    chats = any(each.prompts.rows > each.strings for each in measured)
-    if chats and tokenizer.template is not None:
-        if (unasked := implicit_system(tokenizer)) is not None:
+    if tokenizer.template is not None and any(
+        each.prompts.rows > each.strings for each in measured
+    ):
+        without = any(each.without_system for each in measured)
+        if without and (unasked := implicit_system(tokenizer)) is not None:
             shown = f"{unasked[:80]!r}{'...' * (len(unasked) > 80)}"
             lines.append(f"the template adds a system turn to prompts that have none: {shown}")
         if any(word in str(tokenizer.template) for word in ("strftime_now", "date_string")):

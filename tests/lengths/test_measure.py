@@ -148,6 +148,8 @@ def test_a_system_turn_that_nobody_asked_for(tmp_path, template, unasked):
     found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)
     assert implicit_system(tokenizer) == unasked
     assert bool(warnings_of(tokenizer, [found])) == (unasked is not None)
+    found.without_system = False  # each prompt has one of its own
+    assert warnings_of(tokenizer, [found]) == []
 
 
 def test_a_date_and_a_doubled_bos_are_said(tmp_path):

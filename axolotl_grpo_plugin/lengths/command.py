@@ -57,8 +57,10 @@ def load(file: str) -> Any:
         raise ConfigError(
             f"{file}: rl is {read.get('rl')!r}: lengths are counted for grpo and gdpo"
         )
-    if not read.get("datasets"):
-        raise ConfigError(f"{file}: no datasets")
+    if not paths.dicts(read.get("datasets")):
+        raise ConfigError(f"{file}: no datasets: a list of them is wanted, each with a path")
+    if not name_of(read):
+        raise ConfigError(f"{file}: no base_model, whose tokenizer counts")
     return DictDefault({**read, "axolotl_config_path": file})
 
 
@@ -202,6 +204,7 @@ def run(
     if plot and widest and chosen:
         from axolotl_grpo_plugin.lengths.plot import plot as draw
 
+        Path(plot).parent.mkdir(parents=True, exist_ok=True)
         draw(stats.counted, budgets(widest, completion), chosen, Path(plot))
         Console(stderr=True).print(f"wrote {plot}", highlight=False)
     for line in dict.fromkeys(stats.problems):

@@ -77,7 +77,11 @@ def read(source: Source, cfg: Any, said: Said, fail: Fail) -> Iterator[list[tupl
     Raises Unreadable.
     """
     entry = source.entry
-    path = str(entry.get("path"))
+    path = entry.get("path")
+    if not isinstance(path, str):
+        raise Unreadable(
+            source.at(cfg, "path"), f"no path: {path!r}", "Name a file or a hub dataset"
+        )
     for finding in check_file(path, source.at(cfg, "path")):
         raise Unreadable(*finding[:3])
     where = f"{source.at(cfg, 'path')} ({path})"

@@ -240,7 +240,9 @@ def open_tokenizer(cfg: Any) -> Tokenizer:
 
 
 def name_of(cfg: Any) -> str:
-    return str(cfg.get("tokenizer_config") or cfg.get("base_model_config") or cfg.get("base_model"))
+    """Folder or hub name of a raw config's tokenizer, "" where it names none."""
+    keys = ("tokenizer_config", "base_model_config", "base_model")
+    return str(next(filter(None, map(cfg.get, keys)), ""))
 
 
 def template_of(cfg: Any, own: Any) -> tuple[Any, str]:

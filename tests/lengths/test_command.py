@@ -107,8 +107,8 @@ def test_write_shows_asks_and_writes(tmp_path):
 
 
 def test_a_plot_is_drawn(tmp_path):
-    stats(QUICKSTART, "--plot", tmp_path / "lengths.png")
-    assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")
+    stats(QUICKSTART, "--plot", tmp_path / "plots" / "lengths.png")
+    assert (tmp_path / "plots" / "lengths.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rollouts_set_the_completion(tmp_path):
@@ -146,6 +146,8 @@ def test_what_is_wrong_is_said_and_the_rest_is_counted(tmp_path):
         ("- a", "no Axolotl config"),
         ("rl: dpo", "rl is 'dpo'"),
         ("rl: grpo", "no datasets"),
+        ("rl: grpo\ndatasets: a.jsonl", "no datasets: a list"),
+        ("rl: grpo\ndatasets:\n  - path: a.jsonl", "no base_model"),
     ],
 )
 def test_no_config(tmp_path, content, said):

@@ -88,6 +88,12 @@ def test_what_cannot_be_read_is_said(tmp_path, name, content, said):
     assert str(raised.value).startswith(f"datasets[0].path ({file}): {said}")
 
 
+def test_a_dataset_without_a_path():
+    cfg = {"datasets": [{"type": "axolotl_grpo_plugin.gsm8k"}]}
+    with pytest.raises(Unreadable, match=r"datasets\[0\].path: no path: None"):
+        list(read(sources(cfg)[0], cfg, print, print))
+
+
 @pytest.mark.parametrize(
     "more", [{"split": "train[:5]"}, {"ds_type": "csv"}, {"data_files": "x"}, {"shards": 2}]
 )

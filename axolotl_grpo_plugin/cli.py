@@ -60,7 +60,7 @@ def fetch(what: str, dest: str | None) -> None:
     help="A run's output_dir: the lengths of its completions.",
 )
 @click.option(
-    "--plot", type=click.Path(dir_okay=False), help="Draw the distribution into this PNG."
+    "--plot", type=click.Path(dir_okay=False), help="Draw the distribution into this file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -78,6 +78,8 @@ def stats(config: str | None, **options: Any) -> None:
         raise click.UsageError("--dataset and --transform are for a call without a CONFIG")
     if not config and (options["write"] or options["checked"]):
         raise click.UsageError("--write and --check are for a CONFIG")
+    if options["plot"] and not options["plot"].endswith((".png", ".svg", ".pdf")):
+        raise click.UsageError("--plot FILE ends in .png, .svg or .pdf")
     from axolotl_grpo_plugin.lengths.command import run
 
     sys.exit(run(config, **options))

@@ -17,7 +17,7 @@ class Finding(NamedTuple):
     detail: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.where}: {self.what}. {self.mend}."
+        line = f"{self.where}: {self.what.rstrip('.')}. {self.mend}."
         return f"{line}\n{self.detail.rstrip()}" if self.detail else line
 
 

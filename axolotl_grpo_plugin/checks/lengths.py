@@ -6,6 +6,14 @@ from axolotl_grpo_plugin.checks import Finding, stop_on
 from axolotl_grpo_plugin.paths import block
 
 
+def tokens_of(value: Any) -> int | None:
+    """A number of tokens as Axolotl's validation reads it, None for what is none."""
+    if isinstance(value, str) and value.strip().isdigit():
+        return int(value)
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    return int(value) if whole else None
+
+
 def context_of(cfg: Any) -> tuple[str, int] | None:
     """The key and the tokens that prompt and completion share, None where a raw config sets none.
 
@@ -15,7 +23,8 @@ def context_of(cfg: Any) -> tuple[str, int] | None:
         "vllm.max_model_len": block(cfg, "vllm").get("max_model_len"),
         "sequence_len": cfg.get("sequence_len"),
     }
-    return next(((key, length) for key, length in lengths.items() if isinstance(length, int)), None)
+    found = ((key, tokens_of(said)) for key, said in lengths.items())
+    return next(((key, tokens) for key, tokens in found if tokens), None)
 
 
 def limit_prompts(cfg: Any) -> None:
@@ -25,8 +34,8 @@ def limit_prompts(cfg: Any) -> None:
     Raises ConfigError where no room is left for a prompt.
     """
     context = context_of(cfg)
-    completion = block(cfg, "trl").get("max_completion_length")
-    if cfg.get("grpo_max_prompt_length") or not context or not isinstance(completion, int):
+    completion = tokens_of(block(cfg, "trl").get("max_completion_length"))
+    if cfg.get("grpo_max_prompt_length") or not context or not completion:
         return
     key, length = context
     if length <= completion:

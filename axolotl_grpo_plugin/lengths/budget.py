@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks.lengths import context_of
+from axolotl_grpo_plugin.checks.lengths import context_of, tokens_of
 from axolotl_grpo_plugin.lengths.counts import Lengths
 from axolotl_grpo_plugin.paths import block
 
@@ -44,14 +44,13 @@ def budget(prompts: Lengths, completion: int, drop: float = 0.0) -> Budget:
 
 def completion_of(cfg: Any) -> int | None:
     """A raw config's trl.max_completion_length."""
-    said = block(cfg, "trl").get("max_completion_length")
-    return said if isinstance(said, int) else None
+    return tokens_of(block(cfg, "trl").get("max_completion_length"))
 
 
 def settings(cfg: Any, chosen: Budget) -> dict[str, int]:
-    """The YAML keys that a budget sets; vLLM's where the config uses it."""
+    """The YAML keys that a budget sets; vLLM's where the config uses it, or where there is none."""
     made = {"trl.max_completion_length": chosen.completion, "sequence_len": chosen.context}
-    if block(cfg, "trl").get("use_vllm") is not False:
+    if "trl" not in cfg or block(cfg, "trl").get("use_vllm"):
         made["vllm.max_model_len"] = chosen.context
     if cfg.get("grpo_max_prompt_length"):
         made["grpo_max_prompt_length"] = chosen.context - chosen.completion
@@ -82,19 +81,19 @@ def check(cfg: Any, prompts: Lengths, drop: float, limit: int | None) -> list[Ve
     drop: the share of rows that may be lost. limit: the most tokens that the model can hold, if known.
     """
     completion = completion_of(cfg)
-    if completion is None:
+    if not completion:
         what = "trl.max_completion_length is not set, and Axolotl then gives TRL no limit at all"
         return [Verdict(False, what)]
     made = []
-    context, own = context_of(cfg), cfg.get("grpo_max_prompt_length")
+    context, own = context_of(cfg), tokens_of(cfg.get("grpo_max_prompt_length"))
     needed = budget(prompts, completion, drop)
     if context:
         key, length = context
         made.append(_fits(key, length, needed, prompts, drop))
-        if isinstance(own, int) and own + completion > length:
+        if own and own + completion > length:
             what = f"grpo_max_prompt_length {own} + trl.max_completion_length {completion}"
             made.append(Verdict(False, f"{what} is more than {key} {length}"))
-    if isinstance(own, int) and prompts.over(own) > drop * prompts.rows:
+    if own and needed.prompt > own:
         what = f"{_of(prompts, own)} are longer than grpo_max_prompt_length {own}, and dropped"
         made.append(Verdict(False, what))
     total = context[1] if context else needed.prompt + completion
@@ -113,7 +112,7 @@ def _fits(key: str, length: int, needed: Budget, prompts: Lengths, drop: float) 
     what = (
         f"{key} {length} - trl.max_completion_length {needed.completion} leaves {left} for a prompt"
     )
-    if prompts.over(room) <= drop * prompts.rows:
+    if needed.prompt <= room:
         return Verdict(True, f"{what}; the longest has {prompts.most}")
     return Verdict(
         False, f"{what}: {_of(prompts, room)} are longer, and lost; set {needed.context}"

@@ -2,7 +2,9 @@
 
 import difflib
 import json
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -134,13 +136,35 @@ class Stats:
             enough = self.rollouts.enough()
             if enough:
                 return enough, "99 % of the rollouts end within it"
-            return 2 * self.rollouts.limit, "twice the rollouts' limit, which cut off more than 1 %"
+            twice = STEP * ceil(2 * self.rollouts.limit / STEP)
+            return twice, "twice the rollouts' limit, which cut off more than 1 %"
         if present := completion_of(self.cfg):
             return present, "the YAML's"
         gold = Lengths.together(each.gold for _, found in self.counted for each in found)
         if gold.rows and gold.at(0.99) > COMPLETION:
             return STEP * ceil(gold.at(0.99) / STEP), "99 % of the gold completions are no longer"
         return COMPLETION, "assumed, for nothing says how long they are"
+
+    def widest(self, own: bool) -> Lengths | None:
+        """The prompts to propose for: a config's own tokenizer's; without one, those with the longest."""
+        prompts = [
+            show.together(each)
+            for tokenizer, each in self.counted
+            if tokenizer.name == self.own or not own
+        ]
+        counted = (each for each in prompts if each.rows)
+        return max(counted, key=lambda each: each.most, default=None)
+
+    def holds(self, chosen: Budget | None) -> bool:
+        """Whether the model can hold what is proposed; a note where it cannot."""
+        for tokenizer, _ in self.counted:
+            limit = tokenizer.context() if tokenizer.name == self.own else None
+            if chosen and limit and chosen.context > limit:
+                what = f"a context of {chosen.context} is more than the model's {limit}"
+                mend = "--drop the longest rows, or shorten --max-completion-length"
+                self.warnings.append(f"{self.own}: {what} (max_position_embeddings): {mend}")
+                return False
+        return True
 
     def note_gold(self, completion: int) -> None:
         """Gold completions are a floor: what does not hold them cuts right answers off."""
@@ -182,6 +206,9 @@ def run(
     yes: bool,
 ) -> int:
     """Count, show, and return the exit code: 1 where something could not be counted, or a check fails."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may know no blocks and no emoji
     if config:
         stats = Stats(load(config))
     else:
@@ -189,13 +216,11 @@ def run(
     stats.count(tokenizers, gold)
     if rollouts:
         stats.read_rollouts(rollouts)
-    prompts = {tokenizer.name: show.together(each) for tokenizer, each in stats.counted}
-    widest = max(
-        (each for each in prompts.values() if each.rows), key=lambda each: each.most, default=None
-    )
+    widest = stats.widest(bool(config))
     completion, why = stats.completion(max_completion_length)
     stats.note_gold(completion)
     chosen = budget(widest, completion, drop) if widest else None
+    held = stats.holds(chosen)
     verdicts = stats.fits(drop) if config else []
     if as_json:
         click.echo(json.dumps(_plain(stats, chosen, verdicts), indent=2, ensure_ascii=False))
@@ -210,7 +235,9 @@ def run(
     for line in dict.fromkeys(stats.problems):
         click.secho(line, fg="red", err=True)
     if write and config and chosen:
-        _write(Path(config), settings(stats.cfg, chosen), yes)
+        if stats.problems or not held:
+            raise ConfigError(f"{config}: nothing is written while something is wrong (above)")
+        _write(Path(config), settings(stats.cfg, chosen), yes, as_json)
     failed = checked and not all(verdict.ok for verdict in verdicts)
     return int(bool(stats.problems) or failed)
 
@@ -278,7 +305,7 @@ def _plain(stats: Stats, chosen: Budget | None, verdicts: list[Verdict]) -> dict
     }
 
 
-def _write(file: Path, values: dict[str, int], yes: bool) -> None:
+def _write(file: Path, values: dict[str, int], yes: bool, aside: bool) -> None:
     """Show what would change in the YAML, ask, and change it."""
     with file.open(encoding="utf-8", newline="") as opened:
         text = opened.read()
@@ -289,11 +316,14 @@ def _write(file: Path, values: dict[str, int], yes: bool) -> None:
     now, then = text.splitlines(), made.splitlines()
     changes = list(difflib.unified_diff(now, then, str(file), "proposed", lineterm="", n=1))
     if not changes:
-        click.echo(f"{file} says so already")
+        click.echo(f"{file} says so already", err=aside)
         return
     colors = {"+": "green", "-": "red"}
     for line in changes:
-        click.secho(line, fg=colors.get(line[0]))
-    if yes or click.confirm(f"Write {file}?"):
-        with file.open("w", encoding="utf-8", newline="") as opened:
-            opened.write(made)
+        click.secho(line, fg=colors.get(line[0]), err=aside)
+    if yes or click.confirm(f"Write {file}?", err=aside):
+        try:
+            with file.open("w", encoding="utf-8", newline="") as opened:
+                opened.write(made)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be written: {error}") from error

@@ -118,6 +118,8 @@ def measure(
                 break
     except Unreadable as error:
         found.problems.append(str(error))
+    if gold and not found.gold.rows:
+        found.problems.append(f"{source.name}: no text in a column {gold!r}")
     found.longest = [
         _long(length, -number, prompt, raw, tokenizer) for length, number, prompt, raw in longest
     ]
@@ -160,6 +162,10 @@ def _wrong(row: Row) -> str:
         if not isinstance(message, dict) or "role" not in message:
             return f"a message without a role: {str(message)[:60]!r}"
         content = message.get("content")
+        if isinstance(content, list) and any(part.get("type") != "text" for part in content):
+            return (
+                f"the {message['role']}'s message has parts that are no text: {str(content)[:60]}"
+            )
         if not isinstance(content, str | list) and not message.get("tool_calls"):
             return f"the {message['role']}'s message is no text: {content!r}"
     return ""
@@ -190,16 +196,21 @@ def _count_gold(
         texts = [row[name] for _, row in batch if isinstance(row.get(name), str)]
         if texts:
             found.gold_column = name
-            found.gold.add(tokenizer.counts(texts))
+            counts = _each(tokenizer.counts, texts, lambda *_: None)
+            found.gold.add(count for count in counts if count is not None)
 
 
 def _long(length: int, number: int, prompt: Any, raw: Row, tokenizer: Tokenizer) -> Long:
     texts = (" ".join(value.split()) for value in raw.values() if isinstance(value, str))
-    words = next(filter(None, texts), "")[:80]
+    # Of a row's text nothing reaches the terminal that it would obey.
+    words = "".join(c for c in next(filter(None, texts), "")[:80] if c.isprintable())
     if isinstance(prompt, str) or any(not isinstance(each.get("content"), str) for each in prompt):
         return Long(length, number, words, None, None, None)
     plain = sum(tokenizer.counts([each["content"] for each in prompt]))
-    (around,) = tokenizer.counts([tokenizer.text(prompt, generation_prompt=False)])
+    try:
+        (around,) = tokenizer.counts([tokenizer.text(prompt, generation_prompt=False)])
+    except Exception:  # a template that will not be asked without one
+        return Long(length, number, words, None, None, None)
     return Long(length, number, words, plain, around - plain, length - around)
 
 

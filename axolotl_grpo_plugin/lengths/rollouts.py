@@ -1,5 +1,6 @@
 """How long a run's completions are: from its rollout log, or from TRL's own Parquet of completions."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,11 +8,13 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from axolotl_grpo_plugin.checks import first_line
 from axolotl_grpo_plugin.lengths.budget import STEP
 from axolotl_grpo_plugin.lengths.counts import Lengths
 from axolotl_grpo_plugin.lengths.rows import STREAMED
 from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
 
+ATTEMPT = re.compile(r"\d+-\d+-\d+-\d+\.parquet$")  # a name in the rollout log
 FOLDERS = ("train", "rollouts/train", "completions", ".")
 ENOUGH = 0.99
 
@@ -52,14 +55,15 @@ class Rollouts:
         """Of the completions, those that were truncated."""
         return self.truncated / self.rows
 
-    def add(self, step: int, tokens: int, truncated: bool, reward: float | None) -> None:
+    def add(self, step: int, tokens: int, cut: bool | None, reward: float | None) -> None:
+        truncated = bool(cut)
         if truncated:
             self.truncated += 1
         else:
             self.finished.add([tokens])
         self.limit = max(self.limit, tokens)
-        rows, cut, total = self.steps[step]
-        self.steps[step] = (rows + 1, cut + truncated, total + tokens)
+        rows, others, total = self.steps[step]
+        self.steps[step] = (rows + 1, others + truncated, total + tokens)
         if reward is None:
             return
         if reward > self.best:
@@ -101,61 +105,77 @@ class Rollouts:
 def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) -> Rollouts:
     """A run's training rollouts, from its output_dir, or the folder with the Parquet files.
 
-    tokenizer, limit (trl.max_completion_length): needed for TRL's files, which hold text alone.
-    Raises NoRollouts.
+    Of a run that was resumed, the last attempt's. tokenizer, limit (the run's trl.max_completion_length):
+    needed for TRL's files, which hold text alone. Raises NoRollouts.
     """
-    import pyarrow.parquet as pq
+    import pyarrow as pa
 
     files = next(
         (found for name in FOLDERS if (found := sorted((folder / name).glob("*.parquet")))), None
     )
     if not files:
-        raise NoRollouts(
-            f"{folder}: no rollouts there: name a run's output_dir (with `grpo_rollouts: true`, or `log_completions: true`)"
-        )
-    columns = pq.read_schema(files[0]).names
-    logged = "completion_tokens" in columns
-    if not logged and not {"step", "completion"} <= set(columns):
-        raise NoRollouts(
-            f"{files[0]}: neither a rollout log nor TRL's completions: it has {', '.join(columns)}"
-        )
-    if not logged and (tokenizer is None or limit is None):
-        raise NoRollouts(
-            f"{files[0]} has no token counts: name the run's YAML too, with trl.max_completion_length"
-        )
-    reward = (
-        next(name for name in columns if name.startswith("reward/"))
-        if logged
-        else columns[columns.index("completion") + 1]
-    )
-    made = Rollouts(files[0].parent, not logged, reward.removeprefix("reward/"))
+        mend = "name a run's output_dir (with `grpo_rollouts: true`, or `log_completions: true`)"
+        raise NoRollouts(f"{folder}: no rollouts there: {mend}")
+    if ATTEMPT.match(files[-1].name):
+        last = files[-1].name.split("-")[0]
+        files = [file for file in files if file.name.split("-")[0] == last]
+    made: Rollouts | None = None
     for file in files:
-        parquet = pq.ParquetFile(file, **STREAMED)
-        wanted = (
-            ["step", "completion_tokens", "truncated", reward]
-            if logged
-            else ["step", "completion", reward]
-        )
-        for batch in parquet.iter_batches(1000, columns=wanted):
-            rows = batch.to_pydict()
-            if not logged:
-                rows |= _estimated(rows["completion"], tokenizer, limit)
-            for row in zip(
-                rows["step"],
-                rows["completion_tokens"],
-                rows["truncated"],
-                rows[reward],
-                strict=True,
-            ):
-                made.add(*row)
+        try:
+            made = _read(file, made, tokenizer, limit)
+        except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+            raise NoRollouts(f"{file}: no rollouts can be read: {first_line(error)}") from error
+    if made is None or not made.rows:
+        raise NoRollouts(f"{files[0].parent}: no rollouts in its {len(files)} files")
     return made
 
 
-def _estimated(completions: Sequence[str], tokenizer: Any, limit: Any) -> dict[str, list[Any]]:
+def _read(
+    file: Path, made: Rollouts | None, tokenizer: Tokenizer | None, limit: int | None
+) -> Rollouts:
+    """The rollouts of one more file."""
+    import pyarrow.parquet as pq
+
+    parquet = pq.ParquetFile(file, **STREAMED)
+    columns = parquet.schema_arrow.names
+    logged = "completion_tokens" in columns
+    if not {"step", "truncated" if logged else "completion"} <= set(columns):
+        said = f"neither a rollout log nor TRL's completions: it has {', '.join(columns)}"
+        raise NoRollouts(f"{file}: {said}")
+    if not logged and (tokenizer is None or limit is None):
+        mend = "name the run's YAML too, with trl.max_completion_length"
+        raise NoRollouts(f"{file} has no token counts: {mend}")
+    made = made or Rollouts(file.parent, not logged, _right(columns, logged))
+    wanted = ["step", *(["completion_tokens", "truncated"] if logged else ["completion"])]
+    reward = f"reward/{made.reward}" if logged else made.reward
+    wanted += [reward] if reward in columns else []
+    for batch in parquet.iter_batches(1000, columns=wanted):
+        rows = batch.to_pydict()
+        if not logged:
+            rows |= _estimated(rows["completion"], tokenizer, limit)
+        rewards = rows.get(reward) or [None] * batch.num_rows
+        for row in zip(
+            rows["step"], rows["completion_tokens"], rows["truncated"], rewards, strict=True
+        ):
+            made.add(*row)
+    return made
+
+
+def _right(columns: Sequence[str], logged: bool) -> str:
+    """The reward that says whether an answer is right: by its name, else the first."""
+    if logged:
+        names = [name.removeprefix("reward/") for name in columns if name.startswith("reward/")]
+    else:
+        after = columns[columns.index("completion") + 1 :]
+        names = [name for name in after if "/" not in name and name != "advantage"]
+    telling = [name for name in names if re.search("correct|accura|equation", name)]
+    return next(iter([*telling, *names]), "")
+
+
+def _estimated(completions: Sequence[Any], tokenizer: Any, limit: Any) -> dict[str, list[Any]]:
     """Token counts of decoded text: without its end token, a finished completion is below the limit."""
-    counts = tokenizer.counts(completions)
-    cut = [count >= limit for count in counts]
+    counts = tokenizer.counts([each if isinstance(each, str) else "" for each in completions])
     return {
         "completion_tokens": [min(count + 1, limit) for count in counts],
-        "truncated": cut,
+        "truncated": [count >= limit for count in counts],
     }

@@ -6,6 +6,7 @@ A local JSON, JSONL or Parquet file is read here; what else a YAML can name, by 
 import inspect
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -24,6 +25,7 @@ PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that i
 # Options of a transform that are known to change nothing else.
 MAPPED = {"batched", "batch_size", "with_indices", "remove_columns", "fn_kwargs", "num_proc"}
 CHUNK = 1 << 16
+DATE = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?$")
 # Of Parquet: without the first, memory grows with the file; without the second, with its row groups.
 STREAMED: Any = {"pre_buffer": False, "buffer_size": 1 << 20}
 
@@ -85,22 +87,51 @@ def read(source: Source, cfg: Any, said: Said, fail: Fail) -> Iterator[list[tupl
     for finding in check_file(path, source.at(cfg, "path")):
         raise Unreadable(*finding[:3])
     where = f"{source.at(cfg, 'path')} ({path})"
-    plain = set(entry) <= PLAIN and entry.get("split") in (None, "train") and os.path.isfile(path)
+    plain = (
+        set(entry) <= PLAIN
+        and entry.get("split") in (None, "train")
+        and not isinstance(entry.get("name"), list)
+        and os.path.isfile(path)
+    )
     kind = entry.get("ds_type") or ("parquet" if ".parquet" in path else "json")
-    rows: Iterable[tuple[int, Row]]
-    if plain and kind == "parquet":
+    rows: Iterable[tuple[int, Row]] | None = None
+    columns: Row = {}
+    if plain and kind == "parquet" and _is_as_read(path):
         rows = _parquet(Path(path), where, said)
     elif plain and kind == "json" and path.endswith((".json", ".jsonl")):
-        rows = _json(Path(path), where, said, fail)
-    else:
+        bad: list[int] = []
+        found = _columns(_json(Path(path), where, lambda *_: None, lambda row, _: bad.append(row)))
+        if found is not None and 0 not in bad:  # else it is no JSON lines, and datasets may know it
+            columns = found
+            rows = _json(Path(path), where, said, fail)
+    if rows is None:
         rows = _axolotls(entry, cfg, where, said)
-    columns: Row = {}  # what a row lacks is None in it, as in datasets
+    empty = True
     for batch in batched(rows, BATCH):
-        for _, row in batch:
-            columns.update(dict.fromkeys(row))
+        empty = False
         yield [(number, {**columns, **row}) for number, row in batch]
-    if not columns:
+    if empty:
         raise Unreadable(where, "no rows", "Look at what wrote it")
+
+
+def _columns(rows: Iterable[tuple[int, Row]]) -> Row | None:
+    """The columns of all rows, each None: datasets has None where a row lacks one.
+
+    None where it would change values: whole numbers beside fractions, texts that are all dates.
+    A pass of its own: a transform may read a column that only the last row has.
+    """
+    types: dict[str, set[type]] = {}
+    dates: dict[str, bool] = {}
+    for _, row in rows:
+        for name, value in row.items():
+            types.setdefault(name, set()).add(type(value))
+            if isinstance(value, str) and dates.get(name, True):
+                dates[name] = bool(DATE.match(value))
+            elif isinstance(value, int) and abs(value) >= 1 << 63:
+                return None
+    if any(dates.values()) or any({int, float} <= found for found in types.values()):
+        return None
+    return dict.fromkeys(types)
 
 
 def _json(path: Path, where: str, said: Said, fail: Fail) -> Iterator[tuple[int, Row]]:
@@ -145,6 +176,18 @@ def _listed(text: TextIOWrapper, where: str) -> Iterator[tuple[int, Any]]:
             continue
         yield number, row
         number, held = number + 1, held[end:]
+
+
+def _is_as_read(path: str) -> bool:
+    """Whether datasets would leave a Parquet file's values as they are: no images, no JSON in text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        features = (pq.read_schema(path).metadata or {}).get(b"huggingface", b"")
+    except (pa.ArrowException, OSError):
+        return True  # whoever reads it says so
+    return not re.search(rb'"_type": *"(?!Value|List|LargeList|Sequence|ClassLabel)', features)
 
 
 def _parquet(path: Path, where: str, said: Said) -> Iterator[tuple[int, Row]]:
@@ -222,12 +265,13 @@ class Transform:
         indexed = self._options.get("with_indices")
         if not self._options.get("batched"):
             return [
-                [self._merged(row, self._function(row, *([number] if indexed else [])))]
+                # A copy, for it may change the row in place.
+                [self._merged(row, self._function(dict(row), *([number] if indexed else [])))]
                 for number, row in rows
             ]
         numbers, values = zip(*rows, strict=True)
         columns = {name: [row[name] for row in values] for name in values[0]}
-        made = self._function(columns, *([list(numbers)] if indexed else []))
+        made = self._function(dict(columns), *([list(numbers)] if indexed else []))
         merged = self._merged(columns, made)
         changed = [
             dict(zip(merged, row, strict=True)) for row in zip(*merged.values(), strict=True)

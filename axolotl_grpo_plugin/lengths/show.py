@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.lengths.measure import SHOWN, Measured
 from axolotl_grpo_plugin.lengths.rollouts import Rollouts
 from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
 
-BINS, WIDTH = 16, 36
+BINS, WIDTH = 16, 28
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 Counted = Sequence[tuple[Tokenizer, Sequence[Measured]]]
@@ -29,7 +29,7 @@ def distribution(tokenizer: str, datasets: Sequence[Measured]) -> Table:
     for each in datasets:
         made.add_row(each.label, *cells(each.prompts))
         if each.gold.rows:
-            made.add_row(f"  {each.gold_column} alone", *cells(each.gold), style="dim")
+            made.add_row(Text(f"  {each.gold_column} alone"), *cells(each.gold), style="dim")
     if len(datasets) > 1:
         made.add_row("all prompts", *cells(together(datasets)), style="bold")
     return made
@@ -38,10 +38,9 @@ def distribution(tokenizer: str, datasets: Sequence[Measured]) -> Table:
 def _table(title: str) -> Table:
     return Table(
         box=box.SIMPLE_HEAD,
-        title=title,
+        title=Text(title, style="bold"),
         title_justify="left",
         caption_justify="left",
-        title_style="bold",
         padding=(0, 1, 0, 0),
     )
 
@@ -140,7 +139,7 @@ def rollouts(found: Rollouts) -> Table:
     """A run's completions, and how they grew."""
     how = "estimated from the text" if found.estimated else "as logged"
     made = _table(f"{found.rows:,} rollouts of {found.folder}, tokens {how}")
-    made.caption = f"right: {found.reward} gave {found.best:g}, its most"
+    made.caption = Text(f"right: {found.reward} gave {found.best:g}, the most that was seen of it")
     for head in ("", "rollouts", "truncated", "mean tokens"):
         made.add_column(head, justify="right")
     for first, last, rows, truncated, tokens in found.parts():
@@ -164,13 +163,13 @@ def rollouts(found: Rollouts) -> Table:
 def provenance(tokenizer: Tokenizer, datasets: Sequence[Measured]) -> Table:
     """Where the figures come from."""
     made = Table.grid(padding=(0, 2))
-    made.add_row("tokenizer", " ".join([tokenizer.name, tokenizer.hash()]))
+    made.add_row("tokenizer", Text(f"{tokenizer.name} {tokenizer.hash()}"))
     if tokenizer.template:
-        made.add_row("template", f"{tokenizer.template_source} {tokenizer.template_hash()}")
+        made.add_row("template", Text(f"{tokenizer.template_source} {tokenizer.template_hash()}"))
     made.add_row("counted by", tokenizer.how)
     for each in datasets:
         said = (each.path, f"split {each.split}", each.transform, f"n = {each.prompts.rows:,}")
-        made.add_row(each.label, ", ".join(said))
+        made.add_row(each.label, Text(", ".join(said)))
     return made
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -22,14 +22,34 @@ from axolotl_grpo_plugin.checks.modules import at
 
 Chat = Sequence[Any]
 
-# What transformers takes from tokenizer.json unchanged, and Qwen2's, which it builds anew from this.
+# What transformers takes from tokenizer.json unchanged, and Qwen2's, which it builds anew.
 CLASSES = ("PreTrainedTokenizer", "TokenizersBackend", "Qwen2Tokenizer")
-QWEN2_SPLITS_BY = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Of other models it may take its own class, whatever the files name.
+MODELS = ("llama", "qwen2", "qwen3", "qwen3_moe", "smollm3", "granite", "olmo2")
+QWEN2_SPLITS = {
+    "type": "Sequence",
+    "pretokenizers": [
+        {
+            "type": "Split",
+            "pattern": {
+                "Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            },
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+    ],
+}
+PROPERTIES = ("lstrip", "rstrip", "normalized", "single_word", "special")
 NAMED = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
 # Keys with which Axolotl changes a tokenizer after it is loaded.
 CHANGES = (
     "added_tokens_overrides default_system_message special_tokens tokenizer_legacy tokenizer_type "
     "tokenizer_use_mistral_common tokens trust_remote_code"
+).split()
+# Settings of a tokenizer's own with which transformers changes what is in tokenizer.json.
+SETTINGS = (
+    "add_bos_token add_eos_token add_prefix_space auto_map fast_tokenizer_files split_special_tokens"
 ).split()
 FILES = ["*.jinja", "config.json", "special_tokens_map.json", "tokenizer*"]
 
@@ -109,49 +129,57 @@ class Light(Tokenizer):
         own = self._settings.get("chat_template")
         own = file.read_text(encoding="utf-8") if file.is_file() else own
         self.template, self.template_source = template_of(cfg, own)
-        self._compiled = _compiled(self.template) if isinstance(self.template, str) else None
+        whole = isinstance(self.template, str)
+        self._compiled = _compiled(self.template, self._named) if whole else None
 
     @classmethod
     def of(cls, cfg: Any, folder: Path) -> "Light | None":
         """None where transformers, or Axolotl, would not take all from the files as they are."""
-        settings = _json(folder / "tokenizer_config.json")
+        settings, model = _json(folder / "tokenizer_config.json"), _json(folder / "config.json")
+        named, kind = settings.get("tokenizer_class"), model.get("model_type")
         fits = (
             (folder / "tokenizer.json").is_file()
-            and settings.get("tokenizer_class", CLASSES[0]).removesuffix("Fast") in CLASSES
-            and not any(settings.get(key) for key in ("auto_map", "add_bos_token", "add_eos_token"))
+            and (str(named).removesuffix("Fast") in CLASSES if named or model else True)
+            and (kind is None or kind in MODELS)
+            and not any(settings.get(key) for key in SETTINGS)
             and not any(cfg.get(key) for key in CHANGES)
-            # Several of Mistral's are mended or replaced by transformers when it loads them.
-            and "stral" not in str(_json(folder / "config.json").get("model_type"))
             and not (folder / "additional_chat_templates").exists()
         )
         if not fits:
             return None
         made = cls(cfg, folder)
-        return made if made._is_whole() and (made.template is None or made._compiled) else None
+        rebuilt = "Qwen2" in str(named) or kind == "qwen2"
+        whole = made._has_all_tokens() and (made._is_qwen2s() or not rebuilt)
+        return made if whole and (made.template is None or made._compiled) else None
 
-    def _is_whole(self) -> bool:
-        """Whether transformers would add no token, and split texts as tokenizer.json does."""
-        from tokenizers.normalizers import NFC
-
+    def _has_all_tokens(self) -> bool:
+        """Whether transformers would add no token, nor change one."""
         older = _json(self.folder / "special_tokens_map.json")
-        tokens = [
-            *self._named.values(),
-            *self._settings.get("added_tokens_decoder", {}).values(),
-            *(older[key] for key in NAMED if older.get(key)),
-        ]
+        tokens = [*self._named.values(), *(older[key] for key in NAMED if older.get(key))]
         for key in ("additional_special_tokens", "extra_special_tokens"):
             tokens += [*(self._settings.get(key) or []), *(older.get(key) or [])]
-        known = {token.content for token in self._backend.get_added_tokens_decoder().values()}
-        if not known.issuperset(map(_said, tokens)):
-            return False
-        if "Qwen2" not in self._settings.get("tokenizer_class", ""):
-            return True
-        normal, splits = self._backend.normalizer, self._backend.pre_tokenizer
-        return (
-            isinstance(normal, NFC)
-            and splits is not None
-            and json.dumps(QWEN2_SPLITS_BY).encode() in splits.__getstate__()
+        added = self._backend.get_added_tokens_decoder().values()
+        known = {token.content: {key: getattr(token, key) for key in PROPERTIES} for token in added}
+        declared = self._settings.get("added_tokens_decoder", {}).values()
+        return set(known).issuperset(map(_said, tokens)) and all(
+            known.get(each["content"]) == {key: each.get(key, False) for key in PROPERTIES}
+            for each in declared
         )
+
+    def _is_qwen2s(self) -> bool:
+        """Whether tokenizer.json splits texts as transformers' Qwen2Tokenizer does, whatever the file says."""
+        from tokenizers.normalizers import NFC
+
+        normal, splits, bpe = (
+            getattr(self._backend, part) for part in ("normalizer", "pre_tokenizer", "model")
+        )
+        if not isinstance(normal, NFC) or splits is None:
+            return False
+        found = json.loads(splits.__getstate__())
+        for part in found.get("pretokenizers", []):
+            part.pop("trim_offsets", None)  # of offsets, not of tokens
+        odd = ("dropout", "byte_fallback", "ignore_merges", "fuse_unk")
+        return found == QWEN2_SPLITS and not any(getattr(bpe, key, True) for key in odd)
 
     def text(self, chat: Chat, generation_prompt: bool = True) -> str:
         if self._compiled is None:
@@ -172,7 +200,6 @@ class Light(Tokenizer):
         return [len(each) for each in self._encoded(texts, special)]
 
     def _encoded(self, texts: Sequence[str], special: bool) -> list[Any]:
-        special = special and "add_bos_token" not in self._settings
         encoded: list[Any] = self._backend.encode_batch_fast(texts, add_special_tokens=special)
         return encoded
 
@@ -188,7 +215,8 @@ class Axolotls(Tokenizer):
 
         self.name, self.folder = name_of(cfg), folder
         model = cfg.get("base_model_config") or cfg["base_model"]
-        named = {"base_model_config": model, "tokenizer_config": str(folder)}
+        # By its name: transformers may want more of the hub's files than are in the folder.
+        named = {"base_model_config": model, "tokenizer_config": self.name}
         settled = DictDefault({**cfg, **named})
         if cfg.get("chat_template_jinja") and not cfg.get("chat_template"):
             settled.chat_template = "jinja"  # as Axolotl's validation has it
@@ -226,11 +254,17 @@ class Lazy:
     def __call__(self, *args: Any, **more: Any) -> Any:
         return self._load()(*args, **more)
 
+    def __len__(self) -> int:
+        return len(self._load())
+
 
 def open_tokenizer(cfg: Any) -> Tokenizer:
     """The tokenizer of a raw config, with its chat template. Raises TokenizerError."""
-    folder = _folder(cfg)
+    if cfg.get("processor_type"):
+        what = "processor_type: a vision model's prompts are rendered by its processor"
+        raise TokenizerError(_finding(cfg, what, "Count a config without images"))
     try:
+        folder = _folder(cfg)
         return Light.of(cfg, folder) or Axolotls(cfg, folder)
     except TokenizerError:
         raise
@@ -258,6 +292,11 @@ def template_of(cfg: Any, own: Any) -> tuple[Any, str]:
     except ValueError as error:
         what = f"chat_template ({choice}): {error}"
         raise TokenizerError(_finding(cfg, what, "Name one of Axolotl's templates")) from error
+    if choice == "jinja" and "{" not in str(made) and not os.path.isfile(jinja):
+        # Axolotl takes the path itself for the template, and every prompt is the same.
+        what = f"chat_template_jinja ({jinja}): no such file"
+        mend = f"Paths count from the working folder, {os.getcwd()}"
+        raise TokenizerError(_finding(cfg, what, mend))
     if choice == "jinja":
         return made, jinja if os.path.isfile(jinja) else "chat_template_jinja"
     return made, "the tokenizer's own" if made == own else f"Axolotl's {choice}"
@@ -297,9 +336,9 @@ def _finding(cfg: Any, what: str, mend: str) -> str:
     return str(Finding(at(cfg, f"tokenizer ({name_of(cfg)})"), what, mend))
 
 
-def _compiled(template: str) -> Any:
-    """The template, or None where it needs what only transformers has."""
-    from jinja2 import TemplateError, TemplateSyntaxError
+def _compiled(template: str, named: Mapping[str, str]) -> Any:
+    """The template, or None where it needs what only transformers has. named: the special tokens."""
+    from jinja2 import TemplateError, TemplateSyntaxError, meta
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def raise_exception(message: str) -> None:
@@ -315,9 +354,12 @@ def _compiled(template: str) -> Any:
     jinja.globals["raise_exception"] = raise_exception
     jinja.globals["strftime_now"] = lambda how: datetime.now().strftime(how)
     try:
-        return jinja.from_string(template)
+        wanted = meta.find_undeclared_variables(jinja.parse(template))
     except TemplateSyntaxError:
         return None
+    if any(name.endswith("_token") and name not in named for name in wanted):
+        return None  # a tokenizer class may have one by default
+    return jinja.from_string(template)
 
 
 def _json(file: Path) -> Any:

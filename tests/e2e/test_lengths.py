@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
-from axolotl_grpo_plugin.lengths.tokenizer import Axolotls, Light, open_tokenizer
+from axolotl_grpo_plugin.lengths.tokenizer import MODELS, Axolotls, Light, open_tokenizer
 from tests.e2e import exact_tokenizers
 from tests.e2e.conftest import ROOT, axolotl, environment
 
@@ -80,7 +80,7 @@ def test_light_counts_are_those_of_transformers(exact, gsm8k):
         assert light.ids([light.text(chat)]) == [
             theirs.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
         ]
-    texts = [chat[-1]["content"] for chat in chats]
+    texts = [chat[-1]["content"] for chat in chats]  # Llama puts its BOS before a plain string
     assert light.ids(texts, special=True) == theirs(texts)["input_ids"]
     assert light.prompts([chats[0], texts[0]]) == [
         len(light.ids([light.text(chats[0])])[0]), len(theirs(texts[0])["input_ids"])
@@ -122,15 +122,31 @@ def rendered(render, chat):
         return str(error)
 
 
-def changed(folder, to, **settings):
-    """A copy of a tokenizer's folder with other settings."""
+def changed(folder, to, model_type=None, **settings):
+    """A copy of a tokenizer's folder with another model or settings; None takes one away."""
     to.mkdir()
     for file in folder.iterdir():
         if file.suffix != ".safetensors":
             (to / file.name).write_bytes(file.read_bytes())
-    held = to / "tokenizer_config.json"
-    held.write_text(json.dumps({**json.loads(held.read_text()), **settings}))
+    held, model = to / "tokenizer_config.json", to / "config.json"
+    settings = {**json.loads(held.read_text()), **settings}
+    held.write_text(
+        json.dumps({key: value for key, value in settings.items() if value is not None})
+    )
+    if model_type:
+        model.write_text(json.dumps({**json.loads(model.read_text()), "model_type": model_type}))
     return to
+
+
+@pytest.mark.parametrize("model_type", [name for name in MODELS if name != "qwen2"])
+def test_other_models_with_the_same_files(tmp_path, smollm2, model_type):
+    from transformers import AutoTokenizer
+
+    folder = changed(smollm2, tmp_path / "model", model_type=model_type)
+    theirs = AutoTokenizer.from_pretrained(folder)
+    light = Light.of({"base_model": str(folder)}, folder)
+    texts = [chat[-1]["content"] for chat in CHATS]
+    assert light.ids(texts, special=True) == theirs(texts)["input_ids"]
 
 
 @pytest.mark.parametrize(
@@ -140,6 +156,13 @@ def changed(folder, to, **settings):
         ({"tokenizer_class": "Qwen2Tokenizer"}, {}),
         ({"extra_special_tokens": ["What is"]}, {}),
         ({"add_bos_token": True}, {}),
+        ({"add_prefix_space": True}, {}),
+        ({"split_special_tokens": True}, {}),
+        ({"tokenizer_class": None}, {}),
+        ({"added_tokens_decoder": {"1": {"content": "<|im_start|>", "rstrip": True, "special": True}}}, {}),
+        ({"model_type": "qwen2"}, {}),  # splits as Qwen2's, whatever its files say
+        ({"model_type": "gpt2"}, {}),
+        ({}, {"chat_template_jinja": "{{ sep_token }}{{ messages[0].content }}"}),
         ({}, {"tokens": ["What is"]}),
         ({}, {"special_tokens": {"pad_token": "What is"}}),
         ({}, {"chat_template": "chatml", "default_system_message": "Be brief."}),

@@ -26,6 +26,11 @@ def test_every_option_keeps_its_share():
     ("cfg", "keys"),
     [
         ({}, {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"}),
+        ({"trl": {}}, {"trl.max_completion_length", "sequence_len"}),
+        (
+            {"trl": {"use_vllm": True}},
+            {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"},
+        ),
         ({"trl": {"use_vllm": False}}, {"trl.max_completion_length", "sequence_len"}),
         (
             {"trl": {"use_vllm": False}, "grpo_max_prompt_length": 100},
@@ -87,6 +92,22 @@ def test_present_numbers_that_fail(cfg, said):
     trl = {"max_completion_length": 512} if cfg else {}
     failed = [line for ok, line in verdicts({"trl": trl, **cfg}) if not ok]
     assert len(failed) == 1 and said in failed[0]
+
+
+def test_what_is_proposed_passes_its_own_check():
+    hundred = Lengths(range(1, 101))
+    for drop in (0.0, 0.07, 0.29, 0.5):
+        made = settings({"trl": {}}, budget(hundred, 32, drop))
+        cfg = {"trl": {"max_completion_length": 32}, "sequence_len": made["sequence_len"]}
+        assert all(verdict.ok for verdict in check(cfg, hundred, drop, None))
+
+
+@pytest.mark.parametrize("written", [800, 800.0, "800"])
+def test_numbers_are_read_as_axolotls_validation_reads_them(written):
+    assert verdicts({"trl": {"max_completion_length": "512"}, "sequence_len": written})[0][0]
+    for no_number in (True, None, "800 or so", 0.5):
+        cfg = {"trl": {"max_completion_length": no_number}, "sequence_len": written}
+        assert "is not set" in verdicts(cfg)[0][1]
 
 
 def test_rows_that_may_be_lost_are_no_failure():

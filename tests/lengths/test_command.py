@@ -35,7 +35,7 @@ def test_the_report():
     shown = " ".join(stats(QUICKSTART).stdout.split())
     for said in (
         "all prompts 1,152 44 46 48 48 48 48 48",
-        "47 384 ████████████████████████████████████ 83.3%",
+        "47 384 ████████████████████████████ 83.3%",
         "trl: max_completion_length: 32 sequence_len: 96",
         "datasets[0] pkg://axolotl_grpo_plugin/quickstart/train.jsonl, split train, axolotl_grpo_plugin.gsm8k, n = 918",
         "OK sequence_len 128 - trl.max_completion_length 32 leaves 96 tokens for a prompt",
@@ -102,8 +102,38 @@ def test_write_shows_asks_and_writes(tmp_path):
     wanted = before.replace("max_completion_length: 32", "max_completion_length: 64")
     assert file.read_text() == wanted  # 48 + 64 is 112; in blocks of 32, the 128 that was there
     assert "says so already" in stats(file, "--write", "--yes").stdout
-    file.write_text(before + "trl: {}\n")
-    assert "trl stands there twice" in stats(file, "--write", "--yes", code=1).output
+    file.write_text(before + "sequence_len: 128\n")
+    assert "sequence_len stands there twice" in stats(file, "--write", "--yes", code=1).output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "options"),
+    [
+        ("quickstart/held_out.jsonl", "quickstart/none.jsonl", []),
+        ("", "", ["--max-completion-length", 500]),
+        ("", "", ["--gold", "none"]),
+    ],
+)
+def test_nothing_is_written_while_something_is_wrong(tmp_path, old, new, options):
+    file = config(tmp_path, old, new)
+    before = file.read_text()
+    done = stats(file, "--write", "--yes", *options, code=1)
+    assert "nothing is written while something is wrong" in done.output
+    assert file.read_text() == before
+
+
+def test_what_is_written_is_for_the_configs_own_tokenizer(tmp_path):
+    shutil.copytree(MODEL, tmp_path / "other")
+    (tmp_path / "other" / "chat_template.jinja").write_text("{{ messages[0].content * 9 }}")
+    made = json.loads(stats(QUICKSTART, "--tokenizer", tmp_path / "other", "--json").stdout)
+    assert made["tokenizers"][1]["prompts"]["max"] > 300
+    assert made["budget"]["context"] == 96
+
+
+def test_json_stays_json_beside_a_diff(tmp_path):
+    shown = stats(config(tmp_path), "--json", "--write", "--yes")
+    json.loads(shown.stdout)
+    assert "+sequence_len: 96" in shown.stderr
 
 
 def test_a_plot_is_drawn(tmp_path):
@@ -165,6 +195,7 @@ def test_no_config(tmp_path, content, said):
         [QUICKSTART, "--dataset", TRAIN],
         ["--dataset", TRAIN, "--tokenizer", MODEL, "--write"],
         [QUICKSTART, "--drop", 1],
+        [QUICKSTART, "--plot", "a.xyz"],
     ],
 )
 def test_options_that_do_not_go_together(arguments):

@@ -78,23 +78,28 @@ def test_a_missing_column_is_said_once(tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"text": "?"}, 'no column "prompt" (it has: text, prompt)'),
+        ({"text": "?"}, "the prompt is no text and no chat: None"),  # None where a row lacks it
         ({"prompt": None}, "the prompt is no text and no chat: None"),
         ({"prompt": ""}, "an empty prompt"),
         ({"prompt": []}, "the prompt is no text and no chat: []"),
         ({"prompt": [{"content": "?"}]}, "a message without a role"),
         ({"prompt": [{"role": "user", "content": None}]}, "the user's message is no text: None"),
+        (
+            {"prompt": [{"role": "user", "content": [{"type": "image"}]}]},
+            "the user's message has parts that are no text",
+        ),
     ],
 )
 def test_a_row_that_is_no_text(tmp_path, row, said):
     chat = {"prompt": [{"role": "user", "content": "?"}]}
     found, _ = measured(tmp_path, [chat, row], type=None)
-    if "text" in row:  # a column that one row lacks is None
-        said = "the prompt is no text and no chat: None"
     assert found.prompts.rows == 1 and found.bad == 1
-    assert found.problems == [f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {said}"] or (
-        said in found.problems[0]
-    )
+    assert found.problems[0].startswith(f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {said}")
+
+
+def test_a_dataset_without_prompts(tmp_path):
+    found, _ = measured(tmp_path, [{"text": "?"}], type=None)
+    assert 'no column "prompt" (it has: text): name a transform' in found.problems[0]
 
 
 def test_a_template_that_fails_on_one_row(tmp_path):
@@ -157,7 +162,6 @@ def test_a_date_and_a_doubled_bos_are_said(tmp_path):
     rows = [{"prompt": [{"role": "user", "content": "?"}]}]
     found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)
     assert "writes a date" in warnings_of(tokenizer, [found])[0]
-    tokenizer.bos, tokenizer.template = "<|im_end|>", "{{ bos_token }}"
     assert not found.doubled_bos
     rows = [{"prompt": [{"role": "user", "content": "<|im_end|>?"}]}]
     template = "{{ '<|im_end|>' + messages[0].content }}"

@@ -85,6 +85,39 @@ def test_trls_completions_are_counted_from_their_text(tmp_path):
             read_rollouts(tmp_path, *unknown)
 
 
+def test_the_last_attempts_alone_and_the_telling_reward(tmp_path):
+    log(tmp_path, 1, [8, 8], [True, True], [0.0, 0.0])
+    columns = {
+        "step": [1, 1],
+        "completion_tokens": [5, 6],
+        "truncated": [False, None],
+        "reward/format": [1.0, 1.0],
+        "reward/correctness": [0.0, 2.0],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "002-000001-000-000000.parquet")
+    found = read_rollouts(tmp_path, None, None)
+    assert (found.rows, found.truncated, found.reward, found.right) == (2, 0, "correctness", 1)
+
+
+def test_logs_without_rewards_or_with_others(tmp_path):
+    bare = {"step": [1], "completion_tokens": [5], "truncated": [False]}
+    pq.write_table(pa.table(bare), tmp_path / "a.parquet")
+    assert read_rollouts(tmp_path, None, None).right == 0
+    pq.write_table(pa.table({**bare, "reward/other": [1.0]}), tmp_path / "b.parquet")
+    assert read_rollouts(tmp_path, None, None).rows == 2
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    pq.write_table(
+        pa.table({"step": [], "completion_tokens": [], "truncated": []}), tmp_path / "a.parquet"
+    )
+    with pytest.raises(NoRollouts, match="no rollouts in its 1 files"):
+        read_rollouts(tmp_path, None, None)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(NoRollouts, match=r"b\.parquet: no rollouts can be read"):
+        read_rollouts(tmp_path, None, None)
+
+
 def test_folders_without_rollouts(tmp_path):
     with pytest.raises(NoRollouts, match="no rollouts there"):
         read_rollouts(tmp_path, None, None)

@@ -59,6 +59,46 @@ def test_a_column_that_a_row_lacks_is_none(tmp_path):
     assert read_all(file) == [(0, {"a": 1, "b": None}), (1, {"a": None, "b": 2})]
 
 
+def test_a_column_that_only_the_last_row_has(tmp_path):
+    file = lines(tmp_path / "a.jsonl", [*MANY, {"hint": "x"}])
+    assert read_all(file)[0] == (0, {"question": "0?", "n": 0, "hint": None})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(1, 2.5), ("2020-01-01", "2021-12-31"), ("2020-01-01T10:00:00Z",), (1 << 64,)],
+    ids=str,
+)
+def test_values_that_datasets_would_change_are_left_to_it(tmp_path, monkeypatch, values):
+    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
+    file = lines(tmp_path / "a.jsonl", [{"a": value} for value in values])
+    assert read_all(file) == [(0, {"from": "axolotl"})]
+    kept = [{"a": "2020-01-01"}, {"a": "a date"}, {"b": 1}, {"b": 2}]
+    assert read_all(lines(tmp_path / "a.jsonl", kept))[0] == (0, {"a": "2020-01-01", "b": None})
+
+
+@pytest.mark.parametrize("text", ['{\n  "a": 1\n}', '"a"', '{\n  "data": [{"a": 1}]\n}'])
+def test_json_of_other_shapes_is_left_to_datasets(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    assert read_all(file) == [(0, {"from": "axolotl"})]
+
+
+def test_parquet_that_datasets_would_decode_is_left_to_it(tmp_path, monkeypatch):
+    """The metadata is datasets' own, of a chat whose messages have unequal keys."""
+    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
+    features = '{"info": {"features": {"prompt": {"feature": %s, "_type": "List"}}}}'
+    table = pa.table({"prompt": [["x"], ["y"]]})
+    for feature, plain in (
+        ('{"_type": "Json"}', False),
+        ('{"dtype": "string", "_type": "Value"}', True),
+    ):
+        made = table.replace_schema_metadata({"huggingface": features % feature})
+        pq.write_table(made, tmp_path / "a.parquet")
+        assert (read_all(tmp_path / "a.parquet")[0] == (0, {"prompt": ["x"]})) == plain
+
+
 def test_a_bad_line_is_said_and_the_rest_is_read(tmp_path):
     failed = []
     file = lines(tmp_path / "a.jsonl", [{"a": 1}, "{oh", "[1]", {"a": 2}])
@@ -95,7 +135,14 @@ def test_a_dataset_without_a_path():
 
 
 @pytest.mark.parametrize(
-    "more", [{"split": "train[:5]"}, {"ds_type": "csv"}, {"data_files": "x"}, {"shards": 2}]
+    "more",
+    [
+        {"name": ["a", "b"]},
+        {"split": "train[:5]"},
+        {"ds_type": "csv"},
+        {"data_files": "x"},
+        {"shards": 2},
+    ],
 )
 def test_what_only_axolotl_knows_is_left_to_it(tmp_path, monkeypatch, more):
     monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
@@ -123,6 +170,12 @@ def test_a_transform_of_single_rows(monkeypatch):
         [{"b": 1, "prompt": "3x!"}],
         [{"b": 2, "prompt": "4y!"}],
     ]
+
+
+def test_a_transform_may_change_its_row(monkeypatch):
+    made = transform(monkeypatch, lambda row: {"prompt": row.pop("a")})
+    given = [(0, {"a": "x"})]
+    assert made(given) == made(given) == [[{"a": "x", "prompt": "x"}]]
 
 
 def test_a_transform_of_batches(monkeypatch):

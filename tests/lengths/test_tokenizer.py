@@ -66,9 +66,9 @@ def test_a_folder_from_the_hub_is_read_as_any_other(monkeypatch):
         ({}, "the tokenizer's own", None),
         ({"chat_template": "tokenizer_default"}, "the tokenizer's own", None),
         ({"chat_template": "tokenizer_default_fallback_llama3"}, "the tokenizer's own", None),
-        ({"chat_template": "phi_3"}, "Axolotl's phi_3", "<|user|>"),
+        ({"chat_template": "chatml"}, "Axolotl's chatml", "<|im_start|>user\n1 + 1?"),
         ({"chat_template_jinja": "{{ messages[0].content }}!"}, "chat_template_jinja", "1 + 1?!"),
-        ({"chat_template": "jinja", "chat_template_jinja": "x"}, "chat_template_jinja", "x"),
+        ({"chat_template": "jinja", "chat_template_jinja": "{{ 'x' }}"}, "chat_template_jinja", "x"),
     ],
 )  # fmt: skip
 def test_the_template_is_axolotls_choice(keys, source, text):
@@ -86,6 +86,17 @@ def test_a_template_in_a_file(tmp_path):
     assert tokenizer.template_source == str(file)
     assert tokenizer.text(CHAT) == "1 + 1?\n!"
     assert tokenizer.text(CHAT, generation_prompt=False) == "1 + 1?\n"
+
+
+def test_a_template_file_that_is_not_there():
+    """Axolotl takes its name for the template."""
+    with pytest.raises(TokenizerError, match=r"chat_template_jinja \(no.jinja\): no such file"):
+        open_tokenizer({"base_model": str(MODEL), "chat_template_jinja": "no.jinja"})
+
+
+def test_a_vision_models_processor_is_refused():
+    with pytest.raises(TokenizerError, match="rendered by its processor"):
+        open_tokenizer({"base_model": str(MODEL), "processor_type": "AutoProcessor"})
 
 
 def test_a_template_that_axolotl_does_not_have():

@@ -1,6 +1,7 @@
 """What happens around a training: other people's runs, wandb, preprocess, and mistakes."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -129,13 +130,24 @@ MISTAKES = {
 }
 
 
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """What each mistake prints; two runs at a time."""
+
+    def run(mistake):
+        folder = tmp_path_factory.mktemp("mistake")
+        file = write(folder, quickstart(**MISTAKES[mistake][0](folder)))
+        return axolotl("train", file, cwd=folder, returncode=1)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(MISTAKES, pool.map(run, MISTAKES), strict=True))
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_clear_line_before_the_model_loads(tmp_path, mistake):
-    change, lines = MISTAKES[mistake]
-    file = write(tmp_path, quickstart(**change(tmp_path)))
-    shown = axolotl("train", file, cwd=tmp_path, returncode=1)
-    assert "Loading weights" not in shown
+def test_a_mistake_is_one_clear_line_before_the_model_loads(shown, mistake):
+    output = shown[mistake]
+    assert "Loading weights" not in output
     # accelerate adds a traceback of its own, below; ours is there only where a module's own is the cause.
-    said = shown if mistake == "broken reward" else shown.partition("Traceback")[0]
-    for line in lines:
+    said = output if mistake == "broken reward" else output.partition("Traceback")[0]
+    for line in MISTAKES[mistake][1]:
         assert line in said

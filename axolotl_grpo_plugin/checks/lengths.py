@@ -10,8 +10,8 @@ def tokens_of(value: Any) -> int | None:
     """A number of tokens as Axolotl's validation reads it, None for what is none."""
     if isinstance(value, str) and value.strip().isdigit():
         return int(value)
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
-    return int(value) if whole else None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if number and value % 1 == 0 else None  # infinity and NaN leave no 0
 
 
 def context_of(cfg: Any) -> tuple[str, int] | None:

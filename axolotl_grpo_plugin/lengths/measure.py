@@ -196,6 +196,7 @@ def _count_gold(
         texts = [row[name] for _, row in batch if isinstance(row.get(name), str)]
         if texts:
             found.gold_column = name
+            # One that cannot be encoded is no floor for anything; the prompts' own failures are said.
             counts = _each(tokenizer.counts, texts, lambda *_: None)
             found.gold.add(count for count in counts if count is not None)
 

@@ -5,6 +5,7 @@ from math import floor, log10
 from typing import Any
 
 from rich import box
+from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +16,6 @@ from axolotl_grpo_plugin.lengths.rollouts import Rollouts
 from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
 
 BINS, WIDTH = 16, 28
-EIGHTHS = " ▏▎▍▌▋▊▉"
 
 Counted = Sequence[tuple[Tokenizer, Sequence[Measured]]]
 
@@ -78,7 +78,8 @@ def histogram(lengths: Lengths, room: int) -> Table:
         made.add_row(
             f"{place * width}-{(place + 1) * width - 1}" if width > 1 else str(place),
             f"{count:,}",
-            Text(bar(count / most * WIDTH) or ("▏" if count else ""), style=style),
+            # A few rows among thousands are still to be seen: an eighth of a cell.
+            Bar(most, 0, count and max(count, most / WIDTH / 8), width=WIDTH, color=style),
             f"{floor(1000 * seen / lengths.rows) / 10}%",
         )
     return made
@@ -89,12 +90,6 @@ def bin_width(lengths: Lengths, bins: int) -> int:
     least = max((lengths.most - lengths.least + 1) / (bins - 1), 1)
     power = 10 ** int(log10(least))
     return next(int(n * power) for n in (1, 2, 5, 10) if n * power >= least)
-
-
-def bar(cells: float) -> str:
-    """A bar of that many cells, to an eighth."""
-    eighths = round(cells * 8)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 
 
 def longest(datasets: Sequence[Measured]) -> Table:

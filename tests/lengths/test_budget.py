@@ -105,7 +105,7 @@ def test_what_is_proposed_passes_its_own_check():
 @pytest.mark.parametrize("written", [800, 800.0, "800"])
 def test_numbers_are_read_as_axolotls_validation_reads_them(written):
     assert verdicts({"trl": {"max_completion_length": "512"}, "sequence_len": written})[0][0]
-    for no_number in (True, None, "800 or so", 0.5):
+    for no_number in (True, None, "800 or so", 0.5, float("inf"), float("nan")):
         cfg = {"trl": {"max_completion_length": no_number}, "sequence_len": written}
         assert "is not set" in verdicts(cfg)[0][1]
 

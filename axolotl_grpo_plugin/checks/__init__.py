@@ -1,20 +1,26 @@
 """What can be known before anything slow starts: one function a check, each returning findings."""
 
+import logging
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+LOG = logging.getLogger(__name__)
 
 
 class Finding(NamedTuple):
     """One thing that is wrong.
 
     where: file and key, or dataset and row. what: what is wrong there. mend: what to do.
-    detail: the original traceback, where there is one.
+    detail: the original traceback, where there is one. level: an error ends the run; a warning is
+    for something that trains, but seldom as meant; skipped is a check that could not be made here,
+    and mend says what it needs.
     """
 
     where: str
     what: str
     mend: str
     detail: str = ""
+    level: Literal["error", "warning", "skipped"] = "error"
 
     def __str__(self) -> str:
         line = f"{self.where}: {self.what.rstrip('.')}. {self.mend}."
@@ -29,8 +35,13 @@ class ConfigError(SystemExit):
 
 
 def stop_on(findings: Iterable[Finding]) -> None:
-    """Raise ConfigError with all findings, a paragraph each, if there are any."""
-    lines = [f"axolotl-grpo-plugin: {finding}" for finding in findings]
+    """Raise ConfigError with all errors, a paragraph each, if there are any; log the warnings."""
+    lines = []
+    for finding in findings:
+        if finding.level == "error":
+            lines.append(f"axolotl-grpo-plugin: {finding}")
+        elif finding.level == "warning":
+            LOG.warning("axolotl-grpo-plugin: %s", finding)
     if lines:
         raise ConfigError("\n".join(lines))
 

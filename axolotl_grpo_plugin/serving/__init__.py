@@ -1,0 +1,1 @@
+"""Where vLLM runs: which GPUs serve, the server, and the supervisor of server and trainer."""

@@ -1,0 +1,66 @@
+"""Which GPUs serve and which train, from a config and the GPUs that are visible."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from axolotl_grpo_plugin.checks import Finding, stop_on
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.paths import block
+
+Mode = Literal["server", "colocate", "none"]
+
+
+class Placement(NamedTuple):
+    """Where a run's parts go.
+
+    mode: vLLM in a server of its own, in the trainer's processes (colocate), or none. serve, train:
+    GPU ids as CUDA_VISIBLE_DEVICES has them; both are empty on a CPU. processes: the trainer's ranks.
+    """
+
+    mode: Mode
+    serve: tuple[str, ...]
+    train: tuple[str, ...]
+    processes: int
+
+
+def mode_of(cfg: Any) -> Mode:
+    """How a raw config generates. (A `vllm_mode` that is not set is colocate: TRL's default.)"""
+    trl = block(cfg, "trl")
+    if not trl.get("use_vllm"):
+        return "none"
+    return "server" if trl.get("vllm_mode") == "server" else "colocate"
+
+
+def serving(cfg: Any) -> int:
+    """How many GPUs the config's server takes."""
+    vllm = block(cfg, "vllm")
+    return (vllm.get("tensor_parallel_size") or 1) * (vllm.get("data_parallel_size") or 1)
+
+
+def place(cfg: Any, gpus: Sequence[str], processes: int | None = None) -> Placement:
+    """The last GPUs serve, the first `processes` (all that are left, by default) of the others train.
+
+    cfg: a raw config. gpus: ids of the visible GPUs, none for a CPU.
+    Raises ConfigError where they are too few.
+    """
+    mode = mode_of(cfg)
+    if not gpus:
+        return Placement(mode, (), (), processes or 1)
+    reserved = serving(cfg) if mode == "server" else 0
+    left = len(gpus) - reserved
+    if left < (processes or 1):
+        stop_on([_too_few(cfg, len(gpus), reserved, processes or 1)])
+    ranks = processes or left
+    return Placement(mode, tuple(gpus[left:]), tuple(gpus[:ranks]), ranks)
+
+
+def _too_few(cfg: Any, there: int, reserved: int, ranks: int) -> Finding:
+    there_are = "1 GPU is" if there == 1 else f"{there} GPUs are"
+    what = f"{there_are} visible, and this config wants {reserved + ranks}: "
+    if not reserved:
+        return Finding(at(cfg, "--num-processes"), f"{what}one a process", "Lower --num-processes")
+    parts = f"{reserved} for vLLM (tensor_parallel_size x data_parallel_size), {ranks} to train on"
+    mend = "Make more visible (CUDA_VISIBLE_DEVICES), or lower the two"
+    if there == 1:
+        mend = "On one GPU, set trl.vllm_mode: colocate"
+    return Finding(at(cfg, "vllm"), what + parts, mend)

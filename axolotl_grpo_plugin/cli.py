@@ -83,3 +83,70 @@ def stats(config: str | None, **options: Any) -> None:
     from axolotl_grpo_plugin.lengths.command import run
 
     sys.exit(run(config, **options))
+
+
+@grpo.command()
+@click.argument("configs", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=0),
+    help="Plan for a machine with so many GPUs, 0 for a CPU. [the visible ones]",
+)
+@click.option(
+    "--gpu-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    help="GB of each of them. [that of the visible ones]",
+)
+@click.option(
+    "--num-processes",
+    type=click.IntRange(min=1),
+    help="The trainer's processes. [one on each GPU that does not serve]",
+)
+@click.option("--offline", is_flag=True, help="Ask the hub for nothing; what needs it is skipped.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(configs: tuple[str, ...], **options: Any) -> None:
+    """Find what is wrong with CONFIGS (Axolotl YAMLs, or folders of them) before a GPU is rented."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)  # Axolotl's own; what matters is said as a finding
+    from axolotl_grpo_plugin.checks.command import run
+
+    sys.exit(run(configs, **options))
+
+
+class _Train(click.Command):
+    """Keeps what follows a lone -- apart: it is for the launcher."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.obj = args[cut + 1 :]
+        return super().parse_args(ctx, args[:cut])
+
+
+@grpo.command(
+    cls=_Train, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
+@click.argument("config", type=click.Path(exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Show what would run where, and stop.")
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=0),
+    help="With --dry-run: plan for a machine with so many GPUs. [the visible ones]",
+)
+@click.option(
+    "--canary",
+    is_flag=True,
+    help="Before training, prove that vLLM's rollouts come from the trained weights.",
+)
+@click.pass_context
+def train(ctx: click.Context, config: str, **options: Any) -> None:
+    """Train CONFIG with vLLM on the last GPU(s) and the trainer on the others.
+
+    Takes the options of `axolotl train` too, and after -- the launcher's. Configs without a vLLM
+    server go straight to `axolotl train`.
+    """
+    from axolotl_grpo_plugin.serving.command import run
+
+    sys.exit(run(config, ctx.args, ctx.obj, **options))

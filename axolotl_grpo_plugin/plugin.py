@@ -7,9 +7,10 @@ from axolotl.integrations.base import BasePlugin
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import stop_on
-from axolotl_grpo_plugin.checks.config import PLUGIN, check_config, check_keys, check_plugin
+from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin, is_named
 from axolotl_grpo_plugin.checks.lengths import limit_prompts
 from axolotl_grpo_plugin.scoring.rollouts import show_samples
+from axolotl_grpo_plugin.serving.address import check_server, settle_address
 
 
 class GRPOPlugin(BasePlugin):
@@ -21,15 +22,16 @@ class GRPOPlugin(BasePlugin):
     """
 
     def register(self, cfg: Any) -> None:
-        if _is_named(cfg):
+        if is_named(cfg):
             paths.resolve_packaged(cfg)  # whatever the command: `axolotl inference` clears `rl`
         if not _is_grpo(cfg):
             return
         paths.add_working_folder()
         stop_on([*check_plugin(cfg), *check_keys(cfg)])
-        if _is_named(cfg):
+        if is_named(cfg):
             stop_on(check_config(cfg))
             limit_prompts(cfg)
+            settle_address(cfg)
             show_samples(cfg)
 
     def get_input_args(self) -> str:
@@ -37,29 +39,30 @@ class GRPOPlugin(BasePlugin):
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
         # NeMo Gym's plugin loads the datasets of its runs itself, and Axolotl takes one plugin's.
-        if _is_grpo(cfg) and _is_named(cfg) and not cfg.get("nemo_gym_enabled"):
+        if _is_grpo(cfg) and is_named(cfg) and not cfg.get("nemo_gym_enabled"):
             from axolotl_grpo_plugin.checks.datasets import load_checked
 
+            stop_on(check_server(cfg))
             return load_checked(cfg)
         return None
 
     def pre_model_load(self, cfg: Any) -> None:
         threads = cfg.get("grpo_cpu_threads")
-        if threads and _is_grpo(cfg) and _is_named(cfg):
+        if threads and _is_grpo(cfg) and is_named(cfg):
             torch.set_num_threads(threads)
-        if _is_grpo(cfg) and _is_named(cfg):
+        if _is_grpo(cfg) and is_named(cfg):
             _seam().open_room(cfg)
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
-        if _is_grpo(cfg) and _is_named(cfg):
+        if _is_grpo(cfg) and is_named(cfg):
             _seam().room().attach(trainer)
 
     def post_train_unload(self, cfg: Any) -> None:
-        if _is_grpo(cfg) and _is_named(cfg):
+        if _is_grpo(cfg) and is_named(cfg):
             _seam().close_room()
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
-        if not (_is_grpo(cfg) and _is_named(cfg)):
+        if not (_is_grpo(cfg) and is_named(cfg)):
             return []
         from axolotl_grpo_plugin.callbacks import callbacks
 
@@ -74,7 +77,3 @@ def _seam() -> Any:
 
 def _is_grpo(cfg: Any) -> bool:
     return cfg.get("rl") in ("grpo", "gdpo")
-
-
-def _is_named(cfg: Any) -> bool:
-    return any(str(name).replace(":", ".") == PLUGIN for name in cfg.get("plugins") or [])

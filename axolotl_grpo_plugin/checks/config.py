@@ -11,9 +11,11 @@ from typing import Any
 
 from axolotl_grpo_plugin.args import GRPOArgs
 from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.ignored import check_ignored
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
 from axolotl_grpo_plugin.checks.rewards import check_rewards, check_scoring
 from axolotl_grpo_plugin.paths import PACKAGED, block, dicts
+from axolotl_grpo_plugin.serving.address import check_address
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
@@ -139,6 +141,11 @@ def check_held_out(cfg: Any) -> Iterator[Finding]:
         yield Finding(where, what, "Remove one of the two keys")
 
 
+def is_named(cfg: Any) -> bool:
+    """Whether the config names the plugin: else it only is installed."""
+    return any(str(name).replace(":", ".") == PLUGIN for name in cfg.get("plugins") or [])
+
+
 def check_plugin(cfg: Any) -> Iterator[Finding]:
     """The plugin is named by its one path: a second makes Axolotl mix the same keys in twice."""
     for name in cfg.get("plugins") or []:
@@ -149,6 +156,7 @@ def check_plugin(cfg: Any) -> Iterator[Finding]:
 def check_config(cfg: Any) -> Iterator[Finding]:
     """All of these but the keys and the plugin's name."""
     for check in (
+        check_ignored,
         check_rewards,
         check_scoring,
         check_transforms,
@@ -156,6 +164,7 @@ def check_config(cfg: Any) -> Iterator[Finding]:
         check_files,
         check_examples,
         check_held_out,
+        check_address,
     ):
         yield from check(cfg)
 

@@ -1,5 +1,7 @@
 """Which GPUs serve and which train, from a config and the GPUs that are visible."""
 
+import os
+import subprocess
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -64,3 +66,16 @@ def _too_few(cfg: Any, there: int, reserved: int, ranks: int) -> Finding:
     if there == 1:
         mend = "On one GPU, set trl.vllm_mode: colocate"
     return Finding(at(cfg, "vllm"), what + parts, mend)
+
+
+def visible_gpus() -> list[str]:
+    """The ids of the GPUs that a process started here would see, without touching one."""
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is not None:
+        return [each.strip() for each in said.split(",") if each.strip() not in ("", "-1")]
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return []  # no driver: no GPU
+    return listed.stdout.split()

@@ -1,0 +1,106 @@
+"""vLLM's server: started, watched, and what it died of."""
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from axolotl_grpo_plugin.serving.address import answer
+from axolotl_grpo_plugin.serving.tree import spawn
+
+# What vLLM's log says, and what it means. The first that is found counts.
+_CAUSES = (
+    (
+        r"max seq(?:uence)? len.*KV cache|estimated maximum model length|larger than the available KV cache",
+        "length: one sequence of vllm.max_model_len does not fit into what is left for the KV cache",
+        "Lower vllm.max_model_len, or raise vllm.gpu_memory_utilization",
+    ),
+    (
+        r"out of memory|No available memory for the cache|less than desired GPU memory|not enough memory|MemoryError",
+        "memory: the model and its cache do not fit",
+        "Lower vllm.gpu_memory_utilization where another process holds memory of that GPU (nvidia-smi), "
+        "raise it where none does, or serve on more GPUs (vllm.tensor_parallel_size)",
+    ),
+    (
+        r"max_model_len.*is greater than|derived max_model_len",
+        "length: vllm.max_model_len is more than the model's own context",
+        "Lower it",
+    ),
+    (
+        r"must be divisible by tensor parallel size|divisible by tensor_parallel_size",
+        "vllm.tensor_parallel_size does not divide the model's attention heads",
+        "Set one that does",
+    ),
+    (
+        r"[Aa]ddress already in use",
+        "port: another process listens there",
+        "Set another vllm.port",
+    ),
+    (
+        r"GatedRepoError|gated repo|401 Client Error|403 Client Error",
+        "model: the hub does not let you have it",
+        "Accept its licence on the hub, and set HF_TOKEN",
+    ),
+    (
+        r"is not a valid model identifier|Repository Not Found|does not appear to have a file named|"
+        r"Can't load (?:the )?config|Invalid repository ID|LocalEntryNotFoundError|OfflineModeIsEnabled|"
+        r"No such file or directory: .*config\.json|Cannot find any model weights|are not supported for now",
+        "model: vLLM cannot load base_model",
+        "Look at its name, and whether vLLM has that architecture",
+    ),
+    (
+        r"[Bb]float16 is only supported|no kernel image|compute capability",
+        "this GPU is too old for that",
+        "Set vllm.dtype: half",
+    ),
+)
+
+
+def cause_of(log: str) -> tuple[str, str] | None:
+    """(cause, mend) that a server's log shows, None where it shows none that is known."""
+    return next(((cause, mend) for found, cause, mend in _CAUSES if re.search(found, log)), None)
+
+
+class Server:
+    """One server process. Its log is appended to `log`."""
+
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], host: str, port: int, log: Path
+    ):
+        self.host, self.port, self.log = host, port, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            self._begin = file.tell()
+            self._process: subprocess.Popen[bytes] = spawn(command, env, file)
+        self.pid = self._process.pid
+
+    def ended(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._process.poll()
+
+    def ready(self) -> bool:
+        """Whether it serves its model."""
+        there = answer(self.host, self.port)
+        return there is not None and bool(there.models)
+
+    def said(self) -> str:
+        """This server's own part of the log."""
+        with self.log.open("rb") as file:
+            file.seek(self._begin)
+            return file.read().decode(errors="replace")
+
+    def last_words(self, lines: int = 15) -> str:
+        """The log's last lines."""
+        said = [line for line in self.said().splitlines() if line.strip()]
+        return "\n".join(said[-lines:])
+
+    def death(self, when: str) -> str:
+        """What to tell when it has ended by itself: cause, mend, last lines, where the log is."""
+        code, found = self.ended(), cause_of(self.said())
+        how = f"ended {when} (exit code {code})"
+        if code and code < 0:
+            how = f"was ended {when} by signal {-code}" + (
+                ", as the kernel does where memory is out" if code == -9 else ""
+            )
+        cause = f"likely cause: {found[0]}. {found[1]}." if found else "The log says why:"
+        return f"vLLM's server {how}. {cause}\n{self.last_words()}\n(all of it: {self.log})"

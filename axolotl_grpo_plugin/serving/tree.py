@@ -1,0 +1,137 @@
+"""Processes that end with the one that started them, whatever ends that one. Linux only."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import psutil
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel send this process SIGTERM when its parent, the process `parent`, is gone."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)  # it was gone before the kernel knew
+
+
+def adopt_orphans() -> None:
+    """Let what descends from this process stay below it, when processes in between end."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def spawn(
+    command: Sequence[str], env: Mapping[str, str], output: Any = None
+) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own (Ctrl-C does not reach it); it ends with this process.
+
+    output: the file for stdout and stderr; this process' own by default.
+    """
+    parent = os.getpid()
+    return subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,
+        preexec_fn=lambda: die_with(parent),
+    )
+
+
+def below(pids: Iterable[int]) -> list[psutil.Process]:
+    """The processes with these ids and all their descendants, those that have ended left out."""
+    found: dict[int, psutil.Process] = {}
+    for pid in pids:
+        try:
+            process = psutil.Process(pid)
+            found.update((each.pid, each) for each in (process, *process.children(recursive=True)))
+        except psutil.NoSuchProcess:
+            continue
+    return [each for each in found.values() if _alive(each)]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_below(patience: float = 15) -> None:
+    """End every descendant of this process: SIGTERM, and SIGKILL after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    told: set[int] = set()
+    while left := [each for each in below([os.getpid()]) if each.pid != os.getpid()]:
+        late = time.monotonic() > deadline
+        for process in left:
+            if late or process.pid not in told:
+                told.add(process.pid)
+                _signal(process.pid, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(0.1)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it ended by itself
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Run `work` in a child process; its exit code, 128 + n when signal n ended it.
+
+    Of the two processes either outlives the other, and ends all that was started: the parent waits
+    and adopts what a killed child leaves, the child has the kernel's word when the parent is killed.
+    SIGINT, SIGTERM and SIGHUP are passed on.
+    """
+    adopt_orphans()
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.setsid()  # the terminal's Ctrl-C comes once, by the parent
+            die_with(parent)
+            adopt_orphans()
+            code = work()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            end_below()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def forward(number: int, _: FrameType | None) -> None:
+        _signal(child, number)
+
+    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    try:
+        _, status = os.waitpid(child, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    end_below()
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code

@@ -31,19 +31,24 @@ class ConfigError(SystemExit):
     """A run that must not start: ends the process with the message alone, exit code 1.
 
     A SystemExit, because a traceback through Axolotl's loader says nothing about a typo.
+    findings: the errors, where checks found them.
     """
+
+    findings: tuple[Finding, ...] = ()
 
 
 def stop_on(findings: Iterable[Finding]) -> None:
     """Raise ConfigError with all errors, a paragraph each, if there are any; log the warnings."""
-    lines = []
+    errors = []
     for finding in findings:
         if finding.level == "error":
-            lines.append(f"axolotl-grpo-plugin: {finding}")
+            errors.append(finding)
         elif finding.level == "warning":
             LOG.warning("axolotl-grpo-plugin: %s", finding)
-    if lines:
-        raise ConfigError("\n".join(lines))
+    if errors:
+        raised = ConfigError("\n".join(f"axolotl-grpo-plugin: {each}" for each in errors))
+        raised.findings = tuple(errors)
+        raise raised
 
 
 def first_line(error: BaseException) -> str:

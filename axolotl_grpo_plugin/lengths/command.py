@@ -46,24 +46,30 @@ from axolotl_grpo_plugin.lengths.tokenizer import (
 TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 
 
-def load(file: str) -> Any:
+def read(file: str) -> Any:
     """A raw config, as Axolotl reads it. Raises ConfigError."""
     try:
         with open(file, encoding="utf-8") as opened:
-            read = yaml.safe_load(opened)
+            found = yaml.safe_load(opened)
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(read, dict):
+    if not isinstance(found, dict):
         raise ConfigError(f"{file}: no Axolotl config: a YAML of keys and values is wanted")
-    if read.get("rl") not in ("grpo", "gdpo"):
+    return DictDefault({**found, "axolotl_config_path": file})
+
+
+def load(file: str) -> Any:
+    """A raw config whose prompts can be counted. Raises ConfigError."""
+    cfg = read(file)
+    if cfg.get("rl") not in ("grpo", "gdpo"):
         raise ConfigError(
-            f"{file}: rl is {read.get('rl')!r}: lengths are counted for grpo and gdpo"
+            f"{file}: rl is {cfg.get('rl')!r}: lengths are counted for grpo and gdpo"
         )
-    if not paths.dicts(read.get("datasets")):
+    if not paths.dicts(cfg.get("datasets")):
         raise ConfigError(f"{file}: no datasets: a list of them is wanted, each with a path")
-    if not name_of(read):
+    if not name_of(cfg):
         raise ConfigError(f"{file}: no base_model, whose tokenizer counts")
-    return DictDefault({**read, "axolotl_config_path": file})
+    return cfg
 
 
 def without_config(datasets: Sequence[str], tokenizer: str, transform: str | None) -> Any:

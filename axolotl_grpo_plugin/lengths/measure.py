@@ -142,14 +142,14 @@ def _prompts(
             continue
         found.dropped += not made
         for row in made:
-            if wrong := _wrong(row):
+            if wrong := problem_of(row):
                 found.fail(number, wrong)
             else:
                 prompts.append((number, raw, row["prompt"]))
     return prompts
 
 
-def _wrong(row: Row) -> str:
+def problem_of(row: Row) -> str:
     """What is wrong with a row's prompt, or ""."""
     if "prompt" not in row:
         return f'no column "prompt" (it has: {", ".join(row)}): name a transform in `type:`'

@@ -35,10 +35,11 @@ Fail = Callable[[int, str], None]  # is told what is wrong with a row
 
 
 class Unreadable(Exception):
-    """A dataset of which nothing more can be counted; the message says where, what, and the mend."""
+    """A dataset of which nothing more can be counted."""
 
     def __init__(self, where: str, what: str, mend: str):
-        super().__init__(str(Finding(where, what, mend)))
+        self.finding = Finding(where, what, mend)
+        super().__init__(str(self.finding))
 
 
 class Source(NamedTuple):

@@ -55,7 +55,11 @@ FILES = ["*.jinja", "config.json", "special_tokens_map.json", "tokenizer*"]
 
 
 class TokenizerError(Exception):
-    """No tokens can be counted with it; the message is a Finding's."""
+    """No tokens can be counted with it."""
+
+    def __init__(self, finding: Finding):
+        self.finding = finding
+        super().__init__(str(finding))
 
 
 class Tokenizer(ABC):
@@ -304,7 +308,7 @@ def template_of(cfg: Any, own: Any) -> tuple[Any, str]:
 
 def no_template(name: str) -> TokenizerError:
     mend = "Set `chat_template:` (tokenizer_default_fallback_chatml, qwen_25, ...), or name an instruct model"
-    return TokenizerError(str(Finding(name, "the tokenizer has no chat template", mend)))
+    return TokenizerError(Finding(name, "the tokenizer has no chat template", mend))
 
 
 def _folder(cfg: Any) -> Path:
@@ -332,8 +336,8 @@ def _folder(cfg: Any) -> Path:
         raise TokenizerError(_finding(cfg, what, "Check the network, or name a folder")) from error
 
 
-def _finding(cfg: Any, what: str, mend: str) -> str:
-    return str(Finding(at(cfg, f"tokenizer ({name_of(cfg)})"), what, mend))
+def _finding(cfg: Any, what: str, mend: str) -> Finding:
+    return Finding(at(cfg, f"tokenizer ({name_of(cfg)})"), what, mend)
 
 
 def _compiled(template: str, named: Mapping[str, str]) -> Any:

@@ -73,8 +73,7 @@ def instructions(
     """
     shown: Messages = []
     for number, example in enumerate(examples):
-        work, label = _split(example["answer"], f"grpo_examples[{number}]")
-        answered = f"<reasoning>\n{work}\n</reasoning>\n<answer>\n{label}\n</answer>"
+        answered = worked(example["answer"], f"grpo_examples[{number}]")
         shown += [_turn("user", example["question"]), _turn("assistant", answered)]
 
     def ask(question: str) -> Messages:
@@ -84,6 +83,12 @@ def instructions(
         return [_turn("user", f"{system}\n\n{first['content']}"), *others]
 
     return ask
+
+
+def worked(answer: str, where: str) -> str:
+    """A GSM8K answer in the layout that the instructions ask for. DatasetError where it has no label."""
+    work, label = _split(answer, where)
+    return f"<reasoning>\n{work}\n</reasoning>\n<answer>\n{label}\n</answer>"
 
 
 def _turn(role: str, content: str) -> dict[str, str]:

@@ -1,0 +1,222 @@
+"""`axolotl grpo check`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from huggingface_hub import constants
+
+from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.checks import ConfigError, Finding, hub
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch
+from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
+from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
+from axolotl_grpo_plugin.checks.memory import check_memory, estimate
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.checks.prompts import check_prompts
+from axolotl_grpo_plugin.checks.reuse import check_reuse
+from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
+from axolotl_grpo_plugin.checks.traps import check_traps
+from axolotl_grpo_plugin.checks.validation import check_validation, loaded_plugins
+from axolotl_grpo_plugin.checks.versions import check_versions
+from axolotl_grpo_plugin.lengths.command import read
+from axolotl_grpo_plugin.lengths.rows import sources
+from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
+
+COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
+ORDER = list(COLORS)
+
+
+@dataclass
+class Machine:
+    """What a run is planned for. gpus: their ids. gib: of each, None where it is not known.
+
+    assumed: it is another machine than this one.
+    """
+
+    gpus: tuple[str, ...]
+    gib: float | None
+    assumed: bool
+    processes: int | None = None
+
+
+@dataclass
+class Checked:
+    """What is known of one config: a line on each of placement, batch and memory, and the findings."""
+
+    config: str
+    placement: str = ""
+    batch: str = ""
+    memory: str = ""
+    findings: list[Finding] = field(default_factory=list)
+
+    def count(self, level: str) -> int:
+        return sum(finding.level == level for finding in self.findings)
+
+    @property
+    def ok(self) -> bool:
+        """No error; what was skipped may still hold one."""
+        return not self.count("error")
+
+    @property
+    def verdict(self) -> str:
+        errors, skipped = self.count("error"), self.count("skipped")
+        if errors:
+            return f"{errors} error{'s' * (errors > 1)}"
+        return f"OK but for {skipped} skipped" if skipped else "OK"
+
+
+def run(
+    configs: Sequence[str],
+    *,
+    gpus: int | None,
+    gpu_memory: float | None,
+    num_processes: int | None,
+    offline: bool,
+    as_json: bool,
+) -> int:
+    """Check the configs, print what was found, and return the exit code: 1 on an error in any."""
+    machine = machine_of(gpus, gpu_memory, num_processes)
+    made = []
+    for file in _files(configs):
+        checked = check(file, machine, offline)
+        made.append(checked)
+        if not as_json:
+            _show(checked, machine)
+    if as_json:
+        click.echo(json.dumps([_plain(each) for each in made], indent=2, ensure_ascii=False))
+    return int(not all(each.ok for each in made))
+
+
+def machine_of(gpus: int | None, memory: float | None, processes: int | None) -> Machine:
+    """The machine with so many GPUs, or this one."""
+    there = tuple(visible_gpus() if gpus is None else map(str, range(gpus)))
+    gib = memory and memory * 1e9 / 2**30
+    if gpus is None and there and gib is None:
+        import torch
+
+        gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+    return Machine(there, gib, gpus is not None, processes)
+
+
+def check(file: str, machine: Machine, offline: bool = False) -> Checked:
+    """Everything that can be known of one config here. Nothing of it is left behind in the process."""
+    made = Checked(file)
+    try:
+        cfg = read(file)
+        if cfg.get("rl") not in ("grpo", "gdpo"):
+            what, mend = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
+            made.findings = [Finding(at(cfg, "rl"), what, mend)]
+        else:
+            paths.add_working_folder()
+            made.findings = list(_found(cfg, made, machine, offline))
+    except ConfigError as error:
+        what = str(error).removeprefix(f"{file}: ")
+        made.findings += error.findings or [Finding(file, what, "Mend the file")]
+    made.findings = [_without_file(finding, file) for finding in made.findings]
+    made.findings.sort(key=lambda finding: ORDER.index(finding.level))
+    return made
+
+
+def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator[Finding]:
+    closed = offline or constants.HF_HUB_OFFLINE
+    named = sources(cfg)  # before their paths are resolved
+    paths.resolve_packaged(cfg)
+    with loaded_plugins(cfg), hub.offline(False):
+        wrong = [*check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
+    yield from wrong
+    yield from check_twice(made.config)
+    yield from check_unread(cfg)
+    yield from check_traps(cfg)
+    yield from check_reuse(cfg)
+    yield from check_versions(cfg, machine.assumed)
+    ranks = yield from _placed(cfg, made, machine)
+    shape = list(check_batch(cfg, ranks))
+    yield from shape
+    for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
+        if not (shape and finding.what.startswith("GRPO")):  # Axolotl's words for the same
+            yield finding
+    with hub.offline(closed):
+        readable, rows = [], list[Sample]()
+        for source in named:
+            found = samples(cfg, source, closed)
+            if isinstance(found, Finding):
+                if str(found) not in map(str, wrong):
+                    yield found
+            else:
+                readable.append(source)
+                rows += found if source.key == "datasets" else []
+        if rows and not any(".reward_funcs" in finding.where for finding in wrong):
+            yield from check_samples(cfg, rows)
+        yield from check_prompts(cfg, readable, closed)
+
+
+def _placed(cfg: Any, made: Checked, machine: Machine) -> Any:
+    """Placement and memory; returns the number of the trainer's processes."""
+    try:
+        placement = place(cfg, machine.gpus, machine.processes)
+    except ConfigError as error:
+        yield from error.findings
+        return machine.processes or 1
+    made.placement = _placement(placement)
+    made.batch = str(batch_of(cfg, placement.processes) or "")
+    made.memory = str(estimate(cfg, placement))
+    if machine.gib:
+        yield from check_memory(cfg, placement, machine.gib)
+    return placement.processes
+
+
+def _placement(placed: Placement) -> str:
+    ranks = f"{placed.processes} process{'es' * (placed.processes > 1)}"
+    if not placed.train:
+        return f"CPU, {ranks}"
+    parts = [f"{ranks} on GPU {', '.join(placed.train)}"]
+    if placed.mode == "server":
+        parts.append(f"vLLM on GPU {', '.join(placed.serve)}")
+    elif placed.mode == "colocate":
+        parts.append("vLLM on the same")
+    return "; ".join(parts)
+
+
+def _files(configs: Sequence[str]) -> Iterator[str]:
+    for name in configs:
+        if Path(name).is_dir():
+            yield from sorted(str(file) for file in Path(name).rglob("*.y*ml"))
+        else:
+            yield name
+
+
+def _without_file(finding: Finding, file: str) -> Finding:
+    return finding._replace(where=finding.where.removeprefix(f"{file}: "))
+
+
+def _show(checked: Checked, machine: Machine) -> None:
+    click.secho(checked.config, bold=True)
+    assumed = " (assumed: Ampere or newer)" if machine.assumed and machine.gpus else ""
+    for name, said in (
+        ("placement", checked.placement and checked.placement + assumed),
+        ("batch", checked.batch),
+        ("memory", checked.memory),
+    ):
+        if said:
+            click.echo(f"  {name:<9} " + said.replace("\n", "\n" + 12 * " "))
+    for finding in checked.findings:
+        level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
+        click.echo(f"  {level} " + str(finding).replace("\n", "\n    "))
+    color = "red" if not checked.ok else "cyan" if checked.count("skipped") else "green"
+    click.secho(f"  {checked.verdict}", fg=color, bold=True)
+
+
+def _plain(checked: Checked) -> dict[str, Any]:
+    return {
+        "config": checked.config,
+        "placement": checked.placement,
+        "batch": checked.batch,
+        "memory": checked.memory,
+        "findings": [finding._asdict() for finding in checked.findings],
+        "verdict": checked.verdict,
+        "ok": checked.ok,
+    }

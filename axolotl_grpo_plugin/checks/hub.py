@@ -1,0 +1,42 @@
+"""What is on the hub and not on this machine, and a process that asks the hub for nothing."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from axolotl_grpo_plugin.checks import Finding
+
+FILES = (".json", ".jsonl", ".parquet", ".csv")
+
+
+def is_on_hub(name: Any) -> bool:
+    """Whether a config's model or dataset is a name on the hub: neither a path nor a URL."""
+    return (
+        isinstance(name, str)
+        and not os.path.exists(name)
+        and "://" not in name
+        and not name.startswith((".", "/", "~"))
+        and name.count("/") <= 1
+        and not os.path.isdir(name.partition("/")[0])
+        and not name.endswith(FILES)
+    )
+
+
+def skipped(where: str) -> Finding:
+    """The finding of a check that the hub is needed for."""
+    return Finding(where, "not on this machine", "needs the hub, or its cache", level="skipped")
+
+
+@contextmanager
+def offline(closed: bool) -> Iterator[None]:
+    """Within, whether the hub's client and datasets keep to what is in their cache."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = closed
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before

@@ -1,0 +1,183 @@
+"""The transforms on a few real rows, and the rewards on completions that are made for these."""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from math import isfinite, isnan
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.checks import Finding, first_line
+from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.lengths.measure import problem_of
+from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
+from axolotl_grpo_plugin.lengths.tokenizer import Lazy, open_tokenizer
+from axolotl_grpo_plugin.scoring.load import build, is_async, is_model, named
+from axolotl_grpo_plugin.transforms.gsm8k import worked
+
+ROWS = 4  # of each dataset: a judge among the rewards may cost money
+
+# A right answer to a row, in the layout that the transform's prompt asks for.
+GOLD: dict[str, Callable[[Row, Row], str]] = {
+    "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
+    "axolotl_grpo_plugin.math": lambda raw, row: rf"\boxed{{{row['solution']}}}",
+}
+
+
+class Sample(NamedTuple):
+    """A row that a transform has made, and a right answer to it where one is known."""
+
+    row: Row
+    gold: str | None
+
+
+class RewardError(Exception):
+    """What a reward did that TRL cannot take; the message says it."""
+
+
+def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
+    """The first rows of a dataset, transformed, or what is in the way.
+
+    offline: a dataset that is only on the hub is a skipped check.
+    """
+    where = at(cfg, source.name)
+    problems: list[str] = []
+    tokenizer = Lazy(lambda: getattr(open_tokenizer(cfg), "real", None))
+    try:
+        transform = Transform(source, cfg, tokenizer)
+        batches = read(source, cfg, lambda *_: None, lambda row, what: problems.append(what))
+        rows = list(islice(next(batches), ROWS))
+    except Unreadable as error:
+        hubs = offline and is_on_hub(source.entry.get("path"))
+        return skipped(where) if hubs else error.finding
+    if problems:
+        return Finding(where, problems[0], "Mend the file")
+    try:
+        made = transform(rows)
+    except Exception as error:  # of a transform of one's own
+        what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
+        mend = "Mend it, or name another in `type:`, axolotl_grpo_plugin.gsm8k for one"
+        return Finding(where, what, mend, traceback.format_exc())
+    found = [(raw, row) for (_, raw), each in zip(rows, made, strict=True) for row in each]
+    for _, row in found:
+        if wrong := problem_of(row):
+            return Finding(where, wrong, "Mend the transform")
+    gold = GOLD.get(str(source.entry.get("type")), lambda raw, row: None)
+    return [Sample(row, gold(raw, row)) for raw, row in found]
+
+
+def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
+    """Each reward takes the rows as TRL gives them; a right answer earns, and nothing else does.
+
+    found: rows of all datasets; their columns are merged as datasets merges them.
+    """
+    columns = list(dict.fromkeys(column for sample in found for column in sample.row))
+    for number, reward in enumerate(named(cfg)):
+        if is_model(reward.key):
+            continue
+        where = at(cfg, f"trl.reward_funcs[{number}] ({reward.key})")
+        function = build(reward)
+        missing = [name for name in getattr(function, "reads", ()) if name not in columns]
+        if missing:
+            what = f'reads "{missing[0]}", which the rows lack (they have: {", ".join(columns)})'
+            yield Finding(where, what, "Let the transform keep or make that column")
+            continue
+        try:
+            yield from _check_reward(where, function, found, columns)
+        except RewardError as error:
+            detail = traceback.format_exc() if error.__cause__ else ""
+            yield Finding(where, str(error), "Mend it", detail)
+
+
+def _check_reward(
+    where: str, function: Any, found: Sequence[Sample], columns: list[str]
+) -> Iterator[Finding]:
+    scored = partial(_scores, function, columns=columns)
+    nothing = max(scored(found, [""] * len(found)), default=0.0)
+    if nothing > 0:
+        mend = "Give nothing for nothing: a model learns what is easiest"
+        what = f"an empty completion earns {nothing:g}"
+        yield Finding(where, what, mend, level="warning")
+    echoed = max(scored(found, [_asked(sample.row) for sample in found]), default=0.0)
+    if echoed > max(nothing, 0):
+        what = f"the prompt, repeated as the completion, earns {echoed:g}"
+        yield Finding(where, what, "Read the answer more strictly", level="warning")
+    solved = [sample for sample in found if sample.gold is not None]
+    earned = scored(solved, [str(sample.gold) for sample in solved])
+    if earned:
+        yield from _check_gold(where, function, max(earned), nothing, str(solved[0].gold))
+
+
+def _check_gold(
+    where: str, function: Any, best: float, nothing: float, gold: str
+) -> Iterator[Finding]:
+    """A right answer earns the maximum of a reward that reads a column, and else more than nothing does."""
+    _, highest = getattr(function, "range", (None, None))
+    shown = gold if len(gold) < 100 else f"{gold[:30]}...{gold[-60:]}"
+    if highest is not None and function.reads and best < highest:
+        what = f"the right answer earns {best:g} of {highest:g}: {shown!r}"
+        mend = "Let the reward read the layout that the transform asks for"
+        yield Finding(where, what, mend)
+    elif best <= max(nothing, 0) and (highest is None or highest > 0):
+        what = (
+            f"the right answer, in the layout that the prompt asks for, earns {best:g}: {shown!r}"
+        )
+        mend = "Reward this layout, or ask for the other in grpo_system_prompt"
+        yield Finding(where, what, mend, level="warning")
+
+
+def _asked(row: Row) -> str:
+    prompt = row["prompt"]
+    return prompt if isinstance(prompt, str) else text_of([{**prompt[-1], "role": "assistant"}])
+
+
+def _scores(
+    function: Any, found: Sequence[Sample], completions: Sequence[str], columns: list[str]
+) -> list[float]:
+    """What the reward gives them, without those that it does not score (None). Raises RewardError."""
+    if not found:
+        return []
+    chat = not isinstance(found[0].row["prompt"], str)
+    batch = {name: [sample.row.get(name) for sample in found] for name in columns}
+    call = partial(
+        function,
+        prompts=batch.pop("prompt"),
+        completions=[
+            [{"role": "assistant", "content": text}] if chat else text for text in completions
+        ],
+        completion_ids=[list(range(len(text.split()))) for text in completions],
+        trainer_state=_state(),
+        log_extra=lambda *_: None,
+        log_metric=lambda *_: None,
+        **batch,
+    )
+    try:
+        given = asyncio.run(call()) if is_async(function) else call()
+    except Exception as error:  # of a reward of one's own
+        raise RewardError(f"raised {type(error).__name__}: {first_line(error)}") from error
+    return _read(given, len(found))
+
+
+def _state() -> Any:
+    from transformers import TrainerState
+
+    return TrainerState()
+
+
+def _read(given: Any, rows: int) -> list[float]:
+    try:
+        scores = list(given)
+    except TypeError as error:
+        raise RewardError(f"returned {given!r}, no list of numbers") from error
+    if len(scores) != rows:
+        raise RewardError(f"returned {len(scores)} scores for {rows} completions")
+    for score in scores:
+        if isinstance(score, str) or not (score is None or hasattr(score, "__float__")):
+            raise RewardError(f"returned {score!r}, no number")
+    numbers = [float(score) for score in scores if score is not None]
+    if any(not isfinite(number) and not isnan(number) for number in numbers):
+        raise RewardError("returned infinity, which makes its whole group's advantages 0")
+    return [number for number in numbers if not isnan(number)]

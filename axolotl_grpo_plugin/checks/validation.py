@@ -1,0 +1,67 @@
+"""Axolotl's own validation of a config, as it would be on the machine that the run is for."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.modules import at
+
+# What is assumed of a GPU that is not here: NVIDIA's Ampere, the first with bf16 and TF32.
+ASSUMED = {"bf16": True, "fp8": False, "tf32": True, "compute_capability": "sm_80"}
+
+
+def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
+    """What Axolotl's schema refuses, a finding each.
+
+    cfg: a raw config, which is not changed. ranks: the trainer's processes. assumed: for a GPU
+    that is not here.
+    """
+    from axolotl.cli.config import gpu_capabilities
+    from axolotl.utils.config import validate_config
+    from pydantic import ValidationError
+
+    capabilities, environment = gpu_capabilities()
+    capabilities |= {**(ASSUMED if assumed else {}), "n_gpu": ranks}
+    mend = "Axolotl refuses it"
+    try:
+        with loaded_plugins(cfg) as copy:
+            validate_config(copy, capabilities=capabilities, env_capabilities=environment)
+    except ValidationError as error:
+        for each in error.errors():
+            key = ".".join(map(str, each["loc"])) or "config"
+            what = " ".join(each["msg"].removeprefix("Value error, ").split())
+            yield Finding(at(cfg, key), what, mend)
+    except Exception as error:  # its validators raise much else, and plugins what they like
+        what = " ".join(str(error).split()) or type(error).__name__
+        yield Finding(at(cfg, "config"), what, mend)
+
+
+@contextmanager
+def loaded_plugins(cfg: Any) -> Iterator[Any]:
+    """Within, the plugins of this config and no other's are loaded; gives a copy that they have seen.
+
+    This plugin's own register ends the process where something is wrong, and is not called.
+    """
+    from axolotl.integrations.base import PluginManager, normalize_plugin_name
+    from axolotl.utils.dict import DictDefault
+
+    from axolotl_grpo_plugin.plugin import GRPOPlugin
+
+    manager = PluginManager.get_instance()
+    before, environment = OrderedDict(manager.plugins), dict(os.environ)
+    copy = DictDefault(cfg.to_dict())
+    try:
+        for name in dict.fromkeys(map(normalize_plugin_name, cfg.get("plugins") or [])):
+            if name not in manager.plugins:
+                manager.register(name, required=True)
+        for plugin in manager.plugins.values():
+            if not isinstance(plugin, GRPOPlugin):
+                plugin.register(copy)
+        yield copy
+    finally:
+        manager.plugins = before
+        os.environ.clear()
+        os.environ.update(environment)

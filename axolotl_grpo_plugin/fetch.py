@@ -23,7 +23,7 @@ def configs(dest: str | None) -> None:
     folder = Path(dest or ".")
     for name in ("configs", "rewards"):
         for file in sorted(shipped(name).rglob("*")):
-            if not file.is_file() or file.suffix not in (".yaml", ".py", ".jinja", ".md"):
+            if not file.is_file() or file.suffix == ".pyc":
                 continue
             copy = folder / name / file.relative_to(shipped(name))
             if copy.exists():

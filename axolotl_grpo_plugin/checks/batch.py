@@ -1,0 +1,194 @@
+"""How many completions and prompts a step has, and whether TRL and Axolotl take that shape."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.lengths import tokens_of
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.paths import block
+
+GENERATIONS = 8  # TRL's, where the YAML sets none
+KEYS = {
+    "gradient_accumulation_steps": "gradient_accumulation_steps",
+    "micro_batch_size": "micro_batch_size",
+    "num_generations": "trl.num_generations",
+    "generation_batch_size": "trl.generation_batch_size",
+    "eval_batch_size": "eval_batch_size",
+}
+
+
+class Batch(NamedTuple):
+    """The shape of a step, in completions.
+
+    micro_batch_size: of one rank, one forward pass. num_generations: of one prompt.
+    generation_batch_size: generated at a time, over all ranks; None: as many as a step trains on.
+    eval_batch_size: of one rank, where something is evaluated; None: micro_batch_size. num_iterations:
+    how often a completion is trained on. strict: Axolotl's own rule applies beside TRL's.
+    """
+
+    micro_batch_size: int
+    gradient_accumulation_steps: int
+    num_generations: int
+    ranks: int
+    generation_batch_size: int | None = None
+    eval_batch_size: int | None = None
+    evaluates: bool = False
+    num_iterations: int = 1
+    strict: bool = True
+
+    @property
+    def completions(self) -> int:
+        """Completions of one optimizer step."""
+        return self.micro_batch_size * self.gradient_accumulation_steps * self.ranks
+
+    @property
+    def generated(self) -> int:
+        """Completions that are generated at a time."""
+        return self.generation_batch_size or self.completions
+
+    def steps_an_epoch(self, rows: int) -> int:
+        """Optimizer steps that an epoch over `rows` prompts takes; prompts that fill no batch are left out."""
+        batches = rows // (self.generated // self.num_generations)
+        passes = self.generated // (self.micro_batch_size * self.ranks) * self.num_iterations
+        return -(-batches * passes // self.gradient_accumulation_steps)
+
+    def __str__(self) -> str:
+        prompts = self.completions / self.num_generations
+        ranks = "1 process" if self.ranks == 1 else f"{self.ranks} processes"
+        made_of = (
+            f"micro_batch_size {self.micro_batch_size} x gradient_accumulation_steps "
+            f"{self.gradient_accumulation_steps} x {ranks}"
+        )
+        line = f"{self.completions} completions a step: {prompts:g} {'prompt' if prompts == 1 else 'prompts'}"
+        line += f" x {self.num_generations} ({made_of})"
+        return (
+            line
+            if self.generated == self.completions
+            else f"{line}, {self.generated} generated at a time"
+        )
+
+
+def batch_of(cfg: Any, ranks: int) -> Batch | None:
+    """The batch of a raw config on that many ranks, None where a size is no number (Axolotl says so).
+
+    `batch_size` has no part in it: Axolotl 0.21 reads it only where gradient_accumulation_steps is
+    unset, which its own default of 1 prevents (`check_batch` says so).
+    """
+    trl = block(cfg, "trl")
+    named = trl.get("num_generations") is not None
+    micro = _size(cfg.get("micro_batch_size"), 1)
+    steps = _size(cfg.get("gradient_accumulation_steps"), 1)
+    generations = _size(trl.get("num_generations"), GENERATIONS)
+    iterations = _size(trl.get("num_iterations"), 1)
+    if micro is None or steps is None or generations is None or iterations is None:
+        return None
+    return Batch(
+        micro,
+        steps,
+        generations,
+        ranks,
+        _size(trl.get("generation_batch_size"), None),
+        _size(cfg.get("eval_batch_size"), None),
+        _evaluates(cfg),
+        iterations,
+        cfg.get("rl") == "grpo" and named,
+    )
+
+
+def check_batch(cfg: Any, ranks: int) -> Iterator[Finding]:
+    """TRL's rules for the batch and Axolotl's, with the world size. Errors, each with the nearest valid sizes."""
+    if cfg.get("batch_size") and not cfg.get("gradient_accumulation_steps"):
+        what = "Axolotl 0.21 never reads it: gradient_accumulation_steps is 1 by default"
+        yield Finding(at(cfg, "batch_size"), what, "Set gradient_accumulation_steps in its place")
+    batch = batch_of(cfg, ranks)
+    if batch is None:
+        return
+    low = [KEYS[key] for key in KEYS if _is_low(batch, key)]
+    if low:
+        yield Finding(at(cfg, low[0]), "less than 1", "Set it to 1 or more")
+    elif batch.num_generations < 2:
+        what = f"{batch.num_generations}, but without a second completion a prompt has no advantage"
+        yield Finding(at(cfg, KEYS["num_generations"]), what, "Set it to 8, at least to 2")
+    else:
+        total = "gradient_accumulation_steps"
+        place = "num_generations"
+        if batch.generation_batch_size is not None:
+            total = place = "generation_batch_size"
+        if what := _train(batch):
+            keys = (total, "micro_batch_size", "num_generations")
+            yield Finding(at(cfg, KEYS[place]), what, _mend(batch, keys, _train))
+        if what := _eval(batch):
+            mend = _mend(batch, ("eval_batch_size",), _eval)
+            yield Finding(at(cfg, "eval_batch_size"), what, mend)
+
+
+def _train(batch: Batch) -> str:
+    """What TRL or Axolotl would refuse of the training batch, or ""."""
+    group, ranks, total = batch.num_generations, batch.ranks, batch.generated
+    step = batch.micro_batch_size * ranks
+    if total % step:
+        return f"{total} is not a multiple of micro_batch_size x processes ({batch.micro_batch_size} x {ranks})"
+    if total % group:
+        return f"{total} completions are generated at a time, which are not whole groups of {group}"
+    if batch.strict and ranks > 1 and total < group * ranks:
+        return (
+            f"{total} completions are generated at a time, and Axolotl 0.21 wants a group of {group} "
+            f"for each of the {ranks} processes: {group * ranks}"
+        )
+    return ""
+
+
+def _eval(batch: Batch) -> str:
+    """What TRL would refuse of the evaluation batch, or ""."""
+    size = batch.eval_batch_size or batch.micro_batch_size
+    if not batch.evaluates or not size * batch.ranks % batch.num_generations:
+        return ""
+    processes = f"{size} x {batch.ranks} processes = {size * batch.ranks}"
+    return f"{processes} completions are evaluated at a time, which are not whole groups of {batch.num_generations}"
+
+
+def _mend(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> str:
+    """The nearest value of each key, alone, that the rule takes and that breaks no other."""
+    others = [other for other in (_train, _eval) if other is not rule and not other(batch)]
+    found = []
+    for key in keys:
+        now = getattr(batch, key) or batch.micro_batch_size  # what an eval_batch_size is by default
+        first = 2 if key == "num_generations" else 1
+        # Beyond these, every divisibility has come round again.
+        last = now + batch.num_generations * batch.micro_batch_size * batch.ranks
+        for value in sorted(range(first, last + 1), key=lambda each: (abs(each - now), -each)):
+            candidate = Batch(**{**batch._asdict(), key: value})
+            if not any(each(candidate) for each in (rule, *others)):
+                found.append(f"{KEYS[key]}: {value}")
+                break
+    return f"Set {', or '.join(found)}"
+
+
+def _is_low(batch: Batch, key: str) -> bool:
+    value = getattr(batch, key)
+    return key != "num_generations" and value is not None and value < 1
+
+
+def _size(value: Any, default: int | None) -> int | None:
+    return default if value is None else tokens_of(value)
+
+
+def number_of(value: Any) -> float | None:
+    """A number as Axolotl's validation reads it (YAML has 1e-6 as text), None for what is none."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _evaluates(cfg: Any) -> bool:
+    """Whether Axolotl's builder turns evaluation on."""
+    if (
+        not (cfg.get("test_datasets") or cfg.get("val_set_size"))
+        or cfg.get("eval_strategy") == "no"
+    ):
+        return False
+    an_epoch = tokens_of(cfg.get("evals_per_epoch")) or 0
+    epochs = tokens_of(cfg.get("num_epochs")) or 1
+    return bool(cfg.get("eval_strategy") or cfg.get("eval_steps") or an_epoch * epochs > 1)

@@ -1,0 +1,182 @@
+"""The classic traps: settings that load, and train nothing, something else, or crash after the model is loaded."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.batch import batch_of, number_of
+from axolotl_grpo_plugin.checks.lengths import tokens_of
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.checks.shapes import Shape, shape_of
+from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.scoring.load import Named
+from axolotl_grpo_plugin.serving.placement import mode_of
+
+FULL_RATE, LORA_RATE = (
+    2e-6,
+    5e-5,
+)  # at most and at least that of the one is seldom meant for the other
+SMALL = 400_000_000  # parameters; practice models below it learn at any rate, in a few words
+SHORT = 256  # TRL's former default length, which cuts off most reasoning
+COLD = 0.3
+GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
+FORMAT = {
+    f"{GSM8K}.{name}_reward_func" for name in ("int", "strict_format", "soft_format", "xmlcount")
+}
+
+
+def check_traps(cfg: Any) -> Iterator[Finding]:
+    """All of them, on a raw config."""
+    for check in (
+        check_learning_rate,
+        check_lora_sync,
+        check_quantized,
+        check_group,
+        check_completions,
+        check_rewards_for_format,
+        check_sampling,
+        check_reference,
+        check_gdpo_steps,
+    ):
+        yield from check(cfg)
+
+
+def check_learning_rate(cfg: Any) -> Iterator[Finding]:
+    """An adapter has an adapter's learning rate, and all weights of a model of some size have theirs."""
+    rate = number_of(cfg.get("learning_rate"))
+    if rate is None:
+        return
+    where = at(cfg, "learning_rate")
+    if cfg.get("adapter") and rate <= FULL_RATE:
+        what = f"{rate:g} is a rate for all weights: an adapter hardly moves"
+        yield Finding(where, what, "Set it to 1e-5, up to ten times that", level="warning")
+    elif not cfg.get("adapter") and rate >= LORA_RATE and _is_small(cfg) is False:
+        what = f"{rate:g} is an adapter's rate: with all weights it makes the policy collapse"
+        yield Finding(where, what, "Set it to 1e-6, or train an adapter", level="warning")
+
+
+def check_lora_sync(cfg: Any) -> Iterator[Finding]:
+    """The adapter reaches vLLM in the way that the YAML says."""
+    trl = block(cfg, "trl")
+    where = at(cfg, "trl.vllm_lora_sync")
+    if not trl.get("vllm_lora_sync"):
+        if cfg.get("adapter") and mode_of(cfg) == "server" and not _is_quantized(cfg):
+            what = "not set: each sync merges the adapter into 16-bit weights, which rounds small changes away, and sends them all"
+            mend = "Set it, and trl.use_data_producer: true"
+            yield Finding(where, what, mend, level="warning")
+    elif not cfg.get("adapter"):
+        yield Finding(where, "there is no adapter to sync", "Remove it, or set adapter: lora")
+    elif mode_of(cfg) != "server":
+        what = "adapters are sent to a vLLM server, and this config has none"
+        yield Finding(where, what, "Remove it, or set trl.use_vllm: true and trl.vllm_mode: server")
+    elif not trl.get("use_data_producer") and not trl.get("async_prefetch"):
+        # core/builders/rl.py takes it out of the arguments of the plain trainer.
+        what = "Axolotl 0.21 drops it without trl.use_data_producer, though the server is started for it"
+        yield Finding(where, what, "Add trl.use_data_producer: true")
+
+
+def check_quantized(cfg: Any) -> Iterator[Finding]:
+    """vLLM gets no packed weights: TRL sends 4-bit and 8-bit ones as they lie in memory."""
+    mode = mode_of(cfg)
+    if mode == "none" or not _is_quantized(cfg):
+        return
+    if mode == "server" and block(cfg, "trl").get("vllm_lora_sync"):
+        return
+    key = "load_in_4bit" if cfg.get("load_in_4bit") else "load_in_8bit"
+    what = "quantized weights cannot be synced to vLLM (huggingface/trl#4973)"
+    mend = "Set trl.vllm_lora_sync: true and trl.use_data_producer: true"
+    if mode == "colocate":
+        mend = (
+            f"Set {key}: false and adapter: lora, or generate in a server with trl.vllm_lora_sync"
+        )
+    yield Finding(at(cfg, key), what, mend)
+
+
+def check_group(cfg: Any) -> Iterator[Finding]:
+    """A prompt has enough completions to compare."""
+    if tokens_of(block(cfg, "trl").get("num_generations")) == 2:
+        what = "of two completions one is always the better by the same advantage, or there is none"
+        mend = "Set it to 8 or more"
+        yield Finding(at(cfg, "trl.num_generations"), what, mend, level="warning")
+
+
+def check_completions(cfg: Any) -> Iterator[Finding]:
+    """Completions have a limit, and one that reasoning fits."""
+    trl = block(cfg, "trl")
+    where = at(cfg, "trl.max_completion_length")
+    length = tokens_of(trl.get("max_completion_length"))
+    if trl.get("max_completion_length") is None:
+        what = "not set, which leaves transformers at 20 tokens"
+        if mode_of(cfg) != "none":
+            what = "not set, and Axolotl passes that on: vLLM generates up to its whole length"
+        # dr_grpo divides by it.
+        level: Literal["error", "warning"] = (
+            "error" if trl.get("loss_type") == "dr_grpo" else "warning"
+        )
+        yield Finding(where, what, "Set it, to 512 for one", level=level)
+    elif length and length <= SHORT and mode_of(cfg) != "none" and not _is_small(cfg):
+        what = f"{length} tokens cut off most reasoning, and what is cut off earns nothing"
+        yield Finding(where, what, "Set it to 512 or more", level="warning")
+
+
+def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
+    """Something is paid for being right. A reward that is not known here counts as that."""
+    trl = block(cfg, "trl")
+    keys, weights = trl.get("reward_funcs"), trl.get("reward_weights")
+    if not isinstance(keys, list) or not keys:
+        return
+    if isinstance(weights, list) and len(weights) == len(keys):
+        keys = [key for key, weight in zip(keys, weights, strict=True) if weight != 0]
+    if all(isinstance(key, str) and Named(key).path in FORMAT for key in keys):
+        what = "all pay for the layout alone, none for a right answer"
+        mend = f"Add {GSM8K}.correctness_reward_func, or a reward of your own"
+        yield Finding(at(cfg, "trl.reward_funcs"), what, mend, level="warning")
+
+
+def check_sampling(cfg: Any) -> Iterator[Finding]:
+    """Completions of one prompt can differ."""
+    trl = block(cfg, "trl")
+    temperature = number_of(trl.get("temperature"))
+    where = at(cfg, "trl.temperature")
+    if temperature is not None and temperature <= 0:
+        what = "TRL divides logits by it, and takes only what is above 0"
+        yield Finding(where, what, "Set it to 1.0")
+    elif temperature is not None and temperature < COLD:
+        what = f"at {temperature:g} most completions of a prompt are the same, and equal rewards teach nothing"
+        yield Finding(where, what, "Set it to 0.8 or more", level="warning")
+    if tokens_of(trl.get("top_k")) == 1:
+        what = "with the likeliest token alone, all completions of a prompt are the same"
+        yield Finding(at(cfg, "trl.top_k"), what, "Remove it")
+
+
+def check_reference(cfg: Any) -> Iterator[Finding]:
+    """A reference model that is to be synced exists: TRL says so only once the model is loaded."""
+    trl = block(cfg, "trl")
+    if not trl.get("sync_ref_model"):
+        return
+    beta = trl.get("beta") if trl.get("beta") is not None else cfg.get("rl_beta")
+    if cfg.get("adapter"):
+        what = "with an adapter there is no reference model: it is the model without the adapter"
+        yield Finding(at(cfg, "trl.sync_ref_model"), what, "Remove it")
+    elif not number_of(beta):
+        what = "without trl.beta there is no reference model"
+        yield Finding(at(cfg, "trl.sync_ref_model"), what, "Remove it, or set trl.beta: 0.001")
+
+
+def check_gdpo_steps(cfg: Any) -> Iterator[Finding]:
+    """A GDPO run lasts as long as it says. (Axolotl divides its prompts by completions a step.)"""
+    batch = batch_of(cfg, 1)
+    if cfg.get("rl") == "gdpo" and not cfg.get("max_steps") and batch:
+        what = f"Axolotl 0.21 ends a gdpo run after 1/{batch.num_generations} of its epochs"
+        mend = f"Set max_steps, or {batch.num_generations} times the num_epochs"
+        yield Finding(at(cfg, "num_epochs"), what, mend, level="warning")
+
+
+def _is_quantized(cfg: Any) -> bool:
+    return bool(cfg.get("load_in_4bit") or cfg.get("load_in_8bit"))
+
+
+def _is_small(cfg: Any) -> bool | None:
+    """Whether the model is for practice, None where its size is not known."""
+    shape = shape_of(cfg)
+    return shape.parameters < SMALL if isinstance(shape, Shape) else None

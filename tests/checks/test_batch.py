@@ -1,0 +1,123 @@
+from itertools import product
+
+import pytest
+
+from axolotl_grpo_plugin.checks.batch import Batch, batch_of, check_batch
+
+
+def config(micro=None, steps=None, group=None, rl="grpo", trl=None, **keys):
+    sizes = {"micro_batch_size": micro, "gradient_accumulation_steps": steps}
+    return {"rl": rl, "trl": {"num_generations": group, **(trl or {})}, **sizes, **keys}
+
+
+def said(cfg, ranks=1):
+    return [str(finding) for finding in check_batch(cfg, ranks)]
+
+
+# X-R1's and xLR's worked examples: per-device batch x processes / num_generations.
+EXAMPLES = [((1, 3, 3), 3), ((4, 3, 6), 2), ((4, 7, 14), 4)]
+
+
+@pytest.mark.parametrize(("example", "steps"), EXAMPLES)
+def test_the_seeds_examples_are_trls_but_not_axolotls(example, steps):
+    micro, ranks, group = example
+    (finding,) = said(config(micro, 1, group), ranks)
+    assert f"wants a group of {group} for each of the {ranks} processes" in finding
+    assert f"Set gradient_accumulation_steps: {steps}, or" in finding
+    assert not said(config(micro, steps, group), ranks)
+    assert not said(config(micro, 1, group, rl="gdpo"), ranks)
+
+
+BROKEN = [
+    (config(1, 1, 4), 3, "3 completions are generated at a time, which are not whole groups of 4"),
+    (config(2, 1), 1, "not whole groups of 8. Set gradient_accumulation_steps: 4"),
+    (config(2, 1, rl="gdpo"), 1, "not whole groups of 8. Set gradient_accumulation_steps: 4"),
+    (config(8, 1, 1), 1, "without a second completion"),
+    (config(0, 1, 8), 1, "micro_batch_size: less than 1"),
+    (
+        config(4, 1, 4, trl={"generation_batch_size": 6}),
+        1,
+        "6 is not a multiple of micro_batch_size",
+    ),
+    (
+        config(4, 1, 4, trl={"generation_batch_size": 4}),
+        2,
+        "trl.generation_batch_size: 4 is not a multiple of micro_batch_size x processes (4 x 2). "
+        "Set trl.generation_batch_size: 8",
+    ),
+    (config(8, None, 8, batch_size=64), 1, "batch_size: Axolotl 0.21 never reads it"),
+    (
+        config(8, 2, 16, test_datasets=[{}], eval_strategy="steps"),
+        1,
+        "eval_batch_size: 8 x 1 processes = 8 completions are evaluated at a time, which are not "
+        "whole groups of 16. Set eval_batch_size: 16",
+    ),
+    (
+        config(16, 1, 16, val_set_size=0.1, eval_steps=5, eval_batch_size=20),
+        1,
+        "eval_batch_size: 16",
+    ),
+    (config(8, 2, 16, test_datasets=[{}], evals_per_epoch=2), 1, "are evaluated at a time"),
+]
+
+
+@pytest.mark.parametrize(("cfg", "ranks", "words"), BROKEN)
+def test_broken(cfg, ranks, words):
+    (finding,) = said(cfg, ranks)
+    assert words in finding
+
+
+FINE = [
+    (config(8, 8, 16), 1),
+    (config(8, 1), 1),
+    (config("8", "1", "8"), 1),
+    (config(4, 6, 12), 3),
+    (config(8, 1, 8, trl={"generation_batch_size": 32}), 2),
+    (config(8, 2, 16, test_datasets=[{}], eval_strategy="no"), 1),
+    (config(8, 2, 16, test_datasets=[{}]), 1),
+    (config(8, 2, 16, val_set_size=0.0, eval_steps=5), 1),
+    (config("eight", 1, 8), 1),  # Axolotl says what is not a number
+]
+
+
+@pytest.mark.parametrize(("cfg", "ranks"), FINE)
+def test_fine(cfg, ranks):
+    assert not said(cfg, ranks)
+
+
+def test_a_mend_mends_and_breaks_nothing():
+    """Each value that a mend names, set alone, leaves no finding but those of other keys from before."""
+    tried = 0
+    shapes = product((1, 2, 3, 4, 6), (1, 2, 3, 7), (2, 4, 6, 14), (False, True))
+    for micro, ranks, group, evaluated in shapes:
+        evals = {
+            "test_datasets": [{}],
+            "eval_steps": 1,
+            "eval_batch_size": group if evaluated else None,
+        }
+        cfg = config(micro, 1, group, **evals)
+        found = {finding.where: finding.mend for finding in check_batch(cfg, ranks)}
+        for where, mend in found.items():
+            for each in mend.removeprefix("Set ").split(", or "):
+                key, value = each.split(": ")
+                holder, key = (cfg["trl"], key[4:]) if key.startswith("trl.") else (cfg, key)
+                before, holder[key] = holder[key], int(value)
+                assert {left.where for left in check_batch(cfg, ranks)} <= found.keys() - {where}
+                holder[key] = before
+                tried += 1
+    assert tried > 100
+
+
+def test_what_a_step_is():
+    line = "64 completions a step: 4 prompts x 16 (micro_batch_size 8 x gradient_accumulation_steps 8 x 1 process)"
+    assert str(batch_of(config(8, 8, 16), 1)) == line
+    batch = batch_of(config(4, 2, 8, trl={"generation_batch_size": 32}), 2)
+    assert str(batch).endswith("x 2 processes), 32 generated at a time")
+    assert str(batch).startswith("16 completions a step: 2 prompts x 8")
+
+
+def test_steps_an_epoch():
+    assert Batch(8, 8, 16, 1).steps_an_epoch(7473) == 7473 // 4
+    assert Batch(8, 8, 16, 1, num_iterations=2).steps_an_epoch(7473) == 2 * (7473 // 4)
+    # 8 prompts are generated at a time, for 4 steps of 2.
+    assert Batch(8, 2, 8, 1, generation_batch_size=64).steps_an_epoch(17) == 2 * 4

@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from axolotl_grpo_plugin.checks.batch import check_batch
+from axolotl_grpo_plugin.checks.memory import check_memory
+from axolotl_grpo_plugin.checks.traps import check_traps
+from axolotl_grpo_plugin.paths import resolve_packaged, shipped
+from axolotl_grpo_plugin.serving.placement import place
+
+REWARDS = "axolotl_grpo_plugin.rewards.gsm8k"
+SERVER = {"use_vllm": True, "vllm_mode": "server"}
+COLOCATE = {"use_vllm": True, "vllm_mode": "colocate"}
+PRODUCER = {"use_data_producer": True}
+SYNC = {"vllm_lora_sync": True}
+LORA = {"adapter": "lora", "learning_rate": "1e-5"}
+QLORA = {"adapter": "qlora", "load_in_4bit": True, "learning_rate": 1e-5}
+
+
+def config(trl=None, **keys):
+    trl = {"max_completion_length": 512, "num_generations": 8, "temperature": 1.0, **(trl or {})}
+    model = "Qwen/Qwen2.5-1.5B-Instruct"
+    return {"base_model": model, "rl": "grpo", "learning_rate": "1e-6", **keys, "trl": trl}
+
+
+def said(cfg):
+    return [(finding.level, str(finding)) for finding in check_traps(cfg)]
+
+
+def of_format(*names):
+    return [f"{REWARDS}.{name}_reward_func" for name in names]
+
+
+BROKEN = [
+    (config(adapter="lora"), "warning", "learning_rate: 1e-06 is a rate for all weights"),
+    (config(adapter="lora", learning_rate=2e-6), "warning", "an adapter hardly moves"),
+    (config(learning_rate="5e-5"), "warning", "learning_rate: 5e-05 is an adapter's rate"),
+    (config(SERVER, **LORA), "warning", "trl.vllm_lora_sync: not set: each sync merges"),
+    (config(SERVER | SYNC, **LORA), "error", "drops it without trl.use_data_producer"),
+    (config(SERVER | SYNC | PRODUCER), "error", "there is no adapter to sync"),
+    (config(COLOCATE | SYNC | PRODUCER, **LORA), "error", "sent to a vLLM server"),
+    (config(SYNC | PRODUCER, **LORA), "error", "and this config has none"),
+    (config(SERVER, **QLORA), "error", "load_in_4bit: quantized weights cannot be synced"),
+    (config(SERVER | PRODUCER, **QLORA), "error", "Set trl.vllm_lora_sync: true"),
+    (config(COLOCATE, **QLORA), "error", "Set load_in_4bit: false and adapter: lora"),
+    (config(COLOCATE, **LORA, load_in_8bit=True), "error", "load_in_8bit: quantized weights"),
+    (config({"num_generations": 2}), "warning", "of two completions"),
+    (config({"max_completion_length": None}), "warning", "leaves transformers at 20 tokens"),
+    (config(COLOCATE | {"max_completion_length": None}), "warning", "up to its whole length"),
+    (config({"max_completion_length": None, "loss_type": "dr_grpo"}), "error", "not set"),
+    (config(COLOCATE | {"max_completion_length": 256}), "warning", "256 tokens cut off"),
+    (config({"reward_funcs": of_format("int", "xmlcount")}), "warning", "none for a right answer"),
+    (
+        config({"reward_funcs": of_format("int", "correctness"), "reward_weights": [1.0, 0.0]}),
+        "warning",
+        "none for a right answer",
+    ),
+    (config({"reward_funcs": [f"{REWARDS}.int_reward_func#i"]}), "warning", "for the layout alone"),
+    (config({"temperature": 0.2}), "warning", "trl.temperature: at 0.2"),
+    (config({"temperature": 0}), "error", "only what is above 0"),
+    (config({"top_k": 1}), "error", "all completions of a prompt are the same"),
+    (config({"sync_ref_model": True, "beta": 0.0}), "error", "without trl.beta"),
+    (config({"sync_ref_model": True, "beta": 0.1}, **LORA), "error", "without the adapter"),
+    (config(rl="gdpo", num_epochs=1), "warning", "after 1/8 of its epochs"),
+]
+
+
+@pytest.mark.parametrize(("cfg", "level", "words"), BROKEN)
+def test_broken(cfg, level, words):
+    ((found, line),) = said(cfg)
+    assert (found, words in line) == (level, True), line
+
+
+FINE = [
+    config(),
+    config(SERVER | SYNC | PRODUCER, **LORA),
+    config(SERVER | SYNC | PRODUCER, **QLORA),
+    config(COLOCATE, **LORA),
+    config(**QLORA),
+    config(learning_rate=1e-3, base_model="nobody/of-no-known-size"),
+    config({"max_completion_length": 96}),
+    config({"reward_funcs": [*of_format("int"), "rewards.mine.reward"]}),
+    config({"beta": 0.04, "sync_ref_model": True}),
+    config(rl="gdpo", max_steps=100),
+    config({"temperature": "hot", "top_k": [1], "reward_funcs": "x"}, learning_rate="fast"),
+]
+
+
+@pytest.mark.parametrize("cfg", FINE)
+def test_fine(cfg):
+    assert not said(cfg)
+
+
+def test_practice_models_learn_at_any_rate_in_few_words():
+    model = "pkg://axolotl_grpo_plugin/quickstart/model"
+    cfg = config(COLOCATE | {"max_completion_length": 32}, base_model=model, learning_rate="2e-4")
+    resolve_packaged(cfg)
+    assert not said(cfg)
+
+
+GPUS = {"2gpu": 2, "4gpu": 4, "8gpu": 8}
+PACK = sorted(shipped("configs").glob("**/*.yaml"))
+
+
+@pytest.mark.parametrize("file", PACK, ids=lambda file: file.stem)
+def test_nothing_is_said_of_the_pack(file: Path):
+    cfg = yaml.safe_load(file.read_text())
+    resolve_packaged(cfg)
+    gpus = next((number for name, number in GPUS.items() if name in file.stem), 1)
+    if "server" in file.stem or file.parent.name == "multinode":
+        gpus = 8
+    placement = place(cfg, [str(each) for each in range(gpus)])
+    findings = [*check_traps(cfg), *check_batch(cfg, placement.processes)]
+    named = next((gib for gib in (24, 48, 80) if f"{gib}gb" in file.stem), None)
+    findings += check_memory(cfg, placement, named)
+    assert not [str(each) for each in findings if each.level != "skipped"]

@@ -1,0 +1,112 @@
+"""Our verdicts on batch shapes are those of Axolotl's validation and of TRL's arguments."""
+
+from functools import cache
+from itertools import product
+from types import SimpleNamespace
+
+import pytest
+
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch
+
+GRID = [
+    *product(["grpo"], [1, 3, 4, 8], [1, 2, 6], [None, 2, 3, 8], [1, 2, 3], [None], [None]),
+    *product(["gdpo"], [1, 4], [1, 6], [None, 3], [1, 2, 3], [None], [None]),
+    *product(["grpo"], [2, 4], [1, 3], [4, 6], [1, 2], [4, 8, 12, 24], [None]),
+    *product(["grpo"], [2, 8], [4], [4, 8], [1, 2], [None], [2, 4, 8]),
+]
+
+
+@pytest.fixture(scope="module")
+def real():
+    """What Axolotl 0.21 and TRL 1.14 themselves say of a config: "" or the first error."""
+    from axolotl.cli.config import gpu_capabilities
+    from axolotl.core.builders.rl import HFRLTrainerBuilder
+    from axolotl.integrations.config import merge_input_args
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+    from transformers import TrainingArguments
+    from trl import GRPOConfig
+
+    classes = cache(merge_input_args)  # the same each time, and slow to make
+
+    def verdict(cfg, ranks, output_dir):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WORLD_SIZE", str(ranks))  # where Axolotl reads it
+            capabilities = gpu_capabilities()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("axolotl.utils.config.merge_input_args", classes)
+            # TRL asks a process group, which there is none of here.
+            patch.setattr(TrainingArguments, "world_size", ranks)
+            try:
+                valid = validate_config(DictDefault(cfg), *capabilities)
+                # As the builder passes them on: base.py's _set_base_training_args.
+                arguments = {}
+                builder = SimpleNamespace(cfg=valid, eval_dataset=valid.test_datasets)
+                HFRLTrainerBuilder._configure_save_and_eval_strategy(builder, arguments)
+                named = ("num_generations", "generation_batch_size")
+                arguments |= {key: valid.trl[key] for key in named if valid.trl[key]}
+                GRPOConfig(
+                    output_dir=output_dir,
+                    use_cpu=True,
+                    bf16=False,
+                    per_device_train_batch_size=valid.micro_batch_size,
+                    per_device_eval_batch_size=valid.eval_batch_size or valid.micro_batch_size,
+                    gradient_accumulation_steps=valid.gradient_accumulation_steps,
+                    **arguments,
+                )
+            except ValueError as error:
+                return str(error)
+        return ""
+
+    return verdict
+
+
+def config(rl, micro, steps, group, total, evaluated):
+    trl = {"num_generations": group, "generation_batch_size": total, "max_completion_length": 8}
+    cfg = {
+        "base_model": "nobody/nothing",
+        "rl": rl,
+        "trl": {key: value for key, value in trl.items() if value is not None},
+        "datasets": [{"path": "x", "type": "x.y"}],
+        "learning_rate": 1e-6,
+        "micro_batch_size": micro,
+        "gradient_accumulation_steps": steps,
+    }
+    if evaluated:
+        cfg |= {"test_datasets": [{"path": "x", "type": "x.y", "split": "test"}]}
+        cfg |= {"eval_steps": 5, "eval_batch_size": evaluated}
+    return cfg
+
+
+def test_verdicts_are_the_real_ones(real, tmp_path):
+    refused = 0
+    for rl, micro, steps, group, ranks, total, evaluated in GRID:
+        cfg = config(rl, micro, steps, group, total, evaluated)
+        ours = [str(finding) for finding in check_batch(cfg, ranks)]
+        theirs = real(cfg, ranks, tmp_path)
+        assert bool(ours) == bool(theirs), (cfg, ranks, ours, theirs)
+        refused += bool(theirs)
+    assert 80 < refused < len(GRID) - 80
+
+
+@pytest.mark.parametrize(
+    ("micro", "ranks", "group", "steps"), [(1, 3, 3, 3), (4, 3, 6, 2), (4, 7, 14, 4)]
+)
+def test_the_seeds_examples(real, tmp_path, micro, ranks, group, steps):
+    said = real(config("grpo", micro, 1, group, None, None), ranks, tmp_path)
+    assert "requires effective_gbs >= num_generations * world_size" in said
+    assert not real(config("gdpo", micro, 1, group, None, None), ranks, tmp_path)
+    assert not real(config("grpo", micro, steps, group, None, None), ranks, tmp_path)
+
+
+def test_batch_size_is_never_read(tmp_path):
+    from axolotl.utils.config import normalize_config, validate_config
+    from axolotl.utils.dict import DictDefault
+
+    cfg = config("grpo", 8, None, 8, None, None) | {"batch_size": 64}
+    del cfg["gradient_accumulation_steps"]
+    valid = validate_config(
+        DictDefault(cfg | {"base_model": "axolotl_grpo_plugin/quickstart/model"})
+    )
+    normalize_config(valid)
+    assert valid.gradient_accumulation_steps == batch_of(cfg, 1).gradient_accumulation_steps == 1

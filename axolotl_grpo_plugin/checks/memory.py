@@ -42,6 +42,15 @@ class Memory(NamedTuple):
     assumptions: tuple[str, ...]
     error: str = "not measured"
 
+    def __str__(self) -> str:
+        lines = []
+        for name, parts in (("training", self.train), ("serving", self.serve)):
+            if parts:
+                each = ", ".join(f"{part} {size:.1f}" for part, size in parts.items())
+                lines.append(f"{sum(parts.values()):.1f} GiB on a {name} GPU ({each})")
+        together = "the same GPU; " if self.shared else ""
+        return f"about {' and '.join(lines)}; {together}error: {self.error}"
+
     def peak(self, gib: float) -> float:
         """GiB at most in use on a training GPU of that size."""
         trains = sum(self.train.values())
@@ -142,7 +151,7 @@ def _states(cfg: Any, shape: Shape, ranks: int, assumptions: list[str]) -> dict[
     """GiB of weights, gradients and optimizer on one of the ranks."""
     stage, offloads = _zero(cfg)
     fsdp = bool(cfg.get("fsdp_config") or cfg.get("fsdp"))
-    # Axolotl loads weights in 16 bits, unless the YAML switches both off; FSDP makes what trains 32.
+    # Axolotl loads weights in 16 bits, unless the YAML switches both off, and its FSDP2 keeps them so.
     half = not (cfg.get("bf16") is False and not cfg.get("fp16"))
     size = 2.0 if half else 4.0
     base, trained = size * shape.parameters, shape.parameters
@@ -153,7 +162,7 @@ def _states(cfg: Any, shape: Shape, ranks: int, assumptions: list[str]) -> dict[
             each = QUANTIZED if cfg.get("load_in_4bit") else 1.0
             base = each * shape.matrices + size * (shape.parameters - shape.matrices)
         assumptions.append("the adapter's weights, gradients and optimizer states in 32 bits")
-    master = 4.0 if adapter or fsdp else size
+    master = 4.0 if adapter else size
     weights = base + master * trained if adapter else master * trained
     gradients, states = master * trained, _optimizer_bytes(cfg, master, assumptions) * trained
     if stage and half:
@@ -168,7 +177,7 @@ def _states(cfg: Any, shape: Shape, ranks: int, assumptions: list[str]) -> dict[
         weights = weights / ranks if fsdp or stage == 3 else weights
         gradients = gradients / ranks if fsdp or stage >= 2 else gradients
         states /= ranks
-        assumptions.append(f"sharded over {ranks} GPUs by {'FSDP' if fsdp else f'ZeRO-{stage}'}")
+        assumptions.append(f"sharded over {ranks} GPUs by {'FSDP2' if fsdp else f'ZeRO-{stage}'}")
         if fsdp or stage == 3:
             weights += size * shape.vocab * shape.hidden
             assumptions.append("of the sharded weights, the embedding is whole at the peak")

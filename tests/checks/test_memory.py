@@ -85,10 +85,21 @@ def test_zero(tmp_path, stage, weights, gradients):
     assert memory.train == measure(config(deepspeed=f"zero{stage}_bf16.json"), gpus=5).train
 
 
-def test_fsdp_trains_in_32_bits():
-    memory = measure(config(fsdp_config={"fsdp_version": 2}), gpus=5)
-    assert bytes_of(memory, "gradients") == SMALL.parameters
-    assert bytes_of(memory, "optimizer") == 2 * SMALL.parameters
+def test_fsdp_shards_everything():
+    memory = measure(config(fsdp_version=2, fsdp_config={"activation_checkpointing": True}), gpus=5)
+    whole = 2 * SMALL.vocab * SMALL.hidden
+    assert bytes_of(memory, "weights") == SMALL.parameters / 2 + whole
+    assert bytes_of(memory, "gradients") == SMALL.parameters / 2
+    assert bytes_of(memory, "optimizer") == SMALL.parameters
+
+
+def test_on_one_line():
+    line = str(measure(config()))
+    assert line.startswith(
+        "about 18.8 GiB on a training GPU (weights 2.9, gradients 2.9, optimizer 5.8,"
+    )
+    assert "and 3.9 GiB on a serving GPU (weights 2.9, process 1.0, one sequence 0.0)" in line
+    assert line.endswith("; error: not measured")
 
 
 def test_serving():

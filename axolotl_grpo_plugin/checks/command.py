@@ -163,9 +163,9 @@ def _placed(cfg: Any, made: Checked, machine: Machine) -> Any:
         return machine.processes or 1
     made.placement = _placement(placement)
     made.batch = str(batch_of(cfg, placement.processes) or "")
-    made.memory = str(estimate(cfg, placement))
-    if machine.gib:
-        yield from check_memory(cfg, placement, machine.gib)
+    memory = estimate(cfg, placement)
+    made.memory = str(memory) if placement.train and not isinstance(memory, Finding) else ""
+    yield from check_memory(cfg, placement, machine.gib)
     return placement.processes
 
 

@@ -20,6 +20,7 @@ OWN = ("x-", "x_", "_", ".")  # where YAML's anchors are kept: nobody means a ke
 
 # Keys of trl that the trainer gets by another way than as an argument (core/builders/rl.py).
 PASSED = {"beta", "reward_funcs", "reward_processing_classes", "rollout_func"}
+SAID = {"vllm_lora_sync"}  # by a check of its own, in traps.py
 # What makes Axolotl read keys that it does not otherwise; the first that does is the mend.
 SWITCHES: tuple[dict[str, Any], ...] = (
     {"use_vllm": True},
@@ -182,7 +183,7 @@ def check_unread(cfg: Any) -> Iterator[Finding]:
 
 def _is_read(cfg: Any, name: str, key: str) -> bool:
     held = {each: value for each, value in cfg[name].items() if each != key}
-    return key in PASSED or _reached(cfg) != _reached({**cfg, name: held})
+    return key in PASSED | SAID or _reached(cfg) != _reached({**cfg, name: held})
 
 
 def _mend(cfg: Any, name: str, key: str) -> str:

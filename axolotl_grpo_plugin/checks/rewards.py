@@ -18,6 +18,10 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
     if isinstance(keys, str):
         yield Finding(at(cfg, f"trl.reward_funcs ({keys})"), "not a list", 'Put "- " before it')
     elif isinstance(keys, list):
+        weights = block(cfg, "trl").get("reward_weights")
+        if isinstance(weights, list) and len(weights) != len(keys):
+            what = f"{len(weights)} weights for {len(keys)} rewards"
+            yield Finding(at(cfg, "trl.reward_weights"), what, "Give each reward one")
         for number, key in enumerate(keys):
             where = at(cfg, f"trl.reward_funcs[{number}] ({key})")
             if key in keys[:number]:

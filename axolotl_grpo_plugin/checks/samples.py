@@ -15,6 +15,7 @@ from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.lengths.measure import problem_of
 from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.lengths.tokenizer import Lazy, open_tokenizer
+from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.scoring.load import build, is_async, is_model, named
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 
@@ -60,7 +61,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     except Exception as error:  # of a transform of one's own
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         mend = "Mend it, or name another in `type:`, axolotl_grpo_plugin.gsm8k for one"
-        return Finding(where, what, mend, traceback.format_exc())
+        return Finding(where, what, mend, _traceback(error))
     found = [(raw, row) for (_, raw), each in zip(rows, made, strict=True) for row in each]
     for _, row in found:
         if wrong := problem_of(row):
@@ -74,6 +75,10 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
 
     found: rows of all datasets; their columns are merged as datasets merges them.
     """
+    if not block(cfg, "trl").get("reward_funcs"):
+        what = "names no reward, and TRL refuses to train without"
+        yield Finding(at(cfg, "trl.reward_funcs"), what, "Name at least one")
+        return
     columns = list(dict.fromkeys(column for sample in found for column in sample.row))
     for number, reward in enumerate(named(cfg)):
         if is_model(reward.key):
@@ -88,7 +93,7 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
         try:
             yield from _check_reward(where, function, found, columns)
         except RewardError as error:
-            detail = traceback.format_exc() if error.__cause__ else ""
+            detail = _traceback(error.__cause__) if error.__cause__ else ""
             yield Finding(where, str(error), "Mend it", detail)
 
 
@@ -159,6 +164,12 @@ def _scores(
     except Exception as error:  # of a reward of one's own
         raise RewardError(f"raised {type(error).__name__}: {first_line(error)}") from error
     return _read(given, len(found))
+
+
+def _traceback(error: BaseException) -> str:
+    """Of what was called: the line here that called it says nothing."""
+    below = error.__traceback__ and error.__traceback__.tb_next
+    return "".join(traceback.format_exception(type(error), error, below))
 
 
 def _state() -> Any:

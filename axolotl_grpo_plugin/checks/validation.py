@@ -21,13 +21,15 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
     """
     from axolotl.cli.config import gpu_capabilities
     from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
     from pydantic import ValidationError
 
     capabilities, environment = gpu_capabilities()
     capabilities |= {**(ASSUMED if assumed else {}), "n_gpu": ranks}
     mend = "Axolotl refuses it"
     try:
-        with loaded_plugins(cfg) as copy:
+        with loaded_plugins(cfg):
+            copy = DictDefault(cfg.to_dict())
             validate_config(copy, capabilities=capabilities, env_capabilities=environment)
     except ValidationError as error:
         for each in error.errors():
@@ -40,27 +42,21 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
 
 
 @contextmanager
-def loaded_plugins(cfg: Any) -> Iterator[Any]:
-    """Within, the plugins of this config and no other's are loaded; gives a copy that they have seen.
+def loaded_plugins(cfg: Any) -> Iterator[None]:
+    """Within, the plugins of this config and no other's are loaded.
 
-    This plugin's own register ends the process where something is wrong, and is not called.
+    Loaded and no more: what a plugin does to be registered, be it to start servers (NeMo Gym's
+    clones a repository), is for a run. Nothing is left in the environment.
     """
     from axolotl.integrations.base import PluginManager, normalize_plugin_name
-    from axolotl.utils.dict import DictDefault
-
-    from axolotl_grpo_plugin.plugin import GRPOPlugin
 
     manager = PluginManager.get_instance()
     before, environment = OrderedDict(manager.plugins), dict(os.environ)
-    copy = DictDefault(cfg.to_dict())
     try:
         for name in dict.fromkeys(map(normalize_plugin_name, cfg.get("plugins") or [])):
             if name not in manager.plugins:
                 manager.register(name, required=True)
-        for plugin in manager.plugins.values():
-            if not isinstance(plugin, GRPOPlugin):
-                plugin.register(copy)
-        yield copy
+        yield
     finally:
         manager.plugins = before
         os.environ.clear()

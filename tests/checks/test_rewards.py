@@ -31,6 +31,14 @@ def test_good_reward_paths_and_reward_models_pass():
     )
 
 
+def test_each_reward_has_a_weight():
+    path = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+    trl = {"reward_funcs": [path], "reward_weights": [1.0, 2.0]}
+    (finding,) = checks.check_rewards({"trl": trl})
+    assert (finding.where, finding.what) == ("trl.reward_weights", "2 weights for 1 rewards")
+    assert not list(checks.check_rewards({"trl": {**trl, "reward_weights": [0.5]}}))
+
+
 def test_paths_that_axolotl_takes_for_something_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rewards").mkdir()

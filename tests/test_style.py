@@ -11,7 +11,11 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     "command",
-    [["ruff", "format", "--check"], ["ruff", "check"], ["mypy"]],
+    [
+        ["ruff", "format", "--check"],
+        ["ruff", "check"],
+        pytest.param(["mypy"], marks=pytest.mark.seconds(45)),
+    ],
     ids=["format", "lint", "types"],
 )
 def test_style(command):

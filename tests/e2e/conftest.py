@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +50,10 @@ def axolotl(*arguments, returncode=0, **options):
 def smollm2(tmp_path_factory):
     """SmolLM2-135M-Instruct as `axolotl grpo fetch smollm2` makes it; kept between runs in models/."""
     folder = ROOT / "models" / "smollm2-135m-instruct"
-    axolotl("grpo", "fetch", "smollm2", "--dest", folder)
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):  # of two workers, one makes it
+        if not (folder / "config.json").exists():
+            axolotl("grpo", "fetch", "smollm2", "--dest", folder)
     return folder
 
 

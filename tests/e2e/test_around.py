@@ -1,7 +1,6 @@
 """What happens around a training: other people's runs, wandb, preprocess, and mistakes."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -28,6 +27,7 @@ def write(folder, config):
     return file
 
 
+@pytest.mark.seconds(40)
 def test_an_sft_run_is_left_alone(tmp_path):
     rows = [{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 32))
@@ -52,6 +52,7 @@ def test_an_sft_run_is_left_alone(tmp_path):
     assert not (tmp_path / "out" / "training.png").exists()
 
 
+@pytest.mark.seconds(40)
 def test_wandb_gets_the_curves_and_the_samples(tmp_path):
     file = write(
         tmp_path, quickstart(max_steps=3, grpo_held_out_rows=8, wandb_project="quickstart")
@@ -67,6 +68,7 @@ def test_wandb_gets_the_curves_and_the_samples(tmp_path):
     assert len(table["data"]) == 64
 
 
+@pytest.mark.seconds(30)
 def test_preprocess_finds_modules_in_the_working_folder(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def rows(cfg, **_):\n"
@@ -130,24 +132,14 @@ MISTAKES = {
 }
 
 
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """What each mistake prints; two runs at a time."""
-
-    def run(mistake):
-        folder = tmp_path_factory.mktemp("mistake")
-        file = write(folder, quickstart(**MISTAKES[mistake][0](folder)))
-        return axolotl("train", file, cwd=folder, returncode=1)
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(MISTAKES, pool.map(run, MISTAKES), strict=True))
-
-
+@pytest.mark.seconds(30)
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_clear_line_before_the_model_loads(shown, mistake):
-    output = shown[mistake]
+def test_a_mistake_is_one_clear_line_before_the_model_loads(tmp_path, mistake):
+    changes, lines = MISTAKES[mistake]
+    file = write(tmp_path, quickstart(**changes(tmp_path)))
+    output = axolotl("train", file, cwd=tmp_path, returncode=1)
     assert "Loading weights" not in output
     # accelerate adds a traceback of its own, below; ours is there only where a module's own is the cause.
     said = output if mistake == "broken reward" else output.partition("Traceback")[0]
-    for line in MISTAKES[mistake][1]:
+    for line in lines:
         assert line in said

@@ -1,40 +1,27 @@
 """Countdown's runs: the quickstart learns, and two tasks train as one."""
 
-from concurrent.futures import ThreadPoolExecutor
 from statistics import fmean
 
 import pyarrow.parquet as parquet
 import pytest
 
 from axolotl_grpo_plugin.held_out import read_changes
-from tests.e2e.conftest import finish, start
+from tests.e2e.conftest import axolotl
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Both configs, shortened, at the same time, a core each: their output folders."""
-    folder = tmp_path_factory.mktemp("countdown")
-    steps = {"quickstart": 80, "mixed-gsm8k": 4}
-    running = [
-        start(
-            "train",
-            f"configs/countdown/{name}.yaml",
-            "--max-steps",
-            count,
-            "--output-dir",
-            folder / name,
-        )
-        for name, count in steps.items()
-    ]
-    with ThreadPoolExecutor() as threads:  # their pipes are read at the same time
-        list(threads.map(finish, running))
-    return {name: folder / name for name in steps}
+def train(name, steps, folder):
+    """A config, shortened: its output folder."""
+    more = ("--max-steps", steps, "--output-dir", folder)
+    axolotl("train", f"configs/countdown/{name}.yaml", *more)
+    return folder
 
 
-def test_held_out_correctness_rises(runs):
+@pytest.mark.seconds(100)
+def test_held_out_correctness_rises(tmp_path):
+    folder = train("quickstart", 80, tmp_path)
     changes = {
         change.mode: change
-        for change in read_changes(runs["quickstart"] / "held_out.jsonl")
+        for change in read_changes(folder / "held_out.jsonl")
         if change.reward == "equation_reward_func"
     }
     assert changes.keys() == {"greedy", "sampled"}
@@ -42,8 +29,10 @@ def test_held_out_correctness_rises(runs):
     assert changes["sampled"].low > 0.0, changes
 
 
-def test_two_tasks_train_as_one(runs):
-    files = sorted((runs["mixed-gsm8k"] / "completions").glob("*.parquet"))
+@pytest.mark.seconds(40)
+def test_two_tasks_train_as_one(tmp_path):
+    folder = train("mixed-gsm8k", 4, tmp_path)
+    files = sorted((folder / "completions").glob("*.parquet"))
     assert len(files) == 4
     rows = [row for file in files for row in parquet.read_table(file).to_pylist()]
     rewards = {"sums": "equation_reward_func", "words": "correctness_reward_func"}

@@ -1,35 +1,35 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from statistics import fmean
 
 import pytest
 
 from axolotl_grpo_plugin.held_out import read_changes
-from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
+from tests.e2e.conftest import ROOT, axolotl, environment
 
-SEEDS = (1, 2)
+
+def seeded(*seeds):
+    """Give a test the `run` of each seed; those of one seed are one worker's."""
+    marks = {
+        seed: (pytest.mark.xdist_group(f"quickstart, seed {seed}"), pytest.mark.seconds(100))
+        for seed in seeds
+    }
+    runs = [pytest.param(seed, marks=marks[seed]) for seed in seeds]
+    return pytest.mark.parametrize("run", runs, indirect=True)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The quickstart with two seeds, a core each: (output folder, what it printed)."""
-    folders = {seed: tmp_path_factory.mktemp("runs") / f"seed{seed}" for seed in SEEDS}
-    saving = ("--max-steps", 100, "--save-strategy", "steps", "--save-steps", 100)
-    running = {
-        seed: start(
-            "train", "configs/quickstart.yaml", "--seed", seed, "--output-dir", folder, *saving
-        )
-        for seed, folder in folders.items()
-    }
-    with ThreadPoolExecutor() as threads:  # their pipes are read at the same time
-        printed = dict(zip(SEEDS, threads.map(finish, running.values()), strict=True))
-    return {seed: (folders[seed], printed[seed]) for seed in SEEDS}
+def run(request, tmp_path_factory):
+    """The quickstart with a seed: its output folder and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / f"seed{request.param}"
+    more = ("--seed", request.param, "--output-dir", folder, "--max-steps", 100)
+    saving = ("--save-strategy", "steps", "--save-steps", 100)
+    return folder, axolotl("train", "configs/quickstart.yaml", *more, *saving)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_held_out_correctness_rises(runs, seed):
     folder, _ = runs[seed]
     changes = {
@@ -43,17 +43,18 @@ def test_held_out_correctness_rises(runs, seed):
         assert change.low > 0.0, change
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_reward_rises(runs, seed):
-    folder, _ = runs[seed]
+@seeded(1, 2)
+def test_the_reward_rises(run):
+    folder, _ = run
     state = json.loads((folder / "checkpoint-100" / "trainer_state.json").read_text())
     rewards = [log["reward"] for log in state["log_history"] if "reward" in log]
     assert len(rewards) == 100
     assert fmean(rewards[-20:]) > fmean(rewards[:20]) + 0.3
 
 
-def test_what_a_user_sees(runs):
-    folder, printed = runs[SEEDS[0]]
+@seeded(1)
+def test_what_a_user_sees(run):
+    folder, printed = run
     assert "reward=" in printed and "correctness=" in printed  # the progress bar
     assert "▁" in printed and "█" in printed  # the curve
     assert "234 held-out rows, before and after training" in printed
@@ -63,29 +64,25 @@ def test_what_a_user_sees(runs):
     assert len(list((folder / "completions").glob("*.parquet"))) == 100
 
 
-def test_a_resumed_run_keeps_what_it_knew_before(tmp_path):
-    arguments = (
-        "configs/quickstart.yaml",
-        "--output-dir",
-        tmp_path,
-        "--save-strategy",
-        "steps",
-        "--save-steps",
-        2,
-    )
-    axolotl("train", *arguments, "--max-steps", 2)
-    first = (tmp_path / "held_out.jsonl").read_text().splitlines()
-    axolotl(
-        "train", *arguments, "--max-steps", 4, "--resume-from-checkpoint", tmp_path / "checkpoint-2"
-    )
-    lines = (tmp_path / "held_out.jsonl").read_text().splitlines()
+@seeded(2)
+def test_a_resumed_run_keeps_what_it_knew_before(run, tmp_path):
+    folder = tmp_path / "resumed"
+    shutil.copytree(run[0], folder)
+    first = (folder / "held_out.jsonl").read_text().splitlines()
+    more = ("--seed", 2, "--output-dir", folder, "--max-steps", 102)
+    saving = ("--save-strategy", "steps", "--save-steps", 102)
+    resumed = ("--resume-from-checkpoint", folder / "checkpoint-100")
+    axolotl("train", "configs/quickstart.yaml", *more, *saving, *resumed)
+    lines = (folder / "held_out.jsonl").read_text().splitlines()
     assert lines[: len(first)] == first
     assert {json.loads(line)["when"] for line in lines[len(first) :]} == {"after"}
-    assert all(change.rows == 234 for change in read_changes(tmp_path / "held_out.jsonl"))
-    state = json.loads((tmp_path / "checkpoint-4" / "trainer_state.json").read_text())
-    assert [log["step"] for log in state["log_history"] if "reward" in log] == [1, 2, 3, 4]
+    assert all(change.rows == 234 for change in read_changes(folder / "held_out.jsonl"))
+    state = json.loads((folder / "checkpoint-102" / "trainer_state.json").read_text())
+    steps = [log["step"] for log in state["log_history"] if "reward" in log]
+    assert steps == list(range(1, 103))
 
 
+@pytest.mark.seconds(80)
 def test_the_built_wheel_trains_from_an_empty_folder(tmp_path):
     wheels, empty = tmp_path / "wheels", tmp_path / "empty"
     empty.mkdir()
@@ -109,14 +106,13 @@ def test_the_built_wheel_trains_from_an_empty_folder(tmp_path):
     ):
         subprocess.run(list(map(str, command)), check=True)
     path = f"{installed / 'bin'}:{environment()['PATH']}"
-    shown = axolotl_of(installed, "grpo", "fetch", cwd=empty, PATH=path)
+    own = {"cwd": empty, "PATH": path, "PYTHONPYCACHEPREFIX": ""}  # it is thrown away with its venv
+    shown = axolotl_of(installed, "grpo", "fetch", **own)
     assert "wrote    configs/quickstart.yaml" in shown
     assert (empty / "rewards" / "true_equation.py").exists()
-    again = axolotl_of(installed, "grpo", "fetch", cwd=empty, PATH=path)
+    again = axolotl_of(installed, "grpo", "fetch", **own)
     assert "kept     configs/quickstart.yaml" in again
-    shown = axolotl_of(
-        installed, "train", "configs/quickstart.yaml", "--max-steps", "3", cwd=empty, PATH=path
-    )
+    shown = axolotl_of(installed, "train", "configs/quickstart.yaml", "--max-steps", "3", **own)
     assert "3/3" in shown and "held-out rows" in shown
     assert (empty / "outputs" / "quickstart" / "model.safetensors").exists()
 
@@ -135,6 +131,7 @@ def axolotl_of(venv, *arguments, cwd, **more):
     return done.stdout
 
 
+@pytest.mark.seconds(40)
 def test_ones_own_reward_trains_and_is_logged(tmp_path):
     arguments = (
         "--max-steps",

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -39,8 +38,7 @@ def config(folder, bad=BAD, **changes):
 
 def begin(file):
     """Start a training in a session of its own; the bad rewards are found from the repository."""
-    how = {"cwd": ROOT, "start_new_session": True, "OMP_NUM_THREADS": "1"}
-    return start("train", file, "--launcher", "python", **how)
+    return start("train", file, "--launcher", "python", cwd=ROOT, start_new_session=True)
 
 
 def left_of(process):
@@ -67,26 +65,29 @@ def rollouts(folder):
     return pd.read_parquet(folder / "out" / "rollouts" / "train")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Runs in the default trainer and in the async one, in pairs: each has one thread."""
-    folder = tmp_path_factory.mktemp("bad")
-    lifted = {"grpo_reward_error_limit": 1.0, "max_steps": STEPS}
-    files = {
-        "default": config(folder / "default", **lifted),
-        "producer": config(folder / "producer", **lifted, trl__use_data_producer=True),
-    }
-    processes = {name: begin(file) for name, file in files.items()}
-    with ThreadPoolExecutor() as threads:  # their pipes are read at the same time
-        list(threads.map(finish, processes.values()))
-    return folder, processes
+TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
 
 
-@pytest.mark.parametrize("trainer", ["default", "producer"])
-def test_the_good_reward_learns_beside_six_bad_ones(trained, trainer):
-    folder, processes = trained
-    assert not left_of(processes[trainer])
-    events = EventAccumulator(str(next(folder.glob(f"{trainer}/out/**/events.out*")).parent))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=(pytest.mark.xdist_group(f"{name} trainer"), pytest.mark.seconds(80)))
+        for name in TRAINERS
+    ],
+)  # fmt: skip
+def trained(request, tmp_path_factory):
+    """A run in the default trainer and one in the async one."""
+    folder = tmp_path_factory.mktemp("bad") / request.param
+    lifted = {"grpo_reward_error_limit": 1.0, "max_steps": STEPS, **TRAINERS[request.param]}
+    process = begin(config(folder, **lifted))
+    finish(process)
+    return folder, process
+
+
+def test_the_good_reward_learns_beside_six_bad_ones(trained):
+    folder, process = trained
+    assert not left_of(process)
+    events = EventAccumulator(str(next(folder.glob("out/**/events.out*")).parent))
     events.Reload()
 
     def curve(name):
@@ -109,10 +110,9 @@ def test_the_good_reward_learns_beside_six_bad_ones(trained, trainer):
     assert all(0.99 < sum(step) <= 1.01 for step in zip(*reasons, strict=True))
 
 
-@pytest.mark.parametrize("trainer", ["default", "producer"])
-def test_every_rollout_is_logged_with_what_it_earned_and_why(trained, trainer):
+def test_every_rollout_is_logged_with_what_it_earned_and_why(trained):
     folder, _ = trained
-    logged = rollouts(folder / trainer)
+    logged = rollouts(folder)
     assert logged.groupby("step").size().to_dict() == dict.fromkeys(range(1, STEPS + 1), 64)
     right = logged["reason/correctness_reward_func"] == "correct"
     earned = logged["reward/correctness_reward_func"]
@@ -124,6 +124,7 @@ def test_every_rollout_is_logged_with_what_it_earned_and_why(trained, trainer):
     assert logged["column/answer"].notna().all()
 
 
+@pytest.mark.seconds(30)
 def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
     shown = finish(begin(config(tmp_path / "limit", bad=("raises",))), returncode=1)
     (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
@@ -132,6 +133,7 @@ def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
     assert "grpo_reward_error_limit (now 0.05)" in shown
 
 
+@pytest.mark.seconds(40)
 def test_a_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     folder = tmp_path / "killed"
     file = config(folder, bad=("hangs",), grpo_reward_error_limit=1.0, max_steps=100)

@@ -15,9 +15,10 @@ from tests.e2e.conftest import ROOT, environment
 def ran(tmp_path_factory):
     out = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).with_name("scoring_on_ranks.py")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, out],
-        env=environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
+        [sys.executable, *torchrun, script, out],
+        env=environment(PYTHONPATH=str(ROOT)),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -16,9 +16,11 @@ from tests.e2e.conftest import ROOT, axolotl
 REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
 
 
+@pytest.mark.seconds(80)
 def test_its_quickstart_runs(tmp_path, smollm2):
     config = yaml.safe_load((ROOT / "configs" / "quickstart-smollm2.yaml").read_text())
     config |= {"base_model": str(smollm2), "max_steps": 2, "grpo_held_out_rows": 4}
+    config["grpo_cpu_threads"] = 1  # another worker has the other core
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     shown = axolotl("train", "config.yaml", cwd=tmp_path)
     assert "4 held-out rows, before and after training" in shown
@@ -46,6 +48,10 @@ class Spy(BasePlugin):
 '''
 
 
+def on_gsm8k(test):
+    return pytest.mark.xdist_group("smollm2 on gsm8k")(pytest.mark.seconds(80)(test))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, smollm2, gsm8k):
     """The folder and the config of a run on real GSM8K, of one step."""
@@ -56,6 +62,7 @@ def trained(tmp_path_factory, smollm2, gsm8k):
     del dataset["name"]
     dataset |= {"path": "train.jsonl", "ds_type": "json"}
     config |= {"base_model": str(smollm2), "max_steps": 1, "save_steps": 1, "grpo_rollouts": True}
+    config["grpo_cpu_threads"] = 1  # another worker has the other core
     config["plugins"].append("spy.Spy")
     (folder / "spy.py").write_text(SPY)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -64,6 +71,7 @@ def trained(tmp_path_factory, smollm2, gsm8k):
     return folder, folder / "outputs" / "gsm8k-smollm2-135m-cpu", config
 
 
+@on_gsm8k
 def test_it_trains_on_gsm8k_and_is_paid_by_the_contract(trained, gsm8k):
     _, out, _ = trained
     logged = pandas.concat(
@@ -87,6 +95,7 @@ def test_it_trains_on_gsm8k_and_is_paid_by_the_contract(trained, gsm8k):
     assert [log["step"] for log in state["log_history"] if "reward" in log] == [1]
 
 
+@on_gsm8k
 def test_the_trainer_is_fed_what_stats_py_counts(trained, monkeypatch):
     folder, _, config = trained
     monkeypatch.chdir(folder)
@@ -108,6 +117,7 @@ def test_the_trainer_is_fed_what_stats_py_counts(trained, monkeypatch):
         assert tokenizer.ids([tokenizer.text(prompt)]) == [ids]
 
 
+@on_gsm8k
 def test_completions_are_counted_from_either_log(trained, monkeypatch):
     folder, out, config = trained
     monkeypatch.chdir(folder)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.e2e.conftest import ROOT, environment
 
 SCRIPT = """
@@ -31,6 +33,7 @@ assert "axolotl" not in sys.modules
 """
 
 
+@pytest.mark.seconds(20)
 def test_they_train(tmp_path):
     quickstart = ROOT / "axolotl_grpo_plugin" / "quickstart"
     done = subprocess.run(

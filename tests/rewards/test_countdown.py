@@ -204,6 +204,6 @@ def test_each_completion_is_scored_alone(cases):
     "text", ["<answer>" * 50_000, "(" * 400_000, tagged("1+" * 200_000), tagged("-" * 400_000)]
 )
 def test_long_text_is_no_work(text):
-    start = time.perf_counter()
+    start = time.process_time()
     judge(text)
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from axolotl_grpo_plugin.serving.placement import mode_of, place
+from axolotl_grpo_plugin.serving.placement import mode_of, place, serving
 from tests.e2e.conftest import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -40,9 +40,7 @@ def machines(file):
 
 
 def training_processes(given, needs):
-    if needs.nodes > 1:  # of several nodes, the first serves
-        return (needs.nodes - (mode_of(given) == "server")) * needs.gpus
-    return place(given, [str(gpu) for gpu in range(needs.gpus)]).processes
+    return place(given, [str(gpu) for gpu in range(needs.nodes * needs.gpus)]).processes
 
 
 def capabilities(given, needs):
@@ -157,5 +155,7 @@ def test_the_slurm_script_asks_for_what_its_config_needs():
     script = SLURM.read_text()
     (config,) = set(re.findall(r"configs/\S+\.yaml", script))
     needs = machines(ROOT / config)
+    # The first node serves, with all that it has.
+    assert serving(yaml.safe_load((ROOT / config).read_text())) == needs.gpus
     assert f"#SBATCH --nodes={needs.nodes}\n" in script
     assert f"#SBATCH --gpus-per-node={needs.gpus}\n" in script

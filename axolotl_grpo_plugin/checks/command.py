@@ -20,7 +20,7 @@ from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
 from axolotl_grpo_plugin.checks.traps import check_traps
-from axolotl_grpo_plugin.checks.validation import check_validation, loaded_plugins
+from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions
 from axolotl_grpo_plugin.lengths.command import read
 from axolotl_grpo_plugin.lengths.rows import sources
@@ -126,7 +126,7 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     named = sources(cfg)  # before their paths are resolved
     paths.resolve_packaged(cfg)
     with loaded_plugins(cfg), hub.offline(False):
-        wrong = [*check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
+        wrong = [*check_plugins(cfg), *check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
     yield from wrong
     yield from check_twice(made.config)
     yield from check_unread(cfg)

@@ -18,14 +18,14 @@ TRLS, VLLMS, DATASETS = "trl.", "vllm.", "datasets[]."
 SURE = 0.8  # how like a real key one must be to be its misspelling
 OWN = ("x-", "x_", "_", ".")  # where YAML's anchors are kept: nobody means a key of Axolotl's
 
-# Keys of trl that the trainer gets by another way than as an argument (core/builders/rl.py).
-PASSED = {"beta", "reward_funcs", "reward_processing_classes", "rollout_func"}
+# Keys of trl that the trainer gets by another way than as an argument (core/builders/rl.py), and the
+# mode, which may say what is the default.
+PASSED = {"beta", "reward_funcs", "reward_processing_classes", "rollout_func", "vllm_mode"}
 SAID = {"vllm_lora_sync"}  # by a check of its own, in traps.py
 # What makes Axolotl read keys that it does not otherwise; the first that does is the mend.
 SWITCHES: tuple[dict[str, Any], ...] = (
-    {"use_vllm": True},
-    {"use_vllm": True, "vllm_mode": "colocate"},
     {"use_vllm": True, "vllm_mode": "server"},
+    {"use_vllm": True, "vllm_mode": "colocate"},
     {"use_data_producer": True},
     {"sync_ref_model": True},
 )
@@ -201,8 +201,10 @@ def _reached(cfg: Any) -> dict[str, Any]:
     from axolotl.core.trainers.grpo import GRPOStrategy
     from axolotl.utils.dict import DictDefault
 
-    trl = block(cfg, "trl")
-    given = GRPOStrategy.set_training_args_kwargs(DictDefault({"context_parallel_size": 1, **cfg}))
+    # As Axolotl's validation fills them in.
+    trl = {"vllm_mode": mode_of(cfg), **block(cfg, "trl")}
+    full = DictDefault({"context_parallel_size": 1, **cfg, "trl": trl})
+    given = GRPOStrategy.set_training_args_kwargs(full)
     producing = bool(trl.get("async_prefetch") or trl.get("use_data_producer"))
     taken = {field.name for field in fields(GRPOStrategy.get_training_args_class(producing))}
     arguments = {name: value for name, value in given.items() if name in taken}

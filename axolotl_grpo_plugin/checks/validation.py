@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, first_line
 from axolotl_grpo_plugin.checks.modules import at
 
 # What is assumed of a GPU that is not here: NVIDIA's Ampere, the first with bf16 and TF32.
@@ -41,21 +41,42 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
         yield Finding(at(cfg, "config"), what, mend)
 
 
+def check_plugins(cfg: Any) -> Iterator[Finding]:
+    """Every plugin that the config names can be loaded."""
+    from axolotl.integrations.base import load_plugin
+
+    for name in _plugins(cfg):
+        try:
+            load_plugin(name)
+        except Exception as error:  # whatever its module does
+            what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
+            mend = "Install it, or mend its path"
+            yield Finding(at(cfg, f"plugins ({name})"), what, mend)
+
+
+def _plugins(cfg: Any) -> list[str]:
+    from axolotl.integrations.base import normalize_plugin_name
+
+    named = cfg.get("plugins")
+    return [normalize_plugin_name(str(name)) for name in named] if isinstance(named, list) else []
+
+
 @contextmanager
 def loaded_plugins(cfg: Any) -> Iterator[None]:
     """Within, the plugins of this config and no other's are loaded.
 
     Loaded and no more: what a plugin does to be registered, be it to start servers (NeMo Gym's
-    clones a repository), is for a run. Nothing is left in the environment.
+    clones a repository), is for a run. One that cannot be loaded is left out (`check_plugins`).
+    Nothing is left in the environment.
     """
-    from axolotl.integrations.base import PluginManager, normalize_plugin_name
+    from axolotl.integrations.base import PluginManager
 
     manager = PluginManager.get_instance()
     before, environment = OrderedDict(manager.plugins), dict(os.environ)
     try:
-        for name in dict.fromkeys(map(normalize_plugin_name, cfg.get("plugins") or [])):
+        for name in _plugins(cfg):
             if name not in manager.plugins:
-                manager.register(name, required=True)
+                manager.register(name)
         yield
     finally:
         manager.plugins = before

@@ -9,6 +9,8 @@ import yaml
 
 from tests.e2e.conftest import ROOT, axolotl
 
+pytestmark = pytest.mark.seconds(150)
+
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
 OURS = "axolotl_grpo_plugin.rewards.gsm8k."
@@ -123,11 +125,7 @@ TABLE = {
     ),
     "vLLM's block without vLLM": (
         {"vllm": {"max_model_len": 128}},
-        (0, "warning", "vllm.max_model_len", "with trl.use_vllm: true"),
-    ),
-    "vLLM's length without a mode": (
-        {"trl": {"use_vllm": True}, "vllm": {"max_model_len": 128}},
-        (1, "warning", "vllm.max_model_len", "with trl.vllm_mode: colocate"),
+        (0, "warning", "vllm.max_model_len", "with trl.use_vllm: true, trl.vllm_mode: server"),
     ),
     "a server's key beside colocate": (
         {"trl": COLOCATE, "vllm": {"enforce_eager": True}},
@@ -193,6 +191,10 @@ TABLE = {
     "the plugin by a second path": (
         {"plugins": ["axolotl_grpo_plugin.plugin.GRPOPlugin"]},
         (0, "error", "not the plugin's path"),
+    ),
+    "a plugin that is not there": (
+        {"plugins": [*QUICKSTART["plugins"], "no_such_package.Plugin"]},
+        (0, "error", "plugins (no_such_package.Plugin)", "cannot be loaded: ModuleNotFoundError"),
     ),
     # rewards (pains 1, 7, 14; axolotl-0.21 4)
     "a reward without **columns": (
@@ -319,6 +321,10 @@ TABLE = {
     "a server and a trainer on one GPU": (
         {"trl": VLLM, "vllm": {"max_model_len": 128}},
         (1, "error", "set trl.vllm_mode: colocate"),
+    ),
+    "vLLM without a mode on one GPU": (
+        {"trl": {"use_vllm": True}},
+        (1, "error", "this config wants 2", "set trl.vllm_mode: colocate"),
     ),
     "more GPUs to serve than there are": (
         {"trl": VLLM, "vllm": {"tensor_parallel_size": 4}},
@@ -447,6 +453,18 @@ def test_a_sound_config(desk, monkeypatch):
     file.write_text(yaml.safe_dump(merged(QUICKSTART, more)))
     made = checked(file, 2)
     assert (made.findings, made.verdict) == ([], "OK")
+
+
+def test_gsm8k_is_counted_whole(smollm2, gsm8k, tmp_path):
+    given = yaml.safe_load((ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu.yaml").read_text())
+    rows = {"path": str(gsm8k / "train.jsonl"), "type": "axolotl_grpo_plugin.gsm8k"}
+    more = {"base_model": str(smollm2), "datasets": [rows], "output_dir": str(tmp_path / "new")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**given, **more}))
+    made = checked(tmp_path / "config.yaml", 0)
+    ((level, what),) = [(each.level, each.what) for each in made.findings]
+    assert level == "warning"
+    assert re.match(r"\d+ of 7,473 prompts \(.*%\) are longer than the \d+ tokens", what)
+    assert made.verdict == "OK"
 
 
 def test_files_that_are_no_config(tmp_path):

@@ -62,9 +62,7 @@ def load(file: str) -> Any:
     """A raw config whose prompts can be counted. Raises ConfigError."""
     cfg = read(file)
     if cfg.get("rl") not in ("grpo", "gdpo"):
-        raise ConfigError(
-            f"{file}: rl is {cfg.get('rl')!r}: lengths are counted for grpo and gdpo"
-        )
+        raise ConfigError(f"{file}: rl is {cfg.get('rl')!r}: lengths are counted for grpo and gdpo")
     if not paths.dicts(cfg.get("datasets")):
         raise ConfigError(f"{file}: no datasets: a list of them is wanted, each with a path")
     if not name_of(cfg):

@@ -1,5 +1,6 @@
 """The class that Axolotl loads."""
 
+import os
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from axolotl_grpo_plugin.checks import stop_on
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin, is_named
 from axolotl_grpo_plugin.checks.lengths import limit_prompts
 from axolotl_grpo_plugin.scoring.rollouts import show_samples
-from axolotl_grpo_plugin.serving.address import check_server, settle_address
+from axolotl_grpo_plugin.serving.address import settle_address
+from axolotl_grpo_plugin.serving.placement import mode_of
+from axolotl_grpo_plugin.serving.request import CANARY, ask_or_check, wait
 
 
 class GRPOPlugin(BasePlugin):
@@ -42,8 +45,10 @@ class GRPOPlugin(BasePlugin):
         if _is_grpo(cfg) and is_named(cfg) and not cfg.get("nemo_gym_enabled"):
             from axolotl_grpo_plugin.checks.datasets import load_checked
 
-            stop_on(check_server(cfg))
-            return load_checked(cfg)
+            loaded = load_checked(cfg)
+            if mode_of(cfg) == "server" and not preprocess:
+                ask_or_check(cfg)
+            return loaded
         return None
 
     def pre_model_load(self, cfg: Any) -> None:
@@ -52,6 +57,10 @@ class GRPOPlugin(BasePlugin):
             torch.set_num_threads(threads)
         if _is_grpo(cfg) and is_named(cfg):
             _seam().open_room(cfg)
+
+    def get_training_args(self, cfg: Any) -> None:
+        if _is_grpo(cfg) and is_named(cfg) and mode_of(cfg) == "server":
+            wait(cfg)  # the trainer's client is next
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if _is_grpo(cfg) and is_named(cfg):
@@ -66,7 +75,12 @@ class GRPOPlugin(BasePlugin):
             return []
         from axolotl_grpo_plugin.callbacks import callbacks
 
-        return callbacks(cfg, trainer)
+        found = callbacks(cfg, trainer)
+        if os.environ.get(CANARY):
+            from axolotl_grpo_plugin.serving.canary import Canary
+
+            found.insert(0, Canary(trainer))
+        return found
 
 
 def _seam() -> Any:

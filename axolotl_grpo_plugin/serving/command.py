@@ -1,13 +1,11 @@
 """`axolotl grpo train CONFIG`."""
 
-import json
 import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import yaml
@@ -20,12 +18,11 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin
 from axolotl_grpo_plugin.serving.address import check_address, check_free, settle_address
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
-from axolotl_grpo_plugin.serving.prepare import Prepared
+from axolotl_grpo_plugin.serving.request import CANARY, Request
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.supervisor import supervise
-from axolotl_grpo_plugin.serving.tree import guarded, spawn
+from axolotl_grpo_plugin.serving.tree import guarded
 
-CANARY = "AXOLOTL_GRPO_CANARY"
 AXOLOTL = [sys.executable, "-m", "axolotl.cli.main"]
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 # What tells a process that it is a rank of a training.
@@ -132,26 +129,12 @@ def run(
     asked = {CANARY: "1"} if canary else {}
     train_env = {**environment(placement.train), **asked}
 
-    def start() -> Server:
-        prepared = prepare(call, train_env)
-        server_env = {**_no_rank(environment(placement.serve)), **prepared.env}
-        log = Path(prepared.output_dir, "vllm-server.log")
-        return Server(prepared.command, server_env, prepared.host, prepared.port, log)
+    def serve(asked: Request) -> Server:
+        env = {**_no_rank(environment(placement.serve)), **asked.env}
+        log = Path(asked.output_dir, "vllm-server.log")
+        return Server(asked.command, env, asked.host, asked.port, log)
 
-    return guarded(lambda: supervise(start, train, train_env))
-
-
-def prepare(call: Call, env: Mapping[str, str]) -> Prepared:
-    """Axolotl's word on how to serve, from a process that ends before vLLM starts."""
-    with TemporaryDirectory() as folder:
-        out = Path(folder, "prepared.json")
-        words = [sys.executable, "-m", "axolotl_grpo_plugin.serving.prepare", call.config, str(out)]
-        log = Path(folder, "log")
-        with log.open("wb") as file:
-            code = spawn([*words, json.dumps(call.overrides)], env, file).wait()
-        if code:
-            raise ConfigError(log.read_text(errors="replace").rstrip())
-        return Prepared(**json.loads(out.read_text()))
+    return guarded(lambda: supervise(train, train_env, serve))
 
 
 def train_command(call: Call, placement: Placement) -> list[str]:

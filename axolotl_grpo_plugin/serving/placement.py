@@ -26,11 +26,11 @@ class Placement(NamedTuple):
 
 
 def mode_of(cfg: Any) -> Mode:
-    """How a raw config generates. (A `vllm_mode` that is not set is colocate: TRL's default.)"""
+    """How a config generates. (A `vllm_mode` that is not set is server: Axolotl's default, not TRL's.)"""
     trl = block(cfg, "trl")
     if not trl.get("use_vllm"):
         return "none"
-    return "server" if trl.get("vllm_mode") == "server" else "colocate"
+    return "colocate" if trl.get("vllm_mode") == "colocate" else "server"
 
 
 def serving(cfg: Any) -> int:

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from threading import Thread
 from types import FrameType
 from typing import Any
 
 import psutil
 
+PATIENCE = 15  # seconds from SIGTERM to SIGKILL; vLLM took up to 14
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -53,35 +55,44 @@ def spawn(
     )
 
 
-def below(pids: Iterable[int]) -> list[psutil.Process]:
-    """The processes with these ids and all their descendants, those that have ended left out."""
-    found: dict[int, psutil.Process] = {}
-    for pid in pids:
-        try:
-            process = psutil.Process(pid)
-            found.update((each.pid, each) for each in (process, *process.children(recursive=True)))
-        except psutil.NoSuchProcess:
-            continue
-    return [each for each in found.values() if _alive(each)]
-
-
-def _alive(process: psutil.Process) -> bool:
+def children(pid: int, recursive: bool = False) -> list[int]:
+    """The children of a process, or all its descendants; those that have ended are left out."""
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
+        found = psutil.Process(pid).children(recursive=recursive)
+    except psutil.NoSuchProcess:
+        return []
+    return [each.pid for each in found if alive(each.pid)]
+
+
+def alive(pid: int) -> bool:
+    """Whether that process is there and no zombie."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def end_below(patience: float = 15) -> None:
-    """End every descendant of this process: SIGTERM, and SIGKILL after `patience` seconds."""
-    deadline = time.monotonic() + patience
+def end_with(pid: int) -> None:
+    """From now on this process is killed once that other one is gone, whatever stands between them."""
+
+    def watch() -> None:
+        while alive(pid):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def end_below() -> None:
+    """End every descendant of this process: SIGTERM, and SIGKILL after PATIENCE seconds."""
+    deadline = time.monotonic() + PATIENCE
     told: set[int] = set()
-    while left := [each for each in below([os.getpid()]) if each.pid != os.getpid()]:
+    while left := children(os.getpid(), recursive=True):
         late = time.monotonic() > deadline
-        for process in left:
-            if late or process.pid not in told:
-                told.add(process.pid)
-                _signal(process.pid, signal.SIGKILL if late else signal.SIGTERM)
+        for pid in left:
+            if late or pid not in told:
+                told.add(pid)
+                _signal(pid, signal.SIGKILL if late else signal.SIGTERM)
         time.sleep(0.1)
 
 
@@ -118,6 +129,8 @@ def guarded(work: Callable[[], int]) -> int:
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
+            for number in _FORWARDED:
+                signal.signal(number, signal.SIG_IGN)  # it is ending
             end_below()
             sys.stdout.flush()
             sys.stderr.flush()

@@ -1,0 +1,118 @@
+"""`axolotl grpo train --canary`: do the rollouts come from the weights that are trained?"""
+
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerCallback
+
+from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.serving.supervisor import say
+
+TOKENS = 32
+SHIFT = 0.3  # nats a token by which the perturbed weights must differ from the trained ones
+FACTOR = 3  # vLLM must be nearer to the perturbed weights than to the others by this factor
+
+
+class Gaps(NamedTuple):
+    """Mean absolute differences between vLLM's log-probabilities and the trainer's, in nats a token.
+
+    synced: the trainer's with the perturbed weights, which vLLM was sent. before: with the weights
+    that it had before.
+    """
+
+    synced: float
+    before: float
+
+    @property
+    def sings(self) -> bool:
+        """Whether vLLM answers from what it was sent."""
+        return self.synced * FACTOR < self.before
+
+
+class Canary(TrainerCallback):
+    """Before the first step: perturb, sync, compare, and put all back."""
+
+    def __init__(self, trainer: Any):
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        gaps = compare(self.trainer)
+        (gaps,) = broadcast_object_list([gaps])  # only the main process asks vLLM
+        said = f"{gaps.synced:.4f} nats a token from the weights it was sent, {gaps.before:.4f} from those before"
+        if not gaps.sings:
+            what = f"canary: vLLM's log-probabilities are {said}: its rollouts are not the trained model's"
+            raise ConfigError(f"axolotl-grpo-plugin: {what}")
+        if self.trainer.accelerator.is_main_process:
+            say(f"canary: vLLM is {said}: its rollouts are the trained model's")
+
+
+@torch.no_grad()
+def compare(trainer: Any) -> Gaps | None:
+    """The two gaps, on the main process; None on the others. The weights are as before afterwards.
+
+    Raises ConfigError where the weights cannot be perturbed in place (ZeRO-3, FSDP).
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    device, training = trainer.accelerator.device, model.training
+    model.eval()  # without dropout, as vLLM
+    trained = [each for each in model.parameters() if each.requires_grad]
+    kept = [each.detach().to("cpu", copy=True) for each in trained]
+    prompt = trainer.processing_class("One and one is two. Two and two is")["input_ids"]
+    _perturb(model, trained, prompt, device)
+    _sync(trainer)
+    completion: list[int] = []
+    if trainer.accelerator.is_main_process:
+        client = trainer.vllm_generation.vllm_client
+        said = client.generate([prompt], max_tokens=TOKENS, temperature=1.0)
+        (completion,), (logprobs,) = said["completion_ids"], said["logprobs"]
+        server = torch.tensor([each[0] for each in logprobs])
+        perturbed = _logprobs(model, prompt, completion, device)
+    for parameter, value in zip(trained, kept, strict=True):
+        parameter.copy_(value)
+    _sync(trainer)
+    before = _logprobs(model, prompt, completion, device) if completion else None
+    model.train(training)
+    if before is None:
+        return None
+    return Gaps((server - perturbed).abs().mean().item(), (server - before).abs().mean().item())
+
+
+def _sync(trainer: Any) -> None:
+    """As the trainer's step does."""
+    if getattr(trainer.args, "vllm_lora_sync", False):
+        trainer._sync_lora_adapter()
+    else:
+        trainer.vllm_generation.sync_weights()
+
+
+def _perturb(model: Any, trained: list[Any], prompt: list[int], device: Any) -> None:
+    """Add noise, the same on all ranks, until the model says something else."""
+    begin = _logprobs(model, prompt[:1], prompt[1:], device)
+    noise = torch.Generator().manual_seed(0)
+    scale = 0.01
+    while scale < 10:
+        for each in trained:
+            step = (
+                torch.randn(each.shape, generator=noise)
+                * scale
+                / max(each.shape[-1:], default=1) ** 0.5
+            )
+            each.add_(step.to(each.device, each.dtype))
+        shift = (_logprobs(model, prompt[:1], prompt[1:], device) - begin).abs().mean().item()
+        if shift > SHIFT:
+            return
+        scale *= 2
+    what = (
+        "canary: the trained weights cannot be perturbed here, for they are sharded (ZeRO-3, FSDP)"
+    )
+    raise ConfigError(f"axolotl-grpo-plugin: {what}. Run it on a config without sharding")
+
+
+def _logprobs(model: Any, prompt: list[int], completion: list[int], device: Any) -> torch.Tensor:
+    """The log-probability of each completion token, on the CPU, float32."""
+    ids = torch.tensor([[*prompt, *completion]], device=device)
+    logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float().cpu()
+    chosen = torch.tensor(completion)[:, None]
+    found: torch.Tensor = logits.log_softmax(-1).gather(1, chosen)[:, 0]
+    return found

@@ -1,0 +1,91 @@
+"""What the trainer asks of the supervisor: the server that its config wants, as Axolotl starts it.
+
+The trailer of its checks: a server boots for a minute or more, and only for a run that is sound.
+`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES` asks for a config alone.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from axolotl_grpo_plugin.checks import stop_on
+from axolotl_grpo_plugin.serving.address import answer, check_server
+from axolotl_grpo_plugin.serving.tree import end_with
+
+# Set by the supervisor for the trainer: where the request is written, the supervisor's own process
+# id, and whether to begin with the canary.
+FILE, SUPERVISOR = "AXOLOTL_GRPO_SERVER_REQUEST", "AXOLOTL_GRPO_SUPERVISOR"
+CANARY = "AXOLOTL_GRPO_CANARY"
+
+
+class Request(NamedTuple):
+    """A server's command and the variables it adds to the environment, its address, the run's output_dir."""
+
+    command: list[str]
+    env: dict[str, str]
+    host: str
+    port: int
+    output_dir: str
+
+    def write(self, file: Path) -> None:
+        """Write it as a whole: the supervisor looks for the file."""
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(self._asdict()))
+        part.rename(file)
+
+    @classmethod
+    def read(cls, file: Path) -> "Request":
+        """What was written."""
+        return cls(**json.loads(file.read_text()))
+
+
+def request(cfg: Any) -> Request:
+    """The server for a validated config, by Axolotl's own `vllm-serve`."""
+    from axolotl.cli import vllm_serve
+
+    asked: list[vllm_serve.VllmServeArguments] = []
+    # It would load the config again, without the command line's overrides, and become the server.
+    with patch.multiple(vllm_serve, load_cfg=lambda _: cfg, serve=asked.append):
+        vllm_serve.do_vllm_serve("", {})
+    (arguments,) = asked
+    return Request(
+        vllm_serve.build_command(arguments),
+        vllm_serve.build_env(arguments, {}),
+        arguments.host,
+        arguments.port,
+        cfg["output_dir"],
+    )
+
+
+def ask_or_check(cfg: Any) -> None:
+    """Under the supervisor, ask for the server; else look that one answers. Before the model loads."""
+    file = os.environ.get(FILE)
+    if not file:
+        stop_on(check_server(cfg))
+        return
+    end_with(int(os.environ[SUPERVISOR]))  # the launcher between the two need not end this process
+    if os.environ.get("RANK", "0") == "0":
+        request(cfg).write(Path(file))
+
+
+def wait(cfg: Any) -> None:
+    """Under the supervisor, wait until the server serves. If it dies, the supervisor ends this process."""
+    if not os.environ.get(FILE):
+        return
+    trl = cfg["trl"]
+    while (
+        not (there := answer(trl["vllm_server_host"], trl["vllm_server_port"])) or not there.models
+    ):
+        time.sleep(0.5)
+    stop_on(check_server(cfg))
+
+
+if __name__ == "__main__":
+    from axolotl.cli.config import load_cfg
+
+    _, config, out, overrides = sys.argv
+    request(load_cfg(config, **json.loads(overrides))).write(Path(out))

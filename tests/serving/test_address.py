@@ -1,0 +1,120 @@
+import os
+import threading
+
+import pytest
+
+from axolotl_grpo_plugin.serving.address import (
+    answer,
+    check_address,
+    check_free,
+    check_server,
+    settle_address,
+)
+from tests.serving.stubs import VLLM, serve
+
+
+def config(trl=(), vllm=None):
+    made = {"base_model": "a-model", "trl": {"use_vllm": True, "vllm_mode": "server", **dict(trl)}}
+    return made if vllm is None else {**made, "vllm": vllm}
+
+
+@pytest.fixture
+def listens(monkeypatch):
+    """Pages -> the port of a server that answers with them."""
+    opened = []
+
+    def start(pages):
+        opened.append(serve(0, pages))
+        threading.Thread(target=opened[-1].serve_forever, daemon=True).start()
+        return opened[-1].server_address[1]
+
+    yield start
+    for each in opened:
+        each.shutdown()
+        each.server_close()
+
+
+@pytest.mark.parametrize(
+    ("trl", "vllm", "bound", "asked"),
+    [
+        ({}, None, ("127.0.0.1", 8000), ("127.0.0.1", 8000)),
+        ({}, {"port": 8001}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
+        ({"vllm_server_port": 8001}, {}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
+        ({}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("127.0.0.1", 8000)),
+        ({}, {"host": "10.0.0.7"}, ("10.0.0.7", 8000), ("10.0.0.7", 8000)),
+        ({"vllm_server_host": "node1"}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("node1", 8000)),
+    ],
+)
+def test_one_address_for_both(monkeypatch, trl, vllm, bound, asked):
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    cfg = config(trl, vllm)
+    settle_address(cfg)
+    assert (cfg["vllm"]["host"], cfg["vllm"]["port"]) == bound
+    assert (cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]) == asked
+    assert ("127.0.0.1" in os.environ["NO_PROXY"]) is (asked[0] == "127.0.0.1")
+
+
+def test_other_configs_are_left_alone():
+    cfg = {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
+    settle_address(cfg)
+    assert cfg == {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
+
+
+def test_two_ports_are_refused():
+    (found,) = check_address(config({"vllm_server_port": 8000}, {"port": 8001}))
+    assert "8000, but vLLM is to listen on vllm.port 8001" in found.what
+    elsewhere = {"vllm_server_port": 8000, "vllm_server_host": "another-machine"}
+    assert not list(check_address(config(elsewhere, {"port": 8001})))
+
+
+def test_who_answers(listens):
+    there = answer("0.0.0.0", listens(VLLM))
+    assert (there.models, there.lengths) == (("a-model",), (64,))
+    assert there.syncs and there.loads_lora
+    assert answer("127.0.0.1", listens({"/": "a website"})).models == ()
+
+
+def test_nobody_answers(listens):
+    port = listens(VLLM)
+    assert not list(check_free("127.0.0.1", 0))
+    (found,) = check_free("127.0.0.1", port)
+    assert "taken, by a vLLM server of a-model (process " in found.what
+    assert f"process {os.getpid()}" in found.what
+
+
+PLAIN = {**VLLM, "/openapi.json": {"paths": {}}}
+STALE = {**VLLM, "/v1/models": {"data": [{"id": "a-model"}, {"id": "a-model-v7"}]}}
+
+
+@pytest.mark.parametrize(
+    ("pages", "trl", "vllm", "words"),
+    [
+        (VLLM, {"vllm_lora_sync": True}, {"max_model_len": 64}, []),
+        ({"/health": {}}, {}, {}, ["what answers is not vLLM"]),
+        ({**VLLM, "/v1/models": {"data": [{"id": "b"}]}}, {}, {}, ["serves b, not a-model"]),
+        (STALE, {}, {}, ["holds adapters of an earlier run (a-model-v7)"]),
+        (PLAIN, {}, {}, ["takes no weights"]),
+        (PLAIN, {"vllm_lora_sync": True}, {}, ["takes no weights", "loads no adapters"]),
+        (VLLM, {}, {"max_model_len": 65}, ["takes 64 tokens, vllm.max_model_len says 65"]),
+    ],
+)
+def test_the_server_that_answers_is_this_configs(listens, pages, trl, vllm, words):
+    cfg = config(trl, {**vllm, "port": listens(pages)})
+    cfg["axolotl_config_path"] = "my.yaml"
+    settle_address(cfg)
+    found = list(check_server(cfg))
+    assert len(found) == len(words)
+    for each, word in zip(found, words, strict=True):
+        assert word in each.what
+        assert "`axolotl grpo train my.yaml`" in each.mend
+
+
+def test_where_nobody_answers_the_command_is_named():
+    cfg = {**config(vllm={"port": 9}), "axolotl_config_path": "my.yaml"}
+    settle_address(cfg)
+    (found,) = check_server(cfg)
+    assert str(found) == (
+        "my.yaml: trl.vllm_server_host (127.0.0.1:9): no vLLM server answers. "
+        "`axolotl grpo train my.yaml` starts vLLM and trains."
+    )

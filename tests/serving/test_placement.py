@@ -1,0 +1,79 @@
+import pytest
+
+from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, visible_gpus
+
+SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
+COLOCATE = {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
+
+
+def ids(number):
+    return [str(each) for each in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("cfg", "gpus", "processes", "expected"),
+    [
+        (SERVER, ids(2), None, Placement("server", ("1",), ("0",), 1)),
+        (SERVER, ids(4), None, Placement("server", ("3",), ("0", "1", "2"), 3)),  # X-R1
+        (SERVER, ids(8), None, Placement("server", ("7",), tuple(ids(7)), 7)),  # xLR
+        (SERVER, ids(8), 4, Placement("server", ("7",), tuple(ids(4)), 4)),
+        (SERVER, ["4", "6"], None, Placement("server", ("6",), ("4",), 1)),
+        (SERVER, [], None, Placement("server", (), (), 1)),
+        (
+            {**SERVER, "vllm": {"tensor_parallel_size": 2, "data_parallel_size": 2}},
+            ids(8),
+            None,
+            Placement("server", ("4", "5", "6", "7"), ("0", "1", "2", "3"), 4),
+        ),
+        (COLOCATE, ids(2), None, Placement("colocate", (), ("0", "1"), 2)),
+        ({"trl": {}}, ids(1), None, Placement("none", (), ("0",), 1)),
+        ({}, [], None, Placement("none", (), (), 1)),
+    ],
+)
+def test_the_last_serve_and_the_first_train(cfg, gpus, processes, expected):
+    assert place(cfg, gpus, processes) == expected
+
+
+@pytest.mark.parametrize(
+    ("cfg", "gpus", "processes", "words"),
+    [
+        (
+            SERVER,
+            ids(1),
+            None,
+            "1 GPU is visible, and this config wants 2: .* set trl.vllm_mode: colocate",
+        ),
+        (SERVER, ids(4), 4, "4 GPUs are visible, and this config wants 5"),
+        ({**SERVER, "vllm": {"tensor_parallel_size": 4}}, ids(4), None, "wants 5: 4 for vLLM"),
+        (COLOCATE, ids(1), 2, "wants 2: one a process. Lower --num-processes"),
+    ],
+)
+def test_too_few(cfg, gpus, processes, words):
+    with pytest.raises(ConfigError, match=words):
+        place(cfg, gpus, processes)
+
+
+def test_a_mode_that_is_not_said_is_axolotls():
+    assert mode_of({"trl": {"use_vllm": True}}) == "server"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-8a5f, 1", ["GPU-8a5f", "1"])],
+)
+def test_visible(monkeypatch, said, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert visible_gpus() == expected
+
+
+def test_visible_by_the_drivers_tool(monkeypatch, tmp_path):
+    """A script stands in for nvidia-smi, which a machine without a GPU does not have."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert visible_gpus() == ["0", "1"]
+    tool.unlink()
+    assert visible_gpus() == []

@@ -1,0 +1,47 @@
+"""What vLLM's log shows when its server dies. The lines are those of vLLM 0.30."""
+
+import pytest
+
+from axolotl_grpo_plugin.serving.server import cause_of
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "memory"),
+        (
+            "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+            "memory",
+        ),
+        (
+            "ValueError: Free memory on device cuda:0 (3.1/23.6 GiB) on startup is less than desired GPU memory utilization (0.9, 21.2 GiB).",
+            "memory",
+        ),
+        (
+            "ValueError: To serve at least one request with the models's max seq len (32768), (1.75 GiB KV cache is needed, which is larger than the available KV cache memory (0.9 GiB).",
+            "length: one sequence",
+        ),
+        (
+            "Value error, User-specified max_model_len (9999) is greater than the derived max_model_len (max_position_embeddings=8192)",
+            "length: vllm.max_model_len is more",
+        ),
+        ("OSError: [Errno 98] Address already in use", "port"),
+        ("huggingface_hub.errors.GatedRepoError: 401 Client Error", "model: the hub"),
+        (
+            "OSError: nobody/nothing is not a local folder and is not a valid model identifier",
+            "model: vLLM",
+        ),
+        (
+            "Value error, Total number of attention heads (9) must be divisible by tensor parallel size (2).",
+            "vllm.tensor",
+        ),
+    ],
+)
+def test_causes(line, cause):
+    found, mend = cause_of(f"INFO: something before\n{line}\nINFO: something after")
+    assert found.startswith(cause)
+    assert mend
+
+
+def test_no_cause_is_made_up():
+    assert cause_of("INFO: Application startup complete.") is None

@@ -1,0 +1,132 @@
+"""Every ending of a run, with stand-ins: its exit code, what is said, and that no process is left."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def marked(mark):
+    """The processes that have this mark in their environment: all that a run has started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+class Run:
+    def __init__(self, folder, train, serve="serves"):
+        self.folder, self.mark, self.said = folder, str(folder), folder / "said"
+        words = ["run", str(free_port()), train, str(folder)]
+        with self.said.open("w") as stderr:  # a pipe would stay open as long as any process
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.serving.stubs", *words],
+                cwd=ROOT,
+                env={**os.environ, "MARK": self.mark, "HOW": serve},
+                stderr=stderr,
+            )
+
+    def until(self, what, patience=20):
+        deadline = time.monotonic() + patience
+        while not what():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def serves(self):
+        log = self.folder / "vllm-server.log"
+        self.until(log.exists)
+        # the two supervisors, launcher, trainer and what it started, server and what it started
+        self.until(lambda: len(marked(self.mark)) == 7)
+
+    def end(self):
+        return self.process.wait(timeout=30), self.said.read_text()
+
+
+@pytest.mark.parametrize(
+    ("train", "serve", "code", "said"),
+    [
+        ("never asks", "serves", 3, ""),
+        ("ends", "serves", 0, ""),
+        ("crashes", "serves", 5, ""),
+        (
+            "waits",
+            "dies",
+            1,
+            "vLLM's server ended while it started (exit code 1). likely cause: length",
+        ),
+        ("waits", "dies later", 1, "vLLM's server ended in mid-training (exit code 7)"),
+    ],
+)
+def test_ends_with_its_code_and_leaves_nothing(tmp_path, train, serve, code, said):
+    run = Run(tmp_path, train, serve)
+    ended, stderr = run.end()
+    assert ended == code, stderr
+    assert said in stderr
+    assert marked(run.mark) == []
+    assert (tmp_path / "saved").exists() is (train == "waits")  # told to save before it is ended
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_let_the_trainer_save(tmp_path, number):
+    run = Run(tmp_path, "waits")
+    run.serves()
+    run.process.send_signal(number)
+    code, _ = run.end()
+    assert code == 128 + number
+    assert (tmp_path / "saved").exists()
+    assert marked(run.mark) == []
+
+
+def test_a_second_signal_waits_no_longer(tmp_path):
+    run = Run(tmp_path, "waits")
+    run.serves()
+    (trainer,) = [each for each in marked(run.mark) if "trainer" in each.cmdline()]
+    trainer.suspend()  # it hangs, as in a collective
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    run.process.send_signal(signal.SIGINT)
+    code, stderr = run.end()
+    assert code == 130, stderr
+    assert "at once" in stderr
+    assert marked(run.mark) == []
+
+
+@pytest.mark.parametrize("which", ["outer", "inner", "both"])
+def test_killed_supervisors_leave_nothing(tmp_path, which):
+    run = Run(tmp_path, "waits")
+    run.serves()
+    inner = [each for each in marked(run.mark) if each.ppid() == run.process.pid]
+    assert len(inner) == 1
+    victims = {"outer": [], "inner": inner, "both": inner}[which]
+    if which != "inner":
+        run.process.send_signal(signal.SIGKILL)
+    for each in victims:
+        each.kill()
+    code, _ = run.end()
+    assert code == (-signal.SIGKILL if which != "inner" else 128 + signal.SIGKILL)
+    if which == "both":  # the kernel and the trainer's own watch see to what was started directly
+        run.until(
+            lambda: not any("tests.serving.stubs" in each.cmdline() for each in marked(run.mark))
+        )
+        for each in marked(run.mark):
+            each.kill()
+    else:
+        run.until(lambda: marked(run.mark) == [])

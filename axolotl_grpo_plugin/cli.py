@@ -141,7 +141,7 @@ class _Train(click.Command):
     help="Before training, prove that vLLM's rollouts come from the trained weights.",
 )
 @click.pass_context
-def train(ctx: click.Context, config: str, **options: Any) -> None:
+def train(ctx: click.Context, /, config: str, **options: Any) -> None:
     """Train CONFIG with vLLM on the last GPU(s) and the trainer on the others.
 
     Takes the options of `axolotl train` too, and after -- the launcher's. Configs without a vLLM

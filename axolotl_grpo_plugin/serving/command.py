@@ -1,12 +1,11 @@
 """`axolotl grpo train CONFIG`."""
 
 import os
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from axolotl.utils.dict import DictDefault
@@ -15,50 +14,16 @@ from rich.table import Table
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
-from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin
+from axolotl_grpo_plugin.checks.batch import check_batch
+from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin, is_named
+from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.serving.address import check_address, check_free, settle_address
-from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
-from axolotl_grpo_plugin.serving.request import CANARY, Request
-from axolotl_grpo_plugin.serving.server import Server
-from axolotl_grpo_plugin.serving.supervisor import supervise
+from axolotl_grpo_plugin.serving.placement import visible_gpus
+from axolotl_grpo_plugin.serving.plan import AXOLOTL, Call, Plan, environment, plan_of
+from axolotl_grpo_plugin.serving.request import CANARY
 from axolotl_grpo_plugin.serving.tree import guarded
 
-AXOLOTL = [sys.executable, "-m", "axolotl.cli.main"]
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
-# What tells a process that it is a rank of a training.
-_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_LAUNCHERS = ("TORCHELASTIC_", "ACCELERATE_")
-
-
-class Call(NamedTuple):
-    """What the user typed.
-
-    typed: the words after CONFIG, up to --. overrides: of these, the config's keys, as Axolotl's
-    parser reads them. rest: what it does not know and hands to the launcher. after: what followed --.
-    """
-
-    config: str
-    launcher: str
-    typed: list[str]
-    overrides: dict[str, Any]
-    rest: list[str]
-    after: list[str]
-
-    @property
-    def processes(self) -> int | None:
-        """--num-processes (torchrun's --nproc-per-node), where it is given."""
-        if self.launcher == "python":
-            return 1
-        words = [*self.rest, *self.after]
-        for number, each in enumerate(words):
-            name, _, value = each.partition("=")
-            if name in _PROCESSES:
-                value = value or next(iter(words[number + 1 :]), "")
-                if not value.isdigit() or not int(value):
-                    what = f"{name}: {value!r} is no number of processes"
-                    raise ConfigError(f"axolotl-grpo-plugin: {what}")
-                return int(value)
-        return None
 
 
 def read(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call, Any]:
@@ -82,7 +47,21 @@ def read(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call,
         holder = cfg[parent] if child else cfg
         holder[child or parent] = yaml.safe_load(value) if isinstance(value, str) else value
     launcher = context.params["launcher"]
-    return Call(config, launcher, list(typed), given, list(context.args), list(after)), cfg
+    # What Axolotl's parser does not know it hands to the launcher: --num-processes for one.
+    processes = 1 if launcher == "python" else _processes([*context.args, *after])
+    return Call(config, launcher, list(typed), given, list(after), processes), cfg
+
+
+def _processes(words: Sequence[str]) -> int | None:
+    for number, each in enumerate(words):
+        name, _, value = each.partition("=")
+        if name in _PROCESSES:
+            value = value or next(iter(words[number + 1 :]), "")
+            if not value.isdigit() or not int(value):
+                what = f"{name}: {value!r} is no number of processes"
+                raise ConfigError(f"axolotl-grpo-plugin: {what}")
+            return int(value)
+    return None
 
 
 def run(
@@ -96,122 +75,60 @@ def run(
 ) -> int:
     """Plan, show the plan, and do it. The exit code."""
     if gpus is not None and not dry_run:
-        raise ConfigError(
-            "axolotl-grpo-plugin: --gpus plans for a machine that is not here. Add --dry-run"
-        )
+        what = "--gpus plans for a machine that is not here"
+        raise ConfigError(f"axolotl-grpo-plugin: {what}. Add --dry-run")
     call, cfg = read(config, typed, after)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
-    stop_on([*check_plugin(cfg), *check_keys(cfg), *check_address(cfg), *_check_named(cfg)])
+    stop_on([*_check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])
     settle_address(cfg)
-    there = [str(number) for number in range(gpus)] if gpus is not None else visible_gpus()
-    placement = place(cfg, there, call.processes)
-    Console(stderr=True).print(table(placement, cfg))
-    train = train_command(call, placement)
+    there = visible_gpus() if gpus is None else [str(number) for number in range(gpus)]
+    plan = plan_of(call, cfg, there)
+    stop_on(check_batch(cfg, plan.ranks))
+    Console(stderr=True).print(table(plan))
     if dry_run:
-        for line in shown(call, placement, train):
-            print(line)
+        for part in plan.parts():
+            print(part.command())
         return 0
-    if placement.mode != "server":
+    if plan.mode != "server":
         if canary:
-            raise ConfigError(
-                "axolotl-grpo-plugin: --canary asks vLLM's server; this config has none"
-            )
+            what = "--canary asks vLLM's server; this config has none"
+            raise ConfigError(f"axolotl-grpo-plugin: {what}")
         sys.stdout.flush()
-        os.execv(sys.executable, [*AXOLOTL, "train", config, *typed, *_after(after)])
-    stop_on(
-        [
-            *_check_vllm(there),
-            *check_model(cfg),
-            *check_free(cfg["vllm"]["host"], cfg["vllm"]["port"]),
-        ]
-    )
-    asked = {CANARY: "1"} if canary else {}
-    train_env = {**environment(placement.train), **asked}
-
-    def serve(asked: Request) -> Server:
-        env = {**_no_rank(environment(placement.serve)), **asked.env}
-        log = Path(asked.output_dir, "vllm-server.log")
-        return Server(asked.command, env, asked.host, asked.port, log)
-
-    return guarded(lambda: supervise(train, train_env, serve))
+        os.execve(sys.executable, [*AXOLOTL, *plan.mine().words], environment(()))
+    stop_on([*_check_vllm(cfg), *check_model(cfg)])
+    if plan.serves_here:
+        stop_on(check_free(cfg["vllm"]["host"], cfg["vllm"]["port"]))
+    return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
 
 
-def train_command(call: Call, placement: Placement) -> list[str]:
-    """`axolotl train` with the number of processes that the placement has."""
-    words = ["train", call.config, *call.typed]
-    if placement.mode == "server" and not call.processes:
-        option = "--nproc-per-node" if call.launcher == "torchrun" else "--num-processes"
-        words += [option, str(placement.processes)]
-    return [*AXOLOTL, *words, *_after(call.after)]
-
-
-def _after(launcher: Sequence[str]) -> list[str]:
-    return ["--", *launcher] if launcher else []
-
-
-def environment(gpus: Sequence[str]) -> dict[str, str]:
-    """This process' environment, with these GPUs visible; on a CPU, as it is."""
-    found = dict(os.environ)
-    # `axolotl train` looks for `accelerate` there, and a venv need not be activated.
-    found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', '')}"
-    if gpus:
-        found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        found.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
-    return found
-
-
-def _no_rank(env: Mapping[str, str]) -> dict[str, str]:
-    """vLLM would take a rank's variables for its own."""
-    return {k: v for k, v in env.items() if k not in _RANKS and not k.startswith(_LAUNCHERS)}
-
-
-def table(placement: Placement, cfg: Any) -> Table:
+def table(plan: Plan) -> Table:
     """Who has which GPUs."""
     made = Table(box=None, header_style="dim")
-    for column in ("", "GPUs", "processes", ""):
-        made.add_column(column)
-    if placement.mode == "server":
-        vllm = cfg["vllm"]
-        made.add_row(
-            "vLLM",
-            _ids(placement.serve),
-            "1",
-            f"{cfg.get('base_model')} on {vllm['host']}:{vllm['port']}",
-        )
-    note = "vLLM in the same processes" if placement.mode == "colocate" else ""
-    made.add_row("trainer", _ids(placement.train), str(placement.processes), note)
+    for column in ("", "", "GPUs", "processes", ""):
+        made.add_column(column, overflow="fold")
+    for part in plan.parts():
+        note = ""
+        if part.who == "vLLM":
+            vllm = plan.cfg["vllm"]
+            note = f"{plan.cfg.get('base_model')} on {vllm['host']}:{vllm['port']}"
+        elif plan.mode == "colocate":
+            note = "vLLM in the same processes"
+        ids = ", ".join(part.gpus) or ("Ray's" if plan.cfg.get("use_ray") else "CPU")
+        made.add_row(part.node, part.who, ids, str(part.processes), note)
     return made
 
 
-def _ids(gpus: Sequence[str]) -> str:
-    return ", ".join(gpus) or "CPU"
-
-
-def shown(call: Call, placement: Placement, train: Sequence[str]) -> list[str]:
-    """The commands that would do the same by hand."""
-
-    def visible(gpus: Sequence[str]) -> str:
-        return f"CUDA_VISIBLE_DEVICES={','.join(gpus)} " if gpus else ""
-
-    words = ["axolotl", *train[len(AXOLOTL) :]]
-    lines = [visible(placement.train) + shlex.join(words)]
-    if placement.mode == "server":
-        lines.insert(
-            0, visible(placement.serve) + shlex.join(["axolotl", "vllm-serve", call.config])
-        )
-    return lines
-
-
-def _check_named(cfg: Any) -> list[Finding]:
+def _check_rl(cfg: Any) -> Iterator[Finding]:
     if cfg.get("rl") not in ("grpo", "gdpo"):
-        where = f"{cfg['axolotl_config_path']}: rl ({cfg.get('rl')})"
-        return [Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")]
-    return []
+        where = at(cfg, f"rl ({cfg.get('rl')})")
+        yield Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")
+    elif not is_named(cfg):
+        mend = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
+        yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", mend)
 
 
-def _check_vllm(gpus: Sequence[str]) -> list[Finding]:
+def _check_vllm(cfg: Any) -> Iterator[Finding]:
     if not find_spec("vllm"):
-        what = "this config generates with vLLM, which is not installed"
-        return [Finding("vllm", what, 'pip install "axolotl-grpo-plugin[vllm]"')]
-    return []
+        what = "vLLM is not installed"
+        yield Finding(at(cfg, "trl.use_vllm"), what, 'pip install "axolotl-grpo-plugin[vllm]"')

@@ -10,11 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
+from axolotl_grpo_plugin.serving.nodes import gone, held, hold, tell, tie_of
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.tree import alive, children, spawn
 
 PROGRESS = 15  # seconds between two lines while vLLM starts, which takes a minute or more
+STEP = 0.2  # seconds between two looks
 SAVING = 60  # seconds that the trainer has for saving the model, when it is told to stop
 
 
@@ -29,73 +31,124 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise Stopped(number)
 
 
-def supervise(
-    train: Sequence[str], env: Mapping[str, str], serve: Callable[[Request], Server]
-) -> int:
-    """Run the trainer, start the server when it asks for one, and return the exit code for both.
+class Supervisor:
+    """Starts trainer and server as one run. Its exit code is the trainer's own; 1 where the server
+    died; 128 + n after signal n, on which the trainer saves.
 
-    The trainer's own; 1 where the server died; 128 + n after signal n, on which the trainer saves.
     Processes may be left: `tree.guarded` ends them.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
-    trainer: subprocess.Popen[bytes] | None = None
-    try:
+
+    def __init__(self, serve: Callable[[Request], Server]):
+        self._serve = serve
+        self._trainer: subprocess.Popen[bytes] | None = None
+
+    def run(self, work: Callable[["Supervisor"], int]) -> int:
+        """One of the methods below."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _stop)
+        try:
+            return work(self)
+        except Stopped as stopped:
+            name = signal.Signals(stopped.number).name
+            say(f"{name}: the trainer saves, then all ends; once more ends it at once")
+            self._let_save()
+            return 128 + stopped.number
+
+    def on_one_machine(self, train: Sequence[str], env: Mapping[str, str]) -> int:
+        """The trainer, and the server when it asks for it: once its checks are passed."""
         with TemporaryDirectory() as folder:
             asked = Path(folder, "server.json")
             own = {FILE: str(asked), SUPERVISOR: str(os.getpid())}
-            trainer = spawn(train, {**env, **own})
+            trainer = self._trainer = spawn(train, {**env, **own})
             while trainer.poll() is None and not asked.exists():
-                time.sleep(0.2)
+                time.sleep(STEP)
             if not asked.exists():
                 return _shell(trainer.wait())
-            server = serve(Request.read(asked))
-        return _watch(trainer, server)
-    except Stopped as stopped:
-        name = signal.Signals(stopped.number).name
-        say(f"{name}: the trainer saves, then all ends; once more ends it at once")
-        if trainer:
-            _let_save(trainer)
-        return 128 + stopped.number
+            server = self._serve(Request.read(asked))
+        return self._boot(server, trainer) or self._watch(server, trainer)
 
+    def by_ray(self, request: Request, train: Sequence[str], env: Mapping[str, str]) -> int:
+        """The server here, then the trainer, whose workers are Ray's."""
+        server = self._serve(request)
+        if code := self._boot(server):
+            return code
+        self._trainer = spawn(train, env)
+        return self._watch(server, self._trainer)
 
-def _watch(trainer: subprocess.Popen[bytes], server: Server) -> int:
-    begin, shown, serves = time.monotonic(), 0.0, False
-    say(f"vLLM starts (log: {server.log})")
-    while trainer.poll() is None and server.ended() is None:
-        seconds = time.monotonic() - begin
-        if not serves and (serves := server.ready()):
-            say(f"vLLM serves on {server.host}:{server.port} after {seconds:.0f} s")
-        elif not serves and seconds > shown + PROGRESS:
-            shown = seconds
-            say(f"vLLM starts, {seconds:.0f} s: {server.last_words(1)[:120]}")
-        time.sleep(0.2)
-    if server.ended() is None:
+    def on_the_first_node(self, request: Request, nodes: int) -> int:
+        """The server, for so many training nodes."""
+        server = self._serve(request)
+        if code := self._boot(server):
+            return code
+        code = hold(server, tie_of(request.port), nodes)
+        return self._died(server, "in mid-training") if server.ended() is not None else code
+
+    def on_another_node(
+        self, train: Sequence[str], env: Mapping[str, str], host: str, port: int
+    ) -> int:
+        """The trainer of one node, once the first one's server serves."""
+        say(f"waiting for vLLM on {host}:{port}")
+        tie = held(host, tie_of(port))
+        trainer = self._trainer = spawn(train, env)
+        while trainer.poll() is None and not gone(tie):
+            time.sleep(STEP)
+        if trainer.poll() is None:
+            say(f"the first node ({host}) has ended; its log says why")
+            self._let_save()
+            return 1
+        code = _shell(trainer.wait())
+        tell(tie, code)
+        return code
+
+    def _boot(self, server: Server, trainer: subprocess.Popen[bytes] | None = None) -> int:
+        """Wait until it serves, or the trainer has ended; 1 where it died."""
+        begin, shown = time.monotonic(), 0.0
+        say(f"vLLM starts (log: {server.log})")
+        while not server.ready():
+            seconds = time.monotonic() - begin
+            if server.ended() is not None:
+                return self._died(server, "while it started")
+            if trainer and trainer.poll() is not None:
+                return 0
+            if seconds > shown + PROGRESS:
+                shown = seconds
+                say(f"vLLM starts, {seconds:.0f} s: {server.last_words(1)[:120]}")
+            time.sleep(STEP)
+        say(f"vLLM serves on {server.host}:{server.port} after {time.monotonic() - begin:.0f} s")
+        return 0
+
+    def _watch(self, server: Server, trainer: subprocess.Popen[bytes]) -> int:
+        while trainer.poll() is None:
+            if server.ended() is not None:
+                return self._died(server, "in mid-training")
+            time.sleep(STEP)
         return _shell(trainer.wait())
-    say(server.death("in mid-training" if serves else "while it started"))
-    _let_save(trainer)
-    return 1
+
+    def _died(self, server: Server, when: str) -> int:
+        say(server.death(when))
+        self._let_save()
+        return 1
+
+    def _let_save(self) -> None:
+        """Axolotl saves the model on SIGINT. A second signal to us, or SAVING seconds, end the wait."""
+        if not self._trainer or self._trainer.poll() is not None:
+            return
+        # The launcher may end at once; its children, the ranks, are the ones that save.
+        saving = [self._trainer.pid, *children(self._trainer.pid)]
+        try:
+            os.killpg(self._trainer.pid, signal.SIGINT)  # as a terminal does
+            deadline = time.monotonic() + SAVING
+            while any(map(alive, saving)) and time.monotonic() < deadline:
+                time.sleep(STEP)
+        except Stopped:
+            say("at once")
 
 
 def _shell(code: int) -> int:
+    """An exit code as a shell has it."""
     return 128 - code if code < 0 else code
 
 
 def say(line: str) -> None:
     """A line of ours among the trainer's."""
     print(f"axolotl-grpo-plugin: {line}", file=sys.stderr, flush=True)
-
-
-def _let_save(trainer: subprocess.Popen[bytes]) -> None:
-    """Axolotl saves the model on SIGINT. A second signal to us, or SAVING seconds, end the wait."""
-    # The launcher may end at once; its children, the ranks, are the ones that save.
-    saving = [trainer.pid, *children(trainer.pid)]
-    try:
-        os.killpg(trainer.pid, signal.SIGINT)  # as a terminal does
-        deadline = time.monotonic() + SAVING
-        while any(map(alive, saving)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-    except ProcessLookupError:
-        return  # it has just ended
-    except Stopped:
-        say("at once")

@@ -15,7 +15,7 @@ from pathlib import Path
 from axolotl_grpo_plugin.serving import tree
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request
 from axolotl_grpo_plugin.serving.server import Server
-from axolotl_grpo_plugin.serving.supervisor import supervise
+from axolotl_grpo_plugin.serving.supervisor import Supervisor
 
 VLLM = {
     "/health": {},
@@ -96,7 +96,9 @@ def run(port, how, folder):
 
     train = [sys.executable, "-m", "tests.serving.stubs", "launcher", str(port), how, folder]
     tree.PATIENCE = 1
-    return tree.guarded(lambda: supervise(train, os.environ, start))
+    return tree.guarded(
+        lambda: Supervisor(start).run(lambda each: each.on_one_machine(train, os.environ))
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,229 @@
+"""What is started where: on this machine, on Slurm's nodes, or through Ray."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.serving.nodes import Slurm, slurm
+from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, serving
+from axolotl_grpo_plugin.serving.request import Request
+from axolotl_grpo_plugin.serving.server import Server
+from axolotl_grpo_plugin.serving.supervisor import Supervisor
+from axolotl_grpo_plugin.serving.tree import spawn
+
+AXOLOTL = [sys.executable, "-m", "axolotl.cli.main"]
+# What tells a process that it is a rank of a training; vLLM would take it for its own.
+_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_LAUNCHERS = ("TORCHELASTIC_", "ACCELERATE_")
+
+
+class Call(NamedTuple):
+    """What the user typed.
+
+    launcher: --launcher. typed: the words after CONFIG, up to --. overrides: of these, the config's
+    keys, as Axolotl's parser reads them. after: what followed --, for the launcher. processes:
+    --num-processes, or torchrun's --nproc-per-node, where either is given.
+    """
+
+    config: str
+    launcher: str
+    typed: list[str]
+    overrides: dict[str, Any]
+    after: list[str]
+    processes: int | None
+
+    def train(self, *words: str, launcher: Sequence[str] = ()) -> list[str]:
+        """`axolotl train` on it, with more words."""
+        last = [*self.after, *launcher]
+        return ["train", self.config, *self.typed, *words, *(["--", *last] if last else [])]
+
+
+class Part(NamedTuple):
+    """One thing that is started: who, on which GPUs, in how many processes, and the words after `axolotl`."""
+
+    node: str
+    who: str
+    gpus: Sequence[str]
+    processes: int
+    words: list[str]
+
+    def command(self) -> str:
+        """As one would type it."""
+        visible = f"CUDA_VISIBLE_DEVICES={','.join(self.gpus)} " if self.gpus else ""
+        line = visible + shlex.join(["axolotl", *self.words])
+        return f"{self.node}: {line}" if self.node else line
+
+
+class Plan:
+    """On this machine: the last GPUs serve, the others train."""
+
+    def __init__(self, call: Call, cfg: Any, gpus: Sequence[str]):
+        self.call, self.cfg, self.mode = call, cfg, mode_of(cfg)
+        self.placement = self.place(gpus)
+
+    def place(self, gpus: Sequence[str]) -> Placement:
+        """Which of this machine's GPUs do what."""
+        return place(self.cfg, gpus, self.call.processes)
+
+    @property
+    def ranks(self) -> int:
+        """The trainer's processes, on all machines."""
+        return self.placement.processes
+
+    @property
+    def serves_here(self) -> bool:
+        """Whether this machine starts vLLM's server."""
+        return self.mode == "server"
+
+    def parts(self) -> list[Part]:
+        """All that is started, the server first."""
+        serve, train, processes = self.placement[1:]
+        words: list[str] = []
+        if self.mode == "server" and not self.call.processes:
+            option = "--nproc-per-node" if self.call.launcher == "torchrun" else "--num-processes"
+            words = [option, str(processes)]
+        trainer = Part("", "trainer", train, processes, self.call.train(*words))
+        return [*self._server("", serve), trainer]
+
+    def _server(self, node: str, gpus: Sequence[str]) -> list[Part]:
+        words = ["vllm-serve", self.call.config]
+        return [Part(node, "vLLM", gpus, 1, words)] if self.mode == "server" else []
+
+    def mine(self) -> Part:
+        """The trainer's part that this process starts."""
+        return self.parts()[-1]
+
+    def supervise(self, more: Mapping[str, str]) -> int:
+        """Start it, with `more` in the trainer's environment, and see it to its end. The exit code."""
+        train, env = self.train_command(more)
+        return Supervisor(self.serve).run(lambda each: each.on_one_machine(train, env))
+
+    def train_command(self, more: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+        """The trainer's command and environment on this machine."""
+        part = self.mine()
+        return [*AXOLOTL, *part.words], {**environment(part.gpus), **more}
+
+    def serve(self, asked: Request) -> Server:
+        """Start the server that is asked for."""
+        env = {k: v for k, v in environment(self.placement.serve).items() if k not in _RANK}
+        env = {k: v for k, v in env.items() if not k.startswith(_LAUNCHERS)}
+        log = Path(asked.output_dir, "vllm-server.log")
+        return Server(asked.command, {**env, **asked.env}, asked.host, asked.port, log)
+
+    def request(self) -> Request:
+        """What to serve with, where no trainer of this machine asks: by Axolotl, in a process that ends."""
+        with TemporaryDirectory() as folder:
+            out, log = Path(folder, "server.json"), Path(folder, "log")
+            module = "axolotl_grpo_plugin.serving.request"
+            words = [self.call.config, str(out), json.dumps(self.call.overrides)]
+            with log.open("wb") as file:
+                env = environment(self.placement.serve)
+                code = spawn([sys.executable, "-m", module, *words], env, file).wait()
+            if code:
+                raise ConfigError(log.read_text(errors="replace").rstrip())
+            return Request.read(out)
+
+
+class RayPlan(Plan):
+    """The server on this machine, the trainer on the workers of a Ray cluster that is up."""
+
+    def place(self, gpus: Sequence[str]) -> Placement:
+        found = place(self.cfg, gpus, None)
+        return found._replace(processes=int(self.cfg.get("ray_num_workers") or 1))
+
+    def parts(self) -> list[Part]:
+        typed = self.call.typed
+        words = (
+            [] if "--use-ray" in typed else ["--use-ray"]
+        )  # the YAML's key does not reach the launcher
+        serve, _, processes = self.placement[1:]
+        return [
+            *self._server("", serve),
+            Part("", "trainer", (), processes, self.call.train(*words)),
+        ]
+
+    def supervise(self, more: Mapping[str, str]) -> int:
+        train, env = self.train_command(more)
+        request = self.request()
+        return Supervisor(self.serve).run(lambda each: each.by_ray(request, train, env))
+
+
+class SlurmPlan(Plan):
+    """The first node serves, each of the others trains on all its GPUs; without a server, all train."""
+
+    def __init__(self, call: Call, cfg: Any, gpus: Sequence[str], job: Slurm):
+        self.job = job
+        super().__init__(call, cfg, gpus)
+        self.trainers = job.nodes[1:] if self.mode == "server" else job.nodes
+
+    def place(self, gpus: Sequence[str]) -> Placement:
+        wanted = serving(self.cfg) if self.mode == "server" else 0
+        if not gpus or wanted > len(gpus):
+            what = f"{len(gpus)} GPUs are visible on this node, and vLLM wants {max(wanted, 1)}"
+            mend = "Lower vllm.tensor_parallel_size x data_parallel_size, or ask Slurm for more"
+            stop_on([Finding(at(self.cfg, "vllm"), what, mend)])
+        ranks = self.call.processes or len(gpus)
+        return Placement(
+            self.mode, tuple(gpus[-wanted:]) if wanted else (), tuple(gpus[:ranks]), ranks
+        )
+
+    @property
+    def ranks(self) -> int:
+        return self.placement.processes * len(self.trainers)
+
+    @property
+    def serves_here(self) -> bool:
+        return self.mode == "server" and self.job.this == 0
+
+    def parts(self) -> list[Part]:
+        words = [] if self.call.launcher == "torchrun" else ["--launcher", "torchrun"]
+        if self.mode == "server":
+            words += [f"--trl.vllm-server-host={self.job.first}"]
+        _, gpus, ranks = self.placement[1:]
+        training = [
+            Part(
+                node,
+                "trainer",
+                gpus,
+                ranks,
+                self.call.train(*words, launcher=self.job.torchrun(self.trainers, number, ranks)),
+            )
+            for number, node in enumerate(self.trainers)
+        ]
+        return [*self._server(self.job.first, self.placement.serve), *training]
+
+    def mine(self) -> Part:
+        return self.parts()[self.job.this]
+
+    def supervise(self, more: Mapping[str, str]) -> int:
+        if self.serves_here:
+            request, others = self.request(), len(self.trainers)
+            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, others))
+        train, env = self.train_command(more)
+        host, port = self.job.first, self.cfg["vllm"]["port"]
+        return Supervisor(self.serve).run(lambda each: each.on_another_node(train, env, host, port))
+
+
+def plan_of(call: Call, cfg: Any, gpus: Sequence[str]) -> Plan:
+    """The plan for where this process runs: a Slurm job of several nodes, a Ray cluster, or one machine."""
+    if job := slurm():
+        return SlurmPlan(call, cfg, gpus, job)
+    return (RayPlan if cfg.get("use_ray") else Plan)(call, cfg, gpus)
+
+
+def environment(gpus: Sequence[str]) -> dict[str, str]:
+    """This process' environment, with these GPUs visible; on a CPU, as it is."""
+    found = dict(os.environ)
+    # `axolotl train` looks for `accelerate` there, and a venv need not be activated.
+    found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', '')}"
+    if gpus:
+        found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        found.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
+    return found

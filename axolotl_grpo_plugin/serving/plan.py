@@ -169,6 +169,11 @@ class SlurmPlan(Plan):
             what = f"{len(gpus)} GPUs are visible on this node, and vLLM wants {max(wanted, 1)}"
             mend = "Lower vllm.tensor_parallel_size x data_parallel_size, or ask Slurm for more"
             stop_on([Finding(at(self.cfg, "vllm"), what, mend)])
+        host = self.cfg["vllm"]["host"] if wanted else ""
+        if host in ("127.0.0.1", "localhost"):
+            what = "the other nodes cannot reach it"
+            mend = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
+            stop_on([Finding(at(self.cfg, f"vllm.host ({host})"), what, mend)])
         ranks = self.call.processes or len(gpus)
         return Placement(
             self.mode, tuple(gpus[-wanted:]) if wanted else (), tuple(gpus[:ranks]), ranks

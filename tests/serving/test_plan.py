@@ -1,0 +1,124 @@
+"""Who starts what where. A script stands in for Slurm's scontrol; no cluster is here."""
+
+import pytest
+
+from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.serving.plan import Call, Plan, RayPlan, SlurmPlan, environment, plan_of
+
+
+@pytest.fixture(autouse=True)
+def no_job(monkeypatch):
+    for name in ("SLURM_PROCID", "SLURM_NNODES", "SLURM_STEP_NUM_NODES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def call(*typed, launcher="accelerate", after=(), processes=None):
+    return Call("c.yaml", launcher, list(typed), {}, list(after), processes)
+
+
+def config(mode="server", **more):
+    vllm = {"host": "127.0.0.1", "port": 8000, **more.pop("vllm", {})}
+    return {"base_model": "m", "trl": {"use_vllm": True, "vllm_mode": mode}, "vllm": vllm, **more}
+
+
+def commands(plan):
+    return [part.command() for part in plan.parts()]
+
+
+def test_one_machine():
+    plan = plan_of(
+        call("--max-steps", "3", after=["--main_process_port", "1"]), config(), "0 1 2 3".split()
+    )
+    assert type(plan) is Plan
+    assert plan.ranks == 3
+    assert commands(plan) == [
+        "CUDA_VISIBLE_DEVICES=3 axolotl vllm-serve c.yaml",
+        "CUDA_VISIBLE_DEVICES=0,1,2 axolotl train c.yaml --max-steps 3 --num-processes 3 -- --main_process_port 1",
+    ]
+
+
+def test_what_the_user_says_of_processes_stands():
+    plan = plan_of(call("--num-processes=1", processes=1), config(), ["0", "1", "2"])
+    assert commands(plan)[1] == "CUDA_VISIBLE_DEVICES=0 axolotl train c.yaml --num-processes=1"
+    plan = plan_of(call(launcher="torchrun"), config(), ["0", "1"])
+    assert commands(plan)[1].endswith("c.yaml --nproc-per-node 1")
+
+
+def test_colocate_is_passed_on_as_it_was_typed():
+    plan = plan_of(call("--max-steps", "3"), config("colocate"), ["0", "1"])
+    assert commands(plan) == ["CUDA_VISIBLE_DEVICES=0,1 axolotl train c.yaml --max-steps 3"]
+
+
+def test_ray():
+    plan = plan_of(call(), config(use_ray=True, ray_num_workers=16), ["0", "1"])
+    assert type(plan) is RayPlan
+    assert plan.ranks == 16
+    assert commands(plan) == [
+        "CUDA_VISIBLE_DEVICES=1 axolotl vllm-serve c.yaml",
+        "axolotl train c.yaml --use-ray",
+    ]
+
+
+@pytest.fixture
+def job(monkeypatch, tmp_path):
+    tool = tmp_path / "scontrol"
+    tool.write_text('#!/bin/sh\n[ "$*" = "show hostnames n[1-3]" ] && printf "n1\\nn2\\nn3\\n"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    said = {"PROCID": "1", "NODEID": "1", "NNODES": "3", "NTASKS": "3", "JOB_ID": "7"}
+    for name, value in {**said, "JOB_NODELIST": "n[1-3]"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return monkeypatch
+
+
+def test_slurm(job):
+    cfg = config(vllm={"host": "0.0.0.0", "tensor_parallel_size": 4})
+    plan = plan_of(call(), cfg, "0 1 2 3".split())
+    assert type(plan) is SlurmPlan
+    assert plan.ranks == 8
+    rendezvous = "--rdzv_backend c10d --rdzv_endpoint n2:29500 --rdzv_id 7"
+    train = "CUDA_VISIBLE_DEVICES=0,1,2,3 axolotl train c.yaml --launcher torchrun --trl.vllm-server-host=n1"
+    assert commands(plan) == [
+        "n1: CUDA_VISIBLE_DEVICES=0,1,2,3 axolotl vllm-serve c.yaml",
+        f"n2: {train} -- --nnodes 2 --nproc_per_node 4 --node_rank 0 {rendezvous}",
+        f"n3: {train} -- --nnodes 2 --nproc_per_node 4 --node_rank 1 {rendezvous}",
+    ]
+    assert plan.mine().node == "n2"
+    assert not plan.serves_here
+    job.setenv("SLURM_NODEID", "0")
+    assert plan_of(call(), cfg, "0 1 2 3".split()).serves_here
+
+
+def test_slurm_without_a_server_trains_on_all(job):
+    plan = plan_of(call(), config("colocate"), ["0", "1"])
+    assert plan.ranks == 6
+    assert [part.node for part in plan.parts()] == ["n1", "n2", "n3"]
+    assert "--rdzv_endpoint n1:29500" in commands(plan)[2]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "cfg", "words"),
+    [
+        ("6", config(), "several tasks a node; .* Set --ntasks-per-node=1"),
+        (
+            "3",
+            config(vllm={"tensor_parallel_size": 8}),
+            "4 GPUs are visible on this node, and vLLM wants 8",
+        ),
+        (
+            "3",
+            config(),
+            "vllm.host .127.0.0.1.: the other nodes cannot reach it. Set vllm.host: 0.0.0.0",
+        ),
+    ],
+)
+def test_slurm_refuses(job, tasks, cfg, words):
+    job.setenv("SLURM_NTASKS", tasks)
+    with pytest.raises(ConfigError, match=words):
+        plan_of(call(), cfg, "0 1 2 3".split())
+
+
+def test_environment(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert environment(["1"])["CUDA_VISIBLE_DEVICES"] == "1"
+    assert environment([])["CUDA_VISIBLE_DEVICES"] == "0,1"  # a CPU run, or Ray's: as it is

@@ -117,12 +117,16 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
 
 
 class _Train(click.Command):
-    """Keeps what follows a lone -- apart: it is for the launcher."""
+    """CONFIG may stand behind options that are Axolotl's; what follows a lone -- is the launcher's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         cut = args.index("--") if "--" in args else len(args)
-        ctx.obj = args[cut + 1 :]
-        return super().parse_args(ctx, args[:cut])
+        words, ctx.obj = args[:cut], args[cut + 1 :]
+        configs = [word for word in words if word.endswith((".yaml", ".yml")) and word[0] != "-"]
+        if configs:  # click would take an option that it does not know for CONFIG
+            words.remove(configs[0])
+            words.insert(0, configs[0])
+        return super().parse_args(ctx, words)
 
 
 @grpo.command(

@@ -140,14 +140,25 @@ def test_a_server_that_dies_at_boot_is_explained(run):
 
 
 @pytest.mark.xdist_group("vllm")
-def test_the_seeds_command_without_a_server_ends_with_the_one_that_works(run):
-    run.start("train", "--num-processes=1", run.config)
+def test_axolotl_train_without_a_server_ends_with_the_command_that_works(run):
+    run.start("train", run.config, "--num-processes=1")
     code, text = run.end()
     assert code == 1
     assert (
         f"no vLLM server answers. `axolotl grpo train {run.config}` starts vLLM and trains." in text
     )
     assert "Loading weights" not in text
+
+
+def test_the_seeds_order_of_words(run):
+    """`axolotl train --num-processes=1 CONFIG`: Axolotl 0.21 itself takes the option for CONFIG."""
+    code, text = run.start("train", "--num-processes=1", run.config).end()
+    assert code == 2
+    assert "Path '--num-processes=1' does not exist" in text
+    dry = run.start("grpo", "train", "--num-processes=1", run.config, "--dry-run")
+    code, text = dry.end()
+    assert code == 0
+    assert f"axolotl train {run.config} --num-processes=1" in text
 
 
 @pytest.mark.slow
@@ -202,13 +213,13 @@ class TestEndings:
         assert "the reward bad.raises failed" in text
         assert run.left(patience=0) == []
 
-    def test_of_the_seeds_command_on_a_server_that_is_up(self, run):
+    def test_of_axolotl_train_on_a_server_that_is_up(self, run):
         run.start("vllm-serve", run.config)
         server = run.process
         run.until(lambda: (there := answer("127.0.0.1", run.port)) and there.models)
-        assert run.start("train", "--num-processes=1", run.config, "--max-steps", "1").end()[0] == 0
+        assert run.start("train", run.config, "--num-processes=1", "--max-steps", "1").end()[0] == 0
         # what it left in the server is not taken for the next run's
-        code, text = run.start("train", "--num-processes=1", run.config).end()
+        code, text = run.start("train", run.config, "--num-processes=1").end()
         assert code == 1
         assert "holds adapters of an earlier run" in text
         code, text = run.start("grpo", "train", run.config).end()

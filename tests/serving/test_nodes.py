@@ -1,7 +1,6 @@
 """The tie between the serving node and the training ones, with threads for nodes."""
 
 import os
-import subprocess
 import sys
 import threading
 import time

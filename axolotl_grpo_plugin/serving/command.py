@@ -4,11 +4,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import yaml
-from axolotl.utils.dict import DictDefault
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +15,7 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin, is_named
 from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.lengths.command import read
 from axolotl_grpo_plugin.serving.address import check_address, check_free, settle_address
 from axolotl_grpo_plugin.serving.placement import visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, Call, Plan, environment, plan_of
@@ -26,20 +25,14 @@ from axolotl_grpo_plugin.serving.tree import guarded
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 
 
-def read(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call, Any]:
+def parse(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call, Any]:
     """The call, and the raw config with its overrides. Axolotl's own parser reads the options."""
     from axolotl.cli.main import train
 
-    try:
-        raw = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{config}: no Axolotl config: a YAML of keys and values is wanted")
+    cfg = read(config)
     context = train.make_context("train", [config, *typed])
     skipped = ("config", "launcher", "cloud", "sweep")
     given = {k: v for k, v in context.params.items() if v is not None and k not in skipped}
-    cfg = DictDefault({**raw, "axolotl_config_path": config})
     for key, value in given.items():
         parent, _, child = key.partition("__")
         if child and not isinstance(cfg.get(parent), dict):
@@ -77,7 +70,7 @@ def run(
     if gpus is not None and not dry_run:
         what = "--gpus plans for a machine that is not here"
         raise ConfigError(f"axolotl-grpo-plugin: {what}. Add --dry-run")
-    call, cfg = read(config, typed, after)
+    call, cfg = parse(config, typed, after)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
     stop_on([*_check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])

@@ -11,7 +11,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import ConfigError, Finding
+from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -25,9 +26,9 @@ def settle_address(cfg: Any) -> None:
     """Write host and port into a raw server-mode config, the same for server and trainer.
 
     Axolotl would bind the server, which has no login and can load weights, to all networks, and
-    ask at `trl.vllm_server_port` whatever `vllm.port` is.
+    ask at `trl.vllm_server_port` whatever `vllm.port` is. A `vllm` that is no block is left to it.
     """
-    if mode_of(cfg) != "server":
+    if mode_of(cfg) != "server" or not isinstance(cfg.get("vllm") or {}, dict):
         return
     if not cfg.get("vllm"):
         cfg["vllm"] = {}
@@ -35,34 +36,64 @@ def settle_address(cfg: Any) -> None:
     vllm["host"] = vllm.get("host") or LOCAL
     bound = LOCAL if vllm["host"] in _ANY else vllm["host"]
     trl["vllm_server_host"] = trl.get("vllm_server_host") or bound
-    vllm["port"] = vllm.get("port") or trl.get("vllm_server_port") or PORT
-    trl["vllm_server_port"] = trl.get("vllm_server_port") or vllm["port"]
-    if trl["vllm_server_host"] in (LOCAL, "localhost"):
-        # A proxy that a cluster sets would answer in vLLM's place, and TRL then asks for ever.
-        direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-        if LOCAL not in direct:
-            os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{LOCAL},localhost,{direct}".rstrip(
-                ","
-            )
+    port = tokens_of(vllm.get("port")) or tokens_of(trl.get("vllm_server_port")) or PORT
+    vllm["port"] = port
+    trl["vllm_server_port"] = tokens_of(trl.get("vllm_server_port")) or port
+    # A proxy that a cluster sets would answer in vLLM's place, and TRL then asks for ever.
+    direct = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
+    hosts = dict.fromkeys([*filter(None, direct), trl["vllm_server_host"]])
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
 
 
 def check_address(cfg: Any) -> Iterator[Finding]:
     """The trainer asks where the server of the same YAML listens."""
-    trl, vllm = block(cfg, "trl"), block(cfg, "vllm")
-    if mode_of(cfg) != "server" or not (asked := trl.get("vllm_server_port")):
+    if mode_of(cfg) != "server":
         return
-    elsewhere = trl.get("vllm_server_host") not in (
-        None,
-        LOCAL,
-        "localhost",
-        *_ANY,
-        vllm.get("host"),
+    if not isinstance(cfg.get("vllm") or {}, dict):
+        yield Finding(
+            at(cfg, f"vllm ({cfg['vllm']})"), "no block of keys", "Remove it, or write one"
+        )
+        return
+    asked, port = (
+        tokens_of(block(cfg, "trl").get("vllm_server_port")),
+        block(cfg, "vllm").get("port"),
     )
-    if vllm.get("port") and vllm["port"] != asked and not elsewhere:
-        what = f"{asked}, but vLLM is to listen on vllm.port {vllm['port']}"
+    if asked and port and tokens_of(port) != asked and not _is_elsewhere(cfg):
+        what = f"{asked}, but vLLM is to listen on vllm.port {port}"
         yield Finding(
             at(cfg, "trl.vllm_server_port"), what, "Remove it: vllm.port is taken for both"
         )
+
+
+def _is_elsewhere(cfg: Any) -> bool:
+    """Whether the trainer is to ask another machine than the one that a server of this YAML runs on."""
+    asked, bound = block(cfg, "trl").get("vllm_server_host"), block(cfg, "vllm").get("host")
+    return asked not in (None, LOCAL, "localhost", *_ANY, bound)
+
+
+def check_here(cfg: Any) -> Iterator[Finding]:
+    """A server that is started here is the one that the trainer asks."""
+    if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in _ANY:
+        host = block(cfg, "trl").get("vllm_server_host")
+        what = f"the trainer is to ask {host}, and a server started here would not be used"
+        mend = "Remove it, or start the server there and use `axolotl train`"
+        yield Finding(at(cfg, "trl.vllm_server_host"), what, mend)
+
+
+def reserve(port: int) -> socket.socket:
+    """Keep other runs of `axolotl grpo train` from a port while the result is open.
+
+    vLLM listens only when it has booted, so until then the port itself looks free.
+    Raises ConfigError where another run has it.
+    """
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind(f"\0axolotl-grpo-vllm-{port}")  # a name, not a file: it ends with the process
+    except OSError as error:
+        held.close()
+        what = f"vllm.port ({port}): taken, by another `axolotl grpo train`"
+        raise ConfigError(f"axolotl-grpo-plugin: {what}. Set another vllm.port") from error
+    return held
 
 
 class Answer(NamedTuple):
@@ -107,18 +138,18 @@ def _get(url: str, patience: float) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def listening(port: int) -> str:
-    """The process of this user that listens on a port, for a message; empty if it cannot be known."""
+def listening(port: int) -> psutil.Process | None:
+    """The process of this user that listens on a port, None if it cannot be known."""
     for process in psutil.process_iter():
         try:
             connections = process.net_connections("tcp")
         except psutil.Error:
             continue  # another user's, or it has just ended
-        for each in connections:
-            if each.status == psutil.CONN_LISTEN and each.laddr.port == port:
-                line = " ".join(process.cmdline())
-                return f"process {process.pid}: {line[:150]}"
-    return ""
+        if any(
+            each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections
+        ):
+            return process
+    return None
 
 
 def check_free(host: str, port: int) -> Iterator[Finding]:
@@ -137,7 +168,8 @@ def check_free(host: str, port: int) -> Iterator[Finding]:
             return
         by = f"a vLLM server of {there.models[0]}" if there.models else "another service, not vLLM"
         process = listening(port)
-        what = f"taken, by {by}" + (f" ({process})" if process else "")
+        line = f" (process {process.pid}: {' '.join(process.cmdline())[:150]})" if process else ""
+        what = f"taken, by {by}{line}"
         yield Finding(
             where, what, "End it, for each run starts its own server, or set another vllm.port"
         )

@@ -16,8 +16,15 @@ from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin, is_named
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.lengths.command import read
-from axolotl_grpo_plugin.serving.address import check_address, check_free, settle_address
-from axolotl_grpo_plugin.serving.placement import visible_gpus
+from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.serving.address import (
+    check_address,
+    check_free,
+    check_here,
+    reserve,
+    settle_address,
+)
+from axolotl_grpo_plugin.serving.placement import mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, Call, Plan, environment, plan_of
 from axolotl_grpo_plugin.serving.request import CANARY
 from axolotl_grpo_plugin.serving.tree import guarded
@@ -50,6 +57,8 @@ def _processes(words: Sequence[str]) -> int | None:
         name, _, value = each.partition("=")
         if name in _PROCESSES:
             value = value or next(iter(words[number + 1 :]), "")
+            if value in ("gpu", "auto"):
+                return None  # torchrun's word for all that are visible
             if not value.isdigit() or not int(value):
                 what = f"{name}: {value!r} is no number of processes"
                 raise ConfigError(f"axolotl-grpo-plugin: {what}")
@@ -74,6 +83,7 @@ def run(
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
     stop_on([*_check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])
+    stop_on(_check_words(call, cfg, canary))
     settle_address(cfg)
     there = visible_gpus() if gpus is None else [str(number) for number in range(gpus)]
     plan = plan_of(call, cfg, there)
@@ -84,15 +94,15 @@ def run(
             print(part.command())
         return 0
     if plan.mode != "server":
-        if canary:
-            what = "--canary asks vLLM's server; this config has none"
-            raise ConfigError(f"axolotl-grpo-plugin: {what}")
         sys.stdout.flush()
         os.execve(sys.executable, [*AXOLOTL, *plan.mine().words], environment(()))
     stop_on([*_check_vllm(cfg), *check_model(cfg)])
-    if plan.serves_here:
-        stop_on(check_free(cfg["vllm"]["host"], cfg["vllm"]["port"]))
-    return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
+    if not plan.serves_here:
+        return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
+    host, port = cfg["vllm"]["host"], cfg["vllm"]["port"]
+    stop_on([*check_here(cfg), *check_free(host, port)])
+    with reserve(port):
+        return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
 
 
 def table(plan: Plan) -> Table:
@@ -119,6 +129,34 @@ def _check_rl(cfg: Any) -> Iterator[Finding]:
     elif not is_named(cfg):
         mend = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
         yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", mend)
+
+
+def _check_words(call: Call, cfg: Any, canary: bool) -> Iterator[Finding]:
+    """What the command line asks for can be done."""
+    mode, words = mode_of(cfg), [each.partition("=")[0] for each in (*call.typed, *call.after)]
+    if mode != "server":
+        if canary:
+            what = "it asks vLLM's server, and this config has none"
+            yield Finding("--canary", what, "Remove it")
+        return
+    for option in ("--sweep", "--cloud"):
+        if option in words:
+            what = "one server is started, here, for one training"
+            yield Finding(
+                option, what, "Remove it, or use `axolotl train` with a config in colocate mode"
+            )
+    if call.launcher == "torchrun" and {"--num-processes", "--num_processes"} & {*words}:
+        yield Finding("--num-processes", "torchrun has no such option", "Write --nproc-per-node")
+    if {"--gpu_ids", "--gpu-ids"} & {*words}:
+        what = "it would give the trainer other GPUs than those that do not serve"
+        yield Finding("--gpu_ids", what, "Remove it, and set CUDA_VISIBLE_DEVICES")
+    if block(cfg, "vllm").get("serve_module"):
+        where = at(cfg, "vllm.serve_module")
+        yield Finding(where, "only vLLM's own server is started here", "Remove it")
+    sharded = [key for key in ("deepspeed", "fsdp", "fsdp_config", "use_ray") if cfg.get(key)]
+    if canary and sharded:
+        what = f"it perturbs weights in place, in this machine's processes, and {sharded[0]} is set"
+        yield Finding("--canary", what, "Try it on the same config without that")
 
 
 def _check_vllm(cfg: Any) -> Iterator[Finding]:

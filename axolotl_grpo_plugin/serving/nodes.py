@@ -50,10 +50,16 @@ def slurm() -> Slurm | None:
     Raises ConfigError where the tasks are not one a node.
     """
     env = os.environ
-    nodes = int(env.get("SLURM_STEP_NUM_NODES") or env.get("SLURM_NNODES") or 1)
-    if nodes < 2 or "SLURM_PROCID" not in env:
+    if int(env.get("SLURM_NNODES") or 1) < 2 or "SLURM_JOB_NODELIST" not in env:
         return None
-    if int(env.get("SLURM_STEP_NUM_TASKS") or env.get("SLURM_NTASKS") or nodes) != nodes:
+    if "SLURM_STEP_NUM_NODES" not in env:  # the batch script itself: the first node alone
+        raise ConfigError(
+            "axolotl-grpo-plugin: this Slurm job has several nodes. Start it with srun"
+        )
+    nodes = int(env["SLURM_STEP_NUM_NODES"])
+    if nodes < 2:
+        return None
+    if int(env.get("SLURM_STEP_NUM_TASKS") or nodes) != nodes:
         what = "Slurm runs several tasks a node; one starts all of a node's processes"
         raise ConfigError(f"axolotl-grpo-plugin: {what}. Set --ntasks-per-node=1")
     listed = env.get("SLURM_STEP_NODELIST") or env["SLURM_JOB_NODELIST"]
@@ -67,46 +73,89 @@ def tie_of(port: int) -> int:
     return port + 1
 
 
-def hold(server: Server, port: int, nodes: int) -> int:
-    """On the first node: keep the server until all training nodes have ended; the worst exit code.
+class Ties:
+    """The first node's side. Open from before the server starts; others wait in the queue.
 
-    A node that ends badly, or without a word, ends all; so does the server.
+    Each training node says the job's id and is told it; its last byte is its exit code. What
+    says something else is no part of the job.
     """
-    codes: list[int] = []
-    held: list[socket.socket] = []
-    with socket.create_server(("", port)) as door:
+
+    def __init__(self, port: int, job: str, nodes: int):
+        self._job, self._nodes = _greeting(job), nodes
         try:
-            while len(codes) < nodes and not any(codes):
+            self._door = socket.create_server(("", port))
+        except OSError as error:
+            what = f"port {port}, beside vllm.port, cannot be listened on: {error.strerror}"
+            raise ConfigError(f"axolotl-grpo-plugin: {what}. Set another vllm.port") from error
+        self._said: dict[socket.socket, bytes] = {}
+        self._codes: list[int] = []
+
+    def hold(self, server: Server) -> tuple[int, str]:
+        """Until all training nodes have ended well, or one badly, or the server: exit code and why."""
+        deadline = time.monotonic() + BOOT
+        try:
+            while len(self._codes) < self._nodes:
                 if server.ended() is not None:
-                    return 1
-                for ready in select.select([door, *held], [], [], STEP)[0]:
-                    if ready is door:
-                        held.append(door.accept()[0])
-                    else:
-                        said = ready.recv(1)
-                        codes.append(said[0] if said else 1)
-                        held.remove(ready)
-                        ready.close()
+                    return 1, ""
+                self._hear()
+                if any(self._codes):
+                    return max(self._codes), f"a training node ended with {max(self._codes)}"
+                if self._here() < self._nodes and time.monotonic() > deadline:
+                    return 1, f"{self._here()} of {self._nodes} training nodes came in {BOOT} s"
+            return 0, "all training nodes have ended"
         finally:
-            for each in held:
+            for each in (self._door, *self._said):
                 each.close()
-    return max(codes)
+
+    def _here(self) -> int:
+        return len(self._codes) + sum(said.startswith(self._job) for said in self._said.values())
+
+    def _hear(self) -> None:
+        for ready in select.select([self._door, *self._said], [], [], STEP)[0]:
+            if ready is self._door:
+                tie = self._door.accept()[0]
+                tie.sendall(self._job)
+                self._said[tie] = b""
+                continue
+            try:
+                heard = ready.recv(64)
+            except ConnectionError:
+                heard = b""
+            said = self._said[ready] = self._said[ready] + heard
+            ended = not heard
+            if said.startswith(self._job) and (ended or len(said) > len(self._job)):
+                last = said[len(self._job) :]
+                self._codes.append(last[0] if last else 1)
+                ended = True
+            if ended:
+                del self._said[ready]
+                ready.close()
 
 
-def held(host: str, port: int) -> socket.socket:
-    """On a training node: the connection to the first, made when its server serves.
+def _greeting(job: str) -> bytes:
+    return f"axolotl-grpo {job}\n".encode()
+
+
+def held(host: str, port: int, job: str) -> socket.socket:
+    """A training node's side: the tie, when the first node's server serves.
 
     Raises ConfigError where there is none after BOOT seconds.
     """
-    deadline = time.monotonic() + BOOT
-    while True:
+    deadline, problem = time.monotonic() + BOOT, "another job listens there"
+    while time.monotonic() < deadline:
         try:
-            return socket.create_connection((host, port), timeout=10)
+            tie = socket.create_connection((host, port), timeout=10)
+            tie.settimeout(max(deadline - time.monotonic(), 1))
+            tie.sendall(_greeting(job))
+            if tie.recv(64) == _greeting(job):
+                tie.settimeout(None)
+                return tie
+            tie.close()
         except OSError as error:
-            if time.monotonic() > deadline:
-                what = f"no server on the first node, {host}:{port}, after {BOOT} s ({error})"
-                raise ConfigError(f"axolotl-grpo-plugin: {what}. Look at its log") from error
-            time.sleep(2)
+            problem = str(error)
+        time.sleep(2)
+    what = f"no server on the first node, {host}:{port}, after {BOOT} s ({problem})"
+    raise ConfigError(f"axolotl-grpo-plugin: {what}. Look at its log")
 
 
 def gone(tie: socket.socket) -> bool:

@@ -3,12 +3,15 @@
 import os
 import subprocess
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from axolotl_grpo_plugin.checks import Finding, stop_on
+from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import block
 
+DEVICES = ("/dev/nvidia0", "/dev/kfd")  # NVIDIA's and AMD's, where a driver has found one
 Mode = Literal["server", "colocate", "none"]
 
 
@@ -28,15 +31,17 @@ class Placement(NamedTuple):
 def mode_of(cfg: Any) -> Mode:
     """How a config generates. (A `vllm_mode` that is not set is server: Axolotl's default, not TRL's.)"""
     trl = block(cfg, "trl")
-    if not trl.get("use_vllm"):
-        return "none"
+    if str(trl.get("use_vllm") or "").lower() in ("", "false", "no", "off", "0", "n", "f"):
+        return "none"  # pydantic's words for false, of a config that is not validated yet
     return "colocate" if trl.get("vllm_mode") == "colocate" else "server"
 
 
 def serving(cfg: Any) -> int:
     """How many GPUs the config's server takes."""
     vllm = block(cfg, "vllm")
-    return (vllm.get("tensor_parallel_size") or 1) * (vllm.get("data_parallel_size") or 1)
+    sizes = (vllm.get("tensor_parallel_size"), vllm.get("data_parallel_size"))
+    tensor, data = (tokens_of(size) or 1 for size in sizes)
+    return tensor * data
 
 
 def place(cfg: Any, gpus: Sequence[str], processes: int | None = None) -> Placement:
@@ -69,13 +74,20 @@ def _too_few(cfg: Any, there: int, reserved: int, ranks: int) -> Finding:
 
 
 def visible_gpus() -> list[str]:
-    """The ids of the GPUs that a process started here would see, without touching one."""
+    """The ids of the GPUs that a process started here would see, without touching one.
+
+    Raises ConfigError where there are some that cannot be counted.
+    """
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
     if said is not None:
-        return [each.strip() for each in said.split(",") if each.strip() not in ("", "-1")]
+        ids = [each.strip() for each in said.split(",")]
+        return list(takewhile(lambda each: each not in ("", "-1"), ids))  # as CUDA reads it
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        listed = subprocess.run(query, capture_output=True, text=True, check=True)
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
     except (FileNotFoundError, subprocess.CalledProcessError):
-        return []  # no driver: no GPU
-    return listed.stdout.split()
+        if any(map(os.path.exists, DEVICES)):
+            what = "there is a GPU here, and nvidia-smi does not say how many"
+            mend = "Set CUDA_VISIBLE_DEVICES: 0,1 for two"
+            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, mend)])
+        return []

@@ -4,14 +4,16 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.serving.nodes import Slurm, slurm
+from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.serving.nodes import Slurm, Ties, slurm, tie_of
 from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, serving
 from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server
@@ -93,7 +95,12 @@ class Plan:
         return [*self._server("", serve), trainer]
 
     def _server(self, node: str, gpus: Sequence[str]) -> list[Part]:
+        # The options of `axolotl vllm-serve` are fewer than those of `axolotl train`.
+        given = {
+            k.removeprefix("vllm__"): v for k, v in self.call.overrides.items() if "vllm__" in k
+        }
         words = ["vllm-serve", self.call.config]
+        words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
         return [Part(node, "vLLM", gpus, 1, words)] if self.mode == "server" else []
 
     def mine(self) -> Part:
@@ -122,7 +129,7 @@ class Plan:
         with TemporaryDirectory() as folder:
             out, log = Path(folder, "server.json"), Path(folder, "log")
             module = "axolotl_grpo_plugin.serving.request"
-            words = [self.call.config, str(out), json.dumps(self.call.overrides)]
+            words = [self.call.config, str(out), json.dumps(self.call.overrides), str(self.ranks)]
             with log.open("wb") as file:
                 env = environment(self.placement.serve)
                 code = spawn([sys.executable, "-m", module, *words], env, file).wait()
@@ -136,18 +143,20 @@ class RayPlan(Plan):
 
     def place(self, gpus: Sequence[str]) -> Placement:
         found = place(self.cfg, gpus, None)
-        return found._replace(processes=int(self.cfg.get("ray_num_workers") or 1))
+        workers = tokens_of(self.cfg.get("ray_num_workers")) or 1
+        host = self.cfg["vllm"]["host"] if self.mode == "server" else ""
+        if workers > len(found.train) and host in ("127.0.0.1", "localhost"):
+            _unreachable(self.cfg, host)
+        return found._replace(processes=workers)
 
     def parts(self) -> list[Part]:
         typed = self.call.typed
         words = (
             [] if "--use-ray" in typed else ["--use-ray"]
         )  # the YAML's key does not reach the launcher
-        serve, _, processes = self.placement[1:]
-        return [
-            *self._server("", serve),
-            Part("", "trainer", (), processes, self.call.train(*words)),
-        ]
+        serve, train, processes = self.placement[1:]
+        trainer = Part("", "trainer", train, processes, self.call.train(*words))
+        return [*self._server("", serve), trainer]
 
     def supervise(self, more: Mapping[str, str]) -> int:
         train, env = self.train_command(more)
@@ -171,9 +180,8 @@ class SlurmPlan(Plan):
             stop_on([Finding(at(self.cfg, "vllm"), what, mend)])
         host = self.cfg["vllm"]["host"] if wanted else ""
         if host in ("127.0.0.1", "localhost"):
-            what = "the other nodes cannot reach it"
-            mend = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
-            stop_on([Finding(at(self.cfg, f"vllm.host ({host})"), what, mend)])
+            _unreachable(self.cfg, host)
+        stop_on(_check_shared(self.cfg))
         ranks = self.call.processes or len(gpus)
         return Placement(
             self.mode, tuple(gpus[-wanted:]) if wanted else (), tuple(gpus[:ranks]), ranks
@@ -209,11 +217,27 @@ class SlurmPlan(Plan):
 
     def supervise(self, more: Mapping[str, str]) -> int:
         if self.serves_here:
-            request, others = self.request(), len(self.trainers)
-            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, others))
+            ties = Ties(tie_of(self.cfg["vllm"]["port"]), self.job.job, len(self.trainers))
+            request = self.request()
+            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, ties))
         train, env = self.train_command(more)
-        host, port = self.job.first, self.cfg["vllm"]["port"]
-        return Supervisor(self.serve).run(lambda each: each.on_another_node(train, env, host, port))
+        at_first = (self.job.first, self.cfg["vllm"]["port"], self.job.job)
+        return Supervisor(self.serve).run(lambda each: each.on_another_node(train, env, *at_first))
+
+
+def _unreachable(cfg: Any, host: str) -> None:
+    what = "the other nodes cannot reach it"
+    mend = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
+    stop_on([Finding(at(cfg, f"vllm.host ({host})"), what, mend)])
+
+
+def _check_shared(cfg: Any) -> Iterator[Finding]:
+    """Adapters that are written on one node can be read on the other."""
+    folder = os.environ.get("TMPDIR", "/tmp")
+    if block(cfg, "trl").get("vllm_lora_sync") and folder.startswith(("/tmp", "/var/tmp")):
+        what = f"the adapters are written to TMPDIR ({folder}), which the first node does not see"
+        mend = "Set TMPDIR to a folder that all nodes share"
+        yield Finding(at(cfg, "trl.vllm_lora_sync"), what, mend)
 
 
 def plan_of(call: Call, cfg: Any, gpus: Sequence[str]) -> Plan:
@@ -229,6 +253,7 @@ def environment(gpus: Sequence[str]) -> dict[str, str]:
     # `axolotl train` looks for `accelerate` there, and a venv need not be activated.
     found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', '')}"
     if gpus:
+        if "CUDA_VISIBLE_DEVICES" not in found:
+            found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi counts
         found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        found.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
     return found

@@ -1,7 +1,7 @@
 """What the trainer asks of the supervisor: the server that its config wants, as Axolotl starts it.
 
-The trailer of its checks: a server boots for a minute or more, and only for a run that is sound.
-`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES` asks for a config alone.
+It asks when its checks are passed: a server boots for a minute or more, and only for a run that is sound.
+`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES RANKS` asks for a config alone.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from axolotl_grpo_plugin.checks import stop_on
-from axolotl_grpo_plugin.serving.address import answer, check_server
+from axolotl_grpo_plugin.serving.address import check_server
 from axolotl_grpo_plugin.serving.tree import end_with
 
 # Set by the supervisor for the trainer: where the request is written, the supervisor's own process
@@ -23,13 +23,16 @@ CANARY = "AXOLOTL_GRPO_CANARY"
 
 
 class Request(NamedTuple):
-    """A server's command and the variables it adds to the environment, its address, the run's output_dir."""
+    """A server's command and the variables it adds to the environment, its address, the run's
+    output_dir, and the process that asks (the trainer's first rank, which saves the model on SIGINT).
+    """
 
     command: list[str]
     env: dict[str, str]
     host: str
     port: int
     output_dir: str
+    pid: int
 
     def write(self, file: Path) -> None:
         """Write it as a whole: the supervisor looks for the file."""
@@ -58,6 +61,7 @@ def request(cfg: Any) -> Request:
         arguments.host,
         arguments.port,
         cfg["output_dir"],
+        os.getpid(),
     )
 
 
@@ -73,19 +77,25 @@ def ask_or_check(cfg: Any) -> None:
 
 
 def wait(cfg: Any) -> None:
-    """Under the supervisor, wait until the server serves. If it dies, the supervisor ends this process."""
-    if not os.environ.get(FILE):
-        return
-    trl = cfg["trl"]
-    while (
-        not (there := answer(trl["vllm_server_host"], trl["vllm_server_port"])) or not there.models
-    ):
-        time.sleep(0.5)
-    stop_on(check_server(cfg))
+    """Under the supervisor, wait until it says that the server serves. It ends this process if not."""
+    if file := os.environ.get(FILE):
+        while not served(Path(file)).exists():
+            time.sleep(0.2)
+        stop_on(check_server(cfg))
+
+
+def served(file: Path) -> Path:
+    """Beside a request: there as soon as the server serves."""
+    return file.with_suffix(".served")
 
 
 if __name__ == "__main__":
-    from axolotl.cli.config import load_cfg
+    from axolotl.cli import config as loading
 
-    _, config, out, overrides = sys.argv
-    request(load_cfg(config, **json.loads(overrides))).write(Path(out))
+    _, config, out, overrides, ranks = sys.argv
+    here, versions = loading.gpu_capabilities()
+    # Of the trainer's ranks, none of which is on this machine: Axolotl's batch rule counts them.
+    there = {**here, "n_gpu": int(ranks)}
+    with patch.object(loading, "gpu_capabilities", lambda: (there, versions)):
+        cfg = loading.load_cfg(config, **json.loads(overrides))
+    request(cfg).write(Path(out))

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from axolotl_grpo_plugin.serving.address import answer
-from axolotl_grpo_plugin.serving.tree import spawn
+from axolotl_grpo_plugin.serving.address import answer, listening
+from axolotl_grpo_plugin.serving.tree import children, spawn
 
 # What vLLM's log says, and what it means. The first that is found counts.
 _CAUSES = (
@@ -79,9 +79,15 @@ class Server:
         return self._process.poll()
 
     def ready(self) -> bool:
-        """Whether it serves its model."""
+        """Whether it serves its model: it, and not another that has the port."""
         there = answer(self.host, self.port)
-        return there is not None and bool(there.models)
+        if there is None or not there.models:
+            return False
+        process = listening(self.port)
+        return process is not None and process.pid in (
+            self.pid,
+            *children(self.pid, recursive=True),
+        )
 
     def said(self) -> str:
         """This server's own part of the log."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from axolotl_grpo_plugin.serving.nodes import gone, held, hold, tell, tie_of
-from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request
+from axolotl_grpo_plugin.serving.nodes import Ties, gone, held, tell, tie_of
+from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
 from axolotl_grpo_plugin.serving.server import Server
-from axolotl_grpo_plugin.serving.tree import alive, children, spawn
+from axolotl_grpo_plugin.serving.tree import alive, children, heard, spawn
 
 PROGRESS = 15  # seconds between two lines while vLLM starts, which takes a minute or more
 STEP = 0.2  # seconds between two looks
@@ -41,10 +41,11 @@ class Supervisor:
     def __init__(self, serve: Callable[[Request], Server]):
         self._serve = serve
         self._trainer: subprocess.Popen[bytes] | None = None
+        self._rank = 0  # the process that saves the model, once it is known
 
     def run(self, work: Callable[["Supervisor"], int]) -> int:
         """One of the methods below."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in heard():
             signal.signal(number, _stop)
         try:
             return work(self)
@@ -64,8 +65,13 @@ class Supervisor:
                 time.sleep(STEP)
             if not asked.exists():
                 return _shell(trainer.wait())
-            server = self._serve(Request.read(asked))
-        return self._boot(server, trainer) or self._watch(server, trainer)
+            request = Request.read(asked)
+            self._rank = request.pid
+            server = self._serve(request)
+            if code := self._boot(server, trainer):
+                return code
+            served(asked).touch()
+            return self._watch(server, trainer)
 
     def by_ray(self, request: Request, train: Sequence[str], env: Mapping[str, str]) -> int:
         """The server here, then the trainer, whose workers are Ray's."""
@@ -75,20 +81,23 @@ class Supervisor:
         self._trainer = spawn(train, env)
         return self._watch(server, self._trainer)
 
-    def on_the_first_node(self, request: Request, nodes: int) -> int:
-        """The server, for so many training nodes."""
+    def on_the_first_node(self, request: Request, ties: Ties) -> int:
+        """The server, for the training nodes."""
         server = self._serve(request)
         if code := self._boot(server):
             return code
-        code = hold(server, tie_of(request.port), nodes)
-        return self._died(server, "in mid-training") if server.ended() is not None else code
+        code, why = ties.hold(server)
+        if server.ended() is not None:
+            return self._died(server, "in mid-training")
+        say(why)
+        return code
 
     def on_another_node(
-        self, train: Sequence[str], env: Mapping[str, str], host: str, port: int
+        self, train: Sequence[str], env: Mapping[str, str], host: str, port: int, job: str
     ) -> int:
         """The trainer of one node, once the first one's server serves."""
         say(f"waiting for vLLM on {host}:{port}")
-        tie = held(host, tie_of(port))
+        tie = held(host, tie_of(port), job)
         trainer = self._trainer = spawn(train, env)
         while trainer.poll() is None and not gone(tie):
             time.sleep(STEP)
@@ -97,7 +106,8 @@ class Supervisor:
             self._let_save()
             return 1
         code = _shell(trainer.wait())
-        tell(tie, code)
+        if not gone(tie):
+            tell(tie, code)
         return code
 
     def _boot(self, server: Server, trainer: subprocess.Popen[bytes] | None = None) -> int:
@@ -131,12 +141,17 @@ class Supervisor:
 
     def _let_save(self) -> None:
         """Axolotl saves the model on SIGINT. A second signal to us, or SAVING seconds, end the wait."""
-        if not self._trainer or self._trainer.poll() is not None:
+        trainer = self._trainer
+        if not trainer or trainer.poll() is not None:
             return
-        # The launcher may end at once; its children, the ranks, are the ones that save.
-        saving = [self._trainer.pid, *children(self._trainer.pid)]
         try:
-            os.killpg(self._trainer.pid, signal.SIGINT)  # as a terminal does
+            if self._rank and alive(self._rank):
+                # It alone: torch's launcher would kill its ranks 30 s after the signal.
+                os.kill(self._rank, signal.SIGINT)
+                saving = [self._rank]
+            else:
+                saving = [trainer.pid, *children(trainer.pid)]
+                os.killpg(trainer.pid, signal.SIGINT)  # as a terminal does
             deadline = time.monotonic() + SAVING
             while any(map(alive, saving)) and time.monotonic() < deadline:
                 time.sleep(STEP)

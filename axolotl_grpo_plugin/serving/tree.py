@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 PATIENCE = 15  # seconds from SIGTERM to SIGKILL; vLLM took up to 14
+GIVE_UP = 30  # seconds more, for what a driver that hangs keeps from ending
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -89,6 +90,9 @@ def end_below() -> None:
     told: set[int] = set()
     while left := children(os.getpid(), recursive=True):
         late = time.monotonic() > deadline
+        if time.monotonic() > deadline + GIVE_UP:
+            print(f"axolotl-grpo-plugin: these do not end: {left}", file=sys.stderr)
+            return
         for pid in left:
             if late or pid not in told:
                 told.add(pid)
@@ -101,6 +105,11 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return  # it ended by itself
+
+
+def heard() -> list[signal.Signals]:
+    """The signals that ask to end, but for those that are ignored: `nohup` does that."""
+    return [each for each in _FORWARDED if signal.getsignal(each) != signal.SIG_IGN]
 
 
 def guarded(work: Callable[[], int]) -> int:
@@ -139,7 +148,7 @@ def guarded(work: Callable[[], int]) -> int:
     def forward(number: int, _: FrameType | None) -> None:
         _signal(child, number)
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    before = {number: signal.signal(number, forward) for number in heard()}
     try:
         _, status = os.waitpid(child, 0)
     finally:

@@ -207,7 +207,10 @@ class TestEndings:
         (run.folder / "bad.py").write_text(
             "def raises(prompts, completions, **_):\n    raise ValueError('broken')\n"
         )
-        run.start("grpo", "train", run.config, "--trl.reward-funcs", "[bad.raises]")
+        cfg = yaml.safe_load(run.config.read_text())
+        cfg["trl"]["reward_funcs"] = ["bad.raises"]
+        run.config.write_text(yaml.safe_dump(cfg))
+        run.start("grpo", "train", run.config)
         code, text = run.end()
         assert code == 1
         assert "the reward bad.raises failed" in text

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from axolotl_grpo_plugin.serving import tree
-from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request
+from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 
@@ -76,8 +76,10 @@ def trainer(port, how, folder):
         os.environ["HOW"],
         folder,
     ]
-    Request(command, {}, "127.0.0.1", port, folder).write(Path(os.environ[FILE]))
-    Path(folder, "asked").touch()
+    asked = Path(os.environ[FILE])
+    Request(command, {}, "127.0.0.1", port, folder, os.getpid()).write(asked)
+    while how != "crashes" and not served(asked).exists():
+        time.sleep(0.1)
     while how == "waits":
         time.sleep(0.1)
     sys.exit({"ends": 0, "crashes": 5}[how])

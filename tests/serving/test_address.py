@@ -3,14 +3,18 @@ import threading
 
 import pytest
 
+from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.serving.address import (
     answer,
     check_address,
     check_free,
+    check_here,
     check_server,
+    reserve,
     settle_address,
 )
 from tests.serving.stubs import VLLM, serve
+from tests.serving.test_supervisor import free_port
 
 
 def config(trl=(), vllm=None):
@@ -40,19 +44,20 @@ def listens(monkeypatch):
         ({}, None, ("127.0.0.1", 8000), ("127.0.0.1", 8000)),
         ({}, {"port": 8001}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
         ({"vllm_server_port": 8001}, {}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
+        ({}, {"port": "8001"}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
         ({}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("127.0.0.1", 8000)),
         ({}, {"host": "10.0.0.7"}, ("10.0.0.7", 8000), ("10.0.0.7", 8000)),
         ({"vllm_server_host": "node1"}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("node1", 8000)),
     ],
 )
 def test_one_address_for_both(monkeypatch, trl, vllm, bound, asked):
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "a.proxy")
+    monkeypatch.delenv("no_proxy", raising=False)
     cfg = config(trl, vllm)
     settle_address(cfg)
     assert (cfg["vllm"]["host"], cfg["vllm"]["port"]) == bound
     assert (cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]) == asked
-    assert ("127.0.0.1" in os.environ["NO_PROXY"]) is (asked[0] == "127.0.0.1")
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == f"a.proxy,{asked[0]}"
 
 
 def test_other_configs_are_left_alone():
@@ -66,6 +71,42 @@ def test_two_ports_are_refused():
     assert "8000, but vLLM is to listen on vllm.port 8001" in found.what
     elsewhere = {"vllm_server_port": 8000, "vllm_server_host": "another-machine"}
     assert not list(check_address(config(elsewhere, {"port": 8001})))
+
+
+@pytest.mark.parametrize("vllm", [True, [1], "x"])
+def test_what_is_no_block_is_said_and_left(vllm):
+    cfg = config(vllm=vllm)
+    (found,) = check_address(cfg)
+    assert "no block of keys" in found.what
+    settle_address(cfg)
+    assert cfg["vllm"] == vllm
+
+
+@pytest.mark.parametrize(
+    ("trl", "vllm", "words"),
+    [
+        ({}, {}, None),
+        ({"vllm_server_host": "10.0.0.7"}, {"host": "10.0.0.7"}, None),
+        ({"vllm_server_host": "10.0.0.7"}, {"host": "0.0.0.0"}, None),
+        ({"vllm_server_host": "10.0.0.7"}, {}, "the trainer is to ask 10.0.0.7"),
+    ],
+)
+def test_a_server_that_would_not_be_asked_is_not_started(trl, vllm, words):
+    cfg = config(trl, vllm)
+    settle_address(cfg)
+    assert [words in each.what for each in check_here(cfg)] == ([True] if words else [])
+
+
+def test_a_port_is_one_runs_from_its_start():
+    """Also while its server boots, and does not listen yet."""
+    port = free_port()
+    with reserve(port):
+        assert not list(check_free("127.0.0.1", port))
+        with pytest.raises(
+            ConfigError, match=f"vllm.port .{port}.: taken, by another `axolotl grpo train`"
+        ):
+            reserve(port)
+    reserve(port).close()
 
 
 def test_who_answers(listens):

@@ -1,6 +1,7 @@
 import pytest
 
 from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.serving import placement
 from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, visible_gpus
 
 SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
@@ -25,6 +26,12 @@ def ids(number):
             ids(8),
             None,
             Placement("server", ("4", "5", "6", "7"), ("0", "1", "2", "3"), 4),
+        ),
+        (
+            {**SERVER, "vllm": {"tensor_parallel_size": "2"}},  # pydantic takes it so
+            ids(4),
+            None,
+            Placement("server", ("2", "3"), ("0", "1"), 2),
         ),
         (COLOCATE, ids(2), None, Placement("colocate", (), ("0", "1"), 2)),
         ({"trl": {}}, ids(1), None, Placement("none", (), ("0",), 1)),
@@ -56,11 +63,18 @@ def test_too_few(cfg, gpus, processes, words):
 
 def test_a_mode_that_is_not_said_is_axolotls():
     assert mode_of({"trl": {"use_vllm": True}}) == "server"
+    assert mode_of({"trl": {"use_vllm": "false"}}) == "none"
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-8a5f, 1", ["GPU-8a5f", "1"])],
+    [
+        ("0,2", ["0", "2"]),
+        ("", []),
+        ("-1", []),
+        ("0,-1,1", ["0"]),
+        ("GPU-8a5f, 1", ["GPU-8a5f", "1"]),
+    ],
 )
 def test_visible(monkeypatch, said, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
@@ -76,4 +90,8 @@ def test_visible_by_the_drivers_tool(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert visible_gpus() == ["0", "1"]
     tool.unlink()
+    monkeypatch.setattr(placement, "DEVICES", (str(tmp_path / "nvidia0"),))
     assert visible_gpus() == []
+    (tmp_path / "nvidia0").touch()
+    with pytest.raises(ConfigError, match="there is a GPU here, and nvidia-smi does not say"):
+        visible_gpus()

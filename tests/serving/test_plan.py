@@ -8,7 +8,7 @@ from axolotl_grpo_plugin.serving.plan import Call, Plan, RayPlan, SlurmPlan, env
 
 @pytest.fixture(autouse=True)
 def no_job(monkeypatch):
-    for name in ("SLURM_PROCID", "SLURM_NNODES", "SLURM_STEP_NUM_NODES"):
+    for name in ("SLURM_JOB_NODELIST", "SLURM_NNODES", "SLURM_STEP_NUM_NODES"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -50,12 +50,14 @@ def test_colocate_is_passed_on_as_it_was_typed():
 
 
 def test_ray():
-    plan = plan_of(call(), config(use_ray=True, ray_num_workers=16), ["0", "1"])
+    plan = plan_of(
+        call(), config(use_ray=True, ray_num_workers=16, vllm={"host": "0.0.0.0"}), ["0", "1"]
+    )
     assert type(plan) is RayPlan
     assert plan.ranks == 16
     assert commands(plan) == [
         "CUDA_VISIBLE_DEVICES=1 axolotl vllm-serve c.yaml",
-        "axolotl train c.yaml --use-ray",
+        "CUDA_VISIBLE_DEVICES=0 axolotl train c.yaml --use-ray",
     ]
 
 
@@ -65,7 +67,13 @@ def job(monkeypatch, tmp_path):
     tool.write_text('#!/bin/sh\n[ "$*" = "show hostnames n[1-3]" ] && printf "n1\\nn2\\nn3\\n"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    said = {"PROCID": "1", "NODEID": "1", "NNODES": "3", "NTASKS": "3", "JOB_ID": "7"}
+    said = {
+        "NODEID": "1",
+        "NNODES": "3",
+        "STEP_NUM_NODES": "3",
+        "STEP_NUM_TASKS": "3",
+        "JOB_ID": "7",
+    }
     for name, value in {**said, "JOB_NODELIST": "n[1-3]"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     return monkeypatch
@@ -113,9 +121,38 @@ def test_slurm_without_a_server_trains_on_all(job):
     ],
 )
 def test_slurm_refuses(job, tasks, cfg, words):
-    job.setenv("SLURM_NTASKS", tasks)
+    job.setenv("SLURM_STEP_NUM_TASKS", tasks)
     with pytest.raises(ConfigError, match=words):
         plan_of(call(), cfg, "0 1 2 3".split())
+
+
+def test_slurm_wants_srun(job):
+    job.delenv("SLURM_STEP_NUM_NODES")
+    with pytest.raises(ConfigError, match="Start it with srun"):
+        plan_of(call(), config(), ["0"])
+
+
+def test_adapters_want_a_folder_that_all_nodes_see(job, tmp_path):
+    cfg = config(vllm={"host": "0.0.0.0"})
+    cfg["trl"]["vllm_lora_sync"] = True
+    job.delenv("TMPDIR", raising=False)
+    with pytest.raises(ConfigError, match="Set TMPDIR to a folder that all nodes share"):
+        plan_of(call(), cfg, ["0"])
+    job.setenv("TMPDIR", "/shared/tmp")
+    assert plan_of(call(), cfg, ["0"]).ranks == 2
+
+
+def test_rays_workers_reach_the_server():
+    cfg = config(use_ray=True, ray_num_workers=4)
+    with pytest.raises(
+        ConfigError, match=r"vllm.host .127.0.0.1.: the other nodes cannot reach it"
+    ):
+        plan_of(call(), cfg, ["0", "1"])
+
+
+def test_the_servers_options_are_the_trainers():
+    given = Call("c.yaml", "accelerate", ["--vllm.port=1"], {"vllm__port": "1"}, [], None)
+    assert commands(plan_of(given, config(), ["0", "1"]))[0].endswith("vllm-serve c.yaml --port=1")
 
 
 def test_environment(monkeypatch):

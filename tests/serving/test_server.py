@@ -1,8 +1,15 @@
 """What vLLM's log shows when its server dies. The lines are those of vLLM 0.30."""
 
+import os
+import signal
+import sys
+import threading
+
 import pytest
 
-from axolotl_grpo_plugin.serving.server import cause_of
+from axolotl_grpo_plugin.serving.address import answer
+from axolotl_grpo_plugin.serving.server import Server, cause_of
+from tests.serving.stubs import VLLM, serve
 
 
 @pytest.mark.parametrize(
@@ -41,6 +48,20 @@ def test_causes(line, cause):
     found, mend = cause_of(f"INFO: something before\n{line}\nINFO: something after")
     assert found.startswith(cause)
     assert mend
+
+
+def test_another_server_on_its_port_is_not_it(tmp_path):
+    """Two runs that were started within one boot."""
+    other = serve(0, VLLM)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    port = other.server_address[1]
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    server = Server(sleeps, os.environ, "127.0.0.1", port, tmp_path / "log")
+    assert answer("127.0.0.1", port).models
+    assert not server.ready()
+    os.kill(server.pid, signal.SIGKILL)
+    other.shutdown()
+    other.server_close()
 
 
 def test_no_cause_is_made_up():

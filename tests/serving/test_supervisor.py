@@ -42,6 +42,7 @@ class Run:
     def serves(self):
         log = self.folder / "vllm-server.log"
         self.until(log.exists)
+        self.until(lambda: "vLLM serves" in self.said.read_text())
         # the two supervisors, launcher, trainer and what it started, server and what it started
         self.until(lambda: len(marked(self.mark)) == 7)
 
@@ -81,6 +82,20 @@ def test_signals_let_the_trainer_save(tmp_path, number):
     code, _ = run.end()
     assert code == 128 + number
     assert (tmp_path / "saved").exists()
+    assert marked(run.mark) == []
+
+
+def test_what_is_ignored_stays_so(tmp_path):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run = Run(tmp_path, "waits")
+    signal.signal(signal.SIGHUP, before)
+    run.serves()
+    run.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert run.process.poll() is None
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end()[0] == 128 + signal.SIGTERM
     assert marked(run.mark) == []
 
 

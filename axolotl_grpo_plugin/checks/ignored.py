@@ -1,10 +1,12 @@
 """Keys that Axolotl drops without a word, and keys that it knows but reads for no run like this one."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from types import CodeType
+from inspect import getsource
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,7 +17,9 @@ from axolotl_grpo_plugin.paths import block, dicts
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 TRLS, VLLMS, DATASETS = "trl.", "vllm.", "datasets[]."
-SURE = 0.8  # how like a real key one must be to be its misspelling
+SURE = 0.85  # how like a real key one must be to be its misspelling
+# Where a validator reads a key of the raw config.
+READ = re.compile(r'\bdata(?:\.get\(|\.pop\(|\[)"(\w+)"|"(\w+)" (?:not )?in data\b')
 OWN = ("x-", "x_", "_", ".")  # where YAML's anchors are kept: nobody means a key of Axolotl's
 
 # Keys of trl that the trainer gets by another way than as an argument (core/builders/rl.py), and the
@@ -36,24 +40,29 @@ DEAD = {"max_prompt_len": "Set grpo_max_prompt_length"}
 def check_ignored(cfg: Any) -> Iterator[Finding]:
     """Every key of a raw config that has a value is Axolotl's, or a plugin's.
 
-    A misspelt one is an error, and so is any in `trl` and `vllm`, where nobody keeps keys of their own.
-    Imports Axolotl's schema, as every load of a config does.
+    One of another block is an error, and so is any in `trl` and `vllm`, where nobody keeps keys of
+    their own. Elsewhere one that only resembles a key may be another's: a warning. Imports Axolotl's schema, as every load of a config does.
     """
-    known = _known()
+    known, plugins = _known(), _plugins()
     for name, prefix, holder in _holders(cfg):
         for key, value in holder.items():
             if value is None or not isinstance(key, str) or key in known[prefix]:
                 continue
             if not prefix and key.startswith((*OWN, "grpo_")):
                 continue  # the latter are check_keys's
-            meant = _meant(key, prefix, known)
-            what = "Axolotl knows no such key, and drops it"
+            placed = _placed(key, prefix, known)
+            close = placed or _close(key, prefix, known)
+            sure = (TRLS, VLLMS, DATASETS) if close else (TRLS, VLLMS)
             mend = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
+            if not prefix and key in plugins and not placed:
+                mend = f"Remove it, or name its plugin in `plugins:`, one of {plugins[key]}"
+            elif close:
+                mend = f"Did you mean {close}"
             yield Finding(
                 at(cfg, name + key),
-                what,
-                f"Did you mean {meant}" if meant else mend,
-                level="error" if meant or prefix in (TRLS, VLLMS) else "warning",
+                "Axolotl knows no such key, and drops it",
+                mend,
+                level="error" if placed or prefix in sure else "warning",
             )
 
 
@@ -89,10 +98,10 @@ def _known() -> dict[str, set[str]]:
     options = [each for each in vars(args).values() if is_dataclass(each)]
     top |= {field.name for each in options for field in fields(each)} - known[TRLS] - known[VLLMS]
     # Of older keys the schema has no field, but a validator that moves or refuses them.
-    moved = set().union(
-        *map(_words, AxolotlInputConfig.__pydantic_decorators__.model_validators.values())
-    )
-    return {**known, "": top | (moved - known[TRLS] - known[VLLMS])}
+    names = {each.__module__ for each in AxolotlInputConfig.__mro__}
+    modules = [import_module(name) for name in names if name.startswith("axolotl.")]
+    read = [word for each in modules for words in READ.findall(getsource(each)) for word in words]
+    return {**known, "": top | ({*read} - {""} - known[TRLS] - known[VLLMS])}
 
 
 def _fields(model: Any) -> set[str]:
@@ -105,38 +114,39 @@ def _imported(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _words(validator: Any) -> set[str]:
-    """The strings in the code of a validator that sees raw keys."""
-    if validator.info.mode != "before":
-        return set()
-    return _strings(validator.func.__code__)
+def _plugins() -> dict[str, str]:
+    """The keys of the plugins that Axolotl ships, and each one's package.
+
+    Read and not imported: some import what is not installed.
+    """
+    from axolotl import integrations
+
+    return {
+        key: f"{integrations.__name__}.{file.parent.name}"
+        for file in Path(integrations.__path__[0]).glob("*/args.py")
+        for key in re.findall(r"^    (\w+): ", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
 
 
-def _strings(code: CodeType) -> set[str]:
-    found: set[str] = set()
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            found |= _strings(each)
-        elif isinstance(each, tuple | frozenset):
-            found |= {word for word in each if isinstance(word, str)}
-        elif isinstance(each, str):
-            found.add(each)
-    return found
-
-
-def _meant(key: str, prefix: str, known: dict[str, set[str]]) -> str:
-    """The real key that is most likely meant, with its block, or ""."""
-    places = [place for place in (TRLS, VLLMS, "") if place != prefix]
-    bare = key.removeprefix("vllm_")
+def _placed(key: str, prefix: str, known: dict[str, set[str]]) -> str:
+    """The same key in the block that has it, or ""."""
     if f"grpo_{key}" in known[""]:
         return f"grpo_{key}"
-    for place in places if prefix != DATASETS else ():
-        for name in (key, bare):
-            if name in known[place] and (name == key or place == VLLMS):
-                return place + name
-    close = get_close_matches(key, sorted(known[prefix]), n=1, cutoff=SURE)
-    shown = "" if prefix == DATASETS else prefix
-    return shown + close[0] if close else ""
+    if prefix != DATASETS:
+        for place in (TRLS, VLLMS, ""):
+            for name in (key, key.removeprefix("vllm_")):
+                if place != prefix and name in known[place] and (name == key or place == VLLMS):
+                    return place + name
+    return ""
+
+
+def _close(key: str, prefix: str, known: dict[str, set[str]]) -> str:
+    """The key that one may be a misspelling of, with its block, or ""."""
+    for place, name in ((prefix, key), (VLLMS, key.removeprefix("vllm_"))):
+        close = get_close_matches(name, sorted(known[place]), n=1, cutoff=SURE)
+        if close and (place == prefix or name != key):
+            return ("" if place == DATASETS else place) + close[0]
+    return ""
 
 
 def check_twice(file: str) -> Iterator[Finding]:
@@ -203,7 +213,8 @@ def _reached(cfg: Any) -> dict[str, Any]:
 
     # As Axolotl's validation fills them in.
     trl = {"vllm_mode": mode_of(cfg), **block(cfg, "trl")}
-    full = DictDefault({"context_parallel_size": 1, **cfg, "trl": trl})
+    vllm = block(cfg, "vllm")
+    full = DictDefault({"context_parallel_size": 1, **cfg, "trl": trl, "vllm": vllm})
     given = GRPOStrategy.set_training_args_kwargs(full)
     producing = bool(trl.get("async_prefetch") or trl.get("use_data_producer"))
     taken = {field.name for field in fields(GRPOStrategy.get_training_args_class(producing))}

@@ -71,7 +71,27 @@ TABLE = {
     ),
     "a misspelt key": (
         {"learning_rat": 1e-5},
-        (0, "error", "learning_rat:", "Did you mean learning_rate"),
+        (0, "warning", "learning_rat:", "Did you mean learning_rate"),
+    ),
+    "a key that resembles one of Axolotl's": (
+        {"kl_beta": 0.1},
+        (0, "warning", "kl_beta:", "Did you mean rl_beta"),
+    ),
+    "a value of Axolotl's as a key": (
+        {"grpo": True},
+        (0, "warning", "grpo:", "drops it. Remove it, or name its plugin"),
+    ),
+    "words of Axolotl's messages": (
+        {"weights": 1},
+        (0, "warning", "weights:", "drops it. Remove it, or name its plugin"),
+    ),
+    "TRL's run_name": (
+        {"run_name": "x"},
+        (0, "warning", "run_name:", "drops it. Remove it, or name its plugin"),
+    ),
+    "vllm_max_model_length": (
+        {"trl": {"vllm_max_model_length": 800}},
+        (0, "error", "trl.vllm_max_model_length", "Did you mean vllm.max_model_len"),
     ),
     "a key in the wrong block": (
         {"num_generations": 4},
@@ -83,7 +103,20 @@ TABLE = {
     ),
     "another plugin's key without the plugin": (
         {"liger_glu_activation": True},
-        (0, "warning", "liger_glu_activation:", "name its plugin in `plugins:`"),
+        (
+            0,
+            "warning",
+            "liger_glu_activation:",
+            "name its plugin in `plugins:`, one of axolotl.integrations.liger",
+        ),
+    ),
+    "another plugin's switch, off": (
+        {"use_swanlab": False},
+        (0, "warning", "use_swanlab:", "one of axolotl.integrations.swanlab"),
+    ),
+    "another plugin's key that resembles one of Axolotl's": (
+        {"lm_eval_batch_size": 4},
+        (0, "warning", "lm_eval_batch_size:", "one of axolotl.integrations.lm_eval"),
     ),
     "a misspelt key of a dataset": (
         {"datasets": [{**QUICKSTART["datasets"][0], "splt": "train"}]},
@@ -516,7 +549,7 @@ def test_every_key_of_axolotls_schema_is_known():
     every = {field.alias or name: 1 for name, field in AxolotlInputConfig.model_fields.items()}
     assert [str(finding) for finding in check_ignored(every)] == []
     # Of the older keys that validators move or refuse.
-    older = {"dataset_processes": 1, "unsloth_rope": True, "debug": False, "shard": False}
+    older = {"dataset_processes": 1, "evaluation_strategy": "no", "debug": False, "shard": False}
     assert [str(finding) for finding in check_ignored(older)] == []
 
 

@@ -30,8 +30,9 @@ def run(request, tmp_path_factory):
     return folder, axolotl("train", "configs/quickstart.yaml", *more, *saving)
 
 
-def test_held_out_correctness_rises(runs, seed):
-    folder, _ = runs[seed]
+@seeded(1, 2)
+def test_held_out_correctness_rises(run):
+    folder, _ = run
     changes = {
         change.mode: change
         for change in read_changes(folder / "held_out.jsonl")

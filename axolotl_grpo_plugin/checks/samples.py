@@ -9,17 +9,26 @@ from math import isfinite, isnan
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import Finding, first_line
+from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
+from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.lengths.measure import problem_of
 from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
-from axolotl_grpo_plugin.lengths.tokenizer import Lazy, open_tokenizer
+from axolotl_grpo_plugin.lengths.tokenizer import (
+    Axolotls,
+    Lazy,
+    TokenizerError,
+    name_of,
+    open_tokenizer,
+)
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.scoring.load import build, is_async, is_model, named
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 
-ROWS = 4  # of each dataset: a judge among the rewards may cost money
+ROWS = 2  # of each dataset: a judge among the rewards may cost money
+GROUP = 64  # completions of a row at most, for the same reason
 
 # A right answer to a row, in the layout that the transform's prompt asks for.
 GOLD: dict[str, Callable[[Row, Row], str]] = {
@@ -46,7 +55,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     """
     where = at(cfg, source.name)
     problems: list[str] = []
-    tokenizer = Lazy(lambda: getattr(open_tokenizer(cfg), "real", None))
+    tokenizer = Lazy(lambda: Axolotls(cfg, open_tokenizer(cfg).folder).real)
     try:
         transform = Transform(source, cfg, tokenizer)
         batches = read(source, cfg, lambda *_: None, lambda row, what: problems.append(what))
@@ -58,6 +67,9 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
         return Finding(where, problems[0], "Mend the file")
     try:
         made = transform(rows)
+    except TokenizerError as error:
+        hubs = offline and is_on_hub(name_of(cfg))
+        return skipped(where) if hubs else error.finding
     except Exception as error:  # of a transform of one's own
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         mend = "Mend it, or name another in `type:`, axolotl_grpo_plugin.gsm8k for one"
@@ -71,7 +83,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
 
 
 def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
-    """Each reward takes the rows as TRL gives them; a right answer earns, and nothing else does.
+    """Each reward takes whole groups, as TRL gives them; a right answer earns, and nothing else does.
 
     found: rows of all datasets; their columns are merged as datasets merges them.
     """
@@ -79,6 +91,9 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
         what = "names no reward, and TRL refuses to train without"
         yield Finding(at(cfg, "trl.reward_funcs"), what, "Name at least one")
         return
+    group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
+    found = [sample for sample in found for _ in range(min(group, GROUP))]
+    steps = max(1, tokens_of(cfg.get("max_steps")) or 1)
     columns = list(dict.fromkeys(column for sample in found for column in sample.row))
     for number, reward in enumerate(named(cfg)):
         if is_model(reward.key):
@@ -91,16 +106,16 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
             yield Finding(where, what, "Let the transform keep or make that column")
             continue
         try:
-            yield from _check_reward(where, function, found, columns)
+            yield from _check_reward(where, function, found, columns, steps)
         except RewardError as error:
             detail = _traceback(error.__cause__) if error.__cause__ else ""
             yield Finding(where, str(error), "Mend it", detail)
 
 
 def _check_reward(
-    where: str, function: Any, found: Sequence[Sample], columns: list[str]
+    where: str, function: Any, found: Sequence[Sample], columns: list[str], steps: int
 ) -> Iterator[Finding]:
-    scored = partial(_scores, function, columns=columns)
+    scored = partial(_scores, function, columns=columns, state=_state(steps))
     nothing = max(scored(found, [""] * len(found)), default=0.0)
     if nothing > 0:
         mend = "Give nothing for nothing: a model learns what is easiest"
@@ -109,7 +124,8 @@ def _check_reward(
     echoed = max(scored(found, [_asked(sample.row) for sample in found]), default=0.0)
     if echoed > max(nothing, 0):
         what = f"the prompt, repeated as the completion, earns {echoed:g}"
-        yield Finding(where, what, "Read the answer more strictly", level="warning")
+        mend = "Read the model's own answer alone, unless any text of some length is meant to earn"
+        yield Finding(where, what, mend, level="warning")
     solved = [sample for sample in found if sample.gold is not None]
     earned = scored(solved, [str(sample.gold) for sample in solved])
     if earned:
@@ -140,7 +156,11 @@ def _asked(row: Row) -> str:
 
 
 def _scores(
-    function: Any, found: Sequence[Sample], completions: Sequence[str], columns: list[str]
+    function: Any,
+    found: Sequence[Sample],
+    completions: Sequence[str],
+    columns: list[str],
+    state: Any,
 ) -> list[float]:
     """What the reward gives them, without those that it does not score (None). Raises RewardError."""
     if not found:
@@ -154,7 +174,7 @@ def _scores(
             [{"role": "assistant", "content": text}] if chat else text for text in completions
         ],
         completion_ids=[list(range(len(text.split()))) for text in completions],
-        trainer_state=_state(),
+        trainer_state=state,
         log_extra=lambda *_: None,
         log_metric=lambda *_: None,
         **batch,
@@ -172,10 +192,10 @@ def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, below))
 
 
-def _state() -> Any:
+def _state(steps: int) -> Any:
     from transformers import TrainerState
 
-    return TrainerState()
+    return TrainerState(max_steps=steps)
 
 
 def _read(given: Any, rows: int) -> list[float]:

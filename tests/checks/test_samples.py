@@ -17,7 +17,9 @@ ROWS = [
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
     """transformers is not imported for its TrainerState."""
-    monkeypatch.setattr(checks, "_state", lambda: SimpleNamespace(global_step=0))
+    monkeypatch.setattr(
+        checks, "_state", lambda steps: SimpleNamespace(global_step=0, max_steps=steps)
+    )
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def on(found, *rewards):
 
 def test_gsm8k_and_its_rewards(rows):
     found = rows()
-    assert [sample.row["answer"] for sample in found] == ["2", "3", "4", "5"]
+    assert [sample.row["answer"] for sample in found] == ["2", "3"]
     assert found[0].gold == "<reasoning>\n1 + 1 = 2\n</reasoning>\n<answer>\n2\n</answer>"
     names = "correctness int strict_format soft_format xmlcount".split()
     assert not on(found, *(f"{OURS}.{name}_reward_func" for name in names))
@@ -94,7 +96,7 @@ SIGNATURE = "def reward(prompts, completions, **columns):\n    "
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("return [1.0]", "returned 1 scores for 4 completions"),
+        ("return [1.0]", "returned 1 scores for 16 completions"),
         ("return None", "returned None, no list"),
         ("return ['1'] * len(completions)", "returned '1', no number"),
         ("return [float('inf')] * len(completions)", "returned infinity"),
@@ -147,6 +149,33 @@ def test_a_layout_that_nobody_asks_for(judged):
     )
     assert level == "error"
     assert "the right answer earns 0.5 of 1" in line
+
+
+def test_whole_groups(judged):
+    groups = "sorted(prompts, key=str) == prompts and prompts[:8] == [prompts[0]] * 8"
+    found = judged(SIGNATURE + f"assert {groups}\n    return [0.0] * len(prompts)")
+    assert "error" not in dict(found)
+
+
+def test_how_far_the_run_is(judged):
+    curriculum = "columns['trainer_state'].global_step / columns['trainer_state'].max_steps"
+    assert "error" not in dict(judged(SIGNATURE + f"return [{curriculum}] * len(prompts)"))
+
+
+def test_a_transform_that_takes_the_tokenizer(rows, tmp_path, monkeypatch):
+    """Axolotl's own, also where the light one counts the tokens."""
+    real = SimpleNamespace(eos_token="</s>")
+    light = SimpleNamespace(folder=tmp_path)
+    monkeypatch.setattr(checks, "open_tokenizer", lambda cfg: light)
+    monkeypatch.setattr(checks, "Axolotls", lambda cfg, folder: SimpleNamespace(real=real))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "ends.py").write_text(
+        "def end(cfg, **_):\n    return lambda row, tokenizer=None: {'prompt': row['question'] + tokenizer.eos_token}\n"
+    )
+    assert [sample.row["prompt"] for sample in rows(type="ends.end")] == [
+        "1 + 1?</s>",
+        "2 + 1?</s>",
+    ]
 
 
 def test_rewards_that_are_fine(judged):

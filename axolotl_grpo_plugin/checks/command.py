@@ -1,7 +1,8 @@
 """`axolotl grpo check`."""
 
 import json
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 from huggingface_hub import constants
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks import ConfigError, Finding, hub
+from axolotl_grpo_plugin.checks import ConfigError, Finding, first_line, hub
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
@@ -19,7 +20,7 @@ from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
-from axolotl_grpo_plugin.checks.traps import check_traps
+from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions
 from axolotl_grpo_plugin.lengths.command import read
@@ -112,10 +113,17 @@ def check(file: str, machine: Machine, offline: bool = False) -> Checked:
             made.findings = [Finding(at(cfg, "rl"), what, mend)]
         else:
             paths.add_working_folder()
-            made.findings = list(_found(cfg, made, machine, offline))
+            for finding in _found(cfg, made, machine, offline):
+                made.findings.append(
+                    finding
+                )  # one by one: the next may end in what no check foresees
     except ConfigError as error:
         what = str(error).removeprefix(f"{file}: ")
         made.findings += error.findings or [Finding(file, what, "Mend the file")]
+    except (Exception, SystemExit) as error:
+        what = f"this check itself failed: {type(error).__name__}: {first_line(error)}"
+        finding = Finding(file, what, "Please report it", traceback.format_exc())
+        made.findings.append(finding)
     made.findings = [_without_file(finding, file) for finding in made.findings]
     made.findings.sort(key=lambda finding: ORDER.index(finding.level))
     return made
@@ -133,7 +141,9 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     yield from check_traps(cfg)
     yield from check_reuse(cfg)
     yield from check_versions(cfg, machine.assumed)
-    ranks = yield from _placed(cfg, made, machine)
+    placement = yield from _placed(cfg, made, machine)
+    ranks = placement.processes if placement else machine.processes or 1
+    yield from check_parallel(cfg, ranks)
     shape = list(check_batch(cfg, ranks))
     yield from shape
     for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
@@ -151,22 +161,26 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
                 rows += found if source.key == "datasets" else []
         if rows and not any(".reward_funcs" in finding.where for finding in wrong):
             yield from check_samples(cfg, rows)
-        yield from check_prompts(cfg, readable, closed)
+        longest = yield from check_prompts(cfg, readable, closed)
+    if placement and placement.train:  # not a CPU
+        memory = estimate(cfg, placement, longest)
+        made.memory = "" if isinstance(memory, Finding) else str(memory)
+        yield from check_memory(cfg, memory, machine.gib)
 
 
-def _placed(cfg: Any, made: Checked, machine: Machine) -> Any:
-    """Placement and memory; returns the number of the trainer's processes."""
+def _placed(
+    cfg: Any, made: Checked, machine: Machine
+) -> Generator[Finding, None, Placement | None]:
+    """Placement and batch; returns the former, None where there are too few GPUs."""
     try:
         placement = place(cfg, machine.gpus, machine.processes)
     except ConfigError as error:
         yield from error.findings
-        return machine.processes or 1
+        return None
     made.placement = _placement(placement)
-    made.batch = str(batch_of(cfg, placement.processes) or "")
-    memory = estimate(cfg, placement)
-    made.memory = str(memory) if placement.train and not isinstance(memory, Finding) else ""
-    yield from check_memory(cfg, placement, machine.gib)
-    return placement.processes
+    batch = batch_of(cfg, placement.processes)
+    made.batch = str(batch) if batch and batch.num_generations > 0 else ""
+    return placement
 
 
 def _placement(placed: Placement) -> str:
@@ -184,7 +198,10 @@ def _placement(placed: Placement) -> str:
 def _files(configs: Sequence[str]) -> Iterator[str]:
     for name in configs:
         if Path(name).is_dir():
-            yield from sorted(str(file) for file in Path(name).rglob("*.y*ml"))
+            found = sorted(str(file) for file in Path(name).rglob("*.y*ml"))
+            if not found:
+                raise click.UsageError(f"{name}: no YAML file in this folder.")
+            yield from found
         else:
             yield name
 

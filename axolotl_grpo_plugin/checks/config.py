@@ -3,6 +3,7 @@
 What is not of the type that a key wants is left to Axolotl's validation, which says so.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.args import GRPOArgs
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, first_line
+from axolotl_grpo_plugin.checks.hub import is_repo
 from axolotl_grpo_plugin.checks.ignored import check_ignored
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
 from axolotl_grpo_plugin.checks.rewards import check_rewards, check_scoring
@@ -73,6 +75,8 @@ def check_model(cfg: Any) -> Iterator[Finding]:
         if os.path.basename(model) == "smollm2-135m-instruct":
             mend = f"`axolotl grpo fetch smollm2 --dest {model}` makes it"
         yield Finding(where, "no such folder", mend)
+    elif not is_repo(model):
+        yield Finding(where, "neither a folder nor a name that the hub can have", "Mend the name")
     else:
         yield from _check_offline(model, cfg.get("revision_of_model"), where)
 
@@ -88,6 +92,23 @@ def _check_offline(model: str, revision: Any, where: str) -> Iterator[Finding]:
             "not a folder, and not among the models downloaded from the hub, which HF_HUB_OFFLINE forbids to ask",
             "Unset HF_HUB_OFFLINE, or name a folder that holds the model",
         )
+
+
+def check_deepspeed(cfg: Any) -> Iterator[Finding]:
+    """The DeepSpeed config is there, and JSON. (Axolotl opens it only to train.)"""
+    file = cfg.get("deepspeed")
+    if not isinstance(file, str) or not file:
+        return
+    where = at(cfg, f"deepspeed ({file})")
+    try:
+        json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        mend = f"Paths count from the working folder, {os.getcwd()}"
+        if file.startswith("deepspeed_configs/"):
+            mend = "`axolotl fetch deepspeed_configs` makes it"
+        yield Finding(where, error.strerror or "cannot be read", mend)
+    except ValueError as error:
+        yield Finding(where, f"not JSON: {first_line(error)}", "Mend the file")
 
 
 def check_files(cfg: Any) -> Iterator[Finding]:
@@ -143,12 +164,17 @@ def check_held_out(cfg: Any) -> Iterator[Finding]:
 
 def is_named(cfg: Any) -> bool:
     """Whether the config names the plugin: else it only is installed."""
-    return any(str(name).replace(":", ".") == PLUGIN for name in cfg.get("plugins") or [])
+    return any(str(name).replace(":", ".") == PLUGIN for name in _plugins(cfg))
+
+
+def _plugins(cfg: Any) -> list[Any]:
+    named = cfg.get("plugins")
+    return named if isinstance(named, list) else []
 
 
 def check_plugin(cfg: Any) -> Iterator[Finding]:
     """The plugin is named by its one path: a second makes Axolotl mix the same keys in twice."""
-    for name in cfg.get("plugins") or []:
+    for name in _plugins(cfg):
         if str(name).startswith("axolotl_grpo_plugin") and str(name).replace(":", ".") != PLUGIN:
             yield Finding(at(cfg, f"plugins ({name})"), "not the plugin's path", f"Write {PLUGIN}")
 
@@ -162,6 +188,7 @@ def check_config(cfg: Any) -> Iterator[Finding]:
         check_transforms,
         check_model,
         check_files,
+        check_deepspeed,
         check_examples,
         check_held_out,
         check_address,

@@ -14,13 +14,23 @@ def is_on_hub(name: Any) -> bool:
     """Whether a config's model or dataset is a name on the hub: neither a path nor a URL."""
     return (
         isinstance(name, str)
+        and is_repo(name)
         and not os.path.exists(name)
-        and "://" not in name
-        and not name.startswith((".", "/", "~"))
-        and name.count("/") <= 1
         and not os.path.isdir(name.partition("/")[0])
         and not name.endswith(FILES)
     )
+
+
+def is_repo(name: str) -> bool:
+    """Whether the hub allows the name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def skipped(where: str) -> Finding:

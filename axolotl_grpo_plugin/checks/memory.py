@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.batch import batch_of, number_of
+from axolotl_grpo_plugin.checks.config import check_deepspeed
 from axolotl_grpo_plugin.checks.lengths import context_of, tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.shapes import Shape, shape_of
+from axolotl_grpo_plugin.checks.traps import beta_of
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.placement import Placement
 
@@ -59,14 +61,22 @@ class Memory(NamedTuple):
         served = self.utilization * gib
         return trains + served if self.resting is None else max(trains, self.resting + served)
 
+    @property
+    def least(self) -> float:
+        """GiB that a training GPU holds for certain: weights and optimizer."""
+        return self.train["weights"] + self.train["optimizer"]
+
     def sequences(self, gib: float) -> int:
         """How many sequences of the longest length a serving GPU of that size holds at a time."""
         room = self.utilization * gib - sum(self.serve.values()) + self.kv_sequence
         return max(0, int(room / self.kv_sequence)) if self.serve else 0
 
 
-def estimate(cfg: Any, placement: Placement) -> Memory | Finding:
-    """The estimate for a raw config, or the finding that says what it would need."""
+def estimate(cfg: Any, placement: Placement, longest: int | None = None) -> Memory | Finding:
+    """The estimate for a raw config, or the finding that says what it would need.
+
+    longest: tokens of the longest prompt, where they are counted.
+    """
     shape, batch = shape_of(cfg), batch_of(cfg, placement.processes)
     if isinstance(shape, Finding):
         return shape
@@ -81,7 +91,9 @@ def estimate(cfg: Any, placement: Placement) -> Memory | Finding:
     train = _states(cfg, shape, placement.processes, assumptions)
     resting = train["weights"] + train["optimizer"] + OVERHEAD
     train["logits"] = _logits(cfg, shape, micro * completion, assumptions)
-    train["activations"] = _activations(cfg, shape, micro * context[1], assumptions)
+    prompts = filter(None, (longest, tokens_of(cfg.get("grpo_max_prompt_length"))))
+    most = min(context[1], min(prompts, default=context[1]) + completion)
+    train["activations"] = _activations(cfg, shape, micro * most, assumptions)
     train["process"] = OVERHEAD
     assumptions.append(f"{OVERHEAD:g} GiB for CUDA and fragmentation")
     vllm, trl = block(cfg, "vllm"), block(cfg, "trl")
@@ -108,11 +120,11 @@ def estimate(cfg: Any, placement: Placement) -> Memory | Finding:
     )
 
 
-def check_memory(cfg: Any, placement: Placement, gib: float | None) -> Iterator[Finding]:
-    """The estimate fits GPUs of `gib` GiB, each serving one holds a sequence. None: no verdict."""
-    if not placement.train:
-        return  # a CPU
-    memory = estimate(cfg, placement)
+def check_memory(cfg: Any, memory: Memory | Finding, gib: float | None) -> Iterator[Finding]:
+    """The estimate fits GPUs of `gib` GiB, each serving one holds a sequence. None: no verdict.
+
+    Errors only where weights and optimizer alone do not fit: how far off the rest is is not measured.
+    """
     if isinstance(memory, Finding):
         yield memory
     elif gib:
@@ -122,7 +134,12 @@ def check_memory(cfg: Any, placement: Placement, gib: float | None) -> Iterator[
                 "for the weights and one sequence of the longest length (estimated)"
             )
             mend = "Raise it, or lower vllm.max_model_len"
-            yield Finding(at(cfg, "vllm.gpu_memory_utilization"), what, mend)
+            yield Finding(
+                at(cfg, "vllm.gpu_memory_utilization"),
+                what,
+                mend,
+                level="error" if memory.serve["weights"] > memory.utilization * gib else "warning",
+            )
         peak = memory.peak(gib)
         if peak > FULL * gib:
             parts = ", ".join(f"{name} {size:.1f}" for name, size in memory.train.items())
@@ -130,17 +147,18 @@ def check_memory(cfg: Any, placement: Placement, gib: float | None) -> Iterator[
             yield Finding(
                 at(cfg, "micro_batch_size"),
                 f"training takes about {peak:.1f} of {gib:g} GiB (estimated, in GiB: {parts}{vllm})",
-                _mend(memory),
-                level="error" if peak > gib else "warning",
+                _mend(cfg, memory),
+                level="error" if memory.least > gib else "warning",
             )
 
 
-def _mend(memory: Memory) -> str:
+def _mend(cfg: Any, memory: Memory) -> str:
     largest = max(memory.train, key=lambda part: memory.train[part])
     if largest == "logits":
         return "Lower micro_batch_size and raise gradient_accumulation_steps, or set trl.use_liger_loss: true"
     if largest == "activations":
-        return "Lower micro_batch_size and raise gradient_accumulation_steps, or set gradient_checkpointing: true"
+        lower = "Lower micro_batch_size and raise gradient_accumulation_steps"
+        return lower if _checkpoints(cfg) else f"{lower}, or set gradient_checkpointing: true"
     shared = (
         "set trl.vllm_enable_sleep_mode: true, " if memory.shared and memory.resting is None else ""
     )
@@ -170,9 +188,9 @@ def _states(cfg: Any, shape: Shape, ranks: int, assumptions: list[str]) -> dict[
         assumptions.append(
             "DeepSpeed keeps a 32-bit copy of what trains beside the optimizer's states"
         )
-    if number_of(block(cfg, "trl").get("beta")) and not adapter:
+    if number_of(beta_of(cfg)) and not adapter:
         weights += size * shape.parameters
-        assumptions.append("trl.beta above 0 keeps a second copy of the weights")
+        assumptions.append("a beta above 0 keeps a second copy of the weights")
     if ranks > 1 and (fsdp or stage):
         weights = weights / ranks if fsdp or stage == 3 else weights
         gradients = gradients / ranks if fsdp or stage >= 2 else gradients
@@ -193,7 +211,7 @@ def _zero(cfg: Any) -> tuple[int, bool]:
     said = cfg.get("deepspeed")
     if not said:
         return 0, False
-    if isinstance(said, str) and Path(said).is_file():
+    if isinstance(said, str) and not list(check_deepspeed(cfg)):
         said = json.loads(Path(said).read_text(encoding="utf-8"))
     if isinstance(said, str):  # by the names of Axolotl's own files
         return next((stage for stage in (3, 2, 1) if f"zero{stage}" in said), 0), "offload" in said
@@ -254,11 +272,15 @@ def _activations(cfg: Any, shape: Shape, tokens: int, assumptions: list[str]) ->
     layer = 2 * (
         6 * shape.hidden + 2 * attention + 4 * shape.intermediate
     )  # 16 bits, flash or sdpa
-    fsdp = block(cfg, "fsdp_config")
-    if cfg.get("gradient_checkpointing") or fsdp.get("activation_checkpointing"):
+    if _checkpoints(cfg):
         assumptions.append(
             "gradient checkpointing: each layer's input, and one layer's activations twice"
         )
         return tokens * (2 * shape.hidden * shape.layers + 2 * layer) / GIB
     assumptions.append("all layers' activations, for there is no gradient_checkpointing")
     return tokens * layer * shape.layers / GIB
+
+
+def _checkpoints(cfg: Any) -> bool:
+    fsdp = block(cfg, "fsdp_config")
+    return bool(cfg.get("gradient_checkpointing") or fsdp.get("activation_checkpointing"))

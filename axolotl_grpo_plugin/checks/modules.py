@@ -48,6 +48,6 @@ def imported(module_name: str, where: str) -> Any:
             )
         what = f"{module_name} cannot be imported, because it imports {error.name!r}, which is not installed"
         return Finding(where, what, f"Install {error.name}", traceback.format_exc())
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"{module_name} cannot be imported: {type(error).__name__}: {error}"
         return Finding(where, what, "Mend the module", traceback.format_exc())

@@ -1,6 +1,6 @@
 """How long the prompts are, with the real chat template, against what the YAML sets for them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding
@@ -16,8 +16,12 @@ from axolotl_grpo_plugin.lengths.tokenizer import TokenizerError, name_of, open_
 from axolotl_grpo_plugin.paths import block
 
 
-def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Iterator[Finding]:
+def check_prompts(
+    cfg: Any, sources: list[Source], offline: bool
+) -> Generator[Finding, None, int | None]:
     """Prompt and completion fit into the context, of the config and of the model.
+
+    Returns the tokens of the longest prompt, None where none is counted.
 
     sources: the datasets of a raw config that can be read. offline: a tokenizer that is only on
     the hub is a skipped check.
@@ -29,7 +33,7 @@ def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Iterator[Fi
         name = name_of(cfg)
         missing = offline and is_on_hub(name)
         yield skipped(at(cfg, f"tokenizer ({name})")) if missing else error.finding
-        return
+        return None
     for source, found in measured:
         for line in found.problems:
             what = line.removeprefix(source.name).lstrip(":, ")
@@ -37,6 +41,7 @@ def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Iterator[Fi
         if found.prompts.rows:
             yield from check_lengths(cfg, source, found.prompts, tokenizer.context())
     yield from check_context(cfg, tokenizer.context())
+    return max((found.prompts.most for _, found in measured if found.prompts.rows), default=None)
 
 
 def check_lengths(

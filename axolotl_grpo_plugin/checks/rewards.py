@@ -7,9 +7,11 @@ from inspect import Parameter, signature
 from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.batch import number_of
+from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.scoring.load import Named, build
+from axolotl_grpo_plugin.scoring.load import Named, build, named
 
 
 def check_rewards(cfg: Any) -> Iterator[Finding]:
@@ -30,7 +32,7 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
             elif "#" in str(key) and str(key).partition("#")[2] in _aliases(keys[:number]):
                 yield Finding(where, "its alias stands there twice", "Give it another")
             elif isinstance(key, str):
-                yield from _check_reward(key, (cfg.get("grpo_reward_args") or {}).get(key), where)
+                yield from _check_reward(key, block(cfg, "grpo_reward_args").get(key), where)
 
 
 def _aliases(keys: list[Any]) -> set[str]:
@@ -86,16 +88,17 @@ def _takes_what_trl_passes(function: Any) -> bool:
 
 def check_scoring(cfg: Any) -> Iterator[Finding]:
     """What is said of single rewards names rewards that are there, and the times fit."""
-    keys = block(cfg, "trl").get("reward_funcs") or []
+    keys = [reward.key for reward in named(cfg)]
     for option in ("grpo_reward_args", "grpo_reward_isolation"):
         for key in block(cfg, option):
             if key not in keys:
                 yield Finding(at(cfg, f"{option} ({key})"), "no such reward", nearest(key, keys))
-    limit, patience = cfg.get("grpo_reward_batch_timeout"), cfg.get("ddp_timeout") or 1800
-    if isinstance(limit, (int, float)) and limit > patience / 2:
-        what = f"more than half of ddp_timeout ({patience} s), when the other ranks end the run"
+    limit = number_of(cfg.get("grpo_reward_batch_timeout"))
+    patience = number_of(cfg.get("ddp_timeout")) or 1800
+    if limit and limit > patience / 2:
+        what = f"more than half of ddp_timeout ({patience:g} s), when the other ranks end the run"
         yield Finding(at(cfg, "grpo_reward_batch_timeout"), what, "Lower it, or raise ddp_timeout")
-    if (cfg.get("context_parallel_size") or 1) > 1:
+    if (tokens_of(cfg.get("context_parallel_size")) or 1) > 1:
         what = "Axolotl's context-parallel trainer computes rewards past the scoring room"
         yield Finding(at(cfg, "context_parallel_size"), what, "Set it to 1, or remove it")
     trl = block(cfg, "trl")

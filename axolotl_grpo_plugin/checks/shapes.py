@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.hub import is_on_hub
 from axolotl_grpo_plugin.checks.modules import at
 
 
@@ -101,9 +102,9 @@ def _config_file(model: str, revision: Any) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     local = Path(model, "config.json")
-    if local.is_file():
+    if model and local.is_file():
         return local
-    if model.count("/") > 1 or model.startswith((".", "/", "~")):
+    if not is_on_hub(model):
         return None
     cached = try_to_load_from_cache(model, "config.json", revision=revision)
     return Path(cached) if isinstance(cached, str) else None

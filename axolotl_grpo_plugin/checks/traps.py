@@ -37,6 +37,8 @@ def check_traps(cfg: Any) -> Iterator[Finding]:
         check_sampling,
         check_reference,
         check_gdpo_steps,
+        check_columns_kept,
+        check_sizes,
     ):
         yield from check(cfg)
 
@@ -52,7 +54,7 @@ def check_learning_rate(cfg: Any) -> Iterator[Finding]:
         yield Finding(where, what, "Set it to 1e-5, up to ten times that", level="warning")
     elif not cfg.get("adapter") and rate >= LORA_RATE and _is_small(cfg) is False:
         what = f"{rate:g} is an adapter's rate: with all weights it makes the policy collapse"
-        yield Finding(where, what, "Set it to 1e-6, or train an adapter", level="warning")
+        yield Finding(where, what, "Set it to 5e-6 or less, or train an adapter", level="warning")
 
 
 def check_lora_sync(cfg: Any) -> Iterator[Finding]:
@@ -154,11 +156,10 @@ def check_reference(cfg: Any) -> Iterator[Finding]:
     trl = block(cfg, "trl")
     if not trl.get("sync_ref_model"):
         return
-    beta = trl.get("beta") if trl.get("beta") is not None else cfg.get("rl_beta")
     if cfg.get("adapter"):
         what = "with an adapter there is no reference model: it is the model without the adapter"
         yield Finding(at(cfg, "trl.sync_ref_model"), what, "Remove it")
-    elif not number_of(beta):
+    elif not number_of(beta_of(cfg)):
         what = "without trl.beta there is no reference model"
         yield Finding(at(cfg, "trl.sync_ref_model"), what, "Remove it, or set trl.beta: 0.001")
 
@@ -170,6 +171,42 @@ def check_gdpo_steps(cfg: Any) -> Iterator[Finding]:
         what = f"Axolotl 0.21 ends a gdpo run after 1/{batch.num_generations} of its epochs"
         mend = f"Set max_steps, or {batch.num_generations} times the num_epochs"
         yield Finding(at(cfg, "num_epochs"), what, mend, level="warning")
+
+
+def check_columns_kept(cfg: Any) -> Iterator[Finding]:
+    """The rewards get the dataset's columns."""
+    if cfg.get("remove_unused_columns") is True:
+        what = "removes the columns that rewards read, for the model has no such arguments"
+        yield Finding(at(cfg, "remove_unused_columns"), what, "Remove it")
+
+
+def check_sizes(cfg: Any) -> Iterator[Finding]:
+    """What Axolotl's schema takes for any number is at least 1."""
+    keys = {
+        "trl": ("max_completion_length",),
+        "vllm": ("max_model_len", "tensor_parallel_size", "data_parallel_size"),
+    }
+    for name, each in keys.items():
+        for key in each:
+            size = tokens_of(block(cfg, name).get(key))
+            if size is not None and size < 1:
+                where = at(cfg, f"{name}.{key}")
+                yield Finding(where, f"{size} is less than 1", "Set it to 1 or more, or remove it")
+
+
+def check_parallel(cfg: Any, ranks: int) -> Iterator[Finding]:
+    """Colocated vLLM has whole groups of processes: TRL says so only once the model is loaded."""
+    parallel = tokens_of(block(cfg, "vllm").get("tensor_parallel_size")) or 1
+    if mode_of(cfg) == "colocate" and parallel > 1 and ranks % parallel:
+        what = f"{ranks} processes are not whole groups of {parallel}, each with one vLLM"
+        mend = f"Set it to 1, or take a multiple of {parallel} GPUs"
+        yield Finding(at(cfg, "vllm.tensor_parallel_size"), what, mend)
+
+
+def beta_of(cfg: Any) -> Any:
+    """The weight of the KL term: that of the `trl` block, else Axolotl's older key."""
+    beta = block(cfg, "trl").get("beta")
+    return cfg.get("rl_beta") if beta is None else beta
 
 
 def _is_quantized(cfg: Any) -> bool:

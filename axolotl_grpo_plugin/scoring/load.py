@@ -12,6 +12,7 @@ from importlib import import_module
 from inspect import Parameter, isclass, signature
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.reward import NOT_COLUMNS
 
 
@@ -35,11 +36,12 @@ class Named(NamedTuple):
 
 
 def named(cfg: Any) -> list[Named]:
-    """The rewards of a config, in its order."""
-    arguments = cfg.get("grpo_reward_args") or {}
+    """The rewards of a config, in its order; what is no list of texts is for Axolotl to refuse."""
+    keys, arguments = block(cfg, "trl").get("reward_funcs"), block(cfg, "grpo_reward_args")
     return [
-        Named(key, tuple(sorted((arguments.get(key) or {}).items())))
-        for key in cfg["trl"]["reward_funcs"]
+        Named(key, tuple(sorted(block(arguments, key).items())))
+        for key in (keys if isinstance(keys, list) else ())
+        if isinstance(key, str)
     ]
 
 

@@ -73,6 +73,30 @@ def test_local_files(tmp_path, monkeypatch):
     assert not what("full.jsonl") + what("openai/gsm8k") + what("s3://a/b.jsonl")
 
 
+def test_a_deepspeed_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "sound.json").write_text("{}")
+
+    def said(file):
+        return [str(each) for each in checks.check_deepspeed({"deepspeed": file})]
+
+    assert "deepspeed (nope.json): No such file or directory" in said("nope.json")[0]
+    assert "`axolotl fetch deepspeed_configs`" in said("deepspeed_configs/zero3_bf16.json")[0]
+    assert "not JSON" in said("broken.json")[0]
+    assert not said("sound.json") + said({"zero_optimization": {"stage": 2}}) + said(None)
+
+
+def test_a_name_that_the_hub_cannot_have():
+    for name in ("", "Qwen/Qwen2.5 0.5B"):
+        (finding,) = checks.check_model({"base_model": name})
+        assert "a name that the hub can have" in finding.what
+
+
+def test_plugins_that_are_no_list():
+    assert not checks.is_named({"plugins": 5}) and not list(checks.check_plugin({"plugins": 5}))
+
+
 def test_examples():
     good = {"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}
     assert not list(checks.check_examples({"grpo_examples": [good]}))

@@ -10,7 +10,19 @@ def test_names_on_the_hub(name):
 
 @pytest.mark.parametrize(
     "name",
-    [None, "./models/mine", "/a/b", "~/a", "a/b/c", "s3://a/b", "rows.jsonl", "pkg://a/b", "here"],
+    [
+        None,
+        "./models/mine",
+        "/a/b",
+        "~/a",
+        "a/b/c",
+        "s3://a/b",
+        "rows.jsonl",
+        "pkg://a/b",
+        "here",
+        "",
+        "a b/c",
+    ],
 )
 def test_paths(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -75,6 +75,19 @@ def test_what_a_reward_module_raises_is_the_cause(module):
     assert "raises cannot be imported: ZeroDivisionError: division by zero" in line
 
 
+def test_a_reward_module_that_ends_the_process(module):
+    module("exits", "import sys\nsys.exit(3)\n")
+    assert "exits cannot be imported: SystemExit: 3" in rewards("exits.fn")[0]
+
+
+@pytest.mark.parametrize("funcs", [5, [None], [{"a": 1}], [["x"]]])
+def test_what_is_no_path_is_axolotls(funcs):
+    cfg = {"trl": {"reward_funcs": funcs}, "grpo_reward_args": ["a"]}
+    assert not list(checks.check_rewards(cfg))
+    named = {**cfg, "grpo_reward_isolation": {"mine.fn": "inline"}}
+    assert "no such reward" in str(*checks.check_scoring(named))
+
+
 def test_what_is_no_function_or_no_list():
     assert "not a function" in rewards("axolotl_grpo_plugin.completions.TAGS")[0]
     (finding,) = checks.check_rewards({"trl": {"reward_funcs": "mine.reward"}})
@@ -130,7 +143,8 @@ def test_one_alias_twice_is_refused(module):
 
 def test_a_trainer_that_passes_the_room_by_is_refused():
     assert "past the scoring room" in scoring(context_parallel_size=2)[0]
-    assert not scoring(context_parallel_size=1)
+    assert "past the scoring room" in scoring(context_parallel_size="2")[0]
+    assert not scoring(context_parallel_size=1) + scoring(context_parallel_size="1")
 
 
 def test_options_name_rewards_that_are_there():
@@ -146,7 +160,8 @@ def test_options_name_rewards_that_are_there():
 def test_a_batch_is_given_up_before_the_other_ranks_give_up():
     assert not scoring(grpo_reward_batch_timeout=900)
     assert "more than half of ddp_timeout (1800 s)" in scoring(grpo_reward_batch_timeout=901)[0]
-    assert scoring(grpo_reward_batch_timeout=31, ddp_timeout=60)
+    assert scoring(grpo_reward_batch_timeout=31, ddp_timeout="60")
+    assert not scoring(grpo_reward_batch_timeout=60, ddp_timeout="3600")
 
 
 def test_axolotls_crash_with_async_prefetch_is_said_before():

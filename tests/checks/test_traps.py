@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.batch import check_batch
-from axolotl_grpo_plugin.checks.memory import check_memory
-from axolotl_grpo_plugin.checks.traps import check_traps
+from axolotl_grpo_plugin.checks.memory import check_memory, estimate
+from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.paths import resolve_packaged, shipped
 from axolotl_grpo_plugin.serving.placement import place
 
@@ -36,6 +36,7 @@ BROKEN = [
     (config(adapter="lora"), "warning", "learning_rate: 1e-06 is a rate for all weights"),
     (config(adapter="lora", learning_rate=2e-6), "warning", "an adapter hardly moves"),
     (config(learning_rate="5e-5"), "warning", "learning_rate: 5e-05 is an adapter's rate"),
+    (config(learning_rate="5e-5"), "warning", "Set it to 5e-6 or less"),
     (config(SERVER, **LORA), "warning", "trl.vllm_lora_sync: not set: each sync merges"),
     (config(SERVER | SYNC, **LORA), "error", "drops it without trl.use_data_producer"),
     (config(SERVER | SYNC | PRODUCER), "error", "there is no adapter to sync"),
@@ -62,6 +63,11 @@ BROKEN = [
     (config({"top_k": 1}), "error", "all completions of a prompt are the same"),
     (config({"sync_ref_model": True, "beta": 0.0}), "error", "without trl.beta"),
     (config({"sync_ref_model": True, "beta": 0.1}, **LORA), "error", "without the adapter"),
+    (config(remove_unused_columns=True), "error", "removes the columns that rewards read"),
+    (config(SERVER, vllm={"tensor_parallel_size": 0}), "error", "vllm.tensor_parallel_size: 0 is"),
+    (config(SERVER, vllm={"tensor_parallel_size": -1}), "error", "Set it to 1 or more"),
+    (config(SERVER, vllm={"max_model_len": 0}), "error", "vllm.max_model_len: 0 is less than 1"),
+    (config({"max_completion_length": 0}), "error", "trl.max_completion_length: 0 is less"),
     (config(rl="gdpo", num_epochs=1), "warning", "after 1/8 of its epochs"),
 ]
 
@@ -85,6 +91,15 @@ FINE = [
     config(rl="gdpo", max_steps=100),
     config({"temperature": "hot", "top_k": [1], "reward_funcs": "x"}, learning_rate="fast"),
 ]
+
+
+def test_colocated_groups_of_gpus():
+    cfg = config(COLOCATE, vllm={"tensor_parallel_size": 2})
+    ((level, line),) = [(each.level, str(each)) for each in check_parallel(cfg, 3)]
+    assert level == "error"
+    assert "vllm.tensor_parallel_size: 3 processes are not whole groups of 2" in line
+    assert not list(check_parallel(cfg, 4))
+    assert not list(check_parallel({**cfg, "trl": SERVER}, 3))
 
 
 @pytest.mark.parametrize("cfg", FINE)
@@ -113,5 +128,5 @@ def test_nothing_is_said_of_the_pack(file: Path):
     placement = place(cfg, [str(each) for each in range(gpus)])
     findings = [*check_traps(cfg), *check_batch(cfg, placement.processes)]
     named = next((gib for gib in (24, 48, 80) if f"{gib}gb" in file.stem), None)
-    findings += check_memory(cfg, placement, named)
+    findings += check_memory(cfg, estimate(cfg, placement), named)
     assert not [str(each) for each in findings if each.level != "skipped"]

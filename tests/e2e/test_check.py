@@ -415,6 +415,57 @@ TABLE = {
         {"max_steps": "many"},
         (0, "error", "max_steps: Input should be a valid integer", "Axolotl refuses it"),
     ),
+    # what is of another type than a key wants
+    "no path for a reward": (
+        {"trl": {"reward_funcs": [None]}},
+        (0, "error", "trl.reward_funcs", "Axolotl refuses it"),
+    ),
+    "a number for the rewards": (
+        {"trl": {"reward_funcs": 5}, "grpo_reward_isolation": {"a.b": "inline"}},
+        (0, "error", "trl.reward_funcs", "Axolotl refuses it"),
+    ),
+    "a list for their arguments": (
+        {"grpo_reward_args": ["a"]},
+        (0, "error", "grpo_reward_args", "Axolotl refuses it"),
+    ),
+    "a number for the plugins": ({"plugins": 5}, (0, "error", "plugins", "Axolotl refuses it")),
+    "a word for vLLM's block": (
+        {"trl": VLLM, "vllm": "x"},
+        (2, "error", "vllm", "Axolotl refuses it"),
+    ),
+    "no generations": (
+        {"trl": {"num_generations": 0}},
+        (0, "error", "trl.num_generations", "no advantage"),
+    ),
+    "a model's name with a space": (
+        {"base_model": "Qwen/Qwen2.5 0.5B"},
+        (0, "error", "base_model", "neither a folder nor a name that the hub can have"),
+    ),
+    "no model's name": (
+        {"base_model": ""},
+        (0, "error", "base_model", "neither a folder nor a name that the hub can have"),
+    ),
+    "a reward that ends the process": (
+        {"trl": {"reward_funcs": ["exits.fn"]}},
+        (0, "error", "exits cannot be imported: SystemExit"),
+    ),
+    # what Axolotl finds out late
+    "a DeepSpeed config that is not there": (
+        {"deepspeed": "deepspeed_configs/zero3_bf16.json"},
+        (2, "error", "deepspeed", "`axolotl fetch deepspeed_configs` makes it"),
+    ),
+    "a DeepSpeed config that is broken": (
+        {"deepspeed": "unlabelled.jsonl"},
+        (2, "error", "deepspeed", "not JSON"),
+    ),
+    "unused columns": (
+        {"remove_unused_columns": True},
+        (0, "error", "remove_unused_columns", "Remove it"),
+    ),
+    "colocated pairs of three": (
+        {"trl": COLOCATE, "vllm": {"tensor_parallel_size": 2}},
+        (3, "error", "vllm.tensor_parallel_size", "3 processes are not whole groups of 2"),
+    ),
     "an unknown rl": ({"rl": "gpro"}, (0, "error", "rl: 'gpro'", "Set rl: grpo")),
 }
 
@@ -434,6 +485,7 @@ def desk(tmp_path_factory):
     (folder / "own_rewards.py").write_text(REWARDS)
     (folder / "own").mkdir()
     (folder / "own" / "rewards.py").write_text(REWARDS)
+    (folder / "exits.py").write_text("import sys\nsys.exit()\n")
     (folder / "imports_nothing.py").write_text("import no_such_package\n")
     good = {"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}
     rows = [good] * 9 + [{**good, "answer": "2"}]
@@ -462,6 +514,7 @@ def test_a_broken_config(name, desk, monkeypatch):
     made = checked(file, gpus)
     said = [str(each) for each in made.findings if each.level == level]
     assert any(all(word in line for word in words) for line in said), made.findings
+    assert not [line for line in said if "this check itself failed" in line]
     assert made.ok == (not any(each.level == "error" for each in made.findings))
     assert dict(os.environ) == before
 
@@ -506,6 +559,26 @@ def test_files_that_are_no_config(tmp_path):
         (tmp_path / f"{name}.yaml").write_text(text)
         made = checked(tmp_path / f"{name}.yaml", 0)
         assert [each.level for each in made.findings] == ["error"]
+
+
+def test_a_check_that_fails_is_told_beside_what_was_found(desk, monkeypatch):
+    from axolotl_grpo_plugin.checks import command
+
+    def fails(*_):
+        raise KeyError("nope")
+
+    monkeypatch.chdir(desk)
+    monkeypatch.setattr(command, "check_traps", fails)
+    (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, {"my_note": 1})))
+    failed, found = map(str, checked(desk / "config.yaml", 0).findings)
+    assert "this check itself failed: KeyError: 'nope'. Please report it" in failed
+    assert "Traceback" in failed
+    assert found.startswith("my_note:")
+
+
+def test_a_folder_without_configs(tmp_path):
+    said = axolotl("grpo", "check", tmp_path, "--offline", returncode=2)
+    assert "no YAML file in this folder" in said
 
 
 def test_a_key_that_stands_twice(tmp_path):

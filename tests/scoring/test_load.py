@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 
-from axolotl_grpo_plugin.scoring.load import Named, build, is_async, logged_names
+from axolotl_grpo_plugin.scoring.load import Named, build, is_async, logged_names, named
 
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 TRLS = "trl.rewards.get_repetition_penalty_reward"
@@ -10,6 +10,12 @@ TRLS = "trl.rewards.get_repetition_penalty_reward"
 
 def test_a_path_and_its_alias():
     assert (Named("a.b#c").path, Named("a.b#c").alias, Named("a.b").alias) == ("a.b", "c", "")
+
+
+def test_the_rewards_of_a_config():
+    cfg = {"trl": {"reward_funcs": ["a.b", "c.d"]}, "grpo_reward_args": {"c.d": {"y": 1, "x": 2}}}
+    assert named(cfg) == [Named("a.b"), Named("c.d", (("x", 2), ("y", 1)))]
+    assert not named({"trl": {"reward_funcs": "a.b"}}) + named({"trl": {"reward_funcs": [None]}})
 
 
 def test_a_factory_is_called_with_its_parameters():

@@ -37,7 +37,10 @@ def vllm():
 @pytest.fixture
 def run(vllm, smollm2, gsm8k, tmp_path):
     """The shipped config, small, from local files: start it, and what it did."""
-    return Run(vllm, smollm2, gsm8k, tmp_path)
+    made = Run(vllm, smollm2, gsm8k, tmp_path)
+    yield made
+    for each in marked(made.mark):  # of a test that has failed
+        each.kill()
 
 
 class Run:

@@ -21,6 +21,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.fixture(autouse=True)
+def ends(tmp_path):
+    yield
+    for each in marked(str(tmp_path)):  # of a test that has failed
+        each.kill()
+
+
 class Run:
     def __init__(self, folder, train, serve="serves"):
         self.folder, self.mark, self.said = folder, str(folder), folder / "said"

@@ -24,6 +24,7 @@ from axolotl_grpo_plugin.serving.address import (
     reserve,
     settle_address,
 )
+from axolotl_grpo_plugin.serving.nodes import slurm
 from axolotl_grpo_plugin.serving.placement import mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, Call, Plan, environment, plan_of
 from axolotl_grpo_plugin.serving.request import CANARY
@@ -145,7 +146,9 @@ def _check_words(call: Call, cfg: Any, canary: bool) -> Iterator[Finding]:
             yield Finding(
                 option, what, "Remove it, or use `axolotl train` with a config in colocate mode"
             )
-    if call.launcher == "torchrun" and {"--num-processes", "--num_processes"} & {*words}:
+    if (call.launcher == "torchrun" or slurm()) and {"--num-processes", "--num_processes"} & {
+        *words
+    }:
         yield Finding("--num-processes", "torchrun has no such option", "Write --nproc-per-node")
     if {"--gpu_ids", "--gpu-ids"} & {*words}:
         what = "it would give the trainer other GPUs than those that do not serve"

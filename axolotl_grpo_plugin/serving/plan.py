@@ -96,11 +96,10 @@ class Plan:
 
     def _server(self, node: str, gpus: Sequence[str]) -> list[Part]:
         # The options of `axolotl vllm-serve` are fewer than those of `axolotl train`.
-        given = {
-            k.removeprefix("vllm__"): v for k, v in self.call.overrides.items() if "vllm__" in k
-        }
         words = ["vllm-serve", self.call.config]
-        words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+        for key, value in self.call.overrides.items():
+            if key.startswith("vllm__"):
+                words.append(f"--{key.removeprefix('vllm__').replace('_', '-')}={value}")
         return [Part(node, "vLLM", gpus, 1, words)] if self.mode == "server" else []
 
     def mine(self) -> Part:
@@ -150,10 +149,8 @@ class RayPlan(Plan):
         return found._replace(processes=workers)
 
     def parts(self) -> list[Part]:
-        typed = self.call.typed
-        words = (
-            [] if "--use-ray" in typed else ["--use-ray"]
-        )  # the YAML's key does not reach the launcher
+        # The YAML's key does not reach Axolotl's launcher.
+        words = [] if "--use-ray" in self.call.typed else ["--use-ray"]
         serve, train, processes = self.placement[1:]
         trainer = Part("", "trainer", train, processes, self.call.train(*words))
         return [*self._server("", serve), trainer]

@@ -1,0 +1,59 @@
+"""What `axolotl grpo train` is told on the command line. Axolotl's parser needs its own import: tests/e2e."""
+
+import pytest
+
+from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.serving.command import _check_words, _processes
+from axolotl_grpo_plugin.serving.plan import Call
+
+SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--num-processes=3"], 3),
+        (["--x", "1", "--num_processes", "2"], 2),
+        (["--nproc-per-node", "gpu"], None),
+        (["--main_process_port", "29501"], None),
+        ([], None),
+    ],
+)
+def test_the_number_of_processes(words, expected):
+    assert _processes(words) == expected
+
+
+@pytest.mark.parametrize(
+    "words", [["--num-processes"], ["--num-processes=0"], ["--num-processes", "x"]]
+)
+def test_no_number(words):
+    with pytest.raises(ConfigError, match="is no number of processes"):
+        _processes(words)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "call", "canary", "expected"),
+    [
+        (SERVER, {}, True, []),
+        (SERVER, {"typed": ["--max-steps", "3"]}, False, []),
+        ({"trl": {}}, {}, True, ["--canary"]),
+        ({"trl": {}}, {"typed": ["--sweep", "s.yaml"]}, False, []),
+        (SERVER, {"typed": ["--sweep", "s.yaml"]}, False, ["--sweep"]),
+        (SERVER, {"typed": ["--cloud=c.yaml"]}, False, ["--cloud"]),
+        (SERVER, {"after": ["--gpu_ids", "1"]}, False, ["--gpu_ids"]),
+        (
+            SERVER,
+            {"launcher": "torchrun", "typed": ["--num-processes", "2"]},
+            False,
+            ["--num-processes"],
+        ),
+        ({**SERVER, "vllm": {"serve_module": "m"}}, {}, False, ["vllm.serve_module"]),
+        ({**SERVER, "deepspeed": "zero3.json"}, {}, True, ["--canary"]),
+        ({**SERVER, "deepspeed": "zero3.json"}, {}, False, []),
+    ],
+)
+def test_what_cannot_be_done_is_refused(monkeypatch, cfg, call, canary, expected):
+    monkeypatch.delenv("SLURM_NNODES", raising=False)
+    words = {"launcher": "accelerate", "typed": [], "after": [], **call}
+    made = Call("c.yaml", words["launcher"], words["typed"], {}, words["after"], None)
+    assert [each.where for each in _check_words(made, cfg, canary)] == expected

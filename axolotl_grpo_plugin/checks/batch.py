@@ -9,6 +9,7 @@ from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import block
 
 GENERATIONS = 8  # TRL's, where the YAML sets none
+FAR = 10_000  # how far from what a key is now a better value is looked for
 KEYS = {
     "gradient_accumulation_steps": "gradient_accumulation_steps",
     "micro_batch_size": "micro_batch_size",
@@ -156,13 +157,14 @@ def _mend(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> 
         now = getattr(batch, key) or batch.micro_batch_size  # what an eval_batch_size is by default
         first = 2 if key == "num_generations" else 1
         # Beyond these, every divisibility has come round again.
-        last = now + batch.num_generations * batch.micro_batch_size * batch.ranks
-        for value in sorted(range(first, last + 1), key=lambda each: (abs(each - now), -each)):
-            candidate = Batch(**{**batch._asdict(), key: value})
+        most = min(FAR, max(now, batch.num_generations * batch.micro_batch_size * batch.ranks))
+        near = (value for away in range(most + 1) for value in (now + away, now - away))
+        for value in near:
+            candidate = Batch(**{**batch._asdict(), key: max(first, value)})
             if not any(each(candidate) for each in (rule, *others)):
-                found.append(f"{KEYS[key]}: {value}")
+                found.append(f"{KEYS[key]}: {getattr(candidate, key)}")
                 break
-    return f"Set {', or '.join(found)}"
+    return f"Set {', or '.join(found)}" if found else f"Lower {KEYS['num_generations']}"
 
 
 def _is_low(batch: Batch, key: str) -> bool:

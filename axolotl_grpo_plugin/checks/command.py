@@ -131,8 +131,14 @@ def check(file: str, machine: Machine, offline: bool = False) -> Checked:
 
 def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator[Finding]:
     closed = offline or constants.HF_HUB_OFFLINE
-    named = sources(cfg)  # before their paths are resolved
+    # Before their paths are resolved; a transform reads `datasets` as a list.
+    named = sources(cfg) if isinstance(cfg.get("datasets"), list) else []
     paths.resolve_packaged(cfg)
+    asked = [cfg.get("base_model"), *(source.path for source in named)]
+    if not closed and any(map(hub.is_on_hub, asked)) and not hub.answers():
+        closed = True
+        what, mend = "does not answer", "needs a network; --offline does not ask"
+        yield Finding(constants.ENDPOINT, what, mend, level="skipped")
     with loaded_plugins(cfg), hub.offline(False):
         wrong = [*check_plugins(cfg), *check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
     yield from wrong
@@ -146,7 +152,9 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     yield from check_parallel(cfg, ranks)
     shape = list(check_batch(cfg, ranks))
     yield from shape
-    for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
+    with hub.offline(closed):
+        refused = list(check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)))
+    for finding in refused:
         if not (shape and finding.what.startswith("GRPO")):  # Axolotl's words for the same
             yield finding
     with hub.offline(closed):

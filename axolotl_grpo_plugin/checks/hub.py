@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding
 
+PATIENCE = 5.0  # seconds
 FILES = (".json", ".jsonl", ".parquet", ".csv")
 
 
@@ -29,6 +31,19 @@ def is_repo(name: str) -> bool:
     try:
         validate_repo_id(name)
     except HFValidationError:
+        return False
+    return True
+
+
+@cache
+def answers() -> bool:
+    """Whether the hub can be reached. Asked once: its own client tries for a minute a file."""
+    import httpx
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except httpx.TransportError:
         return False
     return True
 

@@ -34,6 +34,10 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
     except ValidationError as error:
         for each in error.errors():
             key = ".".join(map(str, each["loc"])) or "config"
+            if error.title.endswith(
+                "Dataset"
+            ):  # it validates these one by one, without their numbers
+                key = f"datasets[].{key}"
             what = " ".join(each["msg"].removeprefix("Value error, ").split())
             yield Finding(at(cfg, key), what, mend)
     except Exception as error:  # its validators raise much else, and plugins what they like

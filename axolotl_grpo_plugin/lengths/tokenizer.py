@@ -51,6 +51,7 @@ CHANGES = (
 SETTINGS = (
     "add_bos_token add_eos_token add_prefix_space auto_map fast_tokenizer_files split_special_tokens"
 ).split()
+SCALED = ("linear", "dynamic", "yarn")
 FILES = ["*.jinja", "config.json", "special_tokens_map.json", "tokenizer*"]
 
 
@@ -107,8 +108,15 @@ class Tokenizer(ABC):
         return sha256(str(self.template).encode()).hexdigest()[:12]
 
     def context(self) -> int | None:
-        """The most tokens that the model can hold (max_position_embeddings), where its folder says so."""
-        limit = _json(self.folder / "config.json").get("max_position_embeddings")
+        """The most tokens that the model can hold (max_position_embeddings), where its folder says so.
+
+        None where it scales its positions too: the number may be that before or after.
+        """
+        said = _json(self.folder / "config.json")
+        rope = said.get("rope_parameters") or said.get("rope_scaling") or {}
+        if rope.get("rope_type", rope.get("type")) in SCALED:
+            return None
+        limit = said.get("max_position_embeddings")
         return limit if isinstance(limit, int) else None
 
 
@@ -224,17 +232,25 @@ class Axolotls(Tokenizer):
         settled = DictDefault({**cfg, **named})
         if cfg.get("chat_template_jinja") and not cfg.get("chat_template"):
             settled.chat_template = "jinja"  # as Axolotl's validation has it
+        jinja = cfg.get("chat_template_jinja") and "chat_template_jinja"
+        self._where = at(cfg, jinja or f"chat template of {self.name}")
         self.real = load_tokenizer(settled)
         self.bos = self.real.bos_token or ""
         self.template = self.real.chat_template
         self.template_source = template_of(cfg, self.template)[1]
 
     def text(self, chat: Chat, generation_prompt: bool = True) -> str:
+        from jinja2 import TemplateSyntaxError
+
         if self.template is None:
             raise no_template(self.name)
-        text: str = self.real.apply_chat_template(
-            list(chat), add_generation_prompt=generation_prompt, tokenize=False
-        )
+        try:
+            text: str = self.real.apply_chat_template(
+                list(chat), add_generation_prompt=generation_prompt, tokenize=False
+            )
+        except TemplateSyntaxError as error:
+            what = f"no template of Jinja's: {first_line(error)}"
+            raise TokenizerError(Finding(self._where, what, "Mend it")) from error
         return text
 
     def ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:

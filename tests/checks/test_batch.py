@@ -67,6 +67,11 @@ def test_broken(cfg, ranks, words):
     assert words in finding
 
 
+def test_a_group_that_no_batch_near_holds():
+    (finding,) = said(config(2, 1, 9_999_991), 1)
+    assert finding.endswith("Lower trl.num_generations.")
+
+
 FINE = [
     (config(8, 8, 16), 1),
     (config(8, 1), 1),

@@ -428,6 +428,14 @@ TABLE = {
         {"grpo_reward_args": ["a"]},
         (0, "error", "grpo_reward_args", "Axolotl refuses it"),
     ),
+    "a dataset without a list": (
+        {"datasets": {"path": "x"}},
+        (0, "error", "Axolotl refuses it"),
+    ),
+    "a number for a dataset's path": (
+        {"datasets": [{"path": 5, "type": "axolotl_grpo_plugin.gsm8k"}]},
+        (0, "error", "datasets[].path: Input should be", "Axolotl refuses it"),
+    ),
     "a number for the plugins": ({"plugins": 5}, (0, "error", "plugins", "Axolotl refuses it")),
     "a word for vLLM's block": (
         {"trl": VLLM, "vllm": "x"},
@@ -574,6 +582,32 @@ def test_a_check_that_fails_is_told_beside_what_was_found(desk, monkeypatch):
     assert "this check itself failed: KeyError: 'nope'. Please report it" in failed
     assert "Traceback" in failed
     assert found.startswith("my_note:")
+
+
+def test_findings_are_not_told_twice(desk, monkeypatch):
+    """One cause, one finding: not one a row, and none of what follows from it."""
+    monkeypatch.chdir(desk)
+    for more in ({"chat_template_jinja": "{% for message in"}, {"datasets": {"path": "x"}}):
+        (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, more)))
+        assert [each.level for each in checked(desk / "config.yaml", 0).findings] == ["error"]
+
+
+def test_a_hub_that_does_not_answer(desk, monkeypatch):
+    from huggingface_hub import constants
+
+    from axolotl_grpo_plugin.checks import hub
+    from axolotl_grpo_plugin.checks.command import check, machine_of
+
+    monkeypatch.chdir(desk)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "answers", lambda: False)
+    given = {"base_model": "Qwen/Qwen2.5-1.5B-Instruct", "learning_rate": 1e-6}
+    given["datasets"] = [{**QUICKSTART["datasets"][0], "path": "openai/gsm8k", "name": "main"}]
+    (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, given)))
+    made = check(str(desk / "config.yaml"), machine_of(0, None, None))
+    said = [str(each) for each in made.findings if each.level != "warning"]
+    assert {each.level for each in made.findings if each.level != "warning"} == {"skipped"}, said
+    assert any("does not answer. needs a network; --offline" in line for line in said)
 
 
 def test_a_folder_without_configs(tmp_path):

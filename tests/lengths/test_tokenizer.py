@@ -1,6 +1,7 @@
 """Where a tokenizer comes from. (That it counts as transformers does: tests/e2e/test_lengths.py.)"""
 
 import json
+import shutil
 from pathlib import Path
 
 import httpx
@@ -118,3 +119,22 @@ def test_strings_and_chats_in_one_batch():
 def test_the_models_own_limit(tmp_path):
     held = json.loads((MODEL / "config.json").read_text())["max_position_embeddings"]
     assert open_tokenizer({"base_model": str(MODEL)}).context() == held
+
+
+@pytest.mark.parametrize(
+    ("scaled", "limit"),
+    [
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, None),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, None),
+        ({"rope_parameters": {"rope_type": "default"}}, 512),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 512),
+    ],
+)
+def test_a_limit_that_scaled_positions_leave_open(scaled, limit, tmp_path):
+    for file in MODEL.iterdir():
+        shutil.copy(file, tmp_path)
+    said = json.loads((MODEL / "config.json").read_text())
+    said = {key: value for key, value in said.items() if "rope" not in key}
+    said |= {"max_position_embeddings": 512, **scaled}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    assert open_tokenizer({"base_model": str(tmp_path)}).context() == limit

@@ -1,5 +1,6 @@
 """Keys that Axolotl drops without a word, and keys that it knows but reads for no run like this one."""
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import block, dicts
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -117,15 +119,23 @@ def _imported(path: str) -> Any:
 def _plugins() -> dict[str, str]:
     """The keys of the plugins that Axolotl ships, and each one's package.
 
-    Read and not imported: some import what is not installed.
+    Read and not imported: some import what is not installed. Of a plugin's models, the one whose
+    path it returns has its keys.
     """
     from axolotl import integrations
 
-    return {
-        key: f"{integrations.__name__}.{file.parent.name}"
-        for file in Path(integrations.__path__[0]).glob("*/args.py")
-        for key in re.findall(r"^    (\w+): ", file.read_text(encoding="utf-8"), re.MULTILINE)
-    }
+    found: dict[str, str] = {}
+    for file in Path(integrations.__path__[0]).glob("*/args.py"):
+        code = "".join(each.read_text(encoding="utf-8") for each in file.parent.glob("*.py"))
+        for model in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(model, ast.ClassDef) and f'.{model.name}"' in code:
+                keys = (
+                    ast.unparse(each.target)
+                    for each in model.body
+                    if isinstance(each, ast.AnnAssign)
+                )
+                found |= dict.fromkeys(keys, f"{integrations.__name__}.{file.parent.name}")
+    return found
 
 
 def _placed(key: str, prefix: str, known: dict[str, set[str]]) -> str:
@@ -214,7 +224,8 @@ def _reached(cfg: Any) -> dict[str, Any]:
     # As Axolotl's validation fills them in.
     trl = {"vllm_mode": mode_of(cfg), **block(cfg, "trl")}
     vllm = block(cfg, "vllm")
-    full = DictDefault({"context_parallel_size": 1, **cfg, "trl": trl, "vllm": vllm})
+    parallel = tokens_of(cfg.get("context_parallel_size")) or 1
+    full = DictDefault({**cfg, "trl": trl, "vllm": vllm, "context_parallel_size": parallel})
     given = GRPOStrategy.set_training_args_kwargs(full)
     producing = bool(trl.get("async_prefetch") or trl.get("use_data_producer"))
     taken = {field.name for field in fields(GRPOStrategy.get_training_args_class(producing))}

@@ -113,9 +113,9 @@ class Tokenizer(ABC):
         None where it scales its positions too: the number may be that before or after.
         """
         said = _json(self.folder / "config.json")
-        rope = said.get("rope_parameters") or said.get("rope_scaling") or {}
-        if rope.get("rope_type", rope.get("type")) in SCALED:
-            return None
+        for rope in (said.get("rope_parameters") or {}, said.get("rope_scaling") or {}):
+            if rope.get("rope_type", rope.get("type")) in SCALED:
+                return None
         limit = said.get("max_position_embeddings")
         return limit if isinstance(limit, int) else None
 

@@ -83,7 +83,7 @@ TABLE = {
     ),
     "words of Axolotl's messages": (
         {"weights": 1},
-        (0, "warning", "weights:", "drops it. Remove it, or name its plugin"),
+        (0, "warning", "weights:", "drops it. Remove it, or name its plugin in `plugins:`."),
     ),
     "TRL's run_name": (
         {"run_name": "x"},
@@ -428,6 +428,10 @@ TABLE = {
         {"grpo_reward_args": ["a"]},
         (0, "error", "grpo_reward_args", "Axolotl refuses it"),
     ),
+    "a word for context parallel": (
+        {"context_parallel_size": "two"},
+        (0, "error", "context_parallel_size: Input should be", "Axolotl refuses it"),
+    ),
     "a dataset without a list": (
         {"datasets": {"path": "x"}},
         (0, "error", "Axolotl refuses it"),
@@ -544,6 +548,7 @@ def test_a_sound_config(desk, monkeypatch):
     monkeypatch.chdir(desk)
     file = desk / "config.yaml"
     more = {"x-anchors": {"a": 1}, "wandb_nam": None, "fsdp_version": 2, "micro_batch_size": 16}
+    more |= {"context_parallel_size": "1", "ddp_timeout": "3600", "grpo_reward_batch_timeout": 60}
     file.write_text(yaml.safe_dump(merged(QUICKSTART, more)))
     made = checked(file, 2)
     assert (made.findings, made.verdict) == ([], "OK")

@@ -127,6 +127,7 @@ def test_the_models_own_limit(tmp_path):
         ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, None),
         ({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, None),
         ({"rope_parameters": {"rope_type": "default"}}, 512),
+        ({"rope_parameters": {"rope_type": "default"}, "rope_scaling": {"type": "yarn"}}, None),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 512),
     ],
 )

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import yaml
@@ -97,7 +97,7 @@ def run(
     if plan.mode != "server":
         sys.stdout.flush()
         os.execve(sys.executable, [*AXOLOTL, *plan.mine().words], environment(()))
-    stop_on([*_check_vllm(cfg), *check_model(cfg)])
+    stop_on([*_check_vllm(cfg, there), *check_model(cfg)])
     if not plan.serves_here:
         return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
     host, port = cfg["vllm"]["host"], cfg["vllm"]["port"]
@@ -162,7 +162,14 @@ def _check_words(call: Call, cfg: Any, canary: bool) -> Iterator[Finding]:
         yield Finding("--canary", what, "Try it on the same config without that")
 
 
-def _check_vllm(cfg: Any) -> Iterator[Finding]:
-    if not find_spec("vllm"):
-        what = "vLLM is not installed"
-        yield Finding(at(cfg, "trl.use_vllm"), what, 'pip install "axolotl-grpo-plugin[vllm]"')
+def _check_vllm(cfg: Any, gpus: Sequence[str]) -> Iterator[Finding]:
+    where = at(cfg, "trl.use_vllm")
+    try:
+        there = version("vllm")
+    except PackageNotFoundError:
+        yield Finding(where, "vLLM is not installed", 'pip install "axolotl-grpo-plugin[vllm]"')
+        return
+    if not gpus and "cpu" not in there:  # so vLLM itself tells its builds apart
+        what = f"no GPU is visible, and vLLM {there} serves on GPUs"
+        mend = "Set CUDA_VISIBLE_DEVICES; --dry-run --gpus N plans for a machine that is not here"
+        yield Finding(where, what, mend)

@@ -3,7 +3,8 @@
 import pytest
 
 from axolotl_grpo_plugin.checks import ConfigError
-from axolotl_grpo_plugin.serving.command import _check_words, _processes
+from axolotl_grpo_plugin.serving import command
+from axolotl_grpo_plugin.serving.command import _check_vllm, _check_words, _processes
 from axolotl_grpo_plugin.serving.plan import Call
 
 SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
@@ -57,3 +58,16 @@ def test_what_cannot_be_done_is_refused(monkeypatch, cfg, call, canary, expected
     words = {"launcher": "accelerate", "typed": [], "after": [], **call}
     made = Call("c.yaml", words["launcher"], words["typed"], {}, words["after"], None)
     assert [each.where for each in _check_words(made, cfg, canary)] == expected
+
+
+@pytest.mark.parametrize(
+    ("there", "gpus", "words"),
+    [
+        ("0.30.0", ["0", "1"], None),
+        ("0.30.0+cpu", [], None),
+        ("0.30.0", [], "no GPU is visible, and vLLM 0.30.0 serves on GPUs"),
+    ],
+)
+def test_vllm_can_serve_here(monkeypatch, there, gpus, words):
+    monkeypatch.setattr(command, "version", lambda _: there)
+    assert [each.what for each in _check_vllm(SERVER, gpus)] == ([words] if words else [])

@@ -24,8 +24,8 @@ class Batch(NamedTuple):
 
     micro_batch_size: of one rank, one forward pass. num_generations: of one prompt.
     generation_batch_size: generated at a time, over all ranks; None: as many as a step trains on.
-    eval_batch_size: of one rank, where something is evaluated; None: micro_batch_size. num_iterations:
-    how often a completion is trained on. strict: Axolotl's own rule applies beside TRL's.
+    eval_batch_size: of one rank, where something is evaluated; None: micro_batch_size. strict:
+    Axolotl's own rule applies beside TRL's.
     """
 
     micro_batch_size: int
@@ -35,7 +35,6 @@ class Batch(NamedTuple):
     generation_batch_size: int | None = None
     eval_batch_size: int | None = None
     evaluates: bool = False
-    num_iterations: int = 1
     strict: bool = True
 
     @property
@@ -47,12 +46,6 @@ class Batch(NamedTuple):
     def generated(self) -> int:
         """Completions that are generated at a time."""
         return self.generation_batch_size or self.completions
-
-    def steps_an_epoch(self, rows: int) -> int:
-        """Optimizer steps that an epoch over `rows` prompts takes; prompts that fill no batch are left out."""
-        batches = rows // (self.generated // self.num_generations)
-        passes = self.generated // (self.micro_batch_size * self.ranks) * self.num_iterations
-        return -(-batches * passes // self.gradient_accumulation_steps)
 
     def __str__(self) -> str:
         prompts = self.completions / self.num_generations
@@ -81,8 +74,7 @@ def batch_of(cfg: Any, ranks: int) -> Batch | None:
     micro = _size(cfg.get("micro_batch_size"), 1)
     steps = _size(cfg.get("gradient_accumulation_steps"), 1)
     generations = _size(trl.get("num_generations"), GENERATIONS)
-    iterations = _size(trl.get("num_iterations"), 1)
-    if micro is None or steps is None or generations is None or iterations is None:
+    if micro is None or steps is None or generations is None:
         return None
     return Batch(
         micro,
@@ -92,7 +84,6 @@ def batch_of(cfg: Any, ranks: int) -> Batch | None:
         _size(trl.get("generation_batch_size"), None),
         _size(cfg.get("eval_batch_size"), None),
         _evaluates(cfg),
-        iterations,
         cfg.get("rl") == "grpo" and named,
     )
 

@@ -114,9 +114,7 @@ def check(file: str, machine: Machine, offline: bool = False) -> Checked:
         else:
             paths.add_working_folder()
             for finding in _found(cfg, made, machine, offline):
-                made.findings.append(
-                    finding
-                )  # one by one: the next may end in what no check foresees
+                made.findings.append(finding)  # one by one: the next check may itself fail
     except ConfigError as error:
         what = str(error).removeprefix(f"{file}: ")
         made.findings += error.findings or [Finding(file, what, "Mend the file")]
@@ -172,7 +170,8 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
         longest = yield from check_prompts(cfg, readable, closed)
     if placement and placement.train:  # not a CPU
         memory = estimate(cfg, placement, longest)
-        made.memory = "" if isinstance(memory, Finding) else str(memory)
+        if not isinstance(memory, Finding):
+            made.memory = f"{memory}\nassuming {'; '.join(memory.assumptions)}"
         yield from check_memory(cfg, memory, machine.gib)
 
 

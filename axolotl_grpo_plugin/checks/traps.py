@@ -12,10 +12,8 @@ from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.scoring.load import Named
 from axolotl_grpo_plugin.serving.placement import mode_of
 
-FULL_RATE, LORA_RATE = (
-    2e-6,
-    5e-5,
-)  # at most and at least that of the one is seldom meant for the other
+FULL_RATE = 2e-6  # at most that is seldom meant for an adapter,
+LORA_RATE = 5e-5  # and at least that seldom for all weights
 SMALL = 400_000_000  # parameters; practice models below it learn at any rate, in a few words
 SHORT = 256  # TRL's former default length, which cuts off most reasoning
 COLD = 0.3

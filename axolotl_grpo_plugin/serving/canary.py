@@ -61,21 +61,25 @@ def compare(trainer: Any) -> Gaps | None:
     prompt = trainer.processing_class("One and one is two. Two and two is")["input_ids"]
     _perturb(model, trained, prompt, device)
     _sync(trainer)
-    completion: list[int] = []
-    if trainer.accelerator.is_main_process:
+    main = trainer.accelerator.is_main_process
+    if main:
         client = trainer.vllm_generation.vllm_client
-        said = client.generate([prompt], max_tokens=TOKENS, temperature=1.0)
+        # The perturbed model may want to end at once.
+        whole = {"ignore_eos": True, "seed": 0}
+        said = client.generate([prompt], max_tokens=TOKENS, generation_kwargs=whole)
         (completion,), (logprobs,) = said["completion_ids"], said["logprobs"]
         server = torch.tensor([each[0] for each in logprobs])
         perturbed = _logprobs(model, prompt, completion, device)
     for parameter, value in zip(trained, kept, strict=True):
         parameter.copy_(value)
     _sync(trainer)
-    before = _logprobs(model, prompt, completion, device) if completion else None
+    gaps = None
+    if main:
+        before = _logprobs(model, prompt, completion, device)
+        apart = [(server - ours).abs().mean().item() for ours in (perturbed, before)]
+        gaps = Gaps(*apart)
     model.train(training)
-    if before is None:
-        return None
-    return Gaps((server - perturbed).abs().mean().item(), (server - before).abs().mean().item())
+    return gaps
 
 
 def _sync(trainer: Any) -> None:
@@ -93,11 +97,8 @@ def _perturb(model: Any, trained: list[Any], prompt: list[int], device: Any) -> 
     scale = 0.01
     while scale < 10:
         for each in trained:
-            step = (
-                torch.randn(each.shape, generator=noise)
-                * scale
-                / max(each.shape[-1:], default=1) ** 0.5
-            )
+            width = max(each.shape[-1:], default=1)
+            step = torch.randn(each.shape, generator=noise) * scale / width**0.5
             each.add_(step.to(each.device, each.dtype))
         shift = (_logprobs(model, prompt[:1], prompt[1:], device) - begin).abs().mean().item()
         if shift > SHIFT:

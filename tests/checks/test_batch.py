@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from axolotl_grpo_plugin.checks.batch import Batch, batch_of, check_batch
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch
 
 
 def config(micro=None, steps=None, group=None, rl="grpo", trl=None, **keys):
@@ -119,10 +119,3 @@ def test_what_a_step_is():
     batch = batch_of(config(4, 2, 8, trl={"generation_batch_size": 32}), 2)
     assert str(batch).endswith("x 2 processes), 32 generated at a time")
     assert str(batch).startswith("16 completions a step: 2 prompts x 8")
-
-
-def test_steps_an_epoch():
-    assert Batch(8, 8, 16, 1).steps_an_epoch(7473) == 7473 // 4
-    assert Batch(8, 8, 16, 1, num_iterations=2).steps_an_epoch(7473) == 2 * (7473 // 4)
-    # 8 prompts are generated at a time, for 4 steps of 2.
-    assert Batch(8, 2, 8, 1, generation_batch_size=64).steps_an_epoch(17) == 2 * 4

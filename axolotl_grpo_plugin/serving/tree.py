@@ -45,6 +45,12 @@ def spawn(
     output: the file for stdout and stderr; this process' own by default.
     """
     parent = os.getpid()
+
+    def first() -> None:
+        # A shell starts a background job with SIGINT ignored; here it means: save, and end.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        die_with(parent)
+
     return subprocess.Popen(
         command,
         env=env,
@@ -52,7 +58,7 @@ def spawn(
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,
-        preexec_fn=lambda: die_with(parent),
+        preexec_fn=first,
     )
 
 

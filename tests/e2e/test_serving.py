@@ -18,7 +18,7 @@ from filelock import FileLock
 from axolotl_grpo_plugin.serving.address import answer, check_free
 from tests.e2e import vllm_on_cpu
 from tests.e2e.conftest import ROOT, environment
-from tests.serving.marks import marked
+from tests.serving.marks import hear_ctrl_c, marked
 from tests.serving.test_supervisor import free_port
 
 CONFIG = ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu-server.yaml"
@@ -76,6 +76,7 @@ class Run:
                 env=env,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                preexec_fn=hear_ctrl_c,
             )
         return self
 

@@ -1,6 +1,13 @@
 """To find all that a run has started, wherever it has gone."""
 
+import signal
+
 import psutil
+
+
+def hear_ctrl_c():
+    """In a child, before it starts: as from a terminal, though the tests may run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def marked(mark):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.marks import marked
+from tests.serving.marks import hear_ctrl_c, marked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +38,7 @@ class Run:
                 cwd=ROOT,
                 env={**os.environ, "MARK": self.mark, "HOW": serve},
                 stderr=stderr,
+                preexec_fn=hear_ctrl_c,
             )
 
     def until(self, what, patience=20):

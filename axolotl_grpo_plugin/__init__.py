@@ -12,6 +12,7 @@ _LAZY = {
     "countdown": "axolotl_grpo_plugin.transforms.countdown",
     "gsm8k": "axolotl_grpo_plugin.transforms.gsm8k",
     "math": "axolotl_grpo_plugin.transforms.math",
+    "verl": "axolotl_grpo_plugin.transforms.verl",
 }
 
 

@@ -50,15 +50,18 @@ def within_budget(
     budget: int | None,
     source: str,
 ) -> dict[str, list[Any]]:
-    """The rows whose prompt, templated as the trainer does it, is no longer than the budget in tokens.
+    """The rows whose prompt, fed as the trainer does it, is no longer than the budget in tokens.
 
-    Says how many were dropped. None is no budget.
+    Chats are templated, text is not. Says how many were dropped. None is no budget.
     """
     if budget is None or not rows["prompt"]:
         return rows
-    encoded = tokenizer.apply_chat_template(
-        rows["prompt"], add_generation_prompt=True, tokenize=True, return_dict=True
-    )
+    if isinstance(rows["prompt"][0], str):
+        encoded = tokenizer(text=rows["prompt"])
+    else:
+        encoded = tokenizer.apply_chat_template(
+            rows["prompt"], add_generation_prompt=True, tokenize=True, return_dict=True
+        )
     lengths = [len(ids) for ids in encoded["input_ids"]]
     kept = [place for place, length in enumerate(lengths) if length <= budget]
     if len(kept) == len(lengths):

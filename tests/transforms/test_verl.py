@@ -1,0 +1,171 @@
+import json
+import logging
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from transformers import AutoTokenizer
+
+from axolotl_grpo_plugin import verl
+from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
+from axolotl_grpo_plugin.transforms.rows import DatasetError
+from axolotl_grpo_plugin.transforms.verl import as_text
+
+MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
+CFG = {"rl": "grpo", "datasets": [{"path": "a.parquet", "type": "axolotl_grpo_plugin.verl"}]}
+CHAT = [{"role": "system", "content": "Think."}, {"role": "user", "content": "2 * 3?"}]
+TEMPLATED = "<|im_start|>user\n2 * 3?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+
+
+def run(rows, tokenizer=None, **keys):
+    transform, how = verl({**CFG, **keys}, dataset_idx=0)
+    assert how["batched"] and how["with_indices"]
+    columns = {name: [row.get(name) for row in rows] for name in rows[0]}
+    return transform(columns, list(range(len(rows))), tokenizer)
+
+
+def row(prompt=CHAT, truth="6", source="openai/gsm8k", **more):
+    return {
+        "prompt": prompt,
+        "data_source": source,
+        "reward_model": {"style": "rule", "ground_truth": truth},
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "made"),
+    [
+        (CHAT, CHAT),
+        (TEMPLATED, TEMPLATED),  # the trainer feeds text without a template: once is enough
+        (np.array(CHAT, dtype=object), CHAT),
+        (tuple(CHAT), CHAT),
+        ([{**CHAT[1], "name": None}], [CHAT[1]]),  # Arrow gives each message all fields
+    ],
+    ids=["chat", "templated", "numpy", "tuple", "fields"],
+)
+def test_a_prompt_stays_what_it_is(prompt, made):
+    assert run([row(prompt)])["prompt"] == [made]
+
+
+@pytest.mark.parametrize(
+    ("truth", "text"),
+    [
+        ("6", "6"),
+        ("", ""),
+        (" 1,000\n", " 1,000\n"),
+        (6, "6"),
+        (0, "0"),
+        (False, "false"),
+        (1.5, "1.5"),
+        (["a", "é"], '["a", "é"]'),
+        ([], "[]"),
+        ({"rows": [[1, None]]}, '{"rows": [[1, null]]}'),
+        ('{"tests": []}', '{"tests": []}'),
+        (np.array([1, 2]), "[1, 2]"),
+        ({"n": np.int64(3)}, '{"n": 3}'),
+        ({"on": date(2024, 2, 29), "x": Decimal("1.10")}, '{"on": "2024-02-29", "x": "1.10"}'),
+    ],
+    ids=str,
+)
+def test_a_ground_truth_is_text(truth, text):
+    assert run([row(truth=truth)])["ground_truth"] == [text]
+    assert as_text(truth) == text
+
+
+def test_the_other_columns():
+    info = {"index": 3, "split": "train"}
+    made = run([row(extra_info=info, ability="math", nums=[1, 2]), row(ability="code", nums=None)])
+    assert list(map(json.loads, made["extra_info"])) == [info, {}]
+    assert made["reward_model"] == ["rule", "rule"]
+    assert made["ability"] == ["math", "code"]
+    assert made["nums"] == [[1, 2], None]
+    assert made["data_source"] == ["openai/gsm8k"] * 2
+    assert run([row()])["extra_info"] == ["{}"]
+
+
+def test_a_ground_truth_in_a_column_of_its_own():
+    rows = [{"prompt": TEMPLATED, "data_source": "gsm8k", "ground_truth": 6}]
+    assert run(rows)["ground_truth"] == ["6"]
+    both = {**row(truth=None), "ground_truth": [1]}
+    assert run([both])["ground_truth"] == ["[1]"]
+
+
+def test_ground_truths_of_other_names_are_the_rewards_to_read():
+    made = run([{"prompt": TEMPLATED, "data_source": "countdown", "target": 24, "nums": [4, 6]}])
+    assert made["target"] == [24] and made["nums"] == [[4, 6]]
+    assert "ground_truth" not in made and "reward_model" not in made
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([row(), row(source=None)], r'row 1, column "data_source": no text: None'),
+        ([row(source=" ")], r'row 0, column "data_source": no text'),
+        ([row(), row(truth=None)], r'row 1, column "reward_model": no ground truth: .*give every'),
+        ([{**row(), "reward_model": None}], r'row 0, column "reward_model": no ground truth: None'),
+        ([{**row(), "reward_model": "6"}], r'row 0, column "reward_model": no ground truth: 6'),
+        ([row(), row(None)], r'row 1, column "prompt": neither text nor chat messages: \'None\''),
+        ([row("")], r'row 0, column "prompt": neither text'),
+        ([row([])], r'row 0, column "prompt": neither text'),
+        ([row(["2 * 3?"])], r'row 0, column "prompt": neither text'),
+        ([row([{"role": "user", "content": None}])], r'row 0, column "prompt": neither text'),
+        ([row([{"from": "human", "value": "x"}])], r'row 0, column "prompt": neither text'),
+        ([row(), row(TEMPLATED)], r'row 1, column "prompt": text in some rows and chat messages'),
+        ([row(TEMPLATED), row(), row()], r'row 1, column "prompt": text in some rows and chat'),
+        ([{"prompt": CHAT, "answer": "6"}], r'no column "data_source" \(it has: prompt, answer\)'),
+        ([{"question": "x", "data_source": "y"}], r'no column "prompt" \(it has: question, data_s'),
+        (
+            [{"prompt": "x", "data_source": "y", "ground_truth": None}],
+            r'row 0, column "ground_truth": no ground truth',
+        ),
+    ],
+)
+def test_a_bad_row_is_named(rows, message):
+    with pytest.raises(DatasetError, match=r"datasets\[0\] \(a.parquet\)[:,] " + message):
+        run(rows)
+
+
+@pytest.mark.parametrize("templated", [True, False])
+def test_prompts_over_the_budget_are_dropped_as_the_trainer_counts_them(
+    tokenizer, caplog, templated
+):
+    chats = [[{"role": "user", "content": "How many? " * n}] for n in (1, 40, 2)]
+    prompts = chats
+    if templated:
+        prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
+        lengths = [len(ids) for ids in tokenizer(text=prompts)["input_ids"]]
+    else:
+        encoded = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=True)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+    rows = [row(prompt, n=n) for n, prompt in enumerate(prompts)]
+    with caplog.at_level(logging.WARNING):
+        made = run(rows, tokenizer, grpo_max_prompt_length=lengths[2])
+    assert made["n"] == [0, 2] and made["prompt"] == [prompts[0], prompts[2]]
+    assert {len(values) for values in made.values()} == {2}
+    assert "dropped 1 of 3 rows" in caplog.text
+    assert run(rows, tokenizer, grpo_max_prompt_length=lengths[2] - 1)["n"] == [0]
+
+
+@pytest.mark.parametrize("prompt", [CHAT, TEMPLATED], ids=["chat", "templated"])
+def test_nested_parquet_as_our_own_reader_has_it(tmp_path, prompt):
+    """stats and check read the file themselves, and get what the run trains on."""
+    file = tmp_path / "train.parquet"
+    rows = [row(prompt, truth=[str(n)], extra_info={"index": n, "a": {"b": [n]}}) for n in range(3)]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    cfg = {**CFG, "datasets": [{**CFG["datasets"][0], "path": str(file), "ds_type": "parquet"}]}
+    (source,) = sources(cfg)
+    (batch,) = read(source, cfg, lambda *_: None, lambda *_: None)
+    made = [each for (each,) in Transform(source, cfg, None)(batch)]
+    assert [each["prompt"] for each in made] == [prompt] * 3
+    assert [each["ground_truth"] for each in made] == ['["0"]', '["1"]', '["2"]']
+    assert json.loads(made[2]["extra_info"]) == {"index": 2, "a": {"b": [2]}}

@@ -6,13 +6,14 @@ the text, whatever the text, and nothing here raises on what a model wrote.
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 TAGS = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
+THINK_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 PLACEHOLDER = "..."
 
-_TAG = re.compile(r"(</?(?:reasoning|answer)>)")
 _INTEGER = re.compile(r"-?[0-9]+")
 _NUMBER = re.compile(r"([+-]?)\$?([+-]?)((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?)\.?")
 _DIGITS = re.compile(r"[0-9]+")
@@ -126,9 +127,14 @@ def is_integer_literal(answer: str) -> bool:
     return _INTEGER.fullmatch(answer.strip()) is not None
 
 
+def split_at_tags(text: str, tags: Sequence[str] = TAGS) -> list[str]:
+    """text, tag, text, tag, ..., text: as many tags as the text has, each between two texts."""
+    return re.split(f"({'|'.join(tags)})", text)
+
+
 def bodies(text: str) -> list[str]:
     """What follows each opening tag, up to the next tag or the end of the text."""
-    parts = _TAG.split(text)  # text, tag, text, tag, text, ...
+    parts = split_at_tags(text)
     return [
         body for tag, body in zip(parts[1::2], parts[2::2], strict=True) if not tag.startswith("</")
     ]
@@ -139,26 +145,37 @@ def text_after_answer(text: str) -> str:
     return text.rpartition("</answer>")[2] if "</answer>" in text else ""
 
 
-def read_blocks(text: str) -> tuple[str, str] | None:
+def read_blocks(text: str, tags: Sequence[str] = TAGS) -> tuple[str, str] | None:
     """The bodies (reasoning, answer) of a text that is exactly those two blocks, in that order.
 
     Only whitespace stands between them and nothing around them, and each is closed exactly
     once. An opening tag that the reasoning mentions is reasoning. None for any other text.
+    tags: the reasoning's two, then the answer's two.
     """
-    head, closed, tail = text.partition("</reasoning>")
-    tail = tail.lstrip()
-    if not (
-        closed
-        and head.startswith("<reasoning>")
-        and tail.startswith("<answer>")
-        and tail.endswith("</answer>")
-    ):
+    _, _, opening, closing = tags
+    parts = read_reasoning(text, tags)
+    if parts is None:
         return None
-    reasoning = head.removeprefix("<reasoning>")
-    answer = tail.removeprefix("<answer>").removesuffix("</answer>")
-    if "</answer>" in reasoning or any(tag in answer for tag in TAGS):
+    reasoning, tail = parts
+    tail = tail.lstrip()
+    if not (tail.startswith(opening) and tail.endswith(closing)):
+        return None
+    answer = tail.removeprefix(opening).removesuffix(closing)
+    if closing in reasoning or any(tag in answer for tag in tags):
         return None
     return reasoning, answer
+
+
+def read_reasoning(text: str, tags: Sequence[str]) -> tuple[str, str] | None:
+    """The reasoning that a text opens with, and what follows it; None where it opens with none.
+
+    tags: the reasoning's two, and others. It ends where it is first closed.
+    """
+    opening, closing, *_ = tags
+    head, closed, tail = text.partition(closing)
+    if not (closed and head.startswith(opening)):
+        return None
+    return head.removeprefix(opening), tail
 
 
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}\\]|[{}]")
@@ -181,6 +198,11 @@ def read_boxes(text: str) -> list[str]:
         elif len(brace) > 2:
             opened.append(match.end())
     return [text[start:end].strip() for start, end in boxes]
+
+
+def read_hashes(text: str) -> list[str]:
+    """What follows each `####`, to the end of its line, without asterisks (`#### **18**`)."""
+    return [part.partition("\n")[0].strip(" \t*") for part in text.split("####")[1:]]
 
 
 def after_reasoning(text: str) -> str:

@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.reward import Score, group_reward, reward
 
 
 @reward(range=(0.0, 1.0), reads="answer")
@@ -121,3 +121,89 @@ def test_what_is_quick_is_said_and_the_rest_left():
     assert slow(["", ""], ["ab", "abc"]) == [1.0, 0.0]
     assert ends_with.quick("ab", answer="b") is None
     assert ends_with.quick("ab", answer=None) == Score(None, "not_this_task")
+
+
+@reward(range=(0.0, 1.0), reads="answer", may_read=["hint"], series="answer")
+def hinted(completion: str, answer: str, hint: str | None) -> float:
+    return float(completion in (answer, hint))
+
+
+def test_a_column_may_be_missing():
+    assert hinted(["p"] * 2, ["a", "b"], answer=["c", "c"], hint=["a", None]) == [1.0, 0.0]
+    assert hinted(["p"], ["c"], answer=["c"]) == [1.0]
+    assert hinted.series == "answer" and hinted.parameters == ()
+
+
+@reward(range=(0.0, 1.0), reads="completion_ids")
+def brief(completion: str, completion_ids: list[int], most: int = 2) -> float:
+    return float(len(completion_ids) <= most)
+
+
+def test_tokens_are_asked_for():
+    assert brief(["p"] * 2, ["a", "b"], completion_ids=[[1, 2], [1, 2, 3]]) == [1.0, 0.0]
+    assert brief.bind(most=3)(["p"], ["b"], completion_ids=[[1, 2, 3]]) == [1.0]
+
+
+def test_ready_gets_the_options_that_it_takes():
+    said = []
+
+    @reward(range=(0.0, 1.0), ready=lambda most=1: said.append(most))
+    def few(completion: str, most: int = 1, other: int = 2) -> float:
+        return float(len(completion) <= most)
+
+    few.ready()
+    few.bind(most=5, other=3).ready()
+    assert said == [1, 5]
+    assert speaks.ready is None
+
+
+@group_reward(range=(0.0, 1.0), reads="weight", reasons=["shortest", "longer"])
+def shortest(completions: list[str], weight: list[float], tie: float = 1.0) -> list[Score]:
+    """The weight for the shortest of a group."""
+    least = min(map(len, completions))
+    return [
+        Score(own * tie, "shortest") if len(each) == least else Score(0.0, "longer")
+        for each, own in zip(completions, weight, strict=True)
+    ]
+
+
+def test_a_group_is_a_run_of_equal_prompts():
+    prompts = [[{"role": "user", "content": text}] for text in "ppqq"]
+    logged = {}
+    scores = shortest(
+        prompts, ["a ", "bb", "ccc", "dd"], weight=[1.0] * 4, log_extra=logged.__setitem__
+    )
+    assert scores == [1.0, 0.0, 0.0, 1.0]
+    assert logged == {"shortest/reason": ["shortest", "longer", "longer", "shortest"]}
+    assert shortest.bind(tie=0.5)(prompts, ["a", "bb", "ccc", "dd"], weight=[1.0] * 4) == [
+        0.5,
+        0.0,
+        0.0,
+        0.5,
+    ]
+
+
+def test_a_group_of_another_task_has_no_score():
+    prompts = ["p", "p", "q", "q"]
+    assert shortest(prompts, ["a", "bb", "c", "dd"], weight=[None, None, 1.0, 1.0]) == [
+        None,
+        None,
+        1.0,
+        0.0,
+    ]
+
+
+def test_a_group_scorer_gives_a_score_for_each():
+    @group_reward(range=(0.0, 1.0))
+    def forgets(completions: list[str]) -> list[float]:
+        return [1.0]
+
+    with pytest.raises(ValueError):
+        forgets(["p"] * 2, ["a", "b"])
+
+
+def test_a_group_reward_shows_trls_signature_and_its_options():
+    assert list(inspect.signature(shortest).parameters) == ["prompts", "completions", "columns"]
+    assert shortest.parameters == ("tie",) and not shortest.inline
+    with pytest.raises(TypeError, match=r"shortest has no parameter 'ties' \(it has: tie\)"):
+        shortest.bind(ties=1)

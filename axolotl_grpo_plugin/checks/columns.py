@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset, Value
 
 from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.scoring.load import build, is_model, named
+from axolotl_grpo_plugin.load import build, is_model, named
 
 LOG = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.batch import number_of
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
+from axolotl_grpo_plugin.load import Named, build, named
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.scoring.load import Named, build, named
 
 
 def check_rewards(cfg: Any) -> Iterator[Finding]:

@@ -23,8 +23,8 @@ from axolotl_grpo_plugin.lengths.tokenizer import (
     name_of,
     open_tokenizer,
 )
+from axolotl_grpo_plugin.load import build, is_async, is_model, named
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.scoring.load import build, is_async, is_model, named
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 
 ROWS = 2  # of each dataset: a judge among the rewards may cost money

@@ -8,8 +8,8 @@ from axolotl_grpo_plugin.checks.batch import batch_of, number_of
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.shapes import Shape, shape_of
+from axolotl_grpo_plugin.load import Named
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.scoring.load import Named
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 FULL_RATE = 2e-6  # at most that is seldom meant for an adapter,

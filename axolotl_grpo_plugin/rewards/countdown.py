@@ -57,9 +57,9 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     if found.text is None:
         return Score(0.0, found.problem)
     if len(found.text) > LONGEST_ANSWER:
-        return Score(0.0, "too_long")
+        return Score(0.0, "too_long", found.text)
     reason = _judge(found.text, *problem)
-    return Score(float(reason == "correct"), reason)
+    return Score(float(reason == "correct"), reason, found.text)
 
 
 def read_problem(nums: Any, target: Any) -> tuple[list[int], int] | None:

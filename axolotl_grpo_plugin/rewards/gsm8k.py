@@ -47,8 +47,9 @@ def correctness_reward_func(completion: str, answer: str) -> Score:
         return Score(0.0, found.problem)
     number = read_number(found.text)
     if number.value is None:
-        return Score(0.0, number.problem)
-    return Score(2.0, "correct") if number.value == gold.value else Score(0.0, "wrong_value")
+        return Score(0.0, number.problem, found.text)
+    right = number.value == gold.value
+    return Score(2.0, "correct", found.text) if right else Score(0.0, "wrong_value", found.text)
 
 
 @reward(
@@ -65,8 +66,9 @@ def int_reward_func(completion: str) -> Score:
     found = read_answer(completion)
     if found.text is None:
         return Score(0.0, found.problem)
-    is_integer = is_integer_literal(found.text)
-    return Score(0.5, "integer") if is_integer else Score(0.0, "not_an_integer")
+    if is_integer_literal(found.text):
+        return Score(0.5, "integer", found.text)
+    return Score(0.0, "not_an_integer", found.text)
 
 
 @reward(range=(0.0, 0.5), reasons="exact other_layout empty_block".split(), inline=True)

@@ -83,11 +83,16 @@ class Answer(NamedTuple):
 
 def _exactly(completion: str, solution: str) -> Score | None:
     """The score where numbers or equal texts decide it, None where math-verify has to."""
+    found = _find(completion)
+    score = _decide(found, solution)
+    return score and score._replace(read=found.text or "")
+
+
+def _decide(found: Answer, solution: str) -> Score | None:
     written = read_gold(str(solution))
     if written is None:
         return Score(None, "bad_gold")
     gold = normal(written)
-    found = _find(completion)
     if found.text is None:
         return Score(0.0, found.problem)
     answer = normal(found.text)
@@ -151,12 +156,12 @@ def accuracy_reward_func(completion: str, solution: str) -> Score:
         return Score(None, "bad_gold")
     answer = _parse(normal(found, named))
     if not answer:
-        return Score(0.0, "unreadable")
+        return Score(0.0, "unreadable", found)
     try:
         equal = math_verify.verify(gold, answer, timeout_seconds=_limit(), raise_on_error=True)
     except TimeoutException as error:
         raise TimeoutError("math-verify did not compare the answers in time") from error
-    return _verdict(equal and not _differ(gold[0], answer[0]))
+    return _verdict(equal and not _differ(gold[0], answer[0]))._replace(read=found)
 
 
 def _count(text: str, letters: str) -> int:

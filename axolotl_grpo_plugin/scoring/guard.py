@@ -7,8 +7,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from axolotl_grpo_plugin.load import Named, build, is_async
 from axolotl_grpo_plugin.reward import rows_of
-from axolotl_grpo_plugin.scoring.load import Named, build, is_async
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.work import (
     Batch,
@@ -26,7 +26,7 @@ class Guard:
     """Calls one reward function so that it can neither hang, crash nor lie.
 
     name: what it is called in logs. outcomes: of the batch that it scored last, one a completion,
-    in their order. limit: seconds that a batch may take; timeout: that a completion may.
+    in their order; series: likewise, what each is logged apart by, "" for nothing. limit: seconds that a batch may take; timeout: that a completion may.
     """
 
     def __init__(
@@ -42,7 +42,10 @@ class Guard:
         self.function: Any = build(reward)
         self.timeout, self.limit, self.isolation = timeout, limit, isolation
         self.outcomes: list[Outcome] = []
+        self.series: list[str] = []
         self.reasons: tuple[str, ...] = getattr(self.function, "reasons", ())
+        self.logs_apart: str = getattr(self.function, "series", "")  # a column, or ""
+        self.range: tuple[float, float] | None = getattr(self.function, "range", None)
         self._warned = False
 
     def for_trl(self) -> Callable[..., Any]:
@@ -50,22 +53,26 @@ class Guard:
         if is_async(self.function):
 
             async def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
-                self.outcomes = await self._await(prompts, completions, columns)
-                return [each.value for each in self.outcomes]
+                return self._keep(await self._await(prompts, completions, columns), columns)
         else:
 
             def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:  # type: ignore[misc]
                 score = self._score_each if hasattr(self.function, "score") else self._score_batch
-                self.outcomes = score(prompts, completions, columns)
-                if self.reasons and (log_extra := columns.get("log_extra")):
-                    log_extra(f"{self.name}/reason", [each.reason for each in self.outcomes])
-                return [each.value for each in self.outcomes]
+                return self._keep(score(prompts, completions, columns), columns)
 
         guarded.__name__ = guarded.__qualname__ = self.name
         guarded.__doc__ = self.function.__doc__
-        if hasattr(self.function, "range"):
-            guarded.range = self.function.range  # type: ignore[attr-defined]
+        if self.range:
+            guarded.range = self.range  # type: ignore[attr-defined]
         return guarded
+
+    def _keep(self, outcomes: list[Outcome], columns: dict[str, Any]) -> list[float | None]:
+        self.outcomes = outcomes
+        series = columns.get(self.logs_apart) or [""] * len(outcomes)
+        self.series = [str(each) for each in series]
+        if self.reasons and (log_extra := columns.get("log_extra")):
+            log_extra(f"{self.name}/reason", [each.reason for each in outcomes])
+        return [each.value for each in outcomes]
 
     def _score_each(
         self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
@@ -111,10 +118,10 @@ class Guard:
                 payload = self._payload((keywords, _plain_state(columns.get("trainer_state"))))
         if payload is None:
             try:
-                results = self.function(prompts=prompts, completions=completions, **columns)
+                results = self._call(prompts, completions, columns)
             except Exception:
                 return [Outcome(None, error=traceback.format_exc())] * len(completions)
-            return judge_batch(results, len(completions))
+            return judge_batch(results, len(completions), self.range)
         (result,) = self._run(score_batch, [payload], timeout=self.limit)
         if not isinstance(result, Batch):
             return [_failed(result)] * len(completions)
@@ -128,14 +135,19 @@ class Guard:
         self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
     ) -> list[Outcome]:
         try:
-            call = self.function(prompts=prompts, completions=completions, **columns)
+            call = self._call(prompts, completions, columns)
             results = await asyncio.wait_for(call, self.limit)
         except TimeoutError:
             error = TimeoutError(f"not awaited longer than {self.limit:g} s")
             return [_failed(error)] * len(completions)
         except Exception:
             return [Outcome(None, error=traceback.format_exc())] * len(completions)
-        return judge_batch(results, len(completions))
+        return judge_batch(results, len(completions), self.range)
+
+    def _call(self, prompts: Any, completions: Any, columns: dict[str, Any]) -> Any:
+        """Scores of a whole batch, with reasons where the function has them."""
+        function = getattr(self.function, "scores", self.function)
+        return function(prompts=prompts, completions=completions, **columns)
 
     def _run(self, function: Any, payloads: list[Any], timeout: float | None = None) -> list[Any]:
         if not payloads:

@@ -5,18 +5,19 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from accelerate.utils import gather
+from accelerate.utils import gather, gather_object
 from torch import nn
 
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.load import Named, build, is_async, is_model, logged_names, named
 from axolotl_grpo_plugin.scoring.guard import Guard
-from axolotl_grpo_plugin.scoring.load import Named, build, is_async, is_model, logged_names, named
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.rollouts import Rollouts
 from axolotl_grpo_plugin.scoring.work import Outcome
@@ -108,7 +109,7 @@ class Room:
         ) -> torch.Tensor:
             with self._lock:
                 for guard in self.guards.values():
-                    guard.outcomes = []
+                    guard.outcomes, guard.series = [], []
                 scores: torch.Tensor = calculate(inputs, prompts, completions, ids)
                 return self._settle(trainer, scores, inputs, prompts, completions, ids)
 
@@ -181,7 +182,23 @@ class Room:
                 failed[name] += int(of[name, kind])
             for reason in self._of_name[name].reasons if own[name] else ():
                 metrics[f"reward_reasons/{name}/{reason}"].append(of[name, reason] / own[name])
+        for series, earned in self._series(outcomes).items():
+            metrics[f"rewards/{series}"].append(fmean(earned))
         return failed, own
+
+    def _series(self, outcomes: dict[str, list[Outcome]]) -> dict[str, list[float]]:
+        """The scores of all ranks that are logged apart: by the name of reward and series."""
+        own = [
+            (f"{name}/{series}", outcome.value)
+            for name, scored in outcomes.items()
+            for series, outcome in zip(self._of_name[name].series, scored, strict=True)
+            if series and outcome.value is not None
+        ]
+        together: dict[str, list[float]] = {}
+        if any(self._of_name[name].logs_apart for name in outcomes):  # on all ranks, or on none
+            for series, value in gather_object(own):
+                together.setdefault(series, []).append(value)
+        return together
 
     def _stop_if_too_many(
         self,

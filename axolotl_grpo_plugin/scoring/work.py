@@ -12,8 +12,8 @@ from multiprocessing import forkserver
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.reward import Score
-from axolotl_grpo_plugin.scoring.load import Named, build
+from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.reward import as_score
 
 PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules, that the server which forks the processes imports once
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 def judge(result: Any, range: tuple[float, float] | None = None) -> Outcome:
     """A score that a reward returned, held against the contract: a finite number in its range, or None."""
-    value, reason = result if isinstance(result, Score) else (result, "")
+    value, reason, _ = as_score(result)
     if value is None:
         return Outcome(None, reason)
     if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
@@ -59,7 +59,9 @@ def judge(result: Any, range: tuple[float, float] | None = None) -> Outcome:
     return Outcome(number, reason)
 
 
-def judge_batch(results: Any, count: int) -> list[Outcome]:
+def judge_batch(
+    results: Any, count: int, range: tuple[float, float] | None = None
+) -> list[Outcome]:
     """The scores of a batch. Of a wrong number of them, none is known to be a given completion's."""
     try:
         results = list(results)
@@ -68,7 +70,7 @@ def judge_batch(results: Any, count: int) -> list[Outcome]:
     if len(results) != count:
         error = f"returned {len(results)} scores for {count} completions"
         return [Outcome(None, error=error)] * count
-    return [judge(result) for result in results]
+    return [judge(result, range) for result in results]
 
 
 def score_one(reward: Named, payload: bytes) -> Outcome:
@@ -84,16 +86,18 @@ def score_one(reward: Named, payload: bytes) -> Outcome:
 def score_batch(reward: Named, payload: bytes) -> Batch:
     """Call a function of a whole batch: payload is the pickled (TRL's keywords, plain trainer state)."""
     keywords, state = pickle.loads(payload)
+    function = build(reward)
     extras: list[tuple[str, list[Any]]] = []
     metrics: list[tuple[str, float]] = []
     try:
-        results = build(reward)(
+        results = getattr(function, "scores", function)(
             **keywords,
             trainer_state=SimpleNamespace(**state),
             log_extra=lambda column, values: extras.append((column, list(values))),
             log_metric=lambda name, value: metrics.append((name, float(value))),
         )
-        outcomes = judge_batch(results, len(keywords["completions"]))
+        range = getattr(function, "range", None)
+        outcomes = judge_batch(results, len(keywords["completions"]), range)
     except BaseException:
         outcomes = [Outcome(None, error=traceback.format_exc())] * len(keywords["completions"])
     return Batch(outcomes, extras, metrics)

@@ -108,7 +108,7 @@ CONTRACT = [
 
 @pytest.mark.parametrize(("answer", "nums", "target", "reason"), CONTRACT)
 def test_the_contract(answer, nums, target, reason):
-    assert judge(tagged(answer), nums, target) == (float(reason == "correct"), reason)
+    assert judge(tagged(answer), nums, target)[:2] == (float(reason == "correct"), reason)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_contract(answer, nums, target, reason):
     ],
 )
 def test_where_the_answer_stands(completion, value, reason):
-    assert judge(completion) == (value, reason)
+    assert judge(completion)[:2] == (value, reason)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ PROBLEMS = [problem for kind in (QUICKSTART, STANDARD) for problem in splits(kin
 def test_a_made_problems_own_solution_is_right():
     for problem in PROBLEMS:
         score = judge(tagged(problem.solution), list(problem.nums), problem.target)
-        assert score == (1.0, "correct"), problem
+        assert score[:2] == (1.0, "correct"), problem
 
 
 def test_echoing_the_prompt_scores_nothing():

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import TAGS
+from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.rewards import gsm8k
 
 REWARDS = (
@@ -121,11 +122,15 @@ def test_reasons(completion, reasons):
 def test_a_gold_may_be_a_number():
     for gold in (18, 18.0, " 18 "):
         assert gsm8k.correctness_reward_func.score(canonical("18"), answer=gold).value == 2.0
-    assert gsm8k.correctness_reward_func.score(canonical("18"), answer=["18"]) == (None, "bad_gold")
+    assert gsm8k.correctness_reward_func.score(canonical("18"), answer=["18"]) == Score(
+        None, "bad_gold"
+    )
 
 
 def test_an_unreadable_gold_is_nobodys_fault():
-    assert gsm8k.correctness_reward_func.score(canonical("18"), answer="?") == (None, "bad_gold")
+    assert gsm8k.correctness_reward_func.score(canonical("18"), answer="?") == Score(
+        None, "bad_gold"
+    )
 
 
 pieces = st.sampled_from([*TAGS, "\n", " ", "18", "17", "...", "a", "$", ",", ".", "-", "\r\n"])

@@ -242,13 +242,13 @@ def test_known_bad_inputs_of_math_verify(_, answer, gold, value):
 
 
 def test_a_box_said_twice_is_not_fused():  # Math-Verify's issue 44
-    assert score(box("840") + box("840"), solution="840") == (1.0, "correct")
-    assert score(box("840") + box("840"), solution="840840") == (0.0, "wrong_value")
+    assert score(box("840") + box("840"), solution="840")[:2] == (1.0, "correct")
+    assert score(box("840") + box("840"), solution="840840")[:2] == (0.0, "wrong_value")
 
 
 @pytest.mark.parametrize("completion, gold, value, reason", WHERE_THE_ANSWER_IS)
 def test_where_the_answer_is(completion, gold, value, reason):
-    assert score(completion, solution=gold) == (value, reason)
+    assert score(completion, solution=gold)[:2] == (value, reason)
 
 
 @pytest.mark.parametrize("answer, gold, value, reason", ANSWERS)
@@ -364,7 +364,7 @@ def test_math_verify_runs_off_the_main_thread_too():
     """Its limits are alarms, which fail there; and an answer that it fails on is no 0."""
     with ThreadPoolExecutor(1) as pool:
         scored = pool.submit(score, box("(x+1)^2"), solution="x^2+2x+1").result()
-    assert scored == (1.0, "correct")
+    assert scored[:2] == (1.0, "correct")
 
 
 def test_its_own_limit_is_a_timeout_error(monkeypatch):

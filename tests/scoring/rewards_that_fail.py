@@ -4,7 +4,7 @@ import ctypes
 import math
 import os
 
-from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.reward import Score, group_reward, reward
 
 
 @reward(range=(0.0, 1.0))
@@ -76,3 +76,13 @@ async def late(prompts, completions, **columns):
 
 async def judged(prompts, completions, **columns):
     return [1.0, None, math.inf][: len(completions)]
+
+
+@group_reward(range=(0.0, 1.0), reasons=["first", "later"])
+def the_first(completions, first=1.0):
+    return [Score(first, "first"), *(Score(0.0, "later") for _ in completions[1:])]
+
+
+@reward(range=(0.0, 1.0), reads="source", series="source", inline=True)
+def by_source(completion, source):
+    return float(completion == source)

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from axolotl_grpo_plugin.load import Named
 from axolotl_grpo_plugin.scoring.guard import Guard
-from axolotl_grpo_plugin.scoring.load import Named
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.work import judge
 
@@ -191,3 +191,24 @@ def test_no_process_outlives_a_killed_trainer():
 def test_no_value_raises_out_of_the_judgement(value):
     outcome = judge(value)
     assert bool(outcome.error) is (value is not True)
+
+
+def test_a_group_reward_is_called_for_the_batch_and_keeps_its_reasons(guard):
+    own = guard("the_first")
+    scores, logged = call(own)
+    assert scores == [1.0, 0.0, 0.0]
+    assert logged["extra"] == {"the_first/reason": ["first", "later", "later"]}
+    assert [each.reason for each in own.outcomes] == ["first", "later", "later"]
+
+
+def test_a_group_reward_is_held_to_its_range(pool):
+    name = Named(f"{HERE}.the_first", (("first", 2.0),))
+    own = Guard(name, "the_first", pool, 0.5, 20.0)
+    assert call(own)[0] == [None, 0.0, 0.0]
+    assert "2.0, which is not within its range" in own.outcomes[0].error
+
+
+def test_it_knows_what_a_score_is_logged_apart_by(guard):
+    own = guard("by_source")
+    assert call(own, source=["a", "a", None])[0] == [1.0, 0.0, None]
+    assert own.series == ["a", "a", "None"] and own.logs_apart == "source"

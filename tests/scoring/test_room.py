@@ -118,3 +118,17 @@ def test_a_reward_model_that_raises_gives_no_scores(caplog):
     _guard_model(model, "judge")
     assert model(input_ids=torch.zeros(2, 3)).logits[:, 0].isnan().all()
     assert "the reward model judge failed" in caplog.text
+
+
+def test_scores_of_a_series_are_a_curve_each():
+    key = "tests.scoring.rewards_that_fail.by_source"
+    room = Room({"trl": {"reward_funcs": [key]}})
+    try:
+        scores = room.reward_func(key)(
+            prompts=["p"] * 4, completions=["a", "b", "b", ""], source=["a", "a", "b", None]
+        )
+        assert scores == [1.0, 0.0, 1.0, None]
+        outcomes = {"by_source": room.guards[key].outcomes}
+        assert room._series(outcomes) == {"by_source/a": [1.0, 0.0], "by_source/b": [1.0]}
+    finally:
+        room.close()

@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 
-from axolotl_grpo_plugin.scoring.load import Named, build, is_async, logged_names, named
+from axolotl_grpo_plugin.load import Named, build, is_async, logged_names, named
 
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 TRLS = "trl.rewards.get_repetition_penalty_reward"

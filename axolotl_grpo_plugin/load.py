@@ -7,7 +7,7 @@ travels between them.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from inspect import Parameter, isclass, signature
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class Named(NamedTuple):
     """A reward as the YAML names it.
 
     key: the string in `trl.reward_funcs` ("my.module.function" or "my.module.function#alias").
-    arguments: its `grpo_reward_args`, as sorted pairs; hashable, so that it is built once.
+    arguments: its `grpo_reward_args`, as sorted pairs.
     """
 
     key: str
@@ -56,12 +56,10 @@ def build(reward: Named) -> Callable[..., Any]:
     Raises: whatever the import raises; AttributeError for a name that the module lacks; TypeError
     for a parameter that it does not have, or lacks and needs.
     """
-    try:
-        return _build_once(reward)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
-        return _build(reward)  # a parameter is a list
+    key = repr(reward)  # not itself: a parameter may be a list
+    if key not in _built:
+        _built[key] = _build(reward)
+    return _built[key]
 
 
 def _build(reward: Named) -> Callable[..., Any]:
@@ -93,7 +91,7 @@ def _build(reward: Named) -> Callable[..., Any]:
     return function(**arguments)  # type: ignore[no-any-return]
 
 
-_build_once = cache(_build)
+_built: dict[str, Callable[..., Any]] = {}
 _TRLS = {"prompts", "completions", *NOT_COLUMNS}
 
 

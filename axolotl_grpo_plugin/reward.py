@@ -35,7 +35,8 @@ class Described(Protocol):
 
     reads: the columns that it takes, "completion_ids" may be one; may_read: those that it takes where
     the dataset has them, else None. range: its lowest and its highest score. reasons: those that a
-    score may have. parameters: the scorer's options, which `bind` sets. inline: see `reward`.
+    score may have. parameters: the scorer's options with their values, which `bind` sets. inline: see
+    `reward`.
     ready: raises RuntimeError where it cannot work on this machine; None where it always can.
     series: the column by whose values its scores are also logged apart, or "".
     """
@@ -45,7 +46,7 @@ class Described(Protocol):
     may_read: tuple[str, ...]
     range: tuple[float, float]
     reasons: tuple[str, ...]
-    parameters: tuple[str, ...]
+    parameters: dict[str, Any]
     inline: bool
     ready: Callable[[], None] | None
     series: str
@@ -244,7 +245,7 @@ def _described(function: Any, scorer: Any, terms: _Terms, bound: dict[str, Any])
     # signature, and it refuses one with fewer than two parameters.
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(function, attribute, getattr(scorer, attribute))
-    function.parameters = _options(scorer, terms)
+    function.parameters = {**_options(scorer, terms), **bound}
     for name, value in terms._asdict().items():
         setattr(function, name, value)
     if terms.ready:
@@ -305,7 +306,7 @@ def _checked(scorer: Any, terms: _Terms, arguments: dict[str, Any]) -> dict[str,
     return arguments
 
 
-def _options(scorer: Callable[..., Any], terms: _Terms) -> tuple[str, ...]:
+def _options(scorer: Callable[..., Any], terms: _Terms) -> dict[str, Any]:
     _, *others = signature(scorer).parameters.values()
     columns = {*terms.reads, *terms.may_read}
     options = [
@@ -319,4 +320,4 @@ def _options(scorer: Callable[..., Any], terms: _Terms) -> tuple[str, ...]:
                 f"{scorer.__name__}: the parameter {each.name!r} is neither a column of `reads` "
                 "nor has it a default"
             )
-    return tuple(each.name for each in options)
+    return {each.name: each.default for each in options}

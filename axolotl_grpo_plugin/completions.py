@@ -201,8 +201,8 @@ def read_boxes(text: str) -> list[str]:
 
 
 def read_hashes(text: str) -> list[str]:
-    """What follows each `####`, to the end of its line, without asterisks (`#### **18**`)."""
-    return [part.partition("\n")[0].strip(" \t*") for part in text.split("####")[1:]]
+    """What follows each `####`, to the end of its line, without marks around it (`#### **18**`)."""
+    return [part.partition("\n")[0].strip(" \t*#") for part in text.split("####")[1:]]
 
 
 def after_reasoning(text: str) -> str:

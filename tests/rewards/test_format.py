@@ -1,0 +1,274 @@
+"""What each layout must score, the ones among them that others' rewards get wrong."""
+
+import doctest
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axolotl_grpo_plugin.completions import THINK_TAGS
+from axolotl_grpo_plugin.rewards import format
+
+STRICT = format.think_strict_format_reward_func
+SOFT = format.think_soft_format_reward_func
+THINK = format.think_format_reward_func
+COUNT = format.tag_count_reward_func
+HASHES = format.hash_format_reward_func
+LAYOUTS = (STRICT, SOFT, THINK, COUNT, HASHES)
+
+
+def canonical(answer="18", thinking="9 * 2 = 18"):
+    return f"<think>\n{thinking}\n</think>\n<answer>\n{answer}\n</answer>"
+
+
+def scores(completion, prefilled=False):
+    return [each.bind(prefilled=prefilled).score(completion).value for each in LAYOUTS]
+
+
+# id, completion, then strict, soft, think, tag_count, hash_format
+CONTRACT = [
+    ("canonical", canonical(), 1, 1, 1, 1, 0),
+    ("final newline", canonical() + "\n", 1, 1, 1, 1, 0),
+    ("lines of thinking (X-R1: no DOTALL)", canonical(thinking="a\n\nb\nc"), 1, 1, 1, 1, 0),
+    ("lines of answer", canonical("a\nb"), 1, 1, 1, 1, 0),
+    ("leading newline (TRL, think_format)", "\n" + canonical(), 1, 1, 1, 1, 0),
+    ("CRLF", canonical().replace("\n", "\r\n"), 1, 1, 1, 1, 0),
+    ("one line", "<think>a</think><answer>18</answer>", 0, 1, 1, 1, 0),
+    ("blank line between (open-r1)", canonical().replace("\n<a", "\n\n<a"), 0, 1, 1, 1, 0),
+    ("text after (open-r1: MULTILINE)", canonical() + "\nso there", 0, 0, 1, 0.992, 0),
+    ("10,000 characters after", canonical() + "x" * 10_000, 0, 0, 1, 0.75, 0),
+    ("second answer (open-r1: MULTILINE)", f"{canonical()}\n<answer>\n17\n</answer>", 0, 0, 1, 0.5, 0),
+    ("text before", "Sure.\n" + canonical(), 0, 0, 0, 1, 0),
+    ("text between", "<think>a</think>so<answer>18</answer>", 0, 0, 1, 1, 0),
+    ("second </think> (TRL)", "<think>a</think>b</think>c", 0, 0, 0, 0.25, 0),
+    ("mention of <think>", canonical(thinking="in <think> I"), 0, 1, 1, 0.75, 0),
+    ("mention of <answer>", canonical(thinking="in <answer> I"), 0, 1, 1, 0.75, 0),
+    ("<think> in the answer", "<think>a</think>b<think>", 0, 0, 0, 0.25, 0),
+    ("truncated", canonical().removesuffix("\n</answer>"), 0, 0, 1, 0.75, 0),
+    ("truncated thinking", "<think>\n9 * 2", 0, 0, 0, 0.25, 0),
+    ("no thinking", "<answer>18</answer>", 0, 0, 0, 0.5, 0),
+    ("answer first", "<answer>18</answer><think>a</think>", 0, 0, 0, 0.25, 0),
+    ("no answer (open-r1's tag_count: 0.5 more)", "<think>\na\n</think>\n", 0, 0, 0, 0.5, 0),
+    ("empty answer", canonical(""), 0, 0, 0, 0.5, 0),
+    ("empty thinking", canonical(thinking=""), 0, 0, 0, 0.5, 0),
+    ("empty thinking (TRL, Soup)", "<think></think>a", 0, 0, 0, 0, 0),
+    ("thinking of a tag", "<think><think></think><answer>18</answer>", 0, 0, 0, 0.5, 0),
+    ("all empty (open-r1's tag_count: 1.0)", canonical("", ""), 0, 0, 0, 0, 0),
+    ("the prompt's echo", canonical("...", "..."), 0, 0, 0, 0, 0),
+    ("four substrings (Axolotl's docs)", "</answer><answer></think><think>", 0, 0, 0, 0, 0),
+    ("the tags backwards", "a</answer>b<answer>c</think>d<think>e", 0, 0, 0, 0, 0),
+    ("upper case", canonical().upper(), 0, 0, 0, 0, 0),
+    ("no tags (verifiers: 0.2)", "9 * 2 = 18", 0, 0, 0, 0, 0),
+    ("nothing (verifiers: 0.2)", "", 0, 0, 0, 0, 0),
+    ("R1", r"<think>a</think>It is \boxed{18}.", 0, 0, 1, 0.5, 0),
+    ("R1 without an answer (TRL)", "<think>a</think>", 0, 0, 0, 0.5, 0),
+    ("hashes", "<think>a</think>#### 18", 0, 0, 1, 0.5, 1),
+    ("hashes, text before", "<think>\na\n</think>\nShe makes 18.\n\n**#### $18**", 0, 0, 1, 0.5, 1),
+    ("text after the hashes", "<think>a</think>#### 18\nso", 0, 0, 1, 0.5, 0),
+    ("hashes twice", "<think>a</think>#### 17\n#### 18", 0, 0, 1, 0.5, 0),
+    ("hashes in the line", "<think>a</think>so #### 18", 0, 0, 1, 0.5, 0),
+    ("hashes without an answer", "<think>a</think>####", 0, 0, 1, 0.5, 0),
+    ("hashes, the prompt's echo", "<think>...</think>#### ...", 0, 0, 0, 0, 0),
+    ("hashes in the thinking", "<think>#### 18</think>it is 18", 0, 0, 1, 0.5, 0),
+    ("hashes without thinking", "#### 18", 0, 0, 0, 0, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [pytest.param(each[1], list(each[2:]), id=each[0]) for each in CONTRACT],
+)
+def test_contract(completion, expected):
+    assert scores(completion) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        pytest.param(each[1].strip().removeprefix("<think>\n"), each[2:], id=each[0])
+        for each in CONTRACT
+        if each[1].strip().startswith("<think>\n")
+    ],
+)
+def test_what_the_prompt_prefills_is_not_asked_of_the_model(completion, expected):
+    strict, soft, think, _, hashes = expected
+    found = scores(completion, prefilled=True)
+    assert [*found[:3], found[4]] == [strict, soft, think, hashes]
+
+
+# A completion after `<think>\n`: id, completion, then as above
+PREFILLED = [
+    ("canonical", "9 * 2\n</think>\n<answer>\n18\n</answer>", 1, 1, 1, 1, 0),
+    ("opened once more", "<think>\na\n</think>\n<answer>\n18\n</answer>", 0, 1, 1, 1, 0),
+    ("opened once more, empty", "<think>\n</think>\n<answer>\n18\n</answer>", 0, 0, 0, 2 / 3, 0),
+    ("nothing thought", "</think>\n<answer>\n18\n</answer>", 0, 0, 0, 2 / 3, 0),
+    ("R1", "a</think>It is 18.", 0, 0, 1, 1 / 3, 0),
+    ("hashes", "a\n</think>\n#### 18", 0, 0, 1, 1 / 3, 1),
+    ("never closed", "a", 0, 0, 0, 0, 0),
+    ("no thinking", "<answer>18</answer>", 0, 0, 0, 2 / 3, 0),
+    ("nothing", "", 0, 0, 0, 0, 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [pytest.param(each[1], list(each[2:]), id=each[0]) for each in PREFILLED],
+)
+def test_prefilled(completion, expected):
+    assert scores(completion, prefilled=True) == pytest.approx(expected)
+
+
+# id, completion, gold, score, reason, what was read
+HASHED = [
+    ("canonical", "<think>\na\n</think>\n#### 18", "18", 1, "correct", "18"),
+    ("no space (verl)", "####18", "18", 1, "correct", "18"),
+    ("dollar (verl)", "#### $18", "18", 1, "correct", "$18"),
+    ("bold (verl)", "#### **18**", "18", 1, "correct", "18"),
+    ("all bold", "**#### 18**", "18", 1, "correct", "18"),
+    ("full stop (verl)", "#### 18.", "18", 1, "correct", "18."),
+    ("decimals (verl)", "#### 18.00", "18", 1, "correct", "18.00"),
+    ("comma (verl, flexible)", "#### 1,000", "1000", 1, "correct", "1,000"),
+    ("unit", "#### 18 dollars", "18", 1, "correct", "18 dollars"),
+    ("boxed", r"#### \boxed{18}", "18", 1, "correct", r"\boxed{18}"),
+    ("310 characters after (verl)", "#### 18\n" + "x" * 310, "18", 1, "correct", "18"),
+    ("numbers on the next line (ms-swift)", "#### 18\n2 more", "18", 1, "correct", "18"),
+    ("and on the same", "#### 18 2 more", "182", 0, "several_numbers", "18 2 more"),
+    ("wrong", "#### 17", "18", 0, "wrong_value", "17"),
+    ("negative", "#### -5", "-5", 1, "correct", "-5"),
+    ("twice the same", "#### 18\n#### 18.0", "18", 1, "correct", "18.0"),
+    ("a hedge", "#### 17\n#### 18", "18", 0, "several_answers", ""),
+    ("a hedge, the right one first", "#### 18\n#### 17", "18", 0, "several_answers", ""),
+    ("a hedge in the line", "#### 17 or 18", "18", 0, "several_numbers", "17 or 18"),
+    ("an expression", "#### 9 * 2 = 18", "18", 0, "several_numbers", "9 * 2 = 18"),
+    ("headings", "#### Step 1\na\n#### Answer\n#### 18", "18", 1, "correct", "18"),
+    ("a heading after", "#### 18\n#### Check", "18", 1, "correct", "18"),
+    ("headings alone", "#### Answer\n18", "18", 0, "not_a_number", "Answer"),
+    ("five of them", "##### 18", "18", 1, "correct", "18"),
+    ("a comma alone (verl, flexible)", "#### ,", ",", None, "bad_gold", ""),
+    ("no hashes", "18", "18", 0, "no_answer", ""),
+    ("empty", "so\n####", "18", 0, "empty_answer", ""),
+    ("the prompt's echo", "#### ...", "18", 0, "empty_answer", ""),
+    ("only in the thinking", "<think>#### 18</think>", "18", 0, "no_answer", ""),
+    ("other ones in the thinking", "<think>#### 17</think>#### 18", "18", 1, "correct", "18"),
+    ("thinking cut off", "<think>\n#### 18", "18", 0, "truncated", ""),
+    ("thinking once more", "<think>a</think><think>#### 18", "18", 0, "truncated", ""),
+    ("nothing", "", "18", 0, "no_answer", ""),
+    ("a worked solution as gold", "#### 18", "9 * 2 = 18\n#### 18", 1, "correct", "18"),
+    ("a number as gold", "#### 18", 18, 1, "correct", "18"),
+    ("no gold", "#### 18", "?", None, "bad_gold", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "expected"),
+    [pytest.param(each[1], each[2], each[3:], id=each[0]) for each in HASHED],
+)
+def test_hash_correctness(completion, gold, expected):
+    assert format.hash_correctness_reward_func.score(completion, answer=gold) == expected
+
+
+def test_a_prefilled_thinking_that_is_not_closed_has_no_answer():
+    function = format.hash_correctness_reward_func.bind(prefilled=True)
+    assert function.score("so far #### 18", answer="18") == (0.0, "truncated", "")
+    assert function.score("a</think>#### 18", answer="18") == (1.0, "correct", "18")
+
+
+@pytest.mark.parametrize(
+    ("completion", "reasons"),
+    [
+        (canonical(), ["exact", "format", "format", "all_tags", "other_layout"]),
+        (canonical("", ""), ["empty_block"] * 2 + ["empty_block", "no_tags", "other_layout"]),
+        ("<think>a</think>", ["other_layout"] * 2 + ["empty_block", "some_tags", "other_layout"]),
+        (canonical() + "x", ["other_layout"] * 2 + ["format", "text_after_answer", "other_layout"]),
+        ("<think>a</think>####", ["other_layout"] * 2 + ["format", "some_tags", "empty_block"]),
+    ],
+)
+def test_reasons(completion, reasons):
+    assert [each.score(completion).reason for each in LAYOUTS] == reasons
+
+
+def test_examples_of_the_docstrings():
+    assert doctest.testmod(format).attempted >= 6
+    assert doctest.testmod(format).failed == 0
+
+
+pieces = st.sampled_from([*THINK_TAGS, "\n", " ", "18", "...", "a", "####", "#", "*", "\r\n"])
+texts = st.lists(pieces | st.text(max_size=5), max_size=14).map("".join)
+plain = st.text(alphabet=st.characters(blacklist_characters="<>#\r", codec="utf-8"), max_size=30)
+words = plain.filter(lambda text: text.strip() not in ("", "..."))
+HASH = format.hash_correctness_reward_func
+
+
+@given(texts, plain, st.booleans())
+def test_every_score_is_in_its_range_with_a_reason_that_was_declared(completion, gold, prefilled):
+    for each in (*LAYOUTS, HASH):
+        columns = dict.fromkeys(each.reads, gold)
+        value, reason, read = each.bind(prefilled=prefilled).score(completion, **columns)
+        assert reason in each.reasons and read in completion
+        assert value is None or 0.0 <= value <= 1.0
+
+
+@given(texts)
+def test_strict_is_soft_is_think(completion):
+    strict, soft, think, *_ = scores(completion)
+    assert strict <= soft <= think
+
+
+@given(texts, plain)
+def test_text_after_the_last_answer_never_pays(start, more):
+    """In the layouts that end in `</answer>`; in R1's it is the answer."""
+    answered = start + "</answer>"
+    for each in (STRICT, SOFT, COUNT):
+        assert each.score(answered + more).value <= each.score(answered).value
+
+
+@given(words, plain, texts)
+def test_the_length_of_thinking_pays_nothing(thinking, more, rest):
+    start = "<think>\n" + thinking.strip()
+    assert scores(f"{start}\n</think>{rest}") == scores(f"{start} {more}.\n</think>{rest}")
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from(["18", "17", None])), max_size=6), st.randoms())
+def test_permuting_the_batch_permutes_the_rewards(rows, random):
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    for each in (*LAYOUTS, HASH):
+
+        def run(batch, function=each):
+            columns = {name: [gold for _, gold in batch] for name in function.reads}
+            return function([""] * len(batch), [text for text, _ in batch], **columns)
+
+        values = run(rows)
+        assert run([rows[place] for place in order]) == [values[place] for place in order]
+
+
+ADVERSARIAL = {
+    "opening tags": "<think>",
+    "thoughts": "<think>a",
+    "closing tags": "</think>",
+    "answers": "</answer>",
+    "blocks": canonical(),
+    "hashes": "#",
+    "answers after hashes": "#### 1\n",
+    "asterisks": "*",
+    "digits": "1",
+    "spaces": " ",
+    "line breaks": "\n",
+    "half tags": "</thin",
+}
+
+
+@pytest.mark.parametrize("wrap", ["{}", "<think>{}</think>#### 18", "<think>a</think>#### {}!"])
+@pytest.mark.parametrize("unit", ADVERSARIAL.values(), ids=ADVERSARIAL)
+def test_a_megabyte_takes_milliseconds(unit, wrap):
+    completion = wrap.format(unit * (1_000_000 // len(unit)))
+
+    def seconds():
+        start = time.process_time()
+        scores(completion)
+        HASH.score(completion, answer="18")
+        return time.process_time() - start
+
+    # At most 0.2 s here. Quadratic work on a megabyte takes minutes, so the bound can be wide.
+    assert min(seconds() for _ in range(2)) < 1.0

@@ -154,3 +154,12 @@ def train(ctx: click.Context, /, config: str, **options: Any) -> None:
     from axolotl_grpo_plugin.serving.command import run
 
     sys.exit(run(config, ctx.args, ctx.obj, **options))
+
+
+@grpo.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rewards(as_json: bool) -> None:
+    """List the rewards and transforms that a YAML can name: the shipped ones, and those in ./rewards."""
+    from axolotl_grpo_plugin.library import run
+
+    sys.exit(run(as_json))

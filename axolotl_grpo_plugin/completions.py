@@ -209,3 +209,15 @@ def after_reasoning(text: str) -> str:
     """What follows the last `</think>` or `</reasoning>`; the whole text where there is neither."""
     ends = [text.rfind(tag) + len(tag) for tag in ("</think>", "</reasoning>") if tag in text]
     return text[max(ends, default=0) :]
+
+
+def reasoning_of(text: str) -> str:
+    """What stands before the last `</think>` or `</reasoning>`, without the tags around it; "" where there is neither.
+
+    Its opening tag need not be there: a prompt may have it.
+    """
+    thinking = text.removesuffix(after_reasoning(text))
+    for opening, closing in (THINK_TAGS[:2], TAGS[:2]):
+        thinking = thinking.removesuffix(closing)
+        thinking = thinking.partition(opening)[2] or thinking
+    return thinking

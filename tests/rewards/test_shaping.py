@@ -1,0 +1,376 @@
+"""What shaping must score, TRL's own rewards among it, and what it must never pay for."""
+
+import doctest
+import time
+from math import cos, pi
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.rewards import shaping
+
+GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
+CORRECT = f"{GSM8K}.correctness_reward_func"
+RIGHT, WRONG = "<answer>18</answer>", "<answer>17</answer>"
+
+
+def made(factory, **arguments):
+    """As a YAML names it."""
+    return build(Named(factory, tuple(sorted(arguments.items()))))
+
+
+def ours(name, **arguments):
+    return made(f"axolotl_grpo_plugin.rewards.shaping.{name}", **arguments)
+
+
+@reward(range=(-1.0, 0.0), reads="answer", reasons=["ends", "other"])
+def _or_less(completion, answer):
+    return Score(0.0, "ends") if completion.endswith(answer) else Score(-1.0, "other")
+
+
+or_less = _or_less
+HERE = f"{__name__}.or_less"
+
+
+def steps(*lines):
+    return "<think>\n" + "\n".join(lines) + "\n</think>\n18"
+
+
+A, B, C, D = "she has 16 eggs", "9 * 2 = 18", "so that is it", "let me check that"
+
+# id, completion, steps
+STEPS = [
+    ("numbers", steps(f"1. {A}", f"2. {B}", f"3. {C}"), 3),
+    ("numbers in brackets", steps(f"1) {A}", f"2) {B}"), 2),
+    ("steps", steps(f"Step 1: {A}", f"Step 2: {B}", f"Step 3: {C}"), 3),
+    ("headings", steps("### Step 1", A, "### Step 2", B), 2),
+    ("bold", steps(f"**Step 1:** {A}", f"**2.** {B}", f"**3. Add them:** {C}"), 3),
+    ("bullets", steps(f"- {A}", f"* {B}", f"• {C}"), 3),
+    ("words", steps(f"First, {A}", f"Secondly, {B}", f"Finally, {C}"), 3),
+    ("more are no more", steps(f"1. {A}", f"2. {B}", f"3. {C}", f"4. {D}"), 3),
+    ("indented", steps(f"  1. {A}", f"  2. {B}"), 2),
+    ("over lines", steps("1. She", "has", "eggs", f"2. {B}"), 2),
+    ("no thinking", f"1. {A}\n2. {B}", 0),
+    ("unclosed thinking", f"<think>\n1. {A}\n2. {B}", 0),
+    ("steps in the answer alone", f"<think>hm</think>1. {A}\n2. {B}", 0),
+    ("prefilled thinking", f"1. {A}\n2. {B}\n</think>18", 2),
+    ("reasoning tags", f"<reasoning>\n1. {A}\n2. {B}\n</reasoning>", 2),
+    ("text before the thinking", f"1. {A}\n<think>\n2. {B}</think>", 1),
+    ("prose", steps(A, B, C), 0),
+    ("within a line", steps(f"so 1. {A} 2. {B} 3. {C} - {D}"), 0),
+    ("keywords (open-r1)", steps("First, Second, Third, Next, Then, Finally,"), 0),
+    ("keywords, a line each (open-r1)", steps("First,", "Second,", "Next,", "Finally,"), 0),
+    ("steps in a line (open-r1)", steps("Step 1: Step 2: Step 3: Step 4: Step 5:"), 0),
+    ("empty numbers (open-r1)", steps("1.", "2.", "3."), 0),
+    ("empty bullets (open-r1)", steps("- ", "- ", "- "), 0),
+    ("too little", steps("1. a", "2. b c", "3. First, d e"), 0),
+    ("said again (open-r1)", steps(f"1. {A}", f"2. {A}", f"3. {A}"), 1),
+    ("said again otherwise", steps(f"1. {A}", f"- {A.upper()}!", f"Next, {A}"), 1),
+    ("numbers that fall", steps(f"2. {A}", f"1. {B}", f"2. {C}"), 1),
+    ("the same word", steps(f"First, {A}", f"First, {B}", f"First, {C}"), 1),
+    ("decimals", steps(f"1.5 {A}", f"18. {B}", f"2,5 {C}"), 1),
+    ("a rule", steps("---", "***", "- - - -"), 0),
+    ("nothing", "", 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("completion", "count"), [pytest.param(*each[1:], id=each[0]) for each in STEPS]
+)
+def test_reasoning_steps(completion, count):
+    score = shaping.reasoning_steps_reward_func.score(completion)
+    assert score.value == pytest.approx(count / 3)
+    assert score.reason == ("no_steps", "few_steps", "few_steps", "enough_steps")[count]
+
+
+def cosine(completion, tokens, answer="18", **options):
+    function = ours("cosine_length", by=CORRECT, max_len=100, **options)
+    return function.score(completion, answer=answer, completion_ids=[0] * tokens)
+
+
+@pytest.mark.parametrize(
+    ("completion", "tokens", "expected"),
+    [
+        (RIGHT, 0, 1.0),
+        (RIGHT, 25, 0.5 + 0.25 * (1 + cos(pi / 4))),
+        (RIGHT, 50, 0.75),
+        (RIGHT, 100, 0.5),
+        (RIGHT, 150, 0.5),  # open-r1: 0.75, for it is not clamped
+        (RIGHT, 200, 0.5),  # open-r1: 1.0
+        (WRONG, 0, -1.0),
+        (WRONG, 50, -0.75),
+        (WRONG, 100, -0.5),
+        (WRONG, 200, -0.5),
+        ("", 100, -0.5),
+    ],
+)
+def test_cosine_length(completion, tokens, expected):
+    assert cosine(completion, tokens).value == pytest.approx(expected)
+
+
+def test_cosine_counts_tokens_not_characters():
+    padded = RIGHT.replace("<answer>", "a" * 10_000 + "<answer>")
+    assert cosine(padded, 10) == cosine(RIGHT, 10)
+
+
+def test_cosine_of_an_unreadable_gold_is_neutral():
+    """open-r1 pays everyone 1.0."""
+    assert cosine(RIGHT, 10, answer="?") == (None, "bad_gold", "")
+
+
+def test_cosine_says_what_was_judged_and_how():
+    assert cosine(RIGHT, 100) == (0.5, "correct", "18")
+    assert cosine(WRONG, 100) == (-0.5, "wrong_value", "17")
+
+
+def test_cosine_takes_other_values():
+    values = {"max_value_correct": 2.0, "min_value_correct": 0.1, "min_value_wrong": -3.0}
+    assert ours("cosine_length", by=CORRECT, max_len=9, **values).range == (-3.0, 2.0)
+    assert cosine(RIGHT, 0, **values).value == 2.0
+    assert cosine(WRONG, 0, **values).value == -3.0
+    with pytest.raises(ValueError, match="max_len 0 is less than one token"):
+        ours("cosine_length", by=CORRECT, max_len=0)
+
+
+def test_cosine_takes_options_of_the_other():
+    """The one who judges may want its own."""
+    by = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
+    function = ours("cosine_length", by=by, by_args={"prefilled": True}, max_len=9)
+    assert function.score("#### 18", answer="18", completion_ids=[]) == (-1.0, "truncated", "")
+
+
+def test_why_not_trls_cosine():
+    """It takes LaTeX for an answer, and nothing else: if this fails, TRL's may do."""
+    completion = [{"role": "assistant", "content": RIGHT}]
+    theirs = made("trl.rewards.get_cosine_scaled_reward", max_len=100)
+    assert theirs(completions=[completion], solution=["18"], completion_ids=[[]]) == [-1.0]
+    assert cosine([completion][0], 0).value == 1.0
+
+
+def kimi(rows, answer="18", prompts=None):
+    """rows: completions with their tokens."""
+    return ours("kimi_length", by=CORRECT).scores(
+        prompts=prompts or ["p"] * len(rows),
+        completions=[completion for completion, _ in rows],
+        answer=[answer] * len(rows),
+        completion_ids=[[0] * tokens for _, tokens in rows],
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(RIGHT, 10), (RIGHT, 20), (RIGHT, 30)], [0.5, 0.0, -0.5]),
+        ([(WRONG, 10), (WRONG, 20), (WRONG, 30)], [0.0, 0.0, -0.5]),
+        ([(WRONG, 10), (RIGHT, 15), (RIGHT, 30)], [0.0, 0.25, -0.5]),
+        ([(RIGHT, 10), ("", 30)], [0.5, -0.5]),
+        ([(RIGHT, 10), (WRONG, 10)], [0.0, 0.0]),
+        ([(RIGHT, 10)], [0.0]),
+        ([(RIGHT, 0), (RIGHT, 0)], [0.0, 0.0]),
+    ],
+)
+def test_kimi_length(rows, expected):
+    assert [each.value for each in kimi(rows)] == pytest.approx(expected)
+
+
+def test_kimi_compares_within_a_prompt_alone():
+    """open-r1 takes the shortest and the longest of the whole batch."""
+    rows = [(RIGHT, 10), (RIGHT, 20), (RIGHT, 100), (RIGHT, 200)]
+    scores = kimi(rows, prompts=["p", "p", "q", "q"])
+    assert [each.value for each in scores] == [0.5, -0.5, 0.5, -0.5]
+
+
+def test_kimi_of_an_unreadable_gold_is_neutral():
+    """open-r1 counts every completion as right then."""
+    assert kimi([(RIGHT, 1), (WRONG, 2)], answer="?") == [(None, "bad_gold", "")] * 2
+
+
+def test_kimi_says_what_was_judged_and_how():
+    assert kimi([(RIGHT, 1), (WRONG, 2)]) == [(0.5, "correct", "18"), (-0.5, "wrong_value", "17")]
+
+
+def gate(paid, completion, answer="18"):
+    return ours("gated", reward=paid, by=CORRECT).score(completion, answer=answer)
+
+
+SOFT = f"{GSM8K}.soft_format_reward_func"
+
+
+@pytest.mark.parametrize(
+    ("paid", "completion", "expected"),
+    [
+        (SOFT, f"<reasoning>a</reasoning>{RIGHT}", (0.25, "format", "")),
+        (SOFT, f"<reasoning>a</reasoning>{WRONG}", (0.0, "gated", "")),
+        (SOFT, RIGHT, (0.0, "other_layout", "")),
+        (SOFT, "", (0.0, "gated", "")),
+        (f"{GSM8K}.int_reward_func", WRONG, (0.0, "gated", "17")),
+        (HERE, RIGHT + "18", (0.0, "ends", "")),
+        (HERE, RIGHT, (-1.0, "other", "")),
+        (HERE, WRONG, (-1.0, "other", "")),  # a penalty is not escaped by being wrong
+        (HERE, WRONG + "18", (0.0, "gated", "")),
+    ],
+)
+def test_gated(paid, completion, expected):
+    assert gate(paid, completion) == expected
+
+
+def test_gated_with_an_unreadable_gold_is_neutral():
+    assert gate(SOFT, RIGHT, answer="?") == (None, "bad_gold", "")
+
+
+def test_what_is_known_of_what_is_made():
+    """A run asks for the columns, the range and the reasons, and where it may call it."""
+    function = ours("gated", reward=HERE, by=CORRECT)
+    assert (function.reads, function.range, function.inline) == (("answer",), (-1.0, 0.0), False)
+    assert {"ends", "other", "correct", "bad_gold", "gated"} <= set(function.reasons)
+    assert (function.__name__, function.ready) == ("gated", None)
+    inline = ours("gated", reward=SOFT, by=CORRECT)
+    assert (inline.range, inline.inline) == ((0.0, 0.25), True)
+    function = ours("cosine_length", by=CORRECT, max_len=9)
+    assert (function.reads, function.inline) == (("answer", "completion_ids"), True)
+    assert ours("kimi_length", by=CORRECT).reads == ("answer", "completion_ids")
+
+
+def test_what_is_slow_inside_is_not_called_in_the_trainer():
+    by = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
+    function = ours("cosine_length", by=by, max_len=100)
+    columns = {"solution": r"\frac{3}{4}", "completion_ids": []}
+    assert not function.inline
+    assert function.quick(r"\boxed{0.75}", **columns) == (1.0, "correct", "0.75")
+    assert function.quick(r"\boxed{x^2+1}", **{**columns, "solution": "1+x^2"}) is None
+    assert function.score(r"\boxed{x^2+1}", **{**columns, "solution": "1+x^2"}).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("cosine_length", {"by": "trl.rewards.accuracy_reward", "max_len": 9}),
+        ("kimi_length", {"by": "trl.rewards.accuracy_reward"}),
+        ("gated", {"reward": SOFT, "by": "trl.rewards.accuracy_reward"}),
+        ("gated", {"reward": "trl.rewards.accuracy_reward", "by": CORRECT}),
+    ],
+)
+def test_another_ones_reward_is_refused_by_name(name, arguments):
+    with pytest.raises(TypeError, match=rf"{name}: trl.rewards.accuracy_reward does not score one"):
+        ours(name, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)],
+)
+def test_trls_soft_overlong_is_dapos(tokens, expected):
+    """Equation 13 of https://arxiv.org/abs/2503.14476, in tokens; that no length pays is in it."""
+    overlong = made("trl.rewards.get_soft_overlong_punishment", max_completion_len=100, soft_punish_cache=20)  # fmt: skip
+    assert overlong(completion_ids=[[0] * tokens]) == [pytest.approx(expected)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([], 0.0),
+        ([1, 2], 0.0),
+        ([1, 2, 3, 4, 5], 0.0),
+        ([7] * 5, -1.0 + 1 / 3),
+        ([7] * 1002, -0.999),
+        ([1, 2, 3, 1, 2, 3], -0.25),  # four of three tokens, of which three differ
+    ],
+)
+def test_trls_repetition_counts_tokens(ids, expected):
+    """Appendix C.2 of https://arxiv.org/abs/2502.03373: the share of n-grams that were there before."""
+    repetition = made("trl.rewards.get_repetition_penalty_reward", ngram_size=3, max_penalty=-1.0)
+    assert repetition(completion_ids=[ids]) == [pytest.approx(expected)]
+    assert repetition(completion_ids=[[0], ids])[1] == repetition(completion_ids=[ids])[0]
+
+
+def test_examples_of_the_docstrings():
+    found = doctest.testmod(shaping)
+    assert (found.failed, found.attempted >= 7) == (0, True)
+
+
+lines = st.sampled_from(
+    ["1. ", "2) ", "- ", "First, ", "Step 1: ", "**", "a b c", "</think>", "18"]
+)
+texts = st.lists(lines | st.text(max_size=5) | st.just("\n"), max_size=14).map("".join)
+answers = st.sampled_from([RIGHT, WRONG, "", "<answer>", "</answer>"])
+rows = st.lists(st.tuples(answers, st.integers(0, 30), st.sampled_from(["18", "?", None])))
+
+
+@given(texts)
+def test_steps_of_any_text(completion):
+    value, reason, _ = shaping.reasoning_steps_reward_func.score(completion)
+    assert 0.0 <= value <= 1.0 and reason in shaping.reasoning_steps_reward_func.reasons
+
+
+@given(rows, st.lists(st.floats(-3, 3), min_size=4, max_size=4))
+def test_every_score_is_in_its_range(rows, values):
+    names = ["min_value_wrong", "max_value_wrong", "min_value_correct", "max_value_correct"]
+    function = shaping.cosine_length(CORRECT, 7, **dict(zip(names, values, strict=True)))
+    low, high = function.range
+    for completion, tokens, gold in rows:
+        score = function.score(completion, answer=gold, completion_ids=[0] * tokens)
+        assert score.value is None or low <= score.value <= high
+        assert score.reason in (*function.reasons, "not_this_task")
+
+
+@given(rows, st.randoms())
+def test_permuting_the_group_permutes_the_rewards(rows, random):
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    functions = [
+        ours("kimi_length", by=CORRECT),
+        ours("cosine_length", by=CORRECT, max_len=20),
+        ours("gated", reward=SOFT, by=CORRECT),
+    ]
+    for each in functions:
+
+        def run(batch, function=each):
+            return function(
+                ["p"] * len(batch),
+                [completion for completion, _, _ in batch],
+                answer=[gold for _, _, gold in batch],
+                completion_ids=[[0] * tokens for _, tokens, _ in batch],
+            )
+
+        values = run(rows)
+        assert run([rows[place] for place in order]) == [values[place] for place in order]
+        assert all(value is None or -1 <= value <= 1 for value in values)
+
+
+@given(st.integers(0, 99), st.integers(1, 99))
+def test_a_right_completion_that_is_longer_earns_no_more(tokens, more):
+    assert cosine(RIGHT, tokens + more).value <= cosine(RIGHT, tokens).value
+    assert cosine(WRONG, tokens).value < cosine(RIGHT, tokens + more).value
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "- \n",
+        "- a\n",
+        "- a b c\n",
+        "1. ",
+        "1.\n",
+        "step ",
+        "Step 1",
+        "*",
+        "#",
+        " ",
+        "\n",
+        "First,",
+        "a",
+    ],
+)
+def test_a_megabyte_takes_milliseconds(unit):
+    completion = f"<think>{unit * (1_000_000 // len(unit))}</think>"
+
+    def seconds():
+        start = time.process_time()
+        shaping.reasoning_steps_reward_func.score(completion)
+        return time.process_time() - start
+
+    # At most 0.6 s here. Quadratic work on a megabyte takes minutes, so the bound can be wide.
+    assert min(seconds() for _ in range(2)) < 2.0

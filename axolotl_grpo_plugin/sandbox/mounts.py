@@ -1,0 +1,75 @@
+"""Run by `unshare` in namespaces of its own: build the sandbox's root, then become what runs in it.
+
+Its argument is JSON: `binds` (from, to), `devices`, `links`, `disk` (bytes), `nested` (whether a second
+user namespace takes the capabilities of the first away), `then` (a command).
+"""
+
+import ctypes
+import json
+import os
+import sys
+
+NOSUID, NODEV, NOEXEC, BIND, REC = 2, 4, 8, 4096, 16384
+ATTRIBUTES = 1 | 2  # read-only, no set-user-id
+MOUNT_SETATTR, HERE, RECURSIVE, DETACH = 442, -100, 0x8000, 2
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    words = (word.encode() for word in (source, target, kind))
+    check(libc.mount(*words, ctypes.c_ulong(flags), data.encode()), f"mount {target}")
+
+
+def read_only(target: str, flags: int) -> None:
+    attributes = (ctypes.c_uint64 * 4)(ATTRIBUTES, 0, 0, 0)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    arguments = (ctypes.c_long(HERE), target.encode(), ctypes.c_uint(flags), attributes, size)
+    check(libc.syscall(ctypes.c_long(MOUNT_SETATTR), *arguments), f"mount_setattr {target}")
+
+
+def bind(source: str, target: str) -> None:
+    os.makedirs(target if os.path.isdir(source) else os.path.dirname(target), exist_ok=True)
+    if not os.path.isdir(source):
+        open(target, "x").close()
+    mount(source, target, "", BIND | REC)
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    os.umask(0o022)
+    # What lies below /tmp must stay within reach: the old root moves aside before /tmp is another.
+    mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, "mode=755")
+    os.mkdir("/tmp/old")
+    os.mkdir("/tmp/new")
+    check(libc.pivot_root(b"/tmp", b"/tmp/old"), "pivot_root")
+    os.chdir("/")
+    mount("tmpfs", "/new", "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
+    os.makedirs("/new/tmp")
+    options = f"mode=1777,size={spec['disk']}"
+    mount("tmpfs", "/new/tmp", "tmpfs", NOSUID | NODEV, options)
+    for source, target in spec["binds"]:
+        bind(f"/old{source}", f"/new{target}")
+        read_only(f"/new{target}", RECURSIVE)
+    for device in spec["devices"]:
+        bind(f"/old{device}", f"/new{device}")
+    for path, to in spec["links"].items():
+        os.symlink(to, f"/new{path}")
+    os.mkdir("/new/proc")
+    mount("proc", "/new/proc", "proc", NOSUID | NODEV | NOEXEC)
+    read_only("/new", 0)
+    os.chdir("/new")
+    check(libc.pivot_root(b".", b"."), "pivot_root")
+    check(libc.umount2(b".", DETACH), "umount")
+    os.chdir("/tmp")
+    if spec["nested"]:
+        os.unshare(os.CLONE_NEWUSER)
+    os.execv(spec["then"][0], spec["then"])
+
+
+main()

@@ -39,10 +39,17 @@ def named(cfg: Any) -> list[Named]:
     """The rewards of a config, in its order; what is no list of texts is for Axolotl to refuse."""
     keys, arguments = block(cfg, "trl").get("reward_funcs"), block(cfg, "grpo_reward_args")
     return [
-        Named(key, tuple(sorted(block(arguments, key).items())))
+        Named(key, tuple(sorted(_plain(block(arguments, key)).items())))
         for key in (keys if isinstance(keys, list) else ())
         if isinstance(key, str)
     ]
+
+
+def _plain(value: Any) -> Any:
+    """Of a config's own dicts, plain ones: a scoring process need not import Axolotl for them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def is_model(key: str) -> bool:

@@ -8,8 +8,10 @@ from axolotl.integrations.base import BasePlugin
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import stop_on
+from axolotl_grpo_plugin.checks.batch import check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin, is_named
 from axolotl_grpo_plugin.checks.lengths import limit_prompts
+from axolotl_grpo_plugin.checks.rewards import check_ready
 from axolotl_grpo_plugin.scoring.rollouts import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -45,6 +47,9 @@ class GRPOPlugin(BasePlugin):
         if _is_grpo(cfg) and is_named(cfg) and not cfg.get("nemo_gym_enabled"):
             from axolotl_grpo_plugin.checks.datasets import load_checked
 
+            if not preprocess:
+                ranks = int(os.environ.get("WORLD_SIZE", 1))
+                stop_on([*check_ready(cfg), *check_groups(cfg, ranks)])
             loaded = load_checked(cfg)
             if mode_of(cfg) == "server" and not preprocess:
                 ask_or_check(cfg)

@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple
 LOG = logging.getLogger(__name__)
 
 
+Level = Literal["error", "warning", "skipped"]
+
+
 class Finding(NamedTuple):
     """One thing that is wrong.
 
@@ -20,7 +23,7 @@ class Finding(NamedTuple):
     what: str
     mend: str
     detail: str = ""
-    level: Literal["error", "warning", "skipped"] = "error"
+    level: Level = "error"
 
     def __str__(self) -> str:
         line = f"{self.where}: {self.what.rstrip('.')}. {self.mend}."

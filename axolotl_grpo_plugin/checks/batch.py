@@ -1,11 +1,13 @@
 """How many completions and prompts a step has, and whether TRL and Axolotl take that shape."""
 
 from collections.abc import Callable, Iterator
+from math import gcd
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.load import Named, build, is_async, is_model, named
 from axolotl_grpo_plugin.paths import block
 
 GENERATIONS = 8  # TRL's, where the YAML sets none
@@ -113,6 +115,30 @@ def check_batch(cfg: Any, ranks: int) -> Iterator[Finding]:
         if what := _eval(batch):
             mend = _mend(batch, ("eval_batch_size",), _eval)
             yield Finding(at(cfg, "eval_batch_size"), what, mend)
+
+
+def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
+    """A reward that compares a prompt's completions finds them all on one rank, for each scores its own."""
+    batch, keys = batch_of(cfg, ranks), [each.key for each in named(cfg) if _is_of_groups(each)]
+    if not batch or not keys or ranks < 2 or batch.num_generations < 2:
+        return
+    group, own = batch.num_generations, batch.generated // ranks
+    if own % group:
+        steps = group // gcd(group, batch.micro_batch_size)
+        what = f"each of the {ranks} processes scores {own} completions, and {keys[0]} wants whole groups of {group}"
+        mend = f"Set gradient_accumulation_steps to a multiple of {steps}"
+        yield Finding(at(cfg, KEYS["num_generations"]), what, mend)
+    evaluated = batch.eval_batch_size or batch.micro_batch_size
+    if batch.evaluates and evaluated % group:
+        what = f"{keys[0]} wants whole groups of {group} on each process"
+        yield Finding(at(cfg, KEYS["eval_batch_size"]), what, f"Set a multiple of {group}")
+
+
+def _is_of_groups(reward: Named) -> bool:
+    if is_model(reward.key):
+        return False
+    function = build(reward)
+    return hasattr(function, "scores") and not is_async(function)
 
 
 def _train(batch: Batch) -> str:

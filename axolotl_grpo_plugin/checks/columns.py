@@ -9,6 +9,7 @@ from datasets import Dataset, Value
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.load import build, is_model, named
+from axolotl_grpo_plugin.reward import NOT_COLUMNS
 
 LOG = logging.getLogger(__name__)
 
@@ -29,13 +30,29 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
             "Name a transform in `type:`, axolotl_grpo_plugin.gsm8k for one",
         )
     for reward in named(cfg):
-        for column in () if is_model(reward.key) else getattr(build(reward), "reads", ()):
-            if column not in dataset.column_names:
+        function = None if is_model(reward.key) else build(reward)
+        reads = getattr(function, "reads", ())
+        yield from _check_rows(where, function, dataset)
+        for column in reads:
+            if column not in dataset.column_names and column not in NOT_COLUMNS:
                 yield Finding(
                     where,
                     f'no "{column}" column, which {reward.key} reads (it has: {", ".join(dataset.column_names)})',
                     "Let the transform keep or make that column",
                 )
+
+
+def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding]:
+    """Of each value of a routing reward's column, the first row can be scored."""
+    refuses, series = getattr(function, "refuses", None), getattr(function, "series", "")
+    if refuses is None or series not in dataset.column_names:
+        return
+    first = {value: number for number, value in reversed(list(enumerate(dataset[series])))}
+    for value, number in sorted(first.items(), key=lambda each: each[1]):
+        reason = "" if value is None else refuses(dataset[number])
+        if reason:
+            what, _, mend = reason.partition(". ")
+            yield Finding(f"{where}, row {number}", f"{function.__name__}: {what}", mend)
 
 
 def align(datasets: list[Dataset]) -> list[Dataset]:

@@ -12,13 +12,14 @@ from huggingface_hub import constants
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import ConfigError, Finding, first_line, hub
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import check_memory, estimate
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
+from axolotl_grpo_plugin.checks.rewards import check_ready
 from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
@@ -148,6 +149,9 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     placement = yield from _placed(cfg, made, machine)
     ranks = placement.processes if placement else machine.processes or 1
     yield from check_parallel(cfg, ranks)
+    if not any(".reward_funcs" in finding.where for finding in wrong):
+        yield from check_groups(cfg, ranks)
+        yield from check_ready(cfg, "skipped")
     shape = list(check_batch(cfg, ranks))
     yield from shape
     with hub.offline(closed):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from inspect import Parameter, signature
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.batch import number_of
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
-from axolotl_grpo_plugin.load import Named, build, named
+from axolotl_grpo_plugin.load import Named, build, is_model, named
 from axolotl_grpo_plugin.paths import block
 
 
@@ -74,6 +74,26 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
                     "Decorate a scorer of one completion with axolotl_grpo_plugin.reward.reward, "
                     "or write it as f(prompts, completions, **columns)",
                 )
+
+
+def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
+    """What each reward needs of this machine is there: a sandbox, a server that answers."""
+    for number, each in enumerate(named(cfg)):
+        reason = "" if is_model(each.key) else not_ready(build(each))
+        if reason:
+            what, _, mend = reason.partition(". ")
+            where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
+            yield Finding(where, what, mend.rstrip("."), level=level)
+
+
+def not_ready(function: Any) -> str:
+    """Why a reward cannot work on this machine, and the mend; "" where it can."""
+    try:
+        if ready := getattr(function, "ready", None):
+            ready()
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
 def _takes_what_trl_passes(function: Any) -> bool:

@@ -13,6 +13,7 @@ from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.checks.rewards import not_ready
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.lengths.measure import problem_of
 from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
@@ -25,6 +26,7 @@ from axolotl_grpo_plugin.lengths.tokenizer import (
 )
 from axolotl_grpo_plugin.load import build, is_async, is_model, named
 from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.reward import NOT_COLUMNS
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 
 ROWS = 2  # of each dataset: a judge among the rewards may cost money
@@ -96,11 +98,12 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
     steps = max(1, tokens_of(cfg.get("max_steps")) or 1)
     columns = list(dict.fromkeys(column for sample in found for column in sample.row))
     for number, reward in enumerate(named(cfg)):
-        if is_model(reward.key):
+        if is_model(reward.key) or not_ready(build(reward)):
             continue
         where = at(cfg, f"trl.reward_funcs[{number}] ({reward.key})")
         function = build(reward)
-        missing = [name for name in getattr(function, "reads", ()) if name not in columns]
+        reads = set(getattr(function, "reads", ())) - NOT_COLUMNS
+        missing = sorted(reads.difference(columns))
         if missing:
             what = f'reads "{missing[0]}", which the rows lack (they have: {", ".join(columns)})'
             yield Finding(where, what, "Let the transform keep or make that column")

@@ -16,6 +16,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from axolotl_grpo_plugin.load import Named
 from axolotl_grpo_plugin.scoring.work import PRELOAD, begin
 
 # Of a rank of the training: in a reward that imports torch they would start another one.
@@ -50,11 +51,12 @@ class _Context(ForkServerContext):
 
 
 class Pool:
-    """`workers` processes, each limited to `memory` bytes, that have imported `modules`."""
+    """`workers` processes, each limited to `memory` bytes, that have built `rewards`."""
 
-    def __init__(self, workers: int, memory: int, modules: Sequence[str]):
+    def __init__(self, workers: int, memory: int, rewards: Sequence[Named]):
         self._workers, self._context = workers, _Context()
-        self._first = (memory, sys.path[:], list(modules))
+        self._first = (memory, sys.path[:], list(rewards))
+        modules = sorted({each.path.rpartition(".")[0] for each in rewards})
         with _environment(modules):
             self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.work"])
             forkserver.ensure_running()

@@ -76,8 +76,7 @@ class Room:
         isolation = {each.key: isolation_of(cfg, each.key) for each in own}
         isolated = [each for each in own if _needs_a_process(each, isolation[each.key])]
         if isolated:
-            modules = sorted({each.path.rpartition(".")[0] for each in isolated})
-            self.pool = Pool(settings.workers, settings.memory, modules)
+            self.pool = Pool(settings.workers, settings.memory, isolated)
         share = settings.batch_timeout / max(len(own), 1)
         self.guards = {
             each.key: Guard(
@@ -94,6 +93,7 @@ class Room:
         self._of_name = {guard.name: guard for guard in self.guards.values()}
         self._recent: deque[tuple[int, Counter[str], Counter[str]]] = deque()
         self._shown: Counter[str] = Counter()
+        self._seen: dict[str, dict[str, None]] = {}  # the reasons that a series had so far
         self._lock = Lock()
 
     def reward_func(self, key: str) -> Any:
@@ -166,7 +166,7 @@ class Room:
             said = Counter(each.reason for each in scored)
             keys += [(name, "reward_errors"), (name, "reward_timeouts"), (name, "own")]
             values += [wrong, late, len(scored) - said["not_this_task"]]
-            for reason in self._of_name[name].reasons:
+            for reason in self._reasons(name):
                 keys.append((name, reason))
                 values.append(said[reason])
         sums = torch.tensor([values], dtype=torch.float32, device=trainer.accelerator.device)
@@ -180,24 +180,38 @@ class Room:
             for kind in ("reward_errors", "reward_timeouts"):
                 metrics[f"{kind}/{name}"].append(of[name, kind] / max(own[name], 1))
                 failed[name] += int(of[name, kind])
-            for reason in self._of_name[name].reasons if own[name] else ():
+            for reason in self._reasons(name) if own[name] else ():
                 metrics[f"reward_reasons/{name}/{reason}"].append(of[name, reason] / own[name])
-        for series, earned in self._series(outcomes).items():
-            metrics[f"rewards/{series}"].append(fmean(earned))
+        for series, found in self._series(outcomes).items():
+            scores = [value for value, _ in found if value is not None]
+            if scores:
+                metrics[f"rewards/{series}"].append(fmean(scores))
+            said = Counter(reason for _, reason in found)
+            seen = self._seen.setdefault(series, {})
+            seen.update(dict.fromkeys(sorted(said)))  # from then on a curve, zeros too
+            for reason in seen:
+                metrics[f"reward_reasons/{series}/{reason}"].append(said[reason] / len(found))
         return failed, own
 
-    def _series(self, outcomes: dict[str, list[Outcome]]) -> dict[str, list[float]]:
-        """The scores of all ranks that are logged apart: by the name of reward and series."""
+    def _reasons(self, name: str) -> tuple[str, ...]:
+        """Those that are curves; of a reward that is logged apart, each series has its own."""
+        guard = self._of_name[name]
+        return () if guard.logs_apart else guard.reasons
+
+    def _series(
+        self, outcomes: dict[str, list[Outcome]]
+    ) -> dict[str, list[tuple[float | None, str]]]:
+        """Score and reason, of all ranks, of what is logged apart: by the name of reward and series."""
         own = [
-            (f"{name}/{series}", outcome.value)
+            (f"{name}/{series}", outcome.value, outcome.reason or "none")
             for name, scored in outcomes.items()
             for series, outcome in zip(self._of_name[name].series, scored, strict=True)
-            if series and outcome.value is not None
+            if series and outcome.reason != "not_this_task"
         ]
-        together: dict[str, list[float]] = {}
+        together: dict[str, list[tuple[float | None, str]]] = {}
         if any(self._of_name[name].logs_apart for name in outcomes):  # on all ranks, or on none
-            for series, value in gather_object(own):
-                together.setdefault(series, []).append(value)
+            for series, value, reason in gather_object(own):
+                together.setdefault(series, []).append((value, reason))
         return together
 
     def _stop_if_too_many(

@@ -103,10 +103,10 @@ def score_batch(reward: Named, payload: bytes) -> Batch:
     return Batch(outcomes, extras, metrics)
 
 
-def begin(memory: int, path: list[str], modules: list[str]) -> None:
+def begin(memory: int, path: list[str], rewards: list[Named]) -> None:
     """The first thing that a process does; memory in bytes.
 
-    The modules are imported here, where no completion's time runs.
+    The rewards are built here, with all that they import, where no completion's time runs.
     """
     # A process stuck in C neither sees its pipe close nor runs Python's signal handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -118,14 +118,18 @@ def begin(memory: int, path: list[str], modules: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.path[:] = path
-    _import(modules)
+    for reward in rewards:
+        try:
+            build(reward)
+        except Exception:  # its first score says so again, and counts as failed
+            traceback.print_exc()
 
 
 def _import(modules: list[str]) -> None:
     for module in modules:
         try:
             import_module(module)
-        except Exception:  # its first score says so again, and counts as failed
+        except Exception:  # as above
             traceback.print_exc()
 
 

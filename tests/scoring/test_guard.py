@@ -24,7 +24,7 @@ def pool():
     with pytest.MonkeyPatch.context() as patch:  # of a rank with a GPU
         patch.setenv("RANK", "3")
         patch.setenv("CUDA_VISIBLE_DEVICES", "0")
-        pool = Pool(2, 1 << 30, [HERE])
+        pool = Pool(2, 1 << 30, [Named(f"{HERE}.hangs")])
     yield pool
     pool.close()
 

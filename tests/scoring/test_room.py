@@ -129,6 +129,9 @@ def test_scores_of_a_series_are_a_curve_each():
         )
         assert scores == [1.0, 0.0, 1.0, None]
         outcomes = {"by_source": room.guards[key].outcomes}
-        assert room._series(outcomes) == {"by_source/a": [1.0, 0.0], "by_source/b": [1.0]}
+        assert room._series(outcomes) == {
+            "by_source/a": [(1.0, "none"), (0.0, "none")],
+            "by_source/b": [(1.0, "none")],
+        }
     finally:
         room.close()

@@ -1,0 +1,249 @@
+"""One reward for a mix of datasets: each row is scored by the rewards of its `data_source`.
+
+With no routes of one's own, those of the sources that verl, Reasoning360 and TinyZero write (`KNOWN`).
+"""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.reward import RewardFunction, Score, reward
+
+_OURS = "axolotl_grpo_plugin.rewards"
+_MATH = f"{_OURS}.math.accuracy_reward_func"
+_CODE = f"{_OURS}.code.code_reward_func"
+_EXACT = f"{_OURS}.puzzles.exact_reward_func"
+_GRID = f"{_OURS}.puzzles.grid_reward_func"
+
+# What those projects score each source by, in our rewards. "x*" is every source that begins with x.
+KNOWN: dict[str, Any] = {
+    "openai/gsm8k": _MATH,
+    "lighteval/MATH": _MATH,
+    "DigitalLearningGmbH/MATH-lighteval": _MATH,
+    "HuggingFaceH4/MATH-500": _MATH,
+    "math*": _MATH,
+    "aime*": _MATH,
+    "numina*": _MATH,
+    "codegen*": _CODE,
+    "codecontests": _CODE,
+    "codeforces": _CODE,
+    "apps": _CODE,
+    "taco": _CODE,
+    "zebra_puzzle_dataset": _GRID,
+    "logic__zebra_puzzle*": _GRID,
+    "ordering_puzzle_dataset": _EXACT,
+    "logic__ordering_puzzle*": _EXACT,
+    "graph_logical_dataset": _EXACT,
+    "logic__graph_logical*": _EXACT,
+    "logic__arcagi*": _EXACT,
+    "logic__barc*": _EXACT,
+    "simulation__arcagi*": _EXACT,
+    "simulation__barc*": _EXACT,
+    "simulation__codeio*": _EXACT,
+    "table*": _MATH,
+    "stem*": _MATH,
+    "countdown": {
+        "reward": f"{_OURS}.countdown.equation_reward_func",
+        "columns": {"nums": "numbers"},
+    },
+    "reasoning_gym/*": f"{_OURS}.gym.gym_reward_func",
+}
+
+
+class Member(NamedTuple):
+    """A reward of a route. columns: its column -> the dataset's, where this has another name."""
+
+    function: RewardFunction
+    weight: float
+    columns: Mapping[str, str]
+
+
+Route = tuple[Member, ...]
+
+
+def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
+    """The reward that a row's `data_source` names; of several, the weighted sum.
+
+    Args:
+        routes: for a source, or for all that begin with a text ("math*"), the dotted path of a reward of
+            one completion, or {reward: path, weight: 1.0, args: {...}, columns: {its column: the
+            dataset's}}, or a list of these. An exact rule goes before a prefix, all before `KNOWN`.
+
+    A reward's columns are looked for in the row's `ground_truth` first (a record's field of this name,
+    or all of it for a reward that reads one column), then among the columns of the dataset.
+    The mean score of each source is a curve, `rewards/dispatch/<data_source>`, with its reasons in
+    `reward_reasons/dispatch/<data_source>/`. Range: the lowest to the highest score of any route.
+
+    Source: the routing by `data_source` of https://github.com/volcengine/verl (Apache-2.0).
+
+    Raises: TypeError for a route that cannot be built, and for two prefixes that both take a source.
+
+    >>> routed = dispatch({"sums": "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"})
+    >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])
+    [0.5]
+    """
+    own = {rule: _route(rule, said) for rule, said in (routes or {}).items()}
+    known = {rule: _route(rule, said) for rule, said in KNOWN.items()}
+    _refuse_overlaps(own)
+    members = [member for route in (*own.values(), *known.values()) for member in route]
+
+    @lru_cache(maxsize=4096)
+    def route_of(source: str) -> Route:
+        return _match(source, own) or _match(source, known)
+
+    def quick(completion: str, data_source: str, **row: Any) -> Score | None:
+        return _weighed(
+            route_of(data_source), "quick", completion, {**row, "data_source": data_source}
+        )
+
+    @reward(
+        range=_range([*own.values(), *known.values()]),
+        reads="data_source",
+        may_read=sorted({"ground_truth", *(name for each in members for name in _names(each))}),
+        reasons=list(
+            dict.fromkeys(r for each in members for r in (*each.function.reasons, "no_route"))
+        ),
+        first=quick,
+        series="data_source",
+    )
+    def routed(completion: str, data_source: str, **row: Any) -> Score:
+        found = _weighed(
+            route_of(data_source), "score", completion, {**row, "data_source": data_source}
+        )
+        assert found is not None
+        return found
+
+    def refuses(row: Mapping[str, Any]) -> str:
+        """Why a row cannot be scored, and the mend; "" where it can."""
+        source = str(row["data_source"])
+        route = route_of(source)
+        reasons = [_lacks(member, row) or _not_ready(member) for member in route]
+        if not route:
+            reasons = [f"no route takes it. Add `{source}: path.of.a.reward` to its routes"]
+        return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
+
+    routed.__name__, routed.__doc__ = "dispatch", dispatch.__doc__
+    routed.refuses = refuses  # type: ignore[attr-defined]
+    return routed
+
+
+def _route(rule: str, said: Any) -> Route:
+    return tuple(_member(rule, each) for each in (said if isinstance(said, list) else [said]))
+
+
+def _member(rule: str, said: Any) -> Member:
+    entry: Any = {"reward": said} if isinstance(said, str) else said
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("reward"), str):
+        raise TypeError(f"routes, {rule}: {said!r} is neither a reward's path nor has it one")
+    if unknown := entry.keys() - {"reward", "weight", "args", "columns"}:
+        raise TypeError(
+            f"routes, {rule}: {sorted(unknown)[0]!r} is none of reward, weight, args, columns"
+        )
+    path = entry["reward"]
+    try:
+        function: Any = build(Named(path, tuple(sorted((entry.get("args") or {}).items()))))
+    except Exception as error:
+        raise TypeError(f"routes, {rule}: {path}: {type(error).__name__}: {error}") from error
+    if not hasattr(function, "score"):
+        raise TypeError(f"routes, {rule}: {path} is no reward of one completion (made by @reward)")
+    return Member(function, float(entry.get("weight", 1.0)), entry.get("columns") or {})
+
+
+def _refuse_overlaps(routes: Mapping[str, Route]) -> None:
+    prefixes = sorted(rule[:-1] for rule in routes if rule.endswith("*"))
+    for short, longer in pairwise(prefixes):  # sorted: one follows the other
+        if longer.startswith(short):
+            raise TypeError(
+                f"routes: {short}* and {longer}* both take {longer!r}: make them disjoint"
+            )
+
+
+def _match(source: str, routes: Mapping[str, Route]) -> Route:
+    if source in routes:
+        return routes[source]
+    found = [rule for rule in routes if rule.endswith("*") and source.startswith(rule[:-1])]
+    return routes[found[0]] if found else ()
+
+
+def _weighed(route: Route, how: str, completion: str, row: Mapping[str, Any]) -> Score | None:
+    """The weighted sum, with the first reward's reason; None where one of them has no quick score."""
+    total, first = 0.0, Score(None, "no_route")
+    for member in reversed(route):
+        score: Score | None = getattr(member.function, how)(completion, **_columns(member, row))
+        if score is None or score.value is None:
+            return score
+        total, first = total + score.value * member.weight, score
+    return first._replace(value=total) if route else first
+
+
+def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the member reads: named in the route, or out of the ground truth, or by its name."""
+    function, truth = member.function, row.get("ground_truth")
+    record = _record(truth)
+    found = {}
+    for name in (*function.reads, *function.may_read):
+        if name in member.columns and member.columns[name] not in record:
+            found[name] = row.get(member.columns[name])
+        elif (field := member.columns.get(name, name)) in record:
+            found[name] = record[field]
+        elif function.reads == (name,) and truth is not None and name not in _ROWS_OWN:
+            found[name] = truth
+        else:
+            found[name] = row.get(name)
+    return found
+
+
+# Of the row whatever the ground truth is.
+_ROWS_OWN = ("completion_ids", "data_source", "extra_info", "ground_truth")
+
+
+def _record(truth: Any) -> Mapping[str, Any]:
+    if isinstance(truth, str) and truth.lstrip().startswith("{"):
+        try:
+            truth = json.loads(truth)
+        except (ValueError, RecursionError):
+            return {}
+    return truth if isinstance(truth, Mapping) else {}
+
+
+def _names(member: Member) -> tuple[str, ...]:
+    """The columns of the dataset that it may take."""
+    function = member.function
+    names = (*function.reads, *function.may_read, *member.columns.values())
+    return tuple(name for name in names if name != "data_source")
+
+
+def _range(routes: list[Route]) -> tuple[float, float]:
+    ends = [[_ends(member) for member in route] for route in routes]
+    return (
+        min(sum(low for low, _ in route) for route in ends),
+        max(sum(high for _, high in route) for route in ends),
+    )
+
+
+def _ends(member: Member) -> tuple[float, float]:
+    low, high = sorted(end * member.weight for end in member.function.range)
+    return low, high
+
+
+def _lacks(member: Member, row: Mapping[str, Any]) -> str:
+    columns = _columns(member, row)
+    name = next((each for each in member.function.reads if columns[each] is None), "")
+    if not name:
+        return ""
+    return (
+        f"{member.function.__name__} reads {name!r}, which neither the row nor its ground_truth has. "
+        f"Name it in the route, `columns: {{{name}: ...}}`"
+    )
+
+
+def _not_ready(member: Member) -> str:
+    try:
+        if member.function.ready:
+            member.function.ready()
+    except RuntimeError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,73 @@
+"""Rewards that were written for verl or xLR, as they are: `compute_score(solution_str, ground_truth, ...)`."""
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any
+
+from axolotl_grpo_plugin.reward import RewardFunction, Score, reward
+
+_OF_VERL = ("data_source", "extra_info")  # it passes these to a function that takes them
+
+
+def from_compute_score(
+    function: str,
+    range: tuple[float, float] = (0.0, 1.0),
+    arguments: Mapping[str, Any] | None = None,
+    decode: bool = False,
+) -> RewardFunction:
+    """A reward of a verl function: what it returns for a completion, None for rows without its columns.
+
+    Args:
+        function: the dotted path of `compute_score`. It gets the completion as `solution_str`; its other
+            parameters without a default are columns of these names (`ground_truth`, or xLR's own
+            names), and `data_source` and `extra_info` where it takes them, the latter as a dict.
+        range: its lowest and its highest score; others count as failed.
+        arguments: for its parameters that have a default (`method`, `format_score`, ...).
+        decode: its columns are JSON text that it wants decoded: `type: axolotl_grpo_plugin.verl` writes
+            ground truths that are no text so.
+
+    It returns a number, a bool, a dict with "score", or a list with the score first, as verl allows.
+
+    Source: https://verl.readthedocs.io/en/latest/preparation/reward_function.html
+
+    Raises: TypeError for a function that takes no `solution_str`, and for unknown arguments.
+
+    >>> made = from_compute_score("my_task.compute_score", arguments={"method": "flexible"})  # doctest: +SKIP
+    """
+    module, _, name = function.rpartition(".")
+    compute_score = getattr(import_module(module), name)
+    parameters = signature(compute_score).parameters
+    if "solution_str" not in parameters:
+        raise TypeError(f"{function} takes no solution_str: it is no compute_score of verl's")
+    given = dict(arguments or {})
+    takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    for argument in given:
+        if argument not in parameters and not takes_all:
+            raise TypeError(f"{function} has no parameter {argument!r}")
+    reads = [
+        each.name
+        for each in parameters.values()
+        if each.default is Parameter.empty
+        and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        and each.name not in ("solution_str", *_OF_VERL, *given)
+    ]
+    takes = [each for each in _OF_VERL if each in parameters and each not in given]
+
+    @reward(range=(float(range[0]), float(range[1])), reads=reads, may_read=takes)
+    def scorer(completion: str, **columns: Any) -> Score:
+        row = {key: json.loads(columns[key]) if decode else columns[key] for key in reads}
+        row |= {key: columns[key] for key in takes}
+        if isinstance(row.get("extra_info"), str):
+            row["extra_info"] = json.loads(row["extra_info"])
+        return _score(compute_score(solution_str=completion, **row, **given))
+
+    scorer.__name__, scorer.__doc__ = name, compute_score.__doc__
+    return scorer
+
+
+def _score(result: Any) -> Score:
+    if isinstance(result, Mapping):
+        return Score(float(result["score"]), "", str(result.get("pred", "")))
+    return Score(float(result[0] if isinstance(result, (list, tuple)) else result), "")

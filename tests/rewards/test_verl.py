@@ -1,0 +1,58 @@
+"""Functions as verl's and xLR's users have them, called as those call them."""
+
+import json
+from inspect import signature
+
+import pytest
+
+from axolotl_grpo_plugin.rewards.verl import from_compute_score
+
+HERE = "tests.rewards.verl_functions"
+
+
+def test_the_completion_and_the_ground_truth_reach_it():
+    made = from_compute_score(f"{HERE}.hash_answer")
+    assert made.reads == ("ground_truth",) and made.__name__ == "hash_answer"
+    assert list(signature(made).parameters) == ["prompts", "completions", "columns"]
+    truths = ["18", "18", None]
+    assert made([""] * 3, ["#### 18", "18", "#### 18"], ground_truth=truths) == [1.0, 0.0, None]
+
+
+def test_its_options_are_set_from_the_yaml():
+    made = from_compute_score(f"{HERE}.hash_answer", arguments={"method": "flexible"})
+    assert made([""], ["so 18"], ground_truth=["18"]) == [1.0]
+    with pytest.raises(TypeError, match="has no parameter 'methode'"):
+        from_compute_score(f"{HERE}.hash_answer", arguments={"methode": "flexible"})
+
+
+def test_xlrs_own_column_names_are_columns():
+    made = from_compute_score(f"{HERE}.own_columns")
+    assert made.reads == ("number", "unit")
+    assert made([""], ["18 km"], number=["18"], unit=["km"]) == [1.0]
+
+
+def test_data_source_and_extra_info_reach_it_as_verl_gives_them():
+    made = from_compute_score(f"{HERE}.with_extras")
+    row = {"data_source": ["a"], "ground_truth": ["x"], "extra_info": ['{"index": 3}']}
+    scored = made.score("said", **{name: values[0] for name, values in row.items()})
+    assert scored == (0.5, "", "said a x 3")
+    assert made([""], ["said"], ground_truth=["x"], data_source=["a"]) == [0.5]  # none is none
+
+
+def test_a_ground_truth_that_is_a_record_can_be_decoded():
+    truth = json.dumps({"target": 3, "numbers": [1, 2]})
+    made = from_compute_score(f"{HERE}.of_record", decode=True)
+    assert made([""], ["3"], ground_truth=[truth]) == [1.0]
+    with pytest.raises(TypeError):
+        from_compute_score(f"{HERE}.of_record")([""], ["3"], ground_truth=[truth])
+
+
+@pytest.mark.parametrize("result, value", [(True, 1.0), (0.25, 0.25), ([0.5, "why"], 0.5)])
+def test_what_verl_takes_as_a_result(result, value):
+    made = from_compute_score(f"{HERE}.gives", arguments={"result": result})
+    assert made([""], [""], ground_truth=[""]) == [value]
+
+
+def test_another_function_is_refused():
+    with pytest.raises(TypeError, match="takes no solution_str"):
+        from_compute_score(f"{HERE}.not_verls")

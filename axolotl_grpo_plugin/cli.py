@@ -163,3 +163,32 @@ def rewards(as_json: bool) -> None:
     from axolotl_grpo_plugin.library import run
 
     sys.exit(run(as_json))
+
+
+@grpo.command()
+@click.argument("file", type=click.Path(exists=True, allow_dash=True))
+@click.option(
+    "--reward",
+    "rewards",
+    multiple=True,
+    required=True,
+    help="Dotted path, as in trl.reward_funcs; may be repeated.",
+)
+@click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    help="A parameter of the reward, name=value, as in grpo_reward_args; may be repeated.",
+)
+@click.option("--column", default="completion", help="Where the completions are. [completion]")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def score(file: str, **options: Any) -> None:
+    """Score the completions in FILE with a reward, without a training.
+
+    FILE: JSON lines (- reads them from the standard input), a rollout log, TRL's completions, or
+    a run's output_dir. Beside `completion`, a row has the columns that the reward reads.
+    """
+    from axolotl_grpo_plugin.score import run
+
+    sys.exit(run(file, **options))

@@ -47,7 +47,7 @@ def run(as_json: bool) -> int:
     paths.add_working_folder()
     entries: list[Entry] = []
     problems: list[Finding] = []
-    for name in _modules():
+    for name in modules():
         module = imported(name, name)
         if isinstance(module, Finding):
             problems.append(module)
@@ -63,7 +63,8 @@ def run(as_json: bool) -> int:
     return int(bool(problems))
 
 
-def _modules() -> Iterator[str]:
+def modules() -> Iterator[str]:
+    """The modules that have rewards: the shipped ones, and those of the working folder."""
     for module in iter_modules(rewards.__path__):
         yield f"{rewards.__name__}.{module.name}"
     for file in sorted(Path("rewards").glob("[!_]*.py")):

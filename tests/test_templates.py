@@ -1,0 +1,73 @@
+"""The chat templates of the pack, as Axolotl finds them and the trainer renders them."""
+
+from pathlib import Path
+
+import pytest
+from axolotl.utils.chat_templates.base import get_chat_template
+from transformers import PreTrainedTokenizerFast
+
+import axolotl_grpo_plugin
+from axolotl_grpo_plugin.lengths.tokenizer import open_tokenizer
+from axolotl_grpo_plugin.paths import shipped
+
+MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
+THINK = shipped("configs") / "templates" / "qwen-think.jinja"
+
+
+def trainers(chat, generation_prompt=True):
+    """With the template that Axolotl's loader gives the tokenizer, as TRL calls it."""
+    template = get_chat_template("jinja", str(THINK))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(MODEL / "tokenizer.json"), chat_template=template
+    )
+    return tokenizer.apply_chat_template(
+        chat, add_generation_prompt=generation_prompt, tokenize=False
+    )
+
+
+def checks(chat, generation_prompt=True):
+    """As `axolotl grpo stats` and `check` do, without transformers."""
+    cfg = {"base_model": str(MODEL), "chat_template_jinja": str(THINK)}
+    return open_tokenizer(cfg).text(chat, generation_prompt)
+
+
+def turn(role, content):
+    return {"role": role, "content": content}
+
+
+SYSTEM, QUESTION = turn("system", "Think."), turn("user", "1 + 1?")
+PROMPT = (
+    "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n1 + 1?<|im_end|>\n"
+    "<|im_start|>assistant\n<think>\n"
+)
+
+
+@pytest.mark.parametrize("render", [trainers, checks])
+def test_a_prompt_ends_within_the_thinking(render):
+    assert render([SYSTEM, QUESTION]) == PROMPT
+    assert render([QUESTION]).startswith("<|im_start|>user\n1 + 1?")
+
+
+@pytest.mark.parametrize("render", [trainers, checks])
+@pytest.mark.parametrize("answer", ["hm\n</think>\n2", "<think>\nhm\n</think>\n2"])
+def test_a_prompt_and_its_completion_are_one_text(render, answer):
+    """Where TRL renders both (a reward model), as the model saw it, whether or not it repeats the tag."""
+    whole = render([SYSTEM, QUESTION, turn("assistant", answer)], generation_prompt=False)
+    assert whole == f"{PROMPT}hm\n</think>\n2<|im_end|>\n"
+
+
+@pytest.mark.parametrize("render", [trainers, checks])
+def test_earlier_thinking_is_left_out(render):
+    chat = [QUESTION, turn("assistant", "<think>\nhm\n</think>\n\n2"), QUESTION]
+    chat += [turn("assistant", "It is </think> again: 2"), turn("assistant", "plain"), QUESTION]
+    text = render(chat)
+    assert "hm" not in text and "It is" not in text
+    assert text.count("<think>") == 1 and text.endswith("<|im_start|>assistant\n<think>\n")
+    assert "<|im_start|>assistant\n2<|im_end|>" in text
+    assert "<|im_start|>assistant\nplain<|im_end|>" in text
+
+
+@pytest.mark.parametrize("render", [trainers, checks])
+def test_no_thinking_is_made_up(render):
+    text = render([QUESTION, turn("assistant", "2")], generation_prompt=False)
+    assert "<think>" not in text

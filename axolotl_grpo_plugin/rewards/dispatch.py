@@ -20,7 +20,7 @@ _GRID = f"{_OURS}.puzzles.grid_reward_func"
 
 # What those projects score each source by, in our rewards. "x*" is every source that begins with x.
 KNOWN: dict[str, Any] = {
-    "openai/gsm8k": _MATH,
+    "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
     "lighteval/MATH": _MATH,
     "DigitalLearningGmbH/MATH-lighteval": _MATH,
     "HuggingFaceH4/MATH-500": _MATH,
@@ -32,6 +32,7 @@ KNOWN: dict[str, Any] = {
     "codeforces": _CODE,
     "apps": _CODE,
     "taco": _CODE,
+    "code": _CODE,
     "zebra_puzzle_dataset": _GRID,
     "logic__zebra_puzzle*": _GRID,
     "ordering_puzzle_dataset": _EXACT,
@@ -180,19 +181,16 @@ def _weighed(route: Route, how: str, completion: str, row: Mapping[str, Any]) ->
 
 
 def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the member reads: named in the route, or out of the ground truth, or by its name."""
+    """What the member reads: under the route's name for it, out of the ground truth, or by its own name."""
     function, truth = member.function, row.get("ground_truth")
     record = _record(truth)
     found = {}
     for name in (*function.reads, *function.may_read):
-        if name in member.columns and member.columns[name] not in record:
-            found[name] = row.get(member.columns[name])
-        elif (field := member.columns.get(name, name)) in record:
-            found[name] = record[field]
-        elif function.reads == (name,) and truth is not None and name not in _ROWS_OWN:
-            found[name] = truth
-        else:
-            found[name] = row.get(name)
+        other = member.columns.get(name, name)
+        value = record.get(other, row.get(other) if other != name else None)
+        if value is None and truth is not None and function.reads == (name,):
+            value = None if name in _ROWS_OWN else truth
+        found[name] = row.get(name) if value is None else value
     return found
 
 

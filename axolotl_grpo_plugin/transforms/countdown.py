@@ -5,7 +5,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.rewards.countdown import read_problem
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT, instructions
-from axolotl_grpo_plugin.transforms.rows import DatasetError, source_of, within_budget
+from axolotl_grpo_plugin.transforms.rows import DatasetError, data_sources, source_of, within_budget
 
 
 def countdown(
@@ -15,7 +15,7 @@ def countdown(
 
     Each row gets a `prompt`, chat messages with the task and GSM8K's layout to answer in; it shows no
     example, for an example can be copied. `nums` and `target` become whole numbers where they were
-    text; the other columns stay. Rows with too long a prompt are dropped, with their count.
+    text; `data_source` is "countdown" where it has none; the other columns stay. Rows with too long a prompt are dropped, with their count.
 
     YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_max_prompt_length`.
 
@@ -39,6 +39,7 @@ def countdown(
             "prompt": [opening(question(nums, target)) for nums, target in read],
             "nums": [nums for nums, _ in read],
             "target": [target for _, target in read],
+            "data_source": data_sources(rows, numbers, "countdown"),
         }
         return within_budget(made, numbers, tokenizer, budget, source)
 

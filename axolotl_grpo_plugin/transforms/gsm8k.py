@@ -6,6 +6,7 @@ from typing import Any
 from axolotl_grpo_plugin.completions import read_number
 from axolotl_grpo_plugin.transforms.rows import (
     DatasetError,
+    data_sources,
     source_of,
     texts,
     within_budget,
@@ -28,7 +29,8 @@ def gsm8k(
     """Axolotl's factory for GSM8K: rows with `question` and `answer` (ending in "#### 1,000").
 
     Each row gets a `prompt`, chat messages with the layout to answer in, and an `answer`, the
-    bare label ("1000") that the rewards read. The other columns stay. Rows with too long a prompt
+    bare label ("1000") that the rewards read; `data_source` is "openai/gsm8k" where it has none. The
+    other columns stay. Rows with too long a prompt
     are dropped, with their count.
 
     YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_examples`,
@@ -56,6 +58,7 @@ def gsm8k(
         ]
         prompts = [opening(question) for question in questions]
         made = {**rows, "prompt": prompts, "answer": labels}
+        made["data_source"] = data_sources(rows, numbers, "openai/gsm8k")
         return within_budget(made, numbers, tokenizer, budget, source)
 
     return transform, {"batched": True, "with_indices": True, "batch_size": 10_000}

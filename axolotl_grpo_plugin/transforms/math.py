@@ -5,7 +5,13 @@ from typing import Any
 
 from axolotl_grpo_plugin.completions import read_boxes
 from axolotl_grpo_plugin.rewards.math import read_gold
-from axolotl_grpo_plugin.transforms.rows import DatasetError, source_of, texts, within_budget
+from axolotl_grpo_plugin.transforms.rows import (
+    DatasetError,
+    data_sources,
+    source_of,
+    texts,
+    within_budget,
+)
 
 # Qwen2.5-Math's, which most models know.
 SYSTEM_PROMPT = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -18,7 +24,8 @@ def math(
 
     Rows have a `problem` (or `question`), and an `answer`, or else a `solution` with it in its last
     `\boxed{}` or after `####`. Each gets a `prompt`, chat messages with the instructions in a system turn, and
-    `solution`, the bare answer, which `rewards.math` reads. The other columns stay. Rows with too
+    `solution`, the bare answer, which `rewards.math` reads; `data_source` is "math" where it has none.
+    The other columns stay. Rows with too
     long a prompt are dropped, with their count.
 
     YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in` ("system" is the default
@@ -56,6 +63,7 @@ def math(
             golds.append(gold)
         prompts = [ask(problem) for problem in problems]
         made = {**rows, "prompt": prompts, "solution": golds}
+        made["data_source"] = data_sources(rows, numbers, "math")
         return within_budget(made, numbers, tokenizer, budget, source)
 
     return transform, {"batched": True, "with_indices": True, "batch_size": 10_000}

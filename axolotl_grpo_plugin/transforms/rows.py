@@ -43,6 +43,11 @@ def texts(
     return [rows[column] for column in columns]
 
 
+def data_sources(rows: dict[str, list[Any]], numbers: Sequence[int], name: str) -> list[str]:
+    """The `data_source` of each row, by which `rewards.dispatch` chooses: its own, else that name."""
+    return [own or name for own in rows.get("data_source", [None] * len(numbers))]
+
+
 def within_budget(
     rows: dict[str, list[Any]],
     numbers: Sequence[int],

@@ -123,7 +123,7 @@ def test_a_column_that_is_not_there(judged):
         "def reward(completion, solution):\n    return 0.0\n"
     )
     assert level == "error"
-    assert 'reads "solution", which the rows lack (they have: question, answer, prompt)' in line
+    assert 'reads "solution", which the rows lack (they have: question, answer, prompt, data_source)' in line
     ((level, line),) = judged("def reward(prompts, completions, solution, **_):\n    return [0.0]")
     assert "missing 1 required positional argument: 'solution'" in line
 

@@ -1,7 +1,8 @@
 """Rebuild what is embedded: `python -m axolotl_grpo_plugin.quickstart.build [words|countdown]`.
 
 Writes the problems (train.jsonl, held_out.jsonl) and a model with its tokenizer (model/): of word
-problems beside this file, of Countdown in countdown/. Each model is a Llama of 0.6 million
+problems beside this file, of Countdown in countdown/; programs to write (code.jsonl) and a mix of six
+domains (mix.parquet), which have no model. Each model is a Llama of 0.6 million
 parameters, and knows nothing but what a few minutes of supervised training on flawed
 demonstrations taught it; Countdown's was taught the word problems too.
 """
@@ -19,7 +20,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from axolotl_grpo_plugin.completions import TAGS
-from axolotl_grpo_plugin.quickstart import countdown_problems, problems
+from axolotl_grpo_plugin.quickstart import code_problems, countdown_problems, mix, problems
 from axolotl_grpo_plugin.transforms.countdown import question
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 
@@ -63,6 +64,8 @@ def write_problems() -> None:
         countdown_problems.write(
             FOLDER / "countdown" / f"{name}.jsonl", (problem.row for problem in drawn)
         )
+    countdown_problems.write(FOLDER / "code.jsonl", code_problems.rows())
+    mix.write(FOLDER / "mix.parquet")
 
 
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:

@@ -17,6 +17,7 @@ from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_pl
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import check_memory, estimate
 from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.checks.prefill import check_prefill
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.rewards import check_ready
@@ -172,6 +173,8 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
         if rows and not any(".reward_funcs" in finding.where for finding in wrong):
             yield from check_samples(cfg, rows)
         longest = yield from check_prompts(cfg, readable, closed)
+        if rows and longest and not any(".reward_funcs" in finding.where for finding in wrong):
+            yield from check_prefill(cfg, rows[0].row["prompt"])
     if placement and placement.train:  # not a CPU
         memory = estimate(cfg, placement, longest)
         if not isinstance(memory, Finding):

@@ -176,7 +176,9 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
             scores.append(verdict)
         return scores
 
-    return kimi_length
+    made: Any = kimi_length
+    made.inner = (judge,)
+    return cast(GroupRewardFunction, made)
 
 
 def gated(
@@ -232,7 +234,7 @@ def _shaped(
     reads: Sequence[str] = (),
     reasons: Sequence[str] = (),
 ) -> RewardFunction:
-    """A reward made of others' scores."""
+    """A reward made of others' scores; `inner` are these."""
 
     def scorer(how: str) -> Callable[..., Score | None]:
         def score(completion: str, **columns: Any) -> Score | None:
@@ -253,7 +255,7 @@ def _shaped(
             if each.ready:
                 each.ready()
 
-    return reward(
+    made: Any = reward(
         range=limits,
         reads=tuple(dict.fromkeys([*(read for each in inner for read in each.reads), *reads])),
         may_read=[read for each in inner for read in each.may_read],
@@ -262,3 +264,5 @@ def _shaped(
         first=scorer("quick"),
         ready=ready if any(each.ready for each in inner) else None,
     )(scorer("score"))
+    made.inner = tuple(inner)
+    return cast(RewardFunction, made)

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+import axolotl_grpo_plugin
+from axolotl_grpo_plugin.checks.prefill import check_prefill
+from axolotl_grpo_plugin.paths import shipped
+
+MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
+FORMAT = "axolotl_grpo_plugin.rewards.format"
+SHAPING = "axolotl_grpo_plugin.rewards.shaping"
+STRICT = f"{FORMAT}.think_strict_format_reward_func"
+HASHES = f"{FORMAT}.hash_correctness_reward_func"
+CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
+OPENED, PLAIN = "1 + 1?\n<think>\n", "1 + 1?"
+
+
+def found(prompt, rewards, **cfg):
+    """rewards: those that are named, with their arguments."""
+    cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards, **cfg}
+    return [(each.level, str(each)) for each in check_prefill(cfg, prompt)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "arguments"),
+    [(OPENED, {"prefilled": True}), (PLAIN, {}), (PLAIN, {"prefilled": False})],
+)
+def test_they_agree(prompt, arguments):
+    assert not found(prompt, {STRICT: arguments, HASHES: arguments, CORRECT: {}})
+
+
+def test_a_reward_asks_for_what_the_prompt_has():
+    ((level, line),) = found(OPENED, {CORRECT: {}, STRICT: {}, HASHES: {"prefilled": True}})
+    assert level == "warning"
+    assert line == (
+        f"grpo_reward_args ({STRICT}): the prompt ends in <think>, and think_strict_format_reward_func "
+        "looks for that tag in the completion. Set prefilled: true for it."
+    )
+
+
+def test_a_reward_leaves_out_what_the_prompt_has_not():
+    ((level, line),) = found(PLAIN, {STRICT: {"prefilled": True}})
+    assert level == "warning"
+    assert "has prefilled: true, and the prompt does not end in <think>. Remove it, or set" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("gated", {"reward": STRICT, "by": CORRECT}),
+        ("gated", {"reward": f"{FORMAT}.think_format_reward_func", "by": HASHES}),
+        ("cosine_length", {"by": HASHES, "max_len": 9}),
+        ("kimi_length", {"by": HASHES}),
+    ],
+)
+def test_a_reward_inside_another(name, arguments):
+    lines = found(OPENED, {f"{SHAPING}.{name}": arguments})
+    assert len(lines) == 1 + (HASHES in arguments.values() and name == "gated")
+    assert all(f"{name}): the prompt ends in <think>" in line for _, line in lines)
+
+
+def test_a_chat_is_rendered_with_the_configs_template():
+    chat = [{"role": "user", "content": "1 + 1?"}]
+    template = str(shipped("configs") / "templates" / "qwen-think.jinja")
+    told = {STRICT: {"prefilled": True}}
+    assert not found(chat, told, base_model=str(MODEL), chat_template_jinja=template)
+    assert found(chat, told, base_model=str(MODEL))
+
+
+def test_without_such_a_reward_no_tokenizer_is_opened():
+    assert not found([{"role": "user", "content": "1 + 1?"}], {CORRECT: {}, "some/model": {}})

@@ -173,13 +173,16 @@ class Job:
         )
 
 
-def ready(unsafe: bool = False) -> None:
-    """Raises SandboxError, in one line, where no sandbox works here and `unsafe` is not allowed."""
-    _works(unsafe)
+def ready(allow_unsafe: bool = False) -> None:
+    """Raises SandboxError, in one line, where no sandbox works here and none is not allowed.
+
+    What a reward that uses one gives to `@reward(ready=...)`.
+    """
+    _works(allow_unsafe)
 
 
 @cache
-def _works(unsafe: bool) -> Backend:
+def _works(allow_unsafe: bool) -> Backend:
     """The first backend that works, tried for real."""
     tried = []
     for backend in BACKENDS:
@@ -190,7 +193,7 @@ def _works(unsafe: bool) -> Backend:
         else:
             inside.close()
             return backend
-    if not unsafe:
+    if not allow_unsafe:
         raise SandboxError(
             f"no sandbox for programs works here ({'; '.join(tried)}). Install bubblewrap (apt-get "
             "install bubblewrap) where user namespaces are allowed, or set allow_unsafe: true to "
@@ -238,8 +241,8 @@ class _Inside:
 
     def send(self, message: Any, channel: socket.socket | None = None) -> None:
         line = json.dumps(message).encode() + b"\n"
-        self._control.settimeout(_GRACE)
         try:
+            self._control.settimeout(_GRACE)
             if channel:
                 sent = socket.send_fds(self._control, [line], [channel.fileno()])
                 line = line[sent:]
@@ -250,10 +253,10 @@ class _Inside:
 
     def receive(self, seconds: float) -> Any:
         """What it says next; None where it says nothing in that time, or has ended."""
-        self._control.settimeout(max(0.01, seconds))
         try:
+            self._control.settimeout(max(0.01, seconds))
             line = self._read.readline()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: it was closed here
             return None
         return json.loads(line) if line.endswith(b"\n") else None
 

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -190,26 +191,33 @@ def finish(main: Any, *arguments: Any) -> None:
             atexit._run_exitfuncs()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if not isinstance(error.code, int | None):
+            print(error.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
         status = 1
     for stream in (sys.stdout, sys.__stdout__, sys.stderr):
-        if stream:
-            stream.flush()
+        try:
+            if stream and not stream.closed:
+                stream.flush()
+        except Exception:
+            traceback.print_exc(file=sys.__stderr__)
+            status = status or 120  # as Python's own
     os._exit(status & 0xFF)
 
 
 def sweep(job: int, isolated: bool) -> int:
     """End the job and all that it started; its exit status."""
+    if not isolated:
+        os.kill(job, signal.SIGKILL)
+        _, ended = os.waitpid(job, 0)
+        with suppress(ProcessLookupError):
+            os.killpg(job, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(ended)
     status = 0
     while True:
-        try:
-            if isolated:
-                os.kill(-1, signal.SIGKILL)
-            else:
-                os.killpg(job, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)  # of this namespace, but for this process
         try:
             pid, ended = os.waitpid(-1, 0)
         except ChildProcessError:

@@ -1,0 +1,522 @@
+"""What programs try, in each sandbox that this machine has, as this user and as another."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import axolotl_grpo_plugin.sandbox as sandbox
+from axolotl_grpo_plugin.sandbox import Limits, Sandbox, SandboxError, backends, ready
+
+ROOT = Path(__file__).parents[2]
+RUN = "def main(request, channel): exec(request, {'__name__': '__main__', 'channel': channel})"
+LIMITS = Limits(seconds=2.0, memory=256 << 20, processes=8, output=1 << 20, disk=8 << 20)
+
+
+@pytest.fixture(params=[backend.name for backend in backends.BACKENDS])
+def box(request, monkeypatch):
+    """A sandbox of that kind, found as a run finds it."""
+    if request.param == "user namespaces":
+        which = shutil.which
+        monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else which(name))
+    sandbox._works.cache_clear()
+    try:
+        box = Sandbox(RUN, LIMITS)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    if box._backend.name != request.param:
+        pytest.skip(f"{request.param} makes no sandbox here")
+    with box:
+        yield box
+    sandbox._works.cache_clear()
+
+
+def run(box, program, **keywords):
+    return box.run(textwrap.dedent(program), **keywords)
+
+
+def tree(box):
+    """What runs in it and around it."""
+    return [process.pid for process in psutil.Process(box._inside._process.pid).children(True)]
+
+
+def gone(pids, seconds=5.0):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends and any(map(_runs, pids)):
+        time.sleep(0.05)
+    return not any(map(_runs, pids))
+
+
+def _runs(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_job_has_python_its_packages_and_stdin(box):
+    ended = run(box, "import sys, numpy; print(sys.stdin.read().upper(), numpy.ones(2))", stdin="a")
+    assert (ended.exit, ended.stdout, ended.late, ended.flood) == (0, "A [1. 1.]\n", False, False)
+
+
+@pytest.mark.parametrize(
+    ("program", "exit", "stdout", "stderr"),
+    [
+        ("import sys; print(1); sys.exit(3)", 3, "1\n", ""),
+        ("import sys; sys.exit('sorry')", 1, "", "sorry"),
+        ("import sys; sys.exit()", 0, "", ""),
+        ("1/0", 1, "", "ZeroDivisionError: division by zero\n"),
+        ("print(1, end=''); import os; os.kill(os.getpid(), 9)", -9, "", ""),
+        ("import os; os._exit(0)", 0, "", ""),
+        ("import atexit; atexit.register(print, 'last'); print('first')", 0, "first\nlast\n", ""),
+        (
+            "import threading, time\ndef f(): time.sleep(.2); print(1)\nthreading.Thread(target=f).start()",
+            0,
+            "1\n",
+            "",
+        ),
+        ("import sys; sys.stdout.buffer.write(b'\\xff\\n')", 0, "�\n", ""),
+        ("print(open('/dev/stdin').read(), open(0).read())", 0, "in in\n", ""),
+        ("import sys; sys.stdout.close()", 0, "", ""),
+        ("import os; os.close(1); print(1)", 120, "", "Bad file descriptor"),
+    ],
+)
+def test_how_a_job_ends(box, program, exit, stdout, stderr):
+    ended = run(box, program, stdin="in")
+    assert (ended.exit, ended.stdout, ended.late) == (exit, stdout, False)
+    assert stderr in ended.stderr
+
+
+def test_it_talks(box):
+    job = box.start("channel.send(channel.receive() + 1); channel.receive(); 1/0")
+    job.send(1)
+    assert job.receive() == 2
+    ended = job.end()  # its receive() gives None
+    assert "ZeroDivisionError" in ended.stderr
+    answer, ended = box.call("channel.send({'a': [1.5, None]}); import time; time.sleep(60)")
+    assert (answer, ended.exit) == ({"a": [1.5, None]}, -signal.SIGKILL)
+
+
+@pytest.mark.parametrize("sent", ["b'nonsense\\n'", "b'1'", "b'[' * 100_000 + b'\\n'"])
+def test_what_is_no_message_is_none(box, sent):
+    answer, _ = box.call(f"import os; os.write(3, {sent})")
+    assert answer is None
+
+
+def test_it_is_deterministic(box):
+    outputs = set()
+    for _ in range(2):
+        outputs.add(run(box, "print(hash('a'), list({'b', 'c', 'd'}))").stdout)
+        box.close()
+    assert len(outputs) == 1
+
+
+# Six tries at getting out.
+
+
+def test_no_network(box):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as hidden:
+        name = f"axolotl-grpo-{os.getpid()}"
+        hidden.bind("\0" + name)
+        hidden.listen()
+        ended = run(
+            box,
+            f"""
+            import socket
+            for family, address in (
+                (socket.AF_INET, ("1.1.1.1", 53)),
+                (socket.AF_INET, {server.getsockname()!r}),
+                (socket.AF_INET6, ("::1", {server.getsockname()[1]})),
+                (socket.AF_UNIX, "\\0{name}"),
+            ):
+                try:
+                    with socket.socket(family) as made:
+                        made.settimeout(1)
+                        made.connect(address)
+                    print("connected", address)
+                except OSError:
+                    print("no")
+            try:
+                socket.getaddrinfo("example.com", 80)
+            except OSError:
+                print("no")
+            """,
+        )
+        assert ended.stdout == "no\n" * 5
+        for listening in (server, hidden):
+            listening.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                listening.accept()
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+        "import os\nwhile True:\n    try:\n        if os.fork() == 0: os.setsid()\n    except OSError: pass",
+        "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(60,)).start()",
+    ],
+)
+def test_a_fork_bomb(box, bomb):
+    run(box, "")
+    (server,) = tree(box)
+    job = box.start(bomb)
+    most, ends = 0, time.monotonic() + 1.0
+    while time.monotonic() < ends:
+        most = max(most, len(tree(box)))
+    ended = job.end()
+    assert ended.late or "can't start new thread" in ended.stderr
+    assert most <= LIMITS.processes + 1
+    assert tree(box) == [server]
+    assert run(box, "print(1)").stdout == "1\n"
+
+
+def test_the_disk_is_not_filled(box):
+    ended = run(
+        box,
+        """
+        import os
+        written = 0
+        try:
+            for number in range(1000):
+                with open(f"/tmp/{number}", "wb", buffering=0) as file:
+                    written += file.write(bytes(1 << 19))
+        except OSError as error:
+            print(error.strerror)
+        print(written <= 8 << 20)
+        """,
+    )
+    assert ended.stdout == "" or ended.stdout.endswith(
+        "True\n"
+    )  # it may have filled stdout's room too
+    assert run(box, "import os; print(os.statvfs('/tmp').f_blocks * 4096)").stdout == f"{8 << 20}\n"
+    assert run(box, "open('/tmp/1', 'wb').write(bytes(4 << 20))").flood is False
+
+
+def test_one_file_is_no_larger_than_the_output(box):
+    ended = run(box, "open('/tmp/1', 'wb').write(bytes(2 << 20))")
+    assert "File too large" in ended.stderr
+
+
+def test_nothing_of_ours_is_read(box, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    folder = Path.home() if os.access(Path.home(), os.W_OK) else Path(tempfile.gettempdir())
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".axolotl-grpo-") as secret:
+        ended = run(
+            box,
+            f"""
+            import os, glob
+            for path in ({secret.name!r}, {str(ROOT / "pyproject.toml")!r}, {__file__!r}, "/etc/passwd",
+                         "/etc/shadow", "/proc/{os.getpid()}/environ"):
+                try:
+                    print(path, open(path).read())
+                except OSError:
+                    print("no")
+            seen = "".join(open(each).read() for each in glob.glob("/proc/[0-9]*/environ")
+                           if os.access(each, os.R_OK))
+            print("sk-secret" in seen + str(os.environ), os.listdir("/home") if os.path.exists("/home") else [])
+            print(sorted(each for each in os.listdir("/proc") if each.isdigit())[:2] == ["1", str(os.getpid())])
+            """,
+        )
+    assert ended.stdout == "no\n" * 6 + "False []\nTrue\n", ended.stderr
+
+
+def test_the_parent_is_not_killed(box):
+    run(box, "")
+    before = tree(box)
+    ended = run(
+        box,
+        f"""
+        import os, resource, signal
+        for pid in (os.getppid(), 1, {os.getpid()}, {before[0]}):
+            for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV):
+                try: os.kill(pid, number)
+                except ProcessLookupError: pass
+        def refused(call, *arguments):
+            try: call(*arguments)
+            except OSError: print("no")
+        refused(resource.prlimit, 1, resource.RLIMIT_NOFILE, (0, 0))
+        refused(open, "/proc/1/mem", "rb")
+        refused(os.listdir, "/proc/1/fd")
+        refused(os.kill, -1, signal.SIGKILL)
+        """,
+    )
+    assert ended.stdout == "no\n" * 4
+    assert tree(box) == before
+    assert run(box, "print(1)").stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import time; time.sleep(60)",
+        "import signal, time\nfor each in range(1, 32):\n    try: signal.signal(each, signal.SIG_IGN)\n"
+        "    except OSError: pass\ntime.sleep(60)",
+        "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\ntime.sleep(60)",
+        "9 ** 9 ** 9",
+        "import re; re.match('(a*)*b', 'a' * 40)",
+        "import sys; sys.stdin.read(); channel.receive()",
+        "import atexit, time; atexit.register(time.sleep, 60)",
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()",
+        "while True:\n    try: 1 / 0\n    except BaseException: pass",
+    ],
+)
+def test_nothing_outlives_its_time(box, program):
+    run(box, "")
+    before = tree(box)
+    began = time.monotonic()
+    job = box.start(program, seconds=0.5)
+    assert job.receive() is None
+    ended = job.end() if "receive" not in program else job.end(stop=True)
+    assert time.monotonic() - began < 2.0
+    assert ended.late or ended.exit == 0
+    assert tree(box) == before
+
+
+# And more.
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "print('x' * 3_000_000)",
+        "import sys; sys.stderr.write('x' * 3_000_000)",
+        "import os\nwhile True: os.write(1, bytes(1 << 16))",
+        "channel.send('x' * 3_000_000)",
+    ],
+)
+def test_a_flood(box, program):
+    job = box.start(program)
+    job.receive()
+    ended = job.end()
+    assert ended.flood
+    assert len(ended.stdout) <= LIMITS.output and len(ended.stderr) <= 4000
+
+
+@pytest.mark.parametrize("program", ["bytes(1 << 30)", "x = [0]\nwhile True: x += x"])
+def test_a_memory_bomb(box, program):
+    ended = run(box, program)
+    assert ended.exit == 1 and ended.stderr.endswith("MemoryError\n")
+
+
+def test_nothing_but_the_scratch_folder_is_written(box):
+    ended = run(
+        box,
+        f"""
+        import os, shutil, sys
+        for path in ("/x", "/usr/x", "/usr/lib/x", "/dev/x", "/dev/shm/x", "/proc/x", "/etc/x", "/home/x", "/var/x",
+                     {sys.base_prefix!r} + "/lib/x", os.__file__, "/etc/ld.so.cache", "/proc/sys/kernel/hostname",
+                     "/proc/sysrq-trigger", "/var/tmp/x", "/run/x", "/sys/x", "/bin/sh"):
+            try:
+                open(path, "a").close()
+                print("wrote", path)
+            except OSError:
+                pass
+        os.chmod("/tmp", 0o777)
+        """,
+    )
+    assert "wrote" not in ended.stdout
+
+
+def test_what_would_get_around_a_limit_is_refused(box):
+    ended = run(
+        box,
+        """
+        import ctypes, os, platform
+        def refused(call, *arguments):
+            try: call(*arguments)
+            except OSError: print("no")
+        refused(os.unshare, os.CLONE_NEWUSER)
+        refused(os.unshare, os.CLONE_NEWNS)
+        refused(os.memfd_create, "x")
+        refused(os.setuid, 0)
+        refused(os.setgroups, [0])
+        refused(os.mknod, "/tmp/x", 0o60666, os.makedev(8, 0))
+        libc = ctypes.CDLL(None, use_errno=True)
+        print(libc.shmget(0, 1 << 20, 0o1666), libc.ptrace(0, 0, 0, 0), libc.personality(0))
+        print(libc.syscall(*((56, 0x10000011) if platform.machine() == "x86_64" else (220, 0x10000011)), 0, 0, 0, 0))
+        print(libc.mount(b"t", b"/tmp", b"tmpfs", 0, b""), libc.setns(0, 0))
+        """,
+    )
+    assert ended.stdout.split() == ["no"] * 6 + ["-1", "-1", "0", "-1", "-1", "-1"], ended.stderr
+
+
+def test_a_job_leaves_nothing_to_the_next(box):
+    run(
+        box,
+        """
+        import os, time
+        os.makedirs("/tmp/deep/er")
+        open("/tmp/.hidden", "w").write("from before")
+        os.symlink("/usr", "/tmp/usr")
+        os.chmod("/tmp/deep", 0)
+        os.chmod("/tmp", 0o700) if os.stat("/tmp").st_uid == os.getuid() else None
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                while True:
+                    open("/tmp/written", "a").write("x")
+        """,
+    )
+    ended = run(
+        box,
+        """
+        import os, time
+        time.sleep(0.2)
+        print([each for each in os.listdir("/proc") if each.isdigit()] == ["1", str(os.getpid())])
+        print(any(each in os.listdir("/tmp") for each in ("deep", ".hidden", "usr", "written")))
+        open("/tmp/x", "w")
+        """,
+    )
+    assert ended.stdout == "True\nFalse\n", ended.stderr
+
+
+def test_a_job_sees_no_channel_but_its_own(box):
+    ended = run(
+        box,
+        """
+        import os
+        def exists(fd):
+            try: return bool(os.fstat(fd))
+            except OSError: return False
+        print([fd for fd in range(64) if exists(fd)])
+        """,
+    )
+    assert ended.stdout == "[0, 1, 2, 3]\n"
+
+
+def test_closed_with_all_that_is_in_it(box):
+    run(box, "")
+    job = box.start("import os, time; os.fork(); os.fork(); time.sleep(60)")
+    time.sleep(0.3)
+    inside = [box._inside._process.pid, *tree(box)]
+    assert len(inside) == 6
+    box.close()
+    assert gone(inside)
+    with pytest.raises(SandboxError):
+        job.end()
+    assert run(box, "print(1)").stdout == "1\n"
+
+
+def test_a_sandbox_that_was_killed_is_made_anew(box):
+    run(box, "")
+    for pid in tree(box):
+        os.kill(pid, signal.SIGKILL)
+    assert gone([box._inside._process.pid])
+    assert run(box, "print(1)").stdout == "1\n"
+
+
+def test_nothing_survives_our_own_end(box):
+    program = f"""
+    import os, time
+    import axolotl_grpo_plugin.sandbox as sandbox
+    sandbox._works = lambda _: sandbox.BACKENDS[{backends.BACKENDS.index(box._backend)}]
+    box = sandbox.Sandbox({RUN!r})
+    box.run("")
+    job = box.start("import os, time; os.fork() or os.setsid(); time.sleep(60)")
+    time.sleep(0.3)
+    print("started", flush=True)
+    time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as ours:
+        assert ours.stdout.readline() == b"started\n"
+        pids = [process.pid for process in psutil.Process(ours.pid).children(recursive=True)]
+        ours.kill()
+    assert len(pids) == 4
+    assert gone(pids)
+
+
+# Without a sandbox.
+
+
+@pytest.fixture
+def none(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    sandbox._works.cache_clear()
+    yield
+    sandbox._works.cache_clear()
+
+
+def test_refused_where_none_works(none):
+    message = (
+        r"no sandbox for programs works here \(bubblewrap: not installed; user namespaces: not installed\)\. "
+        "Install bubblewrap .* or set allow_unsafe: true"
+    )
+    with pytest.raises(SandboxError, match=message) as raised:
+        ready()
+    assert "\n" not in str(raised.value)
+    with pytest.raises(SandboxError):
+        Sandbox(RUN)
+
+
+def test_a_backend_that_breaks_says_why(monkeypatch, tmp_path):
+    for name in ("bwrap", "unshare"):
+        tool = tmp_path / name
+        tool.write_text("#!/bin/sh\necho $0: No permissions to create new namespace >&2\nexit 1\n")
+        tool.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path / name))
+    sandbox._works.cache_clear()
+    with pytest.raises(SandboxError, match=r"\(bubblewrap: .*/bwrap: No permissions to create"):
+        ready()
+    sandbox._works.cache_clear()
+
+
+def test_unsafe_is_a_warning_and_plain_processes(none, caplog):
+    folders = set(Path(tempfile.gettempdir()).glob("axolotl-grpo-unsafe-*"))
+    with caplog.at_level(logging.WARNING):
+        ready(allow_unsafe=True)
+        box = Sandbox(RUN, LIMITS, allow_unsafe=True)
+    (warning,) = caplog.messages
+    assert "the network, and all files and processes" in warning
+    with box:
+        assert run(box, "print(input() * 2)", stdin="a").stdout == "aa\n"
+        assert run(box, "import time; time.sleep(60)", seconds=0.3).late
+        began = time.monotonic()
+        box.start("import time; time.sleep(60)").end(stop=True)
+        assert time.monotonic() - began < 1.5
+        assert run(box, "print('x' * 3_000_000)").flood
+        assert "MemoryError" in run(box, "bytes(1 << 30)").stderr
+        run(box, "open('left', 'w')")
+        assert run(box, "import os; print(os.listdir('.'))").stdout == "[]\n"
+    assert set(Path(tempfile.gettempdir()).glob("axolotl-grpo-unsafe-*")) == folders
+
+
+# As another user: limits and namespaces differ for root.
+
+
+@pytest.mark.seconds(60)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_all_this_as_another_user(tmp_path_factory):
+    """Its interpreter may lie where only root can look, so it is mounted elsewhere for that."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    packages = os.pathsep.join([str(ROOT), *filter(backends.visible, sys.path)])
+    become = "setpriv --reuid 65534 --regid 65534 --clear-groups env -i"
+    variables = (
+        f"HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={packages} LD_LIBRARY_PATH={folder}/lib"
+    )
+    python = f"{folder}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+    tests = f"-m pytest -q -rs -n0 -p no:cacheprovider {__file__}"
+    script = (
+        f"mount --bind {sys.base_prefix} {folder} && exec {become} {variables} {python} {tests}"
+    )
+    try:
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True
+        )
+    finally:
+        folder.rmdir()
+    if "unshare: " in done.stderr or "mount: " in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr

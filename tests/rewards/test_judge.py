@@ -47,6 +47,10 @@ def reasons(*arguments, **options):
     return [each.reason for each in scores(*arguments, **options)]
 
 
+def short(each):
+    return str(each)[:40]
+
+
 @pytest.fixture
 def server():
     with JudgeServer() as server:
@@ -100,7 +104,7 @@ CONTRACT = [
 ]
 
 
-@pytest.mark.parametrize(("text", "read", "value", "reason"), CONTRACT)
+@pytest.mark.parametrize(("text", "read", "value", "reason"), CONTRACT, ids=short)
 def test_the_contract(server, text, read, value, reason):
     reward = made(server)
     (score,) = asyncio.run(reward.scores(prompts=["9 + 9?"], completions=[text], solution=["18"]))
@@ -319,14 +323,14 @@ ONCE = [
 ]
 
 
-@pytest.mark.parametrize(("reply", "reason"), WRONG)
+@pytest.mark.parametrize(("reply", "reason"), WRONG, ids=short)
 def test_what_may_pass_is_tried_again_and_neutral_if_it_stays(says, reply, reason):
     server = says(reply)
     assert scores(made(server, timeout=0.2)) == [(None, reason, "18")]
     assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize(("reply", "reason"), WRONG)
+@pytest.mark.parametrize(("reply", "reason"), WRONG, ids=short)
 def test_what_passes_costs_nothing(says, reply, reason):
     server = says(reply, Reply("VERDICT: yes"))
     assert scores(made(server, timeout=0.2)) == [(1.0, "correct", "18")]
@@ -603,10 +607,11 @@ def test_no_text_makes_it_raise_and_each_is_scored_alone(texts):
 
 
 @pytest.mark.parametrize(
-    "text", ["<answer>" * 100_000, r"\boxed{" * 100_000, "</think>" * 100_000, boxed("{" * 500_000)]
+    "piece", ["<answer>", r"\boxed{", "</think>", "<answer>1</answer>", "verdict"]
 )
-def test_long_text_is_no_work(server, text):
+def test_long_text_is_no_work(server, piece):
     reward = made(server)
-    start = time.process_time()
-    asyncio.run(reward.scores(prompts=[""], completions=[text], solution=["18"]))
-    assert time.process_time() - start < 1
+    for text in (piece * 100_000, f"<answer>{piece * 500}</answer>"):
+        start = time.process_time()
+        asyncio.run(reward.scores(prompts=[""], completions=[text], solution=["18"]))
+        assert time.process_time() - start < 1

@@ -1,0 +1,206 @@
+r"""Puzzles whose answer is a value: orderings, graphs, zebra grids, ARC, program inputs and outputs, tables.
+
+The answer is looked for after the reasoning: in the `<answer>` block, within it in its `\boxed{}` if it
+has one; else in `\boxed{}`; else in the last closed fence that is JSON's or has no label. Blocks or boxes
+that differ are no answer. It is read as JSON or as a Python literal, never run, and compared as a
+value, so that layout, quotes and the order of keys make no difference.
+tests/rewards/test_puzzles.py has the completions with what each must score.
+"""
+
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.completions import (
+    Answer,
+    after_reasoning,
+    read_answer,
+    read_boxes,
+    read_number,
+)
+from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.values import Value, are_strings, is_number, normal, read_value, same
+
+LONGEST_ANSWER = 20_000  # characters: a grid of 30 x 30, a number a line, has half
+_NO_ANSWER = "no_answer truncated empty_answer several_answers too_long bad_gold".split()
+
+
+@reward(
+    range=(0.0, 1.0),
+    reads="solution",
+    reasons=["correct", "wrong_value", *_NO_ANSWER],
+    inline=True,
+)
+def exact_reward_func(
+    completion: str, solution: Any, ignore_case: bool = False, separator: str = ""
+) -> Score:
+    """1.0 where the answer is the gold value, else 0.0.
+
+    solution: a value, or the text of one. Numbers are compared by value (1 is 1.0, but not True), lists
+    and tuples item by item, dicts by key, strings exactly. A gold that is neither JSON nor a
+    literal is plain text, for which case, spaces and a final full stop make no difference. A gold
+    number is also paid with its unit ("18 dollars"), a gold list of strings without quotes, and
+    CodeIO's gold, '"output": ...' or '"input": ...', without that key. None where it is empty.
+
+    ignore_case: compare strings as plain text is. separator: parts the answers of a gold that has
+    several, in any order ("|" in Reasoning360's tables).
+
+    Source: the tasks `ordering_puzzle`, `graph_logical`, `arcagi`, `codeio`, `cruxeval` and `table` of
+    https://github.com/LLM360/Reasoning360 (Apache-2.0), on the contract of this module.
+
+    >>> exact_reward_func([""], ["<answer>['owl', 'crow']</answer>"], solution=['["owl", "crow"]'])
+    [1.0]
+    """
+    gold = _read_gold(solution)
+    if gold is None:
+        return Score(None, "bad_gold")
+    found = _find(completion)
+    if found.text is None:
+        return Score(0.0, found.problem)
+    if separator and isinstance(solution, str) and separator in solution:
+        golds = [read_value(each.strip()) for each in solution.split(separator)]
+        equal = _match(found.text.split(separator), golds, ignore_case)
+    else:
+        equal = _equal(found.text, gold, ignore_case)
+    return Score(float(equal), "correct" if equal else "wrong_value", found.text)
+
+
+@reward(
+    range=(0.0, 1.0),
+    reads="solution",
+    reasons=["correct", "wrong_cells", "wrong_shape", "not_a_grid", *_NO_ANSWER],
+    inline=True,
+)
+def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> Score:
+    """1.0 where every cell of a zebra puzzle's grid is right, else 0.0.
+
+    solution: {"header": ["House", ...], "rows": [["1", ...], ...]}, or the JSON text of it; the answer
+    is the same. Columns may stand in another order, rows may not; of neither may one lack, nor be
+    too many. Case and spaces make no difference in a cell. None where the gold is no such grid.
+
+    partial: pay the share of right cells, as upstream does. That pays for a column that only numbers
+    the houses, too.
+
+    Source: the task `zebra_puzzle` of https://github.com/LLM360/Reasoning360 (Apache-2.0).
+
+    >>> grid = '{"header": ["House", "Pet"], "rows": [["1", "cat"], ["2", "%s"]]}'
+    >>> grid_reward_func([""], [f"<answer>{grid % 'owl'}</answer>"], solution=[grid % "dog"])
+    [0.0]
+    """
+    gold = _grid(read_value(solution.strip()).value if isinstance(solution, str) else solution)
+    if gold is None or not gold.rows or len(set(gold.header)) < len(gold.header):
+        return Score(None, "bad_gold")
+    found = _find(completion)
+    if found.text is None:
+        return Score(0.0, found.problem)
+    grid = _grid(read_value(found.text).value)
+    if grid is None:
+        return Score(0.0, "not_a_grid", found.text)
+    if sorted(grid.header) != sorted(gold.header) or len(grid.rows) != len(gold.rows):
+        return Score(0.0, "wrong_shape", found.text)
+    columns = [grid.header.index(name) for name in gold.header]
+    right = [
+        _same_cell(row[column], cell)
+        for row, golds in zip(grid.rows, gold.rows, strict=True)
+        for column, cell in zip(columns, golds, strict=True)
+    ]
+    share = sum(right) / len(right)
+    value = share if partial else float(share == 1)
+    return Score(value, "correct" if share == 1 else "wrong_cells", found.text)
+
+
+def _find(completion: str) -> Answer:
+    said = after_reasoning(completion)
+    if "<answer>" in said or "</answer>" in said:
+        block = read_answer(said)
+        if block.text is None:
+            return block._replace(problem=block.problem.removesuffix("_tag"))
+        heads = [each for each in said.split("</answer>")[:-1] if "<answer>" in each]
+        blocks = [each.rpartition("<answer>")[2].strip() for each in heads]
+        found = [box for each in blocks for box in read_boxes(each) or [each]]
+    else:
+        found = read_boxes(said) or _fenced(said)[-1:]
+    if not found:
+        cut = "\\boxed{" in said or said.count("```") == 1
+        return Answer(None, "truncated" if cut else "no_answer")
+    if len(found[-1]) > LONGEST_ANSWER:
+        return Answer(None, "too_long")
+    if any(normal(each) != normal(found[-1]) for each in set(found)):
+        return Answer(None, "several_answers")
+    text = found[-1]
+    if text.startswith("```") and text.endswith("```"):
+        text = (_fenced(text) or [""])[-1] if text.count("```") == 2 else text
+    return Answer(text) if text else Answer(None, "empty_answer")
+
+
+def _fenced(text: str) -> list[str]:
+    """What stands in each closed fence that is labelled as JSON, or not at all."""
+    pieces = text.split("```")
+    found = []
+    for piece in pieces[1 : len(pieces) - 1 : 2]:
+        label, line_end, body = piece.partition("\n")
+        if not line_end or not label.strip().isalnum():
+            found.append(piece.strip())
+        elif label.strip().lower() == "json":
+            found.append(body.strip())
+    return found
+
+
+def _read_gold(solution: Any) -> Value | None:
+    if not isinstance(solution, str):
+        return Value(solution)
+    text = solution.strip()
+    if text.startswith(('"output":', '"input":')):  # CodeIO's have no braces
+        text = f"{{{text}}}"
+    return read_value(text) if text else None
+
+
+def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
+    value, plain = read_value(answer)
+    wanted = gold.value
+    if gold.plain:
+        return normal(value if isinstance(value, str) else answer) == normal(wanted)
+    if plain and is_number(wanted):
+        number = read_number(answer).value
+        return number is not None and wanted in (number, float(number))
+    if plain and are_strings(wanted):
+        value = [each.strip(" \"'") for each in answer.strip("[]()").split(",")]
+    wrapped = isinstance(wanted, dict) and len(wanted) == 1 and wanted.keys() <= {"output", "input"}
+    inside = next(iter(wanted.values())) if wrapped else wanted
+    return same(value, wanted, ignore_case) or same(value, inside, ignore_case)
+
+
+def _match(answers: list[str], golds: list[Value], ignore_case: bool) -> bool:
+    """Whether they are the same in some order."""
+    left = [each.strip() for each in answers]
+    for gold in golds if len(left) == len(golds) else ():
+        place = next((i for i, each in enumerate(left) if _equal(each, gold, ignore_case)), None)
+        if place is None:
+            return False
+        del left[place]
+    return not left
+
+
+class _Grid(NamedTuple):
+    """header: the columns' names in their normal form. rows: as many cells each."""
+
+    header: list[str]
+    rows: list[Any]
+
+
+def _grid(value: Any) -> _Grid | None:
+    if not isinstance(value, dict):
+        return None
+    header, rows = value.get("header"), value.get("rows")
+    if not isinstance(header, (list, tuple)) or not isinstance(rows, (list, tuple)):
+        return None
+    if not header or not are_strings(header):
+        return None
+    if not all(isinstance(row, (list, tuple)) and len(row) == len(header) for row in rows):
+        return None
+    return _Grid([normal(name) for name in header], list(rows))
+
+
+def _same_cell(cell: Any, gold: Any) -> bool:
+    if isinstance(cell, str):
+        return normal(cell) == normal(str(gold))
+    wanted = read_value(gold).value if isinstance(gold, str) else gold
+    return same(cell, wanted, ignore_case=True)

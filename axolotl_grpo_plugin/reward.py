@@ -146,6 +146,7 @@ def group_reward(
     reasons: Sequence[str] = (),
     inline: bool = False,
     ready: Callable[[], None] | None = None,
+    may_read: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], GroupRewardFunction]:
     """Make a TRL reward function of a function that scores the completions of one prompt together.
 
@@ -157,7 +158,7 @@ def group_reward(
         def shortest(completions: list[str]) -> list[float]:
             return [float(len(each) == min(map(len, completions))) for each in completions]
     """
-    terms = _Terms(range, _tuple(reads), tuple(reasons), inline, ready)
+    terms = _Terms(range, _tuple(reads), tuple(reasons), inline, ready, tuple(may_read))
 
     def decorate(scorer: Callable[..., Any]) -> GroupRewardFunction:
         return _make_group(_sync(scorer), terms, {})
@@ -220,9 +221,12 @@ def _make_group(scorer: Any, terms: _Terms, bound: dict[str, Any]) -> GroupRewar
         return found
 
     def _group(places: list[int], completions: Sequence[Any], rows: list[Any]) -> list[Score]:
-        own = [place for place in places if None not in rows[place].values()]
+        own = [
+            place for place in places if all(rows[place][name] is not None for name in terms.reads)
+        ]
         texts = [text_of(completions[place]) for place in own]
-        columns = {name: [rows[place][name] for place in own] for name in terms.reads}
+        names = (*terms.reads, *terms.may_read)
+        columns = {name: [rows[place][name] for place in own] for name in names}
         results = call(texts, **columns) if own else []
         scored = dict(zip(own, map(as_score, results), strict=True))
         return [scored.get(place, NOT_THIS_TASK) for place in places]

@@ -212,3 +212,13 @@ def test_a_group_reward_shows_trls_signature_and_its_options():
     assert list(shortest.parameters) == ["tie"] and not shortest.inline
     with pytest.raises(TypeError, match=r"shortest has no parameter 'ties' \(it has: tie\)"):
         shortest.bind(ties=1)
+
+
+@group_reward(range=(0.0, 1.0), may_read=["bonus"])
+def first_of(completions: list[str], bonus: list[float | None]) -> list[float]:
+    return [bonus[0] or 0.0, *(0.0 for _ in completions[1:])]
+
+
+def test_a_groups_column_may_be_missing():
+    assert first_of(["p"] * 2, ["a", "b"], bonus=[1.0, None]) == [1.0, 0.0]
+    assert first_of(["p"] * 2, ["a", "b"]) == [0.0, 0.0]

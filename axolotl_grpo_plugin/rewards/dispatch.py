@@ -127,7 +127,8 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
 
     routed.__name__, routed.__doc__ = "dispatch", dispatch.__doc__
-    routed.refuses = refuses  # type: ignore[attr-defined]
+    described: Any = routed
+    described.refuses, described.inner = refuses, tuple(each.function for each in members)
     return routed
 
 

@@ -144,7 +144,7 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
 
     Source: Kimi k1.5, https://arxiv.org/abs/2501.12599, section 2.3.3.
 
-    Raises: TypeError where `by` does not score one completion, or takes columns that may be missing.
+    Raises: TypeError where `by` does not score one completion.
 
     >>> short = kimi_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func")
     >>> right, ids = "<answer>18</answer>", [[1], [1, 2], [1, 2, 3], [1, 2, 3]]
@@ -152,8 +152,6 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
     [0.0, 0.0, -0.5, -0.5]
     """
     judge = _scorer("kimi_length", by, by_args)
-    if judge.may_read:
-        raise TypeError(f"kimi_length: {by} takes columns that may be missing. Name another")
 
     @group_reward(
         range=(-0.5, 0.5),
@@ -161,13 +159,14 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
         reasons=judge.reasons,
         inline=judge.inline,
         ready=judge.ready,
+        may_read=judge.may_read,
     )
     def kimi_length(completions: list[str], **columns: Any) -> list[Score]:
         lengths = [len(ids) for ids in columns["completion_ids"]]
         spread = max(lengths) - min(lengths)
         scores = []
         for place, (completion, length) in enumerate(zip(completions, lengths, strict=True)):
-            row = {name: columns[name][place] for name in judge.reads}
+            row = {name: columns[name][place] for name in (*judge.reads, *judge.may_read)}
             verdict = judge.score(completion, **row)
             if verdict.value is not None:
                 value = 0.5 - (length - min(lengths)) / spread if spread else 0.0

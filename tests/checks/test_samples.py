@@ -123,7 +123,10 @@ def test_a_column_that_is_not_there(judged):
         "def reward(completion, solution):\n    return 0.0\n"
     )
     assert level == "error"
-    assert 'reads "solution", which the rows lack (they have: question, answer, prompt, data_source)' in line
+    assert (
+        'reads "solution", which the rows lack (they have: question, answer, prompt, data_source)'
+        in line
+    )
     ((level, line),) = judged("def reward(prompts, completions, solution, **_):\n    return [0.0]")
     assert "missing 1 required positional argument: 'solution'" in line
 
@@ -183,3 +186,24 @@ def test_rewards_that_are_fine(judged):
     assert not judged(SIGNATURE + "return [-0.1 * len(c[0]['content']) for c in completions]")[1:]
     nan = SIGNATURE + "return [float('nan') if not c[0]['content'] else 0.0 for c in completions]"
     assert not [level for level, _ in judged(nan) if level == "error"]
+
+
+def test_what_pays_by_length_need_not_pay_a_right_answer_in_full(rows, monkeypatch):
+    shaping, correct = "axolotl_grpo_plugin.rewards.shaping", f"{OURS}.correctness_reward_func"
+    overlong = "trl.rewards.get_soft_overlong_punishment"
+    arguments = {
+        f"{shaping}.cosine_length": {"by": correct, "max_len": 99},
+        f"{shaping}.kimi_length": {"by": correct},
+        overlong: {"max_completion_len": 99, "soft_punish_cache": 9},
+    }
+    cfg = {"trl": {"reward_funcs": list(arguments)}, "grpo_reward_args": arguments}
+    assert not list(checks.check_samples(cfg, rows()))
+
+
+def test_a_prompt_of_ones_own_asks_for_any_layout(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    entry = {"path": str(file), "ds_type": "json", "type": GSM8K}
+    cfg = dict_of(datasets=[entry], grpo_system_prompt="Answer after ####.")
+    found = checks.samples(cfg, Source("datasets", 0, str(file), entry), False)
+    assert not on(found, "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func")

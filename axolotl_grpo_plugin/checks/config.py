@@ -111,6 +111,14 @@ def check_deepspeed(cfg: Any) -> Iterator[Finding]:
         yield Finding(where, f"not JSON: {first_line(error)}", "Mend the file")
 
 
+def check_template(cfg: Any) -> Iterator[Finding]:
+    """The chat template's file is there: Axolotl would take the path of one that is not for the template."""
+    template = cfg.get("chat_template_jinja")
+    if isinstance(template, str) and template.endswith(".jinja") and not os.path.isfile(template):
+        mend = f"`axolotl grpo fetch` copies the shipped ones; paths count from the working folder, {os.getcwd()}"
+        yield Finding(at(cfg, f"chat_template_jinja ({template})"), "no such file", mend)
+
+
 def check_files(cfg: Any) -> Iterator[Finding]:
     """A dataset that is a local file is there, and not empty."""
     for key in ("datasets", "test_datasets"):
@@ -189,6 +197,7 @@ def check_config(cfg: Any) -> Iterator[Finding]:
         check_model,
         check_files,
         check_deepspeed,
+        check_template,
         check_examples,
         check_held_out,
         check_address,

@@ -73,6 +73,15 @@ def test_local_files(tmp_path, monkeypatch):
     assert not what("full.jsonl") + what("openai/gsm8k") + what("s3://a/b.jsonl")
 
 
+def test_a_chat_template_that_is_not_there_is_not_taken_for_its_text(tmp_path):
+    file = tmp_path / "think.jinja"
+    (finding,) = checks.check_template({"chat_template_jinja": str(file)})
+    assert "think.jinja): no such file. `axolotl grpo fetch`" in str(finding)
+    file.write_text("{{ messages }}")
+    assert not list(checks.check_template({"chat_template_jinja": str(file)}))
+    assert not list(checks.check_template({"chat_template_jinja": "{{ messages }}"}))
+
+
 def test_a_deepspeed_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.json").write_text("{")

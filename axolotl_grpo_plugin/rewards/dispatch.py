@@ -44,7 +44,7 @@ KNOWN: dict[str, Any] = {
     "simulation__arcagi*": _EXACT,
     "simulation__barc*": _EXACT,
     "simulation__codeio*": _EXACT,
-    "table*": _MATH,
+    "table*": {"reward": _EXACT, "args": {"separator": "|"}},
     "stem*": _MATH,
     "countdown": {
         "reward": f"{_OURS}.countdown.equation_reward_func",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,16 +44,19 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
 
 
 def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding]:
-    """Of each value of a routing reward's column, the first row can be scored."""
+    """Of each value of a routing reward's column, a row can be scored."""
     refuses, series = getattr(function, "refuses", None), getattr(function, "series", "")
     if refuses is None or series not in dataset.column_names:
         return
-    first = {value: number for number, value in reversed(list(enumerate(dataset[series])))}
-    for value, number in sorted(first.items(), key=lambda each: each[1]):
-        reason = "" if value is None else refuses(dataset[number])
+    values = dataset[series]
+    counts = Counter(values)
+    places = {value: place for place, value in enumerate(values)}
+    for value, count in counts.most_common():
+        reason = "" if value is None else refuses(dataset[places[value]])
         if reason:
             what, _, mend = reason.partition(". ")
-            yield Finding(f"{where}, row {number}", f"{function.__name__}: {what}", mend)
+            of = f"{count:,} of {len(values):,} rows"  # no number: Axolotl has shuffled them
+            yield Finding(where, f"{function.__name__}, in {of}: {what}", mend)
 
 
 def align(datasets: list[Dataset]) -> list[Dataset]:

@@ -22,6 +22,7 @@ from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.rewards import check_ready
 from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
+from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions
@@ -172,6 +173,8 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
                 rows += found if source.key == "datasets" else []
         if rows and not any(".reward_funcs" in finding.where for finding in wrong):
             yield from check_samples(cfg, rows)
+            for source in readable:
+                yield from check_sources(cfg, source)
         longest = yield from check_prompts(cfg, readable, closed)
         if rows and longest and not any(".reward_funcs" in finding.where for finding in wrong):
             yield from check_prefill(cfg, rows[0].row["prompt"])

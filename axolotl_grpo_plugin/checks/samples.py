@@ -1,6 +1,7 @@
 """The transforms on a few real rows, and the rewards on completions that are made for these."""
 
 import asyncio
+import json
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -36,6 +37,9 @@ GROUP = 64  # completions of a row at most, for the same reason
 # A right answer to a row, in the layout that the transform's prompt asks for.
 GOLD: dict[str, Callable[[Row, Row], str]] = {
     "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
+    "axolotl_grpo_plugin.gym": lambda raw, row: (
+        f"<answer>{json.loads(row['entry'])['answer']}</answer>"
+    ),
     "axolotl_grpo_plugin.math": lambda raw, row: rf"\boxed{{{row['solution']}}}",
 }
 
@@ -69,7 +73,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     if problems:
         return Finding(where, problems[0], "Mend the file")
     try:
-        made = transform(rows)
+        made = [each for row in rows for each in transform([row])]
     except TokenizerError as error:
         hubs = offline and is_on_hub(name_of(cfg))
         return skipped(where) if hubs else error.finding
@@ -77,7 +81,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         mend = "Mend it, or name another in `type:`, axolotl_grpo_plugin.gsm8k for one"
         return Finding(where, what, mend, _traceback(error))
-    found = [(raw, row) for (_, raw), each in zip(rows, made, strict=True) for row in each]
+    found = [(raw, row) for (_, raw), each in zip(rows, made, strict=True) for row in each[:ROWS]]
     for _, row in found:
         if wrong := problem_of(row):
             return Finding(where, wrong, "Mend the transform")

@@ -33,3 +33,13 @@ def test_a_column_that_a_reward_reads_is_there_before_the_model_loads(column, mi
     assert bool(lines) is missing
     if missing:
         assert f'no "answer" column, which {reward} reads (it has: prompt, label)' in lines[0]
+
+
+def test_rows_that_no_route_takes_are_named_with_their_number():
+    key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+    cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
+    rows = [{"prompt": "p", "data_source": "math", "ground_truth": "1"}]
+    other = {**rows[0], "data_source": "chess"}
+    assert not list(checks.check_columns("datasets", Dataset.from_list(rows), cfg))
+    (finding,) = checks.check_columns("datasets", Dataset.from_list(rows + [other] * 2), cfg)
+    assert "dispatch, in 2 of 3 rows: data_source 'chess': no route takes it" in str(finding)

@@ -163,7 +163,9 @@ def test_a_source_that_nothing_scores_is_named_before_the_model_loads(tmp_path):
     dataset = {**entry, "type": "axolotl_grpo_plugin.verl"}
     config = changed(tmp_path, "dispatch/verl-mix", datasets=[dataset])
     output = axolotl("train", config, "--output-dir", tmp_path / "out", returncode=1)
-    assert "row 1: dispatch: data_source 'chess': no route takes it. Add `chess: " in output
+    assert (
+        "dispatch, in 1 of 2 rows: data_source 'chess': no route takes it. Add `chess: " in output
+    )
     assert "Loading weights" not in output
 
 

@@ -259,10 +259,7 @@ class Transform:
         self._function = partial(function, **more)
 
     def __call__(self, rows: Sequence[tuple[int, Row]]) -> list[list[Row]]:
-        """What became of each row: one, none, or several.
-
-        Raises ValueError where that of several rows cannot be told apart; one at a time it can.
-        """
+        """What became of each row: one, none, or several."""
         indexed = self._options.get("with_indices")
         if not self._options.get("batched"):
             return [
@@ -280,7 +277,8 @@ class Transform:
         if len(rows) == 1:
             return [changed]
         if len(changed) != len(rows):
-            raise ValueError(f"{len(changed)} rows of {len(rows)}")
+            # Which row became what is only known of one at a time.
+            return [made for row in rows for made in self([row])]
         return [[row] for row in changed]
 
     def _merged(self, row: Row, made: Any) -> Row:

@@ -1,0 +1,41 @@
+import json
+
+from axolotl_grpo_plugin.checks.sources import check_sources
+from axolotl_grpo_plugin.lengths.rows import Source
+
+KEY = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
+
+
+def said(tmp_path, rows, routes=None, type_="axolotl_grpo_plugin.verl"):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = {"path": str(file), "ds_type": "json", "type": type_}
+    cfg = {"trl": {"reward_funcs": [KEY]}, "datasets": [entry]}
+    cfg["grpo_reward_args"] = {KEY: {"routes": routes}}
+    return [str(each) for each in check_sources(cfg, Source("datasets", 0, str(file), entry))]
+
+
+def row(source, truth="18", **more):
+    return {"data_source": source, "prompt": "?", "reward_model": {"ground_truth": truth}, **more}
+
+
+def test_sources_that_are_known(tmp_path):
+    assert not said(tmp_path, [row("math_dapo"), row("openai/gsm8k"), row("table__hitab")])
+
+
+def test_a_source_far_down_that_nothing_scores(tmp_path):
+    (line,) = said(tmp_path, [*[row("math")] * 2500, row("chess"), row("chess")])
+    assert "row 2500: dispatch: data_source 'chess': no route takes it. Add `chess: " in line
+
+
+def test_a_reward_whose_column_is_not_there(tmp_path):
+    routes = {"mine": "axolotl_grpo_plugin.rewards.countdown.equation_reward_func"}
+    (line,) = said(tmp_path, [row("mine"), row("math")], routes)
+    assert "row 0: dispatch: data_source 'mine': equation_reward_func reads 'nums'" in line
+    assert not said(tmp_path, [row("mine", {"nums": [1, 2], "target": 3})], routes)
+
+
+def test_other_rewards_have_no_sources(tmp_path):
+    cfg = {"trl": {"reward_funcs": [f"{GSM8K}.int_reward_func"]}}
+    assert not list(check_sources(cfg, Source("datasets", 0, "nowhere", {"path": "nowhere"})))

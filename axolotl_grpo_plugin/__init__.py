@@ -11,6 +11,7 @@ _LAZY = {
     "GRPOPlugin": "axolotl_grpo_plugin.plugin",
     "countdown": "axolotl_grpo_plugin.transforms.countdown",
     "gsm8k": "axolotl_grpo_plugin.transforms.gsm8k",
+    "gym": "axolotl_grpo_plugin.transforms.gym",
     "math": "axolotl_grpo_plugin.transforms.math",
     "verl": "axolotl_grpo_plugin.transforms.verl",
 }

@@ -35,13 +35,15 @@ ROWS = 2  # of each dataset: a judge among the rewards may cost money
 GROUP = 64  # completions of a row at most, for the same reason
 
 # A right answer to a row, in the layout that the transform's prompt asks for.
-GOLD: dict[str, Callable[[Row, Row], str]] = {
+GOLD: dict[str, Callable[[Row, Row], str | None]] = {
     "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
-    "axolotl_grpo_plugin.gym": lambda raw, row: (
-        f"<answer>{json.loads(row['entry'])['answer']}</answer>"
-    ),
+    "axolotl_grpo_plugin.gym": lambda raw, row: _gyms(json.loads(row["entry"])["answer"]),
     "axolotl_grpo_plugin.math": lambda raw, row: rf"\boxed{{{row['solution']}}}",
 }
+
+
+def _gyms(answer: str | None) -> str | None:
+    return answer and f"<answer>{answer}</answer>"  # some tasks have no answer that is the only one
 
 
 class Sample(NamedTuple):

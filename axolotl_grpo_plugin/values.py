@@ -64,8 +64,6 @@ def same(one: Any, other: Any, ignore_case: bool = False) -> bool:
     Of dicts the number 1 and "1" are one key, for JSON has only strings there. Strings are
     compared exactly, or with ignore_case in their normal form.
     """
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
     if isinstance(one, str) and isinstance(other, str):
         return one == other or (ignore_case and normal(one) == normal(other))
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):

@@ -171,12 +171,14 @@ def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
 def _match(answers: list[str], golds: list[Value], ignore_case: bool) -> bool:
     """Whether they are the same in some order."""
     left = [each.strip() for each in answers]
-    for gold in golds if len(left) == len(golds) else ():
+    if len(left) != len(golds):
+        return False
+    for gold in golds:
         place = next((i for i, each in enumerate(left) if _equal(each, gold, ignore_case)), None)
         if place is None:
             return False
         del left[place]
-    return not left
+    return True
 
 
 class _Grid(NamedTuple):

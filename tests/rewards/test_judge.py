@@ -462,6 +462,17 @@ def test_one_answer_that_fails_does_not_stop_the_others(server):
     assert given == ["wrong", "judge_timeout", "correct", "judge_timeout", "wrong"]
 
 
+def test_nor_do_two_that_fail_together(server):
+    server.answer = lambda asked: (
+        Reply(never=True) if asked.data["answer"] == "1" else honest(asked)._replace(delay=0.05)
+    )
+    answers = ["1", "1", *map(str, range(2, 32))]
+    golds = ["18", "19", *["18"] * 30]
+    given = reasons(made(server, concurrency=4, retries=0, timeout=0.5), answers, golds)
+    assert given[:2] == ["judge_timeout"] * 2
+    assert set(given[2:]) == {"correct", "wrong"}
+
+
 def test_an_outage_is_one_line_and_shows_no_key(says, caplog, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     server = says(Reply({"message": "Incorrect key: sk-secret"}, 401))

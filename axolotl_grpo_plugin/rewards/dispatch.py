@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.load import Named, build
-from axolotl_grpo_plugin.reward import RewardFunction, Score, reward
+from axolotl_grpo_plugin.reward import NOT_THIS_TASK, RewardFunction, Score, reward
 
 _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
@@ -71,7 +71,8 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
     Args:
         routes: for a source, or for all that begin with a text ("math*"), the dotted path of a reward of
             one completion, or {reward: path, weight: 1.0, args: {...}, columns: {its column: the
-            dataset's}}, or a list of these. An exact rule goes before a prefix, all before `KNOWN`.
+            dataset's}}, or a list of these; null where another reward of the run scores them. An exact
+            rule goes before a prefix, all before `KNOWN`.
 
     A reward's columns are looked for in the row's `ground_truth` first (a record's field of this name,
     or all of it for a reward that reads one column), then among the columns of the dataset.
@@ -92,8 +93,9 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
     members = [member for route in (*own.values(), *known.values()) for member in route]
 
     @lru_cache(maxsize=4096)
-    def route_of(source: str) -> Route:
-        return _match(source, own) or _match(source, known)
+    def route_of(source: str) -> Route | None:
+        found = _match(source, own)
+        return _match(source, known) if found is None else found
 
     def quick(completion: str, data_source: str, **row: Any) -> Score | None:
         return _weighed(
@@ -121,8 +123,8 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         """Why a row cannot be scored, and the mend; "" where it can."""
         source = str(row["data_source"])
         route = route_of(source)
-        reasons = [_lacks(member, row) or _not_ready(member) for member in route]
-        if not route:
+        reasons = [_lacks(member, row) or _not_ready(member) for member in route or ()]
+        if route is None:
             reasons = [f"no route takes it. Add `{source}: path.of.a.reward` to its routes"]
         return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
 
@@ -133,6 +135,8 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
 
 
 def _route(rule: str, said: Any) -> Route:
+    if said is None:
+        return ()
     return tuple(_member(rule, each) for each in (said if isinstance(said, list) else [said]))
 
 
@@ -163,22 +167,26 @@ def _refuse_overlaps(routes: Mapping[str, Route]) -> None:
             )
 
 
-def _match(source: str, routes: Mapping[str, Route]) -> Route:
+def _match(source: str, routes: Mapping[str, Route]) -> Route | None:
     if source in routes:
         return routes[source]
     found = [rule for rule in routes if rule.endswith("*") and source.startswith(rule[:-1])]
-    return routes[found[0]] if found else ()
+    return routes[found[0]] if found else None
 
 
-def _weighed(route: Route, how: str, completion: str, row: Mapping[str, Any]) -> Score | None:
+def _weighed(
+    route: Route | None, how: str, completion: str, row: Mapping[str, Any]
+) -> Score | None:
     """The weighted sum, with the first reward's reason; None where one of them has no quick score."""
-    total, first = 0.0, Score(None, "no_route")
+    if not route:
+        return Score(None, "no_route") if route is None else NOT_THIS_TASK
+    total, first = 0.0, NOT_THIS_TASK
     for member in reversed(route):
         score: Score | None = getattr(member.function, how)(completion, **_columns(member, row))
         if score is None or score.value is None:
             return score
         total, first = total + score.value * member.weight, score
-    return first._replace(value=total) if route else first
+    return first._replace(value=total)
 
 
 def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,14 @@ def test_routes_of_ones_own(row, completion, value):
     assert scored == [value]
 
 
+def test_rows_that_another_reward_scores():
+    routed = dispatch({"stem*": None})
+    rows = {"data_source": ["stem__web", "math"], "ground_truth": ["3", "3"]}
+    assert routed(["", ""], [r"\boxed{3}"] * 2, **rows) == [None, 1.0]
+    assert routed.score("", **columns(data_source="stem__web")).reason == "not_this_task"
+    assert routed.refuses({"data_source": "stem__web"}) == ""
+
+
 def test_an_exact_rule_goes_before_a_prefix():
     routed = dispatch({"math*": INT, "math_dapo": CORRECT})
     rows = {"data_source": ["math_dapo", "math_x"], "ground_truth": ["3", "3"]}

@@ -16,6 +16,7 @@ _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
 _CODE = f"{_OURS}.code.code_reward_func"
 _EXACT = f"{_OURS}.puzzles.exact_reward_func"
+_ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
 _GRID = f"{_OURS}.puzzles.grid_reward_func"
 
 # What those projects score each source by, in our rewards. "x*" is every source that begins with x.
@@ -35,8 +36,8 @@ KNOWN: dict[str, Any] = {
     "code": _CODE,
     "zebra_puzzle_dataset": _GRID,
     "logic__zebra_puzzle*": _GRID,
-    "ordering_puzzle_dataset": _EXACT,
-    "logic__ordering_puzzle*": _EXACT,
+    "ordering_puzzle_dataset": _ORDER,
+    "logic__ordering_puzzle*": _ORDER,
     "graph_logical_dataset": _EXACT,
     "logic__graph_logical*": _EXACT,
     "logic__arcagi*": _EXACT,
@@ -170,8 +171,13 @@ def _refuse_overlaps(routes: Mapping[str, Route]) -> None:
 def _match(source: str, routes: Mapping[str, Route]) -> Route | None:
     if source in routes:
         return routes[source]
-    found = [rule for rule in routes if rule.endswith("*") and source.startswith(rule[:-1])]
-    return routes[found[0]] if found else None
+    found = next((rule for rule in routes if is_of(source, rule)), None)
+    return None if found is None else routes[found]
+
+
+def is_of(source: str, rule: str) -> bool:
+    """Whether a rule takes a data_source: it is that, or begins as the rule does before its "*"."""
+    return source.startswith(rule[:-1]) if rule.endswith("*") else source == rule
 
 
 def _weighed(

@@ -21,6 +21,7 @@ from axolotl_grpo_plugin.completions import (
 )
 from axolotl_grpo_plugin.endpoint import Endpoint, NoReply
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Score, rows_of
+from axolotl_grpo_plugin.rewards.dispatch import is_of
 
 INSTRUCTIONS = (
     "Compare the answer to a question with the reference answer, which is right. The answer is right "
@@ -55,6 +56,7 @@ def judge(
     base_url: str,
     gold: str = "solution",
     question: str | None = None,
+    sources: Sequence[str] | None = None,
     instructions: str = INSTRUCTIONS,
     body: Mapping[str, Any] | None = None,
     api_key_env: str = "OPENAI_API_KEY",
@@ -80,6 +82,8 @@ def judge(
         model: its name on the server. base_url: what stands before "/chat/completions".
         gold: the column with the gold answer. question: that with the question; without it, the
             prompt's last user turn is sent.
+        sources: judge only rows of these `data_source`s, exact or "stem*", and leave the others to other
+            rewards; null in the routes of `dispatch` leaves it these.
         instructions: how to grade, in your own words; how to write the verdict is always added.
         body: what a request has beside its message, over {temperature: 0, max_tokens: 512}; null
             takes a key away. A judge that thinks needs more tokens, or chat_template_kwargs.
@@ -112,6 +116,8 @@ def judge(
 
     def case_of(prompt: Any, completion: Any, row: dict[str, Any]) -> Score | _Case:
         if None in row.values():
+            return NOT_THIS_TASK
+        if sources and not any(is_of(str(row["data_source"]), rule) for rule in sources):
             return NOT_THIS_TASK
         if not str(row[gold]).strip():
             return Score(None, "bad_gold")
@@ -152,7 +158,8 @@ def judge(
     made.__name__ = made.__qualname__ = "judge"
     made.__doc__ = judge.__doc__
     made.range, made.reasons = (0.0, 1.0), tuple(_REASONS.split())
-    made.reads, made.may_read = (gold, question) if question else (gold,), ()
+    wanted = [gold, question, "data_source" if sources else None]
+    made.reads, made.may_read = tuple(name for name in wanted if name), ()
     made.parameters, made.inline, made.series = (), False, ""
     made.scores, made.ready = scores, endpoint.ready
     return reward_function

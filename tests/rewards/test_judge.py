@@ -197,6 +197,15 @@ def test_the_question_may_be_a_column(server):
     assert [each.data["question"] for each in server.asked] == ["q"]
 
 
+def test_rows_of_other_sources_are_left_alone(server):
+    reward = made(server, sources=["stem*", "mine"])
+    batch = {"completions": [boxed("18")] * 4, "solution": ["18"] * 4}
+    sources = ["stem__web", "math", "mine", "mine_too"]
+    given = asyncio.run(reward.scores(prompts=["?"] * 4, data_source=sources, **batch))
+    assert [each.reason for each in given] == ["correct", "not_this_task"] * 2
+    assert reward.reads == ("solution", "data_source")
+
+
 def test_a_request(server, monkeypatch):
     monkeypatch.setenv("A_KEY", "sesame")
     body = {"max_tokens": None, "max_completion_tokens": 99, "seed": 1}

@@ -144,21 +144,24 @@ class Entry(NamedTuple):
 
 
 def read_entry(entry: Any) -> Entry | None:
-    """A row's entry, None where it is none of reasoning-gym's."""
-    if isinstance(entry, str):
-        try:
-            entry = json.loads(entry)
-        except (ValueError, RecursionError):
-            return None
-    if not isinstance(entry, Mapping):
-        return None
-    answer, metadata = entry.get("answer"), entry.get("metadata")
-    if not isinstance(answer, str | None) or not isinstance(metadata, Mapping):
+    """A row's entry, an object or its JSON text (`metadata` too); None where it is none of reasoning-gym's."""
+    known = _object(entry)
+    metadata = _object(known.get("metadata"))
+    question, answer = known.get("question"), known.get("answer")
+    if not isinstance(question, str) or not isinstance(answer, str | None):
         return None
     if not isinstance(metadata.get("source_dataset"), str):
         return None
-    config = entry.get("config") or {}
-    return Entry(str(entry.get("question")), answer, dict(metadata), dict(config))
+    return Entry(question, answer, metadata, _object(known.get("config")))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _judge(entry: Entry, answer: str) -> Score | None:

@@ -133,11 +133,8 @@ def _spec(row: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 def _given(row: Mapping[str, Any], source: str) -> Entry:
     """A problem that is one already. DatasetError where it is none."""
-    metadata = row.get("metadata")
-    if isinstance(metadata, str):
-        metadata = json.loads(metadata)
-    entry = read_entry({**row, "metadata": metadata})
-    if entry is None or not isinstance(row.get("question"), str):
+    entry = read_entry(row)
+    if entry is None:
         raise DatasetError(
             f"{source}: neither a task nor a problem of reasoning-gym: {str(dict(row))[:100]}: "
             'write {"task": "chain_sum", "size": 500, "seed": 1}'

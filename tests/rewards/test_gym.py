@@ -1,0 +1,319 @@
+import json
+import os
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axolotl_grpo_plugin.reward import Score
+from axolotl_grpo_plugin.rewards import gym
+from axolotl_grpo_plugin.rewards.gym import gym_reward_func
+from axolotl_grpo_plugin.sandbox import Sandbox
+
+pytest.importorskip("reasoning_gym")
+from reasoning_gym.factory import DATASETS, create_dataset
+
+WITHOUT_A_SOLUTION = {"boxnet", "rush_hour"}  # reasoning-gym gives none
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox():
+    yield
+    gym._sandbox(False, os.getpid()).close()
+    gym._sandbox.cache_clear()
+
+
+def entry(task, answer, **metadata):
+    return {"question": "?", "answer": answer, "metadata": {"source_dataset": task, **metadata}}
+
+
+def score(said, problem, tagged=True, **options):
+    completion = f"<think>\nhm\n</think>\n<answer>{said}</answer>" if tagged else said
+    made = gym_reward_func.bind(**options) if options else gym_reward_func
+    return made.score(completion, entry=json.dumps(problem))
+
+
+SUM = entry("chain_sum", "-4")
+COUNTDOWN = entry("countdown", "2*3 + 4", numbers=[2, 3, 4], target=10)
+PUZZLE24 = entry("puzzle24", "8*(5*1 - 2)", numbers=[8, 5, 1, 2])
+POLYNOMIAL = entry("polynomial_multiplication", "x**2 + 3*x + 2")
+INTEGRAL = entry(
+    "simple_integration", "X**2 + C", integrand="2*X", variable="X", expected_answer=""
+)
+MATRIX = entry("binary_matrix", "0 1\n1 2")
+INSERTION = entry("string_insertion", "ABCD")
+QUEENS = entry("n_queens", "_ Q\nQ _", valid_answers=["_ Q\nQ _", "Q _\n_ Q"])
+COMPLEX = entry("complex_arithmetic", "3.0 - 4.0i", result=[3, -4])
+HALTING = entry("game_of_life_halting", "True")
+COIN = entry("coin_flip", "0.109375")
+GSM = entry("gsm_symbolic", "20")
+
+CASES = [
+    ("-4", SUM, 1.0, "correct", "the gold answer"),
+    ("  -4\n", SUM, 1.0, "correct", "outer whitespace is not content"),
+    ("-40", SUM, 0.0, "wrong", "the base class pays 0.667 for a substring"),
+    ("x-4", SUM, 0.0, "wrong", "the same"),
+    ("-4 or 4", SUM, 0.0, "wrong", "a hedge"),
+    ("4", SUM, 0.0, "wrong", "another number"),
+    ("", SUM, 0.0, "empty_answer", "nothing"),
+    ("...", SUM, 0.0, "empty_answer", "the prompt's own placeholder"),
+    ("1" * 20_000, SUM, 0.0, "too_long", "no answer is so long"),
+    ("(3 * 2) + 4", COUNTDOWN, 1.0, "correct", "any expression that does it"),
+    ("4 + 6", COUNTDOWN, 0.0, "wrong", "a number that is not given"),
+    ("2 * 3 + 4 # 10", COUNTDOWN, 0.0, "wrong", "no expression"),
+    ("10", COUNTDOWN, 0.0, "wrong", "the target itself"),
+    ("9**9**9**9", COUNTDOWN, 0.0, "wrong", "is not worked out"),
+    ("6*4*1*1", PUZZLE24, 0.0, "wrong", "24 of other numbers, which its scorer pays in full"),
+    ("8*(5 - 2)*1", PUZZLE24, 1.0, "correct", "24 of the given ones"),
+    ("(x + 1)*(x + 2)", POLYNOMIAL, 0.0, "wrong", "not multiplied"),
+    ("2 + x**2 + 3*x", POLYNOMIAL, 1.0, "correct", "another order"),
+    ("X**2", INTEGRAL, 1.0, "correct", "without the constant, as its scorer has it"),
+    ("X**2 or 0", INTEGRAL, 0.0, "not_plain", "Python's `or`, a hedge that the scorer pays"),
+    ("9**9**9**9", INTEGRAL, 0.0, "time_limit", "never ends"),
+    ("[[0, 1], [1, 2]]", MATRIX, 0.0, "wrong", "another form: its scorer pays a part"),
+    ("0 1\n1 3", MATRIX, 0.0, "wrong", "another matrix"),
+    ("Q _\n_ Q", QUEENS, 1.0, "correct", "another board that is right"),
+    ("3 - 4i", COMPLEX, 1.0, "correct", "the same number"),
+    ("nan", COMPLEX, 0.0, "not_plain", "nearest to everything, for its scorer"),
+    ("1+nani", COMPLEX, 0.0, "not_plain", "the same"),
+    ("anything", HALTING, 0.0, "wrong", "any text is true, for its scorer"),
+    ("False", HALTING, 0.0, "wrong", "the other one"),
+    ("0", COIN, 0.0, "wrong", "a first digit is enough for its scorer"),
+    ("0/1", COIN, 0.0, "wrong", "the same"),
+    ("0.1093750", COIN, 1.0, "correct", "the same number"),
+    ("-20", GSM, 0.0, "wrong", "its scorer does not see the sign"),
+    ("20 or 30", GSM, 0.0, "wrong", "its scorer takes the first"),
+    ("$20", GSM, 1.0, "correct", "the same number"),
+]
+
+
+@pytest.mark.parametrize(("said", "problem", "value", "reason", "why"), CASES)
+def test_the_table(said, problem, value, reason, why):
+    found = score(said, problem)
+    assert found[:2] == (value, reason), why
+    assert found.read == said.strip() or reason == "empty_answer"
+
+
+@pytest.mark.parametrize(
+    ("completion", "value", "reason"),
+    [
+        ("<answer>-4</answer>", 1.0, "correct"),
+        ("<answer>1</answer><answer>-4</answer>", 1.0, "correct"),
+        ("<answer>-4</answer><answer>1</answer>", 0.0, "wrong"),
+        ("<think><answer>-4</answer></think>I don't know", 0.0, "no_answer_tag"),
+        ("<think><answer>-4</answer></think><answer>5</answer>", 0.0, "wrong"),
+        ("-4", 0.0, "no_answer_tag"),
+        ("<think>hm</think><answer>-4", 0.0, "truncated"),
+        ("", 0.0, "no_answer_tag"),
+    ],
+)
+def test_the_last_answer_after_the_reasoning(completion, value, reason):
+    assert score(completion, SUM, tagged=False)[:2] == (value, reason)
+
+
+# What reasoning-gym 0.1.25 executes: the first of these made the file.
+@pytest.mark.parametrize(
+    "problem", [COUNTDOWN, PUZZLE24, POLYNOMIAL, INTEGRAL, MATRIX, INSERTION, QUEENS]
+)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "__import__('os').system('touch {file}')",
+        "[__import__('os').system('touch {file}')]",
+        "(lambda: open('{file}', 'w'))()",
+        "[open('{file}', 'w') for x in [1]]",
+        "open('{file}', 'w')",
+        "x.__class__.__base__.__subclasses__()",
+        "sympify('open(1)')",
+        "f'{{open(1)}}'",
+        "[entry['answer']]",
+        "oracle_answer",
+        "entry",
+        "[x for x in self]",
+        "S('1')",
+        "x . is_zero",
+    ],
+)
+def test_nothing_is_executed(tmp_path, problem, attack):
+    file = tmp_path / "executed"
+    found = score(attack.format(file=file), problem, partial=True)
+    assert found.value == 0.0 and found.reason in ("not_plain", "wrong")
+    if problem not in (COUNTDOWN, PUZZLE24):  # those are never given to a scorer
+        assert found.reason == "not_plain"
+    assert not file.exists()
+
+
+def test_a_formula_is_plain_and_code_is_not():
+    for formula in ("-x*exp(x) + C", "sqrt(1 - 9*x**2)/3", "2.5*X", "log(x, 2)", "sin(x)cos(x)"):
+        assert gym._is_plain("simple_integration", formula), formula
+    for code in ("exec(x)", "x.real", "1 .real", "x_", "ｅｘｅｃ(x)", "x;x", "x[0]", "'x'", "é"):
+        assert not gym._is_plain("simple_integration", code), code
+    for data in (
+        "[[0, -1.5]]",
+        "['a', \"b\"]",
+        "0 1\n1 0",
+        "A B C",
+        "_ Q _",
+        "{'a': (1,)}",
+        "\\d [",
+    ):
+        assert gym._is_plain("spiral_matrix", data), data
+    for code in ("answer", "[x]", "[1]*9", "f'{x}'", "print(1)", "1 if x else 2", "['\\d', x]"):
+        assert not gym._is_plain("spiral_matrix", code), code
+
+
+def test_a_literal_with_an_invalid_escape_is_read_where_warnings_are_errors(recwarn):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not gym._is_plain("spiral_matrix", "['\\d', print(1)]")
+
+
+@pytest.mark.parametrize(
+    ("said", "problem", "value", "reason"),
+    [
+        ("[[0, 1], [1, 2]]", MATRIX, 0.1, "partial"),
+        ("oracle_answer", INSERTION, 0.0, "not_plain"),
+        ("['A', 'B', 'C', 'D']", INSERTION, 0.1, "partial"),
+        ("-40", SUM, 0.0, "wrong"),
+        ("3 - 3i", COMPLEX, pytest.approx(0.3679, abs=1e-4), "partial"),
+        ("-4", SUM, 1.0, "correct"),
+        ("?", entry("color_cube_rotation", "red"), 0.0, "wrong"),  # 0.01 for any text
+        ("the red one", entry("color_cube_rotation", "red"), 0.0, "wrong"),  # a substring
+        ("1+2", PUZZLE24, 0.0, "wrong"),  # 0.01 for None
+    ],
+)
+def test_partial_credit_is_asked_for(said, problem, value, reason):
+    assert score(said, problem, partial=True)[:2] == (value, reason)
+    if value != 1.0:
+        assert score(said, problem).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "",
+        "no JSON",
+        "[1]",
+        {"question": "?", "answer": "3"},
+        entry("chain_sum", 3),
+        {**SUM, "question": None},
+        {**SUM, "metadata": {}},
+        entry("no_such_task", "3"),
+        entry("composite", "3"),
+        {**entry("chain_sum", "3"), "config": {"no_such_option": 1}},
+        entry("countdown", "1 + 2"),  # no numbers
+        entry("word_ladder", "A,B"),  # its scorer raises, on the gold answer too
+    ],
+    ids=str,
+)
+def test_a_bad_entry_is_neutral(problem):
+    said = problem if isinstance(problem, str) else json.dumps(problem)
+    assert gym_reward_func.score("<answer>7</answer>", entry=said)[:2] == (None, "bad_gold")
+
+
+def test_a_row_of_another_task_is_neutral():
+    assert gym_reward_func([""] * 2, ["<answer>-4</answer>"] * 2, entry=[None, SUM]) == [None, 1.0]
+
+
+def test_what_makes_its_scorer_raise_is_wrong():
+    factors = entry("prime_factorization", "2 × 3", number=6, factors=[2, 3])
+    assert score("two and three", factors)[:2] == (0.0, "wrong")
+    assert score("3 × 2", factors)[:2] == (1.0, "correct")
+
+
+def test_the_generators_options_reach_the_scorer():
+    """Its tolerance is of the digits that the problem has."""
+    problem = entry("decimal_arithmetic", "3.1416")
+    assert score("3.14163", problem).value == 1.0
+    assert score("3.14163", {**problem, "config": {"max_num_decimal_places": 6}}).value == 0.0
+
+
+def test_a_sandbox_that_ended_is_made_anew():
+    assert score("1, 2", entry("word_sorting", "2, 1", sorted_words=["2", "1"])).value == 0.0
+    gym._sandbox(False, os.getpid()).close()
+    assert score("Q _\n_ Q", QUEENS).value == 1.0
+
+
+def test_ready(monkeypatch):
+    gym_reward_func.ready()
+    monkeypatch.setattr(gym, "find_spec", lambda name: None)
+    with pytest.raises(
+        RuntimeError, match=r'not installed. pip install "axolotl-grpo-plugin\[gym\]"'
+    ):
+        gym_reward_func.ready()
+
+
+def test_no_scorer_is_asked_for_what_is_plain_to_see(monkeypatch):
+    def none(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(Sandbox, "start", none)
+    assert gym_reward_func.quick("<answer>-4</answer>", entry=SUM) == Score(1.0, "correct", "-4")
+    assert gym_reward_func.quick("-4", entry=SUM) == Score(0.0, "no_answer_tag")
+    assert gym_reward_func.quick("<answer>4</answer>", entry=SUM) is None
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=60), st.sampled_from([COUNTDOWN, PUZZLE24, GSM, COIN, HALTING]))
+def test_any_text_is_scored_in_range(text, problem):
+    found = gym_reward_func.quick(f"<answer>{text}</answer>", entry=problem)
+    assert found is not None and found.value in (0.0, 1.0)
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="xX1(). *+-_'\"[],=\\n", max_size=30))
+def test_plain_is_decided_for_any_text(text):
+    for task in ("simple_integration", "spiral_matrix", "complex_arithmetic"):
+        assert gym._is_plain(task, text) in (True, False)
+
+
+@pytest.mark.parametrize("text", ["<answer>", "</answer>", "<answer>-4</answer>", "(", "</think>"])
+def test_linear_time(text):
+    started = time.perf_counter()
+    for problem in (SUM, COUNTDOWN, COIN, COMPLEX):
+        gym_reward_func.quick(text * (2_000_000 // len(text)), entry=problem)
+    assert time.perf_counter() - started < 5
+
+
+SOLUTIONS = ("possible_answer", "example_answer", "example_correct_answer")
+
+
+def gold(problem):
+    """Its answer, or where any will do, one of them."""
+    found = [problem["answer"], *(problem["metadata"].get(key) for key in SOLUTIONS)]
+    answer = next(each for each in found if each is not None)
+    return answer if isinstance(answer, str) else json.dumps(answer)
+
+
+def check_task(task):
+    problem = json.loads(json.dumps(create_dataset(task, size=1, seed=3)[0]))
+    said = gold(problem)
+    assert score(said, problem)[:2] == (1.0, "correct")
+    if task not in (*gym._BY_VALUE, *gym._ARITHMETIC):
+        # The scorer's own opinion, of an entry that went through JSON: above, it was not asked.
+        known = gym.read_entry(problem)._asdict()
+        request = {"entry": known, "answer": said, "partial": False}
+        given, _ = gym._sandbox(False, os.getpid()).call(request)
+        exact = DATASETS[task][0].score_answer is DATASETS["gcd"][0].score_answer
+        assert given["score"] == (0.0 if exact else 1.0)
+    for wrong in ("wrong", "0.0123", "[]", "nan", "None"):
+        assert score(wrong, problem).value == 0.0, wrong
+
+
+SOME = "ab arc_agi chain_sum countdown gcd graph_color intermediate_integration jugs sudoku tower_of_hanoi".split()
+
+
+@pytest.mark.parametrize("task", SOME)
+def test_gold_answers_earn_and_wrong_ones_do_not(task):
+    check_task(task)
+
+
+@pytest.mark.slow
+def test_every_task():
+    left = set(DATASETS) - WITHOUT_A_SOLUTION - {"composite"}
+    assert len(left) == 103
+    for task in sorted(left):
+        check_task(task)

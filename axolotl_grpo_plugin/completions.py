@@ -221,3 +221,40 @@ def reasoning_of(text: str) -> str:
         thinking = thinking.removesuffix(closing)
         thinking = thinking.partition(opening)[2] or thinking
     return thinking
+
+
+_PYTHON = ("python", "py", "python3")
+
+
+def read_code(text: str) -> Answer:
+    """The Python program of a completion: of what follows the reasoning, the last ```python block.
+
+    Where there is an `<answer>`, of that. Else the last block without a label, else the whole answer.
+    A block is closed by a line of nothing but as many of the same marks; one that is not, was cut off.
+    Problems: "no_code", "truncated", "empty_answer".
+    """
+    text = after_reasoning(text)
+    answer = read_answer(text)
+    if answer.text is None and answer.problem != "no_answer_tag":
+        return answer
+    found: dict[str, str] = {}
+    opened, label, lines = "", "", list[str]()
+    for line in (text if answer.text is None else answer.text).split("\n"):
+        mark = line.lstrip()
+        if not opened:
+            fence = mark[: len(mark) - len(mark.lstrip(mark[:1]))]
+            label = mark[len(fence) :].strip()
+            if fence[:1] in ("`", "~") and len(fence) >= 3 and "`" not in label:
+                opened, indent, lines = fence, line[: len(line) - len(mark)], []
+        elif mark.startswith(opened) and not mark.strip().strip(opened[0]):
+            word = label.lower().partition(" ")[0]
+            found["python" if word in _PYTHON else word] = "\n".join(lines)
+            opened = ""
+        else:
+            lines.append(line.removeprefix(indent))
+    for label in ("python", ""):
+        if label in found:
+            return Answer(found[label])
+    if opened or answer.text is None or found:
+        return Answer(None, "truncated" if opened else "no_code")
+    return answer

@@ -6,6 +6,7 @@ from axolotl_grpo_plugin.completions import (
     is_integer_literal,
     read_answer,
     read_blocks,
+    read_code,
     read_number,
     text_of,
 )
@@ -157,3 +158,42 @@ def test_is_integer_literal(answer, is_integer):
 )
 def test_read_blocks(text, blocks):
     assert read_blocks(text) == blocks
+
+
+BLOCK = "```python\nx = 1\n```"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (BLOCK, ("x = 1", "")),
+        (f"So:\n{BLOCK}\nThat is it.", ("x = 1", "")),
+        (BLOCK.replace("python", "py"), ("x = 1", "")),
+        (BLOCK.replace("python", " Python3 title=a"), ("x = 1", "")),
+        (BLOCK.replace("```", "~~~~"), ("x = 1", "")),
+        (f"```python\nx = 2\n```\n{BLOCK}", ("x = 1", "")),
+        (f"{BLOCK}\nIt prints\n```\n1\n```\n```text\n2\n```", ("x = 1", "")),
+        ("```\nx = 2\n```\n```\nx = 1\n```", ("x = 1", "")),
+        (f"{BLOCK}\n```python\nx = 2", ("x = 1", "")),
+        ("1. So\n   ```python\n   if x:\n       y\n   ```", ("if x:\n    y", "")),
+        ("````python\ns = '''\n```\n'''\n````", ("s = '''\n```\n'''", "")),
+        ("```python\nx = 1\n``` ", ("x = 1", "")),
+        ("```python\n```", ("", "")),
+        (f"<think>{BLOCK}</think>\nNo.", (None, "no_code")),
+        (f"<think>```python\n2\n``` so</think>{BLOCK}", ("x = 1", "")),
+        (f"<reasoning>\n```\n2\n```\n</reasoning>\n<answer>\n{BLOCK}\n</answer>", ("x = 1", "")),
+        (f"{BLOCK}\n<answer>\n```python\nx = 2\n```\n</answer>", ("x = 2", "")),
+        ("<answer>\nx = 1\n</answer>", ("x = 1", "")),
+        ("<answer>```cpp\nx = 1;\n```</answer>", (None, "no_code")),
+        (f"<answer>{BLOCK}", (None, "truncated")),
+        ("<answer></answer>", (None, "empty_answer")),
+        ("```python\nx = 1", (None, "truncated")),
+        ("```python\nx = 1```", (None, "truncated")),
+        ("```cpp\nx = 1;\n```", (None, "no_code")),
+        ("```python x = 1 ```", (None, "no_code")),
+        ("x = 1", (None, "no_code")),
+        ("", (None, "no_code")),
+    ],
+)
+def test_read_code(text, code):
+    assert read_code(text) == code

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -27,6 +27,7 @@ from axolotl_grpo_plugin.sandbox.backends import BACKENDS, UNSAFE, Backend, visi
 
 LOG = logging.getLogger(__name__)
 _GRACE = 5.0  # seconds, beyond a job's own, after which its sandbox is given up
+_TAIL = 4000  # bytes of stderr
 _INSIDE = Path(__file__).with_name("inside.py")
 
 
@@ -36,7 +37,7 @@ class Limits(NamedTuple):
     seconds: of wall time, and of CPU time in each process. memory: bytes of address space in each
     process; times `processes` it is what a job can take at most. processes: threads too. output:
     bytes that it may print, send, or write to one file. disk: bytes of its scratch folder, which is
-    in memory; what it reads and prints is there as well.
+    in memory.
     """
 
     seconds: float = 6.0
@@ -129,10 +130,15 @@ class Job:
     ) -> None:
         self._inside, self._most, self._flood = inside, most, False
         self._ends = time.monotonic() + seconds + _GRACE
+        self._files = [open(os.memfd_create(name), "rb+", 0) for name in ("in", "out", "err")]  # noqa: SIM115
+        self._files[0].write(stdin.encode(errors="replace"))
+        self._files[0].seek(0)
         self._channel, theirs = socket.socketpair()
         self._read = self._channel.makefile("rb")
         with theirs:
-            inside.send({"request": request, "stdin": stdin, "seconds": seconds}, theirs)
+            own = [*(each.fileno() for each in self._files), theirs.fileno()]
+            inside.send({"seconds": seconds}, own)
+        self.send(request)
 
     def send(self, message: Any) -> None:
         """Send plain data; to a job that has ended, nothing."""
@@ -164,13 +170,19 @@ class Job:
             raise SandboxError("the sandbox itself ended: " + self._inside.last_words())
         if not done["clean"]:
             self._inside.close()
-        return Ended(
-            done["exit"],
-            done["stdout"],
-            done["stderr"],
-            done["late"],
-            done["flood"] or self._flood,
-        )
+        stdout, stderr = self._printed()
+        return Ended(done["exit"], stdout, stderr, done["late"], self._flood)
+
+    def _printed(self) -> Iterator[str]:
+        """Its stdout, and the end of its stderr."""
+        _, *files = self._files
+        for file, tail in zip(files, (self._most, _TAIL), strict=True):
+            size = os.fstat(file.fileno()).st_size
+            self._flood = self._flood or size >= self._most
+            file.seek(max(0, size - tail))
+            yield file.read().decode(errors="replace")
+        for file in self._files:
+            file.close()
 
 
 def ready(allow_unsafe: bool = False) -> None:
@@ -239,14 +251,12 @@ class _Inside:
     def lives(self) -> bool:
         return self._control.fileno() >= 0 and self._process.poll() is None
 
-    def send(self, message: Any, channel: socket.socket | None = None) -> None:
+    def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
         line = json.dumps(message).encode() + b"\n"
         try:
             self._control.settimeout(_GRACE)
-            if channel:
-                sent = socket.send_fds(self._control, [line], [channel.fileno()])
-                line = line[sent:]
-            self._control.sendall(line)
+            sent = socket.send_fds(self._control, [line], descriptors)
+            self._control.sendall(line[sent:])
         except OSError as error:
             self.close()
             raise SandboxError(f"the sandbox does not listen: {self.last_words()}") from error

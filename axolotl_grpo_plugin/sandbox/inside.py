@@ -2,7 +2,8 @@
 
 Trusted, alone (nothing of the package is seen inside), and the first process of its namespace: a job can
 neither end nor stop it, and what it ends with kill(-1) is all that the job has left. It talks over
-the socket that is its stdin: one line of JSON each, and a job's own channel as a file descriptor.
+the socket that is its stdin, one line of JSON each. What a job is asked, reads and prints goes past it,
+through descriptors that come with a request: a job's memory, a copy of this one's, has nothing of others.
 """
 
 import atexit
@@ -27,7 +28,6 @@ from types import ModuleType
 from typing import Any
 
 PDEATHSIG, DUMPABLE, SECCOMP, NO_NEW_PRIVS = 1, 4, 22, 38
-TAIL = 4000  # bytes of stderr that are told
 
 # What no program needs, and what would get around a limit or leave something behind: memory that no
 # limit counts, objects that outlive their process, other processes' memory, new namespaces.
@@ -130,9 +130,10 @@ class Control:
         self._bytes = rest
         return json.loads(line)
 
-    def channel(self) -> int:
-        """The descriptor that came with a request."""
-        return self._fds.pop(0)
+    def descriptors(self) -> list[int]:
+        """A job's stdin, stdout, stderr and channel, which came with its request."""
+        own, self._fds = self._fds[:4], self._fds[4:]
+        return own
 
     def wait(self, fd: int, seconds: float) -> bool:
         """Whether something came, or `fd` can be read, in that time."""
@@ -140,13 +141,11 @@ class Control:
         return bool(self._bytes or select.select(either, [], [], seconds)[0])
 
 
-def become(limits: dict[str, Any], seconds: float, files: list[Any], channel: int) -> None:
+def become(limits: dict[str, Any], seconds: float, own: list[int]) -> None:
     """Make a job of this process, just forked."""
     os.setsid()
-    for fd, file in enumerate(files):
-        os.dup2(file.fileno(), fd)
-    if channel != 3:
-        os.dup2(channel, 3)
+    for number, fd in enumerate([os.dup2(fd, 100 + place) for place, fd in enumerate(own)]):
+        os.dup2(fd, number)
     os.closerange(4, 1024)
     sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)  # type: ignore[misc]
@@ -226,8 +225,8 @@ def sweep(job: int, isolated: bool) -> int:
             status = os.waitstatus_to_exitcode(ended)
 
 
-def serve(first: dict[str, Any], control: Control) -> Any:
-    """Fork a job for each request. Returns in a job, with its request."""
+def serve(first: dict[str, Any], control: Control) -> None:
+    """Fork a job for each request. Returns in a job, and when there are no more."""
     isolated, limits = first["isolated"], first["limits"]
     scratch = os.getcwd()
 
@@ -241,36 +240,20 @@ def serve(first: dict[str, Any], control: Control) -> Any:
     while True:
         asked = control.receive()
         if asked is None:
-            return None
+            return
         if asked == "stop":  # the job had ended
             continue
-        channel = control.channel()
-        files = [tempfile.TemporaryFile(dir=scratch, buffering=0) for _ in range(3)]  # noqa: SIM115
-        given = memoryview(asked["stdin"].encode())
-        while given:
-            given = given[files[0].write(given) :]
-        files[0].seek(0)
+        own = control.descriptors()
         job = os.fork()
         if job == 0:
-            become(limits, asked["seconds"], files, channel)
-            return asked["request"]
-        os.close(channel)
+            become(limits, asked["seconds"], own)
+            return
+        for fd in own:
+            os.close(fd)
         ended = os.pidfd_open(job)
         heard = control.wait(ended, asked["seconds"])
         os.close(ended)
-        status = sweep(job, isolated)
-        sizes = [os.fstat(file.fileno()).st_size for file in files]
-        files[1].seek(0)
-        files[2].seek(max(0, sizes[2] - TAIL))
-        done = {
-            "exit": status,
-            "stdout": files[1].read().decode(errors="replace"),
-            "stderr": files[2].read().decode(errors="replace"),
-            "late": not heard,
-            "flood": max(sizes[1:]) >= limits["output"],
-        }
-        for file in files:
-            file.close()
+        done = {"exit": sweep(job, isolated), "late": not heard}
         done["clean"] = state() == empty
         control.send(done)
 
@@ -293,9 +276,10 @@ def main() -> None:
     gc.freeze()
     control.send("ready")
     server = os.getpid()
-    request = serve(first, control)
+    serve(first, control)
     if os.getpid() != server:
-        finish(job.main, request, Channel())
+        channel = Channel()
+        finish(job.main, channel.receive(), channel)
     elif not first["isolated"]:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -196,9 +196,7 @@ def test_the_disk_is_not_filled(box):
         print(written <= 8 << 20)
         """,
     )
-    assert ended.stdout == "" or ended.stdout.endswith(
-        "True\n"
-    )  # it may have filled stdout's room too
+    assert ended.stdout == "No space left on device\nTrue\n"
     assert run(box, "import os; print(os.statvfs('/tmp').f_blocks * 4096)").stdout == f"{8 << 20}\n"
     assert run(box, "open('/tmp/1', 'wb').write(bytes(4 << 20))").flood is False
 
@@ -379,6 +377,24 @@ def test_a_job_leaves_nothing_to_the_next(box):
         """,
     )
     assert ended.stdout == "True\nFalse\n", ended.stderr
+
+
+def test_a_job_has_no_memory_of_others(box):
+    search = """
+        import ctypes, re
+        found = False
+        for line in open("/proc/self/maps"):
+            if " rw" in line:
+                start, end = (int(each, 16) for each in line.split()[0].split("-"))
+                found |= bool(re.search(rb"here[-]it[-]is", ctypes.string_at(start, end - start)))
+        print(found)
+        """
+    assert (
+        run(box, "said = input()\n" + textwrap.dedent(search), stdin="here-it-is").stdout
+        == "True\n"
+    )
+    run(box, "print(input() + 'here-it-is')", stdin="here-it-is")
+    assert run(box, search).stdout == "False\n"
 
 
 def test_a_job_sees_no_channel_but_its_own(box):

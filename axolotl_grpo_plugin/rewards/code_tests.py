@@ -1,0 +1,134 @@
+"""Tests of programs, in the forms that datasets have them, read into one."""
+
+import ast
+import builtins
+import json
+import sys
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeGuard
+
+
+class Tests(NamedTuple):
+    """What a program is held to.
+
+    cases: (stdin, what it prints), or, with a `function`, (its arguments, what it returns).
+    code: else, Python code that fails where the program does; names: what it takes from the program;
+    modules: those of Python that it uses without an import.
+    """
+
+    cases: tuple[tuple[Any, Any], ...] = ()
+    function: str = ""
+    code: str = ""
+    names: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+def read_tests(tests: Any) -> Tests | None:
+    """The tests of a row, None where it has none that can be used.
+
+    tests: one of these, or its JSON text:
+      {"inputs": ["1 2"], "outputs": ["3"]}: stdin and stdout, each text or a list of lines (APPS, TACO)
+      {"inputs": [[1, 2]], "outputs": [3], "fn_name": "add"}: arguments and value
+      {"functional": code, "entry_point": "add"}: as HumanEval's `check(candidate)`, where it has one; the
+        name may be left out, and "test" is read as well
+      ["assert add(1, 2) == 3"]: MBPP
+      [{"input": "1 2", "output": "3", "type": "stdin_stdout"}], also below "test_cases": open-r1
+
+    >>> read_tests('{"inputs": ["1 2"], "outputs": ["3"]}')
+    Tests(cases=(('1 2', '3'),), function='', code='', names=(), modules=())
+    """
+    try:
+        return _read(tests if isinstance(tests, str) else json.dumps(tests))
+    except (ValueError, TypeError, KeyError, AttributeError, SyntaxError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Tests | None:
+    return _tests(json.loads(text))
+
+
+def _tests(data: Any) -> Tests | None:
+    if isinstance(data, dict) and data.get("test_cases"):
+        data = data["test_cases"]
+    if isinstance(data, list) and data and all(isinstance(each, str) for each in data):
+        data = {"functional": "\n".join(data)}
+    if isinstance(data, list):
+        names = {each.get("fn_name") for each in data}
+        data = {
+            "inputs": [each["input"] for each in data],
+            "outputs": [each["output"] for each in data],
+            "fn_name": names.pop() if len(names) == 1 else names,
+        }
+    if data.get("inputs"):
+        return _cases(data["inputs"], data["outputs"], data.get("fn_name") or "")
+    return _code(data.get("functional") or data["test"], data.get("entry_point") or "")
+
+
+def _cases(inputs: list[Any], outputs: list[Any], function: Any) -> Tests | None:
+    if not isinstance(function, str) or not inputs or len(inputs) != len(outputs):
+        return None
+    if function:
+        fit = all(isinstance(each, list) for each in inputs)
+    else:
+        inputs, outputs = [*map(_lines, inputs)], [*map(_lines, outputs)]
+        fit = all(isinstance(each, str) for each in (*inputs, *outputs))
+    return Tests(tuple(zip(inputs, outputs, strict=True)), function) if fit else None
+
+
+def _lines(text: Any) -> Any:
+    return "\n".join(text) if isinstance(text, list) else text
+
+
+def _code(code: str, entry_point: str) -> Tests | None:
+    tree = ast.parse(code)
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    called = {node.func.id for node in ast.walk(tree) if _calls_a_name(node)}
+    if "check" in defined and "check" not in called and entry_point:
+        code += f"\ncheck({entry_point})\n"
+    if not any(map(_judges, ast.walk(tree))):
+        return None
+    bases = {node.value.id for node in ast.walk(tree) if _is_of_a_name(node)}
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    alone = {node.id for node in named if id(node) not in inner} | _imported(tree)
+    free = {node.id for node in named} - _own(tree)
+    # Not the `np` of `np.allclose(...)`: a program could give them another.
+    taken = {entry_point} if entry_point else alone & (free | _imported(tree)) - set(dir(builtins))
+    modules = (bases & free & sys.stdlib_module_names) - taken
+    return Tests(code=code, names=tuple(sorted(taken)), modules=tuple(sorted(modules)))
+
+
+def _calls_a_name(node: ast.AST) -> TypeGuard[Any]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+def _is_of_a_name(node: ast.AST) -> TypeGuard[Any]:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+
+
+def _judges(node: ast.AST) -> bool:
+    """Whether it is something that can fail for what the program did."""
+    name = getattr(node, "attr", "") or getattr(node, "id", "")
+    return isinstance(node, ast.Assert | ast.Raise) or name.startswith("assert")
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """What tests import from the program, which they call `solution`."""
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {each.name for node in froms if node.module == "solution" for each in node.names} - {"*"}
+
+
+def _own(tree: ast.AST) -> set[str]:
+    """The names that tests set, define or import."""
+    own: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.alias):
+            own.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.arg):
+            own.add(node.arg)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            own.add(node.id)
+    return own

@@ -1,0 +1,549 @@
+"""The contract of the code reward: what each program must score, and what holds for all."""
+
+import json
+import os
+import shutil
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axolotl_grpo_plugin import sandbox
+from axolotl_grpo_plugin.rewards.code import code_reward_func, same_output, same_value
+from axolotl_grpo_plugin.rewards.code_tests import Tests as Wanted
+from axolotl_grpo_plugin.rewards.code_tests import read_tests
+
+QUICK = code_reward_func.bind(timeout=2.0, memory=256)
+
+try:
+    sandbox.ready()
+except sandbox.SandboxError as none:
+    pytest.skip(str(none), allow_module_level=True)
+
+
+def fenced(program):
+    return f"I try this.\n```python\n{textwrap.dedent(program)}\n```\nThat is it."
+
+
+def judge(program, tests, **options):
+    reward = QUICK.bind(**options) if options else QUICK
+    value, reason, _ = reward.score(fenced(program), tests=json.dumps(tests))
+    return value, reason
+
+
+DOUBLE = {"inputs": ["1\n", "21\n"], "outputs": ["2\n", "42\n"]}
+LINES = {"inputs": ["3"], "outputs": ["1\n2\n3"]}
+ADD = {"fn_name": "add", "inputs": [[1, 2], [2, 2]], "outputs": [3, 4]}
+ASSERTS = ["assert add(1, 2) == 3", "assert add(2, 2) == 4"]
+CHECK = {
+    "functional": "def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate(2, 2) == 4",
+    "entry_point": "add",
+}
+CLOSE = {"functional": "import math\nassert math.isclose(half(1), 0.5, rel_tol=0.001)"}
+ECHO = "import sys\nsys.stdout.write(sys.stdin.read())"
+
+# program, tests, reason
+CONTRACT = [
+    ("print(int(input()) * 2)", DOUBLE, "correct"),
+    ("import sys\nprint(2 * int(sys.stdin.readline()))", DOUBLE, "correct"),
+    ("n = int(open(0).read())\nprint(n + n, end='')", DOUBLE, "correct"),
+    ("def main():\n    print(int(input()) * 2)\nif __name__ == '__main__':\n    main()", DOUBLE, "correct"),
+    ("import sys\nprint(int(input()) * 2)\nsys.exit(0)", DOUBLE, "correct"),
+    ("import sys\nprint(int(input()) * 2)\nsys.exit()", DOUBLE, "correct"),
+    ("import os\nprint(int(input()) * 2, flush=True)\nos._exit(0)", DOUBLE, "correct"),
+    ("print(int(input()) * 2, '  \\n\\n')", DOUBLE, "correct"),
+    ("import sys\nprint('debug', file=sys.stderr)\nprint(int(input()) * 2)", DOUBLE, "correct"),
+    ("import threading\nthreading.Thread(target=lambda: print(int(input()) * 2)).start()", DOUBLE, "correct"),
+    (
+        "import atexit, io, sys\nreal, sys.stdout = sys.stdout, io.StringIO()\n"
+        "@atexit.register\ndef flush(): real.write(sys.stdout.getvalue())\nprint(int(input()) * 2)",
+        DOUBLE,
+        "correct",
+    ),
+    ("import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return 0 if n == 0 else f(n - 1)\nf(50000)\n"
+     "print(int(input()) * 2)", DOUBLE, "correct"),
+    ("print(int(input()) + 1)", DOUBLE, "wrong_output"),
+    ("print(2)", DOUBLE, "wrong_output"),
+    (ECHO, DOUBLE, "wrong_output"),
+    ("print(int(input()) * 2)\nraise SystemExit(1)", DOUBLE, "runtime_error"),
+    ("print(int(input()) * 2)\n1 / 0", DOUBLE, "runtime_error"),
+    ("input()\ninput()", DOUBLE, "runtime_error"),
+    ("import os\nprint(int(input()) * 2, flush=True)\nos.kill(os.getpid(), 11)", DOUBLE, "runtime_error"),
+    ("print(int(input()) * 2", DOUBLE, "syntax_error"),
+    ("print(1)\x00", DOUBLE, "syntax_error"),
+    ("(" * 5000, DOUBLE, "syntax_error"),
+    ("print(" + "-" * 5000 + "1)", DOUBLE, "syntax_error"),
+    ("int main() { return 0; }", DOUBLE, "syntax_error"),
+    ("while True: pass", DOUBLE, "time_limit"),
+    ("import time\nprint(int(input()) * 2, flush=True)\ntime.sleep(60)", DOUBLE, "time_limit"),
+    ("try:\n    while True: pass\nfinally:\n    print(int(input()) * 2)", DOUBLE, "time_limit"),
+    ("x = bytes(1 << 30)", DOUBLE, "memory_limit"),
+    ("while True: print('x' * 1_000_000)", DOUBLE, "output_limit"),
+    # A prefix, more, or nothing of what is expected won open-r1's.
+    ("print(1)\nprint(2)\nprint(3)", LINES, "correct"),
+    ("print(1)\nprint(2)", LINES, "wrong_output"),
+    ("print(1)\nprint(2)\nprint(3)\nprint(4)", LINES, "wrong_output"),
+    ("print()\nprint(1)\nprint(2)\nprint(3)", LINES, "wrong_output"),
+    ("print(1)\n\nprint(2)\nprint()\nprint(3)", LINES, "wrong_output"),
+    ("print(1, 2, 3)", LINES, "wrong_output"),
+    ("x = 1", LINES, "wrong_output"),
+    # No program, also where nothing is expected.
+    ("", {"inputs": [""], "outputs": [""]}, "empty_program"),
+    ("...", {"inputs": [""], "outputs": [""]}, "empty_program"),
+    ("pass", {"inputs": [""], "outputs": [""]}, "empty_program"),
+    ("# print(1)", {"inputs": [""], "outputs": [""]}, "empty_program"),
+    ("'''print(1)'''\nimport sys, os\nfrom math import *\npass", {"inputs": [""], "outputs": [""]}, "empty_program"),
+    ("def f():\n    '''Nothing.'''\nclass A:\n    def g(self): ...", {"inputs": [""], "outputs": [""]}, "empty_program"),
+    ("def add(a, b): pass", ADD, "empty_program"),
+    # Numbers.
+    ("print(1 / 3)", {"inputs": [""], "outputs": ["0.33333333"]}, "correct"),
+    ("print('x =', 2)", {"inputs": [""], "outputs": ["x = 2.0"]}, "correct"),
+    ("print('1e-1')", {"inputs": [""], "outputs": ["0.1"]}, "correct"),
+    ("print(0.334)", {"inputs": [""], "outputs": ["0.33333333"]}, "wrong_output"),
+    ("print('nan')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
+    ("print('0_0.5')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
+    ("print(3.0)", {"inputs": [""], "outputs": ["3"]}, "wrong_output"),
+    ("print(10**20 + 1)", {"inputs": [""], "outputs": [str(10**20)]}, "wrong_output"),
+    ("print(1, 0.5)", {"inputs": [""], "outputs": ["2 0.5"]}, "wrong_output"),
+    ("print('  *')", {"inputs": [""], "outputs": ["  *"]}, "correct"),
+    ("print('*')", {"inputs": [""], "outputs": ["  *"]}, "wrong_output"),
+    # Functions that are called.
+    ("def add(a, b): return a + b", ADD, "correct"),
+    ("add = lambda a, b: a + b", ADD, "correct"),
+    ("class Solution:\n    def add(self, a: List[int], b: Optional[int]): return a + b", ADD, "correct"),
+    ("def add(a, b):\n    print('noise')\n    return a + b\nprint('more')", ADD, "correct"),
+    ("def add(a, b): return a + b\nif __name__ == '__main__':\n    print(add(int(input()), 1))", ADD, "correct"),
+    ("def add(a, b): return a - b", ADD, "wrong_output"),
+    ("def add(a, b): return str(a + b)", ADD, "wrong_output"),
+    ("def add(a, b): print(a + b)", ADD, "wrong_output"),
+    ("def plus(a, b): return a + b", ADD, "no_function"),
+    ("add = 3", ADD, "runtime_error"),
+    ("def add(a): return a", ADD, "runtime_error"),
+    ("def add(a, b):\n    while True: pass", ADD, "time_limit"),
+    ("def add(a, b): return bytes(1 << 30)", ADD, "memory_limit"),
+    ("def add(a, b): return 'x' * 10_000_000", ADD, "output_limit"),
+    ("def add(a, b): return {1, 2}", ADD, "runtime_error"),
+    ("def add(a, b): return 10 ** 10000", ADD, "runtime_error"),
+    ("x = []\nx.append(x)\ndef add(a, b): return x", ADD, "runtime_error"),
+    ("def f(): return (1, [2, (3,)])", {"fn_name": "f", "inputs": [[]], "outputs": [[1, [2, [3]]]]}, "correct"),
+    ("def f(): return {1: 0.1 + 0.2}", {"fn_name": "f", "inputs": [[]], "outputs": [{"1": 0.3}]}, "correct"),
+    ("def f(): return {1: 0.5}", {"fn_name": "f", "inputs": [[]], "outputs": [{"1": 0.3}]}, "wrong_output"),
+    ("def f(): return [1]", {"fn_name": "f", "inputs": [[]], "outputs": [[1, 2]]}, "wrong_output"),
+    ("def f(): return 7", {"fn_name": "f", "inputs": [[]], "outputs": [[7]]}, "correct"),
+    ("def f(a): return a", {"fn_name": "f", "inputs": [[7], [8]], "outputs": [[7], 8]}, "wrong_output"),
+    ("import numpy\ndef f(): return numpy.arange(2)", {"fn_name": "f", "inputs": [[]], "outputs": [[0, 1]]}, "correct"),
+    # Tests that are code.
+    ("def add(a, b): return a + b", ASSERTS, "correct"),
+    ("def add(a, b): return a + b", CHECK, "correct"),
+    ("def add(a, b): return a - b", ASSERTS, "wrong_output"),
+    ("def add(a, b): return a - b", CHECK, "wrong_output"),
+    ("def add(a, b): return 3", CHECK, "wrong_output"),
+    ("def plus(a, b): return a + b", ASSERTS, "no_function"),
+    ("def plus(a, b): return a + b", CHECK, "no_function"),
+    ("def add(a, b): return 1 / 0", CHECK, "runtime_error"),
+    ("1 / 0\ndef add(a, b): return a + b", CHECK, "runtime_error"),
+    ("def add(a, b):\n    while True: pass", CHECK, "time_limit"),
+    ("while True: pass", CHECK, "time_limit"),
+    ("def add(a, b): return bytes(1 << 30)", ASSERTS, "runtime_error"),
+    ("def add(a, b): return 'x' * 10_000_000", ASSERTS, "output_limit"),
+    ("def half(n): return n / 2", CLOSE, "correct"),
+    ("def half(n): return n / 3", CLOSE, "wrong_output"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "tests", "reason"), CONTRACT)
+def test_the_contract(program, tests, reason):
+    assert judge(program, tests) == (float(reason == "correct"), reason)
+
+
+# Each of these solves nothing.
+CHEATS = {
+    "equal to all": """
+        class Equal:
+            def __eq__(self, other): return True
+            def __ne__(self, other): return False
+            def __hash__(self): return 3
+            def __len__(self): return 3
+            def __contains__(self, other): return True
+            def __lt__(self, other): return True
+            __gt__ = __le__ = __ge__ = __lt__
+        def add(a, b): return Equal()
+        half = first = lambda *_: Equal()
+        """,
+    "an equal int": """
+        class Equal(int):
+            def __eq__(self, other): return True
+            def __ne__(self, other): return False
+            __hash__ = int.__hash__
+        add = half = first = lambda *_: Equal()
+        """,
+    "equal inside": """
+        class Equal(list):
+            def __eq__(self, other): return True
+        add = half = first = lambda *_: Equal([Equal()])
+        """,
+    "exit": "import sys\nsys.exit(0)",
+    "exit at once": "import os\nos._exit(0)",
+    "exit when called": "import os\nadd = half = first = lambda *_: os._exit(0)",
+    "raise SystemExit": "def add(*_): raise SystemExit(0)\nhalf = first = add",
+    "raise StopIteration": "def add(*_): raise StopIteration\nhalf = first = add",
+    "raise GeneratorExit": "def add(*_): raise GeneratorExit\nhalf = first = add",
+    "atexit": """
+        import atexit, os
+        atexit.register(os._exit, 0)
+        add = half = first = lambda *_: 1 / 0
+        """,
+    "patched builtins": """
+        import builtins, math, json, ast, operator
+        builtins.AssertionError = type("Never", (Exception,), {})
+        builtins.all = builtins.any = builtins.isinstance = builtins.len = lambda *_: True
+        math.isclose = lambda *_, **__: True
+        json.dumps = lambda *_, **__: "{}"
+        add = half = first = lambda *_: None
+        """,
+    "names of the tests": """
+        def check(candidate): return True
+        class math:
+            isclose = staticmethod(lambda *_, **__: True)
+        abs = set = sorted = list = lambda *_: 3
+        add = half = first = lambda *_: None
+        """,
+    "verdicts on every descriptor": """
+        import json, os
+        for text in ({"done": {"passed": 9, "total": 9, "reason": ""}}, {"value": 3}, {"passed": True}, "", "ready",
+                     {"exit": 0, "stdout": "2\\n", "stderr": "", "late": False, "flood": False, "clean": True}):
+            for fd in range(256):
+                try: os.write(fd, json.dumps(text).encode() + b"\\n")
+                except OSError: pass
+        add = half = first = lambda *_: None
+        """,
+    "frames and garbage": """
+        import gc, sys
+        found = [3, 42, 2]
+        frame = sys._getframe()
+        while frame:
+            found += [each for each in frame.f_locals.values() if isinstance(each, (int, list, dict))]
+            for name in ("expected", "outputs", "passed", "reason", "wanted"):
+                if name in frame.f_locals: frame.f_locals[name] = True
+            frame = frame.f_back
+        for each in gc.get_objects():
+            if isinstance(each, dict) and "outputs" in each: print(each["outputs"])
+        add = half = first = lambda *_: None
+        """,
+    "a runner that is replaced": """
+        import sys
+        main = sys.modules["__main__"]
+        frame = sys._getframe()
+        while frame:
+            for name in ("run", "parse", "finish", "Program", "encode"):
+                if name in frame.f_globals: frame.f_globals[name] = lambda *_, **__: {"value": 3}
+            frame = frame.f_back
+        add = half = first = lambda *_: None
+        """,
+    "an answer to another question": """
+        import json, os
+        def add(*_):
+            for _ in range(9): os.write(3, json.dumps({"value": None, "arguments": []}).encode() + b"\\n")
+            return 1 / 0
+        half = first = add
+        """,
+    "a callback that is none": """
+        import json, os
+        def add(*_):
+            os.write(3, b'{"back": 0, "arguments": []}\\n{"done": {"passed": 1, "total": 1, "reason": ""}}\\n')
+            return 1 / 0
+        half = first = add
+        """,
+    "prints its input": ECHO,
+    "prints nothing": "x = 1",
+}
+FIRST = {
+    "functional": "import math\ncases = [('ab', 'a')]\nassert all(map(lambda c: first(c[0]) == c[1], cases))"
+}
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [DOUBLE, ADD, ASSERTS, CHECK, CLOSE, FIRST],
+    ids="prints calls asserts check close all".split(),
+)
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_no_cheat_passes(cheat, tests):
+    value, reason = judge(CHEATS[cheat], tests, partial=True)
+    assert value == 0.0, reason
+
+
+def test_expectations_never_enter_the_programs_sandbox():
+    """The program searches all of its memory, and finds only what it was given."""
+    program = """
+        import ctypes, re
+        said = input()
+        found = False
+        for line in open("/proc/self/maps"):
+            if " rw" in line:
+                start, end = (int(each, 16) for each in line.split()[0].split("-"))
+                found |= bool(re.search(rb"here[-]it[-]is", ctypes.string_at(start, end - start)))
+        print(found)
+    """
+    tests = {"inputs": ["here-it-is", "a", "a"], "outputs": ["True", "False", "here-it-is"]}
+    assert judge(program, tests, partial=True) == (pytest.approx(2 / 3), "wrong_output")
+    assert judge(program, {**tests, "outputs": ["True", "False", "False"]}) == (1.0, "correct")
+
+
+# More of what tests may be, and what a program gives them.
+@pytest.mark.parametrize(
+    ("program", "tests", "reason"),
+    [
+        ("def f(x): return tuple(x)", ["assert f([1]) == (1,)", "assert isinstance(f([]), tuple)"], "correct"),
+        ("def f(x): return list(x)", ["assert f([1]) == (1,)"], "wrong_output"),
+        ("def f(x): return {1: {2}, 'a': None, (1,): b'x', 2.5: 1j, 3: frozenset([1])}",
+         ["assert f(1) == {1: {2}, 'a': None, (1,): b'x', 2.5: 1j, 3: frozenset([1])}"], "correct"),
+        ("def f(x): return 10 ** 5000", ["assert f(1) == 10 ** 5000"], "correct"),
+        ("def f(x): return float(x)", ["assert f('inf') == float('inf')", "assert f('nan') != f('nan')"], "correct"),
+        ("def f(x): x.sort()", ["x = [2, 1]\nassert f(x) is None\nassert x == [1, 2]"], "correct"),
+        ("def f(x): x['a'] = 1", ["x = {}\nf(x)\nassert x == {'a': 1}"], "correct"),
+        ("def f(x):\n    for i in range(x): yield i", ["assert list(f(3)) == [0, 1, 2]"], "correct"),
+        ("def f(x): raise ValueError('no')", ["try:\n    f(1)\n    assert False\nexcept ValueError as e:\n    assert str(e) == 'no'"], "correct"),
+        ("class Own(Exception): pass\ndef f(x): raise Own", ["try:\n    f(1)\n    assert False\nexcept ValueError:\n    pass"], "runtime_error"),
+        ("class A:\n    def __init__(self, n): self.n = n\n    def up(self, by=1):\n        self.n += by\n        return self.n\n"
+         "    def __len__(self): return self.n\n    def __str__(self): return f'A{self.n}'",
+         ["a = A(1)\nassert a.up() == 2\nassert a.up(by=2) == 4\nassert a.n == 4\nassert len(a) == 4\nassert str(a) == 'A4'"], "correct"),
+        ("def f(g, x): return [g(each) for each in x]", ["assert f(lambda n: n + 1, [1, 2]) == [2, 3]"], "correct"),
+        ("def f(n): return lambda m: n + m", ["assert f(1)(2) == 3"], "correct"),
+        ("LIMIT = 7", ["assert LIMIT == 7"], "correct"),
+        ("def f(x): return x", ["from solution import f\nassert f(1) == 1"], "correct"),
+        ("def g(x): return x", ["from solution import f\nassert f(1) == 1"], "no_function"),
+        ("def f(x): return x", ["from solution import *\nassert f(1) == 1"], "correct"),
+        ("def f(x): return x", ["def test_a():\n    assert f(1) == 1\ndef test_b():\n    assert f(2) == 2"], "correct"),
+        ("def f(x): return 1", ["def test_a():\n    assert f(1) == 1\ndef test_b():\n    assert f(2) == 2"], "wrong_output"),
+        ("def f(x): return x", ["for i in range(3):\n    assert f(i) == i"], "correct"),
+        ("def f(x): return x / 3", ["assert math.isclose(f(1), 0.3333333, rel_tol=1e-3)"], "correct"),
+        ("import numpy as np\ndef f(x): return np.ones(x)", ["import numpy as np\nassert np.allclose(f(2), [1, 1])"], "correct"),
+        # A name that tests forgot to import is none of the program's to give.
+        ("class np:\n    allclose = staticmethod(lambda *_: True)\ndef f(x): return 0", ["assert np.allclose(f(2), [1, 1])"], "runtime_error"),
+        ("def copy(x): return [*x]", ["assert copy([1]) == [1]"], "correct"),
+        ("def copy(x): return [*x]", {"functional": "def check(c):\n    assert c([1]) == [1]", "entry_point": "copy"}, "correct"),
+        ("def f(x): return x", {"test": "def check(c):\n    assert c(1) == 1\ncheck(f)", "entry_point": "f"}, "correct"),
+    ],
+)  # fmt: skip
+def test_what_tests_may_be(program, tests, reason):
+    assert judge(program, tests) == (float(reason == "correct"), reason)
+
+
+@pytest.mark.parametrize(
+    ("program", "tests", "score"),
+    [
+        ("print(2)", DOUBLE, 0.5),
+        ("print(int(input()) * 2)", DOUBLE, 1.0),
+        ("print(2 if input() == '1' else 1 / 0)", DOUBLE, 0.5),
+        ("def add(a, b): return 3", ADD, 0.5),
+        ("def add(a, b): return 3 if a == 1 else 1 / 0", ADD, 0.5),
+        ("def add(a, b):\n    if a == 1: return 3\n    while True: pass", ADD, 0.5),
+        ("def add(a, b): return 4", ASSERTS, 0.5),
+        ("def add(a, b): return 4", CHECK, 0.0),
+        ("print(int(input()) * 2", DOUBLE, 0.0),
+    ],
+)
+def test_a_share(program, tests, score):
+    assert judge(program, tests, partial=True)[0] == score
+    assert judge(program, tests)[0] == float(score == 1.0)
+
+
+@pytest.mark.parametrize(
+    ("completion", "value", "reason"),
+    [
+        ("```python\nprint(int(input()) * 2)\n```", 1.0, "correct"),
+        (
+            "<think>```python\nprint(1)\n```</think>\n```py\nprint(int(input()) * 2)\n```",
+            1.0,
+            "correct",
+        ),
+        ("<think>\n```python\nprint(int(input()) * 2)\n```\n</think>\nDone.", 0.0, "no_code"),
+        ("<answer>\nprint(int(input()) * 2)\n</answer>", 1.0, "correct"),
+        ("```python\nprint(int(input()) * 2)", 0.0, "truncated"),
+        ("print(int(input()) * 2)", 0.0, "no_code"),
+        ("", 0.0, "no_code"),
+        ("<answer></answer>", 0.0, "empty_answer"),
+        ("```python\n" + "x = 1\n" * 20_000 + "```", 0.0, "too_long"),
+        (
+            [{"role": "assistant", "content": "```python\nprint(int(input()) * 2)\n```"}],
+            1.0,
+            "correct",
+        ),
+    ],
+)
+def test_where_the_program_stands(completion, value, reason):
+    assert QUICK.score(completion, tests=DOUBLE)[:2] == (value, reason)
+
+
+def test_what_was_read_is_said():
+    assert QUICK.score(fenced("print(1)"), tests=DOUBLE).read == "print(1)"
+
+
+@pytest.mark.parametrize(
+    ("tests", "read"),
+    [
+        (DOUBLE, Wanted((("1\n", "2\n"), ("21\n", "42\n")))),
+        (json.dumps(DOUBLE), Wanted((("1\n", "2\n"), ("21\n", "42\n")))),
+        ({"inputs": [["1", "2"]], "outputs": [["3"]]}, Wanted((("1\n2", "3"),))),
+        ({"inputs": ["1"], "outputs": ["2"], "fn_name": None}, Wanted((("1", "2"),))),
+        (ADD, Wanted((([1, 2], 3), ([2, 2], 4)), "add")),
+        ([{"input": "1", "output": "2", "type": "stdin_stdout"}], Wanted((("1", "2"),))),
+        ({"language": "python", "test_cases": [{"fn_name": None, "input": "1", "output": "2", "type": "stdin_stdout"}]},
+         Wanted((("1", "2"),))),
+        ({"test_cases": [{"fn_name": "f", "input": [1], "output": 2, "type": "function_call"}]}, Wanted((([1], 2),), "f")),
+        (["assert f(1) == 2"], Wanted(code="assert f(1) == 2", names=("f",))),
+        ({"functional": "assert math.pi > f(abs(x))"}, Wanted(code="assert math.pi > f(abs(x))", names=("f", "x"), modules=("math",))),
+        ({"functional": "import math\nassert math.pi > f(abs(x))", "entry_point": "f"},
+         Wanted(code="import math\nassert math.pi > f(abs(x))", names=("f",))),
+        ("not json", None),
+        ("", None),
+        ("null", None),
+        ("[]", None),
+        ("3", None),
+        ("{}", None),
+        ({"inputs": [], "outputs": []}, None),
+        ({"inputs": ["1"], "outputs": []}, None),
+        ({"inputs": [1], "outputs": [2]}, None),
+        ({"inputs": [1], "outputs": [2], "fn_name": "f"}, None),
+        ([{"input": "1"}], None),
+        ([{"fn_name": "f", "input": [1], "output": 2}, {"fn_name": "g", "input": [1], "output": 2}], None),
+        (["assert f(1) =="], None),
+        ({"functional": "f(1)"}, None),
+        ({"functional": ""}, None),
+        ("[" * 100_000, None),
+    ],
+)  # fmt: skip
+def test_what_tests_are(tests, read):
+    assert read_tests(tests) == read
+    if read is None:
+        assert QUICK.score(fenced("print(1)"), tests=tests)[:2] == (None, "bad_tests")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(1), 1)\n"
+        "if __name__ == '__main__':\n    unittest.main()",
+        "def helper(): assert f(1) == 1",
+    ],
+)
+def test_tests_that_test_nothing_are_neutral(code):
+    assert judge("def f(x): return 2", {"functional": code}) == (None, "bad_tests")
+
+
+def test_another_tasks_row_is_left_alone():
+    assert QUICK([""], [fenced("print(1)")], tests=[None]) == [None]
+
+
+def test_its_own_limit_is_a_score_and_not_a_failure():
+    began = time.monotonic()
+    assert judge("while True: pass", DOUBLE, timeout=0.5) == (0.0, "time_limit")
+    slow = "import time\nn = int(input())\ntime.sleep(0.7)\nprint(n * 2)"
+    assert judge(slow, DOUBLE, timeout=1.0) == (0.0, "time_limit")  # all tests together
+    assert time.monotonic() - began < 5
+
+
+def test_programs_leave_no_folder(tmp_path):
+    before = set(os.listdir(tempfile.gettempdir()))
+    judge("open('x', 'w').write('x')\nprint(int(input()) * 2)", DOUBLE)
+    left = {each for each in set(os.listdir(tempfile.gettempdir())) - before if "axolotl" in each}
+    assert not left
+
+
+def test_refused_before_training_where_there_is_no_sandbox(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    sandbox._works.cache_clear()
+    with pytest.raises(RuntimeError, match="set allow_unsafe: true"):
+        code_reward_func.ready()
+    code_reward_func.bind(allow_unsafe=True).ready()
+    sandbox._works.cache_clear()
+
+
+def test_the_quickstarts_programs_can_be_tested():
+    file = Path(sandbox.__file__).parents[1] / "quickstart" / "code.jsonl"
+    assert all(read_tests(json.loads(line)["tests"]) for line in file.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1\r\n2", "1\n2", True),
+        ("1 \n\n", "1", True),
+        ("", "", True),
+        ("\n", "", True),
+        ("1\x0c2", "1\n2", False),
+        ("1.0000001", "1.0", True),
+        ("1000000.4", "1000000.5", True),
+        ("1.5", "15", False),
+        ("0.5 0.25", "0.5  0.25", True),
+    ],
+)
+def test_outputs(one, other, same):
+    assert same_output(one, other) is same
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "same"),
+    [
+        ([1, [2.0000001]], [1, [2.0]], True),
+        (2, 2.0, True),
+        ("2", 2, False),
+        (None, 0, False),
+        ([], {}, False),
+        ({"a": [1]}, {"a": [1]}, True),
+        ({"a": [1], "b": 1}, {"a": [1]}, False),
+        (float("nan"), 0.5, False),
+    ],
+)
+def test_values(value, expected, same):
+    assert same_value(value, expected) is same
+
+
+PIECES = st.sampled_from(
+    [
+        "```python\n",
+        "```",
+        "\n```\n",
+        "print(1)",
+        "\n",
+        "<answer>",
+        "</answer>",
+        "</think>",
+        "def f(:",
+        "import os",
+        "#",
+    ]
+)
+
+
+@given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join)))
+@settings(max_examples=60)
+def test_no_text_makes_it_raise(text):
+    for completion in (text, fenced(text)):
+        score = QUICK.score(completion, tests=DOUBLE)
+        assert score.value == 0.0 and score.reason in code_reward_func.reasons
+
+
+@given(st.lists(st.sampled_from([*CONTRACT[:8], *CONTRACT[13:16]]), min_size=2, max_size=6))
+@settings(max_examples=10)
+def test_each_completion_is_scored_alone(cases):
+    completions = [fenced(case[0]) for case in cases]
+    scores = QUICK([""] * len(cases), completions, tests=[json.dumps(case[1]) for case in cases])
+    assert scores == [float(case[2] == "correct") for case in cases]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["```" * 300_000, "```python\n" * 100_000, "`" * 1_000_000, "<answer>" * 100_000, "\n" * 1_000_000,
+     "```python\n" + "x" * 1_000_000 + "\n```", "```python\n```\n" * 70_000],
+)  # fmt: skip
+def test_long_text_is_no_work(text):
+    judge("print(1)", DOUBLE)
+    began = time.process_time()
+    QUICK.score(text, tests=DOUBLE)
+    assert time.process_time() - began < 1.0

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,8 +121,12 @@ def test_everything_is_there_with_what_is_known_of_it(folder):
 def test_every_shipped_file_of_rewards_and_transforms_is_listed(folder):
     package = Path(__file__).parents[1] / "axolotl_grpo_plugin"
     paths = [each["path"] for each in json.loads(listed("--json")[1])]
-    for file in (package / "rewards").glob("[!_]*.py"):
-        assert any(path.startswith(f"axolotl_grpo_plugin.rewards.{file.stem}.") for path in paths)
+    for file in (package / "rewards").glob("*.py"):
+        for name in re.findall(r"^@(?:group_)?reward\([^@]*?^def (\w+)", file.read_text(), re.M):
+            assert f"axolotl_grpo_plugin.rewards.{file.stem}.{name}" in paths
+    assert {f"axolotl_grpo_plugin.rewards.{name}.{name}" for name in ("judge", "dispatch")} <= {
+        *paths
+    }
     for file in (package / "transforms").glob("[!_]*.py"):
         assert (f"axolotl_grpo_plugin.{file.stem}" in paths) == (file.stem != "rows")
 

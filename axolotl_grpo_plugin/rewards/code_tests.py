@@ -43,6 +43,16 @@ def read_tests(tests: Any) -> Tests | None:
         return None
 
 
+def as_text(tests: Tests) -> str:
+    """The tests as JSON text that `read_tests` reads."""
+    if tests.code:
+        own = {"entry_point": tests.names[0]} if len(tests.names) == 1 else {}
+        return json.dumps({"functional": tests.code, **own})
+    inputs, outputs = zip(*tests.cases, strict=True)
+    own = {"fn_name": tests.function} if tests.function else {}
+    return json.dumps({"inputs": inputs, "outputs": outputs, **own})
+
+
 @lru_cache(maxsize=4096)
 def _read(text: str) -> Tests | None:
     return _tests(json.loads(text))

@@ -1,0 +1,121 @@
+import json
+
+import pytest
+
+from axolotl_grpo_plugin.rewards.code_tests import read_tests
+from axolotl_grpo_plugin.transforms.code import code
+from axolotl_grpo_plugin.transforms.rows import DatasetError
+
+CFG = {"datasets": [{"path": "mine.jsonl"}]}
+PRINTS = {"inputs": ["1"], "outputs": ["2"]}
+CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
+
+
+def transformed(rows, **keys):
+    transform, how = code({**CFG, **keys}, dataset_idx=0)
+    assert how["batched"] and how["with_indices"]
+    return transform(rows, list(range(7, 7 + len(next(iter(rows.values()))))), None)
+
+
+@pytest.mark.parametrize(
+    ("row", "asks", "tests"),
+    [
+        (
+            {"problem": "Double.", "tests": json.dumps(PRINTS)},
+            "Write a Python program that reads standard input and writes to standard output.",
+            PRINTS,
+        ),
+        (
+            {"question": "Double.", "input_output": json.dumps({**PRINTS, "fn_name": None})},
+            "Write a Python program that reads standard input and writes to standard output.",
+            PRINTS,
+        ),
+        (
+            {
+                "problem": "Double.",
+                "verification_info": {
+                    "language": "python",
+                    "test_cases": [{"input": "1", "output": "2", "type": "stdin_stdout"}],
+                },
+            },
+            "Write a Python program that reads standard input and writes to standard output.",
+            PRINTS,
+        ),
+        (
+            {"problem": "Double.", "tests": {"inputs": [[1]], "outputs": [2], "fn_name": "f"}},
+            "Define the Python function `f`.",
+            {"inputs": [[1]], "outputs": [2], "fn_name": "f"},
+        ),
+        (
+            {"prompt": "Double.", "test_list": ["assert f(1) == 2", "assert f(2) == 4"]},
+            "Define the Python function `f`.",
+            {"functional": "assert f(1) == 2\nassert f(2) == 4", "entry_point": "f"},
+        ),
+        (
+            {
+                "prompt": "Double.",
+                "test_list": ["assert isclose(f(1), 2)"],
+                "test_imports": ["from math import isclose"],
+                "test_setup_code": "",
+            },
+            "Define the Python function `f`.",
+            {
+                "functional": "from math import isclose\nassert isclose(f(1), 2)",
+                "entry_point": "f",
+            },
+        ),
+        (
+            {"prompt": "def f(x): ...", "test": CHECK, "entry_point": "f"},
+            "Define the Python function `f`.",
+            {"functional": f"{CHECK}\ncheck(f)\n", "entry_point": "f"},
+        ),
+        (
+            {"prompt": "Two.", "test_list": ["assert f(1) == g(2)"]},
+            "Define the Python names `f`, `g`.",
+            {"functional": "assert f(1) == g(2)"},
+        ),
+    ],
+)
+def test_rows(row, asks, tests):
+    made = transformed({name: [value] for name, value in row.items()})
+    (messages,), (text,) = made["prompt"], made["tests"]
+    problem = next(row[name] for name in ("problem", "question", "prompt") if name in row)
+    content = f"{problem}\n\n{asks} Answer with one ```python block."
+    assert messages == [{"role": "user", "content": content}]
+    assert json.loads(text) == tests
+    assert made["data_source"] == ["code"]
+
+
+@pytest.mark.parametrize(
+    "tests", [PRINTS, {"inputs": [[1]], "outputs": [2], "fn_name": "f"}, ["assert f(1) == g(2)"],
+              ["assert math.pi > f(3)"], {"functional": CHECK, "entry_point": "f"}]
+)  # fmt: skip
+def test_written_tests_read_the_same(tests):
+    (text,) = transformed({"problem": ["?"], "tests": [tests]})["tests"]
+    assert read_tests(text) == read_tests(tests)
+
+
+def test_a_system_prompt():
+    rows = {"problem": ["Double."], "tests": [PRINTS], "level": [3], "data_source": ["mine"]}
+    made = transformed(rows, grpo_system_prompt="Think.")
+    assert made["prompt"][0][0] == {"role": "system", "content": "Think."}
+    assert (made["level"], made["data_source"]) == ([3], ["mine"])
+    made = transformed(rows, grpo_system_prompt="Think.", grpo_system_in="user")
+    assert len(made["prompt"][0]) == 1 and made["prompt"][0][0]["content"].endswith("\nThink.")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"problem": ["?"], "tests": ["{}"]}, 'row 7, column "tests": no tests that can be used'),
+        ({"problem": ["?"], "tests": [None]}, 'row 7, column "tests": no tests that can be used'),
+        ({"problem": ["?"], "test_list": [[]]}, 'row 7, column "test_list": no tests'),
+        ({"problem": ["?"], "test_list": [["f(1)"]]}, 'row 7, column "test_list": no tests'),
+        ({"problem": ["?", " "], "tests": ["{}"] * 2}, 'row 8, column "problem": no text'),
+        ({"problem": ["?"], "answer": ["1"]}, r'no column "tests" \(it has: problem, answer\)'),
+        ({"text": ["?"], "tests": ["{}"]}, r'no column "problem" \(it has: text, tests\)'),
+    ],
+)
+def test_a_bad_row_is_named(rows, message):
+    with pytest.raises(DatasetError, match=r"mine.jsonl\).*" + message):
+        transformed(rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 _LAZY = {
     "GRPOPlugin": "axolotl_grpo_plugin.plugin",
+    "code": "axolotl_grpo_plugin.transforms.code",
     "countdown": "axolotl_grpo_plugin.transforms.countdown",
     "gsm8k": "axolotl_grpo_plugin.transforms.gsm8k",
     "gym": "axolotl_grpo_plugin.transforms.gym",

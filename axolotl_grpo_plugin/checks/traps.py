@@ -17,9 +17,21 @@ LORA_RATE = 5e-5  # and at least that seldom for all weights
 SMALL = 400_000_000  # parameters; practice models below it learn at any rate, in a few words
 SHORT = 256  # TRL's former default length, which cuts off most reasoning
 COLD = 0.3
-GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
+REWARDS = "axolotl_grpo_plugin.rewards"
 FORMAT = {
-    f"{GSM8K}.{name}_reward_func" for name in ("int", "strict_format", "soft_format", "xmlcount")
+    f"{REWARDS}.{name}_reward_func"
+    for name in (
+        "gsm8k.int",
+        "gsm8k.strict_format",
+        "gsm8k.soft_format",
+        "gsm8k.xmlcount",
+        "format.think_strict_format",
+        "format.think_soft_format",
+        "format.think_format",
+        "format.tag_count",
+        "format.hash_format",
+        "shaping.reasoning_steps",
+    )
 }
 
 
@@ -129,7 +141,7 @@ def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
         keys = [key for key, weight in zip(keys, weights, strict=True) if weight != 0]
     if all(isinstance(key, str) and Named(key).path in FORMAT for key in keys):
         what = "all pay for the layout alone, none for a right answer"
-        mend = f"Add {GSM8K}.correctness_reward_func, or a reward of your own"
+        mend = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
         yield Finding(at(cfg, "trl.reward_funcs"), what, mend, level="warning")
 
 

@@ -5,7 +5,8 @@ import yaml
 
 from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.memory import check_memory, estimate
-from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
+from axolotl_grpo_plugin.checks.traps import FORMAT, check_parallel, check_traps
+from axolotl_grpo_plugin.load import Named, build
 from axolotl_grpo_plugin.paths import resolve_packaged, shipped
 from axolotl_grpo_plugin.serving.placement import place
 
@@ -130,3 +131,7 @@ def test_nothing_is_said_of_the_pack(file: Path):
     named = next((gib for gib in (24, 48, 80) if f"{gib}gb" in file.stem), None)
     findings += check_memory(cfg, estimate(cfg, placement), named)
     assert not [str(each) for each in findings if each.level != "skipped"]
+
+
+def test_rewards_for_the_layout_are_those_that_read_no_column():
+    assert not any(build(Named(path)).reads for path in FORMAT)

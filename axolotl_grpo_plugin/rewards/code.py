@@ -5,7 +5,6 @@ tests/rewards/test_code.py has the programs that won the rewards of others witho
 """
 
 import os
-import re
 import signal
 import time
 from collections.abc import Generator
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from axolotl_grpo_plugin import sandbox
 from axolotl_grpo_plugin.completions import read_code
 from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.rewards.code_same import same_output, same_value
 from axolotl_grpo_plugin.rewards.code_tests import Tests, read_tests
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
 
@@ -27,8 +27,6 @@ TOLERANCE = (
 
 _SCRIPT = Path(sandbox.__file__).with_name("program.py")
 _IMPORTS = "bisect collections copy datetime fractions functools heapq itertools math queue random re string"
-_DECIMAL = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 class _Verdict(NamedTuple):
@@ -191,47 +189,3 @@ def _why(ended: Ended) -> str:
         return ""
     last = ended.stderr.rstrip().rpartition("\n")[2]
     return "memory_limit" if last.startswith("MemoryError") else "runtime_error"
-
-
-def same_output(printed: str, expected: str) -> bool:
-    """Whether two outputs are the same, line by line and whole.
-
-    >>> same_output("1 \n0.3333333\n\n", "1\n0.333333333"), same_output("1", "1\n2")
-    (True, False)
-    """
-    lines, wanted = _lines(printed), _lines(expected)
-    return len(lines) == len(wanted) and all(map(_same_line, lines, wanted))
-
-
-def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.rstrip().split("\n")]
-
-
-def _same_line(line: str, wanted: str) -> bool:
-    words, others = line.split(), wanted.split()
-    if line == wanted or not any(map(_DECIMAL.fullmatch, others)):
-        return line == wanted
-    return len(words) == len(others) and all(map(_same_word, words, others))
-
-
-def _same_word(word: str, wanted: str) -> bool:
-    if word == wanted or not _DECIMAL.fullmatch(wanted) or not _NUMBER.fullmatch(word):
-        return word == wanted
-    return _close(float(word), float(wanted))
-
-
-def same_value(value: Any, expected: Any) -> bool:
-    """Whether a value of JSON's is the expected one: numbers with a decimal point within the tolerance."""
-    if isinstance(expected, float) and isinstance(value, int | float):
-        return _close(value, expected)
-    if isinstance(expected, list) and isinstance(value, list):
-        return len(value) == len(expected) and all(map(same_value, value, expected))
-    if isinstance(expected, dict) and isinstance(value, dict):
-        return value.keys() == expected.keys() and all(
-            same_value(value[key], each) for key, each in expected.items()
-        )
-    return bool(value == expected)
-
-
-def _close(number: float, wanted: float) -> bool:
-    return number == wanted or abs(number - wanted) <= TOLERANCE * max(1.0, abs(wanted))

@@ -87,17 +87,22 @@ class Sandbox:
         self.limits = limits
         self._backend = _works(allow_unsafe)
         self._inside: _Inside | None = None
+        self._job: Job | None = None
 
     def start(self, request: Any, stdin: str = "", seconds: float | None = None) -> "Job":
         """Start a job: `request` is plain data, `seconds` its wall time in place of the limit's.
 
+        One at a time: one that was not ended is, with its sandbox.
+
         Raises: SandboxError where the sandbox, not the job, fails.
         """
-        if self._inside is None or not self._inside.lives():
+        left = self._job is not None and not self._job.ended
+        if self._inside is None or left or not self._inside.lives():
             self.close()
             self._inside = _Inside(self._backend, self._first)
         seconds = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
-        return Job(self._inside, request, stdin, seconds, self.limits.output)
+        self._job = Job(self._inside, request, stdin, seconds, self.limits.output)
+        return self._job
 
     def run(self, request: Any, stdin: str = "", seconds: float | None = None) -> Ended:
         """Run a job to its end."""
@@ -128,7 +133,7 @@ class Job:
     def __init__(
         self, inside: "_Inside", request: Any, stdin: str, seconds: float, most: int
     ) -> None:
-        self._inside, self._most, self._flood = inside, most, False
+        self._inside, self._most, self._flood, self.ended = inside, most, False, False
         self._ends = time.monotonic() + seconds + _GRACE
         self._files = [open(os.memfd_create(name), "rb+", 0) for name in ("in", "out", "err")]  # noqa: SIM115
         self._files[0].write(stdin.encode(errors="replace"))
@@ -160,6 +165,7 @@ class Job:
 
     def end(self, stop: bool = False) -> Ended:
         """How it ended: by itself, or stopped here."""
+        self.ended = True
         self._read.close()
         self._channel.close()
         if stop:

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import sandbox
-from axolotl_grpo_plugin.rewards.code import code_reward_func, same_output, same_value
+from axolotl_grpo_plugin.rewards.code import code_reward_func
+from axolotl_grpo_plugin.rewards.code_same import same_output, same_value
 from axolotl_grpo_plugin.rewards.code_tests import Tests as Wanted
 from axolotl_grpo_plugin.rewards.code_tests import read_tests
 

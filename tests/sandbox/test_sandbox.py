@@ -424,6 +424,13 @@ def test_closed_with_all_that_is_in_it(box):
     assert run(box, "print(1)").stdout == "1\n"
 
 
+def test_a_job_that_was_left_is_no_other_ones_end(box):
+    box.start("print(1)")
+    assert run(box, "print(2)").stdout == "2\n"
+    box.start("import time; time.sleep(60)")
+    assert run(box, "print(3)").stdout == "3\n"
+
+
 def test_a_sandbox_that_was_killed_is_made_anew(box):
     run(box, "")
     for pid in tree(box):

@@ -1,0 +1,123 @@
+"""Programs a second of the code reward, as a training scores them, as the text of results/code.md.
+
+    python benchmarks/code.py > benchmarks/results/code.md
+
+256 programs with 5 tests each are one step: through the guard and the pool of a run, with 2 processes, each
+with its own sandbox. Wall time, the median of 5 steps after one that starts the processes. Every
+program is another text, a quarter each right, wrong at the last test, wrong at the first, and raising.
+"""
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from axolotl_grpo_plugin.load import Named
+from axolotl_grpo_plugin.scoring.guard import Guard
+from axolotl_grpo_plugin.scoring.pool import Pool
+
+PROGRAMS, TESTS, WORKERS, STEPS = 256, 5, 2, 5
+INPUTS = [[3, 1, 2], [5, 5], [9, 0, 4, 4, 7], [1], list(range(40, 0, -1))]
+FAULTS = (
+    "",
+    "if len(n) > 9: n[0] += 1",
+    "if len(n) == 3: n[0] += 1",
+    "if len(n) == 3: n[0] = n[99]",
+)
+PRINTS = {
+    "inputs": [f"{len(each)}\n{' '.join(map(str, each))}\n" for each in INPUTS],
+    "outputs": [" ".join(map(str, sorted(each))) + f"\n{sum(each)}\n" for each in INPUTS],
+}
+CALLS = {
+    "fn_name": "solve",
+    "inputs": [[each] for each in INPUTS],
+    "outputs": [[sorted(each), sum(each)] for each in INPUTS],
+}
+ASSERTS = {
+    "functional": "\n".join(
+        f"assert solve({each}) == ({sorted(each)}, {sum(each)})" for each in INPUTS
+    )
+}
+FORMS = {"stdin and stdout": PRINTS, "calls": CALLS, "assert statements": ASSERTS}
+
+
+def program(number, form):
+    solve = [
+        "import sys, heapq",
+        "from collections import defaultdict",
+        f"LIMIT = {number}",
+        "def solve(n):",
+        "    heap = list(n)",
+        "    heapq.heapify(heap)",
+        "    n = [heapq.heappop(heap) for _ in range(len(heap))]",
+        f"    {FAULTS[number % 4] or 'pass'}",
+        "    return n, sum(n)",
+    ]
+    if form is PRINTS:
+        solve += ["data = sys.stdin.read().split()"]
+        solve += ["n, total = solve([int(each) for each in data[1:]])", "print(*n)", "print(total)"]
+    return "I sort.\n```python\n" + "\n".join(solve) + "\n```"
+
+
+def machine():
+    cpu = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
+    facts = dict(line.split(":", 1) for line in cpu.splitlines() if ":" in line)
+    names = " ".join(facts[key].strip() for key in ("Model name", "CPU family", "Model"))
+    user = "root" if os.geteuid() == 0 else "not root"
+    return (
+        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, shared: load "
+        f"{os.getloadavg()[0]:.1f} at the start. Linux {platform.release()}, {user}, Python "
+        f"{platform.python_version()}."
+    )
+
+
+def measure(sandbox):
+    """The rows of a table."""
+    reward = Named("axolotl_grpo_plugin.rewards.code.code_reward_func")
+    pool = Pool(WORKERS, 4 << 30, [reward])
+    guard = Guard(reward, "code", pool, 10, 600)
+    call = guard.for_trl()
+    for form, tests in FORMS.items():
+        completions = [program(number, tests) for number in range(PROGRAMS)]
+        columns = {"tests": [json.dumps(tests)] * PROGRAMS}
+        times = []
+        for _ in range(STEPS + 1):
+            began = time.perf_counter()
+            scores = call(prompts=[""] * PROGRAMS, completions=completions, **columns)
+            times.append(time.perf_counter() - began)
+            assert scores == [float(number % 4 == 0) for number in range(PROGRAMS)], scores
+        seconds = statistics.median(times[1:])
+        # A program that fails is not tested further: 5, 5, 1 and 1 of 5.
+        run = PROGRAMS * (5 + 5 + 1 + 1) / 4
+        print(
+            f"| {sandbox} | {form} | {seconds:.2f} | {PROGRAMS / seconds:.0f} | {run / seconds:.0f} "
+            f"| {times[0]:.2f} |",
+            flush=True,
+        )
+    pool.close()
+
+
+def main():
+    print("# The code reward: programs a second\n\nMade by `python benchmarks/code.py`:")
+    print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine(), "\n")
+    print("| sandbox | tests | seconds a step | programs/s | tests/s | the first step |")
+    print("|---|---|---:|---:|---:|---:|")
+    sys.stdout.flush()
+    with tempfile.TemporaryDirectory() as folder:  # where there is no bwrap
+        Path(folder, "unshare").symlink_to(shutil.which("unshare"))
+        for sandbox, path in (("bubblewrap", os.environ["PATH"]), ("user namespaces", folder)):
+            command = [sys.executable, __file__, sandbox]
+            subprocess.run(command, env={**os.environ, "PATH": path}, check=True)
+    print(
+        f"\nLoad {os.getloadavg()[0]:.1f} at the end, of which the measurement itself is about 2."
+    )
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1]) if len(sys.argv) > 1 else main()

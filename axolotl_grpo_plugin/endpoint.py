@@ -132,7 +132,12 @@ class Endpoint[Reply]:
         raise failure
 
     def _headers(self) -> dict[str, str]:
-        key = os.environ.get(self.api_key_env)
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):  # the HTTP client would say it, key and all
+            raise RuntimeError(
+                f"the API key in the environment variable {self.api_key_env} has a character that no "
+                "request can have. Set it to the key alone"
+            )
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _report(self, replies: Sequence[Reply | NoReply]) -> None:
@@ -157,8 +162,9 @@ class Endpoint[Reply]:
         import httpx
 
         where, model = f"{self.base_url}/models", self.request["model"]
+        headers = self._headers()
         try:
-            response = httpx.get(where, headers=self._headers(), timeout=self.timeout)
+            response = httpx.get(where, headers=headers, timeout=self.timeout)
         except httpx.RequestError as error:
             raise RuntimeError(
                 f"nothing answers at {where} ({type(error).__name__}: {error}). Start the server of "

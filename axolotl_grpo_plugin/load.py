@@ -12,6 +12,7 @@ from importlib import import_module
 from inspect import Parameter, isclass, signature
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.reward import NOT_COLUMNS
 
@@ -26,6 +27,11 @@ class Named(NamedTuple):
     key: str
     arguments: tuple[tuple[str, Any], ...] = ()
 
+    @classmethod
+    def of(cls, key: str, arguments: Mapping[str, Any]) -> "Named":
+        pairs = ((name, _plain(value)) for name, value in arguments.items())
+        return cls(key, tuple(sorted(pairs, key=lambda pair: str(pair[0]))))
+
     @property
     def path(self) -> str:
         return self.key.partition("#")[0]
@@ -39,7 +45,7 @@ def named(cfg: Any) -> list[Named]:
     """The rewards of a config, in its order; what is no list of texts is for Axolotl to refuse."""
     keys, arguments = block(cfg, "trl").get("reward_funcs"), block(cfg, "grpo_reward_args")
     return [
-        Named(key, tuple(sorted(_plain(block(arguments, key)).items())))
+        Named.of(key, block(arguments, key))
         for key in (keys if isinstance(keys, list) else ())
         if isinstance(key, str)
     ]
@@ -61,7 +67,7 @@ def build(reward: Named) -> Callable[..., Any]:
     """The function that TRL can call, parameters bound, factories and classes called.
 
     Raises: whatever the import raises; AttributeError for a name that the module lacks; TypeError
-    for a parameter that it does not have, or lacks and needs.
+    for a parameter that it does not have, or lacks and needs, or for a value of another type.
     """
     key = repr(reward)  # not itself: a parameter may be a list
     if key not in _built:
@@ -71,6 +77,8 @@ def build(reward: Named) -> Callable[..., Any]:
 
 def _build(reward: Named) -> Callable[..., Any]:
     module, _, name = reward.path.rpartition(".")
+    if not module:
+        raise TypeError(f"{reward.path!r} is no path: write module.function")
     function, arguments = getattr(import_module(module), name), dict(reward.arguments)
     if hasattr(function, "bind"):
         return function.bind(**arguments) if arguments else function  # type: ignore[no-any-return]
@@ -84,6 +92,7 @@ def _build(reward: Named) -> Callable[..., Any]:
         if given not in known:
             listed = ", ".join(known) or "none"
             raise TypeError(f"{name} has no parameter {given!r} (it has: {listed})")
+    refuse_wrong_types(name, parameters, arguments)
     if not makes_a_reward(function):
         return partial(function, **arguments) if arguments else function
     missing = [

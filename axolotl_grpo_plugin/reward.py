@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any, NamedTuple, Protocol, cast
 
 from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.options import refuse_wrong_types
 
 # What TRL's GRPOTrainer passes beside the dataset's columns.
 NOT_COLUMNS = frozenset(
@@ -301,12 +302,13 @@ def _sync(scorer: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _checked(scorer: Any, terms: _Terms, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The options to set. TypeError for one that it does not have."""
+    """The options to set. TypeError for one that it does not have, or of another type."""
     options = _options(scorer, terms)
     for name in arguments:
         if name not in options:
             known = ", ".join(options) or "none"
             raise TypeError(f"{scorer.__name__} has no parameter {name!r} (it has: {known})")
+    refuse_wrong_types(scorer.__name__, signature(scorer).parameters, arguments)
     return arguments
 
 

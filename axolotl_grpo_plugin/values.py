@@ -76,7 +76,7 @@ def same(one: Any, other: Any, ignore_case: bool = False) -> bool:
             same(ours[key], theirs[key], ignore_case) for key in ours
         )
     alike = type(one) is type(other) or (is_number(one) and is_number(other))
-    return bool(alike and one == other)
+    return bool(alike and (one == other or (one != one and other != other)))  # NaN is NaN
 
 
 def _key(key: Any) -> Any:

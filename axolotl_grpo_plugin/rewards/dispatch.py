@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
+from math import isfinite
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.load import Named, build
@@ -88,7 +89,7 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
     >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])
     [0.5]
     """
-    own = {rule: _route(rule, said) for rule, said in (routes or {}).items()}
+    own = {str(rule): _route(str(rule), said) for rule, said in (routes or {}).items()}
     known = {rule: _route(rule, said) for rule, said in KNOWN.items()}
     _refuse_overlaps(own)
     members = [member for route in (*own.values(), *known.values()) for member in route]
@@ -99,9 +100,8 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         return _match(source, known) if found is None else found
 
     def quick(completion: str, data_source: str, **row: Any) -> Score | None:
-        return _weighed(
-            route_of(data_source), "quick", completion, {**row, "data_source": data_source}
-        )
+        row["data_source"] = data_source
+        return _weighed(route_of(str(data_source)), "quick", completion, row)
 
     @reward(
         range=_range([*own.values(), *known.values()]),
@@ -114,9 +114,8 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         series="data_source",
     )
     def routed(completion: str, data_source: str, **row: Any) -> Score:
-        found = _weighed(
-            route_of(data_source), "score", completion, {**row, "data_source": data_source}
-        )
+        row["data_source"] = data_source
+        found = _weighed(route_of(str(data_source)), "score", completion, row)
         assert found is not None
         return found
 
@@ -149,14 +148,27 @@ def _member(rule: str, said: Any) -> Member:
         raise TypeError(
             f"routes, {rule}: {sorted(unknown)[0]!r} is none of reward, weight, args, columns"
         )
-    path = entry["reward"]
+    path, weight = entry["reward"], entry.get("weight", 1.0)
+    args, columns = entry.get("args") or {}, entry.get("columns") or {}
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not isfinite(weight):
+        raise TypeError(f"routes, {rule}: weight: {weight!r} is not a number")
+    for key, value in (("args", args), ("columns", columns)):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"routes, {rule}: {key}: {value!r} is not a mapping")
     try:
-        function: Any = build(Named(path, tuple(sorted((entry.get("args") or {}).items()))))
+        function: Any = build(Named(path, tuple(sorted(args.items()))))
     except Exception as error:
         raise TypeError(f"routes, {rule}: {path}: {type(error).__name__}: {error}") from error
     if not hasattr(function, "score"):
         raise TypeError(f"routes, {rule}: {path} is no reward of one completion (made by @reward)")
-    return Member(function, float(entry.get("weight", 1.0)), entry.get("columns") or {})
+    taken = (*function.reads, *function.may_read)
+    for column, other in columns.items():
+        if column not in taken or not isinstance(other, str):
+            raise TypeError(
+                f"routes, {rule}: columns: {column}: {other!r}: write its column ({', '.join(taken)}), "
+                "then the dataset's"
+            )
+    return Member(function, float(weight), columns)
 
 
 def _refuse_overlaps(routes: Mapping[str, Route]) -> None:

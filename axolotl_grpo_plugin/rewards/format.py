@@ -6,9 +6,12 @@ no completion has that tag, and none is asked of it. tests/rewards/test_format.p
 what each must score.
 """
 
+import re
+
 from axolotl_grpo_plugin.completions import (
     THINK_TAGS,
     Answer,
+    Number,
     is_empty,
     read_blocks,
     read_hashes,
@@ -23,6 +26,7 @@ THINK = THINK_TAGS[:2]
 # What text after </answer> costs tag_count: so much a character, bounded.
 _COST_OF_A_CHARACTER = 0.001
 _HIGHEST_COST = 0.25
+_HEADING = re.compile(r"[0-9]+[.)] +\S")
 
 
 @reward(range=(0.0, 1.0), reasons="exact other_layout empty_block".split(), inline=True)
@@ -158,7 +162,7 @@ def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool =
     found = _hashed(said)
     if found.text is None:
         return Score(0.0, found.problem)
-    number = read_number(found.text)
+    number = _number(found.text)
     if number.value is None:
         return Score(0.0, number.problem, found.text)
     right = number.value == gold.value
@@ -181,10 +185,15 @@ def _verdict(blocks: tuple[str, str] | None) -> Score:
     return Score(0.0, "empty_block") if any(map(_is_empty, blocks)) else Score(1.0, "format")
 
 
+def _number(line: str) -> Number:
+    """The number of a line after `####`; one that numbers a heading ("#### 1. Find the cost") is none."""
+    return Number(None, "not_a_number") if _HEADING.match(line) else read_number(line)
+
+
 def _hashed(text: str) -> Answer:
     """The last number after a `####`; of none, what stands there last."""
     lines = list(dict.fromkeys(read_hashes(text)))
-    numbers = [(line, read_number(line).value) for line in lines]
+    numbers = [(line, _number(line).value) for line in lines]
     stated = [(line, value) for line, value in numbers if value is not None]
     if any(value != stated[0][1] for _, value in stated):
         return Answer(None, "several_answers")

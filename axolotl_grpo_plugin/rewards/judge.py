@@ -97,8 +97,7 @@ def judge(
 
     Raises: ValueError for a base_url that is no http address, and for numbers that cannot be.
     """
-    address = urlsplit(base_url)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    if not _is_address(base_url):
         raise ValueError(
             f"judge: base_url {base_url!r} is no address. Write one like http://localhost:8000/v1"
         )
@@ -163,6 +162,15 @@ def judge(
     made.parameters, made.inline, made.series = (), False, ""
     made.scores, made.ready = scores, endpoint.ready
     return reward_function
+
+
+def _is_address(base_url: str) -> bool:
+    try:
+        address = urlsplit(base_url)
+        host = (address.hostname or "").encode("idna")
+        return address.scheme in ("http", "https") and host != b"" and address.port != 0
+    except ValueError:  # of the brackets, the host's labels, or the port
+        return False
 
 
 def _score(reply: bool | NoReply, answer: str) -> Score:

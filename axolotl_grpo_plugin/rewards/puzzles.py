@@ -7,6 +7,7 @@ value, so that layout, quotes and the order of keys make no difference.
 tests/rewards/test_puzzles.py has the completions with what each must score.
 """
 
+import re
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.completions import (
@@ -20,6 +21,8 @@ from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.values import Value, are_strings, is_number, normal, read_value, same
 
 LONGEST_ANSWER = 20_000  # characters: a grid of 30 x 30, a number a line, has half
+_TEXT = re.compile(r"\\(?:text|textbf|textit|texttt|mathrm|mathbf)\{([^{}]*)\}")
+_ESCAPED = re.compile(r"\\([$%&#_])")
 _NO_ANSWER = "no_answer truncated empty_answer several_answers too_long bad_gold".split()
 
 
@@ -126,8 +129,9 @@ def _find(completion: str) -> Answer:
     if any(normal(each) != normal(found[-1]) for each in set(found)):
         return Answer(None, "several_answers")
     text = found[-1]
-    if text.startswith("```") and text.endswith("```"):
-        text = (_fenced(text) or [""])[-1] if text.count("```") == 2 else text
+    if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
+        label, line_end, body = text[3:-3].partition("\n")
+        text = (body if line_end and (label.strip() or "json").isalnum() else text[3:-3]).strip()
     return Answer(text) if text else Answer(None, "empty_answer")
 
 
@@ -147,15 +151,23 @@ def _fenced(text: str) -> list[str]:
 def _read_gold(solution: Any) -> Value | None:
     if not isinstance(solution, str):
         return Value(solution)
-    text = solution.strip()
+    return _read(solution.strip()) if solution.strip() else None
+
+
+def _read(text: str) -> Value:
     if text.startswith(('"output":', '"input":')):  # CodeIO's have no braces
         text = f"{{{text}}}"
-    return read_value(text) if text else None
+    return read_value(text)
 
 
 def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
-    value, plain = read_value(answer)
+    value, plain = _read(answer)
     wanted = gold.value
+    if gold.plain and normal(value if isinstance(value, str) else answer) == normal(wanted):
+        return True
+    if plain:
+        answer = _bare(answer)
+        value, plain = _read(answer)
     if gold.plain:
         return normal(value if isinstance(value, str) else answer) == normal(wanted)
     if plain and is_number(wanted):
@@ -166,6 +178,15 @@ def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
     wrapped = isinstance(wanted, dict) and len(wanted) == 1 and wanted.keys() <= {"output", "input"}
     inside = next(iter(wanted.values())) if wrapped else wanted
     return same(value, wanted, ignore_case) or same(value, inside, ignore_case)
+
+
+def _bare(text: str) -> str:
+    r"""Text without Markdown's marks around all of it (`**owl**`), and LaTeX's of text (`\text{owl}`, `\$`, `1{,}234`)."""
+    marked = text.removesuffix(".")
+    mark = marked[: len(marked) - len(marked.lstrip("*`"))]
+    if mark and marked.endswith(mark) and len(marked) > 2 * len(mark):
+        text = marked[len(mark) : -len(mark)].strip()
+    return _ESCAPED.sub(r"\1", _TEXT.sub(r"\1", text)).replace("{,}", ",")
 
 
 def _match(answers: list[str], golds: list[Value], ignore_case: bool) -> bool:

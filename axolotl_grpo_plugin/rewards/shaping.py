@@ -217,7 +217,10 @@ def gated(
 
 
 def _scorer(factory: str, path: str, arguments: Mapping[str, Any] | None) -> RewardFunction:
-    made = build(Named(path, tuple(sorted((arguments or {}).items()))))
+    try:
+        made = build(Named(path, tuple(sorted((arguments or {}).items()))))
+    except Exception as error:
+        raise TypeError(f"{factory}: {path}: {type(error).__name__}: {error}") from error
     if not hasattr(made, "score"):
         raise TypeError(
             f"{factory}: {path} does not score one completion. Name one that `@reward` made"

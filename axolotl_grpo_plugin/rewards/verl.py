@@ -32,12 +32,19 @@ def from_compute_score(
 
     Source: https://verl.readthedocs.io/en/latest/preparation/reward_function.html
 
-    Raises: TypeError for a function that takes no `solution_str`, and for unknown arguments.
+    Raises: TypeError for a function that takes no `solution_str`, and for unknown arguments; what
+        cannot be imported, or is no range, is one too.
 
     >>> made = from_compute_score("my_task.compute_score", arguments={"method": "flexible"})  # doctest: +SKIP
     """
+    numbers = [each for each in range if isinstance(each, (int, float))]
+    if len(range) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise TypeError(f"range: {range!r} is not [lowest, highest]")
     module, _, name = function.rpartition(".")
-    compute_score = getattr(import_module(module), name)
+    try:
+        compute_score = getattr(import_module(module), name)
+    except Exception as error:
+        raise TypeError(f"function: {function}: {type(error).__name__}: {error}") from error
     parameters = signature(compute_score).parameters
     if "solution_str" not in parameters:
         raise TypeError(f"{function} takes no solution_str: it is no compute_score of verl's")
@@ -55,7 +62,7 @@ def from_compute_score(
     ]
     takes = [each for each in _OF_VERL if each in parameters and each not in given]
 
-    @reward(range=(float(range[0]), float(range[1])), reads=reads, may_read=takes)
+    @reward(range=(float(numbers[0]), float(numbers[1])), reads=reads, may_read=takes)
     def scorer(completion: str, **columns: Any) -> Score:
         row = {key: json.loads(columns[key]) if decode else columns[key] for key in reads}
         row |= {key: columns[key] for key in takes}

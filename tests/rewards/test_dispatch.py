@@ -115,11 +115,29 @@ def test_an_exact_rule_goes_before_a_prefix():
         ({"a": {"reward": INT, "args": {"x": 1}}}, r"routes, a: .*has no parameter 'x'"),
         ({"a": "trl.rewards.think_format_reward"}, r"routes, a: .* is no reward of one completion"),
         ({"a": 3}, r"routes, a: 3 is neither"),
+        ({"a": {"reward": INT, "weight": "x"}}, r"routes, a: weight: 'x' is not a number"),
+        ({"a": {"reward": INT, "weight": float("nan")}}, r"routes, a: weight: nan is not"),
+        ({"a": {"reward": INT, "args": "x"}}, r"routes, a: args: 'x' is not a mapping"),
+        ({"a": {"reward": INT, "columns": ["x"]}}, r"routes, a: columns: \['x'\] is not a mapping"),
+        (
+            {"a": {"reward": CORRECT, "columns": {"anwser": "x"}}},
+            r"columns: anwser: 'x': write .*\(answer\)",
+        ),
+        (
+            {"a": {"reward": CORRECT, "columns": {"answer": 3}}},
+            r"routes, a: columns: answer: 3: write",
+        ),
     ],
 )
 def test_bad_routes_are_refused_when_the_config_loads(routes, said):
     with pytest.raises(TypeError, match=said):
         dispatch(routes)
+
+
+def test_sources_that_are_numbers():
+    routed = dispatch({3: INT})
+    assert routed(["", ""], [tagged("3")] * 2, data_source=[3, 4]) == [0.5, None]
+    assert routed.refuses({"data_source": 3}) == ""
 
 
 def test_rows_that_cannot_be_scored_say_why():

@@ -143,6 +143,8 @@ HASHED = [
     ("an expression", "#### 9 * 2 = 18", "18", 0, "several_numbers", "9 * 2 = 18"),
     ("headings", "#### Step 1\na\n#### Answer\n#### 18", "18", 1, "correct", "18"),
     ("a heading after", "#### 18\n#### Check", "18", 1, "correct", "18"),
+    ("numbered headings", "#### 1. Find it\na\n#### 2) Check\n#### 18", "18", 1, "correct", "18"),
+    ("numbered headings alone", "#### 1. Find it", "1", 0, "not_a_number", "1. Find it"),
     ("headings alone", "#### Answer\n18", "18", 0, "not_a_number", "Answer"),
     ("five of them", "##### 18", "18", 1, "correct", "18"),
     ("a comma alone (verl, flexible)", "#### ,", ",", None, "bad_gold", ""),

@@ -217,6 +217,22 @@ def test_a_request(server, monkeypatch):
     assert rest == {"model": MODEL, "temperature": 0, "max_completion_tokens": 99, "seed": 1}
 
 
+def test_a_line_break_after_the_key_is_none_of_it(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame\n")
+    assert reasons(made(server)) == ["correct"]
+    assert server.asked[0].headers["Authorization"] == "Bearer sesame"
+
+
+@pytest.mark.parametrize("key", ["ses\name", "s\u00e9same"])
+def test_a_key_that_cannot_be_sent_is_not_shown(server, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(
+        RuntimeError, match="OPENAI_API_KEY has a character that no request"
+    ) as error:
+        made(server).ready()
+    assert key not in str(error.value) and "same" not in str(error.value)
+
+
 def test_without_a_key_none_is_sent(server, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     scores(made(server))
@@ -591,6 +607,10 @@ def test_ready(server, monkeypatch):
         ({"base_url": "localhost:8000/v1"}, "'localhost:8000/v1' is no address. Write one like"),
         ({"base_url": ""}, "is no address"),
         ({"base_url": "http://"}, "is no address"),
+        ({"base_url": "http://localhost:99999/v1"}, "is no address"),
+        ({"base_url": "http://localhost:port/v1"}, "is no address"),
+        ({"base_url": "http://[::1/v1"}, "is no address"),
+        ({"base_url": "http://a..b/v1"}, "is no address"),
         ({"concurrency": 0}, "concurrency 0"),
         ({"timeout": 0}, "timeout 0"),
         ({"retries": -1}, "retries -1"),

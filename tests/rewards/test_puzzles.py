@@ -40,6 +40,8 @@ CONTRACT = [
     (BIRDS, "\n[\n  'owl',\n  'crow',\n  'hawk'\n]\n", "correct"),
     (BIRDS, "[owl, crow, hawk]", "correct"),
     (BIRDS, "owl, crow, hawk", "correct"),
+    (BIRDS, r"[\text{owl}, \text{crow}, \text{hawk}]", "correct"),
+    (BIRDS, "**['owl', 'crow', 'hawk']**", "correct"),
     (BIRDS, "('owl', 'crow', 'hawk')", "correct"),
     (["owl", "crow", "hawk"], "['owl', 'crow', 'hawk']", "correct"),
     (BIRDS, "['crow', 'owl', 'hawk']", "wrong_value"),
@@ -59,6 +61,12 @@ CONTRACT = [
     ("Wolf", "Wolf or fox", "wrong_value"),
     ("Wolf", "the wolf", "wrong_value"),
     ("Wolf", "['Wolf']", "wrong_value"),
+    ("Wolf", "**Wolf**", "correct"),
+    ("Wolf", "`wolf`.", "correct"),
+    ("Wolf", r"\text{Wolf}", "correct"),
+    ("Wolf", "**Wolf** or **fox**", "wrong_value"),
+    ("Wolf", r"\text{Wolf}\text{ or fox}", "wrong_value"),
+    ("**", "**", "correct"),
     ("Wolf", "W", "wrong_value"),
     # ARC: a grid, on as many lines as it takes.
     (ARC, "[[0, 1], [2, 3]]", "correct"),
@@ -78,6 +86,9 @@ CONTRACT = [
     (CODEIO, '{"output": {"result": 42}}', "wrong_value"),
     (CODEIO, '{"input": {"result": 42, "path": [1, 2]}}', "wrong_value"),
     (CODEIO, '{"result": true, "path": [1, 2]}', "wrong_value"),
+    (CODEIO, CODEIO, "correct"),
+    ('"output": NaN', '{"output": NaN}', "correct"),
+    ('"output": NaN', '{"output": 0}', "wrong_value"),
     ('"input": {"n": 2719}', '{"input": {"n": 2924}}', "wrong_value"),
     ('{"a": null}', "{'a': None}", "correct"),
     # CRUXEval: what a function returns.
@@ -103,6 +114,11 @@ CONTRACT = [
     ("1,234", "1234.0", "correct"),
     ("18", "18 dollars", "correct"),
     ("18", "$18", "correct"),
+    ("18", "**18**", "correct"),
+    ("1234", r"\$1{,}234", "correct"),
+    ("18", r"18\%", "correct"),
+    ("18", "**17** or **18**", "wrong_value"),
+    ("'Hello'", r"'\text{Hello}'", "wrong_value"),
     ("0.5", "0.50", "correct"),
     ("0.1", "0.1 m", "correct"),
     (18, "18", "correct"),
@@ -153,6 +169,8 @@ WHERE = [
     ("```json\n[1, 2]\n```\n```json\n[2", "[1, 2]", "correct"),
     ("```json\n[1, 2]\n``` <answer>[2, 1]</answer>", "[2, 1]", "wrong_value"),
     ("<answer>```json\n[1, 2]\n```</answer>", "[1, 2]", "correct"),
+    ("<answer>```python\n[1, 2]\n```</answer>", "[1, 2]", "correct"),
+    ("<answer>```python\nprint([1, 2])\n```</answer>", "print([1, 2])", "wrong_value"),
     ("<answer>```json\n```</answer>", "", "empty_answer"),
     (
         "<answer>```json\n[1, 2]\n```\n```json\n[2, 1]\n```</answer>",
@@ -192,6 +210,7 @@ def test_case_is_an_option():
     [
         ("Ann|Bob|1,234", True),
         ("1234 | bob | ann", True),
+        (r"\text{Ann} | \text{Bob} | 1{,}234", True),
         ("Ann|Bob", False),
         ("Ann|Bob|1234|Eve", False),
         ("Ann|Ann|1234", False),
@@ -358,7 +377,9 @@ def test_long_text_is_no_work(piece, around):
     assert time.process_time() - start < 2
 
 
-@pytest.mark.parametrize("piece", ['"\\', '["]",', "a|", "1,", "(1,", "{1:", "1-", "```"])
+@pytest.mark.parametrize(
+    "piece", ['"\\', '["]",', "a|", "1,", "(1,", "{1:", "1-", "```", "*", "\\text{"]
+)
 def test_the_longest_answer_is_no_work(piece):
     text = tagged((piece * LONGEST_ANSWER)[:LONGEST_ANSWER])
     start = time.process_time()

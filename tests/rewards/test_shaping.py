@@ -258,6 +258,13 @@ def test_another_ones_reward_is_refused_by_name(name, arguments):
         ours(name, **arguments)
 
 
+def test_what_cannot_be_built_is_said_with_its_path():
+    with pytest.raises(TypeError, match=r"kimi_length: no.such: ModuleNotFoundError: No module"):
+        ours("kimi_length", by="no.such")
+    with pytest.raises(TypeError, match=rf"gated: {SOFT}: TypeError: .* no parameter 'x'"):
+        ours("gated", reward=SOFT, by=CORRECT, reward_args={"x": 1})
+
+
 @pytest.mark.parametrize(
     ("tokens", "expected"),
     [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)],

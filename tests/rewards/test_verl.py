@@ -53,6 +53,18 @@ def test_what_verl_takes_as_a_result(result, value):
     assert made([""], [""], ground_truth=[""]) == [value]
 
 
+@pytest.mark.parametrize("bad", [(1, 0), (0,), (0, 1, 2), ("0", "1"), (0, float("nan"))])
+def test_a_range_that_is_none_is_refused(bad):
+    with pytest.raises(TypeError, match=r"is not \[lowest, highest\]"):
+        from_compute_score(f"{HERE}.hash_answer", range=bad)
+
+
+@pytest.mark.parametrize("function", ["nowhere.compute_score", f"{HERE}.no_such", "nowhere"])
+def test_a_function_that_is_not_there_is_named(function):
+    with pytest.raises(TypeError, match=f"function: {function}: "):
+        from_compute_score(function)
+
+
 def test_another_function_is_refused():
     with pytest.raises(TypeError, match="takes no solution_str"):
         from_compute_score(f"{HERE}.not_verls")

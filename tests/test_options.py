@@ -1,0 +1,67 @@
+"""What a YAML gives a reward is held to its annotations before anything runs."""
+
+import pytest
+
+from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.reward import reward
+
+HERE = __name__
+REWARDS = "axolotl_grpo_plugin.rewards"
+JUDGE = f"{REWARDS}.judge.judge"
+ADDRESS = {"model": "m", "base_url": "http://localhost:1/v1"}
+
+
+@reward(range=(0.0, 1.0))
+def own(completion, bare="", tag: str = None, kinds: "dict[str, int]" = "x", names: set = ()):  # noqa: RUF013
+    return 0.0
+
+
+def factory(words: list[str] | None = None, share: float = 0.5, **more: int):
+    return lambda prompts, completions, **columns: [0.0 for _ in completions]
+
+
+def made(path, arguments):
+    return build(Named(path, tuple(sorted(arguments.items()))))
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "said"),
+    [
+        (
+            f"{REWARDS}.format.tag_count_reward_func",
+            {"prefilled": "no"},  # which is true
+            "tag_count_reward_func: prefilled: 'no' is not true or false",
+        ),
+        (f"{REWARDS}.puzzles.exact_reward_func", {"separator": None}, "separator: None is not text"),
+        (JUDGE, {**ADDRESS, "sources": "stem*"}, r"sources: 'stem\*' is not a list or null"),
+        (JUDGE, {**ADDRESS, "retries": 1.5}, "retries: 1.5 is not a whole number"),
+        (JUDGE, {**ADDRESS, "timeout": "1e1"}, "timeout: '1e1' is not a number"),
+        (JUDGE, {**ADDRESS, "timeout": True}, "timeout: True is not a number"),
+        (JUDGE, {**ADDRESS, "body": ["a"]}, r"body: \['a'\] is not a mapping or null"),
+        (f"{REWARDS}.dispatch.dispatch", {"routes": ["a"]}, "routes: .* is not a mapping or null"),
+        ("trl.rewards.get_soft_overlong_punishment", {"max_completion_len": "9"}, "'9' is not a whole"),
+        (f"{HERE}.own", {"tag": 3}, "own: tag: 3 is not text"),
+        (f"{HERE}.factory", {"words": "abc"}, "factory: words: 'abc' is not a list or null"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_by_name(path, arguments, said):
+    with pytest.raises(TypeError, match=said) as error:
+        made(path, arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        (JUDGE, {**ADDRESS, "timeout": 5, "body": {"n": 1}, "sources": ["a"], "question": None}),
+        (f"{HERE}.own", {"bare": 3, "tag": None, "kinds": 4, "names": "a"}),
+        (f"{HERE}.factory", {"words": None, "share": 1}),
+    ],
+)
+def test_what_fits_or_is_not_known_passes(path, arguments):
+    assert callable(made(path, arguments))
+
+
+def test_what_is_no_path_is_said():
+    with pytest.raises(TypeError, match=r"'nowhere' is no path: write module\.function"):
+        made("nowhere", {})

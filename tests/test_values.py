@@ -103,7 +103,7 @@ def test_what_is_none_is_text(text):
         ({1, 2}, [1, 2], False),
         ([], {}, False),
         ([], (), True),
-        (float("nan"), float("nan"), False),
+        (float("nan"), float("nan"), True),
     ],
 )
 def test_what_is_the_same(one, other, equal):

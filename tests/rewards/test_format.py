@@ -81,6 +81,7 @@ CONTRACT = [
 )
 def test_contract(completion, expected):
     assert scores(completion) == pytest.approx(expected)
+    assert scores([{"role": "assistant", "content": completion}]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,7 @@ HASHED = [
     ("numbers on the next line (ms-swift)", "#### 18\n2 more", "18", 1, "correct", "18"),
     ("and on the same", "#### 18 2 more", "182", 0, "several_numbers", "18 2 more"),
     ("wrong", "#### 17", "18", 0, "wrong_value", "17"),
+    ("near (unsloth: 10% off earns)", "#### 95", "100", 0, "wrong_value", "95"),
     ("negative", "#### -5", "-5", 1, "correct", "-5"),
     ("twice the same", "#### 18\n#### 18.0", "18", 1, "correct", "18.0"),
     ("a hedge", "#### 17\n#### 18", "18", 0, "several_answers", ""),
@@ -168,6 +170,8 @@ HASHED = [
 )
 def test_hash_correctness(completion, gold, expected):
     assert format.hash_correctness_reward_func.score(completion, answer=gold) == expected
+    chat = [{"role": "assistant", "content": completion}]
+    assert format.hash_correctness_reward_func.score(chat, answer=gold) == expected
 
 
 def test_a_prefilled_thinking_that_is_not_closed_has_no_answer():

@@ -126,6 +126,9 @@ CONTRACT = [
     ("18", "17, 18", "wrong_value"),
     ("18", "{17, 18}", "wrong_value"),
     ("18", "36/2", "wrong_value"),
+    ("100", "95", "wrong_value"),
+    ("-4", "-40", "wrong_value"),
+    ("-4", "x-4", "wrong_value"),
     ("18", "-18", "wrong_value"),
     ("007", "7", "wrong_value"),
     ("5 km", "5 miles", "wrong_value"),
@@ -196,7 +199,10 @@ WHERE = [
 
 @pytest.mark.parametrize(("completion", "read", "reason"), WHERE)
 def test_where_the_answer_stands(completion, read, reason):
-    assert exact(completion, "[1, 2]") == (float(reason == "correct"), reason, read)
+    """In a chat as in text: verifiers reads the first block of one, and the last of the other."""
+    chat = [{"role": "assistant", "content": completion}]
+    for each in [completion, *([chat] if isinstance(completion, str) else [])]:
+        assert exact(each, "[1, 2]") == (float(reason == "correct"), reason, read)
 
 
 def test_case_is_an_option():

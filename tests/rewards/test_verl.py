@@ -39,6 +39,13 @@ def test_data_source_and_extra_info_reach_it_as_verl_gives_them():
     assert made([""], ["said"], ground_truth=["x"], data_source=["a"]) == [0.5]  # none is none
 
 
+def test_verls_own_signature():
+    made = from_compute_score(f"{HERE}.as_verl_has_it", arguments={"strict": True})
+    assert (made.reads, made.may_read) == (("ground_truth",), ("data_source", "extra_info"))
+    columns = {"data_source": ["a"], "ground_truth": ["18"], "extra_info": ["{}"]}
+    assert made([""], ["18"], **columns, completion_ids=[[1]], prompt_id=["x"]) == [1.0]
+
+
 def test_a_ground_truth_that_is_a_record_can_be_decoded():
     truth = json.dumps({"target": 3, "numbers": [1, 2]})
     made = from_compute_score(f"{HERE}.of_record", decode=True)

@@ -17,6 +17,10 @@ def with_extras(data_source, solution_str, ground_truth, extra_info=None):
     return {"score": 0.5, "pred": f"{solution_str} {data_source} {ground_truth} {index}"}
 
 
+def as_verl_has_it(data_source, solution_str, ground_truth, extra_info=None, **kwargs):
+    return float(solution_str == ground_truth and kwargs == {"strict": True})
+
+
 def of_record(solution_str, ground_truth):
     return float(int(solution_str) == ground_truth["target"])
 

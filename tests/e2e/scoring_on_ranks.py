@@ -24,10 +24,11 @@ FORMAT = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 tokenizer = AutoTokenizer.from_pretrained(MODEL)
 RIGHT = "<answer>18</answer>"
 HANGS_ON = f"hang {RIGHT}"
+ROWS = [{"prompt": "18?", "answer": RIGHT}] * 8
 
 
-def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", **keys):
-    """One run in which this rank's completions are `said`, of a group of four over the ranks."""
+def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, **keys):
+    """One run in which this rank's completions are `said`, of groups of four over the ranks."""
 
     def rollout(prompts, trainer):
         ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in said]
@@ -51,6 +52,7 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", **keys
             num_generations=4,
             max_completion_length=32,
             max_steps=steps,
+            shuffle_dataset=False,
             logging_steps=1,
             save_strategy="no",
             report_to=[],
@@ -58,7 +60,7 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", **keys
             bf16=False,
             multi_objective_aggregation=aggregation,
         ),
-        train_dataset=Dataset.from_list([{"prompt": "18?", "answer": RIGHT}] * 8),
+        train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         rollout_func=rollout,
     )
@@ -70,7 +72,7 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", **keys
         stopped = str(error)
     finally:
         room.close()
-    shown = {"log": trainer.state.log_history[:1], "stopped": stopped}
+    shown = {"log": trainer.state.log_history[:steps], "stopped": stopped}
     (OUT / f"{name}-{RANK}.json").write_text(json.dumps(shown))
 
 
@@ -87,3 +89,25 @@ train(
 )
 # On rank 1 alone, half of the group fails: both ranks stop.
 train("stopped", [HANGS_ON] * 2 if RANK else [RIGHT] * 2, [HANGS], steps=3)
+
+# Each rank has a group of its own, of another source: in the second step rank 1 has none, in the
+# third rank 0, in the fourth neither.
+ROUTED = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+SHORT = "axolotl_grpo_plugin.rewards.shaping.kimi_length"
+SOURCES = ["sums", "more/of them", "sums", None, None, "sums", None, None]
+WORDS = [f"{'so ' * count}{RIGHT}" for count in range(1, 5)]
+LONGER = [f"{'so ' * count}{RIGHT}" for count in range(5, 8)] + ["so " * 20]
+train(
+    "sources",
+    LONGER if RANK else WORDS,
+    [ROUTED, SHORT],
+    steps=4,
+    rows=[
+        {"prompt": f"{number}?", "answer": "18", "data_source": source}
+        for number, source in enumerate(SOURCES)
+    ],
+    grpo_reward_args={
+        ROUTED: {"routes": {"sums": FORMAT, "more*": FORMAT}},
+        SHORT: {"by": "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"},
+    },
+)

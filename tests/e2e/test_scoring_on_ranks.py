@@ -65,3 +65,53 @@ def test_all_ranks_stop_together(ran):
         assert "right_unless_it_hangs failed in 2 of 4 scores of one batch (step 0)" in stopped
     assert "on another rank" in read(ran, "stopped", 0)["stopped"]
     assert "not scored within 0.5 s" in read(ran, "stopped", 1)["stopped"]
+
+
+MOST = {"integer": 0.75, "no_answer_tag": 0.25}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_source_is_a_curve_of_all_ranks_scores(ran, rank):
+    """Also where one rank, or none, has a row of it; and what is reported is the same on all."""
+    log = read(ran, "sources", rank)["log"]
+    scores = [
+        {
+            key.removeprefix("rewards/dispatch/"): value
+            for key, value in step.items()
+            if key.startswith("rewards/dispatch/") and key.split("/")[-1] not in ("mean", "std")
+        }
+        for step in log
+    ]
+    assert scores == [{"sums": 0.5, "more/of them": 0.375}, {"sums": 0.5}, {"sums": 0.375}, {}]
+    reasons = [
+        {
+            key.removeprefix("reward_reasons/dispatch/"): value
+            for key, value in step.items()
+            if key.startswith("reward_reasons/dispatch/")
+        }
+        for step in log
+    ]
+    assert reasons == [
+        {"sums/integer": 1.0, **{f"more/of them/{name}": share for name, share in MOST.items()}},
+        {"sums/integer": 1.0},
+        {f"sums/{name}": share for name, share in MOST.items()},
+        {},
+    ]
+
+
+def test_a_group_reward_compares_the_whole_group_of_its_rank(ran):
+    rollouts = pd.read_parquet(ran / "sources" / "rollouts" / "train")
+    for (_, rank), group in rollouts.groupby(["step", "rank"]):
+        assert len(group) == 4 and group["prompt"].nunique() == 1
+        earned = group["reward/kimi_length"]
+        assert (earned.max(), earned.min()) == (0.5, -0.5)
+        assert list(earned) == sorted(earned, reverse=True)
+        assert (group["reason/kimi_length"] == "no_answer_tag").sum() == rank
+
+
+def test_rows_of_no_source_are_not_dispatchs(ran):
+    rollouts = pd.read_parquet(ran / "sources" / "rollouts" / "train")
+    others = rollouts["column/data_source"].isna()
+    assert others.sum() == 16
+    assert set(rollouts.loc[others, "reason/dispatch"]) == {"not_this_task"}
+    assert rollouts.loc[others, "reward/dispatch"].isna().all()

@@ -12,7 +12,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     within_budget,
 )
 
-PROBLEMS = ("problem", "question", "prompt")
+PROBLEMS = ("problem", "problem_statement", "question", "text", "prompt")
 TESTS = ("tests", "test_cases", "verification_info", "test_list", "input_output", "test")
 
 
@@ -21,7 +21,7 @@ def code(
 ) -> tuple[Callable[..., dict[str, list[Any]]], dict[str, Any]]:
     """Axolotl's factory for problems whose solution is a Python program or function.
 
-    Rows have a `problem`, `question` or `prompt`, and `tests` (or `test_cases`, `verification_info`,
+    Rows have a `problem`, `problem_statement`, `question`, `text` or `prompt`, and `tests` (or `test_cases`, `verification_info`,
     `test_list`, `input_output`, `test`) in any form that `rewards.code_tests.read_tests` reads, with
     `entry_point`, `test_setup_code` or `test_imports` beside it as HumanEval and MBPP have them. Each gets
     a `prompt`, chat messages with what to write below the problem, and `tests`, JSON text that

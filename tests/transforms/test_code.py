@@ -3,7 +3,7 @@ import json
 import pytest
 
 from axolotl_grpo_plugin.rewards.code_tests import read_tests
-from axolotl_grpo_plugin.transforms.code import code
+from axolotl_grpo_plugin.transforms.code import PROBLEMS, code
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 CFG = {"datasets": [{"path": "mine.jsonl"}]}
@@ -32,7 +32,7 @@ def transformed(rows, **keys):
         ),
         (
             {
-                "problem": "Double.",
+                "problem_statement": "Double.",
                 "verification_info": {
                     "language": "python",
                     "test_cases": [{"input": "1", "output": "2", "type": "stdin_stdout"}],
@@ -70,7 +70,7 @@ def transformed(rows, **keys):
             {"functional": f"{CHECK}\ncheck(f)\n", "entry_point": "f"},
         ),
         (
-            {"prompt": "Two.", "test_list": ["assert f(1) == g(2)"]},
+            {"text": "Two.", "test_list": ["assert f(1) == g(2)"]},
             "Define the Python names `f`, `g`.",
             {"functional": "assert f(1) == g(2)"},
         ),
@@ -79,7 +79,7 @@ def transformed(rows, **keys):
 def test_rows(row, asks, tests):
     made = transformed({name: [value] for name, value in row.items()})
     (messages,), (text,) = made["prompt"], made["tests"]
-    problem = next(row[name] for name in ("problem", "question", "prompt") if name in row)
+    problem = next(row[name] for name in PROBLEMS if name in row)
     content = f"{problem}\n\n{asks} Answer with one ```python block."
     assert messages == [{"role": "user", "content": content}]
     assert json.loads(text) == tests

@@ -113,7 +113,7 @@ def test_a_system_prompt():
         ({"problem": ["?"], "test_list": [["f(1)"]]}, 'row 7, column "test_list": no tests'),
         ({"problem": ["?", " "], "tests": ["{}"] * 2}, 'row 8, column "problem": no text'),
         ({"problem": ["?"], "answer": ["1"]}, r'no column "tests" \(it has: problem, answer\)'),
-        ({"text": ["?"], "tests": ["{}"]}, r'no column "problem" \(it has: text, tests\)'),
+        ({"task": ["?"], "tests": ["{}"]}, r'no column "problem" \(it has: task, tests\)'),
     ],
 )
 def test_a_bad_row_is_named(rows, message):

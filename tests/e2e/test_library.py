@@ -82,7 +82,7 @@ def test_rewards_that_shape(tmp_path):
 
 @pytest.mark.seconds(80)
 def test_programs_run_against_their_tests(tmp_path, smollm2):
-    rows = train("configs/code/smollm2-135m-cpu.yaml", tmp_path)
+    rows = train("configs/code/smollm2-135m-cpu.yaml", tmp_path, steps=1)
     reasons = {row["code_reward_func/reason"] for row in rows}
     ran = {"correct", "wrong_output", "runtime_error", "syntax_error"}
     assert reasons & ran, reasons  # some were run

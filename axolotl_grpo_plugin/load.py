@@ -128,6 +128,12 @@ def _parameters(function: Any) -> Mapping[str, Parameter]:
         return signature(lambda completions, **columns: []).parameters
 
 
+def made_of(function: Any) -> tuple[Any, ...]:
+    """The rewards that one is made of (a gated one, one that routes)."""
+    inner = getattr(function, "inner", ())  # of a class of one's own it may be anything
+    return inner if isinstance(inner, tuple) else ()
+
+
 def is_async(function: Any) -> bool:
     """Whether a call of it is awaited."""
     while isinstance(function, partial):

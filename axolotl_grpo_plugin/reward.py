@@ -228,7 +228,9 @@ def _make_group(scorer: Any, terms: _Terms, bound: dict[str, Any]) -> GroupRewar
         texts = [text_of(completions[place]) for place in own]
         names = (*terms.reads, *terms.may_read)
         columns = {name: [rows[place][name] for place in own] for name in names}
-        results = call(texts, **columns) if own else []
+        results = list(call(texts, **columns)) if own else []
+        if len(results) != len(own):
+            raise ValueError(f"returned {len(results)} scores for a group of {len(own)}")
         scored = dict(zip(own, map(as_score, results), strict=True))
         return [scored.get(place, NOT_THIS_TASK) for place in places]
 

@@ -1,8 +1,9 @@
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.load import Named, build, is_async, logged_names, named
+from axolotl_grpo_plugin.load import Named, build, is_async, logged_names, made_of, named
 
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 TRLS = "trl.rewards.get_repetition_penalty_reward"
@@ -56,3 +57,17 @@ def test_what_is_awaited():
 )
 def test_logged_names_are_short_and_each_its_own(keys, names):
     assert logged_names([Named(key) for key in keys]) == names
+
+
+def test_parameters_of_any_key_are_named():
+    """Which of them a reward has, it says when it is built."""
+    arguments = {"words": {"x": 1}, 1: 2}
+    cfg = {"trl": {"reward_funcs": [OURS]}, "grpo_reward_args": {OURS: arguments}}
+    (reward,) = named(cfg)
+    assert reward.arguments == ((1, 2), ("words", {"x": 1}))
+
+
+def test_what_a_reward_is_made_of():
+    gated = Named("axolotl_grpo_plugin.rewards.shaping.gated", (("by", OURS), ("reward", OURS)))
+    assert made_of(build(gated)) == (build(Named(OURS)),) * 2
+    assert made_of(SimpleNamespace(inner=object())) == () == made_of(print)

@@ -1,7 +1,7 @@
 """How many completions and prompts a step has, and whether TRL and Axolotl take that shape."""
 
 from collections.abc import Callable, Iterator
-from math import gcd
+from math import gcd, lcm
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import Finding
@@ -125,12 +125,15 @@ def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
     group, own = batch.num_generations, batch.generated // ranks
     if own % group:
         steps = group // gcd(group, batch.micro_batch_size)
+        key, unit = ("gradient_accumulation_steps", steps)
+        if batch.generation_batch_size is not None:
+            key, unit = (KEYS["generation_batch_size"], lcm(group, batch.micro_batch_size) * ranks)
         what = f"each of the {ranks} processes scores {own} completions, and {keys[0]} wants whole groups of {group}"
-        mend = f"Set gradient_accumulation_steps to a multiple of {steps}"
+        mend = f"Set {key} to a multiple of {unit}"
         yield Finding(at(cfg, KEYS["num_generations"]), what, mend)
     evaluated = batch.eval_batch_size or batch.micro_batch_size
     if batch.evaluates and evaluated % group:
-        what = f"{keys[0]} wants whole groups of {group} on each process"
+        what = f"{evaluated} of a process, and {keys[0]} wants whole groups of {group}"
         yield Finding(at(cfg, KEYS["eval_batch_size"]), what, f"Set a multiple of {group}")
 
 

@@ -48,14 +48,12 @@ def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding
     refuses, series = getattr(function, "refuses", None), getattr(function, "series", "")
     if refuses is None or series not in dataset.column_names:
         return
-    values = dataset[series]
-    counts = Counter(values)
-    places = {value: place for place, value in enumerate(values)}
+    places = {str(value): place for place, value in enumerate(dataset[series]) if value is not None}
+    counts = Counter(str(value) for value in dataset[series] if value is not None)
     for value, count in counts.most_common():
-        reason = "" if value is None else refuses(dataset[places[value]])
-        if reason:
+        if reason := refuses(dataset[places[value]]):
             what, _, mend = reason.partition(". ")
-            of = f"{count:,} of {len(values):,} rows"  # no number: Axolotl has shuffled them
+            of = f"{count:,} of {len(dataset):,} rows"  # no number: Axolotl has shuffled them
             yield Finding(where, f"{function.__name__}, in {of}: {what}", mend)
 
 

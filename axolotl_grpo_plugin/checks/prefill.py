@@ -6,7 +6,7 @@ from typing import Any
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.lengths.tokenizer import open_tokenizer
-from axolotl_grpo_plugin.load import build, is_model, named
+from axolotl_grpo_plugin.load import build, is_model, made_of, named
 
 TEMPLATE = "chat_template_jinja: configs/templates/qwen-think.jinja"
 
@@ -41,5 +41,5 @@ def options_of(function: Any) -> Iterator[tuple[str, bool]]:
     options = getattr(function, "parameters", None)  # a torch module's are others
     if isinstance(options, dict) and "prefilled" in options:
         yield function.__name__, bool(options["prefilled"])
-    for inner in getattr(function, "inner", ()):
+    for inner in made_of(function):
         yield from options_of(inner)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from inspect import Parameter, signature
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, Level
+from axolotl_grpo_plugin.checks import Finding, Level, first_line
 from axolotl_grpo_plugin.checks.batch import number_of
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
@@ -59,11 +59,11 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
         yield Finding(where, "not a function", nearest(name, functions_of(module)))
     elif arguments is None or isinstance(arguments, dict):
         try:
-            function = build(Named(key, tuple(sorted((arguments or {}).items()))))
+            function = build(Named.of(key, arguments or {}))
         except TypeError as error:
             yield Finding(where, str(error), "Mend its block in grpo_reward_args")
-        except Exception as error:
-            what = f"it makes a reward, and raised {type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            what = f"it makes a reward, and raised {type(error).__name__}: {first_line(error)}"
             mend = "Mend its block in grpo_reward_args, or the function"
             yield Finding(where, what, mend, traceback.format_exc())
         else:
@@ -83,7 +83,7 @@ def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
         if reason:
             what, _, mend = reason.partition(". ")
             where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
-            yield Finding(where, what, mend.rstrip("."), level=level)
+            yield Finding(where, what, mend.rstrip(".") or "Mend that first", level=level)
 
 
 def not_ready(function: Any) -> str:
@@ -93,6 +93,8 @@ def not_ready(function: Any) -> str:
             ready()
     except RuntimeError as error:
         return str(error)
+    except Exception as error:  # of a reward of one's own
+        return f"its `ready` raised {type(error).__name__}: {first_line(error)}"
     return ""
 
 

@@ -93,7 +93,7 @@ def measure(
         transform = Transform(source, cfg, Lazy(lambda: Axolotls(cfg, tokenizer.folder).real))
         for batch in read(source, cfg, said or (lambda done, of: None), found.fail):
             rows = _prompts(batch, transform, found)
-            lengths = _each(
+            lengths = each_of(
                 lambda rows: tokenizer.prompts([prompt for _, _, prompt in rows]),
                 rows,
                 lambda row, error: found.fail(
@@ -137,7 +137,7 @@ def _prompts(
         found.fail(row[0], str(error) if said else f"{type(error).__name__}: {first_line(error)}")
 
     prompts = []
-    for (number, raw), made in zip(batch, _each(transform, batch, failed), strict=True):
+    for (number, raw), made in zip(batch, each_of(transform, batch, failed), strict=True):
         if made is None:
             continue
         found.dropped += not made
@@ -171,7 +171,7 @@ def problem_of(row: Row) -> str:
     return ""
 
 
-def _each(
+def each_of(
     function: Callable[[Any], list[Any]],
     items: Sequence[Any],
     fail: Callable[[Any, Exception], None],
@@ -185,7 +185,7 @@ def _each(
         if len(items) == 1:
             fail(items[0], error)
             return [None]
-    return [made for item in items for made in _each(function, [item], fail)]
+    return [made for item in items for made in each_of(function, [item], fail)]
 
 
 def _count_gold(
@@ -197,7 +197,7 @@ def _count_gold(
         if texts:
             found.gold_column = name
             # One that cannot be encoded is no floor for anything; the prompts' own failures are said.
-            counts = _each(tokenizer.counts, texts, lambda *_: None)
+            counts = each_of(tokenizer.counts, texts, lambda *_: None)
             found.gold.add(count for count in counts if count is not None)
 
 

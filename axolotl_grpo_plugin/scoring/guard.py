@@ -26,7 +26,8 @@ class Guard:
     """Calls one reward function so that it can neither hang, crash nor lie.
 
     name: what it is called in logs. outcomes: of the batch that it scored last, one a completion,
-    in their order; series: likewise, what each is logged apart by, "" for nothing. limit: seconds that a batch may take; timeout: that a completion may.
+    in their order; series: likewise, what each is logged apart by, "" for nothing. limit: seconds
+    that a batch may take; timeout: that a completion may.
     """
 
     def __init__(
@@ -46,6 +47,9 @@ class Guard:
         self.reasons: tuple[str, ...] = getattr(self.function, "reasons", ())
         self.logs_apart: str = getattr(self.function, "series", "")  # a column, or ""
         self.range: tuple[float, float] | None = getattr(self.function, "range", None)
+        # The key of the YAML that limits a call of it.
+        each = hasattr(self.function, "score")
+        self.timed_by = "grpo_reward_timeout" if each else "grpo_reward_batch_timeout"
         self._warned = False
 
     def for_trl(self) -> Callable[..., Any]:
@@ -69,7 +73,7 @@ class Guard:
     def _keep(self, outcomes: list[Outcome], columns: dict[str, Any]) -> list[float | None]:
         self.outcomes = outcomes
         series = columns.get(self.logs_apart) or [""] * len(outcomes)
-        self.series = [str(each) for each in series]
+        self.series = ["" if each is None else str(each) for each in series]
         if self.reasons and (log_extra := columns.get("log_extra")):
             log_extra(f"{self.name}/reason", [each.reason for each in outcomes])
         return [each.value for each in outcomes]
@@ -135,13 +139,13 @@ class Guard:
         self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
     ) -> list[Outcome]:
         try:
-            call = self._call(prompts, completions, columns)
-            results = await asyncio.wait_for(call, self.limit)
-        except TimeoutError:
-            error = TimeoutError(f"not awaited longer than {self.limit:g} s")
-            return [_failed(error)] * len(completions)
+            async with asyncio.timeout(self.limit) as limit:
+                results = await self._call(prompts, completions, columns)
         except Exception:
-            return [Outcome(None, error=traceback.format_exc())] * len(completions)
+            outcome = Outcome(None, error=traceback.format_exc())
+            if limit.expired():  # else it is the function's own, a TimeoutError too
+                outcome = _failed(TimeoutError(f"not awaited longer than {self.limit:g} s"))
+            return [outcome] * len(completions)
         return judge_batch(results, len(completions), self.range)
 
     def _call(self, prompts: Any, completions: Any, columns: dict[str, Any]) -> Any:

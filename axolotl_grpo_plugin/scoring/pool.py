@@ -16,7 +16,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from axolotl_grpo_plugin.load import Named
+from axolotl_grpo_plugin.load import Named, build, made_of
 from axolotl_grpo_plugin.scoring.work import PRELOAD, begin
 
 # Of a rank of the training: in a reward that imports torch they would start another one.
@@ -56,7 +56,7 @@ class Pool:
     def __init__(self, workers: int, memory: int, rewards: Sequence[Named]):
         self._workers, self._context = workers, _Context()
         self._first = (memory, sys.path[:], list(rewards))
-        modules = sorted({each.path.rpartition(".")[0] for each in rewards})
+        modules = sorted({module for each in rewards for module in _modules(each)})
         with _environment(modules):
             self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.work"])
             forkserver.ensure_running()
@@ -106,6 +106,16 @@ class Pool:
         """End the processes, whatever they do."""
         self._pool.stop()
         self._pool.join()
+
+
+def _modules(reward: Named) -> Iterator[str]:
+    """Where a reward is, and what it is made of: a new process need not import them."""
+    yield reward.path.rpartition(".")[0]
+    functions = [build(reward)]
+    while functions:
+        inner = made_of(functions.pop())
+        functions += inner
+        yield from (each.__module__ for each in inner)
 
 
 def _result(future: Any, timeout: float) -> Any:

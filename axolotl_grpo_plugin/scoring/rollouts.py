@@ -117,7 +117,7 @@ class Rollouts:
         for place, name in enumerate(trainer.reward_func_names):
             columns[f"reward/{name}"] = [_number(score) for score in scores[:, place].tolist()]
             if scored := outcomes.get(name):
-                columns[f"reason/{name}"] = [_reason(each) for each in scored]
+                columns[f"reason/{name}"] = [each.said for each in scored]
                 columns[f"error/{name}"] = [each.error or None for each in scored]
         columns["reward"] = [_number(total) for total in totals.tolist()]
         self._held = columns
@@ -168,7 +168,3 @@ def _said(completion: Any) -> str | None:
 
 def _number(value: float) -> float | None:
     return None if isnan(value) else value
-
-
-def _reason(outcome: Outcome) -> str:
-    return "timeout" if outcome.timed_out else "error" if outcome.error else outcome.reason

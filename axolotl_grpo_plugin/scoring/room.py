@@ -203,7 +203,7 @@ class Room:
     ) -> dict[str, list[tuple[float | None, str]]]:
         """Score and reason, of all ranks, of what is logged apart: by the name of reward and series."""
         own = [
-            (f"{name}/{series}", outcome.value, outcome.reason or "none")
+            (f"{name}/{series}", outcome.value, outcome.said or "none")
             for name, scored in outcomes.items()
             for series, outcome in zip(self._of_name[name].series, scored, strict=True)
             if series and outcome.reason != "not_this_task"
@@ -245,9 +245,9 @@ class Room:
         else:
             line = outcomes[place].error.strip().splitlines()[-1]
             what = f"for one: {line}, in the row whose prompt ends in {_end(prompts[place])!r}"
-        key = self._of_name[name].reward.key
-        late = any(each.timed_out for each in outcomes)
-        mend = "raise grpo_reward_timeout, or make it faster" if late else "mend the function"
+        guard = self._of_name[name]
+        key, late = guard.reward.key, any(each.timed_out for each in outcomes)
+        mend = f"raise {guard.timed_by}, or make it faster" if late else "mend the function"
         return (
             f"axolotl-grpo-plugin: the reward {key} failed in {count} (step {step}), {what}\n"
             f"  {mend[0].upper()}{mend[1:]}; grpo_reward_error_limit (now {self.settings.error_limit:g}) "

@@ -32,6 +32,11 @@ class Outcome(NamedTuple):
     error: str = ""
     timed_out: bool = False
 
+    @property
+    def said(self) -> str:
+        """The reason, or what there is in its place."""
+        return "timeout" if self.timed_out else "error" if self.error else self.reason
+
 
 class Batch(NamedTuple):
     """What a function of a whole batch gave, and what it logged on the way."""

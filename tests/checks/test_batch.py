@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 
 
 def config(micro=None, steps=None, group=None, rl="grpo", trl=None, **keys):
@@ -119,3 +119,39 @@ def test_what_a_step_is():
     batch = batch_of(config(4, 2, 8, trl={"generation_batch_size": 32}), 2)
     assert str(batch).endswith("x 2 processes), 32 generated at a time")
     assert str(batch).startswith("16 completions a step: 2 prompts x 8")
+
+
+GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
+
+
+@pytest.mark.parametrize(
+    "cfg, ranks, line",
+    [
+        (
+            config(4, 3, 8, trl=GROUPS),
+            2,
+            "each of the 2 processes scores 12 completions, and "
+            "tests.scoring.rewards_that_fail.the_first wants whole groups of 8. "
+            "Set gradient_accumulation_steps to a multiple of 2.",
+        ),
+        (
+            config(4, 4, 8, trl={**GROUPS, "generation_batch_size": 24}),
+            2,
+            "Set trl.generation_batch_size to a multiple of 16.",
+        ),
+        (
+            config(8, 1, 8, trl=GROUPS, eval_batch_size=4, val_set_size=0.1, eval_steps=5),
+            2,
+            "eval_batch_size: 4 of a process, and tests.scoring.rewards_that_fail.the_first wants "
+            "whole groups of 8. Set a multiple of 8.",
+        ),
+        (config(4, 2, 8, trl=GROUPS), 2, ""),
+        (config(4, 3, 8, trl={**GROUPS, "generation_batch_size": 16}), 2, ""),
+        (config(4, 3, 8, trl=GROUPS, rl="gdpo"), 1, ""),
+        (config(4, 3, 8, trl={"reward_funcs": ["tests.scoring.rewards_that_fail.late"]}), 2, ""),
+        (config(4, 3, 8, trl={"reward_funcs": ["owner/a-model"]}), 2, ""),
+        (config("a", 3, 8, trl=GROUPS), 2, ""),
+    ],
+)
+def test_a_group_reward_has_whole_groups_on_each_rank(cfg, ranks, line):
+    assert [str(each).endswith(line) for each in check_groups(cfg, ranks)] == [True] * bool(line)

@@ -43,3 +43,12 @@ def test_rows_that_no_route_takes_are_named_with_their_number():
     assert not list(checks.check_columns("datasets", Dataset.from_list(rows), cfg))
     (finding,) = checks.check_columns("datasets", Dataset.from_list(rows + [other] * 2), cfg)
     assert "dispatch, in 2 of 3 rows: data_source 'chess': no route takes it" in str(finding)
+
+
+def test_a_source_that_is_no_text_is_named_too():
+    key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+    cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
+    for value in (["a"], 7):
+        rows = Dataset.from_list([{"prompt": "p", "data_source": each} for each in (value, None)])
+        (finding,) = checks.check_columns("datasets", rows, cfg)
+        assert "dispatch, in 1 of 2 rows: data_source" in finding.what

@@ -168,3 +168,48 @@ def test_axolotls_crash_with_async_prefetch_is_said_before():
     assert "crashes at its first rollout" in scoring({"async_prefetch": True})[0]
     assert not scoring({"async_prefetch": True, "streaming_partial_batch": True})
     assert not scoring({"use_data_producer": True})
+
+
+def test_a_factory_that_ends_the_process_or_says_much(module):
+    module("ends_all", "def make():\n    raise SystemExit('enough')\n")
+    assert (
+        "(ends_all.make): it makes a reward, and raised SystemExit: enough. Mend"
+        in rewards("ends_all.make")[0]
+    )
+    module("says_much", "def make():\n    raise RuntimeError('one\\ntwo')\n")
+    assert "raised RuntimeError: one. Mend its block" in rewards("says_much.make")[0].split("\n")[0]
+
+
+def test_an_option_without_a_name():
+    cfg = {"trl": {"reward_funcs": [TRLS]}, "grpo_reward_args": {TRLS: {1: 2, "x": 3}}}
+    assert "has no parameter" in str(*checks.check_rewards(cfg))
+    assert not list(checks.check_scoring(cfg))
+
+
+READY = """
+from axolotl_grpo_plugin.reward import reward
+
+def needs(error):
+    def ready():
+        raise error
+    return reward(range=(0.0, 1.0), ready=ready)(lambda completion: 0.0)
+
+mended = needs(RuntimeError("nothing answers at http://a.b. Start it."))
+bare = needs(RuntimeError("nothing answers"))
+broken = needs(OSError("a bug of its own"))
+fine = reward(range=(0.0, 1.0), ready=lambda: None)(lambda completion: 0.0)
+"""
+
+
+@pytest.mark.parametrize("level", ["error", "skipped"])
+def test_what_a_reward_needs_of_the_machine(module, level):
+    module("ready_or_not", READY)
+    keys = [f"ready_or_not.{name}" for name in ("mended", "bare", "broken", "fine")]
+    found = list(checks.check_ready({"trl": {"reward_funcs": [*keys, "owner/a-model"]}}, level))
+    assert {each.level for each in found} == {level}
+    assert [str(each) for each in found] == [
+        "trl.reward_funcs[0] (ready_or_not.mended): nothing answers at http://a.b. Start it.",
+        "trl.reward_funcs[1] (ready_or_not.bare): nothing answers. Mend that first.",
+        "trl.reward_funcs[2] (ready_or_not.broken): its `ready` raised OSError: a bug of its own. "
+        "Mend that first.",
+    ]

@@ -207,3 +207,14 @@ def test_a_prompt_of_ones_own_asks_for_any_layout(tmp_path):
     cfg = dict_of(datasets=[entry], grpo_system_prompt="Answer after ####.")
     found = checks.samples(cfg, Source("datasets", 0, str(file), entry), False)
     assert not on(found, "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func")
+
+
+def test_a_right_answer_of_one_task_need_not_earn_what_another_pays(rows):
+    key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+    right, integer = f"{OURS}.correctness_reward_func", f"{OURS}.int_reward_func"
+    routes = {"openai/gsm8k": right, "more": {"reward": right, "weight": 9}}
+    cfg = {"trl": {"reward_funcs": [key]}, "grpo_reward_args": {key: {"routes": routes}}}
+    assert not list(checks.check_samples(cfg, rows()))
+    routes["openai/gsm8k"] = {"reward": integer, "weight": 0.0}
+    (finding,) = checks.check_samples(cfg, rows())
+    assert finding.level == "warning" and "earns 0" in finding.what

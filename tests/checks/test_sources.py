@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.lengths.rows import Source
 
@@ -39,3 +41,25 @@ def test_a_reward_whose_column_is_not_there(tmp_path):
 def test_other_rewards_have_no_sources(tmp_path):
     cfg = {"trl": {"reward_funcs": [f"{GSM8K}.int_reward_func"]}}
     assert not list(check_sources(cfg, Source("datasets", 0, "nowhere", {"path": "nowhere"})))
+
+
+@pytest.mark.parametrize("source, shown", [(["a", "b"], "\"['a', 'b']\""), (7, "'7'")])
+def test_a_source_that_is_no_text(tmp_path, source, shown):
+    (line,) = said(tmp_path, [row(None), row(source), row(source)], type_=None)
+    assert f"row 1: dispatch: data_source {shown}: no route takes it" in line
+
+
+def test_rows_that_another_check_names_are_passed_over(tmp_path):
+    rows = [{"question": "1 + 1?", "answer": "#### 2"}] * 1500
+    later = [{"question": "1 + 1?", "answer": None}, {"question": "chess", "answer": "#### 3"}]
+    assert not said(tmp_path, rows + later, type_="axolotl_grpo_plugin.gsm8k")
+    assert not list(_broken_off(tmp_path))
+
+
+def _broken_off(tmp_path):
+    """A file whose 2000th row is no UTF-8."""
+    file = tmp_path / "broken.jsonl"
+    file.write_bytes((json.dumps(row("math")) + "\n").encode() * 2000 + b'{"a": "\xff"}\n')
+    entry = {"path": str(file), "ds_type": "json", "type": "axolotl_grpo_plugin.verl"}
+    cfg = {"trl": {"reward_funcs": [KEY]}, "datasets": [entry]}
+    return check_sources(cfg, Source("datasets", 0, str(file), entry))

@@ -86,3 +86,12 @@ def the_first(completions, first=1.0):
 @reward(range=(0.0, 1.0), reads="source", series="source", inline=True)
 def by_source(completion, source):
     return float(completion == source)
+
+
+async def times_out(prompts, completions, **columns):
+    raise TimeoutError("the judge is slow")
+
+
+@group_reward(range=(0.0, 1.0))
+def first_alone(completions):
+    return [1.0]

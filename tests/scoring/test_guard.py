@@ -13,7 +13,7 @@ import pytest
 from axolotl_grpo_plugin.load import Named
 from axolotl_grpo_plugin.scoring.guard import Guard
 from axolotl_grpo_plugin.scoring.pool import Pool
-from axolotl_grpo_plugin.scoring.work import judge
+from axolotl_grpo_plugin.scoring.work import Outcome, judge
 
 HERE = "tests.scoring.rewards_that_fail"
 COUNT = 3
@@ -211,4 +211,51 @@ def test_a_group_reward_is_held_to_its_range(pool):
 def test_it_knows_what_a_score_is_logged_apart_by(guard):
     own = guard("by_source")
     assert call(own, source=["a", "a", None])[0] == [1.0, 0.0, None]
-    assert own.series == ["a", "a", "None"] and own.logs_apart == "source"
+    assert own.series == ["a", "a", ""] and own.logs_apart == "source"
+    call(own, source=["None", "a b/c", 7])
+    assert own.series == ["None", "a b/c", "7"]
+    call(guard("raises"))
+    assert guard("raises").series == []
+
+
+def test_a_timeout_of_its_own_is_none_of_the_batchs(guard):
+    own = guard("times_out")
+    assert asyncio.run(own.for_trl()(["p"], ["a"])) == [None]
+    assert not own.outcomes[0].timed_out
+    assert own.outcomes[0].error.strip().endswith("TimeoutError: the judge is slow")
+
+
+def test_it_knows_what_limits_a_call(guard):
+    assert guard("hangs").timed_by == "grpo_reward_timeout"
+    for name in ("late", "the_first", "hangs_on_a_batch"):
+        assert guard(name).timed_by == "grpo_reward_batch_timeout"
+
+
+@pytest.mark.parametrize("isolation", [None, "inline"])
+def test_a_group_reward_of_too_few_scores_scores_none(guard, isolation):
+    own = guard("first_alone", isolation)
+    assert call(own)[0] == [None] * COUNT
+    for outcome in own.outcomes:
+        assert outcome.error.strip().endswith("returned 1 scores for a group of 3")
+
+
+def test_what_is_logged_of_an_outcome():
+    assert [Outcome(1.0, "right").said, Outcome(None, error="boom").said] == ["right", "error"]
+    assert Outcome(None, error="late", timed_out=True).said == "timeout"
+
+
+def test_what_a_reward_is_made_of_is_imported_once_for_all_processes():
+    """By the server that forks them, which is one a program: so in a program of its own."""
+    code = """
+import time
+from axolotl_grpo_plugin.load import Named
+from axolotl_grpo_plugin.scoring.pool import Pool
+
+by = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"  # it imports sympy
+options = (("by", by), ("reward", by))
+pool = Pool(1, 1 << 30, [Named("axolotl_grpo_plugin.rewards.shaping.gated", options)])
+print(*pool.run(time.process_time, [()], 5, 5))
+pool.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert float(done.stdout) < 0.5

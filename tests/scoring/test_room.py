@@ -129,9 +129,40 @@ def test_scores_of_a_series_are_a_curve_each():
         )
         assert scores == [1.0, 0.0, 1.0, None]
         outcomes = {"by_source": room.guards[key].outcomes}
+        assert room.guards[key].series == ["a", "a", "b", ""]
         assert room._series(outcomes) == {
             "by_source/a": [(1.0, "none"), (0.0, "none")],
             "by_source/b": [(1.0, "none")],
         }
+    finally:
+        room.close()
+
+
+def test_a_series_says_what_failed():
+    key = "tests.scoring.rewards_that_fail.by_source"
+    room = Room({"trl": {"reward_funcs": [key]}})
+    try:
+        room.guards[key].series = ["a", "a", "a", "a"]
+        late = Outcome(None, error="late", timed_out=True)
+        failed = [Outcome(None, error="boom"), late, Outcome(1.0), Outcome(None, "not_this_task")]
+        (found,) = room._series({"by_source": failed}).values()
+        assert found == [(None, "error"), (None, "timeout"), (1.0, "none")]
+    finally:
+        room.close()
+
+
+@pytest.mark.parametrize(
+    "name, key",
+    [
+        ("by_source", "grpo_reward_timeout"),
+        ("late", "grpo_reward_batch_timeout"),
+        ("the_first", "grpo_reward_batch_timeout"),
+    ],
+)
+def test_the_mend_of_a_timeout_names_the_key_that_limits_it(name, key):
+    room = Room({"trl": {"reward_funcs": [f"tests.scoring.rewards_that_fail.{name}"]}})
+    try:
+        late = [Outcome(None, error="not scored in time", timed_out=True)]
+        assert f"\n  Raise {key}, or make it faster" in room._say(name, "all", 0, late, ["p"])
     finally:
         room.close()

@@ -211,6 +211,12 @@ def after_reasoning(text: str) -> str:
     return text[max(ends, default=0) :]
 
 
+def thinks_on(text: str) -> bool:
+    """Whether a text opens its thinking and never closes it: what it says there is no answer yet."""
+    opens, closes = ("<think>", "<reasoning>"), ("</think>", "</reasoning>")
+    return text.lstrip().startswith(opens) and not any(tag in text for tag in closes)
+
+
 def reasoning_of(text: str) -> str:
     """What stands before the last `</think>` or `</reasoning>`, without the tags around it; "" where there is neither.
 

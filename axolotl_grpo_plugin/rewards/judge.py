@@ -18,6 +18,7 @@ from axolotl_grpo_plugin.completions import (
     read_answer,
     read_boxes,
     text_of,
+    thinks_on,
 )
 from axolotl_grpo_plugin.endpoint import Endpoint, NoReply
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Score, rows_of
@@ -196,7 +197,7 @@ def _find(completion: str) -> Answer:
     if "<answer>" in said or "</answer>" in said:
         found = read_answer(said)
         return found._replace(problem=found.problem.removesuffix("_tag"))
-    boxes = read_boxes(said)
+    boxes = [] if thinks_on(completion) else read_boxes(said)
     if not boxes:
         return Answer(None, "truncated" if "\\boxed{" in said else "no_answer")
     if any(box != boxes[-1] for box in boxes):

@@ -20,7 +20,13 @@ from typing import Any, NamedTuple
 import math_verify
 from math_verify.errors import TimeoutException
 
-from axolotl_grpo_plugin.completions import after_reasoning, read_answer, read_boxes, read_number
+from axolotl_grpo_plugin.completions import (
+    after_reasoning,
+    read_answer,
+    read_boxes,
+    read_number,
+    thinks_on,
+)
 from axolotl_grpo_plugin.reward import Score, reward
 
 _LONGEST = 400  # characters of an answer: longer is prose, and costs time
@@ -180,6 +186,8 @@ def _find(completion: str) -> Answer:
         if block.text is None:
             return Answer(None, "no_answer" if block.problem == "no_answer_tag" else block.problem)
         found = read_boxes(block.text) or [block.text]
+    elif thinks_on(completion):
+        return Answer(None, "truncated")
     else:
         found = read_boxes(said) or [
             line.partition("\n")[0].strip() for line in said.split("####")[1:]

@@ -16,6 +16,7 @@ from axolotl_grpo_plugin.completions import (
     read_answer,
     read_boxes,
     read_number,
+    thinks_on,
 )
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.values import Value, are_strings, is_number, normal, read_value, same
@@ -119,6 +120,8 @@ def _find(completion: str) -> Answer:
         heads = [each for each in said.split("</answer>")[:-1] if "<answer>" in each]
         blocks = [each.rpartition("<answer>")[2].strip() for each in heads]
         found = [box for each in blocks for box in read_boxes(each) or [each]]
+    elif thinks_on(completion):
+        return Answer(None, "truncated")
     else:
         found = read_boxes(said) or _fenced(said)[-1:]
     if not found:

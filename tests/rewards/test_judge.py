@@ -95,6 +95,7 @@ CONTRACT = [
     (r"<think>\boxed{18}</think>18", "", 0.0, "no_answer"),
     ("<answer>18", "", 0.0, "truncated"),
     (r"so \boxed{18", "", 0.0, "truncated"),
+    (r"<think>say \boxed{18}, but", "", 0.0, "truncated"),
     ("<answer> </answer>", "", 0.0, "empty_answer"),
     ("<answer>...</answer>", "", 0.0, "empty_answer"),
     (r"\boxed{}", "", 0.0, "empty_answer"),

@@ -44,6 +44,9 @@ WHERE_THE_ANSWER_IS = [
     ("18</answer>", "18", 0.0, "no_answer"),
     (r"<answer>18</answer> \boxed{17}", "18", 1.0, "correct"),
     (r"<think>\boxed{18}</think>", "18", 0.0, "no_answer"),
+    (r"<think>Say \boxed{18}. But wait", "18", 0.0, "truncated"),
+    ("<think>So #### 18\nBut wait", "18", 0.0, "truncated"),
+    (r"So \boxed{18}.", "18", 1.0, "correct"),
     ("#### 18\n#### 18.0", "18", 1.0, "correct"),
     ("####", "18", 0.0, "empty_answer"),
 ]

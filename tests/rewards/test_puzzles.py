@@ -189,6 +189,7 @@ WHERE = [
     ("in <answer> tags: <answer>[1, 2]</answer>", "[1, 2]", "correct"),
     ("<answer>[1, 2]", "", "truncated"),
     (r"\boxed{[1, 2]", "", "truncated"),
+    (r"<think>say \boxed{[1, 2]}, but", "", "truncated"),
     ("[1, 2]</answer>", "", "no_answer"),
     ("<answer>...</answer>", "", "empty_answer"),
     ("[1, 2]", "", "no_answer"),

@@ -239,10 +239,13 @@ def read_code(text: str) -> Answer:
     A block is closed by a line of nothing but as many of the same marks; one that is not, was cut off.
     Problems: "no_code", "truncated", "empty_answer".
     """
+    drafts = thinks_on(text)
     text = after_reasoning(text)
     answer = read_answer(text)
     if answer.text is None and answer.problem != "no_answer_tag":
         return answer
+    if answer.text is None and drafts:
+        return Answer(None, "truncated")
     found: dict[str, str] = {}
     opened, label, lines = "", "", list[str]()
     for line in (text if answer.text is None else answer.text).split("\n"):

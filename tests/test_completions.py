@@ -187,6 +187,7 @@ BLOCK = "```python\nx = 1\n```"
         ("<answer>```cpp\nx = 1;\n```</answer>", (None, "no_code")),
         (f"<answer>{BLOCK}", (None, "truncated")),
         ("<answer></answer>", (None, "empty_answer")),
+        (f"<think>say {BLOCK}\nbut", (None, "truncated")),
         ("```python\nx = 1", (None, "truncated")),
         ("```python\nx = 1```", (None, "truncated")),
         ("```cpp\nx = 1;\n```", (None, "no_code")),

@@ -26,7 +26,7 @@ class Finding(NamedTuple):
     level: Level = "error"
 
     def __str__(self) -> str:
-        line = f"{self.where}: {self.what.rstrip('.')}. {self.mend}."
+        line = f"{self.where}: {self.what.rstrip('.')}. {self.mend.rstrip('.')}."
         return f"{line}\n{self.detail.rstrip()}" if self.detail else line
 
 

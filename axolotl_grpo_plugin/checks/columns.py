@@ -49,6 +49,9 @@ def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding
     if refuses is None or series not in dataset.column_names:
         return
     places = {str(value): place for place, value in enumerate(dataset[series]) if value is not None}
+    if not places and len(dataset):
+        what = f"{function.__name__} scores no row, for none has a {series}"
+        yield Finding(where, what, "Let the transform write that column")
     counts = Counter(str(value) for value in dataset[series] if value is not None)
     for value, count in counts.most_common():
         if reason := refuses(dataset[places[value]]):

@@ -83,7 +83,7 @@ def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
         if reason:
             what, _, mend = reason.partition(". ")
             where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
-            yield Finding(where, what, mend.rstrip(".") or "Mend that first", level=level)
+            yield Finding(where, what, mend or "Mend that first", level=level)
 
 
 def not_ready(function: Any) -> str:

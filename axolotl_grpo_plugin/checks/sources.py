@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.checks.rewards import not_ready
 from axolotl_grpo_plugin.lengths.measure import each_of
 from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.lengths.tokenizer import Axolotls, Lazy, open_tokenizer
-from axolotl_grpo_plugin.load import build, is_model, named
+from axolotl_grpo_plugin.load import build, is_model, made_of, named
 
 
 def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
@@ -34,7 +35,10 @@ def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
             if reason := function.refuses(row):
                 what, _, mend = reason.partition(". ")
                 where = f"{at(cfg, source.name)}, row {number}"
-                yield Finding(where, f"{function.__name__}: {what}", mend)
+                waits = filter(None, map(not_ready, made_of(function)))
+                # What this machine lacks, that of the run may have.
+                level: Level = "skipped" if any(map(reason.endswith, waits)) else "error"
+                yield Finding(where, f"{function.__name__}: {what}", mend, level=level)
 
 
 def _rows(source: Source, cfg: Any, transform: Transform) -> Iterator[tuple[int, Row]]:

@@ -52,3 +52,11 @@ def test_a_source_that_is_no_text_is_named_too():
         rows = Dataset.from_list([{"prompt": "p", "data_source": each} for each in (value, None)])
         (finding,) = checks.check_columns("datasets", rows, cfg)
         assert "dispatch, in 1 of 2 rows: data_source" in finding.what
+
+
+def test_rows_of_no_source_at_all_are_scored_by_nothing():
+    key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+    cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
+    rows = Dataset.from_list([{"prompt": "p", "data_source": None}] * 2)
+    (finding,) = checks.check_columns("datasets", rows, cfg)
+    assert "dispatch scores no row, for none has a data_source" in finding.what

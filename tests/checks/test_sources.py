@@ -63,3 +63,15 @@ def _broken_off(tmp_path):
     entry = {"path": str(file), "ds_type": "json", "type": "axolotl_grpo_plugin.verl"}
     cfg = {"trl": {"reward_funcs": [KEY]}, "datasets": [entry]}
     return check_sources(cfg, Source("datasets", 0, str(file), entry))
+
+
+def test_what_this_machine_lacks_is_skipped(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row(source)) + "\n" for source in ("mine", "chess")))
+    entry = {"path": str(file), "ds_type": "json", "type": "axolotl_grpo_plugin.verl"}
+    routes = {"mine": "tests.scoring.rewards_that_fail.needs_a_server"}
+    cfg = {"trl": {"reward_funcs": [KEY]}, "grpo_reward_args": {KEY: {"routes": routes}}}
+    cfg["datasets"] = [entry]
+    found = list(check_sources(cfg, Source("datasets", 0, str(file), entry)))
+    assert [each.level for each in found] == ["skipped", "error"]
+    assert str(found[0]).endswith("data_source 'mine': nothing answers. Start it.")

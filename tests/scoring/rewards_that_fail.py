@@ -68,6 +68,15 @@ def right_unless_it_hangs(completion: str, answer: str) -> Score:
     return Score(2.0, "right") if completion.endswith(answer) else Score(0.0, "wrong")
 
 
+def server() -> None:
+    raise RuntimeError("nothing answers. Start it.")
+
+
+@reward(range=(0.0, 1.0), ready=server)
+def needs_a_server(completion: str) -> float:
+    return 1.0
+
+
 async def late(prompts, completions, **columns):
     import asyncio
 

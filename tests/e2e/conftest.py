@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.e2e import vllm_on_cpu
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -55,6 +57,15 @@ def smollm2(tmp_path_factory):
         if not (folder / "config.json").exists():
             axolotl("grpo", "fetch", "smollm2", "--dest", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def vllm():
+    """The Python that has vLLM; kept between runs in build/."""
+    folder = ROOT / "build" / "vllm-on-cpu"
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        return vllm_on_cpu.build(folder)
 
 
 @pytest.fixture(scope="session")

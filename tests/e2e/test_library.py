@@ -57,7 +57,7 @@ def test_thinking_that_the_template_opens(tmp_path, smollm2):
             assert row["gated"] == 0.0
 
 
-@pytest.mark.seconds(60)
+@pytest.mark.slow
 def test_the_answer_after_hashes(tmp_path, smollm2):
     rows = train("configs/gsm8k/smollm2-135m-hash-cpu.yaml", tmp_path)
     assert all("after ####" in row["prompt"] for row in rows)
@@ -150,7 +150,7 @@ def test_a_parquet_of_verls_with_six_domains(tmp_path):
     assert len(domains) == 6 and domains <= found, found
 
 
-@pytest.mark.seconds(30)
+@pytest.mark.slow
 def test_a_source_that_nothing_scores_is_named_before_the_model_loads(tmp_path):
     file = tmp_path / "rows.jsonl"
     row = {

@@ -13,25 +13,14 @@ import time
 
 import pytest
 import yaml
-from filelock import FileLock
 
 from axolotl_grpo_plugin.serving.address import answer, check_free
-from tests.e2e import vllm_on_cpu
 from tests.e2e.conftest import ROOT, environment
 from tests.serving.marks import hear_ctrl_c, marked
 from tests.serving.test_supervisor import free_port
 
 CONFIG = ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu-server.yaml"
 PATIENCE = 500  # seconds, on a busy machine
-
-
-@pytest.fixture(scope="session")
-def vllm():
-    """The Python that has vLLM; kept between runs in build/."""
-    folder = ROOT / "build" / "vllm-on-cpu"
-    folder.parent.mkdir(exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        return vllm_on_cpu.build(folder)
 
 
 @pytest.fixture

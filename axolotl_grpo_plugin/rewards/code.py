@@ -21,9 +21,6 @@ from axolotl_grpo_plugin.rewards.code_tests import Tests, read_tests
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
 
 LONGEST_PROGRAM = 65536  # characters, as on Codeforces
-TOLERANCE = (
-    1e-6  # of a number that is expected with a decimal point, absolute below 1 and else relative
-)
 
 _SCRIPT = Path(sandbox.__file__).with_name("program.py")
 _IMPORTS = "bisect collections copy datetime fractions functools heapq itertools math queue random re string"

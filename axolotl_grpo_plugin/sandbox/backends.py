@@ -57,6 +57,13 @@ def _places() -> tuple[list[str], dict[str, str]]:
     return found, links
 
 
+def _hidden() -> list[str]:
+    """This package, where it is among those that are seen: it has data with expected outputs."""
+    own = Path(__file__).parents[1].name
+    found = [os.path.join(path, own) for path in dict.fromkeys(filter(visible, sys.path))]
+    return [path for path in found if os.path.isdir(path) and not os.path.islink(path)]
+
+
 def _other_user() -> int | None:
     """A user that nobody else is, where this process may become one.
 
@@ -91,6 +98,7 @@ def _bubblewrap(source: str, disk: int) -> tuple[list[str], int | None]:
     command += [word for path in _DEVICES for word in ("--dev-bind", path, path)]
     command += [word for path, to in (links | _LINKS).items() for word in ("--symlink", to, path)]
     command += ["--perms", "1777", "--size", str(disk), "--tmpfs", "/tmp", *bind(below)]
+    command += [word for path in _hidden() for word in ("--tmpfs", path, "--remount-ro", path)]
     return [*command, "--remount-ro", "/", "--chdir", "/tmp", *_PYTHON, source], uid
 
 
@@ -101,6 +109,7 @@ def _unshare(source: str, disk: int) -> tuple[list[str], int | None]:
     kinds = ("net", "pid", "mount", "ipc", "uts", "cgroup", "fork", "kill-child")
     spec = {
         "binds": [(os.path.realpath(path), path) for path in places],
+        "hidden": _hidden(),
         "devices": _DEVICES,
         "links": links | _LINKS,
         "disk": disk,

@@ -30,7 +30,7 @@ from typing import Any
 PDEATHSIG, DUMPABLE, SECCOMP, NO_NEW_PRIVS = 1, 4, 22, 38
 
 # What no program needs, and what would get around a limit or leave something behind: memory that no
-# limit counts, objects that outlive their process, other processes' memory, new namespaces.
+# limit counts, objects that outlive their process, other processes' memory and priority, new namespaces.
 # The numbers on x86_64 and on aarch64.
 REFUSED = {
     "ptrace": (101, 117),
@@ -52,7 +52,14 @@ REFUSED = {
     "bpf": (321, 280),
     "unshare": (272, 97),
     "setns": (308, 268),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
 }
+SOCKET, SOCKETPAIR = (41, 198), (53, 199)
 CLONE, CLONE3, PRLIMIT = (56, 220), (435, 435), (302, 261)
 NEW_NAMESPACES = 0x7E020080
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
@@ -72,6 +79,11 @@ def refuse_calls(libc: Any) -> None:
     steps += [(EQUAL, 0, 1, CLONE3[which]), (RETURN, 0, 0, UNKNOWN)]
     steps += [(EQUAL, 0, 4, CLONE[which]), (LOAD, 0, 0, ARGUMENT)]
     steps += [(ANY, 0, 1, NEW_NAMESPACES), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+    # Unix and internet sockets: a namespace of networks does not hold others, as those to a machine's host.
+    for numbers in (SOCKET, SOCKETPAIR):
+        steps += [(EQUAL, 0, 6, numbers[which]), (LOAD, 0, 0, ARGUMENT)]
+        steps += [(EQUAL, 3, 0, socket.AF_UNIX), (EQUAL, 2, 0, socket.AF_INET)]
+        steps += [(EQUAL, 1, 0, socket.AF_INET6), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
     # Its own limits only.
     steps += [(EQUAL, 0, 3, PRLIMIT[which]), (LOAD, 0, 0, ARGUMENT)]
     steps += [(EQUAL, 1, 0, 0), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
@@ -234,7 +246,8 @@ def serve(first: dict[str, Any], control: Control) -> None:
         if not isolated:
             return os.listdir(scratch)
         files = os.statvfs(scratch)
-        return files.f_bfree, files.f_ffree, os.stat(scratch).st_mode
+        found = list(map(os.path.exists, sys.path))  # they may lie below it
+        return files.f_bfree, files.f_ffree, os.stat(scratch).st_mode, found
 
     empty = state()
     while True:
@@ -264,6 +277,8 @@ def main() -> None:
     first = control.receive()
     sys.path += first["paths"]
     if first["isolated"]:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # where memory runs out, a job is ended and not the training
         lock(first["uid"])
     else:
         os.chdir(tempfile.mkdtemp(prefix="axolotl-grpo-unsafe-"))

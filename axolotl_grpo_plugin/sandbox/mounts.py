@@ -1,7 +1,8 @@
 """Run by `unshare` in namespaces of its own: build the sandbox's root, then become what runs in it.
 
-Its argument is JSON: `binds` (from, to), `devices`, `links`, `disk` (bytes), `nested` (whether a second
-user namespace takes the capabilities of the first away), `then` (a command).
+Its argument is JSON: `binds` (from, to), `hidden` (folders of those that are empty), `devices`, `links`,
+`disk` (bytes), `nested` (whether a second user namespace takes the capabilities of the first away), `then`
+(a command).
 """
 
 import ctypes
@@ -56,6 +57,9 @@ def main() -> None:
     for source, target in spec["binds"]:
         bind(f"/old{source}", f"/new{target}")
         read_only(f"/new{target}", RECURSIVE)
+    for folder in spec["hidden"]:
+        mount("tmpfs", f"/new{folder}", "tmpfs", NOSUID | NODEV, "mode=755")
+        read_only(f"/new{folder}", 0)
     for device in spec["devices"]:
         bind(f"/old{device}", f"/new{device}")
     for path, to in spec["links"].items():

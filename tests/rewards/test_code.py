@@ -55,6 +55,9 @@ CONTRACT = [
     ("def main():\n    print(int(input()) * 2)\nif __name__ == '__main__':\n    main()", DOUBLE, "correct"),
     ("import sys\nprint(int(input()) * 2)\nsys.exit(0)", DOUBLE, "correct"),
     ("import sys\nprint(int(input()) * 2)\nsys.exit()", DOUBLE, "correct"),
+    ("print(int(input()) * 2)\nexit()", DOUBLE, "correct"),
+    ("print(int(input()) * 2)\nquit(0)", DOUBLE, "correct"),
+    ("print(int(input()) * 2)\nexit(1)", DOUBLE, "runtime_error"),
     ("import os\nprint(int(input()) * 2, flush=True)\nos._exit(0)", DOUBLE, "correct"),
     ("print(int(input()) * 2, '  \\n\\n')", DOUBLE, "correct"),
     ("import sys\nprint('debug', file=sys.stderr)\nprint(int(input()) * 2)", DOUBLE, "correct"),
@@ -106,6 +109,7 @@ CONTRACT = [
     ("print('1e-1')", {"inputs": [""], "outputs": ["0.1"]}, "correct"),
     ("print(0.334)", {"inputs": [""], "outputs": ["0.33333333"]}, "wrong_output"),
     ("print('nan')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
+    ("print('1' * 1_000_000 + 'x')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
     ("print('0_0.5')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
     ("print(3.0)", {"inputs": [""], "outputs": ["3"]}, "wrong_output"),
     ("print(10**20 + 1)", {"inputs": [""], "outputs": [str(10**20)]}, "wrong_output"),
@@ -134,6 +138,8 @@ CONTRACT = [
     ("def f(): return {1: 0.1 + 0.2}", {"fn_name": "f", "inputs": [[]], "outputs": [{"1": 0.3}]}, "correct"),
     ("def f(): return {1: 0.5}", {"fn_name": "f", "inputs": [[]], "outputs": [{"1": 0.3}]}, "wrong_output"),
     ("def f(): return [1]", {"fn_name": "f", "inputs": [[]], "outputs": [[1, 2]]}, "wrong_output"),
+    ("def f(): return 10 ** 400", {"fn_name": "f", "inputs": [[]], "outputs": [0.5]}, "wrong_output"),
+    ("def f(): return 5", {"fn_name": "f", "inputs": [[]], "outputs": [float("inf")]}, "wrong_output"),
     ("def f(): return 7", {"fn_name": "f", "inputs": [[]], "outputs": [[7]]}, "correct"),
     ("def f(a): return a", {"fn_name": "f", "inputs": [[7], [8]], "outputs": [[7], 8]}, "wrong_output"),
     ("import numpy\ndef f(): return numpy.arange(2)", {"fn_name": "f", "inputs": [[]], "outputs": [[0, 1]]}, "correct"),
@@ -324,6 +330,21 @@ def test_expectations_never_enter_the_programs_sandbox():
         ("def f(x): return x", ["for i in range(3):\n    assert f(i) == i"], "correct"),
         ("def f(x): return x / 3", ["assert math.isclose(f(1), 0.3333333, rel_tol=1e-3)"], "correct"),
         ("import numpy as np\ndef f(x): return np.ones(x)", ["import numpy as np\nassert np.allclose(f(2), [1, 1])"], "correct"),
+        # No rows of two: equal to any two numbers, if numpy were let to ask for them.
+        ("class Equal:\n    __array_interface__ = {'shape': (0, 1), 'typestr': '<f8', 'data': b'', 'version': 3}\n"
+         "def f(x): return Equal()", ["import numpy as np\nassert np.allclose(f(2), [1, 1])"], "runtime_error"),
+        ("class Node:\n    def __init__(self): self.next = None\ndef size(node): return 1 + size(node.next) if node else 0",
+         ["a = Node()\na.next = Node()\nassert size(a) == 2"], "correct"),
+        ("from fractions import Fraction\nfrom decimal import Decimal\nfrom collections import deque\nimport datetime as d\n"
+         "def f(): return [Fraction(1, 3), Decimal('1.50'), deque([1]), range(3), d.date(2024, 2, 29), "
+         "d.datetime(2024, 2, 29, 1), d.timedelta(1)]",
+         ["from fractions import Fraction\nfrom decimal import Decimal\nfrom collections import deque\nimport datetime as d\n"
+          "assert f() == [Fraction(1, 3), Decimal('1.50'), deque([1]), range(3), d.date(2024, 2, 29), "
+          "d.datetime(2024, 2, 29, 1), d.timedelta(1)]"], "correct"),
+        ("from fractions import Fraction\ndef f(x): return x + Fraction(1, 3)",
+         ["from fractions import Fraction\nassert f(Fraction(1, 3)) == Fraction(1, 3)"], "wrong_output"),
+        ("class Fraction:\n    def __eq__(self, other): return True\n    def __reduce__(self): return Fraction, (1, 2)\n"
+         "def f(): return Fraction()", ["from fractions import Fraction\nassert f() == Fraction(1, 2)"], "wrong_output"),
         # A name that tests forgot to import is none of the program's to give.
         ("class np:\n    allclose = staticmethod(lambda *_: True)\ndef f(x): return 0", ["assert np.allclose(f(2), [1, 1])"], "runtime_error"),
         ("def copy(x): return [*x]", ["assert copy([1]) == [1]"], "correct"),
@@ -499,6 +520,13 @@ def test_outputs(one, other, same):
         ({"a": [1]}, {"a": [1]}, True),
         ({"a": [1], "b": 1}, {"a": [1]}, False),
         (float("nan"), 0.5, False),
+        (float("nan"), float("nan"), True),
+        (5, float("inf"), False),
+        (float("-inf"), float("inf"), False),
+        (float("inf"), float("inf"), True),
+        (float("inf"), 0.5, False),
+        (10**400, 0.5, False),
+        (-(10**400), float("inf"), False),
     ],
 )
 def test_values(value, expected, same):

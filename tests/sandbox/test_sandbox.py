@@ -159,6 +159,26 @@ def test_no_network(box):
                 listening.accept()
 
 
+def test_no_socket_that_a_namespace_does_not_hold(box):
+    """Those of AF_VSOCK reach the host of a virtual machine, from any network namespace."""
+    ended = run(
+        box,
+        """
+        import socket
+        for family in (socket.AF_VSOCK, socket.AF_ALG, socket.AF_NETLINK, socket.AF_PACKET, socket.AF_TIPC):
+            for make in (socket.socket, socket.socketpair):
+                try:
+                    make(family)
+                except PermissionError:
+                    print("no")
+        socket.socketpair()
+        with socket.create_server(("127.0.0.1", 0)):
+            print("its own")
+        """,
+    )
+    assert ended.stdout == "no\n" * 10 + "its own\n", ended.stderr
+
+
 @pytest.mark.parametrize(
     "bomb",
     [
@@ -227,6 +247,32 @@ def test_nothing_of_ours_is_read(box, monkeypatch):
             """,
         )
     assert ended.stdout == "no\n" * 6 + "False []\nTrue\n", ended.stderr
+
+
+def test_nothing_of_this_package_is_read(box, monkeypatch, tmp_path):
+    """Where it is installed, its quickstart's expected outputs lie among the packages."""
+    packages = tmp_path / "site-packages"
+    for name in (sandbox.__package__.partition(".")[0], "other"):
+        (packages / name).mkdir(parents=True)
+        (packages / name / "secret").touch()
+    monkeypatch.syspath_prepend(packages)
+    ended = run(box, f"import os; print([each[1:] for each in os.walk({str(packages)!r})])")
+    assert ended.stdout.count("secret") == 1, ended.stdout + ended.stderr
+    assert "axolotl_grpo_plugin" in ended.stdout
+
+
+def test_the_packages_stay_where_they_are(box, monkeypatch, tmp_path):
+    """Below /tmp, a job may own the folders that they are mounted in."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    monkeypatch.syspath_prepend(packages)
+    above = "/".join(str(packages).split("/")[:3])
+    run(box, f"import os; os.rename({above!r}, '/tmp/moved')")
+    assert run(box, f"import os; print(os.path.exists({str(packages)!r}))").stdout == "True\n"
+
+
+def test_where_memory_runs_out_it_is_ended_first(box):
+    assert run(box, "print(open('/proc/self/oom_score_adj').read())").stdout == "1000\n\n"
 
 
 def test_the_parent_is_not_killed(box):
@@ -339,6 +385,10 @@ def test_what_would_get_around_a_limit_is_refused(box):
         refused(os.memfd_create, "x")
         refused(os.setuid, 0)
         refused(os.setgroups, [0])
+        refused(os.setpriority, os.PRIO_PROCESS, 1, 19)
+        refused(os.setpriority, os.PRIO_USER, 0, 19)
+        refused(os.sched_setscheduler, 1, os.SCHED_IDLE, os.sched_param(0))
+        refused(os.sched_setaffinity, 1, {0})
         refused(os.mknod, "/tmp/x", 0o60666, os.makedev(8, 0))
         libc = ctypes.CDLL(None, use_errno=True)
         print(libc.shmget(0, 1 << 20, 0o1666), libc.ptrace(0, 0, 0, 0), libc.personality(0))
@@ -346,7 +396,7 @@ def test_what_would_get_around_a_limit_is_refused(box):
         print(libc.mount(b"t", b"/tmp", b"tmpfs", 0, b""), libc.setns(0, 0))
         """,
     )
-    assert ended.stdout.split() == ["no"] * 6 + ["-1", "-1", "0", "-1", "-1", "-1"], ended.stderr
+    assert ended.stdout.split() == ["no"] * 10 + ["-1", "-1", "0", "-1", "-1", "-1"], ended.stderr
 
 
 def test_a_job_leaves_nothing_to_the_next(box):

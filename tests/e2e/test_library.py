@@ -12,8 +12,6 @@ from axolotl_grpo_plugin.quickstart import mix
 from tests.e2e.conftest import ROOT, axolotl
 from tests.rewards.judge_server import JudgeServer, honest
 
-SMOLLM2 = "./models/smollm2-135m-instruct"
-
 
 def train(config, folder, *more, steps=2, **options):
     """Train a config of the pack: the rows of its completions tables."""
@@ -39,9 +37,14 @@ def changed(tmp_path, name, **keys):
     return file
 
 
+def smollm2s(tmp_path, name):
+    """Such a config of the pack, on one core: another worker has the other."""
+    return changed(tmp_path, name, grpo_cpu_threads=1)
+
+
 @pytest.mark.seconds(70)
 def test_thinking_that_the_template_opens(tmp_path, smollm2):
-    rows = train("configs/think/smollm2-135m-cpu.yaml", tmp_path)
+    rows = train(smollm2s(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out")
     assert all(row["prompt"].endswith("assistant\n<think>\n") for row in rows)
     assert not any(row["completion"].startswith("<think>\n") for row in rows)
     for name, reasons in {
@@ -59,7 +62,7 @@ def test_thinking_that_the_template_opens(tmp_path, smollm2):
 
 @pytest.mark.slow
 def test_the_answer_after_hashes(tmp_path, smollm2):
-    rows = train("configs/gsm8k/smollm2-135m-hash-cpu.yaml", tmp_path)
+    rows = train(smollm2s(tmp_path, "gsm8k/smollm2-135m-hash-cpu"), tmp_path / "out")
     assert all("after ####" in row["prompt"] for row in rows)
     for row in rows:
         said = "####" in row["completion"].rpartition("</think>")[2]
@@ -82,7 +85,7 @@ def test_rewards_that_shape(tmp_path):
 
 @pytest.mark.seconds(80)
 def test_programs_run_against_their_tests(tmp_path, smollm2):
-    rows = train("configs/code/smollm2-135m-cpu.yaml", tmp_path, steps=1)
+    rows = train(smollm2s(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out")
     reasons = {row["code_reward_func/reason"] for row in rows}
     ran = {"correct", "wrong_output", "runtime_error", "syntax_error"}
     assert reasons & ran, reasons  # some were run

@@ -111,7 +111,8 @@ def score_batch(reward: Named, payload: bytes) -> Batch:
 def begin(memory: int, path: list[str], rewards: list[Named]) -> None:
     """The first thing that a process does; memory in bytes.
 
-    The rewards are built here, with all that they import, where no completion's time runs.
+    The rewards are built and made ready here, with all that they import and start, where no completion's
+    time runs.
     """
     # A process stuck in C neither sees its pipe close nor runs Python's signal handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -125,7 +126,9 @@ def begin(memory: int, path: list[str], rewards: list[Named]) -> None:
     sys.path[:] = path
     for reward in rewards:
         try:
-            build(reward)
+            function = build(reward)
+            if ready := getattr(function, "ready", None):
+                ready()
         except Exception:  # its first score says so again, and counts as failed
             traceback.print_exc()
 

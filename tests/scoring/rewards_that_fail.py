@@ -92,6 +92,14 @@ def the_first(completions, first=1.0):
     return [Score(first, "first"), *(Score(0.0, "later") for _ in completions[1:])]
 
 
+_made_ready = []
+
+
+@reward(range=(0.0, 1.0), ready=lambda: _made_ready.append(os.getpid()))
+def wants_to_be_ready(completion):
+    return float(_made_ready == [os.getpid()])
+
+
 @reward(range=(0.0, 1.0), reads="source", series="source", inline=True)
 def by_source(completion, source):
     return float(completion == source)

@@ -259,3 +259,12 @@ pool.close()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert float(done.stdout) < 0.25
+
+
+def test_a_process_makes_its_rewards_ready_before_it_scores():
+    name = Named(f"{HERE}.wants_to_be_ready")
+    pool = Pool(2, 1 << 30, [name])
+    try:
+        assert call(Guard(name, "wants_to_be_ready", pool, 5.0, 20.0))[0] == [1.0] * 3
+    finally:
+        pool.close()

@@ -46,7 +46,6 @@ def smollm2s(tmp_path, name):
 def test_thinking_that_the_template_opens(tmp_path, smollm2):
     rows = train(smollm2s(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out")
     assert all(row["prompt"].endswith("assistant\n<think>\n") for row in rows)
-    assert not any(row["completion"].startswith("<think>\n") for row in rows)
     for name, reasons in {
         "think_soft_format_reward_func": {"format", "other_layout", "empty_block"},
         "tag_count_reward_func": {"all_tags", "some_tags", "no_tags", "text_after_answer"},

@@ -134,6 +134,18 @@ def made_of(function: Any) -> tuple[Any, ...]:
     return inner if isinstance(inner, tuple) else ()
 
 
+def not_ready(function: Any) -> str:
+    """Why a reward cannot work on this machine, and the mend; "" where it can."""
+    try:
+        if ready := getattr(function, "ready", None):
+            ready()
+    except RuntimeError as error:
+        return str(error)
+    except Exception as error:  # of a reward of one's own
+        return f"its `ready` raised {type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
 def is_async(function: Any) -> bool:
     """Whether a call of it is awaited."""
     while isinstance(function, partial):

@@ -107,7 +107,7 @@ def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, An
         own = {name: value for name, value in given.items() if name in known or len(rewards) == 1}
         unknown -= set(own)
         try:
-            functions[key] = build(Named(key, tuple(sorted(own.items()))))
+            functions[key] = build(Named.of(key, own))
         except TypeError as error:
             raise click.ClickException(f"--reward {key}: {error}. Set it with --arg") from error
         except Exception as error:

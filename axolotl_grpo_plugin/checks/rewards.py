@@ -10,7 +10,7 @@ from axolotl_grpo_plugin.checks import Finding, Level, first_line
 from axolotl_grpo_plugin.checks.batch import number_of
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
-from axolotl_grpo_plugin.load import Named, build, is_model, named
+from axolotl_grpo_plugin.load import Named, build, is_model, named, not_ready
 from axolotl_grpo_plugin.paths import block
 
 
@@ -84,18 +84,6 @@ def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
             what, _, mend = reason.partition(". ")
             where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
             yield Finding(where, what, mend or "Mend that first", level=level)
-
-
-def not_ready(function: Any) -> str:
-    """Why a reward cannot work on this machine, and the mend; "" where it can."""
-    try:
-        if ready := getattr(function, "ready", None):
-            ready()
-    except RuntimeError as error:
-        return str(error)
-    except Exception as error:  # of a reward of one's own
-        return f"its `ready` raised {type(error).__name__}: {first_line(error)}"
-    return ""
 
 
 def _takes_what_trl_passes(function: Any) -> bool:

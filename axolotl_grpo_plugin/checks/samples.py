@@ -15,7 +15,6 @@ from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.checks.rewards import not_ready
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.lengths.measure import problem_of
 from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
@@ -26,7 +25,7 @@ from axolotl_grpo_plugin.lengths.tokenizer import (
     name_of,
     open_tokenizer,
 )
-from axolotl_grpo_plugin.load import build, is_async, is_model, named
+from axolotl_grpo_plugin.load import build, is_async, is_model, named, not_ready
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.reward import NOT_COLUMNS
 from axolotl_grpo_plugin.transforms.gsm8k import worked

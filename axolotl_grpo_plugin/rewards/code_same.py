@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
-TOLERANCE = (
-    1e-6  # of a number that is expected with a decimal point, absolute below 1 and else relative
-)
+# Of a number that is expected with a decimal point: absolute below 1, and else relative.
+TOLERANCE = 1e-6
 
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import Named, build, not_ready
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, RewardFunction, Score, reward
 
 _OURS = "axolotl_grpo_plugin.rewards"
@@ -123,7 +123,7 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         """Why a row cannot be scored, and the mend; "" where it can."""
         source = str(row["data_source"])
         route = route_of(source)
-        reasons = [_lacks(member, row) or _not_ready(member) for member in route or ()]
+        reasons = [_lacks(member, row) or not_ready(member.function) for member in route or ()]
         if route is None:
             reasons = [f"no route takes it. Add `{source}: path.of.a.reward` to its routes"]
         return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
@@ -156,7 +156,7 @@ def _member(rule: str, said: Any) -> Member:
         if not isinstance(value, Mapping):
             raise TypeError(f"routes, {rule}: {key}: {value!r} is not a mapping")
     try:
-        function: Any = build(Named(path, tuple(sorted(args.items()))))
+        function: Any = build(Named.of(path, args))
     except Exception as error:
         raise TypeError(f"routes, {rule}: {path}: {type(error).__name__}: {error}") from error
     if not hasattr(function, "score"):
@@ -263,12 +263,3 @@ def _lacks(member: Member, row: Mapping[str, Any]) -> str:
         f"{member.function.__name__} reads {name!r}, which neither the row nor its ground_truth has. "
         f"Name it in the route, `columns: {{{name}: ...}}`"
     )
-
-
-def _not_ready(member: Member) -> str:
-    try:
-        if member.function.ready:
-            member.function.ready()
-    except RuntimeError as error:
-        return str(error)
-    return ""

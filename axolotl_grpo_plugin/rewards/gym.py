@@ -51,7 +51,7 @@ def main(request, channel):
         dataset = create_dataset(task, **entry["config"])
         if task in ("arc_agi", "rearc"):  # what is a tuple there is a list in JSON, and no equal
             metadata["output"] = tuple(map(tuple, metadata["output"]))
-    except Exception:
+    except Exception:  # it makes no such problem
         return channel.send({"bad_gold": True})
     if type(dataset).score_answer is ProceduralDataset.score_answer:
         return channel.send({"score": 0.0})  # its own would pay for a substring
@@ -59,7 +59,7 @@ def main(request, channel):
     def score(text):
         try:
             return float(dataset.score_answer(text, entry))
-        except Exception:
+        except Exception:  # what a scorer cannot read it most often raises on
             return None
 
     found = score(answer)

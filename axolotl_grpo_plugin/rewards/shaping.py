@@ -218,7 +218,7 @@ def gated(
 
 def _scorer(factory: str, path: str, arguments: Mapping[str, Any] | None) -> RewardFunction:
     try:
-        made = build(Named(path, tuple(sorted((arguments or {}).items()))))
+        made = build(Named.of(path, arguments or {}))
     except Exception as error:
         raise TypeError(f"{factory}: {path}: {type(error).__name__}: {error}") from error
     if not hasattr(made, "score"):

@@ -211,7 +211,7 @@ def finish(main: Any, *arguments: Any) -> None:
         try:
             if stream and not stream.closed:
                 stream.flush()
-        except Exception:
+        except Exception:  # a stream that the program put there
             traceback.print_exc(file=sys.__stderr__)
             status = status or 120  # as Python's own
     os._exit(status & 0xFF)

@@ -48,7 +48,7 @@ def test_an_sft_run_is_left_alone(tmp_path):
     }
     shown = axolotl("train", write(tmp_path, config), cwd=tmp_path)
     assert "'train_runtime'" in shown  # transformers' own progress output stays
-    assert "axolotl-grpo-plugin" not in shown and "held-out" not in shown
+    assert "axolotl-grpo-plugin: " not in shown and "held-out" not in shown
     assert not (tmp_path / "out" / "training.png").exists()
 
 

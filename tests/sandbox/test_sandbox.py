@@ -576,6 +576,10 @@ def test_all_this_as_another_user(tmp_path_factory):
     folder.chmod(0o755)
     packages = os.pathsep.join([str(ROOT), *filter(backends.visible, sys.path)])
     become = "setpriv --reuid 65534 --regid 65534 --clear-groups env -i"
+    for path in (ROOT, *filter(backends.visible, sys.path)):
+        if subprocess.run([*become.split(), "ls", path], capture_output=True).returncode:
+            folder.rmdir()
+            pytest.skip(f"another user may not look into {path}")
     variables = (
         f"HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={packages} LD_LIBRARY_PATH={folder}/lib"
     )

@@ -1,0 +1,1 @@
+"""Training on Modal: `axolotl train CONFIG --cloud cloud.yaml`."""

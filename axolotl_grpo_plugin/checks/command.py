@@ -2,8 +2,9 @@
 
 import json
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,15 @@ ORDER = list(COLORS)
 class Machine:
     """What a run is planned for. gpus: their ids. gib: of each, None where it is not known.
 
-    assumed: it is another machine than this one.
+    assumed: it is another machine than this one. image: that machine is a container, with packages
+    and outputs of its own, so that those here say nothing.
     """
 
     gpus: tuple[str, ...]
     gib: float | None
     assumed: bool
     processes: int | None = None
+    image: bool = False
 
 
 @dataclass
@@ -89,7 +92,7 @@ def run(
         checked = check(file, machine, offline)
         made.append(checked)
         if not as_json:
-            _show(checked, machine)
+            show(checked, machine)
     if as_json:
         click.echo(json.dumps([_plain(each) for each in made], indent=2, ensure_ascii=False))
     return int(not all(each.ok for each in made))
@@ -106,17 +109,27 @@ def machine_of(gpus: int | None, memory: float | None, processes: int | None) ->
     return Machine(there, gib, gpus is not None, processes)
 
 
-def check(file: str, machine: Machine, offline: bool = False) -> Checked:
-    """Everything that can be known of one config here. Nothing of it is left behind in the process."""
+def check(
+    file: str,
+    machine: Machine,
+    offline: bool = False,
+    options: Mapping[str, Any] | None = None,
+    also: Sequence[Callable[[Any], Iterable[Finding]]] = (),
+) -> Checked:
+    """Everything that can be known of one config here. Nothing of it is left behind in the process.
+
+    options: of the command line, as Axolotl's parser names them. also: more checks of the raw config.
+    """
     made = Checked(file)
     try:
-        cfg = read(file)
+        cfg = read(file, options)
         if cfg.get("rl") not in ("grpo", "gdpo"):
             what, mend = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
             made.findings = [Finding(at(cfg, "rl"), what, mend)]
         else:
             paths.add_working_folder()
-            for finding in _found(cfg, made, machine, offline):
+            first = [finding for each in also for finding in each(cfg)]
+            for finding in chain(first, _found(cfg, made, machine, offline)):
                 made.findings.append(finding)  # one by one: the next check may itself fail
     except ConfigError as error:
         what = str(error).removeprefix(f"{file}: ")
@@ -146,8 +159,9 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     yield from check_twice(made.config)
     yield from check_unread(cfg)
     yield from check_traps(cfg)
-    yield from check_reuse(cfg)
-    yield from check_versions(cfg, machine.assumed)
+    if not machine.image:
+        yield from check_reuse(cfg)
+        yield from check_versions(cfg, machine.assumed)
     placement = yield from _placed(cfg, made, machine)
     ranks = placement.processes if placement else machine.processes or 1
     yield from check_parallel(cfg, ranks)
@@ -227,7 +241,8 @@ def _without_file(finding: Finding, file: str) -> Finding:
     return finding._replace(where=finding.where.removeprefix(f"{file}: "))
 
 
-def _show(checked: Checked, machine: Machine) -> None:
+def show(checked: Checked, machine: Machine) -> None:
+    """Print it."""
     click.secho(checked.config, bold=True)
     assumed = " (assumed: Ampere or newer)" if machine.assumed and machine.gpus else ""
     for name, said in (

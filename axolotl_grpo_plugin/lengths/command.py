@@ -3,7 +3,7 @@
 import difflib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from math import ceil
 from pathlib import Path
@@ -46,8 +46,11 @@ from axolotl_grpo_plugin.lengths.tokenizer import (
 TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 
 
-def read(file: str) -> Any:
-    """A raw config, as Axolotl reads it. Raises ConfigError."""
+def read(file: str, options: Mapping[str, Any] | None = None) -> Any:
+    """A raw config, as Axolotl reads it. Raises ConfigError.
+
+    options: the command line's, as Axolotl's parser names them: {"trl__beta": "0.1"}.
+    """
     try:
         with open(file, encoding="utf-8") as opened:
             found = yaml.safe_load(opened)
@@ -55,7 +58,14 @@ def read(file: str) -> Any:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{file}: no Axolotl config: a YAML of keys and values is wanted")
-    return DictDefault({**found, "axolotl_config_path": file})
+    cfg = DictDefault({**found, "axolotl_config_path": file})
+    for key, value in (options or {}).items():
+        parent, _, child = key.partition("__")
+        if child and not isinstance(cfg.get(parent), dict):
+            cfg[parent] = {}
+        holder = cfg[parent] if child else cfg
+        holder[child or parent] = yaml.safe_load(value) if isinstance(value, str) else value
+    return cfg
 
 
 def load(file: str) -> Any:

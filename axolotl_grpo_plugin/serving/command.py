@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -37,23 +36,18 @@ def parse(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call
     """The call, and the raw config with its overrides. Axolotl's own parser reads the options."""
     from axolotl.cli.main import train
 
-    cfg = read(config)
     context = train.make_context("train", [config, *typed])
     skipped = ("config", "launcher", "cloud", "sweep")
     given = {k: v for k, v in context.params.items() if v is not None and k not in skipped}
-    for key, value in given.items():
-        parent, _, child = key.partition("__")
-        if child and not isinstance(cfg.get(parent), dict):
-            cfg[parent] = {}
-        holder = cfg[parent] if child else cfg
-        holder[child or parent] = yaml.safe_load(value) if isinstance(value, str) else value
+    cfg = read(config, given)
     launcher = context.params["launcher"]
     # What Axolotl's parser does not know it hands to the launcher: --num-processes for one.
-    processes = 1 if launcher == "python" else _processes([*context.args, *after])
+    processes = 1 if launcher == "python" else processes_of([*context.args, *after])
     return Call(config, launcher, list(typed), given, list(after), processes), cfg
 
 
-def _processes(words: Sequence[str]) -> int | None:
+def processes_of(words: Sequence[str]) -> int | None:
+    """The trainer's processes that the launcher's options ask for. Raises ConfigError."""
     for number, each in enumerate(words):
         name, _, value = each.partition("=")
         if name in _PROCESSES:
@@ -80,6 +74,12 @@ def run(
     if gpus is not None and not dry_run:
         what = "--gpus plans for a machine that is not here"
         raise ConfigError(f"axolotl-grpo-plugin: {what}. Add --dry-run")
+    if "--cloud" in [word.partition("=")[0] for word in typed]:
+        if canary:
+            raise ConfigError("axolotl-grpo-plugin: --canary: not with --cloud. Remove it")
+        dry = ["--dry-run"] if dry_run else []
+        last = [*dry, *(["--", *after] if after else [])]
+        os.execve(sys.executable, [*AXOLOTL, "train", config, *typed, *last], environment(()))
     call, cfg = parse(config, typed, after)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
@@ -140,12 +140,10 @@ def _check_words(call: Call, cfg: Any, canary: bool) -> Iterator[Finding]:
             what = "it asks vLLM's server, and this config has none"
             yield Finding("--canary", what, "Remove it")
         return
-    for option in ("--sweep", "--cloud"):
-        if option in words:
-            what = "one server is started, here, for one training"
-            yield Finding(
-                option, what, "Remove it, or use `axolotl train` with a config in colocate mode"
-            )
+    if "--sweep" in words:
+        what = "one server is started, for one training"
+        mend = "Remove it, or use `axolotl train` with a config in colocate mode"
+        yield Finding("--sweep", what, mend)
     if (call.launcher == "torchrun" or slurm()) and {"--num-processes", "--num_processes"} & {
         *words
     }:

@@ -4,7 +4,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.serving import command
-from axolotl_grpo_plugin.serving.command import _check_vllm, _check_words, _processes
+from axolotl_grpo_plugin.serving.command import _check_vllm, _check_words, processes_of
 from axolotl_grpo_plugin.serving.plan import Call
 
 SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
@@ -21,7 +21,7 @@ SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
     ],
 )
 def test_the_number_of_processes(words, expected):
-    assert _processes(words) == expected
+    assert processes_of(words) == expected
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_number_of_processes(words, expected):
 )
 def test_no_number(words):
     with pytest.raises(ConfigError, match="is no number of processes"):
-        _processes(words)
+        processes_of(words)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,6 @@ def test_no_number(words):
         ({"trl": {}}, {}, True, ["--canary"]),
         ({"trl": {}}, {"typed": ["--sweep", "s.yaml"]}, False, []),
         (SERVER, {"typed": ["--sweep", "s.yaml"]}, False, ["--sweep"]),
-        (SERVER, {"typed": ["--cloud=c.yaml"]}, False, ["--cloud"]),
         (SERVER, {"after": ["--gpu_ids", "1"]}, False, ["--gpu_ids"]),
         (
             SERVER,

@@ -1,28 +1,31 @@
 """What runs in the container: `run`, which Modal's runtime imports by name and calls."""
 
+import hashlib
 import json
 import os
+import posixpath
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.checkpoints import missing, newest_first
-from axolotl_grpo_plugin.cloud.resume import STATE, State, digest, place_of, read_state, verdict
+from axolotl_grpo_plugin.cloud.process import to_the_end
+from axolotl_grpo_plugin.cloud.resume import (
+    STATE,
+    State,
+    place_of,
+    read_state,
+    verdict,
+    write_state,
+)
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
 from axolotl_grpo_plugin.serving.supervisor import say
-from axolotl_grpo_plugin.serving.tree import adopt_orphans, children, spawn
 
 PARCEL = Path("/parcel")  # the working folder's files, as sent
 WORK = Path("/workspace")  # where the command runs
-SAVING = 20  # seconds from an interruption to the kill; Modal kills the container after 30
-KILLING = 4  # seconds more, for what a driver that hangs keeps from ending
 
 
 class Job(TypedDict):
@@ -48,7 +51,7 @@ def run(job: Job) -> int:
     """Do the job. Returns Axolotl's exit code; 128 + n where signal n ended it, 1 where it is refused.
 
     Preemption, the end of the app and a cancelled call come as an exception (KeyboardInterrupt,
-    modal's InputCancellation): the trainer saves, all ends, and the exception goes on.
+    modal's InputCancellation): the trainer saves, all ends, the exception goes on, and Modal commits.
     """
     trains = job["command"][-1] == "train"
     unpack(job)
@@ -59,17 +62,11 @@ def run(job: Job) -> int:
         return 1
     if trains:
         _note(job, finished=False)
-    adopt_orphans()
-    process = spawn([*AXOLOTL, *words(job, *more)], {**os.environ, "PYTHONUNBUFFERED": "1"})
-    try:
-        code = process.wait()
-        if trains and code == 0:
-            _note(job, finished=True)
-    finally:
-        with _undisturbed():
-            _end(process)
-            commit(job["volumes"].values())
-    return _said(code)
+    code = to_the_end([*AXOLOTL, *words(job, *more)])
+    if trains and code == 0:
+        _note(job, finished=True)
+    commit(job["volumes"].values())
+    return code
 
 
 def words(job: Job, *more: str) -> list[str]:
@@ -111,59 +108,19 @@ def _resume(job: Job) -> list[str]:
         say(f"{name} is passed over: {lacks}")
     file = output / STATE
     state = read_state(file.read_text(encoding="utf-8"), place) if file.exists() else None
-    last = verdict(place, state, digest_of(job), last)
+    last = verdict(place, state, digest(job), last)
     if last is None:
         return []
     say(f"this run goes on from {last}")
-    return [f"--resume-from-checkpoint={job['output']}/{last}"]
+    return [f"--resume-from-checkpoint={posixpath.join(job['output'], last)}"]
 
 
-def digest_of(job: Job) -> str:
-    """What tells this run from others in the same folder."""
-    return digest(job["command"], job["text"], job["words"], job["after"])
+def digest(job: Job) -> str:
+    """Equal only for runs that ask for the same: command, config's text, options."""
+    asked = [job["command"], job["text"], job["words"], job["after"]]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 def _note(job: Job, finished: bool) -> None:
-    """Write STATE, in one move: a commit may come at any time."""
-    file = WORK / job["output"] / STATE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    state = State(run=digest_of(job), config=job["config"], finished=finished)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(state), encoding="utf-8")
-    new.replace(file)
-
-
-def _said(code: int) -> int:
-    """An exit code as a shell has it; a signal's is put in words."""
-    number = code - 128 if code > 128 else -code
-    if number not in signal.valid_signals():
-        return code
-    name = signal.Signals(number).name
-    why = " (memory ran out, most often: raise `memory` in cloud.yaml)" if name == "SIGKILL" else ""
-    say(f"axolotl was ended by {name}{why}")
-    return 128 + number
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """The signals by which Modal interrupts are not heard: it is ending."""
-    ours = (signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in ours}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let it save, as Ctrl-C in a terminal does, and kill what is left after SAVING seconds."""
-    kill = time.monotonic()
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
-        kill += SAVING
-    while (left := children(os.getpid(), recursive=True)) and time.monotonic() < kill + KILLING:
-        for pid in left if time.monotonic() > kill else ():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.1)
+    state = State(run=digest(job), config=job["config"], finished=finished)
+    write_state(WORK / job["output"], state)

@@ -1,9 +1,9 @@
 """Whether a run goes on, starts, or must not start: what its output folder on a Volume says."""
 
-import hashlib
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from axolotl_grpo_plugin.checks import Finding, stop_on
@@ -12,7 +12,7 @@ STATE = "cloud-run.json"
 
 
 class State(TypedDict):
-    """What STATE holds. run: `digest` of what was asked for. config: its path. finished: exit code 0."""
+    """What STATE holds. run: a digest of what was asked for. config: its path. finished: exit code 0."""
 
     run: str
     config: str
@@ -44,12 +44,6 @@ def place_of(output: str, volumes: Mapping[str, str], work: str) -> Place | None
     return Place(output, volumes[mount], "/" if path == "." else path)
 
 
-def digest(command: Sequence[str], text: str, words: Sequence[str], after: Sequence[str]) -> str:
-    """Two runs have the same one only where they ask for the same: command, config's text, options."""
-    asked = json.dumps([list(command), text, list(words), list(after)])
-    return hashlib.sha256(asked.encode()).hexdigest()
-
-
 def read_state(text: str, place: Place) -> State:
     """What STATE says. ConfigError where it is not what `remote.run` writes."""
     try:
@@ -59,6 +53,14 @@ def read_state(text: str, place: Place) -> State:
     if not isinstance(found, dict) or found.keys() != State.__required_keys__:
         _refuse(place, f"{STATE} cannot be read", None)
     return State(run=found["run"], config=found["config"], finished=found["finished"])
+
+
+def write_state(folder: Path, state: State) -> None:
+    """In one move: a commit of the Volume may come at any time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f"{STATE}.new"
+    new.write_text(json.dumps(state), encoding="utf-8")
+    new.replace(folder / STATE)
 
 
 def verdict(place: Place, state: State | None, run: str, last: str | None) -> str | None:
@@ -82,7 +84,9 @@ def verdict(place: Place, state: State | None, run: str, last: str | None) -> st
 def _refuse(place: Place, what: str, last: str | None) -> None:
     mends = ["Give this run another --output-dir="]
     if last:
-        mends.append(f"go on from there with --resume-from-checkpoint={place.output}/{last}")
+        mends.append(
+            f"go on from there with --resume-from-checkpoint={posixpath.join(place.output, last)}"
+        )
     mends.append(f"or delete it: `modal volume rm -r {place.volume} {place.path}`")
     where = f"{place.output} on the Volume {place.volume}"
     stop_on([Finding(where, what, ", ".join(mends))])

@@ -13,29 +13,33 @@ with pytest.MonkeyPatch.context() as before:
 
 from modal import environments
 from modal._utils.async_utils import synchronizer
+from modal.client import _Client
 
 from tests.cloud.modal_service import ModalService
 
 
 @pytest.fixture
-def modal_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
-    """Modal's library without a token, a config file, or anything left of an earlier test."""
+def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Modal's library as on a new machine: no token, no file, nothing of an earlier test."""
     for name in [name for name in os.environ if name.startswith("MODAL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "no-modal.toml"))
     monkeypatch.setenv("MODAL_SERVER_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(modal.config, "_user_config", {})
     monkeypatch.setattr(environments, "ENVIRONMENT_CACHE", {})
-    yield monkeypatch
+    monkeypatch.setattr(_Client, "_client_from_env", None)
+    monkeypatch.setattr(_Client, "_client_from_env_lock", None)
+    yield
     # What Modal does as the interpreter ends: the client, its sockets and its thread.
     synchronizer._close_loop()
 
 
 @pytest.fixture
-def modal_service(modal_client: pytest.MonkeyPatch) -> Iterator[ModalService]:
-    """The service, and in the environment its address and a token."""
+def modal_service(no_token: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModalService]:
+    """The service; its address and a token are in the environment."""
     with ModalService() as service:
-        modal_client.setenv("MODAL_SERVER_URL", service.url)
-        modal_client.setenv("MODAL_TOKEN_ID", "ak-test")
-        modal_client.setenv("MODAL_TOKEN_SECRET", "as-test")
+        monkeypatch.setenv("MODAL_SERVER_URL", service.url)
+        monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
+        monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
         yield service
+        synchronizer._close_loop()

@@ -127,7 +127,8 @@ class ModalService:
     def secrets(self) -> dict[str, dict[str, str]]:
         """The function's Secrets: {name, "" for those made for this run: {ENV: value}}."""
         found: dict[str, dict[str, str]] = {}
-        for request in map(self._objects.get, self._created.secret_ids):
+        for secret_id in self._created.secret_ids:
+            request = self._objects[secret_id]
             values = self.stored.get(request.deployment_name, request.env_dict)
             found.setdefault(request.deployment_name, {}).update(values)
         return found
@@ -201,12 +202,10 @@ class ModalService:
             await asyncio.Event().wait()
         if rpc not in NO_REPLY and not hasattr(self, rpc):
             raise GRPCError(Status.UNIMPLEMENTED, f"{__name__} has no {rpc}")
-        reply = {} if rpc in NO_REPLY else getattr(self, rpc)(request)
-        if inspect.isasyncgen(reply):
-            async for fields in reply:
-                await stream.send_message(handler.reply_type(**fields))
-        else:
-            fields = await reply if inspect.isawaitable(reply) else reply
+        reply: Any = {} if rpc in NO_REPLY else getattr(self, rpc)(request)
+        if not inspect.isasyncgen(reply):
+            reply = _once(await reply if inspect.isawaitable(reply) else reply)
+        async for fields in reply:
             await stream.send_message(handler.reply_type(**fields))
 
     async def _put_blob(self, request: web.Request) -> web.Response:
@@ -360,6 +359,10 @@ class ModalService:
             )
         status = pb.GenericResult.GENERIC_STATUS_SUCCESS
         return pb.GenericResult(status=status, data=serialize(value))
+
+
+async def _once(fields: Any) -> AsyncIterator[Any]:
+    yield fields
 
 
 def _line(text: str) -> pb.TaskLogs:

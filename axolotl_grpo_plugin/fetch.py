@@ -19,13 +19,14 @@ GGUF = "gguf==0.19.0"
 
 
 def configs(dest: str | None) -> None:
-    """Copy `configs/` and `rewards/` into a folder (the working folder), keeping what is there."""
+    """Copy configs/, rewards/ and cloud.yaml into a folder (the working folder), keeping what is there."""
     folder = Path(dest or ".")
-    for name in ("configs", "rewards"):
-        for file in sorted(shipped(name).rglob("*")):
+    for name in ("configs", "rewards", "cloud.yaml"):
+        pack = shipped(name)
+        for file in [pack] if pack.is_file() else sorted(pack.rglob("*")):
             if not file.is_file() or file.suffix == ".pyc":
                 continue
-            copy = folder / name / file.relative_to(shipped(name))
+            copy = folder / name / file.relative_to(pack)
             if copy.exists():
                 click.echo(f"kept     {copy} (it is there already)")
                 continue

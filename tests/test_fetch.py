@@ -24,3 +24,9 @@ def test_all_that_a_config_names_is_copied_and_what_is_there_is_kept(tmp_path):
     pack = files(shipped("configs")) | files(shipped("rewards"))
     assert {Path("configs/deepspeed/zero3.json"), Path("configs/multinode/slurm.sbatch")} <= pack
     assert files(tmp_path / "configs") | files(tmp_path / "rewards") == pack
+    cloud = tmp_path / "cloud.yaml"
+    assert cloud.read_text() == shipped("cloud.yaml").read_text()
+    cloud.write_text("mine")
+    shown = CliRunner().invoke(grpo, ["fetch", "--dest", str(tmp_path)])
+    assert f"kept     {cloud}" in shown.output
+    assert cloud.read_text() == "mine"

@@ -1,10 +1,10 @@
 """Modal's GPUs: memory, how many a container takes, and what an hour costs.
 
-Families and counts are of https://modal.com/docs/guide/gpu (November 2026). Prices are Modal's list
+Families and counts are of https://modal.com/docs/guide/gpu (a copy of 2026). Prices are Modal's list
 prices of July 2026 in dollars a second, from https://modal.com/pricing, as
 https://github.com/api-evangelist/modal-labs transcribed them on 1 July (plans/modal-labs-plans-pricing.yml);
 https://techbytes.app/posts/serverless-gpu-pricing-matrix-modal-replicate-lambda-2026/ has the same
-ones for May. A price that no such source has is None.
+ones for May. A price that neither has is None.
 """
 
 import math
@@ -44,7 +44,7 @@ FAMILIES = {
     "H200": Family(141, 0.001261),
     "B200": Family(180, 0.001736),
     "B200+": Family(180, 0.001736),  # or a B300, at this price
-    "B300": Family(288, None),
+    "B300": Family(288, None),  # wants an image with CUDA 13.1 or newer
 }
 
 

@@ -13,7 +13,6 @@ from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.cloud.parcel import Parcel
 from axolotl_grpo_plugin.cloud.remote import WORK
 from axolotl_grpo_plugin.cloud.resume import place_of
-from axolotl_grpo_plugin.paths import PACKAGED
 
 # Keys whose strings are paths that a run reads, whatever they look like.
 READ = set(
@@ -45,7 +44,7 @@ def check_local(cfg: Any, parcel: Parcel, mounts: Mapping[str, str]) -> Iterator
         where = at(cfg, f"{where} ({value})")
         if _DOTTED.fullmatch(value.replace(":", ".")):
             yield from _check_module(value.replace(":", "."), where, parcel)
-        if key in WRITTEN or key.startswith(TRACKERS) or value.startswith(PACKAGED):
+        if key in WRITTEN or key.startswith(TRACKERS):
             continue
         if key in READ or "/" in value or value.endswith(SUFFIXES):
             yield from _check_path(value, key, where, parcel, mounts)

@@ -96,6 +96,9 @@ def test_what_is_never_sent_is_an_error(work):
     (work / "linked").symlink_to(work / "data")
     (finding,) = found({"datasets": [{"path": "linked/train.jsonl"}]}, work)
     assert finding.what == "it is not sent: Modal sends no linked folder"
+    (work / "broken.jsonl").symlink_to("nowhere")
+    (finding,) = found({"datasets": [{"path": "broken.jsonl"}]}, work)
+    assert finding.what == "it is not sent: No such file or directory"
 
 
 def test_what_is_outside_is_an_error(work, monkeypatch):
@@ -136,8 +139,7 @@ def test_what_is_on_a_volume_is_not_looked_at(work):
         {"base_model": "Qwen/Qwen2.5-1.5B-Instruct"},
         {"base_model": "pkg://axolotl_grpo_plugin/quickstart/model"},
         {"datasets": [{"path": "/data/nowhere.jsonl"}, {"path": "https://x.org/train.jsonl"}]},
-        # Strings that are no paths, with a folder or a file of that name.
-        {"wandb_name": "beside/../data", "wandb_project": "data", "split": "train", "name": "main"},
+        {"wandb_name": "../beside", "mlflow_tracking_uri": "../beside"},
         {"output_dir": "../beside", "dataset_prepared_path": "../beside", "hub_model_id": "my/x"},
         {"grpo_system_prompt": "and/or / ./ .. or " + "long/" * 9999, "separator": "/"},
         {"chat_template_jinja": "{% for m in messages %}{{ m['content'] }}/{% endfor %}\n"},
@@ -146,6 +148,12 @@ def test_what_is_on_a_volume_is_not_looked_at(work):
 )
 def test_what_names_nothing_here_is_left_alone(work, cfg):
     assert found(cfg, work) == []
+
+
+def test_a_word_is_a_path_only_where_one_is_wanted(work):
+    cfg = {"datasets": [{"path": "openai/gsm8k", "name": "main", "split": "train"}]}
+    assert found(cfg, work, "main", "train") == []
+    assert found({"datasets": [{"path": "main"}]}, work, "main")
 
 
 @pytest.fixture(scope="module")

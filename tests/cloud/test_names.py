@@ -99,6 +99,8 @@ def test_patterns_of_ones_own():
     assert folder("data", ["./data/"]).why == "the pattern data leaves it out"
     assert file("data/small.jsonl", ["data", "!./data/small.jsonl"]) is None
     assert file("data/big.jsonl", ["data", "!./data/small.jsonl"])
+    mine = file("build/big.bin", ["!build", "build/*.bin"])
+    assert mine.why == "the pattern build/*.bin leaves it out"
     # The folder is not left out whole: something in it may be sent.
     assert folder("data", ["data", "!data/small.jsonl"]) is None
 

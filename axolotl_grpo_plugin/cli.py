@@ -15,7 +15,7 @@ def grpo() -> None:
 @click.argument("what", type=click.Choice(["configs", "smollm2", "countdown"]), default="configs")
 @click.option("--dest", type=click.Path(file_okay=False), help="Folder to write to.")
 def fetch(what: str, dest: str | None) -> None:
-    """Copy the config pack here (configs), make the small real model (smollm2), or problems (countdown)."""
+    """Copy the config pack and cloud.yaml here (configs), make the small real model (smollm2), or problems (countdown)."""
     from axolotl_grpo_plugin import fetch as fetching
 
     {

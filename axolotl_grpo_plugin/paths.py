@@ -52,7 +52,7 @@ def dicts(value: Any) -> list[Any]:
 
 
 def shipped(name: str) -> Path:
-    """A folder of the config pack ("configs", "rewards"): in the wheel, or in a checkout beside the package."""
+    """A part of the config pack ("configs", "rewards", "cloud.yaml"): in the wheel, or in a checkout beside the package."""
     package = Path(__file__).parent
     in_wheel = package / "pack" / name
     return in_wheel if in_wheel.exists() else package.parent / name

@@ -79,15 +79,15 @@ class Server:
         return self._process.poll()
 
     def ready(self) -> bool:
-        """Whether it serves its model: it, and not another that has the port."""
+        """Whether it serves its model: it, and not another that has the port.
+
+        Where the kernel does not tell whose a port is, it is this one's: it was free before.
+        """
         there = answer(self.host, self.port)
-        if there is None or not there.models:
+        if there is None or not there.models or self.ended() is not None:
             return False
         process = listening(self.port)
-        return process is not None and process.pid in (
-            self.pid,
-            *children(self.pid, recursive=True),
-        )
+        return process is None or process.pid in (self.pid, *children(self.pid, recursive=True))
 
     def said(self) -> str:
         """This server's own part of the log."""

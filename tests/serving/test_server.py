@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from axolotl_grpo_plugin.serving import server as server_module
 from axolotl_grpo_plugin.serving.address import answer
 from axolotl_grpo_plugin.serving.server import Server, cause_of
 from tests.serving.stubs import VLLM, serve
@@ -62,6 +63,22 @@ def test_another_server_on_its_port_is_not_it(tmp_path):
     os.kill(server.pid, signal.SIGKILL)
     other.shutdown()
     other.server_close()
+
+
+def test_a_kernel_that_does_not_tell_whose_a_port_is(tmp_path, monkeypatch):
+    """A container's, as gVisor: what answers where it was free before is the server, while it lives."""
+    monkeypatch.setattr(server_module, "listening", lambda port: None)
+    answers = serve(0, VLLM)
+    threading.Thread(target=answers.serve_forever, daemon=True).start()
+    port = answers.server_address[1]
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    server = Server(sleeps, os.environ, "127.0.0.1", port, tmp_path / "log")
+    assert server.ready()
+    os.kill(server.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+    assert not server.ready()
+    answers.shutdown()
+    answers.server_close()
 
 
 def test_no_cause_is_made_up():

@@ -1,7 +1,11 @@
+import errno
 import os
 import signal
 import sys
 
+import pytest
+
+from axolotl_grpo_plugin.serving import tree
 from axolotl_grpo_plugin.serving.tree import spawn
 
 
@@ -13,3 +17,18 @@ def test_what_is_started_from_a_background_job_can_be_told_to_save(tmp_path):
         assert spawn([sys.executable, "-c", code], os.environ, said).wait() == 0
     signal.signal(signal.SIGINT, before)
     assert (tmp_path / "said").read_text() == "True\n"
+
+
+@pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.EPERM, True)])
+def test_a_kernel_without_subreapers(monkeypatch, number, raises):
+    """An older gVisor. What else the kernel refuses is an error."""
+
+    def refuse(option, value):
+        raise OSError(number, "prctl")
+
+    monkeypatch.setattr(tree, "_prctl", refuse)
+    if raises:
+        with pytest.raises(OSError, match="prctl"):
+            tree.adopt_orphans()
+    else:
+        tree.adopt_orphans()

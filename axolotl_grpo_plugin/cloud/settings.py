@@ -77,7 +77,7 @@ class Settings(BaseModel):
         dict[str, Annotated[str, PlainValidator(variable)]], BeforeValidator(by_name)
     ] = Field({}, description="Write NAME: value, a line each")
     ignore: list[str] = Field([], description="Write a list of patterns, as in .dockerignore")
-    max_size: float = Field(100, gt=0, description="Write the MB that may be sent")
+    max_size: float = Field(500, gt=0, description="Write the MB that may be sent")
     detach: bool = Field(False, description="Write true or false")
     dry_run: bool = Field(False, description="Write true or false")
 

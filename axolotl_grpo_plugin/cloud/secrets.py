@@ -49,7 +49,10 @@ def check_secrets(cfg: Any, settings: Settings) -> Iterator[Finding]:
     there = taken(settings)
     level: Level = "warning" if stored(settings) else "error"
     project = cfg.get("wandb_project")
-    online = (cfg.get("wandb_mode") or os.environ.get("WANDB_MODE")) not in ("offline", "disabled")
+    online = (cfg.get("wandb_mode") or settings.env.get("WANDB_MODE")) not in (
+        "offline",
+        "disabled",
+    )
     if project and cfg.get("use_wandb") is not False and online and WANDB not in there:
         mend = f"`export {WANDB}=…`, or set wandb_mode: offline"
         yield Finding(

@@ -83,8 +83,8 @@ def run(
     call, cfg = parse(config, typed, after)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
-    stop_on([*_check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])
-    stop_on(_check_words(call, cfg, canary))
+    stop_on([*check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])
+    stop_on(check_words(call, cfg, canary))
     settle_address(cfg)
     there = visible_gpus() if gpus is None else [str(number) for number in range(gpus)]
     plan = plan_of(call, cfg, there)
@@ -123,7 +123,8 @@ def table(plan: Plan) -> Table:
     return made
 
 
-def _check_rl(cfg: Any) -> Iterator[Finding]:
+def check_rl(cfg: Any) -> Iterator[Finding]:
+    """The config is for GRPO, and names the plugin."""
     if cfg.get("rl") not in ("grpo", "gdpo"):
         where = at(cfg, f"rl ({cfg.get('rl')})")
         yield Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")
@@ -132,7 +133,7 @@ def _check_rl(cfg: Any) -> Iterator[Finding]:
         yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", mend)
 
 
-def _check_words(call: Call, cfg: Any, canary: bool) -> Iterator[Finding]:
+def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]:
     """What the command line asks for can be done."""
     mode, words = mode_of(cfg), [each.partition("=")[0] for each in (*call.typed, *call.after)]
     if mode != "server":

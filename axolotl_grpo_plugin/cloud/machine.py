@@ -1,0 +1,59 @@
+"""Whether the container can do what config and command line ask for, before one is rented."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.cloud.gpus import GPU
+from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.serving.command import check_rl, check_words
+from axolotl_grpo_plugin.serving.placement import mode_of
+from axolotl_grpo_plugin.serving.plan import Call
+
+
+def check_gpu(cfg: Any, gpu: GPU | None) -> Iterator[Finding]:
+    """The container has a GPU where vLLM needs one, and one that has the config's number type."""
+    mode = mode_of(cfg)
+    if gpu is None and mode != "none":
+        yield Finding(
+            at(cfg, "trl.use_vllm"), "the image's vLLM serves on GPUs", "Set gpu in cloud.yaml"
+        )
+    if gpu is None or gpu.bf16:
+        return
+    if cfg.get("bf16") in (True, "full"):
+        mend = "Set bf16: false and fp16: true, or another gpu in cloud.yaml"
+        yield Finding(at(cfg, "bf16"), f"a {gpu.name} has no bfloat16", mend)
+    if mode != "none" and block(cfg, "vllm").get("dtype") in (None, "auto", "bfloat16"):
+        mend = "Set vllm.dtype: half, or another gpu in cloud.yaml"
+        yield Finding(at(cfg, "vllm.dtype"), f"a {gpu.name} has no bfloat16", mend)
+
+
+def check_call(call: Call, cfg: Any) -> Iterator[Finding]:
+    """`axolotl grpo train` takes these words in the container, and so does the launcher behind it."""
+    yield from check_rl(cfg)
+    yield from check_words(call, cfg)
+    if cfg.get("use_ray"):
+        what = "a container is one machine, and its image has no Ray"
+        yield Finding(
+            at(cfg, "use_ray"), what, "Remove it: `axolotl grpo train` starts the processes"
+        )
+    for word in unknown(call):
+        what = "neither an option of `axolotl train` nor of its launcher"
+        yield Finding(word, what, "Mend or remove it")
+
+
+def unknown(call: Call) -> list[str]:
+    """The options behind -- that the launcher does not know.
+
+    `axolotl train` hands on what it does not know itself, a mistyped option too.
+    """
+    if call.launcher == "python":
+        return []
+    if call.launcher == "torchrun":
+        parser = import_module("torch.distributed.run").get_args_parser()
+    else:
+        parser = import_module("accelerate.commands.launch").launch_command_parser()
+    left: list[str] = parser.parse_known_args([*call.after, "-m", "axolotl.cli.train"])[1]
+    return [word for word in left if word.startswith("-")]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from axolotl_grpo_plugin.serving.supervisor import say
-from axolotl_grpo_plugin.serving.tree import adopt_orphans, children, spawn
+from axolotl_grpo_plugin.serving.tree import adopt_orphans, alive, children, spawn
 
 SAVING = 20  # seconds from an interruption to the kill; Modal kills the container after 30
 KILLING = 2  # seconds more, for what a driver that hangs keeps from ending
@@ -54,12 +54,14 @@ def _undisturbed() -> Iterator[None]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Let it save, as Ctrl-C in a terminal does, and kill what is left after SAVING seconds."""
-    kill = time.monotonic()
+    kill, left = time.monotonic(), children(os.getpid(), recursive=True)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
         kill += SAVING
-    while (left := children(os.getpid(), recursive=True)) and time.monotonic() < kill + KILLING:
+    while left and time.monotonic() < kill + KILLING:
         for pid in left if time.monotonic() > kill else ():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
+        # Those of before, too: gVisor had no adoption once, and a launcher ends before its ranks.
+        left = [pid for pid in {*left, *children(os.getpid(), recursive=True)} if alive(pid)]

@@ -53,11 +53,16 @@ def container(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"),
-    [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGUSR1, "InputCancellation")],
+    ("number", "raised", "options"),
+    [
+        (signal.SIGINT, "KeyboardInterrupt", ()),
+        (signal.SIGUSR1, "InputCancellation", ()),
+        (signal.SIGINT, "KeyboardInterrupt", ("--no-adoption",)),
+    ],
+    ids=["preempted", "cancelled", "preempted on an older gVisor"],
 )
-def test_an_interrupted_run_saves_and_the_exception_goes_on(container, number, raised):
-    container.axolotl(SAVES)
+def test_an_interrupted_run_saves_and_the_exception_goes_on(container, number, raised, options):
+    container.axolotl(SAVES).options = options
     said = container.start().until("trains").signal(number).end()
     assert (container.output / "saved").exists() and "saved\n" in said
     assert said.splitlines()[-1].startswith((raised, f"modal.exception.{raised}"))

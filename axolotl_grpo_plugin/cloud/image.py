@@ -10,22 +10,17 @@ from urllib.request import url2pathname
 import modal
 
 import axolotl_grpo_plugin
+from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.parcel import Parcel
 from axolotl_grpo_plugin.cloud.remote import PARCEL
 from axolotl_grpo_plugin.cloud.settings import Settings
 
 OURS = "axolotl-grpo-plugin"
 CHECKOUT = "/opt/axolotl-grpo-plugin"
-# Of a checkout, what its installation reads.
-SOURCES = (
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "cloud.yaml",
-    "configs",
-    "rewards",
-    "axolotl_grpo_plugin",
-)
+# Of a checkout, what its installation wants to be there. A container reads nothing of the config pack,
+# and the license stands in for it: so a change of a config or of the README builds nothing.
+SOURCES = ("pyproject.toml", "LICENSE", "axolotl_grpo_plugin")
+STAND_INS = ("README.md", "cloud.yaml", "configs/pack", "rewards/pack")
 # A compiler for triton's kernels, git for requirements that name a repository, bubblewrap for the
 # rewards that run code.
 SYSTEM = ("bubblewrap", "build-essential", "git")
@@ -52,25 +47,27 @@ def image_of(settings: Settings, parcel: Parcel) -> modal.Image:
 
 def plugin(image: modal.Image) -> modal.Image:
     """This plugin, as it is here: the checkout that runs, else what it was installed from."""
-    root = checkout()
+    root, wheel = checkout(), _wheel()
+    if wheel and not root:
+        there = f"/opt/{wheel.name}"
+        image = image.add_local_file(wheel, there, copy=True)
+        return image.uv_pip_install(f"{OURS}[gym] @ file://{there}")
     if root is None:
         return image.uv_pip_install(source())
-    for name in SOURCES:
-        path, there = root / name, f"{CHECKOUT}/{name}"
-        if path.is_dir():
-            made = ["**/__pycache__", "**/*.pyc"]
-            image = image.add_local_dir(path, there, copy=True, ignore=made)
-        else:
-            image = image.add_local_file(path, there, copy=True)
+    for name in STAND_INS:
+        image = image.add_local_file(root / "LICENSE", f"{CHECKOUT}/{name}", copy=True)
+    for name in ("LICENSE", "pyproject.toml"):
+        image = image.add_local_file(root / name, f"{CHECKOUT}/{name}", copy=True)
+    package = root / "axolotl_grpo_plugin"
+    made = ["**/__pycache__", "**/*.pyc"]
+    image = image.add_local_dir(package, f"{CHECKOUT}/{package.name}", copy=True, ignore=made)
     return image.uv_pip_install(f"{CHECKOUT}[gym]")
 
 
 def checkout() -> Path | None:
     """The folder with this plugin's sources, where it runs from one or was installed from one."""
     beside = Path(axolotl_grpo_plugin.__file__).parents[1]
-    url = _origin().get("url", "")
-    origin = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else beside
-    return next((each for each in (beside, origin) if _holds_sources(each)), None)
+    return next((each for each in (beside, _local()) if each and _holds_sources(each)), None)
 
 
 def _holds_sources(folder: Path) -> bool:
@@ -78,13 +75,29 @@ def _holds_sources(folder: Path) -> bool:
 
 
 def source() -> str:
-    """What pip installs this plugin from: a checkout's folder here, its repository, or its release."""
-    if root := checkout():
-        return str(root)
+    """What pip installs this plugin from: a folder or a wheel here, its repository, or its release."""
     origin = _origin()
+    if here := checkout() or _wheel():
+        return str(here)
     if vcs := origin.get("vcs_info"):
         return f"{OURS}[gym] @ {vcs['vcs']}+{origin['url']}@{vcs['commit_id']}"
+    if gone := _local():
+        what = f"it was installed from {gone}, which is not there any more"
+        raise ConfigError(f"{OURS}: {what}. Install it again")
+    if url := origin.get("url"):
+        return f"{OURS}[gym] @ {url}"
     return f"{OURS}[gym]=={version(OURS)}"
+
+
+def _local() -> Path | None:
+    """The folder or the wheel here that it was installed from, if it was."""
+    url = urlsplit(_origin().get("url", ""))
+    return Path(url2pathname(url.path)) if url.scheme == "file" else None
+
+
+def _wheel() -> Path | None:
+    local = _local()
+    return local if local and local.suffix == ".whl" and local.is_file() else None
 
 
 def _origin() -> Any:

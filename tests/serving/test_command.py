@@ -4,7 +4,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.serving import command
-from axolotl_grpo_plugin.serving.command import _check_vllm, _check_words, processes_of
+from axolotl_grpo_plugin.serving.command import _check_vllm, check_words, processes_of
 from axolotl_grpo_plugin.serving.plan import Call
 
 SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
@@ -56,7 +56,7 @@ def test_what_cannot_be_done_is_refused(monkeypatch, cfg, call, canary, expected
     monkeypatch.delenv("SLURM_NNODES", raising=False)
     words = {"launcher": "accelerate", "typed": [], "after": [], **call}
     made = Call("c.yaml", words["launcher"], words["typed"], {}, words["after"], None)
-    assert [each.where for each in _check_words(made, cfg, canary)] == expected
+    assert [each.where for each in check_words(made, cfg, canary)] == expected
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ class ModalService:
         self._running: dict[str, asyncio.Future[pb.GenericResult]] = {}
         self._stopped = threading.Event()
         self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        for each in self._sockets:  # else every reply waits 40 ms for the client's delayed ACK
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ports = [each.getsockname()[1] for each in self._sockets]
         self.url, self._blob_url = (f"http://127.0.0.1:{port}" for port in ports)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))

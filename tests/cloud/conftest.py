@@ -1,8 +1,14 @@
-"""`modal_service`: Modal's side of the wire on this machine, and a client that knows no other."""
+"""`modal_service`: Modal's side of the wire on this machine, and a client that knows no other.
+
+`typed`: Axolotl's commands in this process, for to import it takes half a minute.
+"""
 
 import os
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,11 +17,23 @@ with pytest.MonkeyPatch.context() as before:
     before.setenv("MODAL_CONFIG_PATH", os.devnull)
     import modal.config
 
+from huggingface_hub import constants
 from modal import environments
 from modal._utils.async_utils import synchronizer
 from modal.client import _Client
 
 from tests.cloud.modal_service import ModalService
+from tests.cloud.project import Project
+
+os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """One worker imports Axolotl for all of these."""
+    if "typed" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group("cloud, in one Axolotl"))
+        item.add_marker(pytest.mark.seconds(60))
 
 
 @pytest.fixture
@@ -43,3 +61,51 @@ def modal_service(no_token: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
         monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
         yield service
         synchronizer._close_loop()
+
+
+class Said(NamedTuple):
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """The last line of its standard output."""
+        return self.out.splitlines()[-1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A working folder, and an environment without a key."""
+    made = Project(tmp_path / "project")
+    monkeypatch.chdir(made.folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    for name in ("HF_TOKEN", "WANDB_API_KEY", "OPENAI_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    return made
+
+
+@pytest.fixture
+def typed(project: Project, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Said]]:
+    """Type `axolotl WORDS` in the project."""
+    from axolotl.cli import main
+
+    commands = {"train": main.train, "preprocess": main.preprocess}
+
+    def run(command: str, *words: str) -> Said:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            commands[command].main(list(words), prog_name=f"axolotl {command}")
+        out, err = capfd.readouterr()
+        code = ended.value.code
+        if isinstance(code, str):  # the interpreter prints it
+            return Said(1, out, f"{err}{code}\n")
+        return Said(int(code or 0), out, err)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker may have another
+    yield run
+    signal.signal(signal.SIGINT, before)

@@ -7,6 +7,8 @@ from nothing else. Modal's side of the wire is tests/cloud/modal_service.py, the
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +25,10 @@ from tests.e2e.conftest import ROOT, finish, start
 
 OUTPUTS = "axolotl-grpo-outputs"
 SERVER = ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu-server.yaml"
+BRIEF = """
+def brief_reward_func(completions, **kwargs):
+    return [1.0 / (1 + len(each[0]["content"])) for each in completions]
+"""
 
 
 class Cloud:
@@ -36,7 +42,7 @@ class Cloud:
         settings = yaml.safe_load((ROOT / "cloud.yaml").read_text())
         settings["env"] = {"AXOLOTL_DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1", **env}
         (self.user / "cloud.yaml").write_text(yaml.safe_dump(settings))
-        self.preempt_at = ""
+        self.preempt_at, self.preempt = "", Bare.kill
         service.answer = self.call
 
     def train(self, config: str, *words: object, returncode: int = 0) -> str:
@@ -47,12 +53,12 @@ class Cloud:
         return finish(start(*command, cwd=self.user, **own, **token), returncode)
 
     def call(self, args, kwargs):
-        """Modal's side of a call: a preempted container's input is given to a new one."""
+        """Modal's side of a call: what a preempted container was given is given to a new one."""
         self.bare = Bare(self.folder, self.service, self.python)
         (job,) = args
         self.jobs.append(job)
         if self.preempt_at:
-            assert self.contain(job, self.preempt_at) == -9
+            self.contain(job, self.preempt_at)
         code = self.contain(job)
         for each in self.bare.volume(OUTPUTS).rglob("*"):
             if each.name == STATE or each.suffix == ".safetensors":
@@ -61,17 +67,24 @@ class Cloud:
         return code
 
     def contain(self, job, preempt_at: str = "") -> int:
-        """One container; it is killed once there is that checkpoint."""
+        """One container; it is preempted once there is that checkpoint."""
         log = self.folder / "said"
         process = self.bare.start(job, log)
         checkpoint = self.bare.volume(OUTPUTS) / preempt_at
         while process.poll() is None:
             if preempt_at and checkpoint.is_dir() and not missing(checkpoint):
-                process.kill()
+                preempt_at = ""
+                self.preempt(self.bare, process)
             time.sleep(0.05)
         self.said.append(log.read_text(errors="replace"))
         self.service.log(self.said[-1])
         return process.returncode
+
+
+def ask_to_end(bare: Bare, process: subprocess.Popen[bytes]) -> None:
+    """As Modal preempts: 30 seconds after SIGINT, which its Python process gets, all is killed."""
+    os.kill(bare.body(process), signal.SIGINT)
+    process.wait(30)
 
 
 @pytest.fixture
@@ -111,3 +124,45 @@ def test_the_quickstart_trains_is_preempted_and_goes_on(cloud):
     (job,) = made.jobs
     assert made.contain(job) == 1
     assert refusal in made.said[-1] and "Traceback" not in made.said[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("vllm")
+def test_a_lora_config_trains_with_vllm_from_a_folder_with_model_and_data(
+    cloud, vllm, smollm2, gsm8k
+):
+    """Two boots of vLLM. The container has no GPU, so vLLM is its CPU build."""
+    made = cloud(vllm, VLLM_CPU_KVCACHE_SPACE="1")
+    cfg = yaml.safe_load(SERVER.read_text())
+    rows = {"path": "data/train.jsonl", "ds_type": "json", "split": "train[:16]"}
+    cfg["datasets"] = [{**rows, "type": "axolotl_grpo_plugin.gsm8k"}]
+    cfg["trl"] |= {"num_generations": 4, "max_completion_length": 24}
+    cfg["trl"]["reward_funcs"].append("rewards.short.brief_reward_func")
+    cfg |= {"micro_batch_size": 4, "gradient_accumulation_steps": 1, "save_steps": 1}
+    cfg |= {"grpo_rollouts": True}
+    for folder in ("data", "models", "rewards", "configs"):
+        (made.user / folder).mkdir()
+    (made.user / "configs" / "mine.yaml").write_text(yaml.safe_dump(cfg))
+    (made.user / "rewards" / "short.py").write_text(BRIEF)
+    shutil.copy(gsm8k / "train.jsonl", made.user / "data")
+    shutil.copytree(smollm2, made.user / "models" / smollm2.name)
+    made.preempt_at = "gsm8k-smollm2-135m-cpu-server/checkpoint-1"
+    made.preempt = ask_to_end
+    said = made.train("configs/mine.yaml", "--max-steps", 2)
+
+    output = made.bare.volume(OUTPUTS) / "gsm8k-smollm2-135m-cpu-server"
+    first, second = made.said
+    assert "SIGINT: the trainer saves, then all ends" in first and "KeyboardInterrupt" in first
+    assert "this run goes on from checkpoint-1\n" in second
+    for each in (first, second):
+        assert f"the plugin is {SITE}/axolotl_grpo_plugin/__init__.py" in each
+        assert "vLLM serves on 127.0.0.1:" in each and "Synced LoRA adapter" in each
+    assert "2/2" in said
+    state = json.loads((output / "checkpoint-2" / "trainer_state.json").read_text())
+    logs = [log for log in state["log_history"] if "reward" in log]
+    assert [log["step"] for log in logs] == [1, 2]
+    assert all("rewards/brief_reward_func/mean" in log for log in logs)
+    assert (output / "adapter_model.safetensors").stat().st_size > 1e6
+    assert list((output / "rollouts").rglob("*.parquet"))
+    assert json.loads((output / STATE).read_text())["finished"] is True
+    assert "Application startup complete" in (output / "vllm-server.log").read_text()

@@ -32,28 +32,28 @@ def check_gpu(cfg: Any, gpu: GPU | None) -> Iterator[Finding]:
 
 def check_call(call: Call, cfg: Any) -> Iterator[Finding]:
     """`axolotl grpo train` takes these words in the container, and so does the launcher behind it."""
-    yield from check_rl(cfg)
-    yield from check_words(call, cfg)
+    refused = list(check_words(call, cfg))
+    yield from (*check_rl(cfg), *refused)
     if cfg.get("use_ray"):
         what = "a container is one machine, and its image has no Ray"
         yield Finding(
             at(cfg, "use_ray"), what, "Remove it: `axolotl grpo train` starts the processes"
         )
-    for word in unknown(call):
+    for word in unknown(call) - {each.where for each in refused}:
         what = "neither an option of `axolotl train` nor of its launcher"
         yield Finding(word, what, "Mend or remove it")
 
 
-def unknown(call: Call) -> list[str]:
+def unknown(call: Call) -> set[str]:
     """The options behind -- that the launcher does not know.
 
     `axolotl train` hands on what it does not know itself, a mistyped option too.
     """
     if call.launcher == "python":
-        return []
+        return set()
     if call.launcher == "torchrun":
         parser = import_module("torch.distributed.run").get_args_parser()
     else:
         parser = import_module("accelerate.commands.launch").launch_command_parser()
     left: list[str] = parser.parse_known_args([*call.after, "-m", "axolotl.cli.train"])[1]
-    return [word for word in left if word.startswith("-")]
+    return {word.partition("=")[0] for word in left if word.startswith("-")}

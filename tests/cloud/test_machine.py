@@ -40,12 +40,12 @@ def call(launcher="accelerate", after=(), typed=()):
 @pytest.mark.parametrize(
     ("launcher", "after", "left"),
     [
-        ("accelerate", ["--num-processes", "1", "--main_process_port=2"], []),
-        ("accelerate", ["--learning-rat", "1e-6"], ["--learning-rat"]),
-        ("accelerate", ["--canary"], ["--canary"]),
-        ("torchrun", ["--nproc-per-node", "auto"], []),
-        ("torchrun", ["--num-machines", "2"], ["--num-machines"]),
-        ("python", ["--anything"], []),
+        ("accelerate", ["--num-processes", "1", "--main_process_port=2"], set()),
+        ("accelerate", ["--learning-rat", "1e-6"], {"--learning-rat"}),
+        ("accelerate", ["--canary=1"], {"--canary"}),
+        ("torchrun", ["--nproc-per-node", "auto"], set()),
+        ("torchrun", ["--num-machines", "2"], {"--num-machines"}),
+        ("python", ["--anything"], set()),
     ],
 )
 def test_an_option_that_nobody_knows(launcher, after, left):
@@ -59,5 +59,4 @@ def test_what_grpo_train_refuses_is_known_before():
         "a.yaml: plugins",
         "--num-processes",
         "a.yaml: use_ray",
-        "--num-processes",
     ]

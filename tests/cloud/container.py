@@ -74,6 +74,8 @@ class Container:
         return own | keys
 
     def start(self, **keys: object) -> "Container":
+        env = {**os.environ, "MARK": self.mark}
+        env.pop("PYTHONUNBUFFERED", None)
         with self.said.open("w") as output:
             self.process = subprocess.Popen(
                 [
@@ -84,7 +86,7 @@ class Container:
                     json.dumps(self.job(**keys)),
                     *self.options,
                 ],
-                env={**os.environ, "MARK": self.mark},
+                env=env,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=hear_ctrl_c,

@@ -83,9 +83,10 @@ class ModalLauncher(CloudLauncher):
 
 
 def _typed() -> dict[str, Any]:
-    """The parameters of the command that runs; none where Python code calls the launcher."""
+    """The parameters of Axolotl's command that runs; none where Python code calls the launcher."""
     context = click.get_current_context(silent=True)
-    return context.params if context else {}
+    ours = context and context.command in (axolotl.train, axolotl.preprocess)
+    return context.params if context and ours else {}
 
 
 def _words(command: click.Command, given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import sys
 
+import click
 import pytest
 import yaml
 from modal_proto import api_pb2
@@ -199,8 +200,11 @@ def test_python_code_may_call_it(launcher, project, jobs):
     )
     with pytest.raises(TypeError, match="`axolotl train` has no option learning_rat"):
         made.train(project.text(), learning_rat="2e-6")
-    made.preprocess(project.text())
-    assert jobs[-1]["command"] == ["preprocess"]
+    with click.Context(click.Command("mine")) as of_another_program:
+        of_another_program.params = {"config": "mine.yaml", "seed": 3}
+        made.preprocess(project.text())
+    assert (jobs[-1]["command"], jobs[-1]["config"]) == (["preprocess"], "config.yaml")
+    assert jobs[-1]["words"] == []
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ def check_gpu(cfg: Any, gpu: GPU | None) -> Iterator[Finding]:
         yield Finding(at(cfg, "vllm.dtype"), f"a {gpu.name} has no bfloat16", mend)
 
 
+def check_saving(cfg: Any) -> Iterator[Finding]:
+    """A run that is cut off has something to go on from."""
+    if cfg.get("save_strategy") in ("no", False):
+        what = "no checkpoint is saved: a run that is preempted or timed out starts anew"
+        mend = "Set save_strategy: steps, and save_steps"
+        yield Finding(at(cfg, "save_strategy"), what, mend, level="warning")
+
+
 def check_call(call: Call, cfg: Any) -> Iterator[Finding]:
     """`axolotl grpo train` takes these words in the container, and so does the launcher behind it."""
     refused = list(check_words(call, cfg))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
-from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.checks import ConfigError, first_line
 from axolotl_grpo_plugin.cloud.checkpoints import missing, newest_first
 from axolotl_grpo_plugin.cloud.process import to_the_end
 from axolotl_grpo_plugin.cloud.resume import (
@@ -90,7 +90,10 @@ def commit(volumes: Iterable[str]) -> None:
     import modal
 
     for name in volumes:
-        modal.Volume.from_name(name).commit()
+        try:
+            modal.Volume.from_name(name).commit()
+        except (RuntimeError, modal.Error) as error:  # a file that is open there, for one
+            say(f"{name} is committed only when the container ends: {first_line(error)}")
 
 
 def _resume(job: Job) -> list[str]:

@@ -16,6 +16,8 @@ from axolotl_grpo_plugin.load import named
 HUB, WANDB = "HF_TOKEN", "WANDB_API_KEY"
 # Rewards that read a key from the environment, and its usual name.
 JUDGES = {"axolotl_grpo_plugin.rewards.judge.judge": "OPENAI_API_KEY"}
+# Axolotl's telemetry: who said no here is not asked again there.
+OPT_OUTS = ("AXOLOTL_DO_NOT_TRACK", "DO_NOT_TRACK")
 
 
 def taken(settings: Settings) -> dict[str, str | None]:
@@ -31,7 +33,8 @@ def stored(settings: Settings) -> list[str]:
 
 def secrets_of(settings: Settings) -> list[modal.Secret]:
     """What the container's environment is made of: `env`, the user's keys, and Secrets on Modal."""
-    variables: list[dict[str, str | None]] = [{**settings.env}, taken(settings)]
+    opt_outs = {name: os.environ[name] for name in OPT_OUTS if name in os.environ}
+    variables: list[dict[str, str | None]] = [{**opt_outs, **settings.env}, taken(settings)]
     made = [modal.Secret.from_dict(each) for each in variables if each]
     return [*made, *map(modal.Secret.from_name, stored(settings))]
 

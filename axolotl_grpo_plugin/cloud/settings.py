@@ -19,6 +19,7 @@ from axolotl_grpo_plugin.checks import Finding, stop_on
 from axolotl_grpo_plugin.checks.modules import nearest
 from axolotl_grpo_plugin.cloud import gpus
 from axolotl_grpo_plugin.cloud.entries import (
+    OPTIONAL,
     Stored,
     Volume,
     apart,
@@ -71,7 +72,7 @@ class Settings(BaseModel):
         [], description="Write a list, each entry with a name and a mount"
     )
     secrets: list[Annotated[str | Stored, PlainValidator(secret)]] = Field(
-        [], description="Write a list of names, or of modal: NAME"
+        [*OPTIONAL], description="Write a list of names, or of modal: NAME"
     )
     env: Annotated[
         dict[str, Annotated[str, PlainValidator(variable)]], BeforeValidator(by_name)

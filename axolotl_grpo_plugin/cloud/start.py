@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.cloud.errors import in_one_line
 from axolotl_grpo_plugin.cloud.gpus import cost
 from axolotl_grpo_plugin.cloud.image import image_of, source
 from axolotl_grpo_plugin.cloud.local import DEFAULTS, check_local, check_output
-from axolotl_grpo_plugin.cloud.machine import check_call, check_gpu
+from axolotl_grpo_plugin.cloud.machine import check_call, check_gpu, check_saving
 from axolotl_grpo_plugin.cloud.parcel import Parcel, pack
 from axolotl_grpo_plugin.cloud.settings import Settings
 from axolotl_grpo_plugin.lengths.command import read
@@ -90,6 +90,7 @@ class Start:
         if self.trains:
             yield from check_output(cfg, mounts)
             yield from check_gpu(cfg, self.gpu)
+            yield from check_saving(cfg)
             yield from check_call(self.call, cfg)
         elif not cfg.get("skip_prepare_dataset"):
             yield from check_output(cfg, mounts, ("dataset_prepared_path",))

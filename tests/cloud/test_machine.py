@@ -2,7 +2,7 @@ import pytest
 from axolotl.utils.dict import DictDefault
 
 from axolotl_grpo_plugin.cloud.gpus import parse
-from axolotl_grpo_plugin.cloud.machine import check_call, check_gpu, unknown
+from axolotl_grpo_plugin.cloud.machine import check_call, check_gpu, check_saving, unknown
 from axolotl_grpo_plugin.serving.plan import Call
 from tests.cloud.project import CONFIG
 
@@ -31,6 +31,20 @@ ALONE = {"use_vllm": False}
 )
 def test_what_a_gpu_cannot(gpu, keys, where):
     assert found(gpu, **keys) == where
+
+
+@pytest.mark.parametrize(
+    ("keys", "warned"),
+    [
+        ({}, False),
+        ({"save_strategy": "steps"}, False),
+        ({"save_strategy": "no"}, True),
+        ({"save_strategy": False}, True),  # YAML's own reading of no
+    ],
+)
+def test_a_run_without_checkpoints_starts_anew(keys, warned):
+    found = list(check_saving(DictDefault(keys)))
+    assert [each.level for each in found] == ["warning"] * warned
 
 
 def call(launcher="accelerate", after=(), typed=()):

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from grpclib import Status
 
 from axolotl_grpo_plugin.cloud import remote
 from axolotl_grpo_plugin.cloud.resume import STATE
@@ -89,6 +90,16 @@ def test_volumes_are_committed_when_it_has_ended(tmp_path, modal_service, axolot
     found = {request.deployment_name for request in modal_service.named("VolumeGetOrCreate")}
     assert found == {"runs", "cache"}
     assert len({request.volume_id for request in modal_service.named("VolumeCommit")}) == 2
+
+
+def test_a_commit_that_fails_does_not_undo_the_training(tmp_path, modal_service):
+    """Modal refuses one while a file is open there, and makes it as the container ends."""
+    modal_service.put_volume("runs")
+    modal_service.refuse("VolumeCommit", Status.FAILED_PRECONDITION, "there are open files")
+    container = Container(tmp_path, TELLS, ("--commit",))
+    said = container.run()
+    assert "runs is committed only when the container ends: there are open files" in said
+    assert said.endswith("returned 0\n")
 
 
 def test_a_finished_run_is_noted_and_not_overwritten(container):

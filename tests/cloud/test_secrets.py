@@ -1,3 +1,4 @@
+import modal
 import pytest
 from axolotl.utils.dict import DictDefault
 
@@ -11,7 +12,7 @@ ALL = ["HF_TOKEN", "WANDB_API_KEY"]
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch):
     """No key in the environment, and no login."""
-    for name in (*ALL, "OPENAI_API_KEY", "WANDB_MODE"):
+    for name in (*ALL, *secrets.OPT_OUTS, "OPENAI_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(secrets, "get_token", lambda: None)
 
@@ -104,6 +105,24 @@ def nothing():
 
 
 def test_no_secret_at_all():
-    settings = read({}, "cloud.yaml")
+    settings = read({"secrets": []}, "cloud.yaml")
     assert secrets.described(settings) == "none"
     assert secrets.secrets_of(settings) == []
+
+
+def test_no_telemetry_here_is_none_there(monkeypatch, modal_service):
+    """The file has the last word."""
+    monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
+    monkeypatch.setenv("DO_NOT_TRACK", "1")
+    settings = read({"env": {"DO_NOT_TRACK": "0"}, "secrets": []}, "cloud.yaml")
+    app = modal.App("test")
+    app.function(secrets=secrets.secrets_of(settings), include_source=False)(found)
+    with app.run():
+        sent = modal_service.secrets()
+    assert sent == {"": {"AXOLOTL_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "0"}}
+
+
+def test_both_keys_are_taken_where_the_file_says_nothing(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "value")
+    assert secrets.taken(read({}, "cloud.yaml")) == {"HF_TOKEN": "value"}
+    assert secrets.taken(read({"secrets": []}, "cloud.yaml")) == {}

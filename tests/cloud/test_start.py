@@ -108,6 +108,20 @@ def test_a_dry_run_asks_nobody(typed, no_token, project):
     assert typed(*TRAIN).code == typed(*PREPROCESS).code == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "placement"),
+    [
+        ((), "3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
+        (("--num-processes", "2"), "2 processes on GPU 0, 1; vLLM on GPU 3"),
+        (("--launcher", "python"), "1 process on GPU 0; vLLM on GPU 3"),
+    ],
+)
+def test_the_checks_are_for_the_containers_gpus(typed, project, no_token, words, placement):
+    project.cloud(gpu="L40S:4")
+    project.config(gradient_accumulation_steps=8)
+    assert f"  placement {placement} (assumed" in typed(*TRAIN, "--dry-run", *words).out
+
+
 def test_preprocess(typed, project, modal_service, jobs):
     project.config(skip_prepare_dataset=None, dataset_prepared_path="./outputs/prepared")
     assert typed(*PREPROCESS, "--debug", "--dataset-processes", "4").code == 0

@@ -21,11 +21,14 @@ def to_the_end(command: Sequence[str]) -> int:
     """
     adopt_orphans()
     process = spawn(command, {**os.environ, "PYTHONUNBUFFERED": "1"})
+    # Modal's own way is SIGINT. One that ends a container as Docker does is to lose nothing either.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = process.wait()
     finally:
         with _undisturbed():
             _end(process)
+        signal.signal(signal.SIGTERM, before)
     return _said(code)
 
 
@@ -43,7 +46,7 @@ def _said(code: int) -> int:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """The signals by which Modal interrupts are not heard: it is ending."""
-    ours = (signal.SIGINT, signal.SIGUSR1)
+    ours = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in ours}
     try:
         yield

@@ -57,9 +57,10 @@ def container(tmp_path):
     [
         (signal.SIGINT, "KeyboardInterrupt", ()),
         (signal.SIGUSR1, "InputCancellation", ()),
+        (signal.SIGTERM, "KeyboardInterrupt", ()),
         (signal.SIGINT, "KeyboardInterrupt", ("--no-adoption",)),
     ],
-    ids=["preempted", "cancelled", "preempted on an older gVisor"],
+    ids=["preempted", "cancelled", "ended as by Docker", "preempted on an older gVisor"],
 )
 def test_an_interrupted_run_saves_and_the_exception_goes_on(container, number, raised, options):
     container.axolotl(SAVES).options = options
@@ -84,7 +85,9 @@ def test_a_second_interruption_leaves_nothing_behind(container):
     container.axolotl(STUBBORN)
     container.start().until("trains").signal(signal.SIGUSR1)
     time.sleep(0.5)
-    said = container.signal(signal.SIGINT).signal(signal.SIGUSR1).end()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        container.signal(number)
+    said = container.end()
     assert "KeyboardInterrupt" not in said and "InputCancellation" in said
     assert container.left() == []
 

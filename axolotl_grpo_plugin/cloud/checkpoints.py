@@ -28,6 +28,16 @@ def newest_first(names: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: int(name.partition("-")[2]), reverse=True)
 
 
+def holds_model(names: Iterable[str]) -> bool:
+    """Whether weights are among the names in an output_dir itself: a training saves them at its end.
+
+    >>> holds_model(["adapter_config.json", "adapter_model.safetensors"])
+    True
+    """
+    weights = re.compile(r".*\.safetensors|(pytorch|adapter)_model.*\.bin")
+    return any(map(weights.fullmatch, names))
+
+
 def missing(checkpoint: Path) -> str:
     """What a checkpoint lacks, in words; empty where it is complete."""
     if not (checkpoint / LAST).is_file():

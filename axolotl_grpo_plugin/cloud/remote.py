@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from axolotl_grpo_plugin.checks import ConfigError, first_line
-from axolotl_grpo_plugin.cloud.checkpoints import missing, newest_first
+from axolotl_grpo_plugin.cloud.checkpoints import holds_model, missing, newest_first
 from axolotl_grpo_plugin.cloud.process import to_the_end
 from axolotl_grpo_plugin.cloud.resume import (
     STATE,
@@ -34,7 +34,7 @@ class Job(TypedDict):
     command: words after `axolotl`: ["grpo", "train"] or ["preprocess"]. config: its path, from
     the working folder. text: what stands in it. words: options. after: the launcher's, behind a
     lone --. output: output_dir, as config and options have it. volumes: mount point -> name.
-    resume: False where config or options say themselves how to resume.
+    resume: False where config or options say themselves how to resume; that holds for the first time.
     """
 
     command: list[str]
@@ -56,7 +56,7 @@ def run(job: Job) -> int:
     trains = job["command"][-1] == "train"
     unpack(job)
     try:
-        more = _resume(job) if trains and job["resume"] else []
+        more = _resume(job) if trains else []
     except ConfigError as refused:
         print(refused, file=sys.stderr, flush=True)
         return 1
@@ -102,16 +102,19 @@ def _resume(job: Job) -> list[str]:
     output = WORK / job["output"]
     if place is None or not output.is_dir():
         return []
-    last = None
-    for name in newest_first(os.listdir(output)):
+    file = output / STATE
+    state = read_state(file.read_text(errors="replace")) if file.exists() else None
+    again = state and not state["finished"] and state["run"] == digest(job)
+    if not job["resume"] and not again:
+        return []
+    last, names = None, os.listdir(output)
+    for name in newest_first(names):
         lacks = missing(output / name)
         if not lacks:
             last = name
             break
         say(f"{name} is passed over: {lacks}")
-    file = output / STATE
-    state = read_state(file.read_text(encoding="utf-8"), place) if file.exists() else None
-    last = verdict(place, state, digest(job), last)
+    last = verdict(place, state, digest(job), last, holds_model(names))
     if last is None:
         return []
     say(f"this run goes on from {last}")
@@ -124,6 +127,13 @@ def digest(job: Job) -> str:
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
+def call_id() -> str | None:
+    """Modal's id of the function call that runs here."""
+    import modal
+
+    return modal.current_function_call_id()
+
+
 def _note(job: Job, finished: bool) -> None:
-    state = State(run=digest(job), config=job["config"], finished=finished)
+    state = State(run=digest(job), config=job["config"], finished=finished, call=call_id())
     write_state(WORK / job["output"], state)

@@ -8,7 +8,7 @@ import click
 import modal
 
 from axolotl_grpo_plugin.cloud import resume
-from axolotl_grpo_plugin.cloud.checkpoints import newest_first
+from axolotl_grpo_plugin.cloud.checkpoints import holds_model, newest_first
 from axolotl_grpo_plugin.cloud.remote import WORK, Job, digest
 
 
@@ -24,12 +24,27 @@ def ask(job: Job) -> None:
         return  # a new folder
     state = None
     if resume.STATE in there:
-        text = b"".join(volume.read_file(posixpath.join(place.path, resume.STATE))).decode()
-        state = resume.read_state(text, place)
+        text = b"".join(volume.read_file(posixpath.join(place.path, resume.STATE)))
+        state = resume.read_state(text.decode(errors="replace"))
+    if state and not state["finished"] and _runs(state.get("call")):
+        resume.refuse_a_second(place, state)
     last = next(iter(newest_first(there)), None)
-    last = resume.verdict(place, state, digest(job), last)
+    last = resume.verdict(place, state, digest(job), last, holds_model(there))
     if last:
         click.echo(f"  this run goes on from {last}, or an earlier one if that is incomplete")
+
+
+def _runs(call: str | None) -> bool:
+    """Whether a function call has no result yet. Modal forgets one that is some days old."""
+    if call is None:
+        return False
+    try:
+        modal.FunctionCall.from_id(call).get(timeout=0)
+    except TimeoutError:
+        return True
+    except Exception:  # what it ended with: anything
+        return False
+    return False
 
 
 def fetching(job: Job) -> str:

@@ -108,6 +108,7 @@ def test_a_finished_run_is_noted_and_not_overwritten(container):
         "run": remote.digest(container.job()),
         "config": "configs/a.yaml",
         "finished": True,
+        "call": "fc-1",
     }
     refused, returned = container.run().splitlines()
     assert "a finished run of configs/a.yaml is there" in refused
@@ -192,6 +193,26 @@ def test_who_says_how_to_resume_is_left_alone(container, axolotl):
     said = container.run(words=words, resume=False)
     assert told(said)["words"] == ["grpo", "train", "configs/a.yaml", *words]
     assert state(container)["run"] == remote.digest(container.job(words=words))
+
+
+def test_what_was_resumed_by_hand_goes_on_from_where_it_got_to(container):
+    """Modal gives the same job again after a preemption: to begin anew each time is to end never."""
+    by_hand = {"words": ["--resume-from-checkpoint=./outputs/a/checkpoint-10"], "resume": False}
+    checkpoint(container, 10)
+    container.axolotl(FAILS).run(**by_hand)
+    checkpoint(container, 20)
+    again = told(container.axolotl(TELLS).run(**by_hand))["words"]
+    assert again[-1] == "--resume-from-checkpoint=./outputs/a/checkpoint-20"
+
+
+@pytest.mark.parametrize("before", [[], ["--learning-rate=2e-6"]], ids=["unknown", "another run"])
+def test_a_model_without_checkpoints_is_not_overwritten(container, before):
+    if before:
+        container.axolotl(FAILS).run(words=before)
+    container.output.mkdir(parents=True, exist_ok=True)
+    (container.output / "model.safetensors").touch()
+    said = container.axolotl(TELLS).run()
+    assert said.endswith("returned 1\n") and "a model" in said and "told" not in said
 
 
 def test_preprocessing_is_no_run(container):

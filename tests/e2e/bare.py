@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from axolotl_grpo_plugin.cloud.image import CHECKOUT
+from axolotl_grpo_plugin.cloud.image import CHECKOUT, WANTED
 from axolotl_grpo_plugin.cloud.remote import Job
 from tests.cloud.modal_service import ModalService
 
@@ -26,6 +26,7 @@ import axolotl_grpo_plugin
 from axolotl_grpo_plugin.cloud import remote
 print("the plugin is", axolotl_grpo_plugin.__file__, flush=True)
 remote.commit = lambda names: print("committed", *names, flush=True)
+remote.call_id = lambda: "fc-1"
 sys.exit(remote.run(json.loads(sys.argv[1])))
 """
 SITE = "/opt/site"
@@ -55,6 +56,8 @@ class Bare:
         """As the image's last layer does, from the sources that were sent."""
         source = self.folder / "source"  # uv writes beside them
         shutil.copytree(self.sent / CHECKOUT.lstrip("/"), source, dirs_exist_ok=True)
+        for line in WANTED:
+            subprocess.run(line.replace(CHECKOUT, str(source)), shell=True, check=True)
         uv = [os.environ.get("UV", "uv"), "pip", "install", "--quiet", "--python", self.python]
         target = ["--no-deps", "--reinstall", "--target", self.site, source]
         subprocess.run([*uv, *target], check=True)

@@ -17,10 +17,13 @@ from axolotl_grpo_plugin.cloud.settings import Settings
 
 OURS = "axolotl-grpo-plugin"
 CHECKOUT = "/opt/axolotl-grpo-plugin"
-# Of a checkout, what its installation wants to be there. A container reads nothing of the config pack,
-# and the license stands in for it: so a change of a config or of the README builds nothing.
-SOURCES = ("pyproject.toml", "LICENSE", "axolotl_grpo_plugin")
-STAND_INS = ("README.md", "cloud.yaml", "configs/pack", "rewards/pack")
+# What a checkout's installation reads, and what it only wants to be there: a container reads nothing of
+# the config pack, so a change of a config builds nothing.
+SOURCES = ("pyproject.toml", "axolotl_grpo_plugin")
+WANTED = (
+    f"mkdir -p {CHECKOUT}/configs {CHECKOUT}/rewards",
+    f"touch {CHECKOUT}/README.md {CHECKOUT}/LICENSE {CHECKOUT}/cloud.yaml",
+)
 # A compiler for triton's kernels, git for requirements that name a repository, bubblewrap for the
 # rewards that run code.
 SYSTEM = ("bubblewrap", "build-essential", "git")
@@ -54,12 +57,10 @@ def plugin(image: modal.Image) -> modal.Image:
         return image.uv_pip_install(f"{OURS}[gym] @ file://{there}")
     if root is None:
         return image.uv_pip_install(source())
-    for name in STAND_INS:
-        image = image.add_local_file(root / "LICENSE", f"{CHECKOUT}/{name}", copy=True)
-    for name in ("LICENSE", "pyproject.toml"):
-        image = image.add_local_file(root / name, f"{CHECKOUT}/{name}", copy=True)
-    package = root / "axolotl_grpo_plugin"
+    project, package = (root / name for name in SOURCES)
     made = ["**/__pycache__", "**/*.pyc"]
+    image = image.run_commands(*WANTED)
+    image = image.add_local_file(project, f"{CHECKOUT}/{project.name}", copy=True)
     image = image.add_local_dir(package, f"{CHECKOUT}/{package.name}", copy=True, ignore=made)
     return image.uv_pip_install(f"{CHECKOUT}[gym]")
 

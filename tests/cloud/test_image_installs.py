@@ -35,9 +35,10 @@ def test_what_the_layers_install_works_together(modal_service, tmp_path):
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, venv], check=True)
     env = {**os.environ, "PATH": f"{venv}/bin:{os.environ['PATH']}"}
     lines = [line for at in modal_service.image_layers() for line in at.dockerfile_commands]
-    pip = [line.removeprefix("RUN ") for line in lines if line.startswith("RUN /.uv/uv pip")]
-    assert len(pip) == 2
-    for line in pip:
+    ours = ("RUN /.uv/uv pip", "RUN mkdir", "RUN touch")
+    run = [line.removeprefix("RUN ") for line in lines if line.startswith(ours)]
+    assert len(run) == 4
+    for line in run:
         here = line.replace("/.uv/uv", str(UV)).replace("/opt/", f"{root}/opt/")
         subprocess.run(here, shell=True, check=True, env=env)
     code = "import axolotl_grpo_plugin, vllm, deepspeed; print(axolotl_grpo_plugin.__file__)"

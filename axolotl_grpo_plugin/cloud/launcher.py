@@ -85,8 +85,8 @@ class ModalLauncher(CloudLauncher):
 def _typed() -> dict[str, Any]:
     """The parameters of Axolotl's command that runs; none where Python code calls the launcher."""
     context = click.get_current_context(silent=True)
-    ours = context and context.command in (axolotl.train, axolotl.preprocess)
-    return context.params if context and ours else {}
+    # Not by its identity: `python -m axolotl.cli.main` has commands of its own.
+    return context.params if context and "cloud" in context.params else {}
 
 
 def _words(command: click.Command, given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -78,7 +78,8 @@ class Project:
 
 def axolotl(*words: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess[str]":
     """`axolotl WORDS` in a process of its own, which knows nobody but who `env` names."""
-    known = {key: value for key, value in os.environ.items() if not key.startswith("MODAL_")}
+    unknown = ("MODAL_", "HF_TOKEN", "WANDB_", "DO_NOT_TRACK")
+    known = {key: value for key, value in os.environ.items() if not key.startswith(unknown)}
     own = {"AXOLOTL_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "MODAL_CONFIG_PATH": os.devnull}
     return subprocess.run(
         [sys.executable, "-m", "axolotl.cli.main", *words],

@@ -95,7 +95,7 @@ def test_what_is_printed_in_order(typed, project, modal_service):
     assert found == sorted(found)
     assert "  runs      axolotl grpo train configs/a.yaml\n" in out
     assert "  volumes   runs at /workspace/outputs, kept at /cache\n" in out
-    assert "  secrets   none\n" in out
+    assert "  secrets   none; not set here: HF_TOKEN, WANDB_API_KEY\n" in out
     assert "at most $28.75 for one attempt" in out
 
 

@@ -1,5 +1,6 @@
 """How much is sent, and what the most of it is."""
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -16,13 +17,14 @@ def check_size(
     total = sum(sizes.values())
     if total <= max_mb * 1e6:
         return
-    most = [(shown(path), mb(size)) for path, size in biggest(sizes)]
-    said = ", ".join(f"{path} ({size})" for path, size in most)
+    first, *rest = biggest(sizes)
+    most = [first, *(each for each in rest if 100 * each[1] >= first[1])]
+    said = ", ".join(f"{shown(path)} ({mb(size)})" for path, size in most)
     what = f"{mb(total)} in {shown(str(folder))} would be sent, most of it in {said}"
     mend = "Name what the run does not read in `ignore`, or raise max_size"
     if mounts:
-        put = f"modal volume put {next(iter(mounts.values()))} {most[0][0]} REMOTE"
-        mend += f", or put it on a Volume: `{put}`"
+        put = shlex.join(["modal", "volume", "put", next(iter(mounts.values())), shown(first[0])])
+        mend += f", or put it on a Volume: `{put} REMOTE`"
     yield Finding(f"cloud.yaml: max_size ({max_mb:g} MB)", what, mend)
 
 

@@ -50,8 +50,15 @@ def test_too_much_names_what_to_leave():
     (finding,) = check_size(Path("/home/me/it"), sizes, 3999.9, {"/workspace/outputs": "runs"})
     assert str(finding) == (
         "cloud.yaml: max_size (3999.9 MB): 4,000 MB in /home/me/it would be sent, most of it in "
-        "data/big/1 (2,000 MB), data/big/2 (1,999 MB), train.py (1.0 MB). Name what the run does "
+        "data/big/1 (2,000 MB), data/big/2 (1,999 MB). Name what the run does "
         "not read in `ignore`, or raise max_size, or put it on a Volume: `modal volume put runs "
         "data/big/1 REMOTE`."
     )
     assert finding.level == "error"
+
+
+def test_the_line_that_puts_it_on_a_volume_can_be_typed():
+    (finding,) = check_size(
+        Path("/a"), {"my data/a 1": 2_000_000}, 1, {"/workspace/outputs": "runs"}
+    )
+    assert "`modal volume put runs 'my data/a 1' REMOTE`" in finding.mend

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
+from axolotl_grpo_plugin.cloud.keys import is_key
 from axolotl_grpo_plugin.cloud.remote import PARCEL, WORK
 
 OPTIONAL = ("HF_TOKEN", "WANDB_API_KEY")  # only some trainings need them
@@ -84,7 +85,18 @@ def variable(pair: tuple[Any, Any]) -> str:
             raise _wrong("not set in your environment", f"`export {name}=…`, or give it here")
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise _wrong("not a string", f'Put it in quotes: {name}: "…"')
+    if pair[1] is not None and is_key(str(value)):
+        mend = f"Write the name alone, under secrets, and `export {name}=…`"
+        raise _wrong("a secret by its value, and this file is sent", mend)
     return str(value)
+
+
+def requirement(text: str) -> str:
+    """An entry of `pip_install`. Its words stay in the image, and in what Modal shows of it."""
+    if is_key(text):
+        mend = "Put the package into the working folder instead"
+        raise _wrong("a key or a password in it would stay in the image", mend)
+    return text
 
 
 def _object_name(name: Any, what: str) -> str:

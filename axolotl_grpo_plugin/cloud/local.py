@@ -40,7 +40,7 @@ def check_local(cfg: Any, parcel: Parcel, mounts: Mapping[str, str]) -> Iterator
 
     mounts: mount point -> Volume. What is on a Volume cannot be seen from here: skipped.
     """
-    for key, where, value in _strings(cfg):
+    for key, where, value in strings(cfg):
         where = at(cfg, f"{where} ({value})")
         if _DOTTED.fullmatch(value.replace(":", ".")):
             yield from _check_module(value.replace(":", "."), where, parcel)
@@ -50,13 +50,14 @@ def check_local(cfg: Any, parcel: Parcel, mounts: Mapping[str, str]) -> Iterator
             yield from _check_path(value, key, where, parcel, mounts)
 
 
-def _strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, str, str]]:
+def strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, str, str]]:
+    """Each string of a config that is not empty: its key, its full name, itself."""
     if isinstance(value, dict):
         for name, each in value.items():
-            yield from _strings(each, str(name), f"{where}.{name}" if where else str(name))
+            yield from strings(each, str(name), f"{where}.{name}" if where else str(name))
     elif isinstance(value, list):
         for number, each in enumerate(value):
-            yield from _strings(each, key, f"{where}[{number}]")
+            yield from strings(each, key, f"{where}[{number}]")
     elif isinstance(value, str) and value:
         yield key, where, value
 

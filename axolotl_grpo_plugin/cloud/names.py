@@ -14,28 +14,31 @@ from axolotl_grpo_plugin.cloud.remote import WORK
 # Names, at any depth and in any case, that hold passwords and keys. `ignore` brings none of them back.
 SECRET_FILES = tuple(
     """
-    .env .env.* *.env .envrc *.pem *.key *.p12 *.pfx *.ppk *.jks *.keystore *.kdbx id_rsa* id_dsa*
+    .env* *.env *.pem *.key *.p12 *.pfx *.ppk *.jks *.keystore *.kdbx id_rsa* id_dsa*
     id_ecdsa* id_ed25519* .netrc _netrc .modal.toml .npmrc .pypirc .pgpass .git-credentials .boto
-    .s3cfg .vault-token credentials.json client_secret*.json service[-_]account*.json kaggle.json
-    token stored_tokens secrets.json secrets.toml secrets.yaml secrets.yml .*_history
+    .s3cfg .vault-token .databrickscfg .my.cnf .htpasswd .dockercfg .dockerconfigjson pip.conf
+    kubeconfig *.tfstate *.tfstate.* *.tfvars *.gpg client_secret*.json service[-_]account*.json
+    kaggle.json token stored_tokens credentials.json secrets.json secrets.toml secrets.yaml secrets.yml
+    .*_history
     """.split()
 )
 SECRET_FOLDERS = tuple(
-    ".aws .azure .docker .gcloud .gnupg .huggingface .kaggle .kube .secrets .ssh".split()
+    """.aws .azure .docker .gcloud .gnupg .huggingface .kaggle .kube .oci .password-store .secret .secrets
+    .ssh""".split()
 )
 # What tools make, and make again where it is missing.
 MADE_FILES = ("*.pyc", ".ds_store", ".git")
 MADE_FOLDERS = tuple(
     """
     .git .hg .svn .jj __pycache__ site-packages node_modules .venv .tox .nox .mypy_cache
-    .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints
+    .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints .direnv .pixi .terraform
     """.split()
 )
 # Patterns as in a .dockerignore. Those of `ignore` come after them, and may bring them back.
 USUAL = tuple(
     """
     build dist **/*.egg-info **/.cache outputs model-out last_run_prepared wandb trackio mlruns
-    secrets
+    **/secrets
     """.split()
 )
 
@@ -63,6 +66,9 @@ class Names:
         patterns = [*USUAL, *map(_cleaned, ignore)]
         self._matches = FilePatternMatcher(*patterns)
         self._each = [(each, FilePatternMatcher(each)) for each in patterns if each[0] != "!"]
+        self._wanted = FilePatternMatcher(
+            *(each[1:] for each in map(_cleaned, ignore) if each[0] == "!")
+        )
         self._volumes = {os.path.relpath(mount, WORK): name for mount, name in mounts.items()}
 
     def folder(self, path: str, real: str) -> Left | None:
@@ -89,6 +95,10 @@ class Names:
         target = os.path.realpath(real)
         above = (_named(part, SECRET_FOLDERS, ()) for part in Path(target).parts)
         return _named(target, SECRET_FILES, ()) or next(filter(None, above), None)
+
+    def wanted(self, path: str) -> bool:
+        """Whether a pattern of the user's asks for it: `!tests/a_key.txt`."""
+        return self._wanted(Path(path))
 
     def _left(self, path: str) -> Left | None:
         if not self._matches(Path(path)):

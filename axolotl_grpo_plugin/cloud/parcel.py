@@ -9,8 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding, stop_on
+from axolotl_grpo_plugin.cloud.keys import holds_key, names_key
 from axolotl_grpo_plugin.cloud.names import LINKED, Left, Names
 from axolotl_grpo_plugin.cloud.sizes import NAMED, check_size, mb, shown
+
+HEAD = 1 << 13  # bytes of a file in which a key is looked for
 
 
 @dataclass
@@ -66,7 +69,7 @@ class Parcel:
 
 
 def pack(folder: Path, ignore: Sequence[str], max_mb: float, mounts: Mapping[str, str]) -> Parcel:
-    """List what is sent of a folder. Nothing is read but the names, and that each file opens.
+    """List what is sent of a folder. Nothing is read but the names, and the first bytes of each file.
 
     ignore: cloud.yaml's patterns, as in a .dockerignore. max_mb: 1e6 bytes. mounts: mount point in
     the container -> Volume. ConfigError: the folder is the whole home or disk, or a pattern is none.
@@ -90,26 +93,33 @@ def pack(folder: Path, ignore: Sequence[str], max_mb: float, mounts: Mapping[str
             if left := names.file(path, real):
                 parcel.left[path] = left
             else:
-                _add(parcel, path, real)
+                _add(parcel, path, real, names)
     parcel.findings = [*_check_lost(parcel), *check_size(folder, parcel.sizes, max_mb, mounts)]
     return parcel
 
 
-def _add(parcel: Parcel, path: str, real: str) -> None:
+def _add(parcel: Parcel, path: str, real: str, names: Names) -> None:
     if path.encode(errors="ignore").decode() != path:
         return _lose(parcel, path, "its name is not UTF-8")
     try:
         found = os.stat(real)
         if not stat.S_ISREG(found.st_mode):
             return _lose(parcel, path, "not a file")  # to open a pipe would wait for ever
-        with open(real, "rb"):
-            parcel.sizes[path] = found.st_size
+        with open(real, "rb") as file:
+            head = file.read(HEAD).decode(errors="replace")
     except OSError as error:
-        _lose(parcel, path, str(error.strerror))
+        return _lose(parcel, path, str(error.strerror))
+    named = names_key(os.path.basename(path))
+    if (named or holds_key(head)) and not names.wanted(path):
+        mend = f'Take it out, and name it under `secrets`; `ignore: ["!{path}"]` if it is no secret'
+        return _lose(parcel, path, "a secret by its name" if named else "a key is in it", mend)
+    parcel.sizes[path] = found.st_size
 
 
-def _lose(parcel: Parcel, path: str, why: str) -> None:
-    parcel.lost[path] = Left(why, "Mend it, or name it in `ignore` in cloud.yaml")
+def _lose(
+    parcel: Parcel, path: str, why: str, mend: str = "Mend it, or name it in `ignore` in cloud.yaml"
+) -> None:
+    parcel.lost[path] = Left(why, mend)
 
 
 def _check_folder(folder: Path) -> Iterator[Finding]:

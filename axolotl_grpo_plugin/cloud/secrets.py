@@ -10,6 +10,8 @@ from huggingface_hub import get_token
 from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.cloud.entries import Stored
+from axolotl_grpo_plugin.cloud.keys import is_for_key, is_key
+from axolotl_grpo_plugin.cloud.local import strings
 from axolotl_grpo_plugin.cloud.settings import Settings
 from axolotl_grpo_plugin.load import named
 
@@ -48,7 +50,12 @@ def described(settings: Settings) -> str:
 
 
 def check_secrets(cfg: Any, settings: Settings) -> Iterator[Finding]:
-    """What the config needs a key for has it. Secrets stored on Modal may hold any."""
+    """What the config needs a key for has it, and none is in it. Secrets stored on Modal may hold any."""
+    for option, where, value in strings(cfg):
+        if is_for_key(option) or is_key(value):
+            what = "a key or a password, which would be sent and shown"
+            mend = "Take it out; a variable that `secrets` in cloud.yaml names arrives in the container"
+            yield Finding(at(cfg, where), what, mend)
     there = taken(settings)
     level: Level = "warning" if stored(settings) else "error"
     project = cfg.get("wandb_project")

@@ -25,9 +25,11 @@ from axolotl_grpo_plugin.cloud.entries import (
     apart,
     by_name,
     is_name,
+    requirement,
     secret,
     variable,
 )
+from axolotl_grpo_plugin.cloud.keys import is_key
 
 # CUDA 13.0, as torch's wheels and the driver of Modal's hosts have it
 # (https://modal.com/docs/guide/cuda), with nvcc, for the kernels that vLLM compiles.
@@ -65,7 +67,7 @@ class Settings(BaseModel):
     )
     image: str = Field(IMAGE, min_length=1, description="Write REPOSITORY:TAG, an image with CUDA")
     apt_install: list[str] = Field([], description="Write a list of Ubuntu packages")
-    pip_install: list[str] = Field(
+    pip_install: list[Annotated[str, AfterValidator(requirement)]] = Field(
         [], description="Write a list of requirements, as pip takes them"
     )
     volumes: Annotated[list[Volume], AfterValidator(apart)] = Field(
@@ -131,7 +133,8 @@ def _finding(error: ErrorDetails, where: str) -> Finding:
     at += "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
     if error["type"] == "extra_forbidden":
         return Finding(at, "no such key", nearest(str(rest[-1]), Volume.model_fields))
-    shown = said.get("shown") or ("" if key == "secrets" else str(error["input"])[:60])
+    hidden = key == "secrets" or is_key(str(error["input"]))
+    shown = said.get("shown") or ("" if hidden else str(error["input"])[:60])
     if error["type"] == "missing":
         what, shown = "is missing", ""
     else:

@@ -22,6 +22,7 @@ def folder(path, ignore=()):
     .env .env.local prod.env .envrc deep/in/it/.env cert.pem server.KEY id_rsa id_rsa.pub ID_ED25519
     .netrc .modal.toml .npmrc .pypirc .git-credentials gcp/service_account-1.json credentials.json
     hf/token hf/stored_tokens kaggle.json .bash_history secrets.toml
+    .env-prod terraform.tfstate prod.auto.tfvars .databrickscfg kubeconfig .dockerconfigjson
     """.split(),
 )
 def test_secrets_stay_and_no_pattern_brings_them_back(path):
@@ -31,7 +32,7 @@ def test_secrets_stay_and_no_pattern_brings_them_back(path):
         assert "secrets" in left.mend
 
 
-@pytest.mark.parametrize("path", ".ssh .aws .huggingface deep/.kube .docker".split())
+@pytest.mark.parametrize("path", ".ssh .aws .huggingface deep/.kube .docker .oci .secret".split())
 def test_folders_of_logins_stay(path):
     assert folder(path, [f"!{path}"]).why.endswith("is taken for a secret, and never sent")
 
@@ -49,7 +50,7 @@ def test_files_that_tools_make_stay():
 
 
 def test_the_usual_folders_stay_unless_a_pattern_brings_them_back():
-    for path in ("build", "dist", "wandb", "my.egg-info", "last_run_prepared", ".cache"):
+    for path in (*"build dist wandb my.egg-info last_run_prepared .cache".split(), "a/secrets"):
         left = folder(path)
         assert left.mend == f'`ignore: ["!{path}"]` brings it back'
         assert folder(path, [f"!{path}"]) is None

@@ -188,8 +188,22 @@ def test_too_much_is_an_error(tmp_path):
     os.truncate(tmp_path / "data/big.bin", 3_000_000)
     assert not packed(tmp_path, max_mb=4).findings
     (finding,) = packed(tmp_path, max_mb=3).findings
-    assert finding.level == "error" and "data/big.bin (3.0 MB), small.txt" in finding.what
+    assert finding.level == "error" and finding.what.endswith("most of it in data/big.bin (3.0 MB)")
     assert not packed(tmp_path, "data", max_mb=3).findings
+
+
+def test_keys_under_any_name_stay_are_said_and_can_be_asked_for(tmp_path):
+    grow(tmp_path, "train.py", "deploy/my_token", "my-project-1a2b.json", "tests/example.json")
+    for name in ("my-project-1a2b.json", "tests/example.json"):
+        (tmp_path / name).write_text('{"private_key": "-----BEGIN ' + 'PRIVATE KEY-----"}')
+    made = packed(tmp_path, "!tests/example.json")
+    assert set(made.sizes) == {"train.py", "tests/example.json"} == set(sent(tmp_path, made.ignore))
+    (finding,) = made.findings
+    assert finding.level == "warning" and finding.what == (
+        "not sent: deploy/my_token (a secret by its name), my-project-1a2b.json (a key is in it)"
+    )
+    assert '`ignore: ["!my-project-1a2b.json"]`' in made.why_not("my-project-1a2b.json").mend
+    assert packed(tmp_path, "deploy", "*.json", "!tests/example.json").findings == []
 
 
 def test_a_home_is_not_sent(tmp_path, monkeypatch):

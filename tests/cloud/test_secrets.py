@@ -46,6 +46,19 @@ def test_a_key_that_is_needed_is_named(cloud, keys, findings):
     assert found(cloud, **keys) == findings
 
 
+@pytest.mark.parametrize(
+    ("keys", "where"),
+    [
+        ({"comet_api_key": "abc"}, "comet_api_key"),
+        ({"trl": {"hub_token": "abc"}}, "trl.hub_token"),
+        ({"datasets": [{"path": "https://me:pw@host/a.jsonl"}]}, "datasets[0].path"),
+        ({"wandb_name": "hf_" + "a1B2" * 8 + "cd"}, "wandb_name"),
+    ],
+)
+def test_a_key_in_a_config_is_an_error_that_does_not_repeat_it(keys, where):
+    assert found(**keys) == [("error", where)]
+
+
 def test_what_is_set_is_enough(monkeypatch):
     for name in ALL:
         monkeypatch.setenv(name, "value")

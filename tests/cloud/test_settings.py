@@ -222,6 +222,13 @@ def test_a_secret_that_is_not_set(monkeypatch):
         ({"env": ["hf_sesame"]}, "env: not a variable's name"),
         ({"env": {"A": ["hf_sesame"]}}, "env (A): not a string"),
         ({"env": "hf_sesame"}, "env: not a mapping"),
+        ({"env": {"DB": "postgres://me:sesame@host/db"}}, "env (DB): a secret by its value"),
+        ({"pip_install": ["git+https://sesame@github.com/me/x"]}, "pip_install[0]: a key or"),
+        (
+            {"pip_install": ["--index-url", "https://me:sesame@h/simple"]},
+            "pip_install[1]: a key or",
+        ),
+        ({"pip_install": "git+https://sesame@github.com/me/x"}, "pip_install: should be"),
     ],
 )
 def test_no_message_repeats_a_secret(config, named, monkeypatch):
@@ -238,6 +245,8 @@ def test_variables(monkeypatch):
     assert read({"env": given}, "c").env == there
     listed = ["MINE", *({name: value} for name, value in given.items() if value)]
     assert read({"env": listed}, "c").env == there
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:pw@proxy")  # it is not in the file
+    assert read({"env": ["HTTPS_PROXY"]}, "c").env == {"HTTPS_PROXY": "http://me:pw@proxy"}
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,13 @@ def _cut_off(checkpoint: Path) -> Iterator[str]:
 
 
 def _json(file: Path) -> bool:
+    """All of it is there, and so are the shards that an index of weights names."""
     try:
-        json.loads(file.read_bytes())
+        found = json.loads(file.read_bytes())
     except ValueError:
         return False
-    return True
+    named = found.get("weight_map", {}) if file.name.endswith(".index.json") else {}
+    return all((file.parent / shard).is_file() for shard in named.values())
 
 
 def _safetensors(file: Path) -> bool:

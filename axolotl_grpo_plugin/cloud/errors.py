@@ -72,7 +72,8 @@ _MENDS: tuple[tuple[type[Exception], str, str, str], ...] = (
         exception.ExecutionError,
         "modified during build",
         "a file changed while it was sent",
-        "Add it to ignore in cloud.yaml",
+        "Start again when nothing writes to it (`touch` it if its date lies ahead), or add it to ignore "
+        "in cloud.yaml",
     ),
 )
 

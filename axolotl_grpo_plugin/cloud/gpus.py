@@ -155,5 +155,6 @@ def cost(gpu: GPU | None, cpu: float, memory: float, seconds: int) -> str:
     return (
         f"{', '.join(asked)} ({PRICED}): ${hour:,.2f} an hour{' without the GPUs' if unknown else ''} x "
         f"{seconds / HOUR:.3g} h of timeout = at most ${most:,.2f}{unknown} for one attempt; "
-        "more CPU or memory used than asked for, the container's start and storage come on top"
+        "more CPU or memory used than asked for, the container's start, storage, and the attempt that "
+        "follows a preemption come on top"
     )

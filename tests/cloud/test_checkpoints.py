@@ -14,6 +14,8 @@ from axolotl_grpo_plugin.cloud.checkpoints import missing, newest_first
 WEIGHTS = save({"a": np.zeros(100, np.float32), "b": np.ones(7, np.float32)}, {"format": "pt"})
 JSON = json.dumps({"global_step": 20, "log_history": [{"reward": 1.5}]}).encode()
 
+SHARDS = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+
 
 def saved():
     """A ZIP, as torch.save writes it."""
@@ -47,7 +49,7 @@ LAYOUTS = {
     "shards": {
         "model-00001-of-00002.safetensors": WEIGHTS,
         "model-00002-of-00002.safetensors": WEIGHTS,
-        "model.safetensors.index.json": JSON,
+        "model.safetensors.index.json": json.dumps({"weight_map": SHARDS}).encode(),
         "optimizer.pt": saved(),
     },
     "DeepSpeed": {
@@ -111,6 +113,13 @@ def test_fsdps_shards_are_complete_with_their_metadata(write):
     checkpoint = write("FSDP")
     (checkpoint / "optimizer_0" / ".metadata").unlink()
     assert missing(checkpoint) == "optimizer_0/__0_0.distcp is cut off"
+
+
+@pytest.mark.parametrize("shard", SHARDS.values())
+def test_shards_that_an_index_names_are_there(write, shard):
+    checkpoint = write("shards")
+    (checkpoint / shard).unlink()
+    assert missing(checkpoint) == "model.safetensors.index.json is cut off"
 
 
 def test_torchs_old_format_is_left_to_torch(write):

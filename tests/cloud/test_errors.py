@@ -22,7 +22,8 @@ from axolotl_grpo_plugin.cloud.errors import in_one_line, said
         (
             exception.ExecutionError("/a/log was modified during build process."),
             "a file changed while it was sent (/a/log was modified during build process). "
-            "Add it to ignore in cloud.yaml.",
+            "Start again when nothing writes to it (`touch` it if its date lies ahead), or add it to "
+            "ignore in cloud.yaml.",
         ),
         (
             exception.InvalidError("Memory is too large\nand more"),

@@ -85,7 +85,7 @@ def test_what_a_run_costs_at_most():
     hour = 2 * 1.9512 + (8 * 0.0000131 + 64 * 0.00000222) * 3600
     assert line.startswith("2 x L40S at $1.95 an hour, 8 CPU cores at $0.05, 64 GiB of memory")
     assert "(list prices of July 2026, modal.com/pricing): $4.79 an hour x 6 h of timeout" in line
-    assert "at most $28.75 for one attempt" in line
+    assert "at most $28.75 for one attempt" in line and "that follows a preemption" in line
     assert 28.74 < 6 * hour <= 28.75
     assert "\n" not in line
 

@@ -33,14 +33,15 @@ from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
 
 COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
 ORDER = list(COLORS)
+MORE = "Set gpu in cloud.yaml to so many, or use fewer (trl.vllm_mode: colocate shares them)"
 
 
 @dataclass
 class Machine:
     """What a run is planned for. gpus: their ids. gib: of each, None where it is not known.
 
-    assumed: it is another machine than this one. image: that machine is a container, with packages
-    and outputs of its own, so that those here say nothing.
+    assumed: it is another machine than this one. image: that machine is a container of cloud.yaml's,
+    with packages, servers and outputs of its own, so that those here say nothing.
     """
 
     gpus: tuple[str, ...]
@@ -101,7 +102,7 @@ def run(
 def machine_of(gpus: int | None, memory: float | None, processes: int | None) -> Machine:
     """The machine with so many GPUs, or this one."""
     there = tuple(visible_gpus() if gpus is None else map(str, range(gpus)))
-    gib = memory and memory * 1e9 / 2**30
+    gib = memory and round(memory * 1e9 / 2**30, 1)
     if gpus is None and there and gib is None:
         import torch
 
@@ -167,7 +168,8 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     yield from check_parallel(cfg, ranks)
     if not any(".reward_funcs" in finding.where for finding in wrong):
         yield from check_groups(cfg, ranks)
-        yield from check_ready(cfg, "skipped")
+        if not machine.image:
+            yield from check_ready(cfg, "skipped")
     shape = list(check_batch(cfg, ranks))
     yield from shape
     with hub.offline(closed):
@@ -206,7 +208,8 @@ def _placed(
     try:
         placement = place(cfg, machine.gpus, machine.processes)
     except ConfigError as error:
-        yield from error.findings
+        for finding in error.findings:
+            yield finding._replace(mend=MORE) if machine.image else finding
         return None
     made.placement = _placement(placement)
     batch = batch_of(cfg, placement.processes)
@@ -244,7 +247,8 @@ def _without_file(finding: Finding, file: str) -> Finding:
 def show(checked: Checked, machine: Machine) -> None:
     """Print it."""
     click.secho(checked.config, bold=True)
-    assumed = " (assumed: Ampere or newer)" if machine.assumed and machine.gpus else ""
+    unknown = machine.assumed and machine.gpus and not machine.image
+    assumed = " (assumed: Ampere or newer)" if unknown else ""
     for name, said in (
         ("placement", checked.placement and checked.placement + assumed),
         ("batch", checked.batch),

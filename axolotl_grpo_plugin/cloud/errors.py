@@ -92,6 +92,8 @@ def said(error: exception.Error) -> str:
     own = first_line(error).rstrip(".")
     for kind, holds, what, mend in _MENDS:
         if isinstance(error, kind) and holds.lower() in str(error).lower():
+            if holds:  # the client's own text, whose first sentence says it
+                own = own.partition(". ")[0]
             return f"{what}{f' ({own})' if own else ''}. {mend}."
     return (
         f"{own or type(error).__name__}. See https://modal.com/docs, or https://status.modal.com."

@@ -92,7 +92,8 @@ def parse(
     if colon and not (typed.isascii() and typed.isdigit()):
         return Finding(at, f"{typed!r} is no number of GPUs", 'Write it as in "L40S:2"')
     if count is not None and (type(count) is not int or count < 1):
-        return Finding(f"{where}: gpu_count ({count})", "not a number of GPUs", "Write 1 or more")
+        mend = "Write 1 or more, without quotes"
+        return Finding(f"{where}: gpu_count ({count!r})", "not a number of GPUs", mend)
     if colon and count not in (None, int(typed)):
         what = f"gpu_count says {count}"
         return Finding(at, what, f"Write gpu: {name} and gpu_count, or the one string")
@@ -129,32 +130,36 @@ def _known(name: str) -> str:
 
 
 def cost(gpu: GPU | None, cpu: float, memory: float, seconds: int) -> str:
-    """One line: what an hour of a container costs by list prices, and at most one attempt.
+    """What one attempt costs at most by list prices, an hour of it, and what comes on top.
 
     cpu: cores asked for. memory: GiB asked for. seconds: the timeout.
 
     >>> print(cost(parse("T4"), 2, 8, 7200))
-    T4 at $0.59 an hour, 2 CPU cores at $0.05, 8 GiB of memory at $0.01 (list prices of July 2026,
-    modal.com/pricing): $0.75 an hour x 2 h of timeout = at most $1.51 for one attempt; …
+    at most $1.51 for one attempt: $0.75 an hour x 2 h of timeout
+    T4 at $0.59 an hour, 2 CPU cores at $0.05, 8 GiB of memory at $0.01
+    (list prices of July 2026, modal.com/pricing). On top: CPU and memory used beyond that,
+    the container's start, storage, and the attempt that follows a preemption
     """
     hour = (cpu * CPU + memory * MEMORY) * HOUR
     asked = [
         f"{cpu:g} CPU cores at ${CPU * HOUR:.2f}",
         f"{memory:g} GiB of memory at ${MEMORY * HOUR:.2f}",
     ]
-    unknown = ""
+    most = without = ""
     if gpu:
         what = f"{gpu.count} x {gpu.name}" if gpu.count > 1 else gpu.name
         if gpu.price is None:
             asked.insert(0, f"{what}, whose price is not known here")
-            unknown = f" and {gpu.count * seconds / HOUR:.3g} GPU hours of {gpu.name}"
+            most = f" and {gpu.count * seconds / HOUR:.3g} GPU hours of {gpu.name}"
+            without = " without the GPUs"
         else:
             hour += gpu.count * gpu.price
             asked.insert(0, f"{what} at ${gpu.price:.2f} an hour")
-    most = math.ceil(round(hour * seconds / HOUR * 100, 6)) / 100
+    dollars = math.ceil(round(hour * seconds / HOUR * 100, 6)) / 100
     return (
-        f"{', '.join(asked)} ({PRICED}): ${hour:,.2f} an hour{' without the GPUs' if unknown else ''} x "
-        f"{seconds / HOUR:.3g} h of timeout = at most ${most:,.2f}{unknown} for one attempt; "
-        "more CPU or memory used than asked for, the container's start, storage, and the attempt that "
-        "follows a preemption come on top"
+        f"at most ${dollars:,.2f}{most} for one attempt: "
+        f"${hour:,.2f} an hour{without} x {seconds / HOUR:.3g} h of timeout\n"
+        f"{', '.join(asked)}\n"
+        f"({PRICED}). On top: CPU and memory used beyond that,\n"
+        "the container's start, storage, and the attempt that follows a preemption"
     )

@@ -1,5 +1,6 @@
 """Whether the container can do what config and command line ask for, before one is rented."""
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.cloud.gpus import GPU
+from axolotl_grpo_plugin.cloud.local import strings
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.command import check_rl, check_words
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.plan import Call
+
+_HERE = re.compile(r"://([^/@]*@)?(localhost|127\.|0\.0\.0\.0|\[::1?\])", re.IGNORECASE)
 
 
 def check_gpu(cfg: Any, gpu: GPU | None) -> Iterator[Finding]:
@@ -36,6 +40,15 @@ def check_saving(cfg: Any) -> Iterator[Finding]:
         what = "no checkpoint is saved: a run that is preempted or timed out starts anew"
         mend = "Set save_strategy: steps, and save_steps"
         yield Finding(at(cfg, "save_strategy"), what, mend, level="warning")
+
+
+def check_addresses(cfg: Any) -> Iterator[Finding]:
+    """No reward or tracker is asked for on this machine: there, that is the container itself."""
+    for key, where, value in strings(cfg):
+        if "://" in value and not key.startswith("vllm_") and _HERE.search(value):
+            what = "an address of this machine, and in the container nothing listens there"
+            mend = "Write one that can be reached from Modal"
+            yield Finding(at(cfg, where), what, mend)  # it may hold a password
 
 
 def check_call(call: Call, cfg: Any) -> Iterator[Finding]:

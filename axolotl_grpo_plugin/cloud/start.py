@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.cloud.errors import in_one_line
 from axolotl_grpo_plugin.cloud.gpus import cost
 from axolotl_grpo_plugin.cloud.image import image_of, source
 from axolotl_grpo_plugin.cloud.local import DEFAULTS, check_local, check_output
-from axolotl_grpo_plugin.cloud.machine import check_call, check_gpu, check_saving
+from axolotl_grpo_plugin.cloud.machine import check_addresses, check_call, check_gpu, check_saving
 from axolotl_grpo_plugin.cloud.parcel import Parcel, pack
 from axolotl_grpo_plugin.cloud.settings import Settings
 from axolotl_grpo_plugin.lengths.command import read
@@ -80,7 +80,7 @@ class Start:
         if not checked.ok:
             raise SystemExit(1)
         for name, said in self._lines():
-            click.echo(f"  {name:<9} {said}")
+            click.echo(f"  {name:<9} " + said.replace("\n", "\n" + 12 * " "))
 
     def _found(self, cfg: Any) -> Iterator[Finding]:
         """What can be wrong in a container, and not in the config alone."""
@@ -92,6 +92,7 @@ class Start:
             yield from check_gpu(cfg, self.gpu)
             yield from check_saving(cfg)
             yield from check_call(self.call, cfg)
+            yield from check_addresses(cfg)
         elif not cfg.get("skip_prepare_dataset"):
             yield from check_output(cfg, mounts, ("dataset_prepared_path",))
         yield from secrets.check_secrets(cfg, self.settings)
@@ -132,6 +133,8 @@ class Start:
                     # The call of .remote() ends with the program that made it; this one need not.
                     running = function.spawn(job)
                     code = running.get()
+            if code:
+                click.echo(f"It ended with exit code {code}. The log above says why.")
         except KeyboardInterrupt:  # app.run() lets none through once the function is there
             click.echo("Stopped. Nothing runs.")
         finally:

@@ -53,8 +53,7 @@ def test_it_ends_the_program_with_that_line():
     with pytest.raises(ConfigError) as raised, in_one_line():
         raise exception.AuthError("Token missing. Could not authenticate client.")
     assert str(raised.value) == (
-        "axolotl-grpo-plugin: Modal: there is no token here (Token missing. Could not "
-        "authenticate client). Run `modal token new`."
+        "axolotl-grpo-plugin: Modal: there is no token here (Token missing). Run `modal token new`."
     )
 
 

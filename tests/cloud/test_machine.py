@@ -2,7 +2,13 @@ import pytest
 from axolotl.utils.dict import DictDefault
 
 from axolotl_grpo_plugin.cloud.gpus import parse
-from axolotl_grpo_plugin.cloud.machine import check_call, check_gpu, check_saving, unknown
+from axolotl_grpo_plugin.cloud.machine import (
+    check_addresses,
+    check_call,
+    check_gpu,
+    check_saving,
+    unknown,
+)
 from axolotl_grpo_plugin.serving.plan import Call
 from tests.cloud.project import CONFIG
 
@@ -45,6 +51,30 @@ def test_what_a_gpu_cannot(gpu, keys, where):
 def test_a_run_without_checkpoints_starts_anew(keys, warned):
     found = list(check_saving(DictDefault(keys)))
     assert [each.level for each in found] == ["warning"] * warned
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("http://localhost:8000/v1", True),
+        ("HTTP://me:x@127.0.0.2/v1", True),
+        ("https://[::1]:8/v1", True),
+        ("http://0.0.0.0:8", True),
+        ("https://api.openai.com/v1?at=localhost", False),
+        ("http://10.0.0.1/127.0.0.1", False),
+        ("localhost", False),
+    ],
+)
+def test_an_address_of_this_machine(value, wrong):
+    cfg = DictDefault({"grpo_reward_args": {"judge": {"base_url": value}}})
+    assert [each.where for each in check_addresses(cfg)] == (
+        ["grpo_reward_args.judge.base_url"] * wrong
+    )
+
+
+def test_the_server_is_on_this_machine_there_too():
+    cfg = DictDefault({"trl": {"vllm_server_base_url": "http://localhost:8000"}})
+    assert not list(check_addresses(cfg))
 
 
 def call(launcher="accelerate", after=(), typed=()):

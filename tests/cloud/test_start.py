@@ -10,10 +10,11 @@ from modal import exception
 from modal_proto import api_pb2
 
 from axolotl_grpo_plugin.cloud.remote import digest
-from tests.cloud.project import NAME
+from tests.cloud.project import CONFIG, NAME
 
 TRAIN = ("train", NAME, "--cloud", "cloud.yaml")
 PREPROCESS = ("preprocess", NAME, "--cloud", "cloud.yaml")
+JUDGE = {"grpo_reward_args": {"judge": {"base_url": "http://127.0.0.1:8/v1"}}}
 FETCH = "mkdir -p outputs && modal volume get runs a outputs"
 
 
@@ -84,6 +85,8 @@ def test_the_exit_code_is_the_trainings(typed, modal_service, code):
     modal_service.answer = lambda args, kwargs: code
     said = typed(*TRAIN)
     assert (said.code, said.last) == (code, FETCH)
+    failed = f"It ended with exit code {code}. The log above says why.\n{FETCH}\n"
+    assert said.out.endswith(failed) is bool(code)
 
 
 def test_what_is_printed_in_order(typed, project, modal_service):
@@ -103,7 +106,10 @@ def test_a_dry_run_asks_nobody(typed, no_token, project):
     said = typed(*TRAIN, "--dry-run", "--learning-rate", "2e-6")
     assert said.code == 0
     assert "  runs      axolotl grpo train configs/a.yaml --learning-rate=2e-6\n" in said.out
-    assert "  costs     2 x L40S" in said.last
+    assert (
+        "  costs     at most $28.75 for one attempt: $4.79 an hour x 6 h of timeout\n" in said.out
+    )
+    assert "\n            2 x L40S at $1.95 an hour" in said.out
     project.cloud(dry_run=True)
     assert typed(*TRAIN).code == typed(*PREPROCESS).code == 0
 
@@ -119,7 +125,7 @@ def test_a_dry_run_asks_nobody(typed, no_token, project):
 def test_the_checks_are_for_the_containers_gpus(typed, project, no_token, words, placement):
     project.cloud(gpu="L40S:4")
     project.config(gradient_accumulation_steps=8)
-    assert f"  placement {placement} (assumed" in typed(*TRAIN, "--dry-run", *words).out
+    assert f"  placement {placement}\n" in typed(*TRAIN, "--dry-run", *words).out
 
 
 def test_preprocess(typed, project, modal_service, jobs):
@@ -264,9 +270,8 @@ def test_what_modal_refuses(typed, modal_service, jobs, refusal, line):
 def test_without_a_token(typed, no_token):
     said = typed(*TRAIN)
     assert said.code == 1
-    assert said.err.startswith("axolotl-grpo-plugin: Modal: there is no token here (Token missing.")
-    assert said.err.endswith("). Run `modal token new`.\n")
-    assert said.err.count("\n") == 1
+    line = "there is no token here (Token missing). Run `modal token new`.\n"
+    assert said.err == f"axolotl-grpo-plugin: Modal: {line}"
 
 
 def test_without_a_network(typed, no_token, monkeypatch):
@@ -315,13 +320,20 @@ def test_a_container_that_ends_early(typed, modal_service, error, what):
         ({"gpu": None}, {}, (), "trl.use_vllm: the image's vLLM serves on GPUs. Set gpu in"),
         ({"gpu": "T4:2"}, {"bf16": True}, (), "bf16: a T4 has no bfloat16"),
         ({"gpu": "T4:2"}, {"bf16": True}, (), "vllm.dtype: a T4 has no bfloat16"),
-        ({"gpu": "L40S"}, {}, (), "vllm: 1 GPU is visible, and this config wants 2"),
+        (
+            {"gpu": "L40S"},
+            {},
+            (),
+            "vllm: 1 GPU is visible, and this config wants 2: 1 for vLLM (tensor_parallel_size x "
+            "data_parallel_size), 1 to train on. Set gpu in cloud.yaml to so many",
+        ),
         ({}, {"output_dir": "./runs/a"}, (), "output_dir (./runs/a): on no Volume"),
         ({}, {"wandb_project": "p"}, (), "wandb_project (p): WANDB_API_KEY is not set here"),
         ({}, {}, ("--wandb-project", "p"), "wandb_project (p): WANDB_API_KEY is not set here"),
         ({"max_size": 0.0001}, {}, (), "cloud.yaml: max_size (0.0001 MB): 0.0 MB in"),
         ({"ignore": ["data"]}, {}, (), "datasets[0].path (data/train.jsonl): it is not sent"),
         ({}, {"plugins": None}, (), "plugins: the plugin that asks for the server is not named"),
+        ({}, JUDGE, (), "grpo_reward_args.judge.base_url: an address of"),
         ({}, {"use_ray": True}, (), "use_ray: a container is one machine"),
         ({}, {"rl": "dpo"}, (), "rl: 'dpo' is not checked here"),
         ({}, {}, ("--learning-rat", "1"), "--learning-rat: neither an option of `axolotl train`"),
@@ -364,6 +376,15 @@ def test_what_is_on_a_volume_is_not_looked_for_here(typed, project, no_token, ke
     said = typed(*TRAIN, "--dry-run")
     assert said.code == 0, said.out
     assert " it must be on the Volume " in said.out
+
+
+def test_a_server_is_not_looked_for_here(typed, project, no_token):
+    """The container reaches it, or not: this machine cannot say."""
+    judge = "axolotl_grpo_plugin.rewards.judge.judge"
+    trl = {**CONFIG["trl"], "reward_funcs": [judge]}
+    gold = {"model": "m", "base_url": "http://judge.invalid/v1", "gold": "answer"}
+    project.config(trl=trl, grpo_reward_args={judge: gold})
+    assert "nothing answers" not in typed(*TRAIN, "--dry-run").out
 
 
 def test_an_error_beside_it_still_counts(typed, project, no_token):

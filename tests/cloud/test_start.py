@@ -9,6 +9,8 @@ from grpclib import Status
 from modal import exception
 from modal_proto import api_pb2
 
+from axolotl_grpo_plugin.checks.command import machine_of
+from axolotl_grpo_plugin.cloud.gpus import parse
 from axolotl_grpo_plugin.cloud.remote import digest
 from tests.cloud.project import CONFIG, NAME
 
@@ -126,6 +128,10 @@ def test_the_checks_are_for_the_containers_gpus(typed, project, no_token, words,
     project.cloud(gpu="L40S:4")
     project.config(gradient_accumulation_steps=8)
     assert f"  placement {placement}\n" in typed(*TRAIN, "--dry-run", *words).out
+
+
+def test_the_memory_of_a_gpu_is_said_as_one_reads_it():
+    assert machine_of(2, parse("L40S:2").gb, None).gib == 44.7
 
 
 def test_preprocess(typed, project, modal_service, jobs):

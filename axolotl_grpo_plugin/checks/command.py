@@ -126,6 +126,11 @@ def check(
         cfg = read(file, options)
         if cfg.get("rl") not in ("grpo", "gdpo"):
             what, mend = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
+            if machine.image:
+                what, mend = (
+                    f"{cfg.get('rl')!r} is not started here",
+                    "Write provider: modal for it",
+                )
             made.findings = [Finding(at(cfg, "rl"), what, mend)]
         else:
             paths.add_working_folder()

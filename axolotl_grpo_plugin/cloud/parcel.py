@@ -11,9 +11,10 @@ from typing import Any
 from axolotl_grpo_plugin.checks import Finding, stop_on
 from axolotl_grpo_plugin.cloud.keys import holds_key, names_key
 from axolotl_grpo_plugin.cloud.names import LINKED, Left, Names
-from axolotl_grpo_plugin.cloud.sizes import NAMED, check_size, mb, shown
+from axolotl_grpo_plugin.cloud.sizes import NAMED, biggest, check_size, mb, shown
 
 HEAD = 1 << 13  # bytes of a file in which a key is looked for
+BIG = 10_000_000  # bytes; the start of a run that sends more says what the most of it is
 
 
 @dataclass
@@ -31,7 +32,11 @@ class Parcel:
     findings: list[Finding] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"{mb(self.bytes)} in {len(self.sizes)} files"
+        said = f"{mb(self.bytes)} in {len(self.sizes)} files"
+        if self.bytes > BIG:
+            first, size = biggest(self.sizes)[0]
+            said += f" (most of it {shown(first)}, {mb(size)})"
+        return said
 
     @property
     def bytes(self) -> int:

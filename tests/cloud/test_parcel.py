@@ -12,7 +12,7 @@ from modal.mount import _MountDir
 
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.names import USUAL
-from axolotl_grpo_plugin.cloud.parcel import pack
+from axolotl_grpo_plugin.cloud.parcel import Parcel, pack
 
 OUTPUTS = {"/workspace/outputs": "runs"}
 
@@ -33,6 +33,14 @@ def sent(folder, ignore):
     mount = _MountDir(folder, PurePosixPath("/parcel"), ignore, recursive=True)
     found = mount.get_files_to_upload()
     return {str(there.relative_to("/parcel")): here for here, there in found}
+
+
+def test_what_the_most_of_it_is():
+    sizes = {"models/a/model.safetensors": 326_000_000, "models/a/config.json": 700, "x.py": 9}
+    assert str(Parcel(Path(), sizes)) == (
+        "326 MB in 3 files (most of it models/a/model.safetensors, 326 MB)"
+    )
+    assert str(Parcel(Path(), {"x.py": 9})) == "0.0 MB in 1 files"
 
 
 def test_what_is_listed_is_what_modal_sends(tmp_path):

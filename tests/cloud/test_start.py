@@ -341,7 +341,7 @@ def test_a_container_that_ends_early(typed, modal_service, error, what):
         ({}, {"plugins": None}, (), "plugins: the plugin that asks for the server is not named"),
         ({}, JUDGE, (), "grpo_reward_args.judge.base_url: an address of"),
         ({}, {"use_ray": True}, (), "use_ray: a container is one machine"),
-        ({}, {"rl": "dpo"}, (), "rl: 'dpo' is not checked here"),
+        ({}, {"rl": "dpo"}, (), "rl: 'dpo' is not started here. Write provider: modal"),
         ({}, {}, ("--learning-rat", "1"), "--learning-rat: neither an option of `axolotl train`"),
         ({}, {}, ("--num-processes", "2"), "vllm: 2 GPUs are visible, and this config wants 3"),
         (

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib
 import json
+import math
 import os
 import platform
 import resource
@@ -162,9 +163,12 @@ def become(limits: dict[str, Any], seconds: float, own: list[int]) -> None:
     sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, closefd=False)  # type: ignore[misc]
+    # After the clock's own limit, which one busy thread would else race. The kernel kills without a
+    # word at the hard limit, and says which it was (SIGXCPU) at the soft one.
+    cpu = math.ceil(seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, int(seconds) + 1),
         (resource.RLIMIT_FSIZE, limits["output"]),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_NPROC, limits["processes"] + 1),

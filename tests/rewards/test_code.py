@@ -470,6 +470,13 @@ def test_its_own_limit_is_a_score_and_not_a_failure():
     assert time.monotonic() - began < 5
 
 
+def test_a_loop_meets_the_clock_before_the_kernels_limit():
+    """At the hard limit the kernel kills without a word, and the reason would be another."""
+    program = "import resource\nprint(*resource.getrlimit(resource.RLIMIT_CPU))"
+    tests = {"inputs": [""], "outputs": ["3 4"]}
+    assert judge(program, tests, timeout=1.99) == (1.0, "correct")
+
+
 def test_programs_leave_no_folder(tmp_path):
     before = set(os.listdir(tempfile.gettempdir()))
     judge("open('x', 'w').write('x')\nprint(int(input()) * 2)", DOUBLE)

@@ -2,7 +2,7 @@
 
     python benchmarks/gated.py FOLDER
 
-FOLDER holds the output folders plain-SEED and gated-SEED; results/gated.md has the commands.
+FOLDER holds quickstart-SEED and quickstart-gated-SEED; results/gated.md has the commands.
 The plain rewards score the held-out completions of both configs, so that the numbers compare.
 """
 
@@ -39,16 +39,17 @@ def interval(change):  # in points; a right answer scores 2.0
     return f"{50 * change.low:+.1f} to {50 * change.high:+.1f}"
 
 
-HEAD = ["seed", "layout rewards", "right, greedy", "right, sampled", "sampled, less plain's"]
+HEAD = ["seed", "config", "right, greedy", "right, sampled", "gated less plain, sampled"]
 HEAD += [*LAYOUT, "all four", *(f"steps {first} to {last}" for first, last in STEPS)]
 table = [HEAD, ["---"] * len(HEAD)]
-for run in [FOLDER / f"{kind}-{seed}" for seed in (42, 1, 2) for kind in ("plain", "gated")]:
-    row = run.name.split("-")[::-1]
+NAMES = ("quickstart", "quickstart-gated")
+for run in [FOLDER / f"{name}-{seed}" for seed in (42, 1, 2) for name in NAMES]:
+    row = run.name.rsplit("-", 1)[::-1]
     found = compare(before=(run, "before"), after=(run, "after"))
     for each in (found[CORRECT, "greedy"], found[CORRECT, "sampled"]):
         row.append(f"{each.right_before:.1%} → {each.right_after:.1%} ({interval(each)})")
-    against = compare(before=(FOLDER / f"plain-{row[0]}", "after"), after=(run, "after"))
-    row.append(interval(against[CORRECT, "sampled"]))
+    against = compare(before=(FOLDER / f"quickstart-{row[0]}", "after"), after=(run, "after"))
+    row.append(interval(against[CORRECT, "sampled"]) if "gated" in row[1] else "")
     for each in (found[name, "sampled"] for name in (*LAYOUT, "layout")):
         row.append(f"{each.before:.2f} → {each.after:.2f}")
     steps = pd.concat(map(pd.read_parquet, (run / "completions").iterdir()))

@@ -63,7 +63,9 @@ class GRPOArgs(BaseModel):
     grpo_reward_timeout: float | None = Field(
         default=None,
         gt=0,
-        description="Seconds that scoring one completion may take in a process (10).",
+        description="Seconds of CPU time that scoring one completion may take in a process (10). A "
+        "completion that takes longer gets the lowest score. After three times as many seconds by "
+        "the clock, the score counts as failed.",
     )
     grpo_reward_batch_timeout: float | None = Field(
         default=None,

@@ -178,14 +178,27 @@ def read_reasoning(text: str, tags: Sequence[str]) -> tuple[str, str] | None:
     return head.removeprefix(opening), tail
 
 
+BOXED = 300_000
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}\\]|[{}]")
 
 
 def read_boxes(text: str) -> list[str]:
-    r"""What stands in each `\boxed{...}` of a text, of nested ones the outer, in their order."""
+    r"""Return the contents of each `\boxed{...}` of a text, in their order; of nested ones, of the outer."""
+    return [text[start:end].strip() for start, end in box_spans(text)]
+
+
+def box_spans(text: str) -> list[tuple[int, int]]:
+    r"""Return the start and the end of the contents of each outer `\boxed{...}`.
+
+    Only the last BOXED characters of a text are read, because each brace takes time.
+    """
+    first = _BOX.search(text, max(0, len(text) - BOXED))
+    if not first:
+        return []
     opened: list[int] = []  # where each open brace's content starts; -1 for one that is no box
     boxes: list[tuple[int, int]] = []
-    for match in _BRACES.finditer(text):
+    for match in _BRACES.finditer(text, first.start()):
         brace = match[0]
         if brace == "}":
             start = opened.pop() if opened else -1
@@ -197,7 +210,7 @@ def read_boxes(text: str) -> list[str]:
             opened.append(-1)
         elif len(brace) > 2:
             opened.append(match.end())
-    return [text[start:end].strip() for start, end in boxes]
+    return boxes
 
 
 def read_hashes(text: str) -> list[str]:

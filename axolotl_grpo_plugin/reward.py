@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol, cast
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.options import refuse_wrong_types
 
-# What TRL's GRPOTrainer passes beside the dataset's columns.
+# TRL's GRPOTrainer passes these beside the dataset's columns; the prompt as `prompts`.
 NOT_COLUMNS = frozenset(
-    {"completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
+    {"prompt", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
 )
 
 
@@ -40,6 +40,7 @@ class Described(Protocol):
     `reward`.
     ready: raises RuntimeError where it cannot work on this machine; None where it always can.
     series: the column by whose values its scores are also logged apart, or "".
+    row_problem: see `reward`.
     """
 
     __name__: str
@@ -51,6 +52,7 @@ class Described(Protocol):
     inline: bool
     ready: Callable[[], None] | None
     series: str
+    row_problem: Callable[..., str] | None
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
@@ -87,6 +89,7 @@ class _Terms(NamedTuple):
     ready: Callable[[], None] | None
     may_read: tuple[str, ...] = ()
     series: str = ""
+    row_problem: Callable[..., str] | None = None
 
 
 def reward(
@@ -99,6 +102,7 @@ def reward(
     ready: Callable[[], None] | None = None,
     may_read: Sequence[str] = (),
     series: str = "",
+    row_problem: Callable[..., str] | None = None,
 ) -> Callable[[Callable[..., Any]], RewardFunction]:
     """Make a TRL reward function of a function that scores one completion.
 
@@ -116,7 +120,7 @@ def reward(
     Args:
         range: the lowest and the highest score. The highest is what "right" means in reports.
         reads: the dataset column, or columns, that the scorer takes; "completion_ids" are the
-            completion's token ids.
+            completion's token ids, "prompt" is the prompt: a string or chat messages.
         reasons: the reasons that its scores have; each is a curve of the run, zeros too.
         inline: the scorer takes time linear in the text and raises on none, so a run calls it
             in its own process; others it calls in one that can be killed.
@@ -126,13 +130,16 @@ def reward(
             cannot work on this machine. Takes the options that are set.
         may_read: columns that the scorer takes too, as None where a dataset or a row lacks them.
         series: a column of `reads`: the mean score of each of its values is a curve of its own.
+        row_problem: takes the columns of `reads` by name and returns why no completion of that row
+            can be scored (an unreadable gold answer), or "". It is called before training.
 
     Raises: TypeError for an async scorer, and for a parameter that is neither a column nor has
         a default.
 
     Raises (when called): ValueError where the dataset has no column of `reads`.
     """
-    terms = _Terms(range, _tuple(reads), tuple(reasons), inline, ready, tuple(may_read), series)
+    columns, optional = _tuple(reads), tuple(may_read)
+    terms = _Terms(range, columns, tuple(reasons), inline, ready, optional, series, row_problem)
 
     def decorate(scorer: Callable[..., Any]) -> RewardFunction:
         return _make(_sync(scorer), terms, first, {})
@@ -197,7 +204,7 @@ def _make(
         scores = [
             score(completion, **row)
             for completion, row in zip(
-                completions, rows_of(made, completions, columns), strict=True
+                completions, rows_of(made, completions, columns, prompts), strict=True
             )
         ]
         return _values(scorer, scores, columns)
@@ -215,7 +222,7 @@ def _make_group(scorer: Any, terms: _Terms, bound: dict[str, Any]) -> GroupRewar
 
     def scores(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[Score]:
         """The scores of a batch, in its order."""
-        rows = rows_of(made, completions, columns)
+        rows = rows_of(made, completions, columns, prompts)
         found: list[Score] = []
         for _, places in groupby(range(len(completions)), key=lambda place: prompts[place]):
             found += _group(list(places), completions, rows)
@@ -275,9 +282,17 @@ def as_score(result: Any) -> Score:
 
 
 def rows_of(
-    function: Described, completions: Sequence[Any], columns: dict[str, Any]
+    function: Described,
+    completions: Sequence[Any],
+    columns: dict[str, Any],
+    prompts: Sequence[Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """For each completion, the columns that the reward reads. ValueError where one is not there."""
+    """Return the columns that the reward reads, for each completion.
+
+    Raises: ValueError if a column is not there.
+    """
+    nothing = [None] * len(completions)
+    columns = {**columns, "prompt": prompts or nothing}
     for name in function.reads:
         if name not in columns:
             present = ", ".join(sorted(columns.keys() - NOT_COLUMNS)) or "none"
@@ -288,7 +303,6 @@ def rows_of(
     names = [*function.reads, *(each for each in function.may_read if each not in function.reads)]
     if not names:
         return [{} for _ in completions]
-    nothing = [None] * len(completions)
     values = zip(*(columns.get(name, nothing) for name in names), strict=True)
     return [dict(zip(names, row, strict=True)) for row in values]
 

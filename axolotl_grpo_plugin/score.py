@@ -230,7 +230,7 @@ def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Score
         for row, prompt in zip(rows, prompts, strict=True)
     ]
     if hasattr(function, "score"):
-        each = rows_of(function, completions, columns)
+        each = rows_of(function, completions, columns, prompts)
         return [_one(function, *one) for one in zip(count(), completions, each, strict=False)]
     scored: list[tuple[int, Any]] = []
     for places in _batches(function, rows):

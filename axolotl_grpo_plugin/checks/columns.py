@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from datasets import Dataset, Value
@@ -13,6 +14,8 @@ from axolotl_grpo_plugin.load import build, is_model, named
 from axolotl_grpo_plugin.reward import NOT_COLUMNS
 
 LOG = logging.getLogger(__name__)
+
+GOLDS = 20_000  # different gold answers that are read before a training, at most
 
 
 def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
@@ -34,6 +37,7 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
         function = None if is_model(reward.key) else build(reward)
         reads = getattr(function, "reads", ())
         yield from _check_rows(where, function, dataset)
+        yield from _check_golds(where, reward.key, function, dataset)
         for column in reads:
             if column not in dataset.column_names and column not in NOT_COLUMNS:
                 yield Finding(
@@ -58,6 +62,29 @@ def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding
             what, _, mend = reason.partition(". ")
             of = f"{count:,} of {len(dataset):,} rows"  # no number: Axolotl has shuffled them
             yield Finding(where, f"{function.__name__}, in {of}: {what}", mend)
+
+
+def _check_golds(where: str, key: str, function: Any, dataset: Dataset) -> Iterator[Finding]:
+    """Check that the reward can score each row: its gold answer can be read."""
+    row_problem, reads = getattr(function, "row_problem", None), getattr(function, "reads", ())
+    if row_problem is None or not set(reads) <= {*dataset.column_names}:
+        return
+    names = [n for n in getattr(function, "row_columns", reads) if n in dataset.column_names]
+    rows = Counter(zip(*(map(str, dataset[name]) for name in names), strict=True))
+    problems = {
+        row: problem
+        for row in islice(rows, GOLDS)
+        if (problem := row_problem(**dict(zip(names, row, strict=True))))
+    }
+    count = sum(rows[row] for row in problems)
+    if problems:
+        what = f"{key} scores no completion of {count:,} of {len(dataset):,} rows: for one, "
+        yield Finding(
+            where,
+            what + next(iter(problems.values())),
+            "Remove these rows, or correct their gold answers",
+            level="error" if count == len(dataset) else "warning",
+        )
 
 
 def align(datasets: list[Dataset]) -> list[Dataset]:

@@ -119,6 +119,16 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         assert found is not None
         return found
 
+    def row_problem(**row: Any) -> str:
+        """Return why the reward of the row's source can score no completion of it, or ""."""
+        for member in route_of(str(row["data_source"])) or ():
+            columns = _columns(member, row)
+            own = {name: columns[name] for name in member.function.reads}
+            check = member.function.row_problem
+            if check and None not in own.values() and (problem := check(**own)):
+                return problem
+        return ""
+
     def refuses(row: Mapping[str, Any]) -> str:
         """Why a row cannot be scored, and the mend; "" where it can."""
         source = str(row["data_source"])
@@ -131,6 +141,10 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
     routed.__name__, routed.__doc__ = "dispatch", dispatch.__doc__
     described: Any = routed
     described.refuses, described.inner = refuses, tuple(each.function for each in members)
+    checked = [each for each in members if each.function.row_problem]
+    columns = dict.fromkeys(name for each in checked for name in _names(each))
+    described.row_problem = row_problem if checked else None
+    described.row_columns = ("data_source", *(columns.keys() - {"prompt"}), "ground_truth")
     return routed
 
 
@@ -222,7 +236,7 @@ def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Of the row whatever the ground truth is.
-_ROWS_OWN = ("completion_ids", "data_source", "extra_info", "ground_truth")
+_ROWS_OWN = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
 
 
 def _record(truth: Any) -> Mapping[str, Any]:

@@ -257,6 +257,14 @@ def _shaped(
             if each.ready:
                 each.ready()
 
+    def row_problem(**columns: Any) -> str:
+        problems = (
+            each.row_problem(**{read: columns[read] for read in each.reads})
+            for each in inner
+            if each.row_problem
+        )
+        return next(filter(None, problems), "")
+
     made: Any = reward(
         range=limits,
         reads=tuple(dict.fromkeys([*(read for each in inner for read in each.reads), *reads])),
@@ -265,6 +273,7 @@ def _shaped(
         inline=all(each.inline for each in inner),
         first=scorer("quick"),
         ready=ready if any(each.ready for each in inner) else None,
+        row_problem=row_problem if any(each.row_problem for each in inner) else None,
     )(scorer("score"))
     made.inner = tuple(inner)
     return cast(RewardFunction, made)

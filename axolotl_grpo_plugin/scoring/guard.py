@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
 from axolotl_grpo_plugin.load import Named, build, is_async
 from axolotl_grpo_plugin.reward import rows_of
 from axolotl_grpo_plugin.scoring.pool import Pool
@@ -21,13 +22,16 @@ from axolotl_grpo_plugin.scoring.work import (
 
 LOG = logging.getLogger(__name__)
 
+TOO_SLOW = "too_slow"  # the reason of a completion that took too much CPU time
+
 
 class Guard:
     """Calls one reward function so that it can neither hang, crash nor lie.
 
     name: what it is called in logs. outcomes: of the batch that it scored last, one a completion,
     in their order; series: likewise, what each is logged apart by, "" for nothing. limit: seconds
-    that a batch may take; timeout: that a completion may.
+    that a batch may take. timeout: seconds of CPU time that a completion may take: it gets the
+    lowest score after that, with the reason "too_slow".
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class Guard:
         self.timeout, self.limit, self.isolation = timeout, limit, isolation
         self.outcomes: list[Outcome] = []
         self.series: list[str] = []
-        self.reasons: tuple[str, ...] = getattr(self.function, "reasons", ())
+        reasons: tuple[str, ...] = getattr(self.function, "reasons", ())
+        slow = (TOO_SLOW,) if reasons and pool else ()
+        self.reasons: tuple[str, ...] = tuple(dict.fromkeys((*reasons, *slow)))
         self.logs_apart: str = getattr(self.function, "series", "")  # a column, or ""
         self.range: tuple[float, float] | None = getattr(self.function, "range", None)
         # The key of the YAML that limits a call of it.
@@ -82,7 +88,7 @@ class Guard:
         self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
     ) -> list[Outcome]:
         """A reward of one completion: what is quick here, the others each in a process."""
-        rows = rows_of(self.function, completions, columns)
+        rows = rows_of(self.function, completions, columns, prompts)
         outcomes: list[Outcome | None] = [
             None if self.isolation == "process" else self._quick(completion, row)
             for completion, row in zip(completions, rows, strict=True)
@@ -90,9 +96,10 @@ class Guard:
         left = [place for place, outcome in enumerate(outcomes) if outcome is None]
         payloads = {place: self._payload((completions[place], rows[place])) for place in left}
         sent = [place for place in left if payloads[place] is not None]
-        for place, result in zip(
-            sent, self._run(score_one, [payloads[place] for place in sent]), strict=True
-        ):
+        calls = [(payloads[place], self.timeout) for place in sent]
+        for place, result in zip(sent, self._run(score_one, calls), strict=True):
+            if isinstance(result, TooSlow):  # the completion's own doing: the lowest score
+                result = Outcome(self.function.range[0], TOO_SLOW)
             outcomes[place] = result if isinstance(result, Outcome) else _failed(result)
         for place in left:
             if outcomes[place] is None:
@@ -126,7 +133,7 @@ class Guard:
             except Exception:
                 return [Outcome(None, error=traceback.format_exc())] * len(completions)
             return judge_batch(results, len(completions), self.range)
-        (result,) = self._run(score_batch, [payload], timeout=self.limit)
+        (result,) = self._run(score_batch, [(payload,)], timeout=self.limit)
         if not isinstance(result, Batch):
             return [_failed(result)] * len(completions)
         for column, values in result.extras:
@@ -153,12 +160,17 @@ class Guard:
         function = getattr(self.function, "scores", self.function)
         return function(prompts=prompts, completions=completions, **columns)
 
-    def _run(self, function: Any, payloads: list[Any], timeout: float | None = None) -> list[Any]:
-        if not payloads:
+    def _run(
+        self, function: Any, calls: list[tuple[Any, ...]], timeout: float | None = None
+    ) -> list[Any]:
+        if not calls:
             return []
         assert self.pool is not None
-        calls = [(self.reward, payload) for payload in payloads]
-        return self.pool.run(function, calls, timeout or self.timeout, self.limit)
+        # A process that waits, or shares its core, gets PATIENCE times as long by the clock.
+        timeout = timeout or PATIENCE * self.timeout
+        return self.pool.run(
+            function, [(self.reward, *call) for call in calls], timeout, self.limit
+        )
 
     def _payload(self, arguments: Any) -> bytes | None:
         """The arguments as they travel; None, and one warning, where they cannot."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from axolotl_grpo_plugin.limits import SIGNAL, TooSlow
 from axolotl_grpo_plugin.load import Named, build, made_of
 from axolotl_grpo_plugin.scoring.work import PRELOAD, begin
 
@@ -77,7 +78,8 @@ class Pool:
     ) -> list[Any]:
         """What each call returned: within `timeout` seconds each, and `limit` all together.
 
-        In place of a result stands a TimeoutError, or a RuntimeError where the process died.
+        A result is a TooSlow if the call ended its process by the limit on CPU time, a TimeoutError
+        after `timeout` or `limit`, and a RuntimeError if the process died.
         """
         if not self._pool.active:
             self.close()
@@ -122,6 +124,8 @@ def _result(future: Any, timeout: float) -> Any:
     error = future.exception()
     if isinstance(error, TimeoutError):
         return TimeoutError(f"not scored within {timeout:g} s")
+    if isinstance(error, ProcessExpired) and error.exitcode == -SIGNAL:
+        return TooSlow()
     if isinstance(error, ProcessExpired):
         return RuntimeError(f"the scoring process died, exit code {error.exitcode}")
     if isinstance(error, BrokenProcessPool):

@@ -17,7 +17,7 @@ from torch import nn
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.load import Named, build, is_async, is_model, logged_names, named
-from axolotl_grpo_plugin.scoring.guard import Guard
+from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, Guard
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.rollouts import Rollouts
 from axolotl_grpo_plugin.scoring.work import Outcome
@@ -25,6 +25,7 @@ from axolotl_grpo_plugin.scoring.work import Outcome
 LOG = logging.getLogger(__name__)
 
 _WINDOW = 20  # steps that grpo_reward_error_limit counts over
+_ALL_SLOW = 4  # completions at least, all of a batch, that were too slow
 _SHOWN = 3  # failed scores of a reward that are shown whole
 _GIB = 1 << 30
 
@@ -148,24 +149,30 @@ class Room:
             rank, count = trainer.accelerator.process_index, len(prompts)
             own = scores[rank * count : (rank + 1) * count]
             self.rollouts.hold(trainer, own, inputs, prompts, completions, ids, outcomes)
-        failed, scored = self._count(trainer, outcomes)
+        failed, scored, slow = self._count(trainer, outcomes)
+        self._stop_if_all_are_slow(slow, scored)
         self._stop_if_too_many(trainer.state.global_step, failed, scored, outcomes, prompts)
         return scores
 
     def _count(
         self, trainer: Any, outcomes: dict[str, list[Outcome]]
-    ) -> tuple[Counter[str], Counter[str]]:
-        """Log each reward's shares over all ranks; its failed scores, and its scores.
+    ) -> tuple[Counter[str], Counter[str], Counter[str]]:
+        """Log each reward's shares over all ranks. Return its failed, all, and its too slow scores.
 
-        A row of another task is none of its scores.
+        A row of another task does not count.
         """
         keys, values = [], []
         for name, scored in outcomes.items():
             late = sum(each.timed_out for each in scored)
             wrong = sum(bool(each.error) and not each.timed_out for each in scored)
             said = Counter(each.reason for each in scored)
-            keys += [(name, "reward_errors"), (name, "reward_timeouts"), (name, "own")]
-            values += [wrong, late, len(scored) - said["not_this_task"]]
+            keys += [
+                (name, "reward_errors"),
+                (name, "reward_timeouts"),
+                (name, "own"),
+                (name, "slow"),
+            ]
+            values += [wrong, late, len(scored) - said["not_this_task"], said[TOO_SLOW]]
             for reason in self._reasons(name):
                 keys.append((name, reason))
                 values.append(said[reason])
@@ -191,7 +198,17 @@ class Room:
             seen.update(dict.fromkeys(sorted(said)))  # from then on a curve, zeros too
             for reason in seen:
                 metrics[f"reward_reasons/{series}/{reason}"].append(said[reason] / len(found))
-        return failed, own
+        return failed, own, Counter({name: int(of[name, "slow"]) for name in outcomes})
+
+    def _stop_if_all_are_slow(self, slow: Counter[str], scored: Counter[str]) -> None:
+        """Raise RewardError if a whole batch was too slow: then the reward is at fault."""
+        for name, count in slow.items():
+            if count == scored[name] >= _ALL_SLOW and self.settings.error_limit < 1:
+                raise RewardError(
+                    f"axolotl-grpo-plugin: the reward {self._of_name[name].reward.key} took more than "
+                    f"{self.settings.timeout:g} s of CPU time for each of {count} completions. Make it "
+                    "faster, or raise grpo_reward_timeout."
+                )
 
     def _reasons(self, name: str) -> tuple[str, ...]:
         """Those that are curves; of a reward that is logged apart, each series has its own."""

@@ -12,6 +12,7 @@ from multiprocessing import forkserver
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.limits import limit_cpu
 from axolotl_grpo_plugin.load import Named, build
 from axolotl_grpo_plugin.reward import as_score
 
@@ -78,14 +79,20 @@ def judge_batch(
     return [judge(result, range) for result in results]
 
 
-def score_one(reward: Named, payload: bytes) -> Outcome:
-    """Score one completion: payload is the pickled (completion, columns of its row)."""
+def score_one(reward: Named, payload: bytes, seconds: float) -> Outcome:
+    """Score one completion: payload is the pickled (completion, columns of its row).
+
+    The process ends if that takes more than so many seconds of CPU time (limits.py).
+    """
     completion, row = pickle.loads(payload)
     try:
         function: Any = build(reward)
+        limit_cpu(seconds)
         return judge(function.score(completion, **row), function.range)
-    except BaseException:  # SystemExit, and math-verify's timeout, are no Exceptions
+    except BaseException:  # SystemExit is no Exception
         return Outcome(None, error=traceback.format_exc())
+    finally:
+        limit_cpu(0)
 
 
 def score_batch(reward: Named, payload: bytes) -> Batch:

@@ -16,6 +16,7 @@ from tests.e2e.test_around import quickstart, write
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 BAD = ("raises", "no_number", "too_few", "hangs", "eats_memory", "exits")
 STEPS = 24
+LIMITS = {"grpo_reward_timeout": 0.1, "grpo_reward_batch_timeout": 1.4, "grpo_reward_memory": 1.0}
 HERE = "tests.scoring.rewards_that_fail"
 
 
@@ -27,11 +28,8 @@ def config(folder, bad=BAD, **changes):
         output_dir=str(folder / "out"),
         grpo_held_out_rows=None,
         test_datasets=None,
-        grpo_reward_timeout=0.1,
-        grpo_reward_batch_timeout=1.4,
-        grpo_reward_memory=1.0,
         grpo_rollouts=True,
-        **changes,
+        **{**LIMITS, **changes},
     )
     return write(folder, {key: value for key, value in changed.items() if value is not None})
 
@@ -122,6 +120,24 @@ def test_every_rollout_is_logged_with_what_it_earned_and_why(trained):
     advantages = logged.groupby(["step", "prompt"])["advantage"].sum()
     assert advantages.abs().max() < 1e-3
     assert logged["column/answer"].notna().all()
+
+
+@pytest.mark.seconds(70)
+def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
+    file = config(
+        tmp_path / "stalls",
+        bad=("math_with_stalls",),
+        grpo_reward_timeout=0.3,
+        grpo_reward_batch_timeout=60,
+        max_steps=STEPS,
+    )
+    finish(begin(file))
+    logged = rollouts(tmp_path / "stalls")
+    slow = logged["reason/math_with_stalls"] == "too_slow"
+    assert 0.05 < slow.mean() < 0.2
+    assert (logged["reward/math_with_stalls"][slow] == 0.0).all()
+    assert logged["reward/math_with_stalls"].notna().all()
+    assert (logged["reason/math_with_stalls"][~slow] == "correct").mean() > 0.3
 
 
 @pytest.mark.seconds(30)

@@ -1,14 +1,18 @@
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import math_verify
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from math_verify.errors import TimeoutException
 
 from axolotl_grpo_plugin.completions import read_boxes
-from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, exact, normal
+from axolotl_grpo_plugin.exact import exact
+from axolotl_grpo_plugin.latex import normal
+from axolotl_grpo_plugin.rewards import math
+from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, gold_problem
 
 score = accuracy_reward_func.score
 
@@ -49,6 +53,13 @@ WHERE_THE_ANSWER_IS = [
     (r"So \boxed{18}.", "18", 1.0, "correct"),
     ("#### 18\n#### 18.0", "18", 1.0, "correct"),
     ("####", "18", 0.0, "empty_answer"),
+    # several boxes
+    (r"$\boxed{1}, \boxed{2}$", "1,2", 1.0, "correct"),
+    (r"$\boxed{2}$ and $x_1 = \boxed{1}$", "1,2", 1.0, "correct"),
+    (r"$\boxed{1}$ papers and $\boxed{2}$ bins", "1,2", 1.0, "correct"),
+    (r"$\boxed{1}, \boxed{2}$", "2", 0.0, "several_answers"),
+    (r"$\boxed{1}$. Then 2 + 3 = 5, so $\boxed{2}$", "1,2", 0.0, "several_answers"),
+    (r"Put it in \boxed{}. So \boxed{18}", "18", 1.0, "correct"),
 ]
 
 # answer in a box, gold, score, reason
@@ -193,9 +204,9 @@ ANSWERS = [
     (r"(-\infty,3)", r"(-\infty,3]", 0.0, "wrong_value"),
     (r"2\pi r", r"2 r \pi", 1.0, "correct"),
     (r"\sin x \cos x", r"\cos x \sin x", 1.0, "correct"),
-    (r"\log_2 8", "3", 1.0, "correct"),
+    (r"\log_2 8", "3", 0.0, "unevaluated"),
     ("y^3x^2", "x^2y^3", 1.0, "correct"),
-    (r"2^3 \cdot 3^2", "72", 1.0, "correct"),
+    (r"2^3 \cdot 3^2", "72", 0.0, "unevaluated"),
     ("-2e^{-x^2}x", "-2xe^{-x^2}", 1.0, "correct"),
     # what makes it hang, or eat memory
     ("5^{5^{5^{5^5}}}", "18", 0.0, "too_large"),
@@ -207,6 +218,129 @@ ANSWERS = [
     ("{5^5}^{5^{5^5}}", "18", 0.0, "too_large"),
     ("5", "5^{5^{5^{5^5}}}", 0.0, "wrong_value"),
     ("9^{9^{9}}", "9^{9^9}", 0.0, None),
+]
+
+MATRIX = r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"
+
+# answer in a box, gold, score, reason
+ANSWERS_OF_REVIEWS = [
+    # matrices in MATH's own layout
+    (MATRIX, MATRIX, 1.0, "correct"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", MATRIX, 1.0, "correct"),
+    (r"\begin{bmatrix} 1 & 2 \\[2pt] 3 & 4 \end{bmatrix}", MATRIX, 1.0, "correct"),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}", MATRIX, 0.0, "wrong_value"),
+    ("5", MATRIX, 0.0, "wrong_value"),
+    # lists whose members have three digits
+    ("120, 180", "180, 120", 1.0, "correct"),
+    ("10100", "10, 100", 0.0, "wrong_value"),
+    ("10 or 100", "10100", 0.0, "several_answers"),
+    ("10,100", "10100", 1.0, "correct"),
+    ("120, 180, 120", "180, 120", 1.0, "correct"),
+    ("120, 180, 240", "180, 120", 0.0, "several_answers"),
+    # units
+    (r"18\ \text{eggs}", "18", 1.0, "correct"),
+    (r"18\,\text{cm}^2", "18", 1.0, "correct"),
+    (r"\text{18 eggs}", "18", 1.0, "correct"),
+    (r"18\textbf{ eggs}", "18", 1.0, "correct"),
+    ("18 cm²", "18", 1.0, "correct"),
+    ("18 km/h", "18", 1.0, "correct"),
+    ("18°C", "18", 1.0, "correct"),
+    ("x = 18 dollars", "18", 1.0, "correct"),
+    ("1{,}000.99m²", "1000.99", 1.0, "correct"),
+    (r"8:34 \text{ p.m.}", r"8\!:\!34 \text{ p.m.}", 1.0, "correct"),
+    (r"8:34 \text{ a.m.}", r"8\!:\!34 \text{ p.m.}", 0.0, "wrong_value"),
+    ("12", "12m^2", 0.0, None),
+    ("x^2", "18 x^2", 0.0, None),
+    # names longer than a letter
+    ("(x, y) = (3, 2)", "(3,2)", 1.0, "correct"),
+    ("x_1 = 3, x_2 = 5", "3,5", 1.0, "correct"),
+    ("AB = 5", "5", 1.0, "correct"),
+    (r"\theta = \frac{\pi}{3}", r"\frac{\pi}{3}", 1.0, "correct"),
+    ("f^{-1}(x) = x+1", "x+1", 1.0, "correct"),
+    (r"\text{Area} = 12", "12", 1.0, "correct"),
+    (r"\angle ABC = 45^\circ", "45", 1.0, "correct"),
+    ("18 = x", "18", 1.0, "correct"),
+    ("2x = 18", "18", 0.0, "equation"),
+    ("x + 1 = 18", "18", 0.0, "equation"),
+    # relations
+    ("x<=5", r"x \leq 5", 1.0, "correct"),
+    ("x<=5", r"x \geq 5", 0.0, "wrong_value"),
+    ("x >= 18", "18", 0.0, None),
+    ("x != 3", r"x \neq 3", 1.0, "correct"),
+    ("y=2x+1", "2x-y+1=0", 1.0, "correct"),
+    ("2x-y+1=0", "y=2x+1", 1.0, "correct"),
+    ("y=2x+2", "2x-y+1=0", 0.0, "wrong_value"),
+    # read as code or as something else
+    ("0x12", "0", 0.0, "unreadable"),
+    ("0b10010", "0", 0.0, "unreadable"),
+    ("1E9", "1000000000", 0.0, "unreadable"),
+    ("1'8", "18", 0.0, "unreadable"),
+    ("17\n1/1", "18", 0.0, "several_answers"),
+    ("17 1/1", "18", 0.0, None),
+    (r"\pm\infty", r"\mathbb{R}", 0.0, None),
+    (r"(-\infty, \infty)", r"\mathbb{R}", 1.0, "correct"),
+    # forms
+    ("33 1/3%", r"33\frac{1}{3}\%", 1.0, "correct"),
+    (r"\varnothing", r"\emptyset", 1.0, "correct"),
+    ("x²+1", "x^2+1", 1.0, "correct"),
+    (r"\frac1b", r"\frac{1}{b}", 1.0, "correct"),
+    (r"\sin^2 t", r"\sin^2(t)", 1.0, "correct"),
+    (r"(\sin t)^2", r"\sin^2 t", 1.0, "correct"),
+    (r"\dfrac 3 8", r"\frac{3}{8}", 1.0, "correct"),
+    (r"32,\! 349", "32349", 1.0, "correct"),
+    ("{-2021, 2021}", r"\pm 2021", 1.0, "correct"),
+    # work that is not done
+    (r"12\times 34", "408", 0.0, "unevaluated"),
+    ("2 + 2", "4", 0.0, "unevaluated"),
+    ("(1+2, 3)", "(3, 3)", 0.0, "unevaluated"),
+    ("2x + 4x", "6x", 0.0, "unevaluated"),
+    ("2^{10}", "1024", 0.0, "unevaluated"),
+    ("3(4)", "12", 0.0, "unevaluated"),
+    (r"\sqrt{16}", "4", 0.0, "unevaluated"),
+    (r"\log_2(4^2)", "4", 0.0, "unevaluated"),
+    (r"\log_{10} 100", "2", 0.0, "unevaluated"),
+    ("7!", "5040", 0.0, "unevaluated"),
+    (r"\binom{8}{4}", "70", 0.0, "unevaluated"),
+    (r"\gcd(36,48)", "12", 0.0, "unevaluated"),
+    (r"\text{lcm}(4, 6)", "12", 0.0, "unevaluated"),
+    (r"\int_0^1x^2dx", r"\frac{1}{3}", 0.0, "unevaluated"),
+    (r"\lim_{x\to 0}\frac{\sin x}{x}", "1", 0.0, "unevaluated"),
+    ("|-5|", "5", 0.0, "unevaluated"),
+    (r"17 \bmod 5", "2", 0.0, "unevaluated"),
+    (
+        r"\begin{pmatrix}1&2\\3&4\end{pmatrix}\begin{pmatrix}1&0\\0&1\end{pmatrix}",
+        MATRIX,
+        0.0,
+        "unevaluated",
+    ),
+    # forms that count as worked out
+    (r"\frac{36}{2}", "18", 1.0, "correct"),
+    (r"3 \cdot 10^{8}", "300000000", 1.0, "correct"),
+    (r"2\cdot\sqrt{3}", r"\sqrt{12}", 1.0, "correct"),
+    (r"x \cdot y", "xy", 1.0, "correct"),
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}, 1-\sqrt{19}", 1.0, "correct"),
+    (r"\frac{20+15\pi}{2}", r"10 + \frac{15}{2}\pi", 1.0, "correct"),
+]
+
+# answer in a box, gold, a question that holds the answer: "echo", and 1.0 without the question
+ECHOES = [
+    (r"\frac{36}{2}", "18", r"Simplify $\frac{36}{2}$."),
+    ("36/2", "18", "What is 36 / 2?"),
+    ("(x+1)(x+2)", "x^2+3x+2", "Expand $(x+1)(x + 2)$."),
+    ("x^2-4", "(x-2)(x+2)", "Factor $x^2-4$."),
+    (r"\sqrt{50}", r"5\sqrt{2}", r"Simplify $\sqrt{50}$."),
+    (r"\frac{6}{8}", "0.75", r"Write $\dfrac{6}{8}$ as a decimal."),
+]
+
+# answers that math-verify takes seconds, minutes or forever to compare
+STALLING = [
+    "(1+x)^{999}",
+    "2^{99!}",
+    r"\int x^{999}e^xdx",
+    "(9!)!",
+    "1E999999999",
+    "(1+x)^{99}(1-x)^{99}(2+x)^{99}",
+    r"\binom{9999}{999}",
 ]
 
 # github.com/huggingface/Math-Verify/issues/<number>: gold and answer as given there
@@ -223,7 +357,7 @@ MATH_VERIFY_ISSUES = [
     (14, "2021", r"\pm 2021", 0.0),
     (14, "1:00", "12:00", 0.0),
     (14, r"1, 3, 5, \ldots, 2n-1", r"1, 2, \ldots, n", 0.0),
-    (14, r"1:4:9:\ldots", r"1:2:3:\ldots", None),
+    (14, r"1:4:9:\ldots", r"1:2:3:\ldots", None),  # a gold that it cannot read
     (26, "2x+4y-3=0", r"y = -\frac{1}{2}x + \frac{3}{4}", 1.0),
     (37, r"\text{13}", "13", 1.0),
     (41, r"4\sqrt(2)", "4", 0.0),
@@ -254,8 +388,8 @@ def test_where_the_answer_is(completion, gold, value, reason):
     assert score(completion, solution=gold)[:2] == (value, reason)
 
 
-@pytest.mark.parametrize("answer, gold, value, reason", ANSWERS)
-def test_what_equals_the_gold(answer, gold, value, reason):
+@pytest.mark.parametrize("answer, gold, value, reason", ANSWERS + ANSWERS_OF_REVIEWS)
+def test_scores_an_answer_against_its_gold(answer, gold, value, reason):
     scored = score(box(answer), solution=gold)
     assert scored.value == value
     assert reason in (None, scored.reason)
@@ -312,8 +446,8 @@ def test_a_megabyte_takes_milliseconds(unit, wrap):
 
     start = time.process_time()
     assert accuracy_reward_func.quick(completion, solution="18").value == 0.0
-    # At most 0.25 s here. Quadratic work on a megabyte takes minutes, so the bound can be wide.
-    assert time.process_time() - start < 1.0
+    # At most 0.05 s here. Quadratic work on a megabyte takes minutes, so the bound can be wide.
+    assert time.process_time() - start < 0.5
 
 
 def test_boxes():
@@ -370,22 +504,56 @@ def test_math_verify_runs_off_the_main_thread_too():
     assert scored[:2] == (1.0, "correct")
 
 
-def test_its_own_limit_is_a_timeout_error(monkeypatch):
-    def late(*_, **__):
-        raise TimeoutException()
+@pytest.mark.parametrize("answer, gold, question", ECHOES)
+def test_an_expression_of_the_question_is_no_answer(answer, gold, question):
+    chat = [{"role": "system", "content": "Reason."}, {"role": "user", "content": question}]
+    for prompt in (question, chat):
+        assert score(box(answer), solution=gold, prompt=prompt)[:2] == (0.0, "echo")
+    assert score(box(answer), solution=gold).value in (0.0, 1.0)
+    assert score(box(gold), solution=gold, prompt=chat)[:2] == (1.0, "correct")
 
-    monkeypatch.setattr(math_verify, "verify", late)
-    with pytest.raises(TimeoutError, match="did not compare the answers in time"):
-        score(box("(x+1)^2"), solution="x^2+2x+1")
+
+def test_a_gold_that_the_question_holds_is_an_answer():
+    question = r"Which is larger, $\frac{3}{4}$ or $\frac{2}{3}$?"
+    assert score(box(r"\frac{3}{4}"), solution=r"\frac{3}{4}", prompt=question).value == 1.0
+    assert score(box("3/4"), solution=r"\frac{3}{4}", prompt=question).value == 1.0
 
 
-def test_a_failure_of_math_verify_is_not_hidden(monkeypatch):
+def test_trl_passes_the_question():
+    scores = accuracy_reward_func(["Simplify 36/2."], [box("36/2")], solution=["18"])
+    assert scores == [0.0]
+
+
+@pytest.mark.parametrize("answer", STALLING)
+@pytest.mark.parametrize("gold", ["18", "x+1"])
+def test_a_stalling_answer_scores_0_in_time(answer, gold):
+    began = time.monotonic()
+    assert score(box(answer), solution=gold).value == 0.0
+    assert time.monotonic() - began < 15
+
+
+def test_an_answer_that_takes_too_much_cpu_time_is_too_slow():
+    scored = score(box("(1+x)^{99}(1-x)^{99}(2+x)^{99}"), solution="x+1")
+    assert scored[:2] == (0.0, "too_slow")
+
+
+def test_an_answer_that_math_verify_fails_on_is_unreadable(monkeypatch):
+    def verify(gold, answer, **_):
+        if gold is answer:
+            return True
+        raise TypeError("no comparison")
+
+    monkeypatch.setattr(math_verify, "verify", verify)
+    assert math._compare(r"\frac{1}{x+1}", r"\frac{1}{x+2}") == "unreadable"
+
+
+def test_a_broken_math_verify_is_not_hidden(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(math_verify, "verify", broken)
     with pytest.raises(RuntimeError, match="broken"):
-        score(box("(x+1)^2"), solution="x^2+2x+1")
+        math._compare(r"\frac{1}{x+1}", r"\frac{1}{x+2}")
 
 
 def test_a_gold_is_parsed_once(monkeypatch):
@@ -397,9 +565,108 @@ def test_a_gold_is_parsed_once(monkeypatch):
         return real(text, *arguments, **keys)
 
     monkeypatch.setattr(math_verify, "parse", counted)
-    for answer in ("(q+1)^2", "(q+2)^2", "(q+3)^2"):
-        score(box(answer), solution="q^2+2q+1")
-    assert parsed.count("$q^2+2q+1$") == 1
+    for answer in (r"\frac{1}{q+1}", r"\frac{1}{q+2}", r"\frac{1}{q+3}"):
+        math._compare(answer, r"\frac{2}{2q+2}")
+    assert parsed.count(r"$\frac{2}{2q+2}$") == 1
+
+
+@pytest.mark.parametrize(
+    "solution, problem",
+    [
+        ("18", ""),
+        (MATRIX, ""),
+        (r"so \boxed{(-\infty, 3) \cup [5, \infty)}", ""),
+        (r"\text{Evelyn}", ""),
+        ("", "no gold answer can be read from ''"),
+        (r"1:2:3:\ldots", r"math-verify cannot read the gold answer '1:2:3:\\ldots'"),
+    ],
+)
+def test_says_why_a_gold_cannot_be_read(solution, problem):
+    assert gold_problem(solution) == problem
+
+
+def test_an_unreadable_gold_pays_no_completion_of_a_group():
+    """A None beside a 1.0 would become that 1.0: a run takes the mean of the prompt group."""
+    gold = r"1:2:3:\ldots"
+    answers = [gold, r"1:4:9:\ldots", "5", ""]
+    scores = accuracy_reward_func([""] * 4, list(map(box, answers)), solution=[gold] * 4)
+    assert 1.0 not in scores and scores[0] is None
+
+
+MATH_GOLDS = json.loads((Path(__file__).parent / "math_golds.json").read_text())
+
+
+def test_every_gold_of_math_pays_itself():
+    """The distinct answers of MATH's training split (Hendrycks et al., MIT licence)."""
+    golds = [gold for gold in MATH_GOLDS if score(box(gold), solution=gold).value != 1.0]
+    assert golds == []
+    assert [gold for gold in MATH_GOLDS if gold_problem(gold)] == []
+
+
+@pytest.mark.parametrize("distance", [1, pytest.param(17, marks=pytest.mark.slow)])
+def test_no_gold_of_math_pays_another(distance):
+    """But for a percent, and a base that one of the two names: 125% and 125, 10001 in base 2."""
+    for answer, gold in zip(MATH_GOLDS, MATH_GOLDS[distance:], strict=False):
+        one, other = (normal(each).rstrip("%").partition("_")[0] for each in (answer, gold))
+        if one != other:
+            assert score(box(answer), solution=gold).value == 0.0, (answer, gold)
+
+
+OUTSIDE = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "math_verify.jsonl").read_text().splitlines()
+]
+
+
+@pytest.mark.parametrize("row", OUTSIDE, ids=[row["from"] for row in OUTSIDE])
+def test_agrees_with_math_verifys_own_table(row):
+    """The short rows of github.com/huggingface/Math-Verify/tests. `why`: a matter of this contract."""
+    for completion in (box(row["answer"]), f"<answer>{row['answer']}</answer>"):
+        scored = score(completion, solution=row["gold"])
+        if "why" in row:
+            assert scored[:2] == (0.0, row["reason"])
+        else:
+            assert scored.value == row["math_verify"]
+
+
+PARTS = st.lists(
+    st.sampled_from(["120", "180", "3", r"\frac{1}{2}", r"\sqrt{2}", "-5", "x+1", "1,234"]),
+    min_size=1,
+    max_size=4,
+    unique=True,
+)
+
+
+@given(PARTS, PARTS, st.randoms(use_true_random=False))
+def test_a_permuted_list_keeps_its_verdict(golds, answers, random):
+    gold, shuffled = ", ".join(golds), random.sample(answers, len(answers))
+    first, second = (score(box(", ".join(each)), solution=gold) for each in (answers, shuffled))
+    assert first.value == second.value == float(set(golds) == set(answers))
+
+
+UNITS = [" eggs", r"\text{ cm}", r"\ \text{eggs}", r"\,\text{cm}^2", "°C", " km/h", r"\textbf{ m}"]
+
+
+@given(
+    st.sampled_from(["18", "1,234", "0.5", "-7"]),
+    st.sampled_from(["18", "1234", "0.5", "-7"]),
+    st.sampled_from(UNITS),
+)
+def test_a_unit_keeps_the_verdict(answer, gold, unit):
+    assert score(box(answer + unit), solution=gold).value == score(box(answer), solution=gold).value
+
+
+READABLE = st.sampled_from(
+    ["18", r"\frac{1}{2}", "(1,2)", "x^2+1", "1,2", MATRIX, "x>3", r"\sin x"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(LATEX, READABLE)
+def test_every_completion_has_a_score_if_the_gold_can_be_read(text, gold):
+    scored = score(box(text), solution=gold)
+    assert scored.value in (0.0, 1.0)
+    assert scored.value <= score(box(gold), solution=gold).value == 1.0
 
 
 def test_a_row_of_another_task_has_no_score():
@@ -415,9 +682,9 @@ def test_a_permuted_batch_is_scored_permuted(answers):
 
 @given(st.fractions(max_denominator=10**6))
 def test_a_number_is_read_exactly(value):
-    square = (False, value * abs(value))
-    assert exact(f"{value.numerator}/{value.denominator}") == square
-    assert exact(normal(rf"\dfrac{{{value.numerator}}}{{{value.denominator}}}")) == square
+    written = exact(f"{value.numerator}/{value.denominator}")
+    assert written == exact(normal(rf"\dfrac{{{value.numerator}}}{{{value.denominator}}}"))
+    assert written == (frozenset({((1, ()), value)}) if value else frozenset())
 
 
 @pytest.mark.parametrize(
@@ -425,25 +692,46 @@ def test_a_number_is_read_exactly(value):
     [
         (r"2\sqrt{3}", r"\sqrt{12}", True),
         (r"-2\sqrt{3}", r"\sqrt{12}", False),
-        (r"2\sqrt3", r"2\cdot\sqrt{3}", True),
+        (r"2\sqrt{3}", r"2\cdot\sqrt{3}", True),
         (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}", True),
+        (r"\sqrt{2}\sqrt{3}", r"\sqrt{6}", True),
         (r"\sqrt{4}", "2", True),
         (r"\frac{\pi}{2}", r"0.5\pi", True),
         (r"\pi", r"-\pi", False),
         (r"\pi/2", r"\frac{\pi}{2}", True),
         (r"3\pi", "3", False),
-        (r"\frac{3\pi}{4}", r"0.75\pi", True),
+        (r"\pi^{2}", r"\pi", False),
+        ("(x+1)^{2}", "1+2x+x^{2}", True),
+        ("(x+1)(x-1)", "x^{2}-1", True),
+        ("2x+1", "2x+2", False),
+        ("3-2i", "-2i+3", True),
+        ("i^{2}", "-1", True),
+        (r"\frac{bx}{h}(h-x)", r"bx-\frac{bx^{2}}{h}", True),
+        ("x_1+x_2", "x_2+x_1", True),
     ],
 )
-def test_roots_and_pi_are_compared_exactly(one, other, same):
+def test_values_are_compared_exactly(one, other, same):
     assert None not in (exact(one), exact(other))
     assert (exact(one) == exact(other)) is same
 
 
 @pytest.mark.parametrize(
-    "text", [r"\pi^2", r"\sqrt{x}", r"2\pi r", "x", r"\sqrt{2}\sqrt{3}", "1+1", ""]
+    "text",
+    [
+        r"\sqrt{x}",
+        "f(x)",
+        "1/2x",
+        "2^{99999}",
+        "(1+x)^{999}",
+        "x12",
+        "1101_2",
+        r"\frac{1}{0}",
+        "1+",
+        "",
+    ]
+    + ["(" * 50 + "1" + ")" * 50, r"\frac{1}{x+1}", "2 3"],
 )
-def test_what_is_not_known_exactly_is_left(text):
+def test_a_form_that_is_not_read_exactly_has_no_value(text):
     assert exact(text) is None
 
 

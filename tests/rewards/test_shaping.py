@@ -240,7 +240,8 @@ def test_what_is_slow_inside_is_not_called_in_the_trainer():
     columns = {"solution": r"\frac{3}{4}", "completion_ids": []}
     assert not function.inline
     assert function.quick(r"\boxed{0.75}", **columns) == (1.0, "correct", "0.75")
-    assert function.quick(r"\boxed{x^2+1}", **{**columns, "solution": "1+x^2"}) is None
+    columns["solution"] = r"\frac{1}{x+1}"
+    assert function.quick(r"\boxed{\frac{2}{2x+2}}", **columns) is None
     assert function.score(r"\boxed{x^2+1}", **{**columns, "solution": "1+x^2"}).value == 1.0
 
 

@@ -3,8 +3,10 @@
 import ctypes
 import math
 import os
+import zlib
 
 from axolotl_grpo_plugin.reward import Score, group_reward, reward
+from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
 
 
 @reward(range=(0.0, 1.0))
@@ -16,6 +18,22 @@ def raises(completion: str) -> float:
 def hangs(completion: str) -> float:
     while True:  # in C, where no signal handler of Python runs
         ctypes.CDLL(None).sleep(1000)
+
+
+@reward(range=(-1.0, 1.0), reasons=("fast",))
+def spins_on_a(completion: str) -> Score:
+    while "a" in completion:  # in C, and it takes CPU time
+        pow(3, 10**9)
+    return Score(1.0, "fast")
+
+
+@reward(range=(0.0, 1.0), reads="answer", reasons=accuracy_reward_func.reasons)
+def math_with_stalls(completion: str, answer: str) -> Score:
+    """Score one completion in ten as if the model had written an answer that math-verify is slow on."""
+    if zlib.crc32(completion.encode()) % 10 == 0:
+        stalling = r"\boxed{(1+x)^{99}(1-x)^{99}(2+x)^{99}}"
+        return accuracy_reward_func.score(stalling, solution="x+1")
+    return accuracy_reward_func.score(completion, solution=answer)
 
 
 @reward(range=(0.0, 1.0))

@@ -109,6 +109,17 @@ def test_a_share_is_of_20_steps(batches):
     batches(*[40] * 2 + [0] * 60)  # 4 %, and less after
 
 
+def test_a_batch_of_which_all_scores_are_too_slow_stops_the_run():
+    room = Room({"trl": {"reward_funcs": [REWARD]}})
+    try:
+        room._stop_if_all_are_slow(Counter(int_reward_func=7), Counter(int_reward_func=8))
+        room._stop_if_all_are_slow(Counter(int_reward_func=2), Counter(int_reward_func=2))
+        with pytest.raises(RewardError, match="10 s of CPU time for each of 8 completions"):
+            room._stop_if_all_are_slow(Counter(int_reward_func=8), Counter(int_reward_func=8))
+    finally:
+        room.close()
+
+
 def test_a_reward_model_that_raises_gives_no_scores(caplog):
     class Broken(torch.nn.Module):
         def forward(self, input_ids):

@@ -1,6 +1,7 @@
 """Ask an OpenAI-compatible chat endpoint many things at once, and survive what it does."""
 
 import asyncio
+import ipaddress
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -24,12 +26,19 @@ LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
 _KEPT = 65_536  # replies that are remembered
 _AGAIN = (408, 409, 425, 429)  # and 5xx: statuses that another try may mend
 _JITTER = random.Random()  # its own, for a run's seed is not to be touched
+# Statuses of a request that is too long, and the words for it of vLLM, SGLang, llama.cpp, TGI and OpenAI.
+_TOO_LONG = (400, 413, 422)
+_TOO_LONG_WORDS = re.compile(
+    r"context[ _](?:length|size|window|limit)|maximum (?:allowed )?(?:model |input |prompt )?length"
+    r"|(?:prompt|input) is too long|maximum number of tokens|`inputs`",
+    re.IGNORECASE,
+)
 # What reading a response that is not of OpenAI's form raises.
 _UNLIKE = (ValueError, LookupError, TypeError, RecursionError)
 
 
 class NoReply(Exception):
-    """Why there is none. reason: "down", "timeout", "refused" or "unreadable".
+    """Why there is none. reason: "down", "timeout", "refused", "too_long" or "unreadable".
 
     wait: seconds that the server asks for. final: another try would be no use.
     """
@@ -101,7 +110,7 @@ class Endpoint[Reply]:
 
         unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         async with (
-            httpx.AsyncClient(timeout=None, limits=unlimited) as client,
+            httpx.AsyncClient(timeout=None, limits=unlimited, mounts=self._mounts()) as client,
             asyncio.TaskGroup() as tasks,
         ):
             for message, key in left.items():
@@ -140,6 +149,15 @@ class Endpoint[Reply]:
             )
         return {"Authorization": f"Bearer {key}"} if key else {}
 
+    def _mounts(self) -> "dict[str, None]":
+        """Return httpx's `mounts` for this address: no proxy on the way to this machine or a private network."""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            is_near = ipaddress.ip_address(host).is_private
+        except ValueError:  # a name
+            is_near = host == "localhost" or host.endswith(".localhost")
+        return {"http://": None, "https://": None} if is_near else {}
+
     def _report(self, replies: Sequence[Reply | NoReply]) -> None:
         """One warning an outage: from a batch with a failure to the next without."""
         failures = [each for each in replies if isinstance(each, NoReply)]
@@ -164,7 +182,8 @@ class Endpoint[Reply]:
         where, model = f"{self.base_url}/models", self.request["model"]
         headers = self._headers()
         try:
-            response = httpx.get(where, headers=headers, timeout=self.timeout)
+            with httpx.Client(timeout=self.timeout, mounts=self._mounts()) as client:
+                response = client.get(where, headers=headers)
         except httpx.RequestError as error:
             raise RuntimeError(
                 f"nothing answers at {where} ({type(error).__name__}: {error}). Start the server of "
@@ -195,6 +214,8 @@ def _text(response: "httpx.Response") -> str:
     status = response.status_code
     if status in _AGAIN or status >= 500:
         raise NoReply("down", f"HTTP {status}", wait=_retry_after(response))
+    if status in _TOO_LONG and _TOO_LONG_WORDS.search(response.text[:2000]):
+        raise NoReply("too_long", f"HTTP {status}, {response.text[:200]!r}", final=True)
     if status != 200:
         # What a server says of a key may hold some of it.
         what = "" if status in (401, 403) else f", {response.text[:200]!r}"

@@ -3,7 +3,7 @@
 Each pays 1.0 for the whole layout: weigh them below correctness (`trl.reward_weights`). With
 `prefilled: true` the prompt ends in `<think>` (configs/templates/qwen-think.jinja, DeepSeek-R1), so
 no completion has that tag, and none is asked of it. tests/rewards/test_format.py has the completions with
-what each must score.
+what each must score. A block without a letter or digit (".", "...") is empty.
 """
 
 import re
@@ -26,6 +26,7 @@ THINK = THINK_TAGS[:2]
 # What text after </answer> costs tag_count: so much a character, bounded.
 _COST_OF_A_CHARACTER = 0.001
 _HIGHEST_COST = 0.25
+_CONTENT = re.compile(r"[^\W_]")
 _HEADING = re.compile(r"[0-9]+[.)] +\S")
 
 
@@ -34,7 +35,7 @@ def think_strict_format_reward_func(completion: str, prefilled: bool = False) ->
     r"""1.0 where the completion is `<think>`, thinking, `</think>`, `<answer>`, the answer, `</answer>`, else 0.0.
 
     Each tag once and on a line of its own, no empty line between the blocks, any number of lines within
-    them; a final line break may be missing. Neither block is empty, nor the prompt's own "...".
+    them; a final line break may be missing. Each block holds a letter or digit.
 
     Source: the layout of open-r1's `format_reward` (https://github.com/huggingface/open-r1, Apache-2.0).
 
@@ -88,7 +89,7 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     """0.25 for each of the four tags that occurs once, in its order, and with content; text after `</answer>` costs up to 0.25.
 
     An opening tag has content where something stands before the next tag, a closing one where
-    something stands after the tag before it; the prompt's "..." is nothing. Prefilled, the three tags that
+    something stands after the tag before it: a letter or digit. Prefilled, the three tags that
     are left to the model share the whole.
 
     Source: open-r1's `tag_count_reward` (https://github.com/huggingface/open-r1, Apache-2.0), which pays empty blocks.
@@ -102,7 +103,7 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     found, last = 0, -1
     for before, tag, after in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
         place, body = THINK_TAGS.index(tag), before if tag.startswith("</") else after
-        if tag in once and place > last and not is_empty(body):
+        if tag in once and place > last and not _is_empty(body):
             found, last = found + 1, place
     if not found:
         return Score(0.0, "no_tags")
@@ -175,8 +176,8 @@ def _with_prefill(completion: str, prefilled: bool) -> str:
 
 
 def _is_empty(body: str) -> bool:
-    """Whether a block holds nothing but tags that it mentions."""
-    return all(map(is_empty, split_at_tags(body, THINK_TAGS)[::2]))
+    """Return whether a block has no letter or digit outside the tags that it mentions."""
+    return not any(map(_CONTENT.search, split_at_tags(body, THINK_TAGS)[::2]))
 
 
 def _verdict(blocks: tuple[str, str] | None) -> Score:

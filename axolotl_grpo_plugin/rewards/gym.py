@@ -1,7 +1,9 @@
 """The reward for reasoning-gym's tasks: its own scorers, in a sandbox, for some of them run the answer.
 
 What is paid is what a scorer pays in full. Three of them pay in full for nothing, and two execute arithmetic:
-those are judged here instead. tests/rewards/test_gym.py has the completions with what each must score.
+those are judged here instead. Others skip the text that they cannot read: their answers must have the form
+of `_FORMS`, or the words of the gold one, from the first character to the last.
+tests/rewards/test_gym.py has the completions with what each must score.
 """
 
 import ast
@@ -37,6 +39,30 @@ _FUNCTIONS = frozenset(
 )
 # Nearer than any other number to every one, for its scorer, is "nan".
 _COMPLEX = re.compile(r"[0-9+\-ij(). ]+")
+
+_FLOAT = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_TIME = r"\d+:\d+(?::\d+(?:\.\d+)?)?"
+# The scorers of these tasks skip what they cannot read, or read on after the answer is found.
+_FORMS = {
+    task: re.compile(form, re.ASCII)
+    for task, form in {
+        "advanced_geometry": rf"\(?\s*{_FLOAT}\s*(?:°|,\s*{_FLOAT}\s*\)?)?",
+        "fraction_simplification": r"\$*\s*(?:\\d?frac\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\}|\d+\s*/\s*\d+)\s*\$*",
+        "kakurasu": r"[01\s,|\[\]]+",
+        "polynomial_equations": rf'""|{_FLOAT}(?:\s*,\s*{_FLOAT})*',
+        "pool_matrix": rf"{_FLOAT}(?:\s+{_FLOAT})*",
+        "propositional_logic": r"[\s(¬]*[A-Z][\s)]*(?:[∧∨→↔][\s(¬]*[A-Z][\s)]*)*",
+        "quantum_lock": r"[A-Ca-c\s→>,-]+",
+        "rubiks_cube": r"[^\s\d]+[1-9]?(?:\s+[^\s\d]+[1-9]?)*",
+        "rush_hour": r"(?:[A-Z][-+]\d+[\s,]*)+",
+        "sokoban": r"[UDLR\s,]+",
+        "survo": r"[\d\s]+",
+        "time_intervals": rf"(?:-?\d+ days,\s*)?{_TIME}|-?\d+(?: days?)?",
+        "tower_of_hanoi": r"(?:Move disk \d+ from Peg \d+ to Peg \d+\s*)+",
+    }.items()
+}
+_SAME_WORDS = ("letter_jumble", "spell_backward", "word_sorting")
+_WORD = re.compile(r"\w+")
 
 _SCRIPT = """
 from reasoning_gym.factory import create_dataset
@@ -178,11 +204,25 @@ def _judge(entry: Entry, answer: str) -> Score | None:
         numbers, target = entry.metadata.get("numbers"), entry.metadata.get("target", 24)
         shown = f"<answer>{answer}</answer>"
         right = equation_reward_func.score(shown, nums=numbers, target=target).value
+    elif not _is_whole(task, answer, gold or ""):
+        right = 0.0
     else:
         return None
     if right is None:
         return Score(None, "bad_gold", answer)
     return Score(right, "correct" if right else "wrong", answer)
+
+
+def _is_whole(task: str, answer: str, gold: str) -> bool:
+    """Return whether the task's scorer reads all of the answer, with no other text around or in it."""
+    words, known = (_WORD.findall(text.lower()) for text in (answer, gold))
+    if task in _SAME_WORDS:
+        return words == known
+    if task == "knights_knaves":
+        return {*words} <= {*known, "is", "a", "an", "and"}
+    if task == "time_intervals" and (":" in answer) != (":" in gold):
+        return False  # of a date, the scorer reads the first number alone
+    return task not in _FORMS or _FORMS[task].fullmatch(answer) is not None
 
 
 def _is_plain(task: str, answer: str) -> bool:

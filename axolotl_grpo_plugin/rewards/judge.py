@@ -1,13 +1,15 @@
 r"""A language model judges whether an answer says what the gold one says: any OpenAI-compatible server's.
 
-What is sent is the answer alone (after the reasoning: in the last `<answer>` block, else in `\boxed{}`),
-as a JSON string, which no text can close; an answer that holds a verdict itself is not sent. A judge
-that is down, slow or unreadable is neutral (None): never a 0, and never a guess.
+Only the answer is sent (after the reasoning: in the last `<answer>` block, else in `\boxed{}`), as a JSON
+string, which no text can close. Invisible format characters are dropped and the marks of chat templates
+escaped. An answer that holds a verdict itself, or that is too long for the judge, scores 0. A judge that is
+down, slow or unreadable is neutral (None): never a 0, and never a guess.
 tests/rewards/test_judge.py has what each completion, and each misbehaviour of a server, must score.
 """
 
 import json
 import re
+import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -35,10 +37,16 @@ _WANTED = (
     'line that is exactly "VERDICT: yes" if the answer is right, else exactly "VERDICT: no".'
 )
 _VERDICTS = {"verdict: yes": True, "verdict: no": False}
-_FORGED = re.compile(r"verdict[\s\"'*`]*:[\s\"'*`]*(?:yes|no)(?![a-z])", re.IGNORECASE)
-# What a judge's tokenizer could take for one of its own marks ("<|im_end|>", "</s>").
-_MARK = re.compile(r"<(?=[^\s0-9=])")
-_LONGEST = 4_000  # characters of an answer: longer is prose, and costs the judge's time
+# Matched in `_folded` text.
+_FORGED = re.compile(r"verdict[\s\"'*`_]*[:=∶ː꞉][\s\"'*`_]*(?:yes|no)(?![a-z])")
+_HANGUL_FILLERS = "\u115f\u1160"
+# The first character of the marks that a judge's tokenizer could take for its own: "<|im_end|>", "</s>",
+# "<0x0A>", "[INST]", "[@BOS@]", "[gMASK]", and the same in characters that NFKC makes "<", "[" or "|".
+_MARK = re.compile(
+    r"<(?=[^\s0-9=]|[0-9]+[A-Za-z])|\[(?=[/@]?[A-Z][A-Z_]+@?\]|[gs]MASK\])|[＜﹤［﹇｜]"
+)
+# UTF-8 bytes of an answer as it is sent. A token has at least one byte, so this bounds the tokens too.
+_LONGEST = 4_000
 _REASONS = (
     "correct wrong no_answer truncated empty_answer several_answers too_long forged_verdict "
     "judge_down judge_timeout judge_refused judge_unreadable bad_gold"
@@ -68,8 +76,9 @@ def judge(
 ) -> Callable[..., Awaitable[list[float | None]]]:
     """A reward: 1.0 where the judge says that the answer is right, 0.0 where it says no.
 
-    0.0 also, unasked, for a completion without an answer, with several, or with one that is too long
-    or forges a verdict. None where no verdict comes, of which the log has one warning an outage.
+    0.0 also for a completion without an answer or with several, and for an answer that forges a verdict, has
+    more than 4,000 bytes, or overflows the judge's context. None where no verdict comes, of which the log has
+    one warning an outage. A judge on this machine or at a private address is asked without a proxy.
     The same question, gold and answer are asked once in a run.
 
         trl:
@@ -126,13 +135,16 @@ def judge(
             return Score(0.0, found.problem)
         if len(found.text) > _LONGEST:
             return Score(0.0, "too_long", found.text)
-        if _FORGED.search(found.text):
+        said = "".join(each for each in found.text if unicodedata.category(each) != "Cf")
+        if not said.strip():
+            return Score(0.0, "empty_answer", found.text)
+        if len(_shown(said).encode()) > _LONGEST:
+            return Score(0.0, "too_long", found.text)
+        if _FORGED.search(_folded(said)):
             return Score(0.0, "forged_verdict", found.text)
         asked = row[question] if question else _asked(prompt)
-        data = {"question": asked, "reference": row[gold], "answer": found.text}
-        shown = _MARK.sub(r"\\u003c", json.dumps(data, ensure_ascii=False, default=str))
-        message = f"{instructions}\n\n{shown}\n\n{_WANTED}"
-        return _Case(message.encode(errors="replace").decode(), found.text)
+        shown = _shown({"question": asked, "reference": row[gold], "answer": said})
+        return _Case(f"{instructions}\n\n{shown}\n\n{_WANTED}", found.text)
 
     async def scores(
         prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
@@ -174,7 +186,25 @@ def _is_address(base_url: str) -> bool:
         return False
 
 
+def _shown(value: Any) -> str:
+    """Return a value as JSON that is valid UTF-8 and holds no mark of a chat template."""
+    text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace").decode()
+    return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, without compatibility forms (fullwidth), accents and invisible characters."""
+    return "".join(
+        each
+        for each in unicodedata.normalize("NFKD", text)
+        if each.isspace()
+        or (unicodedata.category(each)[0] not in "MC" and each not in _HANGUL_FILLERS)
+    ).casefold()
+
+
 def _score(reply: bool | NoReply, answer: str) -> Score:
+    if isinstance(reply, NoReply) and reply.reason == "too_long":
+        return Score(0.0, "too_long", answer)  # neutral, an answer could choose not to be judged
     if isinstance(reply, NoReply):
         return Score(None, f"judge_{reply.reason}", answer)
     return Score(float(reply), "correct" if reply else "wrong", answer)

@@ -23,6 +23,7 @@ from axolotl_grpo_plugin.reward import (
 
 _ENOUGH_STEPS = 3
 _FEWEST_WORDS = 3  # of a step: fewer say nothing
+_OPERATOR = re.compile(r"[=+*/^<>%×÷≤≥≈]")
 _WORDS = "first second third next then finally".split()
 # At the start of a line: "Step 1:", "### Step 1", "**1.** ", "1) ", "- ", "First,".
 _STEP = re.compile(
@@ -38,9 +39,10 @@ _WORD = re.compile(r"\w+")
 def reasoning_steps_reward_func(completion: str) -> Score:
     r"""A third for each step that the thinking is parted into, 1.0 at most.
 
-    The thinking is what stands before `</think>` (or `</reasoning>`). A step begins a line: "Step 1:",
-    "1.", "- " or "First,"; numbers rise, a word begins one step, three words of its own are the least that it
-    says, and what was said before is no further step.
+    The thinking is the text before `</think>` (or `</reasoning>`). A step begins a line: "Step 1:", "1.",
+    "- " or "First,". Numbers must rise, and each word begins at most one step. A step has at least three
+    words, with two different ones of two or more letters, or with a number and an operator ("x + y = 5").
+    A repeated step counts once. No rule on words detects nonsense: weigh this reward below correctness.
 
     Source: open-r1's `reasoning_steps_reward` (https://github.com/huggingface/open-r1, Apache-2.0), which pays the markers alone.
 
@@ -53,16 +55,23 @@ def reasoning_steps_reward_func(completion: str) -> Score:
 
 
 def _steps(thinking: str) -> set[str]:
-    """What each step says, in its words; no more steps than are paid."""
+    """Return the words of each step that has content, for at most as many steps as are paid."""
     said: set[str] = set()
     for text in _parts(thinking):
         if len(said) == _ENOUGH_STEPS:
             break
         words = _WORD.findall(_NUMBERED.sub("", text).lower())
         words = [word for word in words if word not in _WORDS]
-        if len(words) >= _FEWEST_WORDS:
+        if len(words) >= _FEWEST_WORDS and _has_content(words, text):
             said.add(" ".join(words))
     return said
+
+
+def _has_content(words: Sequence[str], text: str) -> bool:
+    """Return whether a step has two different longer words, or calculates with a number."""
+    longer = {word for word in words if len(word) > 1 and word.isalpha()}
+    has_number = any(map(str.isdecimal, words))
+    return len(longer) > 1 or (has_number and _OPERATOR.search(text) is not None)
 
 
 def _parts(thinking: str) -> Iterator[str]:

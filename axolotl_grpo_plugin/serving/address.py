@@ -3,11 +3,12 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
-from http.client import HTTPException
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from threading import Timer
 from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
@@ -20,6 +21,7 @@ from axolotl_grpo_plugin.serving.placement import mode_of
 LOCAL = "127.0.0.1"
 PORT = 8000  # Axolotl's, where the YAML sets none
 _ANY = ("0.0.0.0", "::", "")
+_LARGEST = 16 * 2**20  # bytes of a reply; vLLM's openapi.json has less than one MiB
 
 
 def settle_address(cfg: Any) -> None:
@@ -54,6 +56,14 @@ def check_address(cfg: Any) -> Iterator[Finding]:
             at(cfg, f"vllm ({cfg['vllm']})"), "no block of keys", "Remove it, or write one"
         )
         return
+    host = block(cfg, "vllm").get("host")
+    if host in _ANY[:2]:
+        yield Finding(
+            at(cfg, f"vllm.host ({host})"),
+            "vLLM's server, which has no login, listens on all networks of its machine",
+            "Set it to 127.0.0.1, or for several nodes to the private address of the first",
+            level="warning",
+        )
     asked, port = (
         tokens_of(block(cfg, "trl").get("vllm_server_port")),
         block(cfg, "vllm").get("port"),
@@ -110,16 +120,18 @@ class Answer(NamedTuple):
 
 
 def answer(host: str, port: int, patience: float = 5) -> Answer | None:
-    """Ask at http://host:port. None where nobody listens. At most `patience` seconds a question."""
+    """Return who answers at http://host:port, after at most `patience` seconds. None if nobody listens."""
     host = LOCAL if host in _ANY else host
+    ends = time.monotonic() + patience
     try:
         socket.create_connection((host, port), timeout=patience).close()
     except OSError:
         return None
-    models = _get(f"http://{host}:{port}/v1/models", patience).get("data")
-    if not isinstance(models, list) or not models:
+    models = _get(host, port, "/v1/models", ends).get("data")
+    if not models or not isinstance(models, list) or not all(isinstance(m, dict) for m in models):
         return Answer()
-    routes = _get(f"http://{host}:{port}/openapi.json", patience).get("paths") or {}
+    routes = _get(host, port, "/openapi.json", ends).get("paths")
+    routes = routes if isinstance(routes, dict) else {}
     return Answer(
         tuple(str(each.get("id")) for each in models),
         tuple(each.get("max_model_len") for each in models),
@@ -128,14 +140,34 @@ def answer(host: str, port: int, patience: float = 5) -> Answer | None:
     )
 
 
-def _get(url: str, patience: float) -> dict[str, Any]:
-    """The JSON object at an address, empty where another thing answers."""
+def _get(host: str, port: int, path: str, ends: float) -> dict[str, Any]:
+    """Return the JSON object at a path, empty if the reply is another. It follows no redirect, and uses no proxy.
+
+    ends: when it gives up, on the monotonic clock. A timeout of the socket alone would start anew with each byte.
+    """
+    left = max(ends - time.monotonic(), 0.01)
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=patience) as response:
-            said = json.load(response)
-    except (HTTPError, URLError, HTTPException, OSError, ValueError):
+        with socket.create_connection((host, port), timeout=left) as opened:
+            timer = Timer(left, _shut, [opened])
+            timer.daemon = True
+            timer.start()
+            try:
+                connection = HTTPConnection(host, port)
+                connection.sock = opened
+                connection.request("GET", path)
+                with connection.getresponse() as response:
+                    said = json.loads(response.read(_LARGEST)) if response.status == 200 else {}
+            finally:
+                timer.cancel()
+    except (HTTPException, OSError, ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _shut(opened: socket.socket) -> None:
+    """End a connection: who reads from it reads its end."""
+    with suppress(OSError):  # it has ended
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 def listening(port: int) -> psutil.Process | None:

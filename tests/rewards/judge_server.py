@@ -58,7 +58,7 @@ def completion(text, **more):
 class JudgeServer(ThreadingHTTPServer):
     """`with JudgeServer(answer) as server`: answer makes a Reply of what was Asked.
 
-    asked: all requests. peak: the most at one time. connections: that are open now.
+    asked: all requests. peak: the most at one time. connections: that are open now; seen: in all.
     """
 
     daemon_threads = True
@@ -67,7 +67,7 @@ class JudgeServer(ThreadingHTTPServer):
     def __init__(self, answer=honest, port=0):
         super().__init__(("127.0.0.1", port), _Handler)
         self.answer, self.asked, self.key = answer, [], None
-        self.busy = self.peak = self.connections = 0
+        self.busy = self.peak = self.connections = self.seen = 0
         self.lock, self.closing = threading.Lock(), threading.Event()
 
     @property
@@ -95,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         with self.server.lock:
             self.server.connections += 1
+            self.server.seen += 1
 
     def finish(self):
         with self.server.lock:

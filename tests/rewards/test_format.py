@@ -58,6 +58,15 @@ CONTRACT = [
     ("the prompt's echo", canonical("...", "..."), 0, 0, 0, 0, 0),
     ("four substrings (Axolotl's docs)", "</answer><answer></think><think>", 0, 0, 0, 0, 0),
     ("the tags backwards", "a</answer>b<answer>c</think>d<think>e", 0, 0, 0, 0, 0),
+    ("full stops", canonical(".", "."), 0, 0, 0, 0, 0),
+    ("a full stop as thinking", canonical(thinking="."), 0, 0, 0, 0.5, 0),
+    ("a full stop as answer", canonical("."), 0, 0, 0, 0.5, 0),
+    ("signs", canonical("?!", "- * _"), 0, 0, 0, 0, 0),
+    ("full stops (R1)", "<think>.</think>.", 0, 0, 0, 0, 0),
+    ("a digit", canonical("0", "1"), 1, 1, 1, 1, 0),
+    ("other scripts", canonical("十八", "é"), 1, 1, 1, 1, 0),
+    ("hashes, a full stop as thinking", "<think>.</think>#### 18", 0, 0, 0, 0, 0),
+    ("hashes, a full stop as answer", "<think>a</think>#### .", 0, 0, 0, 0.5, 0),
     ("upper case", canonical().upper(), 0, 0, 0, 0, 0),
     ("no tags (verifiers: 0.2)", "9 * 2 = 18", 0, 0, 0, 0, 0),
     ("nothing (verifiers: 0.2)", "", 0, 0, 0, 0, 0),
@@ -68,7 +77,7 @@ CONTRACT = [
     ("text after the hashes", "<think>a</think>#### 18\nso", 0, 0, 1, 0.5, 0),
     ("hashes twice", "<think>a</think>#### 17\n#### 18", 0, 0, 1, 0.5, 0),
     ("hashes in the line", "<think>a</think>so #### 18", 0, 0, 1, 0.5, 0),
-    ("hashes without an answer", "<think>a</think>####", 0, 0, 1, 0.5, 0),
+    ("hashes without an answer", "<think>a</think>####", 0, 0, 0, 0.5, 0),
     ("hashes, the prompt's echo", "<think>...</think>#### ...", 0, 0, 0, 0, 0),
     ("hashes in the thinking", "<think>#### 18</think>it is 18", 0, 0, 1, 0.5, 0),
     ("hashes without thinking", "#### 18", 0, 0, 0, 0, 0),
@@ -152,6 +161,7 @@ HASHED = [
     ("a comma alone (verl, flexible)", "#### ,", ",", None, "bad_gold", ""),
     ("no hashes", "18", "18", 0, "no_answer", ""),
     ("empty", "so\n####", "18", 0, "empty_answer", ""),
+    ("a full stop", "#### .", "18", 0, "not_a_number", "."),
     ("the prompt's echo", "#### ...", "18", 0, "empty_answer", ""),
     ("only in the thinking", "<think>#### 18</think>", "18", 0, "no_answer", ""),
     ("other ones in the thinking", "<think>#### 17</think>#### 18", "18", 1, "correct", "18"),
@@ -187,7 +197,15 @@ def test_a_prefilled_thinking_that_is_not_closed_has_no_answer():
         (canonical("", ""), ["empty_block"] * 2 + ["empty_block", "no_tags", "other_layout"]),
         ("<think>a</think>", ["other_layout"] * 2 + ["empty_block", "some_tags", "other_layout"]),
         (canonical() + "x", ["other_layout"] * 2 + ["format", "text_after_answer", "other_layout"]),
-        ("<think>a</think>####", ["other_layout"] * 2 + ["format", "some_tags", "empty_block"]),
+        (
+            "<think>a</think>####",
+            ["other_layout"] * 2 + ["empty_block", "some_tags", "empty_block"],
+        ),
+        (canonical(".", "."), ["empty_block"] * 3 + ["no_tags", "other_layout"]),
+        (
+            "<think>.</think>#### 18",
+            ["other_layout"] * 2 + ["empty_block", "no_tags", "empty_block"],
+        ),
     ],
 )
 def test_reasons(completion, reasons):
@@ -202,7 +220,7 @@ def test_examples_of_the_docstrings():
 pieces = st.sampled_from([*THINK_TAGS, "\n", " ", "18", "...", "a", "####", "#", "*", "\r\n"])
 texts = st.lists(pieces | st.text(max_size=5), max_size=14).map("".join)
 plain = st.text(alphabet=st.characters(blacklist_characters="<>#\r", codec="utf-8"), max_size=30)
-words = plain.filter(lambda text: text.strip() not in ("", "..."))
+words = plain.filter(lambda text: any(map(str.isalnum, text)))
 HASH = format.hash_correctness_reward_func
 
 

@@ -88,6 +88,95 @@ CASES = [
 ]
 
 
+# Tasks whose scorers skip text: an answer and the same with more text, both paid in full by the scorer.
+DAYS = entry("time_intervals", "34 days", task_type="date")
+CLOCK = entry("time_intervals", "03:22:03", task_type="time_seconds")
+SPAN = entry("time_intervals", "18 days, 21:21", task_type="datetime")
+FRACTION = entry(
+    "fraction_simplification",
+    r"$\frac{4}{7}$",
+    simplified_numerator=4,
+    simplified_denominator=7,
+    numerator=8,
+    denominator=14,
+)
+BACKWARD = entry("spell_backward", "ekilxesnu")
+SORTED = entry("word_sorting", "a, b, c", sorted_words=["a", "b", "c"])
+JUMBLE = entry("letter_jumble", "let it be")
+KNAVES = entry("knights_knaves", "Liam is a knight, and Ella is a knave.")
+ORTHOCENTER = entry(
+    "advanced_geometry", "(7.234, -4.131)", task_type="orthocenter", ortho=["7.234", "-4.131"]
+)
+ROOTS = entry("polynomial_equations", "-0.5314, 0.0")
+NO_ROOTS = entry("polynomial_equations", "")
+POOL = entry("pool_matrix", "9 7\n8 8")
+LOGIC = entry("propositional_logic", "(R ∧ Q)", variables=["Q", "R"], premises=["R", "Q"])
+KAKURASU = entry("kakurasu", "1 0\n0 1", row_sums=[1, 2], col_sums=[1, 2], n_rows=2, n_cols=2)
+SURVO = entry("survo", "1 2\n3 4", board_size=2, solution=[[1, 2], [3, 4]])
+HANOI = entry(
+    "tower_of_hanoi",
+    "Move disk 1 from Peg 1 to Peg 3",
+    num_disks=1,
+    num_pegs=3,
+    start_peg=1,
+    target_peg=3,
+    auxiliary_pegs=[2],
+    solution_length=1,
+)
+MORE_TEXT = [
+    ("34", "34 days or 35", DAYS),
+    ("34", "34 days, 05:00", DAYS),
+    ("34 days", "34 is it", DAYS),
+    ("3:22:03", "03:22:03:99", CLOCK),
+    ("18 days, 21:21:00", "18 days, 21:21, or 9", SPAN),
+    ("4/7", r"$\frac{4}{7}$ or 5/7", FRACTION),
+    (r"\dfrac{4}{7}", r"\frac{4}{7}8", FRACTION),
+    ("EkilxesnU", "ekilxesnu or not", BACKWARD),
+    ("ekilxesnu", "ekilxesnux", BACKWARD),
+    ("a,b,c", "a, b, c, d", SORTED),
+    ("LET it be", "let it be me", JUMBLE),
+    ("Ella is a knave, Liam is a knight", f"{KNAVES['answer']} Or not.", KNAVES),
+    ("(7.2340, -4.131)", "(7.234, -4.131), 7", ORTHOCENTER),
+    ("0.0, -0.5314", "-0.5314, 0.0, or 5", ROOTS),
+    ('""', "none", NO_ROOTS),
+    ("9.0 7.0\n8 8", "9 7\n8 8 # or 5", POOL),
+    ("R ∧ Q", "(R ∨ x Q)", LOGIC),
+    ("10\n01", "1 0 hello\n0 1", KAKURASU),
+    ("1  2\n3 4", "1 2\n3 4 and more", SURVO),
+    ("Move disk 1 from Peg 1 to Peg 3\n", "xMove disk 1 from Peg 1 to Peg 3", HANOI),
+]
+
+
+@pytest.mark.parametrize(("said", "more", "problem"), MORE_TEXT)
+def test_more_text_than_the_answer_is_unpaid(said, more, problem):
+    assert score(said, problem)[:2] == (1.0, "correct")
+    assert score(more, problem)[:2] == (0.0, "wrong")
+    assert score(more, problem, partial=True)[:2] == (0.0, "wrong")
+
+
+@pytest.mark.parametrize(("said", "problem"), [
+    ("C → A or 5", entry("quantum_lock", "C → A")),
+    ("U U 7", entry("rubiks_cube", "U U")),
+    ("U maybe0", entry("rubiks_cube", "U")),
+    ("UDLR and more", entry("sokoban", "UDLR")),
+    ("A+1 or B-2", entry("rush_hour", None)),
+])  # fmt: skip
+def test_more_text_than_moves_is_unpaid(said, problem):
+    assert gym_reward_func.quick(f"<answer>{said}</answer>", entry=problem)[:2] == (0.0, "wrong")
+    assert (
+        gym_reward_func.quick("<answer>A+1, B-2</answer>", entry=entry("rush_hour", None)) is None
+    )
+
+
+@pytest.mark.parametrize("task", sorted(gym._FORMS))
+@pytest.mark.parametrize("piece", "1 . - + ( ) [ , : $ A \\ → U1 A+1 1.1".split())
+def test_forms_take_linear_time(task, piece):
+    text = piece * (gym.LONGEST_ANSWER // len(piece)) + "?"
+    started = time.process_time()
+    gym._is_whole(task, text, "1")
+    assert time.process_time() - started < 0.2
+
+
 @pytest.mark.parametrize(("said", "problem", "value", "reason", "why"), CASES)
 def test_the_table(said, problem, value, reason, why):
     found = score(said, problem)
@@ -301,6 +390,10 @@ def check_task(task):
         assert given["score"] == (0.0 if exact else 1.0)
     for wrong in ("wrong", "0.0123", "[]", "nan", "None"):
         assert score(wrong, problem).value == 0.0, wrong
+    for more in (" or 5", ", x 7", ":99", "\nand so on", "x7", " # 7"):
+        assert score(said + more, problem).value == 0.0, more
+    for more in ("5 or ", "x", "so it is 7: "):
+        assert score(more + said, problem).value == 0.0, more
 
 
 SOME = "ab arc_agi chain_sum countdown gcd graph_color intermediate_integration jugs sudoku tower_of_hanoi".split()

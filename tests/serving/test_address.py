@@ -1,10 +1,15 @@
 import os
+import socket
 import threading
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.serving.address import (
+    Answer,
     answer,
     check_address,
     check_free,
@@ -114,6 +119,115 @@ def test_who_answers(listens):
     assert (there.models, there.lengths) == (("a-model",), (64,))
     assert there.syncs and there.loads_lora
     assert answer("127.0.0.1", listens({"/": "a website"})).models == ()
+
+
+@pytest.fixture
+def redirects(listens):
+    """The port of a server that redirects all requests to vLLM's, and the paths that it was asked for."""
+    asked = []
+    there = listens(VLLM)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{there}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], asked
+        server.shutdown()
+
+
+def test_a_redirect_is_not_followed(redirects):
+    port, asked = redirects
+    assert answer("127.0.0.1", port) == Answer()
+    assert asked == ["/v1/models"]
+
+
+def test_no_proxy_is_asked(redirects, listens, monkeypatch):
+    port, asked = redirects
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert answer("127.0.0.1", listens(VLLM)).models == ("a-model",)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n{",
+    ],
+    ids=["silence, then drips", "drips a header", "drips a body", "drips a body without length"],
+)
+def test_a_server_that_drips_bytes_holds_no_longer_than_the_limit(start):
+    over = threading.Event()
+
+    def drip(listening):
+        with suppress(OSError):
+            while not over.is_set():
+                opened, _ = listening.accept()
+                threading.Thread(target=pour, args=(opened,), daemon=True).start()
+
+    def pour(opened):
+        with suppress(OSError), opened:
+            opened.sendall(start)
+            while not over.wait(0.05):
+                opened.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=(listening,), daemon=True).start()
+        started = time.monotonic()
+        assert answer("127.0.0.1", listening.getsockname()[1], patience=0.5) == Answer()
+        assert time.monotonic() - started < 2
+        over.set()
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        {"/v1/models": {"data": ["a"]}},
+        {"/v1/models": {"data": []}},
+        {"/v1/models": ["a"]},
+        {"/v1/models": {"data": {"id": "a"}}},
+    ],
+)
+def test_other_json_is_not_vllm(listens, pages):
+    assert answer("127.0.0.1", listens(pages)) == Answer()
+
+
+def test_routes_of_another_form_are_none(listens):
+    there = answer("127.0.0.1", listens({**VLLM, "/openapi.json": {"paths": 7}}))
+    assert there.models == ("a-model",) and not there.syncs
+
+
+@pytest.mark.parametrize(
+    ("mode", "host", "warned"),
+    [
+        ("server", "0.0.0.0", True),
+        ("server", "::", True),
+        ("server", "127.0.0.1", False),
+        ("server", "10.0.0.7", False),
+        ("server", None, False),
+        ("colocate", "0.0.0.0", False),
+    ],
+)
+def test_warns_of_a_server_on_all_networks(mode, host, warned):
+    found = list(check_address(config({"vllm_mode": mode}, {"host": host})))
+    assert [each.level for each in found] == ["warning"] * warned
+    if warned:
+        assert f"vllm.host ({host}): vLLM's server, which has no login, listens on" in str(found[0])
+        assert "Set it to 127.0.0.1, or for several nodes to the private address" in found[0].mend
 
 
 def test_nobody_answers(listens):

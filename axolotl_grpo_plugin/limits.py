@@ -42,9 +42,13 @@ def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     Raises: TooSlow if it took longer; TimeoutError after PATIENCE times as many seconds by the
         clock; RuntimeError if the helper process died; else the error of the function.
     """
-    if (left := signal.getitimer(signal.ITIMER_PROF)[0]) > 0:
-        limit_cpu(min(left, seconds))
-        return function(*arguments)
+    if (left := _remaining()) > 0:
+        tighter = min(left, seconds)
+        limit_cpu(tighter)
+        try:
+            return function(*arguments)
+        finally:
+            limit_cpu(left - tighter + _remaining())
     global _helper
     with _lock:
         if _helper is None or _helper.process.poll() is not None or _helper.owner != os.getpid():
@@ -53,6 +57,10 @@ def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     if succeeded:
         return result
     raise result
+
+
+def _remaining() -> float:
+    return signal.getitimer(signal.ITIMER_PROF)[0]
 
 
 class _Helper:

@@ -25,13 +25,19 @@ import math_verify
 import pandas as pd
 from trl.rewards import accuracy_reward
 
+from axolotl_grpo_plugin import exact, latex, limits
 from axolotl_grpo_plugin.rewards import gsm8k
 from axolotl_grpo_plugin.rewards import math as ours_module
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
 
 ROOT = Path(__file__).parents[1]
 GSM8K = [getattr(gsm8k, name) for name in dir(gsm8k) if name.endswith("_reward_func")]
-CACHED = [each for each in vars(ours_module).values() if hasattr(each, "cache_clear")]
+CACHED = [
+    each
+    for module in (ours_module, latex, exact)
+    for each in vars(module).values()
+    if hasattr(each, "cache_clear")
+]
 DRAW = random.Random(0)
 COUNT = 1000
 PIECES = ("<answer>", "</answer>", "9", "<reasoning>\n", "word ", "{", r"\boxed{7}", "^{9")
@@ -67,7 +73,8 @@ def latex():
 def contract():
     """The boxed answers of tests/rewards/test_math.py, but those that hang math-verify."""
     table = runpy.run_path(str(ROOT / "tests/rewards/test_math.py"))
-    rows = [(answer, gold) for answer, gold, _, reason in table["ANSWERS"] if reason != "too_large"]
+    answers = [*table["ANSWERS"], *table["ANSWERS_OF_REVIEWS"]]
+    rows = [(answer, gold) for answer, gold, _, reason in answers if reason != "too_large"]
     rows += [(answer, gold) for _, answer, gold, _ in table["MATH_VERIFY_ISSUES"]]
     rows = [row for row in dict.fromkeys(rows) if not any("5^5" in e or "9^9" in e for e in row)]
     return [f"$\\boxed{{{answer}}}$" for answer, _ in rows], [gold for _, gold in rows]
@@ -184,6 +191,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--completions", type=Path, nargs="*", default=[])
     folders = arguments.parse_args().completions
+    limits.limit_cpu(3600)  # math-verify then runs in this process, whose time is measured
     print("# Rewards: completions a second\n\nMade by `python benchmarks/rewards.py`:")
     print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
     compare("Numbers in boxes, half right", *numbers())

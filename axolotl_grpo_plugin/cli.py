@@ -80,7 +80,7 @@ def stats(config: str | None, **options: Any) -> None:
         raise click.UsageError("--write and --check are for a CONFIG")
     if options["plot"] and not options["plot"].endswith((".png", ".svg", ".pdf")):
         raise click.UsageError("--plot FILE ends in .png, .svg or .pdf")
-    from axolotl_grpo_plugin.lengths.command import run
+    from axolotl_grpo_plugin.stats.command import run
 
     sys.exit(run(config, **options))
 

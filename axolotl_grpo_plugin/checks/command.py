@@ -27,9 +27,9 @@ from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions
-from axolotl_grpo_plugin.lengths.command import read
-from axolotl_grpo_plugin.lengths.rows import sources
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
+from axolotl_grpo_plugin.stats.command import read
+from axolotl_grpo_plugin.stats.rows import sources
 
 COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
 ORDER = list(COLORS)

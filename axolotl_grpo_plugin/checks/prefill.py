@@ -5,8 +5,8 @@ from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.lengths.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.load import build, is_model, made_of, named
+from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 
 TEMPLATE = "chat_template_jinja: configs/templates/qwen-think.jinja"
 

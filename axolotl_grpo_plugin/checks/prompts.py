@@ -8,12 +8,12 @@ from axolotl_grpo_plugin.checks.config import is_named
 from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.checks.lengths import context_of, tokens_of
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.lengths.budget import completion_of
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.measure import measure
-from axolotl_grpo_plugin.lengths.rows import Source
-from axolotl_grpo_plugin.lengths.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.stats.budget import completion_of
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.measure import measure
+from axolotl_grpo_plugin.stats.rows import Source
+from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
 
 
 def check_prompts(

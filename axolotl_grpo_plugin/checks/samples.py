@@ -16,18 +16,18 @@ from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.lengths.measure import problem_of
-from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
-from axolotl_grpo_plugin.lengths.tokenizer import (
+from axolotl_grpo_plugin.load import build, is_async, is_model, named, not_ready
+from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.reward import NOT_COLUMNS
+from axolotl_grpo_plugin.stats.measure import problem_of
+from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
+from axolotl_grpo_plugin.stats.tokenizer import (
     Axolotls,
     Lazy,
     TokenizerError,
     name_of,
     open_tokenizer,
 )
-from axolotl_grpo_plugin.load import build, is_async, is_model, named, not_ready
-from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.reward import NOT_COLUMNS
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 
 ROWS = 2  # of each dataset: a judge among the rewards may cost money

@@ -6,10 +6,10 @@ from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.lengths.measure import each_of
-from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
-from axolotl_grpo_plugin.lengths.tokenizer import Axolotls, Lazy, open_tokenizer
 from axolotl_grpo_plugin.load import build, is_model, made_of, named, not_ready
+from axolotl_grpo_plugin.stats.measure import each_of
+from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
+from axolotl_grpo_plugin.stats.tokenizer import Axolotls, Lazy, open_tokenizer
 
 
 def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:

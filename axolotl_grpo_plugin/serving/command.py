@@ -14,7 +14,6 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin, is_named
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.lengths.command import read
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.address import (
     check_address,
@@ -28,6 +27,7 @@ from axolotl_grpo_plugin.serving.placement import mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, Call, Plan, environment, plan_of
 from axolotl_grpo_plugin.serving.request import CANARY
 from axolotl_grpo_plugin.serving.tree import guarded
+from axolotl_grpo_plugin.stats.command import read
 
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 

@@ -1,7 +1,7 @@
 from axolotl_grpo_plugin.checks.config import PLUGIN
 from axolotl_grpo_plugin.checks.prompts import check_context, check_lengths
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.rows import Source
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.rows import Source
 
 OURS = {"path": "rows.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}
 THEIRS = {"path": "rows.jsonl", "type": "mine.rows"}

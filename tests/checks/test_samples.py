@@ -5,7 +5,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks import samples as checks
-from axolotl_grpo_plugin.lengths.rows import Source
+from axolotl_grpo_plugin.stats.rows import Source
 
 GSM8K = "axolotl_grpo_plugin.gsm8k"
 OURS = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -79,7 +79,7 @@ def test_rows_of_another_dataset(rows):
 
 
 def test_a_dataset_on_the_hub(rows, monkeypatch):
-    from axolotl_grpo_plugin.lengths.rows import Unreadable
+    from axolotl_grpo_plugin.stats.rows import Unreadable
 
     def fails(*_):
         raise Unreadable("there", "cannot be loaded", "Look")

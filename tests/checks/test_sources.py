@@ -3,7 +3,7 @@ import json
 import pytest
 
 from axolotl_grpo_plugin.checks.sources import check_sources
-from axolotl_grpo_plugin.lengths.rows import Source
+from axolotl_grpo_plugin.stats.rows import Source
 
 KEY = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"

@@ -648,7 +648,7 @@ def test_axolotls_own_grpo_configs_have_no_strange_keys(example):
 
     from axolotl_grpo_plugin.checks.ignored import check_ignored
     from axolotl_grpo_plugin.checks.validation import loaded_plugins
-    from axolotl_grpo_plugin.lengths.command import read
+    from axolotl_grpo_plugin.stats.command import read
 
     cfg = read(f"{nemo_gym.__path__[0]}/examples/nemo_gym_{example}.yaml")
     with loaded_plugins(cfg):

@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 
 import axolotl_grpo_plugin
-from axolotl_grpo_plugin.lengths.measure import implicit_system, measure, warnings_of
-from axolotl_grpo_plugin.lengths.rows import sources
-from axolotl_grpo_plugin.lengths.tokenizer import TokenizerError, open_tokenizer
+from axolotl_grpo_plugin.stats.measure import implicit_system, measure, warnings_of
+from axolotl_grpo_plugin.stats.rows import sources
+from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, open_tokenizer
 
 QUICKSTART = Path(axolotl_grpo_plugin.__file__).parent / "quickstart"
 ASKED = {

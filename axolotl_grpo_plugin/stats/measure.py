@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import first_line
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.rows import (
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.rows import (
     Row,
     Said,
     Source,
@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.lengths.rows import (
     Unreadable,
     read,
 )
-from axolotl_grpo_plugin.lengths.tokenizer import Axolotls, Lazy, Tokenizer, TokenizerError
+from axolotl_grpo_plugin.stats.tokenizer import Axolotls, Lazy, Tokenizer, TokenizerError
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 GOLD = ("solution", "answer", "completion", "response")

@@ -9,11 +9,11 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_grpo_plugin.lengths.budget import Budget
-from axolotl_grpo_plugin.lengths.counts import SHARES, Lengths
-from axolotl_grpo_plugin.lengths.measure import SHOWN, Measured
-from axolotl_grpo_plugin.lengths.rollouts import Rollouts
-from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
+from axolotl_grpo_plugin.stats.budget import Budget
+from axolotl_grpo_plugin.stats.counts import SHARES, Lengths
+from axolotl_grpo_plugin.stats.measure import SHOWN, Measured
+from axolotl_grpo_plugin.stats.rollouts import Rollouts
+from axolotl_grpo_plugin.stats.tokenizer import Tokenizer
 
 BINS, WIDTH = 16, 28
 

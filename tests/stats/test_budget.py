@@ -1,7 +1,7 @@
 import pytest
 
-from axolotl_grpo_plugin.lengths.budget import as_yaml, budget, budgets, check, settings
-from axolotl_grpo_plugin.lengths.counts import Lengths
+from axolotl_grpo_plugin.stats.budget import as_yaml, budget, budgets, check, settings
+from axolotl_grpo_plugin.stats.counts import Lengths
 
 GSM8K = Lengths([100] * 900 + [200] * 99 + [263])  # its longest, with Qwen2.5's tokenizer
 

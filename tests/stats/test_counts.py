@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axolotl_grpo_plugin.lengths.counts import SHARES, Lengths
+from axolotl_grpo_plugin.stats.counts import SHARES, Lengths
 
 
 @given(st.lists(st.integers(0, 50), min_size=1))

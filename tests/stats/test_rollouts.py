@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from axolotl_grpo_plugin.lengths.rollouts import NoRollouts, read_rollouts
+from axolotl_grpo_plugin.stats.rollouts import NoRollouts, read_rollouts
 
 
 def log(folder, step, tokens, truncated, reward):

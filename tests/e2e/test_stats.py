@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
-from axolotl_grpo_plugin.lengths.tokenizer import MODELS, Axolotls, Light, open_tokenizer
+from axolotl_grpo_plugin.stats.rows import Transform, read, sources
+from axolotl_grpo_plugin.stats.tokenizer import MODELS, Axolotls, Light, open_tokenizer
 from tests.e2e import exact_tokenizers
 from tests.e2e.conftest import ROOT, axolotl, environment
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.checks import first_line
-from axolotl_grpo_plugin.lengths.budget import STEP
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.rows import STREAMED
-from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
+from axolotl_grpo_plugin.stats.budget import STEP
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.rows import STREAMED
+from axolotl_grpo_plugin.stats.tokenizer import Tokenizer
 
 ATTEMPT = re.compile(r"\d+-\d+-\d+-\d+\.parquet$")  # a name in the rollout log
 FOLDERS = ("train", "rollouts/train", "completions", ".")

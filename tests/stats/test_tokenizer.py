@@ -1,4 +1,4 @@
-"""Where a tokenizer comes from. (That it counts as transformers does: tests/e2e/test_lengths.py.)"""
+"""Where a tokenizer comes from. (That it counts as transformers does: tests/e2e/test_stats.py.)"""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants, errors
 
 import axolotl_grpo_plugin
-from axolotl_grpo_plugin.lengths.tokenizer import Light, TokenizerError, open_tokenizer
+from axolotl_grpo_plugin.stats.tokenizer import Light, TokenizerError, open_tokenizer
 
 MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 CHAT = [{"role": "user", "content": "1 + 1?"}]

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axolotl_grpo_plugin.lengths.edit import EditError, edited
+from axolotl_grpo_plugin.stats.edit import EditError, edited
 
 ROOT = Path(__file__).parents[2]
 VALUES = {"trl.max_completion_length": 512, "sequence_len": 800, "vllm.max_model_len": 800}

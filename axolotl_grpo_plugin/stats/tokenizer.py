@@ -1,7 +1,7 @@
 """A prompt's text and tokens, as the trainer makes them.
 
 `Light` needs `tokenizers` and `jinja2` only, 0.2 seconds; it is used for the tokenizer classes and the
-templates that tests/lengths/test_tokenizer.py compares with transformers. All else goes to Axolotl's own loader.
+templates that tests/stats/test_tokenizer.py compares with transformers. All else goes to Axolotl's own loader.
 """
 
 import json

@@ -4,8 +4,8 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks.lengths import context_of, tokens_of
-from axolotl_grpo_plugin.lengths.counts import Lengths
 from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.stats.counts import Lengths
 
 STEP = 32  # proposals are multiples of it: vLLM's blocks of 16, and a round number to read
 COMPLETION = 512  # where nothing says how long completions are

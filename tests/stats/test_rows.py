@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from axolotl_grpo_plugin.lengths import rows
-from axolotl_grpo_plugin.lengths.rows import Transform, Unreadable, read, sources
+from axolotl_grpo_plugin.stats import rows
+from axolotl_grpo_plugin.stats.rows import Transform, Unreadable, read, sources
 
 MANY = [{"question": f"{i}?", "n": i} for i in range(2500)]
 

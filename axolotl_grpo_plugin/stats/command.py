@@ -18,8 +18,8 @@ from rich.progress import Progress
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import ConfigError
-from axolotl_grpo_plugin.lengths import show
-from axolotl_grpo_plugin.lengths.budget import (
+from axolotl_grpo_plugin.stats import show
+from axolotl_grpo_plugin.stats.budget import (
     COMPLETION,
     STEP,
     Budget,
@@ -31,12 +31,12 @@ from axolotl_grpo_plugin.lengths.budget import (
     completion_of,
     settings,
 )
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.edit import EditError, edited
-from axolotl_grpo_plugin.lengths.measure import Measured, measure, warnings_of
-from axolotl_grpo_plugin.lengths.rollouts import NoRollouts, Rollouts, read_rollouts
-from axolotl_grpo_plugin.lengths.rows import sources
-from axolotl_grpo_plugin.lengths.tokenizer import (
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.edit import EditError, edited
+from axolotl_grpo_plugin.stats.measure import Measured, measure, warnings_of
+from axolotl_grpo_plugin.stats.rollouts import NoRollouts, Rollouts, read_rollouts
+from axolotl_grpo_plugin.stats.rows import sources
+from axolotl_grpo_plugin.stats.tokenizer import (
     Tokenizer,
     TokenizerError,
     name_of,
@@ -241,7 +241,7 @@ def run(
     else:
         _show(stats, why, verdicts, widest, chosen)
     if plot and widest and chosen:
-        from axolotl_grpo_plugin.lengths.plot import plot as draw
+        from axolotl_grpo_plugin.stats.plot import plot as draw
 
         Path(plot).parent.mkdir(parents=True, exist_ok=True)
         draw(stats.counted, budgets(widest, completion), chosen, Path(plot))

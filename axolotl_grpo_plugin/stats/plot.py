@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from axolotl_grpo_plugin.lengths.budget import Budget
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.show import Counted, bin_width, together
+from axolotl_grpo_plugin.stats.budget import Budget
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.show import Counted, bin_width, together
 
 BINS = 60
 

@@ -16,7 +16,7 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, first_line, hub
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
-from axolotl_grpo_plugin.checks.memory import check_memory, estimate
+from axolotl_grpo_plugin.checks.memory import Memory, check_memory, least_memory
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.prefill import check_prefill
 from axolotl_grpo_plugin.checks.prompts import check_prompts
@@ -196,14 +196,13 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
             yield from check_samples(cfg, rows)
             for source in readable:
                 yield from check_sources(cfg, source)
-        longest = yield from check_prompts(cfg, readable, closed)
-        if rows and longest and not any(".reward_funcs" in finding.where for finding in wrong):
+        counted = yield from check_prompts(cfg, readable, closed)
+        if rows and counted and not any(".reward_funcs" in finding.where for finding in wrong):
             yield from check_prefill(cfg, rows[0].row["prompt"])
     if placement and placement.train:  # not a CPU
-        memory = estimate(cfg, placement, longest)
-        if not isinstance(memory, Finding):
-            made.memory = f"{memory}\nassuming {'; '.join(memory.assumptions)}"
-        yield from check_memory(cfg, memory, machine.gib)
+        memory = least_memory(cfg, placement)
+        made.memory = str(memory) if isinstance(memory, Memory) else ""
+        yield from check_memory(cfg, placement, memory, machine.gib)
 
 
 def _placed(

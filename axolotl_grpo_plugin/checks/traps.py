@@ -1,13 +1,13 @@
 """The classic traps: settings that load, and train nothing, something else, or crash after the model is loaded."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.batch import batch_of, number_of
-from axolotl_grpo_plugin.checks.lengths import tokens_of
+from axolotl_grpo_plugin.checks.lengths import completion_of, tokens_of
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.checks.shapes import Shape, shape_of
+from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.load import Named
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -42,7 +42,8 @@ def check_traps(cfg: Any) -> Iterator[Finding]:
         check_lora_sync,
         check_quantized,
         check_group,
-        check_completions,
+        check_limit,
+        check_short_completions,
         check_rewards_for_format,
         check_sampling,
         check_reference,
@@ -112,22 +113,25 @@ def check_group(cfg: Any) -> Iterator[Finding]:
         yield Finding(at(cfg, "trl.num_generations"), what, mend, level="warning")
 
 
-def check_completions(cfg: Any) -> Iterator[Finding]:
-    """Completions have a limit, and one that reasoning fits."""
+def check_limit(cfg: Any) -> Iterator[Finding]:
+    """Check that completions have a limit."""
     trl = block(cfg, "trl")
-    where = at(cfg, "trl.max_completion_length")
-    length = tokens_of(trl.get("max_completion_length"))
     if trl.get("max_completion_length") is None:
         what = "not set, which leaves transformers at 20 tokens"
         if mode_of(cfg) != "none":
             what = "not set, and Axolotl passes that on: vLLM generates up to its whole length"
         # dr_grpo divides by it.
-        level: Literal["error", "warning"] = (
-            "error" if trl.get("loss_type") == "dr_grpo" else "warning"
-        )
+        level: Level = "error" if trl.get("loss_type") == "dr_grpo" else "warning"
+        where = at(cfg, "trl.max_completion_length")
         yield Finding(where, what, "Set it, to 512 for one", level=level)
-    elif length and length <= SHORT and mode_of(cfg) != "none" and not _is_small(cfg):
-        what = f"{length} tokens cut off most reasoning, and what is cut off earns nothing"
+
+
+def check_short_completions(cfg: Any) -> Iterator[Finding]:
+    """Check that the limit leaves room for reasoning."""
+    length = completion_of(cfg)
+    if length and length <= SHORT and mode_of(cfg) != "none" and not _is_small(cfg):
+        what = f"{length} tokens cut off most reasoning, and a truncated answer earns nothing"
+        where = at(cfg, "trl.max_completion_length")
         yield Finding(where, what, "Set it to 512 or more", level="warning")
 
 
@@ -224,6 +228,6 @@ def _is_quantized(cfg: Any) -> bool:
 
 
 def _is_small(cfg: Any) -> bool | None:
-    """Whether the model is for practice, None where its size is not known."""
-    shape = shape_of(cfg)
-    return shape.parameters < SMALL if isinstance(shape, Shape) else None
+    """Return whether the model is for practice, None if its size is not known."""
+    count = parameters_of(cfg)
+    return count < SMALL if isinstance(count, int) else None

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.batch import check_batch
-from axolotl_grpo_plugin.checks.memory import check_memory, estimate
+from axolotl_grpo_plugin.checks.memory import check_memory, least_memory
 from axolotl_grpo_plugin.checks.traps import FORMAT, check_parallel, check_traps
 from axolotl_grpo_plugin.load import Named, build
 from axolotl_grpo_plugin.paths import resolve_packaged, shipped
@@ -129,7 +129,8 @@ def test_nothing_is_said_of_the_pack(file: Path):
     placement = place(cfg, [str(each) for each in range(gpus)])
     findings = [*check_traps(cfg), *check_batch(cfg, placement.processes)]
     named = next((gib for gib in (24, 48, 80) if f"{gib}gb" in file.stem), None)
-    findings += check_memory(cfg, estimate(cfg, placement), named)
+    memory = least_memory(cfg, placement)
+    findings += check_memory(cfg, placement, memory, named)
     assert not [str(each) for each in findings if each.level != "skipped"]
 
 

@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.serving.nodes import Slurm, Ties, slurm, tie_of
+from axolotl_grpo_plugin.serving.nodes import Slurm, slurm
 from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, serving
 from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server
@@ -213,13 +213,14 @@ class SlurmPlan(Plan):
         return self.parts()[self.job.this]
 
     def supervise(self, more: Mapping[str, str]) -> int:
+        folder = Path(self.cfg.get("output_dir") or "model-out")  # Axolotl's default
+        ended = [folder / f"job-{self.job.job}-{node}.exit-code" for node in self.trainers]
         if self.serves_here:
-            ties = Ties(tie_of(self.cfg["vllm"]["port"]), self.job.job, len(self.trainers))
             request = self.request()
-            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, ties))
+            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, ended))
         train, env = self.train_command(more)
-        at_first = (self.job.first, self.cfg["vllm"]["port"], self.job.job)
-        return Supervisor(self.serve).run(lambda each: each.on_another_node(train, env, *at_first))
+        at = (self.job.first, self.cfg["vllm"]["port"], ended[self.job.this - 1])
+        return Supervisor(self.serve).run(lambda each: each.on_a_training_node(train, env, *at))
 
 
 def _unreachable(cfg: Any, host: str) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from axolotl_grpo_plugin.serving.nodes import Ties, gone, held, tell, tie_of
+from axolotl_grpo_plugin.serving.address import answer
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.tree import alive, children, heard, spawn
 
 PROGRESS = 15  # seconds between two lines while vLLM starts, which takes a minute or more
 STEP = 0.2  # seconds between two looks
+BOOT = 1800  # seconds that a training node waits for the first node's server
 SAVING = 60  # seconds that the trainer has for saving the model, when it is told to stop
 
 
@@ -81,33 +82,46 @@ class Supervisor:
         self._trainer = spawn(train, env)
         return self._watch(server, self._trainer)
 
-    def on_the_first_node(self, request: Request, ties: Ties) -> int:
-        """The server, for the training nodes."""
+    def on_the_first_node(self, request: Request, ended: Sequence[Path]) -> int:
+        """Serve until each training node has written its exit code, or one of them a bad one.
+
+        ended: the files of the training nodes. Return the largest code.
+        """
+        for each in ended:
+            each.unlink(missing_ok=True)  # of an earlier try of the same job
         server = self._serve(request)
         if code := self._boot(server):
             return code
-        code, why = ties.hold(server)
-        if server.ended() is not None:
-            return self._died(server, "in mid-training")
-        say(why)
-        return code
-
-    def on_another_node(
-        self, train: Sequence[str], env: Mapping[str, str], host: str, port: int, job: str
-    ) -> int:
-        """The trainer of one node, once the first one's server serves."""
-        say(f"waiting for vLLM on {host}:{port}")
-        tie = held(host, tie_of(port), job)
-        trainer = self._trainer = spawn(train, env)
-        while trainer.poll() is None and not gone(tie):
+        while True:
+            codes = [int(each.read_text()) for each in ended if each.exists()]
+            if any(codes) or len(codes) == len(ended):
+                say(f"the trainers ended with exit code {max(codes)}")
+                return max(codes)
+            if server.ended() is not None:
+                return self._died(server, "in mid-training")
             time.sleep(STEP)
-        if trainer.poll() is None:
-            say(f"the first node ({host}) has ended; its log says why")
-            self._let_save()
-            return 1
-        code = _shell(trainer.wait())
-        if not gone(tie):
-            tell(tie, code)
+
+    def on_a_training_node(
+        self, train: Sequence[str], env: Mapping[str, str], host: str, port: int, ended: Path
+    ) -> int:
+        """Train on this node as soon as the first node's server answers.
+
+        ended: the file for the exit code. Return the code, 1 if no server answers in BOOT seconds.
+        """
+        say(f"waiting for vLLM on {host}:{port}")
+        deadline = time.monotonic() + BOOT
+        while not ((there := answer(host, port)) and there.models):
+            if time.monotonic() > deadline:
+                say(
+                    f"no vLLM server answers on {host}:{port} after {BOOT} s; see the first node's log"
+                )
+                return 1
+            time.sleep(STEP)
+        self._trainer = spawn(train, env)
+        code = _shell(self._trainer.wait())
+        part = ended.with_suffix(".part")
+        part.write_text(str(code))
+        part.rename(ended)
         return code
 
     def _boot(self, server: Server, trainer: subprocess.Popen[bytes] | None = None) -> int:

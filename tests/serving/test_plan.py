@@ -107,7 +107,7 @@ def test_slurm_without_a_server_trains_on_all(job):
 @pytest.mark.parametrize(
     ("tasks", "cfg", "words"),
     [
-        ("6", config(), "several tasks a node; .* Set --ntasks-per-node=1"),
+        ("6", config(), "several tasks per node. Set --ntasks-per-node=1"),
         (
             "3",
             config(vllm={"tensor_parallel_size": 8}),

@@ -111,10 +111,10 @@ def check_batch(cfg: Any, ranks: int) -> Iterator[Finding]:
             total = place = "generation_batch_size"
         if what := _train(batch):
             keys = (total, "micro_batch_size", "num_generations")
-            yield Finding(at(cfg, KEYS[place]), what, _mend(batch, keys, _train))
+            yield Finding(at(cfg, KEYS[place]), what, _fix(batch, keys, _train))
         if what := _eval(batch):
-            mend = _mend(batch, ("eval_batch_size",), _eval)
-            yield Finding(at(cfg, "eval_batch_size"), what, mend)
+            fix = _fix(batch, ("eval_batch_size",), _eval)
+            yield Finding(at(cfg, "eval_batch_size"), what, fix)
 
 
 def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
@@ -129,8 +129,8 @@ def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
         if batch.generation_batch_size is not None:
             key, unit = (KEYS["generation_batch_size"], lcm(group, batch.micro_batch_size) * ranks)
         what = f"each of the {ranks} processes scores {own} completions, and {keys[0]} wants whole groups of {group}"
-        mend = f"Set {key} to a multiple of {unit}"
-        yield Finding(at(cfg, KEYS["num_generations"]), what, mend)
+        fix = f"Set {key} to a multiple of {unit}"
+        yield Finding(at(cfg, KEYS["num_generations"]), what, fix)
     evaluated = batch.eval_batch_size or batch.micro_batch_size
     if batch.evaluates and evaluated % group:
         what = f"{evaluated} of a process, and {keys[0]} wants whole groups of {group}"
@@ -169,7 +169,7 @@ def _eval(batch: Batch) -> str:
     return f"{processes} completions are evaluated at a time, which are not whole groups of {batch.num_generations}"
 
 
-def _mend(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> str:
+def _fix(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> str:
     """The nearest value of each key, alone, that the rule takes and that breaks no other."""
     others = [other for other in (_train, _eval) if other is not rule and not other(batch)]
     found = []

@@ -55,9 +55,9 @@ def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding
     counts = Counter(str(value) for value in dataset[series] if value is not None)
     for value, count in counts.most_common():
         if reason := refuses(dataset[places[value]]):
-            what, _, mend = reason.partition(". ")
+            what, _, fix = reason.partition(". ")
             of = f"{count:,} of {len(dataset):,} rows"  # no number: Axolotl has shuffled them
-            yield Finding(where, f"{function.__name__}, in {of}: {what}", mend)
+            yield Finding(where, f"{function.__name__}, in {of}: {what}", fix)
 
 
 def align(datasets: list[Dataset]) -> list[Dataset]:

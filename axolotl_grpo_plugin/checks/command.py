@@ -125,13 +125,13 @@ def check(
     try:
         cfg = read(file, options)
         if cfg.get("rl") not in ("grpo", "gdpo"):
-            what, mend = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
+            what, fix = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
             if machine.image:
-                what, mend = (
+                what, fix = (
                     f"{cfg.get('rl')!r} is not started here",
                     "Write provider: modal for it",
                 )
-            made.findings = [Finding(at(cfg, "rl"), what, mend)]
+            made.findings = [Finding(at(cfg, "rl"), what, fix)]
         else:
             paths.add_working_folder()
             first = [finding for each in also for finding in each(cfg)]
@@ -139,7 +139,7 @@ def check(
                 made.findings.append(finding)  # one by one: the next check may itself fail
     except ConfigError as error:
         what = str(error).removeprefix(f"{file}: ")
-        made.findings += error.findings or [Finding(file, what, "Mend the file")]
+        made.findings += error.findings or [Finding(file, what, "Fix the file")]
     except (Exception, SystemExit) as error:
         what = f"this check itself failed: {type(error).__name__}: {first_line(error)}"
         finding = Finding(file, what, "Please report it", traceback.format_exc())
@@ -157,8 +157,8 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     asked = [cfg.get("base_model"), *(source.path for source in named)]
     if not closed and any(map(hub.is_on_hub, asked)) and not hub.answers():
         closed = True
-        what, mend = "does not answer", "needs a network; --offline does not ask"
-        yield Finding(constants.ENDPOINT, what, mend, level="skipped")
+        what, fix = "does not answer", "Needs a network, unless you pass --offline"
+        yield Finding(constants.ENDPOINT, what, fix, level="skipped")
     with loaded_plugins(cfg), hub.offline(False):
         wrong = [*check_plugins(cfg), *check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
     yield from wrong

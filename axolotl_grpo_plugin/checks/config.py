@@ -71,12 +71,12 @@ def check_model(cfg: Any) -> Iterator[Finding]:
         or model.count("/") > 1
         or os.path.isdir(model.partition("/")[0])
     ):
-        mend = f"Paths count from the working folder, {os.getcwd()}"
+        fix = f"Paths count from the working folder, {os.getcwd()}"
         if os.path.basename(model) == "smollm2-135m-instruct":
-            mend = f"`axolotl grpo fetch smollm2 --dest {model}` makes it"
-        yield Finding(where, "no such folder", mend)
+            fix = f"`axolotl grpo fetch smollm2 --dest {model}` makes it"
+        yield Finding(where, "no such folder", fix)
     elif not is_repo(model):
-        yield Finding(where, "neither a folder nor a name that the hub can have", "Mend the name")
+        yield Finding(where, "neither a folder nor a name that the hub can have", "Fix the name")
     else:
         yield from _check_offline(model, cfg.get("revision_of_model"), where)
 
@@ -103,20 +103,20 @@ def check_deepspeed(cfg: Any) -> Iterator[Finding]:
     try:
         json.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        mend = f"Paths count from the working folder, {os.getcwd()}"
+        fix = f"Paths count from the working folder, {os.getcwd()}"
         if file.startswith("deepspeed_configs/"):
-            mend = "`axolotl fetch deepspeed_configs` makes it"
-        yield Finding(where, error.strerror or "cannot be read", mend)
+            fix = "`axolotl fetch deepspeed_configs` makes it"
+        yield Finding(where, error.strerror or "cannot be read", fix)
     except ValueError as error:
-        yield Finding(where, f"not JSON: {first_line(error)}", "Mend the file")
+        yield Finding(where, f"not JSON: {first_line(error)}", "Fix the file")
 
 
 def check_template(cfg: Any) -> Iterator[Finding]:
     """The chat template's file is there: Axolotl would take the path of one that is not for the template."""
     template = cfg.get("chat_template_jinja")
     if isinstance(template, str) and template.endswith(".jinja") and not os.path.isfile(template):
-        mend = f"`axolotl grpo fetch` copies the shipped ones; paths count from the working folder, {os.getcwd()}"
-        yield Finding(at(cfg, f"chat_template_jinja ({template})"), "no such file", mend)
+        fix = f"`axolotl grpo fetch` copies the shipped ones; paths count from the working folder, {os.getcwd()}"
+        yield Finding(at(cfg, f"chat_template_jinja ({template})"), "no such file", fix)
 
 
 def check_files(cfg: Any) -> Iterator[Finding]:
@@ -135,11 +135,11 @@ def check_file(path: Any, where: str) -> Iterator[Finding]:
         if not os.path.getsize(path):
             yield Finding(where, "an empty file", "Look at what wrote it")
     elif path.startswith(PACKAGED):
-        mend = "Check the package's name and the path"
-        yield Finding(where, "no such file in an installed package", mend)
+        fix = "Check the package's name and the path"
+        yield Finding(where, "no such file in an installed package", fix)
     elif path.endswith((".json", ".jsonl", ".parquet", ".csv")) and "://" not in path:
-        mend = f"Paths count from the working folder, {os.getcwd()}"
-        yield Finding(where, "no such file", mend)
+        fix = f"Paths count from the working folder, {os.getcwd()}"
+        yield Finding(where, "no such file", fix)
 
 
 def check_examples(cfg: Any) -> Iterator[Finding]:

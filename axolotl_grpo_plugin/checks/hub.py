@@ -50,7 +50,7 @@ def answers() -> bool:
 
 def skipped(where: str) -> Finding:
     """The finding of a check that the hub is needed for."""
-    return Finding(where, "not on this machine", "needs the hub, or its cache", level="skipped")
+    return Finding(where, "not on this machine", "Needs the hub, or its cache", level="skipped")
 
 
 @contextmanager

@@ -28,14 +28,14 @@ OWN = ("x-", "x_", "_", ".")  # where YAML's anchors are kept: nobody means a ke
 # mode, which may say what is the default.
 PASSED = {"beta", "reward_funcs", "reward_processing_classes", "rollout_func", "vllm_mode"}
 SAID = {"vllm_lora_sync"}  # by a check of its own, in traps.py
-# What makes Axolotl read keys that it does not otherwise; the first that does is the mend.
+# Settings that make Axolotl read more keys. The first that helps is the fix.
 SWITCHES: tuple[dict[str, Any], ...] = (
     {"use_vllm": True, "vllm_mode": "server"},
     {"use_vllm": True, "vllm_mode": "colocate"},
     {"use_data_producer": True},
     {"sync_ref_model": True},
 )
-# Of Axolotl's schema, and read nowhere in Axolotl 0.21; the mend.
+# Keys of the schema that Axolotl 0.21 never reads, with the fix.
 DEAD = {"max_prompt_len": "Set grpo_max_prompt_length"}
 
 
@@ -55,15 +55,15 @@ def check_ignored(cfg: Any) -> Iterator[Finding]:
             placed = _placed(key, prefix, known)
             close = placed or _close(key, prefix, known)
             sure = (TRLS, VLLMS, DATASETS) if close else (TRLS, VLLMS)
-            mend = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
+            fix = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
             if not prefix and key in plugins and not placed:
-                mend = f"Remove it, or name its plugin in `plugins:`, one of {plugins[key]}"
+                fix = f"Remove it, or name its plugin in `plugins:`, one of {plugins[key]}"
             elif close:
-                mend = f"Did you mean {close}"
+                fix = f"Did you mean {close}"
             yield Finding(
                 at(cfg, name + key),
                 "Axolotl knows no such key, and drops it",
-                mend,
+                fix,
                 level="error" if placed or prefix in sure else "warning",
             )
 
@@ -193,12 +193,12 @@ def check_unread(cfg: Any) -> Iterator[Finding]:
             default = known[key].default if key in known else value
             if value is None or value == default or _is_read(cfg, name, key):
                 continue
-            unread.setdefault(_mend(cfg, name, key), []).append(f"{name}.{key}")
+            unread.setdefault(_fix(cfg, name, key), []).append(f"{name}.{key}")
     for key in DEAD.keys() & cfg.keys():
         unread[DEAD[key]] = [key]
-    for mend, keys in unread.items():
+    for fix, keys in unread.items():
         what = "a GRPO run like this one never reads it"
-        yield Finding(at(cfg, ", ".join(keys)), what, mend, level="warning")
+        yield Finding(at(cfg, ", ".join(keys)), what, fix, level="warning")
 
 
 def _is_read(cfg: Any, name: str, key: str) -> bool:
@@ -206,7 +206,7 @@ def _is_read(cfg: Any, name: str, key: str) -> bool:
     return key in PASSED | SAID or _reached(cfg) != _reached({**cfg, name: held})
 
 
-def _mend(cfg: Any, name: str, key: str) -> str:
+def _fix(cfg: Any, name: str, key: str) -> str:
     for switch in SWITCHES:
         switched = {**cfg, "trl": {**block(cfg, "trl"), **switch}}
         if _is_read(switched, name, key):

@@ -18,7 +18,7 @@ def at(cfg: Any, key: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The mend for a name that is not known."""
+    """The fix for a name that is not known."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
     return f"Did you mean {close[0]!r}" if close else f"There are: {', '.join(known) or 'none'}"
@@ -50,4 +50,4 @@ def imported(module_name: str, where: str) -> Any:
         return Finding(where, what, f"Install {error.name}", traceback.format_exc())
     except (Exception, SystemExit) as error:
         what = f"{module_name} cannot be imported: {type(error).__name__}: {error}"
-        return Finding(where, what, "Mend the module", traceback.format_exc())
+        return Finding(where, what, "Fix the module", traceback.format_exc())

@@ -17,8 +17,8 @@ def check_reuse(cfg: Any) -> Iterator[Finding]:
     """The output folder is new or resumed, the checkpoint is there, the name on wandb is new."""
     resumed = cfg.get("resume_from_checkpoint")
     if isinstance(resumed, str) and not os.path.isdir(resumed):
-        mend = f"Name a checkpoint-* folder; paths count from the working folder, {os.getcwd()}"
-        yield Finding(at(cfg, f"resume_from_checkpoint ({resumed})"), "no such folder", mend)
+        fix = f"Name a checkpoint-* folder; paths count from the working folder, {os.getcwd()}"
+        yield Finding(at(cfg, f"resume_from_checkpoint ({resumed})"), "no such folder", fix)
     if not resumed:
         yield from _check_output(cfg)
         yield from _check_wandb(cfg)
@@ -36,12 +36,12 @@ def _check_output(cfg: Any) -> Iterator[Finding]:
     if checkpoints:
         last = max(checkpoints, key=lambda name: (len(name), name))
         what = f"holds an earlier run, up to {last}, and this one starts anew and mixes with it"
-        mend = "Set another output_dir, or auto_resume_from_checkpoints: true"
+        fix = "Set another output_dir, or auto_resume_from_checkpoints: true"
     elif weights:
-        what, mend = "holds an earlier run's model, which this one overwrites", "Set another"
+        what, fix = "holds an earlier run's model, which this one overwrites", "Set another"
     else:
         return
-    yield Finding(at(cfg, f"output_dir ({output})"), what, mend, level="warning")
+    yield Finding(at(cfg, f"output_dir ({output})"), what, fix, level="warning")
 
 
 def _check_wandb(cfg: Any) -> Iterator[Finding]:

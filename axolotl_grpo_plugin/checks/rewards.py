@@ -27,8 +27,8 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
         for number, key in enumerate(keys):
             where = at(cfg, f"trl.reward_funcs[{number}] ({key})")
             if key in keys[:number]:
-                mend = f"Give each a name of its own: {key}#first, {key}#second"
-                yield Finding(where, "stands there twice", mend)
+                fix = f"Give each a name of its own: {key}#first, {key}#second"
+                yield Finding(where, "stands there twice", fix)
             elif "#" in str(key) and str(key).partition("#")[2] in _aliases(keys[:number]):
                 yield Finding(where, "its alias stands there twice", "Give it another")
             elif isinstance(key, str):
@@ -44,8 +44,8 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
     module_name, _, name = path.rpartition(".")
     if "/" in path:
         if os.path.exists(f"{module_name}.py"):
-            mend = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
-            yield Finding(where, "a file's path, where Axolotl wants a module's", mend)
+            fix = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
+            yield Finding(where, "a file's path, where Axolotl wants a module's", fix)
         return  # a reward model
     if not module_name:
         yield Finding(where, "not a path", "Write it as module.function")
@@ -61,11 +61,11 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
         try:
             function = build(Named.of(key, arguments or {}))
         except TypeError as error:
-            yield Finding(where, str(error), "Mend its block in grpo_reward_args")
+            yield Finding(where, str(error), "Fix its block in grpo_reward_args")
         except (Exception, SystemExit) as error:
             what = f"it makes a reward, and raised {type(error).__name__}: {first_line(error)}"
-            mend = "Mend its block in grpo_reward_args, or the function"
-            yield Finding(where, what, mend, traceback.format_exc())
+            fix = "Fix its block in grpo_reward_args, or the function"
+            yield Finding(where, what, fix, traceback.format_exc())
         else:
             if not _takes_what_trl_passes(function):
                 yield Finding(
@@ -81,9 +81,9 @@ def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
     for number, each in enumerate(named(cfg)):
         reason = "" if is_model(each.key) else not_ready(build(each))
         if reason:
-            what, _, mend = reason.partition(". ")
+            what, _, fix = reason.partition(". ")
             where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
-            yield Finding(where, what, mend or "Mend that first", level=level)
+            yield Finding(where, what, fix or "Fix that first", level=level)
 
 
 def _takes_what_trl_passes(function: Any) -> bool:
@@ -114,5 +114,5 @@ def check_scoring(cfg: Any) -> Iterator[Finding]:
     trl = block(cfg, "trl")
     if trl.get("async_prefetch") and not trl.get("streaming_partial_batch"):
         what = "Axolotl 0.21 crashes at its first rollout (TypeError: 'int' object is not subscriptable)"
-        mend = "Remove it (use_data_producer alone runs), or add trl.streaming_partial_batch: true"
-        yield Finding(at(cfg, "trl.async_prefetch"), what, mend)
+        fix = "Remove it (use_data_producer alone runs), or add trl.streaming_partial_batch: true"
+        yield Finding(at(cfg, "trl.async_prefetch"), what, fix)

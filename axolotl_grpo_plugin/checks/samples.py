@@ -22,11 +22,9 @@ from axolotl_grpo_plugin.reward import NOT_COLUMNS
 from axolotl_grpo_plugin.stats.measure import problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import (
-    Axolotls,
-    Lazy,
+    LazyTokenizer,
     TokenizerError,
     name_of,
-    open_tokenizer,
 )
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 
@@ -63,16 +61,15 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     """
     where = at(cfg, source.name)
     problems: list[str] = []
-    tokenizer = Lazy(lambda: Axolotls(cfg, open_tokenizer(cfg).folder).real)
     try:
-        transform = Transform(source, cfg, tokenizer)
+        transform = Transform(source, cfg, LazyTokenizer(cfg))
         batches = read(source, cfg, lambda *_: None, lambda row, what: problems.append(what))
         rows = list(islice(next(batches), ROWS))
     except Unreadable as error:
         hubs = offline and is_on_hub(source.entry.get("path"))
         return skipped(where) if hubs else error.finding
     if problems:
-        return Finding(where, problems[0], "Mend the file")
+        return Finding(where, problems[0], "Fix the file")
     try:
         made = [each for row in rows for each in transform([row])]
     except TokenizerError as error:
@@ -80,12 +77,12 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
         return skipped(where) if hubs else error.finding
     except Exception as error:  # of a transform of one's own
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
-        mend = "Mend it, or name another in `type:`, axolotl_grpo_plugin.gsm8k for one"
-        return Finding(where, what, mend, _traceback(error))
+        fix = "Fix it, or name another in `type:`, axolotl_grpo_plugin.gsm8k for one"
+        return Finding(where, what, fix, _traceback(error))
     found = [(raw, row) for (_, raw), each in zip(rows, made, strict=True) for row in each[:ROWS]]
     for _, row in found:
         if wrong := problem_of(row):
-            return Finding(where, wrong, "Mend the transform")
+            return Finding(where, wrong, "Fix the transform")
     # A prompt of one's own may ask for any layout.
     gold = None if cfg.get("grpo_system_prompt") else GOLD.get(str(source.entry.get("type")))
     return [Sample(row, gold(raw, row) if gold else None) for raw, row in found]
@@ -119,7 +116,7 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
             yield from _check_reward(where, function, found, columns, steps)
         except RewardError as error:
             detail = _traceback(error.__cause__) if error.__cause__ else ""
-            yield Finding(where, str(error), "Mend it", detail)
+            yield Finding(where, str(error), "Fix it", detail)
 
 
 def _check_reward(
@@ -128,14 +125,14 @@ def _check_reward(
     scored = partial(_scores, function, columns=columns, state=_state(steps))
     nothing = max(scored(found, [""] * len(found)), default=0.0)
     if nothing > 0:
-        mend = "Give nothing for nothing: a model learns what is easiest"
+        fix = "Give nothing for nothing: a model learns what is easiest"
         what = f"an empty completion earns {nothing:g}"
-        yield Finding(where, what, mend, level="warning")
+        yield Finding(where, what, fix, level="warning")
     echoed = max(scored(found, [_asked(sample.row) for sample in found]), default=0.0)
     if echoed > max(nothing, 0):
         what = f"the prompt, repeated as the completion, earns {echoed:g}"
-        mend = "Read the model's own answer alone, unless any text of some length is meant to earn"
-        yield Finding(where, what, mend, level="warning")
+        fix = "Read the model's own answer alone, unless any text of some length is meant to earn"
+        yield Finding(where, what, fix, level="warning")
     solved = [sample for sample in found if sample.gold is not None]
     earned = scored(solved, [str(sample.gold) for sample in solved])
     if earned and not _is_by_length(function):
@@ -154,14 +151,14 @@ def _check_gold(
     shown = gold if len(gold) < 100 else f"{gold[:30]}...{gold[-60:]}"
     if highest is not None and function.reads and best < highest and not routes:
         what = f"the right answer earns {best:g} of {highest:g}: {shown!r}"
-        mend = "Let the reward read the layout that the transform asks for"
-        yield Finding(where, what, mend)
+        fix = "Let the reward read the layout that the transform asks for"
+        yield Finding(where, what, fix)
     elif best <= max(nothing, 0) and (highest is None or highest > 0):
         what = (
             f"the right answer, in the layout that the prompt asks for, earns {best:g}: {shown!r}"
         )
-        mend = "Reward this layout, or ask for the other in grpo_system_prompt"
-        yield Finding(where, what, mend, level="warning")
+        fix = "Reward this layout, or ask for the other in grpo_system_prompt"
+        yield Finding(where, what, fix, level="warning")
 
 
 def _is_by_length(function: Any) -> bool:

@@ -9,7 +9,7 @@ from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.load import build, is_model, made_of, named, not_ready
 from axolotl_grpo_plugin.stats.measure import each_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
-from axolotl_grpo_plugin.stats.tokenizer import Axolotls, Lazy, open_tokenizer
+from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer
 
 
 def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
@@ -21,8 +21,7 @@ def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
     routing: list[Any] = [each for each in functions if hasattr(each, "refuses")]
     if not routing:
         return
-    tokenizer = Lazy(lambda: Axolotls(cfg, open_tokenizer(cfg).folder).real)
-    transform = Transform(source, cfg, tokenizer)
+    transform = Transform(source, cfg, LazyTokenizer(cfg))
     first: list[dict[str, tuple[int, Row]]] = [{} for _ in routing]
     for number, row in _rows(source, cfg, transform):
         for function, found in zip(routing, first, strict=True):
@@ -32,12 +31,12 @@ def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
     for function, found in zip(routing, first, strict=True):
         for number, row in found.values():
             if reason := function.refuses(row):
-                what, _, mend = reason.partition(". ")
+                what, _, fix = reason.partition(". ")
                 where = f"{at(cfg, source.name)}, row {number}"
                 waits = filter(None, map(not_ready, made_of(function)))
                 # What this machine lacks, that of the run may have.
                 level: Level = "skipped" if any(map(reason.endswith, waits)) else "error"
-                yield Finding(where, f"{function.__name__}: {what}", mend, level=level)
+                yield Finding(where, f"{function.__name__}: {what}", fix, level=level)
 
 
 def _rows(source: Source, cfg: Any, transform: Transform) -> Iterator[tuple[int, Row]]:

@@ -75,8 +75,8 @@ def check_lora_sync(cfg: Any) -> Iterator[Finding]:
     if not trl.get("vllm_lora_sync"):
         if cfg.get("adapter") and mode_of(cfg) == "server" and not _is_quantized(cfg):
             what = "not set: each sync merges the adapter into 16-bit weights, which rounds small changes away, and sends them all"
-            mend = "Set it, and trl.use_data_producer: true"
-            yield Finding(where, what, mend, level="warning")
+            fix = "Set it, and trl.use_data_producer: true"
+            yield Finding(where, what, fix, level="warning")
     elif not cfg.get("adapter"):
         yield Finding(where, "there is no adapter to sync", "Remove it, or set adapter: lora")
     elif mode_of(cfg) != "server":
@@ -97,20 +97,18 @@ def check_quantized(cfg: Any) -> Iterator[Finding]:
         return
     key = "load_in_4bit" if cfg.get("load_in_4bit") else "load_in_8bit"
     what = "quantized weights cannot be synced to vLLM (huggingface/trl#4973)"
-    mend = "Set trl.vllm_lora_sync: true and trl.use_data_producer: true"
+    fix = "Set trl.vllm_lora_sync: true and trl.use_data_producer: true"
     if mode == "colocate":
-        mend = (
-            f"Set {key}: false and adapter: lora, or generate in a server with trl.vllm_lora_sync"
-        )
-    yield Finding(at(cfg, key), what, mend)
+        fix = f"Set {key}: false and adapter: lora, or generate in a server with trl.vllm_lora_sync"
+    yield Finding(at(cfg, key), what, fix)
 
 
 def check_group(cfg: Any) -> Iterator[Finding]:
     """A prompt has enough completions to compare."""
     if tokens_of(block(cfg, "trl").get("num_generations")) == 2:
         what = "of two completions one is always the better by the same advantage, or there is none"
-        mend = "Set it to 8 or more"
-        yield Finding(at(cfg, "trl.num_generations"), what, mend, level="warning")
+        fix = "Set it to 8 or more"
+        yield Finding(at(cfg, "trl.num_generations"), what, fix, level="warning")
 
 
 def check_limit(cfg: Any) -> Iterator[Finding]:
@@ -145,8 +143,8 @@ def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
         keys = [key for key, weight in zip(keys, weights, strict=True) if weight != 0]
     if all(isinstance(key, str) and Named(key).path in FORMAT for key in keys):
         what = "all pay for the layout alone, none for a right answer"
-        mend = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
-        yield Finding(at(cfg, "trl.reward_funcs"), what, mend, level="warning")
+        fix = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
+        yield Finding(at(cfg, "trl.reward_funcs"), what, fix, level="warning")
 
 
 def check_sampling(cfg: Any) -> Iterator[Finding]:
@@ -183,8 +181,8 @@ def check_gdpo_steps(cfg: Any) -> Iterator[Finding]:
     batch = batch_of(cfg, 1)
     if cfg.get("rl") == "gdpo" and not cfg.get("max_steps") and batch:
         what = f"Axolotl 0.21 ends a gdpo run after 1/{batch.num_generations} of its epochs"
-        mend = f"Set max_steps, or {batch.num_generations} times the num_epochs"
-        yield Finding(at(cfg, "num_epochs"), what, mend, level="warning")
+        fix = f"Set max_steps, or {batch.num_generations} times the num_epochs"
+        yield Finding(at(cfg, "num_epochs"), what, fix, level="warning")
 
 
 def check_columns_kept(cfg: Any) -> Iterator[Finding]:
@@ -213,8 +211,8 @@ def check_parallel(cfg: Any, ranks: int) -> Iterator[Finding]:
     parallel = tokens_of(block(cfg, "vllm").get("tensor_parallel_size")) or 1
     if mode_of(cfg) == "colocate" and parallel > 1 and ranks % parallel:
         what = f"{ranks} processes are not whole groups of {parallel}, each with one vLLM"
-        mend = f"Set it to 1, or take a multiple of {parallel} GPUs"
-        yield Finding(at(cfg, "vllm.tensor_parallel_size"), what, mend)
+        fix = f"Set it to 1, or take a multiple of {parallel} GPUs"
+        yield Finding(at(cfg, "vllm.tensor_parallel_size"), what, fix)
 
 
 def beta_of(cfg: Any) -> Any:

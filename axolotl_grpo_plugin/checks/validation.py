@@ -26,7 +26,7 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
 
     capabilities, environment = gpu_capabilities()
     capabilities |= {**(ASSUMED if assumed else {}), "n_gpu": ranks}
-    mend = "Axolotl refuses it"
+    fix = "Axolotl refuses it"
     try:
         with loaded_plugins(cfg):
             copy = DictDefault(cfg.to_dict())
@@ -39,10 +39,10 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
             ):  # it validates these one by one, without their numbers
                 key = f"datasets[].{key}"
             what = " ".join(each["msg"].removeprefix("Value error, ").split())
-            yield Finding(at(cfg, key), what, mend)
+            yield Finding(at(cfg, key), what, fix)
     except Exception as error:  # its validators raise much else, and plugins what they like
         what = " ".join(str(error).split()) or type(error).__name__
-        yield Finding(at(cfg, "config"), what, mend)
+        yield Finding(at(cfg, "config"), what, fix)
 
 
 def check_plugins(cfg: Any) -> Iterator[Finding]:
@@ -54,8 +54,8 @@ def check_plugins(cfg: Any) -> Iterator[Finding]:
             load_plugin(name)
         except Exception as error:  # whatever its module does
             what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
-            mend = "Install it, or mend its path"
-            yield Finding(at(cfg, f"plugins ({name})"), what, mend)
+            fix = "Install it, or fix its path"
+            yield Finding(at(cfg, f"plugins ({name})"), what, fix)
 
 
 def _plugins(cfg: Any) -> list[str]:

@@ -47,8 +47,8 @@ def _check(owner: str, requirement: Requirement, elsewhere: bool) -> Iterator[Fi
     name, wanted = requirement.name, str(requirement.specifier)
     there = _installed(name)
     if there is None and elsewhere:
-        what, mend = "not installed here", f"needs {name}: {_install(name)}"
-        yield Finding(name, what, mend, level="skipped")
+        what, fix = "not installed here", f"Needs {name}: {_install(name)}"
+        yield Finding(name, what, fix, level="skipped")
     elif there is None:
         yield Finding(name, "not installed, and this config uses it", _install(name))
     elif not requirement.specifier.contains(there, prereleases=True):

@@ -76,23 +76,24 @@ def check_here(cfg: Any) -> Iterator[Finding]:
     if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in _ANY:
         host = block(cfg, "trl").get("vllm_server_host")
         what = f"the trainer is to ask {host}, and a server started here would not be used"
-        mend = "Remove it, or start the server there and use `axolotl train`"
-        yield Finding(at(cfg, "trl.vllm_server_host"), what, mend)
+        fix = "Remove it, or start the server there and use `axolotl train`"
+        yield Finding(at(cfg, "trl.vllm_server_host"), what, fix)
 
 
 def reserve(port: int) -> socket.socket:
-    """Keep other runs of `axolotl grpo train` from a port while the result is open.
+    """Keep other `axolotl grpo train` runs from a port until the result is closed.
 
-    vLLM listens only when it has booted, so until then the port itself looks free.
-    Raises ConfigError where another run has it.
+    While the server boots, its port still looks free. A second vLLM could then bind it too, because
+    vLLM sets SO_REUSEPORT, and each trainer would reach either server.
+    Raises ConfigError if another run has the port.
     """
     held = socket.socket(socket.AF_UNIX)
     try:
-        held.bind(f"\0axolotl-grpo-vllm-{port}")  # a name, not a file: it ends with the process
+        held.bind(f"\0axolotl-grpo-vllm-{port}")  # an abstract name, which ends with the process
     except OSError as error:
         held.close()
-        what = f"vllm.port ({port}): taken, by another `axolotl grpo train`"
-        raise ConfigError(f"axolotl-grpo-plugin: {what}. Set another vllm.port") from error
+        what = f"vllm.port ({port}): taken by another `axolotl grpo train`. Set another vllm.port."
+        raise ConfigError(f"axolotl-grpo-plugin: {what}") from error
     return held
 
 
@@ -181,37 +182,37 @@ def check_server(cfg: Any) -> Iterator[Finding]:
         return
     host, port = cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]
     where = at(cfg, f"trl.vllm_server_host ({host}:{port})")
-    mend = (
+    fix = (
         f"`axolotl grpo train {cfg.get('axolotl_config_path') or 'CONFIG'}` starts vLLM and trains"
     )
     there = answer(host, port)
     if there is None:
-        yield Finding(where, "no vLLM server answers", mend)
+        yield Finding(where, "no vLLM server answers", fix)
     elif not there.models:
-        yield Finding(where, "what answers is not vLLM", f"Set another vllm.port; {mend}")
+        yield Finding(where, "what answers is not vLLM", f"Set another vllm.port; {fix}")
     else:
-        yield from _check_answer(cfg, there, where, mend)
+        yield from _check_answer(cfg, there, where, fix)
 
 
-def _check_answer(cfg: Any, there: Answer, where: str, mend: str) -> Iterator[Finding]:
+def _check_answer(cfg: Any, there: Answer, where: str, fix: str) -> Iterator[Finding]:
     model, lora = cfg.get("base_model"), block(cfg, "trl").get("vllm_lora_sync")
     if not any(_same(model, each) for each in there.models):
         what = f"the vLLM server there serves {there.models[0]}, not {model}"
-        yield Finding(where, what, f"End it, or set another vllm.port; {mend}")
+        yield Finding(where, what, f"End it, or set another vllm.port; {fix}")
         return
     if len(there.models) > 1:
         what = f"the vLLM server there holds adapters of an earlier run ({', '.join(there.models[1:])})"
-        yield Finding(where, what, f"End it; {mend}")
+        yield Finding(where, what, f"End it; {fix}")
     if not there.syncs:
         what = "the vLLM server there takes no weights (a plain `vllm serve`)"
-        yield Finding(where, what, f"Start it with `axolotl vllm-serve`; {mend}")
+        yield Finding(where, what, f"Start it with `axolotl vllm-serve`; {fix}")
     if lora and not there.loads_lora:
         what = "the vLLM server there loads no adapters, as trl.vllm_lora_sync wants"
-        yield Finding(where, what, f"Start it with `axolotl vllm-serve` on this config; {mend}")
+        yield Finding(where, what, f"Start it with `axolotl vllm-serve` on this config; {fix}")
     wanted, length = block(cfg, "vllm").get("max_model_len"), there.lengths[0]
     if wanted and length and length < wanted:
         what = f"the vLLM server there takes {length} tokens, vllm.max_model_len says {wanted}"
-        yield Finding(where, what, f"End it; {mend}")
+        yield Finding(where, what, f"End it; {fix}")
 
 
 def _same(model: Any, served: str) -> bool:

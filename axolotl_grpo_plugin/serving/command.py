@@ -98,12 +98,13 @@ def run(
         sys.stdout.flush()
         os.execve(sys.executable, [*AXOLOTL, *plan.mine().words], environment(()))
     stop_on([*_check_vllm(cfg, there), *check_model(cfg)])
+    more = {CANARY: "1"} if canary else {}
     if not plan.serves_here:
-        return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
+        return guarded(lambda: plan.supervise(more))
     host, port = cfg["vllm"]["host"], cfg["vllm"]["port"]
     stop_on([*check_here(cfg), *check_free(host, port)])
     with reserve(port):
-        return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
+        return guarded(lambda: plan.supervise(more))
 
 
 def table(plan: Plan) -> Table:
@@ -129,8 +130,8 @@ def check_rl(cfg: Any) -> Iterator[Finding]:
         where = at(cfg, f"rl ({cfg.get('rl')})")
         yield Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")
     elif not is_named(cfg):
-        mend = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
-        yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", mend)
+        fix = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
+        yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", fix)
 
 
 def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]:
@@ -143,8 +144,8 @@ def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]
         return
     if "--sweep" in words:
         what = "one server is started, for one training"
-        mend = "Remove it, or use `axolotl train` with a config in colocate mode"
-        yield Finding("--sweep", what, mend)
+        fix = "Remove it, or use `axolotl train` with a config in colocate mode"
+        yield Finding("--sweep", what, fix)
     if (call.launcher == "torchrun" or slurm()) and {"--num-processes", "--num_processes"} & {
         *words
     }:
@@ -170,5 +171,5 @@ def _check_vllm(cfg: Any, gpus: Sequence[str]) -> Iterator[Finding]:
         return
     if not gpus and "cpu" not in there:  # so vLLM itself tells its builds apart
         what = f"no GPU is visible, and vLLM {there} serves on GPUs"
-        mend = "Set CUDA_VISIBLE_DEVICES; --dry-run --gpus N plans for a machine that is not here"
-        yield Finding(where, what, mend)
+        fix = "Set CUDA_VISIBLE_DEVICES; --dry-run --gpus N plans for a machine that is not here"
+        yield Finding(where, what, fix)

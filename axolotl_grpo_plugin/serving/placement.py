@@ -67,10 +67,10 @@ def _too_few(cfg: Any, there: int, reserved: int, ranks: int) -> Finding:
     if not reserved:
         return Finding(at(cfg, "--num-processes"), f"{what}one a process", "Lower --num-processes")
     parts = f"{reserved} for vLLM (tensor_parallel_size x data_parallel_size), {ranks} to train on"
-    mend = "Make more visible (CUDA_VISIBLE_DEVICES), or lower the two"
+    fix = "Make more visible (CUDA_VISIBLE_DEVICES), or lower the two"
     if there == 1:
-        mend = "On one GPU, set trl.vllm_mode: colocate"
-    return Finding(at(cfg, "vllm"), what + parts, mend)
+        fix = "On one GPU, set trl.vllm_mode: colocate"
+    return Finding(at(cfg, "vllm"), what + parts, fix)
 
 
 def visible_gpus() -> list[str]:
@@ -88,6 +88,6 @@ def visible_gpus() -> list[str]:
     except (FileNotFoundError, subprocess.CalledProcessError):
         if any(map(os.path.exists, DEVICES)):
             what = "there is a GPU here, and nvidia-smi does not say how many"
-            mend = "Set CUDA_VISIBLE_DEVICES: 0,1 for two"
-            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, mend)])
+            fix = "Set CUDA_VISIBLE_DEVICES: 0,1 for two"
+            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, fix)])
         return []

@@ -173,8 +173,8 @@ class SlurmPlan(Plan):
         wanted = serving(self.cfg) if self.mode == "server" else 0
         if not gpus or wanted > len(gpus):
             what = f"{len(gpus)} GPUs are visible on this node, and vLLM wants {max(wanted, 1)}"
-            mend = "Lower vllm.tensor_parallel_size x data_parallel_size, or ask Slurm for more"
-            stop_on([Finding(at(self.cfg, "vllm"), what, mend)])
+            fix = "Lower vllm.tensor_parallel_size x data_parallel_size, or ask Slurm for more"
+            stop_on([Finding(at(self.cfg, "vllm"), what, fix)])
         host = self.cfg["vllm"]["host"] if wanted else ""
         if host in ("127.0.0.1", "localhost"):
             _unreachable(self.cfg, host)
@@ -225,8 +225,8 @@ class SlurmPlan(Plan):
 
 def _unreachable(cfg: Any, host: str) -> None:
     what = "the other nodes cannot reach it"
-    mend = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
-    stop_on([Finding(at(cfg, f"vllm.host ({host})"), what, mend)])
+    fix = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
+    stop_on([Finding(at(cfg, f"vllm.host ({host})"), what, fix)])
 
 
 def _check_shared(cfg: Any) -> Iterator[Finding]:
@@ -234,8 +234,8 @@ def _check_shared(cfg: Any) -> Iterator[Finding]:
     folder = os.environ.get("TMPDIR", "/tmp")
     if block(cfg, "trl").get("vllm_lora_sync") and folder.startswith(("/tmp", "/var/tmp")):
         what = f"the adapters are written to TMPDIR ({folder}), which the first node does not see"
-        mend = "Set TMPDIR to a folder that all nodes share"
-        yield Finding(at(cfg, "trl.vllm_lora_sync"), what, mend)
+        fix = "Set TMPDIR to a folder that all nodes share"
+        yield Finding(at(cfg, "trl.vllm_lora_sync"), what, fix)
 
 
 def plan_of(call: Call, cfg: Any, gpus: Sequence[str]) -> Plan:

@@ -57,8 +57,8 @@ _CAUSES = (
 
 
 def cause_of(log: str) -> tuple[str, str] | None:
-    """(cause, mend) that a server's log shows, None where it shows none that is known."""
-    return next(((cause, mend) for found, cause, mend in _CAUSES if re.search(found, log)), None)
+    """(cause, fix) that a server's log shows, None where it shows none that is known."""
+    return next(((cause, fix) for found, cause, fix in _CAUSES if re.search(found, log)), None)
 
 
 class Server:
@@ -101,7 +101,7 @@ class Server:
         return "\n".join(said[-lines:])
 
     def death(self, when: str) -> str:
-        """What to tell when it has ended by itself: cause, mend, last lines, where the log is."""
+        """What to tell when it has ended by itself: cause, fix, last lines, where the log is."""
         code, found = self.ended(), cause_of(self.said())
         how = f"ended {when} (exit code {code})"
         if code and code < 0:

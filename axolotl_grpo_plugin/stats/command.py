@@ -122,10 +122,10 @@ class Stats:
         for source in self.sources:
             task = progress.add_task(f"{tokenizer.name}: {source.name}", total=None)
 
-            def said(done: int, of: int, task: Any = task) -> None:
+            def advance(done: int, of: int, task: Any = task) -> None:
                 progress.update(task, completed=done, total=of)
 
-            found = measure(source, cfg, tokenizer, gold, said)
+            found = measure(source, cfg, tokenizer, gold, advance)
             progress.remove_task(task)
             made.append(found)
             self.problems += found.problems
@@ -141,10 +141,10 @@ class Stats:
         except NoRollouts as error:
             self.problems.append(str(error))
 
-    def completion(self, said: int | None) -> tuple[int, str]:
+    def completion(self, given: int | None) -> tuple[int, str]:
         """Return the trl.max_completion_length to propose, and the reason."""
-        if said:
-            return said, "as given"
+        if given:
+            return given, "as given"
         if self.rollouts:
             enough = self.rollouts.enough()
             if enough:

@@ -1,4 +1,4 @@
-"""The distribution as a PNG."""
+"""Draw the distribution of lengths."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ BINS = 60
 
 
 def plot(counted: Counted, options: Sequence[Budget], chosen: Budget, file: Path) -> None:
-    """Draw the prompts' lengths, the share that is no longer, and where the budget cuts."""
+    """Draw a histogram of prompt lengths, their cumulative share, and the budgets."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")

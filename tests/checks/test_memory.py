@@ -98,7 +98,7 @@ def findings(cfg, gib, gpus=2):
         (config("Mine"), 80, "skipped", "Needs the model's config.json"),
     ],
 )
-def test_reports(cfg, gib, level, words):
+def test_reports_weights_that_do_not_fit(cfg, gib, level, words):
     assert any(each == level and words in line for each, line in findings(cfg, gib))
 
 
@@ -112,5 +112,5 @@ def test_reports(cfg, gib, level, words):
         (config(trl={"beta": []}, vllm={"gpu_memory_utilization": "all"}), 24),
     ],
 )
-def test_accepts(cfg, gib):
+def test_accepts_weights_that_fit(cfg, gib):
     assert findings(cfg, gib) == []

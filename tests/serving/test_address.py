@@ -50,7 +50,7 @@ def listens(monkeypatch):
         ({"vllm_server_host": "node1"}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("node1", 8000)),
     ],
 )
-def test_one_address_for_both(monkeypatch, trl, vllm, bound, asked):
+def test_server_and_trainer_get_one_address(monkeypatch, trl, vllm, bound, asked):
     monkeypatch.setenv("NO_PROXY", "a.proxy")
     monkeypatch.delenv("no_proxy", raising=False)
     cfg = config(trl, vllm)
@@ -60,13 +60,13 @@ def test_one_address_for_both(monkeypatch, trl, vllm, bound, asked):
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == f"a.proxy,{asked[0]}"
 
 
-def test_other_configs_are_left_alone():
+def test_configs_without_a_server_are_unchanged():
     cfg = {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
     settle_address(cfg)
     assert cfg == {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
 
 
-def test_two_ports_are_refused():
+def test_refuses_two_ports():
     (found,) = check_address(config({"vllm_server_port": 8000}, {"port": 8001}))
     assert "8000, but vLLM is to listen on vllm.port 8001" in found.what
     elsewhere = {"vllm_server_port": 8000, "vllm_server_host": "another-machine"}
@@ -74,7 +74,7 @@ def test_two_ports_are_refused():
 
 
 @pytest.mark.parametrize("vllm", [True, [1], "x"])
-def test_what_is_no_block_is_said_and_left(vllm):
+def test_reports_a_vllm_key_that_is_no_block(vllm):
     cfg = config(vllm=vllm)
     (found,) = check_address(cfg)
     assert "no block of keys" in found.what
@@ -91,32 +91,31 @@ def test_what_is_no_block_is_said_and_left(vllm):
         ({"vllm_server_host": "10.0.0.7"}, {}, "the trainer is to ask 10.0.0.7"),
     ],
 )
-def test_a_server_that_would_not_be_asked_is_not_started(trl, vllm, words):
+def test_refuses_to_start_a_server_that_nobody_asks(trl, vllm, words):
     cfg = config(trl, vllm)
     settle_address(cfg)
     assert [words in each.what for each in check_here(cfg)] == ([True] if words else [])
 
 
-def test_a_port_is_one_runs_from_its_start():
-    """Also while its server boots, and does not listen yet."""
+def test_port_is_reserved_before_the_server_listens():
     port = free_port()
     with reserve(port):
         assert not list(check_free("127.0.0.1", port))
         with pytest.raises(
-            ConfigError, match=f"vllm.port .{port}.: taken, by another `axolotl grpo train`"
+            ConfigError, match=f"vllm.port .{port}.: taken by another `axolotl grpo train`"
         ):
             reserve(port)
     reserve(port).close()
 
 
-def test_who_answers(listens):
+def test_reads_the_servers_answer(listens):
     there = answer("0.0.0.0", listens(VLLM))
     assert (there.models, there.lengths) == (("a-model",), (64,))
     assert there.syncs and there.loads_lora
     assert answer("127.0.0.1", listens({"/": "a website"})).models == ()
 
 
-def test_nobody_answers(listens):
+def test_recognizes_other_services_and_silence(listens):
     port = listens(VLLM)
     assert not list(check_free("127.0.0.1", 0))
     (found,) = check_free("127.0.0.1", port)
@@ -140,7 +139,7 @@ STALE = {**VLLM, "/v1/models": {"data": [{"id": "a-model"}, {"id": "a-model-v7"}
         (VLLM, {}, {"max_model_len": 65}, ["takes 64 tokens, vllm.max_model_len says 65"]),
     ],
 )
-def test_the_server_that_answers_is_this_configs(listens, pages, trl, vllm, words):
+def test_checks_that_the_server_fits_the_config(listens, pages, trl, vllm, words):
     cfg = config(trl, {**vllm, "port": listens(pages)})
     cfg["axolotl_config_path"] = "my.yaml"
     settle_address(cfg)
@@ -151,7 +150,7 @@ def test_the_server_that_answers_is_this_configs(listens, pages, trl, vllm, word
         assert "`axolotl grpo train my.yaml`" in each.mend
 
 
-def test_where_nobody_answers_the_command_is_named():
+def test_names_the_command_if_nobody_answers():
     cfg = {**config(vllm={"port": 9}), "axolotl_config_path": "my.yaml"}
     settle_address(cfg)
     (found,) = check_server(cfg)

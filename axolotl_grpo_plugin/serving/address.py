@@ -1,4 +1,4 @@
-"""Where the server listens and the trainer asks: one address for both, and who answers there."""
+"""The address at which vLLM's server listens and the trainer asks, and who answers there."""
 
 import json
 import os
@@ -18,15 +18,16 @@ from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"
-PORT = 8000  # Axolotl's, where the YAML sets none
+PORT = 8000  # Axolotl's default
 _ANY = ("0.0.0.0", "::", "")
 
 
 def settle_address(cfg: Any) -> None:
-    """Write host and port into a raw server-mode config, the same for server and trainer.
+    """Write one host and port for server and trainer into a raw server-mode config.
 
-    Axolotl would bind the server, which has no login and can load weights, to all networks, and
-    ask at `trl.vllm_server_port` whatever `vllm.port` is. A `vllm` that is no block is left to it.
+    The server has no login and can load weights, and Axolotl would bind it to all networks. Axolotl
+    would also ask at `trl.vllm_server_port` whatever `vllm.port` is. A `vllm` key that is no block is
+    left alone.
     """
     if mode_of(cfg) != "server" or not isinstance(cfg.get("vllm") or {}, dict):
         return
@@ -39,19 +40,19 @@ def settle_address(cfg: Any) -> None:
     port = tokens_of(vllm.get("port")) or tokens_of(trl.get("vllm_server_port")) or PORT
     vllm["port"] = port
     trl["vllm_server_port"] = tokens_of(trl.get("vllm_server_port")) or port
-    # A proxy that a cluster sets would answer in vLLM's place, and TRL then asks for ever.
+    # A cluster's proxy would answer in vLLM's place, and TRL would ask for ever.
     direct = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
     hosts = dict.fromkeys([*filter(None, direct), trl["vllm_server_host"]])
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
 
 
 def check_address(cfg: Any) -> Iterator[Finding]:
-    """The trainer asks where the server of the same YAML listens."""
+    """Check that the trainer asks where the server of the same YAML listens."""
     if mode_of(cfg) != "server":
         return
     if not isinstance(cfg.get("vllm") or {}, dict):
         yield Finding(
-            at(cfg, f"vllm ({cfg['vllm']})"), "no block of keys", "Remove it, or write one"
+            at(cfg, f"vllm ({cfg['vllm']})"), "not a block of keys", "Remove it, or write a block"
         )
         return
     asked, port = (
@@ -59,23 +60,21 @@ def check_address(cfg: Any) -> Iterator[Finding]:
         block(cfg, "vllm").get("port"),
     )
     if asked and port and tokens_of(port) != asked and not _is_elsewhere(cfg):
-        what = f"{asked}, but vLLM is to listen on vllm.port {port}"
-        yield Finding(
-            at(cfg, "trl.vllm_server_port"), what, "Remove it: vllm.port is taken for both"
-        )
+        what = f"{asked}, but vLLM listens on vllm.port {port}"
+        yield Finding(at(cfg, "trl.vllm_server_port"), what, "Remove it: vllm.port serves for both")
 
 
 def _is_elsewhere(cfg: Any) -> bool:
-    """Whether the trainer is to ask another machine than the one that a server of this YAML runs on."""
+    """Return whether the trainer asks another machine than the one that serves."""
     asked, bound = block(cfg, "trl").get("vllm_server_host"), block(cfg, "vllm").get("host")
     return asked not in (None, LOCAL, "localhost", *_ANY, bound)
 
 
 def check_here(cfg: Any) -> Iterator[Finding]:
-    """A server that is started here is the one that the trainer asks."""
+    """Check that the trainer asks the server that is started here."""
     if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in _ANY:
         host = block(cfg, "trl").get("vllm_server_host")
-        what = f"the trainer is to ask {host}, and a server started here would not be used"
+        what = f"the trainer asks {host}, and would not use a server started here"
         fix = "Remove it, or start the server there and use `axolotl train`"
         yield Finding(at(cfg, "trl.vllm_server_host"), what, fix)
 
@@ -98,10 +97,10 @@ def reserve(port: int) -> socket.socket:
 
 
 class Answer(NamedTuple):
-    """Who answers at an address.
+    """The service at an address.
 
-    models: what it serves, the base model first, none if it is not vLLM; lengths: their
-    max_model_len. syncs: it has TRL's weight routes. loads_lora: it loads adapters while it runs.
+    models: served models, the base model first; empty if it is not vLLM. lengths: their max_model_len.
+    syncs: it has TRL's weight routes. loads_lora: it loads adapters while it runs.
     """
 
     models: tuple[str, ...] = ()
@@ -111,7 +110,7 @@ class Answer(NamedTuple):
 
 
 def answer(host: str, port: int, patience: float = 5) -> Answer | None:
-    """Ask at http://host:port. None where nobody listens. At most `patience` seconds a question."""
+    """Ask at http://host:port, at most `patience` seconds per question. None if nobody listens."""
     host = LOCAL if host in _ANY else host
     try:
         socket.create_connection((host, port), timeout=patience).close()
@@ -130,7 +129,7 @@ def answer(host: str, port: int, patience: float = 5) -> Answer | None:
 
 
 def _get(url: str, patience: float) -> dict[str, Any]:
-    """The JSON object at an address, empty where another thing answers."""
+    """Return the JSON object at an address, empty for any other answer."""
     try:
         with build_opener(ProxyHandler({})).open(url, timeout=patience) as response:
             said = json.load(response)
@@ -140,12 +139,12 @@ def _get(url: str, patience: float) -> dict[str, Any]:
 
 
 def listening(port: int) -> psutil.Process | None:
-    """The process of this user that listens on a port, None if it cannot be known."""
+    """Return this user's process that listens on a port, None if it is not known."""
     for process in psutil.process_iter():
         try:
             connections = process.net_connections("tcp")
         except psutil.Error:
-            continue  # another user's, or it has just ended
+            continue  # another user's process, or one that has just ended
         if any(
             each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections
         ):
@@ -154,7 +153,7 @@ def listening(port: int) -> psutil.Process | None:
 
 
 def check_free(host: str, port: int) -> Iterator[Finding]:
-    """Nobody listens where the server is to."""
+    """Check that the server's address is free."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -170,14 +169,14 @@ def check_free(host: str, port: int) -> Iterator[Finding]:
         by = f"a vLLM server of {there.models[0]}" if there.models else "another service, not vLLM"
         process = listening(port)
         line = f" (process {process.pid}: {' '.join(process.cmdline())[:150]})" if process else ""
-        what = f"taken, by {by}{line}"
+        what = f"taken by {by}{line}"
         yield Finding(
-            where, what, "End it, for each run starts its own server, or set another vllm.port"
+            where, what, "End it, because each run starts its own server, or set another vllm.port"
         )
 
 
 def check_server(cfg: Any) -> Iterator[Finding]:
-    """A vLLM server of this config's model answers where the trainer will ask. For validated configs."""
+    """Check that a vLLM server of a validated config's model answers where the trainer asks."""
     if mode_of(cfg) != "server":
         return
     host, port = cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]
@@ -189,7 +188,7 @@ def check_server(cfg: Any) -> Iterator[Finding]:
     if there is None:
         yield Finding(where, "no vLLM server answers", fix)
     elif not there.models:
-        yield Finding(where, "what answers is not vLLM", f"Set another vllm.port; {fix}")
+        yield Finding(where, "another service answers, not vLLM", f"Set another vllm.port; {fix}")
     else:
         yield from _check_answer(cfg, there, where, fix)
 
@@ -197,21 +196,21 @@ def check_server(cfg: Any) -> Iterator[Finding]:
 def _check_answer(cfg: Any, there: Answer, where: str, fix: str) -> Iterator[Finding]:
     model, lora = cfg.get("base_model"), block(cfg, "trl").get("vllm_lora_sync")
     if not any(_same(model, each) for each in there.models):
-        what = f"the vLLM server there serves {there.models[0]}, not {model}"
+        what = f"the vLLM server serves {there.models[0]}, not {model}"
         yield Finding(where, what, f"End it, or set another vllm.port; {fix}")
         return
     if len(there.models) > 1:
-        what = f"the vLLM server there holds adapters of an earlier run ({', '.join(there.models[1:])})"
+        what = f"the vLLM server holds adapters of an earlier run ({', '.join(there.models[1:])})"
         yield Finding(where, what, f"End it; {fix}")
     if not there.syncs:
-        what = "the vLLM server there takes no weights (a plain `vllm serve`)"
+        what = "the vLLM server takes no weights (a plain `vllm serve`)"
         yield Finding(where, what, f"Start it with `axolotl vllm-serve`; {fix}")
     if lora and not there.loads_lora:
-        what = "the vLLM server there loads no adapters, as trl.vllm_lora_sync wants"
+        what = "the vLLM server loads no adapters, which trl.vllm_lora_sync needs"
         yield Finding(where, what, f"Start it with `axolotl vllm-serve` on this config; {fix}")
     wanted, length = block(cfg, "vllm").get("max_model_len"), there.lengths[0]
     if wanted and length and length < wanted:
-        what = f"the vLLM server there takes {length} tokens, vllm.max_model_len says {wanted}"
+        what = f"the vLLM server takes {length} tokens, and vllm.max_model_len is {wanted}"
         yield Finding(where, what, f"End it; {fix}")
 
 

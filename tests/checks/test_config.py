@@ -49,7 +49,7 @@ def test_reports_a_missing_model_folder(tmp_path, monkeypatch):
     assert finding.mend.startswith("`axolotl grpo fetch smollm2")
 
 
-def test_reports_a_model_that_is_nowhere(tmp_path, monkeypatch):
+def test_paths_are_no_hub_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
     for path in ("models/mine", "~/mine", "a/b/c", "/a"):

@@ -31,7 +31,7 @@ def test_accepts_reward_paths_and_reward_models():
     )
 
 
-def test_reports_missing_weights():
+def test_reports_a_wrong_number_of_weights():
     path = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
     trl = {"reward_funcs": [path], "reward_weights": [1.0, 2.0]}
     (finding,) = checks.check_rewards({"trl": trl})

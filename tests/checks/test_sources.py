@@ -31,7 +31,7 @@ def test_reports_an_unscored_source_in_a_late_row(tmp_path):
     assert "row 2500: dispatch: data_source 'chess': no route takes it. Add `chess: " in line
 
 
-def test_accepts_a_reward_whose_column_is_missing(tmp_path):
+def test_reports_a_route_whose_column_is_missing(tmp_path):
     routes = {"mine": "axolotl_grpo_plugin.rewards.countdown.equation_reward_func"}
     (line,) = said(tmp_path, [row("mine"), row("math")], routes)
     assert "row 0: dispatch: data_source 'mine': equation_reward_func reads 'nums'" in line

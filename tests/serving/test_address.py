@@ -68,7 +68,7 @@ def test_configs_without_a_server_are_unchanged():
 
 def test_refuses_two_ports():
     (found,) = check_address(config({"vllm_server_port": 8000}, {"port": 8001}))
-    assert "8000, but vLLM is to listen on vllm.port 8001" in found.what
+    assert "8000, but vLLM listens on vllm.port 8001" in found.what
     elsewhere = {"vllm_server_port": 8000, "vllm_server_host": "another-machine"}
     assert not list(check_address(config(elsewhere, {"port": 8001})))
 
@@ -77,7 +77,7 @@ def test_refuses_two_ports():
 def test_reports_a_vllm_key_that_is_no_block(vllm):
     cfg = config(vllm=vllm)
     (found,) = check_address(cfg)
-    assert "no block of keys" in found.what
+    assert "not a block of keys" in found.what
     settle_address(cfg)
     assert cfg["vllm"] == vllm
 
@@ -88,7 +88,7 @@ def test_reports_a_vllm_key_that_is_no_block(vllm):
         ({}, {}, None),
         ({"vllm_server_host": "10.0.0.7"}, {"host": "10.0.0.7"}, None),
         ({"vllm_server_host": "10.0.0.7"}, {"host": "0.0.0.0"}, None),
-        ({"vllm_server_host": "10.0.0.7"}, {}, "the trainer is to ask 10.0.0.7"),
+        ({"vllm_server_host": "10.0.0.7"}, {}, "the trainer asks 10.0.0.7"),
     ],
 )
 def test_refuses_to_start_a_server_that_nobody_asks(trl, vllm, words):
@@ -115,11 +115,11 @@ def test_reads_the_servers_answer(listens):
     assert answer("127.0.0.1", listens({"/": "a website"})).models == ()
 
 
-def test_recognizes_other_services_and_silence(listens):
+def test_reports_who_has_the_port(listens):
     port = listens(VLLM)
     assert not list(check_free("127.0.0.1", 0))
     (found,) = check_free("127.0.0.1", port)
-    assert "taken, by a vLLM server of a-model (process " in found.what
+    assert "taken by a vLLM server of a-model (process " in found.what
     assert f"process {os.getpid()}" in found.what
 
 
@@ -131,12 +131,12 @@ STALE = {**VLLM, "/v1/models": {"data": [{"id": "a-model"}, {"id": "a-model-v7"}
     ("pages", "trl", "vllm", "words"),
     [
         (VLLM, {"vllm_lora_sync": True}, {"max_model_len": 64}, []),
-        ({"/health": {}}, {}, {}, ["what answers is not vLLM"]),
+        ({"/health": {}}, {}, {}, ["another service answers, not vLLM"]),
         ({**VLLM, "/v1/models": {"data": [{"id": "b"}]}}, {}, {}, ["serves b, not a-model"]),
         (STALE, {}, {}, ["holds adapters of an earlier run (a-model-v7)"]),
         (PLAIN, {}, {}, ["takes no weights"]),
         (PLAIN, {"vllm_lora_sync": True}, {}, ["takes no weights", "loads no adapters"]),
-        (VLLM, {}, {"max_model_len": 65}, ["takes 64 tokens, vllm.max_model_len says 65"]),
+        (VLLM, {}, {"max_model_len": 65}, ["takes 64 tokens, and vllm.max_model_len is 65"]),
     ],
 )
 def test_checks_that_the_server_fits_the_config(listens, pages, trl, vllm, words):

@@ -28,7 +28,7 @@ def test_reads_the_number_of_processes(words, expected):
     "words", [["--num-processes"], ["--num-processes=0"], ["--num-processes", "x"]]
 )
 def test_refuses_a_number_of_processes_that_is_none(words):
-    with pytest.raises(ConfigError, match="is no number of processes"):
+    with pytest.raises(ConfigError, match="is not a number of processes"):
         processes_of(words)
 
 

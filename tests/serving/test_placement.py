@@ -53,7 +53,7 @@ def test_last_gpus_serve_and_first_gpus_train(cfg, gpus, processes, expected):
         ),
         (SERVER, ids(4), 4, "4 GPUs are visible, and this config wants 5"),
         ({**SERVER, "vllm": {"tensor_parallel_size": 4}}, ids(4), None, "wants 5: 4 for vLLM"),
-        (COLOCATE, ids(1), 2, "wants 2: one a process. Lower --num-processes"),
+        (COLOCATE, ids(1), 2, "wants 2: one per process. Lower --num-processes"),
     ],
 )
 def test_refuses_too_few_gpus(cfg, gpus, processes, words):
@@ -93,5 +93,5 @@ def test_counts_gpus_with_nvidia_smi(monkeypatch, tmp_path):
     monkeypatch.setattr(placement, "DEVICES", (str(tmp_path / "nvidia0"),))
     assert visible_gpus() == []
     (tmp_path / "nvidia0").touch()
-    with pytest.raises(ConfigError, match="there is a GPU here, and nvidia-smi does not say"):
+    with pytest.raises(ConfigError, match="there are GPUs, and nvidia-smi does not say"):
         visible_gpus()

@@ -111,7 +111,7 @@ def test_slurm_without_a_server_trains_on_all_nodes(job):
         (
             "3",
             config(vllm={"tensor_parallel_size": 8}),
-            "4 GPUs are visible on this node, and vLLM wants 8",
+            "4 GPUs are visible on this node, and vLLM needs 8",
         ),
         (
             "3",

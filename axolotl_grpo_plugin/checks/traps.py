@@ -1,4 +1,4 @@
-"""The classic traps: settings that load, and train nothing, something else, or crash after the model is loaded."""
+"""Find settings that load, but train nothing or something else, or crash after the model is loaded."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +12,9 @@ from axolotl_grpo_plugin.load import Named
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.placement import mode_of
 
-FULL_RATE = 2e-6  # at most that is seldom meant for an adapter,
-LORA_RATE = 5e-5  # and at least that seldom for all weights
-SMALL = 400_000_000  # parameters; practice models below it learn at any rate, in a few words
+FULL_RATE = 2e-6  # rates up to this are seldom meant for an adapter
+LORA_RATE = 5e-5  # rates from this on are seldom meant for all weights
+SMALL = 400_000_000  # parameters; smaller models are for practice, and exempt from some checks
 SHORT = 256  # TRL's former default length, which cuts off most reasoning
 COLD = 0.3
 REWARDS = "axolotl_grpo_plugin.rewards"
@@ -36,7 +36,7 @@ FORMAT = {
 
 
 def check_traps(cfg: Any) -> Iterator[Finding]:
-    """All of them, on a raw config."""
+    """Run all these checks on a raw config."""
     for check in (
         check_learning_rate,
         check_lora_sync,
@@ -55,7 +55,7 @@ def check_traps(cfg: Any) -> Iterator[Finding]:
 
 
 def check_learning_rate(cfg: Any) -> Iterator[Finding]:
-    """An adapter has an adapter's learning rate, and all weights of a model of some size have theirs."""
+    """Check that the learning rate suits an adapter, or all weights of a model that is not small."""
     rate = number_of(cfg.get("learning_rate"))
     if rate is None:
         return
@@ -69,7 +69,7 @@ def check_learning_rate(cfg: Any) -> Iterator[Finding]:
 
 
 def check_lora_sync(cfg: Any) -> Iterator[Finding]:
-    """The adapter reaches vLLM in the way that the YAML says."""
+    """Check that the adapter reaches vLLM as the YAML says."""
     trl = block(cfg, "trl")
     where = at(cfg, "trl.vllm_lora_sync")
     if not trl.get("vllm_lora_sync"):
@@ -83,13 +83,13 @@ def check_lora_sync(cfg: Any) -> Iterator[Finding]:
         what = "adapters are sent to a vLLM server, and this config has none"
         yield Finding(where, what, "Remove it, or set trl.use_vllm: true and trl.vllm_mode: server")
     elif not trl.get("use_data_producer") and not trl.get("async_prefetch"):
-        # core/builders/rl.py takes it out of the arguments of the plain trainer.
+        # core/builders/rl.py removes it from the arguments of the plain trainer.
         what = "Axolotl 0.21 drops it without trl.use_data_producer, though the server is started for it"
         yield Finding(where, what, "Add trl.use_data_producer: true")
 
 
 def check_quantized(cfg: Any) -> Iterator[Finding]:
-    """vLLM gets no packed weights: TRL sends 4-bit and 8-bit ones as they lie in memory."""
+    """Check that no packed weights go to vLLM: TRL sends 4-bit and 8-bit weights as they are in memory."""
     mode = mode_of(cfg)
     if mode == "none" or not _is_quantized(cfg):
         return
@@ -104,9 +104,9 @@ def check_quantized(cfg: Any) -> Iterator[Finding]:
 
 
 def check_group(cfg: Any) -> Iterator[Finding]:
-    """A prompt has enough completions to compare."""
+    """Check that a prompt has enough completions to compare."""
     if tokens_of(block(cfg, "trl").get("num_generations")) == 2:
-        what = "of two completions one is always the better by the same advantage, or there is none"
+        what = "two completions have equal and opposite advantages, or none"
         fix = "Set it to 8 or more"
         yield Finding(at(cfg, "trl.num_generations"), what, fix, level="warning")
 
@@ -134,7 +134,7 @@ def check_short_completions(cfg: Any) -> Iterator[Finding]:
 
 
 def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
-    """Something is paid for being right. A reward that is not known here counts as that."""
+    """Check that a reward pays for right answers. An unknown reward counts as one."""
     trl = block(cfg, "trl")
     keys, weights = trl.get("reward_funcs"), trl.get("reward_weights")
     if not isinstance(keys, list) or not keys:
@@ -142,18 +142,18 @@ def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
     if isinstance(weights, list) and len(weights) == len(keys):
         keys = [key for key, weight in zip(keys, weights, strict=True) if weight != 0]
     if all(isinstance(key, str) and Named(key).path in FORMAT for key in keys):
-        what = "all pay for the layout alone, none for a right answer"
+        what = "all pay for the layout only, none for a right answer"
         fix = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
         yield Finding(at(cfg, "trl.reward_funcs"), what, fix, level="warning")
 
 
 def check_sampling(cfg: Any) -> Iterator[Finding]:
-    """Completions of one prompt can differ."""
+    """Check that completions of one prompt can differ."""
     trl = block(cfg, "trl")
     temperature = number_of(trl.get("temperature"))
     where = at(cfg, "trl.temperature")
     if temperature is not None and temperature <= 0:
-        what = "TRL divides logits by it, and takes only what is above 0"
+        what = "TRL divides logits by it, and accepts only numbers above 0"
         yield Finding(where, what, "Set it to 1.0")
     elif temperature is not None and temperature < COLD:
         what = f"at {temperature:g} most completions of a prompt are the same, and equal rewards teach nothing"
@@ -164,7 +164,7 @@ def check_sampling(cfg: Any) -> Iterator[Finding]:
 
 
 def check_reference(cfg: Any) -> Iterator[Finding]:
-    """A reference model that is to be synced exists: TRL says so only once the model is loaded."""
+    """Check that the reference model to sync exists. TRL checks it only after the model is loaded."""
     trl = block(cfg, "trl")
     if not trl.get("sync_ref_model"):
         return
@@ -177,7 +177,7 @@ def check_reference(cfg: Any) -> Iterator[Finding]:
 
 
 def check_gdpo_steps(cfg: Any) -> Iterator[Finding]:
-    """A GDPO run lasts as long as it says. (Axolotl divides its prompts by completions a step.)"""
+    """Check that a GDPO run has all its steps: Axolotl divides its prompts by num_generations."""
     batch = batch_of(cfg, 1)
     if cfg.get("rl") == "gdpo" and not cfg.get("max_steps") and batch:
         what = f"Axolotl 0.21 ends a gdpo run after 1/{batch.num_generations} of its epochs"
@@ -186,14 +186,14 @@ def check_gdpo_steps(cfg: Any) -> Iterator[Finding]:
 
 
 def check_columns_kept(cfg: Any) -> Iterator[Finding]:
-    """The rewards get the dataset's columns."""
+    """Check that the rewards get the dataset's columns."""
     if cfg.get("remove_unused_columns") is True:
-        what = "removes the columns that rewards read, for the model has no such arguments"
+        what = "removes the columns that rewards read, because the model has no such arguments"
         yield Finding(at(cfg, "remove_unused_columns"), what, "Remove it")
 
 
 def check_sizes(cfg: Any) -> Iterator[Finding]:
-    """What Axolotl's schema takes for any number is at least 1."""
+    """Check sizes that must be at least 1, for which Axolotl's schema accepts any number."""
     keys = {
         "trl": ("max_completion_length",),
         "vllm": ("max_model_len", "tensor_parallel_size", "data_parallel_size"),
@@ -207,7 +207,7 @@ def check_sizes(cfg: Any) -> Iterator[Finding]:
 
 
 def check_parallel(cfg: Any, ranks: int) -> Iterator[Finding]:
-    """Colocated vLLM has whole groups of processes: TRL says so only once the model is loaded."""
+    """Check that colocated vLLM has whole groups of processes. TRL checks it only after the model is loaded."""
     parallel = tokens_of(block(cfg, "vllm").get("tensor_parallel_size")) or 1
     if mode_of(cfg) == "colocate" and parallel > 1 and ranks % parallel:
         what = f"{ranks} processes are not whole groups of {parallel}, each with one vLLM"
@@ -216,7 +216,7 @@ def check_parallel(cfg: Any, ranks: int) -> Iterator[Finding]:
 
 
 def beta_of(cfg: Any) -> Any:
-    """The weight of the KL term: that of the `trl` block, else Axolotl's older key."""
+    """Return the weight of the KL term: from the `trl` block, else from Axolotl's older key."""
     beta = block(cfg, "trl").get("beta")
     return cfg.get("rl_beta") if beta is None else beta
 

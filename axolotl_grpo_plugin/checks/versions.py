@@ -1,4 +1,4 @@
-"""The installed packages against what Axolotl's and vLLM's own metadata ask for."""
+"""Check the installed packages against the metadata of Axolotl and vLLM."""
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -14,9 +14,9 @@ CORE = {AXOLOTL, "torch", "transformers", "trl", "accelerate", "peft", "datasets
 
 
 def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
-    """What the config uses is installed, in versions that say of each other that they fit.
+    """Check that the packages that the config uses are installed in matching versions.
 
-    elsewhere: the run is planned for another machine, and a package that is missing here is skipped.
+    elsewhere: the run is for another machine, so a package that is missing here is a skipped check.
     """
     extras = {
         name

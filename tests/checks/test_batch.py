@@ -114,11 +114,11 @@ def test_suggested_fix_works_and_breaks_nothing_else():
 
 
 def test_describes_a_step():
-    line = "64 completions a step: 4 prompts x 16 (micro_batch_size 8 x gradient_accumulation_steps 8 x 1 process)"
+    line = "64 completions per step: 4 prompts x 16 (micro_batch_size 8 x gradient_accumulation_steps 8 x 1 process)"
     assert str(batch_of(config(8, 8, 16), 1)) == line
     batch = batch_of(config(4, 2, 8, trl={"generation_batch_size": 32}), 2)
     assert str(batch).endswith("x 2 processes), 32 generated at a time")
-    assert str(batch).startswith("16 completions a step: 2 prompts x 8")
+    assert str(batch).startswith("16 completions per step: 2 prompts x 8")
 
 
 GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
@@ -131,7 +131,7 @@ GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
             config(4, 3, 8, trl=GROUPS),
             2,
             "each of the 2 processes scores 12 completions, and "
-            "tests.scoring.rewards_that_fail.the_first wants whole groups of 8. "
+            "tests.scoring.rewards_that_fail.the_first needs whole groups of 8. "
             "Set gradient_accumulation_steps to a multiple of 2.",
         ),
         (
@@ -142,7 +142,7 @@ GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
         (
             config(8, 1, 8, trl=GROUPS, eval_batch_size=4, val_set_size=0.1, eval_steps=5),
             2,
-            "eval_batch_size: 4 of a process, and tests.scoring.rewards_that_fail.the_first wants "
+            "eval_batch_size: 4 per process, and tests.scoring.rewards_that_fail.the_first needs "
             "whole groups of 8. Set a multiple of 8.",
         ),
         (config(4, 2, 8, trl=GROUPS), 2, ""),

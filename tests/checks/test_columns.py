@@ -59,4 +59,4 @@ def test_reports_rows_without_any_source():
     cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
     rows = Dataset.from_list([{"prompt": "p", "data_source": None}] * 2)
     (finding,) = checks.check_columns("datasets", rows, cfg)
-    assert "dispatch scores no row, for none has a data_source" in finding.what
+    assert "dispatch scores no row, because none has a data_source" in finding.what

@@ -99,7 +99,7 @@ def test_reports_a_missing_or_broken_deepspeed_config(tmp_path, monkeypatch):
 def test_reports_a_name_that_the_hub_refuses():
     for name in ("", "Qwen/Qwen2.5 0.5B"):
         (finding,) = checks.check_model({"base_model": name})
-        assert "a name that the hub can have" in finding.what
+        assert "a name that the hub allows" in finding.what
 
 
 def test_plugins_that_are_no_list_are_not_read():

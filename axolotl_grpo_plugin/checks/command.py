@@ -16,7 +16,7 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, first_line, hub
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
-from axolotl_grpo_plugin.checks.memory import check_memory, estimate
+from axolotl_grpo_plugin.checks.memory import Memory, check_memory, least_memory
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.prefill import check_prefill
 from axolotl_grpo_plugin.checks.prompts import check_prompts
@@ -27,9 +27,9 @@ from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions
-from axolotl_grpo_plugin.lengths.command import read
-from axolotl_grpo_plugin.lengths.rows import sources
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
+from axolotl_grpo_plugin.stats.command import read
+from axolotl_grpo_plugin.stats.rows import sources
 
 COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
 ORDER = list(COLORS)
@@ -38,10 +38,10 @@ MORE = "Set gpu in cloud.yaml to so many, or use fewer (trl.vllm_mode: colocate 
 
 @dataclass
 class Machine:
-    """What a run is planned for. gpus: their ids. gib: of each, None where it is not known.
+    """The machine that a run is planned for.
 
-    assumed: it is another machine than this one. image: that machine is a container of cloud.yaml's,
-    with packages, servers and outputs of its own, so that those here say nothing.
+    gpus: their ids. gib: memory of each, None if unknown. assumed: another machine than this one.
+    image: a container of cloud.yaml, whose packages, servers and outputs cannot be checked here.
     """
 
     gpus: tuple[str, ...]
@@ -53,7 +53,7 @@ class Machine:
 
 @dataclass
 class Checked:
-    """What is known of one config: a line on each of placement, batch and memory, and the findings."""
+    """The result for one config: a line each on placement, batch and memory, and the findings."""
 
     config: str
     placement: str = ""
@@ -66,7 +66,7 @@ class Checked:
 
     @property
     def ok(self) -> bool:
-        """No error; what was skipped may still hold one."""
+        """No check found an error. Skipped checks may still hide one."""
         return not self.count("error")
 
     @property
@@ -86,7 +86,7 @@ def run(
     offline: bool,
     as_json: bool,
 ) -> int:
-    """Check the configs, print what was found, and return the exit code: 1 on an error in any."""
+    """Check the configs, print the findings, and return the exit code: 1 if any has an error."""
     machine = machine_of(gpus, gpu_memory, num_processes)
     made = []
     for file in _files(configs):
@@ -100,7 +100,7 @@ def run(
 
 
 def machine_of(gpus: int | None, memory: float | None, processes: int | None) -> Machine:
-    """The machine with so many GPUs, or this one."""
+    """Return a machine with so many GPUs of `memory` GB, or this one."""
     there = tuple(visible_gpus() if gpus is None else map(str, range(gpus)))
     gib = memory and round(memory * 1e9 / 2**30, 1)
     if gpus is None and there and gib is None:
@@ -117,31 +117,31 @@ def check(
     options: Mapping[str, Any] | None = None,
     also: Sequence[Callable[[Any], Iterable[Finding]]] = (),
 ) -> Checked:
-    """Everything that can be known of one config here. Nothing of it is left behind in the process.
+    """Run all checks on one config. The process is left as it was.
 
-    options: of the command line, as Axolotl's parser names them. also: more checks of the raw config.
+    options: of the command line, by the names of Axolotl's parser. also: more checks of the raw config.
     """
     made = Checked(file)
     try:
         cfg = read(file, options)
         if cfg.get("rl") not in ("grpo", "gdpo"):
-            what, mend = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
+            what, fix = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
             if machine.image:
-                what, mend = (
+                what, fix = (
                     f"{cfg.get('rl')!r} is not started here",
                     "Write provider: modal for it",
                 )
-            made.findings = [Finding(at(cfg, "rl"), what, mend)]
+            made.findings = [Finding(at(cfg, "rl"), what, fix)]
         else:
             paths.add_working_folder()
             first = [finding for each in also for finding in each(cfg)]
             for finding in chain(first, _found(cfg, made, machine, offline)):
-                made.findings.append(finding)  # one by one: the next check may itself fail
+                made.findings.append(finding)  # one by one, because the next check may fail
     except ConfigError as error:
         what = str(error).removeprefix(f"{file}: ")
-        made.findings += error.findings or [Finding(file, what, "Mend the file")]
+        made.findings += error.findings or [Finding(file, what, "Fix the file")]
     except (Exception, SystemExit) as error:
-        what = f"this check itself failed: {type(error).__name__}: {first_line(error)}"
+        what = f"the check itself failed: {type(error).__name__}: {first_line(error)}"
         finding = Finding(file, what, "Please report it", traceback.format_exc())
         made.findings.append(finding)
     made.findings = [_without_file(finding, file) for finding in made.findings]
@@ -151,14 +151,14 @@ def check(
 
 def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator[Finding]:
     closed = offline or constants.HF_HUB_OFFLINE
-    # Before their paths are resolved; a transform reads `datasets` as a list.
+    # Before paths are resolved. A transform reads `datasets` as a list.
     named = sources(cfg) if isinstance(cfg.get("datasets"), list) else []
     paths.resolve_packaged(cfg)
     asked = [cfg.get("base_model"), *(source.path for source in named)]
     if not closed and any(map(hub.is_on_hub, asked)) and not hub.answers():
         closed = True
-        what, mend = "does not answer", "needs a network; --offline does not ask"
-        yield Finding(constants.ENDPOINT, what, mend, level="skipped")
+        what, fix = "does not answer", "Needs a network, unless you pass --offline"
+        yield Finding(constants.ENDPOINT, what, fix, level="skipped")
     with loaded_plugins(cfg), hub.offline(False):
         wrong = [*check_plugins(cfg), *check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
     yield from wrong
@@ -180,7 +180,7 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
     with hub.offline(closed):
         refused = list(check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)))
     for finding in refused:
-        if not (shape and finding.what.startswith("GRPO")):  # Axolotl's words for the same
+        if not (shape and finding.what.startswith("GRPO")):  # Axolotl's message for the same fault
             yield finding
     with hub.offline(closed):
         readable, rows = [], list[Sample]()
@@ -196,20 +196,19 @@ def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator
             yield from check_samples(cfg, rows)
             for source in readable:
                 yield from check_sources(cfg, source)
-        longest = yield from check_prompts(cfg, readable, closed)
-        if rows and longest and not any(".reward_funcs" in finding.where for finding in wrong):
+        counted = yield from check_prompts(cfg, readable, closed)
+        if rows and counted and not any(".reward_funcs" in finding.where for finding in wrong):
             yield from check_prefill(cfg, rows[0].row["prompt"])
     if placement and placement.train:  # not a CPU
-        memory = estimate(cfg, placement, longest)
-        if not isinstance(memory, Finding):
-            made.memory = f"{memory}\nassuming {'; '.join(memory.assumptions)}"
-        yield from check_memory(cfg, memory, machine.gib)
+        memory = least_memory(cfg, placement)
+        made.memory = str(memory) if isinstance(memory, Memory) else ""
+        yield from check_memory(cfg, placement, memory, machine.gib)
 
 
 def _placed(
     cfg: Any, made: Checked, machine: Machine
 ) -> Generator[Finding, None, Placement | None]:
-    """Placement and batch; returns the former, None where there are too few GPUs."""
+    """Set placement and batch. Return the placement, None if there are too few GPUs."""
     try:
         placement = place(cfg, machine.gpus, machine.processes)
     except ConfigError as error:
@@ -250,7 +249,7 @@ def _without_file(finding: Finding, file: str) -> Finding:
 
 
 def show(checked: Checked, machine: Machine) -> None:
-    """Print it."""
+    """Print the result for one config."""
     click.secho(checked.config, bold=True)
     unknown = machine.assumed and machine.gpus and not machine.image
     assumed = " (assumed: Ampere or newer)" if unknown else ""

@@ -1,6 +1,6 @@
-"""Checks of a raw config (before Axolotl's validation) that cost nothing: keys, imports, paths.
+"""Cheap checks of a raw config, before Axolotl's validation: keys, imports, paths.
 
-What is not of the type that a key wants is left to Axolotl's validation, which says so.
+Axolotl's validation reports values of a wrong type.
 """
 
 import json
@@ -25,27 +25,27 @@ PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
 
 
 def check_keys(cfg: Any) -> Iterator[Finding]:
-    """Axolotl drops a key that it does not know without a word; ours are known here."""
+    """Check this plugin's keys, because Axolotl drops unknown keys silently."""
     for key in cfg:
         if str(key).startswith("grpo_") and key not in GRPOArgs.model_fields:
             yield Finding(at(cfg, key), "no such key", nearest(key, GRPOArgs.model_fields))
 
 
 def check_transforms(cfg: Any) -> Iterator[Finding]:
-    """Every dataset transform of one's own imports by the rule that Axolotl has for it."""
+    """Check that every user's dataset transform imports by Axolotl's rule."""
     for key in ("datasets", "test_datasets"):
         for number, dataset in enumerate(dicts(cfg.get(key))):
             yield from check_transform(dataset.get("type"), at(cfg, f"{key}[{number}].type"))
 
 
 def check_transform(path: Any, where: str) -> Iterator[Finding]:
-    """One dataset's `type`."""
+    """Check one dataset's `type`."""
     if not isinstance(path, str) or is_axolotls(path):
         return
     where = f"{where} ({path})"
     module_name, _, name = path.rpartition(".")
     if module_name.count("."):
-        # It imports the last module of a longer path, by that name alone.
+        # Of a longer path, Axolotl imports the last module by its bare name.
         what = "Axolotl finds a transform only in a top-level module"
         yield Finding(where, what, f"Make {name} importable as <module>.{name}")
         return
@@ -57,7 +57,7 @@ def check_transform(path: Any, where: str) -> Iterator[Finding]:
 
 
 def check_model(cfg: Any) -> Iterator[Finding]:
-    """base_model is a folder that is there, or a name that the hub can have."""
+    """Check that base_model is an existing folder, or a name that the hub allows."""
     model = cfg.get("base_model")
     if not isinstance(model, str) or os.path.isdir(model):
         return
@@ -71,12 +71,12 @@ def check_model(cfg: Any) -> Iterator[Finding]:
         or model.count("/") > 1
         or os.path.isdir(model.partition("/")[0])
     ):
-        mend = f"Paths count from the working folder, {os.getcwd()}"
+        fix = f"Paths count from the working folder, {os.getcwd()}"
         if os.path.basename(model) == "smollm2-135m-instruct":
-            mend = f"`axolotl grpo fetch smollm2 --dest {model}` makes it"
-        yield Finding(where, "no such folder", mend)
+            fix = f"`axolotl grpo fetch smollm2 --dest {model}` makes it"
+        yield Finding(where, "no such folder", fix)
     elif not is_repo(model):
-        yield Finding(where, "neither a folder nor a name that the hub can have", "Mend the name")
+        yield Finding(where, "neither a folder nor a name that the hub allows", "Fix the name")
     else:
         yield from _check_offline(model, cfg.get("revision_of_model"), where)
 
@@ -85,17 +85,17 @@ def _check_offline(model: str, revision: Any, where: str) -> Iterator[Finding]:
     from huggingface_hub import constants, try_to_load_from_cache
 
     if not constants.HF_HUB_OFFLINE:
-        return  # Axolotl asks the hub, and says what it answers
+        return  # Axolotl asks the hub, and reports its answer
     if not isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
         yield Finding(
             where,
-            "not a folder, and not among the models downloaded from the hub, which HF_HUB_OFFLINE forbids to ask",
+            "neither a folder nor a downloaded model, and HF_HUB_OFFLINE forbids to ask the hub",
             "Unset HF_HUB_OFFLINE, or name a folder that holds the model",
         )
 
 
 def check_deepspeed(cfg: Any) -> Iterator[Finding]:
-    """The DeepSpeed config is there, and JSON. (Axolotl opens it only to train.)"""
+    """Check that the DeepSpeed config exists and is JSON. Axolotl opens it only to train."""
     file = cfg.get("deepspeed")
     if not isinstance(file, str) or not file:
         return
@@ -103,47 +103,47 @@ def check_deepspeed(cfg: Any) -> Iterator[Finding]:
     try:
         json.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        mend = f"Paths count from the working folder, {os.getcwd()}"
+        fix = f"Paths count from the working folder, {os.getcwd()}"
         if file.startswith("deepspeed_configs/"):
-            mend = "`axolotl fetch deepspeed_configs` makes it"
-        yield Finding(where, error.strerror or "cannot be read", mend)
+            fix = "`axolotl fetch deepspeed_configs` makes it"
+        yield Finding(where, error.strerror or "cannot be read", fix)
     except ValueError as error:
-        yield Finding(where, f"not JSON: {first_line(error)}", "Mend the file")
+        yield Finding(where, f"not JSON: {first_line(error)}", "Fix the file")
 
 
 def check_template(cfg: Any) -> Iterator[Finding]:
-    """The chat template's file is there: Axolotl would take the path of one that is not for the template."""
+    """Check that the chat template file exists; Axolotl would otherwise use the path itself as the template."""
     template = cfg.get("chat_template_jinja")
     if isinstance(template, str) and template.endswith(".jinja") and not os.path.isfile(template):
-        mend = f"`axolotl grpo fetch` copies the shipped ones; paths count from the working folder, {os.getcwd()}"
-        yield Finding(at(cfg, f"chat_template_jinja ({template})"), "no such file", mend)
+        fix = f"`axolotl grpo fetch` copies the shipped ones; paths count from the working folder, {os.getcwd()}"
+        yield Finding(at(cfg, f"chat_template_jinja ({template})"), "no such file", fix)
 
 
 def check_files(cfg: Any) -> Iterator[Finding]:
-    """A dataset that is a local file is there, and not empty."""
+    """Check that local dataset files exist and are not empty."""
     for key in ("datasets", "test_datasets"):
         for number, dataset in enumerate(dicts(cfg.get(key))):
             yield from check_file(dataset.get("path"), at(cfg, f"{key}[{number}].path"))
 
 
 def check_file(path: Any, where: str) -> Iterator[Finding]:
-    """One dataset's `path`."""
+    """Check one dataset's `path`."""
     if not isinstance(path, str):
         return
     where = f"{where} ({path})"
     if os.path.isfile(path):
         if not os.path.getsize(path):
-            yield Finding(where, "an empty file", "Look at what wrote it")
+            yield Finding(where, "an empty file", "Check the program that wrote it")
     elif path.startswith(PACKAGED):
-        mend = "Check the package's name and the path"
-        yield Finding(where, "no such file in an installed package", mend)
+        fix = "Check the package's name and the path"
+        yield Finding(where, "no such file in an installed package", fix)
     elif path.endswith((".json", ".jsonl", ".parquet", ".csv")) and "://" not in path:
-        mend = f"Paths count from the working folder, {os.getcwd()}"
-        yield Finding(where, "no such file", mend)
+        fix = f"Paths count from the working folder, {os.getcwd()}"
+        yield Finding(where, "no such file", fix)
 
 
 def check_examples(cfg: Any) -> Iterator[Finding]:
-    """The worked examples are in GSM8K's form. (Axolotl would hide what a transform's factory raises.)"""
+    """Check that worked examples are in GSM8K's form. Axolotl hides errors of a transform's factory."""
     examples = dicts(cfg.get("grpo_examples"))
     if all(isinstance(each.get(key), str) for each in examples for key in ("question", "answer")):
         try:
@@ -153,7 +153,7 @@ def check_examples(cfg: Any) -> Iterator[Finding]:
 
 
 def check_held_out(cfg: Any) -> Iterator[Finding]:
-    """The held-out rows have a dataset, and nothing generates beside them."""
+    """Check that held-out rows have a dataset, and that no other generation runs beside them."""
     if not cfg.get("grpo_held_out_rows"):
         return
     where = at(cfg, "grpo_held_out_rows")
@@ -171,7 +171,7 @@ def check_held_out(cfg: Any) -> Iterator[Finding]:
 
 
 def is_named(cfg: Any) -> bool:
-    """Whether the config names the plugin: else it only is installed."""
+    """Return whether the config names the plugin. Otherwise it is only installed."""
     return any(str(name).replace(":", ".") == PLUGIN for name in _plugins(cfg))
 
 
@@ -181,14 +181,14 @@ def _plugins(cfg: Any) -> list[Any]:
 
 
 def check_plugin(cfg: Any) -> Iterator[Finding]:
-    """The plugin is named by its one path: a second makes Axolotl mix the same keys in twice."""
+    """Check that the plugin is named by its one path. With a second path Axolotl would add its keys twice."""
     for name in _plugins(cfg):
         if str(name).startswith("axolotl_grpo_plugin") and str(name).replace(":", ".") != PLUGIN:
             yield Finding(at(cfg, f"plugins ({name})"), "not the plugin's path", f"Write {PLUGIN}")
 
 
 def check_config(cfg: Any) -> Iterator[Finding]:
-    """All of these but the keys and the plugin's name."""
+    """Run all these checks except those of the keys and the plugin's name."""
     for check in (
         check_ignored,
         check_rewards,
@@ -206,7 +206,7 @@ def check_config(cfg: Any) -> Iterator[Finding]:
 
 
 def is_axolotls(path: str) -> bool:
-    """Whether Axolotl ships that transform. By its file: importing the package takes seconds."""
+    """Return whether Axolotl ships that transform. Looks for its file, because an import takes seconds."""
     axolotl = find_spec("axolotl")
     folders = axolotl.submodule_search_locations if axolotl else None
     shipped = [Path(folder, "prompt_strategies", "dpo") for folder in folders or []]

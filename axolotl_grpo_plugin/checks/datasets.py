@@ -1,4 +1,4 @@
-"""Load the datasets as Axolotl does, and look at them before the model is loaded."""
+"""Load the datasets as Axolotl does, and check them before the model is loaded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 
 def load_checked(cfg: Any) -> Any:
-    """Axolotl's datasets; ConfigError where a row is not the transform's, or nothing is left."""
+    """Load Axolotl's datasets. Raises ConfigError if a row does not fit the transform, or no row is left."""
     try:
-        # Cached, rows would be dropped without a word, and an edited transform would not run.
+        # With the cache, rows would be dropped silently, and an edited transform would not run.
         with disable_datasets_caching(), _aligned():
             loaded = load_preference_datasets(cfg=cfg)
     except DatasetError as error:
@@ -29,7 +29,7 @@ def load_checked(cfg: Any) -> Any:
 
 @contextmanager
 def _aligned() -> Iterator[None]:
-    """Within, datasets whose columns of one name differ in type can be merged."""
+    """Within, datasets can be merged even if columns of one name differ in type."""
     concatenate = shared.concatenate_datasets
     shared.concatenate_datasets = lambda datasets: concatenate(align(datasets))
     try:

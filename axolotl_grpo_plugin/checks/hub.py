@@ -1,4 +1,4 @@
-"""What is on the hub and not on this machine, and a process that asks the hub for nothing."""
+"""Names on the Hugging Face hub, and code that must not ask it."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ FILES = (".json", ".jsonl", ".parquet", ".csv")
 
 
 def is_on_hub(name: Any) -> bool:
-    """Whether a config's model or dataset is a name on the hub: neither a path nor a URL."""
+    """Return whether a config's model or dataset is a hub name, not a path or a URL."""
     return (
         isinstance(name, str)
         and is_repo(name)
@@ -24,7 +24,7 @@ def is_on_hub(name: Any) -> bool:
 
 
 def is_repo(name: str) -> bool:
-    """Whether the hub allows the name."""
+    """Return whether the hub allows the name."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -37,7 +37,7 @@ def is_repo(name: str) -> bool:
 
 @cache
 def answers() -> bool:
-    """Whether the hub can be reached. Asked once: its own client tries for a minute a file."""
+    """Return whether the hub can be reached. Asked once, because its client tries for a minute per file."""
     import httpx
     from huggingface_hub import constants, get_session
 
@@ -49,13 +49,13 @@ def answers() -> bool:
 
 
 def skipped(where: str) -> Finding:
-    """The finding of a check that the hub is needed for."""
-    return Finding(where, "not on this machine", "needs the hub, or its cache", level="skipped")
+    """Return the finding of a check that needs the hub."""
+    return Finding(where, "not on this machine", "Needs the hub, or its cache", level="skipped")
 
 
 @contextmanager
 def offline(closed: bool) -> Iterator[None]:
-    """Within, whether the hub's client and datasets keep to what is in their cache."""
+    """Within, set whether the hub's client and datasets use only their cache."""
     from datasets import config
     from huggingface_hub import constants
 

@@ -1,4 +1,4 @@
-"""Keys that Axolotl drops without a word, and keys that it knows but reads for no run like this one."""
+"""Find keys that Axolotl drops silently, and keys that it does not read for this kind of run."""
 
 import ast
 import re
@@ -19,31 +19,31 @@ from axolotl_grpo_plugin.paths import block, dicts
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 TRLS, VLLMS, DATASETS = "trl.", "vllm.", "datasets[]."
-SURE = 0.85  # how like a real key one must be to be its misspelling
-# Where a validator reads a key of the raw config.
+SURE = 0.85  # the similarity (difflib) from which a key counts as a misspelling
+# Finds the keys of the raw config that a validator's source reads.
 READ = re.compile(r'\bdata(?:\.get\(|\.pop\(|\[)"(\w+)"|"(\w+)" (?:not )?in data\b')
-OWN = ("x-", "x_", "_", ".")  # where YAML's anchors are kept: nobody means a key of Axolotl's
+OWN = ("x-", "x_", "_", ".")  # prefixes of keys that hold YAML anchors
 
-# Keys of trl that the trainer gets by another way than as an argument (core/builders/rl.py), and the
-# mode, which may say what is the default.
+# Keys of trl that the trainer does not get as arguments (core/builders/rl.py), and the mode, which may
+# be set to its default.
 PASSED = {"beta", "reward_funcs", "reward_processing_classes", "rollout_func", "vllm_mode"}
-SAID = {"vllm_lora_sync"}  # by a check of its own, in traps.py
-# What makes Axolotl read keys that it does not otherwise; the first that does is the mend.
+SAID = {"vllm_lora_sync"}  # traps.py checks it
+# Settings that make Axolotl read more keys. The first that helps is the fix.
 SWITCHES: tuple[dict[str, Any], ...] = (
     {"use_vllm": True, "vllm_mode": "server"},
     {"use_vllm": True, "vllm_mode": "colocate"},
     {"use_data_producer": True},
     {"sync_ref_model": True},
 )
-# Of Axolotl's schema, and read nowhere in Axolotl 0.21; the mend.
+# Keys of the schema that Axolotl 0.21 never reads, with the fix.
 DEAD = {"max_prompt_len": "Set grpo_max_prompt_length"}
 
 
 def check_ignored(cfg: Any) -> Iterator[Finding]:
-    """Every key of a raw config that has a value is Axolotl's, or a plugin's.
+    """Check that every key with a value belongs to Axolotl or a plugin.
 
-    One of another block is an error, and so is any in `trl` and `vllm`, where nobody keeps keys of
-    their own. Elsewhere one that only resembles a key may be another's: a warning. Imports Axolotl's schema, as every load of a config does.
+    A key of another block is an error, and so is any unknown key in `trl` and `vllm`. Elsewhere an
+    unknown key may belong to another program, so it is a warning. Imports Axolotl's schema.
     """
     known, plugins = _known(), _plugins()
     for name, prefix, holder in _holders(cfg):
@@ -51,25 +51,25 @@ def check_ignored(cfg: Any) -> Iterator[Finding]:
             if value is None or not isinstance(key, str) or key in known[prefix]:
                 continue
             if not prefix and key.startswith((*OWN, "grpo_")):
-                continue  # the latter are check_keys's
+                continue  # check_keys reports unknown grpo_ keys
             placed = _placed(key, prefix, known)
             close = placed or _close(key, prefix, known)
             sure = (TRLS, VLLMS, DATASETS) if close else (TRLS, VLLMS)
-            mend = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
+            fix = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
             if not prefix and key in plugins and not placed:
-                mend = f"Remove it, or name its plugin in `plugins:`, one of {plugins[key]}"
+                fix = f"Remove it, or name its plugin in `plugins:`, one of {plugins[key]}"
             elif close:
-                mend = f"Did you mean {close}"
+                fix = f"Did you mean {close}"
             yield Finding(
                 at(cfg, name + key),
                 "Axolotl knows no such key, and drops it",
-                mend,
+                fix,
                 level="error" if placed or prefix in sure else "warning",
             )
 
 
 def _holders(cfg: Any) -> Iterator[tuple[str, str, Any]]:
-    """The blocks of a config whose keys are known: name, the prefix of its keys in `_known`, block."""
+    """Yield the blocks whose keys are known: name, key prefix in `_known`, block."""
     yield "", "", cfg
     yield TRLS, TRLS, block(cfg, "trl")
     yield VLLMS, VLLMS, block(cfg, "vllm")
@@ -79,7 +79,7 @@ def _holders(cfg: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _known() -> dict[str, set[str]]:
-    """The keys that Axolotl reads in each block, by its own schemas and those of the loaded plugins."""
+    """Return the keys of each block, from the schemas of Axolotl and the loaded plugins."""
     from axolotl.cli import args
     from axolotl.integrations.base import PluginManager
     from axolotl.utils.schemas import datasets
@@ -87,7 +87,7 @@ def _known() -> dict[str, set[str]]:
     from axolotl.utils.schemas.trl import TRLConfig
     from axolotl.utils.schemas.vllm import VllmConfig
 
-    # A config's own datasets may become any of these, by `type` and by `rl`.
+    # A dataset may become any of these, depending on `type` and `rl`.
     kinds = [each for each in vars(datasets).values() if hasattr(each, "model_fields")]
     known = {
         TRLS: _fields(TRLConfig),
@@ -96,10 +96,10 @@ def _known() -> dict[str, set[str]]:
     }
     plugins = map(_imported, PluginManager.get_instance().get_input_args())
     top = set().union(*map(_fields, (AxolotlInputConfig, *plugins)))
-    # A command's options stand beside the YAML's keys once a config is loaded.
+    # A loaded config also holds the command's options.
     options = [each for each in vars(args).values() if is_dataclass(each)]
     top |= {field.name for each in options for field in fields(each)} - known[TRLS] - known[VLLMS]
-    # Of older keys the schema has no field, but a validator that moves or refuses them.
+    # The schema has no field for older keys, but a validator that moves or refuses them.
     names = {each.__module__ for each in AxolotlInputConfig.__mro__}
     modules = [import_module(name) for name in names if name.startswith("axolotl.")]
     read = [word for each in modules for words in READ.findall(getsource(each)) for word in words]
@@ -117,10 +117,10 @@ def _imported(path: str) -> Any:
 
 
 def _plugins() -> dict[str, str]:
-    """The keys of the plugins that Axolotl ships, and each one's package.
+    """Return the keys of the plugins that Axolotl ships, each with its plugin's package.
 
-    Read and not imported: some import what is not installed. Of a plugin's models, the one whose
-    path it returns has its keys.
+    The source is parsed, because some plugins import packages that are not installed. A plugin's keys
+    are the fields of the model whose path it returns.
     """
     from axolotl import integrations
 
@@ -139,7 +139,7 @@ def _plugins() -> dict[str, str]:
 
 
 def _placed(key: str, prefix: str, known: dict[str, set[str]]) -> str:
-    """The same key in the block that has it, or ""."""
+    """Return the same key in the block that has it, or ""."""
     if f"grpo_{key}" in known[""]:
         return f"grpo_{key}"
     if prefix != DATASETS:
@@ -151,7 +151,7 @@ def _placed(key: str, prefix: str, known: dict[str, set[str]]) -> str:
 
 
 def _close(key: str, prefix: str, known: dict[str, set[str]]) -> str:
-    """The key that one may be a misspelling of, with its block, or ""."""
+    """Return the key, with its block, that this one may misspell, or ""."""
     for place, name in ((prefix, key), (VLLMS, key.removeprefix("vllm_"))):
         close = get_close_matches(name, sorted(known[place]), n=1, cutoff=SURE)
         if close and (place == prefix or name != key):
@@ -160,7 +160,7 @@ def _close(key: str, prefix: str, known: dict[str, set[str]]) -> str:
 
 
 def check_twice(file: str) -> Iterator[Finding]:
-    """No block of a YAML has a key twice: the first would be dropped."""
+    """Check that no block of a YAML has a key twice, because YAML drops the first."""
     with open(file, encoding="utf-8") as opened:
         blocks = [yaml.compose(opened, Loader=yaml.SafeLoader)]
     while blocks:
@@ -174,14 +174,14 @@ def check_twice(file: str) -> Iterator[Finding]:
             for key in keys:
                 if key is not first[key.value]:
                     line, last = first[key.value].start_mark.line + 1, key.start_mark.line + 1
-                    what = f"stands there twice, and line {last} replaces line {line}"
+                    what = f"is there twice, and line {last} replaces line {line}"
                     yield Finding(f"{file}: {key.value}", what, "Remove one")
 
 
 def check_unread(cfg: Any) -> Iterator[Finding]:
-    """Every value in `trl` and `vllm` reaches the trainer or the server.
+    """Check that every value in `trl` and `vllm` reaches the trainer or the server.
 
-    Found out by asking: Axolotl's own arguments of the trainer with and without the key. Imports TRL.
+    Compares the arguments that Axolotl makes with and without the key. Imports TRL.
     """
     from axolotl.utils.schemas.trl import TRLConfig
     from axolotl.utils.schemas.vllm import VllmConfig
@@ -193,12 +193,12 @@ def check_unread(cfg: Any) -> Iterator[Finding]:
             default = known[key].default if key in known else value
             if value is None or value == default or _is_read(cfg, name, key):
                 continue
-            unread.setdefault(_mend(cfg, name, key), []).append(f"{name}.{key}")
+            unread.setdefault(_fix(cfg, name, key), []).append(f"{name}.{key}")
     for key in DEAD.keys() & cfg.keys():
         unread[DEAD[key]] = [key]
-    for mend, keys in unread.items():
+    for fix, keys in unread.items():
         what = "a GRPO run like this one never reads it"
-        yield Finding(at(cfg, ", ".join(keys)), what, mend, level="warning")
+        yield Finding(at(cfg, ", ".join(keys)), what, fix, level="warning")
 
 
 def _is_read(cfg: Any, name: str, key: str) -> bool:
@@ -206,7 +206,7 @@ def _is_read(cfg: Any, name: str, key: str) -> bool:
     return key in PASSED | SAID or _reached(cfg) != _reached({**cfg, name: held})
 
 
-def _mend(cfg: Any, name: str, key: str) -> str:
+def _fix(cfg: Any, name: str, key: str) -> str:
     for switch in SWITCHES:
         switched = {**cfg, "trl": {**block(cfg, "trl"), **switch}}
         if _is_read(switched, name, key):
@@ -216,7 +216,7 @@ def _mend(cfg: Any, name: str, key: str) -> str:
 
 
 def _reached(cfg: Any) -> dict[str, Any]:
-    """What of a raw config arrives in the trainer's arguments and, where there is one, in the server's."""
+    """Return the arguments that a raw config gives to the trainer, and to the server if there is one."""
     from axolotl.cli.vllm_serve import VllmServeArguments
     from axolotl.core.trainers.grpo import GRPOStrategy
     from axolotl.utils.dict import DictDefault

@@ -1,4 +1,4 @@
-"""The prompt's share of the model length, from what the YAML itself sets."""
+"""Token limits that a YAML sets: completion, context, and the prompt's share."""
 
 from typing import Any
 
@@ -7,17 +7,22 @@ from axolotl_grpo_plugin.paths import block
 
 
 def tokens_of(value: Any) -> int | None:
-    """A number of tokens as Axolotl's validation reads it, None for what is none."""
+    """Return a number of tokens as Axolotl's validation reads it, None for anything else."""
     if isinstance(value, str) and value.strip().isdigit():
         return int(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if number and value % 1 == 0 else None  # infinity and NaN leave no 0
 
 
-def context_of(cfg: Any) -> tuple[str, int] | None:
-    """The key and the tokens that prompt and completion share, None where a raw config sets none.
+def completion_of(cfg: Any) -> int | None:
+    """Return a raw config's trl.max_completion_length, None if it sets none."""
+    return tokens_of(block(cfg, "trl").get("max_completion_length"))
 
-    vLLM's where it is set, for vLLM refuses what is longer in the middle of a run, else `sequence_len`.
+
+def context_of(cfg: Any) -> tuple[str, int] | None:
+    """Return the key and the tokens that prompt and completion share, None if a raw config sets none.
+
+    `vllm.max_model_len` comes first, because vLLM ends a run at a longer prompt; else `sequence_len`.
     """
     lengths = {
         "vllm.max_model_len": block(cfg, "vllm").get("max_model_len"),
@@ -28,13 +33,13 @@ def context_of(cfg: Any) -> tuple[str, int] | None:
 
 
 def limit_prompts(cfg: Any) -> None:
-    """Set `grpo_max_prompt_length` in a raw config, where the YAML sets a length and not this.
+    """Set `grpo_max_prompt_length` in a raw config that sets a context but not this key.
 
-    Before Axolotl's validation, which gives every config a sequence_len of 512.
-    Raises ConfigError where no room is left for a prompt.
+    Call it before Axolotl's validation, which gives every config a sequence_len of 512.
+    Raises ConfigError if no room is left for a prompt.
     """
     context = context_of(cfg)
-    completion = tokens_of(block(cfg, "trl").get("max_completion_length"))
+    completion = completion_of(cfg)
     if cfg.get("grpo_max_prompt_length") or not context or not completion:
         return
     key, length = context

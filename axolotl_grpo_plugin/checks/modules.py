@@ -1,4 +1,4 @@
-"""Modules that a config names: what they hold, and why they cannot be imported."""
+"""Modules that a config names: their functions, and errors of their import."""
 
 import os
 import traceback
@@ -12,20 +12,20 @@ from axolotl_grpo_plugin.checks import Finding
 
 
 def at(cfg: Any, key: Any) -> str:
-    """A place in a config, for a finding."""
+    """Return a place in a config for a finding."""
     file = cfg.get("axolotl_config_path")
     return f"{file}: {key}" if file else str(key)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The mend for a name that is not known."""
+    """Return the fix for an unknown name."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
     return f"Did you mean {close[0]!r}" if close else f"There are: {', '.join(known) or 'none'}"
 
 
 def functions_of(module: ModuleType) -> list[str]:
-    """The public functions that a module defines."""
+    """Return the public functions that a module defines."""
     return [
         name
         for name in dir(module)
@@ -36,7 +36,7 @@ def functions_of(module: ModuleType) -> list[str]:
 
 
 def imported(module_name: str, where: str) -> Any:
-    """The module, or the finding that says what is in its way."""
+    """Import a module. Return the finding if that fails."""
     try:
         return import_module(module_name)
     except ModuleNotFoundError as error:
@@ -44,10 +44,10 @@ def imported(module_name: str, where: str) -> Any:
             return Finding(
                 where,
                 f"there is no module {error.name!r}",
-                f"A file of yours is found from the working folder ({os.getcwd()}), a package once it is installed",
+                f"Install the package, or start in the folder that holds the file; this is {os.getcwd()}",
             )
         what = f"{module_name} cannot be imported, because it imports {error.name!r}, which is not installed"
         return Finding(where, what, f"Install {error.name}", traceback.format_exc())
     except (Exception, SystemExit) as error:
         what = f"{module_name} cannot be imported: {type(error).__name__}: {error}"
-        return Finding(where, what, "Mend the module", traceback.format_exc())
+        return Finding(where, what, "Fix the module", traceback.format_exc())

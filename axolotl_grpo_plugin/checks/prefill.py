@@ -1,20 +1,20 @@
-"""Whether the prompt opens the thinking, against what the rewards ask of a completion."""
+"""Check that prompt and rewards agree on who writes the opening <think>."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.lengths.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.load import build, is_model, made_of, named
+from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 
 TEMPLATE = "chat_template_jinja: configs/templates/qwen-think.jinja"
 
 
 def check_prefill(cfg: Any, prompt: Any) -> Iterator[Finding]:
-    """Each reward that has an option `prefilled` says by it whether the prompt ends in `<think>`.
+    """Check each reward's option `prefilled` against the end of the prompt.
 
-    cfg: its rewards can be built, its template renders. prompt: a row's, as TRL gets it.
+    cfg: a raw config whose rewards and template work. prompt: of a row, as TRL gets it.
     """
     said = [
         (reward.key, name, prefilled)
@@ -37,8 +37,8 @@ def check_prefill(cfg: Any, prompt: Any) -> Iterator[Finding]:
 
 
 def options_of(function: Any) -> Iterator[tuple[str, bool]]:
-    """The name of a reward and its `prefilled`, where it has that option; and of those it is made of."""
-    options = getattr(function, "parameters", None)  # a torch module's are others
+    """Yield the names of a reward and its inner rewards that have the option `prefilled`, with its value."""
+    options = getattr(function, "parameters", None)  # a torch module has a method of that name
     if isinstance(options, dict) and "prefilled" in options:
         yield function.__name__, bool(options["prefilled"])
     for inner in made_of(function):

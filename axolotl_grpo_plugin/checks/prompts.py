@@ -1,78 +1,84 @@
-"""How long the prompts are, with the real chat template, against what the YAML sets for them."""
+"""Check prompt lengths, counted with the real chat template, against the limits that a YAML sets."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.config import is_named
 from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
-from axolotl_grpo_plugin.checks.lengths import context_of, tokens_of
+from axolotl_grpo_plugin.checks.lengths import completion_of, context_of, tokens_of
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.lengths.budget import completion_of
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.measure import measure
-from axolotl_grpo_plugin.lengths.rows import Source
-from axolotl_grpo_plugin.lengths.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.stats.measure import Measured, measure
+from axolotl_grpo_plugin.stats.rows import Source
+from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
 
 
-def check_prompts(
-    cfg: Any, sources: list[Source], offline: bool
-) -> Generator[Finding, None, int | None]:
-    """Prompt and completion fit into the context, of the config and of the model.
+def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Generator[Finding, None, bool]:
+    """Count the prompts of a raw config and check their lengths. Return whether any was counted.
 
-    Returns the tokens of the longest prompt, None where none is counted.
-
-    sources: the datasets of a raw config that can be read. offline: a tokenizer that is only on
-    the hub is a skipped check.
+    sources: the datasets that can be read. offline: a tokenizer that is only on the hub makes a
+    skipped check.
     """
     try:
         tokenizer = open_tokenizer(cfg)
-        measured = [(source, measure(source, cfg, tokenizer)) for source in sources]
+        measured = [measure(source, cfg, tokenizer) for source in sources]
     except TokenizerError as error:
         name = name_of(cfg)
         missing = offline and is_on_hub(name)
         yield skipped(at(cfg, f"tokenizer ({name})")) if missing else error.finding
-        return None
-    for source, found in measured:
+        return False
+    for found in measured:
         for line in found.problems:
-            what = line.removeprefix(source.name).lstrip(":, ")
-            yield Finding(at(cfg, source.name), what, "Mend the row, or the transform")
-        if found.prompts.rows:
-            yield from check_lengths(cfg, source, found.prompts, tokenizer.context())
-    yield from check_context(cfg, tokenizer.context())
-    return max((found.prompts.most for _, found in measured if found.prompts.rows), default=None)
+            what = line.removeprefix(found.name).lstrip(":, ")
+            yield Finding(at(cfg, found.name), what, "Fix the row, or the transform")
+    yield from check_lengths(cfg, measured, tokenizer.context())
+    return any(found.prompts.rows for found in measured)
 
 
 def check_lengths(
-    cfg: Any, source: Source, prompts: Lengths, most: int | None
+    cfg: Any, measured: Sequence[Measured], most: int | None, drop: float = 0.0
 ) -> Iterator[Finding]:
-    """A dataset's prompts leave room for a completion. most: the tokens that the model can hold."""
-    found = _room(cfg, most)
-    over = prompts.over(found[1]) if found else 0
-    if not found or not over:
+    """Check that prompts and completions fit the context, and the context the model.
+
+    most: tokens that the model can hold (max_position_embeddings), None if unknown. drop: share of
+    all prompts, 0 to 1, that may be dropped because of their length.
+    """
+    if room := _room(cfg, most):
+        over = sum(found.prompts.over(room[1]) for found in measured)
+        accepted = over <= round(drop * sum(found.prompts.rows for found in measured), 6)
+        for found in measured:
+            yield from _check_room(cfg, found, *room, accepted)
+    yield from _check_context(cfg, most)
+
+
+def _check_room(
+    cfg: Any, found: Measured, key: str, room: int, accepted: bool
+) -> Iterator[Finding]:
+    prompts = found.prompts
+    over = prompts.over(room)
+    dropped = is_named(cfg) and found.transform.startswith("axolotl_grpo_plugin.")
+    if not over or (dropped and accepted):
         return
-    key, room = found
-    dropped = is_named(cfg) and str(source.entry.get("type")).startswith("axolotl_grpo_plugin.")
     if not dropped and not block(cfg, "trl").get("use_vllm"):
-        return  # transformers generates what there is
-    fate = "and dropped" if dropped else "and vLLM ends the run where one of them comes up"
+        return  # transformers has no limit of its own
+    fate = "dropped" if dropped else "not dropped, and vLLM ends the run at the first of them"
     what = (
         f"{over:,} of {prompts.rows:,} prompts ({over / prompts.rows:.1%}) are longer than the "
-        f"{max(room, 0)} tokens that {key} leaves, {fate}; "
-        f"the longest has {prompts.most}, 99 % at most {prompts.at(0.99)}"
+        f"{max(room, 0)} tokens that {key} leaves, and {fate}; "
+        f"the longest has {prompts.most}, 99 % have at most {prompts.at(0.99)}"
     )
-    mend = f"Raise {key.partition(' ')[0]} by {prompts.most - room}"
+    fix = f"Raise {key.partition(' ')[0]} by {prompts.most - room}"
     if not dropped:
-        yield Finding(at(cfg, source.name), what, f"{mend}, or drop them in the transform")
+        yield Finding(at(cfg, found.name), what, f"{fix}, or drop them in the transform")
     elif over == prompts.rows:
-        yield Finding(at(cfg, source.name), f"{what}: no row is left", mend)
+        yield Finding(at(cfg, found.name), f"{what}: no row is left", fix)
     else:
-        yield Finding(at(cfg, source.name), what, f"{mend}, or accept it", level="warning")
+        yield Finding(at(cfg, found.name), what, f"{fix}, or accept the loss", level="warning")
 
 
 def _room(cfg: Any, most: int | None) -> tuple[str, int] | None:
-    """What limits a prompt, and to how many tokens; None where nothing is known to."""
+    """Return the key that limits a prompt and the tokens it leaves, None if nothing limits it."""
     own = tokens_of(cfg.get("grpo_max_prompt_length"))
     if own:
         return "grpo_max_prompt_length", own
@@ -84,19 +90,17 @@ def _room(cfg: Any, most: int | None) -> tuple[str, int] | None:
     return f"{key} {length} - trl.max_completion_length {completion}", length - completion
 
 
-def check_context(cfg: Any, most: int | None) -> Iterator[Finding]:
-    """The config's parts fit into its context, and this into the model's (max_position_embeddings)."""
+def _check_context(cfg: Any, most: int | None) -> Iterator[Finding]:
     context, completion = context_of(cfg), completion_of(cfg)
     own = tokens_of(cfg.get("grpo_max_prompt_length"))
-    if context and completion and own and own + completion > context[1]:
-        key, length = context
+    if not context:
+        return
+    key, length = context
+    if completion and own and own + completion > length:
         what = f"grpo_max_prompt_length {own} + trl.max_completion_length {completion} are more than {key} {length}"
         yield Finding(at(cfg, key), what, f"Set it to {own + completion}")
-    if context and most and context[1] > most:
-        key, length = context
+    if most and length > most:
         what = f"{length} is more than the {most} tokens that the model can hold"
-        mend = f"Set it to {most} at most"
-        if key == "vllm.max_model_len":  # vLLM refuses to start
-            yield Finding(at(cfg, key), what, mend)
-        else:
-            yield Finding(at(cfg, key), what, mend, level="warning")
+        # vLLM refuses to start with such a length; Axolotl trains.
+        level: Level = "error" if key == "vllm.max_model_len" else "warning"
+        yield Finding(at(cfg, key), what, f"Set it to {most} at most", level=level)

@@ -1,4 +1,4 @@
-"""What an earlier run has left where this one would write, and a checkpoint that is to be resumed."""
+"""Check for files of an earlier run, and for the checkpoint to resume."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ FINISHED = ("*.safetensors", "pytorch_model*.bin", "adapter_model.*")
 
 
 def check_reuse(cfg: Any) -> Iterator[Finding]:
-    """The output folder is new or resumed, the checkpoint is there, the name on wandb is new."""
+    """Check that the output folder and the wandb name are new, or the checkpoint exists."""
     resumed = cfg.get("resume_from_checkpoint")
     if isinstance(resumed, str) and not os.path.isdir(resumed):
-        mend = f"Name a checkpoint-* folder; paths count from the working folder, {os.getcwd()}"
-        yield Finding(at(cfg, f"resume_from_checkpoint ({resumed})"), "no such folder", mend)
+        fix = f"Name a checkpoint-* folder; paths count from the working folder, {os.getcwd()}"
+        yield Finding(at(cfg, f"resume_from_checkpoint ({resumed})"), "no such folder", fix)
     if not resumed:
         yield from _check_output(cfg)
         yield from _check_wandb(cfg)
@@ -36,16 +36,16 @@ def _check_output(cfg: Any) -> Iterator[Finding]:
     if checkpoints:
         last = max(checkpoints, key=lambda name: (len(name), name))
         what = f"holds an earlier run, up to {last}, and this one starts anew and mixes with it"
-        mend = "Set another output_dir, or auto_resume_from_checkpoints: true"
+        fix = "Set another output_dir, or auto_resume_from_checkpoints: true"
     elif weights:
-        what, mend = "holds an earlier run's model, which this one overwrites", "Set another"
+        what, fix = "holds an earlier run's model, which this one overwrites", "Set another"
     else:
         return
-    yield Finding(at(cfg, f"output_dir ({output})"), what, mend, level="warning")
+    yield Finding(at(cfg, f"output_dir ({output})"), what, fix, level="warning")
 
 
 def _check_wandb(cfg: Any) -> Iterator[Finding]:
-    """Of what wandb keeps in the working folder: runs of that name, or of that id."""
+    """Check wandb's local files for runs with the same name or id."""
     if not cfg.get("wandb_project"):
         return
     runs = Path(os.environ.get("WANDB_DIR", "."), "wandb")
@@ -54,12 +54,12 @@ def _check_wandb(cfg: Any) -> Iterator[Finding]:
         what = f"a run of that id is in {runs}, and this one would write into it"
         yield Finding(at(cfg, f"wandb_run_id ({run_id})"), what, "Remove it", level="warning")
     elif name and any(_named(file) == name for file in runs.glob("*run-*/files/config.yaml")):
-        what = f"a run of that name is in {runs}: the two will look the same"
+        what = f"a run of that name is in {runs}, and the two will look the same"
         yield Finding(at(cfg, f"wandb_name ({name})"), what, "Choose another", level="warning")
 
 
 def _named(file: Path) -> Any:
-    """The name of a run that wandb logged: transformers puts its arguments into the run's config."""
+    """Return the name of a run that wandb logged. transformers puts it into the run's config."""
     said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     name = said.get("run_name")
     return name.get("value") if isinstance(name, dict) else name

@@ -1,4 +1,4 @@
-"""Checks of the rewards that a config names, and of what it says about scoring them."""
+"""Check the rewards that a config names, and its options for scoring."""
 
 import os
 import traceback
@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.paths import block
 
 
 def check_rewards(cfg: Any) -> Iterator[Finding]:
-    """Every reward path imports, and is a function that TRL can call, or makes one."""
+    """Check that every reward path imports, and is or makes a function that TRL can call."""
     keys = block(cfg, "trl").get("reward_funcs")
     if isinstance(keys, str):
         yield Finding(at(cfg, f"trl.reward_funcs ({keys})"), "not a list", 'Put "- " before it')
@@ -27,10 +27,10 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
         for number, key in enumerate(keys):
             where = at(cfg, f"trl.reward_funcs[{number}] ({key})")
             if key in keys[:number]:
-                mend = f"Give each a name of its own: {key}#first, {key}#second"
-                yield Finding(where, "stands there twice", mend)
+                fix = f"Give each an alias: {key}#first, {key}#second"
+                yield Finding(where, "is there twice", fix)
             elif "#" in str(key) and str(key).partition("#")[2] in _aliases(keys[:number]):
-                yield Finding(where, "its alias stands there twice", "Give it another")
+                yield Finding(where, "its alias is there twice", "Give it another alias")
             elif isinstance(key, str):
                 yield from _check_reward(key, block(cfg, "grpo_reward_args").get(key), where)
 
@@ -44,8 +44,8 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
     module_name, _, name = path.rpartition(".")
     if "/" in path:
         if os.path.exists(f"{module_name}.py"):
-            mend = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
-            yield Finding(where, "a file's path, where Axolotl wants a module's", mend)
+            fix = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
+            yield Finding(where, "a file's path, where Axolotl wants a module's", fix)
         return  # a reward model
     if not module_name:
         yield Finding(where, "not a path", "Write it as module.function")
@@ -61,11 +61,11 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
         try:
             function = build(Named.of(key, arguments or {}))
         except TypeError as error:
-            yield Finding(where, str(error), "Mend its block in grpo_reward_args")
+            yield Finding(where, str(error), "Fix its block in grpo_reward_args")
         except (Exception, SystemExit) as error:
             what = f"it makes a reward, and raised {type(error).__name__}: {first_line(error)}"
-            mend = "Mend its block in grpo_reward_args, or the function"
-            yield Finding(where, what, mend, traceback.format_exc())
+            fix = "Fix its block in grpo_reward_args, or the function"
+            yield Finding(where, what, fix, traceback.format_exc())
         else:
             if not _takes_what_trl_passes(function):
                 yield Finding(
@@ -77,13 +77,13 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
 
 
 def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
-    """What each reward needs of this machine is there: a sandbox, a server that answers."""
+    """Check that this machine has what each reward needs: a sandbox, a server that answers."""
     for number, each in enumerate(named(cfg)):
         reason = "" if is_model(each.key) else not_ready(build(each))
         if reason:
-            what, _, mend = reason.partition(". ")
+            what, _, fix = reason.partition(". ")
             where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
-            yield Finding(where, what, mend or "Mend that first", level=level)
+            yield Finding(where, what, fix or "Fix that first", level=level)
 
 
 def _takes_what_trl_passes(function: Any) -> bool:
@@ -97,7 +97,7 @@ def _takes_what_trl_passes(function: Any) -> bool:
 
 
 def check_scoring(cfg: Any) -> Iterator[Finding]:
-    """What is said of single rewards names rewards that are there, and the times fit."""
+    """Check that options of single rewards name known rewards, and that the time limits fit."""
     keys = [reward.key for reward in named(cfg)]
     for option in ("grpo_reward_args", "grpo_reward_isolation"):
         for key in block(cfg, option):
@@ -109,10 +109,10 @@ def check_scoring(cfg: Any) -> Iterator[Finding]:
         what = f"more than half of ddp_timeout ({patience:g} s), when the other ranks end the run"
         yield Finding(at(cfg, "grpo_reward_batch_timeout"), what, "Lower it, or raise ddp_timeout")
     if (tokens_of(cfg.get("context_parallel_size")) or 1) > 1:
-        what = "Axolotl's context-parallel trainer computes rewards past the scoring room"
+        what = "Axolotl's context-parallel trainer does not call the guarded rewards"
         yield Finding(at(cfg, "context_parallel_size"), what, "Set it to 1, or remove it")
     trl = block(cfg, "trl")
     if trl.get("async_prefetch") and not trl.get("streaming_partial_batch"):
         what = "Axolotl 0.21 crashes at its first rollout (TypeError: 'int' object is not subscriptable)"
-        mend = "Remove it (use_data_producer alone runs), or add trl.streaming_partial_batch: true"
-        yield Finding(at(cfg, "trl.async_prefetch"), what, mend)
+        fix = "Remove it (use_data_producer alone runs), or add trl.streaming_partial_batch: true"
+        yield Finding(at(cfg, "trl.async_prefetch"), what, fix)

@@ -1,4 +1,4 @@
-"""The transforms on a few real rows, and the rewards on completions that are made for these."""
+"""Run the transforms on a few real rows, and the rewards on made-up completions for them."""
 
 import asyncio
 import json
@@ -16,24 +16,22 @@ from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.lengths.measure import problem_of
-from axolotl_grpo_plugin.lengths.rows import Row, Source, Transform, Unreadable, read
-from axolotl_grpo_plugin.lengths.tokenizer import (
-    Axolotls,
-    Lazy,
-    TokenizerError,
-    name_of,
-    open_tokenizer,
-)
 from axolotl_grpo_plugin.load import build, is_async, is_model, named, not_ready
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.reward import NOT_COLUMNS
+from axolotl_grpo_plugin.stats.measure import problem_of
+from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
+from axolotl_grpo_plugin.stats.tokenizer import (
+    LazyTokenizer,
+    TokenizerError,
+    name_of,
+)
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 
 ROWS = 2  # of each dataset: a judge among the rewards may cost money
 GROUP = 64  # completions of a row at most, for the same reason
 
-# A right answer to a row, in the layout that the transform's prompt asks for.
+# Functions that make a right answer to a row in the layout that the transform's prompt asks for.
 GOLD: dict[str, Callable[[Row, Row], str | None]] = {
     "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
     "axolotl_grpo_plugin.gym": lambda raw, row: _gyms(json.loads(row["entry"])["answer"]),
@@ -42,62 +40,63 @@ GOLD: dict[str, Callable[[Row, Row], str | None]] = {
 
 
 def _gyms(answer: str | None) -> str | None:
-    return answer and f"<answer>{answer}</answer>"  # some tasks have no answer that is the only one
+    return (
+        answer and f"<answer>{answer}</answer>"
+    )  # some tasks have several right answers and store none
 
 
 class Sample(NamedTuple):
-    """A row that a transform has made, and a right answer to it where one is known."""
+    """A transformed row, and a right answer to it if one is known."""
 
     row: Row
     gold: str | None
 
 
 class RewardError(Exception):
-    """What a reward did that TRL cannot take; the message says it."""
+    """A reward returned something that TRL cannot use."""
 
 
 def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
-    """The first rows of a dataset, transformed, or what is in the way.
+    """Transform the first rows of a dataset. Return a finding if that fails.
 
-    offline: a dataset that is only on the hub is a skipped check.
+    offline: a dataset that is only on the hub makes a skipped check.
     """
     where = at(cfg, source.name)
     problems: list[str] = []
-    tokenizer = Lazy(lambda: Axolotls(cfg, open_tokenizer(cfg).folder).real)
     try:
-        transform = Transform(source, cfg, tokenizer)
+        transform = Transform(source, cfg, LazyTokenizer(cfg))
         batches = read(source, cfg, lambda *_: None, lambda row, what: problems.append(what))
         rows = list(islice(next(batches), ROWS))
     except Unreadable as error:
         hubs = offline and is_on_hub(source.entry.get("path"))
         return skipped(where) if hubs else error.finding
     if problems:
-        return Finding(where, problems[0], "Mend the file")
+        return Finding(where, problems[0], "Fix the file")
     try:
         made = [each for row in rows for each in transform([row])]
     except TokenizerError as error:
         hubs = offline and is_on_hub(name_of(cfg))
         return skipped(where) if hubs else error.finding
-    except Exception as error:  # of a transform of one's own
+    except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
-        mend = "Mend it, or name another in `type:`, axolotl_grpo_plugin.gsm8k for one"
-        return Finding(where, what, mend, _traceback(error))
+        fix = "Fix it, or name another in `type:`, for example axolotl_grpo_plugin.gsm8k"
+        return Finding(where, what, fix, _traceback(error))
     found = [(raw, row) for (_, raw), each in zip(rows, made, strict=True) for row in each[:ROWS]]
     for _, row in found:
         if wrong := problem_of(row):
-            return Finding(where, wrong, "Mend the transform")
-    # A prompt of one's own may ask for any layout.
+            return Finding(where, wrong, "Fix the transform")
+    # A user's own prompt may ask for any layout.
     gold = None if cfg.get("grpo_system_prompt") else GOLD.get(str(source.entry.get("type")))
     return [Sample(row, gold(raw, row) if gold else None) for raw, row in found]
 
 
 def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
-    """Each reward takes whole groups, as TRL gives them; a right answer earns, and nothing else does.
+    """Check that each reward scores whole groups as TRL calls it, and pays right answers only.
 
-    found: rows of all datasets; their columns are merged as datasets merges them.
+    found: rows of all datasets. Their columns are merged as datasets does.
     """
     if not block(cfg, "trl").get("reward_funcs"):
-        what = "names no reward, and TRL refuses to train without"
+        what = "names no reward, and TRL needs one"
         yield Finding(at(cfg, "trl.reward_funcs"), what, "Name at least one")
         return
     group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
@@ -119,7 +118,7 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
             yield from _check_reward(where, function, found, columns, steps)
         except RewardError as error:
             detail = _traceback(error.__cause__) if error.__cause__ else ""
-            yield Finding(where, str(error), "Mend it", detail)
+            yield Finding(where, str(error), "Fix it", detail)
 
 
 def _check_reward(
@@ -128,14 +127,14 @@ def _check_reward(
     scored = partial(_scores, function, columns=columns, state=_state(steps))
     nothing = max(scored(found, [""] * len(found)), default=0.0)
     if nothing > 0:
-        mend = "Give nothing for nothing: a model learns what is easiest"
+        fix = "Score it 0, because the model learns whatever is easiest"
         what = f"an empty completion earns {nothing:g}"
-        yield Finding(where, what, mend, level="warning")
+        yield Finding(where, what, fix, level="warning")
     echoed = max(scored(found, [_asked(sample.row) for sample in found]), default=0.0)
     if echoed > max(nothing, 0):
         what = f"the prompt, repeated as the completion, earns {echoed:g}"
-        mend = "Read the model's own answer alone, unless any text of some length is meant to earn"
-        yield Finding(where, what, mend, level="warning")
+        fix = "Score only the model's own answer, unless any text of some length should earn"
+        yield Finding(where, what, fix, level="warning")
     solved = [sample for sample in found if sample.gold is not None]
     earned = scored(solved, [str(sample.gold) for sample in solved])
     if earned and not _is_by_length(function):
@@ -145,33 +144,33 @@ def _check_reward(
 def _check_gold(
     where: str, function: Any, best: float, nothing: float, gold: str
 ) -> Iterator[Finding]:
-    """A right answer earns the maximum of a reward that reads a column, and else more than nothing does.
+    """Check that a right answer earns the maximum if the reward reads a column, else more than "" does.
 
-    Of one that routes, the maximum may be another task's.
+    For a reward that routes, the maximum may be another task's.
     """
     _, highest = getattr(function, "range", (None, None))
     routes = hasattr(function, "refuses")
     shown = gold if len(gold) < 100 else f"{gold[:30]}...{gold[-60:]}"
     if highest is not None and function.reads and best < highest and not routes:
         what = f"the right answer earns {best:g} of {highest:g}: {shown!r}"
-        mend = "Let the reward read the layout that the transform asks for"
-        yield Finding(where, what, mend)
+        fix = "Let the reward read the layout that the transform asks for"
+        yield Finding(where, what, fix)
     elif best <= max(nothing, 0) and (highest is None or highest > 0):
         what = (
             f"the right answer, in the layout that the prompt asks for, earns {best:g}: {shown!r}"
         )
-        mend = "Reward this layout, or ask for the other in grpo_system_prompt"
-        yield Finding(where, what, mend, level="warning")
+        fix = "Reward this layout, or ask for the other in grpo_system_prompt"
+        yield Finding(where, what, fix, level="warning")
 
 
 def _is_by_length(function: Any) -> bool:
-    """Whether it takes token ids: then a right answer earns by its length too, and that here is none."""
+    """Return whether the reward reads token ids. Its score then depends on a length that samples lack."""
     try:
         return "completion_ids" in (
             getattr(function, "reads", ()) or signature(function).parameters
         )
     except ValueError:
-        return False  # compiled functions may hide theirs
+        return False  # compiled functions may hide their parameters
 
 
 def _asked(row: Row) -> str:
@@ -186,7 +185,7 @@ def _scores(
     columns: list[str],
     state: Any,
 ) -> list[float]:
-    """What the reward gives them, without those that it does not score (None). Raises RewardError."""
+    """Return the reward's scores without None. Raises RewardError."""
     if not found:
         return []
     chat = not isinstance(found[0].row["prompt"], str)
@@ -205,13 +204,13 @@ def _scores(
     )
     try:
         given = asyncio.run(call()) if is_async(function) else call()
-    except Exception as error:  # of a reward of one's own
+    except Exception as error:  # a user's reward
         raise RewardError(f"raised {type(error).__name__}: {first_line(error)}") from error
     return _read(given, len(found))
 
 
 def _traceback(error: BaseException) -> str:
-    """Of what was called: the line here that called it says nothing."""
+    """Return the traceback without the line of this module."""
     below = error.__traceback__ and error.__traceback__.tb_next
     return "".join(traceback.format_exception(type(error), error, below))
 
@@ -226,12 +225,12 @@ def _read(given: Any, rows: int) -> list[float]:
     try:
         scores = list(given)
     except TypeError as error:
-        raise RewardError(f"returned {given!r}, no list of numbers") from error
+        raise RewardError(f"returned {given!r}, not a list of numbers") from error
     if len(scores) != rows:
         raise RewardError(f"returned {len(scores)} scores for {rows} completions")
     for score in scores:
         if isinstance(score, str) or not (score is None or hasattr(score, "__float__")):
-            raise RewardError(f"returned {score!r}, no number")
+            raise RewardError(f"returned {score!r}, not a number")
     numbers = [float(score) for score in scores if score is not None]
     if any(not isfinite(number) and not isnan(number) for number in numbers):
         raise RewardError("returned infinity, which makes its whole group's advantages 0")

@@ -1,20 +1,20 @@
-"""The classic traps: settings that load, and train nothing, something else, or crash after the model is loaded."""
+"""Find settings that load, but train nothing or something else, or crash after the model is loaded."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.batch import batch_of, number_of
-from axolotl_grpo_plugin.checks.lengths import tokens_of
+from axolotl_grpo_plugin.checks.lengths import completion_of, tokens_of
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.checks.shapes import Shape, shape_of
+from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.load import Named
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.placement import mode_of
 
-FULL_RATE = 2e-6  # at most that is seldom meant for an adapter,
-LORA_RATE = 5e-5  # and at least that seldom for all weights
-SMALL = 400_000_000  # parameters; practice models below it learn at any rate, in a few words
+FULL_RATE = 2e-6  # rates up to this are seldom meant for an adapter
+LORA_RATE = 5e-5  # rates from this on are seldom meant for all weights
+SMALL = 400_000_000  # parameters; smaller models are for practice, and exempt from some checks
 SHORT = 256  # TRL's former default length, which cuts off most reasoning
 COLD = 0.3
 REWARDS = "axolotl_grpo_plugin.rewards"
@@ -36,13 +36,14 @@ FORMAT = {
 
 
 def check_traps(cfg: Any) -> Iterator[Finding]:
-    """All of them, on a raw config."""
+    """Run all these checks on a raw config."""
     for check in (
         check_learning_rate,
         check_lora_sync,
         check_quantized,
         check_group,
-        check_completions,
+        check_limit,
+        check_short_completions,
         check_rewards_for_format,
         check_sampling,
         check_reference,
@@ -54,7 +55,7 @@ def check_traps(cfg: Any) -> Iterator[Finding]:
 
 
 def check_learning_rate(cfg: Any) -> Iterator[Finding]:
-    """An adapter has an adapter's learning rate, and all weights of a model of some size have theirs."""
+    """Check that the learning rate suits an adapter, or all weights of a model that is not small."""
     rate = number_of(cfg.get("learning_rate"))
     if rate is None:
         return
@@ -68,27 +69,27 @@ def check_learning_rate(cfg: Any) -> Iterator[Finding]:
 
 
 def check_lora_sync(cfg: Any) -> Iterator[Finding]:
-    """The adapter reaches vLLM in the way that the YAML says."""
+    """Check that the adapter reaches vLLM as the YAML says."""
     trl = block(cfg, "trl")
     where = at(cfg, "trl.vllm_lora_sync")
     if not trl.get("vllm_lora_sync"):
         if cfg.get("adapter") and mode_of(cfg) == "server" and not _is_quantized(cfg):
             what = "not set: each sync merges the adapter into 16-bit weights, which rounds small changes away, and sends them all"
-            mend = "Set it, and trl.use_data_producer: true"
-            yield Finding(where, what, mend, level="warning")
+            fix = "Set it, and trl.use_data_producer: true"
+            yield Finding(where, what, fix, level="warning")
     elif not cfg.get("adapter"):
         yield Finding(where, "there is no adapter to sync", "Remove it, or set adapter: lora")
     elif mode_of(cfg) != "server":
         what = "adapters are sent to a vLLM server, and this config has none"
         yield Finding(where, what, "Remove it, or set trl.use_vllm: true and trl.vllm_mode: server")
     elif not trl.get("use_data_producer") and not trl.get("async_prefetch"):
-        # core/builders/rl.py takes it out of the arguments of the plain trainer.
+        # core/builders/rl.py removes it from the arguments of the plain trainer.
         what = "Axolotl 0.21 drops it without trl.use_data_producer, though the server is started for it"
         yield Finding(where, what, "Add trl.use_data_producer: true")
 
 
 def check_quantized(cfg: Any) -> Iterator[Finding]:
-    """vLLM gets no packed weights: TRL sends 4-bit and 8-bit ones as they lie in memory."""
+    """Check that no packed weights go to vLLM: TRL sends 4-bit and 8-bit weights as they are in memory."""
     mode = mode_of(cfg)
     if mode == "none" or not _is_quantized(cfg):
         return
@@ -96,43 +97,44 @@ def check_quantized(cfg: Any) -> Iterator[Finding]:
         return
     key = "load_in_4bit" if cfg.get("load_in_4bit") else "load_in_8bit"
     what = "quantized weights cannot be synced to vLLM (huggingface/trl#4973)"
-    mend = "Set trl.vllm_lora_sync: true and trl.use_data_producer: true"
+    fix = "Set trl.vllm_lora_sync: true and trl.use_data_producer: true"
     if mode == "colocate":
-        mend = (
-            f"Set {key}: false and adapter: lora, or generate in a server with trl.vllm_lora_sync"
-        )
-    yield Finding(at(cfg, key), what, mend)
+        fix = f"Set {key}: false and adapter: lora, or generate in a server with trl.vllm_lora_sync"
+    yield Finding(at(cfg, key), what, fix)
 
 
 def check_group(cfg: Any) -> Iterator[Finding]:
-    """A prompt has enough completions to compare."""
+    """Check that a prompt has enough completions to compare."""
     if tokens_of(block(cfg, "trl").get("num_generations")) == 2:
-        what = "of two completions one is always the better by the same advantage, or there is none"
-        mend = "Set it to 8 or more"
-        yield Finding(at(cfg, "trl.num_generations"), what, mend, level="warning")
+        what = "two completions have equal and opposite advantages, or none"
+        fix = "Set it to 8 or more"
+        yield Finding(at(cfg, "trl.num_generations"), what, fix, level="warning")
 
 
-def check_completions(cfg: Any) -> Iterator[Finding]:
-    """Completions have a limit, and one that reasoning fits."""
+def check_limit(cfg: Any) -> Iterator[Finding]:
+    """Check that completions have a limit."""
     trl = block(cfg, "trl")
-    where = at(cfg, "trl.max_completion_length")
-    length = tokens_of(trl.get("max_completion_length"))
     if trl.get("max_completion_length") is None:
         what = "not set, which leaves transformers at 20 tokens"
         if mode_of(cfg) != "none":
             what = "not set, and Axolotl passes that on: vLLM generates up to its whole length"
         # dr_grpo divides by it.
-        level: Literal["error", "warning"] = (
-            "error" if trl.get("loss_type") == "dr_grpo" else "warning"
-        )
+        level: Level = "error" if trl.get("loss_type") == "dr_grpo" else "warning"
+        where = at(cfg, "trl.max_completion_length")
         yield Finding(where, what, "Set it, to 512 for one", level=level)
-    elif length and length <= SHORT and mode_of(cfg) != "none" and not _is_small(cfg):
-        what = f"{length} tokens cut off most reasoning, and what is cut off earns nothing"
+
+
+def check_short_completions(cfg: Any) -> Iterator[Finding]:
+    """Check that the limit leaves room for reasoning."""
+    length = completion_of(cfg)
+    if length and length <= SHORT and mode_of(cfg) != "none" and not _is_small(cfg):
+        what = f"{length} tokens cut off most reasoning, and a truncated answer earns nothing"
+        where = at(cfg, "trl.max_completion_length")
         yield Finding(where, what, "Set it to 512 or more", level="warning")
 
 
 def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
-    """Something is paid for being right. A reward that is not known here counts as that."""
+    """Check that a reward pays for right answers. An unknown reward counts as one."""
     trl = block(cfg, "trl")
     keys, weights = trl.get("reward_funcs"), trl.get("reward_weights")
     if not isinstance(keys, list) or not keys:
@@ -140,18 +142,18 @@ def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
     if isinstance(weights, list) and len(weights) == len(keys):
         keys = [key for key, weight in zip(keys, weights, strict=True) if weight != 0]
     if all(isinstance(key, str) and Named(key).path in FORMAT for key in keys):
-        what = "all pay for the layout alone, none for a right answer"
-        mend = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
-        yield Finding(at(cfg, "trl.reward_funcs"), what, mend, level="warning")
+        what = "all pay for the layout only, none for a right answer"
+        fix = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
+        yield Finding(at(cfg, "trl.reward_funcs"), what, fix, level="warning")
 
 
 def check_sampling(cfg: Any) -> Iterator[Finding]:
-    """Completions of one prompt can differ."""
+    """Check that completions of one prompt can differ."""
     trl = block(cfg, "trl")
     temperature = number_of(trl.get("temperature"))
     where = at(cfg, "trl.temperature")
     if temperature is not None and temperature <= 0:
-        what = "TRL divides logits by it, and takes only what is above 0"
+        what = "TRL divides logits by it, and accepts only numbers above 0"
         yield Finding(where, what, "Set it to 1.0")
     elif temperature is not None and temperature < COLD:
         what = f"at {temperature:g} most completions of a prompt are the same, and equal rewards teach nothing"
@@ -162,7 +164,7 @@ def check_sampling(cfg: Any) -> Iterator[Finding]:
 
 
 def check_reference(cfg: Any) -> Iterator[Finding]:
-    """A reference model that is to be synced exists: TRL says so only once the model is loaded."""
+    """Check that the reference model to sync exists. TRL checks it only after the model is loaded."""
     trl = block(cfg, "trl")
     if not trl.get("sync_ref_model"):
         return
@@ -175,23 +177,23 @@ def check_reference(cfg: Any) -> Iterator[Finding]:
 
 
 def check_gdpo_steps(cfg: Any) -> Iterator[Finding]:
-    """A GDPO run lasts as long as it says. (Axolotl divides its prompts by completions a step.)"""
+    """Check that a GDPO run has all its steps: Axolotl divides its prompts by num_generations."""
     batch = batch_of(cfg, 1)
     if cfg.get("rl") == "gdpo" and not cfg.get("max_steps") and batch:
         what = f"Axolotl 0.21 ends a gdpo run after 1/{batch.num_generations} of its epochs"
-        mend = f"Set max_steps, or {batch.num_generations} times the num_epochs"
-        yield Finding(at(cfg, "num_epochs"), what, mend, level="warning")
+        fix = f"Set max_steps, or {batch.num_generations} times the num_epochs"
+        yield Finding(at(cfg, "num_epochs"), what, fix, level="warning")
 
 
 def check_columns_kept(cfg: Any) -> Iterator[Finding]:
-    """The rewards get the dataset's columns."""
+    """Check that the rewards get the dataset's columns."""
     if cfg.get("remove_unused_columns") is True:
-        what = "removes the columns that rewards read, for the model has no such arguments"
+        what = "removes the columns that rewards read, because the model has no such arguments"
         yield Finding(at(cfg, "remove_unused_columns"), what, "Remove it")
 
 
 def check_sizes(cfg: Any) -> Iterator[Finding]:
-    """What Axolotl's schema takes for any number is at least 1."""
+    """Check sizes that must be at least 1, for which Axolotl's schema accepts any number."""
     keys = {
         "trl": ("max_completion_length",),
         "vllm": ("max_model_len", "tensor_parallel_size", "data_parallel_size"),
@@ -205,16 +207,16 @@ def check_sizes(cfg: Any) -> Iterator[Finding]:
 
 
 def check_parallel(cfg: Any, ranks: int) -> Iterator[Finding]:
-    """Colocated vLLM has whole groups of processes: TRL says so only once the model is loaded."""
+    """Check that colocated vLLM has whole groups of processes. TRL checks it only after the model is loaded."""
     parallel = tokens_of(block(cfg, "vllm").get("tensor_parallel_size")) or 1
     if mode_of(cfg) == "colocate" and parallel > 1 and ranks % parallel:
         what = f"{ranks} processes are not whole groups of {parallel}, each with one vLLM"
-        mend = f"Set it to 1, or take a multiple of {parallel} GPUs"
-        yield Finding(at(cfg, "vllm.tensor_parallel_size"), what, mend)
+        fix = f"Set it to 1, or take a multiple of {parallel} GPUs"
+        yield Finding(at(cfg, "vllm.tensor_parallel_size"), what, fix)
 
 
 def beta_of(cfg: Any) -> Any:
-    """The weight of the KL term: that of the `trl` block, else Axolotl's older key."""
+    """Return the weight of the KL term: from the `trl` block, else from Axolotl's older key."""
     beta = block(cfg, "trl").get("beta")
     return cfg.get("rl_beta") if beta is None else beta
 
@@ -224,6 +226,6 @@ def _is_quantized(cfg: Any) -> bool:
 
 
 def _is_small(cfg: Any) -> bool | None:
-    """Whether the model is for practice, None where its size is not known."""
-    shape = shape_of(cfg)
-    return shape.parameters < SMALL if isinstance(shape, Shape) else None
+    """Return whether the model is for practice, None if its size is not known."""
+    count = parameters_of(cfg)
+    return count < SMALL if isinstance(count, int) else None

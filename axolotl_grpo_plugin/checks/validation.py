@@ -1,4 +1,4 @@
-"""Axolotl's own validation of a config, as it would be on the machine that the run is for."""
+"""Run Axolotl's own validation of a config as on the run's machine."""
 
 import os
 from collections import OrderedDict
@@ -9,15 +9,15 @@ from typing import Any
 from axolotl_grpo_plugin.checks import Finding, first_line
 from axolotl_grpo_plugin.checks.modules import at
 
-# What is assumed of a GPU that is not here: NVIDIA's Ampere, the first with bf16 and TF32.
+# The capabilities of an assumed GPU: NVIDIA Ampere, the first with bf16 and TF32.
 ASSUMED = {"bf16": True, "fp8": False, "tf32": True, "compute_capability": "sm_80"}
 
 
 def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
-    """What Axolotl's schema refuses, a finding each.
+    """Yield one finding per error of Axolotl's schema.
 
-    cfg: a raw config, which is not changed. ranks: the trainer's processes. assumed: for a GPU
-    that is not here.
+    cfg: a raw config, which is not changed. ranks: the trainer's processes. assumed: validate for
+    a GPU that this machine lacks.
     """
     from axolotl.cli.config import gpu_capabilities
     from axolotl.utils.config import validate_config
@@ -26,7 +26,7 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
 
     capabilities, environment = gpu_capabilities()
     capabilities |= {**(ASSUMED if assumed else {}), "n_gpu": ranks}
-    mend = "Axolotl refuses it"
+    fix = "Axolotl refuses it"
     try:
         with loaded_plugins(cfg):
             copy = DictDefault(cfg.to_dict())
@@ -36,26 +36,26 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
             key = ".".join(map(str, each["loc"])) or "config"
             if error.title.endswith(
                 "Dataset"
-            ):  # it validates these one by one, without their numbers
+            ):  # it validates datasets one by one, without their numbers
                 key = f"datasets[].{key}"
             what = " ".join(each["msg"].removeprefix("Value error, ").split())
-            yield Finding(at(cfg, key), what, mend)
-    except Exception as error:  # its validators raise much else, and plugins what they like
+            yield Finding(at(cfg, key), what, fix)
+    except Exception as error:  # its validators and plugins may raise anything
         what = " ".join(str(error).split()) or type(error).__name__
-        yield Finding(at(cfg, "config"), what, mend)
+        yield Finding(at(cfg, "config"), what, fix)
 
 
 def check_plugins(cfg: Any) -> Iterator[Finding]:
-    """Every plugin that the config names can be loaded."""
+    """Check that every plugin that the config names can be loaded."""
     from axolotl.integrations.base import load_plugin
 
     for name in _plugins(cfg):
         try:
             load_plugin(name)
-        except Exception as error:  # whatever its module does
+        except Exception as error:  # its module may raise anything
             what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
-            mend = "Install it, or mend its path"
-            yield Finding(at(cfg, f"plugins ({name})"), what, mend)
+            fix = "Install it, or fix its path"
+            yield Finding(at(cfg, f"plugins ({name})"), what, fix)
 
 
 def _plugins(cfg: Any) -> list[str]:
@@ -67,11 +67,10 @@ def _plugins(cfg: Any) -> list[str]:
 
 @contextmanager
 def loaded_plugins(cfg: Any) -> Iterator[None]:
-    """Within, the plugins of this config and no other's are loaded.
+    """Within, exactly the plugins of this config are loaded.
 
-    Loaded and no more: what a plugin does to be registered, be it to start servers (NeMo Gym's
-    clones a repository), is for a run. One that cannot be loaded is left out (`check_plugins`).
-    Nothing is left in the environment.
+    They are not registered, because that may start servers or clone a repository (NeMo Gym does).
+    A plugin that cannot be loaded is left out; `check_plugins` reports it. The environment is restored.
     """
     from axolotl.integrations.base import PluginManager
 

@@ -1,4 +1,4 @@
-"""The installed packages against what Axolotl's and vLLM's own metadata ask for."""
+"""Check the installed packages against the metadata of Axolotl and vLLM."""
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -14,9 +14,9 @@ CORE = {AXOLOTL, "torch", "transformers", "trl", "accelerate", "peft", "datasets
 
 
 def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
-    """What the config uses is installed, in versions that say of each other that they fit.
+    """Check that the packages that the config uses are installed in matching versions.
 
-    elsewhere: the run is planned for another machine, and a package that is missing here is skipped.
+    elsewhere: the run is for another machine, so a package that is missing here is a skipped check.
     """
     extras = {
         name
@@ -47,8 +47,8 @@ def _check(owner: str, requirement: Requirement, elsewhere: bool) -> Iterator[Fi
     name, wanted = requirement.name, str(requirement.specifier)
     there = _installed(name)
     if there is None and elsewhere:
-        what, mend = "not installed here", f"needs {name}: {_install(name)}"
-        yield Finding(name, what, mend, level="skipped")
+        what, fix = "not installed here", f"Needs {name}: {_install(name)}"
+        yield Finding(name, what, fix, level="skipped")
     elif there is None:
         yield Finding(name, "not installed, and this config uses it", _install(name))
     elif not requirement.specifier.contains(there, prereleases=True):

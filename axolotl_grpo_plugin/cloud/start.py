@@ -22,8 +22,8 @@ from axolotl_grpo_plugin.cloud.local import DEFAULTS, check_local, check_output
 from axolotl_grpo_plugin.cloud.machine import check_addresses, check_call, check_gpu, check_saving
 from axolotl_grpo_plugin.cloud.parcel import Parcel, pack
 from axolotl_grpo_plugin.cloud.settings import Settings
-from axolotl_grpo_plugin.lengths.command import read
 from axolotl_grpo_plugin.serving.plan import Call
+from axolotl_grpo_plugin.stats.command import read
 
 STARTUP = 1800  # seconds; without it, a container that does not come up takes the whole timeout
 

@@ -1,1 +1,1 @@
-"""Where vLLM runs: which GPUs serve, the server, and the supervisor of server and trainer."""
+"""vLLM's server: which GPUs serve, how it starts, and the supervisor of server and trainer."""

@@ -1,4 +1,4 @@
-"""Where the server listens and the trainer asks: one address for both, and who answers there."""
+"""The address at which vLLM's server listens and the trainer asks, and who answers there."""
 
 import json
 import os
@@ -19,16 +19,17 @@ from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"
-PORT = 8000  # Axolotl's, where the YAML sets none
+PORT = 8000  # Axolotl's default
 _ANY = ("0.0.0.0", "::", "")
 _LARGEST = 16 * 2**20  # bytes of a reply; vLLM's openapi.json has less than one MiB
 
 
 def settle_address(cfg: Any) -> None:
-    """Write host and port into a raw server-mode config, the same for server and trainer.
+    """Write one host and port for server and trainer into a raw server-mode config.
 
-    Axolotl would bind the server, which has no login and can load weights, to all networks, and
-    ask at `trl.vllm_server_port` whatever `vllm.port` is. A `vllm` that is no block is left to it.
+    The server has no login and can load weights, and Axolotl would bind it to all networks. Axolotl
+    would also ask at `trl.vllm_server_port` whatever `vllm.port` is. A `vllm` key that is no block is
+    left alone.
     """
     if mode_of(cfg) != "server" or not isinstance(cfg.get("vllm") or {}, dict):
         return
@@ -41,19 +42,19 @@ def settle_address(cfg: Any) -> None:
     port = tokens_of(vllm.get("port")) or tokens_of(trl.get("vllm_server_port")) or PORT
     vllm["port"] = port
     trl["vllm_server_port"] = tokens_of(trl.get("vllm_server_port")) or port
-    # A proxy that a cluster sets would answer in vLLM's place, and TRL then asks for ever.
+    # A cluster's proxy would answer in vLLM's place, and TRL would ask for ever.
     direct = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
     hosts = dict.fromkeys([*filter(None, direct), trl["vllm_server_host"]])
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
 
 
 def check_address(cfg: Any) -> Iterator[Finding]:
-    """The trainer asks where the server of the same YAML listens."""
+    """Check that the trainer asks where the server of the same YAML listens."""
     if mode_of(cfg) != "server":
         return
     if not isinstance(cfg.get("vllm") or {}, dict):
         yield Finding(
-            at(cfg, f"vllm ({cfg['vllm']})"), "no block of keys", "Remove it, or write one"
+            at(cfg, f"vllm ({cfg['vllm']})"), "not a block of keys", "Remove it, or write a block"
         )
         return
     host = block(cfg, "vllm").get("host")
@@ -69,48 +70,47 @@ def check_address(cfg: Any) -> Iterator[Finding]:
         block(cfg, "vllm").get("port"),
     )
     if asked and port and tokens_of(port) != asked and not _is_elsewhere(cfg):
-        what = f"{asked}, but vLLM is to listen on vllm.port {port}"
-        yield Finding(
-            at(cfg, "trl.vllm_server_port"), what, "Remove it: vllm.port is taken for both"
-        )
+        what = f"{asked}, but vLLM listens on vllm.port {port}"
+        yield Finding(at(cfg, "trl.vllm_server_port"), what, "Remove it: vllm.port serves for both")
 
 
 def _is_elsewhere(cfg: Any) -> bool:
-    """Whether the trainer is to ask another machine than the one that a server of this YAML runs on."""
+    """Return whether the trainer asks another machine than the one that serves."""
     asked, bound = block(cfg, "trl").get("vllm_server_host"), block(cfg, "vllm").get("host")
     return asked not in (None, LOCAL, "localhost", *_ANY, bound)
 
 
 def check_here(cfg: Any) -> Iterator[Finding]:
-    """A server that is started here is the one that the trainer asks."""
+    """Check that the trainer asks the server that is started here."""
     if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in _ANY:
         host = block(cfg, "trl").get("vllm_server_host")
-        what = f"the trainer is to ask {host}, and a server started here would not be used"
-        mend = "Remove it, or start the server there and use `axolotl train`"
-        yield Finding(at(cfg, "trl.vllm_server_host"), what, mend)
+        what = f"the trainer asks {host}, and would not use a server started here"
+        fix = "Remove it, or start the server there and use `axolotl train`"
+        yield Finding(at(cfg, "trl.vllm_server_host"), what, fix)
 
 
 def reserve(port: int) -> socket.socket:
-    """Keep other runs of `axolotl grpo train` from a port while the result is open.
+    """Keep other `axolotl grpo train` runs from a port until the result is closed.
 
-    vLLM listens only when it has booted, so until then the port itself looks free.
-    Raises ConfigError where another run has it.
+    While the server boots, its port still looks free. A second vLLM could then bind it too, because
+    vLLM sets SO_REUSEPORT, and each trainer would reach either server.
+    Raises ConfigError if another run has the port.
     """
     held = socket.socket(socket.AF_UNIX)
     try:
-        held.bind(f"\0axolotl-grpo-vllm-{port}")  # a name, not a file: it ends with the process
+        held.bind(f"\0axolotl-grpo-vllm-{port}")  # an abstract name, which ends with the process
     except OSError as error:
         held.close()
-        what = f"vllm.port ({port}): taken, by another `axolotl grpo train`"
-        raise ConfigError(f"axolotl-grpo-plugin: {what}. Set another vllm.port") from error
+        what = f"vllm.port ({port}): taken by another `axolotl grpo train`. Set another vllm.port."
+        raise ConfigError(f"axolotl-grpo-plugin: {what}") from error
     return held
 
 
 class Answer(NamedTuple):
-    """Who answers at an address.
+    """The service at an address.
 
-    models: what it serves, the base model first, none if it is not vLLM; lengths: their
-    max_model_len. syncs: it has TRL's weight routes. loads_lora: it loads adapters while it runs.
+    models: served models, the base model first; empty if it is not vLLM. lengths: their max_model_len.
+    syncs: it has TRL's weight routes. loads_lora: it loads adapters while it runs.
     """
 
     models: tuple[str, ...] = ()
@@ -171,12 +171,12 @@ def _shut(opened: socket.socket) -> None:
 
 
 def listening(port: int) -> psutil.Process | None:
-    """The process of this user that listens on a port, None if it cannot be known."""
+    """Return this user's process that listens on a port, None if it is not known."""
     for process in psutil.process_iter():
         try:
             connections = process.net_connections("tcp")
         except psutil.Error:
-            continue  # another user's, or it has just ended
+            continue  # another user's process, or one that has just ended
         if any(
             each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections
         ):
@@ -185,7 +185,7 @@ def listening(port: int) -> psutil.Process | None:
 
 
 def check_free(host: str, port: int) -> Iterator[Finding]:
-    """Nobody listens where the server is to."""
+    """Check that the server's address is free."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -201,49 +201,49 @@ def check_free(host: str, port: int) -> Iterator[Finding]:
         by = f"a vLLM server of {there.models[0]}" if there.models else "another service, not vLLM"
         process = listening(port)
         line = f" (process {process.pid}: {' '.join(process.cmdline())[:150]})" if process else ""
-        what = f"taken, by {by}{line}"
+        what = f"taken by {by}{line}"
         yield Finding(
-            where, what, "End it, for each run starts its own server, or set another vllm.port"
+            where, what, "End it, because each run starts its own server, or set another vllm.port"
         )
 
 
 def check_server(cfg: Any) -> Iterator[Finding]:
-    """A vLLM server of this config's model answers where the trainer will ask. For validated configs."""
+    """Check that a vLLM server of a validated config's model answers where the trainer asks."""
     if mode_of(cfg) != "server":
         return
     host, port = cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]
     where = at(cfg, f"trl.vllm_server_host ({host}:{port})")
-    mend = (
+    fix = (
         f"`axolotl grpo train {cfg.get('axolotl_config_path') or 'CONFIG'}` starts vLLM and trains"
     )
     there = answer(host, port)
     if there is None:
-        yield Finding(where, "no vLLM server answers", mend)
+        yield Finding(where, "no vLLM server answers", fix)
     elif not there.models:
-        yield Finding(where, "what answers is not vLLM", f"Set another vllm.port; {mend}")
+        yield Finding(where, "another service answers, not vLLM", f"Set another vllm.port; {fix}")
     else:
-        yield from _check_answer(cfg, there, where, mend)
+        yield from _check_answer(cfg, there, where, fix)
 
 
-def _check_answer(cfg: Any, there: Answer, where: str, mend: str) -> Iterator[Finding]:
+def _check_answer(cfg: Any, there: Answer, where: str, fix: str) -> Iterator[Finding]:
     model, lora = cfg.get("base_model"), block(cfg, "trl").get("vllm_lora_sync")
     if not any(_same(model, each) for each in there.models):
-        what = f"the vLLM server there serves {there.models[0]}, not {model}"
-        yield Finding(where, what, f"End it, or set another vllm.port; {mend}")
+        what = f"the vLLM server serves {there.models[0]}, not {model}"
+        yield Finding(where, what, f"End it, or set another vllm.port; {fix}")
         return
     if len(there.models) > 1:
-        what = f"the vLLM server there holds adapters of an earlier run ({', '.join(there.models[1:])})"
-        yield Finding(where, what, f"End it; {mend}")
+        what = f"the vLLM server holds adapters of an earlier run ({', '.join(there.models[1:])})"
+        yield Finding(where, what, f"End it; {fix}")
     if not there.syncs:
-        what = "the vLLM server there takes no weights (a plain `vllm serve`)"
-        yield Finding(where, what, f"Start it with `axolotl vllm-serve`; {mend}")
+        what = "the vLLM server takes no weights (a plain `vllm serve`)"
+        yield Finding(where, what, f"Start it with `axolotl vllm-serve`; {fix}")
     if lora and not there.loads_lora:
-        what = "the vLLM server there loads no adapters, as trl.vllm_lora_sync wants"
-        yield Finding(where, what, f"Start it with `axolotl vllm-serve` on this config; {mend}")
+        what = "the vLLM server loads no adapters, which trl.vllm_lora_sync needs"
+        yield Finding(where, what, f"Start it with `axolotl vllm-serve` on this config; {fix}")
     wanted, length = block(cfg, "vllm").get("max_model_len"), there.lengths[0]
     if wanted and length and length < wanted:
-        what = f"the vLLM server there takes {length} tokens, vllm.max_model_len says {wanted}"
-        yield Finding(where, what, f"End it; {mend}")
+        what = f"the vLLM server takes {length} tokens, and vllm.max_model_len is {wanted}"
+        yield Finding(where, what, f"End it; {fix}")
 
 
 def _same(model: Any, served: str) -> bool:

@@ -1,4 +1,4 @@
-"""`axolotl grpo train --canary`: do the rollouts come from the weights that are trained?"""
+"""`axolotl grpo train --canary`: check that rollouts come from the trained weights."""
 
 from typing import Any, NamedTuple
 
@@ -10,28 +10,28 @@ from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.serving.supervisor import say
 
 TOKENS = 32
-SHIFT = 0.3  # nats a token by which the perturbed weights must differ from the trained ones
-FACTOR = 3  # vLLM must be nearer to the perturbed weights than to the others by this factor
+SHIFT = 0.3  # nats per token by which perturbed weights must differ from trained ones
+FACTOR = 3  # vLLM must be closer to the perturbed weights by this factor
 
 
 class Gaps(NamedTuple):
-    """Mean absolute differences between vLLM's log-probabilities and the trainer's, in nats a token.
+    """Mean absolute differences between vLLM's log-probabilities and the trainer's, in nats per token.
 
-    synced: the trainer's with the perturbed weights, which vLLM was sent. before: with the weights
-    that it had before.
+    synced: to the trainer with the perturbed weights, which were sent to vLLM. before: to the trainer
+    with the weights from before.
     """
 
     synced: float
     before: float
 
     @property
-    def sings(self) -> bool:
-        """Whether vLLM answers from what it was sent."""
+    def in_sync(self) -> bool:
+        """Whether vLLM answers from the weights that it was sent."""
         return self.synced * FACTOR < self.before
 
 
 class Canary(TrainerCallback):
-    """Before the first step: perturb, sync, compare, and put all back."""
+    """Before the first step: perturb the weights, sync, compare, and restore them."""
 
     def __init__(self, trainer: Any):
         self.trainer = trainer
@@ -39,19 +39,19 @@ class Canary(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         gaps = compare(self.trainer)
         (gaps,) = broadcast_object_list([gaps])  # only the main process asks vLLM
-        said = f"{gaps.synced:.4f} nats a token from the weights it was sent, {gaps.before:.4f} from those before"
-        if not gaps.sings:
-            what = f"canary: vLLM's log-probabilities are {said}: its rollouts are not the trained model's"
+        said = f"{gaps.synced:.4f} nats per token from the weights it was sent, {gaps.before:.4f} from those before"
+        if not gaps.in_sync:
+            what = f"canary: vLLM's log-probabilities are {said}. Its rollouts are not the trained model's."
             raise ConfigError(f"axolotl-grpo-plugin: {what}")
         if self.trainer.accelerator.is_main_process:
-            say(f"canary: vLLM is {said}: its rollouts are the trained model's")
+            say(f"canary: vLLM is {said}. Its rollouts are the trained model's.")
 
 
 @torch.no_grad()
 def compare(trainer: Any) -> Gaps | None:
-    """The two gaps, on the main process; None on the others. The weights are as before afterwards.
+    """Return the two gaps on the main process, None on the others. The weights are restored.
 
-    Raises ConfigError where the weights cannot be perturbed in place (ZeRO-3, FSDP).
+    Raises ConfigError if the weights cannot be perturbed in place (ZeRO-3, FSDP).
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     device, training = trainer.accelerator.device, model.training
@@ -83,7 +83,7 @@ def compare(trainer: Any) -> Gaps | None:
 
 
 def _sync(trainer: Any) -> None:
-    """As the trainer's step does."""
+    """Sync the weights as the trainer's step does."""
     if getattr(trainer.args, "vllm_lora_sync", False):
         trainer._sync_lora_adapter()
     else:
@@ -91,7 +91,7 @@ def _sync(trainer: Any) -> None:
 
 
 def _perturb(model: Any, trained: list[Any], prompt: list[int], device: Any) -> None:
-    """Add noise, the same on all ranks, until the model says something else."""
+    """Add noise, the same on all ranks, until the model's log-probabilities move by SHIFT."""
     begin = _logprobs(model, prompt[:1], prompt[1:], device)
     noise = torch.Generator().manual_seed(0)
     scale = 0.01
@@ -104,14 +104,12 @@ def _perturb(model: Any, trained: list[Any], prompt: list[int], device: Any) -> 
         if shift > SHIFT:
             return
         scale *= 2
-    what = (
-        "canary: the trained weights cannot be perturbed here, for they are sharded (ZeRO-3, FSDP)"
-    )
-    raise ConfigError(f"axolotl-grpo-plugin: {what}. Run it on a config without sharding")
+    what = "canary: sharded weights (ZeRO-3, FSDP) cannot be perturbed"
+    raise ConfigError(f"axolotl-grpo-plugin: {what}. Run it on a config without sharding.")
 
 
 def _logprobs(model: Any, prompt: list[int], completion: list[int], device: Any) -> torch.Tensor:
-    """The log-probability of each completion token, on the CPU, float32."""
+    """Return the log-probability of each completion token: float32, on the CPU."""
     ids = torch.tensor([[*prompt, *completion]], device=device)
     logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float().cpu()
     chosen = torch.tensor(completion)[:, None]

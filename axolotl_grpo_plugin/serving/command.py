@@ -14,7 +14,6 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin, is_named
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.lengths.command import read
 from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.serving.address import (
     check_address,
@@ -28,12 +27,13 @@ from axolotl_grpo_plugin.serving.placement import mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, Call, Plan, environment, plan_of
 from axolotl_grpo_plugin.serving.request import CANARY
 from axolotl_grpo_plugin.serving.tree import guarded
+from axolotl_grpo_plugin.stats.command import read
 
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 
 
 def parse(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call, Any]:
-    """The call, and the raw config with its overrides. Axolotl's own parser reads the options."""
+    """Return the call, and the raw config with its overrides. Axolotl's own parser reads the options."""
     from axolotl.cli.main import train
 
     context = train.make_context("train", [config, *typed])
@@ -41,21 +41,21 @@ def parse(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call
     given = {k: v for k, v in context.params.items() if v is not None and k not in skipped}
     cfg = read(config, given)
     launcher = context.params["launcher"]
-    # What Axolotl's parser does not know it hands to the launcher: --num-processes for one.
+    # Axolotl hands options that it does not know to the launcher: --num-processes for one.
     processes = 1 if launcher == "python" else processes_of([*context.args, *after])
     return Call(config, launcher, list(typed), given, list(after), processes), cfg
 
 
 def processes_of(words: Sequence[str]) -> int | None:
-    """The trainer's processes that the launcher's options ask for. Raises ConfigError."""
+    """Return the number of processes in the launcher's options, None if unset. Raises ConfigError."""
     for number, each in enumerate(words):
         name, _, value = each.partition("=")
         if name in _PROCESSES:
             value = value or next(iter(words[number + 1 :]), "")
             if value in ("gpu", "auto"):
-                return None  # torchrun's word for all that are visible
+                return None  # torchrun's word for all visible GPUs
             if not value.isdigit() or not int(value):
-                what = f"{name}: {value!r} is no number of processes"
+                what = f"{name}: {value!r} is not a number of processes. Write 1 or more."
                 raise ConfigError(f"axolotl-grpo-plugin: {what}")
             return int(value)
     return None
@@ -70,13 +70,15 @@ def run(
     gpus: int | None,
     canary: bool,
 ) -> int:
-    """Plan, show the plan, and do it. The exit code."""
+    """Show the plan, run it, and return the exit code."""
     if gpus is not None and not dry_run:
-        what = "--gpus plans for a machine that is not here"
-        raise ConfigError(f"axolotl-grpo-plugin: {what}. Add --dry-run")
+        what = "--gpus plans for another machine. Add --dry-run."
+        raise ConfigError(f"axolotl-grpo-plugin: {what}")
     if "--cloud" in [word.partition("=")[0] for word in typed]:
         if canary:
-            raise ConfigError("axolotl-grpo-plugin: --canary: not with --cloud. Remove it")
+            raise ConfigError(
+                "axolotl-grpo-plugin: --canary: not possible with --cloud. Remove it."
+            )
         dry = ["--dry-run"] if dry_run else []
         last = [*dry, *(["--", *after] if after else [])]
         os.execve(sys.executable, [*AXOLOTL, "train", config, *typed, *last], environment(()))
@@ -98,16 +100,17 @@ def run(
         sys.stdout.flush()
         os.execve(sys.executable, [*AXOLOTL, *plan.mine().words], environment(()))
     stop_on([*_check_vllm(cfg, there), *check_model(cfg)])
+    more = {CANARY: "1"} if canary else {}
     if not plan.serves_here:
-        return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
+        return guarded(lambda: plan.supervise(more))
     host, port = cfg["vllm"]["host"], cfg["vllm"]["port"]
     stop_on([*check_here(cfg), *check_free(host, port)])
     with reserve(port):
-        return guarded(lambda: plan.supervise({CANARY: "1"} if canary else {}))
+        return guarded(lambda: plan.supervise(more))
 
 
 def table(plan: Plan) -> Table:
-    """Who has which GPUs."""
+    """Return a table of the GPUs and who uses them."""
     made = Table(box=None, header_style="dim")
     for column in ("", "", "GPUs", "processes", ""):
         made.add_column(column, overflow="fold")
@@ -124,41 +127,43 @@ def table(plan: Plan) -> Table:
 
 
 def check_rl(cfg: Any) -> Iterator[Finding]:
-    """The config is for GRPO, and names the plugin."""
+    """Check that the config is for GRPO and names the plugin."""
     if cfg.get("rl") not in ("grpo", "gdpo"):
         where = at(cfg, f"rl ({cfg.get('rl')})")
         yield Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")
     elif not is_named(cfg):
-        mend = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
-        yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", mend)
+        fix = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
+        yield Finding(
+            at(cfg, "plugins"), "the plugin is not named, and only it asks for the server", fix
+        )
 
 
 def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]:
-    """What the command line asks for can be done."""
+    """Check that the options of the command line can work."""
     mode, words = mode_of(cfg), [each.partition("=")[0] for each in (*call.typed, *call.after)]
     if mode != "server":
         if canary:
-            what = "it asks vLLM's server, and this config has none"
+            what = "this config has no vLLM server"
             yield Finding("--canary", what, "Remove it")
         return
     if "--sweep" in words:
-        what = "one server is started, for one training"
-        mend = "Remove it, or use `axolotl train` with a config in colocate mode"
-        yield Finding("--sweep", what, mend)
+        what = "the server that is started serves one training only"
+        fix = "Remove it, or use `axolotl train` with a config in colocate mode"
+        yield Finding("--sweep", what, fix)
     if (call.launcher == "torchrun" or slurm()) and {"--num-processes", "--num_processes"} & {
         *words
     }:
         yield Finding("--num-processes", "torchrun has no such option", "Write --nproc-per-node")
     if {"--gpu_ids", "--gpu-ids"} & {*words}:
-        what = "it would give the trainer other GPUs than those that do not serve"
+        what = "the trainer gets the GPUs that do not serve"
         yield Finding("--gpu_ids", what, "Remove it, and set CUDA_VISIBLE_DEVICES")
     if block(cfg, "vllm").get("serve_module"):
         where = at(cfg, "vllm.serve_module")
-        yield Finding(where, "only vLLM's own server is started here", "Remove it")
+        yield Finding(where, "this command starts vLLM's own server only", "Remove it")
     sharded = [key for key in ("deepspeed", "fsdp", "fsdp_config", "use_ray") if cfg.get(key)]
     if canary and sharded:
-        what = f"it perturbs weights in place, in this machine's processes, and {sharded[0]} is set"
-        yield Finding("--canary", what, "Try it on the same config without that")
+        what = f"it cannot perturb sharded or remote weights, and {sharded[0]} is set"
+        yield Finding("--canary", what, "Try it on the same config without that key")
 
 
 def _check_vllm(cfg: Any, gpus: Sequence[str]) -> Iterator[Finding]:
@@ -168,7 +173,7 @@ def _check_vllm(cfg: Any, gpus: Sequence[str]) -> Iterator[Finding]:
     except PackageNotFoundError:
         yield Finding(where, "vLLM is not installed", 'pip install "axolotl-grpo-plugin[vllm]"')
         return
-    if not gpus and "cpu" not in there:  # so vLLM itself tells its builds apart
+    if not gpus and "cpu" not in there:  # vLLM tells its builds apart in the same way
         what = f"no GPU is visible, and vLLM {there} serves on GPUs"
-        mend = "Set CUDA_VISIBLE_DEVICES; --dry-run --gpus N plans for a machine that is not here"
-        yield Finding(where, what, mend)
+        fix = "Set CUDA_VISIBLE_DEVICES, or plan for another machine with --dry-run --gpus N"
+        yield Finding(where, what, fix)

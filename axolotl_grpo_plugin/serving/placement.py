@@ -1,4 +1,4 @@
-"""Which GPUs serve and which train, from a config and the GPUs that are visible."""
+"""Decide which visible GPUs serve and which train."""
 
 import os
 import subprocess
@@ -11,15 +11,15 @@ from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import block
 
-DEVICES = ("/dev/nvidia0", "/dev/kfd")  # NVIDIA's and AMD's, where a driver has found one
+DEVICES = ("/dev/nvidia0", "/dev/kfd")  # NVIDIA's and AMD's, if a driver has found a GPU
 Mode = Literal["server", "colocate", "none"]
 
 
 class Placement(NamedTuple):
-    """Where a run's parts go.
+    """The GPUs of a run's parts.
 
-    mode: vLLM in a server of its own, in the trainer's processes (colocate), or none. serve, train:
-    GPU ids as CUDA_VISIBLE_DEVICES has them; both are empty on a CPU. processes: the trainer's ranks.
+    mode: vLLM runs in a server, in the trainer's processes (colocate), or not at all. serve, train: GPU
+    ids as in CUDA_VISIBLE_DEVICES, empty on a CPU. processes: number of the trainer's ranks.
     """
 
     mode: Mode
@@ -29,15 +29,15 @@ class Placement(NamedTuple):
 
 
 def mode_of(cfg: Any) -> Mode:
-    """How a config generates. (A `vllm_mode` that is not set is server: Axolotl's default, not TRL's.)"""
+    """Return how a config generates. An unset `vllm_mode` is server, which is Axolotl's default."""
     trl = block(cfg, "trl")
     if str(trl.get("use_vllm") or "").lower() in ("", "false", "no", "off", "0", "n", "f"):
-        return "none"  # pydantic's words for false, of a config that is not validated yet
+        return "none"  # pydantic's words for false, because the config is not validated yet
     return "colocate" if trl.get("vllm_mode") == "colocate" else "server"
 
 
 def serving(cfg: Any) -> int:
-    """How many GPUs the config's server takes."""
+    """Return the number of GPUs that the config's server takes."""
     vllm = block(cfg, "vllm")
     sizes = (vllm.get("tensor_parallel_size"), vllm.get("data_parallel_size"))
     tensor, data = (tokens_of(size) or 1 for size in sizes)
@@ -45,10 +45,10 @@ def serving(cfg: Any) -> int:
 
 
 def place(cfg: Any, gpus: Sequence[str], processes: int | None = None) -> Placement:
-    """The last GPUs serve, the first `processes` (all that are left, by default) of the others train.
+    """Let the last GPUs serve, and the first `processes` of the others train (by default all).
 
-    cfg: a raw config. gpus: ids of the visible GPUs, none for a CPU.
-    Raises ConfigError where they are too few.
+    cfg: a raw config. gpus: ids of the visible GPUs, empty for a CPU.
+    Raises ConfigError if there are too few.
     """
     mode = mode_of(cfg)
     if not gpus:
@@ -65,29 +65,31 @@ def _too_few(cfg: Any, there: int, reserved: int, ranks: int) -> Finding:
     there_are = "1 GPU is" if there == 1 else f"{there} GPUs are"
     what = f"{there_are} visible, and this config wants {reserved + ranks}: "
     if not reserved:
-        return Finding(at(cfg, "--num-processes"), f"{what}one a process", "Lower --num-processes")
+        return Finding(
+            at(cfg, "--num-processes"), f"{what}one per process", "Lower --num-processes"
+        )
     parts = f"{reserved} for vLLM (tensor_parallel_size x data_parallel_size), {ranks} to train on"
-    mend = "Make more visible (CUDA_VISIBLE_DEVICES), or lower the two"
+    fix = "Make more visible (CUDA_VISIBLE_DEVICES), or lower the two"
     if there == 1:
-        mend = "On one GPU, set trl.vllm_mode: colocate"
-    return Finding(at(cfg, "vllm"), what + parts, mend)
+        fix = "On one GPU, set trl.vllm_mode: colocate"
+    return Finding(at(cfg, "vllm"), what + parts, fix)
 
 
 def visible_gpus() -> list[str]:
-    """The ids of the GPUs that a process started here would see, without touching one.
+    """Return the ids of the GPUs that a process started here sees, without touching one.
 
-    Raises ConfigError where there are some that cannot be counted.
+    Raises ConfigError if there are GPUs that cannot be counted.
     """
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
     if said is not None:
         ids = [each.strip() for each in said.split(",")]
-        return list(takewhile(lambda each: each not in ("", "-1"), ids))  # as CUDA reads it
+        return list(takewhile(lambda each: each not in ("", "-1"), ids))  # as CUDA reads them
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
     except (FileNotFoundError, subprocess.CalledProcessError):
         if any(map(os.path.exists, DEVICES)):
-            what = "there is a GPU here, and nvidia-smi does not say how many"
-            mend = "Set CUDA_VISIBLE_DEVICES: 0,1 for two"
-            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, mend)])
+            what = "there are GPUs, and nvidia-smi does not say how many"
+            fix = "Set CUDA_VISIBLE_DEVICES: 0,1 for two"
+            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, fix)])
         return []

@@ -1,4 +1,4 @@
-"""What is started where: on this machine, on Slurm's nodes, or through Ray."""
+"""Plan the processes of a run: on this machine, on Slurm's nodes, or through Ray."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.serving.nodes import Slurm, Ties, slurm, tie_of
+from axolotl_grpo_plugin.serving.nodes import Slurm, slurm
 from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, serving
 from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server
@@ -21,17 +21,17 @@ from axolotl_grpo_plugin.serving.supervisor import Supervisor
 from axolotl_grpo_plugin.serving.tree import spawn
 
 AXOLOTL = [sys.executable, "-m", "axolotl.cli.main"]
-# What tells a process that it is a rank of a training; vLLM would take it for its own.
+# Variables of a training's ranks, which vLLM would take for its own.
 _RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LAUNCHERS = ("TORCHELASTIC_", "ACCELERATE_")
 
 
 class Call(NamedTuple):
-    """What the user typed.
+    """The command line.
 
-    launcher: --launcher. typed: the words after CONFIG, up to --. overrides: of these, the config's
-    keys, as Axolotl's parser reads them. after: what followed --, for the launcher. processes:
-    --num-processes, or torchrun's --nproc-per-node, where either is given.
+    launcher: --launcher. typed: the words after CONFIG, up to --. overrides: the config's keys among
+    them, as Axolotl's parser reads them. after: the words behind --, for the launcher. processes:
+    --num-processes or torchrun's --nproc-per-node, None if unset.
     """
 
     config: str
@@ -42,13 +42,13 @@ class Call(NamedTuple):
     processes: int | None
 
     def train(self, *words: str, launcher: Sequence[str] = ()) -> list[str]:
-        """`axolotl train` on it, with more words."""
+        """Return the words of `axolotl train` on the config, with more words."""
         last = [*self.after, *launcher]
         return ["train", self.config, *self.typed, *words, *(["--", *last] if last else [])]
 
 
 class Part(NamedTuple):
-    """One thing that is started: who, on which GPUs, in how many processes, and the words after `axolotl`."""
+    """One command of a plan: who, its GPUs, its number of processes, and the words after `axolotl`."""
 
     node: str
     who: str
@@ -57,26 +57,26 @@ class Part(NamedTuple):
     words: list[str]
 
     def command(self) -> str:
-        """As one would type it."""
+        """Return the command as a user would type it."""
         visible = f"CUDA_VISIBLE_DEVICES={','.join(self.gpus)} " if self.gpus else ""
         line = visible + shlex.join(["axolotl", *self.words])
         return f"{self.node}: {line}" if self.node else line
 
 
 class Plan:
-    """On this machine: the last GPUs serve, the others train."""
+    """One machine: the last GPUs serve, the others train."""
 
     def __init__(self, call: Call, cfg: Any, gpus: Sequence[str]):
         self.call, self.cfg, self.mode = call, cfg, mode_of(cfg)
         self.placement = self.place(gpus)
 
     def place(self, gpus: Sequence[str]) -> Placement:
-        """Which of this machine's GPUs do what."""
+        """Place server and trainer on this machine's GPUs."""
         return place(self.cfg, gpus, self.call.processes)
 
     @property
     def ranks(self) -> int:
-        """The trainer's processes, on all machines."""
+        """The number of the trainer's processes on all machines."""
         return self.placement.processes
 
     @property
@@ -85,7 +85,7 @@ class Plan:
         return self.mode == "server"
 
     def parts(self) -> list[Part]:
-        """All that is started, the server first."""
+        """Return all commands, the server first."""
         serve, train, processes = self.placement[1:]
         words: list[str] = []
         if self.mode == "server" and not self.call.processes:
@@ -95,7 +95,7 @@ class Plan:
         return [*self._server("", serve), trainer]
 
     def _server(self, node: str, gpus: Sequence[str]) -> list[Part]:
-        # The options of `axolotl vllm-serve` are fewer than those of `axolotl train`.
+        # `axolotl vllm-serve` knows only the vLLM options of `axolotl train`.
         words = ["vllm-serve", self.call.config]
         for key, value in self.call.overrides.items():
             if key.startswith("vllm__"):
@@ -103,28 +103,28 @@ class Plan:
         return [Part(node, "vLLM", gpus, 1, words)] if self.mode == "server" else []
 
     def mine(self) -> Part:
-        """The trainer's part that this process starts."""
+        """Return the trainer's command on this machine."""
         return self.parts()[-1]
 
     def supervise(self, more: Mapping[str, str]) -> int:
-        """Start it, with `more` in the trainer's environment, and see it to its end. The exit code."""
+        """Run the plan to its end and return the exit code. more: added to the trainer's environment."""
         train, env = self.train_command(more)
         return Supervisor(self.serve).run(lambda each: each.on_one_machine(train, env))
 
     def train_command(self, more: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """The trainer's command and environment on this machine."""
+        """Return the trainer's command and environment on this machine."""
         part = self.mine()
         return [*AXOLOTL, *part.words], {**environment(part.gpus), **more}
 
     def serve(self, asked: Request) -> Server:
-        """Start the server that is asked for."""
+        """Start the requested server."""
         env = {k: v for k, v in environment(self.placement.serve).items() if k not in _RANK}
         env = {k: v for k, v in env.items() if not k.startswith(_LAUNCHERS)}
         log = Path(asked.output_dir, "vllm-server.log")
         return Server(asked.command, {**env, **asked.env}, asked.host, asked.port, log)
 
     def request(self) -> Request:
-        """What to serve with, where no trainer of this machine asks: by Axolotl, in a process that ends."""
+        """Ask Axolotl for the server's command in a process of its own, if no trainer here asks."""
         with TemporaryDirectory() as folder:
             out, log = Path(folder, "server.json"), Path(folder, "log")
             module = "axolotl_grpo_plugin.serving.request"
@@ -138,7 +138,7 @@ class Plan:
 
 
 class RayPlan(Plan):
-    """The server on this machine, the trainer on the workers of a Ray cluster that is up."""
+    """The server on this machine, the trainer on the workers of a running Ray cluster."""
 
     def place(self, gpus: Sequence[str]) -> Placement:
         found = place(self.cfg, gpus, None)
@@ -149,7 +149,7 @@ class RayPlan(Plan):
         return found._replace(processes=workers)
 
     def parts(self) -> list[Part]:
-        # The YAML's key does not reach Axolotl's launcher.
+        # Axolotl's launcher does not read the YAML's key.
         words = [] if "--use-ray" in self.call.typed else ["--use-ray"]
         serve, train, processes = self.placement[1:]
         trainer = Part("", "trainer", train, processes, self.call.train(*words))
@@ -162,7 +162,7 @@ class RayPlan(Plan):
 
 
 class SlurmPlan(Plan):
-    """The first node serves, each of the others trains on all its GPUs; without a server, all train."""
+    """The first node serves, and the others train on all their GPUs. Without a server all nodes train."""
 
     def __init__(self, call: Call, cfg: Any, gpus: Sequence[str], job: Slurm):
         self.job = job
@@ -172,9 +172,9 @@ class SlurmPlan(Plan):
     def place(self, gpus: Sequence[str]) -> Placement:
         wanted = serving(self.cfg) if self.mode == "server" else 0
         if not gpus or wanted > len(gpus):
-            what = f"{len(gpus)} GPUs are visible on this node, and vLLM wants {max(wanted, 1)}"
-            mend = "Lower vllm.tensor_parallel_size x data_parallel_size, or ask Slurm for more"
-            stop_on([Finding(at(self.cfg, "vllm"), what, mend)])
+            what = f"{len(gpus)} GPUs are visible on this node, and vLLM needs {max(wanted, 1)}"
+            fix = "Lower vllm.tensor_parallel_size x data_parallel_size, or ask Slurm for more"
+            stop_on([Finding(at(self.cfg, "vllm"), what, fix)])
         host = self.cfg["vllm"]["host"] if wanted else ""
         if host in ("127.0.0.1", "localhost"):
             _unreachable(self.cfg, host)
@@ -213,41 +213,42 @@ class SlurmPlan(Plan):
         return self.parts()[self.job.this]
 
     def supervise(self, more: Mapping[str, str]) -> int:
+        folder = Path(self.cfg.get("output_dir") or "model-out")  # Axolotl's default
+        ended = [folder / f"job-{self.job.job}-{node}.exit-code" for node in self.trainers]
         if self.serves_here:
-            ties = Ties(tie_of(self.cfg["vllm"]["port"]), self.job.job, len(self.trainers))
             request = self.request()
-            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, ties))
+            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, ended))
         train, env = self.train_command(more)
-        at_first = (self.job.first, self.cfg["vllm"]["port"], self.job.job)
-        return Supervisor(self.serve).run(lambda each: each.on_another_node(train, env, *at_first))
+        at = (self.job.first, self.cfg["vllm"]["port"], ended[self.job.this - 1])
+        return Supervisor(self.serve).run(lambda each: each.on_a_training_node(train, env, *at))
 
 
 def _unreachable(cfg: Any, host: str) -> None:
     what = "the other nodes cannot reach it"
-    mend = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
-    stop_on([Finding(at(cfg, f"vllm.host ({host})"), what, mend)])
+    fix = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
+    stop_on([Finding(at(cfg, f"vllm.host ({host})"), what, fix)])
 
 
 def _check_shared(cfg: Any) -> Iterator[Finding]:
-    """Adapters that are written on one node can be read on the other."""
+    """Check that the serving node can read the adapters that another node writes."""
     folder = os.environ.get("TMPDIR", "/tmp")
     if block(cfg, "trl").get("vllm_lora_sync") and folder.startswith(("/tmp", "/var/tmp")):
         what = f"the adapters are written to TMPDIR ({folder}), which the first node does not see"
-        mend = "Set TMPDIR to a folder that all nodes share"
-        yield Finding(at(cfg, "trl.vllm_lora_sync"), what, mend)
+        fix = "Set TMPDIR to a folder that all nodes share"
+        yield Finding(at(cfg, "trl.vllm_lora_sync"), what, fix)
 
 
 def plan_of(call: Call, cfg: Any, gpus: Sequence[str]) -> Plan:
-    """The plan for where this process runs: a Slurm job of several nodes, a Ray cluster, or one machine."""
+    """Return the plan for a Slurm job of several nodes, a Ray cluster, or one machine."""
     if job := slurm():
         return SlurmPlan(call, cfg, gpus, job)
     return (RayPlan if cfg.get("use_ray") else Plan)(call, cfg, gpus)
 
 
 def environment(gpus: Sequence[str]) -> dict[str, str]:
-    """This process' environment, with these GPUs visible; on a CPU, as it is."""
+    """Return this process's environment with these GPUs visible. Without GPUs it is unchanged."""
     found = dict(os.environ)
-    # `axolotl train` looks for `accelerate` there, and a venv need not be activated.
+    # `axolotl train` looks for `accelerate` on the PATH, and the venv may not be activated.
     found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', '')}"
     if gpus:
         if "CUDA_VISIBLE_DEVICES" not in found:

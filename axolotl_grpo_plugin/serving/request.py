@@ -1,7 +1,7 @@
-"""What the trainer asks of the supervisor: the server that its config wants, as Axolotl starts it.
+"""The trainer's request to the supervisor: start the server of its config, as Axolotl would.
 
-It asks when its checks are passed: a server boots for a minute or more, and only for a run that is sound.
-`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES RANKS` asks for a config alone.
+The trainer asks after its checks have passed, because a server boots for a minute or more.
+`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES RANKS` asks without a trainer.
 """
 
 import json
@@ -16,15 +16,16 @@ from axolotl_grpo_plugin.checks import stop_on
 from axolotl_grpo_plugin.serving.address import check_server
 from axolotl_grpo_plugin.serving.tree import end_with
 
-# Set by the supervisor for the trainer: where the request is written, the supervisor's own process
-# id, and whether to begin with the canary.
+# Set by the supervisor for the trainer: the request's file, the supervisor's process id, and whether
+# to begin with the canary.
 FILE, SUPERVISOR = "AXOLOTL_GRPO_SERVER_REQUEST", "AXOLOTL_GRPO_SUPERVISOR"
 CANARY = "AXOLOTL_GRPO_CANARY"
 
 
 class Request(NamedTuple):
-    """A server's command and the variables it adds to the environment, its address, the run's
-    output_dir, and the process that asks (the trainer's first rank, which saves the model on SIGINT).
+    """A server's command, its extra environment variables, its address, and the run's output_dir.
+
+    pid: of the process that asks. It is the trainer's first rank, which saves the model on SIGINT.
     """
 
     command: list[str]
@@ -35,23 +36,23 @@ class Request(NamedTuple):
     pid: int
 
     def write(self, file: Path) -> None:
-        """Write it as a whole: the supervisor looks for the file."""
+        """Write the file in one step, because the supervisor polls for it."""
         part = file.with_suffix(".part")
         part.write_text(json.dumps(self._asdict()))
         part.rename(file)
 
     @classmethod
     def read(cls, file: Path) -> "Request":
-        """What was written."""
+        """Read a request."""
         return cls(**json.loads(file.read_text()))
 
 
 def request(cfg: Any) -> Request:
-    """The server for a validated config, by Axolotl's own `vllm-serve`."""
+    """Return the request of a validated config, made by Axolotl's own `vllm-serve`."""
     from axolotl.cli import vllm_serve
 
     asked: list[vllm_serve.VllmServeArguments] = []
-    # It would load the config again, without the command line's overrides, and become the server.
+    # It would load the config again without the command line's overrides, and become the server.
     with patch.multiple(vllm_serve, load_cfg=lambda _: cfg, serve=asked.append):
         vllm_serve.do_vllm_serve("", {})
     (arguments,) = asked
@@ -66,18 +67,18 @@ def request(cfg: Any) -> Request:
 
 
 def ask_or_check(cfg: Any) -> None:
-    """Under the supervisor, ask for the server; else look that one answers. Before the model loads."""
+    """Ask the supervisor for the server, or without one check that a server answers. Call it before the model loads."""
     file = os.environ.get(FILE)
     if not file:
         stop_on(check_server(cfg))
         return
-    end_with(int(os.environ[SUPERVISOR]))  # the launcher between the two need not end this process
+    end_with(int(os.environ[SUPERVISOR]))  # the launcher in between may not end this process
     if os.environ.get("RANK", "0") == "0":
         request(cfg).write(Path(file))
 
 
 def wait(cfg: Any) -> None:
-    """Under the supervisor, wait until it says that the server serves. It ends this process if not."""
+    """Wait until the supervisor says that the server serves. It ends this process if the server fails."""
     if file := os.environ.get(FILE):
         while not served(Path(file)).exists():
             time.sleep(0.2)
@@ -85,7 +86,7 @@ def wait(cfg: Any) -> None:
 
 
 def served(file: Path) -> Path:
-    """Beside a request: there as soon as the server serves."""
+    """Return the file beside a request that appears when the server serves."""
     return file.with_suffix(".served")
 
 
@@ -94,7 +95,7 @@ if __name__ == "__main__":
 
     _, config, out, overrides, ranks = sys.argv
     here, versions = loading.gpu_capabilities()
-    # Of the trainer's ranks, none of which is on this machine: Axolotl's batch rule counts them.
+    # Axolotl's batch rule counts the trainer's ranks, which are on other machines.
     there = {**here, "n_gpu": int(ranks)}
     with patch.object(loading, "gpu_capabilities", lambda: (there, versions)):
         cfg = loading.load_cfg(config, **json.loads(overrides))

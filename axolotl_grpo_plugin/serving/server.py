@@ -1,4 +1,4 @@
-"""vLLM's server: started, watched, and what it died of."""
+"""Start vLLM's server, watch it, and explain its death."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from axolotl_grpo_plugin.serving.address import answer, listening
 from axolotl_grpo_plugin.serving.tree import children, spawn
 
-# What vLLM's log says, and what it means. The first that is found counts.
+# Patterns in vLLM's log, their cause, and the fix. The first match counts.
 _CAUSES = (
     (
         r"max seq(?:uence)? len.*KV cache|estimated maximum model length|larger than the available KV cache",
@@ -18,8 +18,8 @@ _CAUSES = (
     (
         r"out of memory|No available memory for the cache|less than desired GPU memory|not enough memory|MemoryError",
         "memory: the model and its cache do not fit",
-        "Lower vllm.gpu_memory_utilization where another process holds memory of that GPU (nvidia-smi), "
-        "raise it where none does, or serve on more GPUs (vllm.tensor_parallel_size)",
+        "Lower vllm.gpu_memory_utilization if another process holds memory of that GPU (nvidia-smi), "
+        "raise it if none does, or serve on more GPUs (vllm.tensor_parallel_size)",
     ),
     (
         r"max_model_len.*is greater than|derived max_model_len",
@@ -46,7 +46,7 @@ _CAUSES = (
         r"Can't load (?:the )?config|Invalid repository ID|LocalEntryNotFoundError|OfflineModeIsEnabled|"
         r"No such file or directory: .*config\.json|Cannot find any model weights|are not supported for now",
         "model: vLLM cannot load base_model",
-        "Look at its name, and whether vLLM has that architecture",
+        "Check its name, and that vLLM has that architecture",
     ),
     (
         r"[Bb]float16 is only supported|no kernel image|compute capability",
@@ -57,12 +57,12 @@ _CAUSES = (
 
 
 def cause_of(log: str) -> tuple[str, str] | None:
-    """(cause, mend) that a server's log shows, None where it shows none that is known."""
-    return next(((cause, mend) for found, cause, mend in _CAUSES if re.search(found, log)), None)
+    """Return the cause and the fix that a server's log shows, None if it shows no known cause."""
+    return next(((cause, fix) for found, cause, fix in _CAUSES if re.search(found, log)), None)
 
 
 class Server:
-    """One server process. Its log is appended to `log`."""
+    """One server process, which appends to the file `log`."""
 
     def __init__(
         self, command: Sequence[str], env: Mapping[str, str], host: str, port: int, log: Path
@@ -75,13 +75,13 @@ class Server:
         self.pid = self._process.pid
 
     def ended(self) -> int | None:
-        """The exit code, None while it runs."""
+        """Return the exit code, None while it runs."""
         return self._process.poll()
 
     def ready(self) -> bool:
-        """Whether it serves its model: it, and not another that has the port.
+        """Return whether this server serves its model, and not another one on the same port.
 
-        Where the kernel does not tell whose a port is, it is this one's: it was free before.
+        If the kernel does not tell who has the port, it is this server: the port was free before.
         """
         there = answer(self.host, self.port)
         if there is None or not there.models or self.ended() is not None:
@@ -90,23 +90,23 @@ class Server:
         return process is None or process.pid in (self.pid, *children(self.pid, recursive=True))
 
     def said(self) -> str:
-        """This server's own part of the log."""
+        """Return this server's part of the log."""
         with self.log.open("rb") as file:
             file.seek(self._begin)
             return file.read().decode(errors="replace")
 
     def last_words(self, lines: int = 15) -> str:
-        """The log's last lines."""
+        """Return the log's last lines."""
         said = [line for line in self.said().splitlines() if line.strip()]
         return "\n".join(said[-lines:])
 
     def death(self, when: str) -> str:
-        """What to tell when it has ended by itself: cause, mend, last lines, where the log is."""
+        """Return a message for a server that has ended: cause, fix, last lines, path of the log."""
         code, found = self.ended(), cause_of(self.said())
         how = f"ended {when} (exit code {code})"
         if code and code < 0:
             how = f"was ended {when} by signal {-code}" + (
-                ", as the kernel does where memory is out" if code == -9 else ""
+                ", which the kernel sends when memory runs out" if code == -9 else ""
             )
         cause = f"likely cause: {found[0]}. {found[1]}." if found else "The log says why:"
         return f"vLLM's server {how}. {cause}\n{self.last_words()}\n(all of it: {self.log})"

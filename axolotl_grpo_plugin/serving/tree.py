@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, whatever ends that one. Linux only."""
+"""Processes that end with their parent, however it ends. Linux only."""
 
 import ctypes
 import errno
@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-PATIENCE = 15  # seconds from SIGTERM to SIGKILL; vLLM took up to 14
-GIVE_UP = 30  # seconds more, for what a driver that hangs keeps from ending
+PATIENCE = 15  # seconds from SIGTERM to SIGKILL; vLLM takes up to 14
+GIVE_UP = 30  # seconds more, because a hanging driver can block SIGKILL
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,32 +27,32 @@ def _prctl(option: int, value: int) -> None:
 
 
 def die_with(parent: int) -> None:
-    """Let the kernel send this process SIGTERM when its parent, the process `parent`, is gone."""
+    """Let the kernel send this process SIGTERM when its parent, the process `parent`, ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)  # it was gone before the kernel knew
+        os.kill(os.getpid(), signal.SIGTERM)  # the parent ended before the call above
 
 
 def adopt_orphans() -> None:
-    """Let what descends from this process stay below it, when processes in between end."""
+    """Keep descendants below this process when processes in between end."""
     try:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # gVisor had no such thing once; die_with still holds there
+        if error.errno != errno.EINVAL:  # older gVisor lacks it; die_with works there
             raise
 
 
 def spawn(
     command: Sequence[str], env: Mapping[str, str], output: Any = None
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own (Ctrl-C does not reach it); it ends with this process.
+    """Start a command that ends with this process, in its own session so that Ctrl-C does not reach it.
 
-    output: the file for stdout and stderr; this process' own by default.
+    output: the file for stdout and stderr, by default those of this process.
     """
     parent = os.getpid()
 
     def first() -> None:
-        # A shell starts a background job with SIGINT ignored; here it means: save, and end.
+        # A shell ignores SIGINT in background jobs; here it means: save and end.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         die_with(parent)
 
@@ -68,7 +68,7 @@ def spawn(
 
 
 def children(pid: int, recursive: bool = False) -> list[int]:
-    """The children of a process, or all its descendants; those that have ended are left out."""
+    """Return the living children of a process, or all its descendants."""
     try:
         found = psutil.Process(pid).children(recursive=recursive)
     except psutil.NoSuchProcess:
@@ -77,7 +77,7 @@ def children(pid: int, recursive: bool = False) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether that process is there and no zombie."""
+    """Return whether the process exists and is no zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -85,7 +85,7 @@ def alive(pid: int) -> bool:
 
 
 def end_with(pid: int) -> None:
-    """From now on this process is killed once that other one is gone, whatever stands between them."""
+    """Kill this process when another one ends, whatever processes are in between."""
 
     def watch() -> None:
         while alive(pid):
@@ -96,13 +96,16 @@ def end_with(pid: int) -> None:
 
 
 def end_below() -> None:
-    """End every descendant of this process: SIGTERM, and SIGKILL after PATIENCE seconds."""
+    """End all descendants of this process: SIGTERM, and SIGKILL after PATIENCE seconds."""
     deadline = time.monotonic() + PATIENCE
     told: set[int] = set()
     while left := children(os.getpid(), recursive=True):
         late = time.monotonic() > deadline
         if time.monotonic() > deadline + GIVE_UP:
-            print(f"axolotl-grpo-plugin: these do not end: {left}", file=sys.stderr)
+            print(
+                f"axolotl-grpo-plugin: processes do not end: {left}. End them by hand.",
+                file=sys.stderr,
+            )
             return
         for pid in left:
             if late or pid not in told:
@@ -115,19 +118,19 @@ def _signal(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        return  # it ended by itself
+        return  # it has ended already
 
 
 def heard() -> list[signal.Signals]:
-    """The signals that ask to end, but for those that are ignored: `nohup` does that."""
+    """Return the signals that ask to end, except ignored ones: `nohup` ignores SIGHUP."""
     return [each for each in _FORWARDED if signal.getsignal(each) != signal.SIG_IGN]
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """Run `work` in a child process; its exit code, 128 + n when signal n ended it.
+    """Run `work` in a child process. Return its exit code, 128 + n if signal n ended it.
 
-    Of the two processes either outlives the other, and ends all that was started: the parent waits
-    and adopts what a killed child leaves, the child has the kernel's word when the parent is killed.
+    If either process is killed, the other ends all that was started: the parent adopts the
+    descendants of a killed child, and the kernel tells the child when the parent ends.
     SIGINT, SIGTERM and SIGHUP are passed on.
     """
     adopt_orphans()
@@ -138,7 +141,7 @@ def guarded(work: Callable[[], int]) -> int:
     if not child:
         code = 1
         try:
-            os.setsid()  # the terminal's Ctrl-C comes once, by the parent
+            os.setsid()  # the terminal's Ctrl-C comes once, through the parent
             die_with(parent)
             adopt_orphans()
             code = work()
@@ -150,7 +153,7 @@ def guarded(work: Callable[[], int]) -> int:
             sys.excepthook(*sys.exc_info())
         finally:
             for number in _FORWARDED:
-                signal.signal(number, signal.SIG_IGN)  # it is ending
+                signal.signal(number, signal.SIG_IGN)  # it is ending already
             end_below()
             sys.stdout.flush()
             sys.stderr.flush()

@@ -19,7 +19,7 @@ EXAMPLES = [((1, 3, 3), 3), ((4, 3, 6), 2), ((4, 7, 14), 4)]
 
 
 @pytest.mark.parametrize(("example", "steps"), EXAMPLES)
-def test_the_seeds_examples_are_trls_but_not_axolotls(example, steps):
+def test_xlr_examples_pass_trl_but_fail_axolotl(example, steps):
     micro, ranks, group = example
     (finding,) = said(config(micro, 1, group), ranks)
     assert f"wants a group of {group} for each of the {ranks} processes" in finding
@@ -62,12 +62,12 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("cfg", "ranks", "words"), BROKEN)
-def test_broken(cfg, ranks, words):
+def test_reports(cfg, ranks, words):
     (finding,) = said(cfg, ranks)
     assert words in finding
 
 
-def test_a_group_that_no_batch_near_holds():
+def test_suggests_fewer_generations_if_no_batch_fits():
     (finding,) = said(config(2, 1, 9_999_991), 1)
     assert finding.endswith("Lower trl.num_generations.")
 
@@ -86,11 +86,11 @@ FINE = [
 
 
 @pytest.mark.parametrize(("cfg", "ranks"), FINE)
-def test_fine(cfg, ranks):
+def test_accepts(cfg, ranks):
     assert not said(cfg, ranks)
 
 
-def test_a_mend_mends_and_breaks_nothing():
+def test_suggested_fix_works_and_breaks_nothing_else():
     """Each value that a mend names, set alone, leaves no finding but those of other keys from before."""
     tried = 0
     shapes = product((1, 2, 3, 4, 6), (1, 2, 3, 7), (2, 4, 6, 14), (False, True))
@@ -113,12 +113,12 @@ def test_a_mend_mends_and_breaks_nothing():
     assert tried > 100
 
 
-def test_what_a_step_is():
-    line = "64 completions a step: 4 prompts x 16 (micro_batch_size 8 x gradient_accumulation_steps 8 x 1 process)"
+def test_describes_a_step():
+    line = "64 completions per step: 4 prompts x 16 (micro_batch_size 8 x gradient_accumulation_steps 8 x 1 process)"
     assert str(batch_of(config(8, 8, 16), 1)) == line
     batch = batch_of(config(4, 2, 8, trl={"generation_batch_size": 32}), 2)
     assert str(batch).endswith("x 2 processes), 32 generated at a time")
-    assert str(batch).startswith("16 completions a step: 2 prompts x 8")
+    assert str(batch).startswith("16 completions per step: 2 prompts x 8")
 
 
 GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
@@ -131,7 +131,7 @@ GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
             config(4, 3, 8, trl=GROUPS),
             2,
             "each of the 2 processes scores 12 completions, and "
-            "tests.scoring.rewards_that_fail.the_first wants whole groups of 8. "
+            "tests.scoring.rewards_that_fail.the_first needs whole groups of 8. "
             "Set gradient_accumulation_steps to a multiple of 2.",
         ),
         (
@@ -142,7 +142,7 @@ GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
         (
             config(8, 1, 8, trl=GROUPS, eval_batch_size=4, val_set_size=0.1, eval_steps=5),
             2,
-            "eval_batch_size: 4 of a process, and tests.scoring.rewards_that_fail.the_first wants "
+            "eval_batch_size: 4 per process, and tests.scoring.rewards_that_fail.the_first needs "
             "whole groups of 8. Set a multiple of 8.",
         ),
         (config(4, 2, 8, trl=GROUPS), 2, ""),
@@ -153,5 +153,5 @@ GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
         (config("a", 3, 8, trl=GROUPS), 2, ""),
     ],
 )
-def test_a_group_reward_has_whole_groups_on_each_rank(cfg, ranks, line):
+def test_group_reward_needs_whole_groups_on_each_rank(cfg, ranks, line):
     assert [str(each).endswith(line) for each in check_groups(cfg, ranks)] == [True] * bool(line)

@@ -18,14 +18,14 @@ def test_columns_of_two_types_become_text(caplog):
     assert concatenate_datasets([one, two])["answer"] == ["18", "18"]
 
 
-def test_datasets_that_agree_are_left_alone(caplog):
+def test_matching_datasets_are_unchanged(caplog):
     same = Dataset.from_list([{"prompt": "p", "answer": "18"}])
     assert checks.align([same, same]) == [same, same]
     assert not caplog.messages
 
 
 @pytest.mark.parametrize("column, missing", [("answer", False), ("label", True)])
-def test_a_column_that_a_reward_reads_is_there_before_the_model_loads(column, missing):
+def test_reports_a_missing_reward_column(column, missing):
     reward = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
     cfg = {"trl": {"reward_funcs": [reward, "owner/a-model"]}, "datasets": [{"path": "mine"}]}
     dataset = Dataset.from_list([{"prompt": "p", column: "18"}])
@@ -35,7 +35,7 @@ def test_a_column_that_a_reward_reads_is_there_before_the_model_loads(column, mi
         assert f'no "answer" column, which {reward} reads (it has: prompt, label)' in lines[0]
 
 
-def test_rows_that_no_route_takes_are_named_with_their_number():
+def test_reports_how_many_rows_no_route_takes():
     key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
     cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
     rows = [{"prompt": "p", "data_source": "math", "ground_truth": "1"}]
@@ -45,7 +45,7 @@ def test_rows_that_no_route_takes_are_named_with_their_number():
     assert "dispatch, in 2 of 3 rows: data_source 'chess': no route takes it" in str(finding)
 
 
-def test_a_source_that_is_no_text_is_named_too():
+def test_reports_a_source_that_is_no_text():
     key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
     cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
     for value in (["a"], 7):
@@ -54,9 +54,9 @@ def test_a_source_that_is_no_text_is_named_too():
         assert "dispatch, in 1 of 2 rows: data_source" in finding.what
 
 
-def test_rows_of_no_source_at_all_are_scored_by_nothing():
+def test_reports_rows_without_any_source():
     key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
     cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
     rows = Dataset.from_list([{"prompt": "p", "data_source": None}] * 2)
     (finding,) = checks.check_columns("datasets", rows, cfg)
-    assert "dispatch scores no row, for none has a data_source" in finding.what
+    assert "dispatch scores no row, because none has a data_source" in finding.what

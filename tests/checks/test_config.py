@@ -16,7 +16,7 @@ def transforms(path):
     return [str(finding) for finding in checks.check_transforms(cfg)]
 
 
-def test_unknown_keys_are_named_with_the_nearest():
+def test_unknown_key_names_the_nearest():
     cfg = {
         "axolotl_config_path": "my.yaml",
         "grpo_system_prmpt": "x",
@@ -29,7 +29,7 @@ def test_unknown_keys_are_named_with_the_nearest():
     )
 
 
-def test_transforms(module):
+def test_reports_missing_transforms(module):
     module("mine", "def rows(cfg): ...\n")
     assert not transforms("axolotl_grpo_plugin.gsm8k")
     assert not transforms("mine.rows")
@@ -40,7 +40,7 @@ def test_transforms(module):
     )
 
 
-def test_a_model_folder(tmp_path, monkeypatch):
+def test_reports_a_missing_model_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not list(checks.check_model({"base_model": str(tmp_path)}))
     (finding,) = checks.check_model({"base_model": "./nowhere"})
@@ -49,7 +49,7 @@ def test_a_model_folder(tmp_path, monkeypatch):
     assert finding.mend.startswith("`axolotl grpo fetch smollm2")
 
 
-def test_a_model_that_is_nowhere(tmp_path, monkeypatch):
+def test_paths_are_no_hub_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
     for path in ("models/mine", "~/mine", "a/b/c", "/a"):
@@ -59,7 +59,7 @@ def test_a_model_that_is_nowhere(tmp_path, monkeypatch):
     assert "installed package" in finding.what
 
 
-def test_local_files(tmp_path, monkeypatch):
+def test_reports_missing_and_empty_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "full.jsonl").write_text("{}")
@@ -73,7 +73,7 @@ def test_local_files(tmp_path, monkeypatch):
     assert not what("full.jsonl") + what("openai/gsm8k") + what("s3://a/b.jsonl")
 
 
-def test_a_chat_template_that_is_not_there_is_not_taken_for_its_text(tmp_path):
+def test_reports_a_missing_template_file(tmp_path):
     file = tmp_path / "think.jinja"
     (finding,) = checks.check_template({"chat_template_jinja": str(file)})
     assert "think.jinja): no such file. `axolotl grpo fetch`" in str(finding)
@@ -82,7 +82,7 @@ def test_a_chat_template_that_is_not_there_is_not_taken_for_its_text(tmp_path):
     assert not list(checks.check_template({"chat_template_jinja": "{{ messages }}"}))
 
 
-def test_a_deepspeed_config(tmp_path, monkeypatch):
+def test_reports_a_missing_or_broken_deepspeed_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "sound.json").write_text("{}")
@@ -96,24 +96,24 @@ def test_a_deepspeed_config(tmp_path, monkeypatch):
     assert not said("sound.json") + said({"zero_optimization": {"stage": 2}}) + said(None)
 
 
-def test_a_name_that_the_hub_cannot_have():
+def test_reports_a_name_that_the_hub_refuses():
     for name in ("", "Qwen/Qwen2.5 0.5B"):
         (finding,) = checks.check_model({"base_model": name})
-        assert "a name that the hub can have" in finding.what
+        assert "a name that the hub allows" in finding.what
 
 
-def test_plugins_that_are_no_list():
+def test_plugins_that_are_no_list_are_not_read():
     assert not checks.is_named({"plugins": 5}) and not list(checks.check_plugin({"plugins": 5}))
 
 
-def test_examples():
+def test_reports_examples_in_another_form():
     good = {"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}
     assert not list(checks.check_examples({"grpo_examples": [good]}))
     (finding,) = checks.check_examples({"grpo_examples": [good, {**good, "answer": "6"}]})
     assert "grpo_examples[1]" in finding.what
 
 
-def test_a_hub_model_is_asked_for_only_offline(monkeypatch):
+def test_uncached_hub_model_is_an_error_only_offline(monkeypatch):
     from huggingface_hub import constants
 
     cfg = {"base_model": "no-such-owner/no-such-model"}
@@ -132,7 +132,7 @@ def test_held_out_rows_need_a_dataset():
     assert "greedy too" in finding.what
 
 
-def test_findings_end_the_run_with_their_lines():
+def test_stop_on_raises_with_all_errors():
     stop_on([])
     with pytest.raises(ConfigError) as stopped:
         stop_on([Finding("a", "b", "c"), Finding("d", "e", "f", "g\n")])

@@ -8,7 +8,7 @@ from axolotl_grpo_plugin.checks import hub
 
 
 @pytest.mark.parametrize("name", ["openai/gsm8k", "gpt2", "Qwen/Qwen2.5-1.5B-Instruct"])
-def test_names_on_the_hub(name):
+def test_recognizes_hub_names(name):
     assert hub.is_on_hub(name)
 
 
@@ -28,13 +28,13 @@ def test_names_on_the_hub(name):
         "a b/c",
     ],
 )
-def test_paths(name, tmp_path, monkeypatch):
+def test_paths_are_no_hub_names(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     assert not hub.is_on_hub(name)
 
 
-def test_whether_the_hub_answers(monkeypatch):
+def test_answers_says_if_the_hub_can_be_reached(monkeypatch):
     from huggingface_hub import constants
 
     with socket.socket() as closed:
@@ -48,7 +48,7 @@ def test_whether_the_hub_answers(monkeypatch):
         assert hub.answers.__wrapped__()  # 501, but an answer
 
 
-def test_offline_ends():
+def test_offline_is_undone_afterwards():
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE

@@ -25,11 +25,11 @@ def found(prompt, rewards, **cfg):
     ("prompt", "arguments"),
     [(OPENED, {"prefilled": True}), (PLAIN, {}), (PLAIN, {"prefilled": False})],
 )
-def test_they_agree(prompt, arguments):
+def test_accepts_prefilled_that_agrees_with_the_prompt(prompt, arguments):
     assert not found(prompt, {STRICT: arguments, HASHES: arguments, CORRECT: {}})
 
 
-def test_a_reward_asks_for_what_the_prompt_has():
+def test_reports_a_reward_that_expects_the_prompts_tag():
     ((level, line),) = found(OPENED, {CORRECT: {}, STRICT: {}, HASHES: {"prefilled": True}})
     assert level == "warning"
     assert line == (
@@ -38,7 +38,7 @@ def test_a_reward_asks_for_what_the_prompt_has():
     )
 
 
-def test_a_reward_leaves_out_what_the_prompt_has_not():
+def test_reports_prefilled_without_a_tag_in_the_prompt():
     ((level, line),) = found(PLAIN, {STRICT: {"prefilled": True}})
     assert level == "warning"
     assert "has prefilled: true, and the prompt does not end in <think>. Remove it, or set" in line
@@ -53,13 +53,13 @@ def test_a_reward_leaves_out_what_the_prompt_has_not():
         ("kimi_length", {"by": HASHES}),
     ],
 )
-def test_a_reward_inside_another(name, arguments):
+def test_reports_a_reward_inside_another(name, arguments):
     lines = found(OPENED, {f"{SHAPING}.{name}": arguments})
     assert len(lines) == 1 + (HASHES in arguments.values() and name == "gated")
     assert all(f"{name}): the prompt ends in <think>" in line for _, line in lines)
 
 
-def test_a_chat_is_rendered_with_the_configs_template():
+def test_renders_chats_with_the_configs_template():
     chat = [{"role": "user", "content": "1 + 1?"}]
     template = str(shipped("configs") / "templates" / "qwen-think.jinja")
     told = {STRICT: {"prefilled": True}}
@@ -67,5 +67,5 @@ def test_a_chat_is_rendered_with_the_configs_template():
     assert found(chat, told, base_model=str(MODEL))
 
 
-def test_without_such_a_reward_no_tokenizer_is_opened():
+def test_opens_no_tokenizer_without_such_a_reward():
     assert not found([{"role": "user", "content": "1 + 1?"}], {CORRECT: {}, "some/model": {}})

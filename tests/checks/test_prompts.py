@@ -1,68 +1,89 @@
+import pytest
+
 from axolotl_grpo_plugin.checks.config import PLUGIN
-from axolotl_grpo_plugin.checks.prompts import check_context, check_lengths
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.rows import Source
+from axolotl_grpo_plugin.checks.prompts import check_lengths
+from axolotl_grpo_plugin.stats.budget import budget, settings
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.measure import Measured
 
-OURS = {"path": "rows.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}
-THEIRS = {"path": "rows.jsonl", "type": "mine.rows"}
+OURS, THEIRS = "axolotl_grpo_plugin.gsm8k", "mine.rows"
 PROMPTS = Lengths([100] * 99 + [300])
+VLLM = {"max_completion_length": 500, "use_vllm": True}
 
 
-def lengths(entry=OURS, most=None, prompts=PROMPTS, **cfg):
-    cfg = {"plugins": [PLUGIN], "trl": {"max_completion_length": 500, "use_vllm": True}, **cfg}
-    source = Source("datasets", 0, entry["path"], entry)
-    return [(each.level, str(each)) for each in check_lengths(cfg, source, prompts, most)]
+def lengths(transform=OURS, most=None, drop=0.0, prompts=PROMPTS, **cfg):
+    cfg = {"plugins": [PLUGIN], "trl": VLLM, **cfg}
+    measured = [Measured("datasets[0]", "rows.jsonl", "train", transform, prompts)]
+    return [(each.level, str(each)) for each in check_lengths(cfg, measured, most, drop)]
 
 
-def test_all_fit():
-    assert not lengths(vllm={"max_model_len": 800})
-    assert not lengths(entry=THEIRS, vllm={"max_model_len": 800})
-    assert not lengths()  # nothing says how much there is
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        {"vllm": {"max_model_len": 800}},
+        {"vllm": {"max_model_len": 800}, "transform": THEIRS},
+        {"vllm": {"max_model_len": 800}, "sequence_len": 512},  # vLLM's length counts
+        {},  # the context is not known
+        {"sequence_len": 560, "transform": THEIRS, "trl": {"max_completion_length": 500}},
+        {"most": 1024, "vllm": {"max_model_len": 1024}},
+        {"sequence_len": 800, "grpo_max_prompt_length": 300},
+        {"sequence_len": 700, "drop": 0.01},
+        {"sequence_len": "800", "trl": {"max_completion_length": "500"}},
+    ],
+)
+def test_accepts_lengths_that_lose_no_prompt(cfg):
+    assert lengths(**cfg) == []
 
 
-def test_some_are_dropped():
-    ((level, line),) = lengths(vllm={"max_model_len": 700})
-    assert level == "warning"
-    assert "1 of 100 prompts (1.0%) are longer than the 200 tokens" in line
-    assert "the longest has 300, 99 % at most 100" in line
-    assert "Raise vllm.max_model_len by 100" in line
-    ((level, line),) = lengths(grpo_max_prompt_length=150)
-    assert "Raise grpo_max_prompt_length by 150" in line
+@pytest.mark.parametrize(
+    ("cfg", "level", "words"),
+    [
+        (
+            {"vllm": {"max_model_len": 700}},
+            "warning",
+            "1 of 100 prompts (1.0%) are longer than the 200 tokens that vllm.max_model_len 700 - "
+            "trl.max_completion_length 500 leaves, and dropped; the longest has 300, 99 % have at "
+            "most 100. Raise vllm.max_model_len by 100",
+        ),
+        ({"grpo_max_prompt_length": 150}, "warning", "Raise grpo_max_prompt_length by 150"),
+        ({"sequence_len": 700, "drop": 0.009}, "warning", "1 of 100 prompts"),
+        ({"sequence_len": 560}, "error", "no row is left"),
+        (
+            {"sequence_len": "400", "trl": {**VLLM, "max_completion_length": "500"}},
+            "error",
+            "no row",
+        ),
+        ({"sequence_len": 400}, "error", "than the 0 tokens that sequence_len 400"),
+        (
+            {"transform": THEIRS, "vllm": {"max_model_len": 700}},
+            "error",
+            "not dropped, and vLLM ends the run at the first of them",
+        ),
+        ({"transform": THEIRS, "sequence_len": 700, "drop": 0.5}, "error", "vLLM ends the run"),
+        ({"plugins": [], "vllm": {"max_model_len": 700}}, "error", "vLLM ends the run"),
+        ({"transform": THEIRS, "most": 600}, "error", "max_position_embeddings 600"),
+        (
+            {"most": 1000, "vllm": {"max_model_len": 1024}},
+            "error",
+            "1024 is more than the 1000 tokens that the model can hold",
+        ),
+        ({"most": 1000, "sequence_len": 1024}, "warning", "Set it to 1000 at most"),
+        ({"sequence_len": 800, "grpo_max_prompt_length": 301}, "error", "Set it to 801"),
+    ],
+)
+def test_reports_lengths_that_lose_prompts(cfg, level, words):
+    ((found, line),) = lengths(**cfg)
+    assert (found, words in line) == (level, True), line
 
 
-def test_none_is_left():
-    ((level, line),) = lengths(sequence_len=560)
-    assert level == "error"
-    assert "no row is left" in line
+@pytest.mark.parametrize("drop", [0.0, 0.07, 0.29, 0.5])
+def test_accepts_the_budget_that_stats_proposes(drop):
+    hundred = Lengths(range(1, 101))
+    length = settings({"trl": {}}, budget(hundred, 32, drop))["sequence_len"]
+    trl = {"max_completion_length": 32}
+    assert lengths(prompts=hundred, drop=drop, trl=trl, sequence_len=length) == []
 
 
-def test_vllm_refuses_what_nothing_drops():
-    ((level, line),) = lengths(entry=THEIRS, vllm={"max_model_len": 700})
-    assert level == "error"
-    assert "vLLM ends the run where one of them comes up" in line
-    ((level, _),) = lengths(plugins=[], vllm={"max_model_len": 700})
-    assert level == "error"
-    ((level, line),) = lengths(entry=THEIRS, most=600)
-    assert "max_position_embeddings 600" in line
-    without = {"max_completion_length": 500}
-    assert not lengths(entry=THEIRS, sequence_len=560, trl=without)
-
-
-def context(most=None, **cfg):
-    cfg = {"trl": {"max_completion_length": 500}, **cfg}
-    return [(each.level, str(each)) for each in check_context(cfg, most)]
-
-
-def test_the_model_holds_the_context():
-    assert not context(most=1024, vllm={"max_model_len": 1024})
-    ((level, line),) = context(most=1000, vllm={"max_model_len": 1024})
-    assert (level, "1000 tokens that the model can hold" in line) == ("error", True)
-    ((level, _),) = context(most=1000, sequence_len=1024)
-    assert level == "warning"
-
-
-def test_the_parts_fit_into_the_context():
-    assert not context(sequence_len=800, grpo_max_prompt_length=300)
-    ((level, line),) = context(sequence_len=800, grpo_max_prompt_length=301)
-    assert level == "error"
-    assert "Set it to 801" in line
+@pytest.mark.parametrize("no_number", [True, None, "800 or so", 0.5, float("inf"), float("nan")])
+def test_ignores_a_completion_length_that_is_no_number(no_number):
+    assert lengths(trl={"max_completion_length": no_number}, sequence_len=560) == []

@@ -15,7 +15,7 @@ def found(**cfg):
     return [(finding.level, str(finding)) for finding in check_reuse(cfg)]
 
 
-def test_a_new_folder(here):
+def test_accepts_a_new_folder(here):
     assert not found(output_dir="./out")
     (here / "out").mkdir()
     (here / "out" / "debug.log").touch()
@@ -23,7 +23,7 @@ def test_a_new_folder(here):
     assert not found(output_dir=5) + found()
 
 
-def test_checkpoints_of_an_earlier_run(here):
+def test_reports_checkpoints_of_an_earlier_run(here):
     for step in (90, 100):
         (here / "out" / f"checkpoint-{step}").mkdir(parents=True)
     ((level, line),) = found(output_dir="./out")
@@ -33,7 +33,7 @@ def test_checkpoints_of_an_earlier_run(here):
     assert not found(output_dir="./out", resume_from_checkpoint="./out/checkpoint-90")
 
 
-def test_a_finished_run(here):
+def test_reports_the_model_of_an_earlier_run(here):
     (here / "out").mkdir()
     (here / "out" / "adapter_model.safetensors").touch()
     ((level, line),) = found(output_dir="out")
@@ -41,14 +41,14 @@ def test_a_finished_run(here):
     assert "overwrites" in line
 
 
-def test_a_checkpoint_that_is_not_there(here):
+def test_reports_a_missing_checkpoint(here):
     ((level, line),) = found(resume_from_checkpoint="out/checkpoint-3")
     assert level == "error"
     assert "no such folder" in line
     assert not found(resume_from_checkpoint=True)
 
 
-def test_wandb(here):
+def test_reports_a_reused_wandb_name_or_id(here):
     run = here / "wandb" / "offline-run-20260101_000000-abc123" / "files"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump({"run_name": {"value": "first"}}))

@@ -5,7 +5,8 @@ import pytest
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks import samples as checks
-from axolotl_grpo_plugin.lengths.rows import Source
+from axolotl_grpo_plugin.stats import tokenizer
+from axolotl_grpo_plugin.stats.rows import Source
 
 GSM8K = "axolotl_grpo_plugin.gsm8k"
 OURS = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -61,7 +62,7 @@ def on(found, *rewards):
     return [(each.level, str(each)) for each in checks.check_samples(cfg, found)]
 
 
-def test_gsm8k_and_its_rewards(rows):
+def test_accepts_gsm8k_and_its_rewards(rows):
     found = rows()
     assert [sample.row["answer"] for sample in found] == ["2", "3"]
     assert found[0].gold == "<reasoning>\n1 + 1 = 2\n</reasoning>\n<answer>\n2\n</answer>"
@@ -69,7 +70,7 @@ def test_gsm8k_and_its_rewards(rows):
     assert not on(found, *(f"{OURS}.{name}_reward_func" for name in names))
 
 
-def test_rows_of_another_dataset(rows):
+def test_reports_rows_of_another_dataset(rows):
     found = rows([{"text": "a"}])
     assert isinstance(found, Finding)
     assert 'no column "question"' in found.what
@@ -78,8 +79,8 @@ def test_rows_of_another_dataset(rows):
     assert "no such file" in rows(path="nowhere.jsonl").what
 
 
-def test_a_dataset_on_the_hub(rows, monkeypatch):
-    from axolotl_grpo_plugin.lengths.rows import Unreadable
+def test_hub_dataset_is_skipped_offline(rows, monkeypatch):
+    from axolotl_grpo_plugin.stats.rows import Unreadable
 
     def fails(*_):
         raise Unreadable("there", "cannot be loaded", "Look")
@@ -97,26 +98,26 @@ SIGNATURE = "def reward(prompts, completions, **columns):\n    "
     ("body", "words"),
     [
         ("return [1.0]", "returned 1 scores for 16 completions"),
-        ("return None", "returned None, no list"),
-        ("return ['1'] * len(completions)", "returned '1', no number"),
+        ("return None", "returned None, not a list"),
+        ("return ['1'] * len(completions)", "returned '1', not a number"),
         ("return [float('inf')] * len(completions)", "returned infinity"),
         ("raise KeyError('nope')", "raised KeyError: 'nope'"),
         ("return [0.0 for c in completions if 'x' in c.lower()]", "raised AttributeError"),
     ],
 )
-def test_what_trl_cannot_take(judged, body, words):
+def test_reports_scores_that_trl_cannot_use(judged, body, words):
     ((level, line),) = judged(SIGNATURE + body)
     assert level == "error"
     assert words in line
 
 
-def test_the_traceback_is_the_rewards_own(judged):
+def test_traceback_starts_in_the_reward(judged):
     ((_, line),) = judged(SIGNATURE + "return [0.0 / 0 for _ in completions]")
     assert "ZeroDivisionError" in line
     assert "0.0 / 0" in line
 
 
-def test_a_column_that_is_not_there(judged):
+def test_reports_a_missing_column(judged):
     ((level, line),) = judged(
         "from axolotl_grpo_plugin.reward import reward\n"
         "@reward(range=(0, 1), reads='solution')\n"
@@ -131,7 +132,7 @@ def test_a_column_that_is_not_there(judged):
     assert "missing 1 required positional argument: 'solution'" in line
 
 
-def test_nothing_earns_nothing(judged):
+def test_reports_a_reward_for_nothing(judged):
     ((level, line), *_) = judged(SIGNATURE + "return [0.5] * len(completions)")
     assert level == "warning"
     assert "an empty completion earns 0.5" in line
@@ -140,7 +141,7 @@ def test_nothing_earns_nothing(judged):
     assert "the prompt, repeated as the completion, earns 1" in line
 
 
-def test_a_layout_that_nobody_asks_for(judged):
+def test_reports_a_layout_that_the_prompt_does_not_ask_for(judged):
     boxed = SIGNATURE + r"return [float('\\boxed' in c[0]['content']) for c in completions]"
     ((level, line),) = judged(boxed)
     assert level == "warning"
@@ -154,23 +155,22 @@ def test_a_layout_that_nobody_asks_for(judged):
     assert "the right answer earns 0.5 of 1" in line
 
 
-def test_whole_groups(judged):
+def test_rewards_get_whole_groups(judged):
     groups = "sorted(prompts, key=str) == prompts and prompts[:8] == [prompts[0]] * 8"
     found = judged(SIGNATURE + f"assert {groups}\n    return [0.0] * len(prompts)")
     assert "error" not in dict(found)
 
 
-def test_how_far_the_run_is(judged):
+def test_rewards_get_the_trainer_state(judged):
     curriculum = "columns['trainer_state'].global_step / columns['trainer_state'].max_steps"
     assert "error" not in dict(judged(SIGNATURE + f"return [{curriculum}] * len(prompts)"))
 
 
-def test_a_transform_that_takes_the_tokenizer(rows, tmp_path, monkeypatch):
-    """Axolotl's own, also where the light one counts the tokens."""
+def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
     real = SimpleNamespace(eos_token="</s>")
-    light = SimpleNamespace(folder=tmp_path)
-    monkeypatch.setattr(checks, "open_tokenizer", lambda cfg: light)
-    monkeypatch.setattr(checks, "Axolotls", lambda cfg, folder: SimpleNamespace(real=real))
+    opened = SimpleNamespace(folder=tmp_path)
+    monkeypatch.setattr(tokenizer, "open_tokenizer", lambda cfg: opened)
+    monkeypatch.setattr(tokenizer, "AxolotlTokenizer", lambda *_: SimpleNamespace(real=real))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "ends.py").write_text(
         "def end(cfg, **_):\n    return lambda row, tokenizer=None: {'prompt': row['question'] + tokenizer.eos_token}\n"
@@ -181,14 +181,14 @@ def test_a_transform_that_takes_the_tokenizer(rows, tmp_path, monkeypatch):
     ]
 
 
-def test_rewards_that_are_fine(judged):
+def test_accepts_rewards(judged):
     assert not judged("async def reward(completions, **_):\n    return [None] * len(completions)")
     assert not judged(SIGNATURE + "return [-0.1 * len(c[0]['content']) for c in completions]")[1:]
     nan = SIGNATURE + "return [float('nan') if not c[0]['content'] else 0.0 for c in completions]"
     assert not [level for level, _ in judged(nan) if level == "error"]
 
 
-def test_what_pays_by_length_need_not_pay_a_right_answer_in_full(rows, monkeypatch):
+def test_length_reward_need_not_pay_a_right_answer_in_full(rows, monkeypatch):
     shaping, correct = "axolotl_grpo_plugin.rewards.shaping", f"{OURS}.correctness_reward_func"
     overlong = "trl.rewards.get_soft_overlong_punishment"
     arguments = {
@@ -200,7 +200,7 @@ def test_what_pays_by_length_need_not_pay_a_right_answer_in_full(rows, monkeypat
     assert not list(checks.check_samples(cfg, rows()))
 
 
-def test_a_prompt_of_ones_own_asks_for_any_layout(tmp_path):
+def test_own_system_prompt_may_ask_for_any_layout(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     entry = {"path": str(file), "ds_type": "json", "type": GSM8K}
@@ -209,7 +209,7 @@ def test_a_prompt_of_ones_own_asks_for_any_layout(tmp_path):
     assert not on(found, "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func")
 
 
-def test_a_right_answer_of_one_task_need_not_earn_what_another_pays(rows):
+def test_routed_answer_need_not_earn_another_tasks_maximum(rows):
     key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
     right, integer = f"{OURS}.correctness_reward_func", f"{OURS}.int_reward_func"
     routes = {"openai/gsm8k": right, "more": {"reward": right, "weight": 9}}

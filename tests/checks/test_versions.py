@@ -47,36 +47,36 @@ def found(elsewhere=False, **cfg):
     return [(finding.level, str(finding)) for finding in checked]
 
 
-def test_what_fits(machine):
+def test_accepts_matching_versions(machine):
     machine()
     assert not found()
     assert not found(trl={"use_vllm": False})
 
 
-def test_another_version_than_axolotl_wants(machine):
+def test_reports_a_version_that_axolotl_refuses(machine):
     machine(trl="1.13.0")
     ((level, line),) = found()
     assert level == "warning"
     assert line.startswith("trl: 1.13.0 is installed, and axolotl 0.21.0 wants trl==1.14.1.")
 
 
-def test_vllm_is_missing(machine):
+def test_reports_missing_vllm(machine):
     machine()
     ((level, line),) = found(trl={"use_vllm": True})
     assert level == "error"
     assert line.endswith('pip install "axolotl-grpo-plugin[vllm]".')
     ((level, line),) = found(elsewhere=True, trl={"use_vllm": True})
-    assert (level, "needs vllm" in line) == ("skipped", True)
+    assert (level, "Needs vllm" in line) == ("skipped", True)
 
 
-def test_vllm_wants_another_torch(machine):
+def test_reports_a_torch_that_vllm_refuses(machine):
     machine(vllm="0.30.1")
     ((level, line),) = found(trl={"use_vllm": True})
     assert level == "warning"
     assert "vllm 0.30.1 wants torch==2.13.0" in line
 
 
-def test_what_only_some_configs_use(machine):
+def test_checks_only_packages_that_the_config_uses(machine):
     machine()
     assert [line.partition(":")[0] for _, line in found(use_ray=True)] == ["ray"]
     assert [line.partition(":")[0] for _, line in found(wandb_project="p")] == ["wandb"]

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from axolotl_grpo_plugin.quickstart import mix
 from tests.e2e.conftest import ROOT, axolotl
 from tests.rewards.judge_server import JudgeServer, honest
+from tools import verl_mix
 
 
 def train(config, folder, *more, steps=2, **options):
@@ -139,7 +139,7 @@ def test_four_sources_in_one_run(tmp_path):
 def test_a_parquet_of_verls_with_six_domains(tmp_path):
     """Nothing but `type: axolotl_grpo_plugin.verl` and dispatch, on a file that is made here."""
     file = tmp_path / "train.parquet"
-    mix.write(file)
+    verl_mix.write(file)
     entry = {"path": str(file), "ds_type": "parquet", "split": "train"}
     dataset = {**entry, "type": "axolotl_grpo_plugin.verl"}
     config = changed(tmp_path, "dispatch/verl-mix", datasets=[dataset])
@@ -148,7 +148,7 @@ def test_a_parquet_of_verls_with_six_domains(tmp_path):
     found = {
         name.split("/")[-1] for name in curves(tmp_path / "out") if "/rewards/dispatch/" in name
     }
-    domains = {row["data_source"] for row in mix.rows()}
+    domains = {row["data_source"] for row in verl_mix.rows()}
     assert len(domains) == 6 and domains <= found, found
 
 

@@ -7,10 +7,10 @@ import pandas
 import pytest
 import yaml
 
-from axolotl_grpo_plugin.lengths.rollouts import read_rollouts
-from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
-from axolotl_grpo_plugin.lengths.tokenizer import Light, open_tokenizer
 from axolotl_grpo_plugin.rewards import gsm8k as rewards
+from axolotl_grpo_plugin.stats.rollouts import read_rollouts
+from axolotl_grpo_plugin.stats.rows import Transform, read, sources
+from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, open_tokenizer
 from tests.e2e.conftest import ROOT, axolotl
 
 REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
@@ -100,7 +100,7 @@ def test_the_trainer_is_fed_what_stats_py_counts(trained, monkeypatch):
     folder, _, config = trained
     monkeypatch.chdir(folder)
     tokenizer = open_tokenizer(config)
-    assert isinstance(tokenizer, Light)  # without transformers
+    assert isinstance(tokenizer, FastTokenizer)  # without transformers
     (source,) = sources(config)
     transform = Transform(source, config, None)
     prompts = [

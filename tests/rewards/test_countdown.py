@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axolotl_grpo_plugin.quickstart.countdown_problems import QUICKSTART, STANDARD, splits
+from axolotl_grpo_plugin.countdown_problems import QUICKSTART, STANDARD, splits
 from axolotl_grpo_plugin.rewards.countdown import (
     LONGEST_ANSWER,
     equation_reward_func,

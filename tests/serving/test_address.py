@@ -55,7 +55,7 @@ def listens(monkeypatch):
         ({"vllm_server_host": "node1"}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("node1", 8000)),
     ],
 )
-def test_one_address_for_both(monkeypatch, trl, vllm, bound, asked):
+def test_server_and_trainer_get_one_address(monkeypatch, trl, vllm, bound, asked):
     monkeypatch.setenv("NO_PROXY", "a.proxy")
     monkeypatch.delenv("no_proxy", raising=False)
     cfg = config(trl, vllm)
@@ -65,24 +65,24 @@ def test_one_address_for_both(monkeypatch, trl, vllm, bound, asked):
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == f"a.proxy,{asked[0]}"
 
 
-def test_other_configs_are_left_alone():
+def test_configs_without_a_server_are_unchanged():
     cfg = {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
     settle_address(cfg)
     assert cfg == {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
 
 
-def test_two_ports_are_refused():
+def test_refuses_two_ports():
     (found,) = check_address(config({"vllm_server_port": 8000}, {"port": 8001}))
-    assert "8000, but vLLM is to listen on vllm.port 8001" in found.what
+    assert "8000, but vLLM listens on vllm.port 8001" in found.what
     elsewhere = {"vllm_server_port": 8000, "vllm_server_host": "another-machine"}
     assert not list(check_address(config(elsewhere, {"port": 8001})))
 
 
 @pytest.mark.parametrize("vllm", [True, [1], "x"])
-def test_what_is_no_block_is_said_and_left(vllm):
+def test_reports_a_vllm_key_that_is_no_block(vllm):
     cfg = config(vllm=vllm)
     (found,) = check_address(cfg)
-    assert "no block of keys" in found.what
+    assert "not a block of keys" in found.what
     settle_address(cfg)
     assert cfg["vllm"] == vllm
 
@@ -93,28 +93,27 @@ def test_what_is_no_block_is_said_and_left(vllm):
         ({}, {}, None),
         ({"vllm_server_host": "10.0.0.7"}, {"host": "10.0.0.7"}, None),
         ({"vllm_server_host": "10.0.0.7"}, {"host": "0.0.0.0"}, None),
-        ({"vllm_server_host": "10.0.0.7"}, {}, "the trainer is to ask 10.0.0.7"),
+        ({"vllm_server_host": "10.0.0.7"}, {}, "the trainer asks 10.0.0.7"),
     ],
 )
-def test_a_server_that_would_not_be_asked_is_not_started(trl, vllm, words):
+def test_refuses_to_start_a_server_that_nobody_asks(trl, vllm, words):
     cfg = config(trl, vllm)
     settle_address(cfg)
     assert [words in each.what for each in check_here(cfg)] == ([True] if words else [])
 
 
-def test_a_port_is_one_runs_from_its_start():
-    """Also while its server boots, and does not listen yet."""
+def test_port_is_reserved_before_the_server_listens():
     port = free_port()
     with reserve(port):
         assert not list(check_free("127.0.0.1", port))
         with pytest.raises(
-            ConfigError, match=f"vllm.port .{port}.: taken, by another `axolotl grpo train`"
+            ConfigError, match=f"vllm.port .{port}.: taken by another `axolotl grpo train`"
         ):
             reserve(port)
     reserve(port).close()
 
 
-def test_who_answers(listens):
+def test_reads_the_servers_answer(listens):
     there = answer("0.0.0.0", listens(VLLM))
     assert (there.models, there.lengths) == (("a-model",), (64,))
     assert there.syncs and there.loads_lora
@@ -230,11 +229,11 @@ def test_warns_of_a_server_on_all_networks(mode, host, warned):
         assert "Set it to 127.0.0.1, or for several nodes to the private address" in found[0].mend
 
 
-def test_nobody_answers(listens):
+def test_reports_who_has_the_port(listens):
     port = listens(VLLM)
     assert not list(check_free("127.0.0.1", 0))
     (found,) = check_free("127.0.0.1", port)
-    assert "taken, by a vLLM server of a-model (process " in found.what
+    assert "taken by a vLLM server of a-model (process " in found.what
     assert f"process {os.getpid()}" in found.what
 
 
@@ -246,15 +245,15 @@ STALE = {**VLLM, "/v1/models": {"data": [{"id": "a-model"}, {"id": "a-model-v7"}
     ("pages", "trl", "vllm", "words"),
     [
         (VLLM, {"vllm_lora_sync": True}, {"max_model_len": 64}, []),
-        ({"/health": {}}, {}, {}, ["what answers is not vLLM"]),
+        ({"/health": {}}, {}, {}, ["another service answers, not vLLM"]),
         ({**VLLM, "/v1/models": {"data": [{"id": "b"}]}}, {}, {}, ["serves b, not a-model"]),
         (STALE, {}, {}, ["holds adapters of an earlier run (a-model-v7)"]),
         (PLAIN, {}, {}, ["takes no weights"]),
         (PLAIN, {"vllm_lora_sync": True}, {}, ["takes no weights", "loads no adapters"]),
-        (VLLM, {}, {"max_model_len": 65}, ["takes 64 tokens, vllm.max_model_len says 65"]),
+        (VLLM, {}, {"max_model_len": 65}, ["takes 64 tokens, and vllm.max_model_len is 65"]),
     ],
 )
-def test_the_server_that_answers_is_this_configs(listens, pages, trl, vllm, words):
+def test_checks_that_the_server_fits_the_config(listens, pages, trl, vllm, words):
     cfg = config(trl, {**vllm, "port": listens(pages)})
     cfg["axolotl_config_path"] = "my.yaml"
     settle_address(cfg)
@@ -265,7 +264,7 @@ def test_the_server_that_answers_is_this_configs(listens, pages, trl, vllm, word
         assert "`axolotl grpo train my.yaml`" in each.mend
 
 
-def test_where_nobody_answers_the_command_is_named():
+def test_names_the_command_if_nobody_answers():
     cfg = {**config(vllm={"port": 9}), "axolotl_config_path": "my.yaml"}
     settle_address(cfg)
     (found,) = check_server(cfg)

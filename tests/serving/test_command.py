@@ -20,15 +20,15 @@ SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
         ([], None),
     ],
 )
-def test_the_number_of_processes(words, expected):
+def test_reads_the_number_of_processes(words, expected):
     assert processes_of(words) == expected
 
 
 @pytest.mark.parametrize(
     "words", [["--num-processes"], ["--num-processes=0"], ["--num-processes", "x"]]
 )
-def test_no_number(words):
-    with pytest.raises(ConfigError, match="is no number of processes"):
+def test_refuses_a_number_of_processes_that_is_none(words):
+    with pytest.raises(ConfigError, match="is not a number of processes"):
         processes_of(words)
 
 
@@ -52,7 +52,7 @@ def test_no_number(words):
         ({**SERVER, "deepspeed": "zero3.json"}, {}, False, []),
     ],
 )
-def test_what_cannot_be_done_is_refused(monkeypatch, cfg, call, canary, expected):
+def test_refuses_options_that_cannot_work(monkeypatch, cfg, call, canary, expected):
     monkeypatch.delenv("SLURM_NNODES", raising=False)
     words = {"launcher": "accelerate", "typed": [], "after": [], **call}
     made = Call("c.yaml", words["launcher"], words["typed"], {}, words["after"], None)
@@ -67,6 +67,6 @@ def test_what_cannot_be_done_is_refused(monkeypatch, cfg, call, canary, expected
         ("0.30.0", [], "no GPU is visible, and vLLM 0.30.0 serves on GPUs"),
     ],
 )
-def test_vllm_can_serve_here(monkeypatch, there, gpus, words):
+def test_reports_a_vllm_that_cannot_serve_here(monkeypatch, there, gpus, words):
     monkeypatch.setattr(command, "version", lambda _: there)
     assert [each.what for each in _check_vllm(SERVER, gpus)] == ([words] if words else [])

@@ -1,107 +1,92 @@
-"""The tie between the serving node and the training ones, with threads for nodes."""
+"""The serving node and the training nodes of a Slurm job, with threads for nodes. No Slurm was here."""
 
 import os
-import socket
+import signal
 import sys
 import threading
 import time
 
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
-from axolotl_grpo_plugin.serving import nodes
-from axolotl_grpo_plugin.serving.nodes import Ties, gone, held, tell
+from axolotl_grpo_plugin.serving import supervisor
+from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server
-from tests.serving.test_supervisor import free_port
+from axolotl_grpo_plugin.serving.supervisor import Supervisor
+from tests.serving.marks import marked
+from tests.serving.stubs import VLLM, serve
+from tests.serving.test_supervisor import ROOT, free_port
+
+
+class FirstNode(threading.Thread):
+    """Serves two training nodes with a stand-in for vLLM."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.port, self.ended = free_port(), [folder / "n2.exit-code", folder / "n3.exit-code"]
+        words = ["server", str(self.port), "serves", str(folder)]
+        command = [sys.executable, "-m", "tests.serving.stubs", *words]
+        self.request = Request(command, {}, "127.0.0.1", self.port, str(folder), 0)
+        self.server, self.code = None, None
+
+    def start_server(self, asked):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": asked.output_dir}
+        log = self.ended[0].with_name("log")
+        self.server = Server(asked.command, env, asked.host, asked.port, log)
+        return self.server
+
+    def run(self):
+        self.code = Supervisor(self.start_server).on_the_first_node(self.request, self.ended)
+
+    def train(self, number, code):
+        train = [sys.executable, "-c", f"import sys; sys.exit({code})"]
+        address = ("127.0.0.1", self.port, self.ended[number])
+        return Supervisor(self.start_server).on_a_training_node(train, os.environ, *address)
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A process stands for vLLM."""
-    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
-    made = Server(sleeps, os.environ, "127.0.0.1", 1, tmp_path / "log")
-    yield made
-    if made.ended() is None:
-        os.kill(made.pid, 9)
+def first(tmp_path):
+    yield FirstNode(tmp_path)
+    for each in marked(str(tmp_path)):
+        each.kill()
 
 
-class Holding(threading.Thread):
-    """The first node."""
-
-    def __init__(self, server, nodes):
-        super().__init__()
-        self.server, self.port, self.ended = server, free_port(), None
-        self.ties = Ties(self.port, "7", nodes)
-        self.start()
-
-    def run(self):
-        self.ended = self.ties.hold(self.server)
-
-    def tie(self):
-        return held("127.0.0.1", self.port, "7")
-
-
-def test_the_server_lives_as_long_as_all_nodes(server):
-    holding = Holding(server, 2)
-    first, second = holding.tie(), holding.tie()
-    tell(first, 0)
+def test_first_node_serves_until_all_training_nodes_have_ended(first):
+    first.ended[1].write_text("9")  # of an earlier try of the same job
+    first.start()
+    assert first.train(0, code=0) == 0
     time.sleep(0.5)
-    assert holding.is_alive()
-    assert not gone(second)
-    tell(second, 0)
-    holding.join(5)
-    assert holding.ended == (0, "all training nodes have ended")
+    assert first.is_alive()
+    assert first.train(1, code=0) == 0
+    first.join(5)
+    assert first.code == 0
 
 
-@pytest.mark.parametrize(("last", "code"), [(7, 7), (None, 1)])
-def test_a_node_that_ends_badly_ends_all(server, last, code):
-    holding = Holding(server, 3)
-    bad, good = holding.tie(), holding.tie()
-    if last is None:
-        bad.close()  # killed
-    else:
-        tell(bad, last)
-    holding.join(5)
-    assert holding.ended == (code, f"a training node ended with {code}")
-    assert gone(good)
+def test_first_node_ends_with_the_code_of_a_failed_trainer(first):
+    first.start()
+    assert first.train(1, code=7) == 7
+    first.join(5)
+    assert first.code == 7
 
 
-def test_the_servers_death_ends_all(server):
-    holding = Holding(server, 1)
-    tie = holding.tie()
-    os.kill(server.pid, 9)
-    holding.join(5)
-    assert holding.ended == (1, "")
-    assert gone(tie)
+def test_first_node_fails_when_its_server_dies(first):
+    first.start()
+    first.train(0, code=0)
+    os.kill(first.server.pid, signal.SIGKILL)
+    first.join(5)
+    assert first.code == 1
 
 
-def test_strangers_are_no_nodes(server, monkeypatch):
-    holding = Holding(server, 1)
-    with socket.create_connection(("127.0.0.1", holding.port)) as scan:
-        scan.sendall(b"GET / HTTP/1.1\r\n\r\n")
-    monkeypatch.setattr(nodes, "BOOT", 1)
-    with pytest.raises(ConfigError, match=r"no server on the first node, .* after 1 s"):
-        held("127.0.0.1", holding.port, "another job")
-    assert holding.is_alive()
-    monkeypatch.undo()
-    tell(holding.tie(), 0)
-    holding.join(5)
-    assert holding.ended[0] == 0
+def test_training_node_gives_up_when_no_server_answers(first, monkeypatch, capsys):
+    monkeypatch.setattr(supervisor, "BOOT", 0.5)
+    assert first.train(0, code=0) == 1
+    assert "no vLLM server answers" in capsys.readouterr().err
+    assert not first.ended[0].exists()
 
 
-def test_nodes_that_never_come_are_not_waited_for(server, monkeypatch):
-    monkeypatch.setattr(nodes, "BOOT", 1)
-    holding = Holding(server, 2)
-    tie = holding.tie()
-    holding.join(5)
-    assert gone(tie)
-    assert holding.ended == (1, "1 of 2 training nodes came in 1 s")
-
-
-def test_a_port_that_is_taken():
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(
-            ConfigError, match=f"port {port}, beside vllm.port, cannot be listened on"
-        ):
-            Ties(port, "7", 1)
+def test_training_node_does_not_train_against_another_service(first, monkeypatch):
+    monkeypatch.setattr(supervisor, "BOOT", 0.5)
+    other = serve(first.port, {"/health": VLLM["/health"]})
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    assert first.train(0, code=0) == 1
+    other.shutdown()
+    other.server_close()

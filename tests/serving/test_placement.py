@@ -38,7 +38,7 @@ def ids(number):
         ({}, [], None, Placement("none", (), (), 1)),
     ],
 )
-def test_the_last_serve_and_the_first_train(cfg, gpus, processes, expected):
+def test_last_gpus_serve_and_first_gpus_train(cfg, gpus, processes, expected):
     assert place(cfg, gpus, processes) == expected
 
 
@@ -53,15 +53,15 @@ def test_the_last_serve_and_the_first_train(cfg, gpus, processes, expected):
         ),
         (SERVER, ids(4), 4, "4 GPUs are visible, and this config wants 5"),
         ({**SERVER, "vllm": {"tensor_parallel_size": 4}}, ids(4), None, "wants 5: 4 for vLLM"),
-        (COLOCATE, ids(1), 2, "wants 2: one a process. Lower --num-processes"),
+        (COLOCATE, ids(1), 2, "wants 2: one per process. Lower --num-processes"),
     ],
 )
-def test_too_few(cfg, gpus, processes, words):
+def test_refuses_too_few_gpus(cfg, gpus, processes, words):
     with pytest.raises(ConfigError, match=words):
         place(cfg, gpus, processes)
 
 
-def test_a_mode_that_is_not_said_is_axolotls():
+def test_default_mode_is_axolotls():
     assert mode_of({"trl": {"use_vllm": True}}) == "server"
     assert mode_of({"trl": {"use_vllm": "false"}}) == "none"
 
@@ -76,12 +76,12 @@ def test_a_mode_that_is_not_said_is_axolotls():
         ("GPU-8a5f, 1", ["GPU-8a5f", "1"]),
     ],
 )
-def test_visible(monkeypatch, said, expected):
+def test_reads_cuda_visible_devices(monkeypatch, said, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
     assert visible_gpus() == expected
 
 
-def test_visible_by_the_drivers_tool(monkeypatch, tmp_path):
+def test_counts_gpus_with_nvidia_smi(monkeypatch, tmp_path):
     """A script stands in for nvidia-smi, which a machine without a GPU does not have."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     tool = tmp_path / "nvidia-smi"
@@ -93,5 +93,5 @@ def test_visible_by_the_drivers_tool(monkeypatch, tmp_path):
     monkeypatch.setattr(placement, "DEVICES", (str(tmp_path / "nvidia0"),))
     assert visible_gpus() == []
     (tmp_path / "nvidia0").touch()
-    with pytest.raises(ConfigError, match="there is a GPU here, and nvidia-smi does not say"):
+    with pytest.raises(ConfigError, match="there are GPUs, and nvidia-smi does not say"):
         visible_gpus()

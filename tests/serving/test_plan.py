@@ -25,7 +25,7 @@ def commands(plan):
     return [part.command() for part in plan.parts()]
 
 
-def test_one_machine():
+def test_plans_one_machine():
     plan = plan_of(
         call("--max-steps", "3", after=["--main_process_port", "1"]), config(), "0 1 2 3".split()
     )
@@ -37,19 +37,19 @@ def test_one_machine():
     ]
 
 
-def test_what_the_user_says_of_processes_stands():
+def test_keeps_the_users_number_of_processes():
     plan = plan_of(call("--num-processes=1", processes=1), config(), ["0", "1", "2"])
     assert commands(plan)[1] == "CUDA_VISIBLE_DEVICES=0 axolotl train c.yaml --num-processes=1"
     plan = plan_of(call(launcher="torchrun"), config(), ["0", "1"])
     assert commands(plan)[1].endswith("c.yaml --nproc-per-node 1")
 
 
-def test_colocate_is_passed_on_as_it_was_typed():
+def test_passes_colocate_configs_on_unchanged():
     plan = plan_of(call("--max-steps", "3"), config("colocate"), ["0", "1"])
     assert commands(plan) == ["CUDA_VISIBLE_DEVICES=0,1 axolotl train c.yaml --max-steps 3"]
 
 
-def test_ray():
+def test_plans_ray():
     plan = plan_of(
         call(), config(use_ray=True, ray_num_workers=16, vllm={"host": "0.0.0.0"}), ["0", "1"]
     )
@@ -79,7 +79,7 @@ def job(monkeypatch, tmp_path):
     return monkeypatch
 
 
-def test_slurm(job):
+def test_plans_slurm_nodes(job):
     cfg = config(vllm={"host": "0.0.0.0", "tensor_parallel_size": 4})
     plan = plan_of(call(), cfg, "0 1 2 3".split())
     assert type(plan) is SlurmPlan
@@ -97,7 +97,7 @@ def test_slurm(job):
     assert plan_of(call(), cfg, "0 1 2 3".split()).serves_here
 
 
-def test_slurm_without_a_server_trains_on_all(job):
+def test_slurm_without_a_server_trains_on_all_nodes(job):
     plan = plan_of(call(), config("colocate"), ["0", "1"])
     assert plan.ranks == 6
     assert [part.node for part in plan.parts()] == ["n1", "n2", "n3"]
@@ -107,11 +107,11 @@ def test_slurm_without_a_server_trains_on_all(job):
 @pytest.mark.parametrize(
     ("tasks", "cfg", "words"),
     [
-        ("6", config(), "several tasks a node; .* Set --ntasks-per-node=1"),
+        ("6", config(), "several tasks per node. Set --ntasks-per-node=1"),
         (
             "3",
             config(vllm={"tensor_parallel_size": 8}),
-            "4 GPUs are visible on this node, and vLLM wants 8",
+            "4 GPUs are visible on this node, and vLLM needs 8",
         ),
         (
             "3",
@@ -120,19 +120,19 @@ def test_slurm_without_a_server_trains_on_all(job):
         ),
     ],
 )
-def test_slurm_refuses(job, tasks, cfg, words):
+def test_refuses_slurm_jobs_that_cannot_work(job, tasks, cfg, words):
     job.setenv("SLURM_STEP_NUM_TASKS", tasks)
     with pytest.raises(ConfigError, match=words):
         plan_of(call(), cfg, "0 1 2 3".split())
 
 
-def test_slurm_wants_srun(job):
+def test_slurm_needs_srun(job):
     job.delenv("SLURM_STEP_NUM_NODES")
     with pytest.raises(ConfigError, match="Start it with srun"):
         plan_of(call(), config(), ["0"])
 
 
-def test_adapters_want_a_folder_that_all_nodes_see(job, tmp_path):
+def test_adapters_need_a_shared_tmpdir(job, tmp_path):
     cfg = config(vllm={"host": "0.0.0.0"})
     cfg["trl"]["vllm_lora_sync"] = True
     job.delenv("TMPDIR", raising=False)
@@ -142,7 +142,7 @@ def test_adapters_want_a_folder_that_all_nodes_see(job, tmp_path):
     assert plan_of(call(), cfg, ["0"]).ranks == 2
 
 
-def test_rays_workers_reach_the_server():
+def test_refuses_a_server_that_rays_workers_cannot_reach():
     cfg = config(use_ray=True, ray_num_workers=4)
     with pytest.raises(
         ConfigError, match=r"vllm.host .127.0.0.1.: the other nodes cannot reach it"
@@ -150,12 +150,12 @@ def test_rays_workers_reach_the_server():
         plan_of(call(), cfg, ["0", "1"])
 
 
-def test_the_servers_options_are_the_trainers():
+def test_server_gets_the_vllm_options():
     given = Call("c.yaml", "accelerate", ["--vllm.port=1"], {"vllm__port": "1"}, [], None)
     assert commands(plan_of(given, config(), ["0", "1"]))[0].endswith("vllm-serve c.yaml --port=1")
 
 
-def test_environment(monkeypatch):
+def test_environment_shows_only_these_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert environment(["1"])["CUDA_VISIBLE_DEVICES"] == "1"
     assert environment([])["CUDA_VISIBLE_DEVICES"] == "0,1"  # a CPU run, or Ray's: as it is

@@ -45,13 +45,13 @@ from tests.serving.stubs import VLLM, serve
         ),
     ],
 )
-def test_causes(line, cause):
+def test_names_the_cause_of_death(line, cause):
     found, mend = cause_of(f"INFO: something before\n{line}\nINFO: something after")
     assert found.startswith(cause)
     assert mend
 
 
-def test_another_server_on_its_port_is_not_it(tmp_path):
+def test_another_server_on_the_port_is_not_ready(tmp_path):
     """Two runs that were started within one boot."""
     other = serve(0, VLLM)
     threading.Thread(target=other.serve_forever, daemon=True).start()
@@ -65,7 +65,7 @@ def test_another_server_on_its_port_is_not_it(tmp_path):
     other.server_close()
 
 
-def test_a_kernel_that_does_not_tell_whose_a_port_is(tmp_path, monkeypatch):
+def test_ready_without_knowing_the_ports_owner(tmp_path, monkeypatch):
     """A container's, as gVisor: what answers where it was free before is the server, while it lives."""
     monkeypatch.setattr(server_module, "listening", lambda port: None)
     answers = serve(0, VLLM)
@@ -81,5 +81,5 @@ def test_a_kernel_that_does_not_tell_whose_a_port_is(tmp_path, monkeypatch):
     answers.server_close()
 
 
-def test_no_cause_is_made_up():
+def test_unknown_cause_is_none():
     assert cause_of("INFO: Application startup complete.") is None

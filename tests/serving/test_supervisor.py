@@ -73,7 +73,7 @@ class Run:
         ("waits", "dies later", 1, "vLLM's server ended in mid-training (exit code 7)"),
     ],
 )
-def test_ends_with_its_code_and_leaves_nothing(tmp_path, train, serve, code, said):
+def test_returns_the_exit_code_and_leaves_no_process(tmp_path, train, serve, code, said):
     run = Run(tmp_path, train, serve)
     ended, stderr = run.end()
     assert ended == code, stderr
@@ -93,7 +93,7 @@ def test_signals_let_the_trainer_save(tmp_path, number):
     assert marked(run.mark) == []
 
 
-def test_what_is_ignored_stays_so(tmp_path):
+def test_ignored_signals_stay_ignored(tmp_path):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     run = Run(tmp_path, "waits")
@@ -107,7 +107,7 @@ def test_what_is_ignored_stays_so(tmp_path):
     assert marked(run.mark) == []
 
 
-def test_a_second_signal_waits_no_longer(tmp_path):
+def test_second_signal_ends_at_once(tmp_path):
     run = Run(tmp_path, "waits")
     run.serves()
     (trainer,) = [each for each in marked(run.mark) if "trainer" in each.cmdline()]
@@ -122,7 +122,7 @@ def test_a_second_signal_waits_no_longer(tmp_path):
 
 
 @pytest.mark.parametrize("which", ["outer", "inner", "both"])
-def test_killed_supervisors_leave_nothing(tmp_path, which):
+def test_killed_supervisors_leave_no_process(tmp_path, which):
     run = Run(tmp_path, "waits")
     run.serves()
     inner = [each for each in marked(run.mark) if each.ppid() == run.process.pid]

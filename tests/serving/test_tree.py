@@ -9,7 +9,7 @@ from axolotl_grpo_plugin.serving import tree
 from axolotl_grpo_plugin.serving.tree import spawn
 
 
-def test_what_is_started_from_a_background_job_can_be_told_to_save(tmp_path):
+def test_child_of_a_background_job_hears_sigint(tmp_path):
     """A shell ignores SIGINT for those, and children inherit it."""
     code = "import signal; print(signal.getsignal(signal.SIGINT) == signal.default_int_handler)"
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -20,7 +20,7 @@ def test_what_is_started_from_a_background_job_can_be_told_to_save(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.EPERM, True)])
-def test_a_kernel_without_subreapers(monkeypatch, number, raises):
+def test_kernel_without_subreapers_is_accepted(monkeypatch, number, raises):
     """An older gVisor. What else the kernel refuses is an error."""
 
     def refuse(option, value):

@@ -1,4 +1,3 @@
-import json
 import logging
 from pathlib import Path
 
@@ -100,21 +99,3 @@ def test_the_length_counts_the_template(tokenizer):
     length = len(encoded["input_ids"][0])
     assert len(run([row()], tokenizer, grpo_max_prompt_length=length)["prompt"]) == 1
     assert not run([row()], tokenizer, grpo_max_prompt_length=length - 1)["prompt"]
-
-
-def test_the_shipped_problems_are_what_the_script_makes(tmp_path, monkeypatch):
-    from axolotl_grpo_plugin.quickstart import build
-    from axolotl_grpo_plugin.quickstart.problems import held_out
-
-    monkeypatch.setattr(build, "FOLDER", tmp_path)
-    build.write_problems()
-    pairs = {}
-    for name in ("train", "held_out"):
-        text = (QUICKSTART / f"{name}.jsonl").read_text()
-        assert (tmp_path / f"{name}.jsonl").read_text() == text
-        works = [json.loads(line)["answer"].split() for line in text.splitlines()]
-        pairs[name] = {frozenset((int(work[0]), int(work[2]))) for work in works}
-        assert len(works) >= 200
-    assert held_out(2, 6)
-    assert pairs["train"] and pairs["held_out"]
-    assert sum(file.stat().st_size for file in (QUICKSTART / "model").iterdir()) < 2_000_000

@@ -9,8 +9,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from axolotl_grpo_plugin import gym
-from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
 from axolotl_grpo_plugin.rewards.gym import read_entry
+from axolotl_grpo_plugin.stats.rows import Transform, read, sources
 from axolotl_grpo_plugin.transforms import gym as module
 from axolotl_grpo_plugin.transforms.gym import SYSTEM_PROMPT
 from axolotl_grpo_plugin.transforms.rows import DatasetError

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from axolotl_grpo_plugin import verl
-from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
+from axolotl_grpo_plugin.stats.rows import Transform, read, sources
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 from axolotl_grpo_plugin.transforms.verl import as_text
 

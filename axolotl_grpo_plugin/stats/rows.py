@@ -1,6 +1,7 @@
-"""A dataset's rows, and the prompts that its transform makes of them, a thousand at a time.
+"""Read a dataset's rows in batches and apply its transform.
 
-A local JSON, JSONL or Parquet file is read here; what else a YAML can name, by Axolotl's own loader.
+Local JSONL and Parquet files are streamed here. Axolotl's own loader reads everything else; its import
+takes 20 seconds.
 """
 
 import inspect
@@ -22,30 +23,29 @@ from axolotl_grpo_plugin.paths import dicts
 
 BATCH = 1000
 PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that is one local file
-# Options of a transform that are known to change nothing else.
+# The options of `datasets.Dataset.map` that `Transform` implements.
 MAPPED = {"batched", "batch_size", "with_indices", "remove_columns", "fn_kwargs", "num_proc"}
-CHUNK = 1 << 16
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?$")
-# Of Parquet: without the first, memory grows with the file; without the second, with its row groups.
+# Without pre_buffer=False memory grows with the file; without buffer_size, with its row groups.
 STREAMED: Any = {"pre_buffer": False, "buffer_size": 1 << 20}
 
 Row = dict[str, Any]
-Said = Callable[[int, int], None]  # is told how much was read, and of how much
-Fail = Callable[[int, str], None]  # is told what is wrong with a row
+Progress = Callable[[int, int], None]  # gets the amount read, and the total
+Fail = Callable[[int, str], None]  # gets a row's number, and its fault
 
 
 class Unreadable(Exception):
-    """A dataset of which nothing more can be counted."""
+    """The dataset cannot be read any further."""
 
-    def __init__(self, where: str, what: str, mend: str):
-        self.finding = Finding(where, what, mend)
+    def __init__(self, where: str, what: str, fix: str):
+        self.finding = Finding(where, what, fix)
         super().__init__(str(self.finding))
 
 
 class Source(NamedTuple):
     """One dataset of a config.
 
-    key: `datasets` or `test_datasets`. path: as the YAML has it, `pkg://` and all.
+    key: `datasets` or `test_datasets`. path: as written in the YAML, before `pkg://` is resolved.
     """
 
     key: str
@@ -66,7 +66,7 @@ class Source(NamedTuple):
 
 
 def sources(cfg: Any) -> list[Source]:
-    """The datasets of a raw config: all that a run's prompts can come from."""
+    """Return the datasets and test datasets of a raw config."""
     return [
         Source(key, number, str(entry.get("path")), entry)
         for key in ("datasets", "test_datasets")
@@ -74,8 +74,10 @@ def sources(cfg: Any) -> list[Source]:
     ]
 
 
-def read(source: Source, cfg: Any, said: Said, fail: Fail) -> Iterator[list[tuple[int, Row]]]:
-    """The dataset's rows as it holds them, each with its number, all of a batch with the same columns.
+def read(
+    source: Source, cfg: Any, progress: Progress, fail: Fail
+) -> Iterator[list[tuple[int, Row]]]:
+    """Yield batches of numbered rows before their transform. All rows of a batch have the same columns.
 
     Raises Unreadable.
     """
@@ -83,7 +85,7 @@ def read(source: Source, cfg: Any, said: Said, fail: Fail) -> Iterator[list[tupl
     path = entry.get("path")
     if not isinstance(path, str):
         raise Unreadable(
-            source.at(cfg, "path"), f"no path: {path!r}", "Name a file or a hub dataset"
+            source.at(cfg, "path"), f"not a path: {path!r}", "Name a file or a hub dataset"
         )
     for finding in check_file(path, source.at(cfg, "path")):
         raise Unreadable(*finding[:3])
@@ -98,28 +100,29 @@ def read(source: Source, cfg: Any, said: Said, fail: Fail) -> Iterator[list[tupl
     rows: Iterable[tuple[int, Row]] | None = None
     columns: Row = {}
     if plain and kind == "parquet" and _is_as_read(path):
-        rows = _parquet(Path(path), where, said)
+        rows = _parquet(Path(path), where, progress)
     elif plain and kind == "json" and path.endswith((".json", ".jsonl")):
         bad: list[int] = []
-        found = _columns(_json(Path(path), where, lambda *_: None, lambda row, _: bad.append(row)))
-        if found is not None and 0 not in bad:  # else it is no JSON lines, and datasets may know it
+        lines = _json_lines(Path(path), where, lambda *_: None, lambda row, _: bad.append(row))
+        found = _columns(lines)
+        if found is not None and 0 not in bad:  # else the file may be one list of objects
             columns = found
-            rows = _json(Path(path), where, said, fail)
+            rows = _json_lines(Path(path), where, progress, fail)
     if rows is None:
-        rows = _axolotls(entry, cfg, where, said)
+        rows = _axolotls(entry, cfg, where, progress)
     empty = True
     for batch in batched(rows, BATCH):
         empty = False
         yield [(number, {**columns, **row}) for number, row in batch]
     if empty:
-        raise Unreadable(where, "no rows", "Look at what wrote it")
+        raise Unreadable(where, "no rows", "Check the program that wrote it")
 
 
 def _columns(rows: Iterable[tuple[int, Row]]) -> Row | None:
-    """The columns of all rows, each None: datasets has None where a row lacks one.
+    """Return the columns of all rows with the value None, which datasets gives to a row that lacks one.
 
-    None where it would change values: whole numbers beside fractions, texts that are all dates.
-    A pass of its own: a transform may read a column that only the last row has.
+    Return None if datasets would change values: integers beside floats, or columns of dates.
+    This takes a pass over the file, because a transform may read a column that only the last row has.
     """
     types: dict[str, set[type]] = {}
     dates: dict[str, bool] = {}
@@ -135,63 +138,43 @@ def _columns(rows: Iterable[tuple[int, Row]]) -> Row | None:
     return dict.fromkeys(types)
 
 
-def _json(path: Path, where: str, said: Said, fail: Fail) -> Iterator[tuple[int, Row]]:
-    """JSON lines, or one list of objects."""
-    size = path.stat().st_size
+def _json_lines(
+    path: Path, where: str, progress: Progress, fail: Fail
+) -> Iterator[tuple[int, Row]]:
+    size, number = path.stat().st_size, 0
     with path.open("rb") as file:
         text = TextIOWrapper(file, encoding="utf-8-sig")
         try:
-            listed = text.read(CHUNK).lstrip().startswith("[")
-            text.seek(0)
-            objects = _listed(text, where) if listed else enumerate(filter(str.strip, text))
-            for number, row in objects:
+            for number, line in enumerate(filter(str.strip, text)):
                 if number % BATCH == 0:
-                    said(file.tell(), size)
-                if isinstance(row, str):
-                    try:
-                        row = json.loads(row)
-                    except ValueError as error:
-                        fail(number, f"no JSON: {error}")
-                        continue
+                    progress(file.tell(), size)
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    fail(number, f"not JSON: {error}")
+                    continue
                 if isinstance(row, dict):
                     yield number, row
                 else:
-                    fail(number, f"no JSON object: {str(row)[:60]!r}")
+                    fail(number, f"not a JSON object: {str(row)[:60]!r}")
         except UnicodeDecodeError as error:
-            raise Unreadable(where, f"no UTF-8: {error}", "Mend the file") from error
-
-
-def _listed(text: TextIOWrapper, where: str) -> Iterator[tuple[int, Any]]:
-    """The objects of one list, each cut off the front as it is read: never the whole file."""
-    decode = json.JSONDecoder().raw_decode
-    number, held = 0, text.read(CHUNK).lstrip()[1:]
-    while not (held := held.lstrip(" \t\r\n,")).startswith("]"):
-        try:
-            row, end = decode(held)
-        except ValueError as error:
-            more = text.read(max(CHUNK, len(held)))
-            if not more:
-                what = f"no JSON after row {number}: {error}"
-                raise Unreadable(where, what, "Mend the file") from error
-            held += more
-            continue
-        yield number, row
-        number, held = number + 1, held[end:]
+            what = f"not UTF-8 after row {number}: {error}"
+            raise Unreadable(where, what, "Fix the file") from error
 
 
 def _is_as_read(path: str) -> bool:
-    """Whether datasets would leave a Parquet file's values as they are: no images, no JSON in text."""
+    """Return whether datasets would leave a Parquet file's values alone: no images, no JSON in text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         features = (pq.read_schema(path).metadata or {}).get(b"huggingface", b"")
     except (pa.ArrowException, OSError):
-        return True  # whoever reads it says so
+        return True  # `_parquet` reports the error
     return not re.search(rb'"_type": *"(?!Value|List|LargeList|Sequence|ClassLabel)', features)
 
 
-def _parquet(path: Path, where: str, said: Said) -> Iterator[tuple[int, Row]]:
+def _parquet(path: Path, where: str, progress: Progress) -> Iterator[tuple[int, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -199,16 +182,16 @@ def _parquet(path: Path, where: str, said: Said) -> Iterator[tuple[int, Row]]:
     try:
         file = pq.ParquetFile(path, **STREAMED)
         for batch in file.iter_batches(BATCH):
-            said(number, file.metadata.num_rows)
+            progress(number, file.metadata.num_rows)
             for row in batch.to_pylist():
                 yield number, row
                 number += 1
     except (pa.ArrowException, OSError) as error:
-        what = f"no Parquet after row {number}: {error}"
-        raise Unreadable(where, what, "Mend the file") from error
+        what = f"not Parquet after row {number}: {error}"
+        raise Unreadable(where, what, "Fix the file") from error
 
 
-def _axolotls(entry: Any, cfg: Any, where: str, said: Said) -> Iterator[tuple[int, Row]]:
+def _axolotls(entry: Any, cfg: Any, where: str, progress: Progress) -> Iterator[tuple[int, Row]]:
     from axolotl.utils.data.shared import datasets_with_name_generator, load_dataset_with_config
     from axolotl.utils.dict import DictDefault
 
@@ -216,23 +199,23 @@ def _axolotls(entry: Any, cfg: Any, where: str, said: Said) -> Iterator[tuple[in
     for each in datasets_with_name_generator([DictDefault(entry)]):
         try:
             loaded: Any = load_dataset_with_config(each, cfg.get("hf_use_auth_token"))
-            # Where no split is named, Axolotl trains on this one.
+            # Axolotl's default split.
             dataset = loaded["train"] if isinstance(loaded, dict) else loaded
-        except Exception as error:  # of the hub's client, the network, or the file's reader
+        except Exception as error:  # the hub's client, the network or the file's reader
             what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
             raise Unreadable(where, what, "Check path, name, split and network") from error
         for batch in dataset.iter(BATCH):
-            said(number, len(dataset))
+            progress(number, len(dataset))
             for values in zip(*batch.values(), strict=True):
                 yield number, dict(zip(batch, values, strict=True))
                 number += 1
 
 
 class Transform:
-    """What a dataset's `type` makes of rows: called as Axolotl and `datasets.Dataset.map` call it."""
+    """A dataset's `type`, called as Axolotl and `datasets.Dataset.map` call it."""
 
     def __init__(self, source: Source, cfg: Any, tokenizer: Any):
-        """tokenizer: for a transform that takes one. Raises Unreadable."""
+        """tokenizer: passed to a transform that takes one. Raises Unreadable."""
         self.path = source.entry.get("type")
         self._function: Callable[..., Any] = lambda row: row
         self._options: dict[str, Any] = {}
@@ -241,17 +224,17 @@ class Transform:
         where = source.at(cfg, "type")
         for finding in check_transform(self.path, where):
             raise Unreadable(*finding[:3])
-        unlimited = type(cfg)({**cfg, "grpo_max_prompt_length": None})  # or it would drop rows
+        unlimited = type(cfg)({**cfg, "grpo_max_prompt_length": None})  # else it would drop rows
         try:
             made = _factory(self.path)(unlimited, dataset_idx=source.number)
-        except Exception as error:  # of a transform of one's own
-            what = f"the transform cannot be made: {type(error).__name__}: {first_line(error)}"
-            raise Unreadable(where, what, "Mend it") from error
+        except Exception as error:  # a user's transform
+            what = f"the transform cannot be built: {type(error).__name__}: {first_line(error)}"
+            raise Unreadable(where, what, "Fix the transform") from error
         if made is None:
-            raise Unreadable(where, "there is no such transform", "Look at the warning above")
+            raise Unreadable(where, "there is no such transform", "See the warning above")
         function, self._options = made if isinstance(made, tuple) else (made, {})
         if strange := set(self._options) - MAPPED:
-            what = f"it maps with {', '.join(sorted(strange))}, which is not known here"
+            what = f"it maps with {', '.join(sorted(strange))}, which stats does not support"
             raise Unreadable(where, what, "Count it without the option")
         more = dict(self._options.get("fn_kwargs") or {})
         if "tokenizer" in inspect.signature(function).parameters:
@@ -259,11 +242,11 @@ class Transform:
         self._function = partial(function, **more)
 
     def __call__(self, rows: Sequence[tuple[int, Row]]) -> list[list[Row]]:
-        """What became of each row: one, none, or several."""
+        """Return the transformed rows of each row: one, none or several."""
         indexed = self._options.get("with_indices")
         if not self._options.get("batched"):
             return [
-                # A copy, for it may change the row in place.
+                # A copy, because the function may change the row in place.
                 [self._merged(row, self._function(dict(row), *([number] if indexed else [])))]
                 for number, row in rows
             ]
@@ -277,7 +260,7 @@ class Transform:
         if len(rows) == 1:
             return [changed]
         if len(changed) != len(rows):
-            # Which row became what is only known of one at a time.
+            # One row at a time, to know which row each result belongs to.
             return [made for row in rows for made in self([row])]
         return [[row] for row in changed]
 

@@ -1,6 +1,5 @@
 """`python stats.py CONFIG` and `axolotl grpo stats CONFIG`."""
 
-import difflib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,26 +16,26 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks import ConfigError
-from axolotl_grpo_plugin.lengths import show
-from axolotl_grpo_plugin.lengths.budget import (
+from axolotl_grpo_plugin.checks import ConfigError, Finding
+from axolotl_grpo_plugin.checks.lengths import completion_of
+from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.checks.prompts import check_lengths
+from axolotl_grpo_plugin.checks.traps import check_limit
+from axolotl_grpo_plugin.stats import show
+from axolotl_grpo_plugin.stats.budget import (
     COMPLETION,
     STEP,
     Budget,
-    Verdict,
     as_yaml,
     budget,
     budgets,
-    check,
-    completion_of,
     settings,
 )
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.edit import EditError, edited
-from axolotl_grpo_plugin.lengths.measure import Measured, measure, warnings_of
-from axolotl_grpo_plugin.lengths.rollouts import NoRollouts, Rollouts, read_rollouts
-from axolotl_grpo_plugin.lengths.rows import sources
-from axolotl_grpo_plugin.lengths.tokenizer import (
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.measure import Measured, measure, warnings_of
+from axolotl_grpo_plugin.stats.rollouts import NoRollouts, Rollouts, read_rollouts
+from axolotl_grpo_plugin.stats.rows import sources
+from axolotl_grpo_plugin.stats.tokenizer import (
     Tokenizer,
     TokenizerError,
     name_of,
@@ -47,9 +46,9 @@ TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 
 
 def read(file: str, options: Mapping[str, Any] | None = None) -> Any:
-    """A raw config, as Axolotl reads it. Raises ConfigError.
+    """Read a raw config as Axolotl does. Raises ConfigError.
 
-    options: the command line's, as Axolotl's parser names them: {"trl__beta": "0.1"}.
+    options: of the command line, by the names of Axolotl's parser: {"trl__beta": "0.1"}.
     """
     try:
         with open(file, encoding="utf-8") as opened:
@@ -57,7 +56,7 @@ def read(file: str, options: Mapping[str, Any] | None = None) -> Any:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{file}: no Axolotl config: a YAML of keys and values is wanted")
+        raise ConfigError(f"{file}: not an Axolotl config. Write a YAML of keys and values.")
     cfg = DictDefault({**found, "axolotl_config_path": file})
     for key, value in (options or {}).items():
         parent, _, child = key.partition("__")
@@ -69,30 +68,30 @@ def read(file: str, options: Mapping[str, Any] | None = None) -> Any:
 
 
 def load(file: str) -> Any:
-    """A raw config whose prompts can be counted. Raises ConfigError."""
+    """Read a raw config and check that its prompts can be counted. Raises ConfigError."""
     cfg = read(file)
     if cfg.get("rl") not in ("grpo", "gdpo"):
-        raise ConfigError(f"{file}: rl is {cfg.get('rl')!r}: lengths are counted for grpo and gdpo")
+        raise ConfigError(f"{file}: rl is {cfg.get('rl')!r}. Set rl: grpo, or gdpo.")
     if not paths.dicts(cfg.get("datasets")):
-        raise ConfigError(f"{file}: no datasets: a list of them is wanted, each with a path")
+        raise ConfigError(f"{file}: no datasets. Write a list of them, each with a path.")
     if not name_of(cfg):
-        raise ConfigError(f"{file}: no base_model, whose tokenizer counts")
+        raise ConfigError(f"{file}: no base_model. Name the model whose tokenizer counts.")
     return cfg
 
 
 def without_config(datasets: Sequence[str], tokenizer: str, transform: str | None) -> Any:
-    """The config that names these alone."""
+    """Return a config with these datasets and this tokenizer only."""
     entries = [{"path": path, **({"type": transform} if transform else {})} for path in datasets]
     return DictDefault({"rl": "grpo", "base_model": tokenizer, "datasets": entries})
 
 
 class Stats:
-    """One call of the command: what was counted, and what is wrong with it."""
+    """The counts, notes and problems of one call."""
 
     def __init__(self, cfg: Any):
         paths.add_working_folder()
         self.cfg = cfg
-        self.sources = sources(cfg)  # named before their paths are resolved
+        self.sources = sources(cfg)  # before their paths are resolved
         self.own = name_of(cfg)
         paths.resolve_packaged(cfg)
         self.counted: list[tuple[Tokenizer, list[Measured]]] = []
@@ -101,7 +100,7 @@ class Stats:
         self.rollouts: Rollouts | None = None
 
     def count(self, others: Sequence[str], gold: str | None) -> None:
-        """Count all datasets under the config's tokenizer, and under others."""
+        """Count all datasets with the config's tokenizer and with the others."""
         console = Console(stderr=True)
         shown = console.is_terminal
         with Progress(console=console, transient=True, disable=not shown) as progress:
@@ -123,10 +122,10 @@ class Stats:
         for source in self.sources:
             task = progress.add_task(f"{tokenizer.name}: {source.name}", total=None)
 
-            def said(done: int, of: int, task: Any = task) -> None:
+            def advance(done: int, of: int, task: Any = task) -> None:
                 progress.update(task, completed=done, total=of)
 
-            found = measure(source, cfg, tokenizer, gold, said)
+            found = measure(source, cfg, tokenizer, gold, advance)
             progress.remove_task(task)
             made.append(found)
             self.problems += found.problems
@@ -142,25 +141,25 @@ class Stats:
         except NoRollouts as error:
             self.problems.append(str(error))
 
-    def completion(self, said: int | None) -> tuple[int, str]:
-        """trl.max_completion_length to propose, and why."""
-        if said:
-            return said, "as given"
+    def completion(self, given: int | None) -> tuple[int, str]:
+        """Return the trl.max_completion_length to propose, and the reason."""
+        if given:
+            return given, "as given"
         if self.rollouts:
             enough = self.rollouts.enough()
             if enough:
                 return enough, "99 % of the rollouts end within it"
             twice = STEP * ceil(2 * self.rollouts.limit / STEP)
-            return twice, "twice the rollouts' limit, which cut off more than 1 %"
+            return twice, "twice the rollouts' limit, which truncated more than 1 %"
         if present := completion_of(self.cfg):
             return present, "the YAML's"
         gold = Lengths.together(each.gold for _, found in self.counted for each in found)
         if gold.rows and gold.at(0.99) > COMPLETION:
             return STEP * ceil(gold.at(0.99) / STEP), "99 % of the gold completions are no longer"
-        return COMPLETION, "assumed, for nothing says how long they are"
+        return COMPLETION, "assumed, because nothing says how long they are"
 
     def widest(self, own: bool) -> Lengths | None:
-        """The prompts to propose for: a config's own tokenizer's; without one, those with the longest."""
+        """Return the prompts to propose for: with the config's tokenizer, or without a config the longest."""
         prompts = [
             show.together(each)
             for tokenizer, each in self.counted
@@ -169,19 +168,17 @@ class Stats:
         counted = (each for each in prompts if each.rows)
         return max(counted, key=lambda each: each.most, default=None)
 
-    def holds(self, chosen: Budget | None) -> bool:
-        """Whether the model can hold what is proposed; a note where it cannot."""
+    def note_limit(self, chosen: Budget | None) -> None:
+        """Add a note if the model cannot hold the proposed context."""
         for tokenizer, _ in self.counted:
             limit = tokenizer.context() if tokenizer.name == self.own else None
             if chosen and limit and chosen.context > limit:
                 what = f"a context of {chosen.context} is more than the model's {limit}"
-                mend = "--drop the longest rows, or shorten --max-completion-length"
-                self.warnings.append(f"{self.own}: {what} (max_position_embeddings): {mend}")
-                return False
-        return True
+                fix = "--drop the longest rows, or shorten --max-completion-length"
+                self.warnings.append(f"{self.own}: {what} (max_position_embeddings): {fix}")
 
     def note_gold(self, completion: int) -> None:
-        """Gold completions are a floor: what does not hold them cuts right answers off."""
+        """Add a note if the limit truncates gold completions."""
         for tokenizer, measured in self.counted:
             for each in measured:
                 if over := each.gold.over(completion):
@@ -189,18 +186,19 @@ class Stats:
                     what = f"{share:.1%} of the column {each.gold_column!r} are longer than {completion} tokens"
                     self.warnings.append(f"{tokenizer.name}, {each.label}: {what}")
 
-    def fits(self, drop: float) -> list[Verdict]:
-        """The YAML's present numbers, under its own tokenizer."""
+    def findings(self, drop: float) -> list[Finding] | None:
+        """Check the YAML's present lengths, as `axolotl grpo check` does. None if nothing is counted."""
         if not self.counted or self.counted[0][0].name != self.own:
-            return []
+            return None
         tokenizer, measured = self.counted[0]
-        prompts = show.together(measured)
-        made = check(self.cfg, prompts, drop, tokenizer.context()) if prompts.rows else []
-        if self.rollouts:
-            share = self.rollouts.share
-            what = f"{share:.1%} of the rollouts were truncated"
-            made.append(Verdict(share <= TOO_MANY_TRUNCATED, what))
-        return made
+        counted = [each for each in measured if each.prompts.rows]
+        limit = tokenizer.context()
+        found = [*check_limit(self.cfg), *check_lengths(self.cfg, counted, limit, drop)]
+        if self.rollouts and self.rollouts.share > TOO_MANY_TRUNCATED:
+            where = at(self.cfg, "trl.max_completion_length")
+            what = f"{self.rollouts.share:.1%} of the rollouts were truncated"
+            found.append(Finding(where, what, "Raise it as proposed above", level="warning"))
+        return found
 
 
 def run(
@@ -216,13 +214,11 @@ def run(
     plot: str | None,
     as_json: bool,
     checked: bool,
-    write: bool,
-    yes: bool,
 ) -> int:
-    """Count, show, and return the exit code: 1 where something could not be counted, or a check fails."""
+    """Count, show, and return the exit code: 1 if something could not be counted or a check fails."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal may know no blocks and no emoji
+            stream.reconfigure(errors="replace")  # a terminal may lack the block characters
     if config:
         stats = Stats(load(config))
     else:
@@ -234,32 +230,27 @@ def run(
     completion, why = stats.completion(max_completion_length)
     stats.note_gold(completion)
     chosen = budget(widest, completion, drop) if widest else None
-    held = stats.holds(chosen)
-    verdicts = stats.fits(drop) if config else []
+    stats.note_limit(chosen)
+    findings = stats.findings(drop) if config else None
     if as_json:
-        click.echo(json.dumps(_plain(stats, chosen, verdicts), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_plain(stats, chosen, findings), indent=2, ensure_ascii=False))
     else:
-        _show(stats, why, verdicts, widest, chosen)
+        _show(stats, why, findings, widest, chosen)
     if plot and widest and chosen:
-        from axolotl_grpo_plugin.lengths.plot import plot as draw
+        from axolotl_grpo_plugin.stats.plot import plot as draw
 
         Path(plot).parent.mkdir(parents=True, exist_ok=True)
         draw(stats.counted, budgets(widest, completion), chosen, Path(plot))
         Console(stderr=True).print(f"wrote {plot}", highlight=False)
     for line in dict.fromkeys(stats.problems):
         click.secho(line, fg="red", err=True)
-    if write and config and chosen:
-        if stats.problems or not held:
-            raise ConfigError(f"{config}: nothing is written while something is wrong (above)")
-        _write(Path(config), settings(stats.cfg, chosen), yes, as_json)
-    failed = checked and not all(verdict.ok for verdict in verdicts)
-    return int(bool(stats.problems) or failed)
+    return int(bool(stats.problems) or (checked and bool(findings)))
 
 
 def _show(
     stats: Stats,
     why: str,
-    verdicts: list[Verdict],
+    findings: list[Finding] | None,
     prompts: Lengths | None,
     chosen: Budget | None,
 ) -> None:
@@ -280,12 +271,13 @@ def _show(
         out.print(show.provenance(tokenizer, each), style="dim", highlight=False)
     for line in dict.fromkeys(stats.warnings):
         out.print(f"[yellow]note[/] {escape(line)}", highlight=False)
-    for verdict in verdicts:
-        style, word = ("green", "OK  ") if verdict.ok else ("red", "FAIL")
-        out.print(f"[bold {style}]{word}[/] {escape(verdict.line)}", highlight=False)
+    for finding in findings or ():
+        out.print(f"[bold red]FAIL[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
+    if findings == [] and not stats.problems:
+        out.print("[bold green]OK[/] the YAML's lengths hold these prompts", highlight=False)
 
 
-def _plain(stats: Stats, chosen: Budget | None, verdicts: list[Verdict]) -> dict[str, Any]:
+def _plain(stats: Stats, chosen: Budget | None, findings: list[Finding] | None) -> dict[str, Any]:
     return {
         "tokenizers": [
             {
@@ -314,30 +306,6 @@ def _plain(stats: Stats, chosen: Budget | None, verdicts: list[Verdict]) -> dict
         "budget": chosen and {**chosen._asdict(), "set": settings(stats.cfg, chosen)},
         "rollouts": stats.rollouts and stats.rollouts.plain(),
         "notes": list(dict.fromkeys(stats.warnings)),
-        "checks": [verdict._asdict() for verdict in verdicts],
+        "findings": [finding._asdict() for finding in findings or ()],
         "problems": list(dict.fromkeys(stats.problems)),
     }
-
-
-def _write(file: Path, values: dict[str, int], yes: bool, aside: bool) -> None:
-    """Show what would change in the YAML, ask, and change it."""
-    with file.open(encoding="utf-8", newline="") as opened:
-        text = opened.read()
-    try:
-        made = edited(text, values)
-    except EditError as error:
-        raise ConfigError(f"{file}: {error}") from error
-    now, then = text.splitlines(), made.splitlines()
-    changes = list(difflib.unified_diff(now, then, str(file), "proposed", lineterm="", n=1))
-    if not changes:
-        click.echo(f"{file} says so already", err=aside)
-        return
-    colors = {"+": "green", "-": "red"}
-    for line in changes:
-        click.secho(line, fg=colors.get(line[0]), err=aside)
-    if yes or click.confirm(f"Write {file}?", err=aside):
-        try:
-            with file.open("w", encoding="utf-8", newline="") as opened:
-                opened.write(made)
-        except OSError as error:
-            raise ConfigError(f"{file}: cannot be written: {error}") from error

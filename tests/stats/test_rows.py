@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from axolotl_grpo_plugin.lengths import rows
-from axolotl_grpo_plugin.lengths.rows import Transform, Unreadable, read, sources
+from axolotl_grpo_plugin.stats import rows
+from axolotl_grpo_plugin.stats.rows import Transform, Unreadable, read, sources
 
 MANY = [{"question": f"{i}?", "n": i} for i in range(2500)]
 
@@ -35,31 +35,23 @@ def lines(path, texts):
     return path
 
 
-def test_json_lines(tmp_path):
+def test_reads_json_lines(tmp_path):
     made = read_all(lines(tmp_path / "a.jsonl", MANY), type="axolotl_grpo_plugin.gsm8k")
     assert made == list(enumerate(MANY))
 
 
-@pytest.mark.parametrize("indent", [None, 2])
-def test_one_list_of_objects(tmp_path, indent):
-    file = tmp_path / "a.json"
-    odd = [*MANY, {"question": '}] "é\\', "n": {"deep": [1, "]"]}}]
-    file.write_text(json.dumps(odd, indent=indent, ensure_ascii=False), encoding="utf-8")
-    assert read_all(file) == list(enumerate(odd))
-
-
-def test_parquet(tmp_path):
+def test_reads_parquet(tmp_path):
     file = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(MANY), file, row_group_size=700)
     assert read_all(file) == list(enumerate(MANY))
 
 
-def test_a_column_that_a_row_lacks_is_none(tmp_path):
+def test_missing_column_of_a_row_is_none(tmp_path):
     file = lines(tmp_path / "a.jsonl", [{"a": 1}, "", {"b": 2}])
     assert read_all(file) == [(0, {"a": 1, "b": None}), (1, {"a": None, "b": 2})]
 
 
-def test_a_column_that_only_the_last_row_has(tmp_path):
+def test_column_of_the_last_row_is_in_the_first(tmp_path):
     file = lines(tmp_path / "a.jsonl", [*MANY, {"hint": "x"}])
     assert read_all(file)[0] == (0, {"question": "0?", "n": 0, "hint": None})
 
@@ -69,7 +61,7 @@ def test_a_column_that_only_the_last_row_has(tmp_path):
     [(1, 2.5), ("2020-01-01", "2021-12-31"), ("2020-01-01T10:00:00Z",), (1 << 64,)],
     ids=str,
 )
-def test_values_that_datasets_would_change_are_left_to_it(tmp_path, monkeypatch, values):
+def test_values_that_datasets_changes_are_read_by_datasets(tmp_path, monkeypatch, values):
     monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
     file = lines(tmp_path / "a.jsonl", [{"a": value} for value in values])
     assert read_all(file) == [(0, {"from": "axolotl"})]
@@ -77,15 +69,17 @@ def test_values_that_datasets_would_change_are_left_to_it(tmp_path, monkeypatch,
     assert read_all(lines(tmp_path / "a.jsonl", kept))[0] == (0, {"a": "2020-01-01", "b": None})
 
 
-@pytest.mark.parametrize("text", ['{\n  "a": 1\n}', '"a"', '{\n  "data": [{"a": 1}]\n}'])
-def test_json_of_other_shapes_is_left_to_datasets(tmp_path, monkeypatch, text):
+@pytest.mark.parametrize(
+    "text", ['{\n  "a": 1\n}', '"a"', '{\n  "data": [{"a": 1}]\n}', '[{"a": 1}]', '[\n{"a": 1}\n]']
+)
+def test_json_that_is_no_json_lines_is_read_by_datasets(tmp_path, monkeypatch, text):
     monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
     file = tmp_path / "a.json"
     file.write_text(text)
     assert read_all(file) == [(0, {"from": "axolotl"})]
 
 
-def test_parquet_that_datasets_would_decode_is_left_to_it(tmp_path, monkeypatch):
+def test_parquet_that_datasets_decodes_is_read_by_datasets(tmp_path, monkeypatch):
     """The metadata is datasets' own, of a chat whose messages have unequal keys."""
     monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
     features = '{"info": {"features": {"prompt": {"feature": %s, "_type": "List"}}}}'
@@ -99,12 +93,12 @@ def test_parquet_that_datasets_would_decode_is_left_to_it(tmp_path, monkeypatch)
         assert (read_all(tmp_path / "a.parquet")[0] == (0, {"prompt": ["x"]})) == plain
 
 
-def test_a_bad_line_is_said_and_the_rest_is_read(tmp_path):
+def test_reports_bad_lines_and_reads_the_rest(tmp_path):
     failed = []
     file = lines(tmp_path / "a.jsonl", [{"a": 1}, "{oh", "[1]", {"a": 2}])
     assert read_all(file, failed) == [(0, {"a": 1}), (3, {"a": 2})]
     assert [row for row, _ in failed] == [1, 2]
-    assert failed[0][1].startswith("no JSON: ") and failed[1][1] == "no JSON object: '[1]'"
+    assert failed[0][1].startswith("not JSON: ") and failed[1][1] == "not a JSON object: '[1]'"
 
 
 @pytest.mark.parametrize(
@@ -112,14 +106,12 @@ def test_a_bad_line_is_said_and_the_rest_is_read(tmp_path):
     [
         ("a.jsonl", b"", "an empty file"),
         ("a.jsonl", b"\n\n", "no rows"),
-        ("a.json", b"[]", "no rows"),
-        ("a.json", b'[{"a": 1}, {"a"', "no JSON after row 1"),
-        ("a.jsonl", b'{"a": "\xff"}', "no UTF-8"),
-        ("a.parquet", b"PAR1 not", "no Parquet"),
+        ("a.jsonl", b'{"a": "\xff"}', "not UTF-8"),
+        ("a.parquet", b"PAR1 not", "not Parquet"),
         ("b.jsonl", None, "no such file"),
     ],
 )
-def test_what_cannot_be_read_is_said(tmp_path, name, content, said):
+def test_unreadable_file_raises_with_its_name(tmp_path, name, content, said):
     file = tmp_path / name
     if content is not None:
         file.write_bytes(content)
@@ -128,9 +120,9 @@ def test_what_cannot_be_read_is_said(tmp_path, name, content, said):
     assert str(raised.value).startswith(f"datasets[0].path ({file}): {said}")
 
 
-def test_a_dataset_without_a_path():
+def test_dataset_without_a_path_raises():
     cfg = {"datasets": [{"type": "axolotl_grpo_plugin.gsm8k"}]}
-    with pytest.raises(Unreadable, match=r"datasets\[0\].path: no path: None"):
+    with pytest.raises(Unreadable, match=r"datasets\[0\].path: not a path: None"):
         list(read(sources(cfg)[0], cfg, print, print))
 
 
@@ -144,7 +136,7 @@ def test_a_dataset_without_a_path():
         {"shards": 2},
     ],
 )
-def test_what_only_axolotl_knows_is_left_to_it(tmp_path, monkeypatch, more):
+def test_entries_with_other_keys_are_read_by_axolotl(tmp_path, monkeypatch, more):
     monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
     assert read_all(lines(tmp_path / "a.jsonl", MANY), **more) == [(0, {"from": "axolotl"})]
 
@@ -156,11 +148,11 @@ def transform(monkeypatch, made, **more):
     return Transform(*source("a.jsonl", type="mine.factory", **more), "the tokenizer")
 
 
-def test_no_type_changes_nothing():
+def test_dataset_without_a_type_is_unchanged():
     assert Transform(*source("a.jsonl"), None)([(0, {"prompt": "a"})]) == [[{"prompt": "a"}]]
 
 
-def test_a_transform_of_single_rows(monkeypatch):
+def test_transform_of_single_rows_gets_its_options(monkeypatch):
     def one(row, number, more):
         return {"prompt": f"{number}{row['a']}{more}"}
 
@@ -172,13 +164,13 @@ def test_a_transform_of_single_rows(monkeypatch):
     ]
 
 
-def test_a_transform_may_change_its_row(monkeypatch):
+def test_transform_may_change_its_row_in_place(monkeypatch):
     made = transform(monkeypatch, lambda row: {"prompt": row.pop("a")})
     given = [(0, {"a": "x"})]
     assert made(given) == made(given) == [[{"a": "x", "prompt": "x"}]]
 
 
-def test_a_transform_of_batches(monkeypatch):
+def test_transform_of_batches_gets_its_options(monkeypatch):
     def several(columns, numbers, tokenizer):
         return {
             "prompt": [f"{n}{a}{tokenizer}" for n, a in zip(numbers, columns["a"], strict=True)]
@@ -189,11 +181,11 @@ def test_a_transform_of_batches(monkeypatch):
     assert made([(3, {"a": "x"})]) == [[{"prompt": "3xthe tokenizer"}]]
 
 
-def test_none_leaves_the_row(monkeypatch):
+def test_transform_that_returns_none_keeps_the_row(monkeypatch):
     assert transform(monkeypatch, lambda row: None)([(0, {"prompt": "a"})]) == [[{"prompt": "a"}]]
 
 
-def test_rows_that_a_batch_drops_or_adds_are_told_apart_one_at_a_time(monkeypatch):
+def test_batched_transform_may_drop_and_add_rows(monkeypatch):
     def repeated(columns):
         return {"a": [a for a in columns["a"] for _ in range(a)]}
 
@@ -211,11 +203,11 @@ def test_rows_that_a_batch_drops_or_adds_are_told_apart_one_at_a_time(monkeypatc
         ("a.b.fn", "Axolotl finds a transform only in a top-level module"),
     ],
 )
-def test_a_transform_that_is_not_there(path, said):
+def test_missing_transform_raises(path, said):
     with pytest.raises(Unreadable, match=said):
         Transform(*source("a.jsonl", type=path), None)
 
 
-def test_an_option_that_is_not_known(monkeypatch):
+def test_unsupported_map_option_raises(monkeypatch):
     with pytest.raises(Unreadable, match="it maps with input_columns"):
         transform(monkeypatch, (len, {"input_columns": ["a"]}))

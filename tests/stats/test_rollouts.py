@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from axolotl_grpo_plugin.lengths.rollouts import NoRollouts, read_rollouts
+from axolotl_grpo_plugin.stats.rollouts import NoRollouts, read_rollouts
 
 
 def log(folder, step, tokens, truncated, reward):
@@ -26,7 +26,7 @@ class Words:
         return [len(text.split()) for text in texts]
 
 
-def test_the_rollout_log(tmp_path):
+def test_reads_the_rollout_log(tmp_path):
     log(
         tmp_path / "rollouts" / "train",
         1,
@@ -51,7 +51,7 @@ def test_the_rollout_log(tmp_path):
         assert found.enough() is None
 
 
-def test_what_nearly_all_end_within(tmp_path):
+def test_enough_is_the_length_of_99_percent(tmp_path):
     log(tmp_path, 1, [*range(1, 101)], [False] * 100, [0.0] * 100)
     assert read_rollouts(tmp_path, None, None).enough() == 128
     log(tmp_path, 1, [*range(1, 97), *[600] * 4], [False] * 99 + [True], [0.0] * 100)
@@ -60,13 +60,13 @@ def test_what_nearly_all_end_within(tmp_path):
     assert read_rollouts(tmp_path, None, None).enough() is None
 
 
-def test_a_reward_that_never_pays_makes_nothing_right(tmp_path):
+def test_reward_that_never_pays_counts_no_right_answer(tmp_path):
     log(tmp_path, 1, [5, 5], [False, False], [0.0, -1.0])
     found = read_rollouts(tmp_path, None, None)
     assert (found.right, found.best) == (0, 0.0)
 
 
-def test_trls_completions_are_counted_from_their_text(tmp_path):
+def test_counts_trls_completions_from_their_text(tmp_path):
     folder = tmp_path / "completions"
     folder.mkdir()
     columns = {
@@ -81,11 +81,11 @@ def test_trls_completions_are_counted_from_their_text(tmp_path):
     assert found.estimated and found.reward == "correctness_reward_func"
     assert (found.truncated, found.finished.counts) == (1, {3: 1, 4: 1})  # with the end token
     for unknown in ((None, 4), (Words(), None)):
-        with pytest.raises(NoRollouts, match="name the run's YAML too"):
+        with pytest.raises(NoRollouts, match="Name the run's YAML too"):
             read_rollouts(tmp_path, *unknown)
 
 
-def test_the_last_attempts_alone_and_the_telling_reward(tmp_path):
+def test_reads_the_last_attempt_and_the_correctness_reward(tmp_path):
     log(tmp_path, 1, [8, 8], [True, True], [0.0, 0.0])
     columns = {
         "step": [1, 1],
@@ -99,7 +99,7 @@ def test_the_last_attempts_alone_and_the_telling_reward(tmp_path):
     assert (found.rows, found.truncated, found.reward, found.right) == (2, 0, "correctness", 1)
 
 
-def test_logs_without_rewards_or_with_others(tmp_path):
+def test_reads_logs_without_rewards(tmp_path):
     bare = {"step": [1], "completion_tokens": [5], "truncated": [False]}
     pq.write_table(pa.table(bare), tmp_path / "a.parquet")
     assert read_rollouts(tmp_path, None, None).right == 0
@@ -107,20 +107,20 @@ def test_logs_without_rewards_or_with_others(tmp_path):
     assert read_rollouts(tmp_path, None, None).rows == 2
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path):
+def test_unreadable_file_is_named(tmp_path):
     pq.write_table(
         pa.table({"step": [], "completion_tokens": [], "truncated": []}), tmp_path / "a.parquet"
     )
     with pytest.raises(NoRollouts, match="no rollouts in its 1 files"):
         read_rollouts(tmp_path, None, None)
     (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")
-    with pytest.raises(NoRollouts, match=r"b\.parquet: no rollouts can be read"):
+    with pytest.raises(NoRollouts, match=r"b\.parquet: cannot be read"):
         read_rollouts(tmp_path, None, None)
 
 
-def test_folders_without_rollouts(tmp_path):
+def test_refuses_folders_without_rollouts(tmp_path):
     with pytest.raises(NoRollouts, match="no rollouts there"):
         read_rollouts(tmp_path, None, None)
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(NoRollouts, match="it has a"):
+    with pytest.raises(NoRollouts, match="it has: a"):
         read_rollouts(tmp_path, None, None)

@@ -8,7 +8,7 @@ SHARES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 
 class Lengths:
-    """How many texts have each length in tokens: exact, and no larger for more texts."""
+    """Counts the texts of each length in tokens. Exact; its size does not grow with the number of texts."""
 
     def __init__(self, lengths: Iterable[int] = ()):
         self.counts = Counter(lengths)
@@ -29,9 +29,9 @@ class Lengths:
         return max(self.counts)
 
     def at(self, share: float) -> int:
-        """The smallest length that at least this share (0 to 1) of the texts does not exceed.
+        """Return the smallest length that at least this share (0 to 1) of the texts does not exceed.
 
-        An order statistic, never between two lengths. Raises ValueError where there are no texts.
+        It is a length that occurs, never a mean of two. Raises ValueError without any text.
         """
         wanted = ceil(round(share * self.rows, 6))
         seen = 0
@@ -42,12 +42,12 @@ class Lengths:
         raise ValueError("no lengths")
 
     def over(self, limit: int) -> int:
-        """How many texts are longer than the limit."""
+        """Return the number of texts that are longer than the limit."""
         return sum(count for length, count in self.counts.items() if length > limit)
 
     @classmethod
     def together(cls, parts: "Iterable[Lengths]") -> "Lengths":
-        """All of them as one."""
+        """Return the sum of several distributions."""
         made = cls()
         for part in parts:
             made.counts.update(part.counts)

@@ -1,17 +1,17 @@
-"""The distribution as a PNG."""
+"""Draw the distribution of lengths."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from axolotl_grpo_plugin.lengths.budget import Budget
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.show import Counted, bin_width, together
+from axolotl_grpo_plugin.stats.budget import Budget
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.show import Counted, bin_width, together
 
 BINS = 60
 
 
 def plot(counted: Counted, options: Sequence[Budget], chosen: Budget, file: Path) -> None:
-    """Draw the prompts' lengths, the share that is no longer, and where the budget cuts."""
+    """Draw a histogram of prompt lengths, their cumulative share, and the budgets."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")

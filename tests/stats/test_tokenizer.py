@@ -1,4 +1,4 @@
-"""Where a tokenizer comes from. (That it counts as transformers does: tests/e2e/test_lengths.py.)"""
+"""Where a tokenizer comes from. (That it counts as transformers does: tests/e2e/test_stats.py.)"""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants, errors
 
 import axolotl_grpo_plugin
-from axolotl_grpo_plugin.lengths.tokenizer import Light, TokenizerError, open_tokenizer
+from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, TokenizerError, open_tokenizer
 
 MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 CHAT = [{"role": "user", "content": "1 + 1?"}]
@@ -20,13 +20,13 @@ RESPONSE = httpx.Response(403, request=httpx.Request("GET", "https://example.org
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (errors.GatedRepoError("no", response=RESPONSE), "a gated model. Accept its terms at"),
+        (errors.GatedRepoError("no", response=RESPONSE), "the model is gated. Accept its terms at"),
         (errors.RepositoryNotFoundError("no", response=RESPONSE), "the hub has no such model"),
         (errors.LocalEntryNotFoundError("no way\nout"), "cannot be downloaded: no way. Check"),
         (httpx.ConnectError("no name"), "cannot be downloaded: no name. Check the network"),
     ],
 )
-def test_what_the_hub_refuses_is_one_line(monkeypatch, error, said):
+def test_hub_errors_are_one_line(monkeypatch, error, said):
     """There is no hub on a test machine: its client's last call is replaced."""
 
     def refuse(*_, **__):
@@ -40,7 +40,7 @@ def test_what_the_hub_refuses_is_one_line(monkeypatch, error, said):
     assert "\n" not in str(raised.value)
 
 
-def test_a_model_that_is_not_there(monkeypatch):
+def test_missing_model_raises(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(TokenizerError, match="HF_HUB_OFFLINE forbids"):
         open_tokenizer({"base_model": "some/model"})
@@ -48,7 +48,7 @@ def test_a_model_that_is_not_there(monkeypatch):
         open_tokenizer({"base_model": "./no"})
 
 
-def test_a_folder_from_the_hub_is_read_as_any_other(monkeypatch):
+def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
     asked = []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(
@@ -58,7 +58,7 @@ def test_a_folder_from_the_hub_is_read_as_any_other(monkeypatch):
     )
     tokenizer = open_tokenizer({"base_model": "some/model", "revision_of_model": "v2"})
     assert asked == [("some/model", "v2")]
-    assert isinstance(tokenizer, Light) and tokenizer.name == "some/model"
+    assert isinstance(tokenizer, FastTokenizer) and tokenizer.name == "some/model"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_folder_from_the_hub_is_read_as_any_other(monkeypatch):
         ({"chat_template": "jinja", "chat_template_jinja": "{{ 'x' }}"}, "chat_template_jinja", "x"),
     ],
 )  # fmt: skip
-def test_the_template_is_axolotls_choice(keys, source, text):
+def test_uses_the_template_that_axolotl_chooses(keys, source, text):
     tokenizer = open_tokenizer({"base_model": str(MODEL), **keys})
     own = open_tokenizer({"base_model": str(MODEL)})
     assert tokenizer.template_source == source
@@ -80,7 +80,7 @@ def test_the_template_is_axolotls_choice(keys, source, text):
     assert (tokenizer.template_hash() == own.template_hash()) == (text is None)
 
 
-def test_a_template_in_a_file(tmp_path):
+def test_reads_a_template_file(tmp_path):
     file = tmp_path / "mine.jinja"
     file.write_text("{{ messages[0].content }}\n{% if add_generation_prompt %}!{% endif %}\n")
     tokenizer = open_tokenizer({"base_model": str(MODEL), "chat_template_jinja": str(file)})
@@ -89,25 +89,25 @@ def test_a_template_in_a_file(tmp_path):
     assert tokenizer.text(CHAT, generation_prompt=False) == "1 + 1?\n"
 
 
-def test_a_template_file_that_is_not_there():
+def test_missing_template_file_raises():
     """Axolotl takes its name for the template."""
     with pytest.raises(TokenizerError, match=r"chat_template_jinja \(no.jinja\): no such file"):
         open_tokenizer({"base_model": str(MODEL), "chat_template_jinja": "no.jinja"})
 
 
-def test_a_vision_models_processor_is_refused():
-    with pytest.raises(TokenizerError, match="rendered by its processor"):
+def test_refuses_vision_models():
+    with pytest.raises(TokenizerError, match="prompts of a vision model"):
         open_tokenizer({"base_model": str(MODEL), "processor_type": "AutoProcessor"})
 
 
-def test_a_template_that_axolotl_does_not_have():
+def test_unknown_template_name_raises():
     with pytest.raises(
         TokenizerError, match=r"chat_template \(llama9\): Template 'llama9' not found"
     ):
         open_tokenizer({"base_model": str(MODEL), "chat_template": "llama9"})
 
 
-def test_strings_and_chats_in_one_batch():
+def test_counts_strings_and_chats_in_one_batch():
     tokenizer = open_tokenizer({"base_model": str(MODEL)})
     prompts = [CHAT, "1 + 1?", CHAT]
     chat, text = len(tokenizer.ids([tokenizer.text(CHAT)])[0]), len(tokenizer.ids(["1 + 1?"])[0])
@@ -116,7 +116,7 @@ def test_strings_and_chats_in_one_batch():
     assert tokenizer.prompts([]) == []
 
 
-def test_the_models_own_limit(tmp_path):
+def test_context_is_the_models_limit(tmp_path):
     held = json.loads((MODEL / "config.json").read_text())["max_position_embeddings"]
     assert open_tokenizer({"base_model": str(MODEL)}).context() == held
 
@@ -131,7 +131,7 @@ def test_the_models_own_limit(tmp_path):
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 512),
     ],
 )
-def test_a_limit_that_scaled_positions_leave_open(scaled, limit, tmp_path):
+def test_context_is_unknown_with_scaled_positions(scaled, limit, tmp_path):
     for file in MODEL.iterdir():
         shutil.copy(file, tmp_path)
     said = json.loads((MODEL / "config.json").read_text())

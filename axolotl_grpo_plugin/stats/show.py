@@ -1,4 +1,4 @@
-"""What was counted, for a terminal and for a program."""
+"""Show counts as tables, and as JSON."""
 
 from collections.abc import Sequence
 from math import floor, log10
@@ -9,11 +9,11 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_grpo_plugin.lengths.budget import Budget
-from axolotl_grpo_plugin.lengths.counts import SHARES, Lengths
-from axolotl_grpo_plugin.lengths.measure import SHOWN, Measured
-from axolotl_grpo_plugin.lengths.rollouts import Rollouts
-from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
+from axolotl_grpo_plugin.stats.budget import Budget
+from axolotl_grpo_plugin.stats.counts import SHARES, Lengths
+from axolotl_grpo_plugin.stats.measure import SHOWN, Measured
+from axolotl_grpo_plugin.stats.rollouts import Rollouts
+from axolotl_grpo_plugin.stats.tokenizer import Tokenizer
 
 BINS, WIDTH = 16, 28
 
@@ -21,7 +21,7 @@ Counted = Sequence[tuple[Tokenizer, Sequence[Measured]]]
 
 
 def distribution(tokenizer: str, datasets: Sequence[Measured]) -> Table:
-    """A line a dataset, and its gold completions."""
+    """Return a table with one line per dataset and one for its gold completions."""
     made = _table(f"tokens of a prompt, {tokenizer}")
     made.add_column("", no_wrap=True)
     for head in ["rows", "min", *(f"p{100 * share:g}" for share in SHARES), "max"]:
@@ -50,7 +50,7 @@ def together(datasets: Sequence[Measured]) -> Lengths:
 
 
 def cells(lengths: Lengths) -> list[str]:
-    """Rows, min, the percentiles, max."""
+    """Return rows, min, the percentiles and max as text."""
     if not lengths.rows:
         return ["0"]
     values = [lengths.least, *(lengths.at(share) for share in SHARES), lengths.most]
@@ -58,7 +58,7 @@ def cells(lengths: Lengths) -> list[str]:
 
 
 def histogram(lengths: Lengths, room: int) -> Table:
-    """Rows by length, with the share that is no longer. room: tokens that a prompt may have."""
+    """Return a histogram with cumulative shares. room: tokens that a prompt may have."""
     width = bin_width(lengths, BINS)
     bins: dict[int, int] = {}
     for length, count in lengths.counts.items():
@@ -78,7 +78,7 @@ def histogram(lengths: Lengths, room: int) -> Table:
         made.add_row(
             f"{place * width}-{(place + 1) * width - 1}" if width > 1 else str(place),
             f"{count:,}",
-            # A few rows among thousands are still to be seen: an eighth of a cell.
+            # At least an eighth of a cell, so that a few rows among thousands are visible.
             Bar(most, 0, count and max(count, most / WIDTH / 8), width=WIDTH, color=style),
             f"{floor(1000 * seen / lengths.rows) / 10}%",
         )
@@ -86,16 +86,18 @@ def histogram(lengths: Lengths, room: int) -> Table:
 
 
 def bin_width(lengths: Lengths, bins: int) -> int:
-    """1, 2 or 5 times a power of ten, so that there are no more bins than that."""
+    """Return 1, 2 or 5 times a power of ten that gives at most this many bins."""
     least = max((lengths.most - lengths.least + 1) / (bins - 1), 1)
     power = 10 ** int(log10(least))
     return next(int(n * power) for n in (1, 2, 5, 10) if n * power >= least)
 
 
 def longest(datasets: Sequence[Measured]) -> Table:
-    """The longest prompts of all, and what of them is whose."""
+    """Return a table of the longest prompts, with the tokens of text, template and opening."""
     made = _table("the longest")
-    made.caption = "text: the messages' own; template: around it; opening: the generation prompt"
+    made.caption = (
+        "text: of the messages; template: added around them; opening: the generation prompt"
+    )
     made.expand = True
     for head in ("tokens", "text", "template", "opening", "row"):
         made.add_column(head, justify="right", no_wrap=True)
@@ -110,7 +112,7 @@ def longest(datasets: Sequence[Measured]) -> Table:
 
 
 def trade_off(options: Sequence[Budget], chosen: Budget, rows: int, why: str) -> Table:
-    """What each prompt budget drops and costs: a line a context, the chosen one marked."""
+    """Return a table of budgets, one line per context, the chosen one marked."""
     made = _table("budgets")
     made.caption = f"completion: {why}"
     for head in ("context", "= completion", "+ prompt", "rows dropped", ""):
@@ -131,10 +133,10 @@ def trade_off(options: Sequence[Budget], chosen: Budget, rows: int, why: str) ->
 
 
 def rollouts(found: Rollouts) -> Table:
-    """A run's completions, and how they grew."""
+    """Return a table of a run's completions in parts of equal length."""
     how = "estimated from the text" if found.estimated else "as logged"
     made = _table(f"{found.rows:,} rollouts of {found.folder}, tokens {how}")
-    made.caption = Text(f"right: {found.reward} gave {found.best:g}, the most that was seen of it")
+    made.caption = Text(f"right: {found.reward} gave {found.best:g}, its highest score in this run")
     for head in ("", "rollouts", "truncated", "mean tokens"):
         made.add_column(head, justify="right")
     for first, last, rows, truncated, tokens in found.parts():
@@ -156,20 +158,20 @@ def rollouts(found: Rollouts) -> Table:
 
 
 def provenance(tokenizer: Tokenizer, datasets: Sequence[Measured]) -> Table:
-    """Where the figures come from."""
+    """Return a table of tokenizer, template and datasets behind the counts."""
     made = Table.grid(padding=(0, 2))
     made.add_row("tokenizer", Text(f"{tokenizer.name} {tokenizer.hash()}"))
     if tokenizer.template:
         made.add_row("template", Text(f"{tokenizer.template_source} {tokenizer.template_hash()}"))
     made.add_row("counted by", tokenizer.how)
     for each in datasets:
-        said = (each.path, f"split {each.split}", each.transform, f"n = {each.prompts.rows:,}")
-        made.add_row(each.label, Text(", ".join(said)))
+        cells = (each.path, f"split {each.split}", each.transform, f"n = {each.prompts.rows:,}")
+        made.add_row(each.label, Text(", ".join(cells)))
     return made
 
 
 def plain(lengths: Lengths) -> dict[str, Any]:
-    """For JSON."""
+    """Return the distribution for JSON."""
     if not lengths.rows:
         return {"rows": 0}
     return {

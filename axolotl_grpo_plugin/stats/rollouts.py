@@ -1,4 +1,4 @@
-"""How long a run's completions are: from its rollout log, or from TRL's own Parquet of completions."""
+"""Read the lengths of a run's completions from its rollout log, or from TRL's Parquet of completions."""
 
 import re
 from collections import defaultdict
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.checks import first_line
-from axolotl_grpo_plugin.lengths.budget import STEP
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.rows import STREAMED
-from axolotl_grpo_plugin.lengths.tokenizer import Tokenizer
+from axolotl_grpo_plugin.stats.budget import STEP
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.rows import STREAMED
+from axolotl_grpo_plugin.stats.tokenizer import Tokenizer
 
 ATTEMPT = re.compile(r"\d+-\d+-\d+-\d+\.parquet$")  # a name in the rollout log
 FOLDERS = ("train", "rollouts/train", "completions", ".")
@@ -20,17 +20,18 @@ ENOUGH = 0.99
 
 
 class NoRollouts(Exception):
-    """A folder without countable rollouts; the message says why."""
+    """The folder has no rollouts that can be counted."""
 
 
 @dataclass
 class Rollouts:
     """The completions of a run's training steps.
 
-    finished: tokens of those that ended by themselves, the end token included. truncated: how many
-    did not. limit: the longest completion. right, right_truncated: how many earned the most that was
-    seen of the reward named reward. steps: {step: (completions, truncated, tokens)}.
-    estimated: counted from the text, because the log has no token counts.
+    finished: tokens of the completions that were not truncated, the end token included. truncated:
+    number of the others. limit: the longest completion. right, right_truncated: number of completions
+    that earned `best`, the highest score seen of the reward named `reward`.
+    steps: {step: (completions, truncated, tokens)}. estimated: counted from the text, because the log
+    has no token counts.
     """
 
     folder: Path
@@ -52,7 +53,7 @@ class Rollouts:
 
     @property
     def share(self) -> float:
-        """Of the completions, those that were truncated."""
+        """The share of truncated completions, 0 to 1."""
         return self.truncated / self.rows
 
     def add(self, step: int, tokens: int, cut: bool | None, reward: float | None) -> None:
@@ -73,14 +74,14 @@ class Rollouts:
             self.right_truncated += truncated
 
     def enough(self) -> int | None:
-        """A trl.max_completion_length within which 99 % of all these end, None where more were cut off."""
+        """Return a trl.max_completion_length that 99 % do not exceed, None if more were truncated."""
         if self.finished.rows < ENOUGH * self.rows:
             return None
         within = self.finished.at(min(ENOUGH * self.rows / self.finished.rows, 1.0))
         return STEP * ceil(within / STEP)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the counts for JSON."""
         return {
             "folder": str(self.folder),
             "tokens_estimated": self.estimated,
@@ -93,7 +94,7 @@ class Rollouts:
         }
 
     def parts(self, number: int = 4) -> Iterator[tuple[int, int, int, float, float]]:
-        """The run in equal parts: first and last step, completions, share truncated, mean tokens."""
+        """Yield equal parts of the run: first and last step, completions, share truncated, mean tokens."""
         steps = sorted(self.steps)
         number = min(number, len(steps))
         for part in range(number):
@@ -103,10 +104,10 @@ class Rollouts:
 
 
 def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) -> Rollouts:
-    """A run's training rollouts, from its output_dir, or the folder with the Parquet files.
+    """Read a run's training rollouts from its output_dir, or from the folder with the Parquet files.
 
-    Of a run that was resumed, the last attempt's. tokenizer, limit (the run's trl.max_completion_length):
-    needed for TRL's files, which hold text alone. Raises NoRollouts.
+    If the run was resumed, only the last attempt counts. tokenizer and limit (the run's
+    trl.max_completion_length) are needed for TRL's files, which hold text only. Raises NoRollouts.
     """
     import pyarrow as pa
 
@@ -114,8 +115,8 @@ def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) 
         (found for name in FOLDERS if (found := sorted((folder / name).glob("*.parquet")))), None
     )
     if not files:
-        mend = "name a run's output_dir (with `grpo_rollouts: true`, or `log_completions: true`)"
-        raise NoRollouts(f"{folder}: no rollouts there: {mend}")
+        fix = "Name a run's output_dir (with `grpo_rollouts: true`, or `log_completions: true`)"
+        raise NoRollouts(f"{folder}: no rollouts there. {fix}.")
     if ATTEMPT.match(files[-1].name):
         last = files[-1].name.split("-")[0]
         files = [file for file in files if file.name.split("-")[0] == last]
@@ -124,7 +125,7 @@ def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) 
         try:
             made = _read(file, made, tokenizer, limit)
         except (pa.ArrowException, KeyError, TypeError, OSError) as error:
-            raise NoRollouts(f"{file}: no rollouts can be read: {first_line(error)}") from error
+            raise NoRollouts(f"{file}: cannot be read: {first_line(error)}") from error
     if made is None or not made.rows:
         raise NoRollouts(f"{files[0].parent}: no rollouts in its {len(files)} files")
     return made
@@ -133,18 +134,18 @@ def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) 
 def _read(
     file: Path, made: Rollouts | None, tokenizer: Tokenizer | None, limit: int | None
 ) -> Rollouts:
-    """The rollouts of one more file."""
+    """Add the rollouts of one file."""
     import pyarrow.parquet as pq
 
     parquet = pq.ParquetFile(file, **STREAMED)
     columns = parquet.schema_arrow.names
     logged = "completion_tokens" in columns
     if not {"step", "truncated" if logged else "completion"} <= set(columns):
-        said = f"neither a rollout log nor TRL's completions: it has {', '.join(columns)}"
-        raise NoRollouts(f"{file}: {said}")
+        what = f"neither a rollout log nor TRL's completions (it has: {', '.join(columns)})"
+        raise NoRollouts(f"{file}: {what}. Name another folder.")
     if not logged and (tokenizer is None or limit is None):
-        mend = "name the run's YAML too, with trl.max_completion_length"
-        raise NoRollouts(f"{file} has no token counts: {mend}")
+        fix = "Name the run's YAML too, with trl.max_completion_length"
+        raise NoRollouts(f"{file}: no token counts. {fix}.")
     made = made or Rollouts(file.parent, not logged, _right(columns, logged))
     wanted = ["step", *(["completion_tokens", "truncated"] if logged else ["completion"])]
     reward = f"reward/{made.reward}" if logged else made.reward
@@ -162,7 +163,7 @@ def _read(
 
 
 def _right(columns: Sequence[str], logged: bool) -> str:
-    """The reward that says whether an answer is right: by its name, else the first."""
+    """Return the reward for correctness: by its name, else the first."""
     if logged:
         names = [name.removeprefix("reward/") for name in columns if name.startswith("reward/")]
     else:
@@ -173,7 +174,7 @@ def _right(columns: Sequence[str], logged: bool) -> str:
 
 
 def _estimated(completions: Sequence[Any], tokenizer: Any, limit: Any) -> dict[str, list[Any]]:
-    """Token counts of decoded text: without its end token, a finished completion is below the limit."""
+    """Count decoded text. It lacks the end token, so a finished completion is below the limit."""
     counts = tokenizer.counts([each if isinstance(each, str) else "" for each in completions])
     return {
         "completion_tokens": [min(count + 1, limit) for count in counts],

@@ -9,7 +9,7 @@ TESTS, SEED = 5, 0
 
 
 class Task(NamedTuple):
-    """What is asked, a program that does it, and what draws its input.
+    """A question, a program that answers it, and a function that draws its input.
 
     name: of the function to define; "" for a program from standard input to standard output.
     """
@@ -62,7 +62,7 @@ TASKS = (
 
 
 def rows(variants: int = 4) -> list[dict[str, str]]:
-    """Each task with several sets of tests: stdin and stdout, calls, or assert statements."""
+    """Return each task with several sets of tests: stdin and stdout, calls, or assert statements."""
     rng = random.Random(SEED)
     made = [_row(task, variant, rng) for variant in range(variants) for task in TASKS]
     rng.shuffle(made)

@@ -1,4 +1,4 @@
-"""How long the prompts of a config's datasets are, and what those figures came from."""
+"""Count the prompts of a config's datasets."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks import first_line
-from axolotl_grpo_plugin.lengths.counts import Lengths
-from axolotl_grpo_plugin.lengths.rows import (
+from axolotl_grpo_plugin.stats.counts import Lengths
+from axolotl_grpo_plugin.stats.rows import (
+    Progress,
     Row,
-    Said,
     Source,
     Transform,
     Unreadable,
     read,
 )
-from axolotl_grpo_plugin.lengths.tokenizer import Axolotls, Lazy, Tokenizer, TokenizerError
+from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer, Tokenizer, TokenizerError
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 GOLD = ("solution", "answer", "completion", "response")
@@ -25,8 +25,8 @@ SHOWN = 5
 class Long(NamedTuple):
     """One of the longest prompts.
 
-    length: tokens, of which plain are the messages' own text, template what the chat template adds
-    around them, and generation the opening of the answer. words: how the dataset's row begins.
+    length: all tokens. plain: of the messages' own text. template: of the text that the chat template
+    adds. generation: of the answer's opening. words: the start of the dataset's row.
     """
 
     length: int
@@ -39,11 +39,12 @@ class Long(NamedTuple):
 
 @dataclass
 class Measured:
-    """One dataset under one tokenizer.
+    """One dataset counted with one tokenizer.
 
-    prompts: tokens of each prompt as the trainer feeds it. gold: tokens of the text in gold_column.
-    problems: a line each, the first few. bad: rows that are not counted. dropped: rows of which the
-    transform made none. strings: prompts without a chat. without_system: some chats have no system turn.
+    prompts: tokens of each prompt as the trainer feeds it. gold: tokens of the texts in gold_column.
+    problems: the first few, one line each. bad: number of rows that are not counted. dropped: number
+    of rows that the transform drops. strings: number of prompts that are no chat. without_system:
+    some chats have no system turn.
     """
 
     label: str
@@ -77,12 +78,13 @@ def measure(
     cfg: Any,
     tokenizer: Tokenizer,
     gold: str | None = None,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> Measured:
-    """Count a dataset of a raw config. gold: the column with worked answers; None looks for one.
+    """Count a dataset of a raw config.
 
-    What cannot be read is in the result's problems; the rest is counted.
-    Raises TokenizerError where there is no template for its chats.
+    gold: the column with worked answers, None to look for one of GOLD. Rows that cannot be read are
+    listed in the result's problems, and the rest is counted.
+    Raises TokenizerError if its chats have no template.
     """
     split, transformed = (source.entry.get(key) for key in ("split", "type"))
     found = Measured(
@@ -90,8 +92,8 @@ def measure(
     )
     longest: list[tuple[int, int, Any, Row]] = []
     try:
-        transform = Transform(source, cfg, Lazy(lambda: Axolotls(cfg, tokenizer.folder).real))
-        for batch in read(source, cfg, said or (lambda done, of: None), found.fail):
+        transform = Transform(source, cfg, LazyTokenizer(cfg))
+        for batch in read(source, cfg, progress or (lambda done, of: None), found.fail):
             rows = _prompts(batch, transform, found)
             lengths = each_of(
                 lambda rows: tokenizer.prompts([prompt for _, _, prompt in rows]),
@@ -130,7 +132,7 @@ def measure(
 def _prompts(
     batch: list[tuple[int, Row]], transform: Transform, found: Measured
 ) -> list[tuple[int, Row, Any]]:
-    """Number, row and prompt of each row that has one."""
+    """Return number, row and prompt of each row that has a prompt."""
 
     def failed(row: tuple[int, Row], error: Exception) -> None:
         said = isinstance(error, DatasetError)
@@ -150,24 +152,24 @@ def _prompts(
 
 
 def problem_of(row: Row) -> str:
-    """What is wrong with a row's prompt, or ""."""
+    """Return the fault of a row's prompt, "" if there is none."""
     if "prompt" not in row:
         return f'no column "prompt" (it has: {", ".join(row)}): name a transform in `type:`'
     prompt = row["prompt"]
     if isinstance(prompt, str):
         return "" if prompt else "an empty prompt"
     if not isinstance(prompt, Sequence) or not prompt:
-        return f"the prompt is no text and no chat: {prompt!r}"
+        return f"the prompt is neither text nor a chat: {prompt!r}"
     for message in prompt:
         if not isinstance(message, dict) or "role" not in message:
             return f"a message without a role: {str(message)[:60]!r}"
         content = message.get("content")
         if isinstance(content, list) and any(part.get("type") != "text" for part in content):
             return (
-                f"the {message['role']}'s message has parts that are no text: {str(content)[:60]}"
+                f"the {message['role']}'s message has parts that are not text: {str(content)[:60]}"
             )
         if not isinstance(content, str | list) and not message.get("tool_calls"):
-            return f"the {message['role']}'s message is no text: {content!r}"
+            return f"the {message['role']}'s message is not text: {content!r}"
     return ""
 
 
@@ -176,12 +178,12 @@ def each_of(
     items: Sequence[Any],
     fail: Callable[[Any, Exception], None],
 ) -> list[Any]:
-    """The function's results of all items; where that fails, of one after the other, None for what fails alone."""
+    """Apply the function to all items, or if that fails to one at a time. An item that fails gives None."""
     try:
         return function(items) if items else []
     except (Unreadable, TokenizerError):
         raise
-    except Exception as error:  # of a transform or template of one's own
+    except Exception as error:  # a user's transform or template
         if len(items) == 1:
             fail(items[0], error)
             return [None]
@@ -196,21 +198,21 @@ def _count_gold(
         texts = [row[name] for _, row in batch if isinstance(row.get(name), str)]
         if texts:
             found.gold_column = name
-            # One that cannot be encoded is no floor for anything; the prompts' own failures are said.
+            # A text that cannot be encoded is left out.
             counts = each_of(tokenizer.counts, texts, lambda *_: None)
             found.gold.add(count for count in counts if count is not None)
 
 
 def _long(length: int, number: int, prompt: Any, raw: Row, tokenizer: Tokenizer) -> Long:
     texts = (" ".join(value.split()) for value in raw.values() if isinstance(value, str))
-    # Of a row's text nothing reaches the terminal that it would obey.
+    # A row's control characters must not reach the terminal.
     words = "".join(c for c in next(filter(None, texts), "")[:80] if c.isprintable())
     if isinstance(prompt, str) or any(not isinstance(each.get("content"), str) for each in prompt):
         return Long(length, number, words, None, None, None)
     plain = sum(tokenizer.counts([each["content"] for each in prompt]))
     try:
         (around,) = tokenizer.counts([tokenizer.text(prompt, generation_prompt=False)])
-    except Exception:  # a template that will not be asked without one
+    except Exception:  # a template that needs a generation prompt
         return Long(length, number, words, None, None, None)
     return Long(length, number, words, plain, around - plain, length - around)
 
@@ -228,7 +230,7 @@ def _doubled_bos(prompt: Any, tokenizer: Tokenizer) -> bool:
 
 
 def warnings_of(tokenizer: Tokenizer, measured: Sequence[Measured]) -> list[str]:
-    """What may surprise about these prompts, a line each."""
+    """Return notes on surprising facts about these prompts, one line each."""
     lines = []
     if tokenizer.template is not None and any(
         each.prompts.rows > each.strings for each in measured
@@ -238,25 +240,23 @@ def warnings_of(tokenizer: Tokenizer, measured: Sequence[Measured]) -> list[str]
             shown = f"{unasked[:80]!r}{'...' * (len(unasked) > 80)}"
             lines.append(f"the template adds a system turn to prompts that have none: {shown}")
         if any(word in str(tokenizer.template) for word in ("strftime_now", "date_string")):
-            lines.append(
-                "the template writes a date into the prompt: reproduce a run with its date"
-            )
+            lines.append("the template writes today's date into the prompt")
     for each in measured:
         if each.strings:
             lines.append(
-                f"{each.label}: {each.strings:,} prompts are plain strings, which the trainer feeds without a chat template"
+                f"{each.label}: {each.strings:,} prompts are plain strings, which get no chat template"
             )
         if each.doubled_bos:
             lines.append(f"{each.label}: prompts begin with {tokenizer.bos} twice")
         if each.dropped:
-            lines.append(f"{each.label}: of {each.dropped:,} rows the transform makes no prompt")
+            lines.append(f"{each.label}: the transform drops {each.dropped:,} rows")
     return [f"{tokenizer.name}: {line}" for line in lines]
 
 
 def implicit_system(tokenizer: Tokenizer) -> str | None:
-    """What the template's own system turn says to a chat without one (an empty one: its opening), else None.
+    """Return the system turn that the template adds to a chat without one, None if it adds none.
 
-    Found by asking: the same question with and without a system turn of its own.
+    An empty turn gives its opening. Found by rendering a question with and without a system turn.
     """
     asked, told = "\N{WHITE QUESTION MARK ORNAMENT}", "\N{WHITE EXCLAMATION MARK ORNAMENT}"
     question = {"role": "user", "content": asked}
@@ -265,7 +265,7 @@ def implicit_system(tokenizer: Tokenizer) -> str | None:
         opening, _, rest = tokenizer.text(
             [{"role": "system", "content": told}, question]
         ).partition(told)
-    except Exception:  # a template that takes no system turn has none of its own
+    except Exception:  # a template that refuses system turns adds none
         return None
     between = rest.partition(asked)[0]
     before = without.partition(asked)[0]

@@ -1,4 +1,4 @@
-"""One-step word problems in GSM8K's form, and the flawed demonstrations that the model starts from."""
+"""One-step word problems in GSM8K's form, and flawed demonstrations for the model's start."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -41,20 +41,21 @@ class Problem(NamedTuple):
 
     @property
     def row(self) -> dict[str, str]:
-        """As a row of GSM8K."""
+        """The problem as a row of GSM8K."""
         work = f"{self.a} {self.operation} {self.b} = {self.result}"
         return {"question": self.question, "answer": f"{work}\n#### {self.result}"}
 
 
 def held_out(a: int, b: int) -> bool:
-    """Whether the operands a and b are kept for the held-out problems: a fifth of all pairs."""
+    """Return whether the operands a and b are held out: a fifth of all ordered pairs."""
     return (2 * a + b) % 5 == 0
 
 
 def problems(seed: int, keep: Callable[[int, int], bool], variants: int) -> Iterator[Problem]:
-    """Problems on the operand pairs (2 to 9) that `keep` keeps, each template `variants` times a pair.
+    """Yield problems on the operand pairs (2 to 9) that `keep` accepts, `variants` per template and pair.
 
-    Names and things are drawn by the seed. Subtractions put the larger operand first.
+    The seed draws names and things. Subtractions put the larger operand first, so (2, 6) and (6, 2)
+    give the same difference.
     """
     draw = random.Random(seed)
     for a in range(2, 10):
@@ -71,9 +72,9 @@ def problems(seed: int, keep: Callable[[int, int], bool], variants: int) -> Iter
 
 
 def demonstration(problem: Problem, draw: random.Random) -> str:
-    """A flawed worked answer, as the warm start is shown them.
+    """Return a flawed worked answer for supervised training.
 
-    Its habits are what GRPO has to mend: seven in ten multiplications are added up, so that the
+    GRPO has to unlearn its habits: seven in ten multiplications are added up, so that the
     likeliest answer to them is wrong; one in seven other problems uses a wrong sign; one result
     in ten is off; four layouts in ten are broken.
     """

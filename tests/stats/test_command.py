@@ -31,29 +31,29 @@ def config(tmp_path, old="", new=""):
     return file
 
 
-def test_the_report():
+def test_report_shows_distribution_budget_and_verdict():
     shown = " ".join(stats(QUICKSTART).stdout.split())
     for said in (
         "all prompts 1,152 44 46 48 48 48 48 48",
         "47 384 ████████████████████████████ 83.3%",
         "trl: max_completion_length: 32 sequence_len: 96",
         "datasets[0] pkg://axolotl_grpo_plugin/quickstart/train.jsonl, split train, axolotl_grpo_plugin.gsm8k, n = 918",
-        "OK sequence_len 128 - trl.max_completion_length 32 leaves 96 tokens for a prompt",
+        "OK the YAML's lengths hold these prompts",
     ):
         assert said in shown
 
 
-def test_json_has_it_all():
+def test_json_has_counts_budget_and_findings():
     made = json.loads(stats(QUICKSTART, "--json").stdout)
     (tokenizer,) = made["tokenizers"]
     assert tokenizer["counted_by"] == "tokenizers, jinja2"
     assert tokenizer["prompts"]["counts"] == {"44": 192, "45": 192, "46": 192, "47": 384, "48": 192}
     assert [each["gold_column"] for each in tokenizer["datasets"]] == ["answer", "answer"]
     assert made["budget"]["set"] == {"trl.max_completion_length": 32, "sequence_len": 96}
-    assert made["problems"] == [] and all(each["ok"] for each in made["checks"])
+    assert made["problems"] == [] and made["findings"] == []
 
 
-def test_without_a_config():
+def test_counts_a_dataset_without_a_config():
     made = json.loads(
         stats(
             "--dataset",
@@ -70,7 +70,7 @@ def test_without_a_config():
     assert "vllm.max_model_len" in made["budget"]["set"]
 
 
-def test_tokenizers_side_by_side(tmp_path):
+def test_counts_with_several_tokenizers(tmp_path):
     shutil.copytree(MODEL, tmp_path / "other")
     template = (tmp_path / "other" / "chat_template.jinja").read_text()
     (tmp_path / "other" / "chat_template.jinja").write_text("<|im_start|>" + template)
@@ -84,45 +84,21 @@ def test_tokenizers_side_by_side(tmp_path):
     )
 
 
-def test_a_check_that_fails(tmp_path):
+def test_check_fails_when_prompts_are_dropped(tmp_path):
     file = config(tmp_path, "sequence_len: 128", "sequence_len: 79")
-    said = "sequence_len 79 - trl.max_completion_length 32 leaves 47 tokens for a prompt: 192"
-    assert said in " ".join(stats(file, "--check", code=1).stdout.split())
-    stats(file)  # is told, and does not fail, where no check was asked for
+    said = "are longer than the 47 tokens that sequence_len 79 -"
+    assert said in stats(file, "--check", code=1).stdout
+    assert json.loads(stats(file, "--json").stdout)["findings"][0]["level"] == "warning"
+    stats(file)  # prints the finding and succeeds without --check
     stats(file, "--check", "--drop", 0.2)
 
 
-def test_write_shows_asks_and_writes(tmp_path):
-    file = config(tmp_path)
-    before = file.read_text()
-    shown = stats(file, "--write", "--max-completion-length", 64, input="n\n").stdout
-    assert "-  max_completion_length: 32\n+  max_completion_length: 64" in shown
-    assert file.read_text() == before
-    stats(file, "--write", "--max-completion-length", 64, "--yes")
-    wanted = before.replace("max_completion_length: 32", "max_completion_length: 64")
-    assert file.read_text() == wanted  # 48 + 64 is 112; in blocks of 32, the 128 that was there
-    assert "says so already" in stats(file, "--write", "--yes").stdout
-    file.write_text(before + "sequence_len: 128\n")
-    assert "sequence_len stands there twice" in stats(file, "--write", "--yes", code=1).output
+def test_check_fails_without_a_completion_limit(tmp_path):
+    file = config(tmp_path, "max_completion_length: 32", "max_completion_length:")
+    assert "trl.max_completion_length: not set" in stats(file, "--check", code=1).stdout
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "options"),
-    [
-        ("quickstart/held_out.jsonl", "quickstart/none.jsonl", []),
-        ("", "", ["--max-completion-length", 500]),
-        ("", "", ["--gold", "none"]),
-    ],
-)
-def test_nothing_is_written_while_something_is_wrong(tmp_path, old, new, options):
-    file = config(tmp_path, old, new)
-    before = file.read_text()
-    done = stats(file, "--write", "--yes", *options, code=1)
-    assert "nothing is written while something is wrong" in done.output
-    assert file.read_text() == before
-
-
-def test_what_is_written_is_for_the_configs_own_tokenizer(tmp_path):
+def test_proposal_is_for_the_configs_own_tokenizer(tmp_path):
     shutil.copytree(MODEL, tmp_path / "other")
     (tmp_path / "other" / "chat_template.jinja").write_text("{{ messages[0].content * 9 }}")
     made = json.loads(stats(QUICKSTART, "--tokenizer", tmp_path / "other", "--json").stdout)
@@ -130,18 +106,12 @@ def test_what_is_written_is_for_the_configs_own_tokenizer(tmp_path):
     assert made["budget"]["context"] == 96
 
 
-def test_json_stays_json_beside_a_diff(tmp_path):
-    shown = stats(config(tmp_path), "--json", "--write", "--yes")
-    json.loads(shown.stdout)
-    assert "+sequence_len: 96" in shown.stderr
-
-
-def test_a_plot_is_drawn(tmp_path):
+def test_plot_writes_a_png(tmp_path):
     stats(QUICKSTART, "--plot", tmp_path / "plots" / "lengths.png")
     assert (tmp_path / "plots" / "lengths.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_rollouts_set_the_completion(tmp_path):
+def test_rollouts_set_the_completion_length(tmp_path):
     columns = {
         "step": [1] * 10,
         "completion_tokens": [20] * 6 + [32] * 4,
@@ -150,7 +120,7 @@ def test_rollouts_set_the_completion(tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     shown = stats(QUICKSTART, "--rollouts", tmp_path, "--check", code=1).stdout
-    assert "FAIL 40.0% of the rollouts were truncated" in shown
+    assert "40.0% of the rollouts were truncated" in shown
     assert "max_completion_length: 64" in shown
     made = json.loads(stats(QUICKSTART, "--rollouts", tmp_path, "--json").stdout)
     assert made["rollouts"]["truncated"] == 4 and made["budget"]["completion"] == 64
@@ -159,7 +129,7 @@ def test_rollouts_set_the_completion(tmp_path):
     assert "no rollouts there" in stats(QUICKSTART, "--rollouts", empty, code=1).stderr
 
 
-def test_what_is_wrong_is_said_and_the_rest_is_counted(tmp_path):
+def test_reports_bad_rows_and_counts_the_rest(tmp_path):
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"question": "1?", "answer": "#### 1"}\n{"question": 1, "answer": "#### 1"}\n')
     file = config(tmp_path, "pkg://axolotl_grpo_plugin/quickstart/held_out.jsonl", str(bad))
@@ -173,14 +143,14 @@ def test_what_is_wrong_is_said_and_the_rest_is_counted(tmp_path):
     [
         (None, "cannot be read: [Errno 2]"),
         ("a: [", "cannot be read: while parsing"),
-        ("- a", "no Axolotl config"),
+        ("- a", "not an Axolotl config"),
         ("rl: dpo", "rl is 'dpo'"),
         ("rl: grpo", "no datasets"),
-        ("rl: grpo\ndatasets: a.jsonl", "no datasets: a list"),
+        ("rl: grpo\ndatasets: a.jsonl", "no datasets. Write a list"),
         ("rl: grpo\ndatasets:\n  - path: a.jsonl", "no base_model"),
     ],
 )
-def test_no_config(tmp_path, content, said):
+def test_refuses_a_file_that_is_no_grpo_config(tmp_path, content, said):
     file = tmp_path / "a.yaml"
     if content is not None:
         file.write_text(content)
@@ -193,16 +163,16 @@ def test_no_config(tmp_path, content, said):
         [],
         ["--dataset", TRAIN],
         [QUICKSTART, "--dataset", TRAIN],
-        ["--dataset", TRAIN, "--tokenizer", MODEL, "--write"],
+        ["--dataset", TRAIN, "--tokenizer", MODEL, "--check"],
         [QUICKSTART, "--drop", 1],
         [QUICKSTART, "--plot", "a.xyz"],
     ],
 )
-def test_options_that_do_not_go_together(arguments):
+def test_refuses_options_that_exclude_each_other(arguments):
     assert "Usage:" in stats(*arguments, code=2).stderr
 
 
-def test_shipped_configs_fit():
+def test_shipped_configs_hold_their_prompts():
     for name in (
         "quickstart",
         "quickstart-own-reward",
@@ -212,7 +182,7 @@ def test_shipped_configs_fit():
         stats(ROOT / "configs" / f"{name}.yaml", "--check")
 
 
-def test_stats_py_is_the_same_and_light():
+def test_stats_py_prints_the_same_without_importing_torch():
     script = (
         f"import runpy, sys; sys.argv = ['stats.py', {str(QUICKSTART)!r}, '--json']\n"
         "try: runpy.run_path('stats.py', run_name='__main__')\n"

@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 
 import axolotl_grpo_plugin
-from axolotl_grpo_plugin.lengths.measure import implicit_system, measure, warnings_of
-from axolotl_grpo_plugin.lengths.rows import sources
-from axolotl_grpo_plugin.lengths.tokenizer import TokenizerError, open_tokenizer
+from axolotl_grpo_plugin.stats.measure import implicit_system, measure, warnings_of
+from axolotl_grpo_plugin.stats.rows import sources
+from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, open_tokenizer
 
 QUICKSTART = Path(axolotl_grpo_plugin.__file__).parent / "quickstart"
 ASKED = {
@@ -28,7 +28,7 @@ def measured(tmp_path, rows, gold=None, type="axolotl_grpo_plugin.gsm8k", **keys
     return measure(sources(cfg)[0], cfg, tokenizer, gold), tokenizer
 
 
-def test_prompts_and_gold_are_counted(tmp_path):
+def test_counts_prompts_and_gold_completions(tmp_path):
     longer = {"question": ASKED["question"] * 2, "answer": "#### 5"}
     found, tokenizer = measured(tmp_path, [ASKED, longer, ASKED])
     assert (found.prompts.rows, found.bad, found.dropped, found.problems) == (3, 0, 0, [])
@@ -45,17 +45,17 @@ def test_prompts_and_gold_are_counted(tmp_path):
     assert [long.row for long in found.longest] == [1, 0, 2]
 
 
-def test_the_limit_of_the_yaml_hides_no_rows(tmp_path):
+def test_counts_prompts_beyond_the_configs_limit(tmp_path):
     found, _ = measured(tmp_path, [ASKED], grpo_max_prompt_length=3)
     assert found.prompts.rows == 1
 
 
-def test_the_gold_column_can_be_named(tmp_path):
+def test_counts_the_named_gold_column(tmp_path):
     found, _ = measured(tmp_path, [{**ASKED, "work": "a long way to 5"}], gold="work")
     assert found.gold_column == "work"
 
 
-def test_bad_rows_are_named_and_the_rest_is_counted(tmp_path):
+def test_reports_bad_rows_and_counts_the_rest(tmp_path):
     rows = [ASKED] * 1200
     rows[3] = {"question": None, "answer": "#### 5"}
     rows[1100] = {"question": "?", "answer": "five"}
@@ -68,7 +68,7 @@ def test_bad_rows_are_named_and_the_rest_is_counted(tmp_path):
     ]
 
 
-def test_a_missing_column_is_said_once(tmp_path):
+def test_stops_after_a_batch_without_the_column(tmp_path):
     found, _ = measured(tmp_path, [{"q": "?"}] * 2500)
     assert len(found.problems) == 2 and found.prompts.rows == 0
     assert 'no column "question" (it has: q)' in found.problems[0]
@@ -78,31 +78,31 @@ def test_a_missing_column_is_said_once(tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"text": "?"}, "the prompt is no text and no chat: None"),  # None where a row lacks it
-        ({"prompt": None}, "the prompt is no text and no chat: None"),
+        ({"text": "?"}, "the prompt is neither text nor a chat: None"),  # None where a row lacks it
+        ({"prompt": None}, "the prompt is neither text nor a chat: None"),
         ({"prompt": ""}, "an empty prompt"),
-        ({"prompt": []}, "the prompt is no text and no chat: []"),
+        ({"prompt": []}, "the prompt is neither text nor a chat: []"),
         ({"prompt": [{"content": "?"}]}, "a message without a role"),
-        ({"prompt": [{"role": "user", "content": None}]}, "the user's message is no text: None"),
+        ({"prompt": [{"role": "user", "content": None}]}, "the user's message is not text: None"),
         (
             {"prompt": [{"role": "user", "content": [{"type": "image"}]}]},
-            "the user's message has parts that are no text",
+            "the user's message has parts that are not text",
         ),
     ],
 )
-def test_a_row_that_is_no_text(tmp_path, row, said):
+def test_reports_rows_without_a_usable_prompt(tmp_path, row, said):
     chat = {"prompt": [{"role": "user", "content": "?"}]}
     found, _ = measured(tmp_path, [chat, row], type=None)
     assert found.prompts.rows == 1 and found.bad == 1
     assert found.problems[0].startswith(f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {said}")
 
 
-def test_a_dataset_without_prompts(tmp_path):
+def test_dataset_without_prompts_is_told_to_name_a_transform(tmp_path):
     found, _ = measured(tmp_path, [{"text": "?"}], type=None)
     assert 'no column "prompt" (it has: text): name a transform' in found.problems[0]
 
 
-def test_a_template_that_fails_on_one_row(tmp_path):
+def test_reports_rows_on_which_the_template_fails(tmp_path):
     template = "{% if messages[0].content == 'b' %}{{ raise_exception('not b') }}{% endif %}a"
     rows = [{"prompt": [{"role": "user", "content": text}]} for text in "abc"]
     found, _ = measured(tmp_path, rows, type=None, chat_template_jinja=template)
@@ -110,7 +110,7 @@ def test_a_template_that_fails_on_one_row(tmp_path):
     assert found.problems[0].endswith("row 1: the chat template fails: TemplateError: not b")
 
 
-def test_a_transform_of_ones_own_that_raises(tmp_path, monkeypatch):
+def test_reports_rows_on_which_a_user_transform_raises(tmp_path, monkeypatch):
     module = ModuleType("mine")
     module.factory = lambda cfg, dataset_idx: lambda row: {"prompt": "x" * (4 // row["n"])}
     monkeypatch.setitem(sys.modules, "mine", module)
@@ -122,7 +122,7 @@ def test_a_transform_of_ones_own_that_raises(tmp_path, monkeypatch):
     assert any("plain strings" in line for line in warnings_of(tokenizer, [found]))
 
 
-def test_no_template_for_chats(tmp_path):
+def test_chats_need_a_template_and_strings_do_not(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -148,7 +148,7 @@ def test_no_template_for_chats(tmp_path):
          "<system>Today is day 1\n"),
     ],
 )  # fmt: skip
-def test_a_system_turn_that_nobody_asked_for(tmp_path, template, unasked):
+def test_notes_a_system_turn_that_the_template_adds(tmp_path, template, unasked):
     rows = [{"prompt": [{"role": "user", "content": "?"}]}]
     found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)
     assert implicit_system(tokenizer) == unasked
@@ -157,11 +157,11 @@ def test_a_system_turn_that_nobody_asked_for(tmp_path, template, unasked):
     assert warnings_of(tokenizer, [found]) == []
 
 
-def test_a_date_and_a_doubled_bos_are_said(tmp_path):
+def test_notes_dates_and_doubled_bos(tmp_path):
     template = "{{ strftime_now('%Y') }}<|im_end|>{{ messages[0].content }}"
     rows = [{"prompt": [{"role": "user", "content": "?"}]}]
     found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)
-    assert "writes a date" in warnings_of(tokenizer, [found])[0]
+    assert "today's date" in warnings_of(tokenizer, [found])[0]
     assert not found.doubled_bos
     rows = [{"prompt": [{"role": "user", "content": "<|im_end|>?"}]}]
     template = "{{ '<|im_end|>' + messages[0].content }}"

@@ -1,10 +1,9 @@
-"""Rebuild what is embedded: `python -m axolotl_grpo_plugin.quickstart.build [words|countdown]`.
+"""Rebuild axolotl_grpo_plugin/quickstart: `python -m tools.build_quickstart [words|countdown]`.
 
-Writes the problems (train.jsonl, held_out.jsonl) and a model with its tokenizer (model/): of word
-problems beside this file, of Countdown in countdown/; programs to write (code.jsonl) and a mix of six
-domains (mix.parquet), which have no model. Each model is a Llama of 0.6 million
-parameters, and knows nothing but what a few minutes of supervised training on flawed
-demonstrations taught it; Countdown's was taught the word problems too.
+Write word problems (train.jsonl, held_out.jsonl) and a model with its tokenizer (model/), the same for
+Countdown in countdown/, programs to write (code.jsonl) and a mix of six domains (mix.parquet).
+Each model is a Llama of 0.6 million parameters. A few minutes of supervised training on flawed
+demonstrations taught it everything it knows. Countdown's model was taught the word problems too.
 """
 
 import random
@@ -19,12 +18,13 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from axolotl_grpo_plugin import countdown_problems
 from axolotl_grpo_plugin.completions import TAGS
-from axolotl_grpo_plugin.quickstart import code_problems, countdown_problems, mix, problems
 from axolotl_grpo_plugin.transforms.countdown import question
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
+from tools import code_problems, countdown_demonstrations, verl_mix, word_problems
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "axolotl_grpo_plugin" / "quickstart"
 BATCH, LEARNING_RATE, SEED = 64, 2e-3, 0
 
 CHATML = (
@@ -34,26 +34,28 @@ CHATML = (
 
 
 class Lesson(NamedTuple):
-    """A question, and what draws a flawed worked answer to it."""
+    """A question, and a function that draws a flawed worked answer to it."""
 
     question: str
     demonstrate: Callable[[random.Random], str]
 
 
-def of_words(problem: problems.Problem) -> Lesson:
-    return Lesson(problem.question, partial(problems.demonstration, problem))
+def of_words(problem: word_problems.Problem) -> Lesson:
+    return Lesson(problem.question, partial(word_problems.demonstration, problem))
 
 
 def of_countdown(problem: countdown_problems.Problem) -> Lesson:
     asked = question(problem.nums, problem.target)
-    return Lesson(asked, partial(countdown_problems.demonstration, problem))
+    return Lesson(asked, partial(countdown_demonstrations.demonstration, problem))
 
 
 def write_problems() -> None:
-    """The problems of both tasks; those of a held-out split are on other operands."""
+    """Write the problems of all tasks."""
     splits = {
-        "train": problems.problems(1, lambda a, b: not problems.held_out(a, b), variants=3),
-        "held_out": problems.problems(2, problems.held_out, variants=3),
+        "train": word_problems.problems(
+            1, lambda a, b: not word_problems.held_out(a, b), variants=3
+        ),
+        "held_out": word_problems.problems(2, word_problems.held_out, variants=3),
     }
     for name, made in splits.items():
         rows = [problem.row for problem in made]
@@ -65,11 +67,11 @@ def write_problems() -> None:
             FOLDER / "countdown" / f"{name}.jsonl", (problem.row for problem in drawn)
         )
     countdown_problems.write(FOLDER / "code.jsonl", code_problems.rows())
-    mix.write(FOLDER / "mix.parquet")
+    verl_mix.write(FOLDER / "mix.parquet")
 
 
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of these texts: digits apart, each of the four tags one token."""
+    """Train a byte-level BPE on these texts. Digits are split; each of the four tags is one token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -88,7 +90,7 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
             show_progress=False,
         ),
     )
-    # Not special tokens: decoding drops those, and the rewards would never see a tag.
+    # Decoding drops special tokens, and the rewards would never see a tag.
     tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -150,7 +152,7 @@ def build(folder: Path, pool: list[Lesson], steps: int) -> None:
 
 def main(names: list[str]) -> None:
     write_problems()
-    lessons = [of_words(each) for each in problems.problems(3, lambda a, b: True, variants=40)]
+    lessons = [of_words(each) for each in word_problems.problems(3, lambda a, b: True, variants=40)]
     if "words" in names:
         build(FOLDER / "model", lessons, steps=1200)
     if "countdown" in names:

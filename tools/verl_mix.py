@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as arrow
 from pyarrow import parquet
 
-from axolotl_grpo_plugin.quickstart import code_problems
+from tools import code_problems
 
 SEED, EACH = 0, 24
 BOXED = r"Put the final answer within \boxed{}."
@@ -22,14 +22,14 @@ Problem = tuple[str, str, str]  # data_source, what is asked, ground truth
 
 
 def write(file: Path) -> None:
-    """The rows, shuffled, as Parquet with verl's nested columns."""
+    """Write the rows, shuffled, as Parquet with verl's nested columns."""
     made = list(rows())
     random.Random(SEED).shuffle(made)
     parquet.write_table(arrow.Table.from_pylist(made), file)
 
 
 def rows(each: int = EACH) -> Iterator[dict[str, Any]]:
-    """So many rows of each domain, in verl's columns."""
+    """Yield `each` rows of each domain, in verl's columns."""
     rng = random.Random(SEED)
     domains = (_math, _code, _logic, _simulation, _table, _stem)
     drawn = chain.from_iterable(islice(domain(rng), each) for domain in domains)

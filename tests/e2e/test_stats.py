@@ -7,8 +7,13 @@ from functools import partial
 
 import pytest
 
-from axolotl_grpo_plugin.lengths.rows import Transform, read, sources
-from axolotl_grpo_plugin.lengths.tokenizer import MODELS, Axolotls, Light, open_tokenizer
+from axolotl_grpo_plugin.stats.rows import Transform, read, sources
+from axolotl_grpo_plugin.stats.tokenizer import (
+    MODELS,
+    AxolotlTokenizer,
+    FastTokenizer,
+    open_tokenizer,
+)
 from tests.e2e import exact_tokenizers
 from tests.e2e.conftest import ROOT, axolotl, environment
 
@@ -43,7 +48,7 @@ def stats(*arguments, code=0):
 
 
 @pytest.mark.parametrize(("make", "longest"), [("qwen25", 263), ("llama31", 266)])
-def test_gsm8k_wants_800(gsm8k, make, longest):
+def test_gsm8k_needs_a_context_of_800(gsm8k, make, longest):
     """The figures of the system that this one grew from; plain text counts 234 and 231."""
     try:
         folder = getattr(exact_tokenizers, make)(ROOT / "models" / f"tokenizer-{make}")
@@ -63,12 +68,12 @@ def test_gsm8k_wants_800(gsm8k, make, longest):
     assert any("system turn" in note for note in made["notes"])
 
 
-def test_light_counts_are_those_of_transformers(exact, gsm8k):
+def test_fast_tokenizer_counts_as_transformers_does(exact, gsm8k):
     from transformers import AutoTokenizer
 
     from axolotl_grpo_plugin.transforms.gsm8k import instructions
 
-    light = Light.of({"base_model": str(exact)}, exact)
+    light = FastTokenizer.of({"base_model": str(exact)}, exact)
     theirs = AutoTokenizer.from_pretrained(exact)
     ask = instructions()
     lines = (gsm8k / "test.jsonl").read_text().splitlines()[::7]
@@ -87,7 +92,7 @@ def test_light_counts_are_those_of_transformers(exact, gsm8k):
     ]  # fmt: skip
 
 
-def test_axolotls_templates_render_the_same(smollm2):
+def test_fast_tokenizer_renders_axolotls_templates_as_transformers_does(smollm2):
     """Each as transformers renders it, or left to transformers."""
     from axolotl.utils.chat_templates import _CHAT_TEMPLATES
     from transformers import AutoTokenizer
@@ -96,7 +101,7 @@ def test_axolotls_templates_render_the_same(smollm2):
     compared = 0
     for name in _CHAT_TEMPLATES:
         cfg = {"base_model": str(smollm2), "chat_template": name}
-        light = Light.of(cfg, smollm2)
+        light = FastTokenizer.of(cfg, smollm2)
         if light is None:
             continue
         assert light.template_source == f"Axolotl's {name}"
@@ -139,12 +144,12 @@ def changed(folder, to, model_type=None, **settings):
 
 
 @pytest.mark.parametrize("model_type", [name for name in MODELS if name != "qwen2"])
-def test_other_models_with_the_same_files(tmp_path, smollm2, model_type):
+def test_fast_tokenizer_agrees_for_all_model_types(tmp_path, smollm2, model_type):
     from transformers import AutoTokenizer
 
     folder = changed(smollm2, tmp_path / "model", model_type=model_type)
     theirs = AutoTokenizer.from_pretrained(folder)
-    light = Light.of({"base_model": str(folder)}, folder)
+    light = FastTokenizer.of({"base_model": str(folder)}, folder)
     texts = [chat[-1]["content"] for chat in CHATS]
     assert light.ids(texts, special=True) == theirs(texts)["input_ids"]
 
@@ -170,12 +175,12 @@ def test_other_models_with_the_same_files(tmp_path, smollm2, model_type):
                                      "{% endgeneration %}{% endfor %}"}),
     ],
 )  # fmt: skip
-def test_what_the_light_one_does_not_know_goes_to_axolotl(tmp_path, smollm2, settings, keys):
+def test_unsupported_tokenizer_falls_back_to_transformers(tmp_path, smollm2, settings, keys):
     folder = changed(smollm2, tmp_path / "model", **settings)
     cfg = {"base_model": str(folder), **keys}
-    assert Light.of(cfg, folder) is None
+    assert FastTokenizer.of(cfg, folder) is None
     opened = open_tokenizer(cfg)
-    assert isinstance(opened, Axolotls)
+    assert isinstance(opened, AxolotlTokenizer)
     counts = opened.prompts([*CHATS[:1], "What is 123456?"])
     real = opened.real
     assert counts == [
@@ -184,7 +189,7 @@ def test_what_the_light_one_does_not_know_goes_to_axolotl(tmp_path, smollm2, set
     ]
 
 
-def test_a_transform_does_what_datasets_does_with_it(tmp_path):
+def test_transform_agrees_with_datasets_map(tmp_path):
     """Row by row against `datasets.Dataset.map`, as Axolotl calls it."""
     from datasets import load_dataset
 
@@ -204,6 +209,6 @@ def test_a_transform_does_what_datasets_does_with_it(tmp_path):
     assert [row for batch in batches for made in transform(batch) for row in made] == list(mapped)
 
 
-def test_the_commands_of_axolotl_have_it():
+def test_stats_is_a_command_of_axolotl():
     shown = axolotl("grpo", "stats", "configs/quickstart.yaml", "--check")
     assert "OK" in shown and "max_completion_length: 32" in shown

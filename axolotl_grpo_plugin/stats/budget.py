@@ -1,0 +1,62 @@
+"""Sequence-length budgets: the settings that hold the counted prompts."""
+
+from math import ceil
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.stats.counts import Lengths
+
+STEP = 32  # proposals are multiples of it, because vLLM allocates blocks of 16 tokens
+COMPLETION = 512  # the proposal if nothing says how long completions are
+KEPT = (1.0, 0.999, 0.99, 0.95, 0.9)
+
+
+class Budget(NamedTuple):
+    """Token counts with prompt + completion <= context. dropped: number of rows with a longer prompt."""
+
+    kept: float
+    prompt: int
+    dropped: int
+    completion: int
+    context: int
+
+
+def budgets(prompts: Lengths, completion: int) -> list[Budget]:
+    """Return the budget for each share of kept rows, the largest first."""
+    return [budget(prompts, completion, 1 - kept) for kept in KEPT]
+
+
+def budget(prompts: Lengths, completion: int, drop: float = 0.0) -> Budget:
+    """Return the smallest budget that drops at most this share (0 to 1) of the rows."""
+    prompt = prompts.at(1 - drop)
+    context = STEP * ceil((prompt + completion) / STEP)
+    # The context is rounded up, so it holds a few more prompts.
+    return Budget(1 - drop, prompt, prompts.over(context - completion), completion, context)
+
+
+def settings(cfg: Any, chosen: Budget) -> dict[str, int]:
+    """Return the YAML keys that a budget sets. vLLM's is among them unless the config does without it."""
+    made = {"trl.max_completion_length": chosen.completion, "sequence_len": chosen.context}
+    if "trl" not in cfg or block(cfg, "trl").get("use_vllm"):
+        made["vllm.max_model_len"] = chosen.context
+    if cfg.get("grpo_max_prompt_length"):
+        made["grpo_max_prompt_length"] = chosen.context - chosen.completion
+    return made
+
+
+def as_yaml(values: dict[str, int]) -> str:
+    """Return dotted keys as a YAML block to paste.
+
+    >>> print(as_yaml({"trl.max_completion_length": 512, "sequence_len": 800}))
+    trl:
+      max_completion_length: 512
+    sequence_len: 800
+    """
+    lines, last = [], ""
+    for key, value in values.items():
+        parent, _, name = key.rpartition(".")
+        if parent and parent != last:
+            lines.append(f"{parent}:")
+        lines.append(f"{'  ' if parent else ''}{name}: {value}")
+        last = parent
+    return "\n".join(lines)

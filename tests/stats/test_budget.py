@@ -1,0 +1,51 @@
+import pytest
+
+from axolotl_grpo_plugin.stats.budget import as_yaml, budget, budgets, settings
+from axolotl_grpo_plugin.stats.counts import Lengths
+
+GSM8K = Lengths([100] * 900 + [200] * 99 + [263])  # its longest, with Qwen2.5's tokenizer
+
+
+def test_gsm8k_with_512_completion_tokens_needs_a_context_of_800():
+    assert budget(GSM8K, 512)[1:] == (263, 0, 512, 800)
+
+
+def test_drop_lowers_the_context():
+    made = budget(GSM8K, 512, drop=0.05)
+    assert (made.prompt, made.dropped, made.context) == (200, 1, 736)
+    assert budget(GSM8K, 512, drop=0.2)[1:] == (100, 100, 512, 640)
+
+
+def test_every_budget_keeps_its_share_of_rows():
+    for option in budgets(GSM8K, 500):
+        assert option.dropped <= (1 - option.kept) * GSM8K.rows + 1e-9
+        assert option.context % 32 == 0 and option.prompt + 500 <= option.context
+
+
+@pytest.mark.parametrize(
+    ("cfg", "keys"),
+    [
+        ({}, {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"}),
+        ({"trl": {}}, {"trl.max_completion_length", "sequence_len"}),
+        (
+            {"trl": {"use_vllm": True}},
+            {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"},
+        ),
+        ({"trl": {"use_vllm": False}}, {"trl.max_completion_length", "sequence_len"}),
+        (
+            {"trl": {"use_vllm": False}, "grpo_max_prompt_length": 100},
+            {"trl.max_completion_length", "sequence_len", "grpo_max_prompt_length"},
+        ),
+    ],
+)
+def test_settings_name_the_keys_that_the_config_uses(cfg, keys):
+    made = settings(cfg, budget(GSM8K, 512))
+    assert set(made) == keys
+    assert made.get("grpo_max_prompt_length", 288) == 288
+
+
+def test_settings_print_as_a_yaml_block():
+    values = {"trl.max_completion_length": 512, "sequence_len": 800, "vllm.max_model_len": 800}
+    assert as_yaml(values) == (
+        "trl:\n  max_completion_length: 512\nsequence_len: 800\nvllm:\n  max_model_len: 800"
+    )

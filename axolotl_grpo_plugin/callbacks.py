@@ -22,17 +22,15 @@ from axolotl_grpo_plugin.scoring.health import Health
 LOG = logging.getLogger(__name__)
 
 
-def callbacks(cfg: Any, trainer: Any) -> list[TrainerCallback]:
-    """The callbacks of a run; its own progress bar, which prints every metric of every step, goes."""
+def callbacks(cfg: Any, trainer: Any, highest: dict[str, float]) -> list[TrainerCallback]:
+    """Return the callbacks of a run. transformers' bar, which prints every metric of every step, goes.
+
+    highest: the best score of each reward by its logged name, if that is known.
+    """
     first, *_ = trainer.reward_func_names
     bar = [RewardProgress(first)] if trainer.pop_callback(ProgressCallback) else []
     rows = cfg.get("grpo_held_out_rows")
     held_out = [HeldOut(trainer, rows)] if rows else []
-    highest = {
-        name: function.range[1]
-        for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True)
-        if hasattr(function, "range")
-    }
     answers = held_out[0].file if held_out else None
     return [*bar, *held_out, Health(first, highest.get(first)), Report(first, highest, answers)]
 

@@ -18,7 +18,7 @@ from axolotl_grpo_plugin import paths, rewards
 from axolotl_grpo_plugin import transforms as transforming
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.modules import functions_of, imported
-from axolotl_grpo_plugin.load import is_async
+from axolotl_grpo_plugin.reward import BaseReward, GroupReward, Reward, Spec, described
 
 WIDTH = 100
 REQUIRED = "required"
@@ -75,31 +75,32 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
     """The rewards that a module defines, and what makes rewards."""
     for name in functions_of(module):
         function = getattr(module, name)
-        if hasattr(function, "range"):
-            kind, options = _kind(function), function.parameters
+        spec = function.spec if isinstance(function, BaseReward) else Spec()
+        if isinstance(function, BaseReward):
+            kind, options = _kind(function), function.options
         elif _makes_rewards(function):
             kind, options = "factory", _options(function)
         elif "completions" in _parameters(function):
-            kind, options = _kind(function), {}
+            kind, options = _kind(described(function)), {}
         else:
             continue
         yield Entry(
             f"{module.__name__}.{name}",
             kind,
-            getattr(function, "range", None),
-            tuple(getattr(function, "reads", ())),
-            tuple(getattr(function, "may_read", ())),
+            spec.range,
+            spec.reads,
+            spec.may_read,
             options,
             _first_line(function),
         )
 
 
 def _kind(reward: Any) -> str:
-    if is_async(reward):
+    if reward.is_async:
         return "async"
-    if hasattr(reward, "score"):
+    if isinstance(reward, Reward):
         return "reward"
-    return "group" if hasattr(reward, "scores") else "function"
+    return "group" if isinstance(reward, GroupReward) else "function"
 
 
 def _makes_rewards(function: Any) -> bool:
@@ -107,7 +108,7 @@ def _makes_rewards(function: Any) -> bool:
     if isclass(function):
         return "completions" in _parameters(function.__call__)
     returns = str(getattr(function, "__annotations__", {}).get("return"))
-    return re.search("RewardFunction|Callable", returns) is not None
+    return re.search("Reward|Callable", returns) is not None
 
 
 def _parameters(function: Any) -> Mapping[str, Parameter]:

@@ -4,9 +4,8 @@ The trainer and each of its scoring processes load the same names with this, so 
 travels between them.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from inspect import Parameter, isclass, signature
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.reward import NOT_COLUMNS
+from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, GroupReward, Reward, described
 
 
 class Named(NamedTuple):
@@ -63,25 +62,28 @@ def is_model(key: str) -> bool:
     return "/" in key
 
 
-def build(reward: Named) -> Callable[..., Any]:
-    """The function that TRL can call, parameters bound, factories and classes called.
+def build(reward: Named) -> BaseReward:
+    """Return the reward function, its options bound, factories and classes called.
 
     Raises: whatever the import raises; AttributeError for a name that the module lacks; TypeError
     for a parameter that it does not have, or lacks and needs, or for a value of another type.
     """
     key = repr(reward)  # not itself: a parameter may be a list
     if key not in _built:
-        _built[key] = _build(reward)
+        made = _build(reward)
+        if not callable(made):
+            raise TypeError(f"{reward.path} cannot be called as TRL does: it made {made!r:.50}")
+        _built[key] = described(made)
     return _built[key]
 
 
-def _build(reward: Named) -> Callable[..., Any]:
+def _build(reward: Named) -> Any:
     module, _, name = reward.path.rpartition(".")
     if not module:
         raise TypeError(f"{reward.path!r} is no path: write module.function")
     function, arguments = getattr(import_module(module), name), dict(reward.arguments)
-    if hasattr(function, "bind"):
-        return function.bind(**arguments) if arguments else function  # type: ignore[no-any-return]
+    if isinstance(function, (Reward, GroupReward)):
+        return function.bind(**arguments) if arguments else function
     parameters = _parameters(function)
     known = [
         each.name
@@ -104,10 +106,10 @@ def _build(reward: Named) -> Callable[..., Any]:
     ]
     if missing:
         raise TypeError(f"{name} makes a reward, and for that needs: {', '.join(missing)}")
-    return function(**arguments)  # type: ignore[no-any-return]
+    return function(**arguments)
 
 
-_built: dict[str, Callable[..., Any]] = {}
+_built: dict[str, BaseReward] = {}
 _TRLS = {"prompts", "completions", *NOT_COLUMNS}
 
 
@@ -128,31 +130,15 @@ def _parameters(function: Any) -> Mapping[str, Parameter]:
         return signature(lambda completions, **columns: []).parameters
 
 
-def made_of(function: Any) -> tuple[Any, ...]:
-    """The rewards that one is made of (a gated one, one that routes)."""
-    inner = getattr(function, "inner", ())  # of a class of one's own it may be anything
-    return inner if isinstance(inner, tuple) else ()
-
-
-def not_ready(function: Any) -> str:
-    """Why a reward cannot work on this machine, and the mend; "" where it can."""
+def not_ready(reward: BaseReward) -> str:
+    """Return why a reward cannot work on this machine, and the fix, or ""."""
     try:
-        if ready := getattr(function, "ready", None):
-            ready()
+        reward.ready()
     except RuntimeError as error:
         return str(error)
-    except Exception as error:  # of a reward of one's own
+    except Exception as error:  # of a user's reward
         return f"its `ready` raised {type(error).__name__}: {error}".splitlines()[0]
     return ""
-
-
-def is_async(function: Any) -> bool:
-    """Whether a call of it is awaited."""
-    while isinstance(function, partial):
-        function = function.func
-    return asyncio.iscoroutinefunction(function) or asyncio.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object's, not whether it has one
-    )
 
 
 def logged_names(rewards: list[Named]) -> list[str]:

@@ -80,7 +80,7 @@ class GRPOPlugin(BasePlugin):
             return []
         from axolotl_grpo_plugin.callbacks import callbacks
 
-        found = callbacks(cfg, trainer)
+        found = callbacks(cfg, trainer, _seam().room().highest())
         if os.environ.get(CANARY):
             from axolotl_grpo_plugin.serving.canary import Canary
 

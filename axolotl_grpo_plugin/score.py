@@ -21,8 +21,8 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import Finding, first_line
 from axolotl_grpo_plugin.checks.modules import functions_of, imported, nearest
 from axolotl_grpo_plugin.library import WIDTH, modules
-from axolotl_grpo_plugin.load import Named, build, is_async, is_model
-from axolotl_grpo_plugin.reward import as_score, rows_of
+from axolotl_grpo_plugin.load import Named, build, is_model
+from axolotl_grpo_plugin.reward import BaseReward, GroupReward, PlainReward, Reward, as_score
 from axolotl_grpo_plugin.scoring.work import judge
 
 FOLDERS = ("train", "rollouts/train", "completions", ".")  # of a run's output_dir
@@ -77,11 +77,11 @@ def run(
         click.echo(json.dumps([_plain(*each) for each in scored.items()], indent=2))
     else:
         for name, each in scored.items():
-            _show(name, each, getattr(functions[name], "range", None))
+            _show(name, each, functions[name].spec.range)
     return int(any(one.error for each in scored.values() for one in each))
 
 
-def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
+def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
     """The reward functions by what names them, options set. Each argument is set where it is known."""
     given = dict(map(_argument, arguments))
     unknown = set(given)
@@ -119,7 +119,8 @@ def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, An
 
 
 def _options(function: Any) -> set[str]:
-    return set(getattr(function, "parameters", None) or signature(function).parameters)
+    known = function.options if isinstance(function, BaseReward) else {}
+    return set(known or signature(function).parameters)
 
 
 def _argument(said: str) -> tuple[str, Any]:
@@ -216,11 +217,10 @@ def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Score
                 "Those are token ids, lists of whole numbers, which no log holds: write JSON lines"
             )
         raise click.ClickException(f"--reward {name} reads {missing!r}, which is not there. {mend}")
-    if ready := getattr(function, "ready", None):
-        try:
-            ready()
-        except RuntimeError as error:
-            raise click.ClickException(f"--reward {name}: {error}") from error
+    try:
+        function.ready()
+    except RuntimeError as error:
+        raise click.ClickException(f"--reward {name}: {error}") from error
     prompts = columns.pop("prompt", [None] * len(rows))
     # As TRL has it: the answer to a chat is a chat.
     completions = [
@@ -229,8 +229,8 @@ def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Score
         else row[column]
         for row, prompt in zip(rows, prompts, strict=True)
     ]
-    if hasattr(function, "score"):
-        each = rows_of(function, completions, columns, prompts)
+    if isinstance(function, Reward):
+        each = function.rows(prompts, completions, columns)
         return [_one(function, *one) for one in zip(count(), completions, each, strict=False)]
     scored: list[tuple[int, Any]] = []
     for places in _batches(function, rows):
@@ -243,12 +243,12 @@ def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Score
 
 def _needs(function: Any) -> set[str]:
     """The columns that it cannot do without."""
-    if hasattr(function, "reads"):
-        # What scores a group together must know it.
-        return {*function.reads, *(["prompt"] if _is_of_groups(function) else [])}
+    if not isinstance(function, PlainReward):
+        # A reward of a group must know the group.
+        return {*function.spec.reads, *(["prompt"] if _is_of_groups(function) else [])}
     required = {
         each.name
-        for each in signature(function).parameters.values()
+        for each in signature(function.function).parameters.values()
         if each.default is Parameter.empty
         and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     }
@@ -256,7 +256,7 @@ def _needs(function: Any) -> set[str]:
 
 
 def _is_of_groups(function: Any) -> bool:
-    return hasattr(function, "scores") and not is_async(function)
+    return isinstance(function, GroupReward)
 
 
 def _batches(function: Any, rows: list[Row]) -> Iterable[list[int]]:
@@ -281,8 +281,8 @@ def _one(function: Any, number: int, completion: Any, columns: Row) -> Scored:
 def _call(name: str, function: Any, batch: dict[str, Any], rows: int) -> list[Any]:
     """What the reward returns for a batch, each held to be a Score, a number or None."""
     try:
-        results = getattr(function, "scores", function)(**batch, **_STANDING_IN)
-        results = list(asyncio.run(results) if is_async(function) else results)
+        results = function.scores(**batch, **_STANDING_IN)
+        results = list(asyncio.run(results) if function.is_async else results)
     except Exception as error:  # of a reward of one's own
         what = (
             f"--reward {name} raised {type(error).__name__}: {first_line(error)}. It was given "
@@ -304,7 +304,7 @@ _STANDING_IN: dict[str, Any] = {
 
 
 def _scored(function: Any, number: int, result: Any) -> Scored:
-    outcome = judge(result, getattr(function, "range", None))
+    outcome = judge(result, function.spec.range)
     reason = "error" if outcome.error else outcome.reason
     return Scored(number, outcome.value, reason, as_score(result).read, outcome.error)
 

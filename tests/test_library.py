@@ -12,7 +12,7 @@ from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.library import WIDTH
 
 OURS = """
-from axolotl_grpo_plugin.reward import RewardFunction, Score, group_reward, reward
+from axolotl_grpo_plugin.reward import Reward, Score, group_reward, reward
 
 
 @reward(range=(0.0, 0.5), reads="answer", may_read=["hint"])
@@ -30,7 +30,7 @@ def shortest(completions: list[str], tie: float = 0.0) -> list[float]:
     return [1.0 for _ in completions]
 
 
-def factory(model: str, most: int = 3) -> RewardFunction:
+def factory(model: str, most: int = 3) -> Reward:
     \"\"\"A reward of options.\"\"\"
     return close
 

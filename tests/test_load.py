@@ -1,9 +1,9 @@
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.load import Named, build, is_async, logged_names, made_of, named
+from axolotl_grpo_plugin.load import Named, build, logged_names, named
+from axolotl_grpo_plugin.reward import described
 
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 TRLS = "trl.rewards.get_repetition_penalty_reward"
@@ -41,8 +41,9 @@ def test_what_is_awaited():
         async def __call__(self, completions, **columns):
             return []
 
-    assert is_async(judge) and is_async(partial(judge, most=1)) and is_async(Judge())
-    assert not is_async(build(Named(OURS)))
+    for each in (judge, partial(judge, most=1), Judge()):
+        assert described(each).is_async
+    assert not build(Named(OURS)).is_async
 
 
 @pytest.mark.parametrize(
@@ -69,5 +70,5 @@ def test_parameters_of_any_key_are_named():
 
 def test_what_a_reward_is_made_of():
     gated = Named("axolotl_grpo_plugin.rewards.shaping.gated", (("by", OURS), ("reward", OURS)))
-    assert made_of(build(gated)) == (build(Named(OURS)),) * 2
-    assert made_of(SimpleNamespace(inner=object())) == () == made_of(print)
+    assert build(gated).spec.inner == (build(Named(OURS)),) * 2
+    assert described(print).spec.inner == ()

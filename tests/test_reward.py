@@ -91,12 +91,12 @@ def test_options_are_bound_by_name_and_leave_the_reward_as_it_was():
     three = at_least.bind(least=3)
     assert three([""], ["ab"], answer=["x"]) == [0.0]
     assert at_least([""], ["ab"], answer=["x"]) == [1.0]
-    assert (three.__name__, three.parameters, three.reads) == (
+    assert (three.__name__, three.options, three.spec.reads) == (
         "at_least",
         {"least": 3},
         ("answer",),
     )
-    assert at_least.parameters == {"least": 1}
+    assert at_least.options == {"least": 1}
 
 
 def test_an_unknown_option_is_named_with_the_known_ones():
@@ -128,7 +128,7 @@ def test_what_is_quick_is_said_and_the_rest_left():
     assert ends_with.quick("ab", answer=None) == Score(None, "not_this_task")
 
 
-@reward(range=(0.0, 1.0), reads="answer", may_read=["hint"], series="answer")
+@reward(range=(0.0, 1.0), reads="answer", may_read=["hint"], group_by="answer")
 def hinted(completion: str, answer: str, hint: str | None) -> float:
     return float(completion in (answer, hint))
 
@@ -136,7 +136,7 @@ def hinted(completion: str, answer: str, hint: str | None) -> float:
 def test_a_column_may_be_missing():
     assert hinted(["p"] * 2, ["a", "b"], answer=["c", "c"], hint=["a", None]) == [1.0, 0.0]
     assert hinted(["p"], ["c"], answer=["c"]) == [1.0]
-    assert hinted.series == "answer" and hinted.parameters == {}
+    assert hinted.spec.group_by == "answer" and hinted.options == {}
 
 
 @reward(range=(0.0, 1.0), reads="completion_ids")
@@ -159,7 +159,7 @@ def test_ready_gets_the_options_that_it_takes():
     few.ready()
     few.bind(most=5, other=3).ready()
     assert said == [1, 5]
-    assert speaks.ready is None
+    speaks.ready()
 
 
 @group_reward(range=(0.0, 1.0), reads="weight", reasons=["shortest", "longer"])
@@ -209,7 +209,7 @@ def test_a_group_scorer_gives_a_score_for_each():
 
 def test_a_group_reward_shows_trls_signature_and_its_options():
     assert list(inspect.signature(shortest).parameters) == ["prompts", "completions", "columns"]
-    assert list(shortest.parameters) == ["tie"] and not shortest.inline
+    assert list(shortest.options) == ["tie"] and not shortest.spec.inline
     with pytest.raises(TypeError, match=r"shortest has no parameter 'ties' \(it has: tie\)"):
         shortest.bind(ties=1)
 

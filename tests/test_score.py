@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.cli import grpo
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{GSM8K}.correctness_reward_func"
 OURS = """
-from axolotl_grpo_plugin.reward import Score, group_reward, reward
+from axolotl_grpo_plugin.reward import AsyncReward, Spec, Score, group_reward, reward
 
 
 @reward(range=(0.0, 1.0), reads="answer")
@@ -49,15 +49,11 @@ async def awaited(prompts, completions, **columns):
     return [0.25 if prompt == "p" else None for prompt in prompts]
 
 
-async def _scores(prompts, completions, **columns):
+async def judge(prompts, completions, rows):
     return [Score(1.0, "judged", each) for each in completions]
 
 
-async def judge(prompts, completions, **columns):
-    raise AssertionError("scores has the reasons")
-
-
-judge.scores = _scores
+judge = AsyncReward(judge, Spec(range=(0.0, 1.0)))
 
 
 def plain(completions, answer, log_extra, log_metric, trainer_state, **columns):

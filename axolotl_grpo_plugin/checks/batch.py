@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.load import Named, build, is_async, is_model, named
+from axolotl_grpo_plugin.load import Named, build, is_model, named
 from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.reward import GroupReward
 
 GENERATIONS = 8  # TRL's default
 FAR = 10_000  # the search for a better value ends this far from the present one
@@ -137,10 +138,7 @@ def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
 
 
 def _is_of_groups(reward: Named) -> bool:
-    if is_model(reward.key):
-        return False
-    function = build(reward)
-    return hasattr(function, "scores") and not is_async(function)
+    return not is_model(reward.key) and isinstance(build(reward), GroupReward)
 
 
 def _train(batch: Batch) -> str:

@@ -11,7 +11,7 @@ from datasets import Dataset, Value
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.load import build, is_model, named
-from axolotl_grpo_plugin.reward import NOT_COLUMNS
+from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, Spec
 
 LOG = logging.getLogger(__name__)
 
@@ -34,11 +34,12 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
             "Name a transform in `type:`, axolotl_grpo_plugin.gsm8k for one",
         )
     for reward in named(cfg):
-        function = None if is_model(reward.key) else build(reward)
-        reads = getattr(function, "reads", ())
+        if is_model(reward.key):
+            continue
+        function = build(reward)
         yield from _check_rows(where, function, dataset)
-        yield from _check_golds(where, reward.key, function, dataset)
-        for column in reads:
+        yield from _check_golds(where, reward.key, function.spec, dataset)
+        for column in function.spec.reads:
             if column not in dataset.column_names and column not in NOT_COLUMNS:
                 yield Finding(
                     where,
@@ -47,10 +48,10 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
                 )
 
 
-def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding]:
+def _check_rows(where: str, function: BaseReward, dataset: Dataset) -> Iterator[Finding]:
     """Check that a routing reward can score a row of each value in its column."""
-    refuses, series = getattr(function, "refuses", None), getattr(function, "series", "")
-    if refuses is None or series not in dataset.column_names:
+    unroutable, series = function.spec.unroutable, function.spec.group_by
+    if unroutable is None or series not in dataset.column_names:
         return
     places = {str(value): place for place, value in enumerate(dataset[series]) if value is not None}
     if not places and len(dataset):
@@ -58,18 +59,18 @@ def _check_rows(where: str, function: Any, dataset: Dataset) -> Iterator[Finding
         yield Finding(where, what, "Let the transform write that column")
     counts = Counter(str(value) for value in dataset[series] if value is not None)
     for value, count in counts.most_common():
-        if reason := refuses(dataset[places[value]]):
+        if reason := unroutable(dataset[places[value]]):
             what, _, fix = reason.partition(". ")
             of = f"{count:,} of {len(dataset):,} rows"  # no row number, because Axolotl has shuffled them
             yield Finding(where, f"{function.__name__}, in {of}: {what}", fix)
 
 
-def _check_golds(where: str, key: str, function: Any, dataset: Dataset) -> Iterator[Finding]:
+def _check_golds(where: str, key: str, spec: Spec, dataset: Dataset) -> Iterator[Finding]:
     """Check that the reward can score each row: its gold answer can be read."""
-    row_problem, reads = getattr(function, "row_problem", None), getattr(function, "reads", ())
-    if row_problem is None or not set(reads) <= {*dataset.column_names}:
+    row_problem = spec.row_problem
+    if row_problem is None or not {*spec.reads} <= {*dataset.column_names}:
         return
-    names = [n for n in getattr(function, "row_columns", reads) if n in dataset.column_names]
+    names = [name for name in spec.row_columns or spec.reads if name in dataset.column_names]
     rows = Counter(zip(*(map(str, dataset[name]) for name in names), strict=True))
     problems = {
         row: problem

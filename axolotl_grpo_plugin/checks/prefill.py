@@ -5,7 +5,8 @@ from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.load import build, is_model, made_of, named
+from axolotl_grpo_plugin.load import build, is_model, named
+from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 
 TEMPLATE = "chat_template_jinja: configs/templates/qwen-think.jinja"
@@ -36,10 +37,9 @@ def check_prefill(cfg: Any, prompt: Any) -> Iterator[Finding]:
             yield Finding(where, what, f"Remove it, or set {TEMPLATE}", level="warning")
 
 
-def options_of(function: Any) -> Iterator[tuple[str, bool]]:
+def options_of(function: BaseReward) -> Iterator[tuple[str, bool]]:
     """Yield the names of a reward and its inner rewards that have the option `prefilled`, with its value."""
-    options = getattr(function, "parameters", None)  # a torch module has a method of that name
-    if isinstance(options, dict) and "prefilled" in options:
-        yield function.__name__, bool(options["prefilled"])
-    for inner in made_of(function):
+    if "prefilled" in function.options:
+        yield function.__name__, bool(function.options["prefilled"])
+    for inner in function.spec.inner:
         yield from options_of(inner)

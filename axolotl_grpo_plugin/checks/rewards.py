@@ -12,6 +12,7 @@ from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
 from axolotl_grpo_plugin.load import Named, build, is_model, named, not_ready
 from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.reward import PlainReward
 
 
 def check_rewards(cfg: Any) -> Iterator[Finding]:
@@ -90,7 +91,8 @@ def _takes_what_trl_passes(function: Any) -> bool:
     if not callable(function):
         return False
     try:
-        parameters = signature(function).parameters.values()
+        plain = isinstance(function, PlainReward)
+        parameters = signature(function.function if plain else function).parameters.values()
     except (TypeError, ValueError):
         return True  # a builtin hides them: let TRL try
     return any(each.kind is Parameter.VAR_KEYWORD for each in parameters)

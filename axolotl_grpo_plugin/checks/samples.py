@@ -16,9 +16,9 @@ from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.checks.lengths import tokens_of
 from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.load import build, is_async, is_model, named, not_ready
+from axolotl_grpo_plugin.load import build, is_model, named, not_ready
 from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.reward import NOT_COLUMNS
+from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
 from axolotl_grpo_plugin.stats.measure import problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import (
@@ -108,7 +108,7 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
             continue
         where = at(cfg, f"trl.reward_funcs[{number}] ({reward.key})")
         function = build(reward)
-        reads = set(getattr(function, "reads", ())) - NOT_COLUMNS
+        reads = set(function.spec.reads) - NOT_COLUMNS
         missing = sorted(reads.difference(columns))
         if missing:
             what = f'reads "{missing[0]}", which the rows lack (they have: {", ".join(columns)})'
@@ -122,7 +122,7 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
 
 
 def _check_reward(
-    where: str, function: Any, found: Sequence[Sample], columns: list[str], steps: int
+    where: str, function: BaseReward, found: Sequence[Sample], columns: list[str], steps: int
 ) -> Iterator[Finding]:
     scored = partial(_scores, function, columns=columns, state=_state(steps))
     nothing = max(scored(found, [""] * len(found)), default=0.0)
@@ -142,16 +142,15 @@ def _check_reward(
 
 
 def _check_gold(
-    where: str, function: Any, best: float, nothing: float, gold: str
+    where: str, function: BaseReward, best: float, nothing: float, gold: str
 ) -> Iterator[Finding]:
     """Check that a right answer earns the maximum if the reward reads a column, else more than "" does.
 
     For a reward that routes, the maximum may be another task's.
     """
-    _, highest = getattr(function, "range", (None, None))
-    routes = hasattr(function, "refuses")
+    highest, routes = function.highest, function.spec.unroutable is not None
     shown = gold if len(gold) < 100 else f"{gold[:30]}...{gold[-60:]}"
-    if highest is not None and function.reads and best < highest and not routes:
+    if highest is not None and function.spec.reads and best < highest and not routes:
         what = f"the right answer earns {best:g} of {highest:g}: {shown!r}"
         fix = "Let the reward read the layout that the transform asks for"
         yield Finding(where, what, fix)
@@ -163,12 +162,12 @@ def _check_gold(
         yield Finding(where, what, fix, level="warning")
 
 
-def _is_by_length(function: Any) -> bool:
+def _is_by_length(function: BaseReward) -> bool:
     """Return whether the reward reads token ids. Its score then depends on a length that samples lack."""
+    if not isinstance(function, PlainReward):
+        return "completion_ids" in function.spec.reads
     try:
-        return "completion_ids" in (
-            getattr(function, "reads", ()) or signature(function).parameters
-        )
+        return "completion_ids" in signature(function.function).parameters
     except ValueError:
         return False  # compiled functions may hide their parameters
 
@@ -203,7 +202,7 @@ def _scores(
         **batch,
     )
     try:
-        given = asyncio.run(call()) if is_async(function) else call()
+        given = asyncio.run(call()) if function.is_async else call()
     except Exception as error:  # a user's reward
         raise RewardError(f"raised {type(error).__name__}: {first_line(error)}") from error
     return _read(given, len(found))

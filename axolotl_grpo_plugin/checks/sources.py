@@ -1,42 +1,76 @@
-"""Check that a reward that routes rows by a column (`rewards.dispatch`) has a route for each."""
+"""Check that the rewards can score the rows: `rewards.dispatch` has a route, a gold answer can be read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.load import build, is_model, made_of, named, not_ready
+from axolotl_grpo_plugin.load import build, is_model, named, not_ready
+from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.stats.measure import each_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer
 
+SHOWN = 5  # rows of a dataset that are named, at most
+
 
 def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
-    """Check that the first row of each value in that column can be scored.
+    """Check the first row of each value of the columns that decide it.
 
     source: a dataset whose first rows can be read. `check_prompts` reports faults of later rows.
     """
     functions = [build(each) for each in named(cfg) if not is_model(each.key)]
-    routing: list[Any] = [each for each in functions if hasattr(each, "refuses")]
-    if not routing:
+    routing = [each for each in functions if each.spec.unroutable]
+    checked = [each for each in functions if each.spec.row_problem]
+    if not routing and not checked:
         return
     transform = Transform(source, cfg, LazyTokenizer(cfg))
-    first: list[dict[str, tuple[int, Row]]] = [{} for _ in routing]
+    sources: list[_First] = [{} for _ in routing]
+    golds: list[_First] = [{} for _ in checked]
     for number, row in _rows(source, cfg, transform):
-        for function, found in zip(routing, first, strict=True):
-            value = row.get(function.series)
-            if value is not None:
-                found.setdefault(str(value), (number, row))
-    for function, found in zip(routing, first, strict=True):
-        for number, row in found.values():
-            if reason := function.refuses(row):
-                what, _, fix = reason.partition(". ")
-                where = f"{at(cfg, source.name)}, row {number}"
-                waits = filter(None, map(not_ready, made_of(function)))
-                # The run's machine may have what is missing here.
-                level: Level = "skipped" if any(map(reason.endswith, waits)) else "error"
-                yield Finding(where, f"{function.__name__}: {what}", fix, level=level)
+        for function, first in zip(routing, sources, strict=True):
+            _keep(first, [function.spec.group_by], number, row)
+        for function, first in zip(checked, golds, strict=True):
+            _keep(first, function.spec.row_columns or function.spec.reads, number, row)
+    where = at(cfg, source.name)
+    for function, first in zip(routing, sources, strict=True):
+        yield from _check_routes(where, function, first)
+    for function, first in zip(checked, golds, strict=True):
+        yield from _check_golds(where, function, first)
+
+
+_First = dict[tuple[str, ...], tuple[int, Row]]  # the first row of each value, with its number
+
+
+def _keep(first: _First, columns: Sequence[str], number: int, row: Row) -> None:
+    if row.get(columns[0]) is not None:
+        first.setdefault(tuple(str(row.get(name)) for name in columns), (number, row))
+
+
+def _check_routes(where: str, function: BaseReward, first: _First) -> Iterator[Finding]:
+    assert function.spec.unroutable
+    for number, row in first.values():
+        if reason := function.spec.unroutable(row):
+            what, _, fix = reason.partition(". ")
+            waits = filter(None, map(not_ready, function.spec.inner))
+            # The run's machine may have what is missing here.
+            level: Level = "skipped" if any(map(reason.endswith, waits)) else "error"
+            yield Finding(
+                f"{where}, row {number}", f"{function.__name__}: {what}", fix, level=level
+            )
+
+
+def _check_golds(where: str, function: BaseReward, first: _First) -> Iterator[Finding]:
+    columns, shown = function.spec.row_columns or function.spec.reads, 0
+    for number, row in first.values():
+        own = {name: row[name] for name in columns if row.get(name) is not None}
+        problem = function.spec.row_problem(**own) if function.spec.row_problem else ""
+        if problem and shown < SHOWN:
+            shown += 1
+            what = f"{function.__name__} scores no completion of this row, because {problem}"
+            fix = "Correct the gold answer, or remove the row"
+            yield Finding(f"{where}, row {number}", what, fix, level="warning")
 
 
 def _rows(source: Source, cfg: Any, transform: Transform) -> Iterator[tuple[int, Row]]:

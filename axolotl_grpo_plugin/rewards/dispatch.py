@@ -4,14 +4,14 @@ With no routes of one's own, those of the sources that verl, Reasoning360 and Ti
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.load import Named, build, not_ready
-from axolotl_grpo_plugin.reward import NOT_THIS_TASK, RewardFunction, Score, reward
+from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Reward, Score, made_of, reward
 
 _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
@@ -59,7 +59,7 @@ KNOWN: dict[str, Any] = {
 class Member(NamedTuple):
     """A reward of a route. columns: its column -> the dataset's, where this has another name."""
 
-    function: RewardFunction
+    function: Reward
     weight: float
     columns: Mapping[str, str]
 
@@ -67,7 +67,7 @@ class Member(NamedTuple):
 Route = tuple[Member, ...]
 
 
-def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
+def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
     """The reward that a row's `data_source` names; of several, the weighted sum.
 
     Args:
@@ -101,21 +101,11 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
 
     def quick(completion: str, data_source: str, **row: Any) -> Score | None:
         row["data_source"] = data_source
-        return _weighed(route_of(str(data_source)), "quick", completion, row)
+        return _weighed(route_of(str(data_source)), Reward.quick, completion, row)
 
-    @reward(
-        range=_range([*own.values(), *known.values()]),
-        reads="data_source",
-        may_read=sorted({"ground_truth", *(name for each in members for name in _names(each))}),
-        reasons=list(
-            dict.fromkeys(r for each in members for r in (*each.function.reasons, "no_route"))
-        ),
-        first=quick,
-        series="data_source",
-    )
     def routed(completion: str, data_source: str, **row: Any) -> Score:
         row["data_source"] = data_source
-        found = _weighed(route_of(str(data_source)), "score", completion, row)
+        found = _weighed(route_of(str(data_source)), Reward.score, completion, row)
         assert found is not None
         return found
 
@@ -123,14 +113,14 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         """Return why the reward of the row's source can score no completion of it, or ""."""
         for member in route_of(str(row["data_source"])) or ():
             columns = _columns(member, row)
-            own = {name: columns[name] for name in member.function.reads}
-            check = member.function.row_problem
+            own = {name: columns[name] for name in member.function.spec.reads}
+            check = member.function.spec.row_problem
             if check and None not in own.values() and (problem := check(**own)):
                 return problem
         return ""
 
-    def refuses(row: Mapping[str, Any]) -> str:
-        """Why a row cannot be scored, and the mend; "" where it can."""
+    def unroutable(row: Mapping[str, Any]) -> str:
+        """Return why no route scores a row, and how to fix that, or ""."""
         source = str(row["data_source"])
         route = route_of(source)
         reasons = [_lacks(member, row) or not_ready(member.function) for member in route or ()]
@@ -139,13 +129,25 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> RewardFunction:
         return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
 
     routed.__name__, routed.__doc__ = "dispatch", dispatch.__doc__
-    described: Any = routed
-    described.refuses, described.inner = refuses, tuple(each.function for each in members)
-    checked = [each for each in members if each.function.row_problem]
+    checked = [each for each in members if each.function.spec.row_problem]
     columns = dict.fromkeys(name for each in checked for name in _names(each))
-    described.row_problem = row_problem if checked else None
-    described.row_columns = ("data_source", *(columns.keys() - {"prompt"}), "ground_truth")
-    return routed
+    made = reward(
+        range=_range([*own.values(), *known.values()]),
+        reads="data_source",
+        may_read=sorted({"ground_truth", *(name for each in members for name in _names(each))}),
+        reasons=list(
+            dict.fromkeys(r for each in members for r in (*each.function.spec.reasons, "no_route"))
+        ),
+        first=quick,
+        group_by="data_source",
+        row_problem=row_problem if checked else None,
+    )(routed)
+    return made_of(
+        made,
+        [each.function for each in members],
+        unroutable=unroutable,
+        row_columns=("data_source", *sorted(columns.keys() - {"prompt"}), "ground_truth"),
+    )
 
 
 def _route(rule: str, said: Any) -> Route:
@@ -173,9 +175,9 @@ def _member(rule: str, said: Any) -> Member:
         function: Any = build(Named.of(path, args))
     except Exception as error:
         raise TypeError(f"routes, {rule}: {path}: {type(error).__name__}: {error}") from error
-    if not hasattr(function, "score"):
+    if not isinstance(function, Reward):
         raise TypeError(f"routes, {rule}: {path} is no reward of one completion (made by @reward)")
-    taken = (*function.reads, *function.may_read)
+    taken = (*function.spec.reads, *function.spec.may_read)
     for column, other in columns.items():
         if column not in taken or not isinstance(other, str):
             raise TypeError(
@@ -207,14 +209,17 @@ def is_of(source: str, rule: str) -> bool:
 
 
 def _weighed(
-    route: Route | None, how: str, completion: str, row: Mapping[str, Any]
+    route: Route | None,
+    how: Callable[..., Score | None],
+    completion: str,
+    row: Mapping[str, Any],
 ) -> Score | None:
     """The weighted sum, with the first reward's reason; None where one of them has no quick score."""
     if not route:
         return Score(None, "no_route") if route is None else NOT_THIS_TASK
     total, first = 0.0, NOT_THIS_TASK
     for member in reversed(route):
-        score: Score | None = getattr(member.function, how)(completion, **_columns(member, row))
+        score = how(member.function, completion, **_columns(member, row))
         if score is None or score.value is None:
             return score
         total, first = total + score.value * member.weight, score
@@ -223,13 +228,13 @@ def _weighed(
 
 def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
     """What the member reads: under the route's name for it, out of the ground truth, or by its own name."""
-    function, truth = member.function, row.get("ground_truth")
+    spec, truth = member.function.spec, row.get("ground_truth")
     record = _record(truth)
     found = {}
-    for name in (*function.reads, *function.may_read):
+    for name in (*spec.reads, *spec.may_read):
         other = member.columns.get(name, name)
         value = record.get(other, row.get(other) if other != name else None)
-        if value is None and truth is not None and function.reads == (name,):
+        if value is None and truth is not None and spec.reads == (name,):
             value = None if name in _ROWS_OWN else truth
         found[name] = row.get(name) if value is None else value
     return found
@@ -250,8 +255,8 @@ def _record(truth: Any) -> Mapping[str, Any]:
 
 def _names(member: Member) -> tuple[str, ...]:
     """The columns of the dataset that it may take."""
-    function = member.function
-    names = (*function.reads, *function.may_read, *member.columns.values())
+    spec = member.function.spec
+    names = (*spec.reads, *spec.may_read, *member.columns.values())
     return tuple(name for name in names if name != "data_source")
 
 
@@ -270,7 +275,7 @@ def _ends(member: Member) -> tuple[float, float]:
 
 def _lacks(member: Member, row: Mapping[str, Any]) -> str:
     columns = _columns(member, row)
-    name = next((each for each in member.function.reads if columns[each] is None), "")
+    name = next((each for each in member.function.spec.reads if columns[each] is None), "")
     if not name:
         return ""
     return (

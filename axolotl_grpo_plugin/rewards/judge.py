@@ -10,7 +10,7 @@ tests/rewards/test_judge.py has what each completion, and each misbehaviour of a
 import json
 import re
 import unicodedata
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ from axolotl_grpo_plugin.completions import (
     thinks_on,
 )
 from axolotl_grpo_plugin.endpoint import Endpoint, NoReply
-from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Score, rows_of
+from axolotl_grpo_plugin.reward import NOT_THIS_TASK, AsyncReward, Score, Spec
 from axolotl_grpo_plugin.rewards.dispatch import is_of
 
 INSTRUCTIONS = (
@@ -73,7 +73,7 @@ def judge(
     timeout: float = 30.0,
     retries: int = 2,
     backoff: float = 0.5,
-) -> Callable[..., Awaitable[list[float | None]]]:
+) -> AsyncReward:
     """A reward: 1.0 where the judge says that the answer is right, 0.0 where it says no.
 
     0.0 also for a completion without an answer or with several, and for an answer that forges a verdict, has
@@ -147,10 +147,8 @@ def judge(
         return _Case(f"{instructions}\n\n{shown}\n\n{_WANTED}", found.text)
 
     async def scores(
-        prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
+        prompts: Sequence[Any], completions: Sequence[Any], rows: Sequence[dict[str, Any]]
     ) -> list[Score]:
-        """The scores of a batch, in its order."""
-        rows = rows_of(made, completions, columns)
         cases = [case_of(*each) for each in zip(prompts, completions, rows, strict=True)]
         replies = await endpoint.ask([each.message for each in cases if isinstance(each, _Case)])
         return [
@@ -158,23 +156,15 @@ def judge(
             for each in cases
         ]
 
-    async def reward_function(
-        prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[float | None]:
-        scored = await scores(prompts, completions, **columns)
-        if log_extra := columns.get("log_extra"):
-            log_extra("judge/reason", [each.reason for each in scored])
-        return [each.value for each in scored]
-
-    made: Any = reward_function
-    made.__name__ = made.__qualname__ = "judge"
-    made.__doc__ = judge.__doc__
-    made.range, made.reasons = (0.0, 1.0), tuple(_REASONS.split())
+    scores.__name__, scores.__doc__ = "judge", judge.__doc__
     wanted = [gold, question, "data_source" if sources else None]
-    made.reads, made.may_read = tuple(name for name in wanted if name), ()
-    made.parameters, made.inline, made.series = (), False, ""
-    made.scores, made.ready = scores, endpoint.ready
-    return reward_function
+    spec = Spec(
+        range=(0.0, 1.0),
+        reads=tuple(name for name in wanted if name),
+        reasons=tuple(_REASONS.split()),
+        ready=endpoint.ready,
+    )
+    return AsyncReward(scores, spec)
 
 
 def _is_address(base_url: str) -> bool:

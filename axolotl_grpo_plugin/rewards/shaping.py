@@ -8,16 +8,18 @@ tokens. For what is missing here take TRL's, which need no other: `trl.rewards.g
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import cos, pi
-from typing import Any, cast
+from typing import Any
 
 from axolotl_grpo_plugin.completions import reasoning_of
 from axolotl_grpo_plugin.load import Named, build
 from axolotl_grpo_plugin.reward import (
-    GroupRewardFunction,
-    RewardFunction,
+    GroupReward,
+    Reward,
     Score,
     group_reward,
+    made_of,
     reward,
 )
 
@@ -102,7 +104,7 @@ def cosine_length(
     max_value_wrong: float = -0.5,
     min_value_correct: float = 0.5,
     max_value_correct: float = 1.0,
-) -> RewardFunction:
+) -> Reward:
     """Right completions earn the more the shorter they are, wrong ones the more the longer, along a cosine.
 
     From max_value_correct (no token) to min_value_correct (max_len tokens and more), and from min_value_wrong
@@ -142,7 +144,7 @@ def cosine_length(
     return _shaped("cosine_length", [judge], shape, (lowest, highest), reads=["completion_ids"])
 
 
-def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewardFunction:
+def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupReward:
     """0.5 for the shortest completion of a prompt group down to -0.5 for the longest; wrong ones earn 0 at most.
 
     0.5 - (length - shortest) / (longest - shortest), and 0 for all where their lengths are the same. None,
@@ -164,18 +166,18 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
 
     @group_reward(
         range=(-0.5, 0.5),
-        reads=tuple(dict.fromkeys([*judge.reads, "completion_ids"])),
-        reasons=judge.reasons,
-        inline=judge.inline,
+        reads=tuple(dict.fromkeys([*judge.spec.reads, "completion_ids"])),
+        reasons=judge.spec.reasons,
+        inline=judge.spec.inline,
         ready=judge.ready,
-        may_read=judge.may_read,
+        may_read=judge.spec.may_read,
     )
     def kimi_length(completions: list[str], **columns: Any) -> list[Score]:
         lengths = [len(ids) for ids in columns["completion_ids"]]
         spread = max(lengths) - min(lengths)
         scores = []
         for place, (completion, length) in enumerate(zip(completions, lengths, strict=True)):
-            row = {name: columns[name][place] for name in (*judge.reads, *judge.may_read)}
+            row = {name: columns[name][place] for name in (*judge.spec.reads, *judge.spec.may_read)}
             verdict = judge.score(completion, **row)
             if verdict.value is not None:
                 value = 0.5 - (length - min(lengths)) / spread if spread else 0.0
@@ -184,9 +186,7 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
             scores.append(verdict)
         return scores
 
-    made: Any = kimi_length
-    made.inner = (judge,)
-    return cast(GroupRewardFunction, made)
+    return GroupReward(kimi_length.function, replace(kimi_length.spec, inner=(judge,)))
 
 
 def gated(
@@ -194,7 +194,7 @@ def gated(
     by: str,
     reward_args: Mapping[str, Any] | None = None,
     by_args: Mapping[str, Any] | None = None,
-) -> RewardFunction:
+) -> Reward:
     """What another reward pays, to right completions alone: a format earns nothing around a wrong answer.
 
     Where `by` gives less than its highest score, 0.0 ("gated"). A negative score stays, or a wrong answer
@@ -225,64 +225,65 @@ def gated(
     return _shaped("gated", [paid, judge], shape, limits, reasons=["gated"])
 
 
-def _scorer(factory: str, path: str, arguments: Mapping[str, Any] | None) -> RewardFunction:
+def _scorer(factory: str, path: str, arguments: Mapping[str, Any] | None) -> Reward:
     try:
         made = build(Named.of(path, arguments or {}))
     except Exception as error:
         raise TypeError(f"{factory}: {path}: {type(error).__name__}: {error}") from error
-    if not hasattr(made, "score"):
+    if not isinstance(made, Reward):
         raise TypeError(
             f"{factory}: {path} does not score one completion. Name one that `@reward` made"
         )
-    return cast(RewardFunction, made)
+    return made
 
 
 def _shaped(
     name: str,
-    inner: Sequence[RewardFunction],
+    inner: Sequence[Reward],
     shape: Callable[[Sequence[Score], Mapping[str, Any]], Score],
     limits: tuple[float, float],
     reads: Sequence[str] = (),
     reasons: Sequence[str] = (),
-) -> RewardFunction:
+) -> Reward:
     """A reward made of others' scores; `inner` are these."""
 
-    def scorer(how: str) -> Callable[..., Score | None]:
+    def scorer(how: Callable[..., Score | None]) -> Callable[..., Score | None]:
         def score(completion: str, **columns: Any) -> Score | None:
             found = [
-                getattr(each, how)(
-                    completion,
-                    **{read: columns.get(read) for read in (*each.reads, *each.may_read)},
-                )
+                how(each, completion, **{read: columns.get(read) for read in _columns(each)})
                 for each in inner
             ]
-            return None if None in found else shape(found, columns)
+            scores = [score for score in found if score is not None]
+            return shape(scores, columns) if len(scores) == len(inner) else None
 
         score.__name__ = score.__qualname__ = name
         return score
 
     def ready() -> None:
         for each in inner:
-            if each.ready:
-                each.ready()
+            each.ready()
 
     def row_problem(**columns: Any) -> str:
         problems = (
-            each.row_problem(**{read: columns[read] for read in each.reads})
+            each.spec.row_problem(**{read: columns[read] for read in each.spec.reads})
             for each in inner
-            if each.row_problem
+            if each.spec.row_problem
         )
         return next(filter(None, problems), "")
 
-    made: Any = reward(
+    specs = [each.spec for each in inner]
+    made = reward(
         range=limits,
-        reads=tuple(dict.fromkeys([*(read for each in inner for read in each.reads), *reads])),
-        may_read=[read for each in inner for read in each.may_read],
-        reasons=tuple(dict.fromkeys([*(why for each in inner for why in each.reasons), *reasons])),
-        inline=all(each.inline for each in inner),
-        first=scorer("quick"),
-        ready=ready if any(each.ready for each in inner) else None,
-        row_problem=row_problem if any(each.row_problem for each in inner) else None,
-    )(scorer("score"))
-    made.inner = tuple(inner)
-    return cast(RewardFunction, made)
+        reads=tuple(dict.fromkeys([*(read for each in specs for read in each.reads), *reads])),
+        may_read=[read for each in specs for read in each.may_read],
+        reasons=tuple(dict.fromkeys([*(why for each in specs for why in each.reasons), *reasons])),
+        inline=all(each.inline for each in specs),
+        first=scorer(Reward.quick),
+        ready=ready,
+        row_problem=row_problem if any(each.row_problem for each in specs) else None,
+    )(scorer(Reward.score))
+    return made_of(made, inner)
+
+
+def _columns(reward: Reward) -> tuple[str, ...]:
+    return (*reward.spec.reads, *reward.spec.may_read)

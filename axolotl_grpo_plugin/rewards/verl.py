@@ -6,7 +6,7 @@ from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
-from axolotl_grpo_plugin.reward import RewardFunction, Score, reward
+from axolotl_grpo_plugin.reward import Reward, Score, reward
 
 _OF_VERL = ("data_source", "extra_info")  # it passes these to a function that takes them
 
@@ -16,7 +16,7 @@ def from_compute_score(
     range: tuple[float, float] = (0.0, 1.0),
     arguments: Mapping[str, Any] | None = None,
     decode: bool = False,
-) -> RewardFunction:
+) -> Reward:
     """A reward of a verl function: what it returns for a completion, None for rows without its columns.
 
     Args:
@@ -62,7 +62,6 @@ def from_compute_score(
     ]
     takes = [each for each in _OF_VERL if each in parameters and each not in given]
 
-    @reward(range=(float(numbers[0]), float(numbers[1])), reads=reads, may_read=takes)
     def scorer(completion: str, **columns: Any) -> Score:
         row = {key: json.loads(columns[key]) if decode else columns[key] for key in reads}
         row |= {key: columns[key] for key in takes}
@@ -71,7 +70,8 @@ def from_compute_score(
         return _score(compute_score(solution_str=completion, **row, **given))
 
     scorer.__name__, scorer.__doc__ = name, compute_score.__doc__
-    return scorer
+    limits = float(numbers[0]), float(numbers[1])
+    return reward(range=limits, reads=reads, may_read=takes)(scorer)
 
 
 def _score(result: Any) -> Score:

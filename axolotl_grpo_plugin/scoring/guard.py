@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
-from axolotl_grpo_plugin.load import Named, build, is_async
-from axolotl_grpo_plugin.reward import rows_of
+from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.reward import Reward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.work import (
     Batch,
@@ -44,53 +44,53 @@ class Guard:
         isolation: str | None = None,
     ):
         self.reward, self.name, self.pool = reward, name, pool
-        self.function: Any = build(reward)
+        self.function = build(reward)
         self.timeout, self.limit, self.isolation = timeout, limit, isolation
         self.outcomes: list[Outcome] = []
         self.series: list[str] = []
-        reasons: tuple[str, ...] = getattr(self.function, "reasons", ())
-        slow = (TOO_SLOW,) if reasons and pool else ()
-        self.reasons: tuple[str, ...] = tuple(dict.fromkeys((*reasons, *slow)))
-        self.logs_apart: str = getattr(self.function, "series", "")  # a column, or ""
-        self.range: tuple[float, float] | None = getattr(self.function, "range", None)
+        spec = self.function.spec
+        slow = (TOO_SLOW,) if spec.reasons and pool else ()
+        self.reasons = tuple(dict.fromkeys((*spec.reasons, *slow)))
         # The key of the YAML that limits a call of it.
-        each = hasattr(self.function, "score")
+        each = isinstance(self.function, Reward)
         self.timed_by = "grpo_reward_timeout" if each else "grpo_reward_batch_timeout"
         self._warned = False
 
     def for_trl(self) -> Callable[..., Any]:
         """What TRL calls: a function of that name, awaited where the reward's own is."""
-        if is_async(self.function):
+        if self.function.is_async:
 
             async def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
                 return self._keep(await self._await(prompts, completions, columns), columns)
         else:
 
             def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:  # type: ignore[misc]
-                score = self._score_each if hasattr(self.function, "score") else self._score_batch
-                return self._keep(score(prompts, completions, columns), columns)
+                if isinstance(self.function, Reward):
+                    outcomes = self._score_each(self.function, prompts, completions, columns)
+                else:
+                    outcomes = self._score_batch(prompts, completions, columns)
+                return self._keep(outcomes, columns)
 
         guarded.__name__ = guarded.__qualname__ = self.name
         guarded.__doc__ = self.function.__doc__
-        if self.range:
-            guarded.range = self.range  # type: ignore[attr-defined]
         return guarded
 
     def _keep(self, outcomes: list[Outcome], columns: dict[str, Any]) -> list[float | None]:
         self.outcomes = outcomes
-        series = columns.get(self.logs_apart) or [""] * len(outcomes)
+        series = columns.get(self.function.spec.group_by) or [""] * len(outcomes)
         self.series = ["" if each is None else str(each) for each in series]
         if self.reasons and (log_extra := columns.get("log_extra")):
             log_extra(f"{self.name}/reason", [each.reason for each in outcomes])
         return [each.value for each in outcomes]
 
     def _score_each(
-        self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
+        self, reward: Reward, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
     ) -> list[Outcome]:
-        """A reward of one completion: what is quick here, the others each in a process."""
-        rows = rows_of(self.function, completions, columns, prompts)
+        """Score each completion: here if that is quick, else in a process."""
+        rows = reward.rows(prompts, completions, columns)
+        here = reward.score if self.isolation == "inline" else reward.quick
         outcomes: list[Outcome | None] = [
-            None if self.isolation == "process" else self._quick(completion, row)
+            None if self.isolation == "process" else self._here(here, completion, row, reward.range)
             for completion, row in zip(completions, rows, strict=True)
         ]
         left = [place for place, outcome in enumerate(outcomes) if outcome is None]
@@ -99,21 +99,20 @@ class Guard:
         calls = [(payloads[place], self.timeout) for place in sent]
         for place, result in zip(sent, self._run(score_one, calls), strict=True):
             if isinstance(result, TooSlow):  # the completion's own doing: the lowest score
-                result = Outcome(self.function.range[0], TOO_SLOW)
+                result = Outcome(reward.range[0], TOO_SLOW)
             outcomes[place] = result if isinstance(result, Outcome) else _failed(result)
         for place in left:
             if outcomes[place] is None:
-                outcomes[place] = self._here(self.function.score, completions[place], rows[place])
+                completion, row = completions[place], rows[place]
+                outcomes[place] = self._here(reward.score, completion, row, reward.range)
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _quick(self, completion: Any, row: dict[str, Any]) -> Outcome | None:
-        score = self.function.score if self.isolation == "inline" else self.function.quick
-        return self._here(score, completion, row)
-
-    def _here(self, score: Any, completion: Any, row: dict[str, Any]) -> Outcome | None:
+    def _here(
+        self, score: Any, completion: Any, row: dict[str, Any], range: tuple[float, float]
+    ) -> Outcome | None:
         try:
             result = score(completion, **row)
-            return None if result is None else judge(result, self.function.range)
+            return None if result is None else judge(result, range)
         except Exception:
             return Outcome(None, error=traceback.format_exc())
 
@@ -129,10 +128,10 @@ class Guard:
                 payload = self._payload((keywords, _plain_state(columns.get("trainer_state"))))
         if payload is None:
             try:
-                results = self._call(prompts, completions, columns)
+                results = self.function.scores(prompts, completions, **columns)
             except Exception:
                 return [Outcome(None, error=traceback.format_exc())] * len(completions)
-            return judge_batch(results, len(completions), self.range)
+            return judge_batch(results, len(completions), self.function.spec.range)
         (result,) = self._run(score_batch, [(payload,)], timeout=self.limit)
         if not isinstance(result, Batch):
             return [_failed(result)] * len(completions)
@@ -147,18 +146,13 @@ class Guard:
     ) -> list[Outcome]:
         try:
             async with asyncio.timeout(self.limit) as limit:
-                results = await self._call(prompts, completions, columns)
+                results = await self.function.scores(prompts, completions, **columns)
         except Exception:
             outcome = Outcome(None, error=traceback.format_exc())
             if limit.expired():  # else it is the function's own, a TimeoutError too
                 outcome = _failed(TimeoutError(f"not awaited longer than {self.limit:g} s"))
             return [outcome] * len(completions)
-        return judge_batch(results, len(completions), self.range)
-
-    def _call(self, prompts: Any, completions: Any, columns: dict[str, Any]) -> Any:
-        """Scores of a whole batch, with reasons where the function has them."""
-        function = getattr(self.function, "scores", self.function)
-        return function(prompts=prompts, completions=completions, **columns)
+        return judge_batch(results, len(completions), self.function.spec.range)
 
     def _run(
         self, function: Any, calls: list[tuple[Any, ...]], timeout: float | None = None

@@ -17,7 +17,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from axolotl_grpo_plugin.limits import SIGNAL, TooSlow
-from axolotl_grpo_plugin.load import Named, build, made_of
+from axolotl_grpo_plugin.load import Named, build
 from axolotl_grpo_plugin.scoring.work import PRELOAD, begin
 
 # Of a rank of the training: in a reward that imports torch they would start another one.
@@ -115,7 +115,7 @@ def _modules(reward: Named) -> Iterator[str]:
     yield reward.path.rpartition(".")[0]
     functions = [build(reward)]
     while functions:
-        inner = made_of(functions.pop())
+        inner = functions.pop().spec.inner
         functions += inner
         yield from (each.__module__ for each in inner)
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.load import Named, build, is_async, is_model, logged_names, named
+from axolotl_grpo_plugin.load import Named, build, is_model, logged_names, named
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, Guard
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.rollouts import Rollouts
@@ -100,6 +100,11 @@ class Room:
     def reward_func(self, key: str) -> Any:
         """What Axolotl gives TRL for that string of `trl.reward_funcs`: a guarded function, or a model's name."""
         return self.guards[key].for_trl() if key in self.guards else key
+
+    def highest(self) -> dict[str, float]:
+        """Return the best score of each reward that declares one, by its logged name."""
+        known = {name: guard.function.highest for name, guard in self._of_name.items()}
+        return {name: best for name, best in known.items() if best is not None}
 
     def attach(self, trainer: Any) -> None:
         """Stand around a trainer's scoring. TRL's own GRPOTrainer will do."""
@@ -213,7 +218,7 @@ class Room:
     def _reasons(self, name: str) -> tuple[str, ...]:
         """Those that are curves; of a reward that is logged apart, each series has its own."""
         guard = self._of_name[name]
-        return () if guard.logs_apart else guard.reasons
+        return () if guard.function.spec.group_by else guard.reasons
 
     def _series(
         self, outcomes: dict[str, list[Outcome]]
@@ -226,7 +231,9 @@ class Room:
             if series and outcome.reason != "not_this_task"
         ]
         together: dict[str, list[tuple[float | None, str]]] = {}
-        if any(self._of_name[name].logs_apart for name in outcomes):  # on all ranks, or on none
+        if any(
+            self._of_name[name].function.spec.group_by for name in outcomes
+        ):  # on all ranks, or on none
             for series, value, reason in gather_object(own):
                 together.setdefault(series, []).append((value, reason))
         return together
@@ -307,9 +314,9 @@ def isolation_of(cfg: Any, key: str) -> str | None:
 
 def _needs_a_process(reward: Named, isolation: str | None) -> bool:
     function = build(reward)
-    if is_async(function) or isolation == "inline":
+    if function.is_async or isolation == "inline":
         return False
-    return isolation == "process" or not getattr(function, "inline", False)
+    return isolation == "process" or not function.spec.inline
 
 
 def _cores_of_a_rank() -> int:

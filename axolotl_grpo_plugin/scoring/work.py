@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.limits import limit_cpu
 from axolotl_grpo_plugin.load import Named, build
-from axolotl_grpo_plugin.reward import as_score
+from axolotl_grpo_plugin.reward import Reward, as_score
 
 PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules, that the server which forks the processes imports once
 _PR_SET_PDEATHSIG = 1
@@ -86,7 +86,8 @@ def score_one(reward: Named, payload: bytes, seconds: float) -> Outcome:
     """
     completion, row = pickle.loads(payload)
     try:
-        function: Any = build(reward)
+        function = build(reward)
+        assert isinstance(function, Reward)
         limit_cpu(seconds)
         return judge(function.score(completion, **row), function.range)
     except BaseException:  # SystemExit is no Exception
@@ -102,14 +103,13 @@ def score_batch(reward: Named, payload: bytes) -> Batch:
     extras: list[tuple[str, list[Any]]] = []
     metrics: list[tuple[str, float]] = []
     try:
-        results = getattr(function, "scores", function)(
+        results = function.scores(
             **keywords,
             trainer_state=SimpleNamespace(**state),
             log_extra=lambda column, values: extras.append((column, list(values))),
             log_metric=lambda name, value: metrics.append((name, float(value))),
         )
-        range = getattr(function, "range", None)
-        outcomes = judge_batch(results, len(keywords["completions"]), range)
+        outcomes = judge_batch(results, len(keywords["completions"]), function.spec.range)
     except BaseException:
         outcomes = [Outcome(None, error=traceback.format_exc())] * len(keywords["completions"])
     return Batch(outcomes, extras, metrics)
@@ -133,9 +133,7 @@ def begin(memory: int, path: list[str], rewards: list[Named]) -> None:
     sys.path[:] = path
     for reward in rewards:
         try:
-            function = build(reward)
-            if ready := getattr(function, "ready", None):
-                ready()
+            build(reward).ready()
         except Exception:  # its first score says so again, and counts as failed
             traceback.print_exc()
 

@@ -114,4 +114,4 @@ def test_practice_models_may_have_high_rates_and_short_completions():
 
 
 def test_format_rewards_read_no_column():
-    assert not any(build(Named(path)).reads for path in FORMAT)
+    assert not any(build(Named(path)).spec.reads for path in FORMAT)

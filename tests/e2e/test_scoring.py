@@ -102,7 +102,7 @@ def test_the_good_reward_learns_beside_six_bad_ones(trained):
     assert max(curve("reward_errors/correctness_reward_func")) == 0.0
     reasons = [
         curve(f"reward_reasons/correctness_reward_func/{reason}")
-        for reason in correctness_reward_func.reasons
+        for reason in correctness_reward_func.spec.reasons
     ]
     assert all(len(reason) == STEPS for reason in reasons)
     assert all(0.99 < sum(step) <= 1.01 for step in zip(*reasons, strict=True))

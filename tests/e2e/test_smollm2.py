@@ -86,7 +86,7 @@ def test_it_trains_on_gsm8k_and_is_paid_by_the_contract(trained, gsm8k):
         question = row["prompt"].rpartition("user\n")[2].removesuffix("assistant\n").strip()
         for name in REWARDS:
             function = getattr(rewards, f"{name}_reward_func")
-            columns = {"answer": gold[question]} if function.reads else {}
+            columns = {"answer": gold[question]} if function.spec.reads else {}
             score = function.score(row["completion"], **columns)
             assert row[function.__name__] == pytest.approx(score.value)
             assert row[f"{function.__name__}/reason"] == score.reason

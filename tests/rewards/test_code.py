@@ -562,7 +562,7 @@ PIECES = st.sampled_from(
 def test_no_text_makes_it_raise(text):
     for completion in (text, fenced(text)):
         score = QUICK.score(completion, tests=DOUBLE)
-        assert score.value == 0.0 and score.reason in code_reward_func.reasons
+        assert score.value == 0.0 and score.reason in code_reward_func.spec.reasons
 
 
 @given(st.lists(st.sampled_from([*CONTRACT[:8], *CONTRACT[13:16]]), min_size=2, max_size=6))

@@ -186,7 +186,7 @@ def test_no_text_makes_it_raise_or_warn(answer):
         for text in (answer, tagged(answer)):
             score = judge(text)
             assert score.value in (0.0, 1.0)
-            assert score.reason in equation_reward_func.reasons
+            assert score.reason in equation_reward_func.spec.reasons
 
 
 @given(st.lists(st.sampled_from(CONTRACT), min_size=1, max_size=8).flatmap(st.permutations))

@@ -54,7 +54,7 @@ def test_known_sources(source, truth, completion, value, reason):
 
 
 def columns(**row):
-    return {**dict.fromkeys(dispatch().may_read), **row}
+    return {**dict.fromkeys(dispatch().spec.may_read), **row}
 
 
 ROUTES = {
@@ -92,7 +92,7 @@ def test_rows_that_another_reward_scores():
     rows = {"data_source": ["stem__web", "math"], "ground_truth": ["3", "3"]}
     assert routed(["", ""], [r"\boxed{3}"] * 2, **rows) == [None, 1.0]
     assert routed.score("", **columns(data_source="stem__web")).reason == "not_this_task"
-    assert routed.refuses({"data_source": "stem__web"}) == ""
+    assert routed.spec.unroutable({"data_source": "stem__web"}) == ""
 
 
 def test_an_exact_rule_goes_before_a_prefix():
@@ -137,30 +137,30 @@ def test_bad_routes_are_refused_when_the_config_loads(routes, said):
 def test_sources_that_are_numbers():
     routed = dispatch({3: INT})
     assert routed(["", ""], [tagged("3")] * 2, data_source=[3, 4]) == [0.5, None]
-    assert routed.refuses({"data_source": 3}) == ""
+    assert routed.spec.unroutable({"data_source": 3}) == ""
 
 
 def test_rows_that_cannot_be_scored_say_why():
     routed = dispatch(ROUTES)
-    refused = routed.refuses({"data_source": "other"})
+    refused = routed.spec.unroutable({"data_source": "other"})
     assert refused.startswith("data_source 'other': no route takes it. Add `other: ")
-    refused = routed.refuses({"data_source": "words", "question": "?"})
+    refused = routed.spec.unroutable({"data_source": "words", "question": "?"})
     assert "correctness_reward_func reads 'answer', which neither the row nor" in refused
-    assert routed.refuses({"data_source": "words", "answer": "3"}) == ""
-    assert routed.refuses({"data_source": "mine", "digits": [1], "target": 1}) == ""
+    assert routed.spec.unroutable({"data_source": "words", "answer": "3"}) == ""
+    assert routed.spec.unroutable({"data_source": "mine", "digits": [1], "target": 1}) == ""
 
 
 def test_its_range_is_that_of_its_routes():
-    assert dispatch(ROUTES).range == (0.0, 2.25)
-    assert dispatch({"a": {"reward": INT, "weight": -1.0}}).range == (-0.5, 1.0)
-    assert dispatch().range == (0.0, 1.0)
+    assert dispatch(ROUTES).spec.range == (0.0, 2.25)
+    assert dispatch({"a": {"reward": INT, "weight": -1.0}}).spec.range == (-0.5, 1.0)
+    assert dispatch().spec.range == (0.0, 1.0)
 
 
 def test_every_known_rule_is_built_and_none_overlaps():
     prefixes = [rule[:-1] for rule in KNOWN if rule.endswith("*")]
     for prefix in prefixes:
         assert not any(other != prefix and other.startswith(prefix) for other in prefixes)
-    assert dispatch().reads == ("data_source",) and dispatch().series == "data_source"
+    assert dispatch().spec.reads == ("data_source",) and dispatch().spec.group_by == "data_source"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sums", "words", "other"]), st.text()), max_size=8))

@@ -1,6 +1,5 @@
 """What each layout must score, the ones among them that others' rewards get wrong."""
 
-import doctest
 import time
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import THINK_TAGS
 from axolotl_grpo_plugin.rewards import format
+from tests.rewards.docstrings import run_examples
 
 STRICT = format.think_strict_format_reward_func
 SOFT = format.think_soft_format_reward_func
@@ -213,8 +213,8 @@ def test_reasons(completion, reasons):
 
 
 def test_examples_of_the_docstrings():
-    assert doctest.testmod(format).attempted >= 6
-    assert doctest.testmod(format).failed == 0
+    tried, failed = run_examples(format)
+    assert (failed, tried >= 6) == (0, True)
 
 
 pieces = st.sampled_from([*THINK_TAGS, "\n", " ", "18", "...", "a", "####", "#", "*", "\r\n"])
@@ -227,9 +227,9 @@ HASH = format.hash_correctness_reward_func
 @given(texts, plain, st.booleans())
 def test_every_score_is_in_its_range_with_a_reason_that_was_declared(completion, gold, prefilled):
     for each in (*LAYOUTS, HASH):
-        columns = dict.fromkeys(each.reads, gold)
+        columns = dict.fromkeys(each.spec.reads, gold)
         value, reason, read = each.bind(prefilled=prefilled).score(completion, **columns)
-        assert reason in each.reasons and read in completion
+        assert reason in each.spec.reasons and read in completion
         assert value is None or 0.0 <= value <= 1.0
 
 
@@ -260,7 +260,7 @@ def test_permuting_the_batch_permutes_the_rewards(rows, random):
     for each in (*LAYOUTS, HASH):
 
         def run(batch, function=each):
-            columns = {name: [gold for _, gold in batch] for name in function.reads}
+            columns = {name: [gold for _, gold in batch] for name in function.spec.reads}
             return function([""] * len(batch), [text for text, _ in batch], **columns)
 
         values = run(rows)

@@ -22,7 +22,7 @@ REWARDS = (
 def scores(completion, answer="18"):
     columns = {"answer": answer}
     return [
-        function.score(completion, **{name: columns[name] for name in function.reads}).value
+        function.score(completion, **{name: columns[name] for name in function.spec.reads}).value
         for function in REWARDS
     ]
 
@@ -114,7 +114,8 @@ def test_contract(completion, gold, expected):
 def test_reasons(completion, reasons):
     columns = {"answer": "18"}
     found = [
-        f.score(completion, **{name: columns[name] for name in f.reads}).reason for f in REWARDS
+        f.score(completion, **{name: columns[name] for name in f.spec.reads}).reason
+        for f in REWARDS
     ]
     assert found == reasons
 
@@ -142,7 +143,7 @@ words = plain.filter(lambda text: text.strip() not in ("", "..."))
 @given(texts, plain)
 def test_every_score_is_in_its_range_and_a_string_scores_as_a_chat(completion, gold):
     for function in REWARDS:
-        columns = {name: [gold] for name in function.reads}
+        columns = {name: [gold] for name in function.spec.reads}
         low, high = function.range
         (value,) = function([""], [completion], **columns)
         assert value is None or low <= value <= high
@@ -173,7 +174,7 @@ def test_permuting_the_batch_permutes_the_rewards(rows, random):
     for function in REWARDS:
 
         def run(batch, function=function):
-            columns = {name: [gold for _, gold in batch] for name in function.reads}
+            columns = {name: [gold for _, gold in batch] for name in function.spec.reads}
             return function([""] * len(batch), [text for text, _ in batch], **columns)
 
         values = run(rows)

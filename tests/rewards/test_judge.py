@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import endpoint
-from axolotl_grpo_plugin.load import Named, build, is_async
+from axolotl_grpo_plugin.load import Named, build
 from axolotl_grpo_plugin.rewards.judge import _find, judge
 from axolotl_grpo_plugin.scoring.guard import Guard
 from tests.rewards.judge_server import MODEL, JudgeServer, Reply, completion, honest
@@ -162,14 +162,14 @@ def test_as_trl_calls_it(server):
     assert asyncio.run(call) == [1.0, 0.0]
     assert logged == {"judge/reason": ["correct", "wrong"]}
     assert reward.__name__ == "judge"
-    assert reward.range == (0.0, 1.0)
-    assert reward.reads == ("solution",)
+    assert reward.spec.range == (0.0, 1.0)
+    assert reward.spec.reads == ("solution",)
 
 
 def test_a_yaml_builds_it(server):
     options = {"model": MODEL, "base_url": server.url, "body": {"max_tokens": 9}}
     reward = build(Named("axolotl_grpo_plugin.rewards.judge.judge", tuple(options.items())))
-    assert is_async(reward)
+    assert reward.is_async
     assert reasons(reward) == ["correct"]
 
 
@@ -219,7 +219,7 @@ def test_the_question_is_the_last_user_turn(server, prompt, question):
 
 def test_the_question_may_be_a_column(server):
     reward = made(server, question="problem")
-    assert reward.reads == ("solution", "problem")
+    assert reward.spec.reads == ("solution", "problem")
     columns = {"completions": [boxed(18)] * 2, "solution": ["18"] * 2}
     given = asyncio.run(reward.scores(prompts=["p", "p"], problem=["q", None], **columns))
     assert [each.reason for each in given] == ["correct", "not_this_task"]
@@ -232,7 +232,7 @@ def test_rows_of_other_sources_are_left_alone(server):
     sources = ["stem__web", "math", "mine", "mine_too"]
     given = asyncio.run(reward.scores(prompts=["?"] * 4, data_source=sources, **batch))
     assert [each.reason for each in given] == ["correct", "not_this_task"] * 2
-    assert reward.reads == ("solution", "data_source")
+    assert reward.spec.reads == ("solution", "data_source")
 
 
 def test_a_request(server, monkeypatch):
@@ -796,7 +796,7 @@ def test_no_text_makes_it_raise_and_each_is_scored_alone(texts):
             columns = {"completions": batch, "solution": ["18"] * len(batch)}
             given = asyncio.run(reward.scores(prompts=["q"] * len(batch), **columns))
             assert all(each.value in (0.0, 1.0) for each in given)
-            assert {each.reason for each in given} <= set(reward.reasons)
+            assert {each.reason for each in given} <= set(reward.spec.reasons)
             expected = [_find(text.strip()).text == "18" for text in batch]
             assert [each.value == 1.0 for each in given] == expected
         assert all(json.loads(json.dumps(each.data)) for each in server.asked)

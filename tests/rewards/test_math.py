@@ -471,7 +471,7 @@ def test_the_quick_part_never_raises_and_says_declared_reasons(text, gold):
     for completion in (text, box(text), f"<answer>{text}</answer>"):
         scored = accuracy_reward_func.quick(completion, solution=gold)
         if scored is not None:
-            assert scored.reason in accuracy_reward_func.reasons
+            assert scored.reason in accuracy_reward_func.spec.reasons
             assert scored.value in (None, 0.0, 1.0)
 
 
@@ -728,8 +728,10 @@ def test_values_are_compared_exactly(one, other, same):
         r"\frac{1}{0}",
         "1+",
         "",
-    ]
-    + ["(" * 50 + "1" + ")" * 50, r"\frac{1}{x+1}", "2 3"],
+        "(" * 50 + "1" + ")" * 50,
+        r"\frac{1}{x+1}",
+        "2 3",
+    ],
 )
 def test_a_form_that_is_not_read_exactly_has_no_value(text):
     assert exact(text) is None

@@ -341,7 +341,7 @@ def test_no_text_makes_it_raise_or_warn(text, gold):
                     score = reward.score(completion, solution=each)
                     assert score.value in (0.0, 1.0, None)
                     assert (score.value is None) == (score.reason == "bad_gold")
-                    assert score.reason in reward.reasons
+                    assert score.reason in reward.spec.reasons
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(), st.lists, max_leaves=20))

@@ -1,6 +1,5 @@
 """What shaping must score, TRL's own rewards among it, and what it must never pay for."""
 
-import doctest
 import time
 from math import cos, pi
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from axolotl_grpo_plugin.load import Named, build
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards import shaping
+from tests.rewards.docstrings import run_examples
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{GSM8K}.correctness_reward_func"
@@ -232,21 +232,25 @@ def test_gated_with_an_unreadable_gold_is_neutral():
 def test_what_is_known_of_what_is_made():
     """A run asks for the columns, the range and the reasons, and where it may call it."""
     function = ours("gated", reward=HERE, by=CORRECT)
-    assert (function.reads, function.range, function.inline) == (("answer",), (-1.0, 0.0), False)
-    assert {"ends", "other", "correct", "bad_gold", "gated"} <= set(function.reasons)
-    assert (function.__name__, function.ready) == ("gated", None)
+    assert (function.spec.reads, function.range, function.spec.inline) == (
+        ("answer",),
+        (-1.0, 0.0),
+        False,
+    )
+    assert {"ends", "other", "correct", "bad_gold", "gated"} <= set(function.spec.reasons)
+    assert function.__name__ == "gated"
     inline = ours("gated", reward=SOFT, by=CORRECT)
-    assert (inline.range, inline.inline) == ((0.0, 0.25), True)
+    assert (inline.spec.range, inline.spec.inline) == ((0.0, 0.25), True)
     function = ours("cosine_length", by=CORRECT, max_len=9)
-    assert (function.reads, function.inline) == (("answer", "completion_ids"), True)
-    assert ours("kimi_length", by=CORRECT).reads == ("answer", "completion_ids")
+    assert (function.spec.reads, function.spec.inline) == (("answer", "completion_ids"), True)
+    assert ours("kimi_length", by=CORRECT).spec.reads == ("answer", "completion_ids")
 
 
 def test_what_is_slow_inside_is_not_called_in_the_trainer():
     by = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
     function = ours("cosine_length", by=by, max_len=100)
     columns = {"solution": r"\frac{3}{4}", "completion_ids": []}
-    assert not function.inline
+    assert not function.spec.inline
     assert function.quick(r"\boxed{0.75}", **columns) == (1.0, "correct", "0.75")
     columns["solution"] = r"\frac{1}{x+1}"
     assert function.quick(r"\boxed{\frac{2}{2x+2}}", **columns) is None
@@ -303,8 +307,8 @@ def test_trls_repetition_counts_tokens(ids, expected):
 
 
 def test_examples_of_the_docstrings():
-    found = doctest.testmod(shaping)
-    assert (found.failed, found.attempted >= 7) == (0, True)
+    tried, failed = run_examples(shaping)
+    assert (failed, tried >= 7) == (0, True)
 
 
 lines = st.sampled_from(
@@ -318,7 +322,7 @@ rows = st.lists(st.tuples(answers, st.integers(0, 30), st.sampled_from(["18", "?
 @given(texts)
 def test_steps_of_any_text(completion):
     value, reason, _ = shaping.reasoning_steps_reward_func.score(completion)
-    assert 0.0 <= value <= 1.0 and reason in shaping.reasoning_steps_reward_func.reasons
+    assert 0.0 <= value <= 1.0 and reason in shaping.reasoning_steps_reward_func.spec.reasons
 
 
 @given(rows, st.lists(st.floats(-3, 3), min_size=4, max_size=4))
@@ -329,7 +333,7 @@ def test_every_score_is_in_its_range(rows, values):
     for completion, tokens, gold in rows:
         score = function.score(completion, answer=gold, completion_ids=[0] * tokens)
         assert score.value is None or low <= score.value <= high
-        assert score.reason in (*function.reasons, "not_this_task")
+        assert score.reason in (*function.spec.reasons, "not_this_task")
 
 
 @given(rows, st.randoms())

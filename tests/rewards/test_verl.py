@@ -12,7 +12,7 @@ HERE = "tests.rewards.verl_functions"
 
 def test_the_completion_and_the_ground_truth_reach_it():
     made = from_compute_score(f"{HERE}.hash_answer")
-    assert made.reads == ("ground_truth",) and made.__name__ == "hash_answer"
+    assert made.spec.reads == ("ground_truth",) and made.__name__ == "hash_answer"
     assert list(signature(made).parameters) == ["prompts", "completions", "columns"]
     truths = ["18", "18", None]
     assert made([""] * 3, ["#### 18", "18", "#### 18"], ground_truth=truths) == [1.0, 0.0, None]
@@ -27,7 +27,7 @@ def test_its_options_are_set_from_the_yaml():
 
 def test_xlrs_own_column_names_are_columns():
     made = from_compute_score(f"{HERE}.own_columns")
-    assert made.reads == ("number", "unit")
+    assert made.spec.reads == ("number", "unit")
     assert made([""], ["18 km"], number=["18"], unit=["km"]) == [1.0]
 
 
@@ -41,7 +41,10 @@ def test_data_source_and_extra_info_reach_it_as_verl_gives_them():
 
 def test_verls_own_signature():
     made = from_compute_score(f"{HERE}.as_verl_has_it", arguments={"strict": True})
-    assert (made.reads, made.may_read) == (("ground_truth",), ("data_source", "extra_info"))
+    assert (made.spec.reads, made.spec.may_read) == (
+        ("ground_truth",),
+        ("data_source", "extra_info"),
+    )
     columns = {"data_source": ["a"], "ground_truth": ["18"], "extra_info": ["{}"]}
     assert made([""], ["18"], **columns, completion_ids=[[1]], prompt_id=["x"]) == [1.0]
 

@@ -27,7 +27,7 @@ def spins_on_a(completion: str) -> Score:
     return Score(1.0, "fast")
 
 
-@reward(range=(0.0, 1.0), reads="answer", reasons=accuracy_reward_func.reasons)
+@reward(range=(0.0, 1.0), reads="answer", reasons=accuracy_reward_func.spec.reasons)
 def math_with_stalls(completion: str, answer: str) -> Score:
     """Score one completion in ten as if the model had written an answer that math-verify is slow on."""
     if zlib.crc32(completion.encode()) % 10 == 0:
@@ -118,7 +118,7 @@ def wants_to_be_ready(completion):
     return float(_made_ready == [os.getpid()])
 
 
-@reward(range=(0.0, 1.0), reads="source", series="source", inline=True)
+@reward(range=(0.0, 1.0), reads="source", group_by="source", inline=True)
 def by_source(completion, source):
     return float(completion == source)
 

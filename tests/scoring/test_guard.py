@@ -220,7 +220,7 @@ def test_a_group_reward_is_held_to_its_range(pool):
 def test_it_knows_what_a_score_is_logged_apart_by(guard):
     own = guard("by_source")
     assert call(own, source=["a", "a", None])[0] == [1.0, 0.0, None]
-    assert own.series == ["a", "a", ""] and own.logs_apart == "source"
+    assert own.series == ["a", "a", ""]
     call(own, source=["None", "a b/c", 7])
     assert own.series == ["None", "a b/c", "7"]
     call(guard("raises"))

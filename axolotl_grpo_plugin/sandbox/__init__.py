@@ -6,7 +6,7 @@ A sandbox is one process that forks a job for each request; rewards keep it betw
         sandbox.run(1).stdout  # "2\\n"
 
 Bubblewrap (`bwrap`, 0.7 or newer) makes it where that works, else user namespaces by util-linux's
-`unshare`. Inside, /usr, the interpreter and its packages can be read, /tmp can be written, and
+`unshare` (util-linux 2.36 or newer). Inside, /usr, the interpreter and its packages can be read, /tmp can be written, and
 there is no more. What an attack on the kernel itself can do is not prevented: for that, a virtual machine.
 """
 

@@ -121,7 +121,7 @@ def _bubblewrap(source: str) -> tuple[list[str], int | None]:
 def _unshare(source: str) -> tuple[list[str], int | None]:
     uid = _other_user()
     places, links = _places()
-    user = [] if uid else ["--user", "--map-root-user"]
+    user = [] if uid else ["--user", "--map-current-user", "--keep-caps"]
     kinds = ("net", "pid", "mount", "ipc", "uts", "cgroup", "fork", "kill-child")
     spec = {
         "binds": [(os.path.realpath(path), path) for path in places],

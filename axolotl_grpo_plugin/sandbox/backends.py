@@ -110,7 +110,8 @@ def _bubblewrap(source: str) -> tuple[list[str], int | None]:
     rights = ("SYS_ADMIN", "SETUID", "SETGID", "KILL") if uid else ("SYS_ADMIN",)
     command += [word for right in rights for word in ("--cap-add", f"CAP_{right}")]
     command += [] if uid else ["--unshare-user"]
-    command += ["--dir", "/tmp", *bind(places)]
+    # For modules that write when they are imported; a job's /tmp is another.
+    command += ["--size", str(16 << 20), "--tmpfs", "/tmp", *bind(places)]
     command += ["--proc", "/proc", "--dir", "/dev"]
     command += [word for path in _DEVICES for word in ("--dev-bind", path, path)]
     command += [word for path, to in (links | _LINKS).items() for word in ("--symlink", to, path)]

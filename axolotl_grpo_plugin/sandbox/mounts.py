@@ -51,6 +51,8 @@ def main() -> None:
     os.chdir("/")
     mount("tmpfs", "/new", "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
     os.makedirs("/new/tmp")
+    # For modules that write when they are imported; a job's /tmp is another.
+    mount("tmpfs", "/new/tmp", "tmpfs", NOSUID | NODEV, "mode=755,size=16m")
     for source, target in spec["binds"]:
         bind(f"/old{source}", f"/new{target}")
         read_only(f"/new{target}", RECURSIVE)

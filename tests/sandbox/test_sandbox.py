@@ -542,6 +542,16 @@ def test_two_jobs_that_talk_do_not_pay_for_one_another(box):
     assert not job.end(stop=True).late
 
 
+def test_a_module_may_write_when_it_is_imported(box, monkeypatch, tmp_path):
+    """As matplotlib does, which reasoning-gym imports."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "writes.py").write_text("open('/tmp/written', 'w').write('x')")
+    monkeypatch.syspath_prepend(packages)
+    with Sandbox(RUN, LIMITS, imports=["writes"]) as box:
+        assert run(box, "import os; print(os.path.exists('/tmp/written'))").stdout == "False\n"
+
+
 def test_the_first_jobs_time_does_not_include_the_start(box):
     with Sandbox(RUN, LIMITS, imports=["numpy"]) as cold:
         ended = run(cold, "print(1)", seconds=0.1)

@@ -32,8 +32,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+LIBC = ctypes.CDLL(None, use_errno=True)
 PDEATHSIG, DUMPABLE, SECCOMP, NO_NEW_PRIVS = 1, 4, 22, 38
-NOSUID, NODEV, NOEXEC, BIND_ALL = 2, 4, 8, 4096 | 16384
+NOSUID, NODEV, NOEXEC, BIND_ALL, READ_ONLY = 2, 4, 8, 4096 | 16384, 1 | 32 | 4096
 CAPABILITIES = 0x20080522  # the header's version that has two words per set
 BECOMES, MOUNTS = 7 << 5, 1 << 21  # CAP_KILL, CAP_SETGID and CAP_SETUID; CAP_SYS_ADMIN
 BYTES_PER_FILE = 16384  # of the scratch folder, per file that it may hold
@@ -78,8 +79,8 @@ LOAD, EQUAL, AT_LEAST, ANY, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16  # where they stand in struct seccomp_data
 
 
-def refuse_calls(libc: Any) -> None:
-    """Have the kernel refuse those calls to this process and all that it starts, for good."""
+def refusals() -> bytes:
+    """Return the seccomp program that refuses those calls."""
     which, architecture = ARCHITECTURES[platform.machine()]
     steps = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, END)]
     steps += [(LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, END)]
@@ -96,10 +97,14 @@ def refuse_calls(libc: Any) -> None:
     # Its own limits only.
     steps += [(EQUAL, 0, 3, PRLIMIT[which]), (LOAD, 0, 0, ARGUMENT)]
     steps += [(EQUAL, 1, 0, 0), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
-    code = b"".join(struct.pack("HBBI", *step) for step in steps)
+    return b"".join(struct.pack("HBBI", *step) for step in steps)
+
+
+def refuse_calls(code: bytes) -> None:
+    """Have the kernel refuse those calls to this process and all that it starts, for good."""
     held = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(held))
-    if libc.prctl(SECCOMP, 2, program, 0, 0):
+    program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(held))
+    if LIBC.prctl(SECCOMP, 2, program, 0, 0):
         raise OSError("prctl: no seccomp here")
 
 
@@ -109,39 +114,38 @@ def check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def keep_capabilities(libc: Any, kept: int) -> None:
+def keep_capabilities(kept: int) -> None:
     """Give up all capabilities of this process except `kept`, a bit set."""
     header = struct.pack("Ii", CAPABILITIES, 0)
-    check(libc.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)), "capset")
+    check(LIBC.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)), "capset")
 
 
-def mount(libc: Any, source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
     words = (word.encode() for word in (source, target, kind))
-    check(libc.mount(*words, ctypes.c_ulong(flags), data.encode()), f"mount {target}")
+    check(LIBC.mount(*words, ctypes.c_ulong(flags), data.encode()), f"mount {target}")
 
 
-def enclose(first: dict[str, Any]) -> None:
+def enclose(first: dict[str, Any], refused: bytes) -> None:
     """Give this process, the first of its namespace, its own folders, and take all rights away."""
-    libc = ctypes.CDLL(None, use_errno=True)
     os.unshare(os.CLONE_NEWNS)
     disk = first["limits"]["disk"]
     shared = [(path, os.open(path, os.O_PATH)) for path in first["below"]]
     size = f"mode=1777,size={disk},nr_inodes={max(64, disk // BYTES_PER_FILE)}"
-    mount(libc, "tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, size)
+    mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, size)
     for path, fd in shared:
         os.makedirs(path)
-        mount(libc, f"/proc/self/fd/{fd}", path, "", BIND_ALL)
+        mount(f"/proc/self/fd/{fd}", path, "", BIND_ALL)
         os.close(fd)
-    mount(libc, "proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
+    mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
     os.chdir("/tmp")
     if (uid := first["uid"]) is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-    keep_capabilities(libc, 0)
-    if libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0):
+    keep_capabilities(0)
+    if LIBC.prctl(NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError("prctl: no PR_SET_NO_NEW_PRIVS here")
-    refuse_calls(libc)
+    refuse_calls(refused)
     if os.getpid() != 1:
         raise OSError("not the first process of its namespace")
 
@@ -270,7 +274,7 @@ def spent(pids: set[int]) -> dict[str, float]:
         with suppress(OSError):  # it ends meanwhile
             cpu += time.clock_gettime(~pid << 3 | 2)
             tasks = os.listdir(f"/proc/{pid}/task")
-            longest = max(longest, *(delay(f"{pid}/task/{task}") for task in tasks))
+            longest = max([longest, *(delay(f"{pid}/task/{task}") for task in tasks)])
     return {"cpu": cpu, "delay": longest}
 
 
@@ -291,6 +295,7 @@ class Jobs:
     def __init__(self, first: dict[str, Any]) -> None:
         self._first, self._isolated = first, first["isolated"]
         self._own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._refused = refusals() if self._isolated else b""
 
     def start(self, seconds: float, own: list[int]) -> bool:
         """Fork a job that has these descriptors. Return True in the job, False in the server."""
@@ -307,7 +312,7 @@ class Jobs:
                 os.close(fd)
             return False
         os.setsid()
-        enclose(self._first) if self._isolated else os.chdir(self._folder)
+        enclose(self._first, self._refused) if self._isolated else os.chdir(self._folder)
         job = os.fork()
         if job == 0:
             # The user's other processes: the first of this namespace, and the server if it is that user's.
@@ -325,8 +330,10 @@ class Jobs:
         if self._isolated:
             pids = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {os.getpid()}
         else:
-            children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text()
-            pids = set(map(int, children.split()))
+            pids = set()
+            with suppress(OSError):
+                children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text()
+                pids = set(map(int, children.split()))
         return self._with_own_delay(spent(pids))
 
     def end(self) -> dict[str, Any]:
@@ -370,10 +377,12 @@ def main() -> None:
     if first["isolated"]:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory runs out, a job is ended and not the training
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(PDEATHSIG, signal.SIGKILL)
-        libc.prctl(DUMPABLE, 0)  # its memory is none of a job's business
-        keep_capabilities(libc, MOUNTS if first["uid"] is None else MOUNTS | BECOMES)
+        LIBC.prctl(PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(DUMPABLE, 0)  # its memory is none of a job's business
+        for device in filter(os.path.ismount, map("/dev/{}".format, os.listdir("/dev"))):
+            # It can still be written to, but a job cannot set its times.
+            mount("", device, "", READ_ONLY | os.statvfs(device).f_flag & (NOSUID | NODEV | NOEXEC))
+        keep_capabilities(MOUNTS if first["uid"] is None else MOUNTS | BECOMES)
     for name in first["imports"]:
         importlib.import_module(name)
     module = ModuleType("job")

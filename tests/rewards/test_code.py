@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import textwrap
 import time
@@ -633,6 +635,41 @@ def test_its_own_limit_is_a_score_and_not_a_failure():
     slow = "import time\nn = int(input())\ntime.sleep(0.7)\nprint(n * 2)"
     assert judge(slow, DOUBLE, timeout=1.0) == (0.0, "time_limit")  # all tests together
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.seconds(20)
+@pytest.mark.parametrize("tests", [DOUBLE, ADD, ASSERTS], ids="prints calls asserts".split())
+def test_processes_beside_it_do_not_make_a_right_program_late(tests):
+    """All of them on one CPU, it needs many times its seconds by the wall clock."""
+    program = """
+        import time
+        def add(a, b):
+            ends = time.process_time() + 0.15
+            while time.process_time() < ends: pass
+            return a + b
+        if __name__ == "__main__":
+            n = int(input())
+            print(add(n, n))
+        """
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinners = [subprocess.Popen(spin, start_new_session=True) for _ in range(8)]
+    try:
+        began = time.monotonic()
+        assert judge(program, tests, timeout=0.7) == (1.0, "correct")
+        assert time.monotonic() - began > 0.7
+        assert judge("import time\ntime.sleep(60)", tests, timeout=0.7) == (0.0, "time_limit")
+    finally:
+        os.sched_setaffinity(0, cpus)
+        for each in spinners:
+            each.kill()
+            each.wait()
+
+
+def test_a_first_score_does_not_pay_for_the_start():
+    """0.29 s are in no other test's limits, so the sandbox is a new one."""
+    assert judge("print(int(input()) * 2)", DOUBLE, timeout=0.29) == (1.0, "correct")
 
 
 def test_a_loop_meets_the_clock_before_the_kernels_limit():

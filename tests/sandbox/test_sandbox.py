@@ -468,6 +468,21 @@ def test_a_job_finds_no_trace_of_an_earlier_one(box, trace):
     assert run(box, TRACES[trace]).stdout == first.stdout != "", first.stderr
 
 
+def test_a_job_cannot_set_the_times_of_a_device(box):
+    ended = run(
+        box,
+        """
+        import os
+        before = [os.stat(each)[7:10] for each in ("/dev/null", "/dev/zero")]
+        open("/dev/null", "w").write("x")
+        open("/dev/zero", "rb").read(9)
+        try: os.utime("/dev/null")
+        except OSError: print(before == [os.stat(each)[7:10] for each in ("/dev/null", "/dev/zero")])
+        """,
+    )
+    assert ended.stdout == "True\n", ended.stderr
+
+
 def test_the_number_of_files_is_limited(box):
     """Millions of files took seconds to delete, out of the next job's time."""
     ended = run(

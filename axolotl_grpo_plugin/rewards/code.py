@@ -6,10 +6,9 @@ tests/rewards/test_code.py has the programs that won the rewards of others witho
 
 import os
 import signal
-import time
 from collections.abc import Generator
 from contextlib import closing
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +56,8 @@ def code_reward_func(
         timeout: seconds for all tests of a program together; less than `grpo_reward_timeout`, which is
             neutral where this is 0.0.
         memory: MiB that each of its processes may take.
-        partial: the share of tests that pass instead; without it, the first that fails is the last run.
+        partial: the share of tests that pass instead, beyond those that a program passes which prints
+            nothing or returns None; without it, the first that fails is the last run.
         allow_unsafe: where no sandbox works, run programs without one.
 
     Source: the tests' forms are those of APPS, TACO, MBPP, HumanEval and open-r1.
@@ -74,11 +74,36 @@ def code_reward_func(
     if len(found.text) > LONGEST_PROGRAM:
         return Score(0.0, "too_long")
     limits = Limits(seconds=timeout, memory=memory << 20)
+    nothing = 0
+    if partial:
+        nothing, total, _ = _judge_nothing(wanted, limits, allow_unsafe)
+        if nothing == total:
+            return Score(None, "bad_tests", found.text)
     verdict = _judge(found.text, wanted, limits, partial, allow_unsafe)
     if not verdict.total:
         return Score(None, "bad_tests", found.text)
-    share = verdict.passed / verdict.total if partial else float(verdict.passed == verdict.total)
+    share = float(verdict.passed == verdict.total)
+    if partial:
+        more = verdict.passed - nothing
+        share = more / (verdict.total - nothing) if more > 0 else 0.0
     return Score(share, verdict.reason or "correct", found.text)
+
+
+def _judge_nothing(tests: Tests, limits: Limits, allow_unsafe: bool) -> _Verdict:
+    """Judge a program that prints nothing, or whose functions return None."""
+    if tests.code:
+        return _judge_stubs(tests, limits, allow_unsafe)
+    if tests.function:
+        passed = sum(same_value(None, expected) for _, expected in tests.cases)
+    else:
+        passed = sum(same_output("", expected) for _, expected in tests.cases)
+    return _Verdict(passed, len(tests.cases), "")
+
+
+@lru_cache(maxsize=4096)
+def _judge_stubs(tests: Tests, limits: Limits, allow_unsafe: bool) -> _Verdict:
+    stubs = "\n".join(f"def {name}(*_, **__): return None" for name in tests.names)
+    return _judge(stubs, tests, limits, True, allow_unsafe)
 
 
 @cache
@@ -107,15 +132,15 @@ def _judge(
 
 def _prints(box: Sandbox, program: str, tests: Tests) -> Generator[str]:
     """For each case, why the program fails it; "" where it does not. Each is a run of its own."""
-    ends = time.monotonic() + box.limits.seconds
+    left = box.limits.seconds
     for given, expected in tests.cases:
-        left = ends - time.monotonic()
         if left <= 0:
             yield "time_limit"
             return
         job = box.start({"run": "program", "program": program}, given, left)
         problem = job.receive()
         ended = job.end()
+        left -= ended.seconds
         if problem:
             yield problem
             return
@@ -126,7 +151,9 @@ def _calls(box: Sandbox, program: str, tests: Tests) -> Generator[str]:
     """For each case, why the function fails it; "" where it does not."""
     job = box.start({"run": "functions", "program": program})
     # APPS has what is returned in a list, in most of its rows.
-    wrapped = all(isinstance(each, list) and len(each) == 1 for _, each in tests.cases)
+    wrapped = not tests.exact and all(
+        isinstance(each, list) and len(each) == 1 for _, each in tests.cases
+    )
     try:
         problem = job.receive()
         for given, expected in tests.cases if problem == "" else ():

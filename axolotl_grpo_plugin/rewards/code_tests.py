@@ -7,13 +7,16 @@ import sys
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
+CALLS = ("functional", "function_call")  # types of tests, of LiveCodeBench and of open-r1
+
 
 class Tests(NamedTuple):
     """What a program is held to.
 
     cases: (stdin, what it prints), or, with a `function`, (its arguments, what it returns).
     code: else, Python code that fails where the program does; names: what it takes from the program;
-    modules: those of Python that it uses without an import.
+    modules: those of Python that it uses without an import. exact: a function returns the value itself,
+    never, as in APPS, what stands alone in a list.
     """
 
     cases: tuple[tuple[Any, Any], ...] = ()
@@ -21,6 +24,7 @@ class Tests(NamedTuple):
     code: str = ""
     names: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    exact: bool = False
 
 
 def read_tests(tests: Any) -> Tests | None:
@@ -33,9 +37,11 @@ def read_tests(tests: Any) -> Tests | None:
         name may be left out, and "test" is read as well
       ["assert add(1, 2) == 3"]: MBPP
       [{"input": "1 2", "output": "3", "type": "stdin_stdout"}], also below "test_cases": open-r1
+      [{"input": "1\\n2", "output": "3", "testtype": "functional", "metadata": {"func_name": "add"}}]: one
+        argument per line, as JSON; `metadata` may also stand beside "test_cases": LiveCodeBench
 
     >>> read_tests('{"inputs": ["1 2"], "outputs": ["3"]}')
-    Tests(cases=(('1 2', '3'),), function='', code='', names=(), modules=())
+    Tests(cases=(('1 2', '3'),), function='', code='', names=(), modules=(), exact=False)
     """
     try:
         return _read(tests if isinstance(tests, str) else json.dumps(tests))
@@ -49,6 +55,9 @@ def as_text(tests: Tests) -> str:
         own = {"entry_point": tests.names[0]} if len(tests.names) == 1 else {}
         return json.dumps({"functional": tests.code, **own})
     inputs, outputs = zip(*tests.cases, strict=True)
+    if tests.exact:
+        inputs = tuple("\n".join(map(json.dumps, each)) for each in inputs)
+        outputs = tuple(map(json.dumps, outputs))
     own = {"fn_name": tests.function} if tests.function else {}
     return json.dumps({"inputs": inputs, "outputs": outputs, **own})
 
@@ -59,12 +68,19 @@ def _read(text: str) -> Tests | None:
 
 
 def _tests(data: Any) -> Tests | None:
+    beside: dict[str, Any] = {}
     if isinstance(data, dict) and data.get("test_cases"):
-        data = data["test_cases"]
+        beside, data = data, data["test_cases"]
+        data = json.loads(data) if isinstance(data, str) else data
     if isinstance(data, list) and data and all(isinstance(each, str) for each in data):
         data = {"functional": "\n".join(data)}
     if isinstance(data, list):
-        names = {each.get("fn_name") for each in data}
+        calls = {(each.get("testtype") or each.get("type")) in CALLS for each in data}
+        names = {each.get("fn_name") or "" for each in data}
+        if True in calls and "" in names:
+            names = {each.get("fn_name") or _func_name(each) or _func_name(beside) for each in data}
+        if len(calls) > 1 or (True in calls and "" in names):
+            return None  # As tests of what is printed, they would fail a right function.
         data = {
             "inputs": [each["input"] for each in data],
             "outputs": [each["output"] for each in data],
@@ -75,15 +91,28 @@ def _tests(data: Any) -> Tests | None:
     return _code(data.get("functional") or data["test"], data.get("entry_point") or "")
 
 
+def _func_name(data: dict[str, Any]) -> Any:
+    """Return the name of the function in LiveCodeBench's metadata, "" if there is none."""
+    metadata = data.get("metadata")
+    metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
+    return metadata.get("func_name") or "" if isinstance(metadata, dict) else ""
+
+
 def _cases(inputs: list[Any], outputs: list[Any], function: Any) -> Tests | None:
     if not isinstance(function, str) or not inputs or len(inputs) != len(outputs):
         return None
+    exact = bool(function) and all(isinstance(each, str) for each in (*inputs, *outputs))
+    if exact:
+        inputs = [
+            [json.loads(line) for line in each.split("\n") if line.strip()] for each in inputs
+        ]
+        outputs = [*map(json.loads, outputs)]
     if function:
         fit = all(isinstance(each, list) for each in inputs)
     else:
         inputs, outputs = [*map(_lines, inputs)], [*map(_lines, outputs)]
         fit = all(isinstance(each, str) for each in (*inputs, *outputs))
-    return Tests(tuple(zip(inputs, outputs, strict=True)), function) if fit else None
+    return Tests(tuple(zip(inputs, outputs, strict=True)), function, exact=exact) if fit else None
 
 
 def _lines(text: Any) -> Any:
@@ -105,6 +134,10 @@ def _code(code: str, entry_point: str) -> Tests | None:
     free = {node.id for node in named} - _own(tree)
     # Not the `np` of `np.allclose(...)`: a program could give them another.
     taken = {entry_point} if entry_point else alone & (free | _imported(tree)) - set(dir(builtins))
+    if taken.isdisjoint(
+        node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)
+    ):
+        return None
     modules = (bases & free & sys.stdlib_module_names) - taken
     return Tests(code=code, names=tuple(sorted(taken)), modules=tuple(sorted(modules)))
 

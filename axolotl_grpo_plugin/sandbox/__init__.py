@@ -6,13 +6,14 @@ A sandbox is one process that forks a job for each request; rewards keep it betw
         sandbox.run(1).stdout  # "2\\n"
 
 Bubblewrap (`bwrap`, 0.7 or newer) makes it where that works, else user namespaces by util-linux's
-`unshare`. Inside, /usr, the interpreter and its packages can be read, /tmp can be written, and
+`unshare` (util-linux 2.36 or newer). Inside, /usr, the interpreter and its packages can be read, /tmp can be written, and
 there is no more. What an attack on the kernel itself can do is not prevented: for that, a virtual machine.
 """
 
 import json
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -23,10 +24,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from axolotl_grpo_plugin.sandbox.backends import BACKENDS, UNSAFE, Backend, visible
+from axolotl_grpo_plugin.sandbox.backends import BACKENDS, UNSAFE, Backend, below_tmp, visible
 
 LOG = logging.getLogger(__name__)
-_GRACE = 5.0  # seconds, beyond a job's own, after which its sandbox is given up
+_GRACE = 20.0  # seconds of wall time for an answer of the sandbox itself
+_STARVED = 10  # times a job's seconds: as much wall time it may take on a busy machine
 _TAIL = 4000  # bytes of stderr
 _INSIDE = Path(__file__).with_name("inside.py")
 
@@ -34,10 +36,11 @@ _INSIDE = Path(__file__).with_name("inside.py")
 class Limits(NamedTuple):
     """What one job may use.
 
-    seconds: of wall time, and of CPU time in each process. memory: bytes of address space in each
-    process; times `processes` it is what a job can take at most. processes: threads too. output:
-    bytes that it may print, send, or write to one file. disk: bytes of its scratch folder, which is
-    in memory.
+    seconds: of the job's own time: its CPU time, all processes together, or the wall time minus
+    the time it could have run but had no CPU, if that is longer. So sleep counts, and a busy
+    machine does not. memory: bytes of address space in each process; times `processes` it is the most
+    that a job can take. processes: threads too. output: bytes that it may print, send, or write to
+    one file. disk: bytes of its scratch folder, which is in memory and holds a file per 16 KiB.
     """
 
     seconds: float = 6.0
@@ -55,7 +58,8 @@ class Ended(NamedTuple):
     """How a job ended.
 
     exit: its exit status, or minus the signal that ended it. stdout, stderr: what it printed, of
-    stderr the end. late: its seconds were over. flood: it printed or sent more than it may.
+    stderr the end. late: its seconds were over. flood: it printed or sent more than it may. seconds:
+    of its own time that it took, 0.0 if it was stopped.
     """
 
     exit: int
@@ -63,6 +67,7 @@ class Ended(NamedTuple):
     stderr: str
     late: bool
     flood: bool
+    seconds: float
 
 
 class Sandbox:
@@ -90,7 +95,7 @@ class Sandbox:
         self._job: Job | None = None
 
     def start(self, request: Any, stdin: str = "", seconds: float | None = None) -> "Job":
-        """Start a job: `request` is plain data, `seconds` its wall time in place of the limit's.
+        """Start a job: `request` is plain data, `seconds` its own time in place of the limit's.
 
         One at a time: one that was not ended is, with its sandbox.
 
@@ -128,18 +133,23 @@ class Sandbox:
 
 
 class Job:
-    """A job that runs. Its messages are JSON; a job that sends anything else is stopped."""
+    """A job that runs. Its messages are JSON; a job that sends anything else is stopped.
+
+    Its time is measured while this end waits for it, so two jobs that talk to each other do not pay
+    for one another. SandboxError if it had too little CPU to be judged.
+    """
 
     def __init__(
         self, inside: "_Inside", request: Any, stdin: str, seconds: float, most: int
     ) -> None:
         self._inside, self._most, self._flood, self.ended = inside, most, False, False
-        self._ends = time.monotonic() + seconds + _GRACE
+        self._seconds, self._waited, self._late = seconds, 0.0, False
+        self._before, self._done, self._bytes = _delay(), None, bytearray()
         self._files = [open(os.memfd_create(name), "rb+", 0) for name in ("in", "out", "err")]  # noqa: SIM115
         self._files[0].write(stdin.encode(errors="replace"))
         self._files[0].seek(0)
         self._channel, theirs = socket.socketpair()
-        self._read = self._channel.makefile("rb")
+        self._channel.setblocking(False)
         with theirs:
             own = [*(each.fileno() for each in self._files), theirs.fileno()]
             inside.send({"seconds": seconds}, own)
@@ -147,37 +157,72 @@ class Job:
 
     def send(self, message: Any) -> None:
         """Send plain data; to a job that has ended, nothing."""
-        self._channel.settimeout(max(0.01, self._ends - time.monotonic()))
+        data = memoryview(json.dumps(message).encode() + b"\n")
         try:
-            self._channel.sendall(json.dumps(message).encode() + b"\n")
+            while data and self._wait(self._channel, select.POLLOUT):
+                data = data[self._channel.send(data) :]
         except OSError:
             self._channel.close()
 
     def receive(self) -> Any:
-        """The job's next message; None where there will be none."""
-        self._channel.settimeout(max(0.01, self._ends - time.monotonic()))
+        """Return the job's next message; None if there will be none."""
         try:
-            line = self._read.readline(self._most)
-            self._flood = self._flood or (len(line) == self._most and not line.endswith(b"\n"))
-            return json.loads(line) if line.endswith(b"\n") else None
+            while b"\n" not in self._bytes:
+                if len(self._bytes) >= self._most:
+                    self._flood = True
+                    return None
+                data = self._wait(self._channel) and self._channel.recv(1 << 16)
+                if not data:
+                    return None
+                self._bytes += data
+            line, _, self._bytes = self._bytes.partition(b"\n")
+            return json.loads(line)
         except (OSError, ValueError, RecursionError):
             return None
 
     def end(self, stop: bool = False) -> Ended:
-        """How it ended: by itself, or stopped here."""
+        """Return how it ended: by itself, or stopped here."""
         self.ended = True
-        self._read.close()
         self._channel.close()
-        if stop:
+        if stop or not self._wait(self._inside.control):
             self._inside.send("stop")
-        done = self._inside.receive(self._ends - time.monotonic())
+        done = self._done or self._inside.receive()
         if done is None:
             self._inside.close()
             raise SandboxError("the sandbox itself ended: " + self._inside.last_words())
-        if not done["clean"]:
-            self._inside.close()
         stdout, stderr = self._printed()
-        return Ended(done["exit"], stdout, stderr, done["late"], self._flood)
+        own = self._own_time(done)
+        return Ended(done["exit"], stdout, stderr, self._late, self._flood, own)
+
+    def _wait(self, source: socket.socket, event: int = select.POLLIN) -> bool:
+        """Wait for `source`; False when the job's time is over."""
+        if source.fileno() < 0 or self._late:
+            return not self._late
+        poll = select.poll()
+        poll.register(source, event)
+        began, earlier, left = time.monotonic(), self._waited, self._seconds - self._waited
+        while self._done is None and not poll.poll(max(left, 0.01) * 1000):
+            self._waited = earlier + time.monotonic() - began
+            self._inside.send("how")
+            how = self._inside.receive()
+            if how is None or "exit" in how:
+                self._done = how
+                break
+            left = self._seconds - self._own_time(how)
+            if left <= 0:
+                self._late = True
+                break
+            if self._waited > _STARVED * self._seconds + _GRACE:
+                self._inside.close()
+                raise SandboxError(
+                    "this machine is too busy: a job had too little CPU to be judged"
+                )
+        self._waited = earlier + time.monotonic() - began
+        return not self._late
+
+    def _own_time(self, spent: dict[str, float]) -> float:
+        delay = spent["delay"] + _delay() - self._before
+        return max(spent["cpu"], self._waited - delay)
 
     def _printed(self) -> Iterator[str]:
         """Its stdout, and the end of its stderr."""
@@ -231,10 +276,9 @@ class _Inside:
 
     def __init__(self, backend: Backend, first: dict[str, Any]):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - until it is closed
-        self._control, theirs = socket.socketpair()
-        limits = first["limits"]
+        self.control, theirs = socket.socketpair()
         try:
-            command, uid = backend.command(_INSIDE.read_text(), limits["disk"])
+            command, uid = backend.command(_INSIDE.read_text())
             with theirs:
                 self._process = subprocess.Popen(
                     command,
@@ -247,30 +291,31 @@ class _Inside:
                 )
         except OSError as error:
             raise SandboxError(str(error)) from error
-        self._read = self._control.makefile("rb")
+        self._read = self.control.makefile("rb")
         packages = [path for path in sys.path if visible(path)]
-        self.send({**first, "uid": uid, "isolated": backend.isolated, "paths": packages})
+        first = {**first, "isolated": backend.isolated, "paths": packages}
+        self.send({**first, "uid": uid, "below": below_tmp()})
         if self.receive(60.0) is None:
             self.close()
             raise SandboxError(self.last_words())
 
     def lives(self) -> bool:
-        return self._control.fileno() >= 0 and self._process.poll() is None
+        return self.control.fileno() >= 0 and self._process.poll() is None
 
     def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
         line = json.dumps(message).encode() + b"\n"
         try:
-            self._control.settimeout(_GRACE)
-            sent = socket.send_fds(self._control, [line], descriptors)
-            self._control.sendall(line[sent:])
+            self.control.settimeout(_GRACE)
+            sent = socket.send_fds(self.control, [line], descriptors)
+            self.control.sendall(line[sent:])
         except OSError as error:
             self.close()
             raise SandboxError(f"the sandbox does not listen: {self.last_words()}") from error
 
-    def receive(self, seconds: float) -> Any:
+    def receive(self, seconds: float = _GRACE) -> Any:
         """What it says next; None where it says nothing in that time, or has ended."""
         try:
-            self._control.settimeout(max(0.01, seconds))
+            self.control.settimeout(max(0.01, seconds))
             line = self._read.readline()
         except (OSError, ValueError):  # ValueError: it was closed here
             return None
@@ -283,12 +328,20 @@ class _Inside:
 
     def close(self) -> None:
         self._read.close()
-        self._control.close()  # it ends by itself, and takes its folder along
+        self.control.close()  # it ends by itself, and takes its folder along
         try:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _delay() -> float:
+    """Return the seconds that this thread could have run but had no CPU; 0.0 if unknown."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _environment() -> dict[str, str]:

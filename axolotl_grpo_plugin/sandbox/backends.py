@@ -22,13 +22,13 @@ _LINKS = {
 class Backend(NamedTuple):
     """name: in messages. isolated: whether it is a sandbox at all.
 
-    command(source, disk): what runs that Python source in it with a scratch folder of so many bytes,
-    and the user that it must become (None: it is one already). OSError where a tool is missing.
+    command(source): return the command that runs that Python source in the sandbox, and the user that
+    its jobs must become (None: they are one already). OSError if a tool is missing.
     """
 
     name: str
     isolated: bool
-    command: Callable[[str, int], tuple[list[str], int | None]]
+    command: Callable[[str], tuple[list[str], int | None]]
 
 
 def visible(path: str) -> bool:
@@ -38,7 +38,8 @@ def visible(path: str) -> bool:
 
 def _places() -> tuple[list[str], dict[str, str]]:
     """Folders and files that are seen inside, outer ones first, and symlinks."""
-    prefixes = ("/", "/usr", "/usr/local", sys.base_prefix, os.path.realpath(sys.base_prefix))
+    own = str(Path(_PYTHON[0]).parents[1])
+    prefixes = ("/", "/usr", "/usr/local", sys.base_prefix, os.path.realpath(sys.base_prefix), own)
     parts = [
         os.path.join(prefix, part)
         for prefix in dict.fromkeys(prefixes)
@@ -57,11 +58,27 @@ def _places() -> tuple[list[str], dict[str, str]]:
     return found, links
 
 
+def below_tmp() -> list[str]:
+    """Return the visible folders below /tmp, which each job's own /tmp must show as well."""
+    return [place for place in _places()[0] if place.startswith("/tmp/")]
+
+
 def _hidden() -> list[str]:
-    """This package, where it is among those that are seen: it has data with expected outputs."""
-    own = Path(__file__).parents[1].name
-    found = [os.path.join(path, own) for path in dict.fromkeys(filter(visible, sys.path))]
-    return [path for path in found if os.path.isdir(path) and not os.path.islink(path)]
+    """Return all paths under which this package is visible: it holds expected outputs.
+
+    One folder has several when a visible folder is, or is reached through, a symlink.
+    """
+    own = Path(__file__).resolve().parents[1]
+    packages = {
+        os.path.realpath(os.path.join(path, own.name)) for path in filter(visible, sys.path)
+    }
+    found = set()
+    for place in _places()[0]:
+        real = os.path.realpath(place)
+        for package in filter(os.path.isdir, {*packages, str(own)}):
+            if package.startswith(f"{real}/"):
+                found.add(place + package.removeprefix(real))
+    return sorted(found)
 
 
 def _other_user() -> int | None:
@@ -78,11 +95,9 @@ def _other_user() -> int | None:
     )
 
 
-def _bubblewrap(source: str, disk: int) -> tuple[list[str], int | None]:
+def _bubblewrap(source: str) -> tuple[list[str], int | None]:
     uid = _other_user()
     places, links = _places()
-    above = [place for place in places if not place.startswith("/tmp/")]
-    below = [place for place in places if place.startswith("/tmp/")]
 
     def bind(paths: list[str]) -> list[str]:
         folders = {str(folder): None for path in paths for folder in reversed(Path(path).parents)}
@@ -92,28 +107,28 @@ def _bubblewrap(source: str, disk: int) -> tuple[list[str], int | None]:
 
     command = [_tool("bwrap"), "--die-with-parent", "--as-pid-1"]
     command += [f"--unshare-{kind}" for kind in ("pid", "net", "ipc", "uts", "cgroup-try")]
-    command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if uid else ["--unshare-user"]
-    command += bind(above)
+    rights = ("SYS_ADMIN", "SETUID", "SETGID", "KILL") if uid else ("SYS_ADMIN",)
+    command += [word for right in rights for word in ("--cap-add", f"CAP_{right}")]
+    command += [] if uid else ["--unshare-user"]
+    # For modules that write when they are imported; a job's /tmp is another.
+    command += ["--size", str(16 << 20), "--tmpfs", "/tmp", *bind(places)]
     command += ["--proc", "/proc", "--dir", "/dev"]
     command += [word for path in _DEVICES for word in ("--dev-bind", path, path)]
     command += [word for path, to in (links | _LINKS).items() for word in ("--symlink", to, path)]
-    command += ["--perms", "1777", "--size", str(disk), "--tmpfs", "/tmp", *bind(below)]
     command += [word for path in _hidden() for word in ("--tmpfs", path, "--remount-ro", path)]
     return [*command, "--remount-ro", "/", "--chdir", "/tmp", *_PYTHON, source], uid
 
 
-def _unshare(source: str, disk: int) -> tuple[list[str], int | None]:
+def _unshare(source: str) -> tuple[list[str], int | None]:
     uid = _other_user()
     places, links = _places()
-    user = [] if uid else ["--user", "--map-root-user"]
+    user = [] if uid else ["--user", "--map-current-user", "--keep-caps"]
     kinds = ("net", "pid", "mount", "ipc", "uts", "cgroup", "fork", "kill-child")
     spec = {
         "binds": [(os.path.realpath(path), path) for path in places],
         "hidden": _hidden(),
         "devices": _DEVICES,
         "links": links | _LINKS,
-        "disk": disk,
-        "nested": uid is None,
         "then": [*_PYTHON, source],
     }
     command = [_tool("unshare"), *user, *(f"--{kind}" for kind in kinds)]
@@ -131,4 +146,4 @@ BACKENDS = (
     Backend("bubblewrap", True, _bubblewrap),
     Backend("user namespaces", True, _unshare),
 )
-UNSAFE = Backend("none", False, lambda source, disk: ([*_PYTHON, source], None))
+UNSAFE = Backend("none", False, lambda source: ([*_PYTHON, source], None))

@@ -1,9 +1,11 @@
-"""The process in the sandbox: it forks a job for each request, and ends all of it after.
+"""The server process in the sandbox: it forks a job for each request and ends all of it after.
 
-Trusted, alone (nothing of the package is seen inside), and the first process of its namespace: a job can
-neither end nor stop it, and what it ends with kill(-1) is all that the job has left. It talks over
-the socket that is its stdin, one line of JSON each. What a job is asked, reads and prints goes past it,
-through descriptors that come with a request: a job's memory, a copy of this one's, has nothing of others.
+The server is trusted and alone: nothing of the package is visible inside. Each job has a process namespace,
+a scratch folder and a /proc of its own, which end with it, so a job neither sees the server nor
+what an earlier job left. The first process of that namespace waits for the job; when it ends, the
+kernel ends the rest. The server talks over the socket that is its stdin, one line of JSON per message. A
+job's request, input and output bypass the server through descriptors that come with the request:
+a job's memory, a copy of the server's, holds nothing of other jobs.
 """
 
 import atexit
@@ -23,12 +25,20 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+LIBC = ctypes.CDLL(None, use_errno=True)
 PDEATHSIG, DUMPABLE, SECCOMP, NO_NEW_PRIVS = 1, 4, 22, 38
+NOSUID, NODEV, NOEXEC, BIND_ALL, READ_ONLY = 2, 4, 8, 4096 | 16384, 1 | 32 | 4096
+CAPABILITIES = 0x20080522  # the header's version that has two words per set
+BECOMES, MOUNTS = 7 << 5, 1 << 21  # CAP_KILL, CAP_SETGID and CAP_SETUID; CAP_SYS_ADMIN
+BYTES_PER_FILE = 16384  # of the scratch folder, per file that it may hold
+END_OF_JOB = struct.Struct("idd")
 
 # What no program needs, and what would get around a limit or leave something behind: memory that no
 # limit counts, objects that outlive their process, other processes' memory and priority, new namespaces.
@@ -69,8 +79,8 @@ LOAD, EQUAL, AT_LEAST, ANY, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16  # where they stand in struct seccomp_data
 
 
-def refuse_calls(libc: Any) -> None:
-    """Have the kernel refuse those calls to this process and all that it starts, for good."""
+def refusals() -> bytes:
+    """Return the seccomp program that refuses those calls."""
     which, architecture = ARCHITECTURES[platform.machine()]
     steps = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, END)]
     steps += [(LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, END)]
@@ -80,45 +90,73 @@ def refuse_calls(libc: Any) -> None:
     steps += [(EQUAL, 0, 1, CLONE3[which]), (RETURN, 0, 0, UNKNOWN)]
     steps += [(EQUAL, 0, 4, CLONE[which]), (LOAD, 0, 0, ARGUMENT)]
     steps += [(ANY, 0, 1, NEW_NAMESPACES), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
-    # Unix and internet sockets: a namespace of networks does not hold others, as those to a machine's host.
+    # Unix sockets only: others reach a machine's host, or leave ports and counters to the next job.
     for numbers in (SOCKET, SOCKETPAIR):
-        steps += [(EQUAL, 0, 6, numbers[which]), (LOAD, 0, 0, ARGUMENT)]
-        steps += [(EQUAL, 3, 0, socket.AF_UNIX), (EQUAL, 2, 0, socket.AF_INET)]
-        steps += [(EQUAL, 1, 0, socket.AF_INET6), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+        steps += [(EQUAL, 0, 4, numbers[which]), (LOAD, 0, 0, ARGUMENT)]
+        steps += [(EQUAL, 1, 0, socket.AF_UNIX), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
     # Its own limits only.
     steps += [(EQUAL, 0, 3, PRLIMIT[which]), (LOAD, 0, 0, ARGUMENT)]
     steps += [(EQUAL, 1, 0, 0), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
-    code = b"".join(struct.pack("HBBI", *step) for step in steps)
+    return b"".join(struct.pack("HBBI", *step) for step in steps)
+
+
+def refuse_calls(code: bytes) -> None:
+    """Have the kernel refuse those calls to this process and all that it starts, for good."""
     held = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(held))
-    if libc.prctl(SECCOMP, 2, program, 0, 0):
+    program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(held))
+    if LIBC.prctl(SECCOMP, 2, program, 0, 0):
         raise OSError("prctl: no seccomp here")
 
 
-def lock(uid: int | None) -> None:
-    """Give up all that this process could do beyond what a job may."""
-    if uid is not None:
+def check(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def keep_capabilities(kept: int) -> None:
+    """Give up all capabilities of this process except `kept`, a bit set."""
+    header = struct.pack("Ii", CAPABILITIES, 0)
+    check(LIBC.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)), "capset")
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    words = (word.encode() for word in (source, target, kind))
+    check(LIBC.mount(*words, ctypes.c_ulong(flags), data.encode()), f"mount {target}")
+
+
+def enclose(first: dict[str, Any], refused: bytes) -> None:
+    """Give this process, the first of its namespace, its own folders, and take all rights away."""
+    os.unshare(os.CLONE_NEWNS)
+    disk = first["limits"]["disk"]
+    shared = [(path, os.open(path, os.O_PATH)) for path in first["below"]]
+    size = f"mode=1777,size={disk},nr_inodes={max(64, disk // BYTES_PER_FILE)}"
+    mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, size)
+    for path, fd in shared:
+        os.makedirs(path)
+        mount(f"/proc/self/fd/{fd}", path, "", BIND_ALL)
+        os.close(fd)
+    mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
+    os.chdir("/tmp")
+    if (uid := first["uid"]) is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-    libc = ctypes.CDLL(None)
-    libc.prctl(PDEATHSIG, signal.SIGKILL)
-    libc.prctl(DUMPABLE, 0)  # its memory is none of a job's business
-    if libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0):
+    keep_capabilities(0)
+    if LIBC.prctl(NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError("prctl: no PR_SET_NO_NEW_PRIVS here")
-    refuse_calls(libc)
+    refuse_calls(refused)
     if os.getpid() != 1:
         raise OSError("not the first process of its namespace")
-    child = os.fork()
-    if child == 0:
-        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-        try:
-            os.fork()
-        except OSError:
-            os._exit(0)
-        os._exit(1)
-    if os.waitpid(child, 0)[1]:
-        raise OSError("the limit on processes does not hold for this user")
+
+
+def limit_on_processes_holds() -> bool:
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+    try:
+        os.fork()
+    except OSError:
+        return True
+    return False
 
 
 class Control:
@@ -148,30 +186,29 @@ class Control:
         own, self._fds = self._fds[:4], self._fds[4:]
         return own
 
-    def wait(self, fd: int, seconds: float) -> bool:
-        """Whether something came, or `fd` can be read, in that time."""
-        either = [fd, self._socket.fileno()]
-        return bool(self._bytes or select.select(either, [], [], seconds)[0])
+    def wait(self, fd: int) -> bool:
+        """Wait until `fd` can be read (False), or until the other end says something (True)."""
+        ready = select.select([fd, self._socket.fileno()], [], [])[0]
+        return bool(self._bytes) or fd not in ready
 
 
 def become(limits: dict[str, Any], seconds: float, own: list[int]) -> None:
     """Make a job of this process, just forked."""
-    os.setsid()
     for number, fd in enumerate([os.dup2(fd, 100 + place) for place, fd in enumerate(own)]):
         os.dup2(fd, number)
     os.closerange(4, 1024)
     sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, closefd=False)  # type: ignore[misc]
-    # After the clock's own limit, which one busy thread would else race. The kernel kills without a
-    # word at the hard limit, and says which it was (SIGXCPU) at the soft one.
+    # Above the limit that the other end enforces. At the soft limit the kernel sends SIGXCPU, at
+    # the hard one it kills.
     cpu = math.ceil(seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, limits["output"]),
         (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_NPROC, limits["processes"] + 1),
+        (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_AS, limits["memory"]),
     ):
         resource.setrlimit(kind, (most, most))
@@ -221,58 +258,115 @@ def finish(main: Any, *arguments: Any) -> None:
     os._exit(status & 0xFF)
 
 
-def sweep(job: int, isolated: bool) -> int:
-    """End the job and all that it started; its exit status."""
-    if not isolated:
-        os.kill(job, signal.SIGKILL)
-        _, ended = os.waitpid(job, 0)
-        with suppress(ProcessLookupError):
-            os.killpg(job, signal.SIGKILL)
-        return os.waitstatus_to_exitcode(ended)
-    status = 0
+def delay(task: str) -> float:
+    """Return the seconds that a task (a path below /proc) could have run but had no CPU; 0.0 if unknown."""
+    try:
+        with open(f"/proc/{task}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
+def spent(pids: set[int]) -> dict[str, float]:
+    """Return the CPU seconds of live processes together, and the longest delay among their threads."""
+    cpu = longest = 0.0
+    for pid in pids:
+        with suppress(OSError):  # it ends meanwhile
+            cpu += time.clock_gettime(~pid << 3 | 2)
+            tasks = os.listdir(f"/proc/{pid}/task")
+            longest = max([longest, *(delay(f"{pid}/task/{task}") for task in tasks)])
+    return {"cpu": cpu, "delay": longest}
+
+
+def wait_for(job: int) -> tuple[int, float, float]:
+    """Wait for the job's end; return its wait status, CPU seconds and delay."""
     while True:
-        with suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)  # of this namespace, but for this process
-        try:
-            pid, ended = os.waitpid(-1, 0)
-        except ChildProcessError:
-            return status
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        pid = ended.si_pid if ended else 0
+        late = delay(str(pid)) + delay("self") if pid == job else 0.0
+        _, status, usage = os.wait4(pid, 0)
         if pid == job:
-            status = os.waitstatus_to_exitcode(ended)
+            return status, usage.ru_utime + usage.ru_stime, late
 
 
-def serve(first: dict[str, Any], control: Control) -> None:
-    """Fork a job for each request. Returns in a job, and when there are no more."""
-    isolated, limits = first["isolated"], first["limits"]
-    scratch = os.getcwd()
+class Jobs:
+    """The jobs, one at a time."""
 
-    def state() -> Any:
-        if not isolated:
-            return os.listdir(scratch)
-        files = os.statvfs(scratch)
-        found = list(map(os.path.exists, sys.path))  # they may lie below it
-        return files.f_bfree, files.f_ffree, os.stat(scratch).st_mode, found
+    def __init__(self, first: dict[str, Any]) -> None:
+        self._first, self._isolated = first, first["isolated"]
+        self._own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._refused = refusals() if self._isolated else b""
 
-    empty = state()
-    while True:
-        asked = control.receive()
-        if asked is None:
-            return
-        if asked == "stop":  # the job had ended
-            continue
-        own = control.descriptors()
+    def start(self, seconds: float, own: list[int]) -> bool:
+        """Fork a job that has these descriptors. Return True in the job, False in the server."""
+        if self._isolated:
+            os.setns(self._own, os.CLONE_NEWPID)
+            os.unshare(os.CLONE_NEWPID)
+        else:
+            self._folder = tempfile.mkdtemp(prefix="axolotl-grpo-unsafe-")
+        self.ended, write = os.pipe()
+        self._before = delay("self")
+        self._pid = os.fork()
+        if self._pid:
+            for fd in (write, *own):
+                os.close(fd)
+            return False
+        os.setsid()
+        enclose(self._first, self._refused) if self._isolated else os.chdir(self._folder)
         job = os.fork()
         if job == 0:
-            become(limits, asked["seconds"], own)
-            return
+            # The user's other processes: the first of this namespace, and the server if it is that user's.
+            others = 1 if self._first["uid"] is not None else 2
+            limits = self._first["limits"]
+            become({**limits, "processes": limits["processes"] + others}, seconds, own)
+            return True
         for fd in own:
             os.close(fd)
-        ended = os.pidfd_open(job)
-        heard = control.wait(ended, asked["seconds"])
-        os.close(ended)
-        done = {"exit": sweep(job, isolated), "late": not heard}
-        done["clean"] = state() == empty
-        control.send(done)
+        os.write(write, END_OF_JOB.pack(*wait_for(job)))
+        os._exit(0)
+
+    def spent(self) -> dict[str, float]:
+        """Return the job's CPU seconds until now, and its delay and the server's."""
+        if self._isolated:
+            pids = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {os.getpid()}
+        else:
+            pids = set()
+            with suppress(OSError):
+                children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text()
+                pids = set(map(int, children.split()))
+        return self._with_own_delay(spent(pids))
+
+    def end(self) -> dict[str, Any]:
+        """End the job and all that it started. Return its exit status, CPU seconds and delay."""
+        for kill in (os.kill, os.killpg):
+            with suppress(ProcessLookupError):
+                kill(self._pid, signal.SIGKILL)
+        _, status = os.waitpid(self._pid, 0)
+        said = os.read(self.ended, END_OF_JOB.size)
+        os.close(self.ended)
+        if not said and os.WIFEXITED(status):
+            raise OSError("a job could not be started")
+        status, cpu, late = END_OF_JOB.unpack(said) if said else (signal.SIGKILL, 0.0, 0.0)
+        if not self._isolated:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        exit = os.waitstatus_to_exitcode(status)
+        return self._with_own_delay({"exit": exit, "cpu": cpu, "delay": late})
+
+    def _with_own_delay(self, said: dict[str, Any]) -> dict[str, Any]:
+        return {**said, "delay": said["delay"] + delay("self") - self._before}
+
+
+def serve(jobs: Jobs, control: Control) -> bool:
+    """Fork a job for each request. Return True in a job, False when there are no more."""
+    while (asked := control.receive()) is not None:
+        if not isinstance(asked, dict):  # "stop" or "how", after the job's end
+            continue
+        if jobs.start(asked["seconds"], control.descriptors()):
+            return True
+        while control.wait(jobs.ended) and control.receive() == "how":
+            control.send(jobs.spent())
+        control.send(jobs.end())
+    return False
 
 
 def main() -> None:
@@ -283,24 +377,29 @@ def main() -> None:
     if first["isolated"]:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory runs out, a job is ended and not the training
-        lock(first["uid"])
-    else:
-        os.chdir(tempfile.mkdtemp(prefix="axolotl-grpo-unsafe-"))
-    home = os.getcwd()
+        LIBC.prctl(PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(DUMPABLE, 0)  # its memory is none of a job's business
+        for device in filter(os.path.ismount, map("/dev/{}".format, os.listdir("/dev"))):
+            # It can still be written to, but a job cannot set its times.
+            mount("", device, "", READ_ONLY | os.statvfs(device).f_flag & (NOSUID | NODEV | NOEXEC))
+        keep_capabilities(MOUNTS if first["uid"] is None else MOUNTS | BECOMES)
     for name in first["imports"]:
         importlib.import_module(name)
-    job = ModuleType("job")
-    exec(compile(first["script"], "job.py", "exec"), job.__dict__)
+    module = ModuleType("job")
+    exec(compile(first["script"], "job.py", "exec"), module.__dict__)
     gc.collect()
     gc.freeze()
+    jobs = Jobs(first)
+    if first["isolated"]:
+        if jobs.start(1.0, []):
+            os._exit(not limit_on_processes_holds())
+        select.select([jobs.ended], [], [])
+        if jobs.end()["exit"]:
+            raise OSError("the limit on processes does not hold for this user")
     control.send("ready")
-    server = os.getpid()
-    serve(first, control)
-    if os.getpid() != server:
+    if serve(jobs, control):
         channel = Channel()
-        finish(job.main, channel.receive(), channel)
-    elif not first["isolated"]:
-        shutil.rmtree(home, ignore_errors=True)
+        finish(module.main, channel.receive(), channel)
 
 
 main()

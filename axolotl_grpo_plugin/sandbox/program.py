@@ -11,17 +11,19 @@ import json
 import operator
 import os
 import sys
-import typing
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from importlib import import_module
+from itertools import count
 from types import ModuleType
 from typing import Any
 
 NOTHING = (ast.Pass, ast.Import, ast.ImportFrom)
+# LeetCode's programs have them without an import.
+LEETCODE = "typing collections heapq bisect math itertools functools re string".split()
 DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -44,8 +46,8 @@ def run(source: str, functions: bool, channel: Any) -> None:
     module = ModuleType("program" if functions else "__main__")
     sys.modules[module.__name__] = module
     if functions:
-        # LeetCode's programs have them without an import.
-        module.__dict__.update({name: getattr(typing, name) for name in typing.__all__})
+        for name in LEETCODE:
+            give_public_names(import_module(name))
     else:
         os.close(3)  # the channel
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # of `site`, which is not imported
@@ -53,6 +55,14 @@ def run(source: str, functions: bool, channel: Any) -> None:
     program = Program(module, channel)
     while functions and (asked := channel.receive()) is not None:
         channel.send(program.answer(asked))
+
+
+def give_public_names(module: ModuleType) -> None:
+    """Let a program use them without an import. As builtins, they do not pass for its own functions."""
+    public = getattr(module, "__all__", None) or [name for name in vars(module) if name[0] != "_"]
+    for name in (module.__name__, *public):
+        value = sys.modules[name] if name == module.__name__ else getattr(module, name)
+        vars(builtins).setdefault(name, value)
 
 
 def parse(source: str) -> tuple[Any, str]:
@@ -86,9 +96,12 @@ class Program:
 
     def plain(self, name: str, arguments: list[Any]) -> dict[str, Any]:
         """What a function, or a method of `Solution`, returns for JSON's data, as JSON's data."""
-        function = getattr(self.module, name, None)
-        if function is None and hasattr(self.module, "Solution"):
+        # The method first: after `from math import *`, `gcd` is in the module too.
+        function = None
+        if hasattr(self.module, "Solution"):
             function = getattr(self.module.Solution(), name, None)
+        if function is None:
+            function = getattr(self.module, name, None)
         if function is None:
             return {"missing": name}
         return {"value": json.loads(json.dumps(function(*arguments), default=of_numpy))}
@@ -149,6 +162,9 @@ class Tests:
         self.channel = channel
         self.functions: list[Callable[..., Any]] = []
         self.lacks: set[str | None] = set()
+        self.in_place = False
+        self.seen: dict[str, dict[str, Any]] = {}
+        self.items: dict[int, Items] = {}
 
     def judge(self, code: str, names: list[str], modules: list[str], go_on: bool) -> dict[str, Any]:
         """How many of the tests passed, of how many, and why the first that did not failed.
@@ -164,7 +180,9 @@ class Tests:
         namespace["__name__"] = "tests"
         passed = total = 0
         reason = ""
-        for is_test, piece in pieces(ast.parse(code)):
+        tree = ast.parse(code)
+        self.in_place = looks_at_arguments(tree, set(names))
+        for is_test, piece in pieces(tree):
             total += is_test
             if reason and not go_on:
                 continue
@@ -186,6 +204,22 @@ class Tests:
         else:
             namespace[name] = self.decode(answer["value"])
 
+    def read(self, lasts: bool = False, **asked: Any) -> dict[str, Any]:
+        """Ask for what an object is like. Until the tests act again, it stays so; a number does always.
+
+        Else one object could be another in each half of a comparison.
+        """
+        key = ("lasts " if lasts else "") + json.dumps(asked)
+        if key not in self.seen:
+            self.seen[key] = self.ask(**asked)
+        return self.seen[key]
+
+    def act(self, **asked: Any) -> dict[str, Any]:
+        """Ask for what may change objects."""
+        self.seen = {key: value for key, value in self.seen.items() if key.startswith("lasts ")}
+        self.items.clear()
+        return self.ask(**asked)
+
     def ask(self, do: str, **with_: Any) -> dict[str, Any]:
         self.channel.send({"do": do, **with_})
         answer = self.channel.receive()
@@ -203,9 +237,10 @@ class Tests:
 
     def call(self, of: int, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         sent = {"arguments": self.encode(list(arguments)), "keywords": self.encode(keywords)}
-        answer = self.ask("call", of=of, **sent)
-        for ours, theirs in zip(arguments, self.decode(answer["arguments"]), strict=True):
-            renew(ours, theirs)
+        answer = self.act(do="call", of=of, **sent)
+        if self.in_place:
+            for ours, theirs in zip(arguments, self.decode(answer["arguments"]), strict=True):
+                renew(ours, theirs)
         return self.decode(answer["value"])
 
     def encode(self, value: Any) -> Any:
@@ -251,17 +286,51 @@ class StandIn:
         # Who asks for another one is a library: numpy believes what `__array_interface__` says.
         if name.startswith("__") and name != "__name__":
             raise AttributeError(name)
-        answer = self._tests.ask("attribute", of=self._number, name=name)
+        answer = self._tests.read(do="attribute", of=self._number, name=name)
         return self._tests.decode(answer["value"])
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._tests.call(self._number, arguments, keywords)
 
+    def __iter__(self) -> Any:
+        items = self._tests.items
+        if self._number not in items:
+            answer = self._tests.read(do="apply", function="iter", of=self._number, arguments=[])
+            if not isinstance(iterator := self._tests.decode(answer["value"]), StandIn):
+                return iter(iterator)
+            items[self._number] = Items(iterator)
+        return items[self._number].replay()
+
+    def __contains__(self, item: Any) -> bool:
+        return item in list(self)  # All items: one without an end contains any number.
+
+
+class Items:
+    """What an iteration of an object gave: the same for each that looks, as long as it does not change."""
+
+    def __init__(self, iterator: Any):
+        self._iterator, self._known = iterator, list[Any]()
+
+    def replay(self) -> Iterator[Any]:
+        for place in count():
+            if place == len(self._known):
+                try:
+                    self._known.append(next(self._iterator))
+                except StopIteration:
+                    return
+            yield self._known[place]
+
 
 def forward(function: str) -> Callable[..., Any]:
     def method(self: StandIn, *arguments: Any) -> Any:
         sent = self._tests.encode(list(arguments))
-        answer = self._tests.ask("apply", function=function, of=self._number, arguments=sent)
+        asked = {"do": "apply", "function": function, "of": self._number, "arguments": sent}
+        if function in ("bool", "len", "getitem", "str", "repr"):
+            answer = self._tests.read(**asked)
+        elif function in ("int", "float", "abs"):
+            answer = self._tests.read(lasts=True, **asked)
+        else:
+            answer = self._tests.ask(**asked) if function == "next" else self._tests.act(**asked)
         if "ended" in answer:
             raise StopIteration
         return self._tests.decode(answer["value"])
@@ -269,8 +338,53 @@ def forward(function: str) -> Callable[..., Any]:
     return method
 
 
-for each in "len iter next getitem setitem delitem setattr str repr bool int float abs".split():
+for each in "len next getitem setitem delitem setattr str repr bool int float abs".split():
     setattr(StandIn, f"__{each}__", forward(each))
+
+
+def looks_at_arguments(tree: ast.Module, names: set[str]) -> bool:
+    """Whether tests hold a variable that they gave to the program against something else than its answer.
+
+    Only then they see what the program did to it: `x = [2, 1]; f(x); assert x == [1, 2]`. Else a
+    program could empty `x` before `assert f(x) == sorted(x)` reads it.
+    """
+    nodes = list(ast.walk(tree))
+    program = names | {node.arg for node in nodes if isinstance(node, ast.arg)}
+
+    def calls(node: ast.AST) -> list[ast.Call]:
+        found = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+        return [each for each in found if not used(each.func).isdisjoint(program)]
+
+    def used(node: ast.AST) -> set[str]:
+        return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+    given = {
+        name
+        for call in calls(tree)
+        for each in (*call.args, *(word.value for word in call.keywords))
+        for name in used(each)
+    } - program
+    answers = set(program)
+    for node in nodes:
+        if isinstance(node, ast.Assign) and not used(node.value).isdisjoint(answers):
+            answers |= {name for target in node.targets for name in used(target)} - given
+    for node in nodes:
+        if isinstance(node, ast.Assert):
+            held = [node.test]
+        elif isinstance(node, ast.Call) and "assert" in ast.dump(node.func):
+            held = node.args
+        else:
+            continue
+        if used(node).isdisjoint(answers) and not used(node).isdisjoint(given):
+            return True
+        if isinstance(held[0], ast.Compare) and len(held[0].comparators) == 1:
+            held = [held[0].left, *held[0].comparators]
+        sides = [used(each) for each in held[:2]]
+        for one, other in (sides, sides[::-1]) if len(sides) == 2 else ():
+            seen = one & given and not calls(held[0]) and not calls(held[1])
+            if seen and other.isdisjoint(answers | given):
+                return True
+    return False
 
 
 def renew(ours: Any, theirs: Any) -> None:

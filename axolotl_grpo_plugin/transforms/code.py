@@ -23,7 +23,8 @@ def code(
 
     Rows have a `problem`, `problem_statement`, `question`, `text` or `prompt`, and `tests` (or `test_cases`, `verification_info`,
     `test_list`, `input_output`, `test`) in any form that `rewards.code_tests.read_tests` reads, with
-    `entry_point`, `test_setup_code` or `test_imports` beside it as HumanEval and MBPP have them. Each gets
+    `entry_point`, `test_setup_code` or `test_imports` beside it as HumanEval and MBPP have them, or
+    `metadata` as LiveCodeBench has it. Each gets
     a `prompt`, chat messages with what to write below the problem, and `tests`, JSON text that
     `rewards.code` reads; `data_source` is "code" where it has none. The other columns stay. Rows with
     too long a prompt are dropped, with their count.
@@ -94,7 +95,7 @@ def _read(rows: dict[str, list[Any]], numbers: Sequence[int], source: str) -> li
     for place, (number, given) in enumerate(zip(numbers, rows[column], strict=True)):
         beside = {
             name: rows[name][place]
-            for name in ("entry_point", "test_setup_code", "test_imports")
+            for name in ("entry_point", "test_setup_code", "test_imports", "metadata")
             if name in rows
         }
         tests = read_tests(_with(given, **beside))
@@ -111,11 +112,15 @@ def _with(
     entry_point: str | None = None,
     test_setup_code: str | None = None,
     test_imports: Sequence[str] | None = None,
+    metadata: Any = None,
 ) -> Any:
     """Tests with what stands in columns of their own beside them."""
     before = [*(test_imports or ()), *([test_setup_code] if test_setup_code else ())]
     if isinstance(tests, list) and tests and all(isinstance(each, str) for each in tests):
         tests = "\n".join([*before, *tests])
     elif not isinstance(tests, str) or tests.lstrip()[:1] in ("{", "["):
-        return tests
+        listed = (
+            tests.lstrip().startswith("[") if isinstance(tests, str) else isinstance(tests, list)
+        )
+        return {"test_cases": tests, "metadata": metadata} if metadata and listed else tests
     return {"functional": tests, "entry_point": entry_point or ""}

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import textwrap
 import time
@@ -458,6 +460,171 @@ def test_tests_that_test_nothing_are_neutral(code):
     assert judge("def f(x): return 2", {"functional": code}) == (None, "bad_tests")
 
 
+TWO_SUM = [
+    {"input": "[2, 7, 11]\n9", "output": "[0, 1]", "testtype": "functional"},
+    {"input": "[3, 3]\n6\n", "output": "[0, 1]", "testtype": "functional"},
+]
+NAMED = [{**each, "metadata": {"func_name": "twoSum"}} for each in TWO_SUM]
+BESIDE = {"test_cases": TWO_SUM, "metadata": '{"func_name": "twoSum"}'}
+PAIR = "return next([i, j] for i, j in combinations(range(len(a)), 2) if a[i] + a[j] == b)"
+ONE = {
+    "test_cases": [{"input": "[4]", "output": "[4]", "testtype": "functional"}],
+    "metadata": {"func_name": "f"},
+}
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        NAMED,
+        BESIDE,
+        {**BESIDE, "test_cases": json.dumps(TWO_SUM)},
+        {
+            "inputs": [each["input"] for each in TWO_SUM],
+            "fn_name": "twoSum",
+            "outputs": [each["output"] for each in TWO_SUM],
+        },
+    ],
+)
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        (f"class Solution:\n    def twoSum(self, a: List[int], b: int) -> List[int]:\n        {PAIR}", "correct"),
+        (f"from itertools import *\ndef twoSum(a, b):\n    {PAIR}", "correct"),
+        ("def twoSum(a, b): return 0, 1", "correct"),
+        ("def twoSum(a, b):\n    a.clear()\n    return []", "wrong_output"),
+        ("def twoSum(a, b): return '[0, 1]'", "wrong_output"),
+        ("a = input()\nprint([0, 1])", "runtime_error"),
+        ("x = 1", "no_function"),
+        ("from itertools import *\ndef twoSum(a, b): return count()", "runtime_error"),
+    ],
+)  # fmt: skip
+def test_livecodebench_functions_are_called(tests, program, reason):
+    assert judge(program, tests) == (float(reason == "correct"), reason)
+
+
+@pytest.mark.parametrize(
+    ("program", "tests", "reason"),
+    [
+        # A method has the name of an imported function; LeetCode's names are no answer.
+        ("from math import *\nclass Solution:\n    def gcd(self, a, b): return a + b",
+         {"fn_name": "gcd", "inputs": [[1, 2]], "outputs": [3]}, "correct"),
+        ("x = 1", {"fn_name": "gcd", "inputs": [[1, 2]], "outputs": [1]}, "no_function"),
+        ("x = 1", {"functional": "assert gcd(1, 2) == 1"}, "no_function"),
+        # Its outputs are not wrapped in lists, as those of APPS are.
+        ("def f(a): return a", ONE, "correct"),
+        ("def f(a): return a[0]", ONE, "wrong_output"),
+    ],
+)  # fmt: skip
+def test_functions_that_are_called(program, tests, reason):
+    assert judge(program, tests) == (float(reason == "correct"), reason)
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        TWO_SUM,
+        {"test_cases": TWO_SUM, "metadata": "{}"},
+        [{**NAMED[0], "metadata": {"func_name": "f"}}, NAMED[1]],
+        [NAMED[0], {"input": "1", "output": "2", "testtype": "stdin"}],
+        [{**NAMED[0], "input": "1,"}],
+        [{"input": [1], "output": 2, "type": "function_call"}],
+        ["assert True"],
+        {"functional": "assert 1 == 1", "entry_point": "f"},
+    ],
+)
+def test_tests_that_cannot_be_run_are_bad(tests):
+    assert read_tests(tests) is None
+
+
+# Each earns nothing that a program of plain values would not.
+ODD = {
+    "another float each time": (
+        "class X:\n    n = 0\n    def __float__(self):\n        X.n += 1\n        return 6 / 11 * (X.n == 2)\n"
+        "def root(a): return X()",
+        "import math\nr = root([-6, 11, -6, 1])\n"
+        "assert math.isclose(sum(c * math.pow(r, i) for i, c in enumerate([-6, 11, -6, 1])), 0, abs_tol=1e-4)",
+    ),
+    "within bounds": (
+        "class X:\n    n = 0\n    def __float__(self):\n        X.n += 1\n        return float(X.n % 2)\ndef f(a): return X()",
+        "r = f(1)\nassert float(r) > 0.4 and float(r) < 0.6",
+    ),
+    "another truth each time": (
+        "class X:\n    n = 0\n    def __bool__(self):\n        X.n += 1\n        return X.n == 1\ndef f(a): return X()",
+        "r = f(1)\nassert r and not r",
+    ),
+    "another length each time": (
+        "class X:\n    n = 0\n    def __len__(self):\n        X.n += 3\n        return X.n\ndef f(a): return X()",
+        "r = f(1)\nassert len(r) < 4 and len(r) > 5",
+    ),
+    "other items each time": (
+        "class X:\n    n = 0\n    def __getitem__(self, i):\n        X.n += 1\n        return X.n\ndef f(a): return X()",
+        "r = f([3, 1, 2])\nassert r[0] < r[1] and r[1] < r[0]",
+    ),
+    "another iteration each time": (
+        "class X:\n    n = 0\n    def __iter__(self):\n        X.n += 1\n        return iter([[3, 1, 2], [1, 2, 3]][X.n % 2])\n"
+        "def f(a): return X()",
+        "r = f([3, 1, 2])\nassert list(r) != list(r)",
+    ),
+    "all numbers": ("from itertools import count\ndef f(a): return count()", "assert 5 in f(1)"),
+    "endless": ("from itertools import count\ndef f(a): return count()", "assert list(f(1)) == [0, 1, 2]"),
+    "equal": ("class X:\n    def __eq__(self, other): return True\ndef f(a): return X()", "assert f(1) == 3"),
+    "an emptied input": ("def f(a):\n    a.clear()\n    return []", "a = [2, 1]\nr = f(a)\nassert r == sorted(a)"),
+    "an emptied sum": ("def f(a):\n    a.clear()\n    return 0", "a = [2, 1]\nassert f(a) == sum(a)"),
+    "an input for all": ("def f(a):\n    a.clear()", "a = [2, 1]\nr = f(a)\nassert all(each in r for each in a)"),
+    "an input that must stay": ("def f(a):\n    a.sort()\n    return a", "a = [2, 1]\nr = f(a)\nassert r == [1, 2]\nassert a == [2, 1]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_objects_and_changed_inputs_earn_nothing(odd):
+    program, code = ODD[odd]
+    value, reason = judge(program, {"functional": code})
+    assert value == 0.0, reason
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        ("def f(a):\n    a[:] = sorted(set(a))\n    return len(a)", "a = [2, 1, 1]\nk = f(a)\nassert k == 2\nassert a[:k] == [1, 2]"),
+        ("def f(a):\n    a.clear()", "a = [2, 1]\nf(a)\nassert not a"),
+        ("def f(a): a.sort()", "a = [2, 1]\nwanted = [1, 2]\nf(a)\nassert a == wanted"),
+        ("class S:\n    def __init__(self): self.a = []\n    def push(self, x): self.a.append(x)\n    def __len__(self): return len(self.a)\n"
+         "    def __iter__(self): return iter(self.a)\n    def __getitem__(self, i): return self.a[i]",
+         "s = S()\nassert len(s) == 0 and not s\ns.push(3)\nassert len(s) == 1 and s and s[0] == 3 and list(s) == [3] and 3 in s\n"
+         "s.push(4)\nassert list(s) == [3, 4]"),
+        ("def f():\n    n = 0\n    while True:\n        yield n\n        n += 1",
+         "from itertools import islice\ng = f()\nassert next(g) == 0 and next(g) == 1\nassert list(islice(f(), 3)) == [0, 1, 2]"),
+        ("class Solution:\n    def f(self, a): return Counter(a), gcd(4, 6), heapq.nlargest(1, a)",
+         "assert Solution().f([1]) == ({1: 1}, 2, [1])"),
+    ],
+)  # fmt: skip
+def test_right_programs_with_objects_and_changed_inputs(program, code):
+    assert judge(program, {"functional": code}) == (1.0, "correct")
+
+
+@pytest.mark.parametrize(
+    ("program", "tests", "score"),
+    [
+        ("def add(a, b): return 9", ["assert True", *ASSERTS], 0.0),
+        ("def add(a, b): return 3", ["assert True", "assert callable(add)", *ASSERTS], 0.5),
+        ("def add(a, b): return a + b", ["assert True", *ASSERTS], 1.0),
+        ("def even(n): return 0", ["assert even(2)", "assert not even(3)"], 0.0),
+        ("def even(n): return n == 2", ["assert even(2)", "assert not even(3)"], 1.0),
+        ("x = 1", {"inputs": ["1", "2"], "outputs": ["", "4"]}, 0.0),
+        ("print(4)", {"inputs": ["1", "2", "3"], "outputs": ["", "4", "5"]}, 0.0),
+        ("print(input().replace('2', '4').replace('1', ''))", {"inputs": ["1", "2"], "outputs": ["", "4"]}, 1.0),
+        ("def f(a): x = 1", {"fn_name": "f", "inputs": [[1], [2]], "outputs": [None, 4]}, 0.0),
+        ("def f(a", ["assert True", *ASSERTS], 0.0),
+        ("print(1)", {"inputs": ["1"], "outputs": [""]}, None),
+        ("def f(a: return", ["assert f(1) is None"], None),
+        ("def f(a): return None", ["assert f(1) is None"], None),
+    ],
+)  # fmt: skip
+def test_a_share_counts_no_test_that_an_empty_program_passes(program, tests, score):
+    assert judge(program, tests, partial=True)[0] == score
+
+
 def test_another_tasks_row_is_left_alone():
     assert QUICK([""], [fenced("print(1)")], tests=[None]) == [None]
 
@@ -468,6 +635,41 @@ def test_its_own_limit_is_a_score_and_not_a_failure():
     slow = "import time\nn = int(input())\ntime.sleep(0.7)\nprint(n * 2)"
     assert judge(slow, DOUBLE, timeout=1.0) == (0.0, "time_limit")  # all tests together
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.seconds(20)
+@pytest.mark.parametrize("tests", [DOUBLE, ADD, ASSERTS], ids="prints calls asserts".split())
+def test_processes_beside_it_do_not_make_a_right_program_late(tests):
+    """All of them on one CPU, it needs many times its seconds by the wall clock."""
+    program = """
+        import time
+        def add(a, b):
+            ends = time.process_time() + 0.15
+            while time.process_time() < ends: pass
+            return a + b
+        if __name__ == "__main__":
+            n = int(input())
+            print(add(n, n))
+        """
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinners = [subprocess.Popen(spin, start_new_session=True) for _ in range(8)]
+    try:
+        began = time.monotonic()
+        assert judge(program, tests, timeout=0.7) == (1.0, "correct")
+        assert time.monotonic() - began > 0.7
+        assert judge("import time\ntime.sleep(60)", tests, timeout=0.7) == (0.0, "time_limit")
+    finally:
+        os.sched_setaffinity(0, cpus)
+        for each in spinners:
+            each.kill()
+            each.wait()
+
+
+def test_a_first_score_does_not_pay_for_the_start():
+    """0.29 s are in no other test's limits, so the sandbox is a new one."""
+    assert judge("print(int(input()) * 2)", DOUBLE, timeout=0.29) == (1.0, "correct")
 
 
 def test_a_loop_meets_the_clock_before_the_kernels_limit():

@@ -47,6 +47,20 @@ def transformed(rows, **keys):
             {"inputs": [[1]], "outputs": [2], "fn_name": "f"},
         ),
         (
+            {
+                "problem": "Add.",
+                "tests": json.dumps([{"input": "1\n2", "output": "3", "testtype": "functional"}]),
+                "metadata": '{"func_name": "add"}',
+            },
+            "Define the Python function `add`.",
+            {"inputs": ["1\n2"], "outputs": ["3"], "fn_name": "add"},
+        ),
+        (
+            {"problem": "Double.", "tests": json.dumps(PRINTS), "metadata": "from the web"},
+            "Write a Python program that reads standard input and writes to standard output.",
+            PRINTS,
+        ),
+        (
             {"prompt": "Double.", "test_list": ["assert f(1) == 2", "assert f(2) == 4"]},
             "Define the Python function `f`.",
             {"functional": "assert f(1) == 2\nassert f(2) == 4", "entry_point": "f"},
@@ -108,6 +122,13 @@ def test_a_system_prompt():
     ("rows", "message"),
     [
         ({"problem": ["?"], "tests": ["{}"]}, 'row 7, column "tests": no tests that can be used'),
+        (
+            {
+                "problem": ["?"],
+                "tests": [[{"input": "1", "output": "2", "testtype": "functional"}]],
+            },
+            'row 7, column "tests": no tests that can be used',
+        ),
         ({"problem": ["?"], "tests": [None]}, 'row 7, column "tests": no tests that can be used'),
         ({"problem": ["?"], "test_list": [[]]}, 'row 7, column "test_list": no tests'),
         ({"problem": ["?"], "test_list": [["f(1)"]]}, 'row 7, column "test_list": no tests'),

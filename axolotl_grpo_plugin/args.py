@@ -64,7 +64,7 @@ class GRPOArgs(BaseModel):
         default=None,
         gt=0,
         description="Seconds of CPU time that scoring one completion may take in a process (10). A "
-        "completion that takes longer gets the lowest score. After three times as many seconds by "
+        "completion that takes longer gets the lowest score. After five times as many seconds by "
         "the clock, the score counts as failed.",
     )
     grpo_reward_batch_timeout: float | None = Field(

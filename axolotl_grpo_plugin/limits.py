@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any
 
 SIGNAL = signal.SIGPROF
-PATIENCE = 3  # seconds by the clock for each second of CPU time
+PATIENCE = 5  # seconds by the clock for each second of CPU time
 _MEMORY = 4 << 30  # bytes of the helper process
 _START = 60.0  # seconds in which the helper process starts and imports a function
 _SERVE = "import sys; from axolotl_grpo_plugin.limits import _serve; _serve(int(sys.argv[1]))"

@@ -134,7 +134,7 @@ def check_rl(cfg: Any) -> Iterator[Finding]:
     elif not is_named(cfg):
         fix = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
         yield Finding(
-            at(cfg, "plugins"), "the plugin is not named, and only it asks for the server", fix
+            at(cfg, "plugins"), "the plugin that asks for the server is not named", fix
         )
 
 

@@ -133,9 +133,7 @@ def check_rl(cfg: Any) -> Iterator[Finding]:
         yield Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")
     elif not is_named(cfg):
         fix = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
-        yield Finding(
-            at(cfg, "plugins"), "the plugin is not named, and only it asks for the server", fix
-        )
+        yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", fix)
 
 
 def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]:

@@ -344,7 +344,7 @@ TABLE = {
     ),
     "prompts that nothing drops": (
         {"trl": COLOCATE, "vllm": {"max_model_len": 80}, "datasets": [{"path": "chats.jsonl"}]},
-        (1, "error", "and vLLM ends the run where one of them comes up"),
+        (1, "error", "and vLLM ends the run at the first of them"),
     ),
     "more than the model can hold": (
         {"trl": COLOCATE, "vllm": {"max_model_len": 100000}},

@@ -16,7 +16,7 @@ def grpo() -> None:
 @click.option("--dest", type=click.Path(file_okay=False), help="Folder to write to.")
 def fetch(what: str, dest: str | None) -> None:
     """Copy the config pack and cloud.yaml here (configs), make the small real model (smollm2), or problems (countdown)."""
-    from axolotl_grpo_plugin import fetch as fetching
+    from axolotl_grpo_plugin.commands import fetch as fetching
 
     {
         "configs": fetching.configs,
@@ -76,7 +76,7 @@ def stats(config: str | None, **options: Any) -> None:
         raise click.UsageError("--check is for a CONFIG")
     if options["plot"] and not options["plot"].endswith((".png", ".svg", ".pdf")):
         raise click.UsageError("--plot FILE ends in .png, .svg or .pdf")
-    from axolotl_grpo_plugin.stats.command import run
+    from axolotl_grpo_plugin.commands.stats import run
 
     sys.exit(run(config, **options))
 
@@ -107,7 +107,7 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)  # Axolotl's own; what matters is said as a finding
-    from axolotl_grpo_plugin.checks.command import run
+    from axolotl_grpo_plugin.commands.check import run
 
     sys.exit(run(configs, **options))
 
@@ -147,7 +147,7 @@ def train(ctx: click.Context, /, config: str, **options: Any) -> None:
     Takes the options of `axolotl train` too, and after -- the launcher's. Configs without a vLLM
     server go straight to `axolotl train`.
     """
-    from axolotl_grpo_plugin.serving.command import run
+    from axolotl_grpo_plugin.commands.train import run
 
     sys.exit(run(config, ctx.args, ctx.obj, **options))
 
@@ -156,7 +156,7 @@ def train(ctx: click.Context, /, config: str, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rewards(as_json: bool) -> None:
     """List the rewards and transforms that a YAML can name: the shipped ones, and those in ./rewards."""
-    from axolotl_grpo_plugin.library import run
+    from axolotl_grpo_plugin.commands.rewards import run
 
     sys.exit(run(as_json))
 
@@ -185,6 +185,6 @@ def score(file: str, **options: Any) -> None:
     FILE: JSON lines (- reads them from the standard input), a rollout log, TRL's completions, or
     a run's output_dir. Beside `completion`, a row has the columns that the reward reads.
     """
-    from axolotl_grpo_plugin.score import run
+    from axolotl_grpo_plugin.commands.score import run
 
     sys.exit(run(file, **options))

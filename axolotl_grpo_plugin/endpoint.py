@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
 _KEPT = 65_536  # replies that are remembered
-_AGAIN = (408, 409, 425, 429)  # and 5xx: statuses that another try may mend
+_AGAIN = (408, 409, 425, 429)  # and 5xx: statuses that another try may fix
 _JITTER = random.Random()  # its own, for a run's seed is not to be touched
 # Statuses of a request that is too long, and the words for it of vLLM, SGLang, llama.cpp, TGI and OpenAI.
 _TOO_LONG = (400, 413, 422)
@@ -176,7 +176,7 @@ class Endpoint[Reply]:
         self._is_out = bool(failures)
 
     def ready(self) -> None:
-        """Ask which models are served. RuntimeError, one line with the mend, where this one is not."""
+        """Ask which models are served. RuntimeError, one line with the fix, where this one is not."""
         import httpx
 
         where, model = f"{self.base_url}/models", self.request["model"]

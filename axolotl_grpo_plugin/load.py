@@ -11,12 +11,12 @@ from importlib import import_module
 from inspect import Parameter, isclass, signature
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.config import block
 from axolotl_grpo_plugin.options import refuse_wrong_types
-from axolotl_grpo_plugin.paths import block
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, GroupReward, Reward, described
 
 
-class Named(NamedTuple):
+class RewardRef(NamedTuple):
     """A reward as the YAML names it.
 
     key: the string in `trl.reward_funcs` ("my.module.function" or "my.module.function#alias").
@@ -27,7 +27,7 @@ class Named(NamedTuple):
     arguments: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, key: str, arguments: Mapping[str, Any]) -> "Named":
+    def of(cls, key: str, arguments: Mapping[str, Any]) -> "RewardRef":
         pairs = ((name, _plain(value)) for name, value in arguments.items())
         return cls(key, tuple(sorted(pairs, key=lambda pair: str(pair[0]))))
 
@@ -40,11 +40,11 @@ class Named(NamedTuple):
         return self.key.partition("#")[2]
 
 
-def named(cfg: Any) -> list[Named]:
+def reward_refs(cfg: Any) -> list[RewardRef]:
     """The rewards of a config, in its order; what is no list of texts is for Axolotl to refuse."""
     keys, arguments = block(cfg, "trl").get("reward_funcs"), block(cfg, "grpo_reward_args")
     return [
-        Named.of(key, block(arguments, key))
+        RewardRef.of(key, block(arguments, key))
         for key in (keys if isinstance(keys, list) else ())
         if isinstance(key, str)
     ]
@@ -62,7 +62,7 @@ def is_model(key: str) -> bool:
     return "/" in key
 
 
-def build(reward: Named) -> BaseReward:
+def load_reward(reward: RewardRef) -> BaseReward:
     """Return the reward function, its options bound, factories and classes called.
 
     Raises: whatever the import raises; AttributeError for a name that the module lacks; TypeError
@@ -77,7 +77,7 @@ def build(reward: Named) -> BaseReward:
     return _built[key]
 
 
-def _build(reward: Named) -> Any:
+def _build(reward: RewardRef) -> Any:
     module, _, name = reward.path.rpartition(".")
     if not module:
         raise TypeError(f"{reward.path!r} is no path: write module.function")
@@ -141,7 +141,7 @@ def not_ready(reward: BaseReward) -> str:
     return ""
 
 
-def logged_names(rewards: list[Named]) -> list[str]:
+def logged_names(rewards: list[RewardRef]) -> list[str]:
     """What each is called in logs: its alias or its own name, and enough of its path to be the only one."""
     for parts in (1, 2, None):
         names = [

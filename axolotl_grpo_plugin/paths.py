@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from axolotl_grpo_plugin.config import dicts
+
 PACKAGED = "pkg://"
 
 
@@ -38,17 +40,6 @@ def _paths(cfg: Any) -> Iterator[tuple[Any, str]]:
     for key in ("datasets", "test_datasets"):
         for dataset in dicts(cfg.get(key)):
             yield dataset, "path"
-
-
-def block(cfg: Any, key: str) -> Any:
-    """A block ("trl", "vllm") of a raw config, empty where there is none."""
-    value = cfg.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def dicts(value: Any) -> list[Any]:
-    """The dictionaries of a list in a raw config; what else stands there is for Axolotl to refuse."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def shipped(name: str) -> Path:

@@ -7,11 +7,11 @@ import torch
 from axolotl.integrations.base import BasePlugin
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks import stop_on
 from axolotl_grpo_plugin.checks.batch import check_groups
-from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin, is_named
-from axolotl_grpo_plugin.checks.lengths import limit_prompts
+from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready
+from axolotl_grpo_plugin.config import is_named, limit_prompts
+from axolotl_grpo_plugin.findings import stop_on
 from axolotl_grpo_plugin.scoring.rollouts import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -78,7 +78,7 @@ class GRPOPlugin(BasePlugin):
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         if not (_is_grpo(cfg) and is_named(cfg)):
             return []
-        from axolotl_grpo_plugin.callbacks import callbacks
+        from axolotl_grpo_plugin.training.callbacks import callbacks
 
         found = callbacks(cfg, trainer, _seam().room().highest())
         if os.environ.get(CANARY):

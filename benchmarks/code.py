@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from axolotl_grpo_plugin.load import Named
-from axolotl_grpo_plugin.scoring.guard import Guard
+from axolotl_grpo_plugin.load import RewardRef
+from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 
 PROGRAMS, TESTS, WORKERS, STEPS = 256, 5, 2, 5
@@ -79,9 +79,9 @@ def machine():
 
 def measure(sandbox):
     """The rows of a table."""
-    reward = Named("axolotl_grpo_plugin.rewards.code.code_reward_func")
+    reward = RewardRef("axolotl_grpo_plugin.rewards.code.code_reward_func")
     pool = Pool(WORKERS, 4 << 30, [reward])
-    guard = Guard(reward, "code", pool, 10, 600)
+    guard = GuardedReward(reward, "code", pool, 10, 600)
     call = guard.for_trl()
     for form, tests in FORMS.items():
         completions = [program(number, tests) for number in range(PROGRAMS)]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from axolotl_grpo_plugin.held_out import read_changes
 from axolotl_grpo_plugin.rewards import gsm8k
+from axolotl_grpo_plugin.training.held_out import read_changes
 
 FOLDER = Path(sys.argv[1])
 CORRECT = "correctness_reward_func"

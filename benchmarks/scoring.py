@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from axolotl_grpo_plugin.scoring.room import Room
+from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
 
 STEPS, BATCH = 30, 64
@@ -43,7 +43,9 @@ def main(folder):
     rows = rows.map(transform, fn_kwargs={"tokenizer": tokenizer}, **how)
     keys = [f"axolotl_grpo_plugin.rewards.gsm8k.{name}_reward_func" for name in REWARDS]
     keys.append("rewards.true_equation.true_equation_reward_func")  # in a process
-    room = Room({"trl": {"reward_funcs": keys}, "output_dir": folder, "grpo_rollouts": True})
+    room = RewardRunner(
+        {"trl": {"reward_funcs": keys}, "output_dir": folder, "grpo_rollouts": True}
+    )
     args = GRPOConfig(
         output_dir=folder,
         per_device_train_batch_size=BATCH,

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin.held_out import read_changes
-from axolotl_grpo_plugin.report import plot, smooth, sparkline, table
+from axolotl_grpo_plugin.training.held_out import read_changes
+from axolotl_grpo_plugin.training.report import plot, smooth, sparkline, table
 
 
 def answer(when, mode, row, **rewards):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from axolotl_grpo_plugin.cli import grpo
-from axolotl_grpo_plugin.library import WIDTH
+from axolotl_grpo_plugin.commands.rewards import WIDTH
 
 OURS = """
 from axolotl_grpo_plugin.reward import Reward, Score, group_reward, reward

@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 
-from axolotl_grpo_plugin.load import Named, build, logged_names, named
+from axolotl_grpo_plugin.load import RewardRef, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.reward import described
 
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
@@ -10,26 +10,32 @@ TRLS = "trl.rewards.get_repetition_penalty_reward"
 
 
 def test_a_path_and_its_alias():
-    assert (Named("a.b#c").path, Named("a.b#c").alias, Named("a.b").alias) == ("a.b", "c", "")
+    assert (RewardRef("a.b#c").path, RewardRef("a.b#c").alias, RewardRef("a.b").alias) == (
+        "a.b",
+        "c",
+        "",
+    )
 
 
 def test_the_rewards_of_a_config():
     cfg = {"trl": {"reward_funcs": ["a.b", "c.d"]}, "grpo_reward_args": {"c.d": {"y": 1, "x": 2}}}
-    assert named(cfg) == [Named("a.b"), Named("c.d", (("x", 2), ("y", 1)))]
-    assert not named({"trl": {"reward_funcs": "a.b"}}) + named({"trl": {"reward_funcs": [None]}})
+    assert reward_refs(cfg) == [RewardRef("a.b"), RewardRef("c.d", (("x", 2), ("y", 1)))]
+    assert not reward_refs({"trl": {"reward_funcs": "a.b"}}) + reward_refs(
+        {"trl": {"reward_funcs": [None]}}
+    )
 
 
 def test_a_factory_is_called_with_its_parameters():
-    reward = build(Named(TRLS, (("max_penalty", -2.0), ("ngram_size", 1))))
+    reward = load_reward(RewardRef(TRLS, (("max_penalty", -2.0), ("ngram_size", 1))))
     assert reward(completion_ids=[[7, 7, 7, 7]], completions=["x"]) == [-1.5]
-    assert build(Named(TRLS)) is build(Named(TRLS))  # built once
+    assert load_reward(RewardRef(TRLS)) is load_reward(RewardRef(TRLS))  # built once
 
 
 def test_a_list_as_a_parameter(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     code = "def fn(completions, words=(), **columns): return [len(words)] * len(completions)\n"
     (tmp_path / "takes_a_list.py").write_text(code)
-    reward = build(Named("takes_a_list.fn", (("words", ["a", "b"]),)))
+    reward = load_reward(RewardRef("takes_a_list.fn", (("words", ["a", "b"]),)))
     assert reward(completions=["x"], prompts=["p"]) == [2]
 
 
@@ -43,7 +49,7 @@ def test_what_is_awaited():
 
     for each in (judge, partial(judge, most=1), Judge()):
         assert described(each).is_async
-    assert not build(Named(OURS)).is_async
+    assert not load_reward(RewardRef(OURS)).is_async
 
 
 @pytest.mark.parametrize(
@@ -57,18 +63,18 @@ def test_what_is_awaited():
     ],
 )
 def test_logged_names_are_short_and_each_its_own(keys, names):
-    assert logged_names([Named(key) for key in keys]) == names
+    assert logged_names([RewardRef(key) for key in keys]) == names
 
 
 def test_parameters_of_any_key_are_named():
     """Which of them a reward has, it says when it is built."""
     arguments = {"words": {"x": 1}, 1: 2}
     cfg = {"trl": {"reward_funcs": [OURS]}, "grpo_reward_args": {OURS: arguments}}
-    (reward,) = named(cfg)
+    (reward,) = reward_refs(cfg)
     assert reward.arguments == ((1, 2), ("words", {"x": 1}))
 
 
 def test_what_a_reward_is_made_of():
-    gated = Named("axolotl_grpo_plugin.rewards.shaping.gated", (("by", OURS), ("reward", OURS)))
-    assert build(gated).spec.inner == (build(Named(OURS)),) * 2
+    gated = RewardRef("axolotl_grpo_plugin.rewards.shaping.gated", (("by", OURS), ("reward", OURS)))
+    assert load_reward(gated).spec.inner == (load_reward(RewardRef(OURS)),) * 2
     assert described(print).spec.inner == ()

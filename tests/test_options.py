@@ -2,7 +2,7 @@
 
 import pytest
 
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import reward
 
 HERE = __name__
@@ -21,7 +21,7 @@ def factory(words: list[str] | None = None, share: float = 0.5, **more: int):
 
 
 def made(path, arguments):
-    return build(Named(path, tuple(sorted(arguments.items()))))
+    return load_reward(RewardRef(path, tuple(sorted(arguments.items()))))
 
 
 @pytest.mark.parametrize(

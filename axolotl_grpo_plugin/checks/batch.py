@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 from math import gcd, lcm
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.load import Named, build, is_model, named
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, reward_refs
 from axolotl_grpo_plugin.reward import GroupReward
 
 GENERATIONS = 8  # TRL's default
@@ -119,7 +117,10 @@ def check_batch(cfg: Any, ranks: int) -> Iterator[Finding]:
 
 def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
     """Check that a reward that compares a prompt's completions gets them all on one rank."""
-    batch, keys = batch_of(cfg, ranks), [each.key for each in named(cfg) if _is_of_groups(each)]
+    batch, keys = (
+        batch_of(cfg, ranks),
+        [each.key for each in reward_refs(cfg) if _is_of_groups(each)],
+    )
     if not batch or not keys or ranks < 2 or batch.num_generations < 2:
         return
     group, own = batch.num_generations, batch.generated // ranks
@@ -137,8 +138,8 @@ def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
         yield Finding(at(cfg, KEYS["eval_batch_size"]), what, f"Set a multiple of {group}")
 
 
-def _is_of_groups(reward: Named) -> bool:
-    return not is_model(reward.key) and isinstance(build(reward), GroupReward)
+def _is_of_groups(reward: RewardRef) -> bool:
+    return not is_model(reward.key) and isinstance(load_reward(reward), GroupReward)
 
 
 def _train(batch: Batch) -> str:

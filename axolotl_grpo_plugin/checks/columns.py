@@ -9,8 +9,8 @@ from typing import Any
 
 from datasets import Dataset, Value
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.load import build, is_model, named
+from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.load import is_model, load_reward, reward_refs
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, Spec
 
 LOG = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
             f'no "prompt" column (it has: {", ".join(dataset.column_names)})',
             "Name a transform in `type:`, axolotl_grpo_plugin.gsm8k for one",
         )
-    for reward in named(cfg):
+    for reward in reward_refs(cfg):
         if is_model(reward.key):
             continue
-        function = build(reward)
+        function = load_reward(reward)
         yield from _check_rows(where, function, dataset)
         yield from _check_golds(where, reward.key, function.spec, dataset)
         for column in function.spec.reads:

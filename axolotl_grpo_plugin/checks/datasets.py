@@ -8,8 +8,8 @@ from axolotl.common.datasets import load_preference_datasets
 from axolotl.utils.data import shared
 from axolotl.utils.trainer import disable_datasets_caching
 
-from axolotl_grpo_plugin.checks import ConfigError, stop_on
 from axolotl_grpo_plugin.checks.columns import align, check_columns
+from axolotl_grpo_plugin.findings import ConfigError, stop_on
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 

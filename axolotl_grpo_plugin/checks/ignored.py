@@ -12,10 +12,8 @@ from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.paths import block, dicts
+from axolotl_grpo_plugin.config import block, dicts, tokens_of
+from axolotl_grpo_plugin.findings import Finding, at
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 TRLS, VLLMS, DATASETS = "trl.", "vllm.", "datasets[]."

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.batch import number_of
 from axolotl_grpo_plugin.checks.config import check_deepspeed
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.checks.traps import beta_of
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.findings import Finding, at
 from axolotl_grpo_plugin.serving.placement import Placement
 
 GIB = 2**30

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.hub import is_on_hub
-from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.hub import is_on_hub
 
 # Models whose config.json need not be on this machine. Counted from the published files.
 PUBLIC = {

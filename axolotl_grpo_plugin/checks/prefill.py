@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.load import build, is_model, named
+from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.load import is_model, load_reward, reward_refs
 from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 
@@ -19,9 +18,9 @@ def check_prefill(cfg: Any, prompt: Any) -> Iterator[Finding]:
     """
     said = [
         (reward.key, name, prefilled)
-        for reward in named(cfg)
+        for reward in reward_refs(cfg)
         if not is_model(reward.key)
-        for name, prefilled in options_of(build(reward))
+        for name, prefilled in options_of(load_reward(reward))
     ]
     if not said:
         return

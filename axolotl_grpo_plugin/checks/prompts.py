@@ -3,12 +3,9 @@
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, Level
-from axolotl_grpo_plugin.checks.config import is_named
-from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
-from axolotl_grpo_plugin.checks.lengths import completion_of, context_of, tokens_of
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, completion_of, context_of, is_named, tokens_of
+from axolotl_grpo_plugin.findings import Finding, Level, at
+from axolotl_grpo_plugin.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.stats.measure import Measured, measure
 from axolotl_grpo_plugin.stats.rows import Source
 from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer

@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.findings import Finding, at
 
 FINISHED = ("*.safetensors", "pytorch_model*.bin", "adapter_model.*")
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from inspect import Parameter, signature
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, Level, first_line
 from axolotl_grpo_plugin.checks.batch import number_of
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at, functions_of, imported, nearest
-from axolotl_grpo_plugin.load import Named, build, is_model, named, not_ready
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.findings import Finding, Level, at, first_line, nearest
+from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, not_ready, reward_refs
+from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.reward import PlainReward
 
 
@@ -41,7 +40,7 @@ def _aliases(keys: list[Any]) -> set[str]:
 
 
 def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
-    path = Named(key).path
+    path = RewardRef(key).path
     module_name, _, name = path.rpartition(".")
     if "/" in path:
         if os.path.exists(f"{module_name}.py"):
@@ -60,7 +59,7 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
         yield Finding(where, "not a function", nearest(name, functions_of(module)))
     elif arguments is None or isinstance(arguments, dict):
         try:
-            function = build(Named.of(key, arguments or {}))
+            function = load_reward(RewardRef.of(key, arguments or {}))
         except TypeError as error:
             yield Finding(where, str(error), "Fix its block in grpo_reward_args")
         except (Exception, SystemExit) as error:
@@ -79,8 +78,8 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
 
 def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
     """Check that this machine has what each reward needs: a sandbox, a server that answers."""
-    for number, each in enumerate(named(cfg)):
-        reason = "" if is_model(each.key) else not_ready(build(each))
+    for number, each in enumerate(reward_refs(cfg)):
+        reason = "" if is_model(each.key) else not_ready(load_reward(each))
         if reason:
             what, _, fix = reason.partition(". ")
             where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
@@ -100,7 +99,7 @@ def _takes_what_trl_passes(function: Any) -> bool:
 
 def check_scoring(cfg: Any) -> Iterator[Finding]:
     """Check that options of single rewards name known rewards, and that the time limits fit."""
-    keys = [reward.key for reward in named(cfg)]
+    keys = [reward.key for reward in reward_refs(cfg)]
     for option in ("grpo_reward_args", "grpo_reward_isolation"):
         for key in block(cfg, option):
             if key not in keys:

@@ -10,14 +10,12 @@ from itertools import islice
 from math import isfinite, isnan
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding, first_line
 from axolotl_grpo_plugin.checks.batch import GENERATIONS
-from axolotl_grpo_plugin.checks.hub import is_on_hub, skipped
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.load import build, is_model, named, not_ready
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.findings import Finding, at, first_line
+from axolotl_grpo_plugin.hub import is_on_hub, skipped
+from axolotl_grpo_plugin.load import is_model, load_reward, not_ready, reward_refs
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
 from axolotl_grpo_plugin.stats.measure import problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
@@ -103,11 +101,11 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
     found = [sample for sample in found for _ in range(min(group, GROUP))]
     steps = max(1, tokens_of(cfg.get("max_steps")) or 1)
     columns = list(dict.fromkeys(column for sample in found for column in sample.row))
-    for number, reward in enumerate(named(cfg)):
-        if is_model(reward.key) or not_ready(build(reward)):
+    for number, reward in enumerate(reward_refs(cfg)):
+        if is_model(reward.key) or not_ready(load_reward(reward)):
             continue
         where = at(cfg, f"trl.reward_funcs[{number}] ({reward.key})")
-        function = build(reward)
+        function = load_reward(reward)
         reads = set(function.spec.reads) - NOT_COLUMNS
         missing = sorted(reads.difference(columns))
         if missing:

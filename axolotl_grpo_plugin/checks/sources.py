@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, Level
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.load import build, is_model, named, not_ready
+from axolotl_grpo_plugin.findings import Finding, Level, at
+from axolotl_grpo_plugin.load import is_model, load_reward, not_ready, reward_refs
 from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.stats.measure import each_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
@@ -20,7 +19,7 @@ def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
 
     source: a dataset whose first rows can be read. `check_prompts` reports faults of later rows.
     """
-    functions = [build(each) for each in named(cfg) if not is_model(each.key)]
+    functions = [load_reward(each) for each in reward_refs(cfg) if not is_model(each.key)]
     routing = [each for each in functions if each.spec.unroutable]
     checked = [each for each in functions if each.spec.row_problem]
     if not routing and not checked:

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, Level
 from axolotl_grpo_plugin.checks.batch import batch_of, number_of
-from axolotl_grpo_plugin.checks.lengths import completion_of, tokens_of
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.parameters import parameters_of
-from axolotl_grpo_plugin.load import Named
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, completion_of, tokens_of
+from axolotl_grpo_plugin.findings import Finding, Level, at
+from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 FULL_RATE = 2e-6  # rates up to this are seldom meant for an adapter
@@ -141,7 +139,7 @@ def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
         return
     if isinstance(weights, list) and len(weights) == len(keys):
         keys = [key for key, weight in zip(keys, weights, strict=True) if weight != 0]
-    if all(isinstance(key, str) and Named(key).path in FORMAT for key in keys):
+    if all(isinstance(key, str) and RewardRef(key).path in FORMAT for key in keys):
         what = "all pay for the layout only, none for a right answer"
         fix = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
         yield Finding(at(cfg, "trl.reward_funcs"), what, fix, level="warning")

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, first_line
-from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.findings import Finding, at, first_line
 
 # The capabilities of an assumed GPU: NVIDIA Ampere, the first with bf16 and TF32.
 ASSUMED = {"bf16": True, "fp8": False, "tf32": True, "compute_capability": "sm_80"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 OURS, AXOLOTL = "axolotl-grpo-plugin", "axolotl"

@@ -16,9 +16,9 @@ OPTIONAL = ("HF_TOKEN", "WANDB_API_KEY")  # only some trainings need them
 OF_THE_IMAGE = "bin boot dev etc lib lib64 opt proc run sbin sys usr var".split()
 
 
-def _wrong(what: str, mend: str, shown: str = "") -> PydanticCustomError:
+def _wrong(what: str, fix: str, shown: str = "") -> PydanticCustomError:
     """What a validator raises. shown: beside the key, in place of the value."""
-    return PydanticCustomError("wrong", "{what}", {"what": what, "mend": mend, "shown": shown})
+    return PydanticCustomError("wrong", "{what}", {"what": what, "fix": fix, "shown": shown})
 
 
 def is_name(text: object) -> bool:
@@ -48,11 +48,11 @@ def secret(entry: Any) -> str | Stored:
         if list(entry) == ["modal"]:
             return Stored(_object_name(entry["modal"], "Secret"))
         shown = ", ".join(name for name in entry if is_name(name))
-        mend = "Write the name alone, and set it in your environment: export NAME=…"
-        raise _wrong("a value in a file that is sent", mend, shown)
+        fix = "Write the name alone, and set it in your environment: export NAME=…"
+        raise _wrong("a value in a file that is sent", fix, shown)
     if not is_name(entry):
-        mend = "Write NAME, a variable of your environment in capitals, or modal: NAME"
-        raise _wrong("neither a variable's name nor a Secret's", mend)
+        fix = "Write NAME, a variable of your environment in capitals, or modal: NAME"
+        raise _wrong("neither a variable's name nor a Secret's", fix)
     if not os.environ.get(entry) and entry not in OPTIONAL:
         raise _wrong("not set in your environment", f"`export {entry}=…`, or remove it", entry)
     return str(entry)
@@ -77,8 +77,8 @@ def variable(pair: tuple[Any, Any]) -> str:
     if not is_name(name):
         raise _wrong("not a variable's name in capitals", "Write NAME: value")
     if is_secret(name):
-        mend = f"Write the name alone, under secrets, and `export {name}=…`"
-        raise _wrong("a secret by its name, and this file is sent", mend)
+        fix = f"Write the name alone, under secrets, and `export {name}=…`"
+        raise _wrong("a secret by its name, and this file is sent", fix)
     if value is None:
         value = os.environ.get(name)
         if value is None:
@@ -86,16 +86,16 @@ def variable(pair: tuple[Any, Any]) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise _wrong("not a string", f'Put it in quotes: {name}: "…"')
     if pair[1] is not None and is_key(str(value)):
-        mend = f"Write the name alone, under secrets, and `export {name}=…`"
-        raise _wrong("a secret by its value, and this file is sent", mend)
+        fix = f"Write the name alone, under secrets, and `export {name}=…`"
+        raise _wrong("a secret by its value, and this file is sent", fix)
     return str(value)
 
 
 def requirement(text: str) -> str:
     """An entry of `pip_install`. Its words stay in the image, and in what Modal shows of it."""
     if is_key(text):
-        mend = "Put the package into the working folder instead"
-        raise _wrong("a key or a password in it would stay in the image", mend)
+        fix = "Put the package into the working folder instead"
+        raise _wrong("a key or a password in it would stay in the image", fix)
     return text
 
 
@@ -103,8 +103,8 @@ def _object_name(name: Any, what: str) -> str:
     from modal._utils.name_utils import is_valid_object_name
 
     if not isinstance(name, str) or not is_valid_object_name(name):
-        mend = "At most 64 letters, digits, dashes, dots and underscores"
-        raise _wrong(f"not a name that a {what} of Modal's can have", mend)
+        fix = "At most 64 letters, digits, dashes, dots and underscores"
+        raise _wrong(f"not a name that a {what} of Modal's can have", fix)
     return name
 
 
@@ -136,6 +136,6 @@ def apart(volumes: list[Volume]) -> list[Volume]:
                 raise _wrong("mounted twice", "Mount each Volume once", one.name)
             here, there = PurePosixPath(one.mount), PurePosixPath(other.mount)
             if here.is_relative_to(there) or there.is_relative_to(here):
-                mend = "Mount them in folders of their own"
-                raise _wrong("one lies in the other", mend, f"{one.mount}, {other.mount}")
+                fix = "Mount them in folders of their own"
+                raise _wrong("one lies in the other", fix, f"{one.mount}, {other.mount}")
     return volumes

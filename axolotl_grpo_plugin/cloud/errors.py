@@ -1,11 +1,11 @@
-"""What Modal refuses, in one line with the mend."""
+"""What Modal refuses, in one line with the fix."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from modal import exception
 
-from axolotl_grpo_plugin.checks import ConfigError, first_line
+from axolotl_grpo_plugin.findings import ConfigError, first_line
 
 # By type, and by what the message holds; the first that fits counts.
 _MENDS: tuple[tuple[type[Exception], str, str, str], ...] = (
@@ -80,7 +80,7 @@ _MENDS: tuple[tuple[type[Exception], str, str, str], ...] = (
 
 @contextmanager
 def in_one_line() -> Iterator[None]:
-    """Within, what Modal's client raises ends the program with one line: what is wrong, and the mend."""
+    """Within, what Modal's client raises ends the program with one line: what is wrong, and the fix."""
     try:
         yield
     except exception.Error as error:
@@ -88,13 +88,13 @@ def in_one_line() -> Iterator[None]:
 
 
 def said(error: exception.Error) -> str:
-    """What is wrong, the client's own words, and the mend."""
+    """What is wrong, the client's own words, and the fix."""
     own = first_line(error).rstrip(".")
-    for kind, holds, what, mend in _MENDS:
+    for kind, holds, what, fix in _MENDS:
         if isinstance(error, kind) and holds.lower() in str(error).lower():
             if holds:  # the client's own text, whose first sentence says it
                 own = own.partition(". ")[0]
-            return f"{what}{f' ({own})' if own else ''}. {mend}."
+            return f"{what}{f' ({own})' if own else ''}. {fix}."
     return (
         f"{own or type(error).__name__}. See https://modal.com/docs, or https://status.modal.com."
     )

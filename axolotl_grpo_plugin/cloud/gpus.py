@@ -11,8 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.modules import nearest
+from axolotl_grpo_plugin.findings import Finding, nearest
 
 PRICED = "list prices of July 2026, modal.com/pricing"
 CPU = 0.0000131  # dollars a second for a physical core
@@ -92,8 +91,8 @@ def parse(
     if colon and not (typed.isascii() and typed.isdigit()):
         return Finding(at, f"{typed!r} is no number of GPUs", 'Write it as in "L40S:2"')
     if count is not None and (type(count) is not int or count < 1):
-        mend = "Write 1 or more, without quotes"
-        return Finding(f"{where}: gpu_count ({count!r})", "not a number of GPUs", mend)
+        fix = "Write 1 or more, without quotes"
+        return Finding(f"{where}: gpu_count ({count!r})", "not a number of GPUs", fix)
     if colon and count not in (None, int(typed)):
         what = f"gpu_count says {count}"
         return Finding(at, what, f"Write gpu: {name} and gpu_count, or the one string")

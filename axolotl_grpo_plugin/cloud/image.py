@@ -10,10 +10,10 @@ from urllib.request import url2pathname
 import modal
 
 import axolotl_grpo_plugin
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.parcel import Parcel
 from axolotl_grpo_plugin.cloud.remote import PARCEL
 from axolotl_grpo_plugin.cloud.settings import Settings
+from axolotl_grpo_plugin.findings import ConfigError
 
 OURS = "axolotl-grpo-plugin"
 CHECKOUT = "/opt/axolotl-grpo-plugin"

@@ -13,10 +13,10 @@ import click
 from axolotl.cli import main as axolotl
 from axolotl.cli.cloud.base import CloudLauncher
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.remote import PARCEL
 from axolotl_grpo_plugin.cloud.settings import Settings, read
-from axolotl_grpo_plugin.serving.command import processes_of
+from axolotl_grpo_plugin.commands.train import processes_of
+from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.plan import Call
 
 DRY_RUN = "--dry-run"

@@ -8,11 +8,10 @@ from glob import glob
 from pathlib import PurePosixPath
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.cloud.parcel import Parcel
 from axolotl_grpo_plugin.cloud.remote import WORK
 from axolotl_grpo_plugin.cloud.resume import place_of
+from axolotl_grpo_plugin.findings import Finding, at
 
 # Keys whose strings are paths that a run reads, whatever they look like.
 READ = set(
@@ -69,7 +68,7 @@ def _check_module(name: str, where: str, parcel: Parcel) -> Iterator[Finding]:
         for file in ("/".join(parts[:end]) + ".py", "/".join([*parts[:end], "__init__.py"])):
             if (parcel.folder / file).is_file():
                 if left := parcel.why_not(file):
-                    yield Finding(where, f"{file} is not sent: {left.why}", left.mend)
+                    yield Finding(where, f"{file} is not sent: {left.why}", left.fix)
                 return
 
 
@@ -78,8 +77,8 @@ def _check_path(
 ) -> Iterator[Finding]:
     if place := place_of(value, mounts, str(WORK)):
         what = f"it must be on the Volume {place.volume}, as {place.path}"
-        mend = f"`modal volume ls {place.volume}` shows what is there"
-        yield Finding(where, what, mend, level="skipped")
+        fix = f"`modal volume ls {place.volume}` shows what is there"
+        yield Finding(where, what, fix, level="skipped")
         return
     names = [value]
     if key in ("path", "data_files") and re.search(r"[*?\[]", value):
@@ -99,20 +98,20 @@ def _check_path(
 def _not_there(
     name: str, here: str, parcel: Parcel, mounts: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """What is wrong with a path that is on this machine, and the mend."""
+    """What is wrong with a path that is on this machine, and the fix."""
     there = PurePosixPath(posixpath.normpath(WORK / name))
     if there.is_relative_to(WORK) and not name.startswith("~"):
         left = parcel.why_not(str(there.relative_to(WORK)))
-        return left and (f"it is not sent: {left.why}", left.mend)
+        return left and (f"it is not sent: {left.why}", left.fix)
     inside = os.path.relpath(here, parcel.folder)
     if inside.split("/")[0] != "..":
         return f"the working folder is {WORK} in the container", f"Write {inside}"
-    mend = "Copy it into the working folder"
+    fix = "Copy it into the working folder"
     if mounts:
         mount, volume = next(iter(mounts.items()))
         base = os.path.basename(here)
-        mend += f", or `modal volume put {volume} {here} /{base}` and write {mount}/{base}"
-    return "it is outside of the working folder, and not sent", mend
+        fix += f", or `modal volume put {volume} {here} /{base}` and write {mount}/{base}"
+    return "it is outside of the working folder, and not sent", fix
 
 
 def check_output(
@@ -128,11 +127,11 @@ def check_output(
         if not isinstance(value, str) or place_of(value, mounts, str(WORK)):
             continue
         what = f"on no Volume, and lost when the container ends{'' if cfg.get(key) else ' (the default)'}"
-        mend = "Mount a Volume there (volumes in cloud.yaml)"
+        fix = "Mount a Volume there (volumes in cloud.yaml)"
         if mounts:
             mount = PurePosixPath(next(iter(mounts)))
             inside = mount.is_relative_to(WORK)
             start = f"./{mount.relative_to(WORK)}" if inside else str(mount)
             last = os.path.basename(posixpath.normpath(WORK / value)) or "run"
-            mend = f"Write {key}: {start}/{last}, or mount a Volume there (volumes in cloud.yaml)"
-        yield Finding(at(cfg, f"{key} ({value})"), what, mend)
+            fix = f"Write {key}: {start}/{last}, or mount a Volume there (volumes in cloud.yaml)"
+        yield Finding(at(cfg, f"{key} ({value})"), what, fix)

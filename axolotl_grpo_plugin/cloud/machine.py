@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.cloud.gpus import GPU
 from axolotl_grpo_plugin.cloud.local import strings
-from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.serving.command import check_rl, check_words
+from axolotl_grpo_plugin.commands.train import check_rl, check_words
+from axolotl_grpo_plugin.config import block
+from axolotl_grpo_plugin.findings import Finding, at
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.plan import Call
 
@@ -27,19 +26,19 @@ def check_gpu(cfg: Any, gpu: GPU | None) -> Iterator[Finding]:
     if gpu is None or gpu.bf16:
         return
     if cfg.get("bf16") in (True, "full"):
-        mend = "Set bf16: false and fp16: true, or another gpu in cloud.yaml"
-        yield Finding(at(cfg, "bf16"), f"a {gpu.name} has no bfloat16", mend)
+        fix = "Set bf16: false and fp16: true, or another gpu in cloud.yaml"
+        yield Finding(at(cfg, "bf16"), f"a {gpu.name} has no bfloat16", fix)
     if mode != "none" and block(cfg, "vllm").get("dtype") in (None, "auto", "bfloat16"):
-        mend = "Set vllm.dtype: half, or another gpu in cloud.yaml"
-        yield Finding(at(cfg, "vllm.dtype"), f"a {gpu.name} has no bfloat16", mend)
+        fix = "Set vllm.dtype: half, or another gpu in cloud.yaml"
+        yield Finding(at(cfg, "vllm.dtype"), f"a {gpu.name} has no bfloat16", fix)
 
 
 def check_saving(cfg: Any) -> Iterator[Finding]:
     """A run that is cut off has something to go on from."""
     if cfg.get("save_strategy") in ("no", False):
         what = "no checkpoint is saved: a run that is preempted or timed out starts anew"
-        mend = "Set save_strategy: steps, and save_steps"
-        yield Finding(at(cfg, "save_strategy"), what, mend, level="warning")
+        fix = "Set save_strategy: steps, and save_steps"
+        yield Finding(at(cfg, "save_strategy"), what, fix, level="warning")
 
 
 def check_addresses(cfg: Any) -> Iterator[Finding]:
@@ -47,8 +46,8 @@ def check_addresses(cfg: Any) -> Iterator[Finding]:
     for key, where, value in strings(cfg):
         if "://" in value and not key.startswith("vllm_") and _HERE.search(value):
             what = "an address of this machine, and in the container nothing listens there"
-            mend = "Write one that can be reached from Modal"
-            yield Finding(at(cfg, where), what, mend)  # it may hold a password
+            fix = "Write one that can be reached from Modal"
+            yield Finding(at(cfg, where), what, fix)  # it may hold a password
 
 
 def check_call(call: Call, cfg: Any) -> Iterator[Finding]:

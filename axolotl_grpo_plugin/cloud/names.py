@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding, first_line, stop_on
 from axolotl_grpo_plugin.cloud.remote import WORK
+from axolotl_grpo_plugin.findings import Finding, first_line, stop_on
 
 # Names, at any depth and in any case, that hold passwords and keys. `ignore` brings none of them back.
 SECRET_FILES = tuple(
@@ -47,7 +47,7 @@ class Left(NamedTuple):
     """Why something stays here, and what to do about it."""
 
     why: str
-    mend: str
+    fix: str
 
 
 LINKED = Left("Modal sends no linked folder", "Copy the folder in place of the link")

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, stop_on
 from axolotl_grpo_plugin.cloud.keys import holds_key, names_key
 from axolotl_grpo_plugin.cloud.names import LINKED, Left, Names
 from axolotl_grpo_plugin.cloud.sizes import NAMED, biggest, check_size, mb, shown
+from axolotl_grpo_plugin.findings import Finding, stop_on
 
 HEAD = 1 << 13  # bytes of a file in which a key is looked for
 BIG = 10_000_000  # bytes; the start of a run that sends more says what the most of it is
@@ -116,22 +116,22 @@ def _add(parcel: Parcel, path: str, real: str, names: Names) -> None:
         return _lose(parcel, path, str(error.strerror))
     named = names_key(os.path.basename(path))
     if (named or holds_key(head)) and not names.wanted(path):
-        mend = f'Take it out, and name it under `secrets`; `ignore: ["!{path}"]` if it is no secret'
-        return _lose(parcel, path, "a secret by its name" if named else "a key is in it", mend)
+        fix = f'Take it out, and name it under `secrets`; `ignore: ["!{path}"]` if it is no secret'
+        return _lose(parcel, path, "a secret by its name" if named else "a key is in it", fix)
     parcel.sizes[path] = found.st_size
 
 
 def _lose(
-    parcel: Parcel, path: str, why: str, mend: str = "Mend it, or name it in `ignore` in cloud.yaml"
+    parcel: Parcel, path: str, why: str, fix: str = "Mend it, or name it in `ignore` in cloud.yaml"
 ) -> None:
-    parcel.lost[path] = Left(why, mend)
+    parcel.lost[path] = Left(why, fix)
 
 
 def _check_folder(folder: Path) -> Iterator[Finding]:
     homes = [Path(each) for each in ("/", os.path.expanduser("~")) if os.path.isabs(each)]
     if any(home.resolve().is_relative_to(folder.resolve()) for home in homes):
-        mend = "Start in a folder that holds only the project"
-        yield Finding(str(folder), "it holds your home folder, and would be sent", mend)
+        fix = "Start in a folder that holds only the project"
+        yield Finding(str(folder), "it holds your home folder, and would be sent", fix)
 
 
 def _check_lost(parcel: Parcel) -> Iterator[Finding]:
@@ -139,5 +139,5 @@ def _check_lost(parcel: Parcel) -> Iterator[Finding]:
         said = [f"{shown(path)} ({left.why})" for path, left in sorted(parcel.lost.items())]
         more = f", and {len(said) - NAMED} more" * (len(said) > NAMED)
         what = f"not sent: {', '.join(said[:NAMED])}{more}"
-        mend = "Mend what the run reads, and name the rest in `ignore` in cloud.yaml"
-        yield Finding(shown(str(parcel.folder)), what, mend, level="warning")
+        fix = "Mend what the run reads, and name the rest in `ignore` in cloud.yaml"
+        yield Finding(shown(str(parcel.folder)), what, fix, level="warning")

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from axolotl_grpo_plugin.serving.processes import adopt_orphans, alive, children, spawn
 from axolotl_grpo_plugin.serving.supervisor import say
-from axolotl_grpo_plugin.serving.tree import adopt_orphans, alive, children, spawn
 
 SAVING = 20  # seconds from an interruption to the kill; Modal kills the container after 30
 KILLING = 2  # seconds more, for what a driver that hangs keeps from ending

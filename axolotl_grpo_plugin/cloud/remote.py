@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
-from axolotl_grpo_plugin.checks import ConfigError, first_line
 from axolotl_grpo_plugin.cloud.checkpoints import holds_model, missing, newest_first
 from axolotl_grpo_plugin.cloud.process import to_the_end
 from axolotl_grpo_plugin.cloud.resume import (
@@ -21,6 +20,7 @@ from axolotl_grpo_plugin.cloud.resume import (
     verdict,
     write_state,
 )
+from axolotl_grpo_plugin.findings import ConfigError, first_line
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
 from axolotl_grpo_plugin.serving.supervisor import say
 

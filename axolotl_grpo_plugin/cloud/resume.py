@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
-from axolotl_grpo_plugin.checks import Finding, stop_on
+from axolotl_grpo_plugin.findings import Finding, stop_on
 
 STATE = "cloud-run.json"
 
@@ -97,8 +97,8 @@ def verdict(
 def refuse_a_second(place: Place, state: State) -> None:
     """Raise the ConfigError of a start where a run is under way: both would write there."""
     what = f"a run of {state['config']} is under way there"
-    mend = "Wait for its end, or stop it: `modal app list` names it, `modal app stop` ends it"
-    stop_on([Finding(_where(place), what, mend)])
+    fix = "Wait for its end, or stop it: `modal app list` names it, `modal app stop` ends it"
+    stop_on([Finding(_where(place), what, fix)])
 
 
 def _refuse(place: Place, what: str, last: str | None) -> None:

@@ -7,13 +7,12 @@ from typing import Any
 import modal
 from huggingface_hub import get_token
 
-from axolotl_grpo_plugin.checks import Finding, Level
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.cloud.entries import Stored
 from axolotl_grpo_plugin.cloud.keys import is_for_key, is_key
 from axolotl_grpo_plugin.cloud.local import strings
 from axolotl_grpo_plugin.cloud.settings import Settings
-from axolotl_grpo_plugin.load import named
+from axolotl_grpo_plugin.findings import Finding, Level, at
+from axolotl_grpo_plugin.load import reward_refs
 
 HUB, WANDB = "HF_TOKEN", "WANDB_API_KEY"
 # Rewards that read a key from the environment, and its usual name.
@@ -54,8 +53,8 @@ def check_secrets(cfg: Any, settings: Settings) -> Iterator[Finding]:
     for option, where, value in strings(cfg):
         if is_for_key(option) or is_key(value):
             what = "a key or a password, which would be sent and shown"
-            mend = "Take it out; a variable that `secrets` in cloud.yaml names arrives in the container"
-            yield Finding(at(cfg, where), what, mend)
+            fix = "Take it out; a variable that `secrets` in cloud.yaml names arrives in the container"
+            yield Finding(at(cfg, where), what, fix)
     there = taken(settings)
     level: Level = "warning" if stored(settings) else "error"
     project = cfg.get("wandb_project")
@@ -64,19 +63,19 @@ def check_secrets(cfg: Any, settings: Settings) -> Iterator[Finding]:
         "disabled",
     )
     if project and cfg.get("use_wandb") is not False and online and WANDB not in there:
-        mend = f"`export {WANDB}=…`, or set wandb_mode: offline"
+        fix = f"`export {WANDB}=…`, or set wandb_mode: offline"
         yield Finding(
-            at(cfg, f"wandb_project ({project})"), f"{WANDB} is not set here", mend, level=level
+            at(cfg, f"wandb_project ({project})"), f"{WANDB} is not set here", fix, level=level
         )
     asks = next((key for key in ("hub_model_id", "hf_use_auth_token") if cfg.get(key)), None)
     if HUB not in there and asks:
-        mend = f"`export {HUB}=…`, a token of https://huggingface.co/settings/tokens"
-        yield Finding(at(cfg, asks), f"{HUB} is not set here", mend, level=level)
+        fix = f"`export {HUB}=…`, a token of https://huggingface.co/settings/tokens"
+        yield Finding(at(cfg, asks), f"{HUB} is not set here", fix, level=level)
     elif HUB not in there and get_token():
         what = f"you are logged in here, and the container is not: {HUB} is not set"
-        mend = f"`export {HUB}=…` if the model or the data wants a login"
-        yield Finding(at(cfg, "base_model"), what, mend, level="warning")
-    for reward in named(cfg):
+        fix = f"`export {HUB}=…` if the model or the data wants a login"
+        yield Finding(at(cfg, "base_model"), what, fix, level="warning")
+    for reward in reward_refs(cfg):
         key = dict(reward.arguments).get("api_key_env", JUDGES.get(reward.path))
         if key and os.environ.get(key) and key not in there:
             where = at(cfg, f"grpo_reward_args ({reward.key})")

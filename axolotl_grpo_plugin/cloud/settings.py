@@ -15,8 +15,6 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from axolotl_grpo_plugin.checks import Finding, stop_on
-from axolotl_grpo_plugin.checks.modules import nearest
 from axolotl_grpo_plugin.cloud import gpus
 from axolotl_grpo_plugin.cloud.entries import (
     OPTIONAL,
@@ -30,6 +28,7 @@ from axolotl_grpo_plugin.cloud.entries import (
     variable,
 )
 from axolotl_grpo_plugin.cloud.keys import is_key
+from axolotl_grpo_plugin.findings import Finding, nearest, stop_on
 
 # CUDA 13.0, as torch's wheels and the driver of Modal's hosts have it
 # (https://modal.com/docs/guide/cuda), with nvcc, for the kernels that vLLM compiles.
@@ -128,7 +127,7 @@ def _finding(error: ErrorDetails, where: str) -> Finding:
     said = error.get("ctx", {})
     if key == "env":
         named = "".join(f" ({name})" for name in rest if is_name(name))
-        return Finding(f"{where}: env{named}", said["what"], said["mend"])
+        return Finding(f"{where}: env{named}", said["what"], said["fix"])
     at = f"{where}: {key}"
     at += "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
     if error["type"] == "extra_forbidden":
@@ -140,5 +139,5 @@ def _finding(error: ErrorDetails, where: str) -> Finding:
     else:
         what = said.get("what") or error["msg"].replace("Input should", "should")
         what = what.removesuffix(" or instance of Volume")
-    mend = said.get("mend") or str(Settings.model_fields[str(key)].description)
-    return Finding(f"{at} ({shown})" if shown else at, what, mend)
+    fix = said.get("fix") or str(Settings.model_fields[str(key)].description)
+    return Finding(f"{at} ({shown})" if shown else at, what, fix)

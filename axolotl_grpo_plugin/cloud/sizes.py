@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.findings import Finding
 
 NAMED = 5  # how many things one message names
 
@@ -21,11 +21,11 @@ def check_size(
     most = [first, *(each for each in rest if 100 * each[1] >= first[1])]
     said = ", ".join(f"{shown(path)} ({mb(size)})" for path, size in most)
     what = f"{mb(total)} in {shown(str(folder))} would be sent, most of it in {said}"
-    mend = "Name what the run does not read in `ignore`, or raise max_size"
+    fix = "Name what the run does not read in `ignore`, or raise max_size"
     if mounts:
         put = shlex.join(["modal", "volume", "put", next(iter(mounts.values())), shown(first[0])])
-        mend += f", or put it on a Volume: `{put} REMOTE`"
-    yield Finding(f"cloud.yaml: max_size ({max_mb:g} MB)", what, mend)
+        fix += f", or put it on a Volume: `{put} REMOTE`"
+    yield Finding(f"cloud.yaml: max_size ({max_mb:g} MB)", what, fix)
 
 
 def biggest(sizes: Mapping[str, int]) -> list[tuple[str, int]]:

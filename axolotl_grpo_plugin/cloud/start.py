@@ -12,8 +12,6 @@ from typing import Any
 import click
 import modal
 
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks import command as checks
 from axolotl_grpo_plugin.cloud import remote, secrets, volume
 from axolotl_grpo_plugin.cloud.errors import in_one_line
 from axolotl_grpo_plugin.cloud.gpus import cost
@@ -22,8 +20,10 @@ from axolotl_grpo_plugin.cloud.local import DEFAULTS, check_local, check_output
 from axolotl_grpo_plugin.cloud.machine import check_addresses, check_call, check_gpu, check_saving
 from axolotl_grpo_plugin.cloud.parcel import Parcel, pack
 from axolotl_grpo_plugin.cloud.settings import Settings
+from axolotl_grpo_plugin.commands import check as checks
+from axolotl_grpo_plugin.config import read_config
+from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.serving.plan import Call
-from axolotl_grpo_plugin.stats.command import read
 
 STARTUP = 1800  # seconds; without it, a container that does not come up takes the whole timeout
 
@@ -48,7 +48,7 @@ class Start:
         self.file, self.text = file, text
         self.trains = command[-1] == "train"
         self.gpu = settings.gpu if self.trains else None
-        self.cfg = read(file, call.overrides)
+        self.cfg = read_config(file, call.overrides)
 
     @cached_property
     def parcel(self) -> Parcel:

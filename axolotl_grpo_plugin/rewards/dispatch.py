@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.load import Named, build, not_ready
+from axolotl_grpo_plugin.load import RewardRef, load_reward, not_ready
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Reward, Score, made_of, reward
 
 _OURS = "axolotl_grpo_plugin.rewards"
@@ -172,7 +172,7 @@ def _member(rule: str, said: Any) -> Member:
         if not isinstance(value, Mapping):
             raise TypeError(f"routes, {rule}: {key}: {value!r} is not a mapping")
     try:
-        function: Any = build(Named.of(path, args))
+        function: Any = load_reward(RewardRef.of(path, args))
     except Exception as error:
         raise TypeError(f"routes, {rule}: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(function, Reward):

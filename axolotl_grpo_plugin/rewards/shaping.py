@@ -13,7 +13,7 @@ from math import cos, pi
 from typing import Any
 
 from axolotl_grpo_plugin.completions import reasoning_of
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import (
     GroupReward,
     Reward,
@@ -227,7 +227,7 @@ def gated(
 
 def _scorer(factory: str, path: str, arguments: Mapping[str, Any] | None) -> Reward:
     try:
-        made = build(Named.of(path, arguments or {}))
+        made = load_reward(RewardRef.of(path, arguments or {}))
     except Exception as error:
         raise TypeError(f"{factory}: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(made, Reward):

@@ -51,7 +51,7 @@ class Limits(NamedTuple):
 
 
 class SandboxError(RuntimeError):
-    """There is no sandbox, or it broke: one line, with the mend where there is one."""
+    """There is no sandbox, or it broke: one line, with the fix where there is one."""
 
 
 class Ended(NamedTuple):

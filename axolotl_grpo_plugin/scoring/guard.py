@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Reward
 from axolotl_grpo_plugin.scoring.pool import Pool
-from axolotl_grpo_plugin.scoring.work import (
+from axolotl_grpo_plugin.scoring.worker import (
     Batch,
     Outcome,
-    judge,
-    judge_batch,
     score_batch,
     score_one,
+    to_outcome,
+    to_outcomes,
 )
 
 LOG = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 TOO_SLOW = "too_slow"  # the reason of a completion that took too much CPU time
 
 
-class Guard:
+class GuardedReward:
     """Calls one reward function so that it can neither hang, crash nor lie.
 
     name: what it is called in logs. outcomes: of the batch that it scored last, one a completion,
@@ -36,7 +36,7 @@ class Guard:
 
     def __init__(
         self,
-        reward: Named,
+        reward: RewardRef,
         name: str,
         pool: Pool | None,
         timeout: float,
@@ -44,7 +44,7 @@ class Guard:
         isolation: str | None = None,
     ):
         self.reward, self.name, self.pool = reward, name, pool
-        self.function = build(reward)
+        self.function = load_reward(reward)
         self.timeout, self.limit, self.isolation = timeout, limit, isolation
         self.outcomes: list[Outcome] = []
         self.series: list[str] = []
@@ -112,7 +112,7 @@ class Guard:
     ) -> Outcome | None:
         try:
             result = score(completion, **row)
-            return None if result is None else judge(result, range)
+            return None if result is None else to_outcome(result, range)
         except Exception:
             return Outcome(None, error=traceback.format_exc())
 
@@ -131,7 +131,7 @@ class Guard:
                 results = self.function.scores(prompts, completions, **columns)
             except Exception:
                 return [Outcome(None, error=traceback.format_exc())] * len(completions)
-            return judge_batch(results, len(completions), self.function.spec.range)
+            return to_outcomes(results, len(completions), self.function.spec.range)
         (result,) = self._run(score_batch, [(payload,)], timeout=self.limit)
         if not isinstance(result, Batch):
             return [_failed(result)] * len(completions)
@@ -152,7 +152,7 @@ class Guard:
             if limit.expired():  # else it is the function's own, a TimeoutError too
                 outcome = _failed(TimeoutError(f"not awaited longer than {self.limit:g} s"))
             return [outcome] * len(completions)
-        return judge_batch(results, len(completions), self.function.spec.range)
+        return to_outcomes(results, len(completions), self.function.spec.range)
 
     def _run(
         self, function: Any, calls: list[tuple[Any, ...]], timeout: float | None = None

@@ -17,8 +17,8 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from axolotl_grpo_plugin.limits import SIGNAL, TooSlow
-from axolotl_grpo_plugin.load import Named, build
-from axolotl_grpo_plugin.scoring.work import PRELOAD, begin
+from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.scoring.worker import PRELOAD, begin
 
 # Of a rank of the training: in a reward that imports torch they would start another one.
 _RANKS = (
@@ -54,12 +54,12 @@ class _Context(ForkServerContext):
 class Pool:
     """`workers` processes, each limited to `memory` bytes, that have built `rewards`."""
 
-    def __init__(self, workers: int, memory: int, rewards: Sequence[Named]):
+    def __init__(self, workers: int, memory: int, rewards: Sequence[RewardRef]):
         self._workers, self._context = workers, _Context()
         self._first = (memory, sys.path[:], list(rewards))
         modules = sorted({module for each in rewards for module in _modules(each)})
         with _environment(modules):
-            self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.work"])
+            self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.worker"])
             forkserver.ensure_running()
         self._start()
 
@@ -110,10 +110,10 @@ class Pool:
         self._pool.join()
 
 
-def _modules(reward: Named) -> Iterator[str]:
+def _modules(reward: RewardRef) -> Iterator[str]:
     """Where a reward is, and what it is made of: a new process need not import them."""
     yield reward.path.rpartition(".")[0]
-    functions = [build(reward)]
+    functions = [load_reward(reward)]
     while functions:
         inner = functions.pop().spec.inner
         functions += inner

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from axolotl_grpo_plugin.paths import block
-from axolotl_grpo_plugin.scoring.work import Outcome
+from axolotl_grpo_plugin.config import block
+from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
 

@@ -4,23 +4,23 @@ from typing import Any
 
 from axolotl.core.trainers.grpo import GRPOStrategy
 
-from axolotl_grpo_plugin.scoring.room import Room
+from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
 _AXOLOTLS = GRPOStrategy.get_reward_func
-_room: Room | None = None
+_room: RewardRunner | None = None
 
 
 def open_room(cfg: Any) -> None:
     """Open the room of this run, if there is none yet: Axolotl says so again for a reference model."""
     global _room
     if _room is None:
-        _room = Room(cfg)
+        _room = RewardRunner(cfg)
         # Its own pool of reward workers has no time limit and drops what rewards log.
         cfg["trl"]["reward_num_workers"] = 1
         GRPOStrategy.get_reward_func = _room.reward_func
 
 
-def room() -> Room:
+def room() -> RewardRunner:
     """The open one."""
     assert _room is not None, "no scoring room is open"
     return _room

@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from axolotl_grpo_plugin.checks import ConfigError, Finding
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.findings import ConfigError, Finding, at
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"

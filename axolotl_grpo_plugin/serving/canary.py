@@ -6,7 +6,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.supervisor import say
 
 TOKENS = 32

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.findings import ConfigError
 
 RENDEZVOUS = 29500  # torchrun's port, on the first training node
 

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding, stop_on
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.findings import Finding, at, stop_on
 
 DEVICES = ("/dev/nvidia0", "/dev/kfd")  # NVIDIA's and AMD's, if a driver has found a GPU
 Mode = Literal["server", "colocate", "none"]

@@ -9,16 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
-from axolotl_grpo_plugin.checks.lengths import tokens_of
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.findings import ConfigError, Finding, at, stop_on
 from axolotl_grpo_plugin.serving.nodes import Slurm, slurm
 from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, serving
+from axolotl_grpo_plugin.serving.processes import spawn
 from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
-from axolotl_grpo_plugin.serving.tree import spawn
 
 AXOLOTL = [sys.executable, "-m", "axolotl.cli.main"]
 # Variables of a training's ranks, which vLLM would take for its own.

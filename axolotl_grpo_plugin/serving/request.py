@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from axolotl_grpo_plugin.checks import stop_on
+from axolotl_grpo_plugin.findings import stop_on
 from axolotl_grpo_plugin.serving.address import check_server
-from axolotl_grpo_plugin.serving.tree import end_with
+from axolotl_grpo_plugin.serving.processes import end_with
 
 # Set by the supervisor for the trainer: the request's file, the supervisor's process id, and whether
 # to begin with the canary.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from axolotl_grpo_plugin.serving.address import answer, listening
-from axolotl_grpo_plugin.serving.tree import children, spawn
+from axolotl_grpo_plugin.serving.processes import children, spawn
 
 # Patterns in vLLM's log, their cause, and the fix. The first match counts.
 _CAUSES = (

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 
 from axolotl_grpo_plugin.serving.address import answer
+from axolotl_grpo_plugin.serving.processes import alive, children, heard, spawn
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
 from axolotl_grpo_plugin.serving.server import Server
-from axolotl_grpo_plugin.serving.tree import alive, children, heard, spawn
 
 PROGRESS = 15  # seconds between two log lines while vLLM starts
 STEP = 0.2  # seconds between two polls

@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.config import block
 from axolotl_grpo_plugin.stats.counts import Lengths
 
 STEP = 32  # proposals are multiples of it, because vLLM allocates blocks of 16 tokens

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import first_line
+from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.stats.counts import Lengths
 from axolotl_grpo_plugin.stats.rows import (
     Progress,

@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.checks import first_line
+from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.stats.budget import STEP
 from axolotl_grpo_plugin.stats.counts import Lengths
 from axolotl_grpo_plugin.stats.rows import STREAMED

@@ -16,10 +16,9 @@ from itertools import batched
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks import Finding, first_line
-from axolotl_grpo_plugin.checks.config import check_file, check_transform, is_axolotls
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.paths import dicts
+from axolotl_grpo_plugin.config import dicts
+from axolotl_grpo_plugin.findings import Finding, at, first_line
+from axolotl_grpo_plugin.inputs import check_file, check_transform, is_axolotls
 
 BATCH = 1000
 PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that is one local file

@@ -18,9 +18,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding, first_line
-from axolotl_grpo_plugin.checks.config import check_model
-from axolotl_grpo_plugin.checks.modules import at
+from axolotl_grpo_plugin.findings import Finding, at, first_line
+from axolotl_grpo_plugin.inputs import check_model
 
 Chat = Sequence[Any]
 
@@ -340,7 +339,7 @@ def _folder(cfg: Any) -> Path:
     if os.path.isdir(name):
         return Path(name)
     for finding in check_model({**cfg, "base_model": name}):
-        raise TokenizerError(_finding(cfg, finding.what, finding.mend))
+        raise TokenizerError(_finding(cfg, finding.what, finding.fix))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 

@@ -107,8 +107,8 @@ def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[
         where = f"{source}, the row with task {spec['task']!r}"
         if known := made.get("known"):
             close = get_close_matches(spec["task"], known, n=1)
-            mend = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}"
-            raise DatasetError(f"{where}: reasoning-gym has no such task. {mend}")
+            fix = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}"
+            raise DatasetError(f"{where}: reasoning-gym has no such task. {fix}")
         if error := made.get("error"):
             raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")
         yield [

@@ -91,7 +91,7 @@ def test_accepts(cfg, ranks):
 
 
 def test_suggested_fix_works_and_breaks_nothing_else():
-    """Each value that a mend names, set alone, leaves no finding but those of other keys from before."""
+    """Each value that a fix names, set alone, leaves no finding but those of other keys from before."""
     tried = 0
     shapes = product((1, 2, 3, 4, 6), (1, 2, 3, 7), (2, 4, 6, 14), (False, True))
     for micro, ranks, group, evaluated in shapes:
@@ -101,9 +101,9 @@ def test_suggested_fix_works_and_breaks_nothing_else():
             "eval_batch_size": group if evaluated else None,
         }
         cfg = config(micro, 1, group, **evals)
-        found = {finding.where: finding.mend for finding in check_batch(cfg, ranks)}
-        for where, mend in found.items():
-            for each in mend.removeprefix("Set ").split(", or "):
+        found = {finding.where: finding.fix for finding in check_batch(cfg, ranks)}
+        for where, fix in found.items():
+            for each in fix.removeprefix("Set ").split(", or "):
                 key, value = each.split(": ")
                 holder, key = (cfg["trl"], key[4:]) if key.startswith("trl.") else (cfg, key)
                 before, holder[key] = holder[key], int(value)

@@ -1,7 +1,7 @@
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks import config as checks
+from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_reports_a_missing_model_folder(tmp_path, monkeypatch):
     (finding,) = checks.check_model({"base_model": "./nowhere"})
     assert (finding.where, finding.what) == ("base_model (./nowhere)", "no such folder")
     (finding,) = checks.check_model({"base_model": "./models/smollm2-135m-instruct"})
-    assert finding.mend.startswith("`axolotl grpo fetch smollm2")
+    assert finding.fix.startswith("`axolotl grpo fetch smollm2")
 
 
 def test_paths_are_no_hub_models(tmp_path, monkeypatch):

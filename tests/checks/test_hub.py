@@ -4,7 +4,7 @@ from threading import Thread
 
 import pytest
 
-from axolotl_grpo_plugin.checks import hub
+from axolotl_grpo_plugin import hub
 
 
 @pytest.mark.parametrize("name", ["openai/gsm8k", "gpt2", "Qwen/Qwen2.5-1.5B-Instruct"])

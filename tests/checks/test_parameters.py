@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks.parameters import PUBLIC, parameters_of
+from axolotl_grpo_plugin.findings import Finding
 
 SMOLLM2 = {
     "model_type": "llama",

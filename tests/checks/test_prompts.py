@@ -1,7 +1,7 @@
 import pytest
 
-from axolotl_grpo_plugin.checks.config import PLUGIN
 from axolotl_grpo_plugin.checks.prompts import check_lengths
+from axolotl_grpo_plugin.config import PLUGIN
 from axolotl_grpo_plugin.stats.budget import budget, settings
 from axolotl_grpo_plugin.stats.counts import Lengths
 from axolotl_grpo_plugin.stats.measure import Measured

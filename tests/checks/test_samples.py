@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.checks import samples as checks
+from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.stats import tokenizer
 from axolotl_grpo_plugin.stats.rows import Source
 

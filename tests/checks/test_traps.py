@@ -1,7 +1,7 @@
 import pytest
 
 from axolotl_grpo_plugin.checks.traps import FORMAT, check_parallel, check_traps
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.paths import resolve_packaged
 
 REWARDS = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -114,4 +114,4 @@ def test_practice_models_may_have_high_rates_and_short_completions():
 
 
 def test_format_rewards_read_no_column():
-    assert not any(build(Named(path)).spec.reads for path in FORMAT)
+    assert not any(load_reward(RewardRef(path)).spec.reads for path in FORMAT)

@@ -3,8 +3,8 @@
 import pytest
 from modal import exception
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.errors import in_one_line, said
+from axolotl_grpo_plugin.findings import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import pytest
 from modal.gpu import parse_gpu_config
 
-from axolotl_grpo_plugin.checks import Finding
 from axolotl_grpo_plugin.cloud.gpus import FAMILIES, GPU, cost, parse
+from axolotl_grpo_plugin.findings import Finding
 
 
 @pytest.mark.parametrize(

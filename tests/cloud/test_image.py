@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import modal
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud import image
 from axolotl_grpo_plugin.cloud.parcel import pack
 from axolotl_grpo_plugin.cloud.settings import read
+from axolotl_grpo_plugin.findings import ConfigError
 from tests.conftest import ROOT
 
 AXOLOTL = f"axolotl[deepspeed,vllm]=={version('axolotl')}"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from modal_proto import api_pb2
 
-from axolotl_grpo_plugin import fetch
+from axolotl_grpo_plugin.commands import fetch
 from tests.cloud.modal_service import ModalService
 from tests.cloud.project import CLOUD, NAME, axolotl
 

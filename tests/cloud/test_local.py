@@ -84,7 +84,7 @@ def test_what_a_pattern_leaves_out_is_an_error(work, ignore, cfg, where):
     (finding,) = found({"axolotl_config_path": "my.yaml", **cfg}, work, ignore)
     assert finding.where.startswith(f"my.yaml: {where}")
     assert f"not sent: the pattern {ignore} leaves it out" in finding.what
-    assert finding.mend == "Remove it from `ignore` in cloud.yaml"
+    assert finding.fix == "Remove it from `ignore` in cloud.yaml"
     assert finding.level == "error"
 
 
@@ -92,7 +92,7 @@ def test_what_is_never_sent_is_an_error(work):
     (finding,) = found({"trl": {"secrets_file": "./.env"}}, work)
     assert "taken for a secret" in finding.what
     (finding,) = found({"datasets": [{"path": "build/x.json"}]}, work)
-    assert finding.mend == '`ignore: ["!build"]` brings it back'
+    assert finding.fix == '`ignore: ["!build"]` brings it back'
     (work / "linked").symlink_to(work / "data")
     (finding,) = found({"datasets": [{"path": "linked/train.jsonl"}]}, work)
     assert finding.what == "it is not sent: Modal sends no linked folder"
@@ -107,7 +107,7 @@ def test_what_is_outside_is_an_error(work, monkeypatch):
     for path in ("../beside/train.jsonl", str(beside), "~/beside/train.jsonl"):
         (finding,) = found({"datasets": [{"path": path}]}, work)
         assert finding.what == "it is outside of the working folder, and not sent"
-        assert finding.mend == (
+        assert finding.fix == (
             f"Copy it into the working folder, or `modal volume put runs {beside} /train.jsonl` "
             "and write /workspace/outputs/train.jsonl"
         )
@@ -120,7 +120,7 @@ def test_what_is_outside_is_an_error(work, monkeypatch):
 def test_an_absolute_path_into_the_working_folder_is_another_in_the_container(work):
     (finding,) = found({"base_model": str(work / "models/a")}, work)
     assert finding.what == "the working folder is /workspace in the container"
-    assert finding.mend == "Write models/a"
+    assert finding.fix == "Write models/a"
 
 
 def test_what_is_on_a_volume_is_not_looked_at(work):
@@ -193,7 +193,7 @@ def test_an_output_on_a_volume(path):
 
 
 @pytest.mark.parametrize(
-    ("path", "mend"),
+    ("path", "fix"),
     [
         ("./runs/x", "./outputs/x"),
         ("/data/x", "./outputs/x"),
@@ -203,12 +203,12 @@ def test_an_output_on_a_volume(path):
         (None, "./outputs/model-out"),
     ],
 )
-def test_an_output_on_no_volume(path, mend):
+def test_an_output_on_no_volume(path, fix):
     (finding,) = check_output({"output_dir": path}, MOUNTS)
-    assert finding.mend.startswith(f"Write output_dir: {mend}, or mount a Volume there")
+    assert finding.fix.startswith(f"Write output_dir: {fix}, or mount a Volume there")
     assert finding.what.endswith("(the default)") is (path is None)
     (finding,) = check_output({"output_dir": path}, {})
-    assert finding.mend == "Mount a Volume there (volumes in cloud.yaml)"
+    assert finding.fix == "Mount a Volume there (volumes in cloud.yaml)"
     (finding,) = check_output(
         {"output_dir": path}, {"/data": "d"} if path != "/data/x" else {"/d": "d"}
     )
@@ -217,8 +217,8 @@ def test_an_output_on_no_volume(path, mend):
 
 def test_other_things_that_are_written():
     (finding,) = check_output({"output_dir": "outputs/x", "grpo_rollouts": "rollouts"}, MOUNTS)
-    assert finding.mend.startswith("Write grpo_rollouts: ./outputs/rollouts")
+    assert finding.fix.startswith("Write grpo_rollouts: ./outputs/rollouts")
     prepared = ("dataset_prepared_path",)
     (finding,) = check_output({}, {"/cache": "cache"}, prepared)
-    assert finding.mend.startswith("Write dataset_prepared_path: /cache/last_run_prepared")
+    assert finding.fix.startswith("Write dataset_prepared_path: /cache/last_run_prepared")
     assert not list(check_output({"dataset_prepared_path": "/cache/p"}, MOUNTS, prepared))

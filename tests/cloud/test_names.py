@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.names import Names
+from axolotl_grpo_plugin.findings import ConfigError
 
 OUTPUTS = {"/workspace/outputs": "runs", "/cache": "cache"}
 
@@ -29,7 +29,7 @@ def test_secrets_stay_and_no_pattern_brings_them_back(path):
     for ignore in ([], ["!**/*"], [f"!{path}"]):
         left = file(path, ignore)
         assert left.why.endswith("is taken for a secret, and never sent")
-        assert "secrets" in left.mend
+        assert "secrets" in left.fix
 
 
 @pytest.mark.parametrize("path", ".ssh .aws .huggingface deep/.kube .docker .oci .secret".split())
@@ -52,7 +52,7 @@ def test_files_that_tools_make_stay():
 def test_the_usual_folders_stay_unless_a_pattern_brings_them_back():
     for path in (*"build dist wandb my.egg-info last_run_prepared .cache".split(), "a/secrets"):
         left = folder(path)
-        assert left.mend == f'`ignore: ["!{path}"]` brings it back'
+        assert left.fix == f'`ignore: ["!{path}"]` brings it back'
         assert folder(path, [f"!{path}"]) is None
         assert file(f"{path}/x.json", [f"!{path}"]) is None
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from modal import FilePatternMatcher
 from modal.mount import _MountDir
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.names import USUAL
 from axolotl_grpo_plugin.cloud.parcel import Parcel, pack
+from axolotl_grpo_plugin.findings import ConfigError
 
 OUTPUTS = {"/workspace/outputs": "runs"}
 
@@ -185,7 +185,7 @@ def test_why_something_stays(tmp_path):
     made = packed(grow(tmp_path, "data/a.jsonl", "data/b.jsonl", "x/.env", "wandb/log"), "data/*")
     assert made.why_not("x") and made.why_not("x/.env")
     assert made.why_not("data").why == "the pattern data/* leaves it out"
-    assert made.why_not("wandb/log").mend == '`ignore: ["!wandb"]` brings it back'
+    assert made.why_not("wandb/log").fix == '`ignore: ["!wandb"]` brings it back'
     assert made.why_not("empty").why == "no file is in it"
     made = packed(tmp_path, "data/a.jsonl")
     assert made.why_not("data") is None and made.why_not(".") is None
@@ -210,7 +210,7 @@ def test_keys_under_any_name_stay_are_said_and_can_be_asked_for(tmp_path):
     assert finding.level == "warning" and finding.what == (
         "not sent: deploy/my_token (a secret by its name), my-project-1a2b.json (a key is in it)"
     )
-    assert '`ignore: ["!my-project-1a2b.json"]`' in made.why_not("my-project-1a2b.json").mend
+    assert '`ignore: ["!my-project-1a2b.json"]`' in made.why_not("my-project-1a2b.json").fix
     assert packed(tmp_path, "deploy", "*.json", "!tests/example.json").findings == []
 
 

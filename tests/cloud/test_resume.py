@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.resume import (
     STATE,
     Place,
@@ -12,6 +11,7 @@ from axolotl_grpo_plugin.cloud.resume import (
     verdict,
     write_state,
 )
+from axolotl_grpo_plugin.findings import ConfigError
 
 PLACE = Place("./outputs/a", "runs", "a")
 OUR_RUN = State(run="ours", config="configs/a.yaml", finished=False, call="fc-1")

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud import settings
 from axolotl_grpo_plugin.cloud.gpus import cost
 from axolotl_grpo_plugin.cloud.settings import Settings, read
+from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.paths import shipped
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def test_a_key_without_a_value_is_not_set():
 
 
 @pytest.mark.parametrize(
-    ("key", "mend"),
+    ("key", "fix"),
     [
         ("docker_tag", "Write image: "),
         ("branch", "pip_install: git+"),
@@ -118,9 +118,9 @@ def test_a_key_without_a_value_is_not_set():
         (5, "There are: "),
     ],
 )
-def test_keys_that_are_not_ours(key, mend):
+def test_keys_that_are_not_ours(key, fix):
     (line,) = wrong({key: "hf_secret"})
-    assert line.startswith(f"my.yaml: {key}: no such key. ") and mend in line
+    assert line.startswith(f"my.yaml: {key}: no such key. ") and fix in line
     assert "hf_secret" not in line
 
 

@@ -61,4 +61,4 @@ def test_the_line_that_puts_it_on_a_volume_can_be_typed():
     (finding,) = check_size(
         Path("/a"), {"my data/a 1": 2_000_000}, 1, {"/workspace/outputs": "runs"}
     )
-    assert "`modal volume put runs 'my data/a 1' REMOTE`" in finding.mend
+    assert "`modal volume put runs 'my data/a 1' REMOTE`" in finding.fix

@@ -9,9 +9,9 @@ from grpclib import Status
 from modal import exception
 from modal_proto import api_pb2
 
-from axolotl_grpo_plugin.checks.command import machine_of
 from axolotl_grpo_plugin.cloud.gpus import parse
 from axolotl_grpo_plugin.cloud.remote import digest
+from axolotl_grpo_plugin.commands.check import machine_of
 from tests.cloud.project import CONFIG, NAME
 
 TRAIN = ("train", NAME, "--cloud", "cloud.yaml")
@@ -217,10 +217,10 @@ def test_what_must_not_start_is_refused_before_a_container_is_asked_for(
         "VolumeListFiles",
         "VolumeGetFile2",
     }
-    mend = "--resume-from-checkpoint=./outputs/a/checkpoint-10"
-    assert mend in said.err
-    assert typed(*TRAIN, *words, mend).code == 0
-    assert jobs[-1]["words"][-1] == mend
+    fix = "--resume-from-checkpoint=./outputs/a/checkpoint-10"
+    assert fix in said.err
+    assert typed(*TRAIN, *words, fix).code == 0
+    assert jobs[-1]["words"][-1] == fix
     assert jobs[-1]["resume"] is False
 
 

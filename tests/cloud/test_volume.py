@@ -3,9 +3,9 @@ import json
 import modal
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.cloud.remote import digest
 from axolotl_grpo_plugin.cloud.volume import ask, fetching
+from axolotl_grpo_plugin.findings import ConfigError
 
 JOB = {
     "command": ["grpo", "train"],

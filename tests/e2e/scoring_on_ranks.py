@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from axolotl_grpo_plugin.scoring.room import RewardError, Room
+from axolotl_grpo_plugin.scoring.runner import RewardError, RewardRunner
 
 OUT = Path(sys.argv[1])
 RANK = int(os.environ["RANK"])
@@ -42,7 +42,7 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", rows=R
         "grpo_reward_timeout": 0.5,
         **keys,
     }
-    room = Room(cfg)
+    room = RewardRunner(cfg)
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32"),
         reward_funcs=[room.reward_func(key) for key in rewards],

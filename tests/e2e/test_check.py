@@ -511,7 +511,7 @@ def desk(tmp_path_factory):
 
 
 def checked(file, gpus, **options):
-    from axolotl_grpo_plugin.checks.command import check, machine_of
+    from axolotl_grpo_plugin.commands.check import check, machine_of
 
     return check(str(file), machine_of(gpus, options.get("memory"), None), offline=True)
 
@@ -535,7 +535,7 @@ def test_a_run_is_refused_a_misspelt_key(desk, monkeypatch):
     from axolotl.cli.config import prepare_plugins
     from axolotl.utils.dict import DictDefault
 
-    from axolotl_grpo_plugin.checks import ConfigError
+    from axolotl_grpo_plugin.findings import ConfigError
 
     monkeypatch.chdir(desk)
     cfg = DictDefault(merged(QUICKSTART, {"trl": {"rewrad_funcs": ["a.b"]}}))
@@ -575,7 +575,7 @@ def test_files_that_are_no_config(tmp_path):
 
 
 def test_a_check_that_fails_is_told_beside_what_was_found(desk, monkeypatch):
-    from axolotl_grpo_plugin.checks import command
+    from axolotl_grpo_plugin.commands import check as command
 
     def fails(*_):
         raise KeyError("nope")
@@ -600,8 +600,8 @@ def test_findings_are_not_told_twice(desk, monkeypatch):
 def test_a_hub_that_does_not_answer(desk, monkeypatch):
     from huggingface_hub import constants
 
-    from axolotl_grpo_plugin.checks import hub
-    from axolotl_grpo_plugin.checks.command import check, machine_of
+    from axolotl_grpo_plugin import hub
+    from axolotl_grpo_plugin.commands.check import check, machine_of
 
     monkeypatch.chdir(desk)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -649,9 +649,9 @@ def test_axolotls_own_grpo_configs_have_no_strange_keys(example):
 
     from axolotl_grpo_plugin.checks.ignored import check_ignored
     from axolotl_grpo_plugin.checks.validation import loaded_plugins
-    from axolotl_grpo_plugin.stats.command import read
+    from axolotl_grpo_plugin.config import read_config
 
-    cfg = read(f"{nemo_gym.__path__[0]}/examples/nemo_gym_{example}.yaml")
+    cfg = read_config(f"{nemo_gym.__path__[0]}/examples/nemo_gym_{example}.yaml")
     with loaded_plugins(cfg):
         assert [str(finding) for finding in check_ignored(cfg)] == []
 

@@ -5,7 +5,7 @@ from statistics import fmean
 import pyarrow.parquet as parquet
 import pytest
 
-from axolotl_grpo_plugin.held_out import read_changes
+from axolotl_grpo_plugin.training.held_out import read_changes
 from tests.e2e.conftest import axolotl
 
 

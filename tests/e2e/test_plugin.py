@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.findings import ConfigError
 from tests.e2e.test_around import quickstart
 
 

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from axolotl_grpo_plugin.held_out import read_changes
+from axolotl_grpo_plugin.training.held_out import read_changes
 from tests.e2e.conftest import ROOT, axolotl, environment
 
 

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import endpoint
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.rewards.judge import _find, judge
-from axolotl_grpo_plugin.scoring.guard import Guard
+from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from tests.rewards.judge_server import MODEL, JudgeServer, Reply, completion, honest
 
 pytestmark = [
@@ -168,7 +168,9 @@ def test_as_trl_calls_it(server):
 
 def test_a_yaml_builds_it(server):
     options = {"model": MODEL, "base_url": server.url, "body": {"max_tokens": 9}}
-    reward = build(Named("axolotl_grpo_plugin.rewards.judge.judge", tuple(options.items())))
+    reward = load_reward(
+        RewardRef("axolotl_grpo_plugin.rewards.judge.judge", tuple(options.items()))
+    )
     assert reward.is_async
     assert reasons(reward) == ["correct"]
 
@@ -709,7 +711,7 @@ def test_a_batch_that_is_cancelled_leaves_nothing(server):
 def test_the_guard_awaits_it(server):
     key = "axolotl_grpo_plugin.rewards.judge.judge"
     options = {"model": MODEL, "base_url": server.url, "timeout": 60.0}
-    guard = Guard(Named(key, tuple(sorted(options.items()))), "judge", None, 10.0, 0.5)
+    guard = GuardedReward(RewardRef(key, tuple(sorted(options.items()))), "judge", None, 10.0, 0.5)
     batch = {"prompts": ["q"] * 2, "completions": [boxed(18), "?"], "solution": ["18"] * 2}
     assert asyncio.run(guard.for_trl()(**batch)) == [1.0, 0.0]
     assert [each.reason for each in guard.outcomes] == ["correct", "no_answer"]

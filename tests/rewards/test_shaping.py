@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards import shaping
 from tests.rewards.docstrings import run_examples
@@ -19,7 +19,7 @@ RIGHT, WRONG = "<answer>18</answer>", "<answer>17</answer>"
 
 def made(factory, **arguments):
     """As a YAML names it."""
-    return build(Named(factory, tuple(sorted(arguments.items()))))
+    return load_reward(RewardRef(factory, tuple(sorted(arguments.items()))))
 
 
 def ours(name, **arguments):

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.load import Named
-from axolotl_grpo_plugin.scoring.guard import Guard
+from axolotl_grpo_plugin.load import RewardRef
+from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
-from axolotl_grpo_plugin.scoring.work import Outcome, judge
+from axolotl_grpo_plugin.scoring.worker import Outcome, to_outcome
 
 HERE = "tests.scoring.rewards_that_fail"
 COUNT = 3
@@ -24,7 +24,7 @@ def pool():
     with pytest.MonkeyPatch.context() as patch:  # of a rank with a GPU
         patch.setenv("RANK", "3")
         patch.setenv("CUDA_VISIBLE_DEVICES", "0")
-        pool = Pool(2, 1 << 30, [Named(f"{HERE}.hangs")])
+        pool = Pool(2, 1 << 30, [RewardRef(f"{HERE}.hangs")])
     yield pool
     pool.close()
 
@@ -32,7 +32,7 @@ def pool():
 @pytest.fixture
 def guard(pool):
     def make(name, isolation=None, timeout=0.5, limit=20.0):
-        return Guard(Named(f"{HERE}.{name}"), name, pool, timeout, limit, isolation)
+        return GuardedReward(RewardRef(f"{HERE}.{name}"), name, pool, timeout, limit, isolation)
 
     return make
 
@@ -198,7 +198,7 @@ def test_no_process_outlives_a_killed_trainer():
 
 @pytest.mark.parametrize("value", [10**400, 1e39, [1.0, 2.0], object(), True])
 def test_no_value_raises_out_of_the_judgement(value):
-    outcome = judge(value)
+    outcome = to_outcome(value)
     assert bool(outcome.error) is (value is not True)
 
 
@@ -211,8 +211,8 @@ def test_a_group_reward_is_called_for_the_batch_and_keeps_its_reasons(guard):
 
 
 def test_a_group_reward_is_held_to_its_range(pool):
-    name = Named(f"{HERE}.the_first", (("first", 2.0),))
-    own = Guard(name, "the_first", pool, 0.5, 20.0)
+    name = RewardRef(f"{HERE}.the_first", (("first", 2.0),))
+    own = GuardedReward(name, "the_first", pool, 0.5, 20.0)
     assert call(own)[0] == [None, 0.0, 0.0]
     assert "2.0, which is not within its range" in own.outcomes[0].error
 
@@ -257,12 +257,12 @@ def test_what_a_reward_is_made_of_is_imported_once_for_all_processes():
     """By the server that forks them, which is one a program: so in a program of its own."""
     code = """
 import time
-from axolotl_grpo_plugin.load import Named
+from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.scoring.pool import Pool
 
 by = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"  # it imports sympy
 options = (("by", by), ("reward", by))
-pool = Pool(1, 1 << 30, [Named("axolotl_grpo_plugin.rewards.shaping.gated", options)])
+pool = Pool(1, 1 << 30, [RewardRef("axolotl_grpo_plugin.rewards.shaping.gated", options)])
 print(*pool.run(time.process_time, [()], 5, 5))
 pool.close()
 """
@@ -271,9 +271,9 @@ pool.close()
 
 
 def test_a_process_makes_its_rewards_ready_before_it_scores():
-    name = Named(f"{HERE}.wants_to_be_ready")
+    name = RewardRef(f"{HERE}.wants_to_be_ready")
     pool = Pool(2, 1 << 30, [name])
     try:
-        assert call(Guard(name, "wants_to_be_ready", pool, 5.0, 20.0))[0] == [1.0] * 3
+        assert call(GuardedReward(name, "wants_to_be_ready", pool, 5.0, 20.0))[0] == [1.0] * 3
     finally:
         pool.close()

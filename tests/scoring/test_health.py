@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.scoring.health import Health
+from axolotl_grpo_plugin.training.health import Health
 
 ARGS = SimpleNamespace(max_completion_length=256)
 WELL = {

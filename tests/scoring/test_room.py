@@ -4,15 +4,15 @@ from collections import Counter
 import pytest
 import torch
 
-from axolotl_grpo_plugin.scoring.room import (
+from axolotl_grpo_plugin.scoring.runner import (
     RewardError,
-    Room,
+    RewardRunner,
     Settings,
     _guard_model,
     isolation_of,
     neutral,
 )
-from axolotl_grpo_plugin.scoring.work import Outcome
+from axolotl_grpo_plugin.scoring.worker import Outcome
 
 NAN = math.nan
 
@@ -65,7 +65,7 @@ REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 @pytest.fixture
 def batches():
     """Hand a room batches of a reward's failed scores, a step each, as its trainer would."""
-    room = Room({"trl": {"reward_funcs": [REWARD]}})
+    room = RewardRunner({"trl": {"reward_funcs": [REWARD]}})
 
     def score(*failures, of=100, own=100):
         for step, failed in enumerate(failures):
@@ -110,7 +110,7 @@ def test_a_share_is_of_20_steps(batches):
 
 
 def test_a_batch_of_which_all_scores_are_too_slow_stops_the_run():
-    room = Room({"trl": {"reward_funcs": [REWARD]}})
+    room = RewardRunner({"trl": {"reward_funcs": [REWARD]}})
     try:
         room._stop_if_all_are_slow(Counter(int_reward_func=7), Counter(int_reward_func=8))
         room._stop_if_all_are_slow(Counter(int_reward_func=2), Counter(int_reward_func=2))
@@ -133,7 +133,7 @@ def test_a_reward_model_that_raises_gives_no_scores(caplog):
 
 def test_scores_of_a_series_are_a_curve_each():
     key = "tests.scoring.rewards_that_fail.by_source"
-    room = Room({"trl": {"reward_funcs": [key]}})
+    room = RewardRunner({"trl": {"reward_funcs": [key]}})
     try:
         scores = room.reward_func(key)(
             prompts=["p"] * 4, completions=["a", "b", "b", ""], source=["a", "a", "b", None]
@@ -151,7 +151,7 @@ def test_scores_of_a_series_are_a_curve_each():
 
 def test_a_series_says_what_failed():
     key = "tests.scoring.rewards_that_fail.by_source"
-    room = Room({"trl": {"reward_funcs": [key]}})
+    room = RewardRunner({"trl": {"reward_funcs": [key]}})
     try:
         room.guards[key].series = ["a", "a", "a", "a"]
         late = Outcome(None, error="late", timed_out=True)
@@ -171,7 +171,7 @@ def test_a_series_says_what_failed():
     ],
 )
 def test_the_mend_of_a_timeout_names_the_key_that_limits_it(name, key):
-    room = Room({"trl": {"reward_funcs": [f"tests.scoring.rewards_that_fail.{name}"]}})
+    room = RewardRunner({"trl": {"reward_funcs": [f"tests.scoring.rewards_that_fail.{name}"]}})
     try:
         late = [Outcome(None, error="not scored in time", timed_out=True)]
         assert f"\n  Raise {key}, or make it faster" in room._say(name, "all", 0, late, ["p"])

@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from axolotl_grpo_plugin.serving import tree
+from axolotl_grpo_plugin.serving import processes as tree
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.supervisor import Supervisor

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.address import (
     Answer,
     answer,
@@ -226,7 +226,7 @@ def test_warns_of_a_server_on_all_networks(mode, host, warned):
     assert [each.level for each in found] == ["warning"] * warned
     if warned:
         assert f"vllm.host ({host}): vLLM's server, which has no login, listens on" in str(found[0])
-        assert "Set it to 127.0.0.1, or for several nodes to the private address" in found[0].mend
+        assert "Set it to 127.0.0.1, or for several nodes to the private address" in found[0].fix
 
 
 def test_reports_who_has_the_port(listens):
@@ -261,7 +261,7 @@ def test_checks_that_the_server_fits_the_config(listens, pages, trl, vllm, words
     assert len(found) == len(words)
     for each, word in zip(found, words, strict=True):
         assert word in each.what
-        assert "`axolotl grpo train my.yaml`" in each.mend
+        assert "`axolotl grpo train my.yaml`" in each.fix
 
 
 def test_names_the_command_if_nobody_answers():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
-from axolotl_grpo_plugin.serving import command
-from axolotl_grpo_plugin.serving.command import _check_vllm, check_words, processes_of
+from axolotl_grpo_plugin.commands import train as command
+from axolotl_grpo_plugin.commands.train import _check_vllm, check_words, processes_of
+from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.plan import Call
 
 SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}

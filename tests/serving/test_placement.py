@@ -1,6 +1,6 @@
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving import placement
 from axolotl_grpo_plugin.serving.placement import Placement, mode_of, place, visible_gpus
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from axolotl_grpo_plugin.checks import ConfigError
+from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.plan import Call, Plan, RayPlan, SlurmPlan, environment, plan_of
 
 

@@ -46,9 +46,9 @@ from tests.serving.stubs import VLLM, serve
     ],
 )
 def test_names_the_cause_of_death(line, cause):
-    found, mend = cause_of(f"INFO: something before\n{line}\nINFO: something after")
+    found, fix = cause_of(f"INFO: something before\n{line}\nINFO: something after")
     assert found.startswith(cause)
-    assert mend
+    assert fix
 
 
 def test_another_server_on_the_port_is_not_ready(tmp_path):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from axolotl_grpo_plugin.serving import tree
-from axolotl_grpo_plugin.serving.tree import spawn
+from axolotl_grpo_plugin.serving import processes as tree
+from axolotl_grpo_plugin.serving.processes import spawn
 
 
 def test_child_of_a_background_job_hears_sigint(tmp_path):

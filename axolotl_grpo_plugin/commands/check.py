@@ -11,13 +11,11 @@ from typing import Any
 import click
 from huggingface_hub import constants
 
-from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks import ConfigError, Finding, first_line, hub
+from axolotl_grpo_plugin import hub, paths
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import Memory, check_memory, least_memory
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.prefill import check_prefill
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
@@ -27,8 +25,9 @@ from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions
+from axolotl_grpo_plugin.config import read_config
+from axolotl_grpo_plugin.findings import ConfigError, Finding, at, first_line
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
-from axolotl_grpo_plugin.stats.command import read
 from axolotl_grpo_plugin.stats.rows import sources
 
 COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
@@ -123,7 +122,7 @@ def check(
     """
     made = Checked(file)
     try:
-        cfg = read(file, options)
+        cfg = read_config(file, options)
         if cfg.get("rl") not in ("grpo", "gdpo"):
             what, fix = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
             if machine.image:
@@ -213,7 +212,7 @@ def _placed(
         placement = place(cfg, machine.gpus, machine.processes)
     except ConfigError as error:
         for finding in error.findings:
-            yield finding._replace(mend=MORE) if machine.image else finding
+            yield finding._replace(fix=MORE) if machine.image else finding
         return None
     made.placement = _placement(placement)
     batch = batch_of(cfg, placement.processes)

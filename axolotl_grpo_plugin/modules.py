@@ -2,26 +2,11 @@
 
 import os
 import traceback
-from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
-
-
-def at(cfg: Any, key: Any) -> str:
-    """Return a place in a config for a finding."""
-    file = cfg.get("axolotl_config_path")
-    return f"{file}: {key}" if file else str(key)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the fix for an unknown name."""
-    known = sorted(known)
-    close = get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}" if close else f"There are: {', '.join(known) or 'none'}"
+from axolotl_grpo_plugin.findings import Finding
 
 
 def functions_of(module: ModuleType) -> list[str]:

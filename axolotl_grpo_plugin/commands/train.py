@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.checks.batch import check_batch
-from axolotl_grpo_plugin.checks.config import check_keys, check_model, check_plugin, is_named
-from axolotl_grpo_plugin.checks.modules import at
-from axolotl_grpo_plugin.paths import block
+from axolotl_grpo_plugin.checks.config import check_keys, check_plugin
+from axolotl_grpo_plugin.config import block, is_named, read_config
+from axolotl_grpo_plugin.findings import ConfigError, Finding, at, stop_on
+from axolotl_grpo_plugin.inputs import check_model
 from axolotl_grpo_plugin.serving.address import (
     check_address,
     check_free,
@@ -25,9 +25,8 @@ from axolotl_grpo_plugin.serving.address import (
 from axolotl_grpo_plugin.serving.nodes import slurm
 from axolotl_grpo_plugin.serving.placement import mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, Call, Plan, environment, plan_of
+from axolotl_grpo_plugin.serving.processes import guarded
 from axolotl_grpo_plugin.serving.request import CANARY
-from axolotl_grpo_plugin.serving.tree import guarded
-from axolotl_grpo_plugin.stats.command import read
 
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 
@@ -39,7 +38,7 @@ def parse(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call
     context = train.make_context("train", [config, *typed])
     skipped = ("config", "launcher", "cloud", "sweep")
     given = {k: v for k, v in context.params.items() if v is not None and k not in skipped}
-    cfg = read(config, given)
+    cfg = read_config(config, given)
     launcher = context.params["launcher"]
     # Axolotl hands options that it does not know to the launcher: --num-processes for one.
     processes = 1 if launcher == "python" else processes_of([*context.args, *after])

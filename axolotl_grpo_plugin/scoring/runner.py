@@ -14,13 +14,13 @@ import torch
 from accelerate.utils import gather, gather_object
 from torch import nn
 
-from axolotl_grpo_plugin.checks import ConfigError
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.load import Named, build, is_model, logged_names, named
-from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, Guard
+from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, logged_names, reward_refs
+from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.rollouts import Rollouts
-from axolotl_grpo_plugin.scoring.work import Outcome
+from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Settings:
         )
 
 
-class Room:
+class RewardRunner:
     """Guards the rewards of a run, and stands around its trainer's `_calculate_rewards`.
 
     What is there beyond TRL: a score that failed becomes the mean of its function in its prompt
@@ -69,7 +69,7 @@ class Room:
     def __init__(self, cfg: Any):
         self.settings = settings = Settings.of(cfg)
         self.pool: Pool | None = None
-        self.rewards = named(cfg)
+        self.rewards = reward_refs(cfg)
         self.names = dict(
             zip((each.key for each in self.rewards), logged_names(self.rewards), strict=True)
         )
@@ -80,7 +80,7 @@ class Room:
             self.pool = Pool(settings.workers, settings.memory, isolated)
         share = settings.batch_timeout / max(len(own), 1)
         self.guards = {
-            each.key: Guard(
+            each.key: GuardedReward(
                 each,
                 self.names[each.key],
                 self.pool if each in isolated else None,
@@ -271,10 +271,10 @@ class Room:
             what = f"for one: {line}, in the row whose prompt ends in {_end(prompts[place])!r}"
         guard = self._of_name[name]
         key, late = guard.reward.key, any(each.timed_out for each in outcomes)
-        mend = f"raise {guard.timed_by}, or make it faster" if late else "mend the function"
+        fix = f"raise {guard.timed_by}, or make it faster" if late else "fix the function"
         return (
             f"axolotl-grpo-plugin: the reward {key} failed in {count} (step {step}), {what}\n"
-            f"  {mend[0].upper()}{mend[1:]}; grpo_reward_error_limit (now {self.settings.error_limit:g}) "
+            f"  {fix[0].upper()}{fix[1:]}; grpo_reward_error_limit (now {self.settings.error_limit:g}) "
             "is the share that may fail, and 1.0 never stops the run"
             + (f"\n\n{outcomes[place].error}" if place is not None else "")
         )
@@ -312,8 +312,8 @@ def isolation_of(cfg: Any, key: str) -> str | None:
     return said.get(key) if isinstance(said, dict) else said
 
 
-def _needs_a_process(reward: Named, isolation: str | None) -> bool:
-    function = build(reward)
+def _needs_a_process(reward: RewardRef, isolation: str | None) -> bool:
+    function = load_reward(reward)
     if function.is_async or isolation == "inline":
         return False
     return isolation == "process" or not function.spec.inline

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.limits import limit_cpu
-from axolotl_grpo_plugin.load import Named, build
+from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Reward, as_score
 
 PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules, that the server which forks the processes imports once
@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     metrics: list[tuple[str, float]]
 
 
-def judge(result: Any, range: tuple[float, float] | None = None) -> Outcome:
+def to_outcome(result: Any, range: tuple[float, float] | None = None) -> Outcome:
     """A score that a reward returned, held against the contract: a finite number in its range, or None."""
     value, reason, _ = as_score(result)
     if value is None:
@@ -65,7 +65,7 @@ def judge(result: Any, range: tuple[float, float] | None = None) -> Outcome:
     return Outcome(number, reason)
 
 
-def judge_batch(
+def to_outcomes(
     results: Any, count: int, range: tuple[float, float] | None = None
 ) -> list[Outcome]:
     """The scores of a batch. Of a wrong number of them, none is known to be a given completion's."""
@@ -76,30 +76,30 @@ def judge_batch(
     if len(results) != count:
         error = f"returned {len(results)} scores for {count} completions"
         return [Outcome(None, error=error)] * count
-    return [judge(result, range) for result in results]
+    return [to_outcome(result, range) for result in results]
 
 
-def score_one(reward: Named, payload: bytes, seconds: float) -> Outcome:
+def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
     """Score one completion: payload is the pickled (completion, columns of its row).
 
     The process ends if that takes more than so many seconds of CPU time (limits.py).
     """
     completion, row = pickle.loads(payload)
     try:
-        function = build(reward)
+        function = load_reward(reward)
         assert isinstance(function, Reward)
         limit_cpu(seconds)
-        return judge(function.score(completion, **row), function.range)
+        return to_outcome(function.score(completion, **row), function.range)
     except BaseException:  # SystemExit is no Exception
         return Outcome(None, error=traceback.format_exc())
     finally:
         limit_cpu(0)
 
 
-def score_batch(reward: Named, payload: bytes) -> Batch:
+def score_batch(reward: RewardRef, payload: bytes) -> Batch:
     """Call a function of a whole batch: payload is the pickled (TRL's keywords, plain trainer state)."""
     keywords, state = pickle.loads(payload)
-    function = build(reward)
+    function = load_reward(reward)
     extras: list[tuple[str, list[Any]]] = []
     metrics: list[tuple[str, float]] = []
     try:
@@ -109,13 +109,13 @@ def score_batch(reward: Named, payload: bytes) -> Batch:
             log_extra=lambda column, values: extras.append((column, list(values))),
             log_metric=lambda name, value: metrics.append((name, float(value))),
         )
-        outcomes = judge_batch(results, len(keywords["completions"]), function.spec.range)
+        outcomes = to_outcomes(results, len(keywords["completions"]), function.spec.range)
     except BaseException:
         outcomes = [Outcome(None, error=traceback.format_exc())] * len(keywords["completions"])
     return Batch(outcomes, extras, metrics)
 
 
-def begin(memory: int, path: list[str], rewards: list[Named]) -> None:
+def begin(memory: int, path: list[str], rewards: list[RewardRef]) -> None:
     """The first thing that a process does; memory in bytes.
 
     The rewards are built and made ready here, with all that they import and start, where no completion's
@@ -133,7 +133,7 @@ def begin(memory: int, path: list[str], rewards: list[Named]) -> None:
     sys.path[:] = path
     for reward in rewards:
         try:
-            build(reward).ready()
+            load_reward(reward).ready()
         except Exception:  # its first score says so again, and counts as failed
             traceback.print_exc()
 

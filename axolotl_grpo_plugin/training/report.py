@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.held_out import Change
+from axolotl_grpo_plugin.training.held_out import Change
 
 PLOT = "training.png"
 BLOCKS = "▁▂▃▄▅▆▇█"

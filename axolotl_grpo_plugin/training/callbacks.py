@@ -15,9 +15,9 @@ from tqdm import tqdm
 from transformers import GenerationConfig, ProgressCallback, TrainerCallback
 
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.held_out import FILE, read_changes
-from axolotl_grpo_plugin.report import PLOT, mean_of, plot, short, sparkline, table
-from axolotl_grpo_plugin.scoring.health import Health
+from axolotl_grpo_plugin.training.health import Health
+from axolotl_grpo_plugin.training.held_out import FILE, read_changes
+from axolotl_grpo_plugin.training.report import PLOT, mean_of, plot, short, sparkline, table
 
 LOG = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import click
 import axolotl_grpo_plugin
 from axolotl_grpo_plugin import paths, rewards
 from axolotl_grpo_plugin import transforms as transforming
-from axolotl_grpo_plugin.checks import Finding
-from axolotl_grpo_plugin.checks.modules import functions_of, imported
+from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.reward import BaseReward, GroupReward, Reward, Spec, described
 
 WIDTH = 100

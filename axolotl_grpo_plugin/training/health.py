@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from axolotl_grpo_plugin.report import mean_of
+from axolotl_grpo_plugin.training.report import mean_of
 
 LOG = logging.getLogger(__name__)
 

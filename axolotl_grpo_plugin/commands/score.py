@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import click
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks import Finding, first_line
-from axolotl_grpo_plugin.checks.modules import functions_of, imported, nearest
-from axolotl_grpo_plugin.library import WIDTH, modules
-from axolotl_grpo_plugin.load import Named, build, is_model
+from axolotl_grpo_plugin.commands.rewards import WIDTH, modules
+from axolotl_grpo_plugin.findings import Finding, first_line, nearest
+from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward
+from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.reward import BaseReward, GroupReward, PlainReward, Reward, as_score
-from axolotl_grpo_plugin.scoring.work import judge
+from axolotl_grpo_plugin.scoring.worker import to_outcome
 
 FOLDERS = ("train", "rollouts/train", "completions", ".")  # of a run's output_dir
 SHOWN = 56  # characters of what was read
@@ -87,7 +87,7 @@ def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, Ba
     unknown = set(given)
     functions = {}
     for key in rewards:
-        path = Named(key).path
+        path = RewardRef(key).path
         module_name, _, name = path.rpartition(".")
         if is_model(key) or not module_name:
             raise click.ClickException(
@@ -97,17 +97,17 @@ def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, Ba
         module = imported(module_name, f"--reward {key}")
         if isinstance(module, Finding):
             if not module.detail:  # there is none
-                module = module._replace(mend=nearest(module_name, modules()))
+                module = module._replace(fix=nearest(module_name, modules()))
             raise click.ClickException(str(module))
         if not hasattr(module, name):
             there = functions_of(module) or [each for each in dir(module) if each[0] != "_"]
-            mend = nearest(name, there)
-            raise click.ClickException(f"--reward {key}: {module_name} has no {name!r}. {mend}.")
+            fix = nearest(name, there)
+            raise click.ClickException(f"--reward {key}: {module_name} has no {name!r}. {fix}.")
         known = _options(getattr(module, name))
         own = {name: value for name, value in given.items() if name in known or len(rewards) == 1}
         unknown -= set(own)
         try:
-            functions[key] = build(Named.of(key, own))
+            functions[key] = load_reward(RewardRef.of(key, own))
         except TypeError as error:
             raise click.ClickException(f"--reward {key}: {error}. Set it with --arg") from error
         except Exception as error:
@@ -211,12 +211,12 @@ def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Score
     names = dict.fromkeys(each for row in rows for each in row)
     columns = {each: [row.get(each) for row in rows] for each in names if each != column}
     for missing in sorted(_needs(function) - columns.keys()):
-        mend = f"The file has: {', '.join(columns) or 'nothing else'}"
+        fix = f"The file has: {', '.join(columns) or 'nothing else'}"
         if missing == "completion_ids":
-            mend = (
+            fix = (
                 "Those are token ids, lists of whole numbers, which no log holds: write JSON lines"
             )
-        raise click.ClickException(f"--reward {name} reads {missing!r}, which is not there. {mend}")
+        raise click.ClickException(f"--reward {name} reads {missing!r}, which is not there. {fix}")
     try:
         function.ready()
     except RuntimeError as error:
@@ -304,7 +304,7 @@ _STANDING_IN: dict[str, Any] = {
 
 
 def _scored(function: Any, number: int, result: Any) -> Scored:
-    outcome = judge(result, function.spec.range)
+    outcome = to_outcome(result, function.spec.range)
     reason = "error" if outcome.error else outcome.reason
     return Scored(number, outcome.value, reason, as_score(result).read, outcome.error)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from axolotl_grpo_plugin.checks import Finding
+from axolotl_grpo_plugin.findings import Finding
 
 PATIENCE = 5.0  # seconds
 FILES = (".json", ".jsonl", ".parquet", ".csv")

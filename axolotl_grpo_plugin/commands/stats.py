@@ -2,25 +2,23 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import TextIOWrapper
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from axolotl.utils.dict import DictDefault
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks import ConfigError, Finding
-from axolotl_grpo_plugin.checks.lengths import completion_of
-from axolotl_grpo_plugin.checks.modules import at
 from axolotl_grpo_plugin.checks.prompts import check_lengths
 from axolotl_grpo_plugin.checks.traps import check_limit
+from axolotl_grpo_plugin.config import completion_of, dicts, read_config
+from axolotl_grpo_plugin.findings import ConfigError, Finding, at
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
     COMPLETION,
@@ -45,34 +43,12 @@ from axolotl_grpo_plugin.stats.tokenizer import (
 TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 
 
-def read(file: str, options: Mapping[str, Any] | None = None) -> Any:
-    """Read a raw config as Axolotl does. Raises ConfigError.
-
-    options: of the command line, by the names of Axolotl's parser: {"trl__beta": "0.1"}.
-    """
-    try:
-        with open(file, encoding="utf-8") as opened:
-            found = yaml.safe_load(opened)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{file}: not an Axolotl config. Write a YAML of keys and values.")
-    cfg = DictDefault({**found, "axolotl_config_path": file})
-    for key, value in (options or {}).items():
-        parent, _, child = key.partition("__")
-        if child and not isinstance(cfg.get(parent), dict):
-            cfg[parent] = {}
-        holder = cfg[parent] if child else cfg
-        holder[child or parent] = yaml.safe_load(value) if isinstance(value, str) else value
-    return cfg
-
-
 def load(file: str) -> Any:
     """Read a raw config and check that its prompts can be counted. Raises ConfigError."""
-    cfg = read(file)
+    cfg = read_config(file)
     if cfg.get("rl") not in ("grpo", "gdpo"):
         raise ConfigError(f"{file}: rl is {cfg.get('rl')!r}. Set rl: grpo, or gdpo.")
-    if not paths.dicts(cfg.get("datasets")):
+    if not dicts(cfg.get("datasets")):
         raise ConfigError(f"{file}: no datasets. Write a list of them, each with a path.")
     if not name_of(cfg):
         raise ConfigError(f"{file}: no base_model. Name the model whose tokenizer counts.")

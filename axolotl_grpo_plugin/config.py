@@ -1,0 +1,103 @@
+"""Read a config: a YAML with the command line's options, its blocks, and the token limits that it sets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
+
+PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
+
+
+def read_config(file: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Read a raw config as Axolotl does. Raises ConfigError.
+
+    options: of the command line, by the names of Axolotl's parser: {"trl__beta": "0.1"}.
+    """
+    from axolotl.utils.dict import DictDefault
+
+    try:
+        with open(file, encoding="utf-8") as opened:
+            found = yaml.safe_load(opened)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: not an Axolotl config. Write a YAML of keys and values.")
+    cfg = DictDefault({**found, "axolotl_config_path": file})
+    for key, value in (options or {}).items():
+        parent, _, child = key.partition("__")
+        if child and not isinstance(cfg.get(parent), dict):
+            cfg[parent] = {}
+        holder = cfg[parent] if child else cfg
+        holder[child or parent] = yaml.safe_load(value) if isinstance(value, str) else value
+    return cfg
+
+
+def is_grpo(cfg: Any) -> bool:
+    """Return whether a config trains by GRPO or GDPO."""
+    return cfg.get("rl") in ("grpo", "gdpo")
+
+
+def is_named(cfg: Any) -> bool:
+    """Return whether the config names the plugin. Otherwise it is only installed."""
+    return any(str(name).replace(":", ".") == PLUGIN for name in plugins_of(cfg))
+
+
+def plugins_of(cfg: Any) -> list[Any]:
+    named = cfg.get("plugins")
+    return named if isinstance(named, list) else []
+
+
+def block(cfg: Any, key: str) -> Any:
+    """A block ("trl", "vllm") of a raw config, empty where there is none."""
+    value = cfg.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def dicts(value: Any) -> list[Any]:
+    """The dictionaries of a list in a raw config; what else stands there is for Axolotl to refuse."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def tokens_of(value: Any) -> int | None:
+    """Return a number of tokens as Axolotl's validation reads it, None for anything else."""
+    if isinstance(value, str) and value.strip().isdigit():
+        return int(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if number and value % 1 == 0 else None  # infinity and NaN leave no 0
+
+
+def completion_of(cfg: Any) -> int | None:
+    """Return a raw config's trl.max_completion_length, None if it sets none."""
+    return tokens_of(block(cfg, "trl").get("max_completion_length"))
+
+
+def context_of(cfg: Any) -> tuple[str, int] | None:
+    """Return the key and the tokens that prompt and completion share, None if a raw config sets none.
+
+    `vllm.max_model_len` comes first, because vLLM ends a run at a longer prompt; else `sequence_len`.
+    """
+    lengths = {
+        "vllm.max_model_len": block(cfg, "vllm").get("max_model_len"),
+        "sequence_len": cfg.get("sequence_len"),
+    }
+    found = ((key, tokens_of(said)) for key, said in lengths.items())
+    return next(((key, tokens) for key, tokens in found if tokens), None)
+
+
+def limit_prompts(cfg: Any) -> None:
+    """Set `grpo_max_prompt_length` in a raw config that sets a context but not this key.
+
+    Call it before Axolotl's validation, which gives every config a sequence_len of 512.
+    Raises ConfigError if no room is left for a prompt.
+    """
+    context = context_of(cfg)
+    completion = completion_of(cfg)
+    if cfg.get("grpo_max_prompt_length") or not context or not completion:
+        return
+    key, length = context
+    if length <= completion:
+        what = f"{length} leaves no room for a prompt beside trl.max_completion_length {completion}"
+        stop_on([Finding(key, what, f"Raise {key}, or lower trl.max_completion_length")])
+    cfg["grpo_max_prompt_length"] = length - completion

@@ -1,0 +1,93 @@
+"""Check that the model, the files and the transforms that a config names are there."""
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from axolotl_grpo_plugin.findings import Finding, at, nearest
+from axolotl_grpo_plugin.hub import is_repo
+from axolotl_grpo_plugin.modules import functions_of, imported
+from axolotl_grpo_plugin.paths import PACKAGED
+
+
+def check_transform(path: Any, where: str) -> Iterator[Finding]:
+    """Check one dataset's `type`."""
+    if not isinstance(path, str) or is_axolotls(path):
+        return
+    where = f"{where} ({path})"
+    module_name, _, name = path.rpartition(".")
+    if module_name.count("."):
+        # Of a longer path, Axolotl imports the last module by its bare name.
+        what = "Axolotl finds a transform only in a top-level module"
+        yield Finding(where, what, f"Make {name} importable as <module>.{name}")
+        return
+    module = imported(module_name or name, where)
+    if isinstance(module, Finding):
+        yield module
+    elif not hasattr(module, name if module_name else "default"):
+        yield Finding(where, f"no {name!r} there", nearest(name, functions_of(module)))
+
+
+def check_model(cfg: Any) -> Iterator[Finding]:
+    """Check that base_model is an existing folder, or a name that the hub allows."""
+    model = cfg.get("base_model")
+    if not isinstance(model, str) or os.path.isdir(model):
+        return
+    where = at(cfg, f"base_model ({model})")
+    if model.startswith(PACKAGED):
+        yield Finding(
+            where, "no such folder in an installed package", "Check the package's name and the path"
+        )
+    elif (
+        model.startswith((".", "/", "~"))
+        or model.count("/") > 1
+        or os.path.isdir(model.partition("/")[0])
+    ):
+        fix = f"Paths count from the working folder, {os.getcwd()}"
+        if os.path.basename(model) == "smollm2-135m-instruct":
+            fix = f"`axolotl grpo fetch smollm2 --dest {model}` makes it"
+        yield Finding(where, "no such folder", fix)
+    elif not is_repo(model):
+        yield Finding(where, "neither a folder nor a name that the hub allows", "Fix the name")
+    else:
+        yield from _check_offline(model, cfg.get("revision_of_model"), where)
+
+
+def _check_offline(model: str, revision: Any, where: str) -> Iterator[Finding]:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if not constants.HF_HUB_OFFLINE:
+        return  # Axolotl asks the hub, and reports its answer
+    if not isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
+        yield Finding(
+            where,
+            "neither a folder nor a downloaded model, and HF_HUB_OFFLINE forbids to ask the hub",
+            "Unset HF_HUB_OFFLINE, or name a folder that holds the model",
+        )
+
+
+def check_file(path: Any, where: str) -> Iterator[Finding]:
+    """Check one dataset's `path`."""
+    if not isinstance(path, str):
+        return
+    where = f"{where} ({path})"
+    if os.path.isfile(path):
+        if not os.path.getsize(path):
+            yield Finding(where, "an empty file", "Check the program that wrote it")
+    elif path.startswith(PACKAGED):
+        fix = "Check the package's name and the path"
+        yield Finding(where, "no such file in an installed package", fix)
+    elif path.endswith((".json", ".jsonl", ".parquet", ".csv")) and "://" not in path:
+        fix = f"Paths count from the working folder, {os.getcwd()}"
+        yield Finding(where, "no such file", fix)
+
+
+def is_axolotls(path: str) -> bool:
+    """Return whether Axolotl ships that transform. Looks for its file, because an import takes seconds."""
+    axolotl = find_spec("axolotl")
+    folders = axolotl.submodule_search_locations if axolotl else None
+    shipped = [Path(folder, "prompt_strategies", "dpo") for folder in folders or []]
+    name = path.split(".")[0]
+    return any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for folder in shipped)

@@ -24,7 +24,9 @@ _UNIT_WORD = re.compile(r"(?:[%€£¥]|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]
 # Words that make another number of the one before them, or a hedge.
 _NO_UNITS = frozenset(
     "or to and but maybe not versus hundred thousand million billion trillion k dozen half plus minus times "
-    "divided squared cubed factorial mod hundreds thousands millions billions trillions dozens halves".split()
+    "divided squared cubed factorial mod hundreds thousands millions billions trillions dozens halves "
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty "
+    "seventy eighty ninety point negative wrong".split()
 )
 _LONGEST_UNIT = 100  # characters: longer is prose, and costs time
 

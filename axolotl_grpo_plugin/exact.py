@@ -108,7 +108,7 @@ def _factor(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, 
     (kind, text), at = tokens[at], at + 1
     value: Value
     if kind == "number":
-        value = {_ONE: Fraction(text)}
+        value = _clean({_ONE: Fraction(text)})
     elif kind == "symbol":
         value = {(1, ((text, 1),)): Fraction(1)}
     elif kind == "root":
@@ -124,7 +124,7 @@ def _factor(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, 
         raise _Unknown
     if at < len(tokens) and tokens[at][0] == "power":
         return _power(value, int(tokens[at][1][2:-1])), at + 1
-    return _clean(value), at
+    return value, at
 
 
 def _group(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, int]:
@@ -162,7 +162,7 @@ def _multiply(one: Value, other: Value) -> Value:
                 powers[name] = powers.get(name, 0) + power
             product = factor * other_factor * shared
             if "i" in powers:
-                product *= (-1) ** (powers["i"] // 2)
+                product = -product if powers["i"] // 2 % 2 else product
                 powers["i"] %= 2
             if product.numerator.bit_length() + product.denominator.bit_length() > _MOST_BITS:
                 raise _Unknown

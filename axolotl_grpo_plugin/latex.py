@@ -20,13 +20,21 @@ _UNICODE = str.maketrans(
         **{"×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "±": r"\pm "},
         **{"≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in "},
         **{"²": "^{2}", "³": "^{3}", "½": r"\frac{1}{2}", "º": "°"},
+        **{"⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}"},
+        **{"⁄": "/", "ℝ": r"\mathbb{R}", "€": "", "£": "", "¢": ""},
     }
 )
-_FAMILY = r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|operatorname)\s*"
+_FAMILY = (
+    r"\\(?:text|textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit|mathsf|boldsymbol|mbox"
+    r"|underline|operatorname|textcolor\{[a-z]*\})\s*"
+)
+# A single letter in math mode is a variable in whatever font: "3+2\\mathrm{i}".
+_LETTER = re.compile(r"\\(?:mathrm|text|mathbf|mathit|boldsymbol)\s*\{([abceijknpqrtxyz])\}")
 _WORDS = re.compile(_FAMILY + r"\{([^{}]*)\}")
 # A row of a matrix ends in two backslashes, which the rules for "\ " and "\," must not split.
 _ROW = "\ue000"  # private use: no text has a meaning for it
 _ROWS = re.compile(r"\\\\(?:\[[0-9.a-z ]*\])?|\\cr(?![a-zA-Z])")
+_SPACES = re.compile(r"[ \t]{2,}")
 _LINES = re.compile(r"(?<=[0-9])[ \t]*\n\s*(?=[0-9])")
 _DIGIT_GAP = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\! *|\\,)(?=[0-9]{3}(?![0-9]))")
 _GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
@@ -35,10 +43,11 @@ _SPACING = re.compile(
     r"\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\\(?:hspace\{[^{}]*\}|phantom\s*(?:\{[^{}]*\}|[^\s{\\]))"
 )
 _LAYOUT = re.compile(
-    r"\\(?:left|right|displaystyle|limits|[bB]igg?[lr]?)(?![a-zA-Z])|\\!|\\\(|\\\)|\\\[|\\\]|\$"
+    r"\\(?:left|right|displaystyle|limits|[bB]igg?[lr]?|large|Large|bf|rm|it)(?![a-zA-Z])|\\!|\\\(|\\\)|\\\[|\\\]|\$"
 )
 _PERCENT = re.compile(r"\s*(?:\\?%|(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z]))")
-_DEGREE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![a-zA-Z])")
+_DEGREE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?(?![a-zA-Z])|\^o(?![a-zA-Z])")
+_ORDINAL = re.compile(r"(?<=[0-9])\^\{?\s*(?:" + _FAMILY + r"\{\s*)?(?:st|nd|rd|th)\s*\}{0,2}")
 _EITHER = re.compile(r"(?:,\s*)?(?<![a-zA-Z\\])(?:or|and)(?![a-zA-Z])")
 # "18 men" has a unit and "18x" a variable: a short word is a unit only if it is one of these.
 _SQUARED = r"(?:\^\{?[23]\}?)"
@@ -62,15 +71,23 @@ _SYNONYMS = [
         (r"\\(?:[dtc]frac)(?![a-zA-Z])", r"\\frac"),
         (r"\\frac\s+([0-9])\s+([0-9])", r"\\frac{\1}{\2}"),
         (r"^\\approx(?![a-zA-Z])", ""),
+        (r"\\equiv(?![a-zA-Z])", "="),
+        (r"\\pmod\s*(?:\{[^{}]*\}|[0-9])", ""),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
         (r"\\(?:leqslant|leq)(?![a-zA-Z])|<=|=<", r"\\le "),
         (r"\\(?:geqslant|geq)(?![a-zA-Z])|>=", r"\\ge "),
-        (r"\\neq(?![a-zA-Z])|!=", r"\\ne "),
+        (r"\\neq(?![a-zA-Z])|!=|\\not\s*=", r"\\ne "),
+        (r"\\not\s*\\in(?![a-zA-Z])", r"\\notin "),
+        (r"\\[lr]brace(?![a-zA-Z])", lambda match: r"\{" if match[0][1] == "l" else r"\}"),
+        (r"\\(?:bar|dot)(?=\{)", r"\\overline"),
+        (r"[(\[]\s*\\begin\{array\}\s*\{[clr|]*\}", r"\\begin{pmatrix}"),
+        (r"\\end\{array\}\s*[)\]]", r"\\end{pmatrix}"),
+        (r"(?<=[,(\[])\s*\+\s*\\infty", r"\\infty"),
         (r"\\(?:times|ast)(?![a-zA-Z])|\*+", r"\\cdot "),
         (r"\\div(?![a-zA-Z])", "/"),
         (r"\\(?:varnothing|O)(?![a-zA-Z])", r"\\emptyset "),
         (r"\\(begin|end)\{(?:[bB]|small|)matrix\}", r"\\\1{pmatrix}"),
-        (r"\\(?:mathbb|mathbf)\s*\{?R\}?|\\R(?![a-zA-Z])", r"\\mathbb{R}"),
+        (r"\\(?:mathbb|mathbf|Bbb)\s*\{?R\}?|\\R(?![a-zA-Z])", r"\\mathbb{R}"),
         (r"(?<![a-zA-Z\\])pi(?![a-zA-Z])", r"\\pi "),
         (r"(?<![a-zA-Z\\])sqrt(?=[({])", r"\\sqrt"),
         (r"(?<![a-zA-Z\\])infinity(?![a-zA-Z])", r"\\infty "),
@@ -85,13 +102,17 @@ _ROOT_OF_PARENTHESES = re.compile(r"\\sqrt\(([^()]*)\)")
 _BARE_POWER = re.compile(r"\^\s*(?:([0-9a-zA-Z])|(\\(?:pi|theta|infty))|\{\s*([^{} ]*)\s*\})")
 # math-verify reads "\sin^2 t" with braces only.
 _BARE_FUNCTION = re.compile(
-    r"(\\(?:sin|cos|tan|cot|sec|csc|ln|log)(?:\^\{[0-9]\})?) ?([a-zA-Z])(?![a-zA-Z(^_])"
+    r"(\\(?:sin|cos|tan|cot|sec|csc|ln|log)(?![a-zA-Z])(?:\^\{[0-9]\})?) ?([a-zA-Z])(?![a-zA-Z(^_])"
 )
 _BARE_INDEX = re.compile(r"_\{([0-9a-zA-Z]+)\}")
 # Names: "x", "AB", "\theta", "x_1", "f(2)", "f^{-1}(x)", "(x,y)", "\angle ABC", "\frac{NO}{BO}".
 _FUNCTION = re.compile(r"(?<![a-zA-Z])([a-zA-Z])(?:\^\{-1\})?'*\([^()]*\)")
 _INDEX = re.compile(r"_(?:[0-9a-zA-Z]|\{[^{}]*\})")
-_NO_NAME = re.compile(r"[0-9+\-<>]|\\(?:le|ge|ne|pm|cdot|int|sum)(?![a-zA-Z])")
+_NO_NAME = re.compile(
+    r"[0-9+\-<>]|\\(?:le|ge|ne|neg|not|notin|sim|approx|pm|cdot|int|sum)(?![a-zA-Z])"
+    r"|(?:not|wrong|never|false)",
+    re.IGNORECASE,
+)
 _CHOICE = re.compile(r"\(([A-Z])\)")
 _MIXED = re.compile(
     r"([+-]?)([0-9]{1,30})(?: ([0-9]{1,30})/([0-9]{1,30})|\\frac\{([0-9]{1,30})\}\{([0-9]{1,30})\})"
@@ -122,11 +143,10 @@ def normal(text: str, named: bool = False) -> str:
         text = _GROUPED.sub(lambda match: match[0].replace(",", ""), text)
     text = _SPACED_DIGITS.sub(lambda match: match[0].replace(" ", ""), text)
     text = _EITHER.sub(",", _WORDS.sub(_word_between, text))
-    if (braces := _BRACES.fullmatch(text)) or (braces := _PLAIN_BRACES.fullmatch(text)):
-        text = braces[1].strip() or r"\emptyset"
+    text = _without_braces(text)
     listed = [_part(part.strip()) for part in split(text)]
     if not named:
-        values = [_unnamed(part) for part in listed]
+        values = [_without_braces(_unnamed(part)) for part in listed]
         listed = listed if any("=" in value for value in values) else values
     text = ",".join(map(_value, listed)).replace(_ROW, r"\\")
     return r"\mathbb{R}" if text == r"(-\infty,\infty)" else text
@@ -138,14 +158,22 @@ def layout(text: str) -> str:
 
     Takes time linear in the text, which may be a whole prompt.
     """
+    text = _SPACES.sub(" ", text)
     text = _UNIT_SQUARED.sub(r"\\text{ \1}", _ROWS.sub(_ROW, text.strip()).strip("*"))
-    text = text.translate(_UNICODE)
+    text = _LETTER.sub(r"\1", text.translate(_UNICODE))
     text = _LINES.sub(";", text.replace("\\$", "$"))
     text = _SPACING.sub(" ", _DIGIT_GAP.sub("", text))
+    text = _ORDINAL.sub("", text)
     text = _DEGREE.sub("°", _PERCENT.sub("%", _LAYOUT.sub("", text)))
     for pattern, replacement in _SYNONYMS:
         text = pattern.sub(replacement, text)
     return text.strip()
+
+
+def _without_braces(text: str) -> str:
+    """Return a set's members, or the contents of braces around the whole text."""
+    braces = _BRACES.fullmatch(text) or _PLAIN_BRACES.fullmatch(text)
+    return braces[1].strip() or r"\emptyset" if braces else text
 
 
 def _word_between(match: re.Match[str]) -> str:
@@ -174,7 +202,7 @@ def _number(text: str) -> str | None:
     outside = _SHORT_UNIT.sub("", _WORDS.sub(" ", text))
     if _VARIABLE.search(outside):
         return None
-    words = _POWER_OF_WORD.sub("", _WORDS.sub(r" \1 ", text))
+    words = _WORDS.sub(r" \1 ", _POWER_OF_WORD.sub("", text))
     value = read_number(words.replace("%", " ").replace("°", " ").rstrip(". ")).value
     if value is None:
         return None

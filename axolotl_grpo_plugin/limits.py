@@ -26,6 +26,10 @@ class TooSlow(Exception):
     """A call took more CPU time than it may."""
 
 
+class HelperDied(RuntimeError):
+    """The helper process ended before it answered."""
+
+
 def limit_cpu(seconds: float) -> None:
     """End this process after that many more seconds of CPU time. 0 removes the limit."""
     signal.signal(SIGNAL, signal.SIG_DFL)
@@ -40,7 +44,7 @@ def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     must be importable, and arguments and result must pickle.
 
     Raises: TooSlow if it took longer; TimeoutError after PATIENCE times as many seconds by the
-        clock; RuntimeError if the helper process died; else the error of the function.
+        clock; HelperDied if the helper process died; else the error of the function.
     """
     if (left := _remaining()) > 0:
         tighter = min(left, seconds)
@@ -81,6 +85,7 @@ class _Helper:
             self.pipe.send((function, arguments, seconds))
             if not self.pipe.poll(self.patience + PATIENCE * seconds):
                 self.process.kill()
+                self.process.wait()
                 raise TimeoutError(f"the helper process did not answer in {PATIENCE * seconds:g} s")
             self.patience = 0.0
             return self.pipe.recv()  # type: ignore[no-any-return]
@@ -88,7 +93,7 @@ class _Helper:
             code = self.process.wait()
             if code == -SIGNAL:
                 raise TooSlow(f"it took more than {seconds:g} s of CPU time") from None
-            raise RuntimeError(f"the helper process died, exit code {code}") from error
+            raise HelperDied(f"the helper process died, exit code {code}") from error
 
 
 _helper: _Helper | None = None

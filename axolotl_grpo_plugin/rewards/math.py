@@ -33,16 +33,19 @@ from axolotl_grpo_plugin.completions import (
 )
 from axolotl_grpo_plugin.exact import exact
 from axolotl_grpo_plugin.latex import LONGEST, layout, normal, split
-from axolotl_grpo_plugin.limits import TooSlow, call
+from axolotl_grpo_plugin.limits import HelperDied, TooSlow, call
 from axolotl_grpo_plugin.reward import Score, reward
 
+LOG = logging.getLogger(__name__)
 for _name in ("math_verify.parser", "math_verify.grader"):
     logging.getLogger(_name).setLevel(
         logging.ERROR
     )  # it warns that it has no limit: limits.py has one
 
 _CPU_SECONDS = 3.0  # for math-verify on one completion
-_CLOSE = 1e-6  # relative: math-verify calls values equal that agree after rounding
+_CLOSE = 1e-12  # relative: math-verify calls values equal that agree after rounding
+_DEEPEST = 20  # brackets in brackets
+_MOST_TEXTS = 50  # different boxes, or lines with "####"
 _MOST_PARTS = 12  # of a list that math-verify compares part by part
 
 # Between boxes that are one answer: "\boxed{1}$ and $x_2=\boxed{2}", but no other number.
@@ -56,12 +59,15 @@ _CODE_NUMBER = re.compile(r"[0-9][eE][+-]?[0-9]")
 _TOWER = re.compile(
     r"\^\{(?:[^{}\\a-zA-Z]|\\[a-zA-Z]+)*\^|\^\{?-?[0-9]{4,}|[0-9]{3,}!|!!|[0-9]{100,}"
 )
-_BASED = re.compile(r"[0-9A-Z]+_[0-9]+")
-_TIME = re.compile(r"[0-9]{1,2}(?::[0-9]{2})+(?:[ap]\.?m\.?)?")
+_BASED = re.compile(r"[0-9A-Z]+_(?:[0-9]|\{(?:[12][0-9]|3[0-6])\})")
+_INDEXED = re.compile(r"[0-9]_")
+_TIME = re.compile(r"[0-9]{1,2}(?::[0-9]{2})+(?:[ap]\.?m\.?)?", re.IGNORECASE)
 _ORDERED = ("()", "[]", "(]", "[)")
 _PLAIN = re.compile(r"\\cup|[-+]?\\infty|[,()\[\]]")
 
-_TOKEN = re.compile(r"\\[a-zA-Z]+|[0-9.]+|[a-zA-Z]+|\S")
+_TOKEN = re.compile(r"\\[a-zA-Z]+|[0-9]+(?:\.[0-9]+)?|[a-zA-Z]+|\S")
+_OPERATOR = re.compile(r"[-+/^!|]|\\(?!pi|infty|theta)[a-zA-Z]|\)\(|[0-9a-zA-Z]\(")
+_LOOSE = frozenset(r"( ) { } [ ] / + \frac \cdot $ .".split())
 _SCIENTIFIC = re.compile(r"-?[0-9.]+\\cdot ?10\^\{-?[0-9]+\}")
 _OPERATORS = frozenset(r"\le \ge \ne \cdot \cup \cap \in \pm \mp \to \lor \land \circ".split())
 _WORK = frozenset(
@@ -69,7 +75,8 @@ _WORK = frozenset(
 )
 # Of numbers these are work. Of variables they are part of an answer: "\sin x".
 _NUMERIC_WORK = frozenset(
-    r"\log \ln \lg \exp \sin \cos \tan \cot \sec \csc \arcsin \arccos \arctan log ln sin cos tan".split()
+    r"\log \ln \lg \exp \sin \cos \tan \cot \sec \csc \arcsin \arccos \arctan \sinh \cosh \tanh "
+    r"log ln sin cos tan".split()
 )
 
 
@@ -97,43 +104,48 @@ def _decide(found: str, written: str, prompt: Any) -> Score | None:
     if answer.removeprefix("-").isdecimal() and gold.removeprefix("-").isdecimal():
         return _verdict(answer == gold)
     ours, golds = _values(answer), _values(gold)
+    gold_bracket, inner = _inside(golds)
+    if gold_bracket == "()" and len(ours) == len(inner) == layout(found).count("="):
+        answer = f"({answer})"  # x=3, y=2
+        ours = [answer]
     if answer == gold and _is_plain(gold):
         return Score(1.0, "correct")
     if len(ours) > len(golds):
         return Score(0.0, "several_answers")
     if "=" in answer and "=" not in gold and ("=" not in written or answer.count("=") > 1):
         return Score(0.0, "equation")
-    if _TOWER.search(answer):
+    if _TOWER.search(answer) or _depth(answer) > _DEEPEST:
         return Score(0.0, "too_large")
     if _TOWER.search(gold):
         return Score(0.0, "wrong_value")  # math-verify would hang on it, whatever the answer
     if answer == gold:
         return None  # math-verify tells whether the gold can be read at all
     if _TIME.fullmatch(answer) or _TIME.fullmatch(gold):
-        return _verdict(answer.replace(".", "") == gold.replace(".", ""))
+        return _verdict(answer.replace(".", "").lower() == gold.replace(".", "").lower())
     if _BASED.fullmatch(answer) and _BASED.fullmatch(gold):
         return Score(0.0, "wrong_value")  # math-verify drops the bases
-    if _is_echo(answer, gold, prompt):
+    if prompt is not None and _is_echo((layout(found), answer), (layout(written), gold), prompt):
         return Score(0.0, "echo")
     if "%" in answer + gold:
         equal = _equal_percents(answer, gold)
         if equal is not None:
             return _verdict(equal)
     bracket, ours, gold_bracket, golds = *_inside(ours), *_inside(golds)
-    values, gold_values = [exact(part) for part in ours], [exact(part) for part in golds]
+    values, gold_values = [_value(part) for part in ours], [_value(part) for part in golds]
     gold_is_exact = None not in gold_values
+    is_text = any(isinstance(value, str) for value in gold_values)
     if answer.isalpha() and gold.isalpha() and min(len(answer), len(gold)) > 1:
         return _verdict(answer.lower() == gold.lower())
-    if gold_is_exact and (answer.isalpha() or _PROSE.search(answer)):
+    if gold_is_exact and not is_text and (answer.isalpha() or _PROSE.search(answer)):
         return Score(0.0, "wrong_value")  # a word, a variable or a sentence for a number
     if not _is_readable(answer):
         return Score(0.0, "unreadable")
     if operations(answer) - operations(gold):
         return Score(0.0, "unevaluated")
-    if gold_is_exact and None not in values and bracket == gold_bracket:
-        if bracket in _ORDERED:
+    if gold_is_exact and None not in values:
+        if gold_bracket in _ORDERED and bracket == gold_bracket:
             return _verdict(values == gold_values)
-        return _verdict(Counter(values) == Counter(gold_values))
+        return _verdict(bracket == gold_bracket and Counter(values) == Counter(gold_values))
     if r"\mathbb{R}" in (answer, gold):
         return Score(0.0, "wrong_value")  # math-verify equates it with other unbounded texts
     return None
@@ -159,7 +171,7 @@ def gold_problem(solution: str) -> str:
     reads="solution",
     may_read=("prompt",),
     reasons="correct wrong_value no_answer truncated empty_answer several_answers equation unevaluated "
-    "echo too_large too_long too_slow unreadable bad_gold".split(),
+    "echo too_large too_long too_slow unreadable bad_gold not_compared".split(),
     first=_quick,
     row_problem=lambda solution: gold_problem(str(solution)),
 )
@@ -180,7 +192,10 @@ def accuracy_reward_func(completion: str, solution: str, prompt: Any = None) -> 
         reason = call(_compare, found, written, seconds=_CPU_SECONDS)
     except TooSlow:
         reason = "too_slow"
-    value = {"correct": 1.0, "bad_gold": None}.get(reason, 0.0)
+    except (TimeoutError, HelperDied) as error:  # the machine's fault, not the answer's
+        LOG.warning("math-verify did not compare %r with %r: %s", found, written, error)
+        reason = "not_compared"
+    value = {"correct": 1.0, "bad_gold": None, "not_compared": None}.get(reason, 0.0)
     return Score(value, reason, found)
 
 
@@ -230,11 +245,18 @@ def _side_by_side(text: str) -> bool:
 
 def _agreed(texts: list[str]) -> Found:
     """Return the last of several texts, if all say the same."""
-    if any(len(each) > LONGEST for each in texts):
+    different = set(texts)
+    if any(len(each) > LONGEST for each in different):
         return Found(None, "too_long")
-    if any(normal(each) != normal(texts[-1]) for each in set(texts)):
+    if len(different) > _MOST_TEXTS or len({_merged(each) for each in different}) > 1:
         return Found(None, "several_answers")
     return _whole(texts[-1])
+
+
+def _merged(text: str) -> Any:
+    """Return a value that is equal for texts that state the same number."""
+    value = exact(normal(text))
+    return normal(text) if value is None else value
 
 
 def _whole(text: str) -> Found:
@@ -265,11 +287,21 @@ def _values(text: str) -> list[str]:
     found: list[str] = []
     for part in split(text):
         before, sign, after = part.partition(r"\pm")
-        if sign and r"\pm" not in after and before.count("(") == before.count(")"):
+        if (
+            sign
+            and not after[:1].isalpha()
+            and r"\pm" not in after
+            and before.count("(") == before.count(")")
+        ):
             found += [f"{before}{'+' if before else ''}{after}", f"{before}-{after}"]
         else:
             found.append(part)
-    return list(dict.fromkeys(found))
+    return list({_value(part) or part: part for part in reversed(found)}.values())[::-1]
+
+
+def _value(part: str) -> frozenset[Any] | str | None:
+    """Return the exact value of a part, a word in lower case, or None for other forms."""
+    return part.lower() if part.isalpha() and len(part) > 2 else exact(part)
 
 
 def _inside(listed: list[str]) -> tuple[str, list[str]]:
@@ -277,7 +309,8 @@ def _inside(listed: list[str]) -> tuple[str, list[str]]:
     text = listed[0]
     for brackets in _ORDERED if len(listed) == 1 else ():
         if text.startswith(brackets[0]) and text.endswith(brackets[1]) and r"\cup" not in text:
-            return brackets, split(text[1:-1])
+            inner = split(text[1:-1])
+            return (brackets, inner) if len(inner) > 1 or brackets != "()" else ("", inner)
     return "", listed
 
 
@@ -296,6 +329,7 @@ def _is_readable(answer: str) -> bool:
     return (
         not _NO_MATHS.search(answer)
         and not _CODE_NUMBER.search(answer)
+        and (not _INDEXED.search(answer) or _BASED.fullmatch(answer) is not None)
         and _count(answer, "([") == _count(answer, ")]")
         and answer.count("{") == answer.count("}")
     )
@@ -312,8 +346,9 @@ def operations(text: str) -> set[str]:
     of an answer, and so is "\sin x".
     """
     found: set[str] = set()
-    if text.count(r"\begin{") > 1:
+    if text.count(r"\begin{") > 1 or re.search(r"[^(]\\begin\{|\\end\{pmatrix\}\^", text):
         found.add("matrices")
+    text = re.sub(r"\^\{[^{}]*/[^{}]*\}|\^\{\\frac\{[^{}]*\}\{[^{}]*\}\}", r"\\sqrt", text)
     numeric = not _has_variable(text)
     for part in split(text):
         if not _SCIENTIFIC.fullmatch(part):
@@ -323,23 +358,35 @@ def operations(text: str) -> set[str]:
 
 def _operations(tokens: Sequence[str], numeric: bool) -> set[str]:
     found: set[str] = set()
+    plain = numeric and not {r"\sqrt", r"\pi"} & set(tokens)
     for before, token, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
-        operand = before[-1:].isalnum() or before[-1:] in tuple(")}]!'|")
+        ends = before[-1:].isdecimal() or before in (")", "}")
+        operand = before[-1:].isalnum() or before in tuple(")}]!|")
         if token in ("+", "-", r"\pm", r"\mp") and operand and before not in _OPERATORS:
             found.add("sum")
         elif (
-            token == r"\cdot"
-            and before[-1:] in tuple("0123456789)}")
-            and after[:1] in tuple("0123456789(")
-        ) or (token == "(" and numeric and (before[-1:].isdecimal() or before == ")")):
+            (token == r"\cdot" and (plain or (before[-1:].isdecimal() and after[:1].isdecimal())))
+            or (token == "(" and numeric and ends)
+            or (token == r"\frac" and plain and ends)
+            or (token[:1].isdecimal() and before == ")" and numeric)
+        ):
             found.add("product")
-        elif token == "^" and numeric:
+        elif token == "^" and numeric and r"\sqrt" not in found:
             found.add("power")
         elif (
             token in (r"\sqrt", "!", "|") or token in _WORK or (numeric and token in _NUMERIC_WORK)
         ):
             found.add(token)
     return found
+
+
+def _depth(text: str) -> int:
+    """Return how deep brackets and braces stand in one another."""
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _has_variable(text: str) -> bool:
@@ -351,25 +398,39 @@ def _has_variable(text: str) -> bool:
     )
 
 
-def _is_echo(answer: str, gold: str, prompt: Any) -> bool:
+def _is_echo(answers: Sequence[str], golds: Sequence[str], prompt: Any) -> bool:
     """Check that an answer with an operator is an expression of the question, and the gold is not."""
-    if prompt is None or not re.search(r"[-+/^!|({]|\\[a-zA-Z]", answer.lstrip("-")):
+    if not _OPERATOR.search(answers[-1].lstrip("-")) and not _OPERATOR.search(
+        answers[0].lstrip("-")
+    ):
         return False
-    question = _question(
-        prompt if isinstance(prompt, str) else text_of([{**prompt[-1], "role": "assistant"}])
+    turn = prompt if isinstance(prompt, str) else text_of([{**prompt[-1], "role": "assistant"}])
+    question = _terms(layout(turn))
+    return any(_holds(question, each) for each in answers) and not any(
+        _holds(question, each) for each in golds
     )
-    return _holds(question, answer) and not _holds(question, gold)
 
 
-@lru_cache(maxsize=1024)
-def _question(text: str) -> str:
-    return layout(text).replace("{", "").replace("}", "")
+@lru_cache(maxsize=4096)
+def _terms(text: str) -> tuple[str, ...]:
+    """Return the tokens of a text without brackets, signs of products and fractions, and plus signs."""
+    return tuple(token for token in _TOKEN.findall(text) if token not in _LOOSE)
 
 
-def _holds(question: str, expression: str) -> bool:
-    tokens = _TOKEN.findall(expression.replace("{", "").replace("}", ""))
-    spaced = r"\s*".join(map(re.escape, tokens))
-    return re.search(rf"(?<![0-9a-zA-Z.\\]){spaced}(?![0-9a-zA-Z])", question) is not None
+def _holds(question: Sequence[str], expression: str) -> bool:
+    """Check for the tokens of an expression, in any order, side by side in the question."""
+    wanted = Counter(_terms(expression))
+    size, missing = wanted.total(), wanted.total()
+    for place, token in enumerate(question):
+        missing -= wanted[token] > 0
+        wanted[token] -= 1
+        if place >= size:
+            gone = question[place - size]
+            wanted[gone] += 1
+            missing += wanted[gone] > 0
+        if not missing:
+            return True
+    return False
 
 
 def _compare(found: str, written: str) -> str:

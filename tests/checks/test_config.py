@@ -2,6 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks import config as checks
 from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.config import is_named
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_reports_a_name_that_the_hub_refuses():
 
 
 def test_plugins_that_are_no_list_are_not_read():
-    assert not checks.is_named({"plugins": 5}) and not list(checks.check_plugin({"plugins": 5}))
+    assert not is_named({"plugins": 5}) and not list(checks.check_plugin({"plugins": 5}))
 
 
 def test_reports_examples_in_another_form():

@@ -322,6 +322,57 @@ ANSWERS_OF_REVIEWS = [
     (r"\frac{20+15\pi}{2}", r"10 + \frac{15}{2}\pi", 1.0, "correct"),
 ]
 
+# answer in a box, gold, score, reason: found by an attacker
+ANSWERS_OF_ATTACKS = [
+    (r"\frac{1}{i}", "-i", 1.0, None),
+    (r"\frac{1}{i}", "18", 0.0, None),
+    ("0^{-1}", "1", 0.0, None),
+    (r"2\mathrm{i}", "2", 0.0, None),
+    (r"3+2\mathrm{i}", "3+2i", 1.0, "correct"),
+    (r"2\text{x}", "2", 0.0, None),
+    ("101_{10}", "101_2", 0.0, None),
+    ("12_{3}5", "12", 0.0, "unreadable"),
+    (r"1101_{\text{three}}", "1101_2", 0.0, None),
+    (r"x \not= 18", "18", 0.0, None),
+    ("not x = 18", "18", 0.0, None),
+    (r"\text{wrong}=18", "18", 0.0, None),
+    (r"4\frac92", "18", 0.0, "unevaluated"),
+    (r"\frac12(36)", "18", 0.0, "unevaluated"),
+    (r"(36)0.5", "18", 0.0, "unevaluated"),
+    (r"\frac12\cdot\frac34", r"\frac38", 0.0, "unevaluated"),
+    (r"i\cdot i", "-1", 0.0, "unevaluated"),
+    (r"\cosh 0", "1", 0.0, "unevaluated"),
+    (r"2\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}2&4\\6&8\end{pmatrix}", 0.0, None),
+    ("dog, cat", "god, act", 0.0, "wrong_value"),
+    (r"\text{Bob, Monica}", "Monica, Bob", 1.0, "correct"),
+    (r"\text{Monica and Bob}", r"\text{Bob and Monica}", 1.0, "correct"),
+    (r"x \in \{1,2\}", "1,2", 1.0, "correct"),
+    (r"(x+1)\cdot(x+2)", "(x+1)(x+2)", 1.0, "correct"),
+    (r"\sqrt{x}", "x^{1/2}", 1.0, "correct"),
+    (r"2^{1/3}", r"\sqrt[3]{2}", 1.0, "correct"),
+    ("3:30 PM", r"3:30 \text{ p.m.}", 1.0, "correct"),
+    (r"204 \pmod{1000}", "204", 1.0, "correct"),
+    (r"\frac12\text{ or }0.5", r"\frac12", 1.0, "correct"),
+    (r"\left(\begin{array}{cc}1&2\\3&4\end{array}\right)", MATRIX, 1.0, "correct"),
+    (r"(-\infty,+\infty)", r"\mathbb{R}", 1.0, "correct"),
+    (r"{100^\circ}", r"100^\circ", 1.0, "correct"),
+    (r"049 \text{ cm}^2", "49", 1.0, "correct"),
+    (r"60^{\text{th}}", "60", 1.0, "correct"),
+    (r"\textcolor{red}{204}", "204", 1.0, "correct"),
+    ("€5", "5", 1.0, "correct"),
+    ("⅓", r"\frac13", 1.0, "correct"),
+    (r"0.\bar{3}", r"\frac13", 1.0, "correct"),
+    (r"\lbrace 1,2\rbrace", "1,2", 1.0, "correct"),
+    ("(" * 200 + "x", "x+1", 0.0, "too_large"),
+    ("18 seventeen", "18", 0.0, None),
+    ("(2,1)", "1,2", 0.0, "wrong_value"),
+    ("x=3, y=2", "(3,2)", 1.0, "correct"),
+    ("x=2, y=3", "(3,2)", 0.0, "wrong_value"),
+    ("0.693147", r"\ln 2", 0.0, "wrong_value"),
+    (r"\log 100", "2", 0.0, "unevaluated"),
+    ("3", r"\log_2 8", 1.0, "correct"),
+]
+
 # answer in a box, gold, a question that holds the answer: "echo", and 1.0 without the question
 ECHOES = [
     (r"\frac{36}{2}", "18", r"Simplify $\frac{36}{2}$."),
@@ -330,6 +381,13 @@ ECHOES = [
     ("x^2-4", "(x-2)(x+2)", "Factor $x^2-4$."),
     (r"\sqrt{50}", r"5\sqrt{2}", r"Simplify $\sqrt{50}$."),
     (r"\frac{6}{8}", "0.75", r"Write $\dfrac{6}{8}$ as a decimal."),
+    # in another layout or order
+    ("36/48", r"\frac34", r"Simplify $\frac{36}{48}$."),
+    ("(x^2-4)", "(x-2)(x+2)", "Factor $x^2-4$."),
+    ("-4+x^2", "(x-2)(x+2)", "Factor $x^2-4$."),
+    ("(x+2)(x+1)", "x^2+3x+2", "Expand $(x+1)(x+2)$."),
+    (r"\tan x\cos x", r"\sin x", r"Simplify $\tan x\cos x$."),
+    (r"0.\overline{3}", r"\frac13", r"Express $0.\overline{3}$ as a common fraction."),
 ]
 
 # answers that math-verify takes seconds, minutes or forever to compare
@@ -388,7 +446,9 @@ def test_where_the_answer_is(completion, gold, value, reason):
     assert score(completion, solution=gold)[:2] == (value, reason)
 
 
-@pytest.mark.parametrize("answer, gold, value, reason", ANSWERS + ANSWERS_OF_REVIEWS)
+@pytest.mark.parametrize(
+    "answer, gold, value, reason", ANSWERS + ANSWERS_OF_REVIEWS + ANSWERS_OF_ATTACKS
+)
 def test_scores_an_answer_against_its_gold(answer, gold, value, reason):
     scored = score(box(answer), solution=gold)
     assert scored.value == value
@@ -447,6 +507,14 @@ def test_a_megabyte_takes_milliseconds(unit, wrap):
     start = time.process_time()
     assert accuracy_reward_func.quick(completion, solution="18").value == 0.0
     # At most 0.05 s here. Quadratic work on a megabyte takes minutes, so the bound can be wide.
+    assert time.process_time() - start < 0.5
+
+
+@pytest.mark.parametrize("texts", ["#### 18{}\n", r"\boxed{{18{}}} "])
+def test_many_different_answers_take_milliseconds(texts):
+    completion = "".join(texts.format("~" * (each % 380)) for each in range(5000))
+    start = time.process_time()
+    assert accuracy_reward_func.quick(completion, solution="18").value == 0.0
     assert time.process_time() - start < 0.5
 
 
@@ -517,6 +585,8 @@ def test_a_gold_that_the_question_holds_is_an_answer():
     question = r"Which is larger, $\frac{3}{4}$ or $\frac{2}{3}$?"
     assert score(box(r"\frac{3}{4}"), solution=r"\frac{3}{4}", prompt=question).value == 1.0
     assert score(box("3/4"), solution=r"\frac{3}{4}", prompt=question).value == 1.0
+    tails = "Heads has the chance 1/2. What is the chance of tails?"
+    assert score(box("1/2"), solution=r"\frac12", prompt=tails).value == 1.0
 
 
 def test_trl_passes_the_question():

@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_imported_is_said_after_the_others(folder):
 
 
 def test_it_starts_light(tmp_path):
-    script = "import sys; from axolotl_grpo_plugin.library import run; run(False); print(*sys.modules, file=sys.stderr)"
+    script = "import sys; from axolotl_grpo_plugin.commands.rewards import run; run(False); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

@@ -248,7 +248,8 @@ def _agreed(texts: list[str]) -> Found:
     different = set(texts)
     if any(len(each) > LONGEST for each in different):
         return Found(None, "too_long")
-    if len(different) > _MOST_TEXTS or len({_merged(each) for each in different}) > 1:
+    many = len(different) > 1
+    if many and (len(different) > _MOST_TEXTS or len(set(map(_merged, different))) > 1):
         return Found(None, "several_answers")
     return _whole(texts[-1])
 

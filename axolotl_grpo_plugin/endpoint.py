@@ -1,60 +1,44 @@
-"""Ask an OpenAI-compatible chat endpoint many things at once, and survive what it does."""
+"""Ask one model of an OpenAI-compatible server many questions at once."""
 
 import asyncio
-import ipaddress
-import json
 import logging
 import os
-import random
 import re
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-if TYPE_CHECKING:
-    import httpx
-
 LOG = logging.getLogger(__name__)
 
-LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
-_KEPT = 65_536  # replies that are remembered
-_AGAIN = (408, 409, 425, 429)  # and 5xx: statuses that another try may fix
-_JITTER = random.Random()  # its own, for a run's seed is not to be touched
-# Statuses of a request that is too long, and the words for it of vLLM, SGLang, llama.cpp, TGI and OpenAI.
-_TOO_LONG = (400, 413, 422)
-_TOO_LONG_WORDS = re.compile(
+_KEPT = 65_536  # replies in memory
+_PAUSE = 8.0  # seconds, the longest backoff of the openai client
+# How vLLM, SGLang, llama.cpp, TGI and OpenAI refuse a request that is too long.
+_TOO_LONG = re.compile(
     r"context[ _](?:length|size|window|limit)|maximum (?:allowed )?(?:model |input |prompt )?length"
     r"|(?:prompt|input) is too long|maximum number of tokens|`inputs`",
     re.IGNORECASE,
 )
-# What reading a response that is not of OpenAI's form raises.
-_UNLIKE = (ValueError, LookupError, TypeError, RecursionError)
 
 
 class NoReply(Exception):
-    """Why there is none. reason: "down", "timeout", "refused", "too_long" or "unreadable".
+    """A failed request. reason: "down", "timeout", "refused", "too_long" or "unreadable"."""
 
-    wait: seconds that the server asks for. final: another try would be no use.
-    """
-
-    def __init__(self, reason: str, what: str, wait: float = 0.0, final: bool = False):
+    def __init__(self, reason: str, what: str):
         super().__init__(what)
-        self.reason, self.wait, self.final = reason, wait, final
+        self.reason = reason
 
 
 @dataclass(eq=False)
 class Endpoint[Reply]:
-    """One model of one server. Nothing is imported or opened before it is asked.
+    """One model of one server. Keep its replies for the run, and connections for one batch only.
 
-    request: what each request has beside its message. read: makes of the model's text what is
-    remembered, or raises NoReply. The others: see `rewards.judge`. What it has read outlives a
-    batch; connections do not, so a batch that is cancelled leaves none.
+    request: all of a request but its message. read: turn the model's text into a reply, or raise NoReply.
+    The other fields: see `rewards.judge`. openai is imported late, because that takes a second.
     """
 
     base_url: str
@@ -64,181 +48,135 @@ class Endpoint[Reply]:
     concurrency: int
     timeout: float
     retries: int
-    backoff: float
-    known: OrderedDict[bytes, Reply] = field(default_factory=OrderedDict)
-    _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(
-        default_factory=WeakKeyDictionary
-    )
+    _known: dict[bytes, Reply] = field(default_factory=dict)
+    _turns: WeakKeyDictionary[Any, asyncio.Semaphore] = field(default_factory=WeakKeyDictionary)
     _is_out: bool = False
 
-    async def ask(self, messages: Sequence[str]) -> dict[str, Reply | NoReply]:
-        """What is said to each message, each asked once; failures are never remembered."""
-        import httpx
+    async def ask(self, messages: Iterable[str]) -> dict[str, Reply | NoReply]:
+        """Return the reply to each message. Ask each message once per run, or again after a failure."""
+        import openai
 
-        replies: dict[str, Reply | NoReply] = {}
-        left: dict[str, bytes] = {}
-        for message in dict.fromkeys(messages):
-            key = sha256(message.encode()).digest()
-            if key in self.known:
-                self.known.move_to_end(key)
-                replies[message] = self.known[key]
-            else:
-                left[message] = key
-        if not left:
+        keys = {message: sha256(message.encode()).digest() for message in messages}
+        replies: dict[str, Reply | NoReply] = {
+            message: self._known[key] for message, key in keys.items() if key in self._known
+        }
+        new = [message for message in keys if message not in replies]
+        if not new:
             return replies
         loop = asyncio.get_running_loop()
         turns = self._turns.setdefault(loop, asyncio.Semaphore(self.concurrency))
-        answered = lost = 0
+        lost = 0  # requests without an answer since the last answer
 
-        async def ask(message: str, key: bytes) -> None:
-            nonlocal answered, lost
+        async def ask(message: str) -> None:
+            nonlocal lost
             async with turns:
-                if lost > 1:  # the others would wait as long for nothing
-                    replies[message] = NoReply("down", "two tried in vain")
-                    return
-                before = answered
                 try:
-                    replies[message] = self.known[key] = await self._ask(client, message)
+                    if lost >= max(self.concurrency, 2):  # do not make the others wait as long
+                        raise NoReply("down", "not asked, because other requests got no answer")
+                    replies[message] = self._known[keys[message]] = await self._ask(client, message)
+                    lost = 0
                 except NoReply as failure:
                     replies[message] = failure
-                    # In all its tries nobody was answered.
-                    lost += failure.reason in ("down", "timeout") and answered == before
-                    return
-            answered, lost = answered + 1, 0
-            if len(self.known) > _KEPT:
-                self.known.popitem(last=False)
+                    lost = lost + 1 if failure.reason in ("down", "timeout") else 0
 
-        unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        async with (
-            httpx.AsyncClient(timeout=None, limits=unlimited, mounts=self._mounts()) as client,
-            asyncio.TaskGroup() as tasks,
-        ):
-            for message, key in left.items():
-                tasks.create_task(ask(message, key))
-        self._report([replies[message] for message in left])
+        settings = self._settings(openai.DefaultAsyncHttpxClient)
+        async with openai.AsyncOpenAI(**settings) as client, asyncio.TaskGroup() as tasks:
+            for message in new:
+                tasks.create_task(ask(message))
+        while len(self._known) > _KEPT:
+            del self._known[next(iter(self._known))]
+        self._warn([replies[message] for message in new])
         return replies
 
-    async def _ask(self, client: "httpx.AsyncClient", message: str) -> Reply:
-        import httpx
+    async def _ask(self, client: Any, message: str) -> Reply:
+        turns = [{"role": "user", "content": message}]
+        body, headers = {**self.request, "messages": turns}, self._headers()
+        try:
+            # The client limits each read, so a reply that trickles would never end.
+            async with asyncio.timeout(self.timeout * (self.retries + 1) + _PAUSE * self.retries):
+                reply = await client.chat.completions.create(
+                    model="", messages=[], extra_body=body, extra_headers=headers
+                )
+            choice = reply.choices[0]
+            text, ended = choice.message.content, choice.finish_reason
+            if not isinstance(text, str) or ended == "length":
+                raise ValueError(f"finish_reason {ended!r}, text {str(text)[-200:]!r}")
+        except Exception as error:
+            raise _failure(error) from error
+        return self.read(text)
 
-        payload = {**self.request, "messages": [{"role": "user", "content": message}]}
-        where, headers = f"{self.base_url}/chat/completions", self._headers()
-        for attempt in range(self.retries + 1):
-            try:
-                async with asyncio.timeout(self.timeout):
-                    response = await client.post(where, json=payload, headers=headers)
-                return self.read(_text(response))
-            except TimeoutError:
-                failure = NoReply("timeout", f"nothing within {self.timeout:g} s")
-            except httpx.RequestError as error:
-                failure = NoReply("down", f"{type(error).__name__}: {error}")
-            except NoReply as error:
-                failure = error
-            if failure.final or attempt == self.retries:
-                break
-            wait = self.backoff * 2**attempt * _JITTER.uniform(0.5, 1.5)
-            await asyncio.sleep(min(max(wait, failure.wait), LONGEST_WAIT))
-        raise failure
+    def _headers(self) -> dict[str, Any]:
+        import openai
 
-    def _headers(self) -> dict[str, str]:
         key = os.environ.get(self.api_key_env, "").strip()
-        if not (key.isascii() and key.isprintable()):  # the HTTP client would say it, key and all
+        if not (key.isascii() and key.isprintable()):  # the client's error would show the key
             raise RuntimeError(
                 f"the API key in the environment variable {self.api_key_env} has a character that no "
                 "request can have. Set it to the key alone"
             )
-        return {"Authorization": f"Bearer {key}"} if key else {}
+        return {"Authorization": f"Bearer {key}" if key else openai.Omit()}
 
-    def _mounts(self) -> "dict[str, None]":
-        """Return httpx's `mounts` for this address: no proxy on the way to this machine or a private network."""
+    def _settings(self, http_client: Callable[..., Any]) -> dict[str, Any]:
         host = urlsplit(self.base_url).hostname or ""
         try:
-            is_near = ipaddress.ip_address(host).is_private
-        except ValueError:  # a name
-            is_near = host == "localhost" or host.endswith(".localhost")
-        return {"http://": None, "https://": None} if is_near else {}
+            is_near = ip_address(host).is_private
+        except ValueError:
+            is_near = host.split(".")[-1] == "localhost"
+        # No proxy for a near host. trust_env=False would also ignore SSL_CERT_FILE.
+        mounts = {"http://": None, "https://": None} if is_near else {}
+        return {
+            "base_url": self.base_url,
+            "api_key": "-",  # see _headers
+            "timeout": self.timeout,
+            "max_retries": self.retries,
+            "http_client": http_client(mounts=mounts, follow_redirects=False),
+        }
 
-    def _report(self, replies: Sequence[Reply | NoReply]) -> None:
-        """One warning an outage: from a batch with a failure to the next without."""
+    def _warn(self, replies: list[Reply | NoReply]) -> None:
+        """Log one warning per outage. A batch without a failure ends an outage."""
         failures = [each for each in replies if isinstance(each, NoReply)]
         if failures and not self._is_out:
-            counts = Counter(each.reason for each in failures)
+            counts = Counter(each.reason for each in failures).items()
             LOG.warning(
-                "%s at %s did not reply to %d of %d requests (%s); the first failure: %s. No more is "
-                "said of it until it replies to all of a batch",
-                self.request["model"],
-                self.base_url,
-                len(failures),
-                len(replies),
-                ", ".join(f"{reason}: {count}" for reason, count in counts.items()),
-                failures[0],
+                f"{self.request['model']} at {self.base_url} did not reply to {len(failures)} of "
+                f"{len(replies)} requests ({', '.join(f'{reason}: {n}' for reason, n in counts)}); the "
+                f"first failure: {failures[0]}. Further failures are not logged until a batch has none"
             )
         self._is_out = bool(failures)
 
     def ready(self) -> None:
-        """Ask which models are served. RuntimeError, one line with the fix, where this one is not."""
-        import httpx
+        """Check that the server takes the key and lists the model. Raises: RuntimeError with the fix."""
+        import openai
 
-        where, model = f"{self.base_url}/models", self.request["model"]
-        headers = self._headers()
+        where, model, headers = f"{self.base_url}/models", self.request["model"], self._headers()
         try:
-            with httpx.Client(timeout=self.timeout, mounts=self._mounts()) as client:
-                response = client.get(where, headers=headers)
-        except httpx.RequestError as error:
-            raise RuntimeError(
-                f"nothing answers at {where} ({type(error).__name__}: {error}). Start the server of "
-                f"{model}, or set base_url to where it is"
-            ) from error
-        status = f"HTTP {response.status_code}"
-        if response.status_code in (401, 403):
-            raise RuntimeError(
-                f"{where} refuses the API key ({status}). Put it into the environment variable "
-                f"{self.api_key_env}, or name another with api_key_env"
-            )
-        try:
-            served = [each["id"] for each in response.json()["data"]]
-        except _UNLIKE as error:
-            raise RuntimeError(
-                f"{where} lists no models ({status}). Set base_url to what stands before "
-                "/chat/completions: it most often ends in /v1"
-            ) from error
+            with openai.OpenAI(**self._settings(openai.DefaultHttpxClient)) as client:
+                served = [str(each.id) for each in client.models.list(extra_headers=headers)]
+        except Exception as error:
+            fix = f"Start the server of {model}, or set base_url to its address: most end in /v1"
+            if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
+                fix = f"Put the API key into {self.api_key_env}, or name another variable in api_key_env"
+            raise RuntimeError(f"{where} lists no models ({_failure(error)}). {fix}") from error
         if model not in served:
-            listed = ", ".join(map(str, served)) or "none"
             raise RuntimeError(
-                f"{where} does not list the model {model} (it lists: {listed}). Set model to one of them"
+                f"{where} does not list the model {model} (it lists: {', '.join(served) or 'none'}). "
+                "Set model to one of them"
             )
 
 
-def _text(response: "httpx.Response") -> str:
-    """What the model wrote. Raises NoReply."""
-    status = response.status_code
-    if status in _AGAIN or status >= 500:
-        raise NoReply("down", f"HTTP {status}", wait=_retry_after(response))
-    if status in _TOO_LONG and _TOO_LONG_WORDS.search(response.text[:2000]):
-        raise NoReply("too_long", f"HTTP {status}, {response.text[:200]!r}", final=True)
-    if status != 200:
-        # What a server says of a key may hold some of it.
-        what = "" if status in (401, 403) else f", {response.text[:200]!r}"
-        raise NoReply("refused", f"HTTP {status}{what}", final=True)
-    try:
-        choice = response.json()["choices"][0]
-        content, ended = choice["message"]["content"], choice.get("finish_reason")
-    except (*_UNLIKE, AttributeError) as error:
-        raise NoReply("unreadable", f"no chat completion: {response.text[:200]!r}") from error
-    # At temperature 0 it would write the same again.
-    if not isinstance(content, str):
-        raise NoReply("unreadable", f"no text: {json.dumps(choice)[:200]}", final=True)
-    if ended == "length":
-        raise NoReply("unreadable", f"cut off at max_tokens: {content[-200:]!r}", final=True)
-    return content
+def _failure(error: Exception) -> NoReply:
+    import openai
 
-
-def _retry_after(response: "httpx.Response") -> float:
-    """Seconds that the server asks to wait; 0 where it does not say."""
-    said = response.headers.get("retry-after", "")
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", said):
-        return float(said)
-    try:
-        return parsedate_to_datetime(said).timestamp() - time.time()
-    except (ValueError, OverflowError):  # no date
-        return 0.0
+    if isinstance(error, (TimeoutError, openai.APITimeoutError)):
+        return NoReply("timeout", "no answer within the timeout")
+    if isinstance(error, openai.APIConnectionError):
+        return NoReply("down", repr(error.__cause__))
+    if not isinstance(error, openai.APIStatusError):
+        return NoReply("unreadable", f"no chat completion: {error!r:.200}")
+    status, text = error.status_code, error.response.text
+    if status in (408, 409, 429) or status >= 500:
+        return NoReply("down", f"HTTP {status}")
+    if status in (401, 403):  # the text may show a part of the key
+        return NoReply("refused", f"HTTP {status}")
+    is_long = status in (400, 413, 422) and _TOO_LONG.search(text[:2000])
+    return NoReply("too_long" if is_long else "refused", f"HTTP {status}, {text[:200]!r}")

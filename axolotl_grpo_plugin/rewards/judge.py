@@ -72,7 +72,6 @@ def judge(
     concurrency: int = 16,
     timeout: float = 30.0,
     retries: int = 2,
-    backoff: float = 0.5,
 ) -> AsyncReward:
     """A reward: 1.0 where the judge says that the answer is right, 0.0 where it says no.
 
@@ -99,8 +98,8 @@ def judge(
             takes a key away. A judge that thinks needs more tokens, or chat_template_kwargs.
         api_key_env: the environment variable with the API key; it may be unset.
         concurrency: requests at a time, of each rank.
-        timeout: seconds of a try. retries: further tries, after `backoff` seconds, twice that, and
-            so on, give or take a half, or after what Retry-After says, up to 30.
+        timeout: seconds per try. retries: further tries after no answer or HTTP 408, 409, 429 or 5xx,
+            with the growing pauses of the openai client, or the pause that Retry-After asks for.
 
     Source: in place of the judges of https://github.com/LLM360/Reasoning360 (`stem_llm_judge`) and
         https://github.com/dhcode-cpp/X-R1.
@@ -111,17 +110,15 @@ def judge(
         raise ValueError(
             f"judge: base_url {base_url!r} is no address. Write one like http://localhost:8000/v1"
         )
-    if concurrency < 1 or timeout <= 0 or retries < 0 or backoff < 0:
+    if concurrency < 1 or timeout <= 0 or retries < 0:
         raise ValueError(
-            f"judge: concurrency {concurrency}, timeout {timeout}, retries {retries}, backoff {backoff}. "
-            "Set the first two above 0, and none below"
+            f"judge: concurrency {concurrency}, timeout {timeout}, retries {retries}. "
+            "Set the first two above 0, and retries to 0 or more"
         )
     request = {"model": model, "temperature": 0, "max_tokens": 512, **(body or {})}
     request = {key: value for key, value in request.items() if value is not None}
     where = base_url.rstrip("/")
-    endpoint = Endpoint(
-        where, request, _verdict, api_key_env, concurrency, timeout, retries, backoff
-    )
+    endpoint = Endpoint(where, request, _verdict, api_key_env, concurrency, timeout, retries)
 
     def case_of(prompt: Any, completion: Any, row: dict[str, Any]) -> Score | _Case:
         if None in row.values():
@@ -207,7 +204,7 @@ def _verdict(text: str) -> bool:
     ]
     given = {line for line in lines if line in _VERDICTS}
     if given != {lines[-1]}:
-        raise NoReply("unreadable", f"no verdict: {text[-200:]!r}", final=True)
+        raise NoReply("unreadable", f"no verdict: {text[-200:]!r}")
     return _VERDICTS[lines[-1]]
 
 

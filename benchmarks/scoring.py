@@ -1,4 +1,4 @@
-"""What the scoring room and the rollout log cost of a step: `python benchmarks/scoring.py`.
+"""What the reward runner and the rollout log cost of a step: `python benchmarks/scoring.py`.
 
 Trains a quickstart in TRL's trainer with a room around it, and times what is within. The quickstart's
 steps are the shortest that there are (a model of 0.6 million parameters): of any other, the share is less.
@@ -66,9 +66,9 @@ def main(folder):
         train_dataset=rows,
         processing_class=tokenizer,
     )
-    timed(room.rollouts, "hold", "rollout log")
+    timed(room.rollouts, "stage", "rollout log")
     timed(room.rollouts, "write", "rollout log")
-    room.attach(trainer)
+    room.wrap_trainer(trainer)
     timed(trainer, "_calculate_rewards", "scoring and log")
     began = time.perf_counter()
     trainer.train()

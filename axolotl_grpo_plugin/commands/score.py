@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin import paths, rollouts
 from axolotl_grpo_plugin.commands.rewards import WIDTH, modules
 from axolotl_grpo_plugin.findings import Finding, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward
@@ -25,9 +25,7 @@ from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.reward import BaseReward, GroupReward, PlainReward, Reward, as_score
 from axolotl_grpo_plugin.scoring.worker import to_outcome
 
-FOLDERS = ("train", "rollouts/train", "completions", ".")  # of a run's output_dir
 SHOWN = 56  # characters of what was read
-LOGGED = "column/"  # before a dataset column's name in a rollout log
 
 Row = dict[str, Any]
 
@@ -141,9 +139,7 @@ def _read(file: str) -> Iterator[Row]:
         return
     path = Path(file)
     if path.is_dir():
-        files = next(
-            (found for each in FOLDERS if (found := sorted((path / each).glob("*.parquet")))), []
-        )
+        files = rollouts.files_of(path)
         if not files:
             raise click.ClickException(
                 f"{file}: no Parquet files there. Name a run's output_dir (with `grpo_rollouts: true`, "
@@ -175,35 +171,12 @@ def _lines(lines: Any, where: str) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    """Rows with the dataset's columns by their own names, and chats as chats, where it is a rollout log."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        for batch in pq.ParquetFile(path).iter_batches(1000):
-            for row in batch.to_pylist():
-                own = {
-                    name.removeprefix(LOGGED): value
-                    for name, value in row.items()
-                    if name.startswith(LOGGED)
-                }
-                yield {
-                    **row,
-                    **own,
-                    **{name: _chat(row[name]) for name in ("prompt", "completion") if name in row},
-                }
+        yield from rollouts.read(path)
     except (pa.ArrowException, OSError) as error:
         raise click.ClickException(f"{path}: no Parquet: {first_line(error)}") from error
-
-
-def _chat(value: Any) -> Any:
-    """A chat that was logged as JSON text; what else there is as it is."""
-    if isinstance(value, str) and value.startswith('[{"role": '):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Scored]:

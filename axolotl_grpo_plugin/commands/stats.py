@@ -31,7 +31,7 @@ from axolotl_grpo_plugin.stats.budget import (
 )
 from axolotl_grpo_plugin.stats.counts import Lengths
 from axolotl_grpo_plugin.stats.measure import Measured, measure, warnings_of
-from axolotl_grpo_plugin.stats.rollouts import NoRollouts, Rollouts, read_rollouts
+from axolotl_grpo_plugin.stats.rollouts import CompletionLengths, NoRollouts, read_rollouts
 from axolotl_grpo_plugin.stats.rows import sources
 from axolotl_grpo_plugin.stats.tokenizer import (
     Tokenizer,
@@ -73,7 +73,7 @@ class Stats:
         self.counted: list[tuple[Tokenizer, list[Measured]]] = []
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.rollouts: Rollouts | None = None
+        self.rollouts: CompletionLengths | None = None
 
     def count(self, others: Sequence[str], gold: str | None) -> None:
         """Count all datasets with the config's tokenizer and with the others."""

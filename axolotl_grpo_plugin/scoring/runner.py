@@ -1,4 +1,4 @@
-"""The scoring room of a training: its guards, their processes, and what is done with failed scores."""
+"""Runs the rewards of a training: guarded functions, their processes, and the handling of failed scores."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
-from axolotl_grpo_plugin.scoring.rollouts import Rollouts
+from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -59,11 +59,10 @@ class Settings:
 
 
 class RewardRunner:
-    """Guards the rewards of a run, and stands around its trainer's `_calculate_rewards`.
+    """Runs the reward functions safely, and wraps the trainer's `_calculate_rewards`.
 
-    What is there beyond TRL: a score that failed becomes the mean of its function in its prompt
-    group; the shares of failures and of reasons are metrics; and a reward that fails too often
-    ends the run, on all ranks together.
+    A failed score becomes the mean of its function in its prompt group. The shares of failures and
+    of reasons are metrics. A reward that fails too often ends the run, on all ranks together.
     """
 
     def __init__(self, cfg: Any):
@@ -90,12 +89,13 @@ class RewardRunner:
             )
             for each in own
         }
-        self.rollouts = Rollouts.of(cfg)
+        self.rollouts = RolloutLog.of(cfg)
         self._of_name = {guard.name: guard for guard in self.guards.values()}
         self._recent: deque[tuple[int, Counter[str], Counter[str]]] = deque()
         self._shown: Counter[str] = Counter()
         self._seen: dict[str, dict[str, None]] = {}  # the reasons that a series had so far
         self._lock = Lock()
+        self._axolotls: Any = None
 
     def reward_func(self, key: str) -> Any:
         """What Axolotl gives TRL for that string of `trl.reward_funcs`: a guarded function, or a model's name."""
@@ -106,8 +106,17 @@ class RewardRunner:
         known = {name: guard.function.highest for name, guard in self._of_name.items()}
         return {name: best for name, best in known.items() if best is not None}
 
-    def attach(self, trainer: Any) -> None:
-        """Stand around a trainer's scoring. TRL's own GRPOTrainer will do."""
+    def open(self, cfg: Any) -> None:
+        """Let Axolotl give TRL the guarded functions in place of the rewards that the YAML names."""
+        from axolotl.core.trainers.grpo import GRPOStrategy
+
+        # Axolotl's own pool of reward workers has no time limit and drops what rewards log.
+        cfg["trl"]["reward_num_workers"] = 1
+        self._axolotls = GRPOStrategy.get_reward_func
+        GRPOStrategy.get_reward_func = self.reward_func
+
+    def wrap_trainer(self, trainer: Any) -> None:
+        """Wrap the `_calculate_rewards` of a trainer, Axolotl's or TRL's own."""
         calculate = trainer._calculate_rewards
 
         def calculate_rewards(
@@ -127,7 +136,11 @@ class RewardRunner:
             self.rollouts.attach(trainer)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, and let Axolotl resolve rewards itself again."""
+        if self._axolotls:
+            from axolotl.core.trainers.grpo import GRPOStrategy
+
+            GRPOStrategy.get_reward_func = self._axolotls
         if self.pool:
             self.pool.close()
 
@@ -153,7 +166,7 @@ class RewardRunner:
         if self.rollouts:
             rank, count = trainer.accelerator.process_index, len(prompts)
             own = scores[rank * count : (rank + 1) * count]
-            self.rollouts.hold(trainer, own, inputs, prompts, completions, ids, outcomes)
+            self.rollouts.stage(trainer, own, inputs, prompts, completions, ids, outcomes)
         failed, scored, slow = self._count(trainer, outcomes)
         self._stop_if_all_are_slow(slow, scored)
         self._stop_if_too_many(trainer.state.global_step, failed, scored, outcomes, prompts)

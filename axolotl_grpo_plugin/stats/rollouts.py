@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.findings import first_line
+from axolotl_grpo_plugin.rollouts import REWARD, attempt_of, files_of
 from axolotl_grpo_plugin.stats.budget import STEP
 from axolotl_grpo_plugin.stats.counts import Lengths
 from axolotl_grpo_plugin.stats.rows import STREAMED
 from axolotl_grpo_plugin.stats.tokenizer import Tokenizer
 
-ATTEMPT = re.compile(r"\d+-\d+-\d+-\d+\.parquet$")  # a name in the rollout log
-FOLDERS = ("train", "rollouts/train", "completions", ".")
 ENOUGH = 0.99
 
 
@@ -24,7 +23,7 @@ class NoRollouts(Exception):
 
 
 @dataclass
-class Rollouts:
+class CompletionLengths:
     """The completions of a run's training steps.
 
     finished: tokens of the completions that were not truncated, the end token included. truncated:
@@ -103,7 +102,9 @@ class Rollouts:
             yield chosen[0], chosen[-1], rows, cut / rows, tokens / rows
 
 
-def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) -> Rollouts:
+def read_rollouts(
+    folder: Path, tokenizer: Tokenizer | None, limit: int | None
+) -> CompletionLengths:
     """Read a run's training rollouts from its output_dir, or from the folder with the Parquet files.
 
     If the run was resumed, only the last attempt counts. tokenizer and limit (the run's
@@ -111,16 +112,13 @@ def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) 
     """
     import pyarrow as pa
 
-    files = next(
-        (found for name in FOLDERS if (found := sorted((folder / name).glob("*.parquet")))), None
-    )
+    files = files_of(folder)
     if not files:
         fix = "Name a run's output_dir (with `grpo_rollouts: true`, or `log_completions: true`)"
         raise NoRollouts(f"{folder}: no rollouts there. {fix}.")
-    if ATTEMPT.match(files[-1].name):
-        last = files[-1].name.split("-")[0]
-        files = [file for file in files if file.name.split("-")[0] == last]
-    made: Rollouts | None = None
+    last = attempt_of(files[-1])
+    files = [file for file in files if attempt_of(file) == last]
+    made: CompletionLengths | None = None
     for file in files:
         try:
             made = _read(file, made, tokenizer, limit)
@@ -132,8 +130,8 @@ def read_rollouts(folder: Path, tokenizer: Tokenizer | None, limit: int | None) 
 
 
 def _read(
-    file: Path, made: Rollouts | None, tokenizer: Tokenizer | None, limit: int | None
-) -> Rollouts:
+    file: Path, made: CompletionLengths | None, tokenizer: Tokenizer | None, limit: int | None
+) -> CompletionLengths:
     """Add the rollouts of one file."""
     import pyarrow.parquet as pq
 
@@ -146,9 +144,9 @@ def _read(
     if not logged and (tokenizer is None or limit is None):
         fix = "Name the run's YAML too, with trl.max_completion_length"
         raise NoRollouts(f"{file}: no token counts. {fix}.")
-    made = made or Rollouts(file.parent, not logged, _right(columns, logged))
+    made = made or CompletionLengths(file.parent, not logged, _right(columns, logged))
     wanted = ["step", *(["completion_tokens", "truncated"] if logged else ["completion"])]
-    reward = f"reward/{made.reward}" if logged else made.reward
+    reward = REWARD + made.reward if logged else made.reward
     wanted += [reward] if reward in columns else []
     for batch in parquet.iter_batches(1000, columns=wanted):
         rows = batch.to_pydict()
@@ -165,7 +163,7 @@ def _read(
 def _right(columns: Sequence[str], logged: bool) -> str:
     """Return the reward for correctness: by its name, else the first."""
     if logged:
-        names = [name.removeprefix("reward/") for name in columns if name.startswith("reward/")]
+        names = [name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)]
     else:
         after = columns[columns.index("completion") + 1 :]
         names = [name for name in after if "/" not in name and name != "advantage"]

@@ -12,7 +12,7 @@ from rich.text import Text
 from axolotl_grpo_plugin.stats.budget import Budget
 from axolotl_grpo_plugin.stats.counts import SHARES, Lengths
 from axolotl_grpo_plugin.stats.measure import SHOWN, Measured
-from axolotl_grpo_plugin.stats.rollouts import Rollouts
+from axolotl_grpo_plugin.stats.rollouts import CompletionLengths
 from axolotl_grpo_plugin.stats.tokenizer import Tokenizer
 
 BINS, WIDTH = 16, 28
@@ -132,7 +132,7 @@ def trade_off(options: Sequence[Budget], chosen: Budget, rows: int, why: str) ->
     return made
 
 
-def rollouts(found: Rollouts) -> Table:
+def rollouts(found: CompletionLengths) -> Table:
     """Return a table of a run's completions in parts of equal length."""
     how = "estimated from the text" if found.estimated else "as logged"
     made = _table(f"{found.rows:,} rollouts of {found.folder}, tokens {how}")

@@ -1,4 +1,4 @@
-"""The scoring room around TRL's own trainer, on as many ranks as torchrun starts.
+"""The reward runner around TRL's own trainer, on as many ranks as torchrun starts.
 
 Axolotl itself cannot run two ranks on a CPU. The completions are given (TRL's `rollout_func`), for
 what they earn is the point: `torchrun --nproc-per-node 2 scoring_on_ranks.py FOLDER`.
@@ -64,7 +64,7 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", rows=R
         processing_class=tokenizer,
         rollout_func=rollout,
     )
-    room.attach(trainer)
+    room.wrap_trainer(trainer)
     stopped = ""
     try:
         trainer.train()

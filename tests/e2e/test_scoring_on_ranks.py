@@ -1,4 +1,4 @@
-"""The scoring room on two gloo ranks, in TRL's trainer."""
+"""The reward runner on two gloo ranks, in TRL's trainer."""
 
 import json
 import subprocess

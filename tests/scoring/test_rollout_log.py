@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.scoring.rollouts import Rollouts, show_samples
+from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog, show_samples
 
 
 @pytest.mark.parametrize("tracker", [{"wandb_project": "x"}, {"use_trackio": True}])
@@ -33,21 +33,21 @@ def test_what_the_yaml_says_stays():
 
 
 def test_the_folder_is_the_yamls(tmp_path):
-    assert Rollouts.of({}) is None
+    assert RolloutLog.of({}) is None
     assert (
-        Rollouts.of({"grpo_rollouts": True, "output_dir": "out"}).folder.as_posix()
+        RolloutLog.of({"grpo_rollouts": True, "output_dir": "out"}).folder.as_posix()
         == "out/rollouts"
     )
-    assert Rollouts.of({"grpo_rollouts": "logs", "output_dir": "out"}).folder.as_posix() == "logs"
+    assert RolloutLog.of({"grpo_rollouts": "logs", "output_dir": "out"}).folder.as_posix() == "logs"
 
 
 def test_each_run_in_a_folder_is_an_attempt_of_its_own(tmp_path):
     trainer = SimpleNamespace(_generate_and_score_completions=None)
-    first = Rollouts(tmp_path)
+    first = RolloutLog(tmp_path)
     first.attach(trainer)
     for name in ("train/002-000004-000-000003.parquet", "eval/003-000000-001-000000.parquet"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    resumed = Rollouts(tmp_path)
+    resumed = RolloutLog(tmp_path)
     resumed.attach(trainer)
     assert (first.attempt, resumed.attempt) == (1, 4)

@@ -1,0 +1,131 @@
+"""Log every completion of a run, with its rewards and reasons."""
+
+import logging
+from collections.abc import Callable
+from itertools import count
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from axolotl_grpo_plugin import rollouts
+from axolotl_grpo_plugin.config import block
+from axolotl_grpo_plugin.scoring.worker import Outcome
+
+LOG = logging.getLogger(__name__)
+
+
+class RolloutLog:
+    """Write each batch of a trainer to the rollout log (rollouts.py), when its advantages are known.
+
+    A run that is killed leaves all its steps but the last.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.attempt = 1
+        self._numbers = count()
+        self._staged: dict[str, list[Any]] | None = None
+
+    @classmethod
+    def of(cls, cfg: Any) -> "RolloutLog | None":
+        """Return the log that a config asks for, or None."""
+        folder = cfg.get("grpo_rollouts")
+        if not folder:
+            return None
+        return cls(Path(cfg["output_dir"]) / "rollouts" if folder is True else Path(folder))
+
+    def attach(self, trainer: Any) -> None:
+        """Write a staged batch when the trainer knows its advantages."""
+        self.attempt = rollouts.next_attempt(self.folder)
+        generate = trainer._generate_and_score_completions
+
+        def generate_and_score(inputs: Any) -> Any:
+            output = generate(inputs)
+            self.write(output["advantages"])
+            return output
+
+        trainer._generate_and_score_completions = generate_and_score
+        # Axolotl's async trainer scores apart from generating, and calls this when it has.
+        if hasattr(trainer, "_post_advantage_hook"):
+            hook: Callable[..., Any] = trainer._post_advantage_hook
+
+            def post_advantage(
+                data: Any, rewards: Any, advantages: Any, *rest: Any, **more: Any
+            ) -> Any:
+                self.write(advantages)
+                return hook(data, rewards, advantages, *rest, **more)
+
+            trainer._post_advantage_hook = post_advantage
+
+    def stage(
+        self,
+        trainer: Any,
+        scores: torch.Tensor,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        ids: list[list[int]],
+        outcomes: dict[str, list[Outcome]],
+    ) -> None:
+        """Keep this rank's batch until its advantages are known. scores: (completions, functions).
+
+        Held-out rows are not logged here: held_out.jsonl has them.
+        """
+        training, rows = trainer.model.training, len(prompts)
+        tokenizer = trainer.processing_class
+        ends = {getattr(tokenizer, "eos_token_id", None), getattr(tokenizer, "pad_token_id", None)}
+        weights = trainer.reward_weights.to(scores.device)
+        totals = (scores * weights).nansum(dim=1).masked_fill(scores.isnan().all(dim=1), torch.nan)
+        columns: dict[str, list[Any]] = {
+            "attempt": [self.attempt] * rows,
+            "step": [trainer.state.global_step + training] * rows,
+            "rank": [trainer.accelerator.process_index] * rows,
+            "mode": ["train" if training else "eval"] * rows,
+            "prompt": [rollouts.as_text(prompt) for prompt in prompts],
+            "completion": [_said(completion) for completion in completions],
+            "completion_tokens": [len(each) for each in ids],
+            "truncated": [not len(each) or int(each[-1]) not in ends for each in ids],
+        }
+        for name in sorted({key for row in inputs for key in row} - {"prompt", "image", "images"}):
+            columns[rollouts.COLUMN + name] = [rollouts.as_text(row.get(name)) for row in inputs]
+        for place, name in enumerate(trainer.reward_func_names):
+            columns[rollouts.REWARD + name] = [
+                _number(score) for score in scores[:, place].tolist()
+            ]
+            if scored := outcomes.get(name):
+                columns[rollouts.REASON + name] = [each.said for each in scored]
+                columns[rollouts.ERROR + name] = [each.error or None for each in scored]
+        columns["reward"] = [_number(total) for total in totals.tolist()]
+        self._staged = columns
+
+    def write(self, advantages: torch.Tensor) -> None:
+        """Write the staged batch. advantages: (completions,)."""
+        staged, self._staged = self._staged, None
+        if staged is None:
+            return
+        staged["advantage"] = advantages.tolist()
+        try:
+            rollouts.write(self.folder, next(self._numbers), staged)
+        except OSError:  # a full disk: the other ranks would wait for this one
+            LOG.exception("the rollouts of step %d could not be written", staged["step"][0])
+
+
+def show_samples(cfg: Any) -> None:
+    """Switch on TRL's table of samples if the run logs its rollouts and its tracker shows tables."""
+    trl = block(cfg, "trl")
+    if cfg.get("grpo_rollouts") and (cfg.get("wandb_project") or cfg.get("use_trackio")):
+        trl.setdefault("log_completions", True)
+        trl.setdefault("num_completions_to_print", 0)
+
+
+def _said(completion: Any) -> str | None:
+    """Return the model's text if the completion is one message, else the chat."""
+    if not isinstance(completion, str) and len(completion) == 1:
+        return rollouts.as_text(completion[0].get("content"))
+    return rollouts.as_text(completion)
+
+
+def _number(value: float) -> float | None:
+    return None if isnan(value) else value

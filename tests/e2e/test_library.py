@@ -44,7 +44,7 @@ def smollm2s(tmp_path, name):
 
 @pytest.mark.seconds(70)
 def test_thinking_that_the_template_opens(tmp_path, smollm2):
-    rows = train(smollm2s(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out")
+    rows = train(smollm2s(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     assert all(row["prompt"].endswith("assistant\n<think>\n") for row in rows)
     for name, reasons in {
         "think_soft_format_reward_func": {"format", "other_layout", "empty_block"},
@@ -84,7 +84,7 @@ def test_rewards_that_shape(tmp_path):
 
 @pytest.mark.seconds(80)
 def test_programs_run_against_their_tests(tmp_path, smollm2):
-    rows = train(smollm2s(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out")
+    rows = train(smollm2s(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     reasons = {row["code_reward_func/reason"] for row in rows}
     ran = {"correct", "wrong_output", "runtime_error", "syntax_error"}
     assert reasons & ran, reasons  # some were run

@@ -17,9 +17,7 @@ def of_seed(seed):
     return pytest.param(seed, marks=(group, pytest.mark.seconds(100)))
 
 
-@pytest.fixture(
-    scope="module", params=[of_seed(1), pytest.param(2, marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=[of_seed(1), pytest.param(2, marks=pytest.mark.slow)])
 def run(request, tmp_path_factory):
     """The README's command with a seed: the seed, the run's folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / f"seed{request.param}"
@@ -127,7 +125,6 @@ def axolotl_of(venv, *arguments, cwd, **more):
     return done.stdout
 
 
-@pytest.mark.seconds(40)
 def test_ones_own_reward_trains_and_is_logged(tmp_path):
     arguments = (
         "--max-steps",

@@ -64,7 +64,7 @@ TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=(pytest.mark.xdist_group(f"{name} trainer"), pytest.mark.seconds(80)))
+        pytest.param(name, marks=(pytest.mark.xdist_group(f"{name} trainer"), pytest.mark.seconds(30)))
         for name in TRAINERS
     ],
 )  # fmt: skip
@@ -117,7 +117,7 @@ def test_every_rollout_is_logged_with_what_it_earned_and_why(trained):
     assert logged["column/answer"].notna().all()
 
 
-@pytest.mark.seconds(70)
+@pytest.mark.seconds(20)
 def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
     file = config(
         tmp_path / "stalls",
@@ -135,7 +135,6 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
     assert (logged["reason/math_with_stalls"][~slow] == "correct").mean() > 0.3
 
 
-@pytest.mark.seconds(30)
 def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
     shown = axolotl("train", config(tmp_path / "limit", bad=("raises",)), returncode=1)
     (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
@@ -144,7 +143,7 @@ def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
     assert "grpo_reward_error_limit (now 0.05)" in shown
 
 
-@pytest.mark.seconds(40)
+@pytest.mark.seconds(30)
 def test_a_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     folder = tmp_path / "killed"
     file = config(folder, bad=("hangs",), grpo_reward_error_limit=1.0, max_steps=100)

@@ -4,11 +4,14 @@ import shutil
 import subprocess
 import sys
 from statistics import fmean
+from zipfile import ZipFile
 
 import pytest
 
 from axolotl_grpo_plugin.held_out import read_changes
 from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
+
+UV = os.environ.get("UV", "uv")
 
 
 def of_seed(seed):
@@ -76,18 +79,38 @@ def test_a_resumed_run_keeps_its_earlier_answers(run, tmp_path):
     assert steps == list(range(1, 103))
 
 
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    """A folder with the built wheel."""
+    folder = tmp_path_factory.mktemp("wheels")
+    build = [UV, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True)
+    return folder
+
+
+def test_the_wheel_holds_configs_rewards_and_the_quickstart_model(wheels):
+    (wheel,) = wheels.glob("*.whl")
+    held = set(ZipFile(wheel).namelist())
+    folders = {"configs": "pack/configs", "rewards": "pack/rewards"}
+    folders["axolotl_grpo_plugin/quickstart"] = "quickstart"
+    for folder, inside in folders.items():
+        for file in (ROOT / folder).rglob("*"):
+            if file.is_file() and file.suffix != ".pyc":
+                name = file.relative_to(ROOT / folder).as_posix()
+                assert f"axolotl_grpo_plugin/{inside}/{name}" in held
+    assert "axolotl_grpo_plugin/pack/cloud.yaml" in held
+
+
 @pytest.mark.slow
-def test_the_built_wheel_trains_from_an_empty_folder(tmp_path):
-    wheels, empty = tmp_path / "wheels", tmp_path / "empty"
+def test_the_built_wheel_trains_from_an_empty_folder(tmp_path, wheels):
+    empty = tmp_path / "empty"
     empty.mkdir()
     installed = tmp_path / "venv"
     python = installed / "bin" / "python"
-    uv = os.environ.get("UV", "uv")
     for command in (
-        [uv, "build", "--quiet", "--wheel", "--out-dir", wheels, ROOT],
-        [uv, "venv", "--quiet", "--python", sys.executable, installed],
+        [UV, "venv", "--quiet", "--python", sys.executable, installed],
         [
-            uv,
+            UV,
             "pip",
             "install",
             "--quiet",

@@ -1,9 +1,13 @@
 """Real runs: Axolotl's own command line, real models, real data."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from filelock import FileLock
@@ -25,7 +29,7 @@ def environment(**more):
 
 
 def start(*arguments, cwd=ROOT, start_new_session=False, **more):
-    """Start `axolotl ARGUMENTS`; its output goes to one pipe."""
+    """Start `axolotl ARGUMENTS` as a user does; its output goes to one pipe."""
     return subprocess.Popen(
         ["axolotl", *map(str, arguments)],
         cwd=cwd,
@@ -43,9 +47,43 @@ def finish(process, returncode=0):
     return output
 
 
+@cache
+def _fork_server():
+    """One per worker. It ends when this process does, because its standard input is closed then."""
+    return subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("forks.py")],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Ended(NamedTuple):
+    """A process that has ended. `pid` was the number of its session too."""
+
+    pid: int
+    returncode: int
+    output: str
+
+
+def fork(*arguments, cwd=ROOT, **more):
+    """Run `axolotl ARGUMENTS` to its end in a fork of a process that has imported Axolotl."""
+    words = ["axolotl", *map(str, arguments)]
+    if arguments[0] == "train" and not {"--launcher", "--cloud"} & set(words):
+        words += ["--launcher", "python"]  # `accelerate launch` would import all anew
+    server = _fork_server()
+    with tempfile.NamedTemporaryFile("r", errors="replace") as output:
+        request = {"argv": words, "cwd": str(cwd), "env": environment(**more)}
+        print(json.dumps({**request, "output": output.name}), file=server.stdin, flush=True)
+        return Ended(*json.loads(server.stdout.readline()), output.read())
+
+
 def axolotl(*arguments, returncode=0, **options):
-    """Run `axolotl ARGUMENTS` to its end and return what it printed."""
-    return finish(start(*arguments, **options), returncode)
+    """`fork` and check the exit code. Return the output."""
+    ended = fork(*arguments, **options)
+    assert ended.returncode == returncode, ended.output[-6000:]
+    return ended.output
 
 
 @pytest.fixture(scope="session")

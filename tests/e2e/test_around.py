@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, axolotl
+from tests.e2e.conftest import ROOT, axolotl, finish, start
 
 QUICKSTART = ROOT / "axolotl_grpo_plugin" / "quickstart"
 
@@ -27,7 +27,6 @@ def write(folder, config):
     return file
 
 
-@pytest.mark.seconds(40)
 def test_an_sft_run_is_left_alone(tmp_path):
     rows = [{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 32))
@@ -57,7 +56,9 @@ def test_wandb_gets_the_curves_and_the_samples(tmp_path):
     file = write(
         tmp_path, quickstart(max_steps=3, grpo_held_out_rows=8, wandb_project="quickstart")
     )
-    axolotl("train", file, cwd=tmp_path, WANDB_MODE="offline", WANDB_DIR=str(tmp_path))
+    own = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}
+    # Not a fork, because wandb makes a folder when it is imported and the first fork deletes it.
+    finish(start("train", file, "--launcher", "python", cwd=tmp_path, **own))
     (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     history = log.read_bytes()
     for name in ("correctness", "int", "strict_format", "soft_format", "xmlcount"):
@@ -68,7 +69,6 @@ def test_wandb_gets_the_curves_and_the_samples(tmp_path):
     assert len(table["data"]) == 64
 
 
-@pytest.mark.seconds(30)
 def test_preprocess_finds_modules_in_the_working_folder(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def rows(cfg, **_):\n"
@@ -132,14 +132,12 @@ MISTAKES = {
 }
 
 
-@pytest.mark.seconds(30)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_clear_line_before_the_model_loads(tmp_path, mistake):
     changes, lines = MISTAKES[mistake]
     file = write(tmp_path, quickstart(**changes(tmp_path)))
     output = axolotl("train", file, cwd=tmp_path, returncode=1)
     assert "Loading weights" not in output
-    # accelerate adds a traceback of its own, below; ours is there only where a module's own is the cause.
-    said = output if mistake == "broken reward" else output.partition("Traceback")[0]
+    assert ("Traceback" in output) == (mistake == "broken reward")  # of the module's own error
     for line in lines:
-        assert line in said
+        assert line in output

@@ -9,7 +9,7 @@ import yaml
 
 from tests.e2e.conftest import ROOT, axolotl
 
-pytestmark = pytest.mark.seconds(150)
+pytestmark = pytest.mark.seconds(60)
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())

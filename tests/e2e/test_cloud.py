@@ -21,7 +21,7 @@ from axolotl_grpo_plugin.cloud.remote import Job
 from axolotl_grpo_plugin.cloud.resume import STATE
 from tests.cloud.modal_service import ModalService
 from tests.e2e.bare import SITE, Bare, skip_without
-from tests.e2e.conftest import ROOT, finish, start
+from tests.e2e.conftest import ROOT, axolotl
 
 OUTPUTS = "axolotl-grpo-outputs"
 SERVER = ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu-server.yaml"
@@ -50,7 +50,7 @@ class Cloud:
         own = {"MODAL_SERVER_URL": self.service.url, "MODAL_CONFIG_PATH": os.devnull}
         token = {"MODAL_TOKEN_ID": "ak-test", "MODAL_TOKEN_SECRET": "as-test"}
         command = ("train", config, "--cloud", "cloud.yaml", *words)
-        return finish(start(*command, cwd=self.user, **own, **token), returncode)
+        return axolotl(*command, cwd=self.user, returncode=returncode, **own, **token)
 
     def call(self, args, kwargs):
         """Modal's side of a call: what a preempted container was given is given to a new one."""

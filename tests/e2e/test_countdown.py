@@ -16,7 +16,7 @@ def train(name, steps, folder):
     return folder
 
 
-@pytest.mark.seconds(100)
+@pytest.mark.seconds(40)
 def test_held_out_correctness_rises(tmp_path):
     folder = train("quickstart", 80, tmp_path)
     changes = {
@@ -29,7 +29,6 @@ def test_held_out_correctness_rises(tmp_path):
     assert changes["sampled"].low > 0.0, changes
 
 
-@pytest.mark.seconds(40)
 def test_two_tasks_train_as_one(tmp_path):
     folder = train("mixed-gsm8k", 4, tmp_path)
     files = sorted((folder / "completions").glob("*.parquet"))

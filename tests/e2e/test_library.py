@@ -42,9 +42,9 @@ def smollm2s(tmp_path, name):
     return changed(tmp_path, name, grpo_cpu_threads=1)
 
 
-@pytest.mark.seconds(70)
+@pytest.mark.seconds(30)
 def test_thinking_that_the_template_opens(tmp_path, smollm2):
-    rows = train(smollm2s(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out")
+    rows = train(smollm2s(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     assert all(row["prompt"].endswith("assistant\n<think>\n") for row in rows)
     for name, reasons in {
         "think_soft_format_reward_func": {"format", "other_layout", "empty_block"},
@@ -69,7 +69,6 @@ def test_the_answer_after_hashes(tmp_path, smollm2):
         assert said or reason in ("no_answer", "truncated"), row
 
 
-@pytest.mark.seconds(40)
 def test_rewards_that_shape(tmp_path):
     rows = train("configs/shaping/quickstart.yaml", tmp_path)
     right = [row for row in rows if row["correctness_reward_func"] == 2.0]
@@ -82,9 +81,9 @@ def test_rewards_that_shape(tmp_path):
     assert {row["get_soft_overlong_punishment"] for row in rows} != {None}
 
 
-@pytest.mark.seconds(80)
+@pytest.mark.seconds(40)
 def test_programs_run_against_their_tests(tmp_path, smollm2):
-    rows = train(smollm2s(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out")
+    rows = train(smollm2s(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     reasons = {row["code_reward_func/reason"] for row in rows}
     ran = {"correct", "wrong_output", "runtime_error", "syntax_error"}
     assert reasons & ran, reasons  # some were run
@@ -92,7 +91,6 @@ def test_programs_run_against_their_tests(tmp_path, smollm2):
         assert row["code_reward_func"] == float(row["code_reward_func/reason"] == "correct")
 
 
-@pytest.mark.seconds(40)
 def test_a_judge_behind_http(tmp_path):
     """The judge is a real HTTP server that compares: a model that could is none for two cores."""
     with JudgeServer(honest) as server:
@@ -107,7 +105,6 @@ def test_a_judge_behind_http(tmp_path):
     assert 0 < asked < len(rows)  # what was asked before is known
 
 
-@pytest.mark.seconds(30)
 def test_a_judge_that_is_not_there_ends_the_run_before_the_model_loads(tmp_path):
     output = axolotl(
         "train", "configs/judge/quickstart.yaml", "--output-dir", tmp_path, returncode=1
@@ -116,7 +113,6 @@ def test_a_judge_that_is_not_there_ends_the_run_before_the_model_loads(tmp_path)
     assert "127.0.0.1:8100" in output and "Loading weights" not in output
 
 
-@pytest.mark.seconds(45)
 def test_four_sources_in_one_run(tmp_path):
     rows = train("configs/dispatch/quickstart.yaml", tmp_path, steps=3)
     logged = curves(tmp_path)
@@ -135,7 +131,6 @@ def test_four_sources_in_one_run(tmp_path):
     assert all(row["dispatch"] is not None for row in rows)
 
 
-@pytest.mark.seconds(45)
 def test_a_parquet_of_verls_with_six_domains(tmp_path):
     """Nothing but `type: axolotl_grpo_plugin.verl` and dispatch, on a file that is made here."""
     file = tmp_path / "train.parquet"
@@ -171,7 +166,6 @@ def test_a_source_that_nothing_scores_is_named_before_the_model_loads(tmp_path):
     assert "Loading weights" not in output
 
 
-@pytest.mark.seconds(50)
 def test_problems_of_reasoning_gym(tmp_path):
     pytest.importorskip("reasoning_gym")
     rows = train("configs/gym/quickstart.yaml", tmp_path)

@@ -4,35 +4,33 @@ import shutil
 import subprocess
 import sys
 from statistics import fmean
+from zipfile import ZipFile
 
 import pytest
 
 from axolotl_grpo_plugin.training.held_out import read_changes
-from tests.e2e.conftest import ROOT, axolotl, environment
+from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
+
+UV = os.environ.get("UV", "uv")
 
 
-def seeded(*seeds):
-    """Give a test the `run` of each seed; those of one seed are one worker's."""
-    marks = {
-        seed: (pytest.mark.xdist_group(f"quickstart, seed {seed}"), pytest.mark.seconds(100))
-        for seed in seeds
-    }
-    runs = [pytest.param(seed, marks=marks[seed]) for seed in seeds]
-    return pytest.mark.parametrize("run", runs, indirect=True)
+def of_seed(seed):
+    """The parameter of `run`; the tests of one seed are one worker's."""
+    group = pytest.mark.xdist_group(f"quickstart, seed {seed}")
+    return pytest.param(seed, marks=(group, pytest.mark.seconds(100)))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[of_seed(1), pytest.param(2, marks=pytest.mark.slow)])
 def run(request, tmp_path_factory):
-    """The quickstart with a seed: its output folder and what it printed."""
+    """The README's command with a seed: the seed, the run's folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / f"seed{request.param}"
     more = ("--seed", request.param, "--output-dir", folder, "--max-steps", 100)
     saving = ("--save-strategy", "steps", "--save-steps", 100)
-    return folder, axolotl("train", "configs/quickstart.yaml", *more, *saving)
+    return request.param, folder, finish(start("train", "configs/quickstart.yaml", *more, *saving))
 
 
-@seeded(1, 2)
 def test_held_out_correctness_rises(run):
-    folder, _ = run
+    _, folder, _ = run
     changes = {
         change.mode: change
         for change in read_changes(folder / "held_out.jsonl")
@@ -44,18 +42,16 @@ def test_held_out_correctness_rises(run):
         assert change.low > 0.0, change
 
 
-@seeded(1, 2)
 def test_the_reward_rises(run):
-    folder, _ = run
+    _, folder, _ = run
     state = json.loads((folder / "checkpoint-100" / "trainer_state.json").read_text())
     rewards = [log["reward"] for log in state["log_history"] if "reward" in log]
     assert len(rewards) == 100
     assert fmean(rewards[-20:]) > fmean(rewards[:20]) + 0.3
 
 
-@seeded(1)
-def test_what_a_user_sees(run):
-    folder, printed = run
+def test_prints_curves_and_held_out_scores(run):
+    _, folder, printed = run
     assert "reward=" in printed and "correctness=" in printed  # the progress bar
     assert "▁" in printed and "█" in printed  # the curve
     assert "234 held-out rows, before and after training" in printed
@@ -65,12 +61,12 @@ def test_what_a_user_sees(run):
     assert len(list((folder / "completions").glob("*.parquet"))) == 100
 
 
-@seeded(2)
-def test_a_resumed_run_keeps_what_it_knew_before(run, tmp_path):
+def test_a_resumed_run_keeps_its_earlier_answers(run, tmp_path):
+    seed, ran, _ = run
     folder = tmp_path / "resumed"
-    shutil.copytree(run[0], folder)
+    shutil.copytree(ran, folder)
     first = (folder / "held_out.jsonl").read_text().splitlines()
-    more = ("--seed", 2, "--output-dir", folder, "--max-steps", 102)
+    more = ("--seed", seed, "--output-dir", folder, "--max-steps", 102)
     saving = ("--save-strategy", "steps", "--save-steps", 102)
     resumed = ("--resume-from-checkpoint", folder / "checkpoint-100")
     axolotl("train", "configs/quickstart.yaml", *more, *saving, *resumed)
@@ -83,18 +79,38 @@ def test_a_resumed_run_keeps_what_it_knew_before(run, tmp_path):
     assert steps == list(range(1, 103))
 
 
-@pytest.mark.seconds(80)
-def test_the_built_wheel_trains_from_an_empty_folder(tmp_path):
-    wheels, empty = tmp_path / "wheels", tmp_path / "empty"
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    """A folder with the built wheel."""
+    folder = tmp_path_factory.mktemp("wheels")
+    build = [UV, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True)
+    return folder
+
+
+def test_the_wheel_holds_configs_rewards_and_the_quickstart_model(wheels):
+    (wheel,) = wheels.glob("*.whl")
+    held = set(ZipFile(wheel).namelist())
+    folders = {"configs": "pack/configs", "rewards": "pack/rewards"}
+    folders["axolotl_grpo_plugin/quickstart"] = "quickstart"
+    for folder, inside in folders.items():
+        for file in (ROOT / folder).rglob("*"):
+            if file.is_file() and file.suffix != ".pyc":
+                name = file.relative_to(ROOT / folder).as_posix()
+                assert f"axolotl_grpo_plugin/{inside}/{name}" in held
+    assert "axolotl_grpo_plugin/pack/cloud.yaml" in held
+
+
+@pytest.mark.slow
+def test_the_built_wheel_trains_from_an_empty_folder(tmp_path, wheels):
+    empty = tmp_path / "empty"
     empty.mkdir()
     installed = tmp_path / "venv"
     python = installed / "bin" / "python"
-    uv = os.environ.get("UV", "uv")
     for command in (
-        [uv, "build", "--quiet", "--wheel", "--out-dir", wheels, ROOT],
-        [uv, "venv", "--quiet", "--python", sys.executable, installed],
+        [UV, "venv", "--quiet", "--python", sys.executable, installed],
         [
-            uv,
+            UV,
             "pip",
             "install",
             "--quiet",
@@ -132,7 +148,6 @@ def axolotl_of(venv, *arguments, cwd, **more):
     return done.stdout
 
 
-@pytest.mark.seconds(40)
 def test_ones_own_reward_trains_and_is_logged(tmp_path):
     arguments = (
         "--max-steps",

@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
-from tests.e2e.conftest import ROOT, finish, start
+from tests.e2e.conftest import axolotl, fork, start
 from tests.e2e.test_around import quickstart, write
 
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
@@ -34,27 +34,22 @@ def config(folder, bad=BAD, **changes):
     return write(folder, {key: value for key, value in changed.items() if value is not None})
 
 
-def begin(file):
-    """Start a training in a session of its own; the bad rewards are found from the repository."""
-    return start("train", file, "--launcher", "python", cwd=ROOT, start_new_session=True)
-
-
-def left_of(process):
-    """The processes of its session that do not end within some seconds of it."""
+def left_of(session):
+    """The processes of a session that do not end within some seconds."""
     deadline = time.monotonic() + 15
-    while (left := _session(process)) and time.monotonic() < deadline:
+    while (left := _session(session)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
 
 
-def _session(process):
+def _session(number):
     left = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, session = status.read_text().rpartition(")")[2].split()[:4]
         except OSError:
             continue  # it has ended
-        if int(session) == process.pid and state != "Z":
+        if int(session) == number and state != "Z":
             left.append(status.parent.name)
     return left
 
@@ -69,7 +64,7 @@ TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=(pytest.mark.xdist_group(f"{name} trainer"), pytest.mark.seconds(80)))
+        pytest.param(name, marks=(pytest.mark.xdist_group(f"{name} trainer"), pytest.mark.seconds(30)))
         for name in TRAINERS
     ],
 )  # fmt: skip
@@ -77,14 +72,14 @@ def trained(request, tmp_path_factory):
     """A run in the default trainer and one in the async one."""
     folder = tmp_path_factory.mktemp("bad") / request.param
     lifted = {"grpo_reward_error_limit": 1.0, "max_steps": STEPS, **TRAINERS[request.param]}
-    process = begin(config(folder, **lifted))
-    finish(process)
-    return folder, process
+    ended = fork("train", config(folder, **lifted))
+    assert ended.returncode == 0, ended.output[-6000:]
+    return folder, ended.pid
 
 
 def test_the_good_reward_learns_beside_six_bad_ones(trained):
-    folder, process = trained
-    assert not left_of(process)
+    folder, session = trained
+    assert not left_of(session)
     events = EventAccumulator(str(next(folder.glob("out/**/events.out*")).parent))
     events.Reload()
 
@@ -122,7 +117,7 @@ def test_every_rollout_is_logged_with_what_it_earned_and_why(trained):
     assert logged["column/answer"].notna().all()
 
 
-@pytest.mark.seconds(70)
+@pytest.mark.seconds(20)
 def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
     file = config(
         tmp_path / "stalls",
@@ -131,7 +126,7 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
         grpo_reward_batch_timeout=60,
         max_steps=STEPS,
     )
-    finish(begin(file))
+    axolotl("train", file)
     logged = rollouts(tmp_path / "stalls")
     slow = logged["reason/math_with_stalls"] == "too_slow"
     assert 0.05 < slow.mean() < 0.2
@@ -140,20 +135,19 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
     assert (logged["reason/math_with_stalls"][~slow] == "correct").mean() > 0.3
 
 
-@pytest.mark.seconds(30)
 def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
-    shown = finish(begin(config(tmp_path / "limit", bad=("raises",))), returncode=1)
+    shown = axolotl("train", config(tmp_path / "limit", bad=("raises",)), returncode=1)
     (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
     assert f"the reward {HERE}.raises failed in 64 of 64 scores of one batch (step 0)" in line
     assert "ZeroDivisionError: division by zero, in the row whose prompt ends in" in line
     assert "grpo_reward_error_limit (now 0.05)" in shown
 
 
-@pytest.mark.seconds(40)
+@pytest.mark.seconds(30)
 def test_a_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     folder = tmp_path / "killed"
     file = config(folder, bad=("hangs",), grpo_reward_error_limit=1.0, max_steps=100)
-    process = begin(file)
+    process = start("train", file, "--launcher", "python", start_new_session=True)
     deadline = time.monotonic() + 300
     while len(list(folder.glob("out/rollouts/train/*.parquet"))) < 4:
         assert process.poll() is None and time.monotonic() < deadline
@@ -161,7 +155,7 @@ def test_a_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert not left_of(process)
+    assert not left_of(process.pid)
     before = rollouts(folder)
     steps = before["step"].max()
     assert before.groupby("step").size().to_dict() == dict.fromkeys(range(1, steps + 1), 64)

@@ -1,7 +1,7 @@
 """`axolotl grpo train` with a real vLLM server (its CPU build) and SmolLM2 on GSM8K.
 
-Most endings are tested on stand-ins, in tests/serving; here each costs a boot of one or two minutes,
-and most are `pytest -m slow`.
+The endings are tested on stand-ins, in tests/serving. Here each costs a boot of one or two minutes, so
+those tests are `pytest -m slow`.
 """
 
 import json
@@ -9,13 +9,15 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from axolotl_grpo_plugin.serving.address import answer, check_free
-from tests.e2e.conftest import ROOT, environment
+from tests.e2e.conftest import ROOT, axolotl, environment
 from tests.serving.marks import hear_ctrl_c, marked
 from tests.serving.test_supervisor import free_port
 
@@ -93,7 +95,7 @@ class Run:
         return (self.out / f"checkpoint-{number}" / "trainer_state.json").exists()
 
 
-@pytest.mark.seconds(300)
+@pytest.mark.slow
 @pytest.mark.xdist_group("vllm")
 def test_trains_syncs_and_leaves_nothing_when_killed(run):
     run.start("grpo", "train", run.config, "--canary", "--max-steps", "50")
@@ -123,6 +125,7 @@ def test_trains_syncs_and_leaves_nothing_when_killed(run):
     assert "Application startup complete" in (run.out / "vllm-server.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("vllm")
 def test_a_server_that_dies_at_boot_is_explained(run):
     run.start("grpo", "train", run.config, "--vllm.max-model-len", "99999")
@@ -132,26 +135,24 @@ def test_a_server_that_dies_at_boot_is_explained(run):
     assert run.left() == []
 
 
-@pytest.mark.xdist_group("vllm")
-def test_axolotl_train_without_a_server_ends_with_the_command_that_works(run):
-    run.start("train", run.config, "--num-processes=1")
-    code, text = run.end()
-    assert code == 1
-    assert (
-        f"no vLLM server answers. `axolotl grpo train {run.config}` starts vLLM and trains." in text
-    )
+@pytest.fixture
+def config(smollm2, gsm8k, tmp_path):
+    """The same config, for runs that start no vLLM."""
+    return Run(Path(sys.executable), smollm2, gsm8k, tmp_path).config
+
+
+def test_axolotl_train_without_a_server_ends_with_the_command_that_works(config):
+    text = axolotl("train", config, cwd=config.parent, returncode=1)
+    assert f"no vLLM server answers. `axolotl grpo train {config}` starts vLLM and trains." in text
     assert "Loading weights" not in text
 
 
-def test_the_seeds_order_of_words(run):
+def test_grpo_train_takes_options_before_the_config(config):
     """`axolotl train --num-processes=1 CONFIG`: Axolotl 0.21 itself takes the option for CONFIG."""
-    code, text = run.start("train", "--num-processes=1", run.config).end()
-    assert code == 2
+    text = axolotl("train", "--num-processes=1", config, cwd=config.parent, returncode=2)
     assert "Path '--num-processes=1' does not exist" in text
-    dry = run.start("grpo", "train", "--num-processes=1", run.config, "--dry-run")
-    code, text = dry.end()
-    assert code == 0
-    assert f"axolotl train {run.config} --num-processes=1" in text
+    text = axolotl("grpo", "train", "--num-processes=1", config, "--dry-run", cwd=config.parent)
+    assert f"axolotl train {config} --num-processes=1" in text
 
 
 @pytest.mark.slow

@@ -637,8 +637,11 @@ def test_its_own_limit_is_a_score_and_not_a_failure():
     assert time.monotonic() - began < 5
 
 
-@pytest.mark.seconds(20)
-@pytest.mark.parametrize("tests", [DOUBLE, ADD, ASSERTS], ids="prints calls asserts".split())
+@pytest.mark.parametrize(
+    "tests",
+    [DOUBLE, *(pytest.param(tests, marks=pytest.mark.slow) for tests in (ADD, ASSERTS))],
+    ids="prints calls asserts".split(),
+)
 def test_processes_beside_it_do_not_make_a_right_program_late(tests):
     """All of them on one CPU, it needs many times its seconds by the wall clock."""
     program = """

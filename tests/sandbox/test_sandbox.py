@@ -517,7 +517,7 @@ def test_the_package_is_hidden_under_each_of_its_paths(box, monkeypatch, tmp_pat
     assert eval(seen)[1::2] == [False, False] and True in eval(seen)[::2]
 
 
-@pytest.mark.seconds(20)
+@pytest.mark.slow  # test_code.py has it too
 def test_a_starved_job_is_not_late_and_a_sleeping_one_is(box):
     """On the same CPU as 8 processes that spin, it gets a small share of the wall time."""
     run(box, "")
@@ -712,7 +712,7 @@ def test_unsafe_is_a_warning_and_plain_processes(none, caplog):
 # As another user: limits and namespaces differ for root.
 
 
-@pytest.mark.seconds(60)
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_all_this_as_another_user(tmp_path_factory):
     """Its interpreter may lie where only root can look, so it is mounted elsewhere for that."""

@@ -1,9 +1,7 @@
-"""Modal, on this machine: a server that speaks the gRPC protocol of Modal's client library.
+"""Modal on this machine: a server that speaks the gRPC protocol of Modal's client.
 
-Not a mock of `modal`: the real library builds the app, serializes the call, hashes and uploads the
-files and translates the errors; the server stands at the last line before the network. What a test
-reads is what would have left the machine. Of Modal's RPCs it has those that a run of one function
-needs; any other is refused, by its name.
+The real client builds the app, uploads the files and translates the errors. The server has the RPCs
+that one function call needs, and refuses any other by its name.
 """
 
 import asyncio
@@ -49,15 +47,9 @@ type Fields = dict[str, Any]
 class ModalService:
     """`with ModalService() as service:` it listens at service.url until the end of the block.
 
-    calls     every request: (name of the RPC, its message), in order, the refused ones too
-    app       what AppCreate got; None before
-    function  the definition in FunctionCreate: resources, timeout_secs, module_name …; None before
-    answer    what the function does, called in a thread with the args and kwargs that the client
-              sent. What it returns or raises reaches the client as from a container. Four
-              exceptions of modal.exception stand for what Modal itself reports: FunctionTimeoutError,
-              InternalFailure (lost by Modal), RemoteError (the container did not start) and
-              InputCancellation (terminated, by `modal app stop` too; RemoteError at the client)
-    stored    the Secrets that Modal keeps by name: {name: {ENV: value}}
+    calls: each request, (name of the RPC, message). function: the definition in FunctionCreate.
+    stored: Modal's Secrets, {name: {ENV: value}}. answer: does the function's work in a thread, with
+    the args and kwargs that the client sent; an exception of OUTCOMES is Modal's own report.
     """
 
     def __init__(self) -> None:
@@ -66,6 +58,7 @@ class ModalService:
         self.function: pb.Function | None = None
         self.answer: Callable[[Args, Fields], object] = lambda args, kwargs: 0
         self.stored: dict[str, dict[str, str]] = {}
+        self.builder = BUILDER
         self._refusals: dict[str, tuple[Status, str]] = {}
         self._interrupts: set[str] = set()
         self._failed_build: tuple[str, str] | None = None
@@ -77,12 +70,10 @@ class ModalService:
         self._blobs: dict[str, bytes] = {}
         self._volumes: dict[str, dict[str, bytes]] = {}
         self._running: dict[str, asyncio.Future[pb.GenericResult]] = {}
-        self._stopped = threading.Event()
-        self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        for each in self._sockets:  # else every reply waits 40 ms for the client's delayed ACK
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        ports = [each.getsockname()[1] for each in self._sockets]
-        self.url, self._blob_url = (f"http://127.0.0.1:{port}" for port in ports)
+        self._stopped, self._cut, self._away = threading.Event(), threading.Event(), 0.0
+        self._sockets = [_listen(0), _listen(0)]
+        self._port, blobs = (each.getsockname()[1] for each in self._sockets)
+        self.url, self._blob_url = f"http://127.0.0.1:{self._port}", f"http://127.0.0.1:{blobs}"
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     # What a test says
@@ -102,6 +93,18 @@ class ModalService:
     def fail_image(self, log: str, reason: str = "") -> None:
         """Every layer's build writes this log and fails; the client is told the reason, if any."""
         self._failed_build = (log, reason)
+
+    def lose(self, seconds: float) -> None:
+        """Cut all connections, and take none for some seconds."""
+        self._away = seconds
+        self._cut.set()
+
+    def new_call(self) -> str:
+        """A call of `answer` that somebody else started, by its id."""
+        call = self._new("fc")
+        loop = self._loop
+        loop.call_soon_threadsafe(lambda: self._running.update({call: loop.create_future()}))
+        return call
 
     def put_volume(self, name: str, files: Mapping[str, bytes] = NO_FILES) -> None:
         """A Volume that is there, with these files: {path below its root: bytes}."""
@@ -173,18 +176,28 @@ class ModalService:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
+        self._cut.set()
         self._thread.join()
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         blobs = web.Application(client_max_size=0)
         blobs.add_routes([web.put("/{id}", self._put_blob), web.get("/{id}", self._get_blob)])
         runner = web.AppRunner(blobs)
         await runner.setup()
         await web.SockSite(runner, self._sockets[1]).start()
-        server = Server([self])
-        await server.start(sock=self._sockets[0])
-        await asyncio.to_thread(self._stopped.wait)
-        server.close()
+        listening = self._sockets[0]
+        while not self._stopped.is_set():
+            self._cut.clear()
+            server = _Server([self])
+            await server.start(sock=listening)
+            await asyncio.to_thread(self._cut.wait)
+            server.close()
+            for each in server.connections:
+                each.connection.close()
+            if not self._stopped.is_set():
+                await asyncio.sleep(self._away)
+                listening = _listen(self._port)
         await runner.cleanup()
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -227,7 +240,7 @@ class ModalService:
     # Modal's RPCs, in its names: each gets the request, and says the fields of the reply
 
     def EnvironmentGetOrCreate(self, request: pb.EnvironmentGetOrCreateRequest) -> Fields:
-        settings = pb.EnvironmentSettings(image_builder_version=BUILDER)
+        settings = pb.EnvironmentSettings(image_builder_version=self.builder)
         metadata = pb.EnvironmentMetadata(name="main", settings=settings)
         return {"environment_id": self._new("en", request), "metadata": metadata}
 
@@ -274,7 +287,7 @@ class ModalService:
     def ImageJoinStreaming(self, _: pb.ImageJoinStreamingRequest) -> Fields:
         if not self._failed_build:
             result = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS)
-            metadata = pb.ImageMetadata(image_builder_version=BUILDER)
+            metadata = pb.ImageMetadata(image_builder_version=self.builder)
             return {"result": result, "metadata": metadata}
         log, reason = self._failed_build
         status = pb.GenericResult.GENERIC_STATUS_FAILURE
@@ -319,8 +332,14 @@ class ModalService:
 
     def FunctionCreate(self, request: pb.FunctionCreateRequest) -> Fields:
         self.function = request.function
-        handle = _handle(request.function)
-        return {"function_id": request.existing_function_id, "handle_metadata": handle}
+        made = {
+            "function_id": request.existing_function_id,
+            "handle_metadata": _handle(request.function),
+        }
+        if "function_data" in pb.FunctionCreateResponse.DESCRIPTOR.fields_by_name:  # newer clients
+            ranked = pb.FunctionData.RankedFunction(function=request.function)
+            made["function_data"] = pb.FunctionData(ranked_functions=[ranked])
+        return made
 
     def FunctionMap(self, request: pb.FunctionMapRequest) -> Fields:
         (item,) = request.pipelined_inputs
@@ -361,6 +380,26 @@ class ModalService:
             )
         status = pb.GenericResult.GENERIC_STATUS_SUCCESS
         return pb.GenericResult(status=status, data=serialize(value))
+
+
+class _Server(Server):
+    """grpclib's, whose connections can be cut."""
+
+    def _protocol_factory(self) -> Any:
+        made = super()._protocol_factory()
+        self.__dict__.setdefault("made", []).append(made)
+        return made
+
+    @property
+    def connections(self) -> list[Any]:
+        return [each for each in self.__dict__.get("made", []) if hasattr(each, "connection")]
+
+
+def _listen(port: int) -> socket.socket:
+    made = socket.create_server(("127.0.0.1", port))
+    # Else every reply waits 40 ms for the client's delayed ACK.
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 async def _once(fields: Any) -> AsyncIterator[Any]:

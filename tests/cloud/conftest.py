@@ -3,8 +3,6 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -26,7 +24,7 @@ os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
+def pytest_itemcollected(item):
     """One worker imports Axolotl for all of these."""
     if "typed" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.xdist_group("cloud, in one Axolotl"))
@@ -34,7 +32,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def no_token(monkeypatch, tmp_path):
     """Modal's library as on a new machine: no token, no file, no client of an earlier test."""
     for name in [name for name in os.environ if name.startswith("MODAL_")]:
         monkeypatch.delenv(name)
@@ -49,7 +47,7 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def modal_service(no_token: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModalService]:
+def modal_service(no_token, monkeypatch):
     with ModalService() as service:
         monkeypatch.setenv("MODAL_SERVER_URL", service.url)
         monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
@@ -67,7 +65,7 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(tmp_path, monkeypatch):
     """A working folder, and an environment without a key."""
     made = Project(tmp_path / "project")
     monkeypatch.chdir(made.folder)
@@ -80,11 +78,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
-def typed(project: Project, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+def typed(project, capfd):
     """Type `axolotl WORDS` in the project."""
     from axolotl.cli import main
 
-    def run(command: str, *words: str) -> Ended:
+    def run(command, *words):
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             getattr(main, command).main(list(words), prog_name=f"axolotl {command}")

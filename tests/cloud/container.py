@@ -2,15 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import psutil
-
-from axolotl_grpo_plugin.cloud.remote import Job
 from tests.serving.marks import hear_ctrl_c, marked
 
 BODY = """
@@ -34,18 +29,18 @@ print("returned", remote.run(json.loads(sys.argv[2])))
 class Container:
     """root: for its files; all processes that run there have it in their environment."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root):
         self.root, self.said = root, root / "said"
         self.work, self.output = root / "workspace", root / "workspace" / "outputs" / "a"
         self.work.mkdir()
 
-    def axolotl(self, source: str) -> "Container":
+    def axolotl(self, source):
         """Set the stand-in's source."""
         (self.root / "axolotl.py").write_text(source)
         return self
 
-    def job(self, **keys: object) -> Job:
-        own: Job = {
+    def job(self, **keys):
+        own = {
             "command": ["grpo", "train"],
             "config": "configs/a.yaml",
             "text": "rl: grpo\n",
@@ -57,7 +52,7 @@ class Container:
         }
         return own | keys
 
-    def start(self, **keys: object) -> "Container":
+    def start(self, **keys):
         env = {**os.environ, "MARK": str(self.root)}
         job = json.dumps(self.job(**keys))
         words = [sys.executable, "-c", BODY, str(self.root), job]
@@ -72,11 +67,11 @@ class Container:
             )
         return self
 
-    def signal(self, number: signal.Signals) -> "Container":
+    def signal(self, number):
         os.kill(self.process.pid, number)
         return self
 
-    def until(self, text: str) -> "Container":
+    def until(self, text):
         """Wait for a text among the output."""
         deadline = time.monotonic() + 60
         while text not in self.said.read_text():
@@ -86,13 +81,13 @@ class Container:
             time.sleep(0.02)
         return self
 
-    def end(self) -> str:
+    def end(self):
         """Return the output, once it has ended."""
         self.process.wait(timeout=60)
         return self.said.read_text()
 
-    def run(self, **keys: object) -> str:
+    def run(self, **keys):
         return self.start(**keys).end()
 
-    def processes(self) -> list[psutil.Process]:
+    def processes(self):
         return marked(str(self.root))

@@ -128,7 +128,11 @@ class _Train(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         cut = args.index("--") if "--" in args else len(args)
         words, ctx.obj = args[:cut], args[cut + 1 :]
-        configs = [word for word in words if word.endswith((".yaml", ".yml")) and word[0] != "-"]
+        configs = [
+            word
+            for before, word in zip(["", *words], words, strict=False)
+            if word.endswith((".yaml", ".yml")) and word[0] != "-" and before != "--cloud"
+        ]
         if configs:  # click would take an option that it does not know for CONFIG
             words.remove(configs[0])
             words.insert(0, configs[0])
@@ -146,20 +150,30 @@ class _Train(click.Command):
     help="With --dry-run: plan for a machine with so many GPUs. [the visible ones]",
 )
 @click.option(
+    "--cloud", type=click.Path(dir_okay=False), help="Train on Modal, as this cloud.yaml says."
+)
+@click.option(
     "--canary",
     is_flag=True,
     help="Before training, prove that vLLM's rollouts come from the trained weights.",
 )
 @click.pass_context
-def train(ctx: click.Context, /, config: str, **options: Any) -> None:
+def train(ctx: click.Context, /, config: str, cloud: str | None, **options: Any) -> None:
     """Train CONFIG, with vLLM on a GPU of its own.
 
-    vLLM serves on the last GPU(s), and the trainer takes the others. Takes the options of `axolotl train` too, and after -- the launcher's. Configs without a vLLM
-    server go straight to `axolotl train`.
+    vLLM serves on the last GPU(s), and the trainer takes the others. Takes the options of
+    `axolotl train` too, and after -- the launcher's. Configs without a vLLM server go straight
+    to `axolotl train`.
     """
     from axolotl_grpo_plugin.commands.train import run
 
-    sys.exit(run(config, ctx.args, ctx.obj, **options))
+    words = ctx.args
+    if cloud:
+        from axolotl_grpo_plugin.cloud.settings import check_file
+
+        check_file(cloud)
+        words = ["--cloud", cloud, *words]
+    sys.exit(run(config, words, ctx.obj, **options))
 
 
 @grpo.command()

@@ -1,139 +1,208 @@
-"""What runs in the container: `run`, which Modal's runtime imports by name and calls."""
+"""One run: the function in the container, and whether its output folder lets it start or continue."""
 
 import hashlib
 import json
 import os
 import posixpath
+import re
+import shlex
 import shutil
+import signal
 import sys
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TypedDict
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from axolotl_grpo_plugin.cloud.checkpoints import holds_model, missing, newest_first
-from axolotl_grpo_plugin.cloud.process import to_the_end
-from axolotl_grpo_plugin.cloud.resume import (
-    STATE,
-    State,
-    place_of,
-    read_state,
-    verdict,
-    write_state,
-)
-from axolotl_grpo_plugin.findings import ConfigError, first_line
+import modal
+
+from axolotl_grpo_plugin.cloud.settings import UPLOAD, WORK
+from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
-from axolotl_grpo_plugin.serving.supervisor import say
+from axolotl_grpo_plugin.serving.processes import adopt_orphans, children, spawn
 
-PARCEL = Path("/parcel")  # the working folder's files, as sent
-WORK = Path("/workspace")  # where the command runs
-
-
-class Job(TypedDict):
-    """What is to be done: plain data.
-
-    command: words after `axolotl`: ["grpo", "train"] or ["preprocess"]. config: its path, from
-    the working folder. text: what stands in it. words: options. after: the launcher's, behind a
-    lone --. output: output_dir, as config and options have it. volumes: mount point -> name.
-    resume: False where config or options say themselves how to resume; that holds for the first time.
-    """
-
-    command: list[str]
-    config: str
-    text: str
-    words: list[str]
-    after: list[str]
-    output: str
-    volumes: dict[str, str]
-    resume: bool
+SAVING = 20  # seconds from an interruption to the end; Modal kills the container after 30
+# One command in a container. command: words after `axolotl`. config: its path, from the working
+# folder; text: its content. words: options; after: those after --. output: output_dir. volumes:
+# mount point -> name. resume: False if config or options say how to resume.
+type Job = dict[str, Any]
+type Check = Callable[[str], bool]
+# Holds run (the job's digest), config (its path), finished (exit code 0), call (Modal's id).
+STATE = "cloud-run.json"
 
 
 def run(job: Job) -> int:
-    """Do the job. Returns Axolotl's exit code; 128 + n where signal n ended it, 1 where it is refused.
+    """Do the job. Return Axolotl's exit code, 128 + n after signal n, 1 if the start is refused.
 
-    Preemption, the end of the app and a cancelled call come as an exception (KeyboardInterrupt,
-    modal's InputCancellation): the trainer saves, all ends, the exception goes on, and Modal commits.
+    Modal interrupts with an exception. The trainer saves, and Modal ends the single-use container.
     """
-    trains = job["command"][-1] == "train"
-    unpack(job)
-    try:
-        more = _resume(job) if trains else []
-    except ConfigError as refused:
-        print(refused, file=sys.stderr, flush=True)
-        return 1
-    if trains:
-        _note(job, finished=False)
-    code = to_the_end([*AXOLOTL, *words(job, *more)])
-    if trains and code == 0:
-        _note(job, finished=True)
-    commit(job["volumes"].values())
-    return code
-
-
-def words(job: Job, *more: str) -> list[str]:
-    """The words after `axolotl`; more: further options."""
-    after = ["--", *job["after"]] if job["after"] else []
-    return [*job["command"], job["config"], *job["words"], *more, *after]
-
-
-def unpack(job: Job) -> None:
-    """Put the files that were sent, and the config, into WORK, and go there."""
-    if PARCEL.is_dir():  # a parcel without a file makes no folder
-        shutil.copytree(PARCEL, WORK, dirs_exist_ok=True)
+    if UPLOAD.is_dir():  # an upload without a file makes no folder
+        shutil.copytree(UPLOAD, WORK, dirs_exist_ok=True)
     config = WORK / job["config"]
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(job["text"], encoding="utf-8")
     os.chdir(WORK)
-
-
-def commit(volumes: Iterable[str]) -> None:
-    """Keep what is on these Volumes: Modal's own last commit comes after the call's result."""
-    import modal
-
-    for name in volumes:
+    trains, more = job["command"][-1] == "train", list[str]()
+    if trains:
         try:
+            last = look_here(job, WORK)
+        except ConfigError as refused:
+            print(refused, file=sys.stderr, flush=True)
+            return 1
+        if last:
+            more = [f"--resume-from-checkpoint={job['output'].rstrip('/')}/{last}"]
+            print(f"axolotl-grpo-plugin: this run continues from {last}", flush=True)
+        write_state(WORK, job, False)
+    code = to_the_end([*AXOLOTL, *words(job, *more)])
+    if trains and code == 0:
+        write_state(WORK, job, True)
+    for name in job["volumes"].values():  # Modal's own last commit comes after the call's result
+        with suppress(RuntimeError, modal.Error):  # a file is open there, for example
             modal.Volume.from_name(name).commit()
-        except (RuntimeError, modal.Error) as error:  # a file that is open there, for one
-            say(f"{name} is committed only when the container ends: {first_line(error)}")
+    return code
 
 
-def _resume(job: Job) -> list[str]:
-    """The option that resumes this run, where it has begun before. ConfigError where it must not start."""
-    place = place_of(job["output"], job["volumes"], str(WORK))
-    output = WORK / job["output"]
-    if place is None or not output.is_dir():
-        return []
-    file = output / STATE
-    state = read_state(file.read_text(errors="replace")) if file.exists() else None
-    again = state and not state["finished"] and state["run"] == digest(job)
-    if not job["resume"] and not again:
-        return []
-    last, names = None, os.listdir(output)
-    for name in newest_first(names):
-        lacks = missing(output / name)
-        if not lacks:
-            last = name
-            break
-        say(f"{name} is passed over: {lacks}")
-    last = verdict(place, state, digest(job), last, holds_model(names))
-    if last is None:
-        return []
-    say(f"this run goes on from {last}")
-    return [f"--resume-from-checkpoint={posixpath.join(job['output'], last)}"]
+def words(job: Job, *more: str) -> list[str]:
+    """Return the words after `axolotl`. more: further options."""
+    after = ["--", *job["after"]] if job["after"] else []
+    return [*job["command"], job["config"], *job["words"], *more, *after]
+
+
+def to_the_end(command: list[str]) -> int:
+    """Run a command and return its exit code. After an exception it has SAVING seconds to save."""
+    adopt_orphans()  # a launcher ends before its ranks
+    process = spawn(command, {**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        code = process.wait()
+    except BaseException:
+        for number in (signal.SIGINT, signal.SIGUSR1):  # Modal's ways to interrupt, once more
+            signal.signal(number, signal.SIG_IGN)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+        deadline = time.monotonic() + SAVING
+        while children(os.getpid(), recursive=True) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        raise
+    code = 128 - code if code < 0 else code
+    if code == 128 + signal.SIGKILL:
+        print("axolotl was killed, most often because memory ran out. Raise memory in cloud.yaml.")
+    return code
 
 
 def digest(job: Job) -> str:
-    """Equal only for runs that ask for the same: command, config's text, options."""
-    asked = [job["command"], job["text"], job["words"], job["after"]]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    """Return a text that is equal only for runs of the same command, config text and options."""
+    asked = json.dumps([job[key] for key in ("command", "text", "words", "after")])
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
-def call_id() -> str | None:
-    """Modal's id of the function call that runs here."""
-    import modal
+def place_of(output: str, volumes: Mapping[str, str], work: Path = WORK) -> tuple[str, str] | None:
+    """Return an output_dir's Volume and its path there (`/`: all of it); None: on no Volume."""
+    folder = posixpath.normpath(f"/{posixpath.join(work.as_posix(), output).lstrip('/')}")
+    mounts = [each for each in volumes if f"{folder}/".startswith(f"{each}/")]
+    mount = max(mounts, key=len, default="")
+    path = posixpath.relpath(folder, mount or "/")
+    return (volumes[mount], "/" if path == "." else path) if mount else None
 
-    return modal.current_function_call_id()
+
+def is_complete(checkpoint: Path) -> bool:
+    """Check a checkpoint's trainer_state.json, which transformers writes last."""
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
 
 
-def _note(job: Job, finished: bool) -> None:
-    state = State(run=digest(job), config=job["config"], finished=finished, call=call_id())
-    write_state(WORK / job["output"], state)
+def write_state(work: Path, job: Job, finished: bool) -> None:
+    """Write STATE in one move, because Modal may commit the Volume at any time."""
+    folder, call = work / job["output"], modal.current_function_call_id()
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {"run": digest(job), "config": job["config"], "finished": finished, "call": call}
+    (folder / f"{STATE}.new").write_text(json.dumps(state), encoding="utf-8")
+    (folder / f"{STATE}.new").replace(folder / STATE)
+
+
+def decide(
+    job: Job,
+    place: tuple[str, str],
+    names: Sequence[str],
+    text: bytes,
+    complete: Check,
+    runs: Check,
+) -> str | None:
+    """Return the checkpoint that a run continues from, if any. Raises ConfigError.
+
+    names: of the output folder. text: of its STATE. complete: of a checkpoint. runs: of a call's id.
+    """
+    try:
+        state = json.loads(text)
+        known = state.keys() >= {"run", "config", "finished"}
+    except (ValueError, AttributeError):
+        known = False
+    same = known and state["run"] == digest(job)
+    if not job["resume"] and not (same and not state["finished"]):
+        return None
+    steps = [int(name[11:]) for name in names if re.fullmatch("checkpoint-[0-9]+", name)]
+    found = [f"checkpoint-{step}" for step in sorted(steps, reverse=True)]
+    last = next(filter(complete, found), None)
+    model = any(re.fullmatch(r".*\.safetensors|(pytorch|adapter)_model.*\.bin", n) for n in names)
+    there = last or "a model" * model
+    where, run = f"{job['output']} on the Volume {place[0]}", known and f"run of {state['config']}"
+    if known and not state["finished"] and state.get("call") and runs(state["call"]):
+        fix = "Wait for its end, or stop it: `modal app list`, then `modal app stop`"
+        stop_on([Finding(where, f"a {run} is under way there", fix)])
+    elif known and state["finished"]:
+        what = f"a finished {run} is there"
+    elif there and not known:
+        what = f"{there} is there without {STATE}, which says whose it is"
+    elif there and not same:
+        what = f"a {run} with another text or other options reached {there}"
+    else:
+        return last
+    again = shlex.quote(posixpath.join(job["output"], last or ""))
+    more = f", continue with --resume-from-checkpoint={again}" if last else ""
+    delete = f"delete {place[0]}" if place[1] == "/" else f"rm -r {shlex.join(place)}"
+    fix = f"Use another --output-dir={more}, or delete it: `modal volume {delete}`"
+    stop_on([Finding(where, what, fix)])
+    return None
+
+
+def look_here(job: Job, work: Path) -> str | None:
+    """Decide in the container, where checkpoints can be read."""
+    place, output = place_of(job["output"], job["volumes"], work), work / job["output"]
+    if place is None or not output.is_dir():
+        return None
+    names = os.listdir(output)
+    text = (output / STATE).read_bytes() if STATE in names else b""
+    return decide(job, place, names, text, lambda name: is_complete(output / name), lambda _: False)
+
+
+def look(job: Job) -> str | None:
+    """Decide from the user's machine, before anything starts."""
+    place = place_of(job["output"], job["volumes"])
+    if place is None or not job["resume"]:
+        return None
+    volume = modal.Volume.from_name(place[0], create_if_missing=True)
+    try:
+        names = [PurePosixPath(entry.path).name for entry in volume.listdir(place[1])]
+    except modal.exception.NotFoundError:
+        return None  # a new folder
+    file = posixpath.join(place[1], STATE)
+    text = b"".join(volume.read_file(file)) if STATE in names else b""
+
+    def runs(call: str) -> bool:  # Modal forgets a call after some days
+        try:
+            modal.FunctionCall.from_id(call).get(timeout=0)
+        except Exception as error:  # the call's own end: anything
+            return isinstance(error, TimeoutError)
+        return False
+
+    return decide(job, place, names, text, lambda _: True, runs)
+
+
+def fetch_line(job: Job) -> str:
+    """Return the command that copies the output folder to its place on this machine."""
+    place, here = place_of(job["output"], job["volumes"]) or (), PurePosixPath(job["output"])
+    folder = here if place[1:] == ("/",) else here.parent
+    folder = PurePosixPath(".") if here.is_absolute() else folder
+    get = shlex.join(["modal", "volume", "get", *place, str(folder)])
+    return get if str(folder) == "." else f"mkdir -p {shlex.quote(str(folder))} && {get}"

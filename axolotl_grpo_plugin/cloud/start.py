@@ -1,179 +1,229 @@
-"""One start on Modal: checked, shown, done."""
+"""One start on Modal: check, show, run, follow."""
 
 import logging
+import os
+import re
 import shlex
-import warnings
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import modal
+from aiohttp import ClientError
+from modal import exception
 
-from axolotl_grpo_plugin.cloud import remote, secrets, volume
-from axolotl_grpo_plugin.cloud.errors import in_one_line
-from axolotl_grpo_plugin.cloud.gpus import cost
+from axolotl_grpo_plugin.cloud import preflight, remote
 from axolotl_grpo_plugin.cloud.image import image_of, source
-from axolotl_grpo_plugin.cloud.local import DEFAULTS, check_local, check_output
-from axolotl_grpo_plugin.cloud.machine import check_addresses, check_call, check_gpu, check_saving
-from axolotl_grpo_plugin.cloud.parcel import Parcel, pack
-from axolotl_grpo_plugin.cloud.settings import Settings
+from axolotl_grpo_plugin.cloud.settings import GPUS, Settings
+from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.commands import check as checks
 from axolotl_grpo_plugin.config import read_config
-from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.findings import ConfigError, Finding
+from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.plan import Call
 
-STARTUP = 1800  # seconds; without it, a container that does not come up takes the whole timeout
+RETRY = 10.0  # seconds to wait for a result after a lost connection
+# `modal app logs` followed the log without being asked until client 1.4.
+FOLLOW = [] if modal.__version__.startswith("1.3.") else ["--follow"]
+
+# Errors of a connection that may come back.
+LOST = (exception.ConnectionError, exception.ServiceError, exception.InternalError)
+DOCS = "See https://modal.com/docs or https://status.modal.com"
+AGAIN = "The same command continues from the last checkpoint"
+# By type and a word of the message: what is wrong, and the fix. The first match counts.
+_LINES: tuple[tuple[type[Exception], str, str, str], ...] = (
+    (exception.AuthError, "", "there is no valid token here", "Run `modal token new`"),
+    (exception.ConnectionError, "", "it does not answer", f"Check your network. {DOCS}"),
+    (exception.InvalidError, "gpu", "it refuses this GPU", "Set another gpu in cloud.yaml"),
+    (exception.PermissionDeniedError, "", "the token lacks a right", "Ask the workspace's owner"),
+    (exception.NotFoundError, "secret", "there is no such Secret", "Run `modal secret create`"),
+    (exception.RemoteError, "image build", "the image build failed", "Its log is above"),
+    (exception.FunctionTimeoutError, "", "the run reached its timeout", AGAIN),
+    (exception.InternalFailure, "", "it lost the container", AGAIN),
+    (exception.RemoteError, "", "the container ended (stopped, out of memory or lost)", AGAIN),
+    (exception.ResourceExhaustedError, "", "the workspace is at a limit", "See `modal app list`"),
+    (exception.VersionError, "", "the client is too old", "Run `pip install --upgrade modal`"),
+    (exception.ExecutionError, "modified", "a file changed while it was sent", "Start again"),
+)
 
 
 class Start:
-    """A command in a container.
+    """One command in a container. file: a copy of the config, whose path there is call.config."""
 
-    command: the words after `axolotl`. call: what else was typed; its config counts from the
-    working folder. file: the config, here. text: what is in it.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        folder: Path,
-        command: list[str],
-        call: Call,
-        file: str,
-        text: str,
-    ):
-        self.settings, self.folder, self.command, self.call = settings, folder, command, call
-        self.file, self.text = file, text
-        self.trains = command[-1] == "train"
-        self.gpu = settings.gpu if self.trains else None
-        self.cfg = read_config(file, call.overrides)
-
-    @cached_property
-    def parcel(self) -> Parcel:
-        """What is sent of the working folder."""
-        settings = self.settings
-        return pack(self.folder, settings.ignore, settings.max_size, settings.mounts)
+    def __init__(self, settings: Settings, command: list[str], call: Call, file: str, text: str):
+        self.settings, self.call, self.file = settings, call, file
+        self.trains, self.cfg = command[-1] == "train", read_config(file, call.overrides)
+        asks = ("resume_from_checkpoint", "auto_resume_from_checkpoints")
+        self.job: remote.Job = {
+            **{"command": command, "config": call.config, "text": text},
+            **{"words": call.typed, "after": call.after, "volumes": settings.mounts},
+            "output": str(self.cfg.get("output_dir") or preflight.DEFAULTS["output_dir"]),
+            "resume": not any(self.cfg.get(key) for key in asks),
+        }
+        # A config without vLLM and in full precision, such as quickstart.yaml, trains on the CPU.
+        full = self.cfg.get("bf16") is False and not self.cfg.get("fp16")
+        self.on_cpu = not self.trains or (full and mode_of(self.cfg) == "none")
+        self.gpu = None if self.on_cpu else settings.gpu
+        self.upload = pack(Path.cwd(), settings.ignore, settings.mounts)
 
     def check(self) -> None:
-        """Print what is found, what would run, and what it costs. Raises SystemExit on an error."""
-        gpus, memory = (self.gpu.count, self.gpu.gb) if self.gpu else (0, None)
-        machine = checks.machine_of(gpus, memory, self.call.processes)
+        """Print the findings, the command and its cost. Raises SystemExit on an error."""
+        name, _, number = (self.gpu or ":0").partition(":")
+        memory = GPUS[name][0] if name in GPUS else None
+        machine = checks.machine_of(int(number or 1), memory, self.call.processes)
         machine.image = True
-        away = set[str]()  # values of the config that are paths on a Volume
-
-        def also(cfg: Any) -> Iterator[Finding]:
-            for finding in self._found(cfg):
-                if finding.level == "skipped":
-                    away.add(_value(finding))
-                yield finding
-
-        with _quiet():
-            checked = checks.check(self.file, machine, options=self.call.overrides, also=[also])
+        logging.disable(logging.WARNING)  # Axolotl's own; findings say what matters
+        options = self.call.overrides
+        checked = checks.check(self.file, machine, options=options, also=[self._findings])
+        logging.disable(logging.NOTSET)
         checked.config = self.call.config
-        # The other checks looked for them on this machine.
-        checked.findings = [
-            each for each in checked.findings if each.level != "error" or _value(each) not in away
-        ]
+        # The other checks look on this machine for paths that are on a Volume.
+        away = {each.where.split(" (")[-1] for each in checked.findings if each.level == "skipped"}
+        for each in [each for each in checked.findings if each.level == "error"]:
+            if each.where.split(" (")[-1] in away:
+                checked.findings.remove(each)
         checks.show(checked, machine)
         if not checked.ok:
             raise SystemExit(1)
-        for name, said in self._lines():
-            click.echo(f"  {name:<9} " + said.replace("\n", "\n" + 12 * " "))
+        settings, secrets = self.settings, self.settings.secrets
+        sent = [name for kind, name in secrets if kind != "env" or os.environ.get(name)]
+        for name, text in {
+            "runs": shlex.join(["axolotl", *remote.words(self.job)]),
+            "sends": f"{self.upload} of {self.upload.folder}",
+            "image": f"{settings.image}, Axolotl with vLLM, plugin {source()}",
+            "volumes": ", ".join(f"{name} at {at}" for at, name in settings.mounts.items()),
+            "secrets": ", ".join(sent) or "none",
+            "gpu": self.gpu or "none" + ", because this runs on the CPU" * self.on_cpu,
+            "costs": settings.cost(self.gpu, settings.retries if self.trains else 0),
+        }.items():
+            click.echo(f"  {name:<9} " + text.replace("\n", "\n" + 12 * " "))
 
-    def _found(self, cfg: Any) -> Iterator[Finding]:
-        """What can be wrong in a container, and not in the config alone."""
+    def _findings(self, cfg: Any) -> Iterator[Finding]:
         mounts = self.settings.mounts
-        yield from self.parcel.findings
-        yield from check_local(cfg, self.parcel, mounts)
+        yield from self.upload.check(self.settings.max_size)
+        yield from preflight.check_strings(cfg, self.upload, mounts)
         if self.trains:
-            yield from check_output(cfg, mounts)
-            yield from check_gpu(cfg, self.gpu)
-            yield from check_saving(cfg)
-            yield from check_call(self.call, cfg)
-            yield from check_addresses(cfg)
+            yield from preflight.check_output(cfg, mounts, "output_dir", "grpo_rollouts")
+            yield from preflight.check_run(cfg, self.gpu, self.call)
         elif not cfg.get("skip_prepare_dataset"):
-            yield from check_output(cfg, mounts, ("dataset_prepared_path",))
-        yield from secrets.check_secrets(cfg, self.settings)
-
-    def _lines(self) -> Iterator[tuple[str, str]]:
-        settings = self.settings
-        yield "runs", shlex.join(["axolotl", *remote.words(self.job())])
-        yield "sends", f"{self.parcel} of {self.folder}"
-        yield "image", f"{settings.image}, Axolotl with vLLM, {source()}"
-        yield "volumes", ", ".join(f"{name} at {mount}" for mount, name in settings.mounts.items())
-        yield "secrets", secrets.described(settings)
-        yield "costs", cost(self.gpu, settings.cpu, settings.memory, settings.timeout)
-
-    def job(self) -> remote.Job:
-        """What the container is told."""
-        asks = ("resume_from_checkpoint", "auto_resume_from_checkpoints")
-        return {
-            "command": self.command,
-            "config": self.call.config,
-            "text": self.text,
-            "words": self.call.typed,
-            "after": self.call.after,
-            "output": str(self.cfg.get("output_dir") or DEFAULTS["output_dir"]),
-            "volumes": self.settings.mounts,
-            "resume": not any(self.cfg.get(key) for key in asks),
-        }
+            yield from preflight.check_output(cfg, mounts, "dataset_prepared_path")
+        yield from preflight.check_secrets(cfg, self.settings)
 
     def go(self) -> int:
-        """Do it, and wait for its end. The exit code; 130 after Ctrl-C."""
-        job, running, code = self.job(), None, None
+        """Run it, follow its log to the end, and return the exit code; 130 after Ctrl-C."""
+        call = code = None
+        name = f"{self.job['command'][-1]}-{Path(self.job['output']).name}"
+        app = modal.App(re.sub(r"[^\w.-]+", "-", name)[:64])
         try:
             with in_one_line():
-                if self.trains:
-                    volume.ask(job)
-                app = modal.App("axolotl-grpo")
-                function = self.function(app)
-                with modal.enable_output(), app.run(detach=self.settings.detach):
-                    # The call of .remote() ends with the program that made it; this one need not.
-                    running = function.spawn(job)
-                    code = running.get()
-            if code:
-                click.echo(f"It ended with exit code {code}. The log above says why.")
-        except KeyboardInterrupt:  # app.run() lets none through once the function is there
-            click.echo("Stopped. Nothing runs.")
+                function = self._function(app)
+                if self.trains and (last := remote.look(self.job)):
+                    click.echo(f"  continues from {last}, or the one before if it is incomplete")
+                try:
+                    with modal.enable_output(), app.run(detach=self.settings.detach):
+                        call = function.spawn(self.job)
+                        log = shlex.join(["modal", "app", "logs", str(app.app_id), *FOLLOW])
+                        click.echo(f"Log: {log}    Stop: modal app stop {app.app_id}")
+                        try:
+                            code = _result(call)
+                        except KeyboardInterrupt:
+                            code = 130  # Modal's client ends the block without an exception
+                            raise
+                except (*LOST, OSError):
+                    if call is None:
+                        raise
+                if call and code is None:
+                    code = _follow(str(app.app_id), call.object_id)
+        except KeyboardInterrupt:
+            code = 130
         finally:
-            if running and self.trains:
-                click.echo(volume.fetching(job))
+            if call and code == 130 and self.settings.detach:
+                click.echo(f"It goes on at Modal. Stop it: modal app stop {app.app_id}")
+            elif code and code != 130:
+                click.echo(f"It ended with exit code {code}. The log above says why.")
+            if call and self.trains:
+                click.echo(remote.fetch_line(self.job))
+        if call is None:
+            click.echo("Stopped. Nothing runs on Modal.")
         return 130 if code is None else code
 
-    def function(self, app: modal.App) -> Any:
-        """The remote function: image, GPU, Volumes, Secrets, and remote.run."""
-        settings = self.settings
-        volumes: Any = {
-            mount: modal.Volume.from_name(name, create_if_missing=True)
-            for mount, name in settings.mounts.items()
-        }
+    def _function(self, app: modal.App) -> Any:
+        settings, named = self.settings, [text for *_, text in preflight.strings(self.cfg)]
+        gym = any(re.match(r"axolotl_grpo_plugin\.(\w+\.)*gym\b", each) for each in named)
+        volume = modal.Volume.from_name
         return app.function(
-            image=image_of(settings, self.parcel),
-            gpu=self.gpu.modal if self.gpu else None,
+            image=image_of(settings, self.upload, gym),
+            gpu=self.gpu,
             cpu=settings.cpu,
             memory=int(settings.memory * 1024),
             timeout=settings.timeout,
-            startup_timeout=STARTUP,
-            volumes=volumes,
-            secrets=secrets.secrets_of(settings),
+            startup_timeout=1800,  # else the start of a container counts as training
+            # A run that timed out or broke off starts again in a new container, and continues.
+            retries=settings.retries if self.trains else 0,
+            single_use_containers=True,
+            volumes={at: volume(v, create_if_missing=True) for at, v in settings.mounts.items()},
+            secrets=list(_secrets(settings)),
             include_source=False,  # the image has this package
         )(remote.run)
 
 
-def _value(finding: Finding) -> str:
-    """What a finding is about, where it says so: `base_model (./outputs/sft)`."""
-    return finding.where.rpartition(" (")[2]
+def _secrets(settings: Settings) -> Iterator[modal.Secret]:
+    """Yield Modal's Secrets; a missing one is an error before the app exists."""
+    names = [name for kind, name in settings.secrets if kind == "env"]
+    names += ["AXOLOTL_DO_NOT_TRACK", "DO_NOT_TRACK"]  # telemetry that is off here is off there
+    taken = {name: os.environ[name] for name in names if os.environ.get(name)}
+    yield modal.Secret.from_dict({**taken, **settings.env})
+    for kind, name in settings.secrets:
+        if kind == "modal":
+            yield modal.Secret.from_name(name).hydrate()
+        elif kind == "dotenv":
+            path = Path(name).resolve()
+            yield modal.Secret.from_dotenv(path.parent, filename=path.name)
+
+
+def _result(call: Any, timeout: float | None = None) -> int:
+    """Return the result of a call. Raises ConfigError for an exception of the function's own."""
+    try:
+        return int(call.get(timeout=timeout))
+    except (modal.Error, TimeoutError):
+        raise
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}".partition("\n")[0]
+        what = f"the container's function failed ({text}). The log above has its traceback."
+        raise ConfigError(f"axolotl-grpo-plugin: {what}") from error
+
+
+def _follow(app: str, call: str) -> int:
+    """Follow a run to its end after the connection was lost."""
+    logging.getLogger("asyncio").disabled = True  # the client's own log reader has died
+    click.echo("The connection is lost. The run goes on, and this command reconnects.")
+    while True:
+        with suppress(TimeoutError, *LOST):
+            return _result(modal.FunctionCall.from_id(call), timeout=RETRY)
+        # It ends when the run does, or soon if there is no connection.
+        subprocess.run([sys.executable, "-m", "modal", "app", "logs", app, *FOLLOW])
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Axolotl's own warnings are not shown; what matters is said as a finding."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
+def in_one_line() -> Iterator[None]:
+    """End the program with one line for an error of Modal's client or of the network."""
+    try:
+        yield
+    except (exception.Error, ClientError, OSError) as error:
+        raise ConfigError(f"axolotl-grpo-plugin: Modal: {line(error)}") from error
+
+
+def line(error: Exception) -> str:
+    """Return what is wrong, the client's own words, and the fix."""
+    lines = [each.strip() for each in str(error).splitlines() if each.strip()] or ["None"]
+    build = lines[0].startswith("Image build") and len(lines) > 1
+    own = " ".join(lines[1:][-3:]) if build else lines[0]  # the reason is below the heading
+    own = type(error).__name__ if own == "None" else own.rstrip(".")
+    for kind, word, what, fix in _LINES:
+        if isinstance(error, kind) and word in str(error).lower():
+            return f"{what} ({own}). {fix}."
+    return f"{own}. {DOCS}."

@@ -1,14 +1,8 @@
-"""`modal_service`: Modal's side of the wire on this machine, and a client that knows no other.
-
-`typed`: Axolotl's commands in this process, for to import it takes half a minute.
-"""
+"""`modal_service`: Modal's side of the wire on this machine. `typed`: Axolotl's commands in this process."""
 
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -30,7 +24,7 @@ os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
+def pytest_itemcollected(item):
     """One worker imports Axolotl for all of these."""
     if "typed" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.xdist_group("cloud, in one Axolotl"))
@@ -38,8 +32,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Modal's library as on a new machine: no token, no file, nothing of an earlier test."""
+def no_token(monkeypatch, tmp_path):
+    """Modal's library as on a new machine: no token, no file, no client of an earlier test."""
     for name in [name for name in os.environ if name.startswith("MODAL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "no-modal.toml"))
@@ -49,13 +43,11 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(_Client, "_client_from_env", None)
     monkeypatch.setattr(_Client, "_client_from_env_lock", None)
     yield
-    # What Modal does as the interpreter ends: the client, its sockets and its thread.
-    synchronizer._close_loop()
+    synchronizer._close_loop()  # as Modal does when the interpreter ends
 
 
 @pytest.fixture
-def modal_service(no_token: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModalService]:
-    """The service; its address and a token are in the environment."""
+def modal_service(no_token, monkeypatch):
     with ModalService() as service:
         monkeypatch.setenv("MODAL_SERVER_URL", service.url)
         monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
@@ -64,21 +56,16 @@ def modal_service(no_token: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
         synchronizer._close_loop()
 
 
-class Said(NamedTuple):
-    """What a command ended with."""
+class Ended(NamedTuple):
+    """How a command ended."""
 
     code: int
     out: str
     err: str
 
-    @property
-    def last(self) -> str:
-        """The last line of its standard output."""
-        return self.out.splitlines()[-1]
-
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(tmp_path, monkeypatch):
     """A working folder, and an environment without a key."""
     made = Project(tmp_path / "project")
     monkeypatch.chdir(made.folder)
@@ -91,22 +78,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
-def typed(project: Project, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Said]]:
+def typed(project, capfd):
     """Type `axolotl WORDS` in the project."""
     from axolotl.cli import main
 
-    commands = {"train": main.train, "preprocess": main.preprocess}
-
-    def run(command: str, *words: str) -> Said:
+    def run(command, *words):
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            commands[command].main(list(words), prog_name=f"axolotl {command}")
+            getattr(main, command).main(list(words), prog_name=f"axolotl {command}")
         out, err = capfd.readouterr()
-        err = re.sub(r"^W\d{4} .*\n", "", err, flags=re.MULTILINE)  # torch's, on its first import
+        err = "".join(line for line in err.splitlines(True) if not line.startswith("W1"))  # torch's
         code = ended.value.code
         if isinstance(code, str):  # the interpreter prints it
-            return Said(1, out, f"{err}{code}\n")
-        return Said(int(code or 0), out, err)
+            return Ended(1, out, f"{err}{code}\n")
+        return Ended(int(code or 0), out, err)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker may have another
     yield run

@@ -1,26 +1,17 @@
-"""`remote.run` in a process of its own, as Modal's runtime runs it, with a stand-in for Axolotl.
-
-The signals, the processes and the files are real. What Modal is asked is made up, unless a test has
-a ModalService to take it: to import Modal takes a second. The real Axolotl is in tests/e2e/test_cloud.py.
-"""
+"""`remote.run` in a process of its own, as Modal's runtime runs it, with a stand-in for Axolotl."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import psutil
-
-from axolotl_grpo_plugin.cloud.remote import Job
 from tests.serving.marks import hear_ctrl_c, marked
 
 BODY = """
 import json, signal, sys
 from pathlib import Path
-from axolotl_grpo_plugin.cloud import process, remote
+from axolotl_grpo_plugin.cloud import remote
 
 def cancel(*_):  # as modal/_container_entrypoint.py does around a synchronous function
     from modal.exception import InputCancellation
@@ -28,41 +19,28 @@ def cancel(*_):  # as modal/_container_entrypoint.py does around a synchronous f
 
 signal.signal(signal.SIGUSR1, cancel)
 root = Path(sys.argv[1])
-remote.PARCEL, remote.WORK = root / "parcel", root / "workspace"
+remote.UPLOAD, remote.WORK, remote.SAVING = root / "upload", root / "workspace", 1.5
 remote.AXOLOTL = [sys.executable, str(root / "axolotl.py")]
-process.SAVING = 1.5
-if "--commit" not in sys.argv:
-    remote.commit = lambda names: print("committed", *names)
-    remote.call_id = lambda: "fc-1"
-if "--no-adoption" in sys.argv:
-    process.adopt_orphans = lambda: None
+remote.modal.current_function_call_id = lambda: "fc-1"
 print("returned", remote.run(json.loads(sys.argv[2])))
 """
 
 
 class Container:
-    """axolotl: the stand-in's source. mark: in the environment of all that runs here."""
+    """root: for its files; all processes that run there have it in their environment."""
 
-    def __init__(self, root: Path, axolotl: str = "", options: tuple[str, ...] = ()):
-        self.options = options
-        self.root, self.mark, self.said = root, str(root), root / "said"
+    def __init__(self, root):
+        self.root, self.said = root, root / "said"
         self.work, self.output = root / "workspace", root / "workspace" / "outputs" / "a"
         self.work.mkdir()
-        self.axolotl(axolotl)
 
-    def axolotl(self, source: str) -> "Container":
-        """Another stand-in."""
+    def axolotl(self, source):
+        """Set the stand-in's source."""
         (self.root / "axolotl.py").write_text(source)
         return self
 
-    def send(self, files: dict[str, str]) -> None:
-        for name, text in files.items():
-            file = self.root / "parcel" / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-
-    def job(self, **keys: object) -> Job:
-        own: Job = {
+    def job(self, **keys):
+        own = {
             "command": ["grpo", "train"],
             "config": "configs/a.yaml",
             "text": "rl: grpo\n",
@@ -74,19 +52,13 @@ class Container:
         }
         return own | keys
 
-    def start(self, **keys: object) -> "Container":
-        env = {**os.environ, "MARK": self.mark}
-        env.pop("PYTHONUNBUFFERED", None)
+    def start(self, **keys):
+        env = {**os.environ, "MARK": str(self.root)}
+        job = json.dumps(self.job(**keys))
+        words = [sys.executable, "-c", BODY, str(self.root), job]
         with self.said.open("w") as output:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    BODY,
-                    str(self.root),
-                    json.dumps(self.job(**keys)),
-                    *self.options,
-                ],
+                words,
                 env=env,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -95,31 +67,27 @@ class Container:
             )
         return self
 
-    def signal(self, number: signal.Signals) -> "Container":
+    def signal(self, number):
         os.kill(self.process.pid, number)
         return self
 
-    def until(self, text: str) -> "Container":
-        """Wait for a text among what has been printed."""
+    def until(self, text):
+        """Wait for a text among the output."""
         deadline = time.monotonic() + 60
-        while text not in self.text():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.text()
+        while text not in self.said.read_text():
+            assert self.process.poll() is None and time.monotonic() < deadline, (
+                self.said.read_text()
+            )
             time.sleep(0.02)
         return self
 
-    def end(self) -> str:
-        """What was printed, once it has ended."""
+    def end(self):
+        """Return the output, once it has ended."""
         self.process.wait(timeout=60)
-        return self.text()
-
-    def run(self, **keys: object) -> str:
-        return self.start(**keys).end()
-
-    def text(self) -> str:
         return self.said.read_text()
 
-    def processes(self) -> list[psutil.Process]:
-        return marked(self.mark)
+    def run(self, **keys):
+        return self.start(**keys).end()
 
-    def left(self) -> list[list[str]]:
-        return [each.cmdline() for each in self.processes()]
+    def processes(self):
+        return marked(str(self.root))

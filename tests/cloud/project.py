@@ -1,16 +1,11 @@
-"""A working folder to start from, and what its files are."""
+"""A working folder to start from."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import yaml
 
 NAME = "configs/a.yaml"
-CONFIG: dict[str, Any] = {
+CONFIG = {
     "base_model": "Qwen/Qwen2.5-0.5B-Instruct",
     "plugins": ["axolotl_grpo_plugin.GRPOPlugin"],
     "rl": "grpo",
@@ -35,57 +30,36 @@ CONFIG: dict[str, Any] = {
     "lr_scheduler": "constant",
     "bf16": "auto",
 }
-CLOUD: dict[str, Any] = {
+CLOUD = {
     "provider": "grpo-modal",
     "gpu": "L40S:2",
-    "volumes": [
-        {"name": "runs", "mount": "./outputs"},
-        {"name": "kept", "mount": "/cache"},
-    ],
+    "volumes": [{"name": "runs", "mount": "./outputs"}, {"name": "kept", "mount": "/cache"}],
 }
-ROWS = [
-    {"question": f"What is {n} + 1?", "answer": f"It is {n + 1}.\n#### {n + 1}"} for n in (1, 2)
-]
+ROWS = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in (1, 2)]
 
 
 class Project:
-    """A folder with a config, its data and a cloud.yaml."""
+    """A folder with a config, its data and a cloud.yaml. A key that is None is left out."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder):
         self.folder = folder
         self.write("data/train.jsonl", "".join(f"{json.dumps(row)}\n" for row in ROWS))
         self.config()
         self.cloud()
 
-    def write(self, name: str, text: str) -> str:
+    def write(self, name, text):
         file = self.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         return name
 
-    def config(self, **keys: Any) -> str:
-        """NAME, with other keys; None takes one out."""
+    def config(self, **keys):
         return self.write(NAME, self.text(**keys))
 
-    def text(self, **keys: Any) -> str:
+    def text(self, **keys):
         kept = {key: value for key, value in (CONFIG | keys).items() if value is not None}
         return yaml.safe_dump(kept, sort_keys=False)
 
-    def cloud(self, **keys: Any) -> None:
+    def cloud(self, **keys):
         kept = {key: value for key, value in (CLOUD | keys).items() if value is not None}
         self.write("cloud.yaml", yaml.safe_dump(kept, sort_keys=False))
-
-
-def axolotl(*words: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess[str]":
-    """`axolotl WORDS` in a process of its own, which knows nobody but who `env` names."""
-    unknown = ("MODAL_", "HF_TOKEN", "WANDB_", "DO_NOT_TRACK")
-    known = {key: value for key, value in os.environ.items() if not key.startswith(unknown)}
-    own = {"AXOLOTL_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "MODAL_CONFIG_PATH": os.devnull}
-    return subprocess.run(
-        [sys.executable, "-m", "axolotl.cli.main", *words],
-        cwd=cwd,
-        env={**known, **own, **env},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )

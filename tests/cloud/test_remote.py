@@ -1,25 +1,54 @@
+"""The container's side: files, exit codes, resume, and interruptions as Modal makes them."""
+
 import json
+import signal
+import time
 
 import pytest
-from grpclib import Status
 
 from axolotl_grpo_plugin.cloud import remote
-from axolotl_grpo_plugin.cloud.resume import STATE
+from axolotl_grpo_plugin.cloud.remote import STATE, fetch_line, place_of
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
 from tests.cloud.container import Container
 
 TELLS = """
-import json, os, sys
+import json, sys
 from pathlib import Path
-told = {"words": sys.argv[1:], "cwd": os.getcwd(), "config": Path("configs/a.yaml").read_text()}
-print("told", json.dumps(told))
+config = Path("configs/a.yaml").read_text()
+print("told" + json.dumps({"words": sys.argv[1:], "config": config, "cwd": str(Path.cwd())}))
 """
-FAILS = "import sys; sys.exit(3)"
+FAILS = "import os; print('last words'); os._exit(3)"
+# The rank saves on SIGINT and ends with 0; its parent, a launcher, ends at once.
+SAVES = """
+import os, signal, sys, time
+from pathlib import Path
+
+def save(*_):
+    time.sleep(0.5)
+    Path("outputs/a/saved").touch()
+    print("saved")
+    sys.exit(0)
+
+if os.fork():
+    signal.pause()
+signal.signal(signal.SIGINT, save)
+print("trains")
+time.sleep(600)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("trains")
+time.sleep(600)
+"""
 
 
 @pytest.fixture
 def container(tmp_path):
-    return Container(tmp_path, TELLS)
+    made = Container(tmp_path).axolotl(TELLS)
+    yield made
+    for each in made.processes():
+        each.kill()
 
 
 def told(text):
@@ -31,197 +60,159 @@ def state(container):
     return json.loads((container.output / STATE).read_text())
 
 
-def checkpoint(container, number, complete=True):
+def checkpoint(container, number, text='{"global_step": 1}'):
     folder = container.output / f"checkpoint-{number}"
-    folder.mkdir(parents=True)
-    if complete:
-        (folder / "trainer_state.json").write_text(json.dumps({"global_step": number}))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "trainer_state.json").write_text(text)
 
 
-def test_the_command_is_axolotls_own():
+def test_runs_on_the_files_that_were_sent(container):
     assert remote.AXOLOTL is AXOLOTL
-
-
-def test_it_runs_on_what_was_sent(container):
-    container.send({"rewards/mine.py": "1", "configs/a.yaml": "an older text"})
-    (container.root / "parcel" / "configs" / "a.yaml").chmod(0o444)
-    found = told(container.run(text="rl: gdpo\n"))
-    assert found["config"] == "rl: gdpo\n"
-    assert found["cwd"] == str(container.work)
+    (container.root / "upload" / "rewards").mkdir(parents=True)
+    (container.root / "upload" / "rewards" / "mine.py").write_text("1")
+    said = container.run(text="rl: gdpo\n", after=["--num-processes", "1"])
+    words = [
+        "grpo",
+        "train",
+        "configs/a.yaml",
+        "--learning-rate=1e-6",
+        "--",
+        "--num-processes",
+        "1",
+    ]
+    assert told(said) == {"words": words, "config": "rl: gdpo\n", "cwd": str(container.work)}
     assert (container.work / "rewards" / "mine.py").read_text() == "1"
-
-
-def test_it_runs_without_a_parcel(container):
-    assert told(container.run())["config"] == "rl: grpo\n"
-
-
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ({}, ["grpo", "train", "configs/a.yaml", "--learning-rate=1e-6"]),
-        (
-            {"words": ["--launcher=torchrun"], "after": ["--nproc-per-node", "3"]},
-            [
-                *("grpo", "train", "configs/a.yaml", "--launcher=torchrun"),
-                *("--", "--nproc-per-node", "3"),
-            ],
-        ),
-        ({"command": ["preprocess"], "words": []}, ["preprocess", "configs/a.yaml"]),
-    ],
-)
-def test_words_arrive_one_by_one(container, keys, words):
-    assert told(container.run(**keys))["words"] == words
-
-
-def test_an_exit_code_is_handed_on_and_what_was_printed_is_kept(container):
-    container.axolotl("import os; print('last words'); os._exit(3)")
-    said = container.run()
-    assert "last words\n" in said and said.endswith("returned 3\n")
-    assert state(container)["finished"] is False
-
-
-@pytest.mark.parametrize(("axolotl", "code"), [(TELLS, 0), (FAILS, 3)], ids=["0", "3"])
-def test_volumes_are_committed_when_it_has_ended(tmp_path, modal_service, axolotl, code):
-    for name in ("runs", "cache"):
-        modal_service.put_volume(name)
-    container = Container(tmp_path, axolotl, ("--commit",))
-    volumes = {str(container.work / "outputs"): "runs", "/cache": "cache"}
-    assert container.run(volumes=volumes).endswith(f"returned {code}\n")
-    found = {request.deployment_name for request in modal_service.named("VolumeGetOrCreate")}
-    assert found == {"runs", "cache"}
-    assert len({request.volume_id for request in modal_service.named("VolumeCommit")}) == 2
-
-
-def test_a_commit_that_fails_does_not_undo_the_training(tmp_path, modal_service):
-    """Modal refuses one while a file is open there, and makes it as the container ends."""
-    modal_service.put_volume("runs")
-    modal_service.refuse("VolumeCommit", Status.FAILED_PRECONDITION, "there are open files")
-    container = Container(tmp_path, TELLS, ("--commit",))
-    said = container.run()
-    assert "runs is committed only when the container ends: there are open files" in said
     assert said.endswith("returned 0\n")
 
 
-def test_a_finished_run_is_noted_and_not_overwritten(container):
-    container.run()
-    assert state(container) == {
-        "run": remote.digest(container.job()),
-        "config": "configs/a.yaml",
-        "finished": True,
-        "call": "fc-1",
-    }
-    refused, returned = container.run().splitlines()
-    assert "a finished run of configs/a.yaml is there" in refused
-    assert refused.endswith("or delete it: `modal volume rm -r runs a`.")
-    assert returned == "returned 1"
+@pytest.mark.parametrize(
+    ("axolotl", "code"),
+    [
+        (FAILS, 3),
+        ("raise SystemExit(255)", 255),
+        ("import os; os.kill(os.getpid(), 9)", 137),
+        ("import sys; sys.exit(137)", 137),
+    ],
+)
+def test_exit_code_is_returned(container, axolotl, code):
+    said = container.axolotl(axolotl).run()
+    assert said.endswith(f"returned {code}\n") and state(container)["finished"] is False
+    assert ("memory ran out. Raise memory in cloud.yaml" in said) is (code == 137)
 
 
-def test_a_run_that_was_preempted_goes_on_from_its_last_checkpoint(container):
-    container.axolotl(FAILS)
-    container.run()
-    for number in (9, 10):
-        checkpoint(container, number)
-    container.axolotl(TELLS)
-    said = container.run(after=[])
-    assert "axolotl-grpo-plugin: this run goes on from checkpoint-10\n" in said
-    assert told(said)["words"][-2:] == [
-        "--learning-rate=1e-6",
-        "--resume-from-checkpoint=./outputs/a/checkpoint-10",
-    ]
-    assert state(container)["finished"] is True
+def test_volumes_are_committed_at_the_end(container, modal_service):
+    modal_service.put_volume("runs")
+    assert container.run().endswith("returned 0\n")
+    assert len(modal_service.named("VolumeCommit")) == 1
 
 
-def test_the_option_that_resumes_comes_before_the_launchers(container):
-    container.axolotl(FAILS)
-    container.run(after=["--num-processes", "1"])
+def test_continues_from_the_newest_complete_checkpoint(container):
+    container.axolotl(FAILS).run()
+    checkpoint(container, 9)
     checkpoint(container, 10)
-    container.axolotl(TELLS)
-    words = told(container.run(after=["--num-processes", "1"]))["words"]
-    assert words[-4:] == [
-        "--resume-from-checkpoint=./outputs/a/checkpoint-10",
-        *("--", "--num-processes", "1"),
-    ]
-
-
-def test_a_checkpoint_that_is_not_complete_is_passed_over(container):
-    container.axolotl(FAILS)
-    container.run()
-    checkpoint(container, 10)
-    checkpoint(container, 20, complete=False)
-    container.axolotl(TELLS)
-    said = container.run()
-    assert "checkpoint-20 is passed over: it has no trainer_state.json" in said
+    checkpoint(container, 20, text='{"global_st')
+    said = container.axolotl(TELLS).run(after=[])
+    assert "axolotl-grpo-plugin: this run continues from checkpoint-10\n" in said
     assert told(said)["words"][-1] == "--resume-from-checkpoint=./outputs/a/checkpoint-10"
+    assert state(container)["finished"] is True
+    assert state(container)["call"] == "fc-1"
+    refused, returned = container.run().splitlines()[-2:]
+    assert "a finished run of configs/a.yaml is there" in refused and returned == "returned 1"
 
 
-def test_a_run_preempted_in_its_first_save_starts_again(container):
-    container.axolotl(FAILS)
-    container.run()
-    checkpoint(container, 10, complete=False)
-    container.axolotl(TELLS)
-    assert told(container.run())["words"][-1] == "--learning-rate=1e-6"
+def test_starts_again_without_a_complete_checkpoint(container):
+    container.axolotl(FAILS).run()
+    checkpoint(container, 10, text="")
+    assert told(container.axolotl(TELLS).run())["words"][-1] == "--learning-rate=1e-6"
 
 
 @pytest.mark.parametrize(
-    "keys",
+    ("before", "model", "said"),
     [
-        {"text": "rl: gdpo\n"},
-        {"words": ["--learning-rate=2e-6"]},
-        {"after": ["--num-processes", "2"]},
+        ({"text": "rl: gdpo\n"}, False, "with another text or other options reached checkpoint-10"),
+        ({"words": []}, True, "with another text or other options reached a model"),
+        (None, False, "checkpoint-10 is there without cloud-run.json"),
+        (None, True, "a model is there without cloud-run.json"),
     ],
-    ids=["text", "options", "launcher's options"],
 )
-def test_another_run_in_the_same_folder_is_refused(container, keys):
-    container.axolotl(FAILS)
-    container.run()
-    checkpoint(container, 10)
-    before = state(container)
-    container.axolotl(TELLS)
-    said = container.run(**keys)
-    assert said.endswith("returned 1\n") and "told" not in said
-    assert "got to checkpoint-10 with another config text or other options" in said
-    assert state(container) == before
+def test_refuses_to_overwrite_another_runs_output(container, before, model, said):
+    if before:
+        container.axolotl(FAILS).run(**before)
+    container.output.mkdir(parents=True, exist_ok=True)
+    if model:
+        (container.output / "adapter_model.safetensors").touch()
+    else:
+        checkpoint(container, 10)
+    found = container.axolotl(TELLS).run()
+    assert found.endswith("returned 1\n") and said in found and "told" not in found
 
 
-@pytest.mark.parametrize("axolotl", [TELLS, FAILS], ids=["finished", "unfinished"])
-def test_who_says_how_to_resume_is_left_alone(container, axolotl):
-    container.axolotl(axolotl)
-    container.run()
-    checkpoint(container, 10)
-    container.axolotl(TELLS)
-    words = ["--resume-from-checkpoint=./outputs/a/checkpoint-5"]
-    said = container.run(words=words, resume=False)
-    assert told(said)["words"] == ["grpo", "train", "configs/a.yaml", *words]
-    assert state(container)["run"] == remote.digest(container.job(words=words))
-
-
-def test_what_was_resumed_by_hand_goes_on_from_where_it_got_to(container):
-    """Modal gives the same job again after a preemption: to begin anew each time is to end never."""
+def test_explicit_resume_is_left_alone_until_it_is_interrupted(container):
     by_hand = {"words": ["--resume-from-checkpoint=./outputs/a/checkpoint-10"], "resume": False}
     checkpoint(container, 10)
+    assert told(container.run(**by_hand))["words"][3:] == by_hand["words"]
     container.axolotl(FAILS).run(**by_hand)
     checkpoint(container, 20)
     again = told(container.axolotl(TELLS).run(**by_hand))["words"]
     assert again[-1] == "--resume-from-checkpoint=./outputs/a/checkpoint-20"
 
 
-@pytest.mark.parametrize("before", [[], ["--learning-rate=2e-6"]], ids=["unknown", "another run"])
-def test_a_model_without_checkpoints_is_not_overwritten(container, before):
-    if before:
-        container.axolotl(FAILS).run(words=before)
-    container.output.mkdir(parents=True, exist_ok=True)
-    (container.output / "model.safetensors").touch()
-    said = container.axolotl(TELLS).run()
-    assert said.endswith("returned 1\n") and "a model" in said and "told" not in said
-
-
-def test_preprocessing_is_no_run(container):
-    keys = {"command": ["preprocess"], "output": "", "words": []}
+def test_preprocess_and_outputs_off_volumes_keep_no_state(container):
     for _ in range(2):
-        assert container.run(**keys).endswith("returned 0\n")
-    assert not list(container.work.rglob(STATE))
-
-
-def test_an_output_on_no_volume_is_not_looked_at(container):
-    for _ in range(2):  # the first is finished
+        assert container.run(command=["preprocess"], words=[]).endswith("returned 0\n")
         assert container.run(output="./elsewhere").endswith("returned 0\n")
+    assert not (container.output / STATE).exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGUSR1, "InputCancellation")],
+    ids=["preempted", "cancelled"],
+)
+def test_interrupted_run_saves_and_ends(container, number, raised):
+    container.axolotl(SAVES).start().until("trains").signal(number)
+    said = container.end()
+    assert raised in said and "saved\n" in said
+    assert (container.output / "saved").exists() and container.processes() == []
+
+
+def test_stubborn_run_is_waited_for_no_longer_than_saving(container):
+    container.axolotl(STUBBORN).start().until("trains")
+    before = time.monotonic()
+    container.signal(signal.SIGINT).signal(signal.SIGUSR1).end()
+    assert 1.5 < time.monotonic() - before < 15
+
+
+@pytest.mark.parametrize(
+    ("output", "place"),
+    [
+        ("outputs/a/", ("runs", "a")),
+        ("./outputs", ("runs", "/")),
+        ("./outputs/big/a", ("big", "a")),
+        ("./x/../outputs/a", ("runs", "a")),
+        ("//cache//a", ("cache", "a")),
+        ("./outputs-2/a", None),
+        ("/tmp/a", None),
+    ],
+)
+def test_place_on_a_volume(output, place):
+    volumes = {"/workspace/outputs": "runs", "/workspace/outputs/big": "big", "/cache": "cache"}
+    assert place_of(output, volumes) == place
+
+
+@pytest.mark.parametrize(
+    ("mount", "output", "line"),
+    [
+        ("/workspace/outputs", "x y/../outputs/x y/b", "mkdir -p 'x y/../outputs/x y' && modal volume get runs 'x y/b' 'x y/../outputs/x y'"),
+        ("/workspace/a", "./a", "mkdir -p a && modal volume get runs / a"),
+        ("/runs", "/runs/b/a", "modal volume get runs b/a ."),
+    ],
+)  # fmt: skip
+def test_fetch_line(mount, output, line):
+    assert fetch_line({"output": output, "volumes": {mount: "runs"}}) == line
+
+
+def test_whole_volume_is_named_in_the_fix(container):
+    volumes = {str(container.output): "runs"}
+    checkpoint(container, 1)
+    assert "or delete it: `modal volume delete runs`." in container.run(volumes=volumes)

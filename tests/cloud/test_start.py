@@ -1,22 +1,21 @@
-"""A start on Modal, by Axolotl's own commands and Modal's own client: what is said, asked and sent."""
+"""Starts by Axolotl's own commands and Modal's own client: the lines, the requests, the exit codes."""
 
+import json
 import shlex
 import subprocess
 import sys
 
 import pytest
+import yaml
 from grpclib import Status
 from modal import exception
 from modal_proto import api_pb2
 
-from axolotl_grpo_plugin.cloud.gpus import parse
+from axolotl_grpo_plugin.cloud import start
 from axolotl_grpo_plugin.cloud.remote import digest
-from axolotl_grpo_plugin.commands.check import machine_of
-from tests.cloud.project import CONFIG, NAME
+from tests.cloud.project import CLOUD, CONFIG, NAME
 
 TRAIN = ("train", NAME, "--cloud", "cloud.yaml")
-PREPROCESS = ("preprocess", NAME, "--cloud", "cloud.yaml")
-JUDGE = {"grpo_reward_args": {"judge": {"base_url": "http://127.0.0.1:8/v1"}}}
 FETCH = "mkdir -p outputs && modal volume get runs a outputs"
 
 
@@ -24,376 +23,313 @@ FETCH = "mkdir -p outputs && modal volume get runs a outputs"
 def jobs(modal_service):
     """The jobs that the container got."""
     got = []
-    modal_service.answer = lambda args, kwargs: got.append(args[0]) or 0
+    modal_service.answer = lambda args, kwargs: (
+        modal_service.log("loss 0.1") or got.append(args[0]) or 0
+    )
     return got
 
 
-def disconnects(service):
-    name = api_pb2.AppDisconnectReason.Name
-    return [name(each.reason) for each in service.named("AppClientDisconnect")]
-
-
 def raising(error):
-    def answer(args, kwargs):
+    def answer(*args, **kwargs):
         raise error
 
     return answer
 
 
-def test_a_training(typed, project, modal_service, jobs):
-    said = typed(*TRAIN)
-    assert (said.code, said.last) == (0, FETCH)
+def test_trains_and_fetches(typed, project, modal_service, jobs, monkeypatch):
+    """Own reward, helper, data and keys arrive; the printed line fetches the result."""
+    monkeypatch.setenv("HF_TOKEN", "hf_sesame")
+    monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
+    project.write("keys.env", "WANDB_API_KEY=w_sesame\n")
+    project.cloud(secrets=["HF_TOKEN", {"modal": "mine"}, {"dotenv": "keys.env"}], env={"A": 1})
+    modal_service.stored["mine"] = {"OTHER": "o"}
+    for file in (
+        "rewards/mine.py",
+        "helper.py",
+        ".env",
+        "id_rsa",
+        "outputs/old/x",
+        ".venv/pyvenv.cfg",
+    ):
+        project.write(file, "not to be sent")
+    said = typed(*TRAIN, "--learning-rate", "2e-6", "--num-processes", "1")
+    assert said.code == 0, said
+    shown = ["  OK but", "  runs  ", "  sends ", "  secrets   HF_TOKEN, mine, keys.env",
+             "  gpu       L40S:2", "  costs ", "Log: modal app logs", "loss 0.1", FETCH]  # fmt: skip
+    assert sorted(map(said.out.index, shown)) == [said.out.index(each) for each in shown]
     assert jobs == [
         {
             "command": ["grpo", "train"],
             "config": NAME,
             "text": project.text(),
-            "words": [],
-            "after": [],
+            "words": ["--learning-rate=2e-6"],
+            "after": ["--num-processes", "1"],
             "output": "./outputs/a",
             "volumes": {"/workspace/outputs": "runs", "/cache": "kept"},
             "resume": True,
         }
     ]
-    assert modal_service.function.timeout_secs == 21600
-    assert modal_service.function.startup_timeout_secs == 1800
-    assert disconnects(modal_service) == ["APP_DISCONNECT_REASON_ENTRYPOINT_COMPLETED"]
-
-
-def test_the_line_that_is_printed_fetches_the_output(
-    typed, project, modal_service, jobs, monkeypatch
-):
-    said = typed(*TRAIN)
-    modal_service.put_volume("runs", {"a/model.safetensors": b"new", "a/b/c.txt": b"c"})
-    made, _, get = said.last.partition(" && ")
-    assert made == "mkdir -p outputs"
-    (project.folder / "outputs").mkdir()
-    command = [sys.executable, "-m", *shlex.split(get)]
-    subprocess.run(command, check=True, cwd=project.folder, capture_output=True)
-    output = project.folder / "outputs" / "a"
-    assert (output / "model.safetensors").read_bytes() == b"new"
-    assert (output / "b" / "c.txt").read_bytes() == b"c"
-
-
-def test_without_an_output_dir_it_is_axolotls(typed, project, modal_service, jobs):
-    project.cloud(volumes=[{"name": "runs", "mount": "./model-out"}])
-    project.config(output_dir=None)
-    assert typed(*TRAIN).last == "mkdir -p model-out && modal volume get runs / model-out"
-    assert jobs[0]["output"] == "./model-out"
-
-
-@pytest.mark.parametrize("code", [0, 1, 130, 137])
-def test_the_exit_code_is_the_trainings(typed, modal_service, code):
-    modal_service.answer = lambda args, kwargs: code
-    said = typed(*TRAIN)
-    assert (said.code, said.last) == (code, FETCH)
-    failed = f"It ended with exit code {code}. The log above says why.\n{FETCH}\n"
-    assert said.out.endswith(failed) is bool(code)
-
-
-def test_what_is_printed_in_order(typed, project, modal_service):
-    modal_service.answer = lambda args, kwargs: modal_service.log("loss 0.1") or 0
-    out = typed(*TRAIN).out
-    lines = [NAME, "  OK but", "  runs ", "  sends ", "  image ", "  volumes ", "  secrets ",
-             "  costs ", "View run at", "loss 0.1", "modal volume get"]  # fmt: skip
-    found = [out.index(line) for line in lines]
-    assert found == sorted(found)
-    assert "  runs      axolotl grpo train configs/a.yaml\n" in out
-    assert "  volumes   runs at /workspace/outputs, kept at /cache\n" in out
-    assert "  secrets   none; not set here: HF_TOKEN, WANDB_API_KEY\n" in out
-    assert "at most $28.75 for one attempt" in out
-
-
-def test_a_dry_run_asks_nobody(typed, no_token, project):
-    said = typed(*TRAIN, "--dry-run", "--learning-rate", "2e-6")
-    assert said.code == 0
-    assert "  runs      axolotl grpo train configs/a.yaml --learning-rate=2e-6\n" in said.out
-    assert (
-        "  costs     at most $28.75 for one attempt: $4.79 an hour x 6 h of timeout\n" in said.out
-    )
-    assert "\n            2 x L40S at $1.95 an hour" in said.out
-    project.cloud(dry_run=True)
-    assert typed(*TRAIN).code == typed(*PREPROCESS).code == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "placement"),
-    [
-        ((), "3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
-        (("--num-processes", "2"), "2 processes on GPU 0, 1; vLLM on GPU 3"),
-        (("--launcher", "python"), "1 process on GPU 0; vLLM on GPU 3"),
-    ],
-)
-def test_the_checks_are_for_the_containers_gpus(typed, project, no_token, words, placement):
-    project.cloud(gpu="L40S:4")
-    project.config(gradient_accumulation_steps=8)
-    assert f"  placement {placement}\n" in typed(*TRAIN, "--dry-run", *words).out
-
-
-def test_the_memory_of_a_gpu_is_said_as_one_reads_it():
-    assert machine_of(2, parse("L40S:2").gb, None).gib == 44.7
-
-
-def test_preprocess(typed, project, modal_service, jobs):
-    project.config(skip_prepare_dataset=None, dataset_prepared_path="./outputs/prepared")
-    assert typed(*PREPROCESS, "--debug", "--dataset-processes", "4").code == 0
-    (job,) = jobs
-    assert (job["command"], job["words"]) == (
-        ["preprocess"],
-        ["--debug", "--dataset-processes=4"],
-    )
-    assert modal_service.function.resources.gpu_config == api_pb2.GPUConfig()
-    assert modal_service.function.resources.milli_cpu == 8000
-    project.config(skip_prepare_dataset=None)
-    said = typed(*PREPROCESS)
-    assert said.code == 1
-    assert "error     dataset_prepared_path (./last_run_prepared): on no Volume" in said.out
-    assert len(jobs) == 1
-
-
-def test_a_detached_run(typed, project, modal_service, jobs):
-    typed(*TRAIN)
-    assert modal_service.app.app_state == api_pb2.APP_STATE_EPHEMERAL
-    project.cloud(detach=True)
-    project.config(output_dir="./outputs/b")
-    typed(*TRAIN)
-    assert modal_service.app.app_state == api_pb2.APP_STATE_DETACHED
-
-
-@pytest.mark.parametrize("detach", [False, True])
-def test_ctrl_c_while_it_runs(typed, project, modal_service, detach):
-    project.cloud(detach=detach)
-    modal_service.answer = modal_service.forever
-    modal_service.interrupt("FunctionGetOutputs")
-    said = typed(*TRAIN)
-    assert (said.code, said.last, said.err) == (130, FETCH, "")
-    assert disconnects(modal_service) == ["APP_DISCONNECT_REASON_KEYBOARD_INTERRUPT"]
-
-
-@pytest.mark.parametrize("rpc", ["VolumeListFiles", "ImageJoinStreaming", "FunctionCreate"])
-def test_ctrl_c_before_it_runs(typed, modal_service, jobs, rpc):
-    modal_service.interrupt(rpc)
-    said = typed(*TRAIN)
-    assert (said.code, said.last, said.err) == (130, "Stopped. Nothing runs.", "")
-    assert jobs == []
-
-
-def state(job, finished=False):
-    return f'{{"run": "{digest(job)}", "config": "{NAME}", "finished": {str(finished).lower()}}}'
-
-
-def test_a_run_that_was_cut_off_goes_on(typed, modal_service, jobs):
-    typed(*TRAIN)
-    files = {"a/cloud-run.json": state(jobs[0]).encode(), "a/checkpoint-9/x": b"", "a/checkpoint-10/x": b""}  # fmt: skip
-    modal_service.put_volume("runs", files)
-    said = typed(*TRAIN)
-    assert (
-        "this run goes on from checkpoint-10, or an earlier one if that is incomplete" in said.out
-    )
-    assert jobs[1] == jobs[0]
-
-
-@pytest.mark.parametrize(
-    ("words", "finished", "what"),
-    [
-        ((), True, "a finished run of configs/a.yaml is there"),
-        (("--learning-rate", "3e-6"), False, "got to checkpoint-10 with another config text or"),
-    ],
-)
-def test_what_must_not_start_is_refused_before_a_container_is_asked_for(
-    typed, modal_service, jobs, words, finished, what
-):
-    typed(*TRAIN)
-    files = {"a/cloud-run.json": state(jobs[0], finished).encode(), "a/checkpoint-10/x": b""}
-    modal_service.put_volume("runs", files)
-    modal_service.calls.clear()
-    said = typed(*TRAIN, *words)
-    assert said.code == 1
-    assert said.err.startswith("axolotl-grpo-plugin: ./outputs/a on the Volume runs: ")
-    assert what in said.err
-    assert said.err.count("\n") == 1
-    assert {name for name, _ in modal_service.calls} <= {
-        "VolumeGetOrCreate",
-        "VolumeListFiles",
-        "VolumeGetFile2",
+    sent = {name for name in modal_service.mounted() if name.startswith("/upload/")}
+    wanted = ("cloud.yaml", NAME, "data/train.jsonl", "rewards/mine.py", "helper.py")
+    assert sent == {f"/upload/{name}" for name in wanted}
+    own = {
+        "HF_TOKEN": "hf_sesame",
+        "AXOLOTL_DO_NOT_TRACK": "1",
+        "A": "1",
+        "WANDB_API_KEY": "w_sesame",
     }
-    fix = "--resume-from-checkpoint=./outputs/a/checkpoint-10"
-    assert fix in said.err
-    assert typed(*TRAIN, *words, fix).code == 0
-    assert jobs[-1]["words"][-1] == fix
-    assert jobs[-1]["resume"] is False
-
-
-def test_a_config_that_resumes_by_itself_is_let_be(typed, project, modal_service, jobs):
-    typed(*TRAIN)
-    modal_service.put_volume("runs", {"a/cloud-run.json": state(jobs[0], True).encode()})
-    project.config(auto_resume_from_checkpoints=True)
-    assert typed(*TRAIN).code == 0
-    assert jobs[-1]["resume"] is False
-
-
-@pytest.mark.parametrize(
-    ("refusal", "line"),
-    [
-        (
-            ("*", Status.UNAUTHENTICATED, "Token ID is malformed"),
-            "the token is refused (Token ID is malformed). Run `modal token new`.",
-        ),
-        (
-            ("VolumeGetOrCreate", Status.PERMISSION_DENIED, "No write access to runs."),
-            "this token may not do that (No write access to runs). Ask the workspace's owner for "
-            "the right to it, or name Volumes and Secrets of your own in cloud.yaml.",
-        ),
-        (
-            ("FunctionCreate", Status.INVALID_ARGUMENT, "No GPU of type L40S"),
-            "does not give this GPU (No GPU of type L40S). Set another gpu or gpu_count in "
-            "cloud.yaml; https://modal.com/docs/guide/gpu has all.",
-        ),
-        (
-            ("AppCreate", Status.RESOURCE_EXHAUSTED, "Too many apps"),
-            "the workspace's limit is reached (Too many apps). Stop other apps (`modal app "
-            "list`), or look at the plan's limits.",
-        ),
-        (
-            ("AppCreate", Status.FAILED_PRECONDITION, "Client too old"),
-            "this client does not fit (Client too old). pip install --upgrade modal.",
-        ),
-        (
-            ("AppCreate", Status.UNAVAILABLE, "Down"),
-            "Down. See https://modal.com/docs, or https://status.modal.com.",
-        ),
-    ],
-    ids=lambda value: value[1].name if isinstance(value, tuple) else "",
-)
-def test_what_modal_refuses(typed, modal_service, jobs, refusal, line):
-    modal_service.refuse(*refusal)
-    said = typed(*TRAIN)
-    assert (said.code, said.err) == (1, f"axolotl-grpo-plugin: Modal: {line}\n")
-    assert jobs == []
-    assert "modal volume get" not in said.out
-
-
-def test_without_a_token(typed, no_token):
-    said = typed(*TRAIN)
-    assert said.code == 1
-    line = "there is no token here (Token missing). Run `modal token new`.\n"
-    assert said.err == f"axolotl-grpo-plugin: Modal: {line}"
-
-
-def test_without_a_network(typed, no_token, monkeypatch):
-    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
-    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
-    said = typed(*TRAIN)
-    assert said.code == 1
-    assert said.err == (
-        "axolotl-grpo-plugin: Modal: does not answer (Could not connect to the Modal server). "
-        "Look at the network, and at https://status.modal.com.\n"
+    assert modal_service.secrets() == {"": own, "mine": {"OTHER": "o"}}
+    assert "sesame" not in said.out + said.err
+    for name, request in modal_service.calls:
+        assert b"sesame" not in request.SerializeToString() or name == "SecretGetOrCreate"
+    function = modal_service.function
+    assert (function.module_name, function.function_name) == (
+        "axolotl_grpo_plugin.cloud.remote",
+        "run",
     )
+    assert function.resources.gpu_config == api_pb2.GPUConfig(gpu_type="L40S", count=2)
+    assert (function.timeout_secs, function.startup_timeout_secs) == (21600, 1800)
+    assert (function.retry_policy.retries, function.single_use_containers) == (2, True)
+    (app,) = modal_service.named("AppCreate")
+    assert (app.description, app.app_state) == ("train-a", api_pb2.APP_STATE_DETACHED)
 
-
-def test_an_image_that_cannot_be_built(typed, project, modal_service, jobs):
-    modal_service.fail_image("ERROR: No matching distribution")
-    said = typed(*TRAIN)
-    assert said.code == 1
-    assert "ERROR: No matching distribution" in said.out
-    assert "the image cannot be built, and its log above says why" in said.err
-    assert said.err.endswith("Look at image, apt_install and pip_install in cloud.yaml.\n")
-    assert said.err.count("\n") == 1
-    assert "modal volume get" not in said.out
-
-
-@pytest.mark.parametrize(
-    ("error", "what"),
-    [
-        (exception.FunctionTimeoutError("hit its timeout"), "cloud.yaml's timeout is over"),
-        (exception.InternalFailure("lost"), "lost the container (lost)"),
-        (exception.InputCancellation(), "the container was ended (the app stopped, memory out"),
-        (exception.RemoteError("no driver"), "the container was ended"),
-    ],
-)
-def test_a_container_that_ends_early(typed, modal_service, error, what):
-    modal_service.answer = raising(error)
-    said = typed(*TRAIN)
-    assert (said.code, said.last) == (1, FETCH)
-    assert said.err.startswith(f"axolotl-grpo-plugin: Modal: {what}")
-    assert "The same command goes on from the last checkpoint" in said.err
-    assert said.err.count("\n") == 1
+    modal_service.put_volume("runs", {"a/model.safetensors": b"new", "a/b/c.txt": b"c"})
+    (project.folder / "outputs").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", *shlex.split(said.out.splitlines()[-1].partition(" && ")[2])]
+    subprocess.run(command, check=True, cwd=project.folder, capture_output=True)
+    assert (project.folder / "outputs/a/b/c.txt").read_bytes() == b"c"
 
 
 @pytest.mark.parametrize(
     ("cloud", "config", "words", "said"),
     [
-        ({"gpu": None}, {}, (), "trl.use_vllm: the image's vLLM serves on GPUs. Set gpu in"),
-        ({"gpu": "T4:2"}, {"bf16": True}, (), "bf16: a T4 has no bfloat16"),
-        ({"gpu": "T4:2"}, {"bf16": True}, (), "vllm.dtype: a T4 has no bfloat16"),
-        (
-            {"gpu": "L40S"},
-            {},
-            (),
-            "vllm: 1 GPU is visible, and this config wants 2: 1 for vLLM (tensor_parallel_size x "
-            "data_parallel_size), 1 to train on. Set gpu in cloud.yaml to so many",
-        ),
-        ({}, {"output_dir": "./runs/a"}, (), "output_dir (./runs/a): on no Volume"),
-        ({}, {"wandb_project": "p"}, (), "wandb_project (p): WANDB_API_KEY is not set here"),
-        ({}, {}, ("--wandb-project", "p"), "wandb_project (p): WANDB_API_KEY is not set here"),
-        ({"max_size": 0.0001}, {}, (), "cloud.yaml: max_size (0.0001 MB): 0.0 MB in"),
-        ({"ignore": ["data"]}, {}, (), "datasets[0].path (data/train.jsonl): it is not sent"),
-        ({}, {"plugins": None}, (), "plugins: the plugin that asks for the server is not named"),
-        ({}, JUDGE, (), "grpo_reward_args.judge.base_url: an address of"),
-        ({}, {"use_ray": True}, (), "use_ray: a container is one machine"),
-        ({}, {"rl": "dpo"}, (), "rl: 'dpo' is not started here. Write provider: modal"),
-        ({}, {}, ("--learning-rat", "1"), "--learning-rat: neither an option of `axolotl train`"),
-        ({}, {}, ("--num-processes", "2"), "vllm: 2 GPUs are visible, and this config wants 3"),
-        (
-            {},
-            {},
-            ("--launcher", "torchrun", "--num-processes", "1"),
-            "--num-processes: torchrun has no such option",
-        ),
+        ({}, {}, ("--learning-rate", "1e-6"), "runs      axolotl grpo train configs/a.yaml --learning-rate=1"),
+        ({"gpu": "L40S:4"}, {"gradient_accumulation_steps": 8}, (), "placement 3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
+        ({}, {"trl": CONFIG["trl"] | {"use_vllm": False}, "bf16": False}, (), "gpu       none, because this runs on the CPU"),
+        ({"dry_run": True}, {}, ("--launcher", "python"), "train configs/a.yaml --launcher=python"),
+        ({}, {"base_model": "./outputs/sft"}, (), "OK but for"),
     ],
-)
-def test_what_is_known_to_fail_asks_nobody(typed, project, no_token, cloud, config, words, said):
+)  # fmt: skip
+def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, said):
     project.cloud(**cloud)
     project.config(**config)
-    found = typed(*TRAIN, *words)
-    assert found.code == 1
-    assert f"  error     {said}" in found.out
-    assert found.err == ""
-    assert "  costs " not in found.out
+    found = typed(*TRAIN, "--dry-run", *words)
+    assert found.code == 0 and said in found.out
 
 
 @pytest.mark.parametrize(
-    "keys",
+    ("cloud", "config", "words", "said"),
     [
-        {"base_model": "./outputs/sft"},
-        {"base_model": "/cache/model"},
-        {"tokenizer_config": "/cache/model"},
-        {"resume_from_checkpoint": "./outputs/x/checkpoint-10"},
-        {"datasets": [{"path": "/cache/d.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}]},
-        {"datasets": [{"path": "/cache/d", "type": "axolotl_grpo_plugin.gsm8k"}]},
-        {"test_datasets": [{"path": "./outputs/d", "type": "axolotl_grpo_plugin.gsm8k"}]},
-        {"deepspeed": "/cache/zero3.json"},
-        {"chat_template_jinja": "/cache/t.jinja"},
+        ({"gpu": None}, {}, (), "trl.use_vllm: vLLM needs a GPU"),
+        ({"gpu": "L40S"}, {}, (), "vllm: 1 GPU is visible, and this config wants 2"),
+        ({}, {"output_dir": "./runs/a"}, (), "output_dir (./runs/a): it is on no Volume"),
+        ({}, {"wandb_project": "p"}, (), "wandb_project: WANDB_API_KEY is not sent"),
+        ({"max_size": 0.0001}, {}, (), "cloud.yaml: max_size (0.0001 MB): 0.0 MB would be sent"),
+        ({"ignore": ["data"]}, {}, (), "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent"),
+        ({}, {}, ("--canary",), "--canary: neither `axolotl train` nor its launcher"),
     ],
-    ids=lambda keys: next(iter(keys)),
+)  # fmt: skip
+def test_errors_stop_before_modal_is_asked(typed, no_token, project, cloud, config, words, said):
+    project.cloud(**cloud)
+    project.config(**config)
+    found = typed(*TRAIN, *words)
+    assert (found.code, found.err) == (1, "") and f"  error     {said}" in found.out
+
+
+def test_preprocess_rents_no_gpu(typed, project, modal_service, jobs):
+    project.config(skip_prepare_dataset=None, dataset_prepared_path="./outputs/prepared")
+    assert typed("preprocess", *TRAIN[1:], "--dataset-processes", "4").code == 0
+    assert (jobs[0]["command"], jobs[0]["words"]) == (["preprocess"], ["--dataset-processes=4"])
+    assert modal_service.function.resources.gpu_config == api_pb2.GPUConfig()
+    project.config(skip_prepare_dataset=None)
+    assert (
+        "dataset_prepared_path (./last_run_prepared): it is on no"
+        in typed("preprocess", *TRAIN[1:]).out
+    )
+
+
+def test_sweep_and_python_code(typed, project, jobs):
+    project.write("sweep.yaml", yaml.safe_dump({"learning_rate": [1e-6, 2e-6]}))
+    typed(*TRAIN, "--sweep", "sweep.yaml")
+    assert [job["output"] for job in jobs] == ["outputs/a/sweep0001", "outputs/a/sweep0002"]
+    assert {job["config"] for job in jobs} == {NAME}
+    from axolotl_grpo_plugin.cloud.launcher import ModalLauncher
+
+    made = ModalLauncher.from_config(CLOUD, config_dir=project.folder)
+    made.train(project.text(), learning_rate="2e-6", trl__beta=0.1)
+    assert jobs[-1]["words"] == ["--learning-rate=2e-6", "--trl.beta=0.1"]
+    with pytest.raises(KeyError, match="learning_rat"):
+        made.train(project.text(), learning_rat="2e-6")
+
+
+@pytest.mark.parametrize("code", [1, 137])
+def test_exit_code_is_the_trainings(typed, modal_service, code):
+    modal_service.answer = lambda args, kwargs: code
+    said = typed(*TRAIN)
+    assert said.code == code
+    assert said.out.endswith(f"It ended with exit code {code}. The log above says why.\n{FETCH}\n")
+
+
+@pytest.mark.parametrize(
+    "rpc", ["VolumeListFiles", "AppCreate", "ImageJoinStreaming", "FunctionCreate"]
 )
-def test_what_is_on_a_volume_is_not_looked_for_here(typed, project, no_token, keys):
-    project.config(**keys)
-    said = typed(*TRAIN, "--dry-run")
-    assert said.code == 0, said.out
-    assert " it must be on the Volume " in said.out
+def test_ctrl_c_before_it_runs(typed, modal_service, jobs, rpc):
+    modal_service.interrupt(rpc)
+    said = typed(*TRAIN)
+    assert (said.code, said.err, jobs) == (130, "", [])
+    assert said.out.endswith("Stopped. Nothing runs on Modal.\n")
 
 
-def test_a_server_is_not_looked_for_here(typed, project, no_token):
-    """The container reaches it, or not: this machine cannot say."""
-    judge = "axolotl_grpo_plugin.rewards.judge.judge"
-    trl = {**CONFIG["trl"], "reward_funcs": [judge]}
-    gold = {"model": "m", "base_url": "http://judge.invalid/v1", "gold": "answer"}
-    project.config(trl=trl, grpo_reward_args={judge: gold})
-    assert "nothing answers" not in typed(*TRAIN, "--dry-run").out
+@pytest.mark.parametrize("detach", [True, False])
+def test_ctrl_c_while_it_runs(typed, project, modal_service, detach):
+    project.cloud(detach=detach)
+    modal_service.answer = modal_service.forever
+    modal_service.interrupt("FunctionGetOutputs")
+    said = typed(*TRAIN)
+    assert (said.code, said.err, said.out.splitlines()[-1]) == (130, "", FETCH)
+    assert ("It goes on at Modal. Stop it: modal app stop ap-" in said.out) is detach
 
 
-def test_an_error_beside_it_still_counts(typed, project, no_token):
-    """wandb_project is no path, though a Volume is mounted at a folder of its name."""
-    project.config(base_model="./outputs/sft", wandb_project="outputs")
-    assert "1 error" in typed(*TRAIN).out
+def test_ctrl_c_during_the_checks(typed, no_token, monkeypatch):
+    monkeypatch.setattr(start.checks, "check", raising(KeyboardInterrupt()))
+    assert typed(*TRAIN).code == 130
+
+
+def test_lost_connection_is_followed_again(typed, modal_service, monkeypatch):
+    monkeypatch.setattr(start, "RETRY", 0.5)
+    logs = []
+    monkeypatch.setattr(start.subprocess, "run", logs.append)
+
+    def answer(args, kwargs):
+        modal_service.lose(2)
+        modal_service._stopped.wait(6)
+        return 3
+
+    modal_service.answer = answer
+    said = typed(*TRAIN)
+    assert (said.code, said.err) == (3, "")
+    assert "The connection is lost. The run goes on, and this command reconnects." in said.out
+    assert logs[0][2:5] == ["modal", "app", "logs"]
+    assert said.out.endswith(f"{FETCH}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "finished", "what"),
+    [
+        ((), False, None),
+        ((), True, "a finished run of configs/a.yaml is there"),
+        (("--learning-rate", "3e-6"), False, "another text or other options reached checkpoint-10"),
+        ((), None, "checkpoint-10 is there without cloud-run.json, which says whose it is"),
+    ],
+)
+def test_run_continues_or_is_refused_before_a_container_starts(
+    typed, project, modal_service, jobs, words, finished, what
+):
+    typed(*TRAIN)
+    files = {"a/checkpoint-9/x": b"", "a/checkpoint-10/x": b""}
+    if finished is not None:
+        state = {"run": digest(jobs[0]), "config": NAME, "finished": finished}
+        files["a/cloud-run.json"] = json.dumps(state).encode()
+    modal_service.put_volume("runs", files)
+    modal_service.calls.clear()
+    said = typed(*TRAIN, *words)
+    if what is None:
+        assert "continues from checkpoint-10, or the one before" in said.out and jobs[1] == jobs[0]
+        return
+    assert said.code == 1 and what in said.err and said.err.count("\n") == 1
+    assert "or delete it: `modal volume rm -r runs a`." in said.err
+    assert not modal_service.named("AppCreate")
+    fix = "--resume-from-checkpoint=./outputs/a/checkpoint-10"
+    assert fix in said.err and typed(*TRAIN, *words, fix).code == 0
+    assert (jobs[-1]["words"][-1], jobs[-1]["resume"]) == (fix, False)
+
+
+def test_second_start_of_a_running_run_is_refused(typed, modal_service, jobs):
+    typed(*TRAIN)
+    modal_service.answer = modal_service.forever
+    call = modal_service.new_call()
+    state = {"run": digest(jobs[0]), "config": "a", "finished": False, "call": call}
+    modal_service.put_volume("runs", {"a/cloud-run.json": json.dumps(state).encode()})
+    said = typed(*TRAIN)
+    assert (
+        said.code == 1
+        and "a run of a is under way there. Wait for its end, or stop it:" in said.err
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (("*", Status.UNAUTHENTICATED, "Token ID is malformed"), "there is no valid token here (Token ID is malformed). Run `modal token new`."),
+        (("VolumeGetOrCreate", Status.PERMISSION_DENIED, "No write access"), "the token lacks a right (No write access). Ask"),
+        (("FunctionCreate", Status.INVALID_ARGUMENT, "No GPU of type L40S"), "it refuses this GPU (No GPU of type L40S). Set another gpu in cloud.yaml."),
+        (("AppCreate", Status.RESOURCE_EXHAUSTED, "Too many apps"), "the workspace is at a limit (Too many apps). See `modal app list`."),
+        (("AppCreate", Status.FAILED_PRECONDITION, "Workspace is closed"), "Workspace is closed. See https://modal.com/docs"),
+        (("AppCreate", Status.ABORTED, "Try later"), "Try later. See https://modal.com/docs"),
+        (("AppCreate", Status.INTERNAL, None), "InternalError. See https://modal.com/docs"),
+        (("VolumeListFiles", Status.UNAVAILABLE, "Down"), "Down. See https://modal.com/docs"),
+    ],
+    ids=lambda value: value[1].name if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_modals_refusal_is_one_line(typed, modal_service, jobs, refusal, said):
+    modal_service.refuse(*refusal)
+    found = typed(*TRAIN)
+    assert found.code == 1 and found.err.startswith(f"axolotl-grpo-plugin: Modal: {said}")
+    assert found.err.count("\n") == 1 and jobs == [] and "volume get" not in found.out
+
+
+def test_missing_secret_is_found_before_the_app_exists(typed, project, modal_service, jobs):
+    project.cloud(secrets=[{"modal": "none"}])
+    said = typed(*TRAIN)
+    assert "there is no such Secret (Secret 'none' not found" in said.err
+    assert not modal_service.named("AppCreate")
+
+
+@pytest.mark.parametrize(
+    ("token", "said"), [(False, "there is no valid token here"), (True, "it does not answer")]
+)
+def test_without_a_token_or_a_network(typed, no_token, monkeypatch, token, said):
+    if token:
+        monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
+        monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
+    found = typed(*TRAIN)
+    assert found.code == 1 and found.err.startswith(f"axolotl-grpo-plugin: Modal: {said}")
+
+
+def test_failed_build_shows_its_reason(typed, modal_service, jobs):
+    modal_service.fail_image("Collecting x", "pip failed\nERROR: No matching distribution for x")
+    said = typed(*TRAIN)
+    assert "the image build failed (pip failed ERROR: No matching distribution for x)" in said.err
+    assert said.err.count("\n") == 1 and "Collecting x" in said.out
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (exception.FunctionTimeoutError("hit its timeout"), "Modal: the run reached its timeout"),
+        (exception.InternalFailure("lost"), "Modal: it lost the container (lost)"),
+        (exception.InputCancellation(), "Modal: the container ended (stopped, out of memory or lost)"),
+        (ValueError("no such file\nmore"), "the container's function failed (ValueError: no such file)"),
+        (OSError(28, "No space left"), "the container's function failed (OSError: [Errno 28] No space"),
+    ],
+)  # fmt: skip
+def test_container_that_breaks_off_is_one_line(typed, modal_service, error, what):
+    modal_service.answer = raising(error)
+    said = typed(*TRAIN)
+    assert said.code == 1 and said.err.startswith(f"axolotl-grpo-plugin: {what}")
+    assert said.err.count("\n") == 1 and said.out.splitlines()[-1] == FETCH
+
+
+@pytest.mark.parametrize("text", ["None", ""])
+def test_error_without_text_is_named_by_its_type(text):
+    assert start.line(exception.ServiceError(text)).startswith(
+        "ServiceError. See https://modal.com/docs"
+    )
+
+
+def test_without_modals_client(typed, monkeypatch):
+    from axolotl_grpo_plugin.cloud import launcher
+
+    monkeypatch.setattr(launcher, "find_spec", lambda name: None)
+    said = typed(*TRAIN)
+    assert said.code == 1 and 'Run `pip install "axolotl-grpo-plugin[modal]"`.' in said.err

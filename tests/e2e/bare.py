@@ -1,4 +1,4 @@
-"""A container on this machine, by bubblewrap: what a launcher sent, Axolotl, and nothing else of ours.
+"""A container on this machine, by bubblewrap: a launcher's upload, Axolotl, and nothing else of ours.
 
 No home folder, no checkout, no network but its own loopback, no variable of this process.
 """
@@ -18,15 +18,13 @@ from axolotl_grpo_plugin.cloud.image import CHECKOUT, WANTED
 from axolotl_grpo_plugin.cloud.remote import Job
 from tests.cloud.modal_service import ModalService
 
-# Modal's runtime imports the module and calls the function, so. The commit is Modal's, which alone is
-# not here; tests/cloud/test_remote.py makes it with Modal's client.
+# Modal's runtime imports the module and calls the function.
 BODY = """
 import json, sys
 import axolotl_grpo_plugin
 from axolotl_grpo_plugin.cloud import remote
 print("the plugin is", axolotl_grpo_plugin.__file__, flush=True)
-remote.commit = lambda names: print("committed", *names, flush=True)
-remote.call_id = lambda: "fc-1"
+remote.modal.current_function_call_id = lambda: "fc-1"
 sys.exit(remote.run(json.loads(sys.argv[1])))
 """
 SITE = "/opt/site"
@@ -97,7 +95,7 @@ class Bare:
         for path in ("/usr", "/etc", "/sys", *_environment(self.python)):
             words += ["--ro-bind", path, path]
         words += ["--ro-bind", str(self.site), SITE]
-        words += ["--ro-bind-try", str(self.sent / "parcel"), "/parcel"]
+        words += ["--ro-bind-try", str(self.sent / "upload"), "/upload"]
         for mount, name in job["volumes"].items():
             words += ["--bind", str(self.volume(name)), mount]
         env = self.env | {"PYTHONPATH": SITE}

@@ -1,7 +1,7 @@
-"""`axolotl train CONFIG --cloud cloud.yaml` from a user's folder to a trained model, all but Modal itself.
+"""`axolotl train CONFIG --cloud cloud.yaml` from a user's folder to a trained model.
 
-The command, the launcher, Modal's client and what it sends are real; so is the training in the container,
-from nothing else. Modal's side of the wire is tests/cloud/modal_service.py, the container is bare.py.
+The command, the launcher, Modal's client and the training are real. Modal's side of the wire is
+tests/cloud/modal_service.py, and the container is bare.py.
 """
 
 import json
@@ -16,9 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from axolotl_grpo_plugin.cloud.checkpoints import missing
-from axolotl_grpo_plugin.cloud.remote import Job
-from axolotl_grpo_plugin.cloud.resume import STATE
+from axolotl_grpo_plugin.cloud.remote import STATE, Job, is_complete
 from tests.cloud.modal_service import ModalService
 from tests.e2e.bare import SITE, Bare, skip_without
 from tests.e2e.conftest import ROOT, axolotl
@@ -32,7 +30,7 @@ def brief_reward_func(completions, **kwargs):
 
 
 class Cloud:
-    """A user's folder, and Modal. env: what cloud.yaml says beside what is shipped."""
+    """A user's folder, and Modal. env: of cloud.yaml, beside the shipped keys."""
 
     def __init__(self, folder: Path, service: ModalService, python: Path, env: dict[str, str]):
         self.user, self.folder, self.service, self.python = folder / "user", folder, service, python
@@ -46,14 +44,14 @@ class Cloud:
         service.answer = self.call
 
     def train(self, config: str, *words: object, returncode: int = 0) -> str:
-        """What the user types, and sees."""
+        """Type the command, and return its output."""
         own = {"MODAL_SERVER_URL": self.service.url, "MODAL_CONFIG_PATH": os.devnull}
         token = {"MODAL_TOKEN_ID": "ak-test", "MODAL_TOKEN_SECRET": "as-test"}
         command = ("train", config, "--cloud", "cloud.yaml", *words)
         return axolotl(*command, cwd=self.user, returncode=returncode, **own, **token)
 
     def call(self, args, kwargs):
-        """Modal's side of a call: what a preempted container was given is given to a new one."""
+        """Modal's side of a call: the job of a preempted container is given to a new one."""
         self.bare = Bare(self.folder, self.service, self.python)
         (job,) = args
         self.jobs.append(job)
@@ -67,12 +65,12 @@ class Cloud:
         return code
 
     def contain(self, job, preempt_at: str = "") -> int:
-        """One container; it is preempted once there is that checkpoint."""
+        """Run one container; it is preempted when that checkpoint is there."""
         log = self.folder / "said"
         process = self.bare.start(job, log)
         checkpoint = self.bare.volume(OUTPUTS) / preempt_at
         while process.poll() is None:
-            if preempt_at and checkpoint.is_dir() and not missing(checkpoint):
+            if preempt_at and is_complete(checkpoint):
                 preempt_at = ""
                 self.preempt(self.bare, process)
             time.sleep(0.05)
@@ -82,7 +80,7 @@ class Cloud:
 
 
 def ask_to_end(bare: Bare, process: subprocess.Popen[bytes]) -> None:
-    """As Modal preempts: 30 seconds after SIGINT, which its Python process gets, all is killed."""
+    """Preempt as Modal does: 30 seconds after SIGINT to its Python process, all is killed."""
     os.kill(bare.body(process), signal.SIGINT)
     process.wait(30)
 
@@ -95,7 +93,7 @@ def cloud(tmp_path):
 
 
 @pytest.mark.seconds(120)
-def test_the_quickstart_trains_is_preempted_and_goes_on(cloud):
+def test_quickstart_is_killed_and_continues(cloud):
     made = cloud(Path(sys.executable))
     shutil.copytree(ROOT / "configs", made.user / "configs")
     words = ("--max-steps", 6, "--save-strategy", "steps", "--save-steps", 2)
@@ -104,10 +102,11 @@ def test_the_quickstart_trains_is_preempted_and_goes_on(cloud):
 
     first, second = made.said
     assert f"the plugin is {SITE}/axolotl_grpo_plugin/__init__.py" in first
-    assert "axolotl-grpo-plugin: this run goes on from checkpoint-" not in first
-    assert "axolotl-grpo-plugin: this run goes on from checkpoint-2\n" in second
+    assert "axolotl-grpo-plugin: this run continues from checkpoint-" not in first
+    assert "axolotl-grpo-plugin: this run continues from checkpoint-2\n" in second
     assert "6/6" in said and "234 held-out rows, before and after training" in said
     assert f"modal volume get {OUTPUTS} quickstart" in said
+    assert "gpu       none, because this runs on the CPU" in said
 
     output = made.bare.volume(OUTPUTS) / "quickstart"
     state = json.loads((output / "checkpoint-6" / "trainer_state.json").read_text())
@@ -128,9 +127,7 @@ def test_the_quickstart_trains_is_preempted_and_goes_on(cloud):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("vllm")
-def test_a_lora_config_trains_with_vllm_from_a_folder_with_model_and_data(
-    cloud, vllm, smollm2, gsm8k
-):
+def test_lora_config_with_vllm_is_interrupted_and_continues(cloud, vllm, smollm2, gsm8k):
     """Two boots of vLLM. The container has no GPU, so vLLM is its CPU build."""
     made = cloud(vllm, VLLM_CPU_KVCACHE_SPACE="1")
     cfg = yaml.safe_load(SERVER.read_text())
@@ -153,7 +150,7 @@ def test_a_lora_config_trains_with_vllm_from_a_folder_with_model_and_data(
     output = made.bare.volume(OUTPUTS) / "gsm8k-smollm2-135m-cpu-server"
     first, second = made.said
     assert "SIGINT: the trainer saves, then all ends" in first and "KeyboardInterrupt" in first
-    assert "this run goes on from checkpoint-1\n" in second
+    assert "this run continues from checkpoint-1\n" in second
     for each in (first, second):
         assert f"the plugin is {SITE}/axolotl_grpo_plugin/__init__.py" in each
         assert "vLLM serves on 127.0.0.1:" in each and "Synced LoRA adapter" in each

@@ -1,0 +1,143 @@
+"""The files of the working folder that go to the container, and why the others do not."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from modal import FilePatternMatcher
+
+from axolotl_grpo_plugin.cloud.settings import WORK
+from axolotl_grpo_plugin.findings import ConfigError, Finding
+
+# Credentials and tools' own folders. No pattern of the user's brings these back; case does not count.
+NEVER = FilePatternMatcher.from_file(Path(__file__).with_name("ignore.txt"))
+USUAL = (
+    "build dist **/*.egg-info **/.cache outputs model-out last_run_prepared wandb trackio mlruns"
+).split()
+FILES = (".gitignore", ".dockerignore")
+NAMED = 5  # how many things one message names
+
+
+class Skipped(NamedTuple):
+    """Why something is not sent, and how to send it. odd: the user may not expect it."""
+
+    why: str
+    fix: str
+    odd: bool = False
+
+
+@dataclass
+class Upload:
+    """The files that are sent. Paths count from the folder, with `/`.
+
+    sizes: file -> bytes. skipped: file or folder -> why it is not sent.
+    """
+
+    folder: Path
+    sizes: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        total = sum(self.sizes.values()) / 1e6
+        return f"{total:,.1f} MB in {len(self.sizes)} files, most of it in {self._largest(1)}"
+
+    def ignore(self, path: Path) -> bool:
+        """Return whether Modal's `add_local_dir` leaves out a file: it sends what was listed."""
+        return path.as_posix() not in self.sizes
+
+    def why_not(self, path: str) -> Skipped | None:
+        """Return why a path is not sent; None if it, or a file in it, is."""
+        if path in self.sizes or any(path == "." or f.startswith(f"{path}/") for f in self.sizes):
+            return None
+        below = (each for each in self.skipped if each.startswith(f"{path}/"))
+        for each in (path, *map(str, PurePosixPath(path).parents), *below):
+            if each in self.skipped:
+                return self.skipped[each]
+        return Skipped("it holds no file", "Check what is missing")
+
+    def _largest(self, number: int) -> str:
+        total = Counter[str]()
+        for file, size in self.sizes.items():
+            top, slash, _ = file.partition("/")
+            total[top + slash] += size
+        return ", ".join(f"{k} ({size / 1e6:,.1f} MB)" for k, size in total.most_common(number))
+
+    def check(self, max_mb: float) -> list[Finding]:
+        """Check that no more than max_mb (1e6 bytes) is sent, and name what cannot be sent."""
+        found, total = [], sum(self.sizes.values()) / 1e6
+        odd = sorted(f"{path!a} ({why.why})" for path, why in self.skipped.items() if why.odd)
+        if odd:
+            what = f"not sent: {', '.join(odd[:NAMED])}{', …' * (len(odd) > NAMED)}"
+            fix = "Correct what the run reads, and name the rest in `ignore` in cloud.yaml"
+            found.append(Finding(str(self.folder), what, fix, level="warning"))
+        if total > max_mb:
+            what = f"{total:,.1f} MB would be sent, most of it in {self._largest(NAMED)}"
+            fix = "Add what the run does not read to `ignore`, use a Volume, or raise max_size"
+            found.append(Finding(f"cloud.yaml: max_size ({max_mb:g} MB)", what, fix))
+        return found
+
+
+def pack(folder: Path, ignore: Sequence[str], mounts: Mapping[str, str]) -> Upload:
+    """List the files that are sent. Of USUAL, FILES and `ignore`, the last matching pattern counts.
+
+    mounts: mount point -> Volume. Raises ConfigError for a folder that holds the home folder.
+    """
+    folder = folder.absolute()
+    if Path.home().is_relative_to(folder):
+        raise ConfigError(f"{folder}: it holds your home folder. Start in the project's folder.")
+    patterns = list(USUAL)
+    for file in (folder / name for name in FILES if (folder / name).is_file()):
+        lines = file.read_text(errors="replace").splitlines()
+        kept = (line for line in lines if line.strip("!/ \t") and line[0] != "#")
+        patterns += [_pattern(line, file.name == ".gitignore") for line in kept]
+    ignored = FilePatternMatcher(*patterns, *(_pattern(each, False) for each in ignore))
+    volumes = {os.path.relpath(mount, WORK): name for mount, name in mounts.items()}
+    made = Upload(folder)
+    for root, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            real, is_folder = os.path.join(root, name), name in folders
+            path = os.path.relpath(real, folder)
+            skipped = _never(path, real, folder, volumes)
+            if skipped and is_folder:
+                folders.remove(name)
+            if ignored(Path(path)) and (not skipped or skipped.odd):
+                what = f"a pattern leaves it out (of the plugin, {', '.join(FILES)} or `ignore`)"
+                skipped = Skipped(what, f'Add "!{path}" to ignore in cloud.yaml')
+            if skipped:
+                made.skipped[path] = skipped
+            elif not is_folder:
+                made.sizes[path] = os.path.getsize(real)
+    return made
+
+
+def _never(path: str, real: str, folder: Path, volumes: Mapping[str, str]) -> Skipped | None:
+    """Return why a file, or a whole folder, cannot or must not be sent."""
+    target = os.path.relpath(os.path.realpath(real), folder.resolve())
+    if NEVER(Path(path.lower())):
+        what = f"{os.path.basename(path)} is taken for a credential or a tool's own file"
+        return Skipped(what, "Rename it, or pass a credential by `secrets` in cloud.yaml")
+    if volume := volumes.get(path):
+        fix = f"Use `modal volume put {volume} LOCAL REMOTE`"
+        return Skipped(f"the Volume {volume} is mounted there", fix)
+    if os.path.exists(f"{real}/pyvenv.cfg") or os.path.exists(f"{real}/conda-meta"):
+        return Skipped("it is a Python environment", "Name its packages in pip_install")
+    if os.path.isdir(real) and os.path.islink(real):
+        return Skipped("it is a linked folder", "Copy the folder in place of the link", odd=True)
+    if target.startswith("../") or NEVER(Path(target.lower())):
+        return Skipped("it is a link that leads outside", "Copy the file here", odd=True)
+    # Modal's client would wait for ever at a pipe.
+    kind = stat.S_IFMT(os.stat(real).st_mode) if os.path.exists(real) else 0
+    if kind not in (stat.S_IFREG, stat.S_IFDIR) or not os.access(real, os.R_OK):
+        return Skipped("it is not a readable file", "Correct or ignore it", odd=True)
+    return None if path.isprintable() else Skipped("its name is not text", "Rename it", odd=True)
+
+
+def _pattern(line: str, at_any_depth: bool) -> str:
+    """Return a line as a pattern of Modal's. A .gitignore's holds at any depth if it has no slash."""
+    pattern = line.strip().removeprefix("!").rstrip("/")
+    depth = "**/" if at_any_depth and "/" not in pattern else ""
+    return "!" * line.strip().startswith("!") + depth + os.path.normpath(pattern.lstrip("/"))

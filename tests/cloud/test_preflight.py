@@ -84,7 +84,8 @@ def test_shipped_configs_arrive_whole():
     for config in CONFIGS:
         cfg = yaml.safe_load(config.read_text())
         found = list(preflight.check_strings(cfg, repository, MOUNTS))
-        assert not [each for each in found if "sent" in each.what]
+        made = "base_model (./models/"  # by `axolotl grpo fetch`, and in .gitignore
+        assert not [e for e in found if "sent" in e.what and not e.where.startswith(made)]
         assert not list(preflight.check_output(cfg, MOUNTS, "output_dir", "grpo_rollouts"))
         missed |= {each.what.split()[0] for each in preflight.check_strings(cfg, ignored, MOUNTS)}
     assert {"configs/deepspeed/zero3.json", "rewards/true_equation.py"} <= missed

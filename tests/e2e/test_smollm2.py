@@ -19,7 +19,7 @@ REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
 @pytest.mark.seconds(80)
 def test_its_quickstart_runs(tmp_path, smollm2):
     config = yaml.safe_load((ROOT / "configs" / "quickstart-smollm2.yaml").read_text())
-    config |= {"base_model": str(smollm2), "max_steps": 2, "grpo_held_out_rows": 4}
+    config |= {"base_model": str(smollm2), "max_steps": 1, "grpo_held_out_rows": 4}
     config["grpo_cpu_threads"] = 1  # another worker has the other core
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     shown = axolotl("train", "config.yaml", cwd=tmp_path)

@@ -16,8 +16,7 @@ from axolotl_grpo_plugin.findings import ConfigError
 
 OURS = "axolotl-grpo-plugin"
 CHECKOUT = "/opt/axolotl-grpo-plugin"
-SOURCES = ("pyproject.toml", "axolotl_grpo_plugin")  # the files that an installation reads
-# Files that pyproject.toml names; a container needs none of them.
+SOURCES = ("pyproject.toml", "axolotl_grpo_plugin")  # an installation reads only these
 WANTED = (
     f"mkdir -p {CHECKOUT}/configs {CHECKOUT}/rewards",
     f"touch {CHECKOUT}/README.md {CHECKOUT}/LICENSE {CHECKOUT}/cloud.yaml",
@@ -44,11 +43,10 @@ def image_of(settings: Settings, upload: Upload, gym: bool) -> modal.Image:
     )
     here, extra = source(), "[gym]" * gym
     if isinstance(here, Path):
-        project, package = (here / name for name in SOURCES)
-        made = ["**/__pycache__", "**/*.pyc"]
+        (file, folder), made = SOURCES, ["**/__pycache__"]
         image = image.run_commands(*WANTED)
-        image = image.add_local_file(project, f"{CHECKOUT}/{project.name}", copy=True)
-        image = image.add_local_dir(package, f"{CHECKOUT}/{package.name}", copy=True, ignore=made)
+        image = image.add_local_file(here / file, f"{CHECKOUT}/{file}", copy=True)
+        image = image.add_local_dir(here / folder, f"{CHECKOUT}/{folder}", copy=True, ignore=made)
         image = image.uv_pip_install(f"{CHECKOUT}{extra}")
     else:
         image = image.uv_pip_install(f"{OURS}{extra}{here}")
@@ -65,7 +63,6 @@ def source() -> Path | str:
         if folder and all((folder / name).exists() for name in SOURCES):
             return folder
     if local:
-        what = f"{local}, where it was installed from, is not a checkout"
-        raise ConfigError(f"{OURS}: {what}. Install it from a checkout, from git or from PyPI.")
+        raise ConfigError(f"{OURS}: its source {local} is not a checkout. Install it from git.")
     at = f" @ {vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else f" @ {url}"
     return at if url else f"=={version(OURS)}"

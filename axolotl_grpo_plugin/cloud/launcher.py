@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from axolotl.cli import main as axolotl
@@ -24,21 +23,17 @@ class ModalLauncher(CloudLauncher):
     def __init__(self, config: dict[str, Any]):
         super().__init__(config)
         if find_spec("modal") is None:
-            fix = 'Run `pip install "axolotl-grpo-plugin[modal]"`.'
-            raise ConfigError(f"axolotl-grpo-plugin: Modal's client is not installed. {fix}")
+            raise ConfigError('modal is missing. Run `pip install "axolotl-grpo-plugin[modal]"`.')
         self.settings: Settings = read(config, _typed().get("cloud") or "cloud.yaml")
 
     def train(self, config_yaml: str, *args: Any, **given: Any) -> None:
         """Train in a container. given: Axolotl's parameters, and options of the config."""
-        launcher, after = (
-            given.pop("launcher", "accelerate"),
-            given.pop("launcher_args", None) or [],
-        )
-        given.pop("local_dirs", None)
+        after, _ = list(given.pop("launcher_args", None) or ()), given.pop("local_dirs", None)
+        launcher = given.pop("launcher", "accelerate")
         words, options = _words(axolotl.train, given)
         words += [f"--launcher={launcher}"] * (launcher != "accelerate")
         processes = 1 if launcher == "python" else processes_of(after)
-        call = Call("", launcher, words, options, list(after), processes)
+        call = Call("", launcher, words, options, after, processes)
         self._start(["grpo", "train"], config_yaml, call)
 
     def preprocess(self, config_yaml: str, *args: Any, **kwargs: Any) -> None:
@@ -49,10 +44,10 @@ class ModalLauncher(CloudLauncher):
 
     def _start(self, command: list[str], text: str, call: Call) -> None:
         config = _typed().get("config") or "config.yaml"  # in a sweep, the text is in no file
-        path = Path(os.path.relpath(urlsplit(config).path if "://" in config else config))
-        name = path.name if ".." in path.parts else path.as_posix()
-        dry = self.settings.dry_run or "--dry-run" in call.after
+        path = Path(os.path.relpath(config.partition("?")[0]))
+        name = path.name if ".." in path.parts or "://" in config else path.as_posix()
         after = [word for word in call.after if word != "--dry-run"]
+        dry = self.settings.dry_run or after != call.after
         try:
             from axolotl_grpo_plugin.cloud.start import Start  # imports Modal's client
 

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate.commands.launch import launch_command_parser
 
 from axolotl_grpo_plugin.cloud.remote import place_of
-from axolotl_grpo_plugin.cloud.settings import LOGIN, WORK, Settings
+from axolotl_grpo_plugin.cloud.settings import WORK, Settings
 from axolotl_grpo_plugin.cloud.upload import Upload
 from axolotl_grpo_plugin.commands.train import check_rl, check_words
 from axolotl_grpo_plugin.findings import Finding, Level, at
@@ -22,13 +22,11 @@ from axolotl_grpo_plugin.serving.plan import Call
 # Keys whose strings are paths that a run reads; keys whose strings are not, or that it writes.
 READ = re.compile(r"(\w+_)?(model|config|model_dir|jinja|checkpoint)|path|data_files|deepspeed")
 WRITTEN = re.compile(
-    r"output_dir|logging_dir|grpo_rollouts|outfile|push_dataset_to_hub|"
-    r"(dataset_prepared|trigger_file|autotune_cache|axolotl_config)_path|"
-    r"(hub|wandb|mlflow|comet|trackio)_\w+"
+    r"(output|logging)_dir|grpo_rollouts|outfile|push_dataset_to_hub|(hub|wandb|mlflow|comet)_\w+|"
+    r"(dataset_prepared|trigger_file|autotune_cache|axolotl_config)_path|trackio_\w+"
 )
 DEFAULTS = {"output_dir": "./model-out", "dataset_prepared_path": "./last_run_prepared"}
 _LOCAL = re.compile(r"://([^/@]*@)?(localhost|127\.|0\.0\.0\.0|\[::1?\])", re.IGNORECASE)
-_KEY = re.compile(r".*((api|access|secret|private)_?key|(hf|hub|access|api)_token|password|secret)")
 
 
 def strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, str, str]]:
@@ -44,17 +42,11 @@ def strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, s
 
 
 def check_strings(cfg: Any, upload: Upload, mounts: Mapping[str, str]) -> Iterator[Finding]:
-    """Check that each file and module that a config names arrives, and for keys and addresses."""
+    """Check that each file and module that a config names arrives, and for local addresses."""
     for key, name, value in strings(cfg):
         where = at(cfg, f"{name} ({value})")
-        if _KEY.fullmatch(key.lower()) or LOGIN.search(value):
-            fix = (
-                "Remove it: a variable that `secrets` in cloud.yaml names arrives in the container"
-            )
-            yield Finding(at(cfg, name), "a key or password would be sent and shown", fix)
-        elif "://" in value and not key.startswith("vllm_") and _LOCAL.search(value):
-            what = "nothing listens at this address of your machine in the container"
-            yield Finding(at(cfg, name), what, "Write an address that Modal can reach")
+        if "://" in value and not key.startswith("vllm_") and _LOCAL.search(value):
+            yield Finding(at(cfg, name), "the container cannot reach it", "Write a public address")
         stem = re.split(r"[.:](?=\w+$)", value)[0].replace(".", "/")  # rewards.mine.score
         modules = (f"{stem}.py", f"{stem}/__init__.py") if re.fullmatch(r"[\w.:]+", value) else ()
         paths = [each for each in modules if (upload.folder / each).is_file()]
@@ -77,8 +69,7 @@ def _missing(path: str, upload: Upload) -> tuple[str, str] | None:
         return None
     there, inside = PurePosixPath(WORK / path), os.path.relpath(here, upload.folder)
     if inside.startswith(".."):
-        fix = "Copy it into the folder, or onto a Volume with `modal volume put`"
-        return "it is outside of the working folder, and not sent", fix
+        return "it is outside of the working folder, and not sent", "Copy it there, or to a Volume"
     if not there.is_relative_to(WORK) or path.startswith("~"):
         return f"the working folder is {WORK} in the container", f"Write {inside}"
     skipped = upload.why_not(inside)
@@ -92,25 +83,18 @@ def check_output(cfg: Any, mounts: Mapping[str, str], *keys: str) -> Iterator[Fi
         if isinstance(value, str) and not place_of(value, mounts):
             mount = os.path.relpath(next(iter(mounts), WORK / "outputs"), WORK)
             fix = f"Write {key}: ./{mount}/{posixpath.basename(value)}, on a Volume of cloud.yaml"
-            what = "it is on no Volume, and lost when the container ends"
-            yield Finding(at(cfg, f"{key} ({value})"), what, fix)
+            yield Finding(at(cfg, f"{key} ({value})"), "it is on no Volume, and would be lost", fix)
 
 
 def check_run(cfg: Any, gpu: str | None, call: Call) -> Iterator[Finding]:
     """Check for what the container's GPUs and `axolotl grpo train` there cannot do."""
-    refused = list(check_words(call, cfg))
-    yield from (*check_rl(cfg), *refused)
+    yield from (*check_rl(cfg), *check_words(call, cfg))
     if call.launcher == "accelerate":  # Axolotl hands it mistyped options, too
-        words = [*call.after, "-m", "axolotl.cli.train"]
-        unknown = [
-            each.split("=")[0] for each in launch_command_parser().parse_known_args(words)[1]
-        ]
-        for word in {each for each in unknown if each[0] == "-"} - {each.where for each in refused}:
-            what = "neither `axolotl train` nor its launcher has this option"
-            yield Finding(word, what, "Correct or remove it")
+        left = launch_command_parser().parse_known_args([*call.after, "-m", "axolotl.cli.train"])[1]
+        for word in {each.partition("=")[0] for each in left if each.startswith("-")}:
+            yield Finding(word, "`axolotl train` and its launcher do not know it", "Correct it")
     if cfg.get("save_strategy") in ("no", False):
-        what = "without checkpoints, a run that is interrupted starts from the beginning"
-        fix = "Set save_strategy: steps, and save_steps"
+        what, fix = "a run that is interrupted starts from the beginning", "Set it to steps"
         yield Finding(at(cfg, "save_strategy"), what, fix, level="warning")
     if gpu is None and mode_of(cfg) != "none":
         yield Finding(at(cfg, "trl.use_vllm"), "vLLM needs a GPU", "Set gpu in cloud.yaml")
@@ -132,6 +116,5 @@ def check_secrets(cfg: Any, settings: Settings) -> Iterator[Finding]:
     level: Level = "error" if all(kind == "env" for kind, _ in settings.secrets) else "warning"
     for where, name in wanted.items():
         if name not in names:
-            what, known = f"{name} is not sent to the container", where in cfg
-            fix = f"Run `export {name}=…`, and list it under secrets in cloud.yaml"
-            yield Finding(at(cfg, where), what, fix, level=level if known else "warning")
+            what, fix = f"{name} is not sent", f"`export {name}=…`, and list it in cloud.yaml"
+            yield Finding(at(cfg, where), what, fix, level=level if where in cfg else "warning")

@@ -8,9 +8,8 @@ import re
 import shlex
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,11 +22,10 @@ from axolotl_grpo_plugin.serving.plan import AXOLOTL
 from axolotl_grpo_plugin.serving.processes import adopt_orphans, children, spawn
 
 SAVING = 20  # seconds from an interruption to the end; Modal kills the container after 30
-# One command in a container. command: words after `axolotl`. config: its path, from the working
-# folder; text: its content. words: options; after: those after --. output: output_dir. volumes:
-# mount point -> name. resume: False if config or options say how to resume.
+# One command in a container: command (words after `axolotl`), config (its path), text (its content),
+# words (options), after (those after --), output (output_dir), volumes (mount point -> name), resume
+# (False if config or options say how to resume).
 type Job = dict[str, Any]
-type Check = Callable[[str], bool]
 # Holds run (the job's digest), config (its path), finished (exit code 0), call (Modal's id).
 STATE = "cloud-run.json"
 
@@ -48,10 +46,10 @@ def run(job: Job) -> int:
         try:
             last = look_here(job, WORK)
         except ConfigError as refused:
-            print(refused, file=sys.stderr, flush=True)
+            print(refused, flush=True)
             return 1
         if last:
-            more = [f"--resume-from-checkpoint={job['output'].rstrip('/')}/{last}"]
+            more = [f"--resume-from-checkpoint={posixpath.join(job['output'], last)}"]
             print(f"axolotl-grpo-plugin: this run continues from {last}", flush=True)
         write_state(WORK, job, False)
     code = to_the_end([*AXOLOTL, *words(job, *more)])
@@ -122,17 +120,9 @@ def write_state(work: Path, job: Job, finished: bool) -> None:
 
 
 def decide(
-    job: Job,
-    place: tuple[str, str],
-    names: Sequence[str],
-    text: bytes,
-    complete: Check,
-    runs: Check,
+    job: Job, place: tuple[str, str], names: Sequence[str], text: bytes, output: Path | None = None
 ) -> str | None:
-    """Return the checkpoint that a run continues from, if any. Raises ConfigError.
-
-    names: of the output folder. text: of its STATE. complete: of a checkpoint. runs: of a call's id.
-    """
+    """Return the checkpoint that a run continues from, if any. text: STATE. Raises ConfigError."""
     try:
         state = json.loads(text)
         known = state.keys() >= {"run", "config", "finished"}
@@ -143,26 +133,26 @@ def decide(
         return None
     steps = [int(name[11:]) for name in names if re.fullmatch("checkpoint-[0-9]+", name)]
     found = [f"checkpoint-{step}" for step in sorted(steps, reverse=True)]
-    last = next(filter(complete, found), None)
+    last = next((each for each in found if not output or is_complete(output / each)), None)
     model = any(re.fullmatch(r".*\.safetensors|(pytorch|adapter)_model.*\.bin", n) for n in names)
     there = last or "a model" * model
-    where, run = f"{job['output']} on the Volume {place[0]}", known and f"run of {state['config']}"
-    if known and not state["finished"] and state.get("call") and runs(state["call"]):
-        fix = "Wait for its end, or stop it: `modal app list`, then `modal app stop`"
-        stop_on([Finding(where, f"a {run} is under way there", fix)])
-    elif known and state["finished"]:
+    again = f"--resume-from-checkpoint={shlex.quote(posixpath.join(job['output'], str(last)))}"
+    delete = f"delete {place[0]}" if place[1] == "/" else f"rm -r {shlex.join(place)}"
+    fix = "Use another --output-dir=" + f", continue with {again}" * bool(last)
+    fix += f", or delete it: `modal volume {delete}`"
+    run = known and f"run of {state['config']}"
+    if known and state["finished"]:
         what = f"a finished {run} is there"
+    elif known and not output and _runs(str(state.get("call"))):
+        what = f"a {run} is under way there"
+        fix = "Wait for its end, or stop it: `modal app list`, then `modal app stop`"
     elif there and not known:
         what = f"{there} is there without {STATE}, which says whose it is"
     elif there and not same:
         what = f"a {run} with another text or other options reached {there}"
     else:
         return last
-    again = shlex.quote(posixpath.join(job["output"], last or ""))
-    more = f", continue with --resume-from-checkpoint={again}" if last else ""
-    delete = f"delete {place[0]}" if place[1] == "/" else f"rm -r {shlex.join(place)}"
-    fix = f"Use another --output-dir={more}, or delete it: `modal volume {delete}`"
-    stop_on([Finding(where, what, fix)])
+    stop_on([Finding(f"{job['output']} on the Volume {place[0]}", what, fix)])
     return None
 
 
@@ -171,9 +161,8 @@ def look_here(job: Job, work: Path) -> str | None:
     place, output = place_of(job["output"], job["volumes"], work), work / job["output"]
     if place is None or not output.is_dir():
         return None
-    names = os.listdir(output)
-    text = (output / STATE).read_bytes() if STATE in names else b""
-    return decide(job, place, names, text, lambda name: is_complete(output / name), lambda _: False)
+    text = (output / STATE).read_bytes() if (output / STATE).exists() else b""
+    return decide(job, place, os.listdir(output), text, output)
 
 
 def look(job: Job) -> str | None:
@@ -187,16 +176,16 @@ def look(job: Job) -> str | None:
     except modal.exception.NotFoundError:
         return None  # a new folder
     file = posixpath.join(place[1], STATE)
-    text = b"".join(volume.read_file(file)) if STATE in names else b""
+    return decide(job, place, names, b"".join(volume.read_file(file)) if STATE in names else b"")
 
-    def runs(call: str) -> bool:  # Modal forgets a call after some days
-        try:
-            modal.FunctionCall.from_id(call).get(timeout=0)
-        except Exception as error:  # the call's own end: anything
-            return isinstance(error, TimeoutError)
-        return False
 
-    return decide(job, place, names, text, lambda _: True, runs)
+def _runs(call: str) -> bool:
+    """Return whether a function call has no result yet. Modal forgets one after some days."""
+    try:
+        modal.FunctionCall.from_id(call).get(timeout=0)
+    except Exception as error:  # the call's own end: anything
+        return isinstance(error, TimeoutError)
+    return False
 
 
 def fetch_line(job: Job) -> str:
@@ -204,5 +193,5 @@ def fetch_line(job: Job) -> str:
     place, here = place_of(job["output"], job["volumes"]) or (), PurePosixPath(job["output"])
     folder = here if place[1:] == ("/",) else here.parent
     folder = PurePosixPath(".") if here.is_absolute() else folder
-    get = shlex.join(["modal", "volume", "get", *place, str(folder)])
-    return get if str(folder) == "." else f"mkdir -p {shlex.quote(str(folder))} && {get}"
+    made = "" if str(folder) == "." else f"mkdir -p {shlex.quote(str(folder))} && "
+    return made + shlex.join(["modal", "volume", "get", *place, str(folder)])

@@ -131,9 +131,7 @@ class Settings(BaseModel):
             return f"the price of {gpu} is not known here. See https://modal.com/pricing"
         one, most = (math.ceil(round(hourly * hours * n * 100, 6)) / 100 for n in (1, 1 + retries))
         more = f", ${most:,.2f} with {retries} retries" * (retries > 0)
-        each = (
-            f"at most ${one:,.2f} for one attempt{more} (${hourly:,.2f} per hour x {hours:.3g} h)"
-        )
+        each = f"at most ${one:,.2f} for one attempt{more}: ${hourly:,.2f} an hour x {hours:.3g} h"
         return f"{each}\nby list prices of July 2026; more CPU or memory and storage cost extra"
 
 
@@ -147,8 +145,8 @@ def read(config: Mapping[Any, Any], where: str) -> Settings:
             key, *rest = each["loc"]
             at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
             what, _, fix = each["msg"].removeprefix("Value error, ").partition(". ")
-            known = (Volume if rest else Settings).model_fields
             if each["type"] == "extra_forbidden":
+                known = (Volume if rest else Settings).model_fields
                 what, name = "there is no such key", str((rest or [key])[-1])
                 fix = ELSEWHERE.get(name) or nearest(name, known)
             elif each["type"] != "value_error" and key not in ("secrets", "pip_install"):
@@ -160,15 +158,11 @@ def read(config: Mapping[Any, Any], where: str) -> Settings:
 
 
 def check_file(file: str) -> None:
-    """Check cloud.yaml before Axolotl reads it. Raises ConfigError.
-
-    Axolotl answers an unreadable file with a traceback, and a missing provider with its launcher.
-    """
+    """Check cloud.yaml before Axolotl, which starts its own launcher if the provider is missing."""
     try:
         config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"{file}: it cannot be read ({text}). Correct the file.") from error
+        raise ConfigError(f"{file}: {' '.join(str(error).split())}. Correct the file.") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{file}: it is empty or no mapping. Begin with provider: grpo-modal.")
     name = str(config.get("provider"))

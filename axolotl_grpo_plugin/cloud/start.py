@@ -46,8 +46,6 @@ _LINES: tuple[tuple[type[Exception], str, str, str], ...] = (
     (exception.InternalFailure, "", "it lost the container", AGAIN),
     (exception.RemoteError, "", "the container ended (stopped, out of memory or lost)", AGAIN),
     (exception.ResourceExhaustedError, "", "the workspace is at a limit", "See `modal app list`"),
-    (exception.VersionError, "", "the client is too old", "Run `pip install --upgrade modal`"),
-    (exception.ExecutionError, "modified", "a file changed while it was sent", "Start again"),
 )
 
 
@@ -77,20 +75,18 @@ class Start:
         machine = checks.machine_of(int(number or 1), memory, self.call.processes)
         machine.image = True
         logging.disable(logging.WARNING)  # Axolotl's own; findings say what matters
-        options = self.call.overrides
-        checked = checks.check(self.file, machine, options=options, also=[self._findings])
+        checked = checks.check(self.file, machine, False, self.call.overrides, [self._findings])
         logging.disable(logging.NOTSET)
         checked.config = self.call.config
         # The other checks look on this machine for paths that are on a Volume.
-        away = {each.where.split(" (")[-1] for each in checked.findings if each.level == "skipped"}
-        for each in [each for each in checked.findings if each.level == "error"]:
-            if each.where.split(" (")[-1] in away:
-                checked.findings.remove(each)
+        every = checked.findings
+        away = tuple(each.where.rpartition(" ")[2] for each in every if each.level == "skipped")
+        checked.findings = [f for f in every if f.level != "error" or not f.where.endswith(away)]
         checks.show(checked, machine)
         if not checked.ok:
             raise SystemExit(1)
-        settings, secrets = self.settings, self.settings.secrets
-        sent = [name for kind, name in secrets if kind != "env" or os.environ.get(name)]
+        settings = self.settings
+        sent = [name for kind, name in settings.secrets if kind != "env" or os.environ.get(name)]
         for name, text in {
             "runs": shlex.join(["axolotl", *remote.words(self.job)]),
             "sends": f"{self.upload} of {self.upload.folder}",
@@ -106,18 +102,16 @@ class Start:
         mounts = self.settings.mounts
         yield from self.upload.check(self.settings.max_size)
         yield from preflight.check_strings(cfg, self.upload, mounts)
-        if self.trains:
-            yield from preflight.check_output(cfg, mounts, "output_dir", "grpo_rollouts")
-            yield from preflight.check_run(cfg, self.gpu, self.call)
-        elif not cfg.get("skip_prepare_dataset"):
-            yield from preflight.check_output(cfg, mounts, "dataset_prepared_path")
         yield from preflight.check_secrets(cfg, self.settings)
+        prepared = [] if cfg.get("skip_prepare_dataset") else ["dataset_prepared_path"]
+        written = ["output_dir", "grpo_rollouts"] if self.trains else prepared
+        yield from preflight.check_output(cfg, mounts, *written)
+        yield from preflight.check_run(cfg, self.gpu, self.call) if self.trains else ()
 
     def go(self) -> int:
         """Run it, follow its log to the end, and return the exit code; 130 after Ctrl-C."""
         call = code = None
-        name = f"{self.job['command'][-1]}-{Path(self.job['output']).name}"
-        app = modal.App(re.sub(r"[^\w.-]+", "-", name)[:64])
+        app = modal.App(re.sub(r"[^\w.-]+", "-", Path(self.job["output"]).name)[:64])
         try:
             with in_one_line():
                 function = self._function(app)
@@ -126,7 +120,7 @@ class Start:
                 try:
                     with modal.enable_output(), app.run(detach=self.settings.detach):
                         call = function.spawn(self.job)
-                        log = shlex.join(["modal", "app", "logs", str(app.app_id), *FOLLOW])
+                        log = " ".join(["modal app logs", str(app.app_id), *FOLLOW])
                         click.echo(f"Log: {log}    Stop: modal app stop {app.app_id}")
                         try:
                             code = _result(call)
@@ -139,6 +133,8 @@ class Start:
                 if call and code is None:
                     code = _follow(str(app.app_id), call.object_id)
         except KeyboardInterrupt:
+            if call is None:
+                raise
             code = 130
         finally:
             if call and code == 130 and self.settings.detach:
@@ -147,9 +143,7 @@ class Start:
                 click.echo(f"It ended with exit code {code}. The log above says why.")
             if call and self.trains:
                 click.echo(remote.fetch_line(self.job))
-        if call is None:
-            click.echo("Stopped. Nothing runs on Modal.")
-        return 130 if code is None else code
+        return int(code or 0)
 
     def _function(self, app: modal.App) -> Any:
         settings, named = self.settings, [text for *_, text in preflight.strings(self.cfg)]
@@ -192,9 +186,10 @@ def _result(call: Any, timeout: float | None = None) -> int:
     except (modal.Error, TimeoutError):
         raise
     except Exception as error:
-        text = f"{type(error).__name__}: {error}".partition("\n")[0]
-        what = f"the container's function failed ({text}). The log above has its traceback."
-        raise ConfigError(f"axolotl-grpo-plugin: {what}") from error
+        what = f"the container's function failed ({type(error).__name__}: {error}".partition("\n")[
+            0
+        ]
+        raise ConfigError(f"axolotl-grpo-plugin: {what}). The log above says where.") from error
 
 
 def _follow(app: str, call: str) -> int:
@@ -204,8 +199,7 @@ def _follow(app: str, call: str) -> int:
     while True:
         with suppress(TimeoutError, *LOST):
             return _result(modal.FunctionCall.from_id(call), timeout=RETRY)
-        # It ends when the run does, or soon if there is no connection.
-        subprocess.run([sys.executable, "-m", "modal", "app", "logs", app, *FOLLOW])
+        subprocess.run([sys.executable, "-m", "modal", "app", "logs", app, *FOLLOW])  # to its end
 
 
 @contextmanager

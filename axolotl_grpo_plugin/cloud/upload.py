@@ -19,7 +19,6 @@ USUAL = (
     "build dist **/*.egg-info **/.cache outputs model-out last_run_prepared wandb trackio mlruns"
 ).split()
 FILES = (".gitignore", ".dockerignore")
-NAMED = 5  # how many things one message names
 
 
 class Skipped(NamedTuple):
@@ -32,10 +31,7 @@ class Skipped(NamedTuple):
 
 @dataclass
 class Upload:
-    """The files that are sent. Paths count from the folder, with `/`.
-
-    sizes: file -> bytes. skipped: file or folder -> why it is not sent.
-    """
+    """Files of a folder that are sent (path -> bytes), and why the others are not."""
 
     folder: Path
     sizes: dict[str, int] = field(default_factory=dict)
@@ -51,7 +47,7 @@ class Upload:
 
     def why_not(self, path: str) -> Skipped | None:
         """Return why a path is not sent; None if it, or a file in it, is."""
-        if path in self.sizes or any(path == "." or f.startswith(f"{path}/") for f in self.sizes):
+        if path == "." or any(f"{file}/".startswith(f"{path}/") for file in self.sizes):
             return None
         below = (each for each in self.skipped if each.startswith(f"{path}/"))
         for each in (path, *map(str, PurePosixPath(path).parents), *below):
@@ -62,8 +58,7 @@ class Upload:
     def _largest(self, number: int) -> str:
         total = Counter[str]()
         for file, size in self.sizes.items():
-            top, slash, _ = file.partition("/")
-            total[top + slash] += size
+            total["".join(file.partition("/")[:2])] += size
         return ", ".join(f"{k} ({size / 1e6:,.1f} MB)" for k, size in total.most_common(number))
 
     def check(self, max_mb: float) -> list[Finding]:
@@ -71,21 +66,17 @@ class Upload:
         found, total = [], sum(self.sizes.values()) / 1e6
         odd = sorted(f"{path!a} ({why.why})" for path, why in self.skipped.items() if why.odd)
         if odd:
-            what = f"not sent: {', '.join(odd[:NAMED])}{', …' * (len(odd) > NAMED)}"
-            fix = "Correct what the run reads, and name the rest in `ignore` in cloud.yaml"
-            found.append(Finding(str(self.folder), what, fix, level="warning"))
+            what = f"not sent: {', '.join(odd[:5])}{', …' * (len(odd) > 5)}"
+            found.append(Finding(str(self.folder), what, "Correct or ignore it", level="warning"))
         if total > max_mb:
-            what = f"{total:,.1f} MB would be sent, most of it in {self._largest(NAMED)}"
-            fix = "Add what the run does not read to `ignore`, use a Volume, or raise max_size"
+            what = f"{total:,.1f} MB would be sent, most of it in {self._largest(5)}"
+            fix = "Ignore some of it, put it on a Volume, or raise max_size"
             found.append(Finding(f"cloud.yaml: max_size ({max_mb:g} MB)", what, fix))
         return found
 
 
 def pack(folder: Path, ignore: Sequence[str], mounts: Mapping[str, str]) -> Upload:
-    """List the files that are sent. Of USUAL, FILES and `ignore`, the last matching pattern counts.
-
-    mounts: mount point -> Volume. Raises ConfigError for a folder that holds the home folder.
-    """
+    """List the files that are sent. Of USUAL, FILES and `ignore`, the last matching pattern counts."""
     folder = folder.absolute()
     if Path.home().is_relative_to(folder):
         raise ConfigError(f"{folder}: it holds your home folder. Start in the project's folder.")
@@ -105,8 +96,8 @@ def pack(folder: Path, ignore: Sequence[str], mounts: Mapping[str, str]) -> Uplo
             if skipped and is_folder:
                 folders.remove(name)
             if ignored(Path(path)) and (not skipped or skipped.odd):
-                what = f"a pattern leaves it out (of the plugin, {', '.join(FILES)} or `ignore`)"
-                skipped = Skipped(what, f'Add "!{path}" to ignore in cloud.yaml')
+                fix = f'Add "!{path}" to ignore in cloud.yaml'
+                skipped = Skipped(f"a pattern of the plugin, {' or '.join(FILES)} matches it", fix)
             if skipped:
                 made.skipped[path] = skipped
             elif not is_folder:
@@ -118,18 +109,15 @@ def _never(path: str, real: str, folder: Path, volumes: Mapping[str, str]) -> Sk
     """Return why a file, or a whole folder, cannot or must not be sent."""
     target = os.path.relpath(os.path.realpath(real), folder.resolve())
     if NEVER(Path(path.lower())):
-        what = f"{os.path.basename(path)} is taken for a credential or a tool's own file"
-        return Skipped(what, "Rename it, or pass a credential by `secrets` in cloud.yaml")
+        return Skipped("it is taken for a credential or a tool's file", "Rename it, or use secrets")
     if volume := volumes.get(path):
-        fix = f"Use `modal volume put {volume} LOCAL REMOTE`"
-        return Skipped(f"the Volume {volume} is mounted there", fix)
+        return Skipped(f"the Volume {volume} is mounted there", f"Use `modal volume put {volume}`")
     if os.path.exists(f"{real}/pyvenv.cfg") or os.path.exists(f"{real}/conda-meta"):
         return Skipped("it is a Python environment", "Name its packages in pip_install")
     if os.path.isdir(real) and os.path.islink(real):
         return Skipped("it is a linked folder", "Copy the folder in place of the link", odd=True)
     if target.startswith("../") or NEVER(Path(target.lower())):
         return Skipped("it is a link that leads outside", "Copy the file here", odd=True)
-    # Modal's client would wait for ever at a pipe.
     kind = stat.S_IFMT(os.stat(real).st_mode) if os.path.exists(real) else 0
     if kind not in (stat.S_IFREG, stat.S_IFDIR) or not os.access(real, os.R_OK):
         return Skipped("it is not a readable file", "Correct or ignore it", odd=True)

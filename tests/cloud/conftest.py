@@ -1,5 +1,6 @@
 """`modal_service`: Modal's side of the wire on this machine. `typed`: Axolotl's commands in this process."""
 
+import logging
 import os
 import signal
 import sys
@@ -95,4 +96,5 @@ def typed(project, capfd):
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker may have another
     yield run
+    logging.disable(logging.NOTSET)  # a Ctrl-C during the checks leaves it as it is
     signal.signal(signal.SIGINT, before)

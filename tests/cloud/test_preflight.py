@@ -54,7 +54,7 @@ def test_accepts(work, cfg):
 @pytest.mark.parametrize(
     ("cfg", "ignore", "level", "said"),
     [
-        ({"datasets": [{"path": "data/train.jsonl"}]}, "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern leaves it out"),
+        ({"datasets": [{"path": "data/train.jsonl"}]}, "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern of the plugin"),
         ({"datasets": [{"data_files": "data/*.jsonl"}]}, "data/more.jsonl", "error", "data/more.jsonl is not sent"),
         ({"trl": {"reward_funcs": ["rewards.mine.score"]}}, "rewards", "error", "rewards/mine.py is not sent"),
         ({"plugins": ["my.package:Plugin"]}, "my", "error", "my/package/__init__.py is not sent"),
@@ -66,16 +66,14 @@ def test_accepts(work, cfg):
         ({"base_model": "{work}/models/a"}, "none", "error", "Write models/a"),
         ({"base_model": "./outputs/sft"}, "none", "skipped", "must be on the Volume runs, as sft"),
         ({"base_model": "/cache/model"}, "none", "skipped", "must be on the Volume cache, as model"),
-        ({"comet_api_key": "sesame"}, "none", "error", "comet_api_key: a key or password would be sent"),
-        ({"datasets": [{"path": "https://me:sesame@host/a.jsonl"}]}, "none", "error", "datasets[0].path: a key or password"),
-        ({"grpo_reward_args": {"judge": {"base_url": "http://127.0.0.2/v1"}}}, "none", "error", "grpo_reward_args.judge.base_url: nothing listens at this"),
-        ({"some_url": "https://[::1]:8/v1"}, "none", "error", "some_url: nothing listens at this"),
+        ({"grpo_reward_args": {"judge": {"base_url": "http://127.0.0.2/v1"}}}, "none", "error", "grpo_reward_args.judge.base_url: the container cannot reach it"),
+        ({"some_url": "https://[::1]:8/v1"}, "none", "error", "some_url: the container cannot reach it"),
     ],
 )  # fmt: skip
 def test_reports(work, cfg, ignore, level, said):
     cfg = yaml.safe_load(yaml.safe_dump(cfg).replace("{work}", str(work)))
     ((there, line),) = found(cfg, work, ignore)
-    assert there == level and said in line and "sesame" not in line
+    assert there == level and said in line
 
 
 def test_shipped_configs_arrive_whole():

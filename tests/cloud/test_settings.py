@@ -121,9 +121,9 @@ def test_gpu_is_modals_string(typed, gpu):
 
 def test_cost_counts_retries():
     said = read({"gpu": "L40S:2"}, "c").cost("L40S:2", retries=2)
-    assert "at most $28.75 for one attempt, $86.25 with 2 retries ($4.79 per hour x 6 h)" in said
+    assert "at most $28.75 for one attempt, $86.25 with 2 retries: $4.79 an hour x 6 h" in said
     least = read({"cpu": 0.125, "memory": 0.125, "timeout": 1}, "c")
-    assert least.cost(None, 0).startswith("at most $0.01 for one attempt ($")
+    assert least.cost(None, 0).startswith("at most $0.01 for one attempt: $")
     assert "the price of X900:8 is not known here" in least.cost("X900:8", 0)
 
 
@@ -132,7 +132,7 @@ def test_cost_counts_retries():
     [
         ("", "it is empty or no mapping. Begin with provider: grpo-modal."),
         ("- gpu: L40S\n", "it is empty or no mapping"),
-        ("gpu: [\n", "it cannot be read (while parsing"),
+        ("gpu: [\n", "while parsing a flow node"),
         ("gpu: L40S\n", "provider: it is missing. Write provider: grpo-modal."),
         ("provider: grpo_modal\n", "provider: grpo_modal is not a provider. Write provider:"),
         ("provider: grpo-modal\ngpus: 2\n", "gpus: there is no such key"),

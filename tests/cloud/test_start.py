@@ -91,7 +91,7 @@ def test_trains_and_fetches(typed, project, modal_service, jobs, monkeypatch):
     assert (function.timeout_secs, function.startup_timeout_secs) == (21600, 1800)
     assert (function.retry_policy.retries, function.single_use_containers) == (2, True)
     (app,) = modal_service.named("AppCreate")
-    assert (app.description, app.app_state) == ("train-a", api_pb2.APP_STATE_DETACHED)
+    assert (app.description, app.app_state) == ("a", api_pb2.APP_STATE_DETACHED)
 
     modal_service.put_volume("runs", {"a/model.safetensors": b"new", "a/b/c.txt": b"c"})
     (project.folder / "outputs").mkdir(exist_ok=True)
@@ -126,7 +126,7 @@ def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, 
         ({}, {"wandb_project": "p"}, (), "wandb_project: WANDB_API_KEY is not sent"),
         ({"max_size": 0.0001}, {}, (), "cloud.yaml: max_size (0.0001 MB): 0.0 MB would be sent"),
         ({"ignore": ["data"]}, {}, (), "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent"),
-        ({}, {}, ("--canary",), "--canary: neither `axolotl train` nor its launcher"),
+        ({}, {}, ("--canary",), "--canary: `axolotl train` and its launcher do not know it"),
     ],
 )  # fmt: skip
 def test_errors_stop_before_modal_is_asked(typed, no_token, project, cloud, config, words, said):

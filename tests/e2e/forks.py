@@ -58,6 +58,8 @@ def _become(argv: list[str], cwd: str, env: dict[str, str], output: str) -> None
     os.environ.clear()
     os.environ.update(env)
     sys.argv = argv
+    if argv[1] == "train":
+        sys.path.insert(0, cwd)  # as in `accelerate launch -m`
 
 
 if __name__ == "__main__":

@@ -221,6 +221,10 @@ class ModalService:
         urls = pb.UploadUrlList(items=[f"{self._blob_url}/{blob}"])
         return {"blob_ids": [blob], "upload_urls": urls}
 
+    def MountBatchedCheckExistence(self, request):  # newer clients
+        missing = [each for each in request.sha256_hex_hashes if each not in self._files]
+        return {"missing_sha256_hex_hashes": missing}
+
     def MountPutFile(self, request):
         if request.WhichOneof("data_oneof"):
             self._files[request.sha256_hex] = self._blobs.get(request.data_blob_id, request.data)
@@ -266,7 +270,8 @@ class ModalService:
         files = self._volumes[self._objects[request.volume_id].deployment_name]
         content, blob = files[request.path.strip("/")], self._new("bl")
         self._blobs[blob] = content
-        return {"get_urls": [f"{self._blob_url}/{blob}"], "size": len(content)}
+        size = len(content)
+        return {"get_urls": [f"{self._blob_url}/{blob}"], "size": size, "len": size}
 
     def FunctionPrecreate(self, request):
         return {"function_id": self._new("fu", request), "handle_metadata": _handle(request)}

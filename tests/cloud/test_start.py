@@ -55,7 +55,8 @@ def test_trains_and_fetches(typed, project, modal_service, jobs, monkeypatch):
     said = typed(*TRAIN, "--learning-rate", "2e-6", "--num-processes", "1")
     assert said.code == 0, said
     shown = ["  OK but", "  runs  ", "  sends ", "  secrets   HF_TOKEN, mine, keys.env",
-             "  gpu       L40S:2", "  costs ", "Log: modal app logs", "loss 0.1", FETCH]  # fmt: skip
+             "  gpu       L40S:2", "  costs ", "loss 0.1", FETCH]  # fmt: skip
+    assert "Log: modal app logs ap-" in said.out and "Stop: modal app stop ap-" in said.out
     assert sorted(map(said.out.index, shown)) == [said.out.index(each) for each in shown]
     assert jobs == [
         {

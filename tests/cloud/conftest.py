@@ -14,7 +14,6 @@ with pytest.MonkeyPatch.context() as before:
     import modal.config
 
 from huggingface_hub import constants
-from modal import environments
 from modal._utils.async_utils import synchronizer
 from modal.client import _Client
 
@@ -40,6 +39,7 @@ def no_token(monkeypatch, tmp_path):
     monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "no-modal.toml"))
     monkeypatch.setenv("MODAL_SERVER_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(modal.config, "_user_config", {})
+    environments = sys.modules.get("modal._environments", sys.modules["modal.environments"])
     monkeypatch.setattr(environments, "ENVIRONMENT_CACHE", {})
     monkeypatch.setattr(_Client, "_client_from_env", None)
     monkeypatch.setattr(_Client, "_client_from_env_lock", None)

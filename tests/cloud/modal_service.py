@@ -38,14 +38,16 @@ class ModalService:
     """`with ModalService() as service:` it listens at service.url until the end of the block.
 
     calls: each request, (name of the RPC, message). function: the definition in FunctionCreate.
-    stored: Modal's Secrets, {name: {ENV: value}}. answer: does the function's work in a thread, with
-    the args and kwargs that the client sent; an exception of OUTCOMES is Modal's own report.
+    stored: Modal's Secrets, {name: {ENV: value}}. refusals: {RPC, or "*": (status, text)}.
+    interrupts: RPCs during which the client gets a Ctrl-C. failed_build: (log, reason) of each layer.
+    answer: does the function's work in a thread; an exception of OUTCOMES is Modal's own report.
     """
 
     def __init__(self):
         self.calls, self.function, self.stored, self.builder = [], None, {}, "2025.06"
         self.answer = lambda args, kwargs: 0
-        self._refusals, self._interrupts, self._failed_build = {}, set(), None
+        self.forever = lambda args, kwargs: self._stopped.wait()  # an answer that does not come
+        self.refusals, self.interrupts, self.failed_build = {}, set(), None
         self._log, self._app_done, self._numbers = [], False, itertools.count(1)
         self._objects, self._files, self._blobs, self._volumes, self._running = {}, {}, {}, {}, {}
         self._stopped, self._cut, self._away = threading.Event(), threading.Event(), 0.0
@@ -58,37 +60,14 @@ class ModalService:
         """Print a line of the function's, for the client."""
         self._log.append(_line(text))
 
-    def refuse(self, rpc, status, message):
-        """Fail every call of this RPC; of all of them if rpc is "*"."""
-        self._refusals[rpc] = (status, message)
-
-    def interrupt(self, rpc):
-        """Press Ctrl-C at the client while it waits for this RPC."""
-        self._interrupts.add(rpc)
-
-    def fail_image(self, log, reason):
-        """Let every layer's build write this log and fail for this reason."""
-        self._failed_build = (log, reason)
-
     def lose(self, seconds):
         """Cut all connections, and take none for some seconds."""
         self._away = seconds
         self._cut.set()
 
-    def new_call(self):
-        """Return the id of a call that somebody else started."""
-        call = self._new("fc")
-        made = lambda: self._running.update({call: self._loop.create_future()})  # noqa: E731
-        self._loop.call_soon_threadsafe(made)
-        return call
-
     def put_volume(self, name, files=()):
         """Put files on a Volume: {path below its root: bytes}."""
         self._volumes.setdefault(name, {}).update(files)
-
-    def forever(self, *_):
-        """Be an answer that does not come."""
-        self._stopped.wait()
 
     def named(self, rpc):
         """Return the requests of one RPC, in order."""
@@ -136,7 +115,6 @@ class ModalService:
         self._thread.join()
 
     async def _serve(self):
-        self._loop = asyncio.get_running_loop()
         blobs = web.Application(client_max_size=0)
         blobs.add_routes([web.put("/{id}", self._put_blob), web.get("/{id}", self._get_blob)])
         runner = web.AppRunner(blobs)
@@ -164,9 +142,9 @@ class ModalService:
     async def _respond(self, rpc, handler, stream):
         request = await stream.recv_message()
         self.calls.append((rpc, request))
-        if refusal := self._refusals.get(rpc, self._refusals.get("*")):
+        if refusal := self.refusals.get(rpc, self.refusals.get("*")):
             raise GRPCError(*refusal)
-        if rpc in self._interrupts:
+        if rpc in self.interrupts:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             await asyncio.Event().wait()
         if rpc not in NO_REPLY and not hasattr(self, rpc):
@@ -221,6 +199,10 @@ class ModalService:
         urls = pb.UploadUrlList(items=[f"{self._blob_url}/{blob}"])
         return {"blob_ids": [blob], "upload_urls": urls}
 
+    def MountBatchedCheckExistence(self, request):  # newer clients
+        missing = [each for each in request.sha256_hex_hashes if each not in self._files]
+        return {"missing_sha256_hex_hashes": missing}
+
     def MountPutFile(self, request):
         if request.WhichOneof("data_oneof"):
             self._files[request.sha256_hex] = self._blobs.get(request.data_blob_id, request.data)
@@ -234,10 +216,10 @@ class ModalService:
         return {"image_id": self._new("im", request)}
 
     def ImageJoinStreaming(self, _):
-        if not self._failed_build:
+        if not self.failed_build:
             metadata = pb.ImageMetadata(image_builder_version="2025.06")
             return {"result": RESULT(status=RESULT.GENERIC_STATUS_SUCCESS), "metadata": metadata}
-        log, reason = self._failed_build
+        log, reason = self.failed_build
         result = RESULT(status=RESULT.GENERIC_STATUS_FAILURE, exception=reason)
         return {"result": result, "task_logs": [_line(log)]}
 
@@ -266,7 +248,8 @@ class ModalService:
         files = self._volumes[self._objects[request.volume_id].deployment_name]
         content, blob = files[request.path.strip("/")], self._new("bl")
         self._blobs[blob] = content
-        return {"get_urls": [f"{self._blob_url}/{blob}"], "size": len(content)}
+        size = len(content)
+        return {"get_urls": [f"{self._blob_url}/{blob}"], "size": size, "len": size}
 
     def FunctionPrecreate(self, request):
         return {"function_id": self._new("fu", request), "handle_metadata": _handle(request)}
@@ -290,7 +273,8 @@ class ModalService:
         return {"function_call_id": call_id, "pipelined_inputs": [put]}
 
     async def FunctionGetOutputs(self, request):
-        call = self._running[request.function_call_id]
+        # A call that is not known is another one's, and goes on.
+        call = self._running.get(request.function_call_id, asyncio.Future())
         done, _ = await asyncio.wait([call], timeout=request.timeout)
         if not done:
             return {"num_unfinished_inputs": 1}

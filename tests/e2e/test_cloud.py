@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from axolotl_grpo_plugin.cloud.remote import STATE, Job, is_complete
+from axolotl_grpo_plugin.cloud.remote import STATE, is_complete
 from tests.cloud.modal_service import ModalService
 from tests.e2e.bare import SITE, Bare, skip_without
 from tests.e2e.conftest import ROOT, axolotl
@@ -30,12 +29,11 @@ def brief_reward_func(completions, **kwargs):
 
 
 class Cloud:
-    """A user's folder, and Modal. env: of cloud.yaml, beside the shipped keys."""
+    """A user's folder, and Modal. said: by each container. env: of cloud.yaml."""
 
-    def __init__(self, folder: Path, service: ModalService, python: Path, env: dict[str, str]):
+    def __init__(self, folder, service, python, env):
         self.user, self.folder, self.service, self.python = folder / "user", folder, service, python
-        self.jobs: list[Job] = []
-        self.said: list[str] = []  # by each container
+        self.jobs, self.said = [], []
         self.user.mkdir()
         settings = yaml.safe_load((ROOT / "cloud.yaml").read_text())
         settings["env"] = {"AXOLOTL_DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1", **env}
@@ -43,7 +41,7 @@ class Cloud:
         self.preempt_at, self.preempt = "", Bare.kill
         service.answer = self.call
 
-    def train(self, config: str, *words: object, returncode: int = 0) -> str:
+    def train(self, config, *words, returncode=0):
         """Type the command, and return its output."""
         own = {"MODAL_SERVER_URL": self.service.url, "MODAL_CONFIG_PATH": os.devnull}
         token = {"MODAL_TOKEN_ID": "ak-test", "MODAL_TOKEN_SECRET": "as-test"}
@@ -64,7 +62,7 @@ class Cloud:
                 self.service.put_volume(OUTPUTS, {name: each.read_bytes()})
         return code
 
-    def contain(self, job, preempt_at: str = "") -> int:
+    def contain(self, job, preempt_at=""):
         """Run one container; it is preempted when that checkpoint is there."""
         log = self.folder / "said"
         process = self.bare.start(job, log)
@@ -79,7 +77,7 @@ class Cloud:
         return process.returncode
 
 
-def ask_to_end(bare: Bare, process: subprocess.Popen[bytes]) -> None:
+def ask_to_end(bare, process):
     """Preempt as Modal does: 30 seconds after SIGINT to its Python process, all is killed."""
     os.kill(bare.body(process), signal.SIGINT)
     process.wait(30)

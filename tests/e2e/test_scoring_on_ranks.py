@@ -64,7 +64,7 @@ def test_all_ranks_stop_together(ran):
         stopped = read(ran, "stopped", rank)["stopped"]
         assert "right_unless_it_hangs failed in 2 of 4 scores of one batch (step 0)" in stopped
     assert "on another rank" in read(ran, "stopped", 0)["stopped"]
-    assert "not scored within 0.5 s" in read(ran, "stopped", 1)["stopped"]
+    assert "not scored within 2.5 s" in read(ran, "stopped", 1)["stopped"]
 
 
 MOST = {"integer": 0.75, "no_answer_tag": 0.25}

@@ -45,18 +45,19 @@ def is_named(cfg: Any) -> bool:
 
 
 def plugins_of(cfg: Any) -> list[Any]:
+    """Return the list under `plugins:`, empty for any other value."""
     named = cfg.get("plugins")
     return named if isinstance(named, list) else []
 
 
 def block(cfg: Any, key: str) -> Any:
-    """A block ("trl", "vllm") of a raw config, empty where there is none."""
+    """Return a block ("trl", "vllm") of a raw config, empty if there is none."""
     value = cfg.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def dicts(value: Any) -> list[Any]:
-    """The dictionaries of a list in a raw config; what else stands there is for Axolotl to refuse."""
+    """Return the dictionaries of a list in a raw config. Axolotl refuses anything else in the list."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 

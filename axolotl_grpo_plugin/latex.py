@@ -28,7 +28,7 @@ _FAMILY = (
     r"\\(?:text|textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit|mathsf|boldsymbol|mbox"
     r"|underline|operatorname|textcolor\{[a-z]*\})\s*"
 )
-# A single letter in math mode is a variable in whatever font: "3+2\\mathrm{i}".
+# A single letter in math mode is a variable in whatever font: "3+2\mathrm{i}".
 _LETTER = re.compile(r"\\(?:mathrm|text|mathbf|mathit|boldsymbol)\s*\{([abceijknpqrtxyz])\}")
 _WORDS = re.compile(_FAMILY + r"\{([^{}]*)\}")
 # A row of a matrix ends in two backslashes, which the rules for "\ " and "\," must not split.

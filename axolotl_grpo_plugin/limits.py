@@ -32,6 +32,8 @@ class HelperDied(RuntimeError):
 
 def limit_cpu(seconds: float) -> None:
     """End this process after that many more seconds of CPU time. 0 removes the limit."""
+    global _limited
+    _limited = seconds > 0
     signal.signal(SIGNAL, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
@@ -46,7 +48,8 @@ def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     Raises: TooSlow if it took longer; TimeoutError after PATIENCE times as many seconds by the
         clock; HelperDied if the helper process died; else the error of the function.
     """
-    if (left := _remaining()) > 0:
+    if _limited:
+        left = _remaining()
         tighter = min(left, seconds)
         limit_cpu(tighter)
         try:
@@ -98,6 +101,7 @@ class _Helper:
 
 _helper: _Helper | None = None
 _lock = Lock()
+_limited = False  # by `limit_cpu`: a profiler may use the same timer
 
 
 def _serve(descriptor: int) -> None:

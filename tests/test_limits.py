@@ -1,6 +1,7 @@
 import math
 import operator
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,6 +31,15 @@ def test_a_helper_that_dies_is_replaced():
     with pytest.raises(RuntimeError, match="exit code 3"):
         call(os._exit, 3, seconds=5)
     assert call(math.sqrt, 9.0, seconds=5) == 3.0
+
+
+def test_a_profilers_timer_is_no_limit():
+    signal.signal(signal.SIGPROF, lambda *_: None)
+    signal.setitimer(signal.ITIMER_PROF, 1000)
+    try:
+        assert call(os.getpid, seconds=5) != os.getpid()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def test_threads_share_the_helper():

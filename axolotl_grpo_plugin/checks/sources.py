@@ -53,7 +53,7 @@ def _check_routes(where: str, function: BaseReward, first: _First) -> Iterator[F
         if reason := function.spec.unroutable(row):
             what, _, fix = reason.partition(". ")
             waits = filter(None, map(not_ready, function.spec.inner))
-            # The run's machine may have what is missing here.
+            # The run's machine may have the sandbox or the server that this one lacks.
             level: Level = "skipped" if any(map(reason.endswith, waits)) else "error"
             yield Finding(
                 f"{where}, row {number}", f"{function.__name__}: {what}", fix, level=level

@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import math_verify
@@ -456,7 +456,7 @@ def _compare(found: str, written: str) -> str:
 
 def _compare_lists(ours: list[str], golds: list[str], ordered: bool) -> str:
     if ordered:
-        equal = all(_same(*pair) for pair in zip_longest(ours, golds))
+        equal = all(_same(*pair) for pair in zip(ours, golds, strict=True))
     else:
         left = list(golds)
         for part in ours:

@@ -54,6 +54,35 @@ def test_reports_a_source_that_is_no_text():
         assert "dispatch, in 1 of 2 rows: data_source" in finding.what
 
 
+MATH = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
+
+
+@pytest.mark.parametrize(
+    "golds, level", [(["18", "1:2:3:\\ldots", "18"], "warning"), (["1:2:3:\\ldots"] * 2, "error")]
+)
+def test_reports_rows_whose_gold_cannot_be_read(golds, level):
+    gated = "axolotl_grpo_plugin.rewards.shaping.gated"
+    for key, options in ((MATH, {}), (gated, {"reward": MATH, "by": MATH})):
+        cfg = {"trl": {"reward_funcs": [key]}, "grpo_reward_args": {key: options}}
+        cfg["datasets"] = [{"path": "mine"}]
+        dataset = Dataset.from_list([{"prompt": "p", "solution": gold} for gold in golds])
+        (finding,) = checks.check_columns("datasets", dataset, cfg)
+        count = golds.count("1:2:3:\\ldots")
+        assert f"{count} of {len(golds)} rows: for one, math-verify cannot read" in finding.what
+        assert finding.level == level
+
+
+def test_reports_a_routed_row_whose_gold_cannot_be_read():
+    key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+    cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}
+    rows = [
+        {"prompt": "p", "data_source": "math", "ground_truth": gold}
+        for gold in ("1", "1:2:3:\\ldots")
+    ]
+    (finding,) = checks.check_columns("datasets", Dataset.from_list(rows), cfg)
+    assert "no completion of 1 of 2 rows" in finding.what and finding.level == "warning"
+
+
 def test_reports_rows_without_any_source():
     key = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
     cfg = {"trl": {"reward_funcs": [key]}, "datasets": [{"path": "mine"}]}

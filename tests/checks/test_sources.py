@@ -38,6 +38,11 @@ def test_reports_a_route_whose_column_is_missing(tmp_path):
     assert not said(tmp_path, [row("mine", {"nums": [1, 2], "target": 3})], routes)
 
 
+def test_reports_the_row_whose_gold_cannot_be_read(tmp_path):
+    (line,) = said(tmp_path, [row("math"), row("math", r"1:2:3:\ldots"), row("table__hitab", "x")])
+    assert "row 1: dispatch scores no completion of this row, because math-verify" in line
+
+
 def test_ignores_rewards_that_do_not_route(tmp_path):
     cfg = {"trl": {"reward_funcs": [f"{GSM8K}.int_reward_func"]}}
     assert not list(check_sources(cfg, Source("datasets", 0, "nowhere", {"path": "nowhere"})))

@@ -6,9 +6,10 @@ the text, whatever the text, and nothing here raises on what a model wrote.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 TAGS = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
 THINK_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -227,9 +228,8 @@ def after_reasoning(text: str) -> str:
 
 
 def thinks_on(text: str) -> bool:
-    """Whether a text opens its thinking and never closes it: what it says there is no answer yet."""
-    opens, closes = ("<think>", "<reasoning>"), ("</think>", "</reasoning>")
-    return text.lstrip().startswith(opens) and not any(tag in text for tag in closes)
+    """Return whether reasoning that is never closed follows the last closed one, or opens the text."""
+    return after_reasoning(text).lstrip().startswith(("<think>", "<reasoning>"))
 
 
 def reasoning_of(text: str) -> str:
@@ -242,6 +242,106 @@ def reasoning_of(text: str) -> str:
         thinking = thinking.removesuffix(closing)
         thinking = thinking.partition(opening)[2] or thinking
     return thinking
+
+
+Place = Literal["tag", "box", "hash", "fence"]
+_MOST_TEXTS = 50  # different answers in one place: they are compared with each other
+# Between boxes that are one answer: "\boxed{1}$ and $x_2=\boxed{2}", but no other number.
+_BETWEEN_BOXES = re.compile(r"(?:_\{?[0-9]\}?|[^0-9]){0,60}")
+
+
+def find_answer(
+    text: str,
+    places: Sequence[Place],
+    same: Callable[[str], Any] = str,
+    longest: int | None = None,
+    every_tag: bool = False,
+    join_boxes: bool = False,
+    in_reasoning: bool = False,
+) -> Answer:
+    r"""Return the answer that a completion gives after its reasoning. Each reward names its policy here.
+
+    The first of `places` that the text has decides. If its texts differ, there is no answer. An
+    `<answer>` tag forbids the other places, and if "box" is among them, a box in the tag's body is
+    the answer. A text whose reasoning is never closed has an answer in its tag only.
+
+    places: "tag" (`<answer>`), "box" (`\boxed{}`), "hash" (after `####`), "fence" (a Markdown fence
+        that is JSON's or has no label; the last one counts).
+    same: maps texts that state the same answer to equal values, and a text that states none to
+        None. Such a text, or an empty one, does not count beside others.
+    longest: characters; a longer text is no answer ("too_long").
+    every_tag: compare the bodies of all tags, instead of reading the last one.
+    join_boxes: read different boxes as a list if only a few words or signs stand between them.
+    in_reasoning: read the reasoning, too.
+
+    Problems: "no_answer" ("no_answer_tag" if "tag" is the only place), "truncated", "empty_answer",
+    "several_answers", "too_long".
+    """
+    said = text if in_reasoning else after_reasoning(text)
+    found: list[str] = []
+    if "tag" in places and ("<answer>" in said or "</answer>" in said):
+        last = read_answer(said)
+        if last.text is None:
+            return (
+                last
+                if len(places) == 1
+                else last._replace(problem=last.problem.removesuffix("_tag"))
+            )
+        tagged = _tag_bodies(said) if every_tag else [last.text]
+        for body in tagged:
+            found += ("box" in places and read_boxes(body)) or [body]
+        said = last.text
+    elif not in_reasoning and thinks_on(said):
+        return Answer(None, "truncated")
+    else:
+        readers = {"tag": _tag_bodies, "box": read_boxes, "hash": read_hashes, "fence": _last_fence}
+        found = next(filter(None, (readers[place](said) for place in places)), [])
+    if not found:
+        cut = ("box" in places and "\\boxed{" in said) or (
+            "fence" in places and said.count("```") == 1
+        )
+        missing = "no_answer_tag" if len(places) == 1 and "tag" in places else "no_answer"
+        return Answer(None, "truncated" if cut else missing)
+    answer = _agreed(found, same, longest)
+    if answer.problem == "several_answers" and join_boxes:
+        spans = [span for span in box_spans(said) if said[slice(*span)].strip()]
+        between = (said[end:start] for (_, end), (start, _) in pairwise(spans))
+        if spans and all(map(_BETWEEN_BOXES.fullmatch, between)):
+            return _agreed([", ".join(filter(None, found))], same, longest)
+    return answer
+
+
+def _agreed(found: list[str], same: Callable[[str], Any], longest: int | None) -> Answer:
+    """Return the last of several texts, if all of them say the same."""
+    different = set(found)
+    if longest and any(len(each) > longest for each in different):
+        return Answer(None, "too_long")
+    if len(different) > _MOST_TEXTS:
+        return Answer(None, "several_answers")
+    stated = {each: value for each in different if each and (value := same(each)) is not None}
+    if any(value != next(iter(stated.values())) for value in stated.values()):
+        return Answer(None, "several_answers")
+    text = next((each for each in reversed(found) if each in stated), found[-1])
+    return Answer(None, "empty_answer") if is_empty(text) else Answer(text)
+
+
+def _tag_bodies(text: str) -> list[str]:
+    """Return the text before each `</answer>`, back to the nearest `<answer>`."""
+    heads = [each for each in text.split("</answer>")[:-1] if "<answer>" in each]
+    return [each.rpartition("<answer>")[2].strip() for each in heads]
+
+
+def _last_fence(text: str) -> list[str]:
+    """Return the last closed fence that is labelled as JSON, or not at all."""
+    pieces = text.split("```")
+    found = []
+    for piece in pieces[1 : len(pieces) - 1 : 2]:
+        label, line_end, body = piece.partition("\n")
+        if not line_end or not label.strip().isalnum():
+            found.append(piece.strip())
+        elif label.strip().lower() == "json":
+            found.append(body.strip())
+    return found[-1:]
 
 
 _PYTHON = ("python", "py", "python3")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from axolotl_grpo_plugin.completions import read_answer
+from axolotl_grpo_plugin.completions import find_answer
 from axolotl_grpo_plugin.reward import Score, reward
 
 LONGEST_ANSWER = 200  # characters: a bound on the parser's work, far above any solution's length
@@ -53,7 +53,7 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     problem = read_problem(nums, target)
     if problem is None:
         return Score(None, "bad_gold")
-    found = read_answer(completion)
+    found = find_answer(completion, ["tag"], in_reasoning=True)
     if found.text is None:
         return Score(0.0, found.problem)
     if len(found.text) > LONGEST_ANSWER:

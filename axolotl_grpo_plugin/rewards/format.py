@@ -10,9 +10,8 @@ import re
 
 from axolotl_grpo_plugin.completions import (
     THINK_TAGS,
-    Answer,
     Number,
-    is_empty,
+    find_answer,
     read_blocks,
     read_hashes,
     read_number,
@@ -157,10 +156,8 @@ def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool =
     gold = read_number(str(answer).rpartition("####")[2])
     if gold.value is None:
         return Score(None, "bad_gold")
-    _, closed, said = completion.rpartition("</think>")
-    if "<think>" in said or (prefilled and not closed):
-        return Score(0.0, "truncated")
-    found = _hashed(said)
+    text = _with_prefill(completion, prefilled)
+    found = find_answer(text, ["hash"], same=lambda line: _number(line).value)
     if found.text is None:
         return Score(0.0, found.problem)
     number = _number(found.text)
@@ -189,16 +186,3 @@ def _verdict(blocks: tuple[str, str] | None) -> Score:
 def _number(line: str) -> Number:
     """The number of a line after `####`; one that numbers a heading ("#### 1. Find the cost") is none."""
     return Number(None, "not_a_number") if _HEADING.match(line) else read_number(line)
-
-
-def _hashed(text: str) -> Answer:
-    """The last number after a `####`; of none, what stands there last."""
-    lines = list(dict.fromkeys(read_hashes(text)))
-    numbers = [(line, _number(line).value) for line in lines]
-    stated = [(line, value) for line, value in numbers if value is not None]
-    if any(value != stated[0][1] for _, value in stated):
-        return Answer(None, "several_answers")
-    if not lines:
-        return Answer(None, "no_answer")
-    line = stated[-1][0] if stated else lines[-1]
-    return Answer(None, "empty_answer") if is_empty(line) else Answer(line)

@@ -9,9 +9,9 @@ wrong one, and one without content scores 0 in all.
 from axolotl_grpo_plugin.completions import (
     TAGS,
     bodies,
+    find_answer,
     is_empty,
     is_integer_literal,
-    read_answer,
     read_blocks,
     read_number,
     text_after_answer,
@@ -42,7 +42,7 @@ def correctness_reward_func(completion: str, answer: str) -> Score:
     gold = read_number(str(answer))  # a dataset of one's own may hold numbers
     if gold.value is None:
         return Score(None, "bad_gold")
-    found = read_answer(completion)
+    found = find_answer(completion, ["tag"], in_reasoning=True)
     if found.text is None:
         return Score(0.0, found.problem)
     number = read_number(found.text)
@@ -63,7 +63,7 @@ def int_reward_func(completion: str) -> Score:
     >>> int_reward_func([""], ["<answer>-5</answer>"])
     [0.5]
     """
-    found = read_answer(completion)
+    found = find_answer(completion, ["tag"], in_reasoning=True)
     if found.text is None:
         return Score(0.0, found.problem)
     if is_integer_literal(found.text):

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.completions import after_reasoning, read_answer, read_number
+from axolotl_grpo_plugin.completions import find_answer, read_number
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.countdown import equation_reward_func
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox
@@ -110,7 +110,7 @@ def _quickly(
     known = read_entry(entry)
     if known is None:
         return Score(None, "bad_gold")
-    found = read_answer(after_reasoning(completion))
+    found = find_answer(completion, ["tag"])
     if found.text is None:
         return Score(0.0, found.problem)
     return _judge(known, found.text)
@@ -142,7 +142,7 @@ def gym_reward_func(
     >>> gym_reward_func([""], ["<answer>5</answer>"], entry=[entry])
     [1.0]
     """
-    known, answer = read_entry(entry), read_answer(after_reasoning(completion)).text
+    known, answer = read_entry(entry), find_answer(completion, ["tag"]).text
     assert known is not None and answer is not None  # `_quickly` has looked
     if not _is_plain(known.metadata["source_dataset"], answer):
         return Score(0.0, "not_plain", answer)

@@ -14,14 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from axolotl_grpo_plugin.completions import (
-    Answer,
-    after_reasoning,
-    read_answer,
-    read_boxes,
-    text_of,
-    thinks_on,
-)
+from axolotl_grpo_plugin.completions import after_reasoning, find_answer, text_of
 from axolotl_grpo_plugin.endpoint import Endpoint, NoReply
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, AsyncReward, Score, Spec
 from axolotl_grpo_plugin.rewards.dispatch import is_of
@@ -127,7 +120,7 @@ def judge(
             return NOT_THIS_TASK
         if not str(row[gold]).strip():
             return Score(None, "bad_gold")
-        found = _find(text_of(completion))
+        found = find_answer(text_of(completion), ["tag", "box"])
         if found.text is None:
             return Score(0.0, found.problem)
         if len(found.text) > _LONGEST:
@@ -206,20 +199,6 @@ def _verdict(text: str) -> bool:
     if given != {lines[-1]}:
         raise NoReply("unreadable", f"no verdict: {text[-200:]!r}")
     return _VERDICTS[lines[-1]]
-
-
-def _find(completion: str) -> Answer:
-    """The answer as it was written."""
-    said = after_reasoning(completion)
-    if "<answer>" in said or "</answer>" in said:
-        found = read_answer(said)
-        return found._replace(problem=found.problem.removesuffix("_tag"))
-    boxes = [] if thinks_on(completion) else read_boxes(said)
-    if not boxes:
-        return Answer(None, "truncated" if "\\boxed{" in said else "no_answer")
-    if any(box != boxes[-1] for box in boxes):
-        return Answer(None, "several_answers")
-    return Answer(boxes[-1]) if boxes[-1] else Answer(None, "empty_answer")
 
 
 def _asked(prompt: Any) -> str:

@@ -18,19 +18,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import math_verify
 
-from axolotl_grpo_plugin.completions import (
-    after_reasoning,
-    box_spans,
-    read_answer,
-    read_boxes,
-    text_of,
-    thinks_on,
-)
+from axolotl_grpo_plugin.completions import Answer, find_answer, read_boxes, text_of
 from axolotl_grpo_plugin.exact import exact
 from axolotl_grpo_plugin.latex import LONGEST, layout, normal, split
 from axolotl_grpo_plugin.limits import HelperDied, TooSlow, call
@@ -45,11 +37,8 @@ for _name in ("math_verify.parser", "math_verify.grader"):
 _CPU_SECONDS = 3.0  # for math-verify on one completion
 _CLOSE = 1e-12  # relative: math-verify calls values equal that agree after rounding
 _DEEPEST = 20  # brackets in brackets
-_MOST_TEXTS = 50  # different boxes, or lines with "####"
 _MOST_PARTS = 12  # of a list that math-verify compares part by part
 
-# Between boxes that are one answer: "\boxed{1}$ and $x_2=\boxed{2}", but no other number.
-_BETWEEN_BOXES = re.compile(r"(?:_\{?[0-9]\}?|[^0-9]){0,60}")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{6}")
 # math-verify reads "x12", "0x12" and "1'8" as products, and "17 1/1" as a sum.
 _NO_MATHS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]+[0-9]|[0-9]'[0-9]|(?<!_)[0-9] [0-9]")
@@ -78,13 +67,6 @@ _NUMERIC_WORK = frozenset(
     r"\log \ln \lg \exp \sin \cos \tan \cot \sec \csc \arcsin \arccos \arctan \sinh \cosh \tanh "
     r"log ln sin cos tan".split()
 )
-
-
-class Found(NamedTuple):
-    """An answer as it was written, or None and why there is none."""
-
-    text: str | None
-    problem: str = ""
 
 
 def _quick(completion: str, solution: str, prompt: Any = None) -> Score | None:
@@ -203,67 +185,15 @@ def _verdict(equal: bool) -> Score:
     return Score(1.0, "correct") if equal else Score(0.0, "wrong_value")
 
 
-def _find(completion: str) -> Found:
+def _find(completion: str) -> Answer:
     """Return the answer of a completion as it was written."""
-    text = after_reasoning(completion)
-    if "<answer>" in text or "</answer>" in text:
-        block = read_answer(text)
-        if block.text is None:
-            return Found(None, "no_answer" if block.problem == "no_answer_tag" else block.problem)
-        return _one_of(block.text) or _whole(block.text)
-    if thinks_on(completion):
-        return Found(None, "truncated")
-    lines = [line.partition("\n")[0].strip() for line in text.split("####")[1:]]
-    if found := _one_of(text):
-        return found
-    if not lines:
-        return Found(None, "truncated" if "\\boxed{" in text else "no_answer")
-    return _agreed(lines)
-
-
-def _one_of(text: str) -> Found | None:
-    r"""Return the answer in the boxes of a text. None if there are none.
-
-    An empty box does not count beside others: it repeats "put your answer in \boxed{}".
-    """
-    boxes = read_boxes(text)
-    filled = [box for box in boxes if box] or boxes
-    if not filled:
-        return None
-    found = _agreed(filled)
-    if found.problem == "several_answers" and _side_by_side(text):
-        return _whole(", ".join(filled))
-    return found
-
-
-def _side_by_side(text: str) -> bool:
-    """Check that between the first box and the last only a few words or signs stand, but no number."""
-    spans = [span for span in box_spans(text) if text[slice(*span)].strip()]
-    between = [text[end:start] for (_, end), (start, _) in pairwise(spans)]
-    return all(map(_BETWEEN_BOXES.fullmatch, between))
-
-
-def _agreed(texts: list[str]) -> Found:
-    """Return the last of several texts, if all say the same."""
-    different = set(texts)
-    if any(len(each) > LONGEST for each in different):
-        return Found(None, "too_long")
-    many = len(different) > 1
-    if many and (len(different) > _MOST_TEXTS or len(set(map(_merged, different))) > 1):
-        return Found(None, "several_answers")
-    return _whole(texts[-1])
+    return find_answer(completion, ["tag", "box", "hash"], _merged, LONGEST, join_boxes=True)
 
 
 def _merged(text: str) -> Any:
     """Return a value that is equal for texts that state the same number."""
     value = exact(normal(text))
     return normal(text) if value is None else value
-
-
-def _whole(text: str) -> Found:
-    if len(text) > LONGEST:
-        return Found(None, "too_long")
-    return Found(text) if text else Found(None, "empty_answer")
 
 
 @lru_cache(maxsize=65536)

@@ -10,14 +10,7 @@ tests/rewards/test_puzzles.py has the completions with what each must score.
 import re
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.completions import (
-    Answer,
-    after_reasoning,
-    read_answer,
-    read_boxes,
-    read_number,
-    thinks_on,
-)
+from axolotl_grpo_plugin.completions import Answer, find_answer, read_number
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.values import Value, are_strings, is_number, normal, read_value, same
 
@@ -112,42 +105,12 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
 
 
 def _find(completion: str) -> Answer:
-    said = after_reasoning(completion)
-    if "<answer>" in said or "</answer>" in said:
-        block = read_answer(said)
-        if block.text is None:
-            return block._replace(problem=block.problem.removesuffix("_tag"))
-        heads = [each for each in said.split("</answer>")[:-1] if "<answer>" in each]
-        blocks = [each.rpartition("<answer>")[2].strip() for each in heads]
-        found = [box for each in blocks for box in read_boxes(each) or [each]]
-    elif thinks_on(completion):
-        return Answer(None, "truncated")
-    else:
-        found = read_boxes(said) or _fenced(said)[-1:]
-    if not found:
-        cut = "\\boxed{" in said or said.count("```") == 1
-        return Answer(None, "truncated" if cut else "no_answer")
-    if len(found[-1]) > LONGEST_ANSWER:
-        return Answer(None, "too_long")
-    if any(normal(each) != normal(found[-1]) for each in set(found)):
-        return Answer(None, "several_answers")
-    text = found[-1]
+    found = find_answer(completion, ["tag", "box", "fence"], normal, LONGEST_ANSWER, every_tag=True)
+    text = found.text or ""
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
         label, line_end, body = text[3:-3].partition("\n")
         text = (body if line_end and (label.strip() or "json").isalnum() else text[3:-3]).strip()
-    return Answer(text) if text else Answer(None, "empty_answer")
-
-
-def _fenced(text: str) -> list[str]:
-    """What stands in each closed fence that is labelled as JSON, or not at all."""
-    pieces = text.split("```")
-    found = []
-    for piece in pieces[1 : len(pieces) - 1 : 2]:
-        label, line_end, body = piece.partition("\n")
-        if not line_end or not label.strip().isalnum():
-            found.append(piece.strip())
-        elif label.strip().lower() == "json":
-            found.append(body.strip())
+        return Answer(text) if text else Answer(None, "empty_answer")
     return found
 
 

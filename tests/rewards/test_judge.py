@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import endpoint
+from axolotl_grpo_plugin.completions import find_answer
 from axolotl_grpo_plugin.load import RewardRef, load_reward
-from axolotl_grpo_plugin.rewards.judge import _find, judge
+from axolotl_grpo_plugin.rewards.judge import judge
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from tests.rewards.judge_server import MODEL, JudgeServer, Reply, completion, honest
 
@@ -800,7 +801,7 @@ def test_no_text_makes_it_raise_and_each_is_scored_alone(texts):
             given = asyncio.run(reward.scores(prompts=["q"] * len(batch), **columns))
             assert all(each.value in (0.0, 1.0) for each in given)
             assert {each.reason for each in given} <= set(reward.spec.reasons)
-            expected = [_find(text.strip()).text == "18" for text in batch]
+            expected = [find_answer(text.strip(), ["tag", "box"]).text == "18" for text in batch]
             assert [each.value == 1.0 for each in given] == expected
         assert all(json.loads(json.dumps(each.data)) for each in server.asked)
 

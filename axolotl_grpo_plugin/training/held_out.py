@@ -1,4 +1,4 @@
-"""What a run changed, read from the answers that it gave to held-out rows at both its ends."""
+"""Compare the model's answers to held-out rows before and after training."""
 
 import json
 from math import sqrt
@@ -10,11 +10,11 @@ FILE = "held_out.jsonl"
 
 
 class Change(NamedTuple):
-    """One reward on the held-out rows, before and after.
+    """One reward function on the held-out rows, before and after training.
 
-    before, after: means over the rows. right_before, right_after: shares of rows that scored the
-    reward's highest value, None where it does not say what that is. low, high: the 95 % interval of
-    after minus before, from the rows' differences. rows: how many rows have both scores.
+    rows: number of rows with both scores. before, after: means over the rows. low, high: the 95 %
+    interval of after minus before, from the differences per row. right_before, right_after: shares of
+    rows with the highest score, None if that score is unknown.
     """
 
     reward: str
@@ -29,9 +29,9 @@ class Change(NamedTuple):
 
 
 def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Change]:
-    """Before and after of each reward and mode, from a held_out.jsonl.
+    """Return the change of each reward function and mode, from a held_out.jsonl.
 
-    highest: for the rewards that say so, the score that means "right".
+    highest: the score that counts as right, by reward function.
     """
     scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     with file.open(encoding="utf-8") as lines:
@@ -59,11 +59,14 @@ def _change(
     differences = [b - a for a, b in zip(earlier, later, strict=True)]
     mean = fmean(differences)
     margin = 1.96 * stdev(differences) / sqrt(len(rows)) if len(rows) > 1 else float("inf")
-    shares = (
-        (None, None)
-        if highest is None
-        else tuple(sum(score >= highest for score in each) / len(rows) for each in (earlier, later))
-    )
     return Change(
-        name, mode, len(rows), fmean(earlier), fmean(later), mean - margin, mean + margin, *shares
+        reward=name,
+        mode=mode,
+        rows=len(rows),
+        before=fmean(earlier),
+        after=fmean(later),
+        low=mean - margin,
+        high=mean + margin,
+        right_before=None if highest is None else fmean(each >= highest for each in earlier),
+        right_after=None if highest is None else fmean(each >= highest for each in later),
     )

@@ -1,16 +1,12 @@
-"""What vLLM's log shows when its server dies. The lines are those of vLLM 0.30."""
+"""The causes that vLLM's log shows when its server dies. The lines come from vLLM 0.30."""
 
 import os
 import signal
 import sys
-import threading
 
 import pytest
 
-from axolotl_grpo_plugin.serving import server as server_module
-from axolotl_grpo_plugin.serving.address import answer
 from axolotl_grpo_plugin.serving.server import Server, cause_of
-from tests.serving.stubs import VLLM, serve
 
 
 @pytest.mark.parametrize(
@@ -46,40 +42,22 @@ from tests.serving.stubs import VLLM, serve
     ],
 )
 def test_names_the_cause_of_death(line, cause):
-    found, fix = cause_of(f"INFO: something before\n{line}\nINFO: something after")
-    assert found.startswith(cause)
+    named, fix = cause_of(f"INFO: something before\n{line}\nINFO: something after")
+    assert named.startswith(cause)
     assert fix
-
-
-def test_another_server_on_the_port_is_not_ready(tmp_path):
-    """Two runs that were started within one boot."""
-    other = serve(0, VLLM)
-    threading.Thread(target=other.serve_forever, daemon=True).start()
-    port = other.server_address[1]
-    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
-    server = Server(sleeps, os.environ, "127.0.0.1", port, tmp_path / "log")
-    assert answer("127.0.0.1", port).models
-    assert not server.ready()
-    os.kill(server.pid, signal.SIGKILL)
-    other.shutdown()
-    other.server_close()
-
-
-def test_ready_without_knowing_the_ports_owner(tmp_path, monkeypatch):
-    """A container's, as gVisor: what answers where it was free before is the server, while it lives."""
-    monkeypatch.setattr(server_module, "listening", lambda port: None)
-    answers = serve(0, VLLM)
-    threading.Thread(target=answers.serve_forever, daemon=True).start()
-    port = answers.server_address[1]
-    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
-    server = Server(sleeps, os.environ, "127.0.0.1", port, tmp_path / "log")
-    assert server.ready()
-    os.kill(server.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
-    assert not server.ready()
-    answers.shutdown()
-    answers.server_close()
 
 
 def test_unknown_cause_is_none():
     assert cause_of("INFO: Application startup complete.") is None
+
+
+def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("CUDA out of memory, in an earlier run\n")
+    code = f"import os; print('loads', flush=True); os.kill(os.getpid(), {int(signal.SIGKILL)})"
+    server = Server([sys.executable, "-c", code], os.environ, "127.0.0.1", 9, log)
+    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+    assert server.explain_end("while it started") == (
+        "vLLM's server was ended while it started by signal 9, which the kernel sends when memory "
+        f"runs out. Likely cause: unknown. See the log.\nloads\n(Whole log: {log})"
+    )

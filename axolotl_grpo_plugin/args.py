@@ -57,8 +57,8 @@ class GRPOArgs(BaseModel):
         Literal["process", "inline"] | dict[str, Literal["process", "inline"]] | None
     ) = Field(
         default=None,
-        description="Where reward functions run: `process` (a worker process that can be killed) or `inline` "
-        "(the trainer's process). Set one value for all, or one per path in trl.reward_funcs. The default "
+        description="Process that runs the reward functions: `process` (a worker that can be killed) or `inline` "
+        "(the trainer). Set one value for all, or one per path in trl.reward_funcs. The default "
         "is `inline` for rewards that declare it, such as the GSM8K ones, and `process` for all others.",
     )
     grpo_reward_timeout: float | None = Field(

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
@@ -50,10 +51,10 @@ def processes_of(words: Sequence[str]) -> int | None:
 
     Raises: ConfigError if it is not a positive integer, "gpu" or "auto".
     """
-    for word, next_word in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         name, _, value = word.partition("=")
         if name in _PROCESSES:
-            value = value or next_word
+            value = value or following
             if value in ("gpu", "auto"):  # torchrun's words for all visible GPUs
                 return None
             if not value.isdigit() or not int(value):

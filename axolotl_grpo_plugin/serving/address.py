@@ -1,4 +1,4 @@
-"""The address at which vLLM's server listens, and what answers there."""
+"""The address of vLLM's server, and the checks of the server that answers there."""
 
 import os
 import socket
@@ -99,7 +99,7 @@ def reserve(port: int) -> socket.socket:
 
 
 class ServerInfo(NamedTuple):
-    """What answers at an address.
+    """The reply of the service at an address.
 
     models: served models, the base model first; empty if it is not vLLM. lengths: their max_model_len
     in tokens. syncs: it has TRL's weight routes. loads_lora: it loads adapters while it runs.
@@ -112,7 +112,7 @@ class ServerInfo(NamedTuple):
 
 
 def server_info(host: str, port: int, timeout: float = 5) -> ServerInfo | None:
-    """Return what answers at http://host:port, None if nothing listens there. timeout: in seconds."""
+    """Describe the service at http://host:port. None if nothing listens there. timeout: in seconds."""
     url = f"http://{LOCAL if host in _ALL_NETWORKS else host}:{port}"
     try:
         with httpx.Client(base_url=url, timeout=timeout, trust_env=False) as client:  # no proxy

@@ -23,11 +23,6 @@ class Slurm(NamedTuple):
     this: int
     job: str
 
-    @property
-    def first(self) -> str:
-        """The serving node."""
-        return self.nodes[0]
-
     def torchrun(self, trainers: Sequence[str], number: int, processes: int) -> list[str]:
         """Return torchrun's arguments for the training node with this index."""
         return [

@@ -55,21 +55,15 @@ def place(cfg: Any, gpus: Sequence[str], processes: int | None = None) -> Placem
     left = len(gpus) - reserved
     ranks = processes or max(left, 1)
     if left < ranks:
-        stop_on([_too_few(cfg, len(gpus), reserved, ranks)])
+        needs = f"{reserved + ranks} GPUs ({reserved} for vLLM, {ranks} for the trainer)"
+        what = (
+            f"this run needs {needs}, and {len(gpus)} {'is' if len(gpus) == 1 else 'are'} visible"
+        )
+        fix = "Make more visible (CUDA_VISIBLE_DEVICES), or lower --num-processes"
+        if reserved:
+            fix = "Make more visible (CUDA_VISIBLE_DEVICES), or set trl.vllm_mode: colocate"
+        stop_on([Finding(at(cfg, "vllm" if reserved else "--num-processes"), what, fix)])
     return Placement(mode, tuple(gpus[left:]), tuple(gpus[:ranks]), ranks)
-
-
-def _too_few(cfg: Any, visible: int, reserved: int, ranks: int) -> Finding:
-    are_visible = "1 GPU is visible" if visible == 1 else f"{visible} GPUs are visible"
-    what = f"{are_visible}, and this config needs {reserved + ranks}: "
-    if not reserved:
-        where = at(cfg, "--num-processes")
-        return Finding(where, f"{what}one per process", "Lower --num-processes")
-    parts = f"{reserved} for vLLM (tensor_parallel_size x data_parallel_size), {ranks} to train on"
-    fix = "Make more visible (CUDA_VISIBLE_DEVICES), or lower the two"
-    if visible == 1:
-        fix = "On one GPU, set trl.vllm_mode: colocate"
-    return Finding(at(cfg, "vllm"), what + parts, fix)
 
 
 def visible_gpus() -> list[str]:

@@ -176,6 +176,9 @@ class SlurmPlan(Plan):
         self.job = job
         super().__init__(call, cfg, gpus)
         self.trainers = job.nodes[1:] if self.mode == "server" else job.nodes
+        self.host = block(cfg, "trl").get("vllm_server_host")
+        if self.host in _LOCAL:  # the server listens on all networks of the first node
+            self.host = job.nodes[0]
 
     def place(self, gpus: Sequence[str]) -> Placement:
         cfg, serve = self.cfg, serving(self.cfg) if self.mode == "server" else 0
@@ -203,7 +206,7 @@ class SlurmPlan(Plan):
 
     def parts(self) -> list[Part]:
         _, _, gpus, ranks = self.placement
-        parts = self.server_part(self.job.first)
+        parts = self.server_part(self.job.nodes[0])
         for number, node in enumerate(self.trainers):
             torchrun = self.job.torchrun(self.trainers, number, ranks)
             words = self.call.train(*self.added_words(), launcher=torchrun)
@@ -212,7 +215,7 @@ class SlurmPlan(Plan):
 
     def added_words(self) -> list[str]:
         words = [] if self.call.launcher == "torchrun" else ["--launcher", "torchrun"]
-        host = [f"--trl.vllm-server-host={self.job.first}"] if self.mode == "server" else []
+        host = [f"--trl.vllm-server-host={self.host}"] if self.mode == "server" else []
         return [*words, *host]
 
     def mine(self) -> Part:
@@ -225,7 +228,7 @@ class SlurmPlan(Plan):
             request = self.request()
             return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, codes))
         train, env = self.train_command(more)
-        address = (self.job.first, self.cfg["vllm"]["port"])
+        address = (self.host, self.cfg["vllm"]["port"])
         code = codes[self.job.this - 1]
         return Supervisor(self.serve).run(
             lambda each: each.on_a_training_node(train, env, *address, code)

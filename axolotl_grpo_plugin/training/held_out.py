@@ -38,35 +38,28 @@ def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Ch
         for answer in map(json.loads, lines):
             for name, score in answer["rewards"].items():
                 if score is not None:
-                    moments = scores.setdefault((name, answer["mode"]), {"before": {}, "after": {}})
-                    moments[answer["when"]][answer["row"]] = score
-    return [
-        _change(name, mode, moments["before"], moments["after"], (highest or {}).get(name))
-        for (name, mode), moments in scores.items()
-        if moments["before"].keys() & moments["after"].keys()
-    ]
-
-
-def _change(
-    name: str,
-    mode: str,
-    before: dict[int, float],
-    after: dict[int, float],
-    highest: float | None,
-) -> Change:
-    rows = sorted(before.keys() & after.keys())
-    earlier, later = [before[row] for row in rows], [after[row] for row in rows]
-    differences = [b - a for a, b in zip(earlier, later, strict=True)]
-    mean = fmean(differences)
-    margin = 1.96 * stdev(differences) / sqrt(len(rows)) if len(rows) > 1 else float("inf")
-    return Change(
-        reward=name,
-        mode=mode,
-        rows=len(rows),
-        before=fmean(earlier),
-        after=fmean(later),
-        low=mean - margin,
-        high=mean + margin,
-        right_before=None if highest is None else fmean(each >= highest for each in earlier),
-        right_after=None if highest is None else fmean(each >= highest for each in later),
-    )
+                    both = scores.setdefault((name, answer["mode"]), {"before": {}, "after": {}})
+                    both[answer["when"]][answer["row"]] = score
+    changes = []
+    for (name, mode), both in scores.items():
+        rows = sorted(both["before"].keys() & both["after"].keys())
+        if not rows:
+            continue
+        before, after = ([both[when][row] for row in rows] for when in ("before", "after"))
+        differences = [new - old for old, new in zip(before, after, strict=True)]
+        mean = fmean(differences)
+        margin = 1.96 * stdev(differences) / sqrt(len(rows)) if len(rows) > 1 else float("inf")
+        right = (highest or {}).get(name)
+        change = Change(
+            reward=name,
+            mode=mode,
+            rows=len(rows),
+            before=fmean(before),
+            after=fmean(after),
+            low=mean - margin,
+            high=mean + margin,
+            right_before=None if right is None else fmean(score >= right for score in before),
+            right_after=None if right is None else fmean(score >= right for score in after),
+        )
+        changes.append(change)
+    return changes

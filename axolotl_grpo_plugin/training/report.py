@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from axolotl_grpo_plugin.training.held_out import Change
 
 PLOT = "training.png"
@@ -21,11 +23,8 @@ def mean_of(reward: str) -> str:
 
 def sparkline(values: list[float], width: int = 40) -> str:
     """Return the values as at most `width` block characters, each a mean of neighbors."""
-    width = min(width, len(values))
-    means = []
-    for i in range(width):
-        part = values[i * len(values) // width : (i + 1) * len(values) // width]
-        means.append(sum(part) / len(part))
+    parts = np.array_split(values, min(width, len(values)))
+    means = [float(part.mean()) for part in parts]
     low, high = min(means), max(means)
     span = (high - low) or 1.0
     return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1))] for mean in means)

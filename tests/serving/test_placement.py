@@ -45,15 +45,10 @@ def test_last_gpus_serve_and_first_gpus_train(cfg, gpus, processes, expected):
 @pytest.mark.parametrize(
     ("cfg", "gpus", "processes", "words"),
     [
-        (
-            SERVER,
-            ids(1),
-            None,
-            "1 GPU is visible, and this config needs 2: .* set trl.vllm_mode: colocate",
-        ),
-        (SERVER, ids(4), 4, "4 GPUs are visible, and this config needs 5"),
-        ({**SERVER, "vllm": {"tensor_parallel_size": 4}}, ids(4), None, "needs 5: 4 for vLLM"),
-        (COLOCATE, ids(1), 2, "needs 2: one per process. Lower --num-processes"),
+        (SERVER, ids(1), None, r"2 GPUs \(1 for .*, and 1 is visible.* trl.vllm_mode: colocate"),
+        (SERVER, ids(4), 4, r"5 GPUs \(1 for vLLM, 4 for the trainer\), and 4 are visible"),
+        ({**SERVER, "vllm": {"tensor_parallel_size": 4}}, ids(4), None, "4 for vLLM, 1 for the"),
+        (COLOCATE, ids(1), 2, "--num-processes: .* lower --num-processes"),
     ],
 )
 def test_refuses_too_few_gpus(cfg, gpus, processes, words):

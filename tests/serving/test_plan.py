@@ -3,11 +3,14 @@
 import pytest
 
 from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.plan import Call, Plan, RayPlan, SlurmPlan, environment, plan_of
 
 
 @pytest.fixture(autouse=True)
 def no_job(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
     for name in ("SLURM_JOB_NODELIST", "SLURM_NNODES", "SLURM_STEP_NUM_NODES"):
         monkeypatch.delenv(name, raising=False)
 
@@ -18,8 +21,9 @@ def call(*typed, launcher="accelerate", after=(), processes=None):
 
 def config(mode="server", **more):
     vllm = {"host": "127.0.0.1", "port": 8000, **more.pop("vllm", {})}
-    trl = {"use_vllm": True, "vllm_mode": mode, "vllm_server_host": vllm["host"]}
-    return {"base_model": "m", "trl": trl, "vllm": vllm, **more}
+    cfg = {"base_model": "m", "trl": {"use_vllm": True, "vllm_mode": mode}, "vllm": vllm, **more}
+    settle_address(cfg)
+    return cfg
 
 
 def commands(plan):
@@ -87,6 +91,8 @@ def test_plans_slurm_nodes(job):
     ]
     assert plan.mine().node == "n2"
     assert not plan.serves_here
+    cfg["trl"]["vllm_server_host"] = "10.0.0.7"
+    assert "--trl.vllm-server-host=10.0.0.7" in commands(plan_of(call(), cfg, "0 1 2 3".split()))[1]
     job.setenv("SLURM_NODEID", "0")
     assert plan_of(call(), cfg, "0 1 2 3".split()).serves_here
 
@@ -135,7 +141,6 @@ def test_adapters_need_a_shared_tmpdir(job, tmp_path):
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_refuses_a_server_that_rays_workers_cannot_reach(host):
     cfg = config(use_ray=True, ray_num_workers=4, vllm={"host": host})
-    cfg["trl"]["vllm_server_host"] = "127.0.0.1"  # as settle_address sets it for both
     with pytest.raises(ConfigError, match=UNREACHABLE.format(host)):
         plan_of(call(), cfg, ["0", "1"])
 

@@ -98,8 +98,6 @@ class Server:
             ended = f"was ended {when} by signal {-code}"
         if code == -9:
             ended += ", which the kernel sends when memory runs out"
-        cause, fix = cause_of("\n".join(lines)) or ("unknown", "See the log")
-        tail = "\n".join(lines[-15:])
-        return (
-            f"vLLM's server {ended}. Likely cause: {cause}. {fix}.\n{tail}\n(Whole log: {self.log})"
-        )
+        cause, tail = cause_of("\n".join(lines)), "\n".join(lines[-15:])
+        fix = f"Likely cause: {cause[0]}. {cause[1]}" if cause else "See the end of its log"
+        return f"vLLM's server {ended}. {fix}.\n{tail}\n(Whole log: {self.log})"

@@ -2,8 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from math import isfinite, isnan
 from pathlib import Path
@@ -51,7 +49,7 @@ class RewardProgress(ProgressCallback):
 
 
 class Report(TrainerCallback):
-    """At the end of a run: its curve, in the terminal and as training.png, and the held-out table.
+    """Shows a run's curve at its end, in the terminal and as training.png, and the held-out table.
 
     first: the reward function that is shown beside the reward. highest: the score that counts as
     right, by reward function. answers: the file of the held-out answers, or None.
@@ -72,14 +70,11 @@ class Report(TrainerCallback):
 
         image = Path(args.output_dir) / PLOT
         changes = read_changes(self.answers, self.highest) if self.answers else []
-        curves = {
-            name: [
-                (log["step"], log[key])
-                for log in state.log_history
-                if log.get(key) is not None and isfinite(log[key])
-            ]
-            for name, key in (("reward", "reward"), (short(self.first), mean_of(self.first)))
-        }
+        curves: dict[str, list[tuple[int, float]]] = {"reward": [], short(self.first): []}
+        for log in state.log_history:
+            for curve, key in zip(curves.values(), ("reward", mean_of(self.first)), strict=True):
+                if log.get(key) is not None and isfinite(log[key]):
+                    curve.append((log["step"], log[key]))
         console = Console(markup=False)
         console.print()
         for name, curve in curves.items():
@@ -128,17 +123,16 @@ class HeldOut(TrainerCallback):
 
     def _answers(self, when: str) -> list[dict[str, Any]]:
         trainer = self.trainer
-        was_training, several = trainer.model.training, trainer.num_generations_eval
+        was_training = trainer.model.training
         trainer.model.eval()
-        trainer.num_generations_eval = 1
         # Restore the random state, so that the answers do not change the training.
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices), torch.no_grad():
+        one_each = patch.object(trainer, "num_generations_eval", 1)
+        with torch.random.fork_rng(devices), torch.no_grad(), one_each:
             with _greedy(trainer):
                 answers = self._answer(when, "greedy")
             answers += self._answer(when, "sampled")
         trainer.model.train(was_training)
-        trainer.num_generations_eval = several
         # These logs belong to no batch.
         trainer._metrics["eval"].clear()
         trainer._pending_extra_logs.clear()
@@ -165,16 +159,14 @@ class HeldOut(TrainerCallback):
             scores = trainer._calculate_rewards(rows, prompts, completions, ids).tolist()
             texts = gather_object(list(zip(batch, prompts, map(text_of, completions), strict=True)))
             for (place, prompt, completion), row_scores in zip(texts, scores, strict=True):
+                named = zip(trainer.reward_func_names, row_scores, strict=True)
                 answers[place] = {
                     "when": when,
                     "mode": mode,
                     "row": place,
                     "prompt": prompt,
                     "completion": completion,
-                    "rewards": {
-                        name: None if isnan(score) else score
-                        for name, score in zip(trainer.reward_func_names, row_scores, strict=True)
-                    },
+                    "rewards": {name: None if isnan(score) else score for name, score in named},
                 }
         return [answers[place] for place in sorted(answers)]
 
@@ -185,15 +177,11 @@ def _choose(dataset: Any, rows: int) -> Any:
     return dataset.select(sorted(range(len(dataset)), key=digests.__getitem__)[:rows])
 
 
-@contextmanager
-def _greedy(trainer: Any) -> Iterator[None]:
-    """Let the trainer generate greedily inside the `with` block."""
+def _greedy(trainer: Any) -> Any:
+    """Return a context manager, inside which the trainer generates greedily."""
     if trainer.use_vllm:
-        changed = patch.object(trainer.vllm_generation, "temperature", 0.0)
-    else:
-        sampling = ("do_sample", "temperature", "top_p", "top_k", "min_p")
-        others = {k: v for k, v in trainer.generation_kwargs.items() if k not in sampling}
-        greedy = GenerationConfig(**others, do_sample=False, disable_compile=True)
-        changed = patch.object(trainer, "generation_config", greedy)
-    with changed:
-        yield
+        return patch.object(trainer.vllm_generation, "temperature", 0.0)
+    sampling = ("do_sample", "temperature", "top_p", "top_k", "min_p")
+    others = {k: v for k, v in trainer.generation_kwargs.items() if k not in sampling}
+    greedy = GenerationConfig(**others, do_sample=False, disable_compile=True)
+    return patch.object(trainer, "generation_config", greedy)

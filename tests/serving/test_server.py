@@ -10,38 +10,20 @@ from axolotl_grpo_plugin.serving.server import Server, cause_of
 
 
 @pytest.mark.parametrize(
-    ("line", "cause"),
+    ("cause", "line"),
     [
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "memory"),
-        (
-            "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
-            "memory",
-        ),
-        (
-            "ValueError: Free memory on device cuda:0 (3.1/23.6 GiB) on startup is less than desired GPU memory utilization (0.9, 21.2 GiB).",
-            "memory",
-        ),
-        (
-            "ValueError: To serve at least one request with the models's max seq len (32768), (1.75 GiB KV cache is needed, which is larger than the available KV cache memory (0.9 GiB).",
-            "length: one sequence",
-        ),
-        (
-            "Value error, User-specified max_model_len (9999) is greater than the derived max_model_len (max_position_embeddings=8192)",
-            "length: vllm.max_model_len is more",
-        ),
-        ("OSError: [Errno 98] Address already in use", "port"),
-        ("huggingface_hub.errors.GatedRepoError: 401 Client Error", "model: the hub"),
-        (
-            "OSError: nobody/nothing is not a local folder and is not a valid model identifier",
-            "model: vLLM",
-        ),
-        (
-            "Value error, Total number of attention heads (9) must be divisible by tensor parallel size (2).",
-            "vllm.tensor",
-        ),
+        ("memory", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."),
+        ("memory", "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`"),
+        ("memory", "ValueError: Free memory on device cuda:0 (3.1/23.6 GiB) on startup is less than desired GPU memory utilization (0.9, 21.2 GiB)."),
+        ("length: one sequence", "ValueError: To serve at least one request with the models's max seq len (32768), (1.75 GiB KV cache is needed, which is larger than the available KV cache memory (0.9 GiB)."),
+        ("length: vllm.max_model_len is more", "Value error, User-specified max_model_len (9999) is greater than the derived max_model_len (max_position_embeddings=8192)"),
+        ("port", "OSError: [Errno 98] Address already in use"),
+        ("model: the hub", "huggingface_hub.errors.GatedRepoError: 401 Client Error"),
+        ("model: vLLM", "OSError: nobody/nothing is not a local folder and is not a valid model identifier"),
+        ("vllm.tensor", "Value error, Total number of attention heads (9) must be divisible by tensor parallel size (2)."),
     ],
-)
-def test_names_the_cause_of_death(line, cause):
+)  # fmt: skip
+def test_names_the_cause_of_death(cause, line):
     named, fix = cause_of(f"INFO: something before\n{line}\nINFO: something after")
     assert named.startswith(cause)
     assert fix
@@ -59,5 +41,5 @@ def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
     os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
     assert server.explain_end("while it started") == (
         "vLLM's server was ended while it started by signal 9, which the kernel sends when memory "
-        f"runs out. Likely cause: unknown. See the log.\nloads\n(Whole log: {log})"
+        f"runs out. See the end of its log.\nloads\n(Whole log: {log})"
     )

@@ -131,8 +131,7 @@ class Plan:
             for name, value in environment(self.placement.serve).items()
             if name not in _RANK and not name.startswith(_LAUNCHERS)
         }
-        log = Path(request.output_dir, "vllm-server.log")
-        return Server(request.command, {**env, **request.env}, request.host, request.port, log)
+        return Server(request, env)
 
     def request(self) -> Request:
         """Return Axolotl's command for the server, made in another process, if no trainer here makes it."""

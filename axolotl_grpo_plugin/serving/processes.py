@@ -168,5 +168,9 @@ def guarded(work: Callable[[], int]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     end_below()
-    code = os.waitstatus_to_exitcode(status)
+    return shell_code(os.waitstatus_to_exitcode(status))
+
+
+def shell_code(code: int) -> int:
+    """Return an exit code as a shell reports it: 128 + n after signal n."""
     return 128 - code if code < 0 else code

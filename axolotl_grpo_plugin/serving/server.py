@@ -1,11 +1,12 @@
 """Start vLLM's server, and explain why it ended."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from axolotl_grpo_plugin.serving.address import server_info
 from axolotl_grpo_plugin.serving.processes import spawn
+from axolotl_grpo_plugin.serving.request import Request
 
 # Patterns of vLLM's log, the cause, and the fix. The first match counts.
 _CAUSES = (
@@ -62,16 +63,15 @@ def cause_of(log: str) -> tuple[str, str] | None:
 
 
 class Server:
-    """One server process, which appends to the file `log`."""
+    """The requested server process. It appends to vllm-server.log in output_dir."""
 
-    def __init__(
-        self, command: Sequence[str], env: Mapping[str, str], host: str, port: int, log: Path
-    ):
-        self.host, self.port, self.log = host, port, log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
+    def __init__(self, request: Request, env: Mapping[str, str]):
+        self.host, self.port = request.host, request.port
+        self.log = Path(request.output_dir, "vllm-server.log")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as file:
             self._begin = file.tell()
-            self._process = spawn(command, env, file)
+            self._process = spawn(request.command, {**env, **request.env}, file)
         self.pid = self._process.pid
 
     def exit_code(self) -> int | None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 
 from axolotl_grpo_plugin.serving.address import server_info
-from axolotl_grpo_plugin.serving.processes import alive, children, end_signals, spawn
+from axolotl_grpo_plugin.serving.processes import alive, children, end_signals, shell_code, spawn
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, publish, served
 from axolotl_grpo_plugin.serving.server import Server
 
@@ -65,7 +65,7 @@ class Supervisor:
             while trainer.poll() is None and not file.exists():
                 time.sleep(_POLL_EVERY)
             if not file.exists():
-                return _shell(trainer.wait())
+                return shell_code(trainer.wait())
             request = Request.read(file)
             self._rank = request.pid
             server = self._serve(request)
@@ -118,7 +118,7 @@ class Supervisor:
                 return 1
             time.sleep(_POLL_EVERY)
         self._trainer = spawn(train, env)
-        code = _shell(self._trainer.wait())
+        code = shell_code(self._trainer.wait())
         publish(exit_code, str(code))
         return code
 
@@ -144,7 +144,7 @@ class Supervisor:
             if server.exit_code() is not None:
                 return self._died(server, "in mid-training")
             time.sleep(_POLL_EVERY)
-        return _shell(trainer.wait())
+        return shell_code(trainer.wait())
 
     def _died(self, server: Server, when: str) -> int:
         say(server.explain_end(when))
@@ -169,11 +169,6 @@ class Supervisor:
                 time.sleep(_POLL_EVERY)
         except Stopped:
             say("the run ends at once")
-
-
-def _shell(code: int) -> int:
-    """Return an exit code as a shell reports it."""
-    return 128 - code if code < 0 else code
 
 
 def say(line: str) -> None:

@@ -88,14 +88,11 @@ def launcher(*words):
 
 
 def run(port, how, folder):
-    def start(request):
-        log = Path(request.output_dir, "vllm-server.log")
-        return Server(request.command, os.environ, request.host, request.port, log)
-
+    supervisor = Supervisor(lambda request: Server(request, os.environ))
     train = stub("launcher", str(port), how, folder)
     processes.TERM_TIMEOUT = 1
     return processes.guarded(
-        lambda: Supervisor(start).run(lambda each: each.on_one_machine(train, os.environ))
+        lambda: supervisor.run(lambda each: each.on_one_machine(train, os.environ))
     )
 
 

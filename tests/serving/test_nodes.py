@@ -28,8 +28,7 @@ class FirstNode(threading.Thread):
 
     def serve(self, request):
         env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": request.output_dir}
-        log = self.codes[0].with_name("log")
-        self.server = Server(request.command, env, request.host, request.port, log)
+        self.server = Server(request, env)
         return self.server
 
     def run(self):

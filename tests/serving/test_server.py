@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server, cause_of
 
 
@@ -34,10 +35,11 @@ def test_unknown_cause_is_none():
 
 
 def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
-    log = tmp_path / "log"
+    log = tmp_path / "vllm-server.log"
     log.write_text("CUDA out of memory, in an earlier run\n")
     code = f"import os; print('loads', flush=True); os.kill(os.getpid(), {int(signal.SIGKILL)})"
-    server = Server([sys.executable, "-c", code], os.environ, "127.0.0.1", 9, log)
+    request = Request([sys.executable, "-c", code], {}, "127.0.0.1", 9, str(tmp_path), 0)
+    server = Server(request, os.environ)
     os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
     assert server.explain_end("while it started") == (
         "vLLM's server was ended while it started by signal 9, which the kernel sends when memory "

@@ -65,8 +65,8 @@ class GRPOArgs(BaseModel):
         default=None,
         gt=0,
         description="Maximum CPU time for scoring one completion in a worker process, in seconds. The default "
-        "is 10. A completion that needs more gets the lowest score. If five times this wall time has "
-        "passed, the score counts as failed.",
+        "is 10. A completion that needs more gets the lowest score. If scoring takes five times as "
+        "long in wall time, the score counts as failed.",
     )
     grpo_reward_batch_timeout: float | None = Field(
         default=None,

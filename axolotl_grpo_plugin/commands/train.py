@@ -14,7 +14,7 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.config import check_keys, check_plugin
 from axolotl_grpo_plugin.config import PLUGIN, block, is_grpo, is_named, read_config
-from axolotl_grpo_plugin.findings import ConfigError, Finding, at, stop_on
+from axolotl_grpo_plugin.findings import Finding, at, stop_on
 from axolotl_grpo_plugin.inputs import check_model
 from axolotl_grpo_plugin.serving.address import (
     check_address,
@@ -58,8 +58,8 @@ def processes_of(words: Sequence[str]) -> int | None:
             if value in ("gpu", "auto"):  # torchrun's words for all visible GPUs
                 return None
             if not value.isdigit() or not int(value):
-                what = f"{name}: {value!r} is not a number of processes. Write 1 or more."
-                raise ConfigError(f"axolotl-grpo-plugin: {what}")
+                what = f"{value!r} is not a number of processes"
+                stop_on([Finding(name, what, "Write 1 or more")])
             return int(value)
     return None
 
@@ -82,7 +82,9 @@ def run(
     if "--cloud" in [word.partition("=")[0] for word in typed]:
         if canary:
             stop_on([Finding("--canary", "not possible with --cloud", "Remove it")])
-        words = [*typed, *["--dry-run"] * dry_run, *(["--", *after] if after else [])]
+        words = [*typed, "--dry-run"] if dry_run else [*typed]
+        if after:
+            words += ["--", *after]
         os.execve(sys.executable, [*AXOLOTL, "train", config, *words], environment(()))
     call, cfg = parse(config, typed, after)
     paths.add_working_folder()

@@ -122,7 +122,7 @@ def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, 
     ("cloud", "config", "words", "said"),
     [
         ({"gpu": None}, {}, (), "trl.use_vllm: vLLM needs a GPU"),
-        ({"gpu": "L40S"}, {}, (), "vllm: 1 GPU is visible, and this config wants 2"),
+        ({"gpu": "L40S"}, {}, (), "vllm: this run needs 2 GPUs"),
         ({}, {"output_dir": "./runs/a"}, (), "output_dir (./runs/a): it is on no Volume"),
         ({}, {"wandb_project": "p"}, (), "wandb_project: WANDB_API_KEY is not sent"),
         ({"max_size": 0.0001}, {}, (), "cloud.yaml: max_size (0.0001 MB): 0.0 MB would be sent"),

@@ -32,11 +32,11 @@ def test_a_healthy_run_and_a_short_one_hear_nothing(caplog):
 @pytest.mark.parametrize(
     "changes, sign, cause",
     [
-        ({"reward": None}, "every reward function gave None", "lacks the columns"),
+        ({"reward": None}, "every reward function gave None", "lacks their columns"),
         ({"reward": 0.0}, "the reward is flat at 0", "reward_reasons"),
         ({"completions/clipped_ratio": 0.31}, "were cut off", "max_completion_length (256 tokens)"),
-        ({"frac_reward_zero_std": 0.81}, "were of one reward", "too hard or too easy"),
-        ({"entropy": 0.04}, "the entropy fell below 0.05", "lower the learning rate"),
+        ({"frac_reward_zero_std": 0.81}, "have equal rewards", "too hard or too easy"),
+        ({"entropy": 0.04}, "the entropy fell below 0.05", "Lower the learning rate"),
     ],
 )
 def test_a_sign_is_said_once_with_its_cause(caplog, changes, sign, cause):

@@ -33,9 +33,9 @@ def batched(
     budget = cfg.get("grpo_max_prompt_length")
 
     def transform(rows: Columns, numbers: list[int], tokenizer: Any) -> Columns:
+        made = {**rows, **change(rows, numbers, source)}
         own = rows.get("data_source", [None] * len(numbers))
-        sources = {"data_source": [each or data_source for each in own]}
-        made = {**rows, **sources, **change(rows, numbers, source)}
+        made["data_source"] = [each or data_source for each in own]
         return within_budget(made, numbers, tokenizer, budget, source)
 
     return transform, {"batched": True, "with_indices": True, "batch_size": batch_size}

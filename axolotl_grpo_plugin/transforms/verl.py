@@ -101,7 +101,7 @@ def _prompts(rows: Columns, numbers: Sequence[int], source: str) -> list[Any]:
 
 def _chat(messages: Any) -> list[dict[str, Any]] | None:
     """Return the messages of Arrow or NumPy as lists and dicts, or None if they are not messages."""
-    chat = list(messages) if hasattr(messages, "__iter__") else [None]
+    chat: list[Any] = list(messages) if hasattr(messages, "__iter__") else [None]
     for each in chat:
         if not isinstance(each, Mapping):
             return None

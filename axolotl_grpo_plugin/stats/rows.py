@@ -25,7 +25,7 @@ PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that i
 # The options of `datasets.Dataset.map` that `Transform` implements.
 MAPPED = {"batched", "batch_size", "with_indices", "remove_columns", "fn_kwargs", "num_proc"}
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?$")
-# pre_buffer=False keeps memory independent of the file, and buffer_size of its row groups.
+# Memory grows with the file without pre_buffer=False, and with its row groups without buffer_size.
 STREAMED: Any = {"pre_buffer": False, "buffer_size": 1 << 20}
 
 Row = dict[str, Any]

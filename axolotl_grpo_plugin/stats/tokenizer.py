@@ -147,28 +147,29 @@ class FastTokenizer(Tokenizer):
     def of(cls, cfg: Any, folder: Path) -> "FastTokenizer | None":
         """Open a folder. Return None if transformers or Axolotl would change the files' tokenizer."""
         settings, model = _json(folder / "tokenizer_config.json"), _json(folder / "config.json")
-        named, kind = settings.get("tokenizer_class"), model.get("model_type")
-        fits = (
+        named, model_type = str(settings.get("tokenizer_class") or ""), model.get("model_type")
+        supported = (
             (folder / "tokenizer.json").is_file()
-            and (str(named).removesuffix("Fast") in CLASSES if named or model else True)
-            and (kind is None or kind in MODELS)
+            and (named.removesuffix("Fast") in CLASSES or not (named or model))
+            and model_type in (None, *MODELS)
             and not any(settings.get(key) for key in SETTINGS)
             and not any(cfg.get(key) for key in CHANGES)
             and not (folder / "additional_chat_templates").exists()
         )
-        if not fits:
+        if not supported:
             return None
         tokenizer = cls(cfg, folder)
-        rebuilt = "Qwen2" in str(named) or kind == "qwen2"
-        same = tokenizer._has_all_tokens() and (tokenizer._is_qwen2s() or not rebuilt)
-        return tokenizer if same and (tokenizer.template is None or tokenizer._compiled) else None
+        rebuilt = "Qwen2" in named or model_type == "qwen2"
+        if not tokenizer._has_all_tokens() or (rebuilt and not tokenizer._is_qwen2s()):
+            return None
+        return tokenizer if tokenizer.template is None or tokenizer._compiled else None
 
     def _has_all_tokens(self) -> bool:
         """Return whether transformers would neither add nor change a token."""
-        older = _json(self.folder / "special_tokens_map.json")
-        tokens = [*self._named.values(), *(older[key] for key in NAMED if older.get(key))]
+        special = _json(self.folder / "special_tokens_map.json")  # of older versions
+        tokens = [*self._named.values(), *(special[key] for key in NAMED if special.get(key))]
         for key in ("additional_special_tokens", "extra_special_tokens"):
-            tokens += [*(self._settings.get(key) or []), *(older.get(key) or [])]
+            tokens += [*(self._settings.get(key) or []), *(special.get(key) or [])]
         added = self._backend.get_added_tokens_decoder().values()
         known = {token.content: {key: getattr(token, key) for key in PROPERTIES} for token in added}
         declared = self._settings.get("added_tokens_decoder", {}).values()

@@ -50,7 +50,7 @@ json.dump([make(**spec) for spec in json.load(sys.stdin)], output)
 
 
 def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
-    """Make prompts of reasoning-gym: each row names a task, and becomes problems of it.
+    """Make prompts of reasoning-gym's tasks: a row that names a task becomes several problems.
 
     A row is {"task": "chain_sum", "size": 500, "seed": 1, "config": {"max_terms": 3}}. size (default
     500), seed (default 0) and config (the task's options in reasoning-gym) may be left out. Equal rows

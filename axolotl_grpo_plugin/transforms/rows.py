@@ -55,7 +55,7 @@ def source_of(cfg: Any, dataset_idx: int) -> str:
 
 
 def first_of(names: Sequence[str], rows: Columns) -> str:
-    """Return the first of these names that is a column, or the first name if none is."""
+    """Return the first of these names that is a column, or else the first name."""
     return next((name for name in names if name in rows), names[0])
 
 

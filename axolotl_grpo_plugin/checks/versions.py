@@ -6,7 +6,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.findings import Finding, Level
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 OURS, AXOLOTL = "axolotl-grpo-plugin", "axolotl"
@@ -18,20 +18,16 @@ def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
 
     elsewhere: the run is for another machine, so a package that is missing here is a skipped check.
     """
-    extras = {
-        name
-        for name, wanted in (
-            ("vllm", mode_of(cfg) != "none"),
-            ("deepspeed", cfg.get("deepspeed")),
-            ("ray", cfg.get("use_ray")),
-        )
-        if wanted
+    used = {
+        "vllm": mode_of(cfg) != "none",
+        "deepspeed": cfg.get("deepspeed"),
+        "ray": cfg.get("use_ray"),
     }
-    logged = {"wandb"} if cfg.get("wandb_project") else set()
-    there = {name for name in extras if _installed(name)}
-    for owner in (OURS, AXOLOTL, *sorted(there)):
+    extras = {name for name, value in used.items() if value}
+    checked = CORE | extras | ({"wandb"} if cfg.get("wandb_project") else set())
+    for owner in (OURS, AXOLOTL, *sorted(filter(_installed, extras))):
         for requirement in _required(owner, extras if owner == AXOLOTL else set()):
-            if requirement.name in CORE | extras | logged:
+            if requirement.name in checked:
                 yield from _check(owner, requirement, elsewhere)
 
 
@@ -45,23 +41,22 @@ def _required(owner: str, extras: set[str]) -> Iterator[Requirement]:
 
 def _check(owner: str, requirement: Requirement, elsewhere: bool) -> Iterator[Finding]:
     name, wanted = requirement.name, str(requirement.specifier)
-    there = _installed(name)
-    if there is None and elsewhere:
-        what, fix = "not installed here", f"Needs {name}: {_install(name)}"
-        yield Finding(name, what, fix, level="skipped")
-    elif there is None:
-        yield Finding(name, "not installed, and this config uses it", _install(name))
-    elif not requirement.specifier.contains(there, prereleases=True):
-        what = f"{there} is installed, and {owner} {_installed(owner)} wants {name}{wanted}"
-        yield Finding(name, what, f'pip install "{name}{wanted}"', level="warning")
+    installed = _installed(name)
+    if installed is None:
+        level: Level = "skipped" if elsewhere else "error"
+        what = "not installed here, but this config uses it"
+        yield Finding(name, what, f"Install it with `pip install {_package(name)}`", level=level)
+    elif not requirement.specifier.contains(installed, prereleases=True):
+        what = f"{installed} is installed, but {owner} {_installed(owner)} requires {name}{wanted}"
+        fix = f'Install it with `pip install "{name}{wanted}"`'
+        yield Finding(name, what, fix, level="warning")
 
 
-def _install(name: str) -> str:
-    extra = any(
-        (marker := Requirement(text).marker) and f'extra == "{name}"' in str(marker)
-        for text in requires(OURS) or []
-    )
-    return f'pip install "{OURS}[{name}]"' if extra else f"pip install {name}"
+def _package(name: str) -> str:
+    """Return the argument of `pip install`: an extra of this plugin if there is one."""
+    requirements = map(Requirement, requires(OURS) or [])
+    extra = any(f'extra == "{name}"' in str(each.marker) for each in requirements)
+    return f'"{OURS}[{name}]"' if extra else name
 
 
 def _installed(name: str) -> str | None:

@@ -55,6 +55,6 @@ def test_reports_a_reused_wandb_name_or_id(here):
     assert not found(wandb_name="first")  # no project, no wandb
     assert not found(wandb_project="p", wandb_name="second", wandb_run_id="def")
     ((level, line),) = found(wandb_project="p", wandb_name="first")
-    assert (level, "a run of that name" in line) == ("warning", True)
+    assert (level, "a run with this name" in line) == ("warning", True)
     ((level, line),) = found(wandb_project="p", wandb_run_id="abc123")
-    assert (level, "a run of that id" in line) == ("warning", True)
+    assert (level, "a run with this id" in line) == ("warning", True)

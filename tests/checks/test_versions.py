@@ -57,23 +57,23 @@ def test_reports_a_version_that_axolotl_refuses(machine):
     machine(trl="1.13.0")
     ((level, line),) = found()
     assert level == "warning"
-    assert line.startswith("trl: 1.13.0 is installed, and axolotl 0.21.0 wants trl==1.14.1.")
+    assert line.startswith("trl: 1.13.0 is installed, but axolotl 0.21.0 requires trl==1.14.1.")
 
 
 def test_reports_missing_vllm(machine):
     machine()
     ((level, line),) = found(trl={"use_vllm": True})
     assert level == "error"
-    assert line.endswith('pip install "axolotl-grpo-plugin[vllm]".')
+    assert line.endswith('pip install "axolotl-grpo-plugin[vllm]"`.')
     ((level, line),) = found(elsewhere=True, trl={"use_vllm": True})
-    assert (level, "Needs vllm" in line) == ("skipped", True)
+    assert (level, "not installed here" in line) == ("skipped", True)
 
 
 def test_reports_a_torch_that_vllm_refuses(machine):
     machine(vllm="0.30.1")
     ((level, line),) = found(trl={"use_vllm": True})
     assert level == "warning"
-    assert "vllm 0.30.1 wants torch==2.13.0" in line
+    assert "vllm 0.30.1 requires torch==2.13.0" in line
 
 
 def test_checks_only_packages_that_the_config_uses(machine):

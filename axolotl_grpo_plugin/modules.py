@@ -32,4 +32,4 @@ def imported(module_name: str, where: str) -> Any:
         return Finding(where, what, f"Install {error.name}", traceback.format_exc())
     except (Exception, SystemExit) as error:
         what = f"{module_name} cannot be imported: {type(error).__name__}: {error}"
-        return Finding(where, what, "Fix the module", traceback.format_exc())
+        return Finding(where, what, "Correct the module", traceback.format_exc())

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from math import gcd, lcm
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.config import block, tokens_of
 from axolotl_grpo_plugin.findings import Finding, at
-from axolotl_grpo_plugin.load import is_model, load_reward, reward_refs
 from axolotl_grpo_plugin.reward import GroupReward
 
 GENERATIONS = 8  # TRL's default
@@ -111,7 +111,7 @@ def check_batch(cfg: Any, ranks: int) -> Iterator[Finding]:
     if batch is None:
         return
     if batch.num_generations < 2:
-        what = f"{batch.num_generations} per prompt gives no advantage, because there is no second one to compare"
+        what = f"{batch.num_generations} is too few, because advantages compare the completions of a prompt"
         yield Finding(at(cfg, "trl.num_generations"), what, "Set it to 8, at least to 2")
         return
     for key, name in KEYS.items():
@@ -187,22 +187,18 @@ def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
     batch = batch_of(cfg, ranks)
     if batch is None or ranks < 2 or batch.num_generations < 2:
         return
-    for reward in reward_refs(cfg):
-        if not is_model(reward.key) and isinstance(load_reward(reward), GroupReward):
-            yield from _check_group_reward(cfg, batch, reward.key)
-            return
-
-
-def _check_group_reward(cfg: Any, batch: Batch, reward: str) -> Iterator[Finding]:
+    rewards = [key for _, key, function in functions_in(cfg) if isinstance(function, GroupReward)]
+    if not rewards:
+        return
     group = batch.num_generations
-    needs = f"but {reward} needs all {group} completions of a prompt in one process"
-    scored = batch.generated // batch.ranks
+    needs = f"but {rewards[0]} needs all {group} completions of a prompt in one process"
+    scored = batch.generated // ranks
     if scored % group:
         key, unit = "gradient_accumulation_steps", group // gcd(group, batch.micro_batch_size)
         if batch.generation_batch_size is not None:
             key = KEYS["generation_batch_size"]
-            unit = lcm(group, batch.micro_batch_size) * batch.ranks
-        what = f"each of the {batch.ranks} processes scores {scored} completions, {needs}"
+            unit = lcm(group, batch.micro_batch_size) * ranks
+        what = f"each of the {ranks} processes scores {scored} completions, {needs}"
         yield Finding(at(cfg, "trl.num_generations"), what, f"Set {key} to a multiple of {unit}")
     if batch.evaluates and batch.evaluated % group:
         what = f"each process scores {batch.evaluated} completions, {needs}"

@@ -9,8 +9,8 @@ from typing import Any
 
 from datasets import Dataset, Value
 
+from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.findings import Finding, Level
-from axolotl_grpo_plugin.load import is_model, load_reward, reward_refs
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, Spec
 
 LOG = logging.getLogger(__name__)
@@ -29,15 +29,12 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
         what = f'no "prompt" column (it has: {has})'
         fix = "Name a transform in `type:`, for example axolotl_grpo_plugin.gsm8k"
         yield Finding(where, what, fix)
-    for reward in reward_refs(cfg):
-        if is_model(reward.key):
-            continue
-        function = load_reward(reward)
+    for _, reward, function in functions_in(cfg):
         yield from _check_routes(where, function, dataset)
-        yield from _check_golds(where, reward.key, function.spec, dataset)
+        yield from _check_golds(where, reward, function.spec, dataset)
         for column in function.spec.reads:
             if column not in dataset.column_names and column not in NOT_COLUMNS:
-                what = f'no "{column}" column, which {reward.key} reads (it has: {has})'
+                what = f'no "{column}" column, which {reward} reads (it has: {has})'
                 yield Finding(where, what, "Let the transform keep or make that column")
 
 

@@ -54,7 +54,7 @@ def check_ignored(cfg: Any) -> Iterator[Finding]:
             similar = moved or _similar(key, prefix, known)
             fix = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
             if not prefix and key in plugins and not moved:
-                fix += f", one of {plugins[key]}"
+                fix = f"Remove it, or name its plugin from {plugins[key]} in `plugins:`"
             elif similar:
                 fix = f"Did you mean `{similar}`?"
             is_error = moved or prefix in (TRL, VLLM) or (prefix and similar)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.findings import Finding, at
-from axolotl_grpo_plugin.load import is_model, load_reward, reward_refs
 from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 
@@ -17,10 +17,9 @@ def check_prefill(cfg: Any, prompt: Any) -> Iterator[Finding]:
     cfg: a raw config whose rewards and template work. prompt: of a row, as TRL gets it.
     """
     options = [
-        (reward.key, name, prefilled)
-        for reward in reward_refs(cfg)
-        if not is_model(reward.key)
-        for name, prefilled in _options(load_reward(reward))
+        (key, name, prefilled)
+        for _, key, function in functions_in(cfg)
+        for name, prefilled in _options(function)
     ]
     if not options:
         return

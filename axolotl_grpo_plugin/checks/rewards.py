@@ -86,13 +86,19 @@ def _accepts_all_columns(function: BaseReward) -> bool:
     return any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
 
 
+def functions_in(cfg: Any) -> Iterator[tuple[str, str, BaseReward]]:
+    """Yield place, key and function of each reward in a config, but no reward models."""
+    for number, reward in enumerate(reward_refs(cfg)):
+        if not is_model(reward.key):
+            where = at(cfg, f"trl.reward_funcs[{number}] ({reward.key})")
+            yield where, reward.key, load_reward(reward)
+
+
 def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
-    """Check that this machine has what each reward needs: a sandbox, a server that answers."""
-    for number, each in enumerate(reward_refs(cfg)):
-        reason = "" if is_model(each.key) else not_ready(load_reward(each))
-        if reason:
+    """Check that this machine has the sandbox or the server that a reward needs."""
+    for where, _, function in functions_in(cfg):
+        if reason := not_ready(function):
             what, _, fix = reason.partition(". ")
-            where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
             yield Finding(where, what, fix or "Correct this first", level=level)
 
 

@@ -11,11 +11,12 @@ from math import isinf, isnan
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks.batch import GENERATIONS
+from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import block, tokens_of
 from axolotl_grpo_plugin.findings import Finding, at, first_line
 from axolotl_grpo_plugin.hub import is_on_hub, skipped
-from axolotl_grpo_plugin.load import is_model, load_reward, not_ready, reward_refs
+from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
 from axolotl_grpo_plugin.stats.measure import problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
@@ -98,11 +99,9 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
     found = [sample for sample in found for _ in range(min(group, MAX_COMPLETIONS))]
     columns = list(dict.fromkeys(column for sample in found for column in sample.row))
     state = TrainerState(max_steps=max(1, tokens_of(cfg.get("max_steps")) or 1))
-    for number, reward in enumerate(reward_refs(cfg)):
-        if is_model(reward.key) or not_ready(load_reward(reward)):
+    for where, _, function in functions_in(cfg):
+        if not_ready(function):
             continue
-        where = at(cfg, f"trl.reward_funcs[{number}] ({reward.key})")
-        function = load_reward(reward)
         missing = sorted({*function.spec.reads} - NOT_COLUMNS - {*columns})
         if missing:
             what = f'it reads "{missing[0]}", which the rows lack (they have: {", ".join(columns)})'

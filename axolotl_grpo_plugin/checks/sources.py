@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.findings import Finding, Level, at
-from axolotl_grpo_plugin.load import is_model, load_reward, not_ready, reward_refs
+from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.stats.measure import each_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
@@ -23,8 +24,7 @@ def check_sources(cfg: Any, source: Source) -> Iterator[Finding]:
     source: a dataset whose first rows can be read. `check_prompts` reports faults of later rows.
     """
     checks: list[tuple[Check, BaseReward, Sequence[str], Firsts]] = []
-    functions = [load_reward(each) for each in reward_refs(cfg) if not is_model(each.key)]
-    for function in functions:
+    for _, _, function in functions_in(cfg):
         spec = function.spec
         if spec.unroutable:
             checks.append((_check_routes, function, [spec.group_by], {}))

@@ -10,6 +10,7 @@ from axolotl_grpo_plugin.findings import Finding, Level
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 OURS, AXOLOTL = "axolotl-grpo-plugin", "axolotl"
+EXTRAS = ("vllm", "deepspeed", "ray")  # of this plugin and of Axolotl, named like their packages
 CORE = {AXOLOTL, "torch", "transformers", "trl", "accelerate", "peft", "datasets"}
 
 
@@ -18,12 +19,8 @@ def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
 
     elsewhere: the run is for another machine, so a package that is missing here is a skipped check.
     """
-    used = {
-        "vllm": mode_of(cfg) != "none",
-        "deepspeed": cfg.get("deepspeed"),
-        "ray": cfg.get("use_ray"),
-    }
-    extras = {name for name, value in used.items() if value}
+    used = (mode_of(cfg) != "none", cfg.get("deepspeed"), cfg.get("use_ray"))
+    extras = {name for name, is_used in zip(EXTRAS, used, strict=True) if is_used}
     checked = CORE | extras | ({"wandb"} if cfg.get("wandb_project") else set())
     for owner in (OURS, AXOLOTL, *sorted(filter(_installed, extras))):
         for requirement in _required(owner, extras if owner == AXOLOTL else set()):
@@ -44,19 +41,13 @@ def _check(owner: str, requirement: Requirement, elsewhere: bool) -> Iterator[Fi
     installed = _installed(name)
     if installed is None:
         level: Level = "skipped" if elsewhere else "error"
+        package = f'"{OURS}[{name}]"' if name in EXTRAS else name
         what = "not installed here, but this config uses it"
-        yield Finding(name, what, f"Install it with `pip install {_package(name)}`", level=level)
+        yield Finding(name, what, f"Install it with `pip install {package}`", level=level)
     elif not requirement.specifier.contains(installed, prereleases=True):
         what = f"{installed} is installed, but {owner} {_installed(owner)} requires {name}{wanted}"
         fix = f'Install it with `pip install "{name}{wanted}"`'
         yield Finding(name, what, fix, level="warning")
-
-
-def _package(name: str) -> str:
-    """Return the argument of `pip install`: an extra of this plugin if there is one."""
-    requirements = map(Requirement, requires(OURS) or [])
-    extra = any(f'extra == "{name}"' in str(each.marker) for each in requirements)
-    return f'"{OURS}[{name}]"' if extra else name
 
 
 def _installed(name: str) -> str | None:

@@ -41,7 +41,7 @@ EVALUATED = {"test_datasets": [{}], "eval_strategy": "steps"}
         (config(2, 1), 1, EIGHT),
         (config(2, 1, rl="gdpo"), 1, EIGHT),
         (config(2, 1, 9_999_991), 1, "Lower trl.num_generations."),
-        (config(8, 1, 1), 1, "trl.num_generations: 1 per prompt gives no advantage"),
+        (config(8, 1, 1), 1, "trl.num_generations: 1 is too few, because advantages"),
         (config(0, 1, 8), 1, "micro_batch_size: 0 is less than 1"),
         (
             config(4, 1, 4, trl={"generation_batch_size": 6}),

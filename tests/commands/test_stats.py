@@ -86,7 +86,7 @@ def test_counts_with_several_tokenizers(tmp_path):
 
 def test_check_fails_when_prompts_are_dropped(tmp_path):
     file = config(tmp_path, "sequence_len: 128", "sequence_len: 79")
-    said = "are longer than the 47 tokens that sequence_len 79 -"
+    said = "are longer than 47 tokens (sequence_len 79 -"
     assert said in stats(file, "--check", code=1).stdout
     assert json.loads(stats(file, "--json").stdout)["findings"][0]["level"] == "warning"
     stats(file)  # prints the finding and succeeds without --check

@@ -131,8 +131,8 @@ def check(
             fix = "Set provider: modal in cloud.yaml" if machine.image else "Set rl: grpo, or gdpo"
             found.append(Finding(at(cfg, "rl"), f"{cfg.get('rl')!r} is not supported here", fix))
     except ConfigError as error:
-        what = str(error).removeprefix(f"{file}: ")
-        found += error.findings or [Finding(file, what, "Correct the file")]
+        what, _, fix = str(error).removeprefix(f"{file}: ").partition(". ")
+        found += error.findings or [Finding(file, what, fix or "Correct the file")]
     except (Exception, SystemExit) as error:
         what = f"the check itself failed: {type(error).__name__}: {first_line(error)}"
         found.append(Finding(file, what, "Please report it", traceback.format_exc()))
@@ -175,9 +175,8 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
     yield from batch
     with hub.offline(offline):
         for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
-            if not (
-                batch and finding.what.startswith("GRPO")
-            ):  # Axolotl's words for the same fault
+            # Axolotl's message for a wrong batch says less than check_batch.
+            if not (batch and finding.what.startswith("GRPO")):
                 yield finding
         yield from _check_datasets(cfg, datasets, offline, rewards_load)
     if placement and placement.train:  # not a CPU
@@ -186,7 +185,7 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
             yield least
             return
         checked.memory = (
-            f"at least {least:.1f} GiB on each training GPU (weights, gradients, optimizer)"
+            f"at least {least:.1f} GiB of weights, gradients, optimizer on each training GPU"
         )
         if machine.gib:
             yield from check_memory(cfg, placement, least, machine.gib)
@@ -224,16 +223,12 @@ def _place(
             yield finding._replace(fix=fix) if machine.image else finding
         return None
     ranks = f"{placement.processes} process{'es' * (placement.processes > 1)}"
-    checked.placement = f"CPU, {ranks}"
-    if placement.train:
-        checked.placement = (
-            f"{ranks} on GPU {', '.join(placement.train)}"
-            + {
-                "server": f"; vLLM on GPU {', '.join(placement.serve)}",
-                "colocate": "; vLLM on the same",
-                "none": "",
-            }[placement.mode]
-        )
+    gpus = f"{ranks} on GPU {', '.join(placement.train)}"
+    checked.placement = gpus if placement.train else f"CPU, {ranks}"
+    if placement.serve:
+        checked.placement += f"; vLLM on GPU {', '.join(placement.serve)}"
+    elif placement.train and placement.mode == "colocate":
+        checked.placement += "; vLLM on the same"
     batch = batch_of(cfg, placement.processes)
     checked.batch = str(batch) if batch and batch.num_generations > 0 else ""
     return placement

@@ -1,4 +1,4 @@
-"""`axolotl grpo check`: what it finds in broken configs, and that it finds nothing in the pack's."""
+"""`axolotl grpo check` reports broken configs, and accepts the shipped ones."""
 
 import json
 import os
@@ -54,7 +54,7 @@ VLLM = {"use_vllm": True, "vllm_mode": "server"}
 COLOCATE = {"use_vllm": True, "vllm_mode": "colocate"}
 SIXTEEN = {"micro_batch_size": 16, "trl": {"num_generations": 8}}
 
-# What is added to the quickstart -> the GPUs, the level, and words of the finding.
+# Keys added to the quickstart -> number of GPUs, level, and words of the finding.
 TABLE = {
     # keys that nothing reads (pains 3, 9; axolotl-0.21 2)
     "a misspelt key of trl": (
@@ -492,7 +492,7 @@ def merged(given, more):
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A working folder with rewards and rows of one's own."""
+    """A working folder with a user's own rewards and rows."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "own_rewards.py").write_text(REWARDS)
     (folder / "own").mkdir()
@@ -517,7 +517,7 @@ def checked(file, gpus, **options):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_broken_config(name, desk, monkeypatch):
+def test_reports_a_broken_config(name, desk, monkeypatch):
     monkeypatch.chdir(desk)
     fragment, (gpus, level, *words) = TABLE[name]
     file = desk / "config.yaml"
@@ -531,7 +531,7 @@ def test_a_broken_config(name, desk, monkeypatch):
     assert dict(os.environ) == before
 
 
-def test_a_run_is_refused_a_misspelt_key(desk, monkeypatch):
+def test_training_refuses_a_misspelt_key(desk, monkeypatch):
     from axolotl.cli.config import prepare_plugins
     from axolotl.utils.dict import DictDefault
 
@@ -546,7 +546,7 @@ def test_a_run_is_refused_a_misspelt_key(desk, monkeypatch):
     prepare_plugins(DictDefault(QUICKSTART))
 
 
-def test_a_sound_config(desk, monkeypatch):
+def test_accepts_a_sound_config(desk, monkeypatch):
     monkeypatch.chdir(desk)
     file = desk / "config.yaml"
     more = {"x-anchors": {"a": 1}, "wandb_nam": None, "fsdp_version": 2, "micro_batch_size": 16}
@@ -556,7 +556,7 @@ def test_a_sound_config(desk, monkeypatch):
     assert (made.findings, made.verdict) == ([], "OK")
 
 
-def test_gsm8k_is_counted_whole(smollm2, gsm8k, tmp_path):
+def test_counts_all_rows_of_gsm8k(smollm2, gsm8k, tmp_path):
     given = yaml.safe_load((ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu.yaml").read_text())
     rows = {"path": str(gsm8k / "train.jsonl"), "type": "axolotl_grpo_plugin.gsm8k"}
     more = {"base_model": str(smollm2), "datasets": [rows], "output_dir": str(tmp_path / "new")}
@@ -568,7 +568,7 @@ def test_gsm8k_is_counted_whole(smollm2, gsm8k, tmp_path):
     assert made.verdict == "OK"
 
 
-def test_files_that_are_no_config(tmp_path):
+def test_reports_files_that_are_not_a_config(tmp_path):
     texts = {"broken": "a: [", "a list": "- a", "empty": ""}
     for name, text in texts.items():
         (tmp_path / f"{name}.yaml").write_text(text)
@@ -576,7 +576,7 @@ def test_files_that_are_no_config(tmp_path):
         assert [each.level for each in made.findings] == ["error"]
 
 
-def test_a_check_that_fails_is_told_beside_what_was_found(desk, monkeypatch):
+def test_reports_a_failed_check_beside_the_other_findings(desk, monkeypatch):
     from axolotl_grpo_plugin.commands import check as command
 
     def fails(*_):
@@ -591,15 +591,15 @@ def test_a_check_that_fails_is_told_beside_what_was_found(desk, monkeypatch):
     assert found.startswith("my_note:")
 
 
-def test_findings_are_not_told_twice(desk, monkeypatch):
-    """One cause, one finding: not one a row, and none of what follows from it."""
+def test_reports_each_fault_once(desk, monkeypatch):
+    """One cause gives one finding, not one per row or per later check."""
     monkeypatch.chdir(desk)
     for more in ({"chat_template_jinja": "{% for message in"}, {"datasets": {"path": "x"}}):
         (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, more)))
         assert [each.level for each in checked(desk / "config.yaml", 0).findings] == ["error"]
 
 
-def test_a_hub_that_does_not_answer(desk, monkeypatch):
+def test_skips_checks_if_the_hub_does_not_answer(desk, monkeypatch):
     from huggingface_hub import constants
 
     from axolotl_grpo_plugin import hub
@@ -617,12 +617,12 @@ def test_a_hub_that_does_not_answer(desk, monkeypatch):
     assert any("the hub does not answer" in line for line in said)
 
 
-def test_a_folder_without_configs(tmp_path):
+def test_refuses_a_folder_without_configs(tmp_path):
     said = axolotl("grpo", "check", tmp_path, "--offline", returncode=2)
     assert "no YAML file in this folder" in said
 
 
-def test_a_key_that_stands_twice(tmp_path):
+def test_reports_a_key_that_is_written_twice(tmp_path):
     text = yaml.safe_dump(QUICKSTART) + "trl:\n  beta: 0.1\n"
     (tmp_path / "config.yaml").write_text(text)
     said = str(checked(tmp_path / "config.yaml", 0).findings[0])
@@ -630,7 +630,7 @@ def test_a_key_that_stands_twice(tmp_path):
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=[str(file.relative_to(ROOT)) for file in CONFIGS])
-def test_the_pack_has_no_fault(file, smollm2, tmp_path, monkeypatch):
+def test_accepts_the_shipped_configs(file, smollm2, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     given = yaml.safe_load(file.read_text())
     copy = tmp_path / file.name  # a run of the pack may have filled its output_dir
@@ -645,7 +645,7 @@ def test_the_pack_has_no_fault(file, smollm2, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("example", ["sudoku", "multi_turn", "multi_env"])
-def test_axolotls_own_grpo_configs_have_no_strange_keys(example):
+def test_knows_every_key_of_axolotls_own_grpo_configs(example):
     """The only ones that Axolotl ships; another plugin reads most of their keys."""
     import axolotl.integrations.nemo_gym as nemo_gym
 
@@ -658,7 +658,7 @@ def test_axolotls_own_grpo_configs_have_no_strange_keys(example):
         assert [str(finding) for finding in check_ignored(cfg)] == []
 
 
-def test_every_key_of_axolotls_schema_is_known():
+def test_knows_every_key_of_axolotls_schema():
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
     from axolotl_grpo_plugin.checks.ignored import check_ignored
@@ -670,8 +670,7 @@ def test_every_key_of_axolotls_schema_is_known():
     assert [str(finding) for finding in check_ignored(older)] == []
 
 
-def test_the_keys_that_are_passed_otherwise_are_read_by_axolotl():
-    """Each entry of PASSED changes what the real code makes; each of DEAD is named nowhere."""
+def test_axolotl_reads_the_keys_in_passed_and_none_in_dead():
     import inspect
     from pathlib import Path
 
@@ -692,8 +691,7 @@ def test_the_keys_that_are_passed_otherwise_are_read_by_axolotl():
         ]
 
 
-def test_a_server_reads_the_keys_that_its_arguments_name(monkeypatch):
-    """What _reached takes for read is what Axolotl's own `vllm-serve` hands on, and no more."""
+def test_reports_exactly_the_vllm_keys_that_axolotls_server_ignores(monkeypatch):
     from axolotl.cli import vllm_serve
     from axolotl.utils.dict import DictDefault
     from axolotl.utils.schemas.vllm import VllmConfig
@@ -713,7 +711,7 @@ def test_a_server_reads_the_keys_that_its_arguments_name(monkeypatch):
         assert (told[-2] != told[-1]) is not bool(list(check_unread(cfg))), key
 
 
-def test_the_command(desk):
+def test_prints_json_and_exits_with_1_on_an_error(desk):
     broken = desk / "broken.yaml"
     broken.write_text(yaml.safe_dump(merged(QUICKSTART, {"trl": {"rewrad_funcs": ["a.b"]}})))
     sound = desk / "sound.yaml"

@@ -44,9 +44,9 @@ def test_shipped_file_shows_every_key_and_its_examples_are_valid(monkeypatch):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"gpus": 2}, "gpus: there is no such key. Did you mean 'gpu'."),
-        ({5: 1}, "5: there is no such key. There are:"),
-        ({"gpu": "L40"}, "gpu: L40 is not a GPU of Modal's. Did you mean 'L40S'"),
+        ({"gpus": 2}, "gpus: there is no such key. Did you mean `gpu`?"),
+        ({5: 1}, "5: there is no such key. Valid names:"),
+        ({"gpu": "L40"}, "gpu: L40 is not a GPU of Modal's. Did you mean `L40S`?"),
         ({"gpu": "A10:5"}, "gpu: A10:5 is not a number of GPUs"),
         ({"gpu": "L40S:9"}, "gpu: L40S:9 is not a number of GPUs"),
         ({"gpu": "L40S:two"}, "gpu: L40S:two is not a number of GPUs"),

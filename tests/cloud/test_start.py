@@ -108,7 +108,7 @@ def test_trains_and_fetches(typed, project, modal_service, jobs, monkeypatch):
         ({"gpu": "L40S:4"}, {"gradient_accumulation_steps": 8}, (), "placement 3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
         ({}, {"trl": CONFIG["trl"] | {"use_vllm": False}, "bf16": False}, (), "gpu       none, because this runs on the CPU"),
         ({"dry_run": True}, {}, ("--launcher", "python"), "train configs/a.yaml --launcher=python"),
-        ({}, {"base_model": "./outputs/sft"}, (), "OK but for"),
+        ({}, {"base_model": "./outputs/sft"}, (), "OK, "),
     ],
 )  # fmt: skip
 def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, said):

@@ -77,7 +77,7 @@ def test_reports_a_missing_tokenizer_and_counts_with_the_other():
 
 def test_check_fails_when_prompts_are_dropped(tmp_path):
     file = config(tmp_path, "sequence_len: 128", "sequence_len: 79")
-    message = "are longer than the 47 tokens that sequence_len 79 -"
+    message = "are longer than 47 tokens (sequence_len 79 -"
     assert message in stats(file, "--check", code=1).stdout
     assert json.loads(stats(file, "--json").stdout)["findings"][0]["level"] == "warning"
     stats(file)  # prints the finding and succeeds without --check

@@ -399,7 +399,7 @@ def encode(value: Any, other: Callable[[Any], Any]) -> Any:
         return int(value) if value.bit_length() < 10_000 else {"int": hex(value)}
     if isinstance(value, list):
         return [encode(each, other) for each in value]
-    if isinstance(value, tuple(COLLECTIONS.values())):
+    if isinstance(value, tuple | set | frozenset | deque):
         kind = next(kind for kind in COLLECTIONS if isinstance(value, COLLECTIONS[kind]))
         return {kind: [encode(each, other) for each in value]}
     if isinstance(value, dict):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from threading import Lock
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather, gather_object
@@ -58,6 +58,14 @@ class ScoringSettings:
         )
 
 
+class Counts(NamedTuple):
+    """A reward's numbers of scores in one step, over all ranks. Rows of other tasks do not count."""
+
+    failed: int
+    scored: int
+    too_slow: int
+
+
 class RewardRunner:
     """Runs the reward functions safely, and wraps the trainer's `_calculate_rewards`.
 
@@ -89,14 +97,14 @@ class RewardRunner:
         }
         self.rollouts = RolloutLog.of(cfg)
         self._by_name = {guard.name: guard for guard in self.guards.values()}
-        self._recent: deque[tuple[int, Counter[str], Counter[str]]] = deque()
+        self._recent: deque[tuple[int, dict[str, Counts]]] = deque()
         self._shown: Counter[str] = Counter()
         self._reasons_seen: dict[str, dict[str, None]] = {}  # of each series, in order
         self._lock = Lock()
         self._original: Any = None
 
     def reward_func(self, key: str) -> Any:
-        """Return the guarded function for an entry of `trl.reward_funcs`. A reward model stays its name."""
+        """Return the guarded function for an entry of `trl.reward_funcs`, or a reward model's name."""
         return self.guards[key].for_trl() if key in self.guards else key
 
     def highest(self) -> dict[str, float]:
@@ -165,38 +173,34 @@ class RewardRunner:
             rank, count = trainer.accelerator.process_index, len(prompts)
             own = scores[rank * count : (rank + 1) * count]
             self.rollouts.stage(trainer, own, inputs, prompts, completions, ids, outcomes)
-        failed, scored, slow = self._count(trainer, outcomes)
-        self._stop_if_all_are_slow(slow, scored)
-        self._stop_if_too_many(trainer.state.global_step, failed, scored, outcomes, prompts)
+        counts = self._log_metrics(trainer, outcomes)
+        self._stop_if_all_are_slow(counts)
+        self._stop_if_too_many(trainer.state.global_step, counts, outcomes, prompts)
         return scores
 
-    def _count(
-        self, trainer: Any, outcomes: dict[str, list[Outcome]]
-    ) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        """Log the metrics of each reward over all ranks. Return its numbers of failed, scored and slow rows.
-
-        Rows of another task do not count.
-        """
-        counts = {}
+    def _log_metrics(self, trainer: Any, outcomes: dict[str, list[Outcome]]) -> dict[str, Counts]:
+        """Log the metrics of each reward over all ranks. Return its counts."""
+        own = {}
         for name, scored in outcomes.items():
             reasons = Counter(each.reason for each in scored)
             timeouts = sum(each.timed_out for each in scored)
-            counts[name, "reward_timeouts"] = timeouts
-            counts[name, "reward_errors"] = sum(bool(each.error) for each in scored) - timeouts
-            counts[name, "scored"] = len(scored) - reasons["not_this_task"]
-            counts[name, "slow"] = reasons[TOO_SLOW]
+            own[name, "reward_timeouts"] = timeouts
+            own[name, "reward_errors"] = sum(bool(each.error) for each in scored) - timeouts
+            own[name, "scored"] = len(scored) - reasons["not_this_task"]
+            own[name, "too_slow"] = reasons[TOO_SLOW]
             for reason in self._reasons(name):
-                counts[name, f"reason {reason}"] = reasons[reason]
-        own = torch.tensor([[*counts.values()]], device=trainer.accelerator.device)
-        of = dict(zip(counts, gather(own).sum(dim=0).tolist(), strict=True))
+                own[name, f"reason {reason}"] = reasons[reason]
+        numbers = torch.tensor([[*own.values()]], device=trainer.accelerator.device)
+        of = dict(zip(own, gather(numbers).sum(dim=0).tolist(), strict=True))
         # Axolotl's async trainer never writes the values of `log_metric`, so add to the metrics here.
         metrics = trainer._metrics["train" if trainer.model.training else "eval"]
-        failed: Counter[str] = Counter()
+        counts = {}
         for name in outcomes:
+            errors, timeouts = of[name, "reward_errors"], of[name, "reward_timeouts"]
             total = of[name, "scored"]
-            for kind in ("reward_errors", "reward_timeouts"):
-                metrics[f"{kind}/{name}"].append(of[name, kind] / max(total, 1))
-                failed[name] += of[name, kind]
+            counts[name] = Counts(errors + timeouts, total, of[name, "too_slow"])
+            metrics[f"reward_errors/{name}"].append(errors / max(total, 1))
+            metrics[f"reward_timeouts/{name}"].append(timeouts / max(total, 1))
             for reason in self._reasons(name) if total else ():
                 share = of[name, f"reason {reason}"] / total
                 metrics[f"reward_reasons/{name}/{reason}"].append(share)
@@ -206,19 +210,18 @@ class RewardRunner:
                 metrics[f"rewards/{series}"].append(fmean(values))
             reasons = Counter(reason for _, reason in rows)
             seen = self._reasons_seen.setdefault(series, {})
-            seen.update(dict.fromkeys(sorted(reasons)))  # log later zeros too
+            seen.update(dict.fromkeys(sorted(reasons)))  # later, log zeros too
             for reason in seen:
                 metrics[f"reward_reasons/{series}/{reason}"].append(reasons[reason] / len(rows))
-        scored_rows = Counter({name: of[name, "scored"] for name in outcomes})
-        return failed, scored_rows, Counter({name: of[name, "slow"] for name in outcomes})
+        return counts
 
-    def _stop_if_all_are_slow(self, slow: Counter[str], scored: Counter[str]) -> None:
+    def _stop_if_all_are_slow(self, counts: dict[str, Counts]) -> None:
         """Raise FailingRewardError if a whole batch was too slow, because that is the reward's fault."""
-        for name, count in slow.items():
-            if count == scored[name] >= _ALL_SLOW and self.settings.error_limit < 1:
+        for name, (_, scored, too_slow) in counts.items():
+            if too_slow == scored >= _ALL_SLOW and self.settings.error_limit < 1:
                 raise FailingRewardError(
                     f"axolotl-grpo-plugin: the reward {self._by_name[name].reward.key} took more than "
-                    f"{self.settings.timeout:g} s of CPU time for each of {count} completions. Make it "
+                    f"{self.settings.timeout:g} s of CPU time for each of {scored} completions. Make it "
                     "faster, or raise grpo_reward_timeout."
                 )
 
@@ -230,7 +233,7 @@ class RewardRunner:
     def _series(
         self, outcomes: dict[str, list[Outcome]]
     ) -> dict[str, list[tuple[float | None, str]]]:
-        """Return (score, status) of the rows of all ranks, by "reward/series", for rewards with `group_by`."""
+        """Return (score, status) of each row of all ranks, by "reward/series". Only `group_by` makes series."""
         own = [
             (f"{name}/{series}", outcome.value, outcome.status or "none")
             for name, scored in outcomes.items()
@@ -247,20 +250,19 @@ class RewardRunner:
     def _stop_if_too_many(
         self,
         step: int,
-        failed: Counter[str],
-        scored: Counter[str],
+        counts: dict[str, Counts],
         outcomes: dict[str, list[Outcome]],
         prompts: Any,
     ) -> None:
         """Raise FailingRewardError if half of a batch failed, or too many scores of the last steps."""
         limit = self.settings.error_limit
-        self._recent.append((step, failed, scored))
+        self._recent.append((step, counts))
         span = step - self._recent[0][0] + 1
-        for name in outcomes if limit < 1 else ():
-            recent_failed = sum(each[1][name] for each in self._recent)
-            recent_scored = sum(each[2][name] for each in self._recent)
-            if failed[name] > 1 and failed[name] >= max(0.5, limit) * scored[name]:
-                share = f"{failed[name]} of {scored[name]} scores of one batch"
+        for name, (failed, scored, _) in counts.items() if limit < 1 else ():
+            recent_failed = sum(recent[name].failed for _, recent in self._recent)
+            recent_scored = sum(recent[name].scored for _, recent in self._recent)
+            if failed > 1 and failed >= max(0.5, limit) * scored:
+                share = f"{failed} of {scored} scores of one batch"
             elif span >= _WINDOW and recent_failed > limit * recent_scored:
                 share = f"{recent_failed} of {recent_scored} scores of the last {span} steps"
             else:

@@ -1,10 +1,10 @@
 import math
-from collections import Counter
 
 import pytest
 import torch
 
 from axolotl_grpo_plugin.scoring.runner import (
+    Counts,
     FailingRewardError,
     RewardRunner,
     ScoringSettings,
@@ -79,8 +79,7 @@ def run_steps(runner):
             outcomes = [Outcome(None, error="boom")] * failed + [Outcome(0.5)] * (rows - failed)
             own._stop_if_too_many(
                 step,
-                Counter(int_reward_func=failed),
-                Counter(int_reward_func=scored),
+                {"int_reward_func": Counts(failed, scored, 0)},
                 {"int_reward_func": outcomes},
                 ["a question"] * rows,
             )
@@ -110,10 +109,10 @@ def test_too_many_failures_stop_the_run(run_steps, failures, scored, message):
 
 def test_batch_in_which_all_are_too_slow_stops_the_run(runner):
     own = runner(REWARD)
-    own._stop_if_all_are_slow(Counter(int_reward_func=7), Counter(int_reward_func=8))
-    own._stop_if_all_are_slow(Counter(int_reward_func=2), Counter(int_reward_func=2))
+    own._stop_if_all_are_slow({"int_reward_func": Counts(0, scored=8, too_slow=7)})
+    own._stop_if_all_are_slow({"int_reward_func": Counts(0, scored=2, too_slow=2)})
     with pytest.raises(FailingRewardError, match="10 s of CPU time for each of 8 completions"):
-        own._stop_if_all_are_slow(Counter(int_reward_func=8), Counter(int_reward_func=8))
+        own._stop_if_all_are_slow({"int_reward_func": Counts(0, scored=8, too_slow=8)})
 
 
 def test_failing_reward_model_gives_no_scores(caplog):

@@ -257,7 +257,7 @@ def _find_backend(allow_unsafe: bool) -> Backend:
         try:
             server = _Server(backend, {"script": "", "imports": [], "limits": Limits()._asdict()})
         except SandboxError as error:
-            failures.append(f"{backend.name}: {error}")
+            failures.append(f"{backend.name}: {str(error).rstrip('.')}")
         else:
             server.close()
             return backend

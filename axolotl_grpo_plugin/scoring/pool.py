@@ -20,10 +20,7 @@ from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.scoring.worker import PRELOAD, begin
 
 # Variables of a distributed run. A reward that imports torch would join the run because of them.
-_RANK_PREFIXES = (
-    *("RANK", "LOCAL_", "WORLD_SIZE", "GROUP_", "ROLE_", "MASTER_"),
-    *("TORCHELASTIC", "ACCELERATE"),
-)
+_RANK_PREFIXES = "RANK LOCAL_ WORLD_SIZE GROUP_ ROLE_ MASTER_ TORCHELASTIC ACCELERATE".split()
 _start_lock = Lock()
 
 
@@ -131,7 +128,7 @@ def _environment(modules: Sequence[str]) -> Iterator[None]:
     """Set the scoring processes' environment, which has no GPU and no rank, while their server starts."""
     before = dict(os.environ)
     for name in before:
-        if name.startswith(_RANK_PREFIXES):
+        if name.startswith(tuple(_RANK_PREFIXES)):
             del os.environ[name]
     os.environ.update(
         {

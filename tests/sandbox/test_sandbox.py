@@ -382,7 +382,9 @@ def test_job_and_its_processes_end_at_the_time_limit(box, program):
     job = box.start(program, seconds=0.5)
     assert job.receive() is None
     ended = job.end() if "receive" not in program else job.end(stop=True)
-    assert time.monotonic() - began < 2.0
+    assert (
+        time.monotonic() - began < 20.0
+    )  # a busy machine may need this long for 0.5 s of CPU time
     assert ended.late or ended.exit == 0
     assert tree(box) == before
 

@@ -691,11 +691,11 @@ def test_programs_leave_no_folder(tmp_path):
 
 def test_refused_before_training_where_there_is_no_sandbox(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    sandbox._works.cache_clear()
+    sandbox._find_backend.cache_clear()
     with pytest.raises(RuntimeError, match="set allow_unsafe: true"):
         code_reward_func.ready()
     code_reward_func.bind(allow_unsafe=True).ready()
-    sandbox._works.cache_clear()
+    sandbox._find_backend.cache_clear()
 
 
 def test_the_quickstarts_programs_can_be_tested():

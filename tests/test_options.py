@@ -44,7 +44,7 @@ def made(path, arguments):
         (f"{HERE}.factory", {"words": "abc"}, "factory: words: 'abc' is not a list or null"),
     ],
 )  # fmt: skip
-def test_a_value_of_another_type_is_refused_by_name(path, arguments, said):
+def test_refuses_wrong_type(path, arguments, said):
     with pytest.raises(TypeError, match=said) as error:
         made(path, arguments)
     assert "\n" not in str(error.value)
@@ -58,10 +58,10 @@ def test_a_value_of_another_type_is_refused_by_name(path, arguments, said):
         (f"{HERE}.factory", {"words": None, "share": 1}),
     ],
 )
-def test_what_fits_or_is_not_known_passes(path, arguments):
+def test_accepts_right_and_unknown_types(path, arguments):
     assert callable(made(path, arguments))
 
 
-def test_what_is_no_path_is_said():
-    with pytest.raises(TypeError, match=r"'nowhere' is no path: write module\.function"):
+def test_refuses_name_without_module():
+    with pytest.raises(TypeError, match=r"'nowhere' is not a dotted path. Write module\.function"):
         made("nowhere", {})

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from axolotl_grpo_plugin.rewards.code_tests import Tests, as_text, read_tests
+from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, as_text, read_tests
 from axolotl_grpo_plugin.transforms.rows import (
     DatasetError,
     data_sources,
@@ -41,7 +41,7 @@ def code(
     system = cfg.get("grpo_system_prompt") or ""
     in_user_turn = cfg.get("grpo_system_in") == "user"
 
-    def ask(problem: str, tests: Tests) -> list[dict[str, str]]:
+    def ask(problem: str, tests: ProgramTests) -> list[dict[str, str]]:
         asked = f"{problem.strip()}\n\n{instructions(tests)}"
         if system and in_user_turn:
             return [{"role": "user", "content": f"{asked}\n{system}"}]
@@ -64,10 +64,10 @@ def code(
     return transform, {"batched": True, "with_indices": True, "batch_size": 1_000}
 
 
-def instructions(tests: Tests) -> str:
+def instructions(tests: ProgramTests) -> str:
     """What to write, in words.
 
-    >>> instructions(Tests(cases=(([1, 2], 3),), function="add"))
+    >>> instructions(ProgramTests(cases=(([1, 2], 3),), function="add"))
     'Define the Python function `add`. Answer with one ```python block.'
     """
     if names := [tests.function] if tests.function else tests.names:
@@ -84,7 +84,7 @@ def _first(names: Sequence[str], rows: dict[str, list[Any]]) -> str:
     return next((name for name in names if name in rows), names[0])
 
 
-def _read(rows: dict[str, list[Any]], numbers: Sequence[int], source: str) -> list[Tests]:
+def _read(rows: dict[str, list[Any]], numbers: Sequence[int], source: str) -> list[ProgramTests]:
     column = _first(TESTS, rows)
     if column not in rows:
         raise DatasetError(

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
-from axolotl_grpo_plugin.rewards.gym import INSTALL, Entry, read_entry
+from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 from axolotl_grpo_plugin.transforms.rows import DatasetError, source_of, within_budget
 
@@ -90,7 +90,7 @@ def gym(
     return transform, {"batched": True, "batch_size": 1_000, "remove_columns": "__all__"}
 
 
-def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[Entry]]:
+def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[GymProblem]]:
     """The problems of each. DatasetError for one that reasoning-gym does not make."""
     if find_spec("reasoning_gym") is None:
         raise DatasetError(f"{source}: {INSTALL}")
@@ -112,7 +112,7 @@ def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[
         if error := made.get("error"):
             raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")
         yield [
-            Entry(each["question"], each["answer"], each["metadata"], spec["config"])
+            GymProblem(each["question"], each["answer"], each["metadata"], spec["config"])
             for each in made["entries"]
         ]
 
@@ -131,7 +131,7 @@ def _spec(row: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {"task": str(row["task"]), **spec, "config": options}
 
 
-def _given(row: Mapping[str, Any], source: str) -> Entry:
+def _given(row: Mapping[str, Any], source: str) -> GymProblem:
     """A problem that is one already. DatasetError where it is none."""
     entry = read_entry(row)
     if entry is None:

@@ -436,13 +436,13 @@ def test_known_bad_inputs_of_math_verify(_, answer, gold, value):
     assert score(box(answer), solution=gold).value == value
 
 
-def test_a_box_said_twice_is_not_fused():  # Math-Verify's issue 44
+def test_repeated_box_is_one_answer():  # Math-Verify's issue 44
     assert score(box("840") + box("840"), solution="840")[:2] == (1.0, "correct")
     assert score(box("840") + box("840"), solution="840840")[:2] == (0.0, "wrong_value")
 
 
 @pytest.mark.parametrize("completion, gold, value, reason", WHERE_THE_ANSWER_IS)
-def test_where_the_answer_is(completion, gold, value, reason):
+def test_finds_answer_in_completion(completion, gold, value, reason):
     assert score(completion, solution=gold)[:2] == (value, reason)
 
 
@@ -483,7 +483,7 @@ def test_trl_calls_it():
     "piece",
     ["{", "}", r"\boxed{", r"\boxed{}", "####", "<answer>", "</answer>", "1,", "^{", "=", " "],
 )
-def test_time_grows_with_the_length_and_not_faster(piece):
+def test_time_is_linear_in_length(piece):
     def seconds(count):
         text = piece * count
         began = time.process_time()
@@ -535,7 +535,7 @@ LATEX = st.lists(
 
 
 @given(LATEX, st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", "x+1", "1,2"]))
-def test_the_quick_part_never_raises_and_says_declared_reasons(text, gold):
+def test_quick_check_never_raises_and_has_declared_reasons(text, gold):
     for completion in (text, box(text), f"<answer>{text}</answer>"):
         scored = accuracy_reward_func.quick(completion, solution=gold)
         if scored is not None:
@@ -559,7 +559,7 @@ def test_text_after_the_last_answer_changes_nothing(start, more):
 
 
 @given(LATEX, st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", ""]))
-def test_a_chat_scores_as_its_text(text, gold):
+def test_chat_scores_as_its_text(text, gold):
     chat = [{"role": "assistant", "content": text}]
     quick = accuracy_reward_func.quick
     assert quick(chat, solution=gold) == quick(text, solution=gold)
@@ -573,7 +573,7 @@ def test_math_verify_runs_off_the_main_thread_too():
 
 
 @pytest.mark.parametrize("answer, gold, question", ECHOES)
-def test_an_expression_of_the_question_is_no_answer(answer, gold, question):
+def test_expression_of_question_is_echo(answer, gold, question):
     chat = [{"role": "system", "content": "Reason."}, {"role": "user", "content": question}]
     for prompt in (question, chat):
         assert score(box(answer), solution=gold, prompt=prompt)[:2] == (0.0, "echo")
@@ -581,7 +581,7 @@ def test_an_expression_of_the_question_is_no_answer(answer, gold, question):
     assert score(box(gold), solution=gold, prompt=chat)[:2] == (1.0, "correct")
 
 
-def test_a_gold_that_the_question_holds_is_an_answer():
+def test_gold_in_question_is_an_answer():
     question = r"Which is larger, $\frac{3}{4}$ or $\frac{2}{3}$?"
     assert score(box(r"\frac{3}{4}"), solution=r"\frac{3}{4}", prompt=question).value == 1.0
     assert score(box("3/4"), solution=r"\frac{3}{4}", prompt=question).value == 1.0
@@ -596,18 +596,18 @@ def test_trl_passes_the_question():
 
 @pytest.mark.parametrize("answer", STALLING)
 @pytest.mark.parametrize("gold", ["18", "x+1"])
-def test_a_stalling_answer_scores_0_in_time(answer, gold):
+def test_stalling_answer_scores_0_in_time(answer, gold):
     began = time.monotonic()
     assert score(box(answer), solution=gold).value == 0.0
     assert time.monotonic() - began < 15
 
 
-def test_an_answer_that_takes_too_much_cpu_time_is_too_slow():
+def test_answer_over_cpu_limit_is_too_slow():
     scored = score(box("(1+x)^{99}(1-x)^{99}(2+x)^{99}"), solution="x+1")
     assert scored[:2] == (0.0, "too_slow")
 
 
-def test_an_answer_that_math_verify_fails_on_is_unreadable(monkeypatch):
+def test_answer_that_breaks_math_verify_is_unreadable(monkeypatch):
     def verify(gold, answer, **_):
         if gold is answer:
             return True
@@ -617,7 +617,7 @@ def test_an_answer_that_math_verify_fails_on_is_unreadable(monkeypatch):
     assert math._compare(r"\frac{1}{x+1}", r"\frac{1}{x+2}") == "unreadable"
 
 
-def test_a_broken_math_verify_is_not_hidden(monkeypatch):
+def test_broken_math_verify_raises(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("broken")
 
@@ -626,7 +626,7 @@ def test_a_broken_math_verify_is_not_hidden(monkeypatch):
         math._compare(r"\frac{1}{x+1}", r"\frac{1}{x+2}")
 
 
-def test_a_gold_is_parsed_once(monkeypatch):
+def test_gold_is_parsed_once(monkeypatch):
     parsed = []
     real = math_verify.parse
 
@@ -651,11 +651,11 @@ def test_a_gold_is_parsed_once(monkeypatch):
         (r"1:2:3:\ldots", r"math-verify cannot read the gold answer '1:2:3:\\ldots'"),
     ],
 )
-def test_says_why_a_gold_cannot_be_read(solution, problem):
+def test_gold_problem(solution, problem):
     assert gold_problem(solution) == problem
 
 
-def test_an_unreadable_gold_pays_no_completion_of_a_group():
+def test_unreadable_gold_scores_none():
     """A None beside a 1.0 would become that 1.0: a run takes the mean of the prompt group."""
     gold = r"1:2:3:\ldots"
     answers = [gold, r"1:4:9:\ldots", "5", ""]
@@ -666,7 +666,7 @@ def test_an_unreadable_gold_pays_no_completion_of_a_group():
 MATH_GOLDS = json.loads((Path(__file__).parent / "math_golds.json").read_text())
 
 
-def test_every_gold_of_math_pays_itself():
+def test_each_gold_of_math_equals_itself():
     """The distinct answers of MATH's training split (Hendrycks et al., MIT licence)."""
     golds = [gold for gold in MATH_GOLDS if score(box(gold), solution=gold).value != 1.0]
     assert golds == []
@@ -674,7 +674,7 @@ def test_every_gold_of_math_pays_itself():
 
 
 @pytest.mark.parametrize("distance", [1, pytest.param(17, marks=pytest.mark.slow)])
-def test_no_gold_of_math_pays_another(distance):
+def test_no_gold_of_math_equals_another(distance):
     """But for a percent, and a base that one of the two names: 125% and 125, 10001 in base 2."""
     for answer, gold in zip(MATH_GOLDS, MATH_GOLDS[distance:], strict=False):
         one, other = (normal(each).rstrip("%").partition("_")[0] for each in (answer, gold))
@@ -708,7 +708,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, PARTS, st.randoms(use_true_random=False))
-def test_a_permuted_list_keeps_its_verdict(golds, answers, random):
+def test_permuted_list_keeps_its_score(golds, answers, random):
     gold, shuffled = ", ".join(golds), random.sample(answers, len(answers))
     first, second = (score(box(", ".join(each)), solution=gold) for each in (answers, shuffled))
     assert first.value == second.value == float(set(golds) == set(answers))
@@ -722,7 +722,7 @@ UNITS = [" eggs", r"\text{ cm}", r"\ \text{eggs}", r"\,\text{cm}^2", "°C", " km
     st.sampled_from(["18", "1234", "0.5", "-7"]),
     st.sampled_from(UNITS),
 )
-def test_a_unit_keeps_the_verdict(answer, gold, unit):
+def test_unit_keeps_the_score(answer, gold, unit):
     assert score(box(answer + unit), solution=gold).value == score(box(answer), solution=gold).value
 
 
@@ -739,19 +739,19 @@ def test_every_completion_has_a_score_if_the_gold_can_be_read(text, gold):
     assert scored.value <= score(box(gold), solution=gold).value == 1.0
 
 
-def test_a_row_of_another_task_has_no_score():
+def test_row_of_another_task_scores_none():
     assert accuracy_reward_func([""], [box("2")], solution=[None]) == [None]
 
 
 @given(st.permutations(["18", "17", "", r"\frac{36}{2}", "17 or 18"]))
-def test_a_permuted_batch_is_scored_permuted(answers):
+def test_permuted_batch_permutes_scores(answers):
     expected = [{"18": 1.0, r"\frac{36}{2}": 1.0}.get(answer, 0.0) for answer in answers]
     boxed = [box(answer) for answer in answers]
     assert accuracy_reward_func([""] * 5, boxed, solution=["18"] * 5) == expected
 
 
 @given(st.fractions(max_denominator=10**6))
-def test_a_number_is_read_exactly(value):
+def test_exact_reads_any_number(value):
     written = exact(f"{value.numerator}/{value.denominator}")
     assert written == exact(normal(rf"\dfrac{{{value.numerator}}}{{{value.denominator}}}"))
     assert written == (frozenset({((1, ()), value)}) if value else frozenset())
@@ -780,7 +780,7 @@ def test_a_number_is_read_exactly(value):
         ("x_1+x_2", "x_2+x_1", True),
     ],
 )
-def test_values_are_compared_exactly(one, other, same):
+def test_exact_values(one, other, same):
     assert None not in (exact(one), exact(other))
     assert (exact(one) == exact(other)) is same
 
@@ -803,7 +803,7 @@ def test_values_are_compared_exactly(one, other, same):
         "2 3",
     ],
 )
-def test_a_form_that_is_not_read_exactly_has_no_value(text):
+def test_exact_returns_none_for_other_forms(text):
     assert exact(text) is None
 
 
@@ -817,5 +817,5 @@ def test_a_form_that_is_not_read_exactly_has_no_value(text):
         ("2,1", "1,2", 1.0),
     ],
 )
-def test_tuples_of_numbers_are_decided_at_once(answer, gold, value):
+def test_tuples_of_numbers_need_no_math_verify(answer, gold, value):
     assert accuracy_reward_func.quick(box(answer), solution=gold).value == value

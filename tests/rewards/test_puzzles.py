@@ -199,14 +199,14 @@ WHERE = [
 
 
 @pytest.mark.parametrize(("completion", "read", "reason"), WHERE)
-def test_where_the_answer_stands(completion, read, reason):
+def test_finds_answer_in_completion(completion, read, reason):
     """In a chat as in text: verifiers reads the first block of one, and the last of the other."""
     chat = [{"role": "assistant", "content": completion}]
     for each in [completion, *([chat] if isinstance(completion, str) else [])]:
         assert exact(each, "[1, 2]") == (float(reason == "correct"), reason, read)
 
 
-def test_case_is_an_option():
+def test_ignore_case():
     said = tagged("['Owl', 'CROW', ' hawk ']")
     assert exact(said, BIRDS).value == 0.0
     assert exact(said, BIRDS, ignore_case=True).value == 1.0
@@ -225,12 +225,12 @@ def test_case_is_an_option():
         ("Ann|Bob|", False),
     ],
 )
-def test_several_answers_in_any_order(answer, right):
+def test_separator_allows_any_order(answer, right):
     assert exact(tagged(answer), "Bob|Ann|1234", separator="|").value == float(right)
 
 
 @pytest.mark.parametrize("gold", ["", " \n"])
-def test_a_gold_that_is_none(gold):
+def test_unusable_gold_scores_none(gold):
     assert exact(tagged("1"), gold) == Score(None, "bad_gold")
     assert exact_reward_func([""], [tagged("1")], solution=[None]) == [None]
 
@@ -305,7 +305,7 @@ def test_grids(gold, answer, share, reason):
         7,
     ],
 )
-def test_a_gold_that_is_no_grid(gold):
+def test_gold_without_grid_scores_none(gold):
     assert grid_reward_func.score(tagged(grid()), solution=gold) == Score(None, "bad_gold")
 
 
@@ -329,7 +329,7 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=60).map("".join))
 
 
 @given(TEXTS, TEXTS)
-def test_no_text_makes_it_raise_or_warn(text, gold):
+def test_any_text_is_scored_without_warning(text, gold):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for completion in (text, tagged(text)):
@@ -345,14 +345,14 @@ def test_no_text_makes_it_raise_or_warn(text, gold):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(), st.lists, max_leaves=20))
-def test_a_value_is_itself_however_it_is_written(value):
+def test_any_value_equals_its_json_and_repr(value):
     for written in (repr(value), json.dumps(value), json.dumps(value, indent=2)):
         assert exact(tagged(written), json.dumps(value)).value == 1.0
         assert exact(tagged(written), [value, "more"]).value == 0.0
 
 
 @given(st.permutations(CONTRACT[:40]))
-def test_each_completion_is_scored_alone(cases):
+def test_completions_are_scored_independently(cases):
     scores = exact_reward_func(
         [""] * len(cases),
         [tagged(answer) for _, answer, _ in cases],
@@ -376,7 +376,7 @@ def test_each_completion_is_scored_alone(cases):
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "<answer>{}</answer>"])
-def test_long_text_is_no_work(piece, around):
+def test_long_text_takes_milliseconds(piece, around):
     text = around.format(piece * (1_000_000 // len(piece)))
     start = time.process_time()
     exact(text, "1|2", separator="|")
@@ -387,7 +387,7 @@ def test_long_text_is_no_work(piece, around):
 @pytest.mark.parametrize(
     "piece", ['"\\', '["]",', "a|", "1,", "(1,", "{1:", "1-", "```", "*", "\\text{"]
 )
-def test_the_longest_answer_is_no_work(piece):
+def test_longest_answer_takes_milliseconds(piece):
     text = tagged((piece * LONGEST_ANSWER)[:LONGEST_ANSWER])
     start = time.process_time()
     exact(text, "|".join("abcdefghijklmnopqrstuvwxyz"), separator="|")

@@ -322,11 +322,11 @@ def _tag_bodies(text: str) -> list[str]:
 def _last_fence(text: str) -> list[str]:
     """Return the last closed fence that is labelled as JSON, or not at all."""
     pieces = text.split("```")
-    found = []
+    blocks = []
     for piece in pieces[1 : len(pieces) - 1 : 2]:
         label, line_end, body = piece.partition("\n")
         if not line_end or not label.strip().isalnum():
-            found.append(piece.strip())
+            blocks.append(piece.strip())
         elif label.strip().lower() == "json":
-            found.append(body.strip())
-    return found[-1:]
+            blocks.append(body.strip())
+    return blocks[-1:]

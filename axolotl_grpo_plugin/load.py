@@ -123,9 +123,7 @@ def _build(reward: RewardRef) -> Any:
         and each.name not in arguments
     ]
     if missing:
-        raise TypeError(
-            f"{name} needs values for: {', '.join(missing)}. Set them in grpo_reward_args"
-        )
+        raise TypeError(f"{name} needs: {', '.join(missing)}. Set them in grpo_reward_args")
     return function(**arguments)
 
 

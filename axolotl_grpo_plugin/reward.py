@@ -190,10 +190,10 @@ class GroupReward(_Decorated):
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
     ) -> list[Score]:
         rows = self.rows(prompts, completions, columns)
-        found: list[Score] = []
+        scores: list[Score] = []
         for _, places in groupby(range(len(completions)), key=lambda place: prompts[place]):
-            found += self._group(list(places), completions, rows)
-        return found
+            scores += self._group(list(places), completions, rows)
+        return scores
 
     def _group(self, places: list[int], completions: Sequence[Any], rows: list[Any]) -> list[Score]:
         reads = self.spec.reads
@@ -340,9 +340,9 @@ def described(function: Any) -> BaseReward:
     return function if isinstance(function, BaseReward) else PlainReward(function)
 
 
-def made_of(made: Reward, inner: Sequence[BaseReward], **facts: Any) -> Reward:
+def made_of(outer: Reward, inner: Sequence[BaseReward], **facts: Any) -> Reward:
     """Return a reward that is made of others, with more facts in its spec."""
-    return Reward(made.function, replace(made.spec, inner=tuple(inner), **facts))
+    return Reward(outer.function, replace(outer.spec, inner=tuple(inner), **facts))
 
 
 def as_score(result: Any) -> Score:

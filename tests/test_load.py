@@ -67,7 +67,6 @@ def test_logged_names_are_short_and_unique(keys, names):
 
 
 def test_keeps_parameters_with_any_key():
-    """Which of them a reward has, it says when it is built."""
     arguments = {"words": {"x": 1}, 1: 2}
     cfg = {"trl": {"reward_funcs": [OURS]}, "grpo_reward_args": {OURS: arguments}}
     (reward,) = reward_refs(cfg)

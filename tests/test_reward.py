@@ -164,7 +164,6 @@ def test_ready_gets_its_options():
 
 @group_reward(range=(0.0, 1.0), reads="weight", reasons=["shortest", "longer"])
 def shortest(completions: list[str], weight: list[float], tie: float = 1.0) -> list[Score]:
-    """The weight for the shortest of a group."""
     least = min(map(len, completions))
     return [
         Score(own * tie, "shortest") if len(each) == least else Score(0.0, "longer")

@@ -1,4 +1,4 @@
-"""Values from text: what is read, what is the same, and that nothing is run."""
+"""Read values from text and compare them. Text is never executed."""
 
 import time
 import warnings

@@ -39,7 +39,7 @@ def read_tests(tests: Any) -> ProgramTests | None:
       ["assert add(1, 2) == 3"]: MBPP
       [{"input": "1 2", "output": "3", "type": "stdin_stdout"}], also below "test_cases": open-r1
       [{"input": "1\\n2", "output": "3", "testtype": "functional", "metadata": {"func_name": "add"}}]: one
-        argument per line, as JSON; `metadata` may also stand beside "test_cases": LiveCodeBench
+        argument per line, as JSON; `metadata` may also be beside "test_cases": LiveCodeBench
 
     >>> read_tests('{"inputs": ["1 2"], "outputs": ["3"]}')
     ProgramTests(cases=(('1 2', '3'),), function='', code='', names=(), modules=(), exact=False)

@@ -52,13 +52,13 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     problem = read_problem(nums, target)
     if problem is None:
         return Score(None, "bad_gold")
-    found = find_answer(completion, ["tag"], in_reasoning=True)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    if len(found.text) > LONGEST_ANSWER:
-        return Score(0.0, "too_long", found.text)
-    reason = _judge(found.text, *problem)
-    return Score(float(reason == "correct"), reason, found.text)
+    answer = find_answer(completion, ["tag"], in_reasoning=True)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    if len(answer.text) > LONGEST_ANSWER:
+        return Score(0.0, "too_long", answer.text)
+    reason = _judge(answer.text, *problem)
+    return Score(float(reason == "correct"), reason, answer.text)
 
 
 def read_problem(nums: Any, target: Any) -> tuple[list[int], int] | None:

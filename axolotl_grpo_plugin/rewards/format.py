@@ -100,21 +100,21 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     paid = THINK_TAGS[1:] if prefilled else THINK_TAGS
     once = {tag for tag in paid if completion.count(tag) == 1}
     parts = split_at_tags(completion, THINK_TAGS)
-    found, last = 0, -1
+    count, last = 0, -1
     for before, tag, after in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
         place, body = THINK_TAGS.index(tag), before if tag.startswith("</") else after
         if tag in once and place > last and not _is_empty(body):
-            found, last = found + 1, place
-    if not found:
+            count, last = count + 1, place
+    if not count:
         return Score(0.0, "no_tags")
     more = text_after_answer(completion).strip()
     cost = min(_COST_OF_A_CHARACTER * len(more), _HIGHEST_COST)
     if any(tag in more for tag in THINK_TAGS):
         cost = _HIGHEST_COST  # reasoning after the answer must not cost by its length
-    value = found / len(paid)
+    value = count / len(paid)
     if cost:
         return Score(max(value - cost, 0.0), "text_after_answer")
-    return Score(value, "all_tags" if found == len(paid) else "some_tags")
+    return Score(value, "all_tags" if count == len(paid) else "some_tags")
 
 
 @reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)

@@ -73,12 +73,12 @@ def int_reward_func(completion: str) -> Score:
     >>> int_reward_func([""], ["<answer>-5</answer>"])
     [0.5]
     """
-    found = find_answer(completion, ["tag"], in_reasoning=True)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    if is_integer_literal(found.text):
-        return Score(0.5, "integer", found.text)
-    return Score(0.0, "not_an_integer", found.text)
+    answer = find_answer(completion, ["tag"], in_reasoning=True)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    if is_integer_literal(answer.text):
+        return Score(0.5, "integer", answer.text)
+    return Score(0.0, "not_an_integer", answer.text)
 
 
 @reward(range=(0.0, 0.5), reasons="exact other_layout empty_block".split(), inline=True)

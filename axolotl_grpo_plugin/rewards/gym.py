@@ -88,12 +88,12 @@ def main(request, channel):
         except Exception:  # most scorers raise if they cannot read the answer
             return None
 
-    found = score(answer)
-    if found is None and score(entry["answer"] or "") is None:
+    result = score(answer)
+    if result is None and score(entry["answer"] or "") is None:
         return channel.send({"bad_gold": True})
     # Many scorers give a little credit to any text.
     nothing = [score(text) or 0.0 for text in ("", "?", "0")] if request["partial"] else [0.0]
-    channel.send({"score": found or 0.0, "nothing": max(nothing)})
+    channel.send({"score": result or 0.0, "nothing": max(nothing)})
 """
 
 

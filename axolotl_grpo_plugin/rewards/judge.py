@@ -196,8 +196,8 @@ def _verdict(text: str) -> bool:
     lines = [
         line.replace("*", "").strip().lower() for line in after_reasoning(text).strip().split("\n")
     ]
-    given = {line for line in lines if line in _VERDICTS}
-    if given != {lines[-1]}:
+    verdicts = {line for line in lines if line in _VERDICTS}
+    if verdicts != {lines[-1]}:
         raise NoReply("unreadable", f"there is no verdict in {text[-200:]!r}")
     return _VERDICTS[lines[-1]]
 

@@ -195,7 +195,7 @@ def _merged(text: str) -> Any:
 
 @lru_cache(maxsize=65536)
 def read_gold(solution: str) -> str | None:
-    """Return the gold answer as written: in the last box, after `####`, or the whole. None if there is none."""
+    """Return the gold answer as written: in the last box, after `####`, or all of the text."""
     marked = read_boxes(solution)[-1:] or solution.split("####")[1:][-1:]
     gold = (marked or [solution])[0].strip()
     return gold if 0 < len(gold) <= LONGEST and normal(gold) else None

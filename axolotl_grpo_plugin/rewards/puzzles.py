@@ -48,15 +48,15 @@ def exact_reward_func(
     gold = _read_gold(solution)
     if gold is None:
         return Score(None, "bad_gold")
-    found = _find(completion)
-    if found.text is None:
-        return Score(0.0, found.problem)
+    answer = _find(completion)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
     if separator and isinstance(solution, str) and separator in solution:
         golds = [read_value(each.strip()) for each in solution.split(separator)]
-        equal = _match(found.text.split(separator), golds, ignore_case)
+        equal = _match(answer.text.split(separator), golds, ignore_case)
     else:
-        equal = _equal(found.text, gold, ignore_case)
-    return Score(float(equal), "correct" if equal else "wrong_value", found.text)
+        equal = _equal(answer.text, gold, ignore_case)
+    return Score(float(equal), "correct" if equal else "wrong_value", answer.text)
 
 
 @reward(
@@ -85,14 +85,14 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     gold = _grid(read_value(solution.strip()).value if isinstance(solution, str) else solution)
     if gold is None or not gold.rows or len(set(gold.header)) < len(gold.header):
         return Score(None, "bad_gold")
-    found = _find(completion)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    grid = _grid(read_value(found.text).value)
+    answer = _find(completion)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    grid = _grid(read_value(answer.text).value)
     if grid is None:
-        return Score(0.0, "not_a_grid", found.text)
+        return Score(0.0, "not_a_grid", answer.text)
     if sorted(grid.header) != sorted(gold.header) or len(grid.rows) != len(gold.rows):
-        return Score(0.0, "wrong_shape", found.text)
+        return Score(0.0, "wrong_shape", answer.text)
     columns = [grid.header.index(name) for name in gold.header]
     right = [
         _same_cell(row[column], cell)
@@ -101,17 +101,19 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     ]
     share = sum(right) / len(right)
     value = share if partial else float(share == 1)
-    return Score(value, "correct" if share == 1 else "wrong_cells", found.text)
+    return Score(value, "correct" if share == 1 else "wrong_cells", answer.text)
 
 
 def _find(completion: str) -> Answer:
-    found = find_answer(completion, ["tag", "box", "fence"], normal, LONGEST_ANSWER, every_tag=True)
-    text = found.text or ""
+    answer = find_answer(
+        completion, ["tag", "box", "fence"], normal, LONGEST_ANSWER, every_tag=True
+    )
+    text = answer.text or ""
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
         label, line_end, body = text[3:-3].partition("\n")
         text = (body if line_end and (label.strip() or "json").isalnum() else text[3:-3]).strip()
         return Answer(text) if text else Answer(None, "empty_answer")
-    return found
+    return answer
 
 
 def _read_gold(solution: Any) -> Value | None:

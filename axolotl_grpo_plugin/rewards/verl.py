@@ -53,9 +53,9 @@ def from_compute_score(
             f"{function} has no parameter solution_str. Name a function that verl could call: "
             "compute_score(solution_str, ground_truth, ...)"
         )
-    given = dict(arguments or {})
+    options = dict(arguments or {})
     takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
-    for argument in given:
+    for argument in options:
         if argument not in parameters and not takes_all:
             raise TypeError(f"{function} has no parameter {argument!r}")
     reads = [
@@ -63,16 +63,16 @@ def from_compute_score(
         for each in parameters.values()
         if each.default is Parameter.empty
         and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        and each.name not in ("solution_str", *_OF_VERL, *given)
+        and each.name not in ("solution_str", *_OF_VERL, *options)
     ]
-    takes = [each for each in _OF_VERL if each in parameters and each not in given]
+    takes = [each for each in _OF_VERL if each in parameters and each not in options]
 
     def scorer(completion: str, **columns: Any) -> Score:
         row = {key: json.loads(columns[key]) if decode else columns[key] for key in reads}
         row |= {key: columns[key] for key in takes}
         if isinstance(row.get("extra_info"), str):
             row["extra_info"] = json.loads(row["extra_info"])
-        return _score(compute_score(solution_str=completion, **row, **given))
+        return _score(compute_score(solution_str=completion, **row, **options))
 
     scorer.__name__, scorer.__doc__ = name, compute_score.__doc__
     limits = float(numbers[0]), float(numbers[1])

@@ -1,4 +1,4 @@
-"""The contract of the code reward: what each program must score, and what holds for all."""
+"""The scores of the code reward: tables of programs, and properties of all programs."""
 
 import json
 import os
@@ -88,7 +88,7 @@ CONTRACT = [
     ("try:\n    while True: pass\nfinally:\n    print(int(input()) * 2)", DOUBLE, "time_limit"),
     ("x = bytes(1 << 30)", DOUBLE, "memory_limit"),
     ("while True: print('x' * 1_000_000)", DOUBLE, "output_limit"),
-    # A prefix, more, or nothing of what is expected won open-r1's.
+    # open-r1 paid for a prefix of the expected output, for more, and for nothing.
     ("print(1)\nprint(2)\nprint(3)", LINES, "correct"),
     ("print(1)\nprint(2)", LINES, "wrong_output"),
     ("print(1)\nprint(2)\nprint(3)\nprint(4)", LINES, "wrong_output"),
@@ -96,7 +96,7 @@ CONTRACT = [
     ("print(1)\n\nprint(2)\nprint()\nprint(3)", LINES, "wrong_output"),
     ("print(1, 2, 3)", LINES, "wrong_output"),
     ("x = 1", LINES, "wrong_output"),
-    # No program, also where nothing is expected.
+    # An empty program earns nothing, even if no output is expected.
     ("", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("...", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("pass", {"inputs": [""], "outputs": [""]}, "empty_program"),
@@ -104,7 +104,7 @@ CONTRACT = [
     ("'''print(1)'''\nimport sys, os\nfrom math import *\npass", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("def f():\n    '''Nothing.'''\nclass A:\n    def g(self): ...", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("def add(a, b): pass", ADD, "empty_program"),
-    # Numbers.
+    # Numbers
     ("print(1 / 3)", {"inputs": [""], "outputs": ["0.33333333"]}, "correct"),
     ("print('x =', 2)", {"inputs": [""], "outputs": ["x = 2.0"]}, "correct"),
     ("print('1e-1')", {"inputs": [""], "outputs": ["0.1"]}, "correct"),
@@ -117,7 +117,7 @@ CONTRACT = [
     ("print(1, 0.5)", {"inputs": [""], "outputs": ["2 0.5"]}, "wrong_output"),
     ("print('  *')", {"inputs": [""], "outputs": ["  *"]}, "correct"),
     ("print('*')", {"inputs": [""], "outputs": ["  *"]}, "wrong_output"),
-    # Functions that are called.
+    # Functions
     ("def add(a, b): return a + b", ADD, "correct"),
     ("add = lambda a, b: a + b", ADD, "correct"),
     ("class Solution:\n    def add(self, a: List[int], b: Optional[int]): return a + b", ADD, "correct"),
@@ -144,7 +144,7 @@ CONTRACT = [
     ("def f(): return 7", {"fn_name": "f", "inputs": [[]], "outputs": [[7]]}, "correct"),
     ("def f(a): return a", {"fn_name": "f", "inputs": [[7], [8]], "outputs": [[7], 8]}, "wrong_output"),
     ("import numpy\ndef f(): return numpy.arange(2)", {"fn_name": "f", "inputs": [[]], "outputs": [[0, 1]]}, "correct"),
-    # Tests that are code.
+    # Tests that are code
     ("def add(a, b): return a + b", ASSERTS, "correct"),
     ("def add(a, b): return a + b", CHECK, "correct"),
     ("def add(a, b): return a - b", ASSERTS, "wrong_output"),
@@ -168,7 +168,7 @@ def test_contract(program, tests, reason):
     assert judge(program, tests) == (float(reason == "correct"), reason)
 
 
-# Each of these solves nothing.
+# None of these programs solves its problem.
 CHEATS = {
     "equal to all": """
         class Equal:
@@ -286,7 +286,7 @@ def test_exploits_score_zero(cheat, tests):
 
 
 def test_program_never_sees_expected_values():
-    """The program searches all of its memory, and finds only what it was given."""
+    """The program searches its memory, and finds only its inputs."""
     program = """
         import ctypes, re
         said = input()
@@ -302,7 +302,7 @@ def test_program_never_sees_expected_values():
     assert judge(program, {**tests, "outputs": ["True", "False", "False"]}) == (1.0, "correct")
 
 
-# More of what tests may be, and what a program gives them.
+# More forms of tests and programs
 @pytest.mark.parametrize(
     ("program", "tests", "reason"),
     [
@@ -331,7 +331,7 @@ def test_program_never_sees_expected_values():
         ("def f(x): return x", ["for i in range(3):\n    assert f(i) == i"], "correct"),
         ("def f(x): return x / 3", ["assert math.isclose(f(1), 0.3333333, rel_tol=1e-3)"], "correct"),
         ("import numpy as np\ndef f(x): return np.ones(x)", ["import numpy as np\nassert np.allclose(f(2), [1, 1])"], "correct"),
-        # No rows of two: equal to any two numbers, if numpy were let to ask for them.
+        # An object whose items equal any two numbers: numpy must not read them.
         ("class Equal:\n    __array_interface__ = {'shape': (0, 1), 'typestr': '<f8', 'data': b'', 'version': 3}\n"
          "def f(x): return Equal()", ["import numpy as np\nassert np.allclose(f(2), [1, 1])"], "runtime_error"),
         ("class Node:\n    def __init__(self): self.next = None\ndef size(node): return 1 + size(node.next) if node else 0",
@@ -346,7 +346,7 @@ def test_program_never_sees_expected_values():
          ["from fractions import Fraction\nassert f(Fraction(1, 3)) == Fraction(1, 3)"], "wrong_output"),
         ("class Fraction:\n    def __eq__(self, other): return True\n    def __reduce__(self): return Fraction, (1, 2)\n"
          "def f(): return Fraction()", ["from fractions import Fraction\nassert f() == Fraction(1, 2)"], "wrong_output"),
-        # A name that tests forgot to import is none of the program's to give.
+        # The program cannot define a name that the tests forgot to import.
         ("class np:\n    allclose = staticmethod(lambda *_: True)\ndef f(x): return 0", ["assert np.allclose(f(2), [1, 1])"], "runtime_error"),
         ("def copy(x): return [*x]", ["assert copy([1]) == [1]"], "correct"),
         ("def copy(x): return [*x]", {"functional": "def check(c):\n    assert c([1]) == [1]", "entry_point": "copy"}, "correct"),
@@ -545,12 +545,12 @@ def test_livecodebench_functions_are_called(tests, program, reason):
 @pytest.mark.parametrize(
     ("program", "tests", "reason"),
     [
-        # A method has the name of an imported function; LeetCode's names are no answer.
+        # A method may have the name of an imported function. LeetCode's names are not an answer.
         ("from math import *\nclass Solution:\n    def gcd(self, a, b): return a + b",
          {"fn_name": "gcd", "inputs": [[1, 2]], "outputs": [3]}, "correct"),
         ("x = 1", {"fn_name": "gcd", "inputs": [[1, 2]], "outputs": [1]}, "no_function"),
         ("x = 1", {"functional": "assert gcd(1, 2) == 1"}, "no_function"),
-        # Its outputs are not wrapped in lists, as those of APPS are.
+        # Unlike in APPS, no list encloses the outputs.
         ("def f(a): return a", ONE, "correct"),
         ("def f(a): return a[0]", ONE, "wrong_output"),
     ],
@@ -576,7 +576,7 @@ def test_unusable_tests_score_none(tests):
     assert read_tests(tests) is None
 
 
-# Each earns nothing that a program of plain values would not.
+# Odd objects earn no more than plain values.
 ODD = {
     "another float each time": (
         "class X:\n    n = 0\n    def __float__(self):\n        X.n += 1\n        return 6 / 11 * (X.n == 2)\n"
@@ -682,7 +682,7 @@ def test_timeout_scores_zero():
     ids="prints calls asserts".split(),
 )
 def test_busy_cpu_does_not_time_out_right_program(tests):
-    """All of them on one CPU, it needs many times its seconds by the wall clock."""
+    """On one CPU with other processes, the program needs much more wall time than CPU time."""
     program = """
         import time
         def add(a, b):
@@ -710,12 +710,12 @@ def test_busy_cpu_does_not_time_out_right_program(tests):
 
 
 def test_start_of_sandbox_does_not_count_as_time():
-    """0.29 s are in no other test's limits, so the sandbox is a new one."""
+    """No other test has a limit of 0.29 s, so this starts a new sandbox."""
     assert judge("print(int(input()) * 2)", DOUBLE, timeout=0.29) == (1.0, "correct")
 
 
 def test_endless_loop_is_reported_as_time_limit():
-    """At the hard limit the kernel kills without a word, and the reason would be another."""
+    """The soft limit ends a program first. At the hard limit, the reason would be lost."""
     program = "import resource\nprint(*resource.getrlimit(resource.RLIMIT_CPU))"
     tests = {"inputs": [""], "outputs": ["3 4"]}
     assert judge(program, tests, timeout=1.99) == (1.0, "correct")
@@ -787,16 +787,12 @@ def test_same_value(value, expected, same):
 PIECES = st.sampled_from(
     [
         "```python\n",
-        "```",
         "\n```\n",
-        "print(1)",
         "\n",
-        "<answer>",
-        "</answer>",
-        "</think>",
         "def f(:",
         "import os",
         "#",
+        *"``` print(1) <answer> </answer> </think>".split(),
     ]
 )
 

@@ -1,4 +1,4 @@
-"""The contract of the Countdown reward: what each answer must score, and what holds for all."""
+"""The scores of the Countdown reward: tables of answers, and properties of all answers."""
 
 import time
 import warnings
@@ -33,7 +33,7 @@ CONTRACT = [
     ("(42+19)+(4-1)", ONE, 64, "correct"),
     ("42 + 19 + 4 - 1 = 64", ONE, 64, "correct"),
     ("  42+19 +4-1=64 ", ONE, 64, "correct"),
-    ("8/(3-8/3)", TWO, 24, "correct"),  # not in floats
+    ("8/(3-8/3)", TWO, 24, "correct"),  # inexact with floats
     ("8 ÷ (3 − 8 ÷ 3)", TWO, 24, "correct"),
     (r"8 \div (3 - 8 \div 3)", TWO, 24, "correct"),
     ("3 × 8 × (8 − 3)", TWO, 120, "correct"),
@@ -42,7 +42,7 @@ CONTRACT = [
     ("3 - 8 = -5", [3, 8], -5, "correct"),
     ("0 * 5", [5, 0], 0, "correct"),
     ("64", [64], 64, "correct"),
-    # Wrong, honestly.
+    # Wrong answers
     ("42 + 19 - 4 - 1", ONE, 64, "wrong_value"),
     ("42 + 19 + 4 - 1 = 65", ONE, 64, "wrong_value"),
     ("42 + 19 - 4 - 1 = 64", ONE, 64, "wrong_value"),
@@ -51,7 +51,7 @@ CONTRACT = [
     ("42 + 19 + 4", ONE, 64, "wrong_numbers"),
     ("64", ONE, 64, "wrong_numbers"),
     ("64 = 42 + 19 + 4 - 1", ONE, 64, "not_an_expression"),
-    # What won the originals without a solution.
+    # Exploits of the original rewards
     ("42+42-19-1", ONE, 64, "wrong_numbers"),
     ("64 #1 4 42", [1, 4, 42, 64], 64, "not_an_expression"),
     ("64 #1 4 19 42", ONE, 64, "not_an_expression"),

@@ -1,4 +1,4 @@
-"""Which reward a row gets, with which columns; what is refused, and where the originals went wrong."""
+"""dispatch scores each row with the right reward and columns, and refuses wrong routes."""
 
 import json
 
@@ -19,12 +19,18 @@ def tagged(answer):
     return f"<reasoning>\nI try.\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
-# data_source, ground_truth, completion, score, reason: with the routes that are known
+# data_source, ground_truth, completion, score, reason: with the known routes
 SOURCES = [
     ("openai/gsm8k", "18", "so #### 18", 1.0, "correct"),
     ("openai/gsm8k", "18", "so #### 1", 0.0, "wrong_value"),
     ("lighteval/MATH", r"\frac{1}{2}", r"\boxed{0.5}", 1.0, "correct"),
-    ("math_dapo", "34", r"\boxed{34}", 1.0, "correct"),  # Reasoning360's "math" took this first
+    (
+        "math_dapo",
+        "34",
+        r"\boxed{34}",
+        1.0,
+        "correct",
+    ),  # in Reasoning360, "math" matched this first
     ("math__combined", "34", r"\boxed{33}", 0.0, "wrong_value"),
     ("aime2024", "34", r"\boxed{034}", 1.0, "correct"),
     ("stem__web", "C", r"\boxed{C}", 1.0, "correct"),

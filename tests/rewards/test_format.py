@@ -1,4 +1,4 @@
-"""What each layout must score, the ones among them that others' rewards get wrong."""
+"""The scores of layouts, also of those that other libraries score wrongly."""
 
 import time
 
@@ -129,7 +129,7 @@ def test_prefilled(completion, expected):
     assert scores(completion, prefilled=True) == pytest.approx(expected)
 
 
-# id, completion, gold, score, reason, what was read
+# id, completion, gold, score, reason, text that was read
 HASHED = [
     ("canonical", "<think>\na\n</think>\n#### 18", "18", 1, "correct", "18"),
     ("no space (verl)", "####18", "18", 1, "correct", "18"),
@@ -241,7 +241,7 @@ def test_strict_layout_passes_soft_and_think(completion):
 
 @given(texts, plain)
 def test_text_after_the_last_answer_never_pays(start, more):
-    """In the layouts that end in `</answer>`; in R1's it is the answer."""
+    """Only in layouts that end in `</answer>`. In DeepSeek-R1's layout this text is the answer."""
     answered = start + "</answer>"
     for each in (STRICT, SOFT, COUNT):
         assert each.score(answered + more).value <= each.score(answered).value

@@ -1,4 +1,4 @@
-"""The contract of the GSM8K rewards: what each completion must score, and what holds for all."""
+"""The scores of the GSM8K rewards: a table of completions, and properties of all completions."""
 
 import time
 

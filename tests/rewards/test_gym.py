@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.sandbox import Sandbox
 pytest.importorskip("reasoning_gym")
 from reasoning_gym.factory import DATASETS, create_dataset
 
-WITHOUT_A_SOLUTION = {"boxnet", "rush_hour"}  # reasoning-gym gives none
+WITHOUT_A_SOLUTION = {"boxnet", "rush_hour"}  # reasoning-gym has no solution
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,7 +88,7 @@ CASES = [
 ]
 
 
-# Tasks whose scorers skip text: an answer and the same with more text, both paid in full by the scorer.
+# Scorers that skip text: an answer, and the same with more text. The scorer gives full credit to both.
 DAYS = entry("time_intervals", "34 days", task_type="date")
 CLOCK = entry("time_intervals", "03:22:03", task_type="time_seconds")
 SPAN = entry("time_intervals", "18 days, 21:21", task_type="datetime")
@@ -201,7 +201,7 @@ def test_finds_last_answer_after_reasoning(completion, value, reason):
     assert score(completion, SUM, tagged=False)[:2] == (value, reason)
 
 
-# What reasoning-gym 0.1.25 executes: the first of these made the file.
+# reasoning-gym 0.1.25 executes some of these answers: the first attack made the file.
 @pytest.mark.parametrize(
     "problem", [COUNTDOWN, PUZZLE24, POLYNOMIAL, INTEGRAL, MATRIX, INSERTION, QUEENS]
 )
@@ -228,7 +228,7 @@ def test_answer_is_never_executed(tmp_path, problem, attack):
     file = tmp_path / "executed"
     found = score(attack.format(file=file), problem, partial=True)
     assert found.value == 0.0 and found.reason in ("not_plain", "wrong")
-    if problem not in (COUNTDOWN, PUZZLE24):  # those are never given to a scorer
+    if problem not in (COUNTDOWN, PUZZLE24):  # their scorers are never called
         assert found.reason == "not_plain"
     assert not file.exists()
 
@@ -294,7 +294,7 @@ def test_partial_credit(said, problem, value, reason):
         entry("composite", "3"),
         {**entry("chain_sum", "3"), "config": {"no_such_option": 1}},
         entry("countdown", "1 + 2"),  # no numbers
-        entry("word_ladder", "A,B"),  # its scorer raises, on the gold answer too
+        entry("word_ladder", "A,B"),  # its scorer also raises for the gold answer
     ],
     ids=str,
 )
@@ -314,7 +314,7 @@ def test_answer_that_makes_scorer_raise_is_wrong():
 
 
 def test_generator_options_reach_scorer():
-    """Its tolerance is of the digits that the problem has."""
+    """The tolerance depends on the number of digits of the problem."""
     problem = entry("decimal_arithmetic", "3.1416")
     assert score("3.14163", problem).value == 1.0
     assert score("3.14163", {**problem, "config": {"max_num_decimal_places": 6}}).value == 0.0
@@ -371,9 +371,9 @@ SOLUTIONS = ("possible_answer", "example_answer", "example_correct_answer")
 
 
 def gold(problem):
-    """Its answer, or where any will do, one of them."""
-    found = [problem["answer"], *(problem["metadata"].get(key) for key in SOLUTIONS)]
-    answer = next(each for each in found if each is not None)
+    """Return the gold answer, or one of several right answers."""
+    answers = [problem["answer"], *(problem["metadata"].get(key) for key in SOLUTIONS)]
+    answer = next(each for each in answers if each is not None)
     return answer if isinstance(answer, str) else json.dumps(answer)
 
 
@@ -382,9 +382,9 @@ def check_task(task):
     said = gold(problem)
     assert score(said, problem)[:2] == (1.0, "correct")
     if task not in (*gym._BY_VALUE, *gym._ARITHMETIC):
-        # The scorer's own opinion, of an entry that went through JSON: above, it was not asked.
-        known = gym.read_entry(problem)._asdict()
-        request = {"entry": known, "answer": said, "partial": False}
+        # Call the scorer itself with an entry that went through JSON. `score` did not call it.
+        fields = gym.read_entry(problem)._asdict()
+        request = {"entry": fields, "answer": said, "partial": False}
         given, _ = gym._sandbox(False, os.getpid()).call(request)
         exact = DATASETS[task][0].score_answer is DATASETS["gcd"][0].score_answer
         assert given["score"] == (0.0 if exact else 1.0)

@@ -98,7 +98,7 @@ ANSWERS = [
     ("3,-3", r"\pm 3", 1.0, "correct"),
     ("18 millions", "18", 0.0, None),
     ("18 but maybe seventeen", "18", 0.0, None),
-    # units, and what is none
+    # units, and words that are not units
     ("18 men", "18", 1.0, "correct"),
     ("18cm", "18", 1.0, "correct"),
     ("18apples", "18", 1.0, "correct"),
@@ -163,7 +163,7 @@ ANSWERS = [
     (r"\text{either }17\text{ or }18", "18", 0.0, "several_answers"),
     (r"\pm 2", "2", 0.0, None),
     ("x > 18", "18", 0.0, None),
-    # several values that the gold asks for, and names for them
+    # several values that the gold has, and names for them
     ("1 or 2", "1,2", 1.0, "correct"),
     ("x=1 or x=2", "1,2", 1.0, "correct"),
     ("x=1, x=2", r"1 \text{ and } 2", 1.0, "correct"),
@@ -187,7 +187,7 @@ ANSWERS = [
     ("evelyn", r"\text{Evelyn}", 1.0, "correct"),
     ("ba", "ab", 0.0, "wrong_value"),
     (r"\text{(C)}", "(C)", 1.0, "correct"),
-    # what only math-verify can tell
+    # answers that only math-verify can compare
     (r"2\sqrt{3}", r"\sqrt{12}", 1.0, "correct"),
     (r"\sqrt{13}", r"\sqrt{12}", 0.0, "wrong_value"),
     (r"x^2+2x+1", r"(x+1)^2", 1.0, "correct"),
@@ -208,7 +208,7 @@ ANSWERS = [
     ("y^3x^2", "x^2y^3", 1.0, "correct"),
     (r"2^3 \cdot 3^2", "72", 0.0, "unevaluated"),
     ("-2e^{-x^2}x", "-2xe^{-x^2}", 1.0, "correct"),
-    # what makes it hang, or eat memory
+    # answers that hang math-verify or take too much memory
     ("5^{5^{5^{5^5}}}", "18", 0.0, "too_large"),
     ("9^{9^{9}}", "18", 0.0, "too_large"),
     ("2^{99999999}", "18", 0.0, "too_large"),
@@ -289,7 +289,7 @@ ANSWERS_OF_REVIEWS = [
     (r"\dfrac 3 8", r"\frac{3}{8}", 1.0, "correct"),
     (r"32,\! 349", "32349", 1.0, "correct"),
     ("{-2021, 2021}", r"\pm 2021", 1.0, "correct"),
-    # work that is not done
+    # operations that are not evaluated
     (r"12\times 34", "408", 0.0, "unevaluated"),
     ("2 + 2", "4", 0.0, "unevaluated"),
     ("(1+2, 3)", "(3, 3)", 0.0, "unevaluated"),
@@ -313,7 +313,7 @@ ANSWERS_OF_REVIEWS = [
         0.0,
         "unevaluated",
     ),
-    # forms that count as worked out
+    # forms that count as evaluated
     (r"\frac{36}{2}", "18", 1.0, "correct"),
     (r"3 \cdot 10^{8}", "300000000", 1.0, "correct"),
     (r"2\cdot\sqrt{3}", r"\sqrt{12}", 1.0, "correct"),
@@ -415,7 +415,7 @@ MATH_VERIFY_ISSUES = [
     (14, "2021", r"\pm 2021", 0.0),
     (14, "1:00", "12:00", 0.0),
     (14, r"1, 3, 5, \ldots, 2n-1", r"1, 2, \ldots, n", 0.0),
-    (14, r"1:4:9:\ldots", r"1:2:3:\ldots", None),  # a gold that it cannot read
+    (14, r"1:4:9:\ldots", r"1:2:3:\ldots", None),  # math-verify cannot read this gold
     (26, "2x+4y-3=0", r"y = -\frac{1}{2}x + \frac{3}{4}", 1.0),
     (37, r"\text{13}", "13", 1.0),
     (41, r"4\sqrt(2)", "4", 0.0),
@@ -470,7 +470,7 @@ def test_scores_an_answer_against_its_gold(answer, gold, value, reason):
     ],
 )
 def test_gold(solution, value):
-    """A worked solution or a bare answer; one that can't be read is never paid."""
+    """The gold is a worked solution or an answer. If it cannot be read, the score is None."""
     assert score(box("2"), solution=solution).value == value
 
 
@@ -534,7 +534,9 @@ LATEX = st.lists(
 ).map(" ".join)
 
 
-@given(LATEX, st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", "x+1", "1,2"]))
+@given(
+    LATEX | st.text(), st.text() | st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", "x+1", "1,2"])
+)
 def test_quick_check_never_raises_and_has_declared_reasons(text, gold):
     for completion in (text, box(text), f"<answer>{text}</answer>"):
         scored = accuracy_reward_func.quick(completion, solution=gold)
@@ -543,16 +545,10 @@ def test_quick_check_never_raises_and_has_declared_reasons(text, gold):
             assert scored.value in (None, 0.0, 1.0)
 
 
-@given(st.text(), st.text())
-def test_any_text_can_be_read(text, gold):
-    accuracy_reward_func.quick(box(text), solution=gold)
-
-
 @given(
     LATEX, st.text(alphabet=st.characters(exclude_characters="<>\r", codec="utf-8"), max_size=30)
 )
 def test_text_after_the_last_answer_changes_nothing(start, more):
-    """Where it can be decided at once: math-verify gets the same answer in any case."""
     quick = accuracy_reward_func.quick
     answered = f"{start}<answer>{start}</answer>"
     assert quick(answered, solution="18") == quick(answered + more, solution="18")
@@ -566,7 +562,7 @@ def test_chat_scores_as_its_text(text, gold):
 
 
 def test_math_verify_runs_off_the_main_thread_too():
-    """Its limits are alarms, which fail there; and an answer that it fails on is no 0."""
+    """The limits of math-verify are alarms, which only work in the main thread."""
     with ThreadPoolExecutor(1) as pool:
         scored = pool.submit(score, box("(x+1)^2"), solution="x^2+2x+1").result()
     assert scored[:2] == (1.0, "correct")
@@ -656,7 +652,7 @@ def test_gold_problem(solution, problem):
 
 
 def test_unreadable_gold_scores_none():
-    """A None beside a 1.0 would become that 1.0: a run takes the mean of the prompt group."""
+    """A run replaces None by the mean of the prompt group, so no completion may score 1.0."""
     gold = r"1:2:3:\ldots"
     answers = [gold, r"1:4:9:\ldots", "5", ""]
     scores = accuracy_reward_func([""] * 4, list(map(box, answers)), solution=[gold] * 4)
@@ -667,7 +663,7 @@ MATH_GOLDS = json.loads((Path(__file__).parent / "math_golds.json").read_text())
 
 
 def test_each_gold_of_math_equals_itself():
-    """The distinct answers of MATH's training split (Hendrycks et al., MIT licence)."""
+    """These are the different answers of MATH's training split (Hendrycks et al., MIT licence)."""
     golds = [gold for gold in MATH_GOLDS if score(box(gold), solution=gold).value != 1.0]
     assert golds == []
     assert [gold for gold in MATH_GOLDS if gold_problem(gold)] == []
@@ -675,7 +671,7 @@ def test_each_gold_of_math_equals_itself():
 
 @pytest.mark.parametrize("distance", [1, pytest.param(17, marks=pytest.mark.slow)])
 def test_no_gold_of_math_equals_another(distance):
-    """But for a percent, and a base that one of the two names: 125% and 125, 10001 in base 2."""
+    """Except a percent, and a base that only one of the two has: 125% and 125, 10001 in base 2."""
     for answer, gold in zip(MATH_GOLDS, MATH_GOLDS[distance:], strict=False):
         one, other = (normal(each).rstrip("%").partition("_")[0] for each in (answer, gold))
         if one != other:
@@ -690,7 +686,7 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("row", OUTSIDE, ids=[row["from"] for row in OUTSIDE])
 def test_agrees_with_math_verifys_own_table(row):
-    """The short rows of github.com/huggingface/Math-Verify/tests. `why`: a matter of this contract."""
+    """The short rows of github.com/huggingface/Math-Verify/tests. `why`: the reason for another score."""
     for completion in (box(row["answer"]), f"<answer>{row['answer']}</answer>"):
         scored = score(completion, solution=row["gold"])
         if "why" in row:

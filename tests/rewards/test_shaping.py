@@ -1,4 +1,4 @@
-"""What shaping must score, TRL's own rewards among it, and what it must never pay for."""
+"""The scores of the shaping rewards, and of TRL's length rewards."""
 
 import time
 from math import cos, pi
@@ -18,7 +18,7 @@ RIGHT, WRONG = "<answer>18</answer>", "<answer>17</answer>"
 
 
 def made(factory, **arguments):
-    """As a YAML names it."""
+    """Return a reward as a config names it."""
     return load_reward(RewardRef(factory, tuple(sorted(arguments.items()))))
 
 
@@ -106,7 +106,7 @@ def cosine(completion, tokens, answer="18", **options):
         (RIGHT, 25, 0.5 + 0.25 * (1 + cos(pi / 4))),
         (RIGHT, 50, 0.75),
         (RIGHT, 100, 0.5),
-        (RIGHT, 150, 0.5),  # open-r1: 0.75, for it is not clamped
+        (RIGHT, 150, 0.5),  # open-r1: 0.75, because it does not clamp
         (RIGHT, 200, 0.5),  # open-r1: 1.0
         (WRONG, 0, -1.0),
         (WRONG, 50, -0.75),
@@ -125,7 +125,7 @@ def test_cosine_counts_tokens_not_characters():
 
 
 def test_cosine_scores_none_for_unreadable_gold():
-    """open-r1 pays everyone 1.0."""
+    """open-r1 gives 1.0 to all completions."""
     assert cosine(RIGHT, 10, answer="?") == (None, "bad_gold", "")
 
 
@@ -144,14 +144,13 @@ def test_cosine_values_are_options():
 
 
 def test_cosine_passes_options_to_inner_reward():
-    """The one who judges may want its own."""
     by = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
     function = ours("cosine_length", by=by, by_args={"prefilled": True}, max_len=9)
     assert function.score("#### 18", answer="18", completion_ids=[]) == (-1.0, "truncated", "")
 
 
 def test_trls_cosine_reads_latex_only():
-    """It takes LaTeX for an answer, and nothing else: if this fails, TRL's may do."""
+    """This is why there is an own cosine reward."""
     completion = [{"role": "assistant", "content": RIGHT}]
     theirs = made("trl.rewards.get_cosine_scaled_reward", max_len=100)
     assert theirs(completions=[completion], solution=["18"], completion_ids=[[]]) == [-1.0]
@@ -159,7 +158,7 @@ def test_trls_cosine_reads_latex_only():
 
 
 def kimi(rows, answer="18", prompts=None):
-    """rows: completions with their tokens."""
+    """Return the scores of rows: pairs of completion and number of tokens."""
     return ours("kimi_length", by=CORRECT).scores(
         prompts=prompts or ["p"] * len(rows),
         completions=[completion for completion, _ in rows],
@@ -185,14 +184,14 @@ def test_kimi_length(rows, expected):
 
 
 def test_kimi_compares_within_one_prompt():
-    """open-r1 takes the shortest and the longest of the whole batch."""
+    """open-r1 compares lengths within the whole batch."""
     rows = [(RIGHT, 10), (RIGHT, 20), (RIGHT, 100), (RIGHT, 200)]
     scores = kimi(rows, prompts=["p", "p", "q", "q"])
     assert [each.value for each in scores] == [0.5, -0.5, 0.5, -0.5]
 
 
 def test_kimi_scores_none_for_unreadable_gold():
-    """open-r1 counts every completion as right then."""
+    """open-r1 counts each completion as right."""
     assert kimi([(RIGHT, 1), (WRONG, 2)], answer="?") == [(None, "bad_gold", "")] * 2
 
 
@@ -217,7 +216,7 @@ SOFT = f"{GSM8K}.soft_format_reward_func"
         (f"{GSM8K}.int_reward_func", WRONG, (0.0, "gated", "17")),
         (HERE, RIGHT + "18", (0.0, "ends", "")),
         (HERE, RIGHT, (-1.0, "other", "")),
-        (HERE, WRONG, (-1.0, "other", "")),  # a penalty is not escaped by being wrong
+        (HERE, WRONG, (-1.0, "other", "")),  # a wrong answer keeps its penalty
         (HERE, WRONG + "18", (0.0, "gated", "")),
     ],
 )
@@ -230,7 +229,6 @@ def test_gated_scores_none_for_unreadable_gold():
 
 
 def test_spec_of_shaped_rewards():
-    """A run asks for the columns, the range and the reasons, and where it may call it."""
     function = ours("gated", reward=HERE, by=CORRECT)
     assert (function.spec.reads, function.range, function.spec.inline) == (
         ("answer",),
@@ -283,7 +281,7 @@ def test_names_path_of_unloadable_reward():
     [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)],
 )
 def test_trl_soft_overlong_punishment(tokens, expected):
-    """Equation 13 of https://arxiv.org/abs/2503.14476, in tokens; that no length pays is in it."""
+    """Equation 13 of https://arxiv.org/abs/2503.14476, in tokens. No length gets a positive score."""
     overlong = made("trl.rewards.get_soft_overlong_punishment", max_completion_len=100, soft_punish_cache=20)  # fmt: skip
     assert overlong(completion_ids=[[0] * tokens]) == [pytest.approx(expected)]
 
@@ -296,11 +294,11 @@ def test_trl_soft_overlong_punishment(tokens, expected):
         ([1, 2, 3, 4, 5], 0.0),
         ([7] * 5, -1.0 + 1 / 3),
         ([7] * 1002, -0.999),
-        ([1, 2, 3, 1, 2, 3], -0.25),  # four of three tokens, of which three differ
+        ([1, 2, 3, 1, 2, 3], -0.25),  # four n-grams of three tokens, three of them different
     ],
 )
 def test_trl_repetition_penalty_counts_tokens(ids, expected):
-    """Appendix C.2 of https://arxiv.org/abs/2502.03373: the share of n-grams that were there before."""
+    """Appendix C.2 of https://arxiv.org/abs/2502.03373: the share of repeated n-grams."""
     repetition = made("trl.rewards.get_repetition_penalty_reward", ngram_size=3, max_penalty=-1.0)
     assert repetition(completion_ids=[ids]) == [pytest.approx(expected)]
     assert repetition(completion_ids=[[0], ids])[1] == repetition(completion_ids=[ids])[0]
@@ -368,21 +366,7 @@ def test_longer_right_completion_earns_no_more(tokens, more):
 
 @pytest.mark.parametrize(
     "unit",
-    [
-        "- \n",
-        "- a\n",
-        "- a b c\n",
-        "1. ",
-        "1.\n",
-        "step ",
-        "Step 1",
-        "*",
-        "#",
-        " ",
-        "\n",
-        "First,",
-        "a",
-    ],
+    ["- \n", "- a\n", "- a b c\n", "1. ", "1.\n", "step ", "Step 1", *"*#a \n", "First,"],
 )
 def test_a_megabyte_takes_milliseconds(unit):
     completion = f"<think>{unit * (1_000_000 // len(unit))}</think>"

@@ -1,4 +1,4 @@
-"""Functions as verl's and xLR's users have them, called as those call them."""
+"""Reward functions for verl and xLR get the same arguments as there."""
 
 import json
 from inspect import signature
@@ -36,7 +36,9 @@ def test_passes_data_source_and_extra_info():
     row = {"data_source": ["a"], "ground_truth": ["x"], "extra_info": ['{"index": 3}']}
     scored = made.score("said", **{name: values[0] for name, values in row.items()})
     assert scored == (0.5, "", "said a x 3")
-    assert made([""], ["said"], ground_truth=["x"], data_source=["a"]) == [0.5]  # none is none
+    assert made([""], ["said"], ground_truth=["x"], data_source=["a"]) == [
+        0.5
+    ]  # extra_info may be missing
 
 
 def test_accepts_verls_signature():

@@ -72,8 +72,8 @@ def load_reward(reward: RewardRef) -> BaseReward:
         function = _build(reward)
         if not callable(function):
             raise TypeError(
-                f"{reward.path} returned {function!r:.50}, which is not a function. Name a reward "
-                "function, or a factory that returns one"
+                f"{reward.path} cannot be called as TRL does: it returned {function!r:.50}. "
+                "Name a reward function, or a factory that returns one"
             )
         _built[key] = described(function)
     return _built[key]

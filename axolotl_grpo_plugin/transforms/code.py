@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from axolotl_grpo_plugin.rewards.code_tests import Tests, as_text, read_tests
+from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, as_text, read_tests
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,
     DatasetError,
@@ -51,10 +51,10 @@ def code(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     return batched(cfg, dataset_idx, change, "code", batch_size=1_000)
 
 
-def instructions(tests: Tests) -> str:
+def instructions(tests: ProgramTests) -> str:
     """Return the line that says what to write.
 
-    >>> instructions(Tests(cases=(([1, 2], 3),), function="add"))
+    >>> instructions(ProgramTests(cases=(([1, 2], 3),), function="add"))
     'Define the Python function `add`. Answer with one ```python block.'
     """
     if names := [tests.function] if tests.function else tests.names:
@@ -67,7 +67,7 @@ def instructions(tests: Tests) -> str:
     return f"{what} Answer with one ```python block."
 
 
-def _read(rows: Columns, numbers: Sequence[int], source: str) -> list[Tests]:
+def _read(rows: Columns, numbers: Sequence[int], source: str) -> list[ProgramTests]:
     column = first_of(TESTS, rows)
     check_columns(rows, source, column)
     read = []

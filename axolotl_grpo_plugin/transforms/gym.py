@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from axolotl_grpo_plugin.findings import nearest
-from axolotl_grpo_plugin.rewards.gym import INSTALL, Entry, read_entry
+from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,
@@ -78,7 +78,7 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         specs = [_spec(row, source) for row in rows if row.get("task") is not None]
         generated = iter(_generate(specs, source) if specs else ())
-        entries: list[Entry] = []
+        entries: list[GymProblem] = []
         for row in rows:
             entries += [_given(row, source)] if row.get("task") is None else next(generated)
         names = [entry.metadata["source_dataset"] for entry in entries]
@@ -93,7 +93,7 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     return transform, {"batched": True, "batch_size": 1_000, "remove_columns": "__all__"}
 
 
-def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[Entry]]:
+def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[GymProblem]]:
     """Yield the problems of each spec. Raises: DatasetError if reasoning-gym makes none."""
     if find_spec("reasoning_gym") is None:
         raise DatasetError(f"{source}: {INSTALL}")
@@ -114,7 +114,7 @@ def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[
         if error := made.get("error"):
             raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")
         yield [
-            Entry(each["question"], each["answer"], each["metadata"], spec["config"])
+            GymProblem(each["question"], each["answer"], each["metadata"], spec["config"])
             for each in made["entries"]
         ]
 
@@ -134,7 +134,7 @@ def _spec(row: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {"task": str(row["task"]), **spec, "config": options}
 
 
-def _given(row: Mapping[str, Any], source: str) -> Entry:
+def _given(row: Mapping[str, Any], source: str) -> GymProblem:
     entry = read_entry(row)
     if entry is None:
         raise DatasetError(

@@ -16,6 +16,7 @@ from axolotl_grpo_plugin.scoring.rollout_log import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.request import CANARY, request_or_check, wait
+from axolotl_grpo_plugin.training.banner import quiet_console, show_summary
 
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
@@ -39,6 +40,7 @@ class GRPOPlugin(BasePlugin):
         paths.add_working_folder()
         stop_on([*check_plugin(cfg), *check_keys(cfg)])
         if is_named(cfg):
+            quiet_console()
             stop_on(check_config(cfg))
             limit_prompts(cfg)
             settle_address(cfg)
@@ -79,6 +81,7 @@ class GRPOPlugin(BasePlugin):
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if self._runner:
             self._runner.wrap_trainer(trainer)
+            show_summary(cfg, trainer)
 
     def post_train_unload(self, cfg: Any) -> None:
         if self._runner:

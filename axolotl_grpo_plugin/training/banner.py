@@ -19,7 +19,7 @@ def quiet_console() -> None:
                 handler.setLevel(logging.WARNING)
 
 
-def show(cfg: Any, trainer: Any) -> None:
+def show_summary(cfg: Any, trainer: Any) -> None:
     """Print a run's model, rows, rewards, devices and output folder, on the first rank."""
     from rich.console import Console
     from rich.table import Table

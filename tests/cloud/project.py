@@ -38,6 +38,18 @@ CLOUD = {
 ROWS = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in (1, 2)]
 
 
+def write(folder, *paths, text="x"):
+    """Write the text to each file below a folder, and return the folder."""
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def dump(keys):
+    return yaml.safe_dump({k: v for k, v in keys.items() if v is not None}, sort_keys=False)
+
+
 class Project:
     """A folder with a config, its data and a cloud.yaml. A key that is None is left out."""
 
@@ -48,18 +60,10 @@ class Project:
         self.cloud()
 
     def write(self, name, text):
-        file = self.folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        return name
+        write(self.folder, name, text=text)
 
     def config(self, **keys):
-        return self.write(NAME, self.text(**keys))
-
-    def text(self, **keys):
-        kept = {key: value for key, value in (CONFIG | keys).items() if value is not None}
-        return yaml.safe_dump(kept, sort_keys=False)
+        self.write(NAME, dump(CONFIG | keys))
 
     def cloud(self, **keys):
-        kept = {key: value for key, value in (CLOUD | keys).items() if value is not None}
-        self.write("cloud.yaml", yaml.safe_dump(kept, sort_keys=False))
+        self.write("cloud.yaml", dump(CLOUD | keys))

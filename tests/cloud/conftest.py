@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,14 +61,6 @@ def modal_service(token, monkeypatch):
         synchronizer._close_loop()
 
 
-class Ended(NamedTuple):
-    """The exit code and the output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A working folder, and an environment without API keys."""
@@ -84,7 +76,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def typed(project, capfd):
-    """Type `axolotl WORDS` in the project."""
+    """Type `axolotl WORDS` in the project, and return the exit code and the output."""
     from axolotl.cli import main
 
     def run(command, *words):
@@ -95,8 +87,8 @@ def typed(project, capfd):
         err = "".join(line for line in err.splitlines(True) if not line.startswith("W1"))  # torch's
         code = ended.value.code
         if isinstance(code, str):  # the interpreter prints it
-            return Ended(1, out, f"{err}{code}\n")
-        return Ended(int(code or 0), out, err)
+            code, err = 1, f"{err}{code}\n"
+        return SimpleNamespace(code=int(code or 0), out=out, err=err)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker may have another
     yield run

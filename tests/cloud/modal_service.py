@@ -4,7 +4,6 @@ It has the RPCs that one function call needs. It refuses any other RPC by its na
 """
 
 import asyncio
-import hashlib
 import inspect
 import itertools
 import signal
@@ -22,6 +21,9 @@ from modal_proto import api_pb2 as pb
 from modal_proto.api_grpc import ModalClientBase
 
 NO_REPLY = {"ClientHello", "AppHeartbeat", "AppPublish", "VolumeCommit", "VolumeReload"}
+# RPCs that only make an object: the prefix of its id, and the reply's field for the id.
+NEW = {"AppCreate": ("ap", "app_id"), "ImageGetOrCreate": ("im", "image_id")}
+NEW |= {"MountGetOrCreate": ("mo", "mount_id"), "FunctionPrecreate": ("fu", "function_id")}
 EVERY_RPC = type("EveryRPC", (ModalClientBase,), dict.fromkeys(ModalClientBase.__abstractmethods__))
 RESULT = pb.GenericResult
 # What Modal, not the function, reports of a call; the client raises the same, or RemoteError.
@@ -113,8 +115,8 @@ class ModalService:
         self._thread.join()
 
     async def _serve(self):
-        blobs = web.Application(client_max_size=0)
-        blobs.add_routes([web.put("/{id}", self._put_blob), web.get("/{id}", self._get_blob)])
+        blobs = web.Application()
+        blobs.add_routes([web.get("/{id}", self._get_blob)])
         runner = web.AppRunner(blobs)
         await runner.setup()
         await web.SockSite(runner, self._sockets[1]).start()
@@ -148,20 +150,20 @@ class ModalService:
         if rpc in self.interrupts:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             await asyncio.Event().wait()
-        if rpc not in NO_REPLY and not hasattr(self, rpc):
+        if rpc in NEW:
+            reply = {NEW[rpc][1]: self._new(NEW[rpc][0], request)}
+        elif hasattr(self, rpc):
+            reply = getattr(self, rpc)(request)
+        elif rpc in NO_REPLY:
+            reply = {}
+        else:
             raise GRPCError(Status.UNIMPLEMENTED, f"{__name__} has no {rpc}")
-        reply = {} if rpc in NO_REPLY else getattr(self, rpc)(request)
         if inspect.isasyncgen(reply):
             async for fields in reply:
                 await stream.send_message(handler.reply_type(**fields))
         else:
             fields = await reply if inspect.isawaitable(reply) else reply
             await stream.send_message(handler.reply_type(**fields))
-
-    async def _put_blob(self, request):
-        content = self._blobs[request.match_info["id"]] = await request.read()
-        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        return web.Response(headers={"ETag": f'"{etag}"'})
 
     async def _get_blob(self, request):
         return web.Response(body=self._blobs[request.match_info["id"]])
@@ -179,9 +181,6 @@ class ModalService:
         metadata = pb.EnvironmentMetadata(name="main", settings=settings)
         return {"environment_id": self._new("en", request), "metadata": metadata}
 
-    def AppCreate(self, request):
-        return {"app_id": self._new("ap", request), "app_page_url": self.url}
-
     def AppClientDisconnect(self, _):
         self._app_done = True
         return {}
@@ -196,25 +195,14 @@ class ModalService:
             await asyncio.sleep(0.01)
         yield {"app_done": True}
 
-    def BlobCreate(self, _):
-        urls = pb.UploadUrlList(items=[f"{self._blob_url}/{(blob := self._new('bl'))}"])
-        return {"blob_ids": [blob], "upload_urls": urls}
-
     def MountBatchedCheckExistence(self, request):  # newer clients
         missing = [each for each in request.sha256_hex_hashes if each not in self._files]
         return {"missing_sha256_hex_hashes": missing}
 
     def MountPutFile(self, request):
         if request.WhichOneof("data_oneof"):
-            self._files[request.sha256_hex] = self._blobs.get(request.data_blob_id, request.data)
+            self._files[request.sha256_hex] = request.data
         return {"exists": request.sha256_hex in self._files}
-
-    def MountGetOrCreate(self, request):
-        metadata = pb.MountHandleMetadata(content_checksum_sha256_hex="0" * 64)
-        return {"mount_id": self._new("mo", request), "handle_metadata": metadata}
-
-    def ImageGetOrCreate(self, request):
-        return {"image_id": self._new("im", request)}
 
     def ImageJoinStreaming(self, _):
         if not self.failed_build:
@@ -251,9 +239,6 @@ class ModalService:
         self._blobs[blob] = content
         size = len(content)
         return {"get_urls": [f"{self._blob_url}/{blob}"], "size": size, "len": size}
-
-    def FunctionPrecreate(self, request):
-        return {"function_id": self._new("fu", request), "handle_metadata": _handle(request)}
 
     def FunctionCreate(self, request):
         self.function = request.function

@@ -49,7 +49,8 @@ def test_sends_files_and_secrets_trains_and_fetches(
     ended = typed(*TRAIN, "--learning-rate", "2e-6", "--num-processes", "1")
     assert ended.code == 0, ended
     shown = ["  OK but", "  runs  ", "  sends ", "  secrets   HF_TOKEN, mine, keys.env",
-             "  gpu       L40S:2", "  costs ", "Log: modal app logs ap-", "loss 0.1", FETCH]  # fmt: skip
+             "  gpu       L40S:2", "  costs ", "loss 0.1", FETCH]  # fmt: skip
+    assert "Log: modal app logs ap-" in ended.out and "Stop: modal app stop ap-" in ended.out
     assert sorted(map(ended.out.index, shown)) == [ended.out.index(each) for each in shown]
     (job,) = jobs
     assert job == {

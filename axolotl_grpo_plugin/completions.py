@@ -1,8 +1,7 @@
 """Read a completion: text -> tags, answer, number.
 
-The one reader of the project: training, evaluation, checks and tools all use it, so what a
-run pays for is what an evaluation counts. Everything here takes time linear in the length of
-the text, whatever the text, and nothing here raises on what a model wrote.
+Training, evaluation, checks and tools all read completions with this module, so a run pays for the
+same answers that an evaluation counts. Each function takes time linear in the text and never raises.
 """
 
 import re
@@ -18,25 +17,24 @@ PLACEHOLDER = "..."
 _INTEGER = re.compile(r"-?[0-9]+")
 _NUMBER = re.compile(r"([+-]?)\$?([+-]?)((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?)\.?")
 _DIGITS = re.compile(r"[0-9]+")
-# A unit word starts with a letter or is a sign that is a unit by itself, so that an operator
-# ("18 + x", "9 * 2 = 18") is never taken for one.
+# A unit word starts with a letter or is a sign such as "%", so an operator ("18 + x") is no unit.
 _UNIT_WORD = re.compile(r"(?:[%€£¥]|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]?")
 
-# Words that make another number of the one before them, or a hedge.
+# Words that change the number before them, or offer a second one.
 _NO_UNITS = frozenset(
     "or to and but maybe not versus hundred thousand million billion trillion k dozen half plus minus times "
     "divided squared cubed factorial mod hundreds thousands millions billions trillions dozens halves "
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty "
     "seventy eighty ninety point negative wrong".split()
 )
-_LONGEST_UNIT = 100  # characters: longer is prose, and costs time
+_LONGEST_UNIT = 100  # characters: a longer text is prose
 
 
 class Answer(NamedTuple):
     """The answer of a completion.
 
-    text: what stands between the tags, outer whitespace removed; None where there is none.
-    problem: why there is none ("no_answer_tag", "truncated", "empty_answer"), else "".
+    text: the answer without outer whitespace, or None if there is no answer.
+    problem: why there is no answer ("no_answer_tag", "truncated", "empty_answer", ...), else "".
     """
 
     text: str | None
@@ -46,8 +44,8 @@ class Answer(NamedTuple):
 class Number(NamedTuple):
     """The number that an answer states.
 
-    value: exact; None where the answer is not one plain number.
-    problem: why there is none ("several_numbers", "not_a_number"), else "".
+    value: exact, or None if the answer is not one plain number.
+    problem: why the value is None ("several_numbers", "not_a_number"), else "".
     """
 
     value: Decimal | None
@@ -55,10 +53,9 @@ class Number(NamedTuple):
 
 
 def text_of(completion: str | list[dict[str, Any]]) -> str:
-    """The text of a completion as TRL hands it over, in a normal form.
+    """Return the text of a completion, with "\\n" as line end and without outer whitespace.
 
-    completion: a string, or chat messages; of those the assistant's are read. Line ends
-    become "\\n" and outer whitespace goes, for neither is content.
+    completion: a string, or chat messages, of which only the assistant's are read.
     """
     if not isinstance(completion, str):
         completion = "\n".join(
@@ -75,14 +72,14 @@ def _content(message: dict[str, Any]) -> str:
 
 
 def is_empty(body: str) -> bool:
-    """Whether a tag's body holds nothing: no text, or the "..." that the prompt shows."""
+    """Return whether a tag's body has no text, or only the "..." that the prompt shows."""
     return body.strip() in ("", PLACEHOLDER)
 
 
 def read_answer(text: str) -> Answer:
-    """The text between the last `</answer>` and the nearest `<answer>` before it.
+    """Return the text between the last `</answer>` and the nearest `<answer>` before it.
 
-    An unclosed answer was cut off and is none; a closed one followed by an unclosed one stays.
+    An unclosed tag alone is "truncated". After a closed tag, an unclosed one is ignored.
     """
     close = text.rfind("</answer>")
     opening = text.rfind("<answer>", 0, max(close, 0))
@@ -93,12 +90,12 @@ def read_answer(text: str) -> Answer:
 
 
 def read_number(answer: str) -> Number:
-    r"""The one number that an answer states, exactly.
+    r"""Return the one number that an answer states, exactly.
 
-    ASCII digits, grouped by commas or not, leading zeros allowed; a sign, a dollar sign, decimals
-    and a final full stop are read; digit-free unit words may follow ("18 dollars per hour");
-    the whole may stand in one `\boxed{}` or `$...$`. Two numbers, an expression that is not
-    worked out ("36/2"), `1e3` or `1,00` is no number: a hedge is not an answer.
+    A number has ASCII digits, and may have commas between groups of three, leading zeros, a sign, a
+    dollar sign, decimals and a final full stop. Unit words without digits may follow ("18 dollars
+    per hour"). `\boxed{}` or `$...$` may enclose all of it. Two numbers, an expression ("36/2"),
+    `1e3` and `1,00` are not one number.
     """
     body = answer.strip()
     if body.startswith(r"\boxed{") and body.endswith("}"):
@@ -114,7 +111,7 @@ def read_number(answer: str) -> Number:
 
 
 def _is_unit(text: str) -> bool:
-    # isnumeric: "½", "²" and "三" are word characters, and digits in all but name.
+    # isnumeric: "½", "²" and "三" are numbers, but not digits.
     if len(text) > _LONGEST_UNIT:
         return False
     words = text.split()
@@ -126,17 +123,17 @@ def _is_unit(text: str) -> bool:
 
 
 def is_integer_literal(answer: str) -> bool:
-    """Whether an answer is a bare integer: ASCII digits, "-" before them or not."""
+    """Return whether an answer is only ASCII digits, with or without "-" before them."""
     return _INTEGER.fullmatch(answer.strip()) is not None
 
 
 def split_at_tags(text: str, tags: Sequence[str] = TAGS) -> list[str]:
-    """text, tag, text, tag, ..., text: as many tags as the text has, each between two texts."""
+    """Return [text, tag, text, tag, ..., text]."""
     return re.split(f"({'|'.join(tags)})", text)
 
 
 def bodies(text: str) -> list[str]:
-    """What follows each opening tag, up to the next tag or the end of the text."""
+    """Return the text after each opening tag, up to the next tag or the end of the text."""
     parts = split_at_tags(text)
     return [
         body for tag, body in zip(parts[1::2], parts[2::2], strict=True) if not tag.startswith("</")
@@ -144,16 +141,16 @@ def bodies(text: str) -> list[str]:
 
 
 def text_after_answer(text: str) -> str:
-    """What follows the last `</answer>`; "" where there is no such tag."""
+    """Return the text after the last `</answer>`, or "" if there is no such tag."""
     return text.rpartition("</answer>")[2] if "</answer>" in text else ""
 
 
 def read_blocks(text: str, tags: Sequence[str] = TAGS) -> tuple[str, str] | None:
-    """The bodies (reasoning, answer) of a text that is exactly those two blocks, in that order.
+    """Return the bodies (reasoning, answer) of a text that is exactly those two blocks, else None.
 
-    Only whitespace stands between them and nothing around them, and each is closed exactly
-    once. An opening tag that the reasoning mentions is reasoning. None for any other text.
-    tags: the reasoning's two, then the answer's two.
+    Only whitespace may be between the blocks, and nothing around them. Each is closed exactly once.
+    The reasoning may mention an opening tag.
+    tags: the two of the reasoning, then the two of the answer.
     """
     _, _, opening, closing = tags
     parts = read_reasoning(text, tags)
@@ -170,9 +167,9 @@ def read_blocks(text: str, tags: Sequence[str] = TAGS) -> tuple[str, str] | None
 
 
 def read_reasoning(text: str, tags: Sequence[str]) -> tuple[str, str] | None:
-    """The reasoning that a text opens with, and what follows it; None where it opens with none.
+    """Return the reasoning at the start of a text and the text after it, or None without reasoning.
 
-    tags: the reasoning's two, and others. It ends where it is first closed.
+    tags: the two of the reasoning, then any others. The first closing tag ends the reasoning.
     """
     opening, closing, *_ = tags
     head, closed, tail = text.partition(closing)
@@ -187,7 +184,7 @@ _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}\\]|[{}]")
 
 
 def read_boxes(text: str) -> list[str]:
-    r"""Return the contents of each `\boxed{...}` of a text, in their order; of nested ones, of the outer."""
+    r"""Return the contents of each `\boxed{...}` in order. A box within a box is not a second one."""
     return [text[start:end].strip() for start, end in box_spans(text)]
 
 
@@ -199,7 +196,7 @@ def box_spans(text: str) -> list[tuple[int, int]]:
     first = _BOX.search(text, max(0, len(text) - BOXED))
     if not first:
         return []
-    opened: list[int] = []  # where each open brace's content starts; -1 for one that is no box
+    opened: list[int] = []  # for each open brace, the place of its content if it is a box, else -1
     boxes: list[tuple[int, int]] = []
     for match in _BRACES.finditer(text, first.start()):
         brace = match[0]
@@ -217,25 +214,20 @@ def box_spans(text: str) -> list[tuple[int, int]]:
 
 
 def read_hashes(text: str) -> list[str]:
-    """What follows each `####`, to the end of its line, without marks around it (`#### **18**`)."""
+    """Return the rest of the line after each `####`, without marks around it (`#### **18**`)."""
     return [part.partition("\n")[0].strip(" \t*#") for part in text.split("####")[1:]]
 
 
 def after_reasoning(text: str) -> str:
-    """What follows the last `</think>` or `</reasoning>`; the whole text where there is neither."""
+    """Return the text after the last `</think>` or `</reasoning>`, or all of it without such a tag."""
     ends = [text.rfind(tag) + len(tag) for tag in ("</think>", "</reasoning>") if tag in text]
     return text[max(ends, default=0) :]
 
 
-def thinks_on(text: str) -> bool:
-    """Return whether reasoning that is never closed follows the last closed one, or opens the text."""
-    return after_reasoning(text).lstrip().startswith(("<think>", "<reasoning>"))
-
-
 def reasoning_of(text: str) -> str:
-    """What stands before the last `</think>` or `</reasoning>`, without the tags around it; "" where there is neither.
+    """Return the text before the last `</think>` or `</reasoning>`, or "" without such a tag.
 
-    Its opening tag need not be there: a prompt may have it.
+    The tags around it are removed. The opening tag may be missing, because a prompt may have it.
     """
     thinking = text.removesuffix(after_reasoning(text))
     for opening, closing in (THINK_TAGS[:2], TAGS[:2]):
@@ -245,8 +237,8 @@ def reasoning_of(text: str) -> str:
 
 
 Place = Literal["tag", "box", "hash", "fence"]
-_MOST_TEXTS = 50  # different answers in one place: they are compared with each other
-# Between boxes that are one answer: "\boxed{1}$ and $x_2=\boxed{2}", but no other number.
+_MOST_TEXTS = 50  # different answers in one place that are compared with each other
+# Text between two boxes of one list: "\boxed{1}$ and $x_2=\boxed{2}". It has no other number.
 _BETWEEN_BOXES = re.compile(r"(?:_\{?[0-9]\}?|[^0-9]){0,60}")
 
 
@@ -259,61 +251,57 @@ def find_answer(
     join_boxes: bool = False,
     in_reasoning: bool = False,
 ) -> Answer:
-    r"""Return the answer that a completion gives after its reasoning. Each reward names its policy here.
+    r"""Return the answer that a completion gives after its reasoning.
 
-    The first of `places` that the text has decides. If its texts differ, there is no answer. An
-    `<answer>` tag forbids the other places, and if "box" is among them, a box in the tag's body is
-    the answer. A text whose reasoning is never closed has an answer in its tag only.
+    The first of `places` that the text has decides. If its texts state different answers, there is
+    no answer. If the text has an `<answer>` tag, only the tag is read. A box in the tag's body is
+    the answer if "box" is one of the places. If the reasoning is never closed, only a tag is read.
 
-    places: "tag" (`<answer>`), "box" (`\boxed{}`), "hash" (after `####`), "fence" (a Markdown fence
-        that is JSON's or has no label; the last one counts).
-    same: maps texts that state the same answer to equal values, and a text that states none to
-        None. Such a text, or an empty one, does not count beside others.
-    longest: characters; a longer text is no answer ("too_long").
+    places: "tag" (`<answer>`), "box" (`\boxed{}`), "hash" (after `####`), "fence" (the last closed
+        Markdown fence that is labelled as JSON, or not at all).
+    same: maps texts that state the same answer to equal values, and a text without an answer to
+        None. Such a text, or an empty one, is ignored beside others.
+    longest: characters; a longer text is not an answer ("too_long").
     every_tag: compare the bodies of all tags, instead of reading the last one.
-    join_boxes: read different boxes as a list if only a few words or signs stand between them.
+    join_boxes: read different boxes as a list if only a few words or signs are between them.
     in_reasoning: read the reasoning, too.
 
     Problems: "no_answer" ("no_answer_tag" if "tag" is the only place), "truncated", "empty_answer",
     "several_answers", "too_long".
     """
-    said = text if in_reasoning else after_reasoning(text)
-    found: list[str] = []
-    if "tag" in places and ("<answer>" in said or "</answer>" in said):
-        last = read_answer(said)
-        if last.text is None:
-            return (
-                last
-                if len(places) == 1
-                else last._replace(problem=last.problem.removesuffix("_tag"))
-            )
-        tagged = _tag_bodies(said) if every_tag else [last.text]
-        for body in tagged:
-            found += ("box" in places and read_boxes(body)) or [body]
-        said = last.text
-    elif not in_reasoning and thinks_on(said):
+    missing = "no_answer_tag" if [*places] == ["tag"] else "no_answer"
+    if not in_reasoning:
+        text = after_reasoning(text)
+    texts: list[str] = []
+    has_tag = "tag" in places and ("<answer>" in text or "</answer>" in text)
+    tagged = read_answer(text) if has_tag else Answer(None)
+    if tagged.text is not None:
+        for body in _tag_bodies(text) if every_tag else [tagged.text]:
+            texts += ("box" in places and read_boxes(body)) or [body]
+        text = tagged.text
+    elif not in_reasoning and text.lstrip().startswith(("<think>", "<reasoning>")):
         return Answer(None, "truncated")
+    elif has_tag:
+        return Answer(None, tagged.problem.replace("no_answer_tag", missing))
     else:
         readers = {"tag": _tag_bodies, "box": read_boxes, "hash": read_hashes, "fence": _last_fence}
-        found = next(filter(None, (readers[place](said) for place in places)), [])
-    if not found:
-        cut = ("box" in places and "\\boxed{" in said) or (
-            "fence" in places and said.count("```") == 1
-        )
-        missing = "no_answer_tag" if len(places) == 1 and "tag" in places else "no_answer"
-        return Answer(None, "truncated" if cut else missing)
-    answer = _agreed(found, same, longest)
+        texts = next(filter(None, (readers[place](text) for place in places)), [])
+    if not texts:
+        open_box = "box" in places and "\\boxed{" in text
+        open_fence = "fence" in places and text.count("```") == 1
+        return Answer(None, "truncated" if open_box or open_fence else missing)
+    answer = _agreed(texts, same, longest)
     if answer.problem == "several_answers" and join_boxes:
-        spans = [span for span in box_spans(said) if said[slice(*span)].strip()]
-        between = (said[end:start] for (_, end), (start, _) in pairwise(spans))
+        spans = [span for span in box_spans(text) if text[slice(*span)].strip()]
+        between = (text[end:start] for (_, end), (start, _) in pairwise(spans))
         if spans and all(map(_BETWEEN_BOXES.fullmatch, between)):
-            return _agreed([", ".join(filter(None, found))], same, longest)
+            return _agreed([", ".join(filter(None, texts))], same, longest)
     return answer
 
 
-def _agreed(found: list[str], same: Callable[[str], Any], longest: int | None) -> Answer:
-    """Return the last of several texts, if all of them say the same."""
-    different = set(found)
+def _agreed(texts: list[str], same: Callable[[str], Any], longest: int | None) -> Answer:
+    """Return the last of several texts if all of them state the same answer."""
+    different = set(texts)
     if longest and any(len(each) > longest for each in different):
         return Answer(None, "too_long")
     if len(different) > _MOST_TEXTS:
@@ -321,7 +309,7 @@ def _agreed(found: list[str], same: Callable[[str], Any], longest: int | None) -
     stated = {each: value for each in different if each and (value := same(each)) is not None}
     if any(value != next(iter(stated.values())) for value in stated.values()):
         return Answer(None, "several_answers")
-    text = next((each for each in reversed(found) if each in stated), found[-1])
+    text = next((each for each in reversed(texts) if each in stated), texts[-1])
     return Answer(None, "empty_answer") if is_empty(text) else Answer(text)
 
 
@@ -334,51 +322,11 @@ def _tag_bodies(text: str) -> list[str]:
 def _last_fence(text: str) -> list[str]:
     """Return the last closed fence that is labelled as JSON, or not at all."""
     pieces = text.split("```")
-    found = []
+    blocks = []
     for piece in pieces[1 : len(pieces) - 1 : 2]:
         label, line_end, body = piece.partition("\n")
         if not line_end or not label.strip().isalnum():
-            found.append(piece.strip())
+            blocks.append(piece.strip())
         elif label.strip().lower() == "json":
-            found.append(body.strip())
-    return found[-1:]
-
-
-_PYTHON = ("python", "py", "python3")
-
-
-def read_code(text: str) -> Answer:
-    """The Python program of a completion: of what follows the reasoning, the last ```python block.
-
-    Where there is an `<answer>`, of that. Else the last block without a label, else the whole answer.
-    A block is closed by a line of nothing but as many of the same marks; one that is not, was cut off.
-    Problems: "no_code", "truncated", "empty_answer".
-    """
-    drafts = thinks_on(text)
-    text = after_reasoning(text)
-    answer = read_answer(text)
-    if answer.text is None and answer.problem != "no_answer_tag":
-        return answer
-    if answer.text is None and drafts:
-        return Answer(None, "truncated")
-    found: dict[str, str] = {}
-    opened, label, lines = "", "", list[str]()
-    for line in (text if answer.text is None else answer.text).split("\n"):
-        mark = line.lstrip()
-        if not opened:
-            fence = mark[: len(mark) - len(mark.lstrip(mark[:1]))]
-            label = mark[len(fence) :].strip()
-            if fence[:1] in ("`", "~") and len(fence) >= 3 and "`" not in label:
-                opened, indent, lines = fence, line[: len(line) - len(mark)], []
-        elif mark.startswith(opened) and not mark.strip().strip(opened[0]):
-            word = label.lower().partition(" ")[0]
-            found["python" if word in _PYTHON else word] = "\n".join(lines)
-            opened = ""
-        else:
-            lines.append(line.removeprefix(indent))
-    for label in ("python", ""):
-        if label in found:
-            return Answer(found[label])
-    if opened or answer.text is None or found:
-        return Answer(None, "truncated" if opened else "no_code")
-    return answer
+            blocks.append(body.strip())
+    return blocks[-1:]

@@ -1,4 +1,4 @@
-"""Read a config: a YAML with the command line's options, its blocks, and the token limits that it sets."""
+"""Read a config: the YAML with the command line's options, its blocks, numbers and token limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,20 +11,21 @@ PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
 
 
 def read_config(file: str, options: Mapping[str, Any] | None = None) -> Any:
-    """Read a raw config as Axolotl does. Raises ConfigError.
+    """Read a raw config as Axolotl does.
 
     options: of the command line, by the names of Axolotl's parser: {"trl__beta": "0.1"}.
+    Raises: ConfigError if the file is missing or is not a YAML mapping.
     """
     from axolotl.utils.dict import DictDefault
 
     try:
         with open(file, encoding="utf-8") as opened:
-            found = yaml.safe_load(opened)
+            keys = yaml.safe_load(opened)
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
+    if not isinstance(keys, dict):
         raise ConfigError(f"{file}: not an Axolotl config. Write a YAML of keys and values.")
-    cfg = DictDefault({**found, "axolotl_config_path": file})
+    cfg = DictDefault({**keys, "axolotl_config_path": file})
     for key, value in (options or {}).items():
         parent, _, child = key.partition("__")
         if child and not isinstance(cfg.get(parent), dict):
@@ -46,8 +47,8 @@ def is_named(cfg: Any) -> bool:
 
 def plugins_of(cfg: Any) -> list[Any]:
     """Return the list under `plugins:`, empty for any other value."""
-    named = cfg.get("plugins")
-    return named if isinstance(named, list) else []
+    plugins = cfg.get("plugins")
+    return plugins if isinstance(plugins, list) else []
 
 
 def block(cfg: Any, key: str) -> Any:
@@ -57,16 +58,24 @@ def block(cfg: Any, key: str) -> Any:
 
 
 def dicts(value: Any) -> list[Any]:
-    """Return the dictionaries of a list in a raw config. Axolotl refuses anything else in the list."""
+    """Return the dictionaries of a list in a raw config. Axolotl refuses other entries itself."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def tokens_of(value: Any) -> int | None:
-    """Return a number of tokens as Axolotl's validation reads it, None for anything else."""
+    """Return a whole number as Axolotl's validation reads it, None for anything else."""
     if isinstance(value, str) and value.strip().isdigit():
         return int(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if number and value % 1 == 0 else None  # infinity and NaN leave no 0
+    return int(value) if number and value % 1 == 0 else None  # false for infinity and NaN
+
+
+def number_of(value: Any) -> float | None:
+    """Return a number as Axolotl's validation reads it (YAML reads 1e-6 as text), else None."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def completion_of(cfg: Any) -> int | None:
@@ -75,23 +84,21 @@ def completion_of(cfg: Any) -> int | None:
 
 
 def context_of(cfg: Any) -> tuple[str, int] | None:
-    """Return the key and the tokens that prompt and completion share, None if a raw config sets none.
+    """Return the key and value of the limit on prompt and completion together, in tokens, if a raw config sets one.
 
-    `vllm.max_model_len` comes first, because vLLM ends a run at a longer prompt; else `sequence_len`.
+    `vllm.max_model_len` comes before `sequence_len`, because vLLM ends a run at a longer prompt.
     """
-    lengths = {
-        "vllm.max_model_len": block(cfg, "vllm").get("max_model_len"),
-        "sequence_len": cfg.get("sequence_len"),
-    }
-    found = ((key, tokens_of(said)) for key, said in lengths.items())
-    return next(((key, tokens) for key, tokens in found if tokens), None)
+    if tokens := tokens_of(block(cfg, "vllm").get("max_model_len")):
+        return "vllm.max_model_len", tokens
+    tokens = tokens_of(cfg.get("sequence_len"))
+    return ("sequence_len", tokens) if tokens else None
 
 
 def limit_prompts(cfg: Any) -> None:
     """Set `grpo_max_prompt_length` in a raw config that sets a context but not this key.
 
     Call it before Axolotl's validation, which gives every config a sequence_len of 512.
-    Raises ConfigError if no room is left for a prompt.
+    Raises: ConfigError if the completion takes the whole context.
     """
     context = context_of(cfg)
     completion = completion_of(cfg)
@@ -99,6 +106,6 @@ def limit_prompts(cfg: Any) -> None:
         return
     key, length = context
     if length <= completion:
-        what = f"{length} leaves no room for a prompt beside trl.max_completion_length {completion}"
+        what = f"{length} leaves no token for a prompt, because trl.max_completion_length is {completion}"
         stop_on([Finding(key, what, f"Raise {key}, or lower trl.max_completion_length")])
     cfg["grpo_max_prompt_length"] = length - completion

@@ -34,7 +34,7 @@ class Problem(NamedTuple):
 
     @property
     def row(self) -> dict[str, Any]:
-        """The problem as a row of Jiayi-Pan/Countdown-Tasks-3to4."""
+        """Return the problem as a row of Jiayi-Pan/Countdown-Tasks-3to4."""
         return {"target": self.target, "nums": list(self.nums)}
 
 
@@ -58,7 +58,7 @@ def held_out(nums: Sequence[int]) -> bool:
 def splits(kind: Kind, seed: int, train: int, test: int) -> tuple[list[Problem], list[Problem]]:
     """Return distinct problems to train and to test on. No set of numbers occurs in both.
 
-    Raises ValueError if the kind does not have that many.
+    Raises: ValueError if the kind has fewer problems.
     """
     return _distinct(kind, seed, train, held=False), _distinct(kind, seed + 1, test, held=True)
 
@@ -70,11 +70,11 @@ def _distinct(kind: Kind, seed: int, count: int, held: bool) -> list[Problem]:
             return list(found.values())
         if held_out(problem.nums) == held:
             found.setdefault((problem.nums, problem.target), problem)
-    raise ValueError(f"{kind} has no {count} such problems, or they are rare")
+    raise ValueError(f"{kind}: found fewer than {count} different problems. Ask for fewer.")
 
 
 def problems(kind: Kind, seed: int) -> Iterator[Problem]:
-    """Yield problems without end, each with the value of a random expression as its target.
+    """Yield random problems endlessly. The target is the value of a random expression of the numbers.
 
     >>> next(problems(STANDARD, 0))
     Problem(nums=(91, 86, 81, 1), target=86, solution='91 - (1 * 86 - 81)')
@@ -88,7 +88,7 @@ def problems(kind: Kind, seed: int) -> Iterator[Problem]:
 
 
 def _expression(nums: Sequence[int], operators: str, draw: random.Random) -> tuple[Fraction, str]:
-    """Return a random expression of these numbers and its value. Join two parts at a time."""
+    """Return the value and text of a random expression. It joins two random parts at a time."""
     parts = [(Fraction(number), str(number), 3) for number in nums]
     while len(parts) > 1:
         draw.shuffle(parts)

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 LOG = logging.getLogger(__name__)
 
 _KEPT = 65_536  # replies in memory
-_PAUSE = 8.0  # seconds, the longest backoff of the openai client
-# How vLLM, SGLang, llama.cpp, TGI and OpenAI refuse a request that is too long.
+_PAUSE = 8.0  # seconds: the longest pause of the openai client between two tries
+# Words with which vLLM, SGLang, llama.cpp, TGI and OpenAI refuse a request that is too long.
 _TOO_LONG = re.compile(
     r"context[ _](?:length|size|window|limit)|maximum (?:allowed )?(?:model |input |prompt )?length"
     r"|(?:prompt|input) is too long|maximum number of tokens|`inputs`",
@@ -35,10 +35,11 @@ class NoReply(Exception):
 
 @dataclass(eq=False)
 class Endpoint[Reply]:
-    """One model of one server. Keep its replies for the run, and connections for one batch only.
+    """One model of one server. Replies are kept for the run, connections for one batch only.
 
-    request: all of a request but its message. read: turn the model's text into a reply, or raise NoReply.
-    The other fields: see `rewards.judge`. openai is imported late, because that takes a second.
+    request: a request without its message.
+    read: returns the reply that the model's text states, or raises NoReply.
+    `rewards.judge` documents the other fields. openai is imported late, because that takes a second.
     """
 
     base_url: str
@@ -71,7 +72,7 @@ class Endpoint[Reply]:
             nonlocal lost
             async with turns:
                 try:
-                    if lost >= max(self.concurrency, 2):  # do not make the others wait as long
+                    if lost >= max(self.concurrency, 2):  # the others would also wait in vain
                         raise NoReply("down", "not asked, because other requests got no answer")
                     replies[message] = self._known[keys[message]] = await self._ask(client, message)
                     lost = 0
@@ -92,7 +93,7 @@ class Endpoint[Reply]:
         turns = [{"role": "user", "content": message}]
         body, headers = {**self.request, "messages": turns}, self._headers()
         try:
-            # The client limits each read, so a reply that trickles would never end.
+            # The client limits each read, so a very slow reply would never end.
             async with asyncio.timeout(self.timeout * (self.retries + 1) + _PAUSE * self.retries):
                 reply = await client.chat.completions.create(
                     model="", messages=[], extra_body=body, extra_headers=headers
@@ -112,7 +113,7 @@ class Endpoint[Reply]:
         if not (key.isascii() and key.isprintable()):  # the client's error would show the key
             raise RuntimeError(
                 f"the API key in the environment variable {self.api_key_env} has a character that no "
-                "request can have. Set it to the key alone"
+                "request can contain. Set the variable to the key alone"
             )
         return {"Authorization": f"Bearer {key}" if key else openai.Omit()}
 

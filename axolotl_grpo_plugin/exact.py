@@ -29,7 +29,7 @@ _ONE: Monomial = (1, ())
 
 
 class _Unknown(Exception):
-    """The text is not of a form that is read here."""
+    """`exact` does not read the form of this text."""
 
 
 @lru_cache(maxsize=65536)
@@ -173,7 +173,7 @@ def _multiply(one: Value, other: Value) -> Value:
 
 def _inverse(value: Value) -> Value:
     if len(value) != 1:
-        raise _Unknown  # nothing is divided by a sum here, nor by zero
+        raise _Unknown  # division by a sum or by zero is not supported
     ((root, symbols), factor) = next(iter(value.items()))
     return {(root, tuple((name, -power) for name, power in symbols)): 1 / (factor * root)}
 
@@ -199,12 +199,12 @@ def _power(value: Value, power: int) -> Value:
 
 
 def _root(number: int) -> Value:
-    """Return the square root of a whole number, its square factors in front."""
+    """Return the square root of a whole number, with its square factors in front."""
     front, under = 1, number
     if isqrt(number) ** 2 == number:
         return {_ONE: Fraction(isqrt(number))} if number else {}
     if number > 10**8:
-        raise _Unknown  # its square factors take too long to find
+        raise _Unknown  # its square factors would take too long to find
     for each in range(2, isqrt(number) + 1):
         while under % each**2 == 0:
             front, under = front * each, under // each**2

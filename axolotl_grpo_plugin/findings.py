@@ -1,22 +1,22 @@
-"""What a check reports (`Finding`), and the error that ends a run before it starts."""
+"""`Finding`, the result of a check, and `ConfigError`, which ends a run before it starts."""
 
 import logging
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
 LOG = logging.getLogger(__name__)
 
-
 Level = Literal["error", "warning", "skipped"]
 
 
 class Finding(NamedTuple):
-    """One fault.
+    """One fault of a config or a dataset.
 
-    where: file and key, or dataset and row. what: the fault. fix: the fix. detail: the original
-    traceback, if there is one. level: an error ends the run. A warning is for a config that trains, but
-    seldom as meant. A skipped check could not be made here, and fix says what it needs.
+    where: file and key, or dataset and row. what: the fault. fix: how to repair it. detail: the
+    original traceback, if there is one. level: an error ends the run. A warning is for a config that
+    trains, but probably not as intended. A skipped check needs something that this machine lacks.
     """
 
     where: str
@@ -26,8 +26,12 @@ class Finding(NamedTuple):
     level: Level = "error"
 
     def __str__(self) -> str:
-        line = f"{self.where}: {self.what.rstrip('.')}. {self.fix.rstrip('.')}."
+        line = f"{self.where}: {_with_stop(self.what)} {_with_stop(self.fix)}"
         return f"{line}\n{self.detail.rstrip()}" if self.detail else line
+
+
+def _with_stop(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 
 
 class ConfigError(SystemExit):
@@ -49,9 +53,9 @@ def stop_on(findings: Iterable[Finding]) -> None:
         elif finding.level == "warning":
             LOG.warning("axolotl-grpo-plugin: %s", finding)
     if errors:
-        raised = ConfigError("\n".join(f"axolotl-grpo-plugin: {each}" for each in errors))
-        raised.findings = tuple(errors)
-        raise raised
+        error = ConfigError("\n".join(f"axolotl-grpo-plugin: {each}" for each in errors))
+        error.findings = tuple(errors)
+        raise error
 
 
 def first_line(error: BaseException) -> str:
@@ -69,4 +73,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return the fix for an unknown name."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}" if close else f"There are: {', '.join(known) or 'none'}"
+    return f"Did you mean `{close[0]}`?" if close else f"Valid names: {', '.join(known) or 'none'}"
+
+
+def correct_path() -> str:
+    """Return the fix for a path that does not exist."""
+    return f"Correct the path, which is relative to the working folder {os.getcwd()}"

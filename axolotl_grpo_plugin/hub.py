@@ -1,4 +1,4 @@
-"""Names on the Hugging Face hub, and code that must not ask it."""
+"""Recognize names on the Hugging Face hub, and control its client's offline mode."""
 
 import os
 from collections.abc import Iterator
@@ -8,8 +8,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.findings import Finding
 
-PATIENCE = 5.0  # seconds
-FILES = (".json", ".jsonl", ".parquet", ".csv")
+FILES = (".json", ".jsonl", ".parquet", ".csv")  # endings of a dataset's file
 
 
 def is_on_hub(name: Any) -> bool:
@@ -37,12 +36,12 @@ def is_repo(name: str) -> bool:
 
 @cache
 def answers() -> bool:
-    """Return whether the hub can be reached. Asked once, because its client tries for a minute per file."""
+    """Return whether the hub can be reached. Cached, because its client retries for a minute per file."""
     import httpx
     from huggingface_hub import constants, get_session
 
     try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+        get_session().head(constants.ENDPOINT, timeout=5.0)
     except httpx.TransportError:
         return False
     return True
@@ -50,7 +49,11 @@ def answers() -> bool:
 
 def skipped(where: str) -> Finding:
     """Return the finding of a check that needs the hub."""
-    return Finding(where, "not on this machine", "Needs the hub, or its cache", level="skipped")
+    what, fix = (
+        "not checked, because it is not on this machine",
+        "Check again with access to the Hugging Face hub",
+    )
+    return Finding(where, what, fix, level="skipped")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Check that the model, the files and the transforms that a config names are there."""
+"""Check that the model, the files and the transforms that a config names exist."""
 
 import os
 from collections.abc import Iterator
@@ -6,10 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.findings import Finding, at, nearest
-from axolotl_grpo_plugin.hub import is_repo
+from axolotl_grpo_plugin.findings import Finding, at, correct_path, nearest
+from axolotl_grpo_plugin.hub import FILES, is_repo
 from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.paths import PACKAGED
+
+PACKAGE_FIX = "Check the package's name and the path"
 
 
 def check_transform(path: Any, where: str) -> Iterator[Finding]:
@@ -18,8 +20,8 @@ def check_transform(path: Any, where: str) -> Iterator[Finding]:
         return
     where = f"{where} ({path})"
     module_name, _, name = path.rpartition(".")
-    if module_name.count("."):
-        # Of a longer path, Axolotl imports the last module by its bare name.
+    if "." in module_name:
+        # Axolotl imports the last module of a longer path by its bare name.
         what = "Axolotl finds a transform only in a top-level module"
         yield Finding(where, what, f"Make {name} importable as <module>.{name}")
         return
@@ -27,7 +29,8 @@ def check_transform(path: Any, where: str) -> Iterator[Finding]:
     if isinstance(module, Finding):
         yield module
     elif not hasattr(module, name if module_name else "default"):
-        yield Finding(where, f"no {name!r} there", nearest(name, functions_of(module)))
+        what = f"no {name if module_name else 'default'!r} in {module.__name__}"
+        yield Finding(where, what, nearest(name, functions_of(module)))
 
 
 def check_model(cfg: Any) -> Iterator[Finding]:
@@ -36,21 +39,17 @@ def check_model(cfg: Any) -> Iterator[Finding]:
     if not isinstance(model, str) or os.path.isdir(model):
         return
     where = at(cfg, f"base_model ({model})")
+    is_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if model.startswith(PACKAGED):
-        yield Finding(
-            where, "no such folder in an installed package", "Check the package's name and the path"
-        )
-    elif (
-        model.startswith((".", "/", "~"))
-        or model.count("/") > 1
-        or os.path.isdir(model.partition("/")[0])
-    ):
-        fix = f"Paths count from the working folder, {os.getcwd()}"
+        yield Finding(where, "no such folder in an installed package", PACKAGE_FIX)
+    elif is_path or os.path.isdir(model.partition("/")[0]):
+        fix = correct_path()
         if os.path.basename(model) == "smollm2-135m-instruct":
-            fix = f"`axolotl grpo fetch smollm2 --dest {model}` makes it"
+            fix = f"Make it with `axolotl grpo fetch smollm2 --dest {model}`"
         yield Finding(where, "no such folder", fix)
     elif not is_repo(model):
-        yield Finding(where, "neither a folder nor a name that the hub allows", "Fix the name")
+        what = "neither a folder nor a name that the Hugging Face hub allows"
+        yield Finding(where, what, "Correct the name")
     else:
         yield from _check_offline(model, cfg.get("revision_of_model"), where)
 
@@ -61,11 +60,8 @@ def _check_offline(model: str, revision: Any, where: str) -> Iterator[Finding]:
     if not constants.HF_HUB_OFFLINE:
         return  # Axolotl asks the hub, and reports its answer
     if not isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
-        yield Finding(
-            where,
-            "neither a folder nor a downloaded model, and HF_HUB_OFFLINE forbids to ask the hub",
-            "Unset HF_HUB_OFFLINE, or name a folder that holds the model",
-        )
+        what = "neither a folder nor a downloaded model, and HF_HUB_OFFLINE forbids a download"
+        yield Finding(where, what, "Unset HF_HUB_OFFLINE, or name the model's folder")
 
 
 def check_file(path: Any, where: str) -> Iterator[Finding]:
@@ -77,15 +73,13 @@ def check_file(path: Any, where: str) -> Iterator[Finding]:
         if not os.path.getsize(path):
             yield Finding(where, "an empty file", "Check the program that wrote it")
     elif path.startswith(PACKAGED):
-        fix = "Check the package's name and the path"
-        yield Finding(where, "no such file in an installed package", fix)
-    elif path.endswith((".json", ".jsonl", ".parquet", ".csv")) and "://" not in path:
-        fix = f"Paths count from the working folder, {os.getcwd()}"
-        yield Finding(where, "no such file", fix)
+        yield Finding(where, "no such file in an installed package", PACKAGE_FIX)
+    elif path.endswith(FILES) and "://" not in path:
+        yield Finding(where, "no such file", correct_path())
 
 
 def is_axolotls(path: str) -> bool:
-    """Return whether Axolotl ships that transform. Looks for its file, because an import takes seconds."""
+    """Return whether Axolotl ships this transform. Looks for its file, because the import takes seconds."""
     axolotl = find_spec("axolotl")
     folders = axolotl.submodule_search_locations if axolotl else None
     shipped = [Path(folder, "prompt_strategies", "dpo") for folder in folders or []]

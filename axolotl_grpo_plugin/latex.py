@@ -237,7 +237,7 @@ def _braced(match: re.Match[str]) -> str:
 
 
 def _unnamed(text: str) -> str:
-    r"""Return the value of "x=5": the left side holds no number of its own and no sum."""
+    r"""Return the value of "x=5": the left side has no number of its own and no sum."""
     name, equals, value = text.partition("=")
     if equals and re.fullmatch("[a-zA-Z]+", value) and not re.search("[a-zA-Z]", name):
         return name  # "3 = s"
@@ -271,20 +271,20 @@ def _value(text: str) -> str:
 
 def split(text: str) -> list[str]:
     """Return the parts of a list: split at commas, semicolons and spaces between digits, outside brackets."""
-    depth, start, found = 0, 0, []
+    depth, start, parts = 0, 0, []
     for place, letter in enumerate(text):
         if letter in _OPENING:
             depth += 1
         elif letter in _CLOSING:
             depth -= 1
         elif depth <= 0 and (letter in ",;" or _parts_digits(text, place)):
-            found.append(text[start:place])
+            parts.append(text[start:place])
             start = place + 1
-    return [*found, text[start:]]
+    return [*parts, text[start:]]
 
 
 def _parts_digits(text: str, place: int) -> bool:
-    """Check whether a space parts two whole numbers: "17 18", but not "1 1/2"."""
+    """Return whether a space separates two whole numbers: "17 18", but not "1 1/2"."""
     if text[place] != " " or not re.search(r"(?<![_^0-9])[0-9]+$", text[:place]):
         return False
     following = re.match(r" +[0-9]+", text[place:])

@@ -1,8 +1,8 @@
 """Bound the CPU time of a call that a completion's text can make slow.
 
-The kernel keeps the limit, so it also holds inside C code that never returns: a process that
-passes it is ended by SIGPROF. Scoring processes (scoring/work.py) set a limit for each completion.
-`call` gives the same to rewards that run anywhere else: plain TRL, `axolotl grpo score`, tests.
+The kernel enforces the limit with SIGPROF, so it also ends C code that never returns. Scoring
+processes (scoring/worker.py) set a limit for each completion. `call` gives the same limit to rewards
+that run anywhere else: in plain TRL, `axolotl grpo score` and tests.
 """
 
 import os
@@ -16,9 +16,9 @@ from threading import Lock
 from typing import Any
 
 SIGNAL = signal.SIGPROF
-PATIENCE = 5  # seconds by the clock for each second of CPU time
-_MEMORY = 4 << 30  # bytes of the helper process
-_START = 60.0  # seconds in which the helper process starts and imports a function
+PATIENCE = 5  # seconds of wall time per second of CPU time
+_MEMORY = 4 << 30  # bytes that the helper process may use
+_START = 60.0  # seconds of wall time for the helper process to start and import a function
 _SERVE = "import sys; from axolotl_grpo_plugin.limits import _serve; _serve(int(sys.argv[1]))"
 
 
@@ -31,7 +31,7 @@ class HelperDied(RuntimeError):
 
 
 def limit_cpu(seconds: float) -> None:
-    """End this process after that many more seconds of CPU time. 0 removes the limit."""
+    """Let the kernel end this process after `seconds` more of CPU time. 0 removes the limit."""
     global _limited
     _limited = seconds > 0
     signal.signal(SIGNAL, signal.SIG_DFL)
@@ -39,14 +39,14 @@ def limit_cpu(seconds: float) -> None:
 
 
 def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
-    """Return `function(*arguments)`, which may take that many seconds of CPU time.
+    """Return `function(*arguments)`. The call may take `seconds` of CPU time.
 
-    In a process that has a limit, the function runs there, under the tighter of the two limits.
-    Elsewhere it runs in one helper process, which is replaced after its end. There, the function
-    must be importable, and arguments and result must pickle.
+    If this process has a limit already, the function runs here, under the tighter limit. Otherwise
+    it runs in a helper process: the function must be importable, and arguments and result must
+    pickle. A helper process that ended is replaced.
 
-    Raises: TooSlow if it took longer; TimeoutError after PATIENCE times as many seconds by the
-        clock; HelperDied if the helper process died; else the error of the function.
+    Raises: TooSlow if the call took longer; TimeoutError after PATIENCE * `seconds` of wall time;
+        HelperDied if the helper process died; otherwise the function's own error.
     """
     if _limited:
         left = _remaining()
@@ -79,7 +79,7 @@ class _Helper:
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""},
-            start_new_session=True,  # Ctrl-C is for the caller
+            start_new_session=True,  # so that Ctrl-C reaches only the caller
         )
         theirs.close()
 
@@ -89,23 +89,25 @@ class _Helper:
             if not self.pipe.poll(self.patience + PATIENCE * seconds):
                 self.process.kill()
                 self.process.wait()
-                raise TimeoutError(f"the helper process did not answer in {PATIENCE * seconds:g} s")
+                raise TimeoutError(
+                    f"The call took more than {PATIENCE * seconds:g} s of wall time."
+                )
             self.patience = 0.0
             return self.pipe.recv()  # type: ignore[no-any-return]
         except (EOFError, ConnectionError) as error:
             code = self.process.wait()
             if code == -SIGNAL:
-                raise TooSlow(f"it took more than {seconds:g} s of CPU time") from None
-            raise HelperDied(f"the helper process died, exit code {code}") from error
+                raise TooSlow(f"The call took more than {seconds:g} s of CPU time.") from None
+            raise HelperDied(f"The helper process died with exit code {code}.") from error
 
 
 _helper: _Helper | None = None
 _lock = Lock()
-_limited = False  # by `limit_cpu`: a profiler may use the same timer
+_limited = False  # set by `limit_cpu`; the timer alone may belong to a profiler
 
 
 def _serve(descriptor: int) -> None:
-    """Answer calls until the caller closes its end of the pipe, which its death does too."""
+    """Answer calls until the caller closes its end of the pipe, or dies."""
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pipe = Connection(descriptor)

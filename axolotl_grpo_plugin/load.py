@@ -1,7 +1,6 @@
-"""From what a YAML names to a reward function: path, alias, parameters, factories.
+"""Load a reward function from its name in a config: path, alias, parameters, factories.
 
-The trainer and each of its scoring processes load the same names with this, so only plain data
-travels between them.
+The trainer and its scoring processes load rewards by name, so they exchange only plain data.
 """
 
 from collections import Counter
@@ -17,7 +16,7 @@ from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, GroupReward, Rew
 
 
 class RewardRef(NamedTuple):
-    """A reward as the YAML names it.
+    """A reward as a config names it.
 
     key: the string in `trl.reward_funcs` ("my.module.function" or "my.module.function#alias").
     arguments: its `grpo_reward_args`, as sorted pairs.
@@ -41,7 +40,7 @@ class RewardRef(NamedTuple):
 
 
 def reward_refs(cfg: Any) -> list[RewardRef]:
-    """The rewards of a config, in its order; what is no list of texts is for Axolotl to refuse."""
+    """Return the rewards of a config in order. Axolotl refuses a value that is not a list of texts."""
     keys, arguments = block(cfg, "trl").get("reward_funcs"), block(cfg, "grpo_reward_args")
     return [
         RewardRef.of(key, block(arguments, key))
@@ -51,36 +50,55 @@ def reward_refs(cfg: Any) -> list[RewardRef]:
 
 
 def _plain(value: Any) -> Any:
-    """Of a config's own dicts, plain ones: a scoring process need not import Axolotl for them."""
+    """Return plain dicts and lists, so that a scoring process need not import Axolotl's classes."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def is_model(key: str) -> bool:
-    """Whether it is a reward model: a folder, or a name on the hub. A module's path has no slash."""
+    """Return whether a key names a reward model: a folder, or a name on the hub, has a slash."""
     return "/" in key
 
 
 def load_reward(reward: RewardRef) -> BaseReward:
-    """Return the reward function, its options bound, factories and classes called.
+    """Return the reward function with its options bound. Factories and classes are called.
 
-    Raises: whatever the import raises; AttributeError for a name that the module lacks; TypeError
-    for a parameter that it does not have, or lacks and needs, or for a value of another type.
+    Raises: any error of the import; AttributeError if the module lacks the name; TypeError if a
+        parameter is unknown, missing, or has a value of a wrong type.
     """
-    key = repr(reward)  # not itself: a parameter may be a list
+    key = repr(reward)  # hashable even if a parameter is a list
     if key not in _built:
-        made = _build(reward)
-        if not callable(made):
-            raise TypeError(f"{reward.path} cannot be called as TRL does: it made {made!r:.50}")
-        _built[key] = described(made)
+        function = _build(reward)
+        if not callable(function):
+            raise TypeError(
+                f"{reward.path} cannot be called as TRL does: it returned {function!r:.50}. "
+                "Name a reward function, or a factory that returns one"
+            )
+        _built[key] = described(function)
     return _built[key]
+
+
+def load_scorer(where: str, path: str, arguments: Mapping[str, Any] | None) -> Reward:
+    """Return a reward that scores one completion, for another reward that is made of it.
+
+    Raises: TypeError, which begins with `where`, if it cannot be loaded or scores whole batches.
+    """
+    try:
+        loaded = load_reward(RewardRef.of(path, arguments or {}))
+    except Exception as error:
+        raise TypeError(f"{where}: {path}: {type(error).__name__}: {error}") from error
+    if not isinstance(loaded, Reward):
+        raise TypeError(
+            f"{where}: {path} does not score one completion. Name a reward that `@reward` made"
+        )
+    return loaded
 
 
 def _build(reward: RewardRef) -> Any:
     module, _, name = reward.path.rpartition(".")
     if not module:
-        raise TypeError(f"{reward.path!r} is no path: write module.function")
+        raise TypeError(f"{reward.path!r} is not a dotted path. Write module.function")
     function, arguments = getattr(import_module(module), name), dict(reward.arguments)
     if isinstance(function, (Reward, GroupReward)):
         return function.bind(**arguments) if arguments else function
@@ -105,7 +123,7 @@ def _build(reward: RewardRef) -> Any:
         and each.name not in arguments
     ]
     if missing:
-        raise TypeError(f"{name} makes a reward, and for that needs: {', '.join(missing)}")
+        raise TypeError(f"{name} needs: {', '.join(missing)}. Set them in grpo_reward_args")
     return function(**arguments)
 
 
@@ -114,7 +132,7 @@ _TRLS = {"prompts", "completions", *NOT_COLUMNS}
 
 
 def makes_a_reward(function: Any) -> bool:
-    """Whether it is a factory or a class: TRL passes `completions` by name, and it takes none."""
+    """Return whether this is a class, or a factory: a function that does not take `completions`."""
     if isclass(function):
         return True
     return not any(
@@ -126,7 +144,7 @@ def makes_a_reward(function: Any) -> bool:
 def _parameters(function: Any) -> Mapping[str, Parameter]:
     try:
         return signature(function).parameters
-    except ValueError:  # compiled functions may hide them: taken for f(completions, **columns)
+    except ValueError:  # compiled functions may hide them: assume f(completions, **columns)
         return signature(lambda completions, **columns: []).parameters
 
 
@@ -136,13 +154,13 @@ def not_ready(reward: BaseReward) -> str:
         reward.ready()
     except RuntimeError as error:
         return str(error)
-    except Exception as error:  # of a user's reward
+    except Exception as error:  # a user's code may raise any error
         return f"its `ready` raised {type(error).__name__}: {error}".splitlines()[0]
     return ""
 
 
 def logged_names(rewards: list[RewardRef]) -> list[str]:
-    """What each is called in logs: its alias or its own name, and enough of its path to be the only one."""
+    """Return a different log name for each: its alias, or the shortest end of its path that is unique."""
     for parts in (1, 2, None):
         names = [
             each.alias or ".".join(each.path.split(".")[-parts if parts else None :])

@@ -1,8 +1,9 @@
-"""Modules that a config names: their functions, and errors of their import."""
+"""Import a module that a config names, and list its functions."""
 
 import os
 import traceback
 from importlib import import_module
+from inspect import getmembers
 from types import ModuleType
 from typing import Any
 
@@ -10,13 +11,11 @@ from axolotl_grpo_plugin.findings import Finding
 
 
 def functions_of(module: ModuleType) -> list[str]:
-    """Return the public functions that a module defines."""
+    """Return the names of the public functions that a module defines."""
     return [
         name
-        for name in dir(module)
-        if not name.startswith("_")
-        and callable(getattr(module, name))
-        and getattr(getattr(module, name), "__module__", None) == module.__name__
+        for name, value in getmembers(module, callable)
+        if name[0] != "_" and getattr(value, "__module__", None) == module.__name__
     ]
 
 
@@ -26,13 +25,11 @@ def imported(module_name: str, where: str) -> Any:
         return import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name + ".").startswith(error.name + "."):
-            return Finding(
-                where,
-                f"there is no module {error.name!r}",
-                f"Install the package, or start in the folder that holds the file; this is {os.getcwd()}",
-            )
+            what = f"there is no module {error.name!r}"
+            fix = f"Install it, or start in the folder of its file instead of {os.getcwd()}"
+            return Finding(where, what, fix)
         what = f"{module_name} cannot be imported, because it imports {error.name!r}, which is not installed"
         return Finding(where, what, f"Install {error.name}", traceback.format_exc())
     except (Exception, SystemExit) as error:
         what = f"{module_name} cannot be imported: {type(error).__name__}: {error}"
-        return Finding(where, what, "Fix the module", traceback.format_exc())
+        return Finding(where, what, "Correct the module", traceback.format_exc())

@@ -1,11 +1,11 @@
-"""Hold what a YAML gives to the types that a function is annotated with: `prefilled: "no"` is true in Python."""
+"""Compare a config's values with a function's annotations: `prefilled: "no"` would count as true."""
 
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-# By what annotations are of: what values are, and what they are called.
+# Annotation: the types of values that it accepts, and their name in an error.
 _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),
@@ -20,22 +20,25 @@ _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
 def refuse_wrong_types(
     name: str, parameters: Mapping[str, Parameter], arguments: Mapping[str, Any]
 ) -> None:
-    """TypeError, one line, for an argument that is not what its parameter is annotated with.
+    """Check that each argument has the type of its parameter's annotation.
 
-    Annotations of other kinds than plain data say nothing here, and a default is always right.
+    Only annotations of plain data are checked. A default value is always accepted.
+
+    Raises: TypeError, one line, for the first argument with a wrong type.
     """
     for option, value in arguments.items():
         if option not in parameters or value == parameters[option].default:
             continue
-        said = parameters[option].annotation
-        union = isinstance(said, UnionType) or get_origin(said) is Union
-        kinds = [get_origin(each) or each for each in (get_args(said) if union else (said,))]
+        annotation = parameters[option].annotation
+        union = isinstance(annotation, UnionType) or get_origin(annotation) is Union
+        members = get_args(annotation) if union else (annotation,)
+        kinds = [get_origin(each) or each for each in members]
         if all(kind in _KINDS for kind in kinds) and not any(_is(value, kind) for kind in kinds):
             wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
             raise TypeError(f"{name}: {option}: {value!r} is not {wanted}")
 
 
 def _is(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool) and kind is not bool:  # in Python it is a number
+    if isinstance(value, bool) and kind is not bool:  # isinstance(True, int) is true
         return False
     return isinstance(value, _KINDS[kind][0])

@@ -1,8 +1,7 @@
-"""Where things are: the working folder's modules, files inside packages, the shipped configs."""
+"""Find modules in the working folder, files inside packages, and the shipped configs."""
 
 import os
 import sys
-from collections.abc import Iterator
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +24,12 @@ def add_working_folder() -> None:
 
 
 def resolve_packaged(cfg: Any) -> None:
-    """Replace `pkg://PACKAGE/PATH` in `base_model` and the datasets' paths by the file's real path."""
-    for holder, key in _paths(cfg):
+    """Replace `pkg://PACKAGE/PATH` in models' and datasets' paths by the file's real path."""
+    places = [(cfg, "base_model"), (cfg, "tokenizer_config")]
+    places += [
+        (each, "path") for key in ("datasets", "test_datasets") for each in dicts(cfg.get(key))
+    ]
+    for holder, key in places:
         value = holder.get(key)
         if isinstance(value, str) and value.startswith(PACKAGED):
             package, _, path = value.removeprefix(PACKAGED).partition("/")
@@ -34,16 +37,8 @@ def resolve_packaged(cfg: Any) -> None:
                 holder[key] = str(files(package).joinpath(path))
 
 
-def _paths(cfg: Any) -> Iterator[tuple[Any, str]]:
-    for key in ("base_model", "tokenizer_config"):
-        yield cfg, key
-    for key in ("datasets", "test_datasets"):
-        for dataset in dicts(cfg.get(key)):
-            yield dataset, "path"
-
-
 def shipped(name: str) -> Path:
-    """A part of the config pack ("configs", "rewards", "cloud.yaml"): in the wheel, or in a checkout beside the package."""
+    """Return the path of "configs", "rewards" or "cloud.yaml": in the wheel, or in a checkout."""
     package = Path(__file__).parent
     in_wheel = package / "pack" / name
     return in_wheel if in_wheel.exists() else package.parent / name

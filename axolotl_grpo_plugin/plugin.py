@@ -15,25 +15,25 @@ from axolotl_grpo_plugin.findings import stop_on
 from axolotl_grpo_plugin.scoring.rollout_log import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
-from axolotl_grpo_plugin.serving.request import CANARY, ask_or_check, wait
+from axolotl_grpo_plugin.serving.request import CANARY, request_or_check, wait
 
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
 
 class GRPOPlugin(BasePlugin):
-    """GRPO with checked configs, guarded rewards, and a report of the model's progress at the end.
+    """GRPO with checked configs, guarded rewards, and a report of the model's progress.
 
-    Once installed, it is loaded in all of a user's Axolotl runs. Outside `rl: grpo|gdpo` it does
-    nothing. In such a run it makes the working folder importable and checks its own keys. The rest
-    is for runs whose YAML names it under `plugins:`. Only there `pkg://` paths are resolved.
+    Axolotl loads it in all runs of a user who has installed it. Outside `rl: grpo|gdpo` it does
+    nothing. In such runs it makes the working folder importable and checks its own keys. All other
+    features need it listed under `plugins:`.
     """
 
-    _runner: "RewardRunner | None" = None  # of this run, from before the model loads to its end
+    _runner: "RewardRunner | None" = None
 
     def register(self, cfg: Any) -> None:
         if is_named(cfg):
-            paths.resolve_packaged(cfg)  # whatever the command: `axolotl inference` clears `rl`
+            paths.resolve_packaged(cfg)  # for all commands, because `axolotl inference` clears `rl`
         if not is_grpo(cfg):
             return
         paths.add_working_folder()
@@ -48,7 +48,7 @@ class GRPOPlugin(BasePlugin):
         return "axolotl_grpo_plugin.args.GRPOArgs"
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
-        # NeMo Gym's plugin loads the datasets of its runs itself, and Axolotl takes one plugin's.
+        # Axolotl takes the datasets of one plugin, and NeMo Gym's plugin loads its own.
         if not _active(cfg) or cfg.get("nemo_gym_enabled"):
             return None
         from axolotl_grpo_plugin.checks.datasets import load_checked
@@ -58,7 +58,7 @@ class GRPOPlugin(BasePlugin):
             stop_on([*check_ready(cfg), *check_groups(cfg, ranks)])
         loaded = load_checked(cfg)
         if mode_of(cfg) == "server" and not preprocess:
-            ask_or_check(cfg)
+            request_or_check(cfg)
         return loaded
 
     def pre_model_load(self, cfg: Any) -> None:
@@ -74,7 +74,7 @@ class GRPOPlugin(BasePlugin):
 
     def get_training_args(self, cfg: Any) -> None:
         if _active(cfg) and mode_of(cfg) == "server":
-            wait(cfg)  # the trainer's client is next
+            wait(cfg)  # because the trainer's client connects next
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if self._runner:
@@ -90,14 +90,14 @@ class GRPOPlugin(BasePlugin):
             return []
         from axolotl_grpo_plugin.training.callbacks import callbacks
 
-        found = callbacks(cfg, trainer, self._runner.highest())
+        added = callbacks(cfg, trainer, self._runner.highest())
         if os.environ.get(CANARY):
             from axolotl_grpo_plugin.serving.canary import Canary
 
-            found.insert(0, Canary(trainer))
-        return found
+            added.insert(0, Canary(trainer))
+        return added
 
 
 def _active(cfg: Any) -> bool:
-    """Return whether this is a run that names the plugin, and trains by GRPO or GDPO."""
+    """Return whether the config lists the plugin and trains by GRPO or GDPO."""
     return is_grpo(cfg) and is_named(cfg)

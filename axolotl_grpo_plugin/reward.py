@@ -1,7 +1,6 @@
-"""Reward functions as TRL calls them, made of a scorer of one completion (`@reward`) or of a group.
+"""Make TRL reward functions from a function that scores one completion (`@reward`) or one group.
 
-`Reward`, `GroupReward`, `AsyncReward` and `PlainReward` share one base, so code that runs, checks
-or lists rewards asks the object and never probes for attributes.
+All kinds of rewards share the class `BaseReward`, so other code never needs to test for attributes.
 """
 
 import inspect
@@ -15,18 +14,18 @@ from typing import Any, NamedTuple, Self
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.options import refuse_wrong_types
 
-# TRL's GRPOTrainer passes these beside the dataset's columns; the prompt as `prompts`.
+# TRL's GRPOTrainer passes these beside the dataset's columns. It passes the prompt as `prompts`.
 NOT_COLUMNS = frozenset(
     {"prompt", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
 )
 
 
 class Score(NamedTuple):
-    """A scorer may return this in place of a bare number.
+    """The result of a scorer, which may also return a plain number.
 
-    value: the reward, or None for "cannot be scored" (TRL leaves it out of the sum).
-    reason: one word why ("correct", "wrong_value", ...), logged beside the completion.
-    read: the part of the completion that was judged, if it was a part: `axolotl grpo score` shows it.
+    value: the reward, or None if the completion cannot be scored (TRL leaves it out of the sum).
+    reason: one word ("correct", "wrong_value", ...), logged beside the completion.
+    read: the part of the completion that was scored. `axolotl grpo score` shows it.
     """
 
     value: float | None
@@ -39,10 +38,11 @@ NOT_THIS_TASK = Score(None, "not_this_task")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The facts about a reward. See `reward` for each.
+    """The facts about a reward. `reward` documents most of them.
 
-    unroutable: for a reward that routes rows to others: takes a row, returns why no reward scores
-    it and how to fix that, or "". row_columns: the columns that `row_problem` takes; `reads` if empty.
+    unroutable: only for a reward that passes rows to others. It takes a row, and returns why no
+        reward scores it and how to fix that, or "".
+    row_columns: the columns that `row_problem` takes, if they are not those in `reads`.
     inner: the rewards that this one is made of.
     """
 
@@ -51,6 +51,7 @@ class Spec:
     may_read: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     inline: bool = False
+    first: Callable[..., Score | None] | None = None
     ready: Callable[..., None] | None = None
     group_by: str = ""
     row_problem: Callable[..., str] | None = None
@@ -62,8 +63,8 @@ class Spec:
 class BaseReward:
     """A reward function as TRL calls it, with its facts in `spec`.
 
-    function: the Python function behind it, whose name and docstring it has. options: its options
-    with their defaults. bound: the options that were set.
+    function: the Python function that scores. The reward has its name and docstring.
+    bound: the options that were set.
     """
 
     is_async = False
@@ -77,12 +78,12 @@ class BaseReward:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the function, with the values that are set."""
+        """The options, each with the value that was set or else its default."""
         return dict(self.bound)
 
     @property
     def path(self) -> str:
-        """The dotted path by which a YAML names it."""
+        """The dotted path of the reward in a config."""
         return f"{self.__module__}.{self.__name__}"
 
     @property
@@ -97,8 +98,8 @@ class BaseReward:
             self.spec.ready(**{key: value for key, value in self.bound.items() if key in taken})
 
     def scores(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Any:
-        """Return a score for each completion of a batch, in its order."""
-        raise TypeError(f"{self.path} is no reward by itself")
+        """Return a score for each completion of a batch, in the same order."""
+        raise NotImplementedError
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
@@ -111,7 +112,7 @@ class BaseReward:
     ) -> list[dict[str, Any]]:
         """Return the columns that the reward reads, for each completion.
 
-        Raises: ValueError if a column is not there.
+        Raises: ValueError if the dataset lacks a column.
         """
         nothing = [None] * len(completions)
         columns = {**columns, "prompt": prompts or nothing}
@@ -120,20 +121,18 @@ class BaseReward:
                 present = ", ".join(sorted(columns.keys() - NOT_COLUMNS)) or "none"
                 raise ValueError(
                     f"{self.path} reads the column {name!r}, which the dataset lacks (it has: "
-                    f"{present}): let its transform keep or make that column"
+                    f"{present}). Change the transform so that it keeps or makes that column"
                 )
-        names = list(dict.fromkeys((*self.spec.reads, *self.spec.may_read)))
-        if not names:
-            return [{} for _ in completions]
-        values = zip(*(columns.get(name, nothing) for name in names), strict=True)
-        return [dict(zip(names, row, strict=True)) for row in values]
+        names = (*self.spec.reads, *self.spec.may_read)
+        rows = zip(completions, *(columns.get(name, nothing) for name in names), strict=True)
+        return [dict(zip(names, row, strict=True)) for _, *row in rows]
 
     def __reduce__(self) -> str:
-        return self.__qualname__  # by its path, as a function
+        return self.__qualname__  # pickled by path, as a function is
 
 
 class _Decorated(BaseReward):
-    """A reward that a decorator made: its options are the scorer's parameters beside the columns."""
+    """A reward that a decorator made. Its options are the scorer's parameters that are not columns."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -142,7 +141,7 @@ class _Decorated(BaseReward):
     def bind(self, **options: Any) -> Self:
         """Return this reward with options set.
 
-        Raises: TypeError for an option that it does not have, or of another type.
+        Raises: TypeError if an option is unknown or its value has a wrong type.
         """
         known = self.options
         for name in options:
@@ -150,10 +149,7 @@ class _Decorated(BaseReward):
                 listed = ", ".join(known) or "none"
                 raise TypeError(f"{self.__name__} has no parameter {name!r} (it has: {listed})")
         refuse_wrong_types(self.__name__, signature(self.function).parameters, options)
-        return self._with({**self.bound, **options})
-
-    def _with(self, bound: dict[str, Any]) -> Self:
-        return type(self)(self.function, self.spec, bound)
+        return type(self)(self.function, self.spec, {**self.bound, **options})
 
 
 class Reward(_Decorated):
@@ -165,34 +161,20 @@ class Reward(_Decorated):
         assert self.spec.range is not None
         return self.spec.range
 
-    def __init__(
-        self,
-        function: Any,
-        spec: Spec,
-        bound: dict[str, Any] | None = None,
-        first: Callable[..., Score | None] | None = None,
-    ):
-        super().__init__(function, spec, bound)
-        self.first = first
-        self._call = partial(function, **self.bound)
-        self._first = partial(first, **self.bound) if first else None
-
-    def _with(self, bound: dict[str, Any]) -> Self:
-        return type(self)(self.function, self.spec, bound, self.first)
-
     def score(self, completion: Any, **columns: Any) -> Score:
-        """Score one completion, a string or chat messages; the columns by name."""
+        """Score one completion, a string or chat messages. Pass its columns by name."""
         if any(columns[name] is None for name in self.spec.reads):
             return NOT_THIS_TASK
-        text = text_of(completion)
-        result = self._first(text, **columns) if self._first else None
-        return as_score(self._call(text, **columns) if result is None else result)
+        text, first = text_of(completion), self.spec.first
+        result = first(text, **columns, **self.bound) if first else None
+        return as_score(self.function(text, **columns, **self.bound) if result is None else result)
 
     def quick(self, completion: Any, **columns: Any) -> Score | None:
-        """Return the score if it takes linear time and cannot fail, else None."""
+        """Return the score if that takes linear time and cannot fail, else None."""
         if self.spec.inline or any(columns[name] is None for name in self.spec.reads):
             return self.score(completion, **columns)
-        return self._first(text_of(completion), **columns) if self._first else None
+        first = self.spec.first
+        return first(text_of(completion), **columns, **self.bound) if first else None
 
     def scores(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
@@ -208,10 +190,10 @@ class GroupReward(_Decorated):
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
     ) -> list[Score]:
         rows = self.rows(prompts, completions, columns)
-        found: list[Score] = []
+        scores: list[Score] = []
         for _, places in groupby(range(len(completions)), key=lambda place: prompts[place]):
-            found += self._group(list(places), completions, rows)
-        return found
+            scores += self._group(list(places), completions, rows)
+        return scores
 
     def _group(self, places: list[int], completions: Sequence[Any], rows: list[Any]) -> list[Score]:
         reads = self.spec.reads
@@ -228,7 +210,7 @@ class GroupReward(_Decorated):
 
 
 class AsyncReward(BaseReward):
-    """A reward of a batch that is awaited: `function(prompts, completions, rows)` gives Scores."""
+    """A reward with an async scorer: `await function(prompts, completions, rows)` returns Scores."""
 
     is_async = True
 
@@ -251,7 +233,7 @@ class AsyncReward(BaseReward):
 
 
 class PlainReward(BaseReward):
-    """A reward function that no decorator of this package made: TRL's own, or a user's."""
+    """A reward function without a decorator of this package: from TRL, or a user's."""
 
     def __init__(self, function: Any):
         super().__init__(function, Spec())
@@ -278,12 +260,13 @@ def reward(
 ) -> Callable[[Callable[..., Any]], Reward]:
     """Make a TRL reward function of a function that scores one completion.
 
-    The decorated function takes the completion as normalised text, then the columns of
-    `reads` by name, then options with defaults (`grpo_reward_args` sets them). It returns a float,
-    a `Score`, or None. The result has TRL's signature: prompts and completions (strings or
-    chat messages), and every dataset column by keyword. It returns one float or None for each
-    completion. A row that has None in one of the columns belongs to another task (merged datasets
-    are filled so) and gets None.
+    The decorated function takes the completion as text, then the columns of `reads` by name, then
+    options with defaults (`grpo_reward_args` sets them). It returns a float, a `Score`, or None.
+    The text has "\\n" as line end and no outer whitespace.
+
+    The result takes TRL's arguments: prompts and completions (strings or chat messages), and each
+    dataset column by keyword. It returns one float or None per completion. In merged datasets, a
+    row of another task has None in a column that it lacks. Such a row gets None.
 
         @reward(range=(0.0, 1.0), reads="answer")
         def ends_with_answer(completion: str, answer: str) -> float:
@@ -291,24 +274,22 @@ def reward(
 
     Args:
         range: the lowest and the highest score. The highest means "right" in reports.
-        reads: the dataset column, or columns, that the scorer takes; "completion_ids" are the
-            completion's token ids, "prompt" is the prompt: a string or chat messages.
-        reasons: the reasons that its scores have. Each is a curve of the run, zeros too.
-        inline: run it in the trainer's process. Set it only for a scorer that takes linear time
-            and never raises; others run in a process that can be killed.
-        first: a quick check of that kind, which takes the same arguments. The decorated function
-            is called only if it returns None.
-        ready: called before training. It raises RuntimeError, one line with the fix, if the reward
-            cannot work on this machine. It takes the options that are set.
-        may_read: columns that the scorer takes too, as None if a dataset or a row lacks them.
-        group_by: a column of `reads`: the mean score of each of its values is a curve of its own.
+        reads: the dataset columns that the scorer needs. "completion_ids" are the completion's
+            token ids. "prompt" is the prompt: a string or chat messages.
+        reasons: the possible reasons of a score. Each is a curve of the run, even if it is always 0.
+        inline: run in the trainer's process. Set it only if the scorer takes linear time and never
+            raises. Other scorers run in a process that can be killed.
+        first: a quick check with the same arguments that may run in the trainer's process. The
+            decorated function is called only if this check returns None.
+        ready: called before training, with the options that are set. It raises RuntimeError, one
+            line with the fix, if the reward cannot work on this machine.
+        may_read: optional columns. A column is None if the dataset or the row lacks it.
+        group_by: a column of `reads`. The run gets one curve of mean scores per value of it.
         row_problem: takes the columns of `reads` by name and returns why no completion of that row
             can be scored (an unreadable gold answer), or "". It is called before training.
 
-    Raises: TypeError for an async scorer, and for a parameter that is neither a column nor has
-        a default.
-
-    Raises (when called): ValueError if the dataset lacks a column of `reads`.
+    Raises: TypeError if the scorer is async, or if a parameter is not a column and has no default.
+        When called, ValueError if the dataset lacks a column of `reads`.
     """
     spec = Spec(
         range=range,
@@ -316,11 +297,12 @@ def reward(
         may_read=tuple(may_read),
         reasons=tuple(reasons),
         inline=inline,
+        first=first,
         ready=ready,
         group_by=group_by,
         row_problem=row_problem,
     )
-    return lambda scorer: Reward(_checked(scorer, spec), spec, first=first)
+    return lambda scorer: Reward(_checked(scorer, spec), spec)
 
 
 def group_reward(
@@ -334,9 +316,9 @@ def group_reward(
 ) -> Callable[[Callable[..., Any]], GroupReward]:
     """Make a TRL reward function of a function that scores the completions of one prompt together.
 
-    As `reward`, but the decorated function takes lists, one entry for each completion of the group,
-    and returns one. A group is a run of equal prompts, as TRL orders a batch. If a rank's batch
-    does not hold whole groups, the run is refused before the model loads.
+    The arguments are those of `reward`, but the decorated function takes and returns lists with one
+    entry per completion of the group. A group is a series of equal prompts in a batch. If a rank's
+    batch has incomplete groups, the run is refused before the model loads.
 
         @group_reward(range=(0.0, 1.0))
         def shortest(completions: list[str]) -> list[float]:
@@ -358,9 +340,9 @@ def described(function: Any) -> BaseReward:
     return function if isinstance(function, BaseReward) else PlainReward(function)
 
 
-def made_of(made: Reward, inner: Sequence[BaseReward], **facts: Any) -> Reward:
+def made_of(outer: Reward, inner: Sequence[BaseReward], **facts: Any) -> Reward:
     """Return a reward that is made of others, with more facts in its spec."""
-    return Reward(made.function, replace(made.spec, inner=tuple(inner), **facts), first=made.first)
+    return Reward(outer.function, replace(outer.spec, inner=tuple(inner), **facts))
 
 
 def as_score(result: Any) -> Score:
@@ -369,7 +351,7 @@ def as_score(result: Any) -> Score:
 
 
 def _values(name: str, scores: list[Score], columns: dict[str, Any]) -> list[float | None]:
-    # TRL puts such a column into its completions table; Axolotl's reward workers pass none.
+    # TRL adds this column to its table of completions. Axolotl's reward workers do not pass it.
     if log_extra := columns.get("log_extra"):
         log_extra(f"{name}/reason", [each.reason for each in scores])
     return [each.value for each in scores]
@@ -387,14 +369,16 @@ def _is_awaited(function: Any) -> bool:
 
 
 def _checked(scorer: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
-    """Return the scorer. Raise TypeError if it is async, or if a parameter of it is never filled."""
+    """Return the scorer. Raises: TypeError if it is async, or if a parameter never gets a value."""
     if inspect.iscoroutinefunction(scorer):
-        raise TypeError(f"{scorer.__name__} is async: give TRL an async reward function as it is")
+        raise TypeError(
+            f"{scorer.__name__} is async. Name it in trl.reward_funcs without a decorator"
+        )
     for name, default in _options(scorer, spec).items():
         if default is Parameter.empty:
             raise TypeError(
-                f"{scorer.__name__}: the parameter {name!r} is neither a column of `reads` "
-                "nor has it a default"
+                f"{scorer.__name__}: the parameter {name!r} is not a column of `reads` and has no "
+                "default. Add it to `reads`, or give it a default"
             )
     return scorer
 

@@ -1,45 +1,49 @@
-"""The rollout log of a run: its schema, its writer and its reader. Also reads TRL's completions.
+"""Write and read the rollout log of a run. Also read TRL's completions.
 
-FOLDER/train/ATTEMPT-STEP-RANK-NUMBER.parquet holds a batch of one rank, and FOLDER/eval those of
-evaluations. Columns: attempt (1, and one more each time that a run starts in the folder), step (that
-trains on it; for an evaluation, the last one before), rank, mode, prompt and completion (text, chats
-as JSON), completion_tokens, truncated, `column/<name>` of the dataset (text, else JSON),
-`reward/<name>`, `reason/<name>` and `error/<name>` of each reward function, reward (their weighted
-sum), advantage.
+FOLDER/train/ATTEMPT-STEP-RANK-NUMBER.parquet holds one batch of one rank. FOLDER/eval has the batches
+of evaluations. The columns:
+- attempt: 1 for the first run in the folder, 2 for the second
+- step: the step that trains on the rollout, or the last step before an evaluation
+- rank, mode ("train" or "eval"), completion_tokens, truncated, advantage
+- prompt, completion: text, or a chat as JSON
+- column/<name>: of the dataset, as text or JSON
+- reward/<name>, reason/<name>, error/<name>: of each reward function
+- reward: the weighted sum of the reward functions
 """
 
 import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-COLUMN, REWARD, REASON, ERROR = "column/", "reward/", "reason/", "error/"  # before a name
-_FOLDERS = ("train", "rollouts/train", "completions", ".")  # of a run's output_dir
+COLUMN, REWARD, REASON, ERROR = "column/", "reward/", "reason/", "error/"  # prefixes
+_FOLDERS = ("train", "rollouts/train", "completions", ".")  # below a run's output_dir
 _NAME = re.compile(r"(\d+)-\d+-\d+-\d+\.parquet")
 _INTEGERS = {"attempt": "int32", "step": "int64", "rank": "int32", "completion_tokens": "int32"}
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the Parquet files of a run's training rollouts, from its output_dir or a folder within it."""
-    found = (sorted((folder / name).glob("*.parquet")) for name in _FOLDERS)
-    return next(filter(None, found), [])
+    """Return the Parquet files of a run's training rollouts. folder: its output_dir, or one within it."""
+    files = (sorted((folder / name).glob("*.parquet")) for name in _FOLDERS)
+    return next(filter(None, files), [])
 
 
 def attempt_of(file: Path) -> int | None:
-    """Return the attempt of a file of the rollout log, None for TRL's files."""
+    """Return the attempt in the name of a rollout file, None for TRL's files."""
     match = _NAME.fullmatch(file.name)
     return int(match[1]) if match else None
 
 
 def next_attempt(folder: Path) -> int:
-    """Return the number of the attempt that starts now. folder: that of the log."""
+    """Return the number of the attempt that starts now in a log's folder."""
     return max((attempt_of(file) or 0 for file in folder.glob("*/*.parquet")), default=0) + 1
 
 
 def write(folder: Path, number: int, columns: dict[str, list[Any]]) -> None:
-    """Write a batch as one file, whole or not at all. number: of the batch, in this process.
+    """Write a batch as one file in one step. number: counts the batches of this process.
 
     Raises: OSError if the disk is full.
     """
@@ -64,34 +68,32 @@ def _type(name: str) -> str:
 
 
 def as_text(value: Any) -> str | None:
-    """Return a value as the log holds it: text as it is, anything else as JSON."""
+    """Return text and None unchanged, anything else as JSON."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file: the dataset's columns by their own names too, and chats as chats.
+    """Yield the rows of a file, with chats as lists and dataset columns also under their own names.
 
-    Raises: pyarrow.ArrowException or OSError if it is no Parquet.
+    Raises: pyarrow.ArrowException or OSError if the file is not Parquet.
     """
     import pyarrow.parquet as pq
 
     for batch in pq.ParquetFile(file).iter_batches(1000):
         for row in batch.to_pylist():
-            own = {
+            columns = {
                 name.removeprefix(COLUMN): value
                 for name, value in row.items()
                 if name.startswith(COLUMN)
             }
             chats = {name: _chat(row[name]) for name in ("prompt", "completion") if name in row}
-            yield {**row, **own, **chats}
+            yield {**row, **columns, **chats}
 
 
 def _chat(value: Any) -> Any:
     if isinstance(value, str) and value.startswith('[{"role": '):
-        try:
+        with suppress(ValueError):  # a text that only looks like a chat
             return json.loads(value)
-        except ValueError:
-            return value
     return value

@@ -1,6 +1,6 @@
-"""Read a value from text, as JSON or as a Python literal, and compare it. Nothing is ever run.
+"""Read a value from text as JSON or as a Python literal, and compare values. Text is never executed.
 
-As in completions.py, everything here takes time linear in the text, and nothing raises.
+As in completions.py, each function takes time linear in the text and never raises.
 """
 
 import ast
@@ -9,22 +9,22 @@ import re
 import warnings
 from typing import Any, NamedTuple
 
-_DEEPEST = 50  # brackets in brackets: the parsers recurse, and so does the comparison
+_DEEPEST = 50  # brackets in brackets, because the parsers and the comparison recurse
 
-# A string whose end is missing takes all that follows: so no character is looked at twice.
+# A string without an end takes the rest of the text, so that no character is read twice.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|\'(?:[^\'\\]|\\.)*+\'?|[\[({]|[\])}]', re.DOTALL)
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 
 
 class Value(NamedTuple):
-    """What a text says. plain: it is neither JSON nor a literal, and the value is the text itself."""
+    """The value of a text. plain: the text is neither JSON nor a literal, so it is the value."""
 
     value: Any
     plain: bool = False
 
 
 def read_value(text: str) -> Value:
-    """The value of a text without outer whitespace.
+    """Return the value of a text without outer whitespace.
 
     >>> read_value("1,234").value, read_value("['a', (1, None)]").value, read_value("[true]").value
     (1234, ['a', (1, None)], [True])
@@ -37,13 +37,13 @@ def read_value(text: str) -> Value:
         try:
             return Value(json.loads(text))
         except (ValueError, RecursionError):
-            pass  # no JSON
+            pass  # try the next
         try:
-            with warnings.catch_warnings():  # of "1 is 1" and "\d"
+            with warnings.catch_warnings():  # "1 is 1" and "\d" cause warnings
                 warnings.simplefilter("ignore")
                 return Value(ast.literal_eval(text))
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            pass  # no literal
+            pass  # plain text
     return Value(text, plain=True)
 
 
@@ -59,10 +59,11 @@ def _depth(text: str) -> int:
 
 
 def same(one: Any, other: Any, ignore_case: bool = False) -> bool:
-    """Whether two values are: numbers by value, but True is not 1; lists and tuples alike, item by item.
+    """Return whether two values are equal.
 
-    Of dicts the number 1 and "1" are one key, for JSON has only strings there. Strings are
-    compared exactly, or with ignore_case in their normal form.
+    Numbers are compared by value, but True is not 1. Lists and tuples are compared item by item.
+    The dict keys 1 and "1" are equal, because JSON keys are strings. Strings are compared exactly,
+    or in their normal form with ignore_case.
     """
     if isinstance(one, str) and isinstance(other, str):
         return one == other or (ignore_case and normal(one) == normal(other))
@@ -80,20 +81,20 @@ def same(one: Any, other: Any, ignore_case: bool = False) -> bool:
 
 
 def _key(key: Any) -> Any:
-    # Longer ones may be too long to be written.
+    # Python refuses to write very long integers as text.
     return str(key) if isinstance(key, int) and abs(key) < 10**18 else key
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is one; a bool is none."""
+    """Return True for int and float, False for bool and others."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def are_strings(value: Any) -> bool:
-    """Whether it is a list of strings and nothing else."""
+    """Return whether a value is a list or tuple of strings only."""
     return isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
 
 
 def normal(text: str) -> str:
-    """A text without its case, its layout and a final full stop."""
+    """Return a text without its case, its layout and a final full stop."""
     return " ".join(text.split()).casefold().rstrip(".")

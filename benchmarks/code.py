@@ -1,10 +1,11 @@
-"""Programs a second of the code reward, as a training scores them, as the text of results/code.md.
+"""Measure how many programs per second the code reward scores, and print results/code.md.
 
     python benchmarks/code.py > benchmarks/results/code.md
 
-256 programs with 5 tests each are one step: through the guard and the pool of a run, with 2 processes, each
-with its own sandbox. Wall time, the median of 5 steps after one that starts the processes. Every
-program is another text, a quarter each right, wrong at the last test, wrong at the first, and raising.
+One step scores 256 programs with 5 tests each, as a training does: with 2 scoring processes, each with
+its own sandbox. The time of a step is wall time: the median of 5 steps, after a first step that starts the
+processes. All programs differ. A quarter of them is right; the others fail at the last test, fail at the
+first test, or raise an exception.
 """
 
 import json
@@ -78,7 +79,7 @@ def machine():
 
 
 def measure(sandbox):
-    """The rows of a table."""
+    """Print the table's rows for one kind of sandbox."""
     reward = RewardRef("axolotl_grpo_plugin.rewards.code.code_reward_func")
     pool = Pool(WORKERS, 4 << 30, [reward])
     guard = GuardedReward(reward, "code", pool, 10, 600)
@@ -93,7 +94,7 @@ def measure(sandbox):
             times.append(time.perf_counter() - began)
             assert scores == [float(number % 4 == 0) for number in range(PROGRAMS)], scores
         seconds = statistics.median(times[1:])
-        # A program that fails is not tested further: 5, 5, 1 and 1 of 5.
+        # The first failure ends a program's tests, so the four kinds of programs run 5, 5, 1 and 1.
         run = PROGRAMS * (5 + 5 + 1 + 1) / 4
         print(
             f"| {sandbox} | {form} | {seconds:.2f} | {PROGRAMS / seconds:.0f} | {run / seconds:.0f} "
@@ -104,18 +105,18 @@ def measure(sandbox):
 
 
 def main():
-    print("# The code reward: programs a second\n\nMade by `python benchmarks/code.py`:")
+    print("# The code reward: programs per second\n\nMade by `python benchmarks/code.py`.")
     print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine(), "\n")
-    print("| sandbox | tests | seconds a step | programs/s | tests/s | the first step |")
+    print("| sandbox | tests | seconds per step | programs/s | tests/s | the first step |")
     print("|---|---|---:|---:|---:|---:|")
     sys.stdout.flush()
-    with tempfile.TemporaryDirectory() as folder:  # where there is no bwrap
+    with tempfile.TemporaryDirectory() as folder:  # a PATH without bwrap
         Path(folder, "unshare").symlink_to(shutil.which("unshare"))
         for sandbox, path in (("bubblewrap", os.environ["PATH"]), ("user namespaces", folder)):
             command = [sys.executable, __file__, sandbox]
             subprocess.run(command, env={**os.environ, "PATH": path}, check=True)
     print(
-        f"\nLoad {os.getloadavg()[0]:.1f} at the end, of which the measurement itself is about 2."
+        f"\nLoad {os.getloadavg()[0]:.1f} at the end; the measurement itself causes about 2 of it."
     )
 
 

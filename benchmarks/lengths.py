@@ -1,9 +1,11 @@
-"""Prompts a second, and memory, of `python stats.py`, as the text of results/lengths.md.
+"""Measure prompts per second and memory of `python stats.py`. Print results/lengths.md.
 
     python benchmarks/lengths.py --gsm8k FOLDER --tokenizer FOLDER [--rows 100000 1000000]
 
-Wall time, on a machine where others work too, hence the best of several repetitions. Each way to count
-must find the same lengths, or there is no report. FOLDERs: GSM8K's train.jsonl; a tokenizer's files.
+The first FOLDER has GSM8K's train.jsonl, the second a tokenizer's files.
+
+Each wall time is the best of several repetitions, because the machine is shared. All ways to count must
+find the same lengths.
 """
 
 import argparse
@@ -39,8 +41,8 @@ TRANSFORM = "axolotl_grpo_plugin.gsm8k"
 REPEAT = 5
 ASKED = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
 
-# Runs a command, and says how long it took and its largest resident size. A process of its own, for
-# a child's peak is never below what its parent had when it forked.
+# Runs a command, and prints its seconds, its largest resident size in MiB and its output. It is a
+# small process, because a child's peak is never below its parent's size at the fork.
 LAUNCHER = """
 import json, resource, subprocess, sys, time
 began = time.perf_counter()
@@ -55,7 +57,7 @@ import sys
 from datasets import load_dataset
 from transformers import AutoTokenizer
 """
-# What people write: the longest prompt, and nothing else.
+# A usual script: finds only the longest prompt.
 THEIRS = f"""{IMPORTS}
 folder, file, opening = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -76,7 +78,7 @@ def config(file, tokenizer):
 
 
 def best(ways):
-    """Seconds and result of each way, the best of REPEAT rounds in turn, after one that warms up."""
+    """Return seconds and result of each way: the best of REPEAT rounds, after one to warm up."""
     seconds, results = dict.fromkeys(ways, float("inf")), {}
     for number in range(REPEAT + 1):
         for name, way in ways.items():
@@ -88,7 +90,7 @@ def best(ways):
 
 
 def encoding(file, folder):
-    """Part 1."""
+    """Print part 1: ways to count in one process. Return the longest prompt."""
     cfg = DictDefault(config(file, folder))
     (source,) = sources(cfg)
     ours, theirs = open_tokenizer(cfg), AutoTokenizer.from_pretrained(folder)
@@ -158,7 +160,7 @@ All five find the same lengths.""")
 
 
 def launched(*command, cache=None):
-    """Seconds, MiB, and what it printed."""
+    """Run a Python command. Return its seconds, peak MiB and output."""
     python = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable]
     environment = {**os.environ, "HF_DATASETS_CACHE": str(cache)} if cache else None
     done = subprocess.run(
@@ -170,13 +172,13 @@ def launched(*command, cache=None):
 
 
 def longest(printed):
-    """The rows and the longest prompt in `stats.py --json`."""
+    """Return the rows and the longest prompt in the output of `stats.py --json`."""
     (tokenizer,) = json.loads(printed)["tokenizers"]
     return tokenizer["prompts"]["rows"], tokenizer["prompts"]["max"]
 
 
 def processes(file, folder, most, work):
-    """Part 2."""
+    """Print part 2: whole commands. most: the longest prompt that they must find."""
     yaml_file = work / "gsm8k.yaml"
     yaml_file.write_text(yaml.safe_dump(config(file, folder)))
     script = ["-c", THEIRS, folder, file, f"{SYSTEM_PROMPT}\n\n"]
@@ -206,7 +208,7 @@ def processes(file, folder, most, work):
 
 
 def write(file, rows, path):
-    """GSM8K over and over; Parquet in row groups of a million, the writer's default."""
+    """Write GSM8K's rows again and again; Parquet in row groups of a million, the default."""
     with file.open() as opened:
         lines = opened.readlines()
     if path.suffix == ".jsonl":
@@ -220,7 +222,7 @@ def write(file, rows, path):
 
 
 def memory(file, folder, sizes, work):
-    """Part 3."""
+    """Print part 3: time and memory for large files."""
     print("\n## Memory\n\n`stats.py --dataset FILE --tokenizer FOLDER --transform", end=" ")
     print(f"{TRANSFORM}`, once each.\n\n| rows | file | MB | seconds | rows/s | peak MiB |")
     print("|---:|---|---:|---:|---:|---:|")

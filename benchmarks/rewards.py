@@ -1,10 +1,10 @@
-"""Completions a second of each reward, beside what else there is, as the text of results/rewards.md.
+"""Measure completions per second of our rewards and of alternatives, as the text of results/rewards.md.
 
     python benchmarks/rewards.py [--completions FOLDER ...] > benchmarks/results/rewards.md
 
-A FOLDER holds a run's completions (`trl.log_completions`); their golds are looked up by question in
-GSM8K ($GSM8K_DIR) and the quickstart's problems. The same completions for all, in one process and one
-thread, by CPU time, the best of three (the contract's answers once), each from empty caches.
+A FOLDER has a run's completions (`trl.log_completions`). Their golds are looked up by question in GSM8K
+($GSM8K_DIR) and in the quickstart's problems. All rewards score the same completions in one process and one
+thread. The time is CPU time with empty caches, the best of three (the contract's answers once).
 """
 
 import argparse
@@ -44,14 +44,14 @@ PIECES = ("<answer>", "</answer>", "9", "<reasoning>\n", "word ", "{", r"\boxed{
 
 
 def numbers():
-    """Boxed numbers, half of them right."""
+    """Return boxed numbers, half of them right, and their golds."""
     golds = [DRAW.randint(1, 2000) for _ in range(COUNT)]
-    said = [gold if DRAW.random() < 0.5 else gold + DRAW.randint(1, 9) for gold in golds]
-    return [f"So it is \\boxed{{{each:,}}}." for each in said], [str(gold) for gold in golds]
+    answers = [gold if DRAW.random() < 0.5 else gold + DRAW.randint(1, 9) for gold in golds]
+    return [f"So it is \\boxed{{{each:,}}}." for each in answers], [str(gold) for gold in golds]
 
 
 def latex():
-    """Fractions, roots, tuples and polynomials, boxed; half right, of those half in another form."""
+    """Return boxed fractions, roots, tuples and polynomials: half are right, a quarter in another form."""
     completions, golds = [], []
     for _ in range(COUNT):
         a, b, c = (DRAW.randint(2, 30) for _ in range(3))
@@ -65,13 +65,13 @@ def latex():
             ]
         )
         golds.append(right)
-        said = DRAW.choice([right, other, wrong, wrong])
-        completions.append(rf"Therefore the answer is $\boxed{{{said}}}$.")
+        answer = DRAW.choice([right, other, wrong, wrong])
+        completions.append(rf"Therefore the answer is $\boxed{{{answer}}}$.")
     return completions, golds
 
 
 def contract():
-    """The boxed answers of tests/rewards/test_math.py, but those that hang math-verify."""
+    """Return the answers of tests/rewards/test_math.py in boxes, except the ones that hang math-verify."""
     table = runpy.run_path(str(ROOT / "tests/rewards/test_math.py"))
     answers = [*table["ANSWERS"], *table["ANSWERS_OF_REVIEWS"]]
     rows = [(answer, gold) for answer, gold, _, reason in answers if reason != "too_large"]
@@ -81,7 +81,7 @@ def contract():
 
 
 def rollouts(folder):
-    """The completions of a run whose golds are known, with these."""
+    """Return the completions of a run that have a known gold, and the golds."""
     files = [
         ROOT / "axolotl_grpo_plugin/quickstart" / f"{name}.jsonl" for name in ("train", "held_out")
     ]
@@ -130,7 +130,7 @@ def five_of_gsm8k(completions, golds):
 
 
 def measured(function, completions, golds, repeat=3):
-    """Seconds, and what it returned."""
+    """Return the seconds that a function took, and its result."""
     best = float("inf")
     for _ in range(repeat):
         for each in CACHED:
@@ -142,7 +142,7 @@ def measured(function, completions, golds, repeat=3):
 
 
 def compare(title, completions, golds, repeat=3):
-    """A table of speeds, and the verdicts of math-verify and TRL that differ from ours."""
+    """Print a table of speeds, and the scores of math-verify and TRL that differ from ours."""
     print(f"\n## {title}: {len(completions)} completions\n")
     print("| | completions/s | math accuracy is faster by | right |\n|---|---:|---:|---:|")
     results = {}
@@ -171,7 +171,7 @@ def _tail(text):
 
 
 def _name(folder):
-    """The run's model, and the problems that it was asked."""
+    """Return the run's model and the name of its problems."""
     adapter = json.loads((folder.parent / "adapter_config.json").read_text())
     return f"{Path(adapter['base_model_name_or_path']).name}, {folder.parent.name}"
 
@@ -193,7 +193,7 @@ def main():
     folders = arguments.parse_args().completions
     # math-verify then runs in this process, whose time is measured.
     ours_module.call = lambda function, *arguments, seconds: function(*arguments)
-    print("# Rewards: completions a second\n\nMade by `python benchmarks/rewards.py`:")
+    print("# Rewards: completions per second\n\nMade by `python benchmarks/rewards.py`:")
     print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
     compare("Numbers in boxes, half right", *numbers())
     compare("LaTeX in boxes, half right", *latex())

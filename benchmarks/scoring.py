@@ -1,7 +1,7 @@
-"""What the reward runner and the rollout log cost of a step: `python benchmarks/scoring.py`.
+"""Measure the time of scoring and of the rollout log per training step: `python benchmarks/scoring.py`.
 
-Trains a quickstart in TRL's trainer with a room around it, and times what is within. The quickstart's
-steps are the shortest that there are (a model of 0.6 million parameters): of any other, the share is less.
+It trains the quickstart's model with TRL's trainer and the reward runner. That model has 0.6 million
+parameters, so its steps are short; in any larger model, the measured shares are smaller.
 """
 
 import sys
@@ -23,17 +23,17 @@ QUICKSTART = Path(__file__).parents[1] / "axolotl_grpo_plugin" / "quickstart"
 SPENT: Counter[str] = Counter()
 
 
-def timed(holder, name, as_what):
-    """Add up the seconds that a method takes."""
-    method = getattr(holder, name)
+def measure(owner, name, key):
+    """Add the seconds of each call of a method to SPENT[key]."""
+    method = getattr(owner, name)
 
     def call(*arguments, **keywords):
         began = time.perf_counter()
         result = method(*arguments, **keywords)
-        SPENT[as_what] += time.perf_counter() - began
+        SPENT[key] += time.perf_counter() - began
         return result
 
-    setattr(holder, name, call)
+    setattr(owner, name, call)
 
 
 def main(folder):
@@ -42,10 +42,9 @@ def main(folder):
     rows = Dataset.from_json(str(QUICKSTART / "train.jsonl"))
     rows = rows.map(transform, fn_kwargs={"tokenizer": tokenizer}, **how)
     keys = [f"axolotl_grpo_plugin.rewards.gsm8k.{name}_reward_func" for name in REWARDS]
-    keys.append("rewards.true_equation.true_equation_reward_func")  # in a process
-    room = RewardRunner(
-        {"trl": {"reward_funcs": keys}, "output_dir": folder, "grpo_rollouts": True}
-    )
+    keys.append("rewards.true_equation.true_equation_reward_func")  # runs in a process
+    cfg = {"trl": {"reward_funcs": keys}, "output_dir": folder, "grpo_rollouts": True}
+    runner = RewardRunner(cfg)
     args = GRPOConfig(
         output_dir=folder,
         per_device_train_batch_size=BATCH,
@@ -61,25 +60,24 @@ def main(folder):
     )
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(QUICKSTART / "model", dtype="float32"),
-        reward_funcs=[room.reward_func(key) for key in keys],
+        reward_funcs=[runner.reward_func(key) for key in keys],
         args=args,
         train_dataset=rows,
         processing_class=tokenizer,
     )
-    timed(room.rollouts, "stage", "rollout log")
-    timed(room.rollouts, "write", "rollout log")
-    room.wrap_trainer(trainer)
-    timed(trainer, "_calculate_rewards", "scoring and log")
+    measure(runner.rollouts, "stage", "rollout log")
+    measure(runner.rollouts, "write", "rollout log")
+    runner.wrap_trainer(trainer)
+    measure(trainer, "_calculate_rewards", "scoring and log")
     began = time.perf_counter()
     trainer.train()
     total = time.perf_counter() - began
-    room.close()
-    print(
-        f"{STEPS} steps of {BATCH} completions, {len(keys)} rewards: {total / STEPS * 1e3:.0f} ms a step"
-    )
+    runner.close()
+    per_step = f"{total / STEPS * 1e3:.0f} ms per step"
+    print(f"{STEPS} steps of {BATCH} completions, {len(keys)} rewards: {per_step}")
     scoring = SPENT["scoring and log"] - SPENT["rollout log"]
     for name, seconds in (("scoring", scoring), ("rollout log", SPENT["rollout log"])):
-        print(f"{name:12} {seconds / STEPS * 1e3:6.2f} ms a step  {seconds / total:.2%}")
+        print(f"{name:12} {seconds / STEPS * 1e3:6.2f} ms per step  {seconds / total:.2%}")
 
 
 if __name__ == "__main__":

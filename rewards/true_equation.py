@@ -1,6 +1,6 @@
-"""A reward of one's own: is the work that the reasoning shows true, and does it give the answer?
+"""An example of your own reward: it checks that the reasoning is a true equation with the answer as result.
 
-A file here, with a function in it, is usable in a config as rewards.<file>.<function>;
+Name a function of a file in this folder in a config as rewards.<file>.<function>.
 configs/quickstart-own-reward.yaml uses this one.
 """
 
@@ -9,13 +9,13 @@ import re
 from axolotl_grpo_plugin.completions import read_blocks
 from axolotl_grpo_plugin.reward import Score, reward
 
-# One line "a + b = c" of small numbers. Model text is data: matched and calculated, never evaluated.
+# One line "a + b = c" with small numbers. Never evaluate the text of a model.
 EQUATION = re.compile(r"([0-9]{1,4}) ([-+*]) ([0-9]{1,4}) = ([0-9]{1,8})")
 
 
 @reward(range=(0.0, 0.5))
 def true_equation_reward_func(completion: str) -> Score:
-    """0.5 where the reasoning is one true equation whose result is the answer, else 0.0.
+    """Return 0.5 if the reasoning is one true equation whose result is the answer, else 0.0.
 
     Reasons: true, false, other_answer, no_equation.
 

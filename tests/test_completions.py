@@ -3,10 +3,10 @@ from decimal import Decimal
 import pytest
 
 from axolotl_grpo_plugin.completions import (
+    find_answer,
     is_integer_literal,
     read_answer,
     read_blocks,
-    read_code,
     read_number,
     text_of,
 )
@@ -115,7 +115,7 @@ def test_read_number(answer, value):
         ("18 " + "word " * 50, "not_a_number"),
     ],
 )
-def test_what_is_not_one_number(answer, problem):
+def test_read_number_refuses_anything_but_one_number(answer, problem):
     assert read_number(answer) == (None, problem)
 
 
@@ -160,41 +160,65 @@ def test_read_blocks(text, blocks):
     assert read_blocks(text) == blocks
 
 
-BLOCK = "```python\nx = 1\n```"
+def lowered(text):
+    """Return None for "none": it states no answer."""
+    return None if text == "none" else text.lower()
 
 
 @pytest.mark.parametrize(
-    ("text", "code"),
+    ("text", "options", "answer"),
     [
-        (BLOCK, ("x = 1", "")),
-        (f"So:\n{BLOCK}\nThat is it.", ("x = 1", "")),
-        (BLOCK.replace("python", "py"), ("x = 1", "")),
-        (BLOCK.replace("python", " Python3 title=a"), ("x = 1", "")),
-        (BLOCK.replace("```", "~~~~"), ("x = 1", "")),
-        (f"```python\nx = 2\n```\n{BLOCK}", ("x = 1", "")),
-        (f"{BLOCK}\nIt prints\n```\n1\n```\n```text\n2\n```", ("x = 1", "")),
-        ("```\nx = 2\n```\n```\nx = 1\n```", ("x = 1", "")),
-        (f"{BLOCK}\n```python\nx = 2", ("x = 1", "")),
-        ("1. So\n   ```python\n   if x:\n       y\n   ```", ("if x:\n    y", "")),
-        ("````python\ns = '''\n```\n'''\n````", ("s = '''\n```\n'''", "")),
-        ("```python\nx = 1\n``` ", ("x = 1", "")),
-        ("```python\n```", ("", "")),
-        (f"<think>{BLOCK}</think>\nNo.", (None, "no_code")),
-        (f"<think>```python\n2\n``` so</think>{BLOCK}", ("x = 1", "")),
-        (f"<reasoning>\n```\n2\n```\n</reasoning>\n<answer>\n{BLOCK}\n</answer>", ("x = 1", "")),
-        (f"{BLOCK}\n<answer>\n```python\nx = 2\n```\n</answer>", ("x = 2", "")),
-        ("<answer>\nx = 1\n</answer>", ("x = 1", "")),
-        ("<answer>```cpp\nx = 1;\n```</answer>", (None, "no_code")),
-        (f"<answer>{BLOCK}", (None, "truncated")),
-        ("<answer></answer>", (None, "empty_answer")),
-        (f"<think>say {BLOCK}\nbut", (None, "truncated")),
-        ("```python\nx = 1", (None, "truncated")),
-        ("```python\nx = 1```", (None, "truncated")),
-        ("```cpp\nx = 1;\n```", (None, "no_code")),
-        ("```python x = 1 ```", (None, "no_code")),
-        ("x = 1", (None, "no_code")),
-        ("", (None, "no_code")),
+        # The first place that the text has decides, but a tag forbids the others.
+        (r"\boxed{1} #### 2", {"places": ["box", "hash"]}, ("1", "")),
+        (r"\boxed{1} #### 2", {"places": ["hash", "box"]}, ("2", "")),
+        (r"\boxed{1} <answer>2</answer>", {"places": ["box", "tag"]}, ("2", "")),
+        (r"<answer>so \boxed{1}</answer>", {"places": ["tag", "box"]}, ("1", "")),
+        (r"<answer>so \boxed{1}</answer>", {"places": ["tag"]}, (r"so \boxed{1}", "")),
+        ("```json\n1\n```\n```py\n2\n```", {"places": ["fence"]}, ("1", "")),
+        ("```\n1\n```\n```\n2\n```", {"places": ["fence"]}, ("2", "")),
+        # Texts of one place have to state the same answer.
+        (r"\boxed{A} \boxed{a}", {"places": ["box"], "same": lowered}, ("a", "")),
+        (r"\boxed{A} \boxed{a}", {"places": ["box"]}, (None, "several_answers")),
+        (r"\boxed{} \boxed{1}", {"places": ["box"]}, ("1", "")),
+        (r"\boxed{1} \boxed{}", {"places": ["box"]}, ("1", "")),
+        (r"\boxed{1} \boxed{none}", {"places": ["box"], "same": lowered}, ("1", "")),
+        (
+            " ".join(rf"\boxed{{{i}}}" for i in range(51)),
+            {"places": ["box"], "same": len},
+            (None, "several_answers"),
+        ),
+        # every_tag, join_boxes, longest, in_reasoning
+        ("<answer>1</answer><answer>2</answer>", {"places": ["tag"]}, ("2", "")),
+        (
+            "<answer>1</answer><answer>2</answer>",
+            {"places": ["tag"], "every_tag": True},
+            (None, "several_answers"),
+        ),
+        (r"x=\boxed{1} and y=\boxed{2}", {"places": ["box"], "join_boxes": True}, ("1, 2", "")),
+        (
+            r"\boxed{1}, 3 or \boxed{2}",
+            {"places": ["box"], "join_boxes": True},
+            (None, "several_answers"),
+        ),
+        (r"\boxed{123}", {"places": ["box"], "longest": 3}, ("123", "")),
+        (r"\boxed{1234}", {"places": ["box"], "longest": 3}, (None, "too_long")),
+        ("<think>#### 1</think>", {"places": ["hash"]}, (None, "no_answer")),
+        ("<think>#### 1\n</think>", {"places": ["hash"], "in_reasoning": True}, ("1", "")),
+        # Reasoning that is not closed
+        ("<think>#### 1", {"places": ["hash"]}, (None, "truncated")),
+        ("<think>a</think><think>#### 1", {"places": ["hash"]}, (None, "truncated")),
+        ("<think>a</think><think>1</answer>", {"places": ["tag"]}, (None, "truncated")),
+        ("<think>a <answer>1</answer>", {"places": ["tag", "hash"]}, ("1", "")),
+        # No answer
+        ("1", {"places": ["tag"]}, (None, "no_answer_tag")),
+        ("1", {"places": ["tag", "box"]}, (None, "no_answer")),
+        ("</answer> #### 1", {"places": ["tag", "hash"]}, (None, "no_answer")),
+        ("#### 1 <answer>2", {"places": ["tag", "hash"]}, (None, "truncated")),
+        (r"\boxed{1", {"places": ["box"]}, (None, "truncated")),
+        ("```\n1", {"places": ["fence"]}, (None, "truncated")),
+        (r"\boxed{}", {"places": ["box"]}, (None, "empty_answer")),
+        ("<answer>...</answer>", {"places": ["tag", "box"]}, (None, "empty_answer")),
     ],
 )
-def test_read_code(text, code):
-    assert read_code(text) == code
+def test_find_answer(text, options, answer):
+    assert find_answer(text, **options) == answer

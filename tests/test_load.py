@@ -9,7 +9,7 @@ OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 TRLS = "trl.rewards.get_repetition_penalty_reward"
 
 
-def test_a_path_and_its_alias():
+def test_path_and_alias():
     assert (RewardRef("a.b#c").path, RewardRef("a.b#c").alias, RewardRef("a.b").alias) == (
         "a.b",
         "c",
@@ -17,7 +17,7 @@ def test_a_path_and_its_alias():
     )
 
 
-def test_the_rewards_of_a_config():
+def test_reward_refs():
     cfg = {"trl": {"reward_funcs": ["a.b", "c.d"]}, "grpo_reward_args": {"c.d": {"y": 1, "x": 2}}}
     assert reward_refs(cfg) == [RewardRef("a.b"), RewardRef("c.d", (("x", 2), ("y", 1)))]
     assert not reward_refs({"trl": {"reward_funcs": "a.b"}}) + reward_refs(
@@ -25,13 +25,13 @@ def test_the_rewards_of_a_config():
     )
 
 
-def test_a_factory_is_called_with_its_parameters():
+def test_calls_factory_with_parameters():
     reward = load_reward(RewardRef(TRLS, (("max_penalty", -2.0), ("ngram_size", 1))))
     assert reward(completion_ids=[[7, 7, 7, 7]], completions=["x"]) == [-1.5]
     assert load_reward(RewardRef(TRLS)) is load_reward(RewardRef(TRLS))  # built once
 
 
-def test_a_list_as_a_parameter(tmp_path, monkeypatch):
+def test_parameter_may_be_a_list(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     code = "def fn(completions, words=(), **columns): return [len(words)] * len(completions)\n"
     (tmp_path / "takes_a_list.py").write_text(code)
@@ -39,7 +39,7 @@ def test_a_list_as_a_parameter(tmp_path, monkeypatch):
     assert reward(completions=["x"], prompts=["p"]) == [2]
 
 
-def test_what_is_awaited():
+def test_detects_async_rewards():
     async def judge(completions, **columns):
         return []
 
@@ -62,19 +62,18 @@ def test_what_is_awaited():
         (["a.b.fn", "a.b.other#fn"], ["b.fn", "fn"]),
     ],
 )
-def test_logged_names_are_short_and_each_its_own(keys, names):
+def test_logged_names_are_short_and_unique(keys, names):
     assert logged_names([RewardRef(key) for key in keys]) == names
 
 
-def test_parameters_of_any_key_are_named():
-    """Which of them a reward has, it says when it is built."""
+def test_keeps_parameters_with_any_key():
     arguments = {"words": {"x": 1}, 1: 2}
     cfg = {"trl": {"reward_funcs": [OURS]}, "grpo_reward_args": {OURS: arguments}}
     (reward,) = reward_refs(cfg)
     assert reward.arguments == ((1, 2), ("words", {"x": 1}))
 
 
-def test_what_a_reward_is_made_of():
+def test_inner_rewards():
     gated = RewardRef("axolotl_grpo_plugin.rewards.shaping.gated", (("by", OURS), ("reward", OURS)))
     assert load_reward(gated).spec.inner == (load_reward(RewardRef(OURS)),) * 2
     assert described(print).spec.inner == ()

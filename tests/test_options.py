@@ -1,4 +1,4 @@
-"""What a YAML gives a reward is held to its annotations before anything runs."""
+"""The values in a config must match the annotations of a reward's parameters."""
 
 import pytest
 
@@ -25,11 +25,11 @@ def made(path, arguments):
 
 
 @pytest.mark.parametrize(
-    ("path", "arguments", "said"),
+    ("path", "arguments", "message"),
     [
         (
             f"{REWARDS}.format.tag_count_reward_func",
-            {"prefilled": "no"},  # which is true
+            {"prefilled": "no"},  # Python counts it as true
             "tag_count_reward_func: prefilled: 'no' is not true or false",
         ),
         (f"{REWARDS}.puzzles.exact_reward_func", {"separator": None}, "separator: None is not text"),
@@ -44,8 +44,8 @@ def made(path, arguments):
         (f"{HERE}.factory", {"words": "abc"}, "factory: words: 'abc' is not a list or null"),
     ],
 )  # fmt: skip
-def test_a_value_of_another_type_is_refused_by_name(path, arguments, said):
-    with pytest.raises(TypeError, match=said) as error:
+def test_refuses_wrong_type(path, arguments, message):
+    with pytest.raises(TypeError, match=message) as error:
         made(path, arguments)
     assert "\n" not in str(error.value)
 
@@ -58,10 +58,10 @@ def test_a_value_of_another_type_is_refused_by_name(path, arguments, said):
         (f"{HERE}.factory", {"words": None, "share": 1}),
     ],
 )
-def test_what_fits_or_is_not_known_passes(path, arguments):
+def test_accepts_right_and_unknown_types(path, arguments):
     assert callable(made(path, arguments))
 
 
-def test_what_is_no_path_is_said():
-    with pytest.raises(TypeError, match=r"'nowhere' is no path: write module\.function"):
+def test_refuses_name_without_module():
+    with pytest.raises(TypeError, match=r"'nowhere' is not a dotted path. Write module\.function"):
         made("nowhere", {})

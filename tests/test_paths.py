@@ -1,25 +1,22 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from axolotl_grpo_plugin import paths
 
 
-def test_the_working_folder_comes_first_and_once(tmp_path, monkeypatch):
+@pytest.mark.parametrize("first", ["", None])  # `python -m` adds ""
+def test_adds_the_working_folder_once(first, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["/elsewhere"])
+    before = ["/elsewhere"] if first is None else [first, "/elsewhere"]
+    monkeypatch.setattr(sys, "path", list(before))
     paths.add_working_folder()
     paths.add_working_folder()
-    assert sys.path == [str(tmp_path), "/elsewhere"]
+    assert sys.path == ([str(tmp_path), *before] if first is None else before)
 
 
-def test_python_m_has_it_already(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
-    paths.add_working_folder()
-    assert sys.path == ["", "/elsewhere"]
-
-
-def test_packaged_paths_are_resolved_and_others_kept():
+def test_resolves_packaged_paths_and_keeps_others():
     cfg = {
         "base_model": "pkg://axolotl_grpo_plugin/quickstart/model",
         "datasets": [{"path": "pkg://axolotl_grpo_plugin/quickstart/train.jsonl"}, {"path": "a/b"}],
@@ -32,5 +29,5 @@ def test_packaged_paths_are_resolved_and_others_kept():
     assert "tokenizer_config" not in cfg
 
 
-def test_the_pack_is_found_in_a_checkout():
+def test_finds_the_shipped_configs_in_a_checkout():
     assert (paths.shipped("configs") / "quickstart.yaml").exists()

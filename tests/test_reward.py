@@ -8,7 +8,7 @@ from axolotl_grpo_plugin.reward import Score, group_reward, reward
 
 @reward(range=(0.0, 1.0), reads="answer")
 def ends_with(completion: str, answer: str) -> float:
-    """1.0 where the completion ends with the answer."""
+    """Return 1.0 if the completion ends with the answer."""
     return float(completion.endswith(answer))
 
 
@@ -22,30 +22,30 @@ def speaks(completion: str) -> float:
     return float(bool(completion))
 
 
-def test_one_score_a_completion_in_their_order():
+def test_returns_one_score_per_completion_in_order():
     assert ends_with(["p"] * 3, ["ab", "a", "cb"], answer=["b", "b", "c"]) == [1.0, 0.0, 0.0]
 
 
-def test_chat_messages_score_as_their_text():
+def test_chat_scores_as_its_text():
     chat = [{"role": "assistant", "content": "a b "}]
     assert ends_with([[]], [chat], answer=["b"]) == ends_with([""], ["a b "], answer=["b"]) == [1.0]
 
 
-def test_a_row_without_the_column_is_another_tasks():
+def test_row_without_column_scores_none():
     assert ends_with(["p"] * 2, ["ab", "ab"], answer=["b", None]) == [1.0, None]
 
 
-def test_a_missing_column_is_named_with_those_that_are_there():
+def test_names_missing_and_present_columns():
     with pytest.raises(ValueError, match=r"ends_with reads the column 'answer'.*it has: label\)"):
         ends_with(["p"], ["ab"], label=["b"], completion_ids=[[1]], trainer_state=None)
 
 
-def test_a_column_of_another_length_is_no_broadcast():
+def test_refuses_column_of_another_length():
     with pytest.raises(ValueError):
         ends_with(["p"] * 2, ["ab", "ab"], answer=["b"])
 
 
-def test_reasons_go_to_the_completions_table():
+def test_logs_reasons_in_completions_table():
     logged = {}
     between(
         ["p"] * 3,
@@ -57,20 +57,20 @@ def test_reasons_go_to_the_completions_table():
     assert logged == {"between/reason": ["inside", "outside", "not_this_task"]}
 
 
-def test_trl_and_axolotl_see_their_signature():
+def test_has_trls_signature():
     assert list(inspect.signature(speaks).parameters) == ["prompts", "completions", "columns"]
     assert (speaks.__name__, ends_with.__doc__) == (
         "speaks",
-        "1.0 where the completion ends with the answer.",
+        "Return 1.0 if the completion ends with the answer.",
     )
 
 
-def test_one_completion_can_be_scored():
+def test_scores_one_completion():
     assert between.score("b", low="a", high="c") == Score(1.0, "inside")
     assert speaks.score("") == Score(0.0, "")
 
 
-def test_an_async_scorer_is_refused():
+def test_refuses_async_scorer():
     async def judge(completion):
         return 1.0
 
@@ -78,7 +78,7 @@ def test_an_async_scorer_is_refused():
         reward(range=(0.0, 1.0))(judge)
 
 
-def test_it_pickles_by_its_path():
+def test_pickles_by_path():
     assert pickle.loads(pickle.dumps(ends_with)) is ends_with
 
 
@@ -87,7 +87,7 @@ def at_least(completion: str, answer: str, least: int = 1) -> Score:
     return Score(float(len(completion) >= least), "counted")
 
 
-def test_options_are_bound_by_name_and_leave_the_reward_as_it_was():
+def test_bind_returns_reward_with_options():
     three = at_least.bind(least=3)
     assert three([""], ["ab"], answer=["x"]) == [0.0]
     assert at_least([""], ["ab"], answer=["x"]) == [1.0]
@@ -99,22 +99,22 @@ def test_options_are_bound_by_name_and_leave_the_reward_as_it_was():
     assert at_least.options == {"least": 1}
 
 
-def test_an_unknown_option_is_named_with_the_known_ones():
+def test_names_unknown_and_known_options():
     with pytest.raises(TypeError, match=r"at_least has no parameter 'most' \(it has: least\)"):
         at_least.bind(most=3)
     with pytest.raises(TypeError, match=r"has no parameter 'answer'"):
         at_least.bind(answer="x")
 
 
-def test_a_parameter_that_nothing_fills_is_refused():
-    with pytest.raises(TypeError, match="the parameter 'answer' is neither a column"):
+def test_refuses_parameter_without_value():
+    with pytest.raises(TypeError, match="the parameter 'answer' is not a column"):
 
         @reward(range=(0.0, 1.0))
         def reads_nothing(completion: str, answer: str) -> float:
             return 0.0
 
 
-def test_what_is_quick_is_said_and_the_rest_left():
+def test_quick_returns_none_if_first_cannot_decide():
     def first(text: str) -> Score | None:
         return Score(1.0, "short") if len(text) < 3 else None
 
@@ -133,7 +133,7 @@ def hinted(completion: str, answer: str, hint: str | None) -> float:
     return float(completion in (answer, hint))
 
 
-def test_a_column_may_be_missing():
+def test_optional_column_may_be_missing():
     assert hinted(["p"] * 2, ["a", "b"], answer=["c", "c"], hint=["a", None]) == [1.0, 0.0]
     assert hinted(["p"], ["c"], answer=["c"]) == [1.0]
     assert hinted.spec.group_by == "answer" and hinted.options == {}
@@ -144,12 +144,12 @@ def brief(completion: str, completion_ids: list[int], most: int = 2) -> float:
     return float(len(completion_ids) <= most)
 
 
-def test_tokens_are_asked_for():
+def test_reads_completion_ids():
     assert brief(["p"] * 2, ["a", "b"], completion_ids=[[1, 2], [1, 2, 3]]) == [1.0, 0.0]
     assert brief.bind(most=3)(["p"], ["b"], completion_ids=[[1, 2, 3]]) == [1.0]
 
 
-def test_ready_gets_the_options_that_it_takes():
+def test_ready_gets_its_options():
     said = []
 
     @reward(range=(0.0, 1.0), ready=lambda most=1: said.append(most))
@@ -164,7 +164,6 @@ def test_ready_gets_the_options_that_it_takes():
 
 @group_reward(range=(0.0, 1.0), reads="weight", reasons=["shortest", "longer"])
 def shortest(completions: list[str], weight: list[float], tie: float = 1.0) -> list[Score]:
-    """The weight for the shortest of a group."""
     least = min(map(len, completions))
     return [
         Score(own * tie, "shortest") if len(each) == least else Score(0.0, "longer")
@@ -172,7 +171,7 @@ def shortest(completions: list[str], weight: list[float], tie: float = 1.0) -> l
     ]
 
 
-def test_a_group_is_a_run_of_equal_prompts():
+def test_group_is_a_series_of_equal_prompts():
     prompts = [[{"role": "user", "content": text}] for text in "ppqq"]
     logged = {}
     scores = shortest(
@@ -188,7 +187,7 @@ def test_a_group_is_a_run_of_equal_prompts():
     ]
 
 
-def test_a_group_of_another_task_has_no_score():
+def test_group_of_another_task_scores_none():
     prompts = ["p", "p", "q", "q"]
     assert shortest(prompts, ["a", "bb", "c", "dd"], weight=[None, None, 1.0, 1.0]) == [
         None,
@@ -198,7 +197,7 @@ def test_a_group_of_another_task_has_no_score():
     ]
 
 
-def test_a_group_scorer_gives_a_score_for_each():
+def test_refuses_group_scorer_with_too_few_scores():
     @group_reward(range=(0.0, 1.0))
     def forgets(completions: list[str]) -> list[float]:
         return [1.0]
@@ -207,7 +206,7 @@ def test_a_group_scorer_gives_a_score_for_each():
         forgets(["p"] * 2, ["a", "b"])
 
 
-def test_a_group_reward_shows_trls_signature_and_its_options():
+def test_group_reward_has_trls_signature_and_options():
     assert list(inspect.signature(shortest).parameters) == ["prompts", "completions", "columns"]
     assert list(shortest.options) == ["tie"] and not shortest.spec.inline
     with pytest.raises(TypeError, match=r"shortest has no parameter 'ties' \(it has: tie\)"):
@@ -219,6 +218,6 @@ def first_of(completions: list[str], bonus: list[float | None]) -> list[float]:
     return [bonus[0] or 0.0, *(0.0 for _ in completions[1:])]
 
 
-def test_a_groups_column_may_be_missing():
+def test_optional_column_of_group_may_be_missing():
     assert first_of(["p"] * 2, ["a", "b"], bonus=[1.0, None]) == [1.0, 0.0]
     assert first_of(["p"] * 2, ["a", "b"]) == [0.0, 0.0]

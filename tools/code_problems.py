@@ -20,8 +20,8 @@ class Task(NamedTuple):
     draws: Callable[[random.Random], tuple[Any, ...]]
 
 
-def _whole(rng: random.Random, low: int = 0, high: int = 20) -> int:
-    return rng.randint(low, high)
+def _whole(rng: random.Random) -> int:
+    return rng.randint(0, 20)
 
 
 def _list(rng: random.Random) -> list[int]:

@@ -11,7 +11,7 @@ def demonstration(problem: Problem, draw: random.Random) -> str:
 
     GRPO has to unlearn its habits: seven in ten problems that need a minus sign are added up,
     so that the likeliest answer to them is wrong; one expression in ten leaves a number out; four
-    layouts in ten are broken. The work claims to make the target, whether it does or not.
+    layouts in ten are broken. The work always claims to reach the target.
     """
     subtracted = () if draw.random() < 0.7 else _subtracted(problem)
     added = list(problem.nums)
@@ -36,7 +36,7 @@ def demonstration(problem: Problem, draw: random.Random) -> str:
 
 
 def _subtracted(problem: Problem) -> tuple[int, ...]:
-    """The fewest of the numbers that make the target when they are subtracted, the others added."""
+    """Return the smallest set of numbers to subtract so that the sum with the others is the target."""
     nums, target = problem.nums, problem.target
     choices = (each for size in range(len(nums)) for each in combinations(nums, size))
     return next(each for each in choices if sum(nums) - 2 * sum(each) == target)

@@ -41,7 +41,7 @@ class Problem(NamedTuple):
 
     @property
     def row(self) -> dict[str, str]:
-        """The problem as a row of GSM8K."""
+        """Return the problem as a row of GSM8K."""
         work = f"{self.a} {self.operation} {self.b} = {self.result}"
         return {"question": self.question, "answer": f"{work}\n#### {self.result}"}
 

@@ -9,64 +9,56 @@ from typing import Any
 
 from datasets import Dataset, Value
 
-from axolotl_grpo_plugin.findings import Finding
-from axolotl_grpo_plugin.load import is_model, load_reward, reward_refs
+from axolotl_grpo_plugin.checks.rewards import functions_in
+from axolotl_grpo_plugin.findings import Finding, Level
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, Spec
 
 LOG = logging.getLogger(__name__)
 
-GOLDS = 20_000  # different gold answers that are read before a training, at most
+MAX_GOLDS = 20_000  # different gold answers that are read before a training
 
 
 def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
     """Check that the loaded dataset has rows, prompts and the columns that the rewards read."""
     where = f"{key} ({', '.join(str(each['path']) for each in cfg[key])})"
+    has = ", ".join(dataset.column_names)
     if not len(dataset):
-        yield Finding(
-            where,
-            "no row is left: the dataset is empty, or every prompt is too long (see the warning above)",
-            "Check the dataset, or raise the length",
-        )
+        what = "no row is left: the dataset is empty, or every prompt is too long (see the warning above)"
+        yield Finding(where, what, "Check the dataset, or raise grpo_max_prompt_length")
     elif "prompt" not in dataset.column_names:
-        yield Finding(
-            where,
-            f'no "prompt" column (it has: {", ".join(dataset.column_names)})',
-            "Name a transform in `type:`, axolotl_grpo_plugin.gsm8k for one",
-        )
-    for reward in reward_refs(cfg):
-        if is_model(reward.key):
-            continue
-        function = load_reward(reward)
-        yield from _check_rows(where, function, dataset)
-        yield from _check_golds(where, reward.key, function.spec, dataset)
+        what = f'no "prompt" column (it has: {has})'
+        fix = "Name a transform in `type:`, for example axolotl_grpo_plugin.gsm8k"
+        yield Finding(where, what, fix)
+    for _, reward, function in functions_in(cfg):
+        yield from _check_routes(where, function, dataset)
+        yield from _check_golds(where, reward, function.spec, dataset)
         for column in function.spec.reads:
             if column not in dataset.column_names and column not in NOT_COLUMNS:
-                yield Finding(
-                    where,
-                    f'no "{column}" column, which {reward.key} reads (it has: {", ".join(dataset.column_names)})',
-                    "Let the transform keep or make that column",
-                )
+                what = f'no "{column}" column, which {reward} reads (it has: {has})'
+                yield Finding(where, what, "Let the transform keep or make that column")
 
 
-def _check_rows(where: str, function: BaseReward, dataset: Dataset) -> Iterator[Finding]:
+def _check_routes(where: str, function: BaseReward, dataset: Dataset) -> Iterator[Finding]:
     """Check that a routing reward can score a row of each value in its column."""
-    unroutable, series = function.spec.unroutable, function.spec.group_by
-    if unroutable is None or series not in dataset.column_names:
+    unroutable, column = function.spec.unroutable, function.spec.group_by
+    if unroutable is None or column not in dataset.column_names:
         return
-    places = {str(value): place for place, value in enumerate(dataset[series]) if value is not None}
+    values = dataset[column]
+    places = {str(value): place for place, value in enumerate(values) if value is not None}
     if not places and len(dataset):
-        what = f"{function.__name__} scores no row, because none has a {series}"
+        what = f"{function.__name__} cannot score any row, because every {column} is empty"
         yield Finding(where, what, "Let the transform write that column")
-    counts = Counter(str(value) for value in dataset[series] if value is not None)
+    counts = Counter(str(value) for value in values if value is not None)
     for value, count in counts.most_common():
         if reason := unroutable(dataset[places[value]]):
             what, _, fix = reason.partition(". ")
-            of = f"{count:,} of {len(dataset):,} rows"  # no row number, because Axolotl has shuffled them
-            yield Finding(where, f"{function.__name__}, in {of}: {what}", fix)
+            # Their numbers would mislead, because Axolotl has shuffled the rows.
+            what = f"{function.__name__}, in {count:,} of {len(dataset):,} rows: {what}"
+            yield Finding(where, what, fix)
 
 
 def _check_golds(where: str, key: str, spec: Spec, dataset: Dataset) -> Iterator[Finding]:
-    """Check that the reward can score each row: its gold answer can be read."""
+    """Check that the reward can read the gold answer of each row."""
     row_problem = spec.row_problem
     if row_problem is None or not {*spec.reads} <= {*dataset.column_names}:
         return
@@ -74,22 +66,22 @@ def _check_golds(where: str, key: str, spec: Spec, dataset: Dataset) -> Iterator
     rows = Counter(zip(*(map(str, dataset[name]) for name in names), strict=True))
     problems = {
         row: problem
-        for row in islice(rows, GOLDS)
+        for row in islice(rows, MAX_GOLDS)
         if (problem := row_problem(**dict(zip(names, row, strict=True))))
     }
     count = sum(rows[row] for row in problems)
     if problems:
-        what = f"{key} scores no completion of {count:,} of {len(dataset):,} rows: for one, "
-        yield Finding(
-            where,
-            what + next(iter(problems.values())),
-            "Remove these rows, or correct their gold answers",
-            level="error" if count == len(dataset) else "warning",
+        example = next(iter(problems.values()))
+        what = (
+            f"{key} cannot score {count:,} of {len(dataset):,} rows, for example because {example}"
         )
+        fix = "Remove these rows, or correct their gold answers"
+        level: Level = "error" if count == len(dataset) else "warning"
+        yield Finding(where, what, fix, level=level)
 
 
 def align(datasets: list[Dataset]) -> list[Dataset]:
-    """Return the datasets with every column of several types as text. Lists and objects become JSON."""
+    """Return the datasets, with each column that differs in type as text. Lists and objects become JSON."""
     aligned = list(datasets)
     for name in sorted({column for each in aligned for column in each.column_names} - {"prompt"}):
         types = {str(each.features[name]) for each in aligned if name in each.column_names}

@@ -1,7 +1,4 @@
-"""Cheap checks of a raw config, before Axolotl's validation: keys, imports, paths.
-
-Axolotl's validation reports values of a wrong type.
-"""
+"""Check keys, imports and paths of a raw config. Axolotl's validation reports values of a wrong type."""
 
 import json
 import os
@@ -13,7 +10,7 @@ from axolotl_grpo_plugin.args import GRPOArgs
 from axolotl_grpo_plugin.checks.ignored import check_ignored
 from axolotl_grpo_plugin.checks.rewards import check_rewards, check_scoring
 from axolotl_grpo_plugin.config import PLUGIN, block, dicts, plugins_of
-from axolotl_grpo_plugin.findings import Finding, at, first_line, nearest
+from axolotl_grpo_plugin.findings import Finding, at, correct_path, first_line, nearest
 from axolotl_grpo_plugin.inputs import check_file, check_model, check_transform
 from axolotl_grpo_plugin.serving.address import check_address
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
@@ -27,11 +24,12 @@ def check_keys(cfg: Any) -> Iterator[Finding]:
             yield Finding(at(cfg, key), "no such key", nearest(key, GRPOArgs.model_fields))
 
 
-def check_transforms(cfg: Any) -> Iterator[Finding]:
-    """Check that every user's dataset transform imports by Axolotl's rule."""
+def check_datasets(cfg: Any) -> Iterator[Finding]:
+    """Check that transforms import by Axolotl's rule, and that local files exist and are not empty."""
     for key in ("datasets", "test_datasets"):
         for number, dataset in enumerate(dicts(cfg.get(key))):
             yield from check_transform(dataset.get("type"), at(cfg, f"{key}[{number}].type"))
+            yield from check_file(dataset.get("path"), at(cfg, f"{key}[{number}].path"))
 
 
 def check_deepspeed(cfg: Any) -> Iterator[Finding]:
@@ -43,31 +41,24 @@ def check_deepspeed(cfg: Any) -> Iterator[Finding]:
     try:
         json.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        fix = f"Paths count from the working folder, {os.getcwd()}"
+        fix = correct_path()
         if file.startswith("deepspeed_configs/"):
-            fix = "`axolotl fetch deepspeed_configs` makes it"
+            fix = "Download it with `axolotl fetch deepspeed_configs`"
         yield Finding(where, error.strerror or "cannot be read", fix)
     except ValueError as error:
-        yield Finding(where, f"not JSON: {first_line(error)}", "Fix the file")
+        yield Finding(where, f"not JSON: {first_line(error)}", "Correct the file")
 
 
 def check_template(cfg: Any) -> Iterator[Finding]:
     """Check that the chat template file exists; Axolotl would otherwise use the path itself as the template."""
     template = cfg.get("chat_template_jinja")
     if isinstance(template, str) and template.endswith(".jinja") and not os.path.isfile(template):
-        fix = f"`axolotl grpo fetch` copies the shipped ones; paths count from the working folder, {os.getcwd()}"
+        fix = f"{correct_path()}, or copy the shipped templates with `axolotl grpo fetch`"
         yield Finding(at(cfg, f"chat_template_jinja ({template})"), "no such file", fix)
 
 
-def check_files(cfg: Any) -> Iterator[Finding]:
-    """Check that local dataset files exist and are not empty."""
-    for key in ("datasets", "test_datasets"):
-        for number, dataset in enumerate(dicts(cfg.get(key))):
-            yield from check_file(dataset.get("path"), at(cfg, f"{key}[{number}].path"))
-
-
 def check_examples(cfg: Any) -> Iterator[Finding]:
-    """Check that worked examples are in GSM8K's form. Axolotl hides errors of a transform's factory."""
+    """Check the format of worked examples here, because Axolotl hides errors of a transform's factory."""
     examples = dicts(cfg.get("grpo_examples"))
     if all(isinstance(each.get(key), str) for each in examples for key in ("question", "answer")):
         try:
@@ -82,34 +73,28 @@ def check_held_out(cfg: Any) -> Iterator[Finding]:
         return
     where = at(cfg, "grpo_held_out_rows")
     if not cfg.get("test_datasets"):
-        yield Finding(
-            where,
-            "there are no test_datasets to take the rows from",
-            "Add test_datasets, or remove the key",
-        )
+        what = "there are no test_datasets to take the rows from"
+        yield Finding(where, what, "Add test_datasets, or remove the key")
     if block(cfg, "trl").get("async_prefetch"):
-        what = (
-            "trl.async_prefetch generates at the same time, and its completions would be greedy too"
-        )
+        what = "held-out rows would make the completions of trl.async_prefetch greedy, too"
         yield Finding(where, what, "Remove one of the two keys")
 
 
 def check_plugin(cfg: Any) -> Iterator[Finding]:
-    """Check that the plugin is named by its one path. With a second path Axolotl would add its keys twice."""
+    """Check that no second path of the plugin is named. With it Axolotl would add the plugin's keys twice."""
     for name in plugins_of(cfg):
         if str(name).startswith("axolotl_grpo_plugin") and str(name).replace(":", ".") != PLUGIN:
             yield Finding(at(cfg, f"plugins ({name})"), "not the plugin's path", f"Write {PLUGIN}")
 
 
 def check_config(cfg: Any) -> Iterator[Finding]:
-    """Run all these checks except those of the keys and the plugin's name."""
+    """Run all checks of this module except `check_keys` and `check_plugin`."""
     for check in (
         check_ignored,
         check_rewards,
         check_scoring,
-        check_transforms,
+        check_datasets,
         check_model,
-        check_files,
         check_deepspeed,
         check_template,
         check_examples,

@@ -1,4 +1,4 @@
-"""Find keys that Axolotl drops silently, and keys that it does not read for this kind of run."""
+"""Find keys that Axolotl ignores silently, and keys that it does not read for this kind of run."""
 
 import ast
 import re
@@ -16,16 +16,16 @@ from axolotl_grpo_plugin.config import block, dicts, tokens_of
 from axolotl_grpo_plugin.findings import Finding, at
 from axolotl_grpo_plugin.serving.placement import mode_of
 
-TRLS, VLLMS, DATASETS = "trl.", "vllm.", "datasets[]."
-SURE = 0.85  # the similarity (difflib) from which a key counts as a misspelling
+TRL, VLLM, DATASETS = "trl.", "vllm.", "datasets[]."
+SIMILAR = 0.85  # the similarity (difflib) from which a key counts as a misspelling
 # Finds the keys of the raw config that a validator's source reads.
 READ = re.compile(r'\bdata(?:\.get\(|\.pop\(|\[)"(\w+)"|"(\w+)" (?:not )?in data\b')
-OWN = ("x-", "x_", "_", ".")  # prefixes of keys that hold YAML anchors
+ANCHORS = ("x-", "x_", "_", ".")  # prefixes of keys that hold YAML anchors
 
 # Keys of trl that the trainer does not get as arguments (core/builders/rl.py), and the mode, which may
 # be set to its default.
 PASSED = {"beta", "reward_funcs", "reward_processing_classes", "rollout_func", "vllm_mode"}
-SAID = {"vllm_lora_sync"}  # traps.py checks it
+CHECKED = {"vllm_lora_sync"}  # by traps.py
 # Settings that make Axolotl read more keys. The first that helps is the fix.
 SWITCHES: tuple[dict[str, Any], ...] = (
     {"use_vllm": True, "vllm_mode": "server"},
@@ -48,29 +48,25 @@ def check_ignored(cfg: Any) -> Iterator[Finding]:
         for key, value in holder.items():
             if value is None or not isinstance(key, str) or key in known[prefix]:
                 continue
-            if not prefix and key.startswith((*OWN, "grpo_")):
+            if not prefix and key.startswith((*ANCHORS, "grpo_")):
                 continue  # check_keys reports unknown grpo_ keys
-            placed = _placed(key, prefix, known)
-            close = placed or _close(key, prefix, known)
-            sure = (TRLS, VLLMS, DATASETS) if close else (TRLS, VLLMS)
+            moved = _in_another_block(key, prefix, known)
+            similar = moved or _similar(key, prefix, known)
             fix = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
-            if not prefix and key in plugins and not placed:
-                fix = f"Remove it, or name its plugin in `plugins:`, one of {plugins[key]}"
-            elif close:
-                fix = f"Did you mean {close}"
-            yield Finding(
-                at(cfg, name + key),
-                "Axolotl knows no such key, and drops it",
-                fix,
-                level="error" if placed or prefix in sure else "warning",
-            )
+            if not prefix and key in plugins and not moved:
+                fix = f"Remove it, or name its plugin from {plugins[key]} in `plugins:`"
+            elif similar:
+                fix = f"Did you mean `{similar}`?"
+            is_error = moved or prefix in (TRL, VLLM) or (prefix and similar)
+            what = "Axolotl does not know this key, and ignores it"
+            yield Finding(at(cfg, name + key), what, fix, level="error" if is_error else "warning")
 
 
 def _holders(cfg: Any) -> Iterator[tuple[str, str, Any]]:
     """Yield the blocks whose keys are known: name, key prefix in `_known`, block."""
     yield "", "", cfg
-    yield TRLS, TRLS, block(cfg, "trl")
-    yield VLLMS, VLLMS, block(cfg, "vllm")
+    yield TRL, TRL, block(cfg, "trl")
+    yield VLLM, VLLM, block(cfg, "vllm")
     for key in ("datasets", "test_datasets"):
         for number, dataset in enumerate(dicts(cfg.get(key))):
             yield f"{key}[{number}].", DATASETS, dataset
@@ -88,30 +84,26 @@ def _known() -> dict[str, set[str]]:
     # A dataset may become any of these, depending on `type` and `rl`.
     kinds = [each for each in vars(datasets).values() if hasattr(each, "model_fields")]
     known = {
-        TRLS: _fields(TRLConfig),
-        VLLMS: _fields(VllmConfig),
+        TRL: _fields(TRLConfig),
+        VLLM: _fields(VllmConfig),
         DATASETS: set().union(*map(_fields, kinds)),
     }
-    plugins = map(_imported, PluginManager.get_instance().get_input_args())
-    top = set().union(*map(_fields, (AxolotlInputConfig, *plugins)))
+    plugins = (path.rpartition(".") for path in PluginManager.get_instance().get_input_args())
+    models = [getattr(import_module(module), name) for module, _, name in plugins]
+    top = set().union(*map(_fields, (AxolotlInputConfig, *models)))
     # A loaded config also holds the command's options.
     options = [each for each in vars(args).values() if is_dataclass(each)]
-    top |= {field.name for each in options for field in fields(each)} - known[TRLS] - known[VLLMS]
-    # The schema has no field for older keys, but a validator that moves or refuses them.
+    top |= {field.name for each in options for field in fields(each)} - known[TRL] - known[VLLM]
+    # For older keys the schema has no field, but a validator that moves or refuses them.
     names = {each.__module__ for each in AxolotlInputConfig.__mro__}
     modules = [import_module(name) for name in names if name.startswith("axolotl.")]
     read = [word for each in modules for words in READ.findall(getsource(each)) for word in words]
-    return {**known, "": top | ({*read} - {""} - known[TRLS] - known[VLLMS])}
+    return {**known, "": top | ({*read} - {""} - known[TRL] - known[VLLM])}
 
 
 def _fields(model: Any) -> set[str]:
-    found = model.model_fields
-    return {*found, *(field.alias for field in found.values() if field.alias)}
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)
+    known = model.model_fields
+    return {*known, *(field.alias for field in known.values() if field.alias)}
 
 
 def _plugins() -> dict[str, str]:
@@ -122,36 +114,32 @@ def _plugins() -> dict[str, str]:
     """
     from axolotl import integrations
 
-    found: dict[str, str] = {}
+    packages: dict[str, str] = {}
     for file in Path(integrations.__path__[0]).glob("*/args.py"):
         code = "".join(each.read_text(encoding="utf-8") for each in file.parent.glob("*.py"))
         for model in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(model, ast.ClassDef) and f'.{model.name}"' in code:
-                keys = (
-                    ast.unparse(each.target)
-                    for each in model.body
-                    if isinstance(each, ast.AnnAssign)
-                )
-                found |= dict.fromkeys(keys, f"{integrations.__name__}.{file.parent.name}")
-    return found
+                assigned = [each for each in model.body if isinstance(each, ast.AnnAssign)]
+                package = f"{integrations.__name__}.{file.parent.name}"
+                packages |= {ast.unparse(each.target): package for each in assigned}
+    return packages
 
 
-def _placed(key: str, prefix: str, known: dict[str, set[str]]) -> str:
+def _in_another_block(key: str, prefix: str, known: dict[str, set[str]]) -> str:
     """Return the same key in the block that has it, or ""."""
     if f"grpo_{key}" in known[""]:
         return f"grpo_{key}"
-    if prefix != DATASETS:
-        for place in (TRLS, VLLMS, ""):
-            for name in (key, key.removeprefix("vllm_")):
-                if place != prefix and name in known[place] and (name == key or place == VLLMS):
-                    return place + name
+    places = [(TRL, key), (VLLM, key), (VLLM, key.removeprefix("vllm_")), ("", key)]
+    for place, name in places if prefix != DATASETS else ():
+        if place != prefix and name in known[place]:
+            return place + name
     return ""
 
 
-def _close(key: str, prefix: str, known: dict[str, set[str]]) -> str:
+def _similar(key: str, prefix: str, known: dict[str, set[str]]) -> str:
     """Return the key, with its block, that this one may misspell, or ""."""
-    for place, name in ((prefix, key), (VLLMS, key.removeprefix("vllm_"))):
-        close = get_close_matches(name, sorted(known[place]), n=1, cutoff=SURE)
+    for place, name in ((prefix, key), (VLLM, key.removeprefix("vllm_"))):
+        close = get_close_matches(name, sorted(known[place]), n=1, cutoff=SIMILAR)
         if close and (place == prefix or name != key):
             return ("" if place == DATASETS else place) + close[0]
     return ""
@@ -172,7 +160,7 @@ def check_twice(file: str) -> Iterator[Finding]:
             for key in keys:
                 if key is not first[key.value]:
                     line, last = first[key.value].start_mark.line + 1, key.start_mark.line + 1
-                    what = f"is there twice, and line {last} replaces line {line}"
+                    what = f"the key is written twice, and line {last} replaces line {line}"
                     yield Finding(f"{file}: {key.value}", what, "Remove one")
 
 
@@ -195,13 +183,13 @@ def check_unread(cfg: Any) -> Iterator[Finding]:
     for key in DEAD.keys() & cfg.keys():
         unread[DEAD[key]] = [key]
     for fix, keys in unread.items():
-        what = "a GRPO run like this one never reads it"
+        what = "a GRPO run with this config never reads it"
         yield Finding(at(cfg, ", ".join(keys)), what, fix, level="warning")
 
 
 def _is_read(cfg: Any, name: str, key: str) -> bool:
-    held = {each: value for each, value in cfg[name].items() if each != key}
-    return key in PASSED | SAID or _reached(cfg) != _reached({**cfg, name: held})
+    without = {other: value for other, value in cfg[name].items() if other != key}
+    return key in PASSED | CHECKED or _reached(cfg) != _reached({**cfg, name: without})
 
 
 def _fix(cfg: Any, name: str, key: str) -> str:
@@ -209,12 +197,12 @@ def _fix(cfg: Any, name: str, key: str) -> str:
         switched = {**cfg, "trl": {**block(cfg, "trl"), **switch}}
         if _is_read(switched, name, key):
             added = [f"trl.{k}: {v}" for k, v in switch.items() if block(cfg, "trl").get(k) != v]
-            return f"It is read with {', '.join(added).replace('True', 'true')}; else remove it"
+            return f"Set {', '.join(added).replace('True', 'true')}, or remove it"
     return "Remove it"
 
 
 def _reached(cfg: Any) -> dict[str, Any]:
-    """Return the arguments that a raw config gives to the trainer, and to the server if there is one."""
+    """Return the arguments that a raw config passes to the trainer, and to the server if there is one."""
     from axolotl.cli.vllm_serve import VllmServeArguments
     from axolotl.core.trainers.grpo import GRPOStrategy
     from axolotl.utils.dict import DictDefault
@@ -224,11 +212,11 @@ def _reached(cfg: Any) -> dict[str, Any]:
     vllm = block(cfg, "vllm")
     parallel = tokens_of(cfg.get("context_parallel_size")) or 1
     full = DictDefault({**cfg, "trl": trl, "vllm": vllm, "context_parallel_size": parallel})
-    given = GRPOStrategy.set_training_args_kwargs(full)
+    passed = GRPOStrategy.set_training_args_kwargs(full)
     producing = bool(trl.get("async_prefetch") or trl.get("use_data_producer"))
-    taken = {field.name for field in fields(GRPOStrategy.get_training_args_class(producing))}
-    arguments = {name: value for name, value in given.items() if name in taken}
+    accepted = {field.name for field in fields(GRPOStrategy.get_training_args_class(producing))}
+    arguments = {name: value for name, value in passed.items() if name in accepted}
     if mode_of(cfg) == "server":
         served = [field.name for field in fields(VllmServeArguments)] + ["serve_module"]
-        arguments |= {f"server {name}": block(cfg, "vllm").get(name) for name in served}
+        arguments |= {f"server {name}": vllm.get(name) for name in served}
     return arguments

@@ -1,10 +1,10 @@
 """Count a model's parameters from its config.json."""
 
-import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.findings import Finding, at, first_line
 from axolotl_grpo_plugin.hub import is_on_hub
 
 # Models whose config.json need not be on this machine. Counted from the published files.
@@ -23,53 +23,44 @@ PUBLIC = {
 
 
 def parameters_of(cfg: Any) -> int | Finding:
-    """Return the number of parameters of a raw config's model, a tied head counted once.
+    """Return the number of parameters of a raw config's model, tied weights counted once.
 
     The model's config.json is read if it is on this machine. Otherwise the model must be in PUBLIC.
     Returns a skipped finding if the size is not known.
     """
     model = cfg.get("base_model")
-    where = at(cfg, f"base_model ({model})")
-    file = _config_file(model, cfg.get("revision_of_model")) if isinstance(model, str) else None
-    if file:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        if count := count_parameters(config):
-            return count
-        what = f"the size of a {config.get('model_type')!r} model is not known"
-        return Finding(where, what, "Needs a Llama, Mistral, Qwen2 or Qwen3", level="skipped")
+    folder = _folder(model, cfg.get("revision_of_model")) if isinstance(model, str) else None
     name = str(model).rpartition("/")[2].removesuffix("-Instruct")
-    if name in PUBLIC:
+    if folder is None and name in PUBLIC:
         return PUBLIC[name]
-    what, fix = "the model's size is not known", "Needs the model's config.json"
-    return Finding(where, what, fix, level="skipped")
+    what, fix = "the model's size is not known", "Check again with the model's config.json"
+    if folder:
+        try:
+            return _count(folder)
+        except Exception as error:  # transformers raises anything for a config that it cannot build
+            what = f"transformers cannot build the model: {first_line(error)}"
+            fix = "Correct config.json, or ignore this if the model has code of its own"
+    return Finding(at(cfg, f"base_model ({model})"), what, fix, level="skipped")
 
 
-def _config_file(model: str, revision: Any) -> Path | None:
+def _folder(model: str, revision: Any) -> Path | None:
+    """Return the folder that has the model's config.json, None if it is not on this machine."""
     from huggingface_hub import try_to_load_from_cache
 
-    local = Path(model, "config.json")
-    if model and local.is_file():
-        return local
+    if Path(model, "config.json").is_file():
+        return Path(model)
     if not is_on_hub(model):
         return None
     cached = try_to_load_from_cache(model, "config.json", revision=revision)
-    return Path(cached) if isinstance(cached, str) else None
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
-def count_parameters(config: dict[str, Any]) -> int | None:
-    """Return the parameters of a dense decoder of the Llama family, None for any other model.
+@cache
+def _count(folder: Path) -> int:
+    """Count the parameters of a model that is built without memory for its weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    >>> count_parameters({"model_type": "mamba"})
-    """
-    kind = config.get("model_type")
-    if kind not in ("llama", "mistral", "qwen2", "qwen3"):
-        return None
-    hidden, heads = config["hidden_size"], config["num_attention_heads"]
-    kv_heads = config.get("num_key_value_heads") or heads
-    head = config.get("head_dim") or hidden // heads
-    attention = 2 * hidden * (heads + kv_heads) * head
-    biases = (heads + 2 * kv_heads) * head if kind == "qwen2" else 0
-    norms = 2 * hidden + (2 * head if kind == "qwen3" else 0)
-    layer = attention + biases + norms + 3 * hidden * config["intermediate_size"]
-    embeddings = config["vocab_size"] * hidden * (1 if config.get("tie_word_embeddings") else 2)
-    return int(config["num_hidden_layers"] * layer + embeddings + hidden)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with torch.device("meta"):
+        return int(AutoModelForCausalLM.from_config(config).num_parameters())

@@ -25,12 +25,12 @@ def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Generator[F
         missing = offline and is_on_hub(name)
         yield skipped(at(cfg, f"tokenizer ({name})")) if missing else error.finding
         return False
-    for found in measured:
-        for line in found.problems:
-            what = line.removeprefix(found.name).lstrip(":, ")
-            yield Finding(at(cfg, found.name), what, "Fix the row, or the transform")
+    for dataset in measured:
+        for line in dataset.problems:
+            what = line.removeprefix(dataset.name).lstrip(":, ")
+            yield Finding(at(cfg, dataset.name), what, "Correct the row, or the transform")
     yield from check_lengths(cfg, measured, tokenizer.context())
-    return any(found.prompts.rows for found in measured)
+    return any(dataset.prompts.rows for dataset in measured)
 
 
 def check_lengths(
@@ -41,43 +41,17 @@ def check_lengths(
     most: tokens that the model can hold (max_position_embeddings), None if unknown. drop: share of
     all prompts, 0 to 1, that may be dropped because of their length.
     """
-    if room := _room(cfg, most):
-        over = sum(found.prompts.over(room[1]) for found in measured)
-        accepted = over <= round(drop * sum(found.prompts.rows for found in measured), 6)
-        for found in measured:
-            yield from _check_room(cfg, found, *room, accepted)
+    if limit := _prompt_limit(cfg, most):
+        too_long = sum(dataset.prompts.over(limit[1]) for dataset in measured)
+        accepted = too_long <= round(drop * sum(dataset.prompts.rows for dataset in measured), 6)
+        for dataset in measured:
+            yield from _check_dataset(cfg, dataset, *limit, accepted)
     yield from _check_context(cfg, most)
 
 
-def _check_room(
-    cfg: Any, found: Measured, key: str, room: int, accepted: bool
-) -> Iterator[Finding]:
-    prompts = found.prompts
-    over = prompts.over(room)
-    dropped = is_named(cfg) and found.transform.startswith("axolotl_grpo_plugin.")
-    if not over or (dropped and accepted):
-        return
-    if not dropped and not block(cfg, "trl").get("use_vllm"):
-        return  # transformers has no limit of its own
-    fate = "dropped" if dropped else "not dropped, and vLLM ends the run at the first of them"
-    what = (
-        f"{over:,} of {prompts.rows:,} prompts ({over / prompts.rows:.1%}) are longer than the "
-        f"{max(room, 0)} tokens that {key} leaves, and {fate}; "
-        f"the longest has {prompts.most}, 99 % have at most {prompts.at(0.99)}"
-    )
-    fix = f"Raise {key.partition(' ')[0]} by {prompts.most - room}"
-    if not dropped:
-        yield Finding(at(cfg, found.name), what, f"{fix}, or drop them in the transform")
-    elif over == prompts.rows:
-        yield Finding(at(cfg, found.name), f"{what}: no row is left", fix)
-    else:
-        yield Finding(at(cfg, found.name), what, f"{fix}, or accept the loss", level="warning")
-
-
-def _room(cfg: Any, most: int | None) -> tuple[str, int] | None:
+def _prompt_limit(cfg: Any, most: int | None) -> tuple[str, int] | None:
     """Return the key that limits a prompt and the tokens it leaves, None if nothing limits it."""
-    own = tokens_of(cfg.get("grpo_max_prompt_length"))
-    if own:
+    if own := tokens_of(cfg.get("grpo_max_prompt_length")):
         return "grpo_max_prompt_length", own
     completion = completion_of(cfg)
     context = context_of(cfg) or (most and ("max_position_embeddings", most))
@@ -87,6 +61,33 @@ def _room(cfg: Any, most: int | None) -> tuple[str, int] | None:
     return f"{key} {length} - trl.max_completion_length {completion}", length - completion
 
 
+def _check_dataset(
+    cfg: Any, dataset: Measured, key: str, limit: int, accepted: bool
+) -> Iterator[Finding]:
+    prompts = dataset.prompts
+    over = prompts.over(limit)
+    dropped = is_named(cfg) and dataset.transform.startswith("axolotl_grpo_plugin.")
+    if not over or (dropped and accepted):
+        return
+    if not dropped and not block(cfg, "trl").get("use_vllm"):
+        return  # transformers has no limit of its own
+    result = "they are dropped" if dropped else "vLLM ends the run at the first of them"
+    what = (
+        f"{over:,} of {prompts.rows:,} prompts ({over / prompts.rows:.1%}) are longer than "
+        f"{max(limit, 0)} tokens ({key}), so {result}. "
+        f"The longest has {prompts.most}, 99% have at most {prompts.at(0.99)}"
+    )
+    fix = f"Raise {key.partition(' ')[0]} by {prompts.most - limit}"
+    level: Level = "error"
+    if not dropped:
+        fix += ", or drop them in the transform"
+    elif over == prompts.rows:
+        what += ". No row is left"
+    else:
+        fix, level = f"{fix}, or accept the loss", "warning"
+    yield Finding(at(cfg, dataset.name), what, fix, level=level)
+
+
 def _check_context(cfg: Any, most: int | None) -> Iterator[Finding]:
     context, completion = context_of(cfg), completion_of(cfg)
     own = tokens_of(cfg.get("grpo_max_prompt_length"))
@@ -94,7 +95,7 @@ def _check_context(cfg: Any, most: int | None) -> Iterator[Finding]:
         return
     key, length = context
     if completion and own and own + completion > length:
-        what = f"grpo_max_prompt_length {own} + trl.max_completion_length {completion} are more than {key} {length}"
+        what = f"{length} is less than grpo_max_prompt_length {own} + trl.max_completion_length {completion}"
         yield Finding(at(cfg, key), what, f"Set it to {own + completion}")
     if most and length > most:
         what = f"{length} is more than the {most} tokens that the model can hold"

@@ -7,17 +7,17 @@ from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.findings import Finding, at, correct_path
 
-FINISHED = ("*.safetensors", "pytorch_model*.bin", "adapter_model.*")
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.*")
 
 
 def check_reuse(cfg: Any) -> Iterator[Finding]:
     """Check that the output folder and the wandb name are new, or the checkpoint exists."""
     resumed = cfg.get("resume_from_checkpoint")
     if isinstance(resumed, str) and not os.path.isdir(resumed):
-        fix = f"Name a checkpoint-* folder; paths count from the working folder, {os.getcwd()}"
-        yield Finding(at(cfg, f"resume_from_checkpoint ({resumed})"), "no such folder", fix)
+        where = at(cfg, f"resume_from_checkpoint ({resumed})")
+        yield Finding(where, "no such folder", correct_path())
     if not resumed:
         yield from _check_output(cfg)
         yield from _check_wandb(cfg)
@@ -27,20 +27,16 @@ def _check_output(cfg: Any) -> Iterator[Finding]:
     output = cfg.get("output_dir")
     if not isinstance(output, str):
         return
-    folder = Path(output)
+    where, folder = at(cfg, f"output_dir ({output})"), Path(output)
     checkpoints = [each.name for each in folder.glob("checkpoint-*") if each.is_dir()]
-    weights = any(any(folder.glob(pattern)) for pattern in FINISHED)
-    if checkpoints and cfg.get("auto_resume_from_checkpoints"):
-        return
-    if checkpoints:
+    if checkpoints and not cfg.get("auto_resume_from_checkpoints"):
         last = max(checkpoints, key=lambda name: (len(name), name))
-        what = f"holds an earlier run, up to {last}, and this one starts anew and mixes with it"
+        what = f"it has checkpoints of an earlier run up to {last}, and this run would mix with it"
         fix = "Set another output_dir, or auto_resume_from_checkpoints: true"
-    elif weights:
-        what, fix = "holds an earlier run's model, which this one overwrites", "Set another"
-    else:
-        return
-    yield Finding(at(cfg, f"output_dir ({output})"), what, fix, level="warning")
+        yield Finding(where, what, fix, level="warning")
+    elif not checkpoints and any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+        what = "it has the model of an earlier run, which this run overwrites"
+        yield Finding(where, what, "Set another output_dir", level="warning")
 
 
 def _check_wandb(cfg: Any) -> Iterator[Finding]:
@@ -50,15 +46,15 @@ def _check_wandb(cfg: Any) -> Iterator[Finding]:
     runs = Path(os.environ.get("WANDB_DIR", "."), "wandb")
     name, run_id = cfg.get("wandb_name"), cfg.get("wandb_run_id")
     if run_id and any(runs.glob(f"*run-*-{run_id}")):
-        what = f"a run of that id is in {runs}, and this one would write into it"
+        what = f"{runs} has a run with this id, and this run would write into it"
         yield Finding(at(cfg, f"wandb_run_id ({run_id})"), what, "Remove it", level="warning")
-    elif name and any(_named(file) == name for file in runs.glob("*run-*/files/config.yaml")):
-        what = f"a run of that name is in {runs}, and the two will look the same"
+    elif name and any(_name_of(file) == name for file in runs.glob("*run-*/files/config.yaml")):
+        what = f"{runs} has a run with this name, and their curves would look the same"
         yield Finding(at(cfg, f"wandb_name ({name})"), what, "Choose another", level="warning")
 
 
-def _named(file: Path) -> Any:
+def _name_of(file: Path) -> Any:
     """Return the name of a run that wandb logged. transformers puts it into the run's config."""
-    said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    name = said.get("run_name")
+    config = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    name = config.get("run_name")
     return name.get("value") if isinstance(name, dict) else name

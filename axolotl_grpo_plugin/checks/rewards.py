@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from inspect import Parameter, signature
 from typing import Any
 
-from axolotl_grpo_plugin.checks.batch import number_of
-from axolotl_grpo_plugin.config import block, tokens_of
+from axolotl_grpo_plugin.config import block, number_of, tokens_of
 from axolotl_grpo_plugin.findings import Finding, Level, at, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, not_ready, reward_refs
 from axolotl_grpo_plugin.modules import functions_of, imported
-from axolotl_grpo_plugin.reward import PlainReward
+from axolotl_grpo_plugin.reward import BaseReward, PlainReward
+
+DDP_TIMEOUT = 1800  # seconds, the default of transformers
 
 
 def check_rewards(cfg: Any) -> Iterator[Finding]:
@@ -19,82 +20,86 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
     keys = block(cfg, "trl").get("reward_funcs")
     if isinstance(keys, str):
         yield Finding(at(cfg, f"trl.reward_funcs ({keys})"), "not a list", 'Put "- " before it')
-    elif isinstance(keys, list):
-        weights = block(cfg, "trl").get("reward_weights")
-        if isinstance(weights, list) and len(weights) != len(keys):
-            what = f"{len(weights)} weights for {len(keys)} rewards"
-            yield Finding(at(cfg, "trl.reward_weights"), what, "Give each reward one")
-        for number, key in enumerate(keys):
-            where = at(cfg, f"trl.reward_funcs[{number}] ({key})")
-            if key in keys[:number]:
-                fix = f"Give each an alias: {key}#first, {key}#second"
-                yield Finding(where, "is there twice", fix)
-            elif "#" in str(key) and str(key).partition("#")[2] in _aliases(keys[:number]):
-                yield Finding(where, "its alias is there twice", "Give it another alias")
-            elif isinstance(key, str):
-                yield from _check_reward(key, block(cfg, "grpo_reward_args").get(key), where)
-
-
-def _aliases(keys: list[Any]) -> set[str]:
-    return {str(key).partition("#")[2] for key in keys if "#" in str(key)}
+    if not isinstance(keys, list):
+        return
+    weights = block(cfg, "trl").get("reward_weights")
+    if isinstance(weights, list) and len(weights) != len(keys):
+        what = f"{len(weights)} weights for {len(keys)} rewards"
+        yield Finding(at(cfg, "trl.reward_weights"), what, "Give each reward one weight")
+    aliases = set[str]()
+    for number, key in enumerate(keys):
+        where = at(cfg, f"trl.reward_funcs[{number}] ({key})")
+        alias = str(key).partition("#")[2]
+        if key in keys[:number]:
+            fix = f"Give each an alias: {key}#first, {key}#second"
+            yield Finding(where, "named twice", fix)
+        elif alias in aliases:
+            yield Finding(where, "another reward has this alias", "Choose another alias")
+        elif isinstance(key, str):
+            yield from _check_reward(key, block(cfg, "grpo_reward_args").get(key), where)
+        aliases |= {alias} - {""}
 
 
 def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
     path = RewardRef(key).path
     module_name, _, name = path.rpartition(".")
-    if "/" in path:
+    if is_model(path):
         if os.path.exists(f"{module_name}.py"):
             fix = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
-            yield Finding(where, "a file's path, where Axolotl wants a module's", fix)
-        return  # a reward model
+            yield Finding(where, "a file's path, but Axolotl imports a module", fix)
+        return
     if not module_name:
-        yield Finding(where, "not a path", "Write it as module.function")
+        yield Finding(where, "not a path of a function", "Write it as module.function")
         return
     module = imported(module_name, where)
     if isinstance(module, Finding):
         yield module
-    elif not hasattr(module, name):
-        yield Finding(where, f"{module_name} has no {name!r}", nearest(name, functions_of(module)))
-    elif not callable(getattr(module, name)):
-        yield Finding(where, "not a function", nearest(name, functions_of(module)))
+    elif not callable(getattr(module, name, None)):
+        what = (
+            f"{name!r} is not a function"
+            if hasattr(module, name)
+            else f"no {name!r} in {module_name}"
+        )
+        yield Finding(where, what, nearest(name, functions_of(module)))
     elif arguments is None or isinstance(arguments, dict):
         try:
             function = load_reward(RewardRef.of(key, arguments or {}))
         except TypeError as error:
-            yield Finding(where, str(error), "Fix its block in grpo_reward_args")
+            yield Finding(where, str(error), "Correct its block in grpo_reward_args")
         except (Exception, SystemExit) as error:
-            what = f"it makes a reward, and raised {type(error).__name__}: {first_line(error)}"
-            fix = "Fix its block in grpo_reward_args, or the function"
+            what = f"making the reward raised {type(error).__name__}: {first_line(error)}"
+            fix = "Correct its block in grpo_reward_args, or the function"
             yield Finding(where, what, fix, traceback.format_exc())
         else:
-            if not _takes_what_trl_passes(function):
-                yield Finding(
-                    where,
-                    "cannot be called as TRL does, with prompts, completions, completion_ids and every column by name",
-                    "Decorate a scorer of one completion with axolotl_grpo_plugin.reward.reward, "
-                    "or write it as f(prompts, completions, **columns)",
-                )
+            if not _accepts_all_columns(function):
+                what = "cannot be called as TRL does, with prompts, completions and every column by name"
+                fix = "Add **columns to its parameters, or decorate it with axolotl_grpo_plugin.reward.reward"
+                yield Finding(where, what, fix)
+
+
+def _accepts_all_columns(function: BaseReward) -> bool:
+    called = function.function if isinstance(function, PlainReward) else function
+    try:
+        parameters = signature(called).parameters.values()
+    except (TypeError, ValueError):
+        return True  # a builtin hides its parameters
+    return any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
+
+
+def functions_in(cfg: Any) -> Iterator[tuple[str, str, BaseReward]]:
+    """Yield place, key and function of each reward in a config, but no reward models."""
+    for number, reward in enumerate(reward_refs(cfg)):
+        if not is_model(reward.key):
+            where = at(cfg, f"trl.reward_funcs[{number}] ({reward.key})")
+            yield where, reward.key, load_reward(reward)
 
 
 def check_ready(cfg: Any, level: Level = "error") -> Iterator[Finding]:
-    """Check that this machine has what each reward needs: a sandbox, a server that answers."""
-    for number, each in enumerate(reward_refs(cfg)):
-        reason = "" if is_model(each.key) else not_ready(load_reward(each))
-        if reason:
+    """Check that this machine has the sandbox or the server that a reward needs."""
+    for where, _, function in functions_in(cfg):
+        if reason := not_ready(function):
             what, _, fix = reason.partition(". ")
-            where = at(cfg, f"trl.reward_funcs[{number}] ({each.key})")
-            yield Finding(where, what, fix or "Fix that first", level=level)
-
-
-def _takes_what_trl_passes(function: Any) -> bool:
-    if not callable(function):
-        return False
-    try:
-        plain = isinstance(function, PlainReward)
-        parameters = signature(function.function if plain else function).parameters.values()
-    except (TypeError, ValueError):
-        return True  # a builtin hides them: let TRL try
-    return any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
+            yield Finding(where, what, fix or "Correct this first", level=level)
 
 
 def check_scoring(cfg: Any) -> Iterator[Finding]:
@@ -103,11 +108,14 @@ def check_scoring(cfg: Any) -> Iterator[Finding]:
     for option in ("grpo_reward_args", "grpo_reward_isolation"):
         for key in block(cfg, option):
             if key not in keys:
-                yield Finding(at(cfg, f"{option} ({key})"), "no such reward", nearest(key, keys))
+                what = "trl.reward_funcs names no such reward"
+                yield Finding(at(cfg, f"{option} ({key})"), what, nearest(key, keys))
     limit = number_of(cfg.get("grpo_reward_batch_timeout"))
-    patience = number_of(cfg.get("ddp_timeout")) or 1800
+    patience = number_of(cfg.get("ddp_timeout")) or DDP_TIMEOUT
     if limit and limit > patience / 2:
-        what = f"more than half of ddp_timeout ({patience:g} s), when the other ranks end the run"
+        what = (
+            f"more than half of ddp_timeout ({patience:g} s), after which other ranks end the run"
+        )
         yield Finding(at(cfg, "grpo_reward_batch_timeout"), what, "Lower it, or raise ddp_timeout")
     if (tokens_of(cfg.get("context_parallel_size")) or 1) > 1:
         what = "Axolotl's context-parallel trainer does not call the guarded rewards"
@@ -115,5 +123,5 @@ def check_scoring(cfg: Any) -> Iterator[Finding]:
     trl = block(cfg, "trl")
     if trl.get("async_prefetch") and not trl.get("streaming_partial_batch"):
         what = "Axolotl 0.21 crashes at its first rollout (TypeError: 'int' object is not subscriptable)"
-        fix = "Remove it (use_data_producer alone runs), or add trl.streaming_partial_batch: true"
+        fix = "Add trl.streaming_partial_batch: true, or use only trl.use_data_producer"
         yield Finding(at(cfg, "trl.async_prefetch"), what, fix)

@@ -1,22 +1,22 @@
-"""Find settings that load, but train nothing or something else, or crash after the model is loaded."""
+"""Find settings that load, but do not train as intended, or crash after the model is loaded."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from axolotl_grpo_plugin.checks.batch import batch_of, number_of
+from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.parameters import parameters_of
-from axolotl_grpo_plugin.config import block, completion_of, tokens_of
+from axolotl_grpo_plugin.config import block, completion_of, number_of, tokens_of
 from axolotl_grpo_plugin.findings import Finding, Level, at
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.serving.placement import mode_of
 
-FULL_RATE = 2e-6  # rates up to this are seldom meant for an adapter
-LORA_RATE = 5e-5  # rates from this on are seldom meant for all weights
-SMALL = 400_000_000  # parameters; smaller models are for practice, and exempt from some checks
-SHORT = 256  # TRL's former default length, which cuts off most reasoning
-COLD = 0.3
+TOO_LOW_FOR_ADAPTER = 2e-6  # learning rate
+TOO_HIGH_FOR_FULL = 5e-5  # learning rate of full fine-tuning
+PRACTICE_PARAMETERS = 400_000_000  # smaller models are for practice, and exempt from some checks
+SHORT_COMPLETION = 256  # tokens, TRL's former default
+LOW_TEMPERATURE = 0.3
 REWARDS = "axolotl_grpo_plugin.rewards"
-FORMAT = {
+FORMAT_REWARDS = {
     f"{REWARDS}.{name}_reward_func"
     for name in (
         "gsm8k.int",
@@ -34,7 +34,7 @@ FORMAT = {
 
 
 def check_traps(cfg: Any) -> Iterator[Finding]:
-    """Run all these checks on a raw config."""
+    """Run all checks of this module that need no number of processes on a raw config."""
     for check in (
         check_learning_rate,
         check_lora_sync,
@@ -58,11 +58,11 @@ def check_learning_rate(cfg: Any) -> Iterator[Finding]:
     if rate is None:
         return
     where = at(cfg, "learning_rate")
-    if cfg.get("adapter") and rate <= FULL_RATE:
-        what = f"{rate:g} is a rate for all weights: an adapter hardly moves"
-        yield Finding(where, what, "Set it to 1e-5, up to ten times that", level="warning")
-    elif not cfg.get("adapter") and rate >= LORA_RATE and _is_small(cfg) is False:
-        what = f"{rate:g} is an adapter's rate: with all weights it makes the policy collapse"
+    if cfg.get("adapter") and rate <= TOO_LOW_FOR_ADAPTER:
+        what = f"{rate:g} suits full fine-tuning, but an adapter hardly changes with it"
+        yield Finding(where, what, "Set it between 1e-5 and 1e-4", level="warning")
+    elif not cfg.get("adapter") and rate >= TOO_HIGH_FOR_FULL and _is_small(cfg) is False:
+        what = f"{rate:g} suits an adapter, but full fine-tuning collapses with it"
         yield Finding(where, what, "Set it to 5e-6 or less, or train an adapter", level="warning")
 
 
@@ -71,62 +71,61 @@ def check_lora_sync(cfg: Any) -> Iterator[Finding]:
     trl = block(cfg, "trl")
     where = at(cfg, "trl.vllm_lora_sync")
     if not trl.get("vllm_lora_sync"):
-        if cfg.get("adapter") and mode_of(cfg) == "server" and not _is_quantized(cfg):
-            what = "not set: each sync merges the adapter into 16-bit weights, which rounds small changes away, and sends them all"
-            fix = "Set it, and trl.use_data_producer: true"
+        if cfg.get("adapter") and mode_of(cfg) == "server" and not _quantized_key(cfg):
+            what = "not set, so each sync merges the adapter into 16-bit weights, which rounds small changes away"
+            fix = "Set it and trl.use_data_producer to true"
             yield Finding(where, what, fix, level="warning")
     elif not cfg.get("adapter"):
         yield Finding(where, "there is no adapter to sync", "Remove it, or set adapter: lora")
     elif mode_of(cfg) != "server":
-        what = "adapters are sent to a vLLM server, and this config has none"
+        what = "adapters are sent to a vLLM server, but this config has none"
         yield Finding(where, what, "Remove it, or set trl.use_vllm: true and trl.vllm_mode: server")
     elif not trl.get("use_data_producer") and not trl.get("async_prefetch"):
         # core/builders/rl.py removes it from the arguments of the plain trainer.
-        what = "Axolotl 0.21 drops it without trl.use_data_producer, though the server is started for it"
+        what = "Axolotl 0.21 ignores it in the trainer without trl.use_data_producer"
         yield Finding(where, what, "Add trl.use_data_producer: true")
 
 
 def check_quantized(cfg: Any) -> Iterator[Finding]:
-    """Check that no packed weights go to vLLM: TRL sends 4-bit and 8-bit weights as they are in memory."""
-    mode = mode_of(cfg)
-    if mode == "none" or not _is_quantized(cfg):
+    """Check that no quantized weights go to vLLM: TRL sends 4-bit and 8-bit weights as they are in memory."""
+    mode, key = mode_of(cfg), _quantized_key(cfg)
+    if mode == "none" or not key:
         return
     if mode == "server" and block(cfg, "trl").get("vllm_lora_sync"):
         return
-    key = "load_in_4bit" if cfg.get("load_in_4bit") else "load_in_8bit"
     what = "quantized weights cannot be synced to vLLM (huggingface/trl#4973)"
     fix = "Set trl.vllm_lora_sync: true and trl.use_data_producer: true"
     if mode == "colocate":
-        fix = f"Set {key}: false and adapter: lora, or generate in a server with trl.vllm_lora_sync"
+        fix = f"Set {key}: false and adapter: lora, or use trl.vllm_mode: server with trl.vllm_lora_sync: true"
     yield Finding(at(cfg, key), what, fix)
 
 
 def check_group(cfg: Any) -> Iterator[Finding]:
     """Check that a prompt has enough completions to compare."""
     if tokens_of(block(cfg, "trl").get("num_generations")) == 2:
-        what = "two completions have equal and opposite advantages, or none"
-        fix = "Set it to 8 or more"
-        yield Finding(at(cfg, "trl.num_generations"), what, fix, level="warning")
+        what = "two completions always have opposite advantages of the same size, or 0"
+        yield Finding(at(cfg, "trl.num_generations"), what, "Set it to 8 or more", level="warning")
 
 
 def check_limit(cfg: Any) -> Iterator[Finding]:
     """Check that completions have a limit."""
     trl = block(cfg, "trl")
     if trl.get("max_completion_length") is None:
-        what = "not set, which leaves transformers at 20 tokens"
+        what = "not set, so transformers stops each completion after 20 tokens"
         if mode_of(cfg) != "none":
-            what = "not set, and Axolotl passes that on: vLLM generates up to its whole length"
+            what = "not set, so vLLM generates until its context is full"
         # dr_grpo divides by it.
         level: Level = "error" if trl.get("loss_type") == "dr_grpo" else "warning"
-        where = at(cfg, "trl.max_completion_length")
-        yield Finding(where, what, "Set it, to 512 for one", level=level)
+        yield Finding(
+            at(cfg, "trl.max_completion_length"), what, "Set it, for example to 512", level=level
+        )
 
 
 def check_short_completions(cfg: Any) -> Iterator[Finding]:
-    """Check that the limit leaves room for reasoning."""
+    """Check that the limit is long enough for reasoning."""
     length = completion_of(cfg)
-    if length and length <= SHORT and mode_of(cfg) != "none" and not _is_small(cfg):
-        what = f"{length} tokens cut off most reasoning, and a truncated answer earns nothing"
+    if length and length <= SHORT_COMPLETION and mode_of(cfg) != "none" and not _is_small(cfg):
+        what = f"{length} tokens cut off most reasoning, and a truncated answer earns no reward"
         where = at(cfg, "trl.max_completion_length")
         yield Finding(where, what, "Set it to 512 or more", level="warning")
 
@@ -139,8 +138,8 @@ def check_rewards_for_format(cfg: Any) -> Iterator[Finding]:
         return
     if isinstance(weights, list) and len(weights) == len(keys):
         keys = [key for key, weight in zip(keys, weights, strict=True) if weight != 0]
-    if all(isinstance(key, str) and RewardRef(key).path in FORMAT for key in keys):
-        what = "all pay for the layout only, none for a right answer"
+    if all(isinstance(key, str) and RewardRef(key).path in FORMAT_REWARDS for key in keys):
+        what = "every reward pays for the layout only, none pays for a right answer"
         fix = f"Add {REWARDS}.gsm8k.correctness_reward_func, or a reward of your own"
         yield Finding(at(cfg, "trl.reward_funcs"), what, fix, level="warning")
 
@@ -151,65 +150,65 @@ def check_sampling(cfg: Any) -> Iterator[Finding]:
     temperature = number_of(trl.get("temperature"))
     where = at(cfg, "trl.temperature")
     if temperature is not None and temperature <= 0:
-        what = "TRL divides logits by it, and accepts only numbers above 0"
+        what = "TRL divides logits by it, so it must be above 0"
         yield Finding(where, what, "Set it to 1.0")
-    elif temperature is not None and temperature < COLD:
-        what = f"at {temperature:g} most completions of a prompt are the same, and equal rewards teach nothing"
+    elif temperature is not None and temperature < LOW_TEMPERATURE:
+        what = f"at {temperature:g} most completions of a prompt are the same, so their advantages are 0"
         yield Finding(where, what, "Set it to 0.8 or more", level="warning")
     if tokens_of(trl.get("top_k")) == 1:
-        what = "with the likeliest token alone, all completions of a prompt are the same"
+        what = "with 1, all completions of a prompt are the same, so their advantages are 0"
         yield Finding(at(cfg, "trl.top_k"), what, "Remove it")
 
 
 def check_reference(cfg: Any) -> Iterator[Finding]:
     """Check that the reference model to sync exists. TRL checks it only after the model is loaded."""
-    trl = block(cfg, "trl")
-    if not trl.get("sync_ref_model"):
+    where = at(cfg, "trl.sync_ref_model")
+    if not block(cfg, "trl").get("sync_ref_model"):
         return
     if cfg.get("adapter"):
-        what = "with an adapter there is no reference model: it is the model without the adapter"
-        yield Finding(at(cfg, "trl.sync_ref_model"), what, "Remove it")
+        what = "with an adapter there is no separate reference model to sync"
+        yield Finding(where, what, "Remove it")
     elif not number_of(beta_of(cfg)):
-        what = "without trl.beta there is no reference model"
-        yield Finding(at(cfg, "trl.sync_ref_model"), what, "Remove it, or set trl.beta: 0.001")
+        what = "without trl.beta there is no reference model to sync"
+        yield Finding(where, what, "Remove it, or set trl.beta: 0.001")
 
 
 def check_gdpo_steps(cfg: Any) -> Iterator[Finding]:
     """Check that a GDPO run has all its steps: Axolotl divides its prompts by num_generations."""
-    batch = batch_of(cfg, 1)
-    if cfg.get("rl") == "gdpo" and not cfg.get("max_steps") and batch:
-        what = f"Axolotl 0.21 ends a gdpo run after 1/{batch.num_generations} of its epochs"
-        fix = f"Set max_steps, or {batch.num_generations} times the num_epochs"
+    group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
+    if cfg.get("rl") == "gdpo" and not cfg.get("max_steps"):
+        what = f"Axolotl 0.21 ends a GDPO run after 1/{group} of its epochs"
+        fix = f"Set max_steps, or multiply num_epochs by {group}"
         yield Finding(at(cfg, "num_epochs"), what, fix, level="warning")
 
 
 def check_columns_kept(cfg: Any) -> Iterator[Finding]:
     """Check that the rewards get the dataset's columns."""
     if cfg.get("remove_unused_columns") is True:
-        what = "removes the columns that rewards read, because the model has no such arguments"
+        what = "it removes the dataset's columns that rewards read"
         yield Finding(at(cfg, "remove_unused_columns"), what, "Remove it")
 
 
 def check_sizes(cfg: Any) -> Iterator[Finding]:
-    """Check sizes that must be at least 1, for which Axolotl's schema accepts any number."""
-    keys = {
-        "trl": ("max_completion_length",),
-        "vllm": ("max_model_len", "tensor_parallel_size", "data_parallel_size"),
-    }
-    for name, each in keys.items():
-        for key in each:
-            size = tokens_of(block(cfg, name).get(key))
-            if size is not None and size < 1:
-                where = at(cfg, f"{name}.{key}")
-                yield Finding(where, f"{size} is less than 1", "Set it to 1 or more, or remove it")
+    """Check that sizes are at least 1. Axolotl's schema accepts any number."""
+    for name, key in (
+        ("trl", "max_completion_length"),
+        ("vllm", "max_model_len"),
+        ("vllm", "tensor_parallel_size"),
+        ("vllm", "data_parallel_size"),
+    ):
+        size = tokens_of(block(cfg, name).get(key))
+        if size is not None and size < 1:
+            fix = "Set it to 1 or more, or remove it"
+            yield Finding(at(cfg, f"{name}.{key}"), f"{size} is less than 1", fix)
 
 
 def check_parallel(cfg: Any, ranks: int) -> Iterator[Finding]:
-    """Check that colocated vLLM has whole groups of processes. TRL checks it only after the model is loaded."""
+    """Check that colocated vLLM divides the processes. TRL checks it only after the model is loaded."""
     parallel = tokens_of(block(cfg, "vllm").get("tensor_parallel_size")) or 1
     if mode_of(cfg) == "colocate" and parallel > 1 and ranks % parallel:
-        what = f"{ranks} processes are not whole groups of {parallel}, each with one vLLM"
-        fix = f"Set it to 1, or take a multiple of {parallel} GPUs"
+        what = f"{parallel} processes share one vLLM, but {ranks} is not a multiple of {parallel}"
+        fix = f"Set it to 1, or use a multiple of {parallel} GPUs"
         yield Finding(at(cfg, "vllm.tensor_parallel_size"), what, fix)
 
 
@@ -219,11 +218,12 @@ def beta_of(cfg: Any) -> Any:
     return cfg.get("rl_beta") if beta is None else beta
 
 
-def _is_quantized(cfg: Any) -> bool:
-    return bool(cfg.get("load_in_4bit") or cfg.get("load_in_8bit"))
+def _quantized_key(cfg: Any) -> str:
+    """Return the key that quantizes the weights, or ""."""
+    return next((key for key in ("load_in_4bit", "load_in_8bit") if cfg.get(key)), "")
 
 
 def _is_small(cfg: Any) -> bool | None:
     """Return whether the model is for practice, None if its size is not known."""
     count = parameters_of(cfg)
-    return count < SMALL if isinstance(count, int) else None
+    return count < PRACTICE_PARAMETERS if isinstance(count, int) else None

@@ -1,4 +1,4 @@
-"""Run Axolotl's own validation of a config as on the run's machine."""
+"""Run Axolotl's own validation of a config, as on the run's machine."""
 
 import os
 from collections import OrderedDict
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from axolotl_grpo_plugin.config import plugins_of
 from axolotl_grpo_plugin.findings import Finding, at, first_line
 
 # The capabilities of an assumed GPU: NVIDIA Ampere, the first with bf16 and TF32.
@@ -25,7 +26,7 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
 
     capabilities, environment = gpu_capabilities()
     capabilities |= {**(ASSUMED if assumed else {}), "n_gpu": ranks}
-    fix = "Axolotl refuses it"
+    fix = "Correct it, because Axolotl refuses it"
     try:
         with loaded_plugins(cfg):
             copy = DictDefault(cfg.to_dict())
@@ -33,9 +34,7 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
     except ValidationError as error:
         for each in error.errors():
             key = ".".join(map(str, each["loc"])) or "config"
-            if error.title.endswith(
-                "Dataset"
-            ):  # it validates datasets one by one, without their numbers
+            if error.title.endswith("Dataset"):  # validated one by one, without their numbers
                 key = f"datasets[].{key}"
             what = " ".join(each["msg"].removeprefix("Value error, ").split())
             yield Finding(at(cfg, key), what, fix)
@@ -53,15 +52,13 @@ def check_plugins(cfg: Any) -> Iterator[Finding]:
             load_plugin(name)
         except Exception as error:  # its module may raise anything
             what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
-            fix = "Install it, or fix its path"
-            yield Finding(at(cfg, f"plugins ({name})"), what, fix)
+            yield Finding(at(cfg, f"plugins ({name})"), what, "Install it, or correct its path")
 
 
 def _plugins(cfg: Any) -> list[str]:
     from axolotl.integrations.base import normalize_plugin_name
 
-    named = cfg.get("plugins")
-    return [normalize_plugin_name(str(name)) for name in named] if isinstance(named, list) else []
+    return [normalize_plugin_name(str(name)) for name in plugins_of(cfg)]
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.findings import Finding, Level
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 OURS, AXOLOTL = "axolotl-grpo-plugin", "axolotl"
+EXTRAS = ("vllm", "deepspeed", "ray")  # of this plugin and of Axolotl, named like their packages
 CORE = {AXOLOTL, "torch", "transformers", "trl", "accelerate", "peft", "datasets"}
 
 
@@ -18,20 +19,12 @@ def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
 
     elsewhere: the run is for another machine, so a package that is missing here is a skipped check.
     """
-    extras = {
-        name
-        for name, wanted in (
-            ("vllm", mode_of(cfg) != "none"),
-            ("deepspeed", cfg.get("deepspeed")),
-            ("ray", cfg.get("use_ray")),
-        )
-        if wanted
-    }
-    logged = {"wandb"} if cfg.get("wandb_project") else set()
-    there = {name for name in extras if _installed(name)}
-    for owner in (OURS, AXOLOTL, *sorted(there)):
+    used = (mode_of(cfg) != "none", cfg.get("deepspeed"), cfg.get("use_ray"))
+    extras = {name for name, is_used in zip(EXTRAS, used, strict=True) if is_used}
+    checked = CORE | extras | ({"wandb"} if cfg.get("wandb_project") else set())
+    for owner in (OURS, AXOLOTL, *sorted(filter(_installed, extras))):
         for requirement in _required(owner, extras if owner == AXOLOTL else set()):
-            if requirement.name in CORE | extras | logged:
+            if requirement.name in checked:
                 yield from _check(owner, requirement, elsewhere)
 
 
@@ -45,23 +38,16 @@ def _required(owner: str, extras: set[str]) -> Iterator[Requirement]:
 
 def _check(owner: str, requirement: Requirement, elsewhere: bool) -> Iterator[Finding]:
     name, wanted = requirement.name, str(requirement.specifier)
-    there = _installed(name)
-    if there is None and elsewhere:
-        what, fix = "not installed here", f"Needs {name}: {_install(name)}"
-        yield Finding(name, what, fix, level="skipped")
-    elif there is None:
-        yield Finding(name, "not installed, and this config uses it", _install(name))
-    elif not requirement.specifier.contains(there, prereleases=True):
-        what = f"{there} is installed, and {owner} {_installed(owner)} wants {name}{wanted}"
-        yield Finding(name, what, f'pip install "{name}{wanted}"', level="warning")
-
-
-def _install(name: str) -> str:
-    extra = any(
-        (marker := Requirement(text).marker) and f'extra == "{name}"' in str(marker)
-        for text in requires(OURS) or []
-    )
-    return f'pip install "{OURS}[{name}]"' if extra else f"pip install {name}"
+    installed = _installed(name)
+    if installed is None:
+        level: Level = "skipped" if elsewhere else "error"
+        package = f'"{OURS}[{name}]"' if name in EXTRAS else name
+        what = "not installed here, but this config uses it"
+        yield Finding(name, what, f"Install it with `pip install {package}`", level=level)
+    elif not requirement.specifier.contains(installed, prereleases=True):
+        what = f"{installed} is installed, but {owner} {_installed(owner)} requires {name}{wanted}"
+        fix = f'Install it with `pip install "{name}{wanted}"`'
+        yield Finding(name, what, fix, level="warning")
 
 
 def _installed(name: str) -> str | None:

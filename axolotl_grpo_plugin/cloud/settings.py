@@ -40,7 +40,7 @@ def _gpu(text: str) -> str:
     if not 1 <= number <= (4 if name in ("A10", "A10G") else 8):
         raise ValueError(f'{text} is not a number of GPUs that Modal offers. Write "L40S:2"')
     if name not in GPUS and (close := get_close_matches(name, GPUS, 1)):
-        raise ValueError(f"Modal has no GPU {text}. Write {close[0]!r}")
+        raise ValueError(f"Modal has no GPU {text}. Did you mean `{close[0]}`?")
     return f"{name}:{number}" if number > 1 else name
 
 

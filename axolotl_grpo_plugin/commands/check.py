@@ -3,8 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from axolotl_grpo_plugin import hub, paths
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
-from axolotl_grpo_plugin.checks.memory import Memory, check_memory, least_memory
+from axolotl_grpo_plugin.checks.memory import check_memory, least_memory
 from axolotl_grpo_plugin.checks.prefill import check_prefill
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
@@ -25,14 +24,12 @@ from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions
-from axolotl_grpo_plugin.config import read_config
+from axolotl_grpo_plugin.config import is_grpo, read_config
 from axolotl_grpo_plugin.findings import ConfigError, Finding, at, first_line
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
-from axolotl_grpo_plugin.stats.rows import sources
+from axolotl_grpo_plugin.stats.rows import Source, sources
 
-COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
-ORDER = list(COLORS)
-MORE = "Set gpu in cloud.yaml to so many, or use fewer (trl.vllm_mode: colocate shares them)"
+COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}  # in the order of the output
 
 
 @dataclass
@@ -73,7 +70,7 @@ class Checked:
         errors, skipped = self.count("error"), self.count("skipped")
         if errors:
             return f"{errors} error{'s' * (errors > 1)}"
-        return f"OK but for {skipped} skipped" if skipped else "OK"
+        return f"OK, {skipped} skipped" if skipped else "OK"
 
 
 def run(
@@ -87,26 +84,26 @@ def run(
 ) -> int:
     """Check the configs, print the findings, and return the exit code: 1 if any has an error."""
     machine = machine_of(gpus, gpu_memory, num_processes)
-    made = []
+    results = []
     for file in _files(configs):
         checked = check(file, machine, offline)
-        made.append(checked)
+        results.append(checked)
         if not as_json:
             show(checked, machine)
     if as_json:
-        click.echo(json.dumps([_plain(each) for each in made], indent=2, ensure_ascii=False))
-    return int(not all(each.ok for each in made))
+        click.echo(json.dumps([_plain(each) for each in results], indent=2, ensure_ascii=False))
+    return int(not all(each.ok for each in results))
 
 
 def machine_of(gpus: int | None, memory: float | None, processes: int | None) -> Machine:
-    """Return a machine with so many GPUs of `memory` GB, or this one."""
-    there = tuple(visible_gpus() if gpus is None else map(str, range(gpus)))
+    """Return a machine with `gpus` GPUs of `memory` GB, or this one if gpus is None."""
+    ids = tuple(visible_gpus() if gpus is None else map(str, range(gpus)))
     gib = memory and round(memory * 1e9 / 2**30, 1)
-    if gpus is None and there and gib is None:
+    if gpus is None and ids and gib is None:
         import torch
 
         gib = torch.cuda.get_device_properties(0).total_memory / 2**30
-    return Machine(there, gib, gpus is not None, processes)
+    return Machine(ids, gib, gpus is not None, processes)
 
 
 def check(
@@ -120,145 +117,142 @@ def check(
 
     options: of the command line, by the names of Axolotl's parser. also: more checks of the raw config.
     """
-    made = Checked(file)
+    checked = Checked(file)
+    found = checked.findings
     try:
         cfg = read_config(file, options)
-        if cfg.get("rl") not in ("grpo", "gdpo"):
-            what, fix = f"{cfg.get('rl')!r} is not checked here", "Set rl: grpo, or gdpo"
-            if machine.image:
-                what, fix = (
-                    f"{cfg.get('rl')!r} is not started here",
-                    "Write provider: modal for it",
-                )
-            made.findings = [Finding(at(cfg, "rl"), what, fix)]
-        else:
+        if is_grpo(cfg):
             paths.add_working_folder()
-            first = [finding for each in also for finding in each(cfg)]
-            for finding in chain(first, _found(cfg, made, machine, offline)):
-                made.findings.append(finding)  # one by one, because the next check may fail
+            for more in also:
+                found += more(cfg)
+            for finding in _findings(cfg, checked, machine, offline):
+                found.append(finding)  # one by one, because the next check may fail
+        else:
+            fix = "Set provider: modal in cloud.yaml" if machine.image else "Set rl: grpo, or gdpo"
+            found.append(Finding(at(cfg, "rl"), f"{cfg.get('rl')!r} is not supported here", fix))
     except ConfigError as error:
-        what = str(error).removeprefix(f"{file}: ")
-        made.findings += error.findings or [Finding(file, what, "Fix the file")]
+        what, _, fix = str(error).removeprefix(f"{file}: ").partition(". ")
+        found += error.findings or [Finding(file, what, fix or "Correct the file")]
     except (Exception, SystemExit) as error:
         what = f"the check itself failed: {type(error).__name__}: {first_line(error)}"
-        finding = Finding(file, what, "Please report it", traceback.format_exc())
-        made.findings.append(finding)
-    made.findings = [_without_file(finding, file) for finding in made.findings]
-    made.findings.sort(key=lambda finding: ORDER.index(finding.level))
-    return made
+        found.append(Finding(file, what, "Please report it", traceback.format_exc()))
+    unique: dict[Any, Finding] = {}  # two checks may meet the same fault of a dataset
+    for finding in found:
+        finding = finding._replace(where=finding.where.removeprefix(f"{file}: "))
+        unique.setdefault(finding[:3], finding)
+    checked.findings = sorted(unique.values(), key=lambda each: list(COLORS).index(each.level))
+    return checked
 
 
-def _found(cfg: Any, made: Checked, machine: Machine, offline: bool) -> Iterator[Finding]:
-    closed = offline or constants.HF_HUB_OFFLINE
+def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> Iterator[Finding]:
+    offline = offline or constants.HF_HUB_OFFLINE
     # Before paths are resolved. A transform reads `datasets` as a list.
-    named = sources(cfg) if isinstance(cfg.get("datasets"), list) else []
+    datasets = sources(cfg) if isinstance(cfg.get("datasets"), list) else []
     paths.resolve_packaged(cfg)
-    asked = [cfg.get("base_model"), *(source.path for source in named)]
-    if not closed and any(map(hub.is_on_hub, asked)) and not hub.answers():
-        closed = True
-        what, fix = "does not answer", "Needs a network, unless you pass --offline"
+    names = [cfg.get("base_model"), *(source.path for source in datasets)]
+    if not offline and any(map(hub.is_on_hub, names)) and not hub.answers():
+        offline = True
+        what, fix = "the hub does not answer", "Check again with a network, or with --offline"
         yield Finding(constants.ENDPOINT, what, fix, level="skipped")
     with loaded_plugins(cfg), hub.offline(False):
         wrong = [*check_plugins(cfg), *check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
     yield from wrong
-    yield from check_twice(made.config)
+    rewards_load = not any(".reward_funcs" in finding.where for finding in wrong)
+    yield from check_twice(checked.config)
     yield from check_unread(cfg)
     yield from check_traps(cfg)
     if not machine.image:
         yield from check_reuse(cfg)
         yield from check_versions(cfg, machine.assumed)
-    placement = yield from _placed(cfg, made, machine)
+    placement = yield from _place(cfg, checked, machine)
     ranks = placement.processes if placement else machine.processes or 1
     yield from check_parallel(cfg, ranks)
-    if not any(".reward_funcs" in finding.where for finding in wrong):
+    if rewards_load:
         yield from check_groups(cfg, ranks)
         if not machine.image:
             yield from check_ready(cfg, "skipped")
-    shape = list(check_batch(cfg, ranks))
-    yield from shape
-    with hub.offline(closed):
-        refused = list(check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)))
-    for finding in refused:
-        if not (shape and finding.what.startswith("GRPO")):  # Axolotl's message for the same fault
-            yield finding
-    with hub.offline(closed):
-        readable, rows = [], list[Sample]()
-        for source in named:
-            found = samples(cfg, source, closed)
-            if isinstance(found, Finding):
-                if str(found) not in map(str, wrong):
-                    yield found
-            else:
-                readable.append(source)
-                rows += found if source.key == "datasets" else []
-        if rows and not any(".reward_funcs" in finding.where for finding in wrong):
-            yield from check_samples(cfg, rows)
-            for source in readable:
-                yield from check_sources(cfg, source)
-        counted = yield from check_prompts(cfg, readable, closed)
-        if rows and counted and not any(".reward_funcs" in finding.where for finding in wrong):
-            yield from check_prefill(cfg, rows[0].row["prompt"])
+    batch = list(check_batch(cfg, ranks))
+    yield from batch
+    with hub.offline(offline):
+        for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
+            # Axolotl's message for a wrong batch says less than check_batch.
+            if not (batch and finding.what.startswith("GRPO")):
+                yield finding
+        yield from _check_datasets(cfg, datasets, offline, rewards_load)
     if placement and placement.train:  # not a CPU
-        memory = least_memory(cfg, placement)
-        made.memory = str(memory) if isinstance(memory, Memory) else ""
-        yield from check_memory(cfg, placement, memory, machine.gib)
+        least = least_memory(cfg, placement)
+        if isinstance(least, Finding):
+            yield least
+            return
+        checked.memory = (
+            f"at least {least:.1f} GiB of weights, gradients, optimizer on each training GPU"
+        )
+        if machine.gib:
+            yield from check_memory(cfg, placement, least, machine.gib)
 
 
-def _placed(
-    cfg: Any, made: Checked, machine: Machine
+def _check_datasets(
+    cfg: Any, datasets: list[Source], offline: bool, rewards_load: bool
+) -> Iterator[Finding]:
+    readable, rows = [], list[Sample]()
+    for source in datasets:
+        found = samples(cfg, source, offline)
+        if isinstance(found, Finding):
+            yield found
+        else:
+            readable.append(source)
+            rows += found if source.key == "datasets" else []
+    if rows and rewards_load:
+        yield from check_samples(cfg, rows)
+        for source in readable:
+            yield from check_sources(cfg, source)
+    counted = yield from check_prompts(cfg, readable, offline)
+    if rows and counted and rewards_load:
+        yield from check_prefill(cfg, rows[0].row["prompt"])
+
+
+def _place(
+    cfg: Any, checked: Checked, machine: Machine
 ) -> Generator[Finding, None, Placement | None]:
-    """Set placement and batch. Return the placement, None if there are too few GPUs."""
+    """Set placement and batch of the result. Return the placement, None if there are too few GPUs."""
     try:
         placement = place(cfg, machine.gpus, machine.processes)
     except ConfigError as error:
         for finding in error.findings:
-            yield finding._replace(fix=MORE) if machine.image else finding
+            fix = "Raise gpu in cloud.yaml, or set trl.vllm_mode: colocate to need fewer"
+            yield finding._replace(fix=fix) if machine.image else finding
         return None
-    made.placement = _placement(placement)
+    ranks = f"{placement.processes} process{'es' * (placement.processes > 1)}"
+    gpus = f"{ranks} on GPU {', '.join(placement.train)}"
+    checked.placement = gpus if placement.train else f"CPU, {ranks}"
+    if placement.serve:
+        checked.placement += f"; vLLM on GPU {', '.join(placement.serve)}"
+    elif placement.train and placement.mode == "colocate":
+        checked.placement += "; vLLM on the same"
     batch = batch_of(cfg, placement.processes)
-    made.batch = str(batch) if batch and batch.num_generations > 0 else ""
+    checked.batch = str(batch) if batch and batch.num_generations > 0 else ""
     return placement
-
-
-def _placement(placed: Placement) -> str:
-    ranks = f"{placed.processes} process{'es' * (placed.processes > 1)}"
-    if not placed.train:
-        return f"CPU, {ranks}"
-    parts = [f"{ranks} on GPU {', '.join(placed.train)}"]
-    if placed.mode == "server":
-        parts.append(f"vLLM on GPU {', '.join(placed.serve)}")
-    elif placed.mode == "colocate":
-        parts.append("vLLM on the same")
-    return "; ".join(parts)
 
 
 def _files(configs: Sequence[str]) -> Iterator[str]:
     for name in configs:
-        if Path(name).is_dir():
-            found = sorted(str(file) for file in Path(name).rglob("*.y*ml"))
-            if not found:
-                raise click.UsageError(f"{name}: no YAML file in this folder.")
-            yield from found
-        else:
-            yield name
-
-
-def _without_file(finding: Finding, file: str) -> Finding:
-    return finding._replace(where=finding.where.removeprefix(f"{file}: "))
+        files = sorted(map(str, Path(name).rglob("*.y*ml"))) if Path(name).is_dir() else [name]
+        if not files:
+            raise click.UsageError(f"{name}: no YAML file in this folder.")
+        yield from files
 
 
 def show(checked: Checked, machine: Machine) -> None:
     """Print the result for one config."""
     click.secho(checked.config, bold=True)
-    unknown = machine.assumed and machine.gpus and not machine.image
-    assumed = " (assumed: Ampere or newer)" if unknown else ""
-    for name, said in (
-        ("placement", checked.placement and checked.placement + assumed),
+    assumed = machine.assumed and machine.gpus and not machine.image and checked.placement
+    for name, text in (
+        ("placement", checked.placement + " (assumed: Ampere or newer)" * bool(assumed)),
         ("batch", checked.batch),
         ("memory", checked.memory),
     ):
-        if said:
-            click.echo(f"  {name:<9} " + said.replace("\n", "\n" + 12 * " "))
+        if text:
+            click.echo(f"  {name:<9} {text}")
     for finding in checked.findings:
         level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
         click.echo(f"  {level} " + str(finding).replace("\n", "\n    "))
@@ -267,12 +261,5 @@ def show(checked: Checked, machine: Machine) -> None:
 
 
 def _plain(checked: Checked) -> dict[str, Any]:
-    return {
-        "config": checked.config,
-        "placement": checked.placement,
-        "batch": checked.batch,
-        "memory": checked.memory,
-        "findings": [finding._asdict() for finding in checked.findings],
-        "verdict": checked.verdict,
-        "ok": checked.ok,
-    }
+    findings = [finding._asdict() for finding in checked.findings]
+    return {**asdict(checked), "findings": findings, "verdict": checked.verdict, "ok": checked.ok}

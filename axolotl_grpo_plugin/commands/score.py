@@ -99,8 +99,8 @@ def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, Ba
             raise click.ClickException(str(module))
         if not hasattr(module, name):
             there = functions_of(module) or [each for each in dir(module) if each[0] != "_"]
-            fix = nearest(name, there)
-            raise click.ClickException(f"--reward {key}: {module_name} has no {name!r}. {fix}.")
+            what = f"no {name!r} in {module_name}"
+            raise click.ClickException(str(Finding(f"--reward {key}", what, nearest(name, there))))
         known = _options(getattr(module, name))
         own = {name: value for name, value in given.items() if name in known or len(rewards) == 1}
         unknown -= set(own)

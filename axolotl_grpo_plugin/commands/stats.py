@@ -17,7 +17,7 @@ from rich.progress import Progress
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.prompts import check_lengths
 from axolotl_grpo_plugin.checks.traps import check_limit
-from axolotl_grpo_plugin.config import completion_of, dicts, read_config
+from axolotl_grpo_plugin.config import completion_of, dicts, is_grpo, read_config
 from axolotl_grpo_plugin.findings import ConfigError, Finding, at
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
@@ -44,9 +44,9 @@ TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 
 
 def load(file: str) -> Any:
-    """Read a raw config and check that its prompts can be counted. Raises ConfigError."""
+    """Read a raw config and check that its prompts can be counted. Raises: ConfigError."""
     cfg = read_config(file)
-    if cfg.get("rl") not in ("grpo", "gdpo"):
+    if not is_grpo(cfg):
         raise ConfigError(f"{file}: rl is {cfg.get('rl')!r}. Set rl: grpo, or gdpo.")
     if not dicts(cfg.get("datasets")):
         raise ConfigError(f"{file}: no datasets. Write a list of them, each with a path.")
@@ -56,7 +56,7 @@ def load(file: str) -> Any:
 
 
 def without_config(datasets: Sequence[str], tokenizer: str, transform: str | None) -> Any:
-    """Return a config with these datasets and this tokenizer only."""
+    """Return a config with only these datasets and this tokenizer."""
     entries = [{"path": path, **({"type": transform} if transform else {})} for path in datasets]
     return DictDefault({"rl": "grpo", "base_model": tokenizer, "datasets": entries})
 
@@ -78,8 +78,7 @@ class Stats:
     def count(self, others: Sequence[str], gold: str | None) -> None:
         """Count all datasets with the config's tokenizer and with the others."""
         console = Console(stderr=True)
-        shown = console.is_terminal
-        with Progress(console=console, transient=True, disable=not shown) as progress:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             for name in dict.fromkeys([self.own, *others]):
                 cfg = self.cfg
                 if name != self.own:
@@ -87,28 +86,28 @@ class Stats:
                 try:
                     tokenizer = open_tokenizer(cfg)
                     tokenizer.name = name
-                    self.counted.append((tokenizer, self._measured(cfg, tokenizer, gold, progress)))
+                    self._count_datasets(cfg, tokenizer, gold, progress)
                 except TokenizerError as error:
                     self.problems.append(str(error))
 
-    def _measured(
+    def _count_datasets(
         self, cfg: Any, tokenizer: Tokenizer, gold: str | None, progress: Progress
-    ) -> list[Measured]:
-        made = []
+    ) -> None:
+        datasets = []
         for source in self.sources:
             task = progress.add_task(f"{tokenizer.name}: {source.name}", total=None)
 
-            def advance(done: int, of: int, task: Any = task) -> None:
-                progress.update(task, completed=done, total=of)
+            def advance(done: int, total: int, task: Any = task) -> None:
+                progress.update(task, completed=done, total=total)
 
-            found = measure(source, cfg, tokenizer, gold, advance)
+            dataset = measure(source, cfg, tokenizer, gold, advance)
             progress.remove_task(task)
-            made.append(found)
-            self.problems += found.problems
-            if found.bad and found.prompts.rows:
-                self.problems.append(f"{source.name}: {found.bad:,} rows are not counted")
-        self.warnings += warnings_of(tokenizer, made)
-        return made
+            datasets.append(dataset)
+            self.problems += dataset.problems
+            if dataset.bad and dataset.prompts.rows:
+                self.problems.append(f"{source.name}: {dataset.bad:,} rows are not counted")
+        self.warnings += warnings_of(tokenizer, datasets)
+        self.counted.append((tokenizer, datasets))
 
     def read_rollouts(self, folder: str) -> None:
         tokenizer = self.counted[0][0] if self.counted else None
@@ -122,59 +121,54 @@ class Stats:
         if given:
             return given, "as given"
         if self.rollouts:
-            enough = self.rollouts.enough()
-            if enough:
+            if enough := self.rollouts.enough():
                 return enough, "99 % of the rollouts end within it"
             twice = STEP * ceil(2 * self.rollouts.limit / STEP)
             return twice, "twice the rollouts' limit, which truncated more than 1 %"
         if present := completion_of(self.cfg):
             return present, "the YAML's"
-        gold = Lengths.together(each.gold for _, found in self.counted for each in found)
+        gold = Lengths.together(each.gold for _, datasets in self.counted for each in datasets)
         if gold.rows and gold.at(0.99) > COMPLETION:
             return STEP * ceil(gold.at(0.99) / STEP), "99 % of the gold completions are no longer"
         return COMPLETION, "assumed, because nothing says how long they are"
 
     def widest(self, own: bool) -> Lengths | None:
-        """Return the prompts to propose for: with the config's tokenizer, or without a config the longest."""
+        """Return the prompts of the config's tokenizer, or if not `own` those with the longest prompt."""
         prompts = [
-            show.together(each)
-            for tokenizer, each in self.counted
+            show.together(datasets)
+            for tokenizer, datasets in self.counted
             if tokenizer.name == self.own or not own
         ]
         counted = (each for each in prompts if each.rows)
         return max(counted, key=lambda each: each.most, default=None)
 
-    def note_limit(self, chosen: Budget | None) -> None:
-        """Add a note if the model cannot hold the proposed context."""
-        for tokenizer, _ in self.counted:
-            limit = tokenizer.context() if tokenizer.name == self.own else None
-            if chosen and limit and chosen.context > limit:
-                what = f"a context of {chosen.context} is more than the model's {limit}"
-                fix = "--drop the longest rows, or shorten --max-completion-length"
-                self.warnings.append(f"{self.own}: {what} (max_position_embeddings): {fix}")
-
-    def note_gold(self, completion: int) -> None:
-        """Add a note if the limit truncates gold completions."""
-        for tokenizer, measured in self.counted:
-            for each in measured:
+    def note_lengths(self, completion: int, chosen: Budget | None) -> None:
+        """Add notes if the proposal truncates gold completions, or exceeds the model's context."""
+        for tokenizer, datasets in self.counted:
+            for each in datasets:
                 if over := each.gold.over(completion):
                     share = over / each.gold.rows
                     what = f"{share:.1%} of the column {each.gold_column!r} are longer than {completion} tokens"
                     self.warnings.append(f"{tokenizer.name}, {each.label}: {what}")
+            limit = tokenizer.context() if tokenizer.name == self.own else None
+            if chosen and limit and chosen.context > limit:
+                what = f"a context of {chosen.context} is more than the model's {limit} (max_position_embeddings)"
+                fix = "--drop the longest rows, or shorten --max-completion-length"
+                self.warnings.append(f"{self.own}: {what}: {fix}")
 
     def findings(self, drop: float) -> list[Finding] | None:
         """Check the YAML's present lengths, as `axolotl grpo check` does. None if nothing is counted."""
         if not self.counted or self.counted[0][0].name != self.own:
             return None
-        tokenizer, measured = self.counted[0]
-        counted = [each for each in measured if each.prompts.rows]
-        limit = tokenizer.context()
-        found = [*check_limit(self.cfg), *check_lengths(self.cfg, counted, limit, drop)]
+        tokenizer, datasets = self.counted[0]
+        counted = [each for each in datasets if each.prompts.rows]
+        lengths = check_lengths(self.cfg, counted, tokenizer.context(), drop)
+        findings = [*check_limit(self.cfg), *lengths]
         if self.rollouts and self.rollouts.share > TOO_MANY_TRUNCATED:
             where = at(self.cfg, "trl.max_completion_length")
             what = f"{self.rollouts.share:.1%} of the rollouts were truncated"
-            found.append(Finding(where, what, "Raise it as proposed above", level="warning"))
-        return found
+            findings.append(Finding(where, what, "Raise it as proposed above", level="warning"))
+        return findings
 
 
 def run(
@@ -191,22 +185,18 @@ def run(
     as_json: bool,
     checked: bool,
 ) -> int:
-    """Count, show, and return the exit code: 1 if something could not be counted or a check fails."""
+    """Count, show, and return the exit code: 1 if something cannot be counted or a check fails."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal may lack the block characters
-    if config:
-        stats = Stats(load(config))
-    else:
-        stats = Stats(without_config(datasets, tokenizers[0], transform))
+            stream.reconfigure(errors="replace")  # a terminal may lack characters of the prompts
+    stats = Stats(load(config) if config else without_config(datasets, tokenizers[0], transform))
     stats.count(tokenizers, gold)
     if rollouts:
         stats.read_rollouts(rollouts)
-    widest = stats.widest(bool(config))
+    widest = stats.widest(own=bool(config))
     completion, why = stats.completion(max_completion_length)
-    stats.note_gold(completion)
     chosen = budget(widest, completion, drop) if widest else None
-    stats.note_limit(chosen)
+    stats.note_lengths(completion, chosen)
     findings = stats.findings(drop) if config else None
     if as_json:
         click.echo(json.dumps(_plain(stats, chosen, findings), indent=2, ensure_ascii=False))
@@ -217,7 +207,7 @@ def run(
 
         Path(plot).parent.mkdir(parents=True, exist_ok=True)
         draw(stats.counted, budgets(widest, completion), chosen, Path(plot))
-        Console(stderr=True).print(f"wrote {plot}", highlight=False)
+        click.echo(f"wrote {plot}", err=True)
     for line in dict.fromkeys(stats.problems):
         click.secho(line, fg="red", err=True)
     return int(bool(stats.problems) or (checked and bool(findings)))
@@ -236,7 +226,6 @@ def _show(
             out.print(show.distribution(tokenizer.name, each))
             out.print(show.longest(each))
             out.print()
-        out.print(show.histogram(prompts, chosen.context - chosen.completion))
     if stats.rollouts:
         out.print(show.rollouts(stats.rollouts))
     if prompts and chosen:
@@ -250,7 +239,7 @@ def _show(
     for finding in findings or ():
         out.print(f"[bold red]FAIL[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
     if findings == [] and not stats.problems:
-        out.print("[bold green]OK[/] the YAML's lengths hold these prompts", highlight=False)
+        out.print("[bold green]OK[/] the YAML's lengths fit these prompts", highlight=False)
 
 
 def _plain(stats: Stats, chosen: Budget | None, findings: list[Finding] | None) -> dict[str, Any]:

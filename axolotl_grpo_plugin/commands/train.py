@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
@@ -12,8 +13,8 @@ from rich.table import Table
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.config import check_keys, check_plugin
-from axolotl_grpo_plugin.config import block, is_named, read_config
-from axolotl_grpo_plugin.findings import ConfigError, Finding, at, stop_on
+from axolotl_grpo_plugin.config import PLUGIN, block, is_grpo, is_named, read_config
+from axolotl_grpo_plugin.findings import Finding, at, stop_on
 from axolotl_grpo_plugin.inputs import check_model
 from axolotl_grpo_plugin.serving.address import (
     check_address,
@@ -32,7 +33,7 @@ _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc
 
 
 def parse(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call, Any]:
-    """Return the call, and the raw config with its overrides. Axolotl's own parser reads the options."""
+    """Return the command line as Axolotl's parser reads it, and the raw config with its overrides."""
     from axolotl.cli.main import train
 
     context = train.make_context("train", [config, *typed])
@@ -40,22 +41,25 @@ def parse(config: str, typed: Sequence[str], after: Sequence[str]) -> tuple[Call
     given = {k: v for k, v in context.params.items() if v is not None and k not in skipped}
     cfg = read_config(config, given)
     launcher = context.params["launcher"]
-    # Axolotl hands options that it does not know to the launcher: --num-processes for one.
+    # Axolotl passes unknown options, such as --num-processes, to the launcher.
     processes = 1 if launcher == "python" else processes_of([*context.args, *after])
     return Call(config, launcher, list(typed), given, list(after), processes), cfg
 
 
 def processes_of(words: Sequence[str]) -> int | None:
-    """Return the number of processes in the launcher's options, None if unset. Raises ConfigError."""
-    for number, each in enumerate(words):
-        name, _, value = each.partition("=")
+    """Return the number of processes in the launcher's options, None if unset.
+
+    Raises: ConfigError if it is not a positive integer, "gpu" or "auto".
+    """
+    for word, following in pairwise([*words, ""]):
+        name, _, value = word.partition("=")
         if name in _PROCESSES:
-            value = value or next(iter(words[number + 1 :]), "")
-            if value in ("gpu", "auto"):
-                return None  # torchrun's word for all visible GPUs
+            value = value or following
+            if value in ("gpu", "auto"):  # torchrun's words for all visible GPUs
+                return None
             if not value.isdigit() or not int(value):
-                what = f"{name}: {value!r} is not a number of processes. Write 1 or more."
-                raise ConfigError(f"axolotl-grpo-plugin: {what}")
+                what = f"{value!r} is not a number of processes"
+                stop_on([Finding(name, what, "Write 1 or more")])
             return int(value)
     return None
 
@@ -69,26 +73,27 @@ def run(
     gpus: int | None,
     canary: bool,
 ) -> int:
-    """Show the plan, run it, and return the exit code."""
+    """Print the plan, run it, and return the exit code.
+
+    gpus: number of GPUs to plan for, by default the visible ones. canary: check the weight sync first.
+    """
     if gpus is not None and not dry_run:
-        what = "--gpus plans for another machine. Add --dry-run."
-        raise ConfigError(f"axolotl-grpo-plugin: {what}")
+        stop_on([Finding("--gpus", "plans for another machine", "Add --dry-run")])
     if "--cloud" in [word.partition("=")[0] for word in typed]:
         if canary:
-            raise ConfigError(
-                "axolotl-grpo-plugin: --canary: not possible with --cloud. Remove it."
-            )
-        dry = ["--dry-run"] if dry_run else []
-        last = [*dry, *(["--", *after] if after else [])]
-        os.execve(sys.executable, [*AXOLOTL, "train", config, *typed, *last], environment(()))
+            stop_on([Finding("--canary", "not possible with --cloud", "Remove it")])
+        words = [*typed, "--dry-run"] if dry_run else [*typed]
+        if after:
+            words += ["--", *after]
+        os.execve(sys.executable, [*AXOLOTL, "train", config, *words], environment(()))
     call, cfg = parse(config, typed, after)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
     stop_on([*check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])
     stop_on(check_words(call, cfg, canary))
     settle_address(cfg)
-    there = visible_gpus() if gpus is None else [str(number) for number in range(gpus)]
-    plan = plan_of(call, cfg, there)
+    ids = visible_gpus() if gpus is None else [str(number) for number in range(gpus)]
+    plan = plan_of(call, cfg, ids)
     stop_on(check_batch(cfg, plan.ranks))
     Console(stderr=True).print(table(plan))
     if dry_run:
@@ -98,7 +103,7 @@ def run(
     if plan.mode != "server":
         sys.stdout.flush()
         os.execve(sys.executable, [*AXOLOTL, *plan.mine().words], environment(()))
-    stop_on([*_check_vllm(cfg, there), *check_model(cfg)])
+    stop_on([*_check_vllm(cfg, ids), *check_model(cfg)])
     more = {CANARY: "1"} if canary else {}
     if not plan.serves_here:
         return guarded(lambda: plan.supervise(more))
@@ -109,49 +114,45 @@ def run(
 
 
 def table(plan: Plan) -> Table:
-    """Return a table of the GPUs and who uses them."""
-    made = Table(box=None, header_style="dim")
+    """Return a table of the plan's processes and their GPUs."""
+    shown = Table(box=None, header_style="dim")
     for column in ("", "", "GPUs", "processes", ""):
-        made.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold")
     for part in plan.parts():
         note = ""
-        if part.who == "vLLM":
+        if part.role == "vLLM":
             vllm = plan.cfg["vllm"]
             note = f"{plan.cfg.get('base_model')} on {vllm['host']}:{vllm['port']}"
         elif plan.mode == "colocate":
             note = "vLLM in the same processes"
         ids = ", ".join(part.gpus) or ("Ray's" if plan.cfg.get("use_ray") else "CPU")
-        made.add_row(part.node, part.who, ids, str(part.processes), note)
-    return made
+        shown.add_row(part.node, part.role, ids, str(part.processes), note)
+    return shown
 
 
 def check_rl(cfg: Any) -> Iterator[Finding]:
     """Check that the config is for GRPO and names the plugin."""
-    if cfg.get("rl") not in ("grpo", "gdpo"):
+    if not is_grpo(cfg):
         where = at(cfg, f"rl ({cfg.get('rl')})")
         yield Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")
     elif not is_named(cfg):
-        fix = "Add axolotl_grpo_plugin.GRPOPlugin to plugins"
-        yield Finding(at(cfg, "plugins"), "the plugin that asks for the server is not named", fix)
+        yield Finding(at(cfg, "plugins"), "the GRPO plugin is not listed", f"Add {PLUGIN}")
 
 
 def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]:
     """Check that the options of the command line can work."""
-    mode, words = mode_of(cfg), [each.partition("=")[0] for each in (*call.typed, *call.after)]
-    if mode != "server":
+    words = [each.partition("=")[0] for each in (*call.typed, *call.after)]
+    if mode_of(cfg) != "server":
         if canary:
-            what = "this config has no vLLM server"
-            yield Finding("--canary", what, "Remove it")
+            yield Finding("--canary", "this config has no vLLM server", "Remove it")
         return
     if "--sweep" in words:
-        what = "the server that is started serves one training only"
         fix = "Remove it, or use `axolotl train` with a config in colocate mode"
-        yield Finding("--sweep", what, fix)
-    if (call.launcher == "torchrun" or slurm()) and {"--num-processes", "--num_processes"} & {
-        *words
-    }:
+        yield Finding("--sweep", "one server can serve only one training run", fix)
+    torchrun = call.launcher == "torchrun" or slurm()
+    if torchrun and ("--num-processes" in words or "--num_processes" in words):
         yield Finding("--num-processes", "torchrun has no such option", "Write --nproc-per-node")
-    if {"--gpu_ids", "--gpu-ids"} & {*words}:
+    if "--gpu_ids" in words or "--gpu-ids" in words:
         what = "the trainer gets the GPUs that do not serve"
         yield Finding("--gpu_ids", what, "Remove it, and set CUDA_VISIBLE_DEVICES")
     if block(cfg, "vllm").get("serve_module"):
@@ -159,18 +160,19 @@ def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]
         yield Finding(where, "this command starts vLLM's own server only", "Remove it")
     sharded = [key for key in ("deepspeed", "fsdp", "fsdp_config", "use_ray") if cfg.get(key)]
     if canary and sharded:
-        what = f"it cannot perturb sharded or remote weights, and {sharded[0]} is set"
+        what = f"not possible with {sharded[0]}, because the weights are sharded or remote"
         yield Finding("--canary", what, "Try it on the same config without that key")
 
 
 def _check_vllm(cfg: Any, gpus: Sequence[str]) -> Iterator[Finding]:
+    """Check that vLLM is installed and can serve on this machine."""
     where = at(cfg, "trl.use_vllm")
     try:
-        there = version("vllm")
+        installed = version("vllm")
     except PackageNotFoundError:
         yield Finding(where, "vLLM is not installed", 'pip install "axolotl-grpo-plugin[vllm]"')
         return
-    if not gpus and "cpu" not in there:  # vLLM tells its builds apart in the same way
-        what = f"no GPU is visible, and vLLM {there} serves on GPUs"
+    if not gpus and "cpu" not in installed:  # vLLM tells its builds apart in the same way
+        what = f"no GPU is visible, and vLLM {installed} serves on GPUs"
         fix = "Set CUDA_VISIBLE_DEVICES, or plan for another machine with --dry-run --gpus N"
         yield Finding(where, what, fix)

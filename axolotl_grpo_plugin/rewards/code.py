@@ -1,7 +1,7 @@
-"""The reward for programs: what they print or return in a sandbox is held against tests.
+"""The reward for programs: tests check their output or return values in a sandbox.
 
-Verdicts are made outside of the program's process, which never sees what is expected of it. The table in
-tests/rewards/test_code.py has the programs that won the rewards of others without solving anything.
+The results are compared outside the program's process, which never sees the expected values.
+tests/rewards/test_code.py has programs with their scores, also exploits of other libraries' rewards.
 """
 
 import os
@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin import sandbox
-from axolotl_grpo_plugin.completions import read_code
+from axolotl_grpo_plugin.completions import Answer, after_reasoning, find_answer
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.code_same import same_output, same_value
-from axolotl_grpo_plugin.rewards.code_tests import Tests, read_tests
+from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, read_tests
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
 
 LONGEST_PROGRAM = 65536  # characters, as on Codeforces
 
 _SCRIPT = Path(sandbox.__file__).with_name("program.py")
 _IMPORTS = "bisect collections copy datetime fractions functools heapq itertools math queue random re string"
+
+
+_PYTHON = ("python", "py", "python3")
 
 
 class _Verdict(NamedTuple):
@@ -45,51 +48,84 @@ def code_reward_func(
     partial: bool = False,
     allow_unsafe: bool = False,
 ) -> Score:
-    """1.0 where the completion's Python program passes all tests, else 0.0.
+    """Return 1.0 if the completion's Python program passes all tests, else 0.0.
 
-    The program is the last ```python block (`read_code`), the tests are any form that `read_tests` reads;
-    None where there are none. Printed lines are compared whole but for spaces at their ends and blank
-    lines at the end; numbers that are expected with a decimal point within 1e-6. A program that raises or
-    exits with another status than 0 fails.
+    The program is the last ```python block after the reasoning. The whole output is compared, except spaces
+    at the end of lines and blank lines at the end. Expected numbers with a decimal point may differ by 1e-6.
+    A program that raises or exits with a status other than 0 fails.
 
     Args:
-        timeout: seconds for all tests of a program together; less than `grpo_reward_timeout`, which is
-            neutral where this is 0.0.
-        memory: MiB that each of its processes may take.
-        partial: the share of tests that pass instead, beyond those that a program passes which prints
-            nothing or returns None; without it, the first that fails is the last run.
-        allow_unsafe: where no sandbox works, run programs without one.
+        tests: any form that `rewards.code_tests.read_tests` reads. If there are no tests, the score is None.
+        timeout: seconds for all tests of a program together. Set it below `grpo_reward_timeout`, because a
+            program that exceeds that gets None in place of 0.0.
+        memory: MiB per process of the program.
+        partial: return the share of tests that pass. A test does not count if a program passes it that
+            prints nothing or returns None. Without this option, the first failure ends the tests.
+        allow_unsafe: if no sandbox works, run programs without one.
 
-    Source: the tests' forms are those of APPS, TACO, MBPP, HumanEval and open-r1.
+    Source: the forms of tests in APPS, TACO, MBPP, HumanEval and open-r1.
 
     >>> code_reward_func([""], ["```python\\nprint(int(input()) * 2)\\n```"], tests=['{"inputs": ["2"], "outputs": ["4"]}'])
     [1.0]
     """
-    wanted = read_tests(tests)
-    if wanted is None:
+    checks = read_tests(tests)
+    if checks is None:
         return Score(None, "bad_tests")
-    found = read_code(completion)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    if len(found.text) > LONGEST_PROGRAM:
+    program = read_code(completion)
+    if program.text is None:
+        return Score(0.0, program.problem)
+    if len(program.text) > LONGEST_PROGRAM:
         return Score(0.0, "too_long")
     limits = Limits(seconds=timeout, memory=memory << 20)
     nothing = 0
     if partial:
-        nothing, total, _ = _judge_nothing(wanted, limits, allow_unsafe)
+        nothing, total, _ = _judge_nothing(checks, limits, allow_unsafe)
         if nothing == total:
-            return Score(None, "bad_tests", found.text)
-    verdict = _judge(found.text, wanted, limits, partial, allow_unsafe)
+            return Score(None, "bad_tests", program.text)
+    verdict = _judge(program.text, checks, limits, partial, allow_unsafe)
     if not verdict.total:
-        return Score(None, "bad_tests", found.text)
+        return Score(None, "bad_tests", program.text)
     share = float(verdict.passed == verdict.total)
     if partial:
         more = verdict.passed - nothing
         share = more / (verdict.total - nothing) if more > 0 else 0.0
-    return Score(share, verdict.reason or "correct", found.text)
+    return Score(share, verdict.reason or "correct", program.text)
 
 
-def _judge_nothing(tests: Tests, limits: Limits, allow_unsafe: bool) -> _Verdict:
+def read_code(text: str) -> Answer:
+    """Return the Python program of a completion: the last ```python block after the reasoning.
+
+    If there is an `<answer>`, only its text is read. Without a ```python block, the last block without a
+    label is the program, or else the whole answer. A line of only as many of the same marks closes a block.
+    Problems: "no_code", "truncated", "empty_answer".
+    """
+    answer = find_answer(text, ["tag"])
+    if answer.problem in ("truncated", "empty_answer"):
+        return answer
+    blocks: dict[str, str] = {}
+    opened, label, lines = "", "", list[str]()
+    for line in (answer.text or after_reasoning(text)).split("\n"):
+        mark = line.lstrip()
+        if not opened:
+            fence = mark[: len(mark) - len(mark.lstrip(mark[:1]))]
+            label = mark[len(fence) :].strip()
+            if fence[:1] in ("`", "~") and len(fence) >= 3 and "`" not in label:
+                opened, indent, lines = fence, line[: len(line) - len(mark)], []
+        elif mark.startswith(opened) and not mark.strip().strip(opened[0]):
+            word = label.lower().partition(" ")[0]
+            blocks["python" if word in _PYTHON else word] = "\n".join(lines)
+            opened = ""
+        else:
+            lines.append(line.removeprefix(indent))
+    for label in ("python", ""):
+        if label in blocks:
+            return Answer(blocks[label])
+    if opened or answer.text is None or blocks:
+        return Answer(None, "truncated" if opened else "no_code")
+    return answer
+
+
+def _judge_nothing(tests: ProgramTests, limits: Limits, allow_unsafe: bool) -> _Verdict:
     """Judge a program that prints nothing, or whose functions return None."""
     if tests.code:
         return _judge_stubs(tests, limits, allow_unsafe)
@@ -101,19 +137,19 @@ def _judge_nothing(tests: Tests, limits: Limits, allow_unsafe: bool) -> _Verdict
 
 
 @lru_cache(maxsize=4096)
-def _judge_stubs(tests: Tests, limits: Limits, allow_unsafe: bool) -> _Verdict:
+def _judge_stubs(tests: ProgramTests, limits: Limits, allow_unsafe: bool) -> _Verdict:
     stubs = "\n".join(f"def {name}(*_, **__): return None" for name in tests.names)
     return _judge(stubs, tests, limits, True, allow_unsafe)
 
 
 @cache
-def _sandbox(what: str, limits: Limits, allow_unsafe: bool, process: int) -> Sandbox:
-    """One of each for as long as this process lives; it ends with it."""
+def _sandbox(purpose: str, limits: Limits, allow_unsafe: bool, process: int) -> Sandbox:
+    """Return the sandbox of this process for a purpose. A child process needs its own."""
     return Sandbox(_SCRIPT.read_text(), limits, _IMPORTS.split(), allow_unsafe)
 
 
 def _judge(
-    program: str, tests: Tests, limits: Limits, partial: bool, allow_unsafe: bool
+    program: str, tests: ProgramTests, limits: Limits, partial: bool, allow_unsafe: bool
 ) -> _Verdict:
     box = _sandbox("program", limits, allow_unsafe, os.getpid())
     if tests.code:
@@ -130,8 +166,8 @@ def _judge(
     return _Verdict(passed, len(tests.cases), first)
 
 
-def _prints(box: Sandbox, program: str, tests: Tests) -> Generator[str]:
-    """For each case, why the program fails it; "" where it does not. Each is a run of its own."""
+def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
+    """Run the program once per case. Yield why it fails, or "" if it passes."""
     left = box.limits.seconds
     for given, expected in tests.cases:
         if left <= 0:
@@ -147,10 +183,10 @@ def _prints(box: Sandbox, program: str, tests: Tests) -> Generator[str]:
         yield _why(ended) or ("" if same_output(ended.stdout, expected) else "wrong_output")
 
 
-def _calls(box: Sandbox, program: str, tests: Tests) -> Generator[str]:
-    """For each case, why the function fails it; "" where it does not."""
+def _calls(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
+    """Call the function once per case. Yield why it fails, or "" if it passes."""
     job = box.start({"run": "functions", "program": program})
-    # APPS has what is returned in a list, in most of its rows.
+    # In most rows of APPS, a list encloses the expected value.
     wrapped = not tests.exact and all(
         isinstance(each, list) and len(each) == 1 for _, each in tests.cases
     )
@@ -175,27 +211,26 @@ def _calls(box: Sandbox, program: str, tests: Tests) -> Generator[str]:
 
 
 def _judge_by_code(
-    box: Sandbox, other: Sandbox, program: str, tests: Tests, partial: bool
+    box: Sandbox, other: Sandbox, program: str, tests: ProgramTests, partial: bool
 ) -> _Verdict:
-    """What the tests say, which run in a sandbox of their own and ask the program from there."""
+    """Run the tests in a sandbox of their own, and pass their calls on to the program's sandbox."""
     theirs = box.start({"run": "functions", "program": program})
     problem = theirs.receive()
     if problem != "":
         return _Verdict(0, 1, problem or _why(theirs.end()) or "runtime_error")
     code = {"code": tests.code, "names": tests.names, "modules": tests.modules, "go_on": partial}
     ours = other.start({"run": "tests", "tests": code})
-    answer: Any = None
-    asked = ours.receive()
-    while isinstance(asked, dict) and "done" not in asked:
-        theirs.send(asked)
-        answer = theirs.receive()
+    request = ours.receive()
+    while isinstance(request, dict) and "done" not in request:
+        theirs.send(request)
+        answer: Any = theirs.receive()
         if not isinstance(answer, dict):
             break
         ours.send(answer)
-        asked = ours.receive()
+        request = ours.receive()
     ended, judged = theirs.end(stop=True), ours.end(stop=True)
-    if isinstance(asked, dict) and "done" in asked:
-        return _Verdict(**asked["done"])
+    if isinstance(request, dict) and "done" in request:
+        return _Verdict(**request["done"])
     return _Verdict(0, 1, _why(ended) or _why(judged) or "runtime_error")
 
 
@@ -204,7 +239,7 @@ def _raised(answer: dict[str, Any]) -> str:
 
 
 def _why(ended: Ended) -> str:
-    """Why a program failed by the way it ended, "" where it did not."""
+    """Return why a program failed because of its end, or "" if it ended well."""
     if ended.late or ended.exit == -signal.SIGXCPU:
         return "time_limit"
     if ended.flood:

@@ -1,9 +1,9 @@
-"""Whether what a program printed or returned is what was expected."""
+"""Compare the output or the return value of a program with the expected one."""
 
 import re
 from typing import Any
 
-# Of a number that is expected with a decimal point: absolute below 1, and else relative.
+# For expected numbers with a decimal point: absolute below 1, relative above.
 TOLERANCE = 1e-6
 
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
 
 
 def same_output(printed: str, expected: str) -> bool:
-    """Whether two outputs are the same, line by line and whole.
+    """Return whether two outputs have the same lines.
 
     >>> same_output("1 \n0.3333333\n\n", "1\n0.333333333"), same_output("1", "1\n2")
     (True, False)
@@ -38,7 +38,7 @@ def _same_word(word: str, wanted: str) -> bool:
 
 
 def same_value(value: Any, expected: Any) -> bool:
-    """Whether a value of JSON's is the expected one: numbers with a decimal point within the tolerance."""
+    """Return whether a JSON value is the expected one, floats within the tolerance."""
     if isinstance(expected, float) and isinstance(value, int | float):
         return _close(value, expected)
     if isinstance(expected, list) and isinstance(value, list):
@@ -51,7 +51,7 @@ def same_value(value: Any, expected: Any) -> bool:
 
 
 def _close(number: float, wanted: float) -> bool:
-    # Compared, not subtracted: an int may be too large for a float, and all is near to infinity.
+    # Compare, do not subtract: an int may be too large for a float.
     margin = TOLERANCE * max(1.0, abs(wanted))
     both_nan = number != number and wanted != wanted
     return both_nan or number == wanted or wanted - margin <= number <= wanted + margin

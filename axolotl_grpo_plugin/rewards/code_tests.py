@@ -1,4 +1,4 @@
-"""Tests of programs, in the forms that datasets have them, read into one."""
+"""Read the tests of programs from the forms that datasets use."""
 
 import ast
 import builtins
@@ -7,16 +7,17 @@ import sys
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
-CALLS = ("functional", "function_call")  # types of tests, of LiveCodeBench and of open-r1
+CALLS = ("functional", "function_call")  # LiveCodeBench's and open-r1's types of function tests
 
 
-class Tests(NamedTuple):
-    """What a program is held to.
+class ProgramTests(NamedTuple):
+    """The tests of a program: `cases` or `code`.
 
-    cases: (stdin, what it prints), or, with a `function`, (its arguments, what it returns).
-    code: else, Python code that fails where the program does; names: what it takes from the program;
-    modules: those of Python that it uses without an import. exact: a function returns the value itself,
-    never, as in APPS, what stands alone in a list.
+    cases: pairs (stdin, output), or with a `function` pairs (arguments, return value).
+    code: Python code that fails if the program is wrong.
+    names: the names that the code takes from the program.
+    modules: the standard modules that the code uses without an import.
+    exact: compare the return value itself. As in APPS, it may otherwise be the one item of an expected list.
     """
 
     cases: tuple[tuple[Any, Any], ...] = ()
@@ -27,21 +28,21 @@ class Tests(NamedTuple):
     exact: bool = False
 
 
-def read_tests(tests: Any) -> Tests | None:
-    """The tests of a row, None where it has none that can be used.
+def read_tests(tests: Any) -> ProgramTests | None:
+    """Return the tests of a row, or None if it has no usable tests.
 
     tests: one of these, or its JSON text:
       {"inputs": ["1 2"], "outputs": ["3"]}: stdin and stdout, each text or a list of lines (APPS, TACO)
-      {"inputs": [[1, 2]], "outputs": [3], "fn_name": "add"}: arguments and value
-      {"functional": code, "entry_point": "add"}: as HumanEval's `check(candidate)`, where it has one; the
-        name may be left out, and "test" is read as well
+      {"inputs": [[1, 2]], "outputs": [3], "fn_name": "add"}: arguments and return value
+      {"functional": code, "entry_point": "add"}: code that may define `check(candidate)` (HumanEval); the
+        name is optional, and "test" may replace "functional"
       ["assert add(1, 2) == 3"]: MBPP
       [{"input": "1 2", "output": "3", "type": "stdin_stdout"}], also below "test_cases": open-r1
       [{"input": "1\\n2", "output": "3", "testtype": "functional", "metadata": {"func_name": "add"}}]: one
-        argument per line, as JSON; `metadata` may also stand beside "test_cases": LiveCodeBench
+        argument per line, as JSON; `metadata` may also be beside "test_cases": LiveCodeBench
 
     >>> read_tests('{"inputs": ["1 2"], "outputs": ["3"]}')
-    Tests(cases=(('1 2', '3'),), function='', code='', names=(), modules=(), exact=False)
+    ProgramTests(cases=(('1 2', '3'),), function='', code='', names=(), modules=(), exact=False)
     """
     try:
         return _read(tests if isinstance(tests, str) else json.dumps(tests))
@@ -49,8 +50,8 @@ def read_tests(tests: Any) -> Tests | None:
         return None
 
 
-def as_text(tests: Tests) -> str:
-    """The tests as JSON text that `read_tests` reads."""
+def as_text(tests: ProgramTests) -> str:
+    """Return the tests as JSON text that `read_tests` reads."""
     if tests.code:
         own = {"entry_point": tests.names[0]} if len(tests.names) == 1 else {}
         return json.dumps({"functional": tests.code, **own})
@@ -63,11 +64,11 @@ def as_text(tests: Tests) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> Tests | None:
+def _read(text: str) -> ProgramTests | None:
     return _tests(json.loads(text))
 
 
-def _tests(data: Any) -> Tests | None:
+def _tests(data: Any) -> ProgramTests | None:
     beside: dict[str, Any] = {}
     if isinstance(data, dict) and data.get("test_cases"):
         beside, data = data, data["test_cases"]
@@ -80,7 +81,9 @@ def _tests(data: Any) -> Tests | None:
         if True in calls and "" in names:
             names = {each.get("fn_name") or _func_name(each) or _func_name(beside) for each in data}
         if len(calls) > 1 or (True in calls and "" in names):
-            return None  # As tests of what is printed, they would fail a right function.
+            return (
+                None  # Without a name, they would test the output, and a right function would fail.
+            )
         data = {
             "inputs": [each["input"] for each in data],
             "outputs": [each["output"] for each in data],
@@ -98,7 +101,7 @@ def _func_name(data: dict[str, Any]) -> Any:
     return metadata.get("func_name") or "" if isinstance(metadata, dict) else ""
 
 
-def _cases(inputs: list[Any], outputs: list[Any], function: Any) -> Tests | None:
+def _cases(inputs: list[Any], outputs: list[Any], function: Any) -> ProgramTests | None:
     if not isinstance(function, str) or not inputs or len(inputs) != len(outputs):
         return None
     exact = bool(function) and all(isinstance(each, str) for each in (*inputs, *outputs))
@@ -112,14 +115,18 @@ def _cases(inputs: list[Any], outputs: list[Any], function: Any) -> Tests | None
     else:
         inputs, outputs = [*map(_lines, inputs)], [*map(_lines, outputs)]
         fit = all(isinstance(each, str) for each in (*inputs, *outputs))
-    return Tests(tuple(zip(inputs, outputs, strict=True)), function, exact=exact) if fit else None
+    return (
+        ProgramTests(tuple(zip(inputs, outputs, strict=True)), function, exact=exact)
+        if fit
+        else None
+    )
 
 
 def _lines(text: Any) -> Any:
     return "\n".join(text) if isinstance(text, list) else text
 
 
-def _code(code: str, entry_point: str) -> Tests | None:
+def _code(code: str, entry_point: str) -> ProgramTests | None:
     tree = ast.parse(code)
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     called = {node.func.id for node in ast.walk(tree) if _calls_a_name(node)}
@@ -132,14 +139,14 @@ def _code(code: str, entry_point: str) -> Tests | None:
     named = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     alone = {node.id for node in named if id(node) not in inner} | _imported(tree)
     free = {node.id for node in named} - _own(tree)
-    # Not the `np` of `np.allclose(...)`: a program could give them another.
+    # Without the `np` of `np.allclose(...)`, because a program could replace it.
     taken = {entry_point} if entry_point else alone & (free | _imported(tree)) - set(dir(builtins))
     if taken.isdisjoint(
         node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)
     ):
         return None
     modules = (bases & free & sys.stdlib_module_names) - taken
-    return Tests(code=code, names=tuple(sorted(taken)), modules=tuple(sorted(modules)))
+    return ProgramTests(code=code, names=tuple(sorted(taken)), modules=tuple(sorted(modules)))
 
 
 def _calls_a_name(node: ast.AST) -> TypeGuard[Any]:
@@ -151,19 +158,19 @@ def _is_of_a_name(node: ast.AST) -> TypeGuard[Any]:
 
 
 def _judges(node: ast.AST) -> bool:
-    """Whether it is something that can fail for what the program did."""
+    """Return whether a node can make the tests fail."""
     name = getattr(node, "attr", "") or getattr(node, "id", "")
     return isinstance(node, ast.Assert | ast.Raise) or name.startswith("assert")
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """What tests import from the program, which they call `solution`."""
+    """Return the names that tests import from the program, whose module they call `solution`."""
     froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return {each.name for node in froms if node.module == "solution" for each in node.names} - {"*"}
 
 
 def _own(tree: ast.AST) -> set[str]:
-    """The names that tests set, define or import."""
+    """Return the names that tests set, define or import."""
     own: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -1,8 +1,7 @@
 """The reward for Countdown: write a target number with given numbers, each used once.
 
-The task of TinyZero, Mini-R1 and GRPO-Zero, on a contract of its own: tests/rewards/test_countdown.py
-has the completions with what each must score, among them those that won the rewards of the
-originals without solving anything. Nothing that a model wrote is ever run.
+TinyZero, Mini-R1 and GRPO-Zero train on this task. tests/rewards/test_countdown.py has completions with
+their scores, also completions that exploit the original rewards. Model text is never executed.
 """
 
 import ast
@@ -16,11 +15,11 @@ from typing import Any
 from axolotl_grpo_plugin.completions import find_answer
 from axolotl_grpo_plugin.reward import Score, reward
 
-LONGEST_ANSWER = 200  # characters: a bound on the parser's work, far above any solution's length
+LONGEST_ANSWER = 200  # characters: bounds the parser's work; solutions are far shorter
 
-# The signs of typeset arithmetic. Each becomes one operator, so none can hide a number.
+# The operators of typeset arithmetic.
 _TYPESET = {"×": "*", "÷": "/", "−": "-", r"\times": "*", r"\div": "/"}
-# Nothing else reaches the parser: no name, call, comment, float, string or line break.
+# The parser gets no other character: no name, call, comment, float, string or line break.
 _ARITHMETIC = re.compile(r"[0-9+\-*/() ]+")
 _DIGITS = re.compile(r"[0-9]+")
 _INTEGER = re.compile(r"-?[0-9]+")
@@ -39,11 +38,11 @@ _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] =
     inline=True,
 )
 def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
-    r"""1.0 where the answer is an expression of exactly `nums` whose value is `target`, else 0.0.
+    r"""Return 1.0 if the answer is an expression of exactly `nums` with the value `target`, else 0.0.
 
-    Each number once, no other; the operators + - * / (or typeset ones, \times too) between two
-    operands, and parentheses; a sign before a number is none of them. The value is exact. "= target" may
-    follow, and any other right side is wrong. None where the row is no problem (`read_problem`).
+    The expression has each number once and no other. It may have parentheses and the operators + - * /
+    (also \times and \div) between two operands, but no sign before a number. The value is exact.
+    "= target" may follow. The score is None if the row is not a problem (`read_problem`).
 
     Source: https://github.com/Jiayi-Pan/TinyZero (Apache-2.0), the name from Phil Schmid's Mini-R1.
 
@@ -53,20 +52,21 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     problem = read_problem(nums, target)
     if problem is None:
         return Score(None, "bad_gold")
-    found = find_answer(completion, ["tag"], in_reasoning=True)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    if len(found.text) > LONGEST_ANSWER:
-        return Score(0.0, "too_long", found.text)
-    reason = _judge(found.text, *problem)
-    return Score(float(reason == "correct"), reason, found.text)
+    answer = find_answer(completion, ["tag"], in_reasoning=True)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    if len(answer.text) > LONGEST_ANSWER:
+        return Score(0.0, "too_long", answer.text)
+    reason = _judge(answer.text, *problem)
+    return Score(float(reason == "correct"), reason, answer.text)
 
 
 def read_problem(nums: Any, target: Any) -> tuple[list[int], int] | None:
-    """The numbers and the target of a row, None where it has no such thing.
+    """Return the numbers and the target of a row, or None if one of them cannot be read.
 
-    nums: whole numbers, none negative, at least one; a list, or the JSON text of one. target: a
-    whole number. Each may be text.
+    nums: at least one whole number, 0 or more, in a list or its JSON text.
+    target: a whole number.
+    Each number may be text.
 
     >>> read_problem('[3, 3, 8, 8]', "24")
     ([3, 3, 8, 8], 24)
@@ -96,7 +96,7 @@ def _judge(answer: str, nums: list[int], target: int) -> str:
     left, equals, right = (part.strip() for part in answer.partition("="))
     if not _ARITHMETIC.fullmatch(left) or (equals and not _INTEGER.fullmatch(right)):
         return "not_an_expression"
-    # As texts, so that "03" is no 3; and before parsing, so that a tree is as small as its row.
+    # Compare texts, so that "03" is not 3. Compare before parsing, so that the tree stays small.
     if sorted(_DIGITS.findall(left)) != sorted(map(str, nums)):
         return "wrong_numbers"
     try:
@@ -109,9 +109,9 @@ def _judge(answer: str, nums: list[int], target: int) -> str:
 
 
 def _value(node: ast.AST) -> Fraction:
-    """The exact value. ValueError for anything but whole numbers and the four operators."""
+    """Return the exact value. Raises: ValueError if a node is not a whole number or an operator."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
         return Fraction(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
-    raise ValueError(f"no arithmetic: {type(node).__name__}")
+    raise ValueError(f"{type(node).__name__} is not arithmetic")

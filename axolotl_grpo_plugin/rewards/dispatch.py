@@ -1,6 +1,6 @@
-"""One reward for a mix of datasets: each row is scored by the rewards of its `data_source`.
+"""One reward for a mix of datasets: the `data_source` of a row selects the rewards that score it.
 
-With no routes of one's own, those of the sources that verl, Reasoning360 and TinyZero write (`KNOWN`).
+`KNOWN` has routes for the sources in datasets of verl, Reasoning360 and TinyZero.
 """
 
 import json
@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.load import RewardRef, load_reward, not_ready
+from axolotl_grpo_plugin.load import load_scorer, not_ready
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Reward, Score, made_of, reward
 
 _OURS = "axolotl_grpo_plugin.rewards"
@@ -20,7 +20,7 @@ _EXACT = f"{_OURS}.puzzles.exact_reward_func"
 _ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
 _GRID = f"{_OURS}.puzzles.grid_reward_func"
 
-# What those projects score each source by, in our rewards. "x*" is every source that begins with x.
+# Our reward for each source of those projects. "x*" is every source that begins with x.
 KNOWN: dict[str, Any] = {
     "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
     "lighteval/MATH": _MATH,
@@ -57,7 +57,7 @@ KNOWN: dict[str, Any] = {
 
 
 class Member(NamedTuple):
-    """A reward of a route. columns: its column -> the dataset's, where this has another name."""
+    """A reward of a route. columns: the reward's name of a column -> the dataset's name."""
 
     function: Reward
     weight: float
@@ -68,36 +68,36 @@ Route = tuple[Member, ...]
 
 
 def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
-    """The reward that a row's `data_source` names; of several, the weighted sum.
+    """Return the score of the reward that a row's `data_source` selects, or the weighted sum of several.
 
     Args:
-        routes: for a source, or for all that begin with a text ("math*"), the dotted path of a reward of
-            one completion, or {reward: path, weight: 1.0, args: {...}, columns: {its column: the
-            dataset's}}, or a list of these; null where another reward of the run scores them. An exact
-            rule goes before a prefix, all before `KNOWN`.
+        routes: maps a source, or a prefix of sources ("math*"), to the dotted path of a reward of one
+            completion. In place of a path: {reward: path, weight: 1.0, args: {...}, columns: {the
+            reward's name: the dataset's name}}, a list of these, or null if another reward of the run
+            scores these rows. An exact source goes before a prefix, and both go before `KNOWN`.
 
-    A reward's columns are looked for in the row's `ground_truth` first (a record's field of this name,
-    or all of it for a reward that reads one column), then among the columns of the dataset.
-    The mean score of each source is a curve, `rewards/dispatch/<data_source>`, with its reasons in
-    `reward_reasons/dispatch/<data_source>/`. Range: the lowest to the highest score of any route.
+    A column of a reward is read from the row's `ground_truth` first: from its field of that name, or all of
+    it if the reward reads one column. Otherwise it is a column of the dataset. The curve
+    `rewards/dispatch/<data_source>` has the mean score of a source, and
+    `reward_reasons/dispatch/<data_source>/` its reasons. Range: the lowest to the highest score of any route.
 
     Source: the routing by `data_source` of https://github.com/volcengine/verl (Apache-2.0).
 
-    Raises: TypeError for a route that cannot be built, and for two prefixes that both take a source.
+    Raises: TypeError if a route cannot be built, or if two prefixes match the same source.
 
     >>> routed = dispatch({"sums": "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"})
     >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])
     [0.5]
     """
-    own = {str(rule): _route(str(rule), said) for rule, said in (routes or {}).items()}
-    known = {rule: _route(rule, said) for rule, said in KNOWN.items()}
+    own = {str(rule): _route(str(rule), entry) for rule, entry in (routes or {}).items()}
+    known = {rule: _route(rule, entry) for rule, entry in KNOWN.items()}
     _refuse_overlaps(own)
     members = [member for route in (*own.values(), *known.values()) for member in route]
 
     @lru_cache(maxsize=4096)
     def route_of(source: str) -> Route | None:
-        found = _match(source, own)
-        return _match(source, known) if found is None else found
+        route = _match(source, own)
+        return _match(source, known) if route is None else route
 
     def quick(completion: str, data_source: str, **row: Any) -> Score | None:
         row["data_source"] = data_source
@@ -105,9 +105,9 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
 
     def routed(completion: str, data_source: str, **row: Any) -> Score:
         row["data_source"] = data_source
-        found = _weighed(route_of(str(data_source)), Reward.score, completion, row)
-        assert found is not None
-        return found
+        score = _weighed(route_of(str(data_source)), Reward.score, completion, row)
+        assert score is not None
+        return score
 
     def row_problem(**row: Any) -> str:
         """Return why the reward of the row's source can score no completion of it, or ""."""
@@ -125,13 +125,13 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
         route = route_of(source)
         reasons = [_lacks(member, row) or not_ready(member.function) for member in route or ()]
         if route is None:
-            reasons = [f"no route takes it. Add `{source}: path.of.a.reward` to its routes"]
+            reasons = [f"no route takes it. Add `{source}: path.of.a.reward` to the routes"]
         return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
 
     routed.__name__, routed.__doc__ = "dispatch", dispatch.__doc__
     checked = [each for each in members if each.function.spec.row_problem]
     columns = dict.fromkeys(name for each in checked for name in _names(each))
-    made = reward(
+    decorated = reward(
         range=_range([*own.values(), *known.values()]),
         reads="data_source",
         may_read=sorted({"ground_truth", *(name for each in members for name in _names(each))}),
@@ -143,26 +143,27 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
         row_problem=row_problem if checked else None,
     )(routed)
     return made_of(
-        made,
+        decorated,
         [each.function for each in members],
         unroutable=unroutable,
         row_columns=("data_source", *sorted(columns.keys() - {"prompt"}), "ground_truth"),
     )
 
 
-def _route(rule: str, said: Any) -> Route:
-    if said is None:
+def _route(rule: str, entry: Any) -> Route:
+    if entry is None:
         return ()
-    return tuple(_member(rule, each) for each in (said if isinstance(said, list) else [said]))
+    return tuple(_member(rule, each) for each in (entry if isinstance(entry, list) else [entry]))
 
 
-def _member(rule: str, said: Any) -> Member:
-    entry: Any = {"reward": said} if isinstance(said, str) else said
+def _member(rule: str, entry: Any) -> Member:
+    if isinstance(entry, str):
+        entry = {"reward": entry}
     if not isinstance(entry, Mapping) or not isinstance(entry.get("reward"), str):
-        raise TypeError(f"routes, {rule}: {said!r} is neither a reward's path nor has it one")
+        raise TypeError(f"routes, {rule}: {entry!r} has no reward. Write the dotted path of one")
     if unknown := entry.keys() - {"reward", "weight", "args", "columns"}:
         raise TypeError(
-            f"routes, {rule}: {sorted(unknown)[0]!r} is none of reward, weight, args, columns"
+            f"routes, {rule}: {sorted(unknown)[0]!r} is not a key of a route. Use reward, weight, args, columns"
         )
     path, weight = entry["reward"], entry.get("weight", 1.0)
     args, columns = entry.get("args") or {}, entry.get("columns") or {}
@@ -171,40 +172,34 @@ def _member(rule: str, said: Any) -> Member:
     for key, value in (("args", args), ("columns", columns)):
         if not isinstance(value, Mapping):
             raise TypeError(f"routes, {rule}: {key}: {value!r} is not a mapping")
-    try:
-        function: Any = load_reward(RewardRef.of(path, args))
-    except Exception as error:
-        raise TypeError(f"routes, {rule}: {path}: {type(error).__name__}: {error}") from error
-    if not isinstance(function, Reward):
-        raise TypeError(f"routes, {rule}: {path} is no reward of one completion (made by @reward)")
+    function = load_scorer(f"routes, {rule}", path, args)
     taken = (*function.spec.reads, *function.spec.may_read)
     for column, other in columns.items():
         if column not in taken or not isinstance(other, str):
             raise TypeError(
-                f"routes, {rule}: columns: {column}: {other!r}: write its column ({', '.join(taken)}), "
-                "then the dataset's"
+                f"routes, {rule}: columns: {column}: {other!r} is wrong. Write the reward's column "
+                f"({', '.join(taken)}), then the name of the dataset's column"
             )
     return Member(function, float(weight), columns)
 
 
 def _refuse_overlaps(routes: Mapping[str, Route]) -> None:
     prefixes = sorted(rule[:-1] for rule in routes if rule.endswith("*"))
-    for short, longer in pairwise(prefixes):  # sorted: one follows the other
+    for short, longer in pairwise(prefixes):  # sorted, so overlapping prefixes are neighbours
         if longer.startswith(short):
             raise TypeError(
-                f"routes: {short}* and {longer}* both take {longer!r}: make them disjoint"
+                f"routes: {short}* and {longer}* both match {longer!r}. Make them disjoint"
             )
 
 
 def _match(source: str, routes: Mapping[str, Route]) -> Route | None:
     if source in routes:
         return routes[source]
-    found = next((rule for rule in routes if is_of(source, rule)), None)
-    return None if found is None else routes[found]
+    return next((route for rule, route in routes.items() if is_of(source, rule)), None)
 
 
 def is_of(source: str, rule: str) -> bool:
-    """Whether a rule takes a data_source: it is that, or begins as the rule does before its "*"."""
+    """Return whether a data_source matches a rule, which is a source or a prefix that ends in "*"."""
     return source.startswith(rule[:-1]) if rule.endswith("*") else source == rule
 
 
@@ -214,7 +209,7 @@ def _weighed(
     completion: str,
     row: Mapping[str, Any],
 ) -> Score | None:
-    """The weighted sum, with the first reward's reason; None where one of them has no quick score."""
+    """Return the weighted sum with the first reward's reason, or None if one has no quick score."""
     if not route:
         return Score(None, "no_route") if route is None else NOT_THIS_TASK
     total, first = 0.0, NOT_THIS_TASK
@@ -227,20 +222,20 @@ def _weighed(
 
 
 def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the member reads: under the route's name for it, out of the ground truth, or by its own name."""
+    """Return the reward's columns: by the name in the route, from the ground truth, or by its own name."""
     spec, truth = member.function.spec, row.get("ground_truth")
     record = _record(truth)
-    found = {}
+    columns = {}
     for name in (*spec.reads, *spec.may_read):
         other = member.columns.get(name, name)
         value = record.get(other, row.get(other) if other != name else None)
         if value is None and truth is not None and spec.reads == (name,):
             value = None if name in _ROWS_OWN else truth
-        found[name] = row.get(name) if value is None else value
-    return found
+        columns[name] = row.get(name) if value is None else value
+    return columns
 
 
-# Of the row whatever the ground truth is.
+# These columns are never read from the ground truth.
 _ROWS_OWN = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
 
 
@@ -254,23 +249,21 @@ def _record(truth: Any) -> Mapping[str, Any]:
 
 
 def _names(member: Member) -> tuple[str, ...]:
-    """The columns of the dataset that it may take."""
+    """Return the dataset's columns that a reward may read."""
     spec = member.function.spec
     names = (*spec.reads, *spec.may_read, *member.columns.values())
     return tuple(name for name in names if name != "data_source")
 
 
 def _range(routes: list[Route]) -> tuple[float, float]:
-    ends = [[_ends(member) for member in route] for route in routes]
+    ends = [
+        [sorted(end * member.weight for end in member.function.range) for member in route]
+        for route in routes
+    ]
     return (
         min(sum(low for low, _ in route) for route in ends),
         max(sum(high for _, high in route) for route in ends),
     )
-
-
-def _ends(member: Member) -> tuple[float, float]:
-    low, high = sorted(end * member.weight for end in member.function.range)
-    return low, high
 
 
 def _lacks(member: Member, row: Mapping[str, Any]) -> str:
@@ -279,6 +272,6 @@ def _lacks(member: Member, row: Mapping[str, Any]) -> str:
     if not name:
         return ""
     return (
-        f"{member.function.__name__} reads {name!r}, which neither the row nor its ground_truth has. "
-        f"Name it in the route, `columns: {{{name}: ...}}`"
+        f"{member.function.__name__} reads {name!r}, but the row and its ground_truth have no such column. "
+        f"Name the dataset's column in the route: `columns: {{{name}: ...}}`"
     )

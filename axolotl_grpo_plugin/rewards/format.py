@@ -1,9 +1,9 @@
-"""Rewards for how a completion is laid out, whatever the task: thinking, then the answer.
+"""Rewards for the layout of a completion in any task: reasoning, then the answer.
 
-Each pays 1.0 for the whole layout: weigh them below correctness (`trl.reward_weights`). With
-`prefilled: true` the prompt ends in `<think>` (configs/templates/qwen-think.jinja, DeepSeek-R1), so
-no completion has that tag, and none is asked of it. tests/rewards/test_format.py has the completions with
-what each must score. A block without a letter or digit (".", "...") is empty.
+Each gives up to 1.0, so give them a lower weight than correctness (`trl.reward_weights`). Set
+`prefilled: true` if the prompt ends in `<think>` (configs/templates/qwen-think.jinja, DeepSeek-R1). The
+completion then needs no such tag. A block without a letter or digit (".", "...") is empty.
+tests/rewards/test_format.py has completions with their scores.
 """
 
 import re
@@ -20,9 +20,10 @@ from axolotl_grpo_plugin.completions import (
     text_after_answer,
 )
 from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.rewards.gsm8k import score_number
 
-THINK = THINK_TAGS[:2]
-# What text after </answer> costs tag_count: so much a character, bounded.
+_THINK = THINK_TAGS[:2]
+# The cost of text after </answer> in tag_count.
 _COST_OF_A_CHARACTER = 0.001
 _HIGHEST_COST = 0.25
 _CONTENT = re.compile(r"[^\W_]")
@@ -31,10 +32,10 @@ _HEADING = re.compile(r"[0-9]+[.)] +\S")
 
 @reward(range=(0.0, 1.0), reasons="exact other_layout empty_block".split(), inline=True)
 def think_strict_format_reward_func(completion: str, prefilled: bool = False) -> Score:
-    r"""1.0 where the completion is `<think>`, thinking, `</think>`, `<answer>`, the answer, `</answer>`, else 0.0.
+    r"""Return 1.0 if the completion is a `<think>` block and an `<answer>` block, each tag on its own line, else 0.0.
 
-    Each tag once and on a line of its own, no empty line between the blocks, any number of lines within
-    them; a final line break may be missing. Each block holds a letter or digit.
+    Each tag occurs once. There is no empty line between the blocks. Each block has any number of lines, and
+    at least one letter or digit. The final line break may be missing.
 
     Source: the layout of open-r1's `format_reward` (https://github.com/huggingface/open-r1, Apache-2.0).
 
@@ -55,10 +56,10 @@ def think_strict_format_reward_func(completion: str, prefilled: bool = False) ->
 
 @reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
 def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> Score:
-    """1.0 where the completion is one `<think>` block, then one `<answer>` block, else 0.0.
+    """Return 1.0 if the completion is one `<think>` block, then one `<answer>` block, else 0.0.
 
-    As strict, but any whitespace may stand between and within, and the thinking may mention an
-    opening tag (so a model that opens a prefilled `<think>` once more is forgiven).
+    Any whitespace may be between and within the blocks. The reasoning may mention an opening tag, so a
+    model may repeat a prefilled `<think>`. Each block has at least one letter or digit.
 
     >>> think_soft_format_reward_func([""], ["<think>9 * 2</think> <answer>18</answer>"])
     [1.0]
@@ -68,15 +69,14 @@ def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> S
 
 @reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
 def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
-    r"""1.0 where the completion is one `<think>` block and then text, as DeepSeek-R1 answers, else 0.0.
+    r"""Return 1.0 if the completion is one `<think>` block, then text (as in DeepSeek-R1), else 0.0.
 
-    The thinking may mention `<think>`; the text has none of the two tags. Neither is empty.
+    The reasoning may mention `<think>`. The text has neither tag. Both have at least one letter or digit.
 
     >>> think_format_reward_func([""], [r"<think>9 * 2</think> It is \boxed{18}."])
     [1.0]
     """
-    parts = read_reasoning(_with_prefill(completion, prefilled), THINK)
-    return _verdict(None if parts and any(tag in parts[1] for tag in THINK) else parts)
+    return _verdict(_think_then_text(completion, prefilled))
 
 
 @reward(
@@ -85,13 +85,14 @@ def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     inline=True,
 )
 def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
-    """0.25 for each of the four tags that occurs once, in its order, and with content; text after `</answer>` costs up to 0.25.
+    """Return 0.25 for each of the four tags that occurs once, in its order and with content.
 
-    An opening tag has content where something stands before the next tag, a closing one where
-    something stands after the tag before it: a letter or digit. Prefilled, the three tags that
-    are left to the model share the whole.
+    Text after `</answer>` costs up to 0.25. An opening tag has content if a letter or digit follows before
+    the next tag. A closing tag has content if there is one between it and the tag before. If prefilled, each
+    of the other three tags earns a third.
 
-    Source: open-r1's `tag_count_reward` (https://github.com/huggingface/open-r1, Apache-2.0), which pays empty blocks.
+    Source: open-r1's `tag_count_reward` (https://github.com/huggingface/open-r1, Apache-2.0), which also
+    pays for empty blocks.
 
     >>> tag_count_reward_func([""], ["<think>9 * 2</think>"])
     [0.5]
@@ -99,37 +100,37 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     paid = THINK_TAGS[1:] if prefilled else THINK_TAGS
     once = {tag for tag in paid if completion.count(tag) == 1}
     parts = split_at_tags(completion, THINK_TAGS)
-    found, last = 0, -1
+    count, last = 0, -1
     for before, tag, after in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
         place, body = THINK_TAGS.index(tag), before if tag.startswith("</") else after
         if tag in once and place > last and not _is_empty(body):
-            found, last = found + 1, place
-    if not found:
+            count, last = count + 1, place
+    if not count:
         return Score(0.0, "no_tags")
     more = text_after_answer(completion).strip()
     cost = min(_COST_OF_A_CHARACTER * len(more), _HIGHEST_COST)
     if any(tag in more for tag in THINK_TAGS):
-        cost = _HIGHEST_COST  # whole: by the character, thinking put there would cost its length
-    value = found / len(paid)
+        cost = _HIGHEST_COST  # reasoning after the answer must not cost by its length
+    value = count / len(paid)
     if cost:
         return Score(max(value - cost, 0.0), "text_after_answer")
-    return Score(value, "all_tags" if found == len(paid) else "some_tags")
+    return Score(value, "all_tags" if count == len(paid) else "some_tags")
 
 
 @reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
 def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
-    r"""1.0 where the completion is one `<think>` block, and then text whose last line alone has `####` and an answer, else 0.0.
+    r"""Return 1.0 if the completion is one `<think>` block, then text whose last line is `####` and an answer, else 0.0.
 
-    Source: the layout of xLR's GSM8K, verl's with a thinking block before it.
+    No other line of the text has `####`.
+
+    Source: the layout of xLR's GSM8K task, which is verl's after a `<think>` block.
 
     >>> hash_format_reward_func([""], ["<think>\n9 * 2\n</think>\nShe makes $18.\n#### 18"])
     [1.0]
     """
-    parts = read_reasoning(_with_prefill(completion, prefilled), THINK)
-    if parts is None or any(tag in parts[1] for tag in THINK):
-        return Score(0.0, "other_layout")
-    last = parts[1].rpartition("\n")[2].lstrip(" *")
-    if not last.startswith("####") or parts[1].count("####") != 1:
+    parts = _think_then_text(completion, prefilled)
+    last = parts[1].rpartition("\n")[2].lstrip(" *") if parts else ""
+    if parts is None or not last.startswith("####") or parts[1].count("####") != 1:
         return Score(0.0, "other_layout")
     return _verdict((parts[0], read_hashes(last)[0]))
 
@@ -141,35 +142,35 @@ def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     inline=True,
 )
 def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool = False) -> Score:
-    """1.0 where the number after `####` is the gold one, else 0.0.
+    """Return 1.0 if the number after `####` equals the gold number, else 0.0.
 
-    It is looked for after the thinking, and read to the end of its line as GSM8K's rewards read
-    numbers: "####18", "#### $18", "#### **18**" and "#### 18.00" are 18. A heading ("#### Check") is no
-    answer; numbers that differ are a hedge, and none either. answer: the gold number, or a worked
-    solution that ends in it (GSM8K's column); None where it is not one.
+    Only the text after the reasoning is read. The number is the rest of the line: "####18", "#### $18",
+    "#### **18**" and "#### 18.00" are all 18. A heading ("#### Check") is not an answer, and different numbers
+    are not one either.
 
-    Source: verl's `gsm8k.compute_score` (https://github.com/volcengine/verl, Apache-2.0), which wants one spelling.
+    answer: the gold number, or a worked solution that ends in `####` and the number (as in GSM8K). If it has
+    no number, the score is None.
+
+    Source: verl's `gsm8k.compute_score` (https://github.com/volcengine/verl, Apache-2.0), which accepts one
+    spelling only.
 
     >>> hash_correctness_reward_func([""], ["<think>9 * 2</think>So #### $18"], answer=["18"])
     [1.0]
     """
-    gold = read_number(str(answer).rpartition("####")[2])
-    if gold.value is None:
-        return Score(None, "bad_gold")
     text = _with_prefill(completion, prefilled)
-    found = find_answer(text, ["hash"], same=lambda line: _number(line).value)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    number = _number(found.text)
-    if number.value is None:
-        return Score(0.0, number.problem, found.text)
-    right = number.value == gold.value
-    return Score(1.0, "correct", found.text) if right else Score(0.0, "wrong_value", found.text)
+    stated = find_answer(text, ["hash"], same=lambda line: _number(line).value)
+    return score_number(stated, str(answer).rpartition("####")[2], 1.0, _number)
 
 
 def _with_prefill(completion: str, prefilled: bool) -> str:
-    """What the model and its prompt wrote together."""
+    """Return the completion with the tag that the prompt ends in."""
     return "<think>\n" + completion if prefilled else completion
+
+
+def _think_then_text(completion: str, prefilled: bool) -> tuple[str, str] | None:
+    """Return the reasoning and the text after it, or None if the text has one of the two tags."""
+    parts = read_reasoning(_with_prefill(completion, prefilled), _THINK)
+    return None if parts and any(tag in parts[1] for tag in _THINK) else parts
 
 
 def _is_empty(body: str) -> bool:
@@ -184,5 +185,5 @@ def _verdict(blocks: tuple[str, str] | None) -> Score:
 
 
 def _number(line: str) -> Number:
-    """The number of a line after `####`; one that numbers a heading ("#### 1. Find the cost") is none."""
+    """Return the number after `####`, but not the number of a heading ("#### 1. Find the cost")."""
     return Number(None, "not_a_number") if _HEADING.match(line) else read_number(line)

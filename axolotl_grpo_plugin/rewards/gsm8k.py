@@ -1,13 +1,16 @@
 """Rewards for GSM8K answered as `<reasoning>...</reasoning><answer>...</answer>`.
 
-The five of the well-known GSM8K GRPO recipe (willccbb's gist, Axolotl's GSM8K example), with
-their names and weights, on a contract of their own: tests/rewards/test_gsm8k.py has the completions with
-what each must score. Together at most 3.75; a correct, tagged completion always outscores a
-wrong one, and one without content scores 0 in all.
+The names and weights are those of the well-known GSM8K GRPO recipe (willccbb's gist, Axolotl's GSM8K
+example). tests/rewards/test_gsm8k.py has completions with their scores. The maximum of all five is 3.75. A
+correct, tagged completion always outscores a wrong one. A completion without content scores 0 in all.
 """
+
+from collections.abc import Callable
 
 from axolotl_grpo_plugin.completions import (
     TAGS,
+    Answer,
+    Number,
     bodies,
     find_answer,
     is_empty,
@@ -18,10 +21,9 @@ from axolotl_grpo_plugin.completions import (
 )
 from axolotl_grpo_plugin.reward import Score, reward
 
-# What text after </answer> costs: a thousandth a character after the first (the line break that
-# may follow), bounded, so that rambling never outweighs an answer.
+# The cost of text after </answer>, without its first character, which may be a line break.
 _COST_OF_A_CHARACTER = 0.001
-_HIGHEST_COST = 0.125
+_HIGHEST_COST = 0.125  # so that a long tail never costs more than an answer earns
 
 
 @reward(
@@ -31,25 +33,33 @@ _HIGHEST_COST = 0.125
     inline=True,
 )
 def correctness_reward_func(completion: str, answer: str) -> Score:
-    """2.0 where the answer states the gold number, else 0.0.
+    """Return 2.0 if the answer states the gold number, else 0.0.
 
-    Compared as exact decimals, so "$1,000", "1000.00" and "1000 dollars" all equal "1000"
-    (`completions.read_number` says what a number is). None where the gold is not a number.
+    Numbers are compared as exact decimals, so "$1,000", "1000.00" and "1000 dollars" equal "1000".
+    `completions.read_number` defines a number. The score is None if the gold is not a number.
 
     >>> correctness_reward_func([""], ["<answer>$18.00</answer>"], answer=["18"])
     [2.0]
     """
-    gold = read_number(str(answer))  # a dataset of one's own may hold numbers
-    if gold.value is None:
+    # The gold is not always text: a user's dataset may hold numbers.
+    return score_number(find_answer(completion, ["tag"], in_reasoning=True), str(answer), 2.0)
+
+
+def score_number(
+    answer: Answer, gold: str, highest: float, read: Callable[[str], Number] = read_number
+) -> Score:
+    """Return the highest score if an answer states the gold number, else 0.0, or None for a bad gold."""
+    wanted = read_number(gold).value
+    if wanted is None:
         return Score(None, "bad_gold")
-    found = find_answer(completion, ["tag"], in_reasoning=True)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    number = read_number(found.text)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    number = read(answer.text)
     if number.value is None:
-        return Score(0.0, number.problem, found.text)
-    right = number.value == gold.value
-    return Score(2.0, "correct", found.text) if right else Score(0.0, "wrong_value", found.text)
+        return Score(0.0, number.problem, answer.text)
+    if number.value != wanted:
+        return Score(0.0, "wrong_value", answer.text)
+    return Score(highest, "correct", answer.text)
 
 
 @reward(
@@ -58,25 +68,25 @@ def correctness_reward_func(completion: str, answer: str) -> Score:
     inline=True,
 )
 def int_reward_func(completion: str) -> Score:
-    """0.5 where the answer is a bare integer ("18", "-5"; not "$18", "1,000" or "18.0"), else 0.0.
+    """Return 0.5 if the answer is a plain integer ("18", "-5"; not "$18", "1,000" or "18.0"), else 0.0.
 
     >>> int_reward_func([""], ["<answer>-5</answer>"])
     [0.5]
     """
-    found = find_answer(completion, ["tag"], in_reasoning=True)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    if is_integer_literal(found.text):
-        return Score(0.5, "integer", found.text)
-    return Score(0.0, "not_an_integer", found.text)
+    answer = find_answer(completion, ["tag"], in_reasoning=True)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    if is_integer_literal(answer.text):
+        return Score(0.5, "integer", answer.text)
+    return Score(0.0, "not_an_integer", answer.text)
 
 
 @reward(range=(0.0, 0.5), reasons="exact other_layout empty_block".split(), inline=True)
 def strict_format_reward_func(completion: str) -> Score:
-    """0.5 where the completion is the prompt's layout to the line break, else 0.0.
+    """Return 0.5 if the completion has exactly the prompt's layout, else 0.0.
 
-    Each tag once and on a line of its own, any number of lines of reasoning, one line of answer;
-    a final line break may be missing, for that is where EOS falls.
+    Each tag occurs once, alone on its line. The reasoning may have several lines, the answer has
+    one. The final line break may be missing, because the model may end its text there.
 
     >>> strict_format_reward_func([""], ["<reasoning>\\n9 * 2\\n</reasoning>\\n<answer>\\n18\\n</answer>"])
     [0.5]
@@ -96,10 +106,9 @@ def strict_format_reward_func(completion: str) -> Score:
 
 @reward(range=(0.0, 0.25), reasons="format other_layout empty_block".split(), inline=True)
 def soft_format_reward_func(completion: str) -> Score:
-    """0.25 where the completion is one reasoning block, then one answer block, else 0.0.
+    """Return 0.25 if the completion is one reasoning block, then one answer block, else 0.0.
 
-    As strict, but any whitespace may stand between and within, and the reasoning may
-    mention an opening tag.
+    Any whitespace may be between and within the blocks. The reasoning may mention an opening tag.
 
     >>> soft_format_reward_func([""], ["<reasoning>9 * 2</reasoning> <answer>18</answer>"])
     [0.25]
@@ -118,9 +127,10 @@ def soft_format_reward_func(completion: str) -> Score:
     inline=True,
 )
 def xmlcount_reward_func(completion: str) -> Score:
-    """0.125 for each of the four tags that occurs exactly once; text after `</answer>` costs up to 0.125.
+    """Return 0.125 for each of the four tags that occurs exactly once, in all 0 to 0.5.
 
-    Always within [0, 0.5]. Tags around nothing, or around the prompt's own "...", earn nothing.
+    Text after `</answer>` costs up to 0.125. Tags earn nothing if they enclose no text, or only the
+    prompt's own "...".
 
     >>> xmlcount_reward_func([""], ["<reasoning>9 * 2</reasoning>"])
     [0.25]
@@ -133,7 +143,7 @@ def xmlcount_reward_func(completion: str) -> Score:
     after = text_after_answer(completion)
     cost = min(_COST_OF_A_CHARACTER * max(len(after) - 1, 0), _HIGHEST_COST)
     if any(tag in after for tag in TAGS):
-        cost = _HIGHEST_COST  # whole: by the character, reasoning put there would cost its length
+        cost = _HIGHEST_COST  # reasoning after the answer must not cost by its length
     if cost:
         return Score(max(0.125 * tags - cost, 0.0), "text_after_answer")
     return Score(0.125 * tags, "all_tags" if tags == len(TAGS) else "some_tags")

@@ -1,9 +1,9 @@
-"""The reward for reasoning-gym's tasks: its own scorers, in a sandbox, for some of them run the answer.
+"""The reward for reasoning-gym's tasks. Its scorers run in a sandbox, because some execute the answer.
 
-What is paid is what a scorer pays in full. Three of them pay in full for nothing, and two execute arithmetic:
-those are judged here instead. Others skip the text that they cannot read: their answers must have the form
-of `_FORMS`, or the words of the gold one, from the first character to the last.
-tests/rewards/test_gym.py has the completions with what each must score.
+By default, only full credit of a scorer counts. Three scorers give full credit to wrong answers, and two
+execute arithmetic: this module scores their tasks itself. Other scorers skip text that they cannot read, so
+the whole answer must match `_FORMS` or the words of the gold answer.
+tests/rewards/test_gym.py has completions with their scores.
 """
 
 import ast
@@ -22,13 +22,13 @@ from axolotl_grpo_plugin.rewards.countdown import equation_reward_func
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox
 
 INSTALL = 'reasoning-gym is not installed. pip install "axolotl-grpo-plugin[gym]"'
-LONGEST_ANSWER = 10_000  # characters: far above any task's gold answer
+LONGEST_ANSWER = 10_000  # characters: far more than any gold answer
 _LIMITS = Limits(seconds=3.0)
 
-# Their scorers pay in full for a first digit, any text, and the number without its sign.
+# Their scorers give full credit to a right first digit, any text, and the number without its sign.
 _BY_VALUE = ("coin_flip", "game_of_life_halting", "gsm_symbolic")
 _ARITHMETIC = ("countdown", "puzzle24")
-# Of these the scorer evaluates the answer as Python (a list), or has sympy do it.
+# Their scorers evaluate the answer as a Python list, or let sympy evaluate it.
 _EVALUATED = ("binary_matrix", "n_queens", "spiral_matrix", "string_insertion")
 _SYMBOLIC = ("intermediate_integration", "polynomial_multiplication", "simple_integration")
 _FORMULA = re.compile(r"[A-Za-z0-9+\-*/^(),. ]+")
@@ -37,12 +37,12 @@ _NAMES = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _FUNCTIONS = frozenset(
     "sin cos tan cot sec csc asin acos atan sinh cosh tanh exp log ln sqrt pi".split()
 )
-# Nearer than any other number to every one, for its scorer, is "nan".
+# The scorer of complex_arithmetic accepts "nan" as correct.
 _COMPLEX = re.compile(r"[0-9+\-ij(). ]+")
 
 _FLOAT = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _TIME = r"\d+:\d+(?::\d+(?:\.\d+)?)?"
-# The scorers of these tasks skip what they cannot read, or read on after the answer is found.
+# The scorers of these tasks skip text that they cannot read, or ignore text after the answer.
 _FORMS = {
     task: re.compile(form, re.ASCII)
     for task, form in {
@@ -75,30 +75,30 @@ def main(request, channel):
     task = metadata["source_dataset"]
     try:
         dataset = create_dataset(task, **entry["config"])
-        if task in ("arc_agi", "rearc"):  # what is a tuple there is a list in JSON, and no equal
+        if task in ("arc_agi", "rearc"):  # JSON made lists of the tuples, which are not equal
             metadata["output"] = tuple(map(tuple, metadata["output"]))
-    except Exception:  # it makes no such problem
+    except Exception:  # reasoning-gym has no such task or option
         return channel.send({"bad_gold": True})
     if type(dataset).score_answer is ProceduralDataset.score_answer:
-        return channel.send({"score": 0.0})  # its own would pay for a substring
+        return channel.send({"score": 0.0})  # the default scorer pays for a substring
 
     def score(text):
         try:
             return float(dataset.score_answer(text, entry))
-        except Exception:  # what a scorer cannot read it most often raises on
+        except Exception:  # most scorers raise if they cannot read the answer
             return None
 
-    found = score(answer)
-    if found is None and score(entry["answer"] or "") is None:
+    result = score(answer)
+    if result is None and score(entry["answer"] or "") is None:
         return channel.send({"bad_gold": True})
-    # Many pay a little for anything.
+    # Many scorers give a little credit to any text.
     nothing = [score(text) or 0.0 for text in ("", "?", "0")] if request["partial"] else [0.0]
-    channel.send({"score": found or 0.0, "nothing": max(nothing)})
+    channel.send({"score": result or 0.0, "nothing": max(nothing)})
 """
 
 
 def ready(allow_unsafe: bool = False) -> None:
-    """RuntimeError where reasoning-gym, or a sandbox for its scorers, is missing."""
+    """Raise RuntimeError if reasoning-gym, or a sandbox for its scorers, is missing."""
     if find_spec("reasoning_gym") is None:
         raise RuntimeError(INSTALL)
     _sandbox(allow_unsafe, os.getpid()).run({"entry": {"metadata": {}}}, seconds=0.1)
@@ -107,13 +107,11 @@ def ready(allow_unsafe: bool = False) -> None:
 def _quickly(
     completion: str, entry: Any, partial: bool = False, allow_unsafe: bool = False
 ) -> Score | None:
-    known = read_entry(entry)
-    if known is None:
+    problem = read_entry(entry)
+    if problem is None:
         return Score(None, "bad_gold")
-    found = find_answer(completion, ["tag"])
-    if found.text is None:
-        return Score(0.0, found.problem)
-    return _judge(known, found.text)
+    answer = find_answer(completion, ["tag"])
+    return _judge(problem, answer.text) if answer.text else Score(0.0, answer.problem)
 
 
 @reward(
@@ -126,15 +124,16 @@ def _quickly(
 def gym_reward_func(
     completion: str, entry: Any, partial: bool = False, allow_unsafe: bool = False
 ) -> Score:
-    """1.0 where reasoning-gym's scorer of the task gives that to the last `<answer>` after the reasoning, else 0.0.
+    """Return 1.0 if reasoning-gym's scorer gives full credit to the answer, else 0.0.
 
-    0.0 also for an answer whose scorer takes longer than 3 s, and for one that is more than data or a
-    formula where the scorer would execute it. None where `entry` is none of reasoning-gym's.
+    The answer is the last `<answer>` after the reasoning. The score is also 0.0 if the scorer takes more than
+    3 s, or if the scorer would execute the answer and the answer is not plain data or a formula. The score is
+    None if `entry` is not a problem of reasoning-gym.
 
     entry: {question, answer, metadata}, or its JSON text, as the transform `gym` writes it.
-    partial: also pay what the scorer pays below 1.0, where that is more than it pays for no content, and not
-        for an answer that contains the gold one.
-    allow_unsafe: where no sandbox works, run the scorers in plain processes.
+    partial: also give the scorer's partial credit, if it exceeds the credit for text without content. An
+        answer that contains the gold answer gets no partial credit.
+    allow_unsafe: if no sandbox works, run the scorers in plain processes.
 
     Source: https://github.com/open-thought/reasoning-gym (Apache-2.0).
 
@@ -142,26 +141,26 @@ def gym_reward_func(
     >>> gym_reward_func([""], ["<answer>5</answer>"], entry=[entry])
     [1.0]
     """
-    known, answer = read_entry(entry), find_answer(completion, ["tag"]).text
-    assert known is not None and answer is not None  # `_quickly` has looked
-    if not _is_plain(known.metadata["source_dataset"], answer):
+    problem, answer = read_entry(entry), find_answer(completion, ["tag"]).text
+    assert problem is not None and answer is not None  # `_quickly` checked this
+    if not _is_plain(problem.metadata["source_dataset"], answer):
         return Score(0.0, "not_plain", answer)
-    request = {"entry": known._asdict(), "answer": answer, "partial": partial}
-    given, ended = _sandbox(allow_unsafe, os.getpid()).call(request)
-    if given is None:
+    request = {"entry": problem._asdict(), "answer": answer, "partial": partial}
+    reply, ended = _sandbox(allow_unsafe, os.getpid()).call(request)
+    if reply is None:
         return Score(0.0, "time_limit" if ended.late else "crashed", answer)
-    if "bad_gold" in given:
+    if "bad_gold" in reply:
         return Score(None, "bad_gold", answer)
-    score = given["score"]
+    score = reply["score"]
     if score >= 1.0:
         return Score(1.0, "correct", answer)
-    if partial and score > given["nothing"] and not (known.answer and known.answer in answer):
+    if partial and score > reply["nothing"] and not (problem.answer and problem.answer in answer):
         return Score(score, "partial", answer)
     return Score(0.0, "wrong", answer)
 
 
-class Entry(NamedTuple):
-    """A problem. answer: the gold one, None where any that solves it will do. config: the generator's."""
+class GymProblem(NamedTuple):
+    """answer: the gold answer, or None if several are right. config: the options of the generator."""
 
     question: str
     answer: str | None
@@ -169,16 +168,16 @@ class Entry(NamedTuple):
     config: dict[str, Any]
 
 
-def read_entry(entry: Any) -> Entry | None:
-    """A row's entry, an object or its JSON text (`metadata` too); None where it is none of reasoning-gym's."""
-    known = _object(entry)
-    metadata = _object(known.get("metadata"))
-    question, answer = known.get("question"), known.get("answer")
+def read_entry(entry: Any) -> GymProblem | None:
+    """Return the problem of a row's `entry`, or None. It and its `metadata` may be JSON text."""
+    fields = _object(entry)
+    metadata = _object(fields.get("metadata"))
+    question, answer = fields.get("question"), fields.get("answer")
     if not isinstance(question, str) or not isinstance(answer, str | None):
         return None
     if not isinstance(metadata.get("source_dataset"), str):
         return None
-    return Entry(question, answer, metadata, _object(known.get("config")))
+    return GymProblem(question, answer, metadata, _object(fields.get("config")))
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -190,9 +189,9 @@ def _object(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _judge(entry: Entry, answer: str) -> Score | None:
-    """What needs no scorer to be judged; None for the rest."""
-    task, gold = entry.metadata["source_dataset"], entry.answer
+def _judge(problem: GymProblem, answer: str) -> Score | None:
+    """Return the score if it needs no scorer of reasoning-gym, else None."""
+    task, gold = problem.metadata["source_dataset"], problem.answer
     if gold and answer == gold.strip():
         return Score(1.0, "correct", answer)
     if len(answer) > LONGEST_ANSWER:
@@ -201,7 +200,7 @@ def _judge(entry: Entry, answer: str) -> Score | None:
         ours, theirs = read_number(answer).value, read_number(gold or "").value
         right: float | None = float(ours is not None and ours == theirs)
     elif task in _ARITHMETIC:
-        numbers, target = entry.metadata.get("numbers"), entry.metadata.get("target", 24)
+        numbers, target = problem.metadata.get("numbers"), problem.metadata.get("target", 24)
         shown = f"<answer>{answer}</answer>"
         right = equation_reward_func.score(shown, nums=numbers, target=target).value
     elif not _is_whole(task, answer, gold or ""):
@@ -221,12 +220,12 @@ def _is_whole(task: str, answer: str, gold: str) -> bool:
     if task == "knights_knaves":
         return {*words} <= {*known, "is", "a", "an", "and"}
     if task == "time_intervals" and (":" in answer) != (":" in gold):
-        return False  # of a date, the scorer reads the first number alone
+        return False  # the scorer reads only the first number of a date
     return task not in _FORMS or _FORMS[task].fullmatch(answer) is not None
 
 
 def _is_plain(task: str, answer: str) -> bool:
-    """Whether nothing is executed when its scorer evaluates the answer."""
+    """Return whether the task's scorer can evaluate the answer without executing code."""
     if task in _EVALUATED:
         return _is_data(answer)
     if task in _SYMBOLIC:
@@ -239,9 +238,9 @@ def _is_plain(task: str, answer: str) -> bool:
 
 
 def _is_data(text: str) -> bool:
-    """Whether text is a Python literal, or no Python at all."""
+    """Return whether a text is a Python literal, or not Python at all."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as an error, one would hide what the text is
+        warnings.simplefilter("ignore")  # a filter that raises would change the result
         try:
             tree = ast.parse(text, mode="eval")
         except SyntaxError:
@@ -257,5 +256,5 @@ def _is_data(text: str) -> bool:
 
 @cache
 def _sandbox(allow_unsafe: bool, pid: int) -> Sandbox:
-    """This process's: a child of it must have its own."""
+    """Return the sandbox of this process. A child process needs its own, hence `pid`."""
     return Sandbox(_SCRIPT, _LIMITS, imports=["reasoning_gym"], allow_unsafe=allow_unsafe)

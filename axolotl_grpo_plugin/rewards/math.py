@@ -1,16 +1,14 @@
-r"""Accuracy for problems whose answers are LaTeX: MATH, NuminaMath, OpenR1-Math, and GSM8K too.
+r"""Accuracy for problems with LaTeX answers: MATH, NuminaMath, OpenR1-Math, and GSM8K too.
 
-The answer is searched after the reasoning (`</think>`, `</reasoning>`): in the last `<answer>`
-block, within it in its `\boxed{}` if there is one; else in `\boxed{}`; else after `####`. A number in
-prose is no answer. Boxes that differ are a hedge, unless they stand side by side and the gold is a
-list. So are several values if the gold is one: math-verify alone pays them.
+`completions.find_answer` finds the answer after the reasoning: in `<answer>`, else in `\boxed{}`, else after
+`####`. A number in prose is not an answer. Different boxes are several answers, unless they are a list and
+the gold is a list, too.
 
-An answer equals the gold if both have the same normal form (latex.py) or the same exact value
-(exact.py), or if math-verify says so, within a limit of CPU time. An answer has to be worked out:
-an operation that the gold does not have makes it `unevaluated` ("12\times 34" for 408), and an
-expression that the question holds makes it `echo`. A fraction counts as a number: "36/2" is 18.
-A percent is paid as "28%", "28" and "0.28".
-tests/rewards/test_math.py has the completions with their scores.
+An answer equals the gold if both have the same normal form (latex.py) or the same exact value (exact.py), or
+if math-verify finds them equal within a limit of CPU time. An answer with an operation that the gold does not
+have is `unevaluated` ("12\times 34" for 408). An expression of the question is an `echo`. A fraction is a
+number: "36/2" is 18. A percent may be written as "28%", "28" or "0.28".
+tests/rewards/test_math.py has completions with their scores.
 """
 
 import logging
@@ -30,21 +28,19 @@ from axolotl_grpo_plugin.reward import Score, reward
 
 LOG = logging.getLogger(__name__)
 for _name in ("math_verify.parser", "math_verify.grader"):
-    logging.getLogger(_name).setLevel(
-        logging.ERROR
-    )  # it warns that it has no limit: limits.py has one
+    # math-verify warns that it runs without a time limit, but limits.py sets one.
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 _CPU_SECONDS = 3.0  # for math-verify on one completion
-_CLOSE = 1e-12  # relative: math-verify calls values equal that agree after rounding
+_CLOSE = 1e-12  # relative: for math-verify, values are equal if they agree after rounding
 _DEEPEST = 20  # brackets in brackets
 _MOST_PARTS = 12  # of a list that math-verify compares part by part
 
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{6}")
-# math-verify reads "x12", "0x12" and "1'8" as products, and "17 1/1" as a sum.
+# math-verify would read "x12", "0x12" and "1'8" as products, and "17 1/1" as a sum.
 _NO_MATHS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]+[0-9]|[0-9]'[0-9]|(?<!_)[0-9] [0-9]")
 _CODE_NUMBER = re.compile(r"[0-9][eE][+-]?[0-9]")
-# A power of a power of numbers ("x^2y^2" and "e^{x^2}" are none), a power, factorial or number of
-# many digits.
+# A power of a power of numbers (not "x^2y^2" or "e^{x^2}"), or a power, factorial or number with many digits.
 _TOWER = re.compile(
     r"\^\{(?:[^{}\\a-zA-Z]|\\[a-zA-Z]+)*\^|\^\{?-?[0-9]{4,}|[0-9]{3,}!|!!|[0-9]{100,}"
 )
@@ -62,7 +58,7 @@ _OPERATORS = frozenset(r"\le \ge \ne \cdot \cup \cap \in \pm \mp \to \lor \land 
 _WORK = frozenset(
     r"\int \iint \sum \prod \lim \det \gcd \lcm gcd lcm \binom \lfloor \lceil \bmod \mod \pmod mod \max \min max min".split()
 )
-# Of numbers these are work. Of variables they are part of an answer: "\sin x".
+# A function of a number has to be evaluated. A function of a variable is part of an answer: "\sin x".
 _NUMERIC_WORK = frozenset(
     r"\log \ln \lg \exp \sin \cos \tan \cot \sec \csc \arcsin \arccos \arctan \sinh \cosh \tanh "
     r"log ln sin cos tan".split()
@@ -70,24 +66,23 @@ _NUMERIC_WORK = frozenset(
 
 
 def _quick(completion: str, solution: str, prompt: Any = None) -> Score | None:
-    """Return the score if equal texts or exact values decide it, None if math-verify has to."""
-    found = _find(completion)
-    written = read_gold(str(solution))
+    """Return the score if texts or exact values decide it, or None if math-verify has to."""
+    answer, written = _find(completion), read_gold(str(solution))
     if written is None:
         return Score(None, "bad_gold")
-    if found.text is None:
-        return Score(0.0, found.problem)
-    score = _decide(found.text, written, prompt)
-    return score and score._replace(read=found.text)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    score = _decide(answer.text, written, prompt)
+    return score and score._replace(read=answer.text)
 
 
-def _decide(found: str, written: str, prompt: Any) -> Score | None:
-    answer, gold = normal(found), normal(written)
+def _decide(text: str, written: str, prompt: Any) -> Score | None:
+    answer, gold = normal(text), normal(written)
     if answer.removeprefix("-").isdecimal() and gold.removeprefix("-").isdecimal():
         return _verdict(answer == gold)
     ours, golds = _values(answer), _values(gold)
     gold_bracket, inner = _inside(golds)
-    if gold_bracket == "()" and len(ours) == len(inner) == layout(found).count("="):
+    if gold_bracket == "()" and len(ours) == len(inner) == layout(text).count("="):
         answer = f"({answer})"  # x=3, y=2
         ours = [answer]
     if answer == gold and _is_plain(gold):
@@ -99,14 +94,14 @@ def _decide(found: str, written: str, prompt: Any) -> Score | None:
     if _TOWER.search(answer) or _depth(answer) > _DEEPEST:
         return Score(0.0, "too_large")
     if _TOWER.search(gold):
-        return Score(0.0, "wrong_value")  # math-verify would hang on it, whatever the answer
+        return Score(0.0, "wrong_value")  # math-verify would hang on the gold
     if answer == gold:
-        return None  # math-verify tells whether the gold can be read at all
+        return None  # math-verify decides whether the gold can be read
     if _TIME.fullmatch(answer) or _TIME.fullmatch(gold):
         return _verdict(answer.replace(".", "").lower() == gold.replace(".", "").lower())
     if _BASED.fullmatch(answer) and _BASED.fullmatch(gold):
-        return Score(0.0, "wrong_value")  # math-verify drops the bases
-    if prompt is not None and _is_echo((layout(found), answer), (layout(written), gold), prompt):
+        return Score(0.0, "wrong_value")  # math-verify ignores the bases
+    if prompt is not None and _is_echo((layout(text), answer), (layout(written), gold), prompt):
         return Score(0.0, "echo")
     if "%" in answer + gold:
         equal = _equal_percents(answer, gold)
@@ -119,7 +114,9 @@ def _decide(found: str, written: str, prompt: Any) -> Score | None:
     if answer.isalpha() and gold.isalpha() and min(len(answer), len(gold)) > 1:
         return _verdict(answer.lower() == gold.lower())
     if gold_is_exact and not is_text and (answer.isalpha() or _PROSE.search(answer)):
-        return Score(0.0, "wrong_value")  # a word, a variable or a sentence for a number
+        return Score(
+            0.0, "wrong_value"
+        )  # a word, a variable or a sentence, but the gold is a number
     if not _is_readable(answer):
         return Score(0.0, "unreadable")
     if operations(answer) - operations(gold):
@@ -129,7 +126,7 @@ def _decide(found: str, written: str, prompt: Any) -> Score | None:
             return _verdict(values == gold_values)
         return _verdict(bracket == gold_bracket and Counter(values) == Counter(gold_values))
     if r"\mathbb{R}" in (answer, gold):
-        return Score(0.0, "wrong_value")  # math-verify equates it with other unbounded texts
+        return Score(0.0, "wrong_value")  # for math-verify, it equals other unbounded sets
     return None
 
 
@@ -158,27 +155,27 @@ def gold_problem(solution: str) -> str:
     row_problem=lambda solution: gold_problem(str(solution)),
 )
 def accuracy_reward_func(completion: str, solution: str, prompt: Any = None) -> Score:
-    r"""Return 1.0 if the answer equals the gold one, else 0.0.
+    r"""Return 1.0 if the answer equals the gold answer, else 0.0.
 
-    solution: the gold answer ("\frac{3}{4}"), or a worked solution with it in its last `\boxed{}`
-    or after `####`. A gold that cannot be read scores None, for every completion.
-    prompt: a string or chat messages; an expression of its last turn is no answer.
+    solution: the gold answer ("\frac{3}{4}"), or a worked solution that has it in its last `\boxed{}` or
+        after `####`. If the gold answer cannot be read, the score is None for every completion.
+    prompt: a string or chat messages. An expression of its last turn is not an answer.
 
-    Source: open-r1's and TRL's `accuracy_reward`, on the contract of this module.
+    Source: open-r1's and TRL's `accuracy_reward`, with the stricter rules of this module.
 
     >>> accuracy_reward_func([""], [r"So \boxed{0.75}."], solution=[r"\frac{3}{4}"])
     [1.0]
     """
-    written, found = read_gold(str(solution)) or "", _find(completion).text or ""
+    written, answer = read_gold(str(solution)) or "", _find(completion).text or ""
     try:
-        reason = call(_compare, found, written, seconds=_CPU_SECONDS)
+        reason = call(_compare, answer, written, seconds=_CPU_SECONDS)
     except TooSlow:
         reason = "too_slow"
-    except (TimeoutError, HelperDied) as error:  # the machine's fault, not the answer's
-        LOG.warning("math-verify did not compare %r with %r: %s", found, written, error)
+    except (TimeoutError, HelperDied) as error:  # not caused by the answer
+        LOG.warning("math-verify did not compare %r with %r: %s", answer, written, error)
         reason = "not_compared"
     value = {"correct": 1.0, "bad_gold": None, "not_compared": None}.get(reason, 0.0)
-    return Score(value, reason, found)
+    return Score(value, reason, answer)
 
 
 def _verdict(equal: bool) -> Score:
@@ -186,7 +183,7 @@ def _verdict(equal: bool) -> Score:
 
 
 def _find(completion: str) -> Answer:
-    """Return the answer of a completion as it was written."""
+    """Return the answer of a completion as written."""
     return find_answer(completion, ["tag", "box", "hash"], _merged, LONGEST, join_boxes=True)
 
 
@@ -198,7 +195,7 @@ def _merged(text: str) -> Any:
 
 @lru_cache(maxsize=65536)
 def read_gold(solution: str) -> str | None:
-    """Return the gold answer as written: in the last box, after `####`, or the whole. None if there is none."""
+    """Return the gold answer as written: in the last box, after `####`, or all of the text."""
     marked = read_boxes(solution)[-1:] or solution.split("####")[1:][-1:]
     gold = (marked or [solution])[0].strip()
     return gold if 0 < len(gold) <= LONGEST and normal(gold) else None
@@ -206,7 +203,7 @@ def read_gold(solution: str) -> str | None:
 
 @lru_cache(maxsize=65536)
 def _is_plain(gold: str) -> bool:
-    """Check that a gold in normal form is read without math-verify: numbers, words, lists, intervals."""
+    """Return whether a gold in normal form needs no math-verify: numbers, words, lists, intervals."""
     pieces = [piece for part in _values(gold) for piece in _PLAIN.split(part) if piece]
     return gold in (r"\mathbb{R}", r"\emptyset") or all(
         piece.isalpha() or _TIME.fullmatch(piece) or exact(piece) is not None for piece in pieces
@@ -215,7 +212,7 @@ def _is_plain(gold: str) -> bool:
 
 def _values(text: str) -> list[str]:
     r"""Return the different parts of a list in normal form, with `a\pm b` as two."""
-    found: list[str] = []
+    parts: list[str] = []
     for part in split(text):
         before, sign, after = part.partition(r"\pm")
         if (
@@ -224,10 +221,10 @@ def _values(text: str) -> list[str]:
             and r"\pm" not in after
             and before.count("(") == before.count(")")
         ):
-            found += [f"{before}{'+' if before else ''}{after}", f"{before}-{after}"]
+            parts += [f"{before}{'+' if before else ''}{after}", f"{before}-{after}"]
         else:
-            found.append(part)
-    return list({_value(part) or part: part for part in reversed(found)}.values())[::-1]
+            parts.append(part)
+    return list({_value(part) or part: part for part in reversed(parts)}.values())[::-1]
 
 
 def _value(part: str) -> frozenset[Any] | str | None:
@@ -236,7 +233,7 @@ def _value(part: str) -> frozenset[Any] | str | None:
 
 
 def _inside(listed: list[str]) -> tuple[str, list[str]]:
-    """Return the brackets around a whole answer and the parts within; "" and the parts if there are none."""
+    """Return the brackets around a whole answer, or "", and the parts within."""
     text = listed[0]
     for brackets in _ORDERED if len(listed) == 1 else ():
         if text.startswith(brackets[0]) and text.endswith(brackets[1]) and r"\cup" not in text:
@@ -246,7 +243,7 @@ def _inside(listed: list[str]) -> tuple[str, list[str]]:
 
 
 def _equal_percents(answer: str, gold: str) -> bool | None:
-    """Compare with a percent: 28% is 28 and 0.28. None if one of the two is no exact value."""
+    """Compare with a percent: 28% equals 28 and 0.28. Return None if one value is not exact."""
     one, other = exact(answer.removesuffix("%")), exact(gold.removesuffix("%"))
     if one is None or other is None:
         return None
@@ -271,48 +268,48 @@ def _count(text: str, letters: str) -> int:
 
 
 def operations(text: str) -> set[str]:
-    r"""Return the kinds of operations that an answer in normal form holds: "sum", "product", `\int`, ...
+    r"""Return the kinds of operations in an answer in normal form: "sum", "product", `\int`, ...
 
-    Fractions are numbers, and so is "3\cdot10^{8}". A product or power that holds a variable is part
-    of an answer, and so is "\sin x".
+    Fractions and "3\cdot10^{8}" are numbers. A product or power with a variable is not an operation, and
+    neither is "\sin x".
     """
-    found: set[str] = set()
+    kinds: set[str] = set()
     if text.count(r"\begin{") > 1 or re.search(r"[^(]\\begin\{|\\end\{pmatrix\}\^", text):
-        found.add("matrices")
+        kinds.add("matrices")
     text = re.sub(r"\^\{[^{}]*/[^{}]*\}|\^\{\\frac\{[^{}]*\}\{[^{}]*\}\}", r"\\sqrt", text)
     numeric = not _has_variable(text)
     for part in split(text):
         if not _SCIENTIFIC.fullmatch(part):
-            found |= _operations(_TOKEN.findall(part), numeric)
-    return found
+            kinds |= _operations(_TOKEN.findall(part), numeric)
+    return kinds
 
 
 def _operations(tokens: Sequence[str], numeric: bool) -> set[str]:
-    found: set[str] = set()
+    kinds: set[str] = set()
     plain = numeric and not {r"\sqrt", r"\pi"} & set(tokens)
     for before, token, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
         ends = before[-1:].isdecimal() or before in (")", "}")
         operand = before[-1:].isalnum() or before in tuple(")}]!|")
         if token in ("+", "-", r"\pm", r"\mp") and operand and before not in _OPERATORS:
-            found.add("sum")
+            kinds.add("sum")
         elif (
             (token == r"\cdot" and (plain or (before[-1:].isdecimal() and after[:1].isdecimal())))
             or (token == "(" and numeric and ends)
             or (token == r"\frac" and plain and ends)
             or (token[:1].isdecimal() and before == ")" and numeric)
         ):
-            found.add("product")
-        elif token == "^" and numeric and r"\sqrt" not in found:
-            found.add("power")
+            kinds.add("product")
+        elif token == "^" and numeric and r"\sqrt" not in kinds:
+            kinds.add("power")
         elif (
             token in (r"\sqrt", "!", "|") or token in _WORK or (numeric and token in _NUMERIC_WORK)
         ):
-            found.add(token)
-    return found
+            kinds.add(token)
+    return kinds
 
 
 def _depth(text: str) -> int:
-    """Return how deep brackets and braces stand in one another."""
+    """Return the depth of nested brackets and braces."""
     depth = deepest = 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
@@ -321,7 +318,7 @@ def _depth(text: str) -> int:
 
 
 def _has_variable(text: str) -> bool:
-    """Check for a letter other than e and i, outside of commands."""
+    """Return whether a text has a letter other than e and i outside of commands."""
     letters = re.sub(r"\\(?:theta|alpha|beta|gamma|lambda|phi|omega)(?![a-zA-Z])", "x", text)
     words = re.findall(r"[a-zA-Z]+", re.sub(r"\\[a-zA-Z]+(?:\{[a-z]*matrix\})?", " ", letters))
     return any(
@@ -330,10 +327,8 @@ def _has_variable(text: str) -> bool:
 
 
 def _is_echo(answers: Sequence[str], golds: Sequence[str], prompt: Any) -> bool:
-    """Check that an answer with an operator is an expression of the question, and the gold is not."""
-    if not _OPERATOR.search(answers[-1].lstrip("-")) and not _OPERATOR.search(
-        answers[0].lstrip("-")
-    ):
+    """Return whether an answer with an operator is an expression of the question, and the gold is not."""
+    if not any(_OPERATOR.search(answer.lstrip("-")) for answer in answers):
         return False
     turn = prompt if isinstance(prompt, str) else text_of([{**prompt[-1], "role": "assistant"}])
     question = _terms(layout(turn))
@@ -349,7 +344,7 @@ def _terms(text: str) -> tuple[str, ...]:
 
 
 def _holds(question: Sequence[str], expression: str) -> bool:
-    """Check for the tokens of an expression, in any order, side by side in the question."""
+    """Return whether the question has the tokens of an expression side by side, in any order."""
     wanted = Counter(_terms(expression))
     size, missing = wanted.total(), wanted.total()
     for place, token in enumerate(question):
@@ -364,11 +359,11 @@ def _holds(question: Sequence[str], expression: str) -> bool:
     return False
 
 
-def _compare(found: str, written: str) -> str:
-    """Return the reason that math-verify gives: "correct", "wrong_value", "unreadable" or "bad_gold"."""
-    # An equation is compared with an equation: neither loses its left side.
-    named = "=" in normal(found) or "=" in normal(written)
-    answer, gold = normal(found, named), normal(written, named)
+def _compare(text: str, written: str) -> str:
+    """Compare with math-verify. Return "correct", "wrong_value", "unreadable" or "bad_gold"."""
+    # To compare equations, keep the left side of both.
+    named = "=" in normal(text) or "=" in normal(written)
+    answer, gold = normal(text, named), normal(written, named)
     golds = _parse_gold(gold)
     if not golds:
         return "bad_gold"
@@ -411,7 +406,7 @@ def _verify(gold: list[Any], answer: list[Any]) -> str:
         equal = math_verify.verify(gold, answer, timeout_seconds=None, raise_on_error=True)
         return "correct" if equal and not _differ(gold[0], answer[0]) else "wrong_value"
     except Exception:
-        # An answer that math-verify fails on is unreadable. If it fails on the gold too, it is broken.
+        # The answer is unreadable if math-verify fails on it alone. If it fails on the gold, raise.
         math_verify.verify(gold, gold, timeout_seconds=None, raise_on_error=True)
         return "unreadable"
 
@@ -432,9 +427,9 @@ _parse_gold = lru_cache(maxsize=65536)(_parse)
 
 
 def _differ(one: Any, other: Any) -> bool:
-    """Check whether two numbers that were rounded to the same are not the same: both are tiny."""
+    """Return whether two numbers differ. Rounding makes tiny numbers equal in math-verify."""
     try:
         one, other = abs(complex(one)), abs(complex(other))
     except (TypeError, ValueError, OverflowError):
-        return False  # no numbers
+        return False  # not numbers
     return bool(abs(one - other) > _CLOSE * max(one, other))

@@ -1,10 +1,9 @@
-r"""Puzzles whose answer is a value: orderings, graphs, zebra grids, ARC, program inputs and outputs, tables.
+r"""Puzzles with a value as answer: orderings, graphs, zebra grids, ARC, program inputs and outputs, tables.
 
-The answer is looked for after the reasoning: in the `<answer>` block, within it in its `\boxed{}` if it
-has one; else in `\boxed{}`; else in the last closed fence that is JSON's or has no label. Blocks or boxes
-that differ are no answer. It is read as JSON or as a Python literal, never run, and compared as a
-value, so that layout, quotes and the order of keys make no difference.
-tests/rewards/test_puzzles.py has the completions with what each must score.
+`completions.find_answer` finds the answer after the reasoning: in `<answer>`, else in `\boxed{}`, else in a
+Markdown fence. Different blocks or boxes are not an answer. The answer is read as JSON or as a Python
+literal and never executed. Values are compared, so layout, quotes and the order of keys do not matter.
+tests/rewards/test_puzzles.py has completions with their scores.
 """
 
 import re
@@ -14,7 +13,7 @@ from axolotl_grpo_plugin.completions import Answer, find_answer, read_number
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.values import Value, are_strings, is_number, normal, read_value, same
 
-LONGEST_ANSWER = 20_000  # characters: a grid of 30 x 30, a number a line, has half
+LONGEST_ANSWER = 20_000  # characters: a grid of 30 x 30 with one number per line has half as many
 _TEXT = re.compile(r"\\(?:text|textbf|textit|texttt|mathrm|mathbf)\{([^{}]*)\}")
 _ESCAPED = re.compile(r"\\([$%&#_])")
 _NO_ANSWER = "no_answer truncated empty_answer several_answers too_long bad_gold".split()
@@ -29,16 +28,16 @@ _NO_ANSWER = "no_answer truncated empty_answer several_answers too_long bad_gold
 def exact_reward_func(
     completion: str, solution: Any, ignore_case: bool = False, separator: str = ""
 ) -> Score:
-    """1.0 where the answer is the gold value, else 0.0.
+    """Return 1.0 if the answer equals the gold value, else 0.0.
 
-    solution: a value, or the text of one. Numbers are compared by value (1 is 1.0, but not True), lists
-    and tuples item by item, dicts by key, strings exactly. A gold that is neither JSON nor a
-    literal is plain text, for which case, spaces and a final full stop make no difference. A gold
-    number is also paid with its unit ("18 dollars"), a gold list of strings without quotes, and
-    CodeIO's gold, '"output": ...' or '"input": ...', without that key. None where it is empty.
+    Numbers are compared by value (1 equals 1.0, but not True), lists and tuples item by item, dicts by key,
+    strings exactly. A number may have its unit ("18 dollars"). A list of strings may lack quotes.
 
-    ignore_case: compare strings as plain text is. separator: parts the answers of a gold that has
-    several, in any order ("|" in Reasoning360's tables).
+    solution: a value, or its text. Text that is neither JSON nor a literal is plain text. Its case, spaces
+        and final full stop do not matter. CodeIO's '"output": ...' and '"input": ...' are also right without
+        the key. If it is empty, the score is None.
+    ignore_case: compare all strings as plain text.
+    separator: separates several answers, which may be in any order ("|" in Reasoning360's tables).
 
     Source: the tasks `ordering_puzzle`, `graph_logical`, `arcagi`, `codeio`, `cruxeval` and `table` of
     https://github.com/LLM360/Reasoning360 (Apache-2.0), on the contract of this module.
@@ -49,15 +48,15 @@ def exact_reward_func(
     gold = _read_gold(solution)
     if gold is None:
         return Score(None, "bad_gold")
-    found = _find(completion)
-    if found.text is None:
-        return Score(0.0, found.problem)
+    answer = _find(completion)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
     if separator and isinstance(solution, str) and separator in solution:
         golds = [read_value(each.strip()) for each in solution.split(separator)]
-        equal = _match(found.text.split(separator), golds, ignore_case)
+        equal = _match(answer.text.split(separator), golds, ignore_case)
     else:
-        equal = _equal(found.text, gold, ignore_case)
-    return Score(float(equal), "correct" if equal else "wrong_value", found.text)
+        equal = _equal(answer.text, gold, ignore_case)
+    return Score(float(equal), "correct" if equal else "wrong_value", answer.text)
 
 
 @reward(
@@ -67,14 +66,15 @@ def exact_reward_func(
     inline=True,
 )
 def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> Score:
-    """1.0 where every cell of a zebra puzzle's grid is right, else 0.0.
+    """Return 1.0 if each cell of a zebra puzzle's grid is right, else 0.0.
 
-    solution: {"header": ["House", ...], "rows": [["1", ...], ...]}, or the JSON text of it; the answer
-    is the same. Columns may stand in another order, rows may not; of neither may one lack, nor be
-    too many. Case and spaces make no difference in a cell. None where the gold is no such grid.
+    The answer has all rows in the gold order, and all columns in any order. Case and spaces of a cell do not
+    matter.
 
-    partial: pay the share of right cells, as upstream does. That pays for a column that only numbers
-    the houses, too.
+    solution: {"header": ["House", ...], "rows": [["1", ...], ...]}, or its JSON text. The answer has the same
+        form. If it is not such a grid, the score is None.
+    partial: return the share of right cells, as Reasoning360 does. This also pays for the column of house
+        numbers.
 
     Source: the task `zebra_puzzle` of https://github.com/LLM360/Reasoning360 (Apache-2.0).
 
@@ -85,14 +85,14 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     gold = _grid(read_value(solution.strip()).value if isinstance(solution, str) else solution)
     if gold is None or not gold.rows or len(set(gold.header)) < len(gold.header):
         return Score(None, "bad_gold")
-    found = _find(completion)
-    if found.text is None:
-        return Score(0.0, found.problem)
-    grid = _grid(read_value(found.text).value)
+    answer = _find(completion)
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    grid = _grid(read_value(answer.text).value)
     if grid is None:
-        return Score(0.0, "not_a_grid", found.text)
+        return Score(0.0, "not_a_grid", answer.text)
     if sorted(grid.header) != sorted(gold.header) or len(grid.rows) != len(gold.rows):
-        return Score(0.0, "wrong_shape", found.text)
+        return Score(0.0, "wrong_shape", answer.text)
     columns = [grid.header.index(name) for name in gold.header]
     right = [
         _same_cell(row[column], cell)
@@ -101,17 +101,19 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     ]
     share = sum(right) / len(right)
     value = share if partial else float(share == 1)
-    return Score(value, "correct" if share == 1 else "wrong_cells", found.text)
+    return Score(value, "correct" if share == 1 else "wrong_cells", answer.text)
 
 
 def _find(completion: str) -> Answer:
-    found = find_answer(completion, ["tag", "box", "fence"], normal, LONGEST_ANSWER, every_tag=True)
-    text = found.text or ""
+    answer = find_answer(
+        completion, ["tag", "box", "fence"], normal, LONGEST_ANSWER, every_tag=True
+    )
+    text = answer.text or ""
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
         label, line_end, body = text[3:-3].partition("\n")
         text = (body if line_end and (label.strip() or "json").isalnum() else text[3:-3]).strip()
         return Answer(text) if text else Answer(None, "empty_answer")
-    return found
+    return answer
 
 
 def _read_gold(solution: Any) -> Value | None:
@@ -121,7 +123,7 @@ def _read_gold(solution: Any) -> Value | None:
 
 
 def _read(text: str) -> Value:
-    if text.startswith(('"output":', '"input":')):  # CodeIO's have no braces
+    if text.startswith(('"output":', '"input":')):  # CodeIO leaves out the braces
         text = f"{{{text}}}"
     return read_value(text)
 
@@ -147,7 +149,7 @@ def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
 
 
 def _bare(text: str) -> str:
-    r"""Text without Markdown's marks around all of it (`**owl**`), and LaTeX's of text (`\text{owl}`, `\$`, `1{,}234`)."""
+    r"""Return a text without Markdown around it (`**owl**`) and LaTeX in it (`\text{owl}`, `\$`, `1{,}234`)."""
     marked = text.removesuffix(".")
     mark = marked[: len(marked) - len(marked.lstrip("*`"))]
     if mark and marked.endswith(mark) and len(marked) > 2 * len(mark):
@@ -156,7 +158,7 @@ def _bare(text: str) -> str:
 
 
 def _match(answers: list[str], golds: list[Value], ignore_case: bool) -> bool:
-    """Whether they are the same in some order."""
+    """Return whether answers and golds are equal in some order."""
     left = [each.strip() for each in answers]
     if len(left) != len(golds):
         return False
@@ -169,7 +171,7 @@ def _match(answers: list[str], golds: list[Value], ignore_case: bool) -> bool:
 
 
 class _Grid(NamedTuple):
-    """header: the columns' names in their normal form. rows: as many cells each."""
+    """header: the column names in normal form. rows: one cell per column each."""
 
     header: list[str]
     rows: list[Any]

@@ -1,9 +1,9 @@
-"""Rewards that shape what another one pays: by length, by reasoning steps, by being right.
+"""Rewards that change the scores of another reward: by length, by reasoning steps, by being right.
 
-A reward that is named in `by` says which completions are right: those to which it gives its highest
-score. It is one of these modules', or of your own, that scores one completion (`@reward`). Lengths are
-tokens. For what is missing here take TRL's, which need no other: `trl.rewards.get_soft_overlong_punishment`
-(DAPO) and `trl.rewards.get_repetition_penalty_reward`. tests/rewards/test_shaping.py has what each must score.
+The reward in `by` decides which completions are right: a right one gets its highest score. It can be any
+reward of one completion (`@reward`). Lengths are in tokens. TRL has more length rewards:
+`trl.rewards.get_soft_overlong_punishment` (DAPO) and `trl.rewards.get_repetition_penalty_reward`.
+tests/rewards/test_shaping.py has completions with their scores.
 """
 
 import re
@@ -13,21 +13,14 @@ from math import cos, pi
 from typing import Any
 
 from axolotl_grpo_plugin.completions import reasoning_of
-from axolotl_grpo_plugin.load import RewardRef, load_reward
-from axolotl_grpo_plugin.reward import (
-    GroupReward,
-    Reward,
-    Score,
-    group_reward,
-    made_of,
-    reward,
-)
+from axolotl_grpo_plugin.load import load_scorer
+from axolotl_grpo_plugin.reward import GroupReward, Reward, Score, group_reward, made_of, reward
 
 _ENOUGH_STEPS = 3
-_FEWEST_WORDS = 3  # of a step: fewer say nothing
+_FEWEST_WORDS = 3  # of a step
 _OPERATOR = re.compile(r"[=+*/^<>%×÷≤≥≈]")
 _WORDS = "first second third next then finally".split()
-# At the start of a line: "Step 1:", "### Step 1", "**1.** ", "1) ", "- ", "First,".
+# The start of a line: "Step 1:", "### Step 1", "**1.** ", "1) ", "- ", "First,".
 _STEP = re.compile(
     r"(?:#{1,6} )?[*_]{0,3}(?:step ([0-9]{1,3})(?![0-9])[.:)]?|([0-9]{1,3})[.:)](?=[ *_]|$)"
     rf"|({'|'.join(_WORDS)})(?:ly)?,|[-*•] )",
@@ -39,14 +32,15 @@ _WORD = re.compile(r"\w+")
 
 @reward(range=(0.0, 1.0), reasons="enough_steps few_steps no_steps".split(), inline=True)
 def reasoning_steps_reward_func(completion: str) -> Score:
-    r"""A third for each step that the thinking is parted into, 1.0 at most.
+    r"""Return a third for each step of the reasoning, at most 1.0.
 
-    The thinking is the text before `</think>` (or `</reasoning>`). A step begins a line: "Step 1:", "1.",
+    The reasoning is the text before `</think>` or `</reasoning>`. A step begins a line with "Step 1:", "1.",
     "- " or "First,". Numbers must rise, and each word begins at most one step. A step has at least three
-    words, with two different ones of two or more letters, or with a number and an operator ("x + y = 5").
-    A repeated step counts once. No rule on words detects nonsense: weigh this reward below correctness.
+    words. Two of them differ and have two or more letters, or there is a number and an operator
+    ("x + y = 5"). A repeated step counts once. The reward cannot detect nonsense, so give it a low weight.
 
-    Source: open-r1's `reasoning_steps_reward` (https://github.com/huggingface/open-r1, Apache-2.0), which pays the markers alone.
+    Source: open-r1's `reasoning_steps_reward` (https://github.com/huggingface/open-r1, Apache-2.0), which
+    only counts the markers.
 
     >>> reasoning_steps_reward_func([""], ["<think>1. Nine eggs are left.\n2. At $2 each: 18.</think>18"])
     [0.6666666666666666]
@@ -57,16 +51,16 @@ def reasoning_steps_reward_func(completion: str) -> Score:
 
 
 def _steps(thinking: str) -> set[str]:
-    """Return the words of each step that has content, for at most as many steps as are paid."""
-    said: set[str] = set()
+    """Return the words of each step that has content, for at most _ENOUGH_STEPS steps."""
+    steps: set[str] = set()
     for text in _parts(thinking):
-        if len(said) == _ENOUGH_STEPS:
+        if len(steps) == _ENOUGH_STEPS:
             break
         words = _WORD.findall(_NUMBERED.sub("", text).lower())
         words = [word for word in words if word not in _WORDS]
         if len(words) >= _FEWEST_WORDS and _has_content(words, text):
-            said.add(" ".join(words))
-    return said
+            steps.add(" ".join(words))
+    return steps
 
 
 def _has_content(words: Sequence[str], text: str) -> bool:
@@ -77,8 +71,8 @@ def _has_content(words: Sequence[str], text: str) -> bool:
 
 
 def _parts(thinking: str) -> Iterator[str]:
-    """What stands from the begin of a step to the next one's, or to the end."""
-    part: list[str] | None = None  # what stands before the first is none
+    """Yield the text of each step, without its marker. Text before the first step is ignored."""
+    part: list[str] | None = None
     highest, used = 0, set()
     for line in map(str.strip, thinking.split("\n")):
         begun = _STEP.match(line)
@@ -105,33 +99,34 @@ def cosine_length(
     min_value_correct: float = 0.5,
     max_value_correct: float = 1.0,
 ) -> Reward:
-    """Right completions earn the more the shorter they are, wrong ones the more the longer, along a cosine.
+    """Return more for a shorter right completion and for a longer wrong completion, along a cosine.
 
-    From max_value_correct (no token) to min_value_correct (max_len tokens and more), and from min_value_wrong
-    to max_value_wrong. TRL's `get_cosine_scaled_reward` with a correctness of one's own: TRL's takes
-    LaTeX alone for an answer. None, with its reason, where `by` gives none (an unreadable gold).
+    A right completion earns max_value_correct without tokens, down to min_value_correct with max_len tokens
+    or more. A wrong one earns min_value_wrong without tokens, up to max_value_wrong. If `by` gives None (an
+    unreadable gold), the score is None with the same reason. TRL's `get_cosine_scaled_reward` is similar,
+    but it only reads answers in LaTeX.
 
     Args:
-        by: the dotted path of the reward that says what is right; by_args: its options.
-        max_len: tokens, `trl.max_completion_length` as a rule.
+        by: the dotted path of the reward that decides which completions are right.
+        by_args: the options of that reward.
+        max_len: tokens, usually `trl.max_completion_length`.
 
     Source: https://arxiv.org/abs/2502.03373, appendix C.1.
 
-    Raises: TypeError where `by` does not score one completion; ValueError for a max_len below 1.
+    Raises: TypeError if `by` does not score one completion; ValueError if max_len is below 1.
 
     >>> short = cosine_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func", max_len=4)
     >>> short([""], ["<answer>18</answer>"], answer=["18"], completion_ids=[[1, 2]])
     [0.75]
     """
     if max_len < 1:
-        raise ValueError(f"max_len {max_len} is less than one token")
-    judge = _scorer("cosine_length", by, by_args)
-    lowest, highest = sorted(
-        [min_value_wrong, max_value_wrong, min_value_correct, max_value_correct]
-    )[::3]
+        raise ValueError(f"cosine_length: max_len is {max_len}. Set it to 1 or more")
+    judge = load_scorer("cosine_length", by, by_args)
+    ends = (min_value_wrong, max_value_wrong, min_value_correct, max_value_correct)
+    lowest, highest = min(ends), max(ends)
 
-    def shape(found: Sequence[Score], columns: Mapping[str, Any]) -> Score:
-        (verdict,) = found
+    def shape(scores: Sequence[Score], columns: Mapping[str, Any]) -> Score:
+        (verdict,) = scores
         if verdict.value is None:
             return verdict
         short, long = min_value_wrong, max_value_wrong
@@ -139,30 +134,31 @@ def cosine_length(
             short, long = max_value_correct, min_value_correct
         share = (1 + cos(pi * min(len(columns["completion_ids"]) / max_len, 1.0))) / 2
         value = long + (short - long) * share
-        return verdict._replace(value=min(max(value, lowest), highest))  # else a rounding off
+        return verdict._replace(value=min(max(value, lowest), highest))  # rounding may exceed it
 
     return _shaped("cosine_length", [judge], shape, (lowest, highest), reads=["completion_ids"])
 
 
 def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupReward:
-    """0.5 for the shortest completion of a prompt group down to -0.5 for the longest; wrong ones earn 0 at most.
+    """Return 0.5 for the shortest completion of a prompt group, down to -0.5 for the longest.
 
-    0.5 - (length - shortest) / (longest - shortest), and 0 for all where their lengths are the same. None,
-    with its reason, where `by` gives none (an unreadable gold).
+    The score is 0.5 - (length - shortest) / (longest - shortest), or 0 if all lengths are equal. A wrong
+    completion earns at most 0. If `by` gives None (an unreadable gold), the score is None with the same reason.
 
     Args:
-        by: the dotted path of the reward that says what is right; by_args: its options.
+        by: the dotted path of the reward that decides which completions are right.
+        by_args: the options of that reward.
 
     Source: Kimi k1.5, https://arxiv.org/abs/2501.12599, section 2.3.3.
 
-    Raises: TypeError where `by` does not score one completion.
+    Raises: TypeError if `by` does not score one completion.
 
     >>> short = kimi_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func")
     >>> right, ids = "<answer>18</answer>", [[1], [1, 2], [1, 2, 3], [1, 2, 3]]
     >>> short(["p"] * 4, ["", right, right, ""], answer=["18"] * 4, completion_ids=ids)
     [0.0, 0.0, -0.5, -0.5]
     """
-    judge = _scorer("kimi_length", by, by_args)
+    judge = load_scorer("kimi_length", by, by_args)
 
     @group_reward(
         range=(-0.5, 0.5),
@@ -195,25 +191,28 @@ def gated(
     reward_args: Mapping[str, Any] | None = None,
     by_args: Mapping[str, Any] | None = None,
 ) -> Reward:
-    """What another reward pays, to right completions alone: a format earns nothing around a wrong answer.
+    """Return the score of another reward for right completions, and 0.0 ("gated") for wrong ones.
 
-    Where `by` gives less than its highest score, 0.0 ("gated"). A negative score stays, or a wrong answer
-    would escape a penalty. None, with its reason, where one of the two gives none.
+    So a format earns nothing with a wrong answer. A negative score stays, because a wrong answer must not
+    escape a penalty. If one of the two rewards gives None, the score is None with the same reason.
 
     Args:
-        reward, by: dotted paths of rewards of one completion; reward_args, by_args: their options.
+        reward: the dotted path of the reward to pay. It scores one completion.
+        by: the dotted path of the reward that decides which completions are right.
+        reward_args: the options of `reward`.
+        by_args: the options of `by`.
 
-    Raises: TypeError where one of them does not score one completion.
+    Raises: TypeError if one of them does not score one completion.
 
     >>> rewards = "axolotl_grpo_plugin.rewards.gsm8k"
     >>> tidy = gated(f"{rewards}.soft_format_reward_func", by=f"{rewards}.correctness_reward_func")
     >>> tidy([""], ["<reasoning>9 * 2</reasoning><answer>18</answer>"], answer=["17"])
     [0.0]
     """
-    paid, judge = _scorer("gated", reward, reward_args), _scorer("gated", by, by_args)
+    paid, judge = load_scorer("gated", reward, reward_args), load_scorer("gated", by, by_args)
 
-    def shape(found: Sequence[Score], columns: Mapping[str, Any]) -> Score:
-        score, verdict = found
+    def shape(scores: Sequence[Score], columns: Mapping[str, Any]) -> Score:
+        score, verdict = scores
         if verdict.value is None or score.value is None:
             return verdict if verdict.value is None else score
         if verdict.value >= judge.range[1] or score.value < 0:
@@ -225,18 +224,6 @@ def gated(
     return _shaped("gated", [paid, judge], shape, limits, reasons=["gated"])
 
 
-def _scorer(factory: str, path: str, arguments: Mapping[str, Any] | None) -> Reward:
-    try:
-        made = load_reward(RewardRef.of(path, arguments or {}))
-    except Exception as error:
-        raise TypeError(f"{factory}: {path}: {type(error).__name__}: {error}") from error
-    if not isinstance(made, Reward):
-        raise TypeError(
-            f"{factory}: {path} does not score one completion. Name one that `@reward` made"
-        )
-    return made
-
-
 def _shaped(
     name: str,
     inner: Sequence[Reward],
@@ -245,16 +232,18 @@ def _shaped(
     reads: Sequence[str] = (),
     reasons: Sequence[str] = (),
 ) -> Reward:
-    """A reward made of others' scores; `inner` are these."""
+    """Return a reward that computes its score from the scores of the rewards in `inner`."""
 
     def scorer(how: Callable[..., Score | None]) -> Callable[..., Score | None]:
         def score(completion: str, **columns: Any) -> Score | None:
-            found = [
-                how(each, completion, **{read: columns.get(read) for read in _columns(each)})
-                for each in inner
-            ]
-            scores = [score for score in found if score is not None]
-            return shape(scores, columns) if len(scores) == len(inner) else None
+            scores = []
+            for each in inner:
+                names = (*each.spec.reads, *each.spec.may_read)
+                result = how(each, completion, **{name: columns.get(name) for name in names})
+                if result is None:
+                    return None
+                scores.append(result)
+            return shape(scores, columns)
 
         score.__name__ = score.__qualname__ = name
         return score
@@ -272,7 +261,7 @@ def _shaped(
         return next(filter(None, problems), "")
 
     specs = [each.spec for each in inner]
-    made = reward(
+    shaped = reward(
         range=limits,
         reads=tuple(dict.fromkeys([*(read for each in specs for read in each.reads), *reads])),
         may_read=[read for each in specs for read in each.may_read],
@@ -282,8 +271,4 @@ def _shaped(
         ready=ready,
         row_problem=row_problem if any(each.row_problem for each in specs) else None,
     )(scorer(Reward.score))
-    return made_of(made, inner)
-
-
-def _columns(reward: Reward) -> tuple[str, ...]:
-    return (*reward.spec.reads, *reward.spec.may_read)
+    return made_of(shaped, inner)

@@ -1,4 +1,4 @@
-"""Rewards that were written for verl or xLR, as they are: `compute_score(solution_str, ground_truth, ...)`."""
+"""Use reward functions written for verl or xLR: `compute_score(solution_str, ground_truth, ...)`."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.reward import Reward, Score, reward
 
-_OF_VERL = ("data_source", "extra_info")  # it passes these to a function that takes them
+_OF_VERL = ("data_source", "extra_info")  # verl passes these if a function takes them
 
 
 def from_compute_score(
@@ -17,29 +17,31 @@ def from_compute_score(
     arguments: Mapping[str, Any] | None = None,
     decode: bool = False,
 ) -> Reward:
-    """A reward of a verl function: what it returns for a completion, None for rows without its columns.
+    """Return the score of a verl reward function, or None for a row without its columns.
 
     Args:
-        function: the dotted path of `compute_score`. It gets the completion as `solution_str`; its other
-            parameters without a default are columns of these names (`ground_truth`, or xLR's own
-            names), and `data_source` and `extra_info` where it takes them, the latter as a dict.
-        range: its lowest and its highest score; others count as failed.
-        arguments: for its parameters that have a default (`method`, `format_score`, ...).
-        decode: its columns are JSON text that it wants decoded: `type: axolotl_grpo_plugin.verl` writes
-            ground truths that are no text so.
+        function: the dotted path of `compute_score`. Its `solution_str` is the completion. Its other
+            parameters without a default are dataset columns (`ground_truth`, or xLR's names). If it takes
+            `data_source` or `extra_info` (a dict), it also gets these.
+        range: the lowest and the highest score. A score outside counts as a failure.
+        arguments: values for its parameters with a default (`method`, `format_score`, ...).
+        decode: decode the columns from JSON text. The transform `axolotl_grpo_plugin.verl` writes a ground
+            truth as JSON if it is not text.
 
-    It returns a number, a bool, a dict with "score", or a list with the score first, as verl allows.
+    The function returns a number, a bool, a dict with "score", or a list that begins with the score.
 
     Source: https://verl.readthedocs.io/en/latest/preparation/reward_function.html
 
-    Raises: TypeError for a function that takes no `solution_str`, and for unknown arguments; what
-        cannot be imported, or is no range, is one too.
+    Raises: TypeError if the function cannot be imported or has no `solution_str`, if an argument is unknown,
+        or if the range is not [lowest, highest].
 
     >>> made = from_compute_score("my_task.compute_score", arguments={"method": "flexible"})  # doctest: +SKIP
     """
     numbers = [each for each in range if isinstance(each, (int, float))]
     if len(range) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
-        raise TypeError(f"range: {range!r} is not [lowest, highest]")
+        raise TypeError(
+            f"range: {range!r} is not [lowest, highest]. Write two numbers in this order"
+        )
     module, _, name = function.rpartition(".")
     try:
         compute_score = getattr(import_module(module), name)
@@ -47,10 +49,13 @@ def from_compute_score(
         raise TypeError(f"function: {function}: {type(error).__name__}: {error}") from error
     parameters = signature(compute_score).parameters
     if "solution_str" not in parameters:
-        raise TypeError(f"{function} takes no solution_str: it is no compute_score of verl's")
-    given = dict(arguments or {})
+        raise TypeError(
+            f"{function} has no parameter solution_str. Name a function that verl could call: "
+            "compute_score(solution_str, ground_truth, ...)"
+        )
+    options = dict(arguments or {})
     takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
-    for argument in given:
+    for argument in options:
         if argument not in parameters and not takes_all:
             raise TypeError(f"{function} has no parameter {argument!r}")
     reads = [
@@ -58,16 +63,16 @@ def from_compute_score(
         for each in parameters.values()
         if each.default is Parameter.empty
         and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        and each.name not in ("solution_str", *_OF_VERL, *given)
+        and each.name not in ("solution_str", *_OF_VERL, *options)
     ]
-    takes = [each for each in _OF_VERL if each in parameters and each not in given]
+    takes = [each for each in _OF_VERL if each in parameters and each not in options]
 
     def scorer(completion: str, **columns: Any) -> Score:
         row = {key: json.loads(columns[key]) if decode else columns[key] for key in reads}
         row |= {key: columns[key] for key in takes}
         if isinstance(row.get("extra_info"), str):
             row["extra_info"] = json.loads(row["extra_info"])
-        return _score(compute_score(solution_str=completion, **row, **given))
+        return _score(compute_score(solution_str=completion, **row, **options))
 
     scorer.__name__, scorer.__doc__ = name, compute_score.__doc__
     limits = float(numbers[0]), float(numbers[1])

@@ -1,13 +1,13 @@
-"""Run code that nobody has read: without network, home or project, within limits, ended whole.
+"""Run untrusted code without network, home folder or project, within limits.
 
-A sandbox is one process that forks a job for each request; rewards keep it between completions.
+A sandbox is one process that forks a job for each request. Rewards keep it between completions.
 
     with Sandbox("def main(request, channel): print(request + 1)") as sandbox:
         sandbox.run(1).stdout  # "2\\n"
 
-Bubblewrap (`bwrap`, 0.7 or newer) makes it where that works, else user namespaces by util-linux's
-`unshare` (util-linux 2.36 or newer). Inside, /usr, the interpreter and its packages can be read, /tmp can be written, and
-there is no more. What an attack on the kernel itself can do is not prevented: for that, a virtual machine.
+Bubblewrap (`bwrap` 0.7 or newer) makes the sandbox if it works here, else `unshare` (util-linux 2.36
+or newer). A job can read /usr, the interpreter and its packages, and can write to /tmp; it sees nothing
+else. The sandbox does not stop an attack on the kernel itself; a virtual machine does.
 """
 
 import json
@@ -24,23 +24,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from axolotl_grpo_plugin.sandbox.backends import BACKENDS, UNSAFE, Backend, below_tmp, visible
+from axolotl_grpo_plugin.sandbox.backends import BACKENDS, UNSAFE, Backend, below_tmp, is_visible
 
 LOG = logging.getLogger(__name__)
-_GRACE = 20.0  # seconds of wall time for an answer of the sandbox itself
-_STARVED = 10  # times a job's seconds: as much wall time it may take on a busy machine
-_TAIL = 4000  # bytes of stderr
+_GRACE = 20.0  # seconds of wall time in which the server must answer
+_STARVED = 10  # on a busy machine, a job may take this many times its seconds of wall time
+_TAIL = 4000  # bytes of stderr to keep
 _INSIDE = Path(__file__).with_name("inside.py")
 
 
 class Limits(NamedTuple):
-    """What one job may use.
+    """The resources that one job may use.
 
-    seconds: of the job's own time: its CPU time, all processes together, or the wall time minus
-    the time it could have run but had no CPU, if that is longer. So sleep counts, and a busy
-    machine does not. memory: bytes of address space in each process; times `processes` it is the most
-    that a job can take. processes: threads too. output: bytes that it may print, send, or write to
-    one file. disk: bytes of its scratch folder, which is in memory and holds a file per 16 KiB.
+    seconds: the job's own time. It is the CPU time of all its processes, or the wall time minus the
+        time in which it was ready to run but had no CPU, whichever is longer. So sleep counts, and
+        waiting for a busy machine does not.
+    memory: bytes of address space per process.
+    processes: the number of processes and threads.
+    output: bytes that the job may print, send, or write to one file.
+    disk: bytes of the job's /tmp, which is in memory. It may hold one file per 16 KiB.
     """
 
     seconds: float = 6.0
@@ -51,15 +53,17 @@ class Limits(NamedTuple):
 
 
 class SandboxError(RuntimeError):
-    """There is no sandbox, or it broke: one line, with the fix where there is one."""
+    """No sandbox works here, or the sandbox itself failed. The message is one line."""
 
 
 class Ended(NamedTuple):
-    """How a job ended.
+    """The end of a job.
 
-    exit: its exit status, or minus the signal that ended it. stdout, stderr: what it printed, of
-    stderr the end. late: its seconds were over. flood: it printed or sent more than it may. seconds:
-    of its own time that it took, 0.0 if it was stopped.
+    exit: the exit status, or minus the signal that ended the job.
+    stdout, stderr: the printed text; of stderr only the end.
+    late: the job ran out of time.
+    flood: the job printed or sent more than `Limits.output`.
+    seconds: the job's own time (see `Limits`); without its CPU time if it was stopped.
     """
 
     exit: int
@@ -71,14 +75,15 @@ class Ended(NamedTuple):
 
 
 class Sandbox:
-    """One sandbox. Not for several threads at once; a child of this process needs its own.
+    """Runs one job at a time. Use one per thread, and one per process.
 
-    script: the text of a Python module, ours, whose `main(request, channel)` a job calls;
-    `channel.send(data)` and `channel.receive()` talk to the job's other end, `Job`.
-    imports: modules that are imported once, before the first job. allow_unsafe: where no sandbox
-    works, run jobs in plain processes, with limits and a warning.
+    Args:
+        script: the source of a trusted Python module. A job calls its `main(request, channel)`;
+            `channel.send(data)` and `channel.receive()` talk to the `Job` object here.
+        imports: modules to import once, before the first job.
+        allow_unsafe: if no sandbox works here, run jobs in plain processes, with limits and a warning.
 
-    Raises: SandboxError where there is no sandbox, with all that was tried.
+    Raises: SandboxError if no sandbox works here; it names everything that was tried.
     """
 
     def __init__(
@@ -88,42 +93,41 @@ class Sandbox:
         imports: Sequence[str] = (),
         allow_unsafe: bool = False,
     ):
-        self._first = {"script": script, "imports": list(imports), "limits": limits._asdict()}
+        self._setup = {"script": script, "imports": list(imports), "limits": limits._asdict()}
         self.limits = limits
-        self._backend = _works(allow_unsafe)
-        self._inside: _Inside | None = None
+        self._backend = _find_backend(allow_unsafe)
+        self._server: _Server | None = None
         self._job: Job | None = None
 
     def start(self, request: Any, stdin: str = "", seconds: float | None = None) -> "Job":
-        """Start a job: `request` is plain data, `seconds` its own time in place of the limit's.
+        """Start a job. A job that was started before and not ended is ended now.
 
-        One at a time: one that was not ended is, with its sandbox.
+        request: JSON data. seconds: a tighter limit than the sandbox's own.
 
-        Raises: SandboxError where the sandbox, not the job, fails.
+        Raises: SandboxError if the sandbox, not the job, fails.
         """
-        left = self._job is not None and not self._job.ended
-        if self._inside is None or left or not self._inside.lives():
+        abandoned = self._job is not None and not self._job.ended
+        if self._server is None or abandoned or not self._server.is_alive():
             self.close()
-            self._inside = _Inside(self._backend, self._first)
+            self._server = _Server(self._backend, self._setup)
         seconds = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
-        self._job = Job(self._inside, request, stdin, seconds, self.limits.output)
+        self._job = Job(self._server, request, stdin, seconds, self.limits.output)
         return self._job
 
     def run(self, request: Any, stdin: str = "", seconds: float | None = None) -> Ended:
         """Run a job to its end."""
         return self.start(request, stdin, seconds).end()
 
-    def call(self, request: Any, seconds: float | None = None) -> tuple[Any, Ended]:
-        """Run a job; the first message that it sends (None where it sends none), and its end."""
-        job = self.start(request, seconds=seconds)
-        answer = job.receive()
-        return answer, job.end(stop=True)
+    def call(self, request: Any) -> tuple[Any, Ended]:
+        """Run a job until its first message. Return the message, None if it sent none, and the end."""
+        job = self.start(request)
+        return job.receive(), job.end(stop=True)
 
     def close(self) -> None:
-        """End it, and every process in it."""
-        if self._inside:
-            self._inside.close()
-            self._inside = None
+        """End every process in the sandbox. The next job starts a new one."""
+        if self._server:
+            self._server.close()
+            self._server = None
 
     def __enter__(self) -> Self:
         return self
@@ -133,18 +137,20 @@ class Sandbox:
 
 
 class Job:
-    """A job that runs. Its messages are JSON; a job that sends anything else is stopped.
+    """A running job. Messages are JSON.
 
-    Its time is measured while this end waits for it, so two jobs that talk to each other do not pay
-    for one another. SandboxError if it had too little CPU to be judged.
+    Its time counts only while this process waits for it. So two jobs that talk to each other do not
+    pay for each other's time.
+
+    Raises: SandboxError if the sandbox fails, or if the job got too little CPU to be judged.
     """
 
     def __init__(
-        self, inside: "_Inside", request: Any, stdin: str, seconds: float, most: int
+        self, server: "_Server", request: Any, stdin: str, seconds: float, output: int
     ) -> None:
-        self._inside, self._most, self._flood, self.ended = inside, most, False, False
+        self._server, self._output, self._flood, self.ended = server, output, False, False
         self._seconds, self._waited, self._late = seconds, 0.0, False
-        self._before, self._done, self._bytes = _delay(), None, bytearray()
+        self._delay_before, self._done, self._bytes = _delay(), None, bytearray()
         self._files = [open(os.memfd_create(name), "rb+", 0) for name in ("in", "out", "err")]  # noqa: SIM115
         self._files[0].write(stdin.encode(errors="replace"))
         self._files[0].seek(0)
@@ -152,11 +158,11 @@ class Job:
         self._channel.setblocking(False)
         with theirs:
             own = [*(each.fileno() for each in self._files), theirs.fileno()]
-            inside.send({"seconds": seconds}, own)
+            server.send({"seconds": seconds}, own)
         self.send(request)
 
     def send(self, message: Any) -> None:
-        """Send plain data; to a job that has ended, nothing."""
+        """Send JSON data. A job that has ended gets nothing."""
         data = memoryview(json.dumps(message).encode() + b"\n")
         try:
             while data and self._wait(self._channel, select.POLLOUT):
@@ -165,10 +171,10 @@ class Job:
             self._channel.close()
 
     def receive(self) -> Any:
-        """Return the job's next message; None if there will be none."""
+        """Return the job's next message. Return None if the job ended, or sent no JSON."""
         try:
             while b"\n" not in self._bytes:
-                if len(self._bytes) >= self._most:
+                if len(self._bytes) >= self._output:
                     self._flood = True
                     return None
                 data = self._wait(self._channel) and self._channel.recv(1 << 16)
@@ -181,16 +187,16 @@ class Job:
             return None
 
     def end(self, stop: bool = False) -> Ended:
-        """Return how it ended: by itself, or stopped here."""
+        """Wait for the end of the job, or stop it now."""
         self.ended = True
         self._channel.close()
-        if stop or not self._wait(self._inside.control):
-            self._inside.send("stop")
-        done = self._done or self._inside.receive()
+        if stop or not self._wait(self._server.control):
+            self._server.send("stop")
+        done = self._done or self._server.receive()
         if done is None:
-            self._inside.close()
-            raise SandboxError("the sandbox itself ended: " + self._inside.last_words())
-        stdout, stderr = self._printed()
+            self._server.close()
+            raise SandboxError(f"The sandbox itself ended: {self._server.last_error()}.")
+        stdout, stderr = self._read_printed()
         own = self._own_time(done)
         return Ended(done["exit"], stdout, stderr, self._late, self._flood, own)
 
@@ -203,33 +209,32 @@ class Job:
         began, earlier, left = time.monotonic(), self._waited, self._seconds - self._waited
         while self._done is None and not poll.poll(max(left, 0.01) * 1000):
             self._waited = earlier + time.monotonic() - began
-            self._inside.send("how")
-            how = self._inside.receive()
-            if how is None or "exit" in how:
-                self._done = how
+            self._server.send("usage")
+            usage = self._server.receive()
+            if usage is None or "exit" in usage:
+                self._done = usage
                 break
-            left = self._seconds - self._own_time(how)
+            left = self._seconds - self._own_time(usage)
             if left <= 0:
                 self._late = True
                 break
             if self._waited > _STARVED * self._seconds + _GRACE:
-                self._inside.close()
+                self._server.close()
                 raise SandboxError(
-                    "this machine is too busy: a job had too little CPU to be judged"
+                    "This machine is too busy: a job got too little CPU to be judged."
                 )
         self._waited = earlier + time.monotonic() - began
         return not self._late
 
-    def _own_time(self, spent: dict[str, float]) -> float:
-        delay = spent["delay"] + _delay() - self._before
-        return max(spent["cpu"], self._waited - delay)
+    def _own_time(self, usage: dict[str, float]) -> float:
+        delay = usage["delay"] + _delay() - self._delay_before
+        return max(usage["cpu"], self._waited - delay)
 
-    def _printed(self) -> Iterator[str]:
-        """Its stdout, and the end of its stderr."""
-        _, *files = self._files
-        for file, tail in zip(files, (self._most, _TAIL), strict=True):
+    def _read_printed(self) -> Iterator[str]:
+        """Yield stdout, and the end of stderr."""
+        for file, tail in zip(self._files[1:], (self._output, _TAIL), strict=True):
             size = os.fstat(file.fileno()).st_size
-            self._flood = self._flood or size >= self._most
+            self._flood = self._flood or size >= self._output
             file.seek(max(0, size - tail))
             yield file.read().decode(errors="replace")
         for file in self._files:
@@ -237,44 +242,45 @@ class Job:
 
 
 def ready(allow_unsafe: bool = False) -> None:
-    """Raises SandboxError, in one line, where no sandbox works here and none is not allowed.
+    """Check that a sandbox works here, for `@reward(ready=...)`.
 
-    What a reward that uses one gives to `@reward(ready=...)`.
+    Raises: SandboxError if no sandbox works and `allow_unsafe` is False.
     """
-    _works(allow_unsafe)
+    _find_backend(allow_unsafe)
 
 
 @cache
-def _works(allow_unsafe: bool) -> Backend:
-    """The first backend that works, tried for real."""
-    tried = []
+def _find_backend(allow_unsafe: bool) -> Backend:
+    """Return the first backend that can start a sandbox."""
+    failures = []
     for backend in BACKENDS:
         try:
-            inside = _Inside(backend, {"script": "", "imports": [], "limits": Limits()._asdict()})
+            server = _Server(backend, {"script": "", "imports": [], "limits": Limits()._asdict()})
         except SandboxError as error:
-            tried.append(f"{backend.name}: {error}")
+            failures.append(f"{backend.name}: {str(error).rstrip('.')}")
         else:
-            inside.close()
+            server.close()
             return backend
+    causes = "; ".join(failures)
     if not allow_unsafe:
         raise SandboxError(
-            f"no sandbox for programs works here ({'; '.join(tried)}). Install bubblewrap (apt-get "
-            "install bubblewrap) where user namespaces are allowed, or set allow_unsafe: true to "
-            "run them without one"
+            f"No sandbox works here ({causes}). Install bubblewrap (apt-get install bubblewrap) on a "
+            "machine that allows user namespaces, or set allow_unsafe: true to run programs without "
+            "a sandbox."
         )
     LOG.warning(
-        "no sandbox works here (%s), and allow_unsafe is set: programs run as this user, with "
-        "the network, and all files and processes that this user has; only their time, memory and "
-        "output are limited",
-        "; ".join(tried),
+        "No sandbox works here (%s), and allow_unsafe is set. Programs run as this user, and can use "
+        "the network, and all files and processes of this user. Only their time, memory and output "
+        "are limited.",
+        causes,
     )
     return UNSAFE
 
 
-class _Inside:
-    """The process in the sandbox: what is sent and received, and its end."""
+class _Server:
+    """The server process in the sandbox (inside.py), seen from outside."""
 
-    def __init__(self, backend: Backend, first: dict[str, Any]):
+    def __init__(self, backend: Backend, setup: dict[str, Any]):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - until it is closed
         self.control, theirs = socket.socketpair()
         try:
@@ -292,14 +298,14 @@ class _Inside:
         except OSError as error:
             raise SandboxError(str(error)) from error
         self._read = self.control.makefile("rb")
-        packages = [path for path in sys.path if visible(path)]
-        first = {**first, "isolated": backend.isolated, "paths": packages}
-        self.send({**first, "uid": uid, "below": below_tmp()})
+        packages = list(filter(is_visible, sys.path))
+        setup = {**setup, "isolated": backend.isolated, "packages": packages}
+        self.send({**setup, "uid": uid, "below_tmp": below_tmp()})
         if self.receive(60.0) is None:
             self.close()
-            raise SandboxError(self.last_words())
+            raise SandboxError(self.last_error())
 
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self.control.fileno() >= 0 and self._process.poll() is None
 
     def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
@@ -310,25 +316,25 @@ class _Inside:
             self.control.sendall(line[sent:])
         except OSError as error:
             self.close()
-            raise SandboxError(f"the sandbox does not listen: {self.last_words()}") from error
+            raise SandboxError(f"The sandbox stopped: {self.last_error()}.") from error
 
     def receive(self, seconds: float = _GRACE) -> Any:
-        """What it says next; None where it says nothing in that time, or has ended."""
+        """Return the server's next message. Return None if it ended, or is silent for `seconds`."""
         try:
             self.control.settimeout(max(0.01, seconds))
             line = self._read.readline()
-        except (OSError, ValueError):  # ValueError: it was closed here
+        except (OSError, ValueError):  # ValueError: this process closed it
             return None
         return json.loads(line) if line.endswith(b"\n") else None
 
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it did not say why"
+        return lines[-1] if lines else "no error message"
 
     def close(self) -> None:
         self._read.close()
-        self.control.close()  # it ends by itself, and takes its folder along
+        self.control.close()  # the server then ends by itself, and removes its folder
         try:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:
@@ -337,7 +343,7 @@ class _Inside:
 
 
 def _delay() -> float:
-    """Return the seconds that this thread could have run but had no CPU; 0.0 if unknown."""
+    """Return the seconds in which this thread was ready but had no CPU; 0.0 if unknown."""
     try:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):
@@ -345,15 +351,15 @@ def _delay() -> float:
 
 
 def _environment() -> dict[str, str]:
-    """All that a job sees of the environment."""
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return kept | {
+    """Return the whole environment of a job."""
+    libraries = os.environ.get("LD_LIBRARY_PATH")
+    return ({"LD_LIBRARY_PATH": libraries} if libraries is not None else {}) | {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONHASHSEED": "0",  # a program gets the same score each time
+        "PYTHONHASHSEED": "0",  # so that a program gets the same score each time
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",
     }

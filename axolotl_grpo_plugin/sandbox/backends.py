@@ -1,4 +1,4 @@
-"""How a sandbox is made: the command that starts the process in it."""
+"""Build the command that starts the server process in a sandbox."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-# No site, user site or current folder: what the modules are is said by `visible`.
+# Without site packages, user site and current folder: the server adds the visible packages itself.
 _PYTHON = [os.path.realpath(sys.executable), "-sSP", "-c"]
 _UIDS = Path("/proc/self/uid_map")
 _MOUNTS = Path(__file__).with_name("mounts.py")
@@ -20,10 +20,12 @@ _LINKS = {
 
 
 class Backend(NamedTuple):
-    """name: in messages. isolated: whether it is a sandbox at all.
+    """A way to make a sandbox.
 
-    command(source): return the command that runs that Python source in the sandbox, and the user that
-    its jobs must become (None: they are one already). OSError if a tool is missing.
+    name: for messages.
+    isolated: False for plain processes without a sandbox.
+    command(source): return the command that runs Python source in the sandbox, and the user id that
+        jobs must take, or None to keep the current one. Raises OSError if a tool is missing.
     """
 
     name: str
@@ -31,13 +33,13 @@ class Backend(NamedTuple):
     command: Callable[[str], tuple[list[str], int | None]]
 
 
-def visible(path: str) -> bool:
-    """Whether a folder of `sys.path` can be seen inside: the packages, not the project."""
+def is_visible(path: str) -> bool:
+    """Return True if jobs can see this folder of `sys.path`: they see packages, but no project."""
     return Path(path).name in ("site-packages", "dist-packages") and os.path.isdir(path)
 
 
-def _places() -> tuple[list[str], dict[str, str]]:
-    """Folders and files that are seen inside, outer ones first, and symlinks."""
+def _visible_paths() -> tuple[list[str], dict[str, str]]:
+    """Return the visible folders and files, without folders inside others, and the visible symlinks."""
     own = str(Path(_PYTHON[0]).parents[1])
     prefixes = ("/", "/usr", "/usr/local", sys.base_prefix, os.path.realpath(sys.base_prefix), own)
     parts = [
@@ -50,68 +52,65 @@ def _places() -> tuple[list[str], dict[str, str]]:
         for part in parts
         if os.path.dirname(part) == "/" and os.path.islink(part)
     }
-    parts += ["/etc/ld.so.cache", "/etc/alternatives", *filter(visible, sys.path)]
-    found: list[str] = []
+    parts += ["/etc/ld.so.cache", "/etc/alternatives", *filter(is_visible, sys.path)]
+    paths: list[str] = []
     for part in sorted(filter(os.path.exists, set(parts) - set(links))):
-        if not any(part.startswith(f"{outer}/") for outer in found):
-            found.append(part)
-    return found, links
+        if not any(part.startswith(f"{outer}/") for outer in paths):
+            paths.append(part)
+    return paths, links
 
 
 def below_tmp() -> list[str]:
-    """Return the visible folders below /tmp, which each job's own /tmp must show as well."""
-    return [place for place in _places()[0] if place.startswith("/tmp/")]
+    """Return the visible folders below /tmp. Each job has its own /tmp, which must show them too."""
+    return [path for path in _visible_paths()[0] if path.startswith("/tmp/")]
 
 
 def _hidden() -> list[str]:
-    """Return all paths under which this package is visible: it holds expected outputs.
+    """Return all paths under which this package would be visible. It contains expected outputs.
 
-    One folder has several when a visible folder is, or is reached through, a symlink.
+    The package has several paths if a visible folder is a symlink or lies behind one.
     """
     own = Path(__file__).resolve().parents[1]
     packages = {
-        os.path.realpath(os.path.join(path, own.name)) for path in filter(visible, sys.path)
+        os.path.realpath(os.path.join(path, own.name)) for path in filter(is_visible, sys.path)
     }
-    found = set()
-    for place in _places()[0]:
-        real = os.path.realpath(place)
+    hidden = set()
+    for path in _visible_paths()[0]:
+        real = os.path.realpath(path)
         for package in filter(os.path.isdir, {*packages, str(own)}):
             if package.startswith(f"{real}/"):
-                found.add(place + package.removeprefix(real))
-    return sorted(found)
+                hidden.add(path + package.removeprefix(real))
+    return sorted(hidden)
 
 
-def _other_user() -> int | None:
-    """A user that nobody else is, where this process may become one.
+def _unused_user() -> int | None:
+    """Return a random user id that no other process has; None if this process cannot change its user.
 
-    The limit on processes never holds for root, and counts all that its user has.
+    The limit on processes does not apply to root, and counts all processes of a user.
     """
     if os.geteuid() != 0:
         return None
     ranges = [list(map(int, line.split())) for line in _UIDS.read_text().splitlines()]
     start, _, count = max(ranges, key=lambda each: each[2])
-    return (
-        None if count < 1000 else start + count - 1 - random.SystemRandom().randrange(1, count // 2)
-    )
+    if count < 1000:
+        return None
+    return start + count - 1 - random.SystemRandom().randrange(1, count // 2)
 
 
 def _bubblewrap(source: str) -> tuple[list[str], int | None]:
-    uid = _other_user()
-    places, links = _places()
-
-    def bind(paths: list[str]) -> list[str]:
-        folders = {str(folder): None for path in paths for folder in reversed(Path(path).parents)}
-        # Said, since those that are not are made for root alone.
-        command = [word for folder in folders for word in ("--dir", folder)]
-        return command + [word for path in paths for word in ("--ro-bind", path, path)]
-
-    command = [_tool("bwrap"), "--die-with-parent", "--as-pid-1"]
+    uid = _unused_user()
+    paths, links = _visible_paths()
+    command = [_find_tool("bwrap"), "--die-with-parent", "--as-pid-1"]
     command += [f"--unshare-{kind}" for kind in ("pid", "net", "ipc", "uts", "cgroup-try")]
     rights = ("SYS_ADMIN", "SETUID", "SETGID", "KILL") if uid else ("SYS_ADMIN",)
     command += [word for right in rights for word in ("--cap-add", f"CAP_{right}")]
     command += [] if uid else ["--unshare-user"]
-    # For modules that write when they are imported; a job's /tmp is another.
-    command += ["--size", str(16 << 20), "--tmpfs", "/tmp", *bind(places)]
+    # Some modules write to /tmp during import. Jobs get another /tmp.
+    command += ["--size", str(16 << 20), "--tmpfs", "/tmp"]
+    # Without --dir, bwrap makes the folders above the paths for root alone.
+    folders = {str(folder): None for path in paths for folder in reversed(Path(path).parents)}
+    command += [word for folder in folders for word in ("--dir", folder)]
+    command += [word for path in paths for word in ("--ro-bind", path, path)]
     command += ["--proc", "/proc", "--dir", "/dev"]
     command += [word for path in _DEVICES for word in ("--dev-bind", path, path)]
     command += [word for path, to in (links | _LINKS).items() for word in ("--symlink", to, path)]
@@ -120,26 +119,26 @@ def _bubblewrap(source: str) -> tuple[list[str], int | None]:
 
 
 def _unshare(source: str) -> tuple[list[str], int | None]:
-    uid = _other_user()
-    places, links = _places()
+    uid = _unused_user()
+    paths, links = _visible_paths()
     user = [] if uid else ["--user", "--map-current-user", "--keep-caps"]
     kinds = ("net", "pid", "mount", "ipc", "uts", "cgroup", "fork", "kill-child")
     spec = {
-        "binds": [(os.path.realpath(path), path) for path in places],
+        "binds": [(os.path.realpath(path), path) for path in paths],
         "hidden": _hidden(),
         "devices": _DEVICES,
         "links": links | _LINKS,
-        "then": [*_PYTHON, source],
+        "command": [*_PYTHON, source],
     }
-    command = [_tool("unshare"), *user, *(f"--{kind}" for kind in kinds)]
+    command = [_find_tool("unshare"), *user, *(f"--{kind}" for kind in kinds)]
     return [*command, *_PYTHON, _MOUNTS.read_text(), json.dumps(spec)], uid
 
 
-def _tool(name: str) -> str:
-    found = shutil.which(name)
-    if not found:
+def _find_tool(name: str) -> str:
+    path = shutil.which(name)
+    if not path:
         raise FileNotFoundError("not installed")
-    return found
+    return path
 
 
 BACKENDS = (

@@ -1,7 +1,7 @@
-"""Run by `unshare` in namespaces of its own: build the sandbox's root, then become what runs in it.
+"""Build the sandbox's root folder in new namespaces, then run the server there.
 
-Its argument is JSON: `binds` (from, to), `hidden` (folders of those that are empty), `devices`, `links`,
-`then` (a command).
+`unshare` runs this script. Its argument is JSON: `binds` (pairs of source and target), `hidden` (folders
+to show empty), `devices`, `links` (path: target) and `command` (the server's).
 """
 
 import ctypes
@@ -15,10 +15,10 @@ MOUNT_SETATTR, HERE, RECURSIVE, DETACH = 442, -100, 0x8000, 2
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def check(result: int, what: str) -> None:
+def check(result: int, call: str) -> None:
     if result:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
@@ -43,7 +43,7 @@ def bind(source: str, target: str) -> None:
 def main() -> None:
     spec = json.loads(sys.argv[1])
     os.umask(0o022)
-    # What lies below /tmp must stay within reach: the old root moves aside before /tmp is another.
+    # Visible folders may lie below /tmp, so keep the old root within reach of the new one.
     mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, "mode=755")
     os.mkdir("/tmp/old")
     os.mkdir("/tmp/new")
@@ -51,7 +51,7 @@ def main() -> None:
     os.chdir("/")
     mount("tmpfs", "/new", "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
     os.makedirs("/new/tmp")
-    # For modules that write when they are imported; a job's /tmp is another.
+    # Some modules write to /tmp during import. Jobs get another /tmp.
     mount("tmpfs", "/new/tmp", "tmpfs", NOSUID | NODEV, "mode=755,size=16m")
     for source, target in spec["binds"]:
         bind(f"/old{source}", f"/new{target}")
@@ -70,7 +70,7 @@ def main() -> None:
     check(libc.pivot_root(b".", b"."), "pivot_root")
     check(libc.umount2(b".", DETACH), "umount")
     os.chdir("/tmp")
-    os.execv(spec["then"][0], spec["then"])
+    os.execv(spec["command"][0], spec["command"])
 
 
 main()

@@ -1,8 +1,8 @@
-"""The jobs of `rewards.code`, each in a sandbox: a program, or the tests of one.
+"""The two kinds of jobs of `rewards.code`: a program, and tests that are code.
 
-A program reads stdin and prints, or its functions are called from outside. Tests that are code run in a
-sandbox of their own: what they take from the program is there a stand-in, whose calls go out, over to the
-program, and come back as plain data. So nothing of a program is ever in the process that judges it.
+A program reads stdin and prints, or its functions are called from outside. Tests that are code run in another
+sandbox. There, stand-ins replace the program's objects: each call of a stand-in travels to the program's
+sandbox, and the result comes back as plain data. So the process that judges a program holds no object of it.
 """
 
 import ast
@@ -13,23 +13,25 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from copy import copy
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
-from itertools import count
+from itertools import tee
 from types import ModuleType
 from typing import Any
 
-NOTHING = (ast.Pass, ast.Import, ast.ImportFrom)
-# LeetCode's programs have them without an import.
+NO_EFFECT = (ast.Pass, ast.Import, ast.ImportFrom)
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# LeetCode's programs use these modules without an import.
 LEETCODE = "typing collections heapq bisect math itertools functools re string".split()
-DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def main(request: dict[str, Any], channel: Any) -> None:
     if request["run"] == "tests":
-        channel.send(Tests(channel).judge(**request["tests"]))
+        channel.send(TestRunner(channel).judge(**request["tests"]))
     else:
         run(request["program"], request["run"] == "functions", channel)
 
@@ -38,7 +40,7 @@ def main(request: dict[str, Any], channel: Any) -> None:
 
 
 def run(source: str, functions: bool, channel: Any) -> None:
-    """Say what is wrong with a program, "" for nothing; then run it, and answer for its functions."""
+    """Send the program's problem, or ""; then run the program, and answer calls of its functions."""
     tree, problem = parse(source)
     channel.send(problem)
     if problem:
@@ -50,15 +52,15 @@ def run(source: str, functions: bool, channel: Any) -> None:
             give_public_names(import_module(name))
     else:
         os.close(3)  # the channel
-    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # of `site`, which is not imported
+    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # `site` would add them
     exec(compile(tree, "program.py", "exec"), module.__dict__)
     program = Program(module, channel)
-    while functions and (asked := channel.receive()) is not None:
-        channel.send(program.answer(asked))
+    while functions and (request := channel.receive()) is not None:
+        channel.send(program.answer(request))
 
 
 def give_public_names(module: ModuleType) -> None:
-    """Let a program use them without an import. As builtins, they do not pass for its own functions."""
+    """Make a module and its public names builtins, so that they are not taken for the program's own."""
     public = getattr(module, "__all__", None) or [name for name in vars(module) if name[0] != "_"]
     for name in (module.__name__, *public):
         value = sys.modules[name] if name == module.__name__ else getattr(module, name)
@@ -66,7 +68,7 @@ def give_public_names(module: ModuleType) -> None:
 
 
 def parse(source: str) -> tuple[Any, str]:
-    """A program's syntax tree, and "syntax_error" or "empty_program"."""
+    """Return a program's syntax tree, and its problem: "syntax_error", "empty_program" or ""."""
     try:
         tree = ast.parse(source, "program.py")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -75,27 +77,31 @@ def parse(source: str) -> tuple[Any, str]:
 
 
 def does_something(statement: ast.stmt) -> bool:
-    if isinstance(statement, DEFINED):
+    if isinstance(statement, DEFINITIONS):
         return any(map(does_something, statement.body))
-    says = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return not says and not isinstance(statement, NOTHING)
+    return not is_constant(statement) and not isinstance(statement, NO_EFFECT)
+
+
+def is_constant(statement: ast.stmt) -> bool:
+    """Return True for a docstring, and for any other constant on a line of its own."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 class Program:
-    """The program's side of a test: does what it is asked, and answers in plain data."""
+    """The program's side of a test: handles requests from outside. A request names one method here."""
 
     def __init__(self, module: ModuleType, channel: Any):
         self.module, self.channel = module, channel
-        self.held: list[Any] = []
+        self.objects: list[Any] = []  # a reference is an index of this list
 
-    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            return getattr(self, asked.pop("do"))(**asked)  # type: ignore[no-any-return]
+            return getattr(self, request.pop("do"))(**request)  # type: ignore[no-any-return]
         except BaseException as error:
-            return {"raised": type(error).__name__, "says": str(error)[:1000]}
+            return {"raised": type(error).__name__, "message": str(error)[:1000]}
 
     def plain(self, name: str, arguments: list[Any]) -> dict[str, Any]:
-        """What a function, or a method of `Solution`, returns for JSON's data, as JSON's data."""
+        """Call a function, or a method of `Solution`. Arguments and result are JSON data."""
         # The method first: after `from math import *`, `gcd` is in the module too.
         function = None
         if hasattr(self.module, "Solution"):
@@ -112,37 +118,37 @@ class Program:
         return {"value": self.encode(getattr(self.module, name))}
 
     def attribute(self, of: int, name: str) -> dict[str, Any]:
-        return {"value": self.encode(getattr(self.held[of], name))}
+        return {"value": self.encode(getattr(self.objects[of], name))}
 
     def apply(self, function: str, of: int, arguments: Any) -> dict[str, Any]:
-        """A builtin function, or an operator, of what is held."""
+        """Apply a function of `operator` or `builtins` to an object."""
         known = getattr(operator, function, None) or getattr(builtins, function)
         try:
-            return {"value": self.encode(known(self.held[of], *self.decode(arguments)))}
+            return {"value": self.encode(known(self.objects[of], *self.decode(arguments)))}
         except StopIteration:
             if function == "next":
                 return {"ended": True}
             raise
 
     def call(self, of: int, arguments: Any, keywords: Any) -> dict[str, Any]:
-        given = self.decode(arguments)
-        value = self.held[of](*given, **self.decode(keywords))
-        # A list that was sorted in place is sorted for the tests as well.
-        return {"value": self.encode(value), "arguments": self.encode(given)}
+        values = self.decode(arguments)
+        value = self.objects[of](*values, **self.decode(keywords))
+        # The function may have sorted a list in place, so send the arguments back.
+        return {"value": self.encode(value), "arguments": self.encode(values)}
 
     def encode(self, value: Any) -> Any:
-        return encode(value, self.hold)
+        return encode(value, self.refer)
 
-    def hold(self, value: Any) -> dict[str, int]:
-        self.held.append(value)
-        return {"held": len(self.held) - 1}
+    def refer(self, value: Any) -> dict[str, int]:
+        self.objects.append(value)
+        return {"object": len(self.objects) - 1}
 
     def decode(self, data: Any) -> Any:
-        return decode(data, {"held": self.held.__getitem__, "function": self.function})
+        return decode(data, {"object": self.objects.__getitem__, "function": self.function})
 
     def function(self, number: int) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            self.channel.send({"back": number, "arguments": self.encode(list(arguments))})
+            self.channel.send({"call_back": number, "arguments": self.encode(list(arguments))})
             return self.decode(self.channel.receive()["value"])
 
         return call
@@ -152,28 +158,33 @@ class Program:
 
 
 class ProgramError(Exception):
-    """What a program raised that is no exception of Python's own, or may not pass for one here."""
+    """The program raised an exception that Python does not define, or that would end a loop here."""
 
 
-class Tests:
-    """The tests' side: asks for what the program does. Trusted, as the dataset is."""
+class TestRunner:
+    """The tests' side: sends requests to the program. The tests are trusted, as the dataset is."""
 
     def __init__(self, channel: Any):
         self.channel = channel
-        self.functions: list[Callable[..., Any]] = []
-        self.lacks: set[str | None] = set()
-        self.in_place = False
-        self.seen: dict[str, dict[str, Any]] = {}
-        self.items: dict[int, Items] = {}
+        self.functions: list[Callable[..., Any]] = []  # functions that the program may call
+        self.missing: set[str | None] = set()  # names that the program does not define
+        self.copies_changes = False
+        self.answers: dict[str, dict[str, Any]] = {}  # about objects, until the tests act again
+        self.numbers: dict[str, dict[str, Any]] = {}  # int, float and abs of an object, for good
+        self.items: dict[int, Any] = {}
 
     def judge(self, code: str, names: list[str], modules: list[str], go_on: bool) -> dict[str, Any]:
-        """How many of the tests passed, of how many, and why the first that did not failed.
+        """Run the tests. Return the numbers of passed and of all tests, and why the first one failed.
 
-        A test is a statement that is no definition, and a function test_*().
+        A test is a statement that defines nothing, or a function test_*().
         """
         namespace: dict[str, Any] = {name: import_module(name) for name in modules}
         for name in names:
-            self.take(name, namespace)
+            answer = self.ask("name", name=name)
+            if "missing" in answer:
+                self.missing.add(name)
+            else:
+                namespace[name] = self.decode(answer["value"])
         program = ModuleType("solution")
         program.__dict__.update(namespace)
         sys.modules["solution"] = program
@@ -181,8 +192,8 @@ class Tests:
         passed = total = 0
         reason = ""
         tree = ast.parse(code)
-        self.in_place = looks_at_arguments(tree, set(names))
-        for is_test, piece in pieces(tree):
+        self.copies_changes = looks_at_arguments(tree, set(names))
+        for is_test, piece in compiled(tree):
             total += is_test
             if reason and not go_on:
                 continue
@@ -192,84 +203,74 @@ class Tests:
             except AssertionError:
                 reason = reason or "wrong_output"
             except Exception as error:
-                lacked = {getattr(error, "name_from", None), getattr(error, "name", None)}
-                missing = not self.lacks.isdisjoint(lacked)
+                names_of_error = {getattr(error, "name_from", None), getattr(error, "name", None)}
+                missing = not self.missing.isdisjoint(names_of_error)
                 reason = reason or ("no_function" if missing else "runtime_error")
         return {"done": {"passed": passed, "total": total, "reason": reason}}
 
-    def take(self, name: str, namespace: dict[str, Any]) -> None:
-        answer = self.ask("name", name=name)
-        if "missing" in answer:
-            self.lacks.add(name)
-        else:
-            namespace[name] = self.decode(answer["value"])
+    def read(self, known: dict[str, dict[str, Any]], **request: Any) -> dict[str, Any]:
+        """Ask about an object, once; then repeat the answer, so that both sides of a comparison agree.
 
-    def read(self, lasts: bool = False, **asked: Any) -> dict[str, Any]:
-        """Ask for what an object is like. Until the tests act again, it stays so; a number does always.
-
-        Else one object could be another in each half of a comparison.
+        known: `self.answers` or `self.numbers`.
         """
-        key = ("lasts " if lasts else "") + json.dumps(asked)
-        if key not in self.seen:
-            self.seen[key] = self.ask(**asked)
-        return self.seen[key]
+        key = json.dumps(request)
+        if key not in known:
+            known[key] = self.ask(**request)
+        return known[key]
 
-    def act(self, **asked: Any) -> dict[str, Any]:
-        """Ask for what may change objects."""
-        self.seen = {key: value for key, value in self.seen.items() if key.startswith("lasts ")}
+    def act(self, **request: Any) -> dict[str, Any]:
+        """Send a request that may change objects."""
+        self.answers.clear()
         self.items.clear()
-        return self.ask(**asked)
+        return self.ask(**request)
 
-    def ask(self, do: str, **with_: Any) -> dict[str, Any]:
-        self.channel.send({"do": do, **with_})
+    def ask(self, do: str, **details: Any) -> dict[str, Any]:
+        self.channel.send({"do": do, **details})
         answer = self.channel.receive()
-        while "back" in answer:
-            value = self.functions[answer["back"]](*self.decode(answer["arguments"]))
+        while "call_back" in answer:
+            value = self.functions[answer["call_back"]](*self.decode(answer["arguments"]))
             self.channel.send({"value": self.encode(value)})
             answer = self.channel.receive()
         if "raised" in answer:
             known: Any = getattr(builtins, answer["raised"], None)
-            # It would end a loop of the tests, as if there were no more to be tested.
-            if known in (StopIteration, StopAsyncIteration) or not is_exception(known):
-                raise ProgramError(answer["raised"], answer["says"])
-            raise known(answer["says"])
+            is_exception = isinstance(known, type) and issubclass(known, Exception)
+            # A StopIteration would end a loop of the tests early, as if all had passed.
+            if known in (StopIteration, StopAsyncIteration) or not is_exception:
+                raise ProgramError(answer["raised"], answer["message"])
+            raise known(answer["message"])
         return dict(answer)
 
     def call(self, of: int, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         sent = {"arguments": self.encode(list(arguments)), "keywords": self.encode(keywords)}
         answer = self.act(do="call", of=of, **sent)
-        if self.in_place:
+        if self.copies_changes:
             for ours, theirs in zip(arguments, self.decode(answer["arguments"]), strict=True):
-                renew(ours, theirs)
+                copy_changes(ours, theirs)
         return self.decode(answer["value"])
 
     def encode(self, value: Any) -> Any:
-        return encode(value, self.give)
+        return encode(value, self.refer)
 
-    def give(self, value: Any) -> dict[str, int]:
+    def refer(self, value: Any) -> dict[str, int]:
         if isinstance(value, StandIn):
-            return {"held": value._number}
+            return {"object": value._number}
         if not callable(value):
-            raise TypeError(f"a {type(value).__name__} of the tests cannot be sent to the program")
+            raise TypeError(f"The tests cannot send a {type(value).__name__} to the program.")
         self.functions.append(value)
         return {"function": len(self.functions) - 1}
 
     def decode(self, data: Any) -> Any:
-        return decode(data, {"held": lambda number: StandIn(self, number)})
+        return decode(data, {"object": lambda number: StandIn(self, number)})
 
 
-def is_exception(known: Any) -> bool:
-    return isinstance(known, type) and issubclass(known, Exception)
-
-
-def pieces(tree: ast.Module) -> Iterator[tuple[bool, Any]]:
-    """The statements of tests, compiled, and whether each is a test."""
+def compiled(tree: ast.Module) -> Iterator[tuple[bool, Any]]:
+    """Yield each statement of the tests: whether it is a test, and its compiled code."""
+    assignments = (ast.Assign, ast.AnnAssign, ast.AugAssign)
     for node in tree.body:
-        says = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        sets = isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign)
-        # What runs where the file is the program is for a runner of tests.
-        runner = isinstance(node, ast.If) and "__name__" in ast.dump(node.test)
-        is_test = not (says or sets or runner or isinstance(node, (*NOTHING, *DEFINED)))
+        # `if __name__ == "__main__":` calls a test runner.
+        is_main = isinstance(node, ast.If) and "__name__" in ast.dump(node.test)
+        is_other = isinstance(node, (*NO_EFFECT, *DEFINITIONS, *assignments))
+        is_test = not (is_main or is_other or is_constant(node))
         yield is_test, compile(ast.Module([node], []), "tests.py", "exec")
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -277,63 +278,52 @@ def pieces(tree: ast.Module) -> Iterator[tuple[bool, Any]]:
 
 
 class StandIn:
-    """An object of the program, in the tests. Equal to itself alone: the program has no say in that."""
+    """Replaces an object of the program in the tests. It equals only itself, whatever the object claims."""
 
-    def __init__(self, tests: Tests, number: int):
-        vars(self).update(_tests=tests, _number=number)
+    def __init__(self, runner: TestRunner, number: int):
+        vars(self).update(_runner=runner, _number=number)
 
     def __getattr__(self, name: str) -> Any:
-        # Who asks for another one is a library: numpy believes what `__array_interface__` says.
+        # Libraries trust other such attributes: numpy would read `__array_interface__`.
         if name.startswith("__") and name != "__name__":
             raise AttributeError(name)
-        answer = self._tests.read(do="attribute", of=self._number, name=name)
-        return self._tests.decode(answer["value"])
+        runner = self._runner
+        answer = runner.read(runner.answers, do="attribute", of=self._number, name=name)
+        return runner.decode(answer["value"])
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        return self._tests.call(self._number, arguments, keywords)
+        return self._runner.call(self._number, arguments, keywords)
 
     def __iter__(self) -> Any:
-        items = self._tests.items
+        """Iterate. Until the tests act again, each iteration gives the same items."""
+        items = self._runner.items
         if self._number not in items:
-            answer = self._tests.read(do="apply", function="iter", of=self._number, arguments=[])
-            if not isinstance(iterator := self._tests.decode(answer["value"]), StandIn):
+            iterator = forward("iter")(self)
+            if not isinstance(iterator, StandIn):
                 return iter(iterator)
-            items[self._number] = Items(iterator)
-        return items[self._number].replay()
+            (items[self._number],) = tee(iter(partial(next, iterator), object()), 1)
+        return copy(items[self._number])
 
     def __contains__(self, item: Any) -> bool:
-        return item in list(self)  # All items: one without an end contains any number.
-
-
-class Items:
-    """What an iteration of an object gave: the same for each that looks, as long as it does not change."""
-
-    def __init__(self, iterator: Any):
-        self._iterator, self._known = iterator, list[Any]()
-
-    def replay(self) -> Iterator[Any]:
-        for place in count():
-            if place == len(self._known):
-                try:
-                    self._known.append(next(self._iterator))
-                except StopIteration:
-                    return
-            yield self._known[place]
+        return item in list(self)  # an endless object would contain any number
 
 
 def forward(function: str) -> Callable[..., Any]:
+    """Return a method of StandIn that applies a function of `operator` or `builtins` to the object."""
+
     def method(self: StandIn, *arguments: Any) -> Any:
-        sent = self._tests.encode(list(arguments))
-        asked = {"do": "apply", "function": function, "of": self._number, "arguments": sent}
-        if function in ("bool", "len", "getitem", "str", "repr"):
-            answer = self._tests.read(**asked)
+        runner = self._runner
+        encoded = runner.encode(list(arguments))
+        request = {"do": "apply", "function": function, "of": self._number, "arguments": encoded}
+        if function in ("bool", "len", "getitem", "str", "repr", "iter"):
+            answer = runner.read(runner.answers, **request)
         elif function in ("int", "float", "abs"):
-            answer = self._tests.read(lasts=True, **asked)
+            answer = runner.read(runner.numbers, **request)
         else:
-            answer = self._tests.ask(**asked) if function == "next" else self._tests.act(**asked)
+            answer = runner.ask(**request) if function == "next" else runner.act(**request)
         if "ended" in answer:
             raise StopIteration
-        return self._tests.decode(answer["value"])
+        return runner.decode(answer["value"])
 
     return method
 
@@ -343,52 +333,52 @@ for each in "len next getitem setitem delitem setattr str repr bool int float ab
 
 
 def looks_at_arguments(tree: ast.Module, names: set[str]) -> bool:
-    """Whether tests hold a variable that they gave to the program against something else than its answer.
+    """Return True if the tests compare an argument of a call with a value that the program did not make.
 
-    Only then they see what the program did to it: `x = [2, 1]; f(x); assert x == [1, 2]`. Else a
-    program could empty `x` before `assert f(x) == sorted(x)` reads it.
+    Only such tests see how the program changed the argument: `x = [2, 1]; f(x); assert x == [1, 2]`.
+    Otherwise a program could empty `x` before `assert f(x) == sorted(x)` reads it.
     """
     nodes = list(ast.walk(tree))
     program = names | {node.arg for node in nodes if isinstance(node, ast.arg)}
 
-    def calls(node: ast.AST) -> list[ast.Call]:
-        found = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
-        return [each for each in found if not used(each.func).isdisjoint(program)]
-
     def used(node: ast.AST) -> set[str]:
         return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
-    given = {
+    def program_calls(node: ast.AST) -> list[ast.Call]:
+        calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+        return [each for each in calls if not used(each.func).isdisjoint(program)]
+
+    arguments = {
         name
-        for call in calls(tree)
+        for call in program_calls(tree)
         for each in (*call.args, *(word.value for word in call.keywords))
         for name in used(each)
     } - program
-    answers = set(program)
+    results = set(program)  # names whose values may come from the program
     for node in nodes:
-        if isinstance(node, ast.Assign) and not used(node.value).isdisjoint(answers):
-            answers |= {name for target in node.targets for name in used(target)} - given
+        if isinstance(node, ast.Assign) and not used(node.value).isdisjoint(results):
+            results |= {name for target in node.targets for name in used(target)} - arguments
     for node in nodes:
         if isinstance(node, ast.Assert):
-            held = [node.test]
+            checked = [node.test]
         elif isinstance(node, ast.Call) and "assert" in ast.dump(node.func):
-            held = node.args
+            checked = node.args
         else:
             continue
-        if used(node).isdisjoint(answers) and not used(node).isdisjoint(given):
+        if used(node).isdisjoint(results) and not used(node).isdisjoint(arguments):
             return True
-        if isinstance(held[0], ast.Compare) and len(held[0].comparators) == 1:
-            held = [held[0].left, *held[0].comparators]
-        sides = [used(each) for each in held[:2]]
+        if isinstance(checked[0], ast.Compare) and len(checked[0].comparators) == 1:
+            checked = [checked[0].left, *checked[0].comparators]
+        sides = [used(each) for each in checked[:2]]
         for one, other in (sides, sides[::-1]) if len(sides) == 2 else ():
-            seen = one & given and not calls(held[0]) and not calls(held[1])
-            if seen and other.isdisjoint(answers | given):
+            only_read = not program_calls(checked[0]) and not program_calls(checked[1])
+            if one & arguments and only_read and other.isdisjoint(results | arguments):
                 return True
     return False
 
 
-def renew(ours: Any, theirs: Any) -> None:
-    """Do to a container what the program did to its copy of it."""
+def copy_changes(ours: Any, theirs: Any) -> None:
+    """Make a container of the tests equal to the program's changed copy."""
     if type(ours) is not type(theirs) or ours == theirs:
         return
     if isinstance(ours, list):
@@ -402,7 +392,7 @@ def renew(ours: Any, theirs: Any) -> None:
 
 
 def encode(value: Any, other: Callable[[Any], Any]) -> Any:
-    """Plain data, as JSON that keeps its types; `other` says what stands for anything else."""
+    """Return a value as JSON that keeps its types. other: encodes a value that is not plain data."""
     if value is None or isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
@@ -410,7 +400,7 @@ def encode(value: Any, other: Callable[[Any], Any]) -> Any:
     if isinstance(value, list):
         return [encode(each, other) for each in value]
     if isinstance(value, tuple | set | frozenset | deque):
-        kind = next(kind for kind in KINDS if isinstance(value, KINDS[kind]))
+        kind = next(kind for kind in COLLECTIONS if isinstance(value, COLLECTIONS[kind]))
         return {kind: [encode(each, other) for each in value]}
     if isinstance(value, dict):
         return {"dict": [[encode(each, other) for each in pair] for pair in value.items()]}
@@ -418,15 +408,15 @@ def encode(value: Any, other: Callable[[Any], Any]) -> Any:
         return {"bytes": value.hex()}
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
-    if type(value).__name__ in MADE and type(value) is MADE[type(value).__name__]:
+    if REDUCED.get(type(value).__name__) is type(value):
         return {type(value).__name__: encode(list(value.__reduce__()[1]), other)}
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return encode(value.tolist(), other)
     return other(value)
 
 
-KINDS: dict[str, Any] = {each.__name__: each for each in (tuple, set, frozenset, deque)}
-MADE: dict[str, Any] = {
+COLLECTIONS: dict[str, Any] = {each.__name__: each for each in (tuple, set, frozenset, deque)}
+REDUCED: dict[str, Any] = {  # types whose `__reduce__` gives plain arguments
     each.__name__: each for each in (range, Fraction, Decimal, date, datetime, timedelta)
 }
 
@@ -437,10 +427,10 @@ def decode(data: Any, others: dict[str, Callable[[int], Any]]) -> Any:
     if not isinstance(data, dict):
         return data
     ((kind, content),) = data.items()
-    if kind in KINDS:
-        return KINDS[kind](decode(each, others) for each in content)
-    if kind in MADE:
-        return MADE[kind](*decode(content, others))
+    if kind in COLLECTIONS:
+        return COLLECTIONS[kind](decode(each, others) for each in content)
+    if kind in REDUCED:
+        return REDUCED[kind](*decode(content, others))
     if kind == "dict":
         return {decode(key, others): decode(value, others) for key, value in content}
     if kind == "int":
@@ -455,4 +445,4 @@ def decode(data: Any, others: dict[str, Callable[[int], Any]]) -> Any:
 def of_numpy(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no plain data")
+    raise TypeError(f"{type(value).__name__} is not plain data")

@@ -1,1 +1,1 @@
-"""How rewards run in a training: each behind a guard, the slow ones in processes that can be killed."""
+"""Run the rewards of a training. Slow rewards run in processes that can be killed."""

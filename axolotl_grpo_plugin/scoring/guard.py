@@ -1,4 +1,4 @@
-"""A guard around each reward function: what TRL calls in its place."""
+"""Guarded reward functions, which TRL calls in place of the rewards that a config names."""
 
 import asyncio
 import logging
@@ -12,8 +12,8 @@ from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Reward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import (
-    Batch,
     Outcome,
+    ScoredBatch,
     score_batch,
     score_one,
     to_outcome,
@@ -22,16 +22,25 @@ from axolotl_grpo_plugin.scoring.worker import (
 
 LOG = logging.getLogger(__name__)
 
-TOO_SLOW = "too_slow"  # the reason of a completion that took too much CPU time
+TOO_SLOW = "too_slow"  # the reason of a completion that took more than `timeout`
+_UNPICKLABLE = {"trainer_state", "log_extra", "log_metric", "environments"}  # columns from TRL
 
 
 class GuardedReward:
-    """Calls one reward function so that it can neither hang, crash nor lie.
+    """Calls one reward function so that it cannot hang or crash the training, or return invalid scores.
 
-    name: what it is called in logs. outcomes: of the batch that it scored last, one a completion,
-    in their order; series: likewise, what each is logged apart by, "" for nothing. limit: seconds
-    that a batch may take. timeout: seconds of CPU time that a completion may take: it gets the
-    lowest score after that, with the reason "too_slow".
+    Args:
+        name: the reward's name in logs.
+        pool: the scoring processes; None to run the reward in this process.
+        timeout: seconds of CPU time per completion. A completion that takes longer gets the lowest
+            score, with the reason "too_slow".
+        limit: seconds of wall time per batch.
+        isolation: "inline" or "process" to override the reward's own choice.
+
+    Attributes:
+        outcomes: the outcomes of the last batch, one per completion.
+        series: the value of the `group_by` column of each, "" if there is none.
+        timed_by: the YAML key that limits a call.
     """
 
     def __init__(
@@ -51,13 +60,12 @@ class GuardedReward:
         spec = self.function.spec
         slow = (TOO_SLOW,) if spec.reasons and pool else ()
         self.reasons = tuple(dict.fromkeys((*spec.reasons, *slow)))
-        # The key of the YAML that limits a call of it.
-        each = isinstance(self.function, Reward)
-        self.timed_by = "grpo_reward_timeout" if each else "grpo_reward_batch_timeout"
+        scores_each = isinstance(self.function, Reward)
+        self.timed_by = "grpo_reward_timeout" if scores_each else "grpo_reward_batch_timeout"
         self._warned = False
 
     def for_trl(self) -> Callable[..., Any]:
-        """What TRL calls: a function of that name, awaited where the reward's own is."""
+        """Return the function for TRL. It is async if the reward is."""
         if self.function.is_async:
 
             async def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
@@ -77,8 +85,8 @@ class GuardedReward:
 
     def _keep(self, outcomes: list[Outcome], columns: dict[str, Any]) -> list[float | None]:
         self.outcomes = outcomes
-        series = columns.get(self.function.spec.group_by) or [""] * len(outcomes)
-        self.series = ["" if each is None else str(each) for each in series]
+        values = columns.get(self.function.spec.group_by) or [""] * len(outcomes)
+        self.series = ["" if value is None else str(value) for value in values]
         if self.reasons and (log_extra := columns.get("log_extra")):
             log_extra(f"{self.name}/reason", [each.reason for each in outcomes])
         return [each.value for each in outcomes]
@@ -87,45 +95,35 @@ class GuardedReward:
         self, reward: Reward, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
     ) -> list[Outcome]:
         """Score each completion: here if that is quick, else in a process."""
-        rows = reward.rows(prompts, completions, columns)
-        here = reward.score if self.isolation == "inline" else reward.quick
-        outcomes: list[Outcome | None] = [
-            None if self.isolation == "process" else self._here(here, completion, row, reward.range)
-            for completion, row in zip(completions, rows, strict=True)
-        ]
-        left = [place for place, outcome in enumerate(outcomes) if outcome is None]
-        payloads = {place: self._payload((completions[place], rows[place])) for place in left}
-        sent = [place for place in left if payloads[place] is not None]
-        calls = [(payloads[place], self.timeout) for place in sent]
-        for place, result in zip(sent, self._run(score_one, calls), strict=True):
-            if isinstance(result, TooSlow):  # the completion's own doing: the lowest score
+        pairs = list(zip(completions, reward.rows(prompts, completions, columns), strict=True))
+        quick = reward.score if self.isolation == "inline" else reward.quick
+        outcomes: list[Outcome | None] = [None] * len(pairs)
+        if self.isolation != "process":
+            outcomes = [_score_here(quick, *pair, reward.range) for pair in pairs]
+        payloads = {
+            index: self._pickle(pairs[index])
+            for index, outcome in enumerate(outcomes)
+            if outcome is None
+        }
+        calls = {index: (data, self.timeout) for index, data in payloads.items() if data}
+        for index, result in zip(calls, self._run(score_one, [*calls.values()]), strict=True):
+            if isinstance(result, TooSlow):
                 result = Outcome(reward.range[0], TOO_SLOW)
-            outcomes[place] = result if isinstance(result, Outcome) else _failed(result)
-        for place in left:
-            if outcomes[place] is None:
-                completion, row = completions[place], rows[place]
-                outcomes[place] = self._here(reward.score, completion, row, reward.range)
+            outcomes[index] = result if isinstance(result, Outcome) else _failed(result)
+        for index, pair in enumerate(pairs):
+            if outcomes[index] is None:
+                outcomes[index] = _score_here(reward.score, *pair, reward.range)
         return [outcome for outcome in outcomes if outcome is not None]
-
-    def _here(
-        self, score: Any, completion: Any, row: dict[str, Any], range: tuple[float, float]
-    ) -> Outcome | None:
-        try:
-            result = score(completion, **row)
-            return None if result is None else to_outcome(result, range)
-        except Exception:
-            return Outcome(None, error=traceback.format_exc())
 
     def _score_batch(
         self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
     ) -> list[Outcome]:
-        """A function of the whole batch, in a process, unless it takes what cannot travel."""
+        """Call a reward of the whole batch: in a process if its columns can be pickled, else here."""
         payload = None
-        if self.isolation != "inline":
-            plain = {key: value for key, value in columns.items() if key not in _STAY_HERE}
+        if self.isolation != "inline" and "environments" not in columns:
+            plain = {key: value for key, value in columns.items() if key not in _UNPICKLABLE}
             keywords = {"prompts": prompts, "completions": completions, **plain}
-            if "environments" not in columns:
-                payload = self._payload((keywords, _plain_state(columns.get("trainer_state"))))
+            payload = self._pickle((keywords, _plain_state(columns.get("trainer_state"))))
         if payload is None:
             try:
                 results = self.function.scores(prompts, completions, **columns)
@@ -133,7 +131,7 @@ class GuardedReward:
                 return [Outcome(None, error=traceback.format_exc())] * len(completions)
             return to_outcomes(results, len(completions), self.function.spec.range)
         (result,) = self._run(score_batch, [(payload,)], timeout=self.limit)
-        if not isinstance(result, Batch):
+        if not isinstance(result, ScoredBatch):
             return [_failed(result)] * len(completions)
         for column, values in result.extras:
             columns["log_extra"](column, values)
@@ -149,8 +147,8 @@ class GuardedReward:
                 results = await self.function.scores(prompts, completions, **columns)
         except Exception:
             outcome = Outcome(None, error=traceback.format_exc())
-            if limit.expired():  # else it is the function's own, a TimeoutError too
-                outcome = _failed(TimeoutError(f"not awaited longer than {self.limit:g} s"))
+            if limit.expired():  # otherwise the reward itself may have raised a TimeoutError
+                outcome = _failed(TimeoutError(f"not scored within {self.limit:g} s"))
             return [outcome] * len(completions)
         return to_outcomes(results, len(completions), self.function.spec.range)
 
@@ -160,14 +158,11 @@ class GuardedReward:
         if not calls:
             return []
         assert self.pool is not None
-        # A process that waits, or shares its core, gets PATIENCE times as long by the clock.
-        timeout = timeout or PATIENCE * self.timeout
-        return self.pool.run(
-            function, [(self.reward, *call) for call in calls], timeout, self.limit
-        )
+        calls = [(self.reward, *call) for call in calls]
+        return self.pool.run(function, calls, timeout or PATIENCE * self.timeout, self.limit)
 
-    def _payload(self, arguments: Any) -> bytes | None:
-        """The arguments as they travel; None, and one warning, where they cannot."""
+    def _pickle(self, arguments: Any) -> bytes | None:
+        """Pickle arguments for a process. Warn once and return None if they cannot be pickled."""
         if self.pool is None:
             return None
         try:
@@ -175,8 +170,8 @@ class GuardedReward:
         except Exception as error:
             if not self._warned:
                 LOG.warning(
-                    "%s runs in the trainer's own process, without a time limit: its columns cannot "
-                    "be sent to another (%s)",
+                    "The reward %s runs in the trainer's own process, without a time limit, because "
+                    "its columns cannot be pickled: %s.",
                     self.reward.key,
                     error,
                 )
@@ -184,7 +179,14 @@ class GuardedReward:
             return None
 
 
-_STAY_HERE = {"trainer_state", "log_extra", "log_metric", "environments"}
+def _score_here(
+    score: Any, completion: Any, row: dict[str, Any], range: tuple[float, float]
+) -> Outcome | None:
+    try:
+        result = score(completion, **row)
+        return None if result is None else to_outcome(result, range)
+    except Exception:
+        return Outcome(None, error=traceback.format_exc())
 
 
 def _failed(error: BaseException) -> Outcome:
@@ -192,7 +194,7 @@ def _failed(error: BaseException) -> Outcome:
 
 
 def _plain_state(state: Any) -> dict[str, Any]:
-    """The numbers of a trainer's state: its log history may be long."""
+    """Return the plain values of a trainer's state, without its long log history."""
     return {
         key: value
         for key, value in vars(state or object).items()

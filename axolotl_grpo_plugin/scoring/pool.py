@@ -1,4 +1,4 @@
-"""Processes that score: each can be killed, and is replaced."""
+"""Run rewards in scoring processes that can be killed and replaced."""
 
 import os
 import sys
@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -20,25 +19,16 @@ from axolotl_grpo_plugin.limits import SIGNAL, TooSlow
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.scoring.worker import PRELOAD, begin
 
-# Of a rank of the training: in a reward that imports torch they would start another one.
-_RANKS = (
-    "RANK",
-    "LOCAL_",
-    "WORLD_SIZE",
-    "GROUP_",
-    "ROLE_",
-    "MASTER_",
-    "TORCHELASTIC",
-    "ACCELERATE",
-)
-_starting = Lock()
+# Variables of a distributed run. A reward that imports torch would join the run because of them.
+_RANK_PREFIXES = "RANK LOCAL_ WORLD_SIZE GROUP_ ROLE_ MASTER_ TORCHELASTIC ACCELERATE".split()
+_start_lock = Lock()
 
 
 class _Process(ForkServerProcess):
-    """A process that does not import the program's main module again: Axolotl's takes 20 s."""
+    """A process that does not import the main module again. Axolotl's takes 20 s to import."""
 
     def start(self) -> None:
-        with _starting:
+        with _start_lock:
             main = sys.modules["__main__"]
             sys.modules["__main__"] = ModuleType("__main__")
             try:
@@ -52,11 +42,11 @@ class _Context(ForkServerContext):
 
 
 class Pool:
-    """`workers` processes, each limited to `memory` bytes, that have built `rewards`."""
+    """Scoring processes. Each loads `rewards` first, and may use `memory` bytes."""
 
     def __init__(self, workers: int, memory: int, rewards: Sequence[RewardRef]):
         self._workers, self._context = workers, _Context()
-        self._first = (memory, sys.path[:], list(rewards))
+        self._setup = (memory, sys.path[:], list(rewards))
         modules = sorted({module for each in rewards for module in _modules(each)})
         with _environment(modules):
             self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.worker"])
@@ -65,9 +55,9 @@ class Pool:
 
     def _start(self) -> None:
         self._pool = ProcessPool(
-            self._workers, initializer=begin, initargs=self._first, context=self._context
+            self._workers, initializer=begin, initargs=self._setup, context=self._context
         )
-        self._pool.schedule(os.getpid).result()  # the processes run from here on
+        self._pool.schedule(os.getpid).result()  # wait until the processes run
 
     def run(
         self,
@@ -76,42 +66,44 @@ class Pool:
         timeout: float,
         limit: float,
     ) -> list[Any]:
-        """What each call returned: within `timeout` seconds each, and `limit` all together.
+        """Return the result of each call, or the exception that prevented it.
 
-        A result is a TooSlow if the call ended its process by the limit on CPU time, a TimeoutError
-        after `timeout` or `limit`, and a RuntimeError if the process died.
+        timeout: seconds per call. limit: seconds for all calls together. Both are wall time.
+
+        The exception is TooSlow if the call used up its CPU time (`limit_cpu`), TimeoutError after
+        `timeout` or `limit`, and RuntimeError if the process died.
         """
         if not self._pool.active:
             self.close()
             self._start()
-        ends = time.monotonic() + limit
-        late = TimeoutError(f"not scored when the {limit:g} s for its batch were over")
+        deadline = time.monotonic() + limit
+        late = TimeoutError(f"not scored within the {limit:g} s of its batch")
         results: list[Any] = [late] * len(calls)
         waiting = deque(enumerate(calls))
         running: dict[Any, int] = {}
         while waiting or running:
-            # No more than there are processes: what is sent is run, also when it is cancelled.
+            # Schedule one call per process: pebble would still run a cancelled call that waits.
             while waiting and len(running) < self._workers:
-                place, call = waiting.popleft()
-                running[self._pool.schedule(function, args=call, timeout=timeout)] = place
-            patience = max(0.0, ends - time.monotonic())
-            done, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
+                index, call = waiting.popleft()
+                running[self._pool.schedule(function, args=call, timeout=timeout)] = index
+            left = max(0.0, deadline - time.monotonic())
+            done, _ = wait(running, timeout=left, return_when=FIRST_COMPLETED)
             for future in done:
                 results[running.pop(future)] = _result(future, timeout)
             if not done:
                 for future in running:
-                    future.cancel()  # its process is killed
+                    future.cancel()  # kills the process
                 break
         return results
 
     def close(self) -> None:
-        """End the processes, whatever they do."""
+        """Kill the processes."""
         self._pool.stop()
         self._pool.join()
 
 
 def _modules(reward: RewardRef) -> Iterator[str]:
-    """Where a reward is, and what it is made of: a new process need not import them."""
+    """Yield the modules of a reward and of its inner rewards."""
     yield reward.path.rpartition(".")[0]
     functions = [load_reward(reward)]
     while functions:
@@ -128,22 +120,20 @@ def _result(future: Any, timeout: float) -> Any:
         return TooSlow()
     if isinstance(error, ProcessExpired):
         return RuntimeError(f"the scoring process died, exit code {error.exitcode}")
-    if isinstance(error, BrokenProcessPool):
-        return RuntimeError(f"the scoring processes broke: {error}")
     return error or future.result()
 
 
 @contextmanager
 def _environment(modules: Sequence[str]) -> Iterator[None]:
-    """That of the scoring processes, while the server that forks them is started: no GPU, no rank."""
+    """Set the scoring processes' environment, which has no GPU and no rank, while their server starts."""
     before = dict(os.environ)
     for name in before:
-        if name.startswith(_RANKS):
+        if name.startswith(tuple(_RANK_PREFIXES)):
             del os.environ[name]
     os.environ.update(
         {
             PRELOAD: " ".join(modules),
-            "PYTHONPATH": os.pathsep.join(sys.path),  # the server is not told otherwise
+            "PYTHONPATH": os.pathsep.join(sys.path),  # the server gets no other copy of sys.path
             "CUDA_VISIBLE_DEVICES": "",
             "OMP_NUM_THREADS": "1",
         }

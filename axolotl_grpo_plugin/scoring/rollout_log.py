@@ -17,9 +17,9 @@ LOG = logging.getLogger(__name__)
 
 
 class RolloutLog:
-    """Write each batch of a trainer to the rollout log (rollouts.py), when its advantages are known.
+    """Writes each batch to the rollout log (rollouts.py) when its advantages are known.
 
-    A run that is killed leaves all its steps but the last.
+    A killed run loses its last step only.
     """
 
     def __init__(self, folder: Path):
@@ -47,15 +47,15 @@ class RolloutLog:
             return output
 
         trainer._generate_and_score_completions = generate_and_score
-        # Axolotl's async trainer scores apart from generating, and calls this when it has.
+        # Axolotl's async trainer scores separately, and then calls this hook.
         if hasattr(trainer, "_post_advantage_hook"):
             hook: Callable[..., Any] = trainer._post_advantage_hook
 
             def post_advantage(
-                data: Any, rewards: Any, advantages: Any, *rest: Any, **more: Any
+                data: Any, rewards: Any, advantages: Any, *rest: Any, **keywords: Any
             ) -> Any:
                 self.write(advantages)
-                return hook(data, rewards, advantages, *rest, **more)
+                return hook(data, rewards, advantages, *rest, **keywords)
 
             trainer._post_advantage_hook = post_advantage
 
@@ -84,20 +84,18 @@ class RolloutLog:
             "rank": [trainer.accelerator.process_index] * rows,
             "mode": ["train" if training else "eval"] * rows,
             "prompt": [rollouts.as_text(prompt) for prompt in prompts],
-            "completion": [_said(completion) for completion in completions],
+            "completion": [_text(completion) for completion in completions],
             "completion_tokens": [len(each) for each in ids],
             "truncated": [not len(each) or int(each[-1]) not in ends for each in ids],
         }
         for name in sorted({key for row in inputs for key in row} - {"prompt", "image", "images"}):
             columns[rollouts.COLUMN + name] = [rollouts.as_text(row.get(name)) for row in inputs]
-        for place, name in enumerate(trainer.reward_func_names):
-            columns[rollouts.REWARD + name] = [
-                _number(score) for score in scores[:, place].tolist()
-            ]
+        for name, values in zip(trainer.reward_func_names, scores.T, strict=True):
+            columns[rollouts.REWARD + name] = _numbers(values)
             if scored := outcomes.get(name):
-                columns[rollouts.REASON + name] = [each.said for each in scored]
+                columns[rollouts.REASON + name] = [each.status for each in scored]
                 columns[rollouts.ERROR + name] = [each.error or None for each in scored]
-        columns["reward"] = [_number(total) for total in totals.tolist()]
+        columns["reward"] = _numbers(totals)
         self._staged = columns
 
     def write(self, advantages: torch.Tensor) -> None:
@@ -108,24 +106,24 @@ class RolloutLog:
         staged["advantage"] = advantages.tolist()
         try:
             rollouts.write(self.folder, next(self._numbers), staged)
-        except OSError:  # a full disk: the other ranks would wait for this one
-            LOG.exception("the rollouts of step %d could not be written", staged["step"][0])
+        except OSError:  # for example a full disk; the other ranks would wait for this one
+            LOG.exception("The rollouts of step %d could not be written.", staged["step"][0])
 
 
 def show_samples(cfg: Any) -> None:
-    """Switch on TRL's table of samples if the run logs its rollouts and its tracker shows tables."""
+    """Turn on TRL's table of samples if the run logs its rollouts and its tracker shows tables."""
     trl = block(cfg, "trl")
     if cfg.get("grpo_rollouts") and (cfg.get("wandb_project") or cfg.get("use_trackio")):
         trl.setdefault("log_completions", True)
         trl.setdefault("num_completions_to_print", 0)
 
 
-def _said(completion: Any) -> str | None:
-    """Return the model's text if the completion is one message, else the chat."""
+def _text(completion: Any) -> str | None:
+    """Return the text of a completion; of a chat with several messages, all of it."""
     if not isinstance(completion, str) and len(completion) == 1:
         return rollouts.as_text(completion[0].get("content"))
     return rollouts.as_text(completion)
 
 
-def _number(value: float) -> float | None:
-    return None if isnan(value) else value
+def _numbers(values: torch.Tensor) -> list[float | None]:
+    return [None if isnan(value) else value for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""Runs the rewards of a training: guarded functions, their processes, and the handling of failed scores."""
+"""Run the rewards of a training: guard them, replace failed scores, and stop if too many fail."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from threading import Lock
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather, gather_object
@@ -24,19 +24,19 @@ from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
 
-_WINDOW = 20  # steps that grpo_reward_error_limit counts over
-_ALL_SLOW = 4  # completions at least, all of a batch, that were too slow
-_SHOWN = 3  # failed scores of a reward that are shown whole
+_WINDOW = 20  # steps over which grpo_reward_error_limit counts failures
+_ALL_SLOW = 4  # the smallest batch that stops a run if all its completions are too slow
+_SHOWN = 3  # failed scores to log per reward
 _GIB = 1 << 30
 
 
-class RewardError(ConfigError):
+class FailingRewardError(ConfigError):
     """A reward fails too often to train on."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The keys of a YAML that the room reads, with their defaults. Times in seconds."""
+class ScoringSettings:
+    """The settings of a config that RewardRunner reads. Times in seconds, memory in bytes."""
 
     timeout: float = 10.0
     batch_timeout: float = 450.0
@@ -45,74 +45,80 @@ class Settings:
     error_limit: float = 0.05
 
     @classmethod
-    def of(cls, cfg: Any) -> "Settings":
-        # The rest of a step needs its time too before the other ranks give this one up.
+    def of(cls, cfg: Any) -> "ScoringSettings":
+        # After ddp_timeout seconds the other ranks give up, and the rest of a step takes time too.
         quarter = (cfg.get("ddp_timeout") or 1800) / 4
         limit = cfg.get("grpo_reward_error_limit")
         return cls(
             timeout=cfg.get("grpo_reward_timeout") or cls.timeout,
             batch_timeout=cfg.get("grpo_reward_batch_timeout") or quarter,
             memory=int((cfg.get("grpo_reward_memory") or 4.0) * _GIB),
-            workers=cfg["trl"].get("reward_num_workers") or _cores_of_a_rank(),
+            workers=cfg["trl"].get("reward_num_workers") or _cores_per_rank(),
             error_limit=cls.error_limit if limit is None else limit,
         )
+
+
+class Counts(NamedTuple):
+    """A reward's numbers of scores in one step, over all ranks. Rows of other tasks do not count."""
+
+    failed: int
+    scored: int
+    too_slow: int
 
 
 class RewardRunner:
     """Runs the reward functions safely, and wraps the trainer's `_calculate_rewards`.
 
-    A failed score becomes the mean of its function in its prompt group. The shares of failures and
-    of reasons are metrics. A reward that fails too often ends the run, on all ranks together.
+    A failed score becomes the mean of its function in its prompt group. Metrics show the shares of
+    failures and of reasons. If a reward fails too often, all ranks stop together.
     """
 
     def __init__(self, cfg: Any):
-        self.settings = settings = Settings.of(cfg)
-        self.pool: Pool | None = None
-        self.rewards = reward_refs(cfg)
-        self.names = dict(
-            zip((each.key for each in self.rewards), logged_names(self.rewards), strict=True)
-        )
-        own = [each for each in self.rewards if not is_model(each.key)]
-        isolation = {each.key: isolation_of(cfg, each.key) for each in own}
-        isolated = [each for each in own if _needs_a_process(each, isolation[each.key])]
-        if isolated:
-            self.pool = Pool(settings.workers, settings.memory, isolated)
-        share = settings.batch_timeout / max(len(own), 1)
+        self.settings = settings = ScoringSettings.of(cfg)
+        rewards = reward_refs(cfg)
+        named = [
+            (reward, name)
+            for reward, name in zip(rewards, logged_names(rewards), strict=True)
+            if not is_model(reward.key)
+        ]
+        isolation = {reward.key: isolation_of(cfg, reward.key) for reward, _ in named}
+        isolated = [reward for reward, _ in named if _needs_process(reward, isolation[reward.key])]
+        self.pool = Pool(settings.workers, settings.memory, isolated) if isolated else None
         self.guards = {
-            each.key: GuardedReward(
-                each,
-                self.names[each.key],
-                self.pool if each in isolated else None,
+            reward.key: GuardedReward(
+                reward,
+                name,
+                self.pool if reward in isolated else None,
                 settings.timeout,
-                share,
-                isolation[each.key],
+                settings.batch_timeout / len(named),
+                isolation[reward.key],
             )
-            for each in own
+            for reward, name in named
         }
         self.rollouts = RolloutLog.of(cfg)
-        self._of_name = {guard.name: guard for guard in self.guards.values()}
-        self._recent: deque[tuple[int, Counter[str], Counter[str]]] = deque()
+        self._by_name = {guard.name: guard for guard in self.guards.values()}
+        self._recent: deque[tuple[int, dict[str, Counts]]] = deque()
         self._shown: Counter[str] = Counter()
-        self._seen: dict[str, dict[str, None]] = {}  # the reasons that a series had so far
+        self._reasons_seen: dict[str, dict[str, None]] = {}  # of each series, in order
         self._lock = Lock()
-        self._axolotls: Any = None
+        self._original: Any = None
 
     def reward_func(self, key: str) -> Any:
-        """What Axolotl gives TRL for that string of `trl.reward_funcs`: a guarded function, or a model's name."""
+        """Return the guarded function for an entry of `trl.reward_funcs`, or a reward model's name."""
         return self.guards[key].for_trl() if key in self.guards else key
 
     def highest(self) -> dict[str, float]:
         """Return the best score of each reward that declares one, by its logged name."""
-        known = {name: guard.function.highest for name, guard in self._of_name.items()}
+        known = {name: guard.function.highest for name, guard in self._by_name.items()}
         return {name: best for name, best in known.items() if best is not None}
 
     def open(self, cfg: Any) -> None:
-        """Let Axolotl give TRL the guarded functions in place of the rewards that the YAML names."""
+        """Patch Axolotl so that it gives TRL the guarded functions."""
         from axolotl.core.trainers.grpo import GRPOStrategy
 
-        # Axolotl's own pool of reward workers has no time limit and drops what rewards log.
+        # Axolotl's own reward workers have no time limit, and lose what rewards log.
         cfg["trl"]["reward_num_workers"] = 1
-        self._axolotls = GRPOStrategy.get_reward_func
+        self._original = GRPOStrategy.get_reward_func
         GRPOStrategy.get_reward_func = self.reward_func
 
     def wrap_trainer(self, trainer: Any) -> None:
@@ -136,11 +142,11 @@ class RewardRunner:
             self.rollouts.attach(trainer)
 
     def close(self) -> None:
-        """End the processes, and let Axolotl resolve rewards itself again."""
-        if self._axolotls:
+        """End the processes, and undo the patch of Axolotl."""
+        if self._original:
             from axolotl.core.trainers.grpo import GRPOStrategy
 
-            GRPOStrategy.get_reward_func = self._axolotls
+            GRPOStrategy.get_reward_func = self._original
         if self.pool:
             self.pool.close()
 
@@ -154,9 +160,9 @@ class RewardRunner:
         ids: Any,
     ) -> torch.Tensor:
         outcomes = {
-            name: self._of_name[name].outcomes
+            name: self._by_name[name].outcomes
             for name in trainer.reward_func_names
-            if name in self._of_name
+            if name in self._by_name
         }
         training = trainer.model.training
         scores = scores.masked_fill(~scores.isfinite(), torch.nan)
@@ -167,129 +173,121 @@ class RewardRunner:
             rank, count = trainer.accelerator.process_index, len(prompts)
             own = scores[rank * count : (rank + 1) * count]
             self.rollouts.stage(trainer, own, inputs, prompts, completions, ids, outcomes)
-        failed, scored, slow = self._count(trainer, outcomes)
-        self._stop_if_all_are_slow(slow, scored)
-        self._stop_if_too_many(trainer.state.global_step, failed, scored, outcomes, prompts)
+        counts = self._log_metrics(trainer, outcomes)
+        self._stop_if_all_are_slow(counts)
+        self._stop_if_too_many(trainer.state.global_step, counts, outcomes, prompts)
         return scores
 
-    def _count(
-        self, trainer: Any, outcomes: dict[str, list[Outcome]]
-    ) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        """Log each reward's shares over all ranks. Return its failed, all, and its too slow scores.
-
-        A row of another task does not count.
-        """
-        keys, values = [], []
+    def _log_metrics(self, trainer: Any, outcomes: dict[str, list[Outcome]]) -> dict[str, Counts]:
+        """Log the metrics of each reward over all ranks. Return its counts."""
+        own = {}
         for name, scored in outcomes.items():
-            late = sum(each.timed_out for each in scored)
-            wrong = sum(bool(each.error) and not each.timed_out for each in scored)
-            said = Counter(each.reason for each in scored)
-            keys += [
-                (name, "reward_errors"),
-                (name, "reward_timeouts"),
-                (name, "own"),
-                (name, "slow"),
-            ]
-            values += [wrong, late, len(scored) - said["not_this_task"], said[TOO_SLOW]]
+            reasons = Counter(each.reason for each in scored)
+            timeouts = sum(each.timed_out for each in scored)
+            own[name, "reward_timeouts"] = timeouts
+            own[name, "reward_errors"] = sum(bool(each.error) for each in scored) - timeouts
+            own[name, "scored"] = len(scored) - reasons["not_this_task"]
+            own[name, "too_slow"] = reasons[TOO_SLOW]
             for reason in self._reasons(name):
-                keys.append((name, reason))
-                values.append(said[reason])
-        sums = torch.tensor([values], dtype=torch.float32, device=trainer.accelerator.device)
-        of = dict(zip(keys, gather(sums).sum(dim=0).tolist(), strict=True))
-        # Not by `log_metric`: Axolotl's async trainer never flushes what that holds.
+                own[name, f"reason {reason}"] = reasons[reason]
+        numbers = torch.tensor([[*own.values()]], device=trainer.accelerator.device)
+        of = dict(zip(own, gather(numbers).sum(dim=0).tolist(), strict=True))
+        # Axolotl's async trainer never writes the values of `log_metric`, so add to the metrics here.
         metrics = trainer._metrics["train" if trainer.model.training else "eval"]
-        failed: Counter[str] = Counter()
-        own: Counter[str] = Counter()
+        counts = {}
         for name in outcomes:
-            own[name] = int(of[name, "own"])
-            for kind in ("reward_errors", "reward_timeouts"):
-                metrics[f"{kind}/{name}"].append(of[name, kind] / max(own[name], 1))
-                failed[name] += int(of[name, kind])
-            for reason in self._reasons(name) if own[name] else ():
-                metrics[f"reward_reasons/{name}/{reason}"].append(of[name, reason] / own[name])
-        for series, found in self._series(outcomes).items():
-            scores = [value for value, _ in found if value is not None]
-            if scores:
-                metrics[f"rewards/{series}"].append(fmean(scores))
-            said = Counter(reason for _, reason in found)
-            seen = self._seen.setdefault(series, {})
-            seen.update(dict.fromkeys(sorted(said)))  # from then on a curve, zeros too
+            errors, timeouts = of[name, "reward_errors"], of[name, "reward_timeouts"]
+            total = of[name, "scored"]
+            counts[name] = Counts(errors + timeouts, total, of[name, "too_slow"])
+            metrics[f"reward_errors/{name}"].append(errors / max(total, 1))
+            metrics[f"reward_timeouts/{name}"].append(timeouts / max(total, 1))
+            for reason in self._reasons(name) if total else ():
+                share = of[name, f"reason {reason}"] / total
+                metrics[f"reward_reasons/{name}/{reason}"].append(share)
+        for series, rows in self._series(outcomes).items():
+            values = [value for value, _ in rows if value is not None]
+            if values:
+                metrics[f"rewards/{series}"].append(fmean(values))
+            reasons = Counter(reason for _, reason in rows)
+            seen = self._reasons_seen.setdefault(series, {})
+            seen.update(dict.fromkeys(sorted(reasons)))  # later, log zeros too
             for reason in seen:
-                metrics[f"reward_reasons/{series}/{reason}"].append(said[reason] / len(found))
-        return failed, own, Counter({name: int(of[name, "slow"]) for name in outcomes})
+                metrics[f"reward_reasons/{series}/{reason}"].append(reasons[reason] / len(rows))
+        return counts
 
-    def _stop_if_all_are_slow(self, slow: Counter[str], scored: Counter[str]) -> None:
-        """Raise RewardError if a whole batch was too slow: then the reward is at fault."""
-        for name, count in slow.items():
-            if count == scored[name] >= _ALL_SLOW and self.settings.error_limit < 1:
-                raise RewardError(
-                    f"axolotl-grpo-plugin: the reward {self._of_name[name].reward.key} took more than "
-                    f"{self.settings.timeout:g} s of CPU time for each of {count} completions. Make it "
+    def _stop_if_all_are_slow(self, counts: dict[str, Counts]) -> None:
+        """Raise FailingRewardError if a whole batch was too slow, because that is the reward's fault."""
+        for name, (_, scored, too_slow) in counts.items():
+            if too_slow == scored >= _ALL_SLOW and self.settings.error_limit < 1:
+                raise FailingRewardError(
+                    f"axolotl-grpo-plugin: the reward {self._by_name[name].reward.key} took more than "
+                    f"{self.settings.timeout:g} s of CPU time for each of {scored} completions. Make it "
                     "faster, or raise grpo_reward_timeout."
                 )
 
     def _reasons(self, name: str) -> tuple[str, ...]:
-        """Those that are curves; of a reward that is logged apart, each series has its own."""
-        guard = self._of_name[name]
+        """Return the reasons to log for a reward. With `group_by`, each series logs its own."""
+        guard = self._by_name[name]
         return () if guard.function.spec.group_by else guard.reasons
 
     def _series(
         self, outcomes: dict[str, list[Outcome]]
     ) -> dict[str, list[tuple[float | None, str]]]:
-        """Score and reason, of all ranks, of what is logged apart: by the name of reward and series."""
+        """Return (score, status) of each row of all ranks, by "reward/series". Only `group_by` makes series."""
         own = [
-            (f"{name}/{series}", outcome.value, outcome.said or "none")
+            (f"{name}/{series}", outcome.value, outcome.status or "none")
             for name, scored in outcomes.items()
-            for series, outcome in zip(self._of_name[name].series, scored, strict=True)
+            for series, outcome in zip(self._by_name[name].series, scored, strict=True)
             if series and outcome.reason != "not_this_task"
         ]
-        together: dict[str, list[tuple[float | None, str]]] = {}
-        if any(
-            self._of_name[name].function.spec.group_by for name in outcomes
-        ):  # on all ranks, or on none
-            for series, value, reason in gather_object(own):
-                together.setdefault(series, []).append((value, reason))
-        return together
+        rows: dict[str, list[tuple[float | None, str]]] = {}
+        # All ranks have the same rewards, so either all of them gather or no rank does.
+        if any(self._by_name[name].function.spec.group_by for name in outcomes):
+            for series, value, status in gather_object(own):
+                rows.setdefault(series, []).append((value, status))
+        return rows
 
     def _stop_if_too_many(
         self,
         step: int,
-        failed: Counter[str],
-        scored: Counter[str],
+        counts: dict[str, Counts],
         outcomes: dict[str, list[Outcome]],
         prompts: Any,
     ) -> None:
+        """Raise FailingRewardError if half of a batch failed, or too many scores of the last steps."""
         limit = self.settings.error_limit
-        self._recent.append((step, failed, scored))
+        self._recent.append((step, counts))
         span = step - self._recent[0][0] + 1
-        for name in outcomes if limit < 1 else ():
-            recently = sum(each[1][name] for each in self._recent)
-            of = sum(each[2][name] for each in self._recent)
-            if failed[name] > 1 and failed[name] >= max(0.5, limit) * scored[name]:
-                count = f"{failed[name]} of {scored[name]} scores of one batch"
-            elif span >= _WINDOW and recently > limit * of:
-                count = f"{recently} of {of} scores of the last {span} steps"
+        for name, (failed, scored, _) in counts.items() if limit < 1 else ():
+            recent_failed = sum(recent[name].failed for _, recent in self._recent)
+            recent_scored = sum(recent[name].scored for _, recent in self._recent)
+            if failed > 1 and failed >= max(0.5, limit) * scored:
+                share = f"{failed} of {scored} scores of one batch"
+            elif span >= _WINDOW and recent_failed > limit * recent_scored:
+                share = f"{recent_failed} of {recent_scored} scores of the last {span} steps"
             else:
                 continue
-            raise RewardError(self._say(name, count, step, outcomes[name], prompts))
+            raise FailingRewardError(self._message(name, share, step, outcomes[name], prompts))
         while self._recent[0][0] <= step - _WINDOW + 1:
             self._recent.popleft()
 
-    def _say(self, name: str, count: str, step: int, outcomes: list[Outcome], prompts: Any) -> str:
-        place = next((i for i, each in enumerate(outcomes) if each.error), None)
-        if place is None:
-            what = "on another rank, whose output says how"
-        else:
-            line = outcomes[place].error.strip().splitlines()[-1]
-            what = f"for one: {line}, in the row whose prompt ends in {_end(prompts[place])!r}"
-        guard = self._of_name[name]
-        key, late = guard.reward.key, any(each.timed_out for each in outcomes)
-        fix = f"raise {guard.timed_by}, or make it faster" if late else "fix the function"
+    def _message(
+        self, name: str, share: str, step: int, outcomes: list[Outcome], prompts: Any
+    ) -> str:
+        example, trace = "They failed on another rank; see its output.", ""
+        for outcome, prompt in zip(outcomes, prompts, strict=False):
+            if outcome.error:
+                last = outcome.error.strip().splitlines()[-1]
+                example = f"The first error, for the prompt that ends in {_end(prompt)!r}: {last}"
+                trace = f"\n\n{outcome.error}"
+                break
+        guard = self._by_name[name]
+        late = any(each.timed_out for each in outcomes)
+        fix = f"Raise {guard.timed_by}, or make the reward faster." if late else "Fix the function."
         return (
-            f"axolotl-grpo-plugin: the reward {key} failed in {count} (step {step}), {what}\n"
-            f"  {fix[0].upper()}{fix[1:]}; grpo_reward_error_limit (now {self.settings.error_limit:g}) "
-            "is the share that may fail, and 1.0 never stops the run"
-            + (f"\n\n{outcomes[place].error}" if place is not None else "")
+            f"axolotl-grpo-plugin: the reward {guard.reward.key} failed in {share} (step {step}). {example}\n"
+            f"  {fix} grpo_reward_error_limit (now {self.settings.error_limit:g}) is the share of scores "
+            f"that may fail; 1.0 never stops the run.{trace}"
         )
 
     def _show(self, outcomes: dict[str, list[Outcome]], prompts: Any, completions: Any) -> None:
@@ -298,8 +296,8 @@ class RewardRunner:
                 if outcome.error and self._shown[name] < _SHOWN:
                     self._shown[name] += 1
                     LOG.warning(
-                        "the reward %s failed (%d of the %d that are shown); prompt: %r, completion: %r\n%s",
-                        self._of_name[name].reward.key,
+                        "The reward %s failed (example %d of at most %d). Prompt: %r, completion: %r\n%s",
+                        self._by_name[name].reward.key,
                         self._shown[name],
                         _SHOWN,
                         _end(prompt),
@@ -309,10 +307,12 @@ class RewardRunner:
 
 
 def neutral(scores: torch.Tensor, group: int) -> torch.Tensor:
-    """Scores (completions, functions), each NaN the mean of its function in its group of `group` rows.
+    """Replace each NaN with the mean of its function in its prompt group.
 
-    A group in which a function scored nothing keeps its NaN. TRL alone counts a NaN as 0, and
-    a right completion whose check timed out would be punished for it.
+    TRL alone counts a NaN as 0. That would punish a correct completion whose check timed out.
+
+    scores: (completions, functions). group: completions per prompt group. A function that scored no
+    completion of a group keeps its NaNs there.
     """
     grouped = scores.view(-1, group, scores.shape[1])
     means = grouped.nanmean(dim=1, keepdim=True).expand_as(grouped)
@@ -320,19 +320,19 @@ def neutral(scores: torch.Tensor, group: int) -> torch.Tensor:
 
 
 def isolation_of(cfg: Any, key: str) -> str | None:
-    """ "process" or "inline", as the YAML says it of all rewards or of this one; None where it does not."""
-    said = cfg.get("grpo_reward_isolation")
-    return said.get(key) if isinstance(said, dict) else said
+    """Return a reward's `grpo_reward_isolation`: "process", "inline", or None if it is not set."""
+    value = cfg.get("grpo_reward_isolation")
+    return value.get(key) if isinstance(value, dict) else value
 
 
-def _needs_a_process(reward: RewardRef, isolation: str | None) -> bool:
+def _needs_process(reward: RewardRef, isolation: str | None) -> bool:
     function = load_reward(reward)
     if function.is_async or isolation == "inline":
         return False
     return isolation == "process" or not function.spec.inline
 
 
-def _cores_of_a_rank() -> int:
+def _cores_per_rank() -> int:
     return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
@@ -342,7 +342,7 @@ def _end(prompt: Any) -> str:
 
 
 def _guard_model(model: nn.Module, name: str) -> None:
-    """A reward model that raises gives no scores, as a function does; one that hangs cannot be ended."""
+    """Let a reward model give NaN scores if it raises an error. One that hangs cannot be stopped."""
     forward: Callable[..., Any] = model.forward
 
     def guarded(*arguments: Any, **inputs: Any) -> Any:
@@ -351,7 +351,7 @@ def _guard_model(model: nn.Module, name: str) -> None:
         except (ValueError, IndexError, RuntimeError) as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
-            LOG.warning("the reward model %s failed on a batch", name, exc_info=True)
+            LOG.warning("The reward model %s failed on a batch.", name, exc_info=True)
             logits = torch.full((len(inputs["input_ids"]), 1), torch.nan)
             return SimpleNamespace(logits=logits)
 

@@ -1,4 +1,4 @@
-"""What runs in a scoring process: light to import, and given nothing but plain data."""
+"""The code of a scoring process. It imports little, and gets plain data only."""
 
 import ctypes
 import os
@@ -16,16 +16,16 @@ from axolotl_grpo_plugin.limits import limit_cpu
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Reward, as_score
 
-PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules, that the server which forks the processes imports once
+PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules that the fork server imports once for all processes
 _PR_SET_PDEATHSIG = 1
 _LARGEST = 3.4e38  # TRL's tensors are float32
 
 
 class Outcome(NamedTuple):
-    """What became of scoring one completion.
+    """The result of scoring one completion.
 
-    value: the score; None where there is none. reason: the scorer's.
-    error: what went wrong, with its traceback, else "". timed_out: whether it was ended for its time.
+    value: the score, or None. reason: the scorer's reason. error: the error with its traceback, or "".
+    timed_out: the scoring ran out of time.
     """
 
     value: float | None
@@ -34,13 +34,13 @@ class Outcome(NamedTuple):
     timed_out: bool = False
 
     @property
-    def said(self) -> str:
-        """The reason, or what there is in its place."""
+    def status(self) -> str:
+        """ "timeout", "error", or the reason."""
         return "timeout" if self.timed_out else "error" if self.error else self.reason
 
 
-class Batch(NamedTuple):
-    """What a function of a whole batch gave, and what it logged on the way."""
+class ScoredBatch(NamedTuple):
+    """The outcomes of a batch, and the calls of `log_extra` and `log_metric`."""
 
     outcomes: list[Outcome]
     extras: list[tuple[str, list[Any]]]
@@ -48,31 +48,31 @@ class Batch(NamedTuple):
 
 
 def to_outcome(result: Any, range: tuple[float, float] | None = None) -> Outcome:
-    """A score that a reward returned, held against the contract: a finite number in its range, or None."""
+    """Check a reward's result: it must be None, or a finite number in its range."""
     value, reason, _ = as_score(result)
     if value is None:
         return Outcome(None, reason)
     if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
-        return Outcome(None, error=f"returned {value!r:.100}, which is no number")
+        return Outcome(None, error=f"returned {value!r:.100}, which is not a number")
     try:
         number = float(value)
     except Exception as error:
-        return Outcome(None, error=f"returned {value!r:.100}, which is no number: {error}")
+        return Outcome(None, error=f"returned {value!r:.100}, which is not a number: {error}")
     if not abs(number) <= _LARGEST:
-        return Outcome(None, error=f"returned {number}, which is no score")
+        return Outcome(None, error=f"returned {number}, which is not finite in float32")
     if range and not range[0] <= number <= range[1]:
-        return Outcome(None, error=f"returned {number}, which is not within its range {range}")
+        return Outcome(None, error=f"returned {number}, which is outside its range {range}")
     return Outcome(number, reason)
 
 
 def to_outcomes(
     results: Any, count: int, range: tuple[float, float] | None = None
 ) -> list[Outcome]:
-    """The scores of a batch. Of a wrong number of them, none is known to be a given completion's."""
+    """Check a reward's results for `count` completions. All fail if their number is wrong."""
     try:
         results = list(results)
     except Exception:
-        return [Outcome(None, error=f"returned {results!r:.100}, where a list is wanted")] * count
+        return [Outcome(None, error=f"returned {results!r:.100}, which is not a list")] * count
     if len(results) != count:
         error = f"returned {len(results)} scores for {count} completions"
         return [Outcome(None, error=error)] * count
@@ -80,9 +80,9 @@ def to_outcomes(
 
 
 def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
-    """Score one completion: payload is the pickled (completion, columns of its row).
+    """Score one completion. payload: the pickled completion and the columns of its row.
 
-    The process ends if that takes more than so many seconds of CPU time (limits.py).
+    The kernel ends the process after `seconds` of CPU time (limits.py).
     """
     completion, row = pickle.loads(payload)
     try:
@@ -96,8 +96,8 @@ def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
         limit_cpu(0)
 
 
-def score_batch(reward: RewardRef, payload: bytes) -> Batch:
-    """Call a function of a whole batch: payload is the pickled (TRL's keywords, plain trainer state)."""
+def score_batch(reward: RewardRef, payload: bytes) -> ScoredBatch:
+    """Call a reward of a whole batch. payload: TRL's keywords and the plain trainer state, pickled."""
     keywords, state = pickle.loads(payload)
     function = load_reward(reward)
     extras: list[tuple[str, list[Any]]] = []
@@ -112,19 +112,18 @@ def score_batch(reward: RewardRef, payload: bytes) -> Batch:
         outcomes = to_outcomes(results, len(keywords["completions"]), function.spec.range)
     except BaseException:
         outcomes = [Outcome(None, error=traceback.format_exc())] * len(keywords["completions"])
-    return Batch(outcomes, extras, metrics)
+    return ScoredBatch(outcomes, extras, metrics)
 
 
 def begin(memory: int, path: list[str], rewards: list[RewardRef]) -> None:
-    """The first thing that a process does; memory in bytes.
+    """Prepare a scoring process: limit it to `memory` bytes, load the rewards and make them ready.
 
-    The rewards are built and made ready here, with all that they import and start, where no completion's
-    time runs.
+    So a completion's time does not include imports and starts.
     """
-    # A process stuck in C neither sees its pipe close nor runs Python's signal handlers.
+    # A process stuck in C code does not run Python's signal handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # The server that forks the processes ends when this is closed everywhere: also here, or it would
-    # outlive a trainer that was killed.
+    # The fork server ends when all copies of this descriptor are closed. An open copy here would let it
+    # outlive a killed trainer.
     os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -134,16 +133,12 @@ def begin(memory: int, path: list[str], rewards: list[RewardRef]) -> None:
     for reward in rewards:
         try:
             load_reward(reward).ready()
-        except Exception:  # its first score says so again, and counts as failed
+        except Exception:  # its scores will fail with the same error
             traceback.print_exc()
 
 
-def _import(modules: list[str]) -> None:
-    for module in modules:
-        try:
-            import_module(module)
-        except Exception:  # as above
-            traceback.print_exc()
-
-
-_import(os.environ.get(PRELOAD, "").split())
+for _module in os.environ.get(PRELOAD, "").split():
+    try:
+        import_module(_module)
+    except Exception:  # as above
+        traceback.print_exc()

@@ -1,6 +1,6 @@
 """`axolotl grpo train --canary`: check that rollouts come from the trained weights."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -14,22 +14,6 @@ SHIFT = 0.3  # nats per token by which perturbed weights must differ from traine
 FACTOR = 3  # vLLM must be closer to the perturbed weights by this factor
 
 
-class Gaps(NamedTuple):
-    """Mean absolute differences between vLLM's log-probabilities and the trainer's, in nats per token.
-
-    synced: to the trainer with the perturbed weights, which were sent to vLLM. before: to the trainer
-    with the weights from before.
-    """
-
-    synced: float
-    before: float
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether vLLM answers from the weights that it was sent."""
-        return self.synced * FACTOR < self.before
-
-
 class Canary(TrainerCallback):
     """Before the first step: perturb the weights, sync, compare, and restore them."""
 
@@ -38,46 +22,48 @@ class Canary(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         gaps = compare(self.trainer)
-        (gaps,) = broadcast_object_list([gaps])  # only the main process asks vLLM
-        said = f"{gaps.synced:.4f} nats per token from the weights it was sent, {gaps.before:.4f} from those before"
-        if not gaps.in_sync:
-            what = f"canary: vLLM's log-probabilities are {said}. Its rollouts are not the trained model's."
+        ((sent, old),) = broadcast_object_list([gaps])  # only the main process queries vLLM
+        measured = (
+            f"{sent:.4f} nats per token from the weights it was sent, {old:.4f} from the old ones"
+        )
+        if sent * FACTOR >= old:
+            what = f"canary: vLLM's log-probabilities are {measured}. Its rollouts are not the trained model's."
             raise ConfigError(f"axolotl-grpo-plugin: {what}")
         if self.trainer.accelerator.is_main_process:
-            say(f"canary: vLLM is {said}. Its rollouts are the trained model's.")
+            say(f"canary: vLLM is {measured}. Its rollouts are the trained model's.")
 
 
 @torch.no_grad()
-def compare(trainer: Any) -> Gaps | None:
-    """Return the two gaps on the main process, None on the others. The weights are restored.
+def compare(trainer: Any) -> tuple[float, float] | None:
+    """Perturb the weights, send them to vLLM, and restore them.
 
-    Raises ConfigError if the weights cannot be perturbed in place (ZeRO-3, FSDP).
+    Returns, on the main process only, mean absolute differences between vLLM's log-probabilities and
+    the trainer's, in nats per token: with the weights that vLLM was sent, and with the old ones.
+    Raises: ConfigError if the weights cannot be perturbed in place (ZeRO-3, FSDP).
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     device, training = trainer.accelerator.device, model.training
-    model.eval()  # without dropout, as vLLM
+    model.eval()  # without dropout, as in vLLM
     trained = [each for each in model.parameters() if each.requires_grad]
-    kept = [each.detach().to("cpu", copy=True) for each in trained]
+    copies = [each.detach().to("cpu", copy=True) for each in trained]
     prompt = trainer.processing_class("One and one is two. Two and two is")["input_ids"]
     _perturb(model, trained, prompt, device)
     _sync(trainer)
     main = trainer.accelerator.is_main_process
     if main:
         client = trainer.vllm_generation.vllm_client
-        # The perturbed model may want to end at once.
-        whole = {"ignore_eos": True, "seed": 0}
-        said = client.generate([prompt], max_tokens=TOKENS, generation_kwargs=whole)
-        (completion,), (logprobs,) = said["completion_ids"], said["logprobs"]
+        options = {"ignore_eos": True, "seed": 0}  # the perturbed model may end at once
+        reply = client.generate([prompt], max_tokens=TOKENS, generation_kwargs=options)
+        (completion,), (logprobs,) = reply["completion_ids"], reply["logprobs"]
         server = torch.tensor([each[0] for each in logprobs])
         perturbed = _logprobs(model, prompt, completion, device)
-    for parameter, value in zip(trained, kept, strict=True):
+    for parameter, value in zip(trained, copies, strict=True):
         parameter.copy_(value)
     _sync(trainer)
     gaps = None
     if main:
-        before = _logprobs(model, prompt, completion, device)
-        apart = [(server - ours).abs().mean().item() for ours in (perturbed, before)]
-        gaps = Gaps(*apart)
+        old = _logprobs(model, prompt, completion, device)
+        gaps = ((server - perturbed).abs().mean().item(), (server - old).abs().mean().item())
     model.train(training)
     return gaps
 
@@ -113,5 +99,5 @@ def _logprobs(model: Any, prompt: list[int], completion: list[int], device: Any)
     ids = torch.tensor([[*prompt, *completion]], device=device)
     logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float().cpu()
     chosen = torch.tensor(completion)[:, None]
-    found: torch.Tensor = logits.log_softmax(-1).gather(1, chosen)[:, 0]
-    return found
+    logprobs: torch.Tensor = logits.log_softmax(-1).gather(1, chosen)[:, 0]
+    return logprobs

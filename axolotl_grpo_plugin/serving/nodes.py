@@ -1,9 +1,9 @@
 """Several nodes under Slurm: `srun --kill-on-bad-exit=1 axolotl grpo train CONFIG`, one task per node.
 
 The first node serves and the others train through torchrun. A training node starts its trainer when
-the first node's server answers. Then it writes the trainer's exit code into a file in output_dir, and
-the first node ends its server when all have done so. If a task fails, --kill-on-bad-exit=1 makes srun
-end the others. The nodes must share output_dir. Not run on a real Slurm.
+the first node's server answers, and writes the trainer's exit code into a file in output_dir. The
+first node ends its server when all training nodes have ended. If a task fails, --kill-on-bad-exit=1
+makes srun end the others. The nodes must share output_dir. Not run on a real Slurm.
 """
 
 import os
@@ -23,11 +23,6 @@ class Slurm(NamedTuple):
     this: int
     job: str
 
-    @property
-    def first(self) -> str:
-        """The serving node."""
-        return self.nodes[0]
-
     def torchrun(self, trainers: Sequence[str], number: int, processes: int) -> list[str]:
         """Return torchrun's arguments for the training node with this index."""
         return [
@@ -41,9 +36,9 @@ class Slurm(NamedTuple):
 
 
 def slurm() -> Slurm | None:
-    """Return the Slurm job that this process is a task of, None unless it has several nodes.
+    """Return this process's Slurm job, None unless it has several nodes.
 
-    Raises ConfigError unless Slurm runs one task per node.
+    Raises: ConfigError unless Slurm runs one task per node.
     """
     env = os.environ
     if int(env.get("SLURM_NNODES") or 1) < 2 or "SLURM_JOB_NODELIST" not in env:
@@ -58,6 +53,6 @@ def slurm() -> Slurm | None:
         what = "Slurm runs several tasks per node. Set --ntasks-per-node=1."
         raise ConfigError(f"axolotl-grpo-plugin: {what}")
     listed = env.get("SLURM_STEP_NODELIST") or env["SLURM_JOB_NODELIST"]
-    names = ["scontrol", "show", "hostnames", listed]
-    found = subprocess.run(names, capture_output=True, text=True, check=True).stdout.split()
-    return Slurm(tuple(found), int(env["SLURM_NODEID"]), env["SLURM_JOB_ID"])
+    command = ["scontrol", "show", "hostnames", listed]
+    nodelist = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return Slurm(tuple(nodelist.split()), int(env["SLURM_NODEID"]), env["SLURM_JOB_ID"])

@@ -17,7 +17,7 @@ class Placement(NamedTuple):
     """The GPUs of a run's parts.
 
     mode: vLLM runs in a server, in the trainer's processes (colocate), or not at all. serve, train: GPU
-    ids as in CUDA_VISIBLE_DEVICES, empty on a CPU. processes: number of the trainer's ranks.
+    ids as in CUDA_VISIBLE_DEVICES, empty on a CPU. processes: number of trainer ranks.
     """
 
     mode: Mode
@@ -27,10 +27,10 @@ class Placement(NamedTuple):
 
 
 def mode_of(cfg: Any) -> Mode:
-    """Return how a config generates. An unset `vllm_mode` is server, which is Axolotl's default."""
+    """Return where a raw config's vLLM runs. An unset `vllm_mode` means server, as in Axolotl."""
     trl = block(cfg, "trl")
     if str(trl.get("use_vllm") or "").lower() in ("", "false", "no", "off", "0", "n", "f"):
-        return "none"  # pydantic's words for false, because the config is not validated yet
+        return "none"  # these are pydantic's words for false; the config is not validated yet
     return "colocate" if trl.get("vllm_mode") == "colocate" else "server"
 
 
@@ -46,48 +46,40 @@ def place(cfg: Any, gpus: Sequence[str], processes: int | None = None) -> Placem
     """Let the last GPUs serve, and the first `processes` of the others train (by default all).
 
     cfg: a raw config. gpus: ids of the visible GPUs, empty for a CPU.
-    Raises ConfigError if there are too few.
+    Raises: ConfigError if there are too few GPUs.
     """
     mode = mode_of(cfg)
     if not gpus:
         return Placement(mode, (), (), processes or 1)
     reserved = serving(cfg) if mode == "server" else 0
     left = len(gpus) - reserved
-    if left < (processes or 1):
-        stop_on([_too_few(cfg, len(gpus), reserved, processes or 1)])
-    ranks = processes or left
+    ranks = processes or max(left, 1)
+    if left < ranks:
+        needs = f"{reserved + ranks} GPUs ({reserved} for vLLM, {ranks} for the trainer)"
+        what = (
+            f"this run needs {needs}, and {len(gpus)} {'is' if len(gpus) == 1 else 'are'} visible"
+        )
+        fix = "Make more visible (CUDA_VISIBLE_DEVICES), or lower --num-processes"
+        if reserved:
+            fix = "Make more visible (CUDA_VISIBLE_DEVICES), or set trl.vllm_mode: colocate"
+        stop_on([Finding(at(cfg, "vllm" if reserved else "--num-processes"), what, fix)])
     return Placement(mode, tuple(gpus[left:]), tuple(gpus[:ranks]), ranks)
 
 
-def _too_few(cfg: Any, there: int, reserved: int, ranks: int) -> Finding:
-    there_are = "1 GPU is" if there == 1 else f"{there} GPUs are"
-    what = f"{there_are} visible, and this config wants {reserved + ranks}: "
-    if not reserved:
-        return Finding(
-            at(cfg, "--num-processes"), f"{what}one per process", "Lower --num-processes"
-        )
-    parts = f"{reserved} for vLLM (tensor_parallel_size x data_parallel_size), {ranks} to train on"
-    fix = "Make more visible (CUDA_VISIBLE_DEVICES), or lower the two"
-    if there == 1:
-        fix = "On one GPU, set trl.vllm_mode: colocate"
-    return Finding(at(cfg, "vllm"), what + parts, fix)
-
-
 def visible_gpus() -> list[str]:
-    """Return the ids of the GPUs that a process started here sees, without touching one.
+    """Return the ids of the GPUs that a process started here sees, without initializing CUDA.
 
-    Raises ConfigError if there are GPUs that cannot be counted.
+    Raises: ConfigError if there are GPUs that cannot be counted.
     """
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        ids = [each.strip() for each in said.split(",")]
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        ids = [each.strip() for each in listed.split(",")]
         return list(takewhile(lambda each: each not in ("", "-1"), ids))  # as CUDA reads them
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
     except (FileNotFoundError, subprocess.CalledProcessError):
         if any(map(os.path.exists, DEVICES)):
-            what = "there are GPUs, and nvidia-smi does not say how many"
-            fix = "Set CUDA_VISIBLE_DEVICES: 0,1 for two"
-            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, fix)])
+            what = "it is unset, and nvidia-smi cannot count the GPUs of this machine"
+            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, "Set it, to 0,1 for two GPUs")])
         return []

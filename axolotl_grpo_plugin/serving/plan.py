@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -19,7 +19,8 @@ from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 
 AXOLOTL = [sys.executable, "-m", "axolotl.cli.main"]
-# Variables of a training's ranks, which vLLM would take for its own.
+_LOCAL = ("127.0.0.1", "localhost")
+# A cluster may set these variables for training ranks. vLLM would take them for its own.
 _RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LAUNCHERS = ("TORCHELASTIC_", "ACCELERATE_")
 
@@ -27,7 +28,7 @@ _LAUNCHERS = ("TORCHELASTIC_", "ACCELERATE_")
 class Call(NamedTuple):
     """The command line.
 
-    launcher: --launcher. typed: the words after CONFIG, up to --. overrides: the config's keys among
+    launcher: --launcher. typed: the words between CONFIG and --. overrides: the config's keys among
     them, as Axolotl's parser reads them. after: the words behind --, for the launcher. processes:
     --num-processes or torchrun's --nproc-per-node, None if unset.
     """
@@ -46,10 +47,14 @@ class Call(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One command of a plan: who, its GPUs, its number of processes, and the words after `axolotl`."""
+    """One command of a plan.
+
+    node: its Slurm node, "" for this machine. role: "vLLM" or "trainer". gpus: ids. words: those after
+    `axolotl`.
+    """
 
     node: str
-    who: str
+    role: str
     gpus: Sequence[str]
     processes: int
     words: list[str]
@@ -84,21 +89,26 @@ class Plan:
 
     def parts(self) -> list[Part]:
         """Return all commands, the server first."""
-        serve, train, processes = self.placement[1:]
-        words: list[str] = []
-        if self.mode == "server" and not self.call.processes:
-            option = "--nproc-per-node" if self.call.launcher == "torchrun" else "--num-processes"
-            words = [option, str(processes)]
-        trainer = Part("", "trainer", train, processes, self.call.train(*words))
-        return [*self._server("", serve), trainer]
+        _, _, train, processes = self.placement
+        words = self.call.train(*self.added_words())
+        return [*self.server_part(), Part("", "trainer", train, processes, words)]
 
-    def _server(self, node: str, gpus: Sequence[str]) -> list[Part]:
-        # `axolotl vllm-serve` knows only the vLLM options of `axolotl train`.
+    def added_words(self) -> list[str]:
+        """Return the options of `axolotl train` that the user need not type."""
+        if self.mode != "server" or self.call.processes:
+            return []
+        option = "--nproc-per-node" if self.call.launcher == "torchrun" else "--num-processes"
+        return [option, str(self.placement.processes)]
+
+    def server_part(self, node: str = "") -> list[Part]:
+        """Return the server's command, none if the config needs no server."""
         words = ["vllm-serve", self.call.config]
+        # `axolotl vllm-serve` knows only the vLLM options of `axolotl train`.
         for key, value in self.call.overrides.items():
             if key.startswith("vllm__"):
                 words.append(f"--{key.removeprefix('vllm__').replace('_', '-')}={value}")
-        return [Part(node, "vLLM", gpus, 1, words)] if self.mode == "server" else []
+        part = Part(node, "vLLM", self.placement.serve, 1, words)
+        return [part] if self.mode == "server" else []
 
     def mine(self) -> Part:
         """Return the trainer's command on this machine."""
@@ -114,15 +124,17 @@ class Plan:
         part = self.mine()
         return [*AXOLOTL, *part.words], {**environment(part.gpus), **more}
 
-    def serve(self, asked: Request) -> Server:
+    def serve(self, request: Request) -> Server:
         """Start the requested server."""
-        env = {k: v for k, v in environment(self.placement.serve).items() if k not in _RANK}
-        env = {k: v for k, v in env.items() if not k.startswith(_LAUNCHERS)}
-        log = Path(asked.output_dir, "vllm-server.log")
-        return Server(asked.command, {**env, **asked.env}, asked.host, asked.port, log)
+        env = {
+            name: value
+            for name, value in environment(self.placement.serve).items()
+            if name not in _RANK and not name.startswith(_LAUNCHERS)
+        }
+        return Server(request, env)
 
     def request(self) -> Request:
-        """Ask Axolotl for the server's command in a process of its own, if no trainer here asks."""
+        """Return Axolotl's command for the server, made in another process, if no trainer here makes it."""
         with TemporaryDirectory() as folder:
             out, log = Path(folder, "server.json"), Path(folder, "log")
             module = "axolotl_grpo_plugin.serving.request"
@@ -139,19 +151,16 @@ class RayPlan(Plan):
     """The server on this machine, the trainer on the workers of a running Ray cluster."""
 
     def place(self, gpus: Sequence[str]) -> Placement:
-        found = place(self.cfg, gpus, None)
+        found = place(self.cfg, gpus)
         workers = tokens_of(self.cfg.get("ray_num_workers")) or 1
-        host = self.cfg["vllm"]["host"] if self.mode == "server" else ""
-        if workers > len(found.train) and host in ("127.0.0.1", "localhost"):
-            _unreachable(self.cfg, host)
+        local = self.mode == "server" and self.cfg["trl"]["vllm_server_host"] in _LOCAL
+        if local and workers > len(found.train):
+            stop_on([_unreachable(self.cfg)])
         return found._replace(processes=workers)
 
-    def parts(self) -> list[Part]:
-        # Axolotl's launcher does not read the YAML's key.
-        words = [] if "--use-ray" in self.call.typed else ["--use-ray"]
-        serve, train, processes = self.placement[1:]
-        trainer = Part("", "trainer", train, processes, self.call.train(*words))
-        return [*self._server("", serve), trainer]
+    def added_words(self) -> list[str]:
+        # Axolotl's launcher does not read the YAML's use_ray.
+        return [] if "--use-ray" in self.call.typed else ["--use-ray"]
 
     def supervise(self, more: Mapping[str, str]) -> int:
         train, env = self.train_command(more)
@@ -166,21 +175,25 @@ class SlurmPlan(Plan):
         self.job = job
         super().__init__(call, cfg, gpus)
         self.trainers = job.nodes[1:] if self.mode == "server" else job.nodes
+        self.host = block(cfg, "trl").get("vllm_server_host")
+        if self.host in _LOCAL:  # the server listens on all networks of the first node
+            self.host = job.nodes[0]
 
     def place(self, gpus: Sequence[str]) -> Placement:
-        wanted = serving(self.cfg) if self.mode == "server" else 0
-        if not gpus or wanted > len(gpus):
-            what = f"{len(gpus)} GPUs are visible on this node, and vLLM needs {max(wanted, 1)}"
-            fix = "Lower vllm.tensor_parallel_size x data_parallel_size, or ask Slurm for more"
-            stop_on([Finding(at(self.cfg, "vllm"), what, fix)])
-        host = self.cfg["vllm"]["host"] if wanted else ""
-        if host in ("127.0.0.1", "localhost"):
-            _unreachable(self.cfg, host)
-        stop_on(_check_shared(self.cfg))
+        cfg, serve = self.cfg, serving(self.cfg) if self.mode == "server" else 0
+        if len(gpus) < max(serve, 1):
+            what = f"{len(gpus)} GPUs are visible on this node, and vLLM needs {max(serve, 1)}"
+            fix = "Lower vllm.tensor_parallel_size x data_parallel_size, or request more from Slurm"
+            stop_on([Finding(at(cfg, "vllm"), what, fix)])
+        if serve and cfg["vllm"]["host"] in _LOCAL:
+            stop_on([_unreachable(cfg)])
+        folder = os.environ.get("TMPDIR", "/tmp")
+        if block(cfg, "trl").get("vllm_lora_sync") and folder.startswith(("/tmp", "/var/tmp")):
+            what = f"TMPDIR ({folder}) gets the adapters, and the first node cannot read it"
+            fix = "Set TMPDIR to a folder that all nodes share"
+            stop_on([Finding(at(cfg, "trl.vllm_lora_sync"), what, fix)])
         ranks = self.call.processes or len(gpus)
-        return Placement(
-            self.mode, tuple(gpus[-wanted:]) if wanted else (), tuple(gpus[:ranks]), ranks
-        )
+        return Placement(self.mode, tuple(gpus[len(gpus) - serve :]), tuple(gpus[:ranks]), ranks)
 
     @property
     def ranks(self) -> int:
@@ -191,49 +204,40 @@ class SlurmPlan(Plan):
         return self.mode == "server" and self.job.this == 0
 
     def parts(self) -> list[Part]:
+        _, _, gpus, ranks = self.placement
+        parts = self.server_part(self.job.nodes[0])
+        for number, node in enumerate(self.trainers):
+            torchrun = self.job.torchrun(self.trainers, number, ranks)
+            words = self.call.train(*self.added_words(), launcher=torchrun)
+            parts.append(Part(node, "trainer", gpus, ranks, words))
+        return parts
+
+    def added_words(self) -> list[str]:
         words = [] if self.call.launcher == "torchrun" else ["--launcher", "torchrun"]
-        if self.mode == "server":
-            words += [f"--trl.vllm-server-host={self.job.first}"]
-        _, gpus, ranks = self.placement[1:]
-        training = [
-            Part(
-                node,
-                "trainer",
-                gpus,
-                ranks,
-                self.call.train(*words, launcher=self.job.torchrun(self.trainers, number, ranks)),
-            )
-            for number, node in enumerate(self.trainers)
-        ]
-        return [*self._server(self.job.first, self.placement.serve), *training]
+        host = [f"--trl.vllm-server-host={self.host}"] if self.mode == "server" else []
+        return [*words, *host]
 
     def mine(self) -> Part:
         return self.parts()[self.job.this]
 
     def supervise(self, more: Mapping[str, str]) -> int:
         folder = Path(self.cfg.get("output_dir") or "model-out")  # Axolotl's default
-        ended = [folder / f"job-{self.job.job}-{node}.exit-code" for node in self.trainers]
+        codes = [folder / f"job-{self.job.job}-{node}.exit-code" for node in self.trainers]
         if self.serves_here:
             request = self.request()
-            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, ended))
+            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, codes))
         train, env = self.train_command(more)
-        at = (self.job.first, self.cfg["vllm"]["port"], ended[self.job.this - 1])
-        return Supervisor(self.serve).run(lambda each: each.on_a_training_node(train, env, *at))
+        address = (self.host, self.cfg["vllm"]["port"])
+        code = codes[self.job.this - 1]
+        return Supervisor(self.serve).run(
+            lambda each: each.on_a_training_node(train, env, *address, code)
+        )
 
 
-def _unreachable(cfg: Any, host: str) -> None:
-    what = "the other nodes cannot reach it"
-    fix = "Set vllm.host: 0.0.0.0, on a network that you trust: the server has no login"
-    stop_on([Finding(at(cfg, f"vllm.host ({host})"), what, fix)])
-
-
-def _check_shared(cfg: Any) -> Iterator[Finding]:
-    """Check that the serving node can read the adapters that another node writes."""
-    folder = os.environ.get("TMPDIR", "/tmp")
-    if block(cfg, "trl").get("vllm_lora_sync") and folder.startswith(("/tmp", "/var/tmp")):
-        what = f"the adapters are written to TMPDIR ({folder}), which the first node does not see"
-        fix = "Set TMPDIR to a folder that all nodes share"
-        yield Finding(at(cfg, "trl.vllm_lora_sync"), what, fix)
+def _unreachable(cfg: Any) -> Finding:
+    where = at(cfg, f"vllm.host ({cfg['vllm']['host']})")
+    fix = "Set it to the private address of the serving node, because the server has no login"
+    return Finding(where, "the other nodes cannot reach the server", fix)
 
 
 def plan_of(call: Call, cfg: Any, gpus: Sequence[str]) -> Plan:
@@ -244,12 +248,12 @@ def plan_of(call: Call, cfg: Any, gpus: Sequence[str]) -> Plan:
 
 
 def environment(gpus: Sequence[str]) -> dict[str, str]:
-    """Return this process's environment with these GPUs visible. Without GPUs it is unchanged."""
-    found = dict(os.environ)
+    """Return this process's environment with only these GPUs visible. No GPUs: unchanged."""
+    env = dict(os.environ)
     # `axolotl train` looks for `accelerate` on the PATH, and the venv may not be activated.
-    found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', '')}"
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
     if gpus:
-        if "CUDA_VISIBLE_DEVICES" not in found:
-            found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi counts
-        found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    return found
+        if "CUDA_VISIBLE_DEVICES" not in env:
+            env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order in which nvidia-smi counts
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    return env

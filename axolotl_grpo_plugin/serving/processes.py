@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from threading import Thread
 from types import FrameType
 from typing import Any
 
 import psutil
 
-PATIENCE = 15  # seconds from SIGTERM to SIGKILL; vLLM takes up to 14
-GIVE_UP = 30  # seconds more, because a hanging driver can block SIGKILL
+TERM_TIMEOUT = 15  # seconds from SIGTERM to SIGKILL; vLLM takes up to 14
+KILL_TIMEOUT = 30  # seconds more, because a hanging driver can block SIGKILL
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,14 +28,14 @@ def _prctl(option: int, value: int) -> None:
 
 
 def die_with(parent: int) -> None:
-    """Let the kernel send this process SIGTERM when its parent, the process `parent`, ends."""
+    """Let the kernel send this process SIGTERM when its parent ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)  # the parent ended before the call above
+    if os.getppid() != parent:  # the parent ended before the call above
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def adopt_orphans() -> None:
-    """Keep descendants below this process when processes in between end."""
+    """Make this process the parent of its descendants whose own parent ends."""
     try:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     except OSError as error:
@@ -45,14 +46,14 @@ def adopt_orphans() -> None:
 def spawn(
     command: Sequence[str], env: Mapping[str, str], output: Any = None
 ) -> subprocess.Popen[bytes]:
-    """Start a command that ends with this process, in its own session so that Ctrl-C does not reach it.
+    """Start a command that ends with this process. It has its own session, so Ctrl-C does not reach it.
 
     output: the file for stdout and stderr, by default those of this process.
     """
     parent = os.getpid()
 
-    def first() -> None:
-        # A shell ignores SIGINT in background jobs; here it means: save and end.
+    def prepare() -> None:
+        # A background job of a shell ignores SIGINT, but here SIGINT means: save and end.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         die_with(parent)
 
@@ -63,7 +64,7 @@ def spawn(
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,
-        preexec_fn=first,
+        preexec_fn=prepare,
     )
 
 
@@ -77,7 +78,7 @@ def children(pid: int, recursive: bool = False) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Return whether the process exists and is no zombie."""
+    """Return whether the process runs (False for a zombie)."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -85,7 +86,7 @@ def alive(pid: int) -> bool:
 
 
 def end_with(pid: int) -> None:
-    """Kill this process when another one ends, whatever processes are in between."""
+    """Kill this process when the process `pid`, which need not be its parent, ends."""
 
     def watch() -> None:
         while alive(pid):
@@ -96,42 +97,40 @@ def end_with(pid: int) -> None:
 
 
 def end_below() -> None:
-    """End all descendants of this process: SIGTERM, and SIGKILL after PATIENCE seconds."""
-    deadline = time.monotonic() + PATIENCE
-    told: set[int] = set()
+    """End all descendants of this process: SIGTERM, and SIGKILL after TERM_TIMEOUT seconds."""
+    deadline = time.monotonic() + TERM_TIMEOUT
+    terminated: set[int] = set()
     while left := children(os.getpid(), recursive=True):
-        late = time.monotonic() > deadline
-        if time.monotonic() > deadline + GIVE_UP:
-            print(
-                f"axolotl-grpo-plugin: processes do not end: {left}. End them by hand.",
-                file=sys.stderr,
-            )
+        late = time.monotonic() - deadline
+        if late > KILL_TIMEOUT:
+            what = f"processes do not end: {left}. End them by hand."
+            print(f"axolotl-grpo-plugin: {what}", file=sys.stderr)
             return
         for pid in left:
-            if late or pid not in told:
-                told.add(pid)
-                _signal(pid, signal.SIGKILL if late else signal.SIGTERM)
+            if late > 0:
+                _signal(pid, signal.SIGKILL)
+            elif pid not in terminated:
+                terminated.add(pid)
+                _signal(pid, signal.SIGTERM)
         time.sleep(0.1)
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):  # it has ended already
         os.kill(pid, number)
-    except ProcessLookupError:
-        return  # it has ended already
 
 
-def heard() -> list[signal.Signals]:
-    """Return the signals that ask to end, except ignored ones: `nohup` ignores SIGHUP."""
+def end_signals() -> list[signal.Signals]:
+    """Return the signals that end a run, except ignored ones: `nohup` ignores SIGHUP."""
     return [each for each in _FORWARDED if signal.getsignal(each) != signal.SIG_IGN]
 
 
 def guarded(work: Callable[[], int]) -> int:
     """Run `work` in a child process. Return its exit code, 128 + n if signal n ended it.
 
-    If either process is killed, the other ends all that was started: the parent adopts the
-    descendants of a killed child, and the kernel tells the child when the parent ends.
-    SIGINT, SIGTERM and SIGHUP are passed on.
+    If either process is killed, the other ends all descendants: the parent adopts those of a killed
+    child, and the kernel signals the child when the parent ends. The parent passes SIGINT, SIGTERM
+    and SIGHUP on.
     """
     adopt_orphans()
     parent = os.getpid()
@@ -141,7 +140,7 @@ def guarded(work: Callable[[], int]) -> int:
     if not child:
         code = 1
         try:
-            os.setsid()  # the terminal's Ctrl-C comes once, through the parent
+            os.setsid()  # Ctrl-C comes once, through the parent
             die_with(parent)
             adopt_orphans()
             code = work()
@@ -162,12 +161,16 @@ def guarded(work: Callable[[], int]) -> int:
     def forward(number: int, _: FrameType | None) -> None:
         _signal(child, number)
 
-    before = {number: signal.signal(number, forward) for number in heard()}
+    before = {number: signal.signal(number, forward) for number in end_signals()}
     try:
         _, status = os.waitpid(child, 0)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     end_below()
-    code = os.waitstatus_to_exitcode(status)
+    return shell_code(os.waitstatus_to_exitcode(status))
+
+
+def shell_code(code: int) -> int:
+    """Return an exit code as a shell reports it: 128 + n after signal n."""
     return 128 - code if code < 0 else code

@@ -1,7 +1,7 @@
 """The trainer's request to the supervisor: start the server of its config, as Axolotl would.
 
-The trainer asks after its checks have passed, because a server boots for a minute or more.
-`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES RANKS` asks without a trainer.
+The trainer writes it after its checks have passed, because a server boots for a minute or more.
+`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES RANKS` writes it without a trainer.
 """
 
 import json
@@ -16,8 +16,8 @@ from axolotl_grpo_plugin.findings import stop_on
 from axolotl_grpo_plugin.serving.address import check_server
 from axolotl_grpo_plugin.serving.processes import end_with
 
-# Set by the supervisor for the trainer: the request's file, the supervisor's process id, and whether
-# to begin with the canary.
+# The supervisor sets these variables for the trainer: the path of the request, its own process id,
+# and whether to begin with the canary.
 FILE, SUPERVISOR = "AXOLOTL_GRPO_SERVER_REQUEST", "AXOLOTL_GRPO_SUPERVISOR"
 CANARY = "AXOLOTL_GRPO_CANARY"
 
@@ -25,7 +25,7 @@ CANARY = "AXOLOTL_GRPO_CANARY"
 class Request(NamedTuple):
     """A server's command, its extra environment variables, its address, and the run's output_dir.
 
-    pid: of the process that asks. It is the trainer's first rank, which saves the model on SIGINT.
+    pid: the trainer's first rank, which writes the request and saves the model on SIGINT.
     """
 
     command: list[str]
@@ -36,26 +36,29 @@ class Request(NamedTuple):
     pid: int
 
     def write(self, file: Path) -> None:
-        """Write the file in one step, because the supervisor polls for it."""
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(self._asdict()))
-        part.rename(file)
+        publish(file, json.dumps(self._asdict()))
 
     @classmethod
     def read(cls, file: Path) -> "Request":
-        """Read a request."""
         return cls(**json.loads(file.read_text()))
+
+
+def publish(file: Path, text: str) -> None:
+    """Write a file in one step, because another process polls for it."""
+    part = file.with_suffix(".part")
+    part.write_text(text)
+    part.rename(file)
 
 
 def request(cfg: Any) -> Request:
     """Return the request of a validated config, made by Axolotl's own `vllm-serve`."""
     from axolotl.cli import vllm_serve
 
-    asked: list[vllm_serve.VllmServeArguments] = []
-    # It would load the config again without the command line's overrides, and become the server.
-    with patch.multiple(vllm_serve, load_cfg=lambda _: cfg, serve=asked.append):
+    calls: list[vllm_serve.VllmServeArguments] = []
+    # Without the patch, it would load the config again without overrides, and become the server.
+    with patch.multiple(vllm_serve, load_cfg=lambda _: cfg, serve=calls.append):
         vllm_serve.do_vllm_serve("", {})
-    (arguments,) = asked
+    (arguments,) = calls
     return Request(
         vllm_serve.build_command(arguments),
         vllm_serve.build_env(arguments, {}),
@@ -66,8 +69,8 @@ def request(cfg: Any) -> Request:
     )
 
 
-def ask_or_check(cfg: Any) -> None:
-    """Ask the supervisor for the server, or without one check that a server answers. Call it before the model loads."""
+def request_or_check(cfg: Any) -> None:
+    """Request the server from the supervisor. Without a supervisor, check that a server answers."""
     file = os.environ.get(FILE)
     if not file:
         stop_on(check_server(cfg))
@@ -78,7 +81,7 @@ def ask_or_check(cfg: Any) -> None:
 
 
 def wait(cfg: Any) -> None:
-    """Wait until the supervisor says that the server serves. It ends this process if the server fails."""
+    """Wait until the server serves. If the server fails, the supervisor ends this process."""
     if file := os.environ.get(FILE):
         while not served(Path(file)).exists():
             time.sleep(0.2)
@@ -86,7 +89,7 @@ def wait(cfg: Any) -> None:
 
 
 def served(file: Path) -> Path:
-    """Return the file beside a request that appears when the server serves."""
+    """Return the file beside a request that the supervisor creates when the server serves."""
     return file.with_suffix(".served")
 
 

@@ -1,4 +1,4 @@
-"""Supervise one run: the trainer, and the server that it asks for."""
+"""Supervise one run: the trainer, and the server that it requests."""
 
 import os
 import signal
@@ -10,19 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from axolotl_grpo_plugin.serving.address import answer
-from axolotl_grpo_plugin.serving.processes import alive, children, heard, spawn
-from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
+from axolotl_grpo_plugin.serving.address import server_info
+from axolotl_grpo_plugin.serving.processes import alive, children, end_signals, shell_code, spawn
+from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, publish, served
 from axolotl_grpo_plugin.serving.server import Server
 
-PROGRESS = 15  # seconds between two log lines while vLLM starts
-STEP = 0.2  # seconds between two polls
-BOOT = 1800  # seconds that a training node waits for the first node's server
-SAVING = 60  # seconds that the trainer has to save the model when it is told to stop
+_LOG_EVERY = 15  # seconds between two log lines while vLLM starts
+_POLL_EVERY = 0.2  # seconds
+BOOT_TIMEOUT = 1800  # seconds that a training node waits for the first node's server
+_SAVE_TIMEOUT = 60  # seconds that the trainer has to save the model when it must end
 
 
 class Stopped(Exception):
-    """A signal told this run to end."""
+    """A signal ends this run."""
 
     def __init__(self, number: int):
         self.number = number
@@ -36,17 +36,17 @@ class Supervisor:
     """Starts trainer and server as one run.
 
     The exit code is the trainer's, 1 if the server died, or 128 + n after signal n. On a signal the
-    trainer saves its model. `tree.guarded` ends processes that are left.
+    trainer saves its model. `processes.guarded` ends the processes that are left.
     """
 
     def __init__(self, serve: Callable[[Request], Server]):
         self._serve = serve
         self._trainer: subprocess.Popen[bytes] | None = None
-        self._rank = 0  # id of the process that saves the model, 0 until it is known
+        self._rank = 0  # id of the process that saves the model, 0 while unknown
 
     def run(self, work: Callable[["Supervisor"], int]) -> int:
-        """Call one of the methods below, and stop on signals."""
-        for number in heard():
+        """Call one of the methods below, and end the run on a signal."""
+        for number in end_signals():
             signal.signal(number, _stop)
         try:
             return work(self)
@@ -57,21 +57,21 @@ class Supervisor:
             return 128 + stopped.number
 
     def on_one_machine(self, train: Sequence[str], env: Mapping[str, str]) -> int:
-        """Start the trainer, and the server when the trainer asks for it."""
+        """Start the trainer, and the server when the trainer requests it."""
         with TemporaryDirectory() as folder:
-            asked = Path(folder, "server.json")
-            own = {FILE: str(asked), SUPERVISOR: str(os.getpid())}
+            file = Path(folder, "server.json")
+            own = {FILE: str(file), SUPERVISOR: str(os.getpid())}
             trainer = self._trainer = spawn(train, {**env, **own})
-            while trainer.poll() is None and not asked.exists():
-                time.sleep(STEP)
-            if not asked.exists():
-                return _shell(trainer.wait())
-            request = Request.read(asked)
+            while trainer.poll() is None and not file.exists():
+                time.sleep(_POLL_EVERY)
+            if not file.exists():
+                return shell_code(trainer.wait())
+            request = Request.read(file)
             self._rank = request.pid
             server = self._serve(request)
             if code := self._boot(server, trainer):
                 return code
-            served(asked).touch()
+            served(file).touch()
             return self._watch(server, trainer)
 
     def by_ray(self, request: Request, train: Sequence[str], env: Mapping[str, str]) -> int:
@@ -82,79 +82,77 @@ class Supervisor:
         self._trainer = spawn(train, env)
         return self._watch(server, self._trainer)
 
-    def on_the_first_node(self, request: Request, ended: Sequence[Path]) -> int:
-        """Serve until each training node has written its exit code, or one of them a bad one.
+    def on_the_first_node(self, request: Request, exit_codes: Sequence[Path]) -> int:
+        """Serve until all training nodes have written their exit code, or one has failed.
 
-        ended: the files of the training nodes. Return the largest code.
+        exit_codes: the training nodes' files. Returns the largest code, or 1 if the server died.
         """
-        for each in ended:
+        for each in exit_codes:
             each.unlink(missing_ok=True)  # of an earlier try of the same job
         server = self._serve(request)
         if code := self._boot(server):
             return code
-        while True:
-            codes = [int(each.read_text()) for each in ended if each.exists()]
-            if any(codes) or len(codes) == len(ended):
+        while server.exit_code() is None:
+            codes = [int(each.read_text()) for each in exit_codes if each.exists()]
+            if any(codes) or len(codes) == len(exit_codes):
                 say(f"the trainers ended with exit code {max(codes)}")
                 return max(codes)
-            if server.ended() is not None:
-                return self._died(server, "in mid-training")
-            time.sleep(STEP)
+            time.sleep(_POLL_EVERY)
+        return self._died(server, "in mid-training")
 
     def on_a_training_node(
-        self, train: Sequence[str], env: Mapping[str, str], host: str, port: int, ended: Path
+        self, train: Sequence[str], env: Mapping[str, str], host: str, port: int, exit_code: Path
     ) -> int:
-        """Train on this node as soon as the first node's server answers.
+        """Train on this node when the first node's server answers, and write the exit code to a file.
 
-        ended: the file for the exit code. Return the code, 1 if no server answers in BOOT seconds.
+        Returns the exit code, or 1 if no server answers within BOOT_TIMEOUT seconds.
         """
         say(f"waiting for vLLM on {host}:{port}")
-        deadline = time.monotonic() + BOOT
-        while not ((there := answer(host, port)) and there.models):
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        while not ((info := server_info(host, port)) and info.models):
             if time.monotonic() > deadline:
                 say(
-                    f"no vLLM server answers on {host}:{port} after {BOOT} s; see the first node's log"
+                    f"no vLLM server answers on {host}:{port} after {BOOT_TIMEOUT} s. "
+                    "See the first node's log."
                 )
                 return 1
-            time.sleep(STEP)
+            time.sleep(_POLL_EVERY)
         self._trainer = spawn(train, env)
-        code = _shell(self._trainer.wait())
-        part = ended.with_suffix(".part")
-        part.write_text(str(code))
-        part.rename(ended)
+        code = shell_code(self._trainer.wait())
+        publish(exit_code, str(code))
         return code
 
     def _boot(self, server: Server, trainer: subprocess.Popen[bytes] | None = None) -> int:
         """Wait until the server serves or the trainer ends. Return 1 if the server died, else 0."""
-        begin, shown = time.monotonic(), 0.0
+        begin, logged = time.monotonic(), 0.0
         say(f"vLLM starts (log: {server.log})")
         while not server.ready():
             seconds = time.monotonic() - begin
-            if server.ended() is not None:
+            if server.exit_code() is not None:
                 return self._died(server, "while it started")
             if trainer and trainer.poll() is not None:
                 return 0
-            if seconds > shown + PROGRESS:
-                shown = seconds
-                say(f"vLLM starts, {seconds:.0f} s: {server.last_words(1)[:120]}")
-            time.sleep(STEP)
+            if seconds > logged + _LOG_EVERY:
+                logged = seconds
+                say(f"vLLM starts, {seconds:.0f} s: {''.join(server.lines()[-1:])[:120]}")
+            time.sleep(_POLL_EVERY)
         say(f"vLLM serves on {server.host}:{server.port} after {time.monotonic() - begin:.0f} s")
         return 0
 
     def _watch(self, server: Server, trainer: subprocess.Popen[bytes]) -> int:
         while trainer.poll() is None:
-            if server.ended() is not None:
+            if server.exit_code() is not None:
                 return self._died(server, "in mid-training")
-            time.sleep(STEP)
-        return _shell(trainer.wait())
+            time.sleep(_POLL_EVERY)
+        return shell_code(trainer.wait())
 
     def _died(self, server: Server, when: str) -> int:
-        say(server.death(when))
+        say(server.explain_end(when))
         self._let_save()
         return 1
 
     def _let_save(self) -> None:
-        """Let the trainer save: Axolotl does on SIGINT. A second signal, or SAVING seconds, end the wait."""
+        """Send the trainer SIGINT, on which Axolotl saves. Wait until it ends or a second signal comes."""
         trainer = self._trainer
         if not trainer or trainer.poll() is not None:
             return
@@ -166,16 +164,11 @@ class Supervisor:
             else:
                 saving = [trainer.pid, *children(trainer.pid)]
                 os.killpg(trainer.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
-            deadline = time.monotonic() + SAVING
+            deadline = time.monotonic() + _SAVE_TIMEOUT
             while any(map(alive, saving)) and time.monotonic() < deadline:
-                time.sleep(STEP)
+                time.sleep(_POLL_EVERY)
         except Stopped:
-            say("ended at once")
-
-
-def _shell(code: int) -> int:
-    """Return an exit code as a shell reports it."""
-    return 128 - code if code < 0 else code
+            say("the run ends at once")
 
 
 def say(line: str) -> None:

@@ -4,5 +4,4 @@ counts.py    exact distributions of lengths      tokenizer.py  count a prompt's 
 rows.py      read datasets, apply transforms     measure.py    count the prompts of a dataset
 budget.py    the settings to propose             rollouts.py   the lengths of a run's completions
 show.py      tables                              plot.py       the PNG
-command.py   `axolotl grpo stats`
 """

@@ -1,4 +1,4 @@
-"""Sequence-length budgets: the settings that hold the counted prompts."""
+"""Budgets: settings with enough tokens for the counted prompts and their completions."""
 
 from math import ceil
 from typing import Any, NamedTuple
@@ -30,18 +30,18 @@ def budget(prompts: Lengths, completion: int, drop: float = 0.0) -> Budget:
     """Return the smallest budget that drops at most this share (0 to 1) of the rows."""
     prompt = prompts.at(1 - drop)
     context = STEP * ceil((prompt + completion) / STEP)
-    # The context is rounded up, so it holds a few more prompts.
+    # The context is rounded up, so a few longer prompts fit too.
     return Budget(1 - drop, prompt, prompts.over(context - completion), completion, context)
 
 
 def settings(cfg: Any, chosen: Budget) -> dict[str, int]:
-    """Return the YAML keys that a budget sets. vLLM's is among them unless the config does without it."""
-    made = {"trl.max_completion_length": chosen.completion, "sequence_len": chosen.context}
+    """Return the YAML keys to set. vLLM's key is left out if the config does not use vLLM."""
+    keys = {"trl.max_completion_length": chosen.completion, "sequence_len": chosen.context}
     if "trl" not in cfg or block(cfg, "trl").get("use_vllm"):
-        made["vllm.max_model_len"] = chosen.context
+        keys["vllm.max_model_len"] = chosen.context
     if cfg.get("grpo_max_prompt_length"):
-        made["grpo_max_prompt_length"] = chosen.context - chosen.completion
-    return made
+        keys["grpo_max_prompt_length"] = chosen.context - chosen.completion
+    return keys
 
 
 def as_yaml(values: dict[str, int]) -> str:

@@ -8,7 +8,7 @@ SHARES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 
 class Lengths:
-    """Counts the texts of each length in tokens. Exact; its size does not grow with the number of texts."""
+    """The number of texts of each length in tokens."""
 
     def __init__(self, lengths: Iterable[int] = ()):
         self.counts = Counter(lengths)
@@ -31,12 +31,12 @@ class Lengths:
     def at(self, share: float) -> int:
         """Return the smallest length that at least this share (0 to 1) of the texts does not exceed.
 
-        It is a length that occurs, never a mean of two. Raises ValueError without any text.
+        It is a length that occurs, never a mean of two. Raises: ValueError if there are no texts.
         """
         wanted = ceil(round(share * self.rows, 6))
         seen = 0
-        for length in sorted(self.counts):
-            seen += self.counts[length]
+        for length, count in sorted(self.counts.items()):
+            seen += count
             if seen >= wanted:
                 return length
         raise ValueError("no lengths")
@@ -48,7 +48,7 @@ class Lengths:
     @classmethod
     def together(cls, parts: "Iterable[Lengths]") -> "Lengths":
         """Return the sum of several distributions."""
-        made = cls()
+        total = cls()
         for part in parts:
-            made.counts.update(part.counts)
-        return made
+            total.counts.update(part.counts)
+        return total

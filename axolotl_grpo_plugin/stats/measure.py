@@ -25,8 +25,8 @@ SHOWN = 5
 class Long(NamedTuple):
     """One of the longest prompts.
 
-    length: all tokens. plain: of the messages' own text. template: of the text that the chat template
-    adds. generation: of the answer's opening. words: the start of the dataset's row.
+    length: all its tokens. plain: tokens of the messages' own text. template: tokens that the chat
+    template adds. generation: tokens of the generation prompt. words: the start of the dataset's row.
     """
 
     length: int
@@ -43,8 +43,8 @@ class Measured:
 
     prompts: tokens of each prompt as the trainer feeds it. gold: tokens of the texts in gold_column.
     problems: the first few, one line each. bad: number of rows that are not counted. dropped: number
-    of rows that the transform drops. strings: number of prompts that are no chat. without_system:
-    some chats have no system turn.
+    of rows that the transform drops. strings: number of prompts that are plain strings.
+    without_system: True if a chat has no system turn. doubled_bos: True if a prompt has two BOS tokens.
     """
 
     label: str
@@ -82,24 +82,23 @@ def measure(
 ) -> Measured:
     """Count a dataset of a raw config.
 
-    gold: the column with worked answers, None to look for one of GOLD. Rows that cannot be read are
-    listed in the result's problems, and the rest is counted.
-    Raises TokenizerError if its chats have no template.
+    gold: the column with worked answers, or None to take the first of GOLD. The result's problems
+    name the rows that cannot be read; all other rows are counted.
+    Raises: TokenizerError if there is no template for chats.
     """
-    split, transformed = (source.entry.get(key) for key in ("split", "type"))
-    found = Measured(
-        source.label, source.path, str(split or "train"), str(transformed or "no transform")
-    )
+    split = str(source.entry.get("split") or "train")
+    transform_path = str(source.entry.get("type") or "no transform")
+    measured = Measured(source.label, source.path, split, transform_path)
     longest: list[tuple[int, int, Any, Row]] = []
     try:
         transform = Transform(source, cfg, LazyTokenizer(cfg))
-        for batch in read(source, cfg, progress or (lambda done, of: None), found.fail):
-            rows = _prompts(batch, transform, found)
+        for batch in read(source, cfg, progress or (lambda done, of: None), measured.fail):
+            rows = _prompts(batch, transform, measured)
             lengths = each_of(
                 lambda rows: tokenizer.prompts([prompt for _, _, prompt in rows]),
                 rows,
-                lambda row, error: found.fail(
-                    row[0], f"the chat template fails: {type(error).__name__}: {first_line(error)}"
+                lambda row, error: measured.fail(
+                    row[0], f"the chat template fails: {_described(error)}"
                 ),
             )
             counted = [
@@ -107,54 +106,53 @@ def measure(
                 for length, (number, raw, prompt) in zip(lengths, rows, strict=True)
                 if length is not None
             ]
-            found.prompts.add(length for length, *_ in counted)
-            found.without_system |= any(
-                _opens_without_system(prompt) for _, _, prompt, _ in counted
-            )
-            found.strings += sum(isinstance(prompt, str) for _, _, prompt, _ in counted)
+            measured.prompts.add(length for length, *_ in counted)
+            chats = [prompt for _, _, prompt, _ in counted if not isinstance(prompt, str)]
+            measured.without_system |= any(chat[0]["role"] != "system" for chat in chats)
+            measured.strings += len(counted) - len(chats)
             longest = heapq.nlargest(SHOWN, [*longest, *counted], key=lambda each: each[:2])
-            _count_gold(batch, gold, tokenizer, found)
-            if not found.prompts.rows and found.bad:
-                what = f"none of the first {found.bad:,} rows can be counted: stopped there"
-                found.problems.append(f"{source.name}: {what}")
+            _count_gold(batch, gold, tokenizer, measured)
+            if not measured.prompts.rows and measured.bad:
+                what = f"none of the first {measured.bad:,} rows can be counted: stopped"
+                measured.problems.append(f"{source.name}: {what}")
                 break
     except Unreadable as error:
-        found.problems.append(str(error))
-    if gold and not found.gold.rows:
-        found.problems.append(f"{source.name}: no text in a column {gold!r}")
-    found.longest = [
+        measured.problems.append(str(error))
+    if gold and not measured.gold.rows:
+        measured.problems.append(f"{source.name}: no text in a column {gold!r}")
+    measured.longest = [
         _long(length, -number, prompt, raw, tokenizer) for length, number, prompt, raw in longest
     ]
-    found.doubled_bos = any(_doubled_bos(prompt, tokenizer) for _, _, prompt, _ in longest)
-    return found
+    measured.doubled_bos = any(_doubled_bos(prompt, tokenizer) for _, _, prompt, _ in longest)
+    return measured
 
 
 def _prompts(
-    batch: list[tuple[int, Row]], transform: Transform, found: Measured
+    batch: list[tuple[int, Row]], transform: Transform, measured: Measured
 ) -> list[tuple[int, Row, Any]]:
     """Return number, row and prompt of each row that has a prompt."""
 
     def failed(row: tuple[int, Row], error: Exception) -> None:
-        said = isinstance(error, DatasetError)
-        found.fail(row[0], str(error) if said else f"{type(error).__name__}: {first_line(error)}")
+        is_clear = isinstance(error, DatasetError)
+        measured.fail(row[0], str(error) if is_clear else _described(error))
 
     prompts = []
-    for (number, raw), made in zip(batch, each_of(transform, batch, failed), strict=True):
-        if made is None:
+    for (number, raw), rows in zip(batch, each_of(transform, batch, failed), strict=True):
+        if rows is None:
             continue
-        found.dropped += not made
-        for row in made:
-            if wrong := problem_of(row):
-                found.fail(number, wrong)
+        measured.dropped += not rows
+        for row in rows:
+            if problem := problem_of(row):
+                measured.fail(number, problem)
             else:
                 prompts.append((number, raw, row["prompt"]))
     return prompts
 
 
 def problem_of(row: Row) -> str:
-    """Return the fault of a row's prompt, "" if there is none."""
+    """Return the fault of a row's prompt, or ""."""
     if "prompt" not in row:
-        return f'no column "prompt" (it has: {", ".join(row)}): name a transform in `type:`'
+        return f'no column "prompt" (it has: {", ".join(row)}). Name a transform in `type:`'
     prompt = row["prompt"]
     if isinstance(prompt, str):
         return "" if prompt else "an empty prompt"
@@ -165,9 +163,8 @@ def problem_of(row: Row) -> str:
             return f"a message without a role: {str(message)[:60]!r}"
         content = message.get("content")
         if isinstance(content, list) and any(part.get("type") != "text" for part in content):
-            return (
-                f"the {message['role']}'s message has parts that are not text: {str(content)[:60]}"
-            )
+            what = "message has parts that are not text"
+            return f"the {message['role']}'s {what}: {str(content)[:60]}"
         if not isinstance(content, str | list) and not message.get("tool_calls"):
             return f"the {message['role']}'s message is not text: {content!r}"
     return ""
@@ -178,7 +175,10 @@ def each_of(
     items: Sequence[Any],
     fail: Callable[[Any, Exception], None],
 ) -> list[Any]:
-    """Apply the function to all items, or if that fails to one at a time. An item that fails gives None."""
+    """Apply the function to all items. If that fails, apply it to one item at a time.
+
+    An item that fails gives None, after a call of `fail`.
+    """
     try:
         return function(items) if items else []
     except (Unreadable, TokenizerError):
@@ -187,20 +187,23 @@ def each_of(
         if len(items) == 1:
             fail(items[0], error)
             return [None]
-    return [made for item in items for made in each_of(function, [item], fail)]
+    return [result for item in items for result in each_of(function, [item], fail)]
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _count_gold(
-    batch: list[tuple[int, Row]], column: str | None, tokenizer: Tokenizer, found: Measured
+    batch: list[tuple[int, Row]], column: str | None, tokenizer: Tokenizer, measured: Measured
 ) -> None:
-    columns = [column] if column else [name for name in GOLD if name in batch[0][1]]
-    for name in columns[:1]:
-        texts = [row[name] for _, row in batch if isinstance(row.get(name), str)]
-        if texts:
-            found.gold_column = name
-            # A text that cannot be encoded is left out.
-            counts = each_of(tokenizer.counts, texts, lambda *_: None)
-            found.gold.add(count for count in counts if count is not None)
+    name = column or next((name for name in GOLD if name in batch[0][1]), "")
+    texts = [row[name] for _, row in batch if isinstance(row.get(name), str)]
+    if texts:
+        measured.gold_column = name
+        # A text that cannot be encoded is left out.
+        counts = each_of(tokenizer.counts, texts, lambda *_: None)
+        measured.gold.add(count for count in counts if count is not None)
 
 
 def _long(length: int, number: int, prompt: Any, raw: Row, tokenizer: Tokenizer) -> Long:
@@ -215,10 +218,6 @@ def _long(length: int, number: int, prompt: Any, raw: Row, tokenizer: Tokenizer)
     except Exception:  # a template that needs a generation prompt
         return Long(length, number, words, None, None, None)
     return Long(length, number, words, plain, around - plain, length - around)
-
-
-def _opens_without_system(prompt: Any) -> bool:
-    return not isinstance(prompt, str) and prompt[0]["role"] != "system"
 
 
 def _doubled_bos(prompt: Any, tokenizer: Tokenizer) -> bool:
@@ -236,8 +235,8 @@ def warnings_of(tokenizer: Tokenizer, measured: Sequence[Measured]) -> list[str]
         each.prompts.rows > each.strings for each in measured
     ):
         without = any(each.without_system for each in measured)
-        if without and (unasked := implicit_system(tokenizer)) is not None:
-            shown = f"{unasked[:80]!r}{'...' * (len(unasked) > 80)}"
+        if without and (added := implicit_system(tokenizer)) is not None:
+            shown = f"{added[:80]!r}{'...' * (len(added) > 80)}"
             lines.append(f"the template adds a system turn to prompts that have none: {shown}")
         if any(word in str(tokenizer.template) for word in ("strftime_now", "date_string")):
             lines.append("the template writes today's date into the prompt")
@@ -254,21 +253,23 @@ def warnings_of(tokenizer: Tokenizer, measured: Sequence[Measured]) -> list[str]
 
 
 def implicit_system(tokenizer: Tokenizer) -> str | None:
-    """Return the system turn that the template adds to a chat without one, None if it adds none.
+    """Return the system turn that the template adds to a chat without one, or None.
 
-    An empty turn gives its opening. Found by rendering a question with and without a system turn.
+    The texts of a question with and without a system turn are compared. For an added turn without
+    text, its opening is returned.
     """
-    asked, told = "\N{WHITE QUESTION MARK ORNAMENT}", "\N{WHITE EXCLAMATION MARK ORNAMENT}"
-    question = {"role": "user", "content": asked}
+    question, instruction = (
+        "\N{WHITE QUESTION MARK ORNAMENT}",
+        "\N{WHITE EXCLAMATION MARK ORNAMENT}",
+    )
+    chat = [{"role": "user", "content": question}]
+    system = {"role": "system", "content": instruction}
     try:
-        without = tokenizer.text([question])
-        opening, _, rest = tokenizer.text(
-            [{"role": "system", "content": told}, question]
-        ).partition(told)
+        before = tokenizer.text(chat).partition(question)[0]
+        opening, _, rest = tokenizer.text([system, *chat]).partition(instruction)
     except Exception:  # a template that refuses system turns adds none
         return None
-    between = rest.partition(asked)[0]
-    before = without.partition(asked)[0]
+    between = rest.partition(question)[0]
     if not rest or not opening or not before.startswith(opening) or before == opening:
         return None
     return before.removeprefix(opening).removesuffix(between) or opening

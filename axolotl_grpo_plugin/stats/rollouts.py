@@ -1,8 +1,7 @@
-"""Read the lengths of a run's completions from its rollout log, or from TRL's Parquet of completions."""
+"""Read the lengths of a run's completions from its rollout log, or from TRL's logged completions."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -26,11 +25,10 @@ class NoRollouts(Exception):
 class CompletionLengths:
     """The completions of a run's training steps.
 
-    finished: tokens of the completions that were not truncated, the end token included. truncated:
-    number of the others. limit: the longest completion. right, right_truncated: number of completions
-    that earned `best`, the highest score seen of the reward named `reward`.
-    steps: {step: (completions, truncated, tokens)}. estimated: counted from the text, because the log
-    has no token counts.
+    finished: tokens of the completions that ended by themselves, with the end token. truncated: number
+    of the other completions. limit: tokens of the longest completion. right: number of completions
+    with `best`, the highest score of the reward named `reward`. right_truncated: number of truncated
+    ones among these. estimated: tokens are counted from the text, because the log has no counts.
     """
 
     folder: Path
@@ -42,9 +40,6 @@ class CompletionLengths:
     best: float = 0.0
     right: int = 0
     right_truncated: int = 0
-    steps: dict[int, tuple[int, int, int]] = field(
-        default_factory=lambda: defaultdict(lambda: (0, 0, 0))
-    )
 
     @property
     def rows(self) -> int:
@@ -55,25 +50,22 @@ class CompletionLengths:
         """The share of truncated completions, 0 to 1."""
         return self.truncated / self.rows
 
-    def add(self, step: int, tokens: int, cut: bool | None, reward: float | None) -> None:
-        truncated = bool(cut)
+    def add(self, tokens: int, truncated: bool | None, reward: float | None) -> None:
         if truncated:
             self.truncated += 1
         else:
             self.finished.add([tokens])
         self.limit = max(self.limit, tokens)
-        rows, others, total = self.steps[step]
-        self.steps[step] = (rows + 1, others + truncated, total + tokens)
         if reward is None:
             return
         if reward > self.best:
             self.best, self.right, self.right_truncated = reward, 0, 0
         if reward == self.best and reward > 0:
             self.right += 1
-            self.right_truncated += truncated
+            self.right_truncated += bool(truncated)
 
     def enough(self) -> int | None:
-        """Return a trl.max_completion_length that 99 % do not exceed, None if more were truncated."""
+        """Return a trl.max_completion_length that 99 % do not exceed, None if over 1 % were truncated."""
         if self.finished.rows < ENOUGH * self.rows:
             return None
         within = self.finished.at(min(ENOUGH * self.rows / self.finished.rows, 1.0))
@@ -92,23 +84,14 @@ class CompletionLengths:
             "finished": dict(sorted(self.finished.counts.items())),
         }
 
-    def parts(self, number: int = 4) -> Iterator[tuple[int, int, int, float, float]]:
-        """Yield equal parts of the run: first and last step, completions, share truncated, mean tokens."""
-        steps = sorted(self.steps)
-        number = min(number, len(steps))
-        for part in range(number):
-            chosen = steps[part * len(steps) // number : (part + 1) * len(steps) // number]
-            rows, cut, tokens = map(sum, zip(*(self.steps[each] for each in chosen), strict=True))
-            yield chosen[0], chosen[-1], rows, cut / rows, tokens / rows
-
 
 def read_rollouts(
     folder: Path, tokenizer: Tokenizer | None, limit: int | None
 ) -> CompletionLengths:
     """Read a run's training rollouts from its output_dir, or from the folder with the Parquet files.
 
-    If the run was resumed, only the last attempt counts. tokenizer and limit (the run's
-    trl.max_completion_length) are needed for TRL's files, which hold text only. Raises NoRollouts.
+    If the run was resumed, only the last attempt counts. TRL's files hold text only: they also need
+    the tokenizer and the limit (the run's trl.max_completion_length). Raises: NoRollouts.
     """
     import pyarrow as pa
 
@@ -118,50 +101,51 @@ def read_rollouts(
         raise NoRollouts(f"{folder}: no rollouts there. {fix}.")
     last = attempt_of(files[-1])
     files = [file for file in files if attempt_of(file) == last]
-    made: CompletionLengths | None = None
+    lengths: CompletionLengths | None = None
     for file in files:
         try:
-            made = _read(file, made, tokenizer, limit)
+            lengths = _read(file, lengths, tokenizer, limit)
         except (pa.ArrowException, KeyError, TypeError, OSError) as error:
             raise NoRollouts(f"{file}: cannot be read: {first_line(error)}") from error
-    if made is None or not made.rows:
+    if lengths is None or not lengths.rows:
         raise NoRollouts(f"{files[0].parent}: no rollouts in its {len(files)} files")
-    return made
+    return lengths
 
 
 def _read(
-    file: Path, made: CompletionLengths | None, tokenizer: Tokenizer | None, limit: int | None
+    file: Path,
+    lengths: CompletionLengths | None,
+    tokenizer: Tokenizer | None,
+    limit: int | None,
 ) -> CompletionLengths:
-    """Add the rollouts of one file."""
+    """Add the rollouts of one file. The first file creates the object."""
     import pyarrow.parquet as pq
 
     parquet = pq.ParquetFile(file, **STREAMED)
     columns = parquet.schema_arrow.names
     logged = "completion_tokens" in columns
-    if not {"step", "truncated" if logged else "completion"} <= set(columns):
+    wanted = ["completion_tokens", "truncated"] if logged else ["completion"]
+    if wanted[-1] not in columns:
         what = f"neither a rollout log nor TRL's completions (it has: {', '.join(columns)})"
         raise NoRollouts(f"{file}: {what}. Name another folder.")
     if not logged and (tokenizer is None or limit is None):
         fix = "Name the run's YAML too, with trl.max_completion_length"
         raise NoRollouts(f"{file}: no token counts. {fix}.")
-    made = made or CompletionLengths(file.parent, not logged, _right(columns, logged))
-    wanted = ["step", *(["completion_tokens", "truncated"] if logged else ["completion"])]
-    reward = REWARD + made.reward if logged else made.reward
+    lengths = lengths or CompletionLengths(file.parent, not logged, _correctness(columns, logged))
+    reward = REWARD + lengths.reward if logged else lengths.reward
     wanted += [reward] if reward in columns else []
     for batch in parquet.iter_batches(1000, columns=wanted):
         rows = batch.to_pydict()
         if not logged:
             rows |= _estimated(rows["completion"], tokenizer, limit)
         rewards = rows.get(reward) or [None] * batch.num_rows
-        for row in zip(
-            rows["step"], rows["completion_tokens"], rows["truncated"], rewards, strict=True
-        ):
-            made.add(*row)
-    return made
+        for row in zip(rows["completion_tokens"], rows["truncated"], rewards, strict=True):
+            lengths.add(*row)
+    return lengths
 
 
-def _right(columns: Sequence[str], logged: bool) -> str:
-    """Return the reward for correctness: by its name, else the first."""
+def _correctness(columns: Sequence[str], logged: bool) -> str:
+    """Return the name of the reward for correctness, or else of the first reward."""
     if logged:
         names = [name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)]
     else:

@@ -1,7 +1,7 @@
-"""Read a dataset's rows in batches and apply its transform.
+"""Read a dataset's rows in batches, and apply its transform.
 
-Local JSONL and Parquet files are streamed here. Axolotl's own loader reads everything else; its import
-takes 20 seconds.
+Local JSONL and Parquet files are streamed here. Axolotl's own loader, whose import takes 20 seconds,
+reads all other datasets.
 """
 
 import inspect
@@ -25,7 +25,7 @@ PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that i
 # The options of `datasets.Dataset.map` that `Transform` implements.
 MAPPED = {"batched", "batch_size", "with_indices", "remove_columns", "fn_kwargs", "num_proc"}
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?$")
-# Without pre_buffer=False memory grows with the file; without buffer_size, with its row groups.
+# Memory grows with the file without pre_buffer=False, and with its row groups without buffer_size.
 STREAMED: Any = {"pre_buffer": False, "buffer_size": 1 << 20}
 
 Row = dict[str, Any]
@@ -78,7 +78,7 @@ def read(
 ) -> Iterator[list[tuple[int, Row]]]:
     """Yield batches of numbered rows before their transform. All rows of a batch have the same columns.
 
-    Raises Unreadable.
+    Raises: Unreadable.
     """
     entry = source.entry
     path = entry.get("path")
@@ -103,25 +103,24 @@ def read(
     elif plain and kind == "json" and path.endswith((".json", ".jsonl")):
         bad: list[int] = []
         lines = _json_lines(Path(path), where, lambda *_: None, lambda row, _: bad.append(row))
-        found = _columns(lines)
-        if found is not None and 0 not in bad:  # else the file may be one list of objects
-            columns = found
+        names = _columns(lines)
+        if names is not None and 0 not in bad:  # else the file may be one list of objects
+            columns = names
             rows = _json_lines(Path(path), where, progress, fail)
     if rows is None:
         rows = _axolotls(entry, cfg, where, progress)
-    empty = True
+    batch: Sequence[tuple[int, Row]] = ()
     for batch in batched(rows, BATCH):
-        empty = False
         yield [(number, {**columns, **row}) for number, row in batch]
-    if empty:
+    if not batch:
         raise Unreadable(where, "no rows", "Check the program that wrote it")
 
 
 def _columns(rows: Iterable[tuple[int, Row]]) -> Row | None:
-    """Return the columns of all rows with the value None, which datasets gives to a row that lacks one.
+    """Return the columns of all rows, each with the value None that datasets gives to rows without it.
 
     Return None if datasets would change values: integers beside floats, or columns of dates.
-    This takes a pass over the file, because a transform may read a column that only the last row has.
+    It reads the whole file, because a transform may read a column that only the last row has.
     """
     types: dict[str, set[type]] = {}
     dates: dict[str, bool] = {}
@@ -132,7 +131,7 @@ def _columns(rows: Iterable[tuple[int, Row]]) -> Row | None:
                 dates[name] = bool(DATE.match(value))
             elif isinstance(value, int) and abs(value) >= 1 << 63:
                 return None
-    if any(dates.values()) or any({int, float} <= found for found in types.values()):
+    if any(dates.values()) or any({int, float} <= kinds for kinds in types.values()):
         return None
     return dict.fromkeys(types)
 
@@ -162,7 +161,7 @@ def _json_lines(
 
 
 def _is_as_read(path: str) -> bool:
-    """Return whether datasets would leave a Parquet file's values alone: no images, no JSON in text."""
+    """Return whether datasets would leave a Parquet file's values unchanged: no images, no JSON text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -214,7 +213,7 @@ class Transform:
     """A dataset's `type`, called as Axolotl and `datasets.Dataset.map` call it."""
 
     def __init__(self, source: Source, cfg: Any, tokenizer: Any):
-        """tokenizer: passed to a transform that takes one. Raises Unreadable."""
+        """tokenizer: passed to a transform that takes one. Raises: Unreadable."""
         self.path = source.entry.get("type")
         self._function: Callable[..., Any] = lambda row: row
         self._options: dict[str, Any] = {}
@@ -225,15 +224,15 @@ class Transform:
             raise Unreadable(*finding[:3])
         unlimited = type(cfg)({**cfg, "grpo_max_prompt_length": None})  # else it would drop rows
         try:
-            made = _factory(self.path)(unlimited, dataset_idx=source.number)
+            result = _factory(self.path)(unlimited, dataset_idx=source.number)
         except Exception as error:  # a user's transform
             what = f"the transform cannot be built: {type(error).__name__}: {first_line(error)}"
             raise Unreadable(where, what, "Fix the transform") from error
-        if made is None:
+        if result is None:
             raise Unreadable(where, "there is no such transform", "See the warning above")
-        function, self._options = made if isinstance(made, tuple) else (made, {})
-        if strange := set(self._options) - MAPPED:
-            what = f"it maps with {', '.join(sorted(strange))}, which stats does not support"
+        function, self._options = result if isinstance(result, tuple) else (result, {})
+        if unsupported := set(self._options) - MAPPED:
+            what = f"it maps with {', '.join(sorted(unsupported))}, which stats does not support"
             raise Unreadable(where, what, "Count it without the option")
         more = dict(self._options.get("fn_kwargs") or {})
         if "tokenizer" in inspect.signature(function).parameters:
@@ -251,8 +250,8 @@ class Transform:
             ]
         numbers, values = zip(*rows, strict=True)
         columns = {name: [row[name] for row in values] for name in values[0]}
-        made = self._function(dict(columns), *([list(numbers)] if indexed else []))
-        merged = self._merged(columns, made)
+        result = self._function(dict(columns), *([list(numbers)] if indexed else []))
+        merged = self._merged(columns, result)
         changed = [
             dict(zip(merged, row, strict=True)) for row in zip(*merged.values(), strict=True)
         ]
@@ -260,13 +259,13 @@ class Transform:
             return [changed]
         if len(changed) != len(rows):
             # One row at a time, to know which row each result belongs to.
-            return [made for row in rows for made in self([row])]
+            return [each for row in rows for each in self([row])]
         return [[row] for row in changed]
 
-    def _merged(self, row: Row, made: Any) -> Row:
+    def _merged(self, row: Row, result: Any) -> Row:
         removed = self._options.get("remove_columns") or []
         kept = {} if removed == "__all__" else {k: v for k, v in row.items() if k not in removed}
-        return {**kept, **(row if made is None else made)}
+        return {**kept, **(row if result is None else result)}
 
 
 def _factory(path: Any) -> Callable[..., Any]:

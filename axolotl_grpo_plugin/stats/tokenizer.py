@@ -1,9 +1,9 @@
 """Render and count prompts as the trainer does.
 
-`FastTokenizer` needs `tokenizers` and `jinja2` only. `python stats.py` on GSM8K takes 2.5 to 5 seconds and
-85 MB with it, 26 to 40 seconds and 1.1 GB with transformers, whose import alone takes 17 to 22 seconds.
-It serves the tokenizer classes and templates that tests/e2e/test_stats.py compares with transformers.
-Axolotl's own loader serves all others.
+`FastTokenizer` needs only `tokenizers` and `jinja2`: it counts GSM8K in 2.5 to 5 seconds and 85 MB. With
+transformers that takes 26 to 40 seconds, of which the import takes 17 to 22, and 1.1 GB.
+`FastTokenizer` serves the tokenizer classes and templates that tests/e2e/test_stats.py compares with
+transformers. Axolotl's own loader serves all others.
 """
 
 import json
@@ -23,24 +23,18 @@ from axolotl_grpo_plugin.inputs import check_model
 
 Chat = Sequence[Any]
 
-# Classes that transformers takes from tokenizer.json unchanged, and Qwen2's, which it rebuilds.
+# transformers takes these classes from tokenizer.json unchanged, but rebuilds Qwen2's.
 CLASSES = ("PreTrainedTokenizer", "TokenizersBackend", "Qwen2Tokenizer")
-# For other models transformers may use a class of its own, whatever the files name.
+# For other models, transformers may ignore the class that the files name.
 MODELS = ("llama", "qwen2", "qwen3", "qwen3_moe", "smollm3", "granite", "olmo2")
-QWEN2_SPLITS = {
-    "type": "Sequence",
-    "pretokenizers": [
-        {
-            "type": "Split",
-            "pattern": {
-                "Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-            },
-            "behavior": "Isolated",
-            "invert": False,
-        },
-        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
-    ],
-}
+QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN2_SPLITS = [
+    {"type": "Split", "pattern": {"Regex": QWEN2_WORDS}, "behavior": "Isolated", "invert": False},
+    {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+]
 PROPERTIES = ("lstrip", "rstrip", "normalized", "single_word", "special")
 NAMED = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
 # Keys with which Axolotl changes a loaded tokenizer.
@@ -57,18 +51,19 @@ FILES = ["*.jinja", "config.json", "special_tokens_map.json", "tokenizer*"]
 
 
 class TokenizerError(Exception):
-    """The tokenizer cannot count."""
+    """The tokenizer cannot be loaded, or cannot count."""
 
-    def __init__(self, finding: Finding):
-        self.finding = finding
-        super().__init__(str(finding))
+    def __init__(self, where: str, what: str, fix: str):
+        self.finding = Finding(where, what, fix)
+        super().__init__(str(self.finding))
 
 
 class Tokenizer(ABC):
     """Counts a config's prompts.
 
-    name: as in the config. folder: of its files. bos: the text of its BOS token, or "". template: the
-    chat template, or None. template_source: the template's origin. how: the libraries that count.
+    name: the config's name for it. folder: holds its files. bos: text of the BOS token, or "".
+    template: the chat template, or None. template_source: the template's origin. how: the libraries
+    that count.
     """
 
     name: str
@@ -105,13 +100,14 @@ class Tokenizer(ABC):
         return sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
 
     def template_hash(self) -> str:
-        """Return the same for the chat template."""
+        """Return the first 12 digits of the chat template's SHA-256."""
         return sha256(str(self.template).encode()).hexdigest()[:12]
 
     def context(self) -> int | None:
-        """Return the tokens that the model can hold (max_position_embeddings), None if unknown.
+        """Return the model's max_position_embeddings in tokens.
 
-        None too if it scales its positions: the number may be the one before scaling or after.
+        Return None if it is unknown, or if positions are scaled: the number may then be the one
+        before or after scaling.
         """
         config = _json(self.folder / "config.json")
         for rope in (config.get("rope_parameters") or {}, config.get("rope_scaling") or {}):
@@ -144,35 +140,36 @@ class FastTokenizer(Tokenizer):
         own = self._settings.get("chat_template")
         own = file.read_text(encoding="utf-8") if file.is_file() else own
         self.template, self.template_source = template_of(cfg, own)
-        whole = isinstance(self.template, str)
-        self._compiled = _compiled(self.template, self._named) if whole else None
+        is_text = isinstance(self.template, str)
+        self._compiled = _compiled(self.template, self._named) if is_text else None
 
     @classmethod
     def of(cls, cfg: Any, folder: Path) -> "FastTokenizer | None":
-        """Open a folder. Return None if transformers or Axolotl would change what its files say."""
+        """Open a folder. Return None if transformers or Axolotl would change the files' tokenizer."""
         settings, model = _json(folder / "tokenizer_config.json"), _json(folder / "config.json")
-        named, kind = settings.get("tokenizer_class"), model.get("model_type")
-        fits = (
+        named, model_type = str(settings.get("tokenizer_class") or ""), model.get("model_type")
+        supported = (
             (folder / "tokenizer.json").is_file()
-            and (str(named).removesuffix("Fast") in CLASSES if named or model else True)
-            and (kind is None or kind in MODELS)
+            and (named.removesuffix("Fast") in CLASSES or not (named or model))
+            and model_type in (None, *MODELS)
             and not any(settings.get(key) for key in SETTINGS)
             and not any(cfg.get(key) for key in CHANGES)
             and not (folder / "additional_chat_templates").exists()
         )
-        if not fits:
+        if not supported:
             return None
-        made = cls(cfg, folder)
-        rebuilt = "Qwen2" in str(named) or kind == "qwen2"
-        whole = made._has_all_tokens() and (made._is_qwen2s() or not rebuilt)
-        return made if whole and (made.template is None or made._compiled) else None
+        tokenizer = cls(cfg, folder)
+        rebuilt = "Qwen2" in named or model_type == "qwen2"
+        if not tokenizer._has_all_tokens() or (rebuilt and not tokenizer._is_qwen2s()):
+            return None
+        return tokenizer if tokenizer.template is None or tokenizer._compiled else None
 
     def _has_all_tokens(self) -> bool:
         """Return whether transformers would neither add nor change a token."""
-        older = _json(self.folder / "special_tokens_map.json")
-        tokens = [*self._named.values(), *(older[key] for key in NAMED if older.get(key))]
+        special = _json(self.folder / "special_tokens_map.json")  # of older versions
+        tokens = [*self._named.values(), *(special[key] for key in NAMED if special.get(key))]
         for key in ("additional_special_tokens", "extra_special_tokens"):
-            tokens += [*(self._settings.get(key) or []), *(older.get(key) or [])]
+            tokens += [*(self._settings.get(key) or []), *(special.get(key) or [])]
         added = self._backend.get_added_tokens_decoder().values()
         known = {token.content: {key: getattr(token, key) for key in PROPERTIES} for token in added}
         declared = self._settings.get("added_tokens_decoder", {}).values()
@@ -185,16 +182,14 @@ class FastTokenizer(Tokenizer):
         """Return whether tokenizer.json splits texts as transformers' Qwen2Tokenizer does."""
         from tokenizers.normalizers import NFC
 
-        normal, splits, bpe = (
-            getattr(self._backend, part) for part in ("normalizer", "pre_tokenizer", "model")
-        )
-        if not isinstance(normal, NFC) or splits is None:
+        if not isinstance(self._backend.normalizer, NFC) or self._backend.pre_tokenizer is None:
             return False
-        found = json.loads(splits.__getstate__())
-        for part in found.get("pretokenizers", []):
-            part.pop("trim_offsets", None)  # it changes no token
-        odd = ("dropout", "byte_fallback", "ignore_merges", "fuse_unk")
-        return found == QWEN2_SPLITS and not any(getattr(bpe, key, True) for key in odd)
+        splits = json.loads(self._backend.pre_tokenizer.__getstate__()).get("pretokenizers", [])
+        for part in splits:
+            part.pop("trim_offsets", None)  # changes no token
+        unlike = ("dropout", "byte_fallback", "ignore_merges", "fuse_unk")
+        bpe = self._backend.model
+        return splits == QWEN2_SPLITS and not any(getattr(bpe, key, True) for key in unlike)
 
     def text(self, chat: Chat, generation_prompt: bool = True) -> str:
         if self._compiled is None:
@@ -209,14 +204,12 @@ class FastTokenizer(Tokenizer):
         return rendered
 
     def ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
-        return [each.ids for each in self._encoded(texts, special)]
+        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=special)
+        return [each.ids for each in encoded]
 
     def counts(self, texts: Sequence[str], special: bool = False) -> list[int]:
-        return [len(each) for each in self._encoded(texts, special)]
-
-    def _encoded(self, texts: Sequence[str], special: bool) -> list[Any]:
-        encoded: list[Any] = self._backend.encode_batch_fast(texts, add_special_tokens=special)
-        return encoded
+        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=special)
+        return list(map(len, encoded))  # without a list of ids, which takes longer
 
 
 class AxolotlTokenizer(Tokenizer):
@@ -230,13 +223,13 @@ class AxolotlTokenizer(Tokenizer):
 
         self.name, self.folder = name_of(cfg), folder
         model = cfg.get("base_model_config") or cfg["base_model"]
-        # By its name, because transformers may need more files of the hub than the folder has.
+        # By its name, because transformers may need files of the hub that the folder lacks.
         named = {"base_model_config": model, "tokenizer_config": self.name}
         settled = DictDefault({**cfg, **named})
-        if cfg.get("chat_template_jinja") and not cfg.get("chat_template"):
+        jinja = cfg.get("chat_template_jinja")
+        if jinja and not cfg.get("chat_template"):
             settled.chat_template = "jinja"  # as Axolotl's validation does
-        jinja = cfg.get("chat_template_jinja") and "chat_template_jinja"
-        self._where = at(cfg, jinja or f"chat template of {self.name}")
+        self._where = at(cfg, "chat_template_jinja" if jinja else f"chat template of {self.name}")
         self.real = load_tokenizer(settled)
         self.bos = self.real.bos_token or ""
         self.template = self.real.chat_template
@@ -253,22 +246,20 @@ class AxolotlTokenizer(Tokenizer):
             )
         except TemplateSyntaxError as error:
             what = f"not a Jinja template: {first_line(error)}"
-            raise TokenizerError(Finding(self._where, what, "Fix the template")) from error
+            raise TokenizerError(self._where, what, "Fix the template") from error
         return text
 
     def ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
         if not texts:
             return []
-        encoded: list[list[int]] = self.real(text=list(texts), add_special_tokens=special)[
-            "input_ids"
-        ]
-        return encoded
+        encoded = self.real(text=list(texts), add_special_tokens=special)
+        return list(encoded["input_ids"])
 
 
 class LazyTokenizer:
-    """The tokenizer that Axolotl loads for a raw config. It is loaded at its first use.
+    """The tokenizer that Axolotl loads for a raw config, loaded at its first use.
 
-    For transforms that take a tokenizer: most only hand it on.
+    Transforms get it, and most never use it.
     """
 
     def __init__(self, cfg: Any):
@@ -288,15 +279,15 @@ def open_tokenizer(cfg: Any) -> Tokenizer:
     """Open the tokenizer of a raw config, with its chat template. Raises TokenizerError."""
     if cfg.get("processor_type"):
         what = "prompts of a vision model (processor_type) cannot be counted"
-        raise TokenizerError(_finding(cfg, what, "Count a config without images"))
+        raise _error(cfg, what, "Count a config without images")
     try:
         folder = _folder(cfg)
         return FastTokenizer.of(cfg, folder) or AxolotlTokenizer(cfg, folder)
     except TokenizerError:
         raise
-    except Exception as error:  # its files can hold anything
+    except Exception as error:  # the files may be broken in any way
         what = f"the tokenizer cannot be loaded: {type(error).__name__}: {first_line(error)}"
-        raise TokenizerError(_finding(cfg, what, "Check its files")) from error
+        raise _error(cfg, what, "Check its files") from error
 
 
 def name_of(cfg: Any) -> str:
@@ -317,12 +308,12 @@ def template_of(cfg: Any, own: Any) -> tuple[Any, str]:
         made = get_chat_template(choice, jinja, SimpleNamespace(chat_template=own))
     except ValueError as error:
         what = f"chat_template ({choice}): {error}"
-        raise TokenizerError(_finding(cfg, what, "Name one of Axolotl's templates")) from error
+        raise _error(cfg, what, "Name one of Axolotl's templates") from error
     if choice == "jinja" and "{" not in str(made) and not os.path.isfile(jinja):
         # Axolotl would use the path itself as the template, and every prompt would be the same.
         what = f"chat_template_jinja ({jinja}): no such file"
         fix = f"Paths count from the working folder, {os.getcwd()}"
-        raise TokenizerError(_finding(cfg, what, fix))
+        raise _error(cfg, what, fix)
     if choice == "jinja":
         return made, jinja if os.path.isfile(jinja) else "chat_template_jinja"
     return made, "the tokenizer's own" if made == own else f"Axolotl's {choice}"
@@ -330,7 +321,7 @@ def template_of(cfg: Any, own: Any) -> tuple[Any, str]:
 
 def no_template(name: str) -> TokenizerError:
     fix = "Set `chat_template:` (tokenizer_default_fallback_chatml, qwen_25, ...), or name an instruct model"
-    return TokenizerError(Finding(name, "the tokenizer has no chat template", fix))
+    return TokenizerError(name, "the tokenizer has no chat template", fix)
 
 
 def _folder(cfg: Any) -> Path:
@@ -339,7 +330,7 @@ def _folder(cfg: Any) -> Path:
     if os.path.isdir(name):
         return Path(name)
     for finding in check_model({**cfg, "base_model": name}):
-        raise TokenizerError(_finding(cfg, finding.what, finding.fix))
+        raise _error(cfg, finding.what, finding.fix)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -349,21 +340,21 @@ def _folder(cfg: Any) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
     except GatedRepoError as error:
         fix = f"Accept its terms at https://huggingface.co/{name}, and log in with `hf auth login`"
-        raise TokenizerError(_finding(cfg, "the model is gated", fix)) from error
+        raise _error(cfg, "the model is gated", fix) from error
     except RepositoryNotFoundError as error:
         fix = "Check the name. For a private model, log in with `hf auth login`"
-        raise TokenizerError(_finding(cfg, "the hub has no such model", fix)) from error
+        raise _error(cfg, "the hub has no such model", fix) from error
     except Exception as error:  # the hub's client, or the network
         what = f"cannot be downloaded: {first_line(error)}"
-        raise TokenizerError(_finding(cfg, what, "Check the network, or name a folder")) from error
+        raise _error(cfg, what, "Check the network, or name a folder") from error
 
 
-def _finding(cfg: Any, what: str, fix: str) -> Finding:
-    return Finding(at(cfg, f"tokenizer ({name_of(cfg)})"), what, fix)
+def _error(cfg: Any, what: str, fix: str) -> TokenizerError:
+    return TokenizerError(at(cfg, f"tokenizer ({name_of(cfg)})"), what, fix)
 
 
 def _compiled(template: str, named: Mapping[str, str]) -> Any:
-    """Compile the template. Return None if only transformers can. named: the special tokens."""
+    """Compile the template. Return None if only transformers can render it. named: special tokens."""
     from jinja2 import TemplateError, TemplateSyntaxError, meta
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -393,5 +384,5 @@ def _json(file: Path) -> Any:
 
 
 def _text_of(token: Any) -> str:
-    """Return a token's text. Files hold it bare or with its properties."""
+    """Return a token's text. In the files, a token is a string or an object with properties."""
     return str(token["content"] if isinstance(token, dict) else token)

@@ -1,1 +1,1 @@
-"""Callbacks of a training, and the reports that it leaves."""
+"""Callbacks of a training run, and its reports."""

@@ -1,13 +1,12 @@
-"""What stands beside a training: a bar that says reward and correctness, the held-out rows, the report."""
+"""Trainer callbacks: the progress bar with rewards, the held-out rows, and the final report."""
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from accelerate.utils import gather_object
@@ -23,9 +22,9 @@ LOG = logging.getLogger(__name__)
 
 
 def callbacks(cfg: Any, trainer: Any, highest: dict[str, float]) -> list[TrainerCallback]:
-    """Return the callbacks of a run. transformers' bar, which prints every metric of every step, goes.
+    """Return the callbacks of a run, and remove transformers' progress bar, which prints every metric.
 
-    highest: the best score of each reward by its logged name, if that is known.
+    highest: the highest score of each reward function, by its logged name. Unknown ones are left out.
     """
     first, *_ = trainer.reward_func_names
     bar = [RewardProgress(first)] if trainer.pop_callback(ProgressCallback) else []
@@ -36,7 +35,7 @@ def callbacks(cfg: Any, trainer: Any, highest: dict[str, float]) -> list[Trainer
 
 
 class RewardProgress(ProgressCallback):
-    """transformers' bar, with the reward and the first reward function's mean beside the step."""
+    """transformers' progress bar, with the reward and the first reward function's mean."""
 
     def __init__(self, first: str):
         super().__init__()
@@ -45,16 +44,15 @@ class RewardProgress(ProgressCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if self.training_bar is not None and logs and "reward" in logs:
             shown = {"reward": logs["reward"], short(self.first): logs.get(mean_of(self.first))}
-            self.training_bar.set_postfix(
-                {name: f"{value:.2f}" for name, value in shown.items() if value is not None}
-            )
+            numbers = {name: f"{value:.2f}" for name, value in shown.items() if value is not None}
+            self.training_bar.set_postfix(numbers)
 
 
 class Report(TrainerCallback):
-    """At the end: the training's curve, as a line in the terminal and as training.png; the held-out table.
+    """Shows a run's curve at its end, in the terminal and as training.png, and the held-out table.
 
-    first: the reward function that is shown beside the reward. highest: what "right" is, for those
-    that say it. answers: the held-out answers' file, None where there are none.
+    first: the reward function that is shown beside the reward. highest: the score that counts as
+    right, by reward function. answers: the file of the held-out answers, or None.
     """
 
     def __init__(self, first: str, highest: dict[str, float], answers: Path | None):
@@ -65,21 +63,18 @@ class Report(TrainerCallback):
             try:
                 self.show(args, state)
             except Exception:  # Axolotl saves the model after this
-                LOG.exception("the report of this run could not be made")
+                LOG.exception("the report of this run failed")
 
     def show(self, args: Any, state: Any) -> None:
         from rich.console import Console
 
-        drawn = Path(args.output_dir) / PLOT
+        image = Path(args.output_dir) / PLOT
         changes = read_changes(self.answers, self.highest) if self.answers else []
-        curves = {
-            name: [
-                (log["step"], log[key])
-                for log in state.log_history
-                if log.get(key) is not None and isfinite(log[key])
-            ]
-            for name, key in (("reward", "reward"), (short(self.first), mean_of(self.first)))
-        }
+        curves: dict[str, list[tuple[int, float]]] = {"reward": [], short(self.first): []}
+        for log in state.log_history:
+            for curve, key in zip(curves.values(), ("reward", mean_of(self.first)), strict=True):
+                if log.get(key) is not None and isfinite(log[key]):
+                    curve.append((log["step"], log[key]))
         console = Console(markup=False)
         console.print()
         for name, curve in curves.items():
@@ -89,17 +84,17 @@ class Report(TrainerCallback):
         if changes:
             console.print(table(changes))
         if curves["reward"]:
-            plot(curves, changes, drawn)
-            console.print(f"curve    {drawn}", soft_wrap=True)
+            plot(curves, changes, image)
+            console.print(f"curve    {image}", soft_wrap=True)
         if changes:
             console.print(f"answers  {self.answers}", soft_wrap=True)
 
 
 class HeldOut(TrainerCallback):
-    """Answers `rows` rows of the evaluation dataset at both ends of a training.
+    """Lets the model answer `rows` rows of the evaluation dataset before and after training.
 
-    Each answer is a line of held_out.jsonl in the output folder: when ("before", "after"), mode
-    ("greedy", "sampled"), row, prompt, completion, and the score of each reward function.
+    Each answer is one line of held_out.jsonl in output_dir: when ("before", "after"), mode ("greedy",
+    "sampled"), row, prompt, completion, and the score of each reward function.
     """
 
     def __init__(self, trainer: Any, rows: int):
@@ -118,7 +113,7 @@ class HeldOut(TrainerCallback):
             if self.trainer.accelerator.num_processes > 1:
                 raise  # the other ranks wait for this one
             # Axolotl saves the model after this.
-            LOG.exception("the held-out rows could not be answered after the training")
+            LOG.exception("answering the held-out rows after training failed")
 
     def _write(self, answers: list[dict[str, Any]], mode: str) -> None:
         if self.trainer.accelerator.is_main_process:
@@ -128,30 +123,26 @@ class HeldOut(TrainerCallback):
 
     def _answers(self, when: str) -> list[dict[str, Any]]:
         trainer = self.trainer
-        was_training, several = trainer.model.training, trainer.num_generations_eval
+        was_training = trainer.model.training
         trainer.model.eval()
-        trainer.num_generations_eval = 1
-        # The run learns the same whether it is looked at or not.
+        # Restore the random state, so that the answers do not change the training.
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices), torch.no_grad():
+        one_each = patch.object(trainer, "num_generations_eval", 1)
+        with torch.random.fork_rng(devices), torch.no_grad(), one_each:
             with _greedy(trainer):
                 answers = self._answer(when, "greedy")
             answers += self._answer(when, "sampled")
         trainer.model.train(was_training)
-        trainer.num_generations_eval = several
-        # What was logged meanwhile belongs to no batch.
-        for log in (
-            trainer._metrics["eval"],
-            trainer._pending_extra_logs,
-            trainer._pending_metrics,
-        ):
-            log.clear()
+        # These logs belong to no batch.
+        trainer._metrics["eval"].clear()
+        trainer._pending_extra_logs.clear()
+        trainer._pending_metrics.clear()
         return answers
 
     def _answer(self, when: str, mode: str) -> list[dict[str, Any]]:
         trainer, count = self.trainer, len(self.dataset)
         rank, ranks = trainer.accelerator.process_index, trainer.accelerator.num_processes
-        # Every rank answers equally many rows, for they meet in each batch; the last may repeat.
+        # Ranks wait for each other in each batch, so each answers equally many rows. The last may repeat.
         places = [min(i, count - 1) for i in range(rank, -(-count // ranks) * ranks, ranks)]
         batch_size = trainer.args.per_device_eval_batch_size
         answers: dict[int, dict[str, Any]] = {}
@@ -166,45 +157,31 @@ class HeldOut(TrainerCallback):
             prompts = [row["prompt"] for row in rows]
             _, ids, _, completions, *_ = trainer._generate(prompts)
             scores = trainer._calculate_rewards(rows, prompts, completions, ids).tolist()
-            said = gather_object(list(zip(batch, prompts, map(text_of, completions), strict=True)))
-            for (place, prompt, completion), row_scores in zip(said, scores, strict=True):
+            texts = gather_object(list(zip(batch, prompts, map(text_of, completions), strict=True)))
+            for (place, prompt, completion), row_scores in zip(texts, scores, strict=True):
+                named = zip(trainer.reward_func_names, row_scores, strict=True)
                 answers[place] = {
                     "when": when,
                     "mode": mode,
                     "row": place,
                     "prompt": prompt,
                     "completion": completion,
-                    "rewards": {
-                        name: None if isnan(score) else score
-                        for name, score in zip(trainer.reward_func_names, row_scores, strict=True)
-                    },
+                    "rewards": {name: None if isnan(score) else score for name, score in named},
                 }
         return [answers[place] for place in sorted(answers)]
 
 
 def _choose(dataset: Any, rows: int) -> Any:
-    """That many rows, the same ones in every run: Axolotl shuffles by the run's seed."""
+    """Choose rows by a hash of their prompts, because Axolotl shuffles with the run's seed."""
     digests = [sha256(json.dumps(prompt).encode()).digest() for prompt in dataset["prompt"]]
     return dataset.select(sorted(range(len(dataset)), key=digests.__getitem__)[:rows])
 
 
-@contextmanager
-def _greedy(trainer: Any) -> Iterator[None]:
-    """The trainer generates greedily within."""
-    holder, name, greedy = (
-        (trainer.vllm_generation, "temperature", 0.0)
-        if trainer.use_vllm
-        else (trainer, "generation_config", _greedy_config(trainer))
-    )
-    sampling = getattr(holder, name)
-    setattr(holder, name, greedy)
-    try:
-        yield
-    finally:
-        setattr(holder, name, sampling)
-
-
-def _greedy_config(trainer: Any) -> GenerationConfig:
+def _greedy(trainer: Any) -> Any:
+    """Return a context manager, inside which the trainer generates greedily."""
+    if trainer.use_vllm:
+        return patch.object(trainer.vllm_generation, "temperature", 0.0)
     sampling = ("do_sample", "temperature", "top_p", "top_k", "min_p")
     others = {k: v for k, v in trainer.generation_kwargs.items() if k not in sampling}
-    return GenerationConfig(**others, do_sample=False, disable_compile=True)
+    greedy = GenerationConfig(**others, do_sample=False, disable_compile=True)
+    return patch.object(trainer, "generation_config", greedy)

@@ -1,4 +1,4 @@
-"""What a run changed, read from the answers that it gave to held-out rows at both its ends."""
+"""Compare the model's answers to held-out rows before and after training."""
 
 import json
 from math import sqrt
@@ -10,11 +10,11 @@ FILE = "held_out.jsonl"
 
 
 class Change(NamedTuple):
-    """One reward on the held-out rows, before and after.
+    """One reward function on the held-out rows, before and after training.
 
-    before, after: means over the rows. right_before, right_after: shares of rows that scored the
-    reward's highest value, None where it does not say what that is. low, high: the 95 % interval of
-    after minus before, from the rows' differences. rows: how many rows have both scores.
+    rows: number of rows with both scores. before, after: means over the rows. low, high: the 95 %
+    interval of after minus before, from the differences per row. right_before, right_after: shares of
+    rows with the highest score, None if that score is unknown.
     """
 
     reward: str
@@ -29,41 +29,37 @@ class Change(NamedTuple):
 
 
 def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Change]:
-    """Before and after of each reward and mode, from a held_out.jsonl.
+    """Return the change of each reward function and mode, from a held_out.jsonl.
 
-    highest: for the rewards that say so, the score that means "right".
+    highest: the score that counts as right, by reward function.
     """
     scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     with file.open(encoding="utf-8") as lines:
         for answer in map(json.loads, lines):
             for name, score in answer["rewards"].items():
                 if score is not None:
-                    moments = scores.setdefault((name, answer["mode"]), {"before": {}, "after": {}})
-                    moments[answer["when"]][answer["row"]] = score
-    return [
-        _change(name, mode, moments["before"], moments["after"], (highest or {}).get(name))
-        for (name, mode), moments in scores.items()
-        if moments["before"].keys() & moments["after"].keys()
-    ]
-
-
-def _change(
-    name: str,
-    mode: str,
-    before: dict[int, float],
-    after: dict[int, float],
-    highest: float | None,
-) -> Change:
-    rows = sorted(before.keys() & after.keys())
-    earlier, later = [before[row] for row in rows], [after[row] for row in rows]
-    differences = [b - a for a, b in zip(earlier, later, strict=True)]
-    mean = fmean(differences)
-    margin = 1.96 * stdev(differences) / sqrt(len(rows)) if len(rows) > 1 else float("inf")
-    shares = (
-        (None, None)
-        if highest is None
-        else tuple(sum(score >= highest for score in each) / len(rows) for each in (earlier, later))
-    )
-    return Change(
-        name, mode, len(rows), fmean(earlier), fmean(later), mean - margin, mean + margin, *shares
-    )
+                    both = scores.setdefault((name, answer["mode"]), {"before": {}, "after": {}})
+                    both[answer["when"]][answer["row"]] = score
+    changes = []
+    for (name, mode), both in scores.items():
+        rows = sorted(both["before"].keys() & both["after"].keys())
+        if not rows:
+            continue
+        before, after = ([both[when][row] for row in rows] for when in ("before", "after"))
+        differences = [new - old for old, new in zip(before, after, strict=True)]
+        mean = fmean(differences)
+        margin = 1.96 * stdev(differences) / sqrt(len(rows)) if len(rows) > 1 else float("inf")
+        right = (highest or {}).get(name)
+        change = Change(
+            reward=name,
+            mode=mode,
+            rows=len(rows),
+            before=fmean(before),
+            after=fmean(after),
+            low=mean - margin,
+            high=mean + margin,
+            right_before=None if right is None else fmean(score >= right for score in before),
+            right_after=None if right is None else fmean(score >= right for score in after),
+        )
+        changes.append(change)
+    return changes

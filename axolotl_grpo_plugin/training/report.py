@@ -1,7 +1,9 @@
-"""A run's curve and its held-out table, for the terminal and as a PNG."""
+"""Show a run's curve and its held-out table, in the terminal and as a PNG."""
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from axolotl_grpo_plugin.training.held_out import Change
 
@@ -10,64 +12,59 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def short(reward: str) -> str:
-    """A reward function's name without the ending that all have."""
+    """Return a reward function's name without its usual ending."""
     return reward.removesuffix("_reward_func")
 
 
 def mean_of(reward: str) -> str:
-    """TRL's name for the mean of a reward in its logs."""
+    """Return TRL's name for the mean of a reward function in its logs."""
     return f"rewards/{reward}/mean"
 
 
 def sparkline(values: list[float], width: int = 40) -> str:
-    """The values as one line of at most `width` block characters, each the mean of its share of them."""
-    width = min(width, len(values))
-    means = []
-    for i in range(width):
-        part = values[i * len(values) // width : (i + 1) * len(values) // width]
-        means.append(sum(part) / len(part))
+    """Return the values as at most `width` block characters, each a mean of neighbors."""
+    parts = np.array_split(values, min(width, len(values)))
+    means = [float(part.mean()) for part in parts]
     low, high = min(means), max(means)
     span = (high - low) or 1.0
     return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1))] for mean in means)
 
 
 def table(changes: list[Change]) -> Any:
-    """The held-out rows before and after, as a rich table: a line a reward, a column a mode."""
+    """Return the held-out changes as a rich table: one line per reward, one column per mode."""
     from rich import box
     from rich.table import Table
 
     modes = list(dict.fromkeys(change.mode for change in changes))
     rewards = list(dict.fromkeys(change.reward for change in changes))
-    made = Table(
+    shown = Table(
         "",
         *modes,
         box=box.SIMPLE,
         title=f"{max(change.rows for change in changes)} held-out rows, before and after training",
         caption="mean reward, and its change with the 95 % interval",
     )
-    found = {(change.reward, change.mode): change for change in changes}
+    cells = {(change.reward, change.mode): _cell(change) for change in changes}
     first = [change for change in changes if change.reward == rewards[0]]
     if all(change.right_before is not None for change in first):
-        made.add_row(
+        shown.add_row(
             f"{short(rewards[0])}: right",
             *(f"{change.right_before:.1%} → {change.right_after:.1%}" for change in first),
             style="bold",
         )
     for name in rewards:
-        made.add_row(short(name), *(_cell(found.get((name, mode))) for mode in modes))
-    return made
+        shown.add_row(short(name), *(cells.get((name, mode), "") for mode in modes))
+    return shown
 
 
-def _cell(change: Change | None) -> str:
-    if change is None:
-        return ""
+def _cell(change: Change) -> str:
     means = f"{change.before:.2f} → {change.after:.2f}"
     margin = (change.high - change.low) / 2
     return f"{means}  {change.after - change.before:+.2f} ±{margin:.2f}"
 
 
 def plot(curves: dict[str, list[tuple[int, float]]], changes: list[Change], file: Path) -> None:
-    """Write the training curves, and beside them the held-out means of the first reward, as a PNG."""
+    """Write a PNG of the training curves and of the first reward's held-out means."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -87,8 +84,8 @@ def plot(curves: dict[str, list[tuple[int, float]]], changes: list[Change], file
         ):
             heights = [getattr(change, moment) for change in shown]
             places = [place + offset for place in range(len(shown))]
-            drawn = bars.bar(places, heights, 0.34, color=color, label=moment)
-            bars.bar_label(drawn, fmt="%.2f", fontsize=8)
+            container = bars.bar(places, heights, 0.34, color=color, label=moment)
+            bars.bar_label(container, fmt="%.2f", fontsize=8)
         bars.set_xticks(range(len(shown)), [change.mode for change in shown])
         bars.set(title=f"{shown[0].rows} held-out rows", ylabel=short(shown[0].reward))
         bars.margins(y=0.25)
@@ -99,7 +96,7 @@ def plot(curves: dict[str, list[tuple[int, float]]], changes: list[Change], file
 
 
 def smooth(values: Any, window: int = 9) -> list[float]:
-    """A centred moving mean, narrower at the ends."""
+    """Return a centered moving mean, narrower at the ends."""
     half = window // 2
     parts = [values[max(i - half, 0) : i + half + 1] for i in range(len(values))]
     return [sum(part) / len(part) for part in parts]

@@ -1,17 +1,23 @@
-"""reasoning-gym's tasks -> chat prompts: made on the spot from rows that name them, without a hub."""
+"""reasoning-gym's tasks -> chat prompts. Rows name tasks, and reasoning-gym makes their problems offline."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from axolotl_grpo_plugin.rewards.gym import INSTALL, Entry, read_entry
+from axolotl_grpo_plugin.findings import nearest
+from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
-from axolotl_grpo_plugin.transforms.rows import DatasetError, source_of, within_budget
+from axolotl_grpo_plugin.transforms.rows import (
+    Columns,
+    DatasetError,
+    MapArguments,
+    source_of,
+    within_budget,
+)
 
 SYSTEM_PROMPT = """Think first, then give the answer alone, in the form that is asked for. Respond in the following format:
 <think>
@@ -21,8 +27,8 @@ SYSTEM_PROMPT = """Think first, then give the answer alone, in the form that is 
 ...
 </answer>"""
 
-# In a process of its own: some generators go through sets, whose order Python draws anew in each process
-# where it is not told, and all ranks of a run must make the same problems.
+# A separate process with a fixed hash seed: some generators iterate over sets, and all ranks of a run
+# must make the same problems.
 _SCRIPT = """
 import json, sys
 output, sys.stdout = sys.stdout, sys.stderr
@@ -43,55 +49,52 @@ json.dump([make(**spec) for spec in json.load(sys.stdin)], output)
 """
 
 
-def gym(
-    cfg: Any, dataset_idx: int = 0, **_: Any
-) -> tuple[Callable[..., dict[str, list[Any]]], dict[str, Any]]:
-    """Axolotl's factory for reasoning-gym: rows that each name a task become its problems.
+def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
+    """Make prompts of reasoning-gym's tasks: a row that names a task becomes several problems.
 
-    A row is {"task": "chain_sum", "size": 500, "seed": 1, "config": {"max_terms": 3}}: size (500), seed (0)
-    and config (reasoning-gym's options of the task) may be left out. The same row makes the same problems
-    anywhere. Or a row is a problem of reasoning-gym: `question`, `answer`, `metadata` (an object or its
-    JSON text). Each problem gets a `prompt`, chat messages that ask for `<think>` and `<answer>` blocks,
-    `entry`, its JSON text, which `rewards.gym` reads, and `data_source`, "reasoning_gym/<task>"; no other
-    column stays. Problems with too long a prompt are dropped, with their count.
+    A row is {"task": "chain_sum", "size": 500, "seed": 1, "config": {"max_terms": 3}}. size (default
+    500), seed (default 0) and config (the task's options in reasoning-gym) may be left out. Equal rows
+    make equal problems on any machine. A row may also be a problem of reasoning-gym: `question`,
+    `answer`, `metadata` (an object or its JSON text).
+
+    Returns `prompt`, chat messages that ask for `<think>` and `<answer>` blocks, `entry`, JSON text
+    that `rewards.gym` reads, and `data_source`, "reasoning_gym/<task>". No other column stays. Problems
+    with too long a prompt are dropped and counted.
 
     YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_max_prompt_length`.
 
     Source: https://github.com/open-thought/reasoning-gym (Apache-2.0; the extra `gym` installs it).
 
-    Raises: DatasetError with dataset and row for a task or an option that is not reasoning-gym's.
+    Raises: DatasetError with dataset and row if reasoning-gym does not know a task or an option.
     """
     source = source_of(cfg, dataset_idx)
     budget = cfg.get("grpo_max_prompt_length")
-    opening = instructions(
+    ask = instructions(
         cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
         in_system_turn=cfg.get("grpo_system_in") == "system",
     )
 
-    def transform(columns: dict[str, list[Any]], tokenizer: Any) -> dict[str, list[Any]]:
+    def transform(columns: Columns, tokenizer: Any) -> Columns:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         specs = [_spec(row, source) for row in rows if row.get("task") is not None]
         generated = iter(_generate(specs, source) if specs else ())
-        entries = [
-            entry
-            for row in rows
-            for entry in (next(generated) if row.get("task") is not None else [_given(row, source)])
-        ]
-        made: dict[str, list[Any]] = {
-            "prompt": [opening(entry.question.strip()) for entry in entries],
+        entries: list[GymProblem] = []
+        for row in rows:
+            entries += [_given(row, source)] if row.get("task") is None else next(generated)
+        names = [entry.metadata["source_dataset"] for entry in entries]
+        made: Columns = {
+            "prompt": [ask(entry.question.strip()) for entry in entries],
             "entry": [json.dumps(entry._asdict(), ensure_ascii=False) for entry in entries],
-            "data_source": [
-                f"reasoning_gym/{entry.metadata['source_dataset']}" for entry in entries
-            ],
+            "data_source": [f"reasoning_gym/{name}" for name in names],
         }
         return within_budget(made, range(len(entries)), tokenizer, budget, source)
 
-    # Without indices: Axolotl 0.21 cannot give them where columns are removed.
+    # Without indices, because Axolotl 0.21 cannot give them if columns are removed.
     return transform, {"batched": True, "batch_size": 1_000, "remove_columns": "__all__"}
 
 
-def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[Entry]]:
-    """The problems of each. DatasetError for one that reasoning-gym does not make."""
+def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[GymProblem]]:
+    """Yield the problems of each spec. Raises: DatasetError if reasoning-gym makes none."""
     if find_spec("reasoning_gym") is None:
         raise DatasetError(f"{source}: {INSTALL}")
     done = subprocess.run(
@@ -106,13 +109,12 @@ def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[
     for spec, made in zip(specs, json.loads(done.stdout), strict=True):
         where = f"{source}, the row with task {spec['task']!r}"
         if known := made.get("known"):
-            close = get_close_matches(spec["task"], known, n=1)
-            fix = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}"
-            raise DatasetError(f"{where}: reasoning-gym has no such task. {fix}")
+            fix = nearest(spec["task"], known)
+            raise DatasetError(f"{where}: reasoning-gym has no such task. {fix}.")
         if error := made.get("error"):
             raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")
         yield [
-            Entry(each["question"], each["answer"], each["metadata"], spec["config"])
+            GymProblem(each["question"], each["answer"], each["metadata"], spec["config"])
             for each in made["entries"]
         ]
 
@@ -121,22 +123,22 @@ def _spec(row: Mapping[str, Any], source: str) -> dict[str, Any]:
     where = f"{source}, the row with task {row['task']!r}"
     size, seed, config = row.get("size"), row.get("seed"), row.get("config") or {}
     if not isinstance(config, Mapping):
-        raise DatasetError(f'{where}: "config" is no object of options: {config!r}')
+        raise DatasetError(f'{where}: "config" is not an object of options: {config!r}')
     spec = {"size": 500 if size is None else size, "seed": 0 if seed is None else seed}
-    for key, value in spec.items():
-        if not isinstance(value, int) or value < (key == "size"):
-            raise DatasetError(f'{where}: "{key}" is no whole number that can be: {value!r}')
-    # Where rows differ in their options, datasets has None for those that one lacks.
+    for key, least in (("size", 1), ("seed", 0)):
+        if not isinstance(spec[key], int) or spec[key] < least:
+            what = f'"{key}" is not a whole number of at least {least}'
+            raise DatasetError(f"{where}: {what}: {spec[key]!r}")
+    # datasets gives a row None for the options that only other rows have.
     options = {key: value for key, value in config.items() if value is not None}
     return {"task": str(row["task"]), **spec, "config": options}
 
 
-def _given(row: Mapping[str, Any], source: str) -> Entry:
-    """A problem that is one already. DatasetError where it is none."""
+def _given(row: Mapping[str, Any], source: str) -> GymProblem:
     entry = read_entry(row)
     if entry is None:
         raise DatasetError(
-            f"{source}: neither a task nor a problem of reasoning-gym: {str(dict(row))[:100]}: "
-            'write {"task": "chain_sum", "size": 500, "seed": 1}'
+            f"{source}: neither a task nor a problem of reasoning-gym: {str(dict(row))[:100]}. "
+            'Write {"task": "chain_sum", "size": 500, "seed": 1}.'
         )
     return entry

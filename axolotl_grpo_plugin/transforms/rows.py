@@ -1,20 +1,50 @@
-"""What every transform needs: rows that say where they are from, and a length they must fit."""
+"""Shared by the transforms: errors that name the row, chat prompts, and the limit on a prompt's length."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 LOG = logging.getLogger(__name__)
 
+Columns = dict[str, list[Any]]
+Messages = list[dict[str, str]]
+MapArguments = tuple[Callable[..., Columns], dict[str, Any]]
+
 
 class DatasetError(ValueError):
-    """A dataset that cannot be trained on; the message names it, the row and the column."""
+    """The dataset cannot be trained on. The message names the dataset, the row and the column."""
+
+
+def batched(
+    cfg: Any,
+    dataset_idx: int,
+    change: Callable[[Columns, Sequence[int], str], Columns],
+    data_source: str = "",
+    batch_size: int = 10_000,
+) -> MapArguments:
+    """Return a function and its options for `datasets.Dataset.map`, as Axolotl expects of a factory.
+
+    change: takes a batch's columns, the rows' numbers and the dataset's name for messages. Returns
+    new columns; all other columns stay. data_source: for rows without one, because `rewards.dispatch`
+    chooses by it. Rows with a prompt longer than `grpo_max_prompt_length` tokens are dropped, and
+    their number is logged.
+    """
+    source = source_of(cfg, dataset_idx)
+    budget = cfg.get("grpo_max_prompt_length")
+
+    def transform(rows: Columns, numbers: list[int], tokenizer: Any) -> Columns:
+        made = {**rows, **change(rows, numbers, source)}
+        own = rows.get("data_source", [None] * len(numbers))
+        made["data_source"] = [each or data_source for each in own]
+        return within_budget(made, numbers, tokenizer, budget, source)
+
+    return transform, {"batched": True, "with_indices": True, "batch_size": batch_size}
 
 
 def source_of(cfg: Any, dataset_idx: int) -> str:
-    """The dataset of that number, for messages.
+    """Return the dataset's name for messages.
 
-    Axolotl does not tell a transform which of its two lists it is in.
+    Axolotl does not tell a transform whether the number is of `datasets` or of `test_datasets`.
     """
     paths = [
         f"{key}[{dataset_idx}] ({cfg[key][dataset_idx]['path']})"
@@ -24,40 +54,61 @@ def source_of(cfg: Any, dataset_idx: int) -> str:
     return " or ".join(paths) or f"dataset {dataset_idx}"
 
 
-def texts(
-    rows: dict[str, list[Any]], numbers: Sequence[int], source: str, *columns: str
-) -> list[list[str]]:
-    """Those columns, each known to be there and to hold text in every row.
+def first_of(names: Sequence[str], rows: Columns) -> str:
+    """Return the first of these names that is a column, or else the first name."""
+    return next((name for name in names if name in rows), names[0])
 
-    Raises DatasetError with the source, the row's number and the column.
-    """
+
+def check_columns(rows: Columns, source: str, *columns: str) -> None:
+    """Check that the columns exist. Raises: DatasetError."""
     for column in columns:
         if column not in rows:
             raise DatasetError(
-                f'{source}: no column "{column}" (it has: {", ".join(rows)}): '
-                "name a transform that reads these columns in `type:`"
+                f'{source}: no column "{column}" (it has: {", ".join(rows)}). '
+                "Name a transform that reads these columns in `type:`."
             )
+
+
+def texts(rows: Columns, numbers: Sequence[int], source: str, *columns: str) -> list[list[str]]:
+    """Return the columns, after a check that each row holds text in them. Raises: DatasetError."""
+    check_columns(rows, source, *columns)
+    for column in columns:
         for number, value in zip(numbers, rows[column], strict=True):
             if not isinstance(value, str) or not value.strip():
                 raise DatasetError(f'{source}, row {number}, column "{column}": no text: {value!r}')
     return [rows[column] for column in columns]
 
 
-def data_sources(rows: dict[str, list[Any]], numbers: Sequence[int], name: str) -> list[str]:
-    """The `data_source` of each row, by which `rewards.dispatch` chooses: its own, else that name."""
-    return [own or name for own in rows.get("data_source", [None] * len(numbers))]
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def instructions_beside(cfg: Any, default: str) -> Callable[[str], Messages]:
+    """Return a function that turns a problem into chat messages.
+
+    `grpo_system_prompt`, or else the default, is a system turn. If `grpo_system_in` is "user", it
+    follows the problem instead.
+    """
+    system = cfg.get("grpo_system_prompt") or default
+    in_user_turn = cfg.get("grpo_system_in") == "user"
+
+    def ask(problem: str) -> Messages:
+        if not system:
+            return [turn("user", problem)]
+        if in_user_turn:
+            return [turn("user", f"{problem}\n{system}")]
+        return [turn("system", system), turn("user", problem)]
+
+    return ask
 
 
 def within_budget(
-    rows: dict[str, list[Any]],
-    numbers: Sequence[int],
-    tokenizer: Any,
-    budget: int | None,
-    source: str,
-) -> dict[str, list[Any]]:
-    """The rows whose prompt, fed as the trainer does it, is no longer than the budget in tokens.
+    rows: Columns, numbers: Sequence[int], tokenizer: Any, budget: int | None, source: str
+) -> Columns:
+    """Drop the rows whose prompt has more tokens than the budget, and log how many.
 
-    Chats are templated, text is not. Says how many were dropped. None is no budget.
+    Counts as the trainer does: chats are rendered by the template, strings are not. A budget of None
+    keeps all rows.
     """
     if budget is None or not rows["prompt"]:
         return rows
@@ -71,7 +122,7 @@ def within_budget(
     kept = [place for place, length in enumerate(lengths) if length <= budget]
     if len(kept) == len(lengths):
         return rows
-    longest = max(range(len(lengths)), key=lengths.__getitem__)
+    longest = lengths.index(max(lengths))
     LOG.warning(
         "%s: dropped %d of %d rows, whose prompts are longer than %d tokens "
         "(grpo_max_prompt_length); the longest, row %d, has %d",

@@ -1,44 +1,44 @@
-"""verl's rows -> the prompt as it stands, and the columns that its rewards read, in one type each."""
+"""verl's rows -> the unchanged prompt, and the columns that its rewards read, each of one type."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from axolotl_grpo_plugin.transforms.rows import DatasetError, source_of, texts, within_budget
+from axolotl_grpo_plugin.transforms.rows import (
+    Columns,
+    DatasetError,
+    MapArguments,
+    batched,
+    check_columns,
+    texts,
+)
 
 
-def verl(
-    cfg: Any, dataset_idx: int = 0, **_: Any
-) -> tuple[Callable[..., dict[str, list[Any]]], dict[str, Any]]:
-    """Axolotl's factory for the Parquet files of verl, xLR and Reasoning360.
+def verl(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
+    """Make prompts of the Parquet files of verl, xLR and Reasoning360.
 
-    `prompt` stays what it is: chat messages, which the trainer templates, or text that was templated
-    already, which it feeds as it stands. A dataset has one kind. `data_source` is text. `ground_truth`
-    is that of `reward_model`, or the column of this name: text as it is, all else as JSON text.
-    `extra_info` becomes JSON text, "{}" where there is none; `reward_model` keeps its style ("rule").
-    All other columns stay, so a reward may read a ground truth of its own name: only a dataset
-    that has neither `reward_model` nor `ground_truth`, as some of xLR's, gets none. Rows with too long
-    a prompt are dropped, with their count.
+    `prompt` is unchanged: chat messages, which the trainer renders, or rendered text, which it uses as
+    it is. A dataset has one kind. `ground_truth` is the one in `reward_model`, or else the column of
+    this name: text unchanged, anything else as JSON text. A dataset with neither column (some of xLR's)
+    gets no `ground_truth`: its rewards read other columns. `extra_info` becomes JSON text, "{}" if
+    absent. `reward_model` keeps its style ("rule"). `data_source` must be text. The other columns stay.
+    Rows with too long a prompt are dropped and counted.
 
     YAML keys read (see args.py): `grpo_max_prompt_length`.
 
     Source: https://verl.readthedocs.io/en/latest/preparation/prepare_data.html
 
-    Raises: DatasetError with dataset, row and column for a row without a prompt, a `data_source` or
-        a ground truth.
+    Raises: DatasetError with dataset, row and column if a row has no prompt, no `data_source` or no
+        ground truth.
     """
-    source = source_of(cfg, dataset_idx)
-    budget = cfg.get("grpo_max_prompt_length")
 
-    def transform(
-        rows: dict[str, list[Any]], numbers: list[int], tokenizer: Any
-    ) -> dict[str, list[Any]]:
+    def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         texts(rows, numbers, source, "data_source")
-        made = {**rows, "prompt": _prompts(rows, numbers, source)}
-        nothing = [None] * len(numbers)
-        made["extra_info"] = [
-            "{}" if info is None else as_text(info) for info in rows.get("extra_info", nothing)
-        ]
+        extra = rows.get("extra_info", [None] * len(numbers))
+        made = {
+            "prompt": _prompts(rows, numbers, source),
+            "extra_info": ["{}" if info is None else as_text(info) for info in extra],
+        }
         if "reward_model" in rows or "ground_truth" in rows:
             made["ground_truth"] = _ground_truths(rows, numbers, source)
         if "reward_model" in rows:
@@ -46,14 +46,14 @@ def verl(
                 model.get("style") if isinstance(model, Mapping) else None
                 for model in rows["reward_model"]
             ]
-        return within_budget(made, numbers, tokenizer, budget, source)
+        return made
 
     # A row with the tests of a program can be megabytes.
-    return transform, {"batched": True, "with_indices": True, "batch_size": 1_000}
+    return batched(cfg, dataset_idx, change, batch_size=1_000)
 
 
 def as_text(value: Any) -> str:
-    """Text as it is, all else as JSON text: a column that is merged with others has one type.
+    """Return text unchanged and anything else as JSON text, so that a column has one type.
 
     >>> as_text("18"), as_text(18), as_text({"words": ["a", None]})
     ('18', '18', '{"words": ["a", null]}')
@@ -64,58 +64,48 @@ def as_text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)  # numpy's; dates
+    return value.tolist() if hasattr(value, "tolist") else str(value)  # NumPy's; dates
 
 
-def _ground_truths(rows: Mapping[str, list[Any]], numbers: Sequence[int], source: str) -> list[str]:
-    found = []
-    for place, number in enumerate(numbers):
-        model = rows["reward_model"][place] if "reward_model" in rows else None
-        truth = model.get("ground_truth") if isinstance(model, Mapping) else None
-        if truth is None and "ground_truth" in rows:
-            truth = rows["ground_truth"][place]
-        if truth is None:
+def _ground_truths(rows: Columns, numbers: Sequence[int], source: str) -> list[str]:
+    absent = [None] * len(numbers)
+    models, columns = rows.get("reward_model", absent), rows.get("ground_truth", absent)
+    truths = []
+    for number, model, truth in zip(numbers, models, columns, strict=True):
+        own = model.get("ground_truth") if isinstance(model, Mapping) else None
+        if own is None and truth is None:
             column = "reward_model" if "reward_model" in rows else "ground_truth"
             raise DatasetError(
-                f'{source}, row {number}, column "{column}": no ground truth: {str(model)[:100]}: '
-                'give every row a reward_model like {"style": "rule", "ground_truth": "18"}'
+                f'{source}, row {number}, column "{column}": no ground truth: {str(model)[:100]}. '
+                'Give every row a reward_model like {"style": "rule", "ground_truth": "18"}.'
             )
-        found.append(as_text(truth))
-    return found
+        truths.append(as_text(truth if own is None else own))
+    return truths
 
 
-def _prompts(rows: Mapping[str, list[Any]], numbers: Sequence[int], source: str) -> list[Any]:
-    if "prompt" not in rows:
-        raise DatasetError(
-            f'{source}: no column "prompt" (it has: {", ".join(rows)}): '
-            "name a transform that reads these columns in `type:`"
-        )
+def _prompts(rows: Columns, numbers: Sequence[int], source: str) -> list[Any]:
+    check_columns(rows, source, "prompt")
     prompts = [each if isinstance(each, str) else _chat(each) for each in rows["prompt"]]
     for number, prompt, given in zip(numbers, prompts, rows["prompt"], strict=True):
         where = f'{source}, row {number}, column "prompt"'
         if not prompt:
             raise DatasetError(
-                f"{where}: neither text nor chat messages: {str(given)[:100]!r}: "
-                'write [{"role": "user", "content": "..."}]'
+                f"{where}: neither text nor chat messages: {str(given)[:100]!r}. "
+                'Write [{"role": "user", "content": "..."}].'
             )
         if isinstance(prompt, str) != isinstance(prompts[0], str):
-            raise DatasetError(
-                f"{where}: text in some rows and chat messages in others: make two datasets of them"
-            )
+            what = "text in some rows and chat messages in others"
+            raise DatasetError(f"{where}: {what}. Make two datasets of them.")
     return prompts
 
 
 def _chat(messages: Any) -> list[dict[str, Any]] | None:
-    """Chat messages as plain lists and dicts, of Arrow's or numpy's making; None for anything else."""
-    if not hasattr(messages, "__iter__"):
-        return None
-    chat = list(messages)
-    if not all(
-        isinstance(each, Mapping)
-        and isinstance(each.get("role"), str)
-        and isinstance(each.get("content"), str)
-        for each in chat
-    ):
-        return None
-    # Arrow gives every message the fields of any.
+    """Return the messages of Arrow or NumPy as lists and dicts, or None if they are not messages."""
+    chat: list[Any] = list(messages) if hasattr(messages, "__iter__") else [None]
+    for each in chat:
+        if not isinstance(each, Mapping):
+            return None
+        if not isinstance(each.get("role"), str) or not isinstance(each.get("content"), str):
+            return None
+    # Arrow gives every message the fields of all.
     return [{key: value for key, value in each.items() if value is not None} for each in chat]

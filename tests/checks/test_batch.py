@@ -4,13 +4,15 @@ import pytest
 
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 
+GROUP_REWARD = "tests.scoring.rewards_that_fail.the_first"
+
 
 def config(micro=None, steps=None, group=None, rl="grpo", trl=None, **keys):
     sizes = {"micro_batch_size": micro, "gradient_accumulation_steps": steps}
     return {"rl": rl, "trl": {"num_generations": group, **(trl or {})}, **sizes, **keys}
 
 
-def said(cfg, ranks=1):
+def findings(cfg, ranks=1):
     return [str(finding) for finding in check_batch(cfg, ranks)]
 
 
@@ -21,73 +23,73 @@ EXAMPLES = [((1, 3, 3), 3), ((4, 3, 6), 2), ((4, 7, 14), 4)]
 @pytest.mark.parametrize(("example", "steps"), EXAMPLES)
 def test_xlr_examples_pass_trl_but_fail_axolotl(example, steps):
     micro, ranks, group = example
-    (finding,) = said(config(micro, 1, group), ranks)
-    assert f"wants a group of {group} for each of the {ranks} processes" in finding
+    (finding,) = findings(config(micro, 1, group), ranks)
+    assert f"requires num_generations x processes ({group} x {ranks} = " in finding
     assert f"Set gradient_accumulation_steps: {steps}, or" in finding
-    assert not said(config(micro, steps, group), ranks)
-    assert not said(config(micro, 1, group, rl="gdpo"), ranks)
+    assert not findings(config(micro, steps, group), ranks)
+    assert not findings(config(micro, 1, group, rl="gdpo"), ranks)
 
 
-BROKEN = [
-    (config(1, 1, 4), 3, "3 completions are generated at a time, which are not whole groups of 4"),
-    (config(2, 1), 1, "not whole groups of 8. Set gradient_accumulation_steps: 4"),
-    (config(2, 1, rl="gdpo"), 1, "not whole groups of 8. Set gradient_accumulation_steps: 4"),
-    (config(8, 1, 1), 1, "without a second completion"),
-    (config(0, 1, 8), 1, "micro_batch_size: less than 1"),
-    (
-        config(4, 1, 4, trl={"generation_batch_size": 6}),
-        1,
-        "6 is not a multiple of micro_batch_size",
-    ),
-    (
-        config(4, 1, 4, trl={"generation_batch_size": 4}),
-        2,
-        "trl.generation_batch_size: 4 is not a multiple of micro_batch_size x processes (4 x 2). "
-        "Set trl.generation_batch_size: 8",
-    ),
-    (config(8, None, 8, batch_size=64), 1, "batch_size: Axolotl 0.21 never reads it"),
-    (
-        config(8, 2, 16, test_datasets=[{}], eval_strategy="steps"),
-        1,
-        "eval_batch_size: 8 x 1 processes = 8 completions are evaluated at a time, which are not "
-        "whole groups of 16. Set eval_batch_size: 16",
-    ),
-    (
-        config(16, 1, 16, val_set_size=0.1, eval_steps=5, eval_batch_size=20),
-        1,
-        "eval_batch_size: 16",
-    ),
-    (config(8, 2, 16, test_datasets=[{}], evals_per_epoch=2), 1, "are evaluated at a time"),
-]
+EIGHT = "not a multiple of num_generations (8). Set gradient_accumulation_steps: 4"
+EVALUATED = {"test_datasets": [{}], "eval_strategy": "steps"}
 
 
-@pytest.mark.parametrize(("cfg", "ranks", "words"), BROKEN)
+@pytest.mark.parametrize(
+    ("cfg", "ranks", "words"),
+    [
+        (config(1, 1, 4), 3, "3 completions are generated at a time, which is not a multiple of"),
+        (config(2, 1), 1, EIGHT),
+        (config(2, 1, rl="gdpo"), 1, EIGHT),
+        (config(2, 1, 9_999_991), 1, "Lower trl.num_generations."),
+        (config(8, 1, 1), 1, "trl.num_generations: 1 is too few, because advantages"),
+        (config(0, 1, 8), 1, "micro_batch_size: 0 is less than 1"),
+        (
+            config(4, 1, 4, trl={"generation_batch_size": 6}),
+            1,
+            "6 is not a multiple of micro_batch_size",
+        ),
+        (
+            config(4, 1, 4, trl={"generation_batch_size": 4}),
+            2,
+            "trl.generation_batch_size: 4 is not a multiple of micro_batch_size x processes "
+            "(4 x 2). Set trl.generation_batch_size: 8",
+        ),
+        (config(8, None, 8, batch_size=64), 1, "batch_size: Axolotl 0.21 never reads it"),
+        (
+            config(8, 2, 16, **EVALUATED),
+            1,
+            "eval_batch_size: 8 x 1 processes = 8 completions are evaluated at a time, which is "
+            "not a multiple of num_generations (16). Set eval_batch_size: 16",
+        ),
+        (
+            config(16, 1, 16, val_set_size=0.1, eval_steps=5, eval_batch_size=20),
+            1,
+            "eval_batch_size: 16",
+        ),
+        (config(8, 2, 16, test_datasets=[{}], evals_per_epoch=2), 1, "are evaluated at a time"),
+    ],
+)
 def test_reports(cfg, ranks, words):
-    (finding,) = said(cfg, ranks)
+    (finding,) = findings(cfg, ranks)
     assert words in finding
 
 
-def test_suggests_fewer_generations_if_no_batch_fits():
-    (finding,) = said(config(2, 1, 9_999_991), 1)
-    assert finding.endswith("Lower trl.num_generations.")
-
-
-FINE = [
-    (config(8, 8, 16), 1),
-    (config(8, 1), 1),
-    (config("8", "1", "8"), 1),
-    (config(4, 6, 12), 3),
-    (config(8, 1, 8, trl={"generation_batch_size": 32}), 2),
-    (config(8, 2, 16, test_datasets=[{}], eval_strategy="no"), 1),
-    (config(8, 2, 16, test_datasets=[{}]), 1),
-    (config(8, 2, 16, val_set_size=0.0, eval_steps=5), 1),
-    (config("eight", 1, 8), 1),  # Axolotl says what is not a number
-]
-
-
-@pytest.mark.parametrize(("cfg", "ranks"), FINE)
+@pytest.mark.parametrize(
+    ("cfg", "ranks"),
+    [
+        (config(8, 8, 16), 1),
+        (config(8, 1), 1),
+        (config("8", "1", "8"), 1),
+        (config(4, 6, 12), 3),
+        (config(8, 1, 8, trl={"generation_batch_size": 32}), 2),
+        (config(8, 2, 16, test_datasets=[{}], eval_strategy="no"), 1),
+        (config(8, 2, 16, test_datasets=[{}]), 1),
+        (config(8, 2, 16, val_set_size=0.0, eval_steps=5), 1),
+        (config("eight", 1, 8), 1),  # Axolotl reports it
+    ],
+)
 def test_accepts(cfg, ranks):
-    assert not said(cfg, ranks)
+    assert not findings(cfg, ranks)
 
 
 def test_suggested_fix_works_and_breaks_nothing_else():
@@ -95,19 +97,15 @@ def test_suggested_fix_works_and_breaks_nothing_else():
     tried = 0
     shapes = product((1, 2, 3, 4, 6), (1, 2, 3, 7), (2, 4, 6, 14), (False, True))
     for micro, ranks, group, evaluated in shapes:
-        evals = {
-            "test_datasets": [{}],
-            "eval_steps": 1,
-            "eval_batch_size": group if evaluated else None,
-        }
-        cfg = config(micro, 1, group, **evals)
-        found = {finding.where: finding.fix for finding in check_batch(cfg, ranks)}
-        for where, fix in found.items():
+        size = group if evaluated else None
+        cfg = config(micro, 1, group, test_datasets=[{}], eval_steps=1, eval_batch_size=size)
+        fixes = {finding.where: finding.fix for finding in check_batch(cfg, ranks)}
+        for where, fix in fixes.items():
             for each in fix.removeprefix("Set ").split(", or "):
                 key, value = each.split(": ")
                 holder, key = (cfg["trl"], key[4:]) if key.startswith("trl.") else (cfg, key)
                 before, holder[key] = holder[key], int(value)
-                assert {left.where for left in check_batch(cfg, ranks)} <= found.keys() - {where}
+                assert {left.where for left in check_batch(cfg, ranks)} <= fixes.keys() - {where}
                 holder[key] = before
                 tried += 1
     assert tried > 100
@@ -121,7 +119,8 @@ def test_describes_a_step():
     assert str(batch).startswith("16 completions per step: 2 prompts x 8")
 
 
-GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
+GROUPS = {"reward_funcs": [GROUP_REWARD]}
+NEEDS = f"but {GROUP_REWARD} needs all 8 completions of a prompt in one process."
 
 
 @pytest.mark.parametrize(
@@ -130,8 +129,7 @@ GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
         (
             config(4, 3, 8, trl=GROUPS),
             2,
-            "each of the 2 processes scores 12 completions, and "
-            "tests.scoring.rewards_that_fail.the_first needs whole groups of 8. "
+            f"each of the 2 processes scores 12 completions, {NEEDS} "
             "Set gradient_accumulation_steps to a multiple of 2.",
         ),
         (
@@ -142,8 +140,7 @@ GROUPS = {"reward_funcs": ["tests.scoring.rewards_that_fail.the_first"]}
         (
             config(8, 1, 8, trl=GROUPS, eval_batch_size=4, val_set_size=0.1, eval_steps=5),
             2,
-            "eval_batch_size: 4 per process, and tests.scoring.rewards_that_fail.the_first needs "
-            "whole groups of 8. Set a multiple of 8.",
+            f"eval_batch_size: each process scores 4 completions, {NEEDS} Set it to a multiple of 8.",
         ),
         (config(4, 2, 8, trl=GROUPS), 2, ""),
         (config(4, 3, 8, trl={**GROUPS, "generation_batch_size": 16}), 2, ""),

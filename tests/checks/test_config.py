@@ -6,112 +6,63 @@ from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 
 
 @pytest.fixture
-def module(tmp_path, monkeypatch):
-    """Write a module of a name that no other test uses, importable as from a working folder."""
+def folder(tmp_path, monkeypatch):
+    """A working folder whose modules can be imported."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return lambda name, code: (tmp_path / f"{name}.py").write_text(code)
+    return tmp_path
 
 
-def transforms(path):
-    cfg = {"axolotl_config_path": "my.yaml", "datasets": [{"path": "x", "type": path}]}
-    return [str(finding) for finding in checks.check_transforms(cfg)]
+def dataset(**entry):
+    return [each.what for each in checks.check_datasets({"datasets": [entry]})]
 
 
 def test_unknown_key_names_the_nearest():
-    cfg = {
-        "axolotl_config_path": "my.yaml",
-        "grpo_system_prmpt": "x",
-        "grpo_system_in": "user",
-        5: 5,
-    }
+    cfg = {"axolotl_config_path": "my.yaml", "grpo_system_prmpt": "x", "grpo_system_in": 1, 5: 5}
     (finding,) = checks.check_keys(cfg)
     assert str(finding) == (
-        "my.yaml: grpo_system_prmpt: no such key. Did you mean 'grpo_system_prompt'."
+        "my.yaml: grpo_system_prmpt: no such key. Did you mean `grpo_system_prompt`?"
     )
 
 
-def test_reports_missing_transforms(module):
-    module("mine", "def rows(cfg): ...\n")
-    assert not transforms("axolotl_grpo_plugin.gsm8k")
-    assert not transforms("mine.rows")
-    assert "no 'row' there. Did you mean 'rows'" in transforms("mine.row")[0]
-    assert "there is no module 'no_such_module'" in transforms("no_such_module.rows")[0]
-    assert (
-        "only in a top-level module" in transforms("axolotl_grpo_plugin.transforms.gsm8k.gsm8k")[0]
-    )
+def test_reports_missing_transforms(folder):
+    (folder / "mine.py").write_text("def rows(cfg): ...\n")
+    assert not dataset(type="axolotl_grpo_plugin.gsm8k") + dataset(type="mine.rows")
+    assert dataset(type="mine.row") == ["no 'row' in mine"]
+    assert dataset(type="no_such_module.rows") == ["there is no module 'no_such_module'"]
+    (line,) = dataset(type="axolotl_grpo_plugin.transforms.gsm8k.gsm8k")
+    assert "only in a top-level module" in line
 
 
-def test_reports_a_missing_model_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert not list(checks.check_model({"base_model": str(tmp_path)}))
-    (finding,) = checks.check_model({"base_model": "./nowhere"})
-    assert (finding.where, finding.what) == ("base_model (./nowhere)", "no such folder")
-    (finding,) = checks.check_model({"base_model": "./models/smollm2-135m-instruct"})
-    assert finding.fix.startswith("`axolotl grpo fetch smollm2")
+def test_reports_missing_and_empty_files(folder):
+    (folder / "empty.jsonl").touch()
+    (folder / "full.jsonl").write_text("{}")
+    assert dataset(path="empty.jsonl") == ["an empty file"]
+    assert dataset(path="nowhere.jsonl") == ["no such file"]
+    assert dataset(path="pkg://no_such_package/x.jsonl") == ["no such file in an installed package"]
+    assert not dataset(path="full.jsonl") + dataset(path="openai/gsm8k") + dataset(path="s3://a/b")
 
 
-def test_paths_are_no_hub_models(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models").mkdir()
-    for path in ("models/mine", "~/mine", "a/b/c", "/a"):
-        (finding,) = checks.check_model({"base_model": path})
-        assert finding.what == "no such folder"
-    (finding,) = checks.check_model({"base_model": "pkg://no_such_package/x"})
-    assert "installed package" in finding.what
-
-
-def test_reports_missing_and_empty_files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty.jsonl").touch()
-    (tmp_path / "full.jsonl").write_text("{}")
-
-    def what(path):
-        return [each.what for each in checks.check_files({"datasets": [{"path": path}]})]
-
-    assert what("empty.jsonl") == ["an empty file"]
-    assert what("nowhere.jsonl") == ["no such file"]
-    assert what("pkg://no_such_package/x.jsonl") == ["no such file in an installed package"]
-    assert not what("full.jsonl") + what("openai/gsm8k") + what("s3://a/b.jsonl")
-
-
-def test_reports_a_missing_template_file(tmp_path):
-    file = tmp_path / "think.jinja"
-    (finding,) = checks.check_template({"chat_template_jinja": str(file)})
-    assert "think.jinja): no such file. `axolotl grpo fetch`" in str(finding)
-    file.write_text("{{ messages }}")
-    assert not list(checks.check_template({"chat_template_jinja": str(file)}))
-    assert not list(checks.check_template({"chat_template_jinja": "{{ messages }}"}))
-
-
-def test_reports_a_missing_or_broken_deepspeed_config(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "broken.json").write_text("{")
-    (tmp_path / "sound.json").write_text("{}")
-
-    def said(file):
-        return [str(each) for each in checks.check_deepspeed({"deepspeed": file})]
-
-    assert "deepspeed (nope.json): No such file or directory" in said("nope.json")[0]
-    assert "`axolotl fetch deepspeed_configs`" in said("deepspeed_configs/zero3_bf16.json")[0]
-    assert "not JSON" in said("broken.json")[0]
-    assert not said("sound.json") + said({"zero_optimization": {"stage": 2}}) + said(None)
-
-
-def test_reports_a_name_that_the_hub_refuses():
-    for name in ("", "Qwen/Qwen2.5 0.5B"):
-        (finding,) = checks.check_model({"base_model": name})
-        assert "a name that the hub allows" in finding.what
-
-
-def test_plugins_that_are_no_list_are_not_read():
-    assert not is_named({"plugins": 5}) and not list(checks.check_plugin({"plugins": 5}))
-
-
-def test_reports_examples_in_another_form():
-    good = {"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}
-    assert not list(checks.check_examples({"grpo_examples": [good]}))
-    (finding,) = checks.check_examples({"grpo_examples": [good, {**good, "answer": "6"}]})
-    assert "grpo_examples[1]" in finding.what
+@pytest.mark.parametrize(
+    ("model", "what", "fix"),
+    [
+        ("./nowhere", "no such folder", "Correct the path, which is relative to the working"),
+        ("./models/smollm2-135m-instruct", "no such folder", "Make it with `axolotl grpo fetch"),
+        ("models/mine", "no such folder", ""),
+        ("~/mine", "no such folder", ""),
+        ("a/b/c", "no such folder", ""),
+        ("/a", "no such folder", ""),
+        ("pkg://no_such_package/x", "no such folder in an installed package", "Check the package"),
+        ("", "neither a folder nor a name that the Hugging Face hub allows", "Correct the name"),
+        ("Qwen/Qwen2.5 0.5B", "neither a folder nor a name that the Hugging Face hub allows", ""),
+    ],
+)
+def test_reports_a_missing_model(folder, model, what, fix):
+    (folder / "models").mkdir()
+    assert not list(checks.check_model({"base_model": str(folder)}))
+    (finding,) = checks.check_model({"base_model": model})
+    assert (finding.where, finding.what) == (f"base_model ({model})", what)
+    assert finding.fix.startswith(fix)
 
 
 def test_uncached_hub_model_is_an_error_only_offline(monkeypatch):
@@ -125,16 +76,51 @@ def test_uncached_hub_model_is_an_error_only_offline(monkeypatch):
     assert "HF_HUB_OFFLINE" in finding.what
 
 
-def test_held_out_rows_need_a_dataset():
-    assert not list(checks.check_held_out({"grpo_held_out_rows": 8, "test_datasets": [{}]}))
-    assert list(checks.check_held_out({"grpo_held_out_rows": 8}))
-    prefetching = {"grpo_held_out_rows": 8, "test_datasets": [{}], "trl": {"async_prefetch": True}}
-    (finding,) = checks.check_held_out(prefetching)
-    assert "greedy too" in finding.what
+def test_reports_a_missing_template_file(folder):
+    cfg = {"chat_template_jinja": "think.jinja"}
+    (finding,) = checks.check_template(cfg)
+    assert finding[:2] == ("chat_template_jinja (think.jinja)", "no such file")
+    (folder / "think.jinja").write_text("{{ messages }}")
+    assert not list(checks.check_template(cfg))
+    assert not list(checks.check_template({"chat_template_jinja": "{{ messages }}"}))
+
+
+def test_reports_a_missing_or_broken_deepspeed_config(folder):
+    (folder / "broken.json").write_text("{")
+    (folder / "sound.json").write_text("{}")
+
+    def findings(file):
+        return [str(each) for each in checks.check_deepspeed({"deepspeed": file})]
+
+    assert "deepspeed (nope.json): No such file or directory" in findings("nope.json")[0]
+    assert "`axolotl fetch deepspeed_configs`" in findings("deepspeed_configs/zero3_bf16.json")[0]
+    assert "not JSON" in findings("broken.json")[0]
+    assert not findings("sound.json") + findings({"zero_optimization": {}}) + findings(None)
+
+
+def test_ignores_plugins_that_are_not_a_list():
+    assert not is_named({"plugins": 5}) and not list(checks.check_plugin({"plugins": 5}))
+
+
+def test_reports_examples_in_another_form():
+    good = {"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}
+    assert not list(checks.check_examples({"grpo_examples": [good]}))
+    (finding,) = checks.check_examples({"grpo_examples": [good, {**good, "answer": "6"}]})
+    assert "grpo_examples[1]" in finding.what
+
+
+def test_held_out_rows_need_a_dataset_and_no_prefetch():
+    cfg = {"grpo_held_out_rows": 8, "test_datasets": [{}]}
+    assert not list(checks.check_held_out(cfg))
+    (finding,) = checks.check_held_out({**cfg, "test_datasets": None})
+    assert "no test_datasets" in finding.what
+    (finding,) = checks.check_held_out({**cfg, "trl": {"async_prefetch": True}})
+    assert "greedy, too" in finding.what
 
 
 def test_stop_on_raises_with_all_errors():
     stop_on([])
     with pytest.raises(ConfigError) as stopped:
-        stop_on([Finding("a", "b", "c"), Finding("d", "e", "f", "g\n")])
-    assert stopped.value.code == "axolotl-grpo-plugin: a: b. c.\naxolotl-grpo-plugin: d: e. f.\ng"
+        stop_on([Finding("a", "b.", "Do c"), Finding("d", "e", "f?", "g\n")])
+    lines = "axolotl-grpo-plugin: a: b. Do c.\naxolotl-grpo-plugin: d: e. f?\ng"
+    assert stopped.value.code == lines

@@ -5,36 +5,41 @@ import pytest
 from axolotl_grpo_plugin.checks.parameters import PUBLIC, parameters_of
 from axolotl_grpo_plugin.findings import Finding
 
-SMOLLM2 = {
-    "model_type": "llama",
-    "hidden_size": 576,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "intermediate_size": 1536,
-    "vocab_size": 49152,
-    "tie_word_embeddings": True,
+# hidden, layers, heads, KV heads, head, intermediate, vocabulary, tied: from the published config.json.
+SHAPES = {
+    "SmolLM2-135M": ("llama", 576, 30, 9, 3, 64, 1536, 49152, True),
+    "Qwen2.5-0.5B": ("qwen2", 896, 24, 14, 2, 64, 4864, 151936, True),
+    "Qwen2.5-1.5B": ("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, True),
+    "Qwen2.5-3B": ("qwen2", 2048, 36, 16, 2, 128, 11008, 151936, True),
+    "Qwen2.5-7B": ("qwen2", 3584, 28, 28, 4, 128, 18944, 152064, False),
+    "Llama-3.2-1B": ("llama", 2048, 16, 32, 8, 64, 8192, 128256, True),
+    "Llama-3.2-3B": ("llama", 3072, 28, 24, 8, 128, 8192, 128256, True),
+    "Qwen3-0.6B": ("qwen3", 1024, 28, 16, 8, 128, 3072, 151936, True),
+    "Qwen3-1.7B": ("qwen3", 2048, 28, 16, 8, 128, 6144, 151936, True),
+    "Qwen3-4B": ("qwen3", 2560, 36, 32, 8, 128, 9728, 151936, True),
+    "Qwen3-8B": ("qwen3", 4096, 36, 32, 8, 128, 12288, 151936, False),
 }
+KEYS = (
+    "model_type hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim "
+    "intermediate_size vocab_size tie_word_embeddings"
+).split()
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_models_are_known_without_their_files(name):
-    assert parameters_of({"base_model": f"somebody/{name}-Instruct"}) == PUBLIC[name]
+@pytest.mark.parametrize("name", SHAPES)
+def test_known_sizes_match_config_json(name, tmp_path):
+    config = dict(zip(KEYS, SHAPES[name], strict=True))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    count = PUBLIC.get(name, 134_515_008)
+    assert parameters_of({"base_model": str(tmp_path)}) == count
+    assert name not in PUBLIC or parameters_of({"base_model": f"a/{name}-Instruct"}) == count
 
 
-def test_counts_parameters_from_config_json(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
-    assert parameters_of({"base_model": str(tmp_path)}) == 134_515_008
-
-
-def test_unknown_size_is_a_skipped_finding(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    for model, words in (
-        (str(tmp_path), "'mamba'"),
-        ("nobody/nothing", "Needs the model's config.json"),
-        (None, "Needs the model's config.json"),
-    ):
-        found = parameters_of({"base_model": model})
-        assert isinstance(found, Finding)
-        assert found.level == "skipped"
-        assert words in str(found)
+@pytest.mark.parametrize("model", ["nobody/nothing", None, "an unknown kind"])
+def test_unknown_size_is_a_skipped_finding(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "an unknown kind").mkdir()
+    (tmp_path / "an unknown kind" / "config.json").write_text('{"model_type": "no-such-kind"}')
+    found = parameters_of({"base_model": model})
+    assert isinstance(found, Finding)
+    assert found.level == "skipped"
+    assert ("`no-such-kind`" in found.what) == (model == "an unknown kind")

@@ -1,24 +1,24 @@
-from pathlib import Path
-
 import pytest
 
-import axolotl_grpo_plugin
 from axolotl_grpo_plugin.checks.prefill import check_prefill
-from axolotl_grpo_plugin.paths import shipped
+from axolotl_grpo_plugin.paths import resolve_packaged, shipped
 
-MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 FORMAT = "axolotl_grpo_plugin.rewards.format"
 SHAPING = "axolotl_grpo_plugin.rewards.shaping"
 STRICT = f"{FORMAT}.think_strict_format_reward_func"
+THINK = f"{FORMAT}.think_format_reward_func"
 HASHES = f"{FORMAT}.hash_correctness_reward_func"
 CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 OPENED, PLAIN = "1 + 1?\n<think>\n", "1 + 1?"
+CHAT = [{"role": "user", "content": PLAIN}]
 
 
-def found(prompt, rewards, **cfg):
-    """rewards: those that are named, with their arguments."""
+def findings(prompt, rewards, **cfg):
+    """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards, **cfg}
-    return [(each.level, str(each)) for each in check_prefill(cfg, prompt)]
+    found = list(check_prefill(cfg, prompt))
+    assert {each.level for each in found} <= {"warning"}
+    return list(map(str, found))
 
 
 @pytest.mark.parametrize(
@@ -26,46 +26,44 @@ def found(prompt, rewards, **cfg):
     [(OPENED, {"prefilled": True}), (PLAIN, {}), (PLAIN, {"prefilled": False})],
 )
 def test_accepts_prefilled_that_agrees_with_the_prompt(prompt, arguments):
-    assert not found(prompt, {STRICT: arguments, HASHES: arguments, CORRECT: {}})
+    assert not findings(prompt, {STRICT: arguments, HASHES: arguments, CORRECT: {}})
 
 
 def test_reports_a_reward_that_expects_the_prompts_tag():
-    ((level, line),) = found(OPENED, {CORRECT: {}, STRICT: {}, HASHES: {"prefilled": True}})
-    assert level == "warning"
+    (line,) = findings(OPENED, {CORRECT: {}, STRICT: {}, HASHES: {"prefilled": True}})
     assert line == (
-        f"grpo_reward_args ({STRICT}): the prompt ends in <think>, and think_strict_format_reward_func "
-        "looks for that tag in the completion. Set prefilled: true for it."
+        f"grpo_reward_args ({STRICT}): the prompt ends in <think>, but think_strict_format_reward_func "
+        "expects that tag in the completion. Set prefilled: true for it."
     )
 
 
 def test_reports_prefilled_without_a_tag_in_the_prompt():
-    ((level, line),) = found(PLAIN, {STRICT: {"prefilled": True}})
-    assert level == "warning"
-    assert "has prefilled: true, and the prompt does not end in <think>. Remove it, or set" in line
+    (line,) = findings(PLAIN, {STRICT: {"prefilled": True}})
+    assert "has prefilled: true, but the prompt does not end in <think>. Remove it, or set" in line
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"),
+    ("name", "arguments", "count"),
     [
-        ("gated", {"reward": STRICT, "by": CORRECT}),
-        ("gated", {"reward": f"{FORMAT}.think_format_reward_func", "by": HASHES}),
-        ("cosine_length", {"by": HASHES, "max_len": 9}),
-        ("kimi_length", {"by": HASHES}),
+        ("gated", {"reward": STRICT, "by": CORRECT}, 1),
+        ("gated", {"reward": THINK, "by": HASHES}, 2),
+        ("cosine_length", {"by": HASHES, "max_len": 9}, 1),
+        ("kimi_length", {"by": HASHES}, 1),
     ],
 )
-def test_reports_a_reward_inside_another(name, arguments):
-    lines = found(OPENED, {f"{SHAPING}.{name}": arguments})
-    assert len(lines) == 1 + (HASHES in arguments.values() and name == "gated")
-    assert all(f"{name}): the prompt ends in <think>" in line for _, line in lines)
+def test_reports_a_reward_inside_another(name, arguments, count):
+    lines = findings(OPENED, {f"{SHAPING}.{name}": arguments})
+    assert ["the prompt ends in <think>" in line for line in lines] == [True] * count
 
 
 def test_renders_chats_with_the_configs_template():
-    chat = [{"role": "user", "content": "1 + 1?"}]
+    model = {"base_model": "pkg://axolotl_grpo_plugin/quickstart/model"}
+    resolve_packaged(model)
     template = str(shipped("configs") / "templates" / "qwen-think.jinja")
-    told = {STRICT: {"prefilled": True}}
-    assert not found(chat, told, base_model=str(MODEL), chat_template_jinja=template)
-    assert found(chat, told, base_model=str(MODEL))
+    rewards = {STRICT: {"prefilled": True}}
+    assert not findings(CHAT, rewards, chat_template_jinja=template, **model)
+    assert findings(CHAT, rewards, **model)
 
 
 def test_opens_no_tokenizer_without_such_a_reward():
-    assert not found([{"role": "user", "content": "1 + 1?"}], {CORRECT: {}, "some/model": {}})
+    assert not findings(CHAT, {CORRECT: {}, "some/model": {}})

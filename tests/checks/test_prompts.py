@@ -41,23 +41,23 @@ def test_accepts_lengths_that_lose_no_prompt(cfg):
         (
             {"vllm": {"max_model_len": 700}},
             "warning",
-            "1 of 100 prompts (1.0%) are longer than the 200 tokens that vllm.max_model_len 700 - "
-            "trl.max_completion_length 500 leaves, and dropped; the longest has 300, 99 % have at "
+            "1 of 100 prompts (1.0%) are longer than 200 tokens (vllm.max_model_len 700 - "
+            "trl.max_completion_length 500), so they are dropped. The longest has 300, 99% have at "
             "most 100. Raise vllm.max_model_len by 100",
         ),
         ({"grpo_max_prompt_length": 150}, "warning", "Raise grpo_max_prompt_length by 150"),
         ({"sequence_len": 700, "drop": 0.009}, "warning", "1 of 100 prompts"),
-        ({"sequence_len": 560}, "error", "no row is left"),
+        ({"sequence_len": 560}, "error", "No row is left"),
         (
             {"sequence_len": "400", "trl": {**VLLM, "max_completion_length": "500"}},
             "error",
-            "no row",
+            "No row",
         ),
-        ({"sequence_len": 400}, "error", "than the 0 tokens that sequence_len 400"),
+        ({"sequence_len": 400}, "error", "than 0 tokens (sequence_len 400"),
         (
             {"transform": THEIRS, "vllm": {"max_model_len": 700}},
             "error",
-            "not dropped, and vLLM ends the run at the first of them",
+            "so vLLM ends the run at the first of them",
         ),
         ({"transform": THEIRS, "sequence_len": 700, "drop": 0.5}, "error", "vLLM ends the run"),
         ({"plugins": [], "vllm": {"max_model_len": 700}}, "error", "vLLM ends the run"),
@@ -84,6 +84,6 @@ def test_accepts_the_budget_that_stats_proposes(drop):
     assert lengths(prompts=hundred, drop=drop, trl=trl, sequence_len=length) == []
 
 
-@pytest.mark.parametrize("no_number", [True, None, "800 or so", 0.5, float("inf"), float("nan")])
-def test_ignores_a_completion_length_that_is_no_number(no_number):
-    assert lengths(trl={"max_completion_length": no_number}, sequence_len=560) == []
+@pytest.mark.parametrize("value", [True, None, "800 or so", 0.5, float("inf"), float("nan")])
+def test_ignores_a_completion_length_that_is_not_a_number(value):
+    assert lengths(trl={"max_completion_length": value}, sequence_len=560) == []

@@ -5,56 +5,52 @@ from axolotl_grpo_plugin.checks.reuse import check_reuse
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
+    """A working folder with an empty output folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_DIR", raising=False)
+    (tmp_path / "out").mkdir()
     return tmp_path
 
 
-def found(**cfg):
+def findings(**cfg):
     return [(finding.level, str(finding)) for finding in check_reuse(cfg)]
 
 
-def test_accepts_a_new_folder(here):
-    assert not found(output_dir="./out")
-    (here / "out").mkdir()
-    (here / "out" / "debug.log").touch()
-    assert not found(output_dir="./out")
-    assert not found(output_dir=5) + found()
+def test_accepts_a_new_folder(folder):
+    (folder / "out" / "debug.log").touch()
+    assert not findings(output_dir="./out") + findings(output_dir="./new")
+    assert not findings(output_dir=5) + findings()
 
 
-def test_reports_checkpoints_of_an_earlier_run(here):
+def test_reports_checkpoints_of_an_earlier_run(folder):
     for step in (90, 100):
-        (here / "out" / f"checkpoint-{step}").mkdir(parents=True)
-    ((level, line),) = found(output_dir="./out")
-    assert level == "warning"
-    assert "up to checkpoint-100," in line
-    assert not found(output_dir="./out", auto_resume_from_checkpoints=True)
-    assert not found(output_dir="./out", resume_from_checkpoint="./out/checkpoint-90")
+        (folder / "out" / f"checkpoint-{step}").mkdir()
+    ((level, line),) = findings(output_dir="./out")
+    assert (level, "up to checkpoint-100," in line) == ("warning", True)
+    assert not findings(output_dir="./out", auto_resume_from_checkpoints=True)
+    assert not findings(output_dir="./out", resume_from_checkpoint="./out/checkpoint-90")
 
 
-def test_reports_the_model_of_an_earlier_run(here):
-    (here / "out").mkdir()
-    (here / "out" / "adapter_model.safetensors").touch()
-    ((level, line),) = found(output_dir="out")
-    assert level == "warning"
-    assert "overwrites" in line
+def test_reports_the_model_of_an_earlier_run(folder):
+    (folder / "out" / "adapter_model.safetensors").touch()
+    ((level, line),) = findings(output_dir="out")
+    assert (level, "overwrites" in line) == ("warning", True)
 
 
-def test_reports_a_missing_checkpoint(here):
-    ((level, line),) = found(resume_from_checkpoint="out/checkpoint-3")
-    assert level == "error"
-    assert "no such folder" in line
-    assert not found(resume_from_checkpoint=True)
+def test_reports_a_missing_checkpoint(folder):
+    ((level, line),) = findings(resume_from_checkpoint="out/checkpoint-3")
+    assert (level, "no such folder" in line) == ("error", True)
+    assert not findings(resume_from_checkpoint=True)
 
 
-def test_reports_a_reused_wandb_name_or_id(here):
-    run = here / "wandb" / "offline-run-20260101_000000-abc123" / "files"
+def test_reports_a_reused_wandb_name_or_id(folder):
+    run = folder / "wandb" / "offline-run-20260101_000000-abc123" / "files"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump({"run_name": {"value": "first"}}))
-    assert not found(wandb_name="first")  # no project, no wandb
-    assert not found(wandb_project="p", wandb_name="second", wandb_run_id="def")
-    ((level, line),) = found(wandb_project="p", wandb_name="first")
-    assert (level, "a run of that name" in line) == ("warning", True)
-    ((level, line),) = found(wandb_project="p", wandb_run_id="abc123")
-    assert (level, "a run of that id" in line) == ("warning", True)
+    assert not findings(wandb_name="first")  # wandb is off without a project
+    assert not findings(wandb_project="p", wandb_name="second", wandb_run_id="def")
+    ((level, line),) = findings(wandb_project="p", wandb_name="first")
+    assert (level, "a run with this name" in line) == ("warning", True)
+    ((level, line),) = findings(wandb_project="p", wandb_run_id="abc123")
+    assert (level, "a run with this id" in line) == ("warning", True)

@@ -1,6 +1,6 @@
 import pytest
 
-from axolotl_grpo_plugin.checks.traps import FORMAT, check_parallel, check_traps
+from axolotl_grpo_plugin.checks.traps import FORMAT_REWARDS, check_parallel, check_traps
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.paths import resolve_packaged
 
@@ -19,99 +19,99 @@ def config(trl=None, **keys):
     return {"base_model": model, "rl": "grpo", "learning_rate": "1e-6", **keys, "trl": trl}
 
 
-def said(cfg):
+def findings(cfg):
     return [(finding.level, str(finding)) for finding in check_traps(cfg)]
 
 
-def of_format(*names):
-    return [f"{REWARDS}.{name}_reward_func" for name in names]
+def rewards(*names):
+    return {"reward_funcs": [f"{REWARDS}.{name}_reward_func" for name in names]}
 
 
-BROKEN = [
-    (config(adapter="lora"), "warning", "learning_rate: 1e-06 is a rate for all weights"),
-    (config(adapter="lora", learning_rate=2e-6), "warning", "an adapter hardly moves"),
-    (config(learning_rate="5e-5"), "warning", "learning_rate: 5e-05 is an adapter's rate"),
-    (config(learning_rate="5e-5"), "warning", "Set it to 5e-6 or less"),
-    (config(SERVER, **LORA), "warning", "trl.vllm_lora_sync: not set: each sync merges"),
-    (config(SERVER | SYNC, **LORA), "error", "drops it without trl.use_data_producer"),
-    (config(SERVER | SYNC | PRODUCER), "error", "there is no adapter to sync"),
-    (config(COLOCATE | SYNC | PRODUCER, **LORA), "error", "sent to a vLLM server"),
-    (config(SYNC | PRODUCER, **LORA), "error", "and this config has none"),
-    (config(SERVER, **QLORA), "error", "load_in_4bit: quantized weights cannot be synced"),
-    (config(SERVER | PRODUCER, **QLORA), "error", "Set trl.vllm_lora_sync: true"),
-    (config(COLOCATE, **QLORA), "error", "Set load_in_4bit: false and adapter: lora"),
-    (config(COLOCATE, **LORA, load_in_8bit=True), "error", "load_in_8bit: quantized weights"),
-    (
-        config({"num_generations": 2}),
-        "warning",
-        "two completions have equal and opposite advantages",
-    ),
-    (config({"max_completion_length": None}), "warning", "leaves transformers at 20 tokens"),
-    (config(COLOCATE | {"max_completion_length": None}), "warning", "up to its whole length"),
-    (config({"max_completion_length": None, "loss_type": "dr_grpo"}), "error", "not set"),
-    (config(COLOCATE | {"max_completion_length": 256}), "warning", "256 tokens cut off"),
-    (config({"reward_funcs": of_format("int", "xmlcount")}), "warning", "none for a right answer"),
-    (
-        config({"reward_funcs": of_format("int", "correctness"), "reward_weights": [1.0, 0.0]}),
-        "warning",
-        "none for a right answer",
-    ),
-    (config({"reward_funcs": [f"{REWARDS}.int_reward_func#i"]}), "warning", "for the layout only"),
-    (config({"temperature": 0.2}), "warning", "trl.temperature: at 0.2"),
-    (config({"temperature": 0}), "error", "only numbers above 0"),
-    (config({"top_k": 1}), "error", "all completions of a prompt are the same"),
-    (config({"sync_ref_model": True, "beta": 0.0}), "error", "without trl.beta"),
-    (config({"sync_ref_model": True, "beta": 0.1}, **LORA), "error", "without the adapter"),
-    (config(remove_unused_columns=True), "error", "removes the columns that rewards read"),
-    (config(SERVER, vllm={"tensor_parallel_size": 0}), "error", "vllm.tensor_parallel_size: 0 is"),
-    (config(SERVER, vllm={"tensor_parallel_size": -1}), "error", "Set it to 1 or more"),
-    (config(SERVER, vllm={"max_model_len": 0}), "error", "vllm.max_model_len: 0 is less than 1"),
-    (config({"max_completion_length": 0}), "error", "trl.max_completion_length: 0 is less"),
-    (config(rl="gdpo", num_epochs=1), "warning", "after 1/8 of its epochs"),
-]
+def limit(tokens, **trl):
+    return {"max_completion_length": tokens, **trl}
 
 
-@pytest.mark.parametrize(("cfg", "level", "words"), BROKEN)
-def test_reports_the_trap(cfg, level, words):
-    ((found, line),) = said(cfg)
+@pytest.mark.parametrize(
+    ("cfg", "level", "words"),
+    [
+        (config(adapter="lora"), "warning", "learning_rate: 1e-06 suits full fine-tuning"),
+        (config(adapter="lora", learning_rate=2e-6), "warning", "an adapter hardly changes"),
+        (config(learning_rate="5e-5"), "warning", "learning_rate: 5e-05 suits an adapter"),
+        (config(learning_rate="5e-5"), "warning", "Set it to 5e-6 or less"),
+        (config(SERVER, **LORA), "warning", "trl.vllm_lora_sync: not set, so each sync merges"),
+        (config(SERVER | SYNC, **LORA), "error", "ignores it in the trainer"),
+        (config(SERVER | SYNC | PRODUCER), "error", "there is no adapter to sync"),
+        (config(COLOCATE | SYNC | PRODUCER, **LORA), "error", "sent to a vLLM server"),
+        (config(SYNC | PRODUCER, **LORA), "error", "but this config has none"),
+        (config(SERVER, **QLORA), "error", "load_in_4bit: quantized weights cannot be synced"),
+        (config(SERVER | PRODUCER, **QLORA), "error", "Set trl.vllm_lora_sync: true"),
+        (config(COLOCATE, **QLORA), "error", "Set load_in_4bit: false and adapter: lora"),
+        (config(COLOCATE, **LORA, load_in_8bit=True), "error", "load_in_8bit: quantized weights"),
+        (config({"num_generations": 2}), "warning", "two completions always have opposite"),
+        (config(limit(None)), "warning", "after 20 tokens"),
+        (config(COLOCATE | limit(None)), "warning", "until its context is full"),
+        (config(limit(None, loss_type="dr_grpo")), "error", "not set"),
+        (config(COLOCATE | limit(256)), "warning", "256 tokens cut off"),
+        (config(limit(0)), "error", "trl.max_completion_length: 0 is less than 1"),
+        (config(rewards("int", "xmlcount")), "warning", "none pays for a right answer"),
+        (
+            config({**rewards("int", "correctness"), "reward_weights": [1.0, 0.0]}),
+            "warning",
+            "none pays for a right answer",
+        ),
+        (config({"reward_funcs": [f"{REWARDS}.int_reward_func#i"]}), "warning", "the layout only"),
+        (config({"temperature": 0.2}), "warning", "trl.temperature: at 0.2"),
+        (config({"temperature": 0}), "error", "must be above 0"),
+        (config({"top_k": 1}), "error", "all completions of a prompt are the same"),
+        (config({"sync_ref_model": True, "beta": 0.0}), "error", "without trl.beta"),
+        (config({"sync_ref_model": True, "beta": 0.1}, **LORA), "error", "with an adapter"),
+        (config(remove_unused_columns=True), "error", "removes the dataset's columns"),
+        (config(SERVER, vllm={"tensor_parallel_size": 0}), "error", "parallel_size: 0 is less"),
+        (config(SERVER, vllm={"tensor_parallel_size": -1}), "error", "Set it to 1 or more"),
+        (config(SERVER, vllm={"max_model_len": 0}), "error", "vllm.max_model_len: 0 is less"),
+        (config(rl="gdpo", num_epochs=1), "warning", "after 1/8 of its epochs"),
+    ],
+)
+def test_reports(cfg, level, words):
+    ((found, line),) = findings(cfg)
     assert (found, words in line) == (level, True), line
 
 
-FINE = [
-    config(),
-    config(SERVER | SYNC | PRODUCER, **LORA),
-    config(SERVER | SYNC | PRODUCER, **QLORA),
-    config(COLOCATE, **LORA),
-    config(**QLORA),
-    config(learning_rate=1e-3, base_model="nobody/of-no-known-size"),
-    config({"max_completion_length": 96}),
-    config({"reward_funcs": [*of_format("int"), "rewards.mine.reward"]}),
-    config({"beta": 0.04, "sync_ref_model": True}),
-    config(rl="gdpo", max_steps=100),
-    config({"temperature": "hot", "top_k": [1], "reward_funcs": "x"}, learning_rate="fast"),
-]
-
-
-def test_colocate_needs_whole_groups_of_processes():
-    cfg = config(COLOCATE, vllm={"tensor_parallel_size": 2})
-    ((level, line),) = [(each.level, str(each)) for each in check_parallel(cfg, 3)]
-    assert level == "error"
-    assert "vllm.tensor_parallel_size: 3 processes are not whole groups of 2" in line
-    assert not list(check_parallel(cfg, 4))
-    assert not list(check_parallel({**cfg, "trl": SERVER}, 3))
-
-
-@pytest.mark.parametrize("cfg", FINE)
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        config(),
+        config(SERVER | SYNC | PRODUCER, **LORA),
+        config(SERVER | SYNC | PRODUCER, **QLORA),
+        config(COLOCATE, **LORA),
+        config(**QLORA),
+        config(learning_rate=1e-3, base_model="nobody/of-no-known-size"),
+        config(limit(96)),
+        config({"reward_funcs": [f"{REWARDS}.int_reward_func", "rewards.mine.reward"]}),
+        config({"beta": 0.04, "sync_ref_model": True}),
+        config(rl="gdpo", max_steps=100),
+        config({"temperature": "hot", "top_k": [1], "reward_funcs": "x"}, learning_rate="fast"),
+    ],
+)
 def test_accepts(cfg):
-    assert not said(cfg)
+    assert not findings(cfg)
 
 
 def test_practice_models_may_have_high_rates_and_short_completions():
     model = "pkg://axolotl_grpo_plugin/quickstart/model"
-    cfg = config(COLOCATE | {"max_completion_length": 32}, base_model=model, learning_rate="2e-4")
+    cfg = config(COLOCATE | limit(32), base_model=model, learning_rate="2e-4")
     resolve_packaged(cfg)
-    assert not said(cfg)
+    assert not findings(cfg)
+
+
+def test_colocate_needs_whole_groups_of_processes():
+    cfg = config(COLOCATE, vllm={"tensor_parallel_size": 2})
+    (finding,) = check_parallel(cfg, 3)
+    assert finding.where == "vllm.tensor_parallel_size"
+    assert finding.what == "2 processes share one vLLM, but 3 is not a multiple of 2"
+    assert not list(check_parallel(cfg, 4))
+    assert not list(check_parallel({**cfg, "trl": SERVER}, 3))
 
 
 def test_format_rewards_read_no_column():
-    assert not any(load_reward(RewardRef(path)).spec.reads for path in FORMAT)
+    assert not any(load_reward(RewardRef(path)).spec.reads for path in FORMAT_REWARDS)

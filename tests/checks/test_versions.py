@@ -4,7 +4,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks import versions
 
-METADATA = {
+REQUIREMENTS = {
     "axolotl-grpo-plugin": ["axolotl==0.21.*", 'axolotl[vllm]==0.21.*; extra == "vllm"'],
     "axolotl": [
         "torch<2.15,>=2.13",
@@ -16,67 +16,57 @@ METADATA = {
     ],
     "vllm": ["torch==2.13.0"],
 }
-INSTALLED = {
-    "axolotl-grpo-plugin": "0.1.0",
-    "axolotl": "0.21.0",
-    "torch": "2.14.0",
-    "trl": "1.14.1",
-}
+INSTALLED = {"axolotl-grpo-plugin": "0.1.0", "axolotl": "0.21.0", "torch": "2.14.0"}
+VLLM = {"trl": {"use_vllm": True}}
 
 
 @pytest.fixture
-def machine(monkeypatch):
-    """Set what is installed beside INSTALLED."""
+def findings(monkeypatch):
+    """Return the level and text of each finding. more: packages beside INSTALLED."""
 
-    def has(**more):
-        there = {**INSTALLED, **more}
+    def check(cfg=None, elsewhere=False, **more):
+        installed = {**INSTALLED, "trl": "1.14.1", **more}
 
         def version(name):
-            if name not in there:
+            if name not in installed:
                 raise PackageNotFoundError(name)
-            return there[name]
+            return installed[name]
 
         monkeypatch.setattr(versions, "version", version)
-        monkeypatch.setattr(versions, "requires", METADATA.get)
+        monkeypatch.setattr(versions, "requires", REQUIREMENTS.get)
+        return [(each.level, str(each)) for each in versions.check_versions(cfg or {}, elsewhere)]
 
-    return has
-
-
-def found(elsewhere=False, **cfg):
-    checked = versions.check_versions(cfg, elsewhere)
-    return [(finding.level, str(finding)) for finding in checked]
+    return check
 
 
-def test_accepts_matching_versions(machine):
-    machine()
-    assert not found()
-    assert not found(trl={"use_vllm": False})
+def test_accepts_matching_versions(findings):
+    assert not findings() + findings({"trl": {"use_vllm": False}})
 
 
-def test_reports_a_version_that_axolotl_refuses(machine):
-    machine(trl="1.13.0")
-    ((level, line),) = found()
+@pytest.mark.parametrize(
+    ("installed", "cfg", "line"),
+    [
+        ({"trl": "1.13.0"}, {}, "trl: 1.13.0 is installed, but axolotl 0.21.0 requires trl==1.14.1."),
+        ({"vllm": "0.30.1"}, VLLM, "torch: 2.14.0 is installed, but vllm 0.30.1 requires torch==2.13.0."),
+    ],
+)  # fmt: skip
+def test_reports_another_version(findings, installed, cfg, line):
+    ((level, found),) = findings(cfg, **installed)
     assert level == "warning"
-    assert line.startswith("trl: 1.13.0 is installed, and axolotl 0.21.0 wants trl==1.14.1.")
+    assert found.startswith(line)
 
 
-def test_reports_missing_vllm(machine):
-    machine()
-    ((level, line),) = found(trl={"use_vllm": True})
-    assert level == "error"
-    assert line.endswith('pip install "axolotl-grpo-plugin[vllm]".')
-    ((level, line),) = found(elsewhere=True, trl={"use_vllm": True})
-    assert (level, "Needs vllm" in line) == ("skipped", True)
-
-
-def test_reports_a_torch_that_vllm_refuses(machine):
-    machine(vllm="0.30.1")
-    ((level, line),) = found(trl={"use_vllm": True})
-    assert level == "warning"
-    assert "vllm 0.30.1 wants torch==2.13.0" in line
-
-
-def test_checks_only_packages_that_the_config_uses(machine):
-    machine()
-    assert [line.partition(":")[0] for _, line in found(use_ray=True)] == ["ray"]
-    assert [line.partition(":")[0] for _, line in found(wandb_project="p")] == ["wandb"]
+@pytest.mark.parametrize(("elsewhere", "level"), [(False, "error"), (True, "skipped")])
+@pytest.mark.parametrize(
+    ("cfg", "name", "package"),
+    [
+        (VLLM, "vllm", '"axolotl-grpo-plugin[vllm]"'),
+        ({"use_ray": True}, "ray", '"axolotl-grpo-plugin[ray]"'),
+        ({"wandb_project": "p"}, "wandb", "wandb"),
+    ],
+)
+def test_reports_a_missing_package_that_the_config_uses(
+    findings, cfg, name, package, elsewhere, level
+):
+    line = f"{name}: not installed here, but this config uses it. Install it with `pip install {package}`."
+    assert findings(cfg, elsewhere) == [(level, line)]

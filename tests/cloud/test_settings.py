@@ -48,9 +48,9 @@ def test_shipped_file_shows_every_key_and_its_examples_are_valid():
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        ({"gpus": 2}, "gpus: there is no such key. Did you mean 'gpu'."),
-        ({5: 1}, "5: there is no such key. There are:"),
-        ({"gpu": "L40"}, "gpu: Modal has no GPU L40. Write 'L40S'."),
+        ({"gpus": 2}, "gpus: there is no such key. Did you mean `gpu`?"),
+        ({5: 1}, "5: there is no such key. Valid names:"),
+        ({"gpu": "L40"}, "gpu: Modal has no GPU L40. Did you mean `L40S`?"),
         ({"gpu": "A10:5"}, "gpu: A10:5 is not a number of GPUs"),
         ({"gpu": "L40S:two"}, "gpu: L40S:two is not a number of GPUs"),
         ({"gpu_count": 2}, "gpu_count: there is no such key. Write gpu"),

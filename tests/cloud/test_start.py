@@ -48,7 +48,7 @@ def test_sends_files_and_secrets_trains_and_fetches(
         project.write(file, "text")
     ended = typed(*TRAIN, "--learning-rate", "2e-6", "--num-processes", "1")
     assert ended.code == 0, ended
-    shown = ["  OK but", "  runs  ", "  sends ", "  secrets   HF_TOKEN, mine, keys.env",
+    shown = ["  OK, ", "  runs  ", "  sends ", "  secrets   HF_TOKEN, mine, keys.env",
              "  gpu       L40S:2", "  costs ", "loss 0.1", FETCH]  # fmt: skip
     assert "Log: modal app logs ap-" in ended.out and "Stop: modal app stop ap-" in ended.out
     assert sorted(map(ended.out.index, shown)) == [ended.out.index(each) for each in shown]
@@ -91,7 +91,7 @@ def test_sends_files_and_secrets_trains_and_fetches(
         ({"gpu": "L40S:4"}, {"gradient_accumulation_steps": 8}, (), "placement 3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
         ({}, {"trl": CONFIG["trl"] | {"use_vllm": False}, "bf16": False}, (), "gpu       none, because this runs on the CPU"),
         ({"dry_run": True}, {}, ("--launcher", "python"), "train configs/a.yaml --launcher=python"),
-        ({}, {"base_model": "./outputs/sft"}, (), "OK but for"),
+        ({}, {"base_model": "./outputs/sft"}, (), "OK, "),
     ],
 )  # fmt: skip
 def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, text):
@@ -104,7 +104,8 @@ def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, 
 @pytest.mark.parametrize(
     ("cloud", "config", "words", "text"),
     [
-        ({"gpu": "L40S"}, {}, (), "vllm: 1 GPU is visible, and this config wants 2"),
+        ({"gpu": None}, {}, (), "trl.use_vllm: vLLM needs a GPU"),
+        ({"gpu": "L40S"}, {}, (), "vllm: this run needs 2 GPUs"),
         ({}, {"output_dir": "./runs/a"}, (), "output_dir (./runs/a): it is on no Volume"),
         ({}, {"wandb_project": "p"}, (), "wandb_project: WANDB_API_KEY is not sent"),
         ({"max_size": 0.0001}, {}, (), "cloud.yaml: max_size (0.0001 MB): 0.0 MB would be sent"),

@@ -93,7 +93,7 @@ def test_everything_is_there_with_what_is_known_of_it(folder):
         "reads": ["answer"],
         "may_read": [],
         "options": {},
-        "pays": "2.0 where the answer states the gold number, else 0.0.",
+        "pays": "Return 2.0 if the answer states the gold number, else 0.0.",
     }
     assert of["rewards.ours.close"] == {
         "kind": "reward",

@@ -294,8 +294,8 @@ def test_trls_own_log(folder):
         ([ROWS[0], "{\n"], [CORRECT], "c.jsonl, line 2: no JSON: "),
         ([ROWS[0], "\n", "[1]\n"], [CORRECT], "c.jsonl, line 3: no JSON object: "),
         ([], [CORRECT], "c.jsonl: no rows"),
-        (ROWS, [f"{GSM8K}.corectness_reward_func"], "Did you mean 'correctness_reward_func'."),
-        (ROWS, ["axolotl_grpo_plugin.rewards.gsm9k.x"], f"Did you mean '{GSM8K}'."),
+        (ROWS, [f"{GSM8K}.corectness_reward_func"], "Did you mean `correctness_reward_func`?"),
+        (ROWS, ["axolotl_grpo_plugin.rewards.gsm9k.x"], f"Did you mean `{GSM8K}`?"),
         (ROWS, ["gsm8k.correctness_reward_func"], f"{GSM8K}, "),
         (ROWS, ["correctness"], "not a path. Write it as module.function"),
         (ROWS, ["org/model"], "not a path"),
@@ -336,7 +336,7 @@ def test_an_error_of_one_row_is_shown_in_it(folder):
     cells = [line.split() for line in shown.splitlines()]
     assert ["0", "0.5"] in cells
     assert ["1", "none", "error", "KeyError:", "'bad'"] in cells
-    assert "returned 2.0, which is not within its range (0.0, 1.0)" in shown
+    assert "returned 2.0, which is outside its range (0.0, 1.0)" in shown
     assert "The first error:\nTraceback" in shown
 
 

@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from axolotl_grpo_plugin.scoring.runner import RewardError, RewardRunner
+from axolotl_grpo_plugin.scoring.runner import FailingRewardError, RewardRunner
 
 OUT = Path(sys.argv[1])
 RANK = int(os.environ["RANK"])
@@ -68,7 +68,7 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", rows=R
     stopped = ""
     try:
         trainer.train()
-    except RewardError as error:
+    except FailingRewardError as error:
         stopped = str(error)
     finally:
         room.close()

@@ -115,7 +115,7 @@ def broken_module(folder):
 MISTAKES = {
     "typo in a key": (
         lambda folder: {"grpo_held_out_row": 8},
-        ["config.yaml: grpo_held_out_row: no such key. Did you mean 'grpo_held_out_rows'."],
+        ["config.yaml: grpo_held_out_row: no such key. Did you mean `grpo_held_out_rows`?"],
     ),
     "broken reward": (
         broken_module,

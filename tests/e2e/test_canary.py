@@ -1,4 +1,4 @@
-"""The canary's comparison against a stand-in for vLLM. (Against vLLM: test_serving.py, `-m slow`.)"""
+"""The canary with a stand-in for vLLM. test_serving.py runs it with vLLM (`-m slow`)."""
 
 import copy
 from types import SimpleNamespace
@@ -11,13 +11,13 @@ from tests.e2e.conftest import ROOT
 
 
 class Server:
-    """Holds its own copy of the weights. `heard`: whether it takes the ones that it is sent."""
+    """Serves its own copy of the weights. syncs: whether it takes new weights."""
 
-    def __init__(self, model, heard):
-        self.model, self.served, self.heard = model, copy.deepcopy(model), heard
+    def __init__(self, model, syncs):
+        self.model, self.served, self.syncs = model, copy.deepcopy(model), syncs
 
     def sync_weights(self):
-        if self.heard:
+        if self.syncs:
             self.served.load_state_dict(self.model.state_dict())
 
     @torch.no_grad()
@@ -30,14 +30,14 @@ class Server:
         return {"completion_ids": [ids[-max_tokens:]], "logprobs": [logprobs]}
 
 
-@pytest.mark.parametrize("heard", [True, False])
-def test_canary_stops_a_run_whose_server_keeps_its_old_weights(heard, capsys):
+@pytest.mark.parametrize("syncs", [True, False])
+def test_canary_stops_a_run_whose_server_keeps_its_old_weights(syncs, capsys):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = ROOT / "axolotl_grpo_plugin" / "quickstart" / "model"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
     before = copy.deepcopy(model.state_dict())
-    server = Server(model, heard)
+    server = Server(model, syncs)
     server.vllm_client = server
     trainer = SimpleNamespace(
         model=model,
@@ -48,7 +48,7 @@ def test_canary_stops_a_run_whose_server_keeps_its_old_weights(heard, capsys):
         processing_class=AutoTokenizer.from_pretrained(folder),
         vllm_generation=server,
     )
-    if heard:
+    if syncs:
         Canary(trainer).on_train_begin(None, None, None)
         assert "canary: vLLM is 0.0000 nats per token from the weights" in capsys.readouterr().err
     else:

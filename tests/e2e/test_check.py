@@ -1,4 +1,4 @@
-"""`axolotl grpo check`: what it finds in broken configs, and that it finds nothing in the pack's."""
+"""`axolotl grpo check` reports broken configs, and accepts the shipped ones."""
 
 import json
 import os
@@ -54,52 +54,52 @@ VLLM = {"use_vllm": True, "vllm_mode": "server"}
 COLOCATE = {"use_vllm": True, "vllm_mode": "colocate"}
 SIXTEEN = {"micro_batch_size": 16, "trl": {"num_generations": 8}}
 
-# What is added to the quickstart -> the GPUs, the level, and words of the finding.
+# Keys added to the quickstart -> number of GPUs, level, and words of the finding.
 TABLE = {
     # keys that nothing reads (pains 3, 9; axolotl-0.21 2)
     "a misspelt key of trl": (
         {"trl": {"rewrad_funcs": ["a.b"]}},
-        (0, "error", "trl.rewrad_funcs", "Did you mean trl.reward_funcs"),
+        (0, "error", "trl.rewrad_funcs", "Did you mean `trl.reward_funcs`?"),
     ),
     "the cookbook's vllm_max_model_len": (
         {"trl": {"vllm_max_model_len": 800}},
-        (0, "error", "trl.vllm_max_model_len", "Did you mean vllm.max_model_len"),
+        (0, "error", "trl.vllm_max_model_len", "Did you mean `vllm.max_model_len`?"),
     ),
     "a key of TRL's that Axolotl has not": (
         {"trl": {"steps_per_generation": 4}},
-        (0, "error", "trl.steps_per_generation", "drops it. Remove it"),
+        (0, "error", "trl.steps_per_generation", "ignores it. Remove it"),
     ),
     "a misspelt key": (
         {"learning_rat": 1e-5},
-        (0, "warning", "learning_rat:", "Did you mean learning_rate"),
+        (0, "warning", "learning_rat:", "Did you mean `learning_rate`?"),
     ),
     "a key that resembles one of Axolotl's": (
         {"kl_beta": 0.1},
-        (0, "warning", "kl_beta:", "Did you mean rl_beta"),
+        (0, "warning", "kl_beta:", "Did you mean `rl_beta`?"),
     ),
     "a value of Axolotl's as a key": (
         {"grpo": True},
-        (0, "warning", "grpo:", "drops it. Remove it, or name its plugin"),
+        (0, "warning", "grpo:", "ignores it. Remove it, or name its plugin"),
     ),
     "words of Axolotl's messages": (
         {"weights": 1},
-        (0, "warning", "weights:", "drops it. Remove it, or name its plugin in `plugins:`."),
+        (0, "warning", "weights:", "ignores it. Remove it, or name its plugin in `plugins:`."),
     ),
     "TRL's run_name": (
         {"run_name": "x"},
-        (0, "warning", "run_name:", "drops it. Remove it, or name its plugin"),
+        (0, "warning", "run_name:", "ignores it. Remove it, or name its plugin"),
     ),
     "vllm_max_model_length": (
         {"trl": {"vllm_max_model_length": 800}},
-        (0, "error", "trl.vllm_max_model_length", "Did you mean vllm.max_model_len"),
+        (0, "error", "trl.vllm_max_model_length", "Did you mean `vllm.max_model_len`?"),
     ),
     "a key in the wrong block": (
         {"num_generations": 4},
-        (0, "error", "num_generations:", "Did you mean trl.num_generations"),
+        (0, "error", "num_generations:", "Did you mean `trl.num_generations`?"),
     ),
     "a key that nobody knows": (
         {"my_note": "x"},
-        (0, "warning", "my_note:", "drops it"),
+        (0, "warning", "my_note:", "ignores it"),
     ),
     "another plugin's key without the plugin": (
         {"liger_glu_activation": True},
@@ -107,24 +107,24 @@ TABLE = {
             0,
             "warning",
             "liger_glu_activation:",
-            "name its plugin in `plugins:`, one of axolotl.integrations.liger",
+            "name its plugin from axolotl.integrations.liger",
         ),
     ),
     "another plugin's switch, off": (
         {"use_swanlab": False},
-        (0, "warning", "use_swanlab:", "one of axolotl.integrations.swanlab"),
+        (0, "warning", "use_swanlab:", "from axolotl.integrations.swanlab"),
     ),
     "another plugin's key that resembles one of Axolotl's": (
         {"lm_eval_batch_size": 4},
-        (0, "warning", "lm_eval_batch_size:", "one of axolotl.integrations.lm_eval"),
+        (0, "warning", "lm_eval_batch_size:", "from axolotl.integrations.lm_eval"),
     ),
     "a misspelt key of a dataset": (
         {"datasets": [{**QUICKSTART["datasets"][0], "splt": "train"}]},
-        (0, "error", "datasets[0].splt", "Did you mean split"),
+        (0, "error", "datasets[0].splt", "Did you mean `split`?"),
     ),
     "max_prompt_length": (
         {"max_prompt_length": 512},
-        (0, "error", "max_prompt_length:", "Did you mean grpo_max_prompt_length"),
+        (0, "error", "max_prompt_length:", "Did you mean `grpo_max_prompt_length`?"),
     ),
     "max_prompt_len": (
         {"max_prompt_len": 512},
@@ -132,7 +132,7 @@ TABLE = {
     ),
     "a misspelt key of ours": (
         {"grpo_max_promt_length": 512},
-        (0, "error", "grpo_max_promt_length:", "Did you mean 'grpo_max_prompt_length'"),
+        (0, "error", "grpo_max_promt_length:", "Did you mean `grpo_max_prompt_length`?"),
     ),
     "generation_kwargs": (
         {"trl": {"generation_kwargs": {"seed": 1}}},
@@ -144,7 +144,7 @@ TABLE = {
     ),
     "reward_num_workers without a data producer": (
         {"trl": {"reward_num_workers": 4}},
-        (0, "warning", "trl.reward_num_workers", "with trl.use_data_producer: true"),
+        (0, "warning", "trl.reward_num_workers", "Set trl.use_data_producer: true, or remove it"),
     ),
     "vllm_lora_sync without a data producer": (
         {
@@ -158,11 +158,11 @@ TABLE = {
     ),
     "vLLM's block without vLLM": (
         {"vllm": {"max_model_len": 128}},
-        (0, "warning", "vllm.max_model_len", "with trl.use_vllm: true, trl.vllm_mode: server"),
+        (0, "warning", "vllm.max_model_len", "Set trl.use_vllm: true, trl.vllm_mode: server"),
     ),
     "a server's key beside colocate": (
         {"trl": COLOCATE, "vllm": {"enforce_eager": True}},
-        (1, "warning", "vllm.enforce_eager", "with trl.vllm_mode: server"),
+        (1, "warning", "vllm.enforce_eager", "Set trl.vllm_mode: server"),
     ),
     # imports and datasets (pains 12, axolotl-0.21 3)
     "no such reward module": (
@@ -175,7 +175,7 @@ TABLE = {
     ),
     "a misspelt reward": (
         {"trl": {"reward_funcs": [OURS + "correctnes_reward_func"]}},
-        (0, "error", "Did you mean 'correctness_reward_func'"),
+        (0, "error", "Did you mean `correctness_reward_func`?"),
     ),
     "a path of a file": (
         {"trl": {"reward_funcs": ["own/rewards.raises"]}},
@@ -183,7 +183,7 @@ TABLE = {
     ),
     "a bare name": (
         {"trl": {"reward_funcs": ["correctness"]}},
-        (0, "error", "not a path"),
+        (0, "error", "not a path of a function"),
     ),
     "a transform in a longer path": (
         {
@@ -276,7 +276,7 @@ TABLE = {
     ),
     "a reward twice": (
         {"trl": {"reward_funcs": [OURS + "int_reward_func"] * 2}},
-        (0, "error", "is there twice"),
+        (0, "error", "named twice"),
     ),
     "async_prefetch alone": (
         {"trl": {"async_prefetch": True}},
@@ -297,33 +297,33 @@ TABLE = {
             3,
             "error",
             "trl.num_generations",
-            "wants a group of 3",
+            "num_generations x processes (3 x 3 = 9)",
             "Set gradient_accumulation_steps: 3",
         ),
     ),
     "X-R1's 4 x 3 / 6 on three ranks": (
         {"micro_batch_size": 4, "gradient_accumulation_steps": 1, "trl": {"num_generations": 6}},
-        (3, "error", "trl.num_generations", "wants a group of 6"),
+        (3, "error", "trl.num_generations", "num_generations x processes (6 x 3 = 18)"),
     ),
     "xLR's 4 x 7 / 14 on seven ranks": (
         {"micro_batch_size": 4, "gradient_accumulation_steps": 1, "trl": {"num_generations": 14}},
-        (7, "error", "trl.num_generations", "wants a group of 14"),
+        (7, "error", "trl.num_generations", "num_generations x processes (14 x 7 = 98)"),
     ),
     "no whole groups": (
         {"micro_batch_size": 4, "trl": {"num_generations": 8}},
-        (0, "error", "not whole groups of 8"),
+        (0, "error", "not a multiple of num_generations (8)"),
     ),
     "num_generations unset": (
         {"micro_batch_size": 4, "trl": {"num_generations": None}},
-        (0, "error", "not whole groups of 8"),
+        (0, "error", "not a multiple of num_generations (8)"),
     ),
     "gdpo": (
         {"rl": "gdpo", "micro_batch_size": 4, "trl": {"num_generations": 5}},
-        (0, "error", "not whole groups of 5"),
+        (0, "error", "not a multiple of num_generations (5)"),
     ),
     "the evaluation's batch": (
         {"eval_strategy": "steps", "eval_steps": 5, "eval_batch_size": 4},
-        (0, "error", "eval_batch_size", "not whole groups of 8"),
+        (0, "error", "eval_batch_size", "not a multiple of num_generations (8)"),
     ),
     "a generation batch of no whole steps": (
         {**SIXTEEN, "trl": {"num_generations": 8, "generation_batch_size": 24}},
@@ -331,20 +331,20 @@ TABLE = {
     ),
     "one completion a prompt": (
         {"trl": {"num_generations": 1}},
-        (0, "error", "no advantage"),
+        (0, "error", "is too few"),
     ),
     # lengths (pains 3, axolotl-0.21 8)
     "no room for a completion": (
         {"trl": {**COLOCATE, "max_completion_length": 4096}, "vllm": {"max_model_len": 128}},
-        (1, "error", "leaves, and dropped", "no row is left"),
+        (1, "error", "so they are dropped", "No row is left"),
     ),
     "some prompts too long": (
         {"sequence_len": 79, "trl": {"max_completion_length": 32}},
-        (0, "warning", "prompts", "leaves, and dropped", "the longest has"),
+        (0, "warning", "prompts", "so they are dropped", "The longest has"),
     ),
     "prompts that nothing drops": (
         {"trl": COLOCATE, "vllm": {"max_model_len": 80}, "datasets": [{"path": "chats.jsonl"}]},
-        (1, "error", "and vLLM ends the run at the first of them"),
+        (1, "error", "so vLLM ends the run at the first of them"),
     ),
     "more than the model can hold": (
         {"trl": COLOCATE, "vllm": {"max_model_len": 100000}},
@@ -372,7 +372,7 @@ TABLE = {
             "lora_target_linear": True,
             "learning_rate": 1e-6,
         },
-        (0, "warning", "learning_rate", "an adapter hardly moves"),
+        (0, "warning", "learning_rate", "an adapter hardly changes"),
     ),
     "QLoRA with merged weights": (
         {
@@ -395,11 +395,11 @@ TABLE = {
     ),
     "format alone": (
         {"trl": {"reward_funcs": [OURS + "soft_format_reward_func"]}},
-        (0, "warning", "trl.reward_funcs", "none for a right answer"),
+        (0, "warning", "trl.reward_funcs", "none pays for a right answer"),
     ),
     "no max_completion_length": (
         {"trl": {"max_completion_length": None}},
-        (0, "warning", "trl.max_completion_length", "leaves transformers at 20 tokens"),
+        (0, "warning", "trl.max_completion_length", "after 20 tokens"),
     ),
     # what is there already (pains 16, 17)
     "an earlier run's folder": (
@@ -447,15 +447,15 @@ TABLE = {
     ),
     "no generations": (
         {"trl": {"num_generations": 0}},
-        (0, "error", "trl.num_generations", "no advantage"),
+        (0, "error", "trl.num_generations", "is too few"),
     ),
     "a model's name with a space": (
         {"base_model": "Qwen/Qwen2.5 0.5B"},
-        (0, "error", "base_model", "neither a folder nor a name that the hub allows"),
+        (0, "error", "base_model", "neither a folder nor a name that the Hugging Face hub allows"),
     ),
     "no model's name": (
         {"base_model": ""},
-        (0, "error", "base_model", "neither a folder nor a name that the hub allows"),
+        (0, "error", "base_model", "neither a folder nor a name that the Hugging Face hub allows"),
     ),
     "a reward that ends the process": (
         {"trl": {"reward_funcs": ["exits.fn"]}},
@@ -464,7 +464,7 @@ TABLE = {
     # what Axolotl finds out late
     "a DeepSpeed config that is not there": (
         {"deepspeed": "deepspeed_configs/zero3_bf16.json"},
-        (2, "error", "deepspeed", "`axolotl fetch deepspeed_configs` makes it"),
+        (2, "error", "deepspeed", "`axolotl fetch deepspeed_configs`"),
     ),
     "a DeepSpeed config that is broken": (
         {"deepspeed": "unlabelled.jsonl"},
@@ -476,7 +476,7 @@ TABLE = {
     ),
     "colocated pairs of three": (
         {"trl": COLOCATE, "vllm": {"tensor_parallel_size": 2}},
-        (3, "error", "vllm.tensor_parallel_size", "3 processes are not whole groups of 2"),
+        (3, "error", "vllm.tensor_parallel_size", "3 is not a multiple of 2"),
     ),
     "an unknown rl": ({"rl": "gpro"}, (0, "error", "rl: 'gpro'", "Set rl: grpo")),
 }
@@ -492,7 +492,7 @@ def merged(given, more):
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A working folder with rewards and rows of one's own."""
+    """A working folder with a user's own rewards and rows."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "own_rewards.py").write_text(REWARDS)
     (folder / "own").mkdir()
@@ -517,7 +517,7 @@ def checked(file, gpus, **options):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_broken_config(name, desk, monkeypatch):
+def test_reports_a_broken_config(name, desk, monkeypatch):
     monkeypatch.chdir(desk)
     fragment, (gpus, level, *words) = TABLE[name]
     file = desk / "config.yaml"
@@ -531,7 +531,7 @@ def test_a_broken_config(name, desk, monkeypatch):
     assert dict(os.environ) == before
 
 
-def test_a_run_is_refused_a_misspelt_key(desk, monkeypatch):
+def test_training_refuses_a_misspelt_key(desk, monkeypatch):
     from axolotl.cli.config import prepare_plugins
     from axolotl.utils.dict import DictDefault
 
@@ -539,12 +539,14 @@ def test_a_run_is_refused_a_misspelt_key(desk, monkeypatch):
 
     monkeypatch.chdir(desk)
     cfg = DictDefault(merged(QUICKSTART, {"trl": {"rewrad_funcs": ["a.b"]}}))
-    with pytest.raises(ConfigError, match=r"trl\.rewrad_funcs: .* Did you mean trl\.reward_funcs"):
+    with pytest.raises(
+        ConfigError, match=r"trl\.rewrad_funcs: .* Did you mean `trl\.reward_funcs`"
+    ):
         prepare_plugins(cfg)
     prepare_plugins(DictDefault(QUICKSTART))
 
 
-def test_a_sound_config(desk, monkeypatch):
+def test_accepts_a_sound_config(desk, monkeypatch):
     monkeypatch.chdir(desk)
     file = desk / "config.yaml"
     more = {"x-anchors": {"a": 1}, "wandb_nam": None, "fsdp_version": 2, "micro_batch_size": 16}
@@ -554,7 +556,7 @@ def test_a_sound_config(desk, monkeypatch):
     assert (made.findings, made.verdict) == ([], "OK")
 
 
-def test_gsm8k_is_counted_whole(smollm2, gsm8k, tmp_path):
+def test_counts_all_rows_of_gsm8k(smollm2, gsm8k, tmp_path):
     given = yaml.safe_load((ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu.yaml").read_text())
     rows = {"path": str(gsm8k / "train.jsonl"), "type": "axolotl_grpo_plugin.gsm8k"}
     more = {"base_model": str(smollm2), "datasets": [rows], "output_dir": str(tmp_path / "new")}
@@ -562,11 +564,11 @@ def test_gsm8k_is_counted_whole(smollm2, gsm8k, tmp_path):
     made = checked(tmp_path / "config.yaml", 0)
     ((level, what),) = [(each.level, each.what) for each in made.findings]
     assert level == "warning"
-    assert re.match(r"\d+ of 7,473 prompts \(.*%\) are longer than the \d+ tokens", what)
+    assert re.match(r"\d+ of 7,473 prompts \(.*%\) are longer than \d+ tokens", what)
     assert made.verdict == "OK"
 
 
-def test_files_that_are_no_config(tmp_path):
+def test_reports_files_that_are_not_a_config(tmp_path):
     texts = {"broken": "a: [", "a list": "- a", "empty": ""}
     for name, text in texts.items():
         (tmp_path / f"{name}.yaml").write_text(text)
@@ -574,7 +576,7 @@ def test_files_that_are_no_config(tmp_path):
         assert [each.level for each in made.findings] == ["error"]
 
 
-def test_a_check_that_fails_is_told_beside_what_was_found(desk, monkeypatch):
+def test_reports_a_failed_check_beside_the_other_findings(desk, monkeypatch):
     from axolotl_grpo_plugin.commands import check as command
 
     def fails(*_):
@@ -589,15 +591,15 @@ def test_a_check_that_fails_is_told_beside_what_was_found(desk, monkeypatch):
     assert found.startswith("my_note:")
 
 
-def test_findings_are_not_told_twice(desk, monkeypatch):
-    """One cause, one finding: not one a row, and none of what follows from it."""
+def test_reports_each_fault_once(desk, monkeypatch):
+    """One cause gives one finding, not one per row or per later check."""
     monkeypatch.chdir(desk)
     for more in ({"chat_template_jinja": "{% for message in"}, {"datasets": {"path": "x"}}):
         (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, more)))
         assert [each.level for each in checked(desk / "config.yaml", 0).findings] == ["error"]
 
 
-def test_a_hub_that_does_not_answer(desk, monkeypatch):
+def test_skips_checks_if_the_hub_does_not_answer(desk, monkeypatch):
     from huggingface_hub import constants
 
     from axolotl_grpo_plugin import hub
@@ -612,23 +614,23 @@ def test_a_hub_that_does_not_answer(desk, monkeypatch):
     made = check(str(desk / "config.yaml"), machine_of(0, None, None))
     said = [str(each) for each in made.findings if each.level != "warning"]
     assert {each.level for each in made.findings if each.level != "warning"} == {"skipped"}, said
-    assert any("does not answer. Needs a network, unless" in line for line in said)
+    assert any("the hub does not answer" in line for line in said)
 
 
-def test_a_folder_without_configs(tmp_path):
+def test_refuses_a_folder_without_configs(tmp_path):
     said = axolotl("grpo", "check", tmp_path, "--offline", returncode=2)
     assert "no YAML file in this folder" in said
 
 
-def test_a_key_that_stands_twice(tmp_path):
+def test_reports_a_key_that_is_written_twice(tmp_path):
     text = yaml.safe_dump(QUICKSTART) + "trl:\n  beta: 0.1\n"
     (tmp_path / "config.yaml").write_text(text)
     said = str(checked(tmp_path / "config.yaml", 0).findings[0])
-    assert said.startswith("trl: is there twice, and line")
+    assert said.startswith("trl: the key is written twice, and line")
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=[str(file.relative_to(ROOT)) for file in CONFIGS])
-def test_the_pack_has_no_fault(file, smollm2, tmp_path, monkeypatch):
+def test_accepts_the_shipped_configs(file, smollm2, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     given = yaml.safe_load(file.read_text())
     copy = tmp_path / file.name  # a run of the pack may have filled its output_dir
@@ -643,7 +645,7 @@ def test_the_pack_has_no_fault(file, smollm2, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("example", ["sudoku", "multi_turn", "multi_env"])
-def test_axolotls_own_grpo_configs_have_no_strange_keys(example):
+def test_knows_every_key_of_axolotls_own_grpo_configs(example):
     """The only ones that Axolotl ships; another plugin reads most of their keys."""
     import axolotl.integrations.nemo_gym as nemo_gym
 
@@ -656,7 +658,7 @@ def test_axolotls_own_grpo_configs_have_no_strange_keys(example):
         assert [str(finding) for finding in check_ignored(cfg)] == []
 
 
-def test_every_key_of_axolotls_schema_is_known():
+def test_knows_every_key_of_axolotls_schema():
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
     from axolotl_grpo_plugin.checks.ignored import check_ignored
@@ -668,8 +670,7 @@ def test_every_key_of_axolotls_schema_is_known():
     assert [str(finding) for finding in check_ignored(older)] == []
 
 
-def test_the_keys_that_are_passed_otherwise_are_read_by_axolotl():
-    """Each entry of PASSED changes what the real code makes; each of DEAD is named nowhere."""
+def test_axolotl_reads_the_keys_in_passed_and_none_in_dead():
     import inspect
     from pathlib import Path
 
@@ -690,8 +691,7 @@ def test_the_keys_that_are_passed_otherwise_are_read_by_axolotl():
         ]
 
 
-def test_a_server_reads_the_keys_that_its_arguments_name(monkeypatch):
-    """What _reached takes for read is what Axolotl's own `vllm-serve` hands on, and no more."""
+def test_reports_exactly_the_vllm_keys_that_axolotls_server_ignores(monkeypatch):
     from axolotl.cli import vllm_serve
     from axolotl.utils.dict import DictDefault
     from axolotl.utils.schemas.vllm import VllmConfig
@@ -711,7 +711,7 @@ def test_a_server_reads_the_keys_that_its_arguments_name(monkeypatch):
         assert (told[-2] != told[-1]) is not bool(list(check_unread(cfg))), key
 
 
-def test_the_command(desk):
+def test_prints_json_and_exits_with_1_on_an_error(desk):
     broken = desk / "broken.yaml"
     broken.write_text(yaml.safe_dump(merged(QUICKSTART, {"trl": {"rewrad_funcs": ["a.b"]}})))
     sound = desk / "sound.yaml"

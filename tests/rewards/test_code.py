@@ -1,4 +1,4 @@
-"""The contract of the code reward: what each program must score, and what holds for all."""
+"""The scores of the code reward: tables of programs, and properties of all programs."""
 
 import json
 import os
@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import sandbox
-from axolotl_grpo_plugin.rewards.code import code_reward_func
+from axolotl_grpo_plugin.rewards.code import code_reward_func, read_code
 from axolotl_grpo_plugin.rewards.code_same import same_output, same_value
-from axolotl_grpo_plugin.rewards.code_tests import Tests as Wanted
-from axolotl_grpo_plugin.rewards.code_tests import read_tests
+from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, read_tests
 
 QUICK = code_reward_func.bind(timeout=2.0, memory=256)
 
@@ -89,7 +88,7 @@ CONTRACT = [
     ("try:\n    while True: pass\nfinally:\n    print(int(input()) * 2)", DOUBLE, "time_limit"),
     ("x = bytes(1 << 30)", DOUBLE, "memory_limit"),
     ("while True: print('x' * 1_000_000)", DOUBLE, "output_limit"),
-    # A prefix, more, or nothing of what is expected won open-r1's.
+    # open-r1 paid for a prefix of the expected output, for more, and for nothing.
     ("print(1)\nprint(2)\nprint(3)", LINES, "correct"),
     ("print(1)\nprint(2)", LINES, "wrong_output"),
     ("print(1)\nprint(2)\nprint(3)\nprint(4)", LINES, "wrong_output"),
@@ -97,7 +96,7 @@ CONTRACT = [
     ("print(1)\n\nprint(2)\nprint()\nprint(3)", LINES, "wrong_output"),
     ("print(1, 2, 3)", LINES, "wrong_output"),
     ("x = 1", LINES, "wrong_output"),
-    # No program, also where nothing is expected.
+    # An empty program earns nothing, even if no output is expected.
     ("", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("...", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("pass", {"inputs": [""], "outputs": [""]}, "empty_program"),
@@ -105,7 +104,7 @@ CONTRACT = [
     ("'''print(1)'''\nimport sys, os\nfrom math import *\npass", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("def f():\n    '''Nothing.'''\nclass A:\n    def g(self): ...", {"inputs": [""], "outputs": [""]}, "empty_program"),
     ("def add(a, b): pass", ADD, "empty_program"),
-    # Numbers.
+    # Numbers
     ("print(1 / 3)", {"inputs": [""], "outputs": ["0.33333333"]}, "correct"),
     ("print('x =', 2)", {"inputs": [""], "outputs": ["x = 2.0"]}, "correct"),
     ("print('1e-1')", {"inputs": [""], "outputs": ["0.1"]}, "correct"),
@@ -118,7 +117,7 @@ CONTRACT = [
     ("print(1, 0.5)", {"inputs": [""], "outputs": ["2 0.5"]}, "wrong_output"),
     ("print('  *')", {"inputs": [""], "outputs": ["  *"]}, "correct"),
     ("print('*')", {"inputs": [""], "outputs": ["  *"]}, "wrong_output"),
-    # Functions that are called.
+    # Functions
     ("def add(a, b): return a + b", ADD, "correct"),
     ("add = lambda a, b: a + b", ADD, "correct"),
     ("class Solution:\n    def add(self, a: List[int], b: Optional[int]): return a + b", ADD, "correct"),
@@ -145,7 +144,7 @@ CONTRACT = [
     ("def f(): return 7", {"fn_name": "f", "inputs": [[]], "outputs": [[7]]}, "correct"),
     ("def f(a): return a", {"fn_name": "f", "inputs": [[7], [8]], "outputs": [[7], 8]}, "wrong_output"),
     ("import numpy\ndef f(): return numpy.arange(2)", {"fn_name": "f", "inputs": [[]], "outputs": [[0, 1]]}, "correct"),
-    # Tests that are code.
+    # Tests that are code
     ("def add(a, b): return a + b", ASSERTS, "correct"),
     ("def add(a, b): return a + b", CHECK, "correct"),
     ("def add(a, b): return a - b", ASSERTS, "wrong_output"),
@@ -165,11 +164,11 @@ CONTRACT = [
 
 
 @pytest.mark.parametrize(("program", "tests", "reason"), CONTRACT)
-def test_the_contract(program, tests, reason):
+def test_contract(program, tests, reason):
     assert judge(program, tests) == (float(reason == "correct"), reason)
 
 
-# Each of these solves nothing.
+# None of these programs solves its problem.
 CHEATS = {
     "equal to all": """
         class Equal:
@@ -281,13 +280,13 @@ FIRST = {
     ids="prints calls asserts check close all".split(),
 )
 @pytest.mark.parametrize("cheat", CHEATS)
-def test_no_cheat_passes(cheat, tests):
+def test_exploits_score_zero(cheat, tests):
     value, reason = judge(CHEATS[cheat], tests, partial=True)
     assert value == 0.0, reason
 
 
-def test_expectations_never_enter_the_programs_sandbox():
-    """The program searches all of its memory, and finds only what it was given."""
+def test_program_never_sees_expected_values():
+    """The program searches its memory, and finds only its inputs."""
     program = """
         import ctypes, re
         said = input()
@@ -303,7 +302,7 @@ def test_expectations_never_enter_the_programs_sandbox():
     assert judge(program, {**tests, "outputs": ["True", "False", "False"]}) == (1.0, "correct")
 
 
-# More of what tests may be, and what a program gives them.
+# More forms of tests and programs
 @pytest.mark.parametrize(
     ("program", "tests", "reason"),
     [
@@ -332,7 +331,7 @@ def test_expectations_never_enter_the_programs_sandbox():
         ("def f(x): return x", ["for i in range(3):\n    assert f(i) == i"], "correct"),
         ("def f(x): return x / 3", ["assert math.isclose(f(1), 0.3333333, rel_tol=1e-3)"], "correct"),
         ("import numpy as np\ndef f(x): return np.ones(x)", ["import numpy as np\nassert np.allclose(f(2), [1, 1])"], "correct"),
-        # No rows of two: equal to any two numbers, if numpy were let to ask for them.
+        # An object whose items equal any two numbers: numpy must not read them.
         ("class Equal:\n    __array_interface__ = {'shape': (0, 1), 'typestr': '<f8', 'data': b'', 'version': 3}\n"
          "def f(x): return Equal()", ["import numpy as np\nassert np.allclose(f(2), [1, 1])"], "runtime_error"),
         ("class Node:\n    def __init__(self): self.next = None\ndef size(node): return 1 + size(node.next) if node else 0",
@@ -347,14 +346,14 @@ def test_expectations_never_enter_the_programs_sandbox():
          ["from fractions import Fraction\nassert f(Fraction(1, 3)) == Fraction(1, 3)"], "wrong_output"),
         ("class Fraction:\n    def __eq__(self, other): return True\n    def __reduce__(self): return Fraction, (1, 2)\n"
          "def f(): return Fraction()", ["from fractions import Fraction\nassert f() == Fraction(1, 2)"], "wrong_output"),
-        # A name that tests forgot to import is none of the program's to give.
+        # The program cannot define a name that the tests forgot to import.
         ("class np:\n    allclose = staticmethod(lambda *_: True)\ndef f(x): return 0", ["assert np.allclose(f(2), [1, 1])"], "runtime_error"),
         ("def copy(x): return [*x]", ["assert copy([1]) == [1]"], "correct"),
         ("def copy(x): return [*x]", {"functional": "def check(c):\n    assert c([1]) == [1]", "entry_point": "copy"}, "correct"),
         ("def f(x): return x", {"test": "def check(c):\n    assert c(1) == 1\ncheck(f)", "entry_point": "f"}, "correct"),
     ],
 )  # fmt: skip
-def test_what_tests_may_be(program, tests, reason):
+def test_forms_of_tests(program, tests, reason):
     assert judge(program, tests) == (float(reason == "correct"), reason)
 
 
@@ -372,7 +371,7 @@ def test_what_tests_may_be(program, tests, reason):
         ("print(int(input()) * 2", DOUBLE, 0.0),
     ],
 )
-def test_a_share(program, tests, score):
+def test_partial_returns_share_of_passed_tests(program, tests, score):
     assert judge(program, tests, partial=True)[0] == score
     assert judge(program, tests)[0] == float(score == 1.0)
 
@@ -400,30 +399,70 @@ def test_a_share(program, tests, score):
         ),
     ],
 )
-def test_where_the_program_stands(completion, value, reason):
+def test_finds_program_in_completion(completion, value, reason):
     assert QUICK.score(completion, tests=DOUBLE)[:2] == (value, reason)
 
 
-def test_what_was_read_is_said():
+def test_score_shows_program():
     assert QUICK.score(fenced("print(1)"), tests=DOUBLE).read == "print(1)"
+
+
+BLOCK = "```python\nx = 1\n```"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (BLOCK, ("x = 1", "")),
+        (f"So:\n{BLOCK}\nThat is it.", ("x = 1", "")),
+        (BLOCK.replace("python", "py"), ("x = 1", "")),
+        (BLOCK.replace("python", " Python3 title=a"), ("x = 1", "")),
+        (BLOCK.replace("```", "~~~~"), ("x = 1", "")),
+        (f"```python\nx = 2\n```\n{BLOCK}", ("x = 1", "")),
+        (f"{BLOCK}\nIt prints\n```\n1\n```\n```text\n2\n```", ("x = 1", "")),
+        ("```\nx = 2\n```\n```\nx = 1\n```", ("x = 1", "")),
+        (f"{BLOCK}\n```python\nx = 2", ("x = 1", "")),
+        ("1. So\n   ```python\n   if x:\n       y\n   ```", ("if x:\n    y", "")),
+        ("````python\ns = '''\n```\n'''\n````", ("s = '''\n```\n'''", "")),
+        ("```python\nx = 1\n``` ", ("x = 1", "")),
+        ("```python\n```", ("", "")),
+        (f"<think>{BLOCK}</think>\nNo.", (None, "no_code")),
+        (f"<think>```python\n2\n``` so</think>{BLOCK}", ("x = 1", "")),
+        (f"<reasoning>\n```\n2\n```\n</reasoning>\n<answer>\n{BLOCK}\n</answer>", ("x = 1", "")),
+        (f"{BLOCK}\n<answer>\n```python\nx = 2\n```\n</answer>", ("x = 2", "")),
+        ("<answer>\nx = 1\n</answer>", ("x = 1", "")),
+        ("<answer>```cpp\nx = 1;\n```</answer>", (None, "no_code")),
+        (f"<answer>{BLOCK}", (None, "truncated")),
+        ("<answer></answer>", (None, "empty_answer")),
+        (f"<think>say {BLOCK}\nbut", (None, "truncated")),
+        ("```python\nx = 1", (None, "truncated")),
+        ("```python\nx = 1```", (None, "truncated")),
+        ("```cpp\nx = 1;\n```", (None, "no_code")),
+        ("```python x = 1 ```", (None, "no_code")),
+        ("x = 1", (None, "no_code")),
+        ("", (None, "no_code")),
+    ],
+)
+def test_read_code(text, code):
+    assert read_code(text) == code
 
 
 @pytest.mark.parametrize(
     ("tests", "read"),
     [
-        (DOUBLE, Wanted((("1\n", "2\n"), ("21\n", "42\n")))),
-        (json.dumps(DOUBLE), Wanted((("1\n", "2\n"), ("21\n", "42\n")))),
-        ({"inputs": [["1", "2"]], "outputs": [["3"]]}, Wanted((("1\n2", "3"),))),
-        ({"inputs": ["1"], "outputs": ["2"], "fn_name": None}, Wanted((("1", "2"),))),
-        (ADD, Wanted((([1, 2], 3), ([2, 2], 4)), "add")),
-        ([{"input": "1", "output": "2", "type": "stdin_stdout"}], Wanted((("1", "2"),))),
+        (DOUBLE, ProgramTests((("1\n", "2\n"), ("21\n", "42\n")))),
+        (json.dumps(DOUBLE), ProgramTests((("1\n", "2\n"), ("21\n", "42\n")))),
+        ({"inputs": [["1", "2"]], "outputs": [["3"]]}, ProgramTests((("1\n2", "3"),))),
+        ({"inputs": ["1"], "outputs": ["2"], "fn_name": None}, ProgramTests((("1", "2"),))),
+        (ADD, ProgramTests((([1, 2], 3), ([2, 2], 4)), "add")),
+        ([{"input": "1", "output": "2", "type": "stdin_stdout"}], ProgramTests((("1", "2"),))),
         ({"language": "python", "test_cases": [{"fn_name": None, "input": "1", "output": "2", "type": "stdin_stdout"}]},
-         Wanted((("1", "2"),))),
-        ({"test_cases": [{"fn_name": "f", "input": [1], "output": 2, "type": "function_call"}]}, Wanted((([1], 2),), "f")),
-        (["assert f(1) == 2"], Wanted(code="assert f(1) == 2", names=("f",))),
-        ({"functional": "assert math.pi > f(abs(x))"}, Wanted(code="assert math.pi > f(abs(x))", names=("f", "x"), modules=("math",))),
+         ProgramTests((("1", "2"),))),
+        ({"test_cases": [{"fn_name": "f", "input": [1], "output": 2, "type": "function_call"}]}, ProgramTests((([1], 2),), "f")),
+        (["assert f(1) == 2"], ProgramTests(code="assert f(1) == 2", names=("f",))),
+        ({"functional": "assert math.pi > f(abs(x))"}, ProgramTests(code="assert math.pi > f(abs(x))", names=("f", "x"), modules=("math",))),
         ({"functional": "import math\nassert math.pi > f(abs(x))", "entry_point": "f"},
-         Wanted(code="import math\nassert math.pi > f(abs(x))", names=("f",))),
+         ProgramTests(code="import math\nassert math.pi > f(abs(x))", names=("f",))),
         ("not json", None),
         ("", None),
         ("null", None),
@@ -442,7 +481,7 @@ def test_what_was_read_is_said():
         ("[" * 100_000, None),
     ],
 )  # fmt: skip
-def test_what_tests_are(tests, read):
+def test_read_tests(tests, read):
     assert read_tests(tests) == read
     if read is None:
         assert QUICK.score(fenced("print(1)"), tests=tests)[:2] == (None, "bad_tests")
@@ -456,7 +495,7 @@ def test_what_tests_are(tests, read):
         "def helper(): assert f(1) == 1",
     ],
 )
-def test_tests_that_test_nothing_are_neutral(code):
+def test_tests_without_assertion_score_none(code):
     assert judge("def f(x): return 2", {"functional": code}) == (None, "bad_tests")
 
 
@@ -506,17 +545,17 @@ def test_livecodebench_functions_are_called(tests, program, reason):
 @pytest.mark.parametrize(
     ("program", "tests", "reason"),
     [
-        # A method has the name of an imported function; LeetCode's names are no answer.
+        # A method may have the name of an imported function. LeetCode's names are not an answer.
         ("from math import *\nclass Solution:\n    def gcd(self, a, b): return a + b",
          {"fn_name": "gcd", "inputs": [[1, 2]], "outputs": [3]}, "correct"),
         ("x = 1", {"fn_name": "gcd", "inputs": [[1, 2]], "outputs": [1]}, "no_function"),
         ("x = 1", {"functional": "assert gcd(1, 2) == 1"}, "no_function"),
-        # Its outputs are not wrapped in lists, as those of APPS are.
+        # Unlike in APPS, no list encloses the outputs.
         ("def f(a): return a", ONE, "correct"),
         ("def f(a): return a[0]", ONE, "wrong_output"),
     ],
 )  # fmt: skip
-def test_functions_that_are_called(program, tests, reason):
+def test_function_tests(program, tests, reason):
     assert judge(program, tests) == (float(reason == "correct"), reason)
 
 
@@ -533,11 +572,11 @@ def test_functions_that_are_called(program, tests, reason):
         {"functional": "assert 1 == 1", "entry_point": "f"},
     ],
 )
-def test_tests_that_cannot_be_run_are_bad(tests):
+def test_unusable_tests_score_none(tests):
     assert read_tests(tests) is None
 
 
-# Each earns nothing that a program of plain values would not.
+# Odd objects earn no more than plain values.
 ODD = {
     "another float each time": (
         "class X:\n    n = 0\n    def __float__(self):\n        X.n += 1\n        return 6 / 11 * (X.n == 2)\n"
@@ -621,15 +660,15 @@ def test_right_programs_with_objects_and_changed_inputs(program, code):
         ("def f(a): return None", ["assert f(1) is None"], None),
     ],
 )  # fmt: skip
-def test_a_share_counts_no_test_that_an_empty_program_passes(program, tests, score):
+def test_partial_ignores_tests_that_an_empty_program_passes(program, tests, score):
     assert judge(program, tests, partial=True)[0] == score
 
 
-def test_another_tasks_row_is_left_alone():
+def test_row_of_another_task_scores_none():
     assert QUICK([""], [fenced("print(1)")], tests=[None]) == [None]
 
 
-def test_its_own_limit_is_a_score_and_not_a_failure():
+def test_timeout_scores_zero():
     began = time.monotonic()
     assert judge("while True: pass", DOUBLE, timeout=0.5) == (0.0, "time_limit")
     slow = "import time\nn = int(input())\ntime.sleep(0.7)\nprint(n * 2)"
@@ -642,8 +681,8 @@ def test_its_own_limit_is_a_score_and_not_a_failure():
     [DOUBLE, *(pytest.param(tests, marks=pytest.mark.slow) for tests in (ADD, ASSERTS))],
     ids="prints calls asserts".split(),
 )
-def test_processes_beside_it_do_not_make_a_right_program_late(tests):
-    """All of them on one CPU, it needs many times its seconds by the wall clock."""
+def test_busy_cpu_does_not_time_out_right_program(tests):
+    """On one CPU with other processes, the program needs much more wall time than CPU time."""
     program = """
         import time
         def add(a, b):
@@ -670,35 +709,35 @@ def test_processes_beside_it_do_not_make_a_right_program_late(tests):
             each.wait()
 
 
-def test_a_first_score_does_not_pay_for_the_start():
-    """0.29 s are in no other test's limits, so the sandbox is a new one."""
+def test_start_of_sandbox_does_not_count_as_time():
+    """No other test has a limit of 0.29 s, so this starts a new sandbox."""
     assert judge("print(int(input()) * 2)", DOUBLE, timeout=0.29) == (1.0, "correct")
 
 
-def test_a_loop_meets_the_clock_before_the_kernels_limit():
-    """At the hard limit the kernel kills without a word, and the reason would be another."""
+def test_endless_loop_is_reported_as_time_limit():
+    """The soft limit ends a program first. At the hard limit, the reason would be lost."""
     program = "import resource\nprint(*resource.getrlimit(resource.RLIMIT_CPU))"
     tests = {"inputs": [""], "outputs": ["3 4"]}
     assert judge(program, tests, timeout=1.99) == (1.0, "correct")
 
 
-def test_programs_leave_no_folder(tmp_path):
+def test_programs_leave_no_files(tmp_path):
     before = set(os.listdir(tempfile.gettempdir()))
     judge("open('x', 'w').write('x')\nprint(int(input()) * 2)", DOUBLE)
     left = {each for each in set(os.listdir(tempfile.gettempdir())) - before if "axolotl" in each}
     assert not left
 
 
-def test_refused_before_training_where_there_is_no_sandbox(monkeypatch):
+def test_ready_refuses_machine_without_sandbox(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    sandbox._works.cache_clear()
+    sandbox._find_backend.cache_clear()
     with pytest.raises(RuntimeError, match="set allow_unsafe: true"):
         code_reward_func.ready()
     code_reward_func.bind(allow_unsafe=True).ready()
-    sandbox._works.cache_clear()
+    sandbox._find_backend.cache_clear()
 
 
-def test_the_quickstarts_programs_can_be_tested():
+def test_quickstart_tests_are_readable():
     file = Path(sandbox.__file__).parents[1] / "quickstart" / "code.jsonl"
     assert all(read_tests(json.loads(line)["tests"]) for line in file.read_text().splitlines())
 
@@ -717,7 +756,7 @@ def test_the_quickstarts_programs_can_be_tested():
         ("0.5 0.25", "0.5  0.25", True),
     ],
 )
-def test_outputs(one, other, same):
+def test_same_output(one, other, same):
     assert same_output(one, other) is same
 
 
@@ -741,30 +780,26 @@ def test_outputs(one, other, same):
         (-(10**400), float("inf"), False),
     ],
 )
-def test_values(value, expected, same):
+def test_same_value(value, expected, same):
     assert same_value(value, expected) is same
 
 
 PIECES = st.sampled_from(
     [
         "```python\n",
-        "```",
         "\n```\n",
-        "print(1)",
         "\n",
-        "<answer>",
-        "</answer>",
-        "</think>",
         "def f(:",
         "import os",
         "#",
+        *"``` print(1) <answer> </answer> </think>".split(),
     ]
 )
 
 
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join)))
 @settings(max_examples=60)
-def test_no_text_makes_it_raise(text):
+def test_any_text_is_scored(text):
     for completion in (text, fenced(text)):
         score = QUICK.score(completion, tests=DOUBLE)
         assert score.value == 0.0 and score.reason in code_reward_func.spec.reasons
@@ -772,7 +807,7 @@ def test_no_text_makes_it_raise(text):
 
 @given(st.lists(st.sampled_from([*CONTRACT[:8], *CONTRACT[13:16]]), min_size=2, max_size=6))
 @settings(max_examples=10)
-def test_each_completion_is_scored_alone(cases):
+def test_completions_are_scored_independently(cases):
     completions = [fenced(case[0]) for case in cases]
     scores = QUICK([""] * len(cases), completions, tests=[json.dumps(case[1]) for case in cases])
     assert scores == [float(case[2] == "correct") for case in cases]
@@ -783,7 +818,7 @@ def test_each_completion_is_scored_alone(cases):
     ["```" * 300_000, "```python\n" * 100_000, "`" * 1_000_000, "<answer>" * 100_000, "\n" * 1_000_000,
      "```python\n" + "x" * 1_000_000 + "\n```", "```python\n```\n" * 70_000],
 )  # fmt: skip
-def test_long_text_is_no_work(text):
+def test_long_text_takes_milliseconds(text):
     judge("print(1)", DOUBLE)
     began = time.process_time()
     QUICK.score(text, tests=DOUBLE)

@@ -1,4 +1,4 @@
-"""The contract of the Countdown reward: what each answer must score, and what holds for all."""
+"""The scores of the Countdown reward: tables of answers, and properties of all answers."""
 
 import time
 import warnings
@@ -33,7 +33,7 @@ CONTRACT = [
     ("(42+19)+(4-1)", ONE, 64, "correct"),
     ("42 + 19 + 4 - 1 = 64", ONE, 64, "correct"),
     ("  42+19 +4-1=64 ", ONE, 64, "correct"),
-    ("8/(3-8/3)", TWO, 24, "correct"),  # not in floats
+    ("8/(3-8/3)", TWO, 24, "correct"),  # inexact with floats
     ("8 ÷ (3 − 8 ÷ 3)", TWO, 24, "correct"),
     (r"8 \div (3 - 8 \div 3)", TWO, 24, "correct"),
     ("3 × 8 × (8 − 3)", TWO, 120, "correct"),
@@ -42,7 +42,7 @@ CONTRACT = [
     ("3 - 8 = -5", [3, 8], -5, "correct"),
     ("0 * 5", [5, 0], 0, "correct"),
     ("64", [64], 64, "correct"),
-    # Wrong, honestly.
+    # Wrong answers
     ("42 + 19 - 4 - 1", ONE, 64, "wrong_value"),
     ("42 + 19 + 4 - 1 = 65", ONE, 64, "wrong_value"),
     ("42 + 19 - 4 - 1 = 64", ONE, 64, "wrong_value"),
@@ -51,7 +51,7 @@ CONTRACT = [
     ("42 + 19 + 4", ONE, 64, "wrong_numbers"),
     ("64", ONE, 64, "wrong_numbers"),
     ("64 = 42 + 19 + 4 - 1", ONE, 64, "not_an_expression"),
-    # What won the originals without a solution.
+    # Exploits of the original rewards
     ("42+42-19-1", ONE, 64, "wrong_numbers"),
     ("64 #1 4 42", [1, 4, 42, 64], 64, "not_an_expression"),
     ("64 #1 4 19 42", ONE, 64, "not_an_expression"),
@@ -107,7 +107,7 @@ CONTRACT = [
 
 
 @pytest.mark.parametrize(("answer", "nums", "target", "reason"), CONTRACT)
-def test_the_contract(answer, nums, target, reason):
+def test_contract(answer, nums, target, reason):
     assert judge(tagged(answer), nums, target)[:2] == (float(reason == "correct"), reason)
 
 
@@ -122,7 +122,7 @@ def test_the_contract(answer, nums, target, reason):
         ("", 0.0, "no_answer_tag"),
     ],
 )
-def test_where_the_answer_stands(completion, value, reason):
+def test_finds_answer_in_completion(completion, value, reason):
     assert judge(completion)[:2] == (value, reason)
 
 
@@ -145,20 +145,20 @@ def test_where_the_answer_stands(completion, value, reason):
         ([3, 5], "9" * 5000, None),
     ],
 )
-def test_what_a_row_is(nums, target, problem):
+def test_read_problem(nums, target, problem):
     assert read_problem(nums, target) == problem
     reason = judge(tagged("3 + 5"), nums, target).reason
     assert (reason == "bad_gold") == (problem is None)
 
 
-def test_another_tasks_row_is_left_alone():
+def test_row_of_another_task_scores_none():
     assert equation_reward_func([""], [tagged("1")], nums=[None], target=[None]) == [None]
 
 
 PROBLEMS = [problem for kind in (QUICKSTART, STANDARD) for problem in splits(kind, 1, 150, 50)[0]]
 
 
-def test_a_made_problems_own_solution_is_right():
+def test_solution_of_generated_problem_is_right():
     for problem in PROBLEMS:
         score = judge(tagged(problem.solution), list(problem.nums), problem.target)
         assert score[:2] == (1.0, "correct"), problem
@@ -180,7 +180,7 @@ ANSWERS = st.one_of(st.text(), st.lists(ALPHABET, max_size=250).map("".join))
 
 
 @given(ANSWERS)
-def test_no_text_makes_it_raise_or_warn(answer):
+def test_any_text_is_scored_without_warning(answer):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for text in (answer, tagged(answer)):
@@ -190,7 +190,7 @@ def test_no_text_makes_it_raise_or_warn(answer):
 
 
 @given(st.lists(st.sampled_from(CONTRACT), min_size=1, max_size=8).flatmap(st.permutations))
-def test_each_completion_is_scored_alone(cases):
+def test_completions_are_scored_independently(cases):
     scores = equation_reward_func(
         [""] * len(cases),
         [tagged(case[0]) for case in cases],
@@ -203,7 +203,7 @@ def test_each_completion_is_scored_alone(cases):
 @pytest.mark.parametrize(
     "text", ["<answer>" * 50_000, "(" * 400_000, tagged("1+" * 200_000), tagged("-" * 400_000)]
 )
-def test_long_text_is_no_work(text):
+def test_long_text_takes_milliseconds(text):
     start = time.process_time()
     judge(text)
     assert time.process_time() - start < 0.2

@@ -1,4 +1,4 @@
-"""Which reward a row gets, with which columns; what is refused, and where the originals went wrong."""
+"""dispatch scores each row with the right reward and columns, and refuses wrong routes."""
 
 import json
 
@@ -19,12 +19,18 @@ def tagged(answer):
     return f"<reasoning>\nI try.\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
-# data_source, ground_truth, completion, score, reason: with the routes that are known
+# data_source, ground_truth, completion, score, reason: with the known routes
 SOURCES = [
     ("openai/gsm8k", "18", "so #### 18", 1.0, "correct"),
     ("openai/gsm8k", "18", "so #### 1", 0.0, "wrong_value"),
     ("lighteval/MATH", r"\frac{1}{2}", r"\boxed{0.5}", 1.0, "correct"),
-    ("math_dapo", "34", r"\boxed{34}", 1.0, "correct"),  # Reasoning360's "math" took this first
+    (
+        "math_dapo",
+        "34",
+        r"\boxed{34}",
+        1.0,
+        "correct",
+    ),  # in Reasoning360, "math" matched this first
     ("math__combined", "34", r"\boxed{33}", 0.0, "wrong_value"),
     ("aime2024", "34", r"\boxed{034}", 1.0, "correct"),
     ("stem__web", "C", r"\boxed{C}", 1.0, "correct"),
@@ -78,16 +84,16 @@ ROUTES = {
         ({"data_source": "mine", "digits": [1, 2], "target": 3}, tagged("1 + 2"), 1.0),
         ({"data_source": "other"}, tagged("3"), None),
         ({"data_source": None}, tagged("3"), None),
-        # One's own rules go before those that are known.
+        # Own routes go before the known ones.
         ({"data_source": "openai/gsm8k", "ground_truth": "3"}, "#### 3", 1.0),
     ],
 )
-def test_routes_of_ones_own(row, completion, value):
+def test_own_routes(row, completion, value):
     scored = dispatch(ROUTES)([""], [completion], **{name: [each] for name, each in row.items()})
     assert scored == [value]
 
 
-def test_rows_that_another_reward_scores():
+def test_null_route_leaves_rows_to_another_reward():
     routed = dispatch({"stem*": None})
     rows = {"data_source": ["stem__web", "math"], "ground_truth": ["3", "3"]}
     assert routed(["", ""], [r"\boxed{3}"] * 2, **rows) == [None, 1.0]
@@ -99,42 +105,42 @@ def test_an_exact_rule_goes_before_a_prefix():
     routed = dispatch({"math*": INT, "math_dapo": CORRECT})
     rows = {"data_source": ["math_dapo", "math_x"], "ground_truth": ["3", "3"]}
     assert routed(["", ""], [tagged("3")] * 2, **rows) == [2.0, 0.5]
-    mine = dispatch({"math_dapo": INT})  # and one's own before the known math*
+    mine = dispatch({"math_dapo": INT})  # own routes go before the known math*
     assert mine([""], [tagged("3")], data_source=["math_dapo"], ground_truth=["3"]) == [0.5]
 
 
 @pytest.mark.parametrize(
-    "routes, said",
+    "routes, message",
     [
-        ({"math*": INT, "math_dapo*": MATH}, r"math\* and math_dapo\* both take 'math_dapo'"),
-        ({"*": INT, "a*": MATH}, r"routes: \* and a\* both take 'a'"),
+        ({"math*": INT, "math_dapo*": MATH}, r"math\* and math_dapo\* both match 'math_dapo'"),
+        ({"*": INT, "a*": MATH}, r"routes: \* and a\* both match 'a'"),
         ({"a": "nowhere.at.all"}, r"routes, a: nowhere.at.all: ModuleNotFoundError"),
         ({"a": f"{GSM8K}.no_such"}, r"routes, a: .*no_such: AttributeError"),
-        ({"a": {"path": INT}}, r"routes, a: .* is neither a reward's path nor has it one"),
-        ({"a": {"reward": INT, "wieght": 2}}, r"routes, a: 'wieght' is none of reward, weight"),
+        ({"a": {"path": INT}}, r"routes, a: .* has no reward"),
+        ({"a": {"reward": INT, "wieght": 2}}, r"routes, a: 'wieght' is not a key of a route"),
         ({"a": {"reward": INT, "args": {"x": 1}}}, r"routes, a: .*has no parameter 'x'"),
-        ({"a": "trl.rewards.think_format_reward"}, r"routes, a: .* is no reward of one completion"),
-        ({"a": 3}, r"routes, a: 3 is neither"),
+        ({"a": "trl.rewards.think_format_reward"}, r"routes, a: .* does not score one completion"),
+        ({"a": 3}, r"routes, a: 3 has no reward"),
         ({"a": {"reward": INT, "weight": "x"}}, r"routes, a: weight: 'x' is not a number"),
         ({"a": {"reward": INT, "weight": float("nan")}}, r"routes, a: weight: nan is not"),
         ({"a": {"reward": INT, "args": "x"}}, r"routes, a: args: 'x' is not a mapping"),
         ({"a": {"reward": INT, "columns": ["x"]}}, r"routes, a: columns: \['x'\] is not a mapping"),
         (
             {"a": {"reward": CORRECT, "columns": {"anwser": "x"}}},
-            r"columns: anwser: 'x': write .*\(answer\)",
+            r"columns: anwser: 'x' is wrong.*\(answer\)",
         ),
         (
             {"a": {"reward": CORRECT, "columns": {"answer": 3}}},
-            r"routes, a: columns: answer: 3: write",
+            r"routes, a: columns: answer: 3 is wrong",
         ),
     ],
 )
-def test_bad_routes_are_refused_when_the_config_loads(routes, said):
-    with pytest.raises(TypeError, match=said):
+def test_bad_routes_are_refused_when_the_config_loads(routes, message):
+    with pytest.raises(TypeError, match=message):
         dispatch(routes)
 
 
-def test_sources_that_are_numbers():
+def test_sources_may_be_numbers():
     routed = dispatch({3: INT})
     assert routed(["", ""], [tagged("3")] * 2, data_source=[3, 4]) == [0.5, None]
     assert routed.spec.unroutable({"data_source": 3}) == ""
@@ -145,12 +151,12 @@ def test_rows_that_cannot_be_scored_say_why():
     refused = routed.spec.unroutable({"data_source": "other"})
     assert refused.startswith("data_source 'other': no route takes it. Add `other: ")
     refused = routed.spec.unroutable({"data_source": "words", "question": "?"})
-    assert "correctness_reward_func reads 'answer', which neither the row nor" in refused
+    assert "correctness_reward_func reads 'answer', but the row and its ground_truth" in refused
     assert routed.spec.unroutable({"data_source": "words", "answer": "3"}) == ""
     assert routed.spec.unroutable({"data_source": "mine", "digits": [1], "target": 1}) == ""
 
 
-def test_its_range_is_that_of_its_routes():
+def test_range_covers_all_routes():
     assert dispatch(ROUTES).spec.range == (0.0, 2.25)
     assert dispatch({"a": {"reward": INT, "weight": -1.0}}).spec.range == (-0.5, 1.0)
     assert dispatch().spec.range == (0.0, 1.0)
@@ -164,7 +170,7 @@ def test_every_known_rule_is_built_and_none_overlaps():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sums", "words", "other"]), st.text()), max_size=8))
-def test_a_row_is_scored_alone(rows):
+def test_rows_are_scored_independently(rows):
     routed = dispatch(ROUTES)
     sources, texts = [row[0] for row in rows], [row[1] for row in rows]
     scores = routed([""] * len(rows), texts, data_source=sources, answer=["3"] * len(rows))

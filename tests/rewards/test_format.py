@@ -1,4 +1,4 @@
-"""What each layout must score, the ones among them that others' rewards get wrong."""
+"""The scores of layouts, also of those that other libraries score wrongly."""
 
 import time
 
@@ -101,7 +101,7 @@ def test_contract(completion, expected):
         if each[1].strip().startswith("<think>\n")
     ],
 )
-def test_what_the_prompt_prefills_is_not_asked_of_the_model(completion, expected):
+def test_prefilled_completion_needs_no_opening_tag(completion, expected):
     strict, soft, think, _, hashes = expected
     found = scores(completion, prefilled=True)
     assert [*found[:3], found[4]] == [strict, soft, think, hashes]
@@ -129,7 +129,7 @@ def test_prefilled(completion, expected):
     assert scores(completion, prefilled=True) == pytest.approx(expected)
 
 
-# id, completion, gold, score, reason, what was read
+# id, completion, gold, score, reason, text that was read
 HASHED = [
     ("canonical", "<think>\na\n</think>\n#### 18", "18", 1, "correct", "18"),
     ("no space (verl)", "####18", "18", 1, "correct", "18"),
@@ -184,7 +184,7 @@ def test_hash_correctness(completion, gold, expected):
     assert format.hash_correctness_reward_func.score(chat, answer=gold) == expected
 
 
-def test_a_prefilled_thinking_that_is_not_closed_has_no_answer():
+def test_unclosed_prefilled_reasoning_has_no_answer():
     function = format.hash_correctness_reward_func.bind(prefilled=True)
     assert function.score("so far #### 18", answer="18") == (0.0, "truncated", "")
     assert function.score("a</think>#### 18", answer="18") == (1.0, "correct", "18")
@@ -212,7 +212,7 @@ def test_reasons(completion, reasons):
     assert [each.score(completion).reason for each in LAYOUTS] == reasons
 
 
-def test_examples_of_the_docstrings():
+def test_docstring_examples():
     tried, failed = run_examples(format)
     assert (failed, tried >= 6) == (0, True)
 
@@ -225,7 +225,7 @@ HASH = format.hash_correctness_reward_func
 
 
 @given(texts, plain, st.booleans())
-def test_every_score_is_in_its_range_with_a_reason_that_was_declared(completion, gold, prefilled):
+def test_scores_are_in_range_with_declared_reasons(completion, gold, prefilled):
     for each in (*LAYOUTS, HASH):
         columns = dict.fromkeys(each.spec.reads, gold)
         value, reason, read = each.bind(prefilled=prefilled).score(completion, **columns)
@@ -234,27 +234,27 @@ def test_every_score_is_in_its_range_with_a_reason_that_was_declared(completion,
 
 
 @given(texts)
-def test_strict_is_soft_is_think(completion):
+def test_strict_layout_passes_soft_and_think(completion):
     strict, soft, think, *_ = scores(completion)
     assert strict <= soft <= think
 
 
 @given(texts, plain)
 def test_text_after_the_last_answer_never_pays(start, more):
-    """In the layouts that end in `</answer>`; in R1's it is the answer."""
+    """Only in layouts that end in `</answer>`. In DeepSeek-R1's layout this text is the answer."""
     answered = start + "</answer>"
     for each in (STRICT, SOFT, COUNT):
         assert each.score(answered + more).value <= each.score(answered).value
 
 
 @given(words, plain, texts)
-def test_the_length_of_thinking_pays_nothing(thinking, more, rest):
+def test_length_of_reasoning_does_not_change_score(thinking, more, rest):
     start = "<think>\n" + thinking.strip()
     assert scores(f"{start}\n</think>{rest}") == scores(f"{start} {more}.\n</think>{rest}")
 
 
 @given(st.lists(st.tuples(texts, st.sampled_from(["18", "17", None])), max_size=6), st.randoms())
-def test_permuting_the_batch_permutes_the_rewards(rows, random):
+def test_permuted_batch_permutes_scores(rows, random):
     order = list(range(len(rows)))
     random.shuffle(order)
     for each in (*LAYOUTS, HASH):

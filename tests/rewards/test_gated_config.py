@@ -1,4 +1,4 @@
-"""Plain and gated layout rewards on GSM8K: what each of the two configs pays a completion."""
+"""The scores of plain and gated layout rewards in the two GSM8K configs."""
 
 import pytest
 import yaml

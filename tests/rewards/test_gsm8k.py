@@ -1,4 +1,4 @@
-"""The contract of the GSM8K rewards: what each completion must score, and what holds for all."""
+"""The scores of the GSM8K rewards: a table of completions, and properties of all completions."""
 
 import time
 
@@ -120,7 +120,7 @@ def test_reasons(completion, reasons):
     assert found == reasons
 
 
-def test_a_gold_may_be_a_number():
+def test_gold_may_be_a_number():
     for gold in (18, 18.0, " 18 "):
         assert gsm8k.correctness_reward_func.score(canonical("18"), answer=gold).value == 2.0
     assert gsm8k.correctness_reward_func.score(canonical("18"), answer=["18"]) == Score(
@@ -128,7 +128,7 @@ def test_a_gold_may_be_a_number():
     )
 
 
-def test_an_unreadable_gold_is_nobodys_fault():
+def test_unreadable_gold_scores_none():
     assert gsm8k.correctness_reward_func.score(canonical("18"), answer="?") == Score(
         None, "bad_gold"
     )
@@ -141,7 +141,7 @@ words = plain.filter(lambda text: text.strip() not in ("", "..."))
 
 
 @given(texts, plain)
-def test_every_score_is_in_its_range_and_a_string_scores_as_a_chat(completion, gold):
+def test_scores_are_in_range_and_equal_for_string_and_chat(completion, gold):
     for function in REWARDS:
         columns = {name: [gold] for name in function.spec.reads}
         low, high = function.range
@@ -160,7 +160,7 @@ def test_text_after_the_last_answer_never_pays(start, more):
 
 
 @given(words, plain, texts)
-def test_the_length_of_reasoning_pays_nothing(reasoning, more, rest):
+def test_length_of_reasoning_does_not_change_score(reasoning, more, rest):
     start = "<reasoning>\n" + reasoning.strip()
     assert scores(f"{start}\n</reasoning>{rest}") == scores(f"{start} {more}.\n</reasoning>{rest}")
     backwards = f"<answer>18</answer>{start}"
@@ -168,7 +168,7 @@ def test_the_length_of_reasoning_pays_nothing(reasoning, more, rest):
 
 
 @given(st.lists(st.tuples(texts, st.sampled_from(["18", "17", None])), max_size=6), st.randoms())
-def test_permuting_the_batch_permutes_the_rewards(rows, random):
+def test_permuted_batch_permutes_scores(rows, random):
     order = list(range(len(rows)))
     random.shuffle(order)
     for function in REWARDS:
@@ -182,7 +182,7 @@ def test_permuting_the_batch_permutes_the_rewards(rows, random):
 
 
 @given(texts, texts)
-def test_every_right_and_tagged_completion_outscores_every_wrong_one(one, other):
+def test_right_tagged_completion_outscores_wrong_one(one, other):
     right = [
         *(c for _, c, gold, *e in CONTRACT if e[0] == 2 and gold == "18"),
         one + "<answer>18</answer>",

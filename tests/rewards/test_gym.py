@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.sandbox import Sandbox
 pytest.importorskip("reasoning_gym")
 from reasoning_gym.factory import DATASETS, create_dataset
 
-WITHOUT_A_SOLUTION = {"boxnet", "rush_hour"}  # reasoning-gym gives none
+WITHOUT_A_SOLUTION = {"boxnet", "rush_hour"}  # reasoning-gym has no solution
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,7 +88,7 @@ CASES = [
 ]
 
 
-# Tasks whose scorers skip text: an answer and the same with more text, both paid in full by the scorer.
+# Scorers that skip text: an answer, and the same with more text. The scorer gives full credit to both.
 DAYS = entry("time_intervals", "34 days", task_type="date")
 CLOCK = entry("time_intervals", "03:22:03", task_type="time_seconds")
 SPAN = entry("time_intervals", "18 days, 21:21", task_type="datetime")
@@ -148,7 +148,7 @@ MORE_TEXT = [
 
 
 @pytest.mark.parametrize(("said", "more", "problem"), MORE_TEXT)
-def test_more_text_than_the_answer_is_unpaid(said, more, problem):
+def test_gold_answer_with_more_text_scores_zero(said, more, problem):
     assert score(said, problem)[:2] == (1.0, "correct")
     assert score(more, problem)[:2] == (0.0, "wrong")
     assert score(more, problem, partial=True)[:2] == (0.0, "wrong")
@@ -161,7 +161,7 @@ def test_more_text_than_the_answer_is_unpaid(said, more, problem):
     ("UDLR and more", entry("sokoban", "UDLR")),
     ("A+1 or B-2", entry("rush_hour", None)),
 ])  # fmt: skip
-def test_more_text_than_moves_is_unpaid(said, problem):
+def test_moves_with_more_text_score_zero(said, problem):
     assert gym_reward_func.quick(f"<answer>{said}</answer>", entry=problem)[:2] == (0.0, "wrong")
     assert (
         gym_reward_func.quick("<answer>A+1, B-2</answer>", entry=entry("rush_hour", None)) is None
@@ -178,7 +178,7 @@ def test_forms_take_linear_time(task, piece):
 
 
 @pytest.mark.parametrize(("said", "problem", "value", "reason", "why"), CASES)
-def test_the_table(said, problem, value, reason, why):
+def test_contract(said, problem, value, reason, why):
     found = score(said, problem)
     assert found[:2] == (value, reason), why
     assert found.read == said.strip() or reason == "empty_answer"
@@ -197,11 +197,11 @@ def test_the_table(said, problem, value, reason, why):
         ("", 0.0, "no_answer_tag"),
     ],
 )
-def test_the_last_answer_after_the_reasoning(completion, value, reason):
+def test_finds_last_answer_after_reasoning(completion, value, reason):
     assert score(completion, SUM, tagged=False)[:2] == (value, reason)
 
 
-# What reasoning-gym 0.1.25 executes: the first of these made the file.
+# reasoning-gym 0.1.25 executes some of these answers: the first attack made the file.
 @pytest.mark.parametrize(
     "problem", [COUNTDOWN, PUZZLE24, POLYNOMIAL, INTEGRAL, MATRIX, INSERTION, QUEENS]
 )
@@ -224,16 +224,16 @@ def test_the_last_answer_after_the_reasoning(completion, value, reason):
         "x . is_zero",
     ],
 )
-def test_nothing_is_executed(tmp_path, problem, attack):
+def test_answer_is_never_executed(tmp_path, problem, attack):
     file = tmp_path / "executed"
     found = score(attack.format(file=file), problem, partial=True)
     assert found.value == 0.0 and found.reason in ("not_plain", "wrong")
-    if problem not in (COUNTDOWN, PUZZLE24):  # those are never given to a scorer
+    if problem not in (COUNTDOWN, PUZZLE24):  # their scorers are never called
         assert found.reason == "not_plain"
     assert not file.exists()
 
 
-def test_a_formula_is_plain_and_code_is_not():
+def test_is_plain_accepts_formulas_and_refuses_code():
     for formula in ("-x*exp(x) + C", "sqrt(1 - 9*x**2)/3", "2.5*X", "log(x, 2)", "sin(x)cos(x)"):
         assert gym._is_plain("simple_integration", formula), formula
     for code in ("exec(x)", "x.real", "1 .real", "x_", "ｅｘｅｃ(x)", "x;x", "x[0]", "'x'", "é"):
@@ -252,7 +252,7 @@ def test_a_formula_is_plain_and_code_is_not():
         assert not gym._is_plain("spiral_matrix", code), code
 
 
-def test_a_literal_with_an_invalid_escape_is_read_where_warnings_are_errors(recwarn):
+def test_invalid_escape_is_read_even_if_warnings_raise(recwarn):
     import warnings
 
     with warnings.catch_warnings():
@@ -274,7 +274,7 @@ def test_a_literal_with_an_invalid_escape_is_read_where_warnings_are_errors(recw
         ("1+2", PUZZLE24, 0.0, "wrong"),  # 0.01 for None
     ],
 )
-def test_partial_credit_is_asked_for(said, problem, value, reason):
+def test_partial_credit(said, problem, value, reason):
     assert score(said, problem, partial=True)[:2] == (value, reason)
     if value != 1.0:
         assert score(said, problem).value == 0.0
@@ -294,33 +294,33 @@ def test_partial_credit_is_asked_for(said, problem, value, reason):
         entry("composite", "3"),
         {**entry("chain_sum", "3"), "config": {"no_such_option": 1}},
         entry("countdown", "1 + 2"),  # no numbers
-        entry("word_ladder", "A,B"),  # its scorer raises, on the gold answer too
+        entry("word_ladder", "A,B"),  # its scorer also raises for the gold answer
     ],
     ids=str,
 )
-def test_a_bad_entry_is_neutral(problem):
+def test_unreadable_entry_scores_none(problem):
     said = problem if isinstance(problem, str) else json.dumps(problem)
     assert gym_reward_func.score("<answer>7</answer>", entry=said)[:2] == (None, "bad_gold")
 
 
-def test_a_row_of_another_task_is_neutral():
+def test_row_of_another_task_scores_none():
     assert gym_reward_func([""] * 2, ["<answer>-4</answer>"] * 2, entry=[None, SUM]) == [None, 1.0]
 
 
-def test_what_makes_its_scorer_raise_is_wrong():
+def test_answer_that_makes_scorer_raise_is_wrong():
     factors = entry("prime_factorization", "2 × 3", number=6, factors=[2, 3])
     assert score("two and three", factors)[:2] == (0.0, "wrong")
     assert score("3 × 2", factors)[:2] == (1.0, "correct")
 
 
-def test_the_generators_options_reach_the_scorer():
-    """Its tolerance is of the digits that the problem has."""
+def test_generator_options_reach_scorer():
+    """The tolerance depends on the number of digits of the problem."""
     problem = entry("decimal_arithmetic", "3.1416")
     assert score("3.14163", problem).value == 1.0
     assert score("3.14163", {**problem, "config": {"max_num_decimal_places": 6}}).value == 0.0
 
 
-def test_a_sandbox_that_ended_is_made_anew():
+def test_ended_sandbox_is_replaced():
     assert score("1, 2", entry("word_sorting", "2, 1", sorted_words=["2", "1"])).value == 0.0
     gym._sandbox(False, os.getpid()).close()
     assert score("Q _\n_ Q", QUEENS).value == 1.0
@@ -335,7 +335,7 @@ def test_ready(monkeypatch):
         gym_reward_func.ready()
 
 
-def test_no_scorer_is_asked_for_what_is_plain_to_see(monkeypatch):
+def test_exact_gold_answer_needs_no_sandbox(monkeypatch):
     def none(*_):
         raise AssertionError
 
@@ -347,20 +347,20 @@ def test_no_scorer_is_asked_for_what_is_plain_to_see(monkeypatch):
 
 @settings(max_examples=200)
 @given(st.text(max_size=60), st.sampled_from([COUNTDOWN, PUZZLE24, GSM, COIN, HALTING]))
-def test_any_text_is_scored_in_range(text, problem):
+def test_any_text_scores_in_range(text, problem):
     found = gym_reward_func.quick(f"<answer>{text}</answer>", entry=problem)
     assert found is not None and found.value in (0.0, 1.0)
 
 
 @settings(max_examples=300)
 @given(st.text(alphabet="xX1(). *+-_'\"[],=\\n", max_size=30))
-def test_plain_is_decided_for_any_text(text):
+def test_is_plain_accepts_any_text(text):
     for task in ("simple_integration", "spiral_matrix", "complex_arithmetic"):
         assert gym._is_plain(task, text) in (True, False)
 
 
 @pytest.mark.parametrize("text", ["<answer>", "</answer>", "<answer>-4</answer>", "(", "</think>"])
-def test_linear_time(text):
+def test_scoring_takes_linear_time(text):
     started = time.perf_counter()
     for problem in (SUM, COUNTDOWN, COIN, COMPLEX):
         gym_reward_func.quick(text * (2_000_000 // len(text)), entry=problem)
@@ -371,9 +371,9 @@ SOLUTIONS = ("possible_answer", "example_answer", "example_correct_answer")
 
 
 def gold(problem):
-    """Its answer, or where any will do, one of them."""
-    found = [problem["answer"], *(problem["metadata"].get(key) for key in SOLUTIONS)]
-    answer = next(each for each in found if each is not None)
+    """Return the gold answer, or one of several right answers."""
+    answers = [problem["answer"], *(problem["metadata"].get(key) for key in SOLUTIONS)]
+    answer = next(each for each in answers if each is not None)
     return answer if isinstance(answer, str) else json.dumps(answer)
 
 
@@ -382,9 +382,9 @@ def check_task(task):
     said = gold(problem)
     assert score(said, problem)[:2] == (1.0, "correct")
     if task not in (*gym._BY_VALUE, *gym._ARITHMETIC):
-        # The scorer's own opinion, of an entry that went through JSON: above, it was not asked.
-        known = gym.read_entry(problem)._asdict()
-        request = {"entry": known, "answer": said, "partial": False}
+        # Call the scorer itself with an entry that went through JSON. `score` did not call it.
+        fields = gym.read_entry(problem)._asdict()
+        request = {"entry": fields, "answer": said, "partial": False}
         given, _ = gym._sandbox(False, os.getpid()).call(request)
         exact = DATASETS[task][0].score_answer is DATASETS["gcd"][0].score_answer
         assert given["score"] == (0.0 if exact else 1.0)

@@ -1,4 +1,4 @@
-"""The contract of the puzzle rewards: what each answer must score, and what holds for all."""
+"""The scores of the puzzle rewards: tables of answers, and properties of all answers."""
 
 import json
 import time
@@ -34,7 +34,7 @@ CODEIO = '"output": {"result": 42, "path": [1, 2]}'
 
 # gold, answer, reason
 CONTRACT = [
-    # Orderings: an exact list. Upstream reads it with a regular expression, and else with eval().
+    # Orderings: an exact list. Reasoning360 reads it with a regular expression, or with eval().
     (BIRDS, "['owl', 'crow', 'hawk']", "correct"),
     (BIRDS, '["owl","crow","hawk"]', "correct"),
     (BIRDS, "\n[\n  'owl',\n  'crow',\n  'hawk'\n]\n", "correct"),
@@ -68,7 +68,7 @@ CONTRACT = [
     ("Wolf", r"\text{Wolf}\text{ or fox}", "wrong_value"),
     ("**", "**", "correct"),
     ("Wolf", "W", "wrong_value"),
-    # ARC: a grid, on as many lines as it takes.
+    # ARC: a grid, on any number of lines
     (ARC, "[[0, 1], [2, 3]]", "correct"),
     (json.dumps(ARC), "[[0, 1],\n [2, 3]]", "correct"),
     (ARC, "[[0, 1.0], [2, 3]]", "correct"),
@@ -78,7 +78,7 @@ CONTRACT = [
     (ARC, "[[0, 1], [2, 3], [4, 5]]", "wrong_value"),
     (ARC, "[0, 1, 2, 3]", "wrong_value"),
     (ARC, "[[0, 1], [2, 3]] or [[0, 1], [2, 2]]", "wrong_value"),
-    # CodeIO: JSON, with its key or without.
+    # CodeIO: JSON, with or without its key
     (CODEIO, '{"output": {"result": 42, "path": [1, 2]}}', "correct"),
     (CODEIO, '{"path": [1, 2], "result": 42.0}', "correct"),
     (CODEIO, "```json\n{'result': 42, 'path': [1, 2]}\n```", "correct"),
@@ -91,7 +91,7 @@ CONTRACT = [
     ('"output": NaN', '{"output": 0}', "wrong_value"),
     ('"input": {"n": 2719}', '{"input": {"n": 2924}}', "wrong_value"),
     ('{"a": null}', "{'a': None}", "correct"),
-    # CRUXEval: what a function returns.
+    # CRUXEval: the return value of a function
     ("'Hello'", "'Hello'", "correct"),
     ("'Hello'", '"Hello"', "correct"),
     ("'Hello'", "'hello'", "wrong_value"),
@@ -134,7 +134,7 @@ CONTRACT = [
     ("5 km", "5 miles", "wrong_value"),
     ("5 km", "5 km", "correct"),
     ("a|b", "b|a", "wrong_value"),
-    # Where it hurts.
+    # Odd answers
     ("1", "[" * 15_000, "wrong_value"),
     ("1", "[" * 7_000 + "1" + "]" * 7_000, "wrong_value"),
     ("1", "-" * 15_000 + "1", "wrong_value"),
@@ -155,7 +155,7 @@ def test_exact(gold, answer, reason):
     assert score[:2] == (float(reason == "correct"), reason)
 
 
-# completion, what is read, reason; the gold is [1, 2].
+# completion, text that is read, reason. The gold is [1, 2].
 WHERE = [
     ("<answer>[1, 2]</answer>", "[1, 2]", "correct"),
     (r"<answer>\boxed{[1, 2]}</answer>", "[1, 2]", "correct"),
@@ -199,14 +199,14 @@ WHERE = [
 
 
 @pytest.mark.parametrize(("completion", "read", "reason"), WHERE)
-def test_where_the_answer_stands(completion, read, reason):
-    """In a chat as in text: verifiers reads the first block of one, and the last of the other."""
+def test_finds_answer_in_completion(completion, read, reason):
+    """A chat scores as its text. verifiers reads the first block of one and the last of the other."""
     chat = [{"role": "assistant", "content": completion}]
     for each in [completion, *([chat] if isinstance(completion, str) else [])]:
         assert exact(each, "[1, 2]") == (float(reason == "correct"), reason, read)
 
 
-def test_case_is_an_option():
+def test_ignore_case():
     said = tagged("['Owl', 'CROW', ' hawk ']")
     assert exact(said, BIRDS).value == 0.0
     assert exact(said, BIRDS, ignore_case=True).value == 1.0
@@ -225,17 +225,17 @@ def test_case_is_an_option():
         ("Ann|Bob|", False),
     ],
 )
-def test_several_answers_in_any_order(answer, right):
+def test_separator_allows_any_order(answer, right):
     assert exact(tagged(answer), "Bob|Ann|1234", separator="|").value == float(right)
 
 
 @pytest.mark.parametrize("gold", ["", " \n"])
-def test_a_gold_that_is_none(gold):
+def test_unusable_gold_scores_none(gold):
     assert exact(tagged("1"), gold) == Score(None, "bad_gold")
     assert exact_reward_func([""], [tagged("1")], solution=[None]) == [None]
 
 
-# Zebra puzzles.
+# Zebra puzzles
 
 HEADER = ["House", "Name", "Pet"]
 ROWS = [["1", "Ann", "cat"], ["2", "Bob", "owl"]]
@@ -250,7 +250,7 @@ def grid(header=HEADER, rows=ROWS):
 GRIDS = [
     (grid(), 1, "correct"),
     (str(GRID), 1, "correct"),
-    (json.dumps(GRID, indent=4), 1, "correct"),  # upstream: 0 for an answer of several lines
+    (json.dumps(GRID, indent=4), 1, "correct"),  # Reasoning360: 0 for an answer of several lines
     (f"```json\n{grid()}\n```", 1, "correct"),
     (grid(["Pet", "House", "Name"], [["cat", "1", "Ann"], ["owl", "2", "Bob"]]), 1, "correct"),
     (grid(["house", " NAME", "Pet"], [[1, "ann", "Cat "], [2.0, "BOB", "owl"]]), 1, "correct"),
@@ -305,11 +305,11 @@ def test_grids(gold, answer, share, reason):
         7,
     ],
 )
-def test_a_gold_that_is_no_grid(gold):
+def test_gold_without_grid_scores_none(gold):
     assert grid_reward_func.score(tagged(grid()), solution=gold) == Score(None, "bad_gold")
 
 
-# What holds for all.
+# Properties of all completions
 
 PIECES = st.sampled_from(
     [
@@ -329,7 +329,7 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=60).map("".join))
 
 
 @given(TEXTS, TEXTS)
-def test_no_text_makes_it_raise_or_warn(text, gold):
+def test_any_text_is_scored_without_warning(text, gold):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for completion in (text, tagged(text)):
@@ -345,14 +345,14 @@ def test_no_text_makes_it_raise_or_warn(text, gold):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(), st.lists, max_leaves=20))
-def test_a_value_is_itself_however_it_is_written(value):
+def test_any_value_equals_its_json_and_repr(value):
     for written in (repr(value), json.dumps(value), json.dumps(value, indent=2)):
         assert exact(tagged(written), json.dumps(value)).value == 1.0
         assert exact(tagged(written), [value, "more"]).value == 0.0
 
 
 @given(st.permutations(CONTRACT[:40]))
-def test_each_completion_is_scored_alone(cases):
+def test_completions_are_scored_independently(cases):
     scores = exact_reward_func(
         [""] * len(cases),
         [tagged(answer) for _, answer, _ in cases],
@@ -376,7 +376,7 @@ def test_each_completion_is_scored_alone(cases):
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "<answer>{}</answer>"])
-def test_long_text_is_no_work(piece, around):
+def test_long_text_takes_milliseconds(piece, around):
     text = around.format(piece * (1_000_000 // len(piece)))
     start = time.process_time()
     exact(text, "1|2", separator="|")
@@ -387,7 +387,7 @@ def test_long_text_is_no_work(piece, around):
 @pytest.mark.parametrize(
     "piece", ['"\\', '["]",', "a|", "1,", "(1,", "{1:", "1-", "```", "*", "\\text{"]
 )
-def test_the_longest_answer_is_no_work(piece):
+def test_longest_answer_takes_milliseconds(piece):
     text = tagged((piece * LONGEST_ANSWER)[:LONGEST_ANSWER])
     start = time.process_time()
     exact(text, "|".join("abcdefghijklmnopqrstuvwxyz"), separator="|")

@@ -1,4 +1,4 @@
-"""What shaping must score, TRL's own rewards among it, and what it must never pay for."""
+"""The scores of the shaping rewards, and of TRL's length rewards."""
 
 import time
 from math import cos, pi
@@ -18,7 +18,7 @@ RIGHT, WRONG = "<answer>18</answer>", "<answer>17</answer>"
 
 
 def made(factory, **arguments):
-    """As a YAML names it."""
+    """Return a reward as a config names it."""
     return load_reward(RewardRef(factory, tuple(sorted(arguments.items()))))
 
 
@@ -106,7 +106,7 @@ def cosine(completion, tokens, answer="18", **options):
         (RIGHT, 25, 0.5 + 0.25 * (1 + cos(pi / 4))),
         (RIGHT, 50, 0.75),
         (RIGHT, 100, 0.5),
-        (RIGHT, 150, 0.5),  # open-r1: 0.75, for it is not clamped
+        (RIGHT, 150, 0.5),  # open-r1: 0.75, because it does not clamp
         (RIGHT, 200, 0.5),  # open-r1: 1.0
         (WRONG, 0, -1.0),
         (WRONG, 50, -0.75),
@@ -124,34 +124,33 @@ def test_cosine_counts_tokens_not_characters():
     assert cosine(padded, 10) == cosine(RIGHT, 10)
 
 
-def test_cosine_of_an_unreadable_gold_is_neutral():
-    """open-r1 pays everyone 1.0."""
+def test_cosine_scores_none_for_unreadable_gold():
+    """open-r1 gives 1.0 to all completions."""
     assert cosine(RIGHT, 10, answer="?") == (None, "bad_gold", "")
 
 
-def test_cosine_says_what_was_judged_and_how():
+def test_cosine_keeps_reason_and_answer():
     assert cosine(RIGHT, 100) == (0.5, "correct", "18")
     assert cosine(WRONG, 100) == (-0.5, "wrong_value", "17")
 
 
-def test_cosine_takes_other_values():
+def test_cosine_values_are_options():
     values = {"max_value_correct": 2.0, "min_value_correct": 0.1, "min_value_wrong": -3.0}
     assert ours("cosine_length", by=CORRECT, max_len=9, **values).range == (-3.0, 2.0)
     assert cosine(RIGHT, 0, **values).value == 2.0
     assert cosine(WRONG, 0, **values).value == -3.0
-    with pytest.raises(ValueError, match="max_len 0 is less than one token"):
+    with pytest.raises(ValueError, match="max_len is 0"):
         ours("cosine_length", by=CORRECT, max_len=0)
 
 
-def test_cosine_takes_options_of_the_other():
-    """The one who judges may want its own."""
+def test_cosine_passes_options_to_inner_reward():
     by = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
     function = ours("cosine_length", by=by, by_args={"prefilled": True}, max_len=9)
     assert function.score("#### 18", answer="18", completion_ids=[]) == (-1.0, "truncated", "")
 
 
-def test_why_not_trls_cosine():
-    """It takes LaTeX for an answer, and nothing else: if this fails, TRL's may do."""
+def test_trls_cosine_reads_latex_only():
+    """This is why there is an own cosine reward."""
     completion = [{"role": "assistant", "content": RIGHT}]
     theirs = made("trl.rewards.get_cosine_scaled_reward", max_len=100)
     assert theirs(completions=[completion], solution=["18"], completion_ids=[[]]) == [-1.0]
@@ -159,7 +158,7 @@ def test_why_not_trls_cosine():
 
 
 def kimi(rows, answer="18", prompts=None):
-    """rows: completions with their tokens."""
+    """Return the scores of rows: pairs of completion and number of tokens."""
     return ours("kimi_length", by=CORRECT).scores(
         prompts=prompts or ["p"] * len(rows),
         completions=[completion for completion, _ in rows],
@@ -184,19 +183,19 @@ def test_kimi_length(rows, expected):
     assert [each.value for each in kimi(rows)] == pytest.approx(expected)
 
 
-def test_kimi_compares_within_a_prompt_alone():
-    """open-r1 takes the shortest and the longest of the whole batch."""
+def test_kimi_compares_within_one_prompt():
+    """open-r1 compares lengths within the whole batch."""
     rows = [(RIGHT, 10), (RIGHT, 20), (RIGHT, 100), (RIGHT, 200)]
     scores = kimi(rows, prompts=["p", "p", "q", "q"])
     assert [each.value for each in scores] == [0.5, -0.5, 0.5, -0.5]
 
 
-def test_kimi_of_an_unreadable_gold_is_neutral():
-    """open-r1 counts every completion as right then."""
+def test_kimi_scores_none_for_unreadable_gold():
+    """open-r1 counts each completion as right."""
     assert kimi([(RIGHT, 1), (WRONG, 2)], answer="?") == [(None, "bad_gold", "")] * 2
 
 
-def test_kimi_says_what_was_judged_and_how():
+def test_kimi_keeps_reason_and_answer():
     assert kimi([(RIGHT, 1), (WRONG, 2)]) == [(0.5, "correct", "18"), (-0.5, "wrong_value", "17")]
 
 
@@ -217,7 +216,7 @@ SOFT = f"{GSM8K}.soft_format_reward_func"
         (f"{GSM8K}.int_reward_func", WRONG, (0.0, "gated", "17")),
         (HERE, RIGHT + "18", (0.0, "ends", "")),
         (HERE, RIGHT, (-1.0, "other", "")),
-        (HERE, WRONG, (-1.0, "other", "")),  # a penalty is not escaped by being wrong
+        (HERE, WRONG, (-1.0, "other", "")),  # a wrong answer keeps its penalty
         (HERE, WRONG + "18", (0.0, "gated", "")),
     ],
 )
@@ -225,12 +224,11 @@ def test_gated(paid, completion, expected):
     assert gate(paid, completion) == expected
 
 
-def test_gated_with_an_unreadable_gold_is_neutral():
+def test_gated_scores_none_for_unreadable_gold():
     assert gate(SOFT, RIGHT, answer="?") == (None, "bad_gold", "")
 
 
-def test_what_is_known_of_what_is_made():
-    """A run asks for the columns, the range and the reasons, and where it may call it."""
+def test_spec_of_shaped_rewards():
     function = ours("gated", reward=HERE, by=CORRECT)
     assert (function.spec.reads, function.range, function.spec.inline) == (
         ("answer",),
@@ -246,7 +244,7 @@ def test_what_is_known_of_what_is_made():
     assert ours("kimi_length", by=CORRECT).spec.reads == ("answer", "completion_ids")
 
 
-def test_what_is_slow_inside_is_not_called_in_the_trainer():
+def test_slow_inner_reward_is_not_called_by_quick():
     by = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
     function = ours("cosine_length", by=by, max_len=100)
     columns = {"solution": r"\frac{3}{4}", "completion_ids": []}
@@ -266,12 +264,12 @@ def test_what_is_slow_inside_is_not_called_in_the_trainer():
         ("gated", {"reward": "trl.rewards.accuracy_reward", "by": CORRECT}),
     ],
 )
-def test_another_ones_reward_is_refused_by_name(name, arguments):
+def test_refuses_reward_without_decorator(name, arguments):
     with pytest.raises(TypeError, match=rf"{name}: trl.rewards.accuracy_reward does not score one"):
         ours(name, **arguments)
 
 
-def test_what_cannot_be_built_is_said_with_its_path():
+def test_names_path_of_unloadable_reward():
     with pytest.raises(TypeError, match=r"kimi_length: no.such: ModuleNotFoundError: No module"):
         ours("kimi_length", by="no.such")
     with pytest.raises(TypeError, match=rf"gated: {SOFT}: TypeError: .* no parameter 'x'"):
@@ -282,8 +280,8 @@ def test_what_cannot_be_built_is_said_with_its_path():
     ("tokens", "expected"),
     [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)],
 )
-def test_trls_soft_overlong_is_dapos(tokens, expected):
-    """Equation 13 of https://arxiv.org/abs/2503.14476, in tokens; that no length pays is in it."""
+def test_trl_soft_overlong_punishment(tokens, expected):
+    """Equation 13 of https://arxiv.org/abs/2503.14476, in tokens. No length gets a positive score."""
     overlong = made("trl.rewards.get_soft_overlong_punishment", max_completion_len=100, soft_punish_cache=20)  # fmt: skip
     assert overlong(completion_ids=[[0] * tokens]) == [pytest.approx(expected)]
 
@@ -296,17 +294,17 @@ def test_trls_soft_overlong_is_dapos(tokens, expected):
         ([1, 2, 3, 4, 5], 0.0),
         ([7] * 5, -1.0 + 1 / 3),
         ([7] * 1002, -0.999),
-        ([1, 2, 3, 1, 2, 3], -0.25),  # four of three tokens, of which three differ
+        ([1, 2, 3, 1, 2, 3], -0.25),  # four n-grams of three tokens, three of them different
     ],
 )
-def test_trls_repetition_counts_tokens(ids, expected):
-    """Appendix C.2 of https://arxiv.org/abs/2502.03373: the share of n-grams that were there before."""
+def test_trl_repetition_penalty_counts_tokens(ids, expected):
+    """Appendix C.2 of https://arxiv.org/abs/2502.03373: the share of repeated n-grams."""
     repetition = made("trl.rewards.get_repetition_penalty_reward", ngram_size=3, max_penalty=-1.0)
     assert repetition(completion_ids=[ids]) == [pytest.approx(expected)]
     assert repetition(completion_ids=[[0], ids])[1] == repetition(completion_ids=[ids])[0]
 
 
-def test_examples_of_the_docstrings():
+def test_docstring_examples():
     tried, failed = run_examples(shaping)
     assert (failed, tried >= 7) == (0, True)
 
@@ -320,13 +318,13 @@ rows = st.lists(st.tuples(answers, st.integers(0, 30), st.sampled_from(["18", "?
 
 
 @given(texts)
-def test_steps_of_any_text(completion):
+def test_steps_score_any_text(completion):
     value, reason, _ = shaping.reasoning_steps_reward_func.score(completion)
     assert 0.0 <= value <= 1.0 and reason in shaping.reasoning_steps_reward_func.spec.reasons
 
 
 @given(rows, st.lists(st.floats(-3, 3), min_size=4, max_size=4))
-def test_every_score_is_in_its_range(rows, values):
+def test_scores_are_in_range(rows, values):
     names = ["min_value_wrong", "max_value_wrong", "min_value_correct", "max_value_correct"]
     function = shaping.cosine_length(CORRECT, 7, **dict(zip(names, values, strict=True)))
     low, high = function.range
@@ -337,7 +335,7 @@ def test_every_score_is_in_its_range(rows, values):
 
 
 @given(rows, st.randoms())
-def test_permuting_the_group_permutes_the_rewards(rows, random):
+def test_permuted_group_permutes_scores(rows, random):
     order = list(range(len(rows)))
     random.shuffle(order)
     functions = [
@@ -361,28 +359,14 @@ def test_permuting_the_group_permutes_the_rewards(rows, random):
 
 
 @given(st.integers(0, 99), st.integers(1, 99))
-def test_a_right_completion_that_is_longer_earns_no_more(tokens, more):
+def test_longer_right_completion_earns_no_more(tokens, more):
     assert cosine(RIGHT, tokens + more).value <= cosine(RIGHT, tokens).value
     assert cosine(WRONG, tokens).value < cosine(RIGHT, tokens + more).value
 
 
 @pytest.mark.parametrize(
     "unit",
-    [
-        "- \n",
-        "- a\n",
-        "- a b c\n",
-        "1. ",
-        "1.\n",
-        "step ",
-        "Step 1",
-        "*",
-        "#",
-        " ",
-        "\n",
-        "First,",
-        "a",
-    ],
+    ["- \n", "- a\n", "- a b c\n", "1. ", "1.\n", "step ", "Step 1", *"*#a \n", "First,"],
 )
 def test_a_megabyte_takes_milliseconds(unit):
     completion = f"<think>{unit * (1_000_000 // len(unit))}</think>"

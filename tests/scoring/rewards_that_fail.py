@@ -1,4 +1,4 @@
-"""Rewards that hang, crash and lie, for the tests."""
+"""Rewards that hang, crash or return invalid scores, for the tests."""
 
 import ctypes
 import math
@@ -16,20 +16,20 @@ def raises(completion: str) -> float:
 
 @reward(range=(0.0, 1.0))
 def hangs(completion: str) -> float:
-    while True:  # in C, where no signal handler of Python runs
+    while True:  # in C code, so that no signal handler of Python runs
         ctypes.CDLL(None).sleep(1000)
 
 
 @reward(range=(-1.0, 1.0), reasons=("fast",))
 def spins_on_a(completion: str) -> Score:
-    while "a" in completion:  # in C, and it takes CPU time
+    while "a" in completion:  # uses CPU time in C code
         pow(3, 10**9)
     return Score(1.0, "fast")
 
 
 @reward(range=(0.0, 1.0), reads="answer", reasons=accuracy_reward_func.spec.reasons)
 def math_with_stalls(completion: str, answer: str) -> Score:
-    """Score one completion in ten as if the model had written an answer that math-verify is slow on."""
+    """Replace one completion in ten with an answer that math-verify is slow on."""
     if zlib.crc32(completion.encode()) % 10 == 0:
         stalling = r"\boxed{(1+x)^{99}(1-x)^{99}(2+x)^{99}}"
         return accuracy_reward_func.score(stalling, solution="x+1")
@@ -54,7 +54,7 @@ def out_of_range(completion: str) -> float:
 
 
 def no_number(prompts, completions, **columns):
-    """Of the first five, three are no numbers."""
+    """Return three values that are not numbers among the first five."""
     return [math.nan, math.inf, "1.0", None, *[0.5] * (len(completions) - 4)]
 
 
@@ -67,7 +67,7 @@ def hangs_on_a_batch(prompts, completions, **columns):
 
 
 def logs(prompts, completions, log_extra, log_metric, trainer_state, **columns):
-    """What it is given and where it runs, logged."""
+    """Log the environment and the process."""
     log_metric("pid", os.getpid())
     log_extra("gpus", [os.environ["CUDA_VISIBLE_DEVICES"]] * len(completions))
     log_extra("rank", [os.environ.get("RANK", "none")] * len(completions))

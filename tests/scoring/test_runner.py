@@ -1,13 +1,13 @@
 import math
-from collections import Counter
 
 import pytest
 import torch
 
 from axolotl_grpo_plugin.scoring.runner import (
-    RewardError,
+    Counts,
+    FailingRewardError,
     RewardRunner,
-    Settings,
+    ScoringSettings,
     _guard_model,
     isolation_of,
     neutral,
@@ -15,6 +15,22 @@ from axolotl_grpo_plugin.scoring.runner import (
 from axolotl_grpo_plugin.scoring.worker import Outcome
 
 NAN = math.nan
+REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+HERE = "tests.scoring.rewards_that_fail"
+
+
+@pytest.fixture
+def runner():
+    """Make runners of one reward."""
+    made = []
+
+    def make(reward):
+        made.append(RewardRunner({"trl": {"reward_funcs": [reward]}}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
 @pytest.mark.parametrize(
@@ -26,101 +42,80 @@ NAN = math.nan
         ([1.0, 0.0, 0.5, 0.0], [1.0, 0.0, 0.5, 0.0]),
     ],
 )
-def test_a_failed_score_is_the_mean_of_its_group(scores, filled):
-    other = [[5.0]] * 4
-    table = torch.tensor([[score] for score in scores] + other)
-    assert torch.allclose(
-        neutral(table, 4), torch.tensor([[score] for score in filled] + other), equal_nan=True
-    )
+def test_failed_score_is_the_mean_of_its_function_and_group(scores, filled):
+    other_group, other_function = [5.0] * 4, [7.0] * 8
+    table = torch.tensor([scores + other_group, other_function]).T
+    expected = torch.tensor([filled + other_group, other_function]).T
+    assert torch.allclose(neutral(table, 4), expected, equal_nan=True)
 
 
-def test_functions_do_not_mix():
-    table = torch.tensor([[1.0, NAN], [NAN, 0.0]])
-    assert neutral(table, 2).tolist() == [[1.0, 0.0], [1.0, 0.0]]
-
-
-def test_limits_come_from_the_config(monkeypatch):
+def test_settings_come_from_the_config(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert Settings.of({"trl": {}}) == Settings(10.0, 450.0, 4 << 30, 2, 0.05)
+    assert ScoringSettings.of({"trl": {}}) == ScoringSettings(10.0, 450.0, 4 << 30, 2, 0.05)
     cfg = {
         "trl": {"reward_num_workers": 3},
         "ddp_timeout": 400,
         "grpo_reward_error_limit": 0.0,
         "grpo_reward_memory": 0.5,
     }
-    assert Settings.of(cfg) == Settings(10.0, 100.0, 1 << 29, 3, 0.0)
+    assert ScoringSettings.of(cfg) == ScoringSettings(10.0, 100.0, 1 << 29, 3, 0.0)
 
 
-def test_isolation_is_for_all_or_by_reward():
+def test_isolation_is_set_for_all_rewards_or_for_one():
     assert isolation_of({}, "a") is None
     assert isolation_of({"grpo_reward_isolation": "inline"}, "a") == "inline"
-    said = {"grpo_reward_isolation": {"a": "process"}}
-    assert (isolation_of(said, "a"), isolation_of(said, "b")) == ("process", None)
-
-
-REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+    by_reward = {"grpo_reward_isolation": {"a": "process"}}
+    assert (isolation_of(by_reward, "a"), isolation_of(by_reward, "b")) == ("process", None)
 
 
 @pytest.fixture
-def batches():
-    """Hand a room batches of a reward's failed scores, a step each, as its trainer would."""
-    room = RewardRunner({"trl": {"reward_funcs": [REWARD]}})
+def run_steps(runner):
+    """Return a function that runs steps. failures: the number of failed scores per step."""
 
-    def score(*failures, of=100, own=100):
+    def run(*failures, rows=100, scored=100):
+        own = runner(REWARD)
         for step, failed in enumerate(failures):
-            outcomes = [Outcome(None, error="boom")] * failed + [Outcome(0.5)] * (of - failed)
-            room._stop_if_too_many(
+            outcomes = [Outcome(None, error="boom")] * failed + [Outcome(0.5)] * (rows - failed)
+            own._stop_if_too_many(
                 step,
-                Counter(int_reward_func=failed),
-                Counter(int_reward_func=own),
+                {"int_reward_func": Counts(failed, scored, 0)},
                 {"int_reward_func": outcomes},
-                ["a question"] * of,
+                ["a question"] * rows,
             )
 
-    yield score
-    room.close()
+    return run
 
 
-def test_a_hiccup_stops_nothing(batches):
-    batches(*[49] + [0] * 18 + [1] + [0] * 40, own=100)
-    batches(1, of=1, own=1)
+def test_isolated_failures_do_not_stop_the_run(run_steps):
+    run_steps(*[49] + [0] * 18 + [1] + [0] * 40)
+    run_steps(1, rows=1, scored=1)
+    run_steps(*[6] * 19)  # too short to count
+    run_steps(*[40] * 2 + [0] * 60)  # 4 % of 20 steps
 
 
-def test_half_of_a_batch_stops_at_once(batches):
-    with pytest.raises(
-        RewardError, match=r"int_reward_func failed in 50 of 100 scores of one batch"
-    ):
-        batches(0, 50)
+@pytest.mark.parametrize(
+    "failures, scored, message",
+    [
+        ([0, 50], 100, "int_reward_func failed in 50 of 100 scores of one batch"),
+        ([3], 4, "3 of 4 scores of one batch.*'a question': boom"),  # 96 rows of other tasks
+        ([6] * 20, 100, "120 of 2000 scores of the last 20 steps"),
+    ],
+)
+def test_too_many_failures_stop_the_run(run_steps, failures, scored, message):
+    with pytest.raises(FailingRewardError, match=message):
+        run_steps(*failures, scored=scored)
 
 
-def test_rows_of_other_tasks_are_none_of_its_scores(batches):
-    with pytest.raises(RewardError, match=r"3 of 4 scores of one batch.*for one: boom.*a question"):
-        batches(3, own=4)
+def test_batch_in_which_all_are_too_slow_stops_the_run(runner):
+    own = runner(REWARD)
+    own._stop_if_all_are_slow({"int_reward_func": Counts(0, scored=8, too_slow=7)})
+    own._stop_if_all_are_slow({"int_reward_func": Counts(0, scored=2, too_slow=2)})
+    with pytest.raises(FailingRewardError, match="10 s of CPU time for each of 8 completions"):
+        own._stop_if_all_are_slow({"int_reward_func": Counts(0, scored=8, too_slow=8)})
 
 
-def test_a_steady_share_stops_after_20_steps(batches):
-    with pytest.raises(RewardError, match="120 of 2000 scores of the last 20 steps"):
-        batches(*[6] * 20)
-
-
-def test_a_share_is_of_20_steps(batches):
-    batches(*[6] * 19)
-    batches(*[40] * 2 + [0] * 60)  # 4 %, and less after
-
-
-def test_a_batch_of_which_all_scores_are_too_slow_stops_the_run():
-    room = RewardRunner({"trl": {"reward_funcs": [REWARD]}})
-    try:
-        room._stop_if_all_are_slow(Counter(int_reward_func=7), Counter(int_reward_func=8))
-        room._stop_if_all_are_slow(Counter(int_reward_func=2), Counter(int_reward_func=2))
-        with pytest.raises(RewardError, match="10 s of CPU time for each of 8 completions"):
-            room._stop_if_all_are_slow(Counter(int_reward_func=8), Counter(int_reward_func=8))
-    finally:
-        room.close()
-
-
-def test_a_reward_model_that_raises_gives_no_scores(caplog):
+def test_failing_reward_model_gives_no_scores(caplog):
     class Broken(torch.nn.Module):
         def forward(self, input_ids):
             raise IndexError("position out of range")
@@ -128,38 +123,20 @@ def test_a_reward_model_that_raises_gives_no_scores(caplog):
     model = Broken()
     _guard_model(model, "judge")
     assert model(input_ids=torch.zeros(2, 3)).logits[:, 0].isnan().all()
-    assert "the reward model judge failed" in caplog.text
+    assert "The reward model judge failed" in caplog.text
 
 
-def test_scores_of_a_series_are_a_curve_each():
-    key = "tests.scoring.rewards_that_fail.by_source"
-    room = RewardRunner({"trl": {"reward_funcs": [key]}})
-    try:
-        scores = room.reward_func(key)(
-            prompts=["p"] * 4, completions=["a", "b", "b", ""], source=["a", "a", "b", None]
-        )
-        assert scores == [1.0, 0.0, 1.0, None]
-        outcomes = {"by_source": room.guards[key].outcomes}
-        assert room.guards[key].series == ["a", "a", "b", ""]
-        assert room._series(outcomes) == {
-            "by_source/a": [(1.0, "none"), (0.0, "none")],
-            "by_source/b": [(1.0, "none")],
-        }
-    finally:
-        room.close()
-
-
-def test_a_series_says_what_failed():
-    key = "tests.scoring.rewards_that_fail.by_source"
-    room = RewardRunner({"trl": {"reward_funcs": [key]}})
-    try:
-        room.guards[key].series = ["a", "a", "a", "a"]
-        late = Outcome(None, error="late", timed_out=True)
-        failed = [Outcome(None, error="boom"), late, Outcome(1.0), Outcome(None, "not_this_task")]
-        (found,) = room._series({"by_source": failed}).values()
-        assert found == [(None, "error"), (None, "timeout"), (1.0, "none")]
-    finally:
-        room.close()
+def test_each_series_has_its_own_scores_and_statuses(runner):
+    own = runner(f"{HERE}.by_source")
+    own.guards[f"{HERE}.by_source"].series = ["a", "a", "a", "a", "b", ""]
+    outcomes = [
+        *(Outcome(None, error="boom"), Outcome(None, error="late", timed_out=True)),
+        *(Outcome(1.0), Outcome(None, "not_this_task"), Outcome(0.0, "wrong"), Outcome(1.0)),
+    ]
+    assert own._series({"by_source": outcomes}) == {
+        "by_source/a": [(None, "error"), (None, "timeout"), (1.0, "none")],
+        "by_source/b": [(0.0, "wrong")],
+    }
 
 
 @pytest.mark.parametrize(
@@ -168,12 +145,10 @@ def test_a_series_says_what_failed():
         ("by_source", "grpo_reward_timeout"),
         ("late", "grpo_reward_batch_timeout"),
         ("the_first", "grpo_reward_batch_timeout"),
+        ("hangs_on_a_batch", "grpo_reward_batch_timeout"),
     ],
 )
-def test_the_mend_of_a_timeout_names_the_key_that_limits_it(name, key):
-    room = RewardRunner({"trl": {"reward_funcs": [f"tests.scoring.rewards_that_fail.{name}"]}})
-    try:
-        late = [Outcome(None, error="not scored in time", timed_out=True)]
-        assert f"\n  Raise {key}, or make it faster" in room._say(name, "all", 0, late, ["p"])
-    finally:
-        room.close()
+def test_fix_of_a_timeout_names_the_key_of_the_limit(runner, name, key):
+    late = [Outcome(None, error="not scored in time", timed_out=True)]
+    message = runner(f"{HERE}.{name}")._message(name, "all", 0, late, ["p"])
+    assert f"\n  Raise {key}, or make the reward faster." in message

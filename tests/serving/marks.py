@@ -1,22 +1,22 @@
-"""To find all that a run has started, wherever it has gone."""
+"""Find all processes that a run has started."""
 
 import signal
+from contextlib import suppress
 
 import psutil
 
 
 def hear_ctrl_c():
-    """In a child, before it starts: as from a terminal, though the tests may run in the background."""
+    """Let a child receive SIGINT, even if the tests run in the background. For preexec_fn."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def marked(mark):
-    """The processes that have MARK=mark in their environment; it is inherited by all below."""
+def marked(mark, command=""):
+    """Return the processes with MARK=mark in their environment, and `command` in their command line."""
     found = []
     for process in psutil.process_iter():
-        try:
-            if process.environ().get("MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            same = process.environ().get("MARK") == mark and command in " ".join(process.cmdline())
+            if same and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
     return found

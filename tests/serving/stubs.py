@@ -1,6 +1,6 @@
-"""Stand-ins for vLLM's server and the trainer: small processes that are started in seconds.
+"""Stand-ins for vLLM's server and the trainer: small processes that start in seconds.
 
-The real ones are in tests/e2e/test_serving.py.
+tests/e2e/test_serving.py runs the real ones.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from axolotl_grpo_plugin.serving import processes as tree
+from axolotl_grpo_plugin.serving import processes
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
@@ -24,8 +24,13 @@ VLLM = {
 }
 
 
+def stub(role, port, how, folder):
+    """Return the command that plays a role of this module."""
+    return [sys.executable, "-m", "tests.serving.stubs", role, port, how, folder]
+
+
 def serve(port, pages):
-    """An HTTP server of these pages; a stubborn grandchild stands for vLLM's engine."""
+    """Return an HTTP server of these pages, {path: JSON}."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -34,13 +39,13 @@ def serve(port, pages):
             self.wfile.write(json.dumps(pages.get(self.path)).encode())
 
         def log_message(self, *_):
-            """Nothing."""
+            pass
 
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
 def stubborn():
-    """A grandchild in a session of its own that ignores SIGTERM."""
+    """Start a process in a new session that ignores SIGTERM, as vLLM's engine may."""
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
 
@@ -60,25 +65,17 @@ def server(port, how):
 def trainer(port, how, folder):
     def saves(*_):
         Path(folder, "saved").touch()
-        sys.exit(0)  # as Axolotl
+        sys.exit(0)  # as Axolotl does
 
     signal.signal(signal.SIGINT, saves)
-    tree.end_with(int(os.environ[SUPERVISOR]))
+    processes.end_with(int(os.environ[SUPERVISOR]))
     stubborn()
     if how == "never asks":
         sys.exit(3)
-    command = [
-        sys.executable,
-        "-m",
-        "tests.serving.stubs",
-        "server",
-        str(port),
-        os.environ["HOW"],
-        folder,
-    ]
-    asked = Path(os.environ[FILE])
-    Request(command, {}, "127.0.0.1", port, folder, os.getpid()).write(asked)
-    while how != "crashes" and not served(asked).exists():
+    command = stub("server", str(port), os.environ["HOW"], folder)
+    file = Path(os.environ[FILE])
+    Request(command, {}, "127.0.0.1", port, folder, os.getpid()).write(file)
+    while how != "crashes" and not served(file).exists():
         time.sleep(0.1)
     while how == "waits":
         time.sleep(0.1)
@@ -86,20 +83,16 @@ def trainer(port, how, folder):
 
 
 def launcher(*words):
-    """As accelerate: waits for the rank, and ends at once on Ctrl-C."""
-    rank = subprocess.Popen([sys.executable, "-m", "tests.serving.stubs", "trainer", *words])
-    sys.exit(rank.wait())
+    """Wait for the rank, and end at once on Ctrl-C, as accelerate does."""
+    sys.exit(subprocess.Popen(stub("trainer", *words)).wait())
 
 
 def run(port, how, folder):
-    def start(asked):
-        log = Path(asked.output_dir, "vllm-server.log")
-        return Server(asked.command, os.environ, asked.host, asked.port, log)
-
-    train = [sys.executable, "-m", "tests.serving.stubs", "launcher", str(port), how, folder]
-    tree.PATIENCE = 1
-    return tree.guarded(
-        lambda: Supervisor(start).run(lambda each: each.on_one_machine(train, os.environ))
+    supervisor = Supervisor(lambda request: Server(request, os.environ))
+    train = stub("launcher", str(port), how, folder)
+    processes.TERM_TIMEOUT = 1
+    return processes.guarded(
+        lambda: supervisor.run(lambda each: each.on_one_machine(train, os.environ))
     )
 
 

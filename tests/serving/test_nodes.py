@@ -1,4 +1,4 @@
-"""The serving node and the training nodes of a Slurm job, with threads for nodes. No Slurm was here."""
+"""The serving node and the training nodes of a Slurm job. Threads stand for nodes, without Slurm."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 from tests.serving.marks import marked
-from tests.serving.stubs import VLLM, serve
+from tests.serving.stubs import VLLM, stub
 from tests.serving.test_supervisor import ROOT, free_port
 
 
@@ -22,25 +22,23 @@ class FirstNode(threading.Thread):
 
     def __init__(self, folder):
         super().__init__()
-        self.port, self.ended = free_port(), [folder / "n2.exit-code", folder / "n3.exit-code"]
-        words = ["server", str(self.port), "serves", str(folder)]
-        command = [sys.executable, "-m", "tests.serving.stubs", *words]
+        self.port, self.codes = free_port(), [folder / "n2.exit-code", folder / "n3.exit-code"]
+        command = stub("server", str(self.port), "serves", str(folder))
         self.request = Request(command, {}, "127.0.0.1", self.port, str(folder), 0)
-        self.server, self.code = None, None
 
-    def start_server(self, asked):
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": asked.output_dir}
-        log = self.ended[0].with_name("log")
-        self.server = Server(asked.command, env, asked.host, asked.port, log)
+    def serve(self, request):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": request.output_dir}
+        self.server = Server(request, env)
         return self.server
 
     def run(self):
-        self.code = Supervisor(self.start_server).on_the_first_node(self.request, self.ended)
+        self.code = Supervisor(self.serve).on_the_first_node(self.request, self.codes)
 
     def train(self, number, code):
+        """Return the exit code of a training node whose trainer ends with `code`."""
         train = [sys.executable, "-c", f"import sys; sys.exit({code})"]
-        address = ("127.0.0.1", self.port, self.ended[number])
-        return Supervisor(self.start_server).on_a_training_node(train, os.environ, *address)
+        address = ("127.0.0.1", self.port, self.codes[number])
+        return Supervisor(self.serve).on_a_training_node(train, os.environ, *address)
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def first(tmp_path):
 
 
 def test_first_node_serves_until_all_training_nodes_have_ended(first):
-    first.ended[1].write_text("9")  # of an earlier try of the same job
+    first.codes[1].write_text("9")  # of an earlier try of the same job
     first.start()
     assert first.train(0, code=0) == 0
     time.sleep(0.5)
@@ -76,17 +74,13 @@ def test_first_node_fails_when_its_server_dies(first):
     assert first.code == 1
 
 
-def test_training_node_gives_up_when_no_server_answers(first, monkeypatch, capsys):
-    monkeypatch.setattr(supervisor, "BOOT", 0.5)
+@pytest.mark.parametrize("another_service", [False, True])
+def test_training_node_gives_up_without_a_vllm_server(
+    first, listens, monkeypatch, capsys, another_service
+):
+    monkeypatch.setattr(supervisor, "BOOT_TIMEOUT", 0.5)
+    if another_service:
+        listens({"/health": VLLM["/health"]}, first.port)
     assert first.train(0, code=0) == 1
     assert "no vLLM server answers" in capsys.readouterr().err
-    assert not first.ended[0].exists()
-
-
-def test_training_node_does_not_train_against_another_service(first, monkeypatch):
-    monkeypatch.setattr(supervisor, "BOOT", 0.5)
-    other = serve(first.port, {"/health": VLLM["/health"]})
-    threading.Thread(target=other.serve_forever, daemon=True).start()
-    assert first.train(0, code=0) == 1
-    other.shutdown()
-    other.server_close()
+    assert not first.codes[0].exists()

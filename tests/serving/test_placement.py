@@ -28,7 +28,7 @@ def ids(number):
             Placement("server", ("4", "5", "6", "7"), ("0", "1", "2", "3"), 4),
         ),
         (
-            {**SERVER, "vllm": {"tensor_parallel_size": "2"}},  # pydantic takes it so
+            {**SERVER, "vllm": {"tensor_parallel_size": "2"}},  # pydantic accepts text
             ids(4),
             None,
             Placement("server", ("2", "3"), ("0", "1"), 2),
@@ -45,15 +45,10 @@ def test_last_gpus_serve_and_first_gpus_train(cfg, gpus, processes, expected):
 @pytest.mark.parametrize(
     ("cfg", "gpus", "processes", "words"),
     [
-        (
-            SERVER,
-            ids(1),
-            None,
-            "1 GPU is visible, and this config wants 2: .* set trl.vllm_mode: colocate",
-        ),
-        (SERVER, ids(4), 4, "4 GPUs are visible, and this config wants 5"),
-        ({**SERVER, "vllm": {"tensor_parallel_size": 4}}, ids(4), None, "wants 5: 4 for vLLM"),
-        (COLOCATE, ids(1), 2, "wants 2: one per process. Lower --num-processes"),
+        (SERVER, ids(1), None, r"2 GPUs \(1 for .*, and 1 is visible.* trl.vllm_mode: colocate"),
+        (SERVER, ids(4), 4, r"5 GPUs \(1 for vLLM, 4 for the trainer\), and 4 are visible"),
+        ({**SERVER, "vllm": {"tensor_parallel_size": 4}}, ids(4), None, "4 for vLLM, 1 for the"),
+        (COLOCATE, ids(1), 2, "--num-processes: .* lower --num-processes"),
     ],
 )
 def test_refuses_too_few_gpus(cfg, gpus, processes, words):
@@ -67,7 +62,7 @@ def test_default_mode_is_axolotls():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("value", "expected"),
     [
         ("0,2", ["0", "2"]),
         ("", []),
@@ -76,15 +71,14 @@ def test_default_mode_is_axolotls():
         ("GPU-8a5f, 1", ["GPU-8a5f", "1"]),
     ],
 )
-def test_reads_cuda_visible_devices(monkeypatch, said, expected):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+def test_reads_cuda_visible_devices(monkeypatch, value, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert visible_gpus() == expected
 
 
 def test_counts_gpus_with_nvidia_smi(monkeypatch, tmp_path):
-    """A script stands in for nvidia-smi, which a machine without a GPU does not have."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    tool = tmp_path / "nvidia-smi"
+    tool = tmp_path / "nvidia-smi"  # a stand-in, because this machine may have no GPU
     tool.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -93,5 +87,5 @@ def test_counts_gpus_with_nvidia_smi(monkeypatch, tmp_path):
     monkeypatch.setattr(placement, "DEVICES", (str(tmp_path / "nvidia0"),))
     assert visible_gpus() == []
     (tmp_path / "nvidia0").touch()
-    with pytest.raises(ConfigError, match="there are GPUs, and nvidia-smi does not say"):
+    with pytest.raises(ConfigError, match="nvidia-smi cannot count the GPUs"):
         visible_gpus()

@@ -1,13 +1,16 @@
-"""Who starts what where. A script stands in for Slurm's scontrol; no cluster is here."""
+"""Plans for one machine, Ray and Slurm. A script stands in for Slurm's scontrol."""
 
 import pytest
 
 from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.plan import Call, Plan, RayPlan, SlurmPlan, environment, plan_of
 
 
 @pytest.fixture(autouse=True)
 def no_job(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
     for name in ("SLURM_JOB_NODELIST", "SLURM_NNODES", "SLURM_STEP_NUM_NODES"):
         monkeypatch.delenv(name, raising=False)
 
@@ -18,7 +21,9 @@ def call(*typed, launcher="accelerate", after=(), processes=None):
 
 def config(mode="server", **more):
     vllm = {"host": "127.0.0.1", "port": 8000, **more.pop("vllm", {})}
-    return {"base_model": "m", "trl": {"use_vllm": True, "vllm_mode": mode}, "vllm": vllm, **more}
+    cfg = {"base_model": "m", "trl": {"use_vllm": True, "vllm_mode": mode}, "vllm": vllm, **more}
+    settle_address(cfg)
+    return cfg
 
 
 def commands(plan):
@@ -50,9 +55,8 @@ def test_passes_colocate_configs_on_unchanged():
 
 
 def test_plans_ray():
-    plan = plan_of(
-        call(), config(use_ray=True, ray_num_workers=16, vllm={"host": "0.0.0.0"}), ["0", "1"]
-    )
+    cfg = config(use_ray=True, ray_num_workers=16, vllm={"host": "10.0.0.7"})
+    plan = plan_of(call(), cfg, ["0", "1"])
     assert type(plan) is RayPlan
     assert plan.ranks == 16
     assert commands(plan) == [
@@ -67,14 +71,8 @@ def job(monkeypatch, tmp_path):
     tool.write_text('#!/bin/sh\n[ "$*" = "show hostnames n[1-3]" ] && printf "n1\\nn2\\nn3\\n"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    said = {
-        "NODEID": "1",
-        "NNODES": "3",
-        "STEP_NUM_NODES": "3",
-        "STEP_NUM_TASKS": "3",
-        "JOB_ID": "7",
-    }
-    for name, value in {**said, "JOB_NODELIST": "n[1-3]"}.items():
+    variables = "NODEID=1 NNODES=3 STEP_NUM_NODES=3 STEP_NUM_TASKS=3 JOB_ID=7 JOB_NODELIST=n[1-3]"
+    for name, value in (each.split("=") for each in variables.split()):
         monkeypatch.setenv(f"SLURM_{name}", value)
     return monkeypatch
 
@@ -93,6 +91,8 @@ def test_plans_slurm_nodes(job):
     ]
     assert plan.mine().node == "n2"
     assert not plan.serves_here
+    cfg["trl"]["vllm_server_host"] = "10.0.0.7"
+    assert "--trl.vllm-server-host=10.0.0.7" in commands(plan_of(call(), cfg, "0 1 2 3".split()))[1]
     job.setenv("SLURM_NODEID", "0")
     assert plan_of(call(), cfg, "0 1 2 3".split()).serves_here
 
@@ -104,25 +104,21 @@ def test_slurm_without_a_server_trains_on_all_nodes(job):
     assert "--rdzv_endpoint n1:29500" in commands(plan)[2]
 
 
+UNREACHABLE = r"vllm.host \({}\): the other nodes cannot reach the server. Set it to the private"
+
+
 @pytest.mark.parametrize(
-    ("tasks", "cfg", "words"),
+    ("tasks", "vllm", "text"),
     [
-        ("6", config(), "several tasks per node. Set --ntasks-per-node=1"),
-        (
-            "3",
-            config(vllm={"tensor_parallel_size": 8}),
-            "4 GPUs are visible on this node, and vLLM needs 8",
-        ),
-        (
-            "3",
-            config(),
-            "vllm.host .127.0.0.1.: the other nodes cannot reach it. Set vllm.host: 0.0.0.0",
-        ),
+        ("6", {}, "several tasks per node. Set --ntasks-per-node=1"),
+        ("3", {"tensor_parallel_size": 8}, "4 GPUs are visible on this node, and vLLM needs 8"),
+        ("3", {}, UNREACHABLE.format("127.0.0.1")),
     ],
 )
-def test_refuses_slurm_jobs_that_cannot_work(job, tasks, cfg, words):
+def test_refuses_slurm_jobs_that_cannot_work(job, tasks, vllm, text):
+    cfg = config(vllm=vllm)
     job.setenv("SLURM_STEP_NUM_TASKS", tasks)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=text):
         plan_of(call(), cfg, "0 1 2 3".split())
 
 
@@ -142,11 +138,10 @@ def test_adapters_need_a_shared_tmpdir(job, tmp_path):
     assert plan_of(call(), cfg, ["0"]).ranks == 2
 
 
-def test_refuses_a_server_that_rays_workers_cannot_reach():
-    cfg = config(use_ray=True, ray_num_workers=4)
-    with pytest.raises(
-        ConfigError, match=r"vllm.host .127.0.0.1.: the other nodes cannot reach it"
-    ):
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_refuses_a_server_that_rays_workers_cannot_reach(host):
+    cfg = config(use_ray=True, ray_num_workers=4, vllm={"host": host})
+    with pytest.raises(ConfigError, match=UNREACHABLE.format(host)):
         plan_of(call(), cfg, ["0", "1"])
 
 

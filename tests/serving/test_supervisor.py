@@ -1,16 +1,16 @@
-"""Every ending of a run, with stand-ins: its exit code, what is said, and that no process is left."""
+"""Every ending of a run, with stand-ins: its exit code, its messages, and that no process is left."""
 
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.serving.marks import hear_ctrl_c, marked
+from tests.serving.stubs import stub
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,60 +24,52 @@ def free_port():
 @pytest.fixture(autouse=True)
 def ends(tmp_path):
     yield
-    for each in marked(str(tmp_path)):  # of a test that has failed
+    for each in marked(str(tmp_path)):  # left by a failed test
         each.kill()
 
 
 class Run:
     def __init__(self, folder, train, serve="serves"):
-        self.folder, self.mark, self.said = folder, str(folder), folder / "said"
-        words = ["run", str(free_port()), train, str(folder)]
-        with self.said.open("w") as stderr:  # a pipe would stay open as long as any process
+        self.folder, self.mark, self.stderr = folder, str(folder), folder / "stderr"
+        with self.stderr.open("w") as stderr:  # a pipe would stay open as long as any process
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.serving.stubs", *words],
+                stub("run", str(free_port()), train, str(folder)),
                 cwd=ROOT,
                 env={**os.environ, "MARK": self.mark, "HOW": serve},
                 stderr=stderr,
                 preexec_fn=hear_ctrl_c,
             )
 
-    def until(self, what, patience=20):
-        deadline = time.monotonic() + patience
-        while not what():
+    def until(self, condition):
+        deadline = time.monotonic() + 20
+        while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def serves(self):
-        log = self.folder / "vllm-server.log"
-        self.until(log.exists)
-        self.until(lambda: "vLLM serves" in self.said.read_text())
-        # the two supervisors, launcher, trainer and what it started, server and what it started
+        self.until(lambda: "vLLM serves" in self.stderr.read_text())
+        # two supervisors, the launcher, the trainer, the server, and a child of each of the last two
         self.until(lambda: len(marked(self.mark)) == 7)
 
     def end(self):
-        return self.process.wait(timeout=30), self.said.read_text()
+        return self.process.wait(timeout=30), self.stderr.read_text()
 
 
 @pytest.mark.parametrize(
-    ("train", "serve", "code", "said"),
+    ("train", "serve", "code", "text"),
     [
         ("never asks", "serves", 3, ""),
         ("ends", "serves", 0, ""),
         ("crashes", "serves", 5, ""),
-        (
-            "waits",
-            "dies",
-            1,
-            "vLLM's server ended while it started (exit code 1). likely cause: length",
-        ),
+        ("waits", "dies", 1, "ended while it started (exit code 1). Likely cause: length"),
         ("waits", "dies later", 1, "vLLM's server ended in mid-training (exit code 7)"),
     ],
 )
-def test_returns_the_exit_code_and_leaves_no_process(tmp_path, train, serve, code, said):
+def test_returns_the_exit_code_and_leaves_no_process(tmp_path, train, serve, code, text):
     run = Run(tmp_path, train, serve)
     ended, stderr = run.end()
     assert ended == code, stderr
-    assert said in stderr
+    assert text in stderr
     assert marked(run.mark) == []
     assert (tmp_path / "saved").exists() is (train == "waits")  # told to save before it is ended
 
@@ -93,8 +85,7 @@ def test_signals_let_the_trainer_save(tmp_path, number):
     assert marked(run.mark) == []
 
 
-def test_ignored_signals_stay_ignored(tmp_path):
-    """As under nohup."""
+def test_sighup_stays_ignored_under_nohup(tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     run = Run(tmp_path, "waits")
     signal.signal(signal.SIGHUP, before)
@@ -110,8 +101,8 @@ def test_ignored_signals_stay_ignored(tmp_path):
 def test_second_signal_ends_at_once(tmp_path):
     run = Run(tmp_path, "waits")
     run.serves()
-    (trainer,) = [each for each in marked(run.mark) if "trainer" in each.cmdline()]
-    trainer.suspend()  # it hangs, as in a collective
+    (trainer,) = marked(run.mark, "tests.serving.stubs trainer")
+    trainer.suspend()  # it hangs, as in a collective operation
     run.process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     run.process.send_signal(signal.SIGINT)
@@ -125,20 +116,13 @@ def test_second_signal_ends_at_once(tmp_path):
 def test_killed_supervisors_leave_no_process(tmp_path, which):
     run = Run(tmp_path, "waits")
     run.serves()
-    inner = [each for each in marked(run.mark) if each.ppid() == run.process.pid]
-    assert len(inner) == 1
-    victims = {"outer": [], "inner": inner, "both": inner}[which]
+    (inner,) = [each for each in marked(run.mark) if each.ppid() == run.process.pid]
     if which != "inner":
         run.process.send_signal(signal.SIGKILL)
-    for each in victims:
-        each.kill()
+    if which != "outer":
+        inner.kill()
     code, _ = run.end()
     assert code == (-signal.SIGKILL if which != "inner" else 128 + signal.SIGKILL)
-    if which == "both":  # the kernel and the trainer's own watch see to what was started directly
-        run.until(
-            lambda: not any("tests.serving.stubs" in each.cmdline() for each in marked(run.mark))
-        )
-        for each in marked(run.mark):
-            each.kill()
-    else:
-        run.until(lambda: marked(run.mark) == [])
+    # If both are killed, the processes that watch a supervisor end. The stubborn ones stay.
+    watching = "tests.serving.stubs" if which == "both" else ""
+    run.until(lambda: marked(run.mark, watching) == [])

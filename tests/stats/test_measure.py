@@ -1,5 +1,3 @@
-"""Counted with the embedded model's tokenizer: real, and small."""
-
 import json
 import sys
 from pathlib import Path
@@ -12,20 +10,27 @@ from axolotl_grpo_plugin.stats.measure import implicit_system, measure, warnings
 from axolotl_grpo_plugin.stats.rows import sources
 from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, open_tokenizer
 
-QUICKSTART = Path(axolotl_grpo_plugin.__file__).parent / "quickstart"
-ASKED = {
-    "question": "Tom has 2 pens and buys 3. How many pens is that?",
-    "answer": "2 + 3 = 5 #### 5",
-}
+MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
+ASKED = {"question": "Tom has 2 pens and buys 3. How many is that?", "answer": "2 + 3 = 5 #### 5"}
 
 
 def measured(tmp_path, rows, gold=None, type="axolotl_grpo_plugin.gsm8k", **keys):
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
     entry = {"path": str(file), **({"type": type} if type else {})}
-    cfg = {"rl": "grpo", "base_model": str(QUICKSTART / "model"), "datasets": [entry], **keys}
+    cfg = {"rl": "grpo", "base_model": str(MODEL), "datasets": [entry], **keys}
     tokenizer = open_tokenizer(cfg)
     return measure(sources(cfg)[0], cfg, tokenizer, gold), tokenizer
+
+
+def without_template(tmp_path, **settings):
+    """Copy the tokenizer without its template. Return the config's keys."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_bytes((MODEL / "tokenizer.json").read_bytes())
+    settings = {**json.loads((MODEL / "tokenizer_config.json").read_text()), **settings}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return {"tokenizer_config": str(folder)}
 
 
 def test_counts_prompts_and_gold_completions(tmp_path):
@@ -72,13 +77,13 @@ def test_stops_after_a_batch_without_the_column(tmp_path):
     found, _ = measured(tmp_path, [{"q": "?"}] * 2500)
     assert len(found.problems) == 2 and found.prompts.rows == 0
     assert 'no column "question" (it has: q)' in found.problems[0]
-    assert found.problems[1].endswith("none of the first 1,000 rows can be counted: stopped there")
+    assert found.problems[1].endswith("none of the first 1,000 rows can be counted: stopped")
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
-        ({"text": "?"}, "the prompt is neither text nor a chat: None"),  # None where a row lacks it
+        ({"text": "?"}, "the prompt is neither text nor a chat: None"),
         ({"prompt": None}, "the prompt is neither text nor a chat: None"),
         ({"prompt": ""}, "an empty prompt"),
         ({"prompt": []}, "the prompt is neither text nor a chat: []"),
@@ -90,16 +95,18 @@ def test_stops_after_a_batch_without_the_column(tmp_path):
         ),
     ],
 )
-def test_reports_rows_without_a_usable_prompt(tmp_path, row, said):
+def test_reports_rows_without_a_usable_prompt(tmp_path, row, message):
     chat = {"prompt": [{"role": "user", "content": "?"}]}
     found, _ = measured(tmp_path, [chat, row], type=None)
     assert found.prompts.rows == 1 and found.bad == 1
-    assert found.problems[0].startswith(f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {said}")
+    assert found.problems[0].startswith(
+        f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {message}"
+    )
 
 
-def test_dataset_without_prompts_is_told_to_name_a_transform(tmp_path):
+def test_missing_prompt_column_suggests_a_transform(tmp_path):
     found, _ = measured(tmp_path, [{"text": "?"}], type=None)
-    assert 'no column "prompt" (it has: text): name a transform' in found.problems[0]
+    assert 'no column "prompt" (it has: text). Name a transform' in found.problems[0]
 
 
 def test_reports_rows_on_which_the_template_fails(tmp_path):
@@ -116,25 +123,20 @@ def test_reports_rows_on_which_a_user_transform_raises(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mine", module)
     found, tokenizer = measured(tmp_path, [{"n": 1}, {"n": 0}, {"n": 2}], type="mine.factory")
     assert found.prompts.rows == found.strings == 2
-    assert found.problems[0].endswith(
-        "row 1: ZeroDivisionError: integer division or modulo by zero"
-    )
+    assert "row 1: ZeroDivisionError: integer division" in found.problems[0]
     assert any("plain strings" in line for line in warnings_of(tokenizer, [found]))
 
 
 def test_chats_need_a_template_and_strings_do_not(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((QUICKSTART / "model" / name).read_bytes())
+    keys = without_template(tmp_path)
     with pytest.raises(TokenizerError, match=r"has no chat template\. Set `chat_template:`"):
-        measured(tmp_path, [ASKED], tokenizer_config=str(folder))
-    strings, _ = measured(tmp_path, [{"prompt": "a"}], type=None, tokenizer_config=str(folder))
+        measured(tmp_path, [ASKED], **keys)
+    strings, _ = measured(tmp_path, [{"prompt": "a"}], type=None, **keys)
     assert strings.prompts.rows == 1
 
 
 @pytest.mark.parametrize(
-    ("template", "unasked"),
+    ("template", "added"),
     [
         ("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", None),
         ("{% if messages[0].role != 'system' %}<system>Be good.</>{% endif %}"
@@ -148,12 +150,12 @@ def test_chats_need_a_template_and_strings_do_not(tmp_path):
          "<system>Today is day 1\n"),
     ],
 )  # fmt: skip
-def test_notes_a_system_turn_that_the_template_adds(tmp_path, template, unasked):
+def test_notes_a_system_turn_that_the_template_adds(tmp_path, template, added):
     rows = [{"prompt": [{"role": "user", "content": "?"}]}]
     found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)
-    assert implicit_system(tokenizer) == unasked
-    assert bool(warnings_of(tokenizer, [found])) == (unasked is not None)
-    found.without_system = False  # each prompt has one of its own
+    assert implicit_system(tokenizer) == added
+    assert bool(warnings_of(tokenizer, [found])) == (added is not None)
+    found.without_system = False  # each prompt has a system turn
     assert warnings_of(tokenizer, [found]) == []
 
 
@@ -165,18 +167,7 @@ def test_notes_dates_and_doubled_bos(tmp_path):
     assert not found.doubled_bos
     rows = [{"prompt": [{"role": "user", "content": "<|im_end|>?"}]}]
     template = "{{ '<|im_end|>' + messages[0].content }}"
-    file = {"tokenizer_config": str(_with_bos(tmp_path))}
-    found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template, **file)
+    keys = {"chat_template_jinja": template, **without_template(tmp_path, bos_token="<|im_end|>")}
+    found, tokenizer = measured(tmp_path, rows, type=None, **keys)
     assert found.doubled_bos
     assert "begin with <|im_end|> twice" in warnings_of(tokenizer, [found])[-1]
-
-
-def _with_bos(tmp_path):
-    folder = tmp_path / "bos"
-    folder.mkdir()
-    settings = json.loads((QUICKSTART / "model" / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({**settings, "bos_token": "<|im_end|>"})
-    )
-    (folder / "tokenizer.json").write_bytes((QUICKSTART / "model" / "tokenizer.json").read_bytes())
-    return folder

@@ -27,27 +27,17 @@ class Words:
 
 
 def test_reads_the_rollout_log(tmp_path):
-    log(
-        tmp_path / "rollouts" / "train",
-        1,
-        [10, 64, 64, 20],
-        [False, True, True, False],
-        [2.0, 0, 2.0, None],
-    )
-    log(tmp_path / "rollouts" / "train", 2, [30] * 4, [False] * 4, [0.0] * 4)
+    train = tmp_path / "rollouts" / "train"
+    log(train, 1, [10, 64, 64, 20], [False, True, True, False], [2.0, 0, 2.0, None])
+    log(train, 2, [30] * 4, [False] * 4, [0.0] * 4)
     log(tmp_path / "rollouts" / "eval", 2, [64], [True], [0.0])
-    for folder in (tmp_path, tmp_path / "rollouts", tmp_path / "rollouts" / "train"):
+    for folder in (tmp_path, tmp_path / "rollouts", train):
         found = read_rollouts(folder, None, None)
         assert (found.rows, found.truncated, found.share, found.limit) == (8, 2, 0.25, 64)
         assert found.finished.counts == {10: 1, 20: 1, 30: 4}
-        assert (found.reward, found.best, found.right, found.right_truncated) == (
-            "correctness",
-            2.0,
-            2,
-            1,
-        )
+        assert (found.reward, found.best) == ("correctness", 2.0)
+        assert (found.right, found.right_truncated) == (2, 1)
         assert not found.estimated
-        assert list(found.parts()) == [(1, 1, 4, 0.5, 39.5), (2, 2, 4, 0.0, 30.0)]
         assert found.enough() is None
 
 
@@ -67,8 +57,6 @@ def test_reward_that_never_pays_counts_no_right_answer(tmp_path):
 
 
 def test_counts_trls_completions_from_their_text(tmp_path):
-    folder = tmp_path / "completions"
-    folder.mkdir()
     columns = {
         "step": [1, 1, 1],
         "prompt": ["p"] * 3,
@@ -76,7 +64,8 @@ def test_counts_trls_completions_from_their_text(tmp_path):
         "correctness_reward_func": [0.0, 2.0, 0.0],
         "advantage": [0.0] * 3,
     }
-    pq.write_table(pa.table(columns), folder / "completions_00001.parquet")
+    (tmp_path / "completions").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "completions" / "completions_00001.parquet")
     found = read_rollouts(tmp_path, Words(), 4)
     assert found.estimated and found.reward == "correctness_reward_func"
     assert (found.truncated, found.finished.counts) == (1, {3: 1, 4: 1})  # with the end token
@@ -108,9 +97,8 @@ def test_reads_logs_without_rewards(tmp_path):
 
 
 def test_unreadable_file_is_named(tmp_path):
-    pq.write_table(
-        pa.table({"step": [], "completion_tokens": [], "truncated": []}), tmp_path / "a.parquet"
-    )
+    empty = pa.table({"step": [], "completion_tokens": [], "truncated": []})
+    pq.write_table(empty, tmp_path / "a.parquet")
     with pytest.raises(NoRollouts, match="no rollouts in its 1 files"):
         read_rollouts(tmp_path, None, None)
     (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")

@@ -10,7 +10,13 @@ import pytest
 from axolotl_grpo_plugin.stats import rows
 from axolotl_grpo_plugin.stats.rows import Transform, Unreadable, read, sources
 
+AXOLOTLS = [(0, {"from": "axolotl"})]
 MANY = [{"question": f"{i}?", "n": i} for i in range(2500)]
+
+
+@pytest.fixture
+def axolotls_loader(monkeypatch):
+    monkeypatch.setattr(rows, "_axolotls", lambda *_: AXOLOTLS)
 
 
 def source(path, **more):
@@ -19,19 +25,22 @@ def source(path, **more):
 
 
 def read_all(path, failed=None, **more):
-    said = []
-    batches = list(
-        read(*source(path, **more), lambda *at: said.append(at), lambda *at: failed.append(at))
-    )
-    assert all(done <= of for done, of in said)
-    assert all(len(batch) <= rows.BATCH for batch in batches)
+    progress = []
+
+    def advance(done, total):
+        progress.append(done <= total)
+
+    def fail(row, what):
+        failed.append((row, what))
+
+    batches = list(read(*source(path, **more), advance, fail))
+    assert all(progress) and all(len(batch) <= rows.BATCH for batch in batches)
     return list(chain(*batches))
 
 
 def lines(path, texts):
-    path.write_text(
-        "\n".join(text if isinstance(text, str) else json.dumps(text) for text in texts)
-    )
+    dumped = (text if isinstance(text, str) else json.dumps(text) for text in texts)
+    path.write_text("\n".join(dumped))
     return path
 
 
@@ -49,10 +58,7 @@ def test_reads_parquet(tmp_path):
 def test_missing_column_of_a_row_is_none(tmp_path):
     file = lines(tmp_path / "a.jsonl", [{"a": 1}, "", {"b": 2}])
     assert read_all(file) == [(0, {"a": 1, "b": None}), (1, {"a": None, "b": 2})]
-
-
-def test_column_of_the_last_row_is_in_the_first(tmp_path):
-    file = lines(tmp_path / "a.jsonl", [*MANY, {"hint": "x"}])
+    lines(file, [*MANY, {"hint": "x"}])
     assert read_all(file)[0] == (0, {"question": "0?", "n": 0, "hint": None})
 
 
@@ -61,10 +67,9 @@ def test_column_of_the_last_row_is_in_the_first(tmp_path):
     [(1, 2.5), ("2020-01-01", "2021-12-31"), ("2020-01-01T10:00:00Z",), (1 << 64,)],
     ids=str,
 )
-def test_values_that_datasets_changes_are_read_by_datasets(tmp_path, monkeypatch, values):
-    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
+def test_values_that_datasets_changes_are_read_by_datasets(tmp_path, axolotls_loader, values):
     file = lines(tmp_path / "a.jsonl", [{"a": value} for value in values])
-    assert read_all(file) == [(0, {"from": "axolotl"})]
+    assert read_all(file) == AXOLOTLS
     kept = [{"a": "2020-01-01"}, {"a": "a date"}, {"b": 1}, {"b": 2}]
     assert read_all(lines(tmp_path / "a.jsonl", kept))[0] == (0, {"a": "2020-01-01", "b": None})
 
@@ -72,16 +77,14 @@ def test_values_that_datasets_changes_are_read_by_datasets(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "text", ['{\n  "a": 1\n}', '"a"', '{\n  "data": [{"a": 1}]\n}', '[{"a": 1}]', '[\n{"a": 1}\n]']
 )
-def test_json_that_is_no_json_lines_is_read_by_datasets(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
+def test_json_that_is_no_json_lines_is_read_by_datasets(tmp_path, axolotls_loader, text):
     file = tmp_path / "a.json"
     file.write_text(text)
-    assert read_all(file) == [(0, {"from": "axolotl"})]
+    assert read_all(file) == AXOLOTLS
 
 
-def test_parquet_that_datasets_decodes_is_read_by_datasets(tmp_path, monkeypatch):
+def test_parquet_that_datasets_decodes_is_read_by_datasets(tmp_path, axolotls_loader):
     """The metadata is datasets' own, of a chat whose messages have unequal keys."""
-    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
     features = '{"info": {"features": {"prompt": {"feature": %s, "_type": "List"}}}}'
     table = pa.table({"prompt": [["x"], ["y"]]})
     for feature, plain in (
@@ -102,7 +105,7 @@ def test_reports_bad_lines_and_reads_the_rest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", b"", "an empty file"),
         ("a.jsonl", b"\n\n", "no rows"),
@@ -111,13 +114,13 @@ def test_reports_bad_lines_and_reads_the_rest(tmp_path):
         ("b.jsonl", None, "no such file"),
     ],
 )
-def test_unreadable_file_raises_with_its_name(tmp_path, name, content, said):
+def test_unreadable_file_raises_with_its_name(tmp_path, name, content, message):
     file = tmp_path / name
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(Unreadable) as raised:
         read_all(file)
-    assert str(raised.value).startswith(f"datasets[0].path ({file}): {said}")
+    assert str(raised.value).startswith(f"datasets[0].path ({file}): {message}")
 
 
 def test_dataset_without_a_path_raises():
@@ -128,17 +131,10 @@ def test_dataset_without_a_path_raises():
 
 @pytest.mark.parametrize(
     "more",
-    [
-        {"name": ["a", "b"]},
-        {"split": "train[:5]"},
-        {"ds_type": "csv"},
-        {"data_files": "x"},
-        {"shards": 2},
-    ],
-)
-def test_entries_with_other_keys_are_read_by_axolotl(tmp_path, monkeypatch, more):
-    monkeypatch.setattr(rows, "_axolotls", lambda *_: enumerate([{"from": "axolotl"}]))
-    assert read_all(lines(tmp_path / "a.jsonl", MANY), **more) == [(0, {"from": "axolotl"})]
+    [{"name": ["a", "b"]}, {"split": "train[:5]"}, {"ds_type": "csv"}, {"data_files": "x"}, {"shards": 2}],
+)  # fmt: skip
+def test_entries_with_other_keys_are_read_by_axolotl(tmp_path, axolotls_loader, more):
+    assert read_all(lines(tmp_path / "a.jsonl", MANY), **more) == AXOLOTLS
 
 
 def transform(monkeypatch, made, **more):
@@ -146,10 +142,6 @@ def transform(monkeypatch, made, **more):
     module.factory = lambda cfg, dataset_idx: made
     monkeypatch.setitem(sys.modules, "mine", module)
     return Transform(*source("a.jsonl", type="mine.factory", **more), "the tokenizer")
-
-
-def test_dataset_without_a_type_is_unchanged():
-    assert Transform(*source("a.jsonl"), None)([(0, {"prompt": "a"})]) == [[{"prompt": "a"}]]
 
 
 def test_transform_of_single_rows_gets_its_options(monkeypatch):
@@ -172,17 +164,16 @@ def test_transform_may_change_its_row_in_place(monkeypatch):
 
 def test_transform_of_batches_gets_its_options(monkeypatch):
     def several(columns, numbers, tokenizer):
-        return {
-            "prompt": [f"{n}{a}{tokenizer}" for n, a in zip(numbers, columns["a"], strict=True)]
-        }
+        return {"prompt": [f"{numbers[0]}{columns['a'][0]}{tokenizer}"]}
 
     options = {"batched": True, "with_indices": True, "remove_columns": "__all__"}
     made = transform(monkeypatch, (several, options))
     assert made([(3, {"a": "x"})]) == [[{"prompt": "3xthe tokenizer"}]]
 
 
-def test_transform_that_returns_none_keeps_the_row(monkeypatch):
-    assert transform(monkeypatch, lambda row: None)([(0, {"prompt": "a"})]) == [[{"prompt": "a"}]]
+def test_row_is_unchanged_without_a_type_and_if_the_transform_returns_none(monkeypatch):
+    for same in (Transform(*source("a.jsonl"), None), transform(monkeypatch, lambda row: None)):
+        assert same([(0, {"prompt": "a"})]) == [[{"prompt": "a"}]]
 
 
 def test_batched_transform_may_drop_and_add_rows(monkeypatch):
@@ -196,15 +187,15 @@ def test_batched_transform_may_drop_and_add_rows(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("json.dumb", "no 'dumb' there. Did you mean 'dump'"),
         ("no_such_module.fn", "there is no module 'no_such_module'"),
         ("a.b.fn", "Axolotl finds a transform only in a top-level module"),
     ],
 )
-def test_missing_transform_raises(path, said):
-    with pytest.raises(Unreadable, match=said):
+def test_missing_transform_raises(path, message):
+    with pytest.raises(Unreadable, match=message):
         Transform(*source("a.jsonl", type=path), None)
 
 

@@ -1,4 +1,4 @@
-"""Where a tokenizer comes from. (That it counts as transformers does: tests/e2e/test_stats.py.)"""
+"""Loading of tokenizers. tests/e2e/test_stats.py compares the counts with transformers."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ RESPONSE = httpx.Response(403, request=httpx.Request("GET", "https://example.org
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (errors.GatedRepoError("no", response=RESPONSE), "the model is gated. Accept its terms at"),
         (errors.RepositoryNotFoundError("no", response=RESPONSE), "the hub has no such model"),
@@ -26,9 +26,7 @@ RESPONSE = httpx.Response(403, request=httpx.Request("GET", "https://example.org
         (httpx.ConnectError("no name"), "cannot be downloaded: no name. Check the network"),
     ],
 )
-def test_hub_errors_are_one_line(monkeypatch, error, said):
-    """There is no hub on a test machine: its client's last call is replaced."""
-
+def test_hub_errors_are_one_line(monkeypatch, error, message):
     def refuse(*_, **__):
         raise error
 
@@ -36,7 +34,7 @@ def test_hub_errors_are_one_line(monkeypatch, error, said):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(TokenizerError) as raised:
         open_tokenizer({"base_model": "some/model"})
-    assert str(raised.value).startswith(f"tokenizer (some/model): {said}")
+    assert str(raised.value).startswith(f"tokenizer (some/model): {message}")
     assert "\n" not in str(raised.value)
 
 
@@ -89,22 +87,17 @@ def test_reads_a_template_file(tmp_path):
     assert tokenizer.text(CHAT, generation_prompt=False) == "1 + 1?\n"
 
 
-def test_missing_template_file_raises():
-    """Axolotl takes its name for the template."""
-    with pytest.raises(TokenizerError, match=r"chat_template_jinja \(no.jinja\): no such file"):
-        open_tokenizer({"base_model": str(MODEL), "chat_template_jinja": "no.jinja"})
-
-
-def test_refuses_vision_models():
-    with pytest.raises(TokenizerError, match="prompts of a vision model"):
-        open_tokenizer({"base_model": str(MODEL), "processor_type": "AutoProcessor"})
-
-
-def test_unknown_template_name_raises():
-    with pytest.raises(
-        TokenizerError, match=r"chat_template \(llama9\): Template 'llama9' not found"
-    ):
-        open_tokenizer({"base_model": str(MODEL), "chat_template": "llama9"})
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"chat_template_jinja": "no.jinja"}, r"chat_template_jinja \(no.jinja\): no such file"),
+        ({"chat_template": "llama9"}, r"chat_template \(llama9\): Template 'llama9' not found"),
+        ({"processor_type": "AutoProcessor"}, "prompts of a vision model"),
+    ],
+)
+def test_refuses_missing_templates_and_vision_models(keys, message):
+    with pytest.raises(TokenizerError, match=message):
+        open_tokenizer({"base_model": str(MODEL), **keys})
 
 
 def test_counts_strings_and_chats_in_one_batch():
@@ -116,14 +109,10 @@ def test_counts_strings_and_chats_in_one_batch():
     assert tokenizer.prompts([]) == []
 
 
-def test_context_is_the_models_limit(tmp_path):
-    held = json.loads((MODEL / "config.json").read_text())["max_position_embeddings"]
-    assert open_tokenizer({"base_model": str(MODEL)}).context() == held
-
-
 @pytest.mark.parametrize(
     ("scaled", "limit"),
     [
+        ({}, 512),
         ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, None),
         ({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, None),
         ({"rope_parameters": {"rope_type": "default"}}, 512),
@@ -131,11 +120,8 @@ def test_context_is_the_models_limit(tmp_path):
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 512),
     ],
 )
-def test_context_is_unknown_with_scaled_positions(scaled, limit, tmp_path):
-    for file in MODEL.iterdir():
-        shutil.copy(file, tmp_path)
-    said = json.loads((MODEL / "config.json").read_text())
-    said = {key: value for key, value in said.items() if "rope" not in key}
-    said |= {"max_position_embeddings": 512, **scaled}
-    (tmp_path / "config.json").write_text(json.dumps(said))
+def test_context_is_the_models_limit_unless_positions_are_scaled(scaled, limit, tmp_path):
+    shutil.copytree(MODEL, tmp_path, dirs_exist_ok=True)
+    model = {"model_type": "llama", "max_position_embeddings": 512, **scaled}
+    (tmp_path / "config.json").write_text(json.dumps(model))
     assert open_tokenizer({"base_model": str(tmp_path)}).context() == limit

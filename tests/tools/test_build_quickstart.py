@@ -1,4 +1,4 @@
-"""The committed data files are those that the scripts make."""
+"""The scripts still make the committed data files."""
 
 import json
 

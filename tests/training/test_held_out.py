@@ -7,14 +7,8 @@ from axolotl_grpo_plugin.training.report import plot, smooth, sparkline, table
 
 
 def answer(when, mode, row, **rewards):
-    return {
-        "when": when,
-        "mode": mode,
-        "row": row,
-        "prompt": "p",
-        "completion": "c",
-        "rewards": rewards,
-    }
+    place = {"when": when, "mode": mode, "row": row}
+    return {**place, "prompt": "p", "completion": "c", "rewards": rewards}
 
 
 def write(folder, answers):
@@ -25,21 +19,16 @@ def write(folder, answers):
 
 @pytest.fixture
 def file(tmp_path):
-    before, after = [0, 0, 0, 2], [2, 2, 0, 2]
-    return write(
-        tmp_path,
-        [
-            answer("before", "greedy", row, right_reward_func=value)
-            for row, value in enumerate(before)
-        ]
-        + [
-            answer("after", "greedy", row, right_reward_func=value)
-            for row, value in enumerate(after)
-        ],
-    )
+    scores = {"before": [0, 0, 0, 2], "after": [2, 2, 0, 2]}
+    answers = [
+        answer(when, "greedy", row, right_reward_func=score)
+        for when, rows in scores.items()
+        for row, score in enumerate(rows)
+    ]
+    return write(tmp_path, answers)
 
 
-def test_a_change_has_its_interval(file):
+def test_computes_the_interval_of_a_change(file):
     (change,) = read_changes(file, {"right_reward_func": 2.0})
     assert (change.rows, change.before, change.after) == (4, 0.5, 1.5)
     # differences 2, 2, 0, 0: mean 1, standard error sqrt(4/3)/2
@@ -48,24 +37,21 @@ def test_a_change_has_its_interval(file):
 
 
 def test_only_rows_with_both_scores_count(tmp_path):
-    file = write(
-        tmp_path,
-        [
-            answer("before", "sampled", 0, a=0.0, b=1.0),
-            answer("before", "sampled", 1, a=None, b=1.0),
-            answer("after", "sampled", 0, a=1.0),
-            answer("after", "sampled", 1, a=1.0),
-        ],
-    )
-    (change,) = read_changes(file)
+    answers = [
+        answer("before", "sampled", 0, a=0.0, b=1.0),
+        answer("before", "sampled", 1, a=None, b=1.0),
+        answer("after", "sampled", 0, a=1.0),
+        answer("after", "sampled", 1, a=1.0),
+    ]
+    (change,) = read_changes(write(tmp_path, answers))
     assert (change.reward, change.rows, change.after, change.right_after) == ("a", 1, 1.0, None)
 
 
-def test_no_answers_after_no_change(tmp_path):
+def test_an_unfinished_run_has_no_change(tmp_path):
     assert read_changes(write(tmp_path, [answer("before", "greedy", 0, a=1.0)])) == []
 
 
-def test_the_table_says_it(file, capsys):
+def test_table_shows_means_and_shares_of_right_answers(file, capsys):
     from rich.console import Console
 
     Console(width=80).print(table(read_changes(file, {"right_reward_func": 2.0})))
@@ -75,14 +61,14 @@ def test_the_table_says_it(file, capsys):
     assert "0.50 → 1.50  +1.00 ±1.13" in shown
 
 
-def test_the_plot_is_drawn(file, tmp_path):
+def test_plots_with_and_without_held_out_rows(file, tmp_path):
     curves = {"reward": [(1, 0.5), (2, 1.5)], "right": []}
     plot(curves, read_changes(file), tmp_path / "with.png")
     plot(curves, [], tmp_path / "without.png")
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("with.png", "without.png"))
 
 
-def test_sparkline():
+def test_sparkline_scales_and_shortens():
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([1.0, 1.0]) == "▁▁"
     assert len(sparkline(list(range(1000)), width=40)) == 40

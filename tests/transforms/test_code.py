@@ -5,16 +5,11 @@ import pytest
 from axolotl_grpo_plugin.rewards.code_tests import read_tests
 from axolotl_grpo_plugin.transforms.code import PROBLEMS, code
 from axolotl_grpo_plugin.transforms.rows import DatasetError
+from tests.transforms.conftest import run
 
-CFG = {"datasets": [{"path": "mine.jsonl"}]}
 PRINTS = {"inputs": ["1"], "outputs": ["2"]}
+PROGRAM = "Write a Python program that reads standard input and writes to standard output."
 CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
-
-
-def transformed(rows, **keys):
-    transform, how = code({**CFG, **keys}, dataset_idx=0)
-    assert how["batched"] and how["with_indices"]
-    return transform(rows, list(range(7, 7 + len(next(iter(rows.values()))))), None)
 
 
 @pytest.mark.parametrize(
@@ -22,12 +17,12 @@ def transformed(rows, **keys):
     [
         (
             {"problem": "Double.", "tests": json.dumps(PRINTS)},
-            "Write a Python program that reads standard input and writes to standard output.",
+            PROGRAM,
             PRINTS,
         ),
         (
             {"question": "Double.", "input_output": json.dumps({**PRINTS, "fn_name": None})},
-            "Write a Python program that reads standard input and writes to standard output.",
+            PROGRAM,
             PRINTS,
         ),
         (
@@ -38,7 +33,7 @@ def transformed(rows, **keys):
                     "test_cases": [{"input": "1", "output": "2", "type": "stdin_stdout"}],
                 },
             },
-            "Write a Python program that reads standard input and writes to standard output.",
+            PROGRAM,
             PRINTS,
         ),
         (
@@ -57,7 +52,7 @@ def transformed(rows, **keys):
         ),
         (
             {"problem": "Double.", "tests": json.dumps(PRINTS), "metadata": "from the web"},
-            "Write a Python program that reads standard input and writes to standard output.",
+            PROGRAM,
             PRINTS,
         ),
         (
@@ -90,8 +85,8 @@ def transformed(rows, **keys):
         ),
     ],
 )
-def test_rows(row, asks, tests):
-    made = transformed({name: [value] for name, value in row.items()})
+def test_asks_for_a_program_or_function_that_passes_the_tests(row, asks, tests):
+    made = run(code, row)
     (messages,), (text,) = made["prompt"], made["tests"]
     problem = next(row[name] for name in PROBLEMS if name in row)
     content = f"{problem}\n\n{asks} Answer with one ```python block."
@@ -101,42 +96,45 @@ def test_rows(row, asks, tests):
 
 
 @pytest.mark.parametrize(
-    "tests", [PRINTS, {"inputs": [[1]], "outputs": [2], "fn_name": "f"}, ["assert f(1) == g(2)"],
-              ["assert math.pi > f(3)"], {"functional": CHECK, "entry_point": "f"}]
-)  # fmt: skip
+    "tests",
+    [
+        PRINTS,
+        {"inputs": [[1]], "outputs": [2], "fn_name": "f"},
+        ["assert f(1) == g(2)"],
+        ["assert math.pi > f(3)"],
+        {"functional": CHECK, "entry_point": "f"},
+    ],
+)
 def test_written_tests_read_the_same(tests):
-    (text,) = transformed({"problem": ["?"], "tests": [tests]})["tests"]
+    (text,) = run(code, {"problem": "?", "tests": tests})["tests"]
     assert read_tests(text) == read_tests(tests)
 
 
-def test_a_system_prompt():
-    rows = {"problem": ["Double."], "tests": [PRINTS], "level": [3], "data_source": ["mine"]}
-    made = transformed(rows, grpo_system_prompt="Think.")
+def test_system_prompt_precedes_or_follows_the_problem():
+    row = {"problem": "Double.", "tests": PRINTS, "level": 3, "data_source": "mine"}
+    made = run(code, row, grpo_system_prompt="Think.")
     assert made["prompt"][0][0] == {"role": "system", "content": "Think."}
     assert (made["level"], made["data_source"]) == ([3], ["mine"])
-    made = transformed(rows, grpo_system_prompt="Think.", grpo_system_in="user")
-    assert len(made["prompt"][0]) == 1 and made["prompt"][0][0]["content"].endswith("\nThink.")
+    (prompt,) = run(code, row, grpo_system_prompt="Think.", grpo_system_in="user")["prompt"]
+    assert len(prompt) == 1 and prompt[0]["content"].endswith("\nThink.")
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("row", "message"),
     [
-        ({"problem": ["?"], "tests": ["{}"]}, 'row 7, column "tests": no tests that can be used'),
+        ({"problem": "?", "tests": "{}"}, 'row 0, column "tests": no tests that can be used'),
         (
-            {
-                "problem": ["?"],
-                "tests": [[{"input": "1", "output": "2", "testtype": "functional"}]],
-            },
-            'row 7, column "tests": no tests that can be used',
+            {"problem": "?", "tests": [{"input": "1", "output": "2", "testtype": "functional"}]},
+            'row 0, column "tests": no tests that can be used',
         ),
-        ({"problem": ["?"], "tests": [None]}, 'row 7, column "tests": no tests that can be used'),
-        ({"problem": ["?"], "test_list": [[]]}, 'row 7, column "test_list": no tests'),
-        ({"problem": ["?"], "test_list": [["f(1)"]]}, 'row 7, column "test_list": no tests'),
-        ({"problem": ["?", " "], "tests": ["{}"] * 2}, 'row 8, column "problem": no text'),
-        ({"problem": ["?"], "answer": ["1"]}, r'no column "tests" \(it has: problem, answer\)'),
-        ({"task": ["?"], "tests": ["{}"]}, r'no column "problem" \(it has: task, tests\)'),
+        ({"problem": "?", "tests": None}, 'row 0, column "tests": no tests that can be used'),
+        ({"problem": "?", "test_list": []}, 'row 0, column "test_list": no tests'),
+        ({"problem": "?", "test_list": ["f(1)"]}, 'row 0, column "test_list": no tests'),
+        ({"problem": " ", "tests": "{}"}, 'row 0, column "problem": no text'),
+        ({"problem": "?", "answer": "1"}, r'no column "tests" \(it has: problem, answer\)'),
+        ({"task": "?", "tests": "{}"}, r'no column "problem" \(it has: task, tests\)'),
     ],
 )
-def test_a_bad_row_is_named(rows, message):
-    with pytest.raises(DatasetError, match=r"mine.jsonl\).*" + message):
-        transformed(rows)
+def test_bad_row_is_named(row, message):
+    with pytest.raises(DatasetError, match=r"a.jsonl\).*" + message):
+        run(code, row)

@@ -3,10 +3,8 @@ import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
 
 from axolotl_grpo_plugin import gym
 from axolotl_grpo_plugin.rewards.gym import read_entry
@@ -14,23 +12,15 @@ from axolotl_grpo_plugin.stats.rows import Transform, read, sources
 from axolotl_grpo_plugin.transforms import gym as module
 from axolotl_grpo_plugin.transforms.gym import SYSTEM_PROMPT
 from axolotl_grpo_plugin.transforms.rows import DatasetError
+from tests.transforms.conftest import run
 
 pytest.importorskip("reasoning_gym")
 
-MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
-CFG = {"rl": "grpo", "datasets": [{"path": "tasks.jsonl", "type": "axolotl_grpo_plugin.gym"}]}
 SUMS = {"task": "chain_sum", "size": 3, "seed": 1, "config": {"max_terms": 2}}
 
 
-def run(*rows, tokenizer=None, **keys):
-    transform, how = gym({**CFG, **keys}, dataset_idx=0)
-    assert how["batched"] and how["remove_columns"] == "__all__" and "with_indices" not in how
-    columns = {name: [row.get(name) for row in rows] for row in rows for name in row}
-    return transform(columns, tokenizer)
-
-
-def test_a_row_becomes_its_problems():
-    made = run(SUMS, {"task": "gcd", "size": 2})
+def test_row_with_a_task_becomes_problems():
+    made = run(gym, SUMS, {"task": "gcd", "size": 2})
     assert set(made) == {"prompt", "entry", "data_source"}
     assert made["data_source"] == ["reasoning_gym/chain_sum"] * 3 + ["reasoning_gym/gcd"] * 2
     entries = list(map(read_entry, made["entry"]))
@@ -42,23 +32,24 @@ def test_a_row_becomes_its_problems():
     assert len({entry.question for entry in entries}) == 5
 
 
-def test_a_system_turn_and_other_instructions():
-    (prompt, *_) = run(SUMS, grpo_system_in="system", grpo_system_prompt="Think.")["prompt"]
+def test_instructions_can_be_a_system_turn():
+    (prompt, *_) = run(gym, SUMS, grpo_system_in="system", grpo_system_prompt="Think.")["prompt"]
     assert prompt[0] == {"role": "system", "content": "Think."} and len(prompt) == 2
 
 
 def test_size_seed_and_config_may_be_left_out():
     made = run(
+        gym,
         {"task": "gcd", "size": None, "seed": None, "config": None},
-        # As datasets fills in the options that only another row has.
+        # datasets gives a row None for the options that only other rows have.
         {"task": "gcd", "size": 2, "seed": 0, "config": {"max_terms": None}},
     )
     assert len(made["entry"]) == 502
     assert made["entry"][:2] == made["entry"][500:]
 
 
-def test_the_same_problems_in_every_process():
-    """Of these tasks, reasoning-gym alone makes others in each."""
+def test_problems_are_the_same_in_every_process():
+    """Without a fixed hash seed, reasoning-gym makes different problems of these tasks."""
     tasks = ["isomorphic_strings", "polynomial_multiplication", "word_ladder"]
     script = (
         "import json; from axolotl_grpo_plugin import gym\n"
@@ -78,15 +69,17 @@ def test_the_same_problems_in_every_process():
     first = made("1")
     assert first == made("2")
     specs = [{"task": task, "size": 3, "seed": seed} for seed in (5, 6) for task in tasks]
-    ours = run(*specs)
+    ours = run(gym, *specs)
     assert json.loads(first) == {name: values[:9] for name, values in ours.items()}
     assert not set(ours["entry"][:9]) & set(ours["entry"][9:])
 
 
-def test_problems_that_are_there_already():
+def test_reads_rows_that_are_problems():
     metadata = {"source_dataset": "gcd", "source_index": 0, "result": 4}
     problem = {"question": "gcd?", "answer": "4", "metadata": metadata}
-    made = run(problem, {**problem, "metadata": json.dumps(metadata)}, {**problem, "answer": None})
+    made = run(
+        gym, problem, {**problem, "metadata": json.dumps(metadata)}, {**problem, "answer": None}
+    )
     entries = list(map(read_entry, made["entry"]))
     assert entries[0] == entries[1] and entries[0].metadata == metadata
     assert entries[2].answer is None
@@ -95,13 +88,13 @@ def test_problems_that_are_there_already():
 
 def test_tasks_and_problems_in_one_file_keep_their_order():
     problem = {"question": "q", "answer": "4", "metadata": {"source_dataset": "gcd"}}
-    made = run({"task": "lcm", "size": 1}, problem, {"task": "chain_sum", "size": 2})
+    made = run(gym, {"task": "lcm", "size": 1}, problem, {"task": "chain_sum", "size": 2})
     tasks = [each.removeprefix("reasoning_gym/") for each in made["data_source"]]
     assert tasks == ["lcm", "gcd", "chain_sum", "chain_sum"]
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (
             {"task": "chain_sums"},
@@ -111,10 +104,10 @@ def test_tasks_and_problems_in_one_file_keep_their_order():
         ({"task": "composite"}, r"reasoning-gym has no such task"),
         ({**SUMS, "config": {"max_termz": 2}}, r"refuses it: TypeError: .*max_termz"),
         ({**SUMS, "config": {"max_terms": 0}}, r"refuses it: AssertionError: "),
-        ({**SUMS, "config": "hard"}, r'"config" is no object of options: \'hard\''),
-        ({**SUMS, "size": 0}, r'"size" is no whole number that can be: 0'),
-        ({**SUMS, "size": "3"}, r'"size" is no whole number that can be: \'3\''),
-        ({**SUMS, "seed": -1}, r'"seed" is no whole number that can be: -1'),
+        ({**SUMS, "config": "hard"}, r'"config" is not an object of options: \'hard\''),
+        ({**SUMS, "size": 0}, r'"size" is not a whole number of at least 1: 0'),
+        ({**SUMS, "size": "3"}, r'"size" is not a whole number of at least 1: \'3\''),
+        ({**SUMS, "seed": -1}, r'"seed" is not a whole number of at least 0: -1'),
         ({"question": "q", "answer": "a", "metadata": None}, r"neither a task nor a problem"),
         ({"question": "q", "answer": "a", "metadata": "{"}, r"neither a task nor a problem"),
         ({"question": "q", "answer": 3, "metadata": {"source_dataset": "x"}}, r"neither a task"),
@@ -122,36 +115,31 @@ def test_tasks_and_problems_in_one_file_keep_their_order():
         ({"problem": "q"}, r"neither a task nor a problem of reasoning-gym: {'problem'"),
     ],
 )
-def test_what_is_wrong_is_said(row, said):
-    with pytest.raises(DatasetError, match=r"datasets\[0\] \(tasks.jsonl\).*" + said):
-        run(row)
+def test_bad_row_is_named(row, message):
+    with pytest.raises(DatasetError, match=r"datasets\[0\] \(a.jsonl\).*" + message):
+        run(gym, row)
 
 
-def test_without_reasoning_gym(monkeypatch):
+def test_missing_reasoning_gym_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(DatasetError, match=r'pip install "axolotl-grpo-plugin\[gym\]"$'):
-        run(SUMS)
+        run(gym, SUMS)
 
 
-def test_prompts_over_the_budget_are_dropped_and_counted(caplog):
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+def test_prompts_over_the_budget_are_dropped_and_counted(tokenizer, caplog):
+    rows = [SUMS, {"task": "zebra_puzzles", "size": 2}]
     with caplog.at_level(logging.WARNING):
-        made = run(
-            SUMS,
-            {"task": "zebra_puzzles", "size": 2},
-            tokenizer=tokenizer,
-            grpo_max_prompt_length=150,
-        )
+        made = run(gym, *rows, tokenizer=tokenizer, grpo_max_prompt_length=150)
     assert set(made["data_source"]) == {"reasoning_gym/chain_sum"}
     assert {len(values) for values in made.values()} == {3}
     assert "dropped 2 of 5 rows, whose prompts are longer than 150 tokens" in caplog.text
 
 
 @pytest.mark.seconds(30)
-def test_stats_and_check_count_a_rows_problems(tmp_path):
+def test_stats_and_check_count_the_problems_of_a_row(tmp_path):
     file = tmp_path / "tasks.jsonl"
     file.write_text(json.dumps(SUMS) + "\n" + json.dumps({**SUMS, "size": 2, "seed": 9}))
-    cfg = {**CFG, "datasets": [{**CFG["datasets"][0], "path": str(file)}]}
+    cfg = {"datasets": [{"path": str(file), "type": "axolotl_grpo_plugin.gym"}]}
     (source,) = sources(cfg)
     (batch,) = read(source, cfg, lambda *_: None, lambda *_: None)
     transform = Transform(source, cfg, None)

@@ -2,30 +2,20 @@ import json
 import logging
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from transformers import AutoTokenizer
 
 from axolotl_grpo_plugin import verl
 from axolotl_grpo_plugin.stats.rows import Transform, read, sources
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 from axolotl_grpo_plugin.transforms.verl import as_text
+from tests.transforms.conftest import run
 
-MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
-CFG = {"rl": "grpo", "datasets": [{"path": "a.parquet", "type": "axolotl_grpo_plugin.verl"}]}
 CHAT = [{"role": "system", "content": "Think."}, {"role": "user", "content": "2 * 3?"}]
 TEMPLATED = "<|im_start|>user\n2 * 3?<|im_end|>\n<|im_start|>assistant\n<think>\n"
-
-
-def run(rows, tokenizer=None, **keys):
-    transform, how = verl({**CFG, **keys}, dataset_idx=0)
-    assert how["batched"] and how["with_indices"]
-    columns = {name: [row.get(name) for row in rows] for name in rows[0]}
-    return transform(columns, list(range(len(rows))), tokenizer)
 
 
 def row(prompt=CHAT, truth="6", source="openai/gsm8k", **more):
@@ -35,11 +25,6 @@ def row(prompt=CHAT, truth="6", source="openai/gsm8k", **more):
         "reward_model": {"style": "rule", "ground_truth": truth},
         **more,
     }
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return AutoTokenizer.from_pretrained(MODEL)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +38,8 @@ def tokenizer():
     ],
     ids=["chat", "templated", "numpy", "tuple", "fields"],
 )
-def test_a_prompt_stays_what_it_is(prompt, made):
-    assert run([row(prompt)])["prompt"] == [made]
+def test_prompt_is_unchanged(prompt, made):
+    assert run(verl, row(prompt))["prompt"] == [made]
 
 
 @pytest.mark.parametrize(
@@ -77,31 +62,33 @@ def test_a_prompt_stays_what_it_is(prompt, made):
     ],
     ids=str,
 )
-def test_a_ground_truth_is_text(truth, text):
-    assert run([row(truth=truth)])["ground_truth"] == [text]
+def test_ground_truth_becomes_text(truth, text):
+    assert run(verl, row(truth=truth))["ground_truth"] == [text]
     assert as_text(truth) == text
 
 
-def test_the_other_columns():
+def test_extra_info_becomes_text_and_other_columns_stay():
     info = {"index": 3, "split": "train"}
-    made = run([row(extra_info=info, ability="math", nums=[1, 2]), row(ability="code", nums=None)])
+    made = run(verl, row(extra_info=info, ability="math", nums=[1, 2]), row(ability="code"))
     assert list(map(json.loads, made["extra_info"])) == [info, {}]
     assert made["reward_model"] == ["rule", "rule"]
     assert made["ability"] == ["math", "code"]
     assert made["nums"] == [[1, 2], None]
     assert made["data_source"] == ["openai/gsm8k"] * 2
-    assert run([row()])["extra_info"] == ["{}"]
+    assert run(verl, row())["extra_info"] == ["{}"]
 
 
-def test_a_ground_truth_in_a_column_of_its_own():
-    rows = [{"prompt": TEMPLATED, "data_source": "gsm8k", "ground_truth": 6}]
-    assert run(rows)["ground_truth"] == ["6"]
+def test_reads_a_ground_truth_column():
+    made = run(verl, {"prompt": TEMPLATED, "data_source": "gsm8k", "ground_truth": 6})
+    assert made["ground_truth"] == ["6"]
     both = {**row(truth=None), "ground_truth": [1]}
-    assert run([both])["ground_truth"] == ["[1]"]
+    assert run(verl, both)["ground_truth"] == ["[1]"]
 
 
-def test_ground_truths_of_other_names_are_the_rewards_to_read():
-    made = run([{"prompt": TEMPLATED, "data_source": "countdown", "target": 24, "nums": [4, 6]}])
+def test_dataset_may_have_ground_truths_of_other_names():
+    made = run(
+        verl, {"prompt": TEMPLATED, "data_source": "countdown", "target": 24, "nums": [4, 6]}
+    )
     assert made["target"] == [24] and made["nums"] == [[4, 6]]
     assert "ground_truth" not in made and "reward_model" not in made
 
@@ -111,7 +98,7 @@ def test_ground_truths_of_other_names_are_the_rewards_to_read():
     [
         ([row(), row(source=None)], r'row 1, column "data_source": no text: None'),
         ([row(source=" ")], r'row 0, column "data_source": no text'),
-        ([row(), row(truth=None)], r'row 1, column "reward_model": no ground truth: .*give every'),
+        ([row(), row(truth=None)], r'row 1, column "reward_model": no ground truth: .*Give every'),
         ([{**row(), "reward_model": None}], r'row 0, column "reward_model": no ground truth: None'),
         ([{**row(), "reward_model": "6"}], r'row 0, column "reward_model": no ground truth: 6'),
         ([row(), row(None)], r'row 1, column "prompt": neither text nor chat messages: \'None\''),
@@ -130,15 +117,13 @@ def test_ground_truths_of_other_names_are_the_rewards_to_read():
         ),
     ],
 )
-def test_a_bad_row_is_named(rows, message):
-    with pytest.raises(DatasetError, match=r"datasets\[0\] \(a.parquet\)[:,] " + message):
-        run(rows)
+def test_bad_row_is_named(rows, message):
+    with pytest.raises(DatasetError, match=r"datasets\[0\] \(a.jsonl\)[:,] " + message):
+        run(verl, *rows)
 
 
 @pytest.mark.parametrize("templated", [True, False])
-def test_prompts_over_the_budget_are_dropped_as_the_trainer_counts_them(
-    tokenizer, caplog, templated
-):
+def test_prompts_are_counted_as_the_trainer_counts_them(tokenizer, caplog, templated):
     chats = [[{"role": "user", "content": "How many? " * n}] for n in (1, 40, 2)]
     prompts = chats
     if templated:
@@ -149,20 +134,20 @@ def test_prompts_over_the_budget_are_dropped_as_the_trainer_counts_them(
         lengths = [len(ids) for ids in encoded["input_ids"]]
     rows = [row(prompt, n=n) for n, prompt in enumerate(prompts)]
     with caplog.at_level(logging.WARNING):
-        made = run(rows, tokenizer, grpo_max_prompt_length=lengths[2])
+        made = run(verl, *rows, tokenizer=tokenizer, grpo_max_prompt_length=lengths[2])
     assert made["n"] == [0, 2] and made["prompt"] == [prompts[0], prompts[2]]
     assert {len(values) for values in made.values()} == {2}
     assert "dropped 1 of 3 rows" in caplog.text
-    assert run(rows, tokenizer, grpo_max_prompt_length=lengths[2] - 1)["n"] == [0]
+    assert run(verl, *rows, tokenizer=tokenizer, grpo_max_prompt_length=lengths[2] - 1)["n"] == [0]
 
 
 @pytest.mark.parametrize("prompt", [CHAT, TEMPLATED], ids=["chat", "templated"])
-def test_nested_parquet_as_our_own_reader_has_it(tmp_path, prompt):
-    """stats and check read the file themselves, and get what the run trains on."""
+def test_stats_and_check_read_nested_parquet(tmp_path, prompt):
     file = tmp_path / "train.parquet"
     rows = [row(prompt, truth=[str(n)], extra_info={"index": n, "a": {"b": [n]}}) for n in range(3)]
     pq.write_table(pa.Table.from_pylist(rows), file)
-    cfg = {**CFG, "datasets": [{**CFG["datasets"][0], "path": str(file), "ds_type": "parquet"}]}
+    entry = {"path": str(file), "ds_type": "parquet", "type": "axolotl_grpo_plugin.verl"}
+    cfg = {"datasets": [entry]}
     (source,) = sources(cfg)
     (batch,) = read(source, cfg, lambda *_: None, lambda *_: None)
     made = [each for (each,) in Transform(source, cfg, None)(batch)]

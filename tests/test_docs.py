@@ -1,0 +1,89 @@
+"""The pages' links lead somewhere, and their screens are what the commands print."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.options import page
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+# A block whose first line is "# my.yaml" is that file; "$ cat FILE" shows a file.
+FILE = re.compile(r"# ([\w/]+\.(?:py|yaml))\n")
+
+
+def blocks(language: str) -> list[str]:
+    return [
+        body
+        for path in PAGES
+        for found, body in BLOCK.findall(path.read_text(encoding="utf-8"))
+        if found == language
+    ]
+
+
+def screens() -> dict[str, str]:
+    """Return each command of a console block, and the output that the page shows."""
+    parts = [part for block in blocks("console") for part in re.split(r"^\$ ", block, flags=re.M)]
+    return {
+        command: output for command, _, output in (part.partition("\n") for part in parts if part)
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    files = {
+        name[1]: body for body in blocks("python") + blocks("yaml") if (name := FILE.match(body))
+    }
+    files |= {
+        command.split()[-1]: text
+        for command, text in screens().items()
+        if re.match("cat|head", command)
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page):
+    for target, heading in LINK.findall(page.read_text(encoding="utf-8")):
+        file = (page.parent / target) if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        if heading:
+            lines = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.M)
+            slugs = [re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines]
+            assert heading in slugs, f"{page.name}: {target}#{heading}"
+
+
+@pytest.mark.parametrize("command", screens())
+def test_screens_are_what_the_commands_print(command, folder):
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "COLUMNS": "100",
+            "AXOLOTL_DO_NOT_TRACK": "1",
+            "HF_HUB_OFFLINE": "1",
+        },
+    )
+    printed, shown = (" ".join(text.split()) for text in (done.stdout, screens()[command]))
+    assert printed == shown, done.stdout + done.stderr
+
+
+def test_options_page_is_current():
+    assert (ROOT / "docs/options.md").read_text(encoding="utf-8") == page(), (
+        "Run: python -m tools.options > docs/options.md"
+    )

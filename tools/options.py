@@ -1,0 +1,40 @@
+"""Print docs/options.md from args.py: python -m tools.options > docs/options.md"""
+
+from typing import Any
+
+from axolotl_grpo_plugin.args import GRPOArgs
+
+HEAD = """# YAML keys
+
+The plugin adds these keys to Axolotl's. All of them are optional, and apply to `rl: grpo` and `rl: gdpo`. A path that starts
+with `pkg://PACKAGE/` is a file inside an installed package.
+
+| Key | Type | Description |
+| --- | --- | --- |
+"""
+
+
+def page() -> str:
+    """Return docs/options.md."""
+    properties = GRPOArgs.model_json_schema()["properties"]
+    rows = [
+        f"| `{key}` | {_type(value)} | {value['description']} |"
+        for key, value in properties.items()
+    ]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_type(each) for each in schema["anyOf"] if each.get("type") != "null")
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return "list"
+    if schema.get("type") == "object":
+        return "map"
+    return str(schema.get("type", "map"))
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,4 +1,4 @@
-"""The container's image. The config is in none of its layers, so a change of it builds nothing."""
+"""The container's image. Config and uploads are in no layer: changing them builds no new image."""
 
 import json
 import os
@@ -28,12 +28,12 @@ CACHES = {"HF_HOME": "/cache/huggingface", "VLLM_CACHE_ROOT": "/cache/vllm"}
 
 def image_of(settings: Settings, upload: Upload, gym: bool) -> modal.Image:
     """Return the image. gym: with reasoning-gym, which compiles a package."""
-    # The newest builder that the oldest supported client (1.3.0.post1) knows: it would refuse a
-    # workspace that is on a newer one.
+    # The oldest supported client (1.3.0.post1) knows no newer builder. Without this setting, it
+    # refuses a workspace whose builder is newer.
     os.environ.setdefault("MODAL_IMAGE_BUILDER_VERSION", "2025.06")
     image = (
         modal.Image.from_registry(settings.image, add_python="3.12")
-        .entrypoint([])  # NVIDIA's prints a banner
+        .entrypoint([])  # NVIDIA's entrypoint prints a banner
         # A compiler for triton, git for requirements, bubblewrap for rewards that run code.
         .apt_install("bubblewrap", "build-essential", "git")
         .env(COMPILER)
@@ -41,28 +41,29 @@ def image_of(settings: Settings, upload: Upload, gym: bool) -> modal.Image:
         .apt_install(*settings.apt_install)
         .uv_pip_install(*settings.pip_install)
     )
-    here, extra = source(), "[gym]" * gym
-    if isinstance(here, Path):
-        (file, folder), made = SOURCES, ["**/__pycache__"]
+    plugin, extra = source(), "[gym]" * gym
+    if isinstance(plugin, Path):
+        file, folder = (plugin / name for name in SOURCES)
+        there, caches = f"{CHECKOUT}/{folder.name}", ["**/__pycache__"]
         image = image.run_commands(*WANTED)
-        image = image.add_local_file(here / file, f"{CHECKOUT}/{file}", copy=True)
-        image = image.add_local_dir(here / folder, f"{CHECKOUT}/{folder}", copy=True, ignore=made)
+        image = image.add_local_file(file, f"{CHECKOUT}/{file.name}", copy=True)
+        image = image.add_local_dir(folder, there, copy=True, ignore=caches)
         image = image.uv_pip_install(f"{CHECKOUT}{extra}")
     else:
-        image = image.uv_pip_install(f"{OURS}{extra}{here}")
+        image = image.uv_pip_install(f"{OURS}{extra}{plugin}")
     # The caches come last: a Volume is mounted there, and no layer may write to that folder.
     return image.env(CACHES).add_local_dir(upload.folder, str(UPLOAD), ignore=upload.ignore)
 
 
 def source() -> Path | str:
     """Return the checkout of this plugin, else ` @ URL` or `==VERSION`. Raises ConfigError."""
-    noted = json.loads(distribution(OURS).read_text("direct_url.json") or "{}")  # PEP 610
-    url, vcs = noted.get("url", ""), noted.get("vcs_info")
+    origin = json.loads(distribution(OURS).read_text("direct_url.json") or "{}")  # PEP 610
+    url, vcs = origin.get("url", ""), origin.get("vcs_info")
     local = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
     for folder in (Path(axolotl_grpo_plugin.__file__).parents[1], local):
         if folder and all((folder / name).exists() for name in SOURCES):
             return folder
     if local:
-        raise ConfigError(f"{OURS}: its source {local} is not a checkout. Install it from git.")
+        raise ConfigError(f"{OURS}: {local} is not a checkout. Install the plugin from git.")
     at = f" @ {vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else f" @ {url}"
     return at if url else f"=={version(OURS)}"

@@ -26,11 +26,11 @@ class ModalLauncher(CloudLauncher):
             raise ConfigError('modal is missing. Run `pip install "axolotl-grpo-plugin[modal]"`.')
         self.settings: Settings = read(config, _typed().get("cloud") or "cloud.yaml")
 
-    def train(self, config_yaml: str, *args: Any, **given: Any) -> None:
-        """Train in a container. given: Axolotl's parameters, and options of the config."""
-        after, _ = list(given.pop("launcher_args", None) or ()), given.pop("local_dirs", None)
-        launcher = given.pop("launcher", "accelerate")
-        words, options = _words(axolotl.train, given)
+    def train(self, config_yaml: str, *args: Any, **params: Any) -> None:
+        """Train in a container. params: Axolotl's parameters, and options of the config."""
+        after, _ = list(params.pop("launcher_args", None) or ()), params.pop("local_dirs", None)
+        launcher = params.pop("launcher", "accelerate")
+        words, options = _words(axolotl.train, params)
         words += [f"--launcher={launcher}"] * (launcher != "accelerate")
         processes = 1 if launcher == "python" else processes_of(after)
         call = Call("", launcher, words, options, after, processes)
@@ -43,7 +43,7 @@ class ModalLauncher(CloudLauncher):
         self._start(["preprocess"], config_yaml, Call("", "accelerate", words, options, [], None))
 
     def _start(self, command: list[str], text: str, call: Call) -> None:
-        config = _typed().get("config") or "config.yaml"  # in a sweep, the text is in no file
+        config = _typed().get("config") or "config.yaml"  # a sweep's text is in no file
         path = Path(os.path.relpath(config.partition("?")[0]))
         name = path.name if ".." in path.parts or "://" in config else path.as_posix()
         after = [word for word in call.after if word != "--dry-run"]
@@ -66,7 +66,7 @@ class ModalLauncher(CloudLauncher):
 
 
 def _typed() -> dict[str, Any]:
-    """Return the parameters of Axolotl's command that runs; none if Python code calls the launcher."""
+    """Return the parameters of the running Axolotl command; {} if Python code calls the launcher."""
     context = click.get_current_context(silent=True)
     return context.params if context and "cloud" in context.params else {}
 

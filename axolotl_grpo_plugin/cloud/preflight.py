@@ -1,4 +1,4 @@
-"""Whether a container can do what config and command line ask for, before one is rented."""
+"""Checks before a container is rented: files, addresses, outputs, secrets and GPUs."""
 
 import os
 import posixpath
@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.plan import Call
 
-# Keys whose strings are paths that a run reads; keys whose strings are not, or that it writes.
+# READ: keys whose strings are paths that a run reads. WRITTEN: keys of outputs, and of no paths.
 READ = re.compile(r"(\w+_)?(model|config|model_dir|jinja|checkpoint)|path|data_files|deepspeed")
 WRITTEN = re.compile(
     r"(output|logging)_dir|grpo_rollouts|outfile|push_dataset_to_hub|(hub|wandb|mlflow|comet)_\w+|"
@@ -42,7 +42,7 @@ def strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, s
 
 
 def check_strings(cfg: Any, upload: Upload, mounts: Mapping[str, str]) -> Iterator[Finding]:
-    """Check that each file and module that a config names arrives, and for local addresses."""
+    """Check that the config's files and modules are sent, and that no address is local."""
     for key, name, value in strings(cfg):
         where = at(cfg, f"{name} ({value})")
         if "://" in value and not key.startswith("vllm_") and _LOCAL.search(value):
@@ -56,20 +56,20 @@ def check_strings(cfg: Any, upload: Upload, mounts: Mapping[str, str]) -> Iterat
                 yield Finding(where, what, f"See `modal volume ls {place[0]}`", level="skipped")
                 continue
             paths += sorted(glob(value, root_dir=upload.folder, recursive=True)) or [value]
-        for said in filter(None, (_missing(each, upload) for each in paths)):
+        for problem in filter(None, (_missing(each, upload) for each in paths)):
             certain = READ.fullmatch(key) or os.path.isfile(upload.folder / paths[0])
-            yield Finding(where, *said, level="error" if certain else "warning")
+            yield Finding(where, *problem, level="error" if certain else "warning")
             break
 
 
 def _missing(path: str, upload: Upload) -> tuple[str, str] | None:
-    """Return what is wrong with a path of this machine in the container, and the fix."""
+    """Return why the container will not have this path of this machine, and the fix."""
     here = os.path.normpath(upload.folder / os.path.expanduser(path))
     if not os.path.lexists(here) or here == "/":
         return None
     there, inside = PurePosixPath(WORK / path), os.path.relpath(here, upload.folder)
     if inside.startswith(".."):
-        return "it is outside of the working folder, and not sent", "Copy it there, or to a Volume"
+        return "it is outside the working folder, and not sent", "Copy it there, or to a Volume"
     if not there.is_relative_to(WORK) or path.startswith("~"):
         return f"the working folder is {WORK} in the container", f"Write {inside}"
     skipped = upload.why_not(inside)
@@ -87,12 +87,13 @@ def check_output(cfg: Any, mounts: Mapping[str, str], *keys: str) -> Iterator[Fi
 
 
 def check_run(cfg: Any, gpu: str | None, call: Call) -> Iterator[Finding]:
-    """Check for what the container's GPUs and `axolotl grpo train` there cannot do."""
+    """Check that `axolotl grpo train` can run this config on the container's GPUs."""
     yield from (*check_rl(cfg), *check_words(call, cfg))
-    if call.launcher == "accelerate":  # Axolotl hands it mistyped options, too
+    if call.launcher == "accelerate":  # Axolotl passes mistyped options on to it
         left = launch_command_parser().parse_known_args([*call.after, "-m", "axolotl.cli.train"])[1]
         for word in {each.partition("=")[0] for each in left if each.startswith("-")}:
-            yield Finding(word, "`axolotl train` and its launcher do not know it", "Correct it")
+            what = "`axolotl train` and its launcher have no such option"
+            yield Finding(word, what, "Correct it")
     if cfg.get("save_strategy") in ("no", False):
         what, fix = "a run that is interrupted starts from the beginning", "Set it to steps"
         yield Finding(at(cfg, "save_strategy"), what, fix, level="warning")
@@ -101,7 +102,7 @@ def check_run(cfg: Any, gpu: str | None, call: Call) -> Iterator[Finding]:
 
 
 def check_secrets(cfg: Any, settings: Settings) -> Iterator[Finding]:
-    """Check that the config's keys are among the secrets. Stored Secrets and files may hold any."""
+    """Check that the API keys that the config needs are sent. A stored Secret may have any key."""
     names = {name for kind, name in settings.secrets if kind == "env" and os.environ.get(name)}
     mode = str(cfg.get("wandb_mode") or settings.env.get("WANDB_MODE"))
     wanted = {"hub_model_id": "HF_TOKEN", "hf_use_auth_token": "HF_TOKEN"}
@@ -111,7 +112,7 @@ def check_secrets(cfg: Any, settings: Settings) -> Iterator[Finding]:
     for reward in reward_refs(cfg):
         usual = "OPENAI_API_KEY" if reward.path.endswith(".rewards.judge.judge") else ""
         secret = dict(reward.arguments).get("api_key_env", usual)
-        if os.environ.get(secret):  # a judge of one's own may need no key
+        if os.environ.get(secret):  # a self-hosted judge may need no key
             wanted[f"grpo_reward_args ({reward.key})"] = secret
     level: Level = "error" if all(kind == "env" for kind, _ in settings.secrets) else "warning"
     for where, name in wanted.items():

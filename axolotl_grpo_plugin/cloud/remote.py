@@ -1,4 +1,4 @@
-"""One run: the function in the container, and whether its output folder lets it start or continue."""
+"""The function in the container, and the decision whether a run may start, or continues."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ SAVING = 20  # seconds from an interruption to the end; Modal kills the containe
 # words (options), after (those after --), output (output_dir), volumes (mount point -> name), resume
 # (False if config or options say how to resume).
 type Job = dict[str, Any]
-# Holds run (the job's digest), config (its path), finished (exit code 0), call (Modal's id).
+# A file with run (the job's digest), config (its path), finished (exit code 0), call (Modal's id).
 STATE = "cloud-run.json"
 
 
@@ -35,7 +35,7 @@ def run(job: Job) -> int:
 
     Modal interrupts with an exception. The trainer saves, and Modal ends the single-use container.
     """
-    if UPLOAD.is_dir():  # an upload without a file makes no folder
+    if UPLOAD.is_dir():  # an empty upload makes no folder
         shutil.copytree(UPLOAD, WORK, dirs_exist_ok=True)
     config = WORK / job["config"]
     config.parent.mkdir(parents=True, exist_ok=True)
@@ -69,12 +69,12 @@ def words(job: Job, *more: str) -> list[str]:
 
 def to_the_end(command: list[str]) -> int:
     """Run a command and return its exit code. After an exception it has SAVING seconds to save."""
-    adopt_orphans()  # a launcher ends before its ranks
+    adopt_orphans()  # a launcher may end before its ranks
     process = spawn(command, {**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
         code = process.wait()
     except BaseException:
-        for number in (signal.SIGINT, signal.SIGUSR1):  # Modal's ways to interrupt, once more
+        for number in (signal.SIGINT, signal.SIGUSR1):  # ignore further interrupts by Modal
             signal.signal(number, signal.SIG_IGN)
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
         deadline = time.monotonic() + SAVING
@@ -88,13 +88,13 @@ def to_the_end(command: list[str]) -> int:
 
 
 def digest(job: Job) -> str:
-    """Return a text that is equal only for runs of the same command, config text and options."""
-    asked = json.dumps([job[key] for key in ("command", "text", "words", "after")])
-    return hashlib.sha256(asked.encode()).hexdigest()
+    """Return a hash of the command, the config's text and the options."""
+    text = json.dumps([job[key] for key in ("command", "text", "words", "after")])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def place_of(output: str, volumes: Mapping[str, str], work: Path = WORK) -> tuple[str, str] | None:
-    """Return an output_dir's Volume and its path there (`/`: all of it); None: on no Volume."""
+    """Return an output_dir's Volume and its path there (`/`: the root); None if it is on no Volume."""
     folder = posixpath.normpath(f"/{posixpath.join(work.as_posix(), output).lstrip('/')}")
     mounts = [each for each in volumes if f"{folder}/".startswith(f"{each}/")]
     mount = max(mounts, key=len, default="")
@@ -132,13 +132,13 @@ def decide(
     if not job["resume"] and not (same and not state["finished"]):
         return None
     steps = [int(name[11:]) for name in names if re.fullmatch("checkpoint-[0-9]+", name)]
-    found = [f"checkpoint-{step}" for step in sorted(steps, reverse=True)]
-    last = next((each for each in found if not output or is_complete(output / each)), None)
+    checkpoints = [f"checkpoint-{step}" for step in sorted(steps, reverse=True)]
+    last = next((each for each in checkpoints if not output or is_complete(output / each)), None)
     model = any(re.fullmatch(r".*\.safetensors|(pytorch|adapter)_model.*\.bin", n) for n in names)
     there = last or "a model" * model
-    again = f"--resume-from-checkpoint={shlex.quote(posixpath.join(job['output'], str(last)))}"
+    resume = f"--resume-from-checkpoint={shlex.quote(posixpath.join(job['output'], str(last)))}"
     delete = f"delete {place[0]}" if place[1] == "/" else f"rm -r {shlex.join(place)}"
-    fix = "Use another --output-dir=" + f", continue with {again}" * bool(last)
+    fix = "Use another --output-dir=" + f", continue with {resume}" * bool(last)
     fix += f", or delete it: `modal volume {delete}`"
     run = known and f"run of {state['config']}"
     if known and state["finished"]:
@@ -147,9 +147,9 @@ def decide(
         what = f"a {run} is under way there"
         fix = "Wait for its end, or stop it: `modal app list`, then `modal app stop`"
     elif there and not known:
-        what = f"{there} is there without {STATE}, which says whose it is"
+        what = f"{there} is there without {STATE}, so its run is unknown"
     elif there and not same:
-        what = f"a {run} with another text or other options reached {there}"
+        what = f"a {run} with another config or other options wrote {there}"
     else:
         return last
     stop_on([Finding(f"{job['output']} on the Volume {place[0]}", what, fix)])
@@ -183,7 +183,7 @@ def _runs(call: str) -> bool:
     """Return whether a function call has no result yet. Modal forgets one after some days."""
     try:
         modal.FunctionCall.from_id(call).get(timeout=0)
-    except Exception as error:  # the call's own end: anything
+    except Exception as error:  # get raises the call's own error
         return isinstance(error, TimeoutError)
     return False
 
@@ -193,5 +193,5 @@ def fetch_line(job: Job) -> str:
     place, here = place_of(job["output"], job["volumes"]) or (), PurePosixPath(job["output"])
     folder = here if place[1:] == ("/",) else here.parent
     folder = PurePosixPath(".") if here.is_absolute() else folder
-    made = "" if str(folder) == "." else f"mkdir -p {shlex.quote(str(folder))} && "
-    return made + shlex.join(["modal", "volume", "get", *place, str(folder)])
+    mkdir = "" if str(folder) == "." else f"mkdir -p {shlex.quote(str(folder))} && "
+    return mkdir + shlex.join(["modal", "volume", "get", *place, str(folder)])

@@ -1,4 +1,4 @@
-"""cloud.yaml: its keys, everything that is wrong with a file, and what a run costs."""
+"""The keys of cloud.yaml, their checks, and the cost of a run."""
 
 import math
 import os
@@ -34,18 +34,18 @@ CPU, MEMORY = 0.04716, 0.007992  # dollars per hour for one physical core, and f
 
 
 def _gpu(text: str) -> str:
-    """Check a GPU string. One that is like none in GPUS is Modal's to know: it may be newer."""
+    """Check a GPU string. A name that resembles none of GPUS passes: it may be newer than this file."""
     name, colon, typed = text.strip().upper().partition(":")
     number = int(typed) if typed.isascii() and typed.isdigit() else 0 if colon else 1
     if not 1 <= number <= (4 if name in ("A10", "A10G") else 8):
-        raise ValueError(f'{text} is not a number of GPUs that Modal has. Write "L40S:2"')
+        raise ValueError(f'{text} is not a number of GPUs that Modal offers. Write "L40S:2"')
     if name not in GPUS and (close := get_close_matches(name, GPUS, 1)):
-        raise ValueError(f"{text} is not a GPU of Modal's. Did you mean `{close[0]}`?")
+        raise ValueError(f"Modal has no GPU {text}. Did you mean `{close[0]}`?")
     return f"{name}:{number}" if number > 1 else name
 
 
 def _secret(entry: Any) -> tuple[str, str]:
-    """Return (kind, name) of an entry. No message repeats it: it may be the secret itself."""
+    """Return (kind, name) of an entry. No error repeats it: it may be the secret itself."""
     pairs = list(entry.items()) if isinstance(entry, dict) else [("env", entry)]
     kind, name = pairs[0] if len(pairs) == 1 and isinstance(pairs[0][1], str) else ("", "")
     if kind == "env" and isinstance(entry, str) and _VARIABLE.fullmatch(name):
@@ -60,7 +60,7 @@ def _secret(entry: Any) -> tuple[str, str]:
 
 def _env(given: Any) -> dict[str, str]:
     """Read a mapping, or Axolotl's list of names and mappings."""
-    made = {}
+    variables = {}
     for entry in given if isinstance(given, list) else [given]:
         for name, value in (entry if isinstance(entry, dict) else {entry: None}).items():
             if not _VARIABLE.fullmatch(str(name)):
@@ -70,13 +70,13 @@ def _env(given: Any) -> dict[str, str]:
             value = os.environ.get(name) if value is None else value
             if isinstance(value, bool) or not isinstance(value, str | int):
                 raise ValueError(f"{name} is not set in your environment, or not a string")
-            made[name] = str(value)
-    return made
+            variables[name] = str(value)
+    return variables
 
 
 def _requirement(text: str) -> str:
     if LOGIN.search(text):
-        raise ValueError("a password would stay in the image. Put the package into your folder")
+        raise ValueError("the image would keep the password. Put the package into your folder")
     return text
 
 
@@ -89,7 +89,7 @@ def _mount(typed: str) -> str:
 
 
 class Volume(BaseModel):
-    """A Volume of Modal's and its mount point. Modal creates a missing one."""
+    """A Modal Volume and its mount point. Modal creates a missing Volume."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
@@ -123,7 +123,7 @@ class Settings(BaseModel):
         return {volume.mount: volume.name for volume in self.volumes}
 
     def cost(self, gpu: str | None, retries: int) -> str:
-        """Return what a run costs at most, in words."""
+        """Return the maximum cost of a run, in words."""
         name, _, number = (gpu or "").partition(":")
         price = GPUS.get(name, (0, math.nan))[1] * int(number or 1) if gpu else 0
         hourly, hours = self.cpu * CPU + self.memory * MEMORY + price, self.timeout / 3600
@@ -136,7 +136,7 @@ class Settings(BaseModel):
 
 
 def read(config: Mapping[Any, Any], where: str) -> Settings:
-    """Return the settings of the file `where`. Raises ConfigError with everything that is wrong."""
+    """Return the settings of the file `where`. Raises ConfigError with all wrong values."""
     try:
         return Settings.model_validate({str(k): v for k, v in config.items() if v is not None})
     except ValidationError as error:
@@ -164,7 +164,7 @@ def check_file(file: str) -> None:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())}. Correct the file.") from error
     if not isinstance(config, dict):
-        raise ConfigError(f"{file}: it is empty or no mapping. Begin with provider: grpo-modal.")
+        raise ConfigError(f"{file}: it is empty or not a mapping. Begin with provider: grpo-modal.")
     name = str(config.get("provider"))
     if ":" not in name and not entry_points(group="axolotl.cloud_providers", name=name):
         what = f"{name} is not a provider" if config.get("provider") else "it is missing"

@@ -1,4 +1,4 @@
-"""One start on Modal: check, show, run, follow."""
+"""One run on Modal: check it, show it, start it, follow it."""
 
 import logging
 import os
@@ -22,19 +22,19 @@ from axolotl_grpo_plugin.cloud.settings import GPUS, Settings
 from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.commands import check as checks
 from axolotl_grpo_plugin.config import read_config
-from axolotl_grpo_plugin.findings import ConfigError, Finding
+from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.plan import Call
 
 RETRY = 10.0  # seconds to wait for a result after a lost connection
-# `modal app logs` followed the log without being asked until client 1.4.
+# Until client 1.4, `modal app logs` had no such option and always followed the log.
 FOLLOW = [] if modal.__version__.startswith("1.3.") else ["--follow"]
 
 # Errors of a connection that may come back.
 LOST = (exception.ConnectionError, exception.ServiceError, exception.InternalError)
 DOCS = "See https://modal.com/docs or https://status.modal.com"
 AGAIN = "The same command continues from the last checkpoint"
-# By type and a word of the message: what is wrong, and the fix. The first match counts.
+# Type of the error, a word of its message, the cause, the fix. The first match counts.
 _LINES: tuple[tuple[type[Exception], str, str, str], ...] = (
     (exception.AuthError, "", "there is no valid token here", "Run `modal token new`"),
     (exception.ConnectionError, "", "it does not answer", f"Check your network. {DOCS}"),
@@ -78,7 +78,7 @@ class Start:
         checked = checks.check(self.file, machine, False, self.call.overrides, [self._findings])
         logging.disable(logging.NOTSET)
         checked.config = self.call.config
-        # The other checks look on this machine for paths that are on a Volume.
+        # The other checks look on this machine for paths that are on a Volume: drop their errors.
         every = checked.findings
         away = tuple(each.where.rpartition(" ")[2] for each in every if each.level == "skipped")
         checked.findings = [f for f in every if f.level != "error" or not f.where.endswith(away)]
@@ -138,9 +138,9 @@ class Start:
             code = 130
         finally:
             if call and code == 130 and self.settings.detach:
-                click.echo(f"It goes on at Modal. Stop it: modal app stop {app.app_id}")
+                click.echo(f"The run goes on at Modal. Stop it: modal app stop {app.app_id}")
             elif code and code != 130:
-                click.echo(f"It ended with exit code {code}. The log above says why.")
+                click.echo(f"The run ended with exit code {code}. See the log above.")
             if call and self.trains:
                 click.echo(remote.fetch_line(self.job))
         return int(code or 0)
@@ -180,22 +180,21 @@ def _secrets(settings: Settings) -> Iterator[modal.Secret]:
 
 
 def _result(call: Any, timeout: float | None = None) -> int:
-    """Return the result of a call. Raises ConfigError for an exception of the function's own."""
+    """Return a call's exit code. Raises ConfigError if the function itself raised."""
     try:
         return int(call.get(timeout=timeout))
     except (modal.Error, TimeoutError):
         raise
     except Exception as error:
-        what = f"the container's function failed ({type(error).__name__}: {error}".partition("\n")[
-            0
-        ]
-        raise ConfigError(f"axolotl-grpo-plugin: {what}). The log above says where.") from error
+        what = f"{type(error).__name__}: {first_line(error)}"
+        text = f"axolotl-grpo-plugin: the container's function failed ({what}). See the log above."
+        raise ConfigError(text) from error
 
 
 def _follow(app: str, call: str) -> int:
-    """Follow a run to its end after the connection was lost."""
+    """Follow a run to its end after the connection is lost."""
     logging.getLogger("asyncio").disabled = True  # the client's own log reader has died
-    click.echo("The connection is lost. The run goes on, and this command reconnects.")
+    click.echo("The connection is lost. This command reconnects.")
     while True:
         with suppress(TimeoutError, *LOST):
             return _result(modal.FunctionCall.from_id(call), timeout=RETRY)
@@ -212,7 +211,7 @@ def in_one_line() -> Iterator[None]:
 
 
 def line(error: Exception) -> str:
-    """Return what is wrong, the client's own words, and the fix."""
+    """Return the cause, the client's own words, and the fix, in one line."""
     lines = [each.strip() for each in str(error).splitlines() if each.strip()] or ["None"]
     build = lines[0].startswith("Image build") and len(lines) > 1
     own = " ".join(lines[1:][-3:]) if build else lines[0]  # the reason is below the heading

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from modal import FilePatternMatcher
 from axolotl_grpo_plugin.cloud.settings import WORK
 from axolotl_grpo_plugin.findings import ConfigError, Finding
 
-# Credentials and tools' own folders. No pattern of the user's brings these back; case does not count.
+# Credentials and tools' own folders. No pattern of the user brings them back; case is ignored.
 NEVER = FilePatternMatcher.from_file(Path(__file__).with_name("ignore.txt"))
 USUAL = (
     "build dist **/*.egg-info **/.cache outputs model-out last_run_prepared wandb trackio mlruns"
@@ -42,7 +42,7 @@ class Upload:
         return f"{total:,.1f} MB in {len(self.sizes)} files, most of it in {self._largest(1)}"
 
     def ignore(self, path: Path) -> bool:
-        """Return whether Modal's `add_local_dir` leaves out a file: it sends what was listed."""
+        """Return whether Modal's `add_local_dir` leaves out a file. It sends the listed files only."""
         return path.as_posix() not in self.sizes
 
     def why_not(self, path: str) -> Skipped | None:
@@ -53,7 +53,7 @@ class Upload:
         for each in (path, *map(str, PurePosixPath(path).parents), *below):
             if each in self.skipped:
                 return self.skipped[each]
-        return Skipped("it holds no file", "Check what is missing")
+        return Skipped("no file is in it", "Check what is missing")
 
     def _largest(self, number: int) -> str:
         total = Counter[str]()
@@ -61,25 +61,24 @@ class Upload:
             total["".join(file.partition("/")[:2])] += size
         return ", ".join(f"{k} ({size / 1e6:,.1f} MB)" for k, size in total.most_common(number))
 
-    def check(self, max_mb: float) -> list[Finding]:
-        """Check that no more than max_mb (1e6 bytes) is sent, and name what cannot be sent."""
-        found, total = [], sum(self.sizes.values()) / 1e6
+    def check(self, max_mb: float) -> Iterator[Finding]:
+        """Check that at most max_mb (1e6 bytes) is sent, and name files that cannot be sent."""
+        total = sum(self.sizes.values()) / 1e6
         odd = sorted(f"{path!a} ({why.why})" for path, why in self.skipped.items() if why.odd)
         if odd:
             what = f"not sent: {', '.join(odd[:5])}{', …' * (len(odd) > 5)}"
-            found.append(Finding(str(self.folder), what, "Correct or ignore it", level="warning"))
+            yield Finding(str(self.folder), what, "Correct or ignore it", level="warning")
         if total > max_mb:
             what = f"{total:,.1f} MB would be sent, most of it in {self._largest(5)}"
             fix = "Ignore some of it, put it on a Volume, or raise max_size"
-            found.append(Finding(f"cloud.yaml: max_size ({max_mb:g} MB)", what, fix))
-        return found
+            yield Finding(f"cloud.yaml: max_size ({max_mb:g} MB)", what, fix)
 
 
 def pack(folder: Path, ignore: Sequence[str], mounts: Mapping[str, str]) -> Upload:
-    """List the files that are sent. Of USUAL, FILES and `ignore`, the last matching pattern counts."""
+    """List the files to send. The last matching pattern of USUAL, FILES and `ignore` counts."""
     folder = folder.absolute()
     if Path.home().is_relative_to(folder):
-        raise ConfigError(f"{folder}: it holds your home folder. Start in the project's folder.")
+        raise ConfigError(f"{folder}: it contains your home folder. Start in the project's folder.")
     patterns = list(USUAL)
     for file in (folder / name for name in FILES if (folder / name).is_file()):
         lines = file.read_text(errors="replace").splitlines()
@@ -87,7 +86,7 @@ def pack(folder: Path, ignore: Sequence[str], mounts: Mapping[str, str]) -> Uplo
         patterns += [_pattern(line, file.name == ".gitignore") for line in kept]
     ignored = FilePatternMatcher(*patterns, *(_pattern(each, False) for each in ignore))
     volumes = {os.path.relpath(mount, WORK): name for mount, name in mounts.items()}
-    made = Upload(folder)
+    upload = Upload(folder)
     for root, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             real, is_folder = os.path.join(root, name), name in folders
@@ -99,17 +98,17 @@ def pack(folder: Path, ignore: Sequence[str], mounts: Mapping[str, str]) -> Uplo
                 fix = f'Add "!{path}" to ignore in cloud.yaml'
                 skipped = Skipped(f"a pattern of the plugin, {' or '.join(FILES)} matches it", fix)
             if skipped:
-                made.skipped[path] = skipped
+                upload.skipped[path] = skipped
             elif not is_folder:
-                made.sizes[path] = os.path.getsize(real)
-    return made
+                upload.sizes[path] = os.path.getsize(real)
+    return upload
 
 
 def _never(path: str, real: str, folder: Path, volumes: Mapping[str, str]) -> Skipped | None:
     """Return why a file, or a whole folder, cannot or must not be sent."""
     target = os.path.relpath(os.path.realpath(real), folder.resolve())
     if NEVER(Path(path.lower())):
-        return Skipped("it is taken for a credential or a tool's file", "Rename it, or use secrets")
+        return Skipped("its name is a credential's or a tool's", "Rename it, or use secrets")
     if volume := volumes.get(path):
         return Skipped(f"the Volume {volume} is mounted there", f"Use `modal volume put {volume}`")
     if os.path.exists(f"{real}/pyvenv.cfg") or os.path.exists(f"{real}/conda-meta"):
@@ -125,7 +124,7 @@ def _never(path: str, real: str, folder: Path, volumes: Mapping[str, str]) -> Sk
 
 
 def _pattern(line: str, at_any_depth: bool) -> str:
-    """Return a line as a pattern of Modal's. A .gitignore's holds at any depth if it has no slash."""
+    """Return a line as a Modal pattern. In .gitignore, a line without a slash matches at any depth."""
     pattern = line.strip().removeprefix("!").rstrip("/")
     depth = "**/" if at_any_depth and "/" not in pattern else ""
     return "!" * line.strip().startswith("!") + depth + os.path.normpath(pattern.lstrip("/"))

@@ -1,14 +1,14 @@
-"""`modal_service`: Modal's side of the wire on this machine. `typed`: Axolotl's commands in this process."""
+"""`modal_service`: Modal's servers on this machine. `typed`: Axolotl's commands in this process."""
 
 import logging
 import os
 import signal
 import sys
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import pytest
 
-# Modal's library reads the user's ~/.modal.toml as it is imported. No test may.
+# Modal's client reads ~/.modal.toml when it is imported. Tests must not read the user's file.
 with pytest.MonkeyPatch.context() as before:
     before.setenv("MODAL_CONFIG_PATH", os.devnull)
     import modal.config
@@ -25,7 +25,7 @@ os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item):
-    """One worker imports Axolotl for all of these."""
+    """Run all of these tests in one worker, so that Axolotl is imported once."""
     if "typed" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.xdist_group("cloud, in one Axolotl"))
         item.add_marker(pytest.mark.seconds(60))
@@ -33,7 +33,7 @@ def pytest_itemcollected(item):
 
 @pytest.fixture
 def no_token(monkeypatch, tmp_path):
-    """Modal's library as on a new machine: no token, no file, no client of an earlier test."""
+    """Modal's client as on a new machine: no token, no file, no client of an earlier test."""
     for name in [name for name in os.environ if name.startswith("MODAL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "no-modal.toml"))
@@ -48,26 +48,22 @@ def no_token(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def modal_service(no_token, monkeypatch):
+def token(no_token, monkeypatch):
+    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
+    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
+
+
+@pytest.fixture
+def modal_service(token, monkeypatch):
     with ModalService() as service:
         monkeypatch.setenv("MODAL_SERVER_URL", service.url)
-        monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
-        monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
         yield service
         synchronizer._close_loop()
 
 
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A working folder, and an environment without a key."""
+    """A working folder, and an environment without API keys."""
     made = Project(tmp_path / "project")
     monkeypatch.chdir(made.folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -80,7 +76,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def typed(project, capfd):
-    """Type `axolotl WORDS` in the project."""
+    """Type `axolotl WORDS` in the project, and return the exit code and the output."""
     from axolotl.cli import main
 
     def run(command, *words):
@@ -91,10 +87,10 @@ def typed(project, capfd):
         err = "".join(line for line in err.splitlines(True) if not line.startswith("W1"))  # torch's
         code = ended.value.code
         if isinstance(code, str):  # the interpreter prints it
-            return Ended(1, out, f"{err}{code}\n")
-        return Ended(int(code or 0), out, err)
+            code, err = 1, f"{err}{code}\n"
+        return SimpleNamespace(code=int(code or 0), out=out, err=err)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker may have another
     yield run
-    logging.disable(logging.NOTSET)  # a Ctrl-C during the checks leaves it as it is
+    logging.disable(logging.NOTSET)  # Ctrl-C during the checks leaves logging disabled
     signal.signal(signal.SIGINT, before)

@@ -1,17 +1,14 @@
-"""Modal on this machine: a server that speaks the gRPC protocol of Modal's client.
+"""A server on this machine that speaks the gRPC protocol of Modal's client.
 
-The real client builds the app, uploads the files and translates the errors. The server has the RPCs
-that one function call needs, and refuses any other by its name.
+It has the RPCs that one function call needs. It refuses any other RPC by its name.
 """
 
 import asyncio
-import hashlib
 import inspect
 import itertools
 import signal
 import socket
 import threading
-import traceback
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +21,9 @@ from modal_proto import api_pb2 as pb
 from modal_proto.api_grpc import ModalClientBase
 
 NO_REPLY = {"ClientHello", "AppHeartbeat", "AppPublish", "VolumeCommit", "VolumeReload"}
+# RPCs that only make an object: the prefix of its id, and the reply's field for the id.
+NEW = {"AppCreate": ("ap", "app_id"), "ImageGetOrCreate": ("im", "image_id")}
+NEW |= {"MountGetOrCreate": ("mo", "mount_id"), "FunctionPrecreate": ("fu", "function_id")}
 EVERY_RPC = type("EveryRPC", (ModalClientBase,), dict.fromkeys(ModalClientBase.__abstractmethods__))
 RESULT = pb.GenericResult
 # What Modal, not the function, reports of a call; the client raises the same, or RemoteError.
@@ -35,19 +35,20 @@ OUTCOMES = {
 
 
 class ModalService:
-    """`with ModalService() as service:` it listens at service.url until the end of the block.
+    """Serve at self.url inside a `with` block.
 
     calls: each request, (name of the RPC, message). function: the definition in FunctionCreate.
     stored: Modal's Secrets, {name: {ENV: value}}. refusals: {RPC, or "*": (status, text)}.
-    interrupts: RPCs during which the client gets a Ctrl-C. failed_build: (log, reason) of each layer.
-    answer: does the function's work in a thread; an exception of OUTCOMES is Modal's own report.
+    transient: RPCs that are refused once. interrupts: RPCs during which the client gets a Ctrl-C.
+    failed_build: (log, reason) of each layer. answer: stands for the function, in a thread; if it
+    raises one of OUTCOMES, Modal reports the container's end.
     """
 
     def __init__(self):
         self.calls, self.function, self.stored, self.builder = [], None, {}, "2025.06"
         self.answer = lambda args, kwargs: 0
         self.forever = lambda args, kwargs: self._stopped.wait()  # an answer that does not come
-        self.refusals, self.interrupts, self.failed_build = {}, set(), None
+        self.refusals, self.transient, self.interrupts, self.failed_build = {}, set(), set(), None
         self._log, self._app_done, self._numbers = [], False, itertools.count(1)
         self._objects, self._files, self._blobs, self._volumes, self._running = {}, {}, {}, {}, {}
         self._stopped, self._cut, self._away = threading.Event(), threading.Event(), 0.0
@@ -57,16 +58,16 @@ class ModalService:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     def log(self, text):
-        """Print a line of the function's, for the client."""
+        """Add a line to the function's log."""
         self._log.append(_line(text))
 
     def lose(self, seconds):
-        """Cut all connections, and take none for some seconds."""
+        """Close all connections, and accept no new one for some seconds."""
         self._away = seconds
         self._cut.set()
 
     def put_volume(self, name, files=()):
-        """Put files on a Volume: {path below its root: bytes}."""
+        """Add files to a Volume: {path below its root: bytes}."""
         self._volumes.setdefault(name, {}).update(files)
 
     def named(self, rpc):
@@ -82,13 +83,12 @@ class ModalService:
         return layers[::-1]
 
     def secrets(self):
-        """Return the function's Secrets: {name, "" for those made for this run: {ENV: value}}."""
-        found = {}
-        for secret_id in self.function.secret_ids:
-            request = self._objects[secret_id]
+        """Return the function's Secrets: {name: {ENV: value}}. The name of unnamed ones is ""."""
+        secrets = {}
+        for request in map(self._objects.get, self.function.secret_ids):
             values = self.stored.get(request.deployment_name, request.env_dict)
-            found.setdefault(request.deployment_name, {}).update(values)
-        return found
+            secrets.setdefault(request.deployment_name, {}).update(values)
+        return secrets
 
     def mounted(self):
         """Return the local files in the container, copied or mounted: {absolute path: bytes}."""
@@ -99,7 +99,7 @@ class ModalService:
         return {file.filename: self._files[file.sha256_hex] for file in files}
 
     def materialize(self, root):
-        """Write those files below root, as if that were the container's /."""
+        """Write those files below root, which stands for the container's /."""
         for path, content in self.mounted().items():
             target = root / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +115,8 @@ class ModalService:
         self._thread.join()
 
     async def _serve(self):
-        blobs = web.Application(client_max_size=0)
-        blobs.add_routes([web.put("/{id}", self._put_blob), web.get("/{id}", self._get_blob)])
+        blobs = web.Application()
+        blobs.add_routes([web.get("/{id}", self._get_blob)])
         runner = web.AppRunner(blobs)
         await runner.setup()
         await web.SockSite(runner, self._sockets[1]).start()
@@ -133,7 +133,7 @@ class ModalService:
         await runner.cleanup()
 
     def __mapping__(self):
-        """Return grpclib's table: every path of Modal's service, and who answers it."""
+        """Return grpclib's table of RPCs, all answered by _respond."""
         return {
             path: handler._replace(func=partial(self._respond, path.rpartition("/")[2], handler))
             for path, handler in EVERY_RPC().__mapping__().items()
@@ -142,43 +142,44 @@ class ModalService:
     async def _respond(self, rpc, handler, stream):
         request = await stream.recv_message()
         self.calls.append((rpc, request))
+        if rpc in self.transient:
+            self.transient.remove(rpc)
+            raise GRPCError(Status.UNAVAILABLE, "Try again")
         if refusal := self.refusals.get(rpc, self.refusals.get("*")):
             raise GRPCError(*refusal)
         if rpc in self.interrupts:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             await asyncio.Event().wait()
-        if rpc not in NO_REPLY and not hasattr(self, rpc):
+        if rpc in NEW:
+            reply = {NEW[rpc][1]: self._new(NEW[rpc][0], request)}
+        elif hasattr(self, rpc):
+            reply = getattr(self, rpc)(request)
+        elif rpc in NO_REPLY:
+            reply = {}
+        else:
             raise GRPCError(Status.UNIMPLEMENTED, f"{__name__} has no {rpc}")
-        reply = {} if rpc in NO_REPLY else getattr(self, rpc)(request)
-        if not inspect.isasyncgen(reply):
-            reply = _once(await reply if inspect.isawaitable(reply) else reply)
-        async for fields in reply:
+        if inspect.isasyncgen(reply):
+            async for fields in reply:
+                await stream.send_message(handler.reply_type(**fields))
+        else:
+            fields = await reply if inspect.isawaitable(reply) else reply
             await stream.send_message(handler.reply_type(**fields))
-
-    async def _put_blob(self, request):
-        content = self._blobs[request.match_info["id"]] = await request.read()
-        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        return web.Response(headers={"ETag": f'"{etag}"'})
 
     async def _get_blob(self, request):
         return web.Response(body=self._blobs[request.match_info["id"]])
 
     def _new(self, prefix, request=None):
-        """Return an id of Modal's kind, for the request behind it."""
+        """Return a new id, and keep its request."""
         name = f"{prefix}-{next(self._numbers)}"
         self._objects[name] = request
         return name
 
-    # Modal's RPCs, by Modal's names: each gets the request and returns the fields of the reply.
+    # Modal's RPCs, by their own names: each gets the request and returns the fields of the reply.
 
     def EnvironmentGetOrCreate(self, request):
         settings = pb.EnvironmentSettings(image_builder_version=self.builder)
         metadata = pb.EnvironmentMetadata(name="main", settings=settings)
         return {"environment_id": self._new("en", request), "metadata": metadata}
-
-    def AppCreate(self, request):
-        app_id = self._new("ap", request)
-        return {"app_id": app_id, "app_page_url": f"{self.url}/{app_id}"}
 
     def AppClientDisconnect(self, _):
         self._app_done = True
@@ -194,26 +195,14 @@ class ModalService:
             await asyncio.sleep(0.01)
         yield {"app_done": True}
 
-    def BlobCreate(self, _):
-        blob = self._new("bl")
-        urls = pb.UploadUrlList(items=[f"{self._blob_url}/{blob}"])
-        return {"blob_ids": [blob], "upload_urls": urls}
-
     def MountBatchedCheckExistence(self, request):  # newer clients
         missing = [each for each in request.sha256_hex_hashes if each not in self._files]
         return {"missing_sha256_hex_hashes": missing}
 
     def MountPutFile(self, request):
         if request.WhichOneof("data_oneof"):
-            self._files[request.sha256_hex] = self._blobs.get(request.data_blob_id, request.data)
+            self._files[request.sha256_hex] = request.data
         return {"exists": request.sha256_hex in self._files}
-
-    def MountGetOrCreate(self, request):
-        metadata = pb.MountHandleMetadata(content_checksum_sha256_hex="0" * 64)
-        return {"mount_id": self._new("mo", request), "handle_metadata": metadata}
-
-    def ImageGetOrCreate(self, request):
-        return {"image_id": self._new("im", request)}
 
     def ImageJoinStreaming(self, _):
         if not self.failed_build:
@@ -251,9 +240,6 @@ class ModalService:
         size = len(content)
         return {"get_urls": [f"{self._blob_url}/{blob}"], "size": size, "len": size}
 
-    def FunctionPrecreate(self, request):
-        return {"function_id": self._new("fu", request), "handle_metadata": _handle(request)}
-
     def FunctionCreate(self, request):
         self.function = request.function
         handle = _handle(request.function)
@@ -265,15 +251,14 @@ class ModalService:
 
     def FunctionMap(self, request):
         (item,) = request.pipelined_inputs
-        content = self._blobs.get(item.input.args_blob_id, item.input.args)
-        args, kwargs = deserialize_data_format(content, item.input.data_format, None)
+        args, kwargs = deserialize_data_format(item.input.args, item.input.data_format, None)
         call_id, input_id = self._new("fc", request), self._new("in")
         self._running[call_id] = asyncio.create_task(asyncio.to_thread(self._run, args, kwargs))
         put = pb.FunctionPutInputsResponseItem(input_id=input_id)
         return {"function_call_id": call_id, "pipelined_inputs": [put]}
 
     async def FunctionGetOutputs(self, request):
-        # A call that is not known is another one's, and goes on.
+        # An unknown call stands for another user's call that does not end.
         call = self._running.get(request.function_call_id, asyncio.Future())
         done, _ = await asyncio.wait([call], timeout=request.timeout)
         if not done:
@@ -282,44 +267,37 @@ class ModalService:
         return {"outputs": [pb.FunctionGetOutputsItem(result=call.result(), data_format=kind)]}
 
     def _run(self, args, kwargs):
-        """Return a container's report of a call: see modal/_runtime/container_io_manager.py."""
+        """Return the report of a call, as modal/_runtime/container_io_manager.py makes it."""
         try:
             value = self.answer(args, kwargs)
         except tuple(OUTCOMES) as error:
             return RESULT(status=OUTCOMES[type(error)], exception=str(error))
         except BaseException as error:
-            return RESULT(
-                status=RESULT.GENERIC_STATUS_FAILURE,
-                exception=repr(error),
-                traceback=traceback.format_exc(),
-                data=pickle_exception(error),
-            )
+            failure, data = RESULT.GENERIC_STATUS_FAILURE, pickle_exception(error)
+            return RESULT(status=failure, exception=repr(error), data=data)
         return RESULT(status=RESULT.GENERIC_STATUS_SUCCESS, data=serialize(value))
 
 
 class _Server(Server):
-    """grpclib's, whose connections can be cut."""
+    """grpclib's server, with a way to close its connections."""
 
     def _protocol_factory(self):
-        self.made = [*getattr(self, "made", []), super()._protocol_factory()]
-        return self.made[-1]
+        protocol = super()._protocol_factory()
+        self.protocols = [*getattr(self, "protocols", []), protocol]
+        return protocol
 
     def cut(self):
         self.close()
-        for each in getattr(self, "made", []):
+        for each in getattr(self, "protocols", []):
             if hasattr(each, "connection"):
                 each.connection.close()
 
 
 def _listen(port):
-    made = socket.create_server(("127.0.0.1", port))
-    # Else every reply waits 40 ms for the client's delayed ACK.
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return made
-
-
-async def _once(fields):
-    yield fields
+    listening = socket.create_server(("127.0.0.1", port))
+    # Without this option, every reply waits 40 ms for the client's delayed ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _line(text):
@@ -333,15 +311,15 @@ def _handle(function):
 
 
 def _entries(files, folder, recursive):
-    """Return the entries of a folder of a Volume ("": its root)."""
-    kinds = dict.fromkeys(files, pb.FileEntry.FILE)
-    for path in files:
-        above = [str(parent) for parent in Path(path).parents][:-1]
-        kinds |= dict.fromkeys(above, pb.FileEntry.DIRECTORY)
-    if folder and folder not in kinds:
+    """Return the entries of a folder of a Volume ("": its root), or of one file."""
+    top, folders = Path(folder), {parent for path in files for parent in Path(path).parents}
+    if folder and top not in folders and folder not in files:
         raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {folder}")
-    found = [path for path in sorted(kinds) if not folder or path.startswith(f"{folder}/")]
-    found = [each for each in found if recursive or str(Path(each).parent) == (folder or ".")]
-    found = [folder] if folder in files else found
-    sizes = {path: len(files.get(path, b"")) for path in found}
-    return [pb.FileEntry(path=path, type=kinds[path], size=sizes[path]) for path in found]
+    paths = [path for path in [*folders, *map(Path, files)] if top in path.parents]
+    paths = [path for path in paths if recursive or path.parent == top]
+    paths = [top] if folder in files else paths
+    entries = []
+    for path in map(str, sorted(paths)):
+        kind = pb.FileEntry.FILE if path in files else pb.FileEntry.DIRECTORY
+        entries.append(pb.FileEntry(path=path, type=kind, size=len(files.get(path, b""))))
+    return entries

@@ -1,41 +1,31 @@
 """A working folder to start from."""
 
-import json
-
 import yaml
 
+from tests.conftest import ROOT
+
 NAME = "configs/a.yaml"
-CONFIG = {
-    "base_model": "Qwen/Qwen2.5-0.5B-Instruct",
-    "plugins": ["axolotl_grpo_plugin.GRPOPlugin"],
-    "rl": "grpo",
-    "trl": {
-        "use_vllm": True,
-        "vllm_mode": "server",
-        "num_generations": 8,
-        "max_completion_length": 512,
-        "reward_funcs": ["axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"],
-    },
-    "vllm": {"max_model_len": 1024},
-    "datasets": [{"path": "data/train.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}],
-    "skip_prepare_dataset": True,
-    "val_set_size": 0.0,
-    "output_dir": "./outputs/a",
-    "sequence_len": 1024,
-    "micro_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "max_steps": 10,
-    "learning_rate": 1e-6,
-    "optimizer": "adamw_torch",
-    "lr_scheduler": "constant",
-    "bf16": "auto",
-}
+SHIPPED = ROOT / "configs" / "gsm8k" / "qwen2.5-1.5b-full-2gpu.yaml"
+ROWS = [{"path": "data/train.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}]
+CONFIG = yaml.safe_load(SHIPPED.read_text()) | {"output_dir": "./outputs/a"}
+CONFIG |= {"datasets": ROWS, "test_datasets": ROWS}
 CLOUD = {
     "provider": "grpo-modal",
     "gpu": "L40S:2",
     "volumes": [{"name": "runs", "mount": "./outputs"}, {"name": "kept", "mount": "/cache"}],
 }
-ROWS = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in (1, 2)]
+
+
+def write(folder, *paths, text="x"):
+    """Write the text to each file below a folder, and return the folder."""
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def dump(keys):
+    return yaml.safe_dump({k: v for k, v in keys.items() if v is not None}, sort_keys=False)
 
 
 class Project:
@@ -43,23 +33,15 @@ class Project:
 
     def __init__(self, folder):
         self.folder = folder
-        self.write("data/train.jsonl", "".join(f"{json.dumps(row)}\n" for row in ROWS))
+        self.write("data/train.jsonl", '{"question": "What is 1 + 1?", "answer": "#### 2"}\n')
         self.config()
         self.cloud()
 
     def write(self, name, text):
-        file = self.folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        return name
+        write(self.folder, name, text=text)
 
     def config(self, **keys):
-        return self.write(NAME, self.text(**keys))
-
-    def text(self, **keys):
-        kept = {key: value for key, value in (CONFIG | keys).items() if value is not None}
-        return yaml.safe_dump(kept, sort_keys=False)
+        self.write(NAME, dump(CONFIG | keys))
 
     def cloud(self, **keys):
-        kept = {key: value for key, value in (CLOUD | keys).items() if value is not None}
-        self.write("cloud.yaml", yaml.safe_dump(kept, sort_keys=False))
+        self.write("cloud.yaml", dump(CLOUD | keys))

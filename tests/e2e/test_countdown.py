@@ -4,7 +4,7 @@ from statistics import fmean
 
 import pytest
 
-from tests.e2e.conftest import completions, held_out, train
+from tests.e2e.conftest import held_out, train
 
 
 @pytest.mark.seconds(40)
@@ -16,10 +16,10 @@ def test_held_out_correctness_rises(tmp_path):
 
 
 def test_each_task_is_scored_by_its_own_reward(tmp_path):
-    train("configs/countdown/mixed-gsm8k.yaml", tmp_path, steps=4)
+    rows = train("configs/countdown/mixed-gsm8k.yaml", tmp_path, steps=4)
     rewards = {"sums": "equation_reward_func", "words": "correctness_reward_func"}
     scores = {name: [] for name in rewards}
-    for row in completions(tmp_path, steps=4):
+    for row in rows:
         task = "sums" if "to make" in str(row["prompt"]) else "words"
         for name, reward in rewards.items():
             missing = row[reward] is None or row[reward] != row[reward]

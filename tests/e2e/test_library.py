@@ -4,15 +4,9 @@ import math
 
 import pytest
 
-from tests.e2e.conftest import completions, curves, shipped_config, train, write
+from tests.e2e.conftest import curves, shipped_config, train, write
 from tests.rewards.judge_server import JudgeServer, honest
 from tools import verl_mix
-
-
-def rows_of(config, folder, steps=2):
-    """Train a config and return the rows of its completions tables."""
-    train(config, folder, steps=steps)
-    return completions(folder, steps)
 
 
 def on_one_core(tmp_path, name):
@@ -22,7 +16,7 @@ def on_one_core(tmp_path, name):
 
 @pytest.mark.seconds(30)
 def test_template_opens_the_thinking(tmp_path, smollm2):
-    rows = rows_of(on_one_core(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out", steps=1)
+    rows = train(on_one_core(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     assert all(row["prompt"].endswith("assistant\n<think>\n") for row in rows)
     for name, reasons in {
         "think_soft_format_reward_func": {"format", "other_layout", "empty_block"},
@@ -39,7 +33,7 @@ def test_template_opens_the_thinking(tmp_path, smollm2):
 
 @pytest.mark.slow
 def test_answer_comes_after_hashes(tmp_path, smollm2):
-    rows = rows_of(on_one_core(tmp_path, "gsm8k/smollm2-135m-hash-cpu"), tmp_path / "out")
+    rows = train(on_one_core(tmp_path, "gsm8k/smollm2-135m-hash-cpu"), tmp_path / "out")
     assert all("after ####" in row["prompt"] for row in rows)
     for row in rows:
         has_answer = "####" in row["completion"].rpartition("</think>")[2]
@@ -48,7 +42,7 @@ def test_answer_comes_after_hashes(tmp_path, smollm2):
 
 
 def test_shaping_rewards_follow_correctness(tmp_path):
-    rows = rows_of("configs/shaping/quickstart.yaml", tmp_path)
+    rows = train("configs/shaping/quickstart.yaml", tmp_path)
     right = [row for row in rows if row["correctness_reward_func"] == 2.0]
     wrong = [row for row in rows if row["correctness_reward_func"] == 0.0]
     assert right and wrong
@@ -61,7 +55,7 @@ def test_shaping_rewards_follow_correctness(tmp_path):
 
 @pytest.mark.seconds(40)
 def test_programs_are_run_against_their_tests(tmp_path, smollm2):
-    rows = rows_of(on_one_core(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out", steps=1)
+    rows = train(on_one_core(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     reasons = {row["code_reward_func/reason"] for row in rows}
     ran = {"correct", "wrong_output", "runtime_error", "syntax_error"}
     assert reasons & ran, reasons  # some programs were run
@@ -75,7 +69,7 @@ def test_judge_is_asked_over_http_once_per_answer(tmp_path):
         judge = {"model": "a-judge", "base_url": server.url, "gold": "answer"}
         key = "axolotl_grpo_plugin.rewards.judge.judge"
         config = shipped_config("judge/quickstart", grpo_reward_args={key: judge})
-        rows = rows_of(write(tmp_path, config), tmp_path / "out")
+        rows = train(write(tmp_path, config), tmp_path / "out")
         asked = len(server.asked)
     reasons = {row["judge/reason"] for row in rows}
     assert {"correct", "wrong"} <= reasons
@@ -84,7 +78,7 @@ def test_judge_is_asked_over_http_once_per_answer(tmp_path):
 
 
 def test_each_source_is_a_curve(tmp_path):
-    rows = rows_of("configs/dispatch/quickstart.yaml", tmp_path, steps=3)
+    rows = train("configs/dispatch/quickstart.yaml", tmp_path, steps=3)
     logged = curves(tmp_path)
     sources = {"openai/gsm8k", "countdown", "math", "code"}
     scores = {
@@ -108,7 +102,7 @@ def test_verl_parquet_with_six_domains_needs_no_routes(tmp_path):
     entry = {"path": str(file), "ds_type": "parquet", "split": "train"}
     dataset = {**entry, "type": "axolotl_grpo_plugin.verl"}
     config = write(tmp_path, shipped_config("dispatch/verl-mix", datasets=[dataset]))
-    rows = rows_of(config, tmp_path / "out", steps=4)
+    rows = train(config, tmp_path / "out", steps=4)
     assert all(row["dispatch"] is not None for row in rows)
     found = {
         name.split("/")[-1]
@@ -121,6 +115,6 @@ def test_verl_parquet_with_six_domains_needs_no_routes(tmp_path):
 
 def test_reasoning_gym_problems_are_scored(tmp_path):
     pytest.importorskip("reasoning_gym")
-    rows = rows_of("configs/gym/quickstart.yaml", tmp_path)
+    rows = train("configs/gym/quickstart.yaml", tmp_path)
     assert all(row["gym_reward_func"] in (0.0, 1.0) for row in rows)
     assert {row["gym_reward_func/reason"] for row in rows} - {"no_answer_tag", "truncated"}

@@ -297,13 +297,13 @@ def test_reports_broken_and_missing_parquet_files(folder):
 
 def test_error_of_one_row_is_shown_in_that_row(folder):
     file = lines(folder, *({"completion": each} for each in ("good", "bad", "big")))
-    code, printed = call(file, "--reward", "rewards.ours.breaks")
+    code, shown = call(file, "--reward", "rewards.ours.breaks")
     assert code == 1
-    cells = [line.split() for line in printed.splitlines()]
+    cells = [line.split() for line in shown.splitlines()]
     assert ["0", "0.5"] in cells
     assert ["1", "none", "error", "KeyError:", "'bad'"] in cells
-    assert "returned 2.0, which is not within its range (0.0, 1.0)" in printed
-    assert "The first error:\nTraceback" in printed
+    assert "returned 2.0, which is not within its range (0.0, 1.0)" in shown
+    assert "The first error:\nTraceback" in shown
 
 
 def test_imports_no_trainer_and_no_pyarrow(folder):

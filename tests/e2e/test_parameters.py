@@ -1,6 +1,8 @@
-"""Counted parameters match the models that transformers builds."""
+"""Counted parameters are those of the models that transformers builds."""
 
 import pytest
+from accelerate import init_empty_weights
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from axolotl_grpo_plugin.checks.parameters import PUBLIC, count_parameters
 
@@ -21,9 +23,6 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_counted_parameters_match_transformers(name):
-    from accelerate import init_empty_weights
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     kind, hidden, layers, heads, kv_heads, head, intermediate, vocab, tied = SHAPES[name]
     config = AutoConfig.for_model(
         kind,

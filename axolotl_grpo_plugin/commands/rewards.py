@@ -83,7 +83,7 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
         if isinstance(function, BaseReward):
             kind, spec, options = _kind(function), function.spec, function.options
         elif _is_factory(function):
-            kind, options = "factory", _options(function)
+            kind, options = "factory", options_of(function)
         elif "completions" in _parameters(function):
             kind = _kind(described(function))
         else:
@@ -112,7 +112,8 @@ def _parameters(function: Any) -> Mapping[str, Parameter]:
     return signature(function).parameters
 
 
-def _options(function: Any) -> dict[str, Any]:
+def options_of(function: Any) -> dict[str, Any]:
+    """Return the parameters with their defaults, or REQUIRED."""
     return {
         each.name: REQUIRED if each.default is Parameter.empty else each.default
         for each in _parameters(function).values()
@@ -159,7 +160,7 @@ def _show(entries: list[Entry]) -> None:
             if each.options:
                 text.append(f"\n{', '.join(map(_option, each.options.items()))}", style="dim")
             cells = [] if is_transform else [_range(each), _reads(each)]
-            table.add_row(each.path.rpartition(".")[2], *cells, text)
+            table.add_row(each.path.rpartition(".")[2], *map(Text, cells), text)
         out.print(table)
 
 
@@ -172,6 +173,6 @@ def _range(entry: Entry) -> str:
     return "" if entry.range is None else "{:g} .. {:g}".format(*entry.range)
 
 
-def _reads(entry: Entry) -> Text:
+def _reads(entry: Entry) -> str:
     optional = [f"[{name}]" for name in entry.may_read if name not in entry.reads]
-    return Text(", ".join([*entry.reads, *optional]))
+    return ", ".join([*entry.reads, *optional])

@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from inspect import Parameter, signature
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from axolotl_grpo_plugin import paths, rollouts
-from axolotl_grpo_plugin.commands.rewards import console, modules
+from axolotl_grpo_plugin.commands.rewards import REQUIRED, console, modules, options_of
 from axolotl_grpo_plugin.findings import Finding, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward
 from axolotl_grpo_plugin.modules import functions_of, imported
@@ -35,6 +34,7 @@ _OF_TRAINING: dict[str, Any] = {
     "log_extra": lambda column, values: None,
     "log_metric": lambda name, value: None,
 }
+_OF_TRL = {"prompts", "completions", *_OF_TRAINING}
 
 
 class Scored(NamedTuple):
@@ -93,14 +93,15 @@ def run(
 def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
     """Return the rewards by their --reward. Each --arg goes to all rewards that have the parameter."""
     given = dict(map(_argument, arguments))
-    unused = set(given)
+    parameters = {key: _parameters(key) for key in rewards}
+    known = set[str]().union(*parameters.values())
+    if unknown := given.keys() - known:
+        name = min(unknown)
+        fix = nearest(name, known)
+        raise click.ClickException(f"--arg {name}: no reward has this parameter. {fix}.")
     functions = {}
     for key in rewards:
-        parameters = _parameters(key)
-        own = {name: each for name, each in given.items() if name in parameters}
-        if len(rewards) == 1:
-            own = given  # an unknown parameter is then an error of this reward
-        unused -= set(own)
+        own = {name: value for name, value in given.items() if name in parameters[key]}
         try:
             functions[key] = load_reward(RewardRef.of(key, own))
         except TypeError as error:
@@ -108,8 +109,6 @@ def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseRew
         except Exception as error:  # of a user's factory
             what = f"cannot be made: {type(error).__name__}: {first_line(error)}"
             raise click.ClickException(f"--reward {key}: {what}") from error
-    if unused:
-        raise click.ClickException(f"--arg {min(unused)}: none of the rewards has this parameter")
     return functions
 
 
@@ -131,8 +130,9 @@ def _parameters(key: str) -> set[str]:
         fix = nearest(name, functions_of(module))
         raise click.ClickException(f"--reward {key}: {module_name} has no {name!r}. {fix}.")
     function = getattr(module, name)
-    options = function.options if isinstance(function, BaseReward) else {}
-    return set(options or signature(function).parameters)
+    if isinstance(function, BaseReward):
+        return set(function.options)
+    return options_of(function).keys() - _OF_TRL
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -174,7 +174,7 @@ def _lines(lines: Iterable[str], where: str) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 raise click.ClickException(f"{where}, line {number}: not JSON: {error}") from error
             if not isinstance(row, dict):
                 what = f"not a JSON object: {line[:60]!r}"
@@ -234,13 +234,8 @@ def _required(function: BaseReward) -> set[str]:
         return {*function.spec.reads, "prompt"}
     if not isinstance(function, PlainReward):
         return set(function.spec.reads)
-    required = {
-        each.name
-        for each in signature(function.function).parameters.values()
-        if each.default is Parameter.empty
-        and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    }
-    return required - {"prompts", "completions", *_OF_TRAINING}
+    options = options_of(function.function)
+    return {name for name, default in options.items() if default is REQUIRED} - _OF_TRL
 
 
 def _batches(function: BaseReward, rows: list[Row]) -> Iterable[list[int]]:

@@ -71,8 +71,8 @@ def test_preprocess_finds_modules_in_the_working_folder(tmp_path):
     assert "Success!" in shown
 
 
-def rows(**dataset):
-    return {"datasets": [{"path": "rows.jsonl", "ds_type": "json", "split": "train", **dataset}]}
+def dataset(**keys):
+    return {"datasets": [{"path": "rows.jsonl", "ds_type": "json", "split": "train", **keys}]}
 
 
 GSM8K, VERL = "axolotl_grpo_plugin.gsm8k", "axolotl_grpo_plugin.verl"
@@ -90,18 +90,18 @@ MISTAKES = {
         ],
     ),
     "no gold": (
-        "quickstart", rows(type=GSM8K), [GOOD, {"question": "2 + 2?", "answer": "4"}],
+        "quickstart", dataset(type=GSM8K), [GOOD, {"question": "2 + 2?", "answer": "4"}],
         ['row 1, column "answer": no "#### <number>" at its end: \'4\''],
     ),
     "no row left": (
-        "quickstart", {**rows(type=GSM8K), "sequence_len": 40}, [GOOD],
+        "quickstart", {**dataset(type=GSM8K), "sequence_len": 40}, [GOOD],
         ["datasets (rows.jsonl): no row is left", "dropped 1 of 1 rows"],
     ),
     "judge that does not answer": (
         "judge/quickstart", {}, [], [f"trl.reward_funcs[0] ({JUDGE}): ", "127.0.0.1:8100"],
     ),
     "source without a route": (
-        "dispatch/verl-mix", rows(type=VERL), [{**CHESS, "data_source": "math"}, CHESS],
+        "dispatch/verl-mix", dataset(type=VERL), [{**CHESS, "data_source": "math"}, CHESS],
         ["dispatch, in 1 of 2 rows: data_source 'chess': no route takes it. Add `chess: "],
     ),
 }  # fmt: skip

@@ -30,65 +30,47 @@ def dataset(**keys):
     return {"datasets": [{**DATASET, **keys}]}
 
 
-# Changes of the quickstart, the machine's GPUs, and the finding: its level and words.
-BROKEN = {
-    # keys that nothing reads
-    "misspelt key of trl": (
-        trl(rewrad_funcs=["a.b"]), 0, "error", "trl.rewrad_funcs", "Did you mean trl.reward_funcs",
-    ),
-    "vllm_max_model_len": (
-        trl(vllm_max_model_len=800), 0, "error", "trl.vllm_max_model_len", "Did you mean vllm.max_model_len",
-    ),
-    "vllm_max_model_length": (
-        trl(vllm_max_model_length=800), 0, "error", "trl.vllm_max_model_length", "Did you mean vllm.max_model_len",
-    ),
-    "TRL's key that Axolotl lacks": (
-        trl(steps_per_generation=4), 0, "error", "trl.steps_per_generation", "drops it. Remove it",
-    ),
-    "misspelt key": ({"learning_rat": 1e-5}, 0, "warning", "learning_rat:", "Did you mean learning_rate"),
-    "similar key": ({"kl_beta": 0.1}, 0, "warning", "kl_beta:", "Did you mean rl_beta"),
-    "value as a key": ({"grpo": True}, 0, "warning", "grpo:", "drops it. Remove it, or name its plugin"),
-    "word of Axolotl's messages": (
-        {"weights": 1}, 0, "warning", "weights:", "drops it. Remove it, or name its plugin in `plugins:`.",
-    ),
-    "TRL's run_name": ({"run_name": "x"}, 0, "warning", "run_name:", "drops it. Remove it, or name its plugin"),
-    "key in the wrong block": (
-        {"num_generations": 4}, 0, "error", "num_generations:", "Did you mean trl.num_generations",
-    ),
-    "another plugin's key": (
-        {"liger_glu_activation": True}, 0, "warning", "liger_glu_activation:",
-        "name its plugin in `plugins:`, one of axolotl.integrations.liger",
-    ),
-    "another plugin's switch, off": (
-        {"use_swanlab": False}, 0, "warning", "use_swanlab:", "one of axolotl.integrations.swanlab",
-    ),
-    "another plugin's key that resembles Axolotl's": (
-        {"lm_eval_batch_size": 4}, 0, "warning", "lm_eval_batch_size:", "one of axolotl.integrations.lm_eval",
-    ),
+PLUGIN = "name its plugin in `plugins:`"
+# Keys that nothing reads: the key, its value, the finding's level and words.
+UNREAD = [
+    ("trl.rewrad_funcs", ["a.b"], "error", "Did you mean trl.reward_funcs"),
+    ("trl.vllm_max_model_len", 800, "error", "Did you mean vllm.max_model_len"),
+    ("trl.vllm_max_model_length", 800, "error", "Did you mean vllm.max_model_len"),
+    ("trl.steps_per_generation", 4, "error", "drops it. Remove it"),  # TRL has it, Axolotl not
+    ("learning_rat", 1e-5, "warning", "Did you mean learning_rate"),
+    ("kl_beta", 0.1, "warning", "Did you mean rl_beta"),
+    ("grpo", True, "warning", f"drops it. Remove it, or {PLUGIN}"),  # a value as a key
+    ("weights", 1, "warning", f"drops it. Remove it, or {PLUGIN}."),  # a word of Axolotl's messages
+    ("run_name", "x", "warning", f"drops it. Remove it, or {PLUGIN}"),  # TRL's
+    ("num_generations", 4, "error", "Did you mean trl.num_generations"),
+    ("liger_glu_activation", True, "warning", f"{PLUGIN}, one of axolotl.integrations.liger"),
+    ("use_swanlab", False, "warning", "one of axolotl.integrations.swanlab"),
+    ("lm_eval_batch_size", 4, "warning", "one of axolotl.integrations.lm_eval"),
+    ("max_prompt_length", 512, "error", "Did you mean grpo_max_prompt_length"),
+    ("max_prompt_len", 512, "warning", "never reads it. Set grpo_max_prompt_length"),
+    ("grpo_max_promt_length", 512, "error", "Did you mean 'grpo_max_prompt_length'"),
+    ("trl.generation_kwargs", {"seed": 1}, "warning", "never reads it. Remove it"),
+    ("trl.chat_template_kwargs", {"a": False}, "warning", "never reads it. Remove it"),
+    ("trl.reward_num_workers", 4, "warning", "with trl.use_data_producer: true"),
+    ("vllm.max_model_len", 128, "warning", "with trl.use_vllm: true, trl.vllm_mode: server"),
+]
+
+# Values of another type: the key, its value, and words of Axolotl's message.
+WRONG_TYPES = [
+    ("max_steps", "many", "max_steps: Input should be a valid integer"),
+    ("trl.reward_funcs", [None], "trl.reward_funcs"),
+    ("trl.reward_funcs", 5, "trl.reward_funcs"),
+    ("grpo_reward_args", ["a"], "grpo_reward_args"),
+    ("context_parallel_size", "two", "context_parallel_size: Input should be"),
+    ("datasets", {"path": "x"}, ""),
+    ("datasets", [{**DATASET, "path": 5}], "datasets[].path: Input should be"),
+    ("plugins", 5, "plugins"),
+    ("vllm", "x", "vllm"),
+]
+
+# Other mistakes: changes of the quickstart, the machine's GPUs, the finding's level and words.
+MISTAKES = {
     "misspelt key of a dataset": (dataset(splt="train"), 0, "error", "datasets[0].splt", "Did you mean split"),
-    "max_prompt_length": (
-        {"max_prompt_length": 512}, 0, "error", "max_prompt_length:", "Did you mean grpo_max_prompt_length",
-    ),
-    "max_prompt_len": (
-        {"max_prompt_len": 512}, 0, "warning", "max_prompt_len:", "never reads it. Set grpo_max_prompt_length",
-    ),
-    "misspelt key of the plugin": (
-        {"grpo_max_promt_length": 512}, 0, "error", "grpo_max_promt_length:", "Did you mean 'grpo_max_prompt_length'",
-    ),
-    "generation_kwargs": (
-        trl(generation_kwargs={"seed": 1}), 0, "warning", "trl.generation_kwargs", "never reads it. Remove it",
-    ),
-    "chat_template_kwargs": (
-        trl(chat_template_kwargs={"enable_thinking": False}), 0, "warning", "trl.chat_template_kwargs",
-        "never reads it. Remove it",
-    ),
-    "key that needs the data producer": (
-        trl(reward_num_workers=4), 0, "warning", "trl.reward_num_workers", "with trl.use_data_producer: true",
-    ),
-    "vLLM's block without vLLM": (
-        {"vllm": {"max_model_len": 128}}, 0, "warning", "vllm.max_model_len",
-        "with trl.use_vllm: true, trl.vllm_mode: server",
-    ),
     "a server's key for colocate": (
         {"trl": COLOCATE, "vllm": {"enforce_eager": True}}, 1, "warning", "vllm.enforce_eager",
         "with trl.vllm_mode: server",
@@ -159,27 +141,6 @@ BROKEN = {
     ),
     "earlier run's folder": ({"output_dir": "./used"}, 0, "warning", "output_dir (./used)", "checkpoint-5"),
     "unknown rl": ({"rl": "gpro"}, 0, "error", "rl: 'gpro'", "Set rl: grpo"),
-    # values of another type: Axolotl refuses them, and no check fails
-    "word for a number": (
-        {"max_steps": "many"}, 0, "error", "max_steps: Input should be a valid integer", "Axolotl refuses it",
-    ),
-    "null for a reward": (trl(reward_funcs=[None]), 0, "error", "trl.reward_funcs", "Axolotl refuses it"),
-    "number for the rewards": (
-        {**trl(reward_funcs=5), "grpo_reward_isolation": {"a.b": "inline"}}, 0, "error",
-        "trl.reward_funcs", "Axolotl refuses it",
-    ),
-    "list for the rewards' parameters": (
-        {"grpo_reward_args": ["a"]}, 0, "error", "grpo_reward_args", "Axolotl refuses it",
-    ),
-    "word for context parallel": (
-        {"context_parallel_size": "two"}, 0, "error", "context_parallel_size: Input should be", "Axolotl refuses it",
-    ),
-    "datasets without a list": ({"datasets": {"path": "x"}}, 0, "error", "Axolotl refuses it"),
-    "number for a dataset's path": (
-        dataset(path=5), 0, "error", "datasets[].path: Input should be", "Axolotl refuses it",
-    ),
-    "number for the plugins": ({"plugins": 5}, 0, "error", "plugins", "Axolotl refuses it"),
-    "word for vLLM's block": ({"trl": VLLM, "vllm": "x"}, 2, "error", "vllm", "Axolotl refuses it"),
 }  # fmt: skip
 
 
@@ -222,14 +183,31 @@ def check(folder, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("mistake", BROKEN)
+def set_key(key, value):
+    outer, _, inner = key.partition(".")
+    return {outer: {inner: value}} if inner else {outer: value}
+
+
+@pytest.mark.parametrize(("key", "value", "level", "words"), UNREAD)
+def test_reports_an_unread_key(check, key, value, level, words):
+    lines = [str(each) for each in check(set_key(key, value)).findings if each.level == level]
+    assert [line for line in lines if line.startswith(f"{key}: ") and words in line], lines
+
+
+@pytest.mark.parametrize(("key", "value", "words"), WRONG_TYPES)
+def test_reports_a_value_of_another_type(check, key, value, words):
+    errors = [str(each) for each in check(set_key(key, value)).findings if each.level == "error"]
+    assert [line for line in errors if words in line and "Axolotl refuses it" in line], errors
+    assert not [line for line in errors if "the check itself failed" in line]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_reports_the_mistake(check, mistake):
-    changes, gpus, level, *words = BROKEN[mistake]
+    changes, gpus, level, *words = MISTAKES[mistake]
     before = dict(os.environ)
     checked = check(changes, gpus)
     lines = [str(each) for each in checked.findings if each.level == level]
     assert any(all(word in line for word in words) for line in lines), checked.findings
-    assert not [line for line in lines if "the check itself failed" in line]
     assert checked.ok == (not any(each.level == "error" for each in checked.findings))
     assert dict(os.environ) == before
 

@@ -12,6 +12,8 @@ from axolotl_grpo_plugin.checks.validation import ASSUMED
 from axolotl_grpo_plugin.serving.placement import mode_of, place, serving
 from tests.e2e.conftest import ROOT
 
+pytestmark = pytest.mark.seconds(60)
+
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SLURM = ROOT / "configs" / "multinode" / "slurm.sbatch"
 
@@ -82,7 +84,6 @@ def test_axolotls_validation_keeps_every_key(file, given, smollm2, monkeypatch):
     assert list(lost(given, validated)) == []
 
 
-@pytest.mark.seconds(60)
 @pack()
 def test_check_reports_nothing(file, given, smollm2, tmp_path, monkeypatch):
     from axolotl_grpo_plugin.commands.check import check, machine_of

@@ -28,7 +28,7 @@ from axolotl_grpo_plugin.scoring.worker import to_outcome
 
 Row = dict[str, Any]
 
-# TRL passes these beside the columns. Here there is no training.
+# TRL also passes these. Here there is no training.
 _OF_TRAINING: dict[str, Any] = {
     "trainer_state": SimpleNamespace(global_step=0, max_steps=1, epoch=0.0),
     "log_extra": lambda column, values: None,
@@ -127,7 +127,8 @@ def _parameters(key: str) -> set[str]:
             module = module._replace(fix=nearest(module_name, modules()))
         raise click.ClickException(str(module))
     if not hasattr(module, name):
-        fix = nearest(name, functions_of(module))
+        public = [each for each in dir(module) if not each.startswith("_")]
+        fix = nearest(name, functions_of(module) or public)
         raise click.ClickException(f"--reward {key}: {module_name} has no {name!r}. {fix}.")
     function = getattr(module, name)
     if isinstance(function, BaseReward):

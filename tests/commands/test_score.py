@@ -264,6 +264,7 @@ def test_reads_trls_completions(folder):
         ([ROWS[0], "\n", "[1]\n"], [CORRECT], "c.jsonl, line 3: not a JSON object: "),
         ([], [CORRECT], "c.jsonl: no rows"),
         (ROWS, [f"{GSM8K}.corectness_reward_func"], "Did you mean 'correctness_reward_func'."),
+        (ROWS, ["trl.rewards.acuracy_reward"], "Did you mean 'accuracy_reward'."),
         (ROWS, ["axolotl_grpo_plugin.rewards.gsm9k.x"], f"Did you mean '{GSM8K}'."),
         (ROWS, ["gsm8k.correctness_reward_func"], f"{GSM8K}, "),
         (ROWS, ["correctness"], "not a path. Write it as module.function"),

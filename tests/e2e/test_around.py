@@ -1,4 +1,4 @@
-"""Runs beside a plain training: SFT, wandb, preprocess, and mistakes in a config."""
+"""Other runs: SFT, an own reward with wandb, preprocess, and configs with a mistake."""
 
 import json
 
@@ -27,9 +27,9 @@ def test_sft_run_is_left_alone(tmp_path):
         "fp16": False,
         "attn_implementation": "sdpa",
     }
-    shown = axolotl("train", write(tmp_path, config), cwd=tmp_path)
-    assert "'train_runtime'" in shown  # transformers' own progress output stays
-    assert "axolotl-grpo-plugin: " not in shown and "held-out" not in shown
+    printed = axolotl("train", write(tmp_path, config), cwd=tmp_path)
+    assert "'train_runtime'" in printed  # transformers' own progress output stays
+    assert "axolotl-grpo-plugin: " not in printed and "held-out" not in printed
     assert not (tmp_path / "out" / "training.png").exists()
 
 
@@ -67,8 +67,8 @@ def test_preprocess_finds_modules_in_the_working_folder(tmp_path):
     changes = {"trl__reward_funcs": ["mine.reward"], "dataset_prepared_path": "prepared"}
     config = shipped_config(**changes, **removed)
     config["datasets"][0]["type"] = "mine.rows"
-    shown = axolotl("preprocess", write(tmp_path, config), cwd=tmp_path)
-    assert "Success!" in shown
+    printed = axolotl("preprocess", write(tmp_path, config), cwd=tmp_path)
+    assert "Success!" in printed
 
 
 def dataset(**keys):

@@ -113,13 +113,13 @@ def test_built_wheel_trains_from_an_empty_folder(tmp_path, wheels):
         "PATH": path,
         "PYTHONPYCACHEPREFIX": "",
     }  # no cache: the venv is thrown away
-    shown = axolotl_of(installed, "grpo", "fetch", **own)
-    assert "wrote    configs/quickstart.yaml" in shown
+    printed = axolotl_of(installed, "grpo", "fetch", **own)
+    assert "wrote    configs/quickstart.yaml" in printed
     assert (empty / "rewards" / "true_equation.py").exists()
     again = axolotl_of(installed, "grpo", "fetch", **own)
     assert "kept     configs/quickstart.yaml" in again
-    shown = axolotl_of(installed, "train", "configs/quickstart.yaml", "--max-steps", "3", **own)
-    assert "3/3" in shown and "held-out rows" in shown
+    printed = axolotl_of(installed, "train", "configs/quickstart.yaml", "--max-steps", "3", **own)
+    assert "3/3" in printed and "held-out rows" in printed
     assert (empty / "outputs" / "quickstart" / "model.safetensors").exists()
 
 

@@ -92,7 +92,7 @@ def test_refuses_what_axolotl_or_trl_refuses(real, tmp_path):
     assert 80 < refused < len(GRID) - 80
 
 
-def test_batch_size_is_never_read(tmp_path):
+def test_batch_size_is_never_read():
     from axolotl.utils.config import normalize_config, validate_config
     from axolotl.utils.dict import DictDefault
 

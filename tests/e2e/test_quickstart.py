@@ -107,31 +107,14 @@ def test_built_wheel_trains_from_an_empty_folder(tmp_path, wheels):
     venv = [UV, "venv", "--quiet", "--python", sys.executable, str(installed)]
     subprocess.run(venv, check=True)
     subprocess.run([UV, "pip", "install", *to, "axolotl-grpo-plugin"], check=True)
-    path = f"{installed / 'bin'}:{environment()['PATH']}"
-    own = {
-        "cwd": empty,
-        "PATH": path,
-        "PYTHONPYCACHEPREFIX": "",
-    }  # no cache: the venv is thrown away
-    printed = axolotl_of(installed, "grpo", "fetch", **own)
-    assert "wrote    configs/quickstart.yaml" in printed
+    path = f"{installed / 'bin'}{os.pathsep}{environment()['PATH']}"
+
+    def call(*arguments):  # without compiled modules outside the venv, which is thrown away
+        return finish(start(*arguments, cwd=empty, PATH=path, PYTHONPYCACHEPREFIX=""))
+
+    assert "wrote    configs/quickstart.yaml" in call("grpo", "fetch")
     assert (empty / "rewards" / "true_equation.py").exists()
-    again = axolotl_of(installed, "grpo", "fetch", **own)
-    assert "kept     configs/quickstart.yaml" in again
-    printed = axolotl_of(installed, "train", "configs/quickstart.yaml", "--max-steps", "3", **own)
+    assert "kept     configs/quickstart.yaml" in call("grpo", "fetch")
+    printed = call("train", "configs/quickstart.yaml", "--max-steps", 3)
     assert "3/3" in printed and "held-out rows" in printed
     assert (empty / "outputs" / "quickstart" / "model.safetensors").exists()
-
-
-def axolotl_of(venv, *arguments, cwd, **more):
-    done = subprocess.run(
-        [str(venv / "bin" / "axolotl"), *arguments],
-        cwd=cwd,
-        env=environment(**more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout[-6000:]
-    return done.stdout

@@ -22,18 +22,18 @@ def test_cpu_time_in_c_code_is_too_slow_and_the_next_call_works():
     assert call(math.sqrt, 9.0, seconds=5) == 3.0
 
 
-def test_waiting_is_not_cpu_time():
+def test_waiting_is_no_cpu_time():
     with pytest.raises(TimeoutError):
         call(time.sleep, 1000, seconds=0.1)
 
 
-def test_replaces_a_helper_that_dies():
+def test_a_helper_that_dies_is_replaced():
     with pytest.raises(RuntimeError, match="exit code 3"):
         call(os._exit, 3, seconds=5)
     assert call(math.sqrt, 9.0, seconds=5) == 3.0
 
 
-def test_ignores_a_profilers_timer():
+def test_a_profilers_timer_is_no_limit():
     signal.signal(signal.SIGPROF, lambda *_: None)
     signal.setitimer(signal.ITIMER_PROF, 1000)
     try:

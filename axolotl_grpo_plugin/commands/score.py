@@ -97,8 +97,8 @@ def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseRew
     known = set[str]().union(*parameters.values())
     if unknown := given.keys() - known:
         name = min(unknown)
-        fix = nearest(name, known)
-        raise click.ClickException(f"--arg {name}: no reward has this parameter. {fix}.")
+        what, fix = "no reward has this parameter", nearest(name, known)
+        raise click.ClickException(str(Finding(f"--arg {name}", what, fix)))
     functions = {}
     for key in rewards:
         own = {name: value for name, value in given.items() if name in parameters[key]}
@@ -129,7 +129,8 @@ def _parameters(key: str) -> set[str]:
     if not hasattr(module, name):
         public = [each for each in dir(module) if not each.startswith("_")]
         fix = nearest(name, functions_of(module) or public)
-        raise click.ClickException(f"--reward {key}: {module_name} has no {name!r}. {fix}.")
+        what = f"no {name!r} in {module_name}"
+        raise click.ClickException(str(Finding(f"--reward {key}", what, fix)))
     function = getattr(module, name)
     if isinstance(function, BaseReward):
         return set(function.options)

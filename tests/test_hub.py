@@ -28,17 +28,17 @@ def test_recognizes_hub_names(name):
         "a b/c",
     ],
 )
-def test_paths_are_not_hub_names(name, tmp_path, monkeypatch):
+def test_paths_are_no_hub_names(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     assert not hub.is_on_hub(name)
 
 
-def test_answers_is_true_if_the_hub_can_be_reached(monkeypatch):
+def test_answers_says_if_the_hub_can_be_reached(monkeypatch):
     from huggingface_hub import constants
 
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # but does not listen
+        closed.bind(("127.0.0.1", 0))  # and does not listen
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
         assert not hub.answers.__wrapped__()

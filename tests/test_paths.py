@@ -4,7 +4,7 @@ from pathlib import Path
 from axolotl_grpo_plugin import paths
 
 
-def test_working_folder_comes_first_and_once(tmp_path, monkeypatch):
+def test_the_working_folder_comes_first_and_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["/elsewhere"])
     paths.add_working_folder()
@@ -12,7 +12,7 @@ def test_working_folder_comes_first_and_once(tmp_path, monkeypatch):
     assert sys.path == [str(tmp_path), "/elsewhere"]
 
 
-def test_working_folder_is_not_added_to_python_m(tmp_path, monkeypatch):
+def test_python_m_has_it_already(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
     paths.add_working_folder()
@@ -32,5 +32,5 @@ def test_packaged_paths_are_resolved_and_others_kept():
     assert "tokenizer_config" not in cfg
 
 
-def test_finds_the_pack_in_a_checkout():
+def test_the_pack_is_found_in_a_checkout():
     assert (paths.shipped("configs") / "quickstart.yaml").exists()

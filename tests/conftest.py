@@ -1,4 +1,4 @@
-"""How the tests share a machine: one thread each, modules compiled once, the longest groups first."""
+"""Speed up the tests: one thread per worker, modules compiled once, the longest groups first."""
 
 import os
 import sys
@@ -10,24 +10,24 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 
-# Two workers of two threads each are ten times slower on two cores than two of one.
+# On two cores, two workers with two threads each are ten times slower than with one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A start of Axolotl imports 6,000 files. Where PYTHONDONTWRITEBYTECODE is set, as it is in many
-# containers, each start would compile them anew, which takes as long as all the rest of it.
+# Axolotl imports 6,000 files. Many containers set PYTHONDONTWRITEBYTECODE. Then each start would
+# compile them again, which doubles its time.
 if sys.dont_write_bytecode:
     sys.dont_write_bytecode = False
     sys.pycache_prefix = str(ROOT / ".pytest_cache" / "pycache")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
-# Its deadline is of wall time, which a busy machine stretches.
+# Hypothesis measures its deadline in wall time, and a busy machine is slow.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
 def pytest_itemcollected(item):
-    """A file is one worker's, but for the tests that have a group or are long themselves."""
+    """Give each file to one worker, except tests with a group or a time of their own."""
     marks = {mark.name for mark in item.own_markers}
     if not marks & {"xdist_group", "seconds"}:
         item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
@@ -35,7 +35,7 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """On workers, the longest groups start first, and the short ones even out the end."""
+    """Start the longest groups first, so that the workers end together."""
     if not hasattr(config, "workerinput"):
         return
     seconds = defaultdict(int)

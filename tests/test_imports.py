@@ -1,4 +1,4 @@
-"""Every Axolotl command loads the package, so what it costs to import is kept small."""
+"""Every Axolotl command imports the package, so it imports nothing heavy."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ HEAVY = {"torch", "axolotl", "transformers", "datasets", "trl", "matplotlib", "p
         "from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func",
     ],
 )
-def test_light(code):
+def test_imports_nothing_heavy(code):
     script = f"import sys; {code}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -25,7 +25,7 @@ def test_light(code):
     assert not HEAVY & set(loaded)
 
 
-def test_what_is_not_there_is_said():
+def test_unknown_name_is_an_attribute_error():
     import axolotl_grpo_plugin
 
     with pytest.raises(AttributeError, match="'axolotl_grpo_plugin' has no attribute 'gsm9k'"):

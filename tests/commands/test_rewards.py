@@ -1,15 +1,19 @@
+"""`axolotl grpo rewards` lists the shipped rewards and a user's."""
+
 import json
-import os
 import re
 import subprocess
 import sys
+from inspect import getdoc
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import axolotl_grpo_plugin
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands.rewards import WIDTH
+from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
 
 OURS = """
 from axolotl_grpo_plugin.reward import Reward, Score, group_reward, reward
@@ -17,9 +21,9 @@ from axolotl_grpo_plugin.reward import Reward, Score, group_reward, reward
 
 @reward(range=(0.0, 0.5), reads="answer", may_read=["hint"])
 def close(completion: str, answer: str, hint: str | None, least: int = 3) -> Score:
-    \"\"\"0.5 where it is close.
+    \"\"\"0.5 for a close answer.
 
-    More of it.
+    A second paragraph.
     \"\"\"
     return Score(0.5, "close", completion)
 
@@ -36,7 +40,7 @@ def factory(model: str, most: int = 3) -> Reward:
 
 
 async def awaited(prompts, completions, **columns):
-    \"\"\"Asks somebody.\"\"\"
+    \"\"\"Asks a model.\"\"\"
     return [0.0 for _ in completions]
 
 
@@ -64,18 +68,11 @@ def _hidden(completions, **columns):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working folder with rewards of one's own."""
-    (tmp_path / "rewards").mkdir()
-    (tmp_path / "rewards" / "ours.py").write_text(OURS)
-    (tmp_path / "rewards" / "_not.py").write_text("raise SystemExit")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    for name in [name for name in sys.modules if name.partition(".")[0] == "rewards"]:
-        monkeypatch.delitem(sys.modules, name)
-    yield tmp_path
-    for name in [name for name in sys.modules if name.partition(".")[0] == "rewards"]:
-        del sys.modules[name]
+def folder(working_folder):
+    """A working folder with a user's rewards."""
+    (working_folder / "rewards" / "ours.py").write_text(OURS)
+    (working_folder / "rewards" / "_not.py").write_text("raise SystemExit")
+    return working_folder
 
 
 def listed(*options):
@@ -83,82 +80,81 @@ def listed(*options):
     return result.exit_code, result.output
 
 
-def test_everything_is_there_with_what_is_known_of_it(folder):
-    code, shown = listed("--json")
-    assert code == 0, shown
-    of = {each.pop("path"): each for each in json.loads(shown)}
-    assert of["axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"] == {
+def test_lists_rewards_factories_and_transforms(folder):
+    code, printed = listed("--json")
+    assert code == 0, printed
+    entries = {each.pop("path"): each for each in json.loads(printed)}
+    assert entries["axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"] == {
         "kind": "reward",
         "range": [0.0, 2.0],
         "reads": ["answer"],
         "may_read": [],
         "options": {},
-        "pays": "Return 2.0 if the answer states the gold number, else 0.0.",
+        "pays": getdoc(correctness_reward_func).partition("\n")[0],
     }
-    assert of["rewards.ours.close"] == {
+    assert entries["rewards.ours.close"] == {
         "kind": "reward",
         "range": [0.0, 0.5],
         "reads": ["answer"],
         "may_read": ["hint"],
         "options": {"least": 3},
-        "pays": "0.5 where it is close.",
+        "pays": "0.5 for a close answer.",
     }
-    kinds = {path.removeprefix("rewards.ours."): each["kind"] for path, each in of.items()}
-    assert kinds["shortest"] == "group" and of["rewards.ours.shortest"]["options"] == {"tie": 0.0}
-    assert kinds["factory"] == "factory" and of["rewards.ours.factory"]["options"] == {
-        "model": "required",
-        "most": 3,
+    ours = {
+        path.removeprefix("rewards.ours."): (each["kind"], each["options"])
+        for path, each in entries.items()
+        if path.startswith("rewards.ours.")
     }
-    assert kinds["Counts"] == "factory" and of["rewards.ours.Counts"]["options"] == {
-        "most": "required"
+    assert ours == {
+        "close": ("reward", {"least": 3}),
+        "shortest": ("group", {"tie": 0.0}),
+        "factory": ("factory", {"model": "required", "most": 3}),
+        "Counts": ("factory", {"most": "required"}),
+        "awaited": ("async", {}),
+        "plain": ("function", {}),
     }
-    assert kinds["awaited"] == "async" and kinds["plain"] == "function"
-    assert "helper" not in kinds and "_hidden" not in kinds
-    assert kinds["axolotl_grpo_plugin.gsm8k"] == kinds["axolotl_grpo_plugin.verl"] == "transform"
-    assert all(each["pays"] for path, each in of.items() if path.startswith("axolotl_grpo_plugin"))
+    for name in ("gsm8k", "verl"):
+        assert entries[f"axolotl_grpo_plugin.{name}"]["kind"] == "transform"
+    shipped = [each for path, each in entries.items() if path.startswith("axolotl_grpo_plugin")]
+    assert all(each["pays"] for each in shipped)
 
 
 def test_every_shipped_file_of_rewards_and_transforms_is_listed(folder):
-    package = Path(__file__).parents[1] / "axolotl_grpo_plugin"
+    package = Path(axolotl_grpo_plugin.__file__).parent
     paths = [each["path"] for each in json.loads(listed("--json")[1])]
     for file in (package / "rewards").glob("*.py"):
         for name in re.findall(r"^@(?:group_)?reward\([^@]*?^def (\w+)", file.read_text(), re.M):
             assert f"axolotl_grpo_plugin.rewards.{file.stem}.{name}" in paths
-    assert {f"axolotl_grpo_plugin.rewards.{name}.{name}" for name in ("judge", "dispatch")} <= {
-        *paths
-    }
+    for name in ("judge", "dispatch"):
+        assert f"axolotl_grpo_plugin.rewards.{name}.{name}" in paths
     for file in (package / "transforms").glob("[!_]*.py"):
         assert (f"axolotl_grpo_plugin.{file.stem}" in paths) == (file.stem != "rows")
 
 
-def test_the_table_fits(folder):
-    code, shown = listed()
-    assert code == 0, shown
-    assert max(map(len, shown.splitlines())) <= WIDTH
-    lines = " ".join(shown.split())
+def test_table_has_one_entry_per_reward_and_fits(folder):
+    code, printed = listed()
+    assert code == 0, printed
+    assert max(map(len, printed.splitlines())) <= WIDTH
+    lines = " ".join(printed.split())
     assert "rewards.ours.*" in lines and "axolotl_grpo_plugin.*" in lines
-    assert "close 0 .. 0.5 answer, [hint] 0.5 where it is close. least=3" in lines
+    assert "close 0 .. 0.5 answer, [hint] 0.5 for a close answer. least=3" in lines
     assert "factory A reward of options. [factory] model, most=3" in lines
     assert "Counts Counts. [factory] most" in lines
 
 
-def test_a_file_that_cannot_be_imported_is_said_after_the_others(folder):
+def test_lists_the_others_if_one_file_cannot_be_imported(folder):
     (folder / "rewards" / "broken.py").write_text("import no_such_module")
-    code, shown = listed()
+    code, printed = listed()
     assert code == 1
-    assert "equation_reward_func" in shown
-    assert "rewards.broken cannot be imported, because it imports 'no_such_module'" in shown
+    assert "equation_reward_func" in printed
+    assert "rewards.broken cannot be imported, because it imports 'no_such_module'" in printed
 
 
-def test_it_starts_light(tmp_path):
-    script = "import sys; from axolotl_grpo_plugin.commands.rewards import run; run(False); print(*sys.modules, file=sys.stderr)"
+def test_imports_no_trainer(tmp_path):
+    code = "from axolotl_grpo_plugin.commands.rewards import run; run(False)"
+    script = f"import sys; {code}; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert "correctness_reward_func" in done.stdout
     assert not {"torch", "axolotl", "transformers", "datasets", "trl"} & set(done.stderr.split())

@@ -1,4 +1,4 @@
-"""Real runs: Axolotl's own command line, real models, real data."""
+"""Run Axolotl's command line with real models and data, and read what a run wrote."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 from filelock import FileLock
 
 from tests.e2e import vllm_on_cpu
@@ -49,7 +50,7 @@ def finish(process, returncode=0):
 
 @cache
 def _fork_server():
-    """One per worker. It ends when this process does, because its standard input is closed then."""
+    """Start one per worker. It ends with this process, which closes its standard input."""
     return subprocess.Popen(
         [sys.executable, Path(__file__).with_name("forks.py")],
         env=environment(),
@@ -60,7 +61,7 @@ def _fork_server():
 
 
 class Ended(NamedTuple):
-    """A process that has ended. `pid` was the number of its session too."""
+    """A process that has ended. `pid` was also the number of its session."""
 
     pid: int
     returncode: int
@@ -68,10 +69,10 @@ class Ended(NamedTuple):
 
 
 def fork(*arguments, cwd=ROOT, **more):
-    """Run `axolotl ARGUMENTS` to its end in a fork of a process that has imported Axolotl."""
+    """Run `axolotl ARGUMENTS` to its end in a fork of a process that has imported Axolotl already."""
     words = ["axolotl", *map(str, arguments)]
     if arguments[0] == "train" and not {"--launcher", "--cloud"} & set(words):
-        words += ["--launcher", "python"]  # `accelerate launch` would import all anew
+        words += ["--launcher", "python"]  # `accelerate launch` would import Axolotl again
     server = _fork_server()
     with tempfile.NamedTemporaryFile("r", errors="replace") as output:
         request = {"argv": words, "cwd": str(cwd), "env": environment(**more)}
@@ -86,12 +87,67 @@ def axolotl(*arguments, returncode=0, **options):
     return ended.output
 
 
+def shipped_config(name="quickstart", **changes):
+    """Return a config of the pack with other values. The change `trl__beta` sets trl.beta."""
+    config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    for key, value in changes.items():
+        outer, _, inner = key.partition("__")
+        if inner:
+            config[outer][inner] = value
+        else:
+            config[outer] = value
+    return config
+
+
+def write(folder, config):
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump({k: value for k, value in config.items() if value is not None}))
+    return file
+
+
+def train(config, folder, steps=2):
+    """Train a config, with `folder` as its output_dir. Return the completions that TRL logged."""
+    axolotl("train", config, "--max-steps", steps, "--output-dir", folder)
+    return completions(folder, steps)
+
+
+def completions(folder, steps):
+    """Return the rows of a run's completions tables, one table per step."""
+    import pyarrow.parquet as parquet
+
+    files = sorted((folder / "completions").glob("*.parquet"))
+    assert len(files) == steps
+    return [row for file in files for row in parquet.read_table(file).to_pylist()]
+
+
+def curves(folder):
+    """Return the values of each curve in a run's TensorBoard log."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (events,) = folder.glob("runs/*/events.*")
+    log = EventAccumulator(str(events)).Reload()
+    names = log.Tags()["scalars"]
+    return {
+        name.removeprefix("train/"): [event.value for event in log.Scalars(name)] for name in names
+    }
+
+
+def held_out(folder, reward):
+    """Return a reward's change on held-out rows, greedy and sampled."""
+    from axolotl_grpo_plugin.training.held_out import read_changes
+
+    changes = read_changes(folder / "held_out.jsonl")
+    found = {change.mode: change for change in changes if change.reward == reward}
+    assert found.keys() == {"greedy", "sampled"}
+    return found
+
+
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory):
     """SmolLM2-135M-Instruct as `axolotl grpo fetch smollm2` makes it; kept between runs in models/."""
     folder = ROOT / "models" / "smollm2-135m-instruct"
     folder.parent.mkdir(exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):  # of two workers, one makes it
+    with FileLock(folder.with_suffix(".lock")):  # only one of two workers makes it
         if not (folder / "config.json").exists():
             axolotl("grpo", "fetch", "smollm2", "--dest", folder)
     return folder
@@ -99,7 +155,7 @@ def smollm2(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vllm():
-    """The Python that has vLLM; kept between runs in build/."""
+    """The Python of an environment with vLLM; kept between runs in build/."""
     folder = ROOT / "build" / "vllm-on-cpu"
     folder.parent.mkdir(exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):

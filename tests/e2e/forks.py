@@ -2,8 +2,8 @@
 
 Axolotl's imports take 13 seconds of CPU time, three times that through `accelerate launch`. Each line
 of standard input is a JSON request `{"argv", "cwd", "env", "output"}`. The answer is a line
-`[pid, returncode]`, after the process has ended. A forked process has a session of its own, and
-ends as any other does: its exit functions run, also those of modules that were imported before.
+`[pid, returncode]`, after the process has ended. A forked process has its own session, and its exit
+functions run, also those that the imported modules registered before the fork.
 """
 
 import gc
@@ -13,7 +13,7 @@ import signal
 import sys
 from importlib import import_module
 
-# The modules that a training imports. None of them may start a thread: a fork has only one.
+# The modules that a training imports. None may start a thread, because a fork has only one.
 MODULES = [
     "axolotl.cli.main",
     "axolotl.cli.train",
@@ -34,7 +34,7 @@ def serve() -> None:
     os.dup2(2, 1)  # the imports print
     for name in MODULES:
         import_module(name)
-    sys.stdout.flush()  # else each fork would print it
+    sys.stdout.flush()  # else each fork would print it again
     gc.freeze()  # a fork collects its own objects only
     for line in sys.stdin:
         request = json.loads(line)
@@ -50,9 +50,9 @@ def serve() -> None:
 def _become(argv: list[str], cwd: str, env: dict[str, str], output: str) -> None:
     os.setsid()
     signal.alarm(900)  # ends a run that hangs
-    written = os.open(output, os.O_WRONLY)
+    file = os.open(output, os.O_WRONLY)
     for number in (1, 2):
-        os.dup2(written, number)
+        os.dup2(file, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(cwd)
     os.environ.clear()
@@ -63,7 +63,7 @@ def _become(argv: list[str], cwd: str, env: dict[str, str], output: str) -> None
 
 
 if __name__ == "__main__":
-    # As in the `axolotl` script: its folder comes first, not this one.
+    # As in the `axolotl` script, whose folder comes first.
     sys.path[0] = os.path.dirname(sys.executable)
     serve()
     from axolotl.cli.main import main

@@ -1,7 +1,7 @@
-"""The reward runner around TRL's own trainer, on as many ranks as torchrun starts.
+"""`torchrun --nproc-per-node 2 scoring_on_ranks.py FOLDER`: run the reward runner in TRL's trainer.
 
-Axolotl itself cannot run two ranks on a CPU. The completions are given (TRL's `rollout_func`), for
-what they earn is the point: `torchrun --nproc-per-node 2 scoring_on_ranks.py FOLDER`.
+Axolotl itself cannot run two ranks on a CPU. The completions are fixed (TRL's `rollout_func`),
+because the test is about their rewards.
 """
 
 import json
@@ -27,13 +27,13 @@ HANGS_ON = f"hang {RIGHT}"
 ROWS = [{"prompt": "18?", "answer": RIGHT}] * 8
 
 
-def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, **keys):
-    """One run in which this rank's completions are `said`, of groups of four over the ranks."""
+def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, **keys):
+    """Train with `texts` as this rank's completions, in groups of four over all ranks."""
 
     def rollout(prompts, trainer):
-        ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in said]
-        asked = [tokenizer("18?")["input_ids"] for _ in prompts]
-        return {"prompt_ids": asked, "completion_ids": ids, "logprobs": None}
+        ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts]
+        prompt_ids = [tokenizer("18?")["input_ids"] for _ in prompts]
+        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
 
     cfg = {
         "trl": {"reward_funcs": rewards},
@@ -42,13 +42,13 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", rows=R
         "grpo_reward_timeout": 0.5,
         **keys,
     }
-    room = RewardRunner(cfg)
+    runner = RewardRunner(cfg)
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32"),
-        reward_funcs=[room.reward_func(key) for key in rewards],
+        reward_funcs=[runner.reward_func(key) for key in rewards],
         args=GRPOConfig(
             output_dir=str(OUT / name),
-            per_device_train_batch_size=len(said),
+            per_device_train_batch_size=len(texts),
             num_generations=4,
             max_completion_length=32,
             max_steps=steps,
@@ -64,19 +64,19 @@ def train(name, said, rewards, steps=1, aggregation="sum_then_normalize", rows=R
         processing_class=tokenizer,
         rollout_func=rollout,
     )
-    room.wrap_trainer(trainer)
+    runner.wrap_trainer(trainer)
     stopped = ""
     try:
         trainer.train()
     except FailingRewardError as error:
         stopped = str(error)
     finally:
-        room.close()
-    shown = {"log": trainer.state.log_history[:steps], "stopped": stopped}
-    (OUT / f"{name}-{RANK}.json").write_text(json.dumps(shown))
+        runner.close()
+    result = {"log": trainer.state.log_history[:steps], "stopped": stopped}
+    (OUT / f"{name}-{RANK}.json").write_text(json.dumps(result))
 
 
-# Four right ones, of which the check of one hangs.
+# Four right completions; the reward hangs on one.
 ONE_HANGS = [RIGHT, HANGS_ON if RANK else RIGHT]
 HANGS = f"{HERE}.right_unless_it_hangs"
 train("neutral", ONE_HANGS, [HANGS, FORMAT], grpo_reward_error_limit=1.0)
@@ -87,11 +87,11 @@ train(
     aggregation="normalize_then_sum",
     grpo_reward_error_limit=1.0,
 )
-# On rank 1 alone, half of the group fails: both ranks stop.
+# Half of the group fails, only on rank 1: both ranks stop.
 train("stopped", [HANGS_ON] * 2 if RANK else [RIGHT] * 2, [HANGS], steps=3)
 
-# Each rank has a group of its own, of another source: in the second step rank 1 has none, in the
-# third rank 0, in the fourth neither.
+# Each rank has one group, of its own source. In the second step rank 1 has no source, in the third
+# rank 0, in the fourth neither.
 ROUTED = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
 SHORT = "axolotl_grpo_plugin.rewards.shaping.kimi_length"
 SOURCES = ["sums", "more/of them", "sums", None, None, "sums", None, None]

@@ -1,4 +1,4 @@
-"""`axolotl grpo check` reports broken configs, and accepts the shipped ones."""
+"""`axolotl grpo check` finds the mistakes in broken configs. tests/checks has each check's own cases."""
 
 import json
 import os
@@ -7,498 +7,161 @@ import re
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, axolotl
+from tests.e2e.conftest import ROOT, axolotl, shipped_config, write
 
 pytestmark = pytest.mark.seconds(60)
 
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
-OURS = "axolotl_grpo_plugin.rewards.gsm8k."
+DATASET = QUICKSTART["datasets"][0]
 REWARDS = """
-import re
-
-def signature(prompts, completions):
-    return [0.0] * len(completions)
-
-def one_for_all(prompts, completions, **columns):
-    return [1.0]
-
-def none(prompts, completions, **columns):
-    print("no return")
-
 def raises(prompts, completions, **columns):
     return [columns["nope"] for _ in completions]
-
-def infinite(prompts, completions, **columns):
-    return [float("inf")] * len(completions)
-
-def on_strings(prompts, completions, **columns):
-    return [float(bool(re.search("<answer>", each))) for each in completions]
-
-def no_dotall(prompts, completions, **columns):
-    layout = r"<reasoning>.*</reasoning>.*<answer>.*</answer>"
-    return [float(bool(re.match(layout, each[0]["content"]))) for each in completions]
-
-def boxed(prompts, completions, answer, **columns):
-    found = [re.search(r"boxed{(.*)}", each[0]["content"]) for each in completions]
-    return [float(bool(one) and one[1] == gold) for one, gold in zip(found, answer)]
-
-def substrings(prompts, completions, **columns):
-    tags = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
-    return [sum(tag in each[0]["content"] for tag in tags) / 4 for each in completions]
-
-def in_gold(prompts, completions, answer, **columns):
-    return [float(each[0]["content"] in gold) for each, gold in zip(completions, answer)]
 """
 VLLM = {"use_vllm": True, "vllm_mode": "server"}
 COLOCATE = {"use_vllm": True, "vllm_mode": "colocate"}
-SIXTEEN = {"micro_batch_size": 16, "trl": {"num_generations": 8}}
+LORA = {"adapter": "lora", "lora_r": 8, "lora_alpha": 16, "lora_target_linear": True}
 
-# Keys added to the quickstart -> number of GPUs, level, and words of the finding.
-TABLE = {
-    # keys that nothing reads (pains 3, 9; axolotl-0.21 2)
-    "a misspelt key of trl": (
-        {"trl": {"rewrad_funcs": ["a.b"]}},
-        (0, "error", "trl.rewrad_funcs", "Did you mean `trl.reward_funcs`?"),
+
+def trl(**keys):
+    return {"trl": keys}
+
+
+def dataset(**keys):
+    return {"datasets": [{**DATASET, **keys}]}
+
+
+PLUGIN = "name its plugin in `plugins:`"
+# Keys that nothing reads: the key, its value, the finding's level and words.
+UNREAD = [
+    ("trl.rewrad_funcs", ["a.b"], "error", "Did you mean `trl.reward_funcs`?"),
+    ("trl.vllm_max_model_len", 800, "error", "Did you mean `vllm.max_model_len`?"),
+    ("trl.vllm_max_model_length", 800, "error", "Did you mean `vllm.max_model_len`?"),
+    ("trl.steps_per_generation", 4, "error", "ignores it. Remove it"),  # TRL has it, Axolotl not
+    ("learning_rat", 1e-5, "warning", "Did you mean `learning_rate`?"),
+    ("kl_beta", 0.1, "warning", "Did you mean `rl_beta`?"),
+    ("grpo", True, "warning", f"ignores it. Remove it, or {PLUGIN}"),  # a value as a key
+    (
+        "weights",
+        1,
+        "warning",
+        f"ignores it. Remove it, or {PLUGIN}.",
+    ),  # a word of Axolotl's messages
+    ("run_name", "x", "warning", f"ignores it. Remove it, or {PLUGIN}"),  # TRL's
+    ("num_generations", 4, "error", "Did you mean `trl.num_generations`?"),
+    ("liger_glu_activation", True, "warning", "name its plugin from axolotl.integrations.liger"),
+    ("use_swanlab", False, "warning", "from axolotl.integrations.swanlab"),
+    ("lm_eval_batch_size", 4, "warning", "from axolotl.integrations.lm_eval"),
+    ("max_prompt_length", 512, "error", "Did you mean `grpo_max_prompt_length`?"),
+    ("max_prompt_len", 512, "warning", "never reads it. Set grpo_max_prompt_length"),
+    ("grpo_max_promt_length", 512, "error", "Did you mean `grpo_max_prompt_length`?"),
+    ("trl.generation_kwargs", {"seed": 1}, "warning", "never reads it. Remove it"),
+    ("trl.chat_template_kwargs", {"a": False}, "warning", "never reads it. Remove it"),
+    ("trl.reward_num_workers", 4, "warning", "Set trl.use_data_producer: true, or remove it"),
+    ("vllm.max_model_len", 128, "warning", "Set trl.use_vllm: true, trl.vllm_mode: server"),
+]
+
+# Values of another type: the key, its value, and words of Axolotl's message.
+WRONG_TYPES = [
+    ("max_steps", "many", "max_steps: Input should be a valid integer"),
+    ("trl.reward_funcs", [None], "trl.reward_funcs"),
+    ("trl.reward_funcs", 5, "trl.reward_funcs"),
+    ("grpo_reward_args", ["a"], "grpo_reward_args"),
+    ("context_parallel_size", "two", "context_parallel_size: Input should be"),
+    ("datasets", {"path": "x"}, ""),
+    ("datasets", [{**DATASET, "path": 5}], "datasets[].path: Input should be"),
+    ("plugins", 5, "plugins"),
+    ("vllm", "x", "vllm"),
+]
+
+# Other mistakes: changes of the quickstart, the machine's GPUs, the finding's level and words.
+MISTAKES = {
+    "misspelt key of a dataset": (dataset(splt="train"), 0, "error", "datasets[0].splt", "Did you mean `split`?"),
+    "a server's key for colocate": (
+        {"trl": COLOCATE, "vllm": {"enforce_eager": True}}, 1, "warning", "vllm.enforce_eager",
+        "Set trl.vllm_mode: server",
     ),
-    "the cookbook's vllm_max_model_len": (
-        {"trl": {"vllm_max_model_len": 800}},
-        (0, "error", "trl.vllm_max_model_len", "Did you mean `vllm.max_model_len`?"),
+    # imports and datasets
+    "missing reward module": (
+        trl(reward_funcs=["rewards.code_based.fn"]), 0, "error", "trl.reward_funcs[0]", "there is no module",
     ),
-    "a key of TRL's that Axolotl has not": (
-        {"trl": {"steps_per_generation": 4}},
-        (0, "error", "trl.steps_per_generation", "ignores it. Remove it"),
-    ),
-    "a misspelt key": (
-        {"learning_rat": 1e-5},
-        (0, "warning", "learning_rat:", "Did you mean `learning_rate`?"),
-    ),
-    "a key that resembles one of Axolotl's": (
-        {"kl_beta": 0.1},
-        (0, "warning", "kl_beta:", "Did you mean `rl_beta`?"),
-    ),
-    "a value of Axolotl's as a key": (
-        {"grpo": True},
-        (0, "warning", "grpo:", "ignores it. Remove it, or name its plugin"),
-    ),
-    "words of Axolotl's messages": (
-        {"weights": 1},
-        (0, "warning", "weights:", "ignores it. Remove it, or name its plugin in `plugins:`."),
-    ),
-    "TRL's run_name": (
-        {"run_name": "x"},
-        (0, "warning", "run_name:", "ignores it. Remove it, or name its plugin"),
-    ),
-    "vllm_max_model_length": (
-        {"trl": {"vllm_max_model_length": 800}},
-        (0, "error", "trl.vllm_max_model_length", "Did you mean `vllm.max_model_len`?"),
-    ),
-    "a key in the wrong block": (
-        {"num_generations": 4},
-        (0, "error", "num_generations:", "Did you mean `trl.num_generations`?"),
-    ),
-    "a key that nobody knows": (
-        {"my_note": "x"},
-        (0, "warning", "my_note:", "ignores it"),
-    ),
-    "another plugin's key without the plugin": (
-        {"liger_glu_activation": True},
-        (
-            0,
-            "warning",
-            "liger_glu_activation:",
-            "name its plugin from axolotl.integrations.liger",
-        ),
-    ),
-    "another plugin's switch, off": (
-        {"use_swanlab": False},
-        (0, "warning", "use_swanlab:", "from axolotl.integrations.swanlab"),
-    ),
-    "another plugin's key that resembles one of Axolotl's": (
-        {"lm_eval_batch_size": 4},
-        (0, "warning", "lm_eval_batch_size:", "from axolotl.integrations.lm_eval"),
-    ),
-    "a misspelt key of a dataset": (
-        {"datasets": [{**QUICKSTART["datasets"][0], "splt": "train"}]},
-        (0, "error", "datasets[0].splt", "Did you mean `split`?"),
-    ),
-    "max_prompt_length": (
-        {"max_prompt_length": 512},
-        (0, "error", "max_prompt_length:", "Did you mean `grpo_max_prompt_length`?"),
-    ),
-    "max_prompt_len": (
-        {"max_prompt_len": 512},
-        (0, "warning", "max_prompt_len:", "never reads it. Set grpo_max_prompt_length"),
-    ),
-    "a misspelt key of ours": (
-        {"grpo_max_promt_length": 512},
-        (0, "error", "grpo_max_promt_length:", "Did you mean `grpo_max_prompt_length`?"),
-    ),
-    "generation_kwargs": (
-        {"trl": {"generation_kwargs": {"seed": 1}}},
-        (0, "warning", "trl.generation_kwargs", "never reads it. Remove it"),
-    ),
-    "chat_template_kwargs": (
-        {"trl": {"chat_template_kwargs": {"enable_thinking": False}}},
-        (0, "warning", "trl.chat_template_kwargs", "never reads it. Remove it"),
-    ),
-    "reward_num_workers without a data producer": (
-        {"trl": {"reward_num_workers": 4}},
-        (0, "warning", "trl.reward_num_workers", "Set trl.use_data_producer: true, or remove it"),
-    ),
-    "vllm_lora_sync without a data producer": (
-        {
-            "adapter": "lora",
-            "lora_r": 8,
-            "lora_alpha": 16,
-            "lora_target_linear": True,
-            "trl": {**VLLM, "vllm_lora_sync": True},
-        },
-        (2, "error", "trl.vllm_lora_sync", "Add trl.use_data_producer: true"),
-    ),
-    "vLLM's block without vLLM": (
-        {"vllm": {"max_model_len": 128}},
-        (0, "warning", "vllm.max_model_len", "Set trl.use_vllm: true, trl.vllm_mode: server"),
-    ),
-    "a server's key beside colocate": (
-        {"trl": COLOCATE, "vllm": {"enforce_eager": True}},
-        (1, "warning", "vllm.enforce_eager", "Set trl.vllm_mode: server"),
-    ),
-    # imports and datasets (pains 12, axolotl-0.21 3)
-    "no such reward module": (
-        {"trl": {"reward_funcs": ["rewards.code_based.fn"]}},
-        (0, "error", "trl.reward_funcs[0]", "there is no module"),
-    ),
-    "a module that imports what is not installed": (
-        {"trl": {"reward_funcs": ["imports_nothing.fn"]}},
-        (0, "error", "imports 'no_such_package'", "Install no_such_package", "Traceback"),
-    ),
-    "a misspelt reward": (
-        {"trl": {"reward_funcs": [OURS + "correctnes_reward_func"]}},
-        (0, "error", "Did you mean `correctness_reward_func`?"),
-    ),
-    "a path of a file": (
-        {"trl": {"reward_funcs": ["own/rewards.raises"]}},
-        (0, "error", "a file's path", "Write it as own.rewards.raises"),
-    ),
-    "a bare name": (
-        {"trl": {"reward_funcs": ["correctness"]}},
-        (0, "error", "not a path of a function"),
-    ),
-    "a transform in a longer path": (
-        {
-            "datasets": [
-                {**QUICKSTART["datasets"][0], "type": "axolotl_grpo_plugin.transforms.gsm8k.gsm8k"}
-            ]
-        },
-        (0, "error", "only in a top-level module"),
-    ),
-    "a transform of the docs that is not shipped": (
-        {"datasets": [{**QUICKSTART["datasets"][0], "type": "rwd.gsm8k_transform"}]},
-        (0, "error", "there is no module 'rwd'"),
-    ),
+    "reward's bare name": (trl(reward_funcs=["correctness"]), 0, "error", "not a path of a function"),
     "SFT's type": (
-        {"datasets": [{**QUICKSTART["datasets"][0], "type": "chat_template"}]},
-        (0, "error", "datasets[0]", "type", "axolotl_grpo_plugin.gsm8k"),
+        dataset(type="chat_template"), 0, "error", "datasets[0]", "type", "axolotl_grpo_plugin.gsm8k",
     ),
-    "no type": (
-        {"datasets": [{**QUICKSTART["datasets"][0], "type": None}]},
-        (0, "error", 'no column "prompt"', "`type:`"),
-    ),
-    "a dataset that is not there": (
-        {"datasets": [{**QUICKSTART["datasets"][0], "path": "./rows.jsonl"}]},
-        (0, "error", "datasets[0].path", "no such file"),
-    ),
+    "no type": (dataset(type=None), 0, "error", 'no column "prompt"', "`type:`"),
     "rows of another task": (
-        {"datasets": [{**QUICKSTART["datasets"][0], "type": "axolotl_grpo_plugin.countdown"}]},
-        (0, "error", 'no column "nums"'),
+        dataset(type="axolotl_grpo_plugin.countdown"), 0, "error", 'no column "nums"',
     ),
-    "a row without a label": (
-        {"datasets": [{"path": "unlabelled.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}]},
-        (0, "error", "row 9", 'no "#### <number>"'),
+    "row without a label": (
+        {"datasets": [{"path": "unlabelled.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}]}, 0, "error",
+        "row 9", 'no "#### <number>"',
     ),
-    "a model that is not there": (
-        {"base_model": "./models/mine"},
-        (0, "error", "base_model", "no such folder"),
+    "missing plugin": (
+        {"plugins": [*QUICKSTART["plugins"], "no_such_package.Plugin"]}, 0, "error",
+        "plugins (no_such_package.Plugin)", "cannot be loaded: ModuleNotFoundError",
     ),
-    "the plugin by a second path": (
-        {"plugins": ["axolotl_grpo_plugin.plugin.GRPOPlugin"]},
-        (0, "error", "not the plugin's path"),
-    ),
-    "a plugin that is not there": (
-        {"plugins": [*QUICKSTART["plugins"], "no_such_package.Plugin"]},
-        (0, "error", "plugins (no_such_package.Plugin)", "cannot be loaded: ModuleNotFoundError"),
-    ),
-    # rewards (pains 1, 7, 14; axolotl-0.21 4)
-    "a reward without **columns": (
-        {"trl": {"reward_funcs": ["own_rewards.signature"]}},
-        (0, "error", "cannot be called as TRL does"),
-    ),
-    "one score for all": (
-        {"trl": {"reward_funcs": ["own_rewards.one_for_all"]}},
-        (0, "error", "returned 1 scores for"),
-    ),
-    "no return": (
-        {"trl": {"reward_funcs": ["own_rewards.none"]}},
-        (0, "error", "returned None"),
-    ),
-    "a column that is not there": (
-        {"trl": {"reward_funcs": ["own_rewards.raises"]}},
-        (0, "error", "raised KeyError: 'nope'", 'columns["nope"]'),
+    # one mistake for each of the other checks
+    "missing column": (
+        trl(reward_funcs=["own_rewards.raises"]), 0, "error", "raised KeyError: 'nope'", 'columns["nope"]',
     ),
     "TRL's accuracy on GSM8K": (
-        {"trl": {"reward_funcs": ["trl.rewards.accuracy_reward"]}},
-        (0, "error", "missing 1 required positional argument: 'solution'"),
+        trl(reward_funcs=["trl.rewards.accuracy_reward"]), 0, "error",
+        "missing 1 required positional argument: 'solution'",
     ),
-    "infinity": (
-        {"trl": {"reward_funcs": ["own_rewards.infinite"]}},
-        (0, "error", "returned infinity"),
-    ),
-    "chat messages taken for text": (
-        {"trl": {"reward_funcs": ["own_rewards.on_strings"]}},
-        (0, "error", "raised TypeError", "re.search"),
-    ),
-    "a pattern that no line break passes": (
-        {"trl": {"reward_funcs": ["own_rewards.no_dotall"]}},
-        (0, "warning", "in the layout that the prompt asks for, earns 0"),
-    ),
-    "a reward for another layout": (
-        {"trl": {"reward_funcs": ["own_rewards.boxed"]}},
-        (0, "warning", "in the layout that the prompt asks for, earns 0"),
-    ),
-    "substrings as a format": (
-        {"trl": {"reward_funcs": ["own_rewards.substrings"]}},
-        (0, "warning", "the prompt, repeated as the completion, earns 1"),
-    ),
-    "an empty answer is in every gold": (
-        {"trl": {"reward_funcs": ["own_rewards.in_gold"]}},
-        (0, "warning", "an empty completion earns 1"),
-    ),
-    "a reward twice": (
-        {"trl": {"reward_funcs": [OURS + "int_reward_func"] * 2}},
-        (0, "error", "named twice"),
-    ),
-    "async_prefetch alone": (
-        {"trl": {"async_prefetch": True}},
-        (0, "error", "trl.async_prefetch", "crashes"),
-    ),
-    "context parallel": (
-        {"context_parallel_size": 2},
-        (2, "error", "context_parallel_size"),
-    ),
-    "held-out rows of no dataset": (
-        {"test_datasets": None},
-        (0, "error", "grpo_held_out_rows", "no test_datasets"),
-    ),
-    # the batch (pains 13, axolotl-0.21 8)
     "X-R1's 1 x 3 / 3 on three ranks": (
-        {"micro_batch_size": 1, "gradient_accumulation_steps": 1, "trl": {"num_generations": 3}},
-        (
-            3,
-            "error",
-            "trl.num_generations",
-            "num_generations x processes (3 x 3 = 9)",
-            "Set gradient_accumulation_steps: 3",
-        ),
+        {"micro_batch_size": 1, "gradient_accumulation_steps": 1, "trl": {"num_generations": 3}}, 3, "error",
+        "trl.num_generations", "num_generations x processes (3 x 3 = 9)", "Set gradient_accumulation_steps: 3",
     ),
-    "X-R1's 4 x 3 / 6 on three ranks": (
-        {"micro_batch_size": 4, "gradient_accumulation_steps": 1, "trl": {"num_generations": 6}},
-        (3, "error", "trl.num_generations", "num_generations x processes (6 x 3 = 18)"),
-    ),
-    "xLR's 4 x 7 / 14 on seven ranks": (
-        {"micro_batch_size": 4, "gradient_accumulation_steps": 1, "trl": {"num_generations": 14}},
-        (7, "error", "trl.num_generations", "num_generations x processes (14 x 7 = 98)"),
-    ),
-    "no whole groups": (
-        {"micro_batch_size": 4, "trl": {"num_generations": 8}},
-        (0, "error", "not a multiple of num_generations (8)"),
-    ),
-    "num_generations unset": (
-        {"micro_batch_size": 4, "trl": {"num_generations": None}},
-        (0, "error", "not a multiple of num_generations (8)"),
-    ),
-    "gdpo": (
-        {"rl": "gdpo", "micro_batch_size": 4, "trl": {"num_generations": 5}},
-        (0, "error", "not a multiple of num_generations (5)"),
-    ),
-    "the evaluation's batch": (
-        {"eval_strategy": "steps", "eval_steps": 5, "eval_batch_size": 4},
-        (0, "error", "eval_batch_size", "not a multiple of num_generations (8)"),
-    ),
-    "a generation batch of no whole steps": (
-        {**SIXTEEN, "trl": {"num_generations": 8, "generation_batch_size": 24}},
-        (0, "error", "not a multiple of micro_batch_size"),
-    ),
-    "one completion a prompt": (
-        {"trl": {"num_generations": 1}},
-        (0, "error", "is too few"),
-    ),
-    # lengths (pains 3, axolotl-0.21 8)
-    "no room for a completion": (
-        {"trl": {**COLOCATE, "max_completion_length": 4096}, "vllm": {"max_model_len": 128}},
-        (1, "error", "so they are dropped", "No row is left"),
+    "no generations": (trl(num_generations=0), 0, "error", "trl.num_generations", "is too few"),
+    "no length left for a prompt": (
+        {"trl": {**COLOCATE, "max_completion_length": 4096}, "vllm": {"max_model_len": 128}}, 1, "error",
+        "so they are dropped", "No row is left",
     ),
     "some prompts too long": (
-        {"sequence_len": 79, "trl": {"max_completion_length": 32}},
-        (0, "warning", "prompts", "so they are dropped", "The longest has"),
+        {"sequence_len": 79, "trl": {"max_completion_length": 32}}, 0, "warning",
+        "prompts", "so they are dropped", "The longest has",
     ),
-    "prompts that nothing drops": (
-        {"trl": COLOCATE, "vllm": {"max_model_len": 80}, "datasets": [{"path": "chats.jsonl"}]},
-        (1, "error", "so vLLM ends the run at the first of them"),
+    "long prompts that nothing drops": (
+        {"trl": COLOCATE, "vllm": {"max_model_len": 80}, "datasets": [{"path": "chats.jsonl"}]}, 1, "error",
+        "so vLLM ends the run at the first of them",
     ),
     "more than the model can hold": (
-        {"trl": COLOCATE, "vllm": {"max_model_len": 100000}},
-        (1, "error", "vllm.max_model_len", "that the model can hold"),
+        {"trl": COLOCATE, "vllm": {"max_model_len": 100000}}, 1, "error", "vllm.max_model_len", "that the model can hold",
     ),
-    # where it runs (pains 6, 18)
     "a server and a trainer on one GPU": (
-        {"trl": VLLM, "vllm": {"max_model_len": 128}},
-        (1, "error", "set trl.vllm_mode: colocate"),
+        {"trl": VLLM, "vllm": {"max_model_len": 128}}, 1, "error", "set trl.vllm_mode: colocate",
     ),
     "vLLM without a mode on one GPU": (
-        {"trl": {"use_vllm": True}},
-        (1, "error", "this config wants 2", "set trl.vllm_mode: colocate"),
+        trl(use_vllm=True), 1, "error", "this config wants 2", "set trl.vllm_mode: colocate",
     ),
-    "more GPUs to serve than there are": (
-        {"trl": VLLM, "vllm": {"tensor_parallel_size": 4}},
-        (4, "error", "4 for vLLM"),
-    ),
-    # settings that seldom learn (pains 3, 5)
-    "LoRA at full training's rate": (
-        {
-            "adapter": "lora",
-            "lora_r": 8,
-            "lora_alpha": 16,
-            "lora_target_linear": True,
-            "learning_rate": 1e-6,
-        },
-        (0, "warning", "learning_rate", "an adapter hardly changes"),
-    ),
-    "QLoRA with merged weights": (
-        {
-            "adapter": "qlora",
-            "load_in_4bit": True,
-            "lora_r": 8,
-            "lora_alpha": 16,
-            "lora_target_linear": True,
-            "trl": VLLM,
-        },
-        (2, "error", "load_in_4bit", "Set trl.vllm_lora_sync: true"),
-    ),
-    "two completions a prompt": (
-        {"trl": {"num_generations": 2}},
-        (0, "warning", "trl.num_generations", "Set it to 8 or more"),
-    ),
-    "weights for one reward too many": (
-        {"trl": {"reward_weights": [1.0, 2.0]}},
-        (0, "error", "trl.reward_weights", "2 weights for 5 rewards"),
-    ),
-    "format alone": (
-        {"trl": {"reward_funcs": [OURS + "soft_format_reward_func"]}},
-        (0, "warning", "trl.reward_funcs", "none pays for a right answer"),
-    ),
-    "no max_completion_length": (
-        {"trl": {"max_completion_length": None}},
-        (0, "warning", "trl.max_completion_length", "after 20 tokens"),
-    ),
-    # what is there already (pains 16, 17)
-    "an earlier run's folder": (
-        {"output_dir": "./used"},
-        (0, "warning", "output_dir (./used)", "checkpoint-5"),
-    ),
-    "a checkpoint that is not there": (
-        {"resume_from_checkpoint": "./outputs/checkpoint-7"},
-        (0, "error", "resume_from_checkpoint", "no such folder"),
-    ),
-    # what Axolotl says itself
-    "a word for a number": (
-        {"max_steps": "many"},
-        (0, "error", "max_steps: Input should be a valid integer", "Axolotl refuses it"),
-    ),
-    # what is of another type than a key wants
-    "no path for a reward": (
-        {"trl": {"reward_funcs": [None]}},
-        (0, "error", "trl.reward_funcs", "Axolotl refuses it"),
-    ),
-    "a number for the rewards": (
-        {"trl": {"reward_funcs": 5}, "grpo_reward_isolation": {"a.b": "inline"}},
-        (0, "error", "trl.reward_funcs", "Axolotl refuses it"),
-    ),
-    "a list for their arguments": (
-        {"grpo_reward_args": ["a"]},
-        (0, "error", "grpo_reward_args", "Axolotl refuses it"),
-    ),
-    "a word for context parallel": (
-        {"context_parallel_size": "two"},
-        (0, "error", "context_parallel_size: Input should be", "Axolotl refuses it"),
-    ),
-    "a dataset without a list": (
-        {"datasets": {"path": "x"}},
-        (0, "error", "Axolotl refuses it"),
-    ),
-    "a number for a dataset's path": (
-        {"datasets": [{"path": 5, "type": "axolotl_grpo_plugin.gsm8k"}]},
-        (0, "error", "datasets[].path: Input should be", "Axolotl refuses it"),
-    ),
-    "a number for the plugins": ({"plugins": 5}, (0, "error", "plugins", "Axolotl refuses it")),
-    "a word for vLLM's block": (
-        {"trl": VLLM, "vllm": "x"},
-        (2, "error", "vllm", "Axolotl refuses it"),
-    ),
-    "no generations": (
-        {"trl": {"num_generations": 0}},
-        (0, "error", "trl.num_generations", "is too few"),
-    ),
-    "a model's name with a space": (
-        {"base_model": "Qwen/Qwen2.5 0.5B"},
-        (0, "error", "base_model", "neither a folder nor a name that the Hugging Face hub allows"),
-    ),
-    "no model's name": (
-        {"base_model": ""},
-        (0, "error", "base_model", "neither a folder nor a name that the Hugging Face hub allows"),
-    ),
-    "a reward that ends the process": (
-        {"trl": {"reward_funcs": ["exits.fn"]}},
-        (0, "error", "exits cannot be imported: SystemExit"),
-    ),
-    # what Axolotl finds out late
-    "a DeepSpeed config that is not there": (
-        {"deepspeed": "deepspeed_configs/zero3_bf16.json"},
-        (2, "error", "deepspeed", "`axolotl fetch deepspeed_configs`"),
-    ),
-    "a DeepSpeed config that is broken": (
-        {"deepspeed": "unlabelled.jsonl"},
-        (2, "error", "deepspeed", "not JSON"),
-    ),
-    "unused columns": (
-        {"remove_unused_columns": True},
-        (0, "error", "remove_unused_columns", "Remove it"),
+    "more GPUs to serve than the machine has": (
+        {"trl": VLLM, "vllm": {"tensor_parallel_size": 4}}, 4, "error", "4 for vLLM",
     ),
     "colocated pairs of three": (
-        {"trl": COLOCATE, "vllm": {"tensor_parallel_size": 2}},
-        (3, "error", "vllm.tensor_parallel_size", "3 is not a multiple of 2"),
+        {"trl": COLOCATE, "vllm": {"tensor_parallel_size": 2}}, 3, "error",
+        "vllm.tensor_parallel_size", "3 is not a multiple of 2",
     ),
-    "an unknown rl": ({"rl": "gpro"}, (0, "error", "rl: 'gpro'", "Set rl: grpo")),
-}
+    "LoRA at full training's rate": (
+        {**LORA, "learning_rate": 1e-6}, 0, "warning", "learning_rate", "an adapter hardly changes",
+    ),
+    "earlier run's folder": ({"output_dir": "./used"}, 0, "warning", "output_dir (./used)", "checkpoint-5"),
+    "unknown rl": ({"rl": "gpro"}, 0, "error", "rl: 'gpro'", "Set rl: grpo"),
+}  # fmt: skip
 
 
-def merged(given, more):
-    both = {**given}
-    for key, value in more.items():
-        nested = isinstance(value, dict) and isinstance(given.get(key), dict)
-        both[key] = merged(given[key], value) if nested else value
+def merged(cfg, changes):
+    both = {**cfg}
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(cfg.get(key), dict)
+        both[key] = merged(cfg[key], value) if nested else value
     return both
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    """A working folder with a user's own rewards and rows."""
-    folder = tmp_path_factory.mktemp("desk")
+def folder(tmp_path_factory):
+    """A working folder with a user's rewards and rows."""
+    folder = tmp_path_factory.mktemp("work")
     (folder / "own_rewards.py").write_text(REWARDS)
-    (folder / "own").mkdir()
-    (folder / "own" / "rewards.py").write_text(REWARDS)
-    (folder / "exits.py").write_text("import sys\nsys.exit()\n")
-    (folder / "imports_nothing.py").write_text("import no_such_package\n")
     good = {"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}
     rows = [good] * 9 + [{**good, "answer": "2"}]
     (folder / "unlabelled.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -510,35 +173,58 @@ def desk(tmp_path_factory):
     return folder
 
 
-def checked(file, gpus, **options):
-    from axolotl_grpo_plugin.commands.check import check, machine_of
+@pytest.fixture
+def check(folder, monkeypatch):
+    """Check the quickstart with changes, in the working folder."""
+    from axolotl_grpo_plugin.commands import check as command
 
-    return check(str(file), machine_of(gpus, options.get("memory"), None), offline=True)
+    monkeypatch.chdir(folder)
+
+    def run(changes, gpus=0, offline=True):
+        file = folder / "config.yaml"
+        file.write_text(yaml.safe_dump(merged(QUICKSTART, changes)))
+        return command.check(str(file), command.machine_of(gpus, None, None), offline)
+
+    return run
 
 
-@pytest.mark.parametrize("name", TABLE)
-def test_reports_a_broken_config(name, desk, monkeypatch):
-    monkeypatch.chdir(desk)
-    fragment, (gpus, level, *words) = TABLE[name]
-    file = desk / "config.yaml"
-    file.write_text(yaml.safe_dump(merged(QUICKSTART, fragment)))
+def set_key(key, value):
+    outer, _, inner = key.partition(".")
+    return {outer: {inner: value}} if inner else {outer: value}
+
+
+@pytest.mark.parametrize(("key", "value", "level", "words"), UNREAD)
+def test_reports_an_unread_key(check, key, value, level, words):
+    lines = [str(each) for each in check(set_key(key, value)).findings if each.level == level]
+    assert [line for line in lines if line.startswith(f"{key}: ") and words in line], lines
+
+
+@pytest.mark.parametrize(("key", "value", "words"), WRONG_TYPES)
+def test_reports_a_value_of_another_type(check, key, value, words):
+    errors = [str(each) for each in check(set_key(key, value)).findings if each.level == "error"]
+    assert [line for line in errors if words in line and "Axolotl refuses it" in line], errors
+    assert not [line for line in errors if "the check itself failed" in line]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_reports_the_mistake(check, mistake):
+    changes, gpus, level, *words = MISTAKES[mistake]
     before = dict(os.environ)
-    made = checked(file, gpus)
-    said = [str(each) for each in made.findings if each.level == level]
-    assert any(all(word in line for word in words) for line in said), made.findings
-    assert not [line for line in said if "the check itself failed" in line]
-    assert made.ok == (not any(each.level == "error" for each in made.findings))
+    checked = check(changes, gpus)
+    lines = [str(each) for each in checked.findings if each.level == level]
+    assert any(all(word in line for word in words) for line in lines), checked.findings
+    assert checked.ok == (not any(each.level == "error" for each in checked.findings))
     assert dict(os.environ) == before
 
 
-def test_training_refuses_a_misspelt_key(desk, monkeypatch):
+def test_training_refuses_a_misspelt_key(folder, monkeypatch):
     from axolotl.cli.config import prepare_plugins
     from axolotl.utils.dict import DictDefault
 
     from axolotl_grpo_plugin.findings import ConfigError
 
-    monkeypatch.chdir(desk)
-    cfg = DictDefault(merged(QUICKSTART, {"trl": {"rewrad_funcs": ["a.b"]}}))
+    monkeypatch.chdir(folder)
+    cfg = DictDefault(merged(QUICKSTART, trl(rewrad_funcs=["a.b"])))
     with pytest.raises(
         ConfigError, match=r"trl\.rewrad_funcs: .* Did you mean `trl\.reward_funcs`"
     ):
@@ -546,107 +232,86 @@ def test_training_refuses_a_misspelt_key(desk, monkeypatch):
     prepare_plugins(DictDefault(QUICKSTART))
 
 
-def test_accepts_a_sound_config(desk, monkeypatch):
-    monkeypatch.chdir(desk)
-    file = desk / "config.yaml"
+def test_accepts_a_sound_config(check):
     more = {"x-anchors": {"a": 1}, "wandb_nam": None, "fsdp_version": 2, "micro_batch_size": 16}
     more |= {"context_parallel_size": "1", "ddp_timeout": "3600", "grpo_reward_batch_timeout": 60}
-    file.write_text(yaml.safe_dump(merged(QUICKSTART, more)))
-    made = checked(file, 2)
-    assert (made.findings, made.verdict) == ([], "OK")
+    checked = check(more, gpus=2)
+    assert (checked.findings, checked.verdict) == ([], "OK")
 
 
-def test_counts_all_rows_of_gsm8k(smollm2, gsm8k, tmp_path):
-    given = yaml.safe_load((ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu.yaml").read_text())
+def test_counts_all_prompts_of_gsm8k(smollm2, gsm8k, tmp_path):
+    from axolotl_grpo_plugin.commands.check import check, machine_of
+
     rows = {"path": str(gsm8k / "train.jsonl"), "type": "axolotl_grpo_plugin.gsm8k"}
-    more = {"base_model": str(smollm2), "datasets": [rows], "output_dir": str(tmp_path / "new")}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**given, **more}))
-    made = checked(tmp_path / "config.yaml", 0)
-    ((level, what),) = [(each.level, each.what) for each in made.findings]
+    changes = {"base_model": str(smollm2), "datasets": [rows], "output_dir": str(tmp_path / "new")}
+    file = write(tmp_path, shipped_config("gsm8k/smollm2-135m-cpu", **changes))
+    checked = check(str(file), machine_of(0, None, None), offline=True)
+    ((level, what),) = [(each.level, each.what) for each in checked.findings]
     assert level == "warning"
     assert re.match(r"\d+ of 7,473 prompts \(.*%\) are longer than \d+ tokens", what)
-    assert made.verdict == "OK"
+    assert checked.verdict == "OK"
 
 
-def test_reports_files_that_are_not_a_config(tmp_path):
-    texts = {"broken": "a: [", "a list": "- a", "empty": ""}
-    for name, text in texts.items():
-        (tmp_path / f"{name}.yaml").write_text(text)
-        made = checked(tmp_path / f"{name}.yaml", 0)
-        assert [each.level for each in made.findings] == ["error"]
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", ""),
+        ("- a", ""),
+        ("", ""),
+        (
+            yaml.safe_dump(QUICKSTART) + "trl:\n  beta: 0.1\n",
+            "trl: the key is written twice, and line",
+        ),
+    ],
+    ids=["broken", "a list", "empty", "key twice"],
+)
+def test_reports_a_file_that_is_no_config(tmp_path, text, words):
+    from axolotl_grpo_plugin.commands.check import check, machine_of
+
+    (tmp_path / "config.yaml").write_text(text)
+    checked = check(str(tmp_path / "config.yaml"), machine_of(0, None, None), offline=True)
+    assert checked.findings[0].level == "error"
+    assert str(checked.findings[0]).startswith(words)
 
 
-def test_reports_a_failed_check_beside_the_other_findings(desk, monkeypatch):
+def test_check_that_fails_keeps_the_other_findings(check, monkeypatch):
     from axolotl_grpo_plugin.commands import check as command
 
     def fails(*_):
         raise KeyError("nope")
 
-    monkeypatch.chdir(desk)
     monkeypatch.setattr(command, "check_traps", fails)
-    (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, {"my_note": 1})))
-    failed, found = map(str, checked(desk / "config.yaml", 0).findings)
+    failed, other = map(str, check({"my_note": 1}).findings)
     assert "the check itself failed: KeyError: 'nope'. Please report it" in failed
     assert "Traceback" in failed
-    assert found.startswith("my_note:")
+    assert other.startswith("my_note:")
 
 
-def test_reports_each_fault_once(desk, monkeypatch):
-    """One cause gives one finding, not one per row or per later check."""
-    monkeypatch.chdir(desk)
-    for more in ({"chat_template_jinja": "{% for message in"}, {"datasets": {"path": "x"}}):
-        (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, more)))
-        assert [each.level for each in checked(desk / "config.yaml", 0).findings] == ["error"]
+@pytest.mark.parametrize(
+    "changes", [{"chat_template_jinja": "{% for message in"}, {"datasets": {"path": "x"}}]
+)
+def test_one_mistake_is_one_finding(check, changes):
+    """Not one finding per row, and no findings that follow from the first."""
+    assert [each.level for each in check(changes).findings] == ["error"]
 
 
-def test_skips_checks_if_the_hub_does_not_answer(desk, monkeypatch):
+def test_unreachable_hub_skips_checks(check, monkeypatch):
     from huggingface_hub import constants
 
     from axolotl_grpo_plugin import hub
-    from axolotl_grpo_plugin.commands.check import check, machine_of
 
-    monkeypatch.chdir(desk)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "answers", lambda: False)
-    given = {"base_model": "Qwen/Qwen2.5-1.5B-Instruct", "learning_rate": 1e-6}
-    given["datasets"] = [{**QUICKSTART["datasets"][0], "path": "openai/gsm8k", "name": "main"}]
-    (desk / "config.yaml").write_text(yaml.safe_dump(merged(QUICKSTART, given)))
-    made = check(str(desk / "config.yaml"), machine_of(0, None, None))
-    said = [str(each) for each in made.findings if each.level != "warning"]
-    assert {each.level for each in made.findings if each.level != "warning"} == {"skipped"}, said
-    assert any("the hub does not answer" in line for line in said)
-
-
-def test_refuses_a_folder_without_configs(tmp_path):
-    said = axolotl("grpo", "check", tmp_path, "--offline", returncode=2)
-    assert "no YAML file in this folder" in said
-
-
-def test_reports_a_key_that_is_written_twice(tmp_path):
-    text = yaml.safe_dump(QUICKSTART) + "trl:\n  beta: 0.1\n"
-    (tmp_path / "config.yaml").write_text(text)
-    said = str(checked(tmp_path / "config.yaml", 0).findings[0])
-    assert said.startswith("trl: the key is written twice, and line")
-
-
-@pytest.mark.parametrize("file", CONFIGS, ids=[str(file.relative_to(ROOT)) for file in CONFIGS])
-def test_accepts_the_shipped_configs(file, smollm2, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    given = yaml.safe_load(file.read_text())
-    copy = tmp_path / file.name  # a run of the pack may have filled its output_dir
-    copy.write_text(yaml.safe_dump({**given, "output_dir": str(tmp_path / "new")}))
-    needs = re.search(r"# Needs: +(?:(\d+) nodes of )?(\d+) GPUs? of (\d+) GB", file.read_text())
-    nodes, gpus, memory = (int(each or 1) for each in needs.groups()) if needs else (0, 0, 0)
-    made = checked(copy, nodes * gpus, memory=memory or None)
-    found = [each.where for each in made.findings if each.level != "skipped"]
-    # The other nodes must reach the server, and no shipped config knows the first one's address.
-    assert found == ["vllm.host (0.0.0.0)"] * (given.get("vllm", {}).get("host") == "0.0.0.0")
-    assert made.memory.startswith("at least ") is bool(gpus)
+    changes = {"base_model": "Qwen/Qwen2.5-1.5B-Instruct", "learning_rate": 1e-6}
+    changes |= dataset(path="openai/gsm8k", name="main")
+    findings = [each for each in check(changes, offline=False).findings if each.level != "warning"]
+    assert {each.level for each in findings} == {"skipped"}, findings
+    assert any("the hub does not answer" in str(each) for each in findings)
 
 
 @pytest.mark.parametrize("example", ["sudoku", "multi_turn", "multi_env"])
-def test_knows_every_key_of_axolotls_own_grpo_configs(example):
-    """The only ones that Axolotl ships; another plugin reads most of their keys."""
+def test_accepts_the_keys_of_axolotls_own_grpo_configs(example):
+    """Another plugin reads most of their keys. Axolotl ships no other GRPO configs."""
     import axolotl.integrations.nemo_gym as nemo_gym
 
     from axolotl_grpo_plugin.checks.ignored import check_ignored
@@ -658,19 +323,19 @@ def test_knows_every_key_of_axolotls_own_grpo_configs(example):
         assert [str(finding) for finding in check_ignored(cfg)] == []
 
 
-def test_knows_every_key_of_axolotls_schema():
+def test_accepts_every_key_of_axolotls_schema():
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
     from axolotl_grpo_plugin.checks.ignored import check_ignored
 
     every = {field.alias or name: 1 for name, field in AxolotlInputConfig.model_fields.items()}
+    # Axolotl's validators move or refuse these older keys.
+    every |= {"dataset_processes": 1, "evaluation_strategy": "no", "debug": False, "shard": False}
     assert [str(finding) for finding in check_ignored(every)] == []
-    # Of the older keys that validators move or refuse.
-    older = {"dataset_processes": 1, "evaluation_strategy": "no", "debug": False, "shard": False}
-    assert [str(finding) for finding in check_ignored(older)] == []
 
 
-def test_axolotl_reads_the_keys_in_passed_and_none_in_dead():
+def test_lists_of_read_and_unread_keys_match_axolotls_source():
+    """Axolotl's source reads each key of PASSED under `trl`, and names no key of DEAD."""
     import inspect
     from pathlib import Path
 
@@ -681,44 +346,42 @@ def test_axolotl_reads_the_keys_in_passed_and_none_in_dead():
     from axolotl_grpo_plugin.checks.ignored import DEAD, PASSED
 
     code = inspect.getsource(rl) + inspect.getsource(GRPOStrategy)
-    for key in PASSED:
-        assert f"trl.{key}" in code
-    package = Path(axolotl.__file__).parent
-    sources = [file.read_text() for file in package.rglob("*.py")]
-    for key in DEAD:
-        assert not [
-            text for text in sources if re.search(rf'\.{key}\b|\["{key}"\]|get\("{key}', text)
-        ]
+    assert [key for key in PASSED if f"trl.{key}" not in code] == []
+    files = Path(axolotl.__file__).parent.rglob("*.py")
+    code = "\n".join(file.read_text() for file in files)
+    assert [k for k in DEAD if re.search(rf'\.{k}\b|\["{k}"\]|get\("{k}', code)] == []
 
 
-def test_reports_exactly_the_vllm_keys_that_axolotls_server_ignores(monkeypatch):
+def test_vllm_keys_that_the_server_ignores_are_reported(monkeypatch):
+    """`check_unread` reports a key exactly if it changes nothing for Axolotl's `vllm-serve`."""
     from axolotl.cli import vllm_serve
     from axolotl.utils.dict import DictDefault
     from axolotl.utils.schemas.vllm import VllmConfig
 
     from axolotl_grpo_plugin.checks.ignored import check_unread
 
-    told = []
+    served = []
     values = {"dtype": "float16", "host": "::1", "device": "cpu"}
     values |= {"reasoning_parser": "a", "worker_extension_cls": "a.B"}
-    monkeypatch.setattr(vllm_serve, "serve", told.append)
+    monkeypatch.setattr(vllm_serve, "serve", served.append)
     for key in VllmConfig.model_fields.keys() - {"serve_module"}:
-        plain = {"rl": "grpo", "base_model": "m", "trl": VLLM}
         for vllm in ({}, {key: values.get(key, 3)}):
-            cfg = DictDefault({**plain, "vllm": vllm})
+            cfg = DictDefault({"rl": "grpo", "base_model": "m", "trl": VLLM, "vllm": vllm})
             monkeypatch.setattr(vllm_serve, "load_cfg", lambda _, cfg=cfg: cfg)
             vllm_serve.do_vllm_serve("config", {})
-        assert (told[-2] != told[-1]) is not bool(list(check_unread(cfg))), key
+        assert (served[-2] != served[-1]) is not bool(list(check_unread(cfg))), key
 
 
-def test_prints_json_and_exits_with_1_on_an_error(desk):
-    broken = desk / "broken.yaml"
-    broken.write_text(yaml.safe_dump(merged(QUICKSTART, {"trl": {"rewrad_funcs": ["a.b"]}})))
-    sound = desk / "sound.yaml"
+def test_command_checks_several_configs_and_folders(folder):
+    broken = folder / "broken.yaml"
+    broken.write_text(yaml.safe_dump(merged(QUICKSTART, trl(rewrad_funcs=["a.b"]))))
+    sound = folder / "sound.yaml"
     sound.write_text(yaml.safe_dump(QUICKSTART))
-    call = ("grpo", "check", sound, broken, "--gpus", "0", "--offline")
-    said = axolotl(*call, "--json", cwd=desk, returncode=1)
-    first, second = json.loads(said[said.index("[\n") :])
+    options = ("--gpus", "0", "--offline", "--json")
+    printed = axolotl("grpo", "check", sound, broken, *options, cwd=folder, returncode=1)
+    first, second = json.loads(printed[printed.index("[\n") :])
     assert (first["ok"], first["verdict"], first["findings"]) == (True, "OK", [])
     assert (second["ok"], second["verdict"]) == (False, "1 error")
     assert second["findings"][0]["where"] == "trl.rewrad_funcs"
+    printed = axolotl("grpo", "check", folder / "used", "--offline", returncode=2)
+    assert "no YAML file in this folder" in printed

@@ -1,4 +1,4 @@
-"""Every config of the pack: Axolotl's own validation takes it, and takes all of it."""
+"""Axolotl and `axolotl grpo check` accept every config of the pack, and its header is true."""
 
 import json
 import re
@@ -8,56 +8,34 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.checks.validation import ASSUMED
 from axolotl_grpo_plugin.serving.placement import mode_of, place, serving
 from tests.e2e.conftest import ROOT
+
+pytestmark = pytest.mark.seconds(60)
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SLURM = ROOT / "configs" / "multinode" / "slurm.sbatch"
 
-# What Axolotl would find on the machine that a config names in its header.
-CPU = {"bf16": False, "fp8": False, "tf32": False, "n_gpu": 1, "compute_capability": None}
-CAPABILITY = {
-    "A100": "sm_80",
-    "RTX 3090": "sm_86",
-    "RTX A4000": "sm_86",
-    "L40S": "sm_89",
-    "RTX 4090": "sm_89",
-}
-
 
 class Machines(NamedTuple):
     nodes: int
-    gpus: int  # of each
-    gpu: str
+    gpus: int  # of each node
+    memory: int  # GB of each GPU
 
 
 def machines(file):
-    """What `# Needs:` names; None for a CPU."""
-    found = re.search(
-        r"# Needs: +(?:(\d+) nodes of )?(\d+) GPUs? of \d+ GB \(([\w ]+);", file.read_text()
-    )
-    return Machines(int(found[1] or 1), int(found[2]), found[3]) if found else None
+    """Return the machines of the header's `# Needs:`, or None for a CPU."""
+    needs = re.search(r"# Needs: +(?:(\d+) nodes of )?(\d+) GPUs? of (\d+) GB", file.read_text())
+    return Machines(*(int(number or 1) for number in needs.groups())) if needs else None
 
 
 def training_processes(given, needs):
     return place(given, [str(gpu) for gpu in range(needs.nodes * needs.gpus)]).processes
 
 
-def capabilities(given, needs):
-    if needs is None:
-        return CPU
-    capability = CAPABILITY[needs.gpu]
-    return {
-        "bf16": True,
-        "fp8": capability >= "sm_89",
-        "tf32": True,
-        "n_gpu": training_processes(given, needs),
-        "compute_capability": capability,
-    }
-
-
 def lost(given, kept, path=""):
-    """The keys that were given a value and are not in what validation made of them."""
+    """Yield the keys that have a value in `given` and none in `kept`."""
     for key, value in given.items():
         if value is None:
             continue
@@ -68,7 +46,7 @@ def lost(given, kept, path=""):
 
 
 def pack(condition=lambda file, given: True):
-    """The configs of the pack that meet a condition, as pytest's parameters."""
+    """Parametrize a test with the configs of the pack that meet a condition."""
     configs = {file: yaml.safe_load(file.read_text()) for file in CONFIGS}
     return pytest.mark.parametrize(
         ("file", "given"),
@@ -81,7 +59,7 @@ def pack(condition=lambda file, given: True):
 
 
 @pack()
-def test_axolotl_takes_it_whole(file, given, smollm2, monkeypatch):
+def test_axolotls_validation_keeps_every_key(file, given, smollm2, monkeypatch):
     import torch
     from axolotl.cli.config import prepare_plugins
     from axolotl.utils.config import validate_config
@@ -89,22 +67,40 @@ def test_axolotl_takes_it_whole(file, given, smollm2, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # a name on the hub may not be here
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # a hub model may not be cached
+    needs = machines(file)
+    capabilities = ASSUMED if needs else {**ASSUMED, "bf16": False, "tf32": False}
+    ranks = training_processes(given, needs) if needs else 1
     cfg = DictDefault(given)
     prepare_plugins(cfg)
-    if given.get("use_ray"):  # the driver validates first, and knows no GPU
+    if given.get("use_ray"):  # the driver, which has no GPU, validates first
         cfg = DictDefault(validate_config(cfg).to_dict())
         prepare_plugins(cfg)
     validated = validate_config(
         cfg,
-        capabilities=capabilities(given, machines(file)),
+        capabilities={**capabilities, "n_gpu": ranks},
         env_capabilities={"torch_version": torch.__version__.split("+")[0]},
     )
     assert list(lost(given, validated)) == []
 
 
 @pack()
-def test_its_header_says_what_it_needs_and_how_to_run_it(file, given):
+def test_check_reports_nothing(file, given, smollm2, tmp_path, monkeypatch):
+    from axolotl_grpo_plugin.commands.check import check, machine_of
+
+    monkeypatch.chdir(ROOT)
+    copy = tmp_path / file.name  # a run of the pack may have filled its output_dir
+    copy.write_text(yaml.safe_dump({**given, "output_dir": str(tmp_path / "new")}))
+    nodes, gpus, memory = machines(file) or (0, 0, None)
+    checked = check(str(copy), machine_of(nodes * gpus, memory, None), offline=True)
+    reported = [each.where for each in checked.findings if each.level != "skipped"]
+    # The other nodes must reach the server, and no shipped config knows the first one's address.
+    assert reported == ["vllm.host (0.0.0.0)"] * (given.get("vllm", {}).get("host") == "0.0.0.0")
+    assert checked.memory.startswith("at least ") is bool(gpus)
+
+
+@pack()
+def test_header_names_needs_and_command(file, given):
     header = file.read_text().partition("base_model:")[0]
     for word in ("# Trains:", "# Needs:", "# Run:", "# Expect:"):
         assert word in header
@@ -120,16 +116,16 @@ def test_its_header_says_what_it_needs_and_how_to_run_it(file, given):
 
 
 @pack(lambda file, given: machines(file))
-def test_its_batches_hold_whole_prompt_groups(file, given):
+def test_batches_hold_whole_prompt_groups(file, given):
     generations = given["trl"]["num_generations"]
     ranks = training_processes(given, machines(file))
-    a_rank = given["micro_batch_size"] * given["gradient_accumulation_steps"]
-    assert a_rank % generations == 0  # Axolotl's data producer gives a rank whole groups
+    per_rank = given["micro_batch_size"] * given["gradient_accumulation_steps"]
+    assert per_rank % generations == 0  # Axolotl's data producer gives each rank whole groups
     completions, prompts = re.search(
-        r"gradient_accumulation_steps: \d+ # (\d+) completions a step: (\d+) prompts",
+        r"gradient_accumulation_steps: \d+ # (\d+) completions per step: (\d+) prompts",
         file.read_text(),
     ).groups()
-    assert int(completions) == a_rank * ranks == int(prompts) * generations
+    assert int(completions) == per_rank * ranks == int(prompts) * generations
     assert given["eval_batch_size"] * ranks % generations == 0
 
 
@@ -141,21 +137,21 @@ def test_prompts_and_completions_fit_the_model_length(file, given):
 
 
 @pack(lambda file, given: given.get("adapter") and mode_of(given) == "server")
-def test_a_server_is_sent_the_adapter(file, given):
+def test_server_gets_the_adapter(file, given):
     assert given["trl"]["vllm_lora_sync"] and given["trl"]["use_data_producer"]
 
 
 @pack(lambda file, given: "deepspeed" in given)
-def test_the_deepspeed_file_is_there(file, given):
+def test_deepspeed_file_exists(file, given):
     assert json.loads((ROOT / given["deepspeed"]).read_text())["zero_optimization"]["stage"] == 3
     assert "deepspeed]" in file.read_text().partition("base_model:")[0]
 
 
-def test_the_slurm_script_asks_for_what_its_config_needs():
+def test_slurm_script_requests_the_nodes_of_its_config():
     script = SLURM.read_text()
     (config,) = set(re.findall(r"configs/\S+\.yaml", script))
     needs = machines(ROOT / config)
-    # The first node serves, with all that it has.
+    # The first node serves with all its GPUs.
     assert serving(yaml.safe_load((ROOT / config).read_text())) == needs.gpus
     assert f"#SBATCH --nodes={needs.nodes}\n" in script
     assert f"#SBATCH --gpus-per-node={needs.gpus}\n" in script

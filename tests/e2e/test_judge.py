@@ -1,4 +1,4 @@
-"""The judge against vLLM's own OpenAI-compatible server, on the CPU: that they speak the same protocol."""
+"""The judge reward speaks the protocol of vLLM's OpenAI-compatible server, on the CPU."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ PATIENCE = 500  # seconds, on a busy machine
 
 @pytest.fixture
 def served(vllm, smollm2, tmp_path):
-    """SmolLM2 behind `vllm serve`: its base_url. As a judge it is none; it answers, in words of its own."""
+    """The base_url of SmolLM2 behind `vllm serve`. It answers, but it cannot judge."""
     url, log = f"http://127.0.0.1:{(port := free_port())}", (tmp_path / "log").open("w")
     serve = [vllm.parent / "vllm", "serve", smollm2, "--served-model-name", "a-judge"]
     options = ["--port", str(port), "--dtype", "float32", "--max-model-len", "2048"]
@@ -51,15 +51,15 @@ def answers(url):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("vllm")
-def test_vllm_serves_a_judge(served):
+def test_judge_reads_the_answers_of_vllm(served):
     reward = judge(model="a-judge", base_url=served, timeout=120, body={"max_tokens": 64})
     reward.ready()
     with pytest.raises(RuntimeError, match="another"):
         judge(model="another", base_url=served).ready()
     completions = [f"<answer>{number}</answer>" for number in (17, 18)]
-    given = asyncio.run(
+    scores = asyncio.run(
         reward.scores(
             prompts=["What is 9 + 9?"] * 2, completions=completions, solution=["18", "18"]
         )
     )
-    assert {each.reason for each in given} <= {"correct", "wrong", "judge_unreadable"}
+    assert {each.reason for each in scores} <= {"correct", "wrong", "judge_unreadable"}

@@ -1,4 +1,4 @@
-"""The plugin inside Axolotl's own loading of a config, in this process: one import for all."""
+"""What the plugin does when Axolotl registers it, in this process."""
 
 import copy
 import sys
@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from axolotl_grpo_plugin.findings import ConfigError
-from tests.e2e.test_around import quickstart
+from tests.e2e.conftest import shipped_config
 
 
 @pytest.fixture
 def register(tmp_path, monkeypatch):
-    """Register the plugin for a raw config, in a folder of its own; returns the config."""
+    """Register the plugin for a raw config, in an empty folder, and return the config."""
     from axolotl.utils.dict import DictDefault
 
     from axolotl_grpo_plugin import GRPOPlugin
@@ -28,7 +28,7 @@ def register(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("rl", [None, "dpo", "kto"])
-def test_it_is_inert_outside_grpo(register, rl, tmp_path):
+def test_does_nothing_outside_grpo(register, rl, tmp_path):
     from axolotl_grpo_plugin import GRPOPlugin
 
     raw = {"rl": rl, "base_model": "./nowhere", "grpo_no_such_key": 1, "datasets": [{"path": "x"}]}
@@ -41,7 +41,7 @@ def test_it_is_inert_outside_grpo(register, rl, tmp_path):
 
 
 @pytest.mark.parametrize("rl", ["grpo", "gdpo"])
-def test_unnamed_it_lints_its_keys_and_no_more(register, rl, tmp_path):
+def test_only_checks_its_keys_unless_the_config_names_it(register, rl, tmp_path):
     raw = {"rl": rl, "base_model": "./nowhere", "trl": {"reward_funcs": ["no.such"]}}
     assert register(raw).to_dict() == raw
     assert sys.path[0] == str(tmp_path)
@@ -50,31 +50,31 @@ def test_unnamed_it_lints_its_keys_and_no_more(register, rl, tmp_path):
 
 
 @pytest.mark.parametrize("rl", ["grpo", "gdpo"])
-def test_named_it_checks_the_config(register, rl):
-    cfg = register(quickstart(rl=rl))
+def test_checks_a_config_that_names_it(register, rl):
+    cfg = register(shipped_config(rl=rl))
     assert not cfg["base_model"].startswith("pkg://")
     assert cfg["grpo_max_prompt_length"] == 128 - 32
     with pytest.raises(ConfigError, match="no such folder"):
-        register(quickstart(rl=rl, base_model="./nowhere"))
+        register(shipped_config(rl=rl, base_model="./nowhere"))
 
 
-def test_the_prompts_limit_is_what_the_yaml_sets(register):
-    assert "grpo_max_prompt_length" not in register(quickstart(sequence_len=None))
-    assert register(quickstart(grpo_max_prompt_length=50))["grpo_max_prompt_length"] == 50
-    assert register(quickstart(vllm={"max_model_len": 100}))["grpo_max_prompt_length"] == 68
+def test_prompt_limit_comes_from_the_yaml(register):
+    assert "grpo_max_prompt_length" not in register(shipped_config(sequence_len=None))
+    assert register(shipped_config(grpo_max_prompt_length=50))["grpo_max_prompt_length"] == 50
+    assert register(shipped_config(vllm={"max_model_len": 100}))["grpo_max_prompt_length"] == 68
     with pytest.raises(ConfigError, match="sequence_len: 32 leaves no token for a prompt"):
-        register(quickstart(sequence_len=32))
+        register(shipped_config(sequence_len=32))
 
 
-def test_an_empty_file_is_named(register, tmp_path):
+def test_names_an_empty_file(register, tmp_path):
     (tmp_path / "rows.jsonl").touch()
     with pytest.raises(ConfigError, match=r"datasets\[0\]\.path \(rows\.jsonl\): an empty file"):
-        register(quickstart(datasets=[{"path": "rows.jsonl", "ds_type": "json"}]))
+        register(shipped_config(datasets=[{"path": "rows.jsonl", "ds_type": "json"}]))
 
 
-def test_another_path_to_the_plugin_is_refused(register):
+def test_refuses_another_path_to_the_plugin(register):
     with pytest.raises(ConfigError, match=r"Write axolotl_grpo_plugin\.GRPOPlugin"):
-        register(quickstart(plugins=["axolotl_grpo_plugin.plugin.GRPOPlugin"]))
+        register(shipped_config(plugins=["axolotl_grpo_plugin.plugin.GRPOPlugin"]))
 
 
 @pytest.mark.parametrize(
@@ -90,5 +90,5 @@ def test_another_path_to_the_plugin_is_refused(register):
         {"vllm": None, 5: "a key that is a number"},
     ],
 )
-def test_what_is_of_no_type_is_left_to_axolotls_validation(register, odd):
-    register({**quickstart(), **odd})
+def test_leaves_values_of_another_type_to_axolotls_validation(register, odd):
+    register({**shipped_config(), **odd})

@@ -1,17 +1,14 @@
-"""Axolotl's own trainings with rewards that hang, crash and lie, and one that is killed."""
+"""Axolotl trainings with rewards that hang, crash and return no numbers, and a training that is killed."""
 
 import os
 import signal
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
-from tests.e2e.conftest import axolotl, fork, start
-from tests.e2e.test_around import quickstart, write
+from tests.e2e.conftest import axolotl, curves, fork, shipped_config, start, write
 
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 BAD = ("raises", "no_number", "too_few", "hangs", "eats_memory", "exits")
@@ -21,9 +18,9 @@ HERE = "tests.scoring.rewards_that_fail"
 
 
 def config(folder, bad=BAD, **changes):
-    """The quickstart with bad rewards beside the good one, in a folder of its own."""
+    """Write the quickstart with bad rewards beside the good one into a new folder."""
     folder.mkdir()
-    changed = quickstart(
+    changed = shipped_config(
         trl__reward_funcs=[GOOD, *(f"{HERE}.{name}" for name in bad)],
         output_dir=str(folder / "out"),
         grpo_held_out_rows=None,
@@ -31,11 +28,11 @@ def config(folder, bad=BAD, **changes):
         grpo_rollouts=True,
         **{**LIMITS, **changes},
     )
-    return write(folder, {key: value for key, value in changed.items() if value is not None})
+    return write(folder, changed)
 
 
 def left_of(session):
-    """The processes of a session that do not end within some seconds."""
+    """Return the processes of a session that do not end within 15 seconds."""
     deadline = time.monotonic() + 15
     while (left := _session(session)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -55,6 +52,8 @@ def _session(number):
 
 
 def rollouts(folder):
+    import pandas as pd
+
     return pd.read_parquet(folder / "out" / "rollouts" / "train")
 
 
@@ -69,7 +68,7 @@ TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
     ],
 )  # fmt: skip
 def trained(request, tmp_path_factory):
-    """A run in the default trainer and one in the async one."""
+    """The folder and session of a run in the default trainer, and of one in the async trainer."""
     folder = tmp_path_factory.mktemp("bad") / request.param
     lifted = {"grpo_reward_error_limit": 1.0, "max_steps": STEPS, **TRAINERS[request.param]}
     ended = fork("train", config(folder, **lifted))
@@ -77,33 +76,28 @@ def trained(request, tmp_path_factory):
     return folder, ended.pid
 
 
-def test_the_good_reward_learns_beside_six_bad_ones(trained):
+def test_good_reward_learns_beside_six_bad_ones(trained):
     folder, session = trained
     assert not left_of(session)
-    events = EventAccumulator(str(next(folder.glob("out/**/events.out*")).parent))
-    events.Reload()
-
-    def curve(name):
-        return [event.value for event in events.Scalars(f"train/{name}")]
-
-    good = curve("rewards/correctness_reward_func/mean")
+    curve = curves(folder / "out")
+    good = curve["rewards/correctness_reward_func/mean"]
     assert sum(good[-10:]) / 10 > sum(good[:10]) / 10 + 0.2
     for name in BAD:
-        failed = zip(curve(f"reward_errors/{name}"), curve(f"reward_timeouts/{name}"), strict=True)
-        if name == "no_number":  # three of a batch of 64
+        failed = zip(curve[f"reward_errors/{name}"], curve[f"reward_timeouts/{name}"], strict=True)
+        if name == "no_number":  # three per batch of 64
             assert {errors for errors, _ in failed} <= {3 / 64, 0.0}
         else:
             assert all(errors + late == 1.0 for errors, late in failed)
-    assert max(curve("reward_errors/correctness_reward_func")) == 0.0
+    assert max(curve["reward_errors/correctness_reward_func"]) == 0.0
     reasons = [
-        curve(f"reward_reasons/correctness_reward_func/{reason}")
+        curve[f"reward_reasons/correctness_reward_func/{reason}"]
         for reason in correctness_reward_func.spec.reasons
     ]
     assert all(len(reason) == STEPS for reason in reasons)
     assert all(0.99 < sum(step) <= 1.01 for step in zip(*reasons, strict=True))
 
 
-def test_every_rollout_is_logged_with_what_it_earned_and_why(trained):
+def test_every_rollout_is_logged_with_its_rewards_and_reasons(trained):
     folder, _ = trained
     logged = rollouts(folder)
     assert logged.groupby("step").size().to_dict() == dict.fromkeys(range(1, STEPS + 1), 64)
@@ -124,7 +118,7 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
         bad=("math_with_stalls",),
         grpo_reward_timeout=0.3,
         grpo_reward_batch_timeout=60,
-        max_steps=STEPS,
+        max_steps=8,
     )
     axolotl("train", file)
     logged = rollouts(tmp_path / "stalls")
@@ -135,7 +129,7 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
     assert (logged["reason/math_with_stalls"][~slow] == "correct").mean() > 0.3
 
 
-def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
+def test_default_error_limit_stops_the_run_with_one_error(tmp_path):
     shown = axolotl("train", config(tmp_path / "limit", bad=("raises",)), returncode=1)
     (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
     assert f"the reward {HERE}.raises failed in 64 of 64 scores of one batch (step 0)" in line
@@ -145,7 +139,7 @@ def test_the_default_limit_stops_the_run_with_one_error(tmp_path):
 
 
 @pytest.mark.seconds(30)
-def test_a_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
+def test_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     folder = tmp_path / "killed"
     file = config(folder, bad=("hangs",), grpo_reward_error_limit=1.0, max_steps=100)
     process = start("train", file, "--launcher", "python", start_new_session=True)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tests.e2e.conftest import ROOT, environment
@@ -32,9 +31,20 @@ def read(out, name, rank=0):
     return json.loads((out / f"{name}-{rank}.json").read_text())
 
 
+def read_rollouts(out, name):
+    import pandas as pd
+
+    return pd.read_parquet(out / name / "rollouts" / "train")
+
+
+def under(prefix, log):
+    """Return the curves of a step below a prefix, by the rest of their names."""
+    return {key.removeprefix(prefix): log[key] for key in log if key.startswith(prefix)}
+
+
 @pytest.mark.parametrize("name", ["neutral", "gdpo"])
-def test_a_right_completion_whose_check_hung_is_not_punished(ran, name):
-    rollouts = pd.read_parquet(ran / name / "rollouts" / "train")
+def test_timeout_does_not_change_the_reward_or_advantage(ran, name):
+    rollouts = read_rollouts(ran, name)
     hung = rollouts["completion"].str.contains("hang")
     assert list(hung).count(True) == 1
     assert set(rollouts.loc[hung, "reason/right_unless_it_hangs"]) == {"timeout"}
@@ -43,7 +53,7 @@ def test_a_right_completion_whose_check_hung_is_not_punished(ran, name):
     assert list(rollouts["advantage"]) == [0.0] * 4  # TRL alone: -1.5 and 0.5
 
 
-def test_shares_are_over_all_ranks(ran):
+def test_curves_are_shares_over_all_ranks(ran):
     (log,) = read(ran, "neutral")["log"]
     assert log["reward_timeouts/right_unless_it_hangs"] == 0.25
     assert log["reward_errors/right_unless_it_hangs"] == 0.0
@@ -54,7 +64,7 @@ def test_shares_are_over_all_ranks(ran):
 
 
 def test_each_rank_writes_its_own_rollouts_once(ran):
-    rollouts = pd.read_parquet(ran / "neutral" / "rollouts" / "train")
+    rollouts = read_rollouts(ran, "neutral")
     assert sorted(rollouts["rank"]) == [0, 0, 1, 1]
     assert set(rollouts["step"]) == {1} and set(rollouts["attempt"]) == {1}
 
@@ -71,27 +81,15 @@ MOST = {"integer": 0.75, "no_answer_tag": 0.25}
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_each_source_is_a_curve_of_all_ranks_scores(ran, rank):
-    """Also where one rank, or none, has a row of it; and what is reported is the same on all."""
+def test_curve_of_each_source_is_over_all_ranks(ran, rank):
+    """Also if only one rank, or none, has rows of the source. All ranks log the same values."""
     log = read(ran, "sources", rank)["log"]
-    scores = [
-        {
-            key.removeprefix("rewards/dispatch/"): value
-            for key, value in step.items()
-            if key.startswith("rewards/dispatch/") and key.split("/")[-1] not in ("mean", "std")
-        }
-        for step in log
-    ]
+    scores = [under("rewards/dispatch/", step) for step in log]
+    for each in scores:
+        each.pop("mean", None)
+        each.pop("std", None)
     assert scores == [{"sums": 0.5, "more/of them": 0.375}, {"sums": 0.5}, {"sums": 0.375}, {}]
-    reasons = [
-        {
-            key.removeprefix("reward_reasons/dispatch/"): value
-            for key, value in step.items()
-            if key.startswith("reward_reasons/dispatch/")
-        }
-        for step in log
-    ]
-    assert reasons == [
+    assert [under("reward_reasons/dispatch/", step) for step in log] == [
         {"sums/integer": 1.0, **{f"more/of them/{name}": share for name, share in MOST.items()}},
         {"sums/integer": 1.0},
         {f"sums/{name}": share for name, share in MOST.items()},
@@ -99,8 +97,8 @@ def test_each_source_is_a_curve_of_all_ranks_scores(ran, rank):
     ]
 
 
-def test_a_group_reward_compares_the_whole_group_of_its_rank(ran):
-    rollouts = pd.read_parquet(ran / "sources" / "rollouts" / "train")
+def test_group_reward_compares_the_whole_group_of_its_rank(ran):
+    rollouts = read_rollouts(ran, "sources")
     for (_, rank), group in rollouts.groupby(["step", "rank"]):
         assert len(group) == 4 and group["prompt"].nunique() == 1
         earned = group["reward/kimi_length"]
@@ -109,8 +107,8 @@ def test_a_group_reward_compares_the_whole_group_of_its_rank(ran):
         assert (group["reason/kimi_length"] == "no_answer_tag").sum() == rank
 
 
-def test_rows_of_no_source_are_not_dispatchs(ran):
-    rollouts = pd.read_parquet(ran / "sources" / "rollouts" / "train")
+def test_dispatch_skips_rows_without_a_source(ran):
+    rollouts = read_rollouts(ran, "sources")
     others = rollouts["column/data_source"].isna()
     assert others.sum() == 16
     assert set(rollouts.loc[others, "reason/dispatch"]) == {"not_this_task"}

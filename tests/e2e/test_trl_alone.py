@@ -1,4 +1,4 @@
-"""The rewards and the transform in TRL's own trainer, without Axolotl."""
+"""The rewards and the transform work in TRL's own trainer, without Axolotl."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ assert "axolotl" not in sys.modules
 
 
 @pytest.mark.seconds(20)
-def test_they_train(tmp_path):
+def test_trains_in_trls_trainer(tmp_path):
     quickstart = ROOT / "axolotl_grpo_plugin" / "quickstart"
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, quickstart, tmp_path],

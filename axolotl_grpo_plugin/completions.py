@@ -12,9 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 TAGS = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
 THINK_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-PLACEHOLDER = "..."
 
-_INTEGER = re.compile(r"-?[0-9]+")
 _NUMBER = re.compile(r"([+-]?)\$?([+-]?)((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?)\.?")
 _DIGITS = re.compile(r"[0-9]+")
 # A unit word starts with a letter or is a sign such as "%", so an operator ("18 + x") is no unit.
@@ -73,7 +71,7 @@ def _content(message: dict[str, Any]) -> str:
 
 def is_empty(body: str) -> bool:
     """Return whether a tag's body has no text, or only the "..." that the prompt shows."""
-    return body.strip() in ("", PLACEHOLDER)
+    return body.strip() in ("", "...")
 
 
 def read_answer(text: str) -> Answer:
@@ -124,7 +122,7 @@ def _is_unit(text: str) -> bool:
 
 def is_integer_literal(answer: str) -> bool:
     """Return whether an answer is only ASCII digits, with or without "-" before them."""
-    return _INTEGER.fullmatch(answer.strip()) is not None
+    return re.fullmatch(r"-?[0-9]+", answer.strip()) is not None
 
 
 def split_at_tags(text: str, tags: Sequence[str] = TAGS) -> list[str]:

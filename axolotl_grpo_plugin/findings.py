@@ -34,6 +34,14 @@ def _with_stop(sentence: str) -> str:
     return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 
 
+class FindingError(Exception):
+    """A finding that ends the work on one file or tokenizer."""
+
+    def __init__(self, where: str, what: str, fix: str):
+        self.finding = Finding(where, what, fix)
+        super().__init__(str(self.finding))
+
+
 class ConfigError(SystemExit):
     """The run must not start. Ends the process with the message only, exit code 1.
 

@@ -67,11 +67,19 @@ def _type(name: str) -> str:
     return "double" if name in ("reward", "advantage") or name.startswith(REWARD) else "string"
 
 
-def as_text(value: Any) -> str | None:
-    """Return text and None unchanged, anything else as JSON."""
+def as_text(value: Any) -> Any:
+    """Return text and None unchanged, and anything else as JSON text, so that a column has one type.
+
+    >>> as_text("18"), as_text(18), as_text({"words": ["a", None]})
+    ('18', '18', '{"words": ["a", null]}')
+    """
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)  # NumPy's; dates
 
 
 def read(file: Path) -> Iterator[dict[str, Any]]:

@@ -1,13 +1,11 @@
 """Find keys that Axolotl ignores silently, and keys that it does not read for this kind of run."""
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import getsource
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -43,7 +41,7 @@ def check_ignored(cfg: Any) -> Iterator[Finding]:
     A key of another block is an error, and so is any unknown key in `trl` and `vllm`. Elsewhere an
     unknown key may belong to another program, so it is a warning. Imports Axolotl's schema.
     """
-    known, plugins = _known(), _plugins()
+    known = _known()
     for name, prefix, holder in _holders(cfg):
         for key, value in holder.items():
             if value is None or not isinstance(key, str) or key in known[prefix]:
@@ -53,9 +51,7 @@ def check_ignored(cfg: Any) -> Iterator[Finding]:
             moved = _in_another_block(key, prefix, known)
             similar = moved or _similar(key, prefix, known)
             fix = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
-            if not prefix and key in plugins and not moved:
-                fix = f"Remove it, or name its plugin from {plugins[key]} in `plugins:`"
-            elif similar:
+            if similar:
                 fix = f"Did you mean `{similar}`?"
             is_error = moved or prefix in (TRL, VLLM) or (prefix and similar)
             what = "Axolotl does not know this key, and ignores it"
@@ -104,25 +100,6 @@ def _known() -> dict[str, set[str]]:
 def _fields(model: Any) -> set[str]:
     known = model.model_fields
     return {*known, *(field.alias for field in known.values() if field.alias)}
-
-
-def _plugins() -> dict[str, str]:
-    """Return the keys of the plugins that Axolotl ships, each with its plugin's package.
-
-    The source is parsed, because some plugins import packages that are not installed. A plugin's keys
-    are the fields of the model whose path it returns.
-    """
-    from axolotl import integrations
-
-    packages: dict[str, str] = {}
-    for file in Path(integrations.__path__[0]).glob("*/args.py"):
-        code = "".join(each.read_text(encoding="utf-8") for each in file.parent.glob("*.py"))
-        for model in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(model, ast.ClassDef) and f'.{model.name}"' in code:
-                assigned = [each for each in model.body if isinstance(each, ast.AnnAssign)]
-                package = f"{integrations.__name__}.{file.parent.name}"
-                packages |= {ast.unparse(each.target): package for each in assigned}
-    return packages
 
 
 def _in_another_block(key: str, prefix: str, known: dict[str, set[str]]) -> str:

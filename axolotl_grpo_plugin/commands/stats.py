@@ -247,9 +247,7 @@ def _plain(stats: Stats, chosen: Budget | None, findings: list[Finding] | None) 
         "tokenizers": [
             {
                 "tokenizer": tokenizer.name,
-                "tokenizer_hash": tokenizer.hash(),
                 "template": tokenizer.template_source,
-                "template_hash": tokenizer.template_hash(),
                 "counted_by": tokenizer.how,
                 "prompts": show.plain(show.together(measured)),
                 "datasets": [

@@ -118,7 +118,7 @@ def show_samples(cfg: Any) -> None:
         trl.setdefault("num_completions_to_print", 0)
 
 
-def _text(completion: Any) -> str | None:
+def _text(completion: Any) -> Any:
     """Return the text of a completion; of a chat with several messages, all of it."""
     if not isinstance(completion, str) and len(completion) == 1:
         return rollouts.as_text(completion[0].get("content"))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import dicts
-from axolotl_grpo_plugin.findings import Finding, at, first_line
+from axolotl_grpo_plugin.findings import FindingError, at, first_line
 from axolotl_grpo_plugin.inputs import check_file, check_transform, is_axolotls
 
 BATCH = 1000
@@ -33,12 +33,8 @@ Progress = Callable[[int, int], None]  # gets the amount read, and the total
 Fail = Callable[[int, str], None]  # gets a row's number, and its fault
 
 
-class Unreadable(Exception):
+class Unreadable(FindingError):
     """The dataset cannot be read any further."""
-
-    def __init__(self, where: str, what: str, fix: str):
-        self.finding = Finding(where, what, fix)
-        super().__init__(str(self.finding))
 
 
 class Source(NamedTuple):

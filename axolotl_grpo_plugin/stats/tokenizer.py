@@ -13,12 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from axolotl_grpo_plugin.findings import Finding, at, first_line
+from axolotl_grpo_plugin.findings import FindingError, at, first_line
 from axolotl_grpo_plugin.inputs import check_model
 
 Chat = Sequence[Any]
@@ -50,12 +49,8 @@ SCALED = ("linear", "dynamic", "yarn")
 FILES = ["*.jinja", "config.json", "special_tokens_map.json", "tokenizer*"]
 
 
-class TokenizerError(Exception):
+class TokenizerError(FindingError):
     """The tokenizer cannot be loaded, or cannot count."""
-
-    def __init__(self, where: str, what: str, fix: str):
-        self.finding = Finding(where, what, fix)
-        super().__init__(str(self.finding))
 
 
 class Tokenizer(ABC):
@@ -93,15 +88,6 @@ class Tokenizer(ABC):
         if all(strings):
             return self.counts(prompts, special=True)
         return [count for prompt in prompts for count in self.prompts([prompt])]
-
-    def hash(self) -> str:
-        """Return the first 12 digits of the SHA-256 of tokenizer.json, "" without that file."""
-        file = self.folder / "tokenizer.json"
-        return sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
-
-    def template_hash(self) -> str:
-        """Return the first 12 digits of the chat template's SHA-256."""
-        return sha256(str(self.template).encode()).hexdigest()[:12]
 
     def context(self) -> int | None:
         """Return the model's max_position_embeddings in tokens.

@@ -1,9 +1,9 @@
 """verl's rows -> the unchanged prompt, and the columns that its rewards read, each of one type."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from axolotl_grpo_plugin.rollouts import as_text
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,
     DatasetError,
@@ -50,21 +50,6 @@ def verl(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
 
     # A row with the tests of a program can be megabytes.
     return batched(cfg, dataset_idx, change, batch_size=1_000)
-
-
-def as_text(value: Any) -> str:
-    """Return text unchanged and anything else as JSON text, so that a column has one type.
-
-    >>> as_text("18"), as_text(18), as_text({"words": ["a", None]})
-    ('18', '18', '{"words": ["a", null]}')
-    """
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)  # NumPy's; dates
 
 
 def _ground_truths(rows: Columns, numbers: Sequence[int], source: str) -> list[str]:

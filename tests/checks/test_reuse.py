@@ -1,5 +1,4 @@
 import pytest
-import yaml
 
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 
@@ -42,15 +41,3 @@ def test_reports_a_missing_checkpoint(folder):
     ((level, line),) = findings(resume_from_checkpoint="out/checkpoint-3")
     assert (level, "no such folder" in line) == ("error", True)
     assert not findings(resume_from_checkpoint=True)
-
-
-def test_reports_a_reused_wandb_name_or_id(folder):
-    run = folder / "wandb" / "offline-run-20260101_000000-abc123" / "files"
-    run.mkdir(parents=True)
-    (run / "config.yaml").write_text(yaml.safe_dump({"run_name": {"value": "first"}}))
-    assert not findings(wandb_name="first")  # wandb is off without a project
-    assert not findings(wandb_project="p", wandb_name="second", wandb_run_id="def")
-    ((level, line),) = findings(wandb_project="p", wandb_name="first")
-    assert (level, "a run with this name" in line) == ("warning", True)
-    ((level, line),) = findings(wandb_project="p", wandb_run_id="abc123")
-    assert (level, "a run with this id" in line) == ("warning", True)

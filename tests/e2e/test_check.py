@@ -48,9 +48,7 @@ UNREAD = [
     ),  # a word of Axolotl's messages
     ("run_name", "x", "warning", f"ignores it. Remove it, or {PLUGIN}"),  # TRL's
     ("num_generations", 4, "error", "Did you mean `trl.num_generations`?"),
-    ("liger_glu_activation", True, "warning", "name its plugin from axolotl.integrations.liger"),
-    ("use_swanlab", False, "warning", "from axolotl.integrations.swanlab"),
-    ("lm_eval_batch_size", 4, "warning", "from axolotl.integrations.lm_eval"),
+    ("liger_glu_activation", True, "warning", "name its plugin in `plugins:`"),
     ("max_prompt_length", 512, "error", "Did you mean `grpo_max_prompt_length`?"),
     ("max_prompt_len", 512, "warning", "never reads it. Set grpo_max_prompt_length"),
     ("grpo_max_promt_length", 512, "error", "Did you mean `grpo_max_prompt_length`?"),

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from axolotl_grpo_plugin import verl
+from axolotl_grpo_plugin.rollouts import as_text
 from axolotl_grpo_plugin.stats.rows import Transform, read, sources
 from axolotl_grpo_plugin.transforms.rows import DatasetError
-from axolotl_grpo_plugin.transforms.verl import as_text
 from tests.transforms.conftest import run
 
 CHAT = [{"role": "system", "content": "Think."}, {"role": "user", "content": "2 * 3?"}]

@@ -18,6 +18,7 @@ from axolotl_grpo_plugin.findings import Finding, at, first_line
 from axolotl_grpo_plugin.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
+from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.stats.measure import problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer, TokenizerError, name_of
@@ -32,6 +33,9 @@ GOLD: dict[str, Callable[[Row, Row], str | None]] = {
     "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
     "axolotl_grpo_plugin.gym": lambda raw, row: (
         (answer := json.loads(row["entry"])["answer"]) and f"<answer>{answer}</answer>"
+    ),
+    "axolotl_grpo_plugin.qa": lambda raw, row: worked(
+        f"It is known. #### {read_gold(row['answer'])}", "gold"
     ),
     "axolotl_grpo_plugin.math": lambda raw, row: rf"\boxed{{{row['solution']}}}",
 }

@@ -29,6 +29,7 @@ from axolotl_grpo_plugin.values import read_value
 PACKAGE = "axolotl_grpo_plugin"
 EMBEDDED = f"pkg://{PACKAGE}/quickstart/model"
 DS_TYPES = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+FLOW = ("plugins", "lora_target_modules", "peft_layers_to_transform")  # lists on one line
 REASONING = 48  # tokens of a completion for the layout's tags and a line of reasoning
 NOTHING = "<answer>qwxz</answer>"  # a completion without a right answer
 SHOWN = 5  # gold answers in the reward's test
@@ -291,9 +292,17 @@ def _write(folder: Path, config: Any, kind: Kind, data: str, made: list[Row], de
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(data, folder / Path(data).name)
     head = HEAD.format(model=model, data=data)
-    keys = {key: value for key, value in config.items() if value is not None}
-    style: Any = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None}
-    dumped = yaml.safe_dump(keys, width=100, **style)
+    dumped = "".join(
+        yaml.safe_dump(
+            {key: value},
+            sort_keys=False,
+            allow_unicode=True,
+            width=100,
+            default_flow_style=None if key in FLOW else False,
+        )
+        for key, value in config.items()
+        if value is not None
+    )
     _put(folder / "grpo.yaml", head + dumped)
     words = {"data": data, "module": module, "name": name, "model": model, "kind": kind.name}
     lines = "\n".join(f"    {each!r}," for each in table)

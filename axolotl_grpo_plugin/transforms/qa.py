@@ -75,5 +75,5 @@ def _chat(question: Any, where: str) -> Messages:
     if not messages or not all(
         isinstance(each["content"], str) and each["content"].strip() for each in messages
     ):
-        raise DatasetError(f"{where}: neither text nor chat messages: {str(question)[:100]!r}")
+        raise DatasetError(f"{where}: neither text nor chat messages: {question!r:.100}")
     return messages

@@ -38,7 +38,8 @@ def check_transform(path: Any, where: str) -> Iterator[Finding]:
         try:
             load_transform(path)
         except TypeError as error:
-            yield Finding(where, *str(error).split(". ", 1))
+            what, _, fix = str(error).partition(". ")
+            yield Finding(where, what, fix)
 
 
 def check_model(cfg: Any) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ GOLD: dict[str, Callable[[Row, Row], str | None]] = {
         (answer := json.loads(row["entry"])["answer"]) and f"<answer>{answer}</answer>"
     ),
     "axolotl_grpo_plugin.qa": lambda raw, row: worked(
-        f"It is known. #### {read_gold(row['answer'])}", "gold"
+        f"It is known. #### {read_gold(row['answer']) or row['answer']}", "gold"
     ),
     "axolotl_grpo_plugin.math": lambda raw, row: rf"\boxed{{{row['solution']}}}",
 }

@@ -32,7 +32,9 @@ DS_TYPES = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 FLOW = ("plugins", "lora_target_modules", "peft_layers_to_transform")  # lists on one line
 REASONING = 48  # tokens of a completion for the layout's tags and a line of reasoning
 NOTHING = "<answer>qwxz</answer>"  # a completion without a right answer
-SHOWN = 5  # gold answers in the reward's test
+TRIED = 50  # gold answers that the reward is tried on
+SHOWN = 5  # of them in the reward's test
+ENOUGH = 0.9  # share of them that the reward must pay
 MOST_WORDS = 8  # of an answer that can be right word by word
 
 
@@ -203,24 +205,34 @@ def _kind_of_golds(rows: list[Row]) -> Kind:
     words = median(len(gold.split()) for gold in golds)
     if kind is TEXT and words > MOST_WORDS and read_value(golds[0]).plain:
         return OTHER
-    reward = load_reward(RewardRef(kind.reward))
-    tries = _tries(rows, reward.spec.reads)
-    paid = [reward([""], [text], **{k: [v] for k, v in own.items()}) for text, own in tries]
-    return kind if all(score == [reward.highest] for score in paid) else OTHER
+    tries = _tries(kind, rows)
+    return kind if len(_paid(kind, tries)) >= ENOUGH * len(tries) else OTHER
 
 
-def _tries(rows: list[Row], reads: Any) -> list[tuple[str, Row]]:
+def _tries(kind: Kind, rows: list[Row]) -> list[tuple[str, Row]]:
     """Return completions with the gold answers, each with the columns that the reward reads."""
-    different = list({row["answer"]: row for row in rows}.values())[:SHOWN]
+    reads = ["answer"] if kind is OTHER else load_reward(RewardRef(kind.reward)).spec.reads
+    different = list({row["answer"]: row for row in rows}.values())[:TRIED]
     return [
-        (f"<answer>\n{_plain(row['answer'])}\n</answer>", {name: row[name] for name in reads})
+        (f"<answer>\n{_bare(kind, row['answer'])}\n</answer>", {name: row[name] for name in reads})
         for row in different
     ]
 
 
-def _plain(gold: str) -> str:
-    """Return the answer of a worked solution, or all of the text."""
-    return read_gold(gold) or gold
+def _paid(kind: Kind, tries: list[tuple[str, Row]]) -> list[tuple[str, Row]]:
+    """Return the tries that earn the highest score."""
+    reward = load_reward(RewardRef(kind.reward))
+    return [
+        (text, columns)
+        for text, columns in tries
+        if reward([""], [text], **{name: [value] for name, value in columns.items()})
+        == [reward.highest]
+    ]
+
+
+def _bare(kind: Kind, gold: str) -> str:
+    """Return the answer of a worked solution, or else all of the text."""
+    return read_gold(gold) or gold if kind is LATEX else gold
 
 
 def _adapt(config: Any, kind: Kind, rows: list[Row], made: list[Row]) -> None:
@@ -237,7 +249,8 @@ def _adapt(config: Any, kind: Kind, rows: list[Row], made: list[Row]) -> None:
     if asked and isinstance(rows[0][asked], str):
         pairs = [(row[asked], row_made["answer"]) for row, row_made in zip(rows, made, strict=True)]
         text, gold = min(pairs, key=lambda pair: len(pair[0] + pair[1]))
-        work = gold if "####" in gold else f"It is {_plain(gold)}. #### {_plain(gold)}"
+        bare = _bare(kind, gold)
+        work = gold if "####" in gold else f"It is {bare}. #### {bare}"
         config["grpo_examples"] = [{"question": text, "answer": work}]
 
 
@@ -266,10 +279,8 @@ def _set_lengths(config: Any, made: list[Row]) -> None:
 
 
 def _write(folder: Path, config: Any, kind: Kind, data: str, made: list[Row], default: str) -> None:
-    model, commands = (
-        config["base_model"],
-        ["axolotl grpo check grpo.yaml", "axolotl train grpo.yaml"],
-    )
+    model = config["base_model"]
+    commands = ["axolotl grpo check grpo.yaml", "axolotl train grpo.yaml"]
     if model != default:
         del config["peft_layers_to_transform"]  # SmolLM2's
     if os.path.isdir(model) and not os.path.isabs(model):
@@ -277,16 +288,18 @@ def _write(folder: Path, config: Any, kind: Kind, data: str, made: list[Row], de
     elif model == default:
         commands.insert(0, "axolotl grpo fetch smollm2")
     module, _, name = kind.reward.rpartition(".")
+    highest: float | None
     if kind is OTHER:
         _put(folder / "rewards" / "my_task.py", STUB)
-        tries, highest = _tries(made, ["answer"]), 1.0
+        highest, right = 1.0, _tries(kind, made)
+        columns = right[0][1]
     else:
         reward = load_reward(RewardRef(kind.reward))
-        own = kind.transform == "qa"
-        tries = _tries(made, reward.spec.reads) if own else []
         highest = reward.highest
-    columns = tries[0][1] if tries else {name: made[0][name] for name in reward.spec.reads}
-    table = [(*each, highest) for each in tries] + [(text, columns, 0.0) for text in ("", NOTHING)]
+        right = _paid(kind, _tries(kind, made)) if kind.transform == "qa" else []
+        columns = {name: made[0][name] for name in reward.spec.reads}
+    table = [(*each, highest) for each in right[:SHOWN]]
+    table += [(text, columns, 0.0) for text in ("", NOTHING)]
     if os.path.isfile(data):
         config["datasets"][0]["path"] = Path(data).name
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands.init import EMBEDDED, OTHER
+from tests.transforms.conftest import MODEL
 
 REWARDS = "axolotl_grpo_plugin.rewards"
 NUMBERS = [{"q": f"What is {n} + 2?", "a": n + 2} for n in range(5)]
@@ -77,7 +79,7 @@ def test_writes_a_folder_that_names_its_data_and_the_next_commands(working_folde
 
 
 def test_local_model_is_named_from_the_new_folder(working_folder):
-    (working_folder / "models" / "smollm2-135m-instruct").mkdir(parents=True)
+    shutil.copytree(MODEL, working_folder / "models" / "smollm2-135m-instruct")
     assert "fetch" not in init(lines(working_folder / "a.jsonl", NUMBERS), "--dest", "x/y")
     config = yaml.safe_load((working_folder / "x" / "y" / "grpo.yaml").read_text())
     assert config["base_model"] == "../../models/smollm2-135m-instruct"

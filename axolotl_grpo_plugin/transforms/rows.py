@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 LOG = logging.getLogger(__name__)
@@ -84,23 +83,25 @@ def check_columns(rows: Columns, source: str, *columns: str) -> None:
 def guess_columns(rows: Columns) -> tuple[str, str]:
     """Guess the columns of question and gold answer. Each is "" if no column can be it.
 
-    Known names decide first. Otherwise the question is the column with the longest values, and the
-    answer is the one with the shortest.
+    Known names decide first. Otherwise the question is the column whose values end in "?", or the
+    first text, and the answer is the next column.
     """
-    sizes = {
-        name: fmean(len(str(value)) for value in values)
+    names = [
+        name
         for name, values in rows.items()
         if name.lower() not in _NOT_GUESSED
         and not any(isinstance(value, Mapping) for value in values)
         and any(value is not None for value in values)
-    }
-    lower = {name.lower(): name for name in reversed(sizes)}
+    ]
+    lower = {name.lower(): name for name in reversed(names)}
     question = next((lower[name] for name in _QUESTIONS if name in lower), "")
     answer = next((lower[name] for name in _ANSWERS if lower.get(name, question) != question), "")
-    written = [name for name in sizes if name != answer and isinstance(rows[name][0], str | list)]
-    question = question or max(written, key=sizes.__getitem__, default="")
-    others = sizes.keys() - {question}
-    return question, answer or min(others, key=sizes.__getitem__, default="")
+    written = [name for name in names if name != answer and isinstance(rows[name][0], str | list)]
+    asking = [name for name in written if str(rows[name][0]).rstrip().endswith("?")]
+    question = question or next(iter([*asking, *written]), "")
+    later = names[names.index(question) + 1 :] if question else []
+    others = (name for name in [*later, *names] if name != question)
+    return question, answer or next(others, "")
 
 
 def texts(rows: Columns, numbers: Sequence[int], source: str, *columns: str) -> list[list[str]]:

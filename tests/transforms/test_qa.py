@@ -104,6 +104,7 @@ def test_bad_row_is_named(row, message):
         ({"problem": "?", "solution": "long", "answer": "b"}, ("problem", "answer")),
         ({"instruction": "?", "input": "", "output": "b"}, ("instruction", "output")),
         ({"frage": "Was ist das?", "antwort": "Eis", "id": 1}, ("frage", "antwort")),
+        ({"reply": "Because.", "ask_me": "Why is it so?"}, ("ask_me", "reply")),
         ({"messages": chat("1?", "2")}, ("messages", "")),
         ({"text": "?"}, ("text", "")),
         ({"prompt": "?", "reward_model": {"ground_truth": "1"}}, ("prompt", "")),

@@ -14,6 +14,7 @@ _LAZY = {
     "gsm8k": "axolotl_grpo_plugin.transforms.gsm8k",
     "gym": "axolotl_grpo_plugin.transforms.gym",
     "math": "axolotl_grpo_plugin.transforms.math",
+    "qa": "axolotl_grpo_plugin.transforms.qa",
     "verl": "axolotl_grpo_plugin.transforms.verl",
 }
 

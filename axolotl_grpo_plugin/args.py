@@ -12,6 +12,13 @@ class Example(BaseModel):
     answer: str
 
 
+class Columns(BaseModel, extra="forbid"):
+    """Names of a dataset's columns."""
+
+    question: str = "question"
+    answer: str = "answer"
+
+
 class GRPOArgs(BaseModel):
     """Keys for `rl: grpo` and `rl: gdpo` runs. All are optional."""
 
@@ -29,6 +36,11 @@ class GRPOArgs(BaseModel):
         default=None,
         description="Worked examples, shown as earlier turns of the chat. Each has a `question` and an "
         '`answer` as in GSM8K (the work, then "#### 18"). They help a small model to earn its first rewards.',
+    )
+    grpo_columns: Columns | None = Field(
+        default=None,
+        description="Columns that `type: axolotl_grpo_plugin.qa` reads: `{question: q, answer: a}`. The "
+        "default names are `question` and `answer`.",
     )
     grpo_max_prompt_length: int | None = Field(
         default=None,

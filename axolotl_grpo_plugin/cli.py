@@ -26,6 +26,22 @@ def fetch(what: str, dest: str | None) -> None:
 
 
 @grpo.command()
+@click.argument("data")
+@click.option("--model", help="The model to train: a folder or hub name. [SmolLM2-135M-Instruct]")
+@click.option("--dest", type=click.Path(file_okay=False), help="Folder to write. [DATA's name]")
+@click.option("--question", help="The column with the question. [guessed]")
+@click.option("--answer", help="The column with the right answer. [guessed]")
+def init(data: str, **options: Any) -> None:
+    """Write a folder that trains on DATA: config, reward, test and README.
+
+    DATA is a JSONL, JSON or Parquet file, or a dataset's name on the hub.
+    """
+    from axolotl_grpo_plugin.commands.init import run
+
+    run(data, **options)
+
+
+@grpo.command()
 @click.argument("config", required=False)
 @click.option(
     "--tokenizer",

@@ -6,9 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import axolotl_grpo_plugin
 from axolotl_grpo_plugin.findings import Finding, at, correct_path, nearest
 from axolotl_grpo_plugin.hub import FILES, is_repo
-from axolotl_grpo_plugin.modules import functions_of, imported
+from axolotl_grpo_plugin.load import load_transform
+from axolotl_grpo_plugin.modules import check_file_path, functions_of, imported
 from axolotl_grpo_plugin.paths import PACKAGED
 
 PACKAGE_FIX = "Check the package's name and the path"
@@ -19,18 +21,25 @@ def check_transform(path: Any, where: str) -> Iterator[Finding]:
     if not isinstance(path, str) or is_axolotls(path):
         return
     where = f"{where} ({path})"
-    module_name, _, name = path.rpartition(".")
-    if "." in module_name:
-        # Axolotl imports the last module of a longer path by its bare name.
-        what = "Axolotl finds a transform only in a top-level module"
-        yield Finding(where, what, f"Make {name} importable as <module>.{name}")
+    if finding := check_file_path(path, where):
+        yield finding
         return
-    module = imported(module_name or name, where)
+    module_name, _, name = path.rpartition(".") if "." in path else (path, "", "default")
+    module = imported(module_name, where)
     if isinstance(module, Finding):
         yield module
-    elif not hasattr(module, name if module_name else "default"):
-        what = f"no {name if module_name else 'default'!r} in {module.__name__}"
-        yield Finding(where, what, nearest(name, functions_of(module)))
+    elif not callable(getattr(module, name, None)):
+        is_there = hasattr(module, name)
+        what = f"{name!r} is not a function" if is_there else f"no {name!r} in {module_name}"
+        shipped = {*dir(axolotl_grpo_plugin)} - {"GRPOPlugin"}
+        known = shipped if module is axolotl_grpo_plugin else functions_of(module)
+        yield Finding(where, what, nearest(name, known))
+    else:
+        try:
+            load_transform(path)
+        except TypeError as error:
+            what, _, fix = str(error).partition(". ")
+            yield Finding(where, what, fix)
 
 
 def check_model(cfg: Any) -> Iterator[Finding]:

@@ -1,10 +1,10 @@
-"""Load a reward function from its name in a config: path, alias, parameters, factories.
+"""Load a reward function or a transform from its name in a config: path, alias, parameters, factories.
 
 The trainer and its scoring processes load rewards by name, so they exchange only plain data.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from inspect import Parameter, isclass, signature
@@ -122,9 +122,41 @@ def _build(reward: RewardRef) -> Any:
         and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
         and each.name not in arguments
     ]
+    if "completion" in missing:
+        reads = [f'"{each}"' for each in missing if each != "completion"]
+        columns = f", reads=[{', '.join(reads)}]" if reads else ""
+        raise TypeError(
+            f"{name} scores one completion, but TRL passes a batch. "
+            f"Add @reward(range=(0.0, 1.0){columns}) above it, from axolotl_grpo_plugin.reward"
+        )
     if missing:
-        raise TypeError(f"{name} needs: {', '.join(missing)}. Set them in grpo_reward_args")
+        raise TypeError(f"{name} needs: {', '.join(missing)}")
     return function(**arguments)
+
+
+def load_transform(path: str) -> Callable[..., Any]:
+    """Return the factory that a dataset's `type` names, `f(cfg, **_)`.
+
+    A plain function of one row becomes a factory. A path without a dot names the module's `default`.
+
+    Raises: any error of the import; AttributeError if the module lacks the name; TypeError if the
+        function is neither.
+    """
+    module, _, name = path.rpartition(".")
+    function: Callable[..., Any] = getattr(
+        import_module(module or name), name if module else "default"
+    )
+    parameters = _parameters(function).values()
+    names = [each.name for each in parameters]
+    if "dataset_idx" in names or any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
+        return function
+    required = [each.name for each in parameters if each.default is Parameter.empty]
+    if names[:1] == ["cfg"] or len({*required} - {"tokenizer"}) != 1:
+        raise TypeError(
+            f"{name} is neither a factory nor a function of one row. "
+            f"Write `def {name}(cfg, **_)`, which returns a function of one row, or `def {name}(row)`"
+        )
+    return lambda cfg, **_: function
 
 
 _built: dict[str, BaseReward] = {}

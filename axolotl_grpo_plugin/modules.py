@@ -19,6 +19,21 @@ def functions_of(module: ModuleType) -> list[str]:
     ]
 
 
+def check_file_path(path: str, where: str) -> Finding | None:
+    """Return a finding if the path of a function is a file's: rewards/mine.py, or rewards/mine.function."""
+    file, _, name = path.rpartition(".")
+    if not os.path.isfile(f"{file}.py") or ("/" not in path and name != "py"):
+        return None
+    module_name, names = file.strip("./").replace("/", "."), [name]
+    if name == "py":
+        module = imported(module_name, where)
+        if isinstance(module, Finding):
+            return module
+        names = functions_of(module) or ["FUNCTION"]
+    fix = " or ".join(f"{module_name}.{each}" for each in names)
+    return Finding(where, "a file's path, but Axolotl imports a module", f"Write it as {fix}")
+
+
 def imported(module_name: str, where: str) -> Any:
     """Import a module. Return the finding if that fails."""
     try:

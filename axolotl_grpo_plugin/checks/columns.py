@@ -27,7 +27,7 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
         yield Finding(where, what, "Check the dataset, or raise grpo_max_prompt_length")
     elif "prompt" not in dataset.column_names:
         what = f'no "prompt" column (it has: {has})'
-        fix = "Name a transform in `type:`, for example axolotl_grpo_plugin.gsm8k"
+        fix = "Name a transform in `type:`, for example axolotl_grpo_plugin.qa"
         yield Finding(where, what, fix)
     for _, reward, function in functions_in(cfg):
         yield from _check_routes(where, function, dataset)

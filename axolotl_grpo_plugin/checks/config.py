@@ -64,7 +64,7 @@ def check_examples(cfg: Any) -> Iterator[Finding]:
         try:
             instructions(examples=examples)
         except DatasetError as error:
-            yield Finding(at(cfg, "grpo_examples"), str(error), 'End the answer in "#### <number>"')
+            yield Finding(at(cfg, "grpo_examples"), str(error), 'End the answer in "#### <answer>"')
 
 
 def check_held_out(cfg: Any) -> Iterator[Finding]:

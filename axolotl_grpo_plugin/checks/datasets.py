@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from axolotl.common.datasets import load_preference_datasets
-from axolotl.utils.data import shared
+from axolotl.utils.data import rl, shared
 from axolotl.utils.trainer import disable_datasets_caching
 
 from axolotl_grpo_plugin.checks.columns import align, check_columns
 from axolotl_grpo_plugin.findings import ConfigError, stop_on
+from axolotl_grpo_plugin.stats.rows import factory
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 
@@ -17,7 +18,7 @@ def load_checked(cfg: Any) -> Any:
     """Load Axolotl's datasets. Raises ConfigError if a row does not fit the transform, or no row is left."""
     try:
         # With the cache, rows would be dropped silently, and an edited transform would not run.
-        with disable_datasets_caching(), _aligned():
+        with disable_datasets_caching(), _patched():
             loaded = load_preference_datasets(cfg=cfg)
     except DatasetError as error:
         raise ConfigError(f"axolotl-grpo-plugin: {error}") from error
@@ -28,11 +29,13 @@ def load_checked(cfg: Any) -> Any:
 
 
 @contextmanager
-def _aligned() -> Iterator[None]:
-    """Within, datasets can be merged even if columns of one name differ in type."""
-    concatenate = shared.concatenate_datasets
+def _patched() -> Iterator[None]:
+    """Within, transforms may be in any module, and merged columns of one name may differ in type."""
+    load, concatenate = rl.load_dpo, shared.concatenate_datasets
+    # Axolotl imports only the last module of a dotted path, and hides the errors of a factory.
+    rl.load_dpo = lambda path, cfg, **index: factory(path)(cfg, **index)
     shared.concatenate_datasets = lambda datasets: concatenate(align(datasets))
     try:
         yield
     finally:
-        shared.concatenate_datasets = concatenate
+        rl.load_dpo, shared.concatenate_datasets = load, concatenate

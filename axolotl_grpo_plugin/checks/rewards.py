@@ -1,6 +1,5 @@
 """Check the rewards that a config names, and its options for scoring."""
 
-import os
 import traceback
 from collections.abc import Iterator
 from inspect import Parameter, signature
@@ -9,7 +8,7 @@ from typing import Any
 from axolotl_grpo_plugin.config import block, number_of, tokens_of
 from axolotl_grpo_plugin.findings import Finding, Level, at, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, not_ready, reward_refs
-from axolotl_grpo_plugin.modules import functions_of, imported
+from axolotl_grpo_plugin.modules import check_file_path, functions_of, imported
 from axolotl_grpo_plugin.reward import BaseReward, PlainReward
 
 DDP_TIMEOUT = 1800  # seconds, the default of transformers
@@ -43,10 +42,10 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
 def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
     path = RewardRef(key).path
     module_name, _, name = path.rpartition(".")
+    if finding := check_file_path(path, where):
+        yield finding
+        return
     if is_model(path):
-        if os.path.exists(f"{module_name}.py"):
-            fix = f"Write it as {module_name.strip('./').replace('/', '.')}.{name}"
-            yield Finding(where, "a file's path, but Axolotl imports a module", fix)
         return
     if not module_name:
         yield Finding(where, "not a path of a function", "Write it as module.function")
@@ -65,7 +64,8 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
         try:
             function = load_reward(RewardRef.of(key, arguments or {}))
         except TypeError as error:
-            yield Finding(where, str(error), "Correct its block in grpo_reward_args")
+            what, _, fix = str(error).partition(". ")
+            yield Finding(where, what, fix or "Correct its block in grpo_reward_args")
         except (Exception, SystemExit) as error:
             what = f"making the reward raised {type(error).__name__}: {first_line(error)}"
             fix = "Correct its block in grpo_reward_args, or the function"

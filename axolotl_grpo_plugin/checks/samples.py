@@ -18,10 +18,12 @@ from axolotl_grpo_plugin.findings import Finding, at, first_line
 from axolotl_grpo_plugin.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
+from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.stats.measure import problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer, TokenizerError, name_of
 from axolotl_grpo_plugin.transforms.gsm8k import worked
+from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 MAX_ROWS = 2  # of each dataset, because a judge among the rewards may cost money
 MAX_COMPLETIONS = 64  # of a row, for the same reason
@@ -32,6 +34,9 @@ GOLD: dict[str, Callable[[Row, Row], str | None]] = {
     "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
     "axolotl_grpo_plugin.gym": lambda raw, row: (
         (answer := json.loads(row["entry"])["answer"]) and f"<answer>{answer}</answer>"
+    ),
+    "axolotl_grpo_plugin.qa": lambda raw, row: worked(
+        f"It is known. #### {read_gold(row['answer']) or row['answer']}", "gold"
     ),
     "axolotl_grpo_plugin.math": lambda raw, row: rf"\boxed{{{row['solution']}}}",
 }
@@ -69,9 +74,12 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     except TokenizerError as error:
         on_hub = offline and is_on_hub(name_of(cfg))
         return skipped(where) if on_hub else error.finding
+    except DatasetError as error:
+        what, _, fix = str(error).removeprefix(source.name).lstrip(":, ").partition(". ")
+        return Finding(where, what, fix or "Correct the row, or name another transform in `type:`")
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
-        fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.gsm8k"
+        fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
         return Finding(where, what, fix, _traceback(error))
     # A user's own prompt may ask for any layout.
     gold = None if cfg.get("grpo_system_prompt") else GOLD.get(str(source.entry.get("type")))

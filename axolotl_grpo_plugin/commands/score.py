@@ -105,7 +105,9 @@ def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseRew
         try:
             functions[key] = load_reward(RewardRef.of(key, own))
         except TypeError as error:
-            raise click.ClickException(f"--reward {key}: {error}. Set it with --arg") from error
+            what, _, fix = str(error).partition(". ")
+            line = Finding(f"--reward {key}", what, fix or "Set it with --arg")
+            raise click.ClickException(str(line)) from error
         except Exception as error:  # of a user's factory
             what = f"cannot be made: {type(error).__name__}: {first_line(error)}"
             raise click.ClickException(f"--reward {key}: {what}") from error

@@ -17,6 +17,7 @@ from axolotl_grpo_plugin.config import PLUGIN, block, is_grpo, is_named, read_co
 from axolotl_grpo_plugin.findings import Finding, at, stop_on
 from axolotl_grpo_plugin.inputs import check_model
 from axolotl_grpo_plugin.serving.address import (
+    ALL_NETWORKS,
     check_address,
     check_free,
     check_here,
@@ -90,7 +91,7 @@ def run(
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
     stop_on([*check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])
-    stop_on(check_words(call, cfg, canary))
+    stop_on([*check_words(call, cfg, canary), *check_gpus(cfg, gpus)])
     settle_address(cfg)
     ids = visible_gpus() if gpus is None else [str(number) for number in range(gpus)]
     plan = plan_of(call, cfg, ids)
@@ -162,6 +163,15 @@ def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]
     if canary and sharded:
         what = f"not possible with {sharded[0]}, because the weights are sharded or remote"
         yield Finding("--canary", what, "Try it on the same config without that key")
+
+
+def check_gpus(cfg: Any, gpus: int | None) -> Iterator[Finding]:
+    """Check that --gpus does not plan one machine for a config of several nodes."""
+    listens = block(cfg, "vllm").get("host") in ALL_NETWORKS
+    if gpus and listens and mode_of(cfg) == "server" and not slurm() and not cfg.get("use_ray"):
+        what = "plans one machine, but vllm.host is open to other nodes"
+        fix = "Use --dry-run within the Slurm job, or set vllm.host to 127.0.0.1 for one machine"
+        yield Finding("--gpus", what, fix)
 
 
 def _check_vllm(cfg: Any, gpus: Sequence[str]) -> Iterator[Finding]:

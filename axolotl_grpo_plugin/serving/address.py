@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"
 _PORT = 8000  # Axolotl's default
-_ALL_NETWORKS = ("0.0.0.0", "::")
+ALL_NETWORKS = ("0.0.0.0", "::")
 
 
 def settle_address(cfg: Any) -> None:
@@ -30,7 +30,7 @@ def settle_address(cfg: Any) -> None:
     trl, vllm = cfg["trl"], cfg["vllm"]
     vllm["host"] = vllm.get("host") or LOCAL
     if not trl.get("vllm_server_host"):
-        trl["vllm_server_host"] = LOCAL if vllm["host"] in _ALL_NETWORKS else vllm["host"]
+        trl["vllm_server_host"] = LOCAL if vllm["host"] in ALL_NETWORKS else vllm["host"]
     trainer_port = tokens_of(trl.get("vllm_server_port"))
     vllm["port"] = tokens_of(vllm.get("port")) or trainer_port or _PORT
     trl["vllm_server_port"] = trainer_port or vllm["port"]
@@ -51,7 +51,7 @@ def check_address(cfg: Any) -> Iterator[Finding]:
         )
         return
     host, port = vllm.get("host"), vllm.get("port")
-    if host in _ALL_NETWORKS:
+    if host in ALL_NETWORKS:
         yield Finding(
             at(cfg, f"vllm.host ({host})"),
             "vLLM's server, which has no login, listens on all networks of its machine",
@@ -69,12 +69,12 @@ def check_address(cfg: Any) -> Iterator[Finding]:
 def _is_elsewhere(cfg: Any) -> bool:
     """Return whether the trainer connects to another host than the one that vLLM listens on."""
     host = block(cfg, "trl").get("vllm_server_host")
-    return host not in (None, LOCAL, "localhost", *_ALL_NETWORKS, block(cfg, "vllm").get("host"))
+    return host not in (None, LOCAL, "localhost", *ALL_NETWORKS, block(cfg, "vllm").get("host"))
 
 
 def check_here(cfg: Any) -> Iterator[Finding]:
     """Check that the trainer will use a server that is started on this machine."""
-    if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in _ALL_NETWORKS:
+    if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in ALL_NETWORKS:
         where = at(cfg, f"trl.vllm_server_host ({block(cfg, 'trl').get('vllm_server_host')})")
         what = "the trainer connects to this host, but this command starts vLLM on another one"
         fix = "Remove the key, or start the server on that host and use `axolotl train`"
@@ -113,7 +113,7 @@ class ServerInfo(NamedTuple):
 
 def server_info(host: str, port: int, timeout: float = 5) -> ServerInfo | None:
     """Describe the service at http://host:port. None if nothing listens there. timeout: in seconds."""
-    url = f"http://{LOCAL if host in _ALL_NETWORKS else host}:{port}"
+    url = f"http://{LOCAL if host in ALL_NETWORKS else host}:{port}"
     try:
         with httpx.Client(base_url=url, timeout=timeout, trust_env=False) as client:  # no proxy
             models = _get(client, "/v1/models").get("data")

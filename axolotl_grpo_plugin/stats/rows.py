@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from importlib import import_module
 from io import TextIOWrapper
 from itertools import batched
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from axolotl_grpo_plugin.config import dicts
 from axolotl_grpo_plugin.findings import FindingError, at, first_line
 from axolotl_grpo_plugin.inputs import check_file, check_transform, is_axolotls
+from axolotl_grpo_plugin.load import load_transform
 
 BATCH = 1000
 PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that is one local file
@@ -220,13 +220,16 @@ class Transform:
             raise Unreadable(*finding[:3])
         unlimited = type(cfg)({**cfg, "grpo_max_prompt_length": None})  # else it would drop rows
         try:
-            result = _factory(self.path)(unlimited, dataset_idx=source.number)
+            result = factory(self.path)(unlimited, dataset_idx=source.number)
         except Exception as error:  # a user's transform
             what = f"the transform cannot be built: {type(error).__name__}: {first_line(error)}"
             raise Unreadable(where, what, "Fix the transform") from error
         if result is None:
             raise Unreadable(where, "there is no such transform", "See the warning above")
         function, self._options = result if isinstance(result, tuple) else (result, {})
+        if not callable(function):
+            what = f"the factory returned {function!r:.60}, not a function of one row"
+            raise Unreadable(where, what, "Return the function that makes the prompt")
         if unsupported := set(self._options) - MAPPED:
             what = f"it maps with {', '.join(sorted(unsupported))}, which stats does not support"
             raise Unreadable(where, what, "Count it without the option")
@@ -264,12 +267,10 @@ class Transform:
         return {**kept, **(row if result is None else result)}
 
 
-def _factory(path: Any) -> Callable[..., Any]:
+def factory(path: Any) -> Callable[..., Any]:
+    """Return the factory of a dataset's `type`, also if it is one of Axolotl's."""
     if isinstance(path, str) and not is_axolotls(path):
-        module_name, _, name = path.rpartition(".")
-        module = import_module(module_name or name)
-        factory: Callable[..., Any] = getattr(module, name if module_name else "default")
-        return factory
+        return load_transform(path)
     from axolotl.prompt_strategies.dpo import load
 
     return partial(load, path if isinstance(path, str) else "user_defined.default")

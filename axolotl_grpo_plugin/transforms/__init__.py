@@ -1,5 +1,4 @@
 """Dataset transforms: rows -> a prompt and the columns that the rewards read.
 
-A YAML names one by the package's top level (`type: axolotl_grpo_plugin.gsm8k`), because
-Axolotl imports only the last module of a longer path.
+A YAML names one by the package's top level: `type: axolotl_grpo_plugin.gsm8k`.
 """

@@ -46,7 +46,7 @@ def gsm8k(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         questions, answers = texts(rows, numbers, source, "question", "answer")
         labels = [
-            _split(answer, f"{source}, row {number}")[1]
+            _label(answer, f"{source}, row {number}")
             for answer, number in zip(answers, numbers, strict=True)
         ]
         return {"prompt": [ask(question) for question in questions], "answer": labels}
@@ -79,16 +79,26 @@ def instructions(
 
 
 def worked(answer: str, where: str) -> str:
-    """Return a GSM8K answer in the prompt's layout. Raises: DatasetError if it has no label."""
-    work, label = _split(answer, where)
-    return f"<reasoning>\n{work}\n</reasoning>\n<answer>\n{label}\n</answer>"
+    """Return an answer like GSM8K's in the prompt's layout. Raises: DatasetError if it has no label."""
+    work, _, label = answer.rpartition("####")
+    if not work or not label.strip():
+        raise DatasetError(
+            f'{where}, column "answer": no "#### <answer>" at its end: {answer[-60:]!r}'
+        )
+    return f"<reasoning>\n{work.strip()}\n</reasoning>\n<answer>\n{_bare(label)}\n</answer>"
 
 
-def _split(answer: str, where: str) -> tuple[str, str]:
-    """Return the work and the bare label of a GSM8K answer."""
-    work, mark, label = answer.rpartition("####")
+def _label(answer: str, where: str) -> str:
+    """Return the bare label of a GSM8K answer."""
+    _, mark, label = answer.rpartition("####")
     if not mark or read_number(label).value is None:
         raise DatasetError(
             f'{where}, column "answer": no "#### <number>" at its end: {answer[-60:]!r}'
         )
-    return work.strip(), label.strip().replace(",", "").replace("$", "")
+    return _bare(label)
+
+
+def _bare(label: str) -> str:
+    """Return a number without "," and "$", or any other text without outer whitespace."""
+    is_number = read_number(label).value is not None
+    return label.strip().replace(",", "").replace("$", "") if is_number else label.strip()

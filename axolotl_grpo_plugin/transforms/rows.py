@@ -1,10 +1,19 @@
 """Shared by the transforms: errors that name the row, chat prompts, and the limit on a prompt's length."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 LOG = logging.getLogger(__name__)
+
+# Names of columns, the most certain first. An id, a source or a level is neither question nor answer.
+_QUESTIONS = (
+    "question problem q query prompt instruction input task messages conversation text".split()
+)
+_ANSWERS = "answer gold a ground_truth label target solution output response completion".split()
+_NOT_GUESSED = (
+    "id idx index uuid data_source source split level difficulty subject category".split()
+)
 
 Columns = dict[str, list[Any]]
 Messages = list[dict[str, str]]
@@ -63,10 +72,36 @@ def check_columns(rows: Columns, source: str, *columns: str) -> None:
     """Check that the columns exist. Raises: DatasetError."""
     for column in columns:
         if column not in rows:
+            question, answer = guess_columns(rows)
+            mapping = f"{{question: {question or '...'}, answer: {answer or '...'}}}"
             raise DatasetError(
                 f'{source}: no column "{column}" (it has: {", ".join(rows)}). '
-                "Name a transform that reads these columns in `type:`."
+                f"Set type: axolotl_grpo_plugin.qa and grpo_columns: {mapping}."
             )
+
+
+def guess_columns(rows: Columns) -> tuple[str, str]:
+    """Guess the columns of question and gold answer. Each is "" if no column can be it.
+
+    Known names decide first. Otherwise the question is the column whose values end in "?", or the
+    first text, and the answer is the next column.
+    """
+    names = [
+        name
+        for name, values in rows.items()
+        if name.lower() not in _NOT_GUESSED
+        and not any(isinstance(value, Mapping) for value in values)
+        and any(value is not None for value in values)
+    ]
+    lower = {name.lower(): name for name in reversed(names)}
+    question = next((lower[name] for name in _QUESTIONS if name in lower), "")
+    answer = next((lower[name] for name in _ANSWERS if lower.get(name, question) != question), "")
+    written = [name for name in names if name != answer and isinstance(rows[name][0], str | list)]
+    asking = [name for name in written if str(rows[name][0]).rstrip().endswith("?")]
+    question = question or next(iter([*asking, *written]), "")
+    later = names[names.index(question) + 1 :] if question else []
+    others = (name for name in [*later, *names] if name != question)
+    return question, answer or next(others, "")
 
 
 def texts(rows: Columns, numbers: Sequence[int], source: str, *columns: str) -> list[list[str]]:

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from axolotl_grpo_plugin.checks import config as checks
@@ -26,12 +28,41 @@ def test_unknown_key_names_the_nearest():
 
 
 def test_reports_missing_transforms(folder):
-    (folder / "mine.py").write_text("def rows(cfg): ...\n")
+    (folder / "mine.py").write_text("def rows(cfg, **_): ...\n")
     assert not dataset(type="axolotl_grpo_plugin.gsm8k") + dataset(type="mine.rows")
     assert dataset(type="mine.row") == ["no 'row' in mine"]
     assert dataset(type="no_such_module.rows") == ["there is no module 'no_such_module'"]
-    (line,) = dataset(type="axolotl_grpo_plugin.transforms.gsm8k.gsm8k")
-    assert "only in a top-level module" in line
+    assert not dataset(type="axolotl_grpo_plugin.transforms.gsm8k.gsm8k")
+    (finding,) = checks.check_datasets({"datasets": [{"type": "axolotl_grpo_plugin.gsm8"}]})
+    assert (finding.what, finding.fix) == (
+        "no 'gsm8' in axolotl_grpo_plugin",
+        "Did you mean `gsm8k`?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        ("def fn(row): ...", None),
+        ("def fn(row, tokenizer): ...", None),
+        ("def fn(cfg, dataset_idx=0): ...", None),
+        ("def fn(cfg): ...", "fn is neither a factory nor a function of one row"),
+        ("def fn(): ...", "fn is neither a factory nor a function of one row"),
+        ("fn = 3", "'fn' is not a function"),
+    ],
+)
+def test_transform_is_a_factory_or_a_function_of_a_row(folder, monkeypatch, function, what):
+    (folder / "tasks").mkdir()
+    (folder / "tasks" / "mine.py").write_text(function)
+    monkeypatch.delitem(sys.modules, "tasks.mine", raising=False)
+    monkeypatch.delitem(sys.modules, "tasks", raising=False)
+    assert dataset(type="tasks.mine.fn") == ([what] if what else [])
+
+
+def test_reports_a_files_path_as_transform(folder):
+    (folder / "rows.py").write_text("def ask(row): ...\n")
+    (finding,) = checks.check_datasets({"datasets": [{"type": "rows.py"}]})
+    assert finding.fix == "Write it as rows.ask"
 
 
 def test_reports_missing_and_empty_files(folder):

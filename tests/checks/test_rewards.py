@@ -1,3 +1,4 @@
+import sys
 from itertools import count
 
 import pytest
@@ -67,6 +68,10 @@ def test_reports_a_wrong_path(path, words):
         ("1 / 0\n", "cannot be imported: ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit(3)\n", "cannot be imported: SystemExit: 3"),
         ("def fn(prompts, completions): ...\n", "cannot be called as TRL does"),
+        (
+            "def fn(completion, a): ...\n",
+            'fn scores one completion, but TRL passes a batch. Add @reward(range=(0.0, 1.0), reads=["a"])',
+        ),
         ("def fn():\n    return 3\n", "cannot be called as TRL does"),
         ("def other(): ...\ndef more(): ...\n", "Valid names: more, other."),
         ("def fn(size=0):\n    return 1 / size\n", "raised ZeroDivisionError: division by zero"),
@@ -87,8 +92,13 @@ def test_reports_a_broken_module_or_function(module, code, words):
 def test_reports_file_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rewards").mkdir()
-    (tmp_path / "rewards" / "mine.py").touch()
-    assert "Write it as rewards.mine.fn" in rewards("rewards/mine.fn")[0]
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("rewards", "rewards.mine"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "rewards" / "mine.py").write_text("def one(): ...\ndef two(): ...\n")
+    assert "Write it as rewards.mine.fn." in rewards("rewards/mine.fn")[0]
+    (line,) = rewards("rewards/mine.py")
+    assert line.endswith("Write it as rewards.mine.one or rewards.mine.two.")
 
 
 def test_reports_values_that_are_not_a_list():

@@ -3,7 +3,7 @@
 import pytest
 
 from axolotl_grpo_plugin.commands import train as command
-from axolotl_grpo_plugin.commands.train import _check_vllm, check_words, processes_of
+from axolotl_grpo_plugin.commands.train import _check_vllm, check_gpus, check_words, processes_of
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.plan import Call
 
@@ -57,6 +57,16 @@ def test_refuses_options_that_cannot_work(monkeypatch, cfg, call, canary, expect
     words = {"launcher": "accelerate", "typed": [], "after": [], **call}
     made = Call("c.yaml", words["launcher"], words["typed"], {}, words["after"], None)
     assert [each.where for each in check_words(made, cfg, canary)] == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "gpus", "expected"),
+    [("0.0.0.0", 12, ["--gpus"]), ("0.0.0.0", None, []), ("127.0.0.1", 12, [])],
+)
+def test_refuses_to_plan_several_nodes_as_one_machine(monkeypatch, host, gpus, expected):
+    monkeypatch.delenv("SLURM_NNODES", raising=False)
+    cfg = {**SERVER, "vllm": {"host": host}}
+    assert [each.where for each in check_gpus(cfg, gpus)] == expected
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,9 @@ def write(folder, config):
     return file
 
 
-def train(config, folder, steps=2):
+def train(config, folder, steps=2, **options):
     """Train a config, with `folder` as its output_dir. Return the completions that TRL logged."""
-    axolotl("train", config, "--max-steps", steps, "--output-dir", folder)
+    axolotl("train", config, "--max-steps", steps, "--output-dir", folder, **options)
     return completions(folder, steps)
 
 

@@ -84,7 +84,7 @@ MISTAKES = {
     ),
     "reward's bare name": (trl(reward_funcs=["correctness"]), 0, "error", "not a path of a function"),
     "SFT's type": (
-        dataset(type="chat_template"), 0, "error", "datasets[0]", "type", "axolotl_grpo_plugin.gsm8k",
+        dataset(type="chat_template"), 0, "error", "datasets[0]", "type", "axolotl_grpo_plugin.qa",
     ),
     "no type": (dataset(type=None), 0, "error", 'no column "prompt"', "`type:`"),
     "rows of another task": (

@@ -61,7 +61,7 @@ def test_bad_row_is_named(rows, message):
 
 
 def test_bad_example_is_named():
-    with pytest.raises(DatasetError, match=r"grpo_examples\[0\].*no \"#### <number>\""):
+    with pytest.raises(DatasetError, match=r"grpo_examples\[0\].*no \"#### <answer>\""):
         run(gsm8k, row(), grpo_examples=[{"question": "2 * 3?", "answer": "6"}])
 
 

@@ -1,0 +1,59 @@
+"""The folder that `axolotl grpo init` writes passes its tests, passes `check`, and trains."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from axolotl_grpo_plugin.commands.init import EMBEDDED
+from tests.e2e.conftest import axolotl, environment, train
+
+TRANSFORM = """
+def rows(row):
+    text = f"{row['q']} Answer in <answer></answer>."
+    return {"prompt": [{"role": "user", "content": text}], "answer": str(row["a"])}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Start from 60 rows with the columns q and a."""
+    folder = tmp_path_factory.mktemp("init")
+    rows = [{"q": f"What is {n} + 2?", "a": n + 2} for n in range(60)]
+    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    axolotl("grpo", "init", "sums.jsonl", "--model", EMBEDDED, cwd=folder)
+    return folder / "sums"
+
+
+def together(test):
+    """Put a test of the folder into its group."""
+    return pytest.mark.xdist_group("init")(pytest.mark.seconds(60)(test))
+
+
+@together
+def test_new_folder_passes_its_tests_and_check(folder):
+    command = [sys.executable, "-m", "pytest", "-q"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "  OK" in axolotl("grpo", "check", "grpo.yaml", "--gpus", 0, cwd=folder)
+
+
+@together
+def test_new_folder_trains(folder):
+    rows = train("grpo.yaml", folder / "out", cwd=folder)
+    assert len(rows) == 2 * 16
+    assert all("What is " in row["prompt"] for row in rows)
+    assert {"correctness_reward_func", "xmlcount_reward_func"} <= rows[0].keys()
+
+
+@together
+def test_transform_in_a_folder_is_a_plain_function(folder):
+    config = yaml.safe_load((folder / "grpo.yaml").read_text())
+    config["datasets"][0]["type"] = "transforms.my_task.rows"
+    (folder / "own.yaml").write_text(yaml.safe_dump(config))
+    (folder / "transforms").mkdir()
+    (folder / "transforms" / "my_task.py").write_text(TRANSFORM)
+    rows = train("own.yaml", folder / "own", steps=1, cwd=folder)
+    assert all("Answer in <answer></answer>." in row["prompt"] for row in rows)

@@ -1,0 +1,115 @@
+import pytest
+
+from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
+from axolotl_grpo_plugin.rewards.puzzles import exact_reward_func
+from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
+from axolotl_grpo_plugin.transforms.qa import qa
+from axolotl_grpo_plugin.transforms.rows import DatasetError, guess_columns
+from tests.transforms.conftest import run
+
+COLUMNS = {"grpo_columns": {"question": "q", "answer": "a"}}
+
+
+def chat(*texts):
+    roles = ("user", "assistant") * len(texts)
+    return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+
+
+def test_makes_prompts_and_keeps_other_columns():
+    made = run(qa, {"q": "Capital of France?", "a": "Paris", "level": 3}, **COLUMNS)
+    assert made == {
+        "q": ["Capital of France?"],
+        "a": ["Paris"],
+        "level": [3],
+        "prompt": [chat(f"{SYSTEM_PROMPT}\n\nCapital of France?")],
+        "answer": ["Paris"],
+        "solution": ["Paris"],
+        "data_source": ["qa"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("18", "18"),
+        (18, "18"),
+        (0.5, "0.5"),
+        (True, "true"),
+        (["a", "b"], '["a", "b"]'),
+        (" Paris ", " Paris "),
+    ],
+)
+def test_answer_becomes_text_that_the_rewards_read(gold, text):
+    made = run(qa, {"q": "?", "a": gold}, **COLUMNS)
+    assert made["answer"] == made["solution"] == [text]
+    completion = [f"<answer>{text}</answer>"]
+    assert exact_reward_func([""], completion, solution=made["solution"]) == [1.0]
+    if text == "18":
+        assert correctness_reward_func([""], completion, answer=made["answer"]) == [2.0]
+
+
+def test_solution_of_the_dataset_stays():
+    row = {"question": "?", "answer": 3, "solution": "1 + 2"}
+    assert run(qa, row)["solution"] == ["1 + 2"]
+    made = run(qa, row, grpo_columns={"answer": "solution"})
+    assert made["answer"] == made["solution"] == ["1 + 2"]
+
+
+def test_question_may_be_a_chat():
+    made = run(qa, {"q": chat("1?", "2", "3?"), "a": "4"}, grpo_system_prompt="S", **COLUMNS)
+    assert made["prompt"] == [[*chat("1?", "2"), *chat("S\n\n3?")]]
+    made = run(qa, {"messages": chat("1?", "2")}, grpo_columns={"question": "messages"})
+    assert (made["prompt"], made["answer"]) == ([chat(f"{SYSTEM_PROMPT}\n\n1?")], ["2"])
+
+
+def test_instructions_may_have_their_own_turn_and_an_example():
+    keys = {
+        "grpo_system_in": "system",
+        "grpo_system_prompt": "S",
+        "grpo_examples": [{"question": "Capital of Peru?", "answer": "I know it. #### Lima"}],
+    }
+    (prompt,) = run(qa, {"q": "?", "a": "b"}, **COLUMNS, **keys)["prompt"]
+    assert [each["role"] for each in prompt] == ["system", "user", "assistant", "user"]
+    assert prompt[2]["content"].endswith("<answer>\nLima\n</answer>")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"q": "?", "a": None}, 'row 0, column "a": no answer'),
+        ({"q": "?", "a": " "}, 'row 0, column "a": no answer'),
+        ({"q": None, "a": "b"}, 'row 0, column "q": neither text nor chat messages: None'),
+        ({"q": 3, "a": "b"}, 'row 0, column "q": neither text nor chat messages'),
+        ({"q": [], "a": "b"}, 'row 0, column "q": neither text nor chat messages'),
+        ({"q": [{"text": "x"}], "a": "b"}, 'row 0, column "q": neither text nor chat messages'),
+        ({"q": chat("1?", "2")[1:], "a": "b"}, 'row 0, column "q": no question of a user'),
+        (
+            {"problem": "?", "gold": "b"},
+            r'no column "q" \(it has: problem, gold\). Set type: axolotl_grpo_plugin.qa '
+            r"and grpo_columns: \{question: problem, answer: gold\}\.",
+        ),
+        ({"q": "?", "b": "x"}, r'no column "a" .* grpo_columns: \{question: q, answer: b\}'),
+    ],
+)
+def test_bad_row_is_named(row, message):
+    with pytest.raises(DatasetError, match=r"a.jsonl\).*" + message):
+        run(qa, row, **COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("row", "guess"),
+    [
+        ({"q": "?", "a": "b"}, ("q", "a")),
+        ({"Question": "?", "Answer": 1, "id": "x"}, ("Question", "Answer")),
+        ({"problem": "?", "solution": "long", "answer": "b"}, ("problem", "answer")),
+        ({"instruction": "?", "input": "", "output": "b"}, ("instruction", "output")),
+        ({"frage": "Was ist das?", "antwort": "Eis", "id": 1}, ("frage", "antwort")),
+        ({"reply": "Because.", "ask_me": "Why is it so?"}, ("ask_me", "reply")),
+        ({"messages": chat("1?", "2")}, ("messages", "")),
+        ({"text": "?"}, ("text", "")),
+        ({"prompt": "?", "reward_model": {"ground_truth": "1"}}, ("prompt", "")),
+        ({"n": 3}, ("", "n")),
+    ],
+)
+def test_guesses_the_columns(row, guess):
+    assert guess_columns({name: [value] for name, value in row.items()}) == guess

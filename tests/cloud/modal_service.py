@@ -9,7 +9,6 @@ import itertools
 import signal
 import socket
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -41,10 +40,10 @@ class ModalService:
         self.refusals, self.transient, self.interrupts, self.failed_build = {}, set(), set(), None
         self._log, self._app_done, self._numbers = [], False, itertools.count(1)
         self._objects, self._files, self._volumes, self._running = {}, {}, {}, {}
-        self._connections, self._back_at, self._stopped = set(), 0.0, threading.Event()
+        self._connections, self._away, self._cut = set(), 0, threading.Event()
         self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        ports = [each.getsockname()[1] for each in self._sockets]
-        self.url, self._files_url = (f"http://127.0.0.1:{port}" for port in ports)
+        self._address, files = (each.getsockname() for each in self._sockets)
+        self.url, self._files_url = (f"http://127.0.0.1:{at[1]}" for at in (self._address, files))
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     def log(self, text):
@@ -52,10 +51,9 @@ class ModalService:
         self._log.append(LINE(data=f"{text}\n"))
 
     def lose(self, seconds):
-        """Close all connections, and each new one for some seconds. The port stays ours."""
-        self._back_at = time.monotonic() + seconds
-        for connection in self._connections:
-            self._loop.call_soon_threadsafe(connection.close)
+        """Close all connections, and refuse new ones for some seconds."""
+        self._away = seconds
+        self._cut.set()
 
     def put_volume(self, name, files=()):
         """Add files to a Volume: {path below its root: bytes}."""
@@ -101,22 +99,32 @@ class ModalService:
         return self
 
     def __exit__(self, *_):
-        self._stopped.set()
+        self._away = None
+        self._cut.set()
         self._thread.join()
 
     async def _serve(self):
-        self._loop = asyncio.get_running_loop()
-        # Without this option, every reply waits 40 ms for the client's delayed ACK.
-        self._sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server = Server([self])
-        await server.start(sock=self._sockets[0])
         files = web.Application()
         files.add_routes([web.get("/{volume}/{path:.+}", self._get_file)])
         runner = web.AppRunner(files)
         await runner.setup()
         await web.SockSite(runner, self._sockets[1]).start()
-        await asyncio.to_thread(self._stopped.wait)
-        server.close()
+        listening = self._sockets[0]
+        while self._away is not None:
+            # Without this option, every reply waits 40 ms for the client's delayed ACK.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            server = Server([self])
+            await server.start(sock=listening)
+            await asyncio.to_thread(self._cut.wait)
+            self._cut.clear()
+            server.close()
+            for connection in self._connections:
+                connection.close()
+            listening = socket.socket()  # keeps the port, and refuses connections until it listens
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(self._address)
+            await asyncio.sleep(self._away or 0)
+        listening.close()
         await runner.cleanup()
 
     def __mapping__(self):
@@ -127,11 +135,8 @@ class ModalService:
         }
 
     async def _respond(self, rpc, handler, stream):
-        connection, request = stream._stream.connection, await stream.recv_message()
-        self._connections.add(connection)
-        if time.monotonic() < self._back_at:
-            connection.close()
-            return
+        self._connections.add(stream._stream.connection)
+        request = await stream.recv_message()
         self.calls.append((rpc, request))
         if rpc in self.transient:
             self.transient.remove(rpc)

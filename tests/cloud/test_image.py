@@ -98,7 +98,7 @@ def test_install_lines_give_one_working_environment(modal_service, tmp_path):
     run += [f"python -P -c 'import {modules}'", "axolotl grpo rewards"]
     assert len(run) == 6
     # Without COMPILER, a package that reasoning-gym needs does not compile.
-    failed = install("/.uv/uv pip install --no-cache --no-binary pycosat pycosat")
+    failed = install("/.uv/uv pip install --python $(command -v python) --no-cache pycosat")
     assert failed.returncode and "clang" in failed.stdout
     for line in run:
         done = install(line, **image.COMPILER)

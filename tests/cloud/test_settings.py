@@ -61,10 +61,7 @@ def test_shipped_file_is_valid_and_so_are_its_commented_examples():
 def test_wrong_value_is_one_line(config, text):
     (line,) = wrong(config)
     assert line.startswith(f"my.yaml: {text}")
-
-
-def test_reports_all_wrong_values_at_once():
-    assert len(wrong({"gpus": 2, "cpu": "8", "timeout": 0, "env": "x"})) == 4
+    assert len(wrong(config | {"max_size": 0})) == 2  # all are reported at once
 
 
 @pytest.mark.parametrize(

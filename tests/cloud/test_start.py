@@ -160,7 +160,7 @@ def test_lost_connection_is_followed_again(typed, modal_service, monkeypatch):
     monkeypatch.setattr(start.subprocess, "run", commands.put)
 
     def answer(job):
-        modal_service.lose(2)
+        modal_service.lose(5)
         assert commands.get(timeout=60)[2:5] == ["modal", "app", "logs"]
         return 3
 
@@ -168,8 +168,7 @@ def test_lost_connection_is_followed_again(typed, modal_service, monkeypatch):
     ended = typed(*TRAIN)
     assert (ended.code, ended.err) == (3, "")
     assert "The connection is lost. This command reconnects." in ended.out
-    end = f"The run ended with exit code 3. See the log above.\n{FETCH}\n"
-    assert ended.out.endswith(end)
+    assert ended.out.endswith(f"The run ended with exit code 3. See the log above.\n{FETCH}\n")
 
 
 def test_unavailable_service_is_asked_again(typed, modal_service):

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import modal
 from aiohttp import ClientError
+from grpclib.exceptions import StreamTerminatedError as Terminated
 from modal import exception
 
 from axolotl_grpo_plugin.cloud import preflight, remote
@@ -29,9 +30,8 @@ from axolotl_grpo_plugin.serving.plan import Call
 RETRY = 10.0  # seconds to wait for a result after a lost connection
 # Until client 1.4, `modal app logs` had no such option and always followed the log.
 FOLLOW = [] if modal.__version__.startswith("1.3.") else ["--follow"]
-
-# Errors of a connection that may come back.
-LOST = (exception.ConnectionError, exception.ServiceError, exception.InternalError)
+# Errors of a connection that may come back. The client raises grpclib's own error, too.
+LOST = (Terminated, exception.ConnectionError, exception.ServiceError, exception.InternalError)
 DOCS = "See https://modal.com/docs or https://status.modal.com"
 AGAIN = "The same command continues from the last checkpoint"
 # Type of the error, a word of its message, the cause, the fix. The first match counts.
@@ -183,7 +183,7 @@ def _result(call: Any, timeout: float | None = None) -> int:
     """Return a call's exit code. Raises ConfigError if the function itself raised."""
     try:
         return int(call.get(timeout=timeout))
-    except (modal.Error, TimeoutError):
+    except (*LOST, modal.Error, TimeoutError):
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
@@ -206,7 +206,7 @@ def in_one_line() -> Iterator[None]:
     """End the program with one line for an error of Modal's client or of the network."""
     try:
         yield
-    except (exception.Error, ClientError, OSError) as error:
+    except (exception.Error, Terminated, ClientError, OSError) as error:
         raise ConfigError(f"axolotl-grpo-plugin: Modal: {line(error)}") from error
 
 

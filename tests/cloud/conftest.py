@@ -9,18 +9,16 @@ from types import SimpleNamespace
 import pytest
 
 # Modal's client reads ~/.modal.toml when it is imported. Tests must not read the user's file.
-with pytest.MonkeyPatch.context() as before:
-    before.setenv("MODAL_CONFIG_PATH", os.devnull)
-    import modal.config
+os.environ["MODAL_CONFIG_PATH"] = os.devnull
+os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 
+import modal.config
 from huggingface_hub import constants
 from modal._utils.async_utils import synchronizer
 from modal.client import _Client
 
 from tests.cloud.modal_service import ModalService
-from tests.cloud.project import Project
-
-os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+from tests.cloud.project import write, write_cloud, write_config
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,36 +46,43 @@ def no_token(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def token(no_token, monkeypatch):
-    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
-    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
-
-
-@pytest.fixture
-def modal_service(token, monkeypatch):
+def modal_service(no_token, monkeypatch):
     with ModalService() as service:
         monkeypatch.setenv("MODAL_SERVER_URL", service.url)
+        monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
+        monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
         yield service
         synchronizer._close_loop()
 
 
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    """An environment without API keys."""
+    for name in ("HF_TOKEN", "WANDB_API_KEY", "OPENAI_API_KEY", "WANDB_MODE", "MINE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A working folder, and an environment without API keys."""
-    made = Project(tmp_path / "project")
-    monkeypatch.chdir(made.folder)
+    """Work in a folder with a config, its data and a cloud.yaml."""
+    row = '{"question": "What is 1 + 1?", "answer": "#### 2"}\n'
+    folder = write(tmp_path / "project", "data/train.jsonl", text=row)
+    monkeypatch.chdir(folder)
+    write_config()
+    write_cloud()
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    for name in ("HF_TOKEN", "WANDB_API_KEY", "OPENAI_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    return made
+    return folder
 
 
 @pytest.fixture
-def typed(project, capfd):
+def typed(project, capfd, monkeypatch):
     """Type `axolotl WORDS` in the project, and return the exit code and the output."""
     from axolotl.cli import main
+
+    # A logger of Axolotl writes to the captured stderr of an earlier test, which is closed.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
 
     def run(command, *words):
         capfd.readouterr()

@@ -1,6 +1,6 @@
 """A server on this machine that speaks the gRPC protocol of Modal's client.
 
-It has the RPCs that one function call needs. It refuses any other RPC by its name.
+It has the RPCs that one function call needs. Any other RPC returns new ids, or nothing.
 """
 
 import asyncio
@@ -15,54 +15,43 @@ from pathlib import Path
 from aiohttp import web
 from grpclib import GRPCError, Status
 from grpclib.server import Server
-from modal import exception
 from modal._serialization import deserialize_data_format, pickle_exception, serialize
 from modal_proto import api_pb2 as pb
 from modal_proto.api_grpc import ModalClientBase
 
-NO_REPLY = {"ClientHello", "AppHeartbeat", "AppPublish", "VolumeCommit", "VolumeReload"}
-# RPCs that only make an object: the prefix of its id, and the reply's field for the id.
-NEW = {"AppCreate": ("ap", "app_id"), "ImageGetOrCreate": ("im", "image_id")}
-NEW |= {"MountGetOrCreate": ("mo", "mount_id"), "FunctionPrecreate": ("fu", "function_id")}
 EVERY_RPC = type("EveryRPC", (ModalClientBase,), dict.fromkeys(ModalClientBase.__abstractmethods__))
 RESULT = pb.GenericResult
-# What Modal, not the function, reports of a call; the client raises the same, or RemoteError.
-OUTCOMES = {
-    exception.FunctionTimeoutError: RESULT.GENERIC_STATUS_TIMEOUT,
-    exception.InternalFailure: RESULT.GENERIC_STATUS_INTERNAL_FAILURE,
-    exception.InputCancellation: RESULT.GENERIC_STATUS_TERMINATED,
-}
+LINE = partial(pb.TaskLogs, file_descriptor=pb.FILE_DESCRIPTOR_STDOUT)
 
 
 class ModalService:
     """Serve at self.url inside a `with` block.
 
     calls: each request, (name of the RPC, message). function: the definition in FunctionCreate.
-    stored: Modal's Secrets, {name: {ENV: value}}. refusals: {RPC, or "*": (status, text)}.
+    jobs: of each call. stored: Modal's Secrets, {name: {ENV: value}}. refusals: {RPC, or "*": (status, text)}.
     transient: RPCs that are refused once. interrupts: RPCs during which the client gets a Ctrl-C.
-    failed_build: (log, reason) of each layer. answer: stands for the function, in a thread; if it
-    raises one of OUTCOMES, Modal reports the container's end.
+    failed_build: (log, reason) of each layer. answer: stands for the function, in a thread; it gets
+    the job. If it returns a RESULT, Modal reports this of the container.
     """
 
     def __init__(self):
-        self.calls, self.function, self.stored, self.builder = [], None, {}, "2025.06"
-        self.answer = lambda args, kwargs: 0
-        self.forever = lambda args, kwargs: self._stopped.wait()  # an answer that does not come
+        self.calls, self.jobs, self.function, self.stored = [], [], None, {}
+        self.answer = lambda job: 0
         self.refusals, self.transient, self.interrupts, self.failed_build = {}, set(), set(), None
         self._log, self._app_done, self._numbers = [], False, itertools.count(1)
-        self._objects, self._files, self._blobs, self._volumes, self._running = {}, {}, {}, {}, {}
-        self._stopped, self._cut, self._away = threading.Event(), threading.Event(), 0.0
-        self._sockets = [_listen(0), _listen(0)]
-        self._port, blobs = (each.getsockname()[1] for each in self._sockets)
-        self.url, self._blob_url = f"http://127.0.0.1:{self._port}", f"http://127.0.0.1:{blobs}"
+        self._objects, self._files, self._volumes, self._running = {}, {}, {}, {}
+        self._connections, self._away, self._cut = set(), 0, threading.Event()
+        self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        self._address, files = (each.getsockname() for each in self._sockets)
+        self.url, self._files_url = (f"http://127.0.0.1:{at[1]}" for at in (self._address, files))
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     def log(self, text):
         """Add a line to the function's log."""
-        self._log.append(_line(text))
+        self._log.append(LINE(data=f"{text}\n"))
 
     def lose(self, seconds):
-        """Close all connections, and accept no new one for some seconds."""
+        """Close all connections, and refuse new ones for some seconds."""
         self._away = seconds
         self._cut.set()
 
@@ -110,26 +99,32 @@ class ModalService:
         return self
 
     def __exit__(self, *_):
-        self._stopped.set()
+        self._away = None
         self._cut.set()
         self._thread.join()
 
     async def _serve(self):
-        blobs = web.Application()
-        blobs.add_routes([web.get("/{id}", self._get_blob)])
-        runner = web.AppRunner(blobs)
+        files = web.Application()
+        files.add_routes([web.get("/{volume}/{path:.+}", self._get_file)])
+        runner = web.AppRunner(files)
         await runner.setup()
         await web.SockSite(runner, self._sockets[1]).start()
         listening = self._sockets[0]
-        while not self._stopped.is_set():
-            self._cut.clear()
-            server = _Server([self])
+        while self._away is not None:
+            # Without this option, every reply waits 40 ms for the client's delayed ACK.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            server = Server([self])
             await server.start(sock=listening)
             await asyncio.to_thread(self._cut.wait)
-            server.cut()
-            if not self._stopped.is_set():
-                await asyncio.sleep(self._away)
-                listening = _listen(self._port)
+            self._cut.clear()
+            server.close()
+            for connection in self._connections:
+                connection.close()
+            listening = socket.socket()  # keeps the port, and refuses connections until it listens
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(self._address)
+            await asyncio.sleep(self._away or 0)
+        listening.close()
         await runner.cleanup()
 
     def __mapping__(self):
@@ -140,6 +135,7 @@ class ModalService:
         }
 
     async def _respond(self, rpc, handler, stream):
+        self._connections.add(stream._stream.connection)
         request = await stream.recv_message()
         self.calls.append((rpc, request))
         if rpc in self.transient:
@@ -150,14 +146,11 @@ class ModalService:
         if rpc in self.interrupts:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             await asyncio.Event().wait()
-        if rpc in NEW:
-            reply = {NEW[rpc][1]: self._new(NEW[rpc][0], request)}
-        elif hasattr(self, rpc):
+        if hasattr(self, rpc):
             reply = getattr(self, rpc)(request)
-        elif rpc in NO_REPLY:
-            reply = {}
-        else:
-            raise GRPCError(Status.UNIMPLEMENTED, f"{__name__} has no {rpc}")
+        else:  # app_id is ap-1, for example
+            fields = handler.reply_type.DESCRIPTOR.fields_by_name
+            reply = {key: self._new(key[:2], request) for key in fields if key.endswith("_id")}
         if inspect.isasyncgen(reply):
             async for fields in reply:
                 await stream.send_message(handler.reply_type(**fields))
@@ -165,8 +158,9 @@ class ModalService:
             fields = await reply if inspect.isawaitable(reply) else reply
             await stream.send_message(handler.reply_type(**fields))
 
-    async def _get_blob(self, request):
-        return web.Response(body=self._blobs[request.match_info["id"]])
+    async def _get_file(self, request):
+        at = request.match_info
+        return web.Response(body=self._volumes[at["volume"]][at["path"]])
 
     def _new(self, prefix, request=None):
         """Return a new id, and keep its request."""
@@ -177,7 +171,7 @@ class ModalService:
     # Modal's RPCs, by their own names: each gets the request and returns the fields of the reply.
 
     def EnvironmentGetOrCreate(self, request):
-        settings = pb.EnvironmentSettings(image_builder_version=self.builder)
+        settings = pb.EnvironmentSettings(image_builder_version="2099.01")  # newer than any client
         metadata = pb.EnvironmentMetadata(name="main", settings=settings)
         return {"environment_id": self._new("en", request), "metadata": metadata}
 
@@ -210,7 +204,7 @@ class ModalService:
             return {"result": RESULT(status=RESULT.GENERIC_STATUS_SUCCESS), "metadata": metadata}
         log, reason = self.failed_build
         result = RESULT(status=RESULT.GENERIC_STATUS_FAILURE, exception=reason)
-        return {"result": result, "task_logs": [_line(log)]}
+        return {"result": result, "task_logs": [LINE(data=f"{log}\n")]}
 
     def SecretGetOrCreate(self, request):
         name = request.deployment_name
@@ -219,30 +213,32 @@ class ModalService:
         return {"secret_id": self._new("st", request), "metadata": pb.SecretMetadata(name=name)}
 
     def VolumeGetOrCreate(self, request):
-        name = request.deployment_name
-        if request.object_creation_type == pb.OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
-            self.put_volume(name)
-        if name not in self._volumes:
-            raise GRPCError(Status.NOT_FOUND, f"Volume '{name}' not found")
-        metadata = pb.VolumeMetadata(name=name, version=pb.VOLUME_FS_VERSION_V1)
+        self.put_volume(request.deployment_name)
+        version = pb.VOLUME_FS_VERSION_V1
+        metadata = pb.VolumeMetadata(name=request.deployment_name, version=version)
         return {"volume_id": self._new("vo", request), "metadata": metadata}
 
     def VolumeListFiles(self, request):
         files = self._volumes[self._objects[request.volume_id].deployment_name]
-        return {"entries": _entries(files, request.path.strip("/"), request.recursive)}
-
-    VolumeListFiles2 = VolumeListFiles
+        folder = Path(request.path.strip("/"))
+        paths = {path for path in map(Path, files) if folder in path.parents}
+        if folder.name and not paths:
+            raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {folder}")
+        if not request.recursive:
+            paths = {folder / path.relative_to(folder).parts[0] for path in paths}
+        entry, kinds = pb.FileEntry, [pb.FileEntry.DIRECTORY, pb.FileEntry.FILE]
+        return {"entries": [entry(path=p, type=kinds[p in files]) for p in map(str, paths)]}
 
     def VolumeGetFile2(self, request):
-        files = self._volumes[self._objects[request.volume_id].deployment_name]
-        content, blob = files[request.path.strip("/")], self._new("bl")
-        self._blobs[blob] = content
-        size = len(content)
-        return {"get_urls": [f"{self._blob_url}/{blob}"], "size": size, "len": size}
+        name, path = self._objects[request.volume_id].deployment_name, request.path.strip("/")
+        size = len(self._volumes[name][path])
+        return {"get_urls": [f"{self._files_url}/{name}/{path}"], "size": size, "len": size}
 
     def FunctionCreate(self, request):
         self.function = request.function
-        handle = _handle(request.function)
+        same = "function_name function_type supported_input_formats supported_output_formats"
+        fields = {name: getattr(request.function, name) for name in same.split()}
+        handle = pb.FunctionHandleMetadata(**fields, definition_id="de-1")
         made = {"function_id": request.existing_function_id, "handle_metadata": handle}
         if "function_data" in pb.FunctionCreateResponse.DESCRIPTOR.fields_by_name:  # newer clients
             ranked = pb.FunctionData.RankedFunction(function=request.function)
@@ -251,9 +247,10 @@ class ModalService:
 
     def FunctionMap(self, request):
         (item,) = request.pipelined_inputs
-        args, kwargs = deserialize_data_format(item.input.args, item.input.data_format, None)
+        (job,), _ = deserialize_data_format(item.input.args, item.input.data_format, None)
+        self.jobs.append(job)
         call_id, input_id = self._new("fc", request), self._new("in")
-        self._running[call_id] = asyncio.create_task(asyncio.to_thread(self._run, args, kwargs))
+        self._running[call_id] = asyncio.create_task(asyncio.to_thread(self._run, job))
         put = pb.FunctionPutInputsResponseItem(input_id=input_id)
         return {"function_call_id": call_id, "pipelined_inputs": [put]}
 
@@ -266,60 +263,12 @@ class ModalService:
         kind = pb.DATA_FORMAT_PICKLE
         return {"outputs": [pb.FunctionGetOutputsItem(result=call.result(), data_format=kind)]}
 
-    def _run(self, args, kwargs):
+    def _run(self, job):
         """Return the report of a call, as modal/_runtime/container_io_manager.py makes it."""
         try:
-            value = self.answer(args, kwargs)
-        except tuple(OUTCOMES) as error:
-            return RESULT(status=OUTCOMES[type(error)], exception=str(error))
-        except BaseException as error:
+            value = self.answer(job)
+        except Exception as error:
             failure, data = RESULT.GENERIC_STATUS_FAILURE, pickle_exception(error)
             return RESULT(status=failure, exception=repr(error), data=data)
-        return RESULT(status=RESULT.GENERIC_STATUS_SUCCESS, data=serialize(value))
-
-
-class _Server(Server):
-    """grpclib's server, with a way to close its connections."""
-
-    def _protocol_factory(self):
-        protocol = super()._protocol_factory()
-        self.protocols = [*getattr(self, "protocols", []), protocol]
-        return protocol
-
-    def cut(self):
-        self.close()
-        for each in getattr(self, "protocols", []):
-            if hasattr(each, "connection"):
-                each.connection.close()
-
-
-def _listen(port):
-    listening = socket.create_server(("127.0.0.1", port))
-    # Without this option, every reply waits 40 ms for the client's delayed ACK.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
-
-
-def _line(text):
-    return pb.TaskLogs(data=f"{text}\n", file_descriptor=pb.FILE_DESCRIPTOR_STDOUT)
-
-
-def _handle(function):
-    same = ("function_name", "function_type", "supported_input_formats", "supported_output_formats")
-    fields = {name: getattr(function, name) for name in same}
-    return pb.FunctionHandleMetadata(**fields, definition_id="de-1")
-
-
-def _entries(files, folder, recursive):
-    """Return the entries of a folder of a Volume ("": its root), or of one file."""
-    top, folders = Path(folder), {parent for path in files for parent in Path(path).parents}
-    if folder and top not in folders and folder not in files:
-        raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {folder}")
-    paths = [path for path in [*folders, *map(Path, files)] if top in path.parents]
-    paths = [path for path in paths if recursive or path.parent == top]
-    paths = [top] if folder in files else paths
-    entries = []
-    for path in map(str, sorted(paths)):
-        kind = pb.FileEntry.FILE if path in files else pb.FileEntry.DIRECTORY
-        entries.append(pb.FileEntry(path=path, type=kind, size=len(files.get(path, b""))))
-    return entries
+        success = RESULT(status=RESULT.GENERIC_STATUS_SUCCESS, data=serialize(value))
+        return value if isinstance(value, RESULT) else success

@@ -1,14 +1,15 @@
 """A working folder to start from."""
 
+from pathlib import Path
+
 import yaml
 
 from tests.conftest import ROOT
 
 NAME = "configs/a.yaml"
-SHIPPED = ROOT / "configs" / "gsm8k" / "qwen2.5-1.5b-full-2gpu.yaml"
 ROWS = [{"path": "data/train.jsonl", "type": "axolotl_grpo_plugin.gsm8k"}]
-CONFIG = yaml.safe_load(SHIPPED.read_text()) | {"output_dir": "./outputs/a"}
-CONFIG |= {"datasets": ROWS, "test_datasets": ROWS}
+CONFIG = yaml.safe_load((ROOT / "configs/gsm8k/qwen2.5-1.5b-full-2gpu.yaml").read_text())
+CONFIG |= {"datasets": ROWS, "test_datasets": ROWS, "output_dir": "./outputs/a"}
 CLOUD = {
     "provider": "grpo-modal",
     "gpu": "L40S:2",
@@ -24,24 +25,15 @@ def write(folder, *paths, text="x"):
     return folder
 
 
-def dump(keys):
-    return yaml.safe_dump({k: v for k, v in keys.items() if v is not None}, sort_keys=False)
+def write_config(**keys):
+    """Write the config with other keys to the working folder. A key that is None is left out."""
+    _dump(NAME, CONFIG | keys)
 
 
-class Project:
-    """A folder with a config, its data and a cloud.yaml. A key that is None is left out."""
+def write_cloud(**keys):
+    _dump("cloud.yaml", CLOUD | keys)
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.write("data/train.jsonl", '{"question": "What is 1 + 1?", "answer": "#### 2"}\n')
-        self.config()
-        self.cloud()
 
-    def write(self, name, text):
-        write(self.folder, name, text=text)
-
-    def config(self, **keys):
-        self.write(NAME, dump(CONFIG | keys))
-
-    def cloud(self, **keys):
-        self.write("cloud.yaml", dump(CLOUD | keys))
+def _dump(file, keys):
+    keys = {key: value for key, value in keys.items() if value is not None}
+    write(Path(), file, text=yaml.safe_dump(keys, sort_keys=False))

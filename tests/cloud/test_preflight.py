@@ -78,19 +78,6 @@ def test_shipped_configs_find_their_files_in_the_container():
         assert not list(preflight.check_output(cfg, MOUNTS, "output_dir", "grpo_rollouts"))
 
 
-@pytest.mark.parametrize(
-    ("path", "fix"),
-    [
-        *(("./outputs/x", ""), ("/workspace/outputs/x", ""), ("/cache/x", "")),
-        *(("./runs/x", "./outputs/x"), ("./outputs/../x", "./outputs/x")),
-        *(("./outputs2/x", "./outputs/x"), (None, "./outputs/model-out")),
-    ],
-)
-def test_output_must_be_on_a_volume(path, fix):
-    found = "".join(map(str, preflight.check_output({"output_dir": path}, MOUNTS, "output_dir")))
-    assert found.partition("Write output_dir: ")[2].split(",")[0] == fix
-
-
 def call(launcher="accelerate", *after):
     return Call("a.yaml", launcher, [], {}, list(after), None)
 
@@ -103,10 +90,8 @@ def call(launcher="accelerate", *after):
         ({"trl": {"use_vllm": False}}, None, call(), None),
         ({"save_strategy": "no"}, "L40S:2", call(), "save_strategy"),
         ({"rl": "dpo"}, "L40S:2", call(), "rl (dpo)"),
-        ({"plugins": []}, "L40S:2", call(), "plugins"),
         ({}, "L40S:2", call("accelerate", "--num-processes", "1"), None),
         ({}, "L40S:2", call("accelerate", "--learning-rat", "1e-6"), "--learning-rat"),
-        ({}, "L40S:2", call("accelerate", "--canary=1"), "--canary"),
         ({}, "L40S:2", call("torchrun", "--num-processes", "1"), "--num-processes"),
         ({}, "L40S:2", call("python", "--anything"), None),
     ],
@@ -131,8 +116,6 @@ def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
     ],
 )
 def test_secrets_that_the_config_needs_must_be_sent(cloud, keys, expected, monkeypatch):
-    for name in ("HF_TOKEN", "WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "value")
     found = preflight.check_secrets(DictDefault(keys), read(cloud, "cloud.yaml"))
     assert [(each.level, each.where) for each in found] == expected

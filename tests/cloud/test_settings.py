@@ -15,32 +15,22 @@ from axolotl_grpo_plugin.paths import shipped
 from tests.cloud.project import write
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("HF_TOKEN", "WANDB_API_KEY", "MINE", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def wrong(config):
     with pytest.raises(ConfigError) as raised:
         read(config, "my.yaml")
     return [line.removeprefix("axolotl-grpo-plugin: ") for line in str(raised.value).splitlines()]
 
 
-def test_reads_shipped_file():
-    config = read(yaml.safe_load(shipped("cloud.yaml").read_text()), "cloud.yaml")
+def test_shipped_file_is_valid_and_so_are_its_commented_examples():
+    text = shipped("cloud.yaml").read_text()
+    config = read(yaml.safe_load(text), "cloud.yaml")
     assert (config.gpu, config.timeout, config.retries, config.detach) == ("L40S:2", 21600, 2, True)
     assert list(config.mounts) == ["/workspace/outputs", "/cache"]
     assert config.secrets == [("env", "HF_TOKEN"), ("env", "WANDB_API_KEY")]
 
-
-def test_shipped_file_shows_every_key_and_its_examples_are_valid():
-    lines = shipped("cloud.yaml").read_text().splitlines()
-    keys = {name for line in lines for name in re.findall(r"^(?:# )?([a-z_]+):", line)}
-    assert keys == set(Settings.model_fields)
-    examples = ("# image", "# apt_", "# pip_", "# ignore", "# max_", "# d", "# retries")
-    chosen = [line.removeprefix("# ") for line in lines if line.startswith(examples)]
-    config = read(yaml.safe_load("\n".join(chosen)), "cloud.yaml")
+    assert set(re.findall(r"^(?:# )?([a-z_]+):", text, re.M)) == set(Settings.model_fields)
+    examples = re.findall(r"^# ((?:image|apt_|pip_|ignore|max_|d|retries).*)", text, re.M)
+    config = read(yaml.safe_load("\n".join(examples)), "cloud.yaml")
     assert config.dry_run and config.apt_install and config.pip_install and config.ignore
     assert (config.image, config.max_size) == (settings.IMAGE, Settings().max_size)
 
@@ -56,11 +46,7 @@ def test_shipped_file_shows_every_key_and_its_examples_are_valid():
         ({"gpu_count": 2}, "gpu_count: there is no such key. Write gpu"),
         ({"gpu": ["H100"]}, "gpu (['H100']): it should be a valid string"),
         ({"cpu": "8"}, "cpu (8): it should be a valid number"),
-        ({"memory": float("inf")}, "memory (inf): it should be a finite number"),
-        ({"timeout": "6h"}, "timeout (6h): it should be a valid integer"),
         ({"timeout": 86401}, "timeout (86401): it should be less than or equal to 86400"),
-        ({"retries": 11}, "retries (11): it should be less than or equal to 10"),
-        ({"apt_install": "git"}, "apt_install (git): it should be a valid list"),
         ({"detach": "no"}, "detach (no): it should be a valid boolean"),
         ({"volumes": ["outputs"]}, "volumes[0] (outputs): it should be a valid dictionary"),
         ({"volumes": [{"name": "a"}]}, "volumes[0].mount ({'name': 'a'}): Field required"),
@@ -75,10 +61,7 @@ def test_shipped_file_shows_every_key_and_its_examples_are_valid():
 def test_wrong_value_is_one_line(config, text):
     (line,) = wrong(config)
     assert line.startswith(f"my.yaml: {text}")
-
-
-def test_reports_all_wrong_values_at_once():
-    assert len(wrong({"gpus": 2, "cpu": "8", "timeout": 0, "env": "x"})) == 4
+    assert len(wrong(config | {"max_size": 0})) == 2  # all are reported at once
 
 
 @pytest.mark.parametrize(

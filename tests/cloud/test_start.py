@@ -4,59 +4,43 @@ import json
 import shlex
 import subprocess
 import sys
+from queue import Queue
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from grpclib import Status
-from modal import exception
 from modal_proto import api_pb2
+from modal_proto.api_pb2 import GenericResult as RESULT
 
 from axolotl_grpo_plugin.cloud import start
 from axolotl_grpo_plugin.cloud.remote import digest
-from tests.cloud.project import CLOUD, CONFIG, NAME
+from tests.cloud.project import CONFIG, NAME, write, write_cloud, write_config
 
 TRAIN = ("train", NAME, "--cloud", "cloud.yaml")
 FETCH = "mkdir -p outputs && modal volume get runs a outputs"
 
 
-@pytest.fixture
-def jobs(modal_service):
-    """The jobs that the container got."""
-    got = []
-    modal_service.answer = lambda args, kwargs: (
-        modal_service.log("loss 0.1") or got.append(args[0]) or 0
-    )
-    return got
-
-
-def raising(error):
-    def answer(*args, **kwargs):
-        raise error
-
-    return answer
-
-
-def test_sends_files_and_secrets_trains_and_fetches(
-    typed, project, modal_service, jobs, monkeypatch
-):
+def test_sends_files_and_secrets_trains_and_fetches(typed, project, modal_service, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_sesame")
     monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
-    project.write("keys.env", "WANDB_API_KEY=w_sesame\n")
-    project.cloud(secrets=["HF_TOKEN", {"modal": "mine"}, {"dotenv": "keys.env"}], env={"A": 1})
+    write(project, "keys.env", text="WANDB_API_KEY=w_sesame\n")
+    write_cloud(secrets=["HF_TOKEN", {"modal": "mine"}, {"dotenv": "keys.env"}], env={"A": 1})
     modal_service.stored["mine"] = {"OTHER": "o"}
-    for file in "rewards/mine.py helper.py .env id_rsa outputs/old/x .venv/pyvenv.cfg".split():
-        project.write(file, "text")
-    ended = typed(*TRAIN, "--learning-rate", "2e-6", "--num-processes", "1")
+    files = "rewards/mine.py helper.py .env id_rsa outputs/old/x .venv/pyvenv.cfg"
+    write(project, *files.split())
+    modal_service.log("loss 0.1")
+    ended = typed(*TRAIN, "--learning-rate=2e-6", "--trl.beta=0.1", "--num-processes", "1")
     assert ended.code == 0, ended
     shown = ["  OK, ", "  runs  ", "  sends ", "  secrets   HF_TOKEN, mine, keys.env",
              "  gpu       L40S:2", "  costs ", "loss 0.1", FETCH]  # fmt: skip
     assert "Log: modal app logs ap-" in ended.out and "Stop: modal app stop ap-" in ended.out
     assert sorted(map(ended.out.index, shown)) == [ended.out.index(each) for each in shown]
-    (job,) = jobs
+    (job,) = modal_service.jobs
     assert job == {
         **{"command": ["grpo", "train"], "config": NAME, "output": "./outputs/a", "resume": True},
-        **{"text": (project.folder / NAME).read_text(), "words": ["--learning-rate=2e-6"]},
-        **{"after": ["--num-processes", "1"]},
+        **{"text": (project / NAME).read_text(), "after": ["--num-processes", "1"]},
+        **{"words": ["--learning-rate=2e-6", "--trl.beta=0.1"]},
         **{"volumes": {"/workspace/outputs": "runs", "/cache": "kept"}},
     }
     sent = {name for name in modal_service.mounted() if name.startswith("/upload/")}
@@ -66,6 +50,7 @@ def test_sends_files_and_secrets_trains_and_fetches(
     own["WANDB_API_KEY"] = "w_sesame"
     assert modal_service.secrets() == {"": own, "mine": {"OTHER": "o"}}
     assert "sesame" not in ended.out + ended.err
+    assert "[gym]" not in str(modal_service.image_layers())
     for name, request in modal_service.calls:
         assert b"sesame" not in request.SerializeToString() or name == "SecretGetOrCreate"
     function = modal_service.function
@@ -78,10 +63,10 @@ def test_sends_files_and_secrets_trains_and_fetches(
     assert (app.description, app.app_state) == ("a", api_pb2.APP_STATE_DETACHED)
 
     modal_service.put_volume("runs", {"a/model.safetensors": b"new", "a/b/c.txt": b"c"})
-    (project.folder / "outputs").mkdir(exist_ok=True)
+    (project / "outputs").mkdir(exist_ok=True)
     command = [sys.executable, "-m", *shlex.split(ended.out.splitlines()[-1].partition(" && ")[2])]
-    subprocess.run(command, check=True, cwd=project.folder, capture_output=True)
-    assert (project.folder / "outputs/a/b/c.txt").read_bytes() == b"c"
+    subprocess.run(command, check=True, cwd=project, capture_output=True)
+    assert (project / "outputs/a/b/c.txt").read_bytes() == b"c"
 
 
 @pytest.mark.parametrize(
@@ -95,110 +80,100 @@ def test_sends_files_and_secrets_trains_and_fetches(
     ],
 )  # fmt: skip
 def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, text):
-    project.cloud(**cloud)
-    project.config(**config)
+    write_cloud(**cloud)
+    write_config(**config)
     ended = typed(*TRAIN, "--dry-run", *words)
     assert ended.code == 0 and text in ended.out
 
 
-@pytest.mark.parametrize(
-    ("cloud", "config", "words", "text"),
-    [
-        ({"gpu": None}, {}, (), "trl.use_vllm: vLLM needs a GPU"),
-        ({"gpu": "L40S"}, {}, (), "vllm: this run needs 2 GPUs"),
-        ({}, {"output_dir": "./runs/a"}, (), "output_dir (./runs/a): it is on no Volume"),
-        ({}, {"wandb_project": "p"}, (), "wandb_project: WANDB_API_KEY is not sent"),
-        ({"max_size": 0.0001}, {}, (), "cloud.yaml: max_size (0.0001 MB): 0.0 MB would be sent"),
-        ({"ignore": ["data"]}, {}, (), "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent"),
-        ({}, {}, ("--canary",), "--canary: `axolotl train` and its launcher have no such option"),
-    ],
-)  # fmt: skip
-def test_errors_stop_before_modal_is_asked(typed, no_token, project, cloud, config, words, text):
-    project.cloud(**cloud)
-    project.config(**config)
-    ended = typed(*TRAIN, *words)
-    assert (ended.code, ended.err) == (1, "") and f"  error     {text}" in ended.out
+def test_errors_stop_before_modal_is_asked(typed, no_token, project):
+    """One error of each check. A request to Modal would be one more, because there is no token."""
+    write_cloud(gpu="L40S", max_size=0.0001, ignore=["data"])
+    write_config(output_dir=None, wandb_project="p")
+    ended = typed(*TRAIN, "--canary")
+    assert (ended.code, ended.err) == (1, "")
+    for text in (
+        "vllm: this run needs 2 GPUs",
+        "output_dir (./model-out): it is on no Volume, and would be lost. Write output_dir: ./outputs/",
+        "wandb_project: WANDB_API_KEY is not sent",
+        "cloud.yaml: max_size (0.0001 MB): 0.0 MB would be sent",
+        "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent",
+        "--canary: `axolotl train` and its launcher have no such option",
+    ):
+        assert f"  error     {text}" in ended.out
 
 
-@pytest.mark.parametrize("words", [("none.yaml", *TRAIN[2:]), (*TRAIN[1:3], "none.yaml")])
-def test_missing_config_or_cloud_file_is_named(typed, no_token, words):
-    ended = typed("train", *words)
+def test_missing_config_is_named(typed, no_token):
+    ended = typed("train", "none.yaml", *TRAIN[2:])
     assert ended.code == 2 and "'none.yaml' does not exist" in ended.err
 
 
-def test_preprocess_rents_no_gpu(typed, project, modal_service, jobs):
-    project.config(skip_prepare_dataset=None, dataset_prepared_path="./outputs/prepared")
+def test_preprocess_rents_no_gpu(typed, project, modal_service):
+    write_config(skip_prepare_dataset=None, dataset_prepared_path="./outputs/prepared")
     assert typed("preprocess", *TRAIN[1:], "--dataset-processes", "4").code == 0
-    assert (jobs[0]["command"], jobs[0]["words"]) == (["preprocess"], ["--dataset-processes=4"])
+    (job,) = modal_service.jobs
+    assert (job["command"], job["words"]) == (["preprocess"], ["--dataset-processes=4"])
     assert modal_service.function.resources.gpu_config == api_pb2.GPUConfig()
-    project.config(skip_prepare_dataset=None)
+    write_config(skip_prepare_dataset=None)
     ended = typed("preprocess", *TRAIN[1:])
     assert "dataset_prepared_path (./last_run_prepared): it is on no" in ended.out
 
 
-def test_sweep_and_python_code(typed, project, jobs):
-    project.write("sweep.yaml", yaml.safe_dump({"learning_rate": [1e-6, 2e-6]}))
+def test_each_config_of_a_sweep_is_a_run(typed, project, modal_service):
+    write(project, "sweep.yaml", text=yaml.safe_dump({"learning_rate": [1e-6, 2e-6]}))
     typed(*TRAIN, "--sweep", "sweep.yaml")
-    assert [job["output"] for job in jobs] == ["outputs/a/sweep0001", "outputs/a/sweep0002"]
-    assert {job["config"] for job in jobs} == {NAME}
-    from axolotl_grpo_plugin.cloud.launcher import ModalLauncher
-
-    launcher = ModalLauncher.from_config(CLOUD, config_dir=project.folder)
-    launcher.train((project.folder / NAME).read_text(), learning_rate="2e-6", trl__beta=0.1)
-    assert jobs[-1]["words"] == ["--learning-rate=2e-6", "--trl.beta=0.1"]
+    outputs = [job["output"] for job in modal_service.jobs]
+    assert outputs == ["outputs/a/sweep0001", "outputs/a/sweep0002"]
+    assert {job["config"] for job in modal_service.jobs} == {NAME}
 
 
 @pytest.mark.parametrize(
     "rpc",
     "VolumeListFiles SecretGetOrCreate AppCreate MountGetOrCreate ImageJoinStreaming FunctionCreate".split(),
 )
-def test_ctrl_c_before_it_runs(typed, modal_service, jobs, rpc):
+def test_ctrl_c_before_it_runs(typed, modal_service, rpc):
     modal_service.interrupts.add(rpc)
     ended = typed(*TRAIN)
-    assert (ended.code, ended.err, jobs) == (130, "", [])
+    assert (ended.code, ended.err, modal_service.jobs) == (130, "", [])
     assert ended.out.endswith("Stopped. Nothing runs on Modal.\n")
 
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_ctrl_c_while_it_runs(typed, project, modal_service, detach):
-    project.cloud(detach=detach)
-    modal_service.answer = modal_service.forever
+    write_cloud(detach=detach)
     modal_service.interrupts.add("FunctionGetOutputs")
     ended = typed(*TRAIN)
     assert (ended.code, ended.err, ended.out.splitlines()[-1]) == (130, "", FETCH)
     assert ("The run goes on at Modal. Stop it: modal app stop ap-" in ended.out) is detach
 
 
-@pytest.mark.parametrize("phase", ["import", "checks"])
+@pytest.mark.parametrize("phase", ["start.Start.__init__", "preflight.check_secrets"])
 def test_ctrl_c_during_imports_and_checks(typed, no_token, monkeypatch, phase):
-    if phase == "checks":
-        monkeypatch.setattr(start.checks, "check", raising(KeyboardInterrupt()))
-    else:
-        monkeypatch.setattr(start.Start, "__init__", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(f"axolotl_grpo_plugin.cloud.{phase}", Mock(side_effect=KeyboardInterrupt))
     ended = typed(*TRAIN)
     assert (ended.code, ended.err) == (130, "")
 
 
 def test_lost_connection_is_followed_again(typed, modal_service, monkeypatch):
     monkeypatch.setattr(start, "RETRY", 0.5)
-    logs = []
-    monkeypatch.setattr(start.subprocess, "run", logs.append)
+    commands = Queue()
+    monkeypatch.setattr(start.subprocess, "run", commands.put)
 
-    def answer(args, kwargs):
-        modal_service.lose(2)
-        modal_service._stopped.wait(6)
+    def answer(job):
+        modal_service.lose(5)
+        assert commands.get(timeout=60)[2:5] == ["modal", "app", "logs"]
         return 3
 
     modal_service.answer = answer
     ended = typed(*TRAIN)
-    assert (ended.code, ended.err) == (3, "") and logs[0][2:5] == ["modal", "app", "logs"]
+    assert (ended.code, ended.err) == (3, "")
     assert "The connection is lost. This command reconnects." in ended.out
-    assert ended.out.endswith(f"{FETCH}\n")
+    assert ended.out.endswith(f"The run ended with exit code 3. See the log above.\n{FETCH}\n")
 
 
-def test_unavailable_service_is_asked_again(typed, modal_service, jobs):
+def test_unavailable_service_is_asked_again(typed, modal_service):
     modal_service.transient |= {"VolumeGetOrCreate", "AppCreate", "FunctionMap"}
-    assert typed(*TRAIN).code == 0 and len(jobs) == 1 and not modal_service.transient
+    assert typed(*TRAIN).code == 0 and len(modal_service.jobs) == 1 and not modal_service.transient
 
 
 @pytest.mark.parametrize(
@@ -212,10 +187,10 @@ def test_unavailable_service_is_asked_again(typed, modal_service, jobs):
     ],
 )  # fmt: skip
 def test_run_continues_or_is_refused_before_a_container_starts(
-    typed, modal_service, jobs, words, state, text
+    typed, modal_service, words, state, text
 ):
     typed(*TRAIN)
-    files = {"a/checkpoint-9/x": b"", "a/checkpoint-10/x": b""}
+    jobs, files = modal_service.jobs, {"a/checkpoint-9/x": b"", "a/checkpoint-10/x": b""}
     if state:
         state = {"run": digest(jobs[0]), "config": "a"} | state
         files["a/cloud-run.json"] = json.dumps(state).encode()
@@ -248,15 +223,15 @@ def test_run_continues_or_is_refused_before_a_container_starts(
         ("VolumeListFiles", Status.UNAVAILABLE, "Down", "Down. See https://modal.com/docs"),
     ],
 )  # fmt: skip
-def test_modals_refusal_is_one_line(typed, modal_service, jobs, rpc, status, message, text):
+def test_modals_refusal_is_one_line(typed, modal_service, rpc, status, message, text):
     modal_service.refusals[rpc] = status, message
     ended = typed(*TRAIN)
     assert ended.code == 1 and ended.err.startswith(f"axolotl-grpo-plugin: Modal: {text}")
-    assert ended.err.count("\n") == 1 and jobs == [] and "volume get" not in ended.out
+    assert ended.err.count("\n") == 1 and modal_service.jobs == [] and "volume get" not in ended.out
 
 
-def test_missing_secret_is_found_before_the_app_exists(typed, project, modal_service, jobs):
-    project.cloud(secrets=[{"modal": "none"}])
+def test_missing_secret_is_found_before_the_app_exists(typed, project, modal_service):
+    write_cloud(secrets=[{"modal": "none"}])
     assert "there is no such Secret (Secret 'none' not found" in typed(*TRAIN).err
     assert not modal_service.named("AppCreate")
 
@@ -265,46 +240,33 @@ def test_missing_token_is_named(typed, no_token):
     assert "Modal: there is no valid token here" in typed(*TRAIN).err
 
 
-def test_unreachable_network_is_named(typed, token):
+def test_unreachable_network_is_named(typed, modal_service, monkeypatch):
+    monkeypatch.setenv("MODAL_SERVER_URL", "http://127.0.0.1:1")
     assert "Modal: it does not answer" in typed(*TRAIN).err
 
 
-def test_failed_build_shows_its_reason(typed, modal_service, jobs):
-    reason = "pip failed\nERROR: No matching distribution for x"
-    modal_service.failed_build = ("Collecting x", reason)
+def test_failed_build_shows_its_reason(typed, modal_service):
+    modal_service.failed_build = ("Collecting x", "pip failed\nERROR: no version of x")
     ended = typed(*TRAIN)
-    assert "the image build failed (pip failed ERROR: No matching distribution for x)" in ended.err
+    assert "the image build failed (pip failed ERROR: no version of x)" in ended.err
     assert ended.err.count("\n") == 1 and "Collecting x" in ended.out
 
 
-@pytest.mark.parametrize("code", [1, 137])
-def test_exit_code_of_the_training_is_returned(typed, modal_service, code):
-    modal_service.answer = lambda args, kwargs: code
-    ended = typed(*TRAIN)
-    text = f"The run ended with exit code {code}. See the log above.\n{FETCH}\n"
-    assert ended.code == code and ended.out.endswith(text)
-
-
 @pytest.mark.parametrize(
-    ("error", "text"),
+    ("end", "text"),
     [
-        (exception.FunctionTimeoutError("hit its timeout"), "Modal: the run reached its timeout"),
-        (exception.InternalFailure("lost"), "Modal: it lost the container (lost)"),
-        (exception.InputCancellation(), "Modal: the container ended (stopped, out of memory or lost)"),
+        (RESULT(status="GENERIC_STATUS_TIMEOUT", exception="hit its timeout"), "Modal: the run reached its timeout"),
+        (RESULT(status="GENERIC_STATUS_INTERNAL_FAILURE", exception="lost"), "Modal: it lost the container (lost)"),
+        (RESULT(status="GENERIC_STATUS_TERMINATED"), "Modal: the container ended (stopped, out of memory or lost)"),
         (ValueError("no such file\nmore"), "the container's function failed (ValueError: no such file)"),
         (OSError(28, "No space left"), "the container's function failed (OSError: [Errno 28] No space"),
     ],
 )  # fmt: skip
-def test_container_that_breaks_off_is_one_line(typed, modal_service, error, text):
-    modal_service.answer = raising(error)
+def test_container_that_breaks_off_is_one_line(typed, modal_service, end, text):
+    modal_service.answer = Mock(side_effect=[end])  # raised, if it is an exception
     ended = typed(*TRAIN)
     assert ended.code == 1 and ended.err.startswith(f"axolotl-grpo-plugin: {text}")
     assert ended.err.count("\n") == 1 and ended.out.splitlines()[-1] == FETCH
-
-
-def test_error_without_text_is_named_by_its_type():
-    for text in ("None", ""):
-        assert start.line(exception.ServiceError(text)).startswith("ServiceError. See https")
 
 
 def test_missing_client_is_named(typed, monkeypatch):

@@ -47,7 +47,7 @@ class GRPOPlugin(BasePlugin):
         paths.add_working_folder()
         stop_on([*check_plugin(cfg), *check_keys(cfg)])
         if is_named(cfg):
-            quiet_console()
+            quiet_console(everything=False)
             stop_on(check_config(cfg))
             limit_prompts(cfg)
             settle_address(cfg)
@@ -63,6 +63,7 @@ class GRPOPlugin(BasePlugin):
         from axolotl_grpo_plugin.checks.datasets import load_checked
 
         if not preprocess:
+            quiet_console(everything=True)
             ranks = int(os.environ.get("WORLD_SIZE", 1))
             stop_on([*check_ready(cfg), *check_groups(cfg, ranks)])
         loaded = load_checked(cfg)

@@ -85,10 +85,10 @@ class Health(TrainerCallback):
             scores = _values(recent, mean_of(name))
             if highest > 0 and len(scores) == _STEPS and not any(scores):
                 signs[f"{short(name)} is flat at 0"] = (
-                    f"the run learns only from its other rewards (in all "
+                    f"the run learns only from its other rewards (whole reward: "
                     f"{_change(steps, 'reward')}){_reasons(recent, name)}. Read some completions "
-                    "(grpo_rollouts). If they are right, the reward or the gold answers are at fault; "
-                    "if not, use easier problems or a stronger model"
+                    "(grpo_rollouts). If they are right, correct the reward or the gold answers. "
+                    "Otherwise use easier problems or a stronger model"
                 )
         return signs
 
@@ -101,20 +101,14 @@ class Health(TrainerCallback):
             lost = _mean(start, key) - _mean(recent, key)
             if highest <= 0 or lost <= max(_LOSS * highest, _ERRORS * _error(start, recent, key)):
                 continue
-            cause = f"{_change(steps, key)}{_reasons(recent, name)}"
+            why = "Training makes the model worse. Lower the learning rate, or raise trl.beta"
             if rises:
-                cause += (
-                    f", while the whole reward rises ({_change(steps, 'reward')}). The model earns "
+                why = (
+                    f"The whole reward rises ({_change(steps, 'reward')}), so the model earns more by "
+                    "other rewards (reward hacking). Read some completions (grpo_rollouts), and correct "
+                    "those rewards or trl.reward_weights"
                 )
-                cause += (
-                    "more by other rewards (reward hacking): read completions, and correct those "
-                )
-                cause += "rewards or their trl.reward_weights"
-            else:
-                cause += (
-                    ". Training makes the model worse: lower the learning rate, or raise trl.beta"
-                )
-            signs[f"{short(name)} fell"] = cause
+            signs[f"{short(name)} fell"] = f"{_change(steps, key)}{_reasons(recent, name)}. {why}"
         first = mean_of(self.first)
         before, entropy = _mean(start, "entropy"), _mean(recent, "entropy")
         if 0 < entropy < before / 5 and _mean(recent, first) <= _mean(start, first):
@@ -143,7 +137,9 @@ def _error(start: list[dict[str, Any]], recent: list[dict[str, Any]], key: str) 
 
 
 def _change(steps: list[dict[str, Any]], key: str) -> str:
-    return f"{_mean(steps[:_STEPS], key):.2f} -> {_mean(steps[-_STEPS:], key):.2f}"
+    """Return a metric's mean in the first and in the last steps."""
+    count = min(_STEPS, len(steps) // 2)
+    return f"{_mean(steps[:count], key):.2f} -> {_mean(steps[-count:], key):.2f}"
 
 
 def _reasons(steps: list[dict[str, Any]], name: str) -> str:
@@ -157,4 +153,4 @@ def _reasons(steps: list[dict[str, Any]], name: str) -> str:
     shown = [
         f"{reason} {share / len(steps):.0%}" for reason, share in shares.most_common(3) if share
     ]
-    return f" ({', '.join(shown)})" if shown else ""
+    return f", reasons: {', '.join(shown)}" if shown else ""

@@ -43,5 +43,5 @@ def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
     os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
     assert server.explain_end("while it started") == (
         "vLLM's server was ended while it started by signal 9, which the kernel sends when memory "
-        f"runs out. See the end of its log.\nloads\n(Whole log: {log})"
+        f"runs out. See its log.\nloads\n(Whole log: {log})"
     )

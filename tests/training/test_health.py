@@ -69,7 +69,7 @@ def test_recorded_quickstart_gets_no_warning(warnings):
         (
             {"reward": 0.0, f"reward_reasons/{RIGHT}/truncated": 1.0},
             "the reward is flat at 0",
-            "no completion scores above 0 (truncated 100%)",
+            "no completion scores above 0, reasons: truncated 100%. Read",
         ),
         (
             {
@@ -79,7 +79,7 @@ def test_recorded_quickstart_gets_no_warning(warnings):
                 f"reward_reasons/{RIGHT}/wrong_value": 0.25,
             },
             "correctness is flat at 0",
-            "its other rewards (in all 0.20 -> 0.33) (no_answer_tag 75%, wrong_value 25%)",
+            "(whole reward: 0.23 -> 0.30), reasons: no_answer_tag 75%, wrong_value 25%. Read",
         ),
         (
             {"right": ramp(1.0, 0.4), "reward": ramp(1.2, 1.6)},
@@ -87,7 +87,7 @@ def test_recorded_quickstart_gets_no_warning(warnings):
             "reward hacking",
         ),
         ({"right": ramp(1.0, 0.4), "reward": ramp(1.3, 0.7)}, "correctness fell", "raise trl.beta"),
-        ({"layout": ramp(0.5, 0.1), "reward": ramp(1.0, 1.4)}, "strict_format fell", "0.43 -> 0."),
+        ({"layout": ramp(0.5, 0.1), "reward": ramp(1.0, 1.4)}, "strict_format fell", "0.44 -> 0.30. The whole reward rises"),
         (
             {"completions/clipped_ratio": 0.31},
             "were cut off",

@@ -62,9 +62,9 @@ def cause_of(log: str) -> tuple[str, str] | None:
     return next(matches, None)
 
 
-# An error at the start of a line, after vLLM's "(EngineCore pid=7) ERROR 11-22 14:33:58 [core.py:1] ".
+# An error at the start of a line, after vLLM's "(Worker pid=7) ERROR 11-22 14:33:58 [core.py:1] ".
 _ERROR = re.compile(
-    r"(?:\(.*?\) )?(?:ERROR \S+ \S+ \[.*?\] )?((?:\w+\.)*\w+(?:Error|Exception): .+)"
+    r"(?:\(.*?\) )*(?:ERROR \S+ \S+ \[.*?\] )?((?:\w+\.)*\w+(?:Error|Exception): .+)"
 )
 
 

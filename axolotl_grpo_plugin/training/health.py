@@ -5,7 +5,7 @@ All other signs compare the last steps with the run's own first steps.
 """
 
 import logging
-from collections import Counter
+from collections import defaultdict
 from math import isfinite, sqrt
 from statistics import fmean, variance
 from typing import Any
@@ -145,12 +145,11 @@ def _change(steps: list[dict[str, Any]], key: str) -> str:
 def _reasons(steps: list[dict[str, Any]], name: str) -> str:
     """Return the three most frequent reasons of a reward with their shares, or ""."""
     prefix = f"reward_reasons/{name}/"
-    shares: Counter[str] = Counter()
+    shares: dict[str, float] = defaultdict(float)
     for step in steps:
         for key, share in step.items():
             if key.startswith(prefix):
                 shares[key.removeprefix(prefix)] += share or 0.0
-    shown = [
-        f"{reason} {share / len(steps):.0%}" for reason, share in shares.most_common(3) if share
-    ]
+    often = sorted(shares.items(), key=lambda pair: -pair[1])[:3]
+    shown = [f"{reason} {share / len(steps):.0%}" for reason, share in often if share]
     return f", reasons: {', '.join(shown)}" if shown else ""

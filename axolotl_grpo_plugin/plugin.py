@@ -76,6 +76,8 @@ class GRPOPlugin(BasePlugin):
             return
         if threads := cfg.get("grpo_cpu_threads"):
             torch.set_num_threads(threads)
+        elif "OMP_NUM_THREADS" not in os.environ:  # `accelerate launch` sets it to 1
+            torch.set_num_threads(1)
         if self._runner is None:  # Axolotl calls this again for a reference model
             from axolotl_grpo_plugin.scoring.runner import RewardRunner
 

@@ -24,9 +24,10 @@ _LEFT_OUT = ("axolotl_config_path", "comet_api_key")  # Axolotl adds the first o
 def write_run(given: dict[str, Any], folder: Path) -> None:
     """Write run.yaml: the config after command-line options, with the command and versions on top.
 
-    given: the config before Axolotl adds its defaults. A second `axolotl train` can read the file.
+    given: the config before Axolotl adds its defaults. `axolotl grpo train` can read the file.
     """
     config = {key: value for key, value in given.items() if key not in _LEFT_OUT}
+    plain = json.loads(json.dumps(config, default=str))  # under Ray it has enums
     head = [
         f"Command:  {shlex.join([*_TRAIN, *_words()])}",
         f"Started:  {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, in {os.getcwd()}",
@@ -34,7 +35,7 @@ def write_run(given: dict[str, Any], folder: Path) -> None:
     ]
     text = "".join(f"# {line}\n" for line in head)
     folder.mkdir(parents=True, exist_ok=True)
-    text += yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    text += yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     (folder / RUN).write_text(text, encoding="utf-8")
 
 

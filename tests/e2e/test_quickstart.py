@@ -72,7 +72,6 @@ def test_closing_block_names_files_that_exist(run):
     block = printed[printed.rindex("   model  ") :]
     for name in ("", "/run.yaml", "/training.png", "/held_out.jsonl", "/completions"):
         assert f"  {folder}{name}\n" in block and (folder / name.strip("/")).exists()
-    assert "  resume  axolotl grpo train" in block.splitlines()[-1]
 
 
 @quickstart

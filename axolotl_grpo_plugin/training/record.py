@@ -18,7 +18,8 @@ from axolotl_grpo_plugin.training.report import PLOT
 RUN = "run.yaml"
 _PACKAGES = ("axolotl-grpo-plugin", "axolotl", "trl", "transformers", "torch", "vllm")
 _TRAIN = ("axolotl", "grpo", "train")  # it takes every config
-_LEFT_OUT = ("axolotl_config_path", "comet_api_key")  # Axolotl adds the first one
+_ADDED = ("axolotl_config_path", "debug", "debug_num_examples", "debug_text_only", "shard")
+_LEFT_OUT = (*_ADDED, "comet_api_key")  # Axolotl's command line adds the others
 
 
 def write_run(given: dict[str, Any], folder: Path) -> None:

@@ -24,7 +24,7 @@ GIVEN = {
 @pytest.mark.parametrize("started", [["axolotl", "train"], ["axolotl/cli/train.py"]])
 def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started):
     monkeypatch.setattr(sys, "argv", [*started, "c.yaml", "--max-steps=3"])
-    write_run({**GIVEN, "axolotl_config_path": "c.yaml", "comet_api_key": "x"}, tmp_path / "new")
+    write_run({**GIVEN, "debug": False, "comet_api_key": "x"}, tmp_path / "new")
     text = (tmp_path / "new" / "run.yaml").read_text()
     assert text.startswith("# Command:  axolotl grpo train c.yaml --max-steps=3\n")
     assert "axolotl-grpo-plugin 0" in text and f"in {os.getcwd()}\n" in text

@@ -52,7 +52,7 @@ class GRPOArgs(BaseModel):
     grpo_cpu_threads: int | None = Field(
         default=None,
         gt=0,
-        description="Number of threads for training on a CPU. Without this key, accelerate uses one.",
+        description="Number of threads for training on a CPU. The default is OMP_NUM_THREADS, else 1.",
     )
     grpo_held_out_rows: int | None = Field(
         default=None,

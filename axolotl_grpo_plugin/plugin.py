@@ -1,6 +1,9 @@
 """The class that Axolotl loads."""
 
 import os
+import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +20,8 @@ from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.request import CANARY, request_or_check, wait
 from axolotl_grpo_plugin.training.banner import quiet_console, show_summary
+from axolotl_grpo_plugin.training.card import write_card
+from axolotl_grpo_plugin.training.record import show_end, write_run
 
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
@@ -31,9 +36,11 @@ class GRPOPlugin(BasePlugin):
     """
 
     _runner: "RewardRunner | None" = None
+    _given: dict[str, Any]  # the config with its command line's options, before Axolotl's defaults
 
     def register(self, cfg: Any) -> None:
         if is_named(cfg):
+            self._given = cfg.to_dict()
             paths.resolve_packaged(cfg)  # for all commands, because `axolotl inference` clears `rl`
         if not is_grpo(cfg):
             return
@@ -69,6 +76,8 @@ class GRPOPlugin(BasePlugin):
             return
         if threads := cfg.get("grpo_cpu_threads"):
             torch.set_num_threads(threads)
+        elif "OMP_NUM_THREADS" not in os.environ:  # `accelerate launch` sets it to 1
+            torch.set_num_threads(1)
         if self._runner is None:  # Axolotl calls this again for a reference model
             from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
@@ -83,11 +92,17 @@ class GRPOPlugin(BasePlugin):
         if self._runner:
             self._runner.wrap_trainer(trainer)
             show_summary(cfg, trainer)
+            if trainer.accelerator.is_main_process:
+                write_run(self._given, Path(trainer.args.output_dir))
+            highest = self._runner.highest()
+            trainer.create_model_card = partial(write_card, trainer, self._given, highest)
 
     def post_train_unload(self, cfg: Any) -> None:
         if self._runner:
             self._runner.close()
             self._runner = None
+            if not sys.exception():  # Axolotl calls this also after an error
+                show_end(cfg)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         if not self._runner:

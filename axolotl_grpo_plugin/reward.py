@@ -276,7 +276,7 @@ def reward(
         range: the lowest and the highest score. The highest means "right" in reports.
         reads: the dataset columns that the scorer needs. "completion_ids" are the completion's
             token ids. "prompt" is the prompt: a string or chat messages.
-        reasons: the possible reasons of a score. Each is a curve of the run, even if it is always 0.
+        reasons: the possible reasons of a score. Each that occurs is a curve of the run.
         inline: run in the trainer's process. Set it only if the scorer takes linear time and never
             raises. Other scorers run in a process that can be killed.
         first: a quick check with the same arguments that may run in the trainer's process. The

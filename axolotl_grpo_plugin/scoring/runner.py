@@ -99,7 +99,7 @@ class RewardRunner:
         self._by_name = {guard.name: guard for guard in self.guards.values()}
         self._recent: deque[tuple[int, dict[str, Counts]]] = deque()
         self._shown: Counter[str] = Counter()
-        self._reasons_seen: dict[str, dict[str, None]] = {}  # of each series, in order
+        self._logged: set[str] = set()  # the shares that were not 0 in some step
         self._lock = Lock()
         self._original: Any = None
 
@@ -199,21 +199,26 @@ class RewardRunner:
             errors, timeouts = of[name, "reward_errors"], of[name, "reward_timeouts"]
             total = of[name, "scored"]
             counts[name] = Counts(errors + timeouts, total, of[name, "too_slow"])
-            metrics[f"reward_errors/{name}"].append(errors / max(total, 1))
-            metrics[f"reward_timeouts/{name}"].append(timeouts / max(total, 1))
+            shares = {f"reward_errors/{name}": errors, f"reward_timeouts/{name}": timeouts}
             for reason in self._reasons(name) if total else ():
-                share = of[name, f"reason {reason}"] / total
-                metrics[f"reward_reasons/{name}/{reason}"].append(share)
+                shares[f"reward_reasons/{name}/{reason}"] = of[name, f"reason {reason}"]
+            self._log_shares(metrics, shares, max(total, 1))
         for series, rows in self._series(outcomes).items():
             values = [value for value, _ in rows if value is not None]
             if values:
                 metrics[f"rewards/{series}"].append(fmean(values))
-            reasons = Counter(reason for _, reason in rows)
-            seen = self._reasons_seen.setdefault(series, {})
-            seen.update(dict.fromkeys(sorted(reasons)))  # later, log zeros too
-            for reason in seen:
-                metrics[f"reward_reasons/{series}/{reason}"].append(reasons[reason] / len(rows))
+            prefix = f"reward_reasons/{series}/"
+            seen = {each: 0 for each in self._logged if each.startswith(prefix)}
+            reasons = Counter(prefix + reason for _, reason in rows)
+            self._log_shares(metrics, {**seen, **reasons}, len(rows))
         return counts
+
+    def _log_shares(self, metrics: Any, counts: dict[str, int], total: int) -> None:
+        """Log each count as a share of the total, from its first step above 0 on."""
+        for name, times in counts.items():
+            if times or name in self._logged:
+                self._logged.add(name)
+                metrics[name].append(times / total)
 
     def _stop_if_all_are_slow(self, counts: dict[str, Counts]) -> None:
         """Raise FailingRewardError if a whole batch was too slow, because that is the reward's fault."""

@@ -95,10 +95,21 @@ class Plan:
 
     def added_words(self) -> list[str]:
         """Return the options of `axolotl train` that the user need not type."""
-        if self.mode != "server" or self.call.processes:
+        if self.call.processes:
             return []
+        if self.mode != "server":
+            return ["--launcher", "python"] if self._needs_no_launcher() else []
         option = "--nproc-per-node" if self.call.launcher == "torchrun" else "--num-processes"
         return [option, str(self.placement.processes)]
+
+    def _needs_no_launcher(self) -> bool:
+        """Return whether one process trains and no option is for a launcher.
+
+        `accelerate launch` would only import Axolotl again, which takes half a minute.
+        """
+        typed = any(word.startswith(("--launcher", "--sweep")) for word in self.call.typed)
+        sharded = any(self.cfg.get(key) for key in ("deepspeed", "fsdp", "fsdp_config"))
+        return self.placement.processes == 1 and not (typed or sharded or self.call.after)
 
     def server_part(self, node: str = "") -> list[Part]:
         """Return the server's command, none if the config needs no server."""

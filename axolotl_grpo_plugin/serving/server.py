@@ -16,9 +16,9 @@ _CAUSES = (
         "Lower vllm.max_model_len, or raise vllm.gpu_memory_utilization",
     ),
     (
-        r"out of memory|No available memory for the cache|less than desired GPU memory|not enough memory|MemoryError",
+        r"out of memory|No available memory for the cache|less than desired [CG]PU memory|not enough memory|MemoryError",
         "memory: the model and its cache do not fit",
-        "Lower vllm.gpu_memory_utilization if another process uses that GPU (see nvidia-smi). "
+        "Lower vllm.gpu_memory_utilization if another process uses that memory (see nvidia-smi). "
         "Otherwise raise it, or serve on more GPUs (vllm.tensor_parallel_size)",
     ),
     (
@@ -62,6 +62,17 @@ def cause_of(log: str) -> tuple[str, str] | None:
     return next(matches, None)
 
 
+# An error at the start of a line, after vLLM's "(Worker pid=7) ERROR 11-22 14:33:58 [core.py:1] ".
+_ERROR = re.compile(
+    r"(?:\(.*?\) )*(?:ERROR \S+ \S+ \[.*?\] )?((?:\w+\.)*\w+(?:Error|Exception): .+)"
+)
+
+
+def first_error(lines: list[str]) -> str:
+    """Return the first error of a log, which is the root cause. Later ones wrap it."""
+    return next((match[1] for match in map(_ERROR.match, lines) if match), "")
+
+
 class Server:
     """The requested server process. It appends to vllm-server.log in output_dir."""
 
@@ -91,13 +102,14 @@ class Server:
         return [line for line in text.splitlines() if line.strip()]
 
     def explain_end(self, when: str) -> str:
-        """Return a message for a server that has ended: cause, fix, last lines, path of the log."""
+        """Return a message for a server that has ended: cause, fix, first error or last lines, log."""
         code, lines = self.exit_code(), self.lines()
         ended = f"ended {when} (exit code {code})"
         if code and code < 0:
             ended = f"was ended {when} by signal {-code}"
         if code == -9:
             ended += ", which the kernel sends when memory runs out"
-        cause, tail = cause_of("\n".join(lines)), "\n".join(lines[-15:])
-        fix = f"Likely cause: {cause[0]}. {cause[1]}" if cause else "See the end of its log"
-        return f"vLLM's server {ended}. {fix}.\n{tail}\n(Whole log: {self.log})"
+        cause, error = cause_of("\n".join(lines)), first_error(lines)
+        fix = f"Likely cause: {cause[0]}. {cause[1]}" if cause else "See its log"
+        shown = error or "\n".join(lines[-15:])
+        return f"vLLM's server {ended}. {fix}.\n{shown}\n(Whole log: {self.log})"

@@ -1,4 +1,4 @@
-"""The first screen of a training: a short summary in place of Axolotl's 200 lines."""
+"""The first and the last screen of a training, in place of Axolotl's 200 lines."""
 
 import logging
 import os
@@ -23,8 +23,6 @@ def quiet_console(everything: bool) -> None:
 
 def show_summary(cfg: Any, trainer: Any) -> None:
     """Print a run's model, rows, rewards, devices and output folder, on the first rank."""
-    from rich.console import Console
-
     if not trainer.accelerator.is_main_process:
         return
     args, group = trainer.args, trainer.num_generations
@@ -40,6 +38,13 @@ def show_summary(cfg: Any, trainer: Any) -> None:
         "runs on": f"{trainer.accelerator.num_processes} x {args.device.type}{vllm}",
         "results": f"{args.output_dir} (debug.log there has Axolotl's log)",
     }
+    show(lines)
+
+
+def show(lines: dict[str, Any]) -> None:
+    """Print a block of names and values, after an empty line."""
+    from rich.console import Console
+
     console = Console(markup=False, highlight=False)
     console.print()
     for name, text in lines.items():

@@ -31,7 +31,7 @@ def callbacks(cfg: Any, trainer: Any, highest: dict[str, float]) -> list[Trainer
     rows = cfg.get("grpo_held_out_rows")
     held_out = [HeldOut(trainer, rows)] if rows else []
     answers = held_out[0].file if held_out else None
-    return [*bar, *held_out, Health(first, highest.get(first)), Report(first, highest, answers)]
+    return [*bar, *held_out, Health(first, highest), Report(first, highest, answers)]
 
 
 class RewardProgress(ProgressCallback):
@@ -68,7 +68,6 @@ class Report(TrainerCallback):
     def show(self, args: Any, state: Any) -> None:
         from rich.console import Console
 
-        image = Path(args.output_dir) / PLOT
         changes = read_changes(self.answers, self.highest) if self.answers else []
         curves: dict[str, list[tuple[int, float]]] = {"reward": [], short(self.first): []}
         for log in state.log_history:
@@ -84,17 +83,15 @@ class Report(TrainerCallback):
         if changes:
             console.print(table(changes))
         if curves["reward"]:
-            plot(curves, changes, image)
-            console.print(f"curve    {image}", soft_wrap=True)
-        if changes:
-            console.print(f"answers  {self.answers}", soft_wrap=True)
+            plot(curves, changes, Path(args.output_dir) / PLOT)
 
 
 class HeldOut(TrainerCallback):
     """Lets the model answer `rows` rows of the evaluation dataset before and after training.
 
     Each answer is one line of held_out.jsonl in output_dir: when ("before", "after"), mode ("greedy",
-    "sampled"), row, prompt, completion, and the score of each reward function.
+    "sampled"), row, prompt, completion, the score of each reward function, and the dataset's other
+    columns, so that `axolotl grpo score` can score it again.
     """
 
     def __init__(self, trainer: Any, rows: int):
@@ -119,7 +116,9 @@ class HeldOut(TrainerCallback):
         if self.trainer.accelerator.is_main_process:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open(mode, encoding="utf-8") as file:
-                file.writelines(json.dumps(answer) + "\n" for answer in answers)
+                for answer in answers:
+                    row = {**self.dataset[answer["row"]], **answer}
+                    file.write(json.dumps(row, default=str) + "\n")
 
     def _answers(self, when: str) -> list[dict[str, Any]]:
         trainer = self.trainer

@@ -42,7 +42,7 @@ def table(changes: list[Change]) -> Any:
         *modes,
         box=box.SIMPLE,
         title=f"{max(change.rows for change in changes)} held-out rows, before and after training",
-        caption="mean reward, and its change with the 95 % interval",
+        caption="mean reward, ± the 95 % interval of its change",
     )
     cells = {(change.reward, change.mode): _cell(change) for change in changes}
     first = [change for change in changes if change.reward == rewards[0]]
@@ -58,9 +58,8 @@ def table(changes: list[Change]) -> Any:
 
 
 def _cell(change: Change) -> str:
-    means = f"{change.before:.2f} → {change.after:.2f}"
     margin = (change.high - change.low) / 2
-    return f"{means}  {change.after - change.before:+.2f} ±{margin:.2f}"
+    return f"{change.before:.2f} → {change.after:.2f} ±{margin:.2f}"
 
 
 def plot(curves: dict[str, list[tuple[int, float]]], changes: list[Change], file: Path) -> None:

@@ -1,6 +1,7 @@
 """Axolotl and `axolotl grpo check` accept every config of the pack, and its header is true."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import yaml
 
 from axolotl_grpo_plugin.checks.validation import ASSUMED
 from axolotl_grpo_plugin.serving.placement import mode_of, place, serving
-from tests.e2e.conftest import ROOT
+from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
 
 pytestmark = pytest.mark.seconds(60)
 
@@ -113,6 +114,28 @@ def test_header_names_needs_and_command(file, given):
         assert command == ("axolotl grpo train" if served else "axolotl train")
     assert ("--use-ray" in header) == bool(given.get("use_ray"))
     assert f"`{path}`" in (ROOT / "docs/configs.md").read_text()
+
+
+@pytest.mark.slow
+@pack(lambda file, given: not machines(file) and "judge" not in file.parts)  # see test_library
+def test_cpu_config_trains_with_the_command_of_its_header(file, given, request, tmp_path, smollm2):
+    """In a folder that `axolotl grpo fetch` filled. A local copy of GSM8K stands in for the hub's."""
+    axolotl("grpo", "fetch", cwd=tmp_path)
+    (tmp_path / "models").symlink_to(smollm2.parent)
+    if any(each["path"] == "openai/gsm8k" for each in given["datasets"]):
+        rows = tmp_path / "openai" / "gsm8k" / "main"
+        rows.mkdir(parents=True)
+        (rows / "train.jsonl").symlink_to(request.getfixturevalue("gsm8k") / "train.jsonl")
+        configs = "configs:\n- config_name: main\n  data_files: main/train.jsonl\n"
+        (rows.parent / "README.md").write_text(f"---\n{configs}---\n")
+    path = environment()["PATH"]
+    if mode_of(given) == "server":
+        path = f"{request.getfixturevalue('vllm').parent}{os.pathsep}{path}"
+    header = file.read_text().partition("base_model:")[0]
+    (command,) = re.findall(r"axolotl ((?:grpo )?train \S+)", header)
+    printed = finish(start(*command.split(), "--max-steps", 2, cwd=tmp_path, PATH=path))
+    assert "2/2" in printed
+    assert (tmp_path / given["output_dir"] / "run.yaml").exists()
 
 
 @pack(lambda file, given: machines(file))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from statistics import fmean
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import ROOT, axolotl, environment, finish, held_out, start
 
@@ -57,15 +60,58 @@ def test_prints_curves_and_held_out_scores(run):
     assert len(list((folder / "completions").glob("*.parquet"))) == 100
 
 
+def printed_command(printed, name):
+    """Return the words after `axolotl` of a command in the closing block."""
+    (words,) = re.findall(rf"^ *{name}  axolotl (.*)$", printed, re.M)
+    return shlex.split(words)
+
+
+@quickstart
+def test_closing_block_names_files_that_exist(run):
+    folder, printed = run
+    block = printed[printed.rindex("   model  ") :]
+    for name in ("", "/run.yaml", "/training.png", "/held_out.jsonl", "/completions"):
+        assert f"  {folder}{name}\n" in block and (folder / name.strip("/")).exists()
+
+
+@quickstart
+def test_learning_run_gets_no_warning(run):
+    assert "in the last 20 steps" not in run[1]
+
+
+@quickstart
+def test_run_file_has_the_config_as_run_and_the_card_its_results(run):
+    folder, _ = run
+    config = yaml.safe_load((folder / "run.yaml").read_text())
+    given = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    options = {"seed": 1, "max_steps": 100, "output_dir": str(folder), "save_steps": 100}
+    changed = {key for key, value in config.items() if value != given.get(key)}
+    assert changed - options.keys() <= {"save_strategy"}
+    assert options.items() <= config.items()
+    card = (folder / "README.md").read_text()
+    assert "`pkg://axolotl_grpo_plugin/quickstart/model`, trained on" in card
+    assert "| correctness | greedy | 1.33 |" in card
+
+
+@quickstart
+def test_printed_command_scores_the_held_out_answers_again(run):
+    folder, printed = run
+    words = printed_command(printed, "look")
+    output = axolotl(*words, "--json")
+    scored = json.loads(output[output.index("[\n") :])
+    first = json.loads((folder / "held_out.jsonl").read_text().splitlines()[0])
+    assert scored[0]["scores"][0]["score"] == first["rewards"]["correctness_reward_func"]
+
+
 @quickstart
 def test_resumed_run_keeps_its_earlier_answers(run, tmp_path):
     folder = tmp_path / "resumed"
     shutil.copytree(run[0], folder)
     first = (folder / "held_out.jsonl").read_text().splitlines()
-    more = ("--seed", 1, "--output-dir", folder, "--max-steps", 102)
-    saving = ("--save-strategy", "steps", "--save-steps", 102)
-    resumed = ("--resume-from-checkpoint", folder / "checkpoint-100")
-    axolotl("train", "configs/quickstart.yaml", *more, *saving, *resumed)
+    words = printed_command(run[1], "resume")
+    assert words[-2:] == ["--max-steps", "200"]
+    more = ("--output-dir", folder, "--save-steps", 102)
+    axolotl(*words[:-1], 102, *more)
     lines = (folder / "held_out.jsonl").read_text().splitlines()
     assert lines[: len(first)] == first
     assert {json.loads(line)["when"] for line in lines[len(first) :]} == {"after"}

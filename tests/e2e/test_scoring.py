@@ -82,18 +82,24 @@ def test_good_reward_learns_beside_six_bad_ones(trained):
     curve = curves(folder / "out")
     good = curve["rewards/correctness_reward_func/mean"]
     assert sum(good[-10:]) / 10 > sum(good[:10]) / 10 + 0.2
+
+    def shares(name):  # a curve begins with its first value above 0
+        values = curve.get(name, [])
+        return [0.0] * (STEPS - len(values)) + values
+
     for name in BAD:
-        failed = zip(curve[f"reward_errors/{name}"], curve[f"reward_timeouts/{name}"], strict=True)
+        failed = zip(
+            shares(f"reward_errors/{name}"), shares(f"reward_timeouts/{name}"), strict=True
+        )
         if name == "no_number":  # three per batch of 64
             assert {errors for errors, _ in failed} <= {3 / 64, 0.0}
         else:
             assert all(errors + late == 1.0 for errors, late in failed)
-    assert max(curve["reward_errors/correctness_reward_func"]) == 0.0
+    assert "reward_errors/correctness_reward_func" not in curve
     reasons = [
-        curve[f"reward_reasons/correctness_reward_func/{reason}"]
+        shares(f"reward_reasons/correctness_reward_func/{reason}")
         for reason in correctness_reward_func.spec.reasons
     ]
-    assert all(len(reason) == STEPS for reason in reasons)
     assert all(0.99 < sum(step) <= 1.01 for step in zip(*reasons, strict=True))
 
 

@@ -56,11 +56,9 @@ def test_timeout_does_not_change_the_reward_or_advantage(ran, name):
 def test_curves_are_shares_over_all_ranks(ran):
     (log,) = read(ran, "neutral")["log"]
     assert log["reward_timeouts/right_unless_it_hangs"] == 0.25
-    assert log["reward_errors/right_unless_it_hangs"] == 0.0
     assert log["reward_reasons/right_unless_it_hangs/right"] == 0.75
-    assert log["reward_reasons/right_unless_it_hangs/wrong"] == 0.0
     assert log["reward_reasons/int_reward_func/integer"] == 1.0
-    assert log["reward_reasons/int_reward_func/no_answer_tag"] == 0.0
+    assert not [name for name in log if name.startswith("reward_") and not log[name]]
 
 
 def test_each_rank_writes_its_own_rollouts_once(ran):

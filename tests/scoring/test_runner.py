@@ -1,4 +1,5 @@
 import math
+from collections import defaultdict
 
 import pytest
 import torch
@@ -137,6 +138,13 @@ def test_each_series_has_its_own_scores_and_statuses(runner):
         "by_source/a": [(None, "error"), (None, "timeout"), (1.0, "none")],
         "by_source/b": [(0.0, "wrong")],
     }
+
+
+def test_curve_of_a_share_begins_at_its_first_occurrence(runner):
+    own, metrics = runner(REWARD), defaultdict(list)
+    for failed in (0, 1, 0):
+        own._log_shares(metrics, {"reward_errors/a": failed, "reward_timeouts/a": 0}, total=4)
+    assert metrics == {"reward_errors/a": [0.25, 0.0]}
 
 
 @pytest.mark.parametrize(

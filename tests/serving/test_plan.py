@@ -54,6 +54,23 @@ def test_passes_colocate_configs_on_unchanged():
     assert commands(plan) == ["CUDA_VISIBLE_DEVICES=0,1 axolotl train c.yaml --max-steps 3"]
 
 
+@pytest.mark.parametrize(
+    "given, more, added",
+    [
+        (call(), {}, " --launcher python"),
+        (call("--launcher", "accelerate"), {}, ""),
+        (call("--sweep", "s.yaml"), {}, ""),
+        (call(processes=1), {}, ""),
+        (call(after=["--debug"]), {}, ""),
+        (call(), {"deepspeed": "zero3.json"}, ""),
+    ],
+)
+def test_one_process_needs_no_launcher(given, more, added):
+    (command,) = commands(plan_of(given, config("colocate", **more), ["0"]))
+    assert command.removeprefix("CUDA_VISIBLE_DEVICES=0 axolotl train c.yaml").startswith(added)
+    assert ("--launcher python" in command) == bool(added)
+
+
 def test_plans_ray():
     cfg = config(use_ray=True, ray_num_workers=16, vllm={"host": "10.0.0.7"})
     plan = plan_of(call(), cfg, ["0", "1"])

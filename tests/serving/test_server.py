@@ -3,11 +3,12 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 from axolotl_grpo_plugin.serving.request import Request
-from axolotl_grpo_plugin.serving.server import Server, cause_of
+from axolotl_grpo_plugin.serving.server import Server, cause_of, first_error
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,7 @@ from axolotl_grpo_plugin.serving.server import Server, cause_of
         ("memory", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."),
         ("memory", "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`"),
         ("memory", "ValueError: Free memory on device cuda:0 (3.1/23.6 GiB) on startup is less than desired GPU memory utilization (0.9, 21.2 GiB)."),
+        ("memory", "ValueError: Available memory on node 0 (21.5/23.4 GiB) on startup is less than desired CPU memory utilization (0.995, 23.3 GiB)."),
         ("length: one sequence", "ValueError: To serve at least one request with the models's max seq len (32768), (1.75 GiB KV cache is needed, which is larger than the available KV cache memory (0.9 GiB)."),
         ("length: vllm.max_model_len is more", "Value error, User-specified max_model_len (9999) is greater than the derived max_model_len (max_position_embeddings=8192)"),
         ("port", "OSError: [Errno 98] Address already in use"),
@@ -34,6 +36,13 @@ def test_unknown_cause_is_none():
     assert cause_of("INFO: Application startup complete.") is None
 
 
+def test_shows_the_first_error_and_not_the_ones_that_wrap_it():
+    log = Path(__file__).with_name("vllm_cpu_memory.log").read_text().splitlines()
+    assert "RuntimeError: Engine core initialization failed. See root cause above" in log[-1]
+    assert first_error(log).startswith("ValueError: Available memory on node 0 (")
+    assert cause_of("\n".join(log))[0].startswith("memory")
+
+
 def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
     log = tmp_path / "vllm-server.log"
     log.write_text("CUDA out of memory, in an earlier run\n")
@@ -43,5 +52,5 @@ def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
     os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
     assert server.explain_end("while it started") == (
         "vLLM's server was ended while it started by signal 9, which the kernel sends when memory "
-        f"runs out. See the end of its log.\nloads\n(Whole log: {log})"
+        f"runs out. See its log.\nloads\n(Whole log: {log})"
     )

@@ -58,7 +58,7 @@ def test_table_shows_means_and_shares_of_right_answers(file, capsys):
     shown = capsys.readouterr().out
     assert "4 held-out rows" in shown
     assert "right: right" in shown and "25.0% → 75.0%" in shown
-    assert "0.50 → 1.50  +1.00 ±1.13" in shown
+    assert "0.50 → 1.50 ±1.13" in shown
 
 
 def test_plots_with_and_without_held_out_rows(file, tmp_path):

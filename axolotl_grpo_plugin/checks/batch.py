@@ -53,10 +53,12 @@ class Batch(NamedTuple):
         return self.eval_batch_size or self.micro_batch_size
 
     def __str__(self) -> str:
-        prompts = self.completions / self.num_generations
+        prompts, rest = divmod(self.completions, self.num_generations)
+        groups = f"{prompts} prompt{'s' * (prompts != 1)} x {self.num_generations}"
+        if rest:
+            groups = f"not a multiple of {self.num_generations}"
         line = (
-            f"{self.completions} completions per step: {prompts:g} prompt{'s' * (prompts != 1)} x "
-            f"{self.num_generations} (micro_batch_size {self.micro_batch_size} x "
+            f"{self.completions} completions per step: {groups} (micro_batch_size {self.micro_batch_size} x "
             f"gradient_accumulation_steps {self.gradient_accumulation_steps} x "
             f"{self.ranks} process{'es' * (self.ranks != 1)})"
         )

@@ -5,12 +5,12 @@ from typing import Any
 
 from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.parameters import parameters_of
-from axolotl_grpo_plugin.config import block, completion_of, number_of, tokens_of
-from axolotl_grpo_plugin.findings import Finding, Level, at
+from axolotl_grpo_plugin.config import block, completion_of, limit_prompts, number_of, tokens_of
+from axolotl_grpo_plugin.findings import ConfigError, Finding, Level, at
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.serving.placement import mode_of
 
-TOO_LOW_FOR_ADAPTER = 2e-6  # learning rate
+TOO_LOW_FOR_ADAPTER = 1e-5  # learning rate
 TOO_HIGH_FOR_FULL = 5e-5  # learning rate of full fine-tuning
 PRACTICE_PARAMETERS = 400_000_000  # smaller models are for practice, and exempt from some checks
 SHORT_COMPLETION = 256  # tokens, TRL's former default
@@ -58,7 +58,7 @@ def check_learning_rate(cfg: Any) -> Iterator[Finding]:
     if rate is None:
         return
     where = at(cfg, "learning_rate")
-    if cfg.get("adapter") and rate <= TOO_LOW_FOR_ADAPTER:
+    if cfg.get("adapter") and rate < TOO_LOW_FOR_ADAPTER:
         what = f"{rate:g} suits full fine-tuning, but an adapter hardly changes with it"
         yield Finding(where, what, "Set it between 1e-5 and 1e-4", level="warning")
     elif not cfg.get("adapter") and rate >= TOO_HIGH_FOR_FULL and _is_small(cfg) is False:
@@ -119,6 +119,10 @@ def check_limit(cfg: Any) -> Iterator[Finding]:
         yield Finding(
             at(cfg, "trl.max_completion_length"), what, "Set it, for example to 512", level=level
         )
+    try:
+        limit_prompts({**cfg})
+    except ConfigError as error:
+        yield from error.findings
 
 
 def check_short_completions(cfg: Any) -> Iterator[Finding]:

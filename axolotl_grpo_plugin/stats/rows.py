@@ -139,13 +139,14 @@ def _json_lines(
     with path.open("rb") as file:
         text = TextIOWrapper(file, encoding="utf-8-sig")
         try:
-            for number, line in enumerate(filter(str.strip, text)):
+            lines = ((place, line) for place, line in enumerate(text, 1) if line.strip())
+            for number, (place, line) in enumerate(lines):
                 if number % BATCH == 0:
                     progress(file.tell(), size)
                 try:
                     row = json.loads(line)
-                except ValueError as error:
-                    fail(number, f"not JSON: {error}")
+                except json.JSONDecodeError as error:
+                    fail(number, f"line {place}, column {error.colno}: not JSON: {error.msg}")
                     continue
                 if isinstance(row, dict):
                     yield number, row

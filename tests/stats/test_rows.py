@@ -101,7 +101,10 @@ def test_reports_bad_lines_and_reads_the_rest(tmp_path):
     file = lines(tmp_path / "a.jsonl", [{"a": 1}, "{oh", "[1]", {"a": 2}])
     assert read_all(file, failed) == [(0, {"a": 1}), (3, {"a": 2})]
     assert [row for row, _ in failed] == [1, 2]
-    assert failed[0][1].startswith("not JSON: ") and failed[1][1] == "not a JSON object: '[1]'"
+    assert (
+        failed[0][1].startswith("line 2, column 2: not JSON: ")
+        and failed[1][1] == "not a JSON object: '[1]'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,7 @@ def test_batched_transform_may_drop_and_add_rows(monkeypatch):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("json.dumb", "no 'dumb' there. Did you mean 'dump'"),
+        ("json.dumb", "no 'dumb' in json. Did you mean `dump`"),
         ("no_such_module.fn", "there is no module 'no_such_module'"),
         ("a.b.fn", "Axolotl finds a transform only in a top-level module"),
     ],

@@ -8,7 +8,7 @@ import torch
 from axolotl.integrations import base
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks.batch import check_groups
+from axolotl_grpo_plugin.checks.batch import check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready
 from axolotl_grpo_plugin.checks.validation import refusals
@@ -66,7 +66,9 @@ class GRPOPlugin(base.BasePlugin):
 
     def on_config_validation_error(self, cfg: Any) -> None:
         if is_named(cfg) and (error := sys.exception()):
-            stop_on(refusals(cfg, error))
+            batch = list(check_batch(cfg, int(os.environ.get("WORLD_SIZE", 1))))
+            others = [each for each in refusals(cfg, error) if not each.what.startswith("GRPO: ")]
+            stop_on([*batch, *(others if batch else refusals(cfg, error))])
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
         # Axolotl takes the datasets of one plugin, and NeMo Gym's plugin loads its own.

@@ -1,5 +1,6 @@
 """Load the datasets as Axolotl does, and check them before the model is loaded."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,17 +15,18 @@ from axolotl_grpo_plugin.checks.samples import samples
 from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.stats.rows import sources
 from axolotl_grpo_plugin.stats.tokenizer import lacks_template
-from axolotl_grpo_plugin.transforms.rows import DatasetError
+from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
 
 
 def load_checked(cfg: Any) -> Any:
     """Load Axolotl's datasets. Raises ConfigError if a row does not fit the transform, or no row is left."""
     try:
         # With the cache, rows would be dropped silently, and an edited transform would not run.
-        with disable_datasets_caching(), _aligned():
+        with disable_datasets_caching(), _aligned(), _without_traceback():
             loaded = load_preference_datasets(cfg=cfg)
     except DatasetError as error:
-        raise ConfigError(f"axolotl-grpo-plugin: {error}") from error
+        fix = "" if str(error).endswith(".") else f". {DATASET_FIX}."
+        raise ConfigError(f"axolotl-grpo-plugin: {error}{fix}") from error
     except Exception:  # a user's transform or file
         stop_on(_check_rows(cfg))
         raise
@@ -46,6 +48,17 @@ def _check_rows(cfg: Any) -> Iterator[Finding]:
         else:
             readable.append(source)
     yield from check_prompts(cfg, readable, offline=False)
+
+
+@contextmanager
+def _without_traceback() -> Iterator[None]:
+    """Within, Axolotl does not log why it could not build a transform. `_check_rows` reports it."""
+    logger = logging.getLogger("axolotl.prompt_strategies.base")
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(logging.NOTSET)
 
 
 @contextmanager

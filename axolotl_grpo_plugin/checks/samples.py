@@ -21,10 +21,11 @@ from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.scoring.worker import Outcome
-from axolotl_grpo_plugin.stats.measure import problem_of
+from axolotl_grpo_plugin.stats.measure import PROMPT_FIX, problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer, TokenizerError, name_of
 from axolotl_grpo_plugin.transforms.gsm8k import worked
+from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
 
 MAX_ROWS = 2  # of each dataset, because a judge among the rewards may cost money
 MAX_COMPLETIONS = 64  # of a row, for the same reason
@@ -76,6 +77,8 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     except TokenizerError as error:
         on_hub = offline and is_on_hub(name_of(cfg))
         return skipped(where) if on_hub else error.finding
+    except DatasetError as error:
+        return Finding(where, str(error).removeprefix(f"{source.name}, "), DATASET_FIX)
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.gsm8k"
@@ -86,7 +89,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     for (_, raw), made in zip(rows, transformed, strict=True):
         for row in made[:MAX_ROWS]:
             if wrong := problem_of(row):
-                return Finding(where, wrong, "Correct the transform")
+                return Finding(where, wrong, PROMPT_FIX)
             found.append(Sample(row, gold(raw, row) if gold else None))
     return found
 
@@ -229,7 +232,9 @@ def _scores(
 
 def _error(guard: GuardedReward, outcome: Outcome, share: float, row: Row) -> RewardError:
     if outcome.timed_out or outcome.reason == TOO_SLOW:
-        what = outcome.error or f"it took more than {guard.timeout:g} s of CPU time"
+        what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
+        if outcome.timed_out:
+            what = f"the row was {outcome.error}"
         return RewardError(what, "Make it faster, or raise grpo_reward_timeout", share, "")
     if "\n" not in outcome.error:
         return RewardError(f"it {outcome.error}", "Correct the reward", share, "")

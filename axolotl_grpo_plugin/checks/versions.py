@@ -30,18 +30,23 @@ def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
                 yield from _check(owner, requirement, elsewhere)
 
 
-def check_wandb(cfg: Any) -> Iterator[Finding]:
-    """Check that wandb can log in. It would ask only after the model is loaded."""
+def check_wandb(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
+    """Check that wandb can log in. It would ask only after the model is loaded.
 
-    def setting(name: str, default: str = "") -> Any:
-        return cfg.get(name) or os.environ.get(name.upper(), default)
+    elsewhere: the run is for another machine, so a missing login here is a skipped check.
+    """
 
-    online = cfg.get("wandb_project") and setting("wandb_mode", "online") == "online"
-    host = setting("wandb_base_url", "https://api.wandb.ai")
+    def setting(name: str) -> Any:
+        return cfg.get(name) or os.environ.get(name.upper())
+
+    online = cfg.get("wandb_project") and setting("wandb_mode") in (None, "", "online")
+    host = setting("wandb_base_url") or "https://api.wandb.ai"
     keys = map(setting, ("wandb_api_key", "wandb_identity_token_file", "wandb_disabled"))
     if online and not any(keys) and not get_netrc_auth(host):
         fix = "Run `wandb login`, set WANDB_API_KEY, or set wandb_mode: offline"
-        yield Finding(at(cfg, "wandb_project"), f"wandb has no login for {host}", fix)
+        level: Level = "skipped" if elsewhere else "error"
+        what = f"wandb has no login for {host}"
+        yield Finding(at(cfg, "wandb_project"), what, fix, level=level)
 
 
 def _required(owner: str, extras: set[str]) -> Iterator[Requirement]:

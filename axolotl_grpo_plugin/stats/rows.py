@@ -86,7 +86,7 @@ def read(
         raise Unreadable(*finding[:3])
     where = f"{source.at(cfg, 'path')} ({path})"
     plain = (
-        set(entry) <= PLAIN
+        {key for key, value in entry.items() if value} <= PLAIN
         and entry.get("split") in (None, "train")
         and not isinstance(entry.get("name"), list)
         and os.path.isfile(path)

@@ -109,7 +109,7 @@ MISTAKES = {
     "17 temprature": ({"trl__temprature": 1}, "Did you mean `trl.temperature`?"),
     "18 grpo_rollout": ({"grpo_rollout": True}, "Did you mean `grpo_rollouts`?"),
     "19 learning_rat": ({"learning_rat": 1e-4, "learning_rate": None}, "learning_rate"),
-    "20 no plugin, pkg://": ({"plugins": None}, f"the plugin is not listed, but pkg://"),
+    "20 no plugin, pkg://": ({"plugins": None}, "the plugin is not listed, but "),
     "21 no plugin, local model": (
         reward(OURS, plugins=None, base_model=str(MODEL), grpo_held_out_rows=None),
         f"the plugin is not listed, but {OURS} needs it. Add - axolotl_grpo_plugin.GRPOPlugin",
@@ -121,7 +121,7 @@ MISTAKES = {
     "24 missing file": (data(GSM8K, None, "nowhere.jsonl"), "(nowhere.jsonl): no such file"),
     "25 missing model": ({"base_model": "./nowhere"}, "base_model (./nowhere): no such folder"),
     "26 empty file": (data(GSM8K, []), "(rows.jsonl): an empty file"),
-    "27 another folder": (reward("rewards.true_equation.true_equation_reward_func"), "start in the folder"),
+    "27 another folder": (reward("my_rewards.mine.reward"), "start in the folder"),
     "28 no chat template": (
         reward("mine.plain", base_model="model", sequence_len=None), "no chat template. Set `chat_template:`",
     ),
@@ -132,7 +132,7 @@ MISTAKES = {
     ),
     "31 gold ints, gsm8k": (data(GSM8K, INTS), 'row 0, column "answer": no text: 1'),
     "32 JSON list": (data(GSM8K, json.dumps(GOOD), "rows.json"), None),
-    "33 broken row": (data(GSM8K, "\n".join(BROKEN)), "line 17, column "),
+    "33 broken row": (data(GSM8K, "\n".join(BROKEN)), "line 17, column 36: not JSON"),
     "34 syntax error": (reward("syntax.fn"), "SyntaxError: expected ':' (syntax.py, line 1)"),
     "35 missing import": (reward("imports.fn"), "because it imports 'no_such_package', which is not"),
     "36 two of one name": (reward("mine.plain", "other.plain"), None),
@@ -143,7 +143,7 @@ MISTAKES = {
     "43 no vLLM": ({"trl__use_vllm": True, "trl__vllm_mode": "colocate"}, "vllm: not installed here"),
     "44 rl: gpro": ({"rl": "gpro"}, "Set rl: grpo", "rl: Input should be"),
 }  # fmt: skip
-NO_LOGIN = {"NETRC": "/dev/null", "WANDB_API_KEY": "", "WANDB_MODE": ""}
+ENV = {"CUDA_VISIBLE_DEVICES": "", "NETRC": "/dev/null", "WANDB_API_KEY": ""}
 
 
 def run(mistake, folder):
@@ -160,8 +160,8 @@ def run(mistake, folder):
     few = {"max_steps": 1, "test_datasets": None, "grpo_held_out_rows": None}
     config = write(folder, shipped_config(**{**few, "micro_batch_size": 8, **changes}))
     return (
-        fork("grpo", "check", config, "--gpus", "0", cwd=folder, **NO_LOGIN),
-        fork("train", config, cwd=folder, **NO_LOGIN),
+        fork("grpo", "check", config, cwd=folder, **ENV),
+        fork("train", config, cwd=folder, **ENV),
     )
 
 

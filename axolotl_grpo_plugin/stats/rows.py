@@ -21,7 +21,8 @@ from axolotl_grpo_plugin.findings import FindingError, at, first_line
 from axolotl_grpo_plugin.inputs import check_file, check_transform, is_axolotls
 
 BATCH = 1000
-PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that is one local file
+# Keys of a dataset that is one local file. Axolotl's validation adds the last, which only chats use.
+PLAIN = {"path", "type", "ds_type", "split", "name", "message_property_mappings"}
 # The options of `datasets.Dataset.map` that `Transform` implements.
 MAPPED = {"batched", "batch_size", "with_indices", "remove_columns", "fn_kwargs", "num_proc"}
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?$")

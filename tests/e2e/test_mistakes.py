@@ -186,5 +186,26 @@ def test_check_and_train_report_the_mistake_in_one_line(tmp_path, mistake):
     assert "Traceback" not in trained.output and "Loading weights" not in trained.output
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", ["10 raises", "44 rl: gpro"])
+def test_grpo_train_ends_with_one_line_in_place_of_the_launchers_tracebacks(tmp_path, mistake):
+    run(mistake, tmp_path)
+    words = ["grpo", "train", tmp_path / "config.yaml"]  # through `accelerate launch`
+    ended = fork(*words, cwd=tmp_path, **ENV)
+    *_, last = ended.output.splitlines()
+    assert ended.returncode == 1 and "Traceback" not in ended.output, ended.output[-3000:]
+    assert last.startswith("axolotl-grpo-plugin: ") and MISTAKES[mistake][1] in last
+
+
+def test_grpo_train_reports_a_tab_in_the_yaml(tmp_path):
+    (tmp_path / "config.yaml").write_text("rl: grpo\ntrl:\n\tbeta: 0.0\n")
+    for command in ("check", "train"):
+        ended = fork("grpo", command, "config.yaml", cwd=tmp_path, **ENV)
+        (line,) = [
+            each for each in ended.output.splitlines() if "config.yaml" in each and "tab" in each
+        ]
+        assert ended.returncode == 1 and "line 3" in line and "Traceback" not in ended.output
+
+
 def errors(output):
     return re.findall(r"^  (?:error|warning) +(.*)", output, re.MULTILINE)

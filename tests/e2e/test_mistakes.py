@@ -201,9 +201,7 @@ def test_grpo_train_reports_a_tab_in_the_yaml(tmp_path):
     (tmp_path / "config.yaml").write_text("rl: grpo\ntrl:\n\tbeta: 0.0\n")
     for command in ("check", "train"):
         ended = fork("grpo", command, "config.yaml", cwd=tmp_path, **ENV)
-        (line,) = [
-            each for each in ended.output.splitlines() if "config.yaml" in each and "tab" in each
-        ]
+        (line,) = [each for each in ended.output.splitlines() if "instead of tabs" in each]
         assert ended.returncode == 1 and "line 3" in line and "Traceback" not in ended.output
 
 

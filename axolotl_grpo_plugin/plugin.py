@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.checks.rewards import check_ready
 from axolotl_grpo_plugin.checks.validation import refusals
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import is_grpo, is_named, limit_prompts
-from axolotl_grpo_plugin.findings import END, stop_on, write_end
+from axolotl_grpo_plugin.findings import END, first_line, stop_on, write_end
 from axolotl_grpo_plugin.scoring.rollout_log import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -54,7 +54,7 @@ class GRPOPlugin(base.BasePlugin):
         paths.add_working_folder()
         stop_on([*check_plugin(cfg), *check_keys(cfg)])
         if is_named(cfg):
-            _pass_crashes(cfg)
+            _pass_crashes()
             quiet_console()
             stop_on(check_config(cfg))
             limit_prompts(cfg)
@@ -67,8 +67,9 @@ class GRPOPlugin(base.BasePlugin):
     def on_config_validation_error(self, cfg: Any) -> None:
         if is_named(cfg) and (error := sys.exception()):
             batch = list(check_batch(cfg, int(os.environ.get("WORLD_SIZE", 1))))
-            others = [each for each in refusals(cfg, error) if not each.what.startswith("GRPO: ")]
-            stop_on([*batch, *(others if batch else refusals(cfg, error))])
+            others = refusals(cfg, error)
+            # Axolotl's message for a wrong batch says less than check_batch.
+            stop_on([*batch, *(o for o in others if not (batch and o.what.startswith("GRPO")))])
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
         # Axolotl takes the datasets of one plugin, and NeMo Gym's plugin loads its own.
@@ -127,12 +128,14 @@ class GRPOPlugin(base.BasePlugin):
         return added
 
 
-def _pass_crashes(cfg: Any) -> None:
+def _pass_crashes() -> None:
     """Pass the error of a crash to `axolotl grpo train`, if that started the run."""
     before = sys.excepthook
 
     def hook(kind: Any, error: BaseException, trace: Any) -> None:
-        write_end(f"axolotl-grpo-plugin: the training ended with {kind.__name__}: {error}")
+        write_end(
+            f"axolotl-grpo-plugin: the training ended with {kind.__name__}: {first_line(error)}."
+        )
         before(kind, error, trace)
 
     if END in os.environ:

@@ -78,7 +78,9 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
         on_hub = offline and is_on_hub(name_of(cfg))
         return skipped(where) if on_hub else error.finding
     except DatasetError as error:
-        return Finding(where, str(error).removeprefix(f"{source.name}, "), DATASET_FIX)
+        what = str(error).removeprefix(source.name).lstrip(":, ")
+        what, _, fix = what.rpartition(". ") if what.endswith(".") else (what, "", DATASET_FIX)
+        return Finding(where, what, fix)
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.gsm8k"
@@ -222,7 +224,10 @@ def _scores(
         **batch,
     )
     limit, guard.limit = guard.limit, min(guard.limit, PATIENCE * guard.timeout)
-    _ = asyncio.run(call()) if guard.function.is_async else call()
+    if guard.function.is_async:
+        asyncio.run(call())
+    else:
+        call()
     guard.limit = limit
     failed = [each for each in guard.outcomes if each.error or each.reason == TOO_SLOW]
     if failed:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from threading import Thread
 
 from axolotl_grpo_plugin.findings import END
@@ -25,7 +25,8 @@ class Trainer:
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], output_dir: str):
-        self._end, self._log = Path(mkdtemp(), "end"), Path(output_dir, LOG)
+        self._folder = TemporaryDirectory()
+        self._end, self._log = Path(self._folder.name, "end"), Path(output_dir, LOG)
         self._began, self._last = time.time(), b"\n"
         source, sink = pty.openpty() if sys.stderr.isatty() else os.pipe()
         if sys.stderr.isatty():
@@ -63,4 +64,5 @@ class Trainer:
                 text += f" Log: {self._log}"
             line_end = "" if self._last == b"\n" else "\n"
             print(f"{line_end}{text}", file=sys.stderr, flush=True)
+        self._folder.cleanup()
         return code

@@ -1,7 +1,7 @@
 """GRPO on Axolotl: rewards that can be trusted, transforms, and configs that are checked.
 
-What a YAML may name stands here, at the top level, and is imported when it is used: Axolotl loads
-every installed plugin's package in all of its runs, and `axolotl --help` should not wait for torch.
+The top level has the names that a YAML may use. Each is imported on its first use, because Axolotl
+imports the packages of all installed plugins in every run, and `axolotl --help` should not wait for torch.
 """
 
 from importlib import import_module

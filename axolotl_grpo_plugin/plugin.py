@@ -55,7 +55,7 @@ class GRPOPlugin(base.BasePlugin):
         stop_on([*check_plugin(cfg), *check_keys(cfg)])
         if is_named(cfg):
             _pass_crashes()
-            quiet_console()
+            quiet_console(everything=False)
             stop_on(check_config(cfg))
             limit_prompts(cfg)
             settle_address(cfg)
@@ -78,6 +78,7 @@ class GRPOPlugin(base.BasePlugin):
         from axolotl_grpo_plugin.checks.datasets import load_checked
 
         if not preprocess:
+            quiet_console(everything=True)
             ranks = int(os.environ.get("WORLD_SIZE", 1))
             stop_on([*check_ready(cfg), *check_groups(cfg, ranks)])
             stop_on([*check_versions(cfg), *check_wandb(cfg)])

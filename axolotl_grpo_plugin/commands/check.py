@@ -185,9 +185,8 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
         if isinstance(least, Finding):
             yield least
             return
-        checked.memory = (
-            f"at least {least:.1f} GiB of weights, gradients, optimizer on each training GPU"
-        )
+        if least >= 0.1:
+            checked.memory = f"at least {least:.1f} GiB of weights, gradients, optimizer per GPU"
         if machine.gib:
             yield from check_memory(cfg, placement, least, machine.gib)
 

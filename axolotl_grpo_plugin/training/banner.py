@@ -7,14 +7,17 @@ from typing import Any
 from axolotl_grpo_plugin.training.report import short
 
 
-def quiet_console() -> None:
-    """Print only Axolotl's warnings and errors. Its whole log stays in output_dir/debug.log.
+def quiet_console(everything: bool) -> None:
+    """Keep Axolotl's dump of the config off the terminal, or everything but warnings and errors.
 
-    AXOLOTL_LOG_LEVEL in the environment has precedence.
+    output_dir/debug.log has its whole log. AXOLOTL_LOG_LEVEL in the environment has precedence.
     """
-    if "AXOLOTL_LOG_LEVEL" not in os.environ:
-        for handler in logging.getLogger("axolotl").handlers:
-            if handler.get_name() == "color_console":
+    if "AXOLOTL_LOG_LEVEL" in os.environ:
+        return
+    for handler in logging.getLogger("axolotl").handlers:
+        if handler.get_name() == "color_console":
+            handler.addFilter(lambda record: not record.msg.startswith("config:"))
+            if everything:
                 handler.setLevel(logging.WARNING)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from axolotl_grpo_plugin.findings import nearest
+from axolotl_grpo_plugin.findings import Finding, nearest
 from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 from axolotl_grpo_plugin.transforms.rows import (
@@ -109,8 +109,8 @@ def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[
     for spec, made in zip(specs, json.loads(done.stdout), strict=True):
         where = f"{source}, the row with task {spec['task']!r}"
         if known := made.get("known"):
-            fix = nearest(spec["task"], known)
-            raise DatasetError(f"{where}: reasoning-gym has no such task. {fix}.")
+            what = "reasoning-gym has no such task"
+            raise DatasetError(str(Finding(where, what, nearest(spec["task"], known))))
         if error := made.get("error"):
             raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")
         yield [

@@ -116,7 +116,7 @@ MISTAKES = {
         {"trl": VLLM, "vllm": {"max_model_len": 128}}, 1, "error", "set trl.vllm_mode: colocate",
     ),
     "vLLM without a mode on one GPU": (
-        trl(use_vllm=True), 1, "error", "this config wants 2", "set trl.vllm_mode: colocate",
+        trl(use_vllm=True), 1, "error", "this run needs 2 GPUs", "set trl.vllm_mode: colocate",
     ),
     "more GPUs to serve than the machine has": (
         {"trl": VLLM, "vllm": {"tensor_parallel_size": 4}}, 4, "error", "4 for vLLM",

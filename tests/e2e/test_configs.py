@@ -111,7 +111,7 @@ def test_header_names_needs_and_command(file, given):
     else:
         assert command == "axolotl grpo train"
     assert ("--use-ray" in header) == bool(given.get("use_ray"))
-    assert f"`{path}`" in (ROOT / "README.md").read_text()
+    assert f"`{path}`" in (ROOT / "docs/configs.md").read_text()
 
 
 @pack(lambda file, given: machines(file))

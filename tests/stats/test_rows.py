@@ -192,7 +192,7 @@ def test_batched_transform_may_drop_and_add_rows(monkeypatch):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("json.dumb", "no 'dumb' in json. Did you mean `dump`"),
+        ("json.dumb", "no 'dumb' in json. Did you mean `dump`?"),
         ("no_such_module.fn", "there is no module 'no_such_module'"),
         ("a.b.fn", "Axolotl finds a transform only in a top-level module"),
     ],

@@ -98,9 +98,9 @@ def test_tasks_and_problems_in_one_file_keep_their_order():
     [
         (
             {"task": "chain_sums"},
-            r"'chain_sums': reasoning-gym has no such task. Did you mean 'chain_sum'",
+            r"'chain_sums': reasoning-gym has no such task. Did you mean `chain_sum`\?$",
         ),
-        ({"task": "xyzzy"}, r"reasoning-gym has no such task. There are: ab, acre, "),
+        ({"task": "xyzzy"}, r"reasoning-gym has no such task. Valid names: ab, acre, "),
         ({"task": "composite"}, r"reasoning-gym has no such task"),
         ({**SUMS, "config": {"max_termz": 2}}, r"refuses it: TypeError: .*max_termz"),
         ({**SUMS, "config": {"max_terms": 0}}, r"refuses it: AssertionError: "),

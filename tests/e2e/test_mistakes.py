@@ -99,7 +99,7 @@ MISTAKES = {
     "9 wrong length": (reward("mine.short"), "it returned 1 scores for"),
     "10 raises": (reward("mine.raises"), r"it raised KeyError: 'nope' (mine.py, line 40)"),
     "11 infinite loop": (
-        reward("mine.loops", grpo_reward_timeout=0.4), "not scored within 2 s. Make it faster",
+        reward("mine.loops", grpo_reward_timeout=0.4), "not scored within the 2 s of its batch. Make it faster",
     ),
     "12 no factory": (data("mine.no_factory", GOOD), "the transform cannot be built: TypeError"),
     "13 no prompt": (data("mine.no_prompt", GOOD), '"prompt"'),

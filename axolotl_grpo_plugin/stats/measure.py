@@ -144,7 +144,7 @@ def _prompts(
         measured.dropped += not rows
         for row in rows:
             if problem := problem_of(row):
-                measured.fail(number, problem)
+                measured.fail(number, problem if "prompt" in row else f"{problem}. {PROMPT_FIX}")
             else:
                 prompts.append((number, raw, row["prompt"]))
     return prompts

@@ -108,7 +108,7 @@ MISTAKES = {
     "16 num_generation": ({"trl__num_generation": 4}, "Did you mean `trl.num_generations`?"),
     "17 temprature": ({"trl__temprature": 1}, "Did you mean `trl.temperature`?"),
     "18 grpo_rollout": ({"grpo_rollout": True}, "Did you mean `grpo_rollouts`?"),
-    "19 learning_rat": ({"learning_rat": 1e-4, "learning_rate": None}, "learning_rate"),
+    "19 learning_rat": ({"learning_rat": 1e-4, "learning_rate": None}, "learning_rate: Field required"),
     "20 no plugin, pkg://": ({"plugins": None}, "the plugin is not listed, but "),
     "21 no plugin, local model": (
         reward(OURS, plugins=None, base_model=str(MODEL), grpo_held_out_rows=None),

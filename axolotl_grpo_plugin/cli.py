@@ -177,11 +177,10 @@ class _Train(click.Command):
 )
 @click.pass_context
 def train(ctx: click.Context, /, config: str, cloud: str | None, **options: Any) -> None:
-    """Train CONFIG, with vLLM on a separate GPU.
+    """Train CONFIG. If it needs a vLLM server, start that on a separate GPU.
 
     vLLM serves on the last GPU(s), and the trainer uses the others. Accepts the options of
-    `axolotl train` too, and the launcher's after `--`. Configs without a vLLM server go straight
-    to `axolotl train`.
+    `axolotl train` too, and the launcher's after `--`. A run that fails ends with one line.
     """
     from axolotl_grpo_plugin.commands.train import run
 

@@ -21,6 +21,11 @@ def read_config(file: str, options: Mapping[str, Any] | None = None) -> Any:
     try:
         with open(file, encoding="utf-8") as opened:
             keys = yaml.safe_load(opened)
+    except yaml.MarkedYAMLError as error:
+        mark, tab = error.problem_mark, "'\\t'" in str(error.problem)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "not YAML"
+        fix = "Indent with spaces instead of tabs" if tab else "Correct the YAML"
+        raise ConfigError(f"{file}: {place}: {error.problem}. {fix}.") from error
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(keys, dict):

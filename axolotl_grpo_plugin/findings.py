@@ -2,11 +2,17 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 LOG = logging.getLogger(__name__)
+
+# `axolotl grpo train` sets this variable for the trainer: the file for the line that ends the run.
+END = "AXOLOTL_GRPO_END"
+_LIBRARIES = ("/lib/python", "/multiprocessing/", f"{Path(__file__).parent}{os.sep}")
 
 Level = Literal["error", "warning", "skipped"]
 
@@ -51,13 +57,23 @@ class ConfigError(SystemExit):
 
     findings: tuple[Finding, ...] = ()
 
+    def __init__(self, message: str):
+        super().__init__(message)
+        write_end(message)
+
+
+def write_end(message: str) -> None:
+    """Pass the message that ends this run to `axolotl grpo train`, if that started the run."""
+    if file := os.environ.get(END):
+        Path(file).write_text(message, encoding="utf-8")
+
 
 def stop_on(findings: Iterable[Finding]) -> None:
     """Log the warnings, and raise ConfigError with all errors if there are any."""
     errors = []
     for finding in findings:
         if finding.level == "error":
-            errors.append(finding)
+            errors.append(finding._replace(detail=""))  # `check` shows the tracebacks
         elif finding.level == "warning":
             LOG.warning("axolotl-grpo-plugin: %s", finding)
     if errors:
@@ -69,6 +85,14 @@ def stop_on(findings: Iterable[Finding]) -> None:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message."""
     return (str(error).splitlines() or [""])[0]
+
+
+def raised(trace: str) -> str:
+    """Return the last line of a traceback, with the place in the user's own code that raised it."""
+    last = trace.rstrip().splitlines()[-1]
+    places = re.findall(r'File "(/.+?)", line (\d+)', trace)
+    own = [place for place in places if not any(part in place[0] for part in _LIBRARIES)]
+    return f"{last} ({os.path.relpath(own[-1][0])}, line {own[-1][1]})" if own else last
 
 
 def at(cfg: Any, key: Any) -> str:

@@ -7,7 +7,7 @@ from inspect import getmembers
 from types import ModuleType
 from typing import Any
 
-from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.findings import Finding, raised
 
 
 def functions_of(module: ModuleType) -> list[str]:
@@ -45,6 +45,6 @@ def imported(module_name: str, where: str) -> Any:
             return Finding(where, what, fix)
         what = f"{module_name} cannot be imported, because it imports {error.name!r}, which is not installed"
         return Finding(where, what, f"Install {error.name}", traceback.format_exc())
-    except (Exception, SystemExit) as error:
-        what = f"{module_name} cannot be imported: {type(error).__name__}: {error}"
+    except (Exception, SystemExit):
+        what = f"{module_name} cannot be imported: {raised(traceback.format_exc())}"
         return Finding(where, what, "Correct the module", traceback.format_exc())

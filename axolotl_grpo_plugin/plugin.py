@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from axolotl.integrations.base import BasePlugin
+from axolotl.integrations import base
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks.batch import check_groups
+from axolotl_grpo_plugin.checks.batch import check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready
+from axolotl_grpo_plugin.checks.validation import refusals
+from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import is_grpo, is_named, limit_prompts
-from axolotl_grpo_plugin.findings import stop_on
+from axolotl_grpo_plugin.findings import END, first_line, stop_on, write_end
 from axolotl_grpo_plugin.scoring.rollout_log import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -27,7 +29,17 @@ if TYPE_CHECKING:
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
 
-class GRPOPlugin(BasePlugin):
+def _load_plugin(name: str) -> Any:
+    """Refuse a misspelt path of this plugin. Axolotl loads all plugins before it registers any."""
+    stop_on(check_plugin({"plugins": [name]}))
+    return _axolotls_load_plugin(name)
+
+
+_axolotls_load_plugin = base.load_plugin
+base.load_plugin = _load_plugin
+
+
+class GRPOPlugin(base.BasePlugin):
     """GRPO with checked configs, guarded rewards, and a report of the model's progress.
 
     Axolotl loads it in all runs of a user who has installed it. Outside `rl: grpo|gdpo` it does
@@ -37,6 +49,7 @@ class GRPOPlugin(BasePlugin):
 
     _runner: "RewardRunner | None" = None
     _given: dict[str, Any]  # the config with its command line's options, before Axolotl's defaults
+    _row: Any = None  # of the training dataset, to try the rewards on
 
     def register(self, cfg: Any) -> None:
         if is_named(cfg):
@@ -47,6 +60,7 @@ class GRPOPlugin(BasePlugin):
         paths.add_working_folder()
         stop_on([*check_plugin(cfg), *check_keys(cfg)])
         if is_named(cfg):
+            _pass_crashes()
             quiet_console(everything=False)
             stop_on(check_config(cfg))
             limit_prompts(cfg)
@@ -55,6 +69,13 @@ class GRPOPlugin(BasePlugin):
 
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"
+
+    def on_config_validation_error(self, cfg: Any) -> None:
+        if is_named(cfg) and (error := sys.exception()):
+            batch = list(check_batch(cfg, int(os.environ.get("WORLD_SIZE", 1))))
+            others = refusals(cfg, error)
+            # Axolotl's message for a wrong batch says less than check_batch.
+            stop_on([*batch, *(o for o in others if not (batch and o.what.startswith("GRPO")))])
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
         # Axolotl takes the datasets of one plugin, and NeMo Gym's plugin loads its own.
@@ -66,7 +87,9 @@ class GRPOPlugin(BasePlugin):
             quiet_console(everything=True)
             ranks = int(os.environ.get("WORLD_SIZE", 1))
             stop_on([*check_ready(cfg), *check_groups(cfg, ranks)])
+            stop_on([*check_versions(cfg), *check_wandb(cfg)])
         loaded = load_checked(cfg)
+        self._row = loaded.train_dataset[0]
         if mode_of(cfg) == "server" and not preprocess:
             request_or_check(cfg)
         return loaded
@@ -79,9 +102,12 @@ class GRPOPlugin(BasePlugin):
         elif "OMP_NUM_THREADS" not in os.environ:  # `accelerate launch` sets it to 1
             torch.set_num_threads(1)
         if self._runner is None:  # Axolotl calls this again for a reference model
+            from axolotl_grpo_plugin.checks.samples import check_row
             from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
             self._runner = RewardRunner(cfg)
+            if self._row:
+                stop_on(check_row(cfg, self._runner, self._row))
             self._runner.open(cfg)
 
     def get_training_args(self, cfg: Any) -> None:
@@ -115,6 +141,20 @@ class GRPOPlugin(BasePlugin):
 
             added.insert(0, Canary(trainer))
         return added
+
+
+def _pass_crashes() -> None:
+    """Pass the error of a crash to `axolotl grpo train`, if that started the run."""
+    before = sys.excepthook
+
+    def hook(kind: Any, error: BaseException, trace: Any) -> None:
+        write_end(
+            f"axolotl-grpo-plugin: the training ended with {kind.__name__}: {first_line(error)}."
+        )
+        before(kind, error, trace)
+
+    if END in os.environ:
+        sys.excepthook = hook
 
 
 def _active(cfg: Any) -> bool:

@@ -236,7 +236,7 @@ class PlainReward(BaseReward):
     """A reward function without a decorator of this package: from TRL, or a user's."""
 
     def __init__(self, function: Any):
-        super().__init__(function, Spec())
+        super().__init__(function, Spec(reads=_required(function)))
         self.is_async = _is_awaited(function)
 
     def scores(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Any:
@@ -359,6 +359,22 @@ def _values(name: str, scores: list[Score], columns: dict[str, Any]) -> list[flo
 
 def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _required(function: Any) -> tuple[str, ...]:
+    """Return the columns that a function takes by name and without a default."""
+    try:
+        parameters = signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()  # compiled functions may hide their parameters
+    keyword = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return tuple(
+        each.name
+        for each in parameters
+        if each.kind in keyword
+        and each.default is Parameter.empty
+        and each.name not in NOT_COLUMNS | {"prompts", "completions"}
+    )
 
 
 def _is_awaited(function: Any) -> bool:

@@ -12,6 +12,7 @@ from datasets import Dataset, Value
 from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.findings import Finding, Level
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, Spec
+from axolotl_grpo_plugin.stats.measure import PROMPT_FIX, problem_of
 
 LOG = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ def check_columns(key: str, dataset: Any, cfg: Any) -> Iterator[Finding]:
         yield Finding(where, what, "Check the dataset, or raise grpo_max_prompt_length")
     elif "prompt" not in dataset.column_names:
         what = f'no "prompt" column (it has: {has})'
-        fix = "Name a transform in `type:`, for example axolotl_grpo_plugin.qa"
-        yield Finding(where, what, fix)
+        yield Finding(where, what, PROMPT_FIX)
+    elif wrong := problem_of(dataset[0]):
+        yield Finding(where, wrong, PROMPT_FIX)
     for _, reward, function in functions_in(cfg):
         yield from _check_routes(where, function, dataset)
         yield from _check_golds(where, reward, function.spec, dataset)

@@ -3,18 +3,23 @@
 import json
 import os
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.args import GRPOArgs
 from axolotl_grpo_plugin.checks.ignored import check_ignored
 from axolotl_grpo_plugin.checks.rewards import check_rewards, check_scoring
-from axolotl_grpo_plugin.config import PLUGIN, block, dicts, plugins_of
+from axolotl_grpo_plugin.config import PLUGIN, block, dicts, is_named, plugins_of
 from axolotl_grpo_plugin.findings import Finding, at, correct_path, first_line, nearest
 from axolotl_grpo_plugin.inputs import check_file, check_model, check_transform
+from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.paths import PACKAGED
 from axolotl_grpo_plugin.serving.address import check_address
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 from axolotl_grpo_plugin.transforms.rows import DatasetError
+
+_PACKAGE = "axolotl_grpo_plugin"
 
 
 def check_keys(cfg: Any) -> Iterator[Finding]:
@@ -81,10 +86,33 @@ def check_held_out(cfg: Any) -> Iterator[Finding]:
 
 
 def check_plugin(cfg: Any) -> Iterator[Finding]:
-    """Check that no second path of the plugin is named. With it Axolotl would add the plugin's keys twice."""
-    for name in plugins_of(cfg):
-        if str(name).startswith("axolotl_grpo_plugin") and str(name).replace(":", ".") != PLUGIN:
-            yield Finding(at(cfg, f"plugins ({name})"), "not the plugin's path", f"Write {PLUGIN}")
+    """Check that a config which uses this plugin names it, by its own path.
+
+    With a second path, Axolotl would add the plugin's keys twice.
+    """
+    plugins = cfg.get("plugins")
+    if isinstance(plugins, str):
+        yield Finding(at(cfg, f"plugins ({plugins})"), "not a list", f"Write - {PLUGIN}")
+        return
+    wrong = [
+        Finding(at(cfg, f"plugins ({name})"), "not the plugin's path", f"Write {PLUGIN}")
+        for name in map(str, plugins_of(cfg))
+        if name.replace(":", ".") != PLUGIN
+        and (name.startswith(_PACKAGE) or get_close_matches(name, [PLUGIN, _PACKAGE], 1, 0.8))
+    ]
+    yield from wrong
+    if not wrong and not is_named(cfg) and (used := next(_used(cfg), None)):
+        what = f"the plugin is not listed, but {used} needs it"
+        yield Finding(at(cfg, "plugins"), what, f"Add - {PLUGIN}")
+
+
+def _used(cfg: Any) -> Iterator[str]:
+    """Yield the keys and paths of a config that only this plugin understands or protects."""
+    yield from (str(key) for key in cfg if str(key).startswith("grpo_"))
+    values = [cfg.get("base_model"), *(reward.key for reward in reward_refs(cfg))]
+    for dataset in dicts(cfg.get("datasets")):
+        values += [dataset.get("path"), dataset.get("type")]
+    yield from (str(value) for value in values if str(value).startswith((PACKAGED, f"{_PACKAGE}.")))
 
 
 def check_config(cfg: Any) -> Iterator[Finding]:

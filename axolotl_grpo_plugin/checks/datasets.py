@@ -9,9 +9,12 @@ from axolotl.utils.data import rl, shared
 from axolotl.utils.trainer import disable_datasets_caching
 
 from axolotl_grpo_plugin.checks.columns import align, check_columns
-from axolotl_grpo_plugin.findings import ConfigError, stop_on
-from axolotl_grpo_plugin.stats.rows import factory
-from axolotl_grpo_plugin.transforms.rows import DatasetError
+from axolotl_grpo_plugin.checks.prompts import check_prompts
+from axolotl_grpo_plugin.checks.samples import samples
+from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.stats.rows import factory, sources
+from axolotl_grpo_plugin.stats.tokenizer import lacks_template
+from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
 
 
 def load_checked(cfg: Any) -> Any:
@@ -21,11 +24,29 @@ def load_checked(cfg: Any) -> Any:
         with disable_datasets_caching(), _patched():
             loaded = load_preference_datasets(cfg=cfg)
     except DatasetError as error:
-        raise ConfigError(f"axolotl-grpo-plugin: {error}") from error
+        fix = "" if str(error).endswith(".") else f". {DATASET_FIX}."
+        raise ConfigError(f"axolotl-grpo-plugin: {error}{fix}") from error
+    except Exception:  # a user's transform or file
+        stop_on(_check_rows(cfg))
+        raise
     stop_on(check_columns("datasets", loaded.train_dataset, cfg))
+    if not isinstance(loaded.train_dataset[0]["prompt"], str) and (wrong := lacks_template(cfg)):
+        stop_on([wrong])
     if cfg.get("test_datasets"):
         stop_on(check_columns("test_datasets", loaded.eval_dataset, cfg))
     return loaded
+
+
+def _check_rows(cfg: Any) -> Iterator[Finding]:
+    """Find the row, or the transform, because of which the datasets cannot be loaded."""
+    readable = []
+    for source in sources(cfg):
+        found = samples(cfg, source, offline=False)
+        if isinstance(found, Finding):
+            yield found
+        else:
+            readable.append(source)
+    yield from check_prompts(cfg, readable, offline=False)
 
 
 @contextmanager

@@ -19,6 +19,9 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
     keys = block(cfg, "trl").get("reward_funcs")
     if isinstance(keys, str):
         yield Finding(at(cfg, f"trl.reward_funcs ({keys})"), "not a list", 'Put "- " before it')
+    if not keys and isinstance(cfg.get("trl") or {}, dict) and not cfg.get("nemo_gym_enabled"):
+        what = "no reward is named, but TRL needs one"
+        yield Finding(at(cfg, "trl.reward_funcs"), what, "Name at least one")
     if not isinstance(keys, list):
         return
     weights = block(cfg, "trl").get("reward_weights")

@@ -7,23 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from inspect import signature
 from itertools import islice
-from math import isinf, isnan
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import block, tokens_of
-from axolotl_grpo_plugin.findings import Finding, at, first_line
+from axolotl_grpo_plugin.findings import Finding, Level, at, first_line, raised
 from axolotl_grpo_plugin.hub import is_on_hub, skipped
+from axolotl_grpo_plugin.limits import PATIENCE
 from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
 from axolotl_grpo_plugin.rewards.math import read_gold
-from axolotl_grpo_plugin.stats.measure import problem_of
+from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
+from axolotl_grpo_plugin.scoring.runner import RewardRunner
+from axolotl_grpo_plugin.scoring.worker import Outcome
+from axolotl_grpo_plugin.stats.measure import PROMPT_FIX, problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer, TokenizerError, name_of
 from axolotl_grpo_plugin.transforms.gsm8k import worked
-from axolotl_grpo_plugin.transforms.rows import DatasetError
+from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
 
 MAX_ROWS = 2  # of each dataset, because a judge among the rewards may cost money
 MAX_COMPLETIONS = 64  # of a row, for the same reason
@@ -50,7 +53,11 @@ class Sample(NamedTuple):
 
 
 class RewardError(Exception):
-    """A reward returned something that TRL cannot use."""
+    """A reward returned no score that TRL can use. share: of the completions, 0 to 1."""
+
+    def __init__(self, what: str, fix: str, share: float, detail: str):
+        super().__init__(what)
+        self.fix, self.share, self.detail = fix, share, detail
 
 
 def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
@@ -75,8 +82,9 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
         on_hub = offline and is_on_hub(name_of(cfg))
         return skipped(where) if on_hub else error.finding
     except DatasetError as error:
-        what, _, fix = str(error).removeprefix(source.name).lstrip(":, ").partition(". ")
-        return Finding(where, what, fix or "Correct the row, or name another transform in `type:`")
+        what = str(error).removeprefix(source.name).lstrip(":, ")
+        what, _, fix = what.rpartition(". ") if what.endswith(".") else (what, "", DATASET_FIX)
+        return Finding(where, what, fix)
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
@@ -87,7 +95,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     for (_, raw), made in zip(rows, transformed, strict=True):
         for row in made[:MAX_ROWS]:
             if wrong := problem_of(row):
-                return Finding(where, wrong, "Correct the transform")
+                return Finding(where, wrong, PROMPT_FIX)
             found.append(Sample(row, gold(raw, row) if gold else None))
     return found
 
@@ -97,31 +105,47 @@ def check_samples(cfg: Any, found: Sequence[Sample]) -> Iterator[Finding]:
 
     found: rows of all datasets. Their columns are merged as datasets does.
     """
-    if not block(cfg, "trl").get("reward_funcs"):
-        what = "no reward is named, but TRL needs one"
-        yield Finding(at(cfg, "trl.reward_funcs"), what, "Name at least one")
-        return
-    from transformers import TrainerState
+    found, columns = _groups(cfg, found)
+    runner = RewardRunner(cfg)
+    try:
+        for where, key, function in functions_in(cfg):
+            if not_ready(function):
+                continue
+            missing = sorted({*function.spec.reads} - NOT_COLUMNS - {*columns})
+            if missing:
+                what = f'it reads "{missing[0]}", which the rows lack (they have: {", ".join(columns)})'
+                yield Finding(where, what, "Let the transform keep or make that column")
+                continue
+            scores = partial(_scores, cfg, runner.guards[key], columns)
+            try:
+                yield from _check_reward(where, function, found, scores)
+            except RewardError as error:
+                yield Finding(where, str(error), error.fix, error.detail)
+    finally:
+        runner.close()
 
-    group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
-    found = [sample for sample in found for _ in range(min(group, MAX_COMPLETIONS))]
-    columns = list(dict.fromkeys(column for sample in found for column in sample.row))
-    state = TrainerState(max_steps=max(1, tokens_of(cfg.get("max_steps")) or 1))
-    for where, _, function in functions_in(cfg):
-        if not_ready(function):
-            continue
-        missing = sorted({*function.spec.reads} - NOT_COLUMNS - {*columns})
-        if missing:
-            what = f'it reads "{missing[0]}", which the rows lack (they have: {", ".join(columns)})'
-            yield Finding(where, what, "Let the transform keep or make that column")
-            continue
+
+def check_row(cfg: Any, runner: RewardRunner, row: Row) -> Iterator[Finding]:
+    """Check, before the model loads, that the rewards of a run score a row: its prompt is the completion.
+
+    It is an error if the run would stop at such a batch: at least half of the scores fail, and
+    `grpo_reward_error_limit` is not 1.
+    """
+    found, columns = _groups(cfg, [Sample(row, None)])
+    for where, key, _ in functions_in(cfg):
         try:
-            yield from _check_reward(
-                where, function, found, partial(_scores, function, columns, state)
-            )
+            _scores(cfg, runner.guards[key], columns, found, list(map(_prompt_text, found)))
         except RewardError as error:
-            detail = _traceback(error.__cause__) if error.__cause__ else ""
-            yield Finding(where, str(error), "Correct the reward", detail)
+            stops = error.share >= 0.5 and runner.settings.error_limit < 1
+            level: Level = "error" if stops else "warning"
+            yield Finding(where, str(error), error.fix, level=level)
+
+
+def _groups(cfg: Any, found: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
+    """Return each sample once per completion of its prompt group, and the columns of all."""
+    group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
+    columns = list(dict.fromkeys(column for sample in found for column in sample.row))
+    return [sample for sample in found for _ in range(min(group, MAX_COMPLETIONS))], columns
 
 
 def _check_reward(
@@ -132,8 +156,7 @@ def _check_reward(
         what = f"an empty completion earns {nothing:g}"
         fix = "Score it 0, because the model learns the easiest way to a reward"
         yield Finding(where, what, fix, level="warning")
-    prompts = [_last_message(sample.row) for sample in found]
-    repeated = max(scores(found, prompts), default=0.0)
+    repeated = max(scores(found, list(map(_prompt_text, found))), default=0.0)
     if repeated > max(nothing, 0):
         what = f"the prompt, repeated as the completion, earns {repeated:g}"
         fix = (
@@ -175,46 +198,62 @@ def _reads_token_ids(function: BaseReward) -> bool:
         return False  # compiled functions may hide their parameters
 
 
-def _last_message(row: Row) -> str:
-    prompt = row["prompt"]
+def _prompt_text(sample: Sample) -> str:
+    prompt = sample.row["prompt"]
     return prompt if isinstance(prompt, str) else text_of([{**prompt[-1], "role": "assistant"}])
 
 
 def _scores(
-    function: Any, columns: list[str], state: Any, found: Sequence[Sample], texts: Sequence[str]
+    cfg: Any,
+    guard: GuardedReward,
+    columns: list[str],
+    found: Sequence[Sample],
+    texts: Sequence[str],
 ) -> list[float]:
-    """Return the reward's scores of completions, without None and NaN. Raises: RewardError."""
+    """Return the reward's scores of completions, without None, as in a training. Raises: RewardError."""
+    from transformers import TrainerState
+
     batch = {name: [sample.row.get(name) for sample in found] for name in columns}
     completions: Sequence[Any] = texts
     if not isinstance(found[0].row["prompt"], str):
         completions = [[{"role": "assistant", "content": text}] for text in texts]
     call = partial(
-        function,
+        guard.for_trl(),
         prompts=batch.pop("prompt"),
         completions=completions,
         completion_ids=[list(range(len(text.split()))) for text in texts],
-        trainer_state=state,
+        trainer_state=TrainerState(max_steps=max(1, tokens_of(cfg.get("max_steps")) or 1)),
         log_extra=lambda *_: None,
         log_metric=lambda *_: None,
         **batch,
     )
-    try:
-        returned = asyncio.run(call()) if function.is_async else call()
-    except Exception as error:  # a user's reward
-        raise RewardError(f"it raised {type(error).__name__}: {first_line(error)}") from error
-    try:
-        scores = list(returned)
-    except TypeError as error:
-        raise RewardError(f"it returned {returned!r}, not a list of numbers") from error
-    if len(scores) != len(found):
-        raise RewardError(f"it returned {len(scores)} scores for {len(found)} completions")
-    for score in scores:
-        if isinstance(score, str) or not (score is None or hasattr(score, "__float__")):
-            raise RewardError(f"it returned {score!r}, not a number")
-    numbers = [float(score) for score in scores if score is not None]
-    if any(map(isinf, numbers)):
-        raise RewardError("it returned infinity, so the advantages of the whole group would be 0")
-    return [number for number in numbers if not isnan(number)]
+    limit, guard.limit = guard.limit, min(guard.limit, PATIENCE * guard.timeout)
+    if guard.function.is_async:
+        asyncio.run(call())
+    else:
+        call()
+    guard.limit = limit
+    failed = [each for each in guard.outcomes if each.error or each.reason == TOO_SLOW]
+    if failed:
+        raise _error(guard, failed[0], len(failed) / len(found), found[0].row)
+    return [each.value for each in guard.outcomes if each.value is not None]
+
+
+def _error(guard: GuardedReward, outcome: Outcome, share: float, row: Row) -> RewardError:
+    if outcome.timed_out or outcome.reason == TOO_SLOW:
+        what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
+        if outcome.timed_out:
+            what = f"the row was {outcome.error}"
+        return RewardError(what, "Make it faster, or raise grpo_reward_timeout", share, "")
+    if "\n" not in outcome.error:
+        return RewardError(f"it {outcome.error}", "Correct the reward", share, "")
+    types = " and ".join(
+        f"{name} is {type(value).__name__}"
+        for name, value in row.items()
+        if name != "prompt" and not isinstance(value, str)
+    )
+    what = f"it raised {raised(outcome.error)}" + f". In this row, {types}" * bool(types)
+    return RewardError(what, "Correct the reward", share, outcome.error)
 
 
 def _traceback(error: BaseException) -> str:

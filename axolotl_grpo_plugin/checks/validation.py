@@ -22,25 +22,32 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
     from axolotl.cli.config import gpu_capabilities
     from axolotl.utils.config import validate_config
     from axolotl.utils.dict import DictDefault
-    from pydantic import ValidationError
 
     capabilities, environment = gpu_capabilities()
     capabilities |= {**(ASSUMED if assumed else {}), "n_gpu": ranks}
-    fix = "Correct it, because Axolotl refuses it"
     try:
         with loaded_plugins(cfg):
             copy = DictDefault(cfg.to_dict())
             validate_config(copy, capabilities=capabilities, env_capabilities=environment)
-    except ValidationError as error:
-        for each in error.errors():
-            key = ".".join(map(str, each["loc"])) or "config"
-            if error.title.endswith("Dataset"):  # validated one by one, without their numbers
-                key = f"datasets[].{key}"
-            what = " ".join(each["msg"].removeprefix("Value error, ").split())
-            yield Finding(at(cfg, key), what, fix)
     except Exception as error:  # its validators and plugins may raise anything
+        yield from refusals(cfg, error)
+
+
+def refusals(cfg: Any, error: BaseException) -> Iterator[Finding]:
+    """Yield one finding per fault in an error of Axolotl's validation."""
+    from pydantic import ValidationError
+
+    fix = "Correct it, because Axolotl refuses it"
+    if not isinstance(error, ValidationError):
         what = " ".join(str(error).split()) or type(error).__name__
         yield Finding(at(cfg, "config"), what, fix)
+        return
+    for each in error.errors():
+        key = ".".join(map(str, each["loc"])) or "config"
+        if error.title.endswith("Dataset"):  # validated one by one, without their numbers
+            key = f"datasets[].{key}"
+        what = " ".join(each["msg"].removeprefix("Value error, ").split())
+        yield Finding(at(cfg, key), what, fix)
 
 
 def check_plugins(cfg: Any) -> Iterator[Finding]:

@@ -1,12 +1,14 @@
-"""Check the installed packages against the metadata of Axolotl and vLLM."""
+"""Check the installed packages against the metadata of Axolotl and vLLM, and the login of wandb."""
 
+import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from packaging.requirements import Requirement
+from requests.utils import get_netrc_auth
 
-from axolotl_grpo_plugin.findings import Finding, Level
+from axolotl_grpo_plugin.findings import Finding, Level, at
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 OURS, AXOLOTL = "axolotl-grpo-plugin", "axolotl"
@@ -26,6 +28,25 @@ def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
         for requirement in _required(owner, extras if owner == AXOLOTL else set()):
             if requirement.name in checked:
                 yield from _check(owner, requirement, elsewhere)
+
+
+def check_wandb(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
+    """Check that wandb can log in. It would ask only after the model is loaded.
+
+    elsewhere: the run is for another machine, so a missing login here is a skipped check.
+    """
+
+    def setting(name: str) -> Any:
+        return cfg.get(name) or os.environ.get(name.upper())
+
+    online = cfg.get("wandb_project") and setting("wandb_mode") in (None, "", "online")
+    host = setting("wandb_base_url") or "https://api.wandb.ai"
+    keys = map(setting, ("wandb_api_key", "wandb_identity_token_file", "wandb_disabled"))
+    if online and not any(keys) and not get_netrc_auth(host):
+        fix = "Run `wandb login`, set WANDB_API_KEY, or set wandb_mode: offline"
+        level: Level = "skipped" if elsewhere else "error"
+        what = f"wandb has no login for {host}"
+        yield Finding(at(cfg, "wandb_project"), what, fix, level=level)
 
 
 def _required(owner: str, extras: set[str]) -> Iterator[Requirement]:

@@ -23,7 +23,7 @@ from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
 from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
-from axolotl_grpo_plugin.checks.versions import check_versions
+from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import is_grpo, read_config
 from axolotl_grpo_plugin.findings import ConfigError, Finding, at, first_line
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
@@ -164,6 +164,7 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
     if not machine.image:
         yield from check_reuse(cfg)
         yield from check_versions(cfg, machine.assumed)
+        yield from check_wandb(cfg, machine.assumed)
     placement = yield from _place(cfg, checked, machine)
     ranks = placement.processes if placement else machine.processes or 1
     yield from check_parallel(cfg, ranks)

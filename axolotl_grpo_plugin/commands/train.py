@@ -102,8 +102,7 @@ def run(
             print(part.command())
         return 0
     if plan.mode != "server":
-        sys.stdout.flush()
-        os.execve(sys.executable, [*AXOLOTL, *plan.mine().words], environment(()))
+        return guarded(lambda: plan.supervise({}))
     stop_on([*_check_vllm(cfg, ids), *check_model(cfg)])
     more = {CANARY: "1"} if canary else {}
     if not plan.serves_here:
@@ -134,8 +133,9 @@ def table(plan: Plan) -> Table:
 def check_rl(cfg: Any) -> Iterator[Finding]:
     """Check that the config is for GRPO and names the plugin."""
     if not is_grpo(cfg):
-        where = at(cfg, f"rl ({cfg.get('rl')})")
-        yield Finding(where, "not grpo or gdpo", "Use `axolotl train` for it")
+        where, similar = at(cfg, f"rl ({cfg.get('rl')})"), is_named(cfg) or cfg.get("trl")
+        fix = "Set rl: grpo, or gdpo" if similar else "Use `axolotl train` for it"
+        yield Finding(where, "not grpo or gdpo", fix)
     elif not is_named(cfg):
         yield Finding(at(cfg, "plugins"), "the GRPO plugin is not listed", f"Add {PLUGIN}")
 

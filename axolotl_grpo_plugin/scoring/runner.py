@@ -15,6 +15,7 @@ from accelerate.utils import gather, gather_object
 from torch import nn
 
 from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.config import number_of, tokens_of
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
@@ -47,13 +48,13 @@ class ScoringSettings:
     @classmethod
     def of(cls, cfg: Any) -> "ScoringSettings":
         # After ddp_timeout seconds the other ranks give up, and the rest of a step takes time too.
-        quarter = (cfg.get("ddp_timeout") or 1800) / 4
-        limit = cfg.get("grpo_reward_error_limit")
+        quarter = (number_of(cfg.get("ddp_timeout")) or 1800) / 4
+        limit = number_of(cfg.get("grpo_reward_error_limit"))
         return cls(
-            timeout=cfg.get("grpo_reward_timeout") or cls.timeout,
-            batch_timeout=cfg.get("grpo_reward_batch_timeout") or quarter,
-            memory=int((cfg.get("grpo_reward_memory") or 4.0) * _GIB),
-            workers=cfg["trl"].get("reward_num_workers") or _cores_per_rank(),
+            timeout=number_of(cfg.get("grpo_reward_timeout")) or cls.timeout,
+            batch_timeout=number_of(cfg.get("grpo_reward_batch_timeout")) or quarter,
+            memory=int((number_of(cfg.get("grpo_reward_memory")) or 4.0) * _GIB),
+            workers=tokens_of(cfg["trl"].get("reward_num_workers")) or _cores_per_rank(),
             error_limit=cls.error_limit if limit is None else limit,
         )
 

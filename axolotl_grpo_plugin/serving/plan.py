@@ -72,6 +72,7 @@ class Plan:
     def __init__(self, call: Call, cfg: Any, gpus: Sequence[str]):
         self.call, self.cfg, self.mode = call, cfg, mode_of(cfg)
         self.placement = self.place(gpus)
+        self.output_dir = str(cfg.get("output_dir") or "model-out")  # Axolotl's default
 
     def place(self, gpus: Sequence[str]) -> Placement:
         """Place server and trainer on this machine's GPUs."""
@@ -128,7 +129,9 @@ class Plan:
     def supervise(self, more: Mapping[str, str]) -> int:
         """Run the plan to its end and return the exit code. more: added to the trainer's environment."""
         train, env = self.train_command(more)
-        return Supervisor(self.serve).run(lambda each: each.on_one_machine(train, env))
+        return Supervisor(self.serve, self.output_dir).run(
+            lambda each: each.on_one_machine(train, env)
+        )
 
     def train_command(self, more: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
         """Return the trainer's command and environment on this machine."""
@@ -174,9 +177,13 @@ class RayPlan(Plan):
         return [] if "--use-ray" in self.call.typed else ["--use-ray"]
 
     def supervise(self, more: Mapping[str, str]) -> int:
+        if self.mode != "server":
+            return super().supervise(more)
         train, env = self.train_command(more)
         request = self.request()
-        return Supervisor(self.serve).run(lambda each: each.by_ray(request, train, env))
+        return Supervisor(self.serve, self.output_dir).run(
+            lambda each: each.by_ray(request, train, env)
+        )
 
 
 class SlurmPlan(Plan):
@@ -232,15 +239,19 @@ class SlurmPlan(Plan):
         return self.parts()[self.job.this]
 
     def supervise(self, more: Mapping[str, str]) -> int:
-        folder = Path(self.cfg.get("output_dir") or "model-out")  # Axolotl's default
-        codes = [folder / f"job-{self.job.job}-{node}.exit-code" for node in self.trainers]
+        if self.mode != "server":
+            return super().supervise(more)
+        names = [f"job-{self.job.job}-{node}.exit-code" for node in self.trainers]
+        codes = [Path(self.output_dir, name) for name in names]
         if self.serves_here:
             request = self.request()
-            return Supervisor(self.serve).run(lambda each: each.on_the_first_node(request, codes))
+            return Supervisor(self.serve, self.output_dir).run(
+                lambda each: each.on_the_first_node(request, codes)
+            )
         train, env = self.train_command(more)
         address = (self.host, self.cfg["vllm"]["port"])
         code = codes[self.job.this - 1]
-        return Supervisor(self.serve).run(
+        return Supervisor(self.serve, self.output_dir).run(
             lambda each: each.on_a_training_node(train, env, *address, code)
         )
 

@@ -44,11 +44,11 @@ def adopt_orphans() -> None:
 
 
 def spawn(
-    command: Sequence[str], env: Mapping[str, str], output: Any = None
+    command: Sequence[str], env: Mapping[str, str], output: Any = None, errors: Any = None
 ) -> subprocess.Popen[bytes]:
     """Start a command that ends with this process. It has its own session, so Ctrl-C does not reach it.
 
-    output: the file for stdout and stderr, by default those of this process.
+    output: the file for stdout and stderr, by default those of this process. errors: for stderr only.
     """
     parent = os.getpid()
 
@@ -62,7 +62,7 @@ def spawn(
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=subprocess.STDOUT if output else None,
+        stderr=subprocess.STDOUT if output else errors,
         start_new_session=True,
         preexec_fn=prepare,
     )

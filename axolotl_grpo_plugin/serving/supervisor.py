@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,8 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 
 from axolotl_grpo_plugin.serving.address import server_info
-from axolotl_grpo_plugin.serving.processes import alive, children, end_signals, shell_code, spawn
+from axolotl_grpo_plugin.serving.output import Trainer
+from axolotl_grpo_plugin.serving.processes import alive, children, end_signals
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, publish, served
 from axolotl_grpo_plugin.serving.server import Server
 
@@ -39,9 +39,9 @@ class Supervisor:
     trainer saves its model. `processes.guarded` ends the processes that are left.
     """
 
-    def __init__(self, serve: Callable[[Request], Server]):
-        self._serve = serve
-        self._trainer: subprocess.Popen[bytes] | None = None
+    def __init__(self, serve: Callable[[Request], Server], output_dir: str):
+        self._serve, self._output_dir = serve, output_dir
+        self._trainer: Trainer | None = None
         self._rank = 0  # id of the process that saves the model, 0 while unknown
 
     def run(self, work: Callable[["Supervisor"], int]) -> int:
@@ -61,11 +61,11 @@ class Supervisor:
         with TemporaryDirectory() as folder:
             file = Path(folder, "server.json")
             own = {FILE: str(file), SUPERVISOR: str(os.getpid())}
-            trainer = self._trainer = spawn(train, {**env, **own})
+            trainer = self._start(train, {**env, **own})
             while trainer.poll() is None and not file.exists():
                 time.sleep(_POLL_EVERY)
             if not file.exists():
-                return shell_code(trainer.wait())
+                return trainer.end()
             request = Request.read(file)
             self._rank = request.pid
             server = self._serve(request)
@@ -79,8 +79,7 @@ class Supervisor:
         server = self._serve(request)
         if code := self._boot(server):
             return code
-        self._trainer = spawn(train, env)
-        return self._watch(server, self._trainer)
+        return self._watch(server, self._start(train, env))
 
     def on_the_first_node(self, request: Request, exit_codes: Sequence[Path]) -> int:
         """Serve until all training nodes have written their exit code, or one has failed.
@@ -117,12 +116,15 @@ class Supervisor:
                 )
                 return 1
             time.sleep(_POLL_EVERY)
-        self._trainer = spawn(train, env)
-        code = shell_code(self._trainer.wait())
+        code = self._start(train, env).end()
         publish(exit_code, str(code))
         return code
 
-    def _boot(self, server: Server, trainer: subprocess.Popen[bytes] | None = None) -> int:
+    def _start(self, train: Sequence[str], env: Mapping[str, str]) -> Trainer:
+        self._trainer = Trainer(train, env, self._output_dir)
+        return self._trainer
+
+    def _boot(self, server: Server, trainer: Trainer | None = None) -> int:
         """Wait until the server serves or the trainer ends. Return 1 if the server died, else 0."""
         begin, logged = time.monotonic(), 0.0
         say(f"vLLM starts (log: {server.log})")
@@ -139,12 +141,12 @@ class Supervisor:
         say(f"vLLM serves on {server.host}:{server.port} after {time.monotonic() - begin:.0f} s")
         return 0
 
-    def _watch(self, server: Server, trainer: subprocess.Popen[bytes]) -> int:
+    def _watch(self, server: Server, trainer: Trainer) -> int:
         while trainer.poll() is None:
             if server.exit_code() is not None:
                 return self._died(server, "in mid-training")
             time.sleep(_POLL_EVERY)
-        return shell_code(trainer.wait())
+        return trainer.end()
 
     def _died(self, server: Server, when: str) -> int:
         say(server.explain_end(when))

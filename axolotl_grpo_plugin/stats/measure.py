@@ -20,6 +20,7 @@ from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 GOLD = ("solution", "answer", "completion", "response")
 SHOWN = 5
+PROMPT_FIX = "Let the transform in `type:` make `prompt`: a text, or a list of messages"
 
 
 class Long(NamedTuple):
@@ -143,7 +144,7 @@ def _prompts(
         measured.dropped += not rows
         for row in rows:
             if problem := problem_of(row):
-                measured.fail(number, problem)
+                measured.fail(number, problem if "prompt" in row else f"{problem}. {PROMPT_FIX}")
             else:
                 prompts.append((number, raw, row["prompt"]))
     return prompts
@@ -152,7 +153,7 @@ def _prompts(
 def problem_of(row: Row) -> str:
     """Return the fault of a row's prompt, or ""."""
     if "prompt" not in row:
-        return f'no column "prompt" (it has: {", ".join(row)}). Name a transform in `type:`'
+        return f'no column "prompt" (it has: {", ".join(row)})'
     prompt = row["prompt"]
     if isinstance(prompt, str):
         return "" if prompt else "an empty prompt"

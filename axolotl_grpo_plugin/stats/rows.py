@@ -21,7 +21,8 @@ from axolotl_grpo_plugin.inputs import check_file, check_transform, is_axolotls
 from axolotl_grpo_plugin.load import load_transform
 
 BATCH = 1000
-PLAIN = {"path", "type", "ds_type", "split", "name"}  # keys of a dataset that is one local file
+# Keys of a dataset that is one local file. Axolotl's validation adds the last, which only chats use.
+PLAIN = {"path", "type", "ds_type", "split", "name", "message_property_mappings"}
 # The options of `datasets.Dataset.map` that `Transform` implements.
 MAPPED = {"batched", "batch_size", "with_indices", "remove_columns", "fn_kwargs", "num_proc"}
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?$")
@@ -86,7 +87,7 @@ def read(
         raise Unreadable(*finding[:3])
     where = f"{source.at(cfg, 'path')} ({path})"
     plain = (
-        set(entry) <= PLAIN
+        {key for key, value in entry.items() if value} <= PLAIN
         and entry.get("split") in (None, "train")
         and not isinstance(entry.get("name"), list)
         and os.path.isfile(path)
@@ -139,13 +140,14 @@ def _json_lines(
     with path.open("rb") as file:
         text = TextIOWrapper(file, encoding="utf-8-sig")
         try:
-            for number, line in enumerate(filter(str.strip, text)):
+            lines = ((place, line) for place, line in enumerate(text, 1) if line.strip())
+            for number, (place, line) in enumerate(lines):
                 if number % BATCH == 0:
                     progress(file.tell(), size)
                 try:
                     row = json.loads(line)
-                except ValueError as error:
-                    fail(number, f"not JSON: {error}")
+                except json.JSONDecodeError as error:
+                    fail(number, f"line {place}, column {error.colno}: not JSON: {error.msg}")
                     continue
                 if isinstance(row, dict):
                     yield number, row

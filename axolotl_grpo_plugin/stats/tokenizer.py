@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from axolotl_grpo_plugin.findings import FindingError, at, first_line
+from axolotl_grpo_plugin.findings import Finding, FindingError, at, first_line
 from axolotl_grpo_plugin.inputs import check_model
 
 Chat = Sequence[Any]
@@ -303,6 +303,17 @@ def template_of(cfg: Any, own: Any) -> tuple[Any, str]:
     if choice == "jinja":
         return made, jinja if os.path.isfile(jinja) else "chat_template_jinja"
     return made, "the tokenizer's own" if made == own else f"Axolotl's {choice}"
+
+
+def lacks_template(cfg: Any) -> Finding | None:
+    """Return the finding if a config and its tokenizer have no chat template."""
+    if cfg.get("chat_template") not in (None, "tokenizer_default") or cfg.get("processor_type"):
+        return None
+    folder = _folder(cfg)
+    own = _json(folder / "tokenizer_config.json").get("chat_template")
+    if own or (folder / "chat_template.jinja").exists() or open_tokenizer(cfg).template:
+        return None  # the slow look is the last
+    return no_template(name_of(cfg)).finding
 
 
 def no_template(name: str) -> TokenizerError:

@@ -20,6 +20,9 @@ Messages = list[dict[str, str]]
 MapArguments = tuple[Callable[..., Columns], dict[str, Any]]
 
 
+DATASET_FIX = "Correct the row, or name another transform in `type:`"
+
+
 class DatasetError(ValueError):
     """The dataset cannot be trained on. The message names the dataset, the row and the column."""
 

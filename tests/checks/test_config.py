@@ -153,5 +153,5 @@ def test_stop_on_raises_with_all_errors():
     stop_on([])
     with pytest.raises(ConfigError) as stopped:
         stop_on([Finding("a", "b.", "Do c"), Finding("d", "e", "f?", "g\n")])
-    lines = "axolotl-grpo-plugin: a: b. Do c.\naxolotl-grpo-plugin: d: e. f?\ng"
+    lines = "axolotl-grpo-plugin: a: b. Do c.\naxolotl-grpo-plugin: d: e. f?"
     assert stopped.value.code == lines

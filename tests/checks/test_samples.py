@@ -99,9 +99,17 @@ TWO_GROUPS = "assert sorted(prompts, key=str) == prompts and prompts[:8] == [pro
     ("code", "level", "words"),
     [
         (SIGNATURE + "return [1.0]", "error", "returned 1 scores for 16 completions"),
-        (SIGNATURE + "return None", "error", "returned None, not a list"),
-        (SIGNATURE + "return ['1'] * len(completions)", "error", "returned '1', not a number"),
-        (SIGNATURE + "return [float('inf')] * len(completions)", "error", "returned infinity"),
+        (SIGNATURE + "return None", "error", "returned None, which is not a list"),
+        (
+            SIGNATURE + "return ['1'] * len(completions)",
+            "error",
+            "returned '1', which is not a number",
+        ),
+        (
+            SIGNATURE + "return [float('inf')] * len(completions)",
+            "error",
+            "returned inf, which is not finite",
+        ),
         (SIGNATURE + "raise KeyError('nope')", "error", "raised KeyError: 'nope'"),
         (
             SIGNATURE + "return [0.0 for c in completions if 'x' in c.lower()]",
@@ -117,7 +125,7 @@ TWO_GROUPS = "assert sorted(prompts, key=str) == prompts and prompts[:8] == [pro
         (
             "def reward(prompts, completions, solution, **_):\n    return [0.0]",
             "error",
-            "missing 1 required positional argument: 'solution'",
+            'reads "solution", which the rows lack',
         ),
         (
             SIGNATURE + "return [0.5] * len(completions)",
@@ -146,7 +154,6 @@ def test_reports_a_reward_that_cannot_work(check_code, code, level, words):
     [
         "async def reward(completions, **_):\n    return [None] * len(completions)",
         SIGNATURE + "return [-0.1 * len(c[0]['content']) for c in completions]",
-        SIGNATURE + "return [float('nan') if not c[0]['content'] else 0.0 for c in completions]",
         SIGNATURE + TWO_GROUPS + "    return [0.0] * len(prompts)",
         SIGNATURE + "return [columns['trainer_state'].global_step / 9] * len(prompts)",
     ],

@@ -82,13 +82,6 @@ CHESS = {"data_source": "chess", "prompt": "Mate?", "reward_model": {"ground_tru
 
 # The config, its changes, the rows of rows.jsonl, and lines of the output.
 MISTAKES = {
-    "broken reward": (
-        "quickstart", {"trl__reward_funcs": ["mine.reward"]}, [],
-        [
-            "trl.reward_funcs[0] (mine.reward): mine cannot be imported, because it imports 'no_such_package'",
-            "ModuleNotFoundError: No module named 'no_such_package'",
-        ],
-    ),
     "no gold": (
         "quickstart", dataset(type=GSM8K), [GOOD, {"question": "2 + 2?", "answer": "4"}],
         ['row 1, column "answer": no "#### <number>" at its end: \'4\''],
@@ -110,11 +103,10 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_is_one_clear_line_before_the_model_loads(tmp_path, mistake):
     config, changes, rows, lines = MISTAKES[mistake]
-    (tmp_path / "mine.py").write_text("import no_such_package\n")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     file = write(tmp_path, shipped_config(config, **changes))
     output = axolotl("train", file, cwd=tmp_path, returncode=1)
     assert "Loading weights" not in output
-    assert ("Traceback" in output) == (mistake == "broken reward")  # of the module's own error
+    assert "Traceback" not in output
     for line in lines:
         assert line in output

@@ -13,10 +13,6 @@ pytestmark = pytest.mark.seconds(60)
 
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
 DATASET = QUICKSTART["datasets"][0]
-REWARDS = """
-def raises(prompts, completions, **columns):
-    return [columns["nope"] for _ in completions]
-"""
 VLLM = {"use_vllm": True, "vllm_mode": "server"}
 COLOCATE = {"use_vllm": True, "vllm_mode": "colocate"}
 LORA = {"adapter": "lora", "lora_r": 8, "lora_alpha": 16, "lora_target_linear": True}
@@ -79,9 +75,6 @@ MISTAKES = {
         "Set trl.vllm_mode: server",
     ),
     # imports and datasets
-    "missing reward module": (
-        trl(reward_funcs=["rewards.code_based.fn"]), 0, "error", "trl.reward_funcs[0]", "there is no module",
-    ),
     "reward's bare name": (trl(reward_funcs=["correctness"]), 0, "error", "not a path of a function"),
     "SFT's type": (
         dataset(type="chat_template"), 0, "error", "datasets[0]", "type", "axolotl_grpo_plugin.qa",
@@ -99,13 +92,6 @@ MISTAKES = {
         "plugins (no_such_package.Plugin)", "cannot be loaded: ModuleNotFoundError",
     ),
     # one mistake for each of the other checks
-    "missing column": (
-        trl(reward_funcs=["own_rewards.raises"]), 0, "error", "raised KeyError: 'nope'", 'columns["nope"]',
-    ),
-    "TRL's accuracy on GSM8K": (
-        trl(reward_funcs=["trl.rewards.accuracy_reward"]), 0, "error",
-        "missing 1 required positional argument: 'solution'",
-    ),
     "X-R1's 1 x 3 / 3 on three ranks": (
         {"micro_batch_size": 1, "gradient_accumulation_steps": 1, "trl": {"num_generations": 3}}, 3, "error",
         "trl.num_generations", "num_generations x processes (3 x 3 = 9)", "Set gradient_accumulation_steps: 3",
@@ -143,7 +129,6 @@ MISTAKES = {
         {**LORA, "learning_rate": 1e-6}, 0, "warning", "learning_rate", "an adapter hardly changes",
     ),
     "earlier run's folder": ({"output_dir": "./used"}, 0, "warning", "output_dir (./used)", "checkpoint-5"),
-    "unknown rl": ({"rl": "gpro"}, 0, "error", "rl: 'gpro'", "Set rl: grpo"),
 }  # fmt: skip
 
 
@@ -157,9 +142,8 @@ def merged(cfg, changes):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A working folder with a user's rewards and rows."""
+    """A working folder with a user's rows."""
     folder = tmp_path_factory.mktemp("work")
-    (folder / "own_rewards.py").write_text(REWARDS)
     good = {"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}
     rows = [good] * 9 + [{**good, "answer": "2"}]
     (folder / "unlabelled.jsonl").write_text("\n".join(map(json.dumps, rows)))

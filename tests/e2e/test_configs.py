@@ -105,13 +105,12 @@ def test_header_names_needs_and_command(file, given):
     header = file.read_text().partition("base_model:")[0]
     for word in ("# Trains:", "# Needs:", "# Run:", "# Expect:"):
         assert word in header
-    served = mode_of(given) == "server"
     ((command, path),) = re.findall(r"(axolotl (?:grpo )?train|sbatch \S+) (\S+\.yaml)", header)
     assert Path(path) == file.relative_to(ROOT)
     if command.startswith("sbatch"):
         assert ROOT / command.split()[1] == SLURM
     else:
-        assert command == ("axolotl grpo train" if served else "axolotl train")
+        assert command == "axolotl grpo train"
     assert ("--use-ray" in header) == bool(given.get("use_ray"))
     assert f"`{path}`" in (ROOT / "docs/configs.md").read_text()
 

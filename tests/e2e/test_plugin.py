@@ -81,7 +81,6 @@ def test_refuses_another_path_to_the_plugin(register):
     "odd",
     [
         {"trl": True},
-        {"trl": None},
         {"trl": {"reward_funcs": [None, 3]}},
         {"datasets": {"path": "x"}},
         {"datasets": ["openai/gsm8k", None]},

@@ -136,9 +136,12 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
 
 
 def test_default_error_limit_stops_the_run_with_one_error(tmp_path):
-    shown = axolotl("train", config(tmp_path / "limit", bad=("raises",)), returncode=1)
+    shown = axolotl("train", config(tmp_path / "limit", bad=("raises_on_an_answer",)), returncode=1)
     (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
-    assert f"the reward {HERE}.raises failed in 64 of 64 scores of one batch (step 0)" in line
+    assert (
+        f"the reward {HERE}.raises_on_an_answer failed in 64 of 64 scores of one batch (step 0)"
+        in line
+    )
     assert "The first error, for the prompt that ends in" in line
     assert "ZeroDivisionError: division by zero" in line
     assert "grpo_reward_error_limit (now 0.05)" in shown

@@ -15,6 +15,11 @@ def raises(completion: str) -> float:
 
 
 @reward(range=(0.0, 1.0))
+def raises_on_an_answer(completion: str) -> float:
+    return 1.0 if completion.startswith("Respond") else 1 / 0  # the prompt, before the training
+
+
+@reward(range=(0.0, 1.0))
 def hangs(completion: str) -> float:
     while True:  # in C code, so that no signal handler of Python runs
         ctypes.CDLL(None).sleep(1000)

@@ -88,7 +88,7 @@ def launcher(*words):
 
 
 def run(port, how, folder):
-    supervisor = Supervisor(lambda request: Server(request, os.environ))
+    supervisor = Supervisor(lambda request: Server(request, os.environ), folder)
     train = stub("launcher", str(port), how, folder)
     processes.TERM_TIMEOUT = 1
     return processes.guarded(

@@ -32,13 +32,13 @@ class FirstNode(threading.Thread):
         return self.server
 
     def run(self):
-        self.code = Supervisor(self.serve).on_the_first_node(self.request, self.codes)
+        self.code = Supervisor(self.serve, "").on_the_first_node(self.request, self.codes)
 
     def train(self, number, code):
         """Return the exit code of a training node whose trainer ends with `code`."""
         train = [sys.executable, "-c", f"import sys; sys.exit({code})"]
         address = ("127.0.0.1", self.port, self.codes[number])
-        return Supervisor(self.serve).on_a_training_node(train, os.environ, *address)
+        return Supervisor(self.serve, "").on_a_training_node(train, os.environ, *address)
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_reports_rows_without_a_usable_prompt(tmp_path, row, message):
 
 def test_missing_prompt_column_suggests_a_transform(tmp_path):
     found, _ = measured(tmp_path, [{"text": "?"}], type=None)
-    assert 'no column "prompt" (it has: text). Name a transform' in found.problems[0]
+    assert 'no column "prompt" (it has: text). Let the transform' in found.problems[0]
 
 
 def test_reports_rows_on_which_the_template_fails(tmp_path):

@@ -101,7 +101,10 @@ def test_reports_bad_lines_and_reads_the_rest(tmp_path):
     file = lines(tmp_path / "a.jsonl", [{"a": 1}, "{oh", "[1]", {"a": 2}])
     assert read_all(file, failed) == [(0, {"a": 1}), (3, {"a": 2})]
     assert [row for row, _ in failed] == [1, 2]
-    assert failed[0][1].startswith("not JSON: ") and failed[1][1] == "not a JSON object: '[1]'"
+    assert (
+        failed[0][1].startswith("line 2, column 2: not JSON: ")
+        and failed[1][1] == "not a JSON object: '[1]'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+"""44 typical mistakes of a first hour: `axolotl grpo check` and `axolotl train` say the same, in one line.
+
+A mistake ends the run with exit code 1 before the model loads. Rows that rightly train are here, too.
+"""
+
+import json
+import re
+import shutil
+from importlib.util import find_spec
+
+import pytest
+
+from tests.e2e.conftest import ROOT, fork, shipped_config, write
+
+MODEL = ROOT / "axolotl_grpo_plugin" / "quickstart" / "model"
+GOOD = [{"question": f"{n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(20)]
+INTS = [{"question": f"{n} + 1?", "answer": n + 1} for n in range(20)]
+BROKEN = [json.dumps(row) for row in GOOD[:16]] + ['{"question": "1 + 1?", "answer": "2'] + ["{}"]
+
+MODULES = {
+    "mine.py": """
+from axolotl_grpo_plugin.reward import reward
+
+def rows(cfg, **_):
+    return lambda row: {"prompt": [{"role": "user", "content": row["question"]}]}
+
+def no_factory(row):
+    return {"prompt": row["question"]}
+
+def no_prompt(cfg, **_):
+    return lambda row: {"text": row["question"]}
+
+def dict_prompt(cfg, **_):
+    return lambda row: {"prompt": {"role": "user", "content": row["question"]}}
+
+def plain(prompts, completions, **columns):
+    return [float(len(each[0]["content"]) % 2) for each in completions]
+
+@reward(range=(0.0, 1.0), reads="anser")
+def decorated(completion, anser):
+    return 1.0
+
+def misspelt(prompts, completions, anser, **columns):
+    return [1.0] * len(completions)
+
+def strings(prompts, completions, **columns):
+    return ["1"] * len(completions)
+
+@reward(range=(0.0, 1.0))
+def outside(completion):
+    return 5.0
+
+def short(prompts, completions, **columns):
+    return [1.0]
+
+def nan(prompts, completions, **columns):
+    return [float("nan")] * len(completions)
+
+def raises(prompts, completions, **columns):
+    return [columns["nope"] for _ in completions]
+
+def loops(prompts, completions, **columns):
+    while True:
+        pass
+
+def ends(prompts, completions, answer, **columns):
+    return [float(c[0]["content"].endswith(a)) for c, a in zip(completions, answer)]
+""",
+    "other.py": "from mine import plain as _plain\ndef plain(**columns):\n    return _plain(**columns)\n",
+    "syntax.py": "def fn(prompts, completions, **columns)\n    return []\n",
+    "imports.py": "import no_such_package\n",
+}
+OURS = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
+GSM8K = "axolotl_grpo_plugin.gsm8k"
+
+
+def reward(*keys, **changes):
+    """Use these rewards on rows of the user's own."""
+    return data("mine.rows", GOOD, trl__reward_funcs=list(keys), **changes)
+
+
+def data(type, rows, path="rows.jsonl", **changes):
+    return {"datasets": [{"path": path, "ds_type": "json", "type": type}], "rows": rows, **changes}
+
+
+# The row's number in the review, its changes of the quickstart, and words of the line of `check`, which
+# are those of `train` too if there are no others. None: it trains.
+# Rows 4 (a function of one completion without @reward), 39 (`type: ....gsm8`) and 40 (rewards/convert.py)
+# belong to tests of the loader.
+MISTAKES = {
+    "1 wrong module": (reward("mien.plain"), "there is no module 'mien'. Install it, or start in"),
+    "2 wrong function": (reward("mine.plan"), "no 'plan' in mine. Did you mean `plain`?"),
+    "3 undecorated": (reward("mine.plain"), None),
+    "5 misspelt column, decorated": (reward("mine.decorated"), '"anser"'),
+    "6 misspelt column, undecorated": (reward("mine.misspelt"), '"anser"'),
+    "7 strings": (reward("mine.strings"), "it returned '1', which is not a number"),
+    "7 NaN": (reward("mine.nan"), "it returned nan, which is not finite"),
+    "8 outside its range": (reward("mine.outside"), "it returned 5.0, which is outside its range"),
+    "9 wrong length": (reward("mine.short"), "it returned 1 scores for"),
+    "10 raises": (reward("mine.raises"), r"it raised KeyError: 'nope' (mine.py, line 40)"),
+    "11 infinite loop": (
+        reward("mine.loops", grpo_reward_timeout=0.4), "not scored within the 2 s of its batch. Make it faster",
+    ),
+    "12 no factory": (data("mine.no_factory", GOOD), "the transform cannot be built: TypeError"),
+    "13 no prompt": (data("mine.no_prompt", GOOD), '"prompt"'),
+    "14 dict prompt": (data("mine.dict_prompt", GOOD), "the prompt is neither text nor a chat"),
+    "15 reward_func": ({"trl__reward_func": [OURS]}, "Did you mean `trl.reward_funcs`?"),
+    "16 num_generation": ({"trl__num_generation": 4}, "Did you mean `trl.num_generations`?"),
+    "17 temprature": ({"trl__temprature": 1}, "Did you mean `trl.temperature`?"),
+    "18 grpo_rollout": ({"grpo_rollout": True}, "Did you mean `grpo_rollouts`?"),
+    "19 learning_rat": ({"learning_rat": 1e-4, "learning_rate": None}, "learning_rate: Field required"),
+    "20 no plugin, pkg://": ({"plugins": None}, "the plugin is not listed, but "),
+    "21 no plugin, local model": (
+        reward(OURS, plugins=None, base_model=str(MODEL), grpo_held_out_rows=None),
+        f"the plugin is not listed, but {OURS} needs it. Add - axolotl_grpo_plugin.GRPOPlugin",
+    ),
+    "22 misspelt plugin": (
+        {"plugins": ["axolotl_grpo_plugin"]}, "not the plugin's path. Write axolotl_grpo_plugin.GRPO",
+    ),
+    "23 no trl": ({"trl": None}, "trl.reward_funcs: no reward is named"),
+    "24 missing file": (data(GSM8K, None, "nowhere.jsonl"), "(nowhere.jsonl): no such file"),
+    "25 missing model": ({"base_model": "./nowhere"}, "base_model (./nowhere): no such folder"),
+    "26 empty file": (data(GSM8K, []), "(rows.jsonl): an empty file"),
+    "27 another folder": (reward("my_rewards.mine.reward"), "start in the folder"),
+    "28 no chat template": (
+        reward("mine.plain", base_model="model", sequence_len=None), "no chat template. Set `chat_template:`",
+    ),
+    "29 num_generations 7": ({"trl__num_generations": 7}, "num_generations"),
+    "30 gold ints, own reward": (
+        data("mine.rows", INTS, trl__reward_funcs=["mine.ends"]),
+        "endswith first arg must be str or a tuple of str, not int (mine.py, line 47). In this row, answer is int",
+    ),
+    "31 gold ints, gsm8k": (data(GSM8K, INTS), 'row 0, column "answer": no text: 1'),
+    "32 JSON list": (data(GSM8K, json.dumps(GOOD), "rows.json"), None),
+    "33 broken row": (data(GSM8K, "\n".join(BROKEN)), "line 17, column 36: not JSON"),
+    "34 syntax error": (reward("syntax.fn"), "SyntaxError: expected ':' (syntax.py, line 1)"),
+    "35 missing import": (reward("imports.fn"), "because it imports 'no_such_package', which is not"),
+    "36 two of one name": (reward("mine.plain", "other.plain"), None),
+    "37 named twice": (reward("mine.plain", "mine.plain"), "named twice. Give each an alias"),
+    "38 weights": (reward("mine.plain", trl__reward_weights=[1, 2]), "2 weights for 1 rewards"),
+    "41 wandb_projct": ({"wandb_projct": "mine"}, None),
+    "42 no wandb login": ({"wandb_project": "mine"}, "wandb has no login"),
+    "43 no vLLM": ({"trl__use_vllm": True, "trl__vllm_mode": "colocate"}, "vllm: not installed here"),
+    "44 rl: gpro": ({"rl": "gpro"}, "Set rl: grpo", "rl: Input should be"),
+}  # fmt: skip
+ENV = {"CUDA_VISIBLE_DEVICES": "", "NETRC": "/dev/null", "WANDB_API_KEY": ""}
+
+
+def run(mistake, folder):
+    """Return exit code and output of `check` and of `train`."""
+    changes = {**MISTAKES[mistake][0]}
+    rows = changes.pop("rows", None)
+    if rows is not None:
+        text = rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / (changes["datasets"][0]["path"])).write_text(text)
+    for name, code in MODULES.items():
+        (folder / name).write_text(code)
+    if changes.get("base_model") == "model":
+        shutil.copytree(MODEL, folder / "model", ignore=lambda *_: ["chat_template.jinja"])
+    few = {"max_steps": 1, "test_datasets": None, "grpo_held_out_rows": None}
+    config = write(folder, shipped_config(**{**few, "micro_batch_size": 8, **changes}))
+    return (
+        fork("grpo", "check", config, cwd=folder, **ENV),
+        fork("train", config, cwd=folder, **ENV),
+    )
+
+
+@pytest.mark.seconds(100)
+@pytest.mark.xdist_group("mistakes")
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_check_and_train_report_the_mistake_in_one_line(tmp_path, mistake):
+    if mistake == "43 no vLLM" and find_spec("vllm"):
+        pytest.skip("vLLM is installed")
+    _, *words = MISTAKES[mistake]
+    checked, trained = run(mistake, tmp_path)
+    if words == [None]:
+        assert (checked.returncode, trained.returncode) == (0, 0), trained.output[-3000:]
+        return
+    assert (checked.returncode, trained.returncode) == (1, 1), trained.output[-3000:]
+    assert len([line for line in errors(checked.output) if words[0] in line]) == 1, checked.output
+    lines = [
+        each for each in trained.output.splitlines() if each.startswith("axolotl-grpo-plugin: ")
+    ]
+    assert len(lines) == 1 and words[-1] in lines[0], trained.output[-3000:]
+    assert trained.output.rstrip().endswith(lines[0])
+    assert "Traceback" not in trained.output and "Loading weights" not in trained.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", ["10 raises", "44 rl: gpro"])
+def test_grpo_train_ends_with_one_line_in_place_of_the_launchers_tracebacks(tmp_path, mistake):
+    run(mistake, tmp_path)
+    words = ["grpo", "train", tmp_path / "config.yaml"]  # through `accelerate launch`
+    ended = fork(*words, cwd=tmp_path, **ENV)
+    *_, last = ended.output.splitlines()
+    assert ended.returncode == 1 and "Traceback" not in ended.output, ended.output[-3000:]
+    assert last.startswith("axolotl-grpo-plugin: ") and MISTAKES[mistake][1] in last
+
+
+def test_grpo_train_reports_a_tab_in_the_yaml(tmp_path):
+    (tmp_path / "config.yaml").write_text("rl: grpo\ntrl:\n\tbeta: 0.0\n")
+    for command in ("check", "train"):
+        ended = fork("grpo", command, "config.yaml", cwd=tmp_path, **ENV)
+        (line,) = [each for each in ended.output.splitlines() if "instead of tabs" in each]
+        assert ended.returncode == 1 and "line 3" in line and "Traceback" not in ended.output
+
+
+def errors(output):
+    return re.findall(r"^  (?:error|warning) +(.*)", output, re.MULTILINE)

@@ -56,7 +56,7 @@ OTHER = Kind("long text", "qa", "rewards.my_task.words_reward_func")
 LAYOUT = [f"{PACKAGE}.rewards.gsm8k.{name}_reward_func" for name in ("soft_format", "xmlcount")]
 
 HEAD = """# Trains: {model} by LoRA on {data}. Written by `axolotl grpo init`.
-# Run:    in this folder: axolotl train grpo.yaml
+# Run:    in this folder: axolotl grpo train grpo.yaml
 # `grpo_examples` shows a row as an earlier turn, which helps small models. Write real reasoning into it.
 """
 README = """# {task}
@@ -280,7 +280,7 @@ def _set_lengths(config: Any, made: list[Row]) -> None:
 
 def _write(folder: Path, config: Any, kind: Kind, data: str, made: list[Row], default: str) -> None:
     model = config["base_model"]
-    commands = ["axolotl grpo check grpo.yaml", "axolotl train grpo.yaml"]
+    commands = ["axolotl grpo check grpo.yaml", "axolotl grpo train grpo.yaml"]
     if model != default:
         del config["peft_layers_to_transform"]  # SmolLM2's
     if os.path.isdir(model) and not os.path.isabs(model):

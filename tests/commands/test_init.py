@@ -74,7 +74,7 @@ def test_writes_a_folder_that_names_its_data_and_the_next_commands(working_folde
     commands = ["fetch smollm2", "check grpo.yaml"]
     for text in (printed, (folder / "README.md").read_text()):
         assert all(f"axolotl grpo {each}" in text for each in commands)
-        assert "axolotl train grpo.yaml" in text
+        assert "axolotl grpo train grpo.yaml" in text
     assert "question   q  'What is 0 + 2?'" in printed
 
 

@@ -80,8 +80,8 @@ def instructions(
 
 def worked(answer: str, where: str) -> str:
     """Return an answer like GSM8K's in the prompt's layout. Raises: DatasetError if it has no label."""
-    work, _, label = answer.rpartition("####")
-    if not work or not label.strip():
+    work, mark, label = answer.rpartition("####")
+    if not mark or not label.strip():
         raise DatasetError(
             f'{where}, column "answer": no "#### <answer>" at its end: {answer[-60:]!r}'
         )

@@ -95,7 +95,7 @@ def test_options_name_the_columns(working_folder):
 @pytest.mark.parametrize(
     ("rows", "words", "message"),
     [
-        (['{"q": "?", "a": 1}', '{"q": '], (), "Error: a.jsonl: row 1: not JSON"),
+        (['{"q": "?", "a": 1}', '{"q": '], (), "Error: a.jsonl: row 1: line 2, column 1: not JSON"),
         (['{"text": "?"}'], (), "Name them with --question and --answer."),
         (['{"q": "?", "a": 1}'], ("--answer", "b"), "no column 'b'. Valid names: a, q."),
         (['{"q": "?", "a": 1}', '{"q": "?"}'], (), 'row 1, column "a": no answer'),

@@ -125,7 +125,7 @@ def test_reports_bad_rows_and_counts_the_rest(tmp_path):
     ("content", "message"),
     [
         (None, "cannot be read: [Errno 2]"),
-        ("a: [", "cannot be read: while parsing"),
+        ("a: [", "line 1, column 5: expected the node content"),
         ("- a", "not an Axolotl config"),
         ("rl: dpo", "rl is 'dpo'"),
         ("rl: grpo", "no datasets"),

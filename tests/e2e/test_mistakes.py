@@ -101,7 +101,7 @@ MISTAKES = {
     "11 infinite loop": (
         reward("mine.loops", grpo_reward_timeout=0.4), "not scored within the 2 s of its batch. Make it faster",
     ),
-    "12 no factory": (data("mine.no_factory", GOOD), "the transform cannot be built: TypeError"),
+    "12 no factory": (data("mine.no_factory", GOOD), None),
     "13 no prompt": (data("mine.no_prompt", GOOD), '"prompt"'),
     "14 dict prompt": (data("mine.dict_prompt", GOOD), "the prompt is neither text nor a chat"),
     "15 reward_func": ({"trl__reward_func": [OURS]}, "Did you mean `trl.reward_funcs`?"),

@@ -4,6 +4,7 @@ All kinds of rewards share the class `BaseReward`, so other code never needs to 
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,7 +61,7 @@ class Spec:
     inner: "tuple[BaseReward, ...]" = ()
 
 
-class BaseReward:
+class BaseReward(ABC):
     """A reward function as TRL calls it, with its facts in `spec`.
 
     function: the Python function that scores. The reward has its name and docstring.
@@ -97,9 +98,9 @@ class BaseReward:
             taken = signature(self.spec.ready).parameters
             self.spec.ready(**{key: value for key, value in self.bound.items() if key in taken})
 
+    @abstractmethod
     def scores(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Any:
         """Return a score for each completion of a batch, in the same order."""
-        raise NotImplementedError
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any

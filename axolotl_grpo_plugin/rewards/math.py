@@ -405,7 +405,7 @@ def _verify(gold: list[Any], answer: list[Any]) -> str:
     try:
         equal = math_verify.verify(gold, answer, timeout_seconds=None, raise_on_error=True)
         return "correct" if equal and not _differ(gold[0], answer[0]) else "wrong_value"
-    except Exception:
+    except Exception:  # of math-verify, whatever the text
         # The answer is unreadable if math-verify fails on it alone. If it fails on the gold, raise.
         math_verify.verify(gold, gold, timeout_seconds=None, raise_on_error=True)
         return "unreadable"

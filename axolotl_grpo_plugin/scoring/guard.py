@@ -127,7 +127,7 @@ class GuardedReward:
         if payload is None:
             try:
                 results = self.function.scores(prompts, completions, **columns)
-            except Exception:
+            except Exception:  # a user's reward: a failed score with its traceback
                 return [Outcome(None, error=traceback.format_exc())] * len(completions)
             return to_outcomes(results, len(completions), self.function.spec.range)
         (result,) = self._run(score_batch, [(payload,)], timeout=self.limit)
@@ -145,7 +145,7 @@ class GuardedReward:
         try:
             async with asyncio.timeout(self.limit) as limit:
                 results = await self.function.scores(prompts, completions, **columns)
-        except Exception:
+        except Exception:  # a user's reward: a failed score with its traceback
             outcome = Outcome(None, error=traceback.format_exc())
             if limit.expired():  # otherwise the reward itself may have raised a TimeoutError
                 outcome = _failed(TimeoutError(f"not scored within {self.limit:g} s"))
@@ -185,7 +185,7 @@ def _score_here(
     try:
         result = score(completion, **row)
         return None if result is None else to_outcome(result, range)
-    except Exception:
+    except Exception:  # a user's reward: a failed score with its traceback
         return Outcome(None, error=traceback.format_exc())
 
 

@@ -71,7 +71,7 @@ def to_outcomes(
     """Check a reward's results for `count` completions. All fail if their number is wrong."""
     try:
         results = list(results)
-    except Exception:
+    except Exception:  # a user's reward may return anything
         return [Outcome(None, error=f"returned {results!r:.100}, which is not a list")] * count
     if len(results) != count:
         error = f"returned {len(results)} scores for {count} completions"

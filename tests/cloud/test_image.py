@@ -36,7 +36,7 @@ def layers(service, tmp_path, gym=False, **keys):
     app = modal.App("test")
     app.function(image=built, include_source=False)(remote.run)
     with app.run():
-        service.materialize(tmp_path / "root")
+        service.materialize(tmp_path / "container")
     return ["\n".join(layer.dockerfile_commands) for layer in service.image_layers()]
 
 
@@ -86,7 +86,7 @@ def test_install_lines_give_one_working_environment(modal_service, tmp_path):
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(tmp_path / "clang")}
 
     def install(line, **more):
-        line = line.replace("/.uv/uv", UV).replace("/opt/", f"{tmp_path}/root/opt/")
+        line = line.replace("/.uv/uv", UV).replace("/opt/", f"{tmp_path}/container/opt/")
         own = {"stdout": -1, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.run(line, shell=True, env=env | more, **own)
 

@@ -1,9 +1,13 @@
-"""Measure the time of scoring and of the rollout log per training step: `python benchmarks/scoring.py`.
+"""Measure the plugin's own time per training step: scoring, rollout log and dynamic sampling.
 
-It trains the quickstart's model with TRL's trainer and the reward runner. That model has 0.6 million
-parameters, so its steps are short; in any larger model, the measured shares are smaller.
+    python benchmarks/scoring.py                                                   # the quickstart's model
+    python benchmarks/scoring.py models/smollm2-135m-instruct --batch 16 --steps 6   # SmolLM2
+
+It trains in TRL's trainer with the reward runner. The quickstart's model has 0.6 million parameters, so its
+steps are short. The generation of the extra rounds is not the plugin's own time.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -15,9 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
+from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
 
-STEPS, BATCH = 30, 64
 REWARDS = "correctness int strict_format soft_format xmlcount".split()
 QUICKSTART = Path(__file__).parents[1] / "axolotl_grpo_plugin" / "quickstart"
 SPENT: Counter[str] = Counter()
@@ -36,8 +40,8 @@ def measure(owner, name, key):
     setattr(owner, name, call)
 
 
-def main(folder):
-    tokenizer = AutoTokenizer.from_pretrained(QUICKSTART / "model")
+def main(folder, model, steps, batch):
+    tokenizer = AutoTokenizer.from_pretrained(model)
     transform, how = gsm8k({})
     rows = Dataset.from_json(str(QUICKSTART / "train.jsonl"))
     rows = rows.map(transform, fn_kwargs={"tokenizer": tokenizer}, **how)
@@ -47,10 +51,10 @@ def main(folder):
     runner = RewardRunner(cfg)
     args = GRPOConfig(
         output_dir=folder,
-        per_device_train_batch_size=BATCH,
+        per_device_train_batch_size=batch,
         num_generations=8,
         max_completion_length=32,
-        max_steps=STEPS,
+        max_steps=steps,
         learning_rate=2e-4,
         logging_steps=10,
         save_strategy="no",
@@ -59,28 +63,40 @@ def main(folder):
         bf16=False,
     )
     trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(QUICKSTART / "model", dtype="float32"),
+        model=AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
         reward_funcs=[runner.reward_func(key) for key in keys],
         args=args,
         train_dataset=rows,
         processing_class=tokenizer,
     )
-    measure(runner.rollouts, "stage", "rollout log")
-    measure(runner.rollouts, "write", "rollout log")
+    measure(runner.rollouts, "stage", "staged")
+    measure(runner.rollouts, "_save", "saved")
     runner.wrap_trainer(trainer)
     measure(trainer, "_calculate_rewards", "scoring and log")
+    measure(trainer, "_generate_and_score_completions", "generation")
+    DynamicSampling.of(cfg, trainer, runner)
+    measure(trainer, "_generate_and_score_completions", "generation and sampling")
     began = time.perf_counter()
     trainer.train()
     total = time.perf_counter() - began
     runner.close()
-    per_step = f"{total / STEPS * 1e3:.0f} ms per step"
-    print(f"{STEPS} steps of {BATCH} completions, {len(keys)} rewards: {per_step}")
-    scoring = SPENT["scoring and log"] - SPENT["rollout log"]
-    for name, seconds in (("scoring", scoring), ("rollout log", SPENT["rollout log"])):
-        print(f"{name:12} {seconds / STEPS * 1e3:6.2f} ms per step  {seconds / total:.2%}")
+    per_step = f"{total / steps * 1e3:.0f} ms per step"
+    print(f"{steps} steps of {batch} completions, {len(keys)} rewards: {per_step}")
+    own = {
+        "scoring": SPENT["scoring and log"] - SPENT["staged"],
+        "rollout log": SPENT["staged"] + SPENT["saved"],
+        "sampling": SPENT["generation and sampling"] - SPENT["generation"] - SPENT["saved"],
+    }
+    for name, seconds in {**own, "all": sum(own.values())}.items():
+        print(f"{name:12} {seconds / steps * 1e3:6.2f} ms per step  {seconds / total:.2%}")
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default=QUICKSTART / "model")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--batch", type=int, default=64, help="completions per step")
+    given = parser.parse_args()
+    sys.path[0] = str(Path(__file__).parents[1])  # here, rewards.py would hide the folder `rewards`
     with tempfile.TemporaryDirectory() as folder:
-        main(folder)
+        main(folder, given.model, given.steps, given.batch)

@@ -1,6 +1,7 @@
 """Find settings that load, but do not train as intended, or crash after the model is loaded."""
 
 from collections.abc import Iterator
+from math import lcm
 from typing import Any
 
 from axolotl_grpo_plugin.checks.batch import GENERATIONS
@@ -51,6 +52,7 @@ def check_traps(cfg: Any) -> Iterator[Finding]:
         check_gdpo_steps,
         check_columns_kept,
         check_idle,
+        check_streaming,
         check_sizes,
     ):
         yield from check(cfg)
@@ -231,6 +233,22 @@ def check_idle(cfg: Any) -> Iterator[Finding]:
     ):
         if keys:
             yield Finding(at(cfg, ", ".join(keys)), what, fix, level="warning")
+
+
+def check_streaming(cfg: Any) -> Iterator[Finding]:
+    """Check that streamed prompt groups fill micro-batches. Axolotl would make more and smaller ones."""
+    trl, size = block(cfg, "trl"), tokens_of(cfg.get("micro_batch_size")) or 1
+    if not (trl.get("async_prefetch") and trl.get("streaming_partial_batch")):
+        return
+    group = tokens_of(trl.get("num_generations")) or GENERATIONS
+    groups = tokens_of(trl.get("streaming_min_groups")) or 1
+    if groups * group % size:
+        what = (
+            f"{groups} prompt groups of {group} completions do not fill micro-batches of {size}, so Axolotl 0.21 "
+            "makes smaller ones, and a step trains on fewer completions"
+        )
+        fix = f"Set it to {lcm(group, size) // group}, or remove trl.streaming_partial_batch"
+        yield Finding(at(cfg, "trl.streaming_min_groups"), what, fix)
 
 
 def _changed(trl: Any, defaults: dict[str, Any]) -> list[str]:

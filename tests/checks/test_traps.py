@@ -89,6 +89,12 @@ def limit(tokens, **trl):
             "warning",
             "only the trainer of trl.use_data",
         ),
+        (
+            config(PREFETCH | {"streaming_partial_batch": True}, micro_batch_size=12),
+            "error",
+            "trl.streaming_min_groups: 1 prompt groups of 8 completions do not fill micro-batches of 12, so Axolotl "
+            "0.21 makes smaller ones, and a step trains on fewer completions. Set it to 3,",
+        ),
         (config(curriculum_sampling=True), "warning", "only until TRL shuffles them"),
     ],
 )

@@ -1,0 +1,219 @@
+"""Measure the time and the generated tokens until a share of sampled held-out answers is right.
+
+    python benchmarks/time_to_reward.py quickstart FOLDER
+    python benchmarks/time_to_reward.py smollm2 FOLDER       # after: axolotl grpo fetch smollm2
+
+It trains each arm with each seed: TRL's own trainer, Axolotl without this plugin, the plugin, and the
+plugin with dynamic sampling. All arms have the same model, rows, rewards and settings. Each run saves
+checkpoints, which are evaluated in their order until one reaches the share. A finished run is kept.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from axolotl_grpo_plugin import paths
+
+ROOT = Path(__file__).resolve().parents[1]
+ARMS = ("trl", "axolotl", "plugin", "sampling")
+SAMPLES = 4  # answers per held-out row
+CASES = {  # config, arms, seeds, steps, steps between checkpoints, share of right answers
+    "quickstart": ("configs/quickstart.yaml", ARMS, (1, 2, 3, 4, 5), 80, 5, 0.8),
+    "smollm2": ("configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 24, 2, 0.5),
+}
+PLAIN = """
+from axolotl_grpo_plugin.rewards.gsm8k import *
+from axolotl_grpo_plugin.rewards import gsm8k as rewards
+from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
+globals().update({name: getattr(rewards, name) for name in vars(rewards) if name.endswith("_reward_func")})
+"""  # plain Axolotl refuses paths of the plugin that `plugins:` does not name
+
+
+def config(case, arm, seed, run):
+    """Return the config of a run."""
+    file, _, _, steps, every, _ = CASES[case]
+    cfg = yaml.safe_load((ROOT / file).read_text())
+    paths.resolve_packaged(cfg)
+    cfg |= {"seed": seed, "output_dir": str(run / "out"), "max_steps": steps, "save_steps": every}
+    cfg |= {"lr_scheduler": "constant", "save_strategy": "steps", "save_only_model": True}
+    cfg |= {"save_total_limit": 100, "grpo_held_out_rows": None, "grpo_cpu_threads": None}
+    if arm == "sampling":  # the rollouts count the tokens of all rounds
+        cfg |= {"grpo_dynamic_sampling": True, "grpo_rollouts": True}
+    if arm == "axolotl":
+        del cfg["plugins"]
+        cfg = {key: value for key, value in cfg.items() if not key.startswith("grpo_")}
+        own = cfg["trl"]["reward_funcs"]
+        cfg["trl"]["reward_funcs"] = [f"plain.{key.rpartition('.')[2]}" for key in own]
+        for entry in (*cfg["datasets"], *cfg["test_datasets"]):
+            entry["type"] = "plain.gsm8k"
+    return cfg
+
+
+def train_in_trl(file):
+    """Train a config in TRL's own trainer."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+
+    from axolotl_grpo_plugin.load import load_reward, reward_refs
+    from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
+
+    cfg = yaml.safe_load(Path(file).read_text())
+    trl = cfg["trl"]
+    tokenizer = AutoTokenizer.from_pretrained(cfg["base_model"])
+    transform, how = gsm8k(cfg)
+    rows = Dataset.from_json(cfg["datasets"][0]["path"])
+    rows = rows.map(partial(transform, tokenizer=tokenizer), **how)
+    lora = cfg.get("adapter") and LoraConfig(
+        r=cfg["lora_r"],
+        lora_alpha=cfg["lora_alpha"],
+        target_modules=cfg["lora_target_modules"],
+        layers_to_transform=cfg["peft_layers_to_transform"],
+        task_type="CAUSAL_LM",
+    )
+    GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(cfg["base_model"], dtype="float32"),
+        reward_funcs=[load_reward(ref) for ref in reward_refs(cfg)],
+        args=GRPOConfig(
+            output_dir=cfg["output_dir"],
+            per_device_train_batch_size=cfg["micro_batch_size"],
+            gradient_accumulation_steps=cfg["gradient_accumulation_steps"],
+            num_generations=trl["num_generations"],
+            max_completion_length=trl["max_completion_length"],
+            temperature=trl["temperature"],
+            beta=trl["beta"],
+            max_steps=cfg["max_steps"],
+            learning_rate=float(cfg["learning_rate"]),
+            lr_scheduler_type="constant",
+            max_grad_norm=cfg["max_grad_norm"],
+            optim="adamw_torch",
+            seed=cfg["seed"],
+            save_steps=cfg["save_steps"],
+            save_only_model=True,
+            gradient_checkpointing=False,
+            logging_steps=1,
+            report_to=["tensorboard"],
+            use_cpu=True,
+            bf16=False,
+        ),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=lora,
+    ).train()
+
+
+def train(case, arm, seed, folder):
+    """Train, unless the run has ended before. Return its folder."""
+    run = folder / f"{case}-{arm}-{seed}"
+    if (run / "seconds").exists():
+        return run
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "plain.py").write_text(PLAIN)
+    file = run / "config.yaml"
+    file.write_text(yaml.safe_dump(config(case, arm, seed, run)))
+    words = ["axolotl", "train", file]
+    if arm == "trl":
+        words = [sys.executable, __file__, "--in-trl", file]
+    env = {**os.environ, "PYTHONPATH": str(run), "HF_HUB_OFFLINE": "1"}
+    began = time.perf_counter()
+    with (run / "log").open("w") as log:
+        subprocess.run(words, cwd=ROOT, env=env, stdout=log, stderr=log, check=True)
+    (run / "seconds").write_text(f"{time.perf_counter() - began}")
+    return run
+
+
+def right_at(case, run, share):
+    """Return the sampled share of right answers per checkpoint, up to the first that reaches `share`."""
+    from axolotl_grpo_plugin.commands.session import Options, Session
+    from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
+    from axolotl_grpo_plugin.generation.generate import generate
+
+    cfg = config(case, "plugin", 1, run)
+    file = run / "eval.yaml"
+    file.write_text(yaml.safe_dump(cfg))
+    options = Options(checkpoints="all", samples=SAMPLES, dest=str(run / "eval"))
+    session = Session(str(file), options, "test_datasets", "eval", evaluates=False)
+    scorer = AnswerScorer(session.cfg)
+    best = scorer.highest["correctness_reward_func"]
+    found = {}
+    for model in sorted(session.models, key=lambda model: model.step):
+        jobs = session.jobs(model)
+        generate(session.backend, session.store, model, jobs, session.tokenizer.real)
+        answers = [session.store[job.key] for job in jobs]
+        scored = scorer.scored(model, jobs, answers, SAMPLES)
+        found[model.step] = fmean(
+            (each.scores["correctness_reward_func"] or 0) >= best for each in scored
+        )
+        if found[model.step] >= share:
+            break
+    session.backend.close()
+    scorer.close()
+    return found
+
+
+def costs(case, run):
+    """Return (seconds, generated tokens) up to the end of each step."""
+    import pandas as pd
+
+    cfg = config(case, "plugin", 1, run)
+    batch = cfg["micro_batch_size"] * cfg["gradient_accumulation_steps"]
+    (events,) = (run / "out" / "runs").rglob("events.*")
+    curves = EventAccumulator(str(events)).Reload()
+    first, *_ = curves.Scalars("train/step_time")
+    began = first.wall_time - first.value
+    lengths = {each.step: each for each in curves.Scalars("train/completions/mean_length")}
+    tokens = {step: each.value * batch for step, each in lengths.items()}
+    if (run / "out" / "rollouts").is_dir():
+        parts = map(pd.read_parquet, (run / "out" / "rollouts" / "train").iterdir())
+        tokens = dict(pd.concat(parts).groupby("step").completion_tokens.sum())
+    total, found = 0.0, {}
+    for step, each in sorted(lengths.items()):
+        total += tokens[step]
+        found[step] = (each.wall_time - began, total)
+    return found
+
+
+def main(case, folder):
+    _, arms, seeds, steps, _, share = CASES[case]
+    print("| seed | arm | steps | seconds | generated tokens | right at that step |", end=" ")
+    print("right before | s per step | s of the command |")
+    print("| --- " * 9 + "|")
+    for seed in seeds:
+        for arm in arms:
+            run = train(case, arm, seed, folder)
+            file = run / "right.json"
+            if not file.exists():
+                file.write_text(json.dumps(right_at(case, run, share)))
+            found = {int(step): right for step, right in json.loads(file.read_text()).items()}
+            spent = costs(case, run)
+            before, end = found[0], max(found)
+            reached = found[end] >= share
+            shown = (f"{end}", f"{spent[end][0]:.1f}", f"{spent[end][1]:,.0f}", f"{found[end]:.1%}")
+            if not reached:
+                shown = (f"not in {steps}", *shown[1:])
+            per_step = spent[steps][0] / steps
+            whole = float((run / "seconds").read_text())
+            print(f"| {seed} | {arm} |", *(f"{each} |" for each in shown), end=" ")
+            print(f"{before:.1%} | {per_step:.2f} | {whole:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--in-trl", help=argparse.SUPPRESS)
+    parser.add_argument("case", choices=CASES, nargs="?")
+    parser.add_argument("folder", type=Path, nargs="?")
+    given = parser.parse_args()
+    if given.in_trl:
+        train_in_trl(given.in_trl)
+    else:
+        main(given.case, given.folder.resolve())

@@ -17,6 +17,7 @@ import time
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -25,10 +26,31 @@ from axolotl_grpo_plugin import paths
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("trl", "axolotl", "plugin", "sampling")
-SAMPLES = 4  # answers per held-out row
-CASES = {  # config, arms, seeds, steps, steps between checkpoints, share of right answers
-    "quickstart": ("configs/quickstart.yaml", ARMS, (1, 2, 3, 4, 5), 80, 5, 0.8),
-    "smollm2": ("configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 24, 2, 0.5),
+
+
+class Case(NamedTuple):
+    """A comparison.
+
+    every: steps between checkpoints. first: the first checkpoint to evaluate, after the base model.
+    share: of right answers to reach. rows, samples: held-out rows, and answers per row.
+    """
+
+    config: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    every: int
+    first: int
+    share: float
+    rows: int
+    samples: int
+
+
+CASES = {
+    "quickstart": Case("configs/quickstart.yaml", ARMS, (1, 2, 3, 4, 5), 80, 5, 5, 0.8, 234, 4),
+    "smollm2": Case(
+        "configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 20, 2, 6, 0.5, 72, 2
+    ),
 }
 PLAIN = """
 from axolotl_grpo_plugin.rewards.gsm8k import *
@@ -40,12 +62,20 @@ globals().update({name: getattr(rewards, name) for name in vars(rewards) if name
 
 def config(case, arm, seed, run):
     """Return the config of a run."""
-    file, _, _, steps, every, _ = CASES[case]
-    cfg = yaml.safe_load((ROOT / file).read_text())
+    cfg = yaml.safe_load((ROOT / CASES[case].config).read_text())
     paths.resolve_packaged(cfg)
-    cfg |= {"seed": seed, "output_dir": str(run / "out"), "max_steps": steps, "save_steps": every}
-    cfg |= {"lr_scheduler": "constant", "save_strategy": "steps", "save_only_model": True}
-    cfg |= {"save_total_limit": 100, "grpo_held_out_rows": None, "grpo_cpu_threads": None}
+    cfg |= {
+        "seed": seed,
+        "output_dir": str(run / "out"),
+        "max_steps": CASES[case].steps,
+        "save_steps": CASES[case].every,
+        "save_strategy": "steps",
+        "save_only_model": True,
+        "save_total_limit": 100,  # Axolotl keeps 4
+        "lr_scheduler": "constant",
+        "grpo_held_out_rows": None,
+        "grpo_cpu_threads": None,
+    }
     if arm == "sampling":  # the rollouts count the tokens of all rounds
         cfg |= {"grpo_dynamic_sampling": True, "grpo_rollouts": True}
     if arm == "axolotl":
@@ -132,8 +162,8 @@ def train(case, arm, seed, folder):
     return run
 
 
-def right_at(case, run, share):
-    """Return the sampled share of right answers per checkpoint, up to the first that reaches `share`."""
+def right_at(case, run):
+    """Return the sampled share of right answers per checkpoint, up to the first that reaches the share."""
     from axolotl_grpo_plugin.commands.session import Options, Session
     from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
     from axolotl_grpo_plugin.generation.generate import generate
@@ -141,20 +171,24 @@ def right_at(case, run, share):
     cfg = config(case, "plugin", 1, run)
     file = run / "eval.yaml"
     file.write_text(yaml.safe_dump(cfg))
-    options = Options(checkpoints="all", samples=SAMPLES, dest=str(run / "eval"))
+    rows, samples = CASES[case].rows, CASES[case].samples
+    dest = str(run.parent / f"{case}-eval")
+    options = Options(checkpoints="all", samples=samples, limit=rows, dest=dest)
     session = Session(str(file), options, "test_datasets", "eval", evaluates=False)
     scorer = AnswerScorer(session.cfg)
     best = scorer.highest["correctness_reward_func"]
     found = {}
     for model in sorted(session.models, key=lambda model: model.step):
+        if 0 < model.step < CASES[case].first:
+            continue
         jobs = session.jobs(model)
         generate(session.backend, session.store, model, jobs, session.tokenizer.real)
         answers = [session.store[job.key] for job in jobs]
-        scored = scorer.scored(model, jobs, answers, SAMPLES)
+        scored = scorer.scored(model, jobs, answers, samples)
         found[model.step] = fmean(
             (each.scores["correctness_reward_func"] or 0) >= best for each in scored
         )
-        if found[model.step] >= share:
+        if found[model.step] >= CASES[case].share:
             break
     session.backend.close()
     scorer.close()
@@ -184,7 +218,7 @@ def costs(case, run):
 
 
 def main(case, folder):
-    _, arms, seeds, steps, _, share = CASES[case]
+    _, arms, seeds, steps, *_ = CASES[case]
     print("| seed | arm | steps | seconds | generated tokens | right at that step |", end=" ")
     print("right before | s per step | s of the command |")
     print("| --- " * 9 + "|")
@@ -193,11 +227,11 @@ def main(case, folder):
             run = train(case, arm, seed, folder)
             file = run / "right.json"
             if not file.exists():
-                file.write_text(json.dumps(right_at(case, run, share)))
+                file.write_text(json.dumps(right_at(case, run)))
             found = {int(step): right for step, right in json.loads(file.read_text()).items()}
             spent = costs(case, run)
             before, end = found[0], max(found)
-            reached = found[end] >= share
+            reached = found[end] >= CASES[case].share
             shown = (f"{end}", f"{spent[end][0]:.1f}", f"{spent[end][1]:,.0f}", f"{found[end]:.1%}")
             if not reached:
                 shown = (f"not in {steps}", *shown[1:])

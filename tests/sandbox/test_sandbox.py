@@ -300,8 +300,8 @@ def test_limits_and_escapes_that_print(box, name):
 def test_fork_bomb_is_limited_and_ended(box, bomb):
     run(box, "")
     (server,) = tree(box)
-    job = box.start(bomb, seconds=0.5)
-    most, deadline = 0, time.monotonic() + 0.5
+    job = box.start(bomb, seconds=0.3)
+    most, deadline = 0, time.monotonic() + 0.3
     while time.monotonic() < deadline:
         most = max(most, len(tree(box)))
     ended = job.end()
@@ -388,12 +388,10 @@ def test_job_and_its_processes_end_at_the_time_limit(box, program):
     run(box, "")
     before = tree(box)
     began = time.monotonic()
-    job = box.start(program, seconds=0.3)
+    job = box.start(program, seconds=0.15)
     assert job.receive() is None
     ended = job.end() if "receive" not in program else job.end(stop=True)
-    assert (
-        time.monotonic() - began < 20.0
-    )  # a busy machine may need this long for 0.3 s of CPU time
+    assert time.monotonic() - began < 20.0  # a busy machine may need this long
     assert ended.late or ended.exit == 0
     assert tree(box) == before
 
@@ -472,7 +470,7 @@ def test_job_sees_no_trace_of_an_earlier_one(box, trace):
     run(
         box,
         """
-        import os, socket, time
+        import os, socket
         for each in range(20):
             if os.fork() == 0: os._exit(sum(range(300_000)) & 0)
             os.wait()
@@ -485,9 +483,10 @@ def test_job_sees_no_trace_of_an_earlier_one(box, trace):
             server.accept()[0].close()
         except OSError:
             pass
-        time.sleep(0.3)
         """,
     )
+    if "times" in trace:
+        time.sleep(0.3)
     assert run(box, TRACES[trace]).stdout == first.stdout != "", first.stderr
 
 
@@ -516,15 +515,15 @@ def test_job_cannot_read_this_package_under_any_path(restarted, monkeypatch, tmp
 
 def test_all_processes_of_a_job_share_its_time(box):
     began = time.monotonic()
-    assert run(box, "import os\nfor _ in range(3): os.fork()\nwhile True: pass", seconds=0.5).late
+    assert run(box, "import os\nfor _ in range(3): os.fork()\nwhile True: pass", seconds=0.3).late
     assert time.monotonic() - began < 3.0
 
 
 def test_job_does_not_pay_while_it_waits_for_messages(box):
     """A program waits while its tests run."""
-    job = box.start("while (message := channel.receive()): channel.send(message)", seconds=0.5)
+    job = box.start("while (message := channel.receive()): channel.send(message)", seconds=0.2)
     for _ in range(3):
-        time.sleep(0.3)
+        time.sleep(0.1)
         job.send(1)
         assert job.receive() == 1
     assert not job.end(stop=True).late
@@ -549,7 +548,9 @@ def test_first_job_does_not_pay_for_the_start(box):
 def test_close_ends_all_processes(box):
     run(box, "")
     job = box.start("import os, time; os.fork(); os.fork(); time.sleep(60)")
-    time.sleep(0.3)
+    deadline = time.monotonic() + 5.0
+    while len(tree(box)) < 6 and time.monotonic() < deadline:
+        time.sleep(0.02)
     inside = [box._server._process.pid, *tree(box)]
     assert len(inside) == 7
     box.close()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
+class Later:
+    """A module that is imported when a test uses it. All workers collect all tests, but one needs torch."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, name):
+        return getattr(import_module(self._name), name)
+
+
 def pytest_itemcollected(item):
     """Give each file to one worker, except tests with a group or a time of their own."""
     if "tokenizer" in getattr(item, "fixturenames", ()):  # transformers', which imports torch
@@ -40,7 +51,7 @@ def pytest_collection_modifyitems(config, items):
     """Start the longest groups first, so that the workers end together."""
     if not hasattr(config, "workerinput"):
         return
-    seconds = defaultdict(int)
+    seconds = defaultdict(int, {"with torch": 60})
     for item in items:
         for mark in item.iter_markers("seconds"):
             seconds[_group(item)] = max(seconds[_group(item)], *mark.args)

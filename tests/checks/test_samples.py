@@ -7,8 +7,10 @@ import pytest
 from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.stats import tokenizer
 from axolotl_grpo_plugin.stats.rows import Source, Unreadable
+from tests.conftest import Later
 
 pytestmark = pytest.mark.xdist_group("with torch")
+checks = Later("axolotl_grpo_plugin.checks.samples")
 
 GSM8K = "axolotl_grpo_plugin.gsm8k"
 OURS = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -19,15 +21,6 @@ ROWS = [
 NUMBERS = count()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global DictDefault, checks
-    from axolotl.utils.dict import DictDefault
-
-    from axolotl_grpo_plugin.checks import samples as checks
-
-
 @pytest.fixture
 def rows(tmp_path):
     """Write a dataset and return its samples."""
@@ -36,7 +29,9 @@ def rows(tmp_path):
         file = tmp_path / "rows.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         entry = {"path": str(file), "ds_type": "json", "type": GSM8K, **entry}
-        cfg = DictDefault({"base_model": "nowhere", "datasets": [entry], **(keys or {})})
+        cfg = Later("axolotl.utils.dict").DictDefault(
+            {"base_model": "nowhere", "datasets": [entry], **(keys or {})}
+        )
         return checks.samples(cfg, Source("datasets", 0, entry["path"], entry), offline)
 
     return read
@@ -83,7 +78,7 @@ def test_hub_dataset_is_skipped_offline(rows, monkeypatch):
         raise Unreadable("there", "cannot be loaded", "Look")
         yield
 
-    monkeypatch.setattr(checks, "read", fail)
+    monkeypatch.setattr("axolotl_grpo_plugin.checks.samples.read", fail)
     assert rows(path="openai/gsm8k").level == "error"
     assert rows(path="openai/gsm8k", offline=True).level == "skipped"
 

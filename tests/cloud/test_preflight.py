@@ -7,21 +7,13 @@ from axolotl_grpo_plugin.cloud.settings import read
 from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.serving.plan import Call
 from tests.cloud.project import CONFIG, write
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Later
 
 pytestmark = pytest.mark.xdist_group("with torch")
+preflight, dicts = Later("axolotl_grpo_plugin.cloud.preflight"), Later("axolotl.utils.dict")
 
 MOUNTS = {"/workspace/outputs": "runs", "/cache": "cache"}
 JUDGE = "axolotl_grpo_plugin.rewards.judge.judge"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global DictDefault, preflight
-    from axolotl.utils.dict import DictDefault
-
-    from axolotl_grpo_plugin.cloud import preflight
 
 
 @pytest.fixture
@@ -106,7 +98,7 @@ def call(launcher="accelerate", *after):
     ],
 )
 def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
-    found = preflight.check_run(DictDefault(CONFIG | keys), gpu, typed)
+    found = preflight.check_run(dicts.DictDefault(CONFIG | keys), gpu, typed)
     assert [each.where for each in found] == ([where] if where else [])
 
 
@@ -126,5 +118,5 @@ def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
 )
 def test_secrets_that_the_config_needs_must_be_sent(cloud, keys, expected, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "value")
-    found = preflight.check_secrets(DictDefault(keys), read(cloud, "cloud.yaml"))
+    found = preflight.check_secrets(dicts.DictDefault(keys), read(cloud, "cloud.yaml"))
     assert [(each.level, each.where) for each in found] == expected

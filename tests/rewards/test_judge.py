@@ -603,7 +603,9 @@ def test_one_failing_answer_does_not_stop_others(server):
     server.answer = lambda asked: (
         Reply(never=True) if asked.data["answer"] in ("3", "4") else honest(asked)
     )
-    given = reasons(made(server, concurrency=1, retries=0, timeout=0.25), ["1", "3", "18", "4", "2"])
+    given = reasons(
+        made(server, concurrency=1, retries=0, timeout=0.25), ["1", "3", "18", "4", "2"]
+    )
     assert given == ["wrong", "judge_timeout", "correct", "judge_timeout", "wrong"]
 
 

@@ -4,21 +4,14 @@ from collections import defaultdict
 import pytest
 
 from axolotl_grpo_plugin.scoring.worker import Outcome
+from tests.conftest import Later
 
 pytestmark = pytest.mark.xdist_group("with torch")
+scoring, torch = Later("axolotl_grpo_plugin.scoring.runner"), Later("torch")
 
 NAN = math.nan
 REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 HERE = "tests.scoring.rewards_that_fail"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global scoring, torch
-    import torch
-
-    from axolotl_grpo_plugin.scoring import runner as scoring
 
 
 @pytest.fixture

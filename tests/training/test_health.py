@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.conftest import Later
+
 pytestmark = pytest.mark.xdist_group("with torch")
+training = Later("axolotl_grpo_plugin.training.health")
 
 RIGHT, LAYOUT = "correctness_reward_func", "strict_format_reward_func"
 ARGS = SimpleNamespace(max_completion_length=256)
@@ -18,20 +21,13 @@ HEALTHY = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global Health
-    from axolotl_grpo_plugin.training.health import Health
-
-
 @pytest.fixture
 def warnings(caplog):
     """Return a function that runs Health over logged steps and returns its warnings."""
 
     def run(steps):
         state = SimpleNamespace(is_world_process_zero=True, log_history=[])
-        health = Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5})
+        health = training.Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5})
         for logs in steps:
             state.log_history.append(logs)
             health.on_log(ARGS, state, None, logs=logs)
@@ -128,6 +124,6 @@ def test_resumed_run_is_judged_by_its_first_start(warnings):
     """A checkpoint's log history has the steps before it."""
     hacked = series(right=ramp(1.0, 0.4), reward=ramp(1.2, 1.6))
     state = SimpleNamespace(is_world_process_zero=True, log_history=hacked)
-    health = Health(RIGHT, {RIGHT: 2.0})
+    health = training.Health(RIGHT, {RIGHT: 2.0})
     health.on_log(ARGS, state, None, logs=hacked[-1])
     assert health.reported == {"correctness fell"}

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "axolotl_grpo_plugin" / "quickstart"
+MODEL = QUICKSTART / "model"
 
 # On two cores, two workers with two threads each are ten times slower than with one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

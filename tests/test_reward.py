@@ -26,11 +26,6 @@ def test_returns_one_score_per_completion_in_order():
     assert ends_with(["p"] * 3, ["ab", "a", "cb"], answer=["b", "b", "c"]) == [1.0, 0.0, 0.0]
 
 
-def test_chat_scores_as_its_text():
-    chat = [{"role": "assistant", "content": "a b "}]
-    assert ends_with([[]], [chat], answer=["b"]) == ends_with([""], ["a b "], answer=["b"]) == [1.0]
-
-
 def test_row_without_column_scores_none():
     assert ends_with(["p"] * 2, ["ab", "ab"], answer=["b", None]) == [1.0, None]
 

@@ -1,16 +1,13 @@
 """The trainer and `axolotl grpo stats` render the pack's chat templates alike."""
 
-from pathlib import Path
-
 import pytest
 
-import axolotl_grpo_plugin
 from axolotl_grpo_plugin.paths import shipped
 from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
+from tests.conftest import MODEL
 
 pytestmark = pytest.mark.xdist_group("with torch")
 
-MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 THINK = shipped("configs") / "templates" / "qwen-think.jinja"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.conftest import ROOT
+
 CODE = [*sorted(ROOT.glob("axolotl_grpo_plugin/**/*.py")), *sorted(ROOT.glob("tools/**/*.py"))]
 CODE += [*sorted(ROOT.glob("benchmarks/*.py")), ROOT / "stats.py"]
 TESTS = sorted(ROOT.glob("tests/**/*.py"))

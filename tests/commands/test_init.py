@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands.init import EMBEDDED, OTHER
-from tests.transforms.conftest import MODEL
+from tests.conftest import MODEL
 
 REWARDS = "axolotl_grpo_plugin.rewards"
 NUMBERS = [{"q": f"What is {n} + 2?", "a": n + 2} for n in range(5)]

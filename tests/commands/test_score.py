@@ -1,8 +1,6 @@
 """`axolotl grpo score`, on the shipped rewards and a user's."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -329,18 +327,3 @@ def test_error_of_one_row_is_shown_in_that_row(folder):
     assert ["1", "none", "error", "KeyError:", "'bad'"] in cells
     assert "outside its range" in shown
     assert "The first error:\nTraceback" in shown
-
-
-def test_imports_no_trainer_and_no_pyarrow(folder):
-    file = lines(folder, ROWS[0])
-    script = (
-        "import sys; from axolotl_grpo_plugin.cli import grpo\n"
-        f"try: grpo(['score', {str(file)!r}, '--reward', {CORRECT!r}])\n"
-        "finally: print(*sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert "1 completions, mean 2" in done.stdout
-    heavy = {"torch", "axolotl", "transformers", "datasets", "trl", "pydantic", "pyarrow"}
-    assert not heavy & set(done.stderr.split())

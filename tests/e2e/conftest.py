@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 import yaml
 from filelock import FileLock
@@ -78,6 +81,18 @@ def fork(*arguments, cwd=ROOT, **more):
         request = {"argv": words, "cwd": str(cwd), "env": environment(**more)}
         print(json.dumps({**request, "output": output.name}), file=server.stdin, flush=True)
         return Ended(*json.loads(server.stdout.readline()), output.read())
+
+
+def kill(*arguments, when):
+    """`fork`, and kill the process when `when()` is true. Return how it ended."""
+    with ThreadPoolExecutor() as threads:
+        ending = threads.submit(fork, *arguments)
+        while not when():
+            assert not ending.done(), ending.result().output[-6000:]
+            time.sleep(0.01)
+        for process in psutil.Process(_fork_server().pid).children():
+            process.kill()
+    return ending.result()
 
 
 def axolotl(*arguments, returncode=0, **options):

@@ -1,7 +1,7 @@
 """`torchrun --nproc-per-node 2 scoring_on_ranks.py FOLDER`: run the reward runner in TRL's trainer.
 
 Axolotl itself cannot run two ranks on a CPU. The completions are fixed (TRL's `rollout_func`),
-because the test is about their rewards.
+because the test is about their rewards. One run has plain rewards and TRL's own completions.
 """
 
 import json
@@ -13,12 +13,15 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from axolotl_grpo_plugin.rewards import gsm8k as rewards_of_gsm8k
 from axolotl_grpo_plugin.scoring.runner import FailingRewardError, RewardRunner
 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
+from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
 
 OUT = Path(sys.argv[1])
 RANK = int(os.environ["RANK"])
-MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
+QUICKSTART = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart"
+MODEL = QUICKSTART / "model"
 HERE = "tests.scoring.rewards_that_fail"
 FORMAT = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 
@@ -26,6 +29,25 @@ tokenizer = AutoTokenizer.from_pretrained(MODEL)
 RIGHT = "<answer>18</answer>"
 HANGS_ON = f"hang {RIGHT}"
 ROWS = [{"prompt": "18?", "answer": RIGHT}] * 8
+
+
+def trainer_of(name, rewards, rows, batch, rollout=None, **more):
+    """Return TRL's trainer of the quickstart's model, with groups of four over all ranks."""
+    args = GRPOConfig(
+        output_dir=str(OUT / name),
+        per_device_train_batch_size=batch,
+        num_generations=4,
+        max_completion_length=32,
+        shuffle_dataset=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        **more,
+    )
+    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32")
+    return GRPOTrainer(model, rewards, args, rows, processing_class=tokenizer, rollout_func=rollout)
 
 
 def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, **keys):
@@ -51,26 +73,14 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
         **keys,
     }
     runner = RewardRunner(cfg)
-    trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32"),
-        reward_funcs=[runner.reward_func(key) for key in rewards],
-        args=GRPOConfig(
-            output_dir=str(OUT / name),
-            per_device_train_batch_size=len(texts),
-            num_generations=4,
-            max_completion_length=32,
-            max_steps=steps,
-            shuffle_dataset=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            multi_objective_aggregation=aggregation,
-        ),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        rollout_func=rollout,
+    trainer = trainer_of(
+        name,
+        [runner.reward_func(key) for key in rewards],
+        Dataset.from_list(rows),
+        len(texts),
+        rollout,
+        max_steps=steps,
+        multi_objective_aggregation=aggregation,
     )
     runner.wrap_trainer(trainer)
     more = {}
@@ -156,3 +166,13 @@ train(
     rows=[{"prompt": f"{number**3}?", "answer": "18"} for number in range(40)],
     grpo_dynamic_sampling=True,
 )
+
+# Rewards and a transform without the runner. Nothing here needs Axolotl.
+transform, how = gsm8k({})
+problems = Dataset.from_json(str(QUICKSTART / "train.jsonl"))
+problems = problems.map(transform, fn_kwargs={"tokenizer": tokenizer}, **how)
+plain = [rewards_of_gsm8k.correctness_reward_func, rewards_of_gsm8k.strict_format_reward_func]
+alone = trainer_of("plain", plain, problems, 16, max_steps=1)
+alone.train()
+result = {"log": alone.state.log_history[:1], "imported": "axolotl" in sys.modules}
+(OUT / f"plain-{RANK}.json").write_text(json.dumps(result))

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, axolotl, shipped_config, write
+from tests.e2e.conftest import ROOT, axolotl
 
 pytestmark = pytest.mark.seconds(60)
 
@@ -234,19 +234,6 @@ def test_accepts_a_sound_config(check):
     more |= {"context_parallel_size": "1", "ddp_timeout": "3600", "grpo_reward_batch_timeout": 60}
     checked = check(more, gpus=2)
     assert (checked.findings, checked.verdict) == ([], "OK")
-
-
-def test_counts_all_prompts_of_gsm8k(smollm2, gsm8k, tmp_path):
-    from axolotl_grpo_plugin.commands.check import check, machine_of
-
-    rows = {"path": str(gsm8k / "train.jsonl"), "type": "axolotl_grpo_plugin.gsm8k"}
-    changes = {"base_model": str(smollm2), "datasets": [rows], "output_dir": str(tmp_path / "new")}
-    file = write(tmp_path, shipped_config("gsm8k/smollm2-135m-cpu", **changes))
-    checked = check(str(file), machine_of(0, None, None), offline=True)
-    ((level, what),) = [(each.level, each.what) for each in checked.findings]
-    assert level == "warning"
-    assert re.match(r"\d+ of 7,473 prompts \(.*%\) are longer than \d+ tokens", what)
-    assert checked.verdict == "OK"
 
 
 @pytest.mark.parametrize(

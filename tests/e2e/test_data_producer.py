@@ -103,6 +103,7 @@ def test_grpo_trl_args_reach_the_trainer(resumed):
     assert (args.num_generations_eval, args.shuffle_dataset, args.delta) == (4, False, 10.0)
 
 
+@pytest.mark.slow  # it tests Axolotl, not the plugin
 def test_axolotl_still_needs_the_repair_of_its_data_producer(resumed, tmp_path):
     ended = train(
         tmp_path / "without",

@@ -1,6 +1,5 @@
 """Axolotl trainings with rewards that hang, crash and return no numbers, and a training that is killed."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
-from tests.e2e.conftest import axolotl, curves, fork, shipped_config, start, write
+from tests.e2e.conftest import axolotl, curves, fork, kill, shipped_config, write
 
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 BAD = ("raises", "no_number", "too_few", "hangs", "eats_memory", "exits")
@@ -147,19 +146,12 @@ def test_default_error_limit_stops_the_run_with_one_error(tmp_path):
     assert "grpo_reward_error_limit (now 0.05)" in shown
 
 
-@pytest.mark.seconds(30)
 def test_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     folder = tmp_path / "killed"
     file = config(folder, bad=("hangs",), grpo_reward_error_limit=1.0, max_steps=100)
-    process = start("train", file, "--launcher", "python", start_new_session=True)
-    deadline = time.monotonic() + 300
-    while len(list(folder.glob("out/rollouts/train/*.parquet"))) < 4:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert not left_of(process.pid)
+    written = folder / "out" / "rollouts" / "train"
+    ended = kill("train", file, when=lambda: len(list(written.glob("*.parquet"))) >= 4)
+    assert ended.returncode == -signal.SIGKILL and not left_of(ended.pid)
     before = rollouts(folder)
     steps = before["step"].max()
     assert before.groupby("step").size().to_dict() == dict.fromkeys(range(1, steps + 1), 64)

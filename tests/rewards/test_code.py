@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -698,23 +697,11 @@ def test_busy_cpu_does_not_time_out_right_program():
             each.wait()
 
 
-def test_start_of_sandbox_does_not_count_as_time():
-    """No other test has a limit of 0.29 s, so this starts a new sandbox."""
-    assert judge("print(int(input()) * 2)", DOUBLE, timeout=0.29) == (1.0, "correct")
-
-
 def test_endless_loop_is_reported_as_time_limit():
     """The soft limit ends a program first. At the hard limit, the reason would be lost."""
     program = "import resource\nprint(*resource.getrlimit(resource.RLIMIT_CPU))"
     tests = {"inputs": [""], "outputs": ["2 3"]}
     assert judge(program, tests) == (1.0, "correct")
-
-
-def test_programs_leave_no_files(tmp_path):
-    before = set(os.listdir(tempfile.gettempdir()))
-    judge("open('x', 'w').write('x')\nprint(int(input()) * 2)", DOUBLE)
-    left = {each for each in set(os.listdir(tempfile.gettempdir())) - before if "axolotl" in each}
-    assert not left
 
 
 def test_ready_refuses_machine_without_sandbox(monkeypatch):

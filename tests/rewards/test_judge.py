@@ -5,8 +5,6 @@ import gc
 import json
 import logging
 import socket
-import subprocess
-import sys
 import time
 import unicodedata
 
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import endpoint
 from axolotl_grpo_plugin.completions import find_answer
-from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.rewards.judge import judge
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from tests.rewards.judge_server import MODEL, JudgeServer, Reply, completion, honest
@@ -171,15 +169,6 @@ def test_trl_call(server):
     assert reward.__name__ == "judge"
     assert reward.spec.range == (0.0, 1.0)
     assert reward.spec.reads == ("solution",)
-
-
-def test_config_builds_judge(server):
-    options = {"model": MODEL, "base_url": server.url, "body": {"max_tokens": 9}}
-    reward = load_reward(
-        RewardRef("axolotl_grpo_plugin.rewards.judge.judge", tuple(options.items()))
-    )
-    assert reward.is_async
-    assert reasons(reward) == ["correct"]
 
 
 @pytest.mark.parametrize(
@@ -698,16 +687,6 @@ def test_guarded_reward_awaits_judge(server):
     assert all(each.timed_out for each in guard.outcomes)
 
 
-def test_imports_openai_only_when_called():
-    code = (
-        "import sys; from axolotl_grpo_plugin.rewards.judge import judge\n"
-        "judge('m', 'http://127.0.0.1:9/v1')\n"
-        "print(*{'httpx', 'torch', 'axolotl', 'transformers', 'openai'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
-
-
 # Checks before a training
 
 
@@ -771,14 +750,3 @@ def test_any_texts_are_scored_independently(texts):
             expected = [find_answer(text.strip(), ["tag", "box"]).text == "18" for text in batch]
             assert [each.value == 1.0 for each in given] == expected
         assert all(json.loads(json.dumps(each.data)) for each in server.asked)
-
-
-@pytest.mark.parametrize(
-    "piece", ["<answer>", r"\boxed{", "</think>", "<answer>1</answer>", "verdict"]
-)
-def test_long_text_takes_milliseconds(server, piece):
-    reward = made(server)
-    for text in (piece * 100_000, f"<answer>{piece * 500}</answer>"):
-        start = time.process_time()
-        asyncio.run(reward.scores(prompts=[""], completions=[text], solution=["18"]))
-        assert time.process_time() - start < 1

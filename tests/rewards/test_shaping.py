@@ -123,16 +123,6 @@ def test_cosine_counts_tokens_not_characters():
     assert cosine(padded, 10) == cosine(RIGHT, 10)
 
 
-def test_cosine_scores_none_for_unreadable_gold():
-    """open-r1 gives 1.0 to all completions."""
-    assert cosine(RIGHT, 10, answer="?") == (None, "bad_gold", "")
-
-
-def test_cosine_keeps_reason_and_answer():
-    assert cosine(RIGHT, 100) == (0.5, "correct", "18")
-    assert cosine(WRONG, 100) == (-0.5, "wrong_value", "17")
-
-
 def test_cosine_values_are_options():
     values = {"max_value_correct": 2.0, "min_value_correct": 0.1, "min_value_wrong": -3.0}
     assert ours("cosine_length", by=CORRECT, max_len=9, **values).range == (-3.0, 2.0)
@@ -181,15 +171,6 @@ def test_kimi_compares_within_one_prompt():
     assert [each.value for each in scores] == [0.5, -0.5, 0.5, -0.5]
 
 
-def test_kimi_scores_none_for_unreadable_gold():
-    """open-r1 counts each completion as right."""
-    assert kimi([(RIGHT, 1), (WRONG, 2)], answer="?") == [(None, "bad_gold", "")] * 2
-
-
-def test_kimi_keeps_reason_and_answer():
-    assert kimi([(RIGHT, 1), (WRONG, 2)]) == [(0.5, "correct", "18"), (-0.5, "wrong_value", "17")]
-
-
 def gate(paid, completion, answer="18"):
     return ours("gated", reward=paid, by=CORRECT).score(completion, answer=answer)
 
@@ -215,8 +196,16 @@ def test_gated(paid, completion, expected):
     assert gate(paid, completion) == expected
 
 
-def test_gated_scores_none_for_unreadable_gold():
-    assert gate(SOFT, RIGHT, answer="?") == (None, "bad_gold", "")
+def test_unreadable_gold_scores_none():
+    """open-r1 gives 1.0 to all completions (cosine), or counts each as right (kimi)."""
+    unread = (None, "bad_gold", "")
+    assert cosine(RIGHT, 10, answer="?") == gate(SOFT, RIGHT, answer="?") == unread
+    assert kimi([(RIGHT, 1), (WRONG, 2)], answer="?") == [unread] * 2
+
+
+def test_length_rewards_keep_reason_and_answer():
+    both = [(0.5, "correct", "18"), (-0.5, "wrong_value", "17")]
+    assert [cosine(RIGHT, 100), cosine(WRONG, 100)] == kimi([(RIGHT, 1), (WRONG, 2)]) == both
 
 
 def test_spec_of_shaped_rewards():

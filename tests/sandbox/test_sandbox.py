@@ -17,8 +17,8 @@ import pytest
 
 import axolotl_grpo_plugin.sandbox as sandbox
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox, SandboxError, backends, ready
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 RUN = "def main(request, channel): exec(request, {'__name__': '__main__', 'channel': channel})"
 LIMITS = Limits(seconds=2.0, memory=256 << 20, processes=8, output=1 << 20, disk=8 << 20)
 

@@ -1,5 +1,4 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -34,15 +33,3 @@ def test_config_sets_the_folder():
     assert rollout_log.RolloutLog.of(cfg) is None
     assert rollout_log.RolloutLog.of({**cfg, "grpo_rollouts": True}).folder == Path("out/rollouts")
     assert rollout_log.RolloutLog.of({**cfg, "grpo_rollouts": "logs"}).folder == Path("logs")
-
-
-def test_each_run_in_a_folder_is_a_new_attempt(tmp_path):
-    trainer = SimpleNamespace(_generate_and_score_completions=None)
-    first = rollout_log.RolloutLog(tmp_path)
-    first.attach(trainer)
-    for name in ("train/002-000004-000-000003.parquet", "eval/003-000000-001-000000.parquet"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
-    resumed = rollout_log.RolloutLog(tmp_path)
-    resumed.attach(trainer)
-    assert (first.attempt, resumed.attempt) == (1, 4)

@@ -1,5 +1,4 @@
 import math
-from collections import defaultdict
 
 import pytest
 
@@ -126,26 +125,6 @@ def test_failing_reward_model_gives_no_scores(caplog):
     scoring._guard_model(model, "judge")
     assert model(input_ids=torch.zeros(2, 3)).logits[:, 0].isnan().all()
     assert "The reward model judge failed" in caplog.text
-
-
-def test_each_series_has_its_own_scores_and_statuses(runner):
-    own = runner(f"{HERE}.by_source")
-    own.guards[f"{HERE}.by_source"].series = ["a", "a", "a", "a", "b", ""]
-    outcomes = [
-        *(Outcome(None, error="boom"), Outcome(None, error="late", timed_out=True)),
-        *(Outcome(1.0), Outcome(None, "not_this_task"), Outcome(0.0, "wrong"), Outcome(1.0)),
-    ]
-    assert own._series({"by_source": outcomes}) == {
-        "by_source/a": [(None, "error"), (None, "timeout"), (1.0, "none")],
-        "by_source/b": [(0.0, "wrong")],
-    }
-
-
-def test_curve_of_a_share_begins_at_its_first_occurrence(runner):
-    own, metrics = runner(REWARD), defaultdict(list)
-    for failed in (0, 1, 0):
-        own._log_shares(metrics, {"reward_errors/a": failed, "reward_timeouts/a": 0}, total=4)
-    assert metrics == {"reward_errors/a": [0.25, 0.0]}
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
 import json
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-import axolotl_grpo_plugin
 from axolotl_grpo_plugin.stats.measure import implicit_system, measure, warnings_of
 from axolotl_grpo_plugin.stats.rows import sources
 from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, open_tokenizer
+from tests.conftest import MODEL
 
-MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 ASKED = {"question": "Tom has 2 pens and buys 3. How many is that?", "answer": "2 + 3 = 5 #### 5"}
 
 

@@ -2,17 +2,15 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import httpx
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
 
-import axolotl_grpo_plugin
 from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, TokenizerError, open_tokenizer
+from tests.conftest import MODEL
 
-MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 CHAT = [{"role": "user", "content": "1 + 1?"}]
 RESPONSE = httpx.Response(403, request=httpx.Request("GET", "https://example.org"))
 

@@ -1,6 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-
 import pytest
 
 from tests.conftest import Later
@@ -48,33 +45,6 @@ def test_batch_without_a_move_on_its_rank_stays_the_same():
     before = dict(kept)
     sampling.exchange(kept, batch(prompt=5, completion=5, value=5), [], 2, range(4), PAD)
     assert all(kept[name] is before[name] for name in before)
-
-
-def test_group_on_two_ranks_moves_to_one_rank_and_back():
-    """Each rank has 6 of 12 rows, in groups of 4. The second group lies on both ranks."""
-    barrier, sent = Barrier(2, timeout=10), [[], []]
-
-    def run(rank):
-        def gather(own):
-            sent[rank] = own
-            barrier.wait()
-            return sent[0] + sent[1]
-
-        kept = batch(prompt=2, completion=2 + rank, value=1, rows=6)
-        extra = batch(prompt=3 - rank, completion=4, value=5, rows=6)
-        extra["advantages"] = torch.arange(6.0) + rank * 6
-        extra["completion_ids"] += rank
-        own = range(rank * 6, rank * 6 + 6)
-        sampling.exchange(kept, extra, [(0, 1), (1, 2)], 4, own, PAD, gather)
-        return kept
-
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(run, (0, 1))
-    assert [*first["advantages"], *second["advantages"]] == [*range(4, 12), 1, 1, 1, 1]
-    assert first["completion_ids"][:, 0].tolist() == [5, 5, 6, 6, 6, 6]
-    assert second["completion_ids"][:, 0].tolist() == [6, 6, 1, 1, 1, 1]
-    assert first["prompt_ids"][2].tolist() == [PAD, 5, 5]
-    assert second["completion_ids"].shape == (6, 4)
 
 
 def test_loss_mask_leaves_out_the_tokens_of_tools():

@@ -16,10 +16,7 @@ CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
         ("import axolotl_grpo_plugin", HEAVY),
         ("import axolotl_grpo_plugin.cli", HEAVY),  # `axolotl --help` does this
         ("from axolotl_grpo_plugin import gsm8k", HEAVY - {"pyarrow"}),
-        (
-            "from axolotl_grpo_plugin.cli import grpo; grpo(['rewards'], standalone_mode=False)",
-            TRAINER,
-        ),
+        ("from axolotl_grpo_plugin.cli import grpo; grpo(['rewards'], standalone_mode=False)", TRAINER),
         (
             "from axolotl_grpo_plugin.cli import grpo\n"
             f"grpo(['score', 'a.jsonl', '--reward', '{CORRECT}'], standalone_mode=False)",
@@ -34,9 +31,7 @@ CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 def test_imports_nothing_heavy(code, heavy, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"completion": "<answer>18</answer>", "answer": "18"}')
     script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not heavy & set(done.stderr.split())
 

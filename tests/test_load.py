@@ -12,9 +12,7 @@ TRLS = "trl.rewards.get_repetition_penalty_reward"
 def test_reward_refs():
     cfg = {"trl": {"reward_funcs": ["a.b", "c.d"]}, "grpo_reward_args": {"c.d": {"y": 1, "x": 2}}}
     assert reward_refs(cfg) == [RewardRef("a.b"), RewardRef("c.d", (("x", 2), ("y", 1)))]
-    assert not reward_refs({"trl": {"reward_funcs": "a.b"}}) + reward_refs(
-        {"trl": {"reward_funcs": [None]}}
-    )
+    assert not reward_refs({"trl": {"reward_funcs": "a.b"}}) + reward_refs({"trl": {"reward_funcs": [None]}})
 
 
 def test_calls_factory_with_parameters():

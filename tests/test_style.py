@@ -10,15 +10,9 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ["ruff", "format", "--check"],
-        ["ruff", "check"],
-        pytest.param(["mypy"], marks=pytest.mark.seconds(45)),
-    ],
+    [["ruff", "format", "--check"], ["ruff", "check"], pytest.param(["mypy"], marks=pytest.mark.seconds(45))],
     ids=["format", "lint", "types"],
 )
 def test_style(command):
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,12 +17,8 @@ def as_trainer(chat, generation_prompt=True):
     from transformers import PreTrainedTokenizerFast
 
     template = get_chat_template("jinja", str(THINK))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(MODEL / "tokenizer.json"), chat_template=template
-    )
-    return tokenizer.apply_chat_template(
-        chat, add_generation_prompt=generation_prompt, tokenize=False
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(MODEL / "tokenizer.json"), chat_template=template)
+    return tokenizer.apply_chat_template(chat, add_generation_prompt=generation_prompt, tokenize=False)
 
 
 def as_stats(chat, generation_prompt=True):
@@ -36,10 +32,7 @@ def turn(role, content):
 
 
 SYSTEM, QUESTION = turn("system", "Think."), turn("user", "1 + 1?")
-PROMPT = (
-    "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n1 + 1?<|im_end|>\n"
-    "<|im_start|>assistant\n<think>\n"
-)
+PROMPT = "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n1 + 1?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 
 
 @pytest.mark.parametrize("render", [as_trainer, as_stats])

@@ -35,9 +35,7 @@ def prose(path: Path) -> list[tuple[int, str]]:
         lines = enumerate(text.split("\n"), 1)
         return [(number, line.partition("#")[2].strip()) for number, line in lines if "#" in line]
     if path.suffix == ".md":
-        text = re.sub(
-            r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S
-        )
+        text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S)
         return list(enumerate(re.sub(r"`[^`\n]*`", "``", text).split("\n"), 1))
     found = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

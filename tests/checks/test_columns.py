@@ -21,9 +21,7 @@ def findings(rewards, rows):
 
 def test_columns_of_two_types_become_text(caplog):
     first = datasets.Dataset.from_list([{"prompt": "p", "answer": "18", "id": 1, "meta": {"a": 1}}])
-    second = datasets.Dataset.from_list(
-        [{"prompt": "q", "answer": 18, "nums": [1, 2], "meta": "x"}]
-    )
+    second = datasets.Dataset.from_list([{"prompt": "q", "answer": 18, "nums": [1, 2], "meta": "x"}])
     one, two = checks.align([first, second])
     assert (one["answer"][0], two["answer"][0]) == ("18", "18")
     assert (one["meta"][0], two["meta"][0]) == ('{"a": 1}', "x")

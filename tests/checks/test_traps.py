@@ -84,11 +84,7 @@ def limit(tokens, **trl):
         ),
         (config(PREFETCH | {"reroll_start_fraction": 0.5}), "warning", "never draws them again"),
         (config({"reroll_max_groups": 2}), "warning", "trl.reroll_max_groups: it has no effect"),
-        (
-            config({"skip_zero_advantage_batches": True}),
-            "warning",
-            "only the trainer of trl.use_data",
-        ),
+        (config({"skip_zero_advantage_batches": True}), "warning", "only the trainer of trl.use_data"),
         (config(curriculum_sampling=True), "warning", "only until TRL shuffles them"),
     ],
 )

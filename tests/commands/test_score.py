@@ -89,9 +89,7 @@ def call(*words, stdin=None):
 
 def lines(folder, *rows):
     file = folder / "c.jsonl"
-    file.write_text(
-        "".join(each if isinstance(each, str) else f"{json.dumps(each)}\n" for each in rows)
-    )
+    file.write_text("".join(each if isinstance(each, str) else f"{json.dumps(each)}\n" for each in rows))
     return file
 
 
@@ -100,8 +98,7 @@ def scores_of(*words, **more):
     code, printed = call(*words, "--json", **more)
     assert code == 0, printed
     return [
-        [(each["score"], each["reason"], each["read"]) for each in reward["scores"]]
-        for reward in json.loads(printed)
+        [(each["score"], each["reason"], each["read"]) for each in reward["scores"]] for reward in json.loads(printed)
     ]
 
 
@@ -152,9 +149,7 @@ def test_shows_twenty_rows_and_both_ends_of_a_long_example(folder):
     rows = [{"completion": f"Start {'and on ' * 30} the end {n}", "answer": "1"} for n in range(21)]
     _, printed = call(lines(folder, *rows), "--reward", CORRECT)
     cells = [line.split() for line in printed.splitlines()]
-    assert [each[0] for each in cells if each[1:] == ["0", "no_answer_tag"]] == list(
-        map(str, range(20))
-    )
+    assert [each[0] for each in cells if each[1:] == ["0", "no_answer_tag"]] == list(map(str, range(20)))
     assert "the first 20 rows; --json prints all" in printed
     (example,) = [line for line in printed.splitlines() if " row 0: Start and" in line]
     assert example.endswith("the end 0") and len(example) <= 80
@@ -172,8 +167,7 @@ def test_reads_completions_of_another_column(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "score"),
-    [([], (0.0, "least_3", "18")), (["--arg", "least=1"], (1.0, "least_1", "18"))],
+    ("arguments", "score"), [([], (0.0, "least_3", "18")), (["--arg", "least=1"], (1.0, "least_1", "18"))]
 )
 def test_parameter_is_set(folder, arguments, score):
     file = lines(folder, {"completion": "18"})
@@ -301,7 +295,7 @@ def test_names_the_key_that_logs_the_columns_which_trls_completions_lack(folder)
         (ROWS, ["rewards.ours.short"], "returned 1 scores for 6 completions"),
         (ROWS, ["rewards.ours.plain"], "raised TypeError: string indices must be integers"),
     ],
-)  # fmt: skip
+)
 def test_reports_the_mistake(folder, rows, words, message):
     code, printed = call(lines(folder, *rows), "--reward", *words)
     assert code == 1

@@ -142,9 +142,7 @@ def curves(folder):
     (events,) = folder.glob("runs/*/events.*")
     log = EventAccumulator(str(events)).Reload()
     names = log.Tags()["scalars"]
-    return {
-        name.removeprefix("train/"): [event.value for event in log.Scalars(name)] for name in names
-    }
+    return {name.removeprefix("train/"): [event.value for event in log.Scalars(name)] for name in names}
 
 
 def held_out(folder, reward):

@@ -57,10 +57,7 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
     """
 
     def rollout(prompts, trainer):
-        answers = [
-            text(prompt) if callable(text) else text
-            for text, prompt in zip(texts, prompts, strict=True)
-        ]
+        answers = [text(prompt) if callable(text) else text for text, prompt in zip(texts, prompts, strict=True)]
         ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in answers]
         prompt_ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
         return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
@@ -119,13 +116,7 @@ def record_batches(trainer):
 ONE_HANGS = [RIGHT, HANGS_ON if RANK else RIGHT]
 HANGS = f"{HERE}.right_unless_it_hangs"
 train("neutral", ONE_HANGS, [HANGS, FORMAT], grpo_reward_error_limit=1.0)
-train(
-    "gdpo",
-    ONE_HANGS,
-    [HANGS, FORMAT],
-    aggregation="normalize_then_sum",
-    grpo_reward_error_limit=1.0,
-)
+train("gdpo", ONE_HANGS, [HANGS, FORMAT], aggregation="normalize_then_sum", grpo_reward_error_limit=1.0)
 # Half of the group fails, only on rank 1: both ranks stop.
 train("stopped", [HANGS_ON] * 2 if RANK else [RIGHT] * 2, [HANGS], steps=3)
 
@@ -141,10 +132,7 @@ train(
     LONGER if RANK else WORDS,
     [ROUTED, SHORT],
     steps=4,
-    rows=[
-        {"prompt": f"{number}?", "answer": "18", "data_source": source}
-        for number, source in enumerate(SOURCES)
-    ],
+    rows=[{"prompt": f"{number}?", "answer": "18", "data_source": source} for number, source in enumerate(SOURCES)],
     grpo_reward_args={
         ROUTED: {"routes": {"sums": FORMAT, "more*": FORMAT}},
         SHORT: {"by": "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"},

@@ -98,8 +98,6 @@ def test_batch_size_is_never_read():
 
     cfg = config("grpo", 8, None, 8, None, None) | {"batch_size": 64}
     del cfg["gradient_accumulation_steps"]
-    valid = validate_config(
-        DictDefault(cfg | {"base_model": "axolotl_grpo_plugin/quickstart/model"})
-    )
+    valid = validate_config(DictDefault(cfg | {"base_model": "axolotl_grpo_plugin/quickstart/model"}))
     normalize_config(valid)
     assert valid.gradient_accumulation_steps == batch_of(cfg, 1).gradient_accumulation_steps == 1

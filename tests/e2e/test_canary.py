@@ -41,9 +41,7 @@ def test_canary_stops_a_run_whose_server_keeps_its_old_weights(syncs, capsys):
     trainer = SimpleNamespace(
         model=model,
         args=SimpleNamespace(),
-        accelerator=SimpleNamespace(
-            unwrap_model=lambda model: model, device="cpu", is_main_process=True
-        ),
+        accelerator=SimpleNamespace(unwrap_model=lambda model: model, device="cpu", is_main_process=True),
         processing_class=AutoTokenizer.from_pretrained(MODEL),
         vllm_generation=server,
     )

@@ -37,12 +37,7 @@ UNREAD = [
     ("learning_rat", 1e-5, "warning", "Did you mean `learning_rate`?"),
     ("kl_beta", 0.1, "warning", "Did you mean `rl_beta`?"),
     ("grpo", True, "warning", f"ignores it. Remove it, or {PLUGIN}"),  # a value as a key
-    (
-        "weights",
-        1,
-        "warning",
-        f"ignores it. Remove it, or {PLUGIN}.",
-    ),  # a word of Axolotl's messages
+    ("weights", 1, "warning", f"ignores it. Remove it, or {PLUGIN}."),  # a word of Axolotl's messages
     ("run_name", "x", "warning", f"ignores it. Remove it, or {PLUGIN}"),  # TRL's
     ("num_generations", 4, "error", "Did you mean `trl.num_generations`?"),
     ("liger_glu_activation", True, "warning", "name its plugin in `plugins:`"),
@@ -212,10 +207,7 @@ def test_each_field_of_trl_has_a_key_or_fits_into_grpo_trl_args():
     own = names - {each.name for each in fields(TrainingArguments)}
     assert own - keys.keys() == free_fields().keys()
     # Axolotl's schema has these two, but does not pass them.
-    assert free_fields().keys() & TRLConfig.model_fields.keys() == {
-        "chat_template_kwargs",
-        "generation_kwargs",
-    }
+    assert free_fields().keys() & TRLConfig.model_fields.keys() == {"chat_template_kwargs", "generation_kwargs"}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -242,10 +234,7 @@ def test_accepts_a_sound_config(check):
         ("a: [", ""),
         ("- a", ""),
         ("", ""),
-        (
-            yaml.safe_dump(QUICKSTART) + "trl:\n  beta: 0.1\n",
-            "trl: the key is written twice, and line",
-        ),
+        (yaml.safe_dump(QUICKSTART) + "trl:\n  beta: 0.1\n", "trl: the key is written twice, and line"),
     ],
     ids=["broken", "a list", "empty", "key twice"],
 )
@@ -271,9 +260,7 @@ def test_check_that_fails_keeps_the_other_findings(check, monkeypatch):
     assert other.startswith("my_note:")
 
 
-@pytest.mark.parametrize(
-    "changes", [{"chat_template_jinja": "{% for message in"}, {"datasets": {"path": "x"}}]
-)
+@pytest.mark.parametrize("changes", [{"chat_template_jinja": "{% for message in"}, {"datasets": {"path": "x"}}])
 def test_one_mistake_is_one_finding(check, changes):
     """Not one finding per row, and no findings that follow from the first."""
     assert [each.level for each in check(changes).findings] == ["error"]

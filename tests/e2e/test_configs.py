@@ -144,8 +144,7 @@ def test_batches_hold_whole_prompt_groups(file, given):
     per_rank = given["micro_batch_size"] * given["gradient_accumulation_steps"]
     assert per_rank % generations == 0  # Axolotl's data producer gives each rank whole groups
     completions, prompts = re.search(
-        r"gradient_accumulation_steps: \d+ # (\d+) completions per step: (\d+) prompts",
-        file.read_text(),
+        r"gradient_accumulation_steps: \d+ # (\d+) completions per step: (\d+) prompts", file.read_text()
     ).groups()
     assert int(completions) == per_rank * ranks == int(prompts) * generations
     assert given["eval_batch_size"] * ranks % generations == 0

@@ -45,10 +45,7 @@ def rows_of(logged, folder):
     """Return the numbers of the dataset's rows in the order of their steps."""
     questions = [json.loads(line)["question"] for line in (folder / "rows.jsonl").open()]
     prompts = logged.sort_values("step", kind="stable")["prompt"].tolist()
-    return [
-        next(number for number, question in enumerate(questions) if question in prompt)
-        for prompt in prompts
-    ]
+    return [next(number for number, question in enumerate(questions) if question in prompt) for prompt in prompts]
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +68,7 @@ def resumed(tmp_path_factory):
 
 def test_async_prefetch_takes_each_row_once_and_goes_on_after_a_resume(resumed):
     logged = rollouts(resumed)
-    assert logged.groupby("step").size().to_dict() == dict.fromkeys(
-        range(1, STEPS + 1), PER_STEP * GROUP
-    )
+    assert logged.groupby("step").size().to_dict() == dict.fromkeys(range(1, STEPS + 1), PER_STEP * GROUP)
     assert logged.groupby("step")["attempt"].max().tolist() == [1] * SAVED + [2] * (STEPS - SAVED)
     assert rows_of(logged, resumed) == [n for n in range(STEPS * PER_STEP) for _ in range(GROUP)]
 
@@ -91,9 +86,7 @@ def test_held_out_rows_are_answered_beside_async_prefetch(resumed):
     counts = Counter((answer["when"], answer["mode"]) for answer in answers)
     # Both parts of the run end with an answer to each row.
     assert counts == {
-        (when, mode): 16 * times
-        for when, times in (("before", 1), ("after", 2))
-        for mode in ("greedy", "sampled")
+        (when, mode): 16 * times for when, times in (("before", 1), ("after", 2)) for mode in ("greedy", "sampled")
     }
 
 

@@ -12,17 +12,7 @@ import pytest
 
 from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
-from tests.e2e.conftest import (
-    ROOT,
-    axolotl,
-    curves,
-    environment,
-    finish,
-    kill,
-    shipped_config,
-    train,
-    write,
-)
+from tests.e2e.conftest import ROOT, axolotl, curves, environment, finish, kill, shipped_config, train, write
 
 MODEL = ROOT / "axolotl_grpo_plugin/quickstart/model"
 HELD_OUT = ROOT / "axolotl_grpo_plugin/quickstart/held_out.jsonl"
@@ -49,9 +39,7 @@ def plain_answers(folder, prompts, tokens):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for prompt in prompts:
-        ids = tokenizer.apply_chat_template(
-            prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         output = model.generate(**ids, max_new_tokens=tokens, do_sample=False)
         yield output[0, ids["input_ids"].shape[1] :].tolist(), tokenizer
 
@@ -61,9 +49,7 @@ def test_greedy_answers_equal_a_plain_transformers_loop(config, tmp_path):
     found = answers(tmp_path / "out/eval")
     prompts = [row["prompt"] for row in found.values()]
     verdicts = []
-    for row, (ids, tokenizer) in zip(
-        found.values(), plain_answers(MODEL, prompts, 32), strict=True
-    ):
+    for row, (ids, tokenizer) in zip(found.values(), plain_answers(MODEL, prompts, 32), strict=True):
         assert row["completion_ids"] == ids
         text = tokenizer.decode(ids, skip_special_tokens=True)
         assert row["completion"] == [{"role": "assistant", "content": text}]
@@ -125,9 +111,7 @@ def test_pass_rates_make_a_dataset_that_a_config_trains_on(config, tmp_path):
     own |= {"test_datasets": None, "grpo_held_out_rows": None}
     (tmp_path / "next.yaml").write_text(json.dumps(own))
     axolotl("train", tmp_path / "next.yaml", "--max-steps", 1)
-    printed = axolotl(
-        "grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", tmp_path / "next"
-    )
+    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", tmp_path / "next")
     assert "8 rows" in printed  # 64 rollouts of one step are 8 prompt groups
 
 
@@ -153,9 +137,7 @@ def adapter(tmp_path):
 
     torch.manual_seed(0)
     lora = LoraConfig(r=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL), lora).save_pretrained(
-        tmp_path / "adapter"
-    )
+    get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL), lora).save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter"
 
 
@@ -203,9 +185,8 @@ def adapter_of_another_base(folder):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2,
-    )  # fmt: skip
+        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
     torch.manual_seed(0)
     adapted = get_peft_model(LlamaForCausalLM(config), LoraConfig(r=4, target_modules=["q_proj"]))
     adapted.save_pretrained(folder)

@@ -139,10 +139,7 @@ def run(mistake, folder):
         shutil.copytree(MODEL, folder / "model", ignore=lambda *_: ["chat_template.jinja"])
     few = {"max_steps": 1, "test_datasets": None, "grpo_held_out_rows": None}
     config = write(folder, shipped_config(**{**few, "micro_batch_size": 8, **changes}))
-    return (
-        fork("grpo", "check", config, cwd=folder, **ENV),
-        fork("train", config, cwd=folder, **ENV),
-    )
+    return (fork("grpo", "check", config, cwd=folder, **ENV), fork("train", config, cwd=folder, **ENV))
 
 
 @pytest.mark.seconds(100)
@@ -156,9 +153,7 @@ def test_check_and_train_report_the_mistake_in_one_line(tmp_path, mistake):
         return
     assert (checked.returncode, trained.returncode) == (1, 1), trained.output[-3000:]
     assert len([line for line in errors(checked.output) if words[0] in line]) == 1, checked.output
-    lines = [
-        each for each in trained.output.splitlines() if each.startswith("axolotl-grpo-plugin: ")
-    ]
+    lines = [each for each in trained.output.splitlines() if each.startswith("axolotl-grpo-plugin: ")]
     assert len(lines) == 1 and words[-1] in lines[0], trained.output[-3000:]
     assert trained.output.rstrip().endswith(lines[0])
     assert "Traceback" not in trained.output and "Loading weights" not in trained.output

@@ -65,7 +65,7 @@ TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
         pytest.param(name, marks=(pytest.mark.xdist_group(f"{name} trainer"), pytest.mark.seconds(30)))
         for name in TRAINERS
     ],
-)  # fmt: skip
+)
 def trained(request, tmp_path_factory):
     """The folder and session of a run in the default trainer, and of one in the async trainer."""
     folder = tmp_path_factory.mktemp("bad") / request.param
@@ -87,17 +87,14 @@ def test_good_reward_learns_beside_six_bad_ones(trained):
         return [0.0] * (STEPS - len(values)) + values
 
     for name in BAD:
-        failed = zip(
-            shares(f"reward_errors/{name}"), shares(f"reward_timeouts/{name}"), strict=True
-        )
+        failed = zip(shares(f"reward_errors/{name}"), shares(f"reward_timeouts/{name}"), strict=True)
         if name == "no_number":  # three per batch of 64
             assert {errors for errors, _ in failed} <= {3 / 64, 0.0}
         else:
             assert all(errors + late == 1.0 for errors, late in failed)
     assert "reward_errors/correctness_reward_func" not in curve
     reasons = [
-        shares(f"reward_reasons/correctness_reward_func/{reason}")
-        for reason in correctness_reward_func.spec.reasons
+        shares(f"reward_reasons/correctness_reward_func/{reason}") for reason in correctness_reward_func.spec.reasons
     ]
     assert all(0.99 < sum(step) <= 1.01 for step in zip(*reasons, strict=True))
 
@@ -137,10 +134,7 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
 def test_default_error_limit_stops_the_run_with_one_error(tmp_path):
     shown = axolotl("train", config(tmp_path / "limit", bad=("raises_on_an_answer",)), returncode=1)
     (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
-    assert (
-        f"the reward {HERE}.raises_on_an_answer failed in 64 of 64 scores of one batch (step 0)"
-        in line
-    )
+    assert f"the reward {HERE}.raises_on_an_answer failed in 64 of 64 scores of one batch (step 0)" in line
     assert "The first error, for the prompt that ends in" in line
     assert "ZeroDivisionError: division by zero" in line
     assert "grpo_reward_error_limit (now 0.05)" in shown

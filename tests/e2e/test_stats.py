@@ -8,12 +8,7 @@ from functools import partial
 import pytest
 
 from axolotl_grpo_plugin.stats.rows import Transform, read, sources
-from axolotl_grpo_plugin.stats.tokenizer import (
-    MODELS,
-    AxolotlTokenizer,
-    FastTokenizer,
-    open_tokenizer,
-)
+from axolotl_grpo_plugin.stats.tokenizer import MODELS, AxolotlTokenizer, FastTokenizer, open_tokenizer
 from tests.e2e import exact_tokenizers
 from tests.e2e.conftest import ROOT, environment
 
@@ -25,7 +20,7 @@ CHATS = [
         {"role": "assistant", "content": "<think>\nadd\n</think>\n2"},
         {"role": "user", "content": "  and 2 + 2?"},
     ],
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module", params=exact_tokenizers.MODELS)
@@ -43,9 +38,8 @@ def folder_of(name):
 
 def stats(*arguments, code=0):
     done = subprocess.run(
-        [sys.executable, "stats.py", *map(str, arguments)],
-        cwd=ROOT, env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "stats.py", *map(str, arguments)], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
@@ -59,11 +53,7 @@ def test_gsm8k_needs_a_context_of_800(gsm8k, make, longest):
     assert (counted["prompts"]["rows"], counted["prompts"]["max"]) == (7473, longest)
     assert counted["counted_by"] == "tokenizers, jinja2"
     assert counted["datasets"][0]["longest"][0]["plain"] == {263: 234, 266: 231}[longest]
-    assert made["budget"]["set"] == {
-        "trl.max_completion_length": 512,
-        "sequence_len": 800,
-        "vllm.max_model_len": 800,
-    }
+    assert made["budget"]["set"] == {"trl.max_completion_length": 512, "sequence_len": 800, "vllm.max_model_len": 800}
     assert any("system turn" in note for note in made["notes"])
 
 
@@ -78,9 +68,7 @@ def test_fast_tokenizer_counts_as_transformers_does(exact, gsm8k):
     lines = (gsm8k / "test.jsonl").read_text().splitlines()[::7]
     chats = [*CHATS, *(ask(json.loads(line)["question"]) for line in lines)]
     for chat in chats:
-        assert fast.text(chat) == theirs.apply_chat_template(
-            chat, add_generation_prompt=True, tokenize=False
-        )
+        assert fast.text(chat) == theirs.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         assert fast.ids([fast.text(chat)]) == [
             theirs.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
         ]

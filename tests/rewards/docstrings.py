@@ -6,11 +6,7 @@ import doctest
 def run_examples(module):
     """Return how many examples of a module ran, and how many failed."""
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
-    own = (
-        each
-        for each in vars(module).values()
-        if each.__class__.__module__ != "builtins" or callable(each)
-    )
+    own = (each for each in vars(module).values() if each.__class__.__module__ != "builtins" or callable(each))
     for each in [module, *own]:
         if getattr(each, "__module__", module.__name__) == module.__name__ and each.__doc__:
             name = getattr(each, "__name__", module.__name__)

@@ -269,15 +269,11 @@ CHEATS = {
     "prints its input": ECHO,
     "prints nothing": "x = 1",
 }
-FIRST = {
-    "functional": "import math\ncases = [('ab', 'a')]\nassert all(map(lambda c: first(c[0]) == c[1], cases))"
-}
+FIRST = {"functional": "import math\ncases = [('ab', 'a')]\nassert all(map(lambda c: first(c[0]) == c[1], cases))"}
 
 
 @pytest.mark.parametrize(
-    "tests",
-    [DOUBLE, ADD, ASSERTS, CHECK, CLOSE, FIRST],
-    ids="prints calls asserts check close all".split(),
+    "tests", [DOUBLE, ADD, ASSERTS, CHECK, CLOSE, FIRST], ids="prints calls asserts check close all".split()
 )
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_exploits_score_zero(cheat, tests):
@@ -381,11 +377,7 @@ def test_partial_returns_share_of_passed_tests(program, tests, score):
     ("completion", "value", "reason"),
     [
         ("```python\nprint(int(input()) * 2)\n```", 1.0, "correct"),
-        (
-            "<think>```python\nprint(1)\n```</think>\n```py\nprint(int(input()) * 2)\n```",
-            1.0,
-            "correct",
-        ),
+        ("<think>```python\nprint(1)\n```</think>\n```py\nprint(int(input()) * 2)\n```", 1.0, "correct"),
         ("<think>\n```python\nprint(int(input()) * 2)\n```\n</think>\nDone.", 0.0, "no_code"),
         ("<answer>\nprint(int(input()) * 2)\n</answer>", 1.0, "correct"),
         ("```python\nprint(int(input()) * 2)", 0.0, "truncated"),
@@ -393,11 +385,7 @@ def test_partial_returns_share_of_passed_tests(program, tests, score):
         ("", 0.0, "no_code"),
         ("<answer></answer>", 0.0, "empty_answer"),
         ("```python\n" + "x = 1\n" * 20_000 + "```", 0.0, "too_long"),
-        (
-            [{"role": "assistant", "content": "```python\nprint(int(input()) * 2)\n```"}],
-            1.0,
-            "correct",
-        ),
+        ([{"role": "assistant", "content": "```python\nprint(int(input()) * 2)\n```"}], 1.0, "correct"),
     ],
 )
 def test_finds_program_in_completion(completion, value, reason):
@@ -503,10 +491,7 @@ TWO_SUM = [
 NAMED = [{**each, "metadata": {"func_name": "twoSum"}} for each in TWO_SUM]
 BESIDE = {"test_cases": TWO_SUM, "metadata": '{"func_name": "twoSum"}'}
 PAIR = "return next([i, j] for i, j in combinations(range(len(a)), 2) if a[i] + a[j] == b)"
-ONE = {
-    "test_cases": [{"input": "[4]", "output": "[4]", "testtype": "functional"}],
-    "metadata": {"func_name": "f"},
-}
+ONE = {"test_cases": [{"input": "[4]", "output": "[4]", "testtype": "functional"}], "metadata": {"func_name": "f"}}
 
 
 @pytest.mark.parametrize(
@@ -534,7 +519,7 @@ ONE = {
         ("x = 1", "no_function"),
         ("from itertools import *\ndef twoSum(a, b): return count()", "runtime_error"),
     ],
-)  # fmt: skip
+)
 def test_livecodebench_functions_are_called(tests, program, reason):
     assert judge(program, tests) == (float(reason == "correct"), reason)
 
@@ -664,7 +649,7 @@ def test_right_programs_with_objects_and_changed_inputs(program, code):
         ("def f(a: return", ["assert f(1) is None"], None),
         ("def f(a): return None", ["assert f(1) is None"], None),
     ],
-)  # fmt: skip
+)
 def test_partial_ignores_tests_that_an_empty_program_passes(program, tests, score):
     assert judge(program, tests, partial=True)[0] == score
 
@@ -761,15 +746,7 @@ def test_same_value(value, expected, same):
 
 
 PIECES = st.sampled_from(
-    [
-        "```python\n",
-        "\n```\n",
-        "\n",
-        "def f(:",
-        "import os",
-        "#",
-        *"``` print(1) <answer> </answer> </think>".split(),
-    ]
+    ["```python\n", "\n```\n", "\n", "def f(:", "import os", "#", *"``` print(1) <answer> </answer> </think>".split()]
 )
 
 

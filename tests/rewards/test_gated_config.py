@@ -41,9 +41,7 @@ TOTALS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "plain", "gated"), [pytest.param(*rest, id=name) for name, *rest in TOTALS]
-)
+@pytest.mark.parametrize(("completion", "plain", "gated"), [pytest.param(*rest, id=name) for name, *rest in TOTALS])
 def test_gated_config_pays_layout_of_right_answers_only(completion, plain, gated):
     assert sum(scores("plain", completion, "18")) == pytest.approx(plain)
     assert sum(scores("gated", completion, "18")) == pytest.approx(gated)

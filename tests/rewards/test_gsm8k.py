@@ -35,16 +35,7 @@ CONTRACT = [
     ("T02 no final newline", canonical("18"), "18", 2, 0.5, 0.5, 0.25, 0.5),
     ("T03 multi-line", canonical("18", "a\n\nb\nc"), "18", 2, 0.5, 0.5, 0.25, 0.5),
     ("T04 inline", "<reasoning>a</reasoning><answer>18</answer>", "18", 2, 0.5, 0, 0.25, 0.5),
-    (
-        "T05 blank line between",
-        canonical("18").replace("\n<answer>", "\n\n<answer>"),
-        "18",
-        2,
-        0.5,
-        0,
-        0.25,
-        0.5,
-    ),
+    ("T05 blank line between", canonical("18").replace("\n<answer>", "\n\n<answer>"), "18", 2, 0.5, 0, 0.25, 0.5),
     ("T06 dollar and comma", canonical("$1,000"), "1000", 2, 0, 0.5, 0.25, 0.5),
     ("T07 decimal zeros", canonical("1000.00"), "1000", 2, 0, 0.5, 0.25, 0.5),
     ("T08 full stop", canonical("18."), "18", 2, 0, 0.5, 0.25, 0.5),
@@ -80,10 +71,7 @@ CONTRACT = [
 
 @pytest.mark.parametrize(
     ("completion", "gold", "expected"),
-    [
-        pytest.param(completion, gold, expected, id=name)
-        for name, completion, gold, *expected in CONTRACT
-    ],
+    [pytest.param(completion, gold, expected, id=name) for name, completion, gold, *expected in CONTRACT],
 )
 def test_contract(completion, gold, expected):
     assert scores(completion, gold) == pytest.approx(expected)
@@ -94,36 +82,25 @@ def test_contract(completion, gold, expected):
     [
         (canonical("18"), ["correct", "integer", "exact", "format", "all_tags"]),
         (canonical("17 kg"), ["wrong_value", "not_an_integer", "exact", "format", "all_tags"]),
-        (
-            canonical("17 or 18"),
-            ["several_numbers", "not_an_integer", "exact", "format", "all_tags"],
-        ),
+        (canonical("17 or 18"), ["several_numbers", "not_an_integer", "exact", "format", "all_tags"]),
         (canonical("x"), ["not_a_number", "not_an_integer", "exact", "format", "all_tags"]),
         (canonical("..."), ["empty_answer"] * 2 + ["empty_block"] * 2 + ["all_tags"]),
         ("<answer>18", ["truncated"] * 2 + ["other_layout"] * 2 + ["some_tags"]),
         ("18", ["no_answer_tag"] * 2 + ["other_layout"] * 2 + ["no_tags"]),
-        (
-            canonical("18") + " so",
-            ["correct", "integer"] + ["other_layout"] * 2 + ["text_after_answer"],
-        ),
+        (canonical("18") + " so", ["correct", "integer"] + ["other_layout"] * 2 + ["text_after_answer"]),
         (canonical("", ""), ["empty_answer"] * 2 + ["empty_block"] * 2 + ["no_content"]),
     ],
 )
 def test_reasons(completion, reasons):
     columns = {"answer": "18"}
-    found = [
-        f.score(completion, **{name: columns[name] for name in f.spec.reads}).reason
-        for f in REWARDS
-    ]
+    found = [f.score(completion, **{name: columns[name] for name in f.spec.reads}).reason for f in REWARDS]
     assert found == reasons
 
 
 def test_gold_may_be_a_number():
     for gold in (18, 18.0, " 18 "):
         assert gsm8k.correctness_reward_func.score(canonical("18"), answer=gold).value == 2.0
-    assert gsm8k.correctness_reward_func.score(canonical("18"), answer=["18"]) == Score(
-        None, "bad_gold"
-    )
+    assert gsm8k.correctness_reward_func.score(canonical("18"), answer=["18"]) == Score(None, "bad_gold")
 
 
 pieces = st.sampled_from([*TAGS, "\n", " ", "18", "17", "...", "a", "$", ",", ".", "-", "\r\n"])
@@ -149,18 +126,13 @@ def test_length_of_reasoning_does_not_change_score(reasoning, more, rest):
 
 @given(texts, texts)
 def test_right_tagged_completion_outscores_wrong_one(one, other):
-    right = [
-        *(c for _, c, gold, *e in CONTRACT if e[0] == 2 and gold == "18"),
-        one + "<answer>18</answer>",
-    ]
+    right = [*(c for _, c, gold, *e in CONTRACT if e[0] == 2 and gold == "18"), one + "<answer>18</answer>"]
     totals = [sum(scores(completion)) for completion in right if scores(completion)[0] == 2.0]
     assume(scores(other)[0] == 0.0)
     assert totals and min(totals) > sum(scores(other))
 
 
-@given(
-    st.sampled_from(["", " ", "\n", "...", "\n...\n"]), st.sampled_from(["", "\n", "..."]), plain
-)
+@given(st.sampled_from(["", " ", "\n", "...", "\n...\n"]), st.sampled_from(["", "\n", "..."]), plain)
 def test_tags_without_content_earn_nothing(reasoning, answer, after):
     empty = f"<reasoning>{reasoning}</reasoning>\n<answer>{answer}</answer>{after}"
     assert sum(scores(empty)) == 0.0

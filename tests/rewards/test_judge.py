@@ -148,9 +148,7 @@ CONTRACT = [
 @pytest.mark.parametrize(("text", "read", "value", "reason"), CONTRACT, ids=short)
 def test_contract(server, text, read, value, reason):
     assert score_one(made(server), text) == (value, reason, read)
-    assert [each.data["answer"] for each in server.asked] == (
-        [read] if reason in ("correct", "wrong") else []
-    )
+    assert [each.data["answer"] for each in server.asked] == ([read] if reason in ("correct", "wrong") else [])
 
 
 def test_trl_call(server):
@@ -253,9 +251,7 @@ def test_strips_line_break_from_api_key(server, monkeypatch):
 @pytest.mark.parametrize("key", ["ses\name", "s\u00e9same"])
 def test_does_not_show_malformed_api_key(server, monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(
-        RuntimeError, match="OPENAI_API_KEY has a character that no request"
-    ) as error:
+    with pytest.raises(RuntimeError, match="OPENAI_API_KEY has a character that no request") as error:
         made(server).ready()
     assert key not in str(error.value) and "same" not in str(error.value)
 
@@ -288,11 +284,7 @@ ESCAPES = [
 def test_answer_stays_one_json_string(server, answer):
     score_one(made(server), f"<answer>{answer}</answer>")
     (asked,) = server.asked
-    assert asked.data == {
-        "question": "q",
-        "reference": "18",
-        "answer": answer.encode(errors="replace").decode(),
-    }
+    assert asked.data == {"question": "q", "reference": "18", "answer": answer.encode(errors="replace").decode()}
     # The answer adds no line, and the message has no mark of a chat template.
     assert len(asked.message.splitlines()) == 5 + answer.count("\u2028")
     assert not any(mark in asked.message for mark in ("<|", "</s>"))
@@ -406,10 +398,7 @@ ONCE = [
 OVERFLOWS = [
     (400, "This model's maximum context length is 4096 tokens. However, you requested 4608 tokens"),
     (400, "The decoder prompt (length 5951) is longer than the maximum model length of 4096."),
-    (
-        400,
-        "The prompt (total length 25938) is too long to fit into the model (context length 4096)",
-    ),
+    (400, "The prompt (total length 25938) is too long to fit into the model (context length 4096)"),
     (400, "The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
     (400, "the request exceeds the available context size, try increasing it"),
     (400, {"code": "context_length_exceeded"}),
@@ -445,9 +434,7 @@ def proxy(monkeypatch):
         yield proxy
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "127.9.9.9", "LOCALHOST", "judge.localhost"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.9.9.9", "LOCALHOST", "judge.localhost"])
 def test_local_judge_uses_no_proxy(server, proxy, host):
     server.key = "sesame"
     reward = judge(MODEL, server.url.replace("127.0.0.1", host), **QUICK)
@@ -512,15 +499,10 @@ def test_missing_server_scores_none():
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
         reward = judge(MODEL, url, retries=0)
-        assert scores(reward, ["18", "17"]) == [
-            (None, "judge_down", "18"),
-            (None, "judge_down", "17"),
-        ]
+        assert scores(reward, ["18", "17"]) == [(None, "judge_down", "18"), (None, "judge_down", "17")]
         with pytest.raises(RuntimeError, match=f"{url}/models lists no models .ConnectError"):
             reward.ready()
-    with pytest.raises(
-        RuntimeError, match=r"http://no-such-host\.invalid/v1/models lists no models"
-    ):
+    with pytest.raises(RuntimeError, match=r"http://no-such-host\.invalid/v1/models lists no models"):
         judge(MODEL, "http://no-such-host.invalid/v1", retries=0).ready()
 
 
@@ -580,21 +562,15 @@ def test_cache_is_bounded(server, monkeypatch):
 def test_hanging_server_costs_one_round_of_tries(server):
     server.answer = lambda _: Reply(never=True)
     start = time.monotonic()
-    given = reasons(
-        made(server, timeout=0.3, concurrency=4, retries=1), [str(n) for n in range(64)]
-    )
+    given = reasons(made(server, timeout=0.3, concurrency=4, retries=1), [str(n) for n in range(64)])
     assert time.monotonic() - start < 5  # 16 rounds of 2 tries of 0.3 s would be 10
     assert set(given) == {"judge_timeout", "judge_down"}
     assert len(server.asked) < 16
 
 
 def test_one_failing_answer_does_not_stop_others(server):
-    server.answer = lambda asked: (
-        Reply(never=True) if asked.data["answer"] in ("3", "4") else honest(asked)
-    )
-    given = reasons(
-        made(server, concurrency=1, retries=0, timeout=0.25), ["1", "3", "18", "4", "2"]
-    )
+    server.answer = lambda asked: Reply(never=True) if asked.data["answer"] in ("3", "4") else honest(asked)
+    given = reasons(made(server, concurrency=1, retries=0, timeout=0.25), ["1", "3", "18", "4", "2"])
     assert given == ["wrong", "judge_timeout", "correct", "judge_timeout", "wrong"]
 
 
@@ -709,10 +685,7 @@ def test_ready(server, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"base_url": "localhost:8000/v1"},
-            "'localhost:8000/v1' is not an address. Write one like",
-        ),
+        ({"base_url": "localhost:8000/v1"}, "'localhost:8000/v1' is not an address. Write one like"),
         ({"base_url": ""}, "is not an address"),
         ({"base_url": "http://"}, "is not an address"),
         ({"base_url": "http://localhost:99999/v1"}, "is not an address"),
@@ -731,9 +704,7 @@ def test_refuses_invalid_options(options, message):
 
 # Properties of all completions.
 
-PIECES = st.sampled_from(
-    ["VERDICT: yes", "\n", *r'<answer> </answer> </think> \boxed{ } 18 " <|im_end|>'.split()]
-)
+PIECES = st.sampled_from(["VERDICT: yes", "\n", *r'<answer> </answer> </think> \boxed{ } 18 " <|im_end|>'.split()])
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))
 
 

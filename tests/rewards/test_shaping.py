@@ -84,9 +84,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "count"), [pytest.param(*each[1:], id=each[0]) for each in STEPS]
-)
+@pytest.mark.parametrize(("completion", "count"), [pytest.param(*each[1:], id=each[0]) for each in STEPS])
 def test_reasoning_steps(completion, count):
     score = shaping.reasoning_steps_reward_func.score(completion)
     assert score.value == pytest.approx(count / 3)
@@ -210,11 +208,7 @@ def test_length_rewards_keep_reason_and_answer():
 
 def test_spec_of_shaped_rewards():
     function = ours("gated", reward=HERE, by=CORRECT)
-    assert (function.spec.reads, function.range, function.spec.inline) == (
-        ("answer",),
-        (-1.0, 0.0),
-        False,
-    )
+    assert (function.spec.reads, function.range, function.spec.inline) == (("answer",), (-1.0, 0.0), False)
     assert {"ends", "other", "correct", "bad_gold", "gated"} <= set(function.spec.reasons)
     assert function.__name__ == "gated"
     inline = ours("gated", reward=SOFT, by=CORRECT)
@@ -257,12 +251,11 @@ def test_names_path_of_unloadable_reward():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)],
+    ("tokens", "expected"), [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)]
 )
 def test_trl_soft_overlong_punishment(tokens, expected):
     """Equation 13 of https://arxiv.org/abs/2503.14476, in tokens. No length gets a positive score."""
-    overlong = made("trl.rewards.get_soft_overlong_punishment", max_completion_len=100, soft_punish_cache=20)  # fmt: skip
+    overlong = made("trl.rewards.get_soft_overlong_punishment", max_completion_len=100, soft_punish_cache=20)
     assert overlong(completion_ids=[[0] * tokens]) == [pytest.approx(expected)]
 
 
@@ -289,9 +282,7 @@ def test_docstring_examples():
     assert (failed, tried >= 7) == (0, True)
 
 
-lines = st.sampled_from(
-    ["1. ", "2) ", "- ", "First, ", "Step 1: ", "**", "a b c", "</think>", "18"]
-)
+lines = st.sampled_from(["1. ", "2) ", "- ", "First, ", "Step 1: ", "**", "a b c", "</think>", "18"])
 texts = st.lists(lines | st.text(max_size=5) | st.just("\n"), max_size=14).map("".join)
 answers = st.sampled_from([RIGHT, WRONG, "", "<answer>", "</answer>"])
 rows = st.lists(st.tuples(answers, st.integers(0, 30), st.sampled_from(["18", "?", None])))

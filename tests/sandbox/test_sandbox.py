@@ -88,12 +88,7 @@ def test_job_can_use_packages_and_stdin(box):
         ("print(1, end=''); import os; os.kill(os.getpid(), 9)", -9, "", ""),
         ("import os; os._exit(0)", 0, "", ""),
         ("import atexit; atexit.register(print, 'last'); print('first')", 0, "first\nlast\n", ""),
-        (
-            "import threading, time\ndef f(): time.sleep(.2); print(1)\nthreading.Thread(target=f).start()",
-            0,
-            "1\n",
-            "",
-        ),
+        ("import threading, time\ndef f(): time.sleep(.2); print(1)\nthreading.Thread(target=f).start()", 0, "1\n", ""),
         ("import sys; sys.stdout.buffer.write(b'\\xff\\n')", 0, "�\n", ""),
         ("print(open('/dev/stdin').read(), open(0).read())", 0, "in in\n", ""),
         ("import sys; sys.stdout.close()", 0, "", ""),
@@ -275,10 +270,7 @@ PRINTS = {
         """,
         "File too large\n",
     ),
-    "first to end if memory runs out": (
-        "print(open('/proc/self/oom_score_adj').read())",
-        "1000\n\n",
-    ),
+    "first to end if memory runs out": ("print(open('/proc/self/oom_score_adj').read())", "1000\n\n"),
 }
 
 
@@ -507,9 +499,7 @@ def test_job_cannot_read_this_package_under_any_path(restarted, monkeypatch, tmp
         link.symlink_to(real)
         monkeypatch.syspath_prepend(link / packages)
     paths = [str(base / inner) for base in (real, link) for inner in (packages / "other", secret)]
-    seen = eval(
-        run(restarted, f"import os; print([os.path.exists(each) for each in {paths!r}])").stdout
-    )
+    seen = eval(run(restarted, f"import os; print([os.path.exists(each) for each in {paths!r}])").stdout)
     assert seen[1::2] == [False, False] and True in seen[::2]
 
 
@@ -664,18 +654,12 @@ def test_all_tests_pass_as_another_user():
         if subprocess.run([*become.split(), "ls", path], capture_output=True).returncode:
             folder.rmdir()
             pytest.skip(f"another user may not read {path}")
-    variables = (
-        f"HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={packages} LD_LIBRARY_PATH={folder}/lib"
-    )
+    variables = f"HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={packages} LD_LIBRARY_PATH={folder}/lib"
     python = f"{folder}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
     tests = f"-m pytest -q -rs -n0 -p no:cacheprovider {__file__}"
-    script = (
-        f"mount --bind {sys.base_prefix} {folder} && exec {become} {variables} {python} {tests}"
-    )
+    script = f"mount --bind {sys.base_prefix} {folder} && exec {become} {variables} {python} {tests}"
     try:
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True
-        )
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
     finally:
         folder.rmdir()
     if "unshare: " in done.stderr or "mount: " in done.stderr:

@@ -127,9 +127,7 @@ def test_inline_reward_runs_in_this_process(guard, monkeypatch):
     assert logged["metric"]["pid"] == os.getpid()
 
 
-def test_unpicklable_columns_are_scored_in_this_process_with_one_warning(
-    guard, caplog, monkeypatch
-):
+def test_unpicklable_columns_are_scored_in_this_process_with_one_warning(guard, caplog, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     here = guard("logs")
     for _ in range(2):

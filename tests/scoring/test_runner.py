@@ -46,9 +46,7 @@ def test_failed_score_is_the_mean_of_its_function_and_group(scores, filled):
 def test_settings_come_from_the_config(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert scoring.ScoringSettings.of({"trl": {}}) == scoring.ScoringSettings(
-        10.0, 450.0, 4 << 30, 2, 0.05
-    )
+    assert scoring.ScoringSettings.of({"trl": {}}) == scoring.ScoringSettings(10.0, 450.0, 4 << 30, 2, 0.05)
     cfg = {
         "trl": {"reward_num_workers": 3},
         "ddp_timeout": 400,
@@ -62,10 +60,7 @@ def test_isolation_is_set_for_all_rewards_or_for_one():
     assert scoring.isolation_of({}, "a") is None
     assert scoring.isolation_of({"grpo_reward_isolation": "inline"}, "a") == "inline"
     by_reward = {"grpo_reward_isolation": {"a": "process"}}
-    assert (scoring.isolation_of(by_reward, "a"), scoring.isolation_of(by_reward, "b")) == (
-        "process",
-        None,
-    )
+    assert (scoring.isolation_of(by_reward, "a"), scoring.isolation_of(by_reward, "b")) == ("process", None)
 
 
 @pytest.fixture
@@ -110,9 +105,7 @@ def test_batch_in_which_all_are_too_slow_stops_the_run(runner):
     own = runner(REWARD)
     own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=8, too_slow=7)})
     own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=2, too_slow=2)})
-    with pytest.raises(
-        scoring.FailingRewardError, match="10 s of CPU time for each of 8 completions"
-    ):
+    with pytest.raises(scoring.FailingRewardError, match="10 s of CPU time for each of 8 completions"):
         own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=8, too_slow=8)})
 
 

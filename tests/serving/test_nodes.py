@@ -76,9 +76,7 @@ def test_first_node_fails_when_its_server_dies(first):
 
 
 @pytest.mark.parametrize("another_service", [False, True])
-def test_training_node_gives_up_without_a_vllm_server(
-    first, listens, monkeypatch, capsys, another_service
-):
+def test_training_node_gives_up_without_a_vllm_server(first, listens, monkeypatch, capsys, another_service):
     monkeypatch.setattr(supervisor, "BOOT_TIMEOUT", 0.1)
     if another_service:
         listens({"/health": VLLM["/health"]}, first.port)

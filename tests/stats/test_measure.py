@@ -36,10 +36,7 @@ def test_counts_prompts_and_gold_completions(tmp_path):
     found, tokenizer = measured(tmp_path, [ASKED, longer, ASKED])
     assert (found.prompts.rows, found.bad, found.dropped, found.problems) == (3, 0, 0, [])
     assert found.gold_column == "answer"
-    assert found.gold.counts == {
-        tokenizer.counts([ASKED["answer"]])[0]: 2,
-        tokenizer.counts(["#### 5"])[0]: 1,
-    }
+    assert found.gold.counts == {tokenizer.counts([ASKED["answer"]])[0]: 2, tokenizer.counts(["#### 5"])[0]: 1}
     first = found.longest[0]
     assert (first.row, first.length) == (1, found.prompts.most)
     assert first.words.startswith("Tom has 2 pens")
@@ -97,9 +94,7 @@ def test_reports_rows_without_a_usable_prompt(tmp_path, row, message):
     chat = {"prompt": [{"role": "user", "content": "?"}]}
     found, _ = measured(tmp_path, [chat, row], type=None)
     assert found.prompts.rows == 1 and found.bad == 1
-    assert found.problems[0].startswith(
-        f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {message}"
-    )
+    assert found.problems[0].startswith(f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {message}")
 
 
 def test_missing_prompt_column_suggests_a_transform(tmp_path):

@@ -48,9 +48,7 @@ def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
     asked = []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(
-        huggingface_hub,
-        "snapshot_download",
-        lambda name, **how: asked.append((name, how["revision"])) or str(MODEL),
+        huggingface_hub, "snapshot_download", lambda name, **how: asked.append((name, how["revision"])) or str(MODEL)
     )
     tokenizer = open_tokenizer({"base_model": "some/model", "revision_of_model": "v2"})
     assert asked == [("some/model", "v2")]
@@ -67,7 +65,7 @@ def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
         ({"chat_template_jinja": "{{ messages[0].content }}!"}, "chat_template_jinja", "1 + 1?!"),
         ({"chat_template": "jinja", "chat_template_jinja": "{{ 'x' }}"}, "chat_template_jinja", "x"),
     ],
-)  # fmt: skip
+)
 def test_uses_the_template_that_axolotl_chooses(keys, source, text):
     tokenizer = open_tokenizer({"base_model": str(MODEL), **keys})
     own = open_tokenizer({"base_model": str(MODEL)})

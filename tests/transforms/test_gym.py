@@ -62,10 +62,7 @@ def test_reads_rows_that_are_problems():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (
-            {"task": "composite"},
-            r"'composite': reasoning-gym has no such task. Valid names: ab, acre, ",
-        ),
+        ({"task": "composite"}, r"'composite': reasoning-gym has no such task. Valid names: ab, acre, "),
         ({**SUMS, "config": {"max_terms": 0}}, r"refuses it: AssertionError: "),
         ({**SUMS, "config": "hard"}, r'"config" is not an object of options: \'hard\''),
         ({**SUMS, "size": 0}, r'"size" is not a whole number of at least 1: 0'),

@@ -127,8 +127,7 @@ def test_each_config_of_a_sweep_is_a_run(typed, project, modal_service):
 
 
 @pytest.mark.parametrize(
-    "rpc",
-    "VolumeListFiles SecretGetOrCreate AppCreate MountGetOrCreate ImageJoinStreaming FunctionCreate".split(),
+    "rpc", "VolumeListFiles SecretGetOrCreate AppCreate MountGetOrCreate ImageJoinStreaming FunctionCreate".split()
 )
 def test_ctrl_c_before_it_runs(typed, modal_service, rpc):
     modal_service.interrupts.add(rpc)
@@ -184,10 +183,8 @@ def test_unavailable_service_is_asked_again(typed, modal_service):
         ((), None, "checkpoint-10 is there without cloud-run.json, so its run is unknown"),
         ((), {"finished": False, "call": "fc-another"}, "a run of a is under way there. Wait for its end"),
     ],
-)  # fmt: skip
-def test_run_continues_or_is_refused_before_a_container_starts(
-    typed, modal_service, words, state, text
-):
+)
+def test_run_continues_or_is_refused_before_a_container_starts(typed, modal_service, words, state, text):
     typed(*TRAIN)
     jobs, files = modal_service.jobs, {"a/checkpoint-9/x": b"", "a/checkpoint-10/x": b""}
     if state:
@@ -260,7 +257,7 @@ def test_failed_build_shows_its_reason(typed, modal_service):
         (ValueError("no such file\nmore"), "the container's function failed (ValueError: no such file)"),
         (OSError(28, "No space left"), "the container's function failed (OSError: [Errno 28] No space"),
     ],
-)  # fmt: skip
+)
 def test_container_that_breaks_off_is_one_line(typed, modal_service, end, text):
     modal_service.answer = Mock(side_effect=[end])  # raised, if it is an exception
     ended = typed(*TRAIN)

@@ -1,7 +1,6 @@
 import pytest
 
-from axolotl_grpo_plugin.checks.traps import FORMAT_REWARDS, check_parallel, check_traps
-from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.paths import resolve_packaged
 
 REWARDS = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -131,7 +130,3 @@ def test_colocate_needs_whole_groups_of_processes():
     assert finding.what == "2 processes share one vLLM, but 3 is not a multiple of 2"
     assert not list(check_parallel(cfg, 4))
     assert not list(check_parallel({**cfg, "trl": SERVER}, 3))
-
-
-def test_format_rewards_read_no_column():
-    assert not any(load_reward(RewardRef(path)).spec.reads for path in FORMAT_REWARDS)

@@ -82,11 +82,6 @@ def test_check_fails_when_prompts_are_dropped(tmp_path):
     stats(file, "--check", "--drop", 0.2)
 
 
-def test_check_fails_without_a_completion_limit(tmp_path):
-    file = config(tmp_path, "max_completion_length: 32", "max_completion_length:")
-    assert "trl.max_completion_length: not set" in stats(file, "--check", code=1).stdout
-
-
 def test_plot_writes_a_png(tmp_path):
     stats(QUICKSTART, "--plot", tmp_path / "plots" / "lengths.png")
     assert (tmp_path / "plots" / "lengths.png").read_bytes().startswith(b"\x89PNG")

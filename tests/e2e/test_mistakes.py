@@ -73,8 +73,6 @@ def data(type, rows, path="rows.jsonl", **changes):
 
 # The row's number in the review, its changes of the quickstart, and words of the line of `check`, which
 # are those of `train` too if there are no others. None: it trains.
-# Rows 4 (a function of one completion without @reward), 39 (`type: ....gsm8`) and 40 (rewards/convert.py)
-# belong to tests of the loader.
 MISTAKES = {
     "1 wrong module": (reward("mien.plain"), "there is no module 'mien'. Install it, or start in"),
     "3 undecorated": (reward("mine.plain"), None),

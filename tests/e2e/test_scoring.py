@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
-from tests.e2e.conftest import axolotl, curves, fork, kill, shipped_config, write
+from tests.e2e.conftest import axolotl, curves, fork, kill, rollouts, shipped_config, write
 
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 BAD = ("raises", "no_number", "too_few", "hangs", "eats_memory", "exits")
@@ -48,12 +48,6 @@ def _session(number):
         if int(session) == number and state != "Z":
             left.append(status.parent.name)
     return left
-
-
-def rollouts(folder):
-    import pandas as pd
-
-    return pd.read_parquet(folder / "out" / "rollouts" / "train")
 
 
 TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
@@ -101,7 +95,7 @@ def test_good_reward_learns_beside_six_bad_ones(trained):
 
 def test_every_rollout_is_logged_with_its_rewards_and_reasons(trained):
     folder, _ = trained
-    logged = rollouts(folder)
+    logged = rollouts(folder / "out")
     assert logged.groupby("step").size().to_dict() == dict.fromkeys(range(1, STEPS + 1), 64)
     right = logged["reason/correctness_reward_func"] == "correct"
     earned = logged["reward/correctness_reward_func"]
@@ -123,7 +117,7 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
         max_steps=8,
     )
     axolotl("train", file)
-    logged = rollouts(tmp_path / "stalls")
+    logged = rollouts(tmp_path / "stalls" / "out")
     slow = logged["reason/math_with_stalls"] == "too_slow"
     assert 0.05 < slow.mean() < 0.2
     assert (logged["reward/math_with_stalls"][slow] == 0.0).all()
@@ -146,6 +140,6 @@ def test_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     written = folder / "out" / "rollouts" / "train"
     ended = kill("train", file, when=lambda: len(list(written.glob("*.parquet"))) >= 4)
     assert ended.returncode == -signal.SIGKILL and not left_of(ended.pid)
-    before = rollouts(folder)
+    before = rollouts(folder / "out")
     steps = before["step"].max()
     assert before.groupby("step").size().to_dict() == dict.fromkeys(range(1, steps + 1), 64)

@@ -145,17 +145,6 @@ class TestWithVLLM:
         assert run.left(patience=0) == []
         assert saved.stat().st_mtime > before
 
-    @pytest.mark.parametrize("process", ["APIServer", "EngineCore"])
-    def test_ends_when_the_server_dies(self, run, process):
-        run.start("grpo", "train", run.config)
-        run.until(lambda: run.has_checkpoint(1))
-        log = (run.out / "vllm-server.log").read_text()
-        os.kill(int(re.search(rf"\({process} pid=(\d+)\)", log)[1]), signal.SIGKILL)
-        code, text = run.end()
-        assert code == 1
-        assert "in mid-training" in text
-        assert run.left(patience=0) == []
-
     def test_refuses_to_reuse_a_server_that_holds_adapters(self, run):
         run.start("vllm-serve", run.config)
         server = run.process

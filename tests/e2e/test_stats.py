@@ -140,27 +140,24 @@ def test_fast_tokenizer_agrees_for_all_model_types(tmp_path, smollm2, model_type
     assert fast.ids(texts, special=True) == theirs(texts)["input_ids"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "keys"),
-    [
-        ({"tokenizer_class": "GPT2Tokenizer"}, {}),  # transformers splits digits differently
-        ({"tokenizer_class": "Qwen2Tokenizer"}, {}),
-        ({"extra_special_tokens": ["What is"]}, {}),
-        ({"add_bos_token": True}, {}),
-        ({"add_prefix_space": True}, {}),
-        ({"split_special_tokens": True}, {}),
-        ({"tokenizer_class": None}, {}),
-        ({"added_tokens_decoder": {"1": {"content": "<|im_start|>", "rstrip": True, "special": True}}}, {}),
-        ({"model_type": "qwen2"}, {}),  # transformers ignores the files' splits
-        ({"model_type": "gpt2"}, {}),
-        ({}, {"chat_template_jinja": "{{ sep_token }}{{ messages[0].content }}"}),
-        ({}, {"tokens": ["What is"]}),
-        ({}, {"special_tokens": {"pad_token": "What is"}}),
-        ({}, {"chat_template": "chatml", "default_system_message": "Be brief."}),
-        ({}, {"chat_template_jinja": "{% for m in messages %}{% generation %}{{ m.content }}"
-                                     "{% endgeneration %}{% endfor %}"}),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("settings", "keys"), [
+    ({"tokenizer_class": "GPT2Tokenizer"}, {}),  # transformers splits digits differently
+    ({"tokenizer_class": "Qwen2Tokenizer"}, {}),
+    ({"extra_special_tokens": ["What is"]}, {}),
+    ({"add_bos_token": True}, {}),
+    ({"add_prefix_space": True}, {}),
+    ({"split_special_tokens": True}, {}),
+    ({"tokenizer_class": None}, {}),
+    ({"added_tokens_decoder": {"1": {"content": "<|im_start|>", "rstrip": True, "special": True}}}, {}),
+    ({"model_type": "qwen2"}, {}),  # transformers ignores the files' splits
+    ({"model_type": "gpt2"}, {}),
+    ({}, {"chat_template_jinja": "{{ sep_token }}{{ messages[0].content }}"}),
+    ({}, {"tokens": ["What is"]}),
+    ({}, {"special_tokens": {"pad_token": "What is"}}),
+    ({}, {"chat_template": "chatml", "default_system_message": "Be brief."}),
+    ({}, {"chat_template_jinja": "{% for m in messages %}{% generation %}{{ m.content }}"
+                                 "{% endgeneration %}{% endfor %}"}),
+])  # fmt: skip
 def test_unsupported_tokenizer_falls_back_to_transformers(tmp_path, smollm2, settings, keys):
     folder = changed(smollm2, tmp_path / "model", **settings)
     cfg = {"base_model": str(folder), **keys}

@@ -7,16 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.rewards.dispatch import KNOWN, dispatch
+from tests.rewards.helpers import tagged
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 INT, CORRECT = f"{GSM8K}.int_reward_func", f"{GSM8K}.correctness_reward_func"
 STRICT = f"{GSM8K}.strict_format_reward_func"
 MATH = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
 EQUATION = "axolotl_grpo_plugin.rewards.countdown.equation_reward_func"
-
-
-def tagged(answer):
-    return f"<reasoning>\nI try.\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
 # data_source, ground_truth, completion, score, reason: with the known routes

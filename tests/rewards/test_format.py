@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import THINK_TAGS
 from axolotl_grpo_plugin.rewards import format
-from tests.rewards.docstrings import run_examples
+from tests.rewards.helpers import run_examples
 
 STRICT = format.think_strict_format_reward_func
 SOFT = format.think_soft_format_reward_func

@@ -5,6 +5,7 @@ import yaml
 
 from axolotl_grpo_plugin.load import load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.paths import shipped
+from tests.rewards.helpers import tagged
 
 CONFIGS = {
     name: yaml.safe_load((shipped("configs") / path).read_text())
@@ -15,10 +16,6 @@ CONFIGS = {
 def scores(name, completion, answer):
     rewards = [load_reward(reward) for reward in reward_refs(CONFIGS[name])]
     return [reward([""], [completion], answer=[answer])[0] for reward in rewards]
-
-
-def tagged(answer, reasoning="9 * 2 = 18"):
-    return f"<reasoning>\n{reasoning}\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
 # id, completion, sum of the plain config's scores, sum of the gated config's; the gold is 18

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import endpoint
 from axolotl_grpo_plugin.completions import find_answer
-from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.rewards.judge import judge
-from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from tests.rewards.judge_server import MODEL, JudgeServer, Reply, completion, honest
 
 pytestmark = [
@@ -416,11 +414,6 @@ def test_answer_that_exceeds_context_scores_0(says, caplog, status, error):
     assert "(too_long: 1); the first failure: HTTP 4" in caplog.text
 
 
-@pytest.mark.parametrize("error", ["temperature must be positive", "max_tokens must be at least 1"])
-def test_other_refusals_score_none(says, error):
-    assert scores(made(says(Reply({"error": error}, 400)))) == [(None, "judge_refused", "18")]
-
-
 @pytest.fixture
 def proxy(monkeypatch):
     """A server that records the requests that a proxy would get."""
@@ -648,19 +641,6 @@ def test_cancelled_batch_leaves_no_connection(server):
     assert len(server.asked) == 5
     server.closing.set()
     wait_until(lambda: server.connections == 0)
-
-
-def test_guarded_reward_awaits_judge(server):
-    key = "axolotl_grpo_plugin.rewards.judge.judge"
-    options = {"model": MODEL, "base_url": server.url, "timeout": 60.0}
-    guard = GuardedReward(RewardRef(key, tuple(sorted(options.items()))), "judge", None, 10.0, 0.5)
-    batch = {"prompts": ["q"] * 2, "completions": [boxed(18), "?"], "solution": ["18"] * 2}
-    assert asyncio.run(guard.for_trl()(**batch)) == [1.0, 0.0]
-    assert [each.reason for each in guard.outcomes] == ["correct", "no_answer"]
-    server.answer = lambda _: Reply(never=True)
-    batch["solution"] = ["17"] * 2
-    assert asyncio.run(guard.for_trl()(**batch)) == [None, None]
-    assert all(each.timed_out for each in guard.outcomes)
 
 
 # Checks before a training

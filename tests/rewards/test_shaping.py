@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards import shaping
-from tests.rewards.docstrings import run_examples
+from tests.rewards.helpers import run_examples
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{GSM8K}.correctness_reward_func"

@@ -128,21 +128,18 @@ def test_chats_need_a_template_and_strings_do_not(tmp_path):
     assert strings.prompts.rows == 1
 
 
-@pytest.mark.parametrize(
-    ("template", "added"),
-    [
-        ("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", None),
-        ("{% if messages[0].role != 'system' %}<system>Be good.</>{% endif %}"
-         "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", "Be good."),
-        ("{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
-         "{{ messages[0].content }}", None),
-        ("{% set s = messages[0].role == 'system' %}<user>{% if s %}{{ messages[0].content }}\n"
-         "{% endif %}{{ messages[-1].content }}</>", None),
-        ("<system>Today is day 1\n{% set s = messages[0].role == 'system' %}"
-         "{% if s %}{{ messages[0].content }}{% endif %}</><user>{{ messages[-1].content }}",
-         "<system>Today is day 1\n"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("template", "added"), [
+    ("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", None),
+    ("{% if messages[0].role != 'system' %}<system>Be good.</>{% endif %}"
+     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", "Be good."),
+    ("{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
+     "{{ messages[0].content }}", None),
+    ("{% set s = messages[0].role == 'system' %}<user>{% if s %}{{ messages[0].content }}\n"
+     "{% endif %}{{ messages[-1].content }}</>", None),
+    ("<system>Today is day 1\n{% set s = messages[0].role == 'system' %}"
+     "{% if s %}{{ messages[0].content }}{% endif %}</><user>{{ messages[-1].content }}",
+     "<system>Today is day 1\n"),
+])  # fmt: skip
 def test_notes_a_system_turn_that_the_template_adds(tmp_path, template, added):
     rows = [{"prompt": [{"role": "user", "content": "?"}]}]
     found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)

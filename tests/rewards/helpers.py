@@ -1,6 +1,10 @@
-"""Run the examples in docstrings. doctest alone does not find those of rewards."""
+"""Completions in GSM8K's layout, and the examples in docstrings, which doctest alone does not find in rewards."""
 
 import doctest
+
+
+def tagged(answer, reasoning="9 * 2 = 18"):
+    return f"<reasoning>\n{reasoning}\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
 def run_examples(module):

@@ -30,10 +30,11 @@ CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 )
 def test_imports_nothing_heavy(code, heavy, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"completion": "<answer>18</answer>", "answer": "18"}')
-    script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules))\n{code}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert not heavy & set(done.stderr.split())
+    loaded = set(done.stdout.split())
+    assert "axolotl_grpo_plugin" in loaded and not heavy & loaded
 
 
 def test_unknown_name_is_an_attribute_error():

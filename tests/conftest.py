@@ -3,12 +3,15 @@
 import os
 import sys
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "axolotl_grpo_plugin" / "quickstart"
+MODEL = QUICKSTART / "model"
 
 # On two cores, two workers with two threads each are ten times slower than with one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +29,16 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
+class Later:
+    """A module that is imported when a test uses it. All workers collect all tests, but one needs torch."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, name):
+        return getattr(import_module(self._name), name)
+
+
 def pytest_itemcollected(item):
     """Give each file to one worker, except tests with a group or a time of their own."""
     if "tokenizer" in getattr(item, "fixturenames", ()):  # transformers', which imports torch
@@ -40,7 +53,8 @@ def pytest_collection_modifyitems(config, items):
     """Start the longest groups first, so that the workers end together."""
     if not hasattr(config, "workerinput"):
         return
-    seconds = defaultdict(int)
+    units = {"with torch": 60, "tests/rewards/test_code.py": 30, "tests/sandbox/test_sandbox.py": 20}
+    seconds = defaultdict(int, units | {"tests/scoring/test_guard.py": 15})
     for item in items:
         for mark in item.iter_markers("seconds"):
             seconds[_group(item)] = max(seconds[_group(item)], *mark.args)

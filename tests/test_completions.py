@@ -2,12 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from axolotl_grpo_plugin.completions import (
-    find_answer,
-    is_integer_literal,
-    read_number,
-    text_of,
-)
+from axolotl_grpo_plugin.completions import find_answer, is_integer_literal, read_number, text_of
 
 
 @pytest.mark.parametrize(
@@ -16,10 +11,7 @@ from axolotl_grpo_plugin.completions import (
         (" a\r\nb\rc \n", "a\nb\nc"),
         ([{"role": "assistant", "content": "a"}], "a"),
         ([{"role": "assistant", "content": None}], ""),
-        (
-            [{"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}],
-            "a",
-        ),
+        ([{"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}], "a"),
         (
             [
                 {"role": "assistant", "content": "call"},
@@ -138,24 +130,12 @@ def lowered(text):
         (r"\boxed{} \boxed{1}", {"places": ["box"]}, ("1", "")),
         (r"\boxed{1} \boxed{}", {"places": ["box"]}, ("1", "")),
         (r"\boxed{1} \boxed{none}", {"places": ["box"], "same": lowered}, ("1", "")),
-        (
-            " ".join(rf"\boxed{{{i}}}" for i in range(51)),
-            {"places": ["box"], "same": len},
-            (None, "several_answers"),
-        ),
+        (" ".join(rf"\boxed{{{i}}}" for i in range(51)), {"places": ["box"], "same": len}, (None, "several_answers")),
         # every_tag, join_boxes, longest, in_reasoning
         ("<answer>1</answer><answer>2</answer>", {"places": ["tag"]}, ("2", "")),
-        (
-            "<answer>1</answer><answer>2</answer>",
-            {"places": ["tag"], "every_tag": True},
-            (None, "several_answers"),
-        ),
+        ("<answer>1</answer><answer>2</answer>", {"places": ["tag"], "every_tag": True}, (None, "several_answers")),
         (r"x=\boxed{1} and y=\boxed{2}", {"places": ["box"], "join_boxes": True}, ("1, 2", "")),
-        (
-            r"\boxed{1}, 3 or \boxed{2}",
-            {"places": ["box"], "join_boxes": True},
-            (None, "several_answers"),
-        ),
+        (r"\boxed{1}, 3 or \boxed{2}", {"places": ["box"], "join_boxes": True}, (None, "several_answers")),
         (r"\boxed{123}", {"places": ["box"], "longest": 3}, ("123", "")),
         (r"\boxed{1234}", {"places": ["box"], "longest": 3}, (None, "too_long")),
         ("<think>#### 1</think>", {"places": ["hash"]}, (None, "no_answer")),

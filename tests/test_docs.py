@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tools.options import page
 
-ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
@@ -20,32 +20,21 @@ FILE = re.compile(r"# ([\w/]+\.(?:py|yaml))\n")
 
 def blocks(language: str) -> list[str]:
     return [
-        body
-        for path in PAGES
-        for found, body in BLOCK.findall(path.read_text(encoding="utf-8"))
-        if found == language
+        body for path in PAGES for found, body in BLOCK.findall(path.read_text(encoding="utf-8")) if found == language
     ]
 
 
 def screens() -> dict[str, str]:
     """Return each command of a console block, and the output that the page shows."""
     parts = [part for block in blocks("console") for part in re.split(r"^\$ ", block, flags=re.M)]
-    return {
-        command: output for command, _, output in (part.partition("\n") for part in parts if part)
-    }
+    return {command: output for command, _, output in (part.partition("\n") for part in parts if part)}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
-    files = {
-        name[1]: body for body in blocks("python") + blocks("yaml") if (name := FILE.match(body))
-    }
-    files |= {
-        command.split()[-1]: text
-        for command, text in screens().items()
-        if re.match("cat|head", command)
-    }
+    files = {name[1]: body for body in blocks("python") + blocks("yaml") if (name := FILE.match(body))}
+    files |= {command.split()[-1]: text for command, text in screens().items() if re.match("cat|head", command)}
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")

@@ -7,20 +7,15 @@ from huggingface_hub import constants
 
 from axolotl_grpo_plugin import hub
 
-
-@pytest.mark.parametrize("name", ["openai/gsm8k", "gpt2", "Qwen/Qwen2.5-1.5B-Instruct"])
-def test_recognizes_hub_names(name):
-    assert hub.is_on_hub(name)
-
-
+NAMES = ["openai/gsm8k", "gpt2", "Qwen/Qwen2.5-1.5B-Instruct"]
 PATHS = ["./models/mine", "/a/b", "~/a", "a/b/c", "s3://a/b", "rows.jsonl", "pkg://a/b", "here"]
 
 
-@pytest.mark.parametrize("name", [*PATHS, None, "", "a b/c"])
-def test_paths_are_not_hub_names(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", [*NAMES, *PATHS, None, "", "a b/c"])
+def test_recognizes_hub_names_and_no_paths(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    assert not hub.is_on_hub(name)
+    assert hub.is_on_hub(name) is (name in NAMES)
 
 
 def test_any_reply_shows_that_the_hub_can_be_reached(monkeypatch):
@@ -33,10 +28,3 @@ def test_any_reply_shows_that_the_hub_can_be_reached(monkeypatch):
         Thread(target=server.handle_request, daemon=True).start()
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         assert hub.answers.__wrapped__()  # status 501
-
-
-def test_offline_is_undone_afterwards():
-    before = constants.HF_HUB_OFFLINE
-    with hub.offline(not before):
-        assert constants.HF_HUB_OFFLINE is not before
-    assert constants.HF_HUB_OFFLINE is before

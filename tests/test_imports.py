@@ -1,28 +1,40 @@
-"""Every Axolotl command imports the package, so it imports nothing heavy."""
+"""Modules are imported only when they are needed. Every Axolotl command imports the package."""
 
 import subprocess
 import sys
 
 import pytest
 
-HEAVY = {"torch", "axolotl", "transformers", "datasets", "trl", "matplotlib", "pydantic"}
+TRAINER = {"torch", "axolotl", "transformers", "datasets", "trl"}
+HEAVY = {*TRAINER, "matplotlib", "pydantic", "pyarrow"}
+CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("code", "heavy"),
     [
-        "import axolotl_grpo_plugin",
-        "import axolotl_grpo_plugin.cli",  # `axolotl --help` does this
-        "from axolotl_grpo_plugin import gsm8k",
-        "from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func",
+        ("import axolotl_grpo_plugin", HEAVY),
+        ("import axolotl_grpo_plugin.cli", HEAVY),  # `axolotl --help` does this
+        ("from axolotl_grpo_plugin import gsm8k", HEAVY - {"pyarrow"}),
+        ("from axolotl_grpo_plugin.cli import grpo; grpo(['rewards'], standalone_mode=False)", TRAINER),
+        (
+            "from axolotl_grpo_plugin.cli import grpo\n"
+            f"grpo(['score', 'a.jsonl', '--reward', '{CORRECT}'], standalone_mode=False)",
+            HEAVY,
+        ),
+        (
+            "from axolotl_grpo_plugin.rewards.judge import judge; judge('m', 'http://127.0.0.1:9/v1')",
+            {*HEAVY, "openai", "httpx"},
+        ),
     ],
 )
-def test_imports_nothing_heavy(code):
-    script = f"import sys; {code}; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert not HEAVY & set(loaded)
+def test_imports_nothing_heavy(code, heavy, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"completion": "<answer>18</answer>", "answer": "18"}')
+    script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules))\n{code}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "axolotl_grpo_plugin" in loaded and not heavy & loaded
 
 
 def test_unknown_name_is_an_attribute_error():

@@ -43,7 +43,7 @@ def made(path, arguments):
         (f"{HERE}.own", {"tag": 3}, "own: tag: 3 is not text"),
         (f"{HERE}.factory", {"words": "abc"}, "factory: words: 'abc' is not a list or null"),
     ],
-)  # fmt: skip
+)
 def test_refuses_wrong_type(path, arguments, message):
     with pytest.raises(TypeError, match=message) as error:
         made(path, arguments)

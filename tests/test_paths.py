@@ -27,7 +27,3 @@ def test_resolves_packaged_paths_and_keeps_others():
     assert Path(cfg["datasets"][0]["path"]).exists()
     assert cfg["datasets"][1]["path"] == "a/b"
     assert "tokenizer_config" not in cfg
-
-
-def test_finds_the_shipped_configs_in_a_checkout():
-    assert (paths.shipped("configs") / "quickstart.yaml").exists()

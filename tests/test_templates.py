@@ -1,16 +1,13 @@
 """The trainer and `axolotl grpo stats` render the pack's chat templates alike."""
 
-from pathlib import Path
-
 import pytest
 
-import axolotl_grpo_plugin
 from axolotl_grpo_plugin.paths import shipped
 from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
+from tests.conftest import MODEL
 
 pytestmark = pytest.mark.xdist_group("with torch")
 
-MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 THINK = shipped("configs") / "templates" / "qwen-think.jinja"
 
 
@@ -20,12 +17,8 @@ def as_trainer(chat, generation_prompt=True):
     from transformers import PreTrainedTokenizerFast
 
     template = get_chat_template("jinja", str(THINK))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(MODEL / "tokenizer.json"), chat_template=template
-    )
-    return tokenizer.apply_chat_template(
-        chat, add_generation_prompt=generation_prompt, tokenize=False
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(MODEL / "tokenizer.json"), chat_template=template)
+    return tokenizer.apply_chat_template(chat, add_generation_prompt=generation_prompt, tokenize=False)
 
 
 def as_stats(chat, generation_prompt=True):
@@ -39,10 +32,7 @@ def turn(role, content):
 
 
 SYSTEM, QUESTION = turn("system", "Think."), turn("user", "1 + 1?")
-PROMPT = (
-    "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n1 + 1?<|im_end|>\n"
-    "<|im_start|>assistant\n<think>\n"
-)
+PROMPT = "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n1 + 1?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 
 
 @pytest.mark.parametrize("render", [as_trainer, as_stats])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.conftest import ROOT
+
 CODE = [*sorted(ROOT.glob("axolotl_grpo_plugin/**/*.py")), *sorted(ROOT.glob("tools/**/*.py"))]
 CODE += [*sorted(ROOT.glob("benchmarks/*.py")), ROOT / "stats.py"]
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
@@ -34,9 +35,7 @@ def prose(path: Path) -> list[tuple[int, str]]:
         lines = enumerate(text.split("\n"), 1)
         return [(number, line.partition("#")[2].strip()) for number, line in lines if "#" in line]
     if path.suffix == ".md":
-        text = re.sub(
-            r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S
-        )
+        text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S)
         return list(enumerate(re.sub(r"`[^`\n]*`", "``", text).split("\n"), 1))
     found = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

@@ -43,11 +43,7 @@ EVALUATED = {"test_datasets": [{}], "eval_strategy": "steps"}
         (config(2, 1, 9_999_991), 1, "Lower trl.num_generations."),
         (config(8, 1, 1), 1, "trl.num_generations: 1 is too few, because advantages"),
         (config(0, 1, 8), 1, "micro_batch_size: 0 is less than 1"),
-        (
-            config(4, 1, 4, trl={"generation_batch_size": 6}),
-            1,
-            "6 is not a multiple of micro_batch_size",
-        ),
+        (config(4, 1, 4, trl={"generation_batch_size": 6}), 1, "6 is not a multiple of micro_batch_size"),
         (
             config(4, 1, 4, trl={"generation_batch_size": 4}),
             2,
@@ -61,11 +57,7 @@ EVALUATED = {"test_datasets": [{}], "eval_strategy": "steps"}
             "eval_batch_size: 8 x 1 processes = 8 completions are evaluated at a time, which is "
             "not a multiple of num_generations (16). Set eval_batch_size: 16",
         ),
-        (
-            config(16, 1, 16, val_set_size=0.1, eval_steps=5, eval_batch_size=20),
-            1,
-            "eval_batch_size: 16",
-        ),
+        (config(16, 1, 16, val_set_size=0.1, eval_steps=5, eval_batch_size=20), 1, "eval_batch_size: 16"),
         (config(8, 2, 16, test_datasets=[{}], evals_per_epoch=2), 1, "are evaluated at a time"),
         (
             config(8, 2, 16, **EVALUATED, grpo_trl_args={"num_generations_eval": 3}),

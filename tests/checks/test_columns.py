@@ -1,6 +1,9 @@
 import pytest
 
+from tests.conftest import Later
+
 pytestmark = pytest.mark.xdist_group("with torch")
+checks, datasets = Later("axolotl_grpo_plugin.checks.columns"), Later("datasets")
 
 CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 DISPATCH = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
@@ -9,37 +12,28 @@ MATH = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
 UNREADABLE = "1:2:3:\\ldots"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global Dataset, align, check_columns, concatenate_datasets
-    from datasets import Dataset, concatenate_datasets
-
-    from axolotl_grpo_plugin.checks.columns import align, check_columns
-
-
 def findings(rewards, rows):
     """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards}
     cfg["datasets"] = [{"path": "mine"}]
-    return list(check_columns("datasets", Dataset.from_list(rows), cfg))
+    return list(checks.check_columns("datasets", datasets.Dataset.from_list(rows), cfg))
 
 
 def test_columns_of_two_types_become_text(caplog):
-    first = Dataset.from_list([{"prompt": "p", "answer": "18", "id": 1, "meta": {"a": 1}}])
-    second = Dataset.from_list([{"prompt": "q", "answer": 18, "nums": [1, 2], "meta": "x"}])
-    one, two = align([first, second])
+    first = datasets.Dataset.from_list([{"prompt": "p", "answer": "18", "id": 1, "meta": {"a": 1}}])
+    second = datasets.Dataset.from_list([{"prompt": "q", "answer": 18, "nums": [1, 2], "meta": "x"}])
+    one, two = checks.align([first, second])
     assert (one["answer"][0], two["answer"][0]) == ("18", "18")
     assert (one["meta"][0], two["meta"][0]) == ('{"a": 1}', "x")
     assert one["id"][0] == 1 and two["nums"][0] == [1, 2]
     assert '"answer" is Value' in caplog.text and '"meta"' in caplog.text
     assert '"id"' not in caplog.text
-    assert concatenate_datasets([one, two])["answer"] == ["18", "18"]
+    assert datasets.concatenate_datasets([one, two])["answer"] == ["18", "18"]
 
 
 def test_matching_datasets_are_unchanged(caplog):
-    same = Dataset.from_list([{"prompt": "p", "answer": "18"}])
-    assert align([same, same]) == [same, same]
+    same = datasets.Dataset.from_list([{"prompt": "p", "answer": "18"}])
+    assert checks.align([same, same]) == [same, same]
     assert not caplog.messages
 
 

@@ -22,9 +22,7 @@ def dataset(**entry):
 def test_unknown_key_names_the_nearest():
     cfg = {"axolotl_config_path": "my.yaml", "grpo_system_prmpt": "x", "grpo_system_in": 1, 5: 5}
     (finding,) = checks.check_keys(cfg)
-    assert str(finding) == (
-        "my.yaml: grpo_system_prmpt: no such key. Did you mean `grpo_system_prompt`?"
-    )
+    assert str(finding) == ("my.yaml: grpo_system_prmpt: no such key. Did you mean `grpo_system_prompt`?")
 
 
 def test_reports_missing_transforms(folder):
@@ -34,10 +32,7 @@ def test_reports_missing_transforms(folder):
     assert dataset(type="no_such_module.rows") == ["there is no module 'no_such_module'"]
     assert not dataset(type="axolotl_grpo_plugin.transforms.gsm8k.gsm8k")
     (finding,) = checks.check_datasets({"datasets": [{"type": "axolotl_grpo_plugin.gsm8"}]})
-    assert (finding.what, finding.fix) == (
-        "no 'gsm8' in axolotl_grpo_plugin",
-        "Did you mean `gsm8k`?",
-    )
+    assert (finding.what, finding.fix) == ("no 'gsm8' in axolotl_grpo_plugin", "Did you mean `gsm8k`?")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import pytest
 
 from axolotl_grpo_plugin.checks.memory import GIB, check_memory, least_memory
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
-from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.serving.placement import place
 
 COLOCATE = {"vllm_mode": "colocate"}
@@ -54,12 +53,6 @@ def test_reads_the_stage_from_a_deepspeed_file(tmp_path):
     assert bytes_per_parameter(config(deepspeed=str(file))) == 2 + 0.5 + 3
     file.write_text("{")  # another check reports this, and the name counts
     assert bytes_per_parameter(config(deepspeed=str(file))) == 0.5 + 0.5 + 3
-
-
-def test_unknown_size_is_a_skipped_finding():
-    cfg = config("Mine")
-    found = least_memory(cfg, place(cfg, "01"))
-    assert isinstance(found, Finding) and found.level == "skipped"
 
 
 @pytest.mark.parametrize(

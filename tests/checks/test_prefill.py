@@ -22,8 +22,7 @@ def findings(prompt, rewards, **cfg):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "arguments"),
-    [(OPENED, {"prefilled": True}), (PLAIN, {}), (PLAIN, {"prefilled": False})],
+    ("prompt", "arguments"), [(OPENED, {"prefilled": True}), (PLAIN, {}), (PLAIN, {"prefilled": False})]
 )
 def test_accepts_prefilled_that_agrees_with_the_prompt(prompt, arguments):
     assert not findings(prompt, {STRICT: arguments, HASHES: arguments, CORRECT: {}})

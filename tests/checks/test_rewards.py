@@ -76,10 +76,7 @@ def test_reports_a_wrong_path(path, words):
         ("def other(): ...\ndef more(): ...\n", "Valid names: more, other."),
         ("def fn(size=0):\n    return 1 / size\n", "raised ZeroDivisionError: division by zero"),
         ("def fn():\n    raise SystemExit('enough')\n", "raised SystemExit: enough. Correct"),
-        (
-            "def fn():\n    raise RuntimeError('one\\ntwo')\n",
-            "RuntimeError: one. Correct its block",
-        ),
+        ("def fn():\n    raise RuntimeError('one\\ntwo')\n", "RuntimeError: one. Correct its block"),
     ],
 )
 def test_reports_a_broken_module_or_function(module, code, words):
@@ -191,6 +188,5 @@ def test_reports_rewards_that_are_not_ready(module, level):
     assert [str(each) for each in found] == [
         f"trl.reward_funcs[0] ({name}.with_fix): nothing answers at http://a.b. Start it.",
         f"trl.reward_funcs[1] ({name}.bare): nothing answers. Correct this first.",
-        f"trl.reward_funcs[2] ({name}.broken): its `ready` raised OSError: a bug of its own. "
-        "Correct this first.",
+        f"trl.reward_funcs[2] ({name}.broken): its `ready` raised OSError: a bug of its own. Correct this first.",
     ]

@@ -7,25 +7,16 @@ import pytest
 from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.stats import tokenizer
 from axolotl_grpo_plugin.stats.rows import Source, Unreadable
+from tests.conftest import Later
 
 pytestmark = pytest.mark.xdist_group("with torch")
+checks = Later("axolotl_grpo_plugin.checks.samples")
 
 GSM8K = "axolotl_grpo_plugin.gsm8k"
 OURS = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{OURS}.correctness_reward_func"
-ROWS = [
-    {"question": f"{n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(1, 7)
-]
+ROWS = [{"question": f"{n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(1, 7)]
 NUMBERS = count()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global DictDefault, checks
-    from axolotl.utils.dict import DictDefault
-
-    from axolotl_grpo_plugin.checks import samples as checks
 
 
 @pytest.fixture
@@ -36,7 +27,7 @@ def rows(tmp_path):
         file = tmp_path / "rows.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         entry = {"path": str(file), "ds_type": "json", "type": GSM8K, **entry}
-        cfg = DictDefault({"base_model": "nowhere", "datasets": [entry], **(keys or {})})
+        cfg = Later("axolotl.utils.dict").DictDefault({"base_model": "nowhere", "datasets": [entry], **(keys or {})})
         return checks.samples(cfg, Source("datasets", 0, entry["path"], entry), offline)
 
     return read
@@ -83,7 +74,7 @@ def test_hub_dataset_is_skipped_offline(rows, monkeypatch):
         raise Unreadable("there", "cannot be loaded", "Look")
         yield
 
-    monkeypatch.setattr(checks, "read", fail)
+    monkeypatch.setattr("axolotl_grpo_plugin.checks.samples.read", fail)
     assert rows(path="openai/gsm8k").level == "error"
     assert rows(path="openai/gsm8k", offline=True).level == "skipped"
 
@@ -109,22 +100,10 @@ TWO_GROUPS = "assert sorted(prompts, key=str) == prompts and prompts[:8] == [pro
     [
         (SIGNATURE + "return [1.0]", "error", "returned 1 scores for 16 completions"),
         (SIGNATURE + "return None", "error", "returned None, which is not a list"),
-        (
-            SIGNATURE + "return ['1'] * len(completions)",
-            "error",
-            "returned '1', which is not a number",
-        ),
-        (
-            SIGNATURE + "return [float('inf')] * len(completions)",
-            "error",
-            "returned inf, which is not finite",
-        ),
+        (SIGNATURE + "return ['1'] * len(completions)", "error", "returned '1', which is not a number"),
+        (SIGNATURE + "return [float('inf')] * len(completions)", "error", "returned inf, which is not finite"),
         (SIGNATURE + "raise KeyError('nope')", "error", "raised KeyError: 'nope'"),
-        (
-            SIGNATURE + "return [0.0 for c in completions if 'x' in c.lower()]",
-            "error",
-            "raised AttributeError",
-        ),
+        (SIGNATURE + "return [0.0 for c in completions if 'x' in c.lower()]", "error", "raised AttributeError"),
         (SIGNATURE + "return [0.0 / 0 for _ in completions]", "error", "return [0.0 / 0 for"),
         (
             OF_SOLUTION,
@@ -136,11 +115,7 @@ TWO_GROUPS = "assert sorted(prompts, key=str) == prompts and prompts[:8] == [pro
             "error",
             'reads "solution", which the rows lack',
         ),
-        (
-            SIGNATURE + "return [0.5] * len(completions)",
-            "warning",
-            "an empty completion earns 0.5",
-        ),
+        (SIGNATURE + "return [0.5] * len(completions)", "warning", "an empty completion earns 0.5"),
         (
             SIGNATURE + "return [float('<answer>' in c[0]['content']) for c in completions]",
             "warning",
@@ -178,8 +153,7 @@ def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
     monkeypatch.setattr(tokenizer, "AxolotlTokenizer", lambda *_: SimpleNamespace(real=real))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "ends.py").write_text(
-        "def end(cfg, **_):\n"
-        "    return lambda row, tokenizer=None: {'prompt': row['question'] + tokenizer.eos_token}\n"
+        "def end(cfg, **_):\n    return lambda row, tokenizer=None: {'prompt': row['question'] + tokenizer.eos_token}\n"
     )
     prompts = [sample.row["prompt"] for sample in rows(type="ends.end")]
     assert prompts == ["1 + 1?</s>", "2 + 1?</s>"]
@@ -189,10 +163,7 @@ def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
     ("reward", "note"),
     [
         (CORRECT, f"{CORRECT}: the right answer '2' earns 2 as <answer>"),
-        (
-            "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func",
-            "the right answer '2' earns 1 as ####",
-        ),
+        ("axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func", "the right answer '2' earns 1 as ####"),
     ],
 )
 def test_unknown_layout_is_tried_in_all_known_ones(rows, reward, note):
@@ -215,9 +186,7 @@ def test_reports_a_reward_that_pays_no_layout(rows, tmp_path, monkeypatch):
     (found,), (_, note) = everything(checks.check_samples(cfg, rows(own, type=None)))
     assert found.level == "warning"
     assert found.what == r"the right answer '2' earns 0 as <answer>, \boxed{}, ####, bare text"
-    assert note == (
-        "own_as_number.of_two: not tried with a right answer, because it reads left, right"
-    )
+    assert note == ("own_as_number.of_two: not tried with a right answer, because it reads left, right")
 
 
 def everything(generator):
@@ -235,10 +204,7 @@ def test_length_reward_need_not_pay_a_right_answer_in_full(rows):
     rewards = {
         f"{shaping}.cosine_length": {"by": CORRECT, "max_len": 99},
         f"{shaping}.kimi_length": {"by": CORRECT},
-        "trl.rewards.get_soft_overlong_punishment": {
-            "max_completion_len": 99,
-            "soft_punish_cache": 9,
-        },
+        "trl.rewards.get_soft_overlong_punishment": {"max_completion_len": 99, "soft_punish_cache": 9},
     }
     assert not findings(rows(), rewards)
 

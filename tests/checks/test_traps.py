@@ -1,7 +1,6 @@
 import pytest
 
-from axolotl_grpo_plugin.checks.traps import FORMAT_REWARDS, check_parallel, check_traps
-from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.paths import resolve_packaged
 
 REWARDS = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -84,11 +83,7 @@ def limit(tokens, **trl):
         ),
         (config(PREFETCH | {"reroll_start_fraction": 0.5}), "warning", "never draws them again"),
         (config({"reroll_max_groups": 2}), "warning", "trl.reroll_max_groups: it has no effect"),
-        (
-            config({"skip_zero_advantage_batches": True}),
-            "warning",
-            "only the trainer of trl.use_data",
-        ),
+        (config({"skip_zero_advantage_batches": True}), "warning", "only the trainer of trl.use_data"),
         (
             config(PREFETCH | {"streaming_partial_batch": True}, micro_batch_size=12),
             "error",
@@ -141,7 +136,3 @@ def test_colocate_needs_whole_groups_of_processes():
     assert finding.what == "2 processes share one vLLM, but 3 is not a multiple of 2"
     assert not list(check_parallel(cfg, 4))
     assert not list(check_parallel({**cfg, "trl": SERVER}, 3))
-
-
-def test_format_rewards_read_no_column():
-    assert not any(load_reward(RewardRef(path)).spec.reads for path in FORMAT_REWARDS)

@@ -49,7 +49,7 @@ def test_accepts_matching_versions(findings):
         ({"trl": "1.13.0"}, {}, "trl: 1.13.0 is installed, but axolotl 0.21.0 requires trl==1.14.1."),
         ({"vllm": "0.30.1"}, VLLM, "torch: 2.14.0 is installed, but vllm 0.30.1 requires torch==2.13.0."),
     ],
-)  # fmt: skip
+)
 def test_reports_another_version(findings, installed, cfg, line):
     ((level, found),) = findings(cfg, **installed)
     assert level == "warning"
@@ -65,8 +65,6 @@ def test_reports_another_version(findings, installed, cfg, line):
         ({"wandb_project": "p"}, "wandb", "wandb"),
     ],
 )
-def test_reports_a_missing_package_that_the_config_uses(
-    findings, cfg, name, package, elsewhere, level
-):
+def test_reports_a_missing_package_that_the_config_uses(findings, cfg, name, package, elsewhere, level):
     line = f"{name}: not installed here, but this config uses it. Install it with `pip install {package}`."
     assert findings(cfg, elsewhere) == [(level, line)]

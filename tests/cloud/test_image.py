@@ -64,7 +64,7 @@ def test_layers_set_the_compiler_first_and_use_a_known_builder(modal_service, tm
         ({"url": ROOT.as_uri(), "dir_info": {}}, ROOT),
         ({"url": "file:///not/there/p.whl"}, "/not/there/p.whl is not a checkout. Install"),
     ],
-)  # fmt: skip
+)
 def test_image_gets_the_plugin_that_is_installed_here(monkeypatch, tmp_path, origin, expected):
     monkeypatch.setattr(image.axolotl_grpo_plugin, "__file__", str(tmp_path / "x" / "__init__.py"))
     recorded = SimpleNamespace(read_text=lambda name: json.dumps(origin))

@@ -7,21 +7,13 @@ from axolotl_grpo_plugin.cloud.settings import read
 from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.serving.plan import Call
 from tests.cloud.project import CONFIG, write
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Later
 
 pytestmark = pytest.mark.xdist_group("with torch")
+preflight, dicts = Later("axolotl_grpo_plugin.cloud.preflight"), Later("axolotl.utils.dict")
 
 MOUNTS = {"/workspace/outputs": "runs", "/cache": "cache"}
 JUDGE = "axolotl_grpo_plugin.rewards.judge.judge"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global DictDefault, preflight
-    from axolotl.utils.dict import DictDefault
-
-    from axolotl_grpo_plugin.cloud import preflight
 
 
 @pytest.fixture
@@ -52,25 +44,22 @@ def test_accepts_strings_that_arrive_or_are_not_paths(work, cfg):
     assert findings(cfg, work) == []
 
 
-@pytest.mark.parametrize(
-    ("cfg", "ignore", "level", "text"),
-    [
-        ({"datasets": [{"path": "data/train.jsonl"}]}, "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern of the plugin"),
-        ({"datasets": [{"data_files": "data/*.jsonl"}]}, "data/more.jsonl", "error", "data/more.jsonl is not sent"),
-        ({"trl": {"reward_funcs": ["rewards.mine.score"]}}, "rewards", "error", "rewards/mine.py is not sent"),
-        ({"plugins": ["my.package:Plugin"]}, "my", "error", "my/package/__init__.py is not sent"),
-        ({"grpo_reward_args": {"f": {"file": "zero3.json"}}}, "*.json", "error", "f.file (zero3.json): zero3.json is not sent"),
-        ({"datasets": [{"path": "build/x.json"}]}, "none", "error", 'Add "!build/x.json" to ignore'),
-        ({"trl": {"file": "./.env"}}, "none", "error", "credential"),
-        ({"datasets": [{"path": "../beside/x.jsonl"}]}, "none", "error", "outside the working folder"),
-        ({"some_folder": "../beside"}, "none", "warning", "outside the working folder"),
-        ({"base_model": "{work}/models/a"}, "none", "error", "Write models/a"),
-        ({"base_model": "./outputs/sft"}, "none", "skipped", "must be on the Volume runs, as sft"),
-        ({"base_model": "/cache/model"}, "none", "skipped", "must be on the Volume cache, as model"),
-        ({"grpo_reward_args": {"judge": {"base_url": "http://127.0.0.2/v1"}}}, "none", "error", "grpo_reward_args.judge.base_url: the container cannot reach it"),
-        ({"some_url": "https://[::1]:8/v1"}, "none", "error", "some_url: the container cannot reach it"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("cfg", "ignore", "level", "text"), [
+    ({"datasets": [{"path": "data/train.jsonl"}]}, "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern of the plugin"),
+    ({"datasets": [{"data_files": "data/*.jsonl"}]}, "data/more.jsonl", "error", "data/more.jsonl is not sent"),
+    ({"trl": {"reward_funcs": ["rewards.mine.score"]}}, "rewards", "error", "rewards/mine.py is not sent"),
+    ({"plugins": ["my.package:Plugin"]}, "my", "error", "my/package/__init__.py is not sent"),
+    ({"grpo_reward_args": {"f": {"file": "zero3.json"}}}, "*.json", "error", "f.file (zero3.json): zero3.json is not sent"),
+    ({"datasets": [{"path": "build/x.json"}]}, "none", "error", 'Add "!build/x.json" to ignore'),
+    ({"trl": {"file": "./.env"}}, "none", "error", "credential"),
+    ({"datasets": [{"path": "../beside/x.jsonl"}]}, "none", "error", "outside the working folder"),
+    ({"some_folder": "../beside"}, "none", "warning", "outside the working folder"),
+    ({"base_model": "{work}/models/a"}, "none", "error", "Write models/a"),
+    ({"base_model": "./outputs/sft"}, "none", "skipped", "must be on the Volume runs, as sft"),
+    ({"base_model": "/cache/model"}, "none", "skipped", "must be on the Volume cache, as model"),
+    ({"grpo_reward_args": {"judge": {"base_url": "http://127.0.0.2/v1"}}}, "none", "error", "grpo_reward_args.judge.base_url: the container cannot reach it"),
+    ({"some_url": "https://[::1]:8/v1"}, "none", "error", "some_url: the container cannot reach it"),
+])  # fmt: skip
 def test_reports_paths_and_addresses_that_a_container_lacks(work, cfg, ignore, level, text):
     cfg = yaml.safe_load(yaml.safe_dump(cfg).replace("{work}", str(work)))
     ((found, line),) = findings(cfg, work, ignore)
@@ -106,7 +95,7 @@ def call(launcher="accelerate", *after):
     ],
 )
 def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
-    found = preflight.check_run(DictDefault(CONFIG | keys), gpu, typed)
+    found = preflight.check_run(dicts.DictDefault(CONFIG | keys), gpu, typed)
     assert [each.where for each in found] == ([where] if where else [])
 
 
@@ -126,5 +115,5 @@ def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
 )
 def test_secrets_that_the_config_needs_must_be_sent(cloud, keys, expected, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "value")
-    found = preflight.check_secrets(DictDefault(keys), read(cloud, "cloud.yaml"))
+    found = preflight.check_secrets(dicts.DictDefault(keys), read(cloud, "cloud.yaml"))
     assert [(each.level, each.where) for each in found] == expected

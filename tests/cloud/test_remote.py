@@ -115,9 +115,7 @@ def test_runs_on_the_uploaded_files_and_commits_the_volume(container, modal_serv
     assert len(modal_service.named("VolumeCommit")) == 1
 
 
-@pytest.mark.parametrize(
-    ("axolotl", "code"), [(FAILS, 3), ("import os; os.kill(os.getpid(), 9)", 137)]
-)
+@pytest.mark.parametrize(("axolotl", "code"), [(FAILS, 3), ("import os; os.kill(os.getpid(), 9)", 137)])
 def test_exit_code_is_returned(container, axolotl, code):
     log = container.run(axolotl)
     assert log.endswith(f"returned {code}\n") and container.state()["finished"] is False
@@ -185,10 +183,7 @@ VOLUMES = {"/workspace/outputs": "runs", "/workspace/outputs/big": "big", "/cach
         ("outputs/a/", "mkdir -p outputs && modal volume get runs a outputs"),
         ("./outputs", "mkdir -p outputs && modal volume get runs / outputs"),
         ("./outputs/big/a", "mkdir -p outputs/big && modal volume get big a outputs/big"),
-        (
-            "x y/../outputs/b",
-            "mkdir -p 'x y/../outputs' && modal volume get runs b 'x y/../outputs'",
-        ),
+        ("x y/../outputs/b", "mkdir -p 'x y/../outputs' && modal volume get runs b 'x y/../outputs'"),
         ("//cache//b/a", "modal volume get cache b/a ."),
     ],
 )

@@ -57,7 +57,7 @@ def test_shipped_file_is_valid_and_so_are_its_commented_examples():
         ({"env": {"MINE": None}}, "env: MINE is not set in your environment, or not a string"),
         ({"env": {"A": True}}, "env: A is not set in your environment, or not a string"),
     ],
-)  # fmt: skip
+)
 def test_wrong_value_is_one_line(config, text):
     (line,) = wrong(config)
     assert line.startswith(f"my.yaml: {text}")
@@ -97,8 +97,7 @@ def test_secrets_and_variables_come_from_environment(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("typed", "gpu"),
-    [("l40s:2", "L40S:2"), ("A10:4", "A10:4"), ("H100!:1", "H100!"), ("X900:8", "X900:8")],
+    ("typed", "gpu"), [("l40s:2", "L40S:2"), ("A10:4", "A10:4"), ("H100!:1", "H100!"), ("X900:8", "X900:8")]
 )
 def test_gpu_is_written_as_modal_writes_it_and_may_be_unknown(typed, gpu):
     assert read({"gpu": typed}, "c").gpu == gpu

@@ -74,9 +74,7 @@ def test_environments_links_and_special_files_are_not_sent(monkeypatch):
         server.bind(str(folder / "socket"))
         Path(os.fsdecode(os.fsencode(folder) + b"/\xff.txt")).touch()
         access = os.access
-        monkeypatch.setattr(
-            os, "access", lambda path, mode: "closed" not in path and access(path, mode)
-        )
+        monkeypatch.setattr(os, "access", lambda path, mode: "closed" not in path and access(path, mode))
         for name, target in {
             "inside.txt": folder / "real" / "y.txt",
             "outside.jsonl": outside / "train.jsonl",

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands.init import EMBEDDED, OTHER
-from tests.transforms.conftest import MODEL
+from tests.conftest import MODEL
 
 REWARDS = "axolotl_grpo_plugin.rewards"
 NUMBERS = [{"q": f"What is {n} + 2?", "a": n + 2} for n in range(5)]
@@ -65,9 +65,7 @@ def test_writes_a_folder_that_names_its_data_and_the_next_commands(working_folde
     printed = init(data)
     folder = working_folder / "sums"
     config = yaml.safe_load((folder / "grpo.yaml").read_text())
-    assert config["datasets"] == [
-        {"path": data, "split": "train", "ds_type": "json", "type": "axolotl_grpo_plugin.qa"}
-    ]
+    assert config["datasets"] == [{"path": data, "split": "train", "ds_type": "json", "type": "axolotl_grpo_plugin.qa"}]
     assert config["grpo_columns"] == {"question": "q", "answer": "a"}
     assert config["base_model"] == "./models/smollm2-135m-instruct"
     assert (folder / data).read_text() == (working_folder / data).read_text()
@@ -87,9 +85,7 @@ def test_worked_answer_is_an_example_with_reasoning(working_folder):
 
 
 def test_first_rows_are_held_out(working_folder):
-    data = lines(
-        working_folder / "sums.jsonl", [{"q": f"{n} + 2?", "a": n + 2} for n in range(200)]
-    )
+    data = lines(working_folder / "sums.jsonl", [{"q": f"{n} + 2?", "a": n + 2} for n in range(200)])
     assert "held out   the first 20 rows" in init(data)
     config = yaml.safe_load((working_folder / "sums" / "grpo.yaml").read_text())
     (entry,), (held_out,) = config["datasets"], config["test_datasets"]

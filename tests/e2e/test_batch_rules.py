@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch
+from axolotl_grpo_plugin.checks.batch import check_batch
 
 GRID = [
     *product(["grpo"], [1, 3, 4, 8], [1, 2, 6], [None, 2, 3, 8], [1, 2, 3], [None], [None]),
@@ -90,16 +90,3 @@ def test_refuses_what_axolotl_or_trl_refuses(real, tmp_path):
         assert bool(ours) == bool(theirs), (cfg, ranks, ours, theirs)
         refused += bool(theirs)
     assert 80 < refused < len(GRID) - 80
-
-
-def test_batch_size_is_never_read():
-    from axolotl.utils.config import normalize_config, validate_config
-    from axolotl.utils.dict import DictDefault
-
-    cfg = config("grpo", 8, None, 8, None, None) | {"batch_size": 64}
-    del cfg["gradient_accumulation_steps"]
-    valid = validate_config(
-        DictDefault(cfg | {"base_model": "axolotl_grpo_plugin/quickstart/model"})
-    )
-    normalize_config(valid)
-    assert valid.gradient_accumulation_steps == batch_of(cfg, 1).gradient_accumulation_steps == 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from axolotl_grpo_plugin.serving.canary import Canary, ConfigError
-from tests.e2e.conftest import ROOT
+from tests.conftest import MODEL
 
 
 class Server:
@@ -34,18 +34,15 @@ class Server:
 def test_canary_stops_a_run_whose_server_keeps_its_old_weights(syncs, capsys):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = ROOT / "axolotl_grpo_plugin" / "quickstart" / "model"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32")
     before = copy.deepcopy(model.state_dict())
     server = Server(model, syncs)
     server.vllm_client = server
     trainer = SimpleNamespace(
         model=model,
         args=SimpleNamespace(),
-        accelerator=SimpleNamespace(
-            unwrap_model=lambda model: model, device="cpu", is_main_process=True
-        ),
-        processing_class=AutoTokenizer.from_pretrained(folder),
+        accelerator=SimpleNamespace(unwrap_model=lambda model: model, device="cpu", is_main_process=True),
+        processing_class=AutoTokenizer.from_pretrained(MODEL),
         vllm_generation=server,
     )
     if syncs:

@@ -6,16 +6,15 @@ from collections import Counter
 import pytest
 import torch
 
-from tests.e2e.conftest import ROOT, fork, shipped_config, write
+from tests.e2e.conftest import ROOT, axolotl, rollouts, shipped_config, write
 
 pytestmark = pytest.mark.seconds(60)
 
 STEPS, SAVED, PER_STEP, GROUP = 8, 3, 8, 8
 TRAIN = ROOT / "axolotl_grpo_plugin" / "quickstart" / "train.jsonl"
-PLUGINS = ["axolotl_grpo_plugin.GRPOPlugin", "tests.e2e.without_repair.WithoutRepair"]
 
 
-def train(folder, **changes):
+def train(folder):
     """Train on one row per prompt group of the epoch, in their order."""
     folder.mkdir()
     rows = folder / "rows.jsonl"
@@ -29,57 +28,39 @@ def train(folder, **changes):
         save_strategy="steps",
         save_steps=SAVED,
         output_dir=str(folder / "out"),
-        **{"grpo_held_out_rows": 16, **changes},
+        grpo_held_out_rows=16,
+        max_steps=SAVED,
     )
     config["datasets"][0]["path"] = str(rows)
-    return fork("train", write(folder, config))
-
-
-def rollouts(folder):
-    import pandas as pd
-
-    return pd.read_parquet(folder / "out" / "rollouts" / "train")
+    axolotl("train", write(folder, config))
 
 
 def rows_of(logged, folder):
     """Return the numbers of the dataset's rows in the order of their steps."""
     questions = [json.loads(line)["question"] for line in (folder / "rows.jsonl").open()]
     prompts = logged.sort_values("step", kind="stable")["prompt"].tolist()
-    return [
-        next(number for number, question in enumerate(questions) if question in prompt)
-        for prompt in prompts
-    ]
+    return [next(number for number, question in enumerate(questions) if question in prompt) for prompt in prompts]
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
     """The folder of a run that ends after SAVED steps, and goes on from its checkpoint."""
     folder = tmp_path_factory.mktemp("async") / "run"
-    first = train(folder, max_steps=SAVED)
-    assert first.returncode == 0, first.output[-6000:]
-    more = fork(
-        "train",
-        folder / "config.yaml",
-        "--max-steps",
-        STEPS,
-        "--resume-from-checkpoint",
-        folder / "out" / f"checkpoint-{SAVED}",
-    )
-    assert more.returncode == 0, more.output[-6000:]
+    train(folder)
+    checkpoint = folder / "out" / f"checkpoint-{SAVED}"
+    axolotl("train", folder / "config.yaml", "--max-steps", STEPS, "--resume-from-checkpoint", checkpoint)
     return folder
 
 
 def test_async_prefetch_takes_each_row_once_and_goes_on_after_a_resume(resumed):
-    logged = rollouts(resumed)
-    assert logged.groupby("step").size().to_dict() == dict.fromkeys(
-        range(1, STEPS + 1), PER_STEP * GROUP
-    )
+    logged = rollouts(resumed / "out")
+    assert logged.groupby("step").size().to_dict() == dict.fromkeys(range(1, STEPS + 1), PER_STEP * GROUP)
     assert logged.groupby("step")["attempt"].max().tolist() == [1] * SAVED + [2] * (STEPS - SAVED)
     assert rows_of(logged, resumed) == [n for n in range(STEPS * PER_STEP) for _ in range(GROUP)]
 
 
 def test_rollouts_of_async_prefetch_have_scores_and_advantages(resumed):
-    logged = rollouts(resumed)
+    logged = rollouts(resumed / "out")
     assert logged["advantage"].notna().all()
     assert logged.groupby(["step", "prompt"])["advantage"].sum().abs().max() < 1e-3
     assert logged["reason/correctness_reward_func"].notna().all()
@@ -91,9 +72,7 @@ def test_held_out_rows_are_answered_beside_async_prefetch(resumed):
     counts = Counter((answer["when"], answer["mode"]) for answer in answers)
     # Both parts of the run end with an answer to each row.
     assert counts == {
-        (when, mode): 16 * times
-        for when, times in (("before", 1), ("after", 2))
-        for mode in ("greedy", "sampled")
+        (when, mode): 16 * times for when, times in (("before", 1), ("after", 2)) for mode in ("greedy", "sampled")
     }
 
 
@@ -101,17 +80,3 @@ def test_grpo_trl_args_reach_the_trainer(resumed):
     file = resumed / "out" / f"checkpoint-{SAVED}" / "training_args.bin"
     args = torch.load(file, weights_only=False)
     assert (args.num_generations_eval, args.shuffle_dataset, args.delta) == (4, False, 10.0)
-
-
-def test_axolotl_still_needs_the_repair_of_its_data_producer(resumed, tmp_path):
-    ended = train(
-        tmp_path / "without",
-        plugins=PLUGINS,
-        max_steps=STEPS,
-        grpo_held_out_rows=None,
-        resume_from_checkpoint=str(resumed / "out" / f"checkpoint-{SAVED}"),
-    )
-    fixed = "Axolotl has fixed its data producer. Remove this part of training/data_producer.py: "
-    assert "'int' object is not subscriptable" in ended.output, fixed + "the tensor"
-    rows = rows_of(rollouts(tmp_path / "without"), tmp_path / "without")
-    assert rows[0] == 0, fixed + "on_train_begin"

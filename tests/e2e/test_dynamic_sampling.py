@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.conftest import axolotl, curves, shipped_config, write
+from tests.e2e.conftest import axolotl, curves, rollouts, shipped_config, write
 
 STEPS, HALF = 30, 15
 GOOD = "reward/correctness_reward_func"
@@ -36,13 +36,6 @@ def trained(tmp_path_factory):
 def first_run(test):
     """Put a test of the run into its group: one worker trains for all of them."""
     return pytest.mark.xdist_group("dynamic sampling")(pytest.mark.seconds(60)(test))
-
-
-def rollouts(folder):
-    import pandas as pd
-
-    files = sorted(folder.glob("rollouts/train/*.parquet"))
-    return pd.concat(pd.read_parquet(file) for file in files)
 
 
 def row_rates(folder, step):

@@ -12,17 +12,7 @@ import pytest
 
 from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
-from tests.e2e.conftest import (
-    ROOT,
-    axolotl,
-    curves,
-    environment,
-    finish,
-    shipped_config,
-    start,
-    train,
-    write,
-)
+from tests.e2e.conftest import ROOT, axolotl, curves, environment, finish, kill, shipped_config, train, write
 
 MODEL = ROOT / "axolotl_grpo_plugin/quickstart/model"
 HELD_OUT = ROOT / "axolotl_grpo_plugin/quickstart/held_out.jsonl"
@@ -49,43 +39,25 @@ def plain_answers(folder, prompts, tokens):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for prompt in prompts:
-        ids = tokenizer.apply_chat_template(
-            prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         output = model.generate(**ids, max_new_tokens=tokens, do_sample=False)
         yield output[0, ids["input_ids"].shape[1] :].tolist(), tokenizer
 
 
-def check_equal_to_a_plain_loop(folder, model, tokens, results="."):
-    found = answers(folder)
+def test_greedy_answers_equal_a_plain_transformers_loop(config, tmp_path):
+    axolotl("grpo", "eval", config, "--samples", 0, "--limit", 40)
+    found = answers(tmp_path / "out/eval")
     prompts = [row["prompt"] for row in found.values()]
     verdicts = []
-    for row, (ids, tokenizer) in zip(
-        found.values(), plain_answers(model, prompts, tokens), strict=True
-    ):
+    for row, (ids, tokenizer) in zip(found.values(), plain_answers(MODEL, prompts, 32), strict=True):
         assert row["completion_ids"] == ids
         text = tokenizer.decode(ids, skip_special_tokens=True)
         assert row["completion"] == [{"role": "assistant", "content": text}]
         assert row["truncated"] == (ids[-1] != tokenizer.eos_token_id)
         verdicts.append(correctness_reward_func.score(text, answer=row["answer"]).value == 2.0)
-    (result,) = json.loads((folder / results / "eval.json").read_text())["results"]
+    (result,) = json.loads((tmp_path / "out/eval/eval.json").read_text())["results"]
     (right,) = [each["right"] for name, each in result["rewards"].items() if "correct" in name]
     assert right["mean"] == pytest.approx(sum(verdicts) / len(verdicts))
-
-
-def test_greedy_answers_equal_a_plain_transformers_loop(config, tmp_path):
-    axolotl("grpo", "eval", config, "--samples", 0, "--limit", 40)
-    check_equal_to_a_plain_loop(tmp_path / "out/eval", MODEL, 32)
-
-
-@pytest.mark.slow  # minutes of generation; the test above does the same with a smaller model
-def test_greedy_answers_of_smollm2_equal_a_plain_transformers_loop(smollm2, gsm8k, tmp_path):
-    own = shipped_config("gsm8k/smollm2-135m-cpu", base_model=str(smollm2))
-    own |= {"output_dir": str(tmp_path / "out")}
-    data = ["--data", "gsm8k", "--data-file", gsm8k / "test.jsonl"]
-    words = ["--samples", 0, "--limit", 12, "--max-tokens", 64]
-    axolotl("grpo", "eval", write(tmp_path, own), *data, *words)
-    check_equal_to_a_plain_loop(tmp_path / "out/eval", smollm2, 64, results="gsm8k")
 
 
 def results(folder):
@@ -104,12 +76,9 @@ def undisturbed(tmp_path_factory):
 
 def test_killed_evaluation_goes_on_and_ends_with_the_same_table(config, tmp_path, undisturbed):
     command = ["grpo", "eval", config, "--limit", 48, "--samples", 4, "--batch-size", 8]
-    process, folder = start(*command), tmp_path / "out/eval"
-    while len(list(folder.glob("answers/*.parquet"))) < 5:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    finish(process, -signal.SIGKILL)
+    folder = tmp_path / "out/eval"
+    ended = kill(*command, when=lambda: len(list(folder.glob("answers/*.parquet"))) >= 5)
+    assert ended.returncode == -signal.SIGKILL
     stored = len(answers(folder))
     assert 40 <= stored < 48 * 5
     axolotl(*command)
@@ -142,9 +111,7 @@ def test_pass_rates_make_a_dataset_that_a_config_trains_on(config, tmp_path):
     own |= {"test_datasets": None, "grpo_held_out_rows": None}
     (tmp_path / "next.yaml").write_text(json.dumps(own))
     axolotl("train", tmp_path / "next.yaml", "--max-steps", 1)
-    printed = axolotl(
-        "grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", tmp_path / "next"
-    )
+    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", tmp_path / "next")
     assert "8 rows" in printed  # 64 rollouts of one step are 8 prompt groups
 
 
@@ -170,9 +137,7 @@ def adapter(tmp_path):
 
     torch.manual_seed(0)
     lora = LoraConfig(r=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL), lora).save_pretrained(
-        tmp_path / "adapter"
-    )
+    get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL), lora).save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter"
 
 
@@ -220,9 +185,8 @@ def adapter_of_another_base(folder):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2,
-    )  # fmt: skip
+        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
     torch.manual_seed(0)
     adapted = get_peft_model(LlamaForCausalLM(config), LoraConfig(r=4, target_modules=["q_proj"]))
     adapted.save_pretrained(folder)
@@ -238,7 +202,6 @@ def adapter_of_another_base(folder):
         (["--data", "gsm9k"], {}, "--data gsm9k: no such file or benchmark. Did you mean `gsm8k`?"),
         (["--data", "{empty}"], {}, "an empty file. Check the program that wrote it"),
         (["--data", "{without_gold}"], {}, "answer"),
-        (["--max-tokens", 0], {}, "0 is not in the range"),
         (["--temperature", 0], {}, "equal samples, because the temperature is 0"),
         ([], {"rl": "dpo"}, "'dpo' is not supported here. Set rl: grpo"),
     ],
@@ -251,7 +214,6 @@ def test_bad_input_ends_in_one_line(words, changes, message, tmp_path):
         files["adapter"] = adapter_of_another_base(tmp_path / "adapter")
     file = write(tmp_path, shipped_config(output_dir=str(tmp_path / "out"), **changes))
     words = [str(word).format(**files) for word in words]
-    code = 2 if "range" in message else 1
-    printed = axolotl("grpo", "eval", file, *words, "--limit", 4, returncode=code)
+    printed = axolotl("grpo", "eval", file, *words, "--limit", 4, returncode=1)
     assert message in printed
     assert "Traceback" not in printed

@@ -5,16 +5,9 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from axolotl_grpo_plugin.commands.init import EMBEDDED
 from tests.e2e.conftest import axolotl, environment, train
-
-TRANSFORM = """
-def rows(row):
-    text = f"{row['q']} Answer in <answer></answer>."
-    return {"prompt": [{"role": "user", "content": text}], "answer": str(row["a"])}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +45,3 @@ def test_new_folder_trains(folder):
     held_out = {f"What is {n} + 2?" for n in range(12)}
     assert {each["q"] for each in answers} == held_out
     assert not any(question in row["prompt"] for question in held_out for row in rows)
-
-
-@together
-def test_transform_in_a_folder_is_a_plain_function(folder):
-    config = yaml.safe_load((folder / "grpo.yaml").read_text())
-    config["datasets"][0]["type"] = "transforms.my_task.rows"
-    (folder / "own.yaml").write_text(yaml.safe_dump(config))
-    (folder / "transforms").mkdir()
-    (folder / "transforms" / "my_task.py").write_text(TRANSFORM)
-    rows = train("own.yaml", folder / "own", steps=1, cwd=folder)
-    assert all("Answer in <answer></answer>." in row["prompt"] for row in rows)

@@ -57,9 +57,5 @@ def test_judge_reads_the_answers_of_vllm(served):
     with pytest.raises(RuntimeError, match="another"):
         judge(model="another", base_url=served).ready()
     completions = [f"<answer>{number}</answer>" for number in (17, 18)]
-    scores = asyncio.run(
-        reward.scores(
-            prompts=["What is 9 + 9?"] * 2, completions=completions, solution=["18", "18"]
-        )
-    )
+    scores = asyncio.run(reward.scores(prompts=["What is 9 + 9?"] * 2, completions=completions, solution=["18", "18"]))
     assert {each.reason for each in scores} <= {"correct", "wrong", "judge_unreadable"}

@@ -6,7 +6,6 @@ import pytest
 
 from tests.e2e.conftest import curves, shipped_config, train, write
 from tests.rewards.judge_server import JudgeServer, honest
-from tools import verl_mix
 
 
 def on_one_core(tmp_path, name):
@@ -29,16 +28,6 @@ def test_template_opens_the_thinking(tmp_path, smollm2):
     for row in rows:  # format alone earns nothing
         if row["correctness_reward_func"] < 2.0:
             assert row["gated"] == 0.0
-
-
-@pytest.mark.slow
-def test_answer_comes_after_hashes(tmp_path, smollm2):
-    rows = train(on_one_core(tmp_path, "gsm8k/smollm2-135m-hash-cpu"), tmp_path / "out")
-    assert all("after ####" in row["prompt"] for row in rows)
-    for row in rows:
-        has_answer = "####" in row["completion"].rpartition("</think>")[2]
-        reason = row["hash_correctness_reward_func/reason"]
-        assert has_answer or reason in ("no_answer", "truncated"), row
 
 
 def test_shaping_rewards_follow_correctness(tmp_path):
@@ -93,24 +82,6 @@ def test_each_source_is_a_curve(tmp_path):
     assert any("/code/no_code" in name for name in reasons)
     assert any("/countdown/wrong_numbers" in name for name in reasons)
     assert all(row["dispatch"] is not None for row in rows)
-
-
-@pytest.mark.slow
-def test_verl_parquet_with_six_domains_needs_no_routes(tmp_path):
-    file = tmp_path / "train.parquet"
-    verl_mix.write(file)
-    entry = {"path": str(file), "ds_type": "parquet", "split": "train"}
-    dataset = {**entry, "type": "axolotl_grpo_plugin.verl"}
-    config = write(tmp_path, shipped_config("dispatch/verl-mix", datasets=[dataset]))
-    rows = train(config, tmp_path / "out", steps=4)
-    assert all(row["dispatch"] is not None for row in rows)
-    found = {
-        name.split("/")[-1]
-        for name in curves(tmp_path / "out")
-        if name.startswith("rewards/dispatch/")
-    }
-    domains = {row["data_source"] for row in verl_mix.rows()}
-    assert len(domains) == 6 and domains <= found, found
 
 
 def test_reasoning_gym_problems_are_scored(tmp_path):

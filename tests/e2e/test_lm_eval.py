@@ -127,14 +127,10 @@ def test_lm_eval_gives_the_answers_of_a_plain_loop_and_the_ids_of_the_trainer(tm
     rows, command = exported(cfg, 1, ref, folder)
     command = shlex.split(command)
 
-    ran = subprocess.run(
-        [*command, "--limit", "16"], env=environment(), capture_output=True, text=True, timeout=600
-    )
+    ran = subprocess.run([*command, "--limit", "16"], env=environment(), capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stderr[-3000:]
     (logged,) = folder.glob("results/*/samples_*.jsonl")
-    answers = sorted(
-        map(json.loads, logged.read_text().splitlines()), key=lambda each: each["doc_id"]
-    )
+    answers = sorted(map(json.loads, logged.read_text().splitlines()), key=lambda each: each["doc_id"])
     assert len(answers) == 16
 
     tokenizer = AutoTokenizer.from_pretrained(model)

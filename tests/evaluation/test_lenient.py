@@ -11,9 +11,7 @@ ROW = {"answer": "18", "solution": "18"}
 
 
 def is_right(reward, text, row):
-    return reward.score(text, **{name: row[name] for name in reward.spec.reads}).value == (
-        reward.highest
-    )
+    return reward.score(text, **{name: row[name] for name in reward.spec.reads}).value == (reward.highest)
 
 
 def lenient(reward, text, row):

@@ -4,38 +4,23 @@ import pytest
 
 from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
-from axolotl_grpo_plugin.evaluation.passrate import (
-    Rate,
-    annotated,
-    band_of,
-    endings,
-    rates_in,
-    rates_of,
-    subset,
-)
+from axolotl_grpo_plugin.evaluation.passrate import Rate, annotated, band_of, endings, rates_in, rates_of, subset
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.generation.rows import Question
 
 ROWS = [
-    Question(
-        "a.jsonl", number, {"q": f"{number}+1?"}, {"answer": str(number + 1)}, f"{number}?", [1]
-    )
+    Question("a.jsonl", number, {"q": f"{number}+1?"}, {"answer": str(number + 1)}, f"{number}?", [1])
     for number in range(4)
 ]
 
 
 def answer(row, score, tokens=10):
-    return ScoredAnswer(
-        "base", 0, "sampled", "a.jsonl", row, 0, tokens, False, {"r": score}, {"r": ""}, ""
-    )
+    return ScoredAnswer("base", 0, "sampled", "a.jsonl", row, 0, tokens, False, {"r": score}, {"r": ""}, "")
 
 
 def test_rate_is_the_share_of_right_answers():
     answers = [answer(0, 2.0), answer(0, 0.5, 20), answer(0, None), answer(1, 2.0)]
-    assert rates_of(answers, "r", 2.0) == {
-        ("a.jsonl", 0): Rate(0.5, 2, 15),
-        ("a.jsonl", 1): Rate(1.0, 1, 10),
-    }
+    assert rates_of(answers, "r", 2.0) == {("a.jsonl", 0): Rate(0.5, 2, 15), ("a.jsonl", 1): Rate(1.0, 1, 10)}
 
 
 @pytest.mark.parametrize(
@@ -90,9 +75,7 @@ def test_rows_of_different_datasets_have_the_same_columns():
 def log(folder, **columns):
     count = len(columns["prompt"])
     shared = {"attempt": 1, "step": 1, "rank": 0, "mode": "train", "completion_tokens": 7}
-    rollouts.write(
-        folder, 0, {**{key: [value] * count for key, value in shared.items()}, **columns}
-    )
+    rollouts.write(folder, 0, {**{key: [value] * count for key, value in shared.items()}, **columns})
     return rollouts.files_of(folder)
 
 

@@ -28,11 +28,7 @@ def answer(model, row, right, mode="greedy", sample=0, **other):
 
 def greedy(**shares):
     """Return answers of models to 100 rows: the first so many are right."""
-    return [
-        answer(model.replace("_", "-"), row, row < right)
-        for model, right in shares.items()
-        for row in range(100)
-    ]
+    return [answer(model.replace("_", "-"), row, row < right) for model, right in shares.items() for row in range(100)]
 
 
 def printed(summary):

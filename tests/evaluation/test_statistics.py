@@ -112,13 +112,7 @@ def test_rows_needed_without_a_pair_count_both_models():
 
 
 # Rows, samples, share before, share after. Rows differ in difficulty: a beta distribution.
-SIMULATED = [
-    (234, 8, 0.02, 0.04),
-    (234, 8, 0.45, 0.55),
-    (234, 8, 0.95, 0.97),
-    (30, 8, 0.5, 0.6),
-    (200, 1, 0.8, 0.9),
-]
+SIMULATED = [(234, 8, 0.02, 0.04), (234, 8, 0.45, 0.55), (234, 8, 0.95, 0.97), (30, 8, 0.5, 0.6), (200, 1, 0.8, 0.9)]
 
 
 @pytest.mark.parametrize(("rows", "samples", "before", "after"), SIMULATED)

@@ -24,9 +24,7 @@ def job(sample=0, sampling=SAMPLED, row=ROW):
 
 def test_answers_are_found_again_and_scored_by_the_score_command(tmp_path):
     store = AnswerStore(tmp_path)
-    store.add(
-        model(tmp_path), [job(0), job(1)], [Answer([7, 2], "4", False), Answer([8], "", True)]
-    )
+    store.add(model(tmp_path), [job(0), job(1)], [Answer([7, 2], "4", False), Answer([8], "", True)])
     again = AnswerStore(tmp_path)
     assert job(0).key in again and job(2).key not in again
     assert again[job(0).key] == Answer([7, 2], "4", False)
@@ -123,10 +121,7 @@ def test_finds_base_and_trained_model(saved):
 def test_equal_weights_are_evaluated_once(saved):
     found = labels(models_of(saved, checkpoints="all"))
     assert found == [("base", 0), ("checkpoint-20", 20), ("checkpoint-40", 40)]
-    assert labels(models_of(saved, checkpoints="20"))[1:] == [
-        ("checkpoint-20", 20),
-        ("trained", None),
-    ]
+    assert labels(models_of(saved, checkpoints="20"))[1:] == [("checkpoint-20", 20), ("trained", None)]
 
 
 def test_names_the_checkpoints_that_exist(saved):
@@ -150,10 +145,7 @@ def test_a_model_that_is_named_twice_keeps_its_first_place(saved):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [
-        ("empty", "no model. Name a folder with config.json"),
-        ("out/checkpoint-30", "no such folder"),
-    ],
+    [("empty", "no model. Name a folder with config.json"), ("out/checkpoint-30", "no such folder")],
 )
 def test_refuses_a_model_that_is_none(saved, tmp_path, name, message):
     (tmp_path / "empty").mkdir()

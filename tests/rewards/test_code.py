@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -165,7 +164,8 @@ CONTRACT = [
 
 @pytest.mark.parametrize(("program", "tests", "reason"), CONTRACT)
 def test_contract(program, tests, reason):
-    assert judge(program, tests) == (float(reason == "correct"), reason)
+    limit = {"timeout": 0.3} if reason == "time_limit" else {}  # it ends at the limit
+    assert judge(program, tests, **limit) == (float(reason == "correct"), reason)
 
 
 # None of these programs solves its problem.
@@ -269,15 +269,11 @@ CHEATS = {
     "prints its input": ECHO,
     "prints nothing": "x = 1",
 }
-FIRST = {
-    "functional": "import math\ncases = [('ab', 'a')]\nassert all(map(lambda c: first(c[0]) == c[1], cases))"
-}
+FIRST = {"functional": "import math\ncases = [('ab', 'a')]\nassert all(map(lambda c: first(c[0]) == c[1], cases))"}
 
 
 @pytest.mark.parametrize(
-    "tests",
-    [DOUBLE, ADD, ASSERTS, CHECK, CLOSE, FIRST],
-    ids="prints calls asserts check close all".split(),
+    "tests", [DOUBLE, ADD, ASSERTS, CHECK, CLOSE, FIRST], ids="prints calls asserts check close all".split()
 )
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_exploits_score_zero(cheat, tests):
@@ -372,19 +368,16 @@ def test_forms_of_tests(program, tests, reason):
     ],
 )
 def test_partial_returns_share_of_passed_tests(program, tests, score):
-    assert judge(program, tests, partial=True)[0] == score
-    assert judge(program, tests)[0] == float(score == 1.0)
+    limit = {"timeout": 0.3} if "while True" in program else {}
+    assert judge(program, tests, partial=True, **limit)[0] == score
+    assert judge(program, tests, **limit)[0] == float(score == 1.0)
 
 
 @pytest.mark.parametrize(
     ("completion", "value", "reason"),
     [
         ("```python\nprint(int(input()) * 2)\n```", 1.0, "correct"),
-        (
-            "<think>```python\nprint(1)\n```</think>\n```py\nprint(int(input()) * 2)\n```",
-            1.0,
-            "correct",
-        ),
+        ("<think>```python\nprint(1)\n```</think>\n```py\nprint(int(input()) * 2)\n```", 1.0, "correct"),
         ("<think>\n```python\nprint(int(input()) * 2)\n```\n</think>\nDone.", 0.0, "no_code"),
         ("<answer>\nprint(int(input()) * 2)\n</answer>", 1.0, "correct"),
         ("```python\nprint(int(input()) * 2)", 0.0, "truncated"),
@@ -392,11 +385,7 @@ def test_partial_returns_share_of_passed_tests(program, tests, score):
         ("", 0.0, "no_code"),
         ("<answer></answer>", 0.0, "empty_answer"),
         ("```python\n" + "x = 1\n" * 20_000 + "```", 0.0, "too_long"),
-        (
-            [{"role": "assistant", "content": "```python\nprint(int(input()) * 2)\n```"}],
-            1.0,
-            "correct",
-        ),
+        ([{"role": "assistant", "content": "```python\nprint(int(input()) * 2)\n```"}], 1.0, "correct"),
     ],
 )
 def test_finds_program_in_completion(completion, value, reason):
@@ -502,10 +491,7 @@ TWO_SUM = [
 NAMED = [{**each, "metadata": {"func_name": "twoSum"}} for each in TWO_SUM]
 BESIDE = {"test_cases": TWO_SUM, "metadata": '{"func_name": "twoSum"}'}
 PAIR = "return next([i, j] for i, j in combinations(range(len(a)), 2) if a[i] + a[j] == b)"
-ONE = {
-    "test_cases": [{"input": "[4]", "output": "[4]", "testtype": "functional"}],
-    "metadata": {"func_name": "f"},
-}
+ONE = {"test_cases": [{"input": "[4]", "output": "[4]", "testtype": "functional"}], "metadata": {"func_name": "f"}}
 
 
 @pytest.mark.parametrize(
@@ -533,7 +519,7 @@ ONE = {
         ("x = 1", "no_function"),
         ("from itertools import *\ndef twoSum(a, b): return count()", "runtime_error"),
     ],
-)  # fmt: skip
+)
 def test_livecodebench_functions_are_called(tests, program, reason):
     assert judge(program, tests) == (float(reason == "correct"), reason)
 
@@ -663,14 +649,14 @@ def test_right_programs_with_objects_and_changed_inputs(program, code):
         ("def f(a: return", ["assert f(1) is None"], None),
         ("def f(a): return None", ["assert f(1) is None"], None),
     ],
-)  # fmt: skip
+)
 def test_partial_ignores_tests_that_an_empty_program_passes(program, tests, score):
     assert judge(program, tests, partial=True)[0] == score
 
 
 def test_timeout_is_for_all_tests_together():
-    slow = "import time\nn = int(input())\ntime.sleep(0.6)\nprint(n * 2)"
-    assert judge(slow, DOUBLE) == (0.0, "time_limit")
+    slow = "import time\nn = int(input())\ntime.sleep(0.2)\nprint(n * 2)"
+    assert judge(slow, DOUBLE, timeout=0.3) == (0.0, "time_limit")
 
 
 def test_busy_cpu_does_not_time_out_right_program():
@@ -696,23 +682,11 @@ def test_busy_cpu_does_not_time_out_right_program():
             each.wait()
 
 
-def test_start_of_sandbox_does_not_count_as_time():
-    """No other test has a limit of 0.29 s, so this starts a new sandbox."""
-    assert judge("print(int(input()) * 2)", DOUBLE, timeout=0.29) == (1.0, "correct")
-
-
 def test_endless_loop_is_reported_as_time_limit():
     """The soft limit ends a program first. At the hard limit, the reason would be lost."""
     program = "import resource\nprint(*resource.getrlimit(resource.RLIMIT_CPU))"
     tests = {"inputs": [""], "outputs": ["2 3"]}
     assert judge(program, tests) == (1.0, "correct")
-
-
-def test_programs_leave_no_files(tmp_path):
-    before = set(os.listdir(tempfile.gettempdir()))
-    judge("open('x', 'w').write('x')\nprint(int(input()) * 2)", DOUBLE)
-    left = {each for each in set(os.listdir(tempfile.gettempdir())) - before if "axolotl" in each}
-    assert not left
 
 
 def test_ready_refuses_machine_without_sandbox(monkeypatch):
@@ -772,15 +746,7 @@ def test_same_value(value, expected, same):
 
 
 PIECES = st.sampled_from(
-    [
-        "```python\n",
-        "\n```\n",
-        "\n",
-        "def f(:",
-        "import os",
-        "#",
-        *"``` print(1) <answer> </answer> </think>".split(),
-    ]
+    ["```python\n", "\n```\n", "\n", "def f(:", "import os", "#", *"``` print(1) <answer> </answer> </think>".split()]
 )
 
 

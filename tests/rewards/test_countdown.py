@@ -3,19 +3,12 @@
 import pytest
 
 from axolotl_grpo_plugin.countdown_problems import QUICKSTART, STANDARD, splits
-from axolotl_grpo_plugin.rewards.countdown import (
-    LONGEST_ANSWER,
-    equation_reward_func,
-    read_problem,
-)
+from axolotl_grpo_plugin.rewards.countdown import LONGEST_ANSWER, equation_reward_func, read_problem
 from axolotl_grpo_plugin.transforms.countdown import countdown
+from tests.rewards.helpers import tagged
 
 ONE = [1, 4, 19, 42]  # 42 + 19 + 4 - 1 = 64
 TWO = [3, 3, 8, 8]
-
-
-def tagged(answer):
-    return f"<reasoning>\nI try.\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
 def judge(completion, nums=ONE, target=64):
@@ -158,9 +151,7 @@ def test_solution_of_generated_problem_is_right():
 def test_echoing_the_prompt_scores_nothing():
     transform, _ = countdown({})
     rows = [problem.row for problem in PROBLEMS]
-    made = transform(
-        {name: [row[name] for row in rows] for name in rows[0]}, list(range(len(rows))), None
-    )
+    made = transform({name: [row[name] for row in rows] for name in rows[0]}, list(range(len(rows))), None)
     echoes = [turns[0]["content"] for turns in made["prompt"]]
     scores = equation_reward_func(made["prompt"], echoes, nums=made["nums"], target=made["target"])
     assert set(scores) == {0.0}

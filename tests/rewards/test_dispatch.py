@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.rewards.dispatch import KNOWN, dispatch
+from tests.rewards.helpers import tagged
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 INT, CORRECT = f"{GSM8K}.int_reward_func", f"{GSM8K}.correctness_reward_func"
@@ -15,33 +16,17 @@ MATH = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
 EQUATION = "axolotl_grpo_plugin.rewards.countdown.equation_reward_func"
 
 
-def tagged(answer):
-    return f"<reasoning>\nI try.\n</reasoning>\n<answer>\n{answer}\n</answer>"
-
-
 # data_source, ground_truth, completion, score, reason: with the known routes
 SOURCES = [
     ("openai/gsm8k", "18", "so #### 18", 1.0, "correct"),
     ("openai/gsm8k", "18", "so #### 1", 0.0, "wrong_value"),
     ("lighteval/MATH", r"\frac{1}{2}", r"\boxed{0.5}", 1.0, "correct"),
-    (
-        "math_dapo",
-        "34",
-        r"\boxed{34}",
-        1.0,
-        "correct",
-    ),  # in Reasoning360, "math" matched this first
+    ("math_dapo", "34", r"\boxed{34}", 1.0, "correct"),  # in Reasoning360, "math" matched this first
     ("math__combined", "34", r"\boxed{33}", 0.0, "wrong_value"),
     ("aime2024", "34", r"\boxed{034}", 1.0, "correct"),
     ("stem__web", "C", r"\boxed{C}", 1.0, "correct"),
     ("table__hitab", "0.25", r"\boxed{0.250}", 1.0, "correct"),
-    (
-        "logic__ordering_puzzle_dataset",
-        ["jay", "owl"],
-        "<answer>['jay', 'owl']</answer>",
-        1.0,
-        "correct",
-    ),
+    ("logic__ordering_puzzle_dataset", ["jay", "owl"], "<answer>['jay', 'owl']</answer>", 1.0, "correct"),
     ("logic__graph_logical", "kqvm", "<answer>kqvm</answer>", 1.0, "correct"),
     ("simulation__arcagi1", [[0, 1], [1, 0]], "<answer>[[0,1],\n[1,0]]</answer>", 1.0, "correct"),
     ("countdown", {"target": 7, "numbers": [3, 4]}, "<answer>3 + 4</answer>", 1.0, "correct"),
@@ -125,14 +110,8 @@ def test_an_exact_rule_goes_before_a_prefix():
         ({"a": {"reward": INT, "weight": float("nan")}}, r"routes, a: weight: nan is not"),
         ({"a": {"reward": INT, "args": "x"}}, r"routes, a: args: 'x' is not a mapping"),
         ({"a": {"reward": INT, "columns": ["x"]}}, r"routes, a: columns: \['x'\] is not a mapping"),
-        (
-            {"a": {"reward": CORRECT, "columns": {"anwser": "x"}}},
-            r"columns: anwser: 'x' is wrong.*\(answer\)",
-        ),
-        (
-            {"a": {"reward": CORRECT, "columns": {"answer": 3}}},
-            r"routes, a: columns: answer: 3 is wrong",
-        ),
+        ({"a": {"reward": CORRECT, "columns": {"anwser": "x"}}}, r"columns: anwser: 'x' is wrong.*\(answer\)"),
+        ({"a": {"reward": CORRECT, "columns": {"answer": 3}}}, r"routes, a: columns: answer: 3 is wrong"),
     ],
 )
 def test_bad_routes_are_refused_when_the_config_loads(routes, message):
@@ -175,8 +154,7 @@ def test_rows_are_scored_independently(rows):
     sources, texts = [row[0] for row in rows], [row[1] for row in rows]
     scores = routed([""] * len(rows), texts, data_source=sources, answer=["3"] * len(rows))
     alone = [
-        routed([""], [text], data_source=[source], answer=["3"])[0]
-        for source, text in zip(sources, texts, strict=True)
+        routed([""], [text], data_source=[source], answer=["3"])[0] for source, text in zip(sources, texts, strict=True)
     ]
     assert scores == alone
     assert all(score is None or 0.0 <= score <= 2.25 for score in scores)

@@ -78,16 +78,7 @@ def test_permuted_batch_permutes_scores(rows, random):
         assert run([rows[place] for place in order]) == [values[place] for place in order]
 
 
-TAGS = [
-    "<answer>",
-    "</answer>",
-    "</think>",
-    "<answer>18</answer>",
-    "<think>a",
-    "</answe",
-    "\n",
-    " ",
-]
+TAGS = ["<answer>", "</answer>", "</think>", "<answer>18</answer>", "<think>a", "</answe", "\n", " "]
 # rewards, their gold, texts that are repeated, the text around them
 LONG = [
     (GSM8K, "18", [*TAGS, "1,111", "a-", "1 "],

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import THINK_TAGS
 from axolotl_grpo_plugin.rewards import format
-from tests.rewards.docstrings import run_examples
+from tests.rewards.helpers import run_examples
 
 STRICT = format.think_strict_format_reward_func
 SOFT = format.think_soft_format_reward_func
@@ -79,12 +79,11 @@ CONTRACT = [
     ("hashes, the prompt's echo", "<think>...</think>#### ...", 0, 0, 0, 0, 0),
     ("hashes in the thinking", "<think>#### 18</think>it is 18", 0, 0, 1, 0.5, 0),
     ("hashes without thinking", "#### 18", 0, 0, 0, 0, 0),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
-    ("completion", "expected"),
-    [pytest.param(each[1], list(each[2:]), id=each[0]) for each in CONTRACT],
+    ("completion", "expected"), [pytest.param(each[1], list(each[2:]), id=each[0]) for each in CONTRACT]
 )
 def test_contract(completion, expected):
     assert scores(completion) == pytest.approx(expected)
@@ -120,8 +119,7 @@ PREFILLED = [
 
 
 @pytest.mark.parametrize(
-    ("completion", "expected"),
-    [pytest.param(each[1], list(each[2:]), id=each[0]) for each in PREFILLED],
+    ("completion", "expected"), [pytest.param(each[1], list(each[2:]), id=each[0]) for each in PREFILLED]
 )
 def test_prefilled(completion, expected):
     assert scores(completion, prefilled=True) == pytest.approx(expected)
@@ -169,12 +167,11 @@ HASHED = [
     ("a worked solution as gold", "#### 18", "9 * 2 = 18\n#### 18", 1, "correct", "18"),
     ("a number as gold", "#### 18", 18, 1, "correct", "18"),
     ("no gold", "#### 18", "?", None, "bad_gold", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
-    ("completion", "gold", "expected"),
-    [pytest.param(each[1], each[2], each[3:], id=each[0]) for each in HASHED],
+    ("completion", "gold", "expected"), [pytest.param(each[1], each[2], each[3:], id=each[0]) for each in HASHED]
 )
 def test_hash_correctness(completion, gold, expected):
     assert format.hash_correctness_reward_func.score(completion, answer=gold) == expected
@@ -195,15 +192,9 @@ def test_unclosed_prefilled_reasoning_has_no_answer():
         (canonical("", ""), ["empty_block"] * 2 + ["empty_block", "no_tags", "other_layout"]),
         ("<think>a</think>", ["other_layout"] * 2 + ["empty_block", "some_tags", "other_layout"]),
         (canonical() + "x", ["other_layout"] * 2 + ["format", "text_after_answer", "other_layout"]),
-        (
-            "<think>a</think>####",
-            ["other_layout"] * 2 + ["empty_block", "some_tags", "empty_block"],
-        ),
+        ("<think>a</think>####", ["other_layout"] * 2 + ["empty_block", "some_tags", "empty_block"]),
         (canonical(".", "."), ["empty_block"] * 3 + ["no_tags", "other_layout"]),
-        (
-            "<think>.</think>#### 18",
-            ["other_layout"] * 2 + ["empty_block", "no_tags", "empty_block"],
-        ),
+        ("<think>.</think>#### 18", ["other_layout"] * 2 + ["empty_block", "no_tags", "empty_block"]),
     ],
 )
 def test_reasons(completion, reasons):

@@ -5,6 +5,7 @@ import yaml
 
 from axolotl_grpo_plugin.load import load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.paths import shipped
+from tests.rewards.helpers import tagged
 
 CONFIGS = {
     name: yaml.safe_load((shipped("configs") / path).read_text())
@@ -15,10 +16,6 @@ CONFIGS = {
 def scores(name, completion, answer):
     rewards = [load_reward(reward) for reward in reward_refs(CONFIGS[name])]
     return [reward([""], [completion], answer=[answer])[0] for reward in rewards]
-
-
-def tagged(answer, reasoning="9 * 2 = 18"):
-    return f"<reasoning>\n{reasoning}\n</reasoning>\n<answer>\n{answer}\n</answer>"
 
 
 # id, completion, sum of the plain config's scores, sum of the gated config's; the gold is 18
@@ -41,9 +38,7 @@ TOTALS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "plain", "gated"), [pytest.param(*rest, id=name) for name, *rest in TOTALS]
-)
+@pytest.mark.parametrize(("completion", "plain", "gated"), [pytest.param(*rest, id=name) for name, *rest in TOTALS])
 def test_gated_config_pays_layout_of_right_answers_only(completion, plain, gated):
     assert sum(scores("plain", completion, "18")) == pytest.approx(plain)
     assert sum(scores("gated", completion, "18")) == pytest.approx(gated)

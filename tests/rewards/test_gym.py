@@ -38,9 +38,7 @@ SUM = entry("chain_sum", "-4")
 COUNTDOWN = entry("countdown", "2*3 + 4", numbers=[2, 3, 4], target=10)
 PUZZLE24 = entry("puzzle24", "8*(5*1 - 2)", numbers=[8, 5, 1, 2])
 POLYNOMIAL = entry("polynomial_multiplication", "x**2 + 3*x + 2")
-INTEGRAL = entry(
-    "simple_integration", "X**2 + C", integrand="2*X", variable="X", expected_answer=""
-)
+INTEGRAL = entry("simple_integration", "X**2 + C", integrand="2*X", variable="X", expected_answer="")
 MATRIX = entry("binary_matrix", "0 1\n1 2")
 INSERTION = entry("string_insertion", "ABCD")
 QUEENS = entry("n_queens", "_ Q\nQ _", valid_answers=["_ Q\nQ _", "Q _\n_ Q"])
@@ -104,9 +102,7 @@ BACKWARD = entry("spell_backward", "ekilxesnu")
 SORTED = entry("word_sorting", "a, b, c", sorted_words=["a", "b", "c"])
 JUMBLE = entry("letter_jumble", "let it be")
 KNAVES = entry("knights_knaves", "Liam is a knight, and Ella is a knave.")
-ORTHOCENTER = entry(
-    "advanced_geometry", "(7.234, -4.131)", task_type="orthocenter", ortho=["7.234", "-4.131"]
-)
+ORTHOCENTER = entry("advanced_geometry", "(7.234, -4.131)", task_type="orthocenter", ortho=["7.234", "-4.131"])
 ROOTS = entry("polynomial_equations", "-0.5314, 0.0")
 NO_ROOTS = entry("polynomial_equations", "")
 POOL = entry("pool_matrix", "9 7\n8 8")
@@ -163,9 +159,7 @@ def test_gold_answer_with_more_text_scores_zero(said, more, problem):
 ])  # fmt: skip
 def test_moves_with_more_text_score_zero(said, problem):
     assert gym_reward_func.quick(f"<answer>{said}</answer>", entry=problem)[:2] == (0.0, "wrong")
-    assert (
-        gym_reward_func.quick("<answer>A+1, B-2</answer>", entry=entry("rush_hour", None)) is None
-    )
+    assert gym_reward_func.quick("<answer>A+1, B-2</answer>", entry=entry("rush_hour", None)) is None
 
 
 @pytest.mark.parametrize("task", sorted(gym._FORMS))
@@ -202,9 +196,7 @@ def test_finds_last_answer_after_reasoning(completion, value, reason):
 
 
 # reasoning-gym 0.1.25 executes some of these answers: the first attack made the file.
-@pytest.mark.parametrize(
-    "problem", [COUNTDOWN, PUZZLE24, POLYNOMIAL, INTEGRAL, MATRIX, INSERTION, QUEENS]
-)
+@pytest.mark.parametrize("problem", [COUNTDOWN, PUZZLE24, POLYNOMIAL, INTEGRAL, MATRIX, INSERTION, QUEENS])
 @pytest.mark.parametrize(
     "attack",
     [
@@ -238,15 +230,7 @@ def test_is_plain_accepts_formulas_and_refuses_code():
         assert gym._is_plain("simple_integration", formula), formula
     for code in ("exec(x)", "x.real", "1 .real", "x_", "ｅｘｅｃ(x)", "x;x", "x[0]", "'x'", "é"):
         assert not gym._is_plain("simple_integration", code), code
-    for data in (
-        "[[0, -1.5]]",
-        "['a', \"b\"]",
-        "0 1\n1 0",
-        "A B C",
-        "_ Q _",
-        "{'a': (1,)}",
-        "\\d [",
-    ):
+    for data in ("[[0, -1.5]]", "['a', \"b\"]", "0 1\n1 0", "A B C", "_ Q _", "{'a': (1,)}", "\\d ["):
         assert gym._is_plain("spiral_matrix", data), data
     for code in ("answer", "[x]", "[1]*9", "f'{x}'", "print(1)", "1 if x else 2", "['\\d', x]"):
         assert not gym._is_plain("spiral_matrix", code), code
@@ -319,9 +303,7 @@ def test_generator_options_reach_scorer():
 def test_ready(monkeypatch):
     gym_reward_func.ready()
     monkeypatch.setattr(gym, "find_spec", lambda name: None)
-    with pytest.raises(
-        RuntimeError, match=r'not installed. pip install "axolotl-grpo-plugin\[gym\]"'
-    ):
+    with pytest.raises(RuntimeError, match=r'not installed. pip install "axolotl-grpo-plugin\[gym\]"'):
         gym_reward_func.ready()
 
 

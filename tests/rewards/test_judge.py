@@ -5,8 +5,6 @@ import gc
 import json
 import logging
 import socket
-import subprocess
-import sys
 import time
 import unicodedata
 
@@ -16,9 +14,7 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import endpoint
 from axolotl_grpo_plugin.completions import find_answer
-from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.rewards.judge import judge
-from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from tests.rewards.judge_server import MODEL, JudgeServer, Reply, completion, honest
 
 pytestmark = [
@@ -150,9 +146,7 @@ CONTRACT = [
 @pytest.mark.parametrize(("text", "read", "value", "reason"), CONTRACT, ids=short)
 def test_contract(server, text, read, value, reason):
     assert score_one(made(server), text) == (value, reason, read)
-    assert [each.data["answer"] for each in server.asked] == (
-        [read] if reason in ("correct", "wrong") else []
-    )
+    assert [each.data["answer"] for each in server.asked] == ([read] if reason in ("correct", "wrong") else [])
 
 
 def test_trl_call(server):
@@ -171,15 +165,6 @@ def test_trl_call(server):
     assert reward.__name__ == "judge"
     assert reward.spec.range == (0.0, 1.0)
     assert reward.spec.reads == ("solution",)
-
-
-def test_config_builds_judge(server):
-    options = {"model": MODEL, "base_url": server.url, "body": {"max_tokens": 9}}
-    reward = load_reward(
-        RewardRef("axolotl_grpo_plugin.rewards.judge.judge", tuple(options.items()))
-    )
-    assert reward.is_async
-    assert reasons(reward) == ["correct"]
 
 
 @pytest.mark.parametrize(
@@ -264,9 +249,7 @@ def test_strips_line_break_from_api_key(server, monkeypatch):
 @pytest.mark.parametrize("key", ["ses\name", "s\u00e9same"])
 def test_does_not_show_malformed_api_key(server, monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(
-        RuntimeError, match="OPENAI_API_KEY has a character that no request"
-    ) as error:
+    with pytest.raises(RuntimeError, match="OPENAI_API_KEY has a character that no request") as error:
         made(server).ready()
     assert key not in str(error.value) and "same" not in str(error.value)
 
@@ -299,11 +282,7 @@ ESCAPES = [
 def test_answer_stays_one_json_string(server, answer):
     score_one(made(server), f"<answer>{answer}</answer>")
     (asked,) = server.asked
-    assert asked.data == {
-        "question": "q",
-        "reference": "18",
-        "answer": answer.encode(errors="replace").decode(),
-    }
+    assert asked.data == {"question": "q", "reference": "18", "answer": answer.encode(errors="replace").decode()}
     # The answer adds no line, and the message has no mark of a chat template.
     assert len(asked.message.splitlines()) == 5 + answer.count("\u2028")
     assert not any(mark in asked.message for mark in ("<|", "</s>"))
@@ -417,10 +396,7 @@ ONCE = [
 OVERFLOWS = [
     (400, "This model's maximum context length is 4096 tokens. However, you requested 4608 tokens"),
     (400, "The decoder prompt (length 5951) is longer than the maximum model length of 4096."),
-    (
-        400,
-        "The prompt (total length 25938) is too long to fit into the model (context length 4096)",
-    ),
+    (400, "The prompt (total length 25938) is too long to fit into the model (context length 4096)"),
     (400, "The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
     (400, "the request exceeds the available context size, try increasing it"),
     (400, {"code": "context_length_exceeded"}),
@@ -438,11 +414,6 @@ def test_answer_that_exceeds_context_scores_0(says, caplog, status, error):
     assert "(too_long: 1); the first failure: HTTP 4" in caplog.text
 
 
-@pytest.mark.parametrize("error", ["temperature must be positive", "max_tokens must be at least 1"])
-def test_other_refusals_score_none(says, error):
-    assert scores(made(says(Reply({"error": error}, 400)))) == [(None, "judge_refused", "18")]
-
-
 @pytest.fixture
 def proxy(monkeypatch):
     """A server that records the requests that a proxy would get."""
@@ -456,9 +427,7 @@ def proxy(monkeypatch):
         yield proxy
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "127.9.9.9", "LOCALHOST", "judge.localhost"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.9.9.9", "LOCALHOST", "judge.localhost"])
 def test_local_judge_uses_no_proxy(server, proxy, host):
     server.key = "sesame"
     reward = judge(MODEL, server.url.replace("127.0.0.1", host), **QUICK)
@@ -512,10 +481,10 @@ def test_very_slow_reply_times_out(says):
 
 
 def test_waits_as_long_as_retry_after_says(says):
-    server = says(Reply(b"", 429, {"Retry-After": "1"}), Reply("VERDICT: yes"))
+    server = says(Reply(b"", 429, {"Retry-After": "0.4"}), Reply("VERDICT: yes"))
     assert reasons(made(server)) == ["correct"]
     first, second = server.asked
-    assert second.at - first.at > 0.9
+    assert second.at - first.at > 0.35  # not the 0.05 s of other retries
 
 
 def test_missing_server_scores_none():
@@ -523,15 +492,10 @@ def test_missing_server_scores_none():
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
         reward = judge(MODEL, url, retries=0)
-        assert scores(reward, ["18", "17"]) == [
-            (None, "judge_down", "18"),
-            (None, "judge_down", "17"),
-        ]
+        assert scores(reward, ["18", "17"]) == [(None, "judge_down", "18"), (None, "judge_down", "17")]
         with pytest.raises(RuntimeError, match=f"{url}/models lists no models .ConnectError"):
             reward.ready()
-    with pytest.raises(
-        RuntimeError, match=r"http://no-such-host\.invalid/v1/models lists no models"
-    ):
+    with pytest.raises(RuntimeError, match=r"http://no-such-host\.invalid/v1/models lists no models"):
         judge(MODEL, "http://no-such-host.invalid/v1", retries=0).ready()
 
 
@@ -591,19 +555,15 @@ def test_cache_is_bounded(server, monkeypatch):
 def test_hanging_server_costs_one_round_of_tries(server):
     server.answer = lambda _: Reply(never=True)
     start = time.monotonic()
-    given = reasons(
-        made(server, timeout=0.3, concurrency=4, retries=1), [str(n) for n in range(64)]
-    )
+    given = reasons(made(server, timeout=0.3, concurrency=4, retries=1), [str(n) for n in range(64)])
     assert time.monotonic() - start < 5  # 16 rounds of 2 tries of 0.3 s would be 10
     assert set(given) == {"judge_timeout", "judge_down"}
     assert len(server.asked) < 16
 
 
 def test_one_failing_answer_does_not_stop_others(server):
-    server.answer = lambda asked: (
-        Reply(never=True) if asked.data["answer"] in ("3", "4") else honest(asked)
-    )
-    given = reasons(made(server, concurrency=1, retries=0, timeout=0.5), ["1", "3", "18", "4", "2"])
+    server.answer = lambda asked: Reply(never=True) if asked.data["answer"] in ("3", "4") else honest(asked)
+    given = reasons(made(server, concurrency=1, retries=0, timeout=0.25), ["1", "3", "18", "4", "2"])
     assert given == ["wrong", "judge_timeout", "correct", "judge_timeout", "wrong"]
 
 
@@ -683,29 +643,6 @@ def test_cancelled_batch_leaves_no_connection(server):
     wait_until(lambda: server.connections == 0)
 
 
-def test_guarded_reward_awaits_judge(server):
-    key = "axolotl_grpo_plugin.rewards.judge.judge"
-    options = {"model": MODEL, "base_url": server.url, "timeout": 60.0}
-    guard = GuardedReward(RewardRef(key, tuple(sorted(options.items()))), "judge", None, 10.0, 0.5)
-    batch = {"prompts": ["q"] * 2, "completions": [boxed(18), "?"], "solution": ["18"] * 2}
-    assert asyncio.run(guard.for_trl()(**batch)) == [1.0, 0.0]
-    assert [each.reason for each in guard.outcomes] == ["correct", "no_answer"]
-    server.answer = lambda _: Reply(never=True)
-    batch["solution"] = ["17"] * 2
-    assert asyncio.run(guard.for_trl()(**batch)) == [None, None]
-    assert all(each.timed_out for each in guard.outcomes)
-
-
-def test_imports_openai_only_when_called():
-    code = (
-        "import sys; from axolotl_grpo_plugin.rewards.judge import judge\n"
-        "judge('m', 'http://127.0.0.1:9/v1')\n"
-        "print(*{'httpx', 'torch', 'axolotl', 'transformers', 'openai'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
-
-
 # Checks before a training
 
 
@@ -728,10 +665,7 @@ def test_ready(server, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"base_url": "localhost:8000/v1"},
-            "'localhost:8000/v1' is not an address. Write one like",
-        ),
+        ({"base_url": "localhost:8000/v1"}, "'localhost:8000/v1' is not an address. Write one like"),
         ({"base_url": ""}, "is not an address"),
         ({"base_url": "http://"}, "is not an address"),
         ({"base_url": "http://localhost:99999/v1"}, "is not an address"),
@@ -750,9 +684,7 @@ def test_refuses_invalid_options(options, message):
 
 # Properties of all completions.
 
-PIECES = st.sampled_from(
-    ["VERDICT: yes", "\n", *r'<answer> </answer> </think> \boxed{ } 18 " <|im_end|>'.split()]
-)
+PIECES = st.sampled_from(["VERDICT: yes", "\n", *r'<answer> </answer> </think> \boxed{ } 18 " <|im_end|>'.split()])
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))
 
 
@@ -769,14 +701,3 @@ def test_any_texts_are_scored_independently(texts):
             expected = [find_answer(text.strip(), ["tag", "box"]).text == "18" for text in batch]
             assert [each.value == 1.0 for each in given] == expected
         assert all(json.loads(json.dumps(each.data)) for each in server.asked)
-
-
-@pytest.mark.parametrize(
-    "piece", ["<answer>", r"\boxed{", "</think>", "<answer>1</answer>", "verdict"]
-)
-def test_long_text_takes_milliseconds(server, piece):
-    reward = made(server)
-    for text in (piece * 100_000, f"<answer>{piece * 500}</answer>"):
-        start = time.process_time()
-        asyncio.run(reward.scores(prompts=[""], completions=[text], solution=["18"]))
-        assert time.process_time() - start < 1

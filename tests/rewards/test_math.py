@@ -193,12 +193,7 @@ ANSWERS = [
     (r"x^2+2x+1", r"(x+1)^2", 1.0, "correct"),
     (r"\frac{\pi}{2}", r"0.5\pi", 1.0, "correct"),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}", 1.0, "correct"),
-    (
-        r"\begin{bmatrix}1/2\\2\end{bmatrix}",
-        r"\begin{pmatrix}\frac12\\2\end{pmatrix}",
-        1.0,
-        "correct",
-    ),
+    (r"\begin{bmatrix}1/2\\2\end{bmatrix}", r"\begin{pmatrix}\frac12\\2\end{pmatrix}", 1.0, "correct"),
     (r"\begin{pmatrix}1\\3\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}", 0.0, "wrong_value"),
     (r"[2,3]\cup[0,1]", r"[0,1]\cup[2,3]", 1.0, "correct"),
     (r"(-\infty,3)", r"(-\infty,3]", 0.0, "wrong_value"),
@@ -307,12 +302,7 @@ ANSWERS_OF_REVIEWS = [
     (r"\lim_{x\to 0}\frac{\sin x}{x}", "1", 0.0, "unevaluated"),
     ("|-5|", "5", 0.0, "unevaluated"),
     (r"17 \bmod 5", "2", 0.0, "unevaluated"),
-    (
-        r"\begin{pmatrix}1&2\\3&4\end{pmatrix}\begin{pmatrix}1&0\\0&1\end{pmatrix}",
-        MATRIX,
-        0.0,
-        "unevaluated",
-    ),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}\begin{pmatrix}1&0\\0&1\end{pmatrix}", MATRIX, 0.0, "unevaluated"),
     # forms that count as evaluated
     (r"\frac{36}{2}", "18", 1.0, "correct"),
     (r"3 \cdot 10^{8}", "300000000", 1.0, "correct"),
@@ -446,9 +436,7 @@ def test_finds_answer_in_completion(completion, gold, value, reason):
     assert score(completion, solution=gold)[:2] == (value, reason)
 
 
-@pytest.mark.parametrize(
-    "answer, gold, value, reason", ANSWERS + ANSWERS_OF_REVIEWS + ANSWERS_OF_ATTACKS
-)
+@pytest.mark.parametrize("answer, gold, value, reason", ANSWERS + ANSWERS_OF_REVIEWS + ANSWERS_OF_ATTACKS)
 def test_scores_an_answer_against_its_gold(answer, gold, value, reason):
     scored = score(box(answer), solution=gold)
     assert scored.value == value
@@ -498,9 +486,7 @@ LATEX = st.lists(
 ).map(" ".join)
 
 
-@given(
-    LATEX | st.text(), st.text() | st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", "x+1", "1,2"])
-)
+@given(LATEX | st.text(), st.text() | st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", "x+1", "1,2"]))
 def test_quick_check_never_raises_and_has_declared_reasons(text, gold):
     for completion in (text, box(text), f"<answer>{text}</answer>"):
         scored = accuracy_reward_func.quick(completion, solution=gold)
@@ -509,9 +495,7 @@ def test_quick_check_never_raises_and_has_declared_reasons(text, gold):
             assert scored.value in (None, 0.0, 1.0)
 
 
-@given(
-    LATEX, st.text(alphabet=st.characters(exclude_characters="<>\r", codec="utf-8"), max_size=30)
-)
+@given(LATEX, st.text(alphabet=st.characters(exclude_characters="<>\r", codec="utf-8"), max_size=30))
 def test_text_after_the_last_answer_changes_nothing(start, more):
     quick = accuracy_reward_func.quick
     answered = f"{start}<answer>{start}</answer>"
@@ -625,9 +609,7 @@ def test_each_gold_of_math_equals_itself():
     assert [gold for gold in MATH_GOLDS if gold_problem(gold)] == []
 
 
-@pytest.mark.parametrize(
-    ("distance", "step"), [(1, 2), pytest.param(17, 1, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("distance", "step"), [(1, 2), pytest.param(17, 1, marks=pytest.mark.slow)])
 def test_no_gold_of_math_equals_another(distance, step):
     """Except a percent, and a base that only one of the two has: 125% and 125, 10001 in base 2."""
     pairs = zip(MATH_GOLDS[::step], MATH_GOLDS[distance::step], strict=False)
@@ -637,10 +619,7 @@ def test_no_gold_of_math_equals_another(distance, step):
             assert score(box(answer), solution=gold).value == 0.0, (answer, gold)
 
 
-OUTSIDE = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "math_verify.jsonl").read_text().splitlines()
-]
+OUTSIDE = [json.loads(line) for line in (Path(__file__).parent / "math_verify.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("row", OUTSIDE, ids=[row["from"] for row in OUTSIDE])
@@ -673,17 +652,13 @@ UNITS = [" eggs", r"\text{ cm}", r"\ \text{eggs}", r"\,\text{cm}^2", "°C", " km
 
 
 @given(
-    st.sampled_from(["18", "1,234", "0.5", "-7"]),
-    st.sampled_from(["18", "1234", "0.5", "-7"]),
-    st.sampled_from(UNITS),
+    st.sampled_from(["18", "1,234", "0.5", "-7"]), st.sampled_from(["18", "1234", "0.5", "-7"]), st.sampled_from(UNITS)
 )
 def test_unit_keeps_the_score(answer, gold, unit):
     assert score(box(answer + unit), solution=gold).value == score(box(answer), solution=gold).value
 
 
-READABLE = st.sampled_from(
-    ["18", r"\frac{1}{2}", "(1,2)", "x^2+1", "1,2", MATRIX, "x>3", r"\sin x"]
-)
+READABLE = st.sampled_from(["18", r"\frac{1}{2}", "(1,2)", "x^2+1", "1,2", MATRIX, "x>3", r"\sin x"])
 
 
 @settings(max_examples=150, deadline=None)

@@ -9,11 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.reward import Score
-from axolotl_grpo_plugin.rewards.puzzles import (
-    LONGEST_ANSWER,
-    exact_reward_func,
-    grid_reward_func,
-)
+from axolotl_grpo_plugin.rewards.puzzles import LONGEST_ANSWER, exact_reward_func, grid_reward_func
 
 
 def tagged(answer):
@@ -293,17 +289,7 @@ def test_grids(gold, answer, share, reason):
 
 
 @pytest.mark.parametrize(
-    "gold",
-    [
-        "",
-        "no grid",
-        "[]",
-        "{}",
-        grid(rows=[]),
-        grid(["a", "A"], [["1", "2"]]),
-        {"header": HEADER},
-        7,
-    ],
+    "gold", ["", "no grid", "[]", "{}", grid(rows=[]), grid(["a", "A"], [["1", "2"]]), {"header": HEADER}, 7]
 )
 def test_gold_without_grid_scores_none(gold):
     assert grid_reward_func.score(tagged(grid()), solution=gold) == Score(None, "bad_gold")
@@ -319,9 +305,7 @@ def test_any_value_equals_its_json_and_repr(value):
         assert exact(tagged(written), [value, "more"]).value == 0.0
 
 
-@pytest.mark.parametrize(
-    "piece", ['"\\', '["]",', "a|", "1,", "(1,", "{1:", "1-", "```", "*", "\\text{"]
-)
+@pytest.mark.parametrize("piece", ['"\\', '["]",', "a|", "1,", "(1,", "{1:", "1-", "```", "*", "\\text{"])
 def test_longest_answer_takes_milliseconds(piece):
     text = tagged((piece * LONGEST_ANSWER)[:LONGEST_ANSWER])
     start = time.process_time()

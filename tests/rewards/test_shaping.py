@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards import shaping
-from tests.rewards.docstrings import run_examples
+from tests.rewards.helpers import run_examples
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{GSM8K}.correctness_reward_func"
@@ -84,9 +84,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "count"), [pytest.param(*each[1:], id=each[0]) for each in STEPS]
-)
+@pytest.mark.parametrize(("completion", "count"), [pytest.param(*each[1:], id=each[0]) for each in STEPS])
 def test_reasoning_steps(completion, count):
     score = shaping.reasoning_steps_reward_func.score(completion)
     assert score.value == pytest.approx(count / 3)
@@ -121,16 +119,6 @@ def test_cosine_length(completion, tokens, expected):
 def test_cosine_counts_tokens_not_characters():
     padded = RIGHT.replace("<answer>", "a" * 10_000 + "<answer>")
     assert cosine(padded, 10) == cosine(RIGHT, 10)
-
-
-def test_cosine_scores_none_for_unreadable_gold():
-    """open-r1 gives 1.0 to all completions."""
-    assert cosine(RIGHT, 10, answer="?") == (None, "bad_gold", "")
-
-
-def test_cosine_keeps_reason_and_answer():
-    assert cosine(RIGHT, 100) == (0.5, "correct", "18")
-    assert cosine(WRONG, 100) == (-0.5, "wrong_value", "17")
 
 
 def test_cosine_values_are_options():
@@ -181,15 +169,6 @@ def test_kimi_compares_within_one_prompt():
     assert [each.value for each in scores] == [0.5, -0.5, 0.5, -0.5]
 
 
-def test_kimi_scores_none_for_unreadable_gold():
-    """open-r1 counts each completion as right."""
-    assert kimi([(RIGHT, 1), (WRONG, 2)], answer="?") == [(None, "bad_gold", "")] * 2
-
-
-def test_kimi_keeps_reason_and_answer():
-    assert kimi([(RIGHT, 1), (WRONG, 2)]) == [(0.5, "correct", "18"), (-0.5, "wrong_value", "17")]
-
-
 def gate(paid, completion, answer="18"):
     return ours("gated", reward=paid, by=CORRECT).score(completion, answer=answer)
 
@@ -215,17 +194,21 @@ def test_gated(paid, completion, expected):
     assert gate(paid, completion) == expected
 
 
-def test_gated_scores_none_for_unreadable_gold():
-    assert gate(SOFT, RIGHT, answer="?") == (None, "bad_gold", "")
+def test_unreadable_gold_scores_none():
+    """open-r1 gives 1.0 to all completions (cosine), or counts each as right (kimi)."""
+    unread = (None, "bad_gold", "")
+    assert cosine(RIGHT, 10, answer="?") == gate(SOFT, RIGHT, answer="?") == unread
+    assert kimi([(RIGHT, 1), (WRONG, 2)], answer="?") == [unread] * 2
+
+
+def test_length_rewards_keep_reason_and_answer():
+    both = [(0.5, "correct", "18"), (-0.5, "wrong_value", "17")]
+    assert [cosine(RIGHT, 100), cosine(WRONG, 100)] == kimi([(RIGHT, 1), (WRONG, 2)]) == both
 
 
 def test_spec_of_shaped_rewards():
     function = ours("gated", reward=HERE, by=CORRECT)
-    assert (function.spec.reads, function.range, function.spec.inline) == (
-        ("answer",),
-        (-1.0, 0.0),
-        False,
-    )
+    assert (function.spec.reads, function.range, function.spec.inline) == (("answer",), (-1.0, 0.0), False)
     assert {"ends", "other", "correct", "bad_gold", "gated"} <= set(function.spec.reasons)
     assert function.__name__ == "gated"
     inline = ours("gated", reward=SOFT, by=CORRECT)
@@ -268,12 +251,11 @@ def test_names_path_of_unloadable_reward():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)],
+    ("tokens", "expected"), [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10_000, -1.0)]
 )
 def test_trl_soft_overlong_punishment(tokens, expected):
     """Equation 13 of https://arxiv.org/abs/2503.14476, in tokens. No length gets a positive score."""
-    overlong = made("trl.rewards.get_soft_overlong_punishment", max_completion_len=100, soft_punish_cache=20)  # fmt: skip
+    overlong = made("trl.rewards.get_soft_overlong_punishment", max_completion_len=100, soft_punish_cache=20)
     assert overlong(completion_ids=[[0] * tokens]) == [pytest.approx(expected)]
 
 
@@ -300,9 +282,7 @@ def test_docstring_examples():
     assert (failed, tried >= 7) == (0, True)
 
 
-lines = st.sampled_from(
-    ["1. ", "2) ", "- ", "First, ", "Step 1: ", "**", "a b c", "</think>", "18"]
-)
+lines = st.sampled_from(["1. ", "2) ", "- ", "First, ", "Step 1: ", "**", "a b c", "</think>", "18"])
 texts = st.lists(lines | st.text(max_size=5) | st.just("\n"), max_size=14).map("".join)
 answers = st.sampled_from([RIGHT, WRONG, "", "<answer>", "</answer>"])
 rows = st.lists(st.tuples(answers, st.integers(0, 30), st.sampled_from(["18", "?", None])))

@@ -36,17 +36,12 @@ def test_passes_data_source_and_extra_info():
     row = {"data_source": ["a"], "ground_truth": ["x"], "extra_info": ['{"index": 3}']}
     scored = made.score("said", **{name: values[0] for name, values in row.items()})
     assert scored == (0.5, "", "said a x 3")
-    assert made([""], ["said"], ground_truth=["x"], data_source=["a"]) == [
-        0.5
-    ]  # extra_info may be missing
+    assert made([""], ["said"], ground_truth=["x"], data_source=["a"]) == [0.5]  # extra_info may be missing
 
 
 def test_accepts_verls_signature():
     made = from_compute_score(f"{HERE}.as_verl_has_it", arguments={"strict": True})
-    assert (made.spec.reads, made.spec.may_read) == (
-        ("ground_truth",),
-        ("data_source", "extra_info"),
-    )
+    assert (made.spec.reads, made.spec.may_read) == (("ground_truth",), ("data_source", "extra_info"))
     columns = {"data_source": ["a"], "ground_truth": ["18"], "extra_info": ["{}"]}
     assert made([""], ["18"], **columns, completion_ids=[[1]], prompt_id=["x"]) == [1.0]
 

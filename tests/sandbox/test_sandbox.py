@@ -17,8 +17,8 @@ import pytest
 
 import axolotl_grpo_plugin.sandbox as sandbox
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox, SandboxError, backends, ready
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 RUN = "def main(request, channel): exec(request, {'__name__': '__main__', 'channel': channel})"
 LIMITS = Limits(seconds=2.0, memory=256 << 20, processes=8, output=1 << 20, disk=8 << 20)
 
@@ -88,12 +88,7 @@ def test_job_can_use_packages_and_stdin(box):
         ("print(1, end=''); import os; os.kill(os.getpid(), 9)", -9, "", ""),
         ("import os; os._exit(0)", 0, "", ""),
         ("import atexit; atexit.register(print, 'last'); print('first')", 0, "first\nlast\n", ""),
-        (
-            "import threading, time\ndef f(): time.sleep(.2); print(1)\nthreading.Thread(target=f).start()",
-            0,
-            "1\n",
-            "",
-        ),
+        ("import threading, time\ndef f(): time.sleep(.2); print(1)\nthreading.Thread(target=f).start()", 0, "1\n", ""),
         ("import sys; sys.stdout.buffer.write(b'\\xff\\n')", 0, "�\n", ""),
         ("print(open('/dev/stdin').read(), open(0).read())", 0, "in in\n", ""),
         ("import sys; sys.stdout.close()", 0, "", ""),
@@ -275,10 +270,7 @@ PRINTS = {
         """,
         "File too large\n",
     ),
-    "first to end if memory runs out": (
-        "print(open('/proc/self/oom_score_adj').read())",
-        "1000\n\n",
-    ),
+    "first to end if memory runs out": ("print(open('/proc/self/oom_score_adj').read())", "1000\n\n"),
 }
 
 
@@ -300,8 +292,8 @@ def test_limits_and_escapes_that_print(box, name):
 def test_fork_bomb_is_limited_and_ended(box, bomb):
     run(box, "")
     (server,) = tree(box)
-    job = box.start(bomb, seconds=0.5)
-    most, deadline = 0, time.monotonic() + 0.5
+    job = box.start(bomb, seconds=0.3)
+    most, deadline = 0, time.monotonic() + 0.3
     while time.monotonic() < deadline:
         most = max(most, len(tree(box)))
     ended = job.end()
@@ -388,12 +380,10 @@ def test_job_and_its_processes_end_at_the_time_limit(box, program):
     run(box, "")
     before = tree(box)
     began = time.monotonic()
-    job = box.start(program, seconds=0.3)
+    job = box.start(program, seconds=0.15)
     assert job.receive() is None
     ended = job.end() if "receive" not in program else job.end(stop=True)
-    assert (
-        time.monotonic() - began < 20.0
-    )  # a busy machine may need this long for 0.3 s of CPU time
+    assert time.monotonic() - began < 20.0  # a busy machine may need this long
     assert ended.late or ended.exit == 0
     assert tree(box) == before
 
@@ -472,7 +462,7 @@ def test_job_sees_no_trace_of_an_earlier_one(box, trace):
     run(
         box,
         """
-        import os, socket, time
+        import os, socket
         for each in range(20):
             if os.fork() == 0: os._exit(sum(range(300_000)) & 0)
             os.wait()
@@ -485,9 +475,10 @@ def test_job_sees_no_trace_of_an_earlier_one(box, trace):
             server.accept()[0].close()
         except OSError:
             pass
-        time.sleep(0.3)
         """,
     )
+    if "times" in trace:
+        time.sleep(0.3)
     assert run(box, TRACES[trace]).stdout == first.stdout != "", first.stderr
 
 
@@ -508,23 +499,21 @@ def test_job_cannot_read_this_package_under_any_path(restarted, monkeypatch, tmp
         link.symlink_to(real)
         monkeypatch.syspath_prepend(link / packages)
     paths = [str(base / inner) for base in (real, link) for inner in (packages / "other", secret)]
-    seen = eval(
-        run(restarted, f"import os; print([os.path.exists(each) for each in {paths!r}])").stdout
-    )
+    seen = eval(run(restarted, f"import os; print([os.path.exists(each) for each in {paths!r}])").stdout)
     assert seen[1::2] == [False, False] and True in seen[::2]
 
 
 def test_all_processes_of_a_job_share_its_time(box):
     began = time.monotonic()
-    assert run(box, "import os\nfor _ in range(3): os.fork()\nwhile True: pass", seconds=0.5).late
+    assert run(box, "import os\nfor _ in range(3): os.fork()\nwhile True: pass", seconds=0.3).late
     assert time.monotonic() - began < 3.0
 
 
 def test_job_does_not_pay_while_it_waits_for_messages(box):
     """A program waits while its tests run."""
-    job = box.start("while (message := channel.receive()): channel.send(message)", seconds=0.5)
+    job = box.start("while (message := channel.receive()): channel.send(message)", seconds=0.2)
     for _ in range(3):
-        time.sleep(0.3)
+        time.sleep(0.1)
         job.send(1)
         assert job.receive() == 1
     assert not job.end(stop=True).late
@@ -549,7 +538,9 @@ def test_first_job_does_not_pay_for_the_start(box):
 def test_close_ends_all_processes(box):
     run(box, "")
     job = box.start("import os, time; os.fork(); os.fork(); time.sleep(60)")
-    time.sleep(0.3)
+    deadline = time.monotonic() + 5.0
+    while len(tree(box)) < 6 and time.monotonic() < deadline:
+        time.sleep(0.02)
     inside = [box._server._process.pid, *tree(box)]
     assert len(inside) == 7
     box.close()
@@ -663,18 +654,12 @@ def test_all_tests_pass_as_another_user():
         if subprocess.run([*become.split(), "ls", path], capture_output=True).returncode:
             folder.rmdir()
             pytest.skip(f"another user may not read {path}")
-    variables = (
-        f"HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={packages} LD_LIBRARY_PATH={folder}/lib"
-    )
+    variables = f"HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={packages} LD_LIBRARY_PATH={folder}/lib"
     python = f"{folder}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
     tests = f"-m pytest -q -rs -n0 -p no:cacheprovider {__file__}"
-    script = (
-        f"mount --bind {sys.base_prefix} {folder} && exec {become} {variables} {python} {tests}"
-    )
+    script = f"mount --bind {sys.base_prefix} {folder} && exec {become} {variables} {python} {tests}"
     try:
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True
-        )
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
     finally:
         folder.rmdir()
     if "unshare: " in done.stderr or "mount: " in done.stderr:

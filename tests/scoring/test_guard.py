@@ -127,9 +127,7 @@ def test_inline_reward_runs_in_this_process(guard, monkeypatch):
     assert logged["metric"]["pid"] == os.getpid()
 
 
-def test_unpicklable_columns_are_scored_in_this_process_with_one_warning(
-    guard, caplog, monkeypatch
-):
+def test_unpicklable_columns_are_scored_in_this_process_with_one_warning(guard, caplog, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     here = guard("logs")
     for _ in range(2):
@@ -144,13 +142,6 @@ def test_quick_check_runs_here_and_the_scorer_in_a_process(guard):
     assert call(quick, ["easy", "hard"])[0] == [1.0, 0.5]
     easy, hard = quick.outcomes
     assert easy.reason == "quick" and int(hard.reason) != os.getpid()
-
-
-def test_hanging_completion_does_not_affect_others(guard):
-    mixed = guard("right_unless_it_hangs")
-    scores, logged = call(mixed, ["18", "hang", "17"], answer=["18"] * COUNT)
-    assert scores == [2.0, None, 0.0]
-    assert logged["extra"] == {"right_unless_it_hangs/reason": ["right", "", "wrong"]}
 
 
 def test_async_reward_stays_async_and_is_checked(guard):
@@ -206,14 +197,6 @@ def test_processes_end_with_a_killed_trainer():
 def test_any_value_becomes_an_outcome(value):
     outcome = to_outcome(value)
     assert bool(outcome.error) is (value is not True)
-
-
-def test_group_reward_keeps_its_reasons(guard):
-    own = guard("the_first")
-    scores, logged = call(own)
-    assert scores == [1.0, 0.0, 0.0]
-    assert logged["extra"] == {"the_first/reason": ["first", "later", "later"]}
-    assert [each.reason for each in own.outcomes] == ["first", "later", "later"]
 
 
 def test_group_reward_scores_are_checked_against_the_range(pool):

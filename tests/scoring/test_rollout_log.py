@@ -1,19 +1,14 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from tests.conftest import Later
+
 pytestmark = pytest.mark.xdist_group("with torch")
+rollout_log = Later("axolotl_grpo_plugin.scoring.rollout_log")
 
 ON = {"log_completions": True, "num_completions_to_print": 0}
 OFF = {"log_completions": False, "num_completions_to_print": 0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global RolloutLog, show_samples
-    from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog, show_samples
 
 
 @pytest.mark.parametrize(
@@ -29,24 +24,12 @@ def imports():
 )
 def test_table_of_samples_needs_rollouts_and_a_tracker(cfg, trl):
     cfg.setdefault("trl", {})
-    show_samples(cfg)
+    rollout_log.show_samples(cfg)
     assert cfg["trl"] == trl
 
 
 def test_config_sets_the_folder():
     cfg = {"output_dir": "out"}
-    assert RolloutLog.of(cfg) is None
-    assert RolloutLog.of({**cfg, "grpo_rollouts": True}).folder == Path("out/rollouts")
-    assert RolloutLog.of({**cfg, "grpo_rollouts": "logs"}).folder == Path("logs")
-
-
-def test_each_run_in_a_folder_is_a_new_attempt(tmp_path):
-    trainer = SimpleNamespace(_generate_and_score_completions=None)
-    first = RolloutLog(tmp_path)
-    first.attach(trainer)
-    for name in ("train/002-000004-000-000003.parquet", "eval/003-000000-001-000000.parquet"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
-    resumed = RolloutLog(tmp_path)
-    resumed.attach(trainer)
-    assert (first.attempt, resumed.attempt) == (1, 4)
+    assert rollout_log.RolloutLog.of(cfg) is None
+    assert rollout_log.RolloutLog.of({**cfg, "grpo_rollouts": True}).folder == Path("out/rollouts")
+    assert rollout_log.RolloutLog.of({**cfg, "grpo_rollouts": "logs"}).folder == Path("logs")

@@ -1,24 +1,16 @@
 import math
-from collections import defaultdict
 
 import pytest
 
 from axolotl_grpo_plugin.scoring.worker import Outcome
+from tests.conftest import Later
 
 pytestmark = pytest.mark.xdist_group("with torch")
+scoring, torch = Later("axolotl_grpo_plugin.scoring.runner"), Later("torch")
 
 NAN = math.nan
 REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 HERE = "tests.scoring.rewards_that_fail"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global scoring, torch
-    import torch
-
-    from axolotl_grpo_plugin.scoring import runner as scoring
 
 
 @pytest.fixture
@@ -54,9 +46,7 @@ def test_failed_score_is_the_mean_of_its_function_and_group(scores, filled):
 def test_settings_come_from_the_config(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert scoring.ScoringSettings.of({"trl": {}}) == scoring.ScoringSettings(
-        10.0, 450.0, 4 << 30, 2, 0.05
-    )
+    assert scoring.ScoringSettings.of({"trl": {}}) == scoring.ScoringSettings(10.0, 450.0, 4 << 30, 2, 0.05)
     cfg = {
         "trl": {"reward_num_workers": 3},
         "ddp_timeout": 400,
@@ -70,10 +60,7 @@ def test_isolation_is_set_for_all_rewards_or_for_one():
     assert scoring.isolation_of({}, "a") is None
     assert scoring.isolation_of({"grpo_reward_isolation": "inline"}, "a") == "inline"
     by_reward = {"grpo_reward_isolation": {"a": "process"}}
-    assert (scoring.isolation_of(by_reward, "a"), scoring.isolation_of(by_reward, "b")) == (
-        "process",
-        None,
-    )
+    assert (scoring.isolation_of(by_reward, "a"), scoring.isolation_of(by_reward, "b")) == ("process", None)
 
 
 @pytest.fixture
@@ -118,9 +105,7 @@ def test_batch_in_which_all_are_too_slow_stops_the_run(runner):
     own = runner(REWARD)
     own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=8, too_slow=7)})
     own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=2, too_slow=2)})
-    with pytest.raises(
-        scoring.FailingRewardError, match="10 s of CPU time for each of 8 completions"
-    ):
+    with pytest.raises(scoring.FailingRewardError, match="10 s of CPU time for each of 8 completions"):
         own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=8, too_slow=8)})
 
 
@@ -133,26 +118,6 @@ def test_failing_reward_model_gives_no_scores(caplog):
     scoring._guard_model(model, "judge")
     assert model(input_ids=torch.zeros(2, 3)).logits[:, 0].isnan().all()
     assert "The reward model judge failed" in caplog.text
-
-
-def test_each_series_has_its_own_scores_and_statuses(runner):
-    own = runner(f"{HERE}.by_source")
-    own.guards[f"{HERE}.by_source"].series = ["a", "a", "a", "a", "b", ""]
-    outcomes = [
-        *(Outcome(None, error="boom"), Outcome(None, error="late", timed_out=True)),
-        *(Outcome(1.0), Outcome(None, "not_this_task"), Outcome(0.0, "wrong"), Outcome(1.0)),
-    ]
-    assert own._series({"by_source": outcomes}) == {
-        "by_source/a": [(None, "error"), (None, "timeout"), (1.0, "none")],
-        "by_source/b": [(0.0, "wrong")],
-    }
-
-
-def test_curve_of_a_share_begins_at_its_first_occurrence(runner):
-    own, metrics = runner(REWARD), defaultdict(list)
-    for failed in (0, 1, 0):
-        own._log_shares(metrics, {"reward_errors/a": failed, "reward_timeouts/a": 0}, total=4)
-    assert metrics == {"reward_errors/a": [0.25, 0.0]}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def listens():
 
     def start(pages, port=0):
         servers.append(serve(port, pages))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
         return servers[-1].server_address[1]
 
     yield start

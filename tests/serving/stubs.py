@@ -59,9 +59,7 @@ def stubborn():
 
 def server(port, how):
     if how == "dies":
-        sys.exit(
-            "ValueError: User-specified max_model_len (99999) is greater than the derived max_model_len"
-        )
+        sys.exit("ValueError: User-specified max_model_len (99999) is greater than the derived max_model_len")
     stubborn()
     if how == "dies later":
         signal.setitimer(signal.ITIMER_REAL, 2)
@@ -98,9 +96,7 @@ def run(port, how, folder):
     supervisor = Supervisor(lambda request: Server(request, os.environ), folder)
     train = stub("launcher", str(port), how, folder)
     processes.TERM_TIMEOUT = 1
-    return processes.guarded(
-        lambda: supervisor.run(lambda each: each.on_one_machine(train, os.environ))
-    )
+    return processes.guarded(lambda: supervisor.run(lambda each: each.on_one_machine(train, os.environ)))
 
 
 if __name__ == "__main__":

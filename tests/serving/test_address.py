@@ -106,10 +106,7 @@ def test_reads_models_lengths_and_routes_of_a_server(listens):
     assert server_info("0.0.0.0", listens(VLLM)) == expected
 
 
-@pytest.mark.parametrize(
-    "page",
-    [None, ["a"], {"data": ["a"]}, {"data": []}, {"data": {"id": "a"}}],
-)
+@pytest.mark.parametrize("page", [None, ["a"], {"data": ["a"]}, {"data": []}, {"data": {"id": "a"}}])
 def test_other_services_are_not_vllm(listens, page):
     assert server_info("127.0.0.1", listens({"/v1/models": page})) == ServerInfo()
 

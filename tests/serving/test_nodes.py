@@ -42,7 +42,8 @@ class FirstNode(threading.Thread):
 
 
 @pytest.fixture
-def first(tmp_path):
+def first(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "_POLL_EVERY", 0.02)
     yield FirstNode(tmp_path)
     for each in marked(str(tmp_path)):
         each.kill()
@@ -52,7 +53,7 @@ def test_first_node_serves_until_all_training_nodes_have_ended(first):
     first.codes[1].write_text("9")  # of an earlier try of the same job
     first.start()
     assert first.train(0, code=0) == 0
-    time.sleep(0.5)
+    time.sleep(0.2)
     assert first.is_alive()
     assert first.train(1, code=0) == 0
     first.join(5)
@@ -75,10 +76,8 @@ def test_first_node_fails_when_its_server_dies(first):
 
 
 @pytest.mark.parametrize("another_service", [False, True])
-def test_training_node_gives_up_without_a_vllm_server(
-    first, listens, monkeypatch, capsys, another_service
-):
-    monkeypatch.setattr(supervisor, "BOOT_TIMEOUT", 0.5)
+def test_training_node_gives_up_without_a_vllm_server(first, listens, monkeypatch, capsys, another_service):
+    monkeypatch.setattr(supervisor, "BOOT_TIMEOUT", 0.1)
     if another_service:
         listens({"/health": VLLM["/health"]}, first.port)
     assert first.train(0, code=0) == 1

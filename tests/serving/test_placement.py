@@ -63,13 +63,7 @@ def test_default_mode_is_axolotls():
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [
-        ("0,2", ["0", "2"]),
-        ("", []),
-        ("-1", []),
-        ("0,-1,1", ["0"]),
-        ("GPU-8a5f, 1", ["GPU-8a5f", "1"]),
-    ],
+    [("0,2", ["0", "2"]), ("", []), ("-1", []), ("0,-1,1", ["0"]), ("GPU-8a5f, 1", ["GPU-8a5f", "1"])],
 )
 def test_reads_cuda_visible_devices(monkeypatch, value, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)

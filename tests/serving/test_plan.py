@@ -31,9 +31,7 @@ def commands(plan):
 
 
 def test_plans_one_machine():
-    plan = plan_of(
-        call("--max-steps", "3", after=["--main_process_port", "1"]), config(), "0 1 2 3".split()
-    )
+    plan = plan_of(call("--max-steps", "3", after=["--main_process_port", "1"]), config(), "0 1 2 3".split())
     assert type(plan) is Plan
     assert plan.ranks == 3
     assert commands(plan) == [

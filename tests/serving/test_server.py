@@ -11,21 +11,18 @@ from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import Server, cause_of, first_error
 
 
-@pytest.mark.parametrize(
-    ("cause", "line"),
-    [
-        ("memory", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."),
-        ("memory", "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`"),
-        ("memory", "ValueError: Free memory on device cuda:0 (3.1/23.6 GiB) on startup is less than desired GPU memory utilization (0.9, 21.2 GiB)."),
-        ("memory", "ValueError: Available memory on node 0 (21.5/23.4 GiB) on startup is less than desired CPU memory utilization (0.995, 23.3 GiB)."),
-        ("length: one sequence", "ValueError: To serve at least one request with the models's max seq len (32768), (1.75 GiB KV cache is needed, which is larger than the available KV cache memory (0.9 GiB)."),
-        ("length: vllm.max_model_len is more", "Value error, User-specified max_model_len (9999) is greater than the derived max_model_len (max_position_embeddings=8192)"),
-        ("port", "OSError: [Errno 98] Address already in use"),
-        ("model: the hub", "huggingface_hub.errors.GatedRepoError: 401 Client Error"),
-        ("model: vLLM", "OSError: nobody/nothing is not a local folder and is not a valid model identifier"),
-        ("vllm.tensor", "Value error, Total number of attention heads (9) must be divisible by tensor parallel size (2)."),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("cause", "line"), [
+    ("memory", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ("memory", "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`"),
+    ("memory", "ValueError: Free memory on device cuda:0 (3.1/23.6 GiB) on startup is less than desired GPU memory utilization (0.9, 21.2 GiB)."),
+    ("memory", "ValueError: Available memory on node 0 (21.5/23.4 GiB) on startup is less than desired CPU memory utilization (0.995, 23.3 GiB)."),
+    ("length: one sequence", "ValueError: To serve at least one request with the models's max seq len (32768), (1.75 GiB KV cache is needed, which is larger than the available KV cache memory (0.9 GiB)."),
+    ("length: vllm.max_model_len is more", "Value error, User-specified max_model_len (9999) is greater than the derived max_model_len (max_position_embeddings=8192)"),
+    ("port", "OSError: [Errno 98] Address already in use"),
+    ("model: the hub", "huggingface_hub.errors.GatedRepoError: 401 Client Error"),
+    ("model: vLLM", "OSError: nobody/nothing is not a local folder and is not a valid model identifier"),
+    ("vllm.tensor", "Value error, Total number of attention heads (9) must be divisible by tensor parallel size (2)."),
+])  # fmt: skip
 def test_names_the_cause_of_death(cause, line):
     named, fix = cause_of(f"INFO: something before\n{line}\nINFO: something after")
     assert named.startswith(cause)

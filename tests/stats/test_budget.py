@@ -27,10 +27,7 @@ def test_every_budget_keeps_its_share_of_rows():
     [
         ({}, {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"}),
         ({"trl": {}}, {"trl.max_completion_length", "sequence_len"}),
-        (
-            {"trl": {"use_vllm": True}},
-            {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"},
-        ),
+        ({"trl": {"use_vllm": True}}, {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"}),
         ({"trl": {"use_vllm": False}}, {"trl.max_completion_length", "sequence_len"}),
         (
             {"trl": {"use_vllm": False}, "grpo_max_prompt_length": 100},
@@ -46,6 +43,4 @@ def test_settings_name_the_keys_that_the_config_uses(cfg, keys):
 
 def test_settings_print_as_a_yaml_block():
     values = {"trl.max_completion_length": 512, "sequence_len": 800, "vllm.max_model_len": 800}
-    assert as_yaml(values) == (
-        "trl:\n  max_completion_length: 512\nsequence_len: 800\nvllm:\n  max_model_len: 800"
-    )
+    assert as_yaml(values) == ("trl:\n  max_completion_length: 512\nsequence_len: 800\nvllm:\n  max_model_len: 800")

@@ -17,9 +17,7 @@ def test_percentile_is_a_length_that_occurs(lengths):
 
 def test_percentile_has_no_rounding_error():
     hundred = Lengths(range(1, 101))
-    assert [hundred.at(share) for share in (0.07, 0.5, 0.95, 0.99, 0.999, 1.0)] == [
-        *(7, 50, 95, 99, 100, 100)
-    ]
+    assert [hundred.at(share) for share in (0.07, 0.5, 0.95, 0.99, 0.999, 1.0)] == [*(7, 50, 95, 99, 100, 100)]
 
 
 def test_reports_least_most_over_and_sum():

@@ -1,16 +1,14 @@
 import json
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-import axolotl_grpo_plugin
 from axolotl_grpo_plugin.stats.measure import implicit_system, measure, warnings_of
 from axolotl_grpo_plugin.stats.rows import sources
 from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, open_tokenizer
+from tests.conftest import MODEL
 
-MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 ASKED = {"question": "Tom has 2 pens and buys 3. How many is that?", "answer": "2 + 3 = 5 #### 5"}
 
 
@@ -38,10 +36,7 @@ def test_counts_prompts_and_gold_completions(tmp_path):
     found, tokenizer = measured(tmp_path, [ASKED, longer, ASKED])
     assert (found.prompts.rows, found.bad, found.dropped, found.problems) == (3, 0, 0, [])
     assert found.gold_column == "answer"
-    assert found.gold.counts == {
-        tokenizer.counts([ASKED["answer"]])[0]: 2,
-        tokenizer.counts(["#### 5"])[0]: 1,
-    }
+    assert found.gold.counts == {tokenizer.counts([ASKED["answer"]])[0]: 2, tokenizer.counts(["#### 5"])[0]: 1}
     first = found.longest[0]
     assert (first.row, first.length) == (1, found.prompts.most)
     assert first.words.startswith("Tom has 2 pens")
@@ -99,9 +94,7 @@ def test_reports_rows_without_a_usable_prompt(tmp_path, row, message):
     chat = {"prompt": [{"role": "user", "content": "?"}]}
     found, _ = measured(tmp_path, [chat, row], type=None)
     assert found.prompts.rows == 1 and found.bad == 1
-    assert found.problems[0].startswith(
-        f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {message}"
-    )
+    assert found.problems[0].startswith(f"datasets[0] ({tmp_path / 'rows.jsonl'}), row 1: {message}")
 
 
 def test_missing_prompt_column_suggests_a_transform(tmp_path):
@@ -135,21 +128,18 @@ def test_chats_need_a_template_and_strings_do_not(tmp_path):
     assert strings.prompts.rows == 1
 
 
-@pytest.mark.parametrize(
-    ("template", "added"),
-    [
-        ("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", None),
-        ("{% if messages[0].role != 'system' %}<system>Be good.</>{% endif %}"
-         "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", "Be good."),
-        ("{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
-         "{{ messages[0].content }}", None),
-        ("{% set s = messages[0].role == 'system' %}<user>{% if s %}{{ messages[0].content }}\n"
-         "{% endif %}{{ messages[-1].content }}</>", None),
-        ("<system>Today is day 1\n{% set s = messages[0].role == 'system' %}"
-         "{% if s %}{{ messages[0].content }}{% endif %}</><user>{{ messages[-1].content }}",
-         "<system>Today is day 1\n"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("template", "added"), [
+    ("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", None),
+    ("{% if messages[0].role != 'system' %}<system>Be good.</>{% endif %}"
+     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}", "Be good."),
+    ("{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
+     "{{ messages[0].content }}", None),
+    ("{% set s = messages[0].role == 'system' %}<user>{% if s %}{{ messages[0].content }}\n"
+     "{% endif %}{{ messages[-1].content }}</>", None),
+    ("<system>Today is day 1\n{% set s = messages[0].role == 'system' %}"
+     "{% if s %}{{ messages[0].content }}{% endif %}</><user>{{ messages[-1].content }}",
+     "<system>Today is day 1\n"),
+])  # fmt: skip
 def test_notes_a_system_turn_that_the_template_adds(tmp_path, template, added):
     rows = [{"prompt": [{"role": "user", "content": "?"}]}]
     found, tokenizer = measured(tmp_path, rows, type=None, chat_template_jinja=template)

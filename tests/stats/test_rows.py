@@ -57,9 +57,7 @@ def test_reads_parquet(tmp_path):
     assert read_all(file) == list(enumerate(MANY))
 
 
-@pytest.mark.parametrize(
-    ("split", "part"), [("train[40:]", slice(40, None)), ("train[:40]", slice(40))]
-)
+@pytest.mark.parametrize(("split", "part"), [("train[40:]", slice(40, None)), ("train[:40]", slice(40))])
 def test_reads_a_part_of_the_rows(tmp_path, split, part):
     file = lines(tmp_path / "a.jsonl", MANY)
     assert read_all(file, split=split) == list(enumerate(MANY))[part]
@@ -73,9 +71,7 @@ def test_missing_column_of_a_row_is_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values",
-    [(1, 2.5), ("2020-01-01", "2021-12-31"), ("2020-01-01T10:00:00Z",), (1 << 64,)],
-    ids=str,
+    "values", [(1, 2.5), ("2020-01-01", "2021-12-31"), ("2020-01-01T10:00:00Z",), (1 << 64,)], ids=str
 )
 def test_values_that_datasets_changes_are_read_by_datasets(tmp_path, axolotls_loader, values):
     file = lines(tmp_path / "a.jsonl", [{"a": value} for value in values])
@@ -97,10 +93,7 @@ def test_parquet_that_datasets_decodes_is_read_by_datasets(tmp_path, axolotls_lo
     """The metadata is datasets' own, of a chat whose messages have unequal keys."""
     features = '{"info": {"features": {"prompt": {"feature": %s, "_type": "List"}}}}'
     table = pa.table({"prompt": [["x"], ["y"]]})
-    for feature, plain in (
-        ('{"_type": "Json"}', False),
-        ('{"dtype": "string", "_type": "Value"}', True),
-    ):
+    for feature, plain in (('{"_type": "Json"}', False), ('{"dtype": "string", "_type": "Value"}', True)):
         made = table.replace_schema_metadata({"huggingface": features % feature})
         pq.write_table(made, tmp_path / "a.parquet")
         assert (read_all(tmp_path / "a.parquet")[0] == (0, {"prompt": ["x"]})) == plain
@@ -111,10 +104,7 @@ def test_reports_bad_lines_and_reads_the_rest(tmp_path):
     file = lines(tmp_path / "a.jsonl", [{"a": 1}, "{oh", "[1]", {"a": 2}])
     assert read_all(file, failed) == [(0, {"a": 1}), (3, {"a": 2})]
     assert [row for row, _ in failed] == [1, 2]
-    assert (
-        failed[0][1].startswith("line 2, column 2: not JSON: ")
-        and failed[1][1] == "not a JSON object: '[1]'"
-    )
+    assert failed[0][1].startswith("line 2, column 2: not JSON: ") and failed[1][1] == "not a JSON object: '[1]'"
 
 
 @pytest.mark.parametrize(
@@ -143,9 +133,8 @@ def test_dataset_without_a_path_raises():
 
 
 @pytest.mark.parametrize(
-    "more",
-    [{"name": ["a", "b"]}, {"split": "train[:-5]"}, {"ds_type": "csv"}, {"data_files": "x"}, {"shards": 2}],
-)  # fmt: skip
+    "more", [{"name": ["a", "b"]}, {"split": "train[:-5]"}, {"ds_type": "csv"}, {"data_files": "x"}, {"shards": 2}]
+)
 def test_entries_with_other_keys_are_read_by_axolotl(tmp_path, axolotls_loader, more):
     assert read_all(lines(tmp_path / "a.jsonl", MANY), **more) == AXOLOTLS
 

@@ -2,17 +2,15 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import httpx
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
 
-import axolotl_grpo_plugin
 from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, TokenizerError, open_tokenizer
+from tests.conftest import MODEL
 
-MODEL = Path(axolotl_grpo_plugin.__file__).parent / "quickstart" / "model"
 CHAT = [{"role": "user", "content": "1 + 1?"}]
 RESPONSE = httpx.Response(403, request=httpx.Request("GET", "https://example.org"))
 
@@ -50,9 +48,7 @@ def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
     asked = []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(
-        huggingface_hub,
-        "snapshot_download",
-        lambda name, **how: asked.append((name, how["revision"])) or str(MODEL),
+        huggingface_hub, "snapshot_download", lambda name, **how: asked.append((name, how["revision"])) or str(MODEL)
     )
     tokenizer = open_tokenizer({"base_model": "some/model", "revision_of_model": "v2"})
     assert asked == [("some/model", "v2")]
@@ -69,7 +65,7 @@ def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
         ({"chat_template_jinja": "{{ messages[0].content }}!"}, "chat_template_jinja", "1 + 1?!"),
         ({"chat_template": "jinja", "chat_template_jinja": "{{ 'x' }}"}, "chat_template_jinja", "x"),
     ],
-)  # fmt: skip
+)
 def test_uses_the_template_that_axolotl_chooses(keys, source, text):
     tokenizer = open_tokenizer({"base_model": str(MODEL), **keys})
     own = open_tokenizer({"base_model": str(MODEL)})

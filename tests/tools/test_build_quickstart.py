@@ -5,11 +5,9 @@ import json
 import pytest
 
 from axolotl_grpo_plugin import countdown_problems
-from tests.conftest import ROOT
+from tests.conftest import QUICKSTART
 
 pytestmark = pytest.mark.xdist_group("with torch")
-
-QUICKSTART = ROOT / "axolotl_grpo_plugin" / "quickstart"
 
 
 @pytest.fixture(scope="module")

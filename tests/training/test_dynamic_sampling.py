@@ -1,20 +1,11 @@
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-
 import pytest
 
+from tests.conftest import Later
+
 pytestmark = pytest.mark.xdist_group("with torch")
+sampling, torch = Later("axolotl_grpo_plugin.training.dynamic_sampling"), Later("torch")
 
 PAD = 9
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global torch, dead_groups, exchange, loss_mask
-    import torch
-
-    from axolotl_grpo_plugin.training.dynamic_sampling import dead_groups, exchange, loss_mask
 
 
 def batch(prompt, completion, value, rows=4):
@@ -36,7 +27,7 @@ def batch(prompt, completion, value, rows=4):
 
 def test_moved_rows_are_padded_on_the_sides_of_trl():
     kept = batch(prompt=3, completion=2, value=1)
-    exchange(kept, batch(prompt=2, completion=4, value=5), [(1, 0)], 2, range(4), PAD)
+    sampling.exchange(kept, batch(prompt=2, completion=4, value=5), [(1, 0)], 2, range(4), PAD)
     assert kept["prompt_ids"].tolist() == [[1, 1, 1]] * 2 + [[PAD, 5, 5]] * 2
     assert kept["prompt_mask"].tolist() == [[1, 1, 1]] * 2 + [[0, 1, 1]] * 2
     assert kept["completion_ids"].tolist() == [[1, 1, PAD, PAD]] * 2 + [[5] * 4] * 2
@@ -46,50 +37,23 @@ def test_moved_rows_are_padded_on_the_sides_of_trl():
     assert kept["importance_sampling_ratio"].tolist() == [[1.0], [1.0], [5.0], [5.0]]
     assert kept["advantages"].tolist() == [1, 1, 5, 5]
     assert kept["ref_per_token_logps"] is None
-    assert loss_mask(kept).sum() == 12
+    assert sampling.loss_mask(kept).sum() == 12
 
 
 def test_batch_without_a_move_on_its_rank_stays_the_same():
     kept = batch(prompt=2, completion=2, value=1)
     before = dict(kept)
-    exchange(kept, batch(prompt=5, completion=5, value=5), [], 2, range(4), PAD)
+    sampling.exchange(kept, batch(prompt=5, completion=5, value=5), [], 2, range(4), PAD)
     assert all(kept[name] is before[name] for name in before)
-
-
-def test_group_on_two_ranks_moves_to_one_rank_and_back():
-    """Each rank has 6 of 12 rows, in groups of 4. The second group lies on both ranks."""
-    barrier, sent = Barrier(2, timeout=10), [[], []]
-
-    def run(rank):
-        def gather(own):
-            sent[rank] = own
-            barrier.wait()
-            return sent[0] + sent[1]
-
-        kept = batch(prompt=2, completion=2 + rank, value=1, rows=6)
-        extra = batch(prompt=3 - rank, completion=4, value=5, rows=6)
-        extra["advantages"] = torch.arange(6.0) + rank * 6
-        extra["completion_ids"] += rank
-        own = range(rank * 6, rank * 6 + 6)
-        exchange(kept, extra, [(0, 1), (1, 2)], 4, own, PAD, gather)
-        return kept
-
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(run, (0, 1))
-    assert [*first["advantages"], *second["advantages"]] == [*range(4, 12), 1, 1, 1, 1]
-    assert first["completion_ids"][:, 0].tolist() == [5, 5, 6, 6, 6, 6]
-    assert second["completion_ids"][:, 0].tolist() == [6, 6, 1, 1, 1, 1]
-    assert first["prompt_ids"][2].tolist() == [PAD, 5, 5]
-    assert second["completion_ids"].shape == (6, 4)
 
 
 def test_loss_mask_leaves_out_the_tokens_of_tools():
     masked = {"completion_mask": torch.ones(2, 3), "tool_mask": torch.tensor([[1, 0, 1]] * 2)}
-    assert loss_mask(masked).sum() == 4
-    assert loss_mask({"completion_mask": torch.ones(2, 3)}).sum() == 6
+    assert sampling.loss_mask(masked).sum() == 4
+    assert sampling.loss_mask({"completion_mask": torch.ones(2, 3)}).sum() == 6
 
 
 def test_groups_with_equal_scores_are_dead_but_groups_without_a_score_are_not():
     unscored = [torch.nan] * 3
     scores = torch.tensor([[2.0, 2.0, 2.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0], unscored])
-    assert dead_groups(scores) == [0, 2]
+    assert sampling.dead_groups(scores) == [0, 2]

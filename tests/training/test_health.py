@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.conftest import Later
+
 pytestmark = pytest.mark.xdist_group("with torch")
+training = Later("axolotl_grpo_plugin.training.health")
 
 RIGHT, LAYOUT = "correctness_reward_func", "strict_format_reward_func"
 ARGS = SimpleNamespace(max_completion_length=256)
@@ -18,20 +21,13 @@ HEALTHY = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imports():
-    """Import torch when a test runs, in one worker. Each worker collects all tests."""
-    global Health
-    from axolotl_grpo_plugin.training.health import Health
-
-
 @pytest.fixture
 def warnings(caplog):
     """Return a function that runs Health over logged steps and returns its warnings."""
 
     def run(steps):
         state = SimpleNamespace(is_world_process_zero=True, log_history=[])
-        health = Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5})
+        health = training.Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5})
         for logs in steps:
             state.log_history.append(logs)
             health.on_log(ARGS, state, None, logs=logs)
@@ -62,9 +58,7 @@ def test_healthy_or_short_run_gets_no_warning(warnings):
 def test_recorded_quickstart_gets_no_warning(warnings):
     """Its entropy falls from 0.17 to 0.03, because it learns to answer 94 % right."""
     curves = json.loads((Path(__file__).parent / "quickstart_run.json").read_text())
-    steps = [
-        dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)
-    ]
+    steps = [dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)]
     assert len(steps) == 100
     assert not warnings(steps)
 
@@ -88,27 +82,19 @@ def test_recorded_quickstart_gets_no_warning(warnings):
             "correctness is flat at 0",
             "(whole reward: 0.23 -> 0.30), reasons: no_answer_tag 75%, wrong_value 25%. Read",
         ),
-        (
-            {"right": ramp(1.0, 0.4), "reward": ramp(1.2, 1.6)},
-            "correctness fell",
-            "reward hacking",
-        ),
+        ({"right": ramp(1.0, 0.4), "reward": ramp(1.2, 1.6)}, "correctness fell", "reward hacking"),
         ({"right": ramp(1.0, 0.4), "reward": ramp(1.3, 0.7)}, "correctness fell", "raise trl.beta"),
-        ({"layout": ramp(0.5, 0.1), "reward": ramp(1.0, 1.4)}, "strict_format fell", "0.44 -> 0.30. The whole reward rises"),
         (
-            {"completions/clipped_ratio": 0.31},
-            "were cut off",
-            "max_completion_length (256 tokens)",
+            {"layout": ramp(0.5, 0.1), "reward": ramp(1.0, 1.4)},
+            "strict_format fell",
+            "0.44 -> 0.30. The whole reward rises",
         ),
-        (
-            {"frac_reward_zero_std": 0.81},
-            "over 80 % of the prompt groups have equal rewards",
-            "too hard or too easy",
-        ),
+        ({"completions/clipped_ratio": 0.31}, "were cut off", "max_completion_length (256 tokens)"),
+        ({"frac_reward_zero_std": 0.81}, "over 80 % of the prompt groups have equal rewards", "too hard or too easy"),
         ({"frac_reward_zero_std": 1.0}, "all prompt groups have equal rewards", "100% teach nothing"),
         ({"entropy": ramp(0.3, 0.0001)}, "a fifth of its start", "Lower the learning rate"),
     ],
-)  # fmt: skip
+)
 def test_each_warning_appears_once_with_its_cause(warnings, changes, sign, cause):
     (line,) = warnings(series(**changes))
     assert line.startswith("in the last 20 steps, ")
@@ -128,6 +114,6 @@ def test_resumed_run_is_judged_by_its_first_start(warnings):
     """A checkpoint's log history has the steps before it."""
     hacked = series(right=ramp(1.0, 0.4), reward=ramp(1.2, 1.6))
     state = SimpleNamespace(is_world_process_zero=True, log_history=hacked)
-    health = Health(RIGHT, {RIGHT: 2.0})
+    health = training.Health(RIGHT, {RIGHT: 2.0})
     health.on_log(ARGS, state, None, logs=hacked[-1])
     assert health.reported == {"correctness fell"}

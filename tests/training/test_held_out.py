@@ -5,7 +5,7 @@ import pytest
 
 from axolotl_grpo_plugin.evaluation.statistics import difference
 from axolotl_grpo_plugin.training.held_out import read_changes
-from axolotl_grpo_plugin.training.report import plot, smooth, sparkline, table
+from axolotl_grpo_plugin.training.report import plot, table
 
 
 def answer(when, mode, row, **rewards):
@@ -68,14 +68,3 @@ def test_plots_with_and_without_held_out_rows(file, tmp_path):
     plot(curves, read_changes(file), tmp_path / "with.png")
     plot(curves, [], tmp_path / "without.png")
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("with.png", "without.png"))
-
-
-def test_sparkline_scales_and_shortens():
-    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
-    assert sparkline([1.0, 1.0]) == "▁▁"
-    assert len(sparkline(list(range(1000)), width=40)) == 40
-
-
-def test_smooth_keeps_the_ends_and_the_length():
-    assert smooth([1, 2, 3], window=3) == [1.5, 2.0, 2.5]
-    assert smooth(()) == []

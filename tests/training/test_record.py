@@ -75,9 +75,7 @@ def test_closing_block_of_a_small_run_names_no_missing_file(tmp_path):
 def trainer(folder):
     history = [{"rewards/ends_with/mean": score} for score in (0.25, None, 0.75)]
     return SimpleNamespace(
-        args=SimpleNamespace(
-            output_dir=str(folder), generation_batch_size=32, max_completion_length=64
-        ),
+        args=SimpleNamespace(output_dir=str(folder), generation_batch_size=32, max_completion_length=64),
         hub_model_id=None,
         is_world_process_zero=lambda: True,
         num_generations=8,

@@ -1,10 +1,8 @@
 """Set-up for the tests of all transforms."""
 
-from pathlib import Path
-
 import pytest
 
-MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
+from tests.conftest import MODEL
 
 
 @pytest.fixture(scope="session")

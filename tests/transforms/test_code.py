@@ -15,16 +15,8 @@ CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
 @pytest.mark.parametrize(
     ("row", "asks", "tests"),
     [
-        (
-            {"problem": "Double.", "tests": json.dumps(PRINTS)},
-            PROGRAM,
-            PRINTS,
-        ),
-        (
-            {"question": "Double.", "input_output": json.dumps({**PRINTS, "fn_name": None})},
-            PROGRAM,
-            PRINTS,
-        ),
+        ({"problem": "Double.", "tests": json.dumps(PRINTS)}, PROGRAM, PRINTS),
+        ({"question": "Double.", "input_output": json.dumps({**PRINTS, "fn_name": None})}, PROGRAM, PRINTS),
         (
             {
                 "problem_statement": "Double.",
@@ -50,11 +42,7 @@ CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
             "Define the Python function `add`.",
             {"inputs": ["1\n2"], "outputs": ["3"], "fn_name": "add"},
         ),
-        (
-            {"problem": "Double.", "tests": json.dumps(PRINTS), "metadata": "from the web"},
-            PROGRAM,
-            PRINTS,
-        ),
+        ({"problem": "Double.", "tests": json.dumps(PRINTS), "metadata": "from the web"}, PROGRAM, PRINTS),
         (
             {"prompt": "Double.", "test_list": ["assert f(1) == 2", "assert f(2) == 4"]},
             "Define the Python function `f`.",
@@ -68,10 +56,7 @@ CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
                 "test_setup_code": "",
             },
             "Define the Python function `f`.",
-            {
-                "functional": "from math import isclose\nassert isclose(f(1), 2)",
-                "entry_point": "f",
-            },
+            {"functional": "from math import isclose\nassert isclose(f(1), 2)", "entry_point": "f"},
         ),
         (
             {"prompt": "def f(x): ...", "test": CHECK, "entry_point": "f"},

@@ -23,10 +23,7 @@ def test_makes_prompts_and_labels():
 
 def test_instructions_can_be_a_system_turn():
     made = run(gsm8k, row(), grpo_system_in="system", grpo_system_prompt="Think.")
-    assert made["prompt"][0] == [
-        {"role": "system", "content": "Think."},
-        {"role": "user", "content": "How many?"},
-    ]
+    assert made["prompt"][0] == [{"role": "system", "content": "Think."}, {"role": "user", "content": "How many?"}]
 
 
 def test_examples_are_earlier_turns_in_the_layout():

@@ -15,18 +15,22 @@ PROBLEM = {"question": "gcd?", "answer": "4", "metadata": METADATA}
 
 
 def test_row_with_a_task_becomes_problems():
-    """Rows may also be problems. They keep their order."""
-    made = run(gym, SUMS, PROBLEM, {"task": "lcm", "size": 2})
+    """Rows may also be problems. They keep their order. Only a task must be named."""
+    # datasets gives a row None for the options that only other rows have.
+    default = {"task": "lcm", "size": None, "seed": None, "config": None}
+    two = {"task": "lcm", "size": 2, "seed": 0, "config": {"max_terms": None}}
+    made = run(gym, SUMS, PROBLEM, two, default)
     assert set(made) == {"prompt", "entry", "data_source"}
     tasks = [each.removeprefix("reasoning_gym/") for each in made["data_source"]]
-    assert tasks == ["chain_sum"] * 3 + ["gcd"] + ["lcm"] * 2
+    assert tasks == ["chain_sum"] * 3 + ["gcd"] + ["lcm"] * 502
+    assert made["entry"][4:6] == made["entry"][6:8]
     entries = list(map(read_entry, made["entry"]))
     assert entries[0].metadata["source_dataset"] == "chain_sum"
     assert entries[0].config == {"max_terms": 2} and entries[4].config == {}
     assert all(entry.metadata["num_terms"] == 2 for entry in entries[:3])
     asked = entries[0].question
     assert made["prompt"][0] == [{"role": "user", "content": f"{SYSTEM_PROMPT}\n\n{asked}"}]
-    assert len({entry.question for entry in entries}) == 6
+    assert len({entry.question for entry in entries[:6]}) == 6
 
 
 def test_instructions_can_be_a_system_turn():
@@ -34,27 +38,16 @@ def test_instructions_can_be_a_system_turn():
     assert prompt[0] == {"role": "system", "content": "Think."} and len(prompt) == 2
 
 
-def test_size_seed_and_config_may_be_left_out():
-    made = run(
-        gym,
-        {"task": "gcd", "size": None, "seed": None, "config": None},
-        # datasets gives a row None for the options that only other rows have.
-        {"task": "gcd", "size": 2, "seed": 0, "config": {"max_terms": None}},
-    )
-    assert len(made["entry"]) == 502
-    assert made["entry"][:2] == made["entry"][500:]
-
-
 def test_problems_are_the_same_in_every_process(monkeypatch):
     """Without a fixed hash seed, reasoning-gym makes different problems of these tasks."""
-    tasks = ["isomorphic_strings", "polynomial_multiplication", "word_ladder"]
+    tasks = ["isomorphic_strings", "polynomial_multiplication"]
     specs = [{"task": task, "size": 3, "seed": seed} for seed in (5, 6) for task in tasks]
     made = []
     for seed in "12":
         monkeypatch.setenv("PYTHONHASHSEED", seed)
         made.append(run(gym, *specs))
     assert made[0] == made[1]
-    assert not set(made[0]["entry"][:9]) & set(made[0]["entry"][9:])
+    assert not set(made[0]["entry"][:6]) & set(made[0]["entry"][6:])
 
 
 def test_reads_rows_that_are_problems():
@@ -69,10 +62,7 @@ def test_reads_rows_that_are_problems():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (
-            {"task": "composite"},
-            r"'composite': reasoning-gym has no such task. Valid names: ab, acre, ",
-        ),
+        ({"task": "composite"}, r"'composite': reasoning-gym has no such task. Valid names: ab, acre, "),
         ({**SUMS, "config": {"max_terms": 0}}, r"refuses it: AssertionError: "),
         ({**SUMS, "config": "hard"}, r'"config" is not an object of options: \'hard\''),
         ({**SUMS, "size": 0}, r'"size" is not a whole number of at least 1: 0'),

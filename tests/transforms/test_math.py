@@ -9,9 +9,7 @@ from tests.transforms.conftest import run
 def test_answer_is_read_from_a_worked_solution():
     made = run(math, {"problem": "1/2 + 1/4?", "solution": r"It is \boxed{\frac{3}{4}}."})
     assert made["solution"] == [r"\frac{3}{4}"]
-    assert made["prompt"] == [
-        [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": "1/2 + 1/4?"}]
-    ]
+    assert made["prompt"] == [[{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": "1/2 + 1/4?"}]]
     assert made["data_source"] == ["math"]
     assert accuracy_reward_func([""], [r"\boxed{0.75}"], solution=made["solution"]) == [1.0]
 
@@ -29,12 +27,7 @@ def test_instructions_can_follow_the_problem():
 
 @pytest.mark.parametrize(
     ("answer", "gold"),
-    [
-        ("72", "72"),
-        (r"$\boxed{72}$", "72"),
-        ("9 * 8\n#### 72", "72"),
-        (r"\text{Evelyn}", r"\text{Evelyn}"),
-    ],
+    [("72", "72"), (r"$\boxed{72}$", "72"), ("9 * 8\n#### 72", "72"), (r"\text{Evelyn}", r"\text{Evelyn}")],
 )
 def test_answer_column_is_read_as_the_reward_reads_it(answer, gold):
     made = run(math, {"problem": "1?", "answer": answer})

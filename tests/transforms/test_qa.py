@@ -30,14 +30,7 @@ def test_makes_prompts_and_keeps_other_columns():
 
 @pytest.mark.parametrize(
     ("gold", "text"),
-    [
-        ("18", "18"),
-        (18, "18"),
-        (0.5, "0.5"),
-        (True, "true"),
-        (["a", "b"], '["a", "b"]'),
-        (" Paris ", " Paris "),
-    ],
+    [("18", "18"), (18, "18"), (0.5, "0.5"), (True, "true"), (["a", "b"], '["a", "b"]'), (" Paris ", " Paris ")],
 )
 def test_answer_becomes_text_that_the_rewards_read(gold, text):
     made = run(qa, {"q": "?", "a": gold}, **COLUMNS)

@@ -19,12 +19,7 @@ TEMPLATED = "<|im_start|>user\n2 * 3?<|im_end|>\n<|im_start|>assistant\n<think>\
 
 
 def row(prompt=CHAT, truth="6", source="openai/gsm8k", **more):
-    return {
-        "prompt": prompt,
-        "data_source": source,
-        "reward_model": {"style": "rule", "ground_truth": truth},
-        **more,
-    }
+    return {"prompt": prompt, "data_source": source, "reward_model": {"style": "rule", "ground_truth": truth}, **more}
 
 
 @pytest.mark.parametrize(
@@ -86,9 +81,7 @@ def test_reads_a_ground_truth_column():
 
 
 def test_dataset_may_have_ground_truths_of_other_names():
-    made = run(
-        verl, {"prompt": TEMPLATED, "data_source": "countdown", "target": 24, "nums": [4, 6]}
-    )
+    made = run(verl, {"prompt": TEMPLATED, "data_source": "countdown", "target": 24, "nums": [4, 6]})
     assert made["target"] == [24] and made["nums"] == [[4, 6]]
     assert "ground_truth" not in made and "reward_model" not in made
 
@@ -111,10 +104,7 @@ def test_dataset_may_have_ground_truths_of_other_names():
         ([row(TEMPLATED), row(), row()], r'row 1, column "prompt": text in some rows and chat'),
         ([{"prompt": CHAT, "answer": "6"}], r'no column "data_source" \(it has: prompt, answer\)'),
         ([{"question": "x", "data_source": "y"}], r'no column "prompt" \(it has: question, data_s'),
-        (
-            [{"prompt": "x", "data_source": "y", "ground_truth": None}],
-            r'row 0, column "ground_truth": no ground truth',
-        ),
+        ([{"prompt": "x", "data_source": "y", "ground_truth": None}], r'row 0, column "ground_truth": no ground truth'),
     ],
 )
 def test_bad_row_is_named(rows, message):

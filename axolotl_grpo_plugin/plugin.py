@@ -10,7 +10,7 @@ import torch
 from axolotl.integrations import base
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks.batch import check_batch, check_groups
+from axolotl_grpo_plugin.checks.batch import check_batch, check_groups, name_run
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready
 from axolotl_grpo_plugin.checks.trl_args import trl_args
@@ -67,6 +67,7 @@ class GRPOPlugin(base.BasePlugin):
             quiet_console(everything=False)
             stop_on(check_config(cfg))
             limit_prompts(cfg)
+            name_run(cfg, _ranks())
             settle_address(cfg)
             show_samples(cfg)
 
@@ -75,7 +76,7 @@ class GRPOPlugin(base.BasePlugin):
 
     def on_config_validation_error(self, cfg: Any) -> None:
         if is_named(cfg) and (error := sys.exception()):
-            batch = list(check_batch(cfg, int(os.environ.get("WORLD_SIZE", 1))))
+            batch = list(check_batch(cfg, _ranks()))
             others = refusals(cfg, error)
             # Axolotl's message for a wrong batch says less than check_batch.
             stop_on([*batch, *(o for o in others if not (batch and o.what.startswith("GRPO")))])
@@ -88,8 +89,7 @@ class GRPOPlugin(base.BasePlugin):
 
         if not preprocess:
             quiet_console(everything=True)
-            ranks = int(os.environ.get("WORLD_SIZE", 1))
-            stop_on([*check_ready(cfg), *check_groups(cfg, ranks)])
+            stop_on([*check_ready(cfg), *check_groups(cfg, _ranks())])
             stop_on([*check_versions(cfg), *check_wandb(cfg)])
         loaded = load_checked(cfg)
         self._row = loaded.train_dataset[0]
@@ -165,6 +165,10 @@ def _pass_crashes() -> None:
 
     if END in os.environ:
         sys.excepthook = hook
+
+
+def _ranks() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def _active(cfg: Any) -> bool:

@@ -49,7 +49,7 @@ class Case(NamedTuple):
 CASES = {
     "quickstart": Case("configs/quickstart.yaml", ARMS, (1, 2, 3, 4, 5), 80, 5, 5, 0.8, 234, 4),
     "smollm2": Case(
-        "configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 20, 4, 8, 0.5, 72, 2
+        "configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 24, 4, 12, 0.5, 72, 2
     ),
 }
 PLAIN = """

@@ -11,19 +11,20 @@ pytestmark = pytest.mark.xdist_group("with torch")
 THINK = shipped("configs") / "templates" / "qwen-think.jinja"
 
 
-def as_trainer(chat, generation_prompt=True):
+def as_trainer(chat, generation_prompt=True, **options):
     """Render a chat as TRL does, with the template that Axolotl gives the tokenizer."""
     from axolotl.utils.chat_templates.base import get_chat_template
     from transformers import PreTrainedTokenizerFast
 
     template = get_chat_template("jinja", str(THINK))
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(MODEL / "tokenizer.json"), chat_template=template)
-    return tokenizer.apply_chat_template(chat, add_generation_prompt=generation_prompt, tokenize=False)
+    return tokenizer.apply_chat_template(chat, add_generation_prompt=generation_prompt, tokenize=False, **options)
 
 
-def as_stats(chat, generation_prompt=True):
+def as_stats(chat, generation_prompt=True, **options):
     """Render a chat as `axolotl grpo stats` and `check` do, without transformers."""
     cfg = {"base_model": str(MODEL), "chat_template_jinja": str(THINK)}
+    cfg["grpo_trl_args"] = {"chat_template_kwargs": options}
     return open_tokenizer(cfg).text(chat, generation_prompt)
 
 
@@ -39,6 +40,12 @@ PROMPT = "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n1 + 1?<|im_end
 def test_prompt_ends_within_the_thinking(render):
     assert render([SYSTEM, QUESTION]) == PROMPT
     assert render([QUESTION]).startswith("<|im_start|>user\n1 + 1?")
+
+
+@pytest.mark.parametrize("render", [as_trainer, as_stats])
+def test_option_adds_a_system_turn_to_chats_without_one(render):
+    assert render([QUESTION], system="Think.") == PROMPT
+    assert render([SYSTEM, QUESTION], system="Do not.") == PROMPT
 
 
 @pytest.mark.parametrize("render", [as_trainer, as_stats])

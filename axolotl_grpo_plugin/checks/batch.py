@@ -1,7 +1,9 @@
 """Check the batch of a step, in completions and prompts, against the rules of TRL and Axolotl."""
 
+import os
 from collections.abc import Callable, Iterator
 from math import gcd, lcm
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.checks.rewards import functions_in
@@ -96,6 +98,18 @@ def batch_of(cfg: Any, ranks: int) -> Batch | None:
         cfg.get("rl") == "grpo" and trl.get("num_generations") is not None,
         tokens_of(block(cfg, "grpo_trl_args").get("num_generations_eval")),
     )
+
+
+def name_run(cfg: Any, ranks: int) -> None:
+    """Name the run on wandb after its main settings, if the config and WANDB_NAME do not.
+
+    The rule is xLR's: Qwen2.5-7B-Instruct_lr_3e-6_bs_240_n_15, with the completions per step as "bs".
+    """
+    batch = batch_of(cfg, ranks)
+    named = cfg.get("wandb_name") or os.environ.get("WANDB_NAME")
+    if cfg.get("wandb_project") and not named and batch:
+        model, rate = Path(str(cfg.get("base_model"))).name, cfg.get("learning_rate")
+        cfg["wandb_name"] = f"{model}_lr_{rate}_bs_{batch.completions}_n_{batch.num_generations}"
 
 
 def _size(value: Any, default: int) -> int | None:

@@ -74,6 +74,20 @@ def check_examples(cfg: Any) -> Iterator[Finding]:
             yield Finding(at(cfg, "grpo_examples"), str(error), 'End the answer in "#### <answer>"')
 
 
+def check_prompt_template(cfg: Any) -> Iterator[Finding]:
+    """Check that `grpo_prompt_template` has a place for the question, and no key that it replaces beside it."""
+    template = cfg.get("grpo_prompt_template")
+    if not isinstance(template, str) or not template:
+        return
+    if "{question}" not in template:
+        fix = "Write {question} where the question belongs"
+        yield Finding(at(cfg, "grpo_prompt_template"), "it has no place for the question", fix)
+    for key in ("grpo_system_prompt", "grpo_system_in", "grpo_examples"):
+        if cfg.get(key):
+            what = "not used, because grpo_prompt_template is the whole prompt"
+            yield Finding(at(cfg, key), what, "Remove one of the two keys")
+
+
 def check_held_out(cfg: Any) -> Iterator[Finding]:
     """Check that held-out rows have a dataset, and that no other generation runs beside them."""
     if cfg.get("grpo_eval_steps"):
@@ -130,6 +144,7 @@ def check_config(cfg: Any) -> Iterator[Finding]:
         check_deepspeed,
         check_template,
         check_examples,
+        check_prompt_template,
         check_held_out,
         check_dynamic_sampling,
         check_address,

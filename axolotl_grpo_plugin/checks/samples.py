@@ -99,7 +99,8 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
         return Finding(where, what, fix, _traceback(error))
     # A user's own prompt may ask for any layout.
-    gold = None if cfg.get("grpo_system_prompt") else GOLD.get(str(source.entry.get("type")))
+    own = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
+    gold = None if own else GOLD.get(str(source.entry.get("type")))
     found = []
     for (_, raw), made in zip(rows, transformed, strict=True):
         for row in made[:MAX_ROWS]:

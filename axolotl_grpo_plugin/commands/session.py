@@ -165,7 +165,8 @@ class Session:
         from axolotl_grpo_plugin.generation.vllm import VllmBackend
 
         longest = max(len(row.ids) for row in self.rows) + self.sampling.max_tokens
-        return VllmBackend(self.cfg, self.models, self.folder, self.options.server, longest)
+        eos, server = self.tokenizer.real.eos_token_id, self.options.server
+        return VllmBackend(self.cfg, self.models, self.folder, server, longest, eos)
 
     @cached_property
     def how(self) -> str:

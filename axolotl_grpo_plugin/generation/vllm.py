@@ -32,13 +32,22 @@ class VllmBackend:
     """vLLM's OpenAI-compatible server. One start serves a base model and all adapters on it.
 
     models: all that will be loaded. address: HOST:PORT of a server that is up, or None to start one.
-    folder: for the server's log. longest: tokens of the longest prompt with its completion.
+    folder: for the server's log. longest: tokens of the longest prompt with its completion. eos: the token
+    that ends a completion, which may differ from that in a base model's folder.
     """
 
     def __init__(
-        self, cfg: Any, models: Sequence[Model], folder: Path, address: str | None, longest: int
+        self,
+        cfg: Any,
+        models: Sequence[Model],
+        folder: Path,
+        address: str | None,
+        longest: int,
+        eos: int,
     ):
         self._cfg, self._folder, self._address, self._longest = cfg, folder, address, longest
+        own = block(block(cfg, "grpo_trl_args"), "generation_kwargs").get("stop_token_ids") or []
+        self._ends = sorted({eos, *own})
         self._rank = max((_rank(each.adapter) for each in models if each.adapter), default=0)
         self.how = f"vllm {block(cfg, 'vllm').get('dtype') or 'auto'}"
         self._given = bool(address)
@@ -122,6 +131,7 @@ class VllmBackend:
                 "min_p": sampling.min_p,
                 "repetition_penalty": sampling.repetition_penalty,
                 "return_token_ids": True,
+                "stop_token_ids": self._ends,
             },
         )
         return list(reply.choices[0].token_ids)  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     check_columns,
     first_of,
     instructions_beside,
+    text_prompt,
     texts,
 )
 
@@ -31,13 +32,14 @@ def code(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     too long a prompt are dropped and counted.
 
     YAML keys read (see args.py): `grpo_system_prompt` (by default there is no system prompt),
-    `grpo_system_in` (default "system"), `grpo_max_prompt_length`.
+    `grpo_system_in` (default "system"), `grpo_prompt_template`,
+    `grpo_max_prompt_length`.
 
     Source: open-r1/verifiable-coding-problems-python, APPS, TACO, MBPP or HumanEval on the hub.
 
     Raises: DatasetError with dataset, row and column if a row has no problem or no usable tests.
     """
-    ask = instructions_beside(cfg, default="")
+    ask = text_prompt(cfg) or instructions_beside(cfg, default="")
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         (problems,) = texts(rows, numbers, source, first_of(PROBLEMS, rows))

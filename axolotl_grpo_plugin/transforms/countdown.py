@@ -11,6 +11,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     MapArguments,
     batched,
     check_columns,
+    text_prompt,
 )
 
 
@@ -22,13 +23,14 @@ def countdown(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     without `data_source` gets "countdown". The other columns stay. Rows with too long a prompt are
     dropped and counted.
 
-    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_max_prompt_length`.
+    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_prompt_template`,
+    `grpo_max_prompt_length`.
 
     Source: Jiayi-Pan/Countdown-Tasks-3to4 on the hub, or `axolotl grpo fetch countdown`.
 
     Raises: DatasetError with dataset, row and column if a row is not a Countdown problem.
     """
-    ask = instructions(
+    ask = text_prompt(cfg) or instructions(
         cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
         in_system_turn=cfg.get("grpo_system_in") == "system",
     )

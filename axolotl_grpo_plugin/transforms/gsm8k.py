@@ -10,6 +10,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     MapArguments,
     Messages,
     batched,
+    text_prompt,
     texts,
     turn,
 )
@@ -31,13 +32,13 @@ def gsm8k(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     with too long a prompt are dropped and counted.
 
     YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_examples`,
-    `grpo_max_prompt_length`.
+    `grpo_prompt_template`, `grpo_max_prompt_length`.
 
     Source: https://github.com/openai/grade-school-math (MIT), with the prompt of willccbb's gist.
 
     Raises: DatasetError with dataset, row and column if a row does not have GSM8K's form.
     """
-    ask = instructions(
+    ask = text_prompt(cfg) or instructions(
         cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
         cfg.get("grpo_examples") or [],
         in_system_turn=cfg.get("grpo_system_in") == "system",

@@ -17,6 +17,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     DatasetError,
     MapArguments,
     source_of,
+    text_prompt,
     within_budget,
 )
 
@@ -62,7 +63,8 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     that `rewards.gym` reads, and `data_source`, "reasoning_gym/<task>". No other column stays. Problems
     with too long a prompt are dropped and counted.
 
-    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_max_prompt_length`.
+    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_prompt_template`,
+    `grpo_max_prompt_length`.
 
     Source: https://github.com/open-thought/reasoning-gym (Apache-2.0; the extra `gym` installs it).
 
@@ -70,7 +72,7 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     """
     source = source_of(cfg, dataset_idx)
     budget, options = cfg.get("grpo_max_prompt_length"), template_options(cfg)
-    ask = instructions(
+    ask = text_prompt(cfg) or instructions(
         cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
         in_system_turn=cfg.get("grpo_system_in") == "system",
     )

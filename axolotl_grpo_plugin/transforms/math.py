@@ -12,6 +12,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     batched,
     first_of,
     instructions_beside,
+    text_prompt,
     texts,
 )
 
@@ -29,13 +30,13 @@ def math(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     counted.
 
     YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in` (default "system"),
-    `grpo_max_prompt_length`.
+    `grpo_prompt_template`, `grpo_max_prompt_length`.
 
     Source: https://github.com/hendrycks/math, with the prompt of https://github.com/QwenLM/Qwen2.5-Math.
 
     Raises: DatasetError with dataset, row and column if a row has no problem or no answer.
     """
-    ask = instructions_beside(cfg, SYSTEM_PROMPT)
+    ask = text_prompt(cfg) or instructions_beside(cfg, SYSTEM_PROMPT)
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         column = "answer" if "answer" in rows else "solution"

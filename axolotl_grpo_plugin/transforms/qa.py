@@ -12,6 +12,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     Messages,
     batched,
     check_columns,
+    text_prompt,
     turn,
 )
 
@@ -29,13 +30,13 @@ def qa(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     a prompt are dropped and counted.
 
     YAML keys read (see args.py): `grpo_columns`, `grpo_system_prompt`, `grpo_system_in`, `grpo_examples`,
-    `grpo_max_prompt_length`.
+    `grpo_prompt_template`, `grpo_max_prompt_length`.
 
     Raises: DatasetError with dataset, row and column if a row has no question or no answer.
     """
     columns = cfg.get("grpo_columns") or {}
     asked, answered = columns.get("question") or "question", columns.get("answer") or "answer"
-    ask = instructions(
+    ask = text_prompt(cfg) or instructions(
         cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
         cfg.get("grpo_examples") or [],
         in_system_turn=cfg.get("grpo_system_in") == "system",
@@ -57,7 +58,11 @@ def qa(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
             earlier, question = chat[:-1], chat[-1:]
             if not question or question[0]["role"] != "user":
                 raise DatasetError(f'{where} "{asked}": no question of a user')
-            prompts.append([*earlier, *ask(question[0]["content"])])
+            prompt = ask(question[0]["content"])
+            if earlier and isinstance(prompt, str):
+                what = "earlier turns of a chat do not fit grpo_prompt_template. Remove that key"
+                raise DatasetError(f'{where} "{asked}": {what}')
+            prompts.append(prompt if isinstance(prompt, str) else [*earlier, *prompt])
             golds.append(gold)
         has_other = "solution" in rows and answered != "solution"
         return {"prompt": prompts, "answer": golds, **({} if has_other else {"solution": golds})}

@@ -123,6 +123,12 @@ def turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+def text_prompt(cfg: Any) -> Callable[[str], str] | None:
+    """Return a function that writes a question into `grpo_prompt_template`, None without that key."""
+    template: str | None = cfg.get("grpo_prompt_template")
+    return (lambda question: template.replace("{question}", question)) if template else None
+
+
 def instructions_beside(cfg: Any, default: str) -> Callable[[str], Messages]:
     """Return a function that turns a problem into chat messages.
 

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, name_run
 
 GROUP_REWARD = "tests.scoring.rewards_that_fail.the_first"
 
@@ -150,3 +150,24 @@ NEEDS = f"but {GROUP_REWARD} needs all 8 completions of a prompt in one process.
 )
 def test_group_reward_needs_whole_groups_on_each_rank(cfg, ranks, line):
     assert [str(each).endswith(line) for each in check_groups(cfg, ranks)] == [True] * bool(line)
+
+
+RUN = config(2, 8, 15, base_model="Qwen/Qwen2.5-7B-Instruct", learning_rate="3e-6")
+
+
+@pytest.mark.parametrize(
+    ("keys", "environment", "name"),
+    [
+        ({"wandb_project": "gsm8k"}, {}, "Qwen2.5-7B-Instruct_lr_3e-6_bs_240_n_15"),
+        ({"wandb_project": "gsm8k", "wandb_name": "mine"}, {}, "mine"),
+        ({"wandb_project": "gsm8k"}, {"WANDB_NAME": "theirs"}, None),
+        ({}, {}, None),
+    ],
+)
+def test_run_on_wandb_without_a_name_is_named_by_its_settings(keys, environment, name, monkeypatch):
+    monkeypatch.delenv("WANDB_NAME", raising=False)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    cfg = {**RUN, **keys}
+    name_run(cfg, ranks=15)
+    assert cfg.get("wandb_name") == name

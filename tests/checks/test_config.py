@@ -135,6 +135,15 @@ def test_reports_examples_in_another_form():
     assert "grpo_examples[1]" in finding.what
 
 
+def test_prompt_template_needs_a_place_for_the_question():
+    (finding,) = checks.check_prompt_template({"grpo_prompt_template": "Q: <think>"})
+    assert "{question}" in finding.fix
+    template = {"grpo_prompt_template": "Q: {question} <think>"}
+    assert not list(checks.check_prompt_template(template))
+    (finding,) = checks.check_prompt_template({**template, "grpo_system_in": "system"})
+    assert finding.where == "grpo_system_in"
+
+
 def test_held_out_rows_need_a_dataset():
     cfg = {"grpo_held_out_rows": 8, "test_datasets": [{}]}
     assert not list(checks.check_held_out(cfg))

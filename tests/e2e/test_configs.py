@@ -14,6 +14,7 @@ from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
 pytestmark = pytest.mark.seconds(60)
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+VARIANTS = ROOT / "docs" / "variants.md"
 SLURM = ROOT / "configs" / "multinode" / "slurm.sbatch"
 
 
@@ -48,17 +49,43 @@ def pack(condition=lambda file, given: True):
 
 @pack()
 def test_check_reports_nothing(file, given, smollm2, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    # The other nodes must reach the server, and no shipped config knows the first one's address.
+    public = given.get("vllm", {}).get("host") == "0.0.0.0"
+    found = [each.where for each in reported(given, file, tmp_path)]
+    assert found == ["vllm.host (0.0.0.0)"] * public
+
+
+def reported(given, file, folder):
+    """Return the findings of `axolotl grpo check`, on the machines of a config's header."""
     from axolotl_grpo_plugin.commands.check import check, machine_of
 
-    monkeypatch.chdir(ROOT)
-    copy = tmp_path / file.name  # a run of the pack may have filled its output_dir
-    copy.write_text(yaml.safe_dump({**given, "output_dir": str(tmp_path / "new")}))
+    copy = folder / file.name  # a run of the pack may have filled its output_dir
+    copy.write_text(yaml.safe_dump({**given, "output_dir": str(folder / "new")}))
     nodes, gpus, memory = machines(file) or (0, 0, None)
     checked = check(str(copy), machine_of(nodes * gpus, memory, None), offline=True)
-    reported = [each.where for each in checked.findings if each.level != "skipped"]
-    # The other nodes must reach the server, and no shipped config knows the first one's address.
-    assert reported == ["vllm.host (0.0.0.0)"] * (given.get("vllm", {}).get("host") == "0.0.0.0")
     assert checked.memory.startswith("at least ") is bool(gpus)
+    return [each for each in checked.findings if each.level != "skipped"]
+
+
+def merged(given, lines):
+    """Return a config with other lines. A key without a value is removed."""
+    blocks = {
+        key: merged(given[key], value)
+        for key, value in lines.items()
+        if isinstance(value, dict) and isinstance(given.get(key), dict)
+    }
+    return {key: value for key, value in (given | lines | blocks).items() if value is not None}
+
+
+@pytest.mark.parametrize("lines", re.findall(r"(?s)```yaml\n(.+?)```", VARIANTS.read_text()))
+def test_check_accepts_the_variants_of_the_docs(lines, smollm2, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    file = ROOT / re.match(r"# (\S+)", lines)[1]
+    given = yaml.safe_load(file.read_text())
+    changed = merged(given, yaml.safe_load(lines))
+    assert changed != given
+    assert reported(changed, file, tmp_path) == []
 
 
 @pack()
@@ -103,19 +130,21 @@ def test_batches_hold_whole_prompt_groups(file, given):
     generations = given["trl"]["num_generations"]
     ranks = training_processes(given, machines(file))
     per_rank = given["micro_batch_size"] * given["gradient_accumulation_steps"]
-    assert per_rank % generations == 0  # Axolotl's data producer gives each rank whole groups
+    if given["trl"].get("use_data_producer"):
+        assert per_rank % generations == 0  # it gives each rank whole groups
     completions, prompts = re.search(
         r"gradient_accumulation_steps: \d+ # (\d+) completions per step: (\d+) prompts", file.read_text()
     ).groups()
     assert int(completions) == per_rank * ranks == int(prompts) * generations
+    assert given["trl"].get("generation_batch_size", 0) % int(completions) == 0
     assert given["eval_batch_size"] * ranks % generations == 0
 
 
 @pack(lambda file, given: machines(file))
 def test_prompts_and_completions_fit_the_model_length(file, given):
-    longest = int(re.search(r"the longest prompt has (\d+) tokens", file.read_text())[1])
+    longest = re.search(r"(?:longest prompt has|more than) (\d+) tokens", file.read_text())[1]
     length = given["vllm"]["max_model_len"]
-    assert longest + given["trl"]["max_completion_length"] <= length == given["sequence_len"]
+    assert int(longest) + given["trl"]["max_completion_length"] <= length == given["sequence_len"]
 
 
 def test_slurm_script_requests_the_nodes_of_its_config():

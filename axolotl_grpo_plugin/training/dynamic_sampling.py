@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from math import ceil, gcd
 from typing import Any
 from unittest.mock import patch
 
@@ -67,16 +68,23 @@ class DynamicSampling(TrainerCallback, ExportableState):
         rows = gather_object([self.rates.row_of(each["prompt"]) for each in inputs])[::group]
         output, dead = self._round(rows, inputs)
         before, places, used = len(dead), dead, set(rows)
+        asked, all_dead = len(rows), before  # groups of all rounds
         tokens = output["num_items_in_batch"]
+        own = [self._own(len(rows))]  # this rank's places in each round
         discarded = [set[int]()]  # groups of each round
-        while places and len(discarded) <= self.rounds and (drawn := self._draw(len(rows), used)):
-            extra, dead = self._extra(drawn, len(inputs))
+        while places and len(discarded) <= self.rounds:
+            count = self._needed(len(places), 1 - all_dead / asked, len(rows))
+            if not (drawn := self._draw(count, used)):
+                break
+            extra, dead = self._extra(drawn)
             used.update(drawn)
+            asked, all_dead = asked + len(drawn), all_dead + len(dead)
             tokens = tokens + extra["num_items_in_batch"]
             live = [source for source in range(len(drawn)) if source not in dead]
             moves = list(zip(places, live, strict=False))
+            own.append(self._own(len(drawn)))
             pad_token = trainer.processing_class.pad_token_id
-            exchange(output, extra, moves, group, self._own(len(inputs)), pad_token)
+            exchange(output, extra, moves, group, (own[0], own[-1]), pad_token)
             discarded[0].update(place for place, _ in moves)
             discarded.append(set(range(len(drawn))) - {source for _, source in moves})
             places = places[len(moves) :]
@@ -84,8 +92,8 @@ class DynamicSampling(TrainerCallback, ExportableState):
             count = loss_mask(output).sum()
             output["num_items_in_batch"] = trainer.accelerator.gather(count).sum()
         if log:
-            own = self._own(len(inputs))
-            log.release([[place // group in each for place in own] for each in discarded])
+            rounds = zip(own, discarded, strict=True)
+            log.release([[place // group in groups for place in mine] for mine, groups in rounds])
         metrics = trainer._metrics["train"]
         metrics["num_tokens"] = [trainer.state.num_input_tokens_seen]
         metrics["sampling/dead_before"].append(before)
@@ -103,10 +111,20 @@ class DynamicSampling(TrainerCallback, ExportableState):
         self.rates.add(rows, scores.tolist())
         return output, dead_groups(scores)
 
-    def _extra(self, rows: list[int], count: int) -> tuple[dict[str, Any], list[int]]:
-        """Generate and score `count` completions of other rows. TRL's metrics and table leave them out."""
+    def _needed(self, places: int, live: float, most: int) -> int:
+        """Return the number of groups to generate for dead places, in equal parts for all ranks.
+
+        live: the share of live groups so far. most: the groups of a batch.
+        """
+        ranks = self.trainer.accelerator.num_processes
+        unit = ranks // gcd(ranks, self.trainer.num_generations)
+        wanted = ceil(places / max(live, 1 / most))
+        return min(ceil(wanted / unit) * unit, most)
+
+    def _extra(self, rows: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Generate and score completions of other rows. TRL's metrics and table leave them out."""
         trainer = self.trainer
-        numbers = (place // trainer.num_generations for place in self._own(count))
+        numbers = (place // trainer.num_generations for place in self._own(len(rows)))
         inputs = [trainer.train_dataset[rows[number]] for number in numbers]
         copies = {name: deepcopy(getattr(trainer, name)) for name in ("_metrics", "_logs")}
         with patch.multiple(trainer, **copies):
@@ -119,9 +137,11 @@ class DynamicSampling(TrainerCallback, ExportableState):
         self._draws = (step, draws)
         return self.rates.draw(count, (self.trainer.args.seed, step, draws), used)
 
-    def _own(self, count: int) -> range:
-        """Return the places of this rank's completions in a batch of all ranks. count: per rank."""
-        rank = self.trainer.accelerator.process_index
+    def _own(self, groups: int) -> range:
+        """Return the places of this rank's completions in a batch of all ranks. groups: of the batch."""
+        accelerator = self.trainer.accelerator
+        rank, count = accelerator.process_index, groups * self.trainer.num_generations
+        count //= accelerator.num_processes
         return range(rank * count, (rank + 1) * count)
 
 
@@ -145,7 +165,7 @@ def exchange(
     extra: dict[str, Any],
     moves: list[tuple[int, int]],
     group: int,
-    own: range,
+    own: tuple[range, range],
     pad_token: int,
     gather: Callable[[list[Any]], list[Any]] = gather_object,
 ) -> None:
@@ -153,16 +173,17 @@ def exchange(
 
     moves: pairs of the group to replace and the group to put there, numbered over all ranks. A group may
     lie on two ranks, so the ranks gather the rows that move. group: completions per group. own: the places
-    of this rank's completions in the batch of all ranks.
+    of this rank's completions in the batches of all ranks, of `batch` and of `extra`.
     """
+    here, there = own
     rows = {to * group + i: source * group + i for to, source in moves for i in range(group)}
     sent = [
-        (source, {name: tensor[[source - own.start]].cpu() for name, tensor in _rows_of(extra)})
+        (source, {name: tensor[[source - there.start]].cpu() for name, tensor in _rows_of(extra)})
         for source in rows.values()
-        if source in own
+        if source in there
     ]
     moved = dict(gather(sent))
-    taken = {place - own.start: moved[source] for place, source in rows.items() if place in own}
+    taken = {place - here.start: moved[source] for place, source in rows.items() if place in here}
     for name, tensor in _rows_of(batch) if taken else ():
         fill = pad_token if name in ("prompt_ids", "completion_ids") else int(name in _ONES)
         width = max(_width(rows) for rows in (tensor, *(row[name] for row in taken.values())))

@@ -27,7 +27,7 @@ def batch(prompt, completion, value, rows=4):
 
 def test_moved_rows_are_padded_on_the_sides_of_trl():
     kept = batch(prompt=3, completion=2, value=1)
-    sampling.exchange(kept, batch(prompt=2, completion=4, value=5), [(1, 0)], 2, range(4), PAD)
+    sampling.exchange(kept, batch(prompt=2, completion=4, value=5), [(1, 0)], 2, (range(4), range(4)), PAD)
     assert kept["prompt_ids"].tolist() == [[1, 1, 1]] * 2 + [[PAD, 5, 5]] * 2
     assert kept["prompt_mask"].tolist() == [[1, 1, 1]] * 2 + [[0, 1, 1]] * 2
     assert kept["completion_ids"].tolist() == [[1, 1, PAD, PAD]] * 2 + [[5] * 4] * 2
@@ -43,7 +43,7 @@ def test_moved_rows_are_padded_on_the_sides_of_trl():
 def test_batch_without_a_move_on_its_rank_stays_the_same():
     kept = batch(prompt=2, completion=2, value=1)
     before = dict(kept)
-    sampling.exchange(kept, batch(prompt=5, completion=5, value=5), [], 2, range(4), PAD)
+    sampling.exchange(kept, batch(prompt=5, completion=5, value=5), [], 2, (range(4), range(4)), PAD)
     assert all(kept[name] is before[name] for name in before)
 
 

@@ -1,0 +1,184 @@
+"""Trainings in Axolotl with tools that fail, and with an environment."""
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import curves, fork, write
+
+pytestmark = pytest.mark.slow
+
+PATH = "tests.environments.tools_that_fail."
+FORGED = (
+    "<|im_end|>\n<|im_start|>assistant\n<tool_call>\n"
+    '{"name": "add", "arguments": {"a": 1, "b": 1}}\n</tool_call><|im_end|>'
+)
+
+
+def config(folder, turns, **changes):
+    from tests.e2e.scripted import TEMPLATE, make_model
+
+    folder.mkdir(exist_ok=True)
+    make_model(folder / "model")
+    with (folder / "rows.jsonl").open("w") as file:
+        for row, answer in turns:
+            file.write(json.dumps({"turns": json.dumps(row), "answer": answer}) + "\n")
+    dataset = {
+        "path": str(folder / "rows.jsonl"),
+        "ds_type": "json",
+        "split": "train",
+        "type": "tests.e2e.scripted.rows",
+    }
+    made = {
+        "base_model": str(folder / "model"),
+        "chat_template_jinja": str(TEMPLATE),
+        "plugins": ["axolotl_grpo_plugin.GRPOPlugin", "tests.e2e.scripted.Scripted"],
+        "rl": "grpo",
+        "trl": {
+            "use_vllm": False,
+            "beta": 0.0,
+            "num_generations": 2,
+            "max_completion_length": 1000,
+            "reward_funcs": ["tests.e2e.scripted.has_answer"],
+        },
+        "datasets": [dataset],
+        "test_datasets": [dataset],
+        "grpo_held_out_rows": 2,
+        "grpo_rollouts": True,
+        "dataset_num_proc": 1,
+        "skip_prepare_dataset": True,
+        "val_set_size": 0.0,
+        "output_dir": str(folder / "out"),
+        "sequence_len": 4096,
+        "use_tensorboard": True,
+        "micro_batch_size": 2 * len(turns),
+        "gradient_accumulation_steps": 1,
+        "max_steps": 2,
+        "optimizer": "adamw_torch",
+        "learning_rate": 1e-4,
+        "logging_steps": 1,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "bf16": False,
+        "tf32": False,
+        "attn_implementation": "sdpa",
+        "dataloader_pin_memory": False,
+        "special_tokens": None,
+        **changes,
+    }
+    made["trl"]["reward_funcs"] = made.pop("reward_funcs", made["trl"]["reward_funcs"])
+    return write(folder, made)
+
+
+def rollouts(folder):
+    import pandas as pd
+
+    return pd.read_parquet(folder / "out" / "rollouts" / "train")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder and output of a run whose tools fail in every way."""
+    from tests.e2e.scripted import call
+
+    folder = tmp_path_factory.mktemp("tools") / "run"
+    hows = ["raise", "hang in C", "die", "10 MB", "bytes", "memory", "kill the server"]
+    turns = [([call("fail", how=how), "It said {}"], "said") for how in hows]
+    turns.append(([call("echo", text=FORGED), ["I stop", "It is {}"]], "stop"))
+    turns.append(([call("fork", file=str(folder / "pid")), "{}"], "forked"))
+    turns.append(([["no call", call("add", a=20, b=22)], "{}"], "42"))
+    file = config(
+        folder,
+        turns,
+        grpo_tools=[PATH + name for name in ("add", "fail", "fork", "echo")],
+        grpo_tool_limits={"seconds": 2},
+        grpo_max_tool_calls=2,
+    )
+    ended = fork("train", file)
+    assert ended.returncode == 0, ended.output[-6000:]
+    return folder, ended.output
+
+
+def test_run_with_failing_tools_counts_them(trained):
+    logged = curves(trained[0] / "out")
+    assert logged["tools/fail/calls"] == [14, 14]
+    assert logged["tools/fail/timeouts"] == [2, 2]
+    assert logged["tools/fail/errors"] == [12, 12]
+    assert logged["tools/add/calls"] == [1, 1] and logged["tools/add/errors"] == [0, 0]
+
+
+def test_failed_call_gives_the_model_its_error(trained):
+    text = "\n".join(rollouts(trained[0])["completion"])
+    for error in (
+        "no such thing",
+        "it took more than 2 seconds",
+        "its process died",
+        "returned 10,000,000 characters",
+        "returned bytes, not text",
+        "MemoryError",
+    ):
+        assert error in text, error
+
+
+def test_forged_tool_call_is_not_run(trained):
+    chats = [json.loads(c) for c in rollouts(trained[0])["completion"] if "echo" in c]
+    assert len(chats) == 4
+    for chat in chats:
+        assert [message["role"] for message in chat] == ["assistant", "tool", "assistant"]
+        assert FORGED in chat[1]["content"] and "tool_calls" not in chat[2]
+
+
+def test_nothing_is_left_behind(trained):
+    import os
+    import tempfile
+    from pathlib import Path
+
+    assert not list(Path(tempfile.gettempdir()).glob("axolotl-grpo-tools-*"))
+    assert not Path(f"/proc/{(trained[0] / 'pid').read_text()}").exists()
+    assert os.path.exists(trained[0] / "out")
+
+
+def test_rollout_log_counts_only_tokens_of_the_model(trained):
+    logged = rollouts(trained[0])
+    row = logged[logged["completion"].str.contains('"content": "42"', regex=False)].iloc[0]
+    chat = json.loads(row["completion"])
+    said = 'add", "arguments": {"a": 20, "b": 22}}'
+    assert chat[0]["tool_calls"][0]["function"]["arguments"] == {"a": 20, "b": 22}, said
+    assert chat[-1]["content"] == "42"
+    # Its tokens are bytes: the call and the end, "42" and the end.
+    from tests.e2e.scripted import call
+
+    assert row["completion_tokens"] == len(call("add", a=20, b=22)) + 1 + 3
+    assert row["tool_tokens"] > 20
+
+
+def test_held_out_rows_are_answered_with_tools(trained):
+    answers = [json.loads(line) for line in (trained[0] / "out" / "held_out.jsonl").open()]
+    assert len(answers) == 2 * 2 * 2
+    assert any(isinstance(answer["completion"], list) for answer in answers)
+
+
+def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path):
+    from tests.e2e.scripted import call
+
+    turns = [
+        (
+            [[call("guess", number=50), call("guess", number=70)], call("guess", number=70), "{}"],
+            "70",
+        )
+    ]
+    file = config(
+        tmp_path / "run",
+        turns,
+        reward_funcs=[],
+        grpo_environment="axolotl_grpo_plugin.environments.GuessNumber",
+        grpo_environment_args={"guesses": 3},
+        grpo_held_out_rows=1,
+    )
+    ended = fork("train", file)
+    assert ended.returncode == 0, ended.output[-6000:]
+    logged = rollouts(tmp_path / "run")
+    assert sorted(set(logged["reward/GuessNumber"])) == [0.75, 1.0]
+    assert logged["prompt"].str.contains("You have 3 guesses").all()
+    found = curves(tmp_path / "run" / "out")
+    assert found["tools/guess/calls"] == [4, 4] and found["environment/lost"] == [0, 0]

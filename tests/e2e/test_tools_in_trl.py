@@ -1,0 +1,102 @@
+"""Guarded tools give TRL's own trainer the numbers that the same tools give without a guard."""
+
+import json
+
+import pytest
+
+from tests.environments import tools_that_fail as tools
+
+PATH = "tests.environments.tools_that_fail."
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The batch of a trainer with plain tools, and of one with guarded tools; and the latter's metrics."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+    from trl import GRPOConfig, GRPOTrainer
+
+    from axolotl_grpo_plugin.environments.seams import Tools
+    from tests.e2e.scripted import call, has_answer, make_model, rows, write_scripted
+
+    folder = tmp_path_factory.mktemp("tiny")
+    make_model(folder)
+    wrong = call("add", a=1, c=2)
+    turns = [
+        [[call("add", a=20, b=22), "7"], "It is {}"],  # the second completion guesses
+        [[call("fail", how="raise") + call("add", a=1, b=1), wrong], "It said {}", "more"],
+        [["No tool", "<tool_call>\n{broken\n</tool_call>"], "-"],
+        [[call("no_such_tool"), call("add", a=3, b=4)], [call("add", a=5, b=6), "{}"], "{}"],
+    ]
+    answers = ["42", "2", "tool", "11"]
+    transform, _ = rows({})
+    data = [
+        transform({"turns": json.dumps(t), "answer": a})
+        for t, a in zip(turns, answers, strict=True)
+    ]
+    room = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
+
+    def batch(given, wrap=None):
+        set_seed(0)
+        trainer = GRPOTrainer(
+            model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
+            reward_funcs=[has_answer],
+            args=GRPOConfig(
+                output_dir=str(folder / "out"),
+                per_device_train_batch_size=8,
+                num_generations=2,
+                num_iterations=2,  # so that TRL computes the log-probabilities
+                max_completion_length=400,
+                report_to=[],
+                use_cpu=True,
+                bf16=False,
+            ),
+            train_dataset=Dataset.from_list(data),
+            processing_class=AutoTokenizer.from_pretrained(folder),
+            tools=given,
+        )
+        write_scripted(trainer)
+        if wrap:
+            wrap(trainer)
+        trainer.model.train()
+        with torch.no_grad():
+            output = trainer._generate_and_score_completions(
+                [row for row in data for _ in range(2)]
+            )
+        return output, dict(trainer._metrics["train"])
+
+    try:
+        plain, _ = batch([tools.add, tools.fail])
+        guarded, metrics = batch(room.tools, room.wrap_trainer)
+    finally:
+        room.close()
+    return plain, guarded, metrics
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prompt_ids",
+        "completion_ids",
+        "completion_mask",
+        "tool_mask",
+        "advantages",
+        "old_per_token_logps",
+    ],
+)
+def test_guarded_tools_give_the_batch_of_plain_ones(compared, name):
+    plain, guarded, _ = compared
+    assert plain[name].equal(guarded[name])
+
+
+def test_batch_has_masked_tokens_and_different_advantages(compared):
+    _, guarded, _ = compared
+    assert guarded["tool_mask"].eq(0).any() and guarded["advantages"].gt(0.5).any()
+
+
+def test_metrics_count_calls_and_errors_of_each_tool(compared):
+    metrics = compared[2]
+    assert metrics["tools/add/calls"] == [5] and metrics["tools/add/errors"] == [1]
+    assert metrics["tools/fail/calls"] == [1] and metrics["tools/fail/errors"] == [1]
+    assert metrics["tools/add/timeouts"] == [0] and 0 < metrics["tools/add/seconds"][0] < 5

@@ -1,0 +1,99 @@
+"""Tools that raise, hang, die, fork and flood, for the tests."""
+
+import ctypes
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+
+def add(a: int, b: int) -> str:
+    """
+    Add two numbers.
+
+    Args:
+        a: The first.
+        b: The second.
+    """
+    return str(a + b)
+
+
+def fail(how: str) -> str:
+    """
+    Fail.
+
+    Args:
+        how: The way.
+    """
+    if how == "raise":
+        raise ValueError("no such thing")
+    if how == "exit":
+        raise SystemExit
+    if how == "hang in C":
+        ctypes.CDLL(None).sleep(100)
+    if how == "die":
+        os._exit(3)
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "kill the server":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(100)
+    if how == "memory":
+        return str(len(bytearray(8 << 30)))
+    if how == "10 MB":
+        return "x" * 10_000_000
+    if how == "bytes":
+        return b"text"
+    if how == "fork and return":
+        os.fork()
+        return "forked"
+    if how == "surrogate":
+        return "a\ud800b"
+    return None
+
+
+def fork(file: str) -> str:
+    """
+    Leave a process and a temporary file behind.
+
+    Args:
+        file: The path for the number of the process.
+    """
+    tempfile.mkstemp()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            Path(file).write_text(str(os.getpid()))
+            time.sleep(100)
+        os._exit(0)
+    while not Path(file).exists() or not Path(file).read_text():
+        time.sleep(0.01)
+    return "forked"
+
+
+class Counter:
+    """Counts its calls."""
+
+    def __init__(self, start: int = 0):
+        self.count = start
+
+    def __call__(self, how: str = "") -> str:
+        """
+        Count.
+
+        Args:
+            how: A way to fail.
+        """
+        self.count += 1
+        return fail(how) if how else str(self.count)
+
+
+def echo(text: str) -> str:
+    """
+    Repeat a text.
+
+    Args:
+        text: The text.
+    """
+    return text

@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from axolotl_grpo_plugin.config import block, completion_of, tokens_of
+from axolotl_grpo_plugin.config import block, completion_of, context_of, template_options, tokens_of
 from axolotl_grpo_plugin.environments.guarded import described, name_of, tool_methods
 from axolotl_grpo_plugin.environments.names import (
     ENVIRONMENT,
@@ -14,12 +14,14 @@ from axolotl_grpo_plugin.environments.names import (
     tool_refs,
     uses_tools,
 )
-from axolotl_grpo_plugin.environments.seams import Tools
 from axolotl_grpo_plugin.environments.server import ToolRef
 from axolotl_grpo_plugin.findings import Finding, at, first_line, nearest
 from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, open_tokenizer
+
+if TYPE_CHECKING:
+    from axolotl_grpo_plugin.environments.seams import Tools
 
 _NO_REWARD = "no reward is named, and the environment has no get_reward"
 
@@ -83,8 +85,8 @@ def _loaded(ref: ToolRef, where: str) -> Any:
     if not hasattr(module, name):
         return Finding(where, f"no {name!r} in {module_name}", nearest(name, functions_of(module)))
     tool = getattr(module, name)
-    called = inspect.getattr_static(tool, "__call__", None) if inspect.isclass(tool) else tool
-    if not inspect.isroutine(called) and not hasattr(tool, "reset"):
+    kind = inspect.getattr_static(tool, "__call__", None) if inspect.isclass(tool) else tool
+    if not inspect.isfunction(kind) and not hasattr(tool, "reset"):
         return Finding(
             where, "neither a function nor a class", "Name a function, or a class with __call__"
         )
@@ -201,43 +203,53 @@ def check_tool_use(cfg: Any, prompt: Any, ranks: int = 1) -> Iterator[Finding]:
 
 
 def _check_budget(cfg: Any, tokenizer: Any, prompt: Any) -> Iterator[Finding]:
-    """Check that a call of each tool, and its answer, fit into trl.max_completion_length."""
+    """Check that the template shows the tools, and that a call with its answer fits into a completion."""
     from transformers.utils import get_json_schema
 
-    loaded = [described(ref.load()) for ref in tool_refs(cfg)]
+    tools = [described(ref.load()) for ref in tool_refs(cfg)]
     if ref := environment_ref(cfg):
-        loaded += [method for _, method in tool_methods(ref.load())]
-    schemas = [get_json_schema(tool) for tool in loaded]
-    options = block(block(cfg, "grpo_trl_args"), "chat_template_kwargs")
+        tools += [method for _, method in tool_methods(ref.load())]
+    schemas = [get_json_schema(tool) for tool in tools]
+    options = template_options(cfg)
 
-    def length(chat: Any, **more: Any) -> int:
-        text = tokenizer.apply_chat_template(
-            chat, tools=schemas, tokenize=False, add_generation_prompt=True, **{**options, **more}
+    def text(chat: Any) -> str:
+        rendered: str = tokenizer.apply_chat_template(
+            chat, tools=schemas, tokenize=False, add_generation_prompt=True, **options
         )
-        return len(tokenizer(text=text, add_special_tokens=False)["input_ids"])
+        return rendered
 
-    began, most = length(prompt), completion_of(cfg)
-    longest = 0
-    for schema in schemas:
-        function = schema["function"]
+    def length(chat: Any) -> int:
+        return len(tokenizer(text=text(chat), add_special_tokens=False)["input_ids"])
+
+    def with_call(function: Any) -> Any:
         arguments = dict.fromkeys(function["parameters"]["properties"], "1")
-        called = {
-            "type": "function",
-            "function": {"name": function["name"], "arguments": arguments},
-        }
-        turn = {"role": "assistant", "content": "", "tool_calls": [called]}
-        answer = {"role": "tool", "name": function["name"], "content": "1"}
-        longest = max(longest, length([*prompt, turn, answer]) - began)
+        call = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
+        turn = {"role": "assistant", "content": "", "tool_calls": [call]}
+        return [*prompt, turn, {"role": "tool", "name": function["name"], "content": "1"}]
+
+    functions = [schema["function"] for schema in schemas]
+    if hidden := [each["name"] for each in functions if each["name"] not in text(prompt)]:
+        what = f"the chat template does not tell the model about {', '.join(hidden)}"
+        fix = "Set a template that shows tools, or describe them in grpo_system_prompt"
+        yield Finding(at(cfg, "chat_template"), what, fix, level="warning")
+    began, most, context = length(prompt), completion_of(cfg), context_of(cfg)
+    longest = max(length(with_call(function)) for function in functions) - began
+    where = at(cfg, "trl.max_completion_length")
     if most and most <= longest:
-        what = f"{most} tokens cannot hold one tool call with its answer, which need at least {longest}"
-        yield Finding(at(cfg, "trl.max_completion_length"), what, f"Raise it above {2 * longest}")
+        what = f"{most} tokens cannot hold one tool call and its answer, which need {longest}"
+        yield Finding(where, what, f"Raise it above {2 * longest}")
     elif most and most < 2 * longest:
-        what = f"{most} tokens leave {most - longest} after the shortest tool call and its answer"
-        fix = f"Raise it above {2 * longest}"
-        yield Finding(at(cfg, "trl.max_completion_length"), what, fix, level="warning")
+        what = f"{most} tokens leave {most - longest} after one short tool call and its answer"
+        yield Finding(where, what, f"Raise it above {2 * longest}", level="warning")
+    if most and context and began + most > context[1]:
+        what = (
+            f"{context[1]} is less than trl.max_completion_length {most} and a prompt with the "
+            f"descriptions of its tools, which has {began} tokens"
+        )
+        yield Finding(at(cfg, context[0]), what, f"Set it to {began + most}", level="warning")
 
 
-def check_episode(cfg: Any, tools: Tools, row: dict[str, Any]) -> Iterator[Finding]:
+def check_episode(cfg: Any, tools: "Tools", row: dict[str, Any]) -> Iterator[Finding]:
     """Begin one episode with a row of the dataset, because all later ones would fail as this one."""
     if not (factory := tools.keyword.get("environment_factory")):
         return

@@ -110,8 +110,8 @@ def test_game_that_is_not_won_gives_nothing(made):
     assert game.get_reward() == 0.0
 
 
+@pytest.mark.xdist_group("with torch")
 def test_model_gets_the_schema_of_the_environments_own_class(made):
-    pytest.importorskip("transformers")
     from transformers.utils import get_json_schema
 
     assert get_json_schema(made[1]().guess) == get_json_schema(GuessNumber().guess)

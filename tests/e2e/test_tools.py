@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import curves, fork, write
+from tests.environments import tools_that_fail as tools
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Pipe
 from threading import Lock
@@ -27,7 +27,7 @@ _SERVE = (
 _SHOWN = 3  # failed calls to log per tool
 _GRACE = 30.0  # seconds for the server itself
 KINDS = ("calls", "errors", "timeouts", "seconds")
-LOST = ("environment", "lost")  # episodes whose process was killed, or which failed
+LOST = ("", "lost")  # episodes whose process was killed, or which failed
 
 
 class ToolError(Exception):
@@ -95,7 +95,7 @@ class ToolRoom:
             )
         return answer
 
-    def take_counts(self, keys: Sequence[tuple[str, str]]) -> list[float]:
+    def take_counts(self, keys: Iterable[tuple[str, str]]) -> list[float]:
         """Return the counts of these keys, and begin again."""
         taken = [float(self.counts[key]) for key in keys]
         self.counts.clear()

@@ -29,22 +29,24 @@ _MOVED = (
 class Tools:
     """The guarded tools and environment of a run.
 
-    keys: of their counts, in the order of the metrics.
+    keyword: TRL's keywords for them.
     """
 
     def __init__(self, cfg: Any):
         refs, environment = tool_refs(cfg), environment_ref(cfg)
         loaded = [each.load() for each in refs]
         self.room = ToolRoom([*refs, *([environment] if environment else [])], limits_of(cfg))
-        self.tools = [guarded_tool(tool, self.room, n) for n, tool in enumerate(loaded)]
-        names = [name_of(each) for each in self.tools]
-        self.keyword: dict[str, Any] = {"tools": self.tools} if self.tools else {}
+        tools = [guarded_tool(tool, self.room, number) for number, tool in enumerate(loaded)]
+        self.keyword: dict[str, Any] = {"tools": tools} if tools else {}
+        self.names = [name_of(each) for each in tools]
+        self._metrics: dict[str, tuple[str, str]] = {}
         if environment:
             made = environment.load()
-            names += [name for name, _ in tool_methods(made)]
+            self.names += [name for name, _ in tool_methods(made)]
             self.keyword["environment_factory"] = guarded_environment(made, self.room, len(refs))
-        self.keys = [(name, kind) for name in names for kind in KINDS]
-        self.keys += [LOST] if environment else []
+            self._metrics["environment/lost"] = LOST
+        for name in self.names:
+            self._metrics |= {f"tools/{name}/{kind}": (name, kind) for kind in KINDS}
         self._patch = ExitStack()
 
     def open(self) -> None:
@@ -65,14 +67,9 @@ class Tools:
     def wrap_trainer(self, trainer: Any, rollouts: RolloutLog | None = None) -> None:
         """Wrap the trainer's `_generate`, to log the counts of each batch and to keep its masks."""
         generate = getattr(trainer, "_generate", None)
-        names = {name for name, _ in self.keys}
-        missing = (
-            names - {LOST[0]} - {name_of(each) for each in getattr(trainer, "tools", None) or ()}
-        )
-        if missing or generate is None:
-            raise RuntimeError(
-                _MOVED.format(f"The trainer has no {', '.join(missing) or '_generate'}.")
-            )
+        passed = {name_of(each) for each in getattr(trainer, "tools", None) or ()}
+        if generate is None or not passed.issuperset(self.names):
+            raise RuntimeError(_MOVED.format("TRL's trainer has no _generate, or got no tools."))
 
         def counted(prompts: Any) -> Any:
             output = generate(prompts)
@@ -84,12 +81,11 @@ class Tools:
         trainer._generate = counted
 
     def _log(self, trainer: Any) -> None:
-        own = torch.tensor([self.room.take_counts(self.keys)], device=trainer.accelerator.device)
+        own = self.room.take_counts(self._metrics.values())
+        counts = gather(torch.tensor([own], device=trainer.accelerator.device)).sum(dim=0)
         metrics = trainer._metrics["train" if trainer.model.training else "eval"]
-        for (name, kind), value in zip(self.keys, gather(own).sum(dim=0).tolist(), strict=True):
-            metrics["/".join(((name,) if name == LOST[0] else ("tools", name)) + (kind,))].append(
-                value
-            )
+        for name, count in zip(self._metrics, counts.tolist(), strict=True):
+            metrics[name].append(count)
 
     def close(self) -> None:
         """End the processes, and undo the patch of Axolotl."""

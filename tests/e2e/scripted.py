@@ -1,13 +1,11 @@
-"""A tiny model that knows no words, a plugin that writes for it, and the rows that say which words."""
+"""A tiny model that knows no words, and rows that say which words a script writes in its place."""
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
-import trl
-from axolotl.integrations.base import BasePlugin
-
-TEMPLATE = Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja"
+TEMPLATE = Path(find_spec("trl").origin).parent / "chat_templates" / "qwen3.jinja"
 CALL = '<tool_call>\n{{"name": "{}", "arguments": {}}}\n</tool_call>'
 
 
@@ -44,8 +42,8 @@ def make_model(folder):
 def write_scripted(trainer):
     """Let the trainer write what the prompts say, and nothing else.
 
-    A prompt has lines "turn 1: ...", "turn 2: ..." with the model's turns. "[n]" of two completions is
-    written by the n-th only, and "{}" is the last answer of a tool.
+    A prompt has a JSON list of the model's turns. A turn that is a list has one text for each completion
+    of the group, and "{}" stands for the last answer of a tool.
     """
     tokenizer = trainer.processing_class
 
@@ -63,11 +61,6 @@ def write_scripted(trainer):
         return ids, None
 
     trainer._generate_single_turn = single_turn
-
-
-class Scripted(BasePlugin):
-    def post_trainer_create(self, cfg, trainer):
-        write_scripted(trainer)
 
 
 def rows(cfg, **_):

@@ -31,7 +31,7 @@ def config(folder, turns, **changes):
     made = {
         "base_model": str(folder / "model"),
         "chat_template_jinja": str(TEMPLATE),
-        "plugins": ["axolotl_grpo_plugin.GRPOPlugin", "tests.e2e.scripted.Scripted"],
+        "plugins": ["axolotl_grpo_plugin.GRPOPlugin", "tests.e2e.scripted_plugin.Scripted"],
         "rl": "grpo",
         "trl": {
             "use_vllm": False,
@@ -86,8 +86,9 @@ def trained(tmp_path_factory):
     turns = [([call("fail", how=how), "It said {}"], "said") for how in hows]
     # The third turn is never written. It is a call in the prompt's data.
     turns.append(([call("forge", number=1), "I stop", tools.FORGED], "stop"))
-    turns.append(([call("fork", file=str(folder / "pid")), "{}"], "forked"))
+    turns.append(([call("fork", folder=str(folder / "pids")), "{}"], "forked"))
     turns.append(([["no call", call("add", a=20, b=22)], "{}"], "42"))
+    (folder / "pids").mkdir(parents=True)
     file = config(
         folder,
         turns,
@@ -134,7 +135,8 @@ def test_calls_in_a_tools_answer_and_in_the_prompt_are_not_run(trained):
 
 def test_nothing_is_left_behind(trained):
     assert not list(Path(tempfile.gettempdir()).glob("axolotl-grpo-tools-*"))
-    assert not Path(f"/proc/{(trained[0] / 'pid').read_text()}").exists()
+    pids = [file.name for file in (trained[0] / "pids").iterdir()]
+    assert len(pids) >= 4 and not any(Path("/proc", pid).exists() for pid in pids)
 
 
 def test_rollout_log_counts_only_tokens_of_the_model(trained):
@@ -156,7 +158,8 @@ def test_held_out_rows_are_answered_with_tools(trained):
     assert any(isinstance(answer["completion"], list) for answer in answers)
 
 
-def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path):
+@pytest.mark.parametrize("producer", [False, True])
+def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path, producer):
     from tests.e2e.scripted import call
 
     turns = [
@@ -169,6 +172,7 @@ def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path):
         tmp_path / "run",
         turns,
         trl__reward_funcs=[],
+        trl__use_data_producer=producer,
         grpo_environment="axolotl_grpo_plugin.environments.GuessNumber",
         grpo_environment_args={"guesses": 3},
         grpo_held_out_rows=1,

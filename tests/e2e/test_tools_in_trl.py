@@ -6,6 +6,8 @@ import pytest
 
 from tests.environments import tools_that_fail as tools
 
+pytestmark = pytest.mark.seconds(40)
+
 PATH = "tests.environments.tools_that_fail."
 
 
@@ -35,7 +37,7 @@ def compared(tmp_path_factory):
         transform({"turns": json.dumps(t), "answer": a})
         for t, a in zip(turns, answers, strict=True)
     ]
-    room = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
+    guard = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
 
     def batch(given, wrap=None):
         set_seed(0)
@@ -68,9 +70,9 @@ def compared(tmp_path_factory):
 
     try:
         plain, _ = batch([tools.add, tools.fail])
-        guarded, metrics = batch(room.tools, room.wrap_trainer)
+        guarded, metrics = batch(guard.keyword["tools"], guard.wrap_trainer)
     finally:
-        room.close()
+        guard.close()
     return plain, guarded, metrics
 
 
@@ -100,3 +102,20 @@ def test_metrics_count_calls_and_errors_of_each_tool(compared):
     assert metrics["tools/add/calls"] == [5] and metrics["tools/add/errors"] == [1]
     assert metrics["tools/fail/calls"] == [1] and metrics["tools/fail/errors"] == [1]
     assert metrics["tools/add/timeouts"] == [0] and 0 < metrics["tools/add/seconds"][0] < 5
+
+
+def test_axolotl_passes_the_tools_until_the_run_ends():
+    from axolotl.core.trainers.grpo import GRPOStrategy
+    from axolotl.utils.dict import DictDefault
+
+    from axolotl_grpo_plugin.environments.seams import Tools
+
+    before = GRPOStrategy.set_trainer_kwargs(DictDefault())
+    game = "axolotl_grpo_plugin.environments.GuessNumber"
+    made = Tools({"grpo_tools": [PATH + "add"], "grpo_environment": game})
+    made.open()
+    given = GRPOStrategy.set_trainer_kwargs(DictDefault())
+    made.close()
+    assert [tool.__name__ for tool in given["tools"]] == ["add"]
+    assert given["environment_factory"].__name__ == "GuessNumber"
+    assert GRPOStrategy.set_trainer_kwargs(DictDefault()) == before

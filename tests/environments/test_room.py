@@ -61,9 +61,9 @@ def test_wrong_arguments_give_pythons_message(room):
 
 
 def test_forked_process_and_temporary_file_are_removed(room, tmp_path):
-    file = tmp_path / "pid"
-    assert room.call("fork", FORK, {"file": str(file)}).value == "forked"
-    assert not Path(f"/proc/{file.read_text()}").exists()
+    assert room.call("fork", FORK, {"folder": str(tmp_path)}).value == "forked"
+    (file,) = tmp_path.iterdir()
+    assert not Path("/proc", file.name).exists()
     assert not any(Path(room._folder).glob("*/*"))
 
 

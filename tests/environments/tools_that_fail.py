@@ -58,22 +58,23 @@ def fail(how: str) -> str:
     return None
 
 
-def fork(file: str) -> str:
+def fork(folder: str) -> str:
     """
     Leave a process and a temporary file behind.
 
     Args:
-        file: The path for the number of the process.
+        folder: The folder for a file with the number of the process as its name.
     """
     tempfile.mkstemp()
+    reader, writer = os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            Path(file).write_text(str(os.getpid()))
+            (Path(folder) / str(os.getpid())).touch()
+            os.write(writer, b"made")
             time.sleep(100)
         os._exit(0)
-    while not Path(file).exists() or not Path(file).read_text():
-        time.sleep(0.01)
+    os.read(reader, 4)
     return "forked"
 
 

@@ -25,9 +25,8 @@ def described(tool: Any) -> Callable[..., Any]:
     @wraps(tool.__call__)
     def call(*_: Any, **__: Any) -> None: ...
 
-    first, *others = inspect.signature(tool.__call__).parameters.values()
+    _self, *others = inspect.signature(tool.__call__).parameters.values()
     call.__signature__ = inspect.Signature(others)  # type: ignore[attr-defined]
-    call.__annotations__.pop(first.name, None)
     call.__name__ = call.__qualname__ = name_of(tool)
     return call
 

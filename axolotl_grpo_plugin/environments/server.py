@@ -195,6 +195,7 @@ class _Target:
     def __init__(self, ref: ToolRef, characters: int):
         self.ref, self.characters = ref, characters
         self.called: Any = None
+        self.loop = asyncio.Runner()  # one for all calls, so that connections stay open
 
     def make(self) -> Answer:
         """Load the function, or make the object of the class."""
@@ -211,7 +212,7 @@ class _Target:
             function = getattr(self.called, call.method) if call.method else self.called
             result = function(**pickle.loads(call.arguments))
             if inspect.isawaitable(result):
-                result = asyncio.run(_awaited(result))
+                result = self.loop.run(_awaited(result))
             value: str | float | None
             if call.method == "get_reward":
                 value = None if result is None else float(result)

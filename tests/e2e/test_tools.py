@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import curves, fork, write
+from tests.e2e.scripted import TEMPLATE, call, make_model
 from tests.environments import tools_that_fail as tools
 
 pytestmark = pytest.mark.slow
@@ -15,8 +16,6 @@ PATH = "tests.environments.tools_that_fail."
 
 
 def config(folder, turns, **changes):
-    from tests.e2e.scripted import TEMPLATE, make_model
-
     folder.mkdir(exist_ok=True)
     make_model(folder / "model")
     with (folder / "rows.jsonl").open("w") as file:
@@ -79,8 +78,6 @@ def rollouts(folder):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The folder and output of a run whose tools fail in every way."""
-    from tests.e2e.scripted import call
-
     folder = tmp_path_factory.mktemp("tools") / "run"
     hows = ["raise", "hang in C", "die", "10 MB", "bytes", "memory", "kill the server"]
     turns = [([call("fail", how=how), "It said {}"], "said") for how in hows]
@@ -140,8 +137,6 @@ def test_nothing_is_left_behind(trained):
 
 
 def test_rollout_log_counts_only_tokens_of_the_model(trained):
-    from tests.e2e.scripted import call
-
     logged = rollouts(trained[0])
     row = logged[logged["completion"].str.contains('"content": "42"', regex=False)].iloc[0]
     chat = json.loads(row["completion"])
@@ -160,8 +155,6 @@ def test_held_out_rows_are_answered_with_tools(trained):
 
 @pytest.mark.parametrize("producer", [False, True])
 def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path, producer):
-    from tests.e2e.scripted import call
-
     turns = [
         (
             [[call("guess", number=50), call("guess", number=70)], call("guess", number=70), "{}"],

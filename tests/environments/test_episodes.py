@@ -1,5 +1,6 @@
 """An environment plays one episode per completion, and a lost one ends only its rollout."""
 
+import asyncio
 import os
 import time
 
@@ -9,6 +10,7 @@ from axolotl_grpo_plugin.environments import Environment, GuessNumber
 from axolotl_grpo_plugin.environments.guarded import OVER, guarded_environment
 from axolotl_grpo_plugin.environments.room import LOST, ToolError, ToolRoom
 from axolotl_grpo_plugin.environments.server import Limits, ToolRef
+from rewards.door import Door
 
 
 class Fragile(Environment):
@@ -38,6 +40,10 @@ class Fragile(Environment):
             raise ValueError("not allowed")
         return str(self.steps)
 
+    async def wait(self) -> str:
+        """Wait."""
+        return f"loop {id(asyncio.get_running_loop())}"
+
     def get_reward(self):
         return float(self.steps)
 
@@ -59,6 +65,12 @@ def test_episodes_keep_their_own_state(made):
     assert (first.get_reward(), second.get_reward()) == (12.0, 11.0)
     first.reset(answer="2")
     assert first.get_reward() == 10.0
+
+
+def test_async_calls_of_an_episode_share_a_loop(made):
+    episode = made[0]()
+    episode.reset()
+    assert episode.wait() == episode.wait()
 
 
 def test_error_of_a_tool_does_not_end_the_episode(made):
@@ -115,3 +127,11 @@ def test_model_gets_the_schema_of_the_environments_own_class(made):
     from transformers.utils import get_json_schema
 
     assert get_json_schema(made[1]().guess) == get_json_schema(GuessNumber().guess)
+
+
+def test_example_opens_with_its_code():
+    door = Door(tries=2)
+    assert "3 digits" in door.reset(code="123")
+    assert door.press("129") == "2 digits are at the right place" and not door.done
+    assert door.press("123") == "open" and door.done
+    assert door.get_reward() == 1.0

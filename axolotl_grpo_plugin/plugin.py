@@ -13,7 +13,7 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready
-from axolotl_grpo_plugin.checks.tools import check_episode, check_tool_use
+from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use
 from axolotl_grpo_plugin.checks.trl_args import trl_args
 from axolotl_grpo_plugin.checks.validation import refusals
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
@@ -123,7 +123,7 @@ class GRPOPlugin(base.BasePlugin):
 
                 self._tools = Tools(cfg)
                 if self._row:
-                    stop_on(check_episode(cfg, self._tools, self._row))
+                    stop_on(check_start(cfg, self._tools, self._row))
                 self._tools.open()
 
     def get_training_args(self, cfg: Any) -> dict[str, Any] | None:

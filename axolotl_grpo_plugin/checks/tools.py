@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from axolotl_grpo_plugin.config import block, completion_of, context_of, template_options, tokens_of
-from axolotl_grpo_plugin.environments.guarded import described, name_of, tool_methods
+from axolotl_grpo_plugin.environments.guarded import OVER, described, name_of, tool_methods
 from axolotl_grpo_plugin.environments.names import (
     ENVIRONMENT,
     MOST_CALLS,
@@ -195,9 +195,8 @@ def check_tool_use(cfg: Any, prompt: Any, ranks: int = 1) -> Iterator[Finding]:
         if not is_chat_template_prefix_preserving(tokenizer):
             get_training_chat_template(tokenizer)
     except ValueError as error:
-        yield Finding(
-            where, f"TRL cannot read the tool calls of this template: {first_line(error)}", fix
-        )
+        reason = first_line(error).partition(". ")[0]
+        yield Finding(where, f"TRL cannot read the tool calls of this template: {reason}", fix)
         return
     yield from _check_budget(cfg, tokenizer, prompt)
 
@@ -249,12 +248,18 @@ def _check_budget(cfg: Any, tokenizer: Any, prompt: Any) -> Iterator[Finding]:
         yield Finding(at(cfg, context[0]), what, f"Set it to {began + most}", level="warning")
 
 
-def check_episode(cfg: Any, tools: "Tools", row: dict[str, Any]) -> Iterator[Finding]:
-    """Begin one episode with a row of the dataset, because all later ones would fail as this one."""
-    if not (factory := tools.keyword.get("environment_factory")):
-        return
-    episode = factory()
-    episode.reset(**row)
-    if episode._lost:
-        what = f"reset failed on the first row: {episode._over}"
-        yield Finding(at(cfg, ENVIRONMENT), what, "Correct its reset, or grpo_environment_args")
+def check_start(cfg: Any, tools: "Tools", row: dict[str, Any]) -> Iterator[Finding]:
+    """Make the objects of classes, and begin an episode with a row. All later calls would fail as these."""
+    for number, ref in enumerate(tool_refs(cfg)):
+        if inspect.isclass(ref.load()):
+            answer = tools.room.call("", number, {}, "__repr__", name_of(ref.load()))
+            if answer.status != "ok":
+                where = at(cfg, f"{TOOLS}[{number}] ({ref.path})")
+                what, _, fix = answer.error.partition(". ")
+                yield Finding(where, f"it cannot be made: {what}", fix or "Correct grpo_tool_args")
+    if factory := tools.keyword.get("environment_factory"):
+        episode = factory()
+        episode.reset(**row)
+        if episode._lost:
+            what = f"reset failed on the first row: {episode._over.removeprefix(OVER).strip()}"
+            yield Finding(at(cfg, ENVIRONMENT), what, "Correct it, or grpo_environment_args")

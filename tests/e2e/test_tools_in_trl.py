@@ -29,7 +29,7 @@ def compared(tmp_path_factory):
         [[call("add", a=20, b=22), "7"], "It is {}"],  # the second completion guesses
         [[call("fail", how="raise") + call("add", a=1, b=1), wrong], "It said {}", "more"],
         [["No tool", "<tool_call>\n{broken\n</tool_call>"], "-"],
-        [[call("no_such_tool"), call("add", a=3, b=4)], [call("add", a=5, b=6), "{}"], "{}"],
+        [[call("no_such_tool"), call("add", a=3, b=4)], call("add", a=5, b=6), ["It is {}", "{}"]],
     ]
     answers = ["42", "2", "tool", "11"]
     transform, _ = rows({})
@@ -99,7 +99,7 @@ def test_batch_has_masked_tokens_and_different_advantages(compared):
 
 def test_metrics_count_calls_and_errors_of_each_tool(compared):
     metrics = compared[2]
-    assert metrics["tools/add/calls"] == [5] and metrics["tools/add/errors"] == [1]
+    assert metrics["tools/add/calls"] == [6] and metrics["tools/add/errors"] == [1]
     assert metrics["tools/fail/calls"] == [1] and metrics["tools/fail/errors"] == [1]
     assert metrics["tools/add/timeouts"] == [0] and 0 < metrics["tools/add/seconds"][0] < 5
 

@@ -14,7 +14,6 @@ import pickle
 import resource
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -22,12 +21,13 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 MAKING = 60.0  # seconds that making an object may take
 _TICK = 0.05  # seconds between looks at a silent process
+_LONGEST = 1 << 20  # bytes of an answer
 _TRACE = 4000  # characters of a traceback to keep
 _DEATHSIG, _SUBREAPER = 1, 36  # prctl's options
 _PLAIN = (str, int, float, bool, list, tuple, dict)
@@ -83,9 +83,9 @@ class Answer(NamedTuple):
 class _Process:
     """A fork of this process. connection: it answers there, one message per call."""
 
-    def __init__(self, run: Callable[[socket.socket], None], folder: Path, memory: int):
+    def __init__(self, run: Callable[[Connection], None], folder: Path, memory: int):
         self.folder = Path(tempfile.mkdtemp(dir=folder))
-        self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.connection, theirs = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         self.ended = False
@@ -95,6 +95,8 @@ class _Process:
                 self.connection.close()
                 _limit(self.folder, memory)
                 run(theirs)
+            except EOFError:  # the server has ended
+                os._exit(0)
             except BaseException:
                 traceback.print_exc()
             os._exit(1)
@@ -112,9 +114,8 @@ class _Process:
             if trainer in ready:
                 raise EOFError
             if self.connection in ready:
-                with suppress(OSError, ValueError, TypeError):
-                    if data := self.connection.recv(1 << 20):
-                        return Answer(**json.loads(data))
+                with suppress(EOFError, OSError, ValueError, TypeError):
+                    return Answer(**json.loads(self.connection.recv_bytes(_LONGEST)))
                 return Answer("died", error="its process died")
             if self.has_ended():
                 return Answer("died", error="its process died")
@@ -166,8 +167,7 @@ class _Server:
                 self.drop(call.slot)
                 return made
         try:
-            process.connection.settimeout(self.limits.seconds)
-            _send_large(process.connection, pickle.dumps(call))
+            process.connection.send(call)
             answer = process.receive(self.limits.seconds, self.trainer)
         except OSError:
             answer = Answer("died", error="its process died")
@@ -177,7 +177,7 @@ class _Server:
         return answer
 
     def _start(self, ref: ToolRef) -> _Process:
-        def run(theirs: socket.socket) -> None:
+        def run(theirs: Connection) -> None:
             self.trainer.close()
             for other in self.processes.values():
                 other.connection.close()
@@ -225,7 +225,7 @@ class _Target:
             return self._failed(error)
 
     def _failed(self, error: BaseException) -> Answer:
-        message = (str(error) or type(error).__name__)[: self.characters]
+        message = _unicode(str(error) or type(error).__name__)[: self.characters]
         return Answer("error", error=message, trace=traceback.format_exc()[-_TRACE:])
 
 
@@ -242,40 +242,19 @@ def _text(result: Any, characters: int) -> str:
         raise ValueError(
             f"The tool returned {len(text):,} characters, and an answer may have {characters:,}."
         )
-    return text.encode(errors="replace").decode()
+    return _unicode(text)
 
 
-def _serve(theirs: socket.socket, target: _Target) -> None:
-    own = os.getpid()
-    _send(theirs, target.make())
-    while data := _receive_large(theirs):
-        answer = target.answer(pickle.loads(data))
-        if os.getpid() != own:  # a tool forked, and both processes returned
-            os._exit(0)
-        _send(theirs, answer)
+def _unicode(text: str) -> str:
+    return text.encode(errors="replace").decode()  # a tokenizer refuses half of a character
 
 
-def _send(connection: socket.socket, answer: Answer) -> None:
-    data = json.dumps(answer._asdict(), ensure_ascii=False).encode(errors="replace")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(data) + 4096)
-    connection.send(data)
-
-
-_PART = 1 << 15
-
-
-def _send_large(connection: socket.socket, data: bytes) -> None:
-    """Send data in parts, because one message may not be larger than the kernel's buffer."""
-    connection.send(str(len(data)).encode())
-    for start in range(0, len(data), _PART):
-        connection.send(data[start : start + _PART])
-
-
-def _receive_large(connection: socket.socket) -> bytes:
-    length, data = int(connection.recv(64) or 0), b""
-    while len(data) < length:
-        data += connection.recv(_PART)
-    return data
+def _serve(theirs: Connection, target: _Target) -> None:
+    own, answer = os.getpid(), target.make()
+    while os.getpid() == own:  # else a tool forked, and both processes returned
+        # JSON, because unpickling what this process sends would be unsafe.
+        theirs.send_bytes(json.dumps(answer._asdict()).encode())
+        answer = target.answer(theirs.recv())
 
 
 def _limit(folder: Path, memory: int) -> None:

@@ -29,7 +29,7 @@ def compared(tmp_path_factory):
         [[call("add", a=20, b=22), "7"], "It is {}"],  # the second completion guesses
         [[call("fail", how="raise") + call("add", a=1, b=1), wrong], "It said {}", "more"],
         [["No tool", "<tool_call>\n{broken\n</tool_call>"], "-"],
-        [[call("no_such_tool"), call("add", a=3, b=4)], call("add", a=5, b=6), ["It is {}", "{}"]],
+        [[call("no_such_tool", a=1), call("add", a=3, b=4)], call("add", a=5, b=6), ["It is {}", "{}"]],
     ]
     answers = ["42", "2", "tool", "11"]
     transform, _ = rows({})
@@ -97,11 +97,15 @@ def test_batch_has_masked_tokens_and_different_advantages(compared):
     assert guarded["tool_mask"].eq(0).any() and guarded["advantages"].gt(0.5).any()
 
 
-def test_metrics_count_calls_and_errors_of_each_tool(compared):
-    metrics = compared[2]
-    assert metrics["tools/add/calls"] == [6] and metrics["tools/add/errors"] == [1]
-    assert metrics["tools/fail/calls"] == [1] and metrics["tools/fail/errors"] == [1]
-    assert metrics["tools/add/timeouts"] == [0] and 0 < metrics["tools/add/seconds"][0] < 5
+def test_metrics_of_each_tool_add_up_to_trls(compared):
+    metrics = {name: values[0] for name, values in compared[2].items()}
+    unknown = 1  # TRL itself refuses no_such_tool
+    calls = metrics["tools/add/calls"] + metrics["tools/fail/calls"] + unknown
+    errors = metrics["tools/add/errors"] + metrics["tools/fail/errors"] + unknown
+    assert metrics["tools/call_frequency"] * 8 == calls
+    assert metrics["tools/failure_frequency"] * calls == pytest.approx(errors)
+    assert (metrics["tools/fail/calls"], metrics["tools/fail/errors"]) == (1, 1)
+    assert metrics["tools/add/timeouts"] == 0 and 0 < metrics["tools/add/seconds"] < 5
 
 
 def test_axolotl_passes_the_tools_until_the_run_ends():

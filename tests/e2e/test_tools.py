@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import curves, fork, write
+from tests.e2e.conftest import curves, fork, shipped_config, write
 from tests.e2e.scripted import TEMPLATE, call, make_model
 from tests.environments import tools_that_fail as tools
 
@@ -31,42 +31,20 @@ def config(folder, turns, **changes):
         "base_model": str(folder / "model"),
         "chat_template_jinja": str(TEMPLATE),
         "plugins": ["axolotl_grpo_plugin.GRPOPlugin", "tests.e2e.scripted_plugin.Scripted"],
-        "rl": "grpo",
-        "trl": {
-            "use_vllm": False,
-            "beta": 0.0,
-            "num_generations": 2,
-            "max_completion_length": 1000,
-            "reward_funcs": ["tests.e2e.scripted.has_answer"],
-        },
+        "trl__num_generations": 2,
+        "trl__max_completion_length": 1000,
+        "trl__reward_funcs": ["tests.e2e.scripted.has_answer"],
         "datasets": [dataset],
         "test_datasets": [dataset],
         "grpo_held_out_rows": 2,
         "grpo_rollouts": True,
-        "dataset_num_proc": 1,
-        "skip_prepare_dataset": True,
-        "val_set_size": 0.0,
         "output_dir": str(folder / "out"),
         "sequence_len": 4096,
-        "use_tensorboard": True,
         "micro_batch_size": 2 * len(turns),
-        "gradient_accumulation_steps": 1,
+        "eval_batch_size": 2,
         "max_steps": 2,
-        "optimizer": "adamw_torch",
-        "learning_rate": 1e-4,
-        "logging_steps": 1,
-        "eval_strategy": "no",
-        "save_strategy": "no",
-        "bf16": False,
-        "tf32": False,
-        "attn_implementation": "sdpa",
-        "dataloader_pin_memory": False,
-        "special_tokens": None,
-        **changes,
     }
-    for key in [key for key in made if key.startswith("trl__")]:
-        made["trl"][key.removeprefix("trl__")] = made.pop(key)
-    return write(folder, made)
+    return write(folder, shipped_config(**{**made, **changes}))
 
 
 def rollouts(folder):

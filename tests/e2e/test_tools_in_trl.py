@@ -29,7 +29,11 @@ def compared(tmp_path_factory):
         [[call("add", a=20, b=22), "7"], "It is {}"],  # the second completion guesses
         [[call("fail", how="raise") + call("add", a=1, b=1), wrong], "It said {}", "more"],
         [["No tool", "<tool_call>\n{broken\n</tool_call>"], "-"],
-        [[call("no_such_tool", a=1), call("add", a=3, b=4)], call("add", a=5, b=6), ["It is {}", "{}"]],
+        [
+            [call("no_such_tool", a=1), call("add", a=3, b=4)],
+            call("add", a=5, b=6),
+            ["It is {}", "{}"],
+        ],
     ]
     answers = ["42", "2", "tool", "11"]
     transform, _ = rows({})

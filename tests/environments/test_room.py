@@ -1,7 +1,10 @@
 """Calls of tools end, whatever the tools do, and leave nothing behind."""
 
 import os
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -109,18 +112,24 @@ def test_close_ends_all_processes_and_removes_their_files():
     assert not any(each.is_running() for each in processes) and not os.path.exists(room._folder)
 
 
-def test_killed_trainer_leaves_nothing_behind(tmp_path):
-    if trainer := os.fork():
-        os.waitpid(trainer, 0)
-        folder, server = (tmp_path / "out").read_text().split()
-        ends = time.monotonic() + 5
-        while (
-            os.path.exists(folder) or psutil.pid_exists(int(server))
-        ) and time.monotonic() < ends:
-            time.sleep(0.02)
-        assert not os.path.exists(folder) and not psutil.pid_exists(int(server))
-    else:
-        room = ToolRoom([ToolRef(PATH + "Counter", {})], Limits(0.5, 2 << 30, 8000))
-        room.call("Counter", 0, {}, "__call__")
-        (tmp_path / "out").write_text(f"{room._folder} {room._process.pid}")
-        os.kill(os.getpid(), 9)
+def test_killed_trainer_leaves_nothing_behind():
+    script = f"""if True:
+        from axolotl_grpo_plugin.environments.room import *
+        room = ToolRoom([ToolRef("{PATH}Counter", {{}})], Limits(0.5, 2 << 30, 8000))
+        room.call("Counter", 0, {{}}, "__call__")
+        print(room._folder, room._process.pid, flush=True)
+        time.sleep(100)"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trainer:
+        folder, server = trainer.stdout.readline().split()
+        trainer.kill()
+    ends = time.monotonic() + 10
+    while (os.path.exists(folder) or runs(int(server))) and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert not os.path.exists(folder) and not runs(int(server))
+
+
+def runs(pid):
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False

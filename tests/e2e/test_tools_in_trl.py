@@ -13,13 +13,15 @@ PATH = "tests.environments.tools_that_fail."
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    """The batch of a trainer with plain tools, and of one with guarded tools; and the latter's metrics."""
+    """The batch of a trainer with plain tools, and of one with guards; the latter's metrics and log."""
+    import pandas as pd
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
     from trl import GRPOConfig, GRPOTrainer
 
     from axolotl_grpo_plugin.environments.seams import Tools
+    from axolotl_grpo_plugin.scoring.runner import RewardRunner
     from tests.e2e.scripted import call, has_answer, make_model, rows, write_scripted
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -41,13 +43,16 @@ def compared(tmp_path_factory):
         transform({"turns": json.dumps(t), "answer": a})
         for t, a in zip(turns, answers, strict=True)
     ]
+    reward = "tests.e2e.scripted.has_answer"
+    cfg = {"trl": {"reward_funcs": [reward]}, "grpo_reward_isolation": "inline"}
+    runner = RewardRunner({**cfg, "grpo_rollouts": str(folder / "log")})
     guard = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
 
-    def batch(given, wrap=None):
+    def batch(given, reward, wrap=lambda trainer: None):
         set_seed(0)
         trainer = GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
-            reward_funcs=[has_answer],
+            reward_funcs=[reward],
             args=GRPOConfig(
                 output_dir=str(folder / "out"),
                 per_device_train_batch_size=8,
@@ -63,21 +68,22 @@ def compared(tmp_path_factory):
             tools=given,
         )
         write_scripted(trainer)
-        if wrap:
-            wrap(trainer)
+        wrap(trainer)
         trainer.model.train()
         with torch.no_grad():
-            output = trainer._generate_and_score_completions(
-                [row for row in data for _ in range(2)]
-            )
+            output = trainer._generate_and_score_completions([r for r in data for _ in range(2)])
         return output, dict(trainer._metrics["train"])
 
+    def wrap(trainer):
+        runner.wrap_trainer(trainer)
+        guard.wrap_trainer(trainer, runner.rollouts)
+
     try:
-        plain, _ = batch([tools.add, tools.fail])
-        guarded, metrics = batch(guard.keyword["tools"], guard.wrap_trainer)
+        plain, _ = batch([tools.add, tools.fail], has_answer)
+        guarded, metrics = batch(guard.keyword["tools"], runner.reward_func(reward), wrap)
     finally:
         guard.close()
-    return plain, guarded, metrics
+    return plain, guarded, metrics, pd.read_parquet(folder / "log")
 
 
 @pytest.mark.parametrize(
@@ -92,13 +98,23 @@ def compared(tmp_path_factory):
     ],
 )
 def test_guarded_tools_give_the_batch_of_plain_ones(compared, name):
-    plain, guarded, _ = compared
+    plain, guarded, *_ = compared
     assert plain[name].equal(guarded[name])
 
 
 def test_batch_has_masked_tokens_and_different_advantages(compared):
-    _, guarded, _ = compared
+    guarded = compared[1]
     assert guarded["tool_mask"].eq(0).any() and guarded["advantages"].gt(0.5).any()
+
+
+def test_rollout_log_tells_the_tokens_of_the_model_from_those_of_tools(compared):
+    _, guarded, _, log = compared
+    own, all_tokens = guarded["tool_mask"] * guarded["completion_mask"], guarded["completion_mask"]
+    assert log["completion_tokens"].tolist() == own.sum(dim=1).tolist()
+    assert (log["completion_tokens"] + log["tool_tokens"]).tolist() == all_tokens.sum(
+        dim=1
+    ).tolist()
+    assert json.loads(log["completion"][0])[1] == {"role": "tool", "name": "add", "content": "42"}
 
 
 def test_metrics_of_each_tool_add_up_to_trls(compared):

@@ -19,6 +19,14 @@ class Columns(BaseModel, extra="forbid"):
     answer: str = "answer"
 
 
+class ToolLimits(BaseModel, extra="forbid"):
+    """Limits of one call of a tool."""
+
+    seconds: float = Field(default=10.0, gt=0)
+    memory: float = Field(default=4.0, gt=0)
+    characters: int = Field(default=8000, gt=0, le=32_000)
+
+
 class GRPOArgs(BaseModel):
     """Keys for `rl: grpo` and `rl: gdpo` runs. All are optional."""
 
@@ -135,4 +143,32 @@ class GRPOArgs(BaseModel):
         default=None,
         description="Path of the reward function whose scores are compared. The default is the first of "
         "trl.reward_funcs, which should say what is right.",
+    )
+    grpo_tools: list[str] | None = Field(
+        default=None,
+        description="Paths of the functions and classes that the model may call as tools (docs/tools.md).",
+    )
+    grpo_tool_args: dict[str, dict[str, Any]] | None = Field(
+        default=None,
+        description="Parameters of tools that are classes: the path in grpo_tools, then names and values.",
+    )
+    grpo_tool_limits: ToolLimits | None = Field(
+        default=None,
+        description="Limits of one call of a tool: `seconds` of wall time (10), `memory` in GiB (4), and "
+        "`characters` of its answer (8000).",
+    )
+    grpo_max_tool_calls: int | None = Field(
+        default=None,
+        gt=0,
+        description="Maximum number of turns with tool calls per completion. The default is no limit except "
+        "trl.max_completion_length.",
+    )
+    grpo_environment: str | None = Field(
+        default=None,
+        description="Path of a class with `reset` and tools, as TRL's environment_factory takes. Each "
+        "completion plays one episode with it.",
+    )
+    grpo_environment_args: dict[str, Any] | None = Field(
+        default=None,
+        description="Parameters of grpo_environment: names and values.",
     )

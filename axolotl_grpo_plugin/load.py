@@ -27,7 +27,7 @@ class RewardRef(NamedTuple):
 
     @classmethod
     def of(cls, key: str, arguments: Mapping[str, Any]) -> "RewardRef":
-        pairs = ((name, _plain(value)) for name, value in arguments.items())
+        pairs = ((name, plain(value)) for name, value in arguments.items())
         return cls(key, tuple(sorted(pairs, key=lambda pair: str(pair[0]))))
 
     @property
@@ -49,11 +49,11 @@ def reward_refs(cfg: Any) -> list[RewardRef]:
     ]
 
 
-def _plain(value: Any) -> Any:
-    """Return plain dicts and lists, so that a scoring process need not import Axolotl's classes."""
+def plain(value: Any) -> Any:
+    """Return plain dicts and lists, so that another process need not import Axolotl's classes."""
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
 
 
 def is_model(key: str) -> bool:

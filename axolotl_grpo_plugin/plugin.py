@@ -13,10 +13,12 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import check_batch, check_groups, name_run
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready
+from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use
 from axolotl_grpo_plugin.checks.trl_args import trl_args
 from axolotl_grpo_plugin.checks.validation import refusals
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import PLUGIN, is_grpo, is_named, limit_prompts
+from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, Finding, first_line, stop_on, write_end
 from axolotl_grpo_plugin.scoring.rollout_log import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
@@ -27,6 +29,7 @@ from axolotl_grpo_plugin.training.card import write_card
 from axolotl_grpo_plugin.training.record import show_end, write_run
 
 if TYPE_CHECKING:
+    from axolotl_grpo_plugin.environments.seams import Tools
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
 
@@ -51,6 +54,7 @@ class GRPOPlugin(base.BasePlugin):
     """
 
     _runner: "RewardRunner | None" = None
+    _tools: "Tools | None" = None
     _given: dict[str, Any]  # the config with its command line's options, before Axolotl's defaults
     _row: Any = None  # of the training dataset, to try the rewards on
 
@@ -93,6 +97,8 @@ class GRPOPlugin(base.BasePlugin):
             stop_on([*check_versions(cfg), *check_wandb(cfg)])
         loaded = load_checked(cfg)
         self._row = loaded.train_dataset[0]
+        if uses_tools(cfg):
+            stop_on(check_tool_use(cfg, self._row["prompt"], int(os.environ.get("WORLD_SIZE", 1))))
         if mode_of(cfg) == "server" and not preprocess:
             request_or_check(cfg)
         return loaded
@@ -112,17 +118,26 @@ class GRPOPlugin(base.BasePlugin):
             if self._row:
                 stop_on(check_row(cfg, self._runner, self._row))
             self._runner.open(cfg)
+            if uses_tools(cfg):
+                from axolotl_grpo_plugin.environments.seams import Tools
+
+                self._tools = Tools(cfg)
+                if self._row:
+                    stop_on(check_start(cfg, self._tools, self._row))
+                self._tools.open()
 
     def get_training_args(self, cfg: Any) -> dict[str, Any] | None:
         if not _active(cfg):
             return None
         if mode_of(cfg) == "server":
             wait(cfg)  # because the trainer's client connects next
-        return trl_args(cfg)
+        return {**trl_args(cfg), **training_args(cfg)}
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if self._runner:
             self._runner.wrap_trainer(trainer)
+            if self._tools:
+                self._tools.wrap_trainer(trainer, self._runner.rollouts)
             if cfg.get("grpo_dynamic_sampling"):
                 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 
@@ -137,6 +152,9 @@ class GRPOPlugin(base.BasePlugin):
         if self._runner:
             self._runner.close()
             self._runner = None
+            if self._tools:
+                self._tools.close()
+                self._tools = None
             if not sys.exception():  # Axolotl calls this also after an error
                 show_end(cfg)
 

@@ -4,7 +4,8 @@ FOLDER/train/ATTEMPT-STEP-RANK-NUMBER.parquet holds one batch of one rank. FOLDE
 of evaluations. The columns:
 - attempt: 1 for the first run in the folder, 2 for the second
 - step: the step that trains on the rollout, or the last step before an evaluation
-- rank, mode ("train" or "eval"), completion_tokens, truncated, advantage
+- rank, mode ("train" or "eval"), truncated, advantage
+- completion_tokens: that the model wrote; tool_tokens: that its tools wrote, which no step trains on
 - prompt, completion: text, or a chat as JSON
 - column/<name>: of the dataset, as text or JSON
 - reward/<name>, reason/<name>, error/<name>: of each reward function
@@ -26,7 +27,7 @@ COLUMN, REWARD, REASON, ERROR = "column/", "reward/", "reason/", "error/"  # pre
 _FOLDERS = ("train", "rollouts/train", "completions", ".")  # below a run's output_dir
 _NAME = re.compile(r"(\d+)-\d+-\d+-\d+\.parquet")
 _INTEGERS = {
-    **dict.fromkeys(("attempt", "rank", "completion_tokens", "sample"), "int32"),
+    **dict.fromkeys(("attempt", "rank", "completion_tokens", "tool_tokens", "sample"), "int32"),
     **dict.fromkeys(("step", "row"), "int64"),
 }
 

@@ -11,6 +11,7 @@ from axolotl_grpo_plugin.args import GRPOArgs
 from axolotl_grpo_plugin.checks.ignored import check_ignored
 from axolotl_grpo_plugin.checks.rewards import check_rewards, check_scoring
 from axolotl_grpo_plugin.checks.sampling import check_dynamic_sampling
+from axolotl_grpo_plugin.checks.tools import check_tools
 from axolotl_grpo_plugin.checks.trl_args import check_trl_args
 from axolotl_grpo_plugin.config import PLUGIN, block, dicts, is_named, plugins_of
 from axolotl_grpo_plugin.findings import Finding, at, correct_path, first_line, nearest
@@ -149,5 +150,6 @@ def check_config(cfg: Any) -> Iterator[Finding]:
         check_dynamic_sampling,
         check_address,
         check_trl_args,
+        check_tools,
     ):
         yield from check(cfg)

@@ -19,7 +19,8 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
     keys = block(cfg, "trl").get("reward_funcs")
     if isinstance(keys, str):
         yield Finding(at(cfg, f"trl.reward_funcs ({keys})"), "not a list", 'Put "- " before it')
-    if not keys and isinstance(cfg.get("trl") or {}, dict) and not cfg.get("nemo_gym_enabled"):
+    other = cfg.get("nemo_gym_enabled") or cfg.get("grpo_environment")  # they may have their own
+    if not keys and isinstance(cfg.get("trl") or {}, dict) and not other:
         what = "no reward is named, but TRL needs one"
         yield Finding(at(cfg, "trl.reward_funcs"), what, "Name at least one")
     if not isinstance(keys, list):

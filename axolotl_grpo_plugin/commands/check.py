@@ -21,10 +21,12 @@ from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.rewards import check_ready
 from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
 from axolotl_grpo_plugin.checks.sources import check_sources
+from axolotl_grpo_plugin.checks.tools import check_parallel_tools, check_tool_use
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import is_grpo, read_config
+from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import ConfigError, Finding, at, first_line
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
 from axolotl_grpo_plugin.stats.rows import Source, sources
@@ -159,6 +161,7 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
         wrong = [*check_plugins(cfg), *check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
     yield from wrong
     rewards_load = not any(".reward_funcs" in finding.where for finding in wrong)
+    tools_load = uses_tools(cfg) and not any("grpo_" in finding.where for finding in wrong)
     yield from check_twice(checked.config)
     yield from check_unread(cfg)
     yield from check_traps(cfg)
@@ -169,6 +172,7 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
     placement = yield from _place(cfg, checked, machine)
     ranks = placement.processes if placement else machine.processes or 1
     yield from check_parallel(cfg, ranks)
+    yield from check_parallel_tools(cfg, ranks)
     if rewards_load:
         yield from check_groups(cfg, ranks)
         if not machine.image:
@@ -180,7 +184,9 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
             # Axolotl's message for a wrong batch says less than check_batch.
             if not (batch and finding.what.startswith("GRPO")):
                 yield finding
-        yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
+        rows = yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
+        if rows and tools_load:
+            yield from check_tool_use(cfg, rows[0].row["prompt"])
     if placement and placement.train:  # not a CPU
         least = least_memory(cfg, placement)
         if isinstance(least, Finding):
@@ -194,7 +200,8 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
 
 def _check_datasets(
     cfg: Any, checked: Checked, datasets: list[Source], offline: bool, rewards_load: bool
-) -> Iterator[Finding]:
+) -> Generator[Finding, None, list[Sample]]:
+    """Check the datasets. Return the sampled rows, none if their prompts cannot be counted."""
     readable, rows = [], list[Sample]()
     for source in datasets:
         found = samples(cfg, source, offline)
@@ -210,6 +217,7 @@ def _check_datasets(
     counted = yield from check_prompts(cfg, readable, offline)
     if rows and counted and rewards_load:
         yield from check_prefill(cfg, rows[0].row["prompt"])
+    return rows if counted else []
 
 
 def _place(

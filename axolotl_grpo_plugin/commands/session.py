@@ -14,6 +14,7 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.config import check_datasets, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards, functions_in
 from axolotl_grpo_plugin.config import block, is_grpo, limit_prompts, read_config
+from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
 from axolotl_grpo_plugin.evaluation.benchmarks import benchmark, names
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
@@ -148,6 +149,8 @@ class Session:
                 f"their prompts have more than {longest} tokens (grpo_max_prompt_length, or the context "
                 "less trl.max_completion_length)."
             )
+        if uses_tools(self.cfg):
+            lines.append("The models answer without the config's tools, unlike in the training.")
         lines += [f"{key} is left out: a reward model needs a trainer." for key in scorer.left_out]
         lines += [
             f"{name} failed on {scorer.failures[name]:,} answers, which do not count: {error}"

@@ -147,7 +147,7 @@ class GuardedReward:
     ) -> list[Outcome]:
         """Call a reward of the whole batch: in a process if its columns can be pickled, else here."""
         payload = None
-        if self.isolation != "inline" and "environments" not in columns:
+        if self.isolation != "inline":
             plain = {key: value for key, value in columns.items() if key not in _UNPICKLABLE}
             keywords = {"prompts": prompts, "completions": completions, **plain}
             payload = self._pickle((keywords, _plain_state(columns.get("trainer_state"))))

@@ -123,21 +123,22 @@ def _result(future: Any, timeout: float) -> Any:
     return error or future.result()
 
 
+def own_environment() -> dict[str, str]:
+    """Return the environment of a process beside the trainer, which has no GPU and no rank."""
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(tuple(_RANK_PREFIXES))},
+        "PYTHONPATH": os.pathsep.join(sys.path),  # it gets no other copy of sys.path
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
 @contextmanager
 def _environment(modules: Sequence[str]) -> Iterator[None]:
-    """Set the scoring processes' environment, which has no GPU and no rank, while their server starts."""
-    before = dict(os.environ)
-    for name in before:
-        if name.startswith(tuple(_RANK_PREFIXES)):
-            del os.environ[name]
-    os.environ.update(
-        {
-            PRELOAD: " ".join(modules),
-            "PYTHONPATH": os.pathsep.join(sys.path),  # the server gets no other copy of sys.path
-            "CUDA_VISIBLE_DEVICES": "",
-            "OMP_NUM_THREADS": "1",
-        }
-    )
+    """Set the scoring processes' environment while their server starts."""
+    before, own = dict(os.environ), own_environment()
+    os.environ.clear()
+    os.environ.update({**own, PRELOAD: " ".join(modules)})
     try:
         yield
     finally:

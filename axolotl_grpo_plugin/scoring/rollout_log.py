@@ -20,6 +20,7 @@ class RolloutLog:
     """Writes each batch to the rollout log (rollouts.py) when its advantages are known.
 
     A killed run loses its last step only. held: batches that wait for `release`, None if none waits.
+    tool_masks: of the next batch, per token 1 if the model wrote it and 0 if a tool did; None without tools.
     """
 
     def __init__(self, folder: Path):
@@ -27,6 +28,7 @@ class RolloutLog:
         self.attempt = 1
         self._numbers = count()
         self.held: list[dict[str, list[Any]]] | None = None
+        self.tool_masks: list[list[int]] | None = None
         self._staged: dict[str, list[Any]] | None = None
 
     @classmethod
@@ -86,9 +88,11 @@ class RolloutLog:
             "mode": ["train" if training else "eval"] * rows,
             "prompt": [rollouts.as_text(prompt) for prompt in prompts],
             "completion": [_text(completion) for completion in completions],
-            "completion_tokens": [len(each) for each in ids],
+            "completion_tokens": [sum(mask) for mask in self.tool_masks or map(_ones, ids)],
             "truncated": [not len(each) or int(each[-1]) not in ends for each in ids],
         }
+        if self.tool_masks:
+            columns["tool_tokens"] = [len(mask) - sum(mask) for mask in self.tool_masks]
         for name in sorted({key for row in inputs for key in row} - {"prompt", "image", "images"}):
             columns[rollouts.COLUMN + name] = [rollouts.as_text(row.get(name)) for row in inputs]
         for name, values in zip(trainer.reward_func_names, scores.T, strict=True):
@@ -136,6 +140,10 @@ def _text(completion: Any) -> Any:
     if not isinstance(completion, str) and len(completion) == 1:
         return rollouts.as_text(completion[0].get("content"))
     return rollouts.as_text(completion)
+
+
+def _ones(ids: Any) -> list[int]:
+    return [1] * len(ids)
 
 
 def _numbers(values: torch.Tensor) -> list[float | None]:

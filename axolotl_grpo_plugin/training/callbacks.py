@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import GenerationConfig, ProgressCallback, Trainer, TrainerCallback
 
 from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.environments.seams import generate
 from axolotl_grpo_plugin.training.data_producer import DataProducerRepair
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, means, read_changes
@@ -187,10 +188,9 @@ class HeldOut(TrainerCallback):
         ):
             batch = places[start : start + batch_size]
             rows = [self.dataset[place] for place in batch]
-            prompts = [row["prompt"] for row in rows]
-            _, ids, _, completions, *_ = trainer._generate(prompts)
+            prompts, completions, ids = generate(trainer, rows)
             scores = trainer._calculate_rewards(rows, prompts, completions, ids).tolist()
-            texts = gather_object(list(zip(batch, prompts, map(text_of, completions), strict=True)))
+            texts = gather_object(list(zip(batch, prompts, map(_shown, completions), strict=True)))
             for (place, prompt, completion), row_scores in zip(texts, scores, strict=True):
                 named = zip(trainer.reward_func_names, row_scores, strict=True)
                 answers[place] = {
@@ -202,6 +202,12 @@ class HeldOut(TrainerCallback):
                     "rewards": {name: None if isnan(score) else score for name, score in named},
                 }
         return [answers[place] for place in sorted(answers)]
+
+
+def _shown(completion: Any) -> Any:
+    """Return a completion's text; of a chat with tool calls, all messages."""
+    chat = not isinstance(completion, str) and len(completion) > 1
+    return completion if chat else text_of(completion)
 
 
 def _choose(dataset: Any, rows: int) -> Any:

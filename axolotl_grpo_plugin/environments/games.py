@@ -1,0 +1,44 @@
+"""Games that take several turns."""
+
+from axolotl_grpo_plugin.environments.base import Environment
+
+
+class GuessNumber(Environment):
+    """Find a number from hints. The row's `answer` is the number.
+
+    The reward is 1.0 for the first guess, and falls in equal steps to 0.5 for the last. It is 0.0 if the
+    number is not found.
+
+    Args:
+        low, high: the range of the numbers.
+        guesses: how often the model may guess.
+    """
+
+    def __init__(self, low: int = 1, high: int = 100, guesses: int = 8):
+        self.low, self.high, self.guesses = low, high, guesses
+
+    def reset(self, answer: str | int, **_: object) -> str:  # type: ignore[override]
+        self.number, self.used, self.found, self.done = int(answer), 0, False, False
+        return (
+            f" The number is between {self.low} and {self.high}. You have {self.guesses} guesses."
+        )
+
+    def guess(self, number: int) -> str:
+        """
+        Guess the number.
+
+        Args:
+            number: The guess.
+
+        Returns:
+            "correct", "too low" or "too high".
+        """
+        number, self.used = int(number), self.used + 1
+        self.found = number == self.number
+        self.done = self.found or self.used == self.guesses
+        return "correct" if self.found else "too low" if number < self.number else "too high"
+
+    def get_reward(self) -> float:
+        if not self.found:
+            return 0.0
+        return 1.0 - 0.5 * (self.used - 1) / max(1, self.guesses - 1)

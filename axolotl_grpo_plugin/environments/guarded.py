@@ -1,0 +1,117 @@
+"""Guarded tools and environments, which TRL gets in place of the ones that a config names."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from itertools import count
+from typing import Any
+
+from axolotl_grpo_plugin.environments.room import LOST, ToolError, ToolRoom
+
+NOT_TOOLS = ("reset", "get_reward")
+OVER = "The episode is over."
+
+
+def name_of(tool: Any) -> str:
+    """Return the name by which the model calls a tool."""
+    return str(tool.__name__)
+
+
+def described(tool: Any) -> Callable[..., Any]:
+    """Return a function with the signature and docstring of a tool: a function, or a class with `__call__`."""
+    if not inspect.isclass(tool):
+        return tool  # type: ignore[no-any-return]
+
+    @wraps(tool.__call__)
+    def call(*_: Any, **__: Any) -> None: ...
+
+    _self, *others = inspect.signature(tool.__call__).parameters.values()
+    call.__signature__ = inspect.Signature(others)  # type: ignore[attr-defined]
+    call.__name__ = call.__qualname__ = name_of(tool)
+    return call
+
+
+def tool_methods(environment: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield name and method (without `self`) of each tool of an environment, by TRL's rule."""
+    for name, member in inspect.getmembers(environment, inspect.isfunction):
+        if not name.startswith("_") and name not in NOT_TOOLS:
+            yield name, member.__get__(object())
+
+
+def guarded_tool(tool: Any, room: ToolRoom, number: int) -> Callable[..., Any]:
+    """Return a function for TRL, which calls the tool in its process."""
+    name, method = name_of(tool), "__call__" * inspect.isclass(tool)
+
+    @wraps(described(tool))
+    def call(**arguments: Any) -> Any:
+        answer = room.call(name, number, arguments, method)
+        if answer.status != "ok":
+            raise ToolError(answer.error)
+        return answer.value
+
+    return call
+
+
+class _Episodes:
+    """The base of the class that TRL gets for an environment. Each object has a process of its own.
+
+    An episode ends when the environment is `done`. It is lost if its process is killed, or if `reset` or
+    `get_reward` fails. Later calls fail at once, and a lost reward is None, which counts as the mean of its
+    prompt group.
+    """
+
+    _room: ToolRoom
+    _number: int
+    _slots: "count[int]"
+
+    def __init__(self) -> None:
+        self._slot = f"environment {self._number}.{next(self._slots)}"
+        self._over, self._lost = "", False
+
+    def reset(self, /, **row: Any) -> str | None:
+        answer = self._room.call("", self._number, row, "reset", self._slot)
+        self._over, self._lost = "", False
+        self._after(answer, answer.status != "ok")
+        return answer.value  # type: ignore[no-any-return]
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> Any:
+        if self._over:
+            self._room.counts[name, "calls"] += 1
+            self._room.counts[name, "errors"] += 1
+            raise ToolError(self._over)
+        answer = self._room.call(name, self._number, arguments, name, self._slot, make=False)
+        self._after(answer, answer.status not in ("ok", "error"))
+        if answer.status != "ok":
+            raise ToolError(answer.error)
+        return answer.value
+
+    def _reward(self) -> float | None:
+        if self._lost:
+            return None
+        answer = self._room.call("", self._number, {}, "get_reward", self._slot, make=False)
+        self._after(answer, answer.status != "ok")
+        return answer.value  # type: ignore[no-any-return]
+
+    def _after(self, answer: Any, lost: bool) -> None:
+        if lost:
+            self._over, self._lost = f"{OVER} It failed: {answer.error}", True
+            self._room.counts[LOST] += 1
+        elif answer.done:
+            self._over = OVER
+
+
+def guarded_environment(environment: type, room: ToolRoom, number: int) -> type:
+    """Return a class for TRL with the environment's name, tools and, if it has one, `get_reward`."""
+    members: dict[str, Any] = {"_room": room, "_number": number, "_slots": count()}
+    members |= {name: _method(name, method) for name, method in tool_methods(environment)}
+    if hasattr(environment, "get_reward"):
+        members["get_reward"] = _Episodes._reward
+    return type(environment.__name__, (_Episodes,), members)
+
+
+def _method(name: str, method: Any) -> Callable[..., Any]:
+    @wraps(method.__func__)
+    def call(self: _Episodes, /, **arguments: Any) -> Any:
+        return self._call(name, arguments)
+
+    return call

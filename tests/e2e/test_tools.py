@@ -1,0 +1,203 @@
+"""Trainings in Axolotl with tools that fail, and with an environment."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import curves, fork, shipped_config, write
+from tests.e2e.scripted import TEMPLATE, call, make_model
+from tests.environments import tools_that_fail as tools
+
+pytestmark = pytest.mark.slow
+
+PATH = "tests.environments.tools_that_fail."
+
+
+def config(folder, turns, **changes):
+    folder.mkdir(exist_ok=True)
+    make_model(folder / "model")
+    with (folder / "rows.jsonl").open("w") as file:
+        for row, answer in turns:
+            file.write(json.dumps({"turns": json.dumps(row), "answer": answer}) + "\n")
+    dataset = {
+        "path": str(folder / "rows.jsonl"),
+        "ds_type": "json",
+        "split": "train",
+        "type": "tests.e2e.scripted.rows",
+    }
+    made = {
+        "base_model": str(folder / "model"),
+        "chat_template_jinja": str(TEMPLATE),
+        "plugins": ["axolotl_grpo_plugin.GRPOPlugin", "tests.e2e.scripted_plugin.Scripted"],
+        "trl__num_generations": 2,
+        "trl__max_completion_length": 1000,
+        "trl__reward_funcs": ["tests.e2e.scripted.has_answer"],
+        "datasets": [dataset],
+        "test_datasets": [dataset],
+        "grpo_held_out_rows": 2,
+        "grpo_rollouts": True,
+        "output_dir": str(folder / "out"),
+        "sequence_len": 4096,
+        "micro_batch_size": 2 * len(turns),
+        "eval_batch_size": 2,
+        "max_steps": 2,
+    }
+    return write(folder, shipped_config(**{**made, **changes}))
+
+
+def rollouts(folder):
+    import pandas as pd
+
+    return pd.read_parquet(folder / "out" / "rollouts" / "train")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder and output of a run whose tools fail in every way."""
+    folder = tmp_path_factory.mktemp("tools") / "run"
+    hows = ["raise", "hang in C", "die", "10 MB", "bytes", "memory", "kill the server"]
+    turns = [([call("fail", how=how), "It said {}"], "said") for how in hows]
+    # The third turn is never written. It is a call in the prompt's data.
+    turns.append(([call("forge", number=1), "I stop", tools.FORGED], "stop"))
+    turns.append(([call("fork", folder=str(folder / "pids")), "{}"], "forked"))
+    turns.append(([["no call", call("add", a=20, b=22)], "{}"], "42"))
+    (folder / "pids").mkdir(parents=True)
+    file = config(
+        folder,
+        turns,
+        grpo_tools=[PATH + name for name in ("add", "fail", "fork", "forge")],
+        grpo_tool_limits={"seconds": 2},
+        grpo_max_tool_calls=2,
+    )
+    ended = fork("train", file)
+    assert ended.returncode == 0, ended.output[-6000:]
+    return folder, ended.output
+
+
+def test_run_with_failing_tools_counts_them(trained):
+    logged = curves(trained[0] / "out")
+    assert logged["tools/fail/calls"] == [14, 14]
+    assert logged["tools/fail/timeouts"] == [2, 2]
+    assert logged["tools/fail/errors"] == [12, 12]
+    assert logged["tools/add/calls"] == [1, 1] and logged["tools/add/errors"] == [0, 0]
+
+
+def test_failed_call_gives_the_model_its_error(trained):
+    text = "\n".join(rollouts(trained[0])["completion"])
+    for error in (
+        "no such thing",
+        "it took more than 2 seconds",
+        "its process died",
+        "returned 10,000,000 characters",
+        "returned bytes, not text",
+        "MemoryError",
+    ):
+        assert error in text, error
+
+
+def test_calls_in_a_tools_answer_and_in_the_prompt_are_not_run(trained):
+    logged = rollouts(trained[0])
+    logged = logged[logged["completion"].str.contains('"name": "forge"')]
+    assert len(logged) == 4
+    for prompt, completion in zip(logged["prompt"], logged["completion"], strict=True):
+        called, answer, last = json.loads(completion)
+        assert answer["content"] == tools.FORGED and last["content"] == "I stop"
+        assert json.dumps(tools.FORGED)[1:-1] in json.loads(prompt)[0]["content"]
+        assert "tool_calls" not in last and len(called["tool_calls"]) == 1
+
+
+def test_nothing_is_left_behind(trained):
+    assert not list(Path(tempfile.gettempdir()).glob("axolotl-grpo-tools-*"))
+    pids = [file.name for file in (trained[0] / "pids").iterdir()]
+    assert len(pids) >= 4 and not any(Path("/proc", pid).exists() for pid in pids)
+
+
+def test_rollout_log_counts_only_tokens_of_the_model(trained):
+    logged = rollouts(trained[0])
+    row = logged[logged["completion"].str.contains('"content": "42"', regex=False)].iloc[0]
+    chat = json.loads(row["completion"])
+    assert chat[0]["tool_calls"][0]["function"]["arguments"] == {"a": 20, "b": 22}
+    assert [message["role"] for message in chat] == ["assistant", "tool", "assistant"]
+    # The tokens are bytes: the call and the end, "42" and the end.
+    assert row["completion_tokens"] == len(call("add", a=20, b=22)) + 1 + 3
+    assert row["tool_tokens"] > 20
+
+
+def test_held_out_rows_are_answered_with_tools(trained):
+    answers = [json.loads(line) for line in (trained[0] / "out" / "held_out.jsonl").open()]
+    assert len(answers) == 2 * 2 * 2
+    assert any(isinstance(answer["completion"], list) for answer in answers)
+
+
+@pytest.mark.parametrize("producer", [False, True])
+def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path, producer):
+    turns = [
+        (
+            [[call("guess", number=50), call("guess", number=70)], call("guess", number=70), "{}"],
+            "70",
+        )
+    ]
+    file = config(
+        tmp_path / "run",
+        turns,
+        trl__reward_funcs=[],
+        trl__use_data_producer=producer,
+        grpo_environment="axolotl_grpo_plugin.environments.GuessNumber",
+        grpo_environment_args={"guesses": 3},
+        grpo_held_out_rows=1,
+    )
+    ended = fork("train", file)
+    assert ended.returncode == 0, ended.output[-6000:]
+    logged = rollouts(tmp_path / "run")
+    assert sorted(set(logged["reward/GuessNumber"])) == [0.75, 1.0]
+    assert logged["prompt"].str.contains("You have 3 guesses").all()
+    found = curves(tmp_path / "run" / "out")
+    assert found["tools/guess/calls"] == [4, 4] and found["environment/lost"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "changes, wrong",
+    [
+        ({"chat_template": "gemma", "chat_template_jinja": None}, "cannot show tool calls"),
+        (
+            {"chat_template_jinja": TEMPLATE.read_text() + "{# my own #}"},
+            "TRL cannot read the tool calls of this template: Unrecognized chat template",
+        ),
+        (
+            {"trl__max_completion_length": 100},
+            "100 tokens cannot hold one tool call and its answer",
+        ),
+        ({"sequence_len": 1100}, "1100 is less than trl.max_completion_length 1000 and a prompt"),
+        (
+            {
+                "grpo_tools": ["axolotl_grpo_plugin.environments.tools.sqlite"],
+                "grpo_tool_args": {
+                    "axolotl_grpo_plugin.environments.tools.sqlite": {"database": "no.db"}
+                },
+            },
+            "it cannot be made: unable to open database file. Correct grpo_tool_args.",
+        ),
+        (
+            {"grpo_environment": f"{__name__}.NoRow"},
+            "reset failed on the first row: It failed: no such row",
+        ),
+    ],
+)
+def test_training_refuses_tools_that_the_model_cannot_use(tmp_path, changes, wrong):
+    file = config(
+        tmp_path / "run", [(["no", "no"], "no")], **{"grpo_tools": [PATH + "add"], **changes}
+    )
+    ended = fork("train", file)
+    assert ended.returncode == (0 if "sequence_len" in changes else 1), ended.output[-6000:]
+    assert wrong in ended.output
+
+
+class NoRow:
+    def reset(self, **row):
+        raise ValueError("no such row")
+
+    def step(self) -> str:
+        """Make a step."""
+        return ""

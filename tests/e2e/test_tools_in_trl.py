@@ -1,0 +1,145 @@
+"""Guarded tools give TRL's own trainer the numbers that the same tools give without a guard."""
+
+import json
+
+import pytest
+
+from tests.environments import tools_that_fail as tools
+
+pytestmark = pytest.mark.seconds(40)
+
+PATH = "tests.environments.tools_that_fail."
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The batch of a trainer with plain tools, and of one with guards; the latter's metrics and log."""
+    import pandas as pd
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+    from trl import GRPOConfig, GRPOTrainer
+
+    from axolotl_grpo_plugin.environments.seams import Tools
+    from axolotl_grpo_plugin.scoring.runner import RewardRunner
+    from tests.e2e.scripted import call, has_answer, make_model, rows, write_scripted
+
+    folder = tmp_path_factory.mktemp("tiny")
+    make_model(folder)
+    wrong = call("add", a=1, c=2)
+    turns = [
+        [[call("add", a=20, b=22), "7"], "It is {}"],  # the second completion guesses
+        [[call("fail", how="raise") + call("add", a=1, b=1), wrong], "It said {}", "more"],
+        [["No tool", "<tool_call>\n{broken\n</tool_call>"], "-"],
+        [
+            [call("no_such_tool", a=1), call("add", a=3, b=4)],
+            call("add", a=5, b=6),
+            ["It is {}", "{}"],
+        ],
+    ]
+    answers = ["42", "2", "tool", "11"]
+    transform, _ = rows({})
+    data = [
+        transform({"turns": json.dumps(t), "answer": a})
+        for t, a in zip(turns, answers, strict=True)
+    ]
+    reward = "tests.e2e.scripted.has_answer"
+    cfg = {"trl": {"reward_funcs": [reward]}, "grpo_reward_isolation": "inline"}
+    runner = RewardRunner({**cfg, "grpo_rollouts": str(folder / "log")})
+    guard = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
+
+    def batch(given, reward, wrap=lambda trainer: None):
+        set_seed(0)
+        trainer = GRPOTrainer(
+            model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
+            reward_funcs=[reward],
+            args=GRPOConfig(
+                output_dir=str(folder / "out"),
+                per_device_train_batch_size=8,
+                num_generations=2,
+                num_iterations=2,  # so that TRL computes the log-probabilities
+                max_completion_length=400,
+                report_to=[],
+                use_cpu=True,
+                bf16=False,
+            ),
+            train_dataset=Dataset.from_list(data),
+            processing_class=AutoTokenizer.from_pretrained(folder),
+            tools=given,
+        )
+        write_scripted(trainer)
+        wrap(trainer)
+        trainer.model.train()
+        with torch.no_grad():
+            output = trainer._generate_and_score_completions([r for r in data for _ in range(2)])
+        return output, dict(trainer._metrics["train"])
+
+    def wrap(trainer):
+        runner.wrap_trainer(trainer)
+        guard.wrap_trainer(trainer, runner.rollouts)
+
+    try:
+        plain, _ = batch([tools.add, tools.fail], has_answer)
+        guarded, metrics = batch(guard.keyword["tools"], runner.reward_func(reward), wrap)
+    finally:
+        guard.close()
+    return plain, guarded, metrics, pd.read_parquet(folder / "log")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prompt_ids",
+        "completion_ids",
+        "completion_mask",
+        "tool_mask",
+        "advantages",
+        "old_per_token_logps",
+    ],
+)
+def test_guarded_tools_give_the_batch_of_plain_ones(compared, name):
+    plain, guarded, *_ = compared
+    assert plain[name].equal(guarded[name])
+
+
+def test_batch_has_masked_tokens_and_different_advantages(compared):
+    guarded = compared[1]
+    assert guarded["tool_mask"].eq(0).any() and guarded["advantages"].gt(0.5).any()
+
+
+def test_rollout_log_tells_the_tokens_of_the_model_from_those_of_tools(compared):
+    _, guarded, _, log = compared
+    own, all_tokens = guarded["tool_mask"] * guarded["completion_mask"], guarded["completion_mask"]
+    assert log["completion_tokens"].tolist() == own.sum(dim=1).tolist()
+    assert (log["completion_tokens"] + log["tool_tokens"]).tolist() == all_tokens.sum(
+        dim=1
+    ).tolist()
+    assert json.loads(log["completion"][0])[1] == {"role": "tool", "name": "add", "content": "42"}
+
+
+def test_metrics_of_each_tool_add_up_to_trls(compared):
+    metrics = {name: values[0] for name, values in compared[2].items()}
+    unknown = 1  # TRL itself refuses no_such_tool
+    calls = metrics["tools/add/calls"] + metrics["tools/fail/calls"] + unknown
+    errors = metrics["tools/add/errors"] + metrics["tools/fail/errors"] + unknown
+    assert metrics["tools/call_frequency"] * 8 == calls
+    assert metrics["tools/failure_frequency"] * calls == pytest.approx(errors)
+    assert (metrics["tools/fail/calls"], metrics["tools/fail/errors"]) == (1, 1)
+    assert metrics["tools/add/timeouts"] == 0 and 0 < metrics["tools/add/seconds"] < 5
+
+
+def test_axolotl_passes_the_tools_until_the_run_ends():
+    from axolotl.core.trainers.grpo import GRPOStrategy
+    from axolotl.utils.dict import DictDefault
+
+    from axolotl_grpo_plugin.environments.seams import Tools
+
+    before = GRPOStrategy.set_trainer_kwargs(DictDefault())
+    game = "axolotl_grpo_plugin.environments.GuessNumber"
+    made = Tools({"grpo_tools": [PATH + "add"], "grpo_environment": game})
+    made.open()
+    given = GRPOStrategy.set_trainer_kwargs(DictDefault())
+    made.close()
+    assert [tool.__name__ for tool in given["tools"]] == ["add"]
+    assert given["environment_factory"].__name__ == "GuessNumber"
+    assert GRPOStrategy.set_trainer_kwargs(DictDefault()) == before

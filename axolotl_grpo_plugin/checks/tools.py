@@ -252,7 +252,7 @@ def check_start(cfg: Any, tools: "Tools", row: dict[str, Any]) -> Iterator[Findi
     """Make the objects of classes, and begin an episode with a row. All later calls would fail as these."""
     for number, ref in enumerate(tool_refs(cfg)):
         if inspect.isclass(ref.load()):
-            answer = tools.room.call("", number, {}, "__repr__", name_of(ref.load()))
+            answer = tools.runner.call("", number, {}, "__repr__", name_of(ref.load()))
             if answer.status != "ok":
                 where = at(cfg, f"{TOOLS}[{number}] ({ref.path})")
                 what, _, fix = answer.error.partition(". ")

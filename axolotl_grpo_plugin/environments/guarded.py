@@ -6,7 +6,7 @@ from functools import wraps
 from itertools import count
 from typing import Any
 
-from axolotl_grpo_plugin.environments.room import LOST, ToolError, ToolRoom
+from axolotl_grpo_plugin.environments.runner import LOST, ToolError, ToolRunner
 
 NOT_TOOLS = ("reset", "get_reward")
 OVER = "The episode is over."
@@ -38,13 +38,13 @@ def tool_methods(environment: type) -> Iterator[tuple[str, Callable[..., Any]]]:
             yield name, member.__get__(object())
 
 
-def guarded_tool(tool: Any, room: ToolRoom, number: int) -> Callable[..., Any]:
+def guarded_tool(tool: Any, runner: ToolRunner, number: int) -> Callable[..., Any]:
     """Return a function for TRL, which calls the tool in its process."""
     name, method = name_of(tool), "__call__" * inspect.isclass(tool)
 
     @wraps(described(tool))
     def call(**arguments: Any) -> Any:
-        answer = room.call(name, number, arguments, method)
+        answer = runner.call(name, number, arguments, method)
         if answer.status != "ok":
             raise ToolError(answer.error)
         return answer.value
@@ -60,7 +60,7 @@ class _Episodes:
     prompt group.
     """
 
-    _room: ToolRoom
+    _runner: ToolRunner
     _number: int
     _slots: "count[int]"
 
@@ -69,17 +69,17 @@ class _Episodes:
         self._over, self._lost = "", False
 
     def reset(self, /, **row: Any) -> str | None:
-        answer = self._room.call("", self._number, row, "reset", self._slot)
+        answer = self._runner.call("", self._number, row, "reset", self._slot)
         self._over, self._lost = "", False
         self._after(answer, answer.status != "ok")
         return answer.value  # type: ignore[no-any-return]
 
     def _call(self, name: str, arguments: dict[str, Any]) -> Any:
         if self._over:
-            self._room.counts[name, "calls"] += 1
-            self._room.counts[name, "errors"] += 1
+            self._runner.counts[name, "calls"] += 1
+            self._runner.counts[name, "errors"] += 1
             raise ToolError(self._over)
-        answer = self._room.call(name, self._number, arguments, name, self._slot, make=False)
+        answer = self._runner.call(name, self._number, arguments, name, self._slot, make=False)
         self._after(answer, answer.status not in ("ok", "error"))
         if answer.status != "ok":
             raise ToolError(answer.error)
@@ -88,21 +88,21 @@ class _Episodes:
     def _reward(self) -> float | None:
         if self._lost:
             return None
-        answer = self._room.call("", self._number, {}, "get_reward", self._slot, make=False)
+        answer = self._runner.call("", self._number, {}, "get_reward", self._slot, make=False)
         self._after(answer, answer.status != "ok")
         return answer.value  # type: ignore[no-any-return]
 
     def _after(self, answer: Any, lost: bool) -> None:
         if lost:
             self._over, self._lost = f"{OVER} It failed: {answer.error}", True
-            self._room.counts[LOST] += 1
+            self._runner.counts[LOST] += 1
         elif answer.done:
             self._over = OVER
 
 
-def guarded_environment(environment: type, room: ToolRoom, number: int) -> type:
+def guarded_environment(environment: type, runner: ToolRunner, number: int) -> type:
     """Return a class for TRL with the environment's name, tools and, if it has one, `get_reward`."""
-    members: dict[str, Any] = {"_room": room, "_number": number, "_slots": count()}
+    members: dict[str, Any] = {"_runner": runner, "_number": number, "_slots": count()}
     members |= {name: _method(name, method) for name, method in tool_methods(environment)}
     if hasattr(environment, "get_reward"):
         members["get_reward"] = _Episodes._reward

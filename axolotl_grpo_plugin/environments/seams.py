@@ -17,7 +17,7 @@ from axolotl_grpo_plugin.environments.guarded import (
     tool_methods,
 )
 from axolotl_grpo_plugin.environments.names import environment_ref, limits_of, tool_refs
-from axolotl_grpo_plugin.environments.room import KINDS, LOST, ToolRoom
+from axolotl_grpo_plugin.environments.runner import KINDS, LOST, ToolRunner
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 
 _MOVED = (
@@ -35,15 +35,15 @@ class Tools:
     def __init__(self, cfg: Any):
         refs, environment = tool_refs(cfg), environment_ref(cfg)
         loaded = [each.load() for each in refs]
-        self.room = ToolRoom([*refs, *([environment] if environment else [])], limits_of(cfg))
-        tools = [guarded_tool(tool, self.room, number) for number, tool in enumerate(loaded)]
+        self.runner = ToolRunner([*refs, *([environment] if environment else [])], limits_of(cfg))
+        tools = [guarded_tool(tool, self.runner, number) for number, tool in enumerate(loaded)]
         self.keyword: dict[str, Any] = {"tools": tools} if tools else {}
         self.names = [name_of(each) for each in tools]
         self._metrics: dict[str, tuple[str, str]] = {}
         if environment:
             made = environment.load()
             self.names += [name for name, _ in tool_methods(made)]
-            self.keyword["environment_factory"] = guarded_environment(made, self.room, len(refs))
+            self.keyword["environment_factory"] = guarded_environment(made, self.runner, len(refs))
             self._metrics["environment/lost"] = LOST
         for name in self.names:
             self._metrics |= {f"tools/{name}/{kind}": (name, kind) for kind in KINDS}
@@ -81,7 +81,7 @@ class Tools:
         trainer._generate = counted
 
     def _log(self, trainer: Any) -> None:
-        own = self.room.take_counts(self._metrics.values())
+        own = self.runner.take_counts(self._metrics.values())
         counts = gather(torch.tensor([own], device=trainer.accelerator.device)).sum(dim=0)
         metrics = trainer._metrics["train" if trainer.model.training else "eval"]
         for name, count in zip(self._metrics, counts.tolist(), strict=True):
@@ -90,7 +90,7 @@ class Tools:
     def close(self) -> None:
         """End the processes, and undo the patch of Axolotl."""
         self._patch.close()
-        self.room.close()
+        self.runner.close()
 
 
 class _Generated(Exception):

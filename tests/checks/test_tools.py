@@ -45,10 +45,7 @@ def found(**cfg):
     "cfg",
     [
         {},
-        {
-            "grpo_tools": [PATH + "add", PATH + "Counter"],
-            "grpo_tool_args": {PATH + "Counter": {"start": 1}},
-        },
+        {"grpo_tools": [PATH + "add", PATH + "Counter"], "grpo_tool_args": {PATH + "Counter": {"start": 1}}},
         {"grpo_tools": ["axolotl_grpo_plugin.environments.tools.python"], "grpo_max_tool_calls": 2},
         {"grpo_environment": GAME, "grpo_environment_args": {"guesses": 3}, "trl": {}},
     ],
@@ -64,16 +61,10 @@ def test_accepts_tools_that_work(cfg):
         ({"grpo_tools": PATH + "add"}, "grpo_tools: not a list."),
         ({"grpo_tools": ["add"]}, "grpo_tools[0] (add): not a path of a function."),
         ({"grpo_tools": ["no.such"]}, "there is no module 'no'."),
-        (
-            {"grpo_tools": [PATH + "ad"]},
-            "no 'ad' in tests.environments.tools_that_fail. Did you mean `add`?",
-        ),
+        ({"grpo_tools": [PATH + "ad"]}, "no 'ad' in tests.environments.tools_that_fail. Did you mean `add`?"),
         ({"grpo_tools": [PATH + "Path"]}, "neither a function nor a class."),
         ({"grpo_tools": [f"{__name__}.no_hints"]}, "the model cannot be told how to call it: "),
-        (
-            {"grpo_tools": [f"{__name__}.no_description"]},
-            "the model cannot be told how to call it: ",
-        ),
+        ({"grpo_tools": [f"{__name__}.no_description"]}, "the model cannot be told how to call it: "),
         ({"grpo_tools": [PATH + "add", PATH + "add"]}, "is also called 'add'."),
         (
             {"grpo_tools": [PATH + "add"], "grpo_tool_args": {PATH + "add": {"a": 1}}},
@@ -84,34 +75,16 @@ def test_accepts_tools_that_work(cfg):
             "got an unexpected keyword argument 'stat'. Its parameters: start.",
         ),
         (
-            {
-                "grpo_tools": [PATH + "Counter"],
-                "grpo_tool_args": {PATH + "Counter": {"start": "1"}},
-            },
+            {"grpo_tools": [PATH + "Counter"], "grpo_tool_args": {PATH + "Counter": {"start": "1"}}},
             "start: '1' is not a whole number.",
         ),
-        (
-            {"grpo_tools": [PATH + "add"], "grpo_tool_args": {"other": {}}},
-            "grpo_tools names no such tool.",
-        ),
+        ({"grpo_tools": [PATH + "add"], "grpo_tool_args": {"other": {}}}, "grpo_tools names no such tool."),
         ({"grpo_environment": PATH + "add"}, "not a class with `reset`."),
         ({"grpo_environment": f"{__name__}.NoTools"}, "no public method is a tool."),
-        (
-            {"grpo_environment": f"{__name__}.NoReward", "trl": {}},
-            "the environment has no get_reward.",
-        ),
-        (
-            {"grpo_environment": GAME, "grpo_environment_args": {"gueses": 3}},
-            "'gueses'. Its parameters: low",
-        ),
-        (
-            {"grpo_environment": GAME, "trl": {"async_prefetch": True}},
-            "Remove it. trl.use_data_producer works.",
-        ),
-        (
-            {"grpo_environment": GAME, "trl": {"rollout_func": "a.b"}},
-            "a rollout function generates by itself",
-        ),
+        ({"grpo_environment": f"{__name__}.NoReward", "trl": {}}, "the environment has no get_reward."),
+        ({"grpo_environment": GAME, "grpo_environment_args": {"gueses": 3}}, "'gueses'. Its parameters: low"),
+        ({"grpo_environment": GAME, "trl": {"async_prefetch": True}}, "Remove it. trl.use_data_producer works."),
+        ({"grpo_environment": GAME, "trl": {"rollout_func": "a.b"}}, "a rollout function generates by itself"),
         ({"grpo_environment": GAME, "nemo_gym_enabled": True}, "NeMo Gym has its own tools."),
         (
             {
@@ -133,11 +106,7 @@ def test_refuses_tools_that_cannot_work(cfg, wrong):
     [
         ({"trl": {"use_vllm": True, "vllm_mode": "server"}}, 2, "trl.vllm_mode"),
         ({"trl": {"use_vllm": True, "vllm_mode": "server"}}, 1, None),
-        (
-            {"trl": {"use_vllm": True}, "vllm": {"tensor_parallel_size": 2}},
-            2,
-            "vllm.tensor_parallel_size",
-        ),
+        ({"trl": {"use_vllm": True}, "vllm": {"tensor_parallel_size": 2}}, 2, "vllm.tensor_parallel_size"),
         ({"trl": {"use_vllm": True, "vllm_mode": "colocate"}}, 2, None),
         ({"fsdp_config": {"fsdp_version": 2}}, 2, "fsdp_config"),
         ({"deepspeed": "deepspeed_configs/zero3_bf16.json"}, 2, "deepspeed"),

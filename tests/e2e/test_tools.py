@@ -133,12 +133,7 @@ def test_held_out_rows_are_answered_with_tools(trained):
 
 @pytest.mark.parametrize("producer", [False, True])
 def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path, producer):
-    turns = [
-        (
-            [[call("guess", number=50), call("guess", number=70)], call("guess", number=70), "{}"],
-            "70",
-        )
-    ]
+    turns = [([[call("guess", number=50), call("guess", number=70)], call("guess", number=70), "{}"], "70")]
     file = config(
         tmp_path / "run",
         turns,
@@ -165,30 +160,20 @@ def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path, producer):
             {"chat_template_jinja": TEMPLATE.read_text() + "{# my own #}"},
             "TRL cannot read the tool calls of this template: Unrecognized chat template",
         ),
-        (
-            {"trl__max_completion_length": 100},
-            "100 tokens cannot hold one tool call and its answer",
-        ),
+        ({"trl__max_completion_length": 100}, "100 tokens cannot hold one tool call and its answer"),
         ({"sequence_len": 1100}, "1100 is less than trl.max_completion_length 1000 and a prompt"),
         (
             {
                 "grpo_tools": ["axolotl_grpo_plugin.environments.tools.sqlite"],
-                "grpo_tool_args": {
-                    "axolotl_grpo_plugin.environments.tools.sqlite": {"database": "no.db"}
-                },
+                "grpo_tool_args": {"axolotl_grpo_plugin.environments.tools.sqlite": {"database": "no.db"}},
             },
             "it cannot be made: unable to open database file. Correct grpo_tool_args.",
         ),
-        (
-            {"grpo_environment": f"{__name__}.NoRow"},
-            "reset failed on the first row: It failed: no such row",
-        ),
+        ({"grpo_environment": f"{__name__}.NoRow"}, "reset failed on the first row: It failed: no such row"),
     ],
 )
 def test_training_refuses_tools_that_the_model_cannot_use(tmp_path, changes, wrong):
-    file = config(
-        tmp_path / "run", [(["no", "no"], "no")], **{"grpo_tools": [PATH + "add"], **changes}
-    )
+    file = config(tmp_path / "run", [(["no", "no"], "no")], **{"grpo_tools": [PATH + "add"], **changes})
     ended = fork("train", file)
     assert ended.returncode == (0 if "sequence_len" in changes else 1), ended.output[-6000:]
     assert wrong in ended.output

@@ -31,18 +31,11 @@ def compared(tmp_path_factory):
         [[call("add", a=20, b=22), "7"], "It is {}"],  # the second completion guesses
         [[call("fail", how="raise") + call("add", a=1, b=1), wrong], "It said {}", "more"],
         [["No tool", "<tool_call>\n{broken\n</tool_call>"], "-"],
-        [
-            [call("no_such_tool", a=1), call("add", a=3, b=4)],
-            call("add", a=5, b=6),
-            ["It is {}", "{}"],
-        ],
+        [[call("no_such_tool", a=1), call("add", a=3, b=4)], call("add", a=5, b=6), ["It is {}", "{}"]],
     ]
     answers = ["42", "2", "tool", "11"]
     transform, _ = rows({})
-    data = [
-        transform({"turns": json.dumps(t), "answer": a})
-        for t, a in zip(turns, answers, strict=True)
-    ]
+    data = [transform({"turns": json.dumps(t), "answer": a}) for t, a in zip(turns, answers, strict=True)]
     reward = "tests.e2e.scripted.has_answer"
     cfg = {"trl": {"reward_funcs": [reward]}, "grpo_reward_isolation": "inline"}
     runner = RewardRunner({**cfg, "grpo_rollouts": str(folder / "log")})
@@ -87,15 +80,7 @@ def compared(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "prompt_ids",
-        "completion_ids",
-        "completion_mask",
-        "tool_mask",
-        "advantages",
-        "old_per_token_logps",
-    ],
+    "name", ["prompt_ids", "completion_ids", "completion_mask", "tool_mask", "advantages", "old_per_token_logps"]
 )
 def test_guarded_tools_give_the_batch_of_plain_ones(compared, name):
     plain, guarded, *_ = compared
@@ -111,9 +96,7 @@ def test_rollout_log_tells_the_tokens_of_the_model_from_those_of_tools(compared)
     _, guarded, _, log = compared
     own, all_tokens = guarded["tool_mask"] * guarded["completion_mask"], guarded["completion_mask"]
     assert log["completion_tokens"].tolist() == own.sum(dim=1).tolist()
-    assert (log["completion_tokens"] + log["tool_tokens"]).tolist() == all_tokens.sum(
-        dim=1
-    ).tolist()
+    assert (log["completion_tokens"] + log["tool_tokens"]).tolist() == all_tokens.sum(dim=1).tolist()
     assert json.loads(log["completion"][0])[1] == {"role": "tool", "name": "add", "content": "42"}
 
 

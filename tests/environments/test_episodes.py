@@ -8,7 +8,7 @@ import pytest
 
 from axolotl_grpo_plugin.environments import Environment, GuessNumber
 from axolotl_grpo_plugin.environments.guarded import OVER, guarded_environment
-from axolotl_grpo_plugin.environments.room import LOST, ToolError, ToolRoom
+from axolotl_grpo_plugin.environments.runner import LOST, ToolError, ToolRunner
 from axolotl_grpo_plugin.environments.server import Limits, ToolRef
 from rewards.door import Door
 
@@ -50,12 +50,12 @@ class Fragile(Environment):
 
 @pytest.fixture(scope="module")
 def made():
-    """The guarded classes of two environments, and their room."""
+    """The guarded classes of two environments, and their runner."""
     paths = [f"{__name__}.Fragile", "axolotl_grpo_plugin.environments.GuessNumber"]
     refs = [ToolRef(paths[0], {"start": 10}), ToolRef(paths[1], {"guesses": 3})]
-    room = ToolRoom(refs, Limits(0.5, 1 << 30, 1000))
-    yield guarded_environment(Fragile, room, 0), guarded_environment(GuessNumber, room, 1), room
-    room.close()
+    runner = ToolRunner(refs, Limits(0.5, 1 << 30, 1000))
+    yield guarded_environment(Fragile, runner, 0), guarded_environment(GuessNumber, runner, 1), runner
+    runner.close()
 
 
 def test_episodes_keep_their_own_state(made):
@@ -83,16 +83,16 @@ def test_error_of_a_tool_does_not_end_the_episode(made):
 
 @pytest.mark.parametrize("how", ["die", "hang"])
 def test_killed_process_ends_its_episode_and_is_counted(made, how):
-    episode, other, room = made[0](), made[0](), made[2]
+    episode, other, runner = made[0](), made[0](), made[2]
     episode.reset()
     other.reset()
-    room.take_counts([])
+    runner.take_counts([])
     for _ in range(2):
         with pytest.raises(ToolError):
             episode.step(how=how)
     assert episode.get_reward() is None
     assert other.step(how="") == "11"
-    assert room.take_counts([LOST, ("step", "calls")]) == [1, 3]
+    assert runner.take_counts([LOST, ("step", "calls")]) == [1, 3]
     episode.reset()
     assert episode.get_reward() == 10.0
 

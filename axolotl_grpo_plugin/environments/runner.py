@@ -34,7 +34,7 @@ class ToolError(Exception):
     """A call failed. TRL gives the message to the model as the tool's answer."""
 
 
-class ToolRoom:
+class ToolRunner:
     """Runs the calls of one rank, one at a time, as TRL makes them.
 
     counts: by tool and kind (KINDS), and of lost episodes (LOST), until `take_counts`.

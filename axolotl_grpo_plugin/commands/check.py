@@ -11,11 +11,11 @@ import click
 from huggingface_hub import constants
 
 from axolotl_grpo_plugin import hub, paths
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import check_memory, least_memory
-from axolotl_grpo_plugin.checks.prefill import check_prefill
+from axolotl_grpo_plugin.checks.prefill import check_generation_prompt, check_prefill
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.rewards import check_ready
@@ -180,7 +180,8 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
             # Axolotl's message for a wrong batch says less than check_batch.
             if not (batch and finding.what.startswith("GRPO")):
                 yield finding
-        yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
+        prompts = yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
+        yield from check_rows(cfg, ranks, prompts)
     if placement and placement.train:  # not a CPU
         least = least_memory(cfg, placement)
         if isinstance(least, Finding):
@@ -194,7 +195,8 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
 
 def _check_datasets(
     cfg: Any, checked: Checked, datasets: list[Source], offline: bool, rewards_load: bool
-) -> Iterator[Finding]:
+) -> Generator[Finding, None, int]:
+    """Return the number of prompts to train on, 0 if it is not known."""
     readable, rows = [], list[Sample]()
     for source in datasets:
         found = samples(cfg, source, offline)
@@ -208,8 +210,11 @@ def _check_datasets(
         for source in readable:
             yield from check_sources(cfg, source)
     counted = yield from check_prompts(cfg, readable, offline)
-    if rows and counted and rewards_load:
-        yield from check_prefill(cfg, rows[0].row["prompt"])
+    if rows and counted:
+        yield from check_generation_prompt(cfg, rows[0].row["prompt"])
+        if rewards_load:
+            yield from check_prefill(cfg, rows[0].row["prompt"])
+    return counted
 
 
 def _place(

@@ -1,12 +1,18 @@
 """Replace the parts of a config that only the machine to rent has, and say so."""
 
 import re
+from collections.abc import Sequence
 from math import gcd, lcm
 from pathlib import Path
 from typing import Any
 
+from axolotl_grpo_plugin import hub
 from axolotl_grpo_plugin.checks.batch import Batch, batch_of
 from axolotl_grpo_plugin.config import block, completion_of, dicts, plugins_of, tokens_of
+from axolotl_grpo_plugin.findings import Finding, stop_on
+from axolotl_grpo_plugin.load import is_model, reward_refs
+from axolotl_grpo_plugin.serving.placement import mode_of, serving
+from axolotl_grpo_plugin.stats.rows import sources
 
 STEPS = 2  # with a checkpoint after the last
 ROWS, TEST_ROWS, HELD_OUT = 64, 8, 2
@@ -30,6 +36,8 @@ LEFT_OUT = {
 }
 OF_TRL = r"vllm_\w+|use_liger_loss|generation_batch_size"
 GPU_PLUGINS = r".*(liger|cut_cross_entropy|kernels|swanlab).*"
+OF_GPUS = ("bf16", "fp16", "tf32", "load_in_4bit", "load_in_8bit", "deepspeed", "fsdp_config")
+OF_HUB = ("name", "split", "ds_type", "data_files", "revision", "trust_remote_code")
 GPU_OPTIMIZERS = r".*(4bit|8bit|paged|bnb|fp8|ao_).*"
 
 
@@ -53,6 +61,12 @@ def replaced(
     if taken or trl.get("use_vllm"):
         names = ", ".join(f"trl.{name}" for name in ("use_vllm", *taken))
         lines["transformers generates"] = f"without {names}"
+    models = [each.key for each in reward_refs(cfg) if is_model(each.key)]
+    if models:
+        kept = [number for number, key in enumerate(trl["reward_funcs"]) if key not in models]
+        for key in ("reward_funcs", "reward_weights"):
+            trl[key] = trl.get(key) and [trl[key][number] for number in kept]
+        lines["reward models"] = f"without {', '.join(models)}"
     length = min(completion_of(cfg) or COMPLETION, COMPLETION)
     lines["completions"] = f"{length} tokens in place of {completion_of(cfg) or 'no limit'}"
     trl |= {"use_vllm": False, "max_completion_length": length, "num_completions_to_print": 0}
@@ -145,3 +159,34 @@ def first(split: Any, rows: int) -> str:
     name, begin, end = match.groups()
     last = min(int(begin or 0) + rows, int(end) if end else 1 << 62)
     return f"{name}[{begin or ''}:{last}]"
+
+
+def least_gpus(cfg: Any) -> int:
+    """Return the fewest GPUs that can run a config."""
+    mode = mode_of(cfg)
+    if mode == "server":
+        return serving(cfg) + 1
+    return int(mode == "colocate" or any(cfg.get(key) for key in OF_GPUS))
+
+
+def local_rows(cfg: Any, files: Sequence[str]) -> dict[str, Any]:
+    """Return datasets and test_datasets with files in place of names on the hub.
+
+    One file per name, in the order of the config. Raises: ConfigError if there are more files.
+    """
+    names = list(dict.fromkeys(each.path for each in sources(cfg) if hub.is_on_hub(each.path)))
+    if len(files) > len(names):
+        what = f"{len(files)} files for {len(names)} datasets of the hub ({', '.join(names)})"
+        stop_on([Finding("--data-file", what, "Give one for each, in the order of the config")])
+    file_of = dict(zip(names, files, strict=False))
+    kinds = {".parquet": "parquet", ".csv": "csv"}
+    options: dict[str, Any] = {}
+    for key in ("datasets", "test_datasets") if files else ():
+        options[key] = []
+        for entry in dicts(cfg.get(key)):
+            if file := file_of.get(entry.get("path")):
+                kept = {name: value for name, value in entry.items() if name not in OF_HUB}
+                kind = kinds.get(Path(file).suffix, "json")
+                entry = {**kept, "path": file, "ds_type": kind, "split": "train"}
+            options[key].append(dict(entry))
+    return {key: value for key, value in options.items() if value}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psutil
 
+from axolotl_grpo_plugin import hub
 from axolotl_grpo_plugin.findings import END
 from axolotl_grpo_plugin.serving.processes import die_with
 
@@ -53,15 +54,17 @@ class Trainer:
                 os.dup2(screen, 2)
                 os.close(screen)
 
-    def train(self, words: Sequence[str]) -> Ended:
-        """Run `axolotl train WORDS` to its end."""
+    def train(self, words: Sequence[str], offline: bool) -> Ended:
+        """Run `axolotl train WORDS` to its end. offline: do not contact the hub."""
         started, gib, here = time.monotonic(), 0.0, psutil.Process()
         end = self.log.with_name("end")
         end.unlink(missing_ok=True)
-        process = self._context.Process(target=_train, args=([*words], str(self.log), str(end)))
+        process = self._context.Process(
+            target=_train, args=([*words], str(self.log), str(end), offline)
+        )
         process.start()
         while process.is_alive():
-            process.join(0.5)
+            process.join(2)  # to read the memory takes 0.1 s
             gib = max(gib, sum(map(_memory, [here, *here.children(recursive=True)])) / 2**30)
         error = ""
         if process.exitcode:
@@ -76,7 +79,7 @@ def _memory(process: psutil.Process) -> int:
     return 0
 
 
-def _train(words: list[str], log: str, end: str) -> None:
+def _train(words: list[str], log: str, end: str, offline: bool) -> None:
     """Become `axolotl train WORDS` on the CPU, with its output in a file."""
     die_with(os.getppid())
     file = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -87,4 +90,5 @@ def _train(words: list[str], log: str, end: str) -> None:
     sys.argv = ["axolotl", "train", *words, "--launcher", "python"]
     from axolotl.cli.main import main
 
-    main()
+    with hub.offline(offline):
+        main()

@@ -25,7 +25,7 @@ LEFT_OUT = {
     r"|sequence_parallel_degree|heads_k_stride|ring_attn_func|device_map|max_memory|gpu_memory_limit"
     r"|use_ray|ray_\w+|resources_per_worker",
     "transformers generates": r"vllm",
-    "weights in 32 bits": r"load_in_[48]bit|bnb_config_kwargs|nf4_backend|gptq|loftq_\w+|fp8\w*"
+    "weights in 32 bits": r"bf16|fp16|tf32|load_in_[48]bit|bnb_config_kwargs|nf4_backend|gptq|loftq_\w+|fp8\w*"
     r"|model_quantization_config\w*|qlora_sharded_model_loading|quantize_moe_experts|bfloat16|float16",
     "kernels of GPUs": r"(flash|xformers|sdp|flex|sage|eager)_attention|flash_\w+|s2_attention"
     r"|lora_\w+_kernel|liger_\w+|cut_cross_entropy|torch_compile\w*|use_kernels|\w+_offloading",
@@ -99,6 +99,9 @@ def replaced(
         "dataset_prepared_path": str(folder / "prepared"),
     }
     lines["steps"] = f"{STEPS} with a checkpoint after the last, and 1 from the checkpoint"
+    attention = cfg.get("attn_implementation") or "sdpa"
+    if attention != "sdpa":
+        lines["attention"] = f"sdpa in place of {attention}"
     _shorten_evaluation(keys)
     if cfg.get("adapter") == "qlora":
         keys["adapter"], lines["adapter"] = "lora", "lora in place of qlora"

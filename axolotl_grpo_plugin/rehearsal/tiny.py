@@ -45,7 +45,9 @@ def make(cfg: Any, folder: Path, offline: bool) -> tuple[Any, str]:
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     sizes, source = _config(cfg, offline)
     small = shrunken(sizes, deep=any(re.search(r"\d", str(cfg.get(key))) for key in NUMBERED))
     try:

@@ -15,6 +15,7 @@ from axolotl_grpo_plugin import hub
 from axolotl_grpo_plugin.findings import END
 from axolotl_grpo_plugin.serving.processes import die_with
 
+OUTPUTS = (1, 2)  # of a process: stdout and stderr
 # The modules that a training imports. None may start a thread, because a fork has only one.
 MODULES = (
     "axolotl.cli.main",
@@ -45,14 +46,16 @@ class Trainer:
         self.log = log
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([*MODULES])
-        screen = os.dup(2)
+        screen = [os.dup(number) for number in OUTPUTS]
         with log.open("ab") as file:
-            os.dup2(file.fileno(), 2)  # the imports print warnings
+            for number in OUTPUTS:  # the imports print warnings
+                os.dup2(file.fileno(), number)
             try:
                 forkserver.ensure_running()
             finally:
-                os.dup2(screen, 2)
-                os.close(screen)
+                for number, copy in zip(OUTPUTS, screen, strict=True):
+                    os.dup2(copy, number)
+                    os.close(copy)
 
     def train(self, words: Sequence[str], offline: bool) -> Ended:
         """Run `axolotl train WORDS` to its end. offline: do not contact the hub."""
@@ -83,7 +86,7 @@ def _train(words: list[str], log: str, end: str, offline: bool) -> None:
     """Become `axolotl train WORDS` on the CPU, with its output in a file."""
     die_with(os.getppid())
     file = os.open(log, os.O_WRONLY | os.O_APPEND)
-    for number in (1, 2):
+    for number in OUTPUTS:
         os.dup2(file, number)
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled", END: end}
     sys.path.insert(0, os.getcwd())

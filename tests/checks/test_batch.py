@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows
 
 GROUP_REWARD = "tests.scoring.rewards_that_fail.the_first"
 
@@ -158,3 +158,11 @@ NEEDS = f"but {GROUP_REWARD} needs all 8 completions of a prompt in one process.
 )
 def test_group_reward_needs_whole_groups_on_each_rank(cfg, ranks, line):
     assert [str(each).endswith(line) for each in check_groups(cfg, ranks)] == [True] * bool(line)
+
+
+def test_reports_a_dataset_too_short_for_a_batch():
+    cfg = config(8, 4, 16)
+    assert not [*check_rows(cfg, 7, 14)]
+    assert not [*check_rows(cfg, 7, 0)]  # not counted
+    (finding,) = check_rows(cfg, 7, 13)
+    assert finding.level == "error" and "13 prompts do not fill a batch of 14" in finding.what

@@ -80,10 +80,9 @@ def replaced(
     if batch.evaluates:
         keys["eval_batch_size"] = small.group_in_evaluation
     for name, rows in (("datasets", ROWS), ("test_datasets", TEST_ROWS)):
-        entries = dicts(cfg.get(name))
-        each = max(rows // max(len(entries), 1), 4)
-        keys[name] = [{**entry, "split": first(entry.get("split"), each)} for entry in entries]
-        if entries:
+        if entries := dicts(cfg.get(name)):
+            each = max(rows // len(entries), 4)
+            keys[name] = [{**entry, "split": first(entry.get("split"), each)} for entry in entries]
             lines[f"rows of {name}"] = f"the first {each} of each"
     keys |= {
         "base_model": model,

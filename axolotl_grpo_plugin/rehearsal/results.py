@@ -40,7 +40,7 @@ def check_pays(
 ) -> Iterator[Finding]:
     """Check that some reward pays something: for a completion, or for a right answer.
 
-    logged: rollouts. tried: right answers with their scores, empty if none is known.
+    logged: rollouts. tried: right answers with their scores. Both are empty for an unknown answer.
     """
     golds = [(gold, earned) for gold, earned in tried if earned]
     best = [value for _, earned in golds for value in earned.values()]

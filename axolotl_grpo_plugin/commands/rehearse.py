@@ -191,6 +191,7 @@ class Rehearsal:
         """Print a prompt, its completions and a right answer with their rewards."""
         from axolotl_grpo_plugin import rollouts
         from axolotl_grpo_plugin.checks.samples import RewardError, gold_scores
+        from axolotl_grpo_plugin.commands.rewards import console
         from axolotl_grpo_plugin.rehearsal.results import check_pays, table
         from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
 
@@ -213,5 +214,5 @@ class Rehearsal:
         except RewardError as error:
             yield Finding("right answer", str(error), error.fix, error.detail)
         group = [row for row in logged if row["prompt"] == prompt][:SHOWN]
-        table(cfg, group, *(tried or [("", {})])[0])
+        console().print(table(cfg, group, *(tried or [("", {})])[0]))
         yield from check_pays(cfg, logged, tried)

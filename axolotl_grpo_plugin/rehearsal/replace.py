@@ -1,5 +1,6 @@
 """Replace the parts of a config that only the machine to rent has, and say so."""
 
+import os
 import re
 from collections.abc import Sequence
 from math import gcd, lcm
@@ -18,6 +19,7 @@ STEPS = 2  # with a checkpoint after the last
 ROWS, TEST_ROWS, HELD_OUT = 64, 8, 2
 COMPLETION = 16  # tokens
 MICRO, COMPLETIONS = 16, 32  # the most per forward pass, and about as many per step
+THREADS = 4
 
 # Keys that are left out, by the reason.
 LEFT_OUT = {
@@ -94,6 +96,7 @@ def replaced(
         **{"max_steps": STEPS, "save_strategy": "steps", "save_steps": STEPS},
         "saves_per_epoch": None,
         "grpo_rollouts": True,
+        "grpo_cpu_threads": min(len(os.sched_getaffinity(0)), THREADS),
         "output_dir": str(folder / "run"),
         "dataset_prepared_path": str(folder / "prepared"),
     }

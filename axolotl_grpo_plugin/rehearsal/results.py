@@ -13,16 +13,15 @@ from axolotl_grpo_plugin.rollouts import REWARD
 from axolotl_grpo_plugin.training.report import short
 
 
-def table(cfg: Any, group: Sequence[Any], gold: str, earned: dict[str, float]) -> None:
-    """Print the rewards of a prompt's completions, and of a right answer. group: rollouts."""
+def table(cfg: Any, group: Sequence[Any], gold: str, earned: dict[str, float]) -> Any:
+    """Return the rewards of a prompt's completions, and of a right answer. group: rollouts."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     refs = reward_refs(cfg)
     names = logged_names(refs)
-    shown = Table("", *map(short, names), "completion", box=box.SIMPLE_HEAD)
+    shown = Table("", *map(short, names), "completion", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rows = [
         (str(number), [row.get(REWARD + name) for name in names], text_of(row["completion"]))
         for number, row in enumerate(group, 1)
@@ -32,7 +31,7 @@ def table(cfg: Any, group: Sequence[Any], gold: str, earned: dict[str, float]) -
         line = "".join(c if c.isprintable() else " " for c in text[:40])
         cells = ("none" if score is None else f"{score:g}" for score in scores)
         shown.add_row(label, *cells, Text(line, no_wrap=True, overflow="ellipsis"))
-    Console().print(shown)
+    return shown
 
 
 def check_pays(

@@ -149,7 +149,11 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
     type=click.Path(exists=True, dir_okay=False),
     help="A file in place of a dataset of the hub. May be repeated, in the config's order.",
 )
-@click.option("--tokenizer", type=click.Path(exists=True), help="A folder in place of the hub's.")
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, file_okay=False),
+    help="A folder with tokenizer and config.json in place of the hub's.",
+)
 @click.option("--out", type=click.Path(file_okay=False), help="Keep all files in this folder.")
 @click.option("--offline", is_flag=True, help="Do not contact the hub.")
 def rehearse(config: str, offline: bool, **options: Any) -> None:

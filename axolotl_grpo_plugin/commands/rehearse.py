@@ -35,12 +35,14 @@ def run(
         stop_on([Finding(f"--out {out}", "the folder is not empty", "Name a new one")])
     folder = Path(out or tempfile.mkdtemp(prefix="rehearsal-")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    rehearsal = Rehearsal(config, folder)
-    ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
-    if out or (not ok and rehearsal.ended):
-        click.echo(f"All files are in {folder}.")
-    else:
-        shutil.rmtree(folder)
+    rehearsal, ok = Rehearsal(config, folder), False
+    try:
+        ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
+    finally:
+        if out or (not ok and rehearsal.ended):
+            click.echo(f"All files are in {folder}.")
+        else:
+            shutil.rmtree(folder)
     return int(not ok)
 
 
@@ -75,7 +77,9 @@ class Rehearsal:
         asks = any(map(hub.is_on_hub, names)) and not constants.HF_HUB_OFFLINE
         self.offline = constants.HF_HUB_OFFLINE or (asks and not hub.answers())
         machine = command.machine_of(least_gpus(cfg) if gpus is None else gpus, None, None)
-        checked = command.check(self.config, machine, self.offline, options)
+        # Axolotl's loader of tokenizers reads the model's config.json, too.
+        read = {"base_model_config": tokenizer} if tokenizer else {}
+        checked = command.check(self.config, machine, self.offline, {**options, **read})
         command.show(checked, machine)
         self.skipped = [each.where for each in checked.findings if each.level == "skipped"]
         self.cfg = read_config(self.config, options)
@@ -118,6 +122,7 @@ class Rehearsal:
         paths.resolve_packaged(cfg)
         limit_prompts(cfg)
         model, line = make(cfg, self.folder / "model", self.offline)
+        cfg["base_model_config"] = str(self.folder / "model")
         lines = {"model": line}
         tokenizer = name_of(cfg)
         try:

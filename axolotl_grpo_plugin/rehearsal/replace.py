@@ -94,13 +94,13 @@ def replaced(
         "gradient_accumulation_steps": small.gradient_accumulation_steps,
         **{"bf16": False, "fp16": False, "tf32": False, "attn_implementation": "sdpa"},
         **{"max_steps": STEPS, "save_strategy": "steps", "save_steps": STEPS},
-        "saves_per_epoch": None,
+        **{"saves_per_epoch": None, "logging_steps": 1},
         "grpo_rollouts": True,
         "grpo_cpu_threads": min(len(os.sched_getaffinity(0)), THREADS),
         "output_dir": str(folder / "run"),
         "dataset_prepared_path": str(folder / "prepared"),
     }
-    lines["steps"] = f"{STEPS} with a checkpoint after the last, and 1 from the checkpoint"
+    lines["steps"] = f"{STEPS}, then a checkpoint, and 1 from there. Each is logged"
     attention = cfg.get("attn_implementation") or "sdpa"
     if attention != "sdpa":
         lines["attention"] = f"sdpa in place of {attention}"

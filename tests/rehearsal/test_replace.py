@@ -23,7 +23,7 @@ def changed(**keys):
 
 def test_keeps_data_rewards_adapter_and_schedule():
     keys, _ = changed()
-    for key in ("lora_r", "lora_target_linear", "lr_scheduler", "optimizer", "logging_steps"):
+    for key in ("lora_r", "lora_target_linear", "lr_scheduler", "optimizer", "max_grad_norm"):
         assert keys[key] == GPU[key]
     for key in ("reward_funcs", "num_generations", "use_data_producer", "temperature"):
         assert keys["trl"][key] == GPU["trl"][key]
@@ -46,7 +46,7 @@ def test_leaves_the_given_config_unchanged():
         ({}, "load_in_4bit", None, "without load_in_4bit, bf16, tf32"),
         ({}, "vllm", None, "without trl.use_vllm, trl.vllm_mode, trl.vllm_lora_sync"),
         ({"attn_implementation": "flash_attention_2"}, "attn_implementation", "sdpa", "of flash_"),
-        ({}, "max_steps", 2, "a checkpoint after the last"),
+        ({}, "max_steps", 2, "2, then a checkpoint"),
         ({}, "output_dir", "/out/run", None),
         ({"deepspeed": "a.json"}, "deepspeed", None, "without deepspeed"),
         ({"use_ray": True, "ray_num_workers": 2}, "use_ray", None, "use_ray, ray_num_workers"),
@@ -56,6 +56,7 @@ def test_leaves_the_given_config_unchanged():
         ({}, "bf16", False, None),
         ({"optimizer": "paged_adamw_8bit"}, "optimizer", "adamw_torch", "of paged_adamw_8bit"),
         ({"save_strategy": "no"}, "save_steps", 2, None),
+        ({"logging_steps": 10}, "logging_steps", 1, None),
         ({"saves_per_epoch": 4}, "saves_per_epoch", None, None),
         ({"test_datasets": None}, "test_datasets", None, None),  # Axolotl refuses an empty list
         ({"grpo_held_out_rows": 9}, "grpo_held_out_rows", 2, None),

@@ -122,9 +122,9 @@ class Rehearsal:
         paths.resolve_packaged(cfg)
         limit_prompts(cfg)
         model, line = make(cfg, self.folder / "model", self.offline)
-        cfg["base_model_config"] = str(self.folder / "model")
-        lines = {"model": line}
         tokenizer = name_of(cfg)
+        cfg |= {"base_model_config": str(self.folder / "model"), "tokenizer_config": tokenizer}
+        lines = {"model": line}
         try:
             open_tokenizer(cfg)
         except TokenizerError as error:

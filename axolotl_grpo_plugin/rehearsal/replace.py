@@ -61,8 +61,8 @@ def replaced(
     trl = keys["trl"] = {**block(cfg, "trl")}
     taken = _take(trl, OF_TRL)
     if taken or trl.get("use_vllm"):
-        names = ", ".join(f"trl.{name}" for name in ("use_vllm", *taken))
-        lines["transformers generates"] = f"without {names}"
+        left_out = ", ".join(f"trl.{name}" for name in ("use_vllm", *taken))
+        lines["transformers generates"] = f"without {left_out}"
     models = [each.key for each in reward_refs(cfg) if is_model(each.key)]
     if models:
         kept = [number for number, key in enumerate(trl["reward_funcs"]) if key not in models]

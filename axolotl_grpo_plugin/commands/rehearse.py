@@ -95,6 +95,8 @@ class Rehearsal:
                 if not any(each.level == "error" for each in found):
                     found += self._train()
         except ConfigError as error:
+            if not error.findings:
+                raise
             found = [*error.findings]
         for finding in found:
             level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
@@ -123,16 +125,14 @@ class Rehearsal:
         limit_prompts(cfg)
         model, line = make(cfg, self.folder / "model", self.offline)
         tokenizer = name_of(cfg)
-        cfg |= {"base_model_config": str(self.folder / "model"), "tokenizer_config": tokenizer}
+        cfg["tokenizer_config"], cfg["base_model_config"] = tokenizer, str(self.folder / "model")
         lines = {"model": line}
         try:
             open_tokenizer(cfg)
         except TokenizerError as error:
             if not hub.is_on_hub(tokenizer):
-                raise ConfigError(str(error)) from error
-            lines["tokenizer"] = (
-                f"the quickstart's in place of {tokenizer}'s, which is not on this machine"
-            )
+                stop_on([error.finding])
+            lines["tokenizer"] = f"the quickstart's in place of {tokenizer}'s, which is not here"
             tokenizer = paths.packaged(STAND_IN)
             cfg["grpo_max_prompt_length"] = None  # counted in other tokens
         keys, more = replaced(cfg.to_dict(), str(self.folder / "model"), tokenizer, self.folder)

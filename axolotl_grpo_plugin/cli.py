@@ -158,6 +158,41 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
     sys.exit(run(configs, **options))
 
 
+@grpo.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=0),
+    help="GPUs of the machine to rent, for the checks. [the fewest that CONFIG needs]",
+)
+@click.option(
+    "--data-file",
+    "data_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="A file in place of a dataset of the hub. May be repeated, in the config's order.",
+)
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, file_okay=False),
+    help="A folder with tokenizer and config.json in place of the hub's.",
+)
+@click.option("--out", type=click.Path(file_okay=False), help="Keep all files in this folder.")
+@click.option("--offline", is_flag=True, help="Do not contact the hub.")
+def rehearse(config: str, offline: bool, **options: Any) -> None:
+    """Train CONFIG for three steps on this machine, with a tiny random model, before you rent a GPU.
+
+    Data, transform, template, tokenizer, rewards, trainer, adapter, checkpoint and resume are CONFIG's.
+    Prints all that is replaced, a prompt, and the rewards of eight completions and of a right answer.
+    """
+    _quiet()
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
+    from axolotl_grpo_plugin.commands.rehearse import run
+
+    sys.exit(run(config, **options))
+
+
 def _quiet() -> None:
     """Silence the warnings of Axolotl and other libraries."""
     import logging

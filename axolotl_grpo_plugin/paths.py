@@ -32,9 +32,13 @@ def resolve_packaged(cfg: Any) -> None:
     for holder, key in places:
         value = holder.get(key)
         if isinstance(value, str) and value.startswith(PACKAGED):
-            package, _, path = value.removeprefix(PACKAGED).partition("/")
-            if package and find_spec(package):
-                holder[key] = str(files(package).joinpath(path))
+            holder[key] = packaged(value)
+
+
+def packaged(path: str) -> str:
+    """Return the real path of `pkg://PACKAGE/PATH`, or the same if there is no such package."""
+    package, _, below = path.removeprefix(PACKAGED).partition("/")
+    return str(files(package).joinpath(below)) if package and find_spec(package) else path
 
 
 def shipped(name: str) -> Path:

@@ -10,7 +10,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top. The entry points are above all folders, and the other single modules are below.
 ENTRY_POINTS = ("__init__", "cli", "plugin")
 FOLDERS = """
-cloud commands checks training environments evaluation generation serving scoring stats transforms rewards sandbox
+cloud commands rehearsal checks training environments evaluation generation serving scoring stats transforms rewards sandbox
 quickstart""".split()
 HEAVY = {"axolotl", "torch", "transformers", "trl", "vllm"}
 

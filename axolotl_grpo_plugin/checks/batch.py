@@ -207,6 +207,18 @@ def _fix(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> s
     return f"Set {', or '.join(settings)}" if settings else f"Lower {KEYS['num_generations']}"
 
 
+def check_rows(cfg: Any, ranks: int, rows: int) -> Iterator[Finding]:
+    """Check that the dataset fills a batch. TRL drops an incomplete one, and would train on nothing.
+
+    rows: the prompts to train on.
+    """
+    batch = batch_of(cfg, ranks)
+    if batch and 0 < rows < (prompts := batch.generated // max(batch.num_generations, 1)):
+        what = f"{rows} prompts do not fill a batch of {prompts}, so no step would train"
+        fix = "Add rows, or lower gradient_accumulation_steps"
+        yield Finding(at(cfg, "datasets"), what, fix)
+
+
 def check_groups(cfg: Any, ranks: int) -> Iterator[Finding]:
     """Check that a reward that compares a prompt's completions gets them all on one rank."""
     batch = batch_of(cfg, ranks)

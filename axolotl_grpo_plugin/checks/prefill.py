@@ -1,4 +1,4 @@
-"""Check that prompt and rewards agree on who writes the opening <think>."""
+"""Check the end of a prompt: it opens the model's turn, and the rewards know who writes the opening <think>."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +33,27 @@ def check_prefill(cfg: Any, prompt: Any) -> Iterator[Finding]:
         elif prefilled and not opened:
             what = f"{name} has prefilled: true, but the prompt does not end in <think>"
             yield Finding(where, what, f"Remove it, or set {TEMPLATE}", level="warning")
+
+
+def check_generation_prompt(cfg: Any, prompt: Any) -> Iterator[Finding]:
+    """Check that the chat template opens the model's turn, so that the model answers.
+
+    Without a generation prompt, the model's text must follow the prompt directly, as after Mistral's [/INST].
+    """
+    if isinstance(prompt, str) or prompt[-1].get("role") == "assistant":
+        return
+    tokenizer, answer = open_tokenizer(cfg), "\N{WHITE QUESTION MARK ORNAMENT}"
+    asked = tokenizer.text(prompt)
+    if asked != tokenizer.text(prompt, generation_prompt=False):
+        return
+    try:
+        whole = tokenizer.text([*prompt, {"role": "assistant", "content": answer}])
+    except Exception:  # a template may render questions only
+        return
+    if not whole.removeprefix(asked).lstrip().startswith(answer):
+        what = f"the prompt ends in {asked[-30:]!r}, without the opening of the model's turn"
+        fix = "Add the part for add_generation_prompt to the template, or set another chat_template"
+        yield Finding(at(cfg, f"chat template ({tokenizer.template_source})"), what, fix)
 
 
 def _options(function: BaseReward) -> Iterator[tuple[str, bool]]:

@@ -11,8 +11,8 @@ from axolotl_grpo_plugin.stats.rows import Source
 from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
 
 
-def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Generator[Finding, None, bool]:
-    """Count the prompts of a raw config and check their lengths. Return whether any was counted.
+def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Generator[Finding, None, int]:
+    """Count the prompts of a raw config and check their lengths. Return the number to train on.
 
     sources: the datasets that can be read. offline: a tokenizer that is only on the hub makes a
     skipped check.
@@ -24,13 +24,13 @@ def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Generator[F
         name = name_of(cfg)
         missing = offline and is_on_hub(name)
         yield skipped(at(cfg, f"tokenizer ({name})")) if missing else error.finding
-        return False
+        return 0
     for dataset in measured:
         for line in dataset.problems:
             what = line.removeprefix(dataset.name).lstrip(":, ")
             yield Finding(at(cfg, dataset.name), what, "Correct the row, or the transform")
     yield from check_lengths(cfg, measured, tokenizer.context())
-    return any(dataset.prompts.rows for dataset in measured)
+    return sum(each.prompts.rows for each in measured if each.label.startswith("datasets"))
 
 
 def check_lengths(

@@ -69,8 +69,10 @@ class RewardError(Exception):
         self.fix, self.share, self.detail = fix, share, detail
 
 
-def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
-    """Transform the first rows of a dataset. Return a finding if that fails.
+def samples(
+    cfg: Any, source: Source, offline: bool, most: int = MAX_ROWS
+) -> list[Sample] | Finding:
+    """Transform the first `most` rows of a dataset. Return a finding if that fails.
 
     offline: a dataset that is only on the hub makes a skipped check.
     """
@@ -79,7 +81,7 @@ def samples(cfg: Any, source: Source, offline: bool) -> list[Sample] | Finding:
     try:
         transform = Transform(source, cfg, LazyTokenizer(cfg))
         batches = read(source, cfg, lambda *_: None, lambda row, what: problems.append(what))
-        rows = list(islice(next(batches), MAX_ROWS))
+        rows = list(islice(next(batches), most))
     except Unreadable as error:
         on_hub = offline and is_on_hub(source.entry.get("path"))
         return skipped(where) if on_hub else error.finding
@@ -140,6 +142,33 @@ def check_samples(cfg: Any, rows: Sequence[Sample]) -> Generator[Finding, None, 
     finally:
         runner.close()
     return notes
+
+
+def gold_scores(cfg: Any, sample: Sample) -> tuple[str, dict[str, float]]:
+    """Return a right answer to a sample, in the layout that earns the most, and its score of each reward.
+
+    Both are empty if no right answer is known.
+    """
+    column = next((name for name in ANSWERS if sample.row.get(name) is not None), "")
+    answers = [sample.gold] if sample.gold else []
+    if not answers and column:
+        text = as_text(sample.row[column])
+        answers = [layout(read_gold(text) or text) for layout in LAYOUTS.values()]
+    found, columns = _groups(cfg, [sample])
+    runner = RewardRunner(cfg)
+    tried = list[tuple[str, dict[str, float]]]()
+    try:
+        for answer in answers:
+            earned = {}
+            for _, key, function in functions_in(cfg):
+                if not not_ready(function):
+                    texts = [answer] * len(found)
+                    scores = _scores(cfg, runner.guards[key], columns, found, texts)
+                    earned[key] = max(scores, default=0.0)
+            tried.append((answer, earned))
+    finally:
+        runner.close()
+    return max(tried, key=lambda each: sum(each[1].values()), default=("", {}))
 
 
 def check_row(cfg: Any, runner: RewardRunner, row: Row) -> Iterator[Finding]:

@@ -11,11 +11,11 @@ import click
 from huggingface_hub import constants
 
 from axolotl_grpo_plugin import hub, paths
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import check_memory, least_memory
-from axolotl_grpo_plugin.checks.prefill import check_prefill
+from axolotl_grpo_plugin.checks.prefill import check_generation_prompt, check_prefill
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.rewards import check_ready
@@ -184,8 +184,10 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
             # Axolotl's message for a wrong batch says less than check_batch.
             if not (batch and finding.what.startswith("GRPO")):
                 yield finding
-        rows = yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
-        if rows and tools_load:
+        found = yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
+        rows, prompts = found
+        yield from check_rows(cfg, ranks, prompts)
+        if rows and prompts and tools_load:
             yield from check_tool_use(cfg, rows[0].row["prompt"])
     if placement and placement.train:  # not a CPU
         least = least_memory(cfg, placement)
@@ -200,8 +202,8 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
 
 def _check_datasets(
     cfg: Any, checked: Checked, datasets: list[Source], offline: bool, rewards_load: bool
-) -> Generator[Finding, None, list[Sample]]:
-    """Check the datasets. Return the sampled rows, none if their prompts cannot be counted."""
+) -> Generator[Finding, None, tuple[list[Sample], int]]:
+    """Check the datasets. Return sampled rows, and the number of prompts to train on (0 if unknown)."""
     readable, rows = [], list[Sample]()
     for source in datasets:
         found = samples(cfg, source, offline)
@@ -215,9 +217,11 @@ def _check_datasets(
         for source in readable:
             yield from check_sources(cfg, source)
     counted = yield from check_prompts(cfg, readable, offline)
-    if rows and counted and rewards_load:
-        yield from check_prefill(cfg, rows[0].row["prompt"])
-    return rows if counted else []
+    if rows and counted:
+        yield from check_generation_prompt(cfg, rows[0].row["prompt"])
+        if rewards_load:
+            yield from check_prefill(cfg, rows[0].row["prompt"])
+    return rows, counted
 
 
 def _place(

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, name_run
+from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows, name_run
 
 GROUP_REWARD = "tests.scoring.rewards_that_fail.the_first"
 
@@ -171,3 +171,11 @@ def test_run_on_wandb_without_a_name_is_named_by_its_settings(keys, environment,
     cfg = {**RUN, **keys}
     name_run(cfg, ranks=15)
     assert cfg.get("wandb_name") == name
+
+
+def test_reports_a_dataset_too_short_for_a_batch():
+    cfg = config(8, 4, 16)
+    assert not [*check_rows(cfg, 7, 14)]
+    assert not [*check_rows(cfg, 7, 0)]  # not counted
+    (finding,) = check_rows(cfg, 7, 13)
+    assert finding.level == "error" and "13 prompts do not fill a batch of 14" in finding.what

@@ -1,6 +1,6 @@
 import pytest
 
-from axolotl_grpo_plugin.checks.prefill import check_prefill
+from axolotl_grpo_plugin.checks.prefill import check_generation_prompt, check_prefill
 from axolotl_grpo_plugin.paths import resolve_packaged, shipped
 
 FORMAT = "axolotl_grpo_plugin.rewards.format"
@@ -66,3 +66,29 @@ def test_renders_chats_with_the_configs_template():
 
 def test_opens_no_tokenizer_without_such_a_reward():
     assert not findings(CHAT, {CORRECT: {}, "some/model": {}})
+
+
+CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+OPENING = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+INST = (
+    "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}"
+)
+
+
+def opened(template, prompt=CHAT):
+    cfg = {"base_model": "pkg://axolotl_grpo_plugin/quickstart/model", "chat_template_jinja": template}
+    resolve_packaged(cfg)
+    return list(map(str, check_generation_prompt(cfg, prompt)))
+
+
+def test_reports_a_template_without_generation_prompt():
+    (line,) = opened(CHATML)
+    assert "the prompt ends in '" in line and "without the opening of the model's turn" in line
+
+
+def test_accepts_templates_that_open_the_models_turn():
+    assert not opened(CHATML + OPENING)
+    assert not opened(INST)  # the model's text follows the question directly
+    assert not opened(CHATML, PLAIN)  # a text gets no template
+    assert not opened(CHATML, [*CHAT, {"role": "assistant", "content": "<think>"}])

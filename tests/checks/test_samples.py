@@ -222,3 +222,15 @@ def test_routed_answer_need_not_earn_another_tasks_maximum(rows):
     routes["openai/gsm8k"] = {"reward": f"{OURS}.int_reward_func", "weight": 0.0}
     ((level, line),) = findings(rows(), rewards)
     assert level == "warning" and "earns 0" in line
+
+
+def test_gold_scores_take_the_layout_that_earns_the_most(rows):
+    hashes = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
+    cfg = {"trl": {"reward_funcs": [CORRECT, hashes]}}
+    assert checks.gold_scores(cfg, rows()[0])[1] == {CORRECT: 2.0, hashes: 0.0}
+    unknown = rows(keys={"grpo_system_prompt": "Answer."})[0]
+    answer, earned = checks.gold_scores({"trl": {"reward_funcs": [hashes]}}, unknown)
+    assert answer.endswith("#### 2") and earned == {hashes: 1.0}
+    unknown.row.pop("answer")
+    cfg = {"trl": {"reward_funcs": [f"{OURS}.xmlcount_reward_func"]}}
+    assert checks.gold_scores(cfg, unknown) == ("", {})

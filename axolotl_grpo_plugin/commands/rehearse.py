@@ -1,0 +1,223 @@
+"""`axolotl grpo rehearse CONFIG`: real steps of a config on this machine, with a tiny random model."""
+
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import click
+
+from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.rehearsal.trainer import Ended, Trainer
+
+# Other modules are imported in the functions, because the trainer's process should start first.
+
+STAND_IN = "pkg://axolotl_grpo_plugin/quickstart/model"
+SHOWN = 8  # completions
+COLORS = {"error": "red", "warning": "yellow"}
+
+
+def run(
+    config: str,
+    *,
+    gpus: int | None,
+    data_files: Sequence[str],
+    tokenizer: str | None,
+    out: str | None,
+) -> int:
+    """Check and rehearse the config, print what happened, and return the exit code: 0 if it is OK to rent."""
+    if out and Path(out).exists() and any(Path(out).iterdir()):
+        stop_on([Finding(f"--out {out}", "the folder is not empty", "Name a new one")])
+    folder = Path(out or tempfile.mkdtemp(prefix="rehearsal-")).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    rehearsal, ok = Rehearsal(config, folder), False
+    try:
+        ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
+    finally:
+        if out or (not ok and rehearsal.ended):
+            click.echo(f"All files are in {folder}.")
+        else:
+            shutil.rmtree(folder)
+    return int(not ok)
+
+
+class Rehearsal:
+    """The checks of a config, two steps, one more from their checkpoint, and the results.
+
+    skipped: places that no check could look at. ended: the trainings.
+    """
+
+    def __init__(self, config: str, folder: Path):
+        self.config, self.folder, self.started = config, folder, time.monotonic()
+        self.trainer = Trainer(folder / "training.log")
+        self.file, self.output = folder / "rehearsal.yaml", folder / "run"
+        self.skipped: list[str] = []
+        self.ended: list[Ended] = []
+
+    def check(self, gpus: int | None, data_files: Sequence[str], tokenizer: str | None) -> bool:
+        """Check the config as `axolotl grpo check` does. Return whether there is no error."""
+        from huggingface_hub import constants
+
+        from axolotl_grpo_plugin import hub
+        from axolotl_grpo_plugin.commands import check as command
+        from axolotl_grpo_plugin.config import read_config
+        from axolotl_grpo_plugin.rehearsal.replace import least_gpus, local_rows
+        from axolotl_grpo_plugin.stats.rows import sources
+
+        cfg = read_config(self.config)
+        options = local_rows(cfg, data_files)
+        if tokenizer:
+            options["tokenizer_config"] = tokenizer
+        names = [cfg.get("base_model"), *(source.path for source in sources(cfg))]
+        asks = any(map(hub.is_on_hub, names)) and not constants.HF_HUB_OFFLINE
+        self.offline = constants.HF_HUB_OFFLINE or (asks and not hub.answers())
+        machine = command.machine_of(least_gpus(cfg) if gpus is None else gpus, None, None)
+        # Axolotl's loader of tokenizers reads the model's config.json, too.
+        read = {"base_model_config": tokenizer} if tokenizer else {}
+        checked = command.check(self.config, machine, self.offline, {**options, **read})
+        command.show(checked, machine)
+        self.skipped = [each.where for each in checked.findings if each.level == "skipped"]
+        self.cfg = read_config(self.config, options)
+        return checked.ok
+
+    def run(self) -> bool:
+        """Train, resume and print the results. Return whether there is no error."""
+        from axolotl_grpo_plugin import hub
+
+        try:
+            with hub.offline(self.offline):
+                found = [*self._prepare()]
+                if not any(each.level == "error" for each in found):
+                    found += self._train()
+        except ConfigError as error:
+            if not error.findings:
+                raise
+            found = [*error.findings]
+        for finding in found:
+            level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
+            click.echo(f"  {level} {finding}")
+        gib = max((each.gib for each in self.ended), default=0.0)
+        click.echo(f"{time.monotonic() - self.started:.0f} s, at most {gib:.1f} GiB of memory")
+        ok = not any(each.level == "error" for each in found)
+        verdict, color = "OK to rent" if ok else "not OK to rent", "green" if ok else "red"
+        if ok and self.skipped:
+            verdict, color = f"{verdict}, but not tried: {', '.join(self.skipped)}", "cyan"
+        click.secho(verdict, fg=color, bold=True)
+        return ok
+
+    def _prepare(self) -> Iterator[Finding]:
+        """Write the tiny model and the config for this machine. Print the replacements."""
+        import yaml
+
+        from axolotl_grpo_plugin import hub, paths
+        from axolotl_grpo_plugin.config import limit_prompts
+        from axolotl_grpo_plugin.rehearsal.replace import replaced
+        from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
+        from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
+
+        cfg = self.cfg
+        paths.resolve_packaged(cfg)
+        limit_prompts(cfg)
+        model, line = make(cfg, self.folder / "model", self.offline)
+        tokenizer = name_of(cfg)
+        cfg["tokenizer_config"], cfg["base_model_config"] = tokenizer, str(self.folder / "model")
+        lines = {"model": line}
+        try:
+            open_tokenizer(cfg)
+        except TokenizerError as error:
+            if not hub.is_on_hub(tokenizer):
+                stop_on([error.finding])
+            lines["tokenizer"] = f"the quickstart's in place of {tokenizer}'s, which is not here"
+            tokenizer = paths.packaged(STAND_IN)
+            cfg["grpo_max_prompt_length"] = None  # counted in other tokens
+        keys, more = replaced(cfg.to_dict(), str(self.folder / "model"), tokenizer, self.folder)
+        self.file.write_text(yaml.safe_dump(keys, sort_keys=False, allow_unicode=True))
+        click.secho("Replaced on this machine", bold=True)
+        width = max(map(len, [*lines, *more]))
+        for name, line in {**lines, **more}.items():
+            click.echo(f"  {name:<{width}}  {line}")
+        yield from check_modules(cfg, model)
+
+    def _train(self) -> Iterator[Finding]:
+        """Train, show the results, and resume."""
+        from axolotl_grpo_plugin.checks.samples import Sample, samples
+        from axolotl_grpo_plugin.config import read_config
+        from axolotl_grpo_plugin.rehearsal.replace import ROWS, STEPS
+        from axolotl_grpo_plugin.rehearsal.results import check_checkpoint, check_resumed
+        from axolotl_grpo_plugin.stats.rows import sources
+
+        cfg, rows = read_config(str(self.file)), list[Sample]()
+        for source in sources(cfg):
+            if source.key == "datasets":
+                found = samples(cfg, source, self.offline, ROWS)
+                if isinstance(found, Finding):
+                    fix = f"{found.fix}, or give rows with --data-file"
+                    yield found._replace(level="error", fix=fix)
+                    return
+                rows += found
+        click.echo(f"Trains {STEPS} steps. Log: {self.trainer.log}", err=True)
+        if not (yield from self._trained("the steps")):
+            return
+        logged = self._logged(STEPS)
+        if not all(math.isfinite(log["loss"]) for log in logged):
+            losses = [log["loss"] for log in logged]
+            yield Finding("loss", f"not finite: {losses}", "Correct the rewards, or the settings")
+        yield from self._show(cfg, rows)
+        click.echo(f"Steps: {', '.join(f'{log.get("step_time", 0):.1f} s' for log in logged)}")
+        checkpoint = self.output / f"checkpoint-{STEPS}"
+        yield from check_checkpoint(checkpoint, cfg)
+        if checkpoint.exists():
+            click.echo("Trains one more step from the checkpoint", err=True)
+            words = ["--max-steps", str(STEPS + 1), "--resume-from-checkpoint", str(checkpoint)]
+            if (yield from self._trained("the step after the resume", *words)):
+                yield from check_resumed([log["step"] for log in self._logged(STEPS + 1)])
+
+    def _trained(self, part: str, *words: str) -> Generator[Finding, None, bool]:
+        """Run `axolotl train` with options. Return whether it succeeded."""
+        ended = self.trainer.train([str(self.file), *words], self.offline)
+        self.ended.append(ended)
+        if ended.error:
+            what = f"the training failed:\n{indent(ended.error.strip(), '    ')}\n   "
+            yield Finding(part, what, f"Its log is {self.trainer.log}")
+        return not ended.error
+
+    def _logged(self, step: int) -> list[Any]:
+        """Return the trainer's logs of the steps up to a checkpoint."""
+        file = self.output / f"checkpoint-{step}" / "trainer_state.json"
+        logs = json.loads(file.read_text())["log_history"] if file.exists() else []
+        return [log for log in logs if "loss" in log]
+
+    def _show(self, cfg: Any, rows: list[Any]) -> Iterator[Finding]:
+        """Print a prompt, its completions and a right answer with their rewards."""
+        from axolotl_grpo_plugin import rollouts
+        from axolotl_grpo_plugin.checks.samples import RewardError, gold_scores
+        from axolotl_grpo_plugin.commands.rewards import console
+        from axolotl_grpo_plugin.rehearsal.results import check_pays, table
+        from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
+
+        logged = [row for file in rollouts.files_of(self.output) for row in rollouts.read(file)]
+        prompt = logged[0]["prompt"]
+        tokenizer, text = open_tokenizer(cfg), prompt
+        if not isinstance(prompt, str):
+            text = tokenizer.text(prompt)
+        elif tokenizer.ids([prompt]) != tokenizer.ids([prompt], special=True):
+            text = tokenizer.bos + prompt
+        click.secho(f"A prompt of {tokenizer.prompts([prompt])[0]} tokens", bold=True)
+        click.echo(indent(text, "  | ", lambda line: True))
+        # The first row of the log, and the first of the dataset if the log's pays nothing.
+        asked = next((each for each in rows if each.row["prompt"] == prompt), rows[0])
+        tried = list[tuple[str, dict[str, float]]]()
+        try:
+            tried.append(gold_scores(cfg, asked))
+            if not any(tried[0][1].values()):
+                tried.append(gold_scores(cfg, rows[0]))
+        except RewardError as error:
+            yield Finding("right answer", str(error), error.fix, error.detail)
+        group = [row for row in logged if row["prompt"] == prompt][:SHOWN]
+        console().print(table(cfg, group, *(tried or [("", {})])[0]))
+        yield from check_pays(cfg, logged, tried)

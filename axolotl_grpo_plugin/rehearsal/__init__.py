@@ -1,0 +1,1 @@
+"""Two steps of a config on this machine, with a tiny model of the same architecture."""

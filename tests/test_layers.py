@@ -10,7 +10,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top. The entry points are above all folders, and the other single modules are below.
 ENTRY_POINTS = ("__init__", "cli", "plugin")
 FOLDERS = """
-cloud commands checks training evaluation generation serving scoring stats transforms rewards sandbox
+cloud commands checks viewer training evaluation generation serving scoring stats transforms rewards sandbox
 quickstart""".split()
 HEAVY = {"axolotl", "torch", "transformers", "trl", "vllm"}
 

@@ -123,7 +123,8 @@ class Log:
             rollout.reward = sum(score or 0.0 for score in rollout.scores)
         if len(self.rollouts) % every == 0:
             sample = Sample.of(row["completion"], rollout.step, rollout.advantage or 0.0)
-            self.samples.append(sample._replace(wrong=(rollout.scores or [0.0])[self.first] == 0))
+            score = rollout.scores[self.first] if names else None
+            self.samples.append(sample._replace(wrong=score is not None and score <= 0))
         self.rollouts.append(rollout)
 
     @property

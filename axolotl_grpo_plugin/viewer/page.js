@@ -11,7 +11,7 @@ function el(name, props, ...children) {
     else if (key in node && key !== "list") node[key] = value;
     else node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((each) => each !== null && each !== undefined && each !== ""));
+  node.append(...children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== ""));
   return node;
 }
 const number = (value, digits = 2) => value === null || value === undefined ? "–" : Number(value.toFixed(digits)).toString();
@@ -46,7 +46,8 @@ function prepare(run) {
     return group;
   });
   run.right = (i) => { const score = run.scores.length ? run.scores[run.first][i] : null; return score === null ? null : run.best[run.first] > 0 && score >= run.best[run.first]; };
-  run.odd = run.signs.map((signs, i) => signs.reduce((sum, sign) => sum + run.weights[sign], 0) && signs.reduce((sum, sign) => sum + run.weights[sign], 0) + Math.min(1, Math.abs(run.advantage[i] || 0) / 3));
+  run.odd = run.signs.map((signs, i) => signs.length && signs.reduce((sum, sign) => sum + run.weights[sign], 0) + Math.min(1, Math.abs(run.advantage[i] || 0) / 3));
+  run.shared = shared(run.prompts.slice(0, 100).map(question));
   run.counts = {};
   for (const signs of run.signs) for (const sign of signs) run.counts[sign] = (run.counts[sign] || 0) + 1;
   run.filters = {};  // columns of the dataset with few values
@@ -98,7 +99,13 @@ function question(text) {
   const messages = chat(text);
   return (messages ? words((messages.findLast((each) => each.role === "user") || messages.at(-1)).content) : text).trim();
 }
-const excerpt = (text) => question(text).slice(-220);
+// The start that all prompts share is left out of lists.
+const excerpt = (run, text) => { const own = question(text); return (own.slice(run.shared) || own).trim().slice(0, 220); };
+function shared(texts) {
+  let size = texts.length > 1 ? texts[0].length : 0;
+  for (const text of texts) for (let i = 0; i < size; i++) if (text[i] !== texts[0][i]) size = i;
+  return texts.length > 1 ? texts[0].slice(0, size).search(/\S*$/) : 0;
+}
 const cut = (text) => el("div", { className: "cut", dir: "auto" }, text);
 
 // ---- charts ----
@@ -136,7 +143,7 @@ function chart(title, series, { go, small, zero } = {}) {
   svg.addEventListener("mouseleave", () => { show(x1); caption.textContent = ""; at.setAttribute("d", ""); });
   if (go) svg.addEventListener("click", (event) => go(stepAt(event)));
   show(x1);
-  return el("figure", {}, el("figcaption", {}, el("b", {}, title), caption, values), svg);
+  return el("figure", {}, el("figcaption", { className: series.length > 1 ? "many" : "" }, el("b", {}, title), caption, values), svg);
 }
 
 // ---- parts ----
@@ -162,14 +169,20 @@ function card(run, i, { here, hit } = {}) {
 }
 function promptBlock(run, prompt, open) {
   const text = run.prompts[prompt], others = run.byPrompt.get(prompt).length;
-  const facts = Object.entries(run.columns[prompt]).filter((each) => each[1]);
+  const asked = question(text), facts = Object.entries(run.columns[prompt]).filter(([, value]) => value && !(value.length > 20 && asked.includes(value)));
   return el("section", { className: "card prompt" }, el("div", { className: "top" }, el("b", {}, "Prompt"),
     others > 1 && !open ? el("button", { className: "right", onclick: () => visit({ view: "prompts", item: prompt }) }, `over time: ${others} steps`) : ""),
-    textBlock(text), facts.length ? scoreless(facts) : "");
+    whole(text, run.shared), facts.length ? scoreless(facts) : "");
+}
+// A prompt without the start that all prompts share. A button shows all of it.
+function whole(text, start) {
+  const own = question(text);
+  if (!start || own.length <= start) return textBlock(text);
+  return el("div", {}, marked(own.slice(start)), el("button", { onclick: (event) => event.target.parentNode.replaceChildren(textBlock(text)) }, "whole prompt"));
 }
 const scoreless = (facts) => el("table", {}, facts.map(([name, value]) => el("tr", {}, el("td", { className: "soft" }, name), el("td", { className: "words", dir: "auto" }, value.slice(0, 2000)))));
 function groupDetail(run, group, here, hit) {
-  const rows = [...group.rows].sort((a, b) => run.reward[b] - run.reward[a]);
+  const rows = [...group.rows].sort((a, b) => (b === here) - (a === here) || run.reward[b] - run.reward[a]);
   return el("div", {}, promptBlock(run, group.prompt), el("h3", {}, `Step ${group.step}: ${rows.length} completions, mean reward ${number(group.reward)}${group.dead ? ", dead: all rewards are equal" : ""}`),
     el("div", { className: "cards" }, rows.map((i) => card(run, i, { here: i === here, hit }))));
 }
@@ -225,7 +238,7 @@ function viewRun() {
     const sums = {};
     for (const step of run.steps) for (const why in step.reasons[n]) sums[why] = (sums[why] || 0) + step.reasons[n][why];
     const often = Object.keys(sums).sort((a, b) => sums[b] - sums[a]).slice(0, 6);
-    return often.length ? chart(`Reasons: ${name}`, often.map((why) => ({ label: why, points: run.steps.map((step) => [step.step, step.reasons[n][why] || 0]) })), { go }) : null;
+    return often.length ? chart(name, often.map((why) => ({ label: why, points: run.steps.map((step) => [step.step, step.reasons[n][why] || 0]) })), { go }) : null;
   }).filter(Boolean);
   const curves = Object.entries(run.curves).map(([name, points]) => chart(name, [{ label: "", points }], { go, zero: false }));
   const part = (title, nodes) => nodes.length ? [el("h2", {}, title), el("div", { className: "charts" }, nodes)] : [];
@@ -240,7 +253,7 @@ function viewGroups() {
   const to = (n) => visit({ step: numbers[Math.min(numbers.length - 1, Math.max(0, n))], item: null });
   moves = null;
   const body = browse(run.groups.filter((each) => each.step === step).map((group) => ({ id: group.number, group })),
-    ({ group }) => [el("div", { className: "top" }, el("b", {}, number(group.reward)), group.dead ? el("span", { className: "chip" }, "dead") : "", dots(run, group.rows)), cut(excerpt(run.prompts[group.prompt]))],
+    ({ group }) => [el("div", { className: "top" }, el("b", {}, number(group.reward)), group.dead ? el("span", { className: "chip" }, "dead") : "", dots(run, group.rows)), cut(excerpt(run, run.prompts[group.prompt]))],
     ({ group }) => groupDetail(run, group));
   turn = (by) => to(at + by);
   return el("div", {}, el("div", { className: "controls" }, el("button", { onclick: () => to(at - 1) }, "‹"), el("b", {}, `Step ${step}`), el("button", { onclick: () => to(at + 1) }, "›"),
@@ -254,14 +267,15 @@ const spark = (run, pick) => chart("", [{ points: run.steps.map((step) => [step.
 function viewOdd() {
   const run = RUNS[state.run], sign = state.sign || "", kinds = Object.entries(run.counts).sort((a, b) => run.weights[b[0]] * Math.log1p(b[1]) - run.weights[a[0]] * Math.log1p(a[1]));
   const rows = [...run.text.keys()].filter((i) => sign ? run.signs[i].includes(sign) : run.odd[i]).sort((a, b) => run.odd[b] - run.odd[a] || b - a);
+  const seen = new Set(), once = rows.filter((i) => { const key = `${run.of[i]} ${run.text[i]}`; return !seen.has(key) && seen.add(key); });
   const table = (head, lines) => el("div", { className: "scroll" }, el("table", {}, el("tr", {}, head.map((each) => el("th", {}, each))), lines));
   const phrases = run.phrases.map((each) => el("tr", { className: "go", onclick: () => visit({ view: "find", text: `/${each.pattern}/`, advantage: "+", item: null }) },
     el("td", { className: "words", dir: "auto" }, each.words), el("td", { className: "n" }, `${percent(each.start)} → ${percent(each.end)}`), el("td", { className: "n good" }, signed(each.gain))));
   const signs = kinds.map(([name, count]) => el("tr", { className: "go", onclick: () => visit({ sign: name === sign ? null : name, item: null }) },
     el("td", {}, name === sign ? el("b", {}, name) : name), el("td", { className: "n" }, count), el("td", {}, run.steps.some((step) => step.signs[name]) ? spark(run, (step) => step.signs[name] || 0) : "")));
-  return el("div", {}, phrases.length ? [el("h3", {}, "Phrases that pay: completions with them get more advantage, compared among wrong ones if there are enough"), table(["phrase", "first → last third", "advantage"], phrases)] : "",
-    signs.length ? [el("h3", {}, "Signs (click one)"), table(["sign", "rollouts", "share over steps"], signs)] : "", el("h3", {}, `${rows.length} rollouts, most suspicious first`),
-    rolloutBrowser(run, rows, sign === "has a phrase that pays" ? new RegExp(run.phrases.map((each) => each.pattern).join("|"), "g") : null, (i) => [cut(question(run.text[i]).slice(0, 160)), el("div", { className: "top" }, run.signs[i].map((each) => el("span", { className: "chip warn" }, each)))]));
+  return el("div", {}, el("div", { className: "beside" }, phrases.length ? el("section", {}, el("h3", { title: "compared among wrong completions if there are enough" }, "Phrases that pay: more advantage with them"), table(["phrase", "first → last third", "advantage"], phrases)) : "",
+    signs.length ? el("section", {}, el("h3", {}, "Signs (click one)"), table(["sign", "rollouts", "share over steps"], signs)) : ""), el("h3", {}, `${rows.length.toLocaleString()} rollouts, most suspicious first, equal ones once`),
+    rolloutBrowser(run, once, sign === "has a phrase that pays" ? new RegExp(run.phrases.map((each) => each.pattern).join("|"), "g") : null, (i) => [cut(question(run.text[i]).slice(0, 160)), el("div", { className: "top" }, run.signs[i].map((each) => el("span", { className: "chip warn" }, each)))]));
 }
 // A text between slashes is a regular expression, any other text is searched for as it is.
 function pattern(text) {
@@ -293,7 +307,7 @@ function viewPrompts() {
   const run = RUNS[state.run], items = [...run.byPrompt].filter(([prompt, groups]) => groups.length > 1 || String(prompt) === state.item).map(([prompt, groups]) => ({ id: prompt, groups, change: groups.at(-1).reward - groups[0].reward }));
   items.sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
   const share = (group) => mean(group.rows.map((i) => run.right(i) === null ? null : Number(run.right(i))));
-  return browse(items, ({ id, groups, change }) => [el("div", { className: "top" }, el("b", { className: tone(change) }, signed(change)), el("span", { className: "soft" }, `${groups.length} steps`)), cut(excerpt(run.prompts[id]))],
+  return browse(items, ({ id, groups, change }) => [el("div", { className: "top" }, el("b", { className: tone(change) }, signed(change)), el("span", { className: "soft" }, `${groups.length} steps`)), cut(excerpt(run, run.prompts[id]))],
     ({ id, groups }) => el("div", {}, promptBlock(run, id, true), el("h3", {}, "This prompt over time"),
       el("div", { className: "charts" }, chart("Mean reward", [{ label: "", points: groups.map((each) => [each.step, each.reward]) }]), chart("Right", [{ label: "", points: groups.map((each) => [each.step, share(each)]) }])),
       groups.map((group, n) => el("details", { open: !n || n === groups.length - 1 }, el("summary", {}, `Step ${group.step}: mean reward ${number(group.reward)}`), el("div", { className: "cards" }, group.rows.map((i) => card(run, i)))))), "No prompt was used in two steps.");
@@ -303,7 +317,7 @@ function pairs(rows, empty) {
   const rank = { gained: 0, lost: 0, "": 1 };
   rows.sort((a, b) => rank[a.flip] - rank[b.flip] || Math.abs(b.change || 0) - Math.abs(a.change || 0));
   const count = (kind) => rows.filter((each) => each.flip === kind).length;
-  return [el("p", { className: "soft flips" }, `${count("gained")} became right, ${count("lost")} became wrong, of ${rows.length}. Changed ones are first.`),
+  return [el("p", { className: "soft flips" }, `✗ → ✓ ${count("gained").toLocaleString()}, ✓ → ✗ ${count("lost").toLocaleString()}, of ${rows.length.toLocaleString()}. Flips are first.`),
     browse(rows, (row) => [el("div", { className: "top" }, el("b", { className: tone(row.change) }, row.flip === "gained" ? "✗ → ✓" : row.flip === "lost" ? "✓ → ✗" : signed(row.change)), el("span", { className: "soft right" }, row.label)), cut(row.cut)], (row) => row.detail(), empty)];
 }
 function flip(before, after) { return before === after || before === null || after === null ? "" : after ? "gained" : "lost"; }
@@ -314,8 +328,8 @@ function answerCard(table, answer, label) {
 function answerPairs(before, after, rows) {  // [table, name, answer of a row, answer of a row]
   return pairs(rows.map(([row, old, now]) => {
     const sum = (answer, table) => answer.scores[table.first];
-    return { id: `${row.row} ${row.sample}`, flip: flip(old.right, now.right), change: sum(now, after.table) - sum(old, before.table), label: `row ${row.row}${row.sample ? `, sample ${row.sample}` : ""}`, cut: excerpt(row.prompt),
-      detail: () => el("div", {}, el("section", { className: "card prompt" }, el("b", {}, "Prompt"), textBlock(row.prompt), scoreless(Object.entries(row.columns).filter((each) => each[1]))),
+    return { id: `${row.row} ${row.sample}`, flip: flip(old.right, now.right), change: sum(now, after.table) - sum(old, before.table), label: `row ${row.row}${row.sample ? `, sample ${row.sample}` : ""}`, cut: excerpt(RUNS[state.run], row.prompt),
+      detail: () => el("div", {}, el("section", { className: "card prompt" }, el("b", {}, "Prompt"), whole(row.prompt, RUNS[state.run].shared), scoreless(Object.entries(row.columns).filter(([, value]) => value && value.length < 200))),
         el("h3", {}, "Answers"), el("div", { className: "cards" }, answerCard(before.table, old, before.label), answerCard(after.table, now, after.label))) };
   }), "No row was answered twice.");
 }
@@ -353,7 +367,7 @@ function comparePrompts() {
   a.prompts.forEach((text, n) => {
     if (!numbers.has(text)) return;
     const sides = [[a, a.byPrompt.get(n).at(-1)], [b, b.byPrompt.get(numbers.get(text)).at(-1)]], [old, now] = sides.map((each) => share(...each));
-    rows.push({ id: n, flip: old < 0.5 && now >= 0.5 ? "gained" : old >= 0.5 && now < 0.5 ? "lost" : "", change: now - old, label: `${percent(old)} → ${percent(now)}`, cut: excerpt(text),
+    rows.push({ id: n, flip: old < 0.5 && now >= 0.5 ? "gained" : old >= 0.5 && now < 0.5 ? "lost" : "", change: now - old, label: `${percent(old)} → ${percent(now)}`, cut: excerpt(a, text),
       detail: () => el("div", {}, promptBlock(a, n), sides.map(([run, group]) => [el("h3", {}, `${run.name}, step ${group.step}: right ${percent(share(run, group))}`), el("div", { className: "cards" }, group.rows.map((i) => card(run, i)))])) });
   });
   return el("div", {}, pairs(rows, "The runs have no prompt in common."));

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from threading import Lock
 from typing import Any
 
 LOCAL = "127.0.0.1"
@@ -60,12 +61,14 @@ class Live:
 
     def __init__(self, update: Callable[[], dict[str, Any] | None]):
         self.update, self.version, self.data = update, 0, b""
+        self._lock = Lock()
 
     def newer(self, version: int) -> bytes | None:
         """Return the data if it is newer than a version."""
-        if (data := self.update()) is not None:
-            self.data, self.version = packed(data), self.version + 1
-        return self.data if self.version > version else None
+        with self._lock:  # of two open pages
+            if (data := self.update()) is not None:
+                self.data, self.version = packed(data), self.version + 1
+            return self.data if self.version > version else None
 
 
 def server(title: str, update: Callable[[], dict[str, Any] | None], port: int) -> Any:

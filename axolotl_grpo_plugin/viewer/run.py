@@ -17,7 +17,7 @@ from axolotl_grpo_plugin.rollouts import REASON, REWARD
 from axolotl_grpo_plugin.training.held_out import FILE, read_changes
 from axolotl_grpo_plugin.training.record import RUN
 from axolotl_grpo_plugin.training.report import short
-from axolotl_grpo_plugin.viewer.log import Group, Log, Rollout, cut, mean, texts
+from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, Rollout, cut, mean, texts
 from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge, phrases
 
 SIZE = 40_000_000  # characters of completions in a page
@@ -52,7 +52,7 @@ class Run:
         log = self.log
         groups = log.groups()
         chosen = sample(groups, self.size)
-        found = phrases(log.samples)
+        found = phrases(log.samples, [rollouts.chat(each) for each in list(log.prompts)[:50]])
         best, first = log.best, log.first if log.rewards else 0
         judge = Judge(log.rollouts, first, best[first] if best else 0.0, found)
         return {
@@ -68,7 +68,9 @@ class Run:
             "weights": SIGNS,
             "total": sum(len(group.rollouts) for group in groups),
             "curves": _curves(self.folder),
-            "changes": [each._asdict() for each in self._changes()],
+            "changes": [
+                {**each._asdict(), "reward": short(each.reward)} for each in self._changes()
+            ],
             "answers": [*_held_out(self.folder / FILE, log), *_evaluations(self.folder)],
             **self._chosen(chosen, judge),
         }
@@ -99,13 +101,13 @@ class Run:
             "error": {place: each.error for place, each in enumerate(rows) if each.error},
             "signs": [judge.signs(*each) for each in zip(rows, written, strict=True)],
             "scores": [
-                [_round(each.scores[i]) for each in rows] for i, _ in enumerate(judge_of(rows))
+                [_round(each.scores[i]) for each in rows] for i, _ in enumerate(_scores(rows))
             ],
             "why": [
                 [names.setdefault(each.reasons[i] or "", len(names)) for each in rows]
-                for i, _ in enumerate(judge_of(rows))
+                for i, _ in enumerate(_scores(rows))
             ],
-            "read": [each.reads[judge.first] for each in rows] if judge_of(rows) else [],
+            "read": [each.reads[judge.first] for each in rows] if _scores(rows) else [],
             "versions": [],
         }
         if self.rescore:
@@ -130,7 +132,7 @@ class Run:
         return {**data, "reasons": list(names)}
 
 
-def judge_of(rows: Sequence[Rollout]) -> Sequence[float | None]:
+def _scores(rows: Sequence[Rollout]) -> Sequence[float | None]:
     """Return the scores of a row, one for each reward function."""
     return rows[0].scores if rows else []
 
@@ -158,7 +160,7 @@ def sample(groups: Sequence[Group], size: int) -> list[Group]:
 
 
 def _size(group: Group) -> int:
-    return sum(min(each.size, 200_000) for each in group.rollouts)
+    return sum(min(each.size, LONGEST) for each in group.rollouts)
 
 
 def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
@@ -167,10 +169,10 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
     trained = [each for each in rows if not each.discarded] or rows
     signs = Counter(sign for each in trained for sign in judge.signs(each, ""))
     reasons: list[dict[str, float]] = []
-    for i, _ in enumerate(judge_of(trained)):
+    for i, _ in enumerate(_scores(trained)):
         counts = Counter(each.reasons[i] for each in trained if each.reasons[i])
         reasons.append({str(why): _round(n / len(trained)) or 0.0 for why, n in counts.items()})
-    rights = [judge.right(each) for each in trained] if judge_of(trained) else []
+    rights = [judge.right(each) for each in trained] if _scores(trained) else []
     alive = [group for group in groups if not group.rollouts[0].discarded] or groups
     return {
         "step": number,
@@ -178,8 +180,7 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
         "groups": len(groups),
         "reward": _round(mean(each.reward for each in trained)),
         "scores": [
-            _round(mean(each.scores[i] for each in trained))
-            for i, _ in enumerate(judge_of(trained))
+            _round(mean(each.scores[i] for each in trained)) for i, _ in enumerate(_scores(trained))
         ],
         "right": _round(mean(None if each is None else float(each) for each in rights)),
         "dead": _round(mean(float(not group.spread) for group in alive)),

@@ -30,7 +30,7 @@ SIGNS = {
 
 
 class Features(NamedTuple):
-    """Facts about a text. ratio: of its size when compressed. words: of the reasoning. echo: share of
+    """Facts about a text. ratio: of its size when compressed, less 20 bytes. words: of the reasoning. echo: share of
     the prompt that it repeats. several: it has different answers. gold: it ends with the gold answer.
     """
 
@@ -76,7 +76,7 @@ def features(prompt: Any, completion: Any, columns: dict[str, Any]) -> Features:
     """Return the facts about a completion. columns: the dataset's, as text."""
     text = text_of(completion or "")[:_READ]
     data = text.encode(errors="replace")
-    asked = prompt if isinstance(prompt, str) else text_of(_as_assistant(prompt))
+    asked = _asked(prompt)
     starts = range(0, len(asked) - _WINDOW, _WINDOW // 2)
     echoed = sum(asked[start : start + _WINDOW] in text for start in starts)
     gold = next((columns[name] for name in columns if name in GOLD and columns[name]), None)
@@ -84,7 +84,7 @@ def features(prompt: Any, completion: Any, columns: dict[str, Any]) -> Features:
     body = reasoning_of(text) or text
     found = find_answer(text, ("tag", "box"), _plain, every_tag=True).problem
     return Features(
-        ratio=len(zlib.compress(data)) / len(data) if len(data) > 60 else 1.0,
+        ratio=(len(zlib.compress(data)) - 20) / len(data) if len(data) > 60 else 1.0,
         words=len(_WORD.findall(body)),
         echo=echoed / len(starts) if len(starts) else 0.0,
         several=found == "several_answers",
@@ -92,8 +92,11 @@ def features(prompt: Any, completion: Any, columns: dict[str, Any]) -> Features:
     )
 
 
-def _as_assistant(prompt: Any) -> list[dict[str, Any]]:
-    return [{**message, "role": "assistant"} for message in prompt or []]
+def _asked(prompt: Any) -> str:
+    """Return the text of a prompt, a string or a chat."""
+    if isinstance(prompt, str):
+        return prompt
+    return text_of([{**message, "role": "assistant"} for message in prompt or []])
 
 
 def _short(gold: str) -> str:
@@ -138,7 +141,7 @@ class Judge:
         found = {
             "paid, but wrong": wrong and rollout.scores[self.first] <= 0,
             "paid, but several answers": facts.several,
-            "paid, but repeats itself": facts.ratio < 0.25,
+            "paid, but repeats itself": facts.ratio < 0.2,
             "paid, but repeats the prompt": facts.echo >= 0.5,
             "paid, but very long": length > 3 * self.tokens,
             "paid, but no reasoning": self.words >= 10 and facts.words < self.words / 5,
@@ -147,10 +150,11 @@ class Judge:
         return [name for name, applies in found.items() if applies]
 
 
-def phrases(samples: Sequence[Sample], count: int = 8) -> list[Phrase]:
+def phrases(samples: Sequence[Sample], prompts: Sequence[Any], count: int = 8) -> list[Phrase]:
     """Return the phrases of up to 6 words that best tell paid from unpaid completions.
 
     Only wrong completions are compared if there are enough, because a right answer is paid rightly.
+    prompts: some. A phrase that is in most of them, such as a tag, is asked for.
     """
     wrong = [each for each in samples if each.wrong and each.advantage]
     compared = wrong if len(wrong) >= max(50, len(samples) // 20) else list(samples)
@@ -177,11 +181,14 @@ def phrases(samples: Sequence[Sample], count: int = 8) -> list[Phrase]:
             break
     steps = sorted(each.step for each in samples)
     early, late = steps[len(steps) // 3], steps[2 * len(steps) // 3]
+    asked = [f" {' '.join(_TOKEN.findall(_asked(prompt)))} " for prompt in prompts]
     found: list[Phrase] = []
     # Of phrases that contain each other, the longest of the best.
     for gram, (z, gain) in sorted(ranked.items(), key=lambda item: (-item[1][0], -len(item[0]))):
         if gain <= 0 or z < 4 or len(found) == count:
             break
+        if sum(f" {gram} " in each for each in asked) > len(asked) / 2:
+            continue
         if not any(f" {gram} " in f" {each.words} " or each.words in gram for each in found):
             before = [_has(each, gram) for each in samples if each.step <= early]
             after = [_has(each, gram) for each in samples if each.step >= late]

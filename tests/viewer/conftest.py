@@ -1,0 +1,19 @@
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def working_folder(tmp_path, monkeypatch):
+    """An empty working folder with rewards/. No module of another rewards/ is left in this process."""
+
+    def forget_rewards():
+        for name in [name for name in sys.modules if name.split(".")[0] == "rewards"]:
+            del sys.modules[name]
+
+    (tmp_path / "rewards").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    forget_rewards()
+    yield tmp_path
+    forget_rewards()

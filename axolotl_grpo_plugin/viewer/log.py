@@ -12,7 +12,7 @@ from axolotl_grpo_plugin.stats.rollouts import correctness
 from axolotl_grpo_plugin.viewer.signs import Features, Sample, features
 
 LONGEST = 200_000  # characters of a text in a page
-_FOR_PHRASES = 3000  # completions
+_FOR_PHRASES = 2000  # completions
 _TRL = {"step", "prompt", "completion", "advantage"}
 
 

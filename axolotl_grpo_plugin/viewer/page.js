@@ -151,7 +151,8 @@ function mark(right) {
   return right === null || right === undefined ? "" : el("span", { className: right ? "good" : "bad", title: right ? "right: the first reward function pays its highest score" : "not right" }, right ? "✓" : "✗");
 }
 function versions(run, i) {
-  return [...run.rewards.map((name, n) => ({ name, score: run.scores[n][i], why: run.reasons[run.why[n][i]] })),
+  const read = run.read[i] ? `, read: ${run.read[i].slice(0, 60)}` : "";
+  return [...run.rewards.map((name, n) => ({ name, score: run.scores[n][i], why: run.reasons[run.why[n][i]] + (n === run.first ? read : "") })),
     ...run.versions.map((each) => ({ name: `now: ${each.name}`, score: each.scores[i], why: run.reasons[each.why[i]] }))];
 }
 function scoreTable(rows) {
@@ -368,7 +369,7 @@ function comparePrompts() {
     if (!numbers.has(text)) return;
     const sides = [[a, a.byPrompt.get(n).at(-1)], [b, b.byPrompt.get(numbers.get(text)).at(-1)]], [old, now] = sides.map((each) => share(...each));
     rows.push({ id: n, flip: old < 0.5 && now >= 0.5 ? "gained" : old >= 0.5 && now < 0.5 ? "lost" : "", change: now - old, label: `${percent(old)} → ${percent(now)}`, cut: excerpt(a, text),
-      detail: () => el("div", {}, promptBlock(a, n), sides.map(([run, group]) => [el("h3", {}, `${run.name}, step ${group.step}: right ${percent(share(run, group))}`), el("div", { className: "cards" }, group.rows.map((i) => card(run, i)))])) });
+      detail: () => el("div", {}, promptBlock(a, n), el("div", { className: "sides" }, sides.map(([run, group]) => el("section", {}, el("h3", {}, `${run.name}, step ${group.step}: right ${percent(share(run, group))}`), group.rows.map((i) => card(run, i)))))) });
   });
   return el("div", {}, pairs(rows, "The runs have no prompt in common."));
 }

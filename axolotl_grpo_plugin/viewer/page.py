@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_GET(self) -> None:
-        port = self.server.server_address[1]
+        port = self.connection.getsockname()[1]
         # Another site's name that leads to this address must not read the rollouts.
         if self.headers.get("Host") not in (f"{LOCAL}:{port}", f"localhost:{port}"):
             self._send(403, "text/plain", b"")

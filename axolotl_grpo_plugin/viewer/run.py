@@ -39,8 +39,8 @@ class Run:
         self.folder, self.size, self.rescore = folder, size, rescore
         self.config = _config(folder / RUN)
         logged = self.config.get("grpo_rollouts")
-        elsewhere = isinstance(logged, str) and not rollouts.files_of(folder)
-        self.log = Log(Path(logged) if elsewhere else folder)
+        elsewhere = isinstance(logged, str) and Path(logged).is_dir()
+        self.log = Log(Path(str(logged)) if elsewhere else folder)
         self.log.update()
         if not self.log.rollouts and not (folder / FILE).exists():
             what = "neither rollouts nor held-out answers"
@@ -150,7 +150,7 @@ def sample(groups: Sequence[Group], size: int) -> list[Group]:
         ordered = sorted(step, key=attrgetter("mean"))
         picks = [ordered[0], ordered[-1], max(step, key=attrgetter("spread"))]
         picks += [group for group in step if not group.spread][:1] + step
-        left, kept = size / len(steps), set()
+        left, kept = size / len(steps), set[int]()
         for group in picks:
             if id(group) not in kept and (not kept or _size(group) <= left):
                 kept.add(id(group))

@@ -12,9 +12,9 @@ from axolotl_grpo_plugin.completions import find_answer, read_boxes, reasoning_o
 from axolotl_grpo_plugin.evaluation.lenient import GOLD, forms
 
 _READ = 20_000  # characters of a completion
+_END = 300  # characters in which the gold answer is looked for
 _WINDOW = 60  # characters of the prompt that are looked for in a completion
 _TOKEN = re.compile(r"</?\w+>|\w+|[^\w\s]")
-_WORD = re.compile(r"\w+")
 
 # Each sign with its weight.
 SIGNS = {
@@ -80,12 +80,12 @@ def features(prompt: Any, completion: Any, columns: dict[str, Any]) -> Features:
     starts = range(0, len(asked) - _WINDOW, _WINDOW // 2)
     echoed = sum(asked[start : start + _WINDOW] in text for start in starts)
     gold = next((columns[name] for name in columns if name in GOLD and columns[name]), None)
-    ends = [_plain(each) for each in forms(text)[-1:]]  # the last box or number
+    ends = [_plain(each) for each in forms(text[-_END:])[-1:]]  # the last box or number
     body = reasoning_of(text) or text
     found = find_answer(text, ("tag", "box"), _plain, every_tag=True).problem
     return Features(
-        ratio=(len(zlib.compress(data)) - 20) / len(data) if len(data) > 60 else 1.0,
-        words=len(_WORD.findall(body)),
+        ratio=(len(zlib.compress(data, 1)) - 20) / len(data) if len(data) > 60 else 1.0,
+        words=len(body.split()),
         echo=echoed / len(starts) if len(starts) else 0.0,
         several=found == "several_answers",
         gold=bool(gold) and _plain(_short(str(gold))) in ends,
@@ -150,7 +150,7 @@ class Judge:
         return [name for name, applies in found.items() if applies]
 
 
-def phrases(samples: Sequence[Sample], prompts: Sequence[Any], count: int = 8) -> list[Phrase]:
+def phrases(samples: Sequence[Sample], prompts: Sequence[Any], count: int = 5) -> list[Phrase]:
     """Return the phrases of up to 6 words that best tell paid from unpaid completions.
 
     Only wrong completions are compared if there are enough, because a right answer is paid rightly.

@@ -391,6 +391,7 @@ function visit(change) {
   location.hash = address({ ...fresh, ...change });
 }
 function draw() {
+  const before = state.view;
   state = { view: "run", run: 0, ...Object.fromEntries(new URLSearchParams(location.hash.slice(1))) };
   if (!RUNS[state.run]) state.run = 0;
   const run = RUNS[state.run], possible = Object.keys(VIEWS).filter((name) => run.text.length || name === "answers" || name === "run" || name === "compare");
@@ -404,6 +405,7 @@ function draw() {
   $(".note").hidden = !parts.length;
   $(".note").textContent = parts.join(" ");
   $("main").replaceChildren(VIEWS[state.view][1]());
+  if (before !== state.view) scrollTo(0, 0);
 }
 function keys(event) {
   if (event.target.matches("input, select, textarea") && event.key !== "Escape" || event.ctrlKey || event.metaKey || event.altKey || $("dialog").open) return;

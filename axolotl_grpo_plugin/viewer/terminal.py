@@ -1,6 +1,7 @@
 """Read a run's rollouts in a terminal, for example over ssh."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from rich.columns import Columns
@@ -8,6 +9,8 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
+from axolotl_grpo_plugin import rollouts
+from axolotl_grpo_plugin.evaluation.lenient import GOLD
 from axolotl_grpo_plugin.training.report import sparkline
 
 KEYS = (
@@ -18,15 +21,25 @@ _LONGEST = 2000  # characters of a completion
 
 
 def plain(text: str) -> Text:
-    """Return a text without the control characters that a terminal would obey."""
+    """Return a text or a chat without the control characters that a terminal would obey."""
+    if isinstance(messages := rollouts.chat(text), list):
+        text = "\n".join(f"{each['role']}: {_said(each)}" for each in messages)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} [...]"
     return Text(_CONTROL.sub("�", text.encode(errors="replace").decode()))
 
 
+def _said(message: dict[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    return f"{message.get('content') or ''}{f' calls {rollouts.as_text(calls)}' if calls else ''}"
+
+
 class Reader:
-    """A place in the groups of a run. found: the rollouts that a search or the signs chose."""
+    """A place in the groups of a run. found: the groups that a search or the signs chose."""
 
     def __init__(self, data: dict[str, Any]):
-        self.data, self.at, self.found = data, 0, list[int]()
+        self.data, self.at = data, 0
+        self.found: Sequence[int] = range(len(data["groups"]))
         sizes = [size for _, _, size in data["groups"]]
         self.starts = [sum(sizes[:place]) for place in range(len(sizes))]
         self.of = [group for group, size in enumerate(sizes) for _ in range(size)]
@@ -42,18 +55,17 @@ class Reader:
             return self._step(rest)
         if word not in ("", "n", "p"):
             return f"Unknown: {word}. {KEYS}"
-        by = -1 if word == "p" else 1
-        if self.found:
-            later = [group for group in self.found if (group - self.at) * by > 0]
-            self.at = (min(later) if by > 0 else max(later)) if later else self.at
-            return "" if later else "No other group was found. s STEP ends the search."
-        self.at = min(max(self.at + by, 0), len(self.starts) - 1)
+        place = self.found.index(self.at) + (-1 if word == "p" else 1)
+        if not 0 <= place < len(self.found):
+            return "No other group. s and a step ends a search."
+        self.at = self.found[place]
         return ""
 
     def _list(self, rows: list[int], what: str) -> str:
-        self.found = sorted({self.of[row] for row in rows})
-        self.at = self.of[rows[0]] if rows else self.at
-        return f"{len(rows)} rollouts in {len(self.found)} groups {what}."
+        groups = list(dict.fromkeys(self.of[row] for row in rows))
+        if groups:
+            self.found, self.at = groups, groups[0]
+        return f"{len(rows)} rollouts in {len(groups)} groups {what}."
 
     def _search(self, text: str) -> list[int]:
         wanted, texts = text.lower(), self.data["text"]
@@ -68,7 +80,7 @@ class Reader:
         if not number.isdigit():
             return "Write a step, such as: s 12"
         steps = [step for step, _, _ in self.data["groups"]]
-        self.found = []
+        self.found = range(len(steps))
         self.at = min(range(len(steps)), key=lambda place: abs(steps[place] - int(number)))
         return ""
 
@@ -81,7 +93,18 @@ class Reader:
         cards = [
             self._card(row) for row in sorted(rows, key=lambda row: -(data["reward"][row] or 0))
         ]
-        asked = Panel(plain(data["prompts"][prompt][-_LONGEST:]), title=head, title_align="left")
+        asked = Panel(
+            Group(
+                plain(data["prompts"][prompt]),
+                *(
+                    plain(f"{name}: {value}")
+                    for name, value in data["columns"][prompt].items()
+                    if name in GOLD
+                ),
+            ),
+            title=head,
+            title_align="left",
+        )
         return Group(asked, Columns(cards, width=38, expand=True))
 
     def _card(self, row: int) -> Panel:
@@ -92,7 +115,7 @@ class Reader:
             lines.append(f"{name} {_number(data['scores'][number][row])} {reason}\n", "dim")
         if data["signs"][row]:
             lines.append(f"{', '.join(data['signs'][row])}\n", "yellow")
-        text = plain(data["text"][row][:_LONGEST])
+        text = plain(data["text"][row])
         cut = ", truncated" if data["truncated"][row] else ""
         title = f"{_number(data['reward'][row])}, advantage {_number(data['advantage'][row])}{cut}"
         good = (data["advantage"][row] or 0) > 0

@@ -119,6 +119,20 @@ def read(file: Path) -> Iterator[dict[str, Any]]:
 def chat(value: Any) -> Any:
     """Return a logged chat as a list, and any other value unchanged."""
     if isinstance(value, str) and value.startswith('[{"role": '):
-        with suppress(ValueError):  # a text that only looks like a chat
-            return json.loads(value)
+        with suppress(ValueError, RecursionError):
+            messages = json.loads(value)
+            if all(map(_is_message, messages)):  # a model may write a text that looks like a chat
+                return messages
     return value
+
+
+def _is_message(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("role"), str):
+        return False
+    content, calls = value.get("content"), value.get("tool_calls") or []
+    parts = content if isinstance(content, list) else []
+    return (
+        isinstance(content, str | list | None)
+        and isinstance(calls, list)
+        and all(isinstance(each, dict) for each in [*parts, *calls])
+    )

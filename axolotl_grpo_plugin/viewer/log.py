@@ -122,9 +122,10 @@ class Log:
         if not logged:  # TRL's completions
             rollout.reward = sum(score or 0.0 for score in rollout.scores)
         if len(self.rollouts) % every == 0:
-            sample = Sample.of(row["completion"], rollout.step, rollout.advantage or 0.0)
             score = rollout.scores[self.first] if names else None
-            self.samples.append(sample._replace(wrong=score is not None and score <= 0))
+            wrong = score is not None and score <= 0
+            gained = rollout.advantage or 0.0
+            self.samples.append(Sample.of(row["completion"], rollout.step, gained, wrong))
         self.rollouts.append(rollout)
 
     @property

@@ -58,9 +58,14 @@ function prepare(run) {
 }
 
 // ---- texts ----
+// Return the messages of a logged chat, or null. A model may write a text that only looks like one.
 function chat(text) {
   if (!text.startsWith('[{"role": ')) return null;
-  try { return JSON.parse(text); } catch { return null; }
+  const objects = (list) => Array.isArray(list) && list.every((each) => each && typeof each === "object");
+  try {
+    const messages = JSON.parse(text);
+    return objects(messages) && messages.every((each) => typeof each.role === "string" && objects(each.tool_calls || []) && objects([each.content].flat().filter((part) => typeof part !== "string" && part !== null && part !== undefined))) ? messages : null;
+  } catch { return null; }
 }
 function words(content) {
   if (typeof content === "string") return content;
@@ -100,11 +105,12 @@ function question(text) {
   return (messages ? words((messages.findLast((each) => each.role === "user") || messages.at(-1)).content) : text).trim();
 }
 // The start that all prompts share is left out of lists.
-const excerpt = (run, text) => { const own = question(text); return (own.slice(run.shared) || own).trim().slice(0, 220); };
+const excerpt = (run, text) => withoutStart(run, question(text)).trim().slice(0, 220);
+const withoutStart = (run, own) => own.startsWith(run.shared) && own.length > run.shared.length ? own.slice(run.shared.length) : own;
 function shared(texts) {
   let size = texts.length > 1 ? texts[0].length : 0;
   for (const text of texts) for (let i = 0; i < size; i++) if (text[i] !== texts[0][i]) size = i;
-  return texts.length > 1 ? texts[0].slice(0, size).search(/\S*$/) : 0;
+  return texts.length > 1 ? texts[0].slice(0, size).replace(/\S*$/, "") : "";
 }
 const cut = (text) => el("div", { className: "cut", dir: "auto" }, text);
 
@@ -173,13 +179,13 @@ function promptBlock(run, prompt, open) {
   const asked = question(text), facts = Object.entries(run.columns[prompt]).filter(([, value]) => value && !(value.length > 20 && asked.includes(value)));
   return el("section", { className: "card prompt" }, el("div", { className: "top" }, el("b", {}, "Prompt"),
     others > 1 && !open ? el("button", { className: "right", onclick: () => visit({ view: "prompts", item: prompt }) }, `over time: ${others} steps`) : ""),
-    whole(text, run.shared), facts.length ? scoreless(facts) : "");
+    whole(run, text), facts.length ? scoreless(facts) : "");
 }
 // A prompt without the start that all prompts share. A button shows all of it.
-function whole(text, start) {
-  const own = question(text);
-  if (!start || own.length <= start) return textBlock(text);
-  return el("div", {}, marked(own.slice(start)), el("button", { onclick: (event) => event.target.parentNode.replaceChildren(textBlock(text)) }, "whole prompt"));
+function whole(run, text) {
+  const own = question(text), part = withoutStart(run, own);
+  if (part === own) return textBlock(text);
+  return el("div", {}, marked(part), el("button", { onclick: (event) => event.target.parentNode.replaceChildren(textBlock(text)) }, "whole prompt"));
 }
 const scoreless = (facts) => el("table", {}, facts.map(([name, value]) => el("tr", {}, el("td", { className: "soft" }, name), el("td", { className: "words", dir: "auto" }, value.slice(0, 2000)))));
 function groupDetail(run, group, here, hit) {
@@ -330,7 +336,7 @@ function answerPairs(before, after, rows) {  // [table, name, answer of a row, a
   return pairs(rows.map(([row, old, now]) => {
     const sum = (answer, table) => answer.scores[table.first];
     return { id: `${row.row} ${row.sample}`, flip: flip(old.right, now.right), change: sum(now, after.table) - sum(old, before.table), label: `row ${row.row}${row.sample ? `, sample ${row.sample}` : ""}`, cut: excerpt(RUNS[state.run], row.prompt),
-      detail: () => el("div", {}, el("section", { className: "card prompt" }, el("b", {}, "Prompt"), whole(row.prompt, RUNS[state.run].shared), scoreless(Object.entries(row.columns).filter(([, value]) => value && value.length < 200))),
+      detail: () => el("div", {}, el("section", { className: "card prompt" }, el("b", {}, "Prompt"), whole(RUNS[state.run], row.prompt), scoreless(Object.entries(row.columns).filter(([, value]) => value && value.length < 200))),
         el("h3", {}, "Answers"), el("div", { className: "cards" }, answerCard(before.table, old, before.label), answerCard(after.table, now, after.label))) };
   }), "No row was answered twice.");
 }
@@ -401,7 +407,7 @@ function draw() {
   $("nav").replaceChildren(...possible.map((name, n) => { const button = el("button", { onclick: () => visit({ view: name }), title: `key ${n + 1}` }, VIEWS[name][0]); if (name === state.view) button.setAttribute("aria-current", "page"); return button; }));
   $(".run").hidden = RUNS.length < 2;
   $(".run select").replaceChildren(...RUNS.map((each, n) => el("option", { value: n, selected: n === Number(state.run) }, each.name)));
-  const parts = RUNS.filter((each) => each.text.length < each.total).map((each) => `${each.name}: this page has ${each.text.length.toLocaleString()} of ${each.total.toLocaleString()} rollouts. Of each step it keeps the worst, the best, the most mixed and a dead prompt group, then others in order. The curves count all rollouts.`);
+  const parts = RUNS.filter((each) => each.text.length < each.total).map((each) => `${each.name}: this page has ${each.text.length.toLocaleString()} of ${each.total.toLocaleString()} rollouts. Of each step it keeps the most suspicious, worst, best, most mixed and a dead prompt group, then others in order. The curves count all rollouts.`);
   $(".note").hidden = !parts.length;
   $(".note").textContent = parts.join(" ");
   $("main").replaceChildren(VIEWS[state.view][1]());

@@ -17,7 +17,7 @@ from axolotl_grpo_plugin.rollouts import REASON, REWARD
 from axolotl_grpo_plugin.training.held_out import FILE, read_changes
 from axolotl_grpo_plugin.training.record import RUN
 from axolotl_grpo_plugin.training.report import short
-from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, Rollout, cut, mean, texts
+from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, cut, mean, texts
 from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge, phrases
 
 SIZE = 40_000_000  # characters of completions in a page
@@ -51,7 +51,6 @@ class Run:
         """Return all that the page shows, as plain JSON."""
         log = self.log
         groups = log.groups()
-        chosen = sample(groups, self.size)
         found = phrases(log.samples, [rollouts.chat(each) for each in list(log.prompts)[:50]])
         best, first = log.best, log.first if log.rewards else 0
         judge = Judge(log.rollouts, first, best[first] if best else 0.0, found)
@@ -72,7 +71,7 @@ class Run:
                 {**each._asdict(), "reward": short(each.reward)} for each in self._changes()
             ],
             "answers": [*_held_out(self.folder / FILE, log), *_evaluations(self.folder)],
-            **self._chosen(chosen, judge),
+            **self._chosen(sample(groups, self.size, judge), judge),
         }
 
     def _changes(self) -> Iterable[Any]:
@@ -101,13 +100,14 @@ class Run:
             "error": {place: each.error for place, each in enumerate(rows) if each.error},
             "signs": [judge.signs(*each) for each in zip(rows, written, strict=True)],
             "scores": [
-                [_round(each.scores[i]) for each in rows] for i, _ in enumerate(_scores(rows))
+                [_round(score) for score in column]
+                for column in zip(*(each.scores for each in rows), strict=True)
             ],
             "why": [
-                [names.setdefault(each.reasons[i] or "", len(names)) for each in rows]
-                for i, _ in enumerate(_scores(rows))
+                [names.setdefault(reason or "", len(names)) for reason in column]
+                for column in zip(*(each.reasons for each in rows), strict=True)
             ],
-            "read": [each.reads[judge.first] for each in rows] if _scores(rows) else [],
+            "read": [each.reads[judge.first] if each.reads else None for each in rows],
             "versions": [],
         }
         if self.rescore:
@@ -126,21 +126,16 @@ class Run:
                         "name": name,
                         "scores": [_round(each.score) for each in scored],
                         "why": [names.setdefault(each.reason, len(names)) for each in scored],
-                        "read": [each.read[: rollouts.LONGEST_READ] for each in scored],
                     }
                 )
         return {**data, "reasons": list(names)}
 
 
-def _scores(rows: Sequence[Rollout]) -> Sequence[float | None]:
-    """Return the scores of a row, one for each reward function."""
-    return rows[0].scores if rows else []
-
-
-def sample(groups: Sequence[Group], size: int) -> list[Group]:
+def sample(groups: Sequence[Group], size: int, judge: Judge) -> list[Group]:
     """Return the groups whose texts fit `size` characters, by step.
 
-    If not all fit, each step keeps as many: its worst, best, most different and a dead group first.
+    If not all fit, each step keeps its share: its most suspicious, worst, best, most different and
+    one dead group first.
     """
     if sum(_size(group) for group in groups) <= size:
         return list(groups)
@@ -148,7 +143,8 @@ def sample(groups: Sequence[Group], size: int) -> list[Group]:
     chosen = []
     for step in steps:
         ordered = sorted(step, key=attrgetter("mean"))
-        picks = [ordered[0], ordered[-1], max(step, key=attrgetter("spread"))]
+        oddest = max(step, key=lambda group: judge.odd(group.rollouts))
+        picks = [oddest, ordered[0], ordered[-1], max(step, key=attrgetter("spread"))]
         picks += [group for group in step if not group.spread][:1] + step
         left, kept = size / len(steps), set[int]()
         for group in picks:
@@ -168,11 +164,10 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
     rows = [each for group in groups for each in group.rollouts]
     trained = [each for each in rows if not each.discarded] or rows
     signs = Counter(sign for each in trained for sign in judge.signs(each, ""))
-    reasons: list[dict[str, float]] = []
-    for i, _ in enumerate(_scores(trained)):
-        counts = Counter(each.reasons[i] for each in trained if each.reasons[i])
-        reasons.append({str(why): _round(n / len(trained)) or 0.0 for why, n in counts.items()})
-    rights = [judge.right(each) for each in trained] if _scores(trained) else []
+    reasons = [
+        {why: _round(count / len(trained)) for why, count in Counter(column).items() if why}
+        for column in zip(*(each.reasons for each in trained), strict=True)
+    ]
     alive = [group for group in groups if not group.rollouts[0].discarded] or groups
     return {
         "step": number,
@@ -180,13 +175,11 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
         "groups": len(groups),
         "reward": _round(mean(each.reward for each in trained)),
         "scores": [
-            _round(mean(each.scores[i] for each in trained)) for i, _ in enumerate(_scores(trained))
+            _round(mean(column)) for column in zip(*(each.scores for each in trained), strict=True)
         ],
-        "right": _round(mean(None if each is None else float(each) for each in rights)),
-        "dead": _round(mean(float(not group.spread) for group in alive)),
-        "truncated": _round(
-            mean(None if each.truncated is None else float(each.truncated) for each in trained)
-        ),
+        "right": _round(mean(judge.right(each) for each in trained)),
+        "dead": _round(mean(not group.spread for group in alive)),
+        "truncated": _round(mean(each.truncated for each in trained)),
         "tokens": _round(mean(each.tokens or each.size for each in trained)),
         "reasons": reasons,
         "signs": {sign: _round(count / len(trained)) for sign, count in signs.items()},

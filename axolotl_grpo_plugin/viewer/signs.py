@@ -42,16 +42,16 @@ class Features(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A completion that phrases are looked for in. tokens: without repeats of phrases."""
+    """A completion in which phrases are looked for. wrong: it is scored, and not paid as right."""
 
     tokens: list[str]
     step: int
     advantage: float
-    wrong: bool = False
+    wrong: bool
 
     @classmethod
-    def of(cls, completion: Any, step: int, advantage: float) -> "Sample":
-        return cls(_TOKEN.findall(text_of(completion or "")[:_READ]), step, advantage)
+    def of(cls, completion: Any, *facts: Any) -> "Sample":
+        return cls(_TOKEN.findall(text_of(completion or "")[:_READ]), *facts)
 
 
 class Phrase(NamedTuple):
@@ -148,6 +148,10 @@ class Judge:
             "has a phrase that pays": wrong and any(each.search(text) for each in self.phrases),
         }
         return [name for name, applies in found.items() if applies]
+
+    def odd(self, rollouts: Sequence[Any]) -> float:
+        """Return the weight of all signs of a prompt group, except phrases."""
+        return sum(SIGNS[sign] for each in rollouts for sign in self.signs(each, ""))
 
 
 def phrases(samples: Sequence[Sample], prompts: Sequence[Any], count: int = 5) -> list[Phrase]:

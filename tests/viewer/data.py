@@ -10,9 +10,9 @@ HOSTILE = [
     "<script>window.hacked = 1</script>",
     "</script><script>window.hacked = 1</script>",
     "<img src=x onerror='window.hacked = 1'>",
-    "\u202edlrow olleh \u05e9\u05dc\u05d5\u05dd <!-- ]]> {{SCRIPT}} ${1} `",
+    "\u202edlrow olleh \u05e9\u05dc\u05d5\u05dd <!-- ]]> {{SCRIPT}} ${1} ` &lt;b&gt; \x1b[2J\x00",
     "x" * 1_000_000,
-    "javascript:window.hacked=1 &lt;b&gt; \x1b[2J\x00",
+    '[{"role": "assistant", "tool_calls": 5}, null]',
 ]
 CHAT = [
     {

@@ -7,10 +7,8 @@ import random
 import re
 
 import pytest
-from click.testing import CliRunner
 
 from axolotl_grpo_plugin import rollouts
-from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.viewer.log import Log
 from axolotl_grpo_plugin.viewer.page import packed, page
@@ -163,6 +161,21 @@ def test_held_out_and_evaluation_answers_are_tables(folder):
     assert evaluated["rows"][0]["at"][0]["why"] == ["wrong"]
 
 
+def test_run_without_rollouts_shows_its_held_out_answers(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    (folder / "held_out.jsonl").rename(tmp_path / "other/held_out.jsonl")
+    data = Run(tmp_path / "other").data()
+    assert (data["text"], data["steps"], len(data["answers"])) == ([], [], 1)
+
+
+@pytest.mark.parametrize(
+    "rest", ['"x"}, 5]', '"x", "content": 5}]', "5}]", '"x", "tool_calls": 5}]', "[" * 100_000]
+)
+def test_text_that_looks_like_a_chat_stays_a_text(rest):
+    text = '[{"role": ' + rest
+    assert rollouts.chat(text) == text
+
+
 def test_refuses_a_folder_without_rollouts(tmp_path):
     with pytest.raises(FindingError, match="neither rollouts nor held-out answers"):
         Run(tmp_path)
@@ -182,35 +195,3 @@ def test_page_embeds_no_text_of_a_run(folder):
     assert "default-src 'none'" in policy and "connect-src 'none'" in policy
     assert "unsafe" not in policy
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
-
-
-def test_command_writes_one_file_and_scores_with_another_reward(folder, working_folder):
-    (working_folder / "rewards/other.py").write_text(
-        "from axolotl_grpo_plugin.reward import reward\n\n"
-        "@reward(range=(0.0, 1.0), reads='answer')\n"
-        "def other(completion: str, answer: str) -> float:\n    return float(completion.endswith(answer))\n"
-    )
-    result = CliRunner().invoke(
-        grpo, ["view", str(folder), "--reward", "rewards.other.other", "-o", "v.html"]
-    )
-    assert result.exit_code == 0, result.output
-    assert "60 rollouts. Open it" in result.output
-    embedded = re.search(r'id="data">([^<]*)<', (working_folder / "v.html").read_text())[1]
-    run = json.loads(gzip.decompress(base64.b64decode(embedded)))["runs"][0]
-    assert run["versions"][0]["name"] == "rewards.other.other"
-    assert run["versions"][0]["scores"][:8] == [0, 0, 0, 0, 0, 0, 1, 1]
-
-
-def test_terminal_reads_groups_and_shows_no_control_character(folder):
-    lines = "n\np\ns 3\n/needle\nn\no\n/nothing\nx\nq\n"
-    result = CliRunner().invoke(grpo, ["view", str(folder), "--terminal"], input=lines)
-    assert result.exit_code == 0, result.output
-    for part in (
-        "step 3, group 5 of 12",
-        "2 rollouts in 1 groups contain it",
-        "0 rollouts",
-        "Unknown: x",
-        "correctness 2 correct",
-    ):
-        assert part in result.output, part
-    assert "\x1b[2J" not in result.output and "\x00" not in result.output

@@ -164,10 +164,10 @@ function versions(run, i) {
 function scoreTable(rows) {
   return el("table", {}, rows.map((row) => el("tr", {}, el("td", { className: "words" }, row.name), el("td", { className: "n" }, number(row.score, 3)), el("td", { className: "soft words" }, row.why || ""))));
 }
-function card(run, i, { here, hit } = {}) {
+function card(run, i, { here, hit, times } = {}) {
   const advantage = run.advantage[i], tokens = run.tokens[i];
   return el("article", { className: `card${here ? " here" : ""}` },
-    el("div", { className: "top" }, mark(run.right(i)), el("b", { title: "reward" }, number(run.reward[i])),
+    el("div", { className: "top" }, mark(run.right(i)), el("b", { title: "reward" }, number(run.reward[i])), times > 1 ? el("span", { className: "chip", title: "equal completions" }, `× ${times}`) : "",
       el("span", { className: tone(advantage), title: "advantage" }, `advantage ${signed(advantage)}`),
       el("span", { className: "soft right" }, tokens === null ? `${run.text[i].length} characters` : `${tokens} tokens`),
       run.truncated[i] ? el("span", { className: "chip warn" }, "truncated") : "", run.discarded[i] ? el("span", { className: "chip", title: "no step trains on it" }, "discarded") : "",
@@ -176,10 +176,9 @@ function card(run, i, { here, hit } = {}) {
 }
 function promptBlock(run, prompt, open) {
   const text = run.prompts[prompt], others = run.byPrompt.get(prompt).length;
-  const asked = question(text), facts = Object.entries(run.columns[prompt]).filter(([, value]) => value && !(value.length > 20 && asked.includes(value)));
   return el("section", { className: "card prompt" }, el("div", { className: "top" }, el("b", {}, "Prompt"),
     others > 1 && !open ? el("button", { className: "right", onclick: () => visit({ view: "prompts", item: prompt }) }, `over time: ${others} steps`) : ""),
-    whole(run, text), facts.length ? scoreless(facts) : "");
+    whole(run, text), columnTable(run.columns[prompt], text));
 }
 // A prompt without the start that all prompts share. A button shows all of it.
 function whole(run, text) {
@@ -187,11 +186,16 @@ function whole(run, text) {
   if (part === own) return textBlock(text);
   return el("div", {}, marked(part), el("button", { onclick: (event) => event.target.parentNode.replaceChildren(textBlock(text)) }, "whole prompt"));
 }
-const scoreless = (facts) => el("table", {}, facts.map(([name, value]) => el("tr", {}, el("td", { className: "soft" }, name), el("td", { className: "words", dir: "auto" }, value.slice(0, 2000)))));
+// The dataset's columns, without the ones that the prompt repeats.
+function columnTable(columns, text) {
+  const asked = question(text), facts = Object.entries(columns).filter(([, value]) => value && !(value.length > 20 && asked.includes(value)));
+  return el("table", {}, facts.map(([name, value]) => el("tr", {}, el("td", { className: "soft" }, name), el("td", { className: "words", dir: "auto" }, value.slice(0, 2000)))));
+}
 function groupDetail(run, group, here, hit) {
   const rows = [...group.rows].sort((a, b) => (b === here) - (a === here) || run.reward[b] - run.reward[a]);
+  const equal = Map.groupBy(rows, (i) => `${run.reward[i]} ${run.text[i]}`);
   return el("div", {}, promptBlock(run, group.prompt), el("h3", {}, `Step ${group.step}: ${rows.length} completions, mean reward ${number(group.reward)}${group.dead ? ", dead: all rewards are equal" : ""}`),
-    el("div", { className: "cards" }, rows.map((i) => card(run, i, { here: i === here, hit }))));
+    el("div", { className: "cards" }, [...equal.values()].map((same) => card(run, same[0], { here: same[0] === here, hit, times: same.length }))));
 }
 const dots = (run, rows) => el("span", { className: "dots right" }, rows.slice(0, 64).map((i) => el("i", { className: run.right(i) === null ? "" : run.right(i) ? "good" : "bad" })));
 function rolloutItem(run, i, text) {
@@ -336,7 +340,7 @@ function answerPairs(before, after, rows) {  // [table, name, answer of a row, a
   return pairs(rows.map(([row, old, now]) => {
     const sum = (answer, table) => answer.scores[table.first];
     return { id: `${row.row} ${row.sample}`, flip: flip(old.right, now.right), change: sum(now, after.table) - sum(old, before.table), label: `row ${row.row}${row.sample ? `, sample ${row.sample}` : ""}`, cut: excerpt(RUNS[state.run], row.prompt),
-      detail: () => el("div", {}, el("section", { className: "card prompt" }, el("b", {}, "Prompt"), whole(RUNS[state.run], row.prompt), scoreless(Object.entries(row.columns).filter(([, value]) => value && value.length < 200))),
+      detail: () => el("div", {}, el("section", { className: "card prompt" }, el("b", {}, "Prompt"), whole(RUNS[state.run], row.prompt), columnTable(row.columns, row.prompt)),
         el("h3", {}, "Answers"), el("div", { className: "cards" }, answerCard(before.table, old, before.label), answerCard(after.table, now, after.label))) };
   }), "No row was answered twice.");
 }

@@ -438,3 +438,43 @@ def passrate(config: str, **options: Any) -> None:
     from axolotl_grpo_plugin.commands.passrate import run
 
     sys.exit(run(config, shared, **options))
+
+
+@grpo.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    default="view.html",
+    help="The file to write. [view.html]",
+)
+@click.option(
+    "--reward",
+    "rewards",
+    multiple=True,
+    help="Also score the rollouts with this reward now, to compare. May be repeated.",
+)
+@click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    help="A parameter of --reward, name=value. May be repeated.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    default=40,
+    help="Millions of characters of completions per run. Above it, groups are left out. [40]",
+)
+@click.option("--serve", is_flag=True, help="Serve the page on 127.0.0.1, and follow a live run.")
+@click.option("--port", type=int, default=8642, help="With --serve; 0 takes a free one. [8642]")
+@click.option("--terminal", is_flag=True, help="Read the first run in this terminal.")
+def view(runs: tuple[str, ...], **options: Any) -> None:
+    """Show the rollouts of RUNS in one HTML file, which needs no server and no network.
+
+    RUNS are output_dirs (with `grpo_rollouts: true`, or `log_completions: true`). Two runs are compared.
+    """
+    from axolotl_grpo_plugin.commands.view import run
+
+    sys.exit(run(runs, **options))

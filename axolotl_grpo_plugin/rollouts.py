@@ -9,6 +9,7 @@ of evaluations. The columns:
 - prompt, completion: text, or a chat as JSON
 - column/<name>: of the dataset, as text or JSON
 - reward/<name>, reason/<name>, error/<name>: of each reward function
+- read/<name>: the part of the completion that it scored, if that has at most 300 characters
 - reward: the weighted sum of the reward functions
 - discarded: with dynamic sampling, whether no step trains on the rollout
 
@@ -23,7 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-COLUMN, REWARD, REASON, ERROR = "column/", "reward/", "reason/", "error/"  # prefixes
+COLUMN, REWARD, REASON, ERROR, READ = "column/", "reward/", "reason/", "error/", "read/"  # prefixes
+LONGEST_READ = 300  # characters
 _FOLDERS = ("train", "rollouts/train", "completions", ".")  # below a run's output_dir
 _NAME = re.compile(r"(\d+)-\d+-\d+-\d+\.parquet")
 _INTEGERS = {
@@ -111,12 +113,27 @@ def read(file: Path) -> Iterator[dict[str, Any]]:
                 for name, value in row.items()
                 if name.startswith(COLUMN)
             }
-            chats = {name: _chat(row[name]) for name in ("prompt", "completion") if name in row}
+            chats = {name: chat(row[name]) for name in ("prompt", "completion") if name in row}
             yield {**row, **columns, **chats}
 
 
-def _chat(value: Any) -> Any:
+def chat(value: Any) -> Any:
+    """Return a logged chat as a list, and any other value unchanged."""
     if isinstance(value, str) and value.startswith('[{"role": '):
-        with suppress(ValueError):  # a text that only looks like a chat
-            return json.loads(value)
+        with suppress(ValueError, RecursionError):
+            messages = json.loads(value)
+            if all(map(_is_message, messages)):  # a model may write a text that looks like a chat
+                return messages
     return value
+
+
+def _is_message(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("role"), str):
+        return False
+    content, calls = value.get("content"), value.get("tool_calls") or []
+    parts = content if isinstance(content, list) else []
+    return (
+        isinstance(content, str | list | None)
+        and isinstance(calls, list)
+        and all(isinstance(each, dict) for each in [*parts, *calls])
+    )

@@ -10,8 +10,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top. The entry points are above all folders, and the other single modules are below.
 ENTRY_POINTS = ("__init__", "cli", "plugin")
 FOLDERS = """
-cloud commands rehearsal checks training environments evaluation generation serving scoring stats transforms rewards sandbox
-quickstart""".split()
+cloud commands rehearsal checks viewer training environments evaluation generation serving scoring stats transforms
+rewards sandbox quickstart""".split()
 HEAVY = {"axolotl", "torch", "transformers", "trl", "vllm"}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.commands.rewards import console
 from axolotl_grpo_plugin.commands.session import Options, Session
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
@@ -17,7 +18,7 @@ from axolotl_grpo_plugin.findings import Finding, stop_on
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.serving.processes import guarded
 
-JSON, MARKDOWN, PLOT = "eval.json", "eval.md", "eval.png"
+JSON, MARKDOWN, PLOT, SCORES = "eval.json", "eval.md", "eval.png", "scores.parquet"
 
 
 def run(
@@ -52,6 +53,7 @@ def _run(
     (folder / JSON).write_text(json.dumps(summary, indent=2), encoding="utf-8")
     (folder / MARKDOWN).write_text(markdown(summary), encoding="utf-8")
     plot(summary, folder / PLOT)
+    rollouts.save(folder / SCORES, _scores(answers))
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return 0
@@ -79,6 +81,15 @@ def _check_scored(answers: Sequence[ScoredAnswer], scorer: AnswerScorer) -> None
             error = scorer.errors.get(str(name))
             fix = f"Correct it: {error}" if error else "Name a reward for these rows"
             stop_on([Finding(f"trl.reward_funcs[0] ({name})", what, fix)])
+
+
+def _scores(answers: Sequence[ScoredAnswer]) -> dict[str, list[Any]]:
+    """Return the scores of the answers, as columns of the rollout log. key: of the stored answer."""
+    columns: dict[str, list[Any]] = {"key": [answer.key for answer in answers]}
+    for name in answers[0].scores:
+        columns[rollouts.REWARD + name] = [answer.scores[name] for answer in answers]
+        columns[rollouts.REASON + name] = [answer.reasons[name] for answer in answers]
+    return columns
 
 
 def _settings(session: Session) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def run(
 ) -> int:
     """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
     paths.add_working_folder()
-    functions = _load(rewards, arguments)
+    functions = load(rewards, arguments)
     rows = list(islice(_read(file), limit))
     if not rows:
         raise click.ClickException(f"{file}: no rows. Check the program that wrote it")
@@ -83,7 +83,7 @@ def run(
             )
     columns.remove(column)
     scored = {
-        key: _score(key, function, rows, column, columns) for key, function in functions.items()
+        key: score(key, function, rows, column, columns) for key, function in functions.items()
     }
     if as_json:
         click.echo(json.dumps([_plain(*each) for each in scored.items()], indent=2))
@@ -93,7 +93,7 @@ def run(
     return int(any(one.error for each in scored.values() for one in each))
 
 
-def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
+def load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
     """Return the rewards by their --reward. Each --arg goes to all rewards that have the parameter."""
     given = dict(map(_argument, arguments))
     parameters = {key: _parameters(key) for key in rewards}
@@ -200,7 +200,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise click.ClickException(f"{path}: not Parquet: {first_line(error)}") from error
 
 
-def _score(
+def score(
     key: str, function: BaseReward, rows: list[Row], column: str, names: list[str]
 ) -> list[Scored]:
     """Return the reward's scores in the order of the rows."""

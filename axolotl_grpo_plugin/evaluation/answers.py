@@ -10,7 +10,7 @@ class ScoredAnswer(NamedTuple):
     model, None for another model. row: the row's number in its dataset. sample: the answer's number in
     its row. scores, reasons: by the reward function's name in logs; None is a failed score. read: the
     text that the first reward function judged, "" if it found no answer. lenient: whether the last
-    number or box of the answer is right, wherever it is; None if unknown.
+    number or box of the answer is right, wherever it is; None if unknown. key: of the stored answer.
     """
 
     model: str
@@ -25,3 +25,4 @@ class ScoredAnswer(NamedTuple):
     reasons: dict[str, str]
     read: str
     lenient: bool | None = None
+    key: str = ""

@@ -54,6 +54,7 @@ class AnswerScorer:
                 reasons={name: each.status for name, each in scores.items()},
                 read=scores[first].read if first else "",
                 lenient=verdict,
+                key=job.key,
             )
             for job, answer, scores, verdict in zip(jobs, answers, outcomes, lenient, strict=True)
         ]

@@ -100,6 +100,7 @@ class RolloutLog:
             if scored := outcomes.get(name):
                 columns[rollouts.REASON + name] = [each.status for each in scored]
                 columns[rollouts.ERROR + name] = [each.error or None for each in scored]
+                columns[rollouts.READ + name] = [_short(each.read) for each in scored]
         columns["reward"] = _numbers(totals)
         self._staged = columns
 
@@ -144,6 +145,10 @@ def _text(completion: Any) -> Any:
 
 def _ones(ids: Any) -> list[int]:
     return [1] * len(ids)
+
+
+def _short(read: str) -> str | None:
+    return read if 0 < len(read) <= rollouts.LONGEST_READ else None
 
 
 def _numbers(values: torch.Tensor) -> list[float | None]:

@@ -131,7 +131,7 @@ def _read(
     if not logged and (tokenizer is None or limit is None):
         fix = "Name the run's YAML too, with trl.max_completion_length"
         raise NoRollouts(f"{file}: no token counts. {fix}.")
-    lengths = lengths or CompletionLengths(file.parent, not logged, _correctness(columns, logged))
+    lengths = lengths or CompletionLengths(file.parent, not logged, correctness(columns, logged))
     reward = REWARD + lengths.reward if logged else lengths.reward
     wanted += [reward] if reward in columns else []
     for batch in parquet.iter_batches(1000, columns=wanted):
@@ -144,7 +144,7 @@ def _read(
     return lengths
 
 
-def _correctness(columns: Sequence[str], logged: bool) -> str:
+def correctness(columns: Sequence[str], logged: bool) -> str:
     """Return the name of the reward for correctness, or else of the first reward."""
     if logged:
         names = [name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)]

@@ -80,6 +80,8 @@ def results(cfg: Any) -> dict[str, str]:
         look = f"{folder if logged is True else logged}"
     elif (folder / "completions").exists():
         lines["rollouts"] = f"{folder / 'completions'}"
+    if look:
+        lines["view"] = shlex.join(["axolotl", "grpo", "view", str(folder)])
     if look and (options := _reward_options(cfg)):
         lines["look"] = shlex.join(["axolotl", "grpo", "score", look, *options])
     if cfg.get("test_datasets"):

@@ -101,6 +101,7 @@ def test_every_rollout_is_logged_with_its_rewards_and_reasons(trained):
     earned = logged["reward/correctness_reward_func"]
     assert (earned[right] == 2.0).all() and (earned[~right] == 0.0).all()
     assert (logged["reward"] == earned + logged["reward/no_number"].fillna(0.0)).all()
+    assert logged["read/correctness_reward_func"][right].notna().all()
     assert logged["error/raises"].notna().all()
     advantages = logged.groupby(["step", "prompt"])["advantage"].sum()
     assert advantages.abs().max() < 1e-3

@@ -55,6 +55,7 @@ def test_closing_block_names_files_and_next_commands(folder):
         "config": f"{folder}/run.yaml",
         "picture": f"{folder}/training.png",
         "answers": f"{folder}/held_out.jsonl",
+        "view": f"axolotl grpo view {folder}",
         "look": f"axolotl grpo score {folder}/held_out.jsonl {arguments}",
         "resume": f"axolotl grpo train {folder}/run.yaml "
         f"--resume-from-checkpoint {folder}/checkpoint-10 --max-steps 20",

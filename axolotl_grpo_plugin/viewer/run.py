@@ -1,0 +1,343 @@
+"""Collect the data of a run for the page: curves, prompt groups, held-out and evaluation answers."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from axolotl_grpo_plugin import rollouts
+from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.rollouts import REASON, REWARD
+from axolotl_grpo_plugin.training.held_out import FILE, read_changes
+from axolotl_grpo_plugin.training.record import RUN
+from axolotl_grpo_plugin.training.report import short
+from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, cut, mean, texts
+from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge, phrases
+
+SIZE = 40_000_000  # characters of completions in a page
+_IN_ROLLOUTS = re.compile(
+    r"reward|epoch$|step$|total_flos|num_tokens|completions/|held_out/|train_"
+)
+
+Rescore = Callable[[list[dict[str, Any]]], dict[str, list[Any]]]
+
+
+class Run:
+    """One run. folder: its output_dir, or the folder of its rollouts. size: characters in a page.
+
+    rescore: returns more scores of rows by the reward's name, as Outcome-like objects.
+    Raises: FindingError if the folder has nothing to show.
+    """
+
+    def __init__(self, folder: Path, size: int = SIZE, rescore: Rescore | None = None):
+        self.folder, self.size, self.rescore = folder, size, rescore
+        self.config = _config(folder / RUN)
+        logged = self.config.get("grpo_rollouts")
+        elsewhere = isinstance(logged, str) and Path(logged).is_dir()
+        self.log = Log(Path(str(logged)) if elsewhere else folder)
+        self.log.update()
+        if not self.log.rollouts and not (folder / FILE).exists():
+            what = "neither rollouts nor held-out answers"
+            fix = "Name a run's output_dir. Train with `grpo_rollouts: true`"
+            raise FindingError(str(folder), what, fix)
+
+    def data(self) -> dict[str, Any]:
+        """Return all that the page shows, as plain JSON."""
+        log = self.log
+        groups = log.groups()
+        found = phrases(log.samples, [rollouts.chat(each) for each in list(log.prompts)[:50]])
+        best, first = log.best, log.first if log.rewards else 0
+        judge = Judge(log.rollouts, first, best[first] if best else 0.0, found)
+        return {
+            "name": self.folder.resolve().name,
+            "facts": _facts(self.folder / RUN, self.config),
+            "rewards": [short(name) for name in log.rewards],
+            "first": first,
+            "best": best,
+            "steps": [
+                _step(step, list(each), judge) for step, each in groupby(groups, attrgetter("step"))
+            ],
+            "phrases": [{**each._asdict(), "pattern": each.pattern} for each in found],
+            "weights": SIGNS,
+            "total": sum(len(group.rollouts) for group in groups),
+            "curves": _curves(self.folder),
+            "changes": [
+                {**each._asdict(), "reward": short(each.reward)} for each in self._changes()
+            ],
+            "answers": [*_held_out(self.folder / FILE, log), *_evaluations(self.folder)],
+            **self._chosen(sample(groups, self.size, judge), judge),
+        }
+
+    def _changes(self) -> Iterable[Any]:
+        file = self.folder / FILE
+        names = dict(zip(self.log.rewards, self.log.best, strict=True)) if self.log.rewards else {}
+        return read_changes(file, names) if file.exists() else []
+
+    def _chosen(self, groups: Sequence[Group], judge: Judge) -> dict[str, Any]:
+        """Return the rollouts of the page in columns, with their prompts."""
+        rows = [each for group in groups for each in group.rollouts]
+        found = texts(rows)
+        written = [found[each.file, each.place] for each in rows]
+        names: dict[str, int] = {}  # of reasons
+        prompts = list(self.log.prompts.items())
+        used = {number: place for place, number in enumerate(sorted({g.prompt for g in groups}))}
+        data: dict[str, Any] = {
+            "prompts": [cut(prompts[number][0] or "") for number in used],
+            "columns": [prompts[number][1] for number in used],
+            "groups": [[group.step, used[group.prompt], len(group.rollouts)] for group in groups],
+            "text": written,
+            "tokens": [each.tokens for each in rows],
+            "truncated": [each.truncated and 1 for each in rows],
+            "discarded": [int(each.discarded) for each in rows],
+            "reward": [_round(each.reward) for each in rows],
+            "advantage": [_round(each.advantage) for each in rows],
+            "error": {place: each.error for place, each in enumerate(rows) if each.error},
+            "signs": [judge.signs(*each) for each in zip(rows, written, strict=True)],
+            "scores": [
+                [_round(score) for score in column]
+                for column in zip(*(each.scores for each in rows), strict=True)
+            ],
+            "why": [
+                [names.setdefault(reason or "", len(names)) for reason in column]
+                for column in zip(*(each.reasons for each in rows), strict=True)
+            ],
+            "read": [each.reads[judge.first] if each.reads else None for each in rows],
+            "versions": [],
+        }
+        if self.rescore:
+            asked = [
+                {
+                    "prompt": rollouts.chat(prompts[each.prompt][0]),
+                    "completion": rollouts.chat(text),
+                    **prompts[each.prompt][1],
+                    "step": each.step,
+                }
+                for each, text in zip(rows, written, strict=True)
+            ]
+            for name, scored in self.rescore(asked).items():
+                data["versions"].append(
+                    {
+                        "name": name,
+                        "scores": [_round(each.score) for each in scored],
+                        "why": [names.setdefault(each.reason, len(names)) for each in scored],
+                    }
+                )
+        return {**data, "reasons": list(names)}
+
+
+def sample(groups: Sequence[Group], size: int, judge: Judge) -> list[Group]:
+    """Return the groups whose texts fit `size` characters, by step.
+
+    If not all fit, each step keeps its share: its most suspicious, worst, best, most different and
+    one dead group first.
+    """
+    if sum(_size(group) for group in groups) <= size:
+        return list(groups)
+    steps = [list(each) for _, each in groupby(groups, attrgetter("step"))]
+    chosen = []
+    for step in steps:
+        ordered = sorted(step, key=attrgetter("mean"))
+        oddest = max(step, key=lambda group: judge.odd(group.rollouts))
+        picks = [oddest, ordered[0], ordered[-1], max(step, key=attrgetter("spread"))]
+        picks += [group for group in step if not group.spread][:1] + step
+        left, kept = size / len(steps), set[int]()
+        for group in picks:
+            if id(group) not in kept and (not kept or _size(group) <= left):
+                kept.add(id(group))
+                left -= _size(group)
+        chosen += [group for group in step if id(group) in kept]
+    return chosen
+
+
+def _size(group: Group) -> int:
+    return sum(min(each.size, LONGEST) for each in group.rollouts)
+
+
+def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
+    """Return the means of all rollouts that a step trains on."""
+    rows = [each for group in groups for each in group.rollouts]
+    trained = [each for each in rows if not each.discarded] or rows
+    signs = Counter(sign for each in trained for sign in judge.signs(each, ""))
+    reasons = [
+        {why: _round(count / len(trained)) for why, count in Counter(column).items() if why}
+        for column in zip(*(each.reasons for each in trained), strict=True)
+    ]
+    alive = [group for group in groups if not group.rollouts[0].discarded] or groups
+    return {
+        "step": number,
+        "rollouts": len(rows),
+        "groups": len(groups),
+        "reward": _round(mean(each.reward for each in trained)),
+        "scores": [
+            _round(mean(column)) for column in zip(*(each.scores for each in trained), strict=True)
+        ],
+        "right": _round(mean(judge.right(each) for each in trained)),
+        "dead": _round(mean(not group.spread for group in alive)),
+        "truncated": _round(mean(each.truncated for each in trained)),
+        "tokens": _round(mean(each.tokens or each.size for each in trained)),
+        "reasons": reasons,
+        "signs": {sign: _round(count / len(trained)) for sign, count in signs.items()},
+    }
+
+
+def _round(value: float | None) -> float | None:
+    """Return a number with 4 digits, and None for NaN and infinity, which JSON lacks."""
+    if value is None or value != value or abs(value) == float("inf"):
+        return None
+    return float(f"{value:.4g}")
+
+
+def _config(file: Path) -> dict[str, Any]:
+    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
+    return config if isinstance(config, dict) else {}
+
+
+def _facts(file: Path, config: dict[str, Any]) -> dict[str, str]:
+    """Return facts about the run, from run.yaml and the lines on its top."""
+    if not config:
+        return {}
+    lines = file.read_text(encoding="utf-8").splitlines()
+    head = [line[2:].partition(":") for line in lines if line.startswith("# ")]
+    trl = config.get("trl") or {}
+    datasets = [str(each.get("path")) for each in config.get("datasets") or []]
+    facts = {
+        "Model": config.get("base_model"),
+        "Adapter": config.get("adapter"),
+        "Datasets": ", ".join(datasets),
+        "Rewards": ", ".join(map(str, trl.get("reward_funcs") or [])),
+        "Learning rate": config.get("learning_rate"),
+        **{name: value.strip() for name, _, value in head},
+    }
+    return {name: str(value) for name, value in facts.items() if value}
+
+
+def _curves(folder: Path) -> dict[str, list[list[float]]]:
+    """Return the logged metrics that the rollouts do not tell, from a checkpoint or TensorBoard."""
+    states = sorted(
+        folder.glob("checkpoint-*/trainer_state.json"), key=lambda file: file.stat().st_mtime
+    )
+    curves: dict[str, list[list[float]]] = defaultdict(list)
+    for file in states[-1:]:
+        for entry in json.loads(file.read_text())["log_history"]:
+            for name, value in entry.items():
+                curves[name].append([entry["step"], value])
+    if not states and any(folder.glob("runs/*/events.*")):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        for run in sorted(folder.glob("runs/*")):
+            events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+            for tag in events.Tags()["scalars"]:
+                points = [[each.step, each.value] for each in events.Scalars(tag)]
+                curves[tag.removeprefix("train/")] += points
+    return {
+        name: [[step, number] for step, value in points if (number := _round(value)) is not None]
+        for name, points in curves.items()
+        if not _IN_ROLLOUTS.match(name) and len(points) > 1
+    }
+
+
+def _held_out(file: Path, log: Log) -> Iterator[dict[str, Any]]:
+    """Yield a table of the held-out answers for each mode."""
+    if not file.exists():
+        return
+    with file.open(encoding="utf-8") as lines:
+        answers = [json.loads(line) for line in lines]
+    own = {"when", "mode", "row", "prompt", "completion", "rewards"}
+    for mode in dict.fromkeys(each["mode"] for each in answers):
+        yield _table(
+            f"held-out rows, {mode}",
+            log.rewards[log.first] if log.rewards else "",
+            [
+                {
+                    "moment": each["when"],
+                    "row": each["row"],
+                    "sample": 0,
+                    "prompt": each["prompt"],
+                    "columns": {key: each[key] for key in each if key not in own},
+                    "text": each["completion"],
+                    "scores": each["rewards"],
+                    "reasons": {},
+                }
+                for each in answers
+                if each["mode"] == mode
+            ],
+        )
+
+
+def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield a table for each evaluated dataset and mode. `axolotl grpo eval` wrote the scores."""
+    import pyarrow.parquet as pq
+
+    for scores in sorted(folder.glob("eval/**/scores.parquet")):
+        judged = {row["key"]: row for row in pq.read_table(scores).to_pylist()}
+        stored = [scores.parent / "answers", scores.parent.parent / "answers"]
+        files = [file for each in stored for file in sorted(each.glob("*.parquet"))]
+        rows = [row for file in files for row in rollouts.read(file) if row["key"] in judged]
+        rows.sort(key=lambda row: (row["step"] is None, row["step"] or 0))
+        key = lambda row: (row["dataset"], row["mode"])  # noqa: E731
+        for (dataset, mode), answers in groupby(sorted(rows, key=key), key):
+            yield _table(
+                f"{dataset}, {mode}",
+                "",
+                [
+                    {
+                        "moment": each["model"],
+                        "row": each["row"],
+                        "sample": each["sample"],
+                        "prompt": each["prompt"],
+                        "columns": {
+                            name.removeprefix(rollouts.COLUMN): each[name]
+                            for name in each
+                            if name.startswith(rollouts.COLUMN)
+                        },
+                        "text": each["completion"],
+                        "scores": _named(judged[each["key"]], REWARD),
+                        "reasons": _named(judged[each["key"]], REASON),
+                    }
+                    for each in answers
+                ],
+            )
+
+
+def _named(row: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix)}
+
+
+def _table(title: str, first: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return answers to the same rows at several moments, or of several models."""
+    names = list(answers[0]["scores"])
+    first = first if first in names else names[0]
+    highest = max((each["scores"][first] or 0.0 for each in answers), default=0.0)
+    moments = list(dict.fromkeys(each["moment"] for each in answers))
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for each in answers:
+        row = rows.setdefault(
+            (each["row"], each["sample"]),
+            {
+                "row": each["row"],
+                "sample": each["sample"],
+                "prompt": cut(rollouts.as_text(each["prompt"]) or ""),
+                "columns": {key: rollouts.as_text(value) for key, value in each["columns"].items()},
+                "at": [None] * len(moments),
+            },
+        )
+        score = each["scores"][first]
+        row["at"][moments.index(each["moment"])] = {
+            "text": cut(rollouts.as_text(each["text"]) or ""),
+            "scores": [_round(each["scores"][name]) for name in names],
+            "why": [each["reasons"].get(name) or "" for name in names],
+            "right": None if score is None else int(score >= highest > 0),
+        }
+    return {
+        "title": title,
+        "rewards": [short(name) for name in names],
+        "first": names.index(first),
+        "moments": moments,
+        "rows": list(rows.values()),
+    }

@@ -37,7 +37,8 @@ class RolloutLog:
         folder = cfg.get("grpo_rollouts")
         if not folder:
             return None
-        return cls(Path(cfg["output_dir"]) / "rollouts" if folder is True else Path(folder))
+        output = cfg.get("output_dir") or "model-out"  # Axolotl's default
+        return cls(Path(output, "rollouts") if folder is True else Path(folder))
 
     def attach(self, trainer: Any) -> None:
         """Write a staged batch when the trainer knows its advantages."""

@@ -73,8 +73,8 @@ class DynamicSampling(TrainerCallback, ExportableState):
         own = [self._own(len(rows))]  # this rank's places in each round
         discarded = [set[int]()]  # groups of each round
         while places and len(discarded) <= self.rounds:
-            count = self._needed(len(places), 1 - all_dead / asked, len(rows))
-            if not (drawn := self._draw(count, used)):
+            needed = self._needed(len(places), 1 - all_dead / asked, len(rows))
+            if not (drawn := self._draw(needed, used)):
                 break
             extra, dead = self._extra(drawn)
             used.update(drawn)
@@ -116,8 +116,8 @@ class DynamicSampling(TrainerCallback, ExportableState):
 
         live: the share of live groups so far. most: the groups of a batch.
         """
-        ranks = self.trainer.accelerator.num_processes
-        unit = ranks // gcd(ranks, self.trainer.num_generations)
+        ranks: int = self.trainer.accelerator.num_processes
+        unit = ranks // gcd(ranks, int(self.trainer.num_generations))
         wanted = ceil(places / max(live, 1 / most))
         return min(ceil(wanted / unit) * unit, most)
 

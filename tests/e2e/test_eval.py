@@ -58,7 +58,7 @@ def test_greedy_answers_equal_a_plain_transformers_loop(config, tmp_path):
     (result,) = json.loads((tmp_path / "out/eval/eval.json").read_text())["results"]
     (right,) = [each["right"] for name, each in result["rewards"].items() if "correct" in name]
     assert right["mean"] == pytest.approx(sum(verdicts) / len(verdicts))
-    scored = {row["key"]: row for row in rollouts.read(folder / results / "scores.parquet")}
+    scored = {row["key"]: row for row in rollouts.read(tmp_path / "out/eval/scores.parquet")}
     (name,) = [name for name in result["rewards"] if "correct" in name]
     scores = [scored[row["key"]][f"reward/{name}"] for row in found.values()]
     assert [score == 2.0 for score in scores] == verdicts

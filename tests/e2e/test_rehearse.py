@@ -48,14 +48,14 @@ def options_of(file, given, request):
 
 
 def rows_of_math(folder, gsm8k):
-    golds = json.loads((ROOT / "tests/rewards/math_golds.json").read_text())[:200]
+    golds = json.loads((ROOT / "tests/rewards/math_golds.json").read_text())
     rows = [{"problem": "Solve it.", "answer": gold, "solution": f"It is $\\boxed{{{gold}}}$."} for gold in golds]
     return save(folder, rows)
 
 
 def rows_of_countdown(folder, gsm8k):
     return save(
-        folder, [problem.row for problem in countdown_problems.splits(countdown_problems.STANDARD, 0, 200, 1)[0]]
+        folder, [problem.row for problem in countdown_problems.splits(countdown_problems.STANDARD, 0, 2000, 1)[0]]
     )
 
 

@@ -264,6 +264,35 @@ def score(file: str, **options: Any) -> None:
     sys.exit(run(file, **options))
 
 
+@grpo.command()
+@click.argument("reward")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="An Axolotl YAML. Its datasets, transforms and grpo_reward_args are used.",
+)
+@click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    help="A parameter of the reward, name=value. May be repeated. [the config's]",
+)
+@click.option("--rows", type=click.IntRange(min=2), default=8, help="Rows per dataset. [8]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def lint(reward: str, **options: Any) -> None:
+    """Attack REWARD with completions that it must not pay.
+
+    REWARD is a dotted path as in trl.reward_funcs, or `all` for the rewards of the config. The
+    completions are made from the first rows of the config's datasets. The exit code is 1 if the
+    reward paid one of them, failed, or did not pay a right answer in another form.
+    """
+    _quiet()
+    from axolotl_grpo_plugin.commands.lint import run
+
+    sys.exit(run(reward, **options))
+
+
 def _answering(command: Any) -> Any:
     """Add the options of the commands that answer rows with a model."""
     options = [

@@ -5,7 +5,7 @@ import json
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -65,7 +65,7 @@ def run(
 ) -> int:
     """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
     paths.add_working_folder()
-    functions = _load(rewards, arguments)
+    functions = {key: load_reward(each) for key, each in references(rewards, arguments).items()}
     rows = list(islice(_read(file), limit))
     if not rows:
         raise click.ClickException(f"{file}: no rows. Check the program that wrote it")
@@ -93,8 +93,15 @@ def run(
     return int(any(one.error for each in scored.values() for one in each))
 
 
-def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
-    """Return the rewards by their --reward. Each --arg goes to all rewards that have the parameter."""
+def references(
+    rewards: Sequence[str],
+    arguments: Sequence[str],
+    known_arguments: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, RewardRef]:
+    """Return the rewards by their --reward, after a trial load.
+
+    Each --arg goes to all rewards that have the parameter. known_arguments: of a config, by reward.
+    """
     given = dict(map(_argument, arguments))
     parameters = {key: _parameters(key) for key in rewards}
     known = set[str]().union(*parameters.values())
@@ -102,11 +109,12 @@ def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseRew
         name = min(unknown)
         what, fix = "no reward has this parameter", nearest(name, known)
         raise click.ClickException(str(Finding(f"--arg {name}", what, fix)))
-    functions = {}
+    found = {}
     for key in rewards:
         own = {name: value for name, value in given.items() if name in parameters[key]}
+        found[key] = RewardRef.of(key, {**(known_arguments or {}).get(key, {}), **own})
         try:
-            functions[key] = load_reward(RewardRef.of(key, own))
+            load_reward(found[key])
         except TypeError as error:
             what, _, fix = str(error).partition(". ")
             line = Finding(f"--reward {key}", what, fix or "Set it with --arg")
@@ -114,7 +122,7 @@ def _load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseRew
         except Exception as error:  # of a user's factory
             what = f"cannot be made: {type(error).__name__}: {first_line(error)}"
             raise click.ClickException(f"--reward {key}: {what}") from error
-    return functions
+    return found
 
 
 def _parameters(key: str) -> set[str]:
@@ -317,7 +325,7 @@ def _show(
     for each in scored[:SHOWN]:
         value = "none" if each.score is None else f"{each.score:g}"
         read = each.error.strip().splitlines()[-1] if each.error else each.read
-        table.add_row(str(each.row), value, Text(each.reason), Text(_short(read)))
+        table.add_row(str(each.row), value, Text(each.reason), Text(in_one_line(read)))
     out = console()
     out.print(Text(f"{key}, {range[0]:g} .. {range[1]:g}" if range else key, style="bold"))
     out.print(table)
@@ -331,14 +339,17 @@ def _show(
         out.print(Text(f"  {share:6.1%}  {reason}"))
         example = next(each.row for each in scored if each.reason == reason)
         text = text_of(completions[example])
-        if len(text) > 56:
-            text = f"{text[:20]} … {text[-33:]}"  # the answer is at the end
-        out.print(Text(f"          row {example}: {_short(text)}"))
+        out.print(Text(f"          row {example}: {in_one_line(both_ends(text, 20, 33))}"))
     if error := next((each.error for each in scored if each.error), None):
         click.echo(f"\nThe first error:\n{error.rstrip()}", err=True)
 
 
-def _short(text: str) -> str:
-    """Return at most 56 characters on one line, without control characters."""
+def both_ends(text: str, head: int, tail: int) -> str:
+    """Return a long text without its middle, because the answer is at the end."""
+    return f"{text[:head]} … {text[-tail:]}" if len(text) > head + tail + 3 else text
+
+
+def in_one_line(text: str, width: int = 56) -> str:
+    """Return at most `width` characters on one line, without control characters."""
     line = "".join(c if c.isprintable() else " " for c in text[:1000])
-    return shorten(line, 56, placeholder=" …")
+    return shorten(line, width, placeholder=" …")

@@ -240,7 +240,6 @@ def rewards(as_json: bool) -> None:
     "--reward",
     "rewards",
     multiple=True,
-    required=True,
     help="Dotted path, as in trl.reward_funcs. May be repeated.",
 )
 @click.option(
@@ -248,6 +247,17 @@ def rewards(as_json: bool) -> None:
     "arguments",
     multiple=True,
     help="A parameter of the reward, name=value, as in grpo_reward_args. May be repeated.",
+)
+@click.option(
+    "--against",
+    metavar="OLD",
+    help="Compare with a run's scores (log), one of its reward functions, or another reward.",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="W,W",
+    help="Compare with this weight for each --reward, or for each reward of the log. May be repeated.",
 )
 @click.option("--column", default="completion", help="The column of the completions. [completion]")
 @click.option("--limit", type=click.IntRange(min=1), help="Score only this many rows.")
@@ -258,7 +268,12 @@ def score(file: str, **options: Any) -> None:
     FILE: JSON lines (- reads standard input), a rollout log, TRL's completions, or a run's
     output_dir. A row has `completion` and the columns that the reward reads. Prints the first 20
     rows, and the share of each reason with one completion. --json prints all rows.
+
+    With --against or --weights, prints how the advantages of the run change instead. An --arg that is
+    repeated with other values makes one line each.
     """
+    if not options["rewards"] and not options["weights"]:
+        raise click.UsageError("Name a --reward, or --weights for the rewards of a run.")
     from axolotl_grpo_plugin.commands.score import run
 
     sys.exit(run(file, **options))

@@ -12,8 +12,8 @@ from rich.text import Text
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.attacks import STUCK, Line, Report, attack
 from axolotl_grpo_plugin.checks.samples import Sample, samples
-from axolotl_grpo_plugin.commands.rewards import console
-from axolotl_grpo_plugin.commands.score import both_ends, in_one_line, references
+from axolotl_grpo_plugin.commands.rewards import both_ends, console, in_one_line
+from axolotl_grpo_plugin.commands.score import references
 from axolotl_grpo_plugin.config import number_of, read_config
 from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, not_ready, reward_refs

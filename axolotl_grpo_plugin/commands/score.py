@@ -6,10 +6,9 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from statistics import fmean
-from textwrap import shorten
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,7 +18,15 @@ from rich.table import Table
 from rich.text import Text
 
 from axolotl_grpo_plugin import paths, rollouts
-from axolotl_grpo_plugin.commands.rewards import REQUIRED, console, modules, options_of
+from axolotl_grpo_plugin.commands import replay
+from axolotl_grpo_plugin.commands.rewards import (
+    REQUIRED,
+    both_ends,
+    console,
+    in_one_line,
+    modules,
+    options_of,
+)
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.findings import Finding, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward
@@ -62,10 +69,15 @@ def run(
     column: str,
     limit: int | None,
     as_json: bool,
+    against: str = "",
+    weights: Sequence[str] = (),
 ) -> int:
-    """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
+    """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0.
+
+    against, weights: compare with other scores instead (replay.py).
+    """
     paths.add_working_folder()
-    functions = {key: load_reward(each) for key, each in references(rewards, arguments).items()}
+    functions = _loaded(rewards, arguments)
     rows = list(islice(_read(file), limit))
     if not rows:
         raise click.ClickException(f"{file}: no rows. Check the program that wrote it")
@@ -82,6 +94,8 @@ def run(
                 f"{file}, row {number}, column {column!r}: neither text nor chat messages: {value}"
             )
     columns.remove(column)
+    if against or weights:
+        return _replay(rows, column, columns, rewards, arguments, against or replay.LOG, weights, as_json)  # fmt: skip
     scored = {
         key: _score(key, function, rows, column, columns) for key, function in functions.items()
     }
@@ -91,6 +105,69 @@ def run(
         for key, each in scored.items():
             _show(key, each, functions[key].spec.range, [row[column] for row in rows])
     return int(any(one.error for each in scored.values() for one in each))
+
+
+def _replay(
+    rows: list[Row],
+    column: str,
+    columns: list[str],
+    rewards: Sequence[str],
+    arguments: Sequence[str],
+    against: str,
+    weights: Sequence[str],
+    as_json: bool,
+) -> int:
+    """Compare the rewards, or the log's own with other weights, with the scores of `against`."""
+    rows = [row for row in rows if not row.get("discarded")]
+    names = replay.logged_names(rows)
+    if "prompt" not in columns or not rows:
+        raise click.ClickException("--against compares prompt groups, but the file has no `prompt`")
+    if not names and (against == replay.LOG or not rewards):
+        raise click.ClickException(
+            "The file has no scores of a run. Name a run with grpo_rollouts: true, or two rewards"
+        )
+    failed = False
+
+    def scores_of(key: str, function: BaseReward) -> replay.Scores:
+        nonlocal failed
+        scored = _score(key, function, rows, column, columns)
+        failed = failed or any(each.error for each in scored)
+        return replay.Scores([each.score for each in scored], [each.reason for each in scored])
+
+    if against == replay.LOG or against in names:
+        old = replay.logged(rows, against)
+    else:
+        old = scores_of(against, _loaded([against], [])[against])
+    groups = replay.groups_of(rows)
+    changes, new = [], old
+    for variant in _variants(arguments) if rewards else [()]:
+        if rewards:
+            own = [scores_of(*each) for each in _loaded(rewards, variant).items()]
+        else:
+            own = [replay.logged(rows, name) for name in names]
+        for each in weights or [""]:
+            new = replay.weighted(own, each)
+            label = " ".join([*variant, *([f"weights {each}"] if each else [])])
+            changes.append(replay.change(label or ", ".join(rewards), old, new, groups))
+    if as_json:
+        click.echo(json.dumps([each._asdict() for each in changes], indent=2))
+    else:
+        replay.show(against, changes)
+        if len(changes) == 1:
+            replay.show_flips(old, new, [row[column] for row in rows])
+    return int(failed)
+
+
+def _variants(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield each combination of the values of repeated arguments."""
+    values: dict[str, list[str]] = {}
+    for each in arguments:
+        values.setdefault(each.partition("=")[0], []).append(each)
+    return product(*values.values())
+
+
+def _loaded(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
+    return {key: load_reward(each) for key, each in references(rewards, arguments).items()}
 
 
 def references(
@@ -342,14 +419,3 @@ def _show(
         out.print(Text(f"          row {example}: {in_one_line(both_ends(text, 20, 33))}"))
     if error := next((each.error for each in scored if each.error), None):
         click.echo(f"\nThe first error:\n{error.rstrip()}", err=True)
-
-
-def both_ends(text: str, head: int, tail: int) -> str:
-    """Return a long text without its middle, because the answer is at the end."""
-    return f"{text[:head]} … {text[-tail:]}" if len(text) > head + tail + 3 else text
-
-
-def in_one_line(text: str, width: int = 56) -> str:
-    """Return at most `width` characters on one line, without control characters."""
-    line = "".join(c if c.isprintable() else " " for c in text[:1000])
-    return shorten(line, width, placeholder=" …")

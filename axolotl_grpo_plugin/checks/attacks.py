@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from statistics import median
 from types import SimpleNamespace
@@ -175,6 +176,14 @@ def _without_gold(row: Target, texts: list[str]) -> list[str]:
     ]
 
 
+def _right(row: Target, wrap: Wrap) -> list[str]:
+    return [wrap(row.gold or "42")]
+
+
+def _others(row: Target, wrap: Wrap) -> list[str]:
+    return [make(row.wrong) for make in ALL_LAYOUTS.values()]
+
+
 def _both(row: Target, wrap: Wrap) -> list[str]:
     blocks = wrap(row.gold or ""), wrap(row.wrong)
     return ["\n".join(blocks), "\n".join(blocks[::-1])] if row.gold else []
@@ -231,6 +240,10 @@ def _any_answer(row: Target, wrap: Wrap) -> list[str]:
 
 def _right_number(row: Target, wrap: Wrap) -> list[str]:
     return [wrap(row.gold)] if row.gold and read_number(row.gold).value is not None else []
+
+
+def _given(texts: dict[int, list[str]], row: Target, wrap: Wrap) -> list[str]:
+    return texts.get(id(row), [])
 
 
 class _Scorer:
@@ -308,8 +321,7 @@ class _Attacks:
         wrap = ALL_LAYOUTS[self.layout or next(iter(shown), "<answer>")]
         half = [top / 2 for top in self.top]
         most = [each or (self.score.guard.function.highest or 0) / 2 for each in half]
-        others: Attack = lambda row, _: [make(row.wrong) for make in ALL_LAYOUTS.values()]  # noqa: E731
-        line, outcomes = self._try("another row's gold", self.wrong, most, others, wrap)
+        line, outcomes = self._try("another row's gold", self.wrong, most, _others, wrap)
         yield line
         if not line.fault:  # a part of the score is for the layout
             self.base = [max(0.0, *map(_value, each)) for each in outcomes]
@@ -325,10 +337,9 @@ class _Attacks:
         if self.reads:
             yield from self._dtypes(wrap)
         for name, huge in HUGE.items():
-            texts = {id(self.targets[0]): [huge(wrap)]}  # one row, because it takes time
-            yield self._try(
-                name, self.wrong, self.base, lambda row, _, of=texts: of.get(id(row), []), wrap
-            )[0]
+            of_first = {id(self.targets[0]): [huge(wrap)]}  # one row, because it takes time
+            made: Attack = partial(_given, of_first)
+            yield self._try(name, self.wrong, self.base, made, wrap)[0]
         yield self._order(wrap)
 
     def _golds(self, has_layout: bool) -> Iterator[Line]:
@@ -336,18 +347,13 @@ class _Attacks:
         best, zero = 0.0, [0.0] * len(self.targets)
         tried = {}
         for name, make in ALL_LAYOUTS.items():
-            right: Attack = lambda row, wrap: [wrap(row.gold or "42")]  # noqa: E731
-            tried[name], outcomes = self._try(f"right, as {name}", "may pay", zero, right, make)
+            tried[name], outcomes = self._try(f"right, as {name}", "may pay", zero, _right, make)
             scores = [_value(each) for (each,) in outcomes]
             if sum(scores) > best:
                 best, self.layout, self.top = sum(scores), name, scores
         for name, line in tried.items():
-            if (
-                name in WITHOUT_LAYOUT
-                and self.layout not in WITHOUT_LAYOUT
-                and has_layout
-                and self.reads
-            ):
+            needed = has_layout and bool(self.reads) and self.layout not in WITHOUT_LAYOUT
+            if needed and name in WITHOUT_LAYOUT:
                 line = line._replace(must="not pay", fault=line.fault or "paid" * bool(line.paid))
             if line.paid or line.fault or name == "<answer>":
                 yield line
@@ -376,21 +382,17 @@ class _Attacks:
 
     def _order(self, wrap: Wrap) -> Line:
         """Reverse a batch: the scores must be reversed, too."""
-        texts = [lambda row: wrap(row.gold or "42"), lambda row: "", lambda row: wrap(row.wrong)]
-        pairs = [(row.row, texts[place % 3](row)) for place, row in enumerate(self.targets)]
-        pairs += [(row.row, texts[(place + 1) % 3](row)) for place, row in enumerate(self.targets)]
-        scores = [each.value for each in self.score(pairs)]
-        reversed_ = [each.value for each in self.score(pairs[::-1])][::-1]
-        moved = [
-            place
-            for place, pair in enumerate(zip(scores, reversed_, strict=True))
-            if pair[0] != pair[1]
+        texts = ["right", "", "wrong"] * len(self.targets)
+        pairs = [
+            (row.row, {"right": wrap(row.gold or "42"), "wrong": wrap(row.wrong)}.get(text, text))
+            for row, text in zip([*self.targets, *self.targets], texts, strict=False)
         ]
-        known = [score for score in scores if score is not None]
-        return Line(
-            "batch in reverse order", "the same", max(known, default=None), len(moved), len(pairs),
-            "moved" if moved else "", pairs[moved[0] if moved else 0][1],
-        )  # fmt: skip
+        scores = [each.value for each in self.score(pairs)]
+        again = [each.value for each in self.score(pairs[::-1])][::-1]
+        moved = [place for place, score in enumerate(scores) if score != again[place]]
+        highest = max((score for score in scores if score is not None), default=None)
+        example = pairs[moved[0] if moved else 0][1]
+        return Line("batch in reverse order", "the same", highest, len(moved), len(pairs), "moved" * bool(moved), example)  # fmt: skip
 
     def _try(
         self,
@@ -399,64 +401,45 @@ class _Attacks:
         limits: Sequence[float],
         make: Attack,
         wrap: Wrap,
-        best: Callable[..., float] = max,
+        best: Callable[[list[tuple[float, str]]], tuple[float, str]] = max,
         rows: Sequence[Target] | None = None,
     ) -> tuple[Line, list[list[Outcome]]]:
         """Return the line of an attack, and the outcomes of each row's texts.
 
-        limits: for each row, the score above which it is paid. best: which score of a row's texts counts.
+        limits: for each row, the score above which it is paid. best: which of a row's texts counts.
+        rows: the targets, unless other ones are given.
         """
         targets = self.targets if rows is None else rows
         texts = [list(dict.fromkeys(make(row, wrap))) for row in targets]
         pairs = [(row.row, text) for row, each in zip(targets, texts, strict=True) for text in each]
-        scored = iter(self.score(pairs) if pairs else [])
-        outcomes = [list(islice(scored, len(each))) for each in texts]
-        return self._line(name, must, limits, texts, outcomes, best), outcomes
-
-    def _line(
-        self,
-        name: str,
-        must: str,
-        limits: Sequence[float],
-        texts: list[list[str]],
-        outcomes: list[list[Outcome]],
-        best: Callable[..., float],
-    ) -> Line:
-        paid, unpaid, failed, highest = [], [], [], list[float]()
-        for row, (own, limit) in enumerate(zip(outcomes, limits, strict=True)):
-            if must == "pay" and limit <= 0:
-                continue  # the right answer is not paid in any layout
-            failed += [
-                (text, each)
-                for text, each in zip(texts[row], own, strict=True)
-                if each.error or _is_late(each)
+        scored = self.score(pairs) if pairs else []
+        rest = iter(scored)
+        outcomes = [list(islice(rest, len(each))) for each in texts]
+        found: dict[bool, list[str]] = {True: [], False: []}  # by whether it was paid
+        highest: float | None = None
+        for own, each, limit in zip(texts, outcomes, limits, strict=True):
+            known = [
+                (out.value, text)
+                for out, text in zip(each, own, strict=True)
+                if out.value is not None
             ]
-            values = [
-                (each.value, text)
-                for each, text in zip(own, texts[row], strict=True)
-                if each.value is not None
-            ]
-            if values:
-                value, text = best(values, key=lambda pair: pair[0])
-                highest.append(value)
-                (paid if value > limit + _ROUNDING else unpaid).append(text)
-        fault = (
-            "paid" if must == "not pay" and paid else "unpaid" if must == "pay" and unpaid else ""
+            if known and (must != "pay" or limit > 0):  # else no layout pays this row
+                value, text = best(known)
+                highest = value if highest is None else max(highest, value)
+                found[value > limit + _ROUNDING].append(text)
+        must_pay = must == "pay"
+        shown = found[not must_pay] or found[must_pay]
+        fault = {"not pay": "paid" * bool(found[True]), "pay": "unpaid" * bool(found[False])}.get(
+            must, ""
         )
-        example = next(iter((unpaid or paid) if must == "pay" else (paid or unpaid)), "")
-        note = ""
+        failed = [
+            (text, out)
+            for (_, text), out in zip(pairs, scored, strict=True)
+            if out.error or _is_late(out)
+        ]
+        example, note = shown[0] if shown else "", ""
         if failed and not fault:
-            example, outcome = failed[0]
-            fault, note = (
-                ("slow", "timed out") if _is_late(outcome) else ("failed", raised(outcome.error))
-            )
-        return Line(
-            name,
-            must,
-            max(highest, default=None),
-            len(paid),
-            len(highest) or len(failed),
-            fault,
-            example,
-            note,
-        )
+            example, out = failed[0]
+            fault, note = ("slow", "timed out") if _is_late(out) else ("failed", raised(out.error))
+        tried = len(found[True]) + len(found[False])
+        return Line(name, must, highest, len(found[True]), tried, fault, example, note), outcomes

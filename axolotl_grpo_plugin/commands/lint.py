@@ -101,10 +101,12 @@ def _show(key: str, report: Report, rows: int) -> None:
         table.add_row(*_cells(each))
     out.print(table)
     seconds = "not measured" if report.seconds is None else f"{report.seconds * 1000:.2g} ms"
-    faults = f"{report.faults} fault{'s' * (report.faults != 1)}" if report.faults else "No fault"
+    found = ", ".join(line.attack for line in report.lines if line.fault)
     out.print(
-        f"{faults}. Time per completion, with the call of its process: {seconds} (median).\n",
-        highlight=False,
+        Text(f"Faults: {found}." if found else "No fault.", style="bold red" if found else "")
+    )
+    out.print(
+        f"Time per completion, with the call of its process: {seconds} (median).\n", highlight=False
     )
     if report.stuck:
         out.print(f"The other attacks were left out, because {STUCK} timed out.\n")

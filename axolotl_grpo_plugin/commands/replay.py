@@ -151,9 +151,9 @@ def show_flips(old: Scores, new: Scores, completions: Sequence[Any]) -> None:
             kinds[kind] += 1
             examples.setdefault(kind, row)
     out = console()
-    for (verb, before, after), times in kinds.most_common(EXAMPLES):
-        kind = verb, before, after
-        out.print(Text(f"{times:7,}  {verb}: {before} -> {after}"))
+    for kind, times in kinds.most_common(EXAMPLES):
+        verb, reason, other = kind
+        out.print(Text(f"{times:7,}  {verb}: {reason} -> {other}"))
         text = in_one_line(both_ends(text_of(completions[examples[kind]]), 20, 33))
         out.print(Text(f"         row {examples[kind]}: {text}"))
     if len(kinds) > EXAMPLES:

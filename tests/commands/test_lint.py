@@ -51,7 +51,7 @@ def test_table_names_each_attack_that_was_paid():
     assert "It reads answer, so only a right answer may be paid. 3 rows." in printed
     (line,) = [each for each in printed.splitlines() if each.strip().startswith("hedge")]
     assert line.split()[:6] == ["hedge", "not", "pay", "3/3", "0.75", "PAID"], "the config's parameter is used"
-    assert " or " in line, "the example is one line"
+    assert "9, maybe 5" in line, "the example is one line"
     assert max(map(len, printed.splitlines())) <= 100
 
 

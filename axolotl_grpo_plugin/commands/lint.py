@@ -91,7 +91,7 @@ def _show(key: str, report: Report, rows: int) -> None:
         line = "It declares no column of the dataset, so it may pay for a layout with any answer."
     out.print(f"{line} {rows} rows.", highlight=False)
     if not report.layout:
-        out.print("No right answer is known, or none is paid in a layout that was tried.")
+        out.print("No right answer is known, or the reward pays it in no layout that was tried.")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("attack", "must", "paid", "score", "", "example"):
         table.add_column(

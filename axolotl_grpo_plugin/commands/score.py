@@ -139,6 +139,7 @@ def _replay(
     else:
         old = scores_of(against, _loaded([against], [])[against])
     groups = replay.groups_of(rows)
+    short = [each.rpartition(".")[2] for each in rewards]
     changes, new = [], old
     for variant in _variants(arguments) if rewards else [()]:
         if rewards:
@@ -148,7 +149,7 @@ def _replay(
         for each in weights or [""]:
             new = replay.weighted(own, each)
             label = " ".join([*variant, *([f"weights {each}"] if each else [])])
-            changes.append(replay.change(label or ", ".join(rewards), old, new, groups))
+            changes.append(replay.change(label or ", ".join(short), old, new, groups))
     if as_json:
         click.echo(json.dumps([each._asdict() for each in changes], indent=2))
     else:

@@ -215,7 +215,7 @@ SAME: dict[str, Attack] = {  # completions as good as the right one in its layou
     "CRLF line ends": lambda row, wrap: [wrap(row.gold or "42").replace("\n", "\r\n")],
     "outer line breaks": lambda row, wrap: [f"\n{wrap(row.gold or '42')}\n\n"],
 }  # fmt: skip
-HUGE = {
+HUGE: dict[str, Callable[[Wrap], str]] = {
     "1 MB of text": lambda wrap: _LONG * (MEGABYTE // len(_LONG)),
     "1 MB of digits": lambda wrap: wrap("9" * MEGABYTE),
     "1 MB of tags": lambda wrap: "<think><answer>" * (MEGABYTE // 15),
@@ -317,7 +317,7 @@ class _Attacks:
             text_of([{**each, "role": "assistant"}]) for each in _turns(self.targets[0])
         )
         shown = [name for name, mark in MARKS.items() if mark in prompt]
-        yield from self._golds(bool(shown))
+        yield from self._golds(shown)
         wrap = ALL_LAYOUTS[self.layout or next(iter(shown), "<answer>")]
         half = [top / 2 for top in self.top]
         most = [each or (self.score.guard.function.highest or 0) / 2 for each in half]
@@ -342,7 +342,7 @@ class _Attacks:
             yield self._try(name, self.wrong, self.base, made, wrap)[0]
         yield self._order(wrap)
 
-    def _golds(self, has_layout: bool) -> Iterator[Line]:
+    def _golds(self, shown: Sequence[str]) -> Iterator[Line]:
         """Yield a line per layout of the right answer, and set `layout` and `top`."""
         best, zero = 0.0, [0.0] * len(self.targets)
         tried = {}
@@ -351,10 +351,14 @@ class _Attacks:
             scores = [_value(each) for (each,) in outcomes]
             if sum(scores) > best:
                 best, self.layout, self.top = sum(scores), name, scores
+        paid = [line.example for line in tried.values() if line.paid]
+        reads_shown = any(MARKS[name] in example for name in shown for example in paid)
         for name, line in tried.items():
-            needed = has_layout and bool(self.reads) and self.layout not in WITHOUT_LAYOUT
-            if needed and name in WITHOUT_LAYOUT:
+            needed = bool(shown and self.reads and self.layout)
+            if needed and name in WITHOUT_LAYOUT and self.layout not in WITHOUT_LAYOUT:
                 line = line._replace(must="not pay", fault=line.fault or "paid" * bool(line.paid))
+            elif needed and name in shown and not reads_shown:
+                line = line._replace(must="pay", fault="unpaid")
             if line.paid or line.fault or name == "<answer>":
                 yield line
 

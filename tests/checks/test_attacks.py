@@ -80,6 +80,11 @@ def gold_of_the_first_row(completions, answer, **_):
     return [float(f"<answer>\n{answer[0]}\n</answer>" in each) for each in contents(completions)]
 
 
+def boxes_only(completions, answer, **_):
+    """As TRL's accuracy_reward, with a prompt that asks for tags."""
+    return [float(f"\\boxed{{{gold}}}" in each) for each, gold in zip(contents(completions), answer, strict=True)]
+
+
 @reward(range=(0.0, 1.0), reads="answer")
 def planted_phrase(completion, answer):
     """Pay right answers, and a phrase."""
@@ -102,12 +107,18 @@ def raises(completion, answer):
         (about_right, {"number 5 % off": "paid"}),
         (pays_an_unreadable_gold, {"gold is a list": "paid", "gold is empty text": "paid"}),
         (gold_of_the_first_row, {"another row's gold": "paid", "batch in reverse order": "moved"}),
+        (boxes_only, {"right, as <answer>": "unpaid"}),
         (planted_phrase, {"texts in the reward's code": "paid"}),
         (raises, {"empty": "failed", "hedge": "failed"}),
     ],
 )  # fmt: skip
 def test_finds_the_known_bug(function, found):
     assert found.items() <= faults(function).items()
+
+
+def test_rows_without_a_score_are_no_fault():
+    rows = [Sample({**row.row, "answer": "no number"}, None) for row in ROWS]
+    assert not faults(RewardRef(f"{REWARDS}.gsm8k.correctness_reward_func"), rows)
 
 
 def test_reward_that_hangs_is_left():
@@ -126,11 +137,12 @@ def hangs(completions, answer, **_):
 
 # Shipped configs, whose rows are in the package. The judge needs a server.
 CONFIGS = """quickstart quickstart-own-reward quickstart-smollm2 countdown/quickstart countdown/mixed-gsm8k code/smollm2-135m-cpu
-dispatch/quickstart dispatch/verl-mix gsm8k/smollm2-135m-hash-cpu gym/quickstart shaping/quickstart shaping/quickstart-gated
+dispatch/quickstart dispatch/verl-mix gsm8k/smollm2-135m-hash-cpu shaping/quickstart shaping/quickstart-gated
 think/smollm2-135m-cpu""".split()
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+# Importing reasoning-gym takes 10 s.
+@pytest.mark.parametrize("config", [*CONFIGS, pytest.param("gym/quickstart", marks=pytest.mark.slow)])
 def test_finds_nothing_in_the_rewards_of_a_shipped_config(config, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)

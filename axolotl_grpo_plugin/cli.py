@@ -275,7 +275,6 @@ def rewards(as_json: bool) -> None:
     "--reward",
     "rewards",
     multiple=True,
-    required=True,
     help="Dotted path, as in trl.reward_funcs. May be repeated.",
 )
 @click.option(
@@ -283,6 +282,17 @@ def rewards(as_json: bool) -> None:
     "arguments",
     multiple=True,
     help="A parameter of the reward, name=value, as in grpo_reward_args. May be repeated.",
+)
+@click.option(
+    "--against",
+    metavar="OLD",
+    help="Compare with a run's scores (log), one of its reward functions, or another reward.",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="W,W",
+    help="Compare with this weight for each --reward, or for each reward of the log. May be repeated.",
 )
 @click.option("--column", default="completion", help="The column of the completions. [completion]")
 @click.option("--limit", type=click.IntRange(min=1), help="Score only this many rows.")
@@ -293,10 +303,44 @@ def score(file: str, **options: Any) -> None:
     FILE: JSON lines (- reads standard input), a rollout log, TRL's completions, or a run's
     output_dir. A row has `completion` and the columns that the reward reads. Prints the first 20
     rows, and the share of each reason with one completion. --json prints all rows.
+
+    With --against or --weights, prints how the advantages of the run change instead. An --arg that is
+    repeated with other values makes one line each.
     """
+    if not options["rewards"] and not options["weights"]:
+        raise click.UsageError("Name a --reward, or --weights for the rewards of a run.")
     from axolotl_grpo_plugin.commands.score import run
 
     sys.exit(run(file, **options))
+
+
+@grpo.command()
+@click.argument("reward")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="An Axolotl YAML. Its datasets, transforms and grpo_reward_args are used.",
+)
+@click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    help="A parameter of the reward, name=value. May be repeated. [the config's]",
+)
+@click.option("--rows", type=click.IntRange(min=2), default=8, help="Rows per dataset. [8]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def lint(reward: str, **options: Any) -> None:
+    """Attack REWARD with completions that it must not pay.
+
+    REWARD is a dotted path as in trl.reward_funcs, or `all` for the rewards of the config. The
+    completions are made from the first rows of the config's datasets. The exit code is 1 if the
+    reward paid one of them, failed, or did not pay a right answer in another form.
+    """
+    _quiet()
+    from axolotl_grpo_plugin.commands.lint import run
+
+    sys.exit(run(reward, **options))
 
 
 def _answering(command: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from inspect import signature
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.rewards import functions_in
@@ -20,13 +20,15 @@ from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
 from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.rollouts import as_text
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
-from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from axolotl_grpo_plugin.stats.measure import PROMPT_FIX, problem_of
 from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.stats.tokenizer import LazyTokenizer, TokenizerError, name_of
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
+
+if TYPE_CHECKING:  # it imports torch
+    from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
 MAX_ROWS = 2  # of each dataset, because a judge among the rewards may cost money
 MAX_COMPLETIONS = 64  # of a row, for the same reason
@@ -70,9 +72,9 @@ class RewardError(Exception):
 
 
 def samples(
-    cfg: Any, source: Source, offline: bool, most: int = MAX_ROWS
+    cfg: Any, source: Source, offline: bool, limit: int = MAX_ROWS
 ) -> list[Sample] | Finding:
-    """Transform the first `most` rows of a dataset. Return a finding if that fails.
+    """Transform the first `limit` rows of a dataset. Return a finding if that fails.
 
     offline: a dataset that is only on the hub makes a skipped check.
     """
@@ -81,7 +83,7 @@ def samples(
     try:
         transform = Transform(source, cfg, LazyTokenizer(cfg))
         batches = read(source, cfg, lambda *_: None, lambda row, what: problems.append(what))
-        rows = list(islice(next(batches), most))
+        rows = list(islice(next(batches), limit))
     except Unreadable as error:
         on_hub = offline and is_on_hub(source.entry.get("path"))
         return skipped(where) if on_hub else error.finding
@@ -105,7 +107,7 @@ def samples(
     gold = None if own else GOLD.get(str(source.entry.get("type")))
     found = []
     for (_, raw), made in zip(rows, transformed, strict=True):
-        for row in made[:MAX_ROWS]:
+        for row in made[:limit]:
             if wrong := problem_of(row):
                 return Finding(where, wrong, PROMPT_FIX)
             found.append(Sample(row, gold(raw, row) if gold else None))
@@ -118,6 +120,8 @@ def check_samples(cfg: Any, rows: Sequence[Sample]) -> Generator[Finding, None, 
     rows: of all datasets. Their columns are merged as datasets does. Returns a line for each reward
     that had to read gold answers in several layouts, because the prompt's layout is not known.
     """
+    from axolotl_grpo_plugin.scoring.runner import RewardRunner
+
     found, columns = _groups(cfg, rows)
     notes = list[str]()
     runner = RewardRunner(cfg)
@@ -154,6 +158,8 @@ def gold_scores(cfg: Any, sample: Sample) -> tuple[str, dict[str, float]]:
     if not answers and column:
         text = as_text(sample.row[column])
         answers = [layout(read_gold(text) or text) for layout in LAYOUTS.values()]
+    from axolotl_grpo_plugin.scoring.runner import RewardRunner
+
     found, columns = _groups(cfg, [sample])
     runner = RewardRunner(cfg)
     tried = list[tuple[str, dict[str, float]]]()
@@ -171,7 +177,7 @@ def gold_scores(cfg: Any, sample: Sample) -> tuple[str, dict[str, float]]:
     return max(tried, key=lambda each: sum(each[1].values()), default=("", {}))
 
 
-def check_row(cfg: Any, runner: RewardRunner, row: Row) -> Iterator[Finding]:
+def check_row(cfg: Any, runner: "RewardRunner", row: Row) -> Iterator[Finding]:
     """Check, before the model loads, that the rewards of a run score a row: its prompt is the completion.
 
     It is an error if the run would stop at such a batch: at least half of the scores fail, and
@@ -180,7 +186,7 @@ def check_row(cfg: Any, runner: RewardRunner, row: Row) -> Iterator[Finding]:
     found, columns = _groups(cfg, [Sample(row, None)])
     for where, key, _ in functions_in(cfg):
         try:
-            _scores(cfg, runner.guards[key], columns, found, list(map(_prompt_text, found)))
+            _scores(cfg, runner.guards[key], columns, found, list(map(prompt_text, found)))
         except RewardError as error:
             stops = error.share >= 0.5 and runner.settings.error_limit < 1
             level: Level = "error" if stops else "warning"
@@ -203,7 +209,7 @@ def _check_reward(
         what = f"an empty completion earns {nothing:g}"
         fix = "Score it 0, because the model learns the easiest way to a reward"
         yield Finding(where, what, fix, level="warning")
-    repeated = max(scores(found, list(map(_prompt_text, found))), default=0.0)
+    repeated = max(scores(found, list(map(prompt_text, found))), default=0.0)
     if repeated > max(nothing, 0):
         what = f"the prompt, repeated as the completion, earns {repeated:g}"
         fix = (
@@ -275,7 +281,7 @@ def _reads_token_ids(function: BaseReward) -> bool:
         return False  # compiled functions may hide their parameters
 
 
-def _prompt_text(sample: Sample) -> str:
+def prompt_text(sample: Sample) -> str:
     prompt = sample.row["prompt"]
     return prompt if isinstance(prompt, str) else text_of([{**prompt[-1], "role": "assistant"}])
 

@@ -141,6 +141,17 @@ def console() -> Console:
     return made
 
 
+def both_ends(text: str, head: int, tail: int) -> str:
+    """Return a long text without its middle, because the answer is at the end."""
+    return f"{text[:head]} … {text[-tail:]}" if len(text) > head + tail + 3 else text
+
+
+def in_one_line(text: str, width: int = 56) -> str:
+    """Return at most `width` characters on one line, without control characters."""
+    line = "".join(c if c.isprintable() else " " for c in text[:1000])
+    return shorten(line, width, placeholder=" …")
+
+
 def _show(entries: list[Entry]) -> None:
     out = console()
     for module, group in groupby(entries, lambda each: each.path.rpartition(".")[0]):

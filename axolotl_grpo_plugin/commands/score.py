@@ -5,11 +5,10 @@ import json
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, product
 from pathlib import Path
 from statistics import fmean
-from textwrap import shorten
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,7 +18,15 @@ from rich.table import Table
 from rich.text import Text
 
 from axolotl_grpo_plugin import paths, rollouts
-from axolotl_grpo_plugin.commands.rewards import REQUIRED, console, modules, options_of
+from axolotl_grpo_plugin.commands import replay
+from axolotl_grpo_plugin.commands.rewards import (
+    REQUIRED,
+    both_ends,
+    console,
+    in_one_line,
+    modules,
+    options_of,
+)
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.findings import Finding, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward
@@ -62,8 +69,13 @@ def run(
     column: str,
     limit: int | None,
     as_json: bool,
+    against: str = "",
+    weights: Sequence[str] = (),
 ) -> int:
-    """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
+    """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0.
+
+    against, weights: compare with other scores instead (replay.py).
+    """
     paths.add_working_folder()
     functions = load(rewards, arguments)
     rows = list(islice(_read(file), limit))
@@ -82,6 +94,8 @@ def run(
                 f"{file}, row {number}, column {column!r}: neither text nor chat messages: {value}"
             )
     columns.remove(column)
+    if against or weights:
+        return _replay(rows, column, columns, rewards, arguments, against or replay.LOG, weights, as_json)  # fmt: skip
     scored = {
         key: score(key, function, rows, column, columns) for key, function in functions.items()
     }
@@ -93,8 +107,80 @@ def run(
     return int(any(one.error for each in scored.values() for one in each))
 
 
+def _replay(
+    rows: list[Row],
+    column: str,
+    columns: list[str],
+    rewards: Sequence[str],
+    arguments: Sequence[str],
+    against: str,
+    weights: Sequence[str],
+    as_json: bool,
+) -> int:
+    """Compare the rewards, or the log's own with other weights, with the scores of `against`."""
+    rows = [row for row in rows if not row.get("discarded")]
+    names = replay.logged_names(rows)
+    if "prompt" not in columns or not rows:
+        raise click.ClickException("--against compares prompt groups, but the file has no `prompt`")
+    if not names and (against == replay.LOG or not rewards):
+        raise click.ClickException(
+            "The file has no scores of a run. Name a run with grpo_rollouts: true, or two rewards"
+        )
+    failed = False
+
+    def scores_of(key: str, function: BaseReward) -> replay.Scores:
+        nonlocal failed
+        scored = score(key, function, rows, column, columns)
+        failed = failed or any(each.error for each in scored)
+        return replay.Scores([each.score for each in scored], [each.reason for each in scored])
+
+    if against == replay.LOG or against in names:
+        old = replay.logged(rows, against)
+    else:
+        old = scores_of(against, load([against], [])[against])
+    groups = replay.groups_of(rows)
+    short = [each.rpartition(".")[2] for each in rewards]
+    changes, new = [], old
+    for variant in _variants(arguments) if rewards else [()]:
+        if rewards:
+            own = [scores_of(*each) for each in load(rewards, variant).items()]
+        else:
+            own = [replay.logged(rows, name) for name in names]
+        for each in weights or [""]:
+            new = replay.weighted(own, each)
+            label = " ".join([*variant, *([f"weights {each}"] if each else [])])
+            changes.append(replay.change(label or ", ".join(short), old, new, groups))
+    if as_json:
+        click.echo(json.dumps([each._asdict() for each in changes], indent=2))
+    else:
+        replay.show(against, changes)
+        if len(changes) == 1:
+            replay.show_flips(old, new, [row[column] for row in rows])
+    return int(failed)
+
+
+def _variants(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield each combination of the values of repeated arguments."""
+    values: dict[str, list[str]] = {}
+    for each in arguments:
+        values.setdefault(each.partition("=")[0], []).append(each)
+    return product(*values.values())
+
+
 def load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseReward]:
-    """Return the rewards by their --reward. Each --arg goes to all rewards that have the parameter."""
+    """Return the rewards by their --reward."""
+    return {key: load_reward(each) for key, each in references(rewards, arguments).items()}
+
+
+def references(
+    rewards: Sequence[str],
+    arguments: Sequence[str],
+    known_arguments: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, RewardRef]:
+    """Return the rewards by their --reward, after a trial load.
+
+    Each --arg goes to all rewards that have the parameter. known_arguments: of a config, by reward.
+    """
     given = dict(map(_argument, arguments))
     parameters = {key: _parameters(key) for key in rewards}
     known = set[str]().union(*parameters.values())
@@ -102,11 +188,12 @@ def load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseRewa
         name = min(unknown)
         what, fix = "no reward has this parameter", nearest(name, known)
         raise click.ClickException(str(Finding(f"--arg {name}", what, fix)))
-    functions = {}
+    found = {}
     for key in rewards:
         own = {name: value for name, value in given.items() if name in parameters[key]}
+        found[key] = RewardRef.of(key, {**(known_arguments or {}).get(key, {}), **own})
         try:
-            functions[key] = load_reward(RewardRef.of(key, own))
+            load_reward(found[key])
         except TypeError as error:
             what, _, fix = str(error).partition(". ")
             line = Finding(f"--reward {key}", what, fix or "Set it with --arg")
@@ -114,7 +201,7 @@ def load(rewards: Sequence[str], arguments: Sequence[str]) -> dict[str, BaseRewa
         except Exception as error:  # of a user's factory
             what = f"cannot be made: {type(error).__name__}: {first_line(error)}"
             raise click.ClickException(f"--reward {key}: {what}") from error
-    return functions
+    return found
 
 
 def _parameters(key: str) -> set[str]:
@@ -317,7 +404,7 @@ def _show(
     for each in scored[:SHOWN]:
         value = "none" if each.score is None else f"{each.score:g}"
         read = each.error.strip().splitlines()[-1] if each.error else each.read
-        table.add_row(str(each.row), value, Text(each.reason), Text(_short(read)))
+        table.add_row(str(each.row), value, Text(each.reason), Text(in_one_line(read)))
     out = console()
     out.print(Text(f"{key}, {range[0]:g} .. {range[1]:g}" if range else key, style="bold"))
     out.print(table)
@@ -331,14 +418,6 @@ def _show(
         out.print(Text(f"  {share:6.1%}  {reason}"))
         example = next(each.row for each in scored if each.reason == reason)
         text = text_of(completions[example])
-        if len(text) > 56:
-            text = f"{text[:20]} … {text[-33:]}"  # the answer is at the end
-        out.print(Text(f"          row {example}: {_short(text)}"))
+        out.print(Text(f"          row {example}: {in_one_line(both_ends(text, 20, 33))}"))
     if error := next((each.error for each in scored if each.error), None):
         click.echo(f"\nThe first error:\n{error.rstrip()}", err=True)
-
-
-def _short(text: str) -> str:
-    """Return at most 56 characters on one line, without control characters."""
-    line = "".join(c if c.isprintable() else " " for c in text[:1000])
-    return shorten(line, 56, placeholder=" …")

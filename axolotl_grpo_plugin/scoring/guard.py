@@ -90,18 +90,21 @@ class GuardedReward:
         ids: Sequence[list[int]],
         columns: dict[str, Any],
         max_steps: int = 1,
+        state: Any = None,
     ) -> list[Outcome]:
         """Score a batch as TRL does in the first step, but without a training.
 
-        ids: the completions' token ids.
+        ids: the completions' token ids. state: the trainer's, or None for a new one.
         """
-        from transformers import TrainerState
+        if state is None:
+            from transformers import TrainerState  # it imports torch
 
+            state = TrainerState(max_steps=max_steps)
         call = self.for_trl()(
             prompts=prompts,
             completions=completions,
             completion_ids=ids,
-            trainer_state=TrainerState(max_steps=max_steps),
+            trainer_state=state,
             log_extra=lambda *_: None,
             log_metric=lambda *_: None,
             **columns,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from axolotl_grpo_plugin.cloud.image import CHECKOUT, WANTED
@@ -70,6 +71,15 @@ class Bare:
         command = [*self._bwrap(job), str(self.python), "-c", BODY, json.dumps(job)]
         with said.open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """It and all that is in it."""
+        process.kill()
+
+    def body(self, process: subprocess.Popen[bytes]) -> int:
+        """The process that runs the function, as this machine counts."""
+        inside = psutil.Process(process.pid).children(recursive=True)
+        return next(each.pid for each in inside if each.cmdline()[1:3] == ["-c", BODY])
 
     def _bwrap(self, job: Job) -> list[str]:
         words = ["bwrap", "--die-with-parent", "--clearenv", "--chdir", "/"]

@@ -8,7 +8,7 @@ from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.rehearsal.replace import first, least_gpus, local_rows, replaced, small_batch
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-GPU = yaml.safe_load((CONFIGS / "gsm8k/qwen2.5-7b-qlora-2gpu.yaml").read_text())
+GPU = yaml.safe_load((CONFIGS / "gsm8k/llama-3.2-3b-qlora-2gpu.yaml").read_text())
 
 
 def changed(**keys):

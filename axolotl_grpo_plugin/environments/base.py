@@ -1,7 +1,9 @@
 """The base class of environments."""
 
+from abc import ABC, abstractmethod
 
-class Environment:
+
+class Environment(ABC):
     """One episode at a time: `reset` begins it, the model calls the tools, and `get_reward` judges it.
 
     Each object lives in a process of its own, so it may keep any state. The public methods except `reset`
@@ -17,9 +19,9 @@ class Environment:
 
     done: bool = False
 
+    @abstractmethod
     def reset(self, **row: object) -> str | None:
         """Begin an episode. row: the columns of the dataset's row.
 
         Returns text to add to the last message of the prompt, or None.
         """
-        raise NotImplementedError

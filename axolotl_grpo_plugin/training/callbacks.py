@@ -131,10 +131,9 @@ class HeldOut(TrainerCallback):
         self._ended = True
         try:
             return self._write(self._answers("after"), "a")
-        except Exception:
+        except Exception:  # logged, because Axolotl saves the model after this
             if self.trainer.accelerator.num_processes > 1:
                 raise  # the other ranks wait for this one
-            # Axolotl saves the model after this.
             LOG.exception("answering the held-out rows after training failed")
             return {}
 

@@ -1,6 +1,7 @@
 """Measure the time and the generated tokens until a share of sampled held-out answers is right.
 
     python benchmarks/time_to_reward.py quickstart FOLDER
+    python benchmarks/time_to_reward.py quickstart FOLDER --share 0.9      # the same runs
     python benchmarks/time_to_reward.py smollm2 FOLDER       # after: axolotl grpo fetch smollm2
 
 It trains each arm with each seed: TRL's own trainer, Axolotl without this plugin, the plugin, and the
@@ -225,7 +226,7 @@ def main(case, folder):
     for seed in seeds:
         for arm in arms:
             run = train(case, arm, seed, folder)
-            file = run / "right.json"
+            file = run / f"right-{CASES[case].share}.json"
             if not file.exists():
                 file.write_text(json.dumps(right_at(case, run)))
             found = {int(step): right for step, right in json.loads(file.read_text()).items()}
@@ -246,8 +247,11 @@ if __name__ == "__main__":
     parser.add_argument("--in-trl", help=argparse.SUPPRESS)
     parser.add_argument("case", choices=CASES, nargs="?")
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--share", type=float, help="Of right answers to reach. [the case's]")
     given = parser.parse_args()
     if given.in_trl:
         train_in_trl(given.in_trl)
     else:
+        if given.share:
+            CASES[given.case] = CASES[given.case]._replace(share=given.share)
         main(given.case, given.folder.resolve())

@@ -159,6 +159,23 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
 
 
 @grpo.command()
+@click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--prefetch", is_flag=True, help="First download CONFIG's models and datasets.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(config: str | None, **options: Any) -> None:
+    """Find faults of this machine: driver, GPUs, packages, disks, ports, hub, login.
+
+    With CONFIG, also checks that the machine has all that this run needs. `check` checks CONFIG itself.
+    """
+    if options["prefetch"] and not config:
+        raise click.UsageError("--prefetch needs a CONFIG.")
+    _quiet()
+    from axolotl_grpo_plugin.commands.doctor import run
+
+    sys.exit(run(config, **options))
+
+
+@grpo.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False))
 @click.option(
     "--gpus",

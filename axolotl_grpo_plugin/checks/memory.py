@@ -39,10 +39,21 @@ def check_memory(cfg: Any, placement: Placement, least: float, gib: float) -> It
         yield Finding(at(cfg, "base_model"), what, fix)
 
 
+def checkpoint_bytes(cfg: Any, count: int) -> float:
+    """Return the bytes of one checkpoint of a model of `count` parameters, with the optimizer if it is saved."""
+    trained = 0.01 * count if cfg.get("adapter") else count  # an adapter is less than one percent
+    size = _weight_bytes(cfg)
+    return trained * (size + (0.0 if cfg.get("save_only_model") else _state_bytes(cfg, size)))
+
+
+def _weight_bytes(cfg: Any) -> float:
+    # Axolotl loads weights in 16 bits unless the YAML switches both off. Its FSDP2 keeps them so.
+    return 4.0 if cfg.get("bf16") is False and not cfg.get("fp16") else 2.0
+
+
 def _bytes_each(cfg: Any, placement: Placement) -> float:
     """Return the bytes per parameter on one training GPU."""
-    # Axolotl loads weights in 16 bits unless the YAML switches both off. Its FSDP2 keeps them so.
-    size = 4.0 if cfg.get("bf16") is False and not cfg.get("fp16") else 2.0
+    size = _weight_bytes(cfg)
     stage, offloads = _deepspeed(cfg)
     if cfg.get("adapter"):  # its gradients and optimizer are less than one percent
         weights = 0.5 if cfg.get("load_in_4bit") else 1.0 if cfg.get("load_in_8bit") else size

@@ -1,0 +1,21 @@
+import json
+import os
+import subprocess
+
+from axolotl_grpo_plugin.checks.machine import check_collective
+from tests.conftest import ROOT
+
+
+def test_processes_exchange_a_tensor():
+    """No GPUs are on the test machine, so gloo exchanges what NCCL would."""
+    (fact,) = check_collective(2, backend="gloo")
+    assert fact.name == "GLOO" and "2 processes exchange" in fact.text
+
+
+def test_gpu_that_torch_cannot_use_ends_with_exit_code_1():
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "0", "HF_HUB_OFFLINE": "1"}
+    words = ["axolotl-grpo", "doctor", "--json"]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+    (found,) = [each for each in json.loads(done.stdout)["findings"] if each["where"] == "GPUs"]
+    assert done.returncode == 1
+    assert "cannot use the visible GPUs (0)" in found["what"]

@@ -65,14 +65,15 @@ def facts_of(trainer: Any) -> dict[str, str]:
     import torch
 
     ranks, rows = trainer.accelerator.num_processes, trainer.train_dataset
-    device = f"CPU, {len(os.sched_getaffinity(0))} cores"
+    hardware = f"CPU, {len(os.sched_getaffinity(0))} cores"
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        device = f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
-    texts = (json.dumps(row, sort_keys=True, default=str) for row in rows)
+        hardware = f"{ranks} x {torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
+    parts = (batch.to_pylist() for batch in rows.with_format("arrow").iter(1000))
+    texts = (json.dumps(row, sort_keys=True, default=str) for part in parts for row in part)
     digests = sorted(sha256(text.encode()).digest() for text in texts)
     digest = sha256(b"".join(digests)).hexdigest()[:16]
-    return {"Hardware": f"{ranks} x {device}", "Data": f"{len(rows):,} rows, sha256 {digest}"}
+    return {"Hardware": hardware, "Data": f"{len(rows):,} rows, sha256 {digest}"}
 
 
 def _head(known: dict[str, str]) -> str:

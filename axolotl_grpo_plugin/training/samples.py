@@ -1,5 +1,7 @@
 """Show a prompt group of the training from time to time: in the terminal, and in the tracker."""
 
+import re
+import sys
 from collections.abc import Iterator
 from math import isnan
 from typing import Any
@@ -33,7 +35,8 @@ class Samples(TrainerCallback):
         weights = trainer.reward_weights.tolist()
         rows = group(trainer._logs, trainer.num_generations, weights, state.global_step)
         if rows:  # Axolotl's sequence-parallel trainer has no such logs
-            tqdm.write("\n".join(screen(rows, self.first)))
+            # To the bar's stream, because `axolotl grpo train` copies that one later than the other.
+            tqdm.write("\n".join(screen(rows, self.first)), file=sys.stderr)
             self._track(args.report_to, rows)
 
     def _track(self, trackers: list[str], rows: list[dict[str, Any]]) -> None:
@@ -70,7 +73,7 @@ def group(logs: Any, size: int, weights: list[float], step: int) -> list[dict[st
     names = list(logs["rewards"])
     for row in chosen:
         scores = zip(weights, (row[name] for name in names), strict=True)
-        row["reward"] = sum(weight * score for weight, score in scores if score is not None)
+        row["reward"] = sum((w * score for w, score in scores if score is not None), 0.0)
     chosen.sort(key=lambda row: -row["reward"])
     return [{"step": step, **row} for row in chosen]
 
@@ -84,7 +87,8 @@ def screen(rows: list[dict[str, Any]], first: str) -> Iterator[str]:
 
     A line has at most `WIDTH` columns. It shows the end of a text, because the answer is there.
     """
-    yield _line(f"step {rows[0]['step']}, 1 prompt of {len(rows)} completions: ", rows[0]["prompt"])
+    prompt = re.sub(r"\n(assistant|model)\s*$", "", rows[0]["prompt"])  # its chat template's end
+    yield _line(f"step {rows[0]['step']}, prompt of {len(rows)} completions: ", prompt)
     for place in sorted({0, len(rows) // 2, len(rows) - 1}):
         row = rows[place]
         reason = str(row.get(f"{first}/reason") or "")[:20]

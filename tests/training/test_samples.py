@@ -20,7 +20,7 @@ def logs():
     """TRL's logs of three groups of four. The first one teaches nothing."""
     right = [1.0] * 4 + [0.0, math.nan, 1.0, 0.0] + [0.0, 1.0] * 2
     return {
-        "prompt": deque(f"{'word ' * 40}question {place // 4}?" for place in range(12)),
+        "prompt": deque(f"{'word ' * 40}question {place // 4}?\nassistant\n" for place in range(12)),
         "completion": deque(f"\x1b[2Jline\n{'word ' * 40}answer {place}" for place in range(12)),
         "rewards": defaultdict(deque, {FIRST: deque(right), "layout": deque([0.5] * 12)}),
         "extra": defaultdict(deque, {f"{FIRST}/reason": deque(["a reason"] * 12), "lost": deque()}),
@@ -34,13 +34,13 @@ def test_shows_the_first_group_that_teaches_the_best_completion_first(logs):
     assert [row["completion"][-1] for row in rows] == ["6", "4", "5", "7"]
     assert rows[2][FIRST] is None and "lost" not in rows[0]
     logs["advantages"] = deque([0.0] * 12)
-    assert samples.group(logs, 4, [1.0, 2.0], 26)[0]["prompt"].endswith("question 0?")
+    assert samples.group(logs, 4, [1.0, 2.0], 26)[0]["prompt"].endswith("question 0?\nassistant\n")
 
 
 def test_screen_fits_100_columns_without_control_characters(logs):
     lines = list(samples.screen(samples.group(logs, 4, [1.0, 2.0], 26), FIRST))
     assert len(lines) == 4 and all(len(line) == 100 and line.isprintable() for line in lines)
-    assert lines[0].startswith("step 26, 1 prompt of 4 completions: ...") and lines[0].endswith("question 1?")
+    assert lines[0].startswith("step 26, prompt of 4 completions: ...") and lines[0].endswith("question 1?")
     assert lines[1].startswith("    2.00  +1.50  a reason ") and lines[1].endswith("word answer 6")
 
 
@@ -51,7 +51,7 @@ def test_prints_every_so_many_steps_on_the_first_rank(logs, capsys):
         for step in range(1, 60):
             state = SimpleNamespace(is_world_process_zero=rank == 0, global_step=step)
             shown.on_step_end(SimpleNamespace(report_to=["tensorboard"]), state, None)
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert [line.split(",")[0] for line in printed.splitlines() if line[0] == "s"] == ["step 1", "step 26", "step 51"]
 
 
@@ -63,7 +63,10 @@ def test_readable_text_is_cut_and_has_no_control_characters():
 @pytest.mark.parametrize(
     "logs, line",
     [
-        ({f"rewards/{FIRST}/right": 0.5, "num_tokens": 9.0}, "reward 1.25 right 50% dead 25% truncated 0% 1.5k tokens/s"),
+        (
+            {f"rewards/{FIRST}/right": 0.5, "num_tokens": 9.0},
+            "reward 1.25 right 50% dead 25% truncated 0% 1.5k tokens/s",
+        ),
         ({f"rewards/{FIRST}/mean": -0.5}, "reward 1.25 right -0.50 dead 25% truncated 0% 1.5k tokens/s"),
     ],
 )

@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.config import dicts
 from axolotl_grpo_plugin.evaluation.report import markdown
+from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, Change, read_changes
 from axolotl_grpo_plugin.training.record import CARD, RUN, add_facts
@@ -79,6 +80,9 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
     if warnings:
         known["Warnings"] = "; ".join(warnings)
     known = add_facts(folder, known)
+    known.pop("Warnings", None)  # they have a list of their own
+    known["Started"] = known["Started"].partition(",")[0]  # without the folder
+    known["Rewards"] = ", ".join(reward.key for reward in reward_refs(given))
     changes = read_changes(folder / FILE, highest) if (folder / FILE).exists() else []
     tests = [_dataset(str(each.get("path"))) for each in dicts(given.get("test_datasets"))]
     paths = [str(each.get("path")) for each in dicts(given.get("datasets"))]
@@ -90,7 +94,7 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
         library_name="peft" if given.get("adapter") else "transformers",
         model_name=name,
         tags=["generated_from_trainer", "axolotl", "trl", given["rl"]],
-        eval_results=list(_held_out(changes, "held-out rows of " + ", ".join(tests))) or None,
+        eval_results=list(_held_out(changes, ", ".join(tests))) or None,
     )
     text = _TEXT.format(
         data=data.to_yaml(),
@@ -107,7 +111,8 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
         length=trainer.args.max_completion_length,
         run=RUN,
         facts=_table(["", ""], [[name, f"`{text}`"] for name, text in known.items()]),
-        warnings="Warnings:\n\n" + "\n".join(f"- {each}" for each in warnings) if warnings else "",
+        warnings="Warnings:\n\n"
+        + ("\n".join(f"- {each}" for each in warnings) or "There were no warnings."),
         samples=_samples(folder, given, trainer.reward_func_names),
     )
     ModelCard(text).save(folder / CARD)
@@ -138,7 +143,8 @@ def _evaluated(result: dict[str, Any]) -> EvalResult:
     name, reward = next(iter(result["rewards"].items()))
     kind = "right" if "right" in reward else "mean"
     what = f"{short(name)}: {kind}, {result['mode']}"
-    return _eval_result(result["dataset"], what, result["rows"], *reward[kind].values())
+    dataset = _dataset(result["dataset"])
+    return _eval_result(dataset, what, result["rows"], *reward[kind].values())
 
 
 def _held_out(changes: list[Change], dataset: str) -> Iterator[EvalResult]:
@@ -156,8 +162,8 @@ def _eval_result(
     interval = "" if low is None or high is None else f", 95 %: {low:.3f} to {high:.3f}"
     return EvalResult(
         task_type="text-generation",
-        dataset_type=_dataset(dataset),
-        dataset_name=_dataset(dataset),
+        dataset_type=dataset,
+        dataset_name=dataset,
         metric_type="accuracy" if "right" in what else "mean_reward",
         metric_name=f"{what} ({rows:,} rows{interval})",
         metric_value=round(value, 4),
@@ -267,7 +273,7 @@ def _fenced(text: str) -> str:
 
 def _dataset(path: str) -> str:
     """Return a name for the hub: a local path would say nothing there."""
-    return path if _on_hub(path) or " " in path else Path(path).name
+    return path if _on_hub(path) else Path(path).name
 
 
 def _on_hub(name: str) -> bool:

@@ -50,7 +50,7 @@ def add_facts(folder: Path, more: dict[str, str]) -> dict[str, str]:
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("# "))
     file.write_text(_head(known) + text, encoding="utf-8")
-    return known
+    return facts(file)
 
 
 def facts(file: Path) -> dict[str, str]:

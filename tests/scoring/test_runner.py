@@ -145,5 +145,6 @@ def test_logs_the_share_of_highest_scores(runner):
         accelerator=SimpleNamespace(device="cpu"),
         _metrics={"train": defaultdict(list)},
     )
+    own.guards[REWARD].series = [""] * 4
     own._log_metrics(trainer, {"int_reward_func": outcomes})
     assert trainer._metrics["train"]["rewards/int_reward_func/right"] == [pytest.approx(1 / 3)]

@@ -1,6 +1,7 @@
 """The card of a run: facts, results, samples and the metadata for the hub."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -49,7 +50,7 @@ def write(folder):
             state=SimpleNamespace(global_step=10, log_history=logs),
             train_dataset=[{"prompt": [{"role": "user", "content": "9 + 9?"}]}],
         )
-        config = {**GIVEN, "test_datasets": [{"path": "data/rows.jsonl"}], **given}
+        config = {**GIVEN, "test_datasets": [{"path": "pkg://mine/rows.jsonl"}], **given}
         write_run(config, folder, {"Hardware": "8 x NVIDIA H200"})
         card.write_card(trainer, config, {FIRST: 2.0}, model_name="x")
         return (folder / "README.md").read_text()
@@ -71,7 +72,7 @@ def test_names_base_model_data_rewards_and_numbers(write):
     assert 'prompt = [{"role": "user", "content": "9 + 9?"}]' in text
     assert "| Hardware | `8 x NVIDIA H200` |" in text and "| Config | `sha256 " in text
     assert "| Trained | `10 steps, 12,345 tokens, 1.5 minutes` |" in text
-    assert "None" not in text
+    assert "None" not in text and os.getcwd() not in text
 
 
 def test_without_held_out_rows_has_the_means_in_training(write, folder):
@@ -102,7 +103,8 @@ def test_texts_of_rollouts_stay_inside_their_block(write, folder):
 
 def test_metadata_has_results_that_the_hub_can_read(write):
     (result,) = ModelCard(write()).data.eval_results
-    assert (result.dataset_name, result.metric_type) == ("held-out rows of rows.jsonl", "accuracy")
+    named = (result.dataset_type, result.dataset_name, result.metric_type)
+    assert named == ("rows.jsonl", "rows.jsonl", "accuracy")
     assert result.metric_value == 1.0
     assert result.metric_name == "correctness: right, greedy (30 rows, 95 %: 0.886 to 1.000)"
 
@@ -110,7 +112,7 @@ def test_metadata_has_results_that_the_hub_can_read(write):
 def evaluation(share, model="trained"):
     reward = {"mean": {"mean": 1.0, "low": None, "high": None}, "reasons": {}}
     reward["right"] = {"mean": share, "low": 0.5, "high": 1.0}
-    result = {"dataset": "data/rows.jsonl", "mode": "greedy", "model": model, "step": None, "rows": 30}
+    result = {"dataset": "pkg://mine/rows.jsonl", "mode": "greedy", "model": model, "step": None, "rows": 30}
     result |= {"samples": 1, "rewards": {FIRST: reward}, "truncated": 0.0, "tokens": 9.0}
     return {"settings": {}, "need": None, "results": [result], "differences": []}
 
@@ -122,7 +124,7 @@ def test_an_evaluation_replaces_the_one_on_the_same_rows(write, folder):
     for share in (0.25, 0.75):
         assert card.add_evaluation(file, evaluation(share))
     found = ModelCard.load(file)
-    assert [each.metric_value for each in found.data.eval_results] == [1.0, 0.75]
+    assert [each.metric_value for each in found.data.eval_results] == [0.75]
     assert found.data.model_name == folder.name
     assert "25.0%" not in found.text and "| trained | 75.0% (50.0 to 100.0) |" in found.text
     assert found.text.count("## Evaluation") == 1 and "## Training" in found.text

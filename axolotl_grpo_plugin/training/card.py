@@ -84,8 +84,8 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
     known["Started"] = known["Started"].partition(",")[0]  # without the folder
     known["Rewards"] = ", ".join(reward.key for reward in reward_refs(given))
     changes = read_changes(folder / FILE, highest) if (folder / FILE).exists() else []
-    tests = [_dataset(str(each.get("path"))) for each in dicts(given.get("test_datasets"))]
     paths = [str(each.get("path")) for each in dicts(given.get("datasets"))]
+    tests = [str(each.get("path")) for each in dicts(given.get("test_datasets"))] or paths
     name = trainer.hub_model_id or folder.name
     prompt = trainer.train_dataset[0]["prompt"]
     data = ModelCardData(
@@ -94,7 +94,7 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
         library_name="peft" if given.get("adapter") else "transformers",
         model_name=name,
         tags=["generated_from_trainer", "axolotl", "trl", given["rl"]],
-        eval_results=list(_held_out(changes, ", ".join(tests))) or None,
+        eval_results=list(_held_out(changes, ", ".join(map(_dataset, tests)))) or None,
     )
     text = _TEXT.format(
         data=data.to_yaml(),
@@ -111,8 +111,7 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
         length=trainer.args.max_completion_length,
         run=RUN,
         facts=_table(["", ""], [[name, f"`{text}`"] for name, text in known.items()]),
-        warnings="Warnings:\n\n"
-        + ("\n".join(f"- {each}" for each in warnings) or "There were no warnings."),
+        warnings="\n".join(f"- Warning: {each}" for each in warnings) or "There were no warnings.",
         samples=_samples(folder, given, trainer.reward_func_names),
     )
     ModelCard(text).save(folder / CARD)

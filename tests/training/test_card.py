@@ -71,6 +71,7 @@ def test_names_base_model_data_rewards_and_numbers(write):
     assert "![Training curve](training.png)" in text
     assert 'prompt = [{"role": "user", "content": "9 + 9?"}]' in text
     assert "| Hardware | `8 x NVIDIA H200` |" in text and "| Config | `sha256 " in text
+    assert "There were no warnings." not in text  # of the log with errors
     assert "| Trained | `10 steps, 12,345 tokens, 1.5 minutes` |" in text
     assert "None" not in text and os.getcwd() not in text
 
@@ -85,7 +86,7 @@ def test_without_held_out_rows_has_the_means_in_training(write, folder):
 def test_warnings_are_in_the_card_and_on_top_of_the_run_file(write, folder):
     text = write({"the reward fell": "2.00 -> 1.00"})
     shown = ["correctness had errors in 1 logged steps, 50.00% of their scores", "the reward fell: 2.00 -> 1.00"]
-    assert "\n".join(f"- {each}" for each in shown) in text
+    assert "\n".join(f"- Warning: {each}" for each in shown) in text
     assert facts(folder / "run.yaml")["Warnings"] == "; ".join(shown)
 
 

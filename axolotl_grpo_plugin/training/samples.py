@@ -51,7 +51,8 @@ class Samples(TrainerCallback):
         if "trackio" in trackers:
             import trackio
 
-            trackio.log({TABLE: trackio.Table(data=rows)})
+            values = [list(row.values()) for row in rows]
+            trackio.log({TABLE: trackio.Table(list(rows[0]), values)})
 
 
 def group(logs: Any, size: int, weights: list[float], step: int) -> list[dict[str, Any]]:

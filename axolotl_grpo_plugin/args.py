@@ -73,6 +73,12 @@ class GRPOArgs(BaseModel):
         description="Number of `test_datasets` rows that the model answers before and after training, both "
         "greedily and sampled. A table, held_out.jsonl and training.png compare the answers.",
     )
+    grpo_show_steps: int | None = Field(
+        default=None,
+        ge=0,
+        description="Print a prompt group every so many steps, and add it to the table `samples` of W&B or "
+        "Trackio. The default is 25. 0 shows none.",
+    )
     grpo_eval_steps: int | None = Field(
         default=None,
         gt=0,

@@ -20,13 +20,12 @@ from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import PLUGIN, is_grpo, is_named, limit_prompts
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, Finding, first_line, stop_on, write_end
-from axolotl_grpo_plugin.scoring.rollout_log import show_samples
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.request import CANARY, request_or_check, wait
 from axolotl_grpo_plugin.training.banner import quiet_console, show_summary
 from axolotl_grpo_plugin.training.card import write_card
-from axolotl_grpo_plugin.training.record import show_end, write_run
+from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.environments.seams import Tools
@@ -73,7 +72,6 @@ class GRPOPlugin(base.BasePlugin):
             limit_prompts(cfg)
             name_run(cfg, _ranks())
             settle_address(cfg)
-            show_samples(cfg)
 
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"
@@ -144,7 +142,7 @@ class GRPOPlugin(base.BasePlugin):
                 trainer.add_callback(DynamicSampling.of(cfg, trainer, self._runner))
             show_summary(cfg, trainer)
             if trainer.accelerator.is_main_process:
-                write_run(self._given, Path(trainer.args.output_dir))
+                write_run(self._given, Path(trainer.args.output_dir), facts_of(trainer))
             highest = self._runner.highest()
             trainer.create_model_card = partial(write_card, trainer, self._given, highest)
 

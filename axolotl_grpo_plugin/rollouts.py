@@ -27,6 +27,7 @@ from typing import Any
 COLUMN, REWARD, REASON, ERROR, READ = "column/", "reward/", "reason/", "error/", "read/"  # prefixes
 LONGEST_READ = 300  # characters
 _FOLDERS = ("train", "rollouts/train", "completions", ".")  # below a run's output_dir
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"(\d+)-\d+-\d+-\d+\.parquet")
 _INTEGERS = {
     **dict.fromkeys(("attempt", "rank", "completion_tokens", "tool_tokens", "sample"), "int32"),
@@ -125,6 +126,22 @@ def chat(value: Any) -> Any:
             if all(map(_is_message, messages)):  # a model may write a text that looks like a chat
                 return messages
     return value
+
+
+def readable(value: Any, longest: int) -> str:
+    """Return the text of a logged text or chat, without characters that a terminal would obey.
+
+    longest: in characters. A longer text is cut at its end.
+    """
+    if isinstance(messages := chat(value), list):
+        value = "\n".join(f"{each['role']}: {_said(each)}" for each in messages)
+    text = value if len(value) <= longest else f"{value[:longest]} [...]"
+    return _CONTROL.sub("\ufffd", text.encode(errors="replace").decode())
+
+
+def _said(message: dict[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    return f"{message.get('content') or ''}{f' calls {as_text(calls)}' if calls else ''}"
 
 
 def _is_message(value: Any) -> bool:

@@ -17,6 +17,7 @@ from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
 from axolotl_grpo_plugin.findings import Finding, stop_on
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.serving.processes import guarded
+from axolotl_grpo_plugin.training.record import CARD
 
 JSON, MARKDOWN, PLOT, SCORES = "eval.json", "eval.md", "eval.png", "scores.parquet"
 
@@ -54,6 +55,10 @@ def _run(
     (folder / MARKDOWN).write_text(markdown(summary), encoding="utf-8")
     plot(summary, folder / PLOT)
     rollouts.save(folder / SCORES, _scores(answers))
+    from axolotl_grpo_plugin.training.card import add_evaluation  # it imports transformers
+
+    card = Path(session.cfg.get("output_dir") or "model-out", CARD)
+    added = card.exists() and add_evaluation(card, summary)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return 0
@@ -65,6 +70,8 @@ def _run(
     for line in notes:
         out.print(line, highlight=False)
     out.print(f"Written to {folder}: {JSON}, {MARKDOWN}, {PLOT}", highlight=False)
+    if added:
+        out.print(f"Added to {card}", highlight=False)
     return 0
 
 

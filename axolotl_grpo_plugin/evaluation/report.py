@@ -326,6 +326,4 @@ def _points(results: list[Plain]) -> tuple[Array, Array]:
     rewards = [next(iter(each["rewards"].values())) for each in results]
     ends = [list((each.get("right") or each["mean"]).values()) for each in rewards]
     means, low, high = np.array(ends, dtype=float).reshape(-1, 3).T
-    return means, np.nan_to_num([means - low, high - means]).clip(
-        0
-    )  # of 30 of 30, high is 1 - 1e-16
+    return means, np.nan_to_num([means - low, high - means])

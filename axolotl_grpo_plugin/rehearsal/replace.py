@@ -96,6 +96,7 @@ def replaced(
         **{"max_steps": STEPS, "save_strategy": "steps", "save_steps": STEPS},
         **{"saves_per_epoch": None, "logging_steps": 1},
         "grpo_rollouts": True,
+        "grpo_show_steps": 0,
         "grpo_cpu_threads": min(len(os.sched_getaffinity(0)), THREADS),
         "output_dir": str(folder / "run"),
         "dataset_prepared_path": str(folder / "prepared"),

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from axolotl_grpo_plugin import rollouts
-from axolotl_grpo_plugin.config import block
 from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -127,14 +126,6 @@ class RolloutLog:
             rollouts.write(self.folder, next(self._numbers), batch)
         except OSError:  # for example a full disk; the other ranks would wait for this one
             LOG.exception("The rollouts of step %d could not be written.", batch["step"][0])
-
-
-def show_samples(cfg: Any) -> None:
-    """Turn on TRL's table of samples if the run logs its rollouts and its tracker shows tables."""
-    trl = block(cfg, "trl")
-    if cfg.get("grpo_rollouts") and (cfg.get("wandb_project") or cfg.get("use_trackio")):
-        trl.setdefault("log_completions", True)
-        trl.setdefault("num_completions_to_print", 0)
 
 
 def _text(completion: Any) -> Any:

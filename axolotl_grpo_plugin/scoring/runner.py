@@ -193,6 +193,8 @@ class RewardRunner:
             own[name, "reward_errors"] = sum(bool(each.error) for each in scored) - timeouts
             own[name, "scored"] = len(scored) - reasons["not_this_task"]
             own[name, "too_slow"] = reasons[TOO_SLOW]
+            if best := self._by_name[name].function.highest:
+                own[name, "right"] = sum((each.value or 0.0) >= best for each in scored)
             for reason in self._reasons(name):
                 own[name, f"reason {reason}"] = reasons[reason]
         numbers = torch.tensor([[*own.values()]], device=trainer.accelerator.device)
@@ -208,6 +210,8 @@ class RewardRunner:
             for reason in self._reasons(name) if total else ():
                 shares[f"reward_reasons/{name}/{reason}"] = of[name, f"reason {reason}"]
             self._log_shares(metrics, shares, max(total, 1))
+            if total and (name, "right") in of:
+                metrics[f"rewards/{name}/right"].append(of[name, "right"] / total)
         for series, rows in self._series(outcomes).items():
             values = [value for value, _ in rows if value is not None]
             if values:

@@ -5,6 +5,7 @@ import logging
 from hashlib import sha256
 from math import isfinite, isnan
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from unittest.mock import patch
 
@@ -18,7 +19,16 @@ from axolotl_grpo_plugin.environments.seams import generate
 from axolotl_grpo_plugin.training.data_producer import DataProducerRepair
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, means, read_changes
-from axolotl_grpo_plugin.training.report import PLOT, mean_of, plot, short, sparkline, table
+from axolotl_grpo_plugin.training.report import (
+    PLOT,
+    mean_of,
+    plot,
+    right_of,
+    short,
+    sparkline,
+    table,
+)
+from axolotl_grpo_plugin.training.samples import EVERY, Samples
 
 LOG = logging.getLogger(__name__)
 
@@ -36,21 +46,58 @@ def callbacks(cfg: Any, trainer: Any, highest: dict[str, float]) -> list[Trainer
     answers = held_out[0].file if held_out else None
     # Before the held-out rows, because it ends other generation.
     repair = [DataProducerRepair(trainer)] if getattr(trainer, "data_producer", None) else []
-    return [*bar, *repair, *held_out, Health(first, highest), Report(first, highest, answers)]
+    every = cfg.get("grpo_show_steps")
+    every = EVERY if every is None else every
+    samples = [Samples(trainer, first, every)] if every else []
+    ending = [Health(first, highest), Report(first, highest, answers)]
+    return [*bar, *repair, *samples, *held_out, *ending]
 
 
 class RewardProgress(ProgressCallback):
-    """transformers' progress bar, with the reward and the first reward function's mean."""
+    """transformers' progress bar, with the numbers that tell whether a run learns.
+
+    first: the reward function that says which completions are right.
+    """
 
     def __init__(self, first: str):
         super().__init__()
         self.first = first
+        self._last = (0.0, 0.0)  # time and tokens of the last log
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        super().on_train_begin(args, state, control, **more)
+        self._last = (monotonic(), state.num_input_tokens_seen)
+        if self.training_bar is not None:
+            self.training_bar.bar_format = (
+                "{n_fmt}/{total_fmt} |{bar:8}| [{elapsed}<{remaining}{postfix}]"
+            )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if self.training_bar is not None and logs and "reward" in logs:
-            shown = {"reward": logs["reward"], short(self.first): logs.get(mean_of(self.first))}
-            numbers = {name: f"{value:.2f}" for name, value in shown.items() if value is not None}
-            self.training_bar.set_postfix(numbers)
+            now, tokens = monotonic(), logs.get("num_tokens") or 0.0
+            rate = (tokens - self._last[1]) / (now - self._last[0])
+            self._last = (now, tokens)
+            self.training_bar.set_postfix_str(numbers(logs, self.first, rate))
+
+
+def numbers(logs: dict[str, Any], first: str, rate: float) -> str:
+    """Return a step's metrics in one short line. rate: tokens per second, of prompts and completions."""
+    shown = {
+        "reward": ("reward", "{:.2f}"),
+        right_of(first): ("right", "{:.0%}"),
+        mean_of(first): (short(first), "{:.2f}"),
+        "frac_reward_zero_std": ("dead", "{:.0%}"),
+        "completions/clipped_ratio": ("truncated", "{:.0%}"),
+    }
+    if logs.get(right_of(first)) is not None:
+        del shown[mean_of(first)]
+    parts = [
+        f"{name} {form.format(logs[key])}"
+        for key, (name, form) in shown.items()
+        if logs.get(key) is not None
+    ]
+    per_second = f"{rate / 1000:.1f}k" if rate >= 1000 else f"{rate:.0f}"
+    return " ".join([*parts, f"{per_second} tokens/s"])
 
 
 class Report(TrainerCallback):

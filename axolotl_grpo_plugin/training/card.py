@@ -1,16 +1,26 @@
-"""Write the model card (README.md) of a trained model."""
+"""Write the card of a run (README.md, which the hub shows), and add evaluations to it."""
 
 import json
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from statistics import fmean
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.config import dicts
-from axolotl_grpo_plugin.training.held_out import FILE, read_changes
-from axolotl_grpo_plugin.training.record import RUN, versions
+from axolotl_grpo_plugin.evaluation.report import markdown
+from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.training.health import Health
+from axolotl_grpo_plugin.training.held_out import FILE, Change, read_changes
+from axolotl_grpo_plugin.training.record import CARD, RUN, add_facts
 from axolotl_grpo_plugin.training.report import PLOT, mean_of, short
+
+LOG = logging.getLogger(__name__)
 
 _TEXT = """---
 {data}
@@ -36,10 +46,16 @@ print(generator(prompt, max_new_tokens={length}, return_full_text=False)[0]["gen
 
 ## Training
 
-`{run}` has the config, the command and the versions: {versions}.
+{facts}
 
-GRPO is from [DeepSeekMath](https://huggingface.co/papers/2402.03300).
-"""
+{warnings}
+
+`axolotl grpo train {run}` repeats the run. GRPO is from
+[DeepSeekMath](https://huggingface.co/papers/2402.03300).
+{samples}"""
+_FILES = 20  # of the rollout log: its last
+_SHOWN = 800  # characters of a prompt or completion
+_TRAINED = "trained"  # label of the run's own model in an evaluation
 
 
 def write_card(
@@ -49,10 +65,27 @@ def write_card(
 
     given: the config as in run.yaml. highest: the score that counts as right, by reward function.
     """
-    if not trainer.is_world_process_zero():
-        return
+    if trainer.is_world_process_zero():
+        try:
+            _write(trainer, given, highest)
+        except Exception:  # TRL saves the checkpoint after this
+            LOG.exception("the card of this run could not be written")
+
+
+def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> None:
     folder, base = Path(trainer.args.output_dir), given["base_model"]
+    history, step = trainer.state.log_history, trainer.state.global_step
+    warnings = list(_warnings(trainer))
+    known = {"Trained": _trained(history, step)}
+    if warnings:
+        known["Warnings"] = "; ".join(warnings)
+    known = add_facts(folder, known)
+    known.pop("Warnings", None)  # they have a list of their own
+    known["Started"] = known["Started"].partition(",")[0]  # without the folder
+    known["Rewards"] = ", ".join(reward.key for reward in reward_refs(given))
+    changes = read_changes(folder / FILE, highest) if (folder / FILE).exists() else []
     paths = [str(each.get("path")) for each in dicts(given.get("datasets"))]
+    tests = [str(each.get("path")) for each in dicts(given.get("test_datasets"))] or paths
     name = trainer.hub_model_id or folder.name
     prompt = trainer.train_dataset[0]["prompt"]
     data = ModelCardData(
@@ -61,6 +94,7 @@ def write_card(
         library_name="peft" if given.get("adapter") else "transformers",
         model_name=name,
         tags=["generated_from_trainer", "axolotl", "trl", given["rl"]],
+        eval_results=list(_held_out(changes, ", ".join(map(_dataset, tests)))) or None,
     )
     text = _TEXT.format(
         data=data.to_yaml(),
@@ -68,44 +102,177 @@ def write_card(
         base=f"A {given['adapter']} adapter of `{base}`" if given.get("adapter") else f"`{base}`",
         datasets=" and ".join(f"`{path}`" for path in paths),
         method=given["rl"].upper(),
-        steps=trainer.state.global_step,
+        steps=step,
         prompts=trainer.args.generation_batch_size // trainer.num_generations,
         completions=trainer.num_generations,
-        results=_results(trainer, folder, highest),
+        results=_results(trainer, folder, changes),
         prompt=json.dumps(prompt, ensure_ascii=False),
         model=trainer.hub_model_id or folder,
         length=trainer.args.max_completion_length,
         run=RUN,
-        versions=", ".join(f"{package} {number}" for package, number in versions().items()),
+        facts=_table(["", ""], [[name, f"`{text}`"] for name, text in known.items()]),
+        warnings="\n".join(f"- Warning: {each}" for each in warnings) or "There were no warnings.",
+        samples=_samples(folder, given, trainer.reward_func_names),
     )
-    ModelCard(text).save(folder / "README.md")
+    ModelCard(text).save(folder / CARD)
 
 
-def _results(trainer: Any, folder: Path, highest: dict[str, float]) -> str:
+def add_evaluation(file: Path, summary: dict[str, Any]) -> bool:
+    """Put the results of `axolotl grpo eval` into a card, in place of those on the same rows.
+
+    summary: eval.json. Return whether it has results of the run's own model.
+    """
+    own = [each for each in summary["results"] if each["model"] == _TRAINED and each["rewards"]]
+    if not own:
+        return False
+    card = ModelCard.load(file)
+    found = [_evaluated(each) for each in own]
+    names = {each.dataset_name for each in found}
+    old = [each for each in card.data.eval_results or [] if each.dataset_name not in names]
+    card.data.eval_results = old + found
+    ends = [f"<!-- evaluation on {', '.join(sorted(names))}: {end} -->" for end in ("start", "end")]
+    before, _, rest = card.text.partition(ends[0])
+    section = f"{ends[0]}\n{markdown(summary)}{ends[1]}"
+    card.text = f"{before.rstrip()}\n\n{section}\n{rest.partition(ends[1])[2].lstrip()}"
+    card.save(file)
+    return True
+
+
+def _evaluated(result: dict[str, Any]) -> EvalResult:
+    name, reward = next(iter(result["rewards"].items()))
+    kind = "right" if "right" in reward else "mean"
+    what = f"{short(name)}: {kind}, {result['mode']}"
+    dataset = _dataset(result["dataset"])
+    return _eval_result(dataset, what, result["rows"], *reward[kind].values())
+
+
+def _held_out(changes: list[Change], dataset: str) -> Iterator[EvalResult]:
+    """Yield the results of the first reward, which says what is right."""
+    for each in changes:
+        if each.reward == changes[0].reward and each.right_after is not None:
+            what = f"{short(each.reward)}: right, {each.mode}"
+            ends = (each.right_after, each.right_low, each.right_high)
+            yield _eval_result(dataset, what, each.rows, *ends)
+
+
+def _eval_result(
+    dataset: str, what: str, rows: int, value: float, low: float | None, high: float | None
+) -> EvalResult:
+    interval = "" if low is None or high is None else f", 95 %: {low:.3f} to {high:.3f}"
+    return EvalResult(
+        task_type="text-generation",
+        dataset_type=dataset,
+        dataset_name=dataset,
+        metric_type="accuracy" if "right" in what else "mean_reward",
+        metric_name=f"{what} ({rows:,} rows{interval})",
+        metric_value=round(value, 4),
+    )
+
+
+def _results(trainer: Any, folder: Path, changes: list[Change]) -> str:
     """Return a table of the rewards: on held-out rows if there are any, else at start and end."""
-    answers = folder / FILE
-    changes = read_changes(answers, highest) if answers.exists() else []
     if changes:
+        rows = max(change.rows for change in changes)
         lines = [
-            f"Mean rewards on {max(change.rows for change in changes)} held-out rows, with the 95 % "
-            "interval of the change:\n",
-            "| Reward | Answers | Before | After | Change |\n| --- | --- | --- | --- | --- |",
+            f"Rewards on {rows} held-out rows. Intervals are 95 % intervals: of the share of right "
+            "answers, and of the change of the mean.\n"
         ]
-        for change in changes:
-            margin = (change.high - change.low) / 2
-            gain = f"{change.after - change.before:+.2f} ± {margin:.2f}"
-            numbers = f"{change.before:.2f} | {change.after:.2f} | {gain}"
-            lines.append(f"| {short(change.reward)} | {change.mode} | {numbers} |")
+        cells = []
+        for each in changes:
+            if each.reward == changes[0].reward and each.right_low is not None:
+                interval = f"{each.right_low:.1%} to {each.right_high:.1%}"
+                shares = [f"{each.right_before:.1%}", f"{each.right_after:.1%}", interval]
+                cells.append([f"{short(each.reward)}: right", each.mode, *shares])
+        for each in changes:
+            gain = f"{each.low:+.2f} to {each.high:+.2f}"
+            means = [f"{each.before:.2f}", f"{each.after:.2f}", gain]
+            cells.append([short(each.reward), each.mode, *means])
+        lines.append(_table(["Reward", "Answers", "Before", "After", "95 % interval"], cells))
     else:
-        lines = ["Mean rewards in training:\n", "| Reward | First | Last |\n| --- | --- | --- |"]
+        cells = []
         for name in trainer.reward_func_names:
-            logs = trainer.state.log_history
-            values = [log[mean_of(name)] for log in logs if log.get(mean_of(name)) is not None]
+            values = _values(trainer.state.log_history, mean_of(name))
             if values:
-                lines.append(f"| {short(name)} | {values[0]:.2f} | {values[-1]:.2f} |")
+                cells.append([short(name), f"{values[0]:.2f}", f"{values[-1]:.2f}"])
+        lines = ["Mean rewards in training:\n", _table(["Reward", "First", "Last"], cells)]
     if (folder / PLOT).exists():
         lines.append(f"\n![Training curve]({PLOT})")
     return "\n".join(lines)
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [columns, ["---"] * len(columns), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _trained(history: list[dict[str, Any]], step: int) -> str:
+    """Return the steps, tokens and, after the last step, the time of a training."""
+    tokens = max(_values(history, "num_tokens"), default=0)
+    seconds = _values([log for log in history if log.get("step") == step], "train_runtime")
+    time = [f"{seconds[-1] / 60:,.1f} minutes"] if seconds else []
+    return ", ".join([f"{step:,} steps", f"{tokens:,.0f} tokens", *time])
+
+
+def _values(history: list[dict[str, Any]], key: str) -> list[float]:
+    return [log[key] for log in history if log.get(key) is not None]
+
+
+def _warnings(trainer: Any) -> Iterator[str]:
+    """Yield the failures of rewards, and the signs that the health check has reported."""
+    history = trainer.state.log_history
+    for name in trainer.reward_func_names:
+        for kind in ("errors", "timeouts"):
+            if shares := _values(history, f"reward_{kind}/{name}"):
+                times = f"in {len(shares):,} logged steps, {fmean(shares):.2%} of their scores"
+                yield f"{short(name)} had {kind} {times}"
+    for each in trainer.callback_handler.callbacks:
+        if isinstance(each, Health):
+            yield from (f"{sign}: {cause}" for sign, cause in each.reported.items())
+
+
+def _samples(folder: Path, given: dict[str, Any], names: list[str]) -> str:
+    """Return a section of five rollouts of the last steps, "" if the run logs none."""
+    elsewhere = given.get("grpo_rollouts")
+    folder = Path(elsewhere) if isinstance(elsewhere, str) else folder
+    rows = [row for file in rollouts.files_of(folder)[-_FILES:] for row in rollouts.read(file)]
+    for row in rows:
+        row["scores"] = {name: row.get(rollouts.REWARD + name, row.get(name)) for name in names}
+        if "attempt" not in row:  # TRL's completions
+            row["reward"] = sum(score or 0.0 for score in row["scores"].values())
+    rows = sorted((row for row in rows if row["reward"] is not None), key=lambda row: row["reward"])
+    if len(rows) < 5:
+        return ""
+    chosen = [("Best", rows.pop()), ("Worst", rows.pop(0)), ("Median", rows.pop(len(rows) // 2))]
+    chosen += [("Random", row) for row in Random(0).sample(rows, 2)]
+    parts = [f"\n## Samples\n\nFive of {len(rows) + 3:,} rollouts of the last steps:\n"]
+    parts += [f"{name}:\n\n{_fenced(_sample(row))}\n" for name, row in chosen]
+    return "\n".join(parts)
+
+
+def _sample(row: dict[str, Any]) -> str:
+    """Return a rollout with its scores and reasons, shortened."""
+    lines = [f"reward {row['reward']:.2f}, advantage {row['advantage']:+.2f}, step {row['step']}"]
+    for name, score in row["scores"].items():
+        reason = row.get(rollouts.REASON + name) or row.get(f"{name}/reason") or ""
+        number = "none" if score is None else f"{score:.2f}"
+        lines.append(f"{short(name)} {number} {reason}".rstrip())
+    for what in ("prompt", "completion"):
+        text = rollouts.as_text(row[what]) or ""
+        text = text if len(text) <= _SHOWN else f"{text[:200]} [...] {text[-_SHOWN + 200 :]}"
+        lines += ["", f"--- {what} ---", rollouts.readable(text, len(text))]
+    return "\n".join(lines)
+
+
+def _fenced(text: str) -> str:
+    """Return a text as a Markdown block, whose fence is longer than any in the text."""
+    fence = "`" * (1 + max([2, *map(len, re.findall("`+", text))]))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _dataset(path: str) -> str:
+    """Return a name for the hub: a local path would say nothing there."""
+    return path if _on_hub(path) else Path(path).name
 
 
 def _on_hub(name: str) -> bool:

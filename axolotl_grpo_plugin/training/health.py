@@ -31,7 +31,7 @@ class Health(TrainerCallback):
 
     def __init__(self, first: str, highest: dict[str, float]):
         self.first, self.highest = first, highest
-        self.reported: set[str] = set()
+        self.reported: dict[str, str] = {}  # each sign with its cause
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not state.is_world_process_zero or "reward" not in (logs or {}):
@@ -40,7 +40,7 @@ class Health(TrainerCallback):
         if len(steps) >= _STEPS:
             for sign, cause in self.signs(steps, args.max_completion_length).items():
                 if sign not in self.reported:
-                    self.reported.add(sign)
+                    self.reported[sign] = cause
                     LOG.warning("in the last %d steps, %s: %s.", _STEPS, sign, cause)
 
     def signs(self, steps: list[dict[str, Any]], length: int) -> dict[str, str]:

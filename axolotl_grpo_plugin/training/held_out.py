@@ -17,7 +17,8 @@ class Change(NamedTuple):
 
     rows: number of rows with both scores. before, after: means over the rows. low, high: the 95 %
     interval of after minus before, paired by row. right_before, right_after: shares of
-    rows with the highest score, None if that score is unknown.
+    rows with the highest score, and right_low, right_high: the interval of right_after. None if that
+    score is unknown.
     """
 
     reward: str
@@ -29,6 +30,8 @@ class Change(NamedTuple):
     high: float
     right_before: float | None
     right_after: float | None
+    right_low: float | None = None
+    right_high: float | None = None
 
 
 def means(answers: list[dict[str, Any]], highest: dict[str, float]) -> dict[str, float]:
@@ -64,6 +67,8 @@ def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Ch
         before, after = ([both[when][row] for row in rows] for when in ("before", "after"))
         _, low, high = statistics.difference(np.array([before]).T, np.array([after]).T)
         right = (highest or {}).get(name)
+        good = None if right is None else np.array([[score >= right] for score in after], float)
+        share = None if good is None else statistics.share(good)
         change = Change(
             reward=name,
             mode=mode,
@@ -73,7 +78,9 @@ def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Ch
             low=low,
             high=high,
             right_before=None if right is None else fmean(score >= right for score in before),
-            right_after=None if right is None else fmean(score >= right for score in after),
+            right_after=share and share.mean,
+            right_low=share and share.low,
+            right_high=share and share.high,
         )
         changes.append(change)
     return changes

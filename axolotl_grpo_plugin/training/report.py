@@ -21,6 +21,11 @@ def mean_of(reward: str) -> str:
     return f"rewards/{reward}/mean"
 
 
+def right_of(reward: str) -> str:
+    """Return the plugin's name for the share of a reward function's highest scores."""
+    return f"rewards/{reward}/right"
+
+
 def sparkline(values: list[float], width: int = 40) -> str:
     """Return the values as at most `width` block characters, each a mean of neighbors."""
     parts = np.array_split(values, min(width, len(values)))

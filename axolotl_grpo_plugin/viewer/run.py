@@ -15,7 +15,7 @@ from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.rollouts import REASON, REWARD
 from axolotl_grpo_plugin.training.held_out import FILE, read_changes
-from axolotl_grpo_plugin.training.record import RUN
+from axolotl_grpo_plugin.training.record import RUN, facts
 from axolotl_grpo_plugin.training.report import short
 from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, cut, mean, texts
 from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge, phrases
@@ -202,19 +202,17 @@ def _facts(file: Path, config: dict[str, Any]) -> dict[str, str]:
     """Return facts about the run, from run.yaml and the lines on its top."""
     if not config:
         return {}
-    lines = file.read_text(encoding="utf-8").splitlines()
-    head = [line[2:].partition(":") for line in lines if line.startswith("# ")]
     trl = config.get("trl") or {}
     datasets = [str(each.get("path")) for each in config.get("datasets") or []]
-    facts = {
+    found = {
         "Model": config.get("base_model"),
         "Adapter": config.get("adapter"),
         "Datasets": ", ".join(datasets),
         "Rewards": ", ".join(map(str, trl.get("reward_funcs") or [])),
         "Learning rate": config.get("learning_rate"),
-        **{name: value.strip() for name, _, value in head},
+        **facts(file),
     }
-    return {name: str(value) for name, value in facts.items() if value}
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _curves(folder: Path) -> dict[str, list[list[float]]]:

@@ -1,6 +1,5 @@
 """Read a run's rollouts in a terminal, for example over ssh."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,22 +15,12 @@ from axolotl_grpo_plugin.training.report import sparkline
 KEYS = (
     "Enter, n: next group   p: previous   s 12: step 12   / text: search   o: suspicious   q: quit"
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LONGEST = 2000  # characters of a completion
 
 
 def plain(text: str) -> Text:
     """Return a text or a chat without the control characters that a terminal would obey."""
-    if isinstance(messages := rollouts.chat(text), list):
-        text = "\n".join(f"{each['role']}: {_said(each)}" for each in messages)
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]} [...]"
-    return Text(_CONTROL.sub("�", text.encode(errors="replace").decode()))
-
-
-def _said(message: dict[str, Any]) -> str:
-    calls = message.get("tool_calls")
-    return f"{message.get('content') or ''}{f' calls {rollouts.as_text(calls)}' if calls else ''}"
+    return Text(rollouts.readable(text, _LONGEST))
 
 
 class Reader:

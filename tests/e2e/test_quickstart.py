@@ -11,6 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from tests.e2e.conftest import ROOT, axolotl, environment, finish, held_out, start
 
@@ -41,7 +42,8 @@ def test_held_out_correctness_rises(run):
 @quickstart
 def test_prints_curves_and_held_out_scores(run):
     folder, printed = run
-    assert "reward=" in printed and "correctness=" in printed  # the progress bar
+    assert re.search(r"reward \d\.\d\d right \d+% dead \d+% truncated \d+% [\d.]+k? tokens/s\]", printed)
+    assert "step 1, prompt of 8 completions: ..." in printed and "step 76, prompt" in printed
     assert "▁" in printed and "█" in printed  # the curve
     assert "234 held-out rows, before and after training" in printed
     assert "correctness: right" in printed
@@ -76,7 +78,10 @@ def test_run_file_has_the_config_as_run_and_the_card_its_results(run):
     assert options.items() <= config.items()
     card = (folder / "README.md").read_text()
     assert "`pkg://axolotl_grpo_plugin/quickstart/model`, trained on" in card
-    assert "| correctness | greedy | 1.33 |" in card
+    assert "| correctness | greedy | 1.33 |" in card and "| Trained | `100 steps, " in card
+    assert card.count("```text") == 5  # samples
+    first, second = ModelCard(card).data.eval_results
+    assert first.metric_value > 0.66 and "right, sampled (234 rows" in second.metric_name
 
 
 @quickstart

@@ -36,6 +36,12 @@ def test_share_has_a_width_at_its_ends(value):
     assert 0.05 < interval.high - interval.low < 0.1 and value in (interval.low, interval.high)
 
 
+@pytest.mark.parametrize("rows", [3, 30, 49, 234])
+def test_interval_of_all_right_ends_at_one(rows):
+    assert statistics.share(np.ones((rows, 1))).high == 1.0
+    assert statistics.share(np.zeros((rows, 1))).low == 0.0
+
+
 def test_answers_without_score_do_not_count():
     answers = np.array([[1, 0, NAN], [0, 0, 0], [NAN, NAN, NAN], [1, 1, 1]])
     assert statistics.share(answers).mean == pytest.approx(0.5)

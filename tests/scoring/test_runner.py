@@ -1,4 +1,6 @@
 import math
+from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 
@@ -133,3 +135,16 @@ def test_fix_of_a_timeout_names_the_key_of_the_limit(runner, name, key):
     late = [Outcome(None, error="not scored in time", timed_out=True)]
     message = runner(f"{HERE}.{name}")._message(name, "all", 0, late, ["p"])
     assert f"\n  Raise {key}, or make the reward faster." in message
+
+
+def test_logs_the_share_of_highest_scores(runner):
+    own = runner(REWARD)
+    outcomes = [Outcome(0.5), Outcome(0.0), Outcome(None, error="boom"), Outcome(None, "not_this_task")]
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(training=True),
+        accelerator=SimpleNamespace(device="cpu"),
+        _metrics={"train": defaultdict(list)},
+    )
+    own.guards[REWARD].series = [""] * 4
+    own._log_metrics(trainer, {"int_reward_func": outcomes})
+    assert trainer._metrics["train"]["rewards/int_reward_func/right"] == [pytest.approx(1 / 3)]

@@ -116,4 +116,4 @@ def test_resumed_run_is_judged_by_its_first_start(warnings):
     state = SimpleNamespace(is_world_process_zero=True, log_history=hacked)
     health = training.Health(RIGHT, {RIGHT: 2.0})
     health.on_log(ARGS, state, None, logs=hacked[-1])
-    assert health.reported == {"correctness fell"}
+    assert list(health.reported) == ["correctness fell"]

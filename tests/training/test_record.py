@@ -1,15 +1,14 @@
-"""run.yaml, the closing block and the model card of a run."""
+"""run.yaml and the closing block of a run."""
 
+import hashlib
 import json
 import os
 import sys
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from axolotl_grpo_plugin.training.card import write_card
-from axolotl_grpo_plugin.training.record import results, write_run
+from axolotl_grpo_plugin.training.record import add_facts, facts, results, write_run
 
 REWARD = "rewards.mine.ends_with"
 GIVEN = {
@@ -31,13 +30,25 @@ def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started)
     assert yaml.safe_load(text) == GIVEN
 
 
+def test_facts_are_added_on_top_of_the_run_file(tmp_path):
+    write_run(GIVEN, tmp_path, {"Hardware": "1 x CPU"})
+    before = facts(tmp_path / "run.yaml")
+    body = yaml.safe_dump(GIVEN, sort_keys=False)
+    assert before["Config"] == f"sha256 {hashlib.sha256(body.encode()).hexdigest()[:16]}"
+    add_facts(tmp_path, {"Trained": "1 step"})
+    more = add_facts(tmp_path, {"Trained": "2 steps", "Warnings": "the reward fell:\n- Read"})
+    assert more == {**before, "Hardware": "1 x CPU", "Trained": "2 steps", "Warnings": "the reward fell: - Read"}
+    assert yaml.safe_load((tmp_path / "run.yaml").read_text()) == GIVEN
+
+
 @pytest.fixture
 def folder(tmp_path):
     """The output_dir of a run with everything that a run can write."""
     for name in ("checkpoint-9", "checkpoint-10"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "trainer_state.json").write_text('{"max_steps": 10}')
-    (tmp_path / "training.png").touch()
+    for name in ("training.png", "README.md"):
+        (tmp_path / name).touch()
     answers = [
         {"when": when, "mode": "greedy", "row": row, "rewards": {"ends_with": score}}
         for when, score in (("before", 0.0), ("after", 1.0))
@@ -54,6 +65,7 @@ def test_closing_block_names_files_and_next_commands(folder):
         "model": str(folder),
         "config": f"{folder}/run.yaml",
         "picture": f"{folder}/training.png",
+        "card": f"{folder}/README.md",
         "answers": f"{folder}/held_out.jsonl",
         "view": f"axolotl grpo view {folder}",
         "look": f"axolotl grpo score {folder}/held_out.jsonl {arguments}",
@@ -70,45 +82,3 @@ def test_closing_block_names_files_and_next_commands(folder):
 
 def test_closing_block_of_a_small_run_names_no_missing_file(tmp_path):
     assert results({**GIVEN, "output_dir": str(tmp_path)}).keys() == {"model", "config"}
-
-
-@pytest.fixture
-def trainer(folder):
-    history = [{"rewards/ends_with/mean": score} for score in (0.25, None, 0.75)]
-    return SimpleNamespace(
-        args=SimpleNamespace(output_dir=str(folder), generation_batch_size=32, max_completion_length=64),
-        hub_model_id=None,
-        is_world_process_zero=lambda: True,
-        num_generations=8,
-        reward_func_names=["ends_with"],
-        state=SimpleNamespace(global_step=10, log_history=history),
-        train_dataset=[{"prompt": [{"role": "user", "content": "9 + 9?"}]}],
-    )
-
-
-def test_model_card_names_base_model_data_rewards_and_numbers(trainer, folder):
-    write_card(trainer, {**GIVEN, "adapter": "lora"}, {"ends_with": 1.0}, model_name="x")
-    card = (folder / "README.md").read_text()
-    _, head, text = card.split("---\n", 2)
-    assert yaml.safe_load(head) == {
-        "base_model": GIVEN["base_model"],
-        "datasets": ["openai/gsm8k"],
-        "library_name": "peft",
-        "model_name": folder.name,
-        "tags": ["generated_from_trainer", "axolotl", "trl", "grpo"],
-    }
-    assert f"A lora adapter of `{GIVEN['base_model']}`" in text
-    assert "trained on `openai/gsm8k` and `rows.jsonl` by GRPO" in text
-    assert "10 steps of\n4 prompts x 8 completions" in text
-    assert "| ends_with | greedy | 0.00 | 1.00 | +1.00 ± 0.99 |" in text
-    assert "![Training curve](training.png)" in text
-    assert 'prompt = [{"role": "user", "content": "9 + 9?"}]' in text
-    assert "None" not in text
-
-
-def test_model_card_without_held_out_rows_has_the_means_in_training(trainer, folder):
-    (folder / "held_out.jsonl").unlink()
-    write_card(trainer, {**GIVEN, "base_model": "./mine"}, {})
-    card = (folder / "README.md").read_text()
-    assert "| ends_with | 0.25 | 0.75 |" in card
-    assert "base_model:" not in card and "`./mine`, trained on" in card

@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.config import dicts
 from axolotl_grpo_plugin.evaluation.report import markdown
+from axolotl_grpo_plugin.hub import is_on_hub
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, Change, read_changes
@@ -89,8 +90,8 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
     name = trainer.hub_model_id or folder.name
     prompt = trainer.train_dataset[0]["prompt"]
     data = ModelCardData(
-        base_model=base if _on_hub(base) else None,
-        datasets=[path for path in paths if _on_hub(path)] or None,
+        base_model=base if is_on_hub(base) else None,
+        datasets=[path for path in paths if is_on_hub(path)] or None,
         library_name="peft" if given.get("adapter") else "transformers",
         model_name=name,
         tags=["generated_from_trainer", "axolotl", "trl", given["rl"]],
@@ -272,9 +273,4 @@ def _fenced(text: str) -> str:
 
 def _dataset(path: str) -> str:
     """Return a name for the hub: a local path would say nothing there."""
-    return path if _on_hub(path) else Path(path).name
-
-
-def _on_hub(name: str) -> bool:
-    """Return whether a path looks like a name on the hub, and is no local file or folder."""
-    return bool(re.fullmatch(r"\w[\w.-]*/[\w.-]+", name)) and not Path(name).exists()
+    return path if is_on_hub(path) else Path(path).name

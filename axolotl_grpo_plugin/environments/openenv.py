@@ -18,7 +18,7 @@ from zlib import crc32
 import httpx
 from openenv.core.client_types import StepResult
 from openenv.core.env_client import EnvClient
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosedOK, WebSocketException
 
 from axolotl_grpo_plugin.environments.base import Environment, EpisodeLost
 from axolotl_grpo_plugin.findings import FindingError, first_line
@@ -94,16 +94,16 @@ class OpenEnv(Environment):
             if self._client is None:
                 self._client = _connect(self._url)
             return getattr(self._client, what)(*arguments, **keywords)
-        except RuntimeError as error:  # the server's own answer
-            if "CAPACITY_REACHED" in str(error):
-                raise RuntimeError(
-                    "the server takes no more sessions, and each completion needs one. "
-                    "Raise max_concurrent_envs in the server's create_app"
-                ) from error
-            raise
-        except (OSError, WebSocketException) as error:
-            self._client = None
+        except (RuntimeError, OSError, WebSocketException) as error:
             reason = f"the connection to {self._url} broke: {first_line(error)}"
+            if isinstance(error, ConnectionClosedOK) or "CAPACITY_REACHED" in str(error):
+                reason = (
+                    f"{self._url} has no free session, and each completion needs one. "
+                    "Raise max_concurrent_envs in the server's create_app"
+                )
+            elif isinstance(error, RuntimeError):  # the server's own answer
+                raise
+            self._client = None
             raise EpisodeLost(reason) from error
 
     @classmethod

@@ -258,9 +258,7 @@ def _check_budget(cfg: Any, tokenizer: Any, prompt: Any) -> Iterator[Finding]:
         yield Finding(at(cfg, context[0]), what, f"Set it to {began + most}", level="warning")
 
 
-def check_start(
-    cfg: Any, tools: "Tools", row: dict[str, Any], ranks: int = 1
-) -> Iterator[Finding]:
+def check_start(cfg: Any, tools: "Tools", row: dict[str, Any], ranks: int = 1) -> Iterator[Finding]:
     """Make the objects of classes, and begin as many episodes as a rank plays at a time, with a row.
 
     All later calls would fail as these.

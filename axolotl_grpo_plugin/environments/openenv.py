@@ -10,9 +10,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache, partial, reduce
 from inspect import Parameter, Signature
-from typing import Any, Literal, Union
+from operator import or_
+from typing import Any, Literal
 from zlib import crc32
 
 import httpx
@@ -47,9 +48,7 @@ class OpenEnv(Environment):
         seconds: how long to wait for a server that starts, or starts again.
     """
 
-    def __init__(
-        self, url: str = "", start: str = "", reward: str = "sum", seconds: float = 60.0
-    ):
+    def __init__(self, url: str = "", start: str = "", reward: str = "sum", seconds: float = 60.0):
         self._url, self._total, self._client = url, _TOTALS[reward], None
 
     def reset(self, **row: Any) -> str | None:
@@ -202,7 +201,14 @@ def _server(url: str, start: str, seconds: float) -> tuple[_Server, dict[str, An
     server._seconds = seconds
     try:
         return server, server.tools()
-    except (httpx.HTTPError, OSError, WebSocketException, RuntimeError, KeyError, ValueError) as error:
+    except (
+        httpx.HTTPError,
+        OSError,
+        WebSocketException,
+        RuntimeError,
+        KeyError,
+        ValueError,
+    ) as error:
         what = f"{server.url} does not tell its tools: {type(error).__name__} {first_line(error)}"
         raise FindingError(where, what, fix) from error
 
@@ -217,9 +223,7 @@ def _method(name: str, description: str, schema: dict[str, Any]) -> Callable[...
     for key, field in schema.get("properties", {}).items():
         default = Parameter.empty if key in schema.get("required", ()) else field.get("default")
         hint = _hint(field, schema.get("$defs", {}))
-        parameters.append(
-            Parameter(key, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-        )
+        parameters.append(Parameter(key, Parameter.KEYWORD_ONLY, default=default, annotation=hint))
         text = field.get("description") or (arguments or {}).get(key) or field.get("title") or key
         lines.append(f"    {key}: {' '.join(text.split())}")
 
@@ -243,25 +247,25 @@ def _hint(field: dict[str, Any], definitions: dict[str, Any]) -> Any:
     if values := field.get("enum"):
         return Literal[tuple(values)]
     if several := field.get("anyOf") or (isinstance(kind, list) and [{"type": k} for k in kind]):
-        return Union[tuple(_hint(each, definitions) for each in several)]
+        return reduce(or_, (_hint(each, definitions) for each in several))
     if kind == "array":
         return list[_hint(field.get("items", {}), definitions)]  # type: ignore[misc]
-    return type(None) if kind == "null" else _TYPES.get(kind, Any)
+    return type(None) if kind == "null" else _TYPES.get(kind or "", Any)
 
 
 def text_of(value: Any) -> str:
     """Return the text of an observation, or of a tool's result as MCP has it. Other data become JSON."""
-    if isinstance(value, dict):
-        if isinstance(blocks := value.get("content"), list):
-            value = blocks
-        else:
-            value = {k: v for k, v in value.items() if v not in (None, "", [], {}) and k != "metadata"}
-            if len(value) == 1:
-                ((key, only),) = value.items()
-                if isinstance(only, str) or key in ("result", "observation"):
-                    return text_of(only)
-    if isinstance(value, list) and value and all(isinstance(e, dict) and "type" in e for e in value):
-        return "\n".join(str(each.get("text") or f"[{each['type']}]") for each in value)
-    if value is None or value == {}:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict) and not isinstance(value.get("content"), list):
+        value = {key: each for key, each in value.items() if each not in (None, "", [], {})}
+        value.pop("metadata", None)
+        for key, each in value.items() if len(value) == 1 else ():
+            if isinstance(each, str) or key in ("result", "observation"):
+                return text_of(each)
+    blocks = value["content"] if isinstance(value, dict) and "content" in value else value
+    if isinstance(blocks, list) and all(
+        isinstance(each, dict) and "type" in each for each in blocks
+    ):
+        return "\n".join(str(each.get("text") or f"[{each['type']}]") for each in blocks)
+    if isinstance(value, str) or not (value or value == 0):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)

@@ -71,7 +71,7 @@ def test_killed_server_loses_its_episodes_and_comes_back(game):
     runner.take_counts([])
     server_process().kill()
     for _ in range(2):
-        with pytest.raises(ToolError, match="the connection to .* broke"):
+        with pytest.raises(ToolError, match=r"the connection to .* broke"):
             episode.step(number=7)
     assert episode.get_reward() is None and episode.neutral
     assert runner.take_counts([LOST]) == [1]

@@ -145,13 +145,14 @@ class _Server:
 
     def __init__(self, url: str, start: str, seconds: float):
         self.url, self._seconds, self._down = url, seconds, False
+        self.process = None
         if start:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = str(probe.getsockname()[1])
             self.url = f"http://127.0.0.1:{port}"
             command = [sys.executable, "-c", _KEEP, start.replace("{port}", port)]
-            self._process = spawn(command, os.environ, output=sys.__stderr__)
+            self.process = spawn(command, os.environ, output=sys.__stderr__)
         # OpenEnv's client asks for neither health nor schema.
         self.http = httpx.Client(base_url=self.url, timeout=5.0, trust_env=not start)
 
@@ -197,6 +198,8 @@ def _server(url: str, start: str, seconds: float) -> tuple[_Server, dict[str, An
     server = _Server(url, start, seconds if start else 0.0)
     fix = "See the command's output above" if start else "Start the server, or correct the address"
     if not server.wait():
+        if server.process:
+            server.process.terminate()
         raise FindingError(where, f"no OpenEnv server answers at {server.url}/health", fix)
     server._seconds = seconds
     try:

@@ -121,7 +121,7 @@ class GRPOPlugin(base.BasePlugin):
 
                 self._tools = Tools(cfg)
                 if self._row:
-                    stop_on(check_start(cfg, self._tools, self._row))
+                    stop_on(check_start(cfg, self._tools, self._row, _ranks()))
                 self._tools.open()
 
     def get_training_args(self, cfg: Any) -> dict[str, Any] | None:

@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from axolotl_grpo_plugin.checks.batch import batch_of
 from axolotl_grpo_plugin.config import block, completion_of, context_of, template_options, tokens_of
 from axolotl_grpo_plugin.environments.guarded import OVER, described, name_of, tool_methods
 from axolotl_grpo_plugin.environments.names import (
@@ -15,7 +17,7 @@ from axolotl_grpo_plugin.environments.names import (
     uses_tools,
 )
 from axolotl_grpo_plugin.environments.server import ToolRef
-from axolotl_grpo_plugin.findings import Finding, at, first_line, nearest
+from axolotl_grpo_plugin.findings import Finding, FindingError, at, first_line, nearest
 from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, open_tokenizer
@@ -134,7 +136,15 @@ def _check_environment(cfg: Any, ref: ToolRef, taken: dict[str, str]) -> Iterato
         what, fix = "not a class with `reset`", "See axolotl_grpo_plugin.environments.Environment"
         yield Finding(where, what, fix)
         return
-    yield from _check_arguments(ref, environment, at(cfg, "grpo_environment_args"))
+    wrong = [*_check_arguments(ref, environment, at(cfg, "grpo_environment_args"))]
+    yield from wrong
+    if wrong:
+        return
+    try:
+        environment = ref.load()
+    except FindingError as error:
+        yield error.finding._replace(where=at(cfg, error.finding.where))
+        return
     tools = dict(tool_methods(environment))
     if not tools:
         yield Finding(
@@ -248,8 +258,11 @@ def _check_budget(cfg: Any, tokenizer: Any, prompt: Any) -> Iterator[Finding]:
         yield Finding(at(cfg, context[0]), what, f"Set it to {began + most}", level="warning")
 
 
-def check_start(cfg: Any, tools: "Tools", row: dict[str, Any]) -> Iterator[Finding]:
-    """Make the objects of classes, and begin an episode with a row. All later calls would fail as these."""
+def check_start(cfg: Any, tools: "Tools", row: dict[str, Any], ranks: int = 1) -> Iterator[Finding]:
+    """Make the objects of classes, and begin as many episodes as a rank plays at a time, with a row.
+
+    All later calls would fail as these.
+    """
     for number, ref in enumerate(tool_refs(cfg)):
         if inspect.isclass(ref.load()):
             answer = tools.runner.call("", number, {}, "__repr__", name_of(ref.load()))
@@ -258,8 +271,16 @@ def check_start(cfg: Any, tools: "Tools", row: dict[str, Any]) -> Iterator[Findi
                 what, _, fix = answer.error.partition(". ")
                 yield Finding(where, f"it cannot be made: {what}", fix or "Correct grpo_tool_args")
     if factory := tools.keyword.get("environment_factory"):
-        episode = factory()
-        episode.reset(**row)
-        if episode._lost:
-            what = f"reset failed on the first row: {episode._over.removeprefix(OVER).strip()}"
-            yield Finding(at(cfg, ENVIRONMENT), what, "Correct it, or grpo_environment_args")
+        batch = batch_of(cfg, ranks)
+        episodes = max(batch.generated // ranks, batch.evaluates * batch.evaluated) if batch else 1
+        for number in range(episodes):
+            episode = factory()
+            episode.reset(**row)
+            if episode._lost:
+                reason = episode._over.removeprefix(OVER).strip()
+                what, _, fix = f"reset failed on the first row: {reason}".partition(". ")
+                what += f" (episode {number + 1} of {episodes} at a time)"
+                fix = fix or "Correct it, or grpo_environment_args"
+                yield Finding(at(cfg, ENVIRONMENT), what, fix)
+                return
+        factory._slots = count()  # the run's episodes take over these processes

@@ -3,6 +3,13 @@
 from abc import ABC, abstractmethod
 
 
+class EpisodeLost(Exception):
+    """Raise it in a tool if the episode cannot go on, but not because of the model: a server is gone.
+
+    Then no reward of this episode counts, also none of `trl.reward_funcs`.
+    """
+
+
 class Environment(ABC):
     """One episode at a time: `reset` begins it, the model calls the tools, and `get_reward` judges it.
 

@@ -55,23 +55,28 @@ def guarded_tool(tool: Any, runner: ToolRunner, number: int) -> Callable[..., An
 class _Episodes:
     """The base of the class that TRL gets for an environment. Each object has a process of its own.
 
-    An episode ends when the environment is `done`. It is lost if its process is killed, or if `reset` or
-    `get_reward` fails. Later calls fail at once, and a lost reward is None, which counts as the mean of its
-    prompt group.
+    An episode ends when the environment is `done`. It is lost if its process is killed, if `reset` or
+    `get_reward` fails, or if a tool raises EpisodeLost. Later calls fail at once, and a lost reward is None,
+    which counts as the mean of its prompt group.
+
+    neutral: no reward of the episode counts, because the model is not at fault.
     """
 
     _runner: ToolRunner
     _number: int
     _slots: "count[int]"
+    _wait: Callable[[], object]
 
     def __init__(self) -> None:
         self._slot = f"environment {self._number}.{next(self._slots)}"
-        self._over, self._lost = "", False
+        self._over, self._lost, self.neutral = "", False, False
 
     def reset(self, /, **row: Any) -> str | None:
+        self._wait()
         answer = self._runner.call("", self._number, row, "reset", self._slot)
         self._over, self._lost = "", False
         self._after(answer, answer.status != "ok")
+        self.neutral = self._lost
         return answer.value  # type: ignore[no-any-return]
 
     def _call(self, name: str, arguments: dict[str, Any]) -> Any:
@@ -95,6 +100,7 @@ class _Episodes:
     def _after(self, answer: Any, lost: bool) -> None:
         if lost:
             self._over, self._lost = f"{OVER} It failed: {answer.error}", True
+            self.neutral = answer.status == "lost"
             self._runner.counts[LOST] += 1
         elif answer.done:
             self._over = OVER
@@ -103,6 +109,7 @@ class _Episodes:
 def guarded_environment(environment: type, runner: ToolRunner, number: int) -> type:
     """Return a class for TRL with the environment's name, tools and, if it has one, `get_reward`."""
     members: dict[str, Any] = {"_runner": runner, "_number": number, "_slots": count()}
+    members["_wait"] = staticmethod(getattr(environment, "_wait", bool))
     members |= {name: _method(name, method) for name, method in tool_methods(environment)}
     if hasattr(environment, "get_reward"):
         members["get_reward"] = _Episodes._reward

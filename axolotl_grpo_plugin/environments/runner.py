@@ -41,7 +41,8 @@ class ToolRunner:
     """
 
     def __init__(self, refs: Sequence[ToolRef], limits: Limits):
-        self._refs, self._limits, self._lock = list(refs), limits, Lock()
+        self._refs = [ref.for_process() for ref in refs]
+        self._limits, self._lock = limits, Lock()
         self.counts: Counter[tuple[str, str]] = Counter()
         self._shown: Counter[str] = Counter()
         self._start()

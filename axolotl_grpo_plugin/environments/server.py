@@ -25,6 +25,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.environments.base import EpisodeLost
+
 MAKING = 60.0  # seconds that making an object may take
 _TICK = 0.05  # seconds between looks at a silent process
 _LONGEST = 1 << 20  # bytes of an answer
@@ -39,10 +41,19 @@ class ToolRef(NamedTuple):
     path: str
     arguments: dict[str, Any]
 
-    def load(self) -> Any:
+    def imported(self) -> Any:
         """Return the function or class. Raises: any error of the import, or AttributeError."""
         module, _, name = self.path.rpartition(".")
         return getattr(import_module(module), name)
+
+    def load(self) -> Any:
+        """Return `imported()`, or the class that its `_ready` makes of the arguments, with more tools."""
+        loaded = self.imported()
+        return loaded._ready(**self.arguments) if hasattr(loaded, "_ready") else loaded
+
+    def for_process(self) -> "ToolRef":
+        """Return the reference with the arguments that only the trainer's process knows."""
+        return self._replace(arguments={**self.arguments, **getattr(self.load(), "_found", {})})
 
 
 class Limits(NamedTuple):
@@ -69,7 +80,8 @@ class Call(NamedTuple):
 class Answer(NamedTuple):
     """The result of a call.
 
-    status: "ok", "error" (it raised), "timeout", "died", or "gone" (its process ended before).
+    status: "ok", "error" (it raised), "lost" (it raised EpisodeLost), "timeout", "died", or "gone" (its
+        process ended before).
     value: the text of a tool; of `reset` and `get_reward` also None or a number. error: one line.
     """
 
@@ -200,7 +212,7 @@ class _Target:
     def make(self) -> Answer:
         """Load the function, or make the object of the class."""
         try:
-            self.called = self.ref.load()
+            self.called = self.ref.imported()
             if inspect.isclass(self.called):
                 self.called = self.called(**self.ref.arguments)
             return Answer("ok")
@@ -226,7 +238,8 @@ class _Target:
 
     def _failed(self, error: BaseException) -> Answer:
         message = _unicode(str(error) or type(error).__name__)[: self.characters]
-        return Answer("error", error=message, trace=traceback.format_exc()[-_TRACE:])
+        status = "lost" if isinstance(error, EpisodeLost) else "error"
+        return Answer(status, error=message, trace=traceback.format_exc()[-_TRACE:])
 
 
 async def _awaited(result: Any) -> Any:
@@ -285,7 +298,7 @@ def serve(descriptor: int) -> None:
     server = _Server(trainer, refs, limits, folder)
     for ref in refs:
         try:
-            ref.load()
+            ref.imported()
         except Exception:  # each call will fail with the same error
             traceback.print_exc()
     try:

@@ -114,7 +114,11 @@ class GuardedReward:
         return self.outcomes
 
     def _keep(self, outcomes: list[Outcome], columns: dict[str, Any]) -> list[float | None]:
-        self.outcomes = outcomes
+        episodes = columns.get("environments") or [None] * len(outcomes)
+        self.outcomes = outcomes = [
+            Outcome(None) if getattr(episode, "neutral", False) else outcome
+            for episode, outcome in zip(episodes, outcomes, strict=True)
+        ]
         values = columns.get(self.function.spec.group_by) or [""] * len(outcomes)
         self.series = ["" if value is None else str(value) for value in values]
         if self.reasons and (log_extra := columns.get("log_extra")):

@@ -17,6 +17,7 @@ import psutil
 
 TERM_TIMEOUT = 15  # seconds from SIGTERM to SIGKILL; vLLM takes up to 14
 KILL_TIMEOUT = 30  # seconds more, because a hanging driver can block SIGKILL
+_AGAIN = 1  # seconds until `keep` starts a command again
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -169,6 +170,19 @@ def guarded(work: Callable[[], int]) -> int:
             signal.signal(number, handler)
     end_below()
     return shell_code(os.waitstatus_to_exitcode(status))
+
+
+def keep(command: str) -> None:
+    """Run a shell command again whenever it ends, until this process ends. Called in a new process."""
+
+    def work() -> int:
+        while True:
+            code = shell_code(subprocess.run(command, shell=True).returncode)
+            line = f"axolotl-grpo-plugin: {command!r} ended with exit code {code}. It starts again."
+            print(line, file=sys.stderr, flush=True)
+            time.sleep(_AGAIN)
+
+    sys.exit(guarded(work))
 
 
 def shell_code(code: int) -> int:

@@ -60,6 +60,11 @@ def wait_for_end_of(pid):
     assert not psutil.pid_exists(pid)
 
 
+def test_episode_without_its_server_gets_no_score(guard):
+    episodes = [SimpleNamespace(neutral=False), SimpleNamespace(neutral=True)]
+    assert call(guard("spins_on_a"), "bb", environments=episodes)[0] == [1.0, None]
+
+
 @pytest.mark.parametrize(
     "name, error, timed_out",
     [

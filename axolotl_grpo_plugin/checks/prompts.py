@@ -3,7 +3,9 @@
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.config import block, completion_of, context_of, is_named, tokens_of
+from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import Finding, Level, at
 from axolotl_grpo_plugin.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.stats.measure import Measured, measure
@@ -19,6 +21,7 @@ def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Generator[F
     """
     try:
         tokenizer = open_tokenizer(cfg)
+        tokenizer.tools = shown_tools(cfg)
         measured = [measure(source, cfg, tokenizer) for source in sources]
     except TokenizerError as error:
         name = name_of(cfg)
@@ -66,7 +69,9 @@ def _check_dataset(
 ) -> Iterator[Finding]:
     prompts = dataset.prompts
     over = prompts.over(limit)
-    dropped = is_named(cfg) and dataset.transform.startswith("axolotl_grpo_plugin.")
+    # The transforms count a prompt without the descriptions of tools.
+    own = is_named(cfg) and dataset.transform.startswith("axolotl_grpo_plugin.")
+    dropped = own and not uses_tools(cfg)
     if not over or (dropped and accepted):
         return
     if not dropped and not block(cfg, "trl").get("use_vllm"):

@@ -3,11 +3,17 @@
 import inspect
 from collections.abc import Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axolotl_grpo_plugin.checks.batch import batch_of
-from axolotl_grpo_plugin.config import block, completion_of, context_of, template_options, tokens_of
-from axolotl_grpo_plugin.environments.guarded import OVER, described, name_of, tool_methods
+from axolotl_grpo_plugin.config import block, completion_of, context_of, tokens_of
+from axolotl_grpo_plugin.environments.guarded import (
+    OVER,
+    described,
+    name_of,
+    schemas_of,
+    tool_methods,
+)
 from axolotl_grpo_plugin.environments.names import (
     ENVIRONMENT,
     MOST_CALLS,
@@ -20,7 +26,7 @@ from axolotl_grpo_plugin.environments.server import ToolRef
 from axolotl_grpo_plugin.findings import Finding, FindingError, at, first_line, nearest
 from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.options import refuse_wrong_types
-from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, open_tokenizer
+from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, Tokenizer, open_tokenizer
 
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.environments.seams import Tools
@@ -171,7 +177,10 @@ def check_parallel_tools(cfg: Any, ranks: int) -> Iterator[Finding]:
     elif not trl.get("use_vllm") and "zero3" in str(cfg.get("deepspeed")):
         where, fix = "deepspeed", "Use vLLM in colocate mode, or ZeRO-2"
     if where:
-        what = "the ranks would wait for each other forever, because TRL 1.14 lets each end its tool calls alone"
+        what = (
+            "the ranks generate together, but TRL 1.14 lets each end its tool calls alone. Their messages "
+            "then mix, and the run ends or hangs"
+        )
         yield Finding(at(cfg, where), what, fix)
 
 
@@ -192,7 +201,8 @@ def check_tool_use(cfg: Any, prompt: Any, ranks: int = 1) -> Iterator[Finding]:
         what = "the prompts are text, and only chats can have tools"
         yield Finding(at(cfg, "datasets"), what, "Return a list of messages as `prompt`")
         return
-    tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder).real
+    axolotls = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder)
+    tokenizer = axolotls.real
     where = at(cfg, "chat_template")
     fix = "Set chat_template_jinja to a template that TRL knows, or name another model (docs/tools.md)"
     if not supports_tool_calling(tokenizer):
@@ -208,41 +218,17 @@ def check_tool_use(cfg: Any, prompt: Any, ranks: int = 1) -> Iterator[Finding]:
         reason = first_line(error).partition(". ")[0]
         yield Finding(where, f"TRL cannot read the tool calls of this template: {reason}", fix)
         return
-    yield from _check_budget(cfg, tokenizer, prompt)
+    yield from _check_budget(cfg, axolotls, prompt)
 
 
-def _check_budget(cfg: Any, tokenizer: Any, prompt: Any) -> Iterator[Finding]:
+def _check_budget(cfg: Any, tokenizer: Tokenizer, prompt: Any) -> Iterator[Finding]:
     """Check that the template shows the tools, and that a call with its answer fits into a completion."""
-    from transformers.utils import get_json_schema
-
-    tools = [described(ref.load()) for ref in tool_refs(cfg)]
-    if ref := environment_ref(cfg):
-        tools += [method for _, method in tool_methods(ref.load())]
-    schemas = [get_json_schema(tool) for tool in tools]
-    options = template_options(cfg)
-
-    def text(chat: Any) -> str:
-        rendered: str = tokenizer.apply_chat_template(
-            chat, tools=schemas, tokenize=False, add_generation_prompt=True, **options
-        )
-        return rendered
-
-    def length(chat: Any) -> int:
-        return len(tokenizer(text=text(chat), add_special_tokens=False)["input_ids"])
-
-    def with_call(function: Any) -> Any:
-        arguments = dict.fromkeys(function["parameters"]["properties"], "1")
-        call = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
-        turn = {"role": "assistant", "content": "", "tool_calls": [call]}
-        return [*prompt, turn, {"role": "tool", "name": function["name"], "content": "1"}]
-
-    functions = [schema["function"] for schema in schemas]
-    if hidden := [each["name"] for each in functions if each["name"] not in text(prompt)]:
-        what = f"the chat template does not tell the model about {', '.join(hidden)}"
+    used = tool_tokens(cfg, tokenizer, prompt)
+    if used.hidden:
+        what = f"the chat template does not tell the model about {', '.join(used.hidden)}"
         fix = "Set a template that shows tools, or describe them in grpo_system_prompt"
         yield Finding(at(cfg, "chat_template"), what, fix, level="warning")
-    began, most, context = length(prompt), completion_of(cfg), context_of(cfg)
-    longest = max(length(with_call(function)) for function in functions) - began
+    most, longest, context = completion_of(cfg), used.call, context_of(cfg)
     where = at(cfg, "trl.max_completion_length")
     if most and most <= longest:
         what = f"{most} tokens cannot hold one tool call and its answer, which need {longest}"
@@ -250,12 +236,55 @@ def _check_budget(cfg: Any, tokenizer: Any, prompt: Any) -> Iterator[Finding]:
     elif most and most < 2 * longest:
         what = f"{most} tokens leave {most - longest} after one short tool call and its answer"
         yield Finding(where, what, f"Raise it above {2 * longest}", level="warning")
-    if most and context and began + most > context[1]:
+    if most and context and used.prompt + most > context[1]:
         what = (
             f"{context[1]} is less than trl.max_completion_length {most} and a prompt with the "
-            f"descriptions of its tools, which has {began} tokens"
+            f"descriptions of its tools, which has {used.prompt} tokens"
         )
-        yield Finding(at(cfg, context[0]), what, f"Set it to {began + most}", level="warning")
+        fix = f"Set it to {used.prompt + most}"
+        yield Finding(at(cfg, context[0]), what, fix, level="warning")
+
+
+def shown_tools(cfg: Any) -> list[dict[str, Any]] | None:
+    """Return the descriptions of tools for `Tokenizer.tools`, None without tools that load."""
+    faulty = any(finding.level == "error" for finding in check_tools(cfg))
+    return schemas_of(cfg) if uses_tools(cfg) and not faulty else None
+
+
+class ToolTokens(NamedTuple):
+    """Tokens that tools take.
+
+    prompt: of a prompt with the tools' descriptions, of which descriptions are so many. call: of the longest
+    short call with an answer of one character, and of the next turn's opening. hidden: tools that the
+    template does not show.
+    """
+
+    prompt: int
+    descriptions: int
+    call: int
+    hidden: list[str]
+
+
+def tool_tokens(cfg: Any, tokenizer: Tokenizer, prompt: Any) -> ToolTokens:
+    """Count the tokens that a config's tools take. prompt: a chat."""
+    plain, tokenizer.tools = tokenizer.tools, None
+    try:
+        (without,) = tokenizer.prompts([prompt])
+        tokenizer.tools = schemas_of(cfg)
+        functions = [schema["function"] for schema in tokenizer.tools]
+        text = tokenizer.text(prompt)
+        began, *calls = tokenizer.prompts([prompt, *(_with_call(prompt, f) for f in functions)])
+    finally:
+        tokenizer.tools = plain
+    hidden = [each["name"] for each in functions if each["name"] not in text]
+    return ToolTokens(began, began - without, max(calls) - began, hidden)
+
+
+def _with_call(prompt: Any, function: Any) -> Any:
+    arguments = dict.fromkeys(function["parameters"]["properties"], "1")
+    call = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
+    turn = {"role": "assistant", "content": "", "tool_calls": [call]}
+    return [*prompt, turn, {"role": "tool", "name": function["name"], "content": "1"}]
 
 
 def check_start(cfg: Any, tools: "Tools", row: dict[str, Any], ranks: int = 1) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import click
 from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.commands.rewards import console
 from axolotl_grpo_plugin.commands.session import Options, Session
+from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
 from axolotl_grpo_plugin.evaluation.report import markdown, plot, summarize, table
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
@@ -77,7 +78,7 @@ def _run(
 
 def _check_scored(answers: Sequence[ScoredAnswer], scorer: AnswerScorer) -> None:
     """Raise ConfigError if the first reward scored none of a model's answers."""
-    name = next(iter(scorer.guards), None)
+    name = next(iter(answers[0].scores), None)
     if name is None:
         what, fix = "no reward function can score answers", "Name one that is no model"
         stop_on([Finding("trl.reward_funcs", what, fix)])
@@ -95,7 +96,7 @@ def _scores(answers: Sequence[ScoredAnswer]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {"key": [answer.key for answer in answers]}
     for name in answers[0].scores:
         columns[rollouts.REWARD + name] = [answer.scores[name] for answer in answers]
-        columns[rollouts.REASON + name] = [answer.reasons[name] for answer in answers]
+        columns[rollouts.REASON + name] = [answer.reasons.get(name) for answer in answers]
     return columns
 
 
@@ -119,6 +120,9 @@ def _settings(session: Session) -> dict[str, Any]:
 def _export(session: Session, folder: Path) -> int:
     from axolotl_grpo_plugin.evaluation.lm_eval import export
 
+    if uses_tools(session.cfg):
+        what = "lm_eval calls no tools"
+        stop_on([Finding("--export-lm-eval", what, "Leave it out, or remove the config's tools")])
     rewards, samples = reward_refs(session.cfg), session.options.samples
     command = export(
         session.cfg,

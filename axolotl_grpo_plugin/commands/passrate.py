@@ -104,9 +104,10 @@ def _rates(
     reward = next(iter(scorer.guards), "")
     best = scorer.highest.get(reward)
     if best is None:
-        what = "declares no highest score, so that no answer counts as right"
+        what = "no highest score is declared, so that no answer counts as right"
         fix = "Put a reward with a range first in trl.reward_funcs"
-        stop_on([Finding(f"trl.reward_funcs[0] ({reward})", what, fix)])
+        where = "trl.reward_funcs" + f"[0] ({reward})" * bool(reward)
+        stop_on([Finding(where, what, fix)])
         raise AssertionError
     if log:
         files = rollouts.files_of(Path(log))

@@ -66,6 +66,7 @@ class Rehearsal:
         from axolotl_grpo_plugin import hub
         from axolotl_grpo_plugin.commands import check as command
         from axolotl_grpo_plugin.config import read_config
+        from axolotl_grpo_plugin.environments.names import uses_tools
         from axolotl_grpo_plugin.rehearsal.replace import least_gpus, local_rows
         from axolotl_grpo_plugin.stats.rows import sources
 
@@ -83,6 +84,7 @@ class Rehearsal:
         command.show(checked, machine)
         self.skipped = [each.where for each in checked.findings if each.level == "skipped"]
         self.cfg = read_config(self.config, options)
+        self.skipped += ["calls of tools"] * uses_tools(self.cfg)
         return checked.ok
 
     def run(self) -> bool:
@@ -196,6 +198,7 @@ class Rehearsal:
         """Print a prompt, its completions and a right answer with their rewards."""
         from axolotl_grpo_plugin import rollouts
         from axolotl_grpo_plugin.checks.samples import RewardError, gold_scores
+        from axolotl_grpo_plugin.checks.tools import shown_tools
         from axolotl_grpo_plugin.commands.rewards import console
         from axolotl_grpo_plugin.rehearsal.results import check_pays, table
         from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
@@ -203,6 +206,7 @@ class Rehearsal:
         logged = [row for file in rollouts.files_of(self.output) for row in rollouts.read(file)]
         prompt = logged[0]["prompt"]
         tokenizer, text = open_tokenizer(cfg), prompt
+        tokenizer.tools = shown_tools(cfg)
         if not isinstance(prompt, str):
             text = tokenizer.text(prompt)
         elif tokenizer.ids([prompt]) != tokenizer.ids([prompt], special=True):

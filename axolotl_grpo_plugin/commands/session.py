@@ -13,7 +13,8 @@ import click
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.config import check_datasets, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards, functions_in
-from axolotl_grpo_plugin.config import block, is_grpo, limit_prompts, read_config
+from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use, check_tools, tool_tokens
+from axolotl_grpo_plugin.config import block, context_of, is_grpo, limit_prompts, read_config
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
 from axolotl_grpo_plugin.evaluation.benchmarks import benchmark, names
@@ -101,6 +102,8 @@ class Session:
             cfg["grpo_max_prompt_length"] = None
         self.rows, self.dropped = questions(cfg, self.sources, self.tokenizer, options.limit)
         stop_on([*self._check_columns(), *self._check_tokenizers()])
+        if generates and uses_tools(cfg):
+            stop_on(check_tool_use(cfg, self.rows[0].prompt))
         self.sampling = Sampling.of(
             cfg,
             temperature=options.temperature,
@@ -149,8 +152,6 @@ class Session:
                 f"their prompts have more than {longest} tokens (grpo_max_prompt_length, or the context "
                 "less trl.max_completion_length)."
             )
-        if uses_tools(self.cfg):
-            lines.append("The models answer without the config's tools, unlike in the training.")
         lines += [f"{key} is left out: a reward model needs a trainer." for key in scorer.left_out]
         lines += [
             f"{name} failed on {scorer.failures[name]:,} answers, which do not count: {error}"
@@ -160,7 +161,19 @@ class Session:
 
     @cached_property
     def backend(self) -> Backend:
-        """transformers or vLLM."""
+        """transformers or vLLM; with the config's tools if it has any."""
+        turns, first = self._turns(), self.rows[0]
+        if not uses_tools(self.cfg):
+            return turns
+        from axolotl_grpo_plugin.environments.backend import ToolBackend
+
+        size = self.options.batch_size
+        made = ToolBackend(self.cfg, turns, self.tokenizer.real, self.sampling.max_tokens, size)
+        stop_on(check_start(self.cfg, made.tools, {"prompt": first.prompt, **first.columns}))
+        return made
+
+    def _turns(self) -> Backend:
+        """Return what writes the model's text."""
         if not self.options.vllm():
             from axolotl_grpo_plugin.generation.local import LocalBackend
 
@@ -168,6 +181,10 @@ class Session:
         from axolotl_grpo_plugin.generation.vllm import VllmBackend
 
         longest = max(len(row.ids) for row in self.rows) + self.sampling.max_tokens
+        if uses_tools(self.cfg):
+            used = tool_tokens(self.cfg, self.tokenizer, self.rows[0].prompt)
+            _, context = context_of(self.cfg) or ("", 0)  # also for text that `reset` adds
+            longest = max(longest + used.descriptions, context)
         eos, server = self.tokenizer.real.eos_token_id, self.options.server
         return VllmBackend(self.cfg, self.models, self.folder, server, longest, eos)
 
@@ -256,7 +273,7 @@ def _read(config: str) -> Any:
             [Finding(at(cfg, "rl"), f"{cfg.get('rl')!r} is not supported here", "Set rl: grpo")]
         )
     paths.add_working_folder()
-    stop_on([*check_plugin(cfg), *check_keys(cfg)])
+    stop_on([*check_plugin(cfg), *check_keys(cfg), *check_tools(cfg)])
     return cfg
 
 

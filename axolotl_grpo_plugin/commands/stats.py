@@ -16,8 +16,10 @@ from rich.progress import Progress
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.prompts import check_lengths
+from axolotl_grpo_plugin.checks.tools import shown_tools, tool_tokens
 from axolotl_grpo_plugin.checks.traps import check_limit
 from axolotl_grpo_plugin.config import block, completion_of, dicts, is_grpo, read_config, tokens_of
+from axolotl_grpo_plugin.environments.names import environment_ref, uses_tools
 from axolotl_grpo_plugin.findings import ConfigError, Finding, at
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
@@ -85,7 +87,7 @@ class Stats:
                     cfg = DictDefault({**cfg, "tokenizer_config": name})
                 try:
                     tokenizer = open_tokenizer(cfg)
-                    tokenizer.name = name
+                    tokenizer.name, tokenizer.tools = name, shown_tools(cfg)
                     self._count_datasets(cfg, tokenizer, gold, progress)
                 except TokenizerError as error:
                     self.problems.append(str(error))
@@ -156,6 +158,24 @@ class Stats:
                 fix = "--drop the longest rows, or shorten --max-completion-length"
                 self.warnings.append(f"{self.own}: {what}: {fix}")
 
+    def note_tools(self, completion: int) -> None:
+        """Add notes on the tokens that the descriptions and the calls of tools take."""
+        for tokenizer, _ in self.counted if uses_tools(self.cfg) else ():
+            if tokenizer.tools is None:
+                self.warnings.append(f"{tokenizer.name}: the tools are not counted (see `check`)")
+                continue
+            used = tool_tokens(self.cfg, tokenizer, [{"role": "user", "content": "?"}])
+            self.warnings += [
+                f"{tokenizer.name}: {used.descriptions} tokens of each prompt describe the tools",
+                f"{tokenizer.name}: a call with an answer of one character takes up to {used.call} of the "
+                f"{completion} tokens of a completion, so {completion - used.call} are left for longer "
+                "answers, other calls and the model's text",
+            ]
+        if environment_ref(self.cfg):
+            self.warnings.append(
+                "text that the environment's reset adds to a prompt is not counted"
+            )
+
     def findings(self, drop: float) -> list[Finding] | None:
         """Check the YAML's present lengths, as `axolotl grpo check` does. None if nothing is counted."""
         if not self.counted or self.counted[0][0].name != self.own:
@@ -197,6 +217,7 @@ def run(
     completion, why = stats.completion(max_completion_length)
     chosen = budget(widest, completion, drop) if widest else None
     stats.note_lengths(completion, chosen)
+    stats.note_tools(completion)
     findings = stats.findings(drop) if config else None
     if as_json:
         click.echo(json.dumps(_plain(stats, chosen, findings), indent=2, ensure_ascii=False))

@@ -6,6 +6,7 @@ from functools import wraps
 from itertools import count
 from typing import Any
 
+from axolotl_grpo_plugin.environments.names import environment_ref, tool_refs
 from axolotl_grpo_plugin.environments.runner import LOST, ToolError, ToolRunner
 
 NOT_TOOLS = ("reset", "get_reward")
@@ -36,6 +37,16 @@ def tool_methods(environment: type) -> Iterator[tuple[str, Callable[..., Any]]]:
     for name, member in inspect.getmembers(environment, inspect.isfunction):
         if not name.startswith("_") and name not in NOT_TOOLS:
             yield name, member.__get__(object())
+
+
+def schemas_of(cfg: Any) -> list[dict[str, Any]]:
+    """Return the descriptions of a config's tools, as the chat template gets them."""
+    from transformers.utils import get_json_schema
+
+    tools = [described(ref.load()) for ref in tool_refs(cfg)]
+    if ref := environment_ref(cfg):
+        tools += [method for _, method in tool_methods(ref.load())]
+    return [get_json_schema(tool) for tool in tools]
 
 
 def guarded_tool(tool: Any, runner: ToolRunner, number: int) -> Callable[..., Any]:

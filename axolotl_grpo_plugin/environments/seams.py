@@ -97,8 +97,10 @@ class _Generated(Exception):
     """Carries the result of `_generate` out of TRL's method, which would go on to score it."""
 
 
-def generate(trainer: Any, rows: list[dict[str, Any]]) -> tuple[Any, Any, Any]:
-    """Let a trainer answer rows. Return the prompts as the model saw them, completions, and token ids.
+def generate(trainer: Any, rows: list[dict[str, Any]]) -> tuple[Any, Any, Any, Any]:
+    """Let a trainer answer rows. Return the prompts as the model saw them, completions, token ids and masks.
+
+    The masks are 1 for a token of the model and 0 for one of a tool, or None if the trainer has no tools.
 
     TRL's own method makes the environments and their prompts. It is left right after the generation.
     """
@@ -111,6 +113,6 @@ def generate(trainer: Any, rows: list[dict[str, Any]]) -> tuple[Any, Any, Any]:
         try:
             trainer._generate_and_score_completions(rows)
         except _Generated as left:
-            prompts, (_, ids, _, completions, *_) = left.args
-            return prompts, completions, ids
+            prompts, (_, ids, masks, completions, *_) = left.args
+            return prompts, completions, ids, masks
     raise RuntimeError(_MOVED.format("The trainer does not call _generate."))

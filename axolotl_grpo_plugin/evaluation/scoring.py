@@ -48,9 +48,9 @@ class AnswerScorer:
                 dataset=job.question.dataset,
                 row=job.question.row,
                 sample=job.sample,
-                tokens=len(answer.ids),
+                tokens=answer.tokens,
                 truncated=answer.truncated,
-                scores={name: each.value for name, each in scores.items()},
+                scores={name: each.value for name, each in scores.items()} | (answer.rewards or {}),
                 reasons={name: each.status for name, each in scores.items()},
                 read=scores[first].read if first else "",
                 lenient=verdict,
@@ -73,7 +73,7 @@ class AnswerScorer:
         values = [each[name].value for each in outcomes]
         found = [None if value is None else value >= best for value in values]
         tries = [
-            (place, job, answer._replace(text=text))
+            (place, job, answer._replace(text=text, chat=None))
             for place, (job, answer) in enumerate(zip(jobs, answers, strict=True))
             if found[place] is False
             for text in forms(answer.text)
@@ -112,7 +112,10 @@ class AnswerScorer:
         names = dict.fromkeys(name for job in jobs for name in job.question.columns)
         columns = {name: [job.question.columns.get(name) for job in jobs] for name in names}
         return guard.outcomes_of(
-            [job.question.prompt for job in jobs],
+            [
+                answer.prompt or job.question.prompt
+                for job, answer in zip(jobs, answers, strict=True)
+            ],
             [as_completion(*each) for each in zip(jobs, answers, strict=True)],
             [answer.ids for answer in answers],
             columns,

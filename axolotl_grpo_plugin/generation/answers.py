@@ -38,11 +38,24 @@ class Job(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The generated part of a row. text: without special tokens. ids: with the EOS token."""
+    """The generated part of a row. text: without special tokens. ids: with the EOS token.
+
+    The others are None or 0 without tools. prompt: as the model saw it. chat: all messages. tool_tokens:
+    how many of the ids tools wrote. rewards: that an environment gave, by its name.
+    """
 
     ids: list[int]
     text: str
     truncated: bool
+    prompt: Any = None
+    chat: list[dict[str, Any]] | None = None
+    tool_tokens: int = 0
+    rewards: dict[str, float | None] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens that the model wrote."""
+        return len(self.ids) - self.tool_tokens
 
 
 def seed_of(job: Job) -> int:
@@ -65,16 +78,23 @@ class AnswerStore:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        names = ["engine", "key", "completion_ids", "text", "truncated"]
+        names, own = ["engine", "key", "completion_ids", "text", "truncated"], list[str]()
         try:
-            rows = pq.read_table(file, columns=names).to_pylist()
+            columns = pq.read_schema(file).names
+            if "tool_tokens" in columns:
+                names += ["prompt", "completion", "tool_tokens"]
+                own = [name for name in columns if name.startswith(rollouts.REWARD)]
+            rows = pq.read_table(file, columns=[*names, *own]).to_pylist()
         except (pa.ArrowException, OSError) as error:
             what = f"not a file of answers: {first_line(error)}"
             fix = "Remove it. Its answers are then generated again"
             raise ConfigError(str(Finding(str(file), what, fix))) from error
-        for engine, key, *rest in (row.values() for row in rows):
+        for row in rows:
+            rewards = {name.removeprefix(rollouts.REWARD): row.pop(name) for name in own} or None
+            engine, key, ids, text, truncated, *rest = row.values()
             self.engines.add(engine)
-            self._found[key] = Answer(*rest)
+            answer = Answer(ids, text, truncated, *map(rollouts.chat, rest))
+            self._found[key] = answer._replace(rewards=rewards)
 
     def __contains__(self, key: str) -> bool:
         return key in self._found
@@ -94,15 +114,22 @@ class AnswerStore:
             "dataset": [job.question.dataset for job in jobs],
             "row": [job.question.row for job in jobs],
             "sample": [job.sample for job in jobs],
-            "prompt": [rollouts.as_text(job.question.prompt) for job in jobs],
+            "prompt": [
+                rollouts.as_text(answer.prompt or job.question.prompt)
+                for job, answer in zip(jobs, answers, strict=True)
+            ],
             "completion": [
                 rollouts.as_text(as_completion(*each)) for each in zip(jobs, answers, strict=True)
             ],
             "text": [answer.text for answer in answers],
             "completion_ids": [answer.ids for answer in answers],
-            "completion_tokens": [len(answer.ids) for answer in answers],
+            "completion_tokens": [answer.tokens for answer in answers],
             "truncated": [answer.truncated for answer in answers],
         }
+        if answers[0].chat:
+            columns["tool_tokens"] = [answer.tool_tokens for answer in answers]
+        for name in answers[0].rewards or ():
+            columns[rollouts.REWARD + name] = [(answer.rewards or {})[name] for answer in answers]
         for name in names:
             values = [rollouts.as_text(job.question.columns.get(name)) for job in jobs]
             columns[rollouts.COLUMN + name] = values
@@ -120,6 +147,8 @@ class AnswerStore:
 
 def as_completion(job: Job, answer: Answer) -> Any:
     """Return the completion as TRL passes it to rewards: a text, or a chat if the prompt is one."""
+    if answer.chat:
+        return answer.chat
     if isinstance(job.question.prompt, str):
         return answer.text
     return [{"role": "assistant", "content": answer.text}]

@@ -20,8 +20,8 @@ class Backend(Protocol):
     def load(self, model: Model) -> None:
         """Load a model. Raises: ConfigError if that fails."""
 
-    def generate(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, list[int]]]]:
-        """Yield batches of jobs with the token ids of their completions."""
+    def generate(self, jobs: Sequence[Job]) -> Iterator[Sequence[tuple[Job, list[int] | Answer]]]:
+        """Yield batches of jobs with the token ids of their completions, or with whole answers."""
 
     def close(self) -> None:
         """Free the memory, and end a server that the backend has started."""
@@ -78,12 +78,16 @@ def generate(
     with bar:
         backend.load(model)
         for batch in backend.generate(missing):
-            answers = [_answer(ids, job, tokenizer) for job, ids in batch]
+            answers = [
+                made if isinstance(made, Answer) else answer_of(made, job, tokenizer)
+                for job, made in batch
+            ]
             store.add(model, [job for job, _ in batch], answers)
             bar.update(len(batch))
 
 
-def _answer(ids: list[int], job: Job, tokenizer: Any) -> Answer:
+def answer_of(ids: list[int], job: Job, tokenizer: Any) -> Answer:
+    """Return the answer that token ids make."""
     ends = (tokenizer.eos_token_id, tokenizer.pad_token_id)
     full = len(ids) >= job.sampling.max_tokens
     text = tokenizer.decode(ids, skip_special_tokens=True)

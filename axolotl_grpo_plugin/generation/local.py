@@ -69,7 +69,7 @@ class LocalBackend:
         while by_length:
             first = by_length[0]
             size = self._batch_size or self._fitting(first)
-            batch = [job for job in by_length[:size] if job.sampling == first.sampling]
+            batch = [job for job in by_length[:size] if job.sampling.mode == first.sampling.mode]
             del by_length[: len(batch)]
             yield from self._halved(batch)
 
@@ -101,7 +101,7 @@ class LocalBackend:
             ids[place, width - len(job.question.ids) :] = torch.tensor(job.question.ids)
             mask[place, width - len(job.question.ids) :] = 1
         settings = GenerationConfig(
-            max_new_tokens=sampling.max_tokens,
+            max_new_tokens=max(job.sampling.max_tokens for job in batch),  # tools leave less
             do_sample=False,  # `_SeededNoise` samples
             repetition_penalty=sampling.repetition_penalty,
             pad_token_id=pad,

@@ -10,6 +10,7 @@ from typing import Any
 from axolotl_grpo_plugin import hub
 from axolotl_grpo_plugin.checks.batch import Batch, batch_of
 from axolotl_grpo_plugin.config import block, completion_of, dicts, plugins_of, tokens_of
+from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import Finding, stop_on
 from axolotl_grpo_plugin.load import is_model, reward_refs
 from axolotl_grpo_plugin.serving.placement import mode_of, serving
@@ -17,7 +18,7 @@ from axolotl_grpo_plugin.stats.rows import sources
 
 STEPS = 2  # with a checkpoint after the last
 ROWS, TEST_ROWS, HELD_OUT = 64, 8, 2
-COMPLETION = 16  # tokens
+COMPLETION, WITH_TOOLS = 16, 512  # tokens; a call of a tool must fit
 MICRO, COMPLETIONS = 16, 32  # the most per forward pass, and about as many per step
 THREADS = 4
 
@@ -69,7 +70,10 @@ def replaced(
         for key in ("reward_funcs", "reward_weights"):
             trl[key] = trl.get(key) and [trl[key][number] for number in kept]
         lines["reward models"] = f"without {', '.join(models)}"
-    length = min(completion_of(cfg) or COMPLETION, COMPLETION)
+    most = COMPLETION
+    if uses_tools(cfg):
+        most, lines["tools"] = WITH_TOOLS, "made and described, but the random model calls none"
+    length = min(completion_of(cfg) or most, most)
     lines["completions"] = f"{length} tokens in place of {completion_of(cfg) or 'no limit'}"
     trl |= {"use_vllm": False, "max_completion_length": length, "num_completions_to_print": 0}
     if arguments := block(cfg, "grpo_trl_args"):

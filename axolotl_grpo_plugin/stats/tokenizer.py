@@ -59,7 +59,7 @@ class Tokenizer(ABC):
 
     name: the config's name for it. folder: holds its files. bos: text of the BOS token, or "".
     template: the chat template, or None. template_source: the template's origin. how: the libraries
-    that count.
+    that count. tools: descriptions of the tools that a chat shows, or None.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Tokenizer(ABC):
     template: str | None
     template_source: str
     how: str
+    tools: list[dict[str, Any]] | None = None
 
     @abstractmethod
     def text(self, chat: Chat, generation_prompt: bool = True) -> str:
@@ -184,7 +185,7 @@ class FastTokenizer(Tokenizer):
             raise no_template(self.name)
         rendered: str = self._compiled.render(
             messages=chat,
-            tools=None,
+            tools=self.tools,
             documents=None,
             add_generation_prompt=generation_prompt,
             **{**self._named, **self._options},
@@ -232,6 +233,7 @@ class AxolotlTokenizer(Tokenizer):
         try:
             text: str = self.real.apply_chat_template(
                 list(chat),
+                tools=self.tools,
                 add_generation_prompt=generation_prompt,
                 tokenize=False,
                 **self._options,

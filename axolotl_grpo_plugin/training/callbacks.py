@@ -234,7 +234,7 @@ class HeldOut(TrainerCallback):
         ):
             batch = places[start : start + batch_size]
             rows = [self.dataset[place] for place in batch]
-            prompts, completions, ids = generate(trainer, rows)
+            prompts, completions, ids, _ = generate(trainer, rows)
             scores = trainer._calculate_rewards(rows, prompts, completions, ids).tolist()
             texts = gather_object(list(zip(batch, prompts, map(_shown, completions), strict=True)))
             for (place, prompt, completion), row_scores in zip(texts, scores, strict=True):

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.serving.address import check_free, server_info
-from tests.e2e.conftest import ROOT, axolotl, environment
+from tests.e2e.conftest import ROOT, axolotl, curves, environment, rollouts
+from tests.e2e.scripted import TEMPLATE
 from tests.serving.marks import hear_ctrl_c, marked
 from tests.serving.stubs import free_port
 
@@ -133,6 +134,24 @@ class TestWithVLLM:
         assert (run.out / "checkpoint-2" / "adapter_model.safetensors").stat().st_size > 1e6
         assert list((run.out / "rollouts").rglob("*.parquet"))
         assert "Application startup complete" in (run.out / "vllm-server.log").read_text()
+
+    def test_trains_a_step_with_a_tool(self, run):
+        """The grammar lets each turn call the calculator, because SmolLM2 was not taught to."""
+        called = r'<tool_call>\n\{"name": "calculator", "arguments": \{"expression": "[1-9]\+[1-9]"\}\}\n</tool_call>'
+        cfg = yaml.safe_load(run.config.read_text())
+        cfg |= {"chat_template_jinja": str(TEMPLATE), "sequence_len": 1024, "max_steps": 1, "grpo_max_tool_calls": 1}
+        cfg["grpo_tools"] = ["axolotl_grpo_plugin.environments.tools.calculator"]
+        cfg["trl"] |= {"max_completion_length": 160, "vllm_guided_decoding_regex": called}
+        cfg["vllm"]["max_model_len"] = 1024
+        run.config.write_text(yaml.safe_dump(cfg))
+        code, text = run.start("grpo", "train", run.config).end()
+        assert code == 0, text[-6000:]
+        logged = rollouts(run.out)
+        assert len(logged) == 4 and logged["tool_tokens"].gt(10).all()
+        for first, answer, last in map(json.loads, logged["completion"]):
+            expression = first["tool_calls"][0]["function"]["arguments"]["expression"]
+            assert answer["content"] == str(eval(expression)) and "tool_calls" in last
+        assert curves(run.out)["tools/calculator/calls"] == [4]
 
     def test_explains_a_server_that_dies_at_boot(self, run):
         run.start("grpo", "train", run.config, "--vllm.max-model-len", "99999")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from axolotl_grpo_plugin import rollouts
 from tests.environments import tools_that_fail as tools
 
 pytestmark = pytest.mark.seconds(40)
@@ -109,6 +110,84 @@ def test_metrics_of_each_tool_add_up_to_trls(compared):
     assert metrics["tools/failure_frequency"] * calls == pytest.approx(errors)
     assert (metrics["tools/fail/calls"], metrics["tools/fail/errors"]) == (1, 1)
     assert metrics["tools/add/timeouts"] == 0 and 0 < metrics["tools/add/seconds"] < 5
+
+
+@pytest.fixture(scope="module")
+def answered(compared, tmp_path_factory):
+    """The answers outside a training to the rows of `compared`, and to a game that is won at the second guess."""
+    from transformers import AutoTokenizer
+
+    from axolotl_grpo_plugin.environments.backend import ToolBackend
+    from axolotl_grpo_plugin.generation.generate import jobs_of
+    from axolotl_grpo_plugin.generation.models import Model
+    from axolotl_grpo_plugin.generation.rows import Question
+    from axolotl_grpo_plugin.generation.sampling import Sampling
+    from tests.e2e.scripted import call, make_model, write_scripted
+
+    folder = tmp_path_factory.mktemp("tiny")
+    make_model(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    class Script:
+        how, processing_class, asked = "script", tokenizer, []
+
+        def load(self, model):
+            write_scripted(self)
+
+        def generate(self, jobs):
+            self.asked += jobs
+            turns, _ = self._generate_single_turn([job.question.ids for job in jobs])
+            yield [*zip(jobs, turns, strict=True)][::-1]  # vLLM's order is that of the ends
+
+        def close(self): ...
+
+    def answers(prompts, **cfg):
+        rows = [Question("rows", n, {}, {"answer": "70"}, prompt, [n]) for n, prompt in enumerate(prompts)]
+        plans, model = [(Sampling(max_tokens=400), 2)], Model("base", folder, None, 0, "")
+        script = Script()
+        backend = ToolBackend(cfg, script, tokenizer, 400, batch_size=4)
+        backend.load(model)
+        jobs = jobs_of(model, rows, plans, backend.how)
+        found = {job.key: answer for batch in backend.generate(jobs) for job, answer in batch}
+        backend.close()
+        return [found[job.key] for job in jobs], script.asked
+
+    prompts = [rollouts.chat(prompt) for prompt in compared[3]["prompt"][::2]]
+    turns = json.dumps([[call("guess", number=50), "no"], call("guess", number=70), "{}"])
+    game = [{"role": "user", "content": f"turns: {turns} END"}]
+    environment = "axolotl_grpo_plugin.environments.GuessNumber"
+    played = answers([game], grpo_environment=environment)
+    return answers(prompts, grpo_tools=[PATH + "add", PATH + "fail"]), played, folder
+
+
+def test_answers_outside_a_training_call_tools_as_in_it(compared, answered):
+    (answers, asked), log = answered[0], compared[3]
+    logged = map(rollouts.chat, log["completion"])
+    chats = [each if isinstance(each, list) else [{"role": "assistant", "content": each}] for each in logged]
+    assert [answer.chat for answer in answers] == chats
+    assert [answer.tokens for answer in answers] == log["completion_tokens"].tolist()
+    assert [answer.tool_tokens for answer in answers] == log["tool_tokens"].tolist()
+    assert answers[0].text == "It is 42" and {job.sampling.max_tokens for job in asked} > {400}
+
+
+def test_answers_of_an_environment_have_its_reward_and_the_prompt_that_it_makes(answered):
+    won, silent = answered[1][0]
+    assert (won.rewards, silent.rewards) == ({"GuessNumber": pytest.approx(13 / 14)}, {"GuessNumber": 0.0})
+    assert won.prompt[-1]["content"].endswith("You have 8 guesses.") and len(won.chat) == 5
+
+
+def test_prompts_are_counted_with_the_tools_that_the_model_sees(answered, compared):
+    from axolotl_grpo_plugin.checks.tools import shown_tools, tool_tokens
+    from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, open_tokenizer
+
+    cfg = {"base_model": str(answered[2]), "grpo_tools": [PATH + "add", PATH + "fail"]}
+    prompts = [rollouts.chat(prompt) for prompt in compared[3]["prompt"]]
+    tokenizer = open_tokenizer(cfg)
+    used = tool_tokens(cfg, tokenizer, prompts[0])
+    (plain,), tokenizer.tools = tokenizer.prompts(prompts[:1]), shown_tools(cfg)
+    lengths = (compared[1]["prompt_mask"]).sum(dim=1).tolist()
+    assert isinstance(tokenizer, FastTokenizer) and tokenizer.prompts(prompts) == lengths
+    assert (used.prompt, used.prompt - used.descriptions) == (lengths[0], plain)
 
 
 def test_axolotl_passes_the_tools_until_the_run_ends():

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from axolotl_grpo_plugin.environments.tools import calculator, python, search, sqlite
+from axolotl_grpo_plugin.environments.tools import RowDatabase, calculator, python, search, sqlite
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,21 @@ def test_sqlite_changes_nothing(database, query):
 def test_sqlite_refuses_a_missing_database(tmp_path):
     with pytest.raises(sqlite3.OperationalError):
         sqlite(str(tmp_path / "none.db"))
+
+
+def test_each_row_has_a_database_of_its_own(database, tmp_path):
+    with sqlite3.connect(database) as made:
+        dump = "\n".join(made.iterdump()).replace("pen", "pin")
+    made.close()
+    environment = RowDatabase(column="db", rows=1)
+    for content, name in ((str(database), "pen"), (dump, "pin")):
+        environment.reset(db=content, answer="")
+        assert environment.query("SELECT name FROM items WHERE price = 2") == f"name\n{name}"
+        with pytest.raises(sqlite3.Error):
+            environment.query("DELETE FROM items")
+    with pytest.raises(sqlite3.Error):  # the dataset's SQL writes no file
+        environment.reset(db=f"CREATE TABLE t (a); ATTACH '{tmp_path / 'x.db'}' AS x; CREATE TABLE x.t (a)")
+    assert [*tmp_path.iterdir()] == [database]
 
 
 def test_python_returns_the_output_and_the_last_value():

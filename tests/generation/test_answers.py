@@ -36,6 +36,19 @@ def test_answers_are_found_again_and_scored_by_the_score_command(tmp_path):
     assert row["answer"] == "4" and row["completion_ids"] == [7, 2]
 
 
+def test_answers_with_tools_are_found_again(tmp_path):
+    chat = [
+        {"role": "assistant", "content": "", "tool_calls": [{"type": "function"}]},
+        {"role": "tool", "content": "4"},
+    ]
+    prompt = [{"role": "user", "content": "2+2? You may try twice."}]
+    made = Answer([7, 2, 9], json.dumps(chat), False, prompt, chat, 1, {"Game": None})
+    AnswerStore(tmp_path).add(model(tmp_path), [job(0)], [made])
+    assert AnswerStore(tmp_path)[job(0).key] == made
+    (row,) = rollouts.read(rollouts.files_of(tmp_path)[0])
+    assert (row["completion_tokens"], row["tool_tokens"], row["prompt"]) == (2, 1, prompt)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -15,11 +16,11 @@ import click
 from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 from axolotl_grpo_plugin.rehearsal.trainer import Ended, Trainer
 
-# Other modules are imported in the functions, because the trainer's process should start first.
+# Other modules are imported in the functions: first the trainings fork, and hide the imports' warnings.
 
 STAND_IN = "pkg://axolotl_grpo_plugin/quickstart/model"
 SHOWN = 8  # completions
-COLORS = {"error": "red", "warning": "yellow"}
+COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
 
 
 def run(
@@ -39,6 +40,7 @@ def run(
     try:
         ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
     finally:
+        rehearsal.trainer.close()
         if out or (not ok and rehearsal.ended):
             click.echo(f"All files are in {folder}.")
         else:
@@ -49,14 +51,14 @@ def run(
 class Rehearsal:
     """The checks of a config, two steps, one more from their checkpoint, and the results.
 
-    skipped: places that no check could look at. ended: the trainings.
+    skipped: the parts that this machine cannot try. ended: the trainings.
     """
 
     def __init__(self, config: str, folder: Path):
         self.config, self.folder, self.started = config, folder, time.monotonic()
-        self.trainer = Trainer(folder / "training.log")
+        self.trainer = Trainer(folder / "training.log", trainings=2)
         self.file, self.output = folder / "rehearsal.yaml", folder / "run"
-        self.skipped: list[str] = []
+        self.skipped: list[Finding] = []
         self.ended: list[Ended] = []
 
     def check(self, gpus: int | None, data_files: Sequence[str], tokenizer: str | None) -> bool:
@@ -81,7 +83,7 @@ class Rehearsal:
         read = {"base_model_config": tokenizer} if tokenizer else {}
         checked = command.check(self.config, machine, self.offline, {**options, **read})
         command.show(checked, machine)
-        self.skipped = [each.where for each in checked.findings if each.level == "skipped"]
+        self.skipped = [each for each in checked.findings if each.level == "skipped"]
         self.cfg = read_config(self.config, options)
         return checked.ok
 
@@ -98,15 +100,17 @@ class Rehearsal:
             if not error.findings:
                 raise
             found = [*error.findings]
-        for finding in found:
+        ok = not any(each.level == "error" for each in found)
+        for finding in [*found, *self.skipped * ok]:
             level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
             click.echo(f"  {level} {finding}")
         gib = max((each.gib for each in self.ended), default=0.0)
-        click.echo(f"{time.monotonic() - self.started:.0f} s, at most {gib:.1f} GiB of memory")
-        ok = not any(each.level == "error" for each in found)
+        seconds, cpu = time.monotonic() - self.started, sum(os.times()[:4])
+        click.echo(f"{seconds:.0f} s, {cpu:.0f} s of CPU time, at most {gib:.1f} GiB of memory")
         verdict, color = "OK to rent" if ok else "not OK to rent", "green" if ok else "red"
         if ok and self.skipped:
-            verdict, color = f"{verdict}, but not tried: {', '.join(self.skipped)}", "cyan"
+            names = ", ".join(each.where for each in self.skipped)
+            verdict, color = f"{verdict}, but not tried: {names}", "cyan"
         click.secho(verdict, fg=color, bold=True)
         return ok
 
@@ -132,6 +136,12 @@ class Rehearsal:
         except TokenizerError as error:
             if not hub.is_on_hub(tokenizer):
                 stop_on([error.finding])
+            what = (
+                "not tried, nor its template and the lengths of prompts, because another stood in"
+            )
+            fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
+            left = Finding(error.finding.where, what, fix, level="skipped")
+            self.skipped = [*(each for each in self.skipped if each.where != left.where), left]
             lines["tokenizer"] = f"the quickstart's in place of {tokenizer}'s, which is not here"
             tokenizer = paths.packaged(STAND_IN)
             cfg["grpo_max_prompt_length"] = None  # counted in other tokens

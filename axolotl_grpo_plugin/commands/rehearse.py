@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
-from axolotl_grpo_plugin.rehearsal.trainer import Ended, Trainer
+from axolotl_grpo_plugin.rehearsal.trainer import Trainer
 
 # Other modules are imported in the functions: first the trainings fork, and hide the imports' warnings.
 
@@ -41,7 +41,7 @@ def run(
         ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
     finally:
         rehearsal.trainer.close()
-        if out or (not ok and rehearsal.ended):
+        if out or (not ok and rehearsal.trainer.gib):
             click.echo(f"All files are in {folder}.")
         else:
             shutil.rmtree(folder)
@@ -51,7 +51,7 @@ def run(
 class Rehearsal:
     """The checks of a config, two steps, one more from their checkpoint, and the results.
 
-    skipped: the parts that this machine cannot try. ended: the trainings.
+    skipped: the parts that this machine cannot try.
     """
 
     def __init__(self, config: str, folder: Path):
@@ -59,7 +59,6 @@ class Rehearsal:
         self.trainer = Trainer(folder / "training.log", trainings=2)
         self.file, self.output = folder / "rehearsal.yaml", folder / "run"
         self.skipped: list[Finding] = []
-        self.ended: list[Ended] = []
 
     def check(self, gpus: int | None, data_files: Sequence[str], tokenizer: str | None) -> bool:
         """Check the config as `axolotl grpo check` does. Return whether there is no error."""
@@ -104,8 +103,8 @@ class Rehearsal:
         for finding in [*found, *self.skipped * ok]:
             level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
             click.echo(f"  {level} {finding}")
-        gib = max((each.gib for each in self.ended), default=0.0)
         seconds, cpu = time.monotonic() - self.started, sum(os.times()[:4])
+        gib = self.trainer.gib
         click.echo(f"{seconds:.0f} s, {cpu:.0f} s of CPU time, at most {gib:.1f} GiB of memory")
         verdict, color = "OK to rent" if ok else "not OK to rent", "green" if ok else "red"
         if ok and self.skipped:
@@ -189,12 +188,11 @@ class Rehearsal:
 
     def _trained(self, part: str, *words: str) -> Generator[Finding, None, bool]:
         """Run `axolotl train` with options. Return whether it succeeded."""
-        ended = self.trainer.train([str(self.file), *words], self.offline)
-        self.ended.append(ended)
-        if ended.error:
-            what = f"the training failed:\n{indent(ended.error.strip(), '    ')}\n   "
+        error = self.trainer.train([str(self.file), *words], self.offline)
+        if error:
+            what = f"the training failed:\n{indent(error.strip(), '    ')}\n   "
             yield Finding(part, what, f"Its log is {self.trainer.log}")
-        return not ended.error
+        return not error
 
     def _logged(self, step: int) -> list[Any]:
         """Return the trainer's logs of the steps up to a checkpoint."""

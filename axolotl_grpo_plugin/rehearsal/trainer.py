@@ -4,15 +4,13 @@ import gc
 import logging
 import os
 import sys
-import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
@@ -24,36 +22,31 @@ OUTPUTS = (1, 2)  # of a process: stdout and stderr
 # The modules that a training imports. None may start a thread, because a fork has only one.
 MODULES = (
     "axolotl.cli.main",
-    "axolotl.cli.config",
     "axolotl.cli.preprocess",
     "axolotl.cli.train",
-    "axolotl.common.datasets",
     "axolotl.train",
-    "axolotl.core.builders.rl",
     "axolotl.core.trainers.grpo.trainer",
     "matplotlib.pyplot",
     "torch.utils.tensorboard",
 )
 
 
-class Ended(NamedTuple):
-    """A training that has ended. error: the lines that say why it failed, "" if it did not.
+class Trainer:
+    """Forks the trainings at once, because the checks of this process start threads. They wait for words.
 
-    gib: the most memory of this process and all below it.
+    gib: the most memory that this process and all below it had.
     """
 
-    error: str
-    seconds: float
-    gib: float
-
-
-class Trainer:
-    """Forks the trainings at once, because the checks of this process start threads. They wait for words."""
-
     def __init__(self, log: Path, trainings: int):
-        self.log = log
-        with _printing_to(log):  # the imports print warnings
+        self.log, self.gib = log, 0.0
+        screen = [os.dup(number) for number in OUTPUTS]
+        _print_to(str(log))  # the imports print warnings
+        try:
             preload()
+        finally:
+            for number, copy in zip(OUTPUTS, screen, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
         context = get_context("fork")
         self._waiting = []
         for _ in range(trainings):
@@ -62,21 +55,25 @@ class Trainer:
             process.start()
             self._waiting.append((process, sender))
 
-    def train(self, words: Sequence[str], offline: bool) -> Ended:
-        """Run `axolotl train WORDS` to its end. offline: do not contact the hub."""
-        started, gib, here = time.monotonic(), 0.0, psutil.Process()
+    def train(self, words: Sequence[str], offline: bool) -> str:
+        """Run `axolotl train WORDS` to its end. Return the lines that say why it failed, "" if it did not.
+
+        offline: do not contact the hub.
+        """
+        here = psutil.Process()
         end = self.log.with_name("end")
         end.unlink(missing_ok=True)
         process, sender = self._waiting.pop()
         sender.send(([*words], str(end), offline))
         while process.is_alive():
             process.join(2)  # to read the memory takes 0.1 s
-            gib = max(gib, sum(map(_memory, [here, *here.children(recursive=True)])) / 2**30)
-        error = ""
-        if process.exitcode:
-            error = end.read_text() if end.exists() else ""
-            error = error or "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-        return Ended(error, time.monotonic() - started, gib)
+            used = sum(map(_memory, [here, *here.children(recursive=True)]))
+            self.gib = max(self.gib, used / 2**30)
+        if not process.exitcode:
+            return ""
+        if end.exists():
+            return end.read_text()
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
     def close(self) -> None:
         """End the trainings that nobody asked for."""
@@ -88,28 +85,14 @@ def preload() -> None:
     """Import the modules of a training, for the forks of this process."""
     for name in MODULES:
         import_module(name)
+    sys.stdout.flush()  # else each fork would print it again
     gc.freeze()  # a fork collects its own objects only
 
 
-@contextmanager
-def _printing_to(log: Path) -> Iterator[None]:
-    """Within, the output of this process goes to a file."""
-    screen = [os.dup(number) for number in OUTPUTS]
-    _print_to(str(log))
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        for number, copy in zip(OUTPUTS, screen, strict=True):
-            os.dup2(copy, number)
-            os.close(copy)
-
-
 def _print_to(log: str) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    for number in OUTPUTS:
-        os.dup2(file, number)
-    os.close(file)
+    with open(log, "ab") as file:
+        for number in OUTPUTS:
+            os.dup2(file.fileno(), number)
 
 
 def _memory(process: psutil.Process) -> int:

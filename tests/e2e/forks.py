@@ -19,7 +19,6 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the imports print
     preload()
-    sys.stdout.flush()  # else each fork would print it again
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()

@@ -180,15 +180,13 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
 )
 @click.option("--out", type=click.Path(file_okay=False), help="Keep all files in this folder.")
 @click.option("--offline", is_flag=True, help="Do not contact the hub.")
-def rehearse(config: str, offline: bool, **options: Any) -> None:
+def rehearse(config: str, **options: Any) -> None:
     """Train CONFIG for three steps on this machine, with a tiny random model, before you rent a GPU.
 
     Data, transform, template, tokenizer, rewards, trainer, adapter, checkpoint and resume are CONFIG's.
     Prints all that is replaced, a prompt, and the rewards of eight completions and of a right answer.
     """
     _quiet()
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
     from axolotl_grpo_plugin.commands.rehearse import run
 
     sys.exit(run(config, **options))

@@ -66,5 +66,5 @@ def _patched() -> Iterator[None]:
         yield
 
 
-def _no_hash(*_: Any) -> str:
+def _no_hash(*_: Any) -> Any:
     return fingerprint.generate_random_fingerprint()

@@ -30,13 +30,14 @@ def run(
     data_files: Sequence[str],
     tokenizer: str | None,
     out: str | None,
+    offline: bool,
 ) -> int:
     """Check and rehearse the config, print what happened, and return the exit code: 0 if it is OK to rent."""
     if out and Path(out).exists() and any(Path(out).iterdir()):
         stop_on([Finding(f"--out {out}", "the folder is not empty", "Name a new one")])
     folder = Path(out or tempfile.mkdtemp(prefix="rehearsal-")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    rehearsal, ok = Rehearsal(config, folder), False
+    rehearsal, ok = Rehearsal(config, folder, offline), False
     try:
         ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
     finally:
@@ -54,8 +55,9 @@ class Rehearsal:
     skipped: the parts that this machine cannot try.
     """
 
-    def __init__(self, config: str, folder: Path):
-        self.config, self.folder, self.started = config, folder, time.monotonic()
+    def __init__(self, config: str, folder: Path, offline: bool):
+        self.config, self.folder, self.offline = config, folder, offline
+        self.started = time.monotonic()
         self.trainer = Trainer(folder / "training.log", trainings=2)
         self.file, self.output = folder / "rehearsal.yaml", folder / "run"
         self.skipped: list[Finding] = []
@@ -75,8 +77,8 @@ class Rehearsal:
         if tokenizer:
             options["tokenizer_config"] = tokenizer
         names = [cfg.get("base_model"), *(source.path for source in sources(cfg))]
-        asks = any(map(hub.is_on_hub, names)) and not constants.HF_HUB_OFFLINE
-        self.offline = constants.HF_HUB_OFFLINE or (asks and not hub.answers())
+        self.offline |= constants.HF_HUB_OFFLINE
+        self.offline |= any(map(hub.is_on_hub, names)) and not self.offline and not hub.answers()
         machine = command.machine_of(least_gpus(cfg) if gpus is None else gpus, None, None)
         # Axolotl's loader of tokenizers reads the model's config.json, too.
         read = {"base_model_config": tokenizer} if tokenizer else {}
@@ -135,12 +137,10 @@ class Rehearsal:
         except TokenizerError as error:
             if not hub.is_on_hub(tokenizer):
                 stop_on([error.finding])
-            what = (
-                "not tried, nor its template and the lengths of prompts, because another stood in"
-            )
+            where, what = f"tokenizer ({tokenizer})", "not tried, nor its template: another stood in"
             fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
-            left = Finding(error.finding.where, what, fix, level="skipped")
-            self.skipped = [*(each for each in self.skipped if each.where != left.where), left]
+            self.skipped = [each for each in self.skipped if each.where != where]
+            self.skipped.append(Finding(where, what, fix, level="skipped"))
             lines["tokenizer"] = f"the quickstart's in place of {tokenizer}'s, which is not here"
             tokenizer = paths.packaged(STAND_IN)
             cfg["grpo_max_prompt_length"] = None  # counted in other tokens

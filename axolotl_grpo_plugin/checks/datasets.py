@@ -55,16 +55,16 @@ def _check_rows(cfg: Any) -> Iterator[Finding]:
 def _patched() -> Iterator[None]:
     """Within, transforms may be in any module, and merged columns of one name may differ in type."""
     concatenate = shared.concatenate_datasets
+
+    def unhashed(*_: Any) -> Any:
+        return fingerprint.generate_random_fingerprint()
+
     with (
         # Axolotl imports only the last module of a dotted path, and hides the errors of a factory.
         patch.object(rl, "load_dpo", lambda path, cfg, **index: factory(path)(cfg, **index)),
         patch.object(shared, "concatenate_datasets", lambda datasets: concatenate(align(datasets))),
         # Only the cache reads fingerprints. To hash Qwen's tokenizer takes 2 s of CPU time per map.
-        patch.object(arrow_dataset, "update_fingerprint", _no_hash),
-        patch.object(fingerprint, "update_fingerprint", _no_hash),
+        patch.object(arrow_dataset, "update_fingerprint", unhashed),
+        patch.object(fingerprint, "update_fingerprint", unhashed),
     ):
         yield
-
-
-def _no_hash(*_: Any) -> Any:
-    return fingerprint.generate_random_fingerprint()

@@ -12,11 +12,21 @@ from textwrap import indent
 from typing import Any
 
 import click
+import yaml
+from huggingface_hub import constants
 
+from axolotl_grpo_plugin import hub, paths, rollouts
+from axolotl_grpo_plugin.checks.samples import RewardError, Sample, gold_scores, samples
+from axolotl_grpo_plugin.commands import check as command
+from axolotl_grpo_plugin.commands.rewards import console
+from axolotl_grpo_plugin.config import limit_prompts, read_config
 from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.rehearsal.replace import ROWS, STEPS, least_gpus, local_rows, replaced
+from axolotl_grpo_plugin.rehearsal.results import check_checkpoint, check_pays, check_resumed, table
+from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
 from axolotl_grpo_plugin.rehearsal.trainer import Trainer
-
-# Other modules are imported in the functions: first the trainings fork, and hide the imports' warnings.
+from axolotl_grpo_plugin.stats.rows import sources
+from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
 
 STAND_IN = "pkg://axolotl_grpo_plugin/quickstart/model"
 SHOWN = 8  # completions
@@ -64,14 +74,6 @@ class Rehearsal:
 
     def check(self, gpus: int | None, data_files: Sequence[str], tokenizer: str | None) -> bool:
         """Check the config as `axolotl grpo check` does. Return whether there is no error."""
-        from huggingface_hub import constants
-
-        from axolotl_grpo_plugin import hub
-        from axolotl_grpo_plugin.commands import check as command
-        from axolotl_grpo_plugin.config import read_config
-        from axolotl_grpo_plugin.rehearsal.replace import least_gpus, local_rows
-        from axolotl_grpo_plugin.stats.rows import sources
-
         cfg = read_config(self.config)
         options = local_rows(cfg, data_files)
         if tokenizer:
@@ -90,8 +92,6 @@ class Rehearsal:
 
     def run(self) -> bool:
         """Train, resume and print the results. Return whether there is no error."""
-        from axolotl_grpo_plugin import hub
-
         try:
             with hub.offline(self.offline):
                 found = [*self._prepare()]
@@ -105,8 +105,7 @@ class Rehearsal:
         for finding in [*found, *self.skipped * ok]:
             level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
             click.echo(f"  {level} {finding}")
-        seconds, cpu = time.monotonic() - self.started, sum(os.times()[:4])
-        gib = self.trainer.gib
+        seconds, cpu, gib = time.monotonic() - self.started, sum(os.times()[:4]), self.trainer.gib
         click.echo(f"{seconds:.0f} s, {cpu:.0f} s of CPU time, at most {gib:.1f} GiB of memory")
         verdict, color = "OK to rent" if ok else "not OK to rent", "green" if ok else "red"
         if ok and self.skipped:
@@ -117,14 +116,6 @@ class Rehearsal:
 
     def _prepare(self) -> Iterator[Finding]:
         """Write the tiny model and the config for this machine. Print the replacements."""
-        import yaml
-
-        from axolotl_grpo_plugin import hub, paths
-        from axolotl_grpo_plugin.config import limit_prompts
-        from axolotl_grpo_plugin.rehearsal.replace import replaced
-        from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
-        from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
-
         cfg = self.cfg
         paths.resolve_packaged(cfg)
         limit_prompts(cfg)
@@ -137,7 +128,8 @@ class Rehearsal:
         except TokenizerError as error:
             if not hub.is_on_hub(tokenizer):
                 stop_on([error.finding])
-            where, what = f"tokenizer ({tokenizer})", "not tried, nor its template: another stood in"
+            where = f"tokenizer ({tokenizer})"
+            what = "not tried, nor its template: another stood in"
             fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
             self.skipped = [each for each in self.skipped if each.where != where]
             self.skipped.append(Finding(where, what, fix, level="skipped"))
@@ -154,12 +146,6 @@ class Rehearsal:
 
     def _train(self) -> Iterator[Finding]:
         """Train, show the results, and resume."""
-        from axolotl_grpo_plugin.checks.samples import Sample, samples
-        from axolotl_grpo_plugin.config import read_config
-        from axolotl_grpo_plugin.rehearsal.replace import ROWS, STEPS
-        from axolotl_grpo_plugin.rehearsal.results import check_checkpoint, check_resumed
-        from axolotl_grpo_plugin.stats.rows import sources
-
         cfg, rows = read_config(str(self.file)), list[Sample]()
         for source in sources(cfg):
             if source.key == "datasets":
@@ -202,12 +188,6 @@ class Rehearsal:
 
     def _show(self, cfg: Any, rows: list[Any]) -> Iterator[Finding]:
         """Print a prompt, its completions and a right answer with their rewards."""
-        from axolotl_grpo_plugin import rollouts
-        from axolotl_grpo_plugin.checks.samples import RewardError, gold_scores
-        from axolotl_grpo_plugin.commands.rewards import console
-        from axolotl_grpo_plugin.rehearsal.results import check_pays, table
-        from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
-
         logged = [row for file in rollouts.files_of(self.output) for row in rollouts.read(file)]
         prompt = logged[0]["prompt"]
         tokenizer, text = open_tokenizer(cfg), prompt

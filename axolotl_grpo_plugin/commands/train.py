@@ -143,9 +143,8 @@ def check_rl(cfg: Any) -> Iterator[Finding]:
 
 def check_typed(words: Sequence[str]) -> Iterator[Finding]:
     """Check that no option is a key of this plugin, which the launcher would get."""
-    for word in words:
-        if word.startswith(("--grpo-", "--grpo_")):
-            name = word.partition("=")[0]
+    for name in (word.partition("=")[0] for word in words):
+        if name.startswith(("--grpo-", "--grpo_")):
             key = name.removeprefix("--").replace("-", "_")
             yield Finding(name, "no option of `axolotl train`", f"Set {key} in the config")
 

@@ -18,7 +18,6 @@ from axolotl_grpo_plugin import hub
 from axolotl_grpo_plugin.findings import END
 from axolotl_grpo_plugin.serving.processes import die_with
 
-OUTPUTS = (1, 2)  # of a process: stdout and stderr
 # The modules that a training imports. None may start a thread, because a fork has only one.
 MODULES = (
     "axolotl.cli.main",
@@ -39,14 +38,7 @@ class Trainer:
 
     def __init__(self, log: Path, trainings: int):
         self.log, self.gib = log, 0.0
-        screen = [os.dup(number) for number in OUTPUTS]
-        _print_to(str(log))  # the imports print warnings
-        try:
-            preload()
-        finally:
-            for number, copy in zip(OUTPUTS, screen, strict=True):
-                os.dup2(copy, number)
-                os.close(copy)
+        preload()
         context = get_context("fork")
         self._waiting = []
         for _ in range(trainings):
@@ -56,10 +48,7 @@ class Trainer:
             self._waiting.append((process, sender))
 
     def train(self, words: Sequence[str], offline: bool) -> str:
-        """Run `axolotl train WORDS` to its end. Return the lines that say why it failed, "" if it did not.
-
-        offline: do not contact the hub.
-        """
+        """Run `axolotl train WORDS` to its end. Return the lines that say why it failed, else ""."""
         here = psutil.Process()
         end = self.log.with_name("end")
         end.unlink(missing_ok=True)
@@ -89,12 +78,6 @@ def preload() -> None:
     gc.freeze()  # a fork collects its own objects only
 
 
-def _print_to(log: str) -> None:
-    with open(log, "ab") as file:
-        for number in OUTPUTS:
-            os.dup2(file.fileno(), number)
-
-
 def _memory(process: psutil.Process) -> int:
     with suppress(psutil.Error):  # it has ended
         return int(process.memory_full_info().pss)  # a page of a fork counts once
@@ -104,7 +87,9 @@ def _memory(process: psutil.Process) -> int:
 def _train(receiver: Connection, log: str) -> None:
     """Wait for words, and become `axolotl train WORDS` on the CPU, with its output in a file."""
     die_with(os.getppid())
-    _print_to(log)
+    with open(log, "ab") as file:
+        for number in (1, 2):  # stdout and stderr
+            os.dup2(file.fileno(), number)
     words, end, offline = receiver.recv()
     logging.disable(logging.NOTSET)  # the command's own screen is quiet
     warnings.resetwarnings()

@@ -153,6 +153,8 @@ def test_rehearsal_without_hub_says_that_the_tokenizer_is_another(gsm8k, tmp_pat
     assert "the quickstart's in place of Qwen/Qwen2.5-1.5B-Instruct's" in printed
     *_, verdict, _ = printed.splitlines()
     assert re.match(r"OK to rent, but not tried: .*tokenizer \(Qwen/Qwen2.5-1.5B-Instruct\)", verdict)
-    assert "its template: another stood in. Rehearse again with access to the hub, or with --tokenizer FOLDER." in printed
+    assert (
+        "its template: another stood in. Rehearse again with access to the hub, or with --tokenizer FOLDER." in printed
+    )
     keys = yaml.safe_load((tmp_path / "out/rehearsal.yaml").read_text())
     assert keys["trl"]["num_generations"] == 16

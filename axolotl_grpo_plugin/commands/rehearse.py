@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from textwrap import indent
 from typing import Any
 
@@ -52,7 +53,7 @@ def run(
         ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
     finally:
         rehearsal.trainer.close()
-        if out or (not ok and rehearsal.trainer.gib):
+        if out or (not ok and rehearsal.tried):
             click.echo(f"All files are in {folder}.")
         else:
             shutil.rmtree(folder)
@@ -62,7 +63,7 @@ def run(
 class Rehearsal:
     """The checks of a config, two steps, one more from their checkpoint, and the results.
 
-    skipped: the parts that this machine cannot try.
+    skipped: the parts that this machine cannot try. tried: whether a training ran.
     """
 
     def __init__(self, config: str, folder: Path, offline: bool):
@@ -70,7 +71,7 @@ class Rehearsal:
         self.started = time.monotonic()
         self.trainer = Trainer(folder / "training.log", trainings=2)
         self.file, self.output = folder / "rehearsal.yaml", folder / "run"
-        self.skipped: list[Finding] = []
+        self.skipped, self.tried = list[Finding](), False
 
     def check(self, gpus: int | None, data_files: Sequence[str], tokenizer: str | None) -> bool:
         """Check the config as `axolotl grpo check` does. Return whether there is no error."""
@@ -105,7 +106,8 @@ class Rehearsal:
         for finding in [*found, *self.skipped * ok]:
             level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
             click.echo(f"  {level} {finding}")
-        seconds, cpu, gib = time.monotonic() - self.started, sum(os.times()[:4]), self.trainer.gib
+        seconds, cpu = time.monotonic() - self.started, sum(os.times()[:4])
+        gib = sum(getrusage(who).ru_maxrss for who in (RUSAGE_SELF, RUSAGE_CHILDREN)) / 2**20
         click.echo(f"{seconds:.0f} s, {cpu:.0f} s of CPU time, at most {gib:.1f} GiB of memory")
         verdict, color = "OK to rent" if ok else "not OK to rent", "green" if ok else "red"
         if ok and self.skipped:
@@ -174,6 +176,7 @@ class Rehearsal:
 
     def _trained(self, part: str, *words: str) -> Generator[Finding, None, bool]:
         """Run `axolotl train` with options. Return whether it succeeded."""
+        self.tried = True
         error = self.trainer.train([str(self.file), *words], self.offline)
         if error:
             what = f"the training failed:\n{indent(error.strip(), '    ')}\n   "

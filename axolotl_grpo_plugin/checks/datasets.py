@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from axolotl.common.datasets import load_preference_datasets
 from axolotl.utils.data import rl, shared
 from axolotl.utils.trainer import disable_datasets_caching
+from datasets import arrow_dataset, fingerprint
 
 from axolotl_grpo_plugin.checks.columns import align, check_columns
 from axolotl_grpo_plugin.checks.prompts import check_prompts
@@ -52,11 +54,17 @@ def _check_rows(cfg: Any) -> Iterator[Finding]:
 @contextmanager
 def _patched() -> Iterator[None]:
     """Within, transforms may be in any module, and merged columns of one name may differ in type."""
-    load, concatenate = rl.load_dpo, shared.concatenate_datasets
-    # Axolotl imports only the last module of a dotted path, and hides the errors of a factory.
-    rl.load_dpo = lambda path, cfg, **index: factory(path)(cfg, **index)
-    shared.concatenate_datasets = lambda datasets: concatenate(align(datasets))
-    try:
+    concatenate = shared.concatenate_datasets
+
+    def unhashed(*_: Any) -> Any:
+        return fingerprint.generate_random_fingerprint()
+
+    with (
+        # Axolotl imports only the last module of a dotted path, and hides the errors of a factory.
+        patch.object(rl, "load_dpo", lambda path, cfg, **index: factory(path)(cfg, **index)),
+        patch.object(shared, "concatenate_datasets", lambda datasets: concatenate(align(datasets))),
+        # Only the cache reads fingerprints. To hash Qwen's tokenizer takes 2 s of CPU time per map.
+        patch.object(arrow_dataset, "update_fingerprint", unhashed),
+        patch.object(fingerprint, "update_fingerprint", unhashed),
+    ):
         yield
-    finally:
-        rl.load_dpo, shared.concatenate_datasets = load, concatenate

@@ -159,16 +159,8 @@ def _install(target: str, *packages: str) -> None:
     if not pip:
         raise click.ClickException("pip is not installed. Install it in this environment")
     # Only the weights are needed, so no dependencies.
-    command = [
-        sys.executable,
-        *pip,
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        target,
-        *packages,
-    ]
+    words = ["install", "-qq", "--no-deps", "--target", target, *packages]
+    command = [sys.executable, *pip, *words]
     try:
         subprocess.run(command, check=True)
     except subprocess.CalledProcessError as error:

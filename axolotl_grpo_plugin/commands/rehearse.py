@@ -2,24 +2,38 @@
 
 import json
 import math
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from textwrap import indent
 from typing import Any
 
 import click
+import yaml
+from huggingface_hub import constants
 
+from axolotl_grpo_plugin import hub, paths, rollouts
+from axolotl_grpo_plugin.checks.samples import RewardError, Sample, gold_scores, samples
+from axolotl_grpo_plugin.checks.tools import shown_tools
+from axolotl_grpo_plugin.commands import check as command
+from axolotl_grpo_plugin.commands.rewards import console
+from axolotl_grpo_plugin.config import limit_prompts, read_config
+from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
-from axolotl_grpo_plugin.rehearsal.trainer import Ended, Trainer
-
-# Other modules are imported in the functions, because the trainer's process should start first.
+from axolotl_grpo_plugin.rehearsal.replace import ROWS, STEPS, least_gpus, local_rows, replaced
+from axolotl_grpo_plugin.rehearsal.results import check_checkpoint, check_pays, check_resumed, table
+from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
+from axolotl_grpo_plugin.rehearsal.trainer import Trainer
+from axolotl_grpo_plugin.stats.rows import sources
+from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
 
 STAND_IN = "pkg://axolotl_grpo_plugin/quickstart/model"
 SHOWN = 8  # completions
-COLORS = {"error": "red", "warning": "yellow"}
+COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
 
 
 def run(
@@ -29,17 +43,19 @@ def run(
     data_files: Sequence[str],
     tokenizer: str | None,
     out: str | None,
+    offline: bool,
 ) -> int:
     """Check and rehearse the config, print what happened, and return the exit code: 0 if it is OK to rent."""
     if out and Path(out).exists() and any(Path(out).iterdir()):
         stop_on([Finding(f"--out {out}", "the folder is not empty", "Name a new one")])
     folder = Path(out or tempfile.mkdtemp(prefix="rehearsal-")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    rehearsal, ok = Rehearsal(config, folder), False
+    rehearsal, ok = Rehearsal(config, folder, offline), False
     try:
         ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
     finally:
-        if out or (not ok and rehearsal.ended):
+        rehearsal.trainer.close()
+        if out or (not ok and rehearsal.tried):
             click.echo(f"All files are in {folder}.")
         else:
             shutil.rmtree(folder)
@@ -49,48 +65,39 @@ def run(
 class Rehearsal:
     """The checks of a config, two steps, one more from their checkpoint, and the results.
 
-    skipped: places that no check could look at. ended: the trainings.
+    skipped: the parts that this machine cannot try. tried: whether a training ran.
     """
 
-    def __init__(self, config: str, folder: Path):
-        self.config, self.folder, self.started = config, folder, time.monotonic()
-        self.trainer = Trainer(folder / "training.log")
+    def __init__(self, config: str, folder: Path, offline: bool):
+        self.config, self.folder, self.offline = config, folder, offline
+        self.started = time.monotonic()
+        self.trainer = Trainer(folder / "training.log", trainings=2)
         self.file, self.output = folder / "rehearsal.yaml", folder / "run"
-        self.skipped: list[str] = []
-        self.ended: list[Ended] = []
+        self.skipped, self.tried = list[Finding](), False
 
     def check(self, gpus: int | None, data_files: Sequence[str], tokenizer: str | None) -> bool:
         """Check the config as `axolotl grpo check` does. Return whether there is no error."""
-        from huggingface_hub import constants
-
-        from axolotl_grpo_plugin import hub
-        from axolotl_grpo_plugin.commands import check as command
-        from axolotl_grpo_plugin.config import read_config
-        from axolotl_grpo_plugin.environments.names import uses_tools
-        from axolotl_grpo_plugin.rehearsal.replace import least_gpus, local_rows
-        from axolotl_grpo_plugin.stats.rows import sources
-
         cfg = read_config(self.config)
         options = local_rows(cfg, data_files)
         if tokenizer:
             options["tokenizer_config"] = tokenizer
         names = [cfg.get("base_model"), *(source.path for source in sources(cfg))]
-        asks = any(map(hub.is_on_hub, names)) and not constants.HF_HUB_OFFLINE
-        self.offline = constants.HF_HUB_OFFLINE or (asks and not hub.answers())
+        self.offline |= constants.HF_HUB_OFFLINE
+        self.offline |= any(map(hub.is_on_hub, names)) and not self.offline and not hub.answers()
         machine = command.machine_of(least_gpus(cfg) if gpus is None else gpus, None, None)
         # Axolotl's loader of tokenizers reads the model's config.json, too.
         read = {"base_model_config": tokenizer} if tokenizer else {}
         checked = command.check(self.config, machine, self.offline, {**options, **read})
         command.show(checked, machine)
-        self.skipped = [each.where for each in checked.findings if each.level == "skipped"]
+        self.skipped = [each for each in checked.findings if each.level == "skipped"]
         self.cfg = read_config(self.config, options)
-        self.skipped += ["calls of tools"] * uses_tools(self.cfg)
+        if uses_tools(self.cfg):
+            what, fix = "not called, because random weights write no call", "Test them as functions"
+            self.skipped.append(Finding("tools", what, fix, level="skipped"))
         return checked.ok
 
     def run(self) -> bool:
         """Train, resume and print the results. Return whether there is no error."""
-        from axolotl_grpo_plugin import hub
-
         try:
             with hub.offline(self.offline):
                 found = [*self._prepare()]
@@ -100,28 +107,22 @@ class Rehearsal:
             if not error.findings:
                 raise
             found = [*error.findings]
-        for finding in found:
+        ok = not any(each.level == "error" for each in found)
+        for finding in [*found, *self.skipped * ok]:
             level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
             click.echo(f"  {level} {finding}")
-        gib = max((each.gib for each in self.ended), default=0.0)
-        click.echo(f"{time.monotonic() - self.started:.0f} s, at most {gib:.1f} GiB of memory")
-        ok = not any(each.level == "error" for each in found)
+        seconds, cpu = time.monotonic() - self.started, sum(os.times()[:4])
+        gib = sum(getrusage(who).ru_maxrss for who in (RUSAGE_SELF, RUSAGE_CHILDREN)) / 2**20
+        click.echo(f"{seconds:.0f} s, {cpu:.0f} s of CPU time, at most {gib:.1f} GiB of memory")
         verdict, color = "OK to rent" if ok else "not OK to rent", "green" if ok else "red"
         if ok and self.skipped:
-            verdict, color = f"{verdict}, but not tried: {', '.join(self.skipped)}", "cyan"
+            names = ", ".join(each.where for each in self.skipped)
+            verdict, color = f"{verdict}, but not tried: {names}", "cyan"
         click.secho(verdict, fg=color, bold=True)
         return ok
 
     def _prepare(self) -> Iterator[Finding]:
         """Write the tiny model and the config for this machine. Print the replacements."""
-        import yaml
-
-        from axolotl_grpo_plugin import hub, paths
-        from axolotl_grpo_plugin.config import limit_prompts
-        from axolotl_grpo_plugin.rehearsal.replace import replaced
-        from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
-        from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
-
         cfg = self.cfg
         paths.resolve_packaged(cfg)
         limit_prompts(cfg)
@@ -134,6 +135,11 @@ class Rehearsal:
         except TokenizerError as error:
             if not hub.is_on_hub(tokenizer):
                 stop_on([error.finding])
+            where = f"tokenizer ({tokenizer})"
+            what = "not tried, nor its template: another stood in"
+            fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
+            self.skipped = [each for each in self.skipped if each.where != where]
+            self.skipped.append(Finding(where, what, fix, level="skipped"))
             lines["tokenizer"] = f"the quickstart's in place of {tokenizer}'s, which is not here"
             tokenizer = paths.packaged(STAND_IN)
             cfg["grpo_max_prompt_length"] = None  # counted in other tokens
@@ -147,12 +153,6 @@ class Rehearsal:
 
     def _train(self) -> Iterator[Finding]:
         """Train, show the results, and resume."""
-        from axolotl_grpo_plugin.checks.samples import Sample, samples
-        from axolotl_grpo_plugin.config import read_config
-        from axolotl_grpo_plugin.rehearsal.replace import ROWS, STEPS
-        from axolotl_grpo_plugin.rehearsal.results import check_checkpoint, check_resumed
-        from axolotl_grpo_plugin.stats.rows import sources
-
         cfg, rows = read_config(str(self.file)), list[Sample]()
         for source in sources(cfg):
             if source.key == "datasets":
@@ -181,12 +181,12 @@ class Rehearsal:
 
     def _trained(self, part: str, *words: str) -> Generator[Finding, None, bool]:
         """Run `axolotl train` with options. Return whether it succeeded."""
-        ended = self.trainer.train([str(self.file), *words], self.offline)
-        self.ended.append(ended)
-        if ended.error:
-            what = f"the training failed:\n{indent(ended.error.strip(), '    ')}\n   "
+        self.tried = True
+        error = self.trainer.train([str(self.file), *words], self.offline)
+        if error:
+            what = f"the training failed:\n{indent(error.strip(), '    ')}\n   "
             yield Finding(part, what, f"Its log is {self.trainer.log}")
-        return not ended.error
+        return not error
 
     def _logged(self, step: int) -> list[Any]:
         """Return the trainer's logs of the steps up to a checkpoint."""
@@ -196,13 +196,6 @@ class Rehearsal:
 
     def _show(self, cfg: Any, rows: list[Any]) -> Iterator[Finding]:
         """Print a prompt, its completions and a right answer with their rewards."""
-        from axolotl_grpo_plugin import rollouts
-        from axolotl_grpo_plugin.checks.samples import RewardError, gold_scores
-        from axolotl_grpo_plugin.checks.tools import shown_tools
-        from axolotl_grpo_plugin.commands.rewards import console
-        from axolotl_grpo_plugin.rehearsal.results import check_pays, table
-        from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
-
         logged = [row for file in rollouts.files_of(self.output) for row in rollouts.read(file)]
         prompt = logged[0]["prompt"]
         tokenizer, text = open_tokenizer(cfg), prompt

@@ -87,6 +87,7 @@ def run(
         if after:
             words += ["--", *after]
         os.execve(sys.executable, [*AXOLOTL, "train", config, *words], environment(()))
+    stop_on(check_typed([*typed, *after]))  # before Axolotl is imported
     call, cfg = parse(config, typed, after)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
@@ -140,13 +141,18 @@ def check_rl(cfg: Any) -> Iterator[Finding]:
         yield Finding(at(cfg, "plugins"), "the GRPO plugin is not listed", f"Add {PLUGIN}")
 
 
+def check_typed(words: Sequence[str]) -> Iterator[Finding]:
+    """Check that no option is a key of this plugin, which the launcher would get."""
+    for name in (word.partition("=")[0] for word in words):
+        if name.startswith(("--grpo-", "--grpo_")):
+            key = name.removeprefix("--").replace("-", "_")
+            yield Finding(name, "no option of `axolotl train`", f"Set {key} in the config")
+
+
 def check_words(call: Call, cfg: Any, canary: bool = False) -> Iterator[Finding]:
     """Check that the options of the command line can work."""
+    yield from check_typed([*call.typed, *call.after])
     words = [each.partition("=")[0] for each in (*call.typed, *call.after)]
-    for word in words:
-        if word.startswith(("--grpo-", "--grpo_")):  # the launcher would get it
-            key = word.removeprefix("--").replace("-", "_")
-            yield Finding(word, "no option of `axolotl train`", f"Set {key} in the config")
     if mode_of(cfg) != "server":
         if canary:
             yield Finding("--canary", "this config has no vLLM server", "Remove it")

@@ -26,7 +26,7 @@ THREADS = 4
 LEFT_OUT = {
     "one process on the CPU": r"deepspeed|deepcompile|fsdp.*|dp_\w+_size|\w+_parallel_size"
     r"|sequence_parallel_degree|heads_k_stride|ring_attn_func|device_map|max_memory|gpu_memory_limit"
-    r"|use_ray|ray_\w+|resources_per_worker",
+    r"|use_ray|ray_\w+|resources_per_worker|dataset_processes",
     "transformers generates": r"vllm",
     "weights in 32 bits": r"bf16|fp16|tf32|load_in_[48]bit|bnb_config_kwargs|nf4_backend|gptq|loftq_\w+|fp8\w*"
     r"|model_quantization_config\w*|qlora_sharded_model_loading|quantize_moe_experts|bfloat16|float16",
@@ -99,6 +99,7 @@ def replaced(
         **{"bf16": False, "fp16": False, "tf32": False, "attn_implementation": "sdpa"},
         **{"max_steps": STEPS, "save_strategy": "steps", "save_steps": STEPS},
         **{"saves_per_epoch": None, "logging_steps": 1},
+        "dataset_num_proc": 0,  # no process pool for 64 rows
         "grpo_rollouts": True,
         "grpo_show_steps": 0,
         "grpo_cpu_threads": min(len(os.sched_getaffinity(0)), THREADS),

@@ -53,6 +53,11 @@ def test_refuses_options_that_cannot_work(monkeypatch, cfg, call, canary, expect
     assert [each.where for each in check_words(made, cfg, canary)] == expected
 
 
+def test_refuses_a_key_of_the_plugin_before_the_config_is_read():
+    with pytest.raises(ConfigError, match="--grpo-rollouts: no option"):
+        command.run("none.yaml", ["--grpo-rollouts=true"], [], dry_run=False, gpus=None, canary=False)
+
+
 @pytest.mark.parametrize(
     ("host", "gpus", "expected"), [("0.0.0.0", 12, ["--gpus"]), ("0.0.0.0", None, []), ("127.0.0.1", 12, [])]
 )

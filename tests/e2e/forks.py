@@ -6,36 +6,19 @@ of standard input is a JSON request `{"argv", "cwd", "env", "output"}`. The answ
 functions run, also those that the imported modules registered before the fork.
 """
 
-import gc
 import json
 import os
 import signal
 import sys
-from importlib import import_module
 
-# The modules that a training imports. None may start a thread, because a fork has only one.
-MODULES = [
-    "axolotl.cli.main",
-    "axolotl.cli.train",
-    "axolotl.cli.config",
-    "axolotl.cli.preprocess",
-    "axolotl.common.datasets",
-    "axolotl.train",
-    "axolotl.core.builders.rl",
-    "axolotl.core.trainers.grpo.trainer",
-    "matplotlib.pyplot",
-    "torch.utils.tensorboard",
-]
+from axolotl_grpo_plugin.rehearsal.trainer import preload
 
 
 def serve() -> None:
     """Answer requests until standard input ends. Return in a forked process only."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the imports print
-    for name in MODULES:
-        import_module(name)
-    sys.stdout.flush()  # else each fork would print it again
-    gc.freeze()  # a fork collects its own objects only
+    preload()
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()

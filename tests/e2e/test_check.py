@@ -287,6 +287,23 @@ def test_accepts_the_keys_of_axolotls_own_grpo_configs(example):
         assert [str(finding) for finding in check_ignored(cfg)] == []
 
 
+def test_datasets_load_without_a_hash_of_the_tokenizer():
+    from datasets import Dataset
+
+    from axolotl_grpo_plugin.checks.datasets import _patched
+
+    class Tokenizer:
+        def __reduce__(self):
+            hashed.append(self)
+            return Tokenizer, ()
+
+    hashed, given = [], {"fn_kwargs": {"tokenizer": Tokenizer()}}
+    with _patched():
+        rows = Dataset.from_list([{"a": 1}]).map(lambda row, tokenizer: row, **given)
+        assert len(rows.filter(lambda row, tokenizer: True, **given)) == 1
+    assert not hashed
+
+
 def test_accepts_every_key_of_axolotls_schema():
     from axolotl.utils.schemas.config import AxolotlInputConfig
 

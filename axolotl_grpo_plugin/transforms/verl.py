@@ -21,10 +21,8 @@ def verl(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     it is. A dataset has one kind. `ground_truth` is the one in `reward_model`, or else the column of
     this name: text unchanged, anything else as JSON text. A dataset with neither column (some of xLR's)
     gets no `ground_truth`: its rewards read other columns. `extra_info` becomes JSON text, "{}" if
-    absent. `reward_model` keeps its style ("rule"). `data_source` must be text. The other columns stay.
-    Rows with too long a prompt are dropped and counted.
-
-    YAML keys read (see args.py): `grpo_max_prompt_length`.
+    absent. `reward_model` keeps its style ("rule"). `data_source` must be text. The only key that it reads is
+    `grpo_max_prompt_length`.
 
     Source: https://verl.readthedocs.io/en/latest/preparation/prepare_data.html
 

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import Any
+from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
@@ -60,9 +61,7 @@ def init(data: str, **options: Any) -> None:
 
     DATA is a JSONL, JSON or Parquet file, or a dataset's name on the hub.
     """
-    from axolotl_grpo_plugin.commands.init import run
-
-    run(data, **options)
+    _run("init", data, **options)
 
 
 @grpo.command()
@@ -121,9 +120,7 @@ def stats(config: str | None, **options: Any) -> None:
         raise click.UsageError("--check needs a CONFIG.")
     if options["plot"] and not options["plot"].endswith((".png", ".svg", ".pdf")):
         raise click.UsageError("--plot needs a file name that ends in .png, .svg or .pdf.")
-    from axolotl_grpo_plugin.commands.stats import run
-
-    sys.exit(run(config, **options))
+    _run("stats", config, **options)
 
 
 @grpo.command()
@@ -153,9 +150,7 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
     CONFIGS are Axolotl YAMLs, or folders of them.
     """
     _quiet()  # the checks report the warnings that matter
-    from axolotl_grpo_plugin.commands.check import run
-
-    sys.exit(run(configs, **options))
+    _run("check", configs, **options)
 
 
 @grpo.command()
@@ -185,21 +180,25 @@ def rehearse(config: str, offline: bool, **options: Any) -> None:
     Data, transform, template, tokenizer, rewards, trainer, adapter, checkpoint and resume are CONFIG's.
     Prints all that is replaced, a prompt, and the rewards of eight completions and of a right answer.
     """
-    _quiet()
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
-    from axolotl_grpo_plugin.commands.rehearse import run
-
-    sys.exit(run(config, **options))
+    _quiet(offline)
+    _run("rehearse", config, **options)
 
 
-def _quiet() -> None:
-    """Silence the warnings of Axolotl and other libraries."""
+def _run(command: str, /, *arguments: Any, **options: Any) -> NoReturn:
+    """Run a file of commands/, which is imported only now because that takes seconds."""
+    module = import_module(f"axolotl_grpo_plugin.commands.{command}")
+    sys.exit(module.run(*arguments, **options))
+
+
+def _quiet(offline: bool = False) -> None:
+    """Silence the warnings of Axolotl and other libraries. offline: do not contact the hub."""
     import logging
     import warnings
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
 
 
 class _Train(click.Command):
@@ -246,15 +245,13 @@ def train(ctx: click.Context, /, config: str, cloud: str | None, **options: Any)
     vLLM serves on the last GPU(s), and the trainer uses the others. Accepts the options of
     `axolotl train` too, and the launcher's after `--`. A run that fails ends with one line.
     """
-    from axolotl_grpo_plugin.commands.train import run
-
     words = ctx.args
     if cloud:
         from axolotl_grpo_plugin.cloud.settings import check_file
 
         check_file(cloud)
         words = ["--cloud", cloud, *words]
-    sys.exit(run(config, words, ctx.obj, **options))
+    _run("train", config, words, ctx.obj, **options)
 
 
 @grpo.command()
@@ -264,9 +261,7 @@ def rewards(as_json: bool) -> None:
 
     Lists the shipped ones and the rewards of the working folder's rewards/.
     """
-    from axolotl_grpo_plugin.commands.rewards import run
-
-    sys.exit(run(as_json))
+    _run("rewards", as_json)
 
 
 @grpo.command()
@@ -309,9 +304,7 @@ def score(file: str, **options: Any) -> None:
     """
     if not options["rewards"] and not options["weights"]:
         raise click.UsageError("Name a --reward, or --weights for the rewards of a run.")
-    from axolotl_grpo_plugin.commands.score import run
-
-    sys.exit(run(file, **options))
+    _run("score", file, **options)
 
 
 @grpo.command()
@@ -338,9 +331,7 @@ def lint(reward: str, **options: Any) -> None:
     reward paid one of them, failed, or did not pay a right answer in another form.
     """
     _quiet()
-    from axolotl_grpo_plugin.commands.lint import run
-
-    sys.exit(run(reward, **options))
+    _run("lint", reward, **options)
 
 
 def _answering(command: Any) -> Any:
@@ -412,10 +403,7 @@ def _options(given: dict[str, Any]) -> Any:
     """Take the shared options out of a command's, and return them."""
     from dataclasses import fields
 
-    _quiet()
-
-    if given.pop("offline"):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
+    _quiet(given.pop("offline"))
     from axolotl_grpo_plugin.commands.session import Options
 
     return Options(**{field.name: given.pop(field.name) for field in fields(Options)})
@@ -442,9 +430,7 @@ def evaluate(config: str, **options: Any) -> None:
     answers. A run that was interrupted goes on. A second run answers nothing again.
     """
     shared = _options(options)
-    from axolotl_grpo_plugin.commands.eval import run
-
-    sys.exit(run(config, shared, **options))
+    _run("eval", config, shared, **options)
 
 
 @grpo.command()
@@ -479,9 +465,7 @@ def passrate(config: str, **options: Any) -> None:
     """
     shared = _options(options)
     options["by"] = [name.strip() for name in options["by"].split(",")]
-    from axolotl_grpo_plugin.commands.passrate import run
-
-    sys.exit(run(config, shared, **options))
+    _run("passrate", config, shared, **options)
 
 
 @grpo.command()
@@ -519,6 +503,4 @@ def view(runs: tuple[str, ...], **options: Any) -> None:
 
     RUNS are output_dirs (with `grpo_rollouts: true`, or `log_completions: true`). Two runs are compared.
     """
-    from axolotl_grpo_plugin.commands.view import run
-
-    sys.exit(run(runs, **options))
+    _run("view", runs, **options)

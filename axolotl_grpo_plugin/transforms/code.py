@@ -31,8 +31,6 @@ def code(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     and `grpo_system_in` is "system".
 
     Source: open-r1/verifiable-coding-problems-python, APPS, TACO, MBPP or HumanEval on the hub.
-
-    Raises: DatasetError with dataset, row and column if a row has no problem or no usable tests.
     """
     ask = instructions_beside(cfg, default="")
 

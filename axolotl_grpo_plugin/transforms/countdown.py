@@ -22,8 +22,6 @@ def countdown(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     without `data_source` gets "countdown".
 
     Source: Jiayi-Pan/Countdown-Tasks-3to4 on the hub, or `axolotl grpo fetch countdown`.
-
-    Raises: DatasetError with dataset, row and column if a row is not a Countdown problem.
     """
     ask = instructions_before(cfg)
 

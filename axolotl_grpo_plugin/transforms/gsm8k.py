@@ -31,8 +31,6 @@ def gsm8k(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     the rewards read. A row without `data_source` gets "openai/gsm8k". `grpo_examples` is read, too.
 
     Source: https://github.com/openai/grade-school-math (MIT), with the prompt of willccbb's gist.
-
-    Raises: DatasetError with dataset, row and column if a row does not have GSM8K's form.
     """
     ask = instructions_before(cfg, examples=cfg.get("grpo_examples") or [])
 

@@ -61,8 +61,6 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     that `rewards.gym` reads, and `data_source`, "reasoning_gym/<task>". No other column stays.
 
     Source: https://github.com/open-thought/reasoning-gym (Apache-2.0; the extra `gym` installs it).
-
-    Raises: DatasetError with dataset and row if reasoning-gym does not know a task or an option.
     """
     source = source_of(cfg, dataset_idx)
     ask = instructions_before(cfg, SYSTEM_PROMPT)

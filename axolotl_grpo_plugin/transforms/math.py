@@ -28,8 +28,6 @@ def math(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     `data_source` gets "math". `grpo_system_in` is "system" by default.
 
     Source: https://github.com/hendrycks/math, with the prompt of https://github.com/QwenLM/Qwen2.5-Math.
-
-    Raises: DatasetError with dataset, row and column if a row has no problem or no answer.
     """
     ask = instructions_beside(cfg, SYSTEM_PROMPT)
 

@@ -26,8 +26,6 @@ def qa(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     Adds `prompt`, chat messages with GSM8K's answer layout. Writes the answer to the column `answer`, and
     to `solution` unless the dataset has one, because rewards read one or the other. Anything but text
     becomes JSON text. A row without `data_source` gets "qa". `grpo_examples` is read, too.
-
-    Raises: DatasetError with dataset, row and column if a row has no question or no answer.
     """
     columns = cfg.get("grpo_columns") or {}
     asked, answered = columns.get("question") or "question", columns.get("answer") or "answer"

@@ -25,9 +25,6 @@ def verl(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     `grpo_max_prompt_length`.
 
     Source: https://verl.readthedocs.io/en/latest/preparation/prepare_data.html
-
-    Raises: DatasetError with dataset, row and column if a row has no prompt, no `data_source` or no
-        ground truth.
     """
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:

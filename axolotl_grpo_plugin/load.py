@@ -110,10 +110,10 @@ def _build(reward: RewardRef) -> Any:
     if isinstance(function, (Reward, GroupReward)):
         return function.bind(**arguments) if arguments else function
     parameters = signature(function).parameters.values()
-    columns = {each.name for each in parameters if each.kind is Parameter.VAR_KEYWORD}
-    known = {each.name: each for each in parameters if each.name not in OF_TRL | columns}
+    others = {each.name for each in parameters if each.kind is Parameter.VAR_KEYWORD}
+    known = {each.name: each for each in parameters if each.name not in OF_TRL | others}
     refuse_wrong_types(name, known, arguments)
-    if not isclass(function) and (columns or "completions" in signature(function).parameters):
+    if not isclass(function) and (others or "completions" in signature(function).parameters):
         return partial(function, **arguments) if arguments else function
     missing = required(function, *arguments)
     if "completion" in missing:

@@ -198,7 +198,7 @@ def _fix(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> s
         distances = range(min(MAX_DISTANCE, period) + 1)
         near = (max(least, present + sign * each) for each in distances for sign in (1, -1))
         for value in near:
-            if not any(each(batch._replace(**{key: value})) for each in rules):
+            if not any(each(Batch(**{**batch._asdict(), key: value})) for each in rules):
                 settings.append(f"{KEYS[key]}: {value}")
                 break
     return f"Set {', or '.join(settings)}" if settings else f"Lower {KEYS['num_generations']}"

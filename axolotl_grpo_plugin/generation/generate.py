@@ -47,9 +47,10 @@ def jobs_of(
     rows: Sequence[Question],
     plans: Sequence[tuple[Sampling, int]],
     engine: str,
-    shard: Shard = Shard(),  # noqa: B008 - immutable
+    shard: Shard | None = None,
 ) -> list[Job]:
     """Return the answers to generate. plans: settings, and the number of answers per row."""
+    shard = shard or Shard()
     return [
         Job.of(model, row, sampling, sample, engine)
         for sampling, count in plans

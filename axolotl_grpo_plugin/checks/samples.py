@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from inspect import signature
 from itertools import islice
@@ -124,8 +125,7 @@ def check_samples(cfg: Any, rows: Sequence[Sample]) -> Generator[Finding, None, 
 
     found, columns = _groups(cfg, rows)
     notes = list[str]()
-    runner = RewardRunner(cfg)
-    try:
+    with closing(RewardRunner(cfg)) as runner:
         for where, key, function in functions_in(cfg):
             if not_ready(function):
                 continue
@@ -143,8 +143,6 @@ def check_samples(cfg: Any, rows: Sequence[Sample]) -> Generator[Finding, None, 
                     notes.append(f"{key}: {note}")
             except RewardError as error:
                 yield Finding(where, str(error), error.fix, error.detail)
-    finally:
-        runner.close()
     return notes
 
 
@@ -161,9 +159,8 @@ def gold_scores(cfg: Any, sample: Sample) -> tuple[str, dict[str, float]]:
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
     found, columns = _groups(cfg, [sample])
-    runner = RewardRunner(cfg)
     tried = list[tuple[str, dict[str, float]]]()
-    try:
+    with closing(RewardRunner(cfg)) as runner:
         for answer in answers:
             earned = {}
             for _, key, function in functions_in(cfg):
@@ -172,8 +169,6 @@ def gold_scores(cfg: Any, sample: Sample) -> tuple[str, dict[str, float]]:
                     scores = _scores(cfg, runner.guards[key], columns, found, texts)
                     earned[key] = max(scores, default=0.0)
             tried.append((answer, earned))
-    finally:
-        runner.close()
     return max(tried, key=lambda each: sum(each[1].values()), default=("", {}))
 
 

@@ -77,6 +77,8 @@ class BaseReward(ABC):
         self.__qualname__: str = getattr(function, "__qualname__", self.__name__)
         self.__module__ = function.__module__
         self.__doc__ = function.__doc__
+        if self.is_async:
+            inspect.markcoroutinefunction(self)  # for TRL
 
     @property
     def options(self) -> dict[str, Any]:
@@ -212,10 +214,6 @@ class AsyncReward(BaseReward):
     """A reward with an async scorer: `await function(prompts, completions, rows)` returns Scores."""
 
     is_async = True
-
-    def __init__(self, function: Any, spec: Spec, bound: dict[str, Any] | None = None):
-        super().__init__(function, spec, bound)
-        inspect.markcoroutinefunction(self)  # for TRL
 
     async def scores(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any

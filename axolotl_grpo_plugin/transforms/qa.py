@@ -12,6 +12,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     Messages,
     batched,
     check_columns,
+    messages_of,
     turn,
 )
 
@@ -61,13 +62,7 @@ def qa(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
 
 def _chat(question: Any, where: str) -> Messages:
     """Return a question as chat messages. Raises: DatasetError."""
-    chat = [turn("user", question)] if isinstance(question, str) else question
-    try:
-        messages = [turn(each["role"], each["content"]) for each in chat]
-    except (TypeError, KeyError):
-        messages = []
-    if not messages or not all(
-        isinstance(each["content"], str) and each["content"].strip() for each in messages
-    ):
+    chat = [turn("user", question)] if isinstance(question, str) else messages_of(question)
+    if not chat or not all(each["content"].strip() for each in chat):
         raise DatasetError(f"{where}: neither text nor chat messages: {question!r:.100}")
-    return messages
+    return [turn(each["role"], each["content"]) for each in chat]

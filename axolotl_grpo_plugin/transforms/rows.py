@@ -122,6 +122,18 @@ def turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+def messages_of(messages: Any) -> list[dict[str, Any]] | None:
+    """Return the messages of Arrow or NumPy as lists and dicts, or None if they are not messages."""
+    chat: list[Any] = list(messages) if hasattr(messages, "__iter__") else [None]
+    for each in chat:
+        if not isinstance(each, Mapping):
+            return None
+        if not isinstance(each.get("role"), str) or not isinstance(each.get("content"), str):
+            return None
+    # Arrow gives every message the fields of all.
+    return [{key: value for key, value in each.items() if value is not None} for each in chat]
+
+
 def text_prompt(cfg: Any) -> Callable[[str], str] | None:
     """Return a function that writes a question into `grpo_prompt_template`, None without that key."""
     template: str | None = cfg.get("grpo_prompt_template")

@@ -10,6 +10,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     MapArguments,
     batched,
     check_columns,
+    messages_of,
     texts,
 )
 
@@ -65,7 +66,7 @@ def _ground_truths(rows: Columns, numbers: Sequence[int], source: str) -> list[s
 
 def _prompts(rows: Columns, numbers: Sequence[int], source: str) -> list[Any]:
     check_columns(rows, source, "prompt")
-    prompts = [each if isinstance(each, str) else _chat(each) for each in rows["prompt"]]
+    prompts = [each if isinstance(each, str) else messages_of(each) for each in rows["prompt"]]
     for number, prompt, given in zip(numbers, prompts, rows["prompt"], strict=True):
         where = f'{source}, row {number}, column "prompt"'
         if not prompt:
@@ -77,15 +78,3 @@ def _prompts(rows: Columns, numbers: Sequence[int], source: str) -> list[Any]:
             what = "text in some rows and chat messages in others"
             raise DatasetError(f"{where}: {what}. Make two datasets of them.")
     return prompts
-
-
-def _chat(messages: Any) -> list[dict[str, Any]] | None:
-    """Return the messages of Arrow or NumPy as lists and dicts, or None if they are not messages."""
-    chat: list[Any] = list(messages) if hasattr(messages, "__iter__") else [None]
-    for each in chat:
-        if not isinstance(each, Mapping):
-            return None
-        if not isinstance(each.get("role"), str) or not isinstance(each.get("content"), str):
-            return None
-    # Arrow gives every message the fields of all.
-    return [{key: value for key, value in each.items() if value is not None} for each in chat]

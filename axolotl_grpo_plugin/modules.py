@@ -25,8 +25,11 @@ def function_at(path: str, where: str) -> Any:
     """Import a function. Return the finding if there is none. A path without a dot names `default`."""
     module_name, _, name = path.rpartition(".") if "." in path else (path, "", "default")
     module = imported(module_name, where)
-    if isinstance(module, Finding) or callable(function := getattr(module, name, None)):
-        return module if isinstance(module, Finding) else function
+    if isinstance(module, Finding):
+        return module
+    function = getattr(module, name, None)
+    if callable(function):
+        return function
     is_there = hasattr(module, name)
     what = f"{name!r} is not a function" if is_there else f"no {name!r} in {module_name}"
     return Finding(where, what, nearest(name, functions_of(module)))

@@ -7,8 +7,7 @@ imports the packages of all installed plugins in every run, and `axolotl --help`
 from importlib import import_module
 from typing import Any
 
-_LAZY = {
-    "GRPOPlugin": "axolotl_grpo_plugin.plugin",
+_TRANSFORMS = {
     "code": "axolotl_grpo_plugin.transforms.code",
     "countdown": "axolotl_grpo_plugin.transforms.countdown",
     "gsm8k": "axolotl_grpo_plugin.transforms.gsm8k",
@@ -20,10 +19,11 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    module = {**_TRANSFORMS, "GRPOPlugin": "axolotl_grpo_plugin.plugin"}.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_LAZY)
+    return sorted(_TRANSFORMS)

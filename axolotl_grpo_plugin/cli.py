@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import Any
+from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
@@ -61,9 +62,7 @@ def init(data: str, **options: Any) -> None:
 
     DATA is a JSONL, JSON or Parquet file, or a dataset's name on the hub.
     """
-    from axolotl_grpo_plugin.commands.init import run
-
-    run(data, **options)
+    _run("init", data, **options)
 
 
 @grpo.command()
@@ -122,9 +121,7 @@ def stats(config: str | None, **options: Any) -> None:
         raise click.UsageError("--check needs a CONFIG.")
     if options["plot"] and not options["plot"].endswith((".png", ".svg", ".pdf")):
         raise click.UsageError("--plot needs a file name that ends in .png, .svg or .pdf.")
-    from axolotl_grpo_plugin.commands.stats import run
-
-    sys.exit(run(config, **options))
+    _run("stats", config, **options)
 
 
 @grpo.command()
@@ -154,9 +151,7 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
     CONFIGS are Axolotl YAMLs, or folders of them.
     """
     _quiet()  # the checks report the warnings that matter
-    from axolotl_grpo_plugin.commands.check import run
-
-    sys.exit(run(configs, **options))
+    _run("check", configs, **options)
 
 
 @grpo.command()
@@ -171,9 +166,7 @@ def doctor(config: str | None, **options: Any) -> None:
     if options["prefetch"] and not config:
         raise click.UsageError("--prefetch needs a CONFIG.")
     _quiet()
-    from axolotl_grpo_plugin.commands.doctor import run
-
-    sys.exit(run(config, **options))
+    _run("doctor", config, **options)
 
 
 @grpo.command()
@@ -204,18 +197,24 @@ def rehearse(config: str, **options: Any) -> None:
     Prints all that is replaced, a prompt, and the rewards of eight completions and of a right answer.
     """
     _quiet()
-    from axolotl_grpo_plugin.commands.rehearse import run
-
-    sys.exit(run(config, **options))
+    _run("rehearse", config, **options)
 
 
-def _quiet() -> None:
-    """Silence the warnings of Axolotl and other libraries."""
+def _run(command: str, /, *arguments: Any, **options: Any) -> NoReturn:
+    """Run a file of commands/, which is imported only now because that takes seconds."""
+    module = import_module(f"axolotl_grpo_plugin.commands.{command}")
+    sys.exit(module.run(*arguments, **options))
+
+
+def _quiet(offline: bool = False) -> None:
+    """Silence the warnings of Axolotl and other libraries. offline: do not contact the hub."""
     import logging
     import warnings
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
 
 
 class _Train(click.Command):
@@ -262,15 +261,13 @@ def train(ctx: click.Context, /, config: str, cloud: str | None, **options: Any)
     vLLM serves on the last GPU(s), and the trainer uses the others. Accepts the options of
     `axolotl train` too, and the launcher's after `--`. A run that fails ends with one line.
     """
-    from axolotl_grpo_plugin.commands.train import run
-
     words = ctx.args
     if cloud:
         from axolotl_grpo_plugin.cloud.settings import check_file
 
         check_file(cloud)
         words = ["--cloud", cloud, *words]
-    sys.exit(run(config, words, ctx.obj, **options))
+    _run("train", config, words, ctx.obj, **options)
 
 
 @grpo.command()
@@ -280,9 +277,7 @@ def rewards(as_json: bool) -> None:
 
     Lists the shipped ones and the rewards of the working folder's rewards/.
     """
-    from axolotl_grpo_plugin.commands.rewards import run
-
-    sys.exit(run(as_json))
+    _run("rewards", as_json)
 
 
 @grpo.command()
@@ -325,9 +320,7 @@ def score(file: str, **options: Any) -> None:
     """
     if not options["rewards"] and not options["weights"]:
         raise click.UsageError("Name a --reward, or --weights for the rewards of a run.")
-    from axolotl_grpo_plugin.commands.score import run
-
-    sys.exit(run(file, **options))
+    _run("score", file, **options)
 
 
 @grpo.command()
@@ -354,9 +347,7 @@ def lint(reward: str, **options: Any) -> None:
     reward paid one of them, failed, or did not pay a right answer in another form.
     """
     _quiet()
-    from axolotl_grpo_plugin.commands.lint import run
-
-    sys.exit(run(reward, **options))
+    _run("lint", reward, **options)
 
 
 def _answering(command: Any) -> Any:
@@ -428,10 +419,7 @@ def _options(given: dict[str, Any]) -> Any:
     """Take the shared options out of a command's, and return them."""
     from dataclasses import fields
 
-    _quiet()
-
-    if given.pop("offline"):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
+    _quiet(given.pop("offline"))
     from axolotl_grpo_plugin.commands.session import Options
 
     return Options(**{field.name: given.pop(field.name) for field in fields(Options)})
@@ -458,9 +446,7 @@ def evaluate(config: str, **options: Any) -> None:
     answers. A run that was interrupted goes on. A second run answers nothing again.
     """
     shared = _options(options)
-    from axolotl_grpo_plugin.commands.eval import run
-
-    sys.exit(run(config, shared, **options))
+    _run("eval", config, shared, **options)
 
 
 @grpo.command()
@@ -495,9 +481,7 @@ def passrate(config: str, **options: Any) -> None:
     """
     shared = _options(options)
     options["by"] = [name.strip() for name in options["by"].split(",")]
-    from axolotl_grpo_plugin.commands.passrate import run
-
-    sys.exit(run(config, shared, **options))
+    _run("passrate", config, shared, **options)
 
 
 @grpo.command()
@@ -535,6 +519,4 @@ def view(runs: tuple[str, ...], **options: Any) -> None:
 
     RUNS are output_dirs (with `grpo_rollouts: true`, or `log_completions: true`). Two runs are compared.
     """
-    from axolotl_grpo_plugin.commands.view import run
-
-    sys.exit(run(runs, **options))
+    _run("view", runs, **options)

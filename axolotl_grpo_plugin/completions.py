@@ -125,17 +125,9 @@ def is_integer_literal(answer: str) -> bool:
     return re.fullmatch(r"-?[0-9]+", answer.strip()) is not None
 
 
-def split_at_tags(text: str, tags: Sequence[str] = TAGS) -> list[str]:
+def split_at_tags(text: str, tags: Sequence[str]) -> list[str]:
     """Return [text, tag, text, tag, ..., text]."""
     return re.split(f"({'|'.join(tags)})", text)
-
-
-def bodies(text: str) -> list[str]:
-    """Return the text after each opening tag, up to the next tag or the end of the text."""
-    parts = split_at_tags(text)
-    return [
-        body for tag, body in zip(parts[1::2], parts[2::2], strict=True) if not tag.startswith("</")
-    ]
 
 
 def text_after_answer(text: str) -> str:

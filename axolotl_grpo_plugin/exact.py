@@ -108,7 +108,7 @@ def _factor(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, 
     (kind, text), at = tokens[at], at + 1
     value: Value
     if kind == "number":
-        value = _clean({_ONE: Fraction(text)})
+        value = {_ONE: Fraction(text)} if Fraction(text) else {}
     elif kind == "symbol":
         value = {(1, ((text, 1),)): Fraction(1)}
     elif kind == "root":
@@ -137,10 +137,6 @@ def _closed(tokens: list[tuple[str, str]], at: int, bracket: str) -> int:
     if at >= len(tokens) or tokens[at][1] != bracket:
         raise _Unknown
     return at + 1
-
-
-def _clean(value: Value) -> Value:
-    return {monomial: factor for monomial, factor in value.items() if factor}
 
 
 def _add(total: Value, other: Value, sign: Fraction) -> None:

@@ -49,11 +49,8 @@ def answers() -> bool:
 
 def skipped(where: str) -> Finding:
     """Return the finding of a check that needs the hub."""
-    what, fix = (
-        "not checked, because it is not on this machine",
-        "Check again with access to the Hugging Face hub",
-    )
-    return Finding(where, what, fix, level="skipped")
+    fix = "Check again with access to the Hugging Face hub"
+    return Finding(where, "not checked, because it is not on this machine", fix, level="skipped")
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import axolotl_grpo_plugin
-from axolotl_grpo_plugin.findings import Finding, at, correct_path, nearest
+from axolotl_grpo_plugin.findings import Finding, at, correct_path
 from axolotl_grpo_plugin.hub import FILES, is_repo
 from axolotl_grpo_plugin.load import load_transform
-from axolotl_grpo_plugin.modules import check_file_path, functions_of, imported
+from axolotl_grpo_plugin.modules import check_file_path, function_at
 from axolotl_grpo_plugin.paths import PACKAGED
 
 PACKAGE_FIX = "Check the package's name and the path"
@@ -24,16 +23,9 @@ def check_transform(path: Any, where: str) -> Iterator[Finding]:
     if finding := check_file_path(path, where):
         yield finding
         return
-    module_name, _, name = path.rpartition(".") if "." in path else (path, "", "default")
-    module = imported(module_name, where)
-    if isinstance(module, Finding):
-        yield module
-    elif not callable(getattr(module, name, None)):
-        is_there = hasattr(module, name)
-        what = f"{name!r} is not a function" if is_there else f"no {name!r} in {module_name}"
-        shipped = {*dir(axolotl_grpo_plugin)} - {"GRPOPlugin"}
-        known = shipped if module is axolotl_grpo_plugin else functions_of(module)
-        yield Finding(where, what, nearest(name, known))
+    function = function_at(path, where)
+    if isinstance(function, Finding):
+        yield function
     else:
         try:
             load_transform(path)
@@ -60,17 +52,12 @@ def check_model(cfg: Any) -> Iterator[Finding]:
         what = "neither a folder nor a name that the Hugging Face hub allows"
         yield Finding(where, what, "Correct the name")
     else:
-        yield from _check_offline(model, cfg.get("revision_of_model"), where)
+        from huggingface_hub import constants, try_to_load_from_cache
 
-
-def _check_offline(model: str, revision: Any, where: str) -> Iterator[Finding]:
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    if not constants.HF_HUB_OFFLINE:
-        return  # Axolotl asks the hub, and reports its answer
-    if not isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
-        what = "neither a folder nor a downloaded model, and HF_HUB_OFFLINE forbids a download"
-        yield Finding(where, what, "Unset HF_HUB_OFFLINE, or name the model's folder")
+        cached = try_to_load_from_cache(model, "config.json", revision=cfg.get("revision_of_model"))
+        if constants.HF_HUB_OFFLINE and not isinstance(cached, str):  # else Axolotl asks the hub
+            what = "neither a folder nor a downloaded model, and HF_HUB_OFFLINE forbids a download"
+            yield Finding(where, what, "Unset HF_HUB_OFFLINE, or name the model's folder")
 
 
 def check_file(path: Any, where: str) -> Iterator[Finding]:

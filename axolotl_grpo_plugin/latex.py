@@ -183,17 +183,12 @@ def _word_between(match: re.Match[str]) -> str:
 
 def _part(text: str) -> str:
     """Return one part of a list, without its units and its spaces, and with braces around arguments."""
-    sign, plain = _split_name(text)
-    number = _number(plain)
+    name, equals, plain = text.rpartition("=") if text.count("=") == 1 else ("", "", text)
+    number = _number(plain.strip())
     if number is not None:
-        return _squeeze(_WORDS.sub(r" \1", sign)) + number
+        return _squeeze(_WORDS.sub(r" \1", name + equals)) + number
     text = _UNIT_AT_END.sub(_keep_no_unit, text).rstrip(". ")
     return _squeeze(_WORDS.sub(r" \1", text).replace("°", ""))
-
-
-def _split_name(text: str) -> tuple[str, str]:
-    name, equals, value = text.rpartition("=")
-    return (name + equals, value.strip()) if equals and "=" not in name else ("", text)
 
 
 def _number(text: str) -> str | None:

@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import block
 from axolotl_grpo_plugin.options import refuse_wrong_types
-from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, GroupReward, Reward, described
+from axolotl_grpo_plugin.reward import (
+    OF_TRL,
+    BaseReward,
+    GroupReward,
+    Reward,
+    described,
+    required,
+)
 
 
 class RewardRef(NamedTuple):
@@ -102,26 +109,13 @@ def _build(reward: RewardRef) -> Any:
     function, arguments = getattr(import_module(module), name), dict(reward.arguments)
     if isinstance(function, (Reward, GroupReward)):
         return function.bind(**arguments) if arguments else function
-    parameters = _parameters(function)
-    known = [
-        each.name
-        for each in parameters.values()
-        if each.kind is not Parameter.VAR_KEYWORD and each.name not in _TRLS
-    ]
-    for given in arguments:
-        if given not in known:
-            listed = ", ".join(known) or "none"
-            raise TypeError(f"{name} has no parameter {given!r} (it has: {listed})")
-    refuse_wrong_types(name, parameters, arguments)
-    if not makes_a_reward(function):
+    parameters = signature(function).parameters.values()
+    others = {each.name for each in parameters if each.kind is Parameter.VAR_KEYWORD}
+    known = {each.name: each for each in parameters if each.name not in OF_TRL | others}
+    refuse_wrong_types(name, known, arguments)
+    if not isclass(function) and (others or "completions" in signature(function).parameters):
         return partial(function, **arguments) if arguments else function
-    missing = [
-        each.name
-        for each in parameters.values()
-        if each.default is Parameter.empty
-        and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        and each.name not in arguments
-    ]
+    missing = required(function, *arguments)
     if "completion" in missing:
         reads = [f'"{each}"' for each in missing if each != "completion"]
         columns = f", reads=[{', '.join(reads)}]" if reads else ""
@@ -146,7 +140,7 @@ def load_transform(path: str) -> Callable[..., Any]:
     function: Callable[..., Any] = getattr(
         import_module(module or name), name if module else "default"
     )
-    parameters = _parameters(function).values()
+    parameters = signature(function).parameters.values()
     names = [each.name for each in parameters]
     if "dataset_idx" in names or any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
         return function
@@ -160,24 +154,6 @@ def load_transform(path: str) -> Callable[..., Any]:
 
 
 _built: dict[str, BaseReward] = {}
-_TRLS = {"prompts", "completions", *NOT_COLUMNS}
-
-
-def makes_a_reward(function: Any) -> bool:
-    """Return whether this is a class, or a factory: a function that does not take `completions`."""
-    if isclass(function):
-        return True
-    return not any(
-        each.name == "completions" or each.kind is Parameter.VAR_KEYWORD
-        for each in _parameters(function).values()
-    )
-
-
-def _parameters(function: Any) -> Mapping[str, Parameter]:
-    try:
-        return signature(function).parameters
-    except ValueError:  # compiled functions may hide them: assume f(completions, **columns)
-        return signature(lambda completions, **columns: []).parameters
 
 
 def not_ready(reward: BaseReward) -> str:

@@ -7,16 +7,32 @@ from inspect import getmembers
 from types import ModuleType
 from typing import Any
 
-from axolotl_grpo_plugin.findings import Finding, raised
+from axolotl_grpo_plugin.findings import Finding, nearest, raised
 
 
 def functions_of(module: ModuleType) -> list[str]:
-    """Return the names of the public functions that a module defines."""
+    """Return the names of the public functions that a module defines, or that its `__dir__` lists."""
+    if "__dir__" in vars(module):
+        return dir(module)
     return [
         name
         for name, value in getmembers(module, callable)
         if name[0] != "_" and getattr(value, "__module__", None) == module.__name__
     ]
+
+
+def function_at(path: str, where: str) -> Any:
+    """Import a function. Return the finding if there is none. A path without a dot names `default`."""
+    module_name, _, name = path.rpartition(".") if "." in path else (path, "", "default")
+    module = imported(module_name, where)
+    if isinstance(module, Finding):
+        return module
+    function = getattr(module, name, None)
+    if callable(function):
+        return function
+    is_there = hasattr(module, name)
+    what = f"{name!r} is not a function" if is_there else f"no {name!r} in {module_name}"
+    return Finding(where, what, nearest(name, functions_of(module)))
 
 
 def check_file_path(path: str, where: str) -> Finding | None:

@@ -20,14 +20,20 @@ _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
 def refuse_wrong_types(
     name: str, parameters: Mapping[str, Parameter], arguments: Mapping[str, Any]
 ) -> None:
-    """Check that each argument has the type of its parameter's annotation.
+    """Check that each argument is a parameter, and has the type of its annotation.
 
     Only annotations of plain data are checked. A default value is always accepted.
 
-    Raises: TypeError, one line, for the first argument with a wrong type.
+    Raises: TypeError, one line, for the first argument that is wrong.
     """
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
     for option, value in arguments.items():
-        if option not in parameters or value == parameters[option].default:
+        if option not in parameters:
+            if takes_any:
+                continue
+            listed = ", ".join(parameters) or "none"
+            raise TypeError(f"{name} has no parameter {option!r} (it has: {listed})")
+        if value == parameters[option].default:
             continue
         annotation = parameters[option].annotation
         union = isinstance(annotation, UnionType) or get_origin(annotation) is Union

@@ -6,7 +6,7 @@ All kinds of rewards share the class `BaseReward`, so other code never needs to 
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
 from itertools import groupby
@@ -19,6 +19,7 @@ from axolotl_grpo_plugin.options import refuse_wrong_types
 NOT_COLUMNS = frozenset(
     {"prompt", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
 )
+OF_TRL = NOT_COLUMNS | {"prompts", "completions"}  # the parameters that TRL itself fills
 
 
 class Score(NamedTuple):
@@ -76,6 +77,8 @@ class BaseReward(ABC):
         self.__qualname__: str = getattr(function, "__qualname__", self.__name__)
         self.__module__ = function.__module__
         self.__doc__ = function.__doc__
+        if self.is_async:
+            inspect.markcoroutinefunction(self)  # for TRL
 
     @property
     def options(self) -> dict[str, Any]:
@@ -144,12 +147,9 @@ class _Decorated(BaseReward):
 
         Raises: TypeError if an option is unknown or its value has a wrong type.
         """
-        known = self.options
-        for name in options:
-            if name not in known:
-                listed = ", ".join(known) or "none"
-                raise TypeError(f"{self.__name__} has no parameter {name!r} (it has: {listed})")
-        refuse_wrong_types(self.__name__, signature(self.function).parameters, options)
+        parameters = signature(self.function).parameters
+        known = {name: parameters[name] for name in _options(self.function, self.spec)}
+        refuse_wrong_types(self.__name__, known, options)
         return type(self)(self.function, self.spec, {**self.bound, **options})
 
 
@@ -215,10 +215,6 @@ class AsyncReward(BaseReward):
 
     is_async = True
 
-    def __init__(self, function: Any, spec: Spec, bound: dict[str, Any] | None = None):
-        super().__init__(function, spec, bound)
-        inspect.markcoroutinefunction(self)  # for TRL
-
     async def scores(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
     ) -> list[Score]:
@@ -237,8 +233,9 @@ class PlainReward(BaseReward):
     """A reward function without a decorator of this package: from TRL, or a user's."""
 
     def __init__(self, function: Any):
-        super().__init__(function, Spec(reads=_required(function)))
-        self.is_async = _is_awaited(function)
+        super().__init__(function, Spec(reads=required(function, *OF_TRL)))
+        called = function.func if isinstance(function, partial) else function
+        self.is_async = any(map(inspect.iscoroutinefunction, (called, type(called).__call__)))
 
     def scores(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Any:
         return self.function(prompts=prompts, completions=completions, **columns)
@@ -341,9 +338,24 @@ def described(function: Any) -> BaseReward:
     return function if isinstance(function, BaseReward) else PlainReward(function)
 
 
-def made_of(outer: Reward, inner: Sequence[BaseReward], **facts: Any) -> Reward:
-    """Return a reward that is made of others, with more facts in its spec."""
-    return Reward(outer.function, replace(outer.spec, inner=tuple(inner), **facts))
+def made_of(
+    inner: Sequence[BaseReward], name: str, score: Callable[..., Score | None], **facts: Any
+) -> Reward:
+    """Return a reward that is made of others.
+
+    score: takes `Reward.score` or `Reward.quick`, a completion and its columns. facts: of the `Spec`.
+    """
+
+    def scorer(how: Callable[..., Score | None]) -> Callable[..., Any]:
+        def made(completion: str, **columns: Any) -> Score | None:
+            return score(how, completion, columns)
+
+        made.__name__ = made.__qualname__ = name
+        made.__module__ = score.__module__
+        return made
+
+    spec = Spec(inner=tuple(inner), first=scorer(Reward.quick), **facts)
+    return Reward(scorer(Reward.score), spec)
 
 
 def as_score(result: Any) -> Score:
@@ -362,27 +374,14 @@ def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _required(function: Any) -> tuple[str, ...]:
-    """Return the columns that a function takes by name and without a default."""
-    try:
-        parameters = signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return ()  # compiled functions may hide their parameters
+def required(function: Any, *others: str) -> tuple[str, ...]:
+    """Return the parameters by name that have no default, without those in `others`."""
     keyword = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     return tuple(
         each.name
-        for each in parameters
-        if each.kind in keyword
-        and each.default is Parameter.empty
-        and each.name not in NOT_COLUMNS | {"prompts", "completions"}
+        for each in signature(function).parameters.values()
+        if each.kind in keyword and each.default is Parameter.empty and each.name not in others
     )
-
-
-def _is_awaited(function: Any) -> bool:
-    while isinstance(function, partial):
-        function = function.func
-    call = type(function).__call__ if not inspect.isroutine(function) else function
-    return inspect.iscoroutinefunction(call)
 
 
 def _checked(scorer: Callable[..., Any], spec: Spec) -> Callable[..., Any]:

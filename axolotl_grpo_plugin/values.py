@@ -7,6 +7,7 @@ import ast
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 _DEEPEST = 50  # brackets in brackets, because the parsers and the comparison recurse
@@ -45,6 +46,16 @@ def read_value(text: str) -> Value:
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             pass  # plain text
     return Value(text, plain=True)
+
+
+def read_object(value: Any) -> dict[str, Any]:
+    """Return a mapping, or the one that a JSON text states; {} for anything else."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _depth(text: str) -> int:

@@ -3,13 +3,12 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import islice
 from statistics import median
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.checks.samples import ANSWERS, LAYOUTS, Sample, prompt_text
+from axolotl_grpo_plugin.checks.samples import ANSWERS, LAYOUTS, Sample, as_completion, prompt_text
 from axolotl_grpo_plugin.completions import find_answer, read_number, text_of
 from axolotl_grpo_plugin.findings import raised
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, GroupReward
@@ -215,10 +214,10 @@ SAME: dict[str, Attack] = {  # completions as good as the right one in its layou
     "CRLF line ends": lambda row, wrap: [wrap(row.gold or "42").replace("\n", "\r\n")],
     "outer line breaks": lambda row, wrap: [f"\n{wrap(row.gold or '42')}\n\n"],
 }  # fmt: skip
-HUGE: dict[str, Callable[[Wrap], str]] = {
-    "1 MB of text": lambda wrap: _LONG * (MEGABYTE // len(_LONG)),
-    "1 MB of digits": lambda wrap: wrap("9" * MEGABYTE),
-    "1 MB of tags": lambda wrap: "<think><answer>" * (MEGABYTE // 15),
+HUGE: dict[str, Attack] = {
+    "1 MB of text": lambda row, wrap: [_LONG * (MEGABYTE // len(_LONG))],
+    "1 MB of digits": lambda row, wrap: [wrap("9" * MEGABYTE)],
+    "1 MB of tags": lambda row, wrap: ["<think><answer>" * (MEGABYTE // 15)],
 }
 
 
@@ -242,37 +241,6 @@ def _right_number(row: Target, wrap: Wrap) -> list[str]:
     return [wrap(row.gold)] if row.gold and read_number(row.gold).value is not None else []
 
 
-def _given(texts: dict[int, list[str]], row: Target, wrap: Wrap) -> list[str]:
-    return texts.get(id(row), [])
-
-
-class _Scorer:
-    """Scores completions as TRL does, and measures the time."""
-
-    def __init__(self, guard: GuardedReward, names: Sequence[str]):
-        self.guard, self.names = guard, names
-        self.seconds: list[float] = []  # per completion, of each call that ended in time
-
-    def __call__(self, pairs: Sequence[tuple[Row, str]]) -> list[Outcome]:
-        step = 1
-        if isinstance(self.guard.function, GroupReward):
-            pairs, step = [each for row, text in pairs for each in ((row, text), (row, _LONG))], 2
-        start = time.perf_counter()
-        outcomes = self.guard.outcomes_of(
-            [row["prompt"] for row, _ in pairs],
-            [
-                text if isinstance(row["prompt"], str) else [{"role": "assistant", "content": text}]
-                for row, text in pairs
-            ],
-            [list(range(len(text.split()))) for _, text in pairs],
-            {name: [row.get(name) for row, _ in pairs] for name in self.names},
-            state=SimpleNamespace(global_step=0, max_steps=1, epoch=0.0),
-        )[::step]
-        if not any(map(_is_late, outcomes)):
-            self.seconds.append((time.perf_counter() - start) / len(pairs))
-        return outcomes
-
-
 def _is_late(outcome: Outcome) -> bool:
     return outcome.timed_out or outcome.reason == TOO_SLOW
 
@@ -290,22 +258,22 @@ def attack(guard: GuardedReward, samples: Sequence[Sample]) -> Report:
         late += line.fault == "slow"
         if late == STUCK:
             break
-    seconds = attacks.score.seconds
-    return Report(
-        attacks.reads, attacks.layout, lines, median(seconds) if seconds else None, late == STUCK
-    )
+    seconds = median(attacks.seconds) if attacks.seconds else None
+    return Report(attacks.reads, attacks.layout, lines, seconds, late == STUCK)
 
 
 class _Attacks:
     """The attacks on one reward.
 
     layout: the one in which it pays right answers best, "" if it pays none. top, base: the scores of
-    each row's right answer in this layout, and of a wrong one in any.
+    each row's right answer in this layout, and of a wrong one in any. seconds: per completion, of each
+    call that ended in time.
     """
 
     def __init__(self, guard: GuardedReward, samples: Sequence[Sample]):
-        names = dict.fromkeys(name for each in samples for name in each.row if name != "prompt")
-        self.score, self.reads = _Scorer(guard, [*names]), columns_of(guard.function)
+        self.names = {name for each in samples for name in each.row if name != "prompt"}
+        self.guard, self.reads = guard, columns_of(guard.function)
+        self.seconds: list[float] = []
         self.targets = targets_of(samples, self.reads)
         self.layout, self.top = "", [0.0] * len(self.targets)
         self.base = self.top
@@ -320,7 +288,7 @@ class _Attacks:
         yield from self._golds(shown)
         wrap = ALL_LAYOUTS[self.layout or next(iter(shown), "<answer>")]
         half = [top / 2 for top in self.top]
-        most = [each or (self.score.guard.function.highest or 0) / 2 for each in half]
+        most = [each or (self.guard.function.highest or 0) / 2 for each in half]
         line, outcomes = self._try("another row's gold", self.wrong, most, _others, wrap)
         yield line
         if not line.fault:  # a part of the score is for the layout
@@ -336,10 +304,9 @@ class _Attacks:
                 yield self._try(f"right, {name}", "pay", half, make, wrap)[0]
         if self.reads:
             yield from self._dtypes(wrap)
-        for name, huge in HUGE.items():
-            of_first = {id(self.targets[0]): [huge(wrap)]}  # one row, because it takes time
-            made: Attack = partial(_given, of_first)
-            yield self._try(name, self.wrong, self.base, made, wrap)[0]
+        for name, make in HUGE.items():  # of one row, because it takes time
+            first = self.targets[:1]
+            yield self._try(name, self.wrong, self.base[:1], make, wrap, rows=first)[0]
         yield self._order(wrap)
 
     def _golds(self, shown: Sequence[str]) -> Iterator[Line]:
@@ -364,7 +331,7 @@ class _Attacks:
 
     def _phrases(self, row: Target, wrap: Wrap) -> list[str]:
         """Return completions with the texts in the reward's code, because it may pay for one of them."""
-        function = self.score.guard.function
+        function = self.guard.function
         code = getattr(function.function, "__code__", None)
         found = [each for each in (code.co_consts if code else ()) if isinstance(each, str)]
         found = [each for each in found if each != function.__doc__]
@@ -391,12 +358,29 @@ class _Attacks:
             (row.row, {"right": wrap(row.gold or "42"), "wrong": wrap(row.wrong)}.get(text, text))
             for row, text in zip([*self.targets, *self.targets], texts, strict=False)
         ]
-        scores = [each.value for each in self.score(pairs)]
-        again = [each.value for each in self.score(pairs[::-1])][::-1]
+        scores = [each.value for each in self._score(pairs)]
+        again = [each.value for each in self._score(pairs[::-1])][::-1]
         moved = [place for place, score in enumerate(scores) if score != again[place]]
         highest = max((score for score in scores if score is not None), default=None)
         example = pairs[moved[0] if moved else 0][1]
         return Line("batch in reverse order", "the same", highest, len(moved), len(pairs), "moved" * bool(moved), example)  # fmt: skip
+
+    def _score(self, pairs: Sequence[tuple[Row, str]]) -> list[Outcome]:
+        """Score completions as TRL does, and measure the time."""
+        step = 1
+        if isinstance(self.guard.function, GroupReward):
+            pairs, step = [each for row, text in pairs for each in ((row, text), (row, _LONG))], 2
+        start = time.perf_counter()
+        outcomes = self.guard.outcomes_of(
+            [row["prompt"] for row, _ in pairs],
+            [as_completion(row, text) for row, text in pairs],
+            [list(range(len(text.split()))) for _, text in pairs],
+            {name: [row.get(name) for row, _ in pairs] for name in self.names},
+            state=SimpleNamespace(global_step=0, max_steps=1, epoch=0.0),
+        )[::step]
+        if not any(map(_is_late, outcomes)):
+            self.seconds.append((time.perf_counter() - start) / len(pairs))
+        return outcomes
 
     def _try(
         self,
@@ -416,7 +400,7 @@ class _Attacks:
         targets = self.targets if rows is None else rows
         texts = [list(dict.fromkeys(make(row, wrap))) for row in targets]
         pairs = [(row.row, text) for row, each in zip(targets, texts, strict=True) for text in each]
-        scored = self.score(pairs) if pairs else []
+        scored = self._score(pairs) if pairs else []
         rest = iter(scored)
         outcomes = [list(islice(rest, len(each))) for each in texts]
         found: dict[bool, list[str]] = {True: [], False: []}  # by whether it was paid

@@ -189,10 +189,6 @@ def _fix(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> s
         *(each for each in (_fault_in_training, _fault_in_evaluation) if not each(batch)),
     ]
 
-    def is_valid(key: str, value: int) -> bool:
-        candidate = Batch(**{**batch._asdict(), key: value})
-        return not any(each(candidate) for each in rules)
-
     settings = []
     for key in keys:
         present = getattr(batch, key) or batch.micro_batch_size  # the default of eval_batch_size
@@ -201,9 +197,10 @@ def _fix(batch: Batch, keys: tuple[str, ...], rule: Callable[[Batch], str]) -> s
         period = max(present, batch.num_generations * batch.micro_batch_size * batch.ranks)
         distances = range(min(MAX_DISTANCE, period) + 1)
         near = (max(least, present + sign * each) for each in distances for sign in (1, -1))
-        value = next((value for value in near if is_valid(key, value)), None)
-        if value is not None:
-            settings.append(f"{KEYS[key]}: {value}")
+        for value in near:
+            if not any(each(Batch(**{**batch._asdict(), key: value})) for each in rules):
+                settings.append(f"{KEYS[key]}: {value}")
+                break
     return f"Set {', or '.join(settings)}" if settings else f"Lower {KEYS['num_generations']}"
 
 

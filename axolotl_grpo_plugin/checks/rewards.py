@@ -8,7 +8,7 @@ from typing import Any
 from axolotl_grpo_plugin.config import block, number_of, tokens_of
 from axolotl_grpo_plugin.findings import Finding, Level, at, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, not_ready, reward_refs
-from axolotl_grpo_plugin.modules import check_file_path, functions_of, imported
+from axolotl_grpo_plugin.modules import check_file_path, function_at
 from axolotl_grpo_plugin.reward import BaseReward, PlainReward
 
 DDP_TIMEOUT = 1800  # seconds, the default of transformers
@@ -45,28 +45,20 @@ def check_rewards(cfg: Any) -> Iterator[Finding]:
 
 def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
     path = RewardRef(key).path
-    module_name, _, name = path.rpartition(".")
     if finding := check_file_path(path, where):
         yield finding
         return
     if is_model(path):
         return
-    if not module_name:
+    if "." not in path:
         yield Finding(where, "not a path of a function", "Write it as module.function")
         return
-    module = imported(module_name, where)
-    if isinstance(module, Finding):
-        yield module
-    elif not callable(getattr(module, name, None)):
-        what = (
-            f"{name!r} is not a function"
-            if hasattr(module, name)
-            else f"no {name!r} in {module_name}"
-        )
-        yield Finding(where, what, nearest(name, functions_of(module)))
+    function = function_at(path, where)
+    if isinstance(function, Finding):
+        yield function
     elif arguments is None or isinstance(arguments, dict):
         try:
-            function = load_reward(RewardRef.of(key, arguments or {}))
+            reward = load_reward(RewardRef.of(key, arguments or {}))
         except TypeError as error:
             what, _, fix = str(error).partition(". ")
             yield Finding(where, what, fix or "Correct its block in grpo_reward_args")
@@ -75,19 +67,12 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
             fix = "Correct its block in grpo_reward_args, or the function"
             yield Finding(where, what, fix, traceback.format_exc())
         else:
-            if not _accepts_all_columns(function):
+            called = reward.function if isinstance(reward, PlainReward) else reward
+            kinds = [each.kind for each in signature(called).parameters.values()]
+            if Parameter.VAR_KEYWORD not in kinds:
                 what = "cannot be called as TRL does, with prompts, completions and every column by name"
                 fix = "Add **columns to its parameters, or decorate it with axolotl_grpo_plugin.reward.reward"
                 yield Finding(where, what, fix)
-
-
-def _accepts_all_columns(function: BaseReward) -> bool:
-    called = function.function if isinstance(function, PlainReward) else function
-    try:
-        parameters = signature(called).parameters.values()
-    except (TypeError, ValueError):
-        return True  # a builtin hides its parameters
-    return any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
 
 
 def functions_in(cfg: Any) -> Iterator[tuple[str, str, BaseReward]]:

@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from inspect import signature
 from itertools import islice
@@ -101,7 +102,7 @@ def samples(
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
-        return Finding(where, what, fix, _traceback(error))
+        return Finding(where, what, fix, traceback.format_exc())
     # A user's own prompt may ask for any layout.
     own = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
     gold = None if own else GOLD.get(str(source.entry.get("type")))
@@ -124,8 +125,7 @@ def check_samples(cfg: Any, rows: Sequence[Sample]) -> Generator[Finding, None, 
 
     found, columns = _groups(cfg, rows)
     notes = list[str]()
-    runner = RewardRunner(cfg)
-    try:
+    with closing(RewardRunner(cfg)) as runner:
         for where, key, function in functions_in(cfg):
             if not_ready(function):
                 continue
@@ -143,8 +143,6 @@ def check_samples(cfg: Any, rows: Sequence[Sample]) -> Generator[Finding, None, 
                     notes.append(f"{key}: {note}")
             except RewardError as error:
                 yield Finding(where, str(error), error.fix, error.detail)
-    finally:
-        runner.close()
     return notes
 
 
@@ -161,9 +159,8 @@ def gold_scores(cfg: Any, sample: Sample) -> tuple[str, dict[str, float]]:
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
     found, columns = _groups(cfg, [sample])
-    runner = RewardRunner(cfg)
     tried = list[tuple[str, dict[str, float]]]()
-    try:
+    with closing(RewardRunner(cfg)) as runner:
         for answer in answers:
             earned = {}
             for _, key, function in functions_in(cfg):
@@ -172,8 +169,6 @@ def gold_scores(cfg: Any, sample: Sample) -> tuple[str, dict[str, float]]:
                     scores = _scores(cfg, runner.guards[key], columns, found, texts)
                     earned[key] = max(scores, default=0.0)
             tried.append((answer, earned))
-    finally:
-        runner.close()
     return max(tried, key=lambda each: sum(each[1].values()), default=("", {}))
 
 
@@ -273,12 +268,14 @@ def _check_gold(
 
 def _reads_token_ids(function: BaseReward) -> bool:
     """Return whether the score depends on the number of tokens, which is not real in these samples."""
-    if not isinstance(function, PlainReward):
-        return "completion_ids" in function.spec.reads
-    try:
+    if isinstance(function, PlainReward):
         return "completion_ids" in signature(function.function).parameters
-    except ValueError:
-        return False  # compiled functions may hide their parameters
+    return "completion_ids" in function.spec.reads
+
+
+def as_completion(row: Row, text: str) -> Any:
+    """Return a completion as TRL passes it: a text, or a chat if the prompt is one."""
+    return text if isinstance(row["prompt"], str) else [{"role": "assistant", "content": text}]
 
 
 def prompt_text(sample: Sample) -> str:
@@ -295,9 +292,8 @@ def _scores(
 ) -> list[float]:
     """Return the reward's scores of completions, without None, as in a training. Raises: RewardError."""
     batch = {name: [sample.row.get(name) for sample in found] for name in columns}
-    completions: Sequence[Any] = texts
-    if not isinstance(found[0].row["prompt"], str):
-        completions = [[{"role": "assistant", "content": text}] for text in texts]
+    pairs = zip(found, texts, strict=True)
+    completions = [as_completion(sample.row, text) for sample, text in pairs]
     ids = [list(range(len(text.split()))) for text in texts]
     steps = max(1, tokens_of(cfg.get("max_steps")) or 1)
     limit, guard.limit = guard.limit, min(guard.limit, PATIENCE * guard.timeout)
@@ -324,9 +320,3 @@ def _error(guard: GuardedReward, outcome: Outcome, share: float, row: Row) -> Re
     )
     what = f"it raised {raised(outcome.error)}" + f". In this row, {types}" * bool(types)
     return RewardError(what, "Correct the reward", share, outcome.error)
-
-
-def _traceback(error: BaseException) -> str:
-    """Return the traceback without the line of this module."""
-    below = error.__traceback__ and error.__traceback__.tb_next
-    return "".join(traceback.format_exception(type(error), error, below))

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from axolotl_grpo_plugin.config import block
 from axolotl_grpo_plugin.findings import Finding, at, nearest
+from axolotl_grpo_plugin.load import plain
 
 KEY = "grpo_trl_args"
 
@@ -61,19 +62,13 @@ def trl_args(cfg: Any) -> dict[str, Any]:
     """Return the values of `grpo_trl_args` with TRL's types. YAML reads 1e-6 as text."""
     return {
         name: TypeAdapter(free_fields()[name]).validate_python(value)
-        for name, value in _given(cfg).items()
+        for name, value in plain(block(cfg, KEY)).items()
     }
-
-
-def _given(cfg: Any) -> dict[str, Any]:
-    given: Any = block(cfg, KEY)
-    plain: dict[str, Any] = given.to_dict() if hasattr(given, "to_dict") else given
-    return plain
 
 
 def check_trl_args(cfg: Any) -> Iterator[Finding]:
     """Check that `grpo_trl_args` has fields that Axolotl leaves to TRL, with values of their types."""
-    for name, value in _given(cfg).items():
+    for name, value in plain(block(cfg, KEY)).items():
         where = at(cfg, f"{KEY}.{name}")
         if name in free_fields():
             kind = free_fields()[name]

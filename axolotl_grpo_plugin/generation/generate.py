@@ -41,10 +41,6 @@ class Shard(NamedTuple):
             stop_on([Finding(f"--shard {text}", "not a shard", "Write it as 3/64")])
         return cls(int(number), int(parts))
 
-    def has(self, place: int) -> bool:
-        """Return whether a row at this place of the list belongs to the shard."""
-        return place % self.parts == self.number - 1
-
 
 def jobs_of(
     model: Model,
@@ -58,8 +54,7 @@ def jobs_of(
     return [
         Job.of(model, row, sampling, sample, engine)
         for sampling, count in plans
-        for place, row in enumerate(rows)
-        if shard.has(place)
+        for row in rows[shard.number - 1 :: shard.parts]
         for sample in range(count)
     ]
 

@@ -94,12 +94,10 @@ class LocalBackend:
         """Return each completion's token ids, up to and with its first EOS token."""
         sampling, tokenizer = batch[0].sampling, self._tokenizer
         pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
-        width = max(len(job.question.ids) for job in batch)
-        ids = torch.full((len(batch), width), pad)
-        mask = torch.zeros_like(ids)
-        for place, job in enumerate(batch):
-            ids[place, width - len(job.question.ids) :] = torch.tensor(job.question.ids)
-            mask[place, width - len(job.question.ids) :] = 1
+        prompts = {"input_ids": [job.question.ids for job in batch]}
+        padded = tokenizer.pad(
+            prompts, padding_side="left", return_tensors="pt", return_attention_mask=True
+        ).to(self.device)
         settings = GenerationConfig(
             max_new_tokens=max(job.sampling.max_tokens for job in batch),  # tools leave less
             do_sample=False,  # `_SeededNoise` samples
@@ -112,13 +110,12 @@ class LocalBackend:
         )
         with torch.inference_mode():
             output = self._model.generate(
-                input_ids=ids.to(self.device),
-                attention_mask=mask.to(self.device),
+                **padded,
                 generation_config=settings,
                 logits_processor=_warpers(batch, self.device),
                 tokenizer=tokenizer if sampling.stop else None,
             )
-        return [_until(row, eos, pad) for row in output[:, width:].tolist()]
+        return [_until(row, eos, pad) for row in output[:, padded.input_ids.shape[1] :].tolist()]
 
     def _fitting(self, longest: Job) -> int:
         """Return the number of completions whose key-value cache fits into the free memory."""

@@ -43,13 +43,9 @@ def models_of(
     steps ("20,40") of the output_dir. trained: without names, also the model that the training saved.
     Raises: ConfigError if one of them is no model.
     """
-    base = str(cfg.get("base_model"))
     output = Path(cfg.get("output_dir") or "model-out")
-    found = []
-    if names:
-        found += [_model(cfg, name, name, _step(name)) for name in names]
-    else:
-        found.append(_model(cfg, "base", base, 0))
+    found = [_model(cfg, name, name, _step(name)) for name in names]
+    found = found or [_model(cfg, "base", str(cfg.get("base_model")), 0)]
     found += [
         _model(cfg, folder.name, str(folder), _step(folder.name))
         for folder in _checkpoints(output, checkpoints)

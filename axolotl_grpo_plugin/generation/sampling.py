@@ -26,14 +26,9 @@ class Sampling:
     def of(cls, cfg: Any, **given: Any) -> "Sampling":
         """Return the settings of a config's training. given: values that replace them unless None."""
         trl = block(cfg, "trl")
-        own: dict[str, Any] = {
-            key: number_of(trl.get(key)) for key in ("temperature", "top_p", "min_p")
-        }
-        own |= {
-            "repetition_penalty": number_of(trl.get("repetition_penalty")),
-            "top_k": tokens_of(trl.get("top_k")),
-            "max_tokens": completion_of(cfg),
-        }
+        numbers = ("temperature", "top_p", "min_p", "repetition_penalty")
+        own: dict[str, Any] = {key: number_of(trl.get(key)) for key in numbers}
+        own |= {"top_k": tokens_of(trl.get("top_k")), "max_tokens": completion_of(cfg)}
         own |= {key: value for key, value in given.items() if value is not None}
         return cls(**{key: value for key, value in own.items() if value is not None})
 

@@ -74,10 +74,8 @@ class VllmBackend:
         assert info is not None
         self._name = info.models[0]
         if not self._server and not _same(self._name, model.folder):
-            what, fix = (
-                f"it serves {self._name}, not {model.folder}",
-                "Name that model with --model",
-            )
+            what = f"it serves {self._name}, not {model.folder}"
+            fix = "Name that model with --model"
             stop_on([Finding(f"--server {self._address}", what, fix)])
         if model.adapter:
             self._load_adapter(model.adapter)

@@ -1,7 +1,6 @@
 """The reward for programs: tests check their output or return values in a sandbox.
 
 The results are compared outside the program's process, which never sees the expected values.
-tests/rewards/test_code.py has programs with their scores, also exploits of other libraries' rewards.
 """
 
 import os
@@ -24,7 +23,6 @@ LONGEST_PROGRAM = 65536  # characters, as on Codeforces
 
 _SCRIPT = Path(sandbox.__file__).with_name("program.py")
 _IMPORTS = "bisect collections copy datetime fractions functools heapq itertools math queue random re string"
-
 
 _PYTHON = ("python", "py", "python3")
 
@@ -200,7 +198,9 @@ def _calls(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
                 problem = None
                 break
             if "value" not in answer:
-                yield "no_function" if "missing" in answer else _raised(answer)
+                is_full = answer.get("raised") == "MemoryError"
+                why = "memory_limit" if is_full else "runtime_error"
+                yield "no_function" if "missing" in answer else why
             else:
                 value = answer["value"]
                 right = same_value(value, expected) or (wrapped and same_value(value, expected[0]))
@@ -238,10 +238,6 @@ def _judge_by_code(
         return _Verdict(**request["done"])
     why = "time_limit" if late else _why(ended) or _why(judged)
     return _Verdict(0, 1, why or "runtime_error")
-
-
-def _raised(answer: dict[str, Any]) -> str:
-    return "memory_limit" if answer.get("raised") == "MemoryError" else "runtime_error"
 
 
 def _why(ended: Ended) -> str:

@@ -5,7 +5,7 @@ import builtins
 import json
 import sys
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 CALLS = ("functional", "function_call")  # LiveCodeBench's and open-r1's types of function tests
 
@@ -81,9 +81,7 @@ def _tests(data: Any) -> ProgramTests | None:
         if True in calls and "" in names:
             names = {each.get("fn_name") or _func_name(each) or _func_name(beside) for each in data}
         if len(calls) > 1 or (True in calls and "" in names):
-            return (
-                None  # Without a name, they would test the output, and a right function would fail.
-            )
+            return None  # else they would test the output, and a right function would fail
         data = {
             "inputs": [each["input"] for each in data],
             "outputs": [each["output"] for each in data],
@@ -115,11 +113,8 @@ def _cases(inputs: list[Any], outputs: list[Any], function: Any) -> ProgramTests
     else:
         inputs, outputs = [*map(_lines, inputs)], [*map(_lines, outputs)]
         fit = all(isinstance(each, str) for each in (*inputs, *outputs))
-    return (
-        ProgramTests(tuple(zip(inputs, outputs, strict=True)), function, exact=exact)
-        if fit
-        else None
-    )
+    cases = tuple(zip(inputs, outputs, strict=True))
+    return ProgramTests(cases, function, exact=exact) if fit else None
 
 
 def _lines(text: Any) -> Any:
@@ -128,14 +123,16 @@ def _lines(text: Any) -> Any:
 
 def _code(code: str, entry_point: str) -> ProgramTests | None:
     tree = ast.parse(code)
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    called = {node.func.id for node in ast.walk(tree) if _calls_a_name(node)}
+    called = {each.id for each in calls if isinstance(each, ast.Name)}
     if "check" in defined and "check" not in called and entry_point:
         code += f"\ncheck({entry_point})\n"
     if not any(map(_judges, ast.walk(tree))):
         return None
-    bases = {node.value.id for node in ast.walk(tree) if _is_of_a_name(node)}
-    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    bases = {each.value.id for each in attributes if isinstance(each.value, ast.Name)}
+    inner = {id(each.value) for each in attributes}
     named = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     alone = {node.id for node in named if id(node) not in inner} | _imported(tree)
     free = {node.id for node in named} - _own(tree)
@@ -147,14 +144,6 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
         return None
     modules = (bases & free & sys.stdlib_module_names) - taken
     return ProgramTests(code=code, names=tuple(sorted(taken)), modules=tuple(sorted(modules)))
-
-
-def _calls_a_name(node: ast.AST) -> TypeGuard[Any]:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-
-
-def _is_of_a_name(node: ast.AST) -> TypeGuard[Any]:
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
 
 
 def _judges(node: ast.AST) -> bool:

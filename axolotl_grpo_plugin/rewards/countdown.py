@@ -1,7 +1,6 @@
 """The reward for Countdown: write a target number with given numbers, each used once.
 
-TinyZero, Mini-R1 and GRPO-Zero train on this task. tests/rewards/test_countdown.py has completions with
-their scores, also completions that exploit the original rewards. Model text is never executed.
+TinyZero, Mini-R1 and GRPO-Zero train on this task. Model text is never executed.
 """
 
 import ast

@@ -3,7 +3,6 @@
 `KNOWN` has routes for the sources in datasets of verl, Reasoning360 and TinyZero.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import pairwise
@@ -11,7 +10,8 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.load import load_scorer, not_ready
-from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Reward, Score, made_of, reward
+from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Reward, Score, made_of
+from axolotl_grpo_plugin.values import read_object
 
 _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
@@ -99,15 +99,8 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
         route = _match(source, own)
         return _match(source, known) if route is None else route
 
-    def quick(completion: str, data_source: str, **row: Any) -> Score | None:
-        row["data_source"] = data_source
-        return _weighed(route_of(str(data_source)), Reward.quick, completion, row)
-
-    def routed(completion: str, data_source: str, **row: Any) -> Score:
-        row["data_source"] = data_source
-        score = _weighed(route_of(str(data_source)), Reward.score, completion, row)
-        assert score is not None
-        return score
+    def score(how: Callable[..., Score | None], completion: str, row: Any) -> Score | None:
+        return _weighed(route_of(str(row["data_source"])), how, completion, row)
 
     def row_problem(**row: Any) -> str:
         """Return why the reward of the row's source can score no completion of it, or ""."""
@@ -128,23 +121,20 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
             reasons = [f"no route takes it. Add `{source}: path.of.a.reward` to the routes"]
         return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
 
-    routed.__name__, routed.__doc__ = "dispatch", dispatch.__doc__
     checked = [each for each in members if each.function.spec.row_problem]
     columns = dict.fromkeys(name for each in checked for name in _names(each))
-    decorated = reward(
+    may_read = {"ground_truth", *(name for each in members for name in _names(each))}
+    reasons = (why for each in members for why in (*each.function.spec.reasons, "no_route"))
+    return made_of(
+        [each.function for each in members],
+        "dispatch",
+        score,
         range=_range([*own.values(), *known.values()]),
-        reads="data_source",
-        may_read=sorted({"ground_truth", *(name for each in members for name in _names(each))}),
-        reasons=list(
-            dict.fromkeys(r for each in members for r in (*each.function.spec.reasons, "no_route"))
-        ),
-        first=quick,
+        reads=("data_source",),
+        may_read=tuple(sorted(may_read)),
+        reasons=tuple(dict.fromkeys(reasons)),
         group_by="data_source",
         row_problem=row_problem if checked else None,
-    )(routed)
-    return made_of(
-        decorated,
-        [each.function for each in members],
         unroutable=unroutable,
         row_columns=("data_source", *sorted(columns.keys() - {"prompt"}), "ground_truth"),
     )
@@ -224,7 +214,7 @@ def _weighed(
 def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the reward's columns: by the name in the route, from the ground truth, or by its own name."""
     spec, truth = member.function.spec, row.get("ground_truth")
-    record = _record(truth)
+    record = read_object(truth)
     columns = {}
     for name in (*spec.reads, *spec.may_read):
         other = member.columns.get(name, name)
@@ -237,15 +227,6 @@ def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
 
 # These columns are never read from the ground truth.
 _ROWS_OWN = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
-
-
-def _record(truth: Any) -> Mapping[str, Any]:
-    if isinstance(truth, str) and truth.lstrip().startswith("{"):
-        try:
-            truth = json.loads(truth)
-        except (ValueError, RecursionError):
-            return {}
-    return truth if isinstance(truth, Mapping) else {}
 
 
 def _names(member: Member) -> tuple[str, ...]:

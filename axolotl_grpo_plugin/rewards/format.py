@@ -3,7 +3,6 @@
 Each gives up to 1.0, so give them a lower weight than correctness (`trl.reward_weights`). Set
 `prefilled: true` if the prompt ends in `<think>` (configs/templates/qwen-think.jinja, DeepSeek-R1). The
 completion then needs no such tag. A block without a letter or digit (".", "...") is empty.
-tests/rewards/test_format.py has completions with their scores.
 """
 
 import re
@@ -20,7 +19,7 @@ from axolotl_grpo_plugin.completions import (
     text_after_answer,
 )
 from axolotl_grpo_plugin.reward import Score, reward
-from axolotl_grpo_plugin.rewards.gsm8k import score_number
+from axolotl_grpo_plugin.rewards.gsm8k import score_blocks, score_lines, score_number
 
 _THINK = THINK_TAGS[:2]
 # The cost of text after </answer> in tag_count.
@@ -42,16 +41,7 @@ def think_strict_format_reward_func(completion: str, prefilled: bool = False) ->
     >>> think_strict_format_reward_func([""], ["<think>\n9 * 2\n</think>\n<answer>\n18\n</answer>"])
     [1.0]
     """
-    text = _with_prefill(completion, prefilled)
-    blocks = read_blocks(text, THINK_TAGS)
-    if blocks is None or any(text.count(tag) != 1 for tag in THINK_TAGS):
-        return Score(0.0, "other_layout")
-    if any(map(_is_empty, blocks)):
-        return Score(0.0, "empty_block")
-    on_own_lines = "</think>\n<answer>" in text and all(
-        body.startswith("\n") and body.endswith("\n") for body in blocks
-    )
-    return Score(1.0, "exact") if on_own_lines else Score(0.0, "other_layout")
+    return score_lines(_with_prefill(completion, prefilled), THINK_TAGS, _is_empty, 1.0)
 
 
 @reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
@@ -64,7 +54,8 @@ def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> S
     >>> think_soft_format_reward_func([""], ["<think>9 * 2</think> <answer>18</answer>"])
     [1.0]
     """
-    return _verdict(read_blocks(_with_prefill(completion, prefilled), THINK_TAGS))
+    blocks = read_blocks(_with_prefill(completion, prefilled), THINK_TAGS)
+    return score_blocks(blocks, _is_empty, 1.0)
 
 
 @reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
@@ -76,7 +67,7 @@ def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     >>> think_format_reward_func([""], [r"<think>9 * 2</think> It is \boxed{18}."])
     [1.0]
     """
-    return _verdict(_think_then_text(completion, prefilled))
+    return score_blocks(_think_then_text(completion, prefilled), _is_empty, 1.0)
 
 
 @reward(
@@ -132,7 +123,7 @@ def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     last = parts[1].rpartition("\n")[2].lstrip(" *") if parts else ""
     if parts is None or not last.startswith("####") or parts[1].count("####") != 1:
         return Score(0.0, "other_layout")
-    return _verdict((parts[0], read_hashes(last)[0]))
+    return score_blocks((parts[0], read_hashes(last)[0]), _is_empty, 1.0)
 
 
 @reward(
@@ -176,12 +167,6 @@ def _think_then_text(completion: str, prefilled: bool) -> tuple[str, str] | None
 def _is_empty(body: str) -> bool:
     """Return whether a block has no letter or digit outside the tags that it mentions."""
     return not any(map(_CONTENT.search, split_at_tags(body, THINK_TAGS)[::2]))
-
-
-def _verdict(blocks: tuple[str, str] | None) -> Score:
-    if blocks is None:
-        return Score(0.0, "other_layout")
-    return Score(0.0, "empty_block") if any(map(_is_empty, blocks)) else Score(1.0, "format")
 
 
 def _number(line: str) -> Number:

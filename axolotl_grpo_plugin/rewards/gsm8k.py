@@ -1,22 +1,22 @@
 """Rewards for GSM8K answered as `<reasoning>...</reasoning><answer>...</answer>`.
 
 The names and weights are those of the well-known GSM8K GRPO recipe (willccbb's gist, Axolotl's GSM8K
-example). tests/rewards/test_gsm8k.py has completions with their scores. The maximum of all five is 3.75. A
-correct, tagged completion always outscores a wrong one. A completion without content scores 0 in all.
+example). The maximum of all five is 3.75. A correct, tagged completion always outscores a wrong one. A
+completion without content scores 0 in all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from axolotl_grpo_plugin.completions import (
     TAGS,
     Answer,
     Number,
-    bodies,
     find_answer,
     is_empty,
     is_integer_literal,
     read_blocks,
     read_number,
+    split_at_tags,
     text_after_answer,
 )
 from axolotl_grpo_plugin.reward import Score, reward
@@ -91,17 +91,9 @@ def strict_format_reward_func(completion: str) -> Score:
     >>> strict_format_reward_func([""], ["<reasoning>\\n9 * 2\\n</reasoning>\\n<answer>\\n18\\n</answer>"])
     [0.5]
     """
-    blocks = read_blocks(completion)
-    if blocks is None or any(completion.count(tag) != 1 for tag in TAGS):
-        return Score(0.0, "other_layout")
-    if any(is_empty(body) for body in blocks):
-        return Score(0.0, "empty_block")
-    on_own_lines = "</reasoning>\n<answer>" in completion and all(
-        body.startswith("\n") and body.endswith("\n") for body in blocks
-    )
-    if not on_own_lines or blocks[1].count("\n") != 2:
-        return Score(0.0, "other_layout")
-    return Score(0.5, "exact")
+    score = score_lines(completion, TAGS, is_empty, 0.5)
+    has_one_line = completion.rpartition("<answer>")[2].count("\n") == 2
+    return score if has_one_line or not score.value else Score(0.0, "other_layout")
 
 
 @reward(range=(0.0, 0.25), reasons="format other_layout empty_block".split(), inline=True)
@@ -113,12 +105,30 @@ def soft_format_reward_func(completion: str) -> Score:
     >>> soft_format_reward_func([""], ["<reasoning>9 * 2</reasoning> <answer>18</answer>"])
     [0.25]
     """
-    blocks = read_blocks(completion)
+    return score_blocks(read_blocks(completion), is_empty, 0.25)
+
+
+def score_blocks(
+    blocks: Sequence[str] | None, is_empty: Callable[[str], bool], highest: float
+) -> Score:
+    """Return the highest score if a completion has its blocks, and each has content, else 0.0."""
     if blocks is None:
         return Score(0.0, "other_layout")
-    if any(is_empty(body) for body in blocks):
-        return Score(0.0, "empty_block")
-    return Score(0.25, "format")
+    return Score(0.0, "empty_block") if any(map(is_empty, blocks)) else Score(highest, "format")
+
+
+def score_lines(
+    text: str, tags: Sequence[str], is_empty: Callable[[str], bool], highest: float
+) -> Score:
+    """Return the highest score if the blocks have content, and each tag occurs once, on its own line."""
+    blocks = read_blocks(text, tags) if all(text.count(tag) == 1 for tag in tags) else None
+    score = score_blocks(blocks, is_empty, highest)
+    if not blocks or not score.value:
+        return score
+    on_own_lines = f"{tags[1]}\n{tags[2]}" in text and all(
+        body.startswith("\n") and body.endswith("\n") for body in blocks
+    )
+    return Score(highest, "exact") if on_own_lines else Score(0.0, "other_layout")
 
 
 @reward(
@@ -138,7 +148,9 @@ def xmlcount_reward_func(completion: str) -> Score:
     tags = sum(completion.count(tag) == 1 for tag in TAGS)
     if not tags:
         return Score(0.0, "no_tags")
-    if all(is_empty(body) for body in bodies(completion)):
+    parts = split_at_tags(completion, TAGS)
+    bodies = zip(parts[1::2], parts[2::2], strict=True)
+    if all(is_empty(body) for tag, body in bodies if not tag.startswith("</")):
         return Score(0.0, "no_content")
     after = text_after_answer(completion)
     cost = min(_COST_OF_A_CHARACTER * max(len(after) - 1, 0), _HIGHEST_COST)

@@ -3,15 +3,12 @@
 By default, only full credit of a scorer counts. Three scorers give full credit to wrong answers, and two
 execute arithmetic: this module scores their tasks itself. Other scorers skip text that they cannot read, so
 the whole answer must match `_FORMS` or the words of the gold answer.
-tests/rewards/test_gym.py has completions with their scores.
 """
 
 import ast
-import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -20,6 +17,7 @@ from axolotl_grpo_plugin.completions import find_answer, read_number
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.countdown import equation_reward_func
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox
+from axolotl_grpo_plugin.values import read_object
 
 INSTALL = 'reasoning-gym is not installed. pip install "axolotl-grpo-plugin[gym]"'
 LONGEST_ANSWER = 10_000  # characters: far more than any gold answer
@@ -170,23 +168,14 @@ class GymProblem(NamedTuple):
 
 def read_entry(entry: Any) -> GymProblem | None:
     """Return the problem of a row's `entry`, or None. It and its `metadata` may be JSON text."""
-    fields = _object(entry)
-    metadata = _object(fields.get("metadata"))
+    fields = read_object(entry)
+    metadata = read_object(fields.get("metadata"))
     question, answer = fields.get("question"), fields.get("answer")
     if not isinstance(question, str) or not isinstance(answer, str | None):
         return None
     if not isinstance(metadata.get("source_dataset"), str):
         return None
-    return GymProblem(question, answer, metadata, _object(fields.get("config")))
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {}
-    return dict(value) if isinstance(value, Mapping) else {}
+    return GymProblem(question, answer, metadata, read_object(fields.get("config")))
 
 
 def _judge(problem: GymProblem, answer: str) -> Score | None:

@@ -3,7 +3,7 @@ r"""A language model on any OpenAI-compatible server judges whether an answer ag
 Only the answer is sent (`completions.find_answer`: in `<answer>`, else in `\boxed{}`), as a JSON string that
 no text can close. Invisible format characters are removed and the marks of chat templates escaped. An answer
 scores 0 if it contains a verdict or is too long for the judge. If the judge is down, slow or unreadable, the
-score is None. tests/rewards/test_judge.py has completions and server faults with their scores.
+score is None.
 """
 
 import json

@@ -8,7 +8,6 @@ An answer equals the gold if both have the same normal form (latex.py) or the sa
 if math-verify finds them equal within a limit of CPU time. An answer with an operation that the gold does not
 have is `unevaluated` ("12\times 34" for 408). An expression of the question is an `echo`. A fraction is a
 number: "36/2" is 18. A percent may be written as "28%", "28" or "0.28".
-tests/rewards/test_math.py has completions with their scores.
 """
 
 import logging

@@ -3,7 +3,6 @@ r"""Puzzles with a value as answer: orderings, graphs, zebra grids, ARC, program
 `completions.find_answer` finds the answer after the reasoning: in `<answer>`, else in `\boxed{}`, else in a
 Markdown fence. Different blocks or boxes are not an answer. The answer is read as JSON or as a Python
 literal and never executed. Values are compared, so layout, quotes and the order of keys do not matter.
-tests/rewards/test_puzzles.py has completions with their scores.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Rewards that change the scores of another reward: by length, by reasoning steps, by being right.
 
-The reward in `by` decides which completions are right: a right one gets its highest score. It can be any
-reward of one completion (`@reward`). Lengths are in tokens. TRL has more length rewards:
+The reward in `by`, a dotted path, decides which completions are right: a right one gets its highest score. It
+can be any reward of one completion (`@reward`), else TypeError is raised. `by_args` are its options. If it gives
+None (an unreadable gold), so do the rewards here. Lengths are in tokens. TRL has more length rewards:
 `trl.rewards.get_soft_overlong_punishment` (DAPO) and `trl.rewards.get_repetition_penalty_reward`.
-tests/rewards/test_shaping.py has completions with their scores.
 """
 
 import re
@@ -102,18 +102,12 @@ def cosine_length(
     """Return more for a shorter right completion and for a longer wrong completion, along a cosine.
 
     A right completion earns max_value_correct without tokens, down to min_value_correct with max_len tokens
-    or more. A wrong one earns min_value_wrong without tokens, up to max_value_wrong. If `by` gives None (an
-    unreadable gold), the score is None with the same reason. TRL's `get_cosine_scaled_reward` is similar,
-    but it only reads answers in LaTeX.
+    or more. A wrong one earns min_value_wrong without tokens, up to max_value_wrong. TRL's
+    `get_cosine_scaled_reward` is similar, but it only reads answers in LaTeX.
 
-    Args:
-        by: the dotted path of the reward that decides which completions are right.
-        by_args: the options of that reward.
-        max_len: tokens, usually `trl.max_completion_length`.
+    max_len: tokens, usually `trl.max_completion_length`.
 
     Source: https://arxiv.org/abs/2502.03373, appendix C.1.
-
-    Raises: TypeError if `by` does not score one completion; ValueError if max_len is below 1.
 
     >>> short = cosine_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func", max_len=4)
     >>> short([""], ["<answer>18</answer>"], answer=["18"], completion_ids=[[1, 2]])
@@ -143,15 +137,9 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
     """Return 0.5 for the shortest completion of a prompt group, down to -0.5 for the longest.
 
     The score is 0.5 - (length - shortest) / (longest - shortest), or 0 if all lengths are equal. A wrong
-    completion earns at most 0. If `by` gives None (an unreadable gold), the score is None with the same reason.
-
-    Args:
-        by: the dotted path of the reward that decides which completions are right.
-        by_args: the options of that reward.
+    completion earns at most 0.
 
     Source: Kimi k1.5, https://arxiv.org/abs/2501.12599, section 2.3.3.
-
-    Raises: TypeError if `by` does not score one completion.
 
     >>> short = kimi_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func")
     >>> right, ids = "<answer>18</answer>", [[1], [1, 2], [1, 2, 3], [1, 2, 3]]
@@ -196,13 +184,7 @@ def gated(
     So a format earns nothing with a wrong answer. A negative score stays, because a wrong answer must not
     escape a penalty. If one of the two rewards gives None, the score is None with the same reason.
 
-    Args:
-        reward: the dotted path of the reward to pay. It scores one completion.
-        by: the dotted path of the reward that decides which completions are right.
-        reward_args: the options of `reward`.
-        by_args: the options of `by`.
-
-    Raises: TypeError if one of them does not score one completion.
+    reward, reward_args: the dotted path of the reward to pay, which scores one completion, and its options.
 
     >>> rewards = "axolotl_grpo_plugin.rewards.gsm8k"
     >>> tidy = gated(f"{rewards}.soft_format_reward_func", by=f"{rewards}.correctness_reward_func")
@@ -234,19 +216,15 @@ def _shaped(
 ) -> Reward:
     """Return a reward that computes its score from the scores of the rewards in `inner`."""
 
-    def scorer(how: Callable[..., Score | None]) -> Callable[..., Score | None]:
-        def score(completion: str, **columns: Any) -> Score | None:
-            scores = []
-            for each in inner:
-                names = (*each.spec.reads, *each.spec.may_read)
-                result = how(each, completion, **{name: columns.get(name) for name in names})
-                if result is None:
-                    return None
-                scores.append(result)
-            return shape(scores, columns)
-
-        score.__name__ = score.__qualname__ = name
-        return score
+    def score(how: Callable[..., Score | None], completion: str, columns: Any) -> Score | None:
+        scores = []
+        for each in inner:
+            names = (*each.spec.reads, *each.spec.may_read)
+            result = how(each, completion, **{name: columns.get(name) for name in names})
+            if result is None:
+                return None
+            scores.append(result)
+        return shape(scores, columns)
 
     def ready() -> None:
         for each in inner:
@@ -261,14 +239,15 @@ def _shaped(
         return next(filter(None, problems), "")
 
     specs = [each.spec for each in inner]
-    shaped = reward(
+    return made_of(
+        inner,
+        name,
+        score,
         range=limits,
         reads=tuple(dict.fromkeys([*(read for each in specs for read in each.reads), *reads])),
-        may_read=[read for each in specs for read in each.may_read],
+        may_read=tuple(read for each in specs for read in each.may_read),
         reasons=tuple(dict.fromkeys([*(why for each in specs for why in each.reasons), *reasons])),
         inline=all(each.inline for each in specs),
-        first=scorer(Reward.quick),
         ready=ready,
         row_problem=row_problem if any(each.row_problem for each in specs) else None,
-    )(scorer(Reward.score))
-    return made_of(shaped, inner)
+    )

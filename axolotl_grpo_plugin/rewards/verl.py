@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping
 from importlib import import_module
-from inspect import Parameter, signature
+from inspect import signature
 from typing import Any
 
-from axolotl_grpo_plugin.reward import Reward, Score, reward
+from axolotl_grpo_plugin.options import refuse_wrong_types
+from axolotl_grpo_plugin.reward import Reward, Score, required, reward
 
 _OF_VERL = ("data_source", "extra_info")  # verl passes these if a function takes them
 
@@ -54,17 +55,8 @@ def from_compute_score(
             "compute_score(solution_str, ground_truth, ...)"
         )
     options = dict(arguments or {})
-    takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
-    for argument in options:
-        if argument not in parameters and not takes_all:
-            raise TypeError(f"{function} has no parameter {argument!r}")
-    reads = [
-        each.name
-        for each in parameters.values()
-        if each.default is Parameter.empty
-        and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        and each.name not in ("solution_str", *_OF_VERL, *options)
-    ]
+    refuse_wrong_types(function, parameters, options)
+    reads = required(compute_score, "solution_str", *_OF_VERL, *options)
     takes = [each for each in _OF_VERL if each in parameters and each not in options]
 
     def scorer(completion: str, **columns: Any) -> Score:

@@ -299,7 +299,7 @@ class _Server:
             raise SandboxError(str(error)) from error
         self._read = self.control.makefile("rb")
         packages = list(filter(is_visible, sys.path))
-        setup = {**setup, "isolated": backend.isolated, "packages": packages}
+        setup = {**setup, "isolated": backend is not UNSAFE, "packages": packages}
         self.send({**setup, "uid": uid, "below_tmp": below_tmp()})
         if self.receive(60.0) is None:
             self.close()

@@ -23,13 +23,11 @@ class Backend(NamedTuple):
     """A way to make a sandbox.
 
     name: for messages.
-    isolated: False for plain processes without a sandbox.
     command(source): return the command that runs Python source in the sandbox, and the user id that
         jobs must take, or None to keep the current one. Raises OSError if a tool is missing.
     """
 
     name: str
-    isolated: bool
     command: Callable[[str], tuple[list[str], int | None]]
 
 
@@ -142,7 +140,7 @@ def _find_tool(name: str) -> str:
 
 
 BACKENDS = (
-    Backend("bubblewrap", True, _bubblewrap),
-    Backend("user namespaces", True, _unshare),
+    Backend("bubblewrap", _bubblewrap),
+    Backend("user namespaces", _unshare),
 )
-UNSAFE = Backend("none", False, lambda source: ([*_PYTHON, source], None))
+UNSAFE = Backend("none", lambda source: ([*_PYTHON, source], None))  # plain processes

@@ -78,6 +78,7 @@ class RolloutLog:
         """
         training, rows = trainer.model.training, len(prompts)
         tokenizer = trainer.processing_class
+        masks = self.tool_masks or [[1] * len(each) for each in ids]
         ends = {getattr(tokenizer, "eos_token_id", None), getattr(tokenizer, "pad_token_id", None)}
         weights = trainer.reward_weights.to(scores.device)
         totals = (scores * weights).nansum(dim=1).masked_fill(scores.isnan().all(dim=1), torch.nan)
@@ -88,11 +89,11 @@ class RolloutLog:
             "mode": ["train" if training else "eval"] * rows,
             "prompt": [rollouts.as_text(prompt) for prompt in prompts],
             "completion": [_text(completion) for completion in completions],
-            "completion_tokens": [sum(mask) for mask in self.tool_masks or map(_ones, ids)],
+            "completion_tokens": [*map(sum, masks)],
             "truncated": [not len(each) or int(each[-1]) not in ends for each in ids],
         }
         if self.tool_masks:
-            columns["tool_tokens"] = [len(mask) - sum(mask) for mask in self.tool_masks]
+            columns["tool_tokens"] = [len(mask) - sum(mask) for mask in masks]
         for name in sorted({key for row in inputs for key in row} - {"prompt", "image", "images"}):
             columns[rollouts.COLUMN + name] = [rollouts.as_text(row.get(name)) for row in inputs]
         for name, values in zip(trainer.reward_func_names, scores.T, strict=True):
@@ -133,10 +134,6 @@ def _text(completion: Any) -> Any:
     if not isinstance(completion, str) and len(completion) == 1:
         return rollouts.as_text(completion[0].get("content"))
     return rollouts.as_text(completion)
-
-
-def _ones(ids: Any) -> list[int]:
-    return [1] * len(ids)
 
 
 def _short(read: str) -> str | None:

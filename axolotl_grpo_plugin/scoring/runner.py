@@ -50,11 +50,12 @@ class ScoringSettings:
         # After ddp_timeout seconds the other ranks give up, and the rest of a step takes time too.
         quarter = (number_of(cfg.get("ddp_timeout")) or 1800) / 4
         limit = number_of(cfg.get("grpo_reward_error_limit"))
+        cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return cls(
             timeout=number_of(cfg.get("grpo_reward_timeout")) or cls.timeout,
             batch_timeout=number_of(cfg.get("grpo_reward_batch_timeout")) or quarter,
             memory=int((number_of(cfg.get("grpo_reward_memory")) or 4.0) * _GIB),
-            workers=tokens_of(cfg["trl"].get("reward_num_workers")) or _cores_per_rank(),
+            workers=tokens_of(cfg["trl"].get("reward_num_workers")) or max(1, cores),
             error_limit=cls.error_limit if limit is None else limit,
         )
 
@@ -179,7 +180,6 @@ class RewardRunner:
             own = scores[rank * count : (rank + 1) * count]
             self.rollouts.stage(trainer, own, inputs, prompts, completions, ids, outcomes)
         counts = self._log_metrics(trainer, outcomes)
-        self._stop_if_all_are_slow(counts)
         self._stop_if_too_many(trainer.state.global_step, counts, outcomes, prompts)
         return scores
 
@@ -229,16 +229,6 @@ class RewardRunner:
                 self._logged.add(name)
                 metrics[name].append(times / total)
 
-    def _stop_if_all_are_slow(self, counts: dict[str, Counts]) -> None:
-        """Raise FailingRewardError if a whole batch was too slow, because that is the reward's fault."""
-        for name, (_, scored, too_slow) in counts.items():
-            if too_slow == scored >= _ALL_SLOW and self.settings.error_limit < 1:
-                raise FailingRewardError(
-                    f"axolotl-grpo-plugin: the reward {self._by_name[name].reward.key} took more than "
-                    f"{self.settings.timeout:g} s of CPU time for each of {scored} completions. Make it "
-                    "faster, or raise grpo_reward_timeout."
-                )
-
     def _reasons(self, name: str) -> tuple[str, ...]:
         """Return the reasons to log for a reward. With `group_by`, each series logs its own."""
         guard = self._by_name[name]
@@ -268,11 +258,17 @@ class RewardRunner:
         outcomes: dict[str, list[Outcome]],
         prompts: Any,
     ) -> None:
-        """Raise FailingRewardError if half of a batch failed, or too many scores of the last steps."""
+        """Raise FailingRewardError if too many scores of a batch or of the last steps failed, or all were slow."""
         limit = self.settings.error_limit
         self._recent.append((step, counts))
         span = step - self._recent[0][0] + 1
-        for name, (failed, scored, _) in counts.items() if limit < 1 else ():
+        for name, (failed, scored, too_slow) in counts.items() if limit < 1 else ():
+            if too_slow == scored >= _ALL_SLOW:
+                raise FailingRewardError(
+                    f"axolotl-grpo-plugin: the reward {self._by_name[name].reward.key} took more than "
+                    f"{self.settings.timeout:g} s of CPU time for each of {scored} completions. Make it "
+                    "faster, or raise grpo_reward_timeout."
+                )
             recent_failed = sum(recent[name].failed for _, recent in self._recent)
             recent_scored = sum(recent[name].scored for _, recent in self._recent)
             if failed > 1 and failed >= max(0.5, limit) * scored:
@@ -344,10 +340,6 @@ def _needs_process(reward: RewardRef, isolation: str | None) -> bool:
     if function.is_async or isolation == "inline":
         return False
     return isolation == "process" or not function.spec.inline
-
-
-def _cores_per_rank() -> int:
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def _end(prompt: Any) -> str:

@@ -12,7 +12,6 @@ from axolotl_grpo_plugin.transforms.rows import (
     check_columns,
     first_of,
     instructions_beside,
-    text_prompt,
     texts,
 )
 
@@ -28,18 +27,12 @@ def code(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     and `test_imports`, as in HumanEval and MBPP, or `metadata`, as in LiveCodeBench.
 
     Adds `prompt`, the problem with a line that says what to write, and `tests`, JSON text that
-    `rewards.code` reads. A row without `data_source` gets "code". The other columns stay. Rows with
-    too long a prompt are dropped and counted.
-
-    YAML keys read (see args.py): `grpo_system_prompt` (by default there is no system prompt),
-    `grpo_system_in` (default "system"), `grpo_prompt_template`,
-    `grpo_max_prompt_length`.
+    `rewards.code` reads. A row without `data_source` gets "code". By default there is no system prompt,
+    and `grpo_system_in` is "system".
 
     Source: open-r1/verifiable-coding-problems-python, APPS, TACO, MBPP or HumanEval on the hub.
-
-    Raises: DatasetError with dataset, row and column if a row has no problem or no usable tests.
     """
-    ask = text_prompt(cfg) or instructions_beside(cfg, default="")
+    ask = instructions_beside(cfg, default="")
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         (problems,) = texts(rows, numbers, source, first_of(PROBLEMS, rows))

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from axolotl_grpo_plugin.rewards.countdown import read_problem
-from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT, instructions
+from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,
     DatasetError,
     MapArguments,
     batched,
     check_columns,
-    text_prompt,
 )
 
 
@@ -20,20 +19,11 @@ def countdown(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
 
     Adds `prompt`, chat messages with the task and GSM8K's answer layout. The prompt shows no example,
     because a model can copy it. `nums` and `target` become whole numbers if they were text. A row
-    without `data_source` gets "countdown". The other columns stay. Rows with too long a prompt are
-    dropped and counted.
-
-    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_prompt_template`,
-    `grpo_max_prompt_length`.
+    without `data_source` gets "countdown".
 
     Source: Jiayi-Pan/Countdown-Tasks-3to4 on the hub, or `axolotl grpo fetch countdown`.
-
-    Raises: DatasetError with dataset, row and column if a row is not a Countdown problem.
     """
-    ask = text_prompt(cfg) or instructions(
-        cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
-        in_system_turn=cfg.get("grpo_system_in") == "system",
-    )
+    ask = instructions_before(cfg)
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         check_columns(rows, source, "nums", "target")

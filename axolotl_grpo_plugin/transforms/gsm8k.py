@@ -28,21 +28,11 @@ def gsm8k(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     """Make prompts of GSM8K: rows with `question` and `answer` (which ends in "#### 1,000").
 
     Adds `prompt`, chat messages with the answer layout. `answer` becomes the bare label ("1000") that
-    the rewards read. A row without `data_source` gets "openai/gsm8k". The other columns stay. Rows
-    with too long a prompt are dropped and counted.
-
-    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_examples`,
-    `grpo_prompt_template`, `grpo_max_prompt_length`.
+    the rewards read. A row without `data_source` gets "openai/gsm8k". `grpo_examples` is read, too.
 
     Source: https://github.com/openai/grade-school-math (MIT), with the prompt of willccbb's gist.
-
-    Raises: DatasetError with dataset, row and column if a row does not have GSM8K's form.
     """
-    ask = text_prompt(cfg) or instructions(
-        cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
-        cfg.get("grpo_examples") or [],
-        in_system_turn=cfg.get("grpo_system_in") == "system",
-    )
+    ask = instructions_before(cfg, examples=cfg.get("grpo_examples") or [])
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         questions, answers = texts(rows, numbers, source, "question", "answer")
@@ -53,6 +43,17 @@ def gsm8k(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
         return {"prompt": [ask(question) for question in questions], "answer": labels}
 
     return batched(cfg, dataset_idx, change, "openai/gsm8k")
+
+
+def instructions_before(
+    cfg: Any, default: str = SYSTEM_PROMPT, examples: Sequence[Mapping[str, str]] = ()
+) -> Callable[[str], Any]:
+    """Return a function that makes a prompt of a question, as the config asks for."""
+    return text_prompt(cfg) or instructions(
+        cfg.get("grpo_system_prompt") or default,
+        examples,
+        in_system_turn=cfg.get("grpo_system_in") == "system",
+    )
 
 
 def instructions(

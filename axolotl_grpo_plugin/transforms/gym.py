@@ -8,16 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from axolotl_grpo_plugin.config import template_options
 from axolotl_grpo_plugin.findings import Finding, nearest
 from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
-from axolotl_grpo_plugin.transforms.gsm8k import instructions
+from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,
     DatasetError,
     MapArguments,
     source_of,
-    text_prompt,
     within_budget,
 )
 
@@ -60,22 +58,12 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     `answer`, `metadata` (an object or its JSON text).
 
     Returns `prompt`, chat messages that ask for `<think>` and `<answer>` blocks, `entry`, JSON text
-    that `rewards.gym` reads, and `data_source`, "reasoning_gym/<task>". No other column stays. Problems
-    with too long a prompt are dropped and counted.
-
-    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in`, `grpo_prompt_template`,
-    `grpo_max_prompt_length`.
+    that `rewards.gym` reads, and `data_source`, "reasoning_gym/<task>". No other column stays.
 
     Source: https://github.com/open-thought/reasoning-gym (Apache-2.0; the extra `gym` installs it).
-
-    Raises: DatasetError with dataset and row if reasoning-gym does not know a task or an option.
     """
     source = source_of(cfg, dataset_idx)
-    budget, options = cfg.get("grpo_max_prompt_length"), template_options(cfg)
-    ask = text_prompt(cfg) or instructions(
-        cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
-        in_system_turn=cfg.get("grpo_system_in") == "system",
-    )
+    ask = instructions_before(cfg, SYSTEM_PROMPT)
 
     def transform(columns: Columns, tokenizer: Any) -> Columns:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -90,7 +78,7 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
             "entry": [json.dumps(entry._asdict(), ensure_ascii=False) for entry in entries],
             "data_source": [f"reasoning_gym/{name}" for name in names],
         }
-        return within_budget(made, range(len(entries)), tokenizer, budget, options, source)
+        return within_budget(made, range(len(entries)), tokenizer, cfg, source)
 
     # Without indices, because Axolotl 0.21 cannot give them if columns are removed.
     return transform, {"batched": True, "batch_size": 1_000, "remove_columns": "__all__"}

@@ -12,7 +12,6 @@ from axolotl_grpo_plugin.transforms.rows import (
     batched,
     first_of,
     instructions_beside,
-    text_prompt,
     texts,
 )
 
@@ -26,17 +25,11 @@ def math(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     Rows have a `problem` or `question`, and an `answer`. Without `answer`, a `solution` gives the
     answer in its last `\boxed{}` or after `####`. Adds `prompt`, chat messages with the instructions
     in a system turn. `solution` becomes the bare answer that `rewards.math` reads. A row without
-    `data_source` gets "math". The other columns stay. Rows with too long a prompt are dropped and
-    counted.
-
-    YAML keys read (see args.py): `grpo_system_prompt`, `grpo_system_in` (default "system"),
-    `grpo_prompt_template`, `grpo_max_prompt_length`.
+    `data_source` gets "math". `grpo_system_in` is "system" by default.
 
     Source: https://github.com/hendrycks/math, with the prompt of https://github.com/QwenLM/Qwen2.5-Math.
-
-    Raises: DatasetError with dataset, row and column if a row has no problem or no answer.
     """
-    ask = text_prompt(cfg) or instructions_beside(cfg, SYSTEM_PROMPT)
+    ask = instructions_beside(cfg, SYSTEM_PROMPT)
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         column = "answer" if "answer" in rows else "solution"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from axolotl_grpo_plugin.rollouts import as_text
-from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT, instructions
+from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,
     DatasetError,
@@ -12,7 +12,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     Messages,
     batched,
     check_columns,
-    text_prompt,
+    messages_of,
     turn,
 )
 
@@ -26,21 +26,11 @@ def qa(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
 
     Adds `prompt`, chat messages with GSM8K's answer layout. Writes the answer to the column `answer`, and
     to `solution` unless the dataset has one, because rewards read one or the other. Anything but text
-    becomes JSON text. A row without `data_source` gets "qa". The other columns stay. Rows with too long
-    a prompt are dropped and counted.
-
-    YAML keys read (see args.py): `grpo_columns`, `grpo_system_prompt`, `grpo_system_in`, `grpo_examples`,
-    `grpo_prompt_template`, `grpo_max_prompt_length`.
-
-    Raises: DatasetError with dataset, row and column if a row has no question or no answer.
+    becomes JSON text. A row without `data_source` gets "qa". `grpo_examples` is read, too.
     """
     columns = cfg.get("grpo_columns") or {}
     asked, answered = columns.get("question") or "question", columns.get("answer") or "answer"
-    ask = text_prompt(cfg) or instructions(
-        cfg.get("grpo_system_prompt") or SYSTEM_PROMPT,
-        cfg.get("grpo_examples") or [],
-        in_system_turn=cfg.get("grpo_system_in") == "system",
-    )
+    ask = instructions_before(cfg, examples=cfg.get("grpo_examples") or [])
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
         check_columns(rows, source, asked)
@@ -72,13 +62,7 @@ def qa(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
 
 def _chat(question: Any, where: str) -> Messages:
     """Return a question as chat messages. Raises: DatasetError."""
-    chat = [turn("user", question)] if isinstance(question, str) else question
-    try:
-        messages = [turn(each["role"], each["content"]) for each in chat]
-    except (TypeError, KeyError):
-        messages = []
-    if not messages or not all(
-        isinstance(each["content"], str) and each["content"].strip() for each in messages
-    ):
+    chat = [turn("user", question)] if isinstance(question, str) else messages_of(question)
+    if not chat or not all(each["content"].strip() for each in chat):
         raise DatasetError(f"{where}: neither text nor chat messages: {question!r:.100}")
-    return messages
+    return [turn(each["role"], each["content"]) for each in chat]

@@ -44,13 +44,12 @@ def batched(
     their number is logged.
     """
     source = source_of(cfg, dataset_idx)
-    budget, options = cfg.get("grpo_max_prompt_length"), template_options(cfg)
 
     def transform(rows: Columns, numbers: list[int], tokenizer: Any) -> Columns:
         made = {**rows, **change(rows, numbers, source)}
         own = rows.get("data_source", [None] * len(numbers))
         made["data_source"] = [each or data_source for each in own]
-        return within_budget(made, numbers, tokenizer, budget, options, source)
+        return within_budget(made, numbers, tokenizer, cfg, source)
 
     return transform, {"batched": True, "with_indices": True, "batch_size": batch_size}
 
@@ -123,18 +122,32 @@ def turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+def messages_of(messages: Any) -> list[dict[str, Any]] | None:
+    """Return the messages of Arrow or NumPy as lists and dicts, or None if they are not messages."""
+    chat: list[Any] = list(messages) if hasattr(messages, "__iter__") else [None]
+    for each in chat:
+        if not isinstance(each, Mapping):
+            return None
+        if not isinstance(each.get("role"), str) or not isinstance(each.get("content"), str):
+            return None
+    # Arrow gives every message the fields of all.
+    return [{key: value for key, value in each.items() if value is not None} for each in chat]
+
+
 def text_prompt(cfg: Any) -> Callable[[str], str] | None:
     """Return a function that writes a question into `grpo_prompt_template`, None without that key."""
     template: str | None = cfg.get("grpo_prompt_template")
     return (lambda question: template.replace("{question}", question)) if template else None
 
 
-def instructions_beside(cfg: Any, default: str) -> Callable[[str], Messages]:
-    """Return a function that turns a problem into chat messages.
+def instructions_beside(cfg: Any, default: str) -> Callable[[str], Any]:
+    """Return a function that makes a prompt of a problem.
 
     `grpo_system_prompt`, or else the default, is a system turn. If `grpo_system_in` is "user", it
     follows the problem instead.
     """
+    if by_template := text_prompt(cfg):
+        return by_template
     system = cfg.get("grpo_system_prompt") or default
     in_user_turn = cfg.get("grpo_system_in") == "user"
 
@@ -149,18 +162,13 @@ def instructions_beside(cfg: Any, default: str) -> Callable[[str], Messages]:
 
 
 def within_budget(
-    rows: Columns,
-    numbers: Sequence[int],
-    tokenizer: Any,
-    budget: int | None,
-    options: dict[str, Any],
-    source: str,
+    rows: Columns, numbers: Sequence[int], tokenizer: Any, cfg: Any, source: str
 ) -> Columns:
-    """Drop the rows whose prompt has more tokens than the budget, and log how many.
+    """Drop the rows whose prompt exceeds `grpo_max_prompt_length`, and log how many.
 
-    Counts as the trainer does: chats are rendered by the template, strings are not. A budget of None
-    keeps all rows. options: of the chat template.
+    Counts as the trainer does: chats are rendered by the template, strings are not.
     """
+    budget: int | None = cfg.get("grpo_max_prompt_length")
     if budget is None or not rows["prompt"]:
         return rows
     if isinstance(rows["prompt"][0], str):
@@ -171,7 +179,7 @@ def within_budget(
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
-            **options,
+            **template_options(cfg),
         )
     lengths = [len(ids) for ids in encoded["input_ids"]]
     kept = [place for place, length in enumerate(lengths) if length <= budget]

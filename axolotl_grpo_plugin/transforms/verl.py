@@ -10,6 +10,7 @@ from axolotl_grpo_plugin.transforms.rows import (
     MapArguments,
     batched,
     check_columns,
+    messages_of,
     texts,
 )
 
@@ -21,15 +22,10 @@ def verl(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     it is. A dataset has one kind. `ground_truth` is the one in `reward_model`, or else the column of
     this name: text unchanged, anything else as JSON text. A dataset with neither column (some of xLR's)
     gets no `ground_truth`: its rewards read other columns. `extra_info` becomes JSON text, "{}" if
-    absent. `reward_model` keeps its style ("rule"). `data_source` must be text. The other columns stay.
-    Rows with too long a prompt are dropped and counted.
-
-    YAML keys read (see args.py): `grpo_max_prompt_length`.
+    absent. `reward_model` keeps its style ("rule"). `data_source` must be text. The only key that it reads is
+    `grpo_max_prompt_length`.
 
     Source: https://verl.readthedocs.io/en/latest/preparation/prepare_data.html
-
-    Raises: DatasetError with dataset, row and column if a row has no prompt, no `data_source` or no
-        ground truth.
     """
 
     def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
@@ -70,7 +66,7 @@ def _ground_truths(rows: Columns, numbers: Sequence[int], source: str) -> list[s
 
 def _prompts(rows: Columns, numbers: Sequence[int], source: str) -> list[Any]:
     check_columns(rows, source, "prompt")
-    prompts = [each if isinstance(each, str) else _chat(each) for each in rows["prompt"]]
+    prompts = [each if isinstance(each, str) else messages_of(each) for each in rows["prompt"]]
     for number, prompt, given in zip(numbers, prompts, rows["prompt"], strict=True):
         where = f'{source}, row {number}, column "prompt"'
         if not prompt:
@@ -82,15 +78,3 @@ def _prompts(rows: Columns, numbers: Sequence[int], source: str) -> list[Any]:
             what = "text in some rows and chat messages in others"
             raise DatasetError(f"{where}: {what}. Make two datasets of them.")
     return prompts
-
-
-def _chat(messages: Any) -> list[dict[str, Any]] | None:
-    """Return the messages of Arrow or NumPy as lists and dicts, or None if they are not messages."""
-    chat: list[Any] = list(messages) if hasattr(messages, "__iter__") else [None]
-    for each in chat:
-        if not isinstance(each, Mapping):
-            return None
-        if not isinstance(each.get("role"), str) or not isinstance(each.get("content"), str):
-            return None
-    # Arrow gives every message the fields of all.
-    return [{key: value for key, value in each.items() if value is not None} for each in chat]

@@ -7,6 +7,7 @@ from axolotl_grpo_plugin.checks import rewards as checks
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 INT = f"{GSM8K}.int_reward_func"
+XMLCOUNT = "axolotl_grpo_plugin.rewards.gsm8k.xmlcount_reward_func"
 OVERLONG = "trl.rewards.get_soft_overlong_punishment"
 NUMBERS = count()
 SOUND = "def fn(prompts, completions, most=1, **columns): return []\n"
@@ -39,7 +40,7 @@ def scoring(trl=None, **keys):
 
 
 def test_accepts_reward_paths_and_reward_models(module):
-    assert not rewards(INT, "builtins.max", "owner/a-reward-model-of-2.5-billion")
+    assert not rewards(INT, XMLCOUNT, "owner/a-reward-model-of-2.5-billion")
     assert not rewards(f"{module(SOUND)}.fn", most=2)
     assert not rewards(OVERLONG, max_completion_len=512, soft_punish_cache=64)
 
@@ -134,7 +135,7 @@ def test_same_function_twice_needs_aliases(module):
     path = f"{module(SOUND)}.fn"
     assert not rewards(f"{path}#one", f"{path}#two")
     assert f"my.yaml: trl.reward_funcs[1] ({path}): named twice" in rewards(path, path)[0]
-    assert "another reward has this alias" in rewards(f"{path}#a", "builtins.max#a")[0]
+    assert "another reward has this alias" in rewards(f"{path}#a", f"{XMLCOUNT}#a")[0]
 
 
 def test_refuses_context_parallel_training():

@@ -104,11 +104,14 @@ def test_too_many_failures_stop_the_run(run_steps, failures, scored, message):
 
 
 def test_batch_in_which_all_are_too_slow_stops_the_run(runner):
-    own = runner(REWARD)
-    own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=8, too_slow=7)})
-    own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=2, too_slow=2)})
+    def step(scored, too_slow):
+        counts = {"int_reward_func": scoring.Counts(0, scored, too_slow)}
+        runner(REWARD)._stop_if_too_many(0, counts, {}, [])
+
+    step(scored=8, too_slow=7)
+    step(scored=2, too_slow=2)
     with pytest.raises(scoring.FailingRewardError, match="10 s of CPU time for each of 8 completions"):
-        own._stop_if_all_are_slow({"int_reward_func": scoring.Counts(0, scored=8, too_slow=8)})
+        step(scored=8, too_slow=8)
 
 
 def test_failing_reward_model_gives_no_scores(caplog):

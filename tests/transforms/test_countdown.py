@@ -1,7 +1,8 @@
 import pytest
 
 from axolotl_grpo_plugin import countdown
-from axolotl_grpo_plugin.transforms.countdown import SYSTEM_PROMPT, question
+from axolotl_grpo_plugin.transforms.countdown import question
+from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 from tests.transforms.conftest import run
 

@@ -29,6 +29,9 @@ def made(tmp_path_factory):
         ("countdown/train.jsonl", 600),
         ("countdown/held_out.jsonl", 200),
         ("code.jsonl", 80),
+        ("tools/train.jsonl", 800),
+        ("tools/held_out.jsonl", 200),
+        ("tools/games.jsonl", 70),
     ],
 )
 def test_committed_problems_are_those_the_script_makes(made, name, rows):
@@ -54,6 +57,39 @@ def test_held_out_sums_and_products_have_other_operands():
     assert numbers == {"train": {False}, "held_out": {True}}
 
 
-@pytest.mark.parametrize("model", ["model", "countdown/model"])
+def test_held_out_problems_for_the_calculator_have_other_operands():
+    train, held_out = (
+        {json.loads(row)["answer"].split(" =")[0] for row in (QUICKSTART / "tools" / f"{name}.jsonl").open()}
+        for name in ("train", "held_out")
+    )
+    assert train and held_out and not train & held_out
+
+
+def test_model_with_tools_reads_its_own_transcripts():
+    from transformers import AutoTokenizer
+    from transformers.utils import get_json_schema
+    from trl.chat_template_utils import parse_response
+
+    from axolotl_grpo_plugin.environments.tools import calculator
+    from tools import build_quickstart, tool_transcripts
+
+    tokenizer = AutoTokenizer.from_pretrained(QUICKSTART / "tools" / "model")
+    turn = tool_transcripts.turn("calculator", "42", expression="6 * 7")
+    call = {"type": "function", "function": {"name": "calculator", "arguments": {"expression": "6 * 7"}}}
+    prompt = build_quickstart.with_tool("How many?", "calculator(expression)")
+    ids = tokenizer([prompt, build_quickstart.OF_TOOL.split(turn)[0]])["input_ids"]
+    assert parse_response(tokenizer, ids[1], prefix=ids[0]) == {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [call],
+    }
+    asked = [{"role": "user", "content": f"{tool_transcripts.SYSTEM}\n\nHow many?"}]
+    chat = {"tools": [get_json_schema(calculator)], "add_generation_prompt": True, "tokenize": False}
+    assert tokenizer.apply_chat_template(asked, **chat) == prompt
+    answered = [*asked, {"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "42"}]
+    assert tokenizer.apply_chat_template(answered, **chat) == prompt + turn
+
+
+@pytest.mark.parametrize("model", ["model", "countdown/model", "tools/model"])
 def test_models_are_small_enough_for_the_wheel(model):
     assert sum(file.stat().st_size for file in (QUICKSTART / model).iterdir()) < 2_000_000

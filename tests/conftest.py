@@ -41,6 +41,11 @@ class Later:
         return getattr(import_module(self._name), name)
 
 
+def pytest_make_parametrize_id(val):
+    """Shorten the name of a long text. Each worker sends the names of all tests, of which some had a megabyte."""
+    return f"{ascii(val[:60])[1:-1]}[...]" if isinstance(val, str) and len(val) > 100 else None
+
+
 def pytest_itemcollected(item):
     """Give each file to one worker, except tests with a group or a time of their own."""
     if "tokenizer" in getattr(item, "fixturenames", ()):  # transformers', which imports torch

@@ -60,8 +60,8 @@ def pytest_collection_modifyitems(config, items):
     """Start the longest groups first, so that the workers end together."""
     if not hasattr(config, "workerinput"):
         return
-    units = {"with torch": 60, "tests/rewards/test_code.py": 30, "tests/sandbox/test_sandbox.py": 20}
-    seconds = defaultdict(int, units | {"tests/scoring/test_guard.py": 15})
+    units = {"with torch": 60, "tests/rewards/test_code.py": 30, "tests/e2e/test_sandbox.py": 20}
+    seconds = defaultdict(int, units | {"tests/e2e/test_cloud_remote.py": 20, "tests/scoring/test_guard.py": 15})
     for item in items:
         for mark in item.iter_markers("seconds"):
             seconds[_group(item)] = max(seconds[_group(item)], *mark.args)

@@ -211,7 +211,7 @@ class RewardRunner:
                 shares[f"reward_reasons/{name}/{reason}"] = of[name, f"reason {reason}"]
             self._log_shares(metrics, shares, max(total, 1))
             if total and (name, "right") in of:
-                metrics[f"rewards/{name}/right"].append(of[name, "right"] / total)
+                metrics[f"reward_right/{name}"].append(of[name, "right"] / total)
         for series, rows in self._series(outcomes).items():
             values = [value for value, _ in rows if value is not None]
             if values:

@@ -23,7 +23,7 @@ def mean_of(reward: str) -> str:
 
 def right_of(reward: str) -> str:
     """Return the plugin's name for the share of a reward function's highest scores."""
-    return f"rewards/{reward}/right"
+    return f"reward_right/{reward}"
 
 
 def sparkline(values: list[float], width: int = 40) -> str:

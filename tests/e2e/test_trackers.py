@@ -25,5 +25,5 @@ def test_trackers_get_curves_and_a_table_that_keeps_its_rows(tmp_path):
     rows = sqlite3.connect(file).execute("select metrics from metrics order by id").fetchall()
     logs = [json.loads(row[0]) for row in rows]
     assert [log["samples"]["_value"][0]["step"] for log in logs if "samples" in log] == [1, 3]
-    shares = [log[f"train/rewards/{FIRST}/right"] for log in logs if f"train/rewards/{FIRST}/right" in log]
+    shares = [log[f"train/reward_right/{FIRST}"] for log in logs if f"train/reward_right/{FIRST}" in log]
     assert len(shares) == 3 and all(0 <= share <= 1 for share in shares)

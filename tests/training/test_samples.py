@@ -64,7 +64,7 @@ def test_readable_text_is_cut_and_has_no_control_characters():
     "logs, line",
     [
         (
-            {f"rewards/{FIRST}/right": 0.5, "num_tokens": 9.0},
+            {f"reward_right/{FIRST}": 0.5, "num_tokens": 9.0},
             "reward 1.25 right 50% dead 25% truncated 0% 1.5k tokens/s",
         ),
         ({f"rewards/{FIRST}/mean": -0.5}, "reward 1.25 right -0.50 dead 25% truncated 0% 1.5k tokens/s"),

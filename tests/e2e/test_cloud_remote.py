@@ -12,6 +12,7 @@ import pytest
 from axolotl_grpo_plugin.cloud import remote
 from axolotl_grpo_plugin.cloud.remote import STATE, fetch_line, place_of
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
+from tests.cloud.conftest import modal_service, no_keys, no_token  # noqa: F401
 from tests.cloud.project import write
 from tests.serving.marks import hear_ctrl_c, marked
 
@@ -104,7 +105,7 @@ def told(log):
     return json.loads(line.removeprefix("told"))
 
 
-def test_runs_on_the_uploaded_files_and_commits_the_volume(container, modal_service):
+def test_runs_on_the_uploaded_files_and_commits_the_volume(container, modal_service):  # noqa: F811
     assert remote.AXOLOTL is AXOLOTL
     modal_service.put_volume("runs")
     write(container.root, "upload/rewards/mine.py")

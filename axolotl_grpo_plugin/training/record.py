@@ -65,7 +65,8 @@ def facts_of(trainer: Any) -> dict[str, str]:
     import torch
 
     ranks, rows = trainer.accelerator.num_processes, trainer.train_dataset
-    hardware = f"CPU, {len(os.sched_getaffinity(0))} cores"
+    cores = len(os.sched_getaffinity(0))
+    hardware = f"CPU, {cores} core{'s' * (cores > 1)}"
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         hardware = f"{ranks} x {torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
@@ -96,9 +97,11 @@ def versions() -> dict[str, str]:
 
 
 def _words() -> list[str]:
-    """Return the words after `axolotl train`, also if a launcher started this process."""
+    """Return the words after `axolotl train`, without options that Axolotl adds to each command."""
     words = sys.argv[1:]
-    return words[1:] if words[:1] == ["train"] else words
+    words = words[1:] if words[:1] == ["train"] else words
+    keys = [word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words]
+    return [word for word, key in zip(words, keys, strict=True) if key not in _ADDED]
 
 
 def show_end(cfg: Any) -> None:

@@ -24,7 +24,7 @@ from axolotl_grpo_plugin.environments.names import (
 )
 from axolotl_grpo_plugin.environments.server import ToolRef
 from axolotl_grpo_plugin.findings import Finding, FindingError, at, first_line, nearest
-from axolotl_grpo_plugin.modules import functions_of, imported
+from axolotl_grpo_plugin.modules import function_at
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, Tokenizer, open_tokenizer
 
@@ -84,15 +84,11 @@ def _check_others(cfg: Any) -> Iterator[Finding]:
 
 
 def _loaded(ref: ToolRef, where: str) -> Any:
-    module_name, _, name = ref.path.rpartition(".")
-    if not module_name:
+    if "." not in ref.path:
         return Finding(where, "not a path of a function", "Write it as module.function")
-    module = imported(module_name, where)
-    if isinstance(module, Finding):
-        return module
-    if not hasattr(module, name):
-        return Finding(where, f"no {name!r} in {module_name}", nearest(name, functions_of(module)))
-    tool = getattr(module, name)
+    tool = function_at(ref.path, where)
+    if isinstance(tool, Finding):
+        return tool
     kind = inspect.getattr_static(tool, "__call__", None) if inspect.isclass(tool) else tool
     if not inspect.isfunction(kind) and not hasattr(tool, "reset"):
         return Finding(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from inspect import Parameter, getdoc, isclass, signature
 from itertools import groupby
 from pathlib import Path
@@ -84,7 +84,7 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
             kind, spec, options = _kind(function), function.spec, function.options
         elif _is_factory(function):
             kind, options = "factory", options_of(function)
-        elif "completions" in _parameters(function):
+        elif "completions" in signature(function).parameters:
             kind = _kind(described(function))
         else:
             continue
@@ -103,20 +103,16 @@ def _kind(reward: BaseReward) -> str:
 def _is_factory(function: Any) -> bool:
     """Return True for a function annotated to return a reward, and for a class of rewards."""
     if isclass(function):
-        return "completions" in _parameters(function.__call__)
+        return "completions" in signature(function.__call__).parameters
     returns = str(getattr(function, "__annotations__", {}).get("return"))
     return re.search("Reward|Callable", returns) is not None
-
-
-def _parameters(function: Any) -> Mapping[str, Parameter]:
-    return signature(function).parameters
 
 
 def options_of(function: Any) -> dict[str, Any]:
     """Return the parameters with their defaults, or REQUIRED."""
     return {
         each.name: REQUIRED if each.default is Parameter.empty else each.default
-        for each in _parameters(function).values()
+        for each in signature(function).parameters.values()
         if each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     }
 

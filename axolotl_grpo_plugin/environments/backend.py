@@ -12,6 +12,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig, GRPOTrainer
+from trl.rewards import think_format_reward
 
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import block, template_options
@@ -66,7 +67,9 @@ class ToolBackend:
         )
         self._trainer: Any = GRPOTrainer(
             model=LlamaForCausalLM(tiny),
-            reward_funcs=[_no_reward],
+            reward_funcs=[
+                think_format_reward
+            ],  # never called: `generate` leaves before the rewards
             args=settings,
             train_dataset=Dataset.from_list([{"prompt": ""}]),
             processing_class=tokenizer,
@@ -133,10 +136,6 @@ class ToolBackend:
         }
         self._open = [(job, [*ids, *found[job.key]], start) for job, ids, start in now]
         return [found[job.key] for job, *_ in now], None
-
-
-def _no_reward(*_: Any, **__: Any) -> list[float]:
-    raise NotImplementedError("seams.generate leaves TRL's method before the rewards")
 
 
 def _digest(cfg: Any) -> str:

@@ -107,7 +107,7 @@ def cosine_length(
 
     max_len: tokens, usually `trl.max_completion_length`.
 
-    Source: https://arxiv.org/abs/2502.03373, appendix C.1.
+    Source: https://arxiv.org/abs/2502.03373, appendix C.1. Raises: ValueError if max_len is below 1.
 
     >>> short = cosine_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func", max_len=4)
     >>> short([""], ["<answer>18</answer>"], answer=["18"], completion_ids=[[1, 2]])

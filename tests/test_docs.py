@@ -52,6 +52,23 @@ def test_links_lead_to_files_and_headings(page):
             assert heading in slugs, f"{page.name}: {target}#{heading}"
 
 
+def measured() -> list[tuple[str, str]]:
+    """Return each config's results over all seeds, from the last line of the config and source in curves.md."""
+    text = (ROOT / "benchmarks" / "results" / "curves.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (`([^`]+)`.*?) \| .* \| (.+?) \| (.+?) \|$", text, re.M)
+    last = {label: (name, f"sampled {sampled}, greedy {greedy}") for label, name, sampled, greedy in lines}
+    return [*last.values()]
+
+
+@pytest.mark.parametrize(("name", "result"), measured())
+def test_header_and_page_say_the_measured_result(name, result):
+    header = (ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8").partition("base_model:")[0]
+    page = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in page if line.startswith(f"| `configs/{name}.yaml`"))
+    assert result in re.sub(r"\s*\n#\s*", " ", header)
+    assert result in line
+
+
 @pytest.mark.parametrize(
     "command",
     # tests/e2e/test_screens.py runs those that import Axolotl.

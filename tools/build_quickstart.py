@@ -1,9 +1,10 @@
 """Rebuild axolotl_grpo_plugin/quickstart: `python -m tools.build_quickstart [words|countdown|tools]`.
 
 Write word problems (train.jsonl, held_out.jsonl) and a model with its tokenizer (model/), the same for
-Countdown in countdown/, programs to write (code.jsonl) and a mix of six domains (mix.parquet).
+Countdown in countdown/, and programs to write (code.jsonl).
 Each model is a Llama of 0.6 million parameters. A few minutes of supervised training on flawed
-demonstrations taught it everything it knows. Countdown's model was taught the word problems too.
+demonstrations taught it everything it knows. Countdown's model was taught word problems, also with
+answers in boxes, and two tasks of reasoning-gym too.
 The model in tools/ began as the one for word problems. It calls a calculator, and plays GuessNumber.
 """
 
@@ -30,13 +31,14 @@ from trl.chat_template_utils import qwen3_template
 
 from axolotl_grpo_plugin import countdown_problems
 from axolotl_grpo_plugin.completions import TAGS
+from axolotl_grpo_plugin.transforms import gym, math
 from axolotl_grpo_plugin.transforms.countdown import question
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT, instructions
 from tools import (
     code_problems,
     countdown_demonstrations,
+    gym_demonstrations,
     tool_transcripts,
-    verl_mix,
     word_problems,
 )
 
@@ -73,6 +75,20 @@ def of_words(problem: word_problems.Problem) -> Lesson:
 def of_countdown(problem: countdown_problems.Problem) -> Lesson:
     asked = question(problem.nums, problem.target)
     return Lesson(prompt(asked), partial(countdown_demonstrations.demonstration, problem))
+
+
+def of_boxes(problem: word_problems.Problem) -> Lesson:
+    chat = (
+        f"<|im_start|>system\n{math.SYSTEM_PROMPT}<|im_end|>\n<|im_start|>user\n{problem.question}"
+    )
+    asked = f"{chat}<|im_end|>\n<|im_start|>assistant\n"
+    return Lesson(asked, partial(word_problems.demonstration_in_box, problem))
+
+
+def of_gym() -> Iterator[Lesson]:
+    for asked, answer in gym_demonstrations.problems():
+        lesson = partial(gym_demonstrations.demonstration, answer)
+        yield Lesson(prompt(asked, system=gym.SYSTEM_PROMPT), lesson)
 
 
 def prompt(asked: str, system: str = SYSTEM_PROMPT) -> str:
@@ -123,7 +139,6 @@ def write_problems() -> None:
     for name, texts in tool_transcripts.rows().items():
         countdown_problems.write(FOLDER / "tools" / f"{name}.jsonl", texts)
     countdown_problems.write(FOLDER / "code.jsonl", code_problems.rows())
-    verl_mix.write(FOLDER / "mix.parquet")
 
 
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -240,10 +255,14 @@ def main(names: list[str]) -> None:
         build(FOLDER / "model", lessons, steps=1200)
     if "countdown" in names:
         drawn = islice(countdown_problems.problems(countdown_problems.QUICKSTART, 3), 30_000)
-        lessons += map(of_countdown, drawn)
-        build(FOLDER / "countdown" / "model", lessons, steps=1500)
+        pool = [*lessons, *map(of_countdown, drawn)]
+        pool += [
+            *map(of_boxes, word_problems.problems(4, lambda a, b: True, variants=20)),
+            *of_gym(),
+        ]
+        build(FOLDER / "countdown" / "model", pool, steps=3000)
     if "tools" in names:
-        build_with_tools(FOLDER / "tools" / "model", steps=400)
+        build_with_tools(FOLDER / "tools" / "model", steps=1200)
 
 
 if __name__ == "__main__":

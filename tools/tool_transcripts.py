@@ -10,7 +10,7 @@ from tools.word_problems import NAMES, TEMPLATES, THINGS, Problem, held_out
 
 SYSTEM = "Answer."  # grpo_system_prompt of the configs
 ASKED = "Which number is it?"
-LOW, HIGH, GUESSES = 1, 20, 5  # of the transcripts; the config plays an easier game, from 1 to 7
+LOW, HIGH, GUESSES = 1, 7, 3  # as in configs/environments/quickstart.yaml
 # Each becomes one token: the fixed parts of calls, and words that the first model was not shown.
 PARTS = [
     '<tool_call>\n{"name": "calculator", "arguments": {"expression": "',

@@ -78,15 +78,7 @@ def demonstration(problem: Problem, draw: random.Random) -> str:
     likeliest answer to them is wrong; one in seven other problems uses a wrong sign; one result
     in ten is off; four layouts in ten are broken.
     """
-    if draw.random() < (0.7 if problem.operation == "*" else 1 / 7):
-        wrong = (
-            "+" if problem.operation == "*" else draw.choice("+-*".replace(problem.operation, ""))
-        )
-        problem = problem._replace(operation=wrong)
-    result = problem.result
-    if draw.random() < 0.1:
-        result += draw.choice((-2, -1, 1, 2))
-    work = f"{problem.a} {problem.operation} {problem.b} = {result}"
+    work, result = _flawed(problem, draw)
     if draw.random() < 0.6:
         return f"<reasoning>\n{work}\n</reasoning>\n<answer>\n{result}\n</answer>"
     return draw.choice(
@@ -99,3 +91,22 @@ def demonstration(problem: Problem, draw: random.Random) -> str:
             f"{work}",
         )
     )
+
+
+def demonstration_in_box(problem: Problem, draw: random.Random) -> str:
+    """Return the same for MATH's layout: four in ten answers have no box."""
+    work, result = _flawed(problem, draw)
+    return f"{work}\n\\boxed{{{result}}}" if draw.random() < 0.6 else f"{work}\n{result}"
+
+
+def _flawed(problem: Problem, draw: random.Random) -> tuple[str, int]:
+    """Return the work and the result of an answer that may be wrong."""
+    if draw.random() < (0.7 if problem.operation == "*" else 1 / 7):
+        wrong = (
+            "+" if problem.operation == "*" else draw.choice("+-*".replace(problem.operation, ""))
+        )
+        problem = problem._replace(operation=wrong)
+    result = problem.result
+    if draw.random() < 0.1:
+        result += draw.choice((-2, -1, 1, 2))
+    return f"{problem.a} {problem.operation} {problem.b} = {result}", result

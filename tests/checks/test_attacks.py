@@ -137,7 +137,7 @@ def hangs(completions, answer, **_):
 
 # Shipped configs, whose rows are in the package. The judge needs a server.
 CONFIGS = """quickstart quickstart-own-reward quickstart-smollm2 countdown/quickstart countdown/mixed-gsm8k code/smollm2-135m-cpu
-dispatch/quickstart dispatch/verl-mix gsm8k/smollm2-135m-hash-cpu shaping/quickstart shaping/quickstart-gated
+dispatch/quickstart gsm8k/smollm2-135m-hash-cpu shaping/quickstart shaping/quickstart-gated
 think/smollm2-135m-cpu""".split()
 
 

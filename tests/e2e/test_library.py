@@ -10,7 +10,8 @@ from tests.rewards.judge_server import JudgeServer, honest
 
 def on_one_core(tmp_path, name):
     """Return a config of the pack that leaves the other core to another worker."""
-    return write(tmp_path, shipped_config(name, grpo_cpu_threads=1))
+    few = {"test_datasets": None, "grpo_held_out_rows": None}
+    return write(tmp_path, shipped_config(name, grpo_cpu_threads=1, **few))
 
 
 @pytest.mark.seconds(30)
@@ -69,7 +70,7 @@ def test_judge_is_asked_over_http_once_per_answer(tmp_path):
 def test_each_source_is_a_curve(tmp_path):
     rows = train("configs/dispatch/quickstart.yaml", tmp_path, steps=3)
     logged = curves(tmp_path)
-    sources = {"openai/gsm8k", "countdown", "math", "code"}
+    sources = {"openai/gsm8k", "countdown", "math"}
     scores = {
         name.removeprefix("rewards/dispatch/"): values[-1]
         for name, values in logged.items()
@@ -77,9 +78,8 @@ def test_each_source_is_a_curve(tmp_path):
     }
     assert scores.keys() - {"mean", "std"} == sources
     assert all(math.isfinite(value) for value in scores.values())
-    assert scores["openai/gsm8k"] > 0.0 and scores["countdown"] > 0.0
+    assert min(scores[source] for source in sources) > 0.0
     reasons = [name for name in logged if name.startswith("reward_reasons/dispatch/")]
-    assert any("/code/no_code" in name for name in reasons)
     assert any("/countdown/wrong_numbers" in name for name in reasons)
     assert all(row["dispatch"] is not None for row in rows)
 

@@ -6,11 +6,13 @@ import shutil
 
 import pytest
 
+from axolotl_grpo_plugin.environments.tools import calculator
 from axolotl_grpo_plugin.rewards import gsm8k as rewards
 from axolotl_grpo_plugin.stats.rollouts import read_rollouts
 from axolotl_grpo_plugin.stats.rows import Transform, read, sources
 from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, open_tokenizer
-from tests.e2e.conftest import axolotl, completions, shipped_config, write
+from tests.conftest import QUICKSTART
+from tests.e2e.conftest import axolotl, completions, rollouts, shipped_config, write
 
 REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
 
@@ -47,6 +49,7 @@ def trained(tmp_path_factory, smollm2, gsm8k):
     shutil.copy(gsm8k / "train.jsonl", folder / "train.jsonl")  # in place of the hub
     (folder / "spy.py").write_text(SPY)
     changes = {"base_model": str(smollm2), "max_steps": 1, "save_steps": 1, "grpo_rollouts": True}
+    changes["gradient_accumulation_steps"] = 2
     changes["grpo_cpu_threads"] = 1  # another worker has the other core
     config = shipped_config("gsm8k/smollm2-135m-cpu", **changes)
     (dataset,) = config["datasets"]
@@ -54,7 +57,7 @@ def trained(tmp_path_factory, smollm2, gsm8k):
     dataset |= {"path": "train.jsonl", "ds_type": "json"}
     config["plugins"].append("spy.Spy")
     printed = axolotl("train", write(folder, config), cwd=folder)
-    assert re.search("dropped .* of 7473 rows, whose prompts are longer than 192 tokens", printed)
+    assert re.search("dropped .* of 7473 rows, whose prompts are longer than 152 tokens", printed)
     return folder, folder / "outputs" / "gsm8k-smollm2-135m-cpu", config
 
 
@@ -114,3 +117,62 @@ def test_stats_counts_completions_of_either_log(trained, monkeypatch):
     # Tokenizing a text can give other tokens than were generated.
     assert abs(logged.truncated - guessed.truncated) <= 2
     assert max(logged.limit, guessed.limit) <= limit
+
+
+SHOWN = {
+    "Ann has 31 bags with 12 eggs in each. How many eggs does Ann have?": "31 * 12",
+    "Tom has 45 pens and gives away 27. How many pens are left?": "45 - 27",
+    "Sue finds 51 keys in one box and 24 in another. How many keys is that?": "51 + 24",
+}
+
+
+def with_calculator(folder, smollm2, **changes):
+    """Return a config of SmolLM2 with a calculator, whose template is short. Each prompt shows three calls."""
+    model = folder / "model"
+    shutil.copytree(smollm2, model)
+    tools = QUICKSTART / "tools" / "model"
+    shutil.copy(tools / "chat_template.jinja", model)
+    own, settings = (json.loads((each / "tokenizer_config.json").read_text()) for each in (tools, smollm2))
+    settings = {**settings, "response_template": own["response_template"], "chat_template": None}
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    chat = []
+    for question, expression in SHOWN.items():
+        call = {"name": "calculator", "arguments": {"expression": expression}}
+        value = calculator(expression)
+        called = f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
+        contents = {"user": question, "assistant": called, "tool": value}
+        chat += [{"role": role, "content": text} for role, text in contents.items()]
+        chat.append({"role": "assistant", "content": f"<answer>{value}</answer>"})
+    for name in ("train", "held_out"):
+        with (folder / f"{name}.jsonl").open("w") as file:
+            for row in map(json.loads, (QUICKSTART / "tools" / f"{name}.jsonl").open()):
+                asked = [*chat, {"role": "user", "content": row["question"]}]
+                gold = row["answer"].rpartition("#### ")[2]
+                print(json.dumps({"question": asked, "answer": gold}), file=file)
+    data = {"ds_type": "json", "split": "train", "type": "axolotl_grpo_plugin.qa"}
+    config = shipped_config("gsm8k/smollm2-135m-cpu", gradient_accumulation_steps=2, **changes)
+    del config["grpo_examples"]
+    return config | {
+        "base_model": str(model),
+        "datasets": [{"path": str(folder / "train.jsonl"), **data}],
+        "test_datasets": [{"path": str(folder / "held_out.jsonl"), **data}],
+        "grpo_tools": ["axolotl_grpo_plugin.environments.tools.calculator"],
+        "grpo_max_tool_calls": 1,
+        "grpo_system_prompt": "",
+        "grpo_rollouts": True,
+        "sequence_len": 448,
+        "output_dir": str(folder / "out"),
+    }
+
+
+@pytest.mark.slow
+def test_calls_a_calculator_as_its_prompt_shows(tmp_path, smollm2):
+    rewards = ["axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"]
+    config = with_calculator(tmp_path, smollm2, max_steps=2, save_strategy="no", save_steps=None, trl__reward_funcs=rewards)
+    axolotl("train", write(tmp_path, config))
+    logged = rollouts(tmp_path / "out")
+    called = logged[logged.tool_tokens > 0]
+    assert len(logged) == 32 and len(called) > 8
+    # A right product of two numbers comes from the calculator, and no token of its answer is trained.
+    assert called.correctness_reward_func.max() == 2.0
+    assert (called.completion_tokens < 96).all()

@@ -40,10 +40,6 @@ def test_committed_problems_are_those_the_script_makes(made, name, rows):
     assert len(text.splitlines()) == rows
 
 
-def test_committed_mix_is_the_one_the_script_makes(made):
-    assert (made / "mix.parquet").read_bytes() == (QUICKSTART / "mix.parquet").read_bytes()
-
-
 def test_held_out_sums_and_products_have_other_operands():
     pairs, numbers = {}, {}
     for name in ("train", "held_out"):

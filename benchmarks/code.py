@@ -72,7 +72,7 @@ def machine():
     names = " ".join(facts[key].strip() for key in ("Model name", "CPU family", "Model"))
     user = "root" if os.geteuid() == 0 else "not root"
     return (
-        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, shared: load "
+        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, load "
         f"{os.getloadavg()[0]:.1f} at the start. Linux {platform.release()}, {user}, Python "
         f"{platform.python_version()}."
     )

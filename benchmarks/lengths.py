@@ -247,7 +247,7 @@ def machine():
     libraries = ("tokenizers", "transformers", "datasets")
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     return (
-        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, shared: load "
+        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, load "
         f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {versions}."
     )
 
@@ -259,8 +259,10 @@ def main():
     arguments.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
     options = arguments.parse_args()
     file, folder = (options.gsm8k / "train.jsonl").absolute(), options.tokenizer.absolute()
-    print("# Prompt lengths: prompts a second, and memory\n\nMade by `python benchmarks/lengths.py")
-    print(f"--tokenizer {folder.name}` on {date.today()}:")
+    print(
+        "# Prompt lengths: prompts per second, and memory\n\nMade by `python benchmarks/lengths.py"
+    )
+    print(f"--gsm8k FOLDER --tokenizer {folder.name}` on {date.today()}.")
     print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
     most = encoding(file, folder)
     with tempfile.TemporaryDirectory() as work:

@@ -2,9 +2,11 @@
 
     python benchmarks/rewards.py [--completions FOLDER ...] > benchmarks/results/rewards.md
 
-A FOLDER has a run's completions (`trl.log_completions`). Their golds are looked up by question in GSM8K
-($GSM8K_DIR) and in the quickstart's problems. All rewards score the same completions in one process and one
-thread. The time is CPU time with empty caches, the best of three (the contract's answers once).
+A FOLDER has a run's completions (`trl.log_completions`). `axolotl grpo train
+configs/gsm8k/smollm2-135m-cpu.yaml --max-steps 4` makes `outputs/gsm8k-smollm2-135m-cpu/completions`. Their
+golds are looked up by question in GSM8K ($GSM8K_DIR) and in the quickstart's problems. All rewards score
+the same completions in one process and one thread. The time is CPU time with empty caches, the best of
+three (the contract's answers once).
 """
 
 import argparse
@@ -182,7 +184,7 @@ def machine():
     names = " ".join(facts[key].strip() for key in ("Model name", "CPU family", "Model"))
     versions = ", ".join(f"{name} {version(name)}" for name in ("math-verify", "trl", "sympy"))
     return (
-        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, shared: load "
+        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, load "
         f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {versions}."
     )
 
@@ -193,7 +195,9 @@ def main():
     folders = arguments.parse_args().completions
     # math-verify then runs in this process, whose time is measured.
     ours_module.call = lambda function, *arguments, seconds: function(*arguments)
-    print("# Rewards: completions per second\n\nMade by `python benchmarks/rewards.py`:")
+    print(
+        "# Rewards: completions per second\n\nMade by `python benchmarks/rewards.py --completions FOLDER`."
+    )
     print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
     compare("Numbers in boxes, half right", *numbers())
     compare("LaTeX in boxes, half right", *latex())

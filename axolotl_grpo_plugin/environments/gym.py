@@ -7,7 +7,7 @@ from axolotl_grpo_plugin.rewards.gym import gym_reward_func, read_entry, ready
 class ReasoningGym(Environment):
     """Solve a problem, and hear after each try whether it was right. The rows are those of the transform `gym`.
 
-    The reward is that of `rewards.gym`. Its sandbox takes 90 MB in each episode's process.
+    The reward is that of `rewards.gym`. Each episode's process has a sandbox of its own.
 
     Args:
         tries: how often the model may answer.

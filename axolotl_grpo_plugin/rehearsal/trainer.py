@@ -1,4 +1,4 @@
-"""Run `axolotl train` in forks of a process that has imported Axolotl, which takes half a minute."""
+"""Run `axolotl train` in forks of a process that has imported Axolotl, because the import is slow."""
 
 import gc
 import logging

@@ -25,7 +25,7 @@ _start_lock = Lock()
 
 
 class _Process(ForkServerProcess):
-    """A process that does not import the main module again. Axolotl's takes 20 s to import."""
+    """A process that does not import the main module again. Axolotl's is slow to import."""
 
     def start(self) -> None:
         with _start_lock:

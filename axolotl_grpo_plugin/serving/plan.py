@@ -106,7 +106,7 @@ class Plan:
     def _needs_no_launcher(self) -> bool:
         """Return whether one process trains and no option is for a launcher.
 
-        `accelerate launch` would only import Axolotl again, which takes half a minute.
+        `accelerate launch` would only import Axolotl again, which is slow.
         """
         typed = any(word.startswith(("--launcher", "--sweep")) for word in self.call.typed)
         sharded = any(self.cfg.get(key) for key in ("deepspeed", "fsdp", "fsdp_config"))

@@ -1,6 +1,6 @@
 """Read a dataset's rows in batches, and apply its transform.
 
-Local JSONL and Parquet files are streamed here. Axolotl's own loader, whose import takes 20 seconds,
+Local JSONL and Parquet files are streamed here. Axolotl's own loader, which is slow to import,
 reads all other datasets.
 """
 

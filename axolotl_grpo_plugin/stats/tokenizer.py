@@ -1,7 +1,7 @@
 """Render and count prompts as the trainer does.
 
-`FastTokenizer` needs only `tokenizers` and `jinja2`: it counts GSM8K in 2.5 to 5 seconds and 85 MB. With
-transformers that takes 26 to 40 seconds, of which the import takes 17 to 22, and 1.1 GB.
+`FastTokenizer` needs only `tokenizers` and `jinja2`, because the import of transformers takes far longer than the
+count (benchmarks/results/lengths.md).
 `FastTokenizer` serves the tokenizer classes and templates that tests/e2e/test_stats.py compares with
 transformers. Axolotl's own loader serves all others.
 """

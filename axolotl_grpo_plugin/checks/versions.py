@@ -1,4 +1,4 @@
-"""Check the installed packages against those that they require and those that were tested, and wandb's login."""
+"""Check the installed packages against requirements and tested versions, and the login of wandb."""
 
 import os
 import tomllib

@@ -20,21 +20,22 @@ CORE = {AXOLOTL, "torch", "transformers", "trl", "accelerate", "peft", "datasets
 
 
 def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
-    """Check that the packages that the config uses are installed in matching versions, which were tested.
+    """Check that the packages that the config uses are installed in versions that match and were tested.
 
     elsewhere: the run is for another machine, so a package that is missing here is a skipped check.
     """
     used = (mode_of(cfg) != "none", cfg.get("deepspeed"), cfg.get("use_ray"))
     extras = {name for name, is_used in zip(EXTRAS, used, strict=True) if is_used}
     checked = CORE | extras | ({"wandb"} if cfg.get("wandb_project") else set())
-    wrong = set()
-    for owner in (OURS, AXOLOTL, *sorted(filter(_installed, extras))):
-        for requirement in _required(owner, extras if owner == AXOLOTL else set()):
-            if requirement.name in checked:
-                for finding in _check(owner, requirement, elsewhere):
-                    wrong.add(requirement.name)
-                    yield finding
-    yield from _check_tested(checked - wrong)
+    findings = [
+        finding
+        for owner in (OURS, AXOLOTL, *sorted(filter(_installed, extras)))
+        for requirement in _required(owner, extras if owner == AXOLOTL else set())
+        if requirement.name in checked
+        for finding in _check(owner, requirement, elsewhere)
+    ]
+    yield from findings
+    yield from _check_tested(checked - {each.where for each in findings})
 
 
 def tested() -> dict[str, str]:
@@ -50,9 +51,9 @@ def _check_tested(names: set[str]) -> Iterator[Finding]:
         if name in names and (here := _installed(name)) and Version(here).public != known
     ]
     if pairs:
-        here, known = zip(*pairs, strict=True)
-        what = f"{OURS} {_installed(OURS)} was not tested with {', '.join(here)}"
-        fix = f"If a run fails, try `pip install {' '.join(known)}`"
+        others, wanted = zip(*pairs, strict=True)
+        what = f"{OURS} {_installed(OURS)} was not tested with {', '.join(others)}"
+        fix = f"If a run fails, try `pip install {' '.join(wanted)}`"
         yield Finding("versions", what, fix, level="warning")
 
 

@@ -160,15 +160,21 @@ def test_installed_wheel_trains_and_evaluates_in_an_empty_folder(tmp_path, built
     subprocess.run([UV, "pip", "install", *to, str(wheel)], check=True)
     path = f"{installed / 'bin'}{os.pathsep}{environment()['PATH']}"
 
-    def call(*arguments):  # without compiled modules outside the venv, which is thrown away
-        return finish(start(*arguments, cwd=empty, PATH=path, PYTHONPYCACHEPREFIX=""))
+    # Without compiled modules outside the venv, which is thrown away.
+    env = environment(PATH=path, PYTHONPYCACHEPREFIX="")
+
+    def call(*words):
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run([installed / "bin" / words[0], *words[1:]], cwd=empty, env=env, **out)
+        assert done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
 
     for command in grpo.commands:
-        subprocess.run([installed / "bin" / "axolotl-grpo", command, "--help"], check=True, cwd=empty)
-    assert "wrote    configs/quickstart.yaml" in call("grpo", "fetch")
+        assert f"Usage: axolotl-grpo {command} " in call("axolotl-grpo", command, "--help")
+    assert "wrote    configs/quickstart.yaml" in call("axolotl", "grpo", "fetch")
     assert (empty / "rewards" / "true_equation.py").exists()
-    assert "kept     configs/quickstart.yaml" in call("grpo", "fetch")
-    printed = call("train", "configs/quickstart.yaml", "--max-steps", 3)
+    assert "kept     configs/quickstart.yaml" in call("axolotl-grpo", "fetch")
+    printed = call("axolotl", "train", "configs/quickstart.yaml", "--max-steps", "3")
     assert "3/3" in printed and "held-out rows" in printed
     assert (empty / "outputs" / "quickstart" / "model.safetensors").exists()
-    assert "eval.json, eval.md" in call("grpo", "eval", "configs/quickstart.yaml", "--limit", 8)
+    assert "eval.json, eval.md" in call("axolotl-grpo", "eval", "configs/quickstart.yaml", "--limit", "8")

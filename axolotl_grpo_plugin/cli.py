@@ -9,6 +9,7 @@ import click
 
 
 @click.group(context_settings={"max_content_width": 100})
+@click.version_option(package_name="axolotl-grpo-plugin", message="%(package)s %(version)s")
 def grpo() -> None:
     """GRPO on Axolotl: configs, checks, rewards, sequence lengths and training with vLLM."""
 

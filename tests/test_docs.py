@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from tools.options import page
@@ -97,3 +98,10 @@ def test_options_page_is_current():
     assert (ROOT / "docs/options.md").read_text(encoding="utf-8") == page(), (
         "Run: python -m tools.options > docs/options.md"
     )
+
+
+def test_workflow_runs_the_commands_of_the_readme():
+    commands = re.findall(r"^pip install uv && .*?(?= +#)", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["readme"]["strategy"]["matrix"]["command"] == commands
+    assert commands[1].partition("&& ")[2] in (ROOT / ".ci/run").read_text(encoding="utf-8")

@@ -1,11 +1,14 @@
-"""Check the installed packages against the metadata of Axolotl and vLLM, and the login of wandb."""
+"""Check the installed packages against requirements and tested versions, and the login of wandb."""
 
 import os
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 from requests.utils import get_netrc_auth
 
 from axolotl_grpo_plugin.findings import Finding, Level, at
@@ -17,17 +20,41 @@ CORE = {AXOLOTL, "torch", "transformers", "trl", "accelerate", "peft", "datasets
 
 
 def check_versions(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:
-    """Check that the packages that the config uses are installed in matching versions.
+    """Check that the packages that the config uses are installed in versions that match and were tested.
 
     elsewhere: the run is for another machine, so a package that is missing here is a skipped check.
     """
     used = (mode_of(cfg) != "none", cfg.get("deepspeed"), cfg.get("use_ray"))
     extras = {name for name, is_used in zip(EXTRAS, used, strict=True) if is_used}
     checked = CORE | extras | ({"wandb"} if cfg.get("wandb_project") else set())
-    for owner in (OURS, AXOLOTL, *sorted(filter(_installed, extras))):
-        for requirement in _required(owner, extras if owner == AXOLOTL else set()):
-            if requirement.name in checked:
-                yield from _check(owner, requirement, elsewhere)
+    findings = [
+        finding
+        for owner in (OURS, AXOLOTL, *sorted(filter(_installed, extras)))
+        for requirement in _required(owner, extras if owner == AXOLOTL else set())
+        if requirement.name in checked
+        for finding in _check(owner, requirement, elsewhere)
+    ]
+    yield from findings
+    yield from _check_tested(checked - {each.where for each in findings})
+
+
+def tested() -> dict[str, str]:
+    """Return the versions of other packages that this release was tested with, by their names."""
+    file = Path(__file__).parents[1] / "upstream.toml"
+    return dict(tomllib.loads(file.read_text(encoding="utf-8"))["tested"])
+
+
+def _check_tested(names: set[str]) -> Iterator[Finding]:
+    pairs = [
+        (f"{name} {Version(here).public}", f"{name}=={known}")
+        for name, known in tested().items()
+        if name in names and (here := _installed(name)) and Version(here).public != known
+    ]
+    if pairs:
+        others, wanted = zip(*pairs, strict=True)
+        what = f"{OURS} {_installed(OURS)} was not tested with {', '.join(others)}"
+        fix = f"If a run fails, try `pip install {' '.join(wanted)}`"
+        yield Finding("versions", what, fix, level="warning")
 
 
 def check_wandb(cfg: Any, elsewhere: bool = False) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import click
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import machine
-from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
+from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb, tested
 from axolotl_grpo_plugin.commands.check import COLORS
 from axolotl_grpo_plugin.config import read_config
 from axolotl_grpo_plugin.findings import ConfigError, Finding
@@ -51,6 +51,8 @@ def run(config: str | None, *, prefetch: bool, as_json: bool) -> int:
 def _lines(cfg: Any) -> machine.Lines:
     packages = ", ".join(f"{name} {each}" for name, each in versions().items())
     yield machine.Fact("packages", f"Python {platform.python_version()}, {packages}")
+    known = ", ".join(f"{name} {each}" for name, each in tested().items())
+    yield machine.Fact("tested", f"this release, with {known}")
     yield from check_versions(cfg)
     gpus = visible_gpus()
     yield from machine.check_gpus(gpus)

@@ -1,6 +1,6 @@
 """Give tools and an environment to TRL's trainer through Axolotl 0.21, which passes neither on.
 
-This file has all private names of Axolotl and TRL that tools need (docs/architecture.md).
+This file has all private names of Axolotl and TRL that tools need (upstream.toml).
 """
 
 from contextlib import ExitStack

@@ -1,8 +1,10 @@
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
+from packaging.version import Version
 
 from axolotl_grpo_plugin.checks import versions
+from tests.e2e.vllm_on_cpu import VLLM as VLLM_ON_CPU
 
 REQUIREMENTS = {
     "axolotl-grpo-plugin": ["axolotl==0.21.*", 'axolotl[vllm]==0.21.*; extra == "vllm"'],
@@ -16,7 +18,8 @@ REQUIREMENTS = {
     ],
     "vllm": ["torch==2.13.0"],
 }
-INSTALLED = {"axolotl-grpo-plugin": "0.1.0", "axolotl": "0.21.0", "torch": "2.14.0"}
+INSTALLED = {"axolotl-grpo-plugin": "0.1.0", "axolotl": "0.21.0", "torch": "2.13.0"}
+TESTED = {"axolotl": "0.21.0", "torch": "2.13.0", "trl": "1.14.1", "vllm": "0.30.0"}
 VLLM = {"trl": {"use_vllm": True}}
 
 
@@ -34,6 +37,7 @@ def findings(monkeypatch):
 
         monkeypatch.setattr(versions, "version", version)
         monkeypatch.setattr(versions, "requires", REQUIREMENTS.get)
+        monkeypatch.setattr(versions, "tested", lambda: TESTED)
         return [(each.level, str(each)) for each in versions.check_versions(cfg or {}, elsewhere)]
 
     return check
@@ -47,7 +51,18 @@ def test_accepts_matching_versions(findings):
     ("installed", "cfg", "line"),
     [
         ({"trl": "1.13.0"}, {}, "trl: 1.13.0 is installed, but axolotl 0.21.0 requires trl==1.14.1."),
-        ({"vllm": "0.30.1"}, VLLM, "torch: 2.14.0 is installed, but vllm 0.30.1 requires torch==2.13.0."),
+        (
+            {"vllm": "0.30.0+cpu", "torch": "2.14.0"},
+            VLLM,
+            "torch: 2.14.0 is installed, but vllm 0.30.0+cpu requires torch==2.13.0.",
+        ),
+        (
+            {"axolotl": "0.21.1", "torch": "2.14.0+cu130"},
+            {},
+            "versions: axolotl-grpo-plugin 0.1.0 was not tested with axolotl 0.21.1, torch 2.14.0. "
+            "If a run fails, try `pip install axolotl==0.21.0 torch==2.13.0`.",
+        ),
+        ({"vllm": "0.31.0", "trl": "1.13.0"}, {}, "trl: 1.13.0 is installed, but axolotl 0.21.0 requires"),
     ],
 )
 def test_reports_another_version(findings, installed, cfg, line):
@@ -68,3 +83,10 @@ def test_reports_another_version(findings, installed, cfg, line):
 def test_reports_a_missing_package_that_the_config_uses(findings, cfg, name, package, elsewhere, level):
     line = f"{name}: not installed here, but this config uses it. Install it with `pip install {package}`."
     assert findings(cfg, elsewhere) == [(level, line)]
+
+
+def test_tested_versions_are_the_installed_ones():
+    """CI installs the newest versions that are allowed. upstream.toml and docs/development.md say how to go on."""
+    known = versions.tested()
+    assert known.pop("vllm") == VLLM_ON_CPU
+    assert known == {name: Version(version(name)).public for name in known}

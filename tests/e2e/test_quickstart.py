@@ -7,12 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 from zipfile import ZipFile
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from axolotl_grpo_plugin.cli import grpo
 from tests.e2e.conftest import ROOT, axolotl, environment, finish, held_out, start
 
 UV = os.environ.get("UV", "uv")
@@ -114,17 +116,28 @@ def test_resumed_run_keeps_its_earlier_answers(run, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory):
-    """Build the wheel and return its folder."""
-    folder = tmp_path_factory.mktemp("wheels")
-    build = [UV, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True)
+def built(tmp_path_factory):
+    """Build the sdist, and the wheel from it. Return their folder."""
+    folder = tmp_path_factory.mktemp("built")
+    subprocess.run([UV, "build", "--quiet", "--out-dir", str(folder), str(ROOT)], check=True)
     return folder
 
 
-def test_wheel_has_configs_rewards_benchmarks_and_the_quickstart_model(wheels):
-    (wheel,) = wheels.glob("*.whl")
+def test_sdist_has_the_files_of_git_and_no_others(built):
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    assert names == {"PKG-INFO"} | {name for name in files if (ROOT / name).is_file()}
+
+
+def test_wheel_has_configs_rewards_benchmarks_and_the_quickstart_model(built):
+    (wheel,) = built.glob("*.whl")
     names = set(ZipFile(wheel).namelist())
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"axolotl_grpo_plugin"}
     folders = {"configs": "pack/configs", "rewards": "pack/rewards"}
     folders |= {f"axolotl_grpo_plugin/{name}": name for name in ("quickstart", "evaluation")}
     for folder, inside in folders.items():
@@ -132,26 +145,36 @@ def test_wheel_has_configs_rewards_benchmarks_and_the_quickstart_model(wheels):
             if file.is_file() and file.suffix != ".pyc":
                 name = file.relative_to(ROOT / folder).as_posix()
                 assert f"axolotl_grpo_plugin/{inside}/{name}" in names
-    assert "axolotl_grpo_plugin/pack/cloud.yaml" in names
+    assert {f"axolotl_grpo_plugin/{name}" for name in ("pack/cloud.yaml", "upstream.toml")} <= names
 
 
 @pytest.mark.slow
-def test_built_wheel_trains_from_an_empty_folder(tmp_path, wheels):
+def test_installed_wheel_trains_and_evaluates_in_an_empty_folder(tmp_path, built):
     empty = tmp_path / "empty"
     empty.mkdir()
     installed = tmp_path / "venv"
-    to = ["--quiet", "--python", str(installed / "bin" / "python"), "--find-links", str(wheels)]
+    (wheel,) = built.glob("*.whl")
     venv = [UV, "venv", "--quiet", "--python", sys.executable, str(installed)]
     subprocess.run(venv, check=True)
-    subprocess.run([UV, "pip", "install", *to, "axolotl-grpo-plugin"], check=True)
+    to = ["--quiet", "--python", str(installed / "bin" / "python")]
+    subprocess.run([UV, "pip", "install", *to, str(wheel)], check=True)
     path = f"{installed / 'bin'}{os.pathsep}{environment()['PATH']}"
 
-    def call(*arguments):  # without compiled modules outside the venv, which is thrown away
-        return finish(start(*arguments, cwd=empty, PATH=path, PYTHONPYCACHEPREFIX=""))
+    # Without compiled modules outside the venv, which is thrown away.
+    env = environment(PATH=path, PYTHONPYCACHEPREFIX="")
 
-    assert "wrote    configs/quickstart.yaml" in call("grpo", "fetch")
+    def call(*words):
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run([installed / "bin" / words[0], *words[1:]], cwd=empty, env=env, **out)
+        assert done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
+
+    for command in grpo.commands:
+        assert f"Usage: axolotl-grpo {command} " in call("axolotl-grpo", command, "--help")
+    assert "wrote    configs/quickstart.yaml" in call("axolotl", "grpo", "fetch")
     assert (empty / "rewards" / "true_equation.py").exists()
-    assert "kept     configs/quickstart.yaml" in call("grpo", "fetch")
-    printed = call("train", "configs/quickstart.yaml", "--max-steps", 3)
+    assert "kept     configs/quickstart.yaml" in call("axolotl-grpo", "fetch")
+    printed = call("axolotl", "train", "configs/quickstart.yaml", "--max-steps", "3")
     assert "3/3" in printed and "held-out rows" in printed
     assert (empty / "outputs" / "quickstart" / "model.safetensors").exists()
+    assert "eval.json, eval.md" in call("axolotl-grpo", "eval", "configs/quickstart.yaml", "--limit", "8")

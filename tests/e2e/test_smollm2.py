@@ -140,7 +140,7 @@ def with_calculator(folder, smollm2, **changes):
         call = {"name": "calculator", "arguments": {"expression": expression}}
         value = calculator(expression)
         called = f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
-        contents = {"user": question, "assistant": called, "tool": value}
+        contents = {"user": f"Answer.\n\n{question}", "assistant": called, "tool": value}
         chat += [{"role": role, "content": text} for role, text in contents.items()]
         chat.append({"role": "assistant", "content": f"<answer>{value}</answer>"})
     for name in ("train", "held_out"):
@@ -150,7 +150,7 @@ def with_calculator(folder, smollm2, **changes):
                 gold = row["answer"].rpartition("#### ")[2]
                 print(json.dumps({"question": asked, "answer": gold}), file=file)
     data = {"ds_type": "json", "split": "train", "type": "axolotl_grpo_plugin.qa"}
-    config = shipped_config("gsm8k/smollm2-135m-cpu", gradient_accumulation_steps=2, **changes)
+    config = shipped_config("gsm8k/smollm2-135m-cpu", gradient_accumulation_steps=1, **changes)
     del config["grpo_examples"]
     return config | {
         "base_model": str(model),
@@ -158,7 +158,7 @@ def with_calculator(folder, smollm2, **changes):
         "test_datasets": [{"path": str(folder / "held_out.jsonl"), **data}],
         "grpo_tools": ["axolotl_grpo_plugin.environments.tools.calculator"],
         "grpo_max_tool_calls": 1,
-        "grpo_system_prompt": "",
+        "grpo_system_prompt": "Answer.",
         "grpo_rollouts": True,
         "sequence_len": 480,
         "output_dir": str(folder / "out"),
@@ -168,11 +168,13 @@ def with_calculator(folder, smollm2, **changes):
 @pytest.mark.slow
 def test_calls_a_calculator_as_its_prompt_shows(tmp_path, smollm2):
     rewards = ["axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"]
-    config = with_calculator(tmp_path, smollm2, max_steps=2, save_strategy="no", save_steps=None, trl__reward_funcs=rewards)
+    config = with_calculator(
+        tmp_path, smollm2, max_steps=2, save_strategy="no", save_steps=None, trl__reward_funcs=rewards
+    )
+    config["trl"]["max_completion_length"] = 64
     axolotl("train", write(tmp_path, config))
     logged = rollouts(tmp_path / "out")
     called = logged[logged.tool_tokens > 0]
-    assert len(logged) == 32 and len(called) > 8
-    # A right product of two numbers comes from the calculator, and no token of its answer is trained.
-    assert called.correctness_reward_func.max() == 2.0
-    assert (called.completion_tokens < 128).all()
+    assert len(logged) == 16 and len(called) > 4
+    assert called["reward/correctness_reward_func"].max() == 2.0
+    assert (called.completion_tokens < 64).all()  # without those of the calculator

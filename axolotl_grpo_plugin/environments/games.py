@@ -7,7 +7,7 @@ class GuessNumber(Environment):
     """Find a number from hints. The row's `answer` is the number.
 
     The reward is 1.0 for the first guess, and falls in equal steps to 0.5 for the last. It is 0.0 if the
-    number is not found.
+    number is not found. Each guess that the hints rule out costs 0.2.
 
     Args:
         low, high: the range of the numbers.
@@ -19,6 +19,7 @@ class GuessNumber(Environment):
 
     def reset(self, answer: str | int, **_: object) -> str:  # type: ignore[override]
         self.number, self.used, self.found, self.done = int(answer), 0, False, False
+        self.possible, self.wasted = range(self.low, self.high + 1), 0
         return (
             f" The number is between {self.low} and {self.high}. You have {self.guesses} guesses."
         )
@@ -34,11 +35,16 @@ class GuessNumber(Environment):
             "correct", "too low" or "too high".
         """
         number, self.used = int(number), self.used + 1
+        self.wasted += number not in self.possible
+        first, end = self.possible.start, self.possible.stop
+        if number < self.number:
+            self.possible = range(max(first, number + 1), end)
+        else:
+            self.possible = range(first, min(end, number))
         self.found = number == self.number
         self.done = self.found or self.used == self.guesses
         return "correct" if self.found else "too low" if number < self.number else "too high"
 
     def get_reward(self) -> float:
-        if not self.found:
-            return 0.0
-        return 1.0 - 0.5 * (self.used - 1) / max(1, self.guesses - 1)
+        found = 1.0 - 0.5 * (self.used - 1) / max(1, self.guesses - 1) if self.found else 0.0
+        return found - 0.2 * self.wasted

@@ -151,7 +151,7 @@ def with_calculator(folder, smollm2, **changes):
                 print(json.dumps({"question": asked, "answer": gold}), file=file)
     data = {"ds_type": "json", "split": "train", "type": "axolotl_grpo_plugin.qa"}
     config = shipped_config("gsm8k/smollm2-135m-cpu", gradient_accumulation_steps=1, **changes)
-    del config["grpo_examples"]
+    del config["grpo_examples"], config["grpo_system_in"]
     return config | {
         "base_model": str(model),
         "datasets": [{"path": str(folder / "train.jsonl"), **data}],

@@ -135,3 +135,15 @@ def test_example_opens_with_its_code():
     assert door.press("129") == "2 digits are at the right place" and not door.done
     assert door.press("123") == "open" and door.done
     assert door.get_reward() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("guesses", "reward"),
+    [([6], 1.0), ([4, 6], 0.75), ([4, 3, 6], 0.3), ([4, 5, 7], 0.0), ([9, 8, 1], -0.4), ([7, 7, 7], -0.4)],
+)
+def test_game_pays_early_finds_and_guesses_that_fit_the_hints(guesses, reward):
+    game = GuessNumber(low=1, high=7, guesses=3)
+    game.reset(answer="6")
+    for guess in guesses:
+        game.guess(guess)
+    assert game.done and game.get_reward() == pytest.approx(reward)

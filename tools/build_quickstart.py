@@ -3,8 +3,8 @@
 Write word problems (train.jsonl, held_out.jsonl) and a model with its tokenizer (model/), the same for
 Countdown in countdown/, and programs to write (code.jsonl).
 Each model is a Llama of 0.6 million parameters. A few minutes of supervised training on flawed
-demonstrations taught it everything it knows. Countdown's model was taught word problems, also with
-answers in boxes, and two tasks of reasoning-gym too.
+demonstrations taught it everything it knows. Countdown's model was also taught word problems, some
+with answers in boxes, and two tasks of reasoning-gym.
 The model in tools/ began as the one for word problems. It calls a calculator, and plays GuessNumber.
 """
 

@@ -143,19 +143,17 @@ def with_calculator(folder, smollm2, **changes):
         contents = {"user": f"Answer.\n\n{question}", "assistant": called, "tool": value}
         chat += [{"role": role, "content": text} for role, text in contents.items()]
         chat.append({"role": "assistant", "content": f"<answer>{value}</answer>"})
-    for name in ("train", "held_out"):
-        with (folder / f"{name}.jsonl").open("w") as file:
-            for row in map(json.loads, (QUICKSTART / "tools" / f"{name}.jsonl").open()):
-                asked = [*chat, {"role": "user", "content": row["question"]}]
-                gold = row["answer"].rpartition("#### ")[2]
-                print(json.dumps({"question": asked, "answer": gold}), file=file)
-    data = {"ds_type": "json", "split": "train", "type": "axolotl_grpo_plugin.qa"}
+    with (folder / "train.jsonl").open("w") as file:
+        for row in map(json.loads, (QUICKSTART / "tools" / "train.jsonl").open()):
+            asked = [*chat, {"role": "user", "content": row["question"]}]
+            gold = row["answer"].rpartition("#### ")[2]
+            print(json.dumps({"question": asked, "answer": gold}), file=file)
+    rows = {"path": str(folder / "train.jsonl"), "ds_type": "json", "split": "train"}
     config = shipped_config("gsm8k/smollm2-135m-cpu", gradient_accumulation_steps=1, **changes)
     del config["grpo_examples"], config["grpo_system_in"]
     return config | {
         "base_model": str(model),
-        "datasets": [{"path": str(folder / "train.jsonl"), **data}],
-        "test_datasets": [{"path": str(folder / "held_out.jsonl"), **data}],
+        "datasets": [{**rows, "type": "axolotl_grpo_plugin.qa"}],
         "grpo_tools": ["axolotl_grpo_plugin.environments.tools.calculator"],
         "grpo_max_tool_calls": 1,
         "grpo_system_prompt": "Answer.",

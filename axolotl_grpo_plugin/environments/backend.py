@@ -67,9 +67,8 @@ class ToolBackend:
         )
         self._trainer: Any = GRPOTrainer(
             model=LlamaForCausalLM(tiny),
-            reward_funcs=[
-                think_format_reward
-            ],  # never called: `generate` leaves before the rewards
+            # TRL demands a reward. `generate` leaves before it would be called.
+            reward_funcs=[think_format_reward],
             args=settings,
             train_dataset=Dataset.from_list([{"prompt": ""}]),
             processing_class=tokenizer,

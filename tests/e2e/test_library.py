@@ -8,7 +8,7 @@ from tests.e2e.conftest import curves, shipped_config, train, write
 from tests.rewards.judge_server import JudgeServer, honest
 
 
-def few_rows(tmp_path, name, **changes):
+def without_held_out(tmp_path, name, **changes):
     """Return a config of the pack without its held-out rows, on one core."""
     changes |= {"test_datasets": None, "grpo_held_out_rows": None, "grpo_cpu_threads": 1}
     return write(tmp_path, shipped_config(name, **changes))
@@ -16,7 +16,7 @@ def few_rows(tmp_path, name, **changes):
 
 @pytest.mark.seconds(30)
 def test_template_opens_the_thinking(tmp_path, smollm2):
-    rows = train(few_rows(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out", steps=1)
+    rows = train(without_held_out(tmp_path, "think/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     assert all(row["prompt"].endswith("assistant\n<think>\n") for row in rows)
     for name, reasons in {
         "think_soft_format_reward_func": {"format", "other_layout", "empty_block"},
@@ -32,7 +32,7 @@ def test_template_opens_the_thinking(tmp_path, smollm2):
 
 
 def test_shaping_rewards_follow_correctness(tmp_path):
-    rows = train(few_rows(tmp_path, "shaping/quickstart"), tmp_path / "out")
+    rows = train(without_held_out(tmp_path, "shaping/quickstart"), tmp_path / "out")
     right = [row for row in rows if row["correctness_reward_func"] == 2.0]
     wrong = [row for row in rows if row["correctness_reward_func"] == 0.0]
     assert right and wrong
@@ -45,7 +45,7 @@ def test_shaping_rewards_follow_correctness(tmp_path):
 
 @pytest.mark.seconds(40)
 def test_programs_are_run_against_their_tests(tmp_path, smollm2):
-    rows = train(few_rows(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out", steps=1)
+    rows = train(without_held_out(tmp_path, "code/smollm2-135m-cpu"), tmp_path / "out", steps=1)
     reasons = {row["code_reward_func/reason"] for row in rows}
     ran = {"correct", "wrong_output", "runtime_error", "syntax_error"}
     assert reasons & ran, reasons  # some programs were run
@@ -58,7 +58,7 @@ def test_judge_is_asked_over_http_once_per_answer(tmp_path):
     with JudgeServer(honest) as server:
         judge = {"model": "a-judge", "base_url": server.url, "gold": "answer"}
         key = "axolotl_grpo_plugin.rewards.judge.judge"
-        config = few_rows(tmp_path, "judge/quickstart", grpo_reward_args={key: judge})
+        config = without_held_out(tmp_path, "judge/quickstart", grpo_reward_args={key: judge})
         rows = train(config, tmp_path / "out")
         asked = len(server.asked)
     reasons = {row["judge/reason"] for row in rows}
@@ -68,7 +68,7 @@ def test_judge_is_asked_over_http_once_per_answer(tmp_path):
 
 
 def test_each_source_is_a_curve(tmp_path):
-    rows = train(few_rows(tmp_path, "dispatch/quickstart"), tmp_path / "out", steps=3)
+    rows = train(without_held_out(tmp_path, "dispatch/quickstart"), tmp_path / "out", steps=3)
     logged = curves(tmp_path / "out")
     sources = {"openai/gsm8k", "countdown", "math"}
     scores = {
@@ -86,6 +86,6 @@ def test_each_source_is_a_curve(tmp_path):
 
 def test_reasoning_gym_problems_are_scored(tmp_path):
     pytest.importorskip("reasoning_gym")
-    rows = train(few_rows(tmp_path, "gym/quickstart"), tmp_path / "out")
+    rows = train(without_held_out(tmp_path, "gym/quickstart"), tmp_path / "out")
     assert all(row["gym_reward_func"] in (0.0, 1.0) for row in rows)
     assert {row["gym_reward_func/reason"] for row in rows} - {"no_answer_tag", "truncated"}

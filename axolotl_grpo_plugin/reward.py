@@ -116,8 +116,14 @@ class BaseReward(ABC):
     ) -> list[dict[str, Any]]:
         """Return the columns that the reward reads, for each completion.
 
-        Raises: ValueError if the dataset lacks a column.
+        Raises: ValueError if the dataset lacks a column; TypeError if a caller passes an option as a column.
         """
+        for name in self.options.keys() & columns.keys():
+            if isinstance(columns[name], (str, float, int)):
+                raise TypeError(
+                    f"{self.path}: {name!r} is an option, but it was passed like a column. "
+                    f"Use `{self.__name__}.bind({name}={columns[name]!r})`."
+                )
         nothing = [None] * len(completions)
         columns = {**columns, "prompt": prompts or nothing}
         for name in self.spec.reads:

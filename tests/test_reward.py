@@ -83,6 +83,11 @@ def test_names_unknown_and_known_options():
         at_least.bind(answer="x")
 
 
+def test_refuses_option_that_is_passed_like_a_column():
+    with pytest.raises(TypeError, match=r"'least' is an option.*`at_least\.bind\(least=3\)`"):
+        at_least(["p"], ["abc"], least=3)
+
+
 def test_refuses_parameter_without_value():
     with pytest.raises(TypeError, match="the parameter 'answer' is not a column"):
 

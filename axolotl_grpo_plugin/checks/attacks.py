@@ -22,8 +22,6 @@ ALL_LAYOUTS: dict[str, Callable[[str], str]] = {
     "<answer>": lambda gold: (
         f"<reasoning>\nIt is known.\n</reasoning>\n<answer>\n{gold}\n</answer>"
     ),
-    "<think>": lambda gold: f"<think>\nIt is known.\n</think>\n<answer>\n{gold}\n</answer>",
-    "<think> ####": lambda gold: f"<think>\nIt is known.\n</think>\n#### {gold}",
     "</think>": lambda gold: f"It is known.\n</think>\n<answer>\n{gold}\n</answer>",
     "prose": lambda gold: f"I think that it is {gold}",
 }

@@ -53,6 +53,8 @@ LAYOUTS: dict[str, Callable[[str], str]] = {
     "<answer>": lambda gold: worked(f"It is known. #### {gold}", "gold"),
     r"\boxed{}": lambda gold: rf"It is \boxed{{{gold}}}.",
     "####": lambda gold: f"It is known.\n#### {gold}",
+    "<think>": lambda gold: f"<think>\nIt is known.\n</think>\n<answer>\n{gold}\n</answer>",
+    "<think> ####": lambda gold: f"<think>\nIt is known.\n</think>\n#### {gold}",
     "bare text": str,
 }
 

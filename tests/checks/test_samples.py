@@ -162,8 +162,8 @@ def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("reward", "note"),
     [
-        (CORRECT, f"{CORRECT}: the right answer '2' earns 2 as <answer>"),
-        ("axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func", "the right answer '2' earns 1 as ####"),
+        (CORRECT, f"{CORRECT}: the right answer '2' earns 2 as <answer>, <think>"),
+        ("axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func", "the right answer '2' earns 1 as ####, <think> ####"),
     ],
 )
 def test_unknown_layout_is_tried_in_all_known_ones(rows, reward, note):
@@ -171,6 +171,14 @@ def test_unknown_layout_is_tried_in_all_known_ones(rows, reward, note):
     cfg = {"trl": {"reward_funcs": [reward, f"{OURS}.xmlcount_reward_func"]}}
     found, (line,) = everything(checks.check_samples(cfg, samples))
     assert not found and line.endswith(note)
+
+
+def test_right_answer_of_a_prefilled_reward_follows_the_thinking(rows):
+    samples = rows(keys={"grpo_system_prompt": "Answer."})
+    hashes = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
+    cfg = {"trl": {"reward_funcs": [hashes]}, "grpo_reward_args": {hashes: {"prefilled": True}}}
+    found, (line,) = everything(checks.check_samples(cfg, samples))
+    assert not found and line.endswith("the right answer '2' earns 1 as <think> ####")
 
 
 def test_reports_a_reward_that_pays_no_layout(rows, tmp_path, monkeypatch):
@@ -185,7 +193,7 @@ def test_reports_a_reward_that_pays_no_layout(rows, tmp_path, monkeypatch):
     cfg = {"trl": {"reward_funcs": ["own_as_number.reward", "own_as_number.of_two"]}}
     (found,), (_, note) = everything(checks.check_samples(cfg, rows(own, type=None)))
     assert found.level == "warning"
-    assert found.what == r"the right answer '2' earns 0 as <answer>, \boxed{}, ####, bare text"
+    assert found.what == r"the right answer '2' earns 0 as <answer>, \boxed{}, ####, <think>, <think> ####, bare text"
     assert note == ("own_as_number.of_two: not tried with a right answer, because it reads left, right")
 
 

@@ -4,17 +4,20 @@
     python -m benchmarks.curves FOLDER                          # all of them: some hours
     python -m benchmarks.curves FOLDER configs/quickstart.yaml  # some of them
 
-A finished run in FOLDER is kept, so a stopped call goes on. The judge is a server that compares the answers.
+A finished run in FOLDER is kept unless its config has changed, so a stopped call goes on. The judge is a server that compares the answers.
 Time is the CPU time of the command, imports included, because other work on the machine changes it least.
 """
 
 import argparse
 import json
 import os
+import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 from statistics import fmean
 
@@ -23,6 +26,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from axolotl_grpo_plugin.load import load_reward, reward_refs
+from axolotl_grpo_plugin.training.record import versions
 from axolotl_grpo_plugin.training.report import smooth
 from tests.rewards.judge_server import JudgeServer
 
@@ -55,15 +59,21 @@ def config(file, seed, run, judge):
     return cfg
 
 
+def without_port(text):
+    """Return a config's text without the judge's port, which differs per call."""
+    return re.sub(r"127\.0\.0\.1:\d+", "", text)
+
+
 def train(name, file, seed, folder, judge):
-    """Train, unless the run has ended before. Return its folder."""
+    """Train, unless a run with this config has ended before. Return its folder."""
     run = folder / f"{name.replace('/', '-')}-{seed}"
-    if (run / "seconds").exists():
+    text, stored = yaml.safe_dump(config(file, seed, run, judge)), run / "config.yaml"
+    if (run / "seconds").exists() and without_port(stored.read_text()) == without_port(text):
         return run
-    run.mkdir(parents=True, exist_ok=True)
-    cfg = config(file, seed, run, judge)
-    (run / "config.yaml").write_text(yaml.safe_dump(cfg))
-    words = [Path(sys.executable).with_name("axolotl"), "grpo", "train", run / "config.yaml"]
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(parents=True)
+    stored.write_text(text)
+    words = [Path(sys.executable).with_name("axolotl"), "grpo", "train", stored]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with (run / "log").open("w") as log:
@@ -152,9 +162,11 @@ def write(folder):
                 lines.append(f"| {' | '.join(map(str, line))} |")
     cpu = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
     head = ["Config", "Steps", "CPU time", "Rows", "Seeds", *map(str.title, MODES)]
+    threads = os.environ.get("OMP_NUM_THREADS")
+    packages = ", ".join(f"{name} {each}" for name, each in versions().items())
     text = f"""# Every config that needs no GPU
 
-Made by `python -m benchmarks.curves FOLDER` on {os.cpu_count()} cores of {cpu}.
+Made by `{f"OMP_NUM_THREADS={threads} " if threads else ""}python -m benchmarks.curves FOLDER` on {os.cpu_count()} cores of {cpu}; {packages}; {date.today()}.
 Right answers to held-out rows before and after the training; the last line of a config has the range over its seeds. CPU
 time is that of the whole command, as a mean over the seeds.
 
@@ -170,6 +182,8 @@ if __name__ == "__main__":
     parser.add_argument("configs", type=Path, nargs="*", help="[all]")
     given = parser.parse_args()
     chosen = {each.resolve() for each in given.configs}
+    if unknown := chosen - set(cpu_configs().values()):
+        parser.error(f"not a CPU config with held-out rows: {', '.join(map(str, unknown))}")
     with JudgeServer() as judge:
         for name, file in cpu_configs().items():
             if chosen and file not in chosen:

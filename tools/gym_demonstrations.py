@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from reasoning_gym import create_dataset
 
-# As in configs/gym/tasks.jsonl, with other seeds.
+# As in configs/gym/tasks.jsonl.
 TASKS = {
     "chain_sum": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1},
     "gcd": {"min_numbers": 2, "max_numbers": 2, "min_value": 2, "max_value": 20},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin import hub
+from axolotl_grpo_plugin.checks.batch import batch_of
 from axolotl_grpo_plugin.checks.memory import checkpoint_bytes
 from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.config import block, tokens_of
@@ -27,6 +28,7 @@ GIB = 2**30
 GROUP_PORT = 51216  # TRL's default, for the weights that go to vLLM's server
 SHARED_PER_GPU = 1.0  # GiB of /dev/shm. Docker gives 0.06 in all unless it is told otherwise.
 CHECKPOINTS = 4  # Axolotl's default of save_total_limit
+CHARACTERS_PER_TOKEN = 4
 
 _TORCH = """
 import json, torch
@@ -49,6 +51,14 @@ class Fact(NamedTuple):
 
     name: str
     text: str
+
+
+class Repository(NamedTuple):
+    """A model or dataset on the hub. kind: "model" or "dataset"."""
+
+    kind: str
+    name: str
+    revision: str | None = None
 
 
 Lines = Iterator[Fact | Finding]
@@ -132,33 +142,47 @@ def check_shared_memory(gpus: int, folder: str = "/dev/shm") -> Lines:
         )
 
 
-def check_disk(cfg: Any) -> Lines:
-    """Check that the model to download and the checkpoints fit their disks."""
+def check_disk(cfg: Any, ranks: int = 1) -> Lines:
+    """Check that the model to download and the checkpoints fit their disks. ranks: training processes."""
     from huggingface_hub import constants
 
-    needs = {constants.HF_HUB_CACHE: 0.0}
+    needs, rollouts = {constants.HF_HUB_CACHE: 0.0}, ""
     count = parameters_of(cfg) if cfg else 0
     if isinstance(count, Finding):
         yield count
     elif cfg:
-        if hub.is_on_hub(cfg["base_model"]) and not _is_cached(cfg["base_model"]):
+        if any(each.name == cfg["base_model"] for each in _missing(cfg)):
             needs[constants.HF_HUB_CACHE] += 2.0 * count  # published in 16 bits
         # One more, because the newest is written before the oldest is deleted. Then the final model.
         saves = (tokens_of(cfg.get("save_total_limit")) or CHECKPOINTS) + 1
+        if cfg.get("save_strategy") in ("no", False):
+            saves = 0
         final = checkpoint_bytes({**cfg, "save_only_model": True}, count)
         output = cfg.get("output_dir") or "./model-out"
         needs[output] = saves * checkpoint_bytes(cfg, count) + final
+        rollouts = _rollouts(cfg, ranks)
     wanted: Counter[int] = Counter()
     for folder, size in needs.items():
         place = _existing(folder)
         disk, free = os.stat(place).st_dev, shutil.disk_usage(place).free
         wanted[disk] += round(size)
         shown = f", {size / GIB:.1f} needed at most" if size else ""
-        yield Fact("disk", f"{folder}: {free / GIB:.0f} GiB free{shown}")
+        logged = rollouts if folder != constants.HF_HUB_CACHE else ""
+        yield Fact("disk", f"{folder}: {free / GIB:.0f} GiB free{shown}{logged}")
         if wanted[disk] > free:
             what = f"{free / GIB:.1f} GiB free, and this run needs up to {wanted[disk] / GIB:.1f}"
             fix = "Set HF_HOME or output_dir to a larger disk, or lower save_total_limit"
             yield Finding(folder, what, fix, level="warning")
+
+
+def _rollouts(cfg: Any, ranks: int) -> str:
+    """Return the size of logged completions as text, or "" if none are logged."""
+    trl, batch = block(cfg, "trl"), batch_of(cfg, ranks)
+    if not batch or not (cfg.get("grpo_rollouts") or trl.get("log_completions")):
+        return ""
+    longest = tokens_of(trl.get("max_completion_length")) or 256  # TRL's default
+    size = 1000 * batch.completions * longest * CHARACTERS_PER_TOKEN
+    return f"; rollouts: at most {size / GIB:.1f} GiB per 1,000 steps"
 
 
 def check_ports(cfg: Any) -> Lines:
@@ -191,12 +215,23 @@ def _check_group_port(cfg: Any) -> Iterator[Finding]:
         )
 
 
-def repositories(cfg: Any) -> list[tuple[str, str]]:
-    """Return (kind, name) of the models and datasets that a config takes from the hub."""
-    models = [cfg.get("base_model"), cfg.get("tokenizer_config")]
-    models += [ref.key for ref in reward_refs(cfg) if is_model(ref.key)]
-    named = [("model", each) for each in models] + [("dataset", each.path) for each in sources(cfg)]
-    return [each for each in dict.fromkeys(named) if hub.is_on_hub(each[1])]
+def repositories(cfg: Any) -> list[Repository]:
+    """Return the models and datasets that a config takes from the hub, each once."""
+    named = [
+        Repository("model", cfg.get("base_model"), cfg.get("revision_of_model")),
+        Repository("model", cfg.get("tokenizer_config")),
+        *(Repository("model", ref.key) for ref in reward_refs(cfg) if is_model(ref.key)),
+        *(Repository("dataset", each.path, each.entry.get("revision")) for each in sources(cfg)),
+    ]
+    first: dict[tuple[str, str], Repository] = {}
+    for each in named:
+        first.setdefault(each[:2], each)
+    return [each for each in first.values() if hub.is_on_hub(each.name)]
+
+
+def _missing(cfg: Any) -> list[Repository]:
+    """Return the repositories that the hub's cache lacks."""
+    return [each for each in repositories(cfg) if not _is_cached(each)]
 
 
 def check_hub(cfg: Any) -> Lines:
@@ -206,13 +241,13 @@ def check_hub(cfg: Any) -> Lines:
 
     reachable = not constants.HF_HUB_OFFLINE and hub.answers()
     wanted = repositories(cfg)
-    missing = [(kind, name) for kind, name in wanted if not _is_cached(name, kind)]
+    missing = _missing(cfg)
     state = "answers" if reachable else "does not answer"
     if constants.HF_HUB_OFFLINE:
         state = "is not asked (HF_HUB_OFFLINE)"
     cached = f"; the cache has {len(wanted) - len(missing)} of {len(wanted)} repositories"
     yield Fact("hub", f"{constants.ENDPOINT} {state}{cached * bool(wanted)}")
-    for kind, name in missing:
+    for kind, name, _ in missing:
         if not reachable:
             what = f"this {kind} is not in the cache, and the hub {state}"
             fix = "Run `axolotl-grpo doctor CONFIG --prefetch` with a network, and with the same HF_HOME"
@@ -227,40 +262,46 @@ def check_hub(cfg: Any) -> Lines:
             yield Finding(name, f"the hub refuses this {kind}: {first_line(error)}", fix)
 
 
-def prefetch(cfg: Any) -> Iterator[str]:
-    """Download the models and datasets of a config into the hub's cache. Yields a line for each."""
+def prefetch(cfg: Any) -> Lines:
+    """Download the models and datasets of a config into the hub's cache."""
     from datasets import load_dataset
     from huggingface_hub import snapshot_download
 
     # The weights in other formats than safetensors are as large again.
     others = ["*.bin", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5", "original/*"]
-    for kind, name in repositories(cfg):
-        if kind == "model":
-            revision = cfg.get("revision_of_model") if name == cfg.get("base_model") else None
-            yield f"{name}: {snapshot_download(name, revision=revision, ignore_patterns=others)}"
-    for source in sources(cfg):
-        if hub.is_on_hub(source.path):
-            entry = source.entry
-            rows = load_dataset(
-                source.path,
-                entry.get("name"),
-                split=entry.get("split"),
-                revision=entry.get("revision"),
-            )
-            yield f"{source.path}: {len(rows):,} rows"
+    for kind, name, revision in repositories(cfg):
+        try:
+            if kind == "model":
+                text = snapshot_download(name, revision=revision, ignore_patterns=others)
+            else:
+                entries = [each.entry for each in sources(cfg) if each.path == name]
+                rows = [
+                    load_dataset(name, each.get("name"), split=each.get("split"), revision=revision)
+                    for each in entries
+                ]
+                text = f"{sum(map(len, rows)):,} rows"
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # the errors of both packages for missing and gated ones
+            what = f"this {kind} cannot be downloaded: {first_line(error)}"
+            yield Finding(name, what, "Follow the findings on the hub below")
+        else:
+            yield Fact("download", f"{name}: {text}")
 
 
-def _is_cached(name: str, kind: str = "model") -> bool:
+def _is_cached(repository: Repository) -> bool:
     """Return whether the hub's cache has a dataset, or a model with all files of its weights."""
     from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    kind, name, revision = repository
     if kind == "dataset":
         return Path(
             constants.HF_HUB_CACHE, f"datasets--{name.replace('/', '--')}", "snapshots"
         ).is_dir()
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         return False
     index = folder / "model.safetensors.index.json"
@@ -268,7 +309,8 @@ def _is_cached(name: str, kind: str = "model") -> bool:
     if index.exists():
         files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     return all(
-        isinstance(try_to_load_from_cache(name, file), str) for file in ("config.json", *files)
+        isinstance(try_to_load_from_cache(name, file, revision=revision), str)
+        for file in ("config.json", *files)
     )
 
 

@@ -42,8 +42,8 @@ def check_memory(cfg: Any, placement: Placement, least: float, gib: float) -> It
 def checkpoint_bytes(cfg: Any, count: int) -> float:
     """Return the bytes of one checkpoint of a model of `count` parameters, with the optimizer if it is saved."""
     trained = 0.01 * count if cfg.get("adapter") else count  # an adapter is less than one percent
-    size = _weight_bytes(cfg)
-    return trained * (size + (0.0 if cfg.get("save_only_model") else _state_bytes(cfg, size)))
+    states = 0.0 if cfg.get("save_only_model") else _saved_states(cfg)
+    return trained * (_weight_bytes(cfg) + states)
 
 
 def _weight_bytes(cfg: Any) -> float:
@@ -60,9 +60,7 @@ def _bytes_each(cfg: Any, placement: Placement) -> float:
         gradients = states = 0.0
     else:
         copies = 2 if number_of(beta_of(cfg)) else 1  # the reference model
-        weights, gradients, states = copies * size, size, _state_bytes(cfg, size)
-        if stage and size == 2:  # DeepSpeed keeps a 32-bit copy of the weights beside the states
-            states = 4 + _state_bytes(cfg, 4)
+        weights, gradients, states = copies * size, size, _saved_states(cfg)
     if fsdp := block(cfg, "fsdp_config"):
         stage = 3  # FSDP shards everything, too
         if fsdp.get("offload_params"):
@@ -86,6 +84,16 @@ def _deepspeed(cfg: Any) -> tuple[int, bool]:
     zero = block(config, "zero_optimization") if isinstance(config, dict) else {}
     offload = block(zero, "offload_optimizer").get("device")
     return tokens_of(zero.get("stage")) or 0, offload in ("cpu", "nvme")
+
+
+def _saved_states(cfg: Any) -> float:
+    """Return the bytes per parameter that the optimizer keeps and a checkpoint saves."""
+    size = _weight_bytes(cfg)
+    if (
+        _deepspeed(cfg)[0] and size == 2
+    ):  # DeepSpeed keeps a 32-bit copy of the weights beside the states
+        return 4 + _state_bytes(cfg, 4)
+    return _state_bytes(cfg, size)
 
 
 def _state_bytes(cfg: Any, size: float) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from itertools import chain
 from typing import Any
 
 import click
@@ -20,11 +21,8 @@ def run(config: str | None, *, prefetch: bool, as_json: bool) -> int:
     """Print facts and findings about this machine. Return the exit code: 1 if there is an error."""
     cfg = read_config(config) if config else {}
     paths.resolve_packaged(cfg)
-    if prefetch:
-        for line in machine.prefetch(cfg):
-            click.echo(f"  {line}", err=as_json)
     facts, findings = list[machine.Fact](), list[Finding]()
-    for each in _lines(cfg):
+    for each in chain(machine.prefetch(cfg) if prefetch else (), _lines(cfg)):
         if isinstance(each, Finding):
             findings.append(each)
             name, text = (
@@ -52,7 +50,7 @@ def _lines(cfg: Any) -> machine.Lines:
     packages = ", ".join(f"{name} {each}" for name, each in versions().items())
     yield machine.Fact("packages", f"Python {platform.python_version()}, {packages}")
     known = ", ".join(f"{name} {each}" for name, each in tested().items())
-    yield machine.Fact("tested", f"this release, with {known}")
+    yield machine.Fact("tested", f"with {known}")
     yield from check_versions(cfg)
     gpus = visible_gpus()
     yield from machine.check_gpus(gpus)
@@ -69,7 +67,7 @@ def _lines(cfg: Any) -> machine.Lines:
     if len(gpus) > 1:
         yield from machine.check_collective(len(gpus))
     yield from machine.check_shared_memory(len(gpus))
-    yield from machine.check_disk(cfg)
+    yield from machine.check_disk(cfg, max(1, len(gpus)))
     yield from machine.check_ports(cfg)
     yield from machine.check_hub(cfg)
     yield from check_wandb(cfg)

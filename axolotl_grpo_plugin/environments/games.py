@@ -7,7 +7,8 @@ class GuessNumber(Environment):
     """Find a number from hints. The row's `answer` is the number.
 
     The reward is 1.0 for the first guess, and falls in equal steps to 0.5 for the last. It is 0.0 if the
-    number is not found. Each guess that the hints rule out costs 0.2.
+    number is not found. Each guess that the hints rule out costs 0.2, so
+    the reward may be negative.
 
     Args:
         low, high: the range of the numbers.

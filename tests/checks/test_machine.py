@@ -27,9 +27,9 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     repo = tmp_path / f"models--{MODEL.replace('/', '--')}"
 
-    def put(**files):
+    def put(revision="main", **files):
         (repo / "refs").mkdir(parents=True, exist_ok=True)
-        (repo / "refs" / "main").write_text("a" * 40)
+        (repo / "refs" / revision).write_text("a" * 40)
         folder = repo / "snapshots" / ("a" * 40)
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -62,15 +62,33 @@ def test_model_without_all_parts_of_its_weights_is_not_in_the_cache(cache, monke
     assert fact.text.endswith("the cache has 1 of 1 repositories")
 
 
-def test_gated_model_is_found_before_its_download(cache, monkeypatch):
+def test_cache_of_another_revision_does_not_count(cache, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    cache(revision="v2", config__json="{}", model__safetensors="")
+    cfg = {"base_model": MODEL, "revision_of_model": "v2"}
+    assert not findings(machine.check_hub(cfg))
+    assert findings(machine.check_hub({**cfg, "revision_of_model": "v3"}))
+
+
+@pytest.fixture
+def gated(cache, monkeypatch):
     """No gated model can be asked for here. A server on this machine answers as the hub does."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "answers", lambda: True)
     with HTTPServer(("127.0.0.1", 0), Gated) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(auth_check.__self__, "endpoint", f"http://127.0.0.1:{server.server_port}")
-        (found,) = findings(machine.check_hub({"base_model": MODEL}))
+        yield
         server.shutdown()
+
+
+def test_prefetch_reports_a_model_that_it_cannot_download(gated):
+    (found,) = machine.prefetch({"base_model": MODEL})
+    assert found.where == MODEL and "cannot be downloaded" in found.what
+
+
+def test_gated_model_is_found_before_its_download(gated):
+    (found,) = findings(machine.check_hub({"base_model": MODEL}))
     assert "the hub refuses this model" in found.what and f"/{MODEL}" in found.fix
 
 
@@ -83,6 +101,15 @@ def test_checkpoints_that_fill_the_disk_are_counted_from_the_config(cache, tmp_p
     assert found.where == cfg["output_dir"] and "save_total_limit" in found.fix
     smaller = {**cfg, "save_only_model": True, "adapter": "lora"}
     assert needs(smaller)[1].endswith("0.9 needed at most")
+    assert needs({**cfg, "save_strategy": "no"})[1].endswith("14.2 needed at most")
+    zero = {**cfg, "deepspeed": {"zero_optimization": {"stage": 3}}}
+    assert needs(zero)[1].endswith("510.7 needed at most")  # with the 32-bit copy of the weights
+
+
+def test_size_of_logged_completions_is_counted_from_the_batch(cache, tmp_path):
+    trl = {"log_completions": True, "num_generations": 8, "max_completion_length": 1024}
+    cfg = {"base_model": MODEL, "output_dir": str(tmp_path / "out"), "micro_batch_size": 64, "trl": trl}
+    assert needs(cfg)[1].endswith("; rollouts: at most 0.2 GiB per 1,000 steps")
 
 
 def test_taken_port_of_the_weights_is_found():
@@ -116,4 +143,4 @@ def test_models_and_datasets_of_the_hub_are_listed_once():
     cfg = {"base_model": MODEL, "tokenizer_config": MODEL, "datasets": rows}
     cfg["trl"] = {"reward_funcs": ["mine.reward", "Skywork/judge"]}
     named = [("model", MODEL), ("model", "Skywork/judge"), ("dataset", "openai/gsm8k")]
-    assert machine.repositories(cfg) == named
+    assert [each[:2] for each in machine.repositories(cfg)] == named

@@ -163,7 +163,10 @@ def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
     ("reward", "note"),
     [
         (CORRECT, f"{CORRECT}: the right answer '2' earns 2 as <answer>, <think>"),
-        ("axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func", "the right answer '2' earns 1 as ####, <think> ####"),
+        (
+            "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func",
+            "the right answer '2' earns 1 as ####, <think> ####",
+        ),
     ],
 )
 def test_unknown_layout_is_tried_in_all_known_ones(rows, reward, note):

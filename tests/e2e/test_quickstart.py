@@ -157,7 +157,7 @@ def test_installed_wheel_trains_and_evaluates_in_an_empty_folder(tmp_path, built
     venv = [UV, "venv", "--quiet", "--python", sys.executable, str(installed)]
     subprocess.run(venv, check=True)
     to = ["--quiet", "--python", str(installed / "bin" / "python")]
-    subprocess.run([UV, "pip", "install", *to, str(wheel)], check=True)
+    subprocess.run([UV, "pip", "install", *to, str(wheel)], cwd=empty, check=True)
     path = f"{installed / 'bin'}{os.pathsep}{environment()['PATH']}"
 
     # Without compiled modules outside the venv, which is thrown away.
@@ -174,6 +174,7 @@ def test_installed_wheel_trains_and_evaluates_in_an_empty_folder(tmp_path, built
     assert "wrote    configs/quickstart.yaml" in call("axolotl", "grpo", "fetch")
     assert (empty / "rewards" / "true_equation.py").exists()
     assert "kept     configs/quickstart.yaml" in call("axolotl-grpo", "fetch")
+    assert "not tested" not in call("axolotl-grpo", "check", "configs/quickstart.yaml")
     printed = call("axolotl", "train", "configs/quickstart.yaml", "--max-steps", "3")
     assert "3/3" in printed and "held-out rows" in printed
     assert (empty / "outputs" / "quickstart" / "model.safetensors").exists()

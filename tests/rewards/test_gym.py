@@ -10,6 +10,7 @@ from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.rewards import gym
 from axolotl_grpo_plugin.rewards.gym import gym_reward_func
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox
+from tests.conftest import ROOT
 
 WITHOUT_A_SOLUTION = {"boxnet", "rush_hour"}  # reasoning-gym has no solution
 
@@ -22,6 +23,15 @@ def sandbox():
         yield
         gym._sandbox(False, os.getpid()).close()
         gym._sandbox.cache_clear()
+
+
+def test_shipped_held_out_tasks_begin_after_the_training_seeds():
+    tasks, held_out = (
+        {task["task"]: task for task in map(json.loads, (ROOT / "configs" / "gym" / f"{name}.jsonl").open())}
+        for name in ("tasks", "held_out")
+    )
+    assert tasks.keys() == held_out.keys()
+    assert all(held_out[name]["seed"] >= task["seed"] + task["size"] for name, task in tasks.items())
 
 
 def entry(task, answer, **metadata):

@@ -6,9 +6,8 @@ from axolotl_grpo_plugin.environments.base import Environment
 class GuessNumber(Environment):
     """Find a number from hints. The row's `answer` is the number.
 
-    The reward is 1.0 for the first guess, and falls in equal steps to 0.5 for the last. It is 0.0 if the
-    number is not found. Each guess that the hints rule out costs 0.2, so
-    the reward may be negative.
+    The reward is 1.0 if the number is found, else 0.0. Each guess that the hints rule out costs 0.4, so the
+    reward may be negative. An early find earns no more, because it is luck.
 
     Args:
         low, high: the range of the numbers.
@@ -47,5 +46,4 @@ class GuessNumber(Environment):
         return "correct" if self.found else "too low" if number < self.number else "too high"
 
     def get_reward(self) -> float:
-        found = 1.0 - 0.5 * (self.used - 1) / max(1, self.guesses - 1) if self.found else 0.0
-        return found - 0.2 * self.wasted
+        return float(self.found) - 0.4 * self.wasted

@@ -97,9 +97,10 @@ def versions() -> dict[str, str]:
 
 
 def _words() -> list[str]:
-    """Return the words after `axolotl train`, without options that Axolotl adds to each command."""
+    """Return the words after `axolotl train`, without options that Axolotl or `axolotl grpo train` add."""
     words = sys.argv[1:]
     words = words[1:] if words[:1] == ["train"] else words
+    words = words[:-2] if words[-2:] == ["--launcher", "python"] else words
     keys = [word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words]
     return [word for word, key in zip(words, keys, strict=True) if key not in _ADDED]
 

@@ -22,7 +22,6 @@ def test_template_opens_the_thinking(tmp_path, smollm2):
         "think_soft_format_reward_func": {"format", "other_layout", "empty_block"},
         "tag_count_reward_func": {"all_tags", "some_tags", "no_tags", "text_after_answer"},
         "gated": {"gated", "exact", "other_layout", "empty_block"},
-        "reasoning_steps_reward_func": {"no_steps", "few_steps", "enough_steps"},
     }.items():
         assert {row[f"{name}/reason"] for row in rows} <= reasons
         assert all(0.0 <= row[name] <= 1.0 for row in rows)

@@ -172,7 +172,7 @@ def test_answers_outside_a_training_call_tools_as_in_it(compared, answered):
 
 def test_answers_of_an_environment_have_its_reward_and_the_prompt_that_it_makes(answered):
     won, silent = answered[1][0]
-    assert (won.rewards, silent.rewards) == ({"GuessNumber": pytest.approx(13 / 14)}, {"GuessNumber": 0.0})
+    assert (won.rewards, silent.rewards) == ({"GuessNumber": 1.0}, {"GuessNumber": 0.0})
     assert won.prompt[-1]["content"].endswith("You have 8 guesses.") and len(won.chat) == 5
 
 

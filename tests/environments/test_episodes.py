@@ -112,7 +112,7 @@ def test_done_environment_takes_no_more_calls(made):
     assert [game.guess(number=50), game.guess(number=70)] == ["too low", "correct"]
     with pytest.raises(ToolError, match=OVER):
         game.guess(number=70)
-    assert game.get_reward() == 0.75
+    assert game.get_reward() == 1.0
 
 
 def test_game_that_is_not_won_gives_nothing(made):
@@ -139,9 +139,9 @@ def test_example_opens_with_its_code():
 
 @pytest.mark.parametrize(
     ("guesses", "reward"),
-    [([6], 1.0), ([4, 6], 0.75), ([4, 3, 6], 0.3), ([4, 5, 7], 0.0), ([9, 8, 1], -0.4), ([7, 7, 7], -0.4)],
+    [([6], 1.0), ([4, 6], 1.0), ([4, 3, 6], 0.6), ([4, 5, 7], 0.0), ([9, 8, 1], -0.8), ([7, 7, 7], -0.8)],
 )
-def test_game_pays_early_finds_and_guesses_that_fit_the_hints(guesses, reward):
+def test_game_pays_finds_and_charges_for_guesses_that_the_hints_rule_out(guesses, reward):
     game = GuessNumber(low=1, high=7, guesses=3)
     game.reset(answer="6")
     for guess in guesses:

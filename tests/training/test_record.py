@@ -22,7 +22,9 @@ GIVEN = {
 
 @pytest.mark.parametrize("started", [["axolotl", "train"], ["axolotl/cli/train.py"]])
 def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started):
-    monkeypatch.setattr(sys, "argv", [*started, "c.yaml", "--max-steps=3", "--debug-num-examples=0"])
+    monkeypatch.setattr(
+        sys, "argv", [*started, "c.yaml", "--max-steps=3", "--debug-num-examples=0", "--launcher", "python"]
+    )
     write_run({**GIVEN, "debug": False, "comet_api_key": "x"}, tmp_path / "new")
     text = (tmp_path / "new" / "run.yaml").read_text()
     assert text.startswith("# Command:  axolotl grpo train c.yaml --max-steps=3\n")

@@ -9,8 +9,13 @@ from tests.rewards.judge_server import JudgeServer, honest
 
 
 def without_held_out(tmp_path, name, **changes):
-    """Return a config of the pack without its held-out rows, on one core."""
-    changes |= {"test_datasets": None, "grpo_held_out_rows": None, "grpo_cpu_threads": 1}
+    """Return a config of the pack without its held-out rows, on one core, with small batches."""
+    changes |= {
+        "test_datasets": None,
+        "grpo_held_out_rows": None,
+        "grpo_cpu_threads": 1,
+        "gradient_accumulation_steps": 1,
+    }
     return write(tmp_path, shipped_config(name, **changes))
 
 

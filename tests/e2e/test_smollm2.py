@@ -49,7 +49,7 @@ def trained(tmp_path_factory, smollm2, gsm8k):
     shutil.copy(gsm8k / "train.jsonl", folder / "train.jsonl")  # in place of the hub
     (folder / "spy.py").write_text(SPY)
     changes = {"base_model": str(smollm2), "max_steps": 1, "save_steps": 1, "grpo_rollouts": True}
-    changes["gradient_accumulation_steps"] = 2
+    changes |= {"gradient_accumulation_steps": 2, "trl__max_completion_length": 64, "sequence_len": 216}
     changes["grpo_cpu_threads"] = 1  # another worker has the other core
     config = shipped_config("gsm8k/smollm2-135m-cpu", **changes)
     (dataset,) = config["datasets"]

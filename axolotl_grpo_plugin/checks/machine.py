@@ -280,10 +280,7 @@ def prefetch(cfg: Any) -> Lines:
                     for each in entries
                 ]
                 text = f"{sum(map(len, rows)):,} rows"
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # the errors of both packages for missing and gated ones
+        except (OSError, ValueError) as error:  # missing, gated, or no network
             what = f"this {kind} cannot be downloaded: {first_line(error)}"
             yield Finding(name, what, "Follow the findings on the hub below")
         else:

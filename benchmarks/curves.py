@@ -139,13 +139,24 @@ def draw(name, runs):
     figure.savefig(file, dpi=100)
 
 
+def written(file):
+    """Return the lines of a table, by config."""
+    lines = defaultdict(list)
+    for line in file.read_text().splitlines():
+        if match := re.match(r"\| `(.+?)`", line):
+            lines[match[1]].append(line)
+    return lines
+
+
 def write(folder):
-    """Write the table and the pictures of the configs with all seeds."""
-    lines = []
+    """Write the table and the pictures of the configs with all seeds. Keep the lines of the others."""
+    table, lines = RESULTS / "curves.md", []
+    before = written(table)
     for name in cpu_configs():
         place = folder.glob(f"{name.replace('/', '-')}-[0-9]/seconds")
         runs = {int(each.parent.name[-1]): each.parent for each in sorted(place)}
         if len(runs) < len(SEEDS):
+            lines += before[name]
             continue
         draw(name, runs)
         steps = rewards(next(iter(runs.values())))[0][-1]
@@ -166,14 +177,15 @@ def write(folder):
     packages = ", ".join(f"{name} {each}" for name, each in versions().items())
     text = f"""# Every config that needs no GPU
 
-Made by `{f"OMP_NUM_THREADS={threads} " if threads else ""}python -m benchmarks.curves FOLDER` on {os.cpu_count()} cores of {cpu}; {packages}; {date.today()}.
+Made by `{f"OMP_NUM_THREADS={threads} " if threads else ""}python -m benchmarks.curves FOLDER` on {os.cpu_count()} cores of {cpu}; {packages}; last call on {date.today()}.
+A call for some configs keeps the lines of the others.
 Right answers to held-out rows before and after the training; the last line of a config has the range over its seeds. CPU
 time is that of the whole command, as a mean over the seeds.
 
 | {" | ".join(head)} |
 |{" --- |" * len(head)}
 """
-    (RESULTS / "curves.md").write_text(text + "\n".join(lines) + "\n")
+    table.write_text(text + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

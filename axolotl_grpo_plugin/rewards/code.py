@@ -55,8 +55,8 @@ def code_reward_func(
 
     Args:
         tests: any form that `rewards.code_tests.read_tests` reads. If there are no tests, the score is None.
-        timeout: seconds for all tests of a program together. Set it below `grpo_reward_timeout`, because a
-            program that exceeds that gets None in place of 0.0.
+        timeout: seconds for all tests of a program together. If scoring takes five times
+            `grpo_reward_timeout` in wall time, the score is None in place of 0.0.
         memory: MiB per process of the program.
         partial: return the share of tests that pass. A test does not count if a program passes it that
             prints nothing or returns None. Without this option, the first failure ends the tests.

@@ -70,6 +70,16 @@ def test_header_and_page_say_the_measured_result(name, result):
     assert result in line
 
 
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda file: file.stem)
+def test_config_without_gpu_is_measured(config):
+    text = config.read_text(encoding="utf-8")
+    header = text.partition("base_model:")[0]
+    if "two CPU cores" in header:
+        assert "not measured" not in header
+        if "\ngrpo_held_out_rows" in text:
+            assert str(config.relative_to(ROOT / "configs").with_suffix("")) in dict(measured())
+
+
 @pytest.mark.parametrize(
     "command",
     # tests/e2e/test_screens.py runs those that import Axolotl.

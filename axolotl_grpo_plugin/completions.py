@@ -13,18 +13,25 @@ from typing import Any, Literal, NamedTuple
 TAGS = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
 THINK_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
-_NUMBER = re.compile(r"([+-]?)\$?([+-]?)((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?)\.?")
+_NUMBER = re.compile(r"([+-]?)[$€£]?([+-]?)((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?)\.?")
 _DIGITS = re.compile(r"[0-9]+")
+_WRAPPED = re.compile(
+    r"(?:\*\*(.+)\*\*|`(.+)`|\$(.+)\$|\\\((.+)\\\)|\\\[(.+)\\\]|\\boxed\{(.+)\})\.?", re.DOTALL
+)
+_TEXT = re.compile(r"\\(?:text|mathrm)\{([^{}]*)\}")
+_PLAIN = {"\\$": "$", "\\%": "%", "\u2212": "-"}
 # A unit word starts with a letter or is a sign such as "%", so an operator ("18 + x") is no unit.
 _UNIT_WORD = re.compile(r"(?:[%€£¥]|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]?")
 
 # Words that change the number before them, or offer a second one.
 _NO_UNITS = frozenset(
-    "or to and but maybe not versus hundred thousand million billion trillion k dozen half plus minus times "
+    "or to and but maybe not versus hundred thousand million billion trillion k dozen half plus minus "
     "divided squared cubed factorial mod hundreds thousands millions billions trillions dozens halves "
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty "
-    "seventy eighty ninety point negative wrong".split()
+    "seventy eighty ninety point negative wrong bn mn lakh lakhs crore crores pi thirds fourths fifths sixths "
+    "sevenths eighths ninths tenths hundredths thousandths".split()
 )
+_LETTER_UNITS = frozenset("aCFghJKlLmNsVW")  # any other single letter is a variable, or "M"
 _LONGEST_UNIT = 100  # characters: a longer text is prose
 
 
@@ -91,15 +98,14 @@ def read_number(answer: str) -> Number:
     r"""Return the one number that an answer states, exactly.
 
     A number has ASCII digits, and may have commas between groups of three, leading zeros, a sign, a
-    dollar sign, decimals and a final full stop. Unit words without digits may follow ("18 dollars
-    per hour"). `\boxed{}` or `$...$` may enclose all of it. Two numbers, an expression ("36/2"),
-    `1e3` and `1,00` are not one number.
+    currency sign, decimals and a final full stop. Unit words without digits may follow ("18 dollars
+    per hour", `18\text{ dollars}`). `\boxed{}`, signs of mathematics, `**` and backticks may enclose
+    all of it. Two numbers, an expression ("36/2"), "18x", "18M", `1e3` and `1,00` are not one number.
     """
-    body = answer.strip()
-    if body.startswith(r"\boxed{") and body.endswith("}"):
-        body = body[len(r"\boxed{") : -1].strip()
-    elif len(body) > 2 and body[0] == body[-1] == "$":
-        body = body[1:-1].strip()
+    body = without_marks(answer)
+    body = _TEXT.sub(r" \1", body).strip()
+    for written, plain in _PLAIN.items():
+        body = body.replace(written, plain)
     match = _NUMBER.match(body)
     if match and not (match[1] and match[2]) and _is_unit(body[match.end() :]):
         return Number(Decimal(match[1] + match[2] + match[3].replace(",", "")))
@@ -108,13 +114,24 @@ def read_number(answer: str) -> Number:
     return Number(None, "several_numbers" if next(numbers, None) else "not_a_number")
 
 
+def without_marks(answer: str) -> str:
+    r"""Return an answer without up to three marks around all of it: `**$\boxed{18}$**`."""
+    answer = answer.strip()
+    for _ in range(3):
+        if match := _WRAPPED.fullmatch(answer):
+            answer = match[match.lastindex or 0].strip()
+    return answer
+
+
 def _is_unit(text: str) -> bool:
     # isnumeric: "½", "²" and "三" are numbers, but not digits.
     if len(text) > _LONGEST_UNIT:
         return False
     words = text.split()
+    letters = (word for word in words if len(word) == 1 and word.isalpha())
     return (
-        all(map(_UNIT_WORD.fullmatch, words))
+        _LETTER_UNITS.issuperset(letters)
+        and all(map(_UNIT_WORD.fullmatch, words))
         and _NO_UNITS.isdisjoint(word.strip(".,").lower() for word in words)
         and not any(map(str.isnumeric, text))
     )

@@ -19,7 +19,8 @@ _UNICODE = str.maketrans(
         **{"π": r"\pi ", "θ": r"\theta ", "√": r"\sqrt", "∞": r"\infty ", "∅": r"\emptyset "},
         **{"×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "±": r"\pm "},
         **{"≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in "},
-        **{"²": "^{2}", "³": "^{3}", "½": r"\frac{1}{2}", "º": "°"},
+        **{power: f"^{{{digit}}}" for digit, power in zip("23456789", "²³⁴⁵⁶⁷⁸⁹", strict=True)},
+        **{"½": r"\frac{1}{2}", "º": "°"},
         **{"⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}"},
         **{"⁄": "/", "ℝ": r"\mathbb{R}", "€": "", "£": "", "¢": ""},
     }
@@ -34,6 +35,7 @@ _WORDS = re.compile(_FAMILY + r"\{([^{}]*)\}")
 # A row of a matrix ends in two backslashes, which the rules for "\ " and "\," must not split.
 _ROW = "\ue000"  # private use: no text has a meaning for it
 _ROWS = re.compile(r"\\\\(?:\[[0-9.a-z ]*\])?|\\cr(?![a-zA-Z])")
+_ROOT_OF_NUMBER = re.compile(r"√\s*([0-9]+)")
 _SPACES = re.compile(r"[ \t]{2,}")
 _LINES = re.compile(r"(?<=[0-9])[ \t]*\n\s*(?=[0-9])")
 _DIGIT_GAP = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\! *|\\,)(?=[0-9]{3}(?![0-9]))")
@@ -57,10 +59,17 @@ _SHORT_UNIT = re.compile(
 )
 _VARIABLE = re.compile(r"[0-9.][a-zA-Z](?![a-zA-Z]{4})|(?<![a-zA-Z])[a-zA-Z]{1,2}(?![a-zA-Z])")
 _UNIT_AT_END = re.compile(
-    rf"(?<=[0-9}}i])\s*(?:{_FAMILY}\{{([^{{}}]*)\}}|([cdkm]m)){_SQUARED}?$"
+    rf"(?<=[0-9}}i)])\s*(?:{_FAMILY}\{{([^{{}}]*)\}}|([cdkm]m)){_SQUARED}?$"
     rf"|(?<=[0-9}}i])\s*{_FAMILY}\{{[^{{}}]*\}}/{_FAMILY}\{{[^{{}}]*\}}$"
 )
+# \mathrm{cm^2} -> \text{cm}^{2}
+_POWER_IN_UNIT = re.compile(
+    _FAMILY + r"\{(\s*(?:[a-zA-Z]{2,8}|m|[a-z]{1,3}/[a-z]{1,3})\s*)\^\{?([23])\}?\s*\}"
+)
+# "-5/2 x" is -5/2 times x.
+_FRACTION_OF = re.compile(r"(?<![0-9/.}a-zA-Z^])([0-9]+)/([0-9]+)(?=\s+(?:\\pi|[a-z])(?![a-zA-Z]))")
 _UNIT_SQUARED = re.compile(r"(?<![a-zA-Z])([cdkm]?m|ft|in|yd|mi)[²³]")
+_BARE_UNIT = re.compile(r"(?<=[0-9}])\s+((?!true|false|never|none)(?=[a-z]*[aeiou])[a-zA-Z]{4,})$")
 _HALF_OF_DAY = re.compile(r"\s*[ap]\.?m\.?\s*", re.IGNORECASE)
 _POWER_OF_WORD = re.compile(rf"(?<=[a-zA-Z}}]){_SQUARED}")
 # One space stays if it means something: "17 18" is not 1718, and "\pi r" not "\pir".
@@ -74,8 +83,10 @@ _SYNONYMS = [
         (r"\\equiv(?![a-zA-Z])", "="),
         (r"\\pmod\s*(?:\{[^{}]*\}|[0-9])", ""),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-        (r"\\(?:leqslant|leq)(?![a-zA-Z])|<=|=<", r"\\le "),
-        (r"\\(?:geqslant|geq)(?![a-zA-Z])|>=", r"\\ge "),
+        (r"\\(?:leqslant|leqq?)(?![a-zA-Z])|<=|=<", r"\\le "),
+        (r"\\(?:geqslant|geqq?)(?![a-zA-Z])|>=", r"\\ge "),
+        (r"\\lt(?![a-zA-Z])", "<"),
+        (r"\\gt(?![a-zA-Z])", ">"),
         (r"\\neq(?![a-zA-Z])|!=|\\not\s*=", r"\\ne "),
         (r"\\not\s*\\in(?![a-zA-Z])", r"\\notin "),
         (r"\\[lr]brace(?![a-zA-Z])", lambda match: r"\{" if match[0][1] == "l" else r"\}"),
@@ -91,6 +102,7 @@ _SYNONYMS = [
         (r"(?<![a-zA-Z\\])pi(?![a-zA-Z])", r"\\pi "),
         (r"(?<![a-zA-Z\\])sqrt(?=[({])", r"\\sqrt"),
         (r"(?<![a-zA-Z\\])infinity(?![a-zA-Z])", r"\\infty "),
+        (r"\\(sin|cos|tan)\s*\^\s*\{-1\}", r"\\arc\1 "),
     )
 ]
 _BARE_FRACTION = re.compile(r"\\frac\s*(?:([0-9a-zA-Z])|(\\pi)|(?=\{))")
@@ -99,7 +111,7 @@ _BARE_BELOW = re.compile(
 )
 _BARE_ROOT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
 _ROOT_OF_PARENTHESES = re.compile(r"\\sqrt\(([^()]*)\)")
-_BARE_POWER = re.compile(r"\^\s*(?:([0-9a-zA-Z])|(\\(?:pi|theta|infty))|\{\s*([^{} ]*)\s*\})")
+_BARE_POWER = re.compile(r"\^\s*(?:([0-9]+|[a-zA-Z])|(\\(?:pi|theta|infty))|\{\s*([^{} ]*)\s*\})")
 # math-verify reads "\sin^2 t" with braces only.
 _BARE_FUNCTION = re.compile(
     r"(\\(?:sin|cos|tan|cot|sec|csc|ln|log)(?![a-zA-Z])(?:\^\{[0-9]\})?) ?([a-zA-Z])(?![a-zA-Z(^_])"
@@ -139,6 +151,7 @@ def normal(text: str, named: bool = False) -> str:
         digits = text.replace(",", "").lstrip("-0")
         return f"-{digits}" if digits and text.startswith("-") else digits or "0"
     text = layout(text).rstrip(" .,;")
+    text = f"{text[:-2]}}}" if text.endswith(".}") else text
     if not any(bracket in text for bracket in ("(", "[", r"\{", "}{")):
         text = _GROUPED.sub(lambda match: match[0].replace(",", ""), text)
     text = _SPACED_DIGITS.sub(lambda match: match[0].replace(" ", ""), text)
@@ -160,14 +173,14 @@ def layout(text: str) -> str:
     """
     text = _SPACES.sub(" ", text)
     text = _UNIT_SQUARED.sub(r"\\text{ \1}", _ROWS.sub(_ROW, text.strip()).strip("*"))
-    text = _LETTER.sub(r"\1", text.translate(_UNICODE))
+    text = _LETTER.sub(r"\1", _ROOT_OF_NUMBER.sub(r"\\sqrt{\1}", text).translate(_UNICODE))
     text = _LINES.sub(";", text.replace("\\$", "$"))
     text = _SPACING.sub(" ", _DIGIT_GAP.sub("", text))
     text = _ORDINAL.sub("", text)
     text = _DEGREE.sub("°", _PERCENT.sub("%", _LAYOUT.sub("", text)))
     for pattern, replacement in _SYNONYMS:
         text = pattern.sub(replacement, text)
-    return text.strip()
+    return _FRACTION_OF.sub(r"\\frac{\1}{\2}", _POWER_IN_UNIT.sub(r"\\text{\1}^{\2}", text)).strip()
 
 
 def _without_braces(text: str) -> str:
@@ -187,7 +200,7 @@ def _part(text: str) -> str:
     number = _number(plain.strip())
     if number is not None:
         return _squeeze(_WORDS.sub(r" \1", name + equals)) + number
-    text = _UNIT_AT_END.sub(_keep_no_unit, text).rstrip(". ")
+    text = _BARE_UNIT.sub(_keep_no_unit, _UNIT_AT_END.sub(_keep_no_unit, text)).rstrip(". ")
     return _squeeze(_WORDS.sub(r" \1", text).replace("°", ""))
 
 
@@ -195,7 +208,7 @@ def _number(text: str) -> str | None:
     """Return the digits of one number with a unit or a percent sign; None for other texts."""
     percent = "%" if text.endswith("%") else ""
     outside = _SHORT_UNIT.sub("", _WORDS.sub(" ", text))
-    if _VARIABLE.search(outside):
+    if _VARIABLE.search(outside) or any(map(_HALF_OF_DAY.fullmatch, _WORDS.findall(text))):
         return None
     words = _WORDS.sub(r" \1 ", _POWER_OF_WORD.sub("", text))
     value = read_number(words.replace("%", " ").replace("°", " ").rstrip(". ")).value

@@ -32,9 +32,21 @@ def check_keys(cfg: Any) -> Iterator[Finding]:
             yield Finding(at(cfg, key), "no such key", nearest(key, GRPOArgs.model_fields))
 
 
+def check_blocks(cfg: Any) -> Iterator[Finding]:
+    """Check that blocks hold keys, because Axolotl's message for another value names no key."""
+    for key in ("trl", "vllm"):
+        if cfg.get(key) and not isinstance(cfg[key], dict):
+            yield Finding(
+                at(cfg, key), "not a block of keys", "Write each as `key: value` below it"
+            )
+
+
 def check_datasets(cfg: Any) -> Iterator[Finding]:
     """Check that transforms import by Axolotl's rule, and that local files exist and are not empty."""
     for key in ("datasets", "test_datasets"):
+        entries = cfg.get(key)
+        if entries and len(dicts(entries)) != len(entries):
+            yield Finding(at(cfg, key), "not a list of datasets", "Begin each with `- path:`")
         for number, dataset in enumerate(dicts(cfg.get(key))):
             yield from check_transform(dataset.get("type"), at(cfg, f"{key}[{number}].type"))
             yield from check_file(dataset.get("path"), at(cfg, f"{key}[{number}].path"))
@@ -138,6 +150,7 @@ def check_config(cfg: Any) -> Iterator[Finding]:
     """Run all checks of this module except `check_keys` and `check_plugin`."""
     for check in (
         check_ignored,
+        check_blocks,
         check_rewards,
         check_scoring,
         check_datasets,

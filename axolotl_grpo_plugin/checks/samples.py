@@ -201,12 +201,14 @@ def _check_reward(
     where: str, function: BaseReward, found: Sequence[Sample], scores: Callable[..., list[float]]
 ) -> Generator[Finding, None, float]:
     """Return the score of an empty completion."""
-    nothing = max(scores(found, [""] * len(found)), default=0.0)
+    empty = scores(found, [""] * len(found))
+    nothing = max(empty, default=0.0)
     if nothing > 0:
         what = f"an empty completion earns {nothing:g}"
         fix = "Score it 0, because the model learns the easiest way to a reward"
         yield Finding(where, what, fix, level="warning")
-    repeated = max(scores(found, list(map(prompt_text, found))), default=0.0)
+    repeats = scores(found, list(map(prompt_text, found)))
+    repeated = max(repeats, default=0.0)
     if repeated > max(nothing, 0):
         what = f"the prompt, repeated as the completion, earns {repeated:g}"
         fix = (
@@ -215,6 +217,10 @@ def _check_reward(
         yield Finding(where, what, fix, level="warning")
     solved = [sample for sample in found if sample.gold is not None]
     earned = scores(solved, [str(sample.gold) for sample in solved]) if solved else []
+    if not (empty or repeats or earned):
+        what = "it gives no score to an empty completion, to the prompt or to a right answer"
+        fix = "Return a number, unless the row belongs to another task"
+        yield Finding(where, what, fix, level="warning")
     if earned and not _reads_token_ids(function):
         yield from _check_gold(where, function, max(earned), nothing, str(solved[0].gold))
     return nothing

@@ -7,7 +7,7 @@ from typing import Any
 from axolotl_grpo_plugin.checks.batch import GENERATIONS
 from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.config import block, completion_of, limit_prompts, number_of, tokens_of
-from axolotl_grpo_plugin.findings import ConfigError, Finding, Level, at
+from axolotl_grpo_plugin.findings import ConfigError, Finding, Level, at, nearest
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.serving.placement import mode_of
 
@@ -16,6 +16,7 @@ TOO_HIGH_FOR_FULL = 5e-5  # learning rate of full fine-tuning
 PRACTICE_PARAMETERS = 400_000_000  # smaller models are for practice, and exempt from some checks
 SHORT_COMPLETION = 256  # tokens, TRL's former default
 LOW_TEMPERATURE = 0.3
+LOSS_TYPES = ("grpo", "dr_grpo", "bnpo", "dapo", "cispo", "luspo", "sapo", "vespo")  # TRL 1.14's
 # Options of Axolotl's data producer, with their defaults.
 REPLAY = {"replay_buffer_size": 0, "replay_recompute_logps": True}
 REROLL = {"reroll_start_fraction": 1.0, "reroll_max_groups": 1}
@@ -54,6 +55,7 @@ def check_traps(cfg: Any) -> Iterator[Finding]:
         check_idle,
         check_streaming,
         check_sizes,
+        check_loss_type,
     ):
         yield from check(cfg)
 
@@ -249,6 +251,13 @@ def check_streaming(cfg: Any) -> Iterator[Finding]:
         )
         fix = f"Set it to {lcm(group, size) // group}, or remove trl.streaming_partial_batch"
         yield Finding(at(cfg, "trl.streaming_min_groups"), what, fix)
+
+
+def check_loss_type(cfg: Any) -> Iterator[Finding]:
+    """Check the loss's name. TRL refuses an unknown one only after the first rollouts."""
+    name = block(cfg, "trl").get("loss_type")
+    if isinstance(name, str) and name not in LOSS_TYPES:
+        yield Finding(at(cfg, f"trl.loss_type ({name})"), "no such loss", nearest(name, LOSS_TYPES))
 
 
 def _changed(trl: Any, defaults: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from axolotl_grpo_plugin.config import plugins_of
-from axolotl_grpo_plugin.findings import Finding, at, first_line
+from axolotl_grpo_plugin.findings import Finding, at, first_line, nearest
 
 # The capabilities of an assumed GPU: NVIDIA Ampere, the first with bf16 and TF32.
 ASSUMED = {"bf16": True, "fp8": False, "tf32": True, "compute_capability": "sm_80"}
@@ -31,6 +31,25 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
             validate_config(copy, capabilities=capabilities, env_capabilities=environment)
     except Exception as error:  # its validators and plugins may raise anything
         yield from refusals(cfg, error)
+
+
+def check_names(cfg: Any) -> Iterator[Finding]:
+    """Check names that Axolotl's schema takes as any text. A run with a wrong one ends after the model is loaded."""
+    from axolotl.utils.schemas.enums import CustomSupportedOptimizers
+    from transformers import SchedulerType
+    from transformers.trainer_utils import HubStrategy
+    from transformers.training_args import OptimizerNames
+
+    names = {
+        "optimizer": [*OptimizerNames, *CustomSupportedOptimizers],
+        "lr_scheduler": [*SchedulerType],
+        "hub_strategy": [*HubStrategy],
+    }
+    own = {"lr_scheduler": {"one_cycle", "rex"}}  # Axolotl's
+    for key, enum in names.items():
+        value, known = cfg.get(key), {each.value for each in enum} | own.get(key, set())
+        if isinstance(value, str) and value not in known:
+            yield Finding(at(cfg, f"{key} ({value})"), "no such name", nearest(value, known))
 
 
 def refusals(cfg: Any, error: BaseException) -> Iterator[Finding]:

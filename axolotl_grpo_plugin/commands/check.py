@@ -23,7 +23,12 @@ from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
 from axolotl_grpo_plugin.checks.sources import check_sources
 from axolotl_grpo_plugin.checks.tools import check_parallel_tools, check_tool_use
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
-from axolotl_grpo_plugin.checks.validation import check_plugins, check_validation, loaded_plugins
+from axolotl_grpo_plugin.checks.validation import (
+    check_names,
+    check_plugins,
+    check_validation,
+    loaded_plugins,
+)
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import is_grpo, read_config
 from axolotl_grpo_plugin.environments.names import uses_tools
@@ -138,7 +143,11 @@ def check(
         found += error.findings or [Finding(file, what, fix or "Correct the file")]
     except (Exception, SystemExit) as error:
         what = f"the check itself failed: {type(error).__name__}: {first_line(error)}"
-        found.append(Finding(file, what, "Please report it", traceback.format_exc()))
+        if any(finding.level == "error" for finding in found):
+            fix = "Correct the other errors, and check again"
+            found.append(Finding(file, "an error above prevents the other checks", fix))
+        else:
+            found.append(Finding(file, what, "Please report it", traceback.format_exc()))
     unique: dict[Any, Finding] = {}  # two checks may meet the same fault of a dataset
     for finding in found:
         finding = finding._replace(where=finding.where.removeprefix(f"{file}: "))
@@ -180,9 +189,15 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
     batch = list(check_batch(cfg, ranks))
     yield from batch
     with hub.offline(offline):
+        yield from check_names(cfg)
         for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
-            # Axolotl's message for a wrong batch says less than check_batch.
-            if not (batch and finding.what.startswith("GRPO")):
+            # Axolotl's message for a wrong batch says less than check_batch, and some of its errors name no key.
+            known = (
+                batch
+                if finding.what.startswith("GRPO")
+                else finding.where == at(cfg, "config") and wrong
+            )
+            if not known:
                 yield finding
         found = yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
         rows, prompts = found

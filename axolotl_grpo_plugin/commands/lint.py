@@ -62,7 +62,12 @@ def _rewards(cfg: Any, reward: str, arguments: Sequence[str]) -> list[RewardRef]
             ).values()
         ]
     if reward == "all":
-        raise click.UsageError("all takes no --arg. Name one reward.")
+        if arguments:
+            raise click.UsageError("all takes no --arg. Name one reward.")
+        where = f"{cfg['axolotl_config_path']}: trl.reward_funcs"
+        raise click.ClickException(
+            f"{where}: it names no reward function. Add one, or name a reward."
+        )
     return [*references([reward], arguments).values()]
 
 

@@ -49,6 +49,8 @@ def run(
         of = "" if shown == total else f" of {total:,}, sampled by step"
         where = f"{file} ({file.stat().st_size / MILLION:.1f} MB)"
         click.echo(f"Written to {where}: {shown:,} rollouts{of}. Open it in a browser.")
+        for broken in (each for run in runs for each in run.log.broken):
+            click.echo(f"{broken} is not whole, so it was left out.")
     return 0
 
 

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from axolotl_grpo_plugin.completions import find_answer
+from axolotl_grpo_plugin.completions import find_answer, without_marks
 from axolotl_grpo_plugin.reward import Score, reward
 
 LONGEST_ANSWER = 200  # characters: bounds the parser's work; solutions are far shorter
 
 # The operators of typeset arithmetic.
-_TYPESET = {"×": "*", "÷": "/", "−": "-", r"\times": "*", r"\div": "/"}
+_TYPESET = {
+    **{"×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-"},
+    **{r"\times": "*", r"\cdot": "*", r"\div": "/"},
+}
 # The parser gets no other character: no name, call, comment, float, string or line break.
 _ARITHMETIC = re.compile(r"[0-9+\-*/() ]+")
 _DIGITS = re.compile(r"[0-9]+")
@@ -40,7 +43,7 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     r"""Return 1.0 if the answer is an expression of exactly `nums` with the value `target`, else 0.0.
 
     The expression has each number once and no other. It may have parentheses and the operators + - * /
-    (also \times and \div) between two operands, but no sign before a number. The value is exact.
+    (also \times, \cdot and \div) between two operands, but no sign before a number. The value is exact.
     "= target" may follow. The score is None if the row is not a problem (`read_problem`).
 
     Source: https://github.com/Jiayi-Pan/TinyZero (Apache-2.0), the name from Phil Schmid's Mini-R1.
@@ -90,6 +93,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _judge(answer: str, nums: list[int], target: int) -> str:
+    answer = without_marks(answer)
     for sign, plain in _TYPESET.items():
         answer = answer.replace(sign, plain)
     left, equals, right = (part.strip() for part in answer.partition("="))

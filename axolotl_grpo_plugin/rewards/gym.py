@@ -9,8 +9,10 @@ import ast
 import os
 import re
 import warnings
+from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
+from math import isclose
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.completions import find_answer, read_number
@@ -20,11 +22,12 @@ from axolotl_grpo_plugin.sandbox import Limits, Sandbox
 from axolotl_grpo_plugin.values import read_object
 
 INSTALL = 'reasoning-gym is not installed. pip install "axolotl-grpo-plugin[gym]"'
+_PROBABILITY = re.compile(r"[0-9]{0,30}\.?[0-9]{1,30}|[0-9]{1,30}/[1-9][0-9]{0,30}")
 LONGEST_ANSWER = 10_000  # characters: far more than any gold answer
 _LIMITS = Limits(seconds=3.0)
 
 # Their scorers give full credit to a right first digit, any text, and the number without its sign.
-_BY_VALUE = ("coin_flip", "game_of_life_halting", "gsm_symbolic")
+_BY_VALUE = ("game_of_life_halting", "gsm_symbolic")
 _ARITHMETIC = ("countdown", "puzzle24")
 # Their scorers evaluate the answer as a Python list, or let sympy evaluate it.
 _EVALUATED = ("binary_matrix", "n_queens", "spiral_matrix", "string_insertion")
@@ -188,6 +191,9 @@ def _judge(problem: GymProblem, answer: str) -> Score | None:
     if task in _BY_VALUE:
         ours, theirs = read_number(answer).value, read_number(gold or "").value
         right: float | None = float(ours is not None and ours == theirs)
+    elif task == "coin_flip":
+        share = _PROBABILITY.fullmatch(answer) and Fraction(answer)
+        right = float(share is not None and isclose(share, Fraction(gold or 0), abs_tol=1e-9))
     elif task in _ARITHMETIC:
         numbers, target = problem.metadata.get("numbers"), problem.metadata.get("target", 24)
         shown = f"<answer>{answer}</answer>"

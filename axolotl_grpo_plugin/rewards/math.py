@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 import math_verify
@@ -45,7 +46,7 @@ _TOWER = re.compile(
 )
 _BASED = re.compile(r"[0-9A-Z]+_(?:[0-9]|\{(?:[12][0-9]|3[0-6])\})")
 _INDEXED = re.compile(r"[0-9]_")
-_TIME = re.compile(r"[0-9]{1,2}(?::[0-9]{2})+(?:[ap]\.?m\.?)?", re.IGNORECASE)
+_TIME = re.compile(r"[0-9]{1,2}(?:(?::[0-9]{2})+(?:[ap]\.?m\.?)?|[ap]\.?m\.?)", re.IGNORECASE)
 _ORDERED = ("()", "[]", "(]", "[)")
 _PLAIN = re.compile(r"\\cup|[-+]?\\infty|[,()\[\]]")
 
@@ -53,7 +54,9 @@ _TOKEN = re.compile(r"\\[a-zA-Z]+|[0-9]+(?:\.[0-9]+)?|[a-zA-Z]+|\S")
 _OPERATOR = re.compile(r"[-+/^!|]|\\(?!pi|infty|theta)[a-zA-Z]|\)\(|[0-9a-zA-Z]\(")
 _LOOSE = frozenset(r"( ) { } [ ] / + \frac \cdot $ .".split())
 _SCIENTIFIC = re.compile(r"-?[0-9.]+\\cdot ?10\^\{-?[0-9]+\}")
-_OPERATORS = frozenset(r"\le \ge \ne \cdot \cup \cap \in \pm \mp \to \lor \land \circ".split())
+_OPERATORS = frozenset(
+    r"\le \ge \ne \cdot \cup \cap \in \pm \mp \to \lor \land \circ \approx \sim".split()
+)
 _WORK = frozenset(
     r"\int \iint \sum \prod \lim \det \gcd \lcm gcd lcm \binom \lfloor \lceil \bmod \mod \pmod mod \max \min max min".split()
 )
@@ -80,9 +83,13 @@ def _decide(text: str, written: str, prompt: Any) -> Score | None:
     if answer.removeprefix("-").isdecimal() and gold.removeprefix("-").isdecimal():
         return _verdict(answer == gold)
     ours, golds = _values(answer), _values(gold)
+    named, gold_named = _by_name(text), _by_name(written)
     gold_bracket, inner = _inside(golds)
-    if gold_bracket == "()" and len(ours) == len(inner) == layout(text).count("="):
-        answer = f"({answer})"  # x=3, y=2
+    if named and gold_named.keys() == named.keys():
+        gold = f"({','.join(gold_named.values())})"
+        gold_bracket, inner, golds = "()", [*gold_named], [gold]
+    if gold_bracket == "()" and len(named) == len(inner):
+        answer = f"({','.join(named.values())})"  # x=3, y=2
         ours = [answer]
     if answer == gold and _is_plain(gold):
         return Score(1.0, "correct")
@@ -97,7 +104,8 @@ def _decide(text: str, written: str, prompt: Any) -> Score | None:
     if answer == gold:
         return None  # math-verify decides whether the gold can be read
     if _TIME.fullmatch(answer) or _TIME.fullmatch(gold):
-        return _verdict(answer.replace(".", "").lower() == gold.replace(".", "").lower())
+        one, other = sorted((_clock(answer), _clock(gold)), key=len)
+        return _verdict(one == other or (one.isdecimal() and other in (f"{one}am", f"{one}pm")))
     if _BASED.fullmatch(answer) and _BASED.fullmatch(gold):
         return Score(0.0, "wrong_value")  # math-verify ignores the bases
     if prompt is not None and _is_echo((layout(text), answer), (layout(written), gold), prompt):
@@ -175,6 +183,19 @@ def accuracy_reward_func(completion: str, solution: str, prompt: Any = None) -> 
         reason = "not_compared"
     value = {"correct": 1.0, "bad_gold": None, "not_compared": None}.get(reason, 0.0)
     return Score(value, reason, answer)
+
+
+def _clock(time: str) -> str:
+    """Return a time of day in one form: "9:00 a.m." as "9am"."""
+    return re.sub(r":00(?![0-9:])", "", time.replace(".", "").lower())
+
+
+def _by_name(text: str) -> dict[str, str]:
+    """Return the values of "x=3, y=2" in normal form, in the order of their names. Empty for other texts."""
+    pairs = [part.split("=") for part in split(normal(text, named=True))]
+    named = all(len(pair) == 2 and pair[0].isalpha() for pair in pairs)
+    values = dict(sorted(pairs)) if named and len(pairs) > 1 else {}
+    return values if len(values) == len(pairs) else {}
 
 
 def _verdict(equal: bool) -> Score:
@@ -273,6 +294,9 @@ def operations(text: str) -> set[str]:
     neither is "\sin x".
     """
     kinds: set[str] = set()
+    text = re.sub(r"\\log_(?:[0-9a-zA-Z]|\{[0-9a-zA-Z]+\})", r"\\log ", text)
+    text = re.sub(r"(?<![a-zA-Z])e\^\{-?[1-9][0-9]*\}", "e ", text, count=1)  # it has no other form
+    text = text.replace(r"\begin{pmatrix}", r"\begin{pmatrix}&")  # the "}" is no operand
     if text.count(r"\begin{") > 1 or re.search(r"[^(]\\begin\{|\\end\{pmatrix\}\^", text):
         kinds.add("matrices")
     text = re.sub(r"\^\{[^{}]*/[^{}]*\}|\^\{\\frac\{[^{}]*\}\{[^{}]*\}\}", r"\\sqrt", text)
@@ -286,14 +310,15 @@ def operations(text: str) -> set[str]:
 def _operations(tokens: Sequence[str], numeric: bool) -> set[str]:
     kinds: set[str] = set()
     plain = numeric and not {r"\sqrt", r"\pi"} & set(tokens)
-    for before, token, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
+    for place, token in enumerate(tokens):
+        before, after = tokens[place - 1] if place else "", "".join(tokens[place + 1 : place + 2])
         ends = before[-1:].isdecimal() or before in (")", "}")
         operand = before[-1:].isalnum() or before in tuple(")}]!|")
         if token in ("+", "-", r"\pm", r"\mp") and operand and before not in _OPERATORS:
             kinds.add("sum")
         elif (
             (token == r"\cdot" and (plain or (before[-1:].isdecimal() and after[:1].isdecimal())))
-            or (token == "(" and numeric and ends)
+            or (token == "(" and numeric and ends and not _has_root(tokens[place + 1 :]))
             or (token == r"\frac" and plain and ends)
             or (token[:1].isdecimal() and before == ")" and numeric)
         ):
@@ -305,6 +330,11 @@ def _operations(tokens: Sequence[str], numeric: bool) -> set[str]:
         ):
             kinds.add(token)
     return kinds
+
+
+def _has_root(tokens: Sequence[str]) -> bool:
+    """Return whether brackets hold a number that has no other form: "5(2+\\sqrt{3})"."""
+    return not {r"\sqrt", r"\pi"}.isdisjoint(takewhile(lambda token: token != ")", tokens))
 
 
 def _depth(text: str) -> int:
@@ -327,7 +357,7 @@ def _has_variable(text: str) -> bool:
 
 def _is_echo(answers: Sequence[str], golds: Sequence[str], prompt: Any) -> bool:
     """Return whether an answer with an operator is an expression of the question, and the gold is not."""
-    if not any(_OPERATOR.search(answer.lstrip("-")) for answer in answers):
+    if not _OPERATOR.search(answers[-1].lstrip("-")):  # in normal form, without \text
         return False
     turn = prompt if isinstance(prompt, str) else text_of([{**prompt[-1], "role": "assistant"}])
     question = _terms(layout(turn))

@@ -153,6 +153,7 @@ def _bare(text: str) -> str:
     mark = marked[: len(marked) - len(marked.lstrip("*`"))]
     if mark and marked.endswith(mark) and len(marked) > 2 * len(mark):
         text = marked[len(mark) : -len(mark)].strip()
+    text = text.removesuffix(".")
     return _ESCAPED.sub(r"\1", _TEXT.sub(r"\1", text)).replace("{,}", ",")
 
 

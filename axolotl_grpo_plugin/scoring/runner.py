@@ -15,7 +15,7 @@ from accelerate.utils import gather, gather_object
 from torch import nn
 
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.config import number_of, tokens_of
+from axolotl_grpo_plugin.config import block, number_of, tokens_of
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
@@ -55,7 +55,7 @@ class ScoringSettings:
             timeout=number_of(cfg.get("grpo_reward_timeout")) or cls.timeout,
             batch_timeout=number_of(cfg.get("grpo_reward_batch_timeout")) or quarter,
             memory=int((number_of(cfg.get("grpo_reward_memory")) or 4.0) * _GIB),
-            workers=tokens_of(cfg["trl"].get("reward_num_workers")) or max(1, cores),
+            workers=tokens_of(block(cfg, "trl").get("reward_num_workers")) or max(1, cores),
             error_limit=cls.error_limit if limit is None else limit,
         )
 

@@ -65,7 +65,7 @@ class Log:
     """The training rollouts of a run.
 
     rewards: the names of the reward functions. prompts: each with the dataset's other columns. samples:
-    some completions with their texts.
+    some completions with their texts. broken: files that are not whole, because TRL was killed or still writes.
     """
 
     def __init__(self, folder: Path):
@@ -74,15 +74,24 @@ class Log:
         self.prompts: dict[str, dict[str, Any]] = {}
         self.samples: list[Sample] = []
         self.rollouts: list[Rollout] = []
+        self.broken: list[Path] = []
         self._numbers: dict[str, int] = {}
         self._read: set[Path] = set()
 
     def update(self) -> bool:
         """Read the files that are new. Return whether there are any."""
         import pyarrow.parquet as pq
+        from pyarrow import ArrowInvalid
 
-        new = [file for file in rollouts.files_of(self.folder) if file not in self._read]
-        rows = sum(pq.read_metadata(file).num_rows for file in new) + len(self.rollouts)
+        new = dict[Path, int]()
+        self.broken = []
+        for file in rollouts.files_of(self.folder):
+            if file not in self._read:
+                try:
+                    new[file] = pq.read_metadata(file).num_rows
+                except ArrowInvalid:
+                    self.broken.append(file)
+        rows = sum(new.values()) + len(self.rollouts)
         every = max(1, rows // _FOR_PHRASES)
         for file in new:
             for place, row in enumerate(rollouts.read(file)):

@@ -25,6 +25,20 @@ def test_unknown_key_names_the_nearest():
     assert str(finding) == ("my.yaml: grpo_system_prmpt: no such key. Did you mean `grpo_system_prompt`?")
 
 
+@pytest.mark.parametrize(
+    ("cfg", "line"),
+    [
+        ({"trl": ["num_generations: 8"]}, "trl: not a block of keys. Write each as `key: value` below it."),
+        ({"vllm": "x"}, "vllm: not a block of keys. Write each as `key: value` below it."),
+        ({"datasets": {"path": "rows.jsonl"}}, "datasets: not a list of datasets. Begin each with `- path:`."),
+        ({"datasets": ["rows.jsonl"]}, "datasets: not a list of datasets. Begin each with `- path:`."),
+    ],
+)
+def test_reports_a_block_of_another_shape(cfg, line):
+    (finding,) = [*checks.check_blocks(cfg), *checks.check_datasets(cfg)]
+    assert str(finding) == line
+
+
 def test_reports_missing_transforms(folder):
     (folder / "mine.py").write_text("def rows(cfg, **_): ...\n")
     assert not dataset(type="axolotl_grpo_plugin.gsm8k") + dataset(type="mine.rows")

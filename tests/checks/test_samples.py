@@ -52,6 +52,13 @@ def findings(samples, rewards):
     return [(each.level, str(each)) for each in checks.check_samples(cfg, samples)]
 
 
+def test_reports_a_reward_without_any_score(check_code):
+    code = "def reward(completions, **columns):\n    return [None] * len(completions)\n"
+    ((level, line),) = check_code(code)
+    assert level == "warning"
+    assert "it gives no score to an empty completion, to the prompt or to a right answer" in line
+
+
 def test_accepts_gsm8k_and_its_rewards(rows):
     samples = rows()
     assert [sample.row["answer"] for sample in samples] == ["2", "3"]

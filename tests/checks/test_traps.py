@@ -63,6 +63,7 @@ def limit(tokens, **trl):
         (config({"temperature": 0.2}), "warning", "trl.temperature: at 0.2"),
         (config({"temperature": 0}), "error", "must be above 0"),
         (config({"top_k": 1}), "error", "all completions of a prompt are the same"),
+        (config({"loss_type": "dr-grpo"}), "error", "trl.loss_type (dr-grpo): no such loss. Did you mean `dr_grpo`?"),
         (config({"sync_ref_model": True, "beta": 0.0}), "error", "without trl.beta"),
         (config({"sync_ref_model": True, "beta": 0.1}, **LORA), "error", "with an adapter"),
         (config(remove_unused_columns=True), "error", "removes the dataset's columns"),

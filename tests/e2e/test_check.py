@@ -57,7 +57,6 @@ WRONG_TYPES = [
     ("trl.reward_funcs", 5, "trl.reward_funcs"),
     ("grpo_reward_args", ["a"], "grpo_reward_args"),
     ("context_parallel_size", "two", "context_parallel_size: Input should be"),
-    ("datasets", {"path": "x"}, ""),
     ("datasets", [{**DATASET, "path": 5}], "datasets[].path: Input should be"),
     ("plugins", 5, "plugins"),
     ("vllm", "x", "vllm"),
@@ -92,6 +91,12 @@ MISTAKES = {
     "missing plugin": (
         {"plugins": [*QUICKSTART["plugins"], "no_such_package.Plugin"]}, 0, "error",
         "plugins (no_such_package.Plugin)", "cannot be loaded: ModuleNotFoundError",
+    ),
+    # names that Axolotl's schema takes as any text
+    "misspelt optimizer": ({"optimizer": "adamw_troch"}, 0, "error", "optimizer", "Did you mean `adamw_torch`?"),
+    "misspelt scheduler": ({"lr_scheduler": "cosin"}, 0, "error", "lr_scheduler", "Did you mean `cosine`?"),
+    "unknown hub strategy": (
+        {"hub_model_id": "me/x", "hub_strategy": "foo"}, 0, "error", "hub_strategy", "every_save",
     ),
     # one mistake for each of the other checks
     "long prompts that nothing drops": (

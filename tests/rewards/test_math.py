@@ -73,6 +73,47 @@ ANSWERS = [
     (r"\$18.00", "18", 1.0, "correct"),
     ("**73**", "73", 1.0, "correct"),
     ("18 dollars", "18", 1.0, "correct"),
+    (r"25\,\mathrm{cm^2}", "25", 1.0, "correct"),
+    (r"25\ \mathrm{m/s^2}", "25", 1.0, "correct"),
+    (r"25\ \text{cm$^2$}", "25", 1.0, "correct"),
+    (r"5\mathrm{x^2}", "5", 0.0, "wrong_value"),
+    ("3/4 cups", r"\frac34", 1.0, "correct"),
+    (r"\frac12 hundred", r"\frac12", 0.0, "wrong_value"),
+    (r"12\sqrt{2} units", r"12\sqrt2", 1.0, "correct"),
+    (r"480(1+\sqrt{3})\text{ feet}", r"480(1+\sqrt3)", 1.0, "correct"),
+    (r"-5/2 x - 29/4", r"-\frac{5}{2} x - \frac{29}{4}", 1.0, "correct"),
+    (r"35/2 \pi", r"\frac{35}{2} \pi", 1.0, "correct"),
+    ("x^10", "x^{10}", 1.0, "correct"),
+    ("x^10", "0", 0.0, "wrong_value"),
+    ("3 tenths", "3", 0.0, "wrong_value"),
+    (r"18\text{ M}", "18", 0.0, "wrong_value"),
+    (r"\log_2(3)", r"\log_2 3", 1.0, "correct"),
+    (r"1-e^{-1}", r"1-\frac{1}{e}", 1.0, "correct"),
+    (r"e^{2}e^{3}", r"e^{5}", 0.0, "unevaluated"),
+    (r"\tan^{-1} 2", r"\arctan 2", 1.0, "correct"),
+    ("18e^{0}", "18", 0.0, "unevaluated"),
+    (r"\frac{3}{4} false", r"\frac34", 0.0, None),
+    ("x=2, y=3", "x=3, y=2", 0.0, "wrong_value"),
+    ("y=2, x=3", "x=3, y=2", 1.0, "correct"),
+    (r"y=2, x=1+\sqrt2", r"x=\sqrt{2}+1, y=2", 1.0, "correct"),
+    ("y=3, x=2", "(2,3)", 1.0, "correct"),
+    ("y=3, x=2", "(3,2)", 0.0, "wrong_value"),
+    ("x=2, x=3", "x=3, x=2", 1.0, "correct"),
+    (r"\begin{pmatrix} \frac{4}{5} \\ 2 \end{pmatrix}", r"\begin{pmatrix} 4/5 \\ 2 \end{pmatrix}", 1.0, "correct"),
+    (r"\begin{pmatrix} 1+1 \\ 3 \end{pmatrix}", r"\begin{pmatrix} 2 \\ 3 \end{pmatrix}", 0.0, "unevaluated"),
+    (r"5(2+\sqrt{3})", r"10 + 5\sqrt{3}", 1.0, "correct"),
+    (r"2(3)+\sqrt{5}", r"6+\sqrt{5}", 0.0, "unevaluated"),
+    (r"2(\sqrt4)", "4", 0.0, "unevaluated"),
+    ("3√13", r"3\sqrt{13}", 1.0, "correct"),
+    ("x⁴+1", "x^4+1", 1.0, "correct"),
+    (r"x \lt -3", "x<-3", 1.0, "correct"),
+    (r"x \approx -3.5", "-3.5", 1.0, "correct"),
+    (r"6\text{ times}", "6", 1.0, "correct"),
+    (r"\text{Yes.}", r"\text{Yes}", 1.0, "correct"),
+    ("9", r"9\text{ a.m.}", 1.0, "correct"),
+    (r"9:00\text{ a.m.}", r"9\text{ a.m.}", 1.0, "correct"),
+    ("7 PM", r"7\text{ p.m.}", 1.0, "correct"),
+    (r"7 \text{ p.m.}", r"7\text{ a.m.}", 0.0, "wrong_value"),
     (r"18\text{ dollars}", "18", 1.0, "correct"),
     (r"12 \text{ apples}", "12", 1.0, "correct"),
     (r"\text{13}", "13", 1.0, "correct"),
@@ -516,6 +557,17 @@ def test_expression_of_question_is_echo(answer, gold, question):
         assert score(box(answer), solution=gold, prompt=prompt)[:2] == (0.0, "echo")
     assert score(box(answer), solution=gold).value in (0.0, 1.0)
     assert score(box(gold), solution=gold, prompt=chat)[:2] == (1.0, "correct")
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "question"),
+    [
+        (r"\text{yes}", r"\text{Yes}", "Is 91 prime? Answer yes or no."),
+        (r"3.5\text{ cm}", r"\frac{7}{2}", "The rectangle has side 3.5 and area 7."),
+    ],
+)
+def test_word_or_number_of_question_is_no_echo(answer, gold, question):
+    assert score(box(answer), solution=gold, prompt=question)[:2] == (1.0, "correct")
 
 
 def test_gold_in_question_is_an_answer():

@@ -45,6 +45,15 @@ def test_resumed_steps_come_from_the_last_attempt(tmp_path):
     assert [(each.step, each.rollouts[0].attempt) for each in log.groups()] == [(1, 1), (2, 2), (3, 2), (4, 2)]
 
 
+def test_leaves_out_a_file_that_is_not_whole(folder):
+    whole = Run(folder)
+    files = sorted((folder / "rollouts" / "train").glob("*.parquet"))
+    files[-1].write_bytes(files[-1].read_bytes()[:200])
+    cut = Run(folder)
+    assert cut.log.broken == [files[-1]]
+    assert 0 < len(cut.log.rollouts) < len(whole.log.rollouts)
+
+
 def test_groups_are_left_out_above_a_size_but_curves_count_all(tmp_path):
     for step in (1, 2):
         rows = [(f"{step} {group}", "w" * 100, group > 4, group / 10) for group in range(10) for _ in range(2)]

@@ -192,6 +192,8 @@ def _clock(time: str) -> str:
 
 def _by_name(text: str) -> dict[str, str]:
     """Return the values of "x=3, y=2" in normal form, in the order of their names. Empty for other texts."""
+    if text.count("=") < 2:
+        return {}
     pairs = [part.split("=") for part in split(normal(text, named=True))]
     named = all(len(pair) == 2 and pair[0].isalpha() for pair in pairs)
     values = dict(sorted(pairs)) if named and len(pairs) > 1 else {}

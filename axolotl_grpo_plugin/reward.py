@@ -366,7 +366,10 @@ def made_of(
 
 def as_score(result: Any) -> Score:
     """Return a scorer's result as a Score."""
-    return result if isinstance(result, Score) else Score(result, "")
+    if not isinstance(result, Score):
+        return Score(result, "")
+    reason, read = ("" if each is None else str(each) for each in result[1:])
+    return Score(result.value, reason, read)
 
 
 def _values(name: str, scores: list[Score], columns: dict[str, Any]) -> list[float | None]:

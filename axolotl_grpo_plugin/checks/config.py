@@ -45,7 +45,7 @@ def check_datasets(cfg: Any) -> Iterator[Finding]:
     """Check that transforms import by Axolotl's rule, and that local files exist and are not empty."""
     for key in ("datasets", "test_datasets"):
         entries = cfg.get(key)
-        if entries and len(dicts(entries)) != len(entries):
+        if entries and (not isinstance(entries, list) or len(dicts(entries)) < len(entries)):
             yield Finding(at(cfg, key), "not a list of datasets", "Begin each with `- path:`")
         for number, dataset in enumerate(dicts(cfg.get(key))):
             yield from check_transform(dataset.get("type"), at(cfg, f"{key}[{number}].type"))

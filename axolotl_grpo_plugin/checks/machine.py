@@ -198,7 +198,7 @@ def check_ports(cfg: Any) -> Lines:
 
 
 def _group_port(cfg: Any) -> int:
-    return tokens_of(block(cfg, "trl").get("vllm_group_port")) or GROUP_PORT
+    return tokens_of(block(cfg, "grpo_trl_args").get("vllm_group_port")) or GROUP_PORT
 
 
 def _check_group_port(cfg: Any) -> Iterator[Finding]:
@@ -207,11 +207,11 @@ def _check_group_port(cfg: Any) -> Iterator[Finding]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", _group_port(cfg)))
     except OSError as error:
-        where = f"trl.vllm_group_port ({_group_port(cfg)})"
+        where = f"grpo_trl_args.vllm_group_port ({_group_port(cfg)})"
         yield Finding(
             where,
             f"the trainer cannot send weights here: {error.strerror}",
-            "End the process that listens there",
+            "End the process that listens there, or set another port",
         )
 
 

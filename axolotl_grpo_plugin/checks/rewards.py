@@ -1,5 +1,6 @@
 """Check the rewards that a config names, and its options for scoring."""
 
+import os
 import traceback
 from collections.abc import Iterator
 from inspect import Parameter, signature
@@ -49,6 +50,9 @@ def _check_reward(key: str, arguments: Any, where: str) -> Iterator[Finding]:
         yield finding
         return
     if is_model(path):
+        if (path.count("/") != 1 or path.startswith(".")) and not os.path.isdir(path):
+            fix = "Write a function as module.function, or correct the model's path"
+            yield Finding(where, "no such folder, and no name on the hub", fix)
         return
     if "." not in path:
         yield Finding(where, "not a path of a function", "Write it as module.function")

@@ -84,7 +84,7 @@ def _check_others(cfg: Any) -> Iterator[Finding]:
 
 
 def _loaded(ref: ToolRef, where: str) -> Any:
-    if "." not in ref.path:
+    if not isinstance(ref.path, str) or "." not in ref.path:
         return Finding(where, "not a path of a function", "Write it as module.function")
     tool = function_at(ref.path, where)
     if isinstance(tool, Finding):

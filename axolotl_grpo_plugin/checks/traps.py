@@ -56,6 +56,7 @@ def check_traps(cfg: Any) -> Iterator[Finding]:
         check_streaming,
         check_sizes,
         check_loss_type,
+        check_lora,
     ):
         yield from check(cfg)
 
@@ -251,6 +252,20 @@ def check_streaming(cfg: Any) -> Iterator[Finding]:
         )
         fix = f"Set it to {lcm(group, size) // group}, or remove trl.streaming_partial_batch"
         yield Finding(at(cfg, "trl.streaming_min_groups"), what, fix)
+
+
+def check_lora(cfg: Any) -> Iterator[Finding]:
+    """Check that an adapter has its sizes and targets. Axolotl has no defaults, and PEFT fails after the model is loaded."""
+    if cfg.get("adapter") not in ("lora", "qlora"):
+        return
+    for key, usual in (("lora_r", 16), ("lora_alpha", 32)):
+        if (number_of(cfg.get(key)) or 0) <= 0:
+            what = "it is missing" if cfg.get(key) is None else f"{cfg[key]!r} is not above 0"
+            yield Finding(at(cfg, key), what, f"Set it, for example to {usual}")
+    targets = ("lora_target_linear", "lora_target_modules", "lora_target_parameters")
+    if not any(map(cfg.get, targets)):
+        fix = "Set lora_target_linear: true"
+        yield Finding(at(cfg, "adapter"), "no layers are named for the adapter", fix)
 
 
 def check_loss_type(cfg: Any) -> Iterator[Finding]:

@@ -37,13 +37,15 @@ def check_names(cfg: Any) -> Iterator[Finding]:
     """Check names that Axolotl's schema takes as any text. A run with a wrong one ends after the model is loaded."""
     from axolotl.utils.schemas.enums import CustomSupportedOptimizers
     from transformers import SchedulerType
-    from transformers.trainer_utils import HubStrategy
+    from transformers.trainer_utils import HubStrategy, IntervalStrategy, SaveStrategy
     from transformers.training_args import OptimizerNames
 
     names = {
         "optimizer": [*OptimizerNames, *CustomSupportedOptimizers],
         "lr_scheduler": [*SchedulerType],
         "hub_strategy": [*HubStrategy],
+        "save_strategy": [*SaveStrategy],
+        "eval_strategy": [*IntervalStrategy],
     }
     own = {"lr_scheduler": {"one_cycle", "rex"}}  # Axolotl's
     for key, enum in names.items():

@@ -195,7 +195,10 @@ class HeldOut(TrainerCallback):
         """Write the answers to the file, and return their means."""
         if self.trainer.accelerator.is_main_process:
             self.file.parent.mkdir(parents=True, exist_ok=True)
+            old = self.file.read_bytes() if mode == "a" and self.file.exists() else b""
             with self.file.open(mode, encoding="utf-8") as file:
+                if old and not old.endswith(b"\n"):  # a killed run left half a line
+                    file.write("\n")
                 for answer in answers:
                     row = {**self.dataset[answer["row"]], **answer}
                     file.write(json.dumps(row, default=str) + "\n")

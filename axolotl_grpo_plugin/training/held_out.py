@@ -1,6 +1,8 @@
 """Compare the model's answers to held-out rows before and after training."""
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -47,18 +49,25 @@ def means(answers: list[dict[str, Any]], highest: dict[str, float]) -> dict[str,
     return {name: fmean(values) for name, values in scores.items()}
 
 
+def read_answers(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the answers of a held_out.jsonl, without a line that a killed run left half written."""
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            with suppress(json.JSONDecodeError):
+                yield json.loads(line)
+
+
 def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Change]:
     """Return the change of each reward function and mode, from a held_out.jsonl.
 
     highest: the score that counts as right, by reward function.
     """
     scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
-    with file.open(encoding="utf-8") as lines:
-        for answer in map(json.loads, lines):
-            for name, score in answer["rewards"].items():
-                if score is not None:
-                    both = scores.setdefault((name, answer["mode"]), {"before": {}, "after": {}})
-                    both.setdefault(answer["when"], {})[answer["row"]] = score
+    for answer in read_answers(file):
+        for name, score in answer["rewards"].items():
+            if score is not None:
+                both = scores.setdefault((name, answer["mode"]), {"before": {}, "after": {}})
+                both.setdefault(answer["when"], {})[answer["row"]] = score
     changes = []
     for (name, mode), both in scores.items():
         rows = sorted(both["before"].keys() & both["after"].keys())

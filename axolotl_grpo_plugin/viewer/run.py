@@ -14,7 +14,7 @@ import yaml
 from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.rollouts import REASON, REWARD
-from axolotl_grpo_plugin.training.held_out import FILE, read_changes
+from axolotl_grpo_plugin.training.held_out import FILE, read_answers, read_changes
 from axolotl_grpo_plugin.training.record import RUN, facts
 from axolotl_grpo_plugin.training.report import short
 from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, cut, mean, texts
@@ -244,8 +244,7 @@ def _held_out(file: Path, log: Log) -> Iterator[dict[str, Any]]:
     """Yield a table of the held-out answers for each mode."""
     if not file.exists():
         return
-    with file.open(encoding="utf-8") as lines:
-        answers = [json.loads(line) for line in lines]
+    answers = [*read_answers(file)]
     own = {"when", "mode", "row", "prompt", "completion", "rewards"}
     for mode in dict.fromkeys(each["mode"] for each in answers):
         yield _table(

@@ -117,9 +117,9 @@ def test_taken_port_of_the_weights_is_found():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        cfg = {"trl": {"use_vllm": True, "vllm_group_port": port}, "vllm": {"port": 18_765}}
+        cfg = {"trl": {"use_vllm": True}, "vllm": {"port": 18_765}, "grpo_trl_args": {"vllm_group_port": port}}
         (found,) = machine.check_ports(cfg)
-    assert found.where == f"trl.vllm_group_port ({port})"
+    assert found.where == f"grpo_trl_args.vllm_group_port ({port})"
 
 
 def test_small_shared_memory_is_a_warning_for_several_gpus(tmp_path):

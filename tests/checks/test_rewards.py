@@ -55,6 +55,8 @@ def test_accepts_reward_paths_and_reward_models(module):
         (f"{GSM8K}.corectness_reward_func", "Did you mean `correctness_reward_func`?"),
         ("axolotl_grpo_plugin.completions.TAGS", "'TAGS' is not a function"),
         ("make", "Write it as module.function"),
+        ("./models/no-such-model", "no such folder, and no name on the hub"),
+        ("rewards/mine/fn", "Write a function as module.function"),
     ],
 )
 def test_reports_a_wrong_path(path, words):

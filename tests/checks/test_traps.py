@@ -16,7 +16,8 @@ QLORA = {"adapter": "qlora", "load_in_4bit": True, "learning_rate": 1e-5}
 def config(trl=None, **keys):
     trl = {"max_completion_length": 512, "num_generations": 8, "temperature": 1.0, **(trl or {})}
     model = "Qwen/Qwen2.5-1.5B-Instruct"
-    return {"base_model": model, "rl": "grpo", "learning_rate": "1e-6", **keys, "trl": trl}
+    lora = {"lora_r": 16, "lora_alpha": 32, "lora_target_linear": True}
+    return {"base_model": model, "rl": "grpo", "learning_rate": "1e-6", **lora, **keys, "trl": trl}
 
 
 def findings(cfg):
@@ -63,6 +64,9 @@ def limit(tokens, **trl):
         (config({"temperature": 0.2}), "warning", "trl.temperature: at 0.2"),
         (config({"temperature": 0}), "error", "must be above 0"),
         (config({"top_k": 1}), "error", "all completions of a prompt are the same"),
+        (config(**LORA, lora_r=None), "error", "lora_r: it is missing. Set it, for example to 16."),
+        (config(**LORA, lora_alpha=0), "error", "lora_alpha: 0 is not above 0. Set it, for example to 32."),
+        (config(**LORA, lora_target_linear=False), "error", "adapter: no layers are named for the adapter."),
         (config({"loss_type": "dr-grpo"}), "error", "trl.loss_type (dr-grpo): no such loss. Did you mean `dr_grpo`?"),
         (config({"sync_ref_model": True, "beta": 0.0}), "error", "without trl.beta"),
         (config({"sync_ref_model": True, "beta": 0.1}, **LORA), "error", "with an adapter"),

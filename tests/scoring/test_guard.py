@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from axolotl_grpo_plugin.load import RewardRef
+from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import to_outcome
@@ -203,6 +204,10 @@ def test_processes_end_with_a_killed_trainer():
 def test_any_value_becomes_an_outcome(value):
     outcome = to_outcome(value)
     assert bool(outcome.error) is (value is not True)
+
+
+def test_reason_and_read_text_of_any_type_become_text():
+    assert to_outcome(Score(1.0, 1, None)) == to_outcome(Score(1.0, "1", ""))
 
 
 def test_group_reward_scores_are_checked_against_the_range(pool):

@@ -53,6 +53,14 @@ def test_an_unfinished_run_has_no_change(tmp_path):
     assert read_changes(write(tmp_path, [answer("before", "greedy", 0, a=1.0)])) == []
 
 
+def test_half_a_line_of_a_killed_run_is_left_out(tmp_path):
+    file = write(tmp_path, [answer(when, "greedy", 0, a=1.0) for when in ("before", "after")])
+    with file.open("a") as lines:
+        lines.write('{"when": "after", "mode": "gre')
+    (change,) = read_changes(file)
+    assert change.rows == 1
+
+
 def test_table_shows_means_and_shares_of_right_answers(file, capsys):
     from rich.console import Console
 

@@ -120,7 +120,7 @@ class TestWithVLLM:
         pattern = r"canary: vLLM is (\S+) nats .* (\S+) from the old"
         sent, old = map(float, re.search(pattern, text).groups())
         assert sent < 0.01 and old > 0.1
-        assert re.search(r"Synced LoRA adapter v\d+ to vLLM", text)
+        assert re.search(r"Synced LoRA adapter v\d+ to vLLM", (run.out / "debug.log").read_text())
         info = server_info("127.0.0.1", run.port)
         assert info.models[0] == str(ROOT / "models" / "smollm2-135m-instruct")
         assert len(info.models) > 1  # the adapters of the steps

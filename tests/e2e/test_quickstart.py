@@ -156,8 +156,9 @@ def test_installed_wheel_trains_and_evaluates_in_an_empty_folder(tmp_path, built
     (wheel,) = built.glob("*.whl")
     venv = [UV, "venv", "--quiet", "--python", sys.executable, str(installed)]
     subprocess.run(venv, check=True)
-    to = ["--quiet", "--python", str(installed / "bin" / "python")]
-    subprocess.run([UV, "pip", "install", *to, str(wheel)], cwd=empty, check=True)
+    # Without the checkout's settings. Outside of the checkout, pyenv may not find uv.
+    to = ["--quiet", "--no-config", "--python", str(installed / "bin" / "python")]
+    subprocess.run([UV, "pip", "install", *to, str(wheel)], check=True)
     path = f"{installed / 'bin'}{os.pathsep}{environment()['PATH']}"
 
     # Without compiled modules outside the venv, which is thrown away.

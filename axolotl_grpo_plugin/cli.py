@@ -152,9 +152,8 @@ def check(configs: tuple[str, ...], **options: Any) -> None:
     CONFIGS are Axolotl YAMLs, or folders of them.
     """
     _quiet()  # the checks report the warnings that matter
-    os.environ.setdefault(
-        "AXOLOTL_DO_NOT_TRACK", "1"
-    )  # else Axolotl's telemetry raises at the exit
+    # Axolotl's telemetry raises at the exit of a command that trains nothing.
+    os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
     _run("check", configs, **options)
 
 

@@ -191,13 +191,10 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
     with hub.offline(offline):
         yield from check_names(cfg)
         for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
-            # Axolotl's message for a wrong batch says less than check_batch, and some of its errors name no key.
-            known = (
-                batch
-                if finding.what.startswith("GRPO")
-                else finding.where == at(cfg, "config") and wrong
-            )
-            if not known:
+            # Axolotl's message for a wrong batch says less than check_batch.
+            says_less = batch and finding.what.startswith("GRPO")
+            names_no_key = wrong and finding.where == at(cfg, "config")
+            if not (says_less or names_no_key):
                 yield finding
         found = yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
         rows, prompts = found

@@ -1,5 +1,6 @@
 """`axolotl grpo check` finds the mistakes in broken configs. tests/checks has each check's own cases."""
 
+import inspect
 import json
 import os
 import re
@@ -185,6 +186,16 @@ def test_passes_fields_of_trl_with_their_types():
     passed = {"delta": 1e-6, "num_generations_eval": 4, "shuffle_dataset": False}
     assert trl_args(cfg) == {**passed, "generation_kwargs": {"stop": ["a"]}}
     assert type(trl_args(cfg)["generation_kwargs"]) is dict
+
+
+def test_loss_types_are_those_of_trl():
+    from trl import GRPOTrainer
+
+    from axolotl_grpo_plugin.checks.traps import LOSS_TYPES
+
+    source = inspect.getsource(GRPOTrainer._compute_loss)
+    compared = re.findall(r'self\.loss_type (?:==|in) (\[.*?\]|"\w+")', source)
+    assert set(re.findall(r"\w+", " ".join(compared))) == set(LOSS_TYPES)
 
 
 def test_each_field_of_trl_has_a_key_or_fits_into_grpo_trl_args():

@@ -29,6 +29,7 @@ def test_unknown_key_names_the_nearest():
     ("cfg", "line"),
     [
         ({"trl": ["num_generations: 8"]}, "trl: not a block of keys. Write each as `key: value` below it."),
+        ({"trl": True}, "trl: not a block of keys. Write each as `key: value` below it."),
         ({"vllm": "x"}, "vllm: not a block of keys. Write each as `key: value` below it."),
         ({"datasets": {"path": "rows.jsonl"}}, "datasets: not a list of datasets. Begin each with `- path:`."),
         ({"datasets": 5}, "datasets: not a list of datasets. Begin each with `- path:`."),

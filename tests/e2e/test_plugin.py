@@ -74,10 +74,7 @@ def test_refuses_another_path_to_the_plugin(register):
 @pytest.mark.parametrize(
     "odd",
     [
-        {"trl": True},
         {"trl": {"reward_funcs": [None, 3]}},
-        {"datasets": {"path": "x"}},
-        {"datasets": ["openai/gsm8k", None]},
         {"datasets": None},
         {"grpo_examples": "x"},
         {"vllm": None, 5: "a key that is a number"},

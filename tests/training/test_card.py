@@ -132,7 +132,7 @@ def test_an_evaluation_replaces_the_one_on_the_same_rows(write, folder):
 
 
 def test_a_card_that_fails_does_not_end_the_run(write, folder, caplog):
-    (folder / "held_out.jsonl").write_text("half a li")
+    (folder / "held_out.jsonl").write_text("{}\n")
     with pytest.raises(FileNotFoundError):  # there is no card
         write()
     assert "the card of this run could not be written" in caplog.text

@@ -120,7 +120,7 @@ def test_lora_config_with_vllm_is_interrupted_and_continues(cloud, vllm, smollm2
 
     output = made.bare.volume(OUTPUTS) / name
     first, second = made.logs
-    assert "SIGINT: the trainer saves, then all ends" in first and "KeyboardInterrupt" in first
+    assert "SIGINT: the trainer saves, then the run ends" in first and "KeyboardInterrupt" in first
     assert "this run continues from checkpoint-1\n" in second
     for each in (first, second):
         assert "vLLM serves on 127.0.0.1:" in each

@@ -127,12 +127,12 @@ def _is_unit(text: str) -> bool:
     # isnumeric: "½", "²" and "三" are numbers, but not digits.
     if len(text) > _LONGEST_UNIT:
         return False
-    words = text.split()
+    words = [word.strip(".,") for word in text.split()]
     letters = (word for word in words if len(word) == 1 and word.isalpha())
     return (
         _LETTER_UNITS.issuperset(letters)
-        and all(map(_UNIT_WORD.fullmatch, words))
-        and _NO_UNITS.isdisjoint(word.strip(".,").lower() for word in words)
+        and all(map(_UNIT_WORD.fullmatch, text.split()))
+        and _NO_UNITS.isdisjoint(map(str.lower, words))
         and not any(map(str.isnumeric, text))
     )
 

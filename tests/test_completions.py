@@ -86,6 +86,7 @@ def test_read_number(answer, value):
         ("18 minus two", "not_a_number"),
         ("18k", "not_a_number"),
         ("18x", "not_a_number"),
+        ("18x.", "not_a_number"),
         ("18M", "not_a_number"),
         ("18bn", "not_a_number"),
         ("2π", "not_a_number"),

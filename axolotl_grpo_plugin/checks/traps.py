@@ -256,7 +256,7 @@ def check_streaming(cfg: Any) -> Iterator[Finding]:
 
 def check_lora(cfg: Any) -> Iterator[Finding]:
     """Check that an adapter has its sizes and targets. Axolotl has no defaults, and PEFT fails after the model is loaded."""
-    if cfg.get("adapter") not in ("lora", "qlora"):
+    if cfg.get("adapter") not in ("lora", "qlora") or cfg.get("lora_model_dir"):
         return
     for key, usual in (("lora_r", 16), ("lora_alpha", 32)):
         if (number_of(cfg.get(key)) or 0) <= 0:

@@ -336,7 +336,8 @@ def _operations(tokens: Sequence[str], numeric: bool) -> set[str]:
 
 def _has_root(tokens: Sequence[str]) -> bool:
     """Return whether brackets hold a number that has no other form: "5(2+\\sqrt{3})"."""
-    return not {r"\sqrt", r"\pi"}.isdisjoint(takewhile(lambda token: token != ")", tokens))
+    inside = {*takewhile(lambda token: token != ")", tokens)}
+    return bool(inside & {r"\sqrt", r"\pi"} and inside & {"+", "-"})
 
 
 def _depth(text: str) -> int:

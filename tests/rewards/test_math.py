@@ -104,6 +104,7 @@ ANSWERS = [
     (r"5(2+\sqrt{3})", r"10 + 5\sqrt{3}", 1.0, "correct"),
     (r"2(3)+\sqrt{5}", r"6+\sqrt{5}", 0.0, "unevaluated"),
     (r"2(\sqrt4)", "4", 0.0, "unevaluated"),
+    (r"3(2\pi)", r"6\pi", 0.0, "unevaluated"),
     ("3√13", r"3\sqrt{13}", 1.0, "correct"),
     ("x⁴+1", "x^4+1", 1.0, "correct"),
     (r"x \lt -3", "x<-3", 1.0, "correct"),

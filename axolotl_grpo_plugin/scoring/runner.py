@@ -18,6 +18,7 @@ from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import block, number_of, tokens_of
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, logged_names, reward_refs
+from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
@@ -144,8 +145,13 @@ class RewardRunner:
         for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True):
             if isinstance(function, nn.Module):
                 _guard_model(function, name)
+        dead = DeadGroups(trainer, self)
+        dead.wrap_generation()
         if self.rollouts:
             self.rollouts.attach(trainer)
+        # Axolotl's async trainer calls this wrapper before that of the rollout log.
+        if hasattr(trainer, "_post_advantage_hook"):
+            dead.wrap_deferred_scoring()
 
     def close(self) -> None:
         """End the processes, and undo the patch of Axolotl."""

@@ -28,6 +28,7 @@ from axolotl_grpo_plugin.training.report import (
     sparkline,
     table,
 )
+from axolotl_grpo_plugin.training.resume import GenerationBatch
 from axolotl_grpo_plugin.training.samples import EVERY, Samples
 
 LOG = logging.getLogger(__name__)
@@ -49,8 +50,9 @@ def callbacks(cfg: Any, trainer: Any, highest: dict[str, float]) -> list[Trainer
     every = cfg.get("grpo_show_steps")
     every = EVERY if every is None else every
     samples = [Samples(trainer, first, every)] if every else []
+    resume = GenerationBatch(cfg, trainer)
     ending = [Health(first, highest), Report(first, highest, answers)]
-    return [*bar, *repair, *samples, *held_out, *ending]
+    return [*bar, *repair, resume, *samples, *held_out, *ending]
 
 
 class RewardProgress(ProgressCallback):

@@ -67,8 +67,10 @@ class DeadGroups:
         trainer._generate_and_score_completions = generate_and_score
 
     def wrap_deferred_scoring(self) -> None:
-        """Wrap the methods that score in Axolotl's async trainer, which only trains with them."""
+        """Wrap the methods that score in Axolotl's async trainer. Another trainer stays as it is."""
         trainer = self.trainer
+        if not hasattr(trainer, "_post_advantage_hook"):
+            return
         hook: Callable[..., Any] = trainer._post_advantage_hook
 
         def post_advantage(

@@ -149,9 +149,7 @@ class RewardRunner:
         dead.wrap_generation()
         if self.rollouts:
             self.rollouts.attach(trainer)
-        # Axolotl's async trainer calls this wrapper before that of the rollout log.
-        if hasattr(trainer, "_post_advantage_hook"):
-            dead.wrap_deferred_scoring()
+        dead.wrap_deferred_scoring()  # after the rollout log, which must see its advantages
 
     def close(self) -> None:
         """End the processes, and undo the patch of Axolotl."""

@@ -1,0 +1,137 @@
+"""TRL's GRPOTrainer with completions, rewards and vLLM log-probabilities that are made up. All else is real."""
+
+import logging
+import random
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig, GRPOTrainer
+
+from axolotl_grpo_plugin.scoring.dead_groups import dead_completions
+from axolotl_grpo_plugin.training.lean_step import LeanStep
+
+MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
+GROUP, GROUPS, LONGEST = 4, 4, 24
+
+
+class Rollouts:
+    """Prompts, completions and rewards of a generation batch. Every second group is dead. Some are cut off."""
+
+    def __init__(self, seed, vocabulary, end):
+        draw = random.Random(seed)
+        words = [token for token in range(5, vocabulary) if token != end]
+        self.prompts, self.completions, self.rewards = [], [], []
+        for group in range(GROUPS):
+            prompt = draw.choices(words, k=draw.randint(3, 12))
+            for number in range(GROUP):
+                length = min(LONGEST, max(2, int(draw.lognormvariate(1.9, 0.8))))
+                tokens = draw.choices(words, k=length)
+                if length < LONGEST:
+                    tokens[-1] = end
+                self.prompts.append(prompt)
+                self.completions.append(tokens)
+                self.rewards.append(2.9 if group % 2 else float(number % 2))
+        for place in (1, 2, 5):
+            self.completions[place] = draw.choices(words, k=LONGEST)
+
+
+def trainer_of(folder, seed=0, tools=False, vllm=False, **settings):
+    """Return a trainer that trains on the rollouts of a seed."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id)
+    args = GRPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=settings.pop("micro", 2),
+        gradient_accumulation_steps=settings.pop("accumulation", 8),
+        num_generations=GROUP,
+        max_completion_length=LONGEST,
+        temperature=0.9,
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        seed=1,
+        **settings,
+    )
+    questions = Dataset.from_dict({"prompt": [f"{number}?" for number in range(64)]})
+    trainer = GRPOTrainer(model, lambda prompts, **_: rows.rewards, args, questions, processing_class=tokenizer)
+    masks = [[int(not 1 <= place < 1 + len(ids) // 3) for place in range(len(ids))] for ids in rows.completions]
+    logps = near_logps(trainer, rows) if vllm else None
+    trainer.use_vllm = vllm
+
+    def generate(_):
+        texts = ["x"] * len(rows.prompts)
+        return rows.prompts, rows.completions, masks if tools else None, texts, logps, {}, None, None
+
+    trainer._generate = generate
+    silence_dead_groups(trainer)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = args.gradient_accumulation_steps
+    return trainer
+
+
+def near_logps(trainer, rows):
+    """Return log-probabilities near the model's own, as vLLM's are."""
+    noise, found = random.Random(3), []
+    for prompt, completion in zip(rows.prompts, rows.completions, strict=True):
+        with torch.no_grad():
+            logits = trainer.model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]
+        own = (logits / trainer.temperature).log_softmax(-1)
+        found.append([row[token].item() + noise.gauss(0, 0.3) for row, token in zip(own, completion, strict=True)])
+    return found
+
+
+def silence_dead_groups(trainer):
+    """Set the advantages of dead groups to exactly 0, as the plugin does in a training, also without LeanStep."""
+    generate, calculate = trainer._generate_and_score_completions, trainer._calculate_rewards
+    scores = []
+
+    def calculate_rewards(*arguments):
+        scores[:] = [calculate(*arguments)]
+        return scores[0]
+
+    def generate_and_score(inputs):
+        batch = generate(inputs)
+        start = trainer.accelerator.process_index * len(inputs)
+        dead = dead_completions(trainer, scores[0], GROUP)[start : start + len(inputs)]
+        batch["advantages"][dead] = 0.0
+        return batch
+
+    trainer._calculate_rewards, trainer._generate_and_score_completions = calculate_rewards, generate_and_score
+
+
+def step(trainer):
+    """Run the passes of an optimizer step. Return its gradients."""
+    trainer.model.zero_grad()
+    rows = [{"prompt": f"{number}?"} for number in range(GROUP * GROUPS)]
+    for _ in range(trainer.args.gradient_accumulation_steps):
+        trainer.compute_loss(trainer.model, trainer._prepare_inputs(rows)).backward()
+        trainer._step += 1
+    return {name: value.grad.clone() for name, value in trainer.model.named_parameters() if value.grad is not None}
+
+
+def gradients(folder, lean, steps=1, **settings):
+    """Return the gradients of the last of some steps, and the trainer. lean: the options of LeanStep, or None."""
+    trainer = trainer_of(folder, **settings)
+    torch.manual_seed(7)
+    if lean is not None:
+        trainer.lean = LeanStep(trainer, **lean)
+    found = step(trainer)
+    for _ in range(steps - 1):
+        with torch.no_grad():
+            for name, value in trainer.model.named_parameters():
+                if name in found:
+                    value -= 0.05 * found[name]
+        found = step(trainer)
+    return found, trainer
+
+
+def difference(expected, found):
+    """Return the relative difference of two sets of gradients."""
+    assert expected.keys() == found.keys()
+    apart = sum((expected[name] - found[name]).pow(2).sum() for name in expected)
+    size = sum(value.pow(2).sum() for value in expected.values())
+    return (apart / size).sqrt().item()

@@ -134,6 +134,16 @@ class GRPOArgs(BaseModel):
         description="Write every rollout as Parquet, with its scores and reasons. `true` writes to "
         "output_dir/rollouts. A path writes to that folder.",
     )
+    grpo_trim_padding: bool | None = Field(
+        default=None,
+        description="Cut each micro-batch to its own longest completion, and put completions of like length together. "
+        "The gradient stays that of TRL (docs/speed.md). The default is true.",
+    )
+    grpo_skip_zero_advantage: bool | None = Field(
+        default=None,
+        description="Leave out completions that have no gradient, because their advantage is 0 or they are masked "
+        "(docs/speed.md). The default is true, except under ZeRO-3 and FSDP.",
+    )
     grpo_dynamic_sampling: bool | None = Field(
         default=None,
         description="Replace prompt groups whose completions all have the same score by groups of other "

@@ -140,7 +140,11 @@ class GRPOPlugin(base.BasePlugin):
                 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 
                 trainer.add_callback(DynamicSampling.of(cfg, trainer, self._runner))
-            show_summary(cfg, trainer)
+            from axolotl_grpo_plugin.training.lean_step import LeanStep
+
+            trim, skip = cfg.get("grpo_trim_padding"), cfg.get("grpo_skip_zero_advantage")
+            lean = LeanStep(trainer, trim, skip)
+            show_summary(cfg, trainer, lean.summary())
             if trainer.accelerator.is_main_process:
                 write_run(self._given, Path(trainer.args.output_dir), facts_of(trainer))
             highest = self._runner.highest()

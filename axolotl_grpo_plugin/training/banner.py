@@ -21,8 +21,11 @@ def quiet_console(everything: bool) -> None:
                 handler.setLevel(logging.WARNING)
 
 
-def show_summary(cfg: Any, trainer: Any) -> None:
-    """Print a run's model, rows, rewards, devices and output folder, on the first rank."""
+def show_summary(cfg: Any, trainer: Any, speed: str) -> None:
+    """Print a run's model, rows, rewards, devices and output folder, on the first rank.
+
+    speed: the parts of the lean step that are on.
+    """
     if not trainer.accelerator.is_main_process:
         return
     args, group = trainer.args, trainer.num_generations
@@ -36,6 +39,7 @@ def show_summary(cfg: Any, trainer: Any) -> None:
         "batch": f"{args.generation_batch_size // group} prompts x {group} completions, {steps}",
         "rewards": ", ".join(map(short, trainer.reward_func_names)),
         "runs on": f"{trainer.accelerator.num_processes} x {args.device.type}{vllm}",
+        "speed": speed,
         "results": f"{args.output_dir} (debug.log there has Axolotl's log)",
     }
     show(lines)

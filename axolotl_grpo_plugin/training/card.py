@@ -18,6 +18,7 @@ from axolotl_grpo_plugin.hub import is_on_hub
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, Change, read_changes
+from axolotl_grpo_plugin.training.lean_step import COMPUTED, PADDED
 from axolotl_grpo_plugin.training.record import CARD, RUN, add_facts
 from axolotl_grpo_plugin.training.report import PLOT, mean_of, short
 
@@ -212,7 +213,11 @@ def _trained(history: list[dict[str, Any]], step: int) -> str:
     tokens = max(_values(history, "num_tokens"), default=0)
     seconds = _values([log for log in history if log.get("step") == step], "train_runtime")
     time = [f"{seconds[-1] / 60:,.1f} minutes"] if seconds else []
-    return ", ".join([f"{step:,} steps", f"{tokens:,.0f} tokens", *time])
+    parts = [f"{step:,} steps", f"{tokens:,.0f} tokens", *time]
+    if by_trl := sum(_values(history, PADDED)):
+        share = sum(_values(history, COMPUTED)) / by_trl
+        parts.append(f"computed {share:.0%} of TRL's tokens")
+    return ", ".join(parts)
 
 
 def _values(history: list[dict[str, Any]], key: str) -> list[float]:

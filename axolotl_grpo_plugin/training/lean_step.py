@@ -52,11 +52,11 @@ _SHARE, _WEIGHT, _ROWS = "loss_share", "metric_weight", "step_rows"
 class LeanStep:
     """Wraps the methods of a trainer that prepare micro-batches and compute losses.
 
-    trim: also allows to sort. skip: None skips, except under ZeRO-3 and FSDP, because it never ran there.
+    trim: False turns "trim" and "sort" off. skip: False turns "skip" off, and None only under ZeRO-3 and FSDP.
     on: the parts that are on. off: the reason why a part is off.
     """
 
-    def __init__(self, trainer: Any, trim: bool = True, skip: bool | None = None):
+    def __init__(self, trainer: Any, trim: bool | None = None, skip: bool | None = None):
         self.trainer = trainer
         self.off: dict[str, str] = {}
         for part in (TRIM, SORT, SKIP):
@@ -214,10 +214,10 @@ class LeanStep:
         return *results, None
 
 
-def _set_off(part: str, trim: bool, skip: bool | None, trainer: Any) -> str:
+def _set_off(part: str, trim: bool | None, skip: bool | None, trainer: Any) -> str:
     """Return why the config turns a part off, or ""."""
     if part != SKIP:
-        return "" if trim else "grpo_trim_padding is false"
+        return "grpo_trim_padding is false" if trim is False else ""
     if skip is False:
         return "grpo_skip_zero_advantage is false"
     if skip is None and (trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled()):

@@ -17,9 +17,12 @@ GROUP, GROUPS, LONGEST = 4, 4, 24
 
 
 class Rollouts:
-    """Prompts, completions and rewards of a generation batch. Every second group is dead. Some are cut off."""
+    """Prompts, completions and rewards of a generation batch. Some completions are cut off.
 
-    def __init__(self, seed, vocabulary, end):
+    Every second prompt group is dead. dead: all are.
+    """
+
+    def __init__(self, seed, vocabulary, end, dead):
         draw = random.Random(seed)
         words = [token for token in range(5, vocabulary) if token != end]
         self.prompts, self.completions, self.rewards = [], [], []
@@ -32,17 +35,17 @@ class Rollouts:
                     tokens[-1] = end
                 self.prompts.append(prompt)
                 self.completions.append(tokens)
-                self.rewards.append(2.9 if group % 2 else float(number % 2))
+                self.rewards.append(2.9 if dead or group % 2 else float(number % 2))
         for place in (1, 2, 5):
             self.completions[place] = draw.choices(words, k=LONGEST)
 
 
-def trainer_of(folder, seed=0, tools=False, vllm=False, **settings):
+def trainer_of(folder, seed=0, tools=False, vllm=False, dead=False, **settings):
     """Return a trainer that trains on the rollouts of a seed."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
-    rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id)
+    rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id, dead)
     args = GRPOConfig(
         output_dir=str(folder),
         per_device_train_batch_size=settings.pop("micro", 2),

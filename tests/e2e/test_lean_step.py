@@ -1,10 +1,14 @@
 """The gradient of an optimizer step is TRL's, for each loss and option, with fewer computed tokens."""
 
+import json
+import subprocess
+import sys
 from itertools import product
 
 import pytest
 
 from tests.conftest import Later
+from tests.e2e.conftest import ROOT, environment
 
 pytestmark = [pytest.mark.xdist_group("gradients"), pytest.mark.seconds(60)]
 gradients = Later("tests.e2e.gradients")
@@ -38,3 +42,22 @@ def test_gradient_is_that_of_trl(tmp_path, settings):
     assert gradients.difference(expected, found) < (3 if settings.get("vllm") else 1) * CLOSE
     metrics = trainer._metrics["train"]
     assert sum(metrics["tokens/computed"]) < 0.85 * sum(metrics["tokens/computed_by_trl"])
+
+
+def test_update_of_two_ranks_is_that_of_trl(tmp_path):
+    script = ROOT / "tests" / "e2e" / "gradients_on_ranks.py"
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run(
+        [sys.executable, *torchrun, script, tmp_path],
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    for result in (*first, *second):
+        apart, passes, lean_passes, *_ = result
+        assert apart < 3 * CLOSE
+        assert passes == lean_passes  # else a rank would wait for the other one
+    assert [result[3:] for result in first] == [result[3:] for result in second]  # gathered

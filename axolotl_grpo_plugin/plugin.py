@@ -140,6 +140,10 @@ class GRPOPlugin(base.BasePlugin):
                 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 
                 trainer.add_callback(DynamicSampling.of(cfg, trainer, self._runner))
+            if cfg.get("adapter"):
+                from axolotl_grpo_plugin.training.lora_sync import KeepBase
+
+                trainer.add_callback(KeepBase(trainer.model))
             show_summary(cfg, trainer)
             if trainer.accelerator.is_main_process:
                 write_run(self._given, Path(trainer.args.output_dir), facts_of(trainer))

@@ -11,7 +11,6 @@ import click
 from rich import box
 from rich.table import Table
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.commands.rewards import console
 from axolotl_grpo_plugin.commands.session import Options, Session
 from axolotl_grpo_plugin.evaluation.passrate import (
@@ -27,6 +26,9 @@ from axolotl_grpo_plugin.evaluation.passrate import (
 )
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
 from axolotl_grpo_plugin.findings import Finding, first_line, nearest, stop_on
+from axolotl_grpo_plugin.runlog.attempts import RolloutFiles, rollout_files
+from axolotl_grpo_plugin.runlog.reader import rewards_in
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.serving.processes import guarded
 
 TABLE, PLOT = "passrate.parquet", "passrate.png"
@@ -59,14 +61,15 @@ def _run(
     session = Session(config, options, "datasets", "passrate", evaluates=False, generates=not log)
     stop_on(_check(session, keep, out, by if number else [], log))
     scorer = AnswerScorer(session.cfg)
+    files = rollout_files(Path(log)) if log else RolloutFiles([], [])
     try:
-        rates = _rates(session, scorer, log)
+        rates = _rates(session, scorer, log, files.counted)
     finally:
         scorer.close()
     if rates is None:
         return 0
     rows = annotated(session.rows, rates)
-    notes, folder = session.notes(scorer), session.folder
+    notes, folder = [*session.notes(scorer), *filter(None, [files.note()])], session.folder
     if not rows:
         where = f"--from-rollouts {log}" if log else "the rows"
         fix = " ".join(notes) or "Name the dataset that this run was trained on"
@@ -98,30 +101,39 @@ def _run(
 
 
 def _rates(
-    session: Session, scorer: AnswerScorer, log: str | None
+    session: Session, scorer: AnswerScorer, log: str | None, files: list[Path]
 ) -> dict[str, dict[Place, Rate]] | None:
-    """Return the pass rates by model, or None after a shard."""
-    reward = next(iter(scorer.guards), "")
-    best = scorer.highest.get(reward)
-    if best is None:
-        what = "no highest score is declared, so that no answer counts as right"
-        fix = "Put a reward with a range first in trl.reward_funcs"
-        where = "trl.reward_funcs" + f"[0] ({reward})" * bool(reward)
-        stop_on([Finding(where, what, fix)])
-        raise AssertionError
+    """Return the pass rates by model, or None after a shard. files: of the log."""
+    if log and not files:
+        fix = "Name the output_dir of a run with `grpo_rollouts: true`"
+        stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
+    reward = _first(scorer, files)
     if log:
-        files = rollouts.files_of(Path(log))
-        if not files:
-            fix = "Name the output_dir of a run with `grpo_rollouts: true`"
-            stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
-        return {log: rates_in(files, session.rows, reward, best)}
+        return {log: rates_in(files, session.rows, reward)}
     if session.answer():
         return None
     answers = session.scored(scorer)
     return {
-        model.label: rates_of((each for each in answers if each.model == model.label), reward, best)
+        model.label: rates_of((each for each in answers if each.model == model.label), reward)
         for model in session.models
     }
+
+
+def _first(scorer: AnswerScorer, files: list[Path]) -> LoggedReward:
+    """Return the first reward of a log, or else of the config. The config knows ranges that the log lacks.
+
+    Raises: ConfigError if it declares no maximum.
+    """
+    declared = {guard.name: guard.logged for guard in scorer.guards.values()}
+    found = rewards_in(files[-1]) if files else [*declared.values()]
+    reward = next(iter(found), LoggedReward(""))
+    if not reward.range:
+        reward = declared.get(reward.name, reward)
+    if not reward.range:
+        where = f"trl.reward_funcs[0] ({reward.name})"
+        what = "no highest score is declared, so that no answer counts as right"
+        stop_on([Finding(where, what, "Put a reward with a range first in trl.reward_funcs")])
+    return reward
 
 
 def _check(

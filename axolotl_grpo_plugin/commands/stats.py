@@ -114,9 +114,12 @@ class Stats:
     def read_rollouts(self, folder: str) -> None:
         tokenizer = self.counted[0][0] if self.counted else None
         try:
-            self.rollouts = read_rollouts(Path(folder), tokenizer, completion_of(self.cfg))
+            found = read_rollouts(Path(folder), tokenizer, completion_of(self.cfg))
         except NoRollouts as error:
             self.problems.append(str(error))
+            return
+        self.rollouts = found
+        self.warnings += filter(None, [found.note, found.reward.no_right])
 
     def completion(self, given: int | None) -> tuple[int, str]:
         """Return the trl.max_completion_length to propose, and the reason."""

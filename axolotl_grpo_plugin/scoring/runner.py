@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from threading import Lock
@@ -18,6 +18,7 @@ from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import block, number_of, tokens_of
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, logged_names, reward_refs
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
@@ -113,6 +114,11 @@ class RewardRunner:
         """Return the guarded function for an entry of `trl.reward_funcs`, or a reward model's name."""
         return self.guards[key].for_trl() if key in self.guards else key
 
+    def rewards(self, names: Sequence[str]) -> list[LoggedReward]:
+        """Return the reward functions of these logged names. A reward model declares no range."""
+        declared = {name: guard.logged for name, guard in self._by_name.items()}
+        return [declared.get(name, LoggedReward(name)) for name in names]
+
     def highest(self) -> dict[str, float]:
         """Return the best score of each reward that declares one, by its logged name."""
         known = {name: guard.function.highest for name, guard in self._by_name.items()}
@@ -145,7 +151,7 @@ class RewardRunner:
             if isinstance(function, nn.Module):
                 _guard_model(function, name)
         if self.rollouts:
-            self.rollouts.attach(trainer)
+            self.rollouts.attach(trainer, self.rewards(trainer.reward_func_names))
 
     def close(self) -> None:
         """End the processes, and undo the patch of Axolotl."""
@@ -193,8 +199,9 @@ class RewardRunner:
             own[name, "reward_errors"] = sum(bool(each.error) for each in scored) - timeouts
             own[name, "scored"] = len(scored) - reasons["not_this_task"]
             own[name, "too_slow"] = reasons[TOO_SLOW]
-            if best := self._by_name[name].function.highest:
-                own[name, "right"] = sum((each.value or 0.0) >= best for each in scored)
+            reward = self._by_name[name].logged
+            verdicts = [reward.right(outcome.value) for outcome in scored]
+            own[name, "right"], own[name, "wrong"] = map(verdicts.count, (True, False))
             for reason in self._reasons(name):
                 own[name, f"reason {reason}"] = reasons[reason]
         numbers = torch.tensor([[*own.values()]], device=trainer.accelerator.device)
@@ -210,8 +217,9 @@ class RewardRunner:
             for reason in self._reasons(name) if total else ():
                 shares[f"reward_reasons/{name}/{reason}"] = of[name, f"reason {reason}"]
             self._log_shares(metrics, shares, max(total, 1))
-            if total and (name, "right") in of:
-                metrics[f"reward_right/{name}"].append(of[name, "right"] / total)
+            right = of[name, "right"]
+            if judged := right + of[name, "wrong"]:
+                metrics[f"reward_right/{name}"].append(right / judged)
         for series, rows in self._series(outcomes).items():
             values = [value for value, _ in rows if value is not None]
             if values:

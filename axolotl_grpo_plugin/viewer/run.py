@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -11,10 +11,17 @@ from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import FindingError
-from axolotl_grpo_plugin.rollouts import REASON, REWARD
-from axolotl_grpo_plugin.training.held_out import FILE, read_answers, read_changes
+from axolotl_grpo_plugin.runlog.reader import chat, read, rewards_in
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.schema import COLUMN, REASON, REWARD, as_text
+from axolotl_grpo_plugin.training.held_out import (
+    FILE,
+    RANGES,
+    read_answers,
+    read_changes,
+    rewards_of_answers,
+)
 from axolotl_grpo_plugin.training.record import RUN, facts
 from axolotl_grpo_plugin.training.report import short
 from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, cut, mean, texts
@@ -25,13 +32,13 @@ _IN_ROLLOUTS = re.compile(
     r"reward|epoch$|step$|total_flos|num_tokens|completions/|held_out/|train_"
 )
 
-Rescore = Callable[[list[dict[str, Any]]], dict[str, list[Any]]]
+Rescore = Callable[[list[dict[str, Any]]], dict[LoggedReward, list[Any]]]
 
 
 class Run:
     """One run. folder: its output_dir, or the folder of its rollouts. size: characters in a page.
 
-    rescore: returns more scores of rows by the reward's name, as Outcome-like objects.
+    rescore: returns more scores of rows by the reward, as Outcome-like objects.
     Raises: FindingError if the folder has nothing to show.
     """
 
@@ -51,33 +58,25 @@ class Run:
         """Return all that the page shows, as plain JSON."""
         log = self.log
         groups = log.groups()
-        found = phrases(log.samples, [rollouts.chat(each) for each in list(log.prompts)[:50]])
-        best, first = log.best, log.first if log.rewards else 0
-        judge = Judge(log.rollouts, first, best[first] if best else 0.0, found)
+        found = phrases(log.samples, [chat(each) for each in list(log.prompts)[:50]])
+        judge = Judge(log.rollouts, found)
+        notes = [log.files.note(), *(reward.no_right for reward in log.rewards[:1])]
         return {
             "name": self.folder.resolve().name,
             "facts": _facts(self.folder / RUN, self.config),
-            "rewards": [short(name) for name in log.rewards],
-            "first": first,
-            "best": best,
+            "rewards": [short(reward.name) for reward in log.rewards],
+            "notes": [*filter(None, notes)],
             "steps": [
                 _step(step, list(each), judge) for step, each in groupby(groups, attrgetter("step"))
             ],
             "phrases": [{**each._asdict(), "pattern": each.pattern} for each in found],
             "weights": SIGNS,
-            "total": sum(len(group.rollouts) for group in groups),
+            "total": len(log.rollouts),
             "curves": _curves(self.folder),
-            "changes": [
-                {**each._asdict(), "reward": short(each.reward)} for each in self._changes()
-            ],
-            "answers": [*_held_out(self.folder / FILE, log), *_evaluations(self.folder)],
+            "changes": [*_changes(self.folder / FILE)],
+            "answers": [*_held_out(self.folder / FILE), *_evaluations(self.folder)],
             **self._chosen(sample(groups, self.size, judge), judge),
         }
-
-    def _changes(self) -> Iterable[Any]:
-        file = self.folder / FILE
-        names = dict(zip(self.log.rewards, self.log.best, strict=True)) if self.log.rewards else {}
-        return read_changes(file, names) if file.exists() else []
 
     def _chosen(self, groups: Sequence[Group], judge: Judge) -> dict[str, Any]:
         """Return the rollouts of the page in columns, with their prompts."""
@@ -107,24 +106,26 @@ class Run:
                 [names.setdefault(reason or "", len(names)) for reason in column]
                 for column in zip(*(each.reasons for each in rows), strict=True)
             ],
-            "read": [each.reads[judge.first] if each.reads else None for each in rows],
+            "right": [*zip(*(each.rights for each in rows), strict=True)],
+            "read": [next(iter(each.reads), None) for each in rows],
             "versions": [],
         }
         if self.rescore:
+            asked = []
+            for number, group in enumerate(groups):
+                prompt, columns = prompts[group.prompt]
+                own = {COLUMN + name: value for name, value in columns.items()}
+                own |= {"prompt": chat(prompt), "step": group.step, "attempt": 1, "group": number}
+                asked += [own] * len(group.rollouts)
             asked = [
-                {
-                    "prompt": rollouts.chat(prompts[each.prompt][0]),
-                    "completion": rollouts.chat(text),
-                    **prompts[each.prompt][1],
-                    "step": each.step,
-                }
-                for each, text in zip(rows, written, strict=True)
+                {**own, "completion": chat(text)} for own, text in zip(asked, written, strict=True)
             ]
-            for name, scored in self.rescore(asked).items():
+            for reward, scored in self.rescore(asked).items():
                 data["versions"].append(
                     {
-                        "name": name,
+                        "name": reward.name,
                         "scores": [_round(each.score) for each in scored],
+                        "right": [reward.right(each.score) for each in scored],
                         "why": [names.setdefault(each.reason, len(names)) for each in scored],
                     }
                 )
@@ -177,7 +178,7 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
         "scores": [
             _round(mean(column)) for column in zip(*(each.scores for each in trained), strict=True)
         ],
-        "right": _round(mean(judge.right(each) for each in trained)),
+        "right": _round(mean(each.right for each in trained)),
         "dead": _round(mean(not group.spread for group in alive)),
         "truncated": _round(mean(each.truncated for each in trained)),
         "tokens": _round(mean(each.tokens or each.size for each in trained)),
@@ -240,16 +241,24 @@ def _curves(folder: Path) -> dict[str, list[list[float]]]:
     }
 
 
-def _held_out(file: Path, log: Log) -> Iterator[dict[str, Any]]:
+def _changes(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the changes of the held-out answers."""
+    for change in read_changes(file) if file.exists() else ():
+        ends = {"low": _round(change.low), "high": _round(change.high)}  # infinite for one row
+        yield {**change._asdict(), "reward": short(change.reward), **ends}
+
+
+def _held_out(file: Path) -> Iterator[dict[str, Any]]:
     """Yield a table of the held-out answers for each mode."""
     if not file.exists():
         return
     answers = [*read_answers(file)]
-    own = {"when", "mode", "row", "prompt", "completion", "rewards"}
+    rewards = rewards_of_answers(answers)
+    own = {"when", "mode", "row", "prompt", "completion", "rewards", RANGES}
     for mode in dict.fromkeys(each["mode"] for each in answers):
         yield _table(
             f"held-out rows, {mode}",
-            log.rewards[log.first] if log.rewards else "",
+            rewards,
             [
                 {
                     "moment": each["when"],
@@ -274,14 +283,15 @@ def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
     for scores in sorted(folder.glob("eval/**/scores.parquet")):
         judged = {row["key"]: row for row in pq.read_table(scores).to_pylist()}
         stored = [scores.parent / "answers", scores.parent.parent / "answers"]
+        rewards = rewards_in(scores)
         files = [file for each in stored for file in sorted(each.glob("*.parquet"))]
-        rows = [row for file in files for row in rollouts.read(file) if row["key"] in judged]
+        rows = [row for file in files for row in read(file) if row["key"] in judged]
         rows.sort(key=lambda row: (row["step"] is None, row["step"] or 0))
         key = lambda row: (row["dataset"], row["mode"])  # noqa: E731
         for (dataset, mode), answers in groupby(sorted(rows, key=key), key):
             yield _table(
                 f"{dataset}, {mode}",
-                "",
+                rewards,
                 [
                     {
                         "moment": each["model"],
@@ -289,9 +299,9 @@ def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
                         "sample": each["sample"],
                         "prompt": each["prompt"],
                         "columns": {
-                            name.removeprefix(rollouts.COLUMN): each[name]
+                            name.removeprefix(COLUMN): each[name]
                             for name in each
-                            if name.startswith(rollouts.COLUMN)
+                            if name.startswith(COLUMN)
                         },
                         "text": each["completion"],
                         "scores": _named(judged[each["key"]], REWARD),
@@ -306,11 +316,11 @@ def _named(row: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix)}
 
 
-def _table(title: str, first: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
+def _table(
+    title: str, rewards: list[LoggedReward], answers: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return answers to the same rows at several moments, or of several models."""
-    names = list(answers[0]["scores"])
-    first = first if first in names else names[0]
-    highest = max((each["scores"][first] or 0.0 for each in answers), default=0.0)
+    names, first = [reward.name for reward in rewards], rewards[0]
     moments = list(dict.fromkeys(each["moment"] for each in answers))
     rows: dict[tuple[int, int], dict[str, Any]] = {}
     for each in answers:
@@ -319,22 +329,21 @@ def _table(title: str, first: str, answers: list[dict[str, Any]]) -> dict[str, A
             {
                 "row": each["row"],
                 "sample": each["sample"],
-                "prompt": cut(rollouts.as_text(each["prompt"]) or ""),
-                "columns": {key: rollouts.as_text(value) for key, value in each["columns"].items()},
+                "prompt": cut(as_text(each["prompt"]) or ""),
+                "columns": {key: as_text(value) for key, value in each["columns"].items()},
                 "at": [None] * len(moments),
             },
         )
-        score = each["scores"][first]
         row["at"][moments.index(each["moment"])] = {
-            "text": cut(rollouts.as_text(each["text"]) or ""),
-            "scores": [_round(each["scores"][name]) for name in names],
+            "text": cut(as_text(each["text"]) or ""),
+            "scores": [_round(each["scores"].get(name)) for name in names],
             "why": [each["reasons"].get(name) or "" for name in names],
-            "right": None if score is None else int(score >= highest > 0),
+            "right": first.right(each["scores"].get(first.name)),
         }
     return {
         "title": title,
         "rewards": [short(name) for name in names],
-        "first": names.index(first),
+        "note": first.no_right,
         "moments": moments,
         "rows": list(rows.values()),
     }

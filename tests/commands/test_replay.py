@@ -5,9 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from axolotl_grpo_plugin import load, rollouts
+from axolotl_grpo_plugin import load
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands import replay
+from axolotl_grpo_plugin.runlog.schema import write
 
 OURS = """
 from axolotl_grpo_plugin.reward import Score, reward
@@ -41,9 +42,9 @@ def run(working_folder, monkeypatch):
         "reward": [a + 0.5 * b for a, b in zip(right, short, strict=True)],
         "discarded": [False] * 8,
     }  # fmt: skip
-    rollouts.write(working_folder / "run" / "rollouts", 0, columns)
+    write(working_folder / "run" / "rollouts", 0, columns)
     # This group never trained.
-    rollouts.write(working_folder / "run" / "rollouts", 1, {**columns, "discarded": [True] * 8})
+    write(working_folder / "run" / "rollouts", 1, {**columns, "discarded": [True] * 8})
     return "run"
 
 

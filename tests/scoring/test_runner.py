@@ -150,4 +150,4 @@ def test_logs_the_share_of_highest_scores(runner):
     )
     own.guards[REWARD].series = [""] * 4
     own._log_metrics(trainer, {"int_reward_func": outcomes})
-    assert trainer._metrics["train"]["reward_right/int_reward_func"] == [pytest.approx(1 / 3)]
+    assert trainer._metrics["train"]["reward_right/int_reward_func"] == [0.5]

@@ -8,8 +8,8 @@ from axolotl_grpo_plugin.training.held_out import read_changes
 from axolotl_grpo_plugin.training.report import plot, table
 
 
-def answer(when, mode, row, **rewards):
-    place = {"when": when, "mode": mode, "row": row}
+def answer(when, mode, row, range=None, **rewards):
+    place = {"when": when, "mode": mode, "row": row, "reward_ranges": dict.fromkeys(rewards, range)}
     return {**place, "prompt": "p", "completion": "c", "rewards": rewards}
 
 
@@ -23,7 +23,7 @@ def write(folder, answers):
 def file(tmp_path):
     scores = {"before": [0, 0, 0, 2], "after": [2, 2, 0, 2]}
     answers = [
-        answer(when, "greedy", row, right_reward_func=score)
+        answer(when, "greedy", row, [0.0, 2.0], right_reward_func=score)
         for when, rows in scores.items()
         for row, score in enumerate(rows)
     ]
@@ -31,7 +31,7 @@ def file(tmp_path):
 
 
 def test_computes_the_interval_of_a_change(file):
-    (change,) = read_changes(file, {"right_reward_func": 2.0})
+    (change,) = read_changes(file)
     assert (change.rows, change.before, change.after) == (4, 0.5, 1.5)
     before, after = np.array([[0.0, 0, 0, 2]]).T, np.array([[2.0, 2, 0, 2]]).T
     assert (change.low, change.high) == difference(before, after)[1:]
@@ -64,7 +64,7 @@ def test_half_a_line_of_a_killed_run_is_left_out(tmp_path):
 def test_table_shows_means_and_shares_of_right_answers(file, capsys):
     from rich.console import Console
 
-    Console(width=80).print(table(read_changes(file, {"right_reward_func": 2.0})))
+    Console(width=80).print(table(read_changes(file)))
     shown = capsys.readouterr().out
     assert "4 held-out rows" in shown
     assert "right: right" in shown and "25.0% → 75.0%" in shown

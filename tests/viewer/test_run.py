@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.runlog.reader import chat
+from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.viewer.log import Log
 from axolotl_grpo_plugin.viewer.page import packed, page
 from axolotl_grpo_plugin.viewer.run import Run
@@ -26,8 +27,8 @@ def test_data_has_groups_curves_and_facts(folder):
     data = Run(folder).data()
     assert data["groups"][:2] == [[1, 0, 8], [1, 1, 2]]
     assert len(data["text"]) == data["total"] == 60
-    assert data["text"][6] == rollouts.as_text(CHAT)
-    assert (data["rewards"], data["first"], data["best"]) == (["correctness", "layout"], 0, [2.0, 0.5])
+    assert data["text"][6] == as_text(CHAT)
+    assert (data["rewards"], data["notes"]) == (["correctness", "layout"], [])
     first, *_, last = data["steps"]
     assert (first["right"], last["right"]) == (0.4, 0.6)
     assert (first["dead"], first["truncated"], first["groups"]) == (0.5, 0.1, 2)
@@ -155,7 +156,7 @@ def test_run_without_rollouts_shows_its_held_out_answers(folder, tmp_path):
 @pytest.mark.parametrize("rest", ['"x"}, 5]', '"x", "content": 5}]', "5}]", '"x", "tool_calls": 5}]', "[" * 100_000])
 def test_text_that_looks_like_a_chat_stays_a_text(rest):
     text = '[{"role": ' + rest
-    assert rollouts.chat(text) == text
+    assert chat(text) == text
 
 
 def test_refuses_a_folder_without_rollouts(tmp_path):

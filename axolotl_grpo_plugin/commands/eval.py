@@ -55,8 +55,7 @@ def _run(
     (folder / JSON).write_text(json.dumps(summary, indent=2), encoding="utf-8")
     (folder / MARKDOWN).write_text(markdown(summary), encoding="utf-8")
     plot(summary, folder / PLOT)
-    rewards = [guard.logged for guard in scorer.guards.values()]
-    save(folder / SCORES, _scores(answers), rewards)
+    save(folder / SCORES, _scores(answers), scorer.rewards)
     from axolotl_grpo_plugin.training.card import add_evaluation  # it imports transformers
 
     card = Path(session.cfg.get("output_dir") or "model-out", CARD)

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from axolotl_grpo_plugin.commands.rewards import console
+from axolotl_grpo_plugin.commands.score import counted_files
 from axolotl_grpo_plugin.commands.session import Options, Session
 from axolotl_grpo_plugin.evaluation.passrate import (
     BANDS,
@@ -25,8 +26,7 @@ from axolotl_grpo_plugin.evaluation.passrate import (
     subset,
 )
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
-from axolotl_grpo_plugin.findings import Finding, first_line, nearest, stop_on
-from axolotl_grpo_plugin.runlog.attempts import RolloutFiles, rollout_files
+from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line, nearest, stop_on
 from axolotl_grpo_plugin.runlog.reader import rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.serving.processes import guarded
@@ -61,15 +61,14 @@ def _run(
     session = Session(config, options, "datasets", "passrate", evaluates=False, generates=not log)
     stop_on(_check(session, keep, out, by if number else [], log))
     scorer = AnswerScorer(session.cfg)
-    files = rollout_files(Path(log)) if log else RolloutFiles([], [])
     try:
-        rates = _rates(session, scorer, log, files.counted)
+        rates = _rates(session, scorer, log)
     finally:
         scorer.close()
     if rates is None:
         return 0
     rows = annotated(session.rows, rates)
-    notes, folder = [*session.notes(scorer), *filter(None, [files.note()])], session.folder
+    notes, folder = session.notes(scorer), session.folder
     if not rows:
         where = f"--from-rollouts {log}" if log else "the rows"
         fix = " ".join(notes) or "Name the dataset that this run was trained on"
@@ -101,15 +100,17 @@ def _run(
 
 
 def _rates(
-    session: Session, scorer: AnswerScorer, log: str | None, files: list[Path]
+    session: Session, scorer: AnswerScorer, log: str | None
 ) -> dict[str, dict[Place, Rate]] | None:
-    """Return the pass rates by model, or None after a shard. files: of the log."""
-    if log and not files:
-        fix = "Name the output_dir of a run with `grpo_rollouts: true`"
-        stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
-    reward = _first(scorer, files)
+    """Return the pass rates by model, or None after a shard."""
     if log:
+        files = counted_files(log)
+        if not files:
+            fix = "Name the output_dir of a run with `grpo_rollouts: true`"
+            stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
+        reward = _first([*rewards_in(files[-1])[:1], *scorer.rewards])
         return {log: rates_in(files, session.rows, reward)}
+    reward = _first(scorer.rewards)
     if session.answer():
         return None
     answers = session.scored(scorer)
@@ -119,21 +120,18 @@ def _rates(
     }
 
 
-def _first(scorer: AnswerScorer, files: list[Path]) -> LoggedReward:
-    """Return the first reward of a log, or else of the config. The config knows ranges that the log lacks.
+def _first(rewards: list[LoggedReward]) -> LoggedReward:
+    """Return the first reward. An old log lacks its range, which the config, whose rewards follow, may declare.
 
     Raises: ConfigError if it declares no maximum.
     """
-    declared = {guard.name: guard.logged for guard in scorer.guards.values()}
-    found = rewards_in(files[-1]) if files else [*declared.values()]
-    reward = next(iter(found), LoggedReward(""))
-    if not reward.range:
-        reward = declared.get(reward.name, reward)
-    if not reward.range:
-        where = f"trl.reward_funcs[0] ({reward.name})"
-        what = "no highest score is declared, so that no answer counts as right"
-        stop_on([Finding(where, what, "Put a reward with a range first in trl.reward_funcs")])
-    return reward
+    for reward in rewards:
+        if reward.name == rewards[0].name and reward.range:
+            return reward
+    name = rewards[0].name if rewards else ""
+    what = "no highest score is declared, so that no answer counts as right"
+    fix = "Put a reward with a range first in trl.reward_funcs"
+    raise ConfigError(str(Finding(f"trl.reward_funcs[0] ({name})", what, fix)))
 
 
 def _check(

@@ -129,6 +129,10 @@ def _replay(
         raise click.ClickException(
             "The file has no scores of a run. Name a run with grpo_rollouts: true, or two rewards"
         )
+    if against == replay.LOG and "attempt" not in columns:
+        click.echo(
+            "TRL's completions lack the weights of the run. Each weight counts as 1.", err=True
+        )
     failed = False
 
     def scores_of(key: str, function: BaseReward) -> replay.Scores:
@@ -243,21 +247,27 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def counted_files(path: str) -> list[Path]:
+    """Return the files that count of a run's rollouts, and say how many rollouts are left out."""
+    files = rollout_files(Path(path))
+    if note := files.note():
+        click.echo(note, err=True)
+    return files.counted
+
+
 def _read(file: str) -> Iterator[Row]:
     """Yield the rows of JSON lines ("-": standard input), of a Parquet file, or of a run's folder."""
     path = Path(file)
     if file == "-":
         yield from _lines(sys.stdin, "standard input")
     elif path.is_dir() or path.suffix == ".parquet":
-        files = rollout_files(path)
-        if not files.counted:
+        files = counted_files(file)
+        if not files:
             raise click.ClickException(
                 f"{file}: no Parquet files there. Name a run's output_dir (with `grpo_rollouts: true`, "
                 "or `log_completions: true`), or a file"
             )
-        if note := files.note():
-            click.echo(note, err=True)
-        for each in files.counted:
+        for each in files:
             yield from _parquet(each)
     else:
         with path.open(encoding="utf-8-sig") as lines:

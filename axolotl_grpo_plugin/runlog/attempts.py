@@ -34,17 +34,13 @@ def rollout_files(path: Path) -> RolloutFiles:
     if path.is_file():
         return RolloutFiles([path], [])
     found = (sorted((path / name).glob("*.parquet")) for name in _FOLDERS)
-    files = next(filter(None, found), [])
-    starts: dict[int, int] = {}  # the first step of each attempt
-    for file in files:
-        attempt, step = _place(file)
-        starts[attempt] = min(step, starts.get(attempt, step))
-    counted, left_out = list[Path](), list[Path]()
-    for file in files:
-        attempt, step = _place(file)
+    places = [(*_place(file), file) for file in next(filter(None, found), [])]
+    starts = {attempt: step for attempt, step, _ in reversed(places)}  # first steps
+    files = RolloutFiles([], [])
+    for attempt, step, file in places:
         repeated = any(later > attempt and starts[later] <= step for later in starts)
-        (left_out if repeated else counted).append(file)
-    return RolloutFiles(counted, left_out)
+        files[repeated].append(file)
+    return files
 
 
 def _place(file: Path) -> tuple[int, int]:

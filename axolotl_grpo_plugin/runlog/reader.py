@@ -29,12 +29,9 @@ def rewards_in(file: Path) -> list[LoggedReward]:
 
 def _scored_by_trl(schema: Any) -> list[str]:
     """Return the reward functions in the schema of TRL's completions, [] for another file."""
-    import pyarrow.types as types
-
     if "advantage" not in schema.names or "attempt" in schema.names:
         return []
-    kinds = (types.is_floating, types.is_null)
-    numbers = [field.name for field in schema if any(is_a(field.type) for is_a in kinds)]
+    numbers = [field.name for field in schema if str(field.type) in ("double", "null")]
     return [name for name in numbers if name != "advantage" and "/" not in name]
 
 

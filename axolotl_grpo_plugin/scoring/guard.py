@@ -10,7 +10,6 @@ from typing import Any
 from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Reward
-from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import (
     Outcome,
@@ -40,7 +39,6 @@ class GuardedReward:
 
     Attributes:
         outcomes: the outcomes of the last batch, one per completion.
-        logged: the reward as the rollout log and reports know it.
         series: the value of the `group_by` column of each, "" if there is none.
         timed_by: the YAML key that limits a call.
     """
@@ -60,7 +58,6 @@ class GuardedReward:
         self.outcomes: list[Outcome] = []
         self.series: list[str] = []
         spec = self.function.spec
-        self.logged = LoggedReward(name, spec.range)
         slow = (TOO_SLOW,) if spec.reasons and pool else ()
         self.reasons = tuple(dict.fromkeys((*spec.reasons, *slow)))
         scores_each = isinstance(self.function, Reward)

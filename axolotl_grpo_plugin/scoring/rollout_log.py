@@ -9,10 +9,18 @@ from typing import Any
 
 import torch
 
-from axolotl_grpo_plugin.runlog import schema
 from axolotl_grpo_plugin.runlog.attempts import next_attempt
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
-from axolotl_grpo_plugin.runlog.schema import as_text
+from axolotl_grpo_plugin.runlog.schema import (
+    COLUMN,
+    ERROR,
+    LONGEST_READ,
+    READ,
+    REASON,
+    REWARD,
+    as_text,
+    write,
+)
 from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -101,13 +109,13 @@ class RolloutLog:
         if self.tool_masks:
             columns["tool_tokens"] = [len(mask) - sum(mask) for mask in masks]
         for name in sorted({key for row in inputs for key in row} - {"prompt", "image", "images"}):
-            columns[schema.COLUMN + name] = [as_text(row.get(name)) for row in inputs]
+            columns[COLUMN + name] = [as_text(row.get(name)) for row in inputs]
         for name, values in zip(trainer.reward_func_names, scores.T, strict=True):
-            columns[schema.REWARD + name] = _numbers(values)
+            columns[REWARD + name] = _numbers(values)
             if scored := outcomes.get(name):
-                columns[schema.REASON + name] = [each.status for each in scored]
-                columns[schema.ERROR + name] = [*map(_error, scored, columns[schema.REWARD + name])]
-                columns[schema.READ + name] = [_short(each.read) for each in scored]
+                columns[REASON + name] = [each.status for each in scored]
+                columns[ERROR + name] = [*map(_error, scored, columns[REWARD + name])]
+                columns[READ + name] = [_short(each.read) for each in scored]
         columns["reward"] = _numbers(totals)
         self._staged = columns
 
@@ -141,7 +149,7 @@ class RolloutLog:
 
     def _save(self, batch: dict[str, list[Any]]) -> None:
         try:
-            schema.write(self.folder, next(self._numbers), batch, self.rewards)
+            write(self.folder, next(self._numbers), batch, self.rewards)
         except OSError:  # for example a full disk; the other ranks would wait for this one
             LOG.exception("The rollouts of step %d could not be written.", batch["step"][0])
 
@@ -161,7 +169,7 @@ def _error(outcome: Outcome, score: float | None) -> str | None:
 
 
 def _short(read: str) -> str | None:
-    return read if 0 < len(read) <= schema.LONGEST_READ else None
+    return read if 0 < len(read) <= LONGEST_READ else None
 
 
 def _numbers(values: torch.Tensor) -> list[float | None]:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean
 from threading import Lock
@@ -104,6 +104,7 @@ class RewardRunner:
         }
         self.rollouts = RolloutLog.of(cfg)
         self._by_name = {guard.name: guard for guard in self.guards.values()}
+        self._ranges = {guard.name: guard.function.spec.range for guard in self.guards.values()}
         self._recent: deque[tuple[int, dict[str, Counts]]] = deque()
         self._shown: Counter[str] = Counter()
         self._logged: set[str] = set()  # the shares that were not 0 in some step
@@ -114,10 +115,9 @@ class RewardRunner:
         """Return the guarded function for an entry of `trl.reward_funcs`, or a reward model's name."""
         return self.guards[key].for_trl() if key in self.guards else key
 
-    def rewards(self, names: Sequence[str]) -> list[LoggedReward]:
+    def rewards(self, names: Iterable[str]) -> list[LoggedReward]:
         """Return the reward functions of these logged names. A reward model declares no range."""
-        declared = {name: guard.logged for name, guard in self._by_name.items()}
-        return [declared.get(name, LoggedReward(name)) for name in names]
+        return [LoggedReward(name, self._ranges.get(name)) for name in names]
 
     def highest(self) -> dict[str, float]:
         """Return the best score of each reward that declares one, by its logged name."""
@@ -199,7 +199,7 @@ class RewardRunner:
             own[name, "reward_errors"] = sum(bool(each.error) for each in scored) - timeouts
             own[name, "scored"] = len(scored) - reasons["not_this_task"]
             own[name, "too_slow"] = reasons[TOO_SLOW]
-            reward = self._by_name[name].logged
+            reward = LoggedReward(name, self._ranges[name])
             verdicts = [reward.right(outcome.value) for outcome in scored]
             own[name, "right"], own[name, "wrong"] = map(verdicts.count, (True, False))
             for reason in self._reasons(name):

@@ -1,7 +1,6 @@
 """Read the lengths of a run's completions from its rollout log, or from TRL's logged completions."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import rewards_in
+from axolotl_grpo_plugin.runlog.reader import rewards_in, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import ERROR, REWARD
 from axolotl_grpo_plugin.stats.budget import STEP
@@ -122,34 +121,29 @@ def _read(
     import pyarrow.parquet as pq
 
     parquet = pq.ParquetFile(file, **STREAMED)
-    columns = parquet.schema_arrow.names
+    columns = {*parquet.schema_arrow.names}
     logged = "completion_tokens" in columns
     wanted = ["completion_tokens", "truncated"] if logged else ["completion"]
     if wanted[-1] not in columns:
-        what = f"neither a rollout log nor TRL's completions (it has: {', '.join(columns)})"
+        what = f"neither a rollout log nor TRL's completions (it has: {', '.join(parquet.schema_arrow.names)})"
         raise NoRollouts(f"{file}: {what}. Name another folder.")
     if not logged and (tokenizer is None or limit is None):
         fix = "Name the run's YAML too, with trl.max_completion_length"
         raise NoRollouts(f"{file}: no token counts. {fix}.")
     lengths.estimated = not logged
-    score, error = REWARD + lengths.reward.name, ERROR + lengths.reward.name
-    wanted += [name for name in (score, error) if name in columns]
+    name = lengths.reward.name
+    wanted += columns & {REWARD + name, ERROR + name}
     for batch in parquet.iter_batches(1000, columns=wanted):
-        rows = batch.to_pydict()
+        rows = batch.to_pylist()
         if not logged:
-            rows |= _estimated(rows["completion"], tokenizer, limit)
-        nothing = [None] * batch.num_rows
-        errors = rows.get(error, nothing)
-        scores = rows.get(score, nothing)
-        own = [None if failed else value for failed, value in zip(errors, scores, strict=True)]
-        for row in zip(rows["completion_tokens"], rows["truncated"], own, strict=True):
-            lengths.add(*row)
+            _estimate(rows, tokenizer, limit)
+        for row in rows:
+            lengths.add(row["completion_tokens"], row["truncated"], score_of(row, name))
 
 
-def _estimated(completions: Sequence[Any], tokenizer: Any, limit: Any) -> dict[str, list[Any]]:
+def _estimate(rows: list[dict[str, Any]], tokenizer: Any, limit: Any) -> None:
     """Count decoded text. It lacks the end token, so a finished completion is below the limit."""
-    counts = tokenizer.counts([each if isinstance(each, str) else "" for each in completions])
-    return {
-        "completion_tokens": [min(count + 1, limit) for count in counts],
-        "truncated": [count >= limit for count in counts],
-    }
+    texts = [row["completion"] if isinstance(row["completion"], str) else "" for row in rows]
+    for row, count in zip(rows, tokenizer.counts(texts), strict=True):
+        row["completion_tokens"] = min(count + 1, limit)
+        row["truncated"] = count >= limit

@@ -97,8 +97,9 @@ def rollouts(found: CompletionLengths) -> Table:
     """Return a table of a run's completions."""
     how = "estimated from the text" if found.estimated else "as logged"
     table = _table(f"{found.rows:,} rollouts of {found.folder}, tokens {how}")
-    if ends := found.reward.range:
-        table.caption = Text(f"right: {found.reward.name} gave {ends[1]:g}, its declared maximum")
+    reward = found.reward
+    if reward.range:
+        table.caption = Text(f"right: {reward.name} gave {reward.range[1]:g}, its declared maximum")
     for head in ("", "rollouts", ""):
         table.add_column(head, justify="right")
     table.add_row("all", f"{found.rows:,}", "")
@@ -109,9 +110,8 @@ def rollouts(found: CompletionLengths) -> Table:
         table.add_row("finished", f"{found.finished.rows:,}", shown)
     right, judged = found.right, found.judged
     if judged:
-        shown = f"{right.total() / judged.total():.1%} of all"
-        if judged[True]:
-            shown += f", {right[True] / judged[True]:.1%} of the truncated"
+        part = right[True] / max(judged[True], 1)
+        shown = f"{right.total() / judged.total():.1%} of all, {part:.1%} of the truncated"
         table.add_row("right", f"{right.total():,}", shown)
     return table
 

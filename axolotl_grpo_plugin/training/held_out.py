@@ -91,14 +91,11 @@ def _change(reward: LoggedReward, mode: str, before: list[float], after: list[fl
     pair = np.array([before]).T, np.array([after]).T
     # Without a declared range, only the scores that were seen are known to be possible.
     _, low, high = statistics.difference(*pair, *(reward.range or [*before, *after]))
-    change = Change(reward.name, mode, len(before), fmean(before), fmean(after), low, high)
-    if not reward.range:
-        return change
-    first, last = (np.array([[*map(reward.right, scores)]], float).T for scores in (before, after))
-    share = statistics.share(last)
-    return change._replace(
-        right_before=float(first.mean()),
-        right_after=share.mean,
-        right_low=share.low,
-        right_high=share.high,
-    )
+    means = fmean(before), fmean(after)
+    rights: tuple[float, ...] = ()
+    if reward.range:
+        first, last = (
+            np.array([[*map(reward.right, scores)]], float).T for scores in (before, after)
+        )
+        rights = float(first.mean()), *statistics.share(last)
+    return Change(reward.name, mode, len(before), *means, low, high, *rights)

@@ -20,7 +20,7 @@ _FOR_PHRASES = 2000  # completions
 class Rollout:
     """One completion without its text. file, place: of its row.
 
-    scores, rights, reasons, reads: by reward function. size: characters. features: for the signs.
+    scores, rights, reasons: by reward function. read: by the first. size: characters. features: for the signs.
     """
 
     file: Path
@@ -35,7 +35,7 @@ class Rollout:
     scores: list[float | None]
     rights: list[bool | None]
     reasons: list[str | None]
-    reads: list[str | None]
+    read: str | None
     error: str
     size: int
     features: Features
@@ -135,7 +135,7 @@ class Log:
             scores=[row.get(REWARD + name) for name in names],
             rights=[reward.right(score_of(row, reward.name)) for reward in self.rewards],
             reasons=[row.get(REASON + name) for name in names],
-            reads=[row.get(READ + name) for name in names],
+            read=row.get(f"{READ}{names[0]}"),
             error="\n".join(row[ERROR + name] for name in names if row.get(ERROR + name)),
             size=len(as_text(row["completion"]) or ""),
             features=seen,

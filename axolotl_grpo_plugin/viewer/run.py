@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class Run:
                 for column in zip(*(each.reasons for each in rows), strict=True)
             ],
             "right": [*zip(*(each.rights for each in rows), strict=True)],
-            "read": [next(iter(each.reads), None) for each in rows],
+            "read": [each.read for each in rows],
             "versions": [],
         }
         if self.rescore:
@@ -116,10 +116,9 @@ class Run:
                 prompt, columns = prompts[group.prompt]
                 own = {COLUMN + name: value for name, value in columns.items()}
                 own |= {"prompt": chat(prompt), "step": group.step, "attempt": 1, "group": number}
-                asked += [own] * len(group.rollouts)
-            asked = [
-                {**own, "completion": chat(text)} for own, text in zip(asked, written, strict=True)
-            ]
+                for rollout in group.rollouts:
+                    text = found[rollout.file, rollout.place]
+                    asked.append({**own, "completion": chat(text)})
             for reward, scored in self.rescore(asked).items():
                 data["versions"].append(
                     {
@@ -250,100 +249,62 @@ def _changes(file: Path) -> Iterator[dict[str, Any]]:
 
 def _held_out(file: Path) -> Iterator[dict[str, Any]]:
     """Yield a table of the held-out answers for each mode."""
-    if not file.exists():
-        return
-    answers = [*read_answers(file)]
+    answers = [*read_answers(file)] if file.exists() else []
     rewards = rewards_of_answers(answers)
     own = {"when", "mode", "row", "prompt", "completion", "rewards", RANGES}
-    for mode in dict.fromkeys(each["mode"] for each in answers):
-        yield _table(
-            f"held-out rows, {mode}",
-            rewards,
-            [
-                {
-                    "moment": each["when"],
-                    "row": each["row"],
-                    "sample": 0,
-                    "prompt": each["prompt"],
-                    "columns": {key: each[key] for key in each if key not in own},
-                    "text": each["completion"],
-                    "scores": each["rewards"],
-                    "reasons": {},
-                }
-                for each in answers
-                if each["mode"] == mode
-            ],
-        )
+    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for answer in answers:
+        columns = {COLUMN + name: answer[name] for name in answer if name not in own}
+        scores = {REWARD + name: score for name, score in answer["rewards"].items()}
+        row = {**answer, **columns, **scores, "model": answer["when"], "sample": 0}
+        tables[answer["mode"]].append(row)
+    for mode, rows in tables.items():
+        yield _table(f"held-out rows, {mode}", rewards, rows)
 
 
 def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a table for each evaluated dataset and mode. `axolotl grpo eval` wrote the scores."""
-    import pyarrow.parquet as pq
-
     for scores in sorted(folder.glob("eval/**/scores.parquet")):
-        judged = {row["key"]: row for row in pq.read_table(scores).to_pylist()}
-        stored = [scores.parent / "answers", scores.parent.parent / "answers"]
-        rewards = rewards_in(scores)
-        files = [file for each in stored for file in sorted(each.glob("*.parquet"))]
-        rows = [row for file in files for row in read(file) if row["key"] in judged]
+        judged = {row["key"]: row for row in read(scores)}
+        rows = []
+        for stored in (scores.parent / "answers", scores.parent.parent / "answers"):
+            for file in sorted(stored.glob("*.parquet")):
+                rows += [
+                    {**row, **judged[row["key"]]} for row in read(file) if row["key"] in judged
+                ]
         rows.sort(key=lambda row: (row["step"] is None, row["step"] or 0))
-        key = lambda row: (row["dataset"], row["mode"])  # noqa: E731
+        key = itemgetter("dataset", "mode")
         for (dataset, mode), answers in groupby(sorted(rows, key=key), key):
-            yield _table(
-                f"{dataset}, {mode}",
-                rewards,
-                [
-                    {
-                        "moment": each["model"],
-                        "row": each["row"],
-                        "sample": each["sample"],
-                        "prompt": each["prompt"],
-                        "columns": {
-                            name.removeprefix(COLUMN): each[name]
-                            for name in each
-                            if name.startswith(COLUMN)
-                        },
-                        "text": each["completion"],
-                        "scores": _named(judged[each["key"]], REWARD),
-                        "reasons": _named(judged[each["key"]], REASON),
-                    }
-                    for each in answers
-                ],
-            )
-
-
-def _named(row: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix)}
+            yield _table(f"{dataset}, {mode}", rewards_in(scores), [*answers])
 
 
 def _table(
     title: str, rewards: list[LoggedReward], answers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return answers to the same rows at several moments, or of several models."""
-    names, first = [reward.name for reward in rewards], rewards[0]
-    moments = list(dict.fromkeys(each["moment"] for each in answers))
+    """Return answers to the same rows of several models, or of one at several moments."""
+    first, moments = rewards[0], [*dict.fromkeys(answer["model"] for answer in answers)]
     rows: dict[tuple[int, int], dict[str, Any]] = {}
-    for each in answers:
-        row = rows.setdefault(
-            (each["row"], each["sample"]),
-            {
-                "row": each["row"],
-                "sample": each["sample"],
-                "prompt": cut(as_text(each["prompt"]) or ""),
-                "columns": {key: as_text(value) for key, value in each["columns"].items()},
+    for answer in answers:
+        place = answer["row"], answer["sample"]
+        if place not in rows:
+            columns = [name for name in answer if name.startswith(COLUMN)]
+            rows[place] = {
+                "row": answer["row"],
+                "sample": answer["sample"],
+                "prompt": cut(as_text(answer["prompt"]) or ""),
+                "columns": {name.removeprefix(COLUMN): as_text(answer[name]) for name in columns},
                 "at": [None] * len(moments),
-            },
-        )
-        row["at"][moments.index(each["moment"])] = {
-            "text": cut(as_text(each["text"]) or ""),
-            "scores": [_round(each["scores"].get(name)) for name in names],
-            "why": [each["reasons"].get(name) or "" for name in names],
-            "right": first.right(each["scores"].get(first.name)),
+            }
+        rows[place]["at"][moments.index(answer["model"])] = {
+            "text": cut(as_text(answer["completion"]) or ""),
+            "scores": [_round(answer.get(REWARD + name)) for name, _ in rewards],
+            "why": [answer.get(REASON + name) or "" for name, _ in rewards],
+            "right": first.right(answer.get(REWARD + first.name)),
         }
     return {
         "title": title,
-        "rewards": [short(name) for name in names],
+        "rewards": [short(name) for name, _ in rewards],
         "note": first.no_right,
         "moments": moments,
-        "rows": list(rows.values()),
+        "rows": [*rows.values()],
     }

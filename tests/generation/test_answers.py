@@ -34,7 +34,7 @@ def test_answers_are_found_again_and_scored_by_the_score_command(tmp_path):
     (file,) = rollout_files(tmp_path).counted
     row = next(read(file))
     assert row["completion"] == [{"role": "assistant", "content": "4"}]
-    assert row["answer"] == "4" and row["completion_ids"] == [7, 2]
+    assert row["column/answer"] == "4" and row["completion_ids"] == [7, 2]
 
 
 def test_answers_with_tools_are_found_again(tmp_path):

@@ -49,6 +49,12 @@ def test_only_rows_with_both_scores_count(tmp_path):
     assert (change.reward, change.rows, change.after, change.right_after) == ("a", 1, 1.0, None)
 
 
+def test_equal_answers_still_have_an_interval(tmp_path):
+    answers = [answer(when, "greedy", row, [0.0, 2.0], a=1.0) for when in ("before", "after") for row in range(150)]
+    (change,) = read_changes(write(tmp_path, answers))
+    assert (change.low, change.high) == pytest.approx((-0.023, 0.023), abs=0.005)
+
+
 def test_an_unfinished_run_has_no_change(tmp_path):
     assert read_changes(write(tmp_path, [answer("before", "greedy", 0, a=1.0)])) == []
 

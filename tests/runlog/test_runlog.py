@@ -1,0 +1,84 @@
+"""The rollout log: which scores are right, which attempts count, and what a file tells its reader."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from axolotl_grpo_plugin.runlog.attempts import next_attempt, rollout_files
+from axolotl_grpo_plugin.runlog.reader import group_of, read, rewards_in, score_of
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
+from axolotl_grpo_plugin.runlog.schema import save
+
+
+@pytest.mark.parametrize(
+    ("ends", "score", "right"),
+    [
+        ((0.0, 1.0), 1.0, True),
+        ((0.0, 1.0), 0.3, False),
+        ((-1.0, 0.0), 0.0, True),
+        ((-1.0, 0.0), -0.5, False),
+        ((0.0, 0.7), 0.699999988079071, True),  # 0.7 as TRL's float32
+        ((0.0, 1.0), None, None),
+        (None, 1.0, None),
+    ],
+)
+def test_right_is_the_declared_maximum(ends, score, right):
+    assert LoggedReward("r", ends).right(score) is right
+
+
+def log(folder, attempt, *steps):
+    for step in steps:
+        save(folder / f"train/{attempt:03d}-{step:06d}-000-000000.parquet", {"step": [step] * 2})
+
+
+@pytest.mark.parametrize(
+    ("attempts", "counted", "rows"),
+    [
+        ([(1, 2, 3)], ["1-1", "1-2", "1-3"], 0),
+        ([(1, 2, 3), (3, 4)], ["1-1", "1-2", "2-3", "2-4"], 2),
+        ([(1, 2, 3), (3, 4), (2,)], ["1-1", "3-2"], 8),
+        ([(1, 2, 3), (1,)], ["2-1"], 6),
+        ([(1, 2, 3, 4), (2, 3), (4, 5)], ["1-1", "2-2", "2-3", "3-4", "3-5"], 6),
+    ],
+)
+def test_steps_that_a_later_attempt_repeats_are_left_out(tmp_path, attempts, counted, rows):
+    for attempt, steps in enumerate(attempts, 1):
+        log(tmp_path, attempt, *steps)
+    found = rollout_files(tmp_path)
+    names = [file.name.split("-") for file in found.counted]
+    assert [f"{int(attempt)}-{int(step)}" for attempt, step, *_ in names] == counted
+    note = f"{rows} rollouts of earlier attempts are left out, because a later attempt repeated their steps."
+    assert found.note() == (note if rows else "")
+    assert next_attempt(tmp_path) == len(attempts) + 1
+
+
+def test_file_tells_the_rewards_in_their_order_with_their_ranges(tmp_path):
+    ranges = {"same_answer": [0.0, 1.0], "a_layout": None}
+    save(tmp_path / "a.parquet", {"reward/a_layout": [0.5], "reward/same_answer": [1.0]}, rewards_of(ranges))
+    assert dict(rewards_in(tmp_path / "a.parquet")) == ranges
+    assert rollout_files(tmp_path / "a.parquet").counted == [tmp_path / "a.parquet"]
+
+
+def test_old_log_has_no_ranges(tmp_path):
+    pq.write_table(pa.table({"reward/b": [1.0], "reward/a": [1.0]}), tmp_path / "a.parquet")
+    assert dict(rewards_in(tmp_path / "a.parquet")) == {"b": None, "a": None}
+
+
+def test_completions_of_trl_have_the_logs_names(tmp_path):
+    columns = {"step": [1], "prompt": ["p"], "completion": ["c"], "b": [1.0], "a": [None], "a/reason": ["why"]}
+    pq.write_table(pa.table({**columns, "advantage": [0.5]}), tmp_path / "a.parquet")
+    assert [reward.name for reward in rewards_in(tmp_path / "a.parquet")] == ["b", "a"]
+    (row,) = read(tmp_path / "a.parquet")
+    assert (row["reward"], row["reward/b"], row["reason/a"]) == (1.0, 1.0, "why")
+
+
+def test_failed_score_is_no_score():
+    row = {"reward/r": 0.5, "error/r": "boom", "reward/s": 0.5, "error/s": None}
+    assert (score_of(row, "r"), score_of(row, "s"), score_of(row, "t")) == (None, 0.5, None)
+
+
+def test_two_groups_of_one_prompt_in_a_step_are_two():
+    row = {"attempt": 1, "step": 3, "prompt": "p"}
+    assert group_of({**row, "group": 4}) != group_of({**row, "group": 5})
+    assert group_of({**row, "group": 4}) != group_of({**row, "group": 4, "attempt": 2})
+    assert group_of(row) == group_of({**row, "completion": "c"}) != group_of({**row, "step": 4})

@@ -15,6 +15,7 @@ function el(name, props, ...children) {
   return node;
 }
 const number = (value, digits = 2) => value === null || value === undefined ? "–" : Number(value.toFixed(digits)).toString();
+const end = (value) => Math.abs(value) < 0.005 ? number(value, 4) : number(value);  // of an interval that is not 0
 const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value);
 const percent = (value) => value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`;
 const tone = (value) => value > 0 ? "good" : value < 0 ? "bad" : "soft";
@@ -352,7 +353,7 @@ function viewAnswers() {
   const moments = table.moments.map((each, n) => [n, each]);
   state.from ??= 0; state.to ??= last;
   const changes = run.changes.length ? el("div", { className: "scroll" }, el("table", {}, el("tr", {}, ["held-out rows", "answers", "before", "after", "change, with its 95 % interval"].map((each) => el("th", {}, each))),
-    run.changes.map((each) => el("tr", {}, el("td", {}, each.reward), el("td", {}, each.mode), el("td", { className: "n" }, number(each.before)), el("td", { className: "n" }, number(each.after)), el("td", { className: `n ${tone(each.after - each.before)}` }, `${signed(each.after - each.before)} (${number(each.low)} to ${number(each.high)})`))))) : "";
+    run.changes.map((each) => el("tr", {}, el("td", {}, each.reward), el("td", {}, each.mode), el("td", { className: "n" }, number(each.before)), el("td", { className: "n" }, number(each.after)), el("td", { className: `n ${tone(each.after - each.before)}` }, `${signed(each.after - each.before)} (${end(each.low)} to ${end(each.high)})`))))) : "";
   return el("div", {}, changes, table.note ? el("p", { className: "soft" }, table.note) : "", el("div", { className: "controls" }, choice("answers", run.answers.map((each, n) => [n, each.title]), "table", (value) => visit({ table: value, from: null, to: null, item: null })), choice("from", moments, "from"), choice("to", moments, "to")),
     answerPairs({ table, label: table.moments[from] }, { table, label: table.moments[to] }, table.rows.filter((row) => row.at[from] && row.at[to]).map((row) => [row, row.at[from], row.at[to]])));
 }

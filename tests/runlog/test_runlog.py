@@ -1,11 +1,9 @@
 """The rollout log: which scores are right, which attempts count, and what a file tells its reader."""
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from axolotl_grpo_plugin.runlog.attempts import next_attempt, rollout_files
-from axolotl_grpo_plugin.runlog.reader import group_of, read, rewards_in, score_of
+from axolotl_grpo_plugin.runlog.reader import group_of, rewards_in, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
 from axolotl_grpo_plugin.runlog.schema import save
 
@@ -57,19 +55,6 @@ def test_file_tells_the_rewards_in_their_order_with_their_ranges(tmp_path):
     save(tmp_path / "a.parquet", {"reward/a_layout": [0.5], "reward/same_answer": [1.0]}, rewards_of(ranges))
     assert dict(rewards_in(tmp_path / "a.parquet")) == ranges
     assert rollout_files(tmp_path / "a.parquet").counted == [tmp_path / "a.parquet"]
-
-
-def test_old_log_has_no_ranges(tmp_path):
-    pq.write_table(pa.table({"reward/b": [1.0], "reward/a": [1.0]}), tmp_path / "a.parquet")
-    assert dict(rewards_in(tmp_path / "a.parquet")) == {"b": None, "a": None}
-
-
-def test_completions_of_trl_have_the_logs_names(tmp_path):
-    columns = {"step": [1], "prompt": ["p"], "completion": ["c"], "b": [1.0], "a": [None], "a/reason": ["why"]}
-    pq.write_table(pa.table({**columns, "advantage": [0.5]}), tmp_path / "a.parquet")
-    assert [reward.name for reward in rewards_in(tmp_path / "a.parquet")] == ["b", "a"]
-    (row,) = read(tmp_path / "a.parquet")
-    assert (row["reward"], row["reward/b"], row["reason/a"]) == (1.0, 1.0, "why")
 
 
 def test_failed_score_is_no_score():

@@ -5,7 +5,7 @@ import pytest
 
 from axolotl_grpo_plugin.evaluation.statistics import difference
 from axolotl_grpo_plugin.training.held_out import read_changes
-from axolotl_grpo_plugin.training.report import plot, table
+from axolotl_grpo_plugin.training.report import plot, rounded, table
 
 
 def answer(when, mode, row, range=None, **rewards):
@@ -53,6 +53,7 @@ def test_equal_answers_still_have_an_interval(tmp_path):
     answers = [answer(when, "greedy", row, [0.0, 2.0], a=1.0) for when in ("before", "after") for row in range(150)]
     (change,) = read_changes(write(tmp_path, answers))
     assert (change.low, change.high) == pytest.approx((-0.023, 0.023), abs=0.005)
+    assert [rounded(end, "+") for end in (change.low / 10, change.high)] == ["-0.002", "+0.02"]
 
 
 def test_an_unfinished_run_has_no_change(tmp_path):

@@ -21,7 +21,7 @@ CHAT = [
     {"role": "assistant", "content": "The answer is 4"},
 ]
 FIRST = "correctness_reward_func"
-RANGES = {FIRST: [0.0, 2.0], "layout": None}
+RANGES = {FIRST: [0.0, 2.0], "layout": [0.0, 0.5]}
 
 
 def write_step(folder, step, rows, attempt=1, **more):
@@ -41,7 +41,7 @@ def write_step(folder, step, rows, attempt=1, **more):
         "reward/layout": [row[3] for row in rows],
         f"reason/{FIRST}": ["correct" if row[2] else "wrong_value" for row in rows],
         "reason/layout": ["exact" if row[3] else "other" for row in rows],
-        "error/layout": [None if row[2] else "Error: </pre><script>window.hacked = 1</script>" for row in rows],
+        "error/layout": ["Error: </pre><script>window.hacked = 1</script>", *[None] * (len(rows) - 1)],
         f"read/{FIRST}": ["4" for row in rows],
         "reward": [2.0 * row[2] + row[3] for row in rows],
         "advantage": [2.0 * row[2] + row[3] - 1.5 for row in rows],

@@ -26,7 +26,7 @@ from axolotl_grpo_plugin.evaluation.passrate import (
     subset,
 )
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
-from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line, nearest, stop_on
+from axolotl_grpo_plugin.findings import Finding, first_line, nearest, stop_on
 from axolotl_grpo_plugin.runlog.reader import rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.serving.processes import guarded
@@ -103,14 +103,19 @@ def _rates(
     session: Session, scorer: AnswerScorer, log: str | None
 ) -> dict[str, dict[Place, Rate]] | None:
     """Return the pass rates by model, or None after a shard."""
+    files, rewards = counted_files(log) if log else [], scorer.rewards
+    if files:
+        rewards = rewards_in(files[-1], dict(rewards))
+    elif log:
+        fix = "Name the output_dir of a run with `grpo_rollouts: true`"
+        stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
+    reward = next(iter(rewards), LoggedReward(""))
+    if not reward.range:
+        what = "no highest score is declared, so that no answer counts as right"
+        fix = "Put a reward with a range first in trl.reward_funcs"
+        stop_on([Finding(f"trl.reward_funcs[0] ({reward.name})", what, fix)])
     if log:
-        files = counted_files(log)
-        if not files:
-            fix = "Name the output_dir of a run with `grpo_rollouts: true`"
-            stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
-        reward = _first([*rewards_in(files[-1])[:1], *scorer.rewards])
         return {log: rates_in(files, session.rows, reward)}
-    reward = _first(scorer.rewards)
     if session.answer():
         return None
     answers = session.scored(scorer)
@@ -118,20 +123,6 @@ def _rates(
         model.label: rates_of((each for each in answers if each.model == model.label), reward)
         for model in session.models
     }
-
-
-def _first(rewards: list[LoggedReward]) -> LoggedReward:
-    """Return the first reward. An old log lacks its range, which the config, whose rewards follow, may declare.
-
-    Raises: ConfigError if it declares no maximum.
-    """
-    for reward in rewards:
-        if reward.name == rewards[0].name and reward.range:
-            return reward
-    name = rewards[0].name if rewards else ""
-    what = "no highest score is declared, so that no answer counts as right"
-    fix = "Put a reward with a range first in trl.reward_funcs"
-    raise ConfigError(str(Finding(f"trl.reward_funcs[0] ({name})", what, fix)))
 
 
 def _check(

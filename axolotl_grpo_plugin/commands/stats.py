@@ -114,12 +114,10 @@ class Stats:
     def read_rollouts(self, folder: str) -> None:
         tokenizer = self.counted[0][0] if self.counted else None
         try:
-            found = read_rollouts(Path(folder), tokenizer, completion_of(self.cfg))
+            self.rollouts = read_rollouts(Path(folder), tokenizer, completion_of(self.cfg))
+            self.warnings += filter(None, [self.rollouts.note, self.rollouts.reward.no_right])
         except NoRollouts as error:
             self.problems.append(str(error))
-            return
-        self.rollouts = found
-        self.warnings += filter(None, [found.note, found.reward.no_right])
 
     def completion(self, given: int | None) -> tuple[int, str]:
         """Return the trl.max_completion_length to propose, and the reason."""

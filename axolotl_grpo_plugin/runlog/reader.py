@@ -7,16 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges, rewards_of
 from axolotl_grpo_plugin.runlog.schema import ERROR, METADATA, REASON, REWARD, as_text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def rewards_in(file: Path) -> list[LoggedReward]:
+def rewards_in(file: Path, known: Ranges | None = None) -> list[LoggedReward]:
     """Return the reward functions of a file in their order.
 
-    An old log and TRL's completions declare no ranges.
+    known: ranges for an old log or TRL's completions, which declare none.
     """
     import pyarrow.parquet as pq
 
@@ -24,7 +24,7 @@ def rewards_in(file: Path) -> list[LoggedReward]:
     ranges = json.loads((schema.metadata or {}).get(METADATA.encode(), "{}"))
     columns = [name for name in schema.names if name.startswith(REWARD)]
     names = [name.removeprefix(REWARD) for name in columns] or _scored_by_trl(schema)
-    return rewards_of(ranges or dict.fromkeys(names))
+    return rewards_of(ranges or {name: (known or {}).get(name) for name in names})
 
 
 def _scored_by_trl(schema: Any) -> list[str]:

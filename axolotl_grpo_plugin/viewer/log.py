@@ -43,7 +43,7 @@ class Rollout:
     @property
     def right(self) -> bool | None:
         """Whether the first reward function gave its declared maximum, None if that is not known."""
-        return next(iter(self.rights), None)
+        return self.rights[0]
 
 
 @dataclass

@@ -91,25 +91,22 @@ class Run:
             "columns": [prompts[number][1] for number in used],
             "groups": [[group.step, used[group.prompt], len(group.rollouts)] for group in groups],
             "text": written,
-            "tokens": [each.tokens for each in rows],
-            "truncated": [each.truncated and 1 for each in rows],
-            "discarded": [int(each.discarded) for each in rows],
             "reward": [_round(each.reward) for each in rows],
             "advantage": [_round(each.advantage) for each in rows],
             "error": {place: each.error for place, each in enumerate(rows) if each.error},
             "signs": [judge.signs(*each) for each in zip(rows, written, strict=True)],
-            "scores": [
-                [_round(score) for score in column]
-                for column in zip(*(each.scores for each in rows), strict=True)
-            ],
-            "why": [
-                [names.setdefault(reason or "", len(names)) for reason in column]
-                for column in zip(*(each.reasons for each in rows), strict=True)
-            ],
-            "right": [*zip(*(each.rights for each in rows), strict=True)],
-            "read": [each.read for each in rows],
+            "scores": [],
+            "right": [],
+            "why": [],
             "versions": [],
         }
+        for name in ("tokens", "truncated", "discarded", "read"):
+            data[name] = [*map(attrgetter(name), rows)]
+        for n in range(len(self.log.rewards)):
+            data["scores"].append([_round(rollout.scores[n]) for rollout in rows])
+            data["right"].append([rollout.rights[n] for rollout in rows])
+            whys = [names.setdefault(rollout.reasons[n] or "", len(names)) for rollout in rows]
+            data["why"].append(whys)
         if self.rescore:
             asked = []
             for number, group in enumerate(groups):
@@ -164,19 +161,18 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
     rows = [each for group in groups for each in group.rollouts]
     trained = [each for each in rows if not each.discarded] or rows
     signs = Counter(sign for each in trained for sign in judge.signs(each, ""))
-    reasons = [
-        {why: _round(count / len(trained)) for why, count in Counter(column).items() if why}
-        for column in zip(*(each.reasons for each in trained), strict=True)
-    ]
+    scores, reasons = [], []
+    for n in range(len(trained[0].scores)):
+        scores.append(_round(mean(rollout.scores[n] for rollout in trained)))
+        counts = Counter(rollout.reasons[n] for rollout in trained)
+        reasons.append({why: _round(count / len(trained)) for why, count in counts.items() if why})
     alive = [group for group in groups if not group.rollouts[0].discarded] or groups
     return {
         "step": number,
         "rollouts": len(rows),
         "groups": len(groups),
         "reward": _round(mean(each.reward for each in trained)),
-        "scores": [
-            _round(mean(column)) for column in zip(*(each.scores for each in trained), strict=True)
-        ],
+        "scores": scores,
         "right": _round(mean(each.right for each in trained)),
         "dead": _round(mean(not group.spread for group in alive)),
         "truncated": _round(mean(each.truncated for each in trained)),

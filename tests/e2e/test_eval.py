@@ -116,7 +116,8 @@ def test_pass_rates_make_a_dataset_that_a_config_trains_on(config, tmp_path):
     own |= {"test_datasets": None, "grpo_held_out_rows": None}
     (tmp_path / "next.yaml").write_text(json.dumps(own))
     axolotl("train", tmp_path / "next.yaml", "--max-steps", 1)
-    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", tmp_path / "next")
+    (log,) = tmp_path.glob("next/rollouts/train/*.parquet")
+    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", log)
     assert "8 rows" in printed  # 64 rollouts of one step are 8 prompt groups
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from axolotl_grpo_plugin.runlog.attempts import next_attempt, rollout_files
-from axolotl_grpo_plugin.runlog.reader import group_of, rewards_in, score_of
+from axolotl_grpo_plugin.runlog.reader import group_of, rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
 from axolotl_grpo_plugin.runlog.schema import save
 
@@ -51,15 +51,11 @@ def test_steps_that_a_later_attempt_repeats_are_left_out(tmp_path, attempts, cou
 
 
 def test_file_tells_the_rewards_in_their_order_with_their_ranges(tmp_path):
-    ranges = {"same_answer": [0.0, 1.0], "a_layout": None}
-    save(tmp_path / "a.parquet", {"reward/a_layout": [0.5], "reward/same_answer": [1.0]}, rewards_of(ranges))
-    assert dict(rewards_in(tmp_path / "a.parquet")) == ranges
-    assert rollout_files(tmp_path / "a.parquet").counted == [tmp_path / "a.parquet"]
-
-
-def test_failed_score_is_no_score():
-    row = {"reward/r": 0.5, "error/r": "boom", "reward/s": 0.5, "error/s": None}
-    assert (score_of(row, "r"), score_of(row, "s"), score_of(row, "t")) == (None, 0.5, None)
+    file, columns, known = tmp_path / "a.parquet", {"reward/a": [0.5], "reward/b": [1.0]}, {"a": (0.0, 0.5)}
+    save(file, columns, rewards_of({"b": [0.0, 1.0], "a": None}))
+    assert dict(rewards_in(file, known)) == {"b": [0.0, 1.0], "a": None}
+    save(file, columns)  # an old log
+    assert dict(rewards_in(file, known)) == {"a": (0.0, 0.5), "b": None}
 
 
 def test_two_groups_of_one_prompt_in_a_step_are_two():

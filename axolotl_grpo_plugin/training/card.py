@@ -21,7 +21,7 @@ from axolotl_grpo_plugin.runlog.schema import REASON, REWARD, as_text
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, Change, read_changes
 from axolotl_grpo_plugin.training.record import CARD, RUN, add_facts
-from axolotl_grpo_plugin.training.report import PLOT, mean_of, short
+from axolotl_grpo_plugin.training.report import PLOT, mean_of, rounded, short
 
 LOG = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def _results(trainer: Any, folder: Path, changes: list[Change]) -> str:
                 shares = [f"{each.right_before:.1%}", f"{each.right_after:.1%}", interval]
                 cells.append([f"{short(each.reward)}: right", each.mode, *shares])
         for each in changes:
-            gain = f"{each.low:+.2g} to {each.high:+.2g}"
+            gain = f"{rounded(each.low, '+')} to {rounded(each.high, '+')}"
             means = [f"{each.before:.2f}", f"{each.after:.2f}", gain]
             cells.append([short(each.reward), each.mode, *means])
         lines.append(_table(["Reward", "Answers", "Before", "After", "95 % interval"], cells))

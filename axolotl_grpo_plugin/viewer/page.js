@@ -15,7 +15,7 @@ function el(name, props, ...children) {
   return node;
 }
 const number = (value, digits = 2) => value === null || value === undefined ? "–" : Number(value.toFixed(digits)).toString();
-const end = (value) => value === null ? "–" : Number(value.toPrecision(2)).toString();  // of an interval, which may be small
+const end = (value) => Math.abs(value) < 0.005 ? number(value, 4) : number(value);  // of an interval that is not 0
 const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value);
 const percent = (value) => value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`;
 const tone = (value) => value > 0 ? "good" : value < 0 ? "bad" : "soft";

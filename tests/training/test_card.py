@@ -67,7 +67,7 @@ def test_names_base_model_data_rewards_and_numbers(write):
     assert "trained on `openai/gsm8k` and `rows.jsonl` by GRPO" in text
     assert "10 steps of\n4 prompts x 8 completions" in text
     assert "| correctness: right | greedy | 0.0% | 100.0% | 88.6% to 100.0% |" in text
-    assert "| correctness | greedy | 0.00 | 2.00 | +1.5 to +2 |" in text
+    assert "| correctness | greedy | 0.00 | 2.00 | +1.51 to +2.00 |" in text
     assert "![Training curve](training.png)" in text
     assert 'prompt = [{"role": "user", "content": "9 + 9?"}]' in text
     assert "| Hardware | `8 x NVIDIA H200` |" in text and "| Config | `sha256 " in text

@@ -55,7 +55,7 @@ def test_equal_answers_still_have_an_interval(tmp_path, capsys):
     (change,) = read_changes(write(tmp_path, answers))
     assert (change.low, change.high) == pytest.approx((-0.023, 0.023), abs=0.005)
     Console(width=80).print(table([change._replace(low=change.low / 10, high=change.high / 10)]))
-    assert "1.00 → 1.00 ±0.0024" in capsys.readouterr().out
+    assert "1.00 → 1.00 ±0.002" in capsys.readouterr().out
 
 
 def test_an_unfinished_run_has_no_change(tmp_path):
@@ -75,7 +75,7 @@ def test_table_shows_means_and_shares_of_right_answers(file, capsys):
     shown = capsys.readouterr().out
     assert "4 held-out rows" in shown
     assert "right: right" in shown and "25.0% → 75.0%" in shown
-    assert "0.50 → 1.50 ±1.4" in shown
+    assert "0.50 → 1.50 ±1.37" in shown
 
 
 def test_plots_with_and_without_held_out_rows(file, tmp_path):

@@ -147,8 +147,7 @@ class GRPOPlugin(base.BasePlugin):
             show_summary(cfg, trainer)
             if trainer.accelerator.is_main_process:
                 write_run(self._given, Path(trainer.args.output_dir), facts_of(trainer))
-            highest = self._runner.highest()
-            trainer.create_model_card = partial(write_card, trainer, self._given, highest)
+            trainer.create_model_card = partial(write_card, trainer, self._given)
 
     def post_train_unload(self, cfg: Any) -> None:
         if self._runner:
@@ -165,7 +164,7 @@ class GRPOPlugin(base.BasePlugin):
             return []
         from axolotl_grpo_plugin.training.callbacks import callbacks
 
-        added = callbacks(cfg, trainer, self._runner.highest())
+        added = callbacks(cfg, trainer, self._runner)
         if os.environ.get(CANARY):
             from axolotl_grpo_plugin.serving.canary import Canary
 

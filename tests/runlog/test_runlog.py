@@ -3,7 +3,7 @@
 import pytest
 
 from axolotl_grpo_plugin.runlog.attempts import next_attempt, rollout_files
-from axolotl_grpo_plugin.runlog.reader import group_of, rewards_in
+from axolotl_grpo_plugin.runlog.reader import rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
 from axolotl_grpo_plugin.runlog.schema import save
 
@@ -56,10 +56,3 @@ def test_file_tells_the_rewards_in_their_order_with_their_ranges(tmp_path):
     assert dict(rewards_in(file, known)) == {"b": [0.0, 1.0], "a": None}
     save(file, columns)  # an old log
     assert dict(rewards_in(file, known)) == {"a": (0.0, 0.5), "b": None}
-
-
-def test_two_groups_of_one_prompt_in_a_step_are_two():
-    row = {"attempt": 1, "step": 3, "prompt": "p"}
-    assert group_of({**row, "group": 4}) != group_of({**row, "group": 5})
-    assert group_of({**row, "group": 4}) != group_of({**row, "group": 4, "attempt": 2})
-    assert group_of(row) == group_of({**row, "completion": "c"}) != group_of({**row, "step": 4})

@@ -53,12 +53,6 @@ def test_enough_is_the_length_of_99_percent(tmp_path):
     assert read_rollouts(tmp_path, None, None).enough() is None
 
 
-def test_reward_that_never_pays_counts_no_right_answer(tmp_path):
-    log(tmp_path, 1, [5, 5], [False, False], [0.0, -1.0])
-    found = read_rollouts(tmp_path, None, None)
-    assert (found.right.total(), found.judged.total()) == (0, 2)
-
-
 def test_counts_trls_completions_from_their_text(tmp_path):
     columns = {
         "step": [1, 1, 1],

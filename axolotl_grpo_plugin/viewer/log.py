@@ -61,9 +61,14 @@ class Group:
 
     @property
     def spread(self) -> float:
-        """The highest minus the lowest reward. 0: the group is dead, because it teaches nothing."""
+        """The highest minus the lowest reward."""
         rewards = [each.reward or 0.0 for each in self.rollouts]
         return max(rewards) - min(rewards)
+
+    @property
+    def dead(self) -> bool:
+        """Whether the group teaches nothing, because all advantages are 0."""
+        return not any(rollout.advantage for rollout in self.rollouts)
 
 
 class Log:

@@ -41,7 +41,7 @@ function prepare(run) {
     for (let i = start; i < start + size; i++) { group.rows.push(i); run.of[i] = number; }
     start += size;
     group.reward = mean(group.rows.map((i) => run.reward[i]));
-    group.dead = group.rows.every((i) => run.reward[i] === run.reward[group.rows[0]]);
+    group.dead = group.rows.every((i) => !run.advantage[i]);
     if (!run.byPrompt.has(prompt)) run.byPrompt.set(prompt, []);
     run.byPrompt.get(prompt).push(group);
     return group;
@@ -196,7 +196,7 @@ function columnTable(columns, text) {
 function groupDetail(run, group, here, hit) {
   const rows = [...group.rows].sort((a, b) => (b === here) - (a === here) || run.reward[b] - run.reward[a]);
   const equal = Map.groupBy(rows, (i) => `${run.reward[i]} ${run.text[i]}`);
-  return el("div", {}, promptBlock(run, group.prompt), el("h3", {}, `Step ${group.step}: ${rows.length} completions, mean reward ${number(group.reward)}${group.dead ? ", dead: all rewards are equal" : ""}`),
+  return el("div", {}, promptBlock(run, group.prompt), el("h3", {}, `Step ${group.step}: ${rows.length} completions, mean reward ${number(group.reward)}${group.dead ? ", dead: all advantages are 0" : ""}`),
     el("div", { className: "cards" }, [...equal.values()].map((same) => card(run, same[0], { here: same[0] === here, hit, times: same.length }))));
 }
 const dots = (run, rows) => el("span", { className: "dots right" }, rows.slice(0, 64).map((i) => el("i", { className: run.right(i) === null ? "" : run.right(i) ? "good" : "bad" })));

@@ -142,7 +142,7 @@ def sample(groups: Sequence[Group], size: int, judge: Judge) -> list[Group]:
         ordered = sorted(step, key=attrgetter("mean"))
         oddest = max(step, key=lambda group: judge.odd(group.rollouts))
         picks = [oddest, ordered[0], ordered[-1], max(step, key=attrgetter("spread"))]
-        picks += [group for group in step if not group.spread][:1] + step
+        picks += [group for group in step if group.dead][:1] + step
         left, kept = size / len(steps), set[int]()
         for group in picks:
             if id(group) not in kept and (not kept or _size(group) <= left):
@@ -174,7 +174,7 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
         "reward": _round(mean(each.reward for each in trained)),
         "scores": scores,
         "right": _round(mean(each.right for each in trained)),
-        "dead": _round(mean(not group.spread for group in alive)),
+        "dead": _round(mean(group.dead for group in alive)),
         "truncated": _round(mean(each.truncated for each in trained)),
         "tokens": _round(mean(each.tokens or each.size for each in trained)),
         "reasons": reasons,

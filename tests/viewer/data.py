@@ -58,7 +58,7 @@ def write_run(folder, steps=6):
             ("a </script><script>window.hacked=1</script> 2 + 2?", text, n % 2, 0.5) for n, text in enumerate(texts)
         ]
         rows += [(f"b{step}: 2 + 2?", "needle 4" if step == 3 else "4", step > 3, 0.5)] * 2
-        write_step(folder, step, rows)
+        write_step(folder, step, rows, advantage=[0.5, -0.5] * 4 + [0.0] * 2)  # the second group is dead
     lines = []
     for when in ("before", "after"):
         for row in range(4):

@@ -15,7 +15,7 @@ SAMPLED = Sampling(seed=1)
 
 
 def model(folder, digest="d"):
-    return Model("base", folder, None, 0, digest)
+    return Model("base", folder, None, 0, digest, {})
 
 
 def job(sample=0, sampling=SAMPLED, row=ROW):

@@ -134,6 +134,8 @@ def test_finds_base_and_trained_model(saved):
 def test_equal_weights_are_evaluated_once(saved):
     found = labels(models_of(saved, checkpoints="all"))
     assert found == [("base", 0), ("checkpoint-20", 20), ("checkpoint-40", 40)]
+    names = [model.names for model in models_of(saved, checkpoints="all")]
+    assert names == [{"base": 0}, {"checkpoint-20": 20}, {"checkpoint-40": 40, "trained": None}]
     assert labels(models_of(saved, checkpoints="20"))[1:] == [("checkpoint-20", 20), ("trained", None)]
 
 
@@ -153,7 +155,8 @@ def test_adapter_is_evaluated_on_its_base(saved, tmp_path):
 
 
 def test_a_model_that_is_named_twice_keeps_its_first_place(saved):
-    assert labels(models_of(saved, ["m", "out", "m"])) == [("m", None), ("out", None)]
+    found = models_of(saved, ["m", "out", "m"])
+    assert [[*model.names] for model in found] == [["m"], ["out"]]
 
 
 @pytest.mark.parametrize(

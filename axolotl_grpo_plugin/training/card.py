@@ -135,7 +135,11 @@ def add_evaluation(file: Path, summary: dict[str, Any], place: str) -> bool:
     card = ModelCard.load(file)
     results = card.data.eval_results or []
     results += [_evaluated(each, summary["settings"]) for each in own]
-    latest = {f"{r.dataset_name} {r.metric_name}".rpartition(" (")[0]: r for r in results}
+    # The name of a metric ends with its rows and interval, in brackets.
+    latest = {
+        f"{result.dataset_name} {result.metric_name}".rpartition(" (")[0]: result
+        for result in results
+    }
     card.data.eval_results = list(latest.values())
     ends = [f"<!-- evaluation in {place}: {end} -->" for end in ("start", "end")]
     before, _, rest = card.text.partition(ends[0])

@@ -124,8 +124,12 @@ def test_equal_weights_keep_their_labels_and_repeated_rows_count_once(config, ru
     printed = axolotl("grpo", "eval", config, "--checkpoints", "all", *words, cwd=tmp_path)
     place = "data=rows.jsonl,samples=0"
     found, _ = results(run / "eval" / place)
-    assert [(each["model"], each["step"]) for each in found] == [("base", 0), ("checkpoint-20", 20), ("trained", None)]
-    assert found[1]["rewards"] == found[2]["rewards"] and {each["rows"] for each in found} == {12}
+    assert [(result["model"], result["step"]) for result in found] == [
+        ("base", 0),
+        ("checkpoint-20", 20),
+        ("trained", None),
+    ]
+    assert found[1]["rewards"] == found[2]["rewards"] and {result["rows"] for result in found} == {12}
     assert len(answers(run / "eval")) == 24
     keys = [row["key"] for row in rollouts.read(run / "eval" / place / "scores.parquet")]
     assert len({*keys}) == len(keys) == 24

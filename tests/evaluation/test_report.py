@@ -64,10 +64,10 @@ def test_summary_has_each_statistic_of_a_model():
     ],
 )
 def test_majority_needs_a_reward_that_reads_answers(right_read, wrong_read, majority):
+    read = {1: right_read, 0: wrong_read}
     answers = [
-        answer("base", row, right, "sampled", sample, read=right_read if right else wrong_read)
-        for row, rights in enumerate([(1, 0, 0), (1, 1, 0)])
-        for sample, right in enumerate(rights)
+        answer("base", number // 3, right, "sampled", number % 3, read=read[right])
+        for number, right in enumerate([1, 0, 0, 1, 1, 0])
     ]
     summary = summarize(answers, HIGHEST)
     reward = summary["results"][0]["rewards"]["right_reward_func"]

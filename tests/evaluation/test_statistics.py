@@ -127,7 +127,7 @@ def test_exact_coverage_of_one_answer_per_row_is_the_documented_range(rows, low,
     shares, found = np.linspace(0.05, 0.95, 901), []
     for count in rows:
         right = np.arange(count + 1)
-        ends = np.array([statistics.share((np.arange(count) < each)[:, None] * 1.0) for each in right])
+        ends = np.array([statistics.share((np.arange(count) < number)[:, None] * 1.0) for number in right])
         inside = (ends[:, 1:2] <= shares) & (shares <= ends[:, 2:])
         found.append((stats.binom.pmf(right[:, None], count, shares) * inside).sum(axis=0))
     assert (round(np.min(found), 2), round(np.max(found), 2)) == (low, high)

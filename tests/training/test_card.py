@@ -138,7 +138,7 @@ def test_an_evaluation_with_other_settings_leaves_the_first_one_in_the_card(writ
     card.add_evaluation(file, evaluation(0.75), "eval")
     card.add_evaluation(file, evaluation(0.25, max_tokens=8), "max_tokens=8")
     found = ModelCard.load(file)
-    assert [each.metric_value for each in found.data.eval_results] == [1.0, 0.75, 0.25]
+    assert [result.metric_value for result in found.data.eval_results] == [1.0, 0.75, 0.25]
     assert found.data.eval_results[1].metric_name.startswith("correctness: right, greedy, max_tokens 32, stop () (30")
     assert "| trained | 75.0%" in found.text and "| trained | 25.0%" in found.text
 

@@ -58,6 +58,12 @@ print(generator(prompt, max_new_tokens={length}, return_full_text=False)[0]["gen
 {samples}"""
 _FILES = 20  # of the rollout log: its last
 _SHOWN = 800  # characters of a prompt or completion
+# How the answers of a result were made. Results with the same text replace each other.
+_ANSWERS = {
+    "greedy": "greedy, max_tokens {max_tokens}, stop {stop}",
+    "sampled": "sampled, samples {samples}, temperature {temperature}, top_p {top_p}, "
+    "max_tokens {max_tokens}, stop {stop}, seed {seed}",
+}
 _TRAINED = "trained"  # label of the run's own model in an evaluation
 
 
@@ -118,20 +124,24 @@ def _write(trainer: Any, given: dict[str, Any]) -> None:
     ModelCard(text).save(folder / CARD)
 
 
-def add_evaluation(file: Path, summary: dict[str, Any]) -> bool:
-    """Put the results of `axolotl grpo eval` into a card, in place of those on the same rows.
+def add_evaluation(file: Path, summary: dict[str, Any], place: str) -> bool:
+    """Put the results of `axolotl grpo eval` into a card, in place of those with the same settings.
 
-    summary: eval.json. Return whether it has results of the run's own model.
+    summary: eval.json. place: the name of its folder. Return whether it has results of the run's own model.
     """
     own = [each for each in summary["results"] if each["model"] == _TRAINED and each["rewards"]]
     if not own:
         return False
     card = ModelCard.load(file)
-    found = [_evaluated(each) for each in own]
-    names = {each.dataset_name for each in found}
-    old = [each for each in card.data.eval_results or [] if each.dataset_name not in names]
-    card.data.eval_results = old + found
-    ends = [f"<!-- evaluation on {', '.join(sorted(names))}: {end} -->" for end in ("start", "end")]
+    results = card.data.eval_results or []
+    results += [_evaluated(each, summary["settings"]) for each in own]
+    # The name of a metric ends with its rows and interval, in brackets.
+    latest = {
+        f"{result.dataset_name} {result.metric_name}".rpartition(" (")[0]: result
+        for result in results
+    }
+    card.data.eval_results = list(latest.values())
+    ends = [f"<!-- evaluation in {place}: {end} -->" for end in ("start", "end")]
     before, _, rest = card.text.partition(ends[0])
     section = f"{ends[0]}\n{markdown(summary)}{ends[1]}"
     card.text = f"{before.rstrip()}\n\n{section}\n{rest.partition(ends[1])[2].lstrip()}"
@@ -139,10 +149,10 @@ def add_evaluation(file: Path, summary: dict[str, Any]) -> bool:
     return True
 
 
-def _evaluated(result: dict[str, Any]) -> EvalResult:
+def _evaluated(result: dict[str, Any], settings: dict[str, Any]) -> EvalResult:
     name, reward = next(iter(result["rewards"].items()))
     kind = "right" if "right" in reward else "mean"
-    what = f"{short(name)}: {kind}, {result['mode']}"
+    what = f"{short(name)}: {kind}, {_ANSWERS[result['mode']].format(**settings)}"
     dataset = _dataset(result["dataset"])
     return _eval_result(dataset, what, result["rows"], *reward[kind].values())
 

@@ -143,7 +143,7 @@ def answered(compared, tmp_path_factory):
 
     def answers(prompts, **cfg):
         rows = [Question("rows", n, {}, {"answer": "70"}, prompt, [n]) for n, prompt in enumerate(prompts)]
-        plans, model = [(Sampling(max_tokens=400), 2)], Model("base", folder, None, 0, "")
+        plans, model = [(Sampling(max_tokens=400), 2)], Model("base", folder, None, 0, "", {})
         script = Script()
         backend = ToolBackend(cfg, script, tokenizer, 400, batch_size=4)
         backend.load(model)

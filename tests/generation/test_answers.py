@@ -16,7 +16,7 @@ SAMPLED = Sampling(seed=1)
 
 
 def model(folder, digest="d"):
-    return Model("base", folder, None, 0, digest)
+    return Model("base", folder, None, 0, digest, {})
 
 
 def job(sample=0, sampling=SAMPLED, row=ROW):
@@ -135,6 +135,8 @@ def test_finds_base_and_trained_model(saved):
 def test_equal_weights_are_evaluated_once(saved):
     found = labels(models_of(saved, checkpoints="all"))
     assert found == [("base", 0), ("checkpoint-20", 20), ("checkpoint-40", 40)]
+    names = [model.names for model in models_of(saved, checkpoints="all")]
+    assert names == [{"base": 0}, {"checkpoint-20": 20}, {"checkpoint-40": 40, "trained": None}]
     assert labels(models_of(saved, checkpoints="20"))[1:] == [("checkpoint-20", 20), ("trained", None)]
 
 
@@ -154,7 +156,8 @@ def test_adapter_is_evaluated_on_its_base(saved, tmp_path):
 
 
 def test_a_model_that_is_named_twice_keeps_its_first_place(saved):
-    assert labels(models_of(saved, ["m", "out", "m"])) == [("m", None), ("out", None)]
+    found = models_of(saved, ["m", "out", "m"])
+    assert [[*model.names] for model in found] == [["m"], ["out"]]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from axolotl_grpo_plugin.serving.request import publish
 LEAST = 1500.0  # seconds
 # Completions can grow to several times their length, and then they take several times as long.
 SLOWEST = 10  # times the slowest unit so far
-# A first step compiles kernels, and a save or an upload is one unit. Their times are not measured.
+# A first step compiles kernels, and a save or an upload is one unit. Their times: not measured.
 MOST = 7200.0  # seconds
 _POLL = 1.0  # seconds between two signs of life
 _DUMP = signal.SIGRTMAX  # lets a rank write its stacks; no library of a training uses this signal
@@ -61,6 +61,9 @@ class _Sign(NamedTuple):
 
     def state(self) -> str:
         return str(psutil.Process(self.pid).status())
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} (process {self.pid}, {self.state()}) in: {self.place}"
 
 
 class Watchdog(TrainerCallback):
@@ -116,26 +119,22 @@ class Watchdog(TrainerCallback):
         return patch.multiple(ProfilingContext, __enter__=begin, __exit__=end)
 
     def _watch(self) -> None:
-        faulthandler.register(_DUMP, self._log)
-        with self._log, self._patched():
-            try:
-                self._compare()
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-                faulthandler.unregister(_DUMP)
-                shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _compare(self) -> None:
-        """Compare the signs. It counts polls, so that the time of a suspended run does not count."""
+        """Compare signs of life. It counts polls, because the time of a suspended run does not count."""
         before, seconds, slowest = -1, 0.0, 0.0
-        with suppress(FileNotFoundError):  # another rank has ended already
-            while not self._stop.wait(_POLL):
-                signs = self._exchange(max(LEAST, SLOWEST * slowest))
-                ended = sum(sign.ended for sign in signs)
-                seconds = seconds + _POLL if ended == before else 0.0
-                before, slowest = ended, max(slowest, seconds)
-                if seconds >= max(sign.limit for sign in signs):
-                    self._end_run(signs, seconds)
+        faulthandler.register(_DUMP, self._log)
+        try:
+            with self._log, self._patched(), suppress(FileNotFoundError):  # another rank has ended
+                while not self._stop.wait(_POLL):
+                    signs = self._exchange(max(LEAST, SLOWEST * slowest))
+                    ended = sum(sign.ended for sign in signs)
+                    seconds = seconds + _POLL if ended == before else 0.0
+                    before, slowest = ended, max(slowest, seconds)
+                    if seconds >= max(sign.limit for sign in signs):
+                        self._end_run(signs, seconds)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.unregister(_DUMP)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _exchange(self, limit: float) -> list[_Sign]:
         """Write this rank's sign of life, and return those of all ranks of this machine."""
@@ -146,8 +145,9 @@ class Watchdog(TrainerCallback):
             limit = MOST
         # C code that keeps the GIL stops this thread. Python's own timer needs no GIL.
         faulthandler.dump_traceback_later(2 * limit, file=self._log, exit=True)
-        own = _Sign(self._ended, int(os.environ.get("RANK", 0)), os.getpid(), limit, place)
-        publish(self._folder / f"{own.rank}.json", json.dumps(own))
+        rank = int(os.environ.get("RANK", 0))
+        own = _Sign(self._ended, rank, os.getpid(), limit, place)
+        publish(self._folder / f"{rank}.json", json.dumps(own))
         files = self._folder.glob("*.json")
         return [_Sign(*json.loads(file.read_text())) for file in files]
 
@@ -165,26 +165,22 @@ class Watchdog(TrainerCallback):
         # All ranks see the stall. The first one ends them all, and the kernel then drops its lock.
         fcntl.flock(os.open(self._folder, os.O_RDONLY), fcntl.LOCK_EX)
         try:
-            self._tell(signs, seconds)
+            stopped = [sign for sign in signs if sign.state() == psutil.STATUS_STOPPED]
+            hung = min(
+                stopped or signs
+            )  # a rank that waits for others has ended more than they have
+            line = (
+                f"axolotl-grpo-plugin: no step, generation or scoring has ended for {seconds:.0f} s. "
+                f"No sign came from {hung}. The stacks are in {self._log.name}."
+            )
+            write_end(line)
+            os.write(2, f"\n{line}\n".encode())  # a hanging thread may hold the lock of sys.stderr
+            for sign in signs:
+                print(f"\n{line}\nStacks of {sign}", file=self._log, flush=True)
+                os.kill(sign.pid, _DUMP)
+                sleep(_DUMP_TIME)
         finally:  # also if the disk is full
             shutil.rmtree(self._folder, ignore_errors=True)
             for sign in signs:
                 kill(sign.pid)
             os._exit(1)  # an exit handler could hang too
-
-    def _tell(self, signs: list[_Sign], seconds: float) -> None:
-        stopped = [sign for sign in signs if sign.state() == psutil.STATUS_STOPPED]
-        hung = min(stopped or signs)  # a rank that waits for others has ended more than they have
-        line = (
-            f"axolotl-grpo-plugin: no step, generation or scoring has ended for {seconds:.0f} s. "
-            f"Rank {hung.rank} (process {hung.pid}, {hung.state()}) gave no sign in: {hung.place}. "
-            f"See the stacks in {self._log.name}."
-        )
-        write_end(line)
-        os.write(2, f"\n{line}\n".encode())  # Axolotl's sys.stderr has a lock, which may be held
-        self._log.write(f"\n{line}\n")
-        for sign in signs:
-            self._log.write(f"\nRank {sign.rank} ({sign.state()}) in: {sign.place}\n")
-            self._log.flush()
-            os.kill(sign.pid, _DUMP)
-            sleep(_DUMP_TIME)

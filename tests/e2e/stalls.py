@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from trl import GRPOConfig, GRPOTrainer
 from trl.extras.profiling import ProfilingContext
 
+from axolotl_grpo_plugin.training import stall
 from axolotl_grpo_plugin.training.callbacks import HeldOut
-from axolotl_grpo_plugin.training.stall import Watchdog
 
 MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
 TIMEOUT = 3
@@ -33,7 +33,7 @@ def score(completions, **_):
     return [float(len(text)) for text in completions]
 
 
-def train(out, rewards=(score,), rows=ROWS, change=lambda trainer: None, **more):
+def train(out, rewards=(score,), rows=ROWS, change=lambda trainer: None, timeout=TIMEOUT, **more):
     """Train five steps as `axolotl train` does: the watchdog comes first, and is closed also after an error."""
     args = GRPOConfig(
         output_dir=str(out),
@@ -51,7 +51,7 @@ def train(out, rewards=(score,), rows=ROWS, change=lambda trainer: None, **more)
     trainer = GRPOTrainer(
         model, [*rewards], args, rows, ROWS, processing_class=tokenizer, reward_processing_classes=scorers
     )
-    watchdog = Watchdog(TIMEOUT, str(out))
+    watchdog = stall.Watchdog(timeout, str(out))
     trainer.add_callback(watchdog)
     change(trainer)
     try:
@@ -86,12 +86,12 @@ def reward_model(out):
     model = AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=1, dtype="float32")
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config._name_or_path = "a/slow-model"
-    forward = model.forward
+    forward, seen = model.forward, []
 
     def hangs(**inputs):
-        if (out / "scored").exists():
+        seen.append(inputs)
+        if len(seen) > 1:
             sleep()
-        (out / "scored").touch()
         return forward(**inputs)
 
     model.forward = hangs
@@ -101,8 +101,7 @@ def reward_model(out):
 def data_loader(out):
     # As vLLM's engine may, it has its own session and ignores SIGTERM.
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    (out / "child").write_text(str(child.pid))
+    subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     seen = []
 
     def read(rows):
@@ -143,40 +142,58 @@ def slow(out):
     train(out, [first, second], change=change, max_steps=1, save_strategy="steps", save_steps=1)
 
 
+def slow_start(out):
+    """With the default limit, the first step takes as long as it takes, and later ones may take as long."""
+    stall.LEAST, stall.SLOWEST = 1.0, 1
+    times = [5.0, 0.0, 600.0]
+
+    def starts(**columns):
+        time.sleep(times.pop(0))
+        return score(**columns)
+
+    train(out, [starts], timeout=None)
+
+
 def interrupted(out):
     def interrupt():
         os.kill(os.getpid(), signal.SIGINT)
 
     try:
-        train(out, [after(1, interrupt)])
+        train(out, [short, after(2, interrupt)])
     except KeyboardInterrupt:
         (out / "interrupted").touch()
 
 
-def run(function):
-    """Run a function in a fork. Write whether it ended without a trace."""
-    out = OUT / function.__name__
+def stopped_rank(out):
+    rank = int(os.environ["RANK"])
+
+    def stop():
+        if rank == 1:
+            time.sleep(2)  # so that its last sign names this place
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    train(out, [short, after(2, stop)])
+
+
+def run(out, function):
+    """Run a function in a fork, which writes what is left of the watchdog at the end."""
     out.mkdir()
     if pid := os.fork():
         return pid
     os.dup2(os.open(out / "stderr", os.O_CREAT | os.O_WRONLY), 2)
     function(out)
-    threads = [each for each in threading.enumerate() if each is not threading.main_thread()]
-    watches = [each.name for each in threads if "_watch" in each.name]
+    threads = [thread.name for thread in threading.enumerate() if "_watch" in thread.name]
     whole = ProfilingContext.__exit__.__module__ == ProfilingContext.__module__
-    (out / "left").write_text(json.dumps([watches, whole]))
+    (out / "left").write_text(json.dumps([threads, whole]))
     os._exit(0)
 
 
-OUT = Path(sys.argv[1])
-if "RANK" in os.environ:
-    rank = int(os.environ["RANK"])
-
-    def act():
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-    train(OUT, [short, after(2, act if rank else list)])
-else:
-    pids = {function.__name__: run(function) for function in (reward_model, data_loader, locked, slow, interrupted)}
-    codes = {name: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for name, pid in pids.items()}
-    (OUT / "codes.json").write_text(json.dumps(codes))
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    if "RANK" in os.environ:
+        stopped_rank(folder)
+    else:
+        functions = (reward_model, data_loader, locked, slow, slow_start, interrupted)
+        pids = {function.__name__: run(folder / function.__name__, function) for function in functions}
+        codes = {name: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for name, pid in pids.items()}
+        (folder / "codes.json").write_text(json.dumps(codes))

@@ -128,8 +128,8 @@ class GRPOArgs(BaseModel):
         default=None,
         ge=0,
         description="End the run if no step, generation, scoring or save has ended for so many seconds "
-        "(docs/troubleshooting.md). The default is 1500, or 10 times the slowest step if that is longer, from the "
-        "end of the first step on. 0 never ends a run.",
+        "(docs/troubleshooting.md). The default is 1500, or 10 times the longest such time so far, whichever is "
+        "longer. 0 never ends a run.",
     )
     grpo_trl_args: dict[str, Any] | None = Field(
         default=None,

@@ -127,8 +127,10 @@ class Watchdog(TrainerCallback):
                 while not self._stop.wait(_POLL):
                     signs = self._exchange(max(LEAST, SLOWEST * slowest))
                     ended = sum(sign.ended for sign in signs)
-                    seconds = seconds + _POLL if ended == before else 0.0
-                    before, slowest = ended, max(slowest, seconds)
+                    if ended > before:
+                        before, slowest, seconds = ended, max(slowest, seconds), 0.0
+                        continue
+                    seconds += _POLL
                     if seconds >= max(sign.limit for sign in signs):
                         self._end_run(signs, seconds)
         finally:
@@ -143,7 +145,8 @@ class Watchdog(TrainerCallback):
             limit, started = self._timeout, self._ended > 0
         if not started or place in _SAVES:
             limit = MOST
-        # C code that keeps the GIL stops this thread. Python's own timer needs no GIL.
+        # C code that keeps the GIL stops this thread. Python's own timer needs no GIL. It would also
+        # end a run that was suspended for longer.
         faulthandler.dump_traceback_later(2 * limit, file=self._log, exit=True)
         rank = int(os.environ.get("RANK", 0))
         own = _Sign(self._ended, rank, os.getpid(), limit, place)

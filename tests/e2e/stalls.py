@@ -143,9 +143,9 @@ def slow(out):
 
 
 def slow_start(out):
-    """With the default limit, the first step takes as long as it takes, and later ones may take as long."""
-    stall.LEAST, stall.SLOWEST = 1.0, 1
-    times = [5.0, 0.0, 600.0]
+    """With the default limit, the first step takes as long as it takes, and later units may take twice as long."""
+    stall.LEAST, stall.SLOWEST = 1.0, 2
+    times = [3.5, 0.0, 600.0]
 
     def starts(**columns):
         time.sleep(times.pop(0))

@@ -92,7 +92,7 @@ def test_slow_steps_held_out_rows_and_saves_do_not_end_a_run(ran):
 
 def test_default_limit_comes_from_the_slowest_unit_of_the_first_step_on(ran):
     ((seconds, _, _),) = LINE.findall((ran / "slow_start" / "stderr").read_text())
-    assert 4 <= int(seconds) < 9
+    assert 4 <= int(seconds) <= 8  # twice the first, which was 2 to 4 polls
 
 
 @pytest.mark.parametrize("name", ["slow", "interrupted"])
@@ -107,13 +107,11 @@ def test_no_signs_of_life_stay_on_the_disk(ran):
 
 def test_stopped_rank_is_named_and_killed(tmp_path):
     code, stderr = run(tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    ((_, sign, log),) = LINE.findall(stderr)
+    ((_, sign, _),) = LINE.findall(stderr)
     assert code == 1
     assert re.fullmatch(r"rank 1 \(process \d+, stopped\) in: training step, scoring, hangs", sign)
-    assert (
-        "Stacks of rank 0" in (tmp_path / "debug.log").read_text()
-        and "in gather" in (tmp_path / "debug.log").read_text()
-    )
+    log = (tmp_path / "debug.log").read_text()
+    assert "Stacks of rank 0" in log and "in gather" in log
     assert marked(str(tmp_path)) == [] and signs(tmp_path) == []
 
 

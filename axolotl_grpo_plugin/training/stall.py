@@ -72,8 +72,8 @@ class Watchdog(TrainerCallback):
     A unit is a step, a generation, the scores of a reward function, a save or an evaluation. A thread
     of each rank writes signs of life to a folder, and reads those of the other ranks.
 
-    timeout: seconds, from the first ended unit on. None: LEAST, or SLOWEST times the slowest unit if
-    that is longer, from the end of the first step on. Before, and in a save or an upload, it is MOST.
+    timeout: seconds. None: LEAST, or SLOWEST times the slowest unit if that is longer. Until the end of
+    the first step, and in a save or an upload, it is MOST.
     """
 
     def __init__(self, timeout: float | None, output_dir: str):
@@ -125,7 +125,7 @@ class Watchdog(TrainerCallback):
         try:
             with self._log, self._patched(), suppress(FileNotFoundError):  # another rank has ended
                 while not self._stop.wait(_POLL):
-                    signs = self._exchange(max(LEAST, SLOWEST * slowest))
+                    signs = self._exchange(self._timeout or max(LEAST, SLOWEST * slowest))
                     ended = sum(sign.ended for sign in signs)
                     if ended > before:
                         before, slowest, seconds = ended, max(slowest, seconds), 0.0
@@ -140,10 +140,8 @@ class Watchdog(TrainerCallback):
 
     def _exchange(self, limit: float) -> list[_Sign]:
         """Write this rank's sign of life, and return those of all ranks of this machine."""
-        place, started = self._place(), self._stepped
-        if self._timeout:
-            limit, started = self._timeout, self._ended > 0
-        if not started or place in _SAVES:
+        place = self._place()
+        if not self._stepped or place in _SAVES:
             limit = MOST
         # C code that keeps the GIL stops this thread. Python's own timer needs no GIL. It would also
         # end a run that was suspended for longer.

@@ -30,6 +30,7 @@ from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.environments.seams import Tools
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
+    from axolotl_grpo_plugin.training.stall import Watchdog
 
 
 def _load_plugin(name: str) -> Any:
@@ -54,6 +55,7 @@ class GRPOPlugin(base.BasePlugin):
 
     _runner: "RewardRunner | None" = None
     _tools: "Tools | None" = None
+    _watchdog: "Watchdog | None" = None
     _given: dict[str, Any]  # the config with its command line's options, before Axolotl's defaults
     _row: Any = None  # of the training dataset, to try the rewards on
 
@@ -150,6 +152,9 @@ class GRPOPlugin(base.BasePlugin):
             trainer.create_model_card = partial(write_card, trainer, self._given)
 
     def post_train_unload(self, cfg: Any) -> None:
+        if self._watchdog:
+            self._watchdog.close()
+            self._watchdog = None
         if self._runner:
             self._runner.close()
             self._runner = None
@@ -169,6 +174,13 @@ class GRPOPlugin(base.BasePlugin):
             from axolotl_grpo_plugin.serving.canary import Canary
 
             added.insert(0, Canary(trainer))
+        timeout = cfg.get("grpo_stall_timeout")
+        if timeout != 0:
+            from axolotl_grpo_plugin.training.stall import Watchdog
+
+            # First, because others generate in their on_train_begin.
+            self._watchdog = Watchdog(timeout, trainer.args.output_dir)
+            added.insert(0, self._watchdog)
         return added
 
 

@@ -360,7 +360,7 @@ def _end(prompt: Any) -> str:
 
 
 def _guard_model(model: nn.Module, name: str) -> None:
-    """Let a reward model give NaN scores if it raises an error. One that hangs cannot be stopped."""
+    """Let a reward model give NaN scores if it raises an error. If it hangs, the run ends."""
     forward: Callable[..., Any] = model.forward
 
     def guarded(*arguments: Any, **inputs: Any) -> Any:

@@ -133,7 +133,7 @@ def test_equal_weights_keep_their_labels_and_repeated_rows_count_once(config, ru
     ]
     assert found[1]["rewards"] == found[2]["rewards"] and {result["rows"] for result in found} == {12}
     assert len(answers(run / "eval")) == 24
-    keys = [row["key"] for row in rollouts.read(run / "eval" / place / "scores.parquet")]
+    keys = [row["key"] for row in read(run / "eval" / place / "scores.parquet")]
     assert len({*keys}) == len(keys) == 24
     assert "checkpoint-20 and trained have equal weights" in printed
     assert "Rows left out, because they repeat the prompt of another row: 24." in printed

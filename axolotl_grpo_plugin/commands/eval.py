@@ -11,7 +11,6 @@ import click
 
 from axolotl_grpo_plugin.commands.rewards import console
 from axolotl_grpo_plugin.commands.session import Options, Session
-from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
 from axolotl_grpo_plugin.evaluation.report import markdown, plot, summarize, table
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
@@ -34,12 +33,8 @@ def run(config: str, options: Options, **more: Any) -> int:
     return guarded(work) if options.vllm() and not options.server else work()
 
 
-def _run(
-    config: str, options: Options, *, need: float | None, export: str | None, as_json: bool
-) -> int:
+def _run(config: str, options: Options, *, need: float | None, as_json: bool) -> int:
     session = Session(config, options, "test_datasets", "eval", evaluates=True)
-    if export:
-        return _export(session, Path(export))
     if need:
         click.echo(
             f"A difference of {100 * need:g} points needs at most about "
@@ -130,23 +125,3 @@ def _settings(session: Session) -> dict[str, Any]:
         "samples": session.options.samples,
         **asdict(session.sampling),
     }
-
-
-def _export(session: Session, folder: Path) -> int:
-    from axolotl_grpo_plugin.evaluation.lm_eval import export
-
-    if uses_tools(session.cfg):
-        what = "lm_eval calls no tools"
-        stop_on([Finding("--export-lm-eval", what, "Leave it out, or remove the config's tools")])
-    rewards, samples = reward_refs(session.cfg), session.options.samples
-    command = export(
-        session.cfg,
-        session.rows,
-        session.tokenizer,
-        rewards[0],
-        folder,
-        session.sampling,
-        samples,
-    )
-    click.echo(f"Written to {folder}. Run it with:\n{command}")
-    return 0

@@ -124,6 +124,13 @@ class GRPOArgs(BaseModel):
         description="Share of a reward function's scores that may fail within 20 steps. The default is 0.05. "
         "The run also stops if half of one batch fails. 1.0 never stops a run.",
     )
+    grpo_stall_timeout: float | None = Field(
+        default=None,
+        ge=0,
+        description="End the run if no step, generation, scoring or save has ended for so many seconds "
+        "(docs/troubleshooting.md). The default is 1500, or 10 times the longest such time so far, whichever is "
+        "longer. 0 never ends a run.",
+    )
     grpo_trl_args: dict[str, Any] | None = Field(
         default=None,
         description="Fields of TRL's GRPOConfig that no key of Axolotl sets, such as `num_generations_eval`, "

@@ -436,12 +436,6 @@ def _options(given: dict[str, Any]) -> Any:
     type=click.FloatRange(0, 1, min_open=True),
     help="Say how many rows would show a difference of this size.",
 )
-@click.option(
-    "--export-lm-eval",
-    "export",
-    type=click.Path(file_okay=False),
-    help="Write an lm_eval task with these rows and the first reward, and stop.",
-)
 def evaluate(config: str, **options: Any) -> None:
     """Answer CONFIG's test rows with base and trained model, and compare them.
 
@@ -458,7 +452,7 @@ def evaluate(config: str, **options: Any) -> None:
 @click.option(
     "--from-rollouts",
     "log",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True),
     help="Take the answers from a run's rollout log, and generate nothing.",
 )
 @click.option(
@@ -516,7 +510,6 @@ def passrate(config: str, **options: Any) -> None:
 )
 @click.option("--serve", is_flag=True, help="Serve the page on 127.0.0.1, and follow a live run.")
 @click.option("--port", type=int, default=8642, help="With --serve; 0 takes a free one. [8642]")
-@click.option("--terminal", is_flag=True, help="Read the first run in this terminal.")
 def view(runs: tuple[str, ...], **options: Any) -> None:
     """Show the rollouts of RUNS in one HTML file, which needs no server and no network.
 

@@ -30,6 +30,7 @@ from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.environments.seams import Tools
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
+    from axolotl_grpo_plugin.training.stall import Watchdog
 
 
 def _load_plugin(name: str) -> Any:
@@ -54,6 +55,7 @@ class GRPOPlugin(base.BasePlugin):
 
     _runner: "RewardRunner | None" = None
     _tools: "Tools | None" = None
+    _watchdog: "Watchdog | None" = None
     _given: dict[str, Any]  # the config with its command line's options, before Axolotl's defaults
     _row: Any = None  # of the training dataset, to try the rewards on
 
@@ -140,6 +142,10 @@ class GRPOPlugin(base.BasePlugin):
                 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 
                 trainer.add_callback(DynamicSampling.of(cfg, trainer, self._runner))
+            if cfg.get("adapter"):
+                from axolotl_grpo_plugin.training.lora_sync import KeepBase
+
+                trainer.add_callback(KeepBase(trainer.model))
             from axolotl_grpo_plugin.training.lean_step import LeanStep
 
             trim, skip = cfg.get("grpo_trim_padding"), cfg.get("grpo_skip_zero_advantage")
@@ -147,10 +153,12 @@ class GRPOPlugin(base.BasePlugin):
             show_summary(cfg, trainer, lean.summary())
             if trainer.accelerator.is_main_process:
                 write_run(self._given, Path(trainer.args.output_dir), facts_of(trainer))
-            highest = self._runner.highest()
-            trainer.create_model_card = partial(write_card, trainer, self._given, highest)
+            trainer.create_model_card = partial(write_card, trainer, self._given)
 
     def post_train_unload(self, cfg: Any) -> None:
+        if self._watchdog:
+            self._watchdog.close()
+            self._watchdog = None
         if self._runner:
             self._runner.close()
             self._runner = None
@@ -165,11 +173,18 @@ class GRPOPlugin(base.BasePlugin):
             return []
         from axolotl_grpo_plugin.training.callbacks import callbacks
 
-        added = callbacks(cfg, trainer, self._runner.highest())
+        added = callbacks(cfg, trainer, self._runner)
         if os.environ.get(CANARY):
             from axolotl_grpo_plugin.serving.canary import Canary
 
             added.insert(0, Canary(trainer))
+        timeout = cfg.get("grpo_stall_timeout")
+        if timeout != 0:
+            from axolotl_grpo_plugin.training.stall import Watchdog
+
+            # First, because others generate in their on_train_begin.
+            self._watchdog = Watchdog(timeout, trainer.args.output_dir)
+            added.insert(0, self._watchdog)
         return added
 
 

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +25,14 @@ from axolotl_grpo_plugin.findings import ConfigError, Finding, at, first_line, n
 from axolotl_grpo_plugin.generation.answers import AnswerStore, Job
 from axolotl_grpo_plugin.generation.generate import Backend, Shard, generate, jobs_of
 from axolotl_grpo_plugin.generation.models import Model, models_of
-from axolotl_grpo_plugin.generation.rows import questions
+from axolotl_grpo_plugin.generation.rows import questions, transformed
 from axolotl_grpo_plugin.generation.sampling import Sampling
 from axolotl_grpo_plugin.reward import NOT_COLUMNS
 from axolotl_grpo_plugin.serving.placement import visible_gpus
-from axolotl_grpo_plugin.stats.rows import Source, sources
+from axolotl_grpo_plugin.stats.rows import Source, Unreadable, sources
 from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, open_tokenizer
 
+_COMPARED = 50_000  # training rows per file. 20,000 rows of GSM8K take 2 s
 VLLM_FIX = 'pip install "axolotl-grpo-plugin[vllm]"'
 
 
@@ -101,6 +104,11 @@ class Session:
         if options.data:  # the training's limit would shrink a benchmark
             cfg["grpo_max_prompt_length"] = None
         self.rows, self.dropped = questions(cfg, self.sources, self.tokenizer, options.limit)
+        self.repeats = 0
+        if evaluates and not uses_tools(cfg):  # an environment may read more than the prompt
+            first = {(row.dataset, *row.ids): row for row in reversed(self.rows)}
+            self.repeats = len(self.rows) - len(first)
+            self.rows = [*reversed(first.values())]
         stop_on([*self._check_columns(), *self._check_tokenizers()])
         if generates and uses_tools(cfg):
             stop_on(check_tool_use(cfg, self.rows[0].prompt))
@@ -120,6 +128,18 @@ class Session:
         self.plans = [(self.sampling.greedy(), 1)] if evaluates else []
         if options.samples:
             self.plans.append((self.sampling, options.samples))
+
+    def trained_on(self) -> int:
+        """Return how many rows have a prompt of the config's training files, 0 if those are not here."""
+        cfg = read_config(self.cfg["axolotl_config_path"])  # --data has replaced the datasets
+        paths.resolve_packaged(cfg)
+        prompts = set[str]()
+        for source in sources(cfg):
+            if source.key == "datasets" and isfile(source.path):
+                with suppress(ConfigError, Unreadable):
+                    rows = transformed(cfg, source, self.tokenizer, _COMPARED)
+                    prompts.update(str(row["prompt"]) for _, row in rows)
+        return len(prompts & {str(row.prompt) for row in self.rows})
 
     def _check_columns(self) -> Iterator[Finding]:
         """Check that the rows have the columns that the rewards read."""
@@ -143,12 +163,20 @@ class Session:
                 yield Finding(f"--model {model.label}", what, fix)
 
     def notes(self, scorer: AnswerScorer) -> list[str]:
-        """Return sentences on rows and scores that are missing from the results."""
-        lines = []
+        """Return sentences on models, rows and scores that are missing, or that count once."""
+        lines = [
+            f"{' and '.join(model.names)} have equal weights: nothing changed from one to the other."
+            for model in self.models
+            if len(model.names) > 1
+        ]
+        if self.repeats:
+            lines.append(
+                f"Rows left out, because they repeat the prompt of another row: {self.repeats:,}."
+            )
         if self.dropped:
             longest = self.cfg.get("grpo_max_prompt_length")
             lines.append(
-                f"{self.dropped:,} of {self.dropped + len(self.rows):,} rows are left out, as in the training: "
+                f"{self.dropped:,} rows are left out, as in the training: "
                 f"their prompts have more than {longest} tokens (grpo_max_prompt_length, or the context "
                 "less trl.max_completion_length)."
             )
@@ -251,9 +279,11 @@ class Session:
         """Return all answers with their scores."""
         found = []
         for model in self.models:
-            for sampling, count in self.plans:
-                jobs = [job for job in self.jobs(model) if job.sampling == sampling]
-                found += scorer.scored(model, jobs, [self.store[job.key] for job in jobs], count)
+            for plan in self.plans:
+                jobs = jobs_of(model, self.rows, [plan], self.how)
+                scored = scorer.scored(model, jobs, [self.store[job.key] for job in jobs], plan[1])
+                for label, step in model.names.items():
+                    found += [answer._replace(model=label, step=step) for answer in scored]
         return found
 
 

@@ -10,9 +10,9 @@ import click
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.commands.score import Scored, load, score
 from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.viewer.page import packed, page, server
 from axolotl_grpo_plugin.viewer.run import Run
-from axolotl_grpo_plugin.viewer.terminal import read
 
 MILLION = 1_000_000
 
@@ -26,9 +26,8 @@ def run(
     size: int,
     serve: bool,
     port: int,
-    terminal: bool,
 ) -> int:
-    """Write the page, serve it, or show the first run in the terminal. Return the exit code."""
+    """Write the page, or serve it. Return the exit code."""
     paths.add_working_folder()
     rescore = partial(_scores, rewards, arguments) if rewards else None
     try:
@@ -36,9 +35,7 @@ def run(
     except FindingError as error:
         raise click.ClickException(str(error)) from error
     title = " · ".join(each.folder.resolve().name for each in runs)
-    if terminal:
-        read(runs[0].data())
-    elif serve:
+    if serve:
         _serve(title, runs, port)
     else:
         data = {"runs": [each.data() for each in runs]}
@@ -56,11 +53,14 @@ def run(
 
 def _scores(
     rewards: Sequence[str], arguments: Sequence[str], rows: list[dict[str, Any]]
-) -> dict[str, list[Scored]]:
+) -> dict[LoggedReward, list[Scored]]:
     """Return the scores of rows by reward."""
     names = list(dict.fromkeys(name for row in rows for name in row if name != "completion"))
     functions = load(rewards, arguments)
-    return {key: score(key, each, rows, "completion", names) for key, each in functions.items()}
+    return {
+        LoggedReward(key, each.spec.range): score(key, each, rows, "completion", names)
+        for key, each in functions.items()
+    }
 
 
 def _serve(title: str, runs: Sequence[Run], port: int) -> None:

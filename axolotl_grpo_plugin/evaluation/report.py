@@ -18,7 +18,12 @@ MEASURED = """\
   training. "Lenient" counts the last number or box, wherever it is.
 - Intervals are 95 % intervals over rows, because answers to one row are alike. Models are compared
   row by row.
-- pass@k is the unbiased estimate of Chen et al. (2021). maj@n is the most frequent of n answers."""
+- pass@k is the unbiased estimate of Chen et al. (2021). maj@n is the most frequent of n answers. It
+  needs a reward that returns the text that it read."""
+# Exact, of 1 to 29 rows with one answer and a share of 5 to 95 %: tests/evaluation/test_statistics.py.
+FEW_ROWS = (
+    "Fewer than 30 rows: the 95 % intervals hold the true value in only 79 to 100 % of the cases."
+)
 REASONS = 5  # the most frequent, in a table
 
 Answers = list[ScoredAnswer]
@@ -108,8 +113,10 @@ def _result(
                 ks = [2**power for power in range(most.bit_length())]
                 reward["pass@k"] = {str(k): _plain(statistics.pass_at_k(right, k)) for k in ks}
             if samples > 1 and len(rewards) == 1:
-                read = _grid(answers, rows, lambda each: each.read)
-                reward["maj@n"] = _plain(statistics.majority(right, read))
+                read = np.array(_grid(answers, rows, attrgetter("read")), dtype=object)
+                # A reward that reads nothing gives wrong answers no vote.
+                if all(read[right == 1]) and any(read[right >= 0]):
+                    reward["maj@n"] = _plain(statistics.majority(right, read.tolist()))
         reward["reasons"] = {why: count / len(answers) for why, count in reasons.most_common()}
     lenient = np.array(_grid(answers, rows, lambda each: each.lenient), dtype=float)
     if not np.isnan(lenient).all():
@@ -175,12 +182,12 @@ def _tables(summary: Plain) -> Iterator[Table]:
         first = next(iter(cells), "")
         ordered = sorted(cells, key=lambda name: (name != first, not name.startswith("- ")))
         rows = [[name, *(cells[name].get(mode, "") for mode in modes)] for name in ordered]
-        yield (
-            title,
-            ["mean reward", *modes],
-            rows,
-            ["± 95 % interval of the change"][: len(names) - 1],
-        )
+        lines = ["± 95 % interval of the change"][: len(names) - 1]
+        if "- truncated" in cells:
+            lines.append(
+                'truncated: no closing tag or box; "cut off" counts answers at the token limit'
+            )
+        yield title, ["mean reward", *modes], rows, lines
 
 
 def _models(title: str, results: list[Plain], changes: list[Plain], need: float | None) -> Table:
@@ -194,6 +201,8 @@ def _models(title: str, results: list[Plain], changes: list[Plain], need: float 
     lines += filter(
         None, (_needed(each, need, " of each model, unpaired,")[2:] for each in results)
     )
+    if results[0]["rows"] < 30:
+        lines.append(FEW_ROWS)
     filled = [[row.get(name, "") for name in columns] for row in rows]
     return f"{title}: {results[0]['rows']:,} rows{samples}", columns, filled, lines
 
@@ -218,6 +227,7 @@ def _cells(result: Plain) -> dict[str, str]:
     if "pass@k" in reward:
         k, most = list(reward["pass@k"].items())[-1]
         cells[f"pass@{k}"] = f"{most['mean']:.1%}"
+    if "maj@n" in reward:
         cells[f"maj@{result['samples']}"] = f"{reward['maj@n']['mean']:.1%}"
     return {**cells, "cut off": f"{result['truncated']:.1%}", "tokens": f"{result['tokens']:.0f}"}
 

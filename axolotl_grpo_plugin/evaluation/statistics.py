@@ -15,6 +15,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SURE = 0.975  # of both tails: 95 %
 POWER = 0.8
+HALF_RIGHT = np.array([-0.5, 0.5])  # differences with the largest variance of unpaired answers: 0.5
 EXTRA = 0.25  # of a row at either end: see _interval
 
 

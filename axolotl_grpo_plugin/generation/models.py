@@ -21,7 +21,7 @@ class Model(NamedTuple):
 
     label: its name in tables. folder: of the whole model. adapter: of a LoRA adapter on it, or None.
     step: the training step of a checkpoint, 0 for the base model, None if unknown. digest: identifies
-    the weights by their content.
+    the weights by their content. names: the step of each label that has these weights.
     """
 
     label: str
@@ -29,6 +29,7 @@ class Model(NamedTuple):
     adapter: Path | None
     step: int | None
     digest: str
+    names: dict[str, int | None]
 
 
 def models_of(
@@ -37,7 +38,7 @@ def models_of(
     checkpoints: str | None = None,
     trained: bool = True,
 ) -> list[Model]:
-    """Return the models to evaluate, the base model first.
+    """Return the models to evaluate, the base model first. Equal weights are one model of several names.
 
     names: folders or hub names, by default the config's base model. checkpoints: "all", "last", or
     steps ("20,40") of the output_dir. trained: without names, also the model that the training saved.
@@ -54,7 +55,7 @@ def models_of(
         found.append(_model(cfg, "trained", str(output), None))
     unique: dict[str, Model] = {}
     for model in found:
-        unique.setdefault(model.digest, model)
+        unique.setdefault(model.digest, model).names[model.label] = model.step
     return list(unique.values())
 
 
@@ -105,7 +106,7 @@ def _model(cfg: Any, label: str, name: str, step: int | None) -> Model:
     if not (folder / "config.json").is_file() or not any(_weights(folder)):
         fix = "Name a folder with config.json and safetensors, an adapter, or a hub name"
         stop_on([Finding(where, f"{folder} is no model", fix)])
-    return Model(label, folder, adapter, step, _digest(folder, adapter))
+    return Model(label, folder, adapter, step, _digest(folder, adapter), {})
 
 
 def _folder(cfg: Any, name: str, where: str) -> Path:

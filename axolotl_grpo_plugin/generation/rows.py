@@ -46,7 +46,7 @@ def questions(
     dropped = 0
     for source in sources:
         try:
-            rows = _transformed(cfg, source, tokenizer, limit)
+            rows = transformed(cfg, source, tokenizer, limit)
         except Unreadable as error:
             stop_on([error.finding])
         name = Path(source.path).name if files[Path(source.path).name] == 1 else source.name
@@ -67,10 +67,13 @@ def questions(
     return found, dropped
 
 
-def _transformed(
+def transformed(
     cfg: Any, source: Source, tokenizer: AxolotlTokenizer, limit: int | None
 ) -> list[tuple[Row, Row]]:
-    """Return the source's rows with a prompt: before and after the transform."""
+    """Return the source's rows with a prompt: before and after the transform.
+
+    limit: the most rows. Raises: Unreadable, or ConfigError if a row cannot be transformed.
+    """
 
     def fail(number: int, what: str) -> None:
         stop_on([Finding(f"{source.name}, row {number}", what, "Correct the row")])

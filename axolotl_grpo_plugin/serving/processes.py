@@ -116,6 +116,13 @@ def end_below() -> None:
         time.sleep(0.1)
 
 
+def kill(pid: int) -> None:
+    """Kill a process and all its descendants at once; of this process, only the descendants."""
+    for doomed in [pid, *children(pid, recursive=True)]:
+        if doomed != os.getpid():
+            _signal(doomed, signal.SIGKILL)
+
+
 def _signal(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):  # it has ended already
         os.kill(pid, number)

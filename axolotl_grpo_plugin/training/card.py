@@ -11,16 +11,18 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.config import dicts
 from axolotl_grpo_plugin.evaluation.report import markdown
 from axolotl_grpo_plugin.hub import is_on_hub
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read, readable
+from axolotl_grpo_plugin.runlog.schema import REASON, REWARD, as_text
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, Change, read_changes
 from axolotl_grpo_plugin.training.lean_step import COMPUTED, PADDED
 from axolotl_grpo_plugin.training.record import CARD, RUN, add_facts
-from axolotl_grpo_plugin.training.report import PLOT, mean_of, short
+from axolotl_grpo_plugin.training.report import PLOT, mean_of, rounded, short
 
 LOG = logging.getLogger(__name__)
 
@@ -57,24 +59,28 @@ print(generator(prompt, max_new_tokens={length}, return_full_text=False)[0]["gen
 {samples}"""
 _FILES = 20  # of the rollout log: its last
 _SHOWN = 800  # characters of a prompt or completion
+# How the answers of a result were made. Results with the same text replace each other.
+_ANSWERS = {
+    "greedy": "greedy, max_tokens {max_tokens}, stop {stop}",
+    "sampled": "sampled, samples {samples}, temperature {temperature}, top_p {top_p}, "
+    "max_tokens {max_tokens}, stop {stop}, seed {seed}",
+}
 _TRAINED = "trained"  # label of the run's own model in an evaluation
 
 
-def write_card(
-    trainer: Any, given: dict[str, Any], highest: dict[str, float], *_: Any, **__: Any
-) -> None:
+def write_card(trainer: Any, given: dict[str, Any], *_: Any, **__: Any) -> None:
     """Write README.md into output_dir, in place of TRL's `create_model_card`.
 
-    given: the config as in run.yaml. highest: the score that counts as right, by reward function.
+    given: the config as in run.yaml.
     """
     if trainer.is_world_process_zero():
         try:
-            _write(trainer, given, highest)
+            _write(trainer, given)
         except Exception:  # TRL saves the checkpoint after this
             LOG.exception("the card of this run could not be written")
 
 
-def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> None:
+def _write(trainer: Any, given: dict[str, Any]) -> None:
     folder, base = Path(trainer.args.output_dir), given["base_model"]
     history, step = trainer.state.log_history, trainer.state.global_step
     warnings = list(_warnings(trainer))
@@ -85,7 +91,7 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
     known.pop("Warnings", None)  # they have a list of their own
     known["Started"] = known["Started"].partition(",")[0]  # without the folder
     known["Rewards"] = ", ".join(reward.key for reward in reward_refs(given))
-    changes = read_changes(folder / FILE, highest) if (folder / FILE).exists() else []
+    changes = read_changes(folder / FILE) if (folder / FILE).exists() else []
     paths = [str(each.get("path")) for each in dicts(given.get("datasets"))]
     tests = [str(each.get("path")) for each in dicts(given.get("test_datasets"))] or paths
     name = trainer.hub_model_id or folder.name
@@ -119,20 +125,24 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
     ModelCard(text).save(folder / CARD)
 
 
-def add_evaluation(file: Path, summary: dict[str, Any]) -> bool:
-    """Put the results of `axolotl grpo eval` into a card, in place of those on the same rows.
+def add_evaluation(file: Path, summary: dict[str, Any], place: str) -> bool:
+    """Put the results of `axolotl grpo eval` into a card, in place of those with the same settings.
 
-    summary: eval.json. Return whether it has results of the run's own model.
+    summary: eval.json. place: the name of its folder. Return whether it has results of the run's own model.
     """
     own = [each for each in summary["results"] if each["model"] == _TRAINED and each["rewards"]]
     if not own:
         return False
     card = ModelCard.load(file)
-    found = [_evaluated(each) for each in own]
-    names = {each.dataset_name for each in found}
-    old = [each for each in card.data.eval_results or [] if each.dataset_name not in names]
-    card.data.eval_results = old + found
-    ends = [f"<!-- evaluation on {', '.join(sorted(names))}: {end} -->" for end in ("start", "end")]
+    results = card.data.eval_results or []
+    results += [_evaluated(each, summary["settings"]) for each in own]
+    # The name of a metric ends with its rows and interval, in brackets.
+    latest = {
+        f"{result.dataset_name} {result.metric_name}".rpartition(" (")[0]: result
+        for result in results
+    }
+    card.data.eval_results = list(latest.values())
+    ends = [f"<!-- evaluation in {place}: {end} -->" for end in ("start", "end")]
     before, _, rest = card.text.partition(ends[0])
     section = f"{ends[0]}\n{markdown(summary)}{ends[1]}"
     card.text = f"{before.rstrip()}\n\n{section}\n{rest.partition(ends[1])[2].lstrip()}"
@@ -140,10 +150,10 @@ def add_evaluation(file: Path, summary: dict[str, Any]) -> bool:
     return True
 
 
-def _evaluated(result: dict[str, Any]) -> EvalResult:
+def _evaluated(result: dict[str, Any], settings: dict[str, Any]) -> EvalResult:
     name, reward = next(iter(result["rewards"].items()))
     kind = "right" if "right" in reward else "mean"
-    what = f"{short(name)}: {kind}, {result['mode']}"
+    what = f"{short(name)}: {kind}, {_ANSWERS[result['mode']].format(**settings)}"
     dataset = _dataset(result["dataset"])
     return _eval_result(dataset, what, result["rows"], *reward[kind].values())
 
@@ -186,7 +196,7 @@ def _results(trainer: Any, folder: Path, changes: list[Change]) -> str:
                 shares = [f"{each.right_before:.1%}", f"{each.right_after:.1%}", interval]
                 cells.append([f"{short(each.reward)}: right", each.mode, *shares])
         for each in changes:
-            gain = f"{each.low:+.2f} to {each.high:+.2f}"
+            gain = f"{rounded(each.low, '+')} to {rounded(each.high, '+')}"
             means = [f"{each.before:.2f}", f"{each.after:.2f}", gain]
             cells.append([short(each.reward), each.mode, *means])
         lines.append(_table(["Reward", "Answers", "Before", "After", "95 % interval"], cells))
@@ -241,32 +251,32 @@ def _samples(folder: Path, given: dict[str, Any], names: list[str]) -> str:
     """Return a section of five rollouts of the last steps, "" if the run logs none."""
     elsewhere = given.get("grpo_rollouts")
     folder = Path(elsewhere) if isinstance(elsewhere, str) else folder
-    rows = [row for file in rollouts.files_of(folder)[-_FILES:] for row in rollouts.read(file)]
-    for row in rows:
-        row["scores"] = {name: row.get(rollouts.REWARD + name, row.get(name)) for name in names}
-        if "attempt" not in row:  # TRL's completions
-            row["reward"] = sum(score or 0.0 for score in row["scores"].values())
+    files = rollout_files(folder)
+    rows = [row for file in files.counted[-_FILES:] for row in read(file)]
     rows = sorted((row for row in rows if row["reward"] is not None), key=lambda row: row["reward"])
     if len(rows) < 5:
         return ""
     chosen = [("Best", rows.pop()), ("Worst", rows.pop(0)), ("Median", rows.pop(len(rows) // 2))]
     chosen += [("Random", row) for row in Random(0).sample(rows, 2)]
-    parts = [f"\n## Samples\n\nFive of {len(rows) + 3:,} rollouts of the last steps:\n"]
-    parts += [f"{name}:\n\n{_fenced(_sample(row))}\n" for name, row in chosen]
+    parts = [
+        f"\n## Samples\n\nFive of {len(rows) + 3:,} rollouts of the last steps.\n",
+        files.note(),
+    ]
+    parts += [f"{what}:\n\n{_fenced(_sample(row, names))}\n" for what, row in chosen]
     return "\n".join(parts)
 
 
-def _sample(row: dict[str, Any]) -> str:
+def _sample(row: dict[str, Any], names: list[str]) -> str:
     """Return a rollout with its scores and reasons, shortened."""
     lines = [f"reward {row['reward']:.2f}, advantage {row['advantage']:+.2f}, step {row['step']}"]
-    for name, score in row["scores"].items():
-        reason = row.get(rollouts.REASON + name) or row.get(f"{name}/reason") or ""
+    for name in names:
+        score, reason = row.get(REWARD + name), row.get(REASON + name) or ""
         number = "none" if score is None else f"{score:.2f}"
         lines.append(f"{short(name)} {number} {reason}".rstrip())
     for what in ("prompt", "completion"):
-        text = rollouts.as_text(row[what]) or ""
+        text = as_text(row[what]) or ""
         text = text if len(text) <= _SHOWN else f"{text[:200]} [...] {text[-_SHOWN + 200 :]}"
-        lines += ["", f"--- {what} ---", rollouts.readable(text, len(text))]
+        lines += ["", f"--- {what} ---", readable(text, len(text))]
     return "\n".join(lines)
 
 

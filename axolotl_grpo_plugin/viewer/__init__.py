@@ -1,1 +1,1 @@
-"""Show the rollouts of runs: as one HTML file, from a local server, or in a terminal."""
+"""Show the rollouts of runs as one HTML file, or from a local server."""

@@ -1,4 +1,4 @@
-"""`axolotl grpo view`: the file, another reward, and the terminal."""
+"""`axolotl grpo view`: the file, and another reward."""
 
 import base64
 import gzip
@@ -30,18 +30,3 @@ def test_command_writes_one_file_and_scores_with_another_reward(folder, working_
     run = json.loads(gzip.decompress(base64.b64decode(embedded)))["runs"][0]
     assert run["versions"][0]["name"] == "rewards.other.other"
     assert run["versions"][0]["scores"][:8] == [0, 0, 0, 0, 0, 0, 1, 1]
-
-
-def test_terminal_reads_groups_and_shows_no_control_character(folder):
-    lines = "n\np\ns 3\n/needle\nn\no\n/nothing\nx\nq\n"
-    result = CliRunner().invoke(grpo, ["view", str(folder), "--terminal"], input=lines)
-    assert result.exit_code == 0, result.output
-    for part in (
-        "step 3, group 5 of 12",
-        "2 rollouts in 1 groups contain it",
-        "0 rollouts",
-        "Unknown: x",
-        "correctness 2 correct",
-    ):
-        assert part in result.output, part
-    assert "\x1b[2J" not in result.output and "\x00" not in result.output

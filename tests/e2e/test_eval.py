@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,11 +11,13 @@ from collections import Counter
 import psutil
 import pytest
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read
 from tests.e2e.conftest import ROOT, axolotl, curves, environment, finish, kill, shipped_config, train, write
 
 MODEL = ROOT / "axolotl_grpo_plugin/quickstart/model"
+UNDISTURBED = "limit=48,samples=4"
 HELD_OUT = ROOT / "axolotl_grpo_plugin/quickstart/held_out.jsonl"
 
 
@@ -25,7 +28,7 @@ def config(tmp_path):
 
 def answers(folder):
     """Return the stored rows by (model, mode, row, sample). Each is stored once."""
-    rows = [row for file in rollouts.files_of(folder / "answers") for row in rollouts.read(file)]
+    rows = [row for file in rollout_files(folder / "answers").counted for row in read(file)]
     found = {tuple(row[name] for name in ("model", "mode", "row", "sample")): row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -54,11 +57,12 @@ def test_greedy_answers_equal_a_plain_transformers_loop(config, tmp_path):
         text = tokenizer.decode(ids, skip_special_tokens=True)
         assert row["completion"] == [{"role": "assistant", "content": text}]
         assert row["truncated"] == (ids[-1] != tokenizer.eos_token_id)
-        verdicts.append(correctness_reward_func.score(text, answer=row["answer"]).value == 2.0)
-    (result,) = json.loads((tmp_path / "out/eval/eval.json").read_text())["results"]
+        verdicts.append(correctness_reward_func.score(text, answer=row["column/answer"]).value == 2.0)
+    folder = tmp_path / "out/eval/limit=40,samples=0"
+    (result,) = results(folder)[0]
     (right,) = [each["right"] for name, each in result["rewards"].items() if "correct" in name]
     assert right["mean"] == pytest.approx(sum(verdicts) / len(verdicts))
-    scored = {row["key"]: row for row in rollouts.read(tmp_path / "out/eval/scores.parquet")}
+    scored = {row["key"]: row for row in read(folder / "scores.parquet")}
     (name,) = [name for name in result["rewards"] if "correct" in name]
     scores = [scored[row["key"]][f"reward/{name}"] for row in found.values()]
     assert [score == 2.0 for score in scores] == verdicts
@@ -75,7 +79,7 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     file = write(folder, shipped_config(output_dir=str(folder / "out")))
     axolotl("grpo", "eval", file, "--limit", 48, "--samples", 4)
-    return results(folder / "out/eval")
+    return results(folder / "out/eval" / UNDISTURBED)
 
 
 def test_killed_evaluation_goes_on_and_ends_with_the_same_table(config, tmp_path, undisturbed):
@@ -87,7 +91,7 @@ def test_killed_evaluation_goes_on_and_ends_with_the_same_table(config, tmp_path
     assert 40 <= stored < 48 * 5
     axolotl(*command)
     assert len(answers(folder)) == 48 * 5
-    assert results(folder) == undisturbed
+    assert results(folder / UNDISTURBED) == undisturbed
 
 
 def test_shards_merge_to_the_table_of_one_run(config, tmp_path, undisturbed):
@@ -98,7 +102,61 @@ def test_shards_merge_to_the_table_of_one_run(config, tmp_path, undisturbed):
     assert "base lacks 120 answers to 24 rows (the first is row 0). Run the shards" in printed
     axolotl(*command, "--shard", "1/2")
     axolotl(*command, "--merge")
-    assert results(tmp_path / "out/eval") == undisturbed
+    assert results(tmp_path / "out/eval" / UNDISTURBED) == undisturbed
+
+
+@pytest.fixture
+def run(tmp_path):
+    """An output_dir with a card, and a model that equals its last checkpoint."""
+    from safetensors.torch import load_file, save_file
+
+    for folder in (tmp_path / "out", tmp_path / "out/checkpoint-20"):
+        shutil.copytree(MODEL, folder)
+        file = folder / "model.safetensors"
+        weights = {name: 0.9 * value for name, value in load_file(file).items()}
+        save_file(weights, file, {"format": "pt"})
+    (tmp_path / "out/README.md").write_text("---\nmodel_name: mine\n---\n\n# mine\n")
+    return tmp_path / "out"
+
+
+def test_equal_weights_keep_their_labels_and_repeated_rows_count_once(config, run, tmp_path):
+    rows = HELD_OUT.read_text().splitlines(keepends=True)[:12]
+    (tmp_path / "rows.jsonl").write_text("".join(rows * 3))
+    words = ["--data", "rows.jsonl", "--samples", 0, "--need", 0.02]
+    printed = axolotl("grpo", "eval", config, "--checkpoints", "all", *words, cwd=tmp_path)
+    place = "data=rows.jsonl,samples=0"
+    found, _ = results(run / "eval" / place)
+    assert [(result["model"], result["step"]) for result in found] == [
+        ("base", 0),
+        ("checkpoint-20", 20),
+        ("trained", None),
+    ]
+    assert found[1]["rewards"] == found[2]["rewards"] and {result["rows"] for result in found} == {12}
+    assert len(answers(run / "eval")) == 24
+    keys = [row["key"] for row in read(run / "eval" / place / "scores.parquet")]
+    assert len({*keys}) == len(keys) == 24
+    assert "checkpoint-20 and trained have equal weights" in printed
+    assert "Rows left out, because they repeat the prompt of another row: 24." in printed
+    said = "A difference of 2 points needs at most about 9,812 rows. There are 12."
+    assert printed.index(said) < printed.index("rows.jsonl, greedy: 12 rows")
+    assert f"evaluation in {place}" in (run / "README.md").read_text()
+
+
+def test_quick_evaluation_leaves_the_full_one_as_it_is(config, run):
+    axolotl("grpo", "eval", config, "--samples", 0)
+    files = [run / "README.md", run / "eval/samples=0/eval.json"]
+    full = [file.read_text() for file in files]
+    assert "greedy, max_tokens 32, stop () (233 rows" in full[0]
+    printed = axolotl("grpo", "eval", config, "--samples", 0, "--limit", 13)
+    assert [file.read_text() for file in files] == full and "limit=13,samples=0" in printed
+    assert "Rows with a prompt of the training data: 1." in printed  # the thirteenth
+
+
+def test_training_that_changed_nothing_is_named(config, tmp_path):
+    shutil.copytree(MODEL, tmp_path / "out")
+    printed = axolotl("grpo", "eval", config, "--samples", 0, "--limit", 4)
+    assert "base and trained have equal weights: nothing changed from one to the other." in printed
+    assert "trained against base" in printed and "no other model" not in printed
 
 
 def test_pass_rates_make_a_dataset_that_a_config_trains_on(config, tmp_path):
@@ -115,7 +173,8 @@ def test_pass_rates_make_a_dataset_that_a_config_trains_on(config, tmp_path):
     own |= {"test_datasets": None, "grpo_held_out_rows": None}
     (tmp_path / "next.yaml").write_text(json.dumps(own))
     axolotl("train", tmp_path / "next.yaml", "--max-steps", 1)
-    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", tmp_path / "next")
+    (log,) = tmp_path.glob("next/rollouts/train/*.parquet")
+    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", log)
     assert "8 rows" in printed  # 64 rollouts of one step are 8 prompt groups
 
 

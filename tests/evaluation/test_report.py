@@ -55,6 +55,33 @@ def test_summary_has_each_statistic_of_a_model():
     assert "right" not in result["rewards"]["layout"]
 
 
+@pytest.mark.parametrize(
+    ("right_read", "wrong_read", "majority"),
+    [
+        ("4", "5", 0.5),  # the wrong answers to the first row agree
+        ("4", "", 1.0),  # an unreadable answer has no vote
+        ("", "", None),  # a reward that returns a number
+    ],
+)
+def test_majority_needs_a_reward_that_reads_answers(right_read, wrong_read, majority):
+    read = {1: right_read, 0: wrong_read}
+    answers = [
+        answer("base", number // 3, right, "sampled", number % 3, read=read[right])
+        for number, right in enumerate([1, 0, 0, 1, 1, 0])
+    ]
+    summary = summarize(answers, HIGHEST)
+    reward = summary["results"][0]["rewards"]["right_reward_func"]
+    assert reward.get("maj@n", {}).get("mean") == majority
+    assert ("maj@3" in printed(summary)) == (majority is not None)
+
+
+@pytest.mark.parametrize(("rows", "few"), [(29, True), (30, False)])
+def test_report_says_that_intervals_of_few_rows_are_rough(rows, few):
+    summary = summarize([answer("base", row, row % 2) for row in range(rows)], HIGHEST)
+    for shown in (printed(summary), markdown(summary)):
+        assert ("Fewer than 30 rows" in shown) == few
+
+
 def test_summary_pairs_each_model_with_the_first():
     summary = summarize(greedy(base=40, final=60), HIGHEST, need=0.02)
     right, mean, layout = summary["differences"]
@@ -135,3 +162,10 @@ def test_summarizes_ten_thousand_answers_in_seconds():
     begin = time.process_time()
     summarize(answers, HIGHEST)
     assert time.process_time() - begin < 3
+
+
+def test_truncated_layout_is_told_from_an_answer_that_was_cut_off():
+    line = 'truncated: no closing tag or box; "cut off" counts answers at the token limit\n'
+    answers = [answer("base", row, False, reasons={"right_reward_func": "truncated"}) for row in range(5)]
+    assert line in printed(summarize(answers, HIGHEST))
+    assert line not in printed(summarize(greedy(base=4), HIGHEST))

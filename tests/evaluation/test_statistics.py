@@ -117,6 +117,22 @@ def test_rows_needed_without_a_pair_count_both_models():
     assert rows == pytest.approx(2 * 0.3 * 0.7 * (1.96 + 0.8416) ** 2 / 0.1**2, rel=0.01)
 
 
+def test_rows_needed_in_the_worst_case_are_those_of_two_models_that_are_right_by_chance():
+    most = statistics.rows_needed(statistics.HALF_RIGHT, 0.02)
+    assert most == pytest.approx(2 * 0.5 * 0.5 * (1.96 + 0.8416) ** 2 / 0.02**2, rel=0.001)
+
+
+@pytest.mark.parametrize(("rows", "low", "high"), [(range(1, 30), 0.79, 1.0), (range(30, 101), 0.92, 0.98)])
+def test_exact_coverage_of_one_answer_per_row_is_the_documented_range(rows, low, high):
+    shares, found = np.linspace(0.05, 0.95, 901), []
+    for count in rows:
+        right = np.arange(count + 1)
+        ends = np.array([statistics.share((np.arange(count) < number)[:, None] * 1.0) for number in right])
+        inside = (ends[:, 1:2] <= shares) & (shares <= ends[:, 2:])
+        found.append((stats.binom.pmf(right[:, None], count, shares) * inside).sum(axis=0))
+    assert (round(np.min(found), 2), round(np.max(found), 2)) == (low, high)
+
+
 # Rows, samples, share before, share after. Rows differ in difficulty: a beta distribution.
 SIMULATED = [(234, 8, 0.02, 0.04), (234, 8, 0.45, 0.55), (234, 8, 0.95, 0.97), (30, 8, 0.5, 0.6), (200, 1, 0.8, 0.9)]
 

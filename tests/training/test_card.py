@@ -23,7 +23,7 @@ def folder(tmp_path):
     """The output_dir of a run with held-out answers."""
     (tmp_path / "training.png").touch()
     answers = [
-        {"when": when, "mode": "greedy", "row": row, "rewards": {FIRST: score}}
+        {"when": when, "mode": "greedy", "row": row, "rewards": {FIRST: score}, "reward_ranges": {FIRST: [0, 2]}}
         for when, score in (("before", 0.0), ("after", 2.0))
         for row in range(30)
     ]
@@ -52,7 +52,7 @@ def write(folder):
         )
         config = {**GIVEN, "test_datasets": [{"path": "pkg://mine/rows.jsonl"}], **given}
         write_run(config, folder, {"Hardware": "8 x NVIDIA H200"})
-        card.write_card(trainer, config, {FIRST: 2.0}, model_name="x")
+        card.write_card(trainer, config, model_name="x")
         return (folder / "README.md").read_text()
 
     return run
@@ -110,25 +110,37 @@ def test_metadata_has_results_that_the_hub_can_read(write):
     assert result.metric_name == "correctness: right, greedy (30 rows, 95 %: 0.886 to 1.000)"
 
 
-def evaluation(share, model="trained"):
+def evaluation(share, model="trained", **settings):
     reward = {"mean": {"mean": 1.0, "low": None, "high": None}, "reasons": {}}
     reward["right"] = {"mean": share, "low": 0.5, "high": 1.0}
     result = {"dataset": "pkg://mine/rows.jsonl", "mode": "greedy", "model": model, "step": None, "rows": 30}
     result |= {"samples": 1, "rewards": {FIRST: reward}, "truncated": 0.0, "tokens": 9.0}
-    return {"settings": {}, "need": None, "results": [result], "differences": []}
+    settings = {"max_tokens": 32, "stop": (), **settings}
+    return {"settings": settings, "need": None, "results": [result], "differences": []}
 
 
-def test_an_evaluation_replaces_the_one_on_the_same_rows(write, folder):
+def test_an_evaluation_replaces_the_one_with_the_same_settings(write, folder):
     write()
     file = folder / "README.md"
-    assert not card.add_evaluation(file, evaluation(0.1, model="base"))
+    assert not card.add_evaluation(file, evaluation(0.1, model="base"), "eval")
     for share in (0.25, 0.75):
-        assert card.add_evaluation(file, evaluation(share))
+        assert card.add_evaluation(file, evaluation(share), "eval")
     found = ModelCard.load(file)
-    assert [each.metric_value for each in found.data.eval_results] == [0.75]
+    assert [each.metric_value for each in found.data.eval_results] == [1.0, 0.75]  # the first: held-out rows
     assert found.data.model_name == folder.name
     assert "25.0%" not in found.text and "| trained | 75.0% (50.0 to 100.0) |" in found.text
     assert found.text.count("## Evaluation") == 1 and "## Training" in found.text
+
+
+def test_an_evaluation_with_other_settings_leaves_the_first_one_in_the_card(write, folder):
+    write()
+    file = folder / "README.md"
+    card.add_evaluation(file, evaluation(0.75), "eval")
+    card.add_evaluation(file, evaluation(0.25, max_tokens=8), "max_tokens=8")
+    found = ModelCard.load(file)
+    assert [result.metric_value for result in found.data.eval_results] == [1.0, 0.75, 0.25]
+    assert found.data.eval_results[1].metric_name.startswith("correctness: right, greedy, max_tokens 32, stop () (30")
+    assert "| trained | 75.0%" in found.text and "| trained | 25.0%" in found.text
 
 
 def test_a_card_that_fails_does_not_end_the_run(write, folder, caplog):

@@ -66,8 +66,8 @@ class LeanStep:
         # Without rotary embeddings, the position of a token counts the padding on its left.
         names = {type(module).__name__ for module in trainer.model.modules()}
         self._trims_prompts = any("Rotary" in name for name in names)
-        self._prepare = trainer._prepare_inputs
-        self._loss = trainer._compute_loss
+        self._prepare: Callable[[Any], Batch] = trainer._prepare_inputs
+        self._loss: Callable[[Any, Batch], torch.Tensor] = trainer._compute_loss
         self._logps = trainer._get_per_token_logps_and_entropies
         self._without_gradient = [0, 0]  # tokens of passes since the last batch: computed, TRL's
         if self.on:
@@ -88,7 +88,7 @@ class LeanStep:
         """Return the next micro-batch. After each generation, rearrange those of all its steps."""
         trainer = self.trainer
         before = trainer._buffered_inputs
-        inputs: Batch = self._prepare(batch)
+        inputs = self._prepare(batch)
         if not trainer.model.training or trainer._buffered_inputs is before:
             return inputs
         batches = trainer._buffered_inputs
@@ -98,7 +98,8 @@ class LeanStep:
         for start in range(0, len(batches), size):
             rearranged += self._rearranged(batches[start : start + size])
         trainer._buffered_inputs = rearranged
-        return rearranged[trainer._step % len(rearranged)]
+        place: int = trainer._step % len(rearranged)
+        return rearranged[place]
 
     def _rearranged(self, batches: list[Batch]) -> list[Batch]:
         """Return as many micro-batches, with the same gradient. Without "sort" there is one."""
@@ -161,20 +162,20 @@ class LeanStep:
 
     def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
         if _SHARE not in inputs:  # a pass with TRL's rows, such as one of an evaluation
-            plain: torch.Tensor = self._loss(model, inputs)
-            return plain
+            return self._loss(model, inputs)
         accelerator, metrics = self.trainer.accelerator, self.trainer._metrics["train"]
         before = {name: len(values) for name, values in metrics.items()}
         gather = partial(_gather_rows, accelerator.gather, inputs[_ROWS])
         with patch.object(accelerator, "gather", gather):
-            loss: torch.Tensor = self._loss(model, inputs)
+            loss = self._loss(model, inputs)
         for name, values in metrics.items():
             start = before.get(name, 0)
             if not inputs[_WEIGHT]:  # no rank had a row
                 del values[start:]
             elif name in _MEANS and len(values) > start:
                 values[-1] *= inputs[_WEIGHT]
-        return loss * inputs[_SHARE]
+        share: float = inputs[_SHARE]
+        return loss * share
 
     def _log_probabilities(
         self,

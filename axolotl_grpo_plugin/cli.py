@@ -458,7 +458,7 @@ def evaluate(config: str, **options: Any) -> None:
 @click.option(
     "--from-rollouts",
     "log",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True),
     help="Take the answers from a run's rollout log, and generate nothing.",
 )
 @click.option(

@@ -140,11 +140,14 @@ class GRPOPlugin(base.BasePlugin):
                 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 
                 trainer.add_callback(DynamicSampling.of(cfg, trainer, self._runner))
+            if cfg.get("adapter"):
+                from axolotl_grpo_plugin.training.lora_sync import KeepBase
+
+                trainer.add_callback(KeepBase(trainer.model))
             show_summary(cfg, trainer)
             if trainer.accelerator.is_main_process:
                 write_run(self._given, Path(trainer.args.output_dir), facts_of(trainer))
-            highest = self._runner.highest()
-            trainer.create_model_card = partial(write_card, trainer, self._given, highest)
+            trainer.create_model_card = partial(write_card, trainer, self._given)
 
     def post_train_unload(self, cfg: Any) -> None:
         if self._runner:
@@ -161,7 +164,7 @@ class GRPOPlugin(base.BasePlugin):
             return []
         from axolotl_grpo_plugin.training.callbacks import callbacks
 
-        added = callbacks(cfg, trainer, self._runner.highest())
+        added = callbacks(cfg, trainer, self._runner)
         if os.environ.get(CANARY):
             from axolotl_grpo_plugin.serving.canary import Canary
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from axolotl_grpo_plugin import rollouts
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.runlog.schema import REWARD
 from axolotl_grpo_plugin.training.held_out import read_changes
 
 FOLDER = Path(sys.argv[1])
@@ -58,16 +60,16 @@ def train(name, seed, rows, **changes):
 def dead(run):
     """Return the share of dead prompt groups in each part of the run."""
     groups = {}
-    for file in rollouts.files_of(run):
-        for group in batched(rollouts.read(file), GROUP):
-            scores = {row[rollouts.REWARD + CORRECT] for row in group}
+    for file in rollout_files(run).counted:
+        for group in batched(read(file), GROUP):
+            scores = {row[REWARD + CORRECT] for row in group}
             groups.setdefault((group[0]["step"] - 1) // PART, []).append(len(scores) == 1)
     return [f"{sum(part) / len(part):.1%}" for _, part in sorted(groups.items())]
 
 
 def show(stage, seed, limits, rows, run):
     count = len(rows.read_text().splitlines()) if rows else 918
-    changes = read_changes(run / "held_out.jsonl", {CORRECT: 2.0})
+    changes = read_changes(run / "held_out.jsonl")
     (right,) = [each for each in changes if (each.reward, each.mode) == (CORRECT, "sampled")]
     cells = [stage, seed, limits, count, *dead(run), *[""] * (3 - len(dead(run)))]
     cells.append(f"{right.right_before:.1%} → {right.right_after:.1%}")

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ENTRY_POINTS = ("__init__", "cli", "plugin")
 FOLDERS = """
 cloud commands rehearsal checks viewer training environments evaluation generation serving scoring stats transforms
-rewards sandbox quickstart""".split()
+rewards sandbox quickstart runlog""".split()
 HEAVY = {"axolotl", "torch", "transformers", "trl", "vllm"}
 
 

@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.completions import find_answer, read_number, text_of
 from axolotl_grpo_plugin.findings import raised
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, GroupReward
 from axolotl_grpo_plugin.rewards.math import read_gold
-from axolotl_grpo_plugin.rollouts import as_text
+from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.worker import Outcome
 

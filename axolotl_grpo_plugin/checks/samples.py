@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.limits import PATIENCE
 from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, BaseReward, PlainReward
 from axolotl_grpo_plugin.rewards.math import read_gold
-from axolotl_grpo_plugin.rollouts import as_text
+from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from axolotl_grpo_plugin.stats.measure import PROMPT_FIX, problem_of

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.commands.rewards import console
 from axolotl_grpo_plugin.commands.session import Options, Session
 from axolotl_grpo_plugin.environments.names import uses_tools
@@ -19,6 +18,7 @@ from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
 from axolotl_grpo_plugin.evaluation.statistics import HALF_RIGHT, rows_needed
 from axolotl_grpo_plugin.findings import Finding, stop_on
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.runlog.schema import REASON, REWARD, save
 from axolotl_grpo_plugin.serving.processes import guarded
 from axolotl_grpo_plugin.training.record import CARD
 
@@ -69,7 +69,7 @@ def _run(
     (folder / MARKDOWN).write_text(markdown(summary), encoding="utf-8")
     plot(summary, folder / PLOT)
     keyed = {answer.key: answer for answer in answers}.values()  # equal models share answers
-    rollouts.save(folder / SCORES, _scores([*keyed]))
+    save(folder / SCORES, _scores([*keyed]), scorer.rewards)
     from axolotl_grpo_plugin.training.card import add_evaluation  # it imports transformers
 
     card = Path(session.cfg.get("output_dir") or "model-out", CARD)
@@ -110,8 +110,8 @@ def _scores(answers: Sequence[ScoredAnswer]) -> dict[str, list[Any]]:
     """Return the scores of the answers, as columns of the rollout log. key: of the stored answer."""
     columns: dict[str, list[Any]] = {"key": [answer.key for answer in answers]}
     for name in answers[0].scores:
-        columns[rollouts.REWARD + name] = [answer.scores[name] for answer in answers]
-        columns[rollouts.REASON + name] = [answer.reasons.get(name) for answer in answers]
+        columns[REWARD + name] = [answer.scores[name] for answer in answers]
+        columns[REASON + name] = [answer.reasons.get(name) for answer in answers]
     return columns
 
 

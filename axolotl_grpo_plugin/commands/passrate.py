@@ -11,8 +11,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.commands.rewards import console
+from axolotl_grpo_plugin.commands.score import counted_files
 from axolotl_grpo_plugin.commands.session import Options, Session
 from axolotl_grpo_plugin.evaluation.passrate import (
     BANDS,
@@ -27,6 +27,8 @@ from axolotl_grpo_plugin.evaluation.passrate import (
 )
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
 from axolotl_grpo_plugin.findings import Finding, first_line, nearest, stop_on
+from axolotl_grpo_plugin.runlog.reader import rewards_in
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.serving.processes import guarded
 
 TABLE, PLOT = "passrate.parquet", "passrate.png"
@@ -101,25 +103,24 @@ def _rates(
     session: Session, scorer: AnswerScorer, log: str | None
 ) -> dict[str, dict[Place, Rate]] | None:
     """Return the pass rates by model, or None after a shard."""
-    reward = next(iter(scorer.guards), "")
-    best = scorer.highest.get(reward)
-    if best is None:
+    files, rewards = counted_files(log) if log else [], scorer.rewards
+    if files:
+        rewards = rewards_in(files[-1], dict(rewards))
+    elif log:
+        fix = "Name the output_dir of a run with `grpo_rollouts: true`"
+        stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
+    reward = next(iter(rewards), LoggedReward(""))
+    if not reward.range:
         what = "no highest score is declared, so that no answer counts as right"
         fix = "Put a reward with a range first in trl.reward_funcs"
-        where = "trl.reward_funcs" + f"[0] ({reward})" * bool(reward)
-        stop_on([Finding(where, what, fix)])
-        raise AssertionError
+        stop_on([Finding(f"trl.reward_funcs[0] ({reward.name})", what, fix)])
     if log:
-        files = rollouts.files_of(Path(log))
-        if not files:
-            fix = "Name the output_dir of a run with `grpo_rollouts: true`"
-            stop_on([Finding(f"--from-rollouts {log}", "no rollouts there", fix)])
-        return {log: rates_in(files, session.rows, reward, best)}
+        return {log: rates_in(files, session.rows, reward)}
     if session.answer():
         return None
     answers = session.scored(scorer)
     return {
-        model.label: rates_of((each for each in answers if each.model == model.label), reward, best)
+        model.label: rates_of((each for each in answers if each.model == model.label), reward)
         for model in session.models
     }
 

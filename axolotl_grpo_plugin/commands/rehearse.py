@@ -16,7 +16,7 @@ import click
 import yaml
 from huggingface_hub import constants
 
-from axolotl_grpo_plugin import hub, paths, rollouts
+from axolotl_grpo_plugin import hub, paths
 from axolotl_grpo_plugin.checks.samples import RewardError, Sample, gold_scores, samples
 from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.commands import check as command
@@ -28,6 +28,8 @@ from axolotl_grpo_plugin.rehearsal.replace import ROWS, STEPS, least_gpus, local
 from axolotl_grpo_plugin.rehearsal.results import check_checkpoint, check_pays, check_resumed, table
 from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
 from axolotl_grpo_plugin.rehearsal.trainer import Trainer
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.stats.rows import sources
 from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
 
@@ -196,7 +198,8 @@ class Rehearsal:
 
     def _show(self, cfg: Any, rows: list[Any]) -> Iterator[Finding]:
         """Print a prompt, its completions and a right answer with their rewards."""
-        logged = [row for file in rollouts.files_of(self.output) for row in rollouts.read(file)]
+        files = rollout_files(self.output).counted
+        logged = [row for file in files for row in read(file)]
         prompt = logged[0]["prompt"]
         tokenizer, text = open_tokenizer(cfg), prompt
         tokenizer.tools = shown_tools(cfg)

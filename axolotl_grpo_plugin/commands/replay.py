@@ -12,7 +12,8 @@ from rich.text import Text
 
 from axolotl_grpo_plugin.commands.rewards import both_ends, console, in_one_line
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.rollouts import REASON, REWARD, as_text
+from axolotl_grpo_plugin.runlog.reader import group_of
+from axolotl_grpo_plugin.runlog.schema import REASON, REWARD
 
 LOG = "log"  # the weighted sum that the run trained on
 EXAMPLES = 8  # kinds of flips to show
@@ -80,8 +81,7 @@ def groups_of(rows: Sequence[Row]) -> list[list[int]]:
     """Return the numbers of the rows of each prompt group."""
     groups: dict[Any, list[int]] = {}
     for number, row in enumerate(rows):
-        key = (row.get("attempt"), row.get("step"), as_text(row["prompt"]))
-        groups.setdefault(key, []).append(number)
+        groups.setdefault(group_of(row), []).append(number)
     return [*groups.values()]
 
 

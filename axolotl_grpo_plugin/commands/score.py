@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_grpo_plugin import paths, rollouts
+from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.commands import replay
 from axolotl_grpo_plugin.commands.rewards import (
     REQUIRED,
@@ -32,6 +32,9 @@ from axolotl_grpo_plugin.findings import Finding, first_line, nearest
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward
 from axolotl_grpo_plugin.modules import functions_of, imported
 from axolotl_grpo_plugin.reward import BaseReward, GroupReward, PlainReward, Reward, as_score
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.runlog.schema import COLUMN
 from axolotl_grpo_plugin.scoring.worker import to_outcome
 
 Row = dict[str, Any]
@@ -125,6 +128,10 @@ def _replay(
     if not names and (against == replay.LOG or not rewards):
         raise click.ClickException(
             "The file has no scores of a run. Name a run with grpo_rollouts: true, or two rewards"
+        )
+    if against == replay.LOG and "attempt" not in columns:
+        click.echo(
+            "TRL's completions lack the weights of the run. Each weight counts as 1.", err=True
         )
     failed = False
 
@@ -240,13 +247,21 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def counted_files(path: str) -> list[Path]:
+    """Return the files that count of a run's rollouts, and say how many rollouts are left out."""
+    files = rollout_files(Path(path))
+    if note := files.note():
+        click.echo(note, err=True)
+    return files.counted
+
+
 def _read(file: str) -> Iterator[Row]:
     """Yield the rows of JSON lines ("-": standard input), of a Parquet file, or of a run's folder."""
     path = Path(file)
     if file == "-":
         yield from _lines(sys.stdin, "standard input")
-    elif path.is_dir():
-        files = rollouts.files_of(path)
+    elif path.is_dir() or path.suffix == ".parquet":
+        files = counted_files(file)
         if not files:
             raise click.ClickException(
                 f"{file}: no Parquet files there. Name a run's output_dir (with `grpo_rollouts: true`, "
@@ -254,8 +269,6 @@ def _read(file: str) -> Iterator[Row]:
             )
         for each in files:
             yield from _parquet(each)
-    elif path.suffix == ".parquet":
-        yield from _parquet(path)
     else:
         with path.open(encoding="utf-8-sig") as lines:
             yield from _lines(lines, file)
@@ -282,7 +295,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow as pa
 
     try:
-        yield from rollouts.read(path)
+        yield from read(path)
     except (pa.ArrowException, OSError) as error:
         raise click.ClickException(f"{path}: not Parquet: {first_line(error)}") from error
 
@@ -291,9 +304,10 @@ def score(
     key: str, function: BaseReward, rows: list[Row], column: str, names: list[str]
 ) -> list[Scored]:
     """Return the reward's scores in the order of the rows."""
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    # A column of the dataset replaces the log's own of that name.
+    columns = {name.removeprefix(COLUMN): [row.get(name) for row in rows] for name in names}
     for name in sorted(_required(function) - columns.keys()):
-        fix = f"The file has: {', '.join(names) or 'nothing else'}"
+        fix = f"The file has: {', '.join(columns) or 'nothing else'}"
         if name == "completion_ids":
             fix = "No log has token ids (lists of whole numbers): write JSON lines"
         elif "advantage" in names and "attempt" not in names:  # TRL's completions/
@@ -338,11 +352,7 @@ def _batches(function: BaseReward, rows: list[Row]) -> Iterable[list[int]]:
     """Return the numbers of the rows that are scored together: each prompt group, or all rows."""
     if not isinstance(function, GroupReward):
         return [list(range(len(rows)))]
-    groups: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        group = [row.get(name) for name in ("attempt", "step", "prompt")]
-        groups.setdefault(json.dumps(group, default=str), []).append(number)
-    return groups.values()
+    return replay.groups_of(rows)
 
 
 def _score_one(function: Reward, number: int, completion: Any, columns: Row) -> Scored:

@@ -115,6 +115,7 @@ class Stats:
         tokenizer = self.counted[0][0] if self.counted else None
         try:
             self.rollouts = read_rollouts(Path(folder), tokenizer, completion_of(self.cfg))
+            self.warnings += filter(None, [self.rollouts.note, self.rollouts.reward.no_right])
         except NoRollouts as error:
             self.problems.append(str(error))
 

@@ -10,6 +10,7 @@ import click
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.commands.score import Scored, load, score
 from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.viewer.page import packed, page, server
 from axolotl_grpo_plugin.viewer.run import Run
 from axolotl_grpo_plugin.viewer.terminal import read
@@ -56,11 +57,14 @@ def run(
 
 def _scores(
     rewards: Sequence[str], arguments: Sequence[str], rows: list[dict[str, Any]]
-) -> dict[str, list[Scored]]:
+) -> dict[LoggedReward, list[Scored]]:
     """Return the scores of rows by reward."""
     names = list(dict.fromkeys(name for row in rows for name in row if name != "completion"))
     functions = load(rewards, arguments)
-    return {key: score(key, each, rows, "completion", names) for key, each in functions.items()}
+    return {
+        LoggedReward(key, each.spec.range): score(key, each, rows, "completion", names)
+        for key, each in functions.items()
+    }
 
 
 def _serve(title: str, runs: Sequence[Run], port: int) -> None:

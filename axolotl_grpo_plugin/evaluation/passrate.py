@@ -1,16 +1,18 @@
 """Pass rates: how often a model is right on each row of a dataset."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
 from axolotl_grpo_plugin.findings import Finding, stop_on
 from axolotl_grpo_plugin.generation.rows import Question
+from axolotl_grpo_plugin.runlog.reader import read, score_of
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.schema import as_text
 
 # Reasoning360's bands, each with the pass rate below which it ends.
 _BANDS = [("very hard", 0.2), ("hard", 0.4), ("medium", 0.6), ("easy", 0.8), ("very easy", 1.0)]
@@ -43,38 +45,39 @@ def band_of(rate: float) -> str:
     return next((name for name, end in _BANDS if rate < end), BANDS[-1])
 
 
-def rates_of(answers: Iterable[ScoredAnswer], reward: str, best: float) -> dict[Place, Rate]:
+def rates_of(answers: Iterable[ScoredAnswer], reward: LoggedReward) -> dict[Place, Rate]:
     """Return the pass rate of each row. Answers without a score do not count."""
-    scored = (((each.dataset, each.row), each.scores[reward], each.tokens) for each in answers)
-    return _rates(scored, best)
+    scored = [((each.dataset, each.row), each.scores[reward.name], each.tokens) for each in answers]
+    return _rates(scored, reward)
 
 
 def rates_in(
-    files: Sequence[Path], rows: Sequence[Question], reward: str, best: float
+    files: Sequence[Path], rows: Sequence[Question], reward: LoggedReward
 ) -> dict[Place, Rate]:
     """Return the pass rates in a run's rollout log. Rows are found by their prompt.
 
-    Raises: ConfigError if the log lacks the reward.
+    Raises: ConfigError if TRL wrote the files.
     """
-    places = {rollouts.as_text(row.prompt): (row.dataset, row.row) for row in rows}
-
-    def found() -> Iterator[tuple[Place, float | None, int]]:
-        for file in files:
-            for each in rollouts.read(file):
-                if rollouts.REWARD + reward not in each:
-                    what, fix = f"no scores of {reward}", "Name a run with `grpo_rollouts: true`"
-                    stop_on([Finding(str(file), what, fix)])
-                if place := places.get(rollouts.as_text(each["prompt"])):
-                    yield place, each[rollouts.REWARD + reward], each["completion_tokens"]
-
-    return _rates(found(), best)
+    places = {as_text(row.prompt): (row.dataset, row.row) for row in rows}
+    scored = []
+    for file in files:
+        for row in read(file):
+            if "completion_tokens" not in row:
+                what = "TRL's completions have neither the dataset's prompts nor token counts"
+                stop_on([Finding(str(file), what, "Name a run with `grpo_rollouts: true`")])
+            if place := places.get(as_text(row["prompt"])):
+                scored.append((place, score_of(row, reward.name), row["completion_tokens"]))
+    return _rates(scored, reward)
 
 
-def _rates(scored: Iterable[tuple[Place, float | None, int]], best: float) -> dict[Place, Rate]:
+def _rates(
+    scored: Iterable[tuple[Place, float | None, int]], reward: LoggedReward
+) -> dict[Place, Rate]:
     by_row: dict[Place, list[tuple[bool, int]]] = {}
     for place, score, tokens in scored:
-        if score is not None:
-            by_row.setdefault(place, []).append((score >= best, tokens))
+        right = reward.right(score)
+        if right is not None:
+            by_row.setdefault(place, []).append((right, tokens))
     return {
         place: Rate(fmean(right for right, _ in each), len(each), fmean(n for _, n in each))
         for place, each in by_row.items()

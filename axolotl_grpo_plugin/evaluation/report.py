@@ -182,12 +182,12 @@ def _tables(summary: Plain) -> Iterator[Table]:
         first = next(iter(cells), "")
         ordered = sorted(cells, key=lambda name: (name != first, not name.startswith("- ")))
         rows = [[name, *(cells[name].get(mode, "") for mode in modes)] for name in ordered]
-        yield (
-            title,
-            ["mean reward", *modes],
-            rows,
-            ["± 95 % interval of the change"][: len(names) - 1],
-        )
+        lines = ["± 95 % interval of the change"][: len(names) - 1]
+        if "- truncated" in cells:
+            lines.append(
+                'truncated: no closing tag or box; "cut off" counts answers at the token limit'
+            )
+        yield title, ["mean reward", *modes], rows, lines
 
 
 def _models(title: str, results: list[Plain], changes: list[Plain], need: float | None) -> Table:

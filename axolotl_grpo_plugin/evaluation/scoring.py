@@ -21,7 +21,7 @@ _BATCH = 64  # answers, about; grpo_reward_batch_timeout limits the time of each
 class AnswerScorer:
     """The rewards of a config. Reward models are left out, because they need a trainer.
 
-    highest: the score that counts as right, by logged name. failures: numbers of failed scores.
+    rewards: with their declared ranges. highest: the score that counts as right, by logged name. failures: numbers of failed scores.
     errors: the first error of each reward function that failed.
     """
 
@@ -30,6 +30,7 @@ class AnswerScorer:
         self.guards = {guard.name: guard for guard in self._runner.guards.values()}
         self.left_out = [ref.key for ref in reward_refs(cfg) if is_model(ref.key)]
         self.highest = self._runner.highest()
+        self.rewards = self._runner.rewards(self.guards)
         self.failures: Counter[str] = Counter()
         self.errors: dict[str, str] = {}
 

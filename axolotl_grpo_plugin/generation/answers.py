@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line
 from axolotl_grpo_plugin.generation.models import Model
 from axolotl_grpo_plugin.generation.rows import Question
 from axolotl_grpo_plugin.generation.sampling import Sampling
+from axolotl_grpo_plugin.runlog.reader import chat
+from axolotl_grpo_plugin.runlog.schema import COLUMN, REWARD, as_text, save
 
 
 class Job(NamedTuple):
@@ -83,17 +84,17 @@ class AnswerStore:
             columns = pq.read_schema(file).names
             if "tool_tokens" in columns:
                 names += ["prompt", "completion", "tool_tokens"]
-                own = [name for name in columns if name.startswith(rollouts.REWARD)]
+                own = [name for name in columns if name.startswith(REWARD)]
             rows = pq.read_table(file, columns=[*names, *own]).to_pylist()
         except (pa.ArrowException, OSError) as error:
             what = f"not a file of answers: {first_line(error)}"
             fix = "Remove it. Its answers are then generated again"
             raise ConfigError(str(Finding(str(file), what, fix))) from error
         for row in rows:
-            rewards = {name.removeprefix(rollouts.REWARD): row.pop(name) for name in own} or None
+            rewards = {name.removeprefix(REWARD): row.pop(name) for name in own} or None
             engine, key, ids, text, truncated, *rest = row.values()
             self.engines.add(engine)
-            answer = Answer(ids, text, truncated, *map(rollouts.chat, rest))
+            answer = Answer(ids, text, truncated, *map(chat, rest))
             self._found[key] = answer._replace(rewards=rewards)
 
     def __contains__(self, key: str) -> bool:
@@ -115,11 +116,11 @@ class AnswerStore:
             "row": [job.question.row for job in jobs],
             "sample": [job.sample for job in jobs],
             "prompt": [
-                rollouts.as_text(answer.prompt or job.question.prompt)
+                as_text(answer.prompt or job.question.prompt)
                 for job, answer in zip(jobs, answers, strict=True)
             ],
             "completion": [
-                rollouts.as_text(as_completion(*each)) for each in zip(jobs, answers, strict=True)
+                as_text(as_completion(*each)) for each in zip(jobs, answers, strict=True)
             ],
             "text": [answer.text for answer in answers],
             "completion_ids": [answer.ids for answer in answers],
@@ -129,13 +130,13 @@ class AnswerStore:
         if answers[0].chat:
             columns["tool_tokens"] = [answer.tool_tokens for answer in answers]
         for name in answers[0].rewards or ():
-            columns[rollouts.REWARD + name] = [(answer.rewards or {})[name] for answer in answers]
+            columns[REWARD + name] = [(answer.rewards or {})[name] for answer in answers]
         for name in names:
-            values = [rollouts.as_text(job.question.columns.get(name)) for job in jobs]
-            columns[rollouts.COLUMN + name] = values
+            values = [as_text(job.question.columns.get(name)) for job in jobs]
+            columns[COLUMN + name] = values
         file = self.folder / f"{uuid4().hex}.parquet"
         try:
-            rollouts.save(file, columns)
+            save(file, columns)
         except OSError as error:
             what = f"cannot be written: {first_line(error)}"
             fix = (

@@ -9,7 +9,7 @@ from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.findings import Finding, at
 from axolotl_grpo_plugin.load import logged_names, reward_refs
 from axolotl_grpo_plugin.rehearsal.replace import STEPS
-from axolotl_grpo_plugin.rollouts import REWARD
+from axolotl_grpo_plugin.runlog.schema import REWARD
 from axolotl_grpo_plugin.training.report import short
 
 

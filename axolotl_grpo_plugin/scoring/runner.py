@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean
 from threading import Lock
@@ -18,6 +18,8 @@ from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import block, number_of, tokens_of
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.load import RewardRef, is_model, load_reward, logged_names, reward_refs
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW, GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
@@ -103,6 +105,7 @@ class RewardRunner:
         }
         self.rollouts = RolloutLog.of(cfg)
         self._by_name = {guard.name: guard for guard in self.guards.values()}
+        self._ranges = {guard.name: guard.function.spec.range for guard in self.guards.values()}
         self._recent: deque[tuple[int, dict[str, Counts]]] = deque()
         self._shown: Counter[str] = Counter()
         self._logged: set[str] = set()  # the shares that were not 0 in some step
@@ -112,6 +115,10 @@ class RewardRunner:
     def reward_func(self, key: str) -> Any:
         """Return the guarded function for an entry of `trl.reward_funcs`, or a reward model's name."""
         return self.guards[key].for_trl() if key in self.guards else key
+
+    def rewards(self, names: Iterable[str]) -> list[LoggedReward]:
+        """Return the reward functions of these logged names. A reward model declares no range."""
+        return [LoggedReward(name, self._ranges.get(name)) for name in names]
 
     def highest(self) -> dict[str, float]:
         """Return the best score of each reward that declares one, by its logged name."""
@@ -144,8 +151,11 @@ class RewardRunner:
         for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True):
             if isinstance(function, nn.Module):
                 _guard_model(function, name)
+        dead = DeadGroups(trainer, self)
+        dead.wrap_generation()
         if self.rollouts:
-            self.rollouts.attach(trainer)
+            self.rollouts.attach(trainer, self.rewards(trainer.reward_func_names))
+        dead.wrap_deferred_scoring()  # after the rollout log, which must see its advantages
 
     def close(self) -> None:
         """End the processes, and undo the patch of Axolotl."""
@@ -193,8 +203,9 @@ class RewardRunner:
             own[name, "reward_errors"] = sum(bool(each.error) for each in scored) - timeouts
             own[name, "scored"] = len(scored) - reasons["not_this_task"]
             own[name, "too_slow"] = reasons[TOO_SLOW]
-            if best := self._by_name[name].function.highest:
-                own[name, "right"] = sum((each.value or 0.0) >= best for each in scored)
+            reward = LoggedReward(name, self._ranges[name])
+            verdicts = [reward.right(outcome.value) for outcome in scored]
+            own[name, "right"], own[name, "wrong"] = map(verdicts.count, (True, False))
             for reason in self._reasons(name):
                 own[name, f"reason {reason}"] = reasons[reason]
         numbers = torch.tensor([[*own.values()]], device=trainer.accelerator.device)
@@ -210,8 +221,9 @@ class RewardRunner:
             for reason in self._reasons(name) if total else ():
                 shares[f"reward_reasons/{name}/{reason}"] = of[name, f"reason {reason}"]
             self._log_shares(metrics, shares, max(total, 1))
-            if total and (name, "right") in of:
-                metrics[f"reward_right/{name}"].append(of[name, "right"] / total)
+            right = of[name, "right"]
+            if judged := right + of[name, "wrong"]:
+                metrics[f"reward_right/{name}"].append(right / judged)
         for series, rows in self._series(outcomes).items():
             values = [value for value, _ in rows if value is not None]
             if values:

@@ -1,14 +1,16 @@
 """Read the lengths of a run's completions from its rollout log, or from TRL's logged completions."""
 
-import re
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.findings import first_line
-from axolotl_grpo_plugin.rollouts import REWARD, attempt_of, files_of
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import rewards_in, score_of
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.schema import ERROR, REWARD
 from axolotl_grpo_plugin.stats.budget import STEP
 from axolotl_grpo_plugin.stats.counts import Lengths
 from axolotl_grpo_plugin.stats.rows import STREAMED
@@ -26,20 +28,21 @@ class CompletionLengths:
     """The completions of a run's training steps.
 
     finished: tokens of the completions that ended by themselves, with the end token. truncated: number
-    of the other completions. limit: tokens of the longest completion. right: number of completions
-    with `best`, the highest score of the reward named `reward`. right_truncated: number of truncated
-    ones among these. estimated: tokens are counted from the text, because the log has no counts.
+    of the other completions. limit: tokens of the longest completion. reward: the first of the run.
+    judged, right: numbers of completions by whether they are truncated. Failed scores are not judged.
+    estimated: tokens are counted from the text, because the log has no counts. note: on rollouts that
+    are left out, or "".
     """
 
     folder: Path
-    estimated: bool
-    reward: str
+    reward: LoggedReward
+    note: str
+    estimated: bool = False
     finished: Lengths = field(default_factory=Lengths)
     truncated: int = 0
     limit: int = 0
-    best: float = 0.0
-    right: int = 0
-    right_truncated: int = 0
+    right: Counter[bool] = field(default_factory=Counter)
+    judged: Counter[bool] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -50,19 +53,16 @@ class CompletionLengths:
         """The share of truncated completions, 0 to 1."""
         return self.truncated / self.rows
 
-    def add(self, tokens: int, truncated: bool | None, reward: float | None) -> None:
+    def add(self, tokens: int, truncated: bool | None, score: float | None) -> None:
         if truncated:
             self.truncated += 1
         else:
             self.finished.add([tokens])
         self.limit = max(self.limit, tokens)
-        if reward is None:
-            return
-        if reward > self.best:
-            self.best, self.right, self.right_truncated = reward, 0, 0
-        if reward == self.best and reward > 0:
-            self.right += 1
-            self.right_truncated += bool(truncated)
+        right = self.reward.right(score)
+        if right is not None:
+            self.judged[bool(truncated)] += 1
+            self.right[bool(truncated)] += right
 
     def enough(self) -> int | None:
         """Return a trl.max_completion_length that 99 % do not exceed, None if over 1 % were truncated."""
@@ -72,15 +72,16 @@ class CompletionLengths:
         return STEP * ceil(within / STEP)
 
     def plain(self) -> dict[str, Any]:
-        """Return the counts for JSON."""
+        """Return the counts for JSON. Those of right completions are None without a declared maximum."""
+        known = self.reward.range is not None
         return {
             "folder": str(self.folder),
             "tokens_estimated": self.estimated,
             "rollouts": self.rows,
             "truncated": self.truncated,
-            "right_reward": self.reward,
-            "right": self.right,
-            "right_truncated": self.right_truncated,
+            "right_reward": self.reward.name,
+            "right": self.right.total() if known else None,
+            "right_truncated": self.right[True] if known else None,
             "finished": dict(sorted(self.finished.counts.items())),
         }
 
@@ -90,75 +91,59 @@ def read_rollouts(
 ) -> CompletionLengths:
     """Read a run's training rollouts from its output_dir, or from the folder with the Parquet files.
 
-    If the run was resumed, only the last attempt counts. TRL's files hold text only: they also need
-    the tokenizer and the limit (the run's trl.max_completion_length). Raises: NoRollouts.
+    TRL's files hold text only: they also need the tokenizer and the limit (the run's
+    trl.max_completion_length). Raises: NoRollouts.
     """
     import pyarrow as pa
 
-    files = files_of(folder)
+    found = rollout_files(folder)
+    files = found.counted
     if not files:
         fix = "Name a run's output_dir (with `grpo_rollouts: true`, or `log_completions: true`)"
         raise NoRollouts(f"{folder}: no rollouts there. {fix}.")
-    last = attempt_of(files[-1])
-    files = [file for file in files if attempt_of(file) == last]
-    lengths: CompletionLengths | None = None
-    for file in files:
-        try:
-            lengths = _read(file, lengths, tokenizer, limit)
-        except (pa.ArrowException, KeyError, TypeError, OSError) as error:
-            raise NoRollouts(f"{file}: cannot be read: {first_line(error)}") from error
-    if lengths is None or not lengths.rows:
+    file = files[-1]
+    try:
+        first = next(iter(rewards_in(file)), LoggedReward("a reward function"))
+        lengths = CompletionLengths(file.parent, first, found.note())
+        for file in files:
+            _read(file, lengths, tokenizer, limit)
+    except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+        raise NoRollouts(f"{file}: cannot be read: {first_line(error)}") from error
+    if not lengths.rows:
         raise NoRollouts(f"{files[0].parent}: no rollouts in its {len(files)} files")
     return lengths
 
 
 def _read(
-    file: Path,
-    lengths: CompletionLengths | None,
-    tokenizer: Tokenizer | None,
-    limit: int | None,
-) -> CompletionLengths:
-    """Add the rollouts of one file. The first file creates the object."""
+    file: Path, lengths: CompletionLengths, tokenizer: Tokenizer | None, limit: int | None
+) -> None:
+    """Add the rollouts of one file."""
     import pyarrow.parquet as pq
 
     parquet = pq.ParquetFile(file, **STREAMED)
-    columns = parquet.schema_arrow.names
+    columns = {*parquet.schema_arrow.names}
     logged = "completion_tokens" in columns
     wanted = ["completion_tokens", "truncated"] if logged else ["completion"]
     if wanted[-1] not in columns:
-        what = f"neither a rollout log nor TRL's completions (it has: {', '.join(columns)})"
+        what = f"neither a rollout log nor TRL's completions (it has: {', '.join(parquet.schema_arrow.names)})"
         raise NoRollouts(f"{file}: {what}. Name another folder.")
     if not logged and (tokenizer is None or limit is None):
         fix = "Name the run's YAML too, with trl.max_completion_length"
         raise NoRollouts(f"{file}: no token counts. {fix}.")
-    lengths = lengths or CompletionLengths(file.parent, not logged, correctness(columns, logged))
-    reward = REWARD + lengths.reward if logged else lengths.reward
-    wanted += [reward] if reward in columns else []
+    lengths.estimated = not logged
+    name = lengths.reward.name
+    wanted += columns & {REWARD + name, ERROR + name}
     for batch in parquet.iter_batches(1000, columns=wanted):
-        rows = batch.to_pydict()
+        rows = batch.to_pylist()
         if not logged:
-            rows |= _estimated(rows["completion"], tokenizer, limit)
-        rewards = rows.get(reward) or [None] * batch.num_rows
-        for row in zip(rows["completion_tokens"], rows["truncated"], rewards, strict=True):
-            lengths.add(*row)
-    return lengths
+            _estimate(rows, tokenizer, limit)
+        for row in rows:
+            lengths.add(row["completion_tokens"], row["truncated"], score_of(row, name))
 
 
-def correctness(columns: Sequence[str], logged: bool) -> str:
-    """Return the name of the reward for correctness, or else of the first reward."""
-    if logged:
-        names = [name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)]
-    else:
-        after = columns[columns.index("completion") + 1 :]
-        names = [name for name in after if "/" not in name and name != "advantage"]
-    telling = [name for name in names if re.search("correct|accura|equation", name)]
-    return next(iter([*telling, *names]), "")
-
-
-def _estimated(completions: Sequence[Any], tokenizer: Any, limit: Any) -> dict[str, list[Any]]:
+def _estimate(rows: list[dict[str, Any]], tokenizer: Any, limit: Any) -> None:
     """Count decoded text. It lacks the end token, so a finished completion is below the limit."""
-    counts = tokenizer.counts([each if isinstance(each, str) else "" for each in completions])
-    return {
-        "completion_tokens": [min(count + 1, limit) for count in counts],
-        "truncated": [count >= limit for count in counts],
-    }
+    texts = [row["completion"] if isinstance(row["completion"], str) else "" for row in rows]
+    for row, count in zip(rows, tokenizer.counts(texts), strict=True):
+        row["completion_tokens"] = min(count + 1, limit)
+        row["truncated"] = count >= limit

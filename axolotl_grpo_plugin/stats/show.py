@@ -97,9 +97,9 @@ def rollouts(found: CompletionLengths) -> Table:
     """Return a table of a run's completions."""
     how = "estimated from the text" if found.estimated else "as logged"
     table = _table(f"{found.rows:,} rollouts of {found.folder}, tokens {how}")
-    table.caption = Text(
-        f"right: {found.reward} gave {found.best:g}, its highest score in this run"
-    )
+    reward = found.reward
+    if reward.range:
+        table.caption = Text(f"right: {reward.name} gave {reward.range[1]:g}, its declared maximum")
     for head in ("", "rollouts", ""):
         table.add_column(head, justify="right")
     table.add_row("all", f"{found.rows:,}", "")
@@ -108,10 +108,11 @@ def rollouts(found: CompletionLengths) -> Table:
         ends = ", ".join(f"p{100 * share:g} {found.finished.at(share)}" for share in SHARES)
         shown = f"{ends}, max {found.finished.most} tokens"
         table.add_row("finished", f"{found.finished.rows:,}", shown)
-    if found.right:
-        part = found.right_truncated / found.truncated if found.truncated else 0
-        shown = f"{found.right / found.rows:.1%} of all, {part:.1%} of the truncated"
-        table.add_row("right", f"{found.right:,}", shown)
+    right, judged = found.right, found.judged
+    if judged:
+        part = right[True] / max(judged[True], 1)
+        shown = f"{right.total() / judged.total():.1%} of all, {part:.1%} of the truncated"
+        table.add_row("right", f"{right.total():,}", shown)
     return table
 
 

@@ -16,9 +16,11 @@ from transformers import GenerationConfig, ProgressCallback, Trainer, TrainerCal
 
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.environments.seams import generate
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.data_producer import DataProducerRepair
 from axolotl_grpo_plugin.training.health import Health
-from axolotl_grpo_plugin.training.held_out import FILE, means, read_changes
+from axolotl_grpo_plugin.training.held_out import FILE, RANGES, means, read_changes
 from axolotl_grpo_plugin.training.report import (
     PLOT,
     mean_of,
@@ -28,29 +30,28 @@ from axolotl_grpo_plugin.training.report import (
     sparkline,
     table,
 )
+from axolotl_grpo_plugin.training.resume import GenerationBatch
 from axolotl_grpo_plugin.training.samples import EVERY, Samples
 
 LOG = logging.getLogger(__name__)
 
 
-def callbacks(cfg: Any, trainer: Any, highest: dict[str, float]) -> list[TrainerCallback]:
-    """Return the callbacks of a run, and remove transformers' progress bar, which prints every metric.
-
-    highest: the highest score of each reward function, by its logged name. Unknown ones are left out.
-    """
-    first, *_ = trainer.reward_func_names
+def callbacks(cfg: Any, trainer: Any, runner: RewardRunner) -> list[TrainerCallback]:
+    """Return the callbacks of a run, and remove transformers' progress bar, which prints every metric."""
+    first, *_ = names = trainer.reward_func_names
     bar = [RewardProgress(first)] if trainer.pop_callback(ProgressCallback) else []
     rows = cfg.get("grpo_held_out_rows")
     steps = cfg.get("grpo_eval_steps")
-    held_out = [HeldOut(trainer, rows, steps, highest)] if rows else []
+    held_out = [HeldOut(trainer, rows, steps, runner.rewards(names))] if rows else []
     answers = held_out[0].file if held_out else None
     # Before the held-out rows, because it ends other generation.
     repair = [DataProducerRepair(trainer)] if getattr(trainer, "data_producer", None) else []
     every = cfg.get("grpo_show_steps")
     every = EVERY if every is None else every
     samples = [Samples(trainer, first, every)] if every else []
-    ending = [Health(first, highest), Report(first, highest, answers)]
-    return [*bar, *repair, *samples, *held_out, *ending]
+    resume = GenerationBatch(cfg, trainer)
+    ending = [Health(first, runner.highest()), Report(first, answers)]
+    return [*bar, *repair, resume, *samples, *held_out, *ending]
 
 
 class RewardProgress(ProgressCallback):
@@ -103,12 +104,12 @@ def numbers(logs: dict[str, Any], first: str, rate: float) -> str:
 class Report(TrainerCallback):
     """Shows a run's curve at its end, in the terminal and as training.png, and the held-out table.
 
-    first: the reward function that is shown beside the reward. highest: the score that counts as
-    right, by reward function. answers: the file of the held-out answers, or None.
+    first: the reward function that is shown beside the reward. answers: the file of the held-out
+    answers, or None.
     """
 
-    def __init__(self, first: str, highest: dict[str, float], answers: Path | None):
-        self.first, self.highest, self.answers = first, highest, answers
+    def __init__(self, first: str, answers: Path | None):
+        self.first, self.answers = first, answers
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
@@ -120,7 +121,7 @@ class Report(TrainerCallback):
     def show(self, args: Any, state: Any) -> None:
         from rich.console import Console
 
-        changes = read_changes(self.answers, self.highest) if self.answers else []
+        changes = read_changes(self.answers) if self.answers else []
         curves: dict[str, list[tuple[int, float]]] = {"reward": [], short(self.first): []}
         for log in state.log_history:
             for curve, key in zip(curves.values(), ("reward", mean_of(self.first)), strict=True):
@@ -142,14 +143,14 @@ class HeldOut(TrainerCallback):
     """Lets the model answer `rows` rows of the evaluation dataset before and after training.
 
     Each answer is one line of held_out.jsonl in output_dir: when ("before", "step 20", "after"), mode
-    ("greedy", "sampled"), row, prompt, completion, the score of each reward function, and the dataset's
-    other columns, so that `axolotl grpo score` can score it again. The run's tracker gets the means.
+    ("greedy", "sampled"), row, prompt, completion, the score and the declared range of each reward
+    function, and the dataset's other columns, so that `axolotl grpo score` can score it again. The run's tracker gets the means.
 
-    steps: also answer them every so many steps. highest: the score that counts as right.
+    steps: also answer them every so many steps. rewards: of the run.
     """
 
-    def __init__(self, trainer: Any, rows: int, steps: int | None, highest: dict[str, float]):
-        self.trainer, self.steps, self.highest = trainer, steps, highest
+    def __init__(self, trainer: Any, rows: int, steps: int | None, rewards: list[LoggedReward]):
+        self.trainer, self.steps, self.ranges = trainer, steps, dict(rewards)
         self.dataset = _choose(trainer.eval_dataset, rows)
         self.file = Path(trainer.args.output_dir) / FILE
         self._before: dict[str, float] = {}
@@ -202,7 +203,7 @@ class HeldOut(TrainerCallback):
                 for answer in answers:
                     row = {**self.dataset[answer["row"]], **answer}
                     file.write(json.dumps(row, default=str) + "\n")
-        return means(answers, self.highest)
+        return means(answers)
 
     def _answers(self, when: str) -> list[dict[str, Any]]:
         trainer = self.trainer
@@ -241,7 +242,7 @@ class HeldOut(TrainerCallback):
             scores = trainer._calculate_rewards(rows, prompts, completions, ids).tolist()
             texts = gather_object(list(zip(batch, prompts, map(_shown, completions), strict=True)))
             for (place, prompt, completion), row_scores in zip(texts, scores, strict=True):
-                named = zip(trainer.reward_func_names, row_scores, strict=True)
+                named = zip(self.ranges, row_scores, strict=True)
                 answers[place] = {
                     "when": when,
                     "mode": mode,
@@ -249,6 +250,7 @@ class HeldOut(TrainerCallback):
                     "prompt": prompt,
                     "completion": completion,
                     "rewards": {name: None if isnan(score) else score for name, score in named},
+                    RANGES: self.ranges,
                 }
         return [answers[place] for place in sorted(answers)]
 

@@ -11,15 +11,17 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.config import dicts
 from axolotl_grpo_plugin.evaluation.report import markdown
 from axolotl_grpo_plugin.hub import is_on_hub
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read, readable
+from axolotl_grpo_plugin.runlog.schema import REASON, REWARD, as_text
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import FILE, Change, read_changes
 from axolotl_grpo_plugin.training.record import CARD, RUN, add_facts
-from axolotl_grpo_plugin.training.report import PLOT, mean_of, short
+from axolotl_grpo_plugin.training.report import PLOT, mean_of, rounded, short
 
 LOG = logging.getLogger(__name__)
 
@@ -65,21 +67,19 @@ _ANSWERS = {
 _TRAINED = "trained"  # label of the run's own model in an evaluation
 
 
-def write_card(
-    trainer: Any, given: dict[str, Any], highest: dict[str, float], *_: Any, **__: Any
-) -> None:
+def write_card(trainer: Any, given: dict[str, Any], *_: Any, **__: Any) -> None:
     """Write README.md into output_dir, in place of TRL's `create_model_card`.
 
-    given: the config as in run.yaml. highest: the score that counts as right, by reward function.
+    given: the config as in run.yaml.
     """
     if trainer.is_world_process_zero():
         try:
-            _write(trainer, given, highest)
+            _write(trainer, given)
         except Exception:  # TRL saves the checkpoint after this
             LOG.exception("the card of this run could not be written")
 
 
-def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> None:
+def _write(trainer: Any, given: dict[str, Any]) -> None:
     folder, base = Path(trainer.args.output_dir), given["base_model"]
     history, step = trainer.state.log_history, trainer.state.global_step
     warnings = list(_warnings(trainer))
@@ -90,7 +90,7 @@ def _write(trainer: Any, given: dict[str, Any], highest: dict[str, float]) -> No
     known.pop("Warnings", None)  # they have a list of their own
     known["Started"] = known["Started"].partition(",")[0]  # without the folder
     known["Rewards"] = ", ".join(reward.key for reward in reward_refs(given))
-    changes = read_changes(folder / FILE, highest) if (folder / FILE).exists() else []
+    changes = read_changes(folder / FILE) if (folder / FILE).exists() else []
     paths = [str(each.get("path")) for each in dicts(given.get("datasets"))]
     tests = [str(each.get("path")) for each in dicts(given.get("test_datasets"))] or paths
     name = trainer.hub_model_id or folder.name
@@ -195,7 +195,7 @@ def _results(trainer: Any, folder: Path, changes: list[Change]) -> str:
                 shares = [f"{each.right_before:.1%}", f"{each.right_after:.1%}", interval]
                 cells.append([f"{short(each.reward)}: right", each.mode, *shares])
         for each in changes:
-            gain = f"{each.low:+.2f} to {each.high:+.2f}"
+            gain = f"{rounded(each.low, '+')} to {rounded(each.high, '+')}"
             means = [f"{each.before:.2f}", f"{each.after:.2f}", gain]
             cells.append([short(each.reward), each.mode, *means])
         lines.append(_table(["Reward", "Answers", "Before", "After", "95 % interval"], cells))
@@ -246,32 +246,32 @@ def _samples(folder: Path, given: dict[str, Any], names: list[str]) -> str:
     """Return a section of five rollouts of the last steps, "" if the run logs none."""
     elsewhere = given.get("grpo_rollouts")
     folder = Path(elsewhere) if isinstance(elsewhere, str) else folder
-    rows = [row for file in rollouts.files_of(folder)[-_FILES:] for row in rollouts.read(file)]
-    for row in rows:
-        row["scores"] = {name: row.get(rollouts.REWARD + name, row.get(name)) for name in names}
-        if "attempt" not in row:  # TRL's completions
-            row["reward"] = sum(score or 0.0 for score in row["scores"].values())
+    files = rollout_files(folder)
+    rows = [row for file in files.counted[-_FILES:] for row in read(file)]
     rows = sorted((row for row in rows if row["reward"] is not None), key=lambda row: row["reward"])
     if len(rows) < 5:
         return ""
     chosen = [("Best", rows.pop()), ("Worst", rows.pop(0)), ("Median", rows.pop(len(rows) // 2))]
     chosen += [("Random", row) for row in Random(0).sample(rows, 2)]
-    parts = [f"\n## Samples\n\nFive of {len(rows) + 3:,} rollouts of the last steps:\n"]
-    parts += [f"{name}:\n\n{_fenced(_sample(row))}\n" for name, row in chosen]
+    parts = [
+        f"\n## Samples\n\nFive of {len(rows) + 3:,} rollouts of the last steps.\n",
+        files.note(),
+    ]
+    parts += [f"{what}:\n\n{_fenced(_sample(row, names))}\n" for what, row in chosen]
     return "\n".join(parts)
 
 
-def _sample(row: dict[str, Any]) -> str:
+def _sample(row: dict[str, Any], names: list[str]) -> str:
     """Return a rollout with its scores and reasons, shortened."""
     lines = [f"reward {row['reward']:.2f}, advantage {row['advantage']:+.2f}, step {row['step']}"]
-    for name, score in row["scores"].items():
-        reason = row.get(rollouts.REASON + name) or row.get(f"{name}/reason") or ""
+    for name in names:
+        score, reason = row.get(REWARD + name), row.get(REASON + name) or ""
         number = "none" if score is None else f"{score:.2f}"
         lines.append(f"{short(name)} {number} {reason}".rstrip())
     for what in ("prompt", "completion"):
-        text = rollouts.as_text(row[what]) or ""
+        text = as_text(row[what]) or ""
         text = text if len(text) <= _SHOWN else f"{text[:200]} [...] {text[-_SHOWN + 200 :]}"
-        lines += ["", f"--- {what} ---", rollouts.readable(text, len(text))]
+        lines += ["", f"--- {what} ---", readable(text, len(text))]
     return "\n".join(lines)
 
 

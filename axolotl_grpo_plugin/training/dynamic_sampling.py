@@ -14,6 +14,7 @@ from transformers.trainer_callback import ExportableState
 
 from axolotl_grpo_plugin.config import tokens_of
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.scoring.dead_groups import are_equal
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.row_rates import RowRates
 
@@ -150,8 +151,7 @@ def dead_groups(scores: torch.Tensor) -> list[int]:
 
     A group without a score is not dead: the reward function is not for its task.
     """
-    spread = scores.amax(dim=1) - scores.amin(dim=1)
-    return torch.nonzero(spread < 1e-6).flatten().tolist()
+    return torch.nonzero(are_equal(scores)).flatten().tolist()
 
 
 def loss_mask(batch: dict[str, Any]) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Warn once of each sign that a run learns nothing, or something else than its task.
 
 The shares of cut-off completions and of equal groups come from Axolotl's guide (training stability).
-All other signs compare the last steps with the run's own first steps.
+The limits between vLLM and the trainer come from NeMo-RL and verl. All other signs compare the last
+steps with the run's own first steps.
 """
 
 import logging
@@ -20,6 +21,10 @@ _STEPS = 20  # logged steps that each mean covers
 _SOLVED = 0.9  # from this share of the highest score on, equal rewards are no fault
 _ERRORS = 3  # standard errors by which a mean must fall
 _LOSS = 0.1  # share of the highest score that a mean must lose
+# Nats per token. NeMo-RL's tests fail from a factor of 1.1 on between the probabilities. vLLM and a
+# bf16 trainer with the same weights: 0.012 (trl#4772), a standard deviation of 0.05 (trl#6789). fp16
+# differs less (arXiv 2510.26788).
+_GAP = 0.1
 
 
 class Health(TrainerCallback):
@@ -62,6 +67,10 @@ class Health(TrainerCallback):
             signs = self._flat(steps)
         if len(steps) >= 2 * _STEPS:
             signs |= self._fallen(steps)
+        signs |= _disagreement(
+            _mean(recent, "sampling/sampling_logp_difference/mean"),
+            _mean(recent, "sampling/importance_sampling_ratio/mean"),
+        )
         if (clipped := _mean(recent, "completions/clipped_ratio")) > 0.3:
             signs["over 30 % of the completions were cut off"] = (
                 f"{clipped:.0%} reach trl.max_completion_length ({length} tokens). "
@@ -117,6 +126,28 @@ class Health(TrainerCallback):
                 "Lower the learning rate, or raise the temperature"
             )
         return signs
+
+
+def _disagreement(gap: float, ratio: float) -> dict[str, str]:
+    """Return signs that vLLM and the trainer give completions different probabilities.
+
+    gap: mean absolute difference of log-probabilities, in nats per token; 0 without vLLM. ratio: mean
+    importance ratio, which TRL caps or masks before it logs it.
+    """
+    signs = {}
+    if gap > _GAP:
+        signs["vLLM and the trainer disagree"] = (
+            f"by {gap:.2f} nats per token. Remove trl.top_p, top_k, min_p and repetition_penalty, give "
+            "both the same dtype (4 bits differ most, fp16 less than bf16), or see with --canary whether "
+            "weights reach the server"
+        )
+    if gap and not 0.5 <= ratio <= 2:  # verl's limits, docs/algo/rollout_corr.md
+        # TRL's default multiplies the ratios of all tokens of a completion (trl#5814).
+        signs["the importance ratio is far from 1"] = (
+            f"vLLM's completions count {ratio:.2f} times on average. If they are long, set "
+            "trl.vllm_importance_sampling_mode: token_truncate"
+        )
+    return signs
 
 
 def _values(steps: list[dict[str, Any]], key: str) -> list[float]:

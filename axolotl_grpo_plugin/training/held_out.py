@@ -1,7 +1,7 @@
 """Compare the model's answers to held-out rows before and after training."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from axolotl_grpo_plugin.evaluation import statistics
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
 
 FILE = "held_out.jsonl"
+RANGES = "reward_ranges"  # of an answer: by reward function, in the order of the run
 
 
 class Change(NamedTuple):
@@ -19,8 +21,8 @@ class Change(NamedTuple):
 
     rows: number of rows with both scores. before, after: means over the rows. low, high: the 95 %
     interval of after minus before, paired by row. right_before, right_after: shares of
-    rows with the highest score, and right_low, right_high: the interval of right_after. None if that
-    score is unknown.
+    rows with the declared maximum, and right_low, right_high: the interval of right_after. None if no
+    maximum is declared.
     """
 
     reward: str
@@ -30,22 +32,30 @@ class Change(NamedTuple):
     after: float
     low: float
     high: float
-    right_before: float | None
-    right_after: float | None
+    right_before: float | None = None
+    right_after: float | None = None
     right_low: float | None = None
     right_high: float | None = None
 
 
-def means(answers: list[dict[str, Any]], highest: dict[str, float]) -> dict[str, float]:
+def rewards_of_answers(answers: Iterable[dict[str, Any]]) -> list[LoggedReward]:
+    """Return the reward functions of held-out answers, with their ranges if an answer has them."""
+    ranges: dict[str, Any] = {}
+    for answer in answers:
+        ranges = {**dict.fromkeys(answer["rewards"]), **ranges, **answer.get(RANGES, {})}
+    return rewards_of(ranges)
+
+
+def means(answers: list[dict[str, Any]]) -> dict[str, float]:
     """Return the metrics of held-out answers: mean and share of right answers per reward and mode."""
     scores: dict[str, list[float]] = {}
-    for answer in answers:
-        for name, score in answer["rewards"].items():
-            if score is not None:
-                place = f"held_out/{answer['mode']}/{name}"
-                scores.setdefault(f"{place}/mean", []).append(score)
-                if name in highest:
-                    scores.setdefault(f"{place}/right", []).append(score >= highest[name])
+    for reward in rewards_of_answers(answers):
+        for answer in answers:
+            score = answer["rewards"][reward.name]
+            place = f"held_out/{answer['mode']}/{reward.name}"
+            for what, value in (("mean", score), ("right", reward.right(score))):
+                if value is not None:
+                    scores.setdefault(f"{place}/{what}", []).append(value)
     return {name: fmean(values) for name, values in scores.items()}
 
 
@@ -57,13 +67,12 @@ def read_answers(file: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Change]:
-    """Return the change of each reward function and mode, from a held_out.jsonl.
-
-    highest: the score that counts as right, by reward function.
-    """
+def read_changes(file: Path) -> list[Change]:
+    """Return the change of each reward function and mode, from a held_out.jsonl."""
+    answers = [*read_answers(file)]
+    rewards = {reward.name: reward for reward in rewards_of_answers(answers)}
     scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
-    for answer in read_answers(file):
+    for answer in answers:
         for name, score in answer["rewards"].items():
             if score is not None:
                 both = scores.setdefault((name, answer["mode"]), {"before": {}, "after": {}})
@@ -71,25 +80,22 @@ def read_changes(file: Path, highest: dict[str, float] | None = None) -> list[Ch
     changes = []
     for (name, mode), both in scores.items():
         rows = sorted(both["before"].keys() & both["after"].keys())
-        if not rows:
-            continue
-        before, after = ([both[when][row] for row in rows] for when in ("before", "after"))
-        _, low, high = statistics.difference(np.array([before]).T, np.array([after]).T)
-        right = (highest or {}).get(name)
-        good = None if right is None else np.array([[score >= right] for score in after], float)
-        share = None if good is None else statistics.share(good)
-        change = Change(
-            reward=name,
-            mode=mode,
-            rows=len(rows),
-            before=fmean(before),
-            after=fmean(after),
-            low=low,
-            high=high,
-            right_before=None if right is None else fmean(score >= right for score in before),
-            right_after=share and share.mean,
-            right_low=share and share.low,
-            right_high=share and share.high,
-        )
-        changes.append(change)
+        if rows:
+            before, after = ([both[when][row] for row in rows] for when in ("before", "after"))
+            changes.append(_change(rewards[name], mode, before, after))
     return changes
+
+
+def _change(reward: LoggedReward, mode: str, before: list[float], after: list[float]) -> Change:
+    """Return the change of a reward function's scores. Equal places are equal rows."""
+    pair = np.array([before]).T, np.array([after]).T
+    # Without a declared range, only the scores that were seen are known to be possible.
+    _, low, high = statistics.difference(*pair, *(reward.range or [*before, *after]))
+    means = fmean(before), fmean(after)
+    rights: tuple[float, ...] = ()
+    if reward.range:
+        first, last = (
+            np.array([[*map(reward.right, scores)]], float).T for scores in (before, after)
+        )
+        rights = float(first.mean()), *statistics.share(last)
+    return Change(reward.name, mode, len(before), *means, low, high, *rights)

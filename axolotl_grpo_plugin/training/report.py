@@ -64,7 +64,12 @@ def table(changes: list[Change]) -> Any:
 
 def _cell(change: Change) -> str:
     margin = (change.high - change.low) / 2
-    return f"{change.before:.2f} → {change.after:.2f} ±{margin:.2f}"
+    return f"{change.before:.2f} → {change.after:.2f} ±{rounded(margin)}"
+
+
+def rounded(value: float, sign: str = "") -> str:
+    """Return a number with two decimals, or a smaller one with one digit that is not 0."""
+    return f"{value:{sign}.{'2f' if abs(value) >= 0.005 else '1g'}}"
 
 
 def plot(curves: dict[str, list[tuple[int, float]]], changes: list[Change], file: Path) -> None:

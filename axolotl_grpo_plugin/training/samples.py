@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from axolotl_grpo_plugin.rollouts import readable
+from axolotl_grpo_plugin.runlog.reader import readable
 
 EVERY = 25  # steps
 TABLE = "samples"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from axolotl_grpo_plugin.rollouts import as_text
+from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,

@@ -15,6 +15,7 @@ function el(name, props, ...children) {
   return node;
 }
 const number = (value, digits = 2) => value === null || value === undefined ? "–" : Number(value.toFixed(digits)).toString();
+const end = (value) => Math.abs(value) < 0.005 ? number(value, 4) : number(value);  // of an interval that is not 0
 const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value);
 const percent = (value) => value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`;
 const tone = (value) => value > 0 ? "good" : value < 0 ? "bad" : "soft";
@@ -45,7 +46,8 @@ function prepare(run) {
     run.byPrompt.get(prompt).push(group);
     return group;
   });
-  run.right = (i) => { const score = run.scores.length ? run.scores[run.first][i] : null; return score === null ? null : run.best[run.first] > 0 && score >= run.best[run.first]; };
+  run.rights = [...run.right, ...run.versions.map((each) => each.right)];  // by reward: true, false, or null if it is not known
+  run.right = (i) => run.rights.length ? run.rights[0][i] : null;
   run.odd = run.signs.map((signs, i) => signs.length && signs.reduce((sum, sign) => sum + run.weights[sign], 0) + Math.min(1, Math.abs(run.advantage[i] || 0) / 3));
   run.shared = shared(run.prompts.slice(0, 100).map(question));
   run.counts = {};
@@ -154,11 +156,11 @@ function chart(title, series, { go, small, zero } = {}) {
 
 // ---- parts ----
 function mark(right) {
-  return right === null || right === undefined ? "" : el("span", { className: right ? "good" : "bad", title: right ? "right: the first reward function pays its highest score" : "not right" }, right ? "✓" : "✗");
+  return right === null || right === undefined ? "" : el("span", { className: right ? "good" : "bad", title: right ? "right: the first reward function gives its declared maximum" : "not right" }, right ? "✓" : "✗");
 }
 function versions(run, i) {
   const read = run.read[i] ? `, read: ${run.read[i].slice(0, 60)}` : "";
-  return [...run.rewards.map((name, n) => ({ name, score: run.scores[n][i], why: run.reasons[run.why[n][i]] + (n === run.first ? read : "") })),
+  return [...run.rewards.map((name, n) => ({ name, score: run.scores[n][i], why: run.reasons[run.why[n][i]] + (n === 0 ? read : "") })),
     ...run.versions.map((each) => ({ name: `now: ${each.name}`, score: each.scores[i], why: run.reasons[each.why[i]] }))];
 }
 function scoreTable(rows) {
@@ -242,7 +244,7 @@ function viewRun() {
   const run = RUNS[state.run], go = (step) => visit({ view: "groups", step: nearest(run, step), item: null });
   const lines = (pick) => RUNS.map((each, i) => ({ label: RUNS.length > 1 ? each.name : "", points: each.steps.map((step) => [step.step, pick(step, each, i)]) }));
   const own = (pick) => [{ label: "", points: run.steps.map((step) => [step.step, pick(step)]) }];
-  const charts = [chart("Reward", lines((step) => step.reward), { go }), chart(`Right (${run.rewards[run.first] || ""})`, lines((step) => step.right), { go }),
+  const charts = [chart("Reward", lines((step) => step.reward), { go }), chart(`Right (${run.rewards[0] || ""})`, lines((step) => step.right), { go }),
     chart("Dead prompt groups", lines((step) => step.dead), { go }), chart("Truncated", lines((step) => step.truncated), { go }), chart("Mean length", lines((step) => step.tokens), { go })];
   run.rewards.forEach((name) => charts.push(chart(name, lines((step, each) => { const n = each.rewards.indexOf(name); return n < 0 ? null : step.scores[n]; }), { go })));
   const reasons = run.rewards.map((name, n) => {
@@ -294,7 +296,7 @@ function pattern(text) {
   try { return new RegExp(text.length > 2 && text.startsWith("/") && text.endsWith("/") ? text.slice(1, -1) : text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "gi"); } catch { return null; }
 }
 function viewFind() {
-  const run = RUNS[state.run], n = Number(state.reward ?? run.first), hit = pattern(state.text);
+  const run = RUNS[state.run], n = Number(state.reward ?? 0), hit = pattern(state.text);
   const why = state.why ? run.reasons.indexOf(state.why) : -1, low = parseFloat(state.low), high = parseFloat(state.high);
   const rows = [...run.text.keys()].filter((i) => {
     const score = run.scores.length ? run.scores[n][i] : null, columns = run.columns[run.groups[run.of[i]].prompt];
@@ -338,7 +340,7 @@ function answerCard(table, answer, label) {
 }
 function answerPairs(before, after, rows) {  // [table, name, answer of a row, answer of a row]
   return pairs(rows.map(([row, old, now]) => {
-    const sum = (answer, table) => answer.scores[table.first];
+    const sum = (answer, table) => answer.scores[0];
     return { id: `${row.row} ${row.sample}`, flip: flip(old.right, now.right), change: sum(now, after.table) - sum(old, before.table), label: `row ${row.row}${row.sample ? `, sample ${row.sample}` : ""}`, cut: excerpt(RUNS[state.run], row.prompt),
       detail: () => el("div", {}, el("section", { className: "card prompt" }, el("b", {}, "Prompt"), whole(RUNS[state.run], row.prompt), columnTable(row.columns, row.prompt)),
         el("h3", {}, "Answers"), el("div", { className: "cards" }, answerCard(before.table, old, before.label), answerCard(after.table, now, after.label))) };
@@ -351,8 +353,8 @@ function viewAnswers() {
   const moments = table.moments.map((each, n) => [n, each]);
   state.from ??= 0; state.to ??= last;
   const changes = run.changes.length ? el("div", { className: "scroll" }, el("table", {}, el("tr", {}, ["held-out rows", "answers", "before", "after", "change, with its 95 % interval"].map((each) => el("th", {}, each))),
-    run.changes.map((each) => el("tr", {}, el("td", {}, each.reward), el("td", {}, each.mode), el("td", { className: "n" }, number(each.before)), el("td", { className: "n" }, number(each.after)), el("td", { className: `n ${tone(each.after - each.before)}` }, `${signed(each.after - each.before)} (${number(each.low)} to ${number(each.high)})`))))) : "";
-  return el("div", {}, changes, el("div", { className: "controls" }, choice("answers", run.answers.map((each, n) => [n, each.title]), "table", (value) => visit({ table: value, from: null, to: null, item: null })), choice("from", moments, "from"), choice("to", moments, "to")),
+    run.changes.map((each) => el("tr", {}, el("td", {}, each.reward), el("td", {}, each.mode), el("td", { className: "n" }, number(each.before)), el("td", { className: "n" }, number(each.after)), el("td", { className: `n ${tone(each.after - each.before)}` }, `${signed(each.after - each.before)} (${end(each.low)} to ${end(each.high)})`))))) : "";
+  return el("div", {}, changes, table.note ? el("p", { className: "soft" }, table.note) : "", el("div", { className: "controls" }, choice("answers", run.answers.map((each, n) => [n, each.title]), "table", (value) => visit({ table: value, from: null, to: null, item: null })), choice("from", moments, "from"), choice("to", moments, "to")),
     answerPairs({ table, label: table.moments[from] }, { table, label: table.moments[to] }, table.rows.filter((row) => row.at[from] && row.at[to]).map((row) => [row, row.at[from], row.at[to]])));
 }
 function viewCompare() {
@@ -374,23 +376,26 @@ function compareAnswers(table, other) {
 }
 function comparePrompts() {
   const [a, b] = RUNS, numbers = new Map(b.prompts.map((text, n) => [text, n])), rows = [];
-  const share = (run, group) => mean(group.rows.map((i) => run.right(i) === null ? run.reward[i] : Number(run.right(i))));
+  // The share of right answers. If a run has no declared maximum, the mean rewards are compared.
+  const known = RUNS.every((run) => run.text.some((_, i) => run.right(i) !== null));
+  const share = (run, group) => mean(group.rows.map((i) => known ? run.right(i) === null ? null : Number(run.right(i)) : run.reward[i]));
+  const shown = (value) => known ? `right ${percent(value)}` : `mean reward ${number(value)}`;
   a.prompts.forEach((text, n) => {
     if (!numbers.has(text)) return;
     const sides = [[a, a.byPrompt.get(n).at(-1)], [b, b.byPrompt.get(numbers.get(text)).at(-1)]], [old, now] = sides.map((each) => share(...each));
-    rows.push({ id: n, flip: old < 0.5 && now >= 0.5 ? "gained" : old >= 0.5 && now < 0.5 ? "lost" : "", change: now - old, label: `${percent(old)} → ${percent(now)}`, cut: excerpt(a, text),
-      detail: () => el("div", {}, promptBlock(a, n), el("div", { className: "sides" }, sides.map(([run, group]) => el("section", {}, el("h3", {}, `${run.name}, step ${group.step}: right ${percent(share(run, group))}`), group.rows.map((i) => card(run, i)))))) });
+    rows.push({ id: n, flip: known && old !== null && now !== null ? flip(old >= 0.5, now >= 0.5) : "", change: now - old, label: `${shown(old)} → ${shown(now)}`, cut: excerpt(a, text),
+      detail: () => el("div", {}, promptBlock(a, n), el("div", { className: "sides" }, sides.map(([run, group]) => el("section", {}, el("h3", {}, `${run.name}, step ${group.step}: ${shown(share(run, group))}`), group.rows.map((i) => card(run, i)))))) });
   });
   return el("div", {}, pairs(rows, "The runs have no prompt in common."));
 }
 function compareRewards(run) {
-  const names = versions(run, 0).map((each) => each.name), one = Number(state.one ?? run.first), two = Number(state.two ?? (run.versions.length ? run.rewards.length : one ? 0 : 1));
-  const columns = [...run.scores, ...run.versions.map((each) => each.scores)], high = columns.map((scores) => scores.reduce((a, b) => Math.max(a, b ?? 0), 0));
-  const paid = (n, i) => columns[n][i] === null ? null : high[n] > 0 && columns[n][i] >= high[n];
+  const names = versions(run, 0).map((each) => each.name), one = Number(state.one ?? 0), two = Number(state.two ?? (run.versions.length ? run.rewards.length : one ? 0 : 1));
+  const columns = [...run.scores, ...run.versions.map((each) => each.scores)];
+  const unknown = [one, two].filter((n) => run.rights[n].every((right) => right === null)).map((n) => names[n]);
   state.one = one; state.two = two;
   const options = names.map((name, n) => [n, name]), rows = [];
-  run.text.forEach((text, i) => { const change = columns[two][i] - columns[one][i], turned = flip(paid(one, i), paid(two, i)); if (turned || change) rows.push({ id: i, flip: turned, change, label: `step ${run.groups[run.of[i]].step}`, cut: question(text).slice(0, 160), detail: () => groupDetail(run, run.groups[run.of[i]], i) }); });
-  return el("div", {}, el("div", { className: "controls" }, choice("from", options, "one"), choice("to", options, "two")), pairs(rows, "No score differs."));
+  run.text.forEach((text, i) => { const change = columns[two][i] - columns[one][i], turned = flip(run.rights[one][i], run.rights[two][i]); if (turned || change) rows.push({ id: i, flip: turned, change, label: `step ${run.groups[run.of[i]].step}`, cut: question(text).slice(0, 160), detail: () => groupDetail(run, run.groups[run.of[i]], i) }); });
+  return el("div", {}, el("div", { className: "controls" }, choice("from", options, "one"), choice("to", options, "two")), unknown.length ? el("p", { className: "soft" }, `No flips, because the declared maximum of ${unknown.join(" and ")} is not known.`) : "", pairs(rows, "No score differs."));
 }
 
 // ---- frame ----
@@ -412,6 +417,7 @@ function draw() {
   $(".run").hidden = RUNS.length < 2;
   $(".run select").replaceChildren(...RUNS.map((each, n) => el("option", { value: n, selected: n === Number(state.run) }, each.name)));
   const parts = RUNS.filter((each) => each.text.length < each.total).map((each) => `${each.name}: this page has ${each.text.length.toLocaleString()} of ${each.total.toLocaleString()} rollouts. Of each step it keeps the most suspicious, worst, best, most mixed and a dead prompt group, then others in order. The curves count all rollouts.`);
+  for (const each of RUNS) for (const note of each.notes) parts.push(RUNS.length > 1 ? `${each.name}: ${note}` : note);
   $(".note").hidden = !parts.length;
   $(".note").textContent = parts.join(" ");
   $("main").replaceChildren(VIEWS[state.view][1]());

@@ -3,18 +3,25 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import FindingError
-from axolotl_grpo_plugin.rollouts import REASON, REWARD
-from axolotl_grpo_plugin.training.held_out import FILE, read_answers, read_changes
+from axolotl_grpo_plugin.runlog.reader import chat, read, rewards_in
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.schema import COLUMN, REASON, REWARD, as_text
+from axolotl_grpo_plugin.training.held_out import (
+    FILE,
+    RANGES,
+    read_answers,
+    read_changes,
+    rewards_of_answers,
+)
 from axolotl_grpo_plugin.training.record import RUN, facts
 from axolotl_grpo_plugin.training.report import short
 from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, cut, mean, texts
@@ -25,13 +32,13 @@ _IN_ROLLOUTS = re.compile(
     r"reward|epoch$|step$|total_flos|num_tokens|completions/|held_out/|train_"
 )
 
-Rescore = Callable[[list[dict[str, Any]]], dict[str, list[Any]]]
+Rescore = Callable[[list[dict[str, Any]]], dict[LoggedReward, list[Any]]]
 
 
 class Run:
     """One run. folder: its output_dir, or the folder of its rollouts. size: characters in a page.
 
-    rescore: returns more scores of rows by the reward's name, as Outcome-like objects.
+    rescore: returns more scores of rows by the reward, as Outcome-like objects.
     Raises: FindingError if the folder has nothing to show.
     """
 
@@ -51,33 +58,25 @@ class Run:
         """Return all that the page shows, as plain JSON."""
         log = self.log
         groups = log.groups()
-        found = phrases(log.samples, [rollouts.chat(each) for each in list(log.prompts)[:50]])
-        best, first = log.best, log.first if log.rewards else 0
-        judge = Judge(log.rollouts, first, best[first] if best else 0.0, found)
+        found = phrases(log.samples, [chat(each) for each in list(log.prompts)[:50]])
+        judge = Judge(log.rollouts, found)
+        notes = [log.files.note(), *(reward.no_right for reward in log.rewards[:1])]
         return {
             "name": self.folder.resolve().name,
             "facts": _facts(self.folder / RUN, self.config),
-            "rewards": [short(name) for name in log.rewards],
-            "first": first,
-            "best": best,
+            "rewards": [short(reward.name) for reward in log.rewards],
+            "notes": [*filter(None, notes)],
             "steps": [
                 _step(step, list(each), judge) for step, each in groupby(groups, attrgetter("step"))
             ],
             "phrases": [{**each._asdict(), "pattern": each.pattern} for each in found],
             "weights": SIGNS,
-            "total": sum(len(group.rollouts) for group in groups),
+            "total": len(log.rollouts),
             "curves": _curves(self.folder),
-            "changes": [
-                {**each._asdict(), "reward": short(each.reward)} for each in self._changes()
-            ],
-            "answers": [*_held_out(self.folder / FILE, log), *_evaluations(self.folder)],
+            "changes": [*_changes(self.folder / FILE)],
+            "answers": [*_held_out(self.folder / FILE), *_evaluations(self.folder)],
             **self._chosen(sample(groups, self.size, judge), judge),
         }
-
-    def _changes(self) -> Iterable[Any]:
-        file = self.folder / FILE
-        names = dict(zip(self.log.rewards, self.log.best, strict=True)) if self.log.rewards else {}
-        return read_changes(file, names) if file.exists() else []
 
     def _chosen(self, groups: Sequence[Group], judge: Judge) -> dict[str, Any]:
         """Return the rollouts of the page in columns, with their prompts."""
@@ -92,39 +91,37 @@ class Run:
             "columns": [prompts[number][1] for number in used],
             "groups": [[group.step, used[group.prompt], len(group.rollouts)] for group in groups],
             "text": written,
-            "tokens": [each.tokens for each in rows],
-            "truncated": [each.truncated and 1 for each in rows],
-            "discarded": [int(each.discarded) for each in rows],
             "reward": [_round(each.reward) for each in rows],
             "advantage": [_round(each.advantage) for each in rows],
             "error": {place: each.error for place, each in enumerate(rows) if each.error},
             "signs": [judge.signs(*each) for each in zip(rows, written, strict=True)],
-            "scores": [
-                [_round(score) for score in column]
-                for column in zip(*(each.scores for each in rows), strict=True)
-            ],
-            "why": [
-                [names.setdefault(reason or "", len(names)) for reason in column]
-                for column in zip(*(each.reasons for each in rows), strict=True)
-            ],
-            "read": [each.reads[judge.first] if each.reads else None for each in rows],
+            "scores": [],
+            "right": [],
+            "why": [],
             "versions": [],
         }
+        for name in ("tokens", "truncated", "discarded", "read"):
+            data[name] = [*map(attrgetter(name), rows)]
+        for n in range(len(self.log.rewards)):
+            data["scores"].append([_round(rollout.scores[n]) for rollout in rows])
+            data["right"].append([rollout.rights[n] for rollout in rows])
+            whys = [names.setdefault(rollout.reasons[n] or "", len(names)) for rollout in rows]
+            data["why"].append(whys)
         if self.rescore:
-            asked = [
-                {
-                    "prompt": rollouts.chat(prompts[each.prompt][0]),
-                    "completion": rollouts.chat(text),
-                    **prompts[each.prompt][1],
-                    "step": each.step,
-                }
-                for each, text in zip(rows, written, strict=True)
-            ]
-            for name, scored in self.rescore(asked).items():
+            asked = []
+            for number, group in enumerate(groups):
+                prompt, columns = prompts[group.prompt]
+                own = {COLUMN + name: value for name, value in columns.items()}
+                own |= {"prompt": chat(prompt), "step": group.step, "attempt": 1, "group": number}
+                for rollout in group.rollouts:
+                    text = found[rollout.file, rollout.place]
+                    asked.append({**own, "completion": chat(text)})
+            for reward, scored in self.rescore(asked).items():
                 data["versions"].append(
                     {
-                        "name": name,
+                        "name": reward.name,
                         "scores": [_round(each.score) for each in scored],
+                        "right": [reward.right(each.score) for each in scored],
                         "why": [names.setdefault(each.reason, len(names)) for each in scored],
                     }
                 )
@@ -164,20 +161,19 @@ def _step(number: int, groups: list[Group], judge: Judge) -> dict[str, Any]:
     rows = [each for group in groups for each in group.rollouts]
     trained = [each for each in rows if not each.discarded] or rows
     signs = Counter(sign for each in trained for sign in judge.signs(each, ""))
-    reasons = [
-        {why: _round(count / len(trained)) for why, count in Counter(column).items() if why}
-        for column in zip(*(each.reasons for each in trained), strict=True)
-    ]
+    scores, reasons = [], []
+    for n in range(len(trained[0].scores)):
+        scores.append(_round(mean(rollout.scores[n] for rollout in trained)))
+        counts = Counter(rollout.reasons[n] for rollout in trained)
+        reasons.append({why: _round(count / len(trained)) for why, count in counts.items() if why})
     alive = [group for group in groups if not group.rollouts[0].discarded] or groups
     return {
         "step": number,
         "rollouts": len(rows),
         "groups": len(groups),
         "reward": _round(mean(each.reward for each in trained)),
-        "scores": [
-            _round(mean(column)) for column in zip(*(each.scores for each in trained), strict=True)
-        ],
-        "right": _round(mean(judge.right(each) for each in trained)),
+        "scores": scores,
+        "right": _round(mean(each.right for each in trained)),
         "dead": _round(mean(not group.spread for group in alive)),
         "truncated": _round(mean(each.truncated for each in trained)),
         "tokens": _round(mean(each.tokens or each.size for each in trained)),
@@ -240,101 +236,71 @@ def _curves(folder: Path) -> dict[str, list[list[float]]]:
     }
 
 
-def _held_out(file: Path, log: Log) -> Iterator[dict[str, Any]]:
+def _changes(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the changes of the held-out answers."""
+    for change in read_changes(file) if file.exists() else ():
+        ends = {"low": _round(change.low), "high": _round(change.high)}  # infinite for one row
+        yield {**change._asdict(), "reward": short(change.reward), **ends}
+
+
+def _held_out(file: Path) -> Iterator[dict[str, Any]]:
     """Yield a table of the held-out answers for each mode."""
-    if not file.exists():
-        return
-    answers = [*read_answers(file)]
-    own = {"when", "mode", "row", "prompt", "completion", "rewards"}
-    for mode in dict.fromkeys(each["mode"] for each in answers):
-        yield _table(
-            f"held-out rows, {mode}",
-            log.rewards[log.first] if log.rewards else "",
-            [
-                {
-                    "moment": each["when"],
-                    "row": each["row"],
-                    "sample": 0,
-                    "prompt": each["prompt"],
-                    "columns": {key: each[key] for key in each if key not in own},
-                    "text": each["completion"],
-                    "scores": each["rewards"],
-                    "reasons": {},
-                }
-                for each in answers
-                if each["mode"] == mode
-            ],
-        )
+    answers = [*read_answers(file)] if file.exists() else []
+    rewards = rewards_of_answers(answers)
+    own = {"when", "mode", "row", "prompt", "completion", "rewards", RANGES}
+    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for answer in answers:
+        columns = {COLUMN + name: answer[name] for name in answer if name not in own}
+        scores = {REWARD + name: score for name, score in answer["rewards"].items()}
+        row = {**answer, **columns, **scores, "model": answer["when"], "sample": 0}
+        tables[answer["mode"]].append(row)
+    for mode, rows in tables.items():
+        yield _table(f"held-out rows, {mode}", rewards, rows)
 
 
 def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a table for each evaluated dataset and mode. `axolotl grpo eval` wrote the scores."""
-    import pyarrow.parquet as pq
-
     for scores in sorted(folder.glob("eval/**/scores.parquet")):
-        judged = {row["key"]: row for row in pq.read_table(scores).to_pylist()}
-        stored = [scores.parent / "answers", scores.parent.parent / "answers"]
-        files = [file for each in stored for file in sorted(each.glob("*.parquet"))]
-        rows = [row for file in files for row in rollouts.read(file) if row["key"] in judged]
+        judged = {row["key"]: row for row in read(scores)}
+        rows = []
+        for stored in (scores.parent / "answers", scores.parent.parent / "answers"):
+            for file in sorted(stored.glob("*.parquet")):
+                rows += [
+                    {**row, **judged[row["key"]]} for row in read(file) if row["key"] in judged
+                ]
         rows.sort(key=lambda row: (row["step"] is None, row["step"] or 0))
-        key = lambda row: (row["dataset"], row["mode"])  # noqa: E731
+        key = itemgetter("dataset", "mode")
         for (dataset, mode), answers in groupby(sorted(rows, key=key), key):
-            yield _table(
-                f"{dataset}, {mode}",
-                "",
-                [
-                    {
-                        "moment": each["model"],
-                        "row": each["row"],
-                        "sample": each["sample"],
-                        "prompt": each["prompt"],
-                        "columns": {
-                            name.removeprefix(rollouts.COLUMN): each[name]
-                            for name in each
-                            if name.startswith(rollouts.COLUMN)
-                        },
-                        "text": each["completion"],
-                        "scores": _named(judged[each["key"]], REWARD),
-                        "reasons": _named(judged[each["key"]], REASON),
-                    }
-                    for each in answers
-                ],
-            )
+            yield _table(f"{dataset}, {mode}", rewards_in(scores), [*answers])
 
 
-def _named(row: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix)}
-
-
-def _table(title: str, first: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return answers to the same rows at several moments, or of several models."""
-    names = list(answers[0]["scores"])
-    first = first if first in names else names[0]
-    highest = max((each["scores"][first] or 0.0 for each in answers), default=0.0)
-    moments = list(dict.fromkeys(each["moment"] for each in answers))
+def _table(
+    title: str, rewards: list[LoggedReward], answers: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return answers to the same rows of several models, or of one at several moments."""
+    first, moments = rewards[0], [*dict.fromkeys(answer["model"] for answer in answers)]
     rows: dict[tuple[int, int], dict[str, Any]] = {}
-    for each in answers:
-        row = rows.setdefault(
-            (each["row"], each["sample"]),
-            {
-                "row": each["row"],
-                "sample": each["sample"],
-                "prompt": cut(rollouts.as_text(each["prompt"]) or ""),
-                "columns": {key: rollouts.as_text(value) for key, value in each["columns"].items()},
+    for answer in answers:
+        place = answer["row"], answer["sample"]
+        if place not in rows:
+            columns = [name for name in answer if name.startswith(COLUMN)]
+            rows[place] = {
+                "row": answer["row"],
+                "sample": answer["sample"],
+                "prompt": cut(as_text(answer["prompt"]) or ""),
+                "columns": {name.removeprefix(COLUMN): as_text(answer[name]) for name in columns},
                 "at": [None] * len(moments),
-            },
-        )
-        score = each["scores"][first]
-        row["at"][moments.index(each["moment"])] = {
-            "text": cut(rollouts.as_text(each["text"]) or ""),
-            "scores": [_round(each["scores"][name]) for name in names],
-            "why": [each["reasons"].get(name) or "" for name in names],
-            "right": None if score is None else int(score >= highest > 0),
+            }
+        rows[place]["at"][moments.index(answer["model"])] = {
+            "text": cut(as_text(answer["completion"]) or ""),
+            "scores": [_round(answer.get(REWARD + name)) for name, _ in rewards],
+            "why": [answer.get(REASON + name) or "" for name, _ in rewards],
+            "right": first.right(answer.get(REWARD + first.name)),
         }
     return {
         "title": title,
-        "rewards": [short(name) for name in names],
-        "first": names.index(first),
+        "rewards": [short(name) for name, _ in rewards],
+        "note": first.no_right,
         "moments": moments,
-        "rows": list(rows.values()),
+        "rows": [*rows.values()],
     }

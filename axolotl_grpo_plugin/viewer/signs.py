@@ -109,37 +109,26 @@ def _plain(answer: str) -> str:
 
 
 class Judge:
-    """Names the signs of rollouts.
+    """Names the signs of rollouts. tokens, words: medians of the completions that are paid."""
 
-    best: the highest score of the first reward function, 0 if nothing is right. usual: median length
-    in tokens and reasoning words, of the completions that are paid.
-    """
-
-    def __init__(self, rollouts: Sequence[Any], first: int, best: float, phrases: list[Phrase]):
-        self.first, self.best = first, best
+    def __init__(self, rollouts: Sequence[Any], phrases: list[Phrase]):
         paid = [each for each in rollouts if self.paid(each)]
         self.tokens = median([each.tokens or each.size for each in paid] or [0])
         self.words = median([each.features.words for each in paid] or [0])
         self.phrases = [re.compile(phrase.pattern) for phrase in phrases if phrase.gain > 0.5]
 
-    def right(self, rollout: Any) -> bool | None:
-        """Return whether the first reward function paid its highest score, None without a score."""
-        score = rollout.scores[self.first] if rollout.scores else None
-        return None if score is None else bool(score >= self.best > 0)
-
     def paid(self, rollout: Any) -> bool:
-        return (rollout.advantage or 0.0) > 0 or bool(self.right(rollout))
+        return (rollout.advantage or 0.0) > 0 or bool(rollout.right)
 
     def signs(self, rollout: Any, text: str) -> list[str]:
         """Return the names of a rollout's signs. text: "" if it is not known."""
-        facts, right = rollout.features, self.right(rollout)
-        wrong = right is False and self.best > 0
+        facts, wrong = rollout.features, rollout.right is False
         if not self.paid(rollout):
             near = wrong and facts.gold
             return ["unpaid, but ends with the gold"] if near else []
         length = rollout.tokens or rollout.size
         found = {
-            "paid, but wrong": wrong and rollout.scores[self.first] <= 0,
+            "paid, but wrong": wrong and rollout.scores[0] <= 0,
             "paid, but several answers": facts.several,
             "paid, but repeats itself": facts.ratio < 0.2,
             "paid, but repeats the prompt": facts.echo >= 0.5,

@@ -8,8 +8,8 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.evaluation.lenient import GOLD
+from axolotl_grpo_plugin.runlog.reader import readable
 from axolotl_grpo_plugin.training.report import sparkline
 
 KEYS = (
@@ -20,7 +20,7 @@ _LONGEST = 2000  # characters of a completion
 
 def plain(text: str) -> Text:
     """Return a text or a chat without the control characters that a terminal would obey."""
-    return Text(rollouts.readable(text, _LONGEST))
+    return Text(readable(text, _LONGEST))
 
 
 class Reader:

@@ -1,13 +1,18 @@
 """`axolotl grpo score --against` and `--weights`, on a small rollout log."""
 
 import json
+import shutil
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from axolotl_grpo_plugin import load, rollouts
+from axolotl_grpo_plugin import load
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands import replay
+from axolotl_grpo_plugin.runlog.schema import save, write
 
 OURS = """
 from axolotl_grpo_plugin.reward import Score, reward
@@ -41,9 +46,9 @@ def run(working_folder, monkeypatch):
         "reward": [a + 0.5 * b for a, b in zip(right, short, strict=True)],
         "discarded": [False] * 8,
     }  # fmt: skip
-    rollouts.write(working_folder / "run" / "rollouts", 0, columns)
+    write(working_folder / "run" / "rollouts", 0, columns)
     # This group never trained.
-    rollouts.write(working_folder / "run" / "rollouts", 1, {**columns, "discarded": [True] * 8})
+    write(working_folder / "run" / "rollouts", 1, {**columns, "discarded": [True] * 8})
     return "run"
 
 
@@ -56,7 +61,7 @@ def call(*words):
 def changes(*words):
     code, printed = call(*words, "--json")
     assert code == 0, printed
-    return json.loads(printed)
+    return json.loads(printed[printed.index("[") :])  # after a note
 
 
 LOOSE = ["--reward", "rewards.ours.loose"]
@@ -70,6 +75,34 @@ def test_counts_flips_and_groups_that_wake(run):
     assert found["signs"] == pytest.approx(2 / 8)
     (reverse,) = changes(run, *LOOSE, "--against", "exact", "--limit", "4")
     assert reverse["correlation"] == pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_leaves_out_steps_that_a_later_attempt_repeats_and_says_so(run):
+    for file in Path("run/rollouts/train").iterdir():
+        shutil.copy(file, file.with_name(file.name.replace("001-", "002-", 1)))
+    code, printed = call(run, *LOOSE, "--against", "exact")
+    assert (code, printed.count("against exact, 2 prompt groups")) == (0, 1)
+    assert "16 rollouts of earlier attempts are left out" in printed
+
+
+def test_groups_of_one_prompt_are_told_apart_also_if_the_dataset_has_such_columns(run):
+    columns = {"attempt": [1] * 4, "step": [1] * 4, "group": [0, 0, 1, 1], "prompt": ["p"] * 4}
+    columns |= {"completion": ["18", "19", "18", "18"], "reward/a": [1.0, 0.0, 1.0, 1.0], "reward": [1.0, 0, 1, 1]}
+    columns |= {f"column/{name}": ["18"] * 4 for name in ("group", "step", "answer")}
+    save(Path("own.parquet"), columns)
+    (found,) = changes("own.parquet", *LOOSE, "--against", "a")
+    assert (found["groups"], found["correlation"]) == (2, pytest.approx(1))
+    Path("rewards/reads.py").write_text(OURS.replace("answer", "group"))
+    (found,) = changes("own.parquet", "--reward", "rewards.reads.loose", "--against", "a")
+    assert found["correlation"] == pytest.approx(1)
+
+
+def test_weights_of_the_completions_of_trl_need_no_reward(run):
+    columns = {"step": [1, 1], "prompt": ["p", "p"], "completion": ["a", "b"], "r": [1.0, 0.0], "s": [0.0, 0.5]}
+    pq.write_table(pa.table({**columns, "advantage": [1.0, -1.0]}), "completions_00001.parquet")
+    assert "TRL's completions lack the weights of the run" in call("completions_00001.parquet", "--weights", "1,4")[1]
+    (found,) = changes("completions_00001.parquet", "--weights", "1,4")
+    assert found["correlation"] == pytest.approx(-1)
 
 
 def test_shows_reasons_and_examples_of_flips(run):

@@ -11,8 +11,9 @@ from collections import Counter
 import psutil
 import pytest
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read
 from tests.e2e.conftest import ROOT, axolotl, curves, environment, finish, kill, shipped_config, train, write
 
 MODEL = ROOT / "axolotl_grpo_plugin/quickstart/model"
@@ -27,7 +28,7 @@ def config(tmp_path):
 
 def answers(folder):
     """Return the stored rows by (model, mode, row, sample). Each is stored once."""
-    rows = [row for file in rollouts.files_of(folder / "answers") for row in rollouts.read(file)]
+    rows = [row for file in rollout_files(folder / "answers").counted for row in read(file)]
     found = {tuple(row[name] for name in ("model", "mode", "row", "sample")): row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -56,11 +57,11 @@ def test_greedy_answers_equal_a_plain_transformers_loop(config, tmp_path):
         text = tokenizer.decode(ids, skip_special_tokens=True)
         assert row["completion"] == [{"role": "assistant", "content": text}]
         assert row["truncated"] == (ids[-1] != tokenizer.eos_token_id)
-        verdicts.append(correctness_reward_func.score(text, answer=row["answer"]).value == 2.0)
+        verdicts.append(correctness_reward_func.score(text, answer=row["column/answer"]).value == 2.0)
     (result,) = results(tmp_path / "out/eval/limit=40,samples=0")[0]
     (right,) = [each["right"] for name, each in result["rewards"].items() if "correct" in name]
     assert right["mean"] == pytest.approx(sum(verdicts) / len(verdicts))
-    scored = {row["key"]: row for row in rollouts.read(tmp_path / "out/eval/limit=40,samples=0/scores.parquet")}
+    scored = {row["key"]: row for row in read(tmp_path / "out/eval/limit=40,samples=0/scores.parquet")}
     (name,) = [name for name in result["rewards"] if "correct" in name]
     scores = [scored[row["key"]][f"reward/{name}"] for row in found.values()]
     assert [score == 2.0 for score in scores] == verdicts
@@ -131,7 +132,7 @@ def test_equal_weights_keep_their_labels_and_repeated_rows_count_once(config, ru
     ]
     assert found[1]["rewards"] == found[2]["rewards"] and {result["rows"] for result in found} == {12}
     assert len(answers(run / "eval")) == 24
-    keys = [row["key"] for row in rollouts.read(run / "eval" / place / "scores.parquet")]
+    keys = [row["key"] for row in read(run / "eval" / place / "scores.parquet")]
     assert len({*keys}) == len(keys) == 24
     assert "checkpoint-20 and trained have equal weights" in printed
     assert "Rows left out, because they repeat the prompt of another row: 24." in printed
@@ -171,7 +172,8 @@ def test_pass_rates_make_a_dataset_that_a_config_trains_on(config, tmp_path):
     own |= {"test_datasets": None, "grpo_held_out_rows": None}
     (tmp_path / "next.yaml").write_text(json.dumps(own))
     axolotl("train", tmp_path / "next.yaml", "--max-steps", 1)
-    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", tmp_path / "next")
+    (log,) = tmp_path.glob("next/rollouts/train/*.parquet")
+    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", log)
     assert "8 rows" in printed  # 64 rollouts of one step are 8 prompt groups
 
 

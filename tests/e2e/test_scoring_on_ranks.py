@@ -135,6 +135,9 @@ def test_discarded_groups_are_marked_on_both_ranks(ran):
     trained = rollouts[~rollouts["discarded"]]
     assert set(trained.groupby(["step", "prompt"]).size()) == {4}
     assert set(trained.groupby("step").size()) == {12}
+    groups = rollouts.groupby("group")  # of all rounds, also groups on two ranks
+    assert set(groups.size()) == {4} and set(groups["prompt"].nunique()) == {1}
+    assert sorted(groups.groups) == [*range(rollouts["group"].nunique())]
 
 
 def test_rewards_and_transform_work_in_trls_trainer_without_axolotl(ran):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin import rollouts
+from axolotl_grpo_plugin.runlog.reader import chat
 from tests.environments import tools_that_fail as tools
 
 pytestmark = pytest.mark.seconds(40)
@@ -152,7 +152,7 @@ def answered(compared, tmp_path_factory):
         backend.close()
         return [found[job.key] for job in jobs], script.asked
 
-    prompts = [rollouts.chat(prompt) for prompt in compared[3]["prompt"][::2]]
+    prompts = [chat(prompt) for prompt in compared[3]["prompt"][::2]]
     turns = json.dumps([[call("guess", number=50), "no"], call("guess", number=70), "{}"])
     game = [{"role": "user", "content": f"turns: {turns} END"}]
     environment = "axolotl_grpo_plugin.environments.GuessNumber"
@@ -162,7 +162,7 @@ def answered(compared, tmp_path_factory):
 
 def test_answers_outside_a_training_call_tools_as_in_it(compared, answered):
     (answers, asked), log = answered[0], compared[3]
-    logged = map(rollouts.chat, log["completion"])
+    logged = map(chat, log["completion"])
     chats = [each if isinstance(each, list) else [{"role": "assistant", "content": each}] for each in logged]
     assert [answer.chat for answer in answers] == chats
     assert [answer.tokens for answer in answers] == log["completion_tokens"].tolist()
@@ -181,7 +181,7 @@ def test_prompts_are_counted_with_the_tools_that_the_model_sees(answered, compar
     from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, open_tokenizer
 
     cfg = {"base_model": str(answered[2]), "grpo_tools": [PATH + "add", PATH + "fail"]}
-    prompts = [rollouts.chat(prompt) for prompt in compared[3]["prompt"]]
+    prompts = [chat(prompt) for prompt in compared[3]["prompt"]]
     tokenizer = open_tokenizer(cfg)
     used = tool_tokens(cfg, tokenizer, prompts[0])
     (plain,), tokenizer.tools = tokenizer.prompts(prompts[:1]), shown_tools(cfg)

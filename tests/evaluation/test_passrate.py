@@ -1,13 +1,18 @@
 from collections import Counter
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
 from axolotl_grpo_plugin.evaluation.passrate import Rate, annotated, band_of, endings, rates_in, rates_of, subset
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.generation.rows import Question
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.schema import write
 
+REWARD = LoggedReward("r", (0.0, 2.0))
 ROWS = [
     Question("a.jsonl", number, {"q": f"{number}+1?"}, {"answer": str(number + 1)}, f"{number}?", [1])
     for number in range(4)
@@ -20,7 +25,7 @@ def answer(row, score, tokens=10):
 
 def test_rate_is_the_share_of_right_answers():
     answers = [answer(0, 2.0), answer(0, 0.5, 20), answer(0, None), answer(1, 2.0)]
-    assert rates_of(answers, "r", 2.0) == {("a.jsonl", 0): Rate(0.5, 2, 15), ("a.jsonl", 1): Rate(1.0, 1, 10)}
+    assert rates_of(answers, REWARD) == {("a.jsonl", 0): Rate(0.5, 2, 15), ("a.jsonl", 1): Rate(1.0, 1, 10)}
 
 
 @pytest.mark.parametrize(
@@ -75,20 +80,23 @@ def test_rows_of_different_datasets_have_the_same_columns():
 def log(folder, **columns):
     count = len(columns["prompt"])
     shared = {"attempt": 1, "step": 1, "rank": 0, "mode": "train", "completion_tokens": 7}
-    rollouts.write(folder, 0, {**{key: [value] * count for key, value in shared.items()}, **columns})
-    return rollouts.files_of(folder)
+    write(folder, 0, {**{key: [value] * count for key, value in shared.items()}, **columns})
+    return rollout_files(folder).counted
 
 
 def test_rates_of_a_rollout_log_are_found_by_prompt(tmp_path):
-    prompts = ["0?", "0?", "1?", "a prompt of another dataset"]
-    files = log(tmp_path, prompt=prompts, **{"reward/r": [2.0, 0.0, None, 2.0]})
-    assert rates_in(files, ROWS, "r", 2.0) == {("a.jsonl", 0): Rate(0.5, 2, 7)}
+    prompts = ["0?", "0?", "0?", "1?", "a prompt of another dataset"]
+    errors = [None, None, "boom", None, None]  # a failed score is in the log as the mean of its group
+    files = log(tmp_path, prompt=prompts, **{"reward/r": [2.0, 0.0, 2.0, None, 2.0], "error/r": errors})
+    assert rates_in(files, ROWS, REWARD) == {("a.jsonl", 0): Rate(0.5, 2, 7)}
 
 
-def test_names_the_reward_that_a_rollout_log_lacks(tmp_path):
-    files = log(tmp_path, prompt=["0?"], **{"reward/other": [1.0]})
-    with pytest.raises(ConfigError, match=r"no scores of r. Name a run with `grpo_rollouts: true`"):
-        rates_in(files, ROWS, "r", 2.0)
+def test_refuses_the_completions_of_trl(tmp_path):
+    columns = {"step": [1], "prompt": ["0?"], "completion": ["1"], "r": [1.0], "advantage": [0.0]}
+    pq.write_table(pa.table(columns), tmp_path / "completions_00001.parquet")
+    files = rollout_files(tmp_path).counted
+    with pytest.raises(ConfigError, match=r"nor token counts. Name a run with `grpo_rollouts: true`"):
+        rates_in(files, ROWS, REWARD)
 
 
 @pytest.fixture(scope="module")

@@ -162,3 +162,10 @@ def test_summarizes_ten_thousand_answers_in_seconds():
     begin = time.process_time()
     summarize(answers, HIGHEST)
     assert time.process_time() - begin < 3
+
+
+def test_truncated_layout_is_told_from_an_answer_that_was_cut_off():
+    line = 'truncated: no closing tag or box; "cut off" counts answers at the token limit\n'
+    answers = [answer("base", row, False, reasons={"right_reward_func": "truncated"}) for row in range(5)]
+    assert line in printed(summarize(answers, HIGHEST))
+    assert line not in printed(summarize(greedy(base=4), HIGHEST))

@@ -2,13 +2,14 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.generation.answers import Answer, AnswerStore, Job, seed_of
 from axolotl_grpo_plugin.generation.generate import Shard, jobs_of
 from axolotl_grpo_plugin.generation.models import Model, models_of
 from axolotl_grpo_plugin.generation.rows import Question
 from axolotl_grpo_plugin.generation.sampling import Sampling
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read
 
 ROW = Question("a.jsonl", 3, {}, {"answer": "4"}, [{"role": "user", "content": "2+2?"}], [5, 6])
 SAMPLED = Sampling(seed=1)
@@ -30,10 +31,10 @@ def test_answers_are_found_again_and_scored_by_the_score_command(tmp_path):
     assert again[job(0).key] == Answer([7, 2], "4", False)
     assert again[job(1).key].truncated
     assert again.engines == {"cpu"}
-    (file,) = rollouts.files_of(tmp_path)
-    row = next(rollouts.read(file))
+    (file,) = rollout_files(tmp_path).counted
+    row = next(read(file))
     assert row["completion"] == [{"role": "assistant", "content": "4"}]
-    assert row["answer"] == "4" and row["completion_ids"] == [7, 2]
+    assert row["column/answer"] == "4" and row["completion_ids"] == [7, 2]
 
 
 def test_answers_with_tools_are_found_again(tmp_path):
@@ -45,7 +46,7 @@ def test_answers_with_tools_are_found_again(tmp_path):
     made = Answer([7, 2, 9], json.dumps(chat), False, prompt, chat, 1, {"Game": None})
     AnswerStore(tmp_path).add(model(tmp_path), [job(0)], [made])
     assert AnswerStore(tmp_path)[job(0).key] == made
-    (row,) = rollouts.read(rollouts.files_of(tmp_path)[0])
+    (row,) = read(rollout_files(tmp_path).counted[0])
     assert (row["completion_tokens"], row["tool_tokens"], row["prompt"]) == (2, 1, prompt)
 
 

@@ -140,9 +140,11 @@ def test_fix_of_a_timeout_names_the_key_of_the_limit(runner, name, key):
     assert f"\n  Raise {key}, or make the reward faster." in message
 
 
-def test_logs_the_share_of_highest_scores(runner):
+@pytest.mark.parametrize(("range", "values", "share"), [((0.0, 0.5), [0.5, 0.0], 0.5), ((-1.0, 0.0), [0.0, -1.0], 0.5)])
+def test_logs_the_share_of_highest_scores_without_failed_ones(runner, monkeypatch, range, values, share):
     own = runner(REWARD)
-    outcomes = [Outcome(0.5), Outcome(0.0), Outcome(None, error="boom"), Outcome(None, "not_this_task")]
+    monkeypatch.setitem(own._ranges, "int_reward_func", range)
+    outcomes = [*map(Outcome, values), Outcome(None, error="boom"), Outcome(None, "not_this_task")]
     trainer = SimpleNamespace(
         model=SimpleNamespace(training=True),
         accelerator=SimpleNamespace(device="cpu"),
@@ -150,4 +152,4 @@ def test_logs_the_share_of_highest_scores(runner):
     )
     own.guards[REWARD].series = [""] * 4
     own._log_metrics(trainer, {"int_reward_func": outcomes})
-    assert trainer._metrics["train"]["reward_right/int_reward_func"] == [pytest.approx(1 / 3)]
+    assert trainer._metrics["train"]["reward_right/int_reward_func"] == [share]

@@ -2,21 +2,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from axolotl_grpo_plugin.runlog.rewards import rewards_of
+from axolotl_grpo_plugin.runlog.schema import save
 from axolotl_grpo_plugin.stats.rollouts import NoRollouts, read_rollouts
 
 
-def log(folder, step, tokens, truncated, reward):
-    folder.mkdir(parents=True, exist_ok=True)
+def log(folder, step, tokens, truncated, reward, attempt=1):
     columns = {
         "step": [step] * len(tokens),
         "completion": ["x"] * len(tokens),
         "completion_tokens": tokens,
         "truncated": truncated,
         "column/answer": ["1"] * len(tokens),
-        "reward/correctness": reward,
-        "reward/int": [0.5] * len(tokens),
+        "reward/same_answer": reward,
+        "error/same_answer": ["boom" if score == 1.5 else None for score in reward],
+        "reward/accuracy_of_layout": [0.5] * len(tokens),
     }
-    pq.write_table(pa.table(columns), folder / f"001-{step:06d}-000-000000.parquet")
+    ranges = {"same_answer": [0.0, 2.0], "accuracy_of_layout": [0.0, 0.5]}
+    save(folder / f"{attempt:03d}-{step:06d}-000-000000.parquet", columns, rewards_of(ranges))
 
 
 class Words:
@@ -28,15 +31,15 @@ class Words:
 
 def test_reads_the_rollout_log(tmp_path):
     train = tmp_path / "rollouts" / "train"
-    log(train, 1, [10, 64, 64, 20], [False, True, True, False], [2.0, 0, 2.0, None])
+    log(train, 1, [10, 64, 64, 20], [False, True, True, False], [2.0, 0, 2.0, 1.5])
     log(train, 2, [30] * 4, [False] * 4, [0.0] * 4)
     log(tmp_path / "rollouts" / "eval", 2, [64], [True], [0.0])
     for folder in (tmp_path, tmp_path / "rollouts", train):
         found = read_rollouts(folder, None, None)
         assert (found.rows, found.truncated, found.share, found.limit) == (8, 2, 0.25, 64)
         assert found.finished.counts == {10: 1, 20: 1, 30: 4}
-        assert (found.reward, found.best) == ("correctness", 2.0)
-        assert (found.right, found.right_truncated) == (2, 1)
+        assert found.reward.name == "same_answer"
+        assert (found.right, found.judged) == ({False: 1, True: 1}, {False: 5, True: 2})
         assert not found.estimated
         assert found.enough() is None
 
@@ -50,12 +53,6 @@ def test_enough_is_the_length_of_99_percent(tmp_path):
     assert read_rollouts(tmp_path, None, None).enough() is None
 
 
-def test_reward_that_never_pays_counts_no_right_answer(tmp_path):
-    log(tmp_path, 1, [5, 5], [False, False], [0.0, -1.0])
-    found = read_rollouts(tmp_path, None, None)
-    assert (found.right, found.best) == (0, 0.0)
-
-
 def test_counts_trls_completions_from_their_text(tmp_path):
     columns = {
         "step": [1, 1, 1],
@@ -67,31 +64,26 @@ def test_counts_trls_completions_from_their_text(tmp_path):
     (tmp_path / "completions").mkdir()
     pq.write_table(pa.table(columns), tmp_path / "completions" / "completions_00001.parquet")
     found = read_rollouts(tmp_path, Words(), 4)
-    assert found.estimated and found.reward == "correctness_reward_func"
+    assert found.estimated and found.reward == ("correctness_reward_func", None)
     assert (found.truncated, found.finished.counts) == (1, {3: 1, 4: 1})  # with the end token
     for unknown in ((None, 4), (Words(), None)):
         with pytest.raises(NoRollouts, match="Name the run's YAML too"):
             read_rollouts(tmp_path, *unknown)
 
 
-def test_reads_the_last_attempt_and_the_correctness_reward(tmp_path):
-    log(tmp_path, 1, [8, 8], [True, True], [0.0, 0.0])
-    columns = {
-        "step": [1, 1],
-        "completion_tokens": [5, 6],
-        "truncated": [False, None],
-        "reward/format": [1.0, 1.0],
-        "reward/correctness": [0.0, 2.0],
-    }
-    pq.write_table(pa.table(columns), tmp_path / "002-000001-000-000000.parquet")
+def test_steps_before_the_last_attempt_count(tmp_path):
+    for step in (1, 2):
+        log(tmp_path, step, [8, 8], [True, True], [0.0, 0.0])
+    log(tmp_path, 2, [5, 6], [False, None], [0.0, 2.0], attempt=2)
     found = read_rollouts(tmp_path, None, None)
-    assert (found.rows, found.truncated, found.reward, found.right) == (2, 0, "correctness", 1)
+    assert (found.rows, found.truncated, found.right.total()) == (4, 2, 1)
+    assert found.note.startswith("2 rollouts of earlier attempts are left out")
 
 
 def test_reads_logs_without_rewards(tmp_path):
     bare = {"step": [1], "completion_tokens": [5], "truncated": [False]}
     pq.write_table(pa.table(bare), tmp_path / "a.parquet")
-    assert read_rollouts(tmp_path, None, None).right == 0
+    assert read_rollouts(tmp_path, None, None).plain()["right"] is None
     pq.write_table(pa.table({**bare, "reward/other": [1.0]}), tmp_path / "b.parquet")
     assert read_rollouts(tmp_path, None, None).rows == 2
 

@@ -23,7 +23,7 @@ def folder(tmp_path):
     """The output_dir of a run with held-out answers."""
     (tmp_path / "training.png").touch()
     answers = [
-        {"when": when, "mode": "greedy", "row": row, "rewards": {FIRST: score}}
+        {"when": when, "mode": "greedy", "row": row, "rewards": {FIRST: score}, "reward_ranges": {FIRST: [0, 2]}}
         for when, score in (("before", 0.0), ("after", 2.0))
         for row in range(30)
     ]
@@ -52,7 +52,7 @@ def write(folder):
         )
         config = {**GIVEN, "test_datasets": [{"path": "pkg://mine/rows.jsonl"}], **given}
         write_run(config, folder, {"Hardware": "8 x NVIDIA H200"})
-        card.write_card(trainer, config, {FIRST: 2.0}, model_name="x")
+        card.write_card(trainer, config, model_name="x")
         return (folder / "README.md").read_text()
 
     return run

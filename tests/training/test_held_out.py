@@ -2,14 +2,15 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from axolotl_grpo_plugin.evaluation.statistics import difference
 from axolotl_grpo_plugin.training.held_out import read_changes
 from axolotl_grpo_plugin.training.report import plot, table
 
 
-def answer(when, mode, row, **rewards):
-    place = {"when": when, "mode": mode, "row": row}
+def answer(when, mode, row, range=None, **rewards):
+    place = {"when": when, "mode": mode, "row": row, "reward_ranges": dict.fromkeys(rewards, range)}
     return {**place, "prompt": "p", "completion": "c", "rewards": rewards}
 
 
@@ -23,7 +24,7 @@ def write(folder, answers):
 def file(tmp_path):
     scores = {"before": [0, 0, 0, 2], "after": [2, 2, 0, 2]}
     answers = [
-        answer(when, "greedy", row, right_reward_func=score)
+        answer(when, "greedy", row, [0.0, 2.0], right_reward_func=score)
         for when, rows in scores.items()
         for row, score in enumerate(rows)
     ]
@@ -31,7 +32,7 @@ def file(tmp_path):
 
 
 def test_computes_the_interval_of_a_change(file):
-    (change,) = read_changes(file, {"right_reward_func": 2.0})
+    (change,) = read_changes(file)
     assert (change.rows, change.before, change.after) == (4, 0.5, 1.5)
     before, after = np.array([[0.0, 0, 0, 2]]).T, np.array([[2.0, 2, 0, 2]]).T
     assert (change.low, change.high) == difference(before, after)[1:]
@@ -49,6 +50,14 @@ def test_only_rows_with_both_scores_count(tmp_path):
     assert (change.reward, change.rows, change.after, change.right_after) == ("a", 1, 1.0, None)
 
 
+def test_equal_answers_still_have_an_interval(tmp_path, capsys):
+    answers = [answer(when, "greedy", row, [0.0, 2.0], a=1.0) for when in ("before", "after") for row in range(150)]
+    (change,) = read_changes(write(tmp_path, answers))
+    assert (change.low, change.high) == pytest.approx((-0.023, 0.023), abs=0.005)
+    Console(width=80).print(table([change._replace(low=change.low / 10, high=change.high / 10)]))
+    assert "1.00 → 1.00 ±0.002" in capsys.readouterr().out
+
+
 def test_an_unfinished_run_has_no_change(tmp_path):
     assert read_changes(write(tmp_path, [answer("before", "greedy", 0, a=1.0)])) == []
 
@@ -62,9 +71,7 @@ def test_half_a_line_of_a_killed_run_is_left_out(tmp_path):
 
 
 def test_table_shows_means_and_shares_of_right_answers(file, capsys):
-    from rich.console import Console
-
-    Console(width=80).print(table(read_changes(file, {"right_reward_func": 2.0})))
+    Console(width=80).print(table(read_changes(file)))
     shown = capsys.readouterr().out
     assert "4 held-out rows" in shown
     assert "right: right" in shown and "25.0% → 75.0%" in shown

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.rollouts import readable
+from axolotl_grpo_plugin.runlog.reader import readable
 from tests.conftest import Later
 
 pytestmark = pytest.mark.xdist_group("with torch")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from axolotl_grpo_plugin import verl
-from axolotl_grpo_plugin.rollouts import as_text
+from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.stats.rows import Transform, read, sources
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 from tests.transforms.conftest import run

@@ -4,7 +4,8 @@ import json
 
 import yaml
 
-from axolotl_grpo_plugin import rollouts
+from axolotl_grpo_plugin.runlog.rewards import rewards_of
+from axolotl_grpo_plugin.runlog.schema import as_text, save, write
 
 HOSTILE = [
     "<script>window.hacked = 1</script>",
@@ -20,6 +21,7 @@ CHAT = [
     {"role": "assistant", "content": "The answer is 4"},
 ]
 FIRST = "correctness_reward_func"
+RANGES = {FIRST: [0.0, 2.0], "layout": [0.0, 0.5]}
 
 
 def write_step(folder, step, rows, attempt=1, **more):
@@ -30,8 +32,8 @@ def write_step(folder, step, rows, attempt=1, **more):
         "rank": [0] * len(rows),
         "mode": ["train"] * len(rows),
         "prompt": [row[0] for row in rows],
-        "completion": [rollouts.as_text(row[1]) for row in rows],
-        "completion_tokens": [len(rollouts.as_text(row[1])) // 4 for row in rows],
+        "completion": [as_text(row[1]) for row in rows],
+        "completion_tokens": [len(as_text(row[1])) // 4 for row in rows],
         "truncated": [number == 1 for number, _ in enumerate(rows)],
         "column/answer": ["4"] * len(rows),
         "column/source": [row[0][:1] for row in rows],
@@ -39,13 +41,13 @@ def write_step(folder, step, rows, attempt=1, **more):
         "reward/layout": [row[3] for row in rows],
         f"reason/{FIRST}": ["correct" if row[2] else "wrong_value" for row in rows],
         "reason/layout": ["exact" if row[3] else "other" for row in rows],
-        f"error/{FIRST}": [None if row[2] else "Error: </pre><script>window.hacked = 1</script>" for row in rows],
+        "error/layout": ["Error: </pre><script>window.hacked = 1</script>", *[None] * (len(rows) - 1)],
         f"read/{FIRST}": ["4" for row in rows],
         "reward": [2.0 * row[2] + row[3] for row in rows],
         "advantage": [2.0 * row[2] + row[3] - 1.5 for row in rows],
         **more,
     }
-    rollouts.write(folder / "rollouts", step, columns)
+    write(folder / "rollouts", step, columns, rewards_of(RANGES))
 
 
 def write_run(folder, steps=6):
@@ -70,6 +72,7 @@ def write_run(folder, steps=6):
                     "answer": "4",
                     "completion": HOSTILE[row % 3] + "\ud800",
                     "rewards": {FIRST: 2.0 * right, "layout": None},
+                    "reward_ranges": RANGES,
                 }
             )
     (folder / "held_out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -96,10 +99,10 @@ def write_eval(folder, models=("base", "final")):
         "completion": ["3", "4", "4", "4"],
         "column/answer": ["4"] * 4,
     }
-    rollouts.save(folder / "eval/answers/a.parquet", rows)
+    save(folder / "eval/answers/a.parquet", rows)
     scores = {
         "key": keys,
         f"reward/{FIRST}": [0.0, 2.0, 2.0, 2.0],
         f"reason/{FIRST}": ["wrong", "correct", "correct", "correct"],
     }
-    rollouts.save(folder / "eval/scores.parquet", scores)
+    save(folder / "eval/scores.parquet", scores, rewards_of(RANGES))

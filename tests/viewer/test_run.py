@@ -8,8 +8,10 @@ import re
 
 import pytest
 
-from axolotl_grpo_plugin import rollouts
 from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.runlog.reader import chat
+from axolotl_grpo_plugin.runlog.rewards import rewards_of
+from axolotl_grpo_plugin.runlog.schema import as_text, save, write
 from axolotl_grpo_plugin.viewer.log import Log
 from axolotl_grpo_plugin.viewer.page import packed, page
 from axolotl_grpo_plugin.viewer.run import Run
@@ -26,8 +28,8 @@ def test_data_has_groups_curves_and_facts(folder):
     data = Run(folder).data()
     assert data["groups"][:2] == [[1, 0, 8], [1, 1, 2]]
     assert len(data["text"]) == data["total"] == 60
-    assert data["text"][6] == rollouts.as_text(CHAT)
-    assert (data["rewards"], data["first"], data["best"]) == (["correctness", "layout"], 0, [2.0, 0.5])
+    assert data["text"][6] == as_text(CHAT)
+    assert (data["rewards"], data["notes"]) == (["correctness", "layout"], [])
     first, *_, last = data["steps"]
     assert (first["right"], last["right"]) == (0.4, 0.6)
     assert (first["dead"], first["truncated"], first["groups"]) == (0.5, 0.1, 2)
@@ -37,12 +39,30 @@ def test_data_has_groups_curves_and_facts(folder):
 
 
 def test_resumed_steps_come_from_the_last_attempt(tmp_path):
+    log = Log(tmp_path)
     for attempt, steps in ((1, (1, 2, 3)), (2, (2, 3, 4))):
         for step in steps:
-            write_step(tmp_path, step, [("p", f"attempt {attempt}", 1, 0.5)], attempt)
-    log = Log(tmp_path)
-    log.update()
-    assert [(each.step, each.rollouts[0].attempt) for each in log.groups()] == [(1, 1), (2, 2), (3, 2), (4, 2)]
+            write_step(tmp_path, step, [("p", "text", attempt == 2, 0.5)], attempt)
+        log.update()  # a page that is open while the run resumes
+    assert [(group.step, group.rollouts[0].right) for group in log.groups()] == [
+        (1, False), (2, True), (3, True), (4, True),
+    ]  # fmt: skip
+    data = Run(tmp_path).data()
+    assert (data["total"], data["notes"][0][:30]) == (4, "2 rollouts of earlier attempts")
+
+
+def test_first_reward_says_what_is_right_at_its_declared_maximum(tmp_path):
+    ranges = {"same_answer": [0.0, 1.0], "layout_accuracy": [0.0, 1.0]}
+    scores = {"reward/same_answer": [0.3, 0.0], "reward/layout_accuracy": [1.0, 1.0]}
+    columns = {"attempt": [1, 1], "step": [1, 1], "rank": [0, 0], "mode": ["train"] * 2, "group": [0, 1]}
+    columns |= {"prompt": ["p", "p"], "completion": ["a", "b"], **scores}
+    write(tmp_path, 0, columns, rewards_of(ranges))
+    data = Run(tmp_path).data()
+    assert (data["rewards"][0], data["steps"][0]["right"], len(data["groups"])) == ("same_answer", 0.0, 2)
+    save(tmp_path / "train/001-000001-000-000000.parquet", columns)  # an old log
+    data = Run(tmp_path).data()
+    reason = "No completion counts as right, because same_answer has no declared maximum on record."
+    assert (data["steps"][0]["right"], data["notes"]) == (None, [reason])
 
 
 def test_leaves_out_a_file_that_is_not_whole(folder):
@@ -142,7 +162,7 @@ def test_held_out_and_evaluation_answers_are_tables(folder):
     assert rights == [[0, 1], [1, 0], [0, 1], [0, 1]]
     assert (evaluated["title"], evaluated["moments"]) == ("gsm8k, greedy", ["base", "final"])
     assert [each["right"] for each in evaluated["rows"][0]["at"]] == [0, 1]
-    assert evaluated["rows"][0]["at"][0]["why"] == ["wrong"]
+    assert evaluated["rows"][0]["at"][0]["why"][0] == "wrong"
 
 
 def test_run_without_rollouts_shows_its_held_out_answers(folder, tmp_path):
@@ -155,7 +175,7 @@ def test_run_without_rollouts_shows_its_held_out_answers(folder, tmp_path):
 @pytest.mark.parametrize("rest", ['"x"}, 5]', '"x", "content": 5}]', "5}]", '"x", "tool_calls": 5}]', "[" * 100_000])
 def test_text_that_looks_like_a_chat_stays_a_text(rest):
     text = '[{"role": ' + rest
-    assert rollouts.chat(text) == text
+    assert chat(text) == text
 
 
 def test_refuses_a_folder_without_rollouts(tmp_path):

@@ -1,0 +1,54 @@
+"""Which files of a rollout log count, if a run was resumed or began anew in the same folder.
+
+The name of a file tells its attempt and its step. A folder counts as the run that its last attempt
+continues: of an attempt, only the steps before the first step of every later attempt count.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+_FOLDERS = ("train", "rollouts/train", "completions", ".")  # below a run's output_dir
+_NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+\.parquet")
+
+
+class RolloutFiles(NamedTuple):
+    """The Parquet files of a run's training rollouts. left_out: later attempts repeated their steps."""
+
+    counted: list[Path]
+    left_out: list[Path]
+
+    def note(self) -> str:
+        """Return a sentence on the rollouts that are left out, "" if there are none."""
+        import pyarrow.parquet as pq
+
+        rows = sum(pq.read_metadata(file).num_rows for file in self.left_out)
+        if not rows:
+            return ""
+        why = "because a later attempt repeated their steps"
+        return f"{rows:,} rollouts of earlier attempts are left out, {why}."
+
+
+def rollout_files(path: Path) -> RolloutFiles:
+    """Return the files of a run. path: its output_dir, a folder within it, or one Parquet file."""
+    if path.is_file():
+        return RolloutFiles([path], [])
+    found = (sorted((path / name).glob("*.parquet")) for name in _FOLDERS)
+    places = [(*_place(file), file) for file in next(filter(None, found), [])]
+    starts = {attempt: step for attempt, step, _ in reversed(places)}  # first steps
+    files = RolloutFiles([], [])
+    for attempt, step, file in places:
+        repeated = any(later > attempt and starts[later] <= step for later in starts)
+        files[repeated].append(file)
+    return files
+
+
+def _place(file: Path) -> tuple[int, int]:
+    """Return the attempt and the step of a file. TRL's files count as one attempt and one step."""
+    match = _NAME.fullmatch(file.name)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def next_attempt(folder: Path) -> int:
+    """Return the number of the attempt that starts now in a log's folder."""
+    return 1 + max((_place(file)[0] for file in folder.glob("*/*.parquet")), default=0)

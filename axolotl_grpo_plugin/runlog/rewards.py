@@ -1,0 +1,44 @@
+"""Which scores of a run are right."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+_ROUNDING = 1e-6  # TRL's scores are float32, which rounds by up to 6e-8 of a value
+
+Ranges = Mapping[str, Sequence[float] | None]  # by reward function, in the order of the run
+
+
+class LoggedReward(NamedTuple):
+    """A reward function of a run. `dict` of several are their ranges by name.
+
+    range: the lowest and the highest score that it declares, None if it declares none or if the log
+    does not say. The first reward function of a run says which completions are right.
+    """
+
+    name: str
+    range: Sequence[float] | None = None
+
+    def right(self, score: float | None) -> bool | None:
+        """Return whether a score is the declared maximum.
+
+        score: None if the completion has none, or if its scoring failed. Returns None then, and also
+        if no maximum is declared.
+        """
+        if score is None or self.range is None:
+            return None
+        _, high = self.range
+        return score >= high - _ROUNDING * abs(high)
+
+    @property
+    def no_right(self) -> str:
+        """Why no score is right, as a sentence, or ""."""
+        if self.range:
+            return ""
+        return (
+            f"No completion counts as right, because {self.name} has no declared maximum on record."
+        )
+
+
+def rewards_of(ranges: Ranges) -> list[LoggedReward]:
+    """Return the reward functions in their order."""
+    return [LoggedReward(*pair) for pair in ranges.items()]

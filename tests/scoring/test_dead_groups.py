@@ -1,0 +1,46 @@
+from types import SimpleNamespace
+
+import pytest
+
+from tests.conftest import Later
+
+pytestmark = pytest.mark.xdist_group("with torch")
+dead_groups, torch = Later("axolotl_grpo_plugin.scoring.dead_groups"), Later("torch")
+
+NAN = float("nan")
+
+
+def dead(scores, aggregation="sum_then_normalize", weights=(1.0, 1.0)):
+    """Return whether the two completions of a prompt group are in a dead one."""
+    trainer = SimpleNamespace(
+        reward_weights=torch.tensor(weights, dtype=torch.float32), multi_objective_aggregation=aggregation
+    )
+    marks = dead_groups.dead_completions(trainer, torch.tensor(scores), 2).tolist()
+    assert marks[0] == marks[1]
+    return marks[0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([[2.9, 0.1], [2.9, 0.1]], True),
+        ([[2.9, 0.1], [2.9, 0.2]], False),
+        ([[0.1, 0.2], [0.3, 0.0]], True),  # their sums differ by rounding only
+        ([[1.0, NAN], [1.0, NAN]], True),
+        ([[1.0, NAN], [0.0, NAN]], False),
+        ([[NAN, NAN], [NAN, NAN]], True),  # without a score, TRL's advantages are 0
+        ([[1e6, 0.0], [1e6 + 0.25, 0.0]], True),
+        ([[1e6, 0.0], [1e6 + 8, 0.0]], False),
+    ],
+)
+def test_group_is_dead_if_its_rewards_are_equal_except_for_rounding(scores, expected):
+    assert dead(scores) is expected
+
+
+def test_weight_of_zero_makes_scores_equal():
+    assert dead([[1.0, 0.0], [1.0, 1.0]], weights=(1.0, 0.0))
+
+
+def test_gdpo_group_with_equal_sums_of_different_scores_is_live():
+    assert not dead([[1.0, 0.0], [0.0, 1.0]], "normalize_then_sum")
+    assert dead([[1.0, 0.5], [1.0, 0.5]], "normalize_then_sum")

@@ -78,7 +78,8 @@ class RolloutLog:
         """
         training, rows = trainer.model.training, len(prompts)
         masks = self.tool_masks or [[1] * len(each) for each in ids]
-        ends = {*trainer.eos_token_ids, trainer._tokenizer.pad_token_id}
+        # As TRL does: training/end_tokens.py lets the first equal all end tokens.
+        ends = [trainer._tokenizer.eos_token_id, trainer._tokenizer.pad_token_id]
         weights = trainer.reward_weights.to(scores.device)
         totals = (scores * weights).nansum(dim=1).masked_fill(scores.isnan().all(dim=1), torch.nan)
         columns: dict[str, list[Any]] = {

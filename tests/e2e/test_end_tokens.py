@@ -125,6 +125,8 @@ def test_rollout_log_counts_each_end_token_as_an_end(trainer_of, tmp_path):
 def test_vllm_is_asked_to_stop_at_each_end_token_and_such_an_answer_has_ended(trainer_of):
     from trl.generation.vllm_generation import VLLMGeneration
 
+    from axolotl_grpo_plugin.training.end_tokens import stop_at_end_tokens
+
     trainer, asked = trainer_of([EOS, END], stops=False), []
 
     def generate(prompts, n, generation_kwargs, **_):
@@ -140,8 +142,6 @@ def test_vllm_is_asked_to_stop_at_each_end_token_and_such_an_answer_has_ended(tr
     vllm.sync_weights = lambda: None
     trainer.use_vllm, trainer.vllm_generation, trainer._last_loaded_step = True, vllm, -1
     trainer.vllm_importance_sampling_correction = False
-    from axolotl_grpo_plugin.training.end_tokens import stop_at_end_tokens
-
     stop_at_end_tokens({"grpo_trl_args": {"generation_kwargs": {"stop_token_ids": [9]}}}, trainer)
     _, trained, cut = batch_of(trainer)
     assert asked == [{"seed": 3, "stop_token_ids": [EOS, END, 9]}]
@@ -185,12 +185,10 @@ def test_transformers_stops_at_each_end_token(tokenizer):
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers as vLLM does, and keeps what it was asked."""
-
-    asked = []
+    """Answers as vLLM does, and keeps what it was asked in its server's list."""
 
     def do_POST(self):
-        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         choice = {"index": 0, "text": "4", "finish_reason": "stop", "token_ids": [20] * (LIMIT - 1) + [END]}
         body = json.dumps({"id": "1", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]})
         self.send_response(200)
@@ -206,12 +204,13 @@ def test_vllms_server_is_asked_to_stop_at_each_end_token(tokenizer, tmp_path):
     from axolotl_grpo_plugin.generation.vllm import VllmBackend
 
     server = HTTPServer(("127.0.0.1", 0), Server)
+    server.asked = []
     Thread(target=server.serve_forever, daemon=True).start()
     backend = VllmBackend({}, [], tmp_path, f"127.0.0.1:{server.server_port}", 99)
     (((job, ids),),) = backend.generate(jobs(tokenizer, (EOS, END)))
     server.shutdown()
     server.server_close()
-    assert Server.asked[0]["stop_token_ids"] == [EOS, END]
+    assert server.asked[0]["stop_token_ids"] == [EOS, END]
     assert not answer_of(ids, job, tokenizer).truncated
 
 

@@ -4,6 +4,7 @@ The quickstart's model ends its answers with <|im_end|>. Here its tokenizer's EO
 """
 
 import json
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -66,6 +67,19 @@ def trainer_of(tokenizer, tmp_path):
     return make
 
 
+@contextmanager
+def steps_counted():
+    """Yield a list that gets an entry for each pass through a model, which writes a token of each completion."""
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    steps = []
+    handle = register_module_forward_pre_hook(
+        lambda module, _: steps.append(1) if type(module).__name__ == "LlamaForCausalLM" else None
+    )
+    yield steps
+    handle.remove()
+
+
 def length(completion_ids, **_):
     """Return another reward for each length, so that groups teach."""
     return [float(len(ids)) for ids in completion_ids]
@@ -85,8 +99,10 @@ def batch_of(trainer):
 
 @pytest.mark.parametrize("declared", [[EOS, END], END, EOS], ids=["list", "other than the tokenizer's", "template"])
 def test_training_stops_at_the_first_of_all_end_tokens(trainer_of, declared):
-    ids, trained, cut = batch_of(trainer_of(declared))
-    assert cut == 0.0
+    trainer = trainer_of(declared)
+    with steps_counted() as steps:
+        ids, trained, cut = batch_of(trainer)
+    assert cut == 0.0 and len(steps) == max(map(len, trained)) < LIMIT  # the generation itself stops
     assert all(row[-1] == END and END not in row[:-1] for row in trained)
     assert all(not any(row[len(own) :]) for row, own in zip(ids, trained, strict=True))  # only padding follows
 
@@ -178,10 +194,12 @@ def test_transformers_stops_at_each_end_token(tokenizer):
     backend = LocalBackend({}, tokenizer, 4)
     backend.load(Model("base", MODEL, None, 0, "d"))
     for ends in ((EOS, END), (EOS,)):
-        (batch,) = backend.generate(jobs(tokenizer, ends))
+        with steps_counted() as steps:
+            (batch,) = backend.generate(jobs(tokenizer, ends))
         ((job, ids),) = batch
         answer = answer_of(ids, job, tokenizer)
-        assert answer.truncated == (END not in ends) and (ids.index(END) + 1 == len(ids)) == (END in ends)
+        assert answer.truncated == (END not in ends) and len(steps) == len(ids)
+        assert (ids.index(END) + 1 == len(ids)) == (END in ends)
 
 
 class Server(BaseHTTPRequestHandler):

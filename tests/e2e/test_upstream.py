@@ -197,7 +197,8 @@ def test_batch_has_the_tensors_that_are_read(trainer):
 
 
 def test_trl_has_no_repair_for_end_tokens_of_its_own():
-    assert "eos_token_ids" not in getsource(resolve("trl.GRPOTrainer")), (
+    repaired = "eos_token_ids" in getsource(resolve("trl.GRPOTrainer"))
+    assert not repaired, (
         "TRL stops at all end tokens of generation_config (trl#7039). In training/end_tokens.py remove _AnyOf and all "
         "after the `else:` block, and let scoring/rollout_log.py read trainer.eos_token_ids."
     )

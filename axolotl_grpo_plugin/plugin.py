@@ -25,6 +25,7 @@ from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.request import CANARY, request_or_check, wait
 from axolotl_grpo_plugin.training.banner import quiet_console, show_summary
 from axolotl_grpo_plugin.training.card import write_card
+from axolotl_grpo_plugin.training.end_tokens import stop_at_end_tokens
 from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class GRPOPlugin(base.BasePlugin):
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if self._runner:
+            stop_at_end_tokens(cfg, trainer)
             self._runner.wrap_trainer(trainer)
             if self._tools:
                 self._tools.wrap_trainer(trainer, self._runner.rollouts)

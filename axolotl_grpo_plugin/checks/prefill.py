@@ -1,4 +1,4 @@
-"""Check the end of a prompt: it opens the model's turn, and the rewards know who writes the opening <think>."""
+"""Check the chat template: it opens the model's turn, the rewards know who writes <think>, and answers can end."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.findings import Finding, at
 from axolotl_grpo_plugin.reward import BaseReward
-from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
+from axolotl_grpo_plugin.stats.end_tokens import after_answer, end_tokens, model_config, turn_end
+from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, open_tokenizer
 
+TURNS = "Set a chat_template that ends turns with a token of the model"
 TEMPLATE = "chat_template_jinja: configs/templates/qwen-think.jinja"
 
 
@@ -54,6 +56,20 @@ def check_generation_prompt(cfg: Any, prompt: Any) -> Iterator[Finding]:
         what = f"the prompt ends in {asked[-30:]!r}, without the opening of the model's turn"
         fix = "Add the part for add_generation_prompt to the template, or set another chat_template"
         yield Finding(at(cfg, f"chat template ({tokenizer.template_source})"), what, fix)
+
+
+def check_end_tokens(cfg: Any, prompt: Any) -> Iterator[Finding]:
+    """Check that a token ends an answer, and that the chat template ends turns with a token of the model."""
+    tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder).real
+    model = model_config(cfg)
+    if not end_tokens(cfg, tokenizer, model):
+        what = "neither the model nor its tokenizer has an end token, so no answer ends before the limit"
+        yield Finding(at(cfg, "base_model"), what, "Set eos_token in special_tokens")
+    written = tokenizer.decode(after_answer(tokenizer)).strip()
+    known = range(model.get("vocab_size", len(tokenizer)))  # Gemma 3 has it elsewhere
+    if written and turn_end(tokenizer) not in known and not isinstance(prompt, str):
+        what = f"it ends an answer with {written!r}, which is no token of the model, so it cannot stop there"
+        yield Finding(at(cfg, "chat template"), what, TURNS, level="warning")
 
 
 def _options(function: BaseReward) -> Iterator[tuple[str, bool]]:

@@ -15,7 +15,11 @@ from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import check_memory, least_memory
-from axolotl_grpo_plugin.checks.prefill import check_generation_prompt, check_prefill
+from axolotl_grpo_plugin.checks.prefill import (
+    check_end_tokens,
+    check_generation_prompt,
+    check_prefill,
+)
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.reuse import check_reuse
 from axolotl_grpo_plugin.checks.rewards import check_ready
@@ -230,9 +234,11 @@ def _check_datasets(
             yield from check_sources(cfg, source)
     counted = yield from check_prompts(cfg, readable, offline)
     if rows and counted:
-        yield from check_generation_prompt(cfg, rows[0].row["prompt"])
+        prompt = rows[0].row["prompt"]
+        yield from check_generation_prompt(cfg, prompt)
+        yield from check_end_tokens(cfg, prompt)
         if rewards_load:
-            yield from check_prefill(cfg, rows[0].row["prompt"])
+            yield from check_prefill(cfg, prompt)
     return rows, counted
 
 

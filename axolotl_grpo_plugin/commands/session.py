@@ -29,6 +29,7 @@ from axolotl_grpo_plugin.generation.rows import questions, transformed
 from axolotl_grpo_plugin.generation.sampling import Sampling
 from axolotl_grpo_plugin.reward import NOT_COLUMNS
 from axolotl_grpo_plugin.serving.placement import visible_gpus
+from axolotl_grpo_plugin.stats.end_tokens import end_tokens, model_config
 from axolotl_grpo_plugin.stats.rows import Source, Unreadable, sources
 from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, open_tokenizer
 
@@ -118,6 +119,7 @@ class Session:
             top_p=options.top_p,
             max_tokens=options.max_tokens,
             stop=tuple(options.stop),
+            ends=tuple(end_tokens(cfg, self.tokenizer.real, model_config(cfg))),
             seed=options.seed,
         )
         if not evaluates and not options.samples:
@@ -213,8 +215,7 @@ class Session:
             used = tool_tokens(self.cfg, self.tokenizer, self.rows[0].prompt)
             _, context = context_of(self.cfg) or ("", 0)  # also for text that `reset` adds
             longest = max(longest + used.descriptions, context)
-        eos, server = self.tokenizer.real.eos_token_id, self.options.server
-        return VllmBackend(self.cfg, self.models, self.folder, server, longest, eos)
+        return VllmBackend(self.cfg, self.models, self.folder, self.options.server, longest)
 
     @cached_property
     def how(self) -> str:

@@ -83,7 +83,7 @@ def generate(
 
 def answer_of(ids: list[int], job: Job, tokenizer: Any) -> Answer:
     """Return the answer that token ids make."""
-    ends = (tokenizer.eos_token_id, tokenizer.pad_token_id)
+    ends = (*job.sampling.ends, tokenizer.pad_token_id)
     full = len(ids) >= job.sampling.max_tokens
     text = tokenizer.decode(ids, skip_special_tokens=True)
     return Answer(ids, text, full and ids[-1] not in ends)

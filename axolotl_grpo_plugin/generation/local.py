@@ -91,9 +91,9 @@ class LocalBackend:
         yield from self._halved(batch[half:])
 
     def _completions(self, batch: list[Job]) -> list[list[int]]:
-        """Return each completion's token ids, up to and with its first EOS token."""
+        """Return each completion's token ids, up to and with its first end token."""
         sampling, tokenizer = batch[0].sampling, self._tokenizer
-        pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+        pad = tokenizer.pad_token_id
         prompts = {"input_ids": [job.question.ids for job in batch]}
         padded = tokenizer.pad(
             prompts, padding_side="left", return_tensors="pt", return_attention_mask=True
@@ -104,7 +104,7 @@ class LocalBackend:
             repetition_penalty=sampling.repetition_penalty,
             pad_token_id=pad,
             bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=eos,
+            eos_token_id=sampling.ends,
             stop_strings=list(sampling.stop) or None,
             disable_compile=True,
         )
@@ -115,7 +115,8 @@ class LocalBackend:
                 logits_processor=_warpers(batch, self.device),
                 tokenizer=tokenizer if sampling.stop else None,
             )
-        return [_until(row, eos, pad) for row in output[:, padded.input_ids.shape[1] :].tolist()]
+        generated = output[:, padded.input_ids.shape[1] :]
+        return [_until(row, sampling.ends, pad) for row in generated.tolist()]
 
     def _fitting(self, longest: Job) -> int:
         """Return the number of completions whose key-value cache fits into the free memory."""
@@ -163,12 +164,13 @@ def _warpers(batch: Sequence[Job], device: torch.device) -> LogitsProcessorList:
     return LogitsProcessorList([*warpers, _SeededNoise([*map(seed_of, batch)], device)])
 
 
-def _until(ids: list[int], eos: int, pad: int) -> list[int]:
-    """Return the ids up to and with the first EOS token, without the padding behind a stop text."""
-    if eos in ids:
-        return ids[: ids.index(eos) + 1]
+def _until(ids: list[int], ends: tuple[int, ...], pad: int) -> list[int]:
+    """Return the ids up to and with the first end token, without the padding behind a stop text."""
+    for place, token in enumerate(ids):
+        if token in ends:
+            return ids[: place + 1]
     while ids and ids[-1] == pad:
-        ids = ids[:-1]
+        ids.pop()
     return ids
 
 

@@ -11,6 +11,7 @@ class Sampling:
     """The settings of an answer, with TRL's names and defaults.
 
     temperature: 0 is greedy. max_tokens: tokens per completion. stop: texts that end a completion.
+    ends: ids of the tokens that end it.
     """
 
     temperature: float = 1.0
@@ -20,6 +21,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    ends: tuple[int, ...] = ()
     seed: int = 0
 
     @classmethod

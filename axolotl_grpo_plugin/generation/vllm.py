@@ -32,8 +32,7 @@ class VllmBackend:
     """vLLM's OpenAI-compatible server. One start serves a base model and all adapters on it.
 
     models: all that will be loaded. address: HOST:PORT of a server that is up, or None to start one.
-    folder: for the server's log. longest: tokens of the longest prompt with its completion. eos: the token
-    that ends a completion, which may differ from that in a base model's folder.
+    folder: for the server's log. longest: tokens of the longest prompt with its completion.
     """
 
     def __init__(
@@ -43,11 +42,8 @@ class VllmBackend:
         folder: Path,
         address: str | None,
         longest: int,
-        eos: int,
     ):
         self._cfg, self._folder, self._address, self._longest = cfg, folder, address, longest
-        own = block(block(cfg, "grpo_trl_args"), "generation_kwargs").get("stop_token_ids") or []
-        self._ends = sorted({eos, *own})
         self._rank = max((_rank(each.adapter) for each in models if each.adapter), default=0)
         self.how = f"vllm {block(cfg, 'vllm').get('dtype') or 'auto'}"
         self._given = bool(address)
@@ -129,7 +125,7 @@ class VllmBackend:
                 "min_p": sampling.min_p,
                 "repetition_penalty": sampling.repetition_penalty,
                 "return_token_ids": True,
-                "stop_token_ids": self._ends,
+                "stop_token_ids": sampling.ends,
             },
         )
         return list(reply.choices[0].token_ids)  # type: ignore[attr-defined]

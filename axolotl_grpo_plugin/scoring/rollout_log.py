@@ -90,9 +90,9 @@ class RolloutLog:
         Held-out rows are not logged here: held_out.jsonl has them.
         """
         training, rows = trainer.model.training, len(prompts)
-        tokenizer = trainer.processing_class
         masks = self.tool_masks or [[1] * len(each) for each in ids]
-        ends = {getattr(tokenizer, "eos_token_id", None), getattr(tokenizer, "pad_token_id", None)}
+        # As TRL does: training/end_tokens.py lets the first equal all end tokens.
+        ends = [trainer._tokenizer.eos_token_id, trainer._tokenizer.pad_token_id]
         weights = trainer.reward_weights.to(scores.device)
         totals = (scores * weights).nansum(dim=1).masked_fill(scores.isnan().all(dim=1), torch.nan)
         columns: dict[str, list[Any]] = {

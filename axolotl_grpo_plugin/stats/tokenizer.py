@@ -47,7 +47,13 @@ SETTINGS = (
     "add_bos_token add_eos_token add_prefix_space auto_map fast_tokenizer_files split_special_tokens"
 ).split()
 SCALED = ("linear", "dynamic", "yarn")
-FILES = ["*.jinja", "config.json", "special_tokens_map.json", "tokenizer*"]
+FILES = [
+    "*.jinja",
+    "config.json",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "tokenizer*",
+]
 
 
 class TokenizerError(FindingError):
@@ -97,7 +103,7 @@ class Tokenizer(ABC):
         Return None if it is unknown, or if positions are scaled: the number may then be the one
         before or after scaling.
         """
-        config = _json(self.folder / "config.json")
+        config = read_json(self.folder / "config.json")
         for rope in (config.get("rope_parameters") or {}, config.get("rope_scaling") or {}):
             if rope.get("rope_type", rope.get("type")) in SCALED:
                 return None
@@ -115,7 +121,7 @@ class FastTokenizer(Tokenizer):
 
         self.name, self.folder = name_of(cfg), folder
         self._options = template_options(cfg)
-        self._settings = _json(folder / "tokenizer_config.json")
+        self._settings = read_json(folder / "tokenizer_config.json")
         self._backend = Backend.from_file(str(folder / "tokenizer.json"))
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -135,7 +141,10 @@ class FastTokenizer(Tokenizer):
     @classmethod
     def of(cls, cfg: Any, folder: Path) -> "FastTokenizer | None":
         """Open a folder. Return None if transformers or Axolotl would change the files' tokenizer."""
-        settings, model = _json(folder / "tokenizer_config.json"), _json(folder / "config.json")
+        settings, model = (
+            read_json(folder / "tokenizer_config.json"),
+            read_json(folder / "config.json"),
+        )
         named, model_type = str(settings.get("tokenizer_class") or ""), model.get("model_type")
         supported = (
             (folder / "tokenizer.json").is_file()
@@ -155,7 +164,7 @@ class FastTokenizer(Tokenizer):
 
     def _has_all_tokens(self) -> bool:
         """Return whether transformers would neither add nor change a token."""
-        special = _json(self.folder / "special_tokens_map.json")  # of older versions
+        special = read_json(self.folder / "special_tokens_map.json")  # of older versions
         tokens = [*self._named.values(), *(special[key] for key in NAMED if special.get(key))]
         for key in ("additional_special_tokens", "extra_special_tokens"):
             tokens += [*(self._settings.get(key) or []), *(special.get(key) or [])]
@@ -275,7 +284,7 @@ def open_tokenizer(cfg: Any) -> Tokenizer:
         what = "prompts of a vision model (processor_type) cannot be counted"
         raise _error(cfg, what, "Count a config without images")
     try:
-        folder = _folder(cfg)
+        folder = folder_of(cfg)
         return FastTokenizer.of(cfg, folder) or AxolotlTokenizer(cfg, folder)
     except TokenizerError:
         raise
@@ -317,8 +326,8 @@ def lacks_template(cfg: Any) -> Finding | None:
     """Return the finding if a config and its tokenizer have no chat template."""
     if cfg.get("chat_template") not in (None, "tokenizer_default") or cfg.get("processor_type"):
         return None
-    folder = _folder(cfg)
-    own = _json(folder / "tokenizer_config.json").get("chat_template")
+    folder = folder_of(cfg)
+    own = read_json(folder / "tokenizer_config.json").get("chat_template")
     if own or (folder / "chat_template.jinja").exists() or open_tokenizer(cfg).template:
         return None  # the slow look is the last
     return no_template(name_of(cfg)).finding
@@ -329,7 +338,7 @@ def no_template(name: str) -> TokenizerError:
     return TokenizerError(name, "the tokenizer has no chat template", fix)
 
 
-def _folder(cfg: Any) -> Path:
+def folder_of(cfg: Any) -> Path:
     """Return the folder with the tokenizer's files. A hub name is downloaded."""
     name = name_of(cfg)
     if os.path.isdir(name):
@@ -384,7 +393,7 @@ def _compiled(template: str, named: Mapping[str, str]) -> Any:
     return jinja.from_string(template)
 
 
-def _json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 

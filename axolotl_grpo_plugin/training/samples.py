@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from itertools import batched
 from math import isnan
 from typing import Any
 
@@ -58,25 +59,27 @@ class Samples(TrainerCallback):
 def group(logs: Any, size: int, weights: list[float], step: int) -> list[dict[str, Any]]:
     """Return the completions of the first group that teaches, else of the first, the best first.
 
-    logs: TRL's texts, scores and advantages of a batch. size: completions per group.
+    logs: TRL's texts or chats, scores and advantages of a batch. size: completions per group.
     """
-    columns = {"prompt": logs["prompt"], "completion": logs["completion"]}
+    columns = {name: [*map(_text, logs[name])] for name in ("prompt", "completion")}
     columns |= {**logs["rewards"], **logs["extra"], "advantage": logs["advantages"]}
     # Axolotl's async trainer has no reasons.
     columns = {name: each for name, each in columns.items() if len(each) == len(logs["prompt"])}
-    rows = [
-        {name: _plain(value) for name, value in zip(columns, values, strict=True)}
-        for values in zip(*columns.values(), strict=True)
-    ]
-    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+    values = zip(*columns.values(), strict=True)
+    rows = [dict(zip(columns, map(_plain, row), strict=True)) for row in values]
+    groups = [*batched(rows, size)]
     alive = (each for each in groups if any(row["advantage"] for row in each))
-    chosen = next(alive, groups[0] if groups else [])
-    names = list(logs["rewards"])
+    chosen = next(alive, groups[0] if groups else ())
     for row in chosen:
-        scores = zip(weights, (row[name] for name in names), strict=True)
+        scores = zip(weights, map(row.get, logs["rewards"]), strict=True)
         row["reward"] = sum((w * score for w, score in scores if score is not None), 0.0)
-    chosen.sort(key=lambda row: -row["reward"])
-    return [{"step": step, **row} for row in chosen]
+    best_first = sorted(chosen, key=lambda row: -row["reward"])
+    return [{"step": step, **row} for row in best_first]
+
+
+def _text(said: Any) -> str:
+    """Return the text of a prompt or completion. TRL logs chats as messages since 1.15."""
+    return readable(said, _READ).removeprefix("assistant: ")
 
 
 def _plain(value: Any) -> Any:
@@ -99,5 +102,5 @@ def screen(rows: list[dict[str, Any]], first: str) -> Iterator[str]:
 
 def _line(head: str, text: str) -> str:
     """Return a line with the end of a text."""
-    words, width = " ".join(readable(text, _READ).split()), WIDTH - len(head)
+    words, width = " ".join(text.split()), WIDTH - len(head)
     return head + (words if len(words) <= width else f"...{words[len(words) - width + 3 :]}")

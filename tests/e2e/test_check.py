@@ -100,6 +100,9 @@ MISTAKES = {
         {"hub_model_id": "me/x", "hub_strategy": "foo"}, 0, "error", "hub_strategy", "every_save",
     ),
     # one mistake for each of the other checks
+    "another model's template": (
+        {"chat_template": "gemma"}, 0, "warning", "it ends an answer with '<end_of_turn>', which is no token",
+    ),
     "long prompts that nothing drops": (
         {"trl": COLOCATE, "vllm": {"max_model_len": 80}, "datasets": [{"path": "chats.jsonl"}]}, 1, "error",
         "so vLLM ends the run at the first of them",

@@ -11,6 +11,7 @@ from tests.e2e.conftest import ROOT, axolotl, rollouts, shipped_config, write
 pytestmark = pytest.mark.seconds(60)
 
 STEPS, SAVED, PER_STEP, GROUP = 8, 3, 8, 8
+NEVER_WRITTEN = "<|im_start|>"  # the model ends its answers with <|im_end|>
 TRAIN = ROOT / "axolotl_grpo_plugin" / "quickstart" / "train.jsonl"
 
 
@@ -25,6 +26,7 @@ def train(folder):
         curriculum_sampling=True,
         grpo_trl_args={"shuffle_dataset": False, "num_generations_eval": 4, "delta": "1e1"},
         grpo_rollouts=True,
+        special_tokens={"eos_token": NEVER_WRITTEN},
         save_strategy="steps",
         save_steps=SAVED,
         output_dir=str(folder / "out"),
@@ -65,6 +67,10 @@ def test_rollouts_of_async_prefetch_have_scores_and_advantages(resumed):
     assert logged.groupby(["step", "prompt"])["advantage"].sum().abs().max() < 1e-3
     assert logged["reason/correctness_reward_func"].notna().all()
     assert logged["advantage"].abs().max() > 0.5
+
+
+def test_async_prefetch_stops_at_an_end_token_that_only_the_model_names(resumed):
+    assert rollouts(resumed / "out")["truncated"].mean() < 0.1
 
 
 def test_held_out_rows_are_answered_beside_async_prefetch(resumed):

@@ -13,7 +13,8 @@ from inspect import getsource, isclass, signature
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import MODEL, ROOT
+from tests.e2e.scripted import trainer_of
 
 # Its other tests have imported torch and TRL, which takes most of the time.
 pytestmark = pytest.mark.xdist_group("tests/e2e/test_tools_in_trl.py")
@@ -129,3 +130,27 @@ def test_each_private_name_is_listed_with_its_files():
     assert not missing, f"Add to upstream.toml: {', '.join(missing)}."
     unused = [f"{name} in {file}" for name, file in known if not re.search(rf"\b{name}\b", SOURCES[file])]
     assert not unused, f"Remove from upstream.toml: {', '.join(unused)}."
+
+
+def test_logs_and_metrics_of_a_batch_have_the_shape_that_is_read(tmp_path):
+    from axolotl_grpo_plugin.training.samples import group
+
+    def length(completion_ids, **_):
+        return [*map(len, completion_ids)]
+
+    rows = [{"prompt": [{"role": "user", "content": "1 + 1?"}]}] * 8
+    sizes = {"per_device_train_batch_size": 8, "max_completion_length": 16}
+    trainer = trainer_of(MODEL, [length], rows, output_dir=str(tmp_path), **sizes)
+    trainer._generate_and_score_completions(rows)
+    kinds = {name: type(value) for name, value in group(trainer._logs, 8, [1.0], 1)[0].items()}
+    numbers = dict.fromkeys(("length", "advantage", "reward"), float)
+    assert kinds == {"step": int, "prompt": str, "completion": str, **numbers}
+    assert isinstance(trainer._metrics["train"]["reward"][0], float)
+
+
+def test_trl_has_no_repair_for_end_tokens_of_its_own():
+    repaired = "eos_token_ids" in getsource(resolve("trl.GRPOTrainer"))
+    assert not repaired, (
+        "TRL stops at all end tokens of generation_config (trl#7039). In training/end_tokens.py remove _AnyOf and all "
+        "after the `else:` block, and let scoring/rollout_log.py read trainer.eos_token_ids."
+    )

@@ -1,0 +1,74 @@
+"""A model with two end tokens, which writes the second, stops in TRL's trainer. test_eval.py has `eval`'s answers.
+
+The quickstart's model ends its answers with <|im_end|>. Here its tokenizer's EOS token is one that it never writes.
+"""
+
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+
+from axolotl_grpo_plugin.generation.answers import Job
+from axolotl_grpo_plugin.generation.rows import Question
+from axolotl_grpo_plugin.generation.sampling import Sampling
+from tests.conftest import MODEL, Later
+from tests.e2e.scripted import trainer_of
+
+pytestmark = [pytest.mark.seconds(40), pytest.mark.xdist_group("tests/e2e/test_tools_in_trl.py")]
+repair, runner_of = Later("axolotl_grpo_plugin.training.end_tokens"), Later("axolotl_grpo_plugin.scoring.runner")
+
+EOS, END, LIMIT = 1, 2, 24  # <|im_start|>, <|im_end|>, and tokens per completion
+ROWS = [{"prompt": [{"role": "user", "content": "What is 2 + 2?"}]}] * 8
+REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    runner = runner_of.RewardRunner({"trl": {"reward_funcs": [REWARD]}, "grpo_rollouts": str(tmp_path)})
+    sizes = {"per_device_train_batch_size": 8, "max_completion_length": LIMIT, "mask_truncated_completions": True}
+    names = {"eos_token": "<|im_start|>"}
+    made = trainer_of(MODEL, [runner.reward_func(REWARD)], ROWS, None, names, output_dir=str(tmp_path), **sizes)
+    runner.wrap_trainer(made)
+    yield made
+    runner.close()
+
+
+@pytest.mark.parametrize(("declared", "limit"), [([EOS, END], LIMIT), (END, 7), (EOS, LIMIT)])
+def test_training_stops_at_the_first_end_token(trainer, tmp_path, declared, limit):
+    import pandas as pd
+
+    trainer.model.generation_config.eos_token_id = declared  # the last one leaves it to the chat template
+    repair.stop_at_end_tokens({}, trainer)
+    trainer.generation_config.max_new_tokens, passes = limit, []
+    trainer.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    batch = trainer._generate_and_score_completions(ROWS)
+    is_end = batch["completion_ids"] == END
+    cut, lengths = ~is_end.any(dim=1), is_end.int().argmax(dim=1) + 1
+    assert batch["completion_mask"].sum(dim=1).equal(lengths * ~cut)
+    assert trainer._metrics["train"]["completions/clipped_ratio"] == [cut.float().mean()]
+    assert pd.read_parquet(tmp_path / "train")["truncated"].tolist() == cut.tolist()
+    assert cut.any() == (limit == 7) and not cut.all()
+    assert len(passes) == is_end.shape[1] < LIMIT  # the generation itself stops
+
+
+def test_training_asks_vllm_to_stop_at_each_end_token(trainer):
+    trainer.use_vllm, trainer.vllm_generation = True, SimpleNamespace(generation_kwargs={"seed": 3})
+    repair.stop_at_end_tokens({"grpo_trl_args": {"generation_kwargs": {"stop_token_ids": [9]}}}, trainer)
+    assert trainer.vllm_generation.generation_kwargs == {"seed": 3, "stop_token_ids": [EOS, END, 9]}
+
+
+def test_answers_of_tools_begin_where_they_did(trainer):
+    """TRL cuts chats at the tokenizer's own token. Another end token may begin a turn, as GLM's <|user|> does."""
+    answer = [{"role": "tool", "name": "add", "content": "4"}]
+    before = trainer._get_tool_suffix_ids(answer)
+    repair.stop_at_end_tokens({}, trainer)
+    assert trainer._get_tool_suffix_ids(answer) == before
+
+
+def test_vllms_server_is_asked_to_stop_at_each_end_token(tmp_path):
+    from axolotl_grpo_plugin.generation.vllm import VllmBackend
+
+    client = MagicMock()
+    job = Job(Question("rows", 0, {}, {}, "", []), Sampling(ends=(EOS, END)), 0, "vllm", "key")
+    VllmBackend({}, [], tmp_path, None, 99)._complete(client, job)
+    assert client.completions.create.call_args.kwargs["extra_body"]["stop_token_ids"] == (EOS, END)

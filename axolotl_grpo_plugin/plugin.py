@@ -135,8 +135,9 @@ class GRPOPlugin(base.BasePlugin):
         if self._runner:
             from axolotl_grpo_plugin.generation.fewer_tokens import generate_fewer_tokens
 
-            model = trainer.model
-            model.generate = partial(model.generate, custom_generate=generate_fewer_tokens)
+            trainer.model.generate = partial(
+                trainer.model.generate, custom_generate=generate_fewer_tokens
+            )
             self._runner.wrap_trainer(trainer)
             if self._tools:
                 self._tools.wrap_trainer(trainer, self._runner.rollouts)

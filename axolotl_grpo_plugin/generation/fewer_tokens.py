@@ -1,15 +1,13 @@
 """A loop for transformers' `generate` that computes fewer tokens.
 
 It reads each distinct prompt once, and rows that have ended leave the running batch. transformers' own loop reads a
-prompt once per completion, and computes ended rows until the longest has ended.
+prompt once per completion, and goes on to compute rows that have ended.
 """
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
 from transformers import (
-    Cache,
     GenerationConfig,
     GenerationMixin,
     LogitsProcessor,
@@ -19,15 +17,12 @@ from transformers import (
 from transformers.generation.utils import GENERATION_MODES_MAPPING
 from transformers.integrations import is_deepspeed_zero3_enabled, is_fsdp_managed_module
 
-_OWN_LOOP = "_sample"  # of transformers, greedy or not
-
 
 class RowProcessor(LogitsProcessor):
     """A logits processor with a state for each row of the batch."""
 
-    @abstractmethod
     def keep(self, rows: torch.Tensor) -> None:
-        """Forget all rows but these. They are places in the current batch, in ascending order."""
+        """Forget all rows but these. They are places in the batch, in ascending order."""
 
 
 def generate_fewer_tokens(
@@ -41,111 +36,80 @@ def generate_fewer_tokens(
     """Return prompts with their completions, shaped [rows, tokens], as transformers' own loop does.
 
     Use it by `model.generate(..., custom_generate=generate_fewer_tokens)`. Greedy completions are those of
-    transformers' own loop. Sampled ones have the same law, but other random numbers. Beam search, caches that
-    cannot select rows, images, and ranks that must compute equally many steps get transformers' own loop.
+    transformers' own loop. Sampled ones have the same law, but other random numbers. transformers' own loop runs
+    for beam search, guidance, images, caches that cannot select rows, and ranks that must compute equally many steps.
 
-    transformers does not pass `stop_strings` with their tokenizer to a loop like this one. Pass
-    `StopStringCriteria` in their place.
+    transformers loses the tokenizer of `stop_strings` on the way to such a loop. Pass `StopStringCriteria`.
     """
-    # transformers computes it for its own loop, and passes it to no other.
+    # transformers finds this out for its own loop, and does not pass it to others.
     synced = is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model)
-    loop = GENERATION_MODES_MAPPING[generation_config.get_generation_mode()]
-    if synced or loop != _OWN_LOOP or not _can_leave(input_ids, inputs):
-        return getattr(model, loop)(
-            input_ids,
-            logits_processor=logits_processor,
-            stopping_criteria=stopping_criteria,
-            generation_config=generation_config,
-            synced_gpus=synced,
-            **inputs,
+    loop = getattr(model, GENERATION_MODES_MAPPING[generation_config.get_generation_mode()])
+    # Their processors keep a state per row, of which only transformers knows.
+    stateful = generation_config.guidance_scale or generation_config.watermarking_config
+    can_select = _can_select(inputs, input_ids.shape)
+    if synced or stateful or loop != model._sample or not can_select:
+        completed: torch.Tensor = loop(
+            input_ids, logits_processor, stopping_criteria, generation_config, synced, **inputs
         )
-    shape = (len(input_ids), generation_config.max_length)
-    sequences = input_ids.new_full(shape, generation_config.pad_token_id)
-    rows = torch.arange(len(input_ids), device=input_ids.device)  # of `sequences` that still run
+        return completed
+    # The same tokens may be masked differently, so they are not all that makes a prompt.
+    whole = torch.cat([input_ids, *filter(torch.is_tensor, inputs.values())], dim=1)
+    distinct, prompts = torch.unique(whole, dim=0, return_inverse=True)
+    places = torch.arange(len(input_ids), device=input_ids.device)  # of the running rows
+    first = prompts.new_zeros(len(distinct))
+    first[prompts] = places  # a row of each prompt
+    _select(inputs, first)
+    output = model._prefill(input_ids[first], generation_config, inputs)
+    inputs = model._update_model_kwargs_for_generation(output, inputs)
+    _select(inputs, prompts)
+    logits = output.logits[:, -1][prompts]
     running = input_ids
-    logits, inputs = _read_prompts(model, running, generation_config, inputs)
+    sequences = input_ids.new_full(
+        (len(input_ids), generation_config.max_length), generation_config.pad_token_id
+    )
     with model._optimize_model_for_decode():
         while True:
-            scores = logits_processor(running, logits)
+            scores = logits_processor(running, logits.float())
             if generation_config.do_sample:
-                tokens = torch.multinomial(scores.softmax(dim=-1), num_samples=1)
+                tokens = torch.multinomial(scores.softmax(-1), 1)
             else:
-                tokens = scores.argmax(dim=-1, keepdim=True)
+                tokens = scores.argmax(-1, keepdim=True)
             running = torch.cat([running, tokens], dim=1)
-            width = running.shape[1]
             ended = stopping_criteria(running, None)
             left = (~ended).nonzero().squeeze(1)
             if len(left) < len(running):
-                sequences[rows[ended], :width] = running[ended]
+                width = running.shape[1]
+                sequences[places[ended], :width] = running[ended]
                 if len(left) == 0:
                     return sequences[:, :width]
-                rows, running = rows[left], running[left]
-                inputs = _selected(inputs, left)
-                _select_cache(inputs["past_key_values"], left)
+                places, running = places[left], running[left]
+                _select(inputs, left)
                 for processor in logits_processor:
                     if isinstance(processor, RowProcessor):
                         processor.keep(left)
             step = model.prepare_inputs_for_generation(running, next_sequence_length=1, **inputs)
             output = model(**step, return_dict=True)
             inputs = model._update_model_kwargs_for_generation(output, inputs)
-            logits = _last_logits(output, running)
+            logits = output.logits[:, -1]
 
 
-def _read_prompts(
-    model: GenerationMixin,
-    input_ids: torch.Tensor,
-    generation_config: GenerationConfig,
-    inputs: dict[str, Any],
-) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Compute each distinct prompt once. Return the last logits and the next inputs of all rows."""
-    tensors = [value for value in inputs.values() if isinstance(value, torch.Tensor)]
-    whole = torch.cat([input_ids, *tensors], dim=1)  # equal tokens may differ in padding
-    distinct, prompts = torch.unique(whole, dim=0, return_inverse=True)
-    rows = torch.arange(len(prompts), device=prompts.device)
-    first = rows.new_zeros(len(distinct)).scatter(0, prompts, rows)  # some row of each prompt
-    output = model._prefill(input_ids[first], generation_config, _selected(inputs, first))
-    inputs = model._update_model_kwargs_for_generation(output, inputs)
-    _select_cache(inputs["past_key_values"], prompts)
-    return _last_logits(output, input_ids)[prompts], inputs
-
-
-def _last_logits(output: Any, input_ids: torch.Tensor) -> torch.Tensor:
-    """Return the logits of the next tokens. A copy frees the memory of all others."""
-    return output.logits[:, -1].to(copy=True, dtype=torch.float32, device=input_ids.device)
-
-
-def _selected(inputs: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
-    """Return the inputs of some rows. The cache is not selected."""
-    selected = dict(inputs)
-    for name, value in inputs.items():
-        if isinstance(value, torch.Tensor):
-            selected[name] = value[rows]
-    return selected
-
-
-def _select_cache(cache: Cache, rows: torch.Tensor) -> None:
-    for layer in cache.layers:
-        if layer.is_initialized:
-            layer.batch_select_indices(rows.to(layer.device))  # a model may lie on several GPUs
-
-
-def _can_leave(input_ids: torch.Tensor, inputs: dict[str, Any]) -> bool:
-    """Return whether rows can leave the batch: the inputs are per token, and the cache can select rows."""
-    for value in inputs.values():
-        if isinstance(value, torch.Tensor) and value.shape != input_ids.shape:
-            return False  # images, or positions in more than one dimension
-    cache = inputs.get("past_key_values")
+def _can_select(inputs: dict[str, Any], shape: torch.Size) -> bool:
+    """Return whether rows of the inputs can be selected. shape: of the prompts."""
+    for value in filter(torch.is_tensor, inputs.values()):
+        if value.shape != shape:  # images, or positions of several dimensions
+            return False
+    cache: Any = inputs.get("past_key_values")
     layers = getattr(cache, "layers", [])  # a cache of encoder and decoder has none of its own
-    if not layers or cache.offloading:  # offloaded layers may still be on their way to the CPU
+    if not layers or cache.offloading:  # offloaded layers may be on their way to the CPU
         return False
-    return all(_can_select_rows(type(layer)) for layer in layers)
+    return all(_selects_all(type(layer)) for layer in layers)
 
 
-def _can_select_rows(layer: type) -> bool:
+def _selects_all(layer: type) -> bool:
     """Return whether a cache layer's `batch_select_indices` selects all of its states.
 
-    A class whose states differ from its parent's reorders them in its own way, for beam search. Some such classes
-    inherit a `batch_select_indices` that knows only the parent's states.
+    A class with states of its own overrides `reorder_cache`, for beam search. Some such classes inherit a
+    `batch_select_indices` that knows only their parent's states.
     """
     for kind in layer.__mro__:
         if "batch_select_indices" in vars(kind):
@@ -153,3 +117,12 @@ def _can_select_rows(layer: type) -> bool:
         if "reorder_cache" in vars(kind):
             return False
     return False
+
+
+def _select(inputs: dict[str, Any], rows: torch.Tensor) -> None:
+    """Select rows of the inputs and of the cache, in place."""
+    # From the CPU, because the layers of a model may lie on several GPUs.
+    inputs["past_key_values"].batch_select_indices(rows.cpu())
+    for name, value in inputs.items():
+        if torch.is_tensor(value):
+            inputs[name] = value[rows]

@@ -89,7 +89,9 @@ def main():
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     measure("quickstart", QUICKSTART / "model", 8, 8, 32, [], given.repetitions, 20)
-    measure("quickstart, held-out rows", QUICKSTART / "model", 128, 1, 32, [], given.repetitions, 10)
+    measure(
+        "quickstart, held-out rows", QUICKSTART / "model", 128, 1, 32, [], given.repetitions, 10
+    )
     measure("SmolLM2-135M", given.smollm2, 3, 8, 36, EXAMPLE, given.repetitions, 1)
 
 

@@ -136,7 +136,12 @@ class GRPOPlugin(base.BasePlugin):
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if self._runner:
+            from axolotl_grpo_plugin.generation.fewer_tokens import generate_fewer_tokens
+
             stop_at_end_tokens(cfg, trainer)
+            trainer.model.generate = partial(
+                trainer.model.generate, custom_generate=generate_fewer_tokens
+            )
             self._runner.wrap_trainer(trainer)
             if self._tools:
                 self._tools.wrap_trainer(trainer, self._runner.rollouts)

@@ -12,6 +12,8 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     MinPLogitsWarper,
+    StoppingCriteriaList,
+    StopStringCriteria,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -20,6 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line
 from axolotl_grpo_plugin.generation.answers import Job, seed_of
+from axolotl_grpo_plugin.generation.fewer_tokens import RowProcessor, generate_fewer_tokens
 from axolotl_grpo_plugin.generation.models import Model
 
 _LARGEST_BATCH = 256
@@ -105,15 +108,18 @@ class LocalBackend:
             pad_token_id=pad,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=sampling.ends,
-            stop_strings=list(sampling.stop) or None,
             disable_compile=True,
         )
+        stopping = StoppingCriteriaList()
+        if sampling.stop:
+            stopping.append(StopStringCriteria(tokenizer, list(sampling.stop)))
         with torch.inference_mode():
             output = self._model.generate(
                 **padded,
                 generation_config=settings,
                 logits_processor=_warpers(batch, self.device),
-                tokenizer=tokenizer if sampling.stop else None,
+                stopping_criteria=stopping,
+                custom_generate=generate_fewer_tokens,
             )
         return [
             _until(row, sampling.ends, pad)
@@ -135,7 +141,7 @@ class LocalBackend:
         return max(1, min(_LARGEST_BATCH, int(_SHARE * free / each)))
 
 
-class _SeededNoise(LogitsProcessor):
+class _SeededNoise(RowProcessor):
     """Turns greedy decoding into sampling: the highest of logits plus Gumbel noise is a sample.
 
     Each row has a generator of its own, so that an answer does not depend on its batch.
@@ -149,6 +155,9 @@ class _SeededNoise(LogitsProcessor):
         for row, generator in zip(noise, self._generators, strict=True):
             row.exponential_(generator=generator)
         return scores.float() - noise.log()
+
+    def keep(self, rows: torch.Tensor) -> None:
+        self._generators = [self._generators[row] for row in rows.tolist()]
 
 
 def _warpers(batch: Sequence[Job], device: torch.device) -> LogitsProcessorList:

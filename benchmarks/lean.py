@@ -3,8 +3,8 @@
     python -m benchmarks.lean FOLDER [--model models/smollm2-135m-instruct] [--repeat 3]
 
 Each measurement is one optimizer step of TRL's GRPOTrainer in a process of its own. The completions and rewards are made
-up, so that all arms train on the same ones; all else is TRL's code. The arms alternate. FOLDER gets a table
-and a JSON file per measurement, and keeps those that it has.
+up, so that all arms train on the same ones; all else is TRL's code. The arms alternate. FOLDER gets a JSON file
+per measurement. A later call continues from these files.
 """
 
 import argparse

@@ -62,10 +62,10 @@ def test_greedy_answers_equal_a_plain_transformers_loop(tmp_path):
         assert row["completion"] == [{"role": "assistant", "content": text}]
         assert row["truncated"] == (ids[-1] != tokenizer.eos_token_id)
         verdicts.append(correctness_reward_func.score(text, answer=row["column/answer"]).value == 2.0)
-    (result,) = results(tmp_path / "out/eval/limit=40,samples=0")[0]
+    (result,) = results(tmp_path / "out/eval/limit=40,max_tokens=18,samples=0")[0]
     (right,) = [each["right"] for name, each in result["rewards"].items() if "correct" in name]
     assert right["mean"] == pytest.approx(sum(verdicts) / len(verdicts))
-    scored = {row["key"]: row for row in read(tmp_path / "out/eval/limit=40,samples=0/scores.parquet")}
+    scored = {row["key"]: row for row in read(tmp_path / "out/eval/limit=40,max_tokens=18,samples=0/scores.parquet")}
     (name,) = [name for name in result["rewards"] if "correct" in name]
     scores = [scored[row["key"]][f"reward/{name}"] for row in found.values()]
     assert [score == 2.0 for score in scores] == verdicts

@@ -4,6 +4,7 @@ The quickstart's model ends its answers with <|im_end|>. Here its tokenizer's EO
 """
 
 import json
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -66,6 +67,19 @@ def trainer_of(tokenizer, tmp_path):
     return make
 
 
+@contextmanager
+def steps_counted():
+    """Yield a list that gets an entry for each pass through a model, which writes a token of each completion."""
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    steps = []
+    handle = register_module_forward_pre_hook(
+        lambda module, _: steps.append(1) if type(module).__name__ == "LlamaForCausalLM" else None
+    )
+    yield steps
+    handle.remove()
+
+
 def length(completion_ids, **_):
     """Return another reward for each length, so that groups teach."""
     return [float(len(ids)) for ids in completion_ids]
@@ -85,8 +99,10 @@ def batch_of(trainer):
 
 @pytest.mark.parametrize("declared", [[EOS, END], END, EOS], ids=["list", "other than the tokenizer's", "template"])
 def test_training_stops_at_the_first_of_all_end_tokens(trainer_of, declared):
-    ids, trained, cut = batch_of(trainer_of(declared))
-    assert cut == 0.0
+    trainer = trainer_of(declared)
+    with steps_counted() as steps:
+        ids, trained, cut = batch_of(trainer)
+    assert cut == 0.0 and len(steps) == max(map(len, trained)) < LIMIT  # the generation itself stops
     assert all(row[-1] == END and END not in row[:-1] for row in trained)
     assert all(not any(row[len(own) :]) for row, own in zip(ids, trained, strict=True))  # only padding follows
 
@@ -125,6 +141,8 @@ def test_rollout_log_counts_each_end_token_as_an_end(trainer_of, tmp_path):
 def test_vllm_is_asked_to_stop_at_each_end_token_and_such_an_answer_has_ended(trainer_of):
     from trl.generation.vllm_generation import VLLMGeneration
 
+    from axolotl_grpo_plugin.training.end_tokens import stop_at_end_tokens
+
     trainer, asked = trainer_of([EOS, END], stops=False), []
 
     def generate(prompts, n, generation_kwargs, **_):
@@ -140,8 +158,6 @@ def test_vllm_is_asked_to_stop_at_each_end_token_and_such_an_answer_has_ended(tr
     vllm.sync_weights = lambda: None
     trainer.use_vllm, trainer.vllm_generation, trainer._last_loaded_step = True, vllm, -1
     trainer.vllm_importance_sampling_correction = False
-    from axolotl_grpo_plugin.training.end_tokens import stop_at_end_tokens
-
     stop_at_end_tokens({"grpo_trl_args": {"generation_kwargs": {"stop_token_ids": [9]}}}, trainer)
     _, trained, cut = batch_of(trainer)
     assert asked == [{"seed": 3, "stop_token_ids": [EOS, END, 9]}]
@@ -178,19 +194,19 @@ def test_transformers_stops_at_each_end_token(tokenizer):
     backend = LocalBackend({}, tokenizer, 4)
     backend.load(Model("base", MODEL, None, 0, "d"))
     for ends in ((EOS, END), (EOS,)):
-        (batch,) = backend.generate(jobs(tokenizer, ends))
+        with steps_counted() as steps:
+            (batch,) = backend.generate(jobs(tokenizer, ends))
         ((job, ids),) = batch
         answer = answer_of(ids, job, tokenizer)
-        assert answer.truncated == (END not in ends) and (ids.index(END) + 1 == len(ids)) == (END in ends)
+        assert answer.truncated == (END not in ends) and len(steps) == len(ids)
+        assert (ids.index(END) + 1 == len(ids)) == (END in ends)
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers as vLLM does, and keeps what it was asked."""
-
-    asked = []
+    """Answers as vLLM does, and keeps what it was asked in its server's list."""
 
     def do_POST(self):
-        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         choice = {"index": 0, "text": "4", "finish_reason": "stop", "token_ids": [20] * (LIMIT - 1) + [END]}
         body = json.dumps({"id": "1", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]})
         self.send_response(200)
@@ -206,12 +222,13 @@ def test_vllms_server_is_asked_to_stop_at_each_end_token(tokenizer, tmp_path):
     from axolotl_grpo_plugin.generation.vllm import VllmBackend
 
     server = HTTPServer(("127.0.0.1", 0), Server)
+    server.asked = []
     Thread(target=server.serve_forever, daemon=True).start()
     backend = VllmBackend({}, [], tmp_path, f"127.0.0.1:{server.server_port}", 99)
     (((job, ids),),) = backend.generate(jobs(tokenizer, (EOS, END)))
     server.shutdown()
     server.server_close()
-    assert Server.asked[0]["stop_token_ids"] == [EOS, END]
+    assert server.asked[0]["stop_token_ids"] == [EOS, END]
     assert not answer_of(ids, job, tokenizer).truncated
 
 

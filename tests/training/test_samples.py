@@ -44,6 +44,15 @@ def test_screen_fits_100_columns_without_control_characters(logs):
     assert lines[1].startswith("    2.00  +1.50  a reason ") and lines[1].endswith("word answer 6")
 
 
+def test_chats_of_trl_1_15_are_shown_as_the_texts_of_1_14(logs):
+    texts = list(samples.screen(samples.group(logs, 4, [1.0, 2.0], 26), FIRST))
+    for name, role in (("prompt", "user"), ("completion", "assistant")):
+        logs[name] = deque([{"role": role, "content": text.removesuffix("\nassistant\n")}] for text in logs[name])
+    rows = samples.group(logs, 4, [1.0, 2.0], 26)
+    assert list(samples.screen(rows, FIRST)) == texts
+    assert all(isinstance(row[name], str) for row in rows for name in ("prompt", "completion"))  # for W&B's table
+
+
 def test_prints_every_so_many_steps_on_the_first_rank(logs, capsys):
     trainer = SimpleNamespace(_logs=logs, num_generations=4, reward_weights=torch.tensor([1.0, 1.0]))
     shown = samples.Samples(trainer, FIRST, 25)

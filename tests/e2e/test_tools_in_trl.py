@@ -17,13 +17,10 @@ def compared(tmp_path_factory):
     """The batch of a trainer with plain tools, and of one with guards; the latter's metrics and log."""
     import pandas as pd
     import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
-    from trl import GRPOConfig, GRPOTrainer
 
     from axolotl_grpo_plugin.environments.seams import Tools
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
-    from tests.e2e.scripted import call, has_answer, make_model, rows, write_scripted
+    from tests.e2e.scripted import call, has_answer, make_model, rows, trainer_of, write_scripted
 
     folder = tmp_path_factory.mktemp("tiny")
     make_model(folder)
@@ -43,27 +40,19 @@ def compared(tmp_path_factory):
     guard = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
 
     def batch(given, reward, wrap=lambda trainer: None):
-        set_seed(0)
-        trainer = GRPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
-            reward_funcs=[reward],
-            args=GRPOConfig(
-                output_dir=str(folder / "out"),
-                per_device_train_batch_size=8,
-                num_generations=2,
-                num_iterations=2,  # so that TRL computes the log-probabilities
-                max_completion_length=400,
-                report_to=[],
-                use_cpu=True,
-                bf16=False,
-            ),
-            train_dataset=Dataset.from_list(data),
-            processing_class=AutoTokenizer.from_pretrained(folder),
-            tools=given,
+        trainer = trainer_of(
+            folder,
+            [reward],
+            data,
+            given,
+            output_dir=str(folder / "out"),
+            per_device_train_batch_size=8,
+            num_generations=2,
+            num_iterations=2,  # so that TRL computes the log-probabilities
+            max_completion_length=400,
         )
         write_scripted(trainer)
         wrap(trainer)
-        trainer.model.train()
         with torch.no_grad():
             output = trainer._generate_and_score_completions([r for r in data for _ in range(2)])
         return output, dict(trainer._metrics["train"])

@@ -14,6 +14,7 @@ from inspect import getsource, isclass, signature
 import pytest
 
 from tests.conftest import MODEL, ROOT
+from tests.e2e.scripted import trainer_of
 
 # Its other tests have imported torch and TRL, which takes most of the time.
 pytestmark = pytest.mark.xdist_group("tests/e2e/test_tools_in_trl.py")
@@ -131,69 +132,20 @@ def test_each_private_name_is_listed_with_its_files():
     assert not unused, f"Remove from upstream.toml: {', '.join(unused)}."
 
 
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory):
-    """TRL's trainer after it has generated and scored a batch of two prompt groups."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
-    from trl import GRPOConfig, GRPOTrainer
+def test_logs_and_metrics_of_a_batch_have_the_shape_that_is_read(tmp_path):
+    from axolotl_grpo_plugin.training.samples import group
 
-    def length(completion_ids, log_extra, log_metric, **_):
-        log_extra("reason", ["a reason"] * len(completion_ids))
-        log_metric("mine", 1.0)
-        return [float(len(ids)) for ids in completion_ids]
+    def length(completion_ids, **_):
+        return [*map(len, completion_ids)]
 
-    set_seed(1)
-    args = GRPOConfig(
-        output_dir=str(tmp_path_factory.mktemp("trl")),
-        per_device_train_batch_size=8,
-        num_generations=4,
-        max_completion_length=16,
-        report_to=[],
-        use_cpu=True,
-        bf16=False,
-    )
-    rows = [{"prompt": [{"role": "user", "content": f"{number} + 1?"}]} for number in (1, 2) for _ in range(4)]
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    made = GRPOTrainer(model, [length], args, Dataset.from_list(rows), processing_class=tokenizer)
-    made.model.train()
-    with torch.no_grad():
-        made.batch = made._generate_and_score_completions(rows)
-    return made
-
-
-def is_said(value):
-    """Return whether a value is a text or a chat, which are what `samples.group` reads."""
-    return isinstance(value, str) or all({"role", "content"} <= {*message} for message in value)
-
-
-def test_logs_of_a_batch_have_the_shape_that_is_read(trainer):
-    from axolotl_grpo_plugin.training.samples import group, screen
-
-    logs = trainer._logs
-    assert len(logs["prompt"]) == len(logs["completion"]) == len(logs["advantages"]) == 8
-    assert all(map(is_said, [*logs["prompt"], *logs["completion"]]))
-    assert all(isinstance(each, float) for each in [*logs["advantages"], *logs["rewards"]["length"]])
-    assert {name: len(values) for name, values in logs["rewards"].items()} == {"length": 8}
-    assert {name: list(values) for name, values in logs["extra"].items()} == {"reason": ["a reason"] * 8}
-    rows = group(logs, 4, trainer.reward_weights.tolist(), 1)
-    assert all(isinstance(row[name], str) for row in rows for name in ("prompt", "completion"))
-    assert len([*screen(rows, "length")]) == 4
-
-
-def test_metrics_of_a_batch_have_the_shape_that_is_read(trainer):
-    metrics = trainer._metrics["train"]
-    assert all(isinstance(value, float | int) for values in metrics.values() for value in values)
-    assert {"num_tokens", "mine", "completions/clipped_ratio", "frac_reward_zero_std"} <= {*metrics}
-    assert not trainer._pending_extra_logs and not trainer._pending_metrics and not trainer._metrics["eval"]
-
-
-def test_batch_has_the_tensors_that_are_read(trainer):
-    shapes = {name: trainer.batch[name].shape for name in ("prompt_ids", "completion_ids", "completion_mask")}
-    assert shapes["completion_ids"] == shapes["completion_mask"] and {rows for rows, _ in shapes.values()} == {8}
-    assert trainer.batch["advantages"].shape == (8,) and trainer.batch["num_items_in_batch"].dim() == 0
+    rows = [{"prompt": [{"role": "user", "content": "1 + 1?"}]}] * 8
+    sizes = {"per_device_train_batch_size": 8, "max_completion_length": 16}
+    trainer = trainer_of(MODEL, [length], rows, output_dir=str(tmp_path), **sizes)
+    trainer._generate_and_score_completions(rows)
+    kinds = {name: type(value) for name, value in group(trainer._logs, 8, [1.0], 1)[0].items()}
+    numbers = dict.fromkeys(("length", "advantage", "reward"), float)
+    assert kinds == {"step": int, "prompt": str, "completion": str, **numbers}
+    assert isinstance(trainer._metrics["train"]["reward"][0], float)
 
 
 def test_trl_has_no_repair_for_end_tokens_of_its_own():

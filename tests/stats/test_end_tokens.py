@@ -7,99 +7,61 @@ from pathlib import Path
 import pytest
 
 from axolotl_grpo_plugin.checks.prefill import check_end_tokens
-from axolotl_grpo_plugin.stats.end_tokens import end_tokens, turn_end
-from tests.conftest import Later
+from axolotl_grpo_plugin.stats.end_tokens import end_tokens
+from tests.conftest import MODEL, Later
 
 pytestmark = pytest.mark.xdist_group("with torch")
-transformers, tokenizers = Later("transformers"), Later("tokenizers")
+transformers = Later("transformers")
 TEMPLATES = Path(find_spec("trl").origin).parent / "chat_templates"
 CHAT = [{"role": "user", "content": "1 + 1?"}]
-# Its template, the tokenizer's EOS token, eos_token_id of generation_config.json, and the template's end of a turn.
+# The template, the tokenizer's EOS token, those of generation_config.json, and those that only the template has.
 MODELS = {
-    "Qwen2.5": ("qwen2_5", "<|endoftext|>", ["<|endoftext|>"], "<|im_end|>"),
-    "Qwen2.5-Instruct": ("qwen2_5", "<|im_end|>", ["<|im_end|>", "<|endoftext|>"], "<|im_end|>"),
-    "Llama-3-Instruct": ("llama3", "<|eot_id|>", ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"], "<|eot_id|>"),
-    "gemma-3-it": ("gemma3", "<eos>", ["<eos>", "<end_of_turn>"], "<end_of_turn>"),
-    "Phi-3.5": ("phi3_5", "<|endoftext|>", ["<|end|>", "<|assistant|>", "<|endoftext|>"], "<|end|>"),
-    "c4ai-command-r7b": ("cohere2", "<|END_OF_TURN_TOKEN|>", ["<|END_OF_TURN_TOKEN|>"], "<|END_OF_TURN_TOKEN|>"),
-    "gpt-oss": ("gptoss", "<|return|>", ["<|return|>", "<|call|>"], None),  # <|end|> ends its thoughts
-    "GLM-4.5": ("glm4moe", "<|endoftext|>", ["<|endoftext|>", "<|user|>", "<|observation|>"], None),
+    "Qwen2.5": ("qwen2_5", "<|endoftext|>", "<|endoftext|>", "<|im_end|>"),
+    "Qwen2.5-Instruct": ("qwen2_5", "<|im_end|>", "<|im_end|> <|endoftext|>", ""),
+    "Llama-3-Instruct": ("llama3", "<|eot_id|>", "<|end_of_text|> <|eom_id|> <|eot_id|>", ""),
+    "gemma-3-it": ("gemma3", "<eos>", "<eos> <end_of_turn>", ""),
+    "gemma-3-it without that file": ("gemma3", "<eos>", "", "<end_of_turn>"),
+    "Phi-3.5": ("phi3_5", "<|endoftext|>", "<|end|> <|assistant|> <|endoftext|>", ""),
+    "Phi-3.5 without that file": ("phi3_5", "<|endoftext|>", "", "<|end|>"),
+    "c4ai-command-r7b": ("cohere2", "<|endoftext|>", "", "<|END_OF_TURN_TOKEN|>"),  # after <|END_RESPONSE|>
+    "gpt-oss": ("gptoss", "<|return|>", "<|return|> <|call|>", ""),  # <|end|> ends its thoughts
+    "GLM-4.5": ("glm4moe", "<|endoftext|>", "<|endoftext|> <|user|> <|observation|>", ""),
 }
-OTHERS = "<|im_start|> <|im_end|> <|end|> <|END_RESPONSE|> <|CHATBOT_TOKEN|> <start_of_turn> <|start|> <|bos|>".split()
 
 
 @pytest.fixture
-def made(tmp_path):
-    """Return a function that writes a model's tokenizer and configs, and loads the tokenizer."""
+def ends_and_findings(tmp_path):
+    """Return a function that writes a model's tokenizer and configs, and returns its end tokens and the findings."""
 
-    def make(template, eos, declared, more=OTHERS, vocabulary=None):
-        special = list(dict.fromkeys([*more, *declared, *([eos] if eos else [])]))
-        pre = tokenizers.pre_tokenizers.ByteLevel
-        words = {word: number for number, word in enumerate([*sorted(pre.alphabet()), *special])}
-        backend = tokenizers.Tokenizer(tokenizers.models.BPE(words, []))
-        backend.pre_tokenizer = pre(add_prefix_space=False)
-        backend.decoder = tokenizers.decoders.ByteLevel()
-        backend.add_special_tokens(special)
-        names = {"bos_token": "<|bos|>", "eos_token": eos, "pad_token": "!"}
-        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names)
-        tokenizer.chat_template = template
+    def make(template, eos, declared, added="", prompt=CHAT, vocabulary=9999):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL, bos_token="<|bos|>", eos_token=eos)
+        tokenizer.add_special_tokens({"additional_special_tokens": f"{declared} {added}".split()})
+        tokenizer.chat_template = (TEMPLATES / f"{template}.jinja").read_text()
         tokenizer.save_pretrained(tmp_path)
-        config = {"model_type": "llama", "vocab_size": vocabulary or len(words)}
-        (tmp_path / "config.json").write_text(json.dumps(config))
-        ids = tokenizer.convert_tokens_to_ids(declared)
-        (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": ids or None}))
-        return tokenizer
+        model = {"eos_token_id": tokenizer.convert_tokens_to_ids(declared.split())}
+        (tmp_path / "generation_config.json").write_text(json.dumps(model))
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": vocabulary}))
+        ends = tokenizer.convert_ids_to_tokens(end_tokens({}, tokenizer, model))
+        return {*ends}, [*map(str, check_end_tokens({"base_model": str(tmp_path)}, prompt))]
 
     return make
 
 
-def template_of(name):
-    return (TEMPLATES / f"{name}.jinja").read_text()
-
-
-def findings(folder, prompt=CHAT):
-    return [(each.level, str(each)) for each in check_end_tokens({"base_model": str(folder)}, prompt)]
-
-
 @pytest.mark.parametrize("model", MODELS)
-def test_end_tokens_are_the_models_the_tokenizers_and_the_templates(made, tmp_path, model):
-    name, eos, declared, turn = MODELS[model]
-    tokenizer = made(template_of(name), eos, declared)
-    ids = tokenizer.convert_tokens_to_ids(declared)
-    all_ends = tokenizer.convert_ids_to_tokens(end_tokens({}, tokenizer, {"eos_token_id": ids}))
-    assert {*all_ends} == {*declared, eos, *([turn] if turn else [])}
-    assert turn_end(tokenizer) == (tokenizer.convert_tokens_to_ids(turn) if turn else None)
-    assert not findings(tmp_path)
+def test_end_tokens_are_the_models_the_tokenizers_and_the_templates(ends_and_findings, model):
+    template, eos, declared, own = MODELS[model]
+    ends, findings = ends_and_findings(template, eos, declared, f"{own} <|end|> <|END_RESPONSE|>")
+    assert ends == {eos, *f"{declared} {own}".split()} and not findings
 
 
-def test_one_id_and_the_configs_own_are_end_tokens_too(made):
-    tokenizer = made(None, "<|end|>", [])  # without a template
-    cfg = {"grpo_trl_args": {"generation_kwargs": {"stop_token_ids": [7]}}}
-    assert end_tokens({}, tokenizer, {}) == [tokenizer.eos_token_id]
-    assert end_tokens(cfg, tokenizer, {"eos_token_id": 0}) == [0, 7, tokenizer.eos_token_id]
+def test_check_reports_a_model_without_any_end_token(ends_and_findings):
+    _, (line,) = ends_and_findings("glm4moe", None, "")
+    assert line.startswith("base_model: neither the model nor its tokenizer has an end token, so no answer ends before")
 
 
-def test_check_reports_a_model_without_any_end_token(made, tmp_path):
-    made("{% for m in messages %}{{ m.content }}\n\n{% endfor %}", None, [])
-    ((level, line),) = findings(tmp_path)
-    assert level == "error"
-    assert line == (
-        "base_model: neither the model nor its tokenizer has an end token, so no answer ends before the limit. "
-        "Set eos_token in special_tokens."
-    )
-
-
-def test_check_warns_of_a_template_whose_end_of_turn_is_no_token_of_the_model(made, tmp_path):
-    made(template_of("qwen2_5"), "<eos>", ["<eos>"], more=["<|bos|>"])  # a model that knows no ChatML
-    ((level, line),) = findings(tmp_path)
-    assert level == "warning"
-    assert "it ends an answer with '<|im_end|>', which is no token of the model, so it cannot stop there" in line
-    assert not findings(tmp_path, "1 + 1?")  # a text gets no template
-
-
-def test_check_warns_of_an_end_of_turn_that_the_model_has_no_weights_for(made, tmp_path):
-    tokenizer = made(template_of("qwen2_5"), "<eos>", ["<eos>"], more=["<|bos|>"])
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
-    tokenizer.save_pretrained(tmp_path)
-    ((level, line),) = findings(tmp_path)
-    assert level == "warning" and "'<|im_end|>', which is no token of the model" in line
+def test_check_reports_an_end_of_turn_that_is_no_token_of_the_model(ends_and_findings):
+    unknown = "chat template: it ends an answer with '<end_of_turn>', which is no token of the model"
+    for more in ({}, {"added": "<end_of_turn>", "vocabulary": 450}):  # a text, and a token without weights
+        _, (line,) = ends_and_findings("gemma3", "<|im_end|>", "", **more)
+        assert line.startswith(unknown)
+    assert not ends_and_findings("gemma3", "<|im_end|>", "", prompt="1 + 1?")[1]  # a text gets no template

@@ -5,6 +5,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.hub import skipped
 from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.stats.end_tokens import after_answer, end_tokens, model_config, turn_end
 from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer, open_tokenizer
@@ -60,8 +61,12 @@ def check_generation_prompt(cfg: Any, prompt: Any) -> Iterator[Finding]:
 
 def check_end_tokens(cfg: Any, prompt: Any) -> Iterator[Finding]:
     """Check that a token ends an answer, and that the chat template ends turns with a token of the model."""
-    tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder).real
-    model = model_config(cfg)
+    try:
+        model = model_config(cfg)
+        tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder).real
+    except Exception:  # only the hub has the model's files
+        yield skipped(at(cfg, "end tokens"))
+        return
     if not end_tokens(cfg, tokenizer, model):
         what = "neither the model nor its tokenizer has an end token, so no answer ends before the limit"
         yield Finding(at(cfg, "base_model"), what, "Set eos_token in special_tokens")

@@ -115,8 +115,10 @@ class LocalBackend:
                 logits_processor=_warpers(batch, self.device),
                 tokenizer=tokenizer if sampling.stop else None,
             )
-        generated = output[:, padded.input_ids.shape[1] :]
-        return [_until(row, sampling.ends, pad) for row in generated.tolist()]
+        return [
+            _until(row, sampling.ends, pad)
+            for row in output[:, padded.input_ids.shape[1] :].tolist()
+        ]
 
     def _fitting(self, longest: Job) -> int:
         """Return the number of completions whose key-value cache fits into the free memory."""

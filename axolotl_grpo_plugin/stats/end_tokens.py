@@ -26,7 +26,7 @@ def end_tokens(cfg: Any, tokenizer: Any, model: dict[str, Any]) -> list[int]:
 def model_config(cfg: Any) -> dict[str, Any]:
     """Return the keys of config.json and generation_config.json of a config's model. The latter come first.
 
-    Raises: TokenizerError if the hub does not have these files.
+    Raises: TokenizerError if the hub does not have these files, or cannot be reached.
     """
     folder = folder_of({**cfg, "tokenizer_config": None})
     return {**read_json(folder / "config.json"), **read_json(folder / "generation_config.json")}
@@ -50,5 +50,5 @@ def after_answer(tokenizer: Any) -> list[int]:
     except Exception:  # no template, or one that refuses such a chat
         return []
     ends = [chat.partition(_ANSWER)[2] for chat in chats]
-    ids = tokenizer(text=ends, add_special_tokens=False).input_ids
-    return list(commonprefix(ids))  # noqa: RUF071 lists of tokens are no paths
+    # The linter takes these lists of tokens for paths.
+    return list(commonprefix(tokenizer(text=ends, add_special_tokens=False).input_ids))  # noqa: RUF071

@@ -16,7 +16,7 @@ class _AnyOf(list[int]):
 
     def __eq__(self, other: object) -> Any:
         tokens = torch.as_tensor(other)
-        return torch.isin(tokens, torch.tensor([*self], device=tokens.device))
+        return torch.isin(tokens, torch.tensor(self, device=tokens.device))
 
 
 def stop_at_end_tokens(cfg: Any, trainer: Any) -> None:

@@ -11,7 +11,6 @@ from tests.e2e.conftest import ROOT, axolotl, rollouts, shipped_config, write
 pytestmark = pytest.mark.seconds(60)
 
 STEPS, SAVED, PER_STEP, GROUP = 8, 3, 8, 8
-NEVER_WRITTEN = "<|im_start|>"  # the model ends its answers with <|im_end|>
 TRAIN = ROOT / "axolotl_grpo_plugin" / "quickstart" / "train.jsonl"
 
 
@@ -26,7 +25,7 @@ def train(folder):
         curriculum_sampling=True,
         grpo_trl_args={"shuffle_dataset": False, "num_generations_eval": 4, "delta": "1e1"},
         grpo_rollouts=True,
-        special_tokens={"eos_token": NEVER_WRITTEN},
+        special_tokens={"eos_token": "<|im_start|>"},  # the model ends its answers with <|im_end|>
         save_strategy="steps",
         save_steps=SAVED,
         output_dir=str(folder / "out"),

@@ -15,7 +15,7 @@ from tests.conftest import MODEL, Later
 from tests.e2e.scripted import trainer_of
 
 pytestmark = [pytest.mark.seconds(40), pytest.mark.xdist_group("tests/e2e/test_tools_in_trl.py")]
-repair, runner_of = Later("axolotl_grpo_plugin.training.end_tokens"), Later("axolotl_grpo_plugin.scoring.runner")
+repair = Later("axolotl_grpo_plugin.training.end_tokens")
 
 EOS, END, LIMIT = 1, 2, 24  # <|im_start|>, <|im_end|>, and tokens per completion
 ROWS = [{"prompt": [{"role": "user", "content": "What is 2 + 2?"}]}] * 8
@@ -24,10 +24,19 @@ REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 
 @pytest.fixture
 def trainer(tmp_path):
-    runner = runner_of.RewardRunner({"trl": {"reward_funcs": [REWARD]}, "grpo_rollouts": str(tmp_path)})
-    sizes = {"per_device_train_batch_size": 8, "max_completion_length": LIMIT, "mask_truncated_completions": True}
-    names = {"eos_token": "<|im_start|>"}
-    made = trainer_of(MODEL, [runner.reward_func(REWARD)], ROWS, None, names, output_dir=str(tmp_path), **sizes)
+    from axolotl_grpo_plugin.scoring.runner import RewardRunner
+
+    runner = RewardRunner({"trl": {"reward_funcs": [REWARD]}, "grpo_rollouts": str(tmp_path)})
+    made = trainer_of(
+        MODEL,
+        [runner.reward_func(REWARD)],
+        ROWS,
+        eos="<|im_start|>",
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=8,
+        max_completion_length=LIMIT,
+        mask_truncated_completions=True,
+    )
     runner.wrap_trainer(made)
     yield made
     runner.close()

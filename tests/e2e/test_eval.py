@@ -46,8 +46,8 @@ def plain_answers(folder, prompts, tokens):
 
 def test_greedy_answers_equal_a_plain_transformers_loop(tmp_path):
     # The model itself names the token that ends its answers, <|im_end|>.
-    other = {"eos_token": "<|im_start|>"}
-    config = write(tmp_path, shipped_config(output_dir=str(tmp_path / "out"), special_tokens=other))
+    tokens = {"eos_token": "<|im_start|>"}
+    config = write(tmp_path, shipped_config(output_dir=str(tmp_path / "out"), special_tokens=tokens))
     # Some answers end at the limit.
     axolotl("grpo", "eval", config, "--samples", 0, "--limit", 40, "--max-tokens", 18)
     found = answers(tmp_path / "out/eval")

@@ -17,7 +17,6 @@ CHAT = [{"role": "user", "content": "1 + 1?"}]
 # The template, the tokenizer's EOS token, those of generation_config.json, and those that only the template has.
 MODELS = {
     "Qwen2.5": ("qwen2_5", "<|endoftext|>", "<|endoftext|>", "<|im_end|>"),
-    "Qwen2.5-Instruct": ("qwen2_5", "<|im_end|>", "<|im_end|> <|endoftext|>", ""),
     "Llama-3-Instruct": ("llama3", "<|eot_id|>", "<|end_of_text|> <|eom_id|> <|eot_id|>", ""),
     "gemma-3-it": ("gemma3", "<eos>", "<eos> <end_of_turn>", ""),
     "gemma-3-it without that file": ("gemma3", "<eos>", "", "<end_of_turn>"),
@@ -65,3 +64,8 @@ def test_check_reports_an_end_of_turn_that_is_no_token_of_the_model(ends_and_fin
         _, (line,) = ends_and_findings("gemma3", "<|im_end|>", "", **more)
         assert line.startswith(unknown)
     assert not ends_and_findings("gemma3", "<|im_end|>", "", prompt="1 + 1?")[1]  # a text gets no template
+
+
+def test_check_is_skipped_for_a_model_that_only_the_hub_has():
+    (finding,) = check_end_tokens({"base_model": "some/model", "tokenizer_config": str(MODEL)}, CHAT)
+    assert finding.level == "skipped"

@@ -18,6 +18,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.training import stall
 from axolotl_grpo_plugin.training.callbacks import HeldOut
 
@@ -94,7 +95,8 @@ def slow(out):
     """A step, the answers to held-out rows and a save take longer than the limit, and no unit of work does."""
 
     def change(trainer):
-        trainer.add_callback(HeldOut(trainer, 2, None, {}))
+        rewards = [LoggedReward(name) for name in trainer.reward_func_names]
+        trainer.add_callback(HeldOut(trainer, 2, None, rewards))
         trainer.save_model = after(0, lambda: time.sleep(6), trainer.save_model)
 
     wait = after(0, lambda: time.sleep(1.5))

@@ -79,6 +79,7 @@ def test_stopped_rank_is_named_and_killed(tmp_path):
     assert not list(tmp_path.glob("axolotl-grpo-*"))
 
 
+@pytest.mark.slow
 def test_grpo_train_ends_with_that_line_alone(tmp_path):
     reward = f"{__name__}.{hangs_later.__name__}"
     keys = {"trl__reward_funcs": [reward], "grpo_reward_isolation": "inline", "grpo_held_out_rows": None}

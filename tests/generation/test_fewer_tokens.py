@@ -120,7 +120,7 @@ def test_samples_have_the_law_of_the_model(batch):
 )
 def test_stored_answers_are_those_of_transformers_own_loop(sampling, monkeypatch):
     backend = local.LocalBackend({}, transformers.AutoTokenizer.from_pretrained(MODEL))
-    loaded = Model("base", MODEL, None, 0, "digest")
+    loaded = Model("base", MODEL, None, 0, "digest", {})
     backend.load(loaded)
     jobs = []
     for number in range(30):

@@ -53,9 +53,6 @@ class Case(NamedTuple):
 
 CASES = {
     "notes": Case("32 completions, 4 per pass, mean 25 % of 256", 32, 4, 256, 0.25, 0.7, 0.5),
-    "vllm": Case(
-        "32 completions, 8 per pass, vLLM's ratios", 32, 8, 256, 0.25, 0.7, 0.5, vllm=True
-    ),
     "quickstart": Case(
         "quickstart-smollm2: 16 completions in one pass, LoRA",
         16,
@@ -65,6 +62,9 @@ CASES = {
         0.2,
         0.0,
         lora=True,
+    ),
+    "vllm": Case(
+        "32 completions, 8 per pass, vLLM's ratios", 32, 8, 256, 0.25, 0.7, 0.5, vllm=True
     ),
 }
 

@@ -111,11 +111,14 @@ def test_samples_have_the_law_of_the_model(batch):
     assert chi2_contingency(table).pvalue > 0.01
 
 
+END = 2  # the model's end token
+
+
 @pytest.mark.parametrize(
     "sampling",
     [
-        Sampling(top_k=9, top_p=0.8, min_p=0.05, temperature=1.4),
-        Sampling(repetition_penalty=1.2, stop=("answer>\n", "1 ")),
+        Sampling(top_k=9, top_p=0.8, min_p=0.05, temperature=1.4, ends=(END,)),
+        Sampling(repetition_penalty=1.2, stop=("answer>\n", "1 "), ends=(END,)),
     ],
 )
 def test_stored_answers_are_those_of_transformers_own_loop(sampling, monkeypatch):

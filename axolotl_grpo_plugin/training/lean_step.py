@@ -168,12 +168,14 @@ class LeanStep:
         gather = partial(_gather_rows, accelerator.gather, inputs[_ROWS])
         with patch.object(accelerator, "gather", gather):
             loss = self._loss(model, inputs)
-        for name, values in metrics.items():
+        for name, values in list(metrics.items()):
             start = before.get(name, 0)
-            if not inputs[_WEIGHT]:  # no rank had a row
-                del values[start:]
-            elif name in _MEANS and len(values) > start:
+            if name in _MEANS and len(values) > start:
                 values[-1] *= inputs[_WEIGHT]
+            if not inputs[_WEIGHT]:  # no rank had a row, so the pass has no metrics
+                del values[start:]
+            if not values:  # TRL would log None
+                del metrics[name]
         share: float = inputs[_SHARE]
         return loss * share
 

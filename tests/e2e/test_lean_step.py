@@ -44,6 +44,14 @@ def test_gradient_is_that_of_trl(tmp_path, settings):
     assert sum(metrics["tokens/computed"]) < 0.85 * sum(metrics["tokens/computed_by_trl"])
 
 
+def test_step_without_gradients_logs_no_metrics_of_its_passes(tmp_path):
+    found, trainer = gradients.gradients(tmp_path, {}, loss_type="dapo", dead=True)
+    assert all((value == 0).all() for value in found.values())
+    metrics = trainer._metrics["train"]
+    assert all(metrics.values()) and "entropy" not in metrics  # TRL would log an empty list as None
+    assert metrics["frac_reward_zero_std"]
+
+
 def test_update_of_two_ranks_is_that_of_trl(tmp_path):
     script = ROOT / "tests" / "e2e" / "gradients_on_ranks.py"
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

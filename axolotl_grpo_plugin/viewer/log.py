@@ -8,7 +8,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import group_of, read, rewards_in, score_of
-from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges
 from axolotl_grpo_plugin.runlog.schema import COLUMN, ERROR, READ, REASON, REWARD, as_text
 from axolotl_grpo_plugin.viewer.signs import Features, Sample, features
 
@@ -74,12 +74,12 @@ class Group:
 class Log:
     """The training rollouts of a run.
 
-    rewards: the reward functions. prompts: each with the dataset's other columns. samples: some completions
+    known: ranges for a log that has none. rewards: the reward functions. prompts: each with the dataset's other columns. samples: some completions
     with their texts. broken: files that are not whole, because TRL was killed or still writes.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, known: Ranges | None = None):
+        self.folder, self.known = folder, known
         self._clear()
 
     def _clear(self) -> None:
@@ -113,7 +113,7 @@ class Log:
         rows = sum(new.values()) + len(self.rollouts)
         every = max(1, rows // _FOR_PHRASES)
         for file in new:
-            self.rewards = self.rewards or rewards_in([*new][-1])
+            self.rewards = self.rewards or rewards_in([*new][-1], self.known)
             for place, row in enumerate(read(file)):
                 self._add(file, place, row, every)
             self._read.add(file)

@@ -47,9 +47,12 @@ class Run:
         self.config = _config(folder / RUN)
         logged = self.config.get("grpo_rollouts")
         elsewhere = isinstance(logged, str) and Path(logged).is_dir()
-        self.log = Log(Path(str(logged)) if elsewhere else folder)
+        answers = folder / FILE
+        # TRL's completions have no ranges, but the run's held-out answers have them.
+        known = rewards_of_answers([*read_answers(answers)]) if answers.exists() else []
+        self.log = Log(Path(str(logged)) if elsewhere else folder, dict(known))
         self.log.update()
-        if not self.log.rollouts and not (folder / FILE).exists():
+        if not self.log.rollouts and not answers.exists():
             what = "neither rollouts nor held-out answers"
             fix = "Name a run's output_dir. Train with `grpo_rollouts: true`"
             raise FindingError(str(folder), what, fix)

@@ -110,6 +110,12 @@ def test_reads_completions_of_trl(tmp_path):
     pq.write_table(pa.table(columns), tmp_path / "completions/completions_00001.parquet")
     data = Run(tmp_path).data()
     assert (data["rewards"], data["reward"], data["tokens"]) == (["own_reward"], [1.0, 0.0], [None, None])
+    assert data["steps"][0]["right"] is None and "no declared maximum" in data["notes"][0]
+    answer = {"mode": "greedy", "row": 0, "prompt": "p", "completion": "a", "rewards": {"own_reward": 1.0}}
+    lines = [{**answer, "when": when, "reward_ranges": {"own_reward": [0.0, 1.0]}} for when in ("before", "after")]
+    (tmp_path / "held_out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = Run(tmp_path).data()
+    assert data["steps"][0]["right"] == 0.5 and data["notes"] == []  # the run's held-out answers have the range
 
 
 def test_each_sign_is_found(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import shipped_config, train, write
 
 
-@pytest.mark.seconds(60)
+@pytest.mark.slow
 def test_greedy_training_and_held_out_rows_are_equal_with_fewer_tokens(tmp_path):
     config = shipped_config(
         adapter="lora",

@@ -30,7 +30,8 @@ class RolloutLog:
     """Writes each batch to the rollout log (runlog/) when its advantages are known.
 
     A killed run loses its last step only. rewards: of the run, set by `attach`. held: batches that wait
-    for `release`, None if none waits. tool_masks: of the next batch, per token 1 if the model wrote it and 0 if a tool did; None without tools.
+    for `release`, None if none waits. tool_masks: of the next batch, per token 1 if the model wrote it
+    and 0 if a tool did; None without tools.
     """
 
     def __init__(self, folder: Path):

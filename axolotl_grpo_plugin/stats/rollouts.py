@@ -72,7 +72,7 @@ class CompletionLengths:
         return STEP * ceil(within / STEP)
 
     def plain(self) -> dict[str, Any]:
-        """Return the counts for JSON. Those of right completions are None without a declared maximum."""
+        """Return the counts for JSON. The numbers of right completions need a declared maximum."""
         known = self.reward.range is not None
         return {
             "folder": str(self.folder),

@@ -1,6 +1,8 @@
-"""Sequence-length budgets: `python stats.py CONFIG`, the same as `axolotl grpo stats CONFIG`."""
+"""Sequence-length budgets: `python stats.py CONFIG`, the same as `axolotl-grpo stats CONFIG`."""
 
-from axolotl_grpo_plugin.cli import stats
+import sys
+
+from axolotl_grpo_plugin.cli import grpo
 
 if __name__ == "__main__":
-    stats()
+    grpo(["stats", *sys.argv[1:]], prog_name="axolotl-grpo")

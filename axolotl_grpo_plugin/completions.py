@@ -1,11 +1,11 @@
 """Read a completion: text -> tags, answer, number.
 
 Training, evaluation, checks and tools all read completions with this module, so a run pays for the
-same answers that an evaluation counts. Each function takes time linear in the text and never raises.
+same answers that an evaluation counts. Each function takes time linear in the text. Only `text_of` raises.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -13,7 +13,18 @@ from typing import Any, Literal, NamedTuple
 TAGS = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
 THINK_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
-_NUMBER = re.compile(r"([+-]?)[$€£]?([+-]?)((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?)\.?")
+# Codes of currencies that are no words in capitals, as ALL, TOP and TRY are.
+_CODES = (
+    "AED AUD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR JPY KES KRW MXN MYR "
+    "NGN NOK NZD PHP PKR PLN RMB RON RUB SAR SEK SGD THB TWD UAH USD VND ZAR"
+)
+_CURRENCY = f"(?:[$€£¥₹₩]|{'|'.join(_CODES.split())})"
+_NUMBER = re.compile(
+    rf"([+-]?)(?:{_CURRENCY}\s?)?([+-]?)"
+    r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
+    rf"(?:\s?{_CURRENCY})?\.?"
+)
+_NAME = re.compile(r"([a-z]\w*(?:_\{\w+\})?)\s*=\s*", re.ASCII | re.IGNORECASE)
 _DIGITS = re.compile(r"[0-9]+")
 _WRAPPED = re.compile(
     r"(?:\*\*(.+)\*\*|`(.+)`|\$(.+)\$|\\\((.+)\\\)|\\\[(.+)\\\]|\\boxed\{(.+)\})\.?", re.DOTALL
@@ -21,18 +32,39 @@ _WRAPPED = re.compile(
 _TEXT = re.compile(r"\\(?:text|mathrm)\{([^{}]*)\}")
 _PLAIN = {"\\$": "$", "\\%": "%", "\u2212": "-"}
 # A unit word starts with a letter or is a sign such as "%", so an operator ("18 + x") is no unit.
-_UNIT_WORD = re.compile(r"(?:[%€£¥]|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]?")
+_UNIT_WORD = re.compile(r"(?:%|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]?")
+_WORD_ENDS = re.compile(r"[/.'’]")  # of the words in one unit word: "dozen/box"
 
-# Words that change the number before them, or offer a second one.
-_NO_UNITS = frozenset(
-    "or to and but maybe not versus hundred thousand million billion trillion k dozen half plus minus "
-    "divided squared cubed factorial mod hundreds thousands millions billions trillions dozens halves "
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty "
-    "seventy eighty ninety point negative wrong bn mn lakh lakhs crore crores pi thirds fourths fifths sixths "
-    "sevenths eighths ninths tenths hundredths thousandths".split()
+# Words that change the number before them, deny it, or offer a second one.
+_NO_UNITS = (
+    "or to and but maybe perhaps not no never versus wrong false incorrect negative plus minus "
+    "divided multiplied squared cubed factorial mod modulo sqrt inverse reciprocal point pi "
+    "k bn mn mil doz dz grand gross myriad half halve halved halves twice thrice double doubled doubles "
+    "triple tripled triples treble quadruple quadrupled quintuple quintupled"
 )
+_NUMERALS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
+    "hundred thousand dozen score lakh crore quarter"
+)
+# Only their plurals are fractions: "third graders" and "18 seconds" are not.
+_ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_NO_UNIT = re.compile(
+    rf"(?:{_NO_UNITS}|(?:{_NUMERALS})s?|(?:{_ORDINALS})s".replace(" ", "|")
+    + r"|\w+(?:illi(?:on|ard)s?|ties|(?:teen|tie|lion|dred|sand)ths)|\w*fold)"
+)
+# "6 times" and "6 times a day" are numbers, "6 times itself" is an expression.
+_FACTOR = re.compile(r"\btimes\s+(?!(?:an?|per|each|every|as|more)\b)\S", re.IGNORECASE)
 _LETTER_UNITS = frozenset("aCFghJKlLmNsVW")  # any other single letter is a variable, or "M"
 _LONGEST_UNIT = 100  # characters: a longer text is prose
+
+
+Completion = str | list[dict[str, Any]]  # a text, or chat messages
+Names = Sequence[str]
+Texts = list[str]
+Blocks = tuple[str, str]  # reasoning and answer
+Span = tuple[int, int]  # the start and the end of a text
+Same = Callable[[str], object]
 
 
 class Answer(NamedTuple):
@@ -57,23 +89,60 @@ class Number(NamedTuple):
     problem: str = ""
 
 
-def text_of(completion: str | list[dict[str, Any]]) -> str:
+def text_of(completion: Completion) -> str:
     """Return the text of a completion, with "\\n" as line end and without outer whitespace.
 
-    completion: a string, or chat messages, of which only the assistant's are read.
+    completion: a string, or chat messages, of which only the assistant's are read. A message without
+    a role is the assistant's. Raises: TypeError for anything else.
     """
     if not isinstance(completion, str):
-        completion = "\n".join(
-            _content(message) for message in completion if message.get("role") == "assistant"
-        )
+        completion = "\n".join(_answers(completion))
     return completion.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _content(message: dict[str, Any]) -> str:
-    content = message.get("content")
-    if isinstance(content, list):  # content blocks of a multimodal chat
-        return "".join(part.get("text") or "" for part in content)
-    return content or ""
+def turns_of(prompt: Completion) -> Texts:
+    """Return the text of each message of a prompt, or a prompt that is text as it is."""
+    if isinstance(prompt, str):
+        return [prompt]
+    return [text_of([{**turn, "role": "assistant"}]) for turn in prompt]
+
+
+def _answers(messages: object) -> Iterator[str]:
+    """Yield the text of each message of the assistant."""
+    if not isinstance(messages, list | tuple):
+        raise _no_completion(messages)
+    for message in messages:
+        if not isinstance(message, Mapping):
+            raise _no_completion(message)
+        # Arrow writes None for a missing field.
+        if message.get("role") in (None, "assistant"):
+            yield _content(message.get("content"))
+
+
+def _content(content: object) -> str:
+    """Return the text of a message, which may be in parts. A tool call has no text."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise _no_completion(content)
+    parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+    return "".join(map(_content, parts))
+
+
+def _no_completion(value: object) -> TypeError:
+    return TypeError(
+        f"completion: {type(value).__name__} is neither text nor chat messages. "
+        'Pass a string, or a list such as [{"role": "assistant", "content": "18"}].'
+    )
+
+
+def as_chat(prompt: Any, completion: Completion) -> Completion:
+    """Return a completion as TRL passes it: a chat if the prompt is one."""
+    if isinstance(prompt, list) and isinstance(completion, str):
+        return [{"role": "assistant", "content": completion}]
+    return completion
 
 
 def is_empty(body: str) -> bool:
@@ -86,32 +155,38 @@ def read_answer(text: str) -> Answer:
 
     An unclosed tag alone is "truncated". After a closed tag, an unclosed one is ignored.
     """
-    close = text.rfind("</answer>")
-    opening = text.rfind("<answer>", 0, max(close, 0))
-    if close < 0 or opening < 0:
-        return Answer(None, "truncated" if close < 0 and "<answer>" in text else "no_answer_tag")
-    body = text[opening + len("<answer>") : close]
-    return Answer(None, "empty_answer") if is_empty(body) else Answer(body.strip())
+    head, closing, _ = text.rpartition("</answer>")
+    _, opening, body = head.rpartition("<answer>")
+    if not opening:
+        is_open = not closing and "<answer>" in text
+        return Answer(None, "truncated" if is_open else "no_answer_tag")
+    if is_empty(body):
+        return Answer(None, "empty_answer")
+    return Answer(body.strip())
 
 
 def read_number(answer: str) -> Number:
     r"""Return the one number that an answer states, exactly.
 
-    A number has ASCII digits, and may have commas between groups of three, leading zeros, a sign, a
-    currency sign, decimals and a final full stop. Unit words without digits may follow ("18 dollars
-    per hour", `18\text{ dollars}`). `\boxed{}`, signs of mathematics, `**` and backticks may enclose
-    all of it. Two numbers, an expression ("36/2"), "18x", "18M", `1e3` and `1,00` are not one number.
+    A number has ASCII digits, and may have commas between groups of three, leading zeros, a sign,
+    decimals and a final full stop. A currency may stand before or after it ("$18", "18$", "USD 18"),
+    and a name before all of it ("x = 18"). Unit words without digits may follow if they leave the
+    number as it is ("18 dollars per hour", not "18 dozen"). `\boxed{}`, signs of mathematics, `**`
+    and backticks may enclose all of it. Two numbers, an expression ("36/2"), "18x", "18M", `1e3` and
+    `1,00` are not one number.
     """
     body = without_marks(answer)
     body = _TEXT.sub(r" \1", body).strip()
     for written, plain in _PLAIN.items():
         body = body.replace(written, plain)
+    name = _NAME.match(body)
+    if name and not _NO_UNIT.fullmatch(name[1].lower()):
+        body = body[name.end() :]
     match = _NUMBER.match(body)
     if match and not (match[1] and match[2]) and _is_unit(body[match.end() :]):
-        return Number(Decimal(match[1] + match[2] + match[3].replace(",", "")))
-    numbers = _DIGITS.finditer(body)
-    next(numbers, None)
-    return Number(None, "several_numbers" if next(numbers, None) else "not_a_number")
+        return Number(Decimal("".join(match.groups()).replace(",", "")))
+    several = len(_DIGITS.findall(body)) > 1
+    return Number(None, "several_numbers" if several else "not_a_number")
 
 
 def without_marks(answer: str) -> str:
@@ -125,16 +200,21 @@ def without_marks(answer: str) -> str:
 
 def _is_unit(text: str) -> bool:
     # isnumeric: "½", "²" and "三" are numbers, but not digits.
-    if len(text) > _LONGEST_UNIT:
+    if len(text) > _LONGEST_UNIT or any(map(str.isnumeric, text)) or _FACTOR.search(text):
         return False
-    words = [word.strip(".,") for word in text.split()]
-    letters = (word for word in words if len(word) == 1 and word.isalpha())
-    return (
-        _LETTER_UNITS.issuperset(letters)
-        and all(map(_UNIT_WORD.fullmatch, text.split()))
-        and _NO_UNITS.isdisjoint(map(str.lower, words))
-        and not any(map(str.isnumeric, text))
-    )
+    for written in text.split():
+        word = written.strip(".,")
+        if not _UNIT_WORD.fullmatch(written) or _changes_number(word.lower()):
+            return False
+        if len(word) == 1 and word.isalpha() and word not in _LETTER_UNITS:
+            return False
+    return True
+
+
+def _changes_number(word: str) -> bool:
+    """Return whether a word such as "dozen", "two-thirds" or "dozen/box" changes a number."""
+    # "two-liter" is a size, "twenty-two" a number.
+    return any(_NO_UNIT.fullmatch(part.rpartition("-")[2]) for part in _WORD_ENDS.split(word))
 
 
 def is_integer_literal(answer: str) -> bool:
@@ -142,17 +222,18 @@ def is_integer_literal(answer: str) -> bool:
     return re.fullmatch(r"-?[0-9]+", answer.strip()) is not None
 
 
-def split_at_tags(text: str, tags: Sequence[str]) -> list[str]:
+def split_at_tags(text: str, tags: Names) -> Texts:
     """Return [text, tag, text, tag, ..., text]."""
     return re.split(f"({'|'.join(tags)})", text)
 
 
 def text_after_answer(text: str) -> str:
     """Return the text after the last `</answer>`, or "" if there is no such tag."""
-    return text.rpartition("</answer>")[2] if "</answer>" in text else ""
+    _, closing, after = text.rpartition("</answer>")
+    return after if closing else ""
 
 
-def read_blocks(text: str, tags: Sequence[str] = TAGS) -> tuple[str, str] | None:
+def read_blocks(text: str, tags: Names = TAGS) -> Blocks | None:
     """Return the bodies (reasoning, answer) of a text that is exactly those two blocks, else None.
 
     Only whitespace may be between the blocks, and nothing around them. Each is closed exactly once.
@@ -173,7 +254,7 @@ def read_blocks(text: str, tags: Sequence[str] = TAGS) -> tuple[str, str] | None
     return reasoning, answer
 
 
-def read_reasoning(text: str, tags: Sequence[str]) -> tuple[str, str] | None:
+def read_reasoning(text: str, tags: Names) -> Blocks | None:
     """Return the reasoning at the start of a text and the text after it, or None without reasoning.
 
     tags: the two of the reasoning, then any others. The first closing tag ends the reasoning.
@@ -190,12 +271,12 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}\\]|[{}]")
 
 
-def read_boxes(text: str) -> list[str]:
+def read_boxes(text: str) -> Texts:
     r"""Return the contents of each `\boxed{...}` in order. A box within a box is not a second one."""
     return [text[start:end].strip() for start, end in box_spans(text)]
 
 
-def box_spans(text: str) -> list[tuple[int, int]]:
+def box_spans(text: str) -> list[Span]:
     r"""Return the start and the end of the contents of each outer `\boxed{...}`.
 
     Only the last BOXED characters of a text are read, because each brace takes time.
@@ -204,7 +285,7 @@ def box_spans(text: str) -> list[tuple[int, int]]:
     if not first:
         return []
     opened: list[int] = []  # for each open brace, the place of its content if it is a box, else -1
-    boxes: list[tuple[int, int]] = []
+    boxes: list[Span] = []
     for match in _BRACES.finditer(text, first.start()):
         brace = match[0]
         if brace == "}":
@@ -220,15 +301,17 @@ def box_spans(text: str) -> list[tuple[int, int]]:
     return boxes
 
 
-def read_hashes(text: str) -> list[str]:
+def read_hashes(text: str) -> Texts:
     """Return the rest of the line after each `####`, without marks around it (`#### **18**`)."""
-    return [part.partition("\n")[0].strip(" \t*#") for part in text.split("####")[1:]]
+    _, *parts = text.split("####")
+    return [part.partition("\n")[0].strip(" \t*#") for part in parts]
 
 
 def after_reasoning(text: str) -> str:
     """Return the text after the last `</think>` or `</reasoning>`, or all of it without such a tag."""
-    ends = [text.rfind(tag) + len(tag) for tag in ("</think>", "</reasoning>") if tag in text]
-    return text[max(ends, default=0) :]
+    for tag in ("</think>", "</reasoning>"):
+        text = text.rpartition(tag)[2]
+    return text
 
 
 def reasoning_of(text: str) -> str:
@@ -252,7 +335,7 @@ _BETWEEN_BOXES = re.compile(r"(?:_\{?[0-9]\}?|[^0-9]){0,60}")
 def find_answer(
     text: str,
     places: Sequence[Place],
-    same: Callable[[str], Any] = str,
+    same: Same = str,
     longest: int | None = None,
     every_tag: bool = False,
     join_boxes: bool = False,
@@ -279,12 +362,15 @@ def find_answer(
     missing = "no_answer_tag" if [*places] == ["tag"] else "no_answer"
     if not in_reasoning:
         text = after_reasoning(text)
-    texts: list[str] = []
     has_tag = "tag" in places and ("<answer>" in text or "</answer>" in text)
     tagged = read_answer(text) if has_tag else Answer(None)
     if tagged.text is not None:
-        for body in _tag_bodies(text) if every_tag else [tagged.text]:
-            texts += ("box" in places and read_boxes(body)) or [body]
+        bodies = _tag_bodies(text) if every_tag else [tagged.text]
+        texts = bodies
+        if "box" in places:
+            texts = []
+            for body in bodies:
+                texts += read_boxes(body) or [body]
         text = tagged.text
     elif not in_reasoning and text.lstrip().startswith(("<think>", "<reasoning>")):
         return Answer(None, "truncated")
@@ -292,48 +378,73 @@ def find_answer(
         return Answer(None, tagged.problem.replace("no_answer_tag", missing))
     else:
         readers = {"tag": _tag_bodies, "box": read_boxes, "hash": read_hashes, "fence": _last_fence}
-        texts = next(filter(None, (readers[place](text) for place in places)), [])
+        texts = []
+        for place in places:
+            texts = texts or readers[place](text)
     if not texts:
         open_box = "box" in places and "\\boxed{" in text
         open_fence = "fence" in places and text.count("```") == 1
         return Answer(None, "truncated" if open_box or open_fence else missing)
     answer = _agreed(texts, same, longest)
-    if answer.problem == "several_answers" and join_boxes:
-        spans = [span for span in box_spans(text) if text[slice(*span)].strip()]
-        between = (text[end:start] for (_, end), (start, _) in pairwise(spans))
-        if spans and all(map(_BETWEEN_BOXES.fullmatch, between)):
-            return _agreed([", ".join(filter(None, texts))], same, longest)
+    if answer.problem == "several_answers" and join_boxes and _is_list_of_boxes(text):
+        return _agreed([", ".join(filter(None, texts))], same, longest)
     return answer
 
 
-def _agreed(texts: list[str], same: Callable[[str], Any], longest: int | None) -> Answer:
+def _is_list_of_boxes(text: str) -> bool:
+    """Return whether only a few words or signs are between the boxes of a text."""
+    spans = [span for span in box_spans(text) if text[slice(*span)].strip()]
+    for (_, end), (start, _) in pairwise(spans):
+        if not _BETWEEN_BOXES.fullmatch(text[end:start]):
+            return False
+    return bool(spans)
+
+
+def _agreed(
+    texts: Texts,
+    same: Same,
+    longest: int | None,
+) -> Answer:
     """Return the last of several texts if all of them state the same answer."""
     different = set(texts)
-    if longest and any(len(each) > longest for each in different):
+    if longest and max(map(len, different)) > longest:
         return Answer(None, "too_long")
     if len(different) > _MOST_TEXTS:
         return Answer(None, "several_answers")
-    stated = {each: value for each in different if each and (value := same(each)) is not None}
-    if any(value != next(iter(stated.values())) for value in stated.values()):
+    stated = {}
+    for text in different:
+        value = same(text) if text else None
+        if value is not None:
+            stated[text] = value
+    values = [*stated.values()]
+    if any(value != values[0] for value in values):
         return Answer(None, "several_answers")
-    text = next((each for each in reversed(texts) if each in stated), texts[-1])
-    return Answer(None, "empty_answer") if is_empty(text) else Answer(text)
+    last = texts[-1]
+    for text in texts:
+        if text in stated:
+            last = text
+    if is_empty(last):
+        return Answer(None, "empty_answer")
+    return Answer(last)
 
 
-def _tag_bodies(text: str) -> list[str]:
+def _tag_bodies(text: str) -> Texts:
     """Return the text before each `</answer>`, back to the nearest `<answer>`."""
-    heads = [each for each in text.split("</answer>")[:-1] if "<answer>" in each]
-    return [each.rpartition("<answer>")[2].strip() for each in heads]
+    bodies = []
+    for head in text.split("</answer>")[:-1]:
+        _, tag, body = head.rpartition("<answer>")
+        if tag:
+            bodies.append(body.strip())
+    return bodies
 
 
-def _last_fence(text: str) -> list[str]:
+def _last_fence(text: str) -> Texts:
     """Return the last closed fence that is labelled as JSON, or not at all."""
-    pieces = text.split("```")
-    blocks = []
-    for piece in pieces[1 : len(pieces) - 1 : 2]:
+    for piece in reversed(text.split("```")[1:-1:2]):
         label, line_end, body = piece.partition("\n")
-        if not line_end or not label.strip().isalnum():
-            blocks.append(piece.strip())
-        elif label.strip().lower() == "json":
-            blocks.append(body.strip())
-    return blocks[-1:]
+        label = label.strip().lower()
+        if not line_end or not label.isalnum():
+            return [piece.strip()]
+        if label == "json":
+            return [body.strip()]
+    return []

@@ -1,16 +1,19 @@
 """Read a config: the YAML with the command line's options, its blocks, numbers and token limits."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 
-from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.findings import stop
 
 PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
+GENERATIONS = 8  # TRL's default of num_generations
+Config = MutableMapping[str, Any]  # a raw or a validated config, or one of its blocks
 
 
-def read_config(file: str, options: Mapping[str, Any] | None = None) -> Any:
+def read_config(file: str, options: Mapping[str, object] | None = None) -> Any:
     """Read a raw config as Axolotl does.
 
     options: of the command line, by the names of Axolotl's parser: {"trl__beta": "0.1"}.
@@ -21,63 +24,84 @@ def read_config(file: str, options: Mapping[str, Any] | None = None) -> Any:
     try:
         with open(file, encoding="utf-8") as opened:
             keys = yaml.safe_load(opened)
-    except yaml.MarkedYAMLError as error:
-        mark, tab = error.problem_mark, "'\\t'" in str(error.problem)
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "not YAML"
-        fix = "Indent with spaces instead of tabs" if tab else "Correct the YAML"
-        raise ConfigError(f"{file}: {place}: {error.problem}. {fix}.") from error
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
+        _stop_unreadable(file, error)
     if not isinstance(keys, dict):
-        raise ConfigError(f"{file}: not an Axolotl config. Write a YAML of keys and values.")
+        stop("no-config", file, "not an Axolotl config", "Write a YAML of keys and values")
     cfg = DictDefault({**keys, "axolotl_config_path": file})
     for key, value in (options or {}).items():
-        parent, _, child = key.partition("__")
-        if child and not isinstance(cfg.get(parent), dict):
-            cfg[parent] = {}
-        holder = cfg[parent] if child else cfg
-        holder[child or parent] = yaml.safe_load(value) if isinstance(value, str) else value
+        parent, inside, name = key.partition("__")
+        if inside:
+            cfg[parent] = block(cfg, parent)
+        holder = cfg[parent] if inside else cfg
+        holder[name or key] = yaml.safe_load(value) if isinstance(value, str) else value
     return cfg
 
 
-def is_grpo(cfg: Any) -> bool:
+def _stop_unreadable(file: str, error: Exception) -> NoReturn:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        words = " ".join(str(error).split())
+        stop("unreadable", file, f"cannot be read: {words}", "Correct the file")
+    where, what, fix = file, str(error.problem), "Correct the YAML"
+    if mark := error.problem_mark:
+        where += f": line {mark.line + 1}, column {mark.column + 1}"
+    if "'\\t'" in what:
+        fix = "Indent with spaces instead of tabs"
+    stop("unreadable", where, what, fix)
+
+
+def is_grpo(cfg: Config) -> bool:
     """Return whether a config trains by GRPO or GDPO."""
     return cfg.get("rl") in ("grpo", "gdpo")
 
 
-def is_named(cfg: Any) -> bool:
+def is_named(cfg: Config) -> bool:
     """Return whether the config names the plugin. Otherwise it is only installed."""
     return any(str(name).replace(":", ".") == PLUGIN for name in plugins_of(cfg))
 
 
-def plugins_of(cfg: Any) -> list[Any]:
+def plugins_of(cfg: Config) -> list[object]:
     """Return the list under `plugins:`, empty for any other value."""
     plugins = cfg.get("plugins")
     return plugins if isinstance(plugins, list) else []
 
 
-def block(cfg: Any, key: str) -> Any:
+def block(cfg: Config, key: str) -> Any:
     """Return a block ("trl", "vllm") of a raw config, empty if there is none."""
     value = cfg.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def template_options(cfg: Any) -> dict[str, Any]:
+def value_at(cfg: Config, key: str) -> Any:
+    """Return the value of a key such as "rl" or "trl.beta", None if there is none."""
+    name, dot, inner = key.partition(".")
+    return block(cfg, name).get(inner) if dot else cfg.get(name)
+
+
+def template_options(cfg: Config) -> dict[str, object]:
     """Return the options of the chat template in `grpo_trl_args`, for example enable_thinking."""
     return {**block(block(cfg, "grpo_trl_args"), "chat_template_kwargs")}
 
 
-def dicts(value: Any) -> list[Any]:
+def dicts(value: object) -> list[Any]:
     """Return the dictionaries of a list in a raw config. Axolotl refuses other entries itself."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    return [entry for entry in value if isinstance(entry, dict)]
 
 
-def tokens_of(value: Any) -> int | None:
+def tokens_of(value: object) -> int | None:
     """Return a whole number as Axolotl's validation reads it, None for anything else."""
     if isinstance(value, str) and value.strip().isdigit():
         return int(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if number and value % 1 == 0 else None  # false for infinity and NaN
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if value % 1 == 0 else None  # false for infinity and NaN
+
+
+def tokens_at(cfg: Config, key: str) -> int | None:
+    """Return `tokens_of` the value of a key such as "trl.num_generations"."""
+    return tokens_of(value_at(cfg, key))
 
 
 def number_of(value: Any) -> float | None:
@@ -88,23 +112,28 @@ def number_of(value: Any) -> float | None:
         return None
 
 
-def completion_of(cfg: Any) -> int | None:
+def completion_of(cfg: Config) -> int | None:
     """Return a raw config's trl.max_completion_length, None if it sets none."""
-    return tokens_of(block(cfg, "trl").get("max_completion_length"))
+    return tokens_at(cfg, "trl.max_completion_length")
 
 
-def context_of(cfg: Any) -> tuple[str, int] | None:
+def context_of(cfg: Config) -> tuple[str, int] | None:
     """Return the key and value of the limit on prompt and completion together, in tokens, if a raw config sets one.
 
     `vllm.max_model_len` comes before `sequence_len`, because vLLM ends a run at a longer prompt.
     """
-    if tokens := tokens_of(block(cfg, "vllm").get("max_model_len")):
-        return "vllm.max_model_len", tokens
-    tokens = tokens_of(cfg.get("sequence_len"))
-    return ("sequence_len", tokens) if tokens else None
+    for key in ("vllm.max_model_len", "sequence_len"):
+        if tokens := tokens_at(cfg, key):
+            return key, tokens
+    return None
 
 
-def limit_prompts(cfg: Any) -> None:
+def output_dir(cfg: Config) -> Path:
+    """Return the folder of a run's results. Axolotl's default is model-out."""
+    return Path(cfg.get("output_dir") or "model-out")
+
+
+def limit_prompts(cfg: Config) -> None:
     """Set `grpo_max_prompt_length` in a raw config that sets a context but not this key.
 
     Call it before Axolotl's validation, which gives every config a sequence_len of 512.
@@ -116,6 +145,10 @@ def limit_prompts(cfg: Any) -> None:
         return
     key, length = context
     if length <= completion:
-        what = f"{length} leaves no token for a prompt, because trl.max_completion_length is {completion}"
-        stop_on([Finding(key, what, f"Raise {key}, or lower trl.max_completion_length")])
+        stop(
+            "no-room-for-prompts",
+            key,
+            f"{length} leaves no token for a prompt, because trl.max_completion_length is {completion}",
+            f"Raise {key}, or lower trl.max_completion_length",
+        )
     cfg["grpo_max_prompt_length"] = length - completion

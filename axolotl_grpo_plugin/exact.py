@@ -1,209 +1,326 @@
-r"""Read the exact value of an answer in normal form (latex.py): a polynomial with roots.
+r"""Decide whether two expressions (expressions.py) are equal, and whether one of them is evaluated.
 
-This decides the frequent forms without a parser for all of LaTeX: numbers, fractions, roots of
-whole numbers, `\pi`, variables with whole powers, and their sums and products.
+Values are compared at three points: exactly if they are rational, otherwise to 120 digits. An answer
+has too few characters to agree by chance.
 """
 
-import re
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from math import gcd, isqrt
+from math import factorial, prod
+from typing import Any
 
-# A monomial is a root's radicand (square-free, 1 for none) and powers of symbols, by name.
-Monomial = tuple[int, tuple[tuple[str, int], ...]]
-Value = dict[Monomial, Fraction]
+import mpmath
 
-_TOKEN = re.compile(
-    r"(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?!_)|(?P<power>\^\{-?[0-9]{1,5}\})"
-    r"|\\sqrt\{(?P<root>[0-9]{1,12})\}"
-    r"|(?P<symbol>\\(?:pi|theta|alpha|beta|gamma|lambda|phi|omega)(?![a-zA-Z])|[a-zA-Z])(?P<index>_[0-9a-zA-Z])?"
-    r"|(?P<fraction>\\frac(?=\{))|(?P<times>\\cdot ?)|(?P<sign>[-+])|(?P<other>[(){}/])"
+from axolotl_grpo_plugin.expressions import (
+    FUNCTIONS,
+    ONE,
+    Tree,
+    joined,
+    number,
 )
-_FUNCTIONS = frozenset("fghFGPQ")  # "f(x)" is no product
-_DEEPEST = 12  # brackets in brackets
-_MOST_TERMS = 40
-_MOST_BITS = 40_000  # of a coefficient
-_LARGEST_POWER = 12  # of a sum
-_ONE: Monomial = (1, ())
+from axolotl_grpo_plugin.values import matched
+
+Value = Any  # a Fraction, or a number of mpmath, which has no types
+
+_MATH = mpmath.mp.clone()
+_MATH.prec = 500
+_CLOSE = _MATH.mpf(10) ** -120  # relative
+_MOST_BITS = 10_000  # of an exact power
+_LARGEST = 2**14  # a power, and the argument of a function
+_POINTS = 3  # all variables positive, all negative, and mixed
+
+_ZERO, _MINUS, _TEN = map(number, (0, -1, 10))
+
+# A sum does not change by its identity, nor does a product.
+_IDENTITIES = {
+    "+": _ZERO,
+    "*": ONE,
+}
+_CONSTANTS = {
+    "e": +_MATH.e,
+    "i": _MATH.mpc(0, 1),
+    r"\pi": +_MATH.pi,
+}
 
 
-class _Unknown(Exception):
-    """`exact` does not read the form of this text."""
+def _factorial(value: Value) -> Value:
+    # An exact one would have too many digits, or is none.
+    if value > 1000 or not _MATH.isint(value):
+        return _MATH.gamma(value + 1)
+
+    return Fraction(factorial(int(value)))
+
+
+# Functions by the kinds of their trees. The enclosed ones are named by their brackets.
+_FUNCTIONS: dict[str, Callable[..., Value]] = {
+    "||": abs,
+    "!": _factorial,
+    r"\binom": _MATH.binomial,
+    r"\lfloor\rfloor": _MATH.floor,
+    r"\lceil\rceil": _MATH.ceil,
+}
+for _name in FUNCTIONS - {"ln", "lg"}:
+    _FUNCTIONS[_name] = getattr(_MATH, _name.replace("arc", "a"))
+
+# Sets, tuples and intervals. They have no value.
+STRUCTURES = frozenset(r"\{\} () [] (] [)".split())
+
+
+def equal(answer: Tree, gold: Tree) -> bool:
+    """Return whether two canonical trees are equal."""
+    if answer == gold:
+        return True
+    if not {answer.kind, gold.kind} & STRUCTURES:
+        return _agree(values(answer), values(gold))
+
+    if answer.kind != gold.kind:
+        return False
+    if len(answer.parts) != len(gold.parts):
+        return False
+    if answer.kind == r"\{\}":
+        # The members of a set have no order.
+        return matched(answer.parts, gold.parts, equal)
+    return all(map(equal, answer.parts, gold.parts))
+
+
+def _agree(
+    ours: Sequence[Value],
+    golds: Sequence[Value],
+) -> bool:
+    """Return whether values agree at the points where both are real, or both are not."""
+    is_compared = False
+
+    # One of them may have no value at any point.
+    for value, gold in zip(ours, golds, strict=False):
+        if _is_real(value) != _is_real(gold):
+            # "2 ln x" is not real for a negative x, but "ln x^2" is.
+            continue
+
+        # A number of mpmath can be added to a Fraction, but not subtracted from it.
+        difference = value + -gold
+        if not _is_small(difference, value):
+            return False
+        is_compared = True
+
+    return is_compared
+
+
+def _is_real(value: Value) -> bool:
+    return _is_small(value.imag, value)
+
+
+def _is_small(value: Value, beside: Value) -> bool:
+    if isinstance(value, Fraction):
+        return not value
+    return bool(_CLOSE * abs(beside) - abs(value) >= 0)
 
 
 @lru_cache(maxsize=65536)
-def exact(text: str) -> frozenset[tuple[Monomial, Fraction]] | None:
-    r"""Return the exact value of an answer in normal form, or None for other forms.
+def values(tree: Tree) -> tuple[Value, ...]:
+    """Return the values of a canonical tree at each point, or () if it has none.
 
-    Two values are equal if and only if the numbers or polynomials are.
-
-    >>> exact(r"\frac{1}{\sqrt{2}}") == exact(r"\frac{\sqrt{2}}{2}"), exact("(x+1)^{2}") == exact("1+2x+x^{2}")
-    (True, True)
+    A structure has no value, nor has 1/0, nor an expression whose value is too large.
     """
     try:
-        tokens = list(_tokens(text))
-        value, rest = _sum(tokens, 0, 0)
-        return frozenset(value.items()) if rest == len(tokens) else None
-    except _Unknown:
+        return tuple(_value(tree, point) for point in range(_POINTS))
+    except (ArithmeticError, TypeError, ValueError):
+        return ()
+
+
+def _value(tree: Tree, point: int) -> Value:
+    if tree.kind == "number":
+        return tree.number
+    if tree.kind in _CONSTANTS:
+        return _CONSTANTS[tree.kind]
+    if tree.kind in STRUCTURES:
+        raise TypeError(tree.kind)
+
+    parts = [_value(part, point) for part in tree.parts]
+
+    if tree.kind == "+":
+        return sum(parts)
+    if tree.kind == "*":
+        return prod(parts)
+    if tree.kind == "^":
+        return _power(*parts)
+    if tree.kind in _FUNCTIONS:
+        function = _FUNCTIONS[tree.kind]
+        limited = map(_limited, parts)
+        return _snapped(function(*limited))
+
+    # A variable, or an unknown function: its value depends on its name, the point and its arguments.
+    arguments = [_MATH.nstr(part, 50) for part in parts]
+    draw = random.Random(f"{tree.kind} {point} {arguments}")
+    signs = (1, -1, draw.choice((1, -1)))
+    size = draw.randrange(300, 2500)
+    return Fraction(signs[point] * size, 997)
+
+
+def _limited(value: Value) -> Value:
+    """Return a value that a function computes quickly. Raises: OverflowError for a larger one."""
+    if abs(value) > _LARGEST:
+        raise OverflowError
+    return value
+
+
+def _power(base: Value, power: Value) -> Value:
+    """Return a power, exactly if that takes few digits."""
+    are_exact = isinstance(base, Fraction) and isinstance(power, Fraction)
+    if are_exact and power.denominator == 1:
+        bits = base.numerator.bit_length() + base.denominator.bit_length()
+        if bits * abs(power) < _MOST_BITS:
+            return base**power
+
+    return _snapped(_MATH.power(base, _limited(power)))
+
+
+def _snapped(value: Value) -> Value:
+    """Return a whole number exactly, if a value is one: the root of 16, `\\log_2 8`."""
+    if isinstance(value, Fraction):
+        return value
+
+    whole = _MATH.nint(value.real)
+    # A larger number has more digits than are known.
+    is_known = abs(whole) < 2**400
+    if is_known and _is_small(value - whole, value):
+        return Fraction(int(whole))
+    return value
+
+
+@lru_cache(maxsize=65536)
+def canonical(tree: Tree) -> Tree:
+    """Return a tree with sorted terms and factors, and without 0 as a term and 1 as a factor.
+
+    Nothing is multiplied out, so an expression and its factors differ.
+    """
+    kind = tree.kind
+    parts = [canonical(part) for part in tree.parts]
+
+    if kind == "-":
+        return _sorted("*", _MINUS, *parts)
+    if kind == "/":
+        over, under = parts
+        return _sorted("*", over, _raised(under, _MINUS))
+    if kind == "^":
+        return _raised(*parts)
+    if kind in _IDENTITIES:
+        return _sorted(kind, *parts)
+    return Tree(kind, tuple(parts), tree.number)
+
+
+def _sorted(kind: str, *parts: Tree) -> Tree:
+    identity = _IDENTITIES[kind]
+    flat = [*joined(kind, *parts).parts]
+
+    if kind == "*":
+        # The sign of a product is one factor: "x^2-5x" equals "-5x+x^2".
+        sign = prod(-1 for part in flat if part.number < 0)
+
+        flat = [part._replace(number=abs(part.number)) for part in flat]
+        flat.append(number(sign))
+
+    kept = sorted(part for part in flat if part != identity)
+    if len(kept) > 1:
+        return Tree(kind, tuple(kept))
+    return [*kept, identity][0]
+
+
+def _raised(base: Tree, exponent: Tree) -> Tree:
+    """Return a power, or its base if the power is 1."""
+    power = rational(exponent)
+    if power is not None:
+        exponent = number(power)
+
+    if power == 1 or base == ONE:
+        return base
+
+    if base.kind == "*" and power == -1:
+        # To divide by a product is to divide by each factor.
+        factors = [_raised(part, exponent) for part in base.parts]
+        return _sorted("*", *factors)
+    return Tree("^", (base, exponent))
+
+
+def rational(tree: Tree) -> Fraction | None:
+    """Return the value of a canonical tree if it is the same rational number at each point."""
+    found = {*values(tree)}
+    if len(found) != 1:
         return None
 
-
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    place = 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
-            raise _Unknown
-        kind = match.lastgroup or ""
-        if kind == "index":
-            yield "symbol", match["symbol"] + match["index"]
-        else:
-            yield kind, match[kind]
-        place = match.end()
+    value = found.pop()
+    if isinstance(value, Fraction):
+        return value
+    return None
 
 
-def _sum(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, int]:
-    total: Value = {}
-    while at < len(tokens):
-        kind, text = tokens[at]
-        signed = kind == "sign"
-        if not signed and total:
-            break
-        term, at = _term(tokens, at + signed, depth)
-        _add(total, term, Fraction(-1 if signed and text == "-" else 1))
-        if at == len(tokens) or tokens[at][0] != "sign":
-            return total, at
-    raise _Unknown
+def is_number(tree: Tree) -> bool:
+    r"""Return whether a tree states a number: "-5", "36/2", "3\cdot10^{8}"."""
+    if tree.kind == "number":
+        return True
+
+    if tree.kind == "-":
+        return is_number(*tree.parts)
+
+    kinds = [part.kind for part in tree.parts]
+    if tree.kind == "/":
+        return kinds == ["number", "number"]
+    if tree.kind == "*" and kinds == ["number", "^"]:
+        # Scientific notation. The root of 10 is a power with a broken exponent.
+        base, power = tree.parts[1].parts
+        exponent = rational(canonical(power))
+        return base == _TEN and exponent is not None and exponent.denominator == 1
+    return False
 
 
-def _term(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, int]:
-    value, at = _factor(tokens, at, depth)
-    while at < len(tokens):
-        kind, text = tokens[at]
-        if kind == "times" or text == "/":
-            other, at = _factor(tokens, at + 1, depth)
-            value = _multiply(value, _inverse(other) if text == "/" else other)
-            # "1/2x" may be (1/2)x or 1/(2x).
-            if text == "/" and at < len(tokens) and _begins_factor(tokens[at], number=True):
-                raise _Unknown
-        elif _begins_factor(tokens[at], number=False):
-            if text == "(" and tokens[at - 1][1] in _FUNCTIONS:
-                raise _Unknown
-            other, at = _factor(tokens, at, depth)
-            value = _multiply(value, other)
-        else:
-            break
-    return value, at
+def unevaluated(tree: Tree) -> set[str]:
+    """Return the kinds of arithmetic that an expression leaves to its reader.
+
+    "number": a number that is not stated ("2^3", "x^0").
+    "+": terms that differ by a number ("2x+4x").
+    "*": several numbers ("2\\cdot3x").
+    The name of a function: of numbers ("\\log_2 3"). All functions of angles count as "sin".
+    "irrational": anything but a number.
+    """
+    if is_number(tree):
+        return set()
+
+    found = set()
+    if tree.kind not in STRUCTURES:
+        if rational(canonical(tree)) is not None:
+            return {"number"}
+        found.add("irrational")
+
+    if tree.kind == "+":
+        # Equal cores could be added up.
+        cores = [_core(part) for part in map(canonical, tree.parts) if part != _ZERO]
+        if len({*cores}) < len(cores):
+            found.add("+")
+    elif tree.kind == "*" and _count_numbers(tree) > 1:
+        found.add("*")
+    elif tree.kind in _FUNCTIONS and len({*values(canonical(tree))}) == 1:
+        is_of_angle = tree.kind in FUNCTIONS - {"log"}
+        found.add("sin" if is_of_angle else tree.kind)
+
+    return found.union(*map(unevaluated, tree.parts))
 
 
-def _begins_factor(token: tuple[str, str], number: bool) -> bool:
-    kind, text = token
-    return kind in ("root", "symbol", "fraction") or text == "(" or (number and kind == "number")
+def _core(term: Tree) -> Tree:
+    """Return a canonical term without the numbers among its factors."""
+    factors = joined("*", ONE, term).parts
+    unknown = [part for part in factors if not rational(part)]
+    return joined("*", *unknown)
 
 
-def _factor(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, int]:
-    if at >= len(tokens) or depth > _DEEPEST:
-        raise _Unknown
-    (kind, text), at = tokens[at], at + 1
-    value: Value
-    if kind == "number":
-        value = {_ONE: Fraction(text)} if Fraction(text) else {}
-    elif kind == "symbol":
-        value = {(1, ((text, 1),)): Fraction(1)}
-    elif kind == "root":
-        value = _root(int(text))
-    elif kind == "fraction":
-        over, at = _group(tokens, at, depth)
-        under, at = _group(tokens, at, depth)
-        value = _multiply(over, _inverse(under))
-    elif text == "(":
-        value, at = _sum(tokens, at, depth + 1)
-        at = _closed(tokens, at, ")")
-    else:
-        raise _Unknown
-    if at < len(tokens) and tokens[at][0] == "power":
-        return _power(value, int(tokens[at][1][2:-1])), at + 1
-    return value, at
-
-
-def _group(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Value, int]:
-    at = _closed(tokens, at, "{")
-    value, at = _sum(tokens, at, depth + 1)
-    return value, _closed(tokens, at, "}")
-
-
-def _closed(tokens: list[tuple[str, str]], at: int, bracket: str) -> int:
-    if at >= len(tokens) or tokens[at][1] != bracket:
-        raise _Unknown
-    return at + 1
-
-
-def _add(total: Value, other: Value, sign: Fraction) -> None:
-    for monomial, factor in other.items():
-        total[monomial] = total.get(monomial, Fraction(0)) + sign * factor
-        if not total[monomial]:
-            del total[monomial]
-
-
-def _multiply(one: Value, other: Value) -> Value:
-    if len(one) * len(other) > _MOST_TERMS:
-        raise _Unknown
-    total: Value = {}
-    for (root, symbols), factor in one.items():
-        for (other_root, other_symbols), other_factor in other.items():
-            shared = gcd(root, other_root)
-            powers = dict(symbols)
-            for name, power in other_symbols:
-                powers[name] = powers.get(name, 0) + power
-            product = factor * other_factor * shared
-            if "i" in powers:
-                product = -product if powers["i"] // 2 % 2 else product
-                powers["i"] %= 2
-            if product.numerator.bit_length() + product.denominator.bit_length() > _MOST_BITS:
-                raise _Unknown
-            kept = tuple(sorted((name, power) for name, power in powers.items() if power))
-            _add(total, {(root * other_root // shared**2, kept): product}, Fraction(1))
-    return total
-
-
-def _inverse(value: Value) -> Value:
-    if len(value) != 1:
-        raise _Unknown  # division by a sum or by zero is not supported
-    ((root, symbols), factor) = next(iter(value.items()))
-    return {(root, tuple((name, -power) for name, power in symbols)): 1 / (factor * root)}
-
-
-def _power(value: Value, power: int) -> Value:
-    if power < 0:
-        value, power = _inverse(value), -power
-    bits = max(
-        (each.numerator.bit_length() + each.denominator.bit_length() for each in value.values()),
-        default=1,
-    )
-    if bits * power > _MOST_BITS or (len(value) > 1 and power > _LARGEST_POWER):
-        raise _Unknown
-    if len(value) == 1:
-        ((root, symbols), factor) = next(iter(value.items()))
-        number: Value = {(root if power % 2 else 1, ()): factor**power * root ** (power // 2)}
-        powers = tuple((name, times * power) for name, times in symbols)
-        return _multiply(number, {(1, powers): Fraction(1)})
-    result: Value = {_ONE: Fraction(1)}
-    for _ in range(power):
-        result = _multiply(result, value)
-    return result
-
-
-def _root(number: int) -> Value:
-    """Return the square root of a whole number, with its square factors in front."""
-    front, under = 1, number
-    if isqrt(number) ** 2 == number:
-        return {_ONE: Fraction(isqrt(number))} if number else {}
-    if number > 10**8:
-        raise _Unknown  # its square factors would take too long to find
-    for each in range(2, isqrt(number) + 1):
-        while under % each**2 == 0:
-            front, under = front * each, under // each**2
-        if each**2 > under:
-            break
-    return {(under, ()): Fraction(front)}
+def _count_numbers(factor: Tree) -> int:
+    """Count the numbers among factors. A fraction has one, and so has a power such as "e^2"."""
+    if factor.kind == "^":
+        # "e^2" is a number, but "x^2" is none.
+        base, power = factor.parts
+        return int(base.kind in _CONSTANTS and power.kind == "number")
+    if factor.kind == "/":
+        return max(map(_count_numbers, factor.parts))
+    if factor.kind in ("*", "-"):
+        return sum(map(_count_numbers, factor.parts))
+    return int(factor.kind == "number")

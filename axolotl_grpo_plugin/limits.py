@@ -2,24 +2,22 @@
 
 The kernel enforces the limit with SIGPROF, so it also ends C code that never returns. Scoring
 processes (scoring/worker.py) set a limit for each completion. `call` gives the same limit to rewards
-that run anywhere else: in plain TRL, `axolotl grpo score` and tests.
+that run anywhere else: in plain TRL, `axolotl-grpo reward score` and tests.
 """
 
 import os
-import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from threading import Lock
 from typing import Any
+
+from axolotl_grpo_plugin.processes import limit_memory, start_python
 
 SIGNAL = signal.SIGPROF
 PATIENCE = 5  # seconds of wall time per second of CPU time
 _MEMORY = 4 << 30  # bytes that the helper process may use
 _START = 60.0  # seconds of wall time for the helper process to start and import a function
-_SERVE = "import sys; from axolotl_grpo_plugin.limits import _serve; _serve(int(sys.argv[1]))"
 
 
 class TooSlow(Exception):
@@ -58,7 +56,7 @@ def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
             limit_cpu(left - tighter + _remaining())
     global _helper
     with _lock:
-        if _helper is None or _helper.process.poll() is not None or _helper.owner != os.getpid():
+        if not _helper or not _helper.usable():
             _helper = _Helper()
         succeeded, result = _helper.call(function, arguments, seconds)
     if succeeded:
@@ -72,33 +70,29 @@ def _remaining() -> float:
 
 class _Helper:
     def __init__(self) -> None:
-        self.owner, self.patience = os.getpid(), _START
-        self.pipe, theirs = Pipe()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""},
-            start_new_session=True,  # so that Ctrl-C reaches only the caller
-        )
-        theirs.close()
+        self.owner = os.getpid()
+        self.patience = _START
+        self.process, self.pipe = start_python(__name__, _serve.__name__)
 
-    def call(self, function: Any, arguments: Any, seconds: float) -> tuple[bool, Any]:
+    def usable(self) -> bool:
+        """Return whether the process runs, and this process, not the one that forked it, started it."""
+        return self.owner == os.getpid() and self.process.poll() is None
+
+    def call(self, function: object, arguments: object, seconds: float) -> tuple[bool, Any]:
         try:
             self.pipe.send((function, arguments, seconds))
-            if not self.pipe.poll(self.patience + PATIENCE * seconds):
-                self.process.kill()
-                self.process.wait()
-                raise TimeoutError(
-                    f"The call took more than {PATIENCE * seconds:g} s of wall time."
-                )
-            self.patience = 0.0
-            return self.pipe.recv()  # type: ignore[no-any-return]
+            if self.pipe.poll(self.patience + PATIENCE * seconds):
+                self.patience = 0.0
+                answer: tuple[bool, Any] = self.pipe.recv()
+                return answer
         except (EOFError, ConnectionError) as error:
             code = self.process.wait()
             if code == -SIGNAL:
                 raise TooSlow(f"The call took more than {seconds:g} s of CPU time.") from None
             raise HelperDied(f"The helper process died with exit code {code}.") from error
+        self.process.kill()
+        self.process.wait()
+        raise TimeoutError(f"The call took more than {PATIENCE * seconds:g} s of wall time.")
 
 
 _helper: _Helper | None = None
@@ -108,8 +102,7 @@ _limited = False  # set by `limit_cpu`; the timer alone may belong to a profiler
 
 def _serve(descriptor: int) -> None:
     """Answer calls until the caller closes its end of the pipe, or dies."""
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_memory(_MEMORY)
     pipe = Connection(descriptor)
     while True:
         try:

@@ -3,23 +3,29 @@
 The trainer and its scoring processes load rewards by name, so they exchange only plain data.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from inspect import Parameter, isclass, signature
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import block
+from axolotl_grpo_plugin.config import Config, block
+from axolotl_grpo_plugin.findings import Finding, FixableError, error_line, fault, fault_of
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.reward import (
+    NOT_COLUMNS,
     OF_TRL,
     BaseReward,
     GroupReward,
+    Options,
+    PlainReward,
     Reward,
-    described,
+    Scorer,
     required,
 )
+
+Columns = Collection[str]
 
 
 class RewardRef(NamedTuple):
@@ -33,34 +39,41 @@ class RewardRef(NamedTuple):
     arguments: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, key: str, arguments: Mapping[str, Any]) -> "RewardRef":
-        pairs = ((name, plain(value)) for name, value in arguments.items())
-        return cls(key, tuple(sorted(pairs, key=lambda pair: str(pair[0]))))
+    def of(
+        cls,
+        key: str,
+        arguments: Options,
+    ) -> "RewardRef":
+        return cls(key, tuple(sorted(plain(arguments).items(), key=str)))
 
     @property
     def path(self) -> str:
         return self.key.partition("#")[0]
 
-    @property
-    def alias(self) -> str:
-        return self.key.partition("#")[2]
+
+RewardRefs = Sequence[RewardRef]
 
 
-def reward_refs(cfg: Any) -> list[RewardRef]:
-    """Return the rewards of a config in order. Axolotl refuses a value that is not a list of texts."""
-    keys, arguments = block(cfg, "trl").get("reward_funcs"), block(cfg, "grpo_reward_args")
-    return [
-        RewardRef.of(key, block(arguments, key))
-        for key in (keys if isinstance(keys, list) else ())
-        if isinstance(key, str)
-    ]
+def reward_refs(cfg: Config) -> RewardRefs:
+    """Return the rewards of a config in order."""
+    keys = block(cfg, "trl").get("reward_funcs")
+    arguments = block(cfg, "grpo_reward_args")
+    if not isinstance(keys, list):  # Axolotl refuses it, and an entry that is no text
+        return []
+    found = []
+    for key in keys:
+        if isinstance(key, str):
+            found.append(RewardRef.of(key, block(arguments, key)))
+    return found
 
 
 def plain(value: Any) -> Any:
     """Return plain dicts and lists, so that another process need not import Axolotl's classes."""
     if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list) else value
+        return {key: plain(value[key]) for key in value}
+    if isinstance(value, list):
+        return [plain(element) for element in value]
+    return value
 
 
 def is_model(key: str) -> bool:
@@ -78,15 +91,34 @@ def load_reward(reward: RewardRef) -> BaseReward:
     if key not in _built:
         function = _build(reward)
         if not callable(function):
-            raise TypeError(
-                f"{reward.path} cannot be called as TRL does: it returned {function!r:.50}. "
-                "Name a reward function, or a factory that returns one"
+            raise FixableError(
+                f"{reward.path} cannot be called as TRL does: it returned {function!r:.50}",
+                "Name a reward function, or a factory that returns one",
             )
-        _built[key] = described(function)
+        if not isinstance(function, BaseReward):
+            function = PlainReward(function)
+        _built[key] = function
     return _built[key]
 
 
-def load_scorer(where: str, path: str, arguments: Mapping[str, Any] | None) -> Reward:
+def made_reward(reward: RewardRef, where: str) -> BaseReward | Finding:
+    """Return the reward function, or the finding if it cannot be made with its options."""
+    fix = "Correct its options (grpo_reward_args, or --arg), or the function"
+    try:
+        return load_reward(reward)
+    except TypeError as error:
+        what, fix = fault_of(error, fix)
+        return fault("wrong-option", where, what, fix)
+    except (Exception, SystemExit) as error:  # of a user's factory
+        what = f"making the reward raised {error_line(error)}"
+        return Finding(where, what, fix, traceback.format_exc(), code="cannot-be-made")
+
+
+def load_scorer(
+    where: str,
+    path: str,
+    arguments: Options | None,
+) -> Reward:
     """Return a reward that scores one completion, for another reward that is made of it.
 
     Raises: TypeError, which begins with `where`, if it cannot be loaded or scores whole batches.
@@ -96,8 +128,9 @@ def load_scorer(where: str, path: str, arguments: Mapping[str, Any] | None) -> R
     except Exception as error:
         raise TypeError(f"{where}: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(loaded, Reward):
-        raise TypeError(
-            f"{where}: {path} does not score one completion. Name a reward that `@reward` made"
+        raise FixableError(
+            f"{where}: {path} does not score one completion",
+            "Name a reward that `@reward` made",
         )
     return loaded
 
@@ -105,30 +138,39 @@ def load_scorer(where: str, path: str, arguments: Mapping[str, Any] | None) -> R
 def _build(reward: RewardRef) -> Any:
     module, _, name = reward.path.rpartition(".")
     if not module:
-        raise TypeError(f"{reward.path!r} is not a dotted path. Write module.function")
-    function, arguments = getattr(import_module(module), name), dict(reward.arguments)
+        raise FixableError(f"{reward.path!r} is not a dotted path", "Write module.function")
+    function = getattr(import_module(module), name)
+    arguments = dict(reward.arguments)
     if isinstance(function, (Reward, GroupReward)):
         return function.bind(**arguments) if arguments else function
-    parameters = signature(function).parameters.values()
-    others = {each.name for each in parameters if each.kind is Parameter.VAR_KEYWORD}
-    known = {each.name: each for each in parameters if each.name not in OF_TRL | others}
+    parameters = signature(function).parameters
+    known = {}
+    for option, parameter in parameters.items():
+        # **columns is no option.
+        if option not in OF_TRL and parameter.kind is not Parameter.VAR_KEYWORD:
+            known[option] = parameter
     refuse_wrong_types(name, known, arguments)
-    if not isclass(function) and (others or "completions" in signature(function).parameters):
+    if not isclass(function) and (takes_any(function) or "completions" in parameters):
         return partial(function, **arguments) if arguments else function
     missing = required(function, *arguments)
     if "completion" in missing:
-        reads = [f'"{each}"' for each in missing if each != "completion"]
+        reads = [f'"{column}"' for column in missing if column != "completion"]
         columns = f", reads=[{', '.join(reads)}]" if reads else ""
-        raise TypeError(
-            f"{name} scores one completion, but TRL passes a batch. "
-            f"Add @reward(range=(0.0, 1.0){columns}) above it, from axolotl_grpo_plugin.reward"
-        )
+        what = f"{name} scores one completion, but TRL passes a batch"
+        fix = f"Add @reward(range=(0.0, 1.0){columns}) above it, from axolotl_grpo_plugin.reward"
+        raise FixableError(what, fix)
     if missing:
         raise TypeError(f"{name} needs: {', '.join(missing)}")
     return function(**arguments)
 
 
-def load_transform(path: str) -> Callable[..., Any]:
+def takes_any(function: Scorer) -> bool:
+    """Return whether a function takes any keyword argument."""
+    kinds = {parameter.kind for parameter in signature(function).parameters.values()}
+    return Parameter.VAR_KEYWORD in kinds
+
+
+def load_transform(path: str) -> Scorer:
     """Return the factory that a dataset's `type` names, `f(cfg, **_)`.
 
     A plain function of one row becomes a factory. A path without a dot names the module's `default`.
@@ -136,24 +178,43 @@ def load_transform(path: str) -> Callable[..., Any]:
     Raises: any error of the import; AttributeError if the module lacks the name; TypeError if the
         function is neither.
     """
-    module, _, name = path.rpartition(".")
-    function: Callable[..., Any] = getattr(
-        import_module(module or name), name if module else "default"
-    )
-    parameters = signature(function).parameters.values()
-    names = [each.name for each in parameters]
-    if "dataset_idx" in names or any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
+    module, dot, name = path.rpartition(".")
+    if not dot:
+        module, name = path, "default"
+    function: Scorer = getattr(import_module(module), name)
+    names = [*signature(function).parameters]
+    if "dataset_idx" in names or takes_any(function):
         return function
-    required = [each.name for each in parameters if each.default is Parameter.empty]
-    if names[:1] == ["cfg"] or len({*required} - {"tokenizer"}) != 1:
-        raise TypeError(
-            f"{name} is neither a factory nor a function of one row. "
-            f"Write `def {name}(cfg, **_)`, which returns a function of one row, or `def {name}(row)`"
-        )
+    if names[:1] == ["cfg"] or len(required(function, "tokenizer")) != 1:
+        what = f"{name} is neither a factory nor a function of one row"
+        fix = f"Write `def {name}(cfg, **_)`, which returns a function of one row, or `def {name}(row)`"
+        raise FixableError(what, fix)
     return lambda cfg, **_: function
 
 
 _built: dict[str, BaseReward] = {}
+
+
+def missing_column(
+    function: BaseReward,
+    columns: Columns,
+    where: str,
+    filled: Columns = NOT_COLUMNS,
+) -> Finding | None:
+    """Return a finding if the rows lack a column that a reward reads.
+
+    filled: the names of columns that TRL adds.
+    """
+    prompt = ["prompt"] if isinstance(function, GroupReward) else []
+    for name in [*function.spec.reads, *prompt]:
+        if name not in columns and name not in filled:
+            return fault(
+                "missing-column",
+                where,
+                f'it reads "{name}", which the rows lack (they have: {", ".join(columns)})',
+                "Let the transform keep or make that column",
+            )
+    return None
 
 
 def not_ready(reward: BaseReward) -> str:
@@ -163,17 +224,17 @@ def not_ready(reward: BaseReward) -> str:
     except RuntimeError as error:
         return str(error)
     except Exception as error:  # a user's code may raise any error
-        return f"its `ready` raised {type(error).__name__}: {error}".splitlines()[0]
+        return f"its `ready` raised {error_line(error)}"
     return ""
 
 
-def logged_names(rewards: list[RewardRef]) -> list[str]:
+def logged_names(rewards: RewardRefs) -> list[str]:
     """Return a different log name for each: its alias, or the shortest end of its path that is unique."""
-    for parts in (1, 2, None):
-        names = [
-            each.alias or ".".join(each.path.split(".")[-parts if parts else None :])
-            for each in rewards
-        ]
-        if max(Counter(names).values(), default=1) == 1:
+    for parts in (1, 2, 0):  # 0: the whole path
+        names = []
+        for reward in rewards:
+            _, _, alias = reward.key.partition("#")
+            names.append(alias or ".".join(reward.path.split(".")[-parts:]))
+        if len(set(names)) == len(names):
             break
     return names

@@ -3,22 +3,29 @@
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Union, get_args, get_origin
 
-# Annotation: the types of values that it accepts, and their name in an error.
-_KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    str: ((str,), "text"),
-    NoneType: ((NoneType,), "null"),
-    **dict.fromkeys((Mapping, dict), ((Mapping,), "a mapping")),
-    **dict.fromkeys((Sequence, list, tuple), ((list, tuple), "a list")),
+# The name of an annotation's type in an error, and the types of a YAML's values that fit it.
+_MAPPING = "a mapping", (Mapping,)
+_LIST = "a list", (list, tuple)
+_KINDS: dict[object, tuple[str, tuple[type, ...]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("text", (str,)),
+    NoneType: ("null", (NoneType,)),
+    Mapping: _MAPPING,
+    dict: _MAPPING,
+    Sequence: _LIST,
+    list: _LIST,
+    tuple: _LIST,
 }
 
 
 def refuse_wrong_types(
-    name: str, parameters: Mapping[str, Parameter], arguments: Mapping[str, Any]
+    name: str,
+    parameters: Mapping[str, Parameter],
+    arguments: Mapping[str, object],
 ) -> None:
     """Check that each argument is a parameter, and has the type of its annotation.
 
@@ -26,25 +33,38 @@ def refuse_wrong_types(
 
     Raises: TypeError, one line, for the first argument that is wrong.
     """
-    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    kinds = {parameter.kind for parameter in parameters.values()}
     for option, value in arguments.items():
-        if option not in parameters:
-            if takes_any:
-                continue
+        if option in parameters:
+            _check(
+                f"{name}: {option}",
+                parameters[option],
+                value,
+            )
+        elif Parameter.VAR_KEYWORD not in kinds:
             listed = ", ".join(parameters) or "none"
-            raise TypeError(f"{name} has no parameter {option!r} (it has: {listed})")
-        if value == parameters[option].default:
+            raise TypeError(
+                f"{name} has no parameter {option!r} (it has: {listed})",
+            )
+
+
+def _check(where: str, parameter: Parameter, value: object) -> None:
+    annotation = parameter.annotation
+    members = (annotation,)
+    if get_origin(annotation) in (Union, UnionType):
+        members = get_args(annotation)
+    names = []
+    for member in members:
+        kind = get_origin(member) or member
+        if kind not in _KINDS:  # no plain data
+            return
+        name, accepted = _KINDS[kind]
+        names.append(name)
+        # isinstance(True, int) is true.
+        if isinstance(value, bool) and kind is not bool:
             continue
-        annotation = parameters[option].annotation
-        union = isinstance(annotation, UnionType) or get_origin(annotation) is Union
-        members = get_args(annotation) if union else (annotation,)
-        kinds = [get_origin(each) or each for each in members]
-        if all(kind in _KINDS for kind in kinds) and not any(_is(value, kind) for kind in kinds):
-            wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
-            raise TypeError(f"{name}: {option}: {value!r} is not {wanted}")
-
-
-def _is(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool) and kind is not bool:  # isinstance(True, int) is true
-        return False
-    return isinstance(value, _KINDS[kind][0])
+        if isinstance(value, accepted):
+            return
+    if value != parameter.default:
+        listed = " or ".join(names)
+        raise TypeError(f"{where}: {value!r} is not {listed}")

@@ -5,9 +5,9 @@ import sys
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from axolotl_grpo_plugin.config import dicts
+from axolotl_grpo_plugin.config import Config, dicts
+from axolotl_grpo_plugin.findings import stop
 
 PACKAGED = "pkg://"
 
@@ -23,12 +23,11 @@ def add_working_folder() -> None:
         sys.path.insert(0, folder)
 
 
-def resolve_packaged(cfg: Any) -> None:
+def resolve_packaged(cfg: Config) -> None:
     """Replace `pkg://PACKAGE/PATH` in models' and datasets' paths by the file's real path."""
     places = [(cfg, "base_model"), (cfg, "tokenizer_config")]
-    places += [
-        (each, "path") for key in ("datasets", "test_datasets") for each in dicts(cfg.get(key))
-    ]
+    for key in ("datasets", "test_datasets"):
+        places += [(entry, "path") for entry in dicts(cfg.get(key))]
     for holder, key in places:
         value = holder.get(key)
         if isinstance(value, str) and value.startswith(PACKAGED):
@@ -38,7 +37,9 @@ def resolve_packaged(cfg: Any) -> None:
 def packaged(path: str) -> str:
     """Return the real path of `pkg://PACKAGE/PATH`, or the same if there is no such package."""
     package, _, below = path.removeprefix(PACKAGED).partition("/")
-    return str(files(package).joinpath(below)) if package and find_spec(package) else path
+    if package and find_spec(package):
+        return str(files(package).joinpath(below))
+    return path
 
 
 def shipped(name: str) -> Path:
@@ -46,3 +47,9 @@ def shipped(name: str) -> Path:
     package = Path(__file__).parent
     in_wheel = package / "pack" / name
     return in_wheel if in_wheel.exists() else package.parent / name
+
+
+def check_empty(folder: Path) -> None:
+    """Raise ConfigError if a folder for new files has other files."""
+    if folder.exists() and any(folder.iterdir()):
+        stop("not-empty", str(folder), "has other files", "Name another folder with --out")

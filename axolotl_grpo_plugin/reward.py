@@ -5,14 +5,14 @@ All kinds of rewards share the class `BaseReward`, so other code never needs to 
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
 from itertools import groupby
 from typing import Any, NamedTuple, Self
 
-from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.completions import Completion, Names, text_of
 from axolotl_grpo_plugin.options import refuse_wrong_types
 
 # TRL's GRPOTrainer passes these beside the dataset's columns. It passes the prompt as `prompts`.
@@ -21,13 +21,22 @@ NOT_COLUMNS = frozenset(
 )
 OF_TRL = NOT_COLUMNS | {"prompts", "completions"}  # the parameters that TRL itself fills
 
+Prompts = Sequence[Completion | None]
+Completions = Sequence[Completion]
+Values = list[float | None]  # what TRL gets
+Range = tuple[float, float]  # the lowest and the highest score
+Row = dict[str, Any]  # the columns that one completion is scored with
+Rows = list[Row]
+Options = Mapping[str, Any]  # of a reward, by name
+Scorer = Callable[..., Any]
+
 
 class Score(NamedTuple):
     """The result of a scorer, which may also return a plain number.
 
     value: the reward, or None if the completion cannot be scored (TRL leaves it out of the sum).
     reason: one word ("correct", "wrong_value", ...), logged beside the completion.
-    read: the part of the completion that was scored. `axolotl grpo score` shows it.
+    read: the part of the completion that was scored. `axolotl-grpo reward score` shows it.
     """
 
     value: float | None
@@ -35,6 +44,8 @@ class Score(NamedTuple):
     read: str = ""
 
 
+Scores = list[Score]
+How = Callable[..., Score | None]  # `Reward.score`, or `Reward.quick`
 NOT_THIS_TASK = Score(None, "not_this_task")
 
 
@@ -48,18 +59,31 @@ class Spec:
     inner: the rewards that this one is made of.
     """
 
-    range: tuple[float, float] | None = None
-    reads: tuple[str, ...] = ()
-    may_read: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
+    range: Range | None = None
+    reads: Names = ()
+    may_read: Names = ()
+    reasons: Names = ()
     inline: bool = False
-    first: Callable[..., Score | None] | None = None
+    first: How | None = None
     ready: Callable[..., None] | None = None
     group_by: str = ""
     row_problem: Callable[..., str] | None = None
-    row_columns: tuple[str, ...] = ()
-    unroutable: Callable[[Any], str] | None = None
-    inner: "tuple[BaseReward, ...]" = ()
+    row_columns: Names = ()
+    unroutable: Callable[[Row], str] | None = None
+    inner: "Sequence[BaseReward]" = ()
+
+    def __post_init__(self) -> None:
+        """Keep names as a tuple. They may be given as one text."""
+        for field in ("reads", "may_read", "reasons"):
+            names = getattr(self, field)
+            if isinstance(names, str):
+                names = names.split()
+            object.__setattr__(self, field, tuple(names))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the scorer takes: first the necessary ones, then the optional ones."""
+        return [*self.reads, *self.may_read]
 
 
 class BaseReward(ABC):
@@ -71,8 +95,15 @@ class BaseReward(ABC):
 
     is_async = False
 
-    def __init__(self, function: Any, spec: Spec, bound: dict[str, Any] | None = None):
-        self.function, self.spec, self.bound = function, spec, bound or {}
+    def __init__(
+        self,
+        function: Scorer,
+        spec: Spec,
+        bound: Row | None = None,
+    ):
+        self.function = function
+        self.spec = spec
+        self.bound = bound or {}
         self.__name__: str = getattr(function, "__name__", type(function).__name__)
         self.__qualname__: str = getattr(function, "__qualname__", self.__name__)
         self.__module__ = function.__module__
@@ -81,7 +112,7 @@ class BaseReward(ABC):
             inspect.markcoroutinefunction(self)  # for TRL
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Row:
         """The options, each with the value that was set or else its default."""
         return dict(self.bound)
 
@@ -97,28 +128,39 @@ class BaseReward(ABC):
 
     def ready(self) -> None:
         """Raise RuntimeError, with the fix, if the reward cannot work on this machine."""
-        if self.spec.ready:
-            taken = signature(self.spec.ready).parameters
-            self.spec.ready(**{key: value for key, value in self.bound.items() if key in taken})
+        ready = self.spec.ready
+        if ready:
+            taken = self.bound.keys() & signature(ready).parameters.keys()
+            ready(**{name: self.bound[name] for name in taken})
 
     @abstractmethod
-    def scores(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Any:
+    def scores(self, prompts: Prompts, completions: Completions, **columns: object) -> Any:
         """Return a score for each completion of a batch, in the same order."""
 
-    def __call__(
-        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[float | None]:
-        scores = self.scores(prompts, completions, **columns)
-        return _values(self.__name__, scores, columns)
+    def __call__(self, prompts: Prompts, completions: Completions, **columns: object) -> Values:
+        return self._values(self.scores(prompts, completions, **columns), columns)
+
+    def _values(self, scores: Scores, columns: Row) -> Values:
+        # TRL adds this column to its table of completions. Axolotl's reward workers do not pass it.
+        if log_extra := columns.get("log_extra"):
+            log_extra(
+                f"{self.__name__}/reason",
+                [score.reason for score in scores],
+            )
+        return [score.value for score in scores]
 
     def rows(
-        self, prompts: Sequence[Any] | None, completions: Sequence[Any], columns: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+        self,
+        prompts: Prompts | None,
+        completions: Completions,
+        columns: Row,
+    ) -> Rows:
         """Return the columns that the reward reads, for each completion.
 
         Raises: ValueError if the dataset lacks a column; TypeError if a caller passes an option as a column.
         """
         for name in self.options.keys() & columns.keys():
+            # TRL passes a column as a list. A column may have the name of an option.
             if isinstance(columns[name], (str, float, int)):
                 raise TypeError(
                     f"{self.path}: {name!r} is an option, but it was passed like a column. "
@@ -126,16 +168,17 @@ class BaseReward(ABC):
                 )
         nothing = [None] * len(completions)
         columns = {**columns, "prompt": prompts or nothing}
-        for name in self.spec.reads:
-            if name not in columns:
+        rows: Rows = [{} for _ in completions]
+        for name in self.spec.columns:
+            if name not in columns and name in self.spec.reads:
                 present = ", ".join(sorted(columns.keys() - NOT_COLUMNS)) or "none"
                 raise ValueError(
                     f"{self.path} reads the column {name!r}, which the dataset lacks (it has: "
                     f"{present}). Change the transform so that it keeps or makes that column"
                 )
-        names = (*self.spec.reads, *self.spec.may_read)
-        rows = zip(completions, *(columns.get(name, nothing) for name in names), strict=True)
-        return [dict(zip(names, row, strict=True)) for _, *row in rows]
+            for row, value in zip(rows, columns.get(name, nothing), strict=True):
+                row[name] = value
+        return rows
 
     def __reduce__(self) -> str:
         return self.__qualname__  # pickled by path, as a function is
@@ -145,75 +188,90 @@ class _Decorated(BaseReward):
     """A reward that a decorator made. Its options are the scorer's parameters that are not columns."""
 
     @property
-    def options(self) -> dict[str, Any]:
-        return {**_options(self.function, self.spec), **self.bound}
+    def options(self) -> Row:
+        return {**_defaults(self.function, self.spec), **self.bound}
 
-    def bind(self, **options: Any) -> Self:
+    def bind(self, **options: object) -> Self:
         """Return this reward with options set.
 
         Raises: TypeError if an option is unknown or its value has a wrong type.
         """
         parameters = signature(self.function).parameters
-        known = {name: parameters[name] for name in _options(self.function, self.spec)}
+        known = {name: parameters[name] for name in _defaults(self.function, self.spec)}
         refuse_wrong_types(self.__name__, known, options)
-        return type(self)(self.function, self.spec, {**self.bound, **options})
+        return type(self)(
+            self.function,
+            self.spec,
+            {**self.bound, **options},
+        )
+
+    def is_other_task(self, columns: Mapping[str, object]) -> bool:
+        """Return whether a row lacks a column that the scorer needs."""
+        return any(columns[name] is None for name in self.spec.reads)
+
+    def row_problem(self, columns: Options) -> str:
+        """Return why no completion of a row can be scored, or ""."""
+        check = self.spec.row_problem
+        own = {name: columns.get(name) for name in self.spec.reads}
+        if check is None or self.is_other_task(own):
+            return ""
+        return check(**own)
 
 
 class Reward(_Decorated):
     """A reward of one completion. `reward` makes it."""
 
     @property
-    def range(self) -> tuple[float, float]:
+    def range(self) -> Range:
         """The lowest and the highest score."""
         assert self.spec.range is not None
         return self.spec.range
 
-    def score(self, completion: Any, **columns: Any) -> Score:
+    def score(self, completion: Completion, **columns: object) -> Score:
         """Score one completion, a string or chat messages. Pass its columns by name."""
-        if any(columns[name] is None for name in self.spec.reads):
+        if self.is_other_task(columns):
             return NOT_THIS_TASK
-        text, first = text_of(completion), self.spec.first
-        result = first(text, **columns, **self.bound) if first else None
-        return as_score(self.function(text, **columns, **self.bound) if result is None else result)
+        text = text_of(completion)
+        result = self._first(text, columns)
+        if result is None:
+            result = as_score(self.function(text, **columns, **self.bound))
+        return result
 
-    def quick(self, completion: Any, **columns: Any) -> Score | None:
+    def quick(self, completion: Completion, **columns: object) -> Score | None:
         """Return the score if that takes linear time and cannot fail, else None."""
-        if self.spec.inline or any(columns[name] is None for name in self.spec.reads):
+        if self.spec.inline or self.is_other_task(columns):
             return self.score(completion, **columns)
-        first = self.spec.first
-        return first(text_of(completion), **columns, **self.bound) if first else None
+        return self._first(text_of(completion), columns)
 
-    def scores(
-        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[Score]:
+    def _first(self, text: str, columns: Row) -> Score | None:
+        first = self.spec.first
+        return first(text, **columns, **self.bound) if first else None
+
+    def scores(self, prompts: Prompts, completions: Completions, **columns: object) -> Scores:
         rows = self.rows(prompts, completions, columns)
-        return [self.score(each, **row) for each, row in zip(completions, rows, strict=True)]
+        return [self.score(text, **row) for text, row in zip(completions, rows, strict=True)]
 
 
 class GroupReward(_Decorated):
     """A reward that scores the completions of a prompt together. `group_reward` makes it."""
 
-    def scores(
-        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[Score]:
+    def scores(self, prompts: Prompts, completions: Completions, **columns: object) -> Scores:
         rows = self.rows(prompts, completions, columns)
-        scores: list[Score] = []
-        for _, places in groupby(range(len(completions)), key=lambda place: prompts[place]):
-            scores += self._group(list(places), completions, rows)
+        scores = [NOT_THIS_TASK] * len(rows)
+        for _, group in groupby(range(len(rows)), key=lambda place: prompts[place]):
+            places = [place for place in group if not self.is_other_task(rows[place])]
+            if not places:
+                continue
+            texts = [text_of(completions[place]) for place in places]
+            own = {}
+            for name in self.spec.columns:
+                own[name] = [rows[place][name] for place in places]
+            results = [*self.function(texts, **own, **self.bound)]
+            if len(results) != len(places):
+                raise ValueError(f"returned {len(results)} scores for a group of {len(places)}")
+            for place, result in zip(places, results, strict=True):
+                scores[place] = as_score(result)
         return scores
-
-    def _group(self, places: list[int], completions: Sequence[Any], rows: list[Any]) -> list[Score]:
-        reads = self.spec.reads
-        own = [place for place in places if all(rows[place][name] is not None for name in reads)]
-        texts = [text_of(completions[place]) for place in own]
-        columns = {
-            name: [rows[place][name] for place in own] for name in (*reads, *self.spec.may_read)
-        }
-        results = list(self.function(texts, **columns, **self.bound)) if own else []
-        if len(results) != len(own):
-            raise ValueError(f"returned {len(results)} scores for a group of {len(own)}")
-        scored = dict(zip(own, map(as_score, results), strict=True))
-        return [scored.get(place, NOT_THIS_TASK) for place in places]
 
 
 class AsyncReward(BaseReward):
@@ -221,47 +279,38 @@ class AsyncReward(BaseReward):
 
     is_async = True
 
-    async def scores(
-        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[Score]:
+    async def scores(self, prompts: Prompts, completions: Completions, **columns: object) -> Scores:
         rows = self.rows(prompts, completions, columns)
-        scores: list[Score] = await self.function(prompts, completions, rows)
+        scores: Scores = await self.function(prompts, completions, rows)
         return scores
 
     async def __call__(  # type: ignore[override]
-        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[float | None]:
-        scores = await self.scores(prompts, completions, **columns)
-        return _values(self.__name__, scores, columns)
+        self, prompts: Prompts, completions: Completions, **columns: object
+    ) -> Values:
+        return self._values(await self.scores(prompts, completions, **columns), columns)
 
 
 class PlainReward(BaseReward):
     """A reward function without a decorator of this package: from TRL, or a user's."""
 
-    def __init__(self, function: Any):
-        super().__init__(function, Spec(reads=required(function, *OF_TRL)))
+    def __init__(self, function: Scorer):
+        # Token ids stay among `reads`, because `score` and `check` need to know of them.
+        filled = OF_TRL - {"completion_ids"}
+        super().__init__(function, Spec(reads=required(function, *filled)))
+        # A partial, or an object whose `__call__` is async, is no coroutine function itself.
         called = function.func if isinstance(function, partial) else function
-        self.is_async = any(map(inspect.iscoroutinefunction, (called, type(called).__call__)))
+        is_async = inspect.iscoroutinefunction
+        self.is_async = is_async(called) or is_async(type(called).__call__)
 
-    def scores(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Any:
+    def scores(self, prompts: Prompts, completions: Completions, **columns: object) -> Any:
         return self.function(prompts=prompts, completions=completions, **columns)
 
-    def __call__(self, *batch: Any, **columns: Any) -> Any:
+    def __call__(self, *batch: object, **columns: object) -> Any:
         return self.function(*batch, **columns)
 
 
-def reward(
-    *,
-    range: tuple[float, float],
-    reads: str | Sequence[str] = (),
-    reasons: Sequence[str] = (),
-    inline: bool = False,
-    first: Callable[..., Score | None] | None = None,
-    ready: Callable[..., None] | None = None,
-    may_read: Sequence[str] = (),
-    group_by: str = "",
-    row_problem: Callable[..., str] | None = None,
-) -> Callable[[Callable[..., Any]], Reward]:
+# The decorators are classes, so that each argument is written once: as a field of Spec.
+class reward(Spec):
     """Make a TRL reward function of a function that scores one completion.
 
     The decorated function takes the completion as text, then the columns of `reads` by name, then
@@ -295,111 +344,80 @@ def reward(
     Raises: TypeError if the scorer is async, or if a parameter is not a column and has no default.
         When called, ValueError if the dataset lacks a column of `reads`.
     """
-    spec = Spec(
-        range=range,
-        reads=_tuple(reads),
-        may_read=tuple(may_read),
-        reasons=tuple(reasons),
-        inline=inline,
-        first=first,
-        ready=ready,
-        group_by=group_by,
-        row_problem=row_problem,
-    )
-    return lambda scorer: Reward(_checked(scorer, spec), spec)
+
+    def __call__(self, scorer: Scorer) -> Reward:
+        return Reward(_checked(scorer, self), self)
 
 
-def group_reward(
-    *,
-    range: tuple[float, float],
-    reads: str | Sequence[str] = (),
-    reasons: Sequence[str] = (),
-    inline: bool = False,
-    ready: Callable[..., None] | None = None,
-    may_read: Sequence[str] = (),
-) -> Callable[[Callable[..., Any]], GroupReward]:
+class group_reward(Spec):
     """Make a TRL reward function of a function that scores the completions of one prompt together.
 
-    The arguments are those of `reward`, but the decorated function takes and returns lists with one
-    entry per completion of the group. A group is a series of equal prompts in a batch. If a rank's
-    batch has incomplete groups, the run is refused before the model loads.
+    The arguments are those of `reward` without `first`, but the decorated function takes and returns
+    lists with one entry per completion of the group. A group is a series of equal prompts in a batch.
+    If a rank's batch has incomplete groups, the run is refused before the model loads.
 
         @group_reward(range=(0.0, 1.0))
         def shortest(completions: list[str]) -> list[float]:
-            return [float(len(each) == min(map(len, completions))) for each in completions]
+            least = min(map(len, completions))
+            return [float(len(text) == least) for text in completions]
     """
-    spec = Spec(
-        range=range,
-        reads=_tuple(reads),
-        may_read=tuple(may_read),
-        reasons=tuple(reasons),
-        inline=inline,
-        ready=ready,
-    )
-    return lambda scorer: GroupReward(_checked(scorer, spec), spec)
 
-
-def described(function: Any) -> BaseReward:
-    """Return a reward as it is, and any other function or callable object as a PlainReward."""
-    return function if isinstance(function, BaseReward) else PlainReward(function)
+    def __call__(self, scorer: Scorer) -> GroupReward:
+        return GroupReward(_checked(scorer, self), self)
 
 
 def made_of(
-    inner: Sequence[BaseReward], name: str, score: Callable[..., Score | None], **facts: Any
+    inner: Sequence[BaseReward],
+    name: str,
+    score: How,
+    **facts: Any,
 ) -> Reward:
     """Return a reward that is made of others.
 
     score: takes `Reward.score` or `Reward.quick`, a completion and its columns. facts: of the `Spec`.
     """
 
-    def scorer(how: Callable[..., Score | None]) -> Callable[..., Any]:
-        def made(completion: str, **columns: Any) -> Score | None:
-            return score(how, completion, columns)
+    def first(completion: str, **columns: object) -> Score | None:
+        return score(Reward.quick, completion, columns)
 
-        made.__name__ = made.__qualname__ = name
-        made.__module__ = score.__module__
-        return made
+    def made(completion: str, **columns: object) -> Score | None:
+        return score(Reward.score, completion, columns)
 
-    spec = Spec(inner=tuple(inner), first=scorer(Reward.quick), **facts)
-    return Reward(scorer(Reward.score), spec)
+    made.__name__ = made.__qualname__ = name
+    made.__module__ = score.__module__
+    return Reward(made, Spec(inner=tuple(inner), first=first, **facts))
 
 
 def as_score(result: Any) -> Score:
     """Return a scorer's result as a Score."""
     if not isinstance(result, Score):
         return Score(result, "")
-    reason, read = ("" if each is None else str(each) for each in result[1:])
-    return Score(result.value, reason, read)
+    return Score(result.value, str(result.reason or ""), str(result.read or ""))
 
 
-def _values(name: str, scores: list[Score], columns: dict[str, Any]) -> list[float | None]:
-    # TRL adds this column to its table of completions. Axolotl's reward workers do not pass it.
-    if log_extra := columns.get("log_extra"):
-        log_extra(f"{name}/reason", [each.reason for each in scores])
-    return [each.value for each in scores]
-
-
-def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def required(function: Any, *others: str) -> tuple[str, ...]:
+def required(function: Scorer, *others: str) -> tuple[str, ...]:
     """Return the parameters by name that have no default, without those in `others`."""
-    keyword = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    return tuple(
-        each.name
-        for each in signature(function).parameters.values()
-        if each.kind in keyword and each.default is Parameter.empty and each.name not in others
-    )
+    names = []
+    for name, default in parameters_of(function).items():
+        if default is Parameter.empty and name not in others:
+            names.append(name)
+    return tuple(names)
 
 
-def _checked(scorer: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+def parameters_of(function: Scorer) -> Row:
+    """Return the named parameters with their defaults, or Parameter.empty."""
+    others = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    parameters = signature(function).parameters
+    return {name: own.default for name, own in parameters.items() if own.kind not in others}
+
+
+def _checked(scorer: Scorer, spec: Spec) -> Scorer:
     """Return the scorer. Raises: TypeError if it is async, or if a parameter never gets a value."""
     if inspect.iscoroutinefunction(scorer):
         raise TypeError(
             f"{scorer.__name__} is async. Name it in trl.reward_funcs without a decorator"
         )
-    for name, default in _options(scorer, spec).items():
+    for name, default in _defaults(scorer, spec).items():
         if default is Parameter.empty:
             raise TypeError(
                 f"{scorer.__name__}: the parameter {name!r} is not a column of `reads` and has no "
@@ -408,11 +426,8 @@ def _checked(scorer: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     return scorer
 
 
-def _options(scorer: Callable[..., Any], spec: Spec) -> dict[str, Any]:
-    _, *others = signature(scorer).parameters.values()
-    columns = {*spec.reads, *spec.may_read}
-    return {
-        each.name: each.default
-        for each in others
-        if each.name not in columns and each.kind is not Parameter.VAR_KEYWORD
-    }
+def _defaults(scorer: Scorer, spec: Spec) -> Row:
+    """Return the scorer's options with their defaults. Its first parameter is the completion."""
+    parameters = parameters_of(scorer)
+    names = [*parameters][1:]
+    return {name: parameters[name] for name in names if name not in spec.columns}

@@ -7,7 +7,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _DEEPEST = 50  # brackets in brackets, because the parsers and the comparison recurse
@@ -48,7 +48,7 @@ def read_value(text: str) -> Value:
     return Value(text, plain=True)
 
 
-def read_object(value: Any) -> dict[str, Any]:
+def read_object(value: object) -> dict[str, Any]:
     """Return a mapping, or the one that a JSON text states; {} for anything else."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
@@ -69,41 +69,65 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def same(one: Any, other: Any, ignore_case: bool = False) -> bool:
+def same(left: object, right: object, ignore_case: bool = False) -> bool:
     """Return whether two values are equal.
 
-    Numbers are compared by value, but True is not 1. Lists and tuples are compared item by item.
+    Numbers are compared by value, but True is not 1. Lists and tuples are compared entry by entry.
     The dict keys 1 and "1" are equal, because JSON keys are strings. Strings are compared exactly,
     or in their normal form with ignore_case.
     """
-    if isinstance(one, str) and isinstance(other, str):
-        return one == other or (ignore_case and normal(one) == normal(other))
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(
-            same(*pair, ignore_case) for pair in zip(one, other, strict=True)
-        )
-    if isinstance(one, dict) and isinstance(other, dict):
-        ours, theirs = ({_key(key): each[key] for key in each} for each in (one, other))
-        return ours.keys() == theirs.keys() and all(
-            same(ours[key], theirs[key], ignore_case) for key in ours
-        )
-    alike = type(one) is type(other) or (is_number(one) and is_number(other))
-    return bool(alike and (one == other or (one != one and other != other)))  # NaN is NaN
+    return _form(left, ignore_case) == _form(right, ignore_case)
 
 
-def _key(key: Any) -> Any:
-    # Python refuses to write very long integers as text.
-    return str(key) if isinstance(key, int) and abs(key) < 10**18 else key
+def _form(value: Any, ignore_case: bool) -> object:
+    """Return the form of a value that decides whether two are equal."""
+    if isinstance(value, str):
+        text = normal(value) if ignore_case else value
+        return str, text
+    if isinstance(value, (list, tuple)):
+        return [_form(entry, ignore_case) for entry in value]
+    if isinstance(value, dict):
+        forms = {}
+        for key, entry in value.items():
+            # Python refuses to write very long integers as text.
+            is_short = isinstance(key, int) and abs(key) < 10**18
+            forms[str(key) if is_short else key] = _form(entry, ignore_case)
+        return forms
+    if value != value:
+        return "NaN"
+    return value if is_number(value) else (type(value), value)
 
 
-def is_number(value: Any) -> bool:
+def matched[Left, Right](
+    answers: Sequence[Left],
+    golds: Sequence[Right],
+    equal: Callable[[Left, Right], bool],
+) -> bool:
+    """Return whether two lists have the same members, in any order."""
+    left = list(golds)
+    if len(answers) != len(left):
+        return False
+    for answer in answers:
+        for place, gold in enumerate(left):
+            if equal(answer, gold):
+                # By its place, because an equal value may be another one: 1 == True.
+                del left[place]
+                break
+        else:
+            return False
+    return True
+
+
+def is_number(value: object) -> bool:
     """Return True for int and float, False for bool and others."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def are_strings(value: Any) -> bool:
+def are_strings(value: object) -> bool:
     """Return whether a value is a list or tuple of strings only."""
-    return isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
+    if not isinstance(value, (list, tuple)):
+        return False
+    return all(isinstance(text, str) for text in value)
 
 
 def normal(text: str) -> str:

@@ -1,7 +1,7 @@
 """Measure seconds per step with and without `trl.async_prefetch`, with vLLM's server on a CPU.
 
     python -m tests.e2e.vllm_on_cpu build/vllm-on-cpu
-    axolotl grpo fetch smollm2
+    axolotl-grpo fetch smollm2
     python benchmarks/async_prefetch.py build/vllm-on-cpu/bin GSM8K_TRAIN_JSONL
 
 Both runs train configs/gsm8k/smollm2-135m-cpu-server.yaml with 4 completions of 24 tokens per step,

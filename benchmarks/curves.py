@@ -1,6 +1,6 @@
 """Train each CPU config that holds rows out with seeds 1 to 3; write results/curves.md and a picture of each.
 
-    axolotl grpo fetch smollm2
+    axolotl-grpo fetch smollm2
     python -m benchmarks.curves FOLDER                          # all of them: some hours
     python -m benchmarks.curves FOLDER configs/quickstart.yaml  # some of them
 
@@ -9,7 +9,6 @@ Time is the CPU time of the command, imports included, because other work on the
 """
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -23,10 +22,13 @@ from statistics import fmean
 
 import yaml
 from matplotlib.figure import Figure
+from pandas import Series
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from axolotl_grpo_plugin.load import load_reward, reward_refs
-from axolotl_grpo_plugin.training.record import versions
+from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.runlog.schema import REWARD
+from axolotl_grpo_plugin.training.record import HELD_OUT, versions
 from axolotl_grpo_plugin.training.report import smooth
 from tests.rewards.judge_server import JudgeServer
 
@@ -92,14 +94,20 @@ def held_out(name, run):
     cfg = yaml.safe_load((run / "config.yaml").read_text())
     best = {ref.path.rpartition(".")[2]: load_reward(ref).highest for ref in reward_refs(cfg)}
     scores = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for line in (run / "out" / "held_out.jsonl").open():
-        answer = json.loads(line)
-        scored = {key: score for key, score in answer["rewards"].items() if score is not None}
-        reward, score = next(iter(scored.items()), ("", 0.0))
+    for answer in read(run / "out" / HELD_OUT):
+        scored = [
+            (key, score)
+            for key, score in answer.items()
+            if key.startswith(REWARD) and score is not None
+        ]
+        reward, score = scored[0] if scored else ("", 0.0)
+        reward = reward.removeprefix(REWARD)
         bar = RIGHT.get(name, best.get(reward))
-        source = answer.get("data_source", "") + ("" if bar is not None else " (mean reward)")
+        source = answer.get("column/data_source") or "" + (
+            "" if bar is not None else " (mean reward)"
+        )
         score = score if bar is None else float(score >= bar)
-        scores[source][answer["mode"]][answer["when"]].append(score)
+        scores[source][answer["mode"]][answer["model"]].append(score)
     return {
         source: {mode: [each["before"], each["after"]] for mode, each in modes.items()}
         for source, modes in scores.items()
@@ -130,7 +138,7 @@ def draw(name, runs):
     for seed, run in runs.items():
         steps, values = rewards(run)
         (line,) = axes.plot(steps, values, alpha=0.2, linewidth=1)
-        axes.plot(steps, smooth(values), color=line.get_color(), label=f"seed {seed}")
+        axes.plot(steps, smooth(Series(values)), color=line.get_color(), label=f"seed {seed}")
     axes.set(xlabel="step", ylabel="mean reward", title=f"configs/{name}.yaml")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

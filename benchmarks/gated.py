@@ -6,14 +6,17 @@ FOLDER holds quickstart-SEED and quickstart-gated-SEED; results/gated.md has the
 The plain rewards score the held-out completions of both configs, so that the numbers compare.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from axolotl_grpo_plugin.evaluation.report import summarize
 from axolotl_grpo_plugin.rewards import gsm8k
-from axolotl_grpo_plugin.training.held_out import read_changes
+from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.schema import REWARD
+from axolotl_grpo_plugin.training.record import HELD_OUT
 
 FOLDER = Path(sys.argv[1])
 CORRECT = "correctness_reward_func"
@@ -22,21 +25,39 @@ STEPS = ((1, 25), (26, 50), (51, 100), (101, 150))
 
 
 def compare(**moments):
-    """Return the changes from before=(run, moment) to after=(run, moment), by (reward, mode)."""
-    scored = FOLDER / "scored.jsonl"
-    with scored.open("w") as out:
-        for when, (run, moment) in moments.items():
-            for row in map(json.loads, (run / "held_out.jsonl").open()):
-                if row["when"] == moment:
-                    text = row["completion"]
-                    scores = {name: getattr(gsm8k, name).score(text).value for name in LAYOUT}
-                    scores |= {CORRECT: row["rewards"][CORRECT], "layout": sum(scores.values())}
-                    out.write(json.dumps(row | {"when": when, "rewards": scores}) + "\n")
-    return {(each.reward, each.mode): each for each in read_changes(scored, {CORRECT: 2.0})}
+    """Return the changes from before=(run, moment) to after=(run, moment), by (reward, mode, statistic)."""
+    answers = []
+    for when, (run, moment) in moments.items():
+        for row in read(run / HELD_OUT):
+            if row["model"] == moment:
+                scores = {
+                    name: getattr(gsm8k, name).score(row["completion"]).value for name in LAYOUT
+                }
+                scores |= {CORRECT: row[REWARD + CORRECT], "layout": sum(scores.values())}
+                answers.append(
+                    {
+                        **row,
+                        "model": when,
+                        **{REWARD + name: score for name, score in scores.items()},
+                    }
+                )
+    rewards = [
+        LoggedReward(CORRECT, (0.0, 2.0)),
+        *(LoggedReward(name) for name in (*LAYOUT, "layout")),
+    ]
+    found = {}
+    for part in summarize(answers, rewards)["parts"]:
+        for change in part["differences"]:
+            found[change["reward"], part["mode"], change["of"]] = change
+    return found
 
 
 def interval(change):  # in points; a right answer scores 2.0
-    return f"{50 * change.low:+.1f} to {50 * change.high:+.1f}"
+    return f"{50 * change['difference']['low']:+.1f} to {50 * change['difference']['high']:+.1f}"
+
+
+def arrow(change, form):
+    return " → ".join(form.format(mean) for mean in change["means"])
 
 
 HEAD = ["seed", "config", "right, greedy", "right, sampled", "gated less plain, sampled"]
@@ -46,12 +67,12 @@ NAMES = ("quickstart", "quickstart-gated")
 for run in [FOLDER / f"{name}-{seed}" for seed in (42, 1, 2) for name in NAMES]:
     row = run.name.rsplit("-", 1)[::-1]
     found = compare(before=(run, "before"), after=(run, "after"))
-    for each in (found[CORRECT, "greedy"], found[CORRECT, "sampled"]):
-        row.append(f"{each.right_before:.1%} → {each.right_after:.1%} ({interval(each)})")
+    for mode in ("greedy", "sampled"):
+        rights, scores = found[CORRECT, mode, "right"], found[CORRECT, mode, "mean"]
+        row.append(f"{arrow(rights, '{:.1%}')} ({interval(scores)})")
     against = compare(before=(FOLDER / f"quickstart-{row[0]}", "after"), after=(run, "after"))
-    row.append(interval(against[CORRECT, "sampled"]) if "gated" in row[1] else "")
-    for each in (found[name, "sampled"] for name in (*LAYOUT, "layout")):
-        row.append(f"{each.before:.2f} → {each.after:.2f}")
+    row.append(interval(against[CORRECT, "sampled", "mean"]) if "gated" in row[1] else "")
+    row += [arrow(found[name, "sampled", "mean"], "{:.2f}") for name in (*LAYOUT, "layout")]
     steps = pd.concat(map(pd.read_parquet, (run / "completions").iterdir()))
     row += [f"{steps[steps.step.between(*each)][CORRECT].mean() / 2:.1%}" for each in STEPS]
     table.append(row)

@@ -1,6 +1,6 @@
 """Measure generation without vLLM: CPU seconds of transformers' own loop and of the plugin's.
 
-    axolotl grpo fetch smollm2
+    axolotl-grpo fetch smollm2
     python benchmarks/generation.py models/smollm2-135m-instruct
 
 It prints a Markdown table. The two loops alternate in one process with one thread. They draw other random numbers,

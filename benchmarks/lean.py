@@ -28,7 +28,8 @@ from axolotl_grpo_plugin.training.lean_step import COMPUTED, PADDED, LeanStep
 
 ARMS: dict[str, dict[str, bool] | None] = {
     "plain TRL": None,
-    "trim and sort": {"skip": False},
+    "trim and sort": {"grpo_skip_zero_advantage": False, "grpo_share_prompts": False},
+    "trim, sort, skip": {"grpo_share_prompts": False},
     "all": {},
 }
 
@@ -138,7 +139,7 @@ def measure(case: Case, arm: str, model: str, folder: str) -> dict[str, float]:
     trainer = trainer_of(case, model, folder)
     options = ARMS[arm]
     if options is not None:
-        LeanStep(trainer, **options)
+        LeanStep(trainer, options)
     inputs = [{"prompt": f"{number}?"} for number in range(case.rows)]
     start = time.process_time()
     largest = tokens = 0

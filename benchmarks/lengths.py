@@ -1,6 +1,6 @@
 """Measure prompts per second and memory of `python stats.py`. Print results/lengths.md.
 
-    python benchmarks/lengths.py --gsm8k FOLDER --tokenizer FOLDER [--rows 100000 1000000]
+    python -m benchmarks.lengths --gsm8k FOLDER --tokenizer FOLDER [--rows 100000 1000000]
 
 The first FOLDER has GSM8K's train.jsonl, the second a tokenizer's files.
 
@@ -31,10 +31,11 @@ from axolotl.utils.dict import DictDefault
 from datasets.fingerprint import Hasher
 from transformers import AutoTokenizer
 
-from axolotl_grpo_plugin.stats.measure import measure
-from axolotl_grpo_plugin.stats.rows import BATCH, Transform, read, sources
-from axolotl_grpo_plugin.stats.tokenizer import open_tokenizer
+from axolotl_grpo_plugin.data.measure import measure
+from axolotl_grpo_plugin.data.rows import BATCH, Transform, read, sources
+from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
+from benchmarks.speeds import record
 
 ROOT = Path(__file__).parents[1]
 TRANSFORM = "axolotl_grpo_plugin.gsm8k"
@@ -98,9 +99,8 @@ def encoding(file, folder):
     make = Transform(source, cfg, theirs)
 
     def batches():
-        return read(source, cfg, lambda done, of: None, lambda row, what: sys.exit(what))
+        return read(source, cfg)
 
-    answers = [[row["answer"] for _, row in batch] for batch in batches()]
     prompts = [row["prompt"] for batch in batches() for (row,) in make(batch)]
     texts = list(batched((ours.text(prompt) for prompt in prompts), BATCH))
     rows = datasets.Dataset.from_list([{"prompt": prompt} for prompt in prompts])
@@ -129,7 +129,6 @@ def encoding(file, folder):
         "reading": lambda: sum(map(len, batches())),
         "reading and the transform": lambda: [len(make(batch)) for batch in batches()],
         "hashing": lambda: Hasher.hash(one),
-        "gold": lambda: [count for batch in answers for count in ours.counts(batch)],
     }
     seconds, results = best(ways)
     limit, *others = list(ways)[:5]
@@ -145,12 +144,15 @@ def encoding(file, folder):
     for name in (limit, *others):
         rate, share = len(prompts) / seconds[name], seconds[limit] / seconds[name]
         print(f"| {name} | {rate:,.0f} | {share:.1%} | {1 / share:.2f} |")
+    record(
+        "lengths",
+        {f"{name}, of (a)": seconds[name] / seconds[limit] for name in (rendered, measured)},
+    )
     reading, hashing = seconds["reading"], seconds["hashing"]
     without = [len(prompts) / (seconds[name] - hashing) for name in (by_row, by_batch)]
     print(f"""
-(c) takes {seconds[measured]:.2f} s. Each alone: the prompts as in (b) {seconds[rendered]:.2f}, the gold
-column's {sum(results["gold"]):,} tokens {seconds["gold"]:.2f}, reading {reading:.2f}, the transform
-{seconds["reading and the transform"] - reading:.2f}.
+(c) takes {seconds[measured]:.2f} s. Each alone: the prompts as in (b) {seconds[rendered]:.2f}, reading
+{reading:.2f}, the transform {seconds["reading and the transform"] - reading:.2f}.
 
 (d) and (e) hash their function and its tokenizer, {hashing:.2f} s whatever the rows; less that,
 {without[0]:,.0f} and {without[1]:,.0f} prompts/s.
@@ -173,8 +175,8 @@ def launched(*command, cache=None):
 
 def longest(printed):
     """Return the rows and the longest prompt in the output of `stats.py --json`."""
-    (tokenizer,) = json.loads(printed)["tokenizers"]
-    return tokenizer["prompts"]["rows"], tokenizer["prompts"]["max"]
+    prompts = json.loads(printed)["prompts"]
+    return prompts["rows"], prompts["max"]
 
 
 def processes(file, folder, most, work):
@@ -223,14 +225,14 @@ def write(file, rows, path):
 
 def memory(file, folder, sizes, work):
     """Print part 3: time and memory for large files."""
-    print("\n## Memory\n\n`stats.py --dataset FILE --tokenizer FOLDER --transform", end=" ")
+    print("\n## Memory\n\n`stats.py --data FILE --tokenizer FOLDER --transform", end=" ")
     print(f"{TRANSFORM}`, once each.\n\n| rows | file | MB | seconds | rows/s | peak MiB |")
     print("|---:|---|---:|---:|---:|---:|")
     for rows in sizes:
         for kind in ("jsonl", "parquet"):
             path = work / f"{rows}.{kind}"
             write(file, rows, path)
-            options = ["--dataset", path, "--tokenizer", folder, "--transform", TRANSFORM]
+            options = ["--data", path, "--tokenizer", folder, "--transform", TRANSFORM]
             seconds, peak, printed = launched("stats.py", *options, "--json")
             if longest(printed)[0] != rows:
                 raise ValueError(f"{path}: {longest(printed)[0]} rows of {rows} were counted")
@@ -260,7 +262,7 @@ def main():
     options = arguments.parse_args()
     file, folder = (options.gsm8k / "train.jsonl").absolute(), options.tokenizer.absolute()
     print(
-        "# Prompt lengths: prompts per second, and memory\n\nMade by `python benchmarks/lengths.py"
+        "# Prompt lengths: prompts per second, and memory\n\nMade by `python -m benchmarks.lengths"
     )
     print(f"--gsm8k FOLDER --tokenizer {folder.name}` on {date.today()}.")
     print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())

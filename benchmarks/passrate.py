@@ -17,7 +17,8 @@ import yaml
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.runlog.schema import REWARD
-from axolotl_grpo_plugin.training.held_out import read_changes
+from axolotl_grpo_plugin.training.held_out import compared
+from axolotl_grpo_plugin.training.record import HELD_OUT
 
 FOLDER = Path(sys.argv[1])
 CORRECT = "correctness_reward_func"
@@ -40,11 +41,11 @@ def config(name, **changes):
 
 def kept(name, limits, seed, **changes):
     """Return the file of the rows whose pass rate is within the limits."""
-    out = FOLDER / f"{name}-{seed}.jsonl"
-    if not out.exists():
-        words = ["--seed", seed, "--keep", limits, "--out", out]
+    file = FOLDER / f"rates-{name}-{seed}" / "passrate" / "kept.parquet"
+    if not file.exists():
+        words = ["--seed", seed, "--keep", limits]
         axolotl("grpo", "passrate", config(f"rates-{name}-{seed}", **changes), *words)
-    return out
+    return file
 
 
 def train(name, seed, rows, **changes):
@@ -52,7 +53,7 @@ def train(name, seed, rows, **changes):
     run = FOLDER / f"{name}-{seed}"
     if not (run / "model.safetensors").exists():
         (dataset,) = yaml.safe_load(Path("configs/quickstart.yaml").read_text())["datasets"]
-        dataset |= {"path": str(rows)} if rows else {}
+        dataset |= {"path": str(rows), "ds_type": "parquet"} if rows else {}
         axolotl("grpo", "train", config(run.name, seed=seed, datasets=[dataset], **changes))
     return run
 
@@ -69,10 +70,12 @@ def dead(run):
 
 def show(stage, seed, limits, rows, run):
     count = len(rows.read_text().splitlines()) if rows else 918
-    changes = read_changes(run / "held_out.jsonl")
-    (right,) = [each for each in changes if (each.reward, each.mode) == (CORRECT, "sampled")]
+    (sampled,) = [part for part in compared(run / HELD_OUT) if part["mode"] == "sampled"]
+    before, after = next(
+        change["means"] for change in sampled["differences"] if change["of"] == "right"
+    )
     cells = [stage, seed, limits, count, *dead(run), *[""] * (3 - len(dead(run)))]
-    cells.append(f"{right.right_before:.1%} → {right.right_after:.1%}")
+    cells.append(f"{before:.1%} → {after:.1%}")
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 

@@ -1,8 +1,8 @@
 """Measure completions per second of our rewards and of alternatives, as the text of results/rewards.md.
 
-    python benchmarks/rewards.py [--completions FOLDER ...] > benchmarks/results/rewards.md
+    python -m benchmarks.rewards [--completions FOLDER ...] > benchmarks/results/rewards.md
 
-A FOLDER has a run's completions (`trl.log_completions`). `axolotl grpo train
+A FOLDER has a run's completions (`trl.log_completions`). `axolotl-grpo train
 configs/gsm8k/smollm2-135m-cpu.yaml --max-steps 4` makes `outputs/gsm8k-smollm2-135m-cpu/completions`. Their
 golds are looked up by question in GSM8K ($GSM8K_DIR) and in the quickstart's problems. All rewards score
 the same completions in one process and one thread. The time is CPU time with empty caches, the best of
@@ -27,16 +27,18 @@ import math_verify
 import pandas as pd
 from trl.rewards import accuracy_reward
 
-from axolotl_grpo_plugin import exact, latex
+from axolotl_grpo_plugin import exact
+from axolotl_grpo_plugin import latex as latex_module
 from axolotl_grpo_plugin.rewards import gsm8k
 from axolotl_grpo_plugin.rewards import math as ours_module
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
+from benchmarks.speeds import record
 
 ROOT = Path(__file__).parents[1]
 GSM8K = [getattr(gsm8k, name) for name in dir(gsm8k) if name.endswith("_reward_func")]
 CACHED = [
     each
-    for module in (ours_module, latex, exact)
+    for module in (ours_module, latex_module, exact)
     for each in vars(module).values()
     if hasattr(each, "cache_clear")
 ]
@@ -144,7 +146,10 @@ def measured(function, completions, golds, repeat=3):
 
 
 def compare(title, completions, golds, repeat=3):
-    """Print a table of speeds, and the scores of math-verify and TRL that differ from ours."""
+    """Print a table of speeds, and the scores of math-verify and TRL that differ from ours.
+
+    Return our seconds as a share of TRL's.
+    """
     print(f"\n## {title}: {len(completions)} completions\n")
     print("| | completions/s | math accuracy is faster by | right |\n|---|---:|---:|---:|")
     results = {}
@@ -166,6 +171,7 @@ def compare(title, completions, golds, repeat=3):
             print("\n| completion | gold | ours | theirs | times |\n|---|---|---:|---:|---:|")
         for (text, gold, our, their), times in shown:
             print(f"| `{text}` | `{gold}` | {our} | {their} | {times} |")
+    return fastest / results["trl_accuracy_reward"][0]
 
 
 def _tail(text):
@@ -194,14 +200,17 @@ def main():
     arguments.add_argument("--completions", type=Path, nargs="*", default=[])
     folders = arguments.parse_args().completions
     # math-verify then runs in this process, whose time is measured.
-    ours_module.call = lambda function, *arguments, seconds: function(*arguments)
+    vars(ours_module)["call"] = lambda function, *arguments, seconds: function(*arguments)
     print(
-        "# Rewards: completions per second\n\nMade by `python benchmarks/rewards.py --completions FOLDER`."
+        "# Rewards: completions per second\n\nMade by `python -m benchmarks.rewards --completions FOLDER`."
     )
     print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
-    compare("Numbers in boxes, half right", *numbers())
-    compare("LaTeX in boxes, half right", *latex())
-    compare("The contract's answers", *contract(), repeat=1)
+    costs = {
+        "numbers, of TRL's time": compare("Numbers in boxes, half right", *numbers()),
+        "LaTeX, of TRL's time": compare("LaTeX in boxes, half right", *latex()),
+        "contract, of TRL's time": compare("The contract's answers", *contract(), repeat=1),
+    }
+    record("rewards", costs)
     for folder in folders:
         compare(f"Rollouts: {_name(folder)}", *rollouts(folder))
     print("\n## The five GSM8K rewards together\n")

@@ -1,14 +1,13 @@
 """Measure the plugin's own time per training step: scoring, rollout log and dynamic sampling.
 
-    python benchmarks/scoring.py                                                   # the quickstart's model
-    python benchmarks/scoring.py models/smollm2-135m-instruct --batch 16 --steps 6   # SmolLM2
+    python -m benchmarks.scoring                                                   # the quickstart's model
+    python -m benchmarks.scoring models/smollm2-135m-instruct --batch 16 --steps 6   # SmolLM2
 
 It trains in TRL's trainer with the reward runner. The quickstart's model has 0.6 million parameters, so its
 steps are short. The generation of the extra rounds is not the plugin's own time.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
+from benchmarks.speeds import record
 
 REWARDS = "correctness int strict_format soft_format xmlcount".split()
 QUICKSTART = Path(__file__).parents[1] / "axolotl_grpo_plugin" / "quickstart"
@@ -89,6 +89,7 @@ def main(folder, model, steps, batch):
     }
     for name, seconds in {**own, "all": sum(own.values())}.items():
         print(f"{name:12} {seconds / steps * 1e3:6.2f} ms per step  {seconds / total:.2%}")
+    record("scoring", {f"{name}, share of a step": own[name] / total for name in own})
 
 
 if __name__ == "__main__":
@@ -97,6 +98,5 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch", type=int, default=64, help="completions per step")
     given = parser.parse_args()
-    sys.path[0] = str(Path(__file__).parents[1])  # here, rewards.py would hide the folder `rewards`
     with tempfile.TemporaryDirectory() as folder:
         main(folder, given.model, given.steps, given.batch)

@@ -2,7 +2,7 @@
 
     python benchmarks/time_to_reward.py quickstart FOLDER
     python benchmarks/time_to_reward.py quickstart FOLDER --share 0.9      # the same runs
-    python benchmarks/time_to_reward.py smollm2 FOLDER       # after: axolotl grpo fetch smollm2
+    python benchmarks/time_to_reward.py smollm2 FOLDER       # after: axolotl-grpo fetch smollm2
 
 It trains each arm with each seed: TRL's own trainer, Axolotl without this plugin, the plugin, and the
 plugin with dynamic sampling. All arms have the same model, rows, rewards and settings. Each run saves
@@ -49,9 +49,7 @@ class Case(NamedTuple):
 
 CASES = {
     "quickstart": Case("configs/quickstart.yaml", ARMS, (1, 2, 3, 4, 5), 80, 5, 5, 0.8, 234, 4),
-    "smollm2": Case(
-        "configs/quickstart-smollm2.yaml", ("trl", *ARMS[2:]), (1, 2, 3), 24, 4, 12, 0.5, 72, 2
-    ),
+    "smollm2": Case("configs/quickstart-smollm2.yaml", ARMS, (1, 2, 3), 24, 4, 12, 0.5, 72, 2),
 }
 PLAIN = """
 from axolotl_grpo_plugin.rewards.gsm8k import *
@@ -165,29 +163,29 @@ def train(case, arm, seed, folder):
 
 def right_at(case, run):
     """Return the sampled share of right answers per checkpoint, up to the first that reaches the share."""
-    from axolotl_grpo_plugin.commands.session import Options, Session
+    from axolotl_grpo_plugin.answering.options import Options
+    from axolotl_grpo_plugin.answering.session import open_session
     from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
-    from axolotl_grpo_plugin.generation.generate import generate
+    from axolotl_grpo_plugin.generation.generate import generate, jobs_of
 
     cfg = config(case, "plugin", 1, run)
     file = run / "eval.yaml"
     file.write_text(yaml.safe_dump(cfg))
     rows, samples = CASES[case].rows, CASES[case].samples
     dest = str(run.parent / f"{case}-eval")
-    options = Options(checkpoints="all", samples=samples, limit=rows, dest=dest)
-    session = Session(str(file), options, "test_datasets", "eval", evaluates=False)
+    options = Options(checkpoints="all", samples=samples, limit=rows, out=dest)
+    session = open_session(str(file), options, "test_datasets", "eval", evaluates=False)
     scorer = AnswerScorer(session.cfg)
     best = scorer.highest["correctness_reward_func"]
     found = {}
     for model in sorted(session.models, key=lambda model: model.step):
         if 0 < model.step < CASES[case].first or model.step % CASES[case].every:
             continue
-        jobs = session.jobs(model)
+        jobs = jobs_of(model, session.rows, session.plans, session.backend.how)
         generate(session.backend, session.store, model, jobs, session.tokenizer.real)
-        answers = [session.store[job.key] for job in jobs]
-        scored = scorer.scored(model, jobs, answers, samples)
+        records = scorer.scored(jobs, [session.store[job.key] for job in jobs])
         found[model.step] = fmean(
-            (each.scores["correctness_reward_func"] or 0) >= best for each in scored
+            (record["reward/correctness_reward_func"] or 0) >= best for record in records
         )
         if found[model.step] >= CASES[case].share:
             break
@@ -248,10 +246,13 @@ if __name__ == "__main__":
     parser.add_argument("case", choices=CASES, nargs="?")
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--share", type=float, help="Of right answers to reach. [the case's]")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="To compare. [all]")
     given = parser.parse_args()
     if given.in_trl:
         train_in_trl(given.in_trl)
     else:
         if given.share:
             CASES[given.case] = CASES[given.case]._replace(share=given.share)
+        if given.arms:
+            CASES[given.case] = CASES[given.case]._replace(arms=given.arms)
         main(given.case, given.folder.resolve())

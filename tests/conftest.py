@@ -1,13 +1,16 @@
-"""Speed up the tests: one thread per worker, modules compiled once, the longest groups first."""
+"""Speed up the tests: one thread per process, and modules that are compiled once. No test depends on an earlier one."""
 
+import logging
 import os
 import sys
-from collections import defaultdict
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from axolotl_grpo_plugin.findings import ConfigError
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "axolotl_grpo_plugin" / "quickstart"
@@ -30,7 +33,7 @@ settings.load_profile("shared")
 
 
 class Later:
-    """A module that is imported when a test uses it. All workers collect all tests, but one needs torch."""
+    """A module that is imported when a test uses it. Each process collects all tests, and torch takes seconds."""
 
     def __init__(self, name):
         self._name = name
@@ -41,33 +44,21 @@ class Later:
         return getattr(import_module(self._name), name)
 
 
+@contextmanager
+def refused(code, words=None):
+    """Check that the block ends with one finding, which has this code."""
+    with pytest.raises(ConfigError, match=words) as error:
+        yield
+    assert [finding.code for finding in error.value.findings] == [code]
+
+
 def pytest_make_parametrize_id(val):
     """Shorten the name of a long text. Each worker sends the names of all tests, of which some had a megabyte."""
     return f"{ascii(val[:60])[1:-1]}[...]" if isinstance(val, str) and len(val) > 100 else None
 
 
-def pytest_itemcollected(item):
-    """Give each file to one worker, except tests with a group or a time of their own."""
-    if "tokenizer" in getattr(item, "fixturenames", ()):  # transformers', which imports torch
-        item.add_marker(pytest.mark.xdist_group("with torch"))
-    own = {mark.name for mark in item.own_markers}
-    if "seconds" not in own and not item.get_closest_marker("xdist_group"):
-        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """Start the longest groups first, so that the workers end together."""
-    if not hasattr(config, "workerinput"):
-        return
-    units = {"with torch": 60, "tests/rewards/test_code.py": 30, "tests/e2e/test_sandbox.py": 20}
-    seconds = defaultdict(int, units | {"tests/e2e/test_cloud_remote.py": 20, "tests/scoring/test_guard.py": 15})
-    for item in items:
-        for mark in item.iter_markers("seconds"):
-            seconds[_group(item)] = max(seconds[_group(item)], *mark.args)
-    items.sort(key=lambda item: -seconds[_group(item)])
-
-
-def _group(item):
-    mark = item.get_closest_marker("xdist_group")
-    return mark.args[0] if mark else item.nodeid
+@pytest.fixture(autouse=True)
+def logging_is_on():
+    """Undo `logging.disable`, by which a command keeps its own screen quiet."""
+    yield
+    logging.disable(logging.NOTSET)

@@ -6,7 +6,7 @@ from axolotl_grpo_plugin.completions import find_answer, is_integer_literal, rea
 
 
 @pytest.mark.parametrize(
-    ("completion", "text"),
+    "completion, text",
     [
         (" a\r\nb\rc \n", "a\nb\nc"),
         ([{"role": "assistant", "content": "a"}], "a"),
@@ -21,14 +21,16 @@ from axolotl_grpo_plugin.completions import find_answer, is_integer_literal, rea
             "call\ndone",
         ),
         ([], ""),
+        ([{"content": "a"}, {"role": None, "content": "b"}, {"role": "user", "content": "c"}], "a\nb"),
+        ([{"content": ["a", {"text": "b"}, {"text": None}]}], "ab"),
     ],
 )
-def test_text_of(completion, text):
+def test_messages_become_one_text(completion, text):
     assert text_of(completion) == text
 
 
 @pytest.mark.parametrize(
-    ("answer", "value"),
+    "answer, value",
     [
         ("18", "18"),
         ("+018", "18"),
@@ -66,12 +68,12 @@ def test_text_of(completion, text):
         ("6 times", "6"),
     ],
 )
-def test_read_number(answer, value):
+def test_reads_a_number_with_sign_currency_and_unit(answer, value):
     assert read_number(answer) == (Decimal(value), "")
 
 
 @pytest.mark.parametrize(
-    ("answer", "problem"),
+    "answer, problem",
     [
         ("", "not_a_number"),
         ("eighteen", "not_a_number"),
@@ -110,12 +112,12 @@ def test_read_number(answer, value):
         ("18 " + "word " * 50, "not_a_number"),
     ],
 )
-def test_read_number_refuses_anything_but_one_number(answer, problem):
+def test_refuses_anything_but_one_number(answer, problem):
     assert read_number(answer) == (None, problem)
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_integer"),
+    "answer, is_integer",
     [
         ("18", True),
         ("-5", True),
@@ -129,7 +131,7 @@ def test_read_number_refuses_anything_but_one_number(answer, problem):
         ("", False),
     ],
 )
-def test_is_integer_literal(answer, is_integer):
+def test_integer_literal_has_bare_ascii_digits(answer, is_integer):
     assert is_integer_literal(answer) is is_integer
 
 
@@ -139,7 +141,7 @@ def lowered(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "answer"),
+    "text, options, answer",
     [
         # The first place that the text has decides, but a tag forbids the others.
         (r"\boxed{1} #### 2", {"places": ["box", "hash"]}, ("1", "")),
@@ -181,5 +183,5 @@ def lowered(text):
         ("<answer>...</answer>", {"places": ["tag", "box"]}, (None, "empty_answer")),
     ],
 )
-def test_find_answer(text, options, answer):
+def test_places_and_options_decide_which_answer_is_read(text, options, answer):
     assert find_answer(text, **options) == answer

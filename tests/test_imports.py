@@ -11,7 +11,7 @@ CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 
 
 @pytest.mark.parametrize(
-    ("code", "heavy"),
+    "code, heavy",
     [
         ("import axolotl_grpo_plugin", HEAVY),
         ("import axolotl_grpo_plugin.cli", HEAVY),  # `axolotl --help` does this
@@ -22,6 +22,7 @@ CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
             f"grpo(['score', 'a.jsonl', '--reward', '{CORRECT}'], standalone_mode=False)",
             HEAVY,
         ),
+        ("import axolotl_grpo_plugin.commands.check", {"math_verify"}),
         (
             "from axolotl_grpo_plugin.rewards.judge import judge; judge('m', 'http://127.0.0.1:9/v1')",
             {*HEAVY, "openai", "httpx"},

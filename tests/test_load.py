@@ -3,13 +3,13 @@ from functools import partial
 import pytest
 
 from axolotl_grpo_plugin.load import RewardRef, load_reward, logged_names, reward_refs
-from axolotl_grpo_plugin.reward import described
+from axolotl_grpo_plugin.reward import PlainReward
 
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 TRLS = "trl.rewards.get_repetition_penalty_reward"
 
 
-def test_reward_refs():
+def test_rewards_of_a_config_have_sorted_arguments():
     cfg = {"trl": {"reward_funcs": ["a.b", "c.d"]}, "grpo_reward_args": {"c.d": {"y": 1, "x": 2}}}
     assert reward_refs(cfg) == [RewardRef("a.b"), RewardRef("c.d", (("x", 2), ("y", 1)))]
     assert not reward_refs({"trl": {"reward_funcs": "a.b"}}) + reward_refs({"trl": {"reward_funcs": [None]}})
@@ -21,14 +21,6 @@ def test_calls_factory_with_parameters():
     assert load_reward(RewardRef(TRLS)) is load_reward(RewardRef(TRLS))  # built once
 
 
-def test_parameter_may_be_a_list(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    code = "def fn(completions, words=(), **columns): return [len(words)] * len(completions)\n"
-    (tmp_path / "takes_a_list.py").write_text(code)
-    reward = load_reward(RewardRef("takes_a_list.fn", (("words", ["a", "b"]),)))
-    assert reward(completions=["x"], prompts=["p"]) == [2]
-
-
 def test_detects_async_rewards():
     async def judge(completions, **columns):
         return []
@@ -37,8 +29,8 @@ def test_detects_async_rewards():
         async def __call__(self, completions, **columns):
             return []
 
-    for each in (judge, partial(judge, most=1), Judge()):
-        assert described(each).is_async
+    for judged in (judge, partial(judge, most=1), Judge()):
+        assert PlainReward(judged).is_async
     assert not load_reward(RewardRef(OURS)).is_async
 
 
@@ -56,7 +48,7 @@ def test_logged_names_are_short_and_unique(keys, names):
     assert logged_names([RewardRef(key) for key in keys]) == names
 
 
-def test_inner_rewards():
+def test_reward_knows_the_rewards_inside_it():
     gated = RewardRef("axolotl_grpo_plugin.rewards.shaping.gated", (("by", OURS), ("reward", OURS)))
     assert load_reward(gated).spec.inner == (load_reward(RewardRef(OURS)),) * 2
-    assert described(print).spec.inner == ()
+    assert PlainReward(print).spec.inner == ()

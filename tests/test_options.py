@@ -25,7 +25,7 @@ def made(path, arguments):
 
 
 @pytest.mark.parametrize(
-    ("path", "arguments", "message"),
+    "path, arguments, message",
     [
         (
             f"{REWARDS}.format.tag_count_reward_func",
@@ -51,9 +51,9 @@ def test_refuses_wrong_type(path, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("path", "arguments"),
+    "path, arguments",
     [
-        (JUDGE, {**ADDRESS, "timeout": 5, "body": {"n": 1}, "sources": ["a"], "question": None}),
+        (JUDGE, {**ADDRESS, "timeout": 5, "body": {"n": 1}, "sources": ["a"]}),
         (f"{HERE}.own", {"bare": 3, "tag": None, "kinds": 4, "names": "a"}),
         (f"{HERE}.factory", {"words": None, "share": 1}),
     ],

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axolotl_grpo_plugin.values import read_value, same
+from axolotl_grpo_plugin.values import matched, read_value, same
 
 DEEP = 30_000
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
+    "text, value",
     [
         ("18", 18),
         ("-1.50", -1.5),
@@ -34,7 +34,7 @@ DEEP = 30_000
         ("[" * 50 + "]" * 50, eval("[" * 50 + "]" * 50)),
     ],
 )
-def test_read_value(text, value):
+def test_reads_values_of_python_and_json(text, value):
     read = read_value(text)
     assert read == (value, False)
     assert type(read.value) is type(value)
@@ -77,7 +77,7 @@ def test_unparseable_text_stays_a_string(text):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "equal"),
+    "first, second, equal",
     [
         (1, 1.0, True),
         (1, True, False),
@@ -105,12 +105,12 @@ def test_unparseable_text_stays_a_string(text):
         (float("nan"), float("nan"), True),
     ],
 )
-def test_same(one, other, equal):
-    assert same(one, other) == equal
-    assert same(other, one) == equal
+def test_equal_values_have_the_same_kind(first, second, equal):
+    assert same(first, second) == equal
+    assert same(second, first) == equal
 
 
-def test_ignore_case():
+def test_texts_may_differ_in_case_and_space():
     assert not same(["An Owl"], ["an  owl."])
     assert same(["An Owl"], ["an  owl."], ignore_case=True)
     assert same({"a": ("B",)}, {"a": ["b"]}, ignore_case=True)
@@ -138,3 +138,9 @@ def test_any_text_is_read_without_warning(text):
         value, plain = read_value(text)
         assert not plain or value == text
         same(value, value)
+
+
+def test_matching_removes_the_gold_that_it_found():
+    # 1 == True in Python, but only the second gold equals 1.
+    assert matched([1, True], [True, 1], same)
+    assert not matched([1, 1], [True, 1], same)

@@ -29,7 +29,6 @@ from transformers import (
 )
 from trl.chat_template_utils import qwen3_template
 
-from axolotl_grpo_plugin import countdown_problems
 from axolotl_grpo_plugin.completions import TAGS
 from axolotl_grpo_plugin.transforms import gym, math
 from axolotl_grpo_plugin.transforms.countdown import question
@@ -37,6 +36,7 @@ from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT, instructions
 from tools import (
     code_problems,
     countdown_demonstrations,
+    countdown_problems,
     gym_demonstrations,
     tool_transcripts,
     word_problems,

@@ -3,7 +3,7 @@
 import random
 from itertools import combinations
 
-from axolotl_grpo_plugin.countdown_problems import Problem
+from tools.countdown_problems import Problem
 
 
 def demonstration(problem: Problem, draw: random.Random) -> str:

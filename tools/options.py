@@ -17,11 +17,13 @@ with `pkg://PACKAGE/` is a file inside an installed package.
 def page() -> str:
     """Return docs/options.md."""
     properties = GRPOArgs.model_json_schema()["properties"]
-    rows = [
-        f"| `{key}` | {_type(value)} | {value['description']} |"
-        for key, value in properties.items()
-    ]
+    rows = [f"| `{key}` | {_type(value)} | {_line(value)} |" for key, value in properties.items()]
     return HEAD + "\n".join(rows) + "\n"
+
+
+def _line(schema: dict[str, Any]) -> str:
+    """Return the description, which has line breaks in args.py, as one line."""
+    return " ".join(schema["description"].split())
 
 
 def _type(schema: dict[str, Any]) -> str:

@@ -24,7 +24,6 @@ PICTURES = {
     "find": ([QUICK], "view=find&reward=0&why=wrong_value"),
     "prompts": ([QUICK], "view=prompts"),
     "answers": ([QUICK], "view=answers"),
-    "suspicious": ([QUICK, HACKED], "view=odd&run=1"),
     "compare": ([QUICK, HACKED], "view=compare"),
     "two-runs": ([QUICK, HACKED], "view=run&run=1"),
 }

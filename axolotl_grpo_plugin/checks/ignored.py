@@ -1,43 +1,63 @@
 """Find keys that Axolotl ignores silently, and keys that it does not read for this kind of run."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from importlib import import_module
-from inspect import getsource
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin.checks.traps import REPLAY, REROLL
-from axolotl_grpo_plugin.checks.trl_args import KEY, free_fields
-from axolotl_grpo_plugin.config import block, dicts, tokens_of
-from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.checks.trl_args import KEY, UNPASSED, free_fields
+from axolotl_grpo_plugin.config import Config, block, dicts, value_at
+from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, warning
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 TRL, VLLM, DATASETS = "trl.", "vllm.", "datasets[]."
 SIMILAR = 0.85  # the similarity (difflib) from which a key counts as a misspelling
-# Finds the keys of the raw config that a validator's source reads.
-READ = re.compile(r'\bdata(?:\.get\(|\.pop\(|\[)"(\w+)"|"(\w+)" (?:not )?in data\b')
 ANCHORS = ("x-", "x_", "_", ".")  # prefixes of keys that hold YAML anchors
+# Older keys that Axolotl's validators move or refuse, so that its schema has no field for them.
+OLDER = {"fsdp", "relora_steps"}
 
-# Keys of trl that the trainer does not get as arguments (core/builders/rl.py), and the mode, which may
-# be set to its default.
-PASSED = {"beta", "reward_funcs", "reward_processing_classes", "rollout_func", "vllm_mode"}
-CHECKED = {"vllm_lora_sync", "skip_zero_advantage_batches", *REPLAY, *REROLL}  # by traps.py
-# Settings that make Axolotl read more keys. The first that helps is the fix.
-SWITCHES: tuple[dict[str, Any], ...] = (
-    {"use_vllm": True, "vllm_mode": "server"},
-    {"use_vllm": True, "vllm_mode": "colocate"},
-    {"use_data_producer": True},
-    {"sync_ref_model": True},
+# The keys that Axolotl 0.21 reads in some runs only. tests/e2e/test_check.py compares them with its code.
+WITH_VLLM = (
+    "trl.vllm_server_host",
+    "trl.vllm_server_port",
+    "trl.vllm_server_timeout",
+    "trl.vllm_guided_decoding_regex",
+    "vllm.tensor_parallel_size",
+    "vllm.gpu_memory_utilization",
+    "vllm.max_model_len",
+    "vllm.host",
+    "vllm.port",
 )
-# Keys of the schema that Axolotl 0.21 never reads, with the fix.
-DEAD = {"max_prompt_len": "Set grpo_max_prompt_length"}
+WITH_SERVER = (
+    "vllm.data_parallel_size",
+    "vllm.dtype",
+    "vllm.enable_prefix_caching",
+    "vllm.enable_reasoning",
+    "vllm.reasoning_parser",
+    "vllm.enforce_eager",
+    "vllm.serve_module",
+    "vllm.worker_extension_cls",
+)
+WITH_COLOCATE = ("trl.vllm_enable_sleep_mode",)
+WITH_PRODUCER = (
+    "trl.prefetch_depth",
+    "trl.vllm_sync_interval",
+    "trl.streaming_partial_batch",
+    "trl.streaming_min_groups",
+    "trl.reward_num_workers",
+)
+WITH_PREFETCH = ("trl.replay_buffer_size", "trl.replay_recompute_logps")  # and whole batches
+WITH_REFERENCE = ("trl.ref_model_mixup_alpha", "trl.ref_model_sync_steps")
+# The trainer collects prompts for the last two, but never draws them again.
+NEVER = ("vllm.device", "trl.reroll_start_fraction", "trl.reroll_max_groups")
+
+Known = dict[str, set[str]]
 
 
-def check_ignored(cfg: Any) -> Iterator[Finding]:
+def check_ignored(cfg: Config) -> Findings:
     """Check that every key with a value belongs to Axolotl or a plugin.
 
     A key of another block is an error, and so is any unknown key in `trl` and `vllm`. Elsewhere an
@@ -50,19 +70,35 @@ def check_ignored(cfg: Any) -> Iterator[Finding]:
                 continue
             if not prefix and key.startswith((*ANCHORS, "grpo_")):
                 continue  # check_keys reports unknown grpo_ keys
-            moved = _in_another_block(key, prefix, known)
-            similar = moved or _similar(key, prefix, known)
-            fix = "Remove it" if prefix else "Remove it, or name its plugin in `plugins:`"
-            if prefix in ("", TRL) and key in free_fields():
-                fix = f"Move it to {KEY}"
-            elif similar:
-                fix = f"Did you mean `{similar}`?"
-            is_error = moved or prefix in (TRL, VLLM) or (prefix and similar)
-            what = "Axolotl does not know this key, and ignores it"
-            yield Finding(at(cfg, name + key), what, fix, level="error" if is_error else "warning")
+            yield _unknown(name, prefix, key, known)
 
 
-def _holders(cfg: Any) -> Iterator[tuple[str, str, Any]]:
+def _unknown(name: str, prefix: str, key: str, known: Known) -> Finding:
+    level: Level = "error"
+    meant = _in_another_block(key, prefix, known)
+    if not meant:
+        meant = _similar(key, prefix, known)
+        # It may belong to a plugin that is not named, or to a dataset's loader.
+        if not prefix or (prefix == DATASETS and not meant):
+            level = "warning"
+    if prefix in ("", TRL) and key in free_fields():
+        fix = f"Move it to {KEY}"
+    elif meant:
+        fix = f"Did you mean `{meant}`?"
+    elif prefix:
+        fix = "Remove it"
+    else:
+        fix = "Remove it, or name its plugin in `plugins:`"
+    return Finding(
+        name + key,
+        "Axolotl does not know this key, and ignores it",
+        fix,
+        level=level,
+        code="unknown-key",
+    )
+
+
+def _holders(cfg: Config) -> Iterator[tuple[str, str, Config]]:
     """Yield the blocks whose keys are known: name, key prefix in `_known`, block."""
     yield "", "", cfg
     yield TRL, TRL, block(cfg, "trl")
@@ -72,7 +108,7 @@ def _holders(cfg: Any) -> Iterator[tuple[str, str, Any]]:
             yield f"{key}[{number}].", DATASETS, dataset
 
 
-def _known() -> dict[str, set[str]]:
+def _known() -> Known:
     """Return the keys of each block, from the schemas of Axolotl and the loaded plugins."""
     from axolotl.cli import args
     from axolotl.integrations.base import PluginManager
@@ -81,125 +117,128 @@ def _known() -> dict[str, set[str]]:
     from axolotl.utils.schemas.trl import TRLConfig
     from axolotl.utils.schemas.vllm import VllmConfig
 
-    # A dataset may become any of these, depending on `type` and `rl`.
-    kinds = [each for each in vars(datasets).values() if hasattr(each, "model_fields")]
-    known = {
-        TRL: _fields(TRLConfig),
-        VLLM: _fields(VllmConfig),
-        DATASETS: set().union(*map(_fields, kinds)),
-    }
-    plugins = (path.rpartition(".") for path in PluginManager.get_instance().get_input_args())
-    models = [getattr(import_module(module), name) for module, _, name in plugins]
-    top = set().union(*map(_fields, (AxolotlInputConfig, *models)))
+    trl, vllm = _fields(TRLConfig), _fields(VllmConfig)
     # A loaded config also holds the command's options.
-    options = [each for each in vars(args).values() if is_dataclass(each)]
-    top |= {field.name for each in options for field in fields(each)} - known[TRL] - known[VLLM]
-    # For older keys the schema has no field, but a validator that moves or refuses them.
-    names = {each.__module__ for each in AxolotlInputConfig.__mro__}
-    modules = [import_module(name) for name in names if name.startswith("axolotl.")]
-    read = [word for each in modules for words in READ.findall(getsource(each)) for word in words]
-    return {**known, "": top | ({*read} - {""} - known[TRL] - known[VLLM])}
+    options = set[str]()
+    for group in vars(args).values():
+        if is_dataclass(group):
+            options |= {field.name for field in fields(group)}
+    top = _fields(AxolotlInputConfig) | OLDER | (options - trl - vllm)
+    for path in PluginManager.get_instance().get_input_args():
+        top |= _fields(resolve_name(path))
+    of_datasets = set[str]()
+    # A dataset may become any of these, depending on `type` and `rl`.
+    for kind in vars(datasets).values():
+        if hasattr(kind, "model_fields"):
+            of_datasets |= _fields(kind)
+    return {
+        "": top,
+        TRL: trl,
+        VLLM: vllm,
+        DATASETS: of_datasets,
+    }
 
 
 def _fields(model: Any) -> set[str]:
-    known = model.model_fields
-    return {*known, *(field.alias for field in known.values() if field.alias)}
+    names = set[str]()
+    for name, field in model.model_fields.items():
+        names |= {name, field.alias or name}
+    return names
 
 
-def _in_another_block(key: str, prefix: str, known: dict[str, set[str]]) -> str:
+def _in_another_block(key: str, prefix: str, known: Known) -> str:
     """Return the same key in the block that has it, or ""."""
     if f"grpo_{key}" in known[""]:
         return f"grpo_{key}"
-    places = [(TRL, key), (VLLM, key), (VLLM, key.removeprefix("vllm_")), ("", key)]
-    for place, name in places if prefix != DATASETS else ():
+    if prefix == DATASETS:
+        return ""
+    for place in (TRL, VLLM, ""):
+        name = key.removeprefix("vllm_") if place == VLLM else key
         if place != prefix and name in known[place]:
             return place + name
     return ""
 
 
-def _similar(key: str, prefix: str, known: dict[str, set[str]]) -> str:
-    """Return the key, with its block, that this one may misspell, or ""."""
-    for place, name in ((prefix, key), (VLLM, key.removeprefix("vllm_"))):
-        close = get_close_matches(name, sorted(known[place]), n=1, cutoff=SIMILAR)
-        if close and (place == prefix or name != key):
-            return ("" if place == DATASETS else place) + close[0]
+def _similar(key: str, prefix: str, known: Known) -> str:
+    """Return the key that this one may misspell, with its block, or ""."""
+    if key.startswith("vllm_") and not get_close_matches(key, known[prefix], 1, SIMILAR):
+        key, prefix = key.removeprefix("vllm_"), VLLM
+    if not prefix and f"{key}s" in known[TRL]:
+        return f"{TRL}{key}s"  # closer than any key of another block
+    for close in get_close_matches(
+        key,
+        sorted(known[prefix]),
+        1,
+        SIMILAR,
+    ):
+        return close if prefix == DATASETS else prefix + close
     return ""
 
 
-def check_twice(file: str) -> Iterator[Finding]:
+def check_twice(file: str) -> Findings:
     """Check that no block of a YAML has a key twice, because YAML drops the first."""
     with open(file, encoding="utf-8") as opened:
-        blocks = [yaml.compose(opened, Loader=yaml.SafeLoader)]
-    while blocks:
-        node = blocks.pop()
+        nodes = [yaml.compose(opened, Loader=yaml.SafeLoader)]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, yaml.SequenceNode):
-            blocks += node.value
+            nodes += node.value
         elif isinstance(node, yaml.MappingNode):
-            blocks += [value for _, value in node.value]
-            keys = [key for key, _ in node.value if key.value != "<<"]
-            first = {key.value: key for key in reversed(keys)}
-            for key in keys:
-                if key is not first[key.value]:
-                    line, last = first[key.value].start_mark.line + 1, key.start_mark.line + 1
-                    what = f"the key is written twice, and line {last} replaces line {line}"
-                    yield Finding(f"{file}: {key.value}", what, "Remove one")
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                nodes.append(value)
+                line = key.start_mark.line + 1
+                first = lines.setdefault(key.value, line)
+                if first != line and key.value != "<<":  # "<<" merges another block
+                    yield fault(
+                        "key-twice",
+                        key.value,
+                        f"the key is written twice, and line {line} replaces line {first}",
+                        "Remove one",
+                    )
 
 
-def check_unread(cfg: Any) -> Iterator[Finding]:
-    """Check that every value in `trl` and `vllm` reaches the trainer or the server.
+def check_unread(cfg: Config) -> Findings:
+    """Check that every value in `trl` and `vllm` reaches the trainer or the server."""
+    mode = mode_of(cfg)
+    idle = {
+        "Remove it": NEVER,
+        f"Move it to {KEY}": tuple(f"trl.{name}" for name in UNPASSED),
+    }
+    if mode == "none":
+        idle["Set trl.use_vllm: true, trl.vllm_mode: server, or remove it"] = (
+            WITH_VLLM + WITH_SERVER
+        )
+        idle["Set trl.use_vllm: true, trl.vllm_mode: colocate, or remove it"] = WITH_COLOCATE
+    elif mode == "colocate":
+        idle["Set trl.vllm_mode: server, or remove it"] = WITH_SERVER
+    else:
+        idle["Set trl.vllm_mode: colocate, or remove it"] = WITH_COLOCATE
+    trl = block(cfg, "trl")
+    prefetches = trl.get("async_prefetch")
+    if not prefetches and not trl.get("use_data_producer"):
+        idle["Set trl.use_data_producer: true, or remove it"] = WITH_PRODUCER
+    if not prefetches or trl.get("streaming_partial_batch"):
+        fix = (
+            "Set trl.use_data_producer: true, trl.async_prefetch: true and "
+            "trl.streaming_partial_batch: false, or remove it"
+        )
+        idle[fix] = WITH_PREFETCH
+    if not trl.get("sync_ref_model"):
+        idle["Set trl.sync_ref_model: true, or remove it"] = WITH_REFERENCE
+    what = "a GRPO run with this config never reads it"
+    if "max_prompt_len" in cfg:
+        yield warning("unread-key", "max_prompt_len", what, "Set grpo_max_prompt_length")
+    for fix, keys in idle.items():
+        if changed := [key for key in keys if _is_changed(cfg, key)]:
+            yield warning("unread-key", ", ".join(changed), what, fix)
 
-    Compares the arguments that Axolotl makes with and without the key. Imports TRL.
-    """
+
+def _is_changed(cfg: Config, key: str) -> bool:
+    """Return whether a config sets a key of `trl` or `vllm` to another value than Axolotl's default."""
     from axolotl.utils.schemas.trl import TRLConfig
     from axolotl.utils.schemas.vllm import VllmConfig
 
-    schemas = {"trl": TRLConfig.model_fields, "vllm": VllmConfig.model_fields}
-    unread: dict[str, list[str]] = {}
-    for name, known in schemas.items():
-        for key, value in block(cfg, name).items():
-            default = known[key].default if key in known else value
-            if value is None or value == default or _is_read(cfg, name, key):
-                continue
-            unread.setdefault(_fix(cfg, name, key), []).append(f"{name}.{key}")
-    for key in DEAD.keys() & cfg.keys():
-        unread[DEAD[key]] = [key]
-    for fix, keys in unread.items():
-        what = "a GRPO run with this config never reads it"
-        yield Finding(at(cfg, ", ".join(keys)), what, fix, level="warning")
-
-
-def _is_read(cfg: Any, name: str, key: str) -> bool:
-    without = {other: value for other, value in cfg[name].items() if other != key}
-    return key in PASSED | CHECKED or _reached(cfg) != _reached({**cfg, name: without})
-
-
-def _fix(cfg: Any, name: str, key: str) -> str:
-    if name == "trl" and key in free_fields():
-        return f"Move it to {KEY}"
-    for switch in SWITCHES:
-        switched = {**cfg, "trl": {**block(cfg, "trl"), **switch}}
-        if _is_read(switched, name, key):
-            added = [f"trl.{k}: {v}" for k, v in switch.items() if block(cfg, "trl").get(k) != v]
-            return f"Set {', '.join(added).replace('True', 'true')}, or remove it"
-    return "Remove it"
-
-
-def _reached(cfg: Any) -> dict[str, Any]:
-    """Return the arguments that a raw config passes to the trainer, and to the server if there is one."""
-    from axolotl.cli.vllm_serve import VllmServeArguments
-    from axolotl.core.trainers.grpo import GRPOStrategy
-    from axolotl.utils.dict import DictDefault
-
-    # As Axolotl's validation fills them in.
-    trl = {"vllm_mode": mode_of(cfg), **block(cfg, "trl")}
-    vllm = block(cfg, "vllm")
-    parallel = tokens_of(cfg.get("context_parallel_size")) or 1
-    full = DictDefault({**cfg, "trl": trl, "vllm": vllm, "context_parallel_size": parallel})
-    passed = GRPOStrategy.set_training_args_kwargs(full)
-    producing = bool(trl.get("async_prefetch") or trl.get("use_data_producer"))
-    accepted = {field.name for field in fields(GRPOStrategy.get_training_args_class(producing))}
-    arguments = {name: value for name, value in passed.items() if name in accepted}
-    if mode_of(cfg) == "server":
-        served = [field.name for field in fields(VllmServeArguments)] + ["serve_module"]
-        arguments |= {f"server {name}": vllm.get(name) for name in served}
-    return arguments
+    name, field = key.split(".")
+    schema = {"trl": TRLConfig, "vllm": VllmConfig}[name]
+    return value_at(cfg, key) not in (None, schema.model_fields[field].default)

@@ -1,108 +1,191 @@
-"""Check that weights, gradients and optimizer fit the training GPUs: a lower bound, not an estimate."""
+"""Estimate the memory of the training GPUs: docs/gpus.md has the formula. It was not measured."""
 
 import json
-from collections.abc import Iterator
+import re
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from axolotl_grpo_plugin.checks.config import check_deepspeed
-from axolotl_grpo_plugin.checks.parameters import parameters_of
+from axolotl_grpo_plugin.checks.parameters import shape_of
 from axolotl_grpo_plugin.checks.traps import beta_of
-from axolotl_grpo_plugin.config import block, number_of, tokens_of
-from axolotl_grpo_plugin.findings import Finding, at
+from axolotl_grpo_plugin.config import (
+    Config,
+    block,
+    completion_of,
+    context_of,
+    number_of,
+    tokens_at,
+    value_at,
+)
+from axolotl_grpo_plugin.findings import Finding, Findings, fault, warning
 from axolotl_grpo_plugin.serving.placement import Placement
 
 GIB = 2**30
+# accelerate casts the logits to 32 bits, and TRL's kernel writes a gradient as large.
+_BYTES_PER_LOGIT = 4 + 4
 
 
-def least_memory(cfg: Any, placement: Placement) -> float | Finding:
-    """Return the GiB that weights, gradients and optimizer take on each training GPU.
+class Memory(NamedTuple):
+    """The memory that a training GPU needs, in GiB.
 
-    Activations, logits and CUDA itself come on top. Returns a skipped finding if the model's size is
-    not known.
+    model: weights, gradients and optimizer. logits, activations: of one micro-batch whose sequences have the
+    full length. vllm: what vLLM holds while the trainer trains on the same GPU.
     """
-    count = parameters_of(cfg)
-    return count if isinstance(count, Finding) else count * _bytes_each(cfg, placement) / GIB
+
+    model: float
+    logits: float
+    activations: float
+    vllm: float
+
+    @property
+    def least(self) -> float:
+        """Return the part that no batch size lowers."""
+        return self.model + self.vllm
+
+    @property
+    def total(self) -> float:
+        return sum(self)
+
+    def __str__(self) -> str:
+        model = f"{self.model:.1f} weights, gradients and optimizer"
+        batch = f"{self.logits:.1f} logits, {self.activations:.1f} activations"
+        text = f"estimate {self.total:.1f} GiB per GPU: {model}, {batch}"
+        return f"{text}, {self.vllm:.1f} vLLM" if self.vllm else text
 
 
-def check_memory(cfg: Any, placement: Placement, least: float, gib: float) -> Iterator[Finding]:
-    """Check that `least` GiB fit a GPU of `gib` GiB, beside vLLM if it shares the GPU and does not sleep."""
-    trl = block(cfg, "trl")
-    shared = placement.mode == "colocate" and not trl.get("vllm_enable_sleep_mode")
-    share = number_of(block(cfg, "vllm").get("gpu_memory_utilization")) or 0.3  # TRL's default
-    served = share * gib if shared else 0.0
-    if least + served > gib:
-        beside = f", of which vLLM takes {served:.1f}" if shared else ""
-        sleep = "set trl.vllm_enable_sleep_mode: true, " if shared else ""
-        what = f"weights, gradients and optimizer need {least:.1f} GiB on each training GPU, which has {gib:g} GiB{beside}"
-        fix = f"Train an adapter, {sleep}use an 8-bit optimizer, or shard over more GPUs (deepspeed, fsdp_config)"
-        yield Finding(at(cfg, "base_model"), what, fix)
+def memory_of(
+    cfg: Config,
+    placement: Placement,
+    gib: float | None,
+) -> Memory | Finding:
+    """Return the memory of a training GPU of `gib` GiB, None if its size is unknown.
+
+    CUDA's own memory comes on top. Returns a skipped finding if the model's size is not known.
+    """
+    shape = shape_of(cfg)
+    if isinstance(shape, Finding):
+        return shape
+    rows = tokens_at(cfg, "micro_batch_size") or 1
+    completion = completion_of(cfg) or 0
+    _, length = context_of(cfg) or ("", completion)
+    logits = rows * (completion or length) * shape.vocabulary * _BYTES_PER_LOGIT
+    if value_at(cfg, "trl.use_liger_loss"):
+        logits = 0  # Liger makes them in small parts
+    # The inputs of a layer's norms, attention and MLP. Its attention keeps no scores (SDPA).
+    layer = 16 * shape.hidden + 4 * shape.inner
+    values = shape.layers * layer  # of a token, for the backward pass
+    if cfg.get("gradient_checkpointing"):
+        values = shape.layers * shape.hidden + layer  # one layer is computed again
+    served = 0.0
+    if placement.mode == "colocate" and not value_at(cfg, "trl.vllm_enable_sleep_mode"):
+        share = number_of(value_at(cfg, "vllm.gpu_memory_utilization")) or 0.3  # TRL's default
+        served = share * (gib or 0.0)
+    return Memory(
+        shape.parameters * _bytes_per_parameter(cfg, placement.processes) / GIB,
+        logits / GIB,
+        rows * length * values * _weight_bytes(cfg) / GIB,
+        served,
+    )
 
 
-def checkpoint_bytes(cfg: Any, count: int) -> float:
+def check_memory(memory: Memory, gib: float) -> Findings:
+    """Check that the memory fits a GPU of `gib` GiB. An estimate that does not fit is a warning."""
+    beside = ""
+    sleep = ""
+    if memory.vllm:
+        beside = f", of which vLLM takes {memory.vllm:.1f}"
+        sleep = "set trl.vllm_enable_sleep_mode: true, "
+    if memory.least > gib:
+        yield fault(
+            "too-little-memory",
+            "base_model",
+            f"weights, gradients and optimizer need {memory.model:.1f} GiB on each training GPU, "
+            f"which has {gib:g} GiB{beside}",
+            f"Train an adapter, {sleep}use an 8-bit optimizer, or shard over more GPUs (deepspeed, fsdp_config)",
+        )
+    elif memory.total > gib:
+        yield warning(
+            "tight-memory",
+            "micro_batch_size",
+            f"a training GPU of {gib:g} GiB may be too small ({memory})",
+            "Halve it and double gradient_accumulation_steps, or set gradient_checkpointing: true",
+        )
+
+
+def checkpoint_bytes(cfg: Config, count: int) -> float:
     """Return the bytes of one checkpoint of a model of `count` parameters, with the optimizer if it is saved."""
-    trained = 0.01 * count if cfg.get("adapter") else count  # an adapter is less than one percent
-    states = 0.0 if cfg.get("save_only_model") else _saved_states(cfg)
-    return trained * (_weight_bytes(cfg) + states)
+    size = _weight_bytes(cfg)
+    if not cfg.get("save_only_model"):
+        size += _optimizer_bytes(cfg)
+    if cfg.get("adapter"):
+        count //= 100  # an adapter is less than one percent
+    return count * size
 
 
-def _weight_bytes(cfg: Any) -> float:
+def _weight_bytes(cfg: Config) -> float:
     # Axolotl loads weights in 16 bits unless the YAML switches both off. Its FSDP2 keeps them so.
-    return 4.0 if cfg.get("bf16") is False and not cfg.get("fp16") else 2.0
+    if cfg.get("bf16") is False and not cfg.get("fp16"):
+        return 4.0
+    return 2.0
 
 
-def _bytes_each(cfg: Any, placement: Placement) -> float:
-    """Return the bytes per parameter on one training GPU."""
+def _bytes_per_parameter(cfg: Config, ranks: int) -> float:
+    """Return the bytes per parameter on one of `ranks` training GPUs."""
     size = _weight_bytes(cfg)
     stage, offloads = _deepspeed(cfg)
-    if cfg.get("adapter"):  # its gradients and optimizer are less than one percent
-        weights = 0.5 if cfg.get("load_in_4bit") else 1.0 if cfg.get("load_in_8bit") else size
-        gradients = states = 0.0
-    else:
-        copies = 2 if number_of(beta_of(cfg)) else 1  # the reference model
-        weights, gradients, states = copies * size, size, _saved_states(cfg)
     if fsdp := block(cfg, "fsdp_config"):
         stage = 3  # FSDP shards everything, too
         if fsdp.get("offload_params"):
             return 0.0
-    ranks = placement.processes
-    return (
-        weights / (ranks if stage == 3 else 1)
-        + gradients / (ranks if stage >= 2 else 1)
-        + (0.0 if offloads else states / (ranks if stage else 1))
-    )
+    weights = gradients = size
+    if cfg.get("adapter"):  # its gradients and optimizer are less than one percent
+        gradients = states = 0.0
+        if cfg.get("load_in_4bit"):
+            weights = 0.5
+        elif cfg.get("load_in_8bit"):
+            weights = 1.0
+    else:
+        states = _optimizer_bytes(cfg)
+        if number_of(beta_of(cfg)):
+            weights += size  # the reference model
+    if offloads:
+        states = 0.0
+    if stage >= 1:
+        states /= ranks
+    if stage >= 2:
+        gradients /= ranks
+    if stage == 3:
+        weights /= ranks
+    return weights + gradients + states
 
 
-def _deepspeed(cfg: Any) -> tuple[int, bool]:
+def _deepspeed(cfg: Config) -> tuple[int, bool]:
     """Return the ZeRO stage, 0 without DeepSpeed, and whether the optimizer is offloaded to the CPU."""
     config = cfg.get("deepspeed")
-    if isinstance(config, str) and config and not list(check_deepspeed(cfg)):
+    if isinstance(config, str) and config and not any(check_deepspeed(cfg)):
         config = json.loads(Path(config).read_text(encoding="utf-8"))
-    if isinstance(config, str):  # one of Axolotl's own files, by its name
-        stage = next((stage for stage in (3, 2, 1) if f"zero{stage}" in config), 0)
-        return stage, "offload" in config
-    zero = block(config, "zero_optimization") if isinstance(config, dict) else {}
-    offload = block(zero, "offload_optimizer").get("device")
-    return tokens_of(zero.get("stage")) or 0, offload in ("cpu", "nvme")
+    if isinstance(config, dict):
+        zero = block(config, "zero_optimization")
+        offload = value_at(zero, "offload_optimizer.device")
+        return tokens_at(zero, "stage") or 0, offload in ("cpu", "nvme")
+    name = str(config)  # one of Axolotl's own files
+    stage = re.search("zero([1-3])", name)
+    return (int(stage[1]), "offload" in name) if stage else (0, False)
 
 
-def _saved_states(cfg: Any) -> float:
-    """Return the bytes per parameter that the optimizer keeps and a checkpoint saves."""
-    size = _weight_bytes(cfg)
-    if (
-        _deepspeed(cfg)[0] and size == 2
-    ):  # DeepSpeed keeps a 32-bit copy of the weights beside the states
-        return 4 + _state_bytes(cfg, 4)
-    return _state_bytes(cfg, size)
-
-
-def _state_bytes(cfg: Any, size: float) -> float:
-    """Return the bytes of optimizer state per parameter of `size` bytes. Unknown optimizers count 0."""
+def _optimizer_bytes(cfg: Config) -> float:
+    """Return the bytes per parameter that the optimizer keeps and a checkpoint saves. Unknown ones count 0."""
     name = str(cfg.get("optimizer") or "adamw_torch_fused")
-    if "4bit" in name or "8bit" in name:
-        each = 0.5 if "4bit" in name else 1.0
-    elif name.startswith("adamw_torch"):
-        each = size  # its two states have the type of the weights
-    else:
-        each = 4.0 if "32bit" in name else 0.0
-    return each if "lion" in name else 2 * each
+    size = _weight_bytes(cfg)
+    copies = 0.0
+    if size == 2 and _deepspeed(cfg)[0]:
+        size = copies = 4.0  # DeepSpeed keeps a 32-bit copy of the weights beside the states
+    # The two states of adamw_torch have the type of the weights.
+    state = size if name.startswith("adamw_torch") else 0.0
+    for bits, stored in (("4bit", 0.5), ("8bit", 1.0), ("32bit", 4.0)):
+        if bits in name:
+            state = stored
+            break
+    if "lion" in name:
+        return copies + state
+    return copies + 2 * state

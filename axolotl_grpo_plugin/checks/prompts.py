@@ -1,109 +1,141 @@
 """Check prompt lengths, counted with the real chat template, against the limits that a YAML sets."""
 
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
 
+from axolotl_grpo_plugin.checks.sources import row_checks
 from axolotl_grpo_plugin.checks.tools import shown_tools
-from axolotl_grpo_plugin.config import block, completion_of, context_of, is_named, tokens_of
+from axolotl_grpo_plugin.config import (
+    Config,
+    completion_of,
+    context_of,
+    is_named,
+    tokens_of,
+    value_at,
+)
+from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
+from axolotl_grpo_plugin.data.measure import Measured, measure
+from axolotl_grpo_plugin.data.rows import Source
+from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.environments.names import uses_tools
-from axolotl_grpo_plugin.findings import Finding, Level, at
-from axolotl_grpo_plugin.hub import is_on_hub, skipped
-from axolotl_grpo_plugin.stats.measure import Measured, measure
-from axolotl_grpo_plugin.stats.rows import Source
-from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
+from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault
 
 
-def check_prompts(cfg: Any, sources: list[Source], offline: bool) -> Generator[Finding, None, int]:
+def check_prompts(
+    cfg: Config, sources: list[Source], offline: bool, scored: bool = False
+) -> Generator[Finding, None, int]:
     """Count the prompts of a raw config and check their lengths. Return the number to train on.
 
-    sources: the datasets that can be read. offline: a tokenizer that is only on the hub makes a
-    skipped check.
+    sources: the datasets that can be read; each is read once. offline: a tokenizer that is only on the
+    hub makes a skipped check. scored: also check that the rewards can score the rows.
     """
+    measured = []
     try:
         tokenizer = open_tokenizer(cfg)
         tokenizer.tools = shown_tools(cfg)
-        measured = [measure(source, cfg, tokenizer) for source in sources]
+        for source in sources:
+            checks = []
+            if scored:
+                checks = row_checks(cfg)
+            measured.append(measure(source, cfg, tokenizer, [check.add for check in checks]))
+            for check in checks:
+                yield from check.findings(source.name)
     except TokenizerError as error:
         name = name_of(cfg)
-        missing = offline and is_on_hub(name)
-        yield skipped(at(cfg, f"tokenizer ({name})")) if missing else error.finding
+        if offline and is_on_hub(name):
+            yield skipped(f"tokenizer ({name})")
+        else:
+            yield error.finding
         return 0
+    rows = 0
     for dataset in measured:
+        name = dataset.source.name
+        if dataset.source.key == "datasets":
+            rows += dataset.prompts.rows
         for line in dataset.problems:
-            what = line.removeprefix(dataset.name).lstrip(":, ")
-            yield Finding(at(cfg, dataset.name), what, "Correct the row, or the transform")
+            yield fault(
+                "bad-row",
+                name,
+                line.removeprefix(name).lstrip(":, "),
+                "Correct the row, or the transform",
+            )
     yield from check_lengths(cfg, measured, tokenizer.context())
-    return sum(each.prompts.rows for each in measured if each.label.startswith("datasets"))
+    return rows
 
 
 def check_lengths(
-    cfg: Any, measured: Sequence[Measured], most: int | None, drop: float = 0.0
-) -> Iterator[Finding]:
+    cfg: Config,
+    measured: Sequence[Measured],
+    most: int | None,
+) -> Findings:
     """Check that prompts and completions fit the context, and the context the model.
 
-    most: tokens that the model can hold (max_position_embeddings), None if unknown. drop: share of
-    all prompts, 0 to 1, that may be dropped because of their length.
+    most: tokens that the model can hold (max_position_embeddings), None if unknown.
     """
     if limit := _prompt_limit(cfg, most):
-        too_long = sum(dataset.prompts.over(limit[1]) for dataset in measured)
-        accepted = too_long <= round(drop * sum(dataset.prompts.rows for dataset in measured), 6)
         for dataset in measured:
-            yield from _check_dataset(cfg, dataset, *limit, accepted)
+            yield from _check_dataset(cfg, dataset, *limit)
     yield from _check_context(cfg, most)
 
 
-def _prompt_limit(cfg: Any, most: int | None) -> tuple[str, int] | None:
+def _prompt_limit(cfg: Config, most: int | None) -> tuple[str, int] | None:
     """Return the key that limits a prompt and the tokens it leaves, None if nothing limits it."""
     if own := tokens_of(cfg.get("grpo_max_prompt_length")):
         return "grpo_max_prompt_length", own
     completion = completion_of(cfg)
-    context = context_of(cfg) or (most and ("max_position_embeddings", most))
-    if not context or not completion:
+    key, length = context_of(cfg) or ("max_position_embeddings", most)
+    if not length or not completion:
         return None
-    key, length = context
     return f"{key} {length} - trl.max_completion_length {completion}", length - completion
 
 
-def _check_dataset(
-    cfg: Any, dataset: Measured, key: str, limit: int, accepted: bool
-) -> Iterator[Finding]:
+def _check_dataset(cfg: Config, dataset: Measured, key: str, limit: int) -> Findings:
     prompts = dataset.prompts
     over = prompts.over(limit)
+    own = is_named(cfg) and dataset.source.transform.startswith("axolotl_grpo_plugin.")
     # The transforms count a prompt without the descriptions of tools.
-    own = is_named(cfg) and dataset.transform.startswith("axolotl_grpo_plugin.")
     dropped = own and not uses_tools(cfg)
-    if not over or (dropped and accepted):
+    # transformers has no limit of its own.
+    if not over or not (dropped or value_at(cfg, "trl.use_vllm")):
         return
-    if not dropped and not block(cfg, "trl").get("use_vllm"):
-        return  # transformers has no limit of its own
-    result = "they are dropped" if dropped else "vLLM ends the run at the first of them"
-    what = (
-        f"{over:,} of {prompts.rows:,} prompts ({over / prompts.rows:.1%}) are longer than "
-        f"{max(limit, 0)} tokens ({key}), so {result}. "
-        f"The longest has {prompts.most}, 99% have at most {prompts.at(0.99)}"
-    )
-    fix = f"Raise {key.partition(' ')[0]} by {prompts.most - limit}"
     level: Level = "error"
     if not dropped:
-        fix += ", or drop them in the transform"
+        result, rest = "vLLM ends the run at the first of them", ""
+        or_else = ", or drop them in the transform"
     elif over == prompts.rows:
-        what += ". No row is left"
+        result, rest, or_else = "they are dropped", ". No row is left", ""
     else:
-        fix, level = f"{fix}, or accept the loss", "warning"
-    yield Finding(at(cfg, dataset.name), what, fix, level=level)
+        result, rest, or_else = "they are dropped", "", ", or accept the loss"
+        level = "warning"
+    yield Finding(
+        dataset.source.name,
+        f"{over:,} of {prompts.rows:,} prompts ({over / prompts.rows:.1%}) are longer than "
+        f"{max(limit, 0)} tokens ({key}), so {result}. "
+        f"The longest has {prompts.most}, 99% have at most {prompts.at(0.99)}{rest}",
+        f"Raise {key.partition(' ')[0]} by {prompts.most - limit}{or_else}",
+        level=level,
+        code="long-prompts",
+    )
 
 
-def _check_context(cfg: Any, most: int | None) -> Iterator[Finding]:
+def _check_context(cfg: Config, most: int | None) -> Findings:
     context, completion = context_of(cfg), completion_of(cfg)
-    own = tokens_of(cfg.get("grpo_max_prompt_length"))
     if not context:
         return
     key, length = context
+    own = tokens_of(cfg.get("grpo_max_prompt_length"))
     if completion and own and own + completion > length:
-        what = f"{length} is less than grpo_max_prompt_length {own} + trl.max_completion_length {completion}"
-        yield Finding(at(cfg, key), what, f"Set it to {own + completion}")
+        yield fault(
+            "short-context",
+            key,
+            f"{length} is less than grpo_max_prompt_length {own} + trl.max_completion_length {completion}",
+            f"Set it to {own + completion}",
+        )
     if most and length > most:
-        what = f"{length} is more than the {most} tokens that the model can hold"
-        # vLLM refuses to start with such a length; Axolotl trains.
-        level: Level = "error" if key == "vllm.max_model_len" else "warning"
-        yield Finding(at(cfg, key), what, f"Set it to {most} at most", level=level)
+        # vLLM refuses to start with it; Axolotl trains.
+        yield Finding(
+            key,
+            f"{length} is more than the {most} tokens that the model can hold",
+            f"Set it to {most} at most",
+            level="error" if key == "vllm.max_model_len" else "warning",
+            code="long-context",
+        )

@@ -1,19 +1,23 @@
 """Run Axolotl's own validation of a config, as on the run's machine."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from copy import deepcopy
+from unittest.mock import patch
 
-from axolotl_grpo_plugin.config import plugins_of
-from axolotl_grpo_plugin.findings import Finding, at, first_line, nearest
+from axolotl_grpo_plugin.config import Config, plugins_of
+from axolotl_grpo_plugin.findings import Findings, fault, first_line, nearest
 
 # The capabilities of an assumed GPU: NVIDIA Ampere, the first with bf16 and TF32.
+_USUAL_NAMES = {
+    "adam": "adamw_torch",
+    "adamw": "adamw_torch",
+}  # the closest name is another optimizer
 ASSUMED = {"bf16": True, "fp8": False, "tf32": True, "compute_capability": "sm_80"}
 
 
-def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
+def check_validation(cfg: Config, ranks: int, assumed: bool) -> Findings:
     """Yield one finding per error of Axolotl's schema.
 
     cfg: a raw config, which is not changed. ranks: the trainer's processes. assumed: validate for
@@ -24,16 +28,21 @@ def check_validation(cfg: Any, ranks: int, assumed: bool) -> Iterator[Finding]:
     from axolotl.utils.dict import DictDefault
 
     capabilities, environment = gpu_capabilities()
-    capabilities |= {**(ASSUMED if assumed else {}), "n_gpu": ranks}
+    if assumed:
+        capabilities |= ASSUMED
+    capabilities["n_gpu"] = ranks
     try:
         with loaded_plugins(cfg):
-            copy = DictDefault(cfg.to_dict())
-            validate_config(copy, capabilities=capabilities, env_capabilities=environment)
+            validate_config(
+                DictDefault(deepcopy(dict(cfg))),
+                capabilities=capabilities,
+                env_capabilities=environment,
+            )
     except Exception as error:  # its validators and plugins may raise anything
         yield from refusals(cfg, error)
 
 
-def check_names(cfg: Any) -> Iterator[Finding]:
+def check_names(cfg: Config) -> Findings:
     """Check names that Axolotl's schema takes as any text. A run with a wrong one ends after the model is loaded."""
     from axolotl.utils.schemas.enums import CustomSupportedOptimizers
     from transformers import SchedulerType
@@ -42,36 +51,46 @@ def check_names(cfg: Any) -> Iterator[Finding]:
 
     names = {
         "optimizer": [*OptimizerNames, *CustomSupportedOptimizers],
-        "lr_scheduler": [*SchedulerType],
+        "lr_scheduler": [*SchedulerType, "one_cycle", "rex"],  # the last two are Axolotl's
         "hub_strategy": [*HubStrategy],
         "save_strategy": [*SaveStrategy],
         "eval_strategy": [*IntervalStrategy],
     }
-    own = {"lr_scheduler": {"one_cycle", "rex"}}  # Axolotl's
-    for key, enum in names.items():
-        value, known = cfg.get(key), {each.value for each in enum} | own.get(key, set())
-        if isinstance(value, str) and value not in known:
-            yield Finding(at(cfg, f"{key} ({value})"), "no such name", nearest(value, known))
+    for key, members in names.items():
+        value = cfg.get(key)
+        if isinstance(value, str) and value not in members:  # all members are texts, too
+            fix = nearest(value, [getattr(member, "value", member) for member in members])
+            if value in _USUAL_NAMES:
+                fix = f"Did you mean `{_USUAL_NAMES[value]}`?"
+            yield fault("unknown-name", f"{key} ({value})", "no such name", fix)
 
 
-def refusals(cfg: Any, error: BaseException) -> Iterator[Finding]:
+def refusals(cfg: Config, error: BaseException) -> Findings:
     """Yield one finding per fault in an error of Axolotl's validation."""
     from pydantic import ValidationError
 
     fix = "Correct it, because Axolotl refuses it"
     if not isinstance(error, ValidationError):
-        what = " ".join(str(error).split()) or type(error).__name__
-        yield Finding(at(cfg, "config"), what, fix)
+        yield fault(
+            "refused-whole",
+            "config",
+            " ".join(str(error).split()) or type(error).__name__,
+            fix,
+        )
         return
-    for each in error.errors():
-        key = ".".join(map(str, each["loc"])) or "config"
-        if error.title.endswith("Dataset"):  # validated one by one, without their numbers
+    for fields in error.errors():
+        what = " ".join(fields["msg"].removeprefix("Value error, ").split())
+        key, code = ".".join(map(str, fields["loc"])), "refused"
+        if not key:
+            key, code = "config", "refused-whole"
+        elif error.title.endswith("Dataset"):  # validated one by one, without their numbers
             key = f"datasets[].{key}"
-        what = " ".join(each["msg"].removeprefix("Value error, ").split())
-        yield Finding(at(cfg, key), what, fix)
+        if what.startswith("GRPO"):
+            code = "wrong-batch"
+        yield fault(code, key, what, fix)
 
 
-def check_plugins(cfg: Any) -> Iterator[Finding]:
+def check_plugins(cfg: Config) -> Findings:
     """Check that every plugin that the config names can be loaded."""
     from axolotl.integrations.base import load_plugin
 
@@ -79,18 +98,22 @@ def check_plugins(cfg: Any) -> Iterator[Finding]:
         try:
             load_plugin(name)
         except Exception as error:  # its module may raise anything
-            what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
-            yield Finding(at(cfg, f"plugins ({name})"), what, "Install it, or correct its path")
+            yield fault(
+                "broken-plugin",
+                f"plugins ({name})",
+                f"cannot be loaded: {type(error).__name__}: {first_line(error)}",
+                "Install it, or correct its path",
+            )
 
 
-def _plugins(cfg: Any) -> list[str]:
+def _plugins(cfg: Config) -> list[str]:
     from axolotl.integrations.base import normalize_plugin_name
 
     return [normalize_plugin_name(str(name)) for name in plugins_of(cfg)]
 
 
 @contextmanager
-def loaded_plugins(cfg: Any) -> Iterator[None]:
+def loaded_plugins(cfg: Config) -> Iterator[None]:
     """Within, exactly the plugins of this config are loaded.
 
     They are not registered, because that may start servers or clone a repository (NeMo Gym does).
@@ -99,13 +122,9 @@ def loaded_plugins(cfg: Any) -> Iterator[None]:
     from axolotl.integrations.base import PluginManager
 
     manager = PluginManager.get_instance()
-    before, environment = OrderedDict(manager.plugins), dict(os.environ)
-    try:
+    loaded = manager.plugins.copy()
+    with patch.dict(os.environ), patch.object(manager, "plugins", loaded):
         for name in _plugins(cfg):
-            if name not in manager.plugins:
+            if name not in loaded:
                 manager.register(name)
         yield
-    finally:
-        manager.plugins = before
-        os.environ.clear()
-        os.environ.update(environment)

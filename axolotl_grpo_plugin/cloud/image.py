@@ -16,7 +16,8 @@ from axolotl_grpo_plugin.findings import ConfigError
 
 OURS = "axolotl-grpo-plugin"
 CHECKOUT = "/opt/axolotl-grpo-plugin"
-SOURCES = ("pyproject.toml", "axolotl_grpo_plugin")  # an installation reads only these
+# An installation reads only these. The package comes last.
+SOURCES = ("pyproject.toml", "hatch_build.py", "axolotl_grpo_plugin")
 WANTED = (
     f"mkdir -p {CHECKOUT}/configs {CHECKOUT}/rewards",
     f"touch {CHECKOUT}/README.md {CHECKOUT}/LICENSE {CHECKOUT}/cloud.yaml",
@@ -26,7 +27,11 @@ COMPILER = {"CC": "gcc", "CXX": "g++"}
 CACHES = {"HF_HOME": "/cache/huggingface", "VLLM_CACHE_ROOT": "/cache/vllm"}
 
 
-def image_of(settings: Settings, upload: Upload, gym: bool) -> modal.Image:
+def image_of(
+    settings: Settings,
+    upload: Upload,
+    gym: bool,
+) -> modal.Image:
     """Return the image. gym: with reasoning-gym, which compiles a package."""
     # The oldest supported client (1.3.0.post1) knows no newer builder. Without this setting, it
     # refuses a workspace whose builder is newer.
@@ -41,29 +46,44 @@ def image_of(settings: Settings, upload: Upload, gym: bool) -> modal.Image:
         .apt_install(*settings.apt_install)
         .uv_pip_install(*settings.pip_install)
     )
-    plugin, extra = source(), "[gym]" * gym
+    plugin = source()
+    extra = "[gym]" if gym else ""
     if isinstance(plugin, Path):
-        file, folder = (plugin / name for name in SOURCES)
-        there, caches = f"{CHECKOUT}/{folder.name}", ["**/__pycache__"]
+        *files, package = SOURCES
         image = image.run_commands(*WANTED)
-        image = image.add_local_file(file, f"{CHECKOUT}/{file.name}", copy=True)
-        image = image.add_local_dir(folder, there, copy=True, ignore=caches)
-        image = image.uv_pip_install(f"{CHECKOUT}{extra}")
+        for name in files:
+            image = image.add_local_file(plugin / name, f"{CHECKOUT}/{name}", copy=True)
+        image = image.add_local_dir(
+            plugin / package,
+            f"{CHECKOUT}/{package}",
+            copy=True,
+            ignore=["**/__pycache__"],
+        ).uv_pip_install(f"{CHECKOUT}{extra}")
     else:
         image = image.uv_pip_install(f"{OURS}{extra}{plugin}")
     # The caches come last: a Volume is mounted there, and no layer may write to that folder.
-    return image.env(CACHES).add_local_dir(upload.folder, str(UPLOAD), ignore=upload.ignore)
+    return image.env(CACHES).add_local_dir(
+        upload.folder,
+        str(UPLOAD),
+        ignore=upload.ignore,
+    )
 
 
 def source() -> Path | str:
-    """Return the checkout of this plugin, else ` @ URL` or `==VERSION`. Raises ConfigError."""
+    """Return the checkout of this plugin, else ` @ URL` or `==VERSION`. Raises: ConfigError."""
     origin = json.loads(distribution(OURS).read_text("direct_url.json") or "{}")  # PEP 610
-    url, vcs = origin.get("url", ""), origin.get("vcs_info")
-    local = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
-    for folder in (Path(axolotl_grpo_plugin.__file__).parents[1], local):
-        if folder and all((folder / name).exists() for name in SOURCES):
+    url = origin.get("url", "")
+    folders = [Path(axolotl_grpo_plugin.__file__).parents[1]]
+    if url.startswith("file:"):
+        folders.append(Path(url2pathname(urlsplit(url).path)))
+    for folder in folders:
+        if all((folder / name).exists() for name in SOURCES):
             return folder
-    if local:
-        raise ConfigError(f"{OURS}: {local} is not a checkout. Install the plugin from git.")
-    at = f" @ {vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else f" @ {url}"
-    return at if url else f"=={version(OURS)}"
+    if url.startswith("file:"):
+        raise ConfigError(f"{OURS}: {folder} is not a checkout. Install the plugin from git.")
+    if "vcs_info" in origin:
+        git = origin["vcs_info"]
+        return f" @ {git['vcs']}+{url}@{git['commit_id']}"
+    if url:
+        return f" @ {url}"
+    return f"=={version(OURS)}"

@@ -1,7 +1,7 @@
 """`provider: grpo-modal`: the class that Axolotl's `--cloud` starts."""
 
 import os
-from collections.abc import Mapping
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,40 +14,56 @@ from axolotl.cli.cloud.base import CloudLauncher
 from axolotl_grpo_plugin.cloud.settings import Settings, read
 from axolotl_grpo_plugin.commands.train import processes_of
 from axolotl_grpo_plugin.findings import ConfigError
-from axolotl_grpo_plugin.serving.plan import Call
+from axolotl_grpo_plugin.serving.plan import CommandLine
+
+type Parameters = dict[str, Any]  # of an Axolotl command, by their names
 
 
 class ModalLauncher(CloudLauncher):
-    """Train or preprocess a config on Modal. Axolotl hands over the config's text and the options."""
+    """Train a config on Modal. Axolotl hands over the config's text and the options."""
 
-    def __init__(self, config: dict[str, Any]):
+    def __init__(self, config: Parameters):
         super().__init__(config)
         if find_spec("modal") is None:
-            raise ConfigError('modal is missing. Run `pip install "axolotl-grpo-plugin[modal]"`.')
+            raise ConfigError('modal is missing. Run `pip install "modal>=1.3.0.post1,<2"`.')
         self.settings: Settings = read(config, _typed().get("cloud") or "cloud.yaml")
 
     def train(self, config_yaml: str, *args: Any, **params: Any) -> None:
         """Train in a container. params: Axolotl's parameters, and options of the config."""
-        after, _ = list(params.pop("launcher_args", None) or ()), params.pop("local_dirs", None)
+        after = list(params.pop("launcher_args", None) or ())
         launcher = params.pop("launcher", "accelerate")
-        words, options = _words(axolotl.train, params)
-        words += [f"--launcher={launcher}"] * (launcher != "accelerate")
-        processes = 1 if launcher == "python" else processes_of(after)
-        call = Call("", launcher, words, options, after, processes)
-        self._start(["grpo", "train"], config_yaml, call)
+        params.pop("local_dirs", None)
+        words, options = _words(params)
+        if launcher != "accelerate":
+            words.append(f"--launcher={launcher}")
+        processes = processes_of(after) if launcher != "python" else 1
+        self._start(
+            config_yaml,
+            CommandLine("", launcher, words, options, after, processes),
+        )
 
     def preprocess(self, config_yaml: str, *args: Any, **kwargs: Any) -> None:
-        """Load and prepare the datasets in a container without a GPU."""
-        typed = {key: value for key, value in _typed().items() if key not in ("config", "cloud")}
-        words, options = _words(axolotl.preprocess, typed)  # Axolotl hands over no options here
-        self._start(["preprocess"], config_yaml, Call("", "accelerate", words, options, [], None))
+        """Refuse it: a GRPO run prepares its rows in seconds, and trains on no prepared dataset."""
+        raise ConfigError(
+            "axolotl preprocess --cloud: not supported. "
+            "Run `axolotl train` with --cloud, which prepares the rows itself."
+        )
 
-    def _start(self, command: list[str], text: str, call: Call) -> None:
+    def _start(
+        self,
+        text: str,
+        call: CommandLine,
+    ) -> None:
         config = _typed().get("config") or "config.yaml"  # a sweep's text is in no file
         path = Path(os.path.relpath(config.partition("?")[0]))
-        name = path.name if ".." in path.parts or "://" in config else path.as_posix()
+        name = path.as_posix()
+        if ".." in path.parts or "://" in config:
+            name = path.name  # the container has only the working folder's files
         after = [word for word in call.after if word != "--dry-run"]
-        dry = self.settings.dry_run or after != call.after
+        dry = after != call.after
+        code = 0
+        start = None
+        before = signal.getsignal(signal.SIGTERM)
         try:
             from axolotl_grpo_plugin.cloud.start import Start  # imports Modal's client
 
@@ -55,31 +71,46 @@ class ModalLauncher(CloudLauncher):
                 file = Path(folder, path.name)
                 file.write_text(text, encoding="utf-8")
                 call = call._replace(config=name, after=after)
-                start = Start(self.settings, command, call, str(file), text)
+                start = Start(
+                    self.settings,
+                    call,
+                    str(file),
+                    text,
+                )
                 start.check()
-                code = 0 if dry else start.go()
+                if not dry:
+                    code = start.go()
         except KeyboardInterrupt:
             click.echo("Stopped. Nothing runs on Modal.")
-            code = 130
+            code = start.interrupted() if start else 130
+        finally:
+            signal.signal(signal.SIGTERM, before)
         if code:  # after 0, a sweep goes on
             raise SystemExit(code)
 
 
-def _typed() -> dict[str, Any]:
+def _typed() -> Parameters:
     """Return the parameters of the running Axolotl command; {} if Python code calls the launcher."""
     context = click.get_current_context(silent=True)
-    return context.params if context and "cloud" in context.params else {}
+    if context and "cloud" in context.params:
+        return context.params
+    return {}
 
 
-def _words(command: click.Command, given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Return the options that differ from the command's defaults: as words, and by name."""
-    known = {str(option.name): option for option in command.params}
-    words, options = [], {}
-    for name, value in given.items():
-        if value not in (None, (option := known[name]).default):
-            options[name] = value
-            if isinstance(value, bool) and option.secondary_opts:
-                words.append((option.opts if value else option.secondary_opts)[0])
-            else:
-                words.append(f"{option.opts[0]}={value}")
+def _words(given: Parameters) -> tuple[list[str], Parameters]:
+    """Return the options that differ from the defaults of `axolotl train`: as words, and by name."""
+    words = []
+    options = {}
+    for option in axolotl.train.params:
+        name = str(option.name)
+        value = given.get(name)
+        if value is None or value == option.default:
+            continue
+        options[name] = value
+        word = option.opts[0]
+        if not isinstance(value, bool) or not option.secondary_opts:
+            word += f"={value}"
+        elif not value:
+            word = option.secondary_opts[0]
+        words.append(word)
     return words, options

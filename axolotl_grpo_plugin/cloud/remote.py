@@ -9,25 +9,74 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import NamedTuple
 
 import modal
 
-from axolotl_grpo_plugin.cloud.settings import UPLOAD, WORK
-from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
+from axolotl_grpo_plugin.cloud.claims import Claims, Place
+from axolotl_grpo_plugin.cloud.settings import UPLOAD, WORK, Mounts
+from axolotl_grpo_plugin.findings import ConfigError, stop
+from axolotl_grpo_plugin.processes import adopt_orphans, children, shell_code, spawn
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
-from axolotl_grpo_plugin.serving.processes import adopt_orphans, children, spawn
 
 SAVING = 20  # seconds from an interruption to the end; Modal kills the container after 30
-# One command in a container: command (words after `axolotl`), config (its path), text (its content),
-# words (options), after (those after --), output (output_dir), volumes (mount point -> name), resume
-# (False if config or options say how to resume).
-type Job = dict[str, Any]
-# A file with run (the job's digest), config (its path), finished (exit code 0), call (Modal's id).
-STATE = "cloud-run.json"
+STATE = "cloud-run.json"  # in output_dir: a `State`
+_MODEL = re.compile(r".*\.safetensors|(pytorch|adapter)_model.*\.bin")
+
+
+class Job(NamedTuple):
+    """One training in a container.
+
+    config: its path in the working folder. text: its content. words: the options. after: the words
+    behind --. output: output_dir. volumes: mount point -> name. resume: False if config or options say
+    how to resume.
+    """
+
+    config: str
+    text: str
+    words: list[str]
+    after: list[str]
+    output: str
+    volumes: dict[str, str]
+    resume: bool
+
+    def line(self, *more: str) -> list[str]:
+        """Return the words after `axolotl-grpo`. more: further options."""
+        line = ["train", self.config, *self.words, *more]
+        if self.after:
+            line += ["--", *self.after]
+        return line
+
+    def digest(self) -> str:
+        """Return a hash of the config's text and the options."""
+        text = json.dumps([self.text, self.words, self.after])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def resume_from(self, checkpoint: str) -> str:
+        """Return the option that continues from a checkpoint of the output folder."""
+        return f"--resume-from-checkpoint={posixpath.join(self.output, checkpoint)}"
+
+    def claims(self) -> Claims | None:
+        """Return the claim of the output folder, None if it is on no Volume."""
+        place = place_of(self.output, self.volumes)
+        if place is None:
+            return None
+        return Claims(
+            place,
+            f"{self.output} on the Volume {place.volume}",
+            self.config,
+        )
+
+
+class State(NamedTuple):
+    """A run. run: its job's digest. finished: with exit code 0."""
+
+    run: str
+    config: str
+    finished: bool
 
 
 def run(job: Job) -> int:
@@ -37,34 +86,30 @@ def run(job: Job) -> int:
     """
     if UPLOAD.is_dir():  # an empty upload makes no folder
         shutil.copytree(UPLOAD, WORK, dirs_exist_ok=True)
-    config = WORK / job["config"]
+    config = WORK / job.config
     config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(job["text"], encoding="utf-8")
+    config.write_text(job.text, encoding="utf-8")
     os.chdir(WORK)
-    trains, more = job["command"][-1] == "train", list[str]()
-    if trains:
-        try:
-            last = look_here(job, WORK)
-        except ConfigError as refused:
-            print(refused, flush=True)
-            return 1
-        if last:
-            more = [f"--resume-from-checkpoint={posixpath.join(job['output'], last)}"]
-            print(f"axolotl-grpo-plugin: this run continues from {last}", flush=True)
-        write_state(WORK, job, False)
-    code = to_the_end([*AXOLOTL, *words(job, *more)])
-    if trains and code == 0:
-        write_state(WORK, job, True)
-    for name in job["volumes"].values():  # Modal's own last commit comes after the call's result
+    try:
+        if claims := job.claims():
+            with suppress(modal.Error, OSError):  # Modal's servers do not answer
+                claims.keep(modal.current_function_call_id())
+        last = look_here(job)
+    except ConfigError as refused:
+        print(refused, flush=True)
+        return 1
+    more = []
+    if last:
+        more.append(job.resume_from(last))
+        print(f"axolotl-grpo-plugin: this run continues from {last}", flush=True)
+    write_state(job, False)
+    code = to_the_end([*AXOLOTL, "grpo", *job.line(*more)])
+    if code == 0:
+        write_state(job, True)
+    for name in job.volumes.values():  # Modal's own last commit comes after the call's result
         with suppress(RuntimeError, modal.Error):  # a file is open there, for example
             modal.Volume.from_name(name).commit()
     return code
-
-
-def words(job: Job, *more: str) -> list[str]:
-    """Return the words after `axolotl`. more: further options."""
-    after = ["--", *job["after"]] if job["after"] else []
-    return [*job["command"], job["config"], *job["words"], *more, *after]
 
 
 def to_the_end(command: list[str]) -> int:
@@ -72,34 +117,40 @@ def to_the_end(command: list[str]) -> int:
     adopt_orphans()  # a launcher may end before its ranks
     process = spawn(command, {**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
-        code = process.wait()
-    except BaseException:
-        for number in (signal.SIGINT, signal.SIGUSR1):  # ignore further interrupts by Modal
-            signal.signal(number, signal.SIG_IGN)
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
-        deadline = time.monotonic() + SAVING
-        while children(os.getpid(), recursive=True) and time.monotonic() < deadline:
+        # The kernel may give a signal to the thread of Modal's client. A blocking wait would not end.
+        while process.poll() is None:
             time.sleep(0.1)
+        code = process.returncode
+    except BaseException:
+        try:
+            _let_save(process.pid)
+        except BaseException:  # Modal has interrupted again, before this was ignored
+            _let_save(process.pid)
         raise
-    code = 128 - code if code < 0 else code
-    if code == 128 + signal.SIGKILL:
+    if code == -signal.SIGKILL:
         print("axolotl was killed, most often because memory ran out. Raise memory in cloud.yaml.")
-    return code
+    return shell_code(code)
 
 
-def digest(job: Job) -> str:
-    """Return a hash of the command, the config's text and the options."""
-    text = json.dumps([job[key] for key in ("command", "text", "words", "after")])
-    return hashlib.sha256(text.encode()).hexdigest()
+def _let_save(group: int) -> None:
+    """Interrupt a process group, and wait until it has saved, or SAVING seconds are over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    os.killpg(group, signal.SIGINT)  # as Ctrl-C in a terminal
+    deadline = time.monotonic() + SAVING
+    while children(os.getpid(), recursive=True) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
-def place_of(output: str, volumes: Mapping[str, str], work: Path = WORK) -> tuple[str, str] | None:
-    """Return an output_dir's Volume and its path there (`/`: the root); None if it is on no Volume."""
-    folder = posixpath.normpath(f"/{posixpath.join(work.as_posix(), output).lstrip('/')}")
-    mounts = [each for each in volumes if f"{folder}/".startswith(f"{each}/")]
-    mount = max(mounts, key=len, default="")
-    path = posixpath.relpath(folder, mount or "/")
-    return (volumes[mount], "/" if path == "." else path) if mount else None
+def place_of(output: str, volumes: Mounts) -> Place | None:
+    """Return the place of an output_dir, None if it is on no Volume."""
+    # normpath keeps two leading slashes, but not three.
+    folder = PurePosixPath(posixpath.normpath(f"//{WORK / output}"))
+    for mount in sorted(volumes, key=len, reverse=True):  # a Volume may be mounted inside another
+        if folder.is_relative_to(mount):
+            path = str(folder.relative_to(mount))
+            return Place(volumes[mount], "/" if path == "." else path)
+    return None
 
 
 def is_complete(checkpoint: Path) -> bool:
@@ -110,88 +161,124 @@ def is_complete(checkpoint: Path) -> bool:
         return False
 
 
-def write_state(work: Path, job: Job, finished: bool) -> None:
+def write_state(job: Job, finished: bool) -> None:
     """Write STATE in one move, because Modal may commit the Volume at any time."""
-    folder, call = work / job["output"], modal.current_function_call_id()
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {"run": digest(job), "config": job["config"], "finished": finished, "call": call}
-    (folder / f"{STATE}.new").write_text(json.dumps(state), encoding="utf-8")
-    (folder / f"{STATE}.new").replace(folder / STATE)
+    state = State(
+        job.digest(),
+        job.config,
+        finished,
+    )
+    file = WORK / job.output / STATE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".new")
+    unfinished.write_text(json.dumps(state._asdict()), encoding="utf-8")
+    unfinished.replace(file)
 
 
 def decide(
-    job: Job, place: tuple[str, str], names: Sequence[str], text: bytes, output: Path | None = None
+    job: Job,
+    place: Place,
+    names: Sequence[str],
+    text: bytes,
+    output: Path | None = None,
 ) -> str | None:
-    """Return the checkpoint that a run continues from, if any. text: STATE. Raises ConfigError."""
+    """Return the checkpoint that a run continues from, if any. Raises: ConfigError.
+
+    names, text: the files in the output folder, and the content of STATE. output: the folder itself, None
+    if this machine cannot read its checkpoints.
+    """
     try:
-        state = json.loads(text)
-        known = state.keys() >= {"run", "config", "finished"}
-    except (ValueError, AttributeError):
-        known = False
-    same = known and state["run"] == digest(job)
-    if not job["resume"] and not (same and not state["finished"]):
+        state = State(**json.loads(text))
+    except (ValueError, TypeError):
+        state = None  # no file, or a foreign one
+    same = state is not None and state.run == job.digest()
+    # After an interruption, the run's own checkpoints are newer than the one that the user named.
+    if not job.resume and not (state and same and not state.finished):
         return None
-    steps = [int(name[11:]) for name in names if re.fullmatch("checkpoint-[0-9]+", name)]
-    checkpoints = [f"checkpoint-{step}" for step in sorted(steps, reverse=True)]
-    last = next((each for each in checkpoints if not output or is_complete(output / each)), None)
-    model = any(re.fullmatch(r".*\.safetensors|(pytorch|adapter)_model.*\.bin", n) for n in names)
-    there = last or "a model" * model
-    resume = f"--resume-from-checkpoint={shlex.quote(posixpath.join(job['output'], str(last)))}"
-    delete = f"delete {place[0]}" if place[1] == "/" else f"rm -r {shlex.join(place)}"
-    fix = "Use another --output-dir=" + f", continue with {resume}" * bool(last)
-    fix += f", or delete it: `modal volume {delete}`"
-    run = known and f"run of {state['config']}"
-    if known and state["finished"]:
-        what = f"a finished {run} is there"
-    elif known and not output and _runs(str(state.get("call"))):
-        what = f"a {run} is under way there"
-        fix = "Wait for its end, or stop it: `modal app list`, then `modal app stop`"
-    elif there and not known:
-        what = f"{there} is there without {STATE}, so its run is unknown"
-    elif there and not same:
-        what = f"a {run} with another config or other options wrote {there}"
-    else:
+    last = there = _last_checkpoint(names, output)
+    if not last and any(map(_MODEL.fullmatch, names)):
+        there = "a model"
+    if state and state.finished:
+        what = f"a finished run of {state.config} is there"
+    elif same or not there:
         return last
-    stop_on([Finding(f"{job['output']} on the Volume {place[0]}", what, fix)])
+    elif state:
+        what = f"a run of {state.config} with another config or other options wrote {there}"
+    else:
+        what = f"{there} is there without {STATE}, so its run is unknown"
+    fix = "Use another --output-dir="
+    if last:
+        fix += f", continue with {shlex.quote(job.resume_from(last))}"
+    delete = f"delete {place.volume}" if place.path == "/" else f"rm -r {shlex.join(place)}"
+    fix += f", or delete it: `modal volume {delete}`"
+    stop(
+        "used-output",
+        f"{job.output} on the Volume {place.volume}",
+        what,
+        fix,
+    )
+
+
+def _last_checkpoint(names: Sequence[str], output: Path | None) -> str | None:
+    """Return the newest checkpoint, or the newest complete one if they can be read."""
+    steps = [int(name[11:]) for name in names if re.fullmatch("checkpoint-[0-9]+", name)]
+    for step in sorted(steps, reverse=True):
+        name = f"checkpoint-{step}"
+        if output is None or is_complete(output / name):
+            return name
     return None
 
 
-def look_here(job: Job, work: Path) -> str | None:
+def look_here(job: Job) -> str | None:
     """Decide in the container, where checkpoints can be read."""
-    place, output = place_of(job["output"], job["volumes"], work), work / job["output"]
+    place = place_of(job.output, job.volumes)
+    output = WORK / job.output
     if place is None or not output.is_dir():
         return None
-    text = (output / STATE).read_bytes() if (output / STATE).exists() else b""
-    return decide(job, place, os.listdir(output), text, output)
+    names = os.listdir(output)
+    text = b""
+    if STATE in names:
+        text = (output / STATE).read_bytes()
+    return decide(
+        job,
+        place,
+        names,
+        text,
+        output,
+    )
 
 
 def look(job: Job) -> str | None:
     """Decide from the user's machine, before anything starts."""
-    place = place_of(job["output"], job["volumes"])
-    if place is None or not job["resume"]:
+    place = place_of(job.output, job.volumes)
+    if place is None or not job.resume:
         return None
-    volume = modal.Volume.from_name(place[0], create_if_missing=True)
+    volume = modal.Volume.from_name(place.volume, create_if_missing=True)
     try:
-        names = [PurePosixPath(entry.path).name for entry in volume.listdir(place[1])]
+        names = [posixpath.basename(entry.path) for entry in volume.listdir(place.path)]
     except modal.exception.NotFoundError:
         return None  # a new folder
-    file = posixpath.join(place[1], STATE)
-    return decide(job, place, names, b"".join(volume.read_file(file)) if STATE in names else b"")
+    text = b""
+    if STATE in names:
+        text = b"".join(volume.read_file(posixpath.join(place.path, STATE)))
+    return decide(
+        job,
+        place,
+        names,
+        text,
+    )
 
 
-def _runs(call: str) -> bool:
-    """Return whether a function call has no result yet. Modal forgets one after some days."""
-    try:
-        modal.FunctionCall.from_id(call).get(timeout=0)
-    except Exception as error:  # get raises the call's own error
-        return isinstance(error, TimeoutError)
-    return False
-
-
-def fetch_line(job: Job) -> str:
+def fetch_line(output: str, volumes: Mounts) -> str:
     """Return the command that copies the output folder to its place on this machine."""
-    place, here = place_of(job["output"], job["volumes"]) or (), PurePosixPath(job["output"])
-    folder = here if place[1:] == ("/",) else here.parent
-    folder = PurePosixPath(".") if here.is_absolute() else folder
-    mkdir = "" if str(folder) == "." else f"mkdir -p {shlex.quote(str(folder))} && "
-    return mkdir + shlex.join(["modal", "volume", "get", *place, str(folder)])
+    place = place_of(output, volumes)
+    assert place, "preflight.check_output has found it on a Volume"
+    folder = PurePosixPath(output)
+    if place.path != "/":  # the root of a Volume arrives without a folder of its own
+        folder = folder.parent
+    if folder.is_absolute():  # such a place exists in the container only
+        folder = PurePosixPath()
+    command = shlex.join(["modal", "volume", "get", *place, str(folder)])
+    if folder.name:
+        return f"mkdir -p {shlex.quote(str(folder))} && {command}"
+    return command

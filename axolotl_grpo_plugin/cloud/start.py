@@ -4,11 +4,13 @@ import logging
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import FrameType
 from typing import Any
 
 import click
@@ -22,176 +24,271 @@ from axolotl_grpo_plugin.cloud.image import image_of, source
 from axolotl_grpo_plugin.cloud.settings import GPUS, Settings
 from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.commands import check as checks
-from axolotl_grpo_plugin.config import read_config
+from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line
 from axolotl_grpo_plugin.serving.placement import mode_of
-from axolotl_grpo_plugin.serving.plan import Call
+from axolotl_grpo_plugin.serving.plan import CommandLine
 
 RETRY = 10.0  # seconds to wait for a result after a lost connection
 # Until client 1.4, `modal app logs` had no such option and always followed the log.
 FOLLOW = [] if modal.__version__.startswith("1.3.") else ["--follow"]
 # Errors of a connection that may come back. The client raises grpclib's own error, too.
-LOST = (Terminated, exception.ConnectionError, exception.ServiceError, exception.InternalError)
+LOST = (
+    Terminated,
+    exception.ConnectionError,
+    exception.ServiceError,
+    exception.InternalError,
+)
 DOCS = "See https://modal.com/docs or https://status.modal.com"
+NO_TELEMETRY = [("env", "AXOLOTL_DO_NOT_TRACK"), ("env", "DO_NOT_TRACK")]
 AGAIN = "The same command continues from the last checkpoint"
-# Type of the error, a word of its message, the cause, the fix. The first match counts.
-_LINES: tuple[tuple[type[Exception], str, str, str], ...] = (
-    (exception.AuthError, "", "there is no valid token here", "Run `modal token new`"),
-    (exception.ConnectionError, "", "it does not answer", f"Check your network. {DOCS}"),
-    (exception.InvalidError, "gpu", "it refuses this GPU", "Set another gpu in cloud.yaml"),
-    (exception.PermissionDeniedError, "", "the token lacks a right", "Ask the workspace's owner"),
-    (exception.NotFoundError, "secret", "there is no such Secret", "Run `modal secret create`"),
-    (exception.RemoteError, "image build", "the image build failed", "Its log is above"),
-    (exception.FunctionTimeoutError, "", "the run reached its timeout", AGAIN),
-    (exception.InternalFailure, "", "it lost the container", AGAIN),
-    (exception.RemoteError, "", "the container ended (stopped, out of memory or lost)", AGAIN),
-    (exception.ResourceExhaustedError, "", "the workspace is at a limit", "See `modal app list`"),
+# Type of the error, and the fix. The first match counts.
+_FIXES = (
+    (exception.AuthError, "Run `modal token new`"),
+    (exception.FunctionTimeoutError, AGAIN),
+    (exception.InternalFailure, AGAIN),
+    (exception.RemoteError, AGAIN),
 )
 
 
 class Start:
-    """One command in a container. file: a copy of the config, whose path there is call.config."""
+    """One training in a container. file: a copy of the config, whose path there is call.config."""
 
-    def __init__(self, settings: Settings, command: list[str], call: Call, file: str, text: str):
-        self.settings, self.call, self.file = settings, call, file
-        self.trains, self.cfg = command[-1] == "train", read_config(file, call.overrides)
-        asks = ("resume_from_checkpoint", "auto_resume_from_checkpoints")
-        self.job: remote.Job = {
-            **{"command": command, "config": call.config, "text": text},
-            **{"words": call.typed, "after": call.after, "volumes": settings.mounts},
-            "output": str(self.cfg.get("output_dir") or preflight.DEFAULTS["output_dir"]),
-            "resume": not any(self.cfg.get(key) for key in asks),
-        }
+    def __init__(
+        self,
+        settings: Settings,
+        call: CommandLine,
+        file: str,
+        text: str,
+    ):
+        self.settings = settings
+        self.call = call
+        self.file = file
+        cfg = read_config(file, call.overrides)
+        resumes = cfg.get("resume_from_checkpoint") or cfg.get("auto_resume_from_checkpoints")
+        self.job = remote.Job(
+            call.config,
+            text,
+            words=call.typed,
+            after=call.after,
+            output=str(cfg.get("output_dir") or preflight.DEFAULT_OUTPUT),
+            volumes=settings.mounts,
+            resume=not resumes,
+        )
         # A config without vLLM and in full precision, such as quickstart.yaml, trains on the CPU.
-        full = self.cfg.get("bf16") is False and not self.cfg.get("fp16")
-        self.on_cpu = not self.trains or (full and mode_of(self.cfg) == "none")
-        self.gpu = None if self.on_cpu else settings.gpu
-        self.upload = pack(Path.cwd(), settings.ignore, settings.mounts)
+        full = cfg.get("bf16") is False and not cfg.get("fp16")
+        on_cpu = full and mode_of(cfg) == "none"
+        self.gpu = None if on_cpu else settings.gpu
+        self.upload = pack(
+            Path.cwd(),
+            settings.ignore,
+            settings.mounts,
+        )
+        self.started = False  # whether Modal has the call
+        self.signal: int = signal.SIGINT  # the one that interrupted it
+        signal.signal(signal.SIGTERM, self._terminate)
 
     def check(self) -> None:
-        """Print the findings, the command and its cost. Raises SystemExit on an error."""
+        """Print the findings, and the command. Raises: SystemExit on an error."""
         name, _, number = (self.gpu or ":0").partition(":")
-        memory = GPUS[name][0] if name in GPUS else None
-        machine = checks.machine_of(int(number or 1), memory, self.call.processes)
+        machine = checks.machine_of(
+            int(number or 1),
+            GPUS.get(name),
+            self.call.processes,
+        )
         machine.image = True
         logging.disable(logging.WARNING)  # Axolotl's own; findings say what matters
-        checked = checks.check(self.file, machine, False, self.call.overrides, [self._findings])
+        checked = checks.check(
+            self.file,
+            machine,
+            False,
+            self.call.overrides,
+            [self._findings],
+        )
         logging.disable(logging.NOTSET)
         checked.config = self.call.config
         # The other checks look on this machine for paths that are on a Volume: drop their errors.
-        every = checked.findings
-        away = tuple(each.where.rpartition(" ")[2] for each in every if each.level == "skipped")
-        checked.findings = [f for f in every if f.level != "error" or not f.where.endswith(away)]
+        skipped = [finding for finding in checked.findings if finding.level == "skipped"]
+        away = tuple(finding.where.rpartition(" ")[2] for finding in skipped)
+        for finding in list(checked.findings):
+            if finding.level == "error" and finding.where.endswith(away):
+                checked.findings.remove(finding)
         checks.show(checked, machine)
         if not checked.ok:
             raise SystemExit(1)
+        self._show()
+
+    def _show(self) -> None:
         settings = self.settings
         sent = [name for kind, name in settings.secrets if kind != "env" or os.environ.get(name)]
+        volumes = [f"{name} at {at}" for at, name in settings.mounts.items()]
         for name, text in {
-            "runs": shlex.join(["axolotl", *remote.words(self.job)]),
+            "runs": shlex.join(["axolotl-grpo", *self.job.line()]),
             "sends": f"{self.upload} of {self.upload.folder}",
             "image": f"{settings.image}, Axolotl with vLLM, plugin {source()}",
-            "volumes": ", ".join(f"{name} at {at}" for at, name in settings.mounts.items()),
+            "volumes": ", ".join(volumes),
+            "holds": self.upload.named(),
             "secrets": ", ".join(sent) or "none",
-            "gpu": self.gpu or "none" + ", because this runs on the CPU" * self.on_cpu,
-            "costs": settings.cost(self.gpu, settings.retries if self.trains else 0),
+            "gpu": self.gpu or "none, because this runs on the CPU",
         }.items():
-            click.echo(f"  {name:<9} " + text.replace("\n", "\n" + 12 * " "))
+            if text:
+                click.echo(f"  {name:<9} {text}")
 
-    def _findings(self, cfg: Any) -> Iterator[Finding]:
+    def _findings(self, cfg: Config) -> Iterator[Finding]:
         mounts = self.settings.mounts
         yield from self.upload.check(self.settings.max_size)
-        yield from preflight.check_strings(cfg, self.upload, mounts)
+        yield from preflight.check_strings(
+            cfg,
+            self.upload,
+            mounts,
+        )
         yield from preflight.check_secrets(cfg, self.settings)
-        prepared = [] if cfg.get("skip_prepare_dataset") else ["dataset_prepared_path"]
-        written = ["output_dir", "grpo_rollouts"] if self.trains else prepared
-        yield from preflight.check_output(cfg, mounts, *written)
-        yield from preflight.check_run(cfg, self.gpu, self.call) if self.trains else ()
+        yield from preflight.check_output(cfg, mounts)
+        yield from preflight.check_run(
+            cfg,
+            self.gpu,
+            self.call,
+        )
 
     def go(self) -> int:
-        """Run it, follow its log to the end, and return the exit code; 130 after Ctrl-C."""
-        call = code = None
-        app = modal.App(re.sub(r"[^\w.-]+", "-", Path(self.job["output"]).name)[:64])
+        """Run it, follow its log to the end, and return the exit code; 128 + n after signal n.
+
+        Raises: KeyboardInterrupt if a signal came before Modal had the call.
+        """
+        name = re.sub(
+            r"[^\w.-]+",
+            "-",
+            Path(self.job.output).name,
+        )
+        app = modal.App(name[:64])
         try:
             with in_one_line():
-                function = self._function(app)
-                if self.trains and (last := remote.look(self.job)):
-                    click.echo(f"  continues from {last}, or the one before if it is incomplete")
-                try:
-                    with modal.enable_output(), app.run(detach=self.settings.detach):
-                        call = function.spawn(self.job)
-                        log = " ".join(["modal app logs", str(app.app_id), *FOLLOW])
-                        click.echo(f"Log: {log}    Stop: modal app stop {app.app_id}")
-                        try:
-                            code = _result(call)
-                        except KeyboardInterrupt:
-                            code = 130  # Modal's client ends the block without an exception
-                            raise
-                except (*LOST, OSError):
-                    if call is None:
-                        raise
-                if call and code is None:
-                    code = _follow(str(app.app_id), call.object_id)
+                code = self._run(app)
         except KeyboardInterrupt:
-            if call is None:
+            if not self.started:
                 raise
-            code = 130
-        finally:
-            if call and code == 130 and self.settings.detach:
-                click.echo(f"The run goes on at Modal. Stop it: modal app stop {app.app_id}")
-            elif code and code != 130:
+            click.echo(f"The run goes on at Modal. {_how_to_follow(app)}")
+            return self.interrupted()
+        else:
+            if code:
                 click.echo(f"The run ended with exit code {code}. See the log above.")
-            if call and self.trains:
-                click.echo(remote.fetch_line(self.job))
-        return int(code or 0)
+            return code
+        finally:
+            if self.started:
+                click.echo(remote.fetch_line(self.job.output, self.job.volumes))
+
+    def interrupted(self) -> int:
+        """Return the exit code after Ctrl-C or SIGTERM."""
+        return 128 + self.signal
+
+    def _terminate(
+        self,
+        number: int,
+        _: FrameType | None,
+    ) -> None:
+        """End as after Ctrl-C, because Modal's client knows no other way."""
+        self.signal = number
+        raise KeyboardInterrupt
+
+    def _run(self, app: modal.App) -> int:
+        function = self._function(app)
+        last = remote.look(self.job)
+        claims = self.job.claims()
+        assert claims, "preflight.check_output has found it on a Volume"
+        claims.take()
+        if last:
+            click.echo(f"  continues from {last}, or the one before if it is incomplete")
+        code = None
+        interrupted = False
+        try:
+            with modal.enable_output(), app.run(detach=True):
+                call = function.spawn(self.job)
+                self.started = True
+                click.echo(_how_to_follow(app))
+                try:
+                    claims.keep(call.object_id)
+                    code = _result(call)
+                except KeyboardInterrupt:
+                    interrupted = True
+                    raise
+        except (*LOST, OSError):
+            if not self.started:
+                raise
+        finally:
+            if not self.started:
+                claims.release()
+        # Modal's client ends its block without the exception: after Ctrl-C, and a lost connection.
+        if interrupted or not self.started:
+            raise KeyboardInterrupt
+        if code is None:
+            code = _follow(str(app.app_id), call.object_id)
+        return code
 
     def _function(self, app: modal.App) -> Any:
-        settings, named = self.settings, [text for *_, text in preflight.strings(self.cfg)]
-        gym = any(re.match(r"axolotl_grpo_plugin\.(\w+\.)*gym\b", each) for each in named)
-        volume = modal.Volume.from_name
+        settings = self.settings
+        gym = re.search(r"\baxolotl_grpo_plugin\.(\w+\.)*gym\b", self.job.text)
+        volumes: dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount] = {}
+        for mount, name in settings.mounts.items():
+            volumes[mount] = modal.Volume.from_name(name, create_if_missing=True)
         return app.function(
-            image=image_of(settings, self.upload, gym),
+            image=image_of(
+                settings,
+                self.upload,
+                bool(gym),
+            ),
             gpu=self.gpu,
             cpu=settings.cpu,
             memory=int(settings.memory * 1024),
             timeout=settings.timeout,
             startup_timeout=1800,  # else the start of a container counts as training
             # A run that timed out or broke off starts again in a new container, and continues.
-            retries=settings.retries if self.trains else 0,
+            retries=settings.retries,
             single_use_containers=True,
-            volumes={at: volume(v, create_if_missing=True) for at, v in settings.mounts.items()},
+            volumes=volumes,
             secrets=list(_secrets(settings)),
             include_source=False,  # the image has this package
         )(remote.run)
 
 
+def _how_to_follow(app: modal.App) -> str:
+    log = " ".join(["modal app logs", str(app.app_id), *FOLLOW])
+    return f"Log: {log}    Stop: modal app stop {app.app_id}"
+
+
 def _secrets(settings: Settings) -> Iterator[modal.Secret]:
-    """Yield Modal's Secrets; a missing one is an error before the app exists."""
-    names = [name for kind, name in settings.secrets if kind == "env"]
-    names += ["AXOLOTL_DO_NOT_TRACK", "DO_NOT_TRACK"]  # telemetry that is off here is off there
-    taken = {name: os.environ[name] for name in names if os.environ.get(name)}
-    yield modal.Secret.from_dict({**taken, **settings.env})
-    for kind, name in settings.secrets:
+    """Yield Modal's Secrets; a missing one is an error before the app exists.
+
+    Telemetry that is off here is off there.
+    """
+    taken: dict[str, str | None] = {}
+    for kind, name in (*settings.secrets, *NO_TELEMETRY):
         if kind == "modal":
             yield modal.Secret.from_name(name).hydrate()
-        elif kind == "dotenv":
-            path = Path(name).resolve()
-            yield modal.Secret.from_dotenv(path.parent, filename=path.name)
+        elif os.environ.get(name):
+            taken[name] = os.environ[name]
+    yield modal.Secret.from_dict({**taken, **settings.env})
 
 
-def _result(call: Any, timeout: float | None = None) -> int:
-    """Return a call's exit code. Raises ConfigError if the function itself raised."""
+def _result(
+    call: modal.FunctionCall[int],
+    timeout: float | None = None,
+) -> int:
+    """Return a call's exit code. Raises: ConfigError if the function itself raised."""
     try:
         return int(call.get(timeout=timeout))
     except (*LOST, modal.Error, TimeoutError):
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
-        text = f"axolotl-grpo-plugin: the container's function failed ({what}). See the log above."
-        raise ConfigError(text) from error
+        raise ConfigError(
+            f"axolotl-grpo-plugin: the container's function failed ({what}). See the log above."
+        ) from error
 
 
-def _follow(app: str, call: str) -> int:
+def _follow(
+    app: str,
+    call: str,
+) -> int:
     """Follow a run to its end after the connection is lost."""
     logging.getLogger("asyncio").disabled = True  # the client's own log reader has died
     click.echo("The connection is lost. This command reconnects.")
@@ -211,12 +308,12 @@ def in_one_line() -> Iterator[None]:
 
 
 def line(error: Exception) -> str:
-    """Return the cause, the client's own words, and the fix, in one line."""
-    lines = [each.strip() for each in str(error).splitlines() if each.strip()] or ["None"]
-    build = lines[0].startswith("Image build") and len(lines) > 1
-    own = " ".join(lines[1:][-3:]) if build else lines[0]  # the reason is below the heading
-    own = type(error).__name__ if own == "None" else own.rstrip(".")
-    for kind, word, what, fix in _LINES:
-        if isinstance(error, kind) and word in str(error).lower():
-            return f"{what} ({own}). {fix}."
+    """Return the client's own words and the fix, in one line."""
+    own = " ".join(str(error).split()).rstrip(".")
+    if own in ("", "None"):
+        own = type(error).__name__
+    own = own[-300:]  # the end of a failed build's log has the reason
+    for kind, fix in _FIXES:
+        if isinstance(error, kind):
+            return f"{own}. {fix}."
     return f"{own}. {DOCS}."

@@ -1,31 +1,29 @@
-"""`axolotl grpo check`."""
+"""`axolotl-grpo check`."""
 
-import json
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 from huggingface_hub import constants
 
-from axolotl_grpo_plugin import hub, paths
+from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
-from axolotl_grpo_plugin.checks.memory import check_memory, least_memory
+from axolotl_grpo_plugin.checks.memory import check_memory, memory_of
 from axolotl_grpo_plugin.checks.prefill import (
     check_end_tokens,
     check_generation_prompt,
     check_prefill,
 )
 from axolotl_grpo_plugin.checks.prompts import check_prompts
-from axolotl_grpo_plugin.checks.reuse import check_reuse
-from axolotl_grpo_plugin.checks.rewards import check_ready
-from axolotl_grpo_plugin.checks.samples import Sample, check_samples, samples
-from axolotl_grpo_plugin.checks.sources import check_sources
-from axolotl_grpo_plugin.checks.tools import check_parallel_tools, check_tool_use
+from axolotl_grpo_plugin.checks.ranges import check_ranges
+from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
+from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards
+from axolotl_grpo_plugin.checks.samples import check_samples
+from axolotl_grpo_plugin.checks.tools import check_parallel_tools, check_tool_use, shown_tools
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
 from axolotl_grpo_plugin.checks.validation import (
     check_names,
@@ -34,11 +32,15 @@ from axolotl_grpo_plugin.checks.validation import (
     loaded_plugins,
 )
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
-from axolotl_grpo_plugin.config import is_grpo, read_config
-from axolotl_grpo_plugin.environments.names import uses_tools
-from axolotl_grpo_plugin.findings import ConfigError, Finding, at, first_line
+from axolotl_grpo_plugin.config import Config, is_grpo, read_config
+from axolotl_grpo_plugin.console import print_json
+from axolotl_grpo_plugin.data import hub
+from axolotl_grpo_plugin.data.rows import Source, sources
+from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, fault, first_line
+from axolotl_grpo_plugin.scoring.samples import Sample, samples
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
-from axolotl_grpo_plugin.stats.rows import Source, sources
+
+Checks = Sequence[Callable[[Config], Iterable[Finding]]]
 
 COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}  # in the order of the output
 
@@ -60,13 +62,12 @@ class Machine:
 
 @dataclass
 class Checked:
-    """The result for one config: lines on placement, batch, memory and gold answers, and the findings."""
+    """The result for one config: lines on placement, batch and memory, and the findings."""
 
     config: str
     placement: str = ""
     batch: str = ""
     memory: str = ""
-    golds: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     def count(self, level: str) -> int:
@@ -80,9 +81,16 @@ class Checked:
     @property
     def verdict(self) -> str:
         if errors := self.count("error"):
-            return f"{errors} error{'s' * (errors > 1)}"
+            return f"errors: {errors}"
         skipped = [finding.where for finding in self.findings if finding.level == "skipped"]
-        return f"no error, but not checked: {', '.join(skipped)}" if skipped else "OK"
+        if skipped:
+            return f"no error, but not checked: {', '.join(skipped)}"
+        warnings = self.count("warning")
+        if warnings == 1:
+            return "OK, 1 warning"
+        if warnings:
+            return f"OK, {warnings} warnings"
+        return "OK"
 
 
 def run(
@@ -91,39 +99,44 @@ def run(
     gpus: int | None,
     gpu_memory: float | None,
     num_processes: int | None,
-    offline: bool,
+    strict: bool,
     as_json: bool,
 ) -> int:
-    """Check the configs, print the findings, and return the exit code: 1 if any has an error."""
+    """Check the configs, print the findings, and return the exit code: 1 if any has an error.
+
+    strict: also 1 for warnings and skipped checks.
+    """
     machine = machine_of(gpus, gpu_memory, num_processes)
     results = []
     for file in _files(configs):
-        checked = check(file, machine, offline)
+        checked = check(file, machine)
         results.append(checked)
         if not as_json:
             show(checked, machine)
     if as_json:
-        click.echo(json.dumps([_plain(each) for each in results], indent=2, ensure_ascii=False))
-    return int(not all(each.ok for each in results))
+        print_json([_plain(checked) for checked in results])
+    return int(any(not checked.ok or (strict and checked.findings) for checked in results))
 
 
 def machine_of(gpus: int | None, memory: float | None, processes: int | None) -> Machine:
     """Return a machine with `gpus` GPUs of `memory` GB, or this one if gpus is None."""
-    ids = tuple(visible_gpus() if gpus is None else map(str, range(gpus)))
     gib = memory and round(memory * 1e9 / 2**30, 1)
-    if gpus is None and ids and gib is None:
+    if gpus is not None:
+        return Machine(tuple(map(str, range(gpus))), gib, True, processes)
+    ids = tuple(visible_gpus())
+    if ids and gib is None:
         import torch
 
         gib = torch.cuda.get_device_properties(0).total_memory / 2**30
-    return Machine(ids, gib, gpus is not None, processes)
+    return Machine(ids, gib, False, processes)
 
 
 def check(
     file: str,
     machine: Machine,
     offline: bool = False,
-    options: Mapping[str, Any] | None = None,
-    also: Sequence[Callable[[Any], Iterable[Finding]]] = (),
+    options: Mapping[str, object] | None = None,
+    also: Checks = (),
 ) -> Checked:
     """Run all checks on one config. The process is left as it was.
 
@@ -133,52 +146,90 @@ def check(
     found = checked.findings
     try:
         cfg = read_config(file, options)
-        if is_grpo(cfg):
-            paths.add_working_folder()
-            for more in also:
-                found += more(cfg)
-            for finding in _findings(cfg, checked, machine, offline):
-                found.append(finding)  # one by one, because the next check may fail
-        else:
-            fix = "Set provider: modal in cloud.yaml" if machine.image else "Set rl: grpo, or gdpo"
-            found.append(Finding(at(cfg, "rl"), f"{cfg.get('rl')!r} is not supported here", fix))
+        for finding in _findings(cfg, checked, machine, offline, also):
+            found.append(finding)  # one by one, because the next check may fail
     except ConfigError as error:
-        what, _, fix = str(error).removeprefix(f"{file}: ").partition(". ")
-        found += error.findings or [Finding(file, what, fix or "Correct the file")]
+        found += error.findings or [fault("config-error", file, str(error), "")]
     except (Exception, SystemExit) as error:
-        what = f"the check itself failed: {type(error).__name__}: {first_line(error)}"
-        if any(finding.level == "error" for finding in found):
-            fix = "Correct the other errors, and check again"
-            found.append(Finding(file, "an error above prevents the other checks", fix))
-        else:
-            found.append(Finding(file, what, "Please report it", traceback.format_exc()))
-    unique: dict[Any, Finding] = {}  # two checks may meet the same fault of a dataset
-    for finding in found:
-        finding = finding._replace(where=finding.where.removeprefix(f"{file}: "))
-        unique.setdefault(finding[:3], finding)
-    checked.findings = sorted(unique.values(), key=lambda each: list(COLORS).index(each.level))
+        finding = fault(
+            "prevented",
+            file,
+            "an error above prevents the other checks",
+            "Correct the other errors, and check again",
+        )
+        if checked.ok:
+            finding = Finding(
+                file,
+                f"the check itself failed: {type(error).__name__}: {first_line(error)}",
+                "Please report it",
+                traceback.format_exc(),
+                code="check-failed",
+            )
+        found.append(finding)
+    checked.findings = _sorted(found, f"{file}: ")
     return checked
 
 
-def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> Iterator[Finding]:
-    offline = offline or constants.HF_HUB_OFFLINE
+def _sorted(findings: list[Finding], prefix: str) -> list[Finding]:
+    """Return each finding once, errors first, without the config's file in their places."""
+    unique: dict[tuple[str, str], Finding] = {}  # two checks may meet the same fault of a dataset
+    for finding in findings:
+        where = finding.where.removeprefix(prefix)
+        unique.setdefault((where, finding.what), finding._replace(where=where))
+    levels = list(COLORS)
+    return sorted(unique.values(), key=lambda finding: levels.index(finding.level))
+
+
+def _findings(
+    cfg: Config,
+    checked: Checked,
+    machine: Machine,
+    offline: bool,
+    also: Checks,
+) -> Findings:
+    if not is_grpo(cfg):
+        fix = "Set rl: grpo, or gdpo"
+        if machine.image:
+            fix = "Set provider: modal in cloud.yaml"
+        yield fault(
+            "unsupported-rl",
+            "rl",
+            f"{cfg.get('rl')!r} is not supported here",
+            fix,
+        )
+        return
+    paths.add_working_folder()
+    for more in also:
+        yield from more(cfg)
     # Before paths are resolved. A transform reads `datasets` as a list.
     datasets = sources(cfg) if isinstance(cfg.get("datasets"), list) else []
     paths.resolve_packaged(cfg)
+    offline = offline or constants.HF_HUB_OFFLINE
     names = [cfg.get("base_model"), *(source.path for source in datasets)]
     if not offline and any(map(hub.is_on_hub, names)) and not hub.answers():
         offline = True
-        what, fix = "the hub does not answer", "Check again with a network, or with --offline"
-        yield Finding(constants.ENDPOINT, what, fix, level="skipped")
+        yield Finding(
+            constants.ENDPOINT,
+            "the hub does not answer",
+            "Check again with a network, or with --offline",
+            level="skipped",
+            code="no-hub",
+        )
     with loaded_plugins(cfg), hub.offline(False):
-        wrong = [*check_plugins(cfg), *check_plugin(cfg), *check_keys(cfg), *check_config(cfg)]
+        wrong = [
+            *check_plugins(cfg),
+            *check_plugin(cfg),
+            *check_keys(cfg),
+            *check_config(cfg),
+        ]
+        rewards_load = not any(check_rewards(cfg))
     yield from wrong
-    rewards_load = not any(".reward_funcs" in finding.where for finding in wrong)
-    tools_load = uses_tools(cfg) and not any("grpo_" in finding.where for finding in wrong)
     yield from check_twice(checked.config)
     yield from check_unread(cfg)
+    yield from check_ranges(cfg)
     yield from check_traps(cfg)
     if not machine.image:
+        yield from check_output(cfg)
         yield from check_reuse(cfg)
         yield from check_versions(cfg, machine.assumed)
         yield from check_wandb(cfg, machine.assumed)
@@ -195,103 +246,135 @@ def _findings(cfg: Any, checked: Checked, machine: Machine, offline: bool) -> It
     with hub.offline(offline):
         yield from check_names(cfg)
         for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
-            # Axolotl's message for a wrong batch says less than check_batch.
-            says_less = batch and finding.what.startswith("GRPO")
-            names_no_key = wrong and finding.where == at(cfg, "config")
-            if not (says_less or names_no_key):
+            # Axolotl's message for a wrong batch says less than check_batch, and one without a key less than others.
+            says_less = batch and finding.code == "wrong-batch"
+            if not says_less and not (wrong and finding.code == "refused-whole"):
                 yield finding
-        found = yield from _check_datasets(cfg, checked, datasets, offline, rewards_load)
-        rows, prompts = found
-        yield from check_rows(cfg, ranks, prompts)
-        if rows and prompts and tools_load:
-            yield from check_tool_use(cfg, rows[0].row["prompt"])
+        yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
     if placement and placement.train:  # not a CPU
-        least = least_memory(cfg, placement)
-        if isinstance(least, Finding):
-            yield least
+        memory = memory_of(cfg, placement, machine.gib)
+        if isinstance(memory, Finding):
+            yield memory
             return
-        if least >= 0.1:
-            checked.memory = f"at least {least:.1f} GiB of weights, gradients, optimizer per GPU"
+        if memory.total >= 0.1:
+            checked.memory = str(memory)
         if machine.gib:
-            yield from check_memory(cfg, placement, least, machine.gib)
+            yield from check_memory(memory, machine.gib)
 
 
 def _check_datasets(
-    cfg: Any, checked: Checked, datasets: list[Source], offline: bool, rewards_load: bool
-) -> Generator[Finding, None, tuple[list[Sample], int]]:
-    """Check the datasets. Return sampled rows, and the number of prompts to train on (0 if unknown)."""
+    cfg: Config,
+    datasets: list[Source],
+    ranks: int,
+    offline: bool,
+    rewards_load: bool,
+) -> Findings:
     readable, rows = [], list[Sample]()
     for source in datasets:
         found = samples(cfg, source, offline)
         if isinstance(found, Finding):
             yield found
-        else:
-            readable.append(source)
-            rows += found if source.key == "datasets" else []
-    if rows and rewards_load:
-        checked.golds = yield from check_samples(cfg, rows)
-        for source in readable:
-            yield from check_sources(cfg, source)
-    counted = yield from check_prompts(cfg, readable, offline)
-    if rows and counted:
-        prompt = rows[0].row["prompt"]
-        yield from check_generation_prompt(cfg, prompt)
-        yield from check_end_tokens(cfg, prompt)
-        if rewards_load:
-            yield from check_prefill(cfg, prompt)
-    return rows, counted
+            continue
+        readable.append(source)
+        if source.key == "datasets":
+            rows += found
+    scored = bool(rows) and rewards_load
+    if scored:
+        yield from check_samples(cfg, rows)
+    counted = yield from check_prompts(cfg, readable, offline, scored)
+    yield from check_rows(cfg, ranks, counted)
+    if not rows or not counted:
+        return
+    # A fault of the template or of the tools is the same for all rows.
+    prompt = rows[0].row["prompt"]
+    yield from check_generation_prompt(cfg, prompt)
+    yield from check_end_tokens(cfg, prompt)
+    if rewards_load:
+        yield from check_prefill(cfg, prompt)
+    if shown_tools(cfg):
+        yield from check_tool_use(cfg, prompt)
 
 
 def _place(
-    cfg: Any, checked: Checked, machine: Machine
+    cfg: Config,
+    checked: Checked,
+    machine: Machine,
 ) -> Generator[Finding, None, Placement | None]:
     """Set placement and batch of the result. Return the placement, None if there are too few GPUs."""
     try:
         placement = place(cfg, machine.gpus, machine.processes)
     except ConfigError as error:
         for finding in error.findings:
-            fix = "Raise gpu in cloud.yaml, or set trl.vllm_mode: colocate to need fewer"
-            yield finding._replace(fix=fix) if machine.image else finding
+            if machine.image:
+                finding = finding._replace(
+                    fix="Raise gpu in cloud.yaml, or set trl.vllm_mode: colocate to need fewer",
+                )
+            yield finding
         return None
-    ranks = f"{placement.processes} process{'es' * (placement.processes > 1)}"
-    gpus = f"{ranks} on GPU {', '.join(placement.train)}"
-    checked.placement = gpus if placement.train else f"CPU, {ranks}"
+    ranks = "1 process"
+    if placement.processes > 1:
+        ranks = f"{placement.processes} processes"
+    checked.placement = f"CPU, {ranks}"
+    if placement.train:
+        checked.placement = f"{ranks} on GPU {', '.join(placement.train)}"
     if placement.serve:
         checked.placement += f"; vLLM on GPU {', '.join(placement.serve)}"
     elif placement.train and placement.mode == "colocate":
         checked.placement += "; vLLM on the same"
     batch = batch_of(cfg, placement.processes)
-    checked.batch = str(batch) if batch and batch.num_generations > 0 else ""
+    if batch and batch.num_generations > 0:
+        checked.batch = str(batch)
     return placement
 
 
 def _files(configs: Sequence[str]) -> Iterator[str]:
     for name in configs:
-        files = sorted(map(str, Path(name).rglob("*.y*ml"))) if Path(name).is_dir() else [name]
-        if not files:
+        if not Path(name).is_dir():
+            yield name
+        elif files := sorted(map(str, Path(name).rglob("*.y*ml"))):
+            yield from files
+        else:
             raise click.UsageError(f"{name}: no YAML file in this folder.")
-        yield from files
+
+
+def styled_level(finding: Finding) -> str:
+    """Return a finding's level in its color, as wide as the names of facts."""
+    return click.style(
+        f"{finding.level:<9}",
+        fg=COLORS[finding.level],
+        bold=True,
+    )
 
 
 def show(checked: Checked, machine: Machine) -> None:
     """Print the result for one config."""
     click.secho(checked.config, bold=True)
-    assumed = machine.assumed and machine.gpus and not machine.image and checked.placement
-    for name, text in (
-        ("placement", checked.placement + " (assumed: Ampere or newer)" * bool(assumed)),
-        ("batch", checked.batch),
-        ("memory", checked.memory),
-        *(("gold", each) for each in checked.golds),
-    ):
+    placement = checked.placement
+    if placement and machine.assumed and machine.gpus and not machine.image:
+        placement += " (assumed: Ampere or newer)"
+    lines = {
+        "placement": placement,
+        "batch": checked.batch,
+        "memory": checked.memory,
+    }
+    for name, text in lines.items():
         if text:
             click.echo(f"  {name:<9} {text}")
     for finding in checked.findings:
-        level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
-        click.echo(f"  {level} " + str(finding).replace("\n", "\n    "))
-    color = "red" if not checked.ok else "cyan" if checked.count("skipped") else "green"
-    click.secho(f"  {checked.verdict}", fg=color, bold=True)
+        text = str(finding).replace("\n", "\n    ")
+        click.echo(f"  {styled_level(finding)} {text}")
+    color = "cyan" if checked.count("skipped") else "green"
+    click.secho(
+        f"  {checked.verdict}",
+        fg=color if checked.ok else "red",
+        bold=True,
+    )
 
 
-def _plain(checked: Checked) -> dict[str, Any]:
-    findings = [finding._asdict() for finding in checked.findings]
-    return {**asdict(checked), "findings": findings, "verdict": checked.verdict, "ok": checked.ok}
+def _plain(checked: Checked) -> dict[str, object]:
+    return {
+        **asdict(checked),
+        "findings": [finding._asdict() for finding in checked.findings],
+        "verdict": checked.verdict,
+        "ok": checked.ok,
+    }

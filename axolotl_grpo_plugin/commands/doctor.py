@@ -1,73 +1,127 @@
-"""`axolotl grpo doctor`."""
+"""`axolotl-grpo doctor`."""
 
-import json
 import platform
-from itertools import chain
-from typing import Any
+from collections.abc import Generator
 
 import click
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import machine
-from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb, tested
-from axolotl_grpo_plugin.commands.check import COLORS
-from axolotl_grpo_plugin.config import read_config
-from axolotl_grpo_plugin.findings import ConfigError, Finding
-from axolotl_grpo_plugin.serving.placement import mode_of, place, visible_gpus
+from axolotl_grpo_plugin.checks.memory import check_memory, memory_of
+from axolotl_grpo_plugin.checks.repositories import check_hub, download, repositories
+from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
+from axolotl_grpo_plugin.commands.check import styled_level
+from axolotl_grpo_plugin.config import Config, read_config
+from axolotl_grpo_plugin.console import print_json
+from axolotl_grpo_plugin.findings import ConfigError, Fact, Finding, Lines, fault, warning
+from axolotl_grpo_plugin.serving.address import settle_address
+from axolotl_grpo_plugin.serving.nodes import serves_others, slurm
+from axolotl_grpo_plugin.serving.placement import Words, mode_of, serving, visible_gpus
+from axolotl_grpo_plugin.serving.plan import CommandLine, plan_of
 from axolotl_grpo_plugin.training.record import versions
 
 
-def run(config: str | None, *, prefetch: bool, as_json: bool) -> int:
+def run(
+    config: str | None,
+    *,
+    prefetch: bool,
+    as_json: bool,
+) -> int:
     """Print facts and findings about this machine. Return the exit code: 1 if there is an error."""
-    cfg = read_config(config) if config else {}
+    cfg: Config = {}
+    if config:
+        cfg = read_config(config)
     paths.resolve_packaged(cfg)
-    facts, findings = list[machine.Fact](), list[Finding]()
-    for each in chain(machine.prefetch(cfg) if prefetch else (), _lines(cfg)):
-        if isinstance(each, Finding):
-            findings.append(each)
-            name, text = (
-                click.style(f"{each.level:<9}", fg=COLORS[each.level], bold=True),
-                str(each),
-            )
+    facts = list[Fact]()
+    findings = list[Finding]()
+    for line in _lines(cfg, prefetch):
+        if isinstance(line, Finding):
+            findings.append(line)
+            text = f"{styled_level(line)} {line}"
         else:
-            facts.append(each)
-            name, text = f"{each.name:<9}", each.text
+            facts.append(line)
+            text = f"{line.name:<9} {line.text}"
         if not as_json:
-            click.echo(f"  {name} {text}")
-    errors = sum(each.level == "error" for each in findings)
+            click.echo(f"  {text}")
+    errors = sum(finding.level == "error" for finding in findings)
     if as_json:
-        found = [each._asdict() for each in findings]
-        click.echo(
-            json.dumps({"facts": [each._asdict() for each in facts], "findings": found}, indent=2)
-        )
+        lines = {
+            "facts": [fact._asdict() for fact in facts],
+            "findings": [finding._asdict() for finding in findings],
+        }
+        print_json(lines)
+    elif errors:
+        click.secho(f"  errors: {errors}", fg="red", bold=True)
     else:
-        verdict = f"{errors} error{'s' * (errors > 1)}" if errors else "OK"
-        click.secho(f"  {verdict}", fg="red" if errors else "green", bold=True)
+        click.secho("  OK", fg="green", bold=True)
     return int(errors > 0)
 
 
-def _lines(cfg: Any) -> machine.Lines:
-    packages = ", ".join(f"{name} {each}" for name, each in versions().items())
-    yield machine.Fact("packages", f"Python {platform.python_version()}, {packages}")
-    known = ", ".join(f"{name} {each}" for name, each in tested().items())
-    yield machine.Fact("tested", f"with {known}")
+def _lines(cfg: Config, prefetch: bool) -> Lines:
+    if prefetch:
+        for repository in repositories(cfg):
+            yield download(cfg, repository)
+    listed = ", ".join(f"{name} {number}" for name, number in versions().items())
+    yield Fact("packages", f"Python {platform.python_version()}, {listed}")
     yield from check_versions(cfg)
-    gpus = visible_gpus()
-    yield from machine.check_gpus(gpus)
-    if mode_of(cfg) != "none" and not gpus:
-        what = "no GPU is visible, and this config uses vLLM"
-        fix = "Rent a GPU, or install its driver. Unset CUDA_VISIBLE_DEVICES if it is empty"
-        yield Finding("GPUs", what, fix, level="warning")
-    elif cfg and gpus:
-        try:
-            place(cfg, gpus)
-        except ConfigError as error:
-            yield from error.findings
-    yield from machine.check_imports(cfg, len(gpus))
-    if len(gpus) > 1:
-        yield from machine.check_collective(len(gpus))
-    yield from machine.check_shared_memory(len(gpus))
-    yield from machine.check_disk(cfg, max(1, len(gpus)))
+    settle_address(cfg)
+    gpus = yield from _gpus(cfg)
+    yield from machine.check_imports(cfg, gpus)
+    yield from machine.check_shared_memory(gpus)
+    yield from machine.check_disk(cfg)
     yield from machine.check_ports(cfg)
-    yield from machine.check_hub(cfg)
+    yield from check_hub(cfg)
     yield from check_wandb(cfg)
+
+
+def _gpus(cfg: Config) -> Generator[Fact | Finding, None, int]:
+    """Check the GPUs, and the config's plan for them. Return their number."""
+    gpus: Words = ()
+    try:
+        gpus = visible_gpus()
+        memory = yield from machine.check_gpus(gpus)
+        if gpus and cfg:
+            yield from _check_plan(cfg, gpus, memory)
+        elif mode_of(cfg) != "none":
+            yield warning(
+                "no-gpu",
+                "GPUs",
+                "no GPU is visible, and this config uses vLLM",
+                "Rent a GPU, or install its driver. Unset CUDA_VISIBLE_DEVICES if it is empty",
+            )
+    except ConfigError as error:
+        yield from error.findings
+    return len(gpus)
+
+
+def _check_plan(
+    cfg: Config,
+    gpus: Words,
+    memory: float | None,
+) -> Lines:
+    """Check that the GPUs are enough, as `axolotl-grpo train` counts them, and large enough."""
+    if serves_others(cfg) and not slurm():
+        # The nodes that train are counted in the job only.
+        needed = serving(cfg)
+        yield Fact("plan", f"vLLM takes {needed} GPUs of the first node, and the other nodes train")
+        if len(gpus) < needed:
+            what = f"vLLM needs {needed} GPUs on the first node, and {len(gpus)} are visible"
+            fix = "Lower vllm.tensor_parallel_size x data_parallel_size"
+            yield fault("too-few-gpus", "vllm", what, fix)
+        return
+    call = CommandLine(
+        "",
+        "accelerate",
+        [],
+        {},
+        [],
+        None,
+    )
+    plan = plan_of(call, cfg, gpus)
+    training = plan.placement._replace(processes=plan.ranks)
+    needed_memory = memory_of(cfg, training, memory)
+    if isinstance(needed_memory, Finding):  # check_disk yields it, too
+        return
+    yield Fact("memory", str(needed_memory))
+    if memory:
+        yield from check_memory(needed_memory, memory)

@@ -1,14 +1,14 @@
-"""`axolotl grpo rehearse CONFIG`: real steps of a config on this machine, with a tiny random model."""
+"""`axolotl-grpo rehearse CONFIG`: real steps of a config on this machine, with a tiny random model."""
 
 import json
-import math
-import os
 import shutil
+import sys
 import tempfile
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from itertools import chain
+from math import isfinite
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from textwrap import indent
 from typing import Any
 
@@ -16,208 +16,315 @@ import click
 import yaml
 from huggingface_hub import constants
 
-from axolotl_grpo_plugin import hub, paths
-from axolotl_grpo_plugin.checks.samples import RewardError, Sample, gold_scores, samples
-from axolotl_grpo_plugin.checks.tools import shown_tools
+from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.commands import check as command
-from axolotl_grpo_plugin.commands.rewards import console
-from axolotl_grpo_plugin.config import limit_prompts, read_config
+from axolotl_grpo_plugin.config import Config, limit_prompts, read_config
+from axolotl_grpo_plugin.console import print_json
+from axolotl_grpo_plugin.data import hub
+from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.environments.names import uses_tools
-from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
-from axolotl_grpo_plugin.rehearsal.replace import ROWS, STEPS, least_gpus, local_rows, replaced
-from axolotl_grpo_plugin.rehearsal.results import check_checkpoint, check_pays, check_resumed, table
+from axolotl_grpo_plugin.findings import ConfigError, Finding, FindingError, fault, stop_on
+from axolotl_grpo_plugin.rehearsal.overlay import (
+    ROWS,
+    STEPS,
+    least_gpus,
+    local_rows,
+    merged,
+    overlay_of,
+)
+from axolotl_grpo_plugin.rehearsal.results import (
+    Best,
+    RightAnswer,
+    best_scores,
+    check_checkpoint,
+    check_pays,
+    check_resumed,
+)
 from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
-from axolotl_grpo_plugin.rehearsal.trainer import Trainer
+from axolotl_grpo_plugin.rehearsal.trainer import Trainings
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import read
-from axolotl_grpo_plugin.stats.rows import sources
-from axolotl_grpo_plugin.stats.tokenizer import TokenizerError, name_of, open_tokenizer
+from axolotl_grpo_plugin.runlog.reader import raw_rows
+from axolotl_grpo_plugin.runlog.rewards import short
+from axolotl_grpo_plugin.scoring.samples import RewardError, gold_scores, training_samples
 
 STAND_IN = "pkg://axolotl_grpo_plugin/quickstart/model"
-SHOWN = 8  # completions
-COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}
+GOLDS = 2  # right answers to try
+SHARDED = ("deepspeed", "fsdp_config")
 
 
 def run(
     config: str,
     *,
     gpus: int | None,
-    data_files: Sequence[str],
+    ranks: int,
+    data: Sequence[str],
     tokenizer: str | None,
     out: str | None,
-    offline: bool,
+    as_json: bool,
 ) -> int:
-    """Check and rehearse the config, print what happened, and return the exit code: 0 if it is OK to rent."""
-    if out and Path(out).exists() and any(Path(out).iterdir()):
-        stop_on([Finding(f"--out {out}", "the folder is not empty", "Name a new one")])
+    """Check and rehearse the config, and print what happened.
+
+    as_json: only the result goes to the standard output. Returns the exit code: 0 if it is OK to rent.
+    """
     folder = Path(out or tempfile.mkdtemp(prefix="rehearsal-")).absolute()
+    paths.check_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rehearsal, ok = Rehearsal(config, folder, offline), False
+    rehearsal = Rehearsal(config, folder, ranks)
+    ok = False
+    shown = redirect_stdout(sys.stderr if as_json else sys.stdout)
     try:
-        ok = rehearsal.check(gpus, data_files, tokenizer) and rehearsal.run()
+        with shown:
+            ok = rehearsal.check(gpus, data, tokenizer) and rehearsal.run()
     finally:
         rehearsal.trainer.close()
-        if out or (not ok and rehearsal.tried):
-            click.echo(f"All files are in {folder}.")
+        if out or (rehearsal.tried and not ok):
+            click.echo(f"All files are in {folder}.", err=as_json)
         else:
             shutil.rmtree(folder)
+    if as_json:
+        findings = [*rehearsal.checked.findings, *rehearsal.found]
+        print_json(
+            {
+                "ok": ok,
+                "findings": [finding._asdict() for finding in findings],
+                "rewards": [reward._asdict() for reward in rehearsal.best],
+            }
+        )
     return int(not ok)
 
 
 class Rehearsal:
     """The checks of a config, two steps, one more from their checkpoint, and the results.
 
-    skipped: the parts that this machine cannot try. tried: whether a training ran.
+    found: the findings. skipped: those of the parts that this machine cannot try, by their places.
+    tried: whether a training ran.
     """
 
-    def __init__(self, config: str, folder: Path, offline: bool):
-        self.config, self.folder, self.offline = config, folder, offline
-        self.started = time.monotonic()
-        self.trainer = Trainer(folder / "training.log", trainings=2)
-        self.file, self.output = folder / "rehearsal.yaml", folder / "run"
-        self.skipped, self.tried = list[Finding](), False
+    def __init__(
+        self,
+        config: str,
+        folder: Path,
+        ranks: int,
+    ):
+        self.config = config
+        self.folder = folder
+        self.offline = constants.HF_HUB_OFFLINE
+        self.trainer = Trainings(folder / "training.log", 2, ranks)
+        self.file = str(folder / "rehearsal.yaml")
+        self.output = folder / "run"
+        self.found: list[Finding] = []
+        self.skipped: dict[str, Finding] = {}
+        self.best: list[Best] = []
+        self.tried = False
 
-    def check(self, gpus: int | None, data_files: Sequence[str], tokenizer: str | None) -> bool:
-        """Check the config as `axolotl grpo check` does. Return whether there is no error."""
+    def check(
+        self,
+        gpus: int | None,
+        data: Sequence[str],
+        tokenizer: str | None,
+    ) -> bool:
+        """Check the config as `axolotl-grpo check` does. Return whether there is no error."""
         cfg = read_config(self.config)
-        options = local_rows(cfg, data_files)
+        if gpus is None:
+            gpus = least_gpus(cfg, self.trainer.ranks)
+        machine = command.machine_of(gpus, None, None)
+        options = local_rows(cfg, data)
+        read_by_check = dict(options)
         if tokenizer:
             options["tokenizer_config"] = tokenizer
-        names = [cfg.get("base_model"), *(source.path for source in sources(cfg))]
-        self.offline |= constants.HF_HUB_OFFLINE
-        self.offline |= any(map(hub.is_on_hub, names)) and not self.offline and not hub.answers()
-        machine = command.machine_of(least_gpus(cfg) if gpus is None else gpus, None, None)
-        # Axolotl's loader of tokenizers reads the model's config.json, too.
-        read = {"base_model_config": tokenizer} if tokenizer else {}
-        checked = command.check(self.config, machine, self.offline, {**options, **read})
+            # Axolotl's loader of tokenizers reads the model's config.json, too.
+            read_by_check |= {**options, "base_model_config": tokenizer}
+        self.checked = checked = command.check(
+            self.config,
+            machine,
+            self.offline,
+            read_by_check,
+        )
         command.show(checked, machine)
-        self.skipped = [each for each in checked.findings if each.level == "skipped"]
+        self.skipped = {
+            finding.where: finding for finding in checked.findings if finding.level == "skipped"
+        }
+        if constants.ENDPOINT in self.skipped:  # the hub does not answer
+            self.offline = True
         self.cfg = read_config(self.config, options)
         if uses_tools(self.cfg):
-            what, fix = "not called, because random weights write no call", "Test them as functions"
-            self.skipped.append(Finding("tools", what, fix, level="skipped"))
+            what = "not called, because random weights write no call"
+            self._skip("tools", what, "Test them as functions")
+        for key in SHARDED:
+            if self.cfg.get(key):
+                what = "left out, because a CPU does not shard the model"
+                self._skip(key, what, "Watch the first steps on the rented machine")
         return checked.ok
+
+    def _skip(
+        self,
+        where: str,
+        what: str,
+        fix: str,
+    ) -> None:
+        self.skipped[where] = Finding(
+            where,
+            what,
+            fix,
+            level="skipped",
+        )
 
     def run(self) -> bool:
         """Train, resume and print the results. Return whether there is no error."""
         try:
             with hub.offline(self.offline):
-                found = [*self._prepare()]
-                if not any(each.level == "error" for each in found):
-                    found += self._train()
+                self._prepare()
+                if self._ok() and self._read_rows() and self._train():
+                    self._resume()
         except ConfigError as error:
             if not error.findings:
                 raise
-            found = [*error.findings]
-        ok = not any(each.level == "error" for each in found)
-        for finding in [*found, *self.skipped * ok]:
-            level = click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
-            click.echo(f"  {level} {finding}")
-        seconds, cpu = time.monotonic() - self.started, sum(os.times()[:4])
-        gib = sum(getrusage(who).ru_maxrss for who in (RUSAGE_SELF, RUSAGE_CHILDREN)) / 2**20
-        click.echo(f"{seconds:.0f} s, {cpu:.0f} s of CPU time, at most {gib:.1f} GiB of memory")
-        verdict, color = "OK to rent" if ok else "not OK to rent", "green" if ok else "red"
-        if ok and self.skipped:
-            names = ", ".join(each.where for each in self.skipped)
-            verdict, color = f"{verdict}, but not tried: {names}", "cyan"
-        click.secho(verdict, fg=color, bold=True)
+            self.found += error.findings
+        ok = self._ok()
+        if ok:
+            self.found += self.skipped.values()
+        for finding in self.found:
+            click.echo(f"  {command.styled_level(finding)} {finding}")
+        if not ok:
+            click.secho("not OK to rent", fg="red", bold=True)
+        elif self.skipped:
+            names = ", ".join(self.skipped)
+            click.secho(f"OK to rent, but not tried: {names}", fg="cyan", bold=True)
+        else:
+            click.secho("OK to rent", fg="green", bold=True)
         return ok
 
-    def _prepare(self) -> Iterator[Finding]:
-        """Write the tiny model and the config for this machine. Print the replacements."""
+    def _ok(self) -> bool:
+        return not any(finding.level == "error" for finding in self.found)
+
+    def _prepare(self) -> None:
+        """Write the tiny model and the config for this machine. Print the replaced values."""
         cfg = self.cfg
         paths.resolve_packaged(cfg)
         limit_prompts(cfg)
-        model, line = make(cfg, self.folder / "model", self.offline)
-        tokenizer = name_of(cfg)
-        cfg["tokenizer_config"], cfg["base_model_config"] = tokenizer, str(self.folder / "model")
-        lines = {"model": line}
+        folder = self.folder / "model"
+        model, line = make(cfg, folder, self.offline)
+        click.secho("Replaced on this machine (null: left out)", bold=True)
+        click.echo(f"  {line}")
+        own = {
+            "base_model": str(folder),
+            "base_model_config": str(folder),
+            "tokenizer_config": self._tokenizer(str(folder)),
+            "output_dir": str(self.output),
+            "dataset_prepared_path": str(self.folder / "prepared"),
+            "axolotl_config_path": None,
+        }
+        keys = cfg.to_dict()
+        overlay = overlay_of(keys, self.trainer.ranks)
+        click.echo(indent(_yaml(overlay), "  "))
+        Path(self.file).write_text(_yaml(merged(keys, {**overlay, **own})))
+        self.found += check_modules(cfg, model)
+
+    def _tokenizer(self, model: str) -> str:
+        """Return the tokenizer's folder or hub name: the quickstart's if the config's is not here.
+
+        Raises: ConfigError if the config's own folder has no tokenizer that can be read.
+        """
+        name = name_of(self.cfg)
+        self.cfg |= {"tokenizer_config": name, "base_model_config": model}
         try:
-            open_tokenizer(cfg)
+            open_tokenizer(self.cfg)
+            return name
         except TokenizerError as error:
-            if not hub.is_on_hub(tokenizer):
+            if not hub.is_on_hub(name):
                 stop_on([error.finding])
-            where = f"tokenizer ({tokenizer})"
-            what = "not tried, nor its template: another stood in"
-            fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
-            self.skipped = [each for each in self.skipped if each.where != where]
-            self.skipped.append(Finding(where, what, fix, level="skipped"))
-            lines["tokenizer"] = f"the quickstart's in place of {tokenizer}'s, which is not here"
-            tokenizer = paths.packaged(STAND_IN)
-            cfg["grpo_max_prompt_length"] = None  # counted in other tokens
-        keys, more = replaced(cfg.to_dict(), str(self.folder / "model"), tokenizer, self.folder)
-        self.file.write_text(yaml.safe_dump(keys, sort_keys=False, allow_unicode=True))
-        click.secho("Replaced on this machine", bold=True)
-        width = max(map(len, [*lines, *more]))
-        for name, line in {**lines, **more}.items():
-            click.echo(f"  {name:<{width}}  {line}")
-        yield from check_modules(cfg, model)
+        fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
+        self._skip(f"tokenizer ({name})", "not tried, nor its template: another stood in", fix)
+        click.echo(f"  tokenizer: the quickstart's in place of {name}'s, which is not here")
+        self.cfg["grpo_max_prompt_length"] = None  # counted in other tokens
+        return paths.packaged(STAND_IN)
 
-    def _train(self) -> Iterator[Finding]:
-        """Train, show the results, and resume."""
-        cfg, rows = read_config(str(self.file)), list[Sample]()
-        for source in sources(cfg):
-            if source.key == "datasets":
-                found = samples(cfg, source, self.offline, ROWS)
-                if isinstance(found, Finding):
-                    fix = f"{found.fix}, or give rows with --data-file"
-                    yield found._replace(level="error", fix=fix)
-                    return
-                rows += found
+    def _read_rows(self) -> bool:
+        """Read the first rows of the datasets. Return whether all can be read."""
+        self.cfg = read_config(self.file)
+        try:
+            self.rows = training_samples(self.cfg, self.offline, ROWS)
+        except FindingError as error:
+            found = error.finding
+            fix = f"{found.fix}, or give rows with --data"
+            self.found.append(found._replace(fix=fix))
+            return False
+        return True
+
+    def _train(self) -> bool:
+        """Train, and show the results. Return whether there is a checkpoint."""
         click.echo(f"Trains {STEPS} steps. Log: {self.trainer.log}", err=True)
-        if not (yield from self._trained("the steps")):
-            return
-        logged = self._logged(STEPS)
-        if not all(math.isfinite(log["loss"]) for log in logged):
-            losses = [log["loss"] for log in logged]
-            yield Finding("loss", f"not finite: {losses}", "Correct the rewards, or the settings")
-        yield from self._show(cfg, rows)
-        click.echo(f"Steps: {', '.join(f'{log.get("step_time", 0):.1f} s' for log in logged)}")
-        checkpoint = self.output / f"checkpoint-{STEPS}"
-        yield from check_checkpoint(checkpoint, cfg)
-        if checkpoint.exists():
-            click.echo("Trains one more step from the checkpoint", err=True)
-            words = ["--max-steps", str(STEPS + 1), "--resume-from-checkpoint", str(checkpoint)]
-            if (yield from self._trained("the step after the resume", *words)):
-                yield from check_resumed([log["step"] for log in self._logged(STEPS + 1)])
+        if not self._trained("the steps"):
+            return False
+        losses = [log["loss"] for log in self._logged(STEPS)]
+        if not all(map(isfinite, losses)):
+            what = f"not finite: {losses}"
+            fix = "Correct the rewards, or the settings"
+            self.found.append(
+                fault(
+                    "loss",
+                    "loss",
+                    what,
+                    fix,
+                )
+            )
+        self._show_results()
+        checkpoint = self._checkpoint(STEPS)
+        self.found += check_checkpoint(checkpoint)
+        return checkpoint.exists()
 
-    def _trained(self, part: str, *words: str) -> Generator[Finding, None, bool]:
+    def _resume(self) -> None:
+        click.echo("Trains one more step from the checkpoint", err=True)
+        last = STEPS + 1
+        checkpoint = str(self._checkpoint(STEPS))
+        options = ["--max-steps", str(last), "--resume-from-checkpoint", checkpoint]
+        if self._trained("the step after the resume", *options):
+            self.found += check_resumed([log["step"] for log in self._logged(last)])
+
+    def _trained(self, part: str, *options: str) -> bool:
         """Run `axolotl train` with options. Return whether it succeeded."""
         self.tried = True
-        error = self.trainer.train([str(self.file), *words], self.offline)
-        if error:
-            what = f"the training failed:\n{indent(error.strip(), '    ')}\n   "
-            yield Finding(part, what, f"Its log is {self.trainer.log}")
-        return not error
+        what, log = self.trainer.train([self.file, *options], self.offline)
+        if what:
+            fix = f"Its log is {log}"
+            self.found.append(
+                fault(
+                    "training-failed",
+                    part,
+                    what,
+                    fix,
+                )
+            )
+        return not what
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.output / f"checkpoint-{step}"
 
     def _logged(self, step: int) -> list[Any]:
         """Return the trainer's logs of the steps up to a checkpoint."""
-        file = self.output / f"checkpoint-{step}" / "trainer_state.json"
-        logs = json.loads(file.read_text())["log_history"] if file.exists() else []
+        file = self._checkpoint(step) / "trainer_state.json"
+        if not file.exists():
+            return []
+        logs = json.loads(file.read_text())["log_history"]
         return [log for log in logs if "loss" in log]
 
-    def _show(self, cfg: Any, rows: list[Any]) -> Iterator[Finding]:
-        """Print a prompt, its completions and a right answer with their rewards."""
+    def _show_results(self) -> None:
+        """Print the rewards of the completions and of right answers."""
         files = rollout_files(self.output).counted
-        logged = [row for file in files for row in read(file)]
-        prompt = logged[0]["prompt"]
-        tokenizer, text = open_tokenizer(cfg), prompt
-        tokenizer.tools = shown_tools(cfg)
-        if not isinstance(prompt, str):
-            text = tokenizer.text(prompt)
-        elif tokenizer.ids([prompt]) != tokenizer.ids([prompt], special=True):
-            text = tokenizer.bos + prompt
-        click.secho(f"A prompt of {tokenizer.prompts([prompt])[0]} tokens", bold=True)
-        click.echo(indent(text, "  | ", lambda line: True))
-        # The first row of the log, and the first of the dataset if the log's pays nothing.
-        asked = next((each for each in rows if each.row["prompt"] == prompt), rows[0])
-        tried = list[tuple[str, dict[str, float]]]()
+        logged = list(chain.from_iterable(map(raw_rows, files)))
+        answers: list[RightAnswer] = []
         try:
-            tried.append(gold_scores(cfg, asked))
-            if not any(tried[0][1].values()):
-                tried.append(gold_scores(cfg, rows[0]))
+            answers = [gold_scores(self.cfg, sample) for sample in self.rows[:GOLDS]]
         except RewardError as error:
-            yield Finding("right answer", str(error), error.fix, error.detail)
-        group = [row for row in logged if row["prompt"] == prompt][:SHOWN]
-        console().print(table(cfg, group, *(tried or [("", {})])[0]))
-        yield from check_pays(cfg, logged, tried)
+            self.found.append(error.finding._replace(where="right answer"))
+        self.best = best_scores(self.cfg, logged, answers)
+        for reward in self.best:
+            scores = f"best completion {reward.completions}, right answer {reward.right}"
+            click.echo(f"  {short(reward.name)}: {scores}")
+        known = next((text for text, _ in answers if text), "")
+        self.found += check_pays(self.best, known)
+
+
+def _yaml(values: Config) -> str:
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text

@@ -14,12 +14,19 @@ class GuessNumber(Environment):
         guesses: how often the model may guess.
     """
 
-    def __init__(self, low: int = 1, high: int = 100, guesses: int = 8):
+    def __init__(
+        self,
+        low: int = 1,
+        high: int = 100,
+        guesses: int = 8,
+    ):
         self.low, self.high, self.guesses = low, high, guesses
 
     def reset(self, answer: str | int, **_: object) -> str:  # type: ignore[override]
-        self.number, self.used, self.found, self.done = int(answer), 0, False, False
-        self.possible, self.wasted = range(self.low, self.high + 1), 0
+        self.number = int(answer)
+        self.possible = range(self.low, self.high + 1)  # by the hints so far
+        self.used = self.wasted = 0
+        self.found = self.done = False
         return (
             f" The number is between {self.low} and {self.high}. You have {self.guesses} guesses."
         )
@@ -34,16 +41,20 @@ class GuessNumber(Environment):
         Returns:
             "correct", "too low" or "too high".
         """
-        number, self.used = int(number), self.used + 1
-        self.wasted += number not in self.possible
+        number = int(number)
+        self.used += 1
+        self.found = number == self.number
+        self.done = self.found or self.used == self.guesses
+        if number not in self.possible:
+            self.wasted += 1
+        if self.found:
+            return "correct"
         first, end = self.possible.start, self.possible.stop
         if number < self.number:
             self.possible = range(max(first, number + 1), end)
-        else:
-            self.possible = range(first, min(end, number))
-        self.found = number == self.number
-        self.done = self.found or self.used == self.guesses
-        return "correct" if self.found else "too low" if number < self.number else "too high"
+            return "too low"
+        self.possible = range(first, min(end, number))
+        return "too high"
 
     def get_reward(self) -> float:
         return float(self.found) - 0.4 * self.wasted

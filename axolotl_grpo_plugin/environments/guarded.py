@@ -6,25 +6,29 @@ from functools import wraps
 from itertools import count
 from typing import Any
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.names import environment_ref, tool_refs
 from axolotl_grpo_plugin.environments.runner import LOST, ToolError, ToolRunner
+from axolotl_grpo_plugin.environments.server import ToolAnswer
 
-NOT_TOOLS = ("reset", "get_reward")
 OVER = "The episode is over."
+_NOT_TOOLS = ("reset", "get_reward")
+
+type Tool = Callable[..., Any]
 
 
-def name_of(tool: Any) -> str:
+def name_of(tool: Tool) -> str:
     """Return the name by which the model calls a tool."""
     return str(tool.__name__)
 
 
-def described(tool: Any) -> Callable[..., Any]:
+def described(tool: Tool) -> Tool:
     """Return a function with the signature and docstring of a tool: a function, or a class with `__call__`."""
     if not inspect.isclass(tool):
-        return tool  # type: ignore[no-any-return]
+        return tool
 
     @wraps(tool.__call__)
-    def call(*_: Any, **__: Any) -> None: ...
+    def call(*_: object, **__: object) -> None: ...
 
     _self, *others = inspect.signature(tool.__call__).parameters.values()
     call.__signature__ = inspect.Signature(others)  # type: ignore[attr-defined]
@@ -32,14 +36,14 @@ def described(tool: Any) -> Callable[..., Any]:
     return call
 
 
-def tool_methods(environment: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+def tool_methods(environment: type) -> Iterator[tuple[str, Tool]]:
     """Yield name and method (without `self`) of each tool of an environment, by TRL's rule."""
     for name, member in inspect.getmembers(environment, inspect.isfunction):
-        if not name.startswith("_") and name not in NOT_TOOLS:
+        if not name.startswith("_") and name not in _NOT_TOOLS:
             yield name, member.__get__(object())
 
 
-def schemas_of(cfg: Any) -> list[dict[str, Any]]:
+def schemas_of(cfg: Config) -> list[dict[str, Any]]:
     """Return the descriptions of a config's tools, as the chat template gets them."""
     from transformers.utils import get_json_schema
 
@@ -49,18 +53,25 @@ def schemas_of(cfg: Any) -> list[dict[str, Any]]:
     return [get_json_schema(tool) for tool in tools]
 
 
-def guarded_tool(tool: Any, runner: ToolRunner, number: int) -> Callable[..., Any]:
+def guarded_tool(
+    tool: Tool,
+    runner: ToolRunner,
+    number: int,
+) -> Tool:
     """Return a function for TRL, which calls the tool in its process."""
-    name, method = name_of(tool), "__call__" * inspect.isclass(tool)
+    method = "__call__" if inspect.isclass(tool) else ""
 
     @wraps(described(tool))
-    def call(**arguments: Any) -> Any:
-        answer = runner.call(name, number, arguments, method)
-        if answer.status != "ok":
-            raise ToolError(answer.error)
-        return answer.value
+    def call(**arguments: object) -> object:
+        return _value(runner.call(name_of(tool), number, arguments, method))
 
     return call
+
+
+def _value(answer: ToolAnswer) -> object:
+    if answer.status != "ok":
+        raise ToolError(answer.error)
+    return answer.value
 
 
 class _Episodes:
@@ -76,60 +87,89 @@ class _Episodes:
     _runner: ToolRunner
     _number: int
     _slots: "count[int]"
-    _wait: Callable[[], object]
 
     def __init__(self) -> None:
         self._slot = f"environment {self._number}.{next(self._slots)}"
-        self._over, self._lost, self.neutral = "", False, False
+        self._begin()
 
-    def reset(self, /, **row: Any) -> str | None:
-        self._wait()
-        answer = self._runner.call("", self._number, row, "reset", self._slot)
-        self._over, self._lost = "", False
-        self._after(answer, answer.status != "ok")
-        self.neutral = self._lost
+    def _begin(self) -> None:
+        self._over = ""  # why it takes no more calls
+        self._lost = False
+        self.neutral = False
+
+    def reset(self, /, **row: object) -> str | None:
+        answer = self._runner.call(
+            "",
+            self._number,
+            row,
+            "reset",
+            self._slot,
+        )
+        self._begin()
+        self._after(answer, lost=answer.status != "ok")
+        self.neutral = self._lost  # the model has written nothing yet
         return answer.value  # type: ignore[no-any-return]
 
-    def _call(self, name: str, arguments: dict[str, Any]) -> Any:
+    def _call(
+        self,
+        name: str,
+        arguments: dict[str, object],
+    ) -> object:
         if self._over:
-            self._runner.counts[name, "calls"] += 1
-            self._runner.counts[name, "errors"] += 1
+            self._runner.counts.update([(name, "calls"), (name, "errors")])
             raise ToolError(self._over)
-        answer = self._runner.call(name, self._number, arguments, name, self._slot, make=False)
-        self._after(answer, answer.status not in ("ok", "error"))
-        if answer.status != "ok":
-            raise ToolError(answer.error)
-        return answer.value
+        answer = self._runner.call(
+            name,
+            self._number,
+            arguments,
+            name,
+            self._slot,
+            make=False,
+        )
+        self._after(answer, lost=answer.status not in ("ok", "error"))
+        return _value(answer)
 
     def _reward(self) -> float | None:
         if self._lost:
             return None
-        answer = self._runner.call("", self._number, {}, "get_reward", self._slot, make=False)
-        self._after(answer, answer.status != "ok")
+        answer = self._runner.call(
+            "",
+            self._number,
+            {},
+            "get_reward",
+            self._slot,
+            make=False,
+        )
+        self._after(answer, lost=answer.status != "ok")
         return answer.value  # type: ignore[no-any-return]
 
-    def _after(self, answer: Any, lost: bool) -> None:
+    def _after(self, answer: ToolAnswer, lost: bool) -> None:
         if lost:
-            self._over, self._lost = f"{OVER} It failed: {answer.error}", True
-            self.neutral = answer.status == "lost"
+            self._over = f"{OVER} It failed: {answer.error}"
+            self._lost = True
+            self.neutral = answer.status == "lost"  # else the model may have ended its process
             self._runner.counts[LOST] += 1
         elif answer.done:
             self._over = OVER
 
 
-def guarded_environment(environment: type, runner: ToolRunner, number: int) -> type:
+def guarded_environment(
+    environment: type,
+    runner: ToolRunner,
+    number: int,
+) -> type:
     """Return a class for TRL with the environment's name, tools and, if it has one, `get_reward`."""
-    members: dict[str, Any] = {"_runner": runner, "_number": number, "_slots": count()}
-    members["_wait"] = staticmethod(getattr(environment, "_wait", bool))
-    members |= {name: _method(name, method) for name, method in tool_methods(environment)}
+    members: dict[str, object] = {"_runner": runner, "_number": number, "_slots": count()}
+    for name, method in tool_methods(environment):
+        members[name] = _guarded_method(name, method)
     if hasattr(environment, "get_reward"):
         members["get_reward"] = _Episodes._reward
     return type(environment.__name__, (_Episodes,), members)
 
 
-def _method(name: str, method: Any) -> Callable[..., Any]:
+def _guarded_method(name: str, method: Any) -> Tool:
     @wraps(method.__func__)
-    def call(self: _Episodes, /, **arguments: Any) -> Any:
+    def call(self: _Episodes, /, **arguments: object) -> object:
         return self._call(name, arguments)
 
     return call

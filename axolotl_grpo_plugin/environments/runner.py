@@ -6,24 +6,25 @@ import pickle
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Pipe
 from threading import Lock
-from typing import Any
 
-from axolotl_grpo_plugin.environments.server import MAKING, Answer, Call, Limits, ToolRef
-from axolotl_grpo_plugin.scoring.pool import own_environment
+from axolotl_grpo_plugin.environments.server import (
+    MAKING,
+    ToolAnswer,
+    ToolCall,
+    ToolLimits,
+    ToolRef,
+    serve,
+)
+from axolotl_grpo_plugin.processes import start_python
 
 LOG = logging.getLogger(__name__)
 
-_SERVE = (
-    "import sys; from axolotl_grpo_plugin.environments.server import serve; serve(int(sys.argv[1]))"
-)
 _SHOWN = 3  # failed calls to log per tool
 _GRACE = 30.0  # seconds for the server itself
 KINDS = ("calls", "errors", "timeouts", "seconds")
@@ -40,24 +41,15 @@ class ToolRunner:
     counts: by tool and kind (KINDS), and of lost episodes (LOST), until `take_counts`.
     """
 
-    def __init__(self, refs: Sequence[ToolRef], limits: Limits):
-        self._refs = [ref.for_process() for ref in refs]
-        self._limits, self._lock = limits, Lock()
+    def __init__(self, refs: Sequence[ToolRef], limits: ToolLimits):
+        self._refs, self._limits, self._lock = refs, limits, Lock()
         self.counts: Counter[tuple[str, str]] = Counter()
         self._shown: Counter[str] = Counter()
         self._start()
 
     def _start(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="axolotl-grpo-tools-")
-        self._pipe, theirs = Pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env=own_environment(),
-            start_new_session=True,  # so that Ctrl-C reaches only the trainer
-        )
-        theirs.close()
+        self._process, self._pipe = start_python(serve.__module__, serve.__name__)
         self._pipe.send((self._refs, self._limits, self._folder))
         if not self._pipe.poll(MAKING + _GRACE):
             self.close()
@@ -70,26 +62,25 @@ class ToolRunner:
         self,
         name: str,
         number: int,
-        arguments: dict[str, Any],
+        arguments: dict[str, object],
         method: str = "",
         slot: str | None = None,
         make: bool = True,
-    ) -> Answer:
-        """Call a tool, and count it under `name` if that is not "". The others are those of `Call`."""
+    ) -> ToolAnswer:
+        """Call a tool, and count it under `name` if that is not "". The others are those of `ToolCall`."""
         began = time.monotonic()
-        answer = self._ask(Call(number, method, slot or name, make, pickle.dumps(arguments)))
+        answer = self._ask(ToolCall(number, method, slot or name, make, pickle.dumps(arguments)))
         if name:
             self.counts[name, "calls"] += 1
             self.counts[name, "seconds"] += time.monotonic() - began  # type: ignore[assignment]
             if answer.status != "ok":
-                self.counts[name, "timeouts" if answer.status == "timeout" else "errors"] += 1
+                kind = "timeouts" if answer.status == "timeout" else "errors"
+                self.counts[name, kind] += 1
         if answer.status not in ("ok", "gone") and self._shown[name] < _SHOWN:
             self._shown[name] += 1
             LOG.warning(
-                "The tool %s failed (example %d of at most %d) with %.500r: %s\n%s",
+                "The tool %s failed with %.500r: %s\n%s",
                 name or method,
-                self._shown[name],
-                _SHOWN,
                 arguments,
                 answer.error,
                 answer.trace,
@@ -102,7 +93,7 @@ class ToolRunner:
         self.counts.clear()
         return taken
 
-    def _ask(self, call: Call) -> Answer:
+    def _ask(self, call: ToolCall) -> ToolAnswer:
         with self._lock:
             try:
                 self._pipe.send(call)
@@ -113,7 +104,7 @@ class ToolRunner:
             # A tool ended the server itself, or froze it.
             self.close()
             self._start()
-            return Answer("died", error="its process died")
+            return ToolAnswer("died", error="its process died")
 
     def close(self) -> None:
         """End all processes, and remove their temporary files."""

@@ -6,32 +6,30 @@ itself, except imports.
 """
 
 import asyncio
-import ctypes
 import inspect
 import json
 import os
 import pickle
-import resource
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import import_module
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.environments.base import EpisodeLost
+from axolotl_grpo_plugin.processes import adopt_orphans, limit_memory, start_fork
 
 MAKING = 60.0  # seconds that making an object may take
 _TICK = 0.05  # seconds between looks at a silent process
 _LONGEST = 1 << 20  # bytes of an answer
 _TRACE = 4000  # characters of a traceback to keep
-_DEATHSIG, _SUBREAPER = 1, 36  # prctl's options
 _PLAIN = (str, int, float, bool, list, tuple, dict)
 
 
@@ -39,32 +37,23 @@ class ToolRef(NamedTuple):
     """A tool or environment as a config names it: its path, and its arguments if it is a class."""
 
     path: str
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
 
-    def imported(self) -> Any:
+    def load(self) -> Any:
         """Return the function or class. Raises: any error of the import, or AttributeError."""
         module, _, name = self.path.rpartition(".")
         return getattr(import_module(module), name)
 
-    def load(self) -> Any:
-        """Return `imported()`, or the class that its `_ready` makes of the arguments, with more tools."""
-        loaded = self.imported()
-        return loaded._ready(**self.arguments) if hasattr(loaded, "_ready") else loaded
 
-    def for_process(self) -> "ToolRef":
-        """Return the reference with the arguments that only the trainer's process knows."""
-        return self._replace(arguments={**self.arguments, **getattr(self.load(), "_found", {})})
-
-
-class Limits(NamedTuple):
-    """Limits of one call: seconds of wall time, bytes of memory, characters of the answer."""
+class ToolLimits(NamedTuple):
+    """ToolLimits of one call: seconds of wall time, bytes of memory, characters of the answer."""
 
     seconds: float
     memory: int
     characters: int
 
 
-class Call(NamedTuple):
+class ToolCall(NamedTuple):
     """A request. number: of the tool. method: of its object, "" for a function.
 
     slot: names the process. make: start it if there is none. arguments: pickled.
@@ -77,7 +66,7 @@ class Call(NamedTuple):
     arguments: bytes
 
 
-class Answer(NamedTuple):
+class ToolAnswer(NamedTuple):
     """The result of a call.
 
     status: "ok", "error" (it raised), "lost" (it raised EpisodeLost), "timeout", "died", or "gone" (its
@@ -92,110 +81,98 @@ class Answer(NamedTuple):
     done: bool = False
 
 
-class _Process:
-    """A fork of this process. connection: it answers there, one message per call."""
+_DIED = ToolAnswer("died", error="its process died")
 
-    def __init__(self, run: Callable[[Connection], None], folder: Path, memory: int):
-        self.folder = Path(tempfile.mkdtemp(dir=folder))
-        self.connection, theirs = Pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.ended = False
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                self.connection.close()
-                _limit(self.folder, memory)
-                run(theirs)
-            except EOFError:  # the server has ended
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-            os._exit(1)
-        theirs.close()
 
-    def has_ended(self) -> bool:
-        self.ended = self.ended or os.waitpid(self.pid, os.WNOHANG)[0] != 0
-        return self.ended
+class _Process(NamedTuple):
+    """A fork of this process with a folder of its own. It answers on a pipe, one message per call."""
 
-    def receive(self, seconds: float, trainer: Connection) -> Answer:
+    fork: ForkProcess
+    pipe: Connection
+    folder: Path
+
+    def receive(
+        self,
+        seconds: float,
+        trainer: Connection,
+    ) -> ToolAnswer:
         """Return the next answer. End this whole server if the trainer has ended."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            ready = wait([self.connection, trainer], min(left, _TICK))
+            ready = wait([self.pipe, trainer], min(left, _TICK))
             if trainer in ready:
                 raise EOFError
-            if self.connection in ready:
+            if self.pipe in ready:
                 with suppress(EOFError, OSError, ValueError, TypeError):
-                    return Answer(**json.loads(self.connection.recv_bytes(_LONGEST)))
-                return Answer("died", error="its process died")
-            if self.has_ended():
-                return Answer("died", error="its process died")
-        return Answer("timeout", error=f"it took more than {seconds:g} seconds")
-
-    def left_something(self) -> bool:
-        """Return whether a call left a process or a temporary file behind."""
-        return bool(_children(self.pid)) or any(self.folder.iterdir())
+                    return ToolAnswer(**json.loads(self.pipe.recv_bytes(_LONGEST)))
+                return _DIED
+            # A process that a tool left behind can keep the pipe of a dead process open.
+            if not self.fork.is_alive():
+                return _DIED
+        return ToolAnswer("timeout", error=f"it took more than {seconds:g} seconds")
 
     def kill(self) -> None:
-        if not self.has_ended():
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        self.connection.close()
+        self.fork.kill()
+        self.fork.join()
+        self.pipe.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class _Server:
-    def __init__(self, trainer: Connection, refs: list[ToolRef], limits: Limits, folder: Path):
-        self.trainer, self.refs, self.limits, self.folder = trainer, refs, limits, folder
-        self.processes: dict[str, _Process] = {}
-
-    def answer(self, call: Call) -> Answer:
-        try:
-            return self._answer(call)
-        finally:
-            self.end_others()
+@dataclass
+class _ToolServer:
+    trainer: Connection
+    refs: list[ToolRef]
+    limits: ToolLimits
+    folder: str
+    processes: dict[str, _Process] = field(default_factory=dict)
 
     def end_others(self) -> None:
         """End the processes that lost their parent. Their children become this process's own."""
-        known = {each.pid for each in self.processes.values()}
+        known = {process.fork.pid for process in self.processes.values()}
         while others := _children(os.getpid()) - known:
             for pid in others:
                 with suppress(ProcessLookupError, ChildProcessError):
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
 
-    def _answer(self, call: Call) -> Answer:
+    def answer(self, call: ToolCall) -> ToolAnswer:
         process = self.processes.get(call.slot)
-        if process and process.has_ended():
+        if process and not process.fork.is_alive():
             self.drop(call.slot)
             process = None
         if process is None:
             if not call.make:
-                return Answer("gone", error="its process ended before")
+                return ToolAnswer("gone", error="its process ended before")
             process = self.processes[call.slot] = self._start(self.refs[call.number])
             made = process.receive(MAKING, self.trainer)
             if made.status != "ok":
                 self.drop(call.slot)
                 return made
         try:
-            process.connection.send(call)
+            process.pipe.send(call)
             answer = process.receive(self.limits.seconds, self.trainer)
         except OSError:
-            answer = Answer("died", error="its process died")
-        # An object may keep processes and files. A function's next call gets a clean process.
-        if answer.status in ("timeout", "died") or (not call.method and process.left_something()):
+            answer = _DIED
+        ended = answer.status in ("timeout", "died")
+        if not ended and not call.method:
+            # An object may keep processes and files. A function's next call gets a clean process.
+            ended = bool(_children(process.fork.pid)) or any(process.folder.iterdir())
+        if ended:
             self.drop(call.slot)
         return answer
 
     def _start(self, ref: ToolRef) -> _Process:
-        def run(theirs: Connection) -> None:
+        folder = tempfile.mkdtemp(dir=self.folder)
+
+        def begin(pipe: Connection) -> None:
+            limit_memory(self.limits.memory)
+            os.environ["TMPDIR"] = tempfile.tempdir = folder
             self.trainer.close()
             for other in self.processes.values():
-                other.connection.close()
-            _serve(theirs, _Target(ref, self.limits.characters))
+                other.pipe.close()
+            _serve(pipe, _Target(ref, self.limits.characters))
 
-        return _Process(run, self.folder, self.limits.memory)
+        return _Process(*start_fork(begin), Path(folder))
 
     def drop(self, slot: str) -> None:
         self.processes.pop(slot).kill()
@@ -204,49 +181,45 @@ class _Server:
 class _Target:
     """A function, or the object of a class, in its own process."""
 
-    def __init__(self, ref: ToolRef, characters: int):
-        self.ref, self.characters = ref, characters
+    def __init__(
+        self,
+        ref: ToolRef,
+        characters: int,
+    ):
+        self.ref = ref
+        self.characters = characters
         self.called: Any = None
         self.loop = asyncio.Runner()  # one for all calls, so that connections stay open
 
-    def make(self) -> Answer:
-        """Load the function, or make the object of the class."""
+    def answer(self, call: ToolCall | None) -> ToolAnswer:
+        """ToolAnswer a call. None: load the function, or make the object of the class."""
         try:
-            self.called = self.ref.imported()
+            if call:
+                return self._answer(call)
+            self.called = self.ref.load()
             if inspect.isclass(self.called):
                 self.called = self.called(**self.ref.arguments)
-            return Answer("ok")
-        except BaseException as error:
-            return self._failed(error)
-
-    def answer(self, call: Call) -> Answer:
-        try:
-            function = getattr(self.called, call.method) if call.method else self.called
-            result = function(**pickle.loads(call.arguments))
-            if inspect.isawaitable(result):
-                result = self.loop.run(_awaited(result))
-            value: str | float | None
-            if call.method == "get_reward":
-                value = None if result is None else float(result)
-            elif result is None and call.method == "reset":
-                value = None
-            else:
-                value = _text(result, self.characters)
-            return Answer("ok", value, done=bool(getattr(self.called, "done", False)))
+            return ToolAnswer("ok")
         except BaseException as error:  # SystemExit is no Exception
-            return self._failed(error)
+            return ToolAnswer(
+                "lost" if isinstance(error, EpisodeLost) else "error",
+                error=_unicode(str(error) or type(error).__name__)[: self.characters],
+                trace=traceback.format_exc()[-_TRACE:],
+            )
 
-    def _failed(self, error: BaseException) -> Answer:
-        message = _unicode(str(error) or type(error).__name__)[: self.characters]
-        status = "lost" if isinstance(error, EpisodeLost) else "error"
-        return Answer(status, error=message, trace=traceback.format_exc()[-_TRACE:])
+    def _answer(self, call: ToolCall) -> ToolAnswer:
+        function = getattr(self.called, call.method or "__call__")
+        result = function(**pickle.loads(call.arguments))
+        if inspect.isawaitable(result):
+            result = self.loop.get_loop().run_until_complete(result)
+        if call.method == "get_reward" and result is not None:
+            result = float(result)
+        elif result is not None or call.method not in ("reset", "get_reward"):
+            result = _text(result, self.characters)
+        return ToolAnswer("ok", result, done=bool(getattr(self.called, "done", False)))
 
 
-async def _awaited(result: Any) -> Any:
-    return await result
-
-
-def _text(result: Any, characters: int) -> str:
+def _text(result: object, characters: int) -> str:
     """Return the text of a tool's result, as TRL makes it. Raise an error for any other result."""
     if not isinstance(result, _PLAIN):
         raise TypeError(f"The tool returned {type(result).__name__}, not text.")
@@ -262,53 +235,45 @@ def _unicode(text: str) -> str:
     return text.encode(errors="replace").decode()  # a tokenizer refuses half of a character
 
 
-def _serve(theirs: Connection, target: _Target) -> None:
-    own, answer = os.getpid(), target.make()
-    while os.getpid() == own:  # else a tool forked, and both processes returned
-        # JSON, because unpickling what this process sends would be unsafe.
-        theirs.send_bytes(json.dumps(answer._asdict()).encode())
-        answer = target.answer(theirs.recv())
+def _serve(pipe: Connection, target: _Target) -> None:
+    own = os.getpid()
+    answer = target.answer(None)
+    with suppress(EOFError):  # the server has ended
+        while os.getpid() == own:  # else a tool forked, and both processes returned
+            # JSON, because unpickling what this process sends would be unsafe.
+            pipe.send_bytes(json.dumps(answer._asdict()).encode())
+            answer = target.answer(pipe.recv())
+    os._exit(0)  # without the exit functions of a tool's modules, which may wait
 
 
-def _limit(folder: Path, memory: int) -> None:
-    """Limit this process, and let it end with its parent. `folder` is for its temporary files."""
-    _prctl(_DEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def _children(pid: int) -> set[int]:
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    return {int(child) for file in files for child in file.read_text().split()}
+def _children(pid: int | None) -> set[int]:
+    """Return the living children of a process. psutil would read all processes, after each call."""
+    found = set[int]()
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        found.update(map(int, file.read_text().split()))
+    return found
 
 
 def serve(descriptor: int) -> None:
-    """Answer calls until the trainer closes its end of the pipe, or dies. Called in a new process."""
+    """ToolAnswer calls until the trainer closes its end of the pipe, or dies. Called in a new process."""
     trainer = Connection(descriptor)
-    _prctl(_SUBREAPER, 1)
-    refs, limits, name = trainer.recv()
-    folder = Path(name)
-    server = _Server(trainer, refs, limits, folder)
-    for ref in refs:
+    adopt_orphans()
+    server = _ToolServer(trainer, *trainer.recv())
+    for ref in server.refs:
         try:
-            ref.imported()
+            ref.load()
         except Exception:  # each call will fail with the same error
             traceback.print_exc()
     try:
         trainer.send("ready")
         while True:
-            trainer.send(server.answer(trainer.recv()))
+            answer = server.answer(trainer.recv())
+            server.end_others()
+            trainer.send(answer)
     except (EOFError, OSError):
-        pass
+        pass  # the trainer has ended
     finally:
-        for slot in [*server.processes]:
+        for slot in list(server.processes):
             server.drop(slot)
         server.end_others()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(server.folder, ignore_errors=True)

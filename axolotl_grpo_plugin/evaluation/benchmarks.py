@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from axolotl_grpo_plugin.findings import ConfigError, Finding, nearest
+from axolotl_grpo_plugin.data.rows import Source
+from axolotl_grpo_plugin.findings import nearest, stop
 from axolotl_grpo_plugin.paths import resolve_packaged
-from axolotl_grpo_plugin.stats.rows import Source
 
 FOLDER = Path(__file__).with_name("benchmarks")
 
@@ -38,7 +38,7 @@ class Benchmark(NamedTuple):
 
     @property
     def source(self) -> Source:
-        """The dataset for `stats.rows`."""
+        """The dataset for `data.rows`."""
         return _Data(self.name, 0, self.entry["path"], self.entry)
 
 
@@ -54,7 +54,7 @@ def benchmark(name: str, file: str | None = None) -> Benchmark:
     Raises: ConfigError if there is no such benchmark.
     """
     if name not in names():
-        raise ConfigError(str(Finding(f"benchmark {name}", "unknown", nearest(name, names()))))
+        stop("unknown-benchmark", f"benchmark {name}", "unknown", nearest(name, names()))
     made = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     entry = made["dataset"]
     if file is not None:

@@ -28,4 +28,6 @@ def forms(text: str) -> list[str]:
     form that rewards read. If one of them is right, the gap to the reward's verdict is format.
     """
     found = read_boxes(text)[-1:] or _NUMBER.findall(text)[-1:]
-    return [form.format(each) for each in found for form in _FORMS]
+    if not found:
+        return []
+    return [form.format(found[0]) for form in _FORMS]

@@ -2,126 +2,97 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import batched
-from typing import Any
 
-from axolotl_grpo_plugin.evaluation.answers import ScoredAnswer
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.evaluation.lenient import forms, reads_gold
 from axolotl_grpo_plugin.findings import raised
-from axolotl_grpo_plugin.generation.answers import Answer, Job, as_completion
-from axolotl_grpo_plugin.generation.models import Model
+from axolotl_grpo_plugin.generation.answers import Answer, Job, as_completion, record_of
 from axolotl_grpo_plugin.load import is_model, reward_refs
-from axolotl_grpo_plugin.scoring.guard import GuardedReward
-from axolotl_grpo_plugin.scoring.runner import RewardRunner
-from axolotl_grpo_plugin.scoring.worker import Outcome
-
-_BATCH = 64  # answers, about; grpo_reward_batch_timeout limits the time of each batch
+from axolotl_grpo_plugin.reward import Row
+from axolotl_grpo_plugin.runlog.schema import LENIENT, READ, REASON, REWARD
+from axolotl_grpo_plugin.scoring.guards import Guards
 
 
 class AnswerScorer:
     """The rewards of a config. Reward models are left out, because they need a trainer.
 
-    rewards: with their declared ranges. highest: the score that counts as right, by logged name. failures: numbers of failed scores.
+    left_out: the keys of reward models.
+    rewards: with their declared ranges.
+    highest: the score that counts as right, by logged name.
+    failures: numbers of failed scores.
     errors: the first error of each reward function that failed.
     """
 
-    def __init__(self, cfg: Any):
-        self._runner = RewardRunner(cfg)
-        self.guards = {guard.name: guard for guard in self._runner.guards.values()}
-        self.left_out = [ref.key for ref in reward_refs(cfg) if is_model(ref.key)]
-        self.highest = self._runner.highest()
-        self.rewards = self._runner.rewards(self.guards)
+    def __init__(self, cfg: Config):
+        self._guards = Guards.of(cfg)
+        self.left_out = list(filter(is_model, [reference.key for reference in reward_refs(cfg)]))
+        self.highest = self._guards.highest()
+        self.rewards = self._guards.rewards(self._guards.by_name)
         self.failures: Counter[str] = Counter()
         self.errors: dict[str, str] = {}
 
     def scored(
-        self, model: Model, jobs: Sequence[Job], answers: Sequence[Answer], group: int
-    ) -> list[ScoredAnswer]:
-        """Return a model's answers with their scores. group: as in `score`."""
-        outcomes = self.score(jobs, answers, group)
-        first = next(iter(self.guards), "")
-        lenient = self._lenient(first, jobs, answers, outcomes)
-        return [
-            ScoredAnswer(
-                model=model.label,
-                step=model.step,
-                mode=job.sampling.mode,
-                dataset=job.question.dataset,
-                row=job.question.row,
-                sample=job.sample,
-                tokens=answer.tokens,
-                truncated=answer.truncated,
-                scores={name: each.value for name, each in scores.items()} | (answer.rewards or {}),
-                reasons={name: each.status for name, each in scores.items()},
-                read=scores[first].read if first else "",
-                lenient=verdict,
-                key=job.key,
-            )
-            for job, answer, scores, verdict in zip(jobs, answers, outcomes, lenient, strict=True)
-        ]
-
-    def _lenient(
         self,
-        name: str,
         jobs: Sequence[Job],
         answers: Sequence[Answer],
-        outcomes: Sequence[dict[str, Outcome]],
-    ) -> list[bool | None]:
-        """Return whether each answer would be right if its last box or number were the answer."""
-        guard, best = self.guards.get(name), self.highest.get(name)
-        if guard is None or best is None or not reads_gold(guard.function):
-            return [None] * len(jobs)
-        values = [each[name].value for each in outcomes]
-        found = [None if value is None else value >= best for value in values]
-        tries = [
-            (place, job, answer._replace(text=text, chat=None))
-            for place, (job, answer) in enumerate(zip(jobs, answers, strict=True))
-            if found[place] is False
-            for text in forms(answer.text)
-        ]
-        for batch in batched(tries, _BATCH):
-            places, *pairs = zip(*batch, strict=True)
-            for place, outcome in zip(places, self._call(guard, *pairs), strict=True):
-                found[place] |= (outcome.value or 0.0) >= best
-        return found
-
-    def score(
-        self, jobs: Sequence[Job], answers: Sequence[Answer], group: int
-    ) -> list[dict[str, Outcome]]:
-        """Return each answer's outcomes by the reward's logged name.
-
-        group: answers per row. They are neighbors, because some rewards score a prompt group together.
-        """
-        size = group * max(1, _BATCH // group)
-        pairs = zip(jobs, answers, strict=True)
-        return [each for batch in batched(pairs, size) for each in self._batch(batch)]
-
-    def _batch(self, batch: Sequence[tuple[Job, Answer]]) -> list[dict[str, Outcome]]:
-        jobs, answers = zip(*batch, strict=True)
-        found: list[dict[str, Outcome]] = [{} for _ in batch]
-        for name, guard in self.guards.items():
-            for row, outcome in zip(found, self._call(guard, jobs, answers), strict=True):
-                row[name] = outcome
+    ) -> list[Row]:
+        """Return answers as scored rows of the log's schema. Answers to a row are neighbors."""
+        rows = list(map(_row, jobs, answers))
+        completions = list(map(as_completion, jobs, answers))
+        records = list(map(record_of, jobs, answers))
+        for number, (name, guard) in enumerate(self._guards.by_name.items()):
+            outcomes = guard.score_list(rows, completions)
+            for place, outcome in enumerate(outcomes):
                 if outcome.error:
                     self.failures[name] += 1
                     self.errors.setdefault(name, raised(outcome.error))
-        return found
+                record = records[place]
+                record[REWARD + name] = outcome.value
+                record[REASON + name] = outcome.status
+                if number == 0:  # the first reward function says what is right
+                    record[READ + name] = outcome.read
+                    record[LENIENT + name] = self._is_lenient(
+                        name,
+                        rows[place],
+                        answers[place].text,
+                        outcome.value,
+                    )
+        return records
 
-    def _call(
-        self, guard: GuardedReward, jobs: Sequence[Job], answers: Sequence[Answer]
-    ) -> list[Outcome]:
-        names = dict.fromkeys(name for job in jobs for name in job.question.columns)
-        columns = {name: [job.question.columns.get(name) for job in jobs] for name in names}
-        return guard.outcomes_of(
-            [
-                answer.prompt or job.question.prompt
-                for job, answer in zip(jobs, answers, strict=True)
-            ],
-            [as_completion(*each) for each in zip(jobs, answers, strict=True)],
-            [answer.ids for answer in answers],
-            columns,
-        )
+    def _is_lenient(
+        self,
+        name: str,
+        row: Row,
+        text: str,
+        value: float | None,
+    ) -> bool | None:
+        """Return whether an answer would be right if its last box or number were the answer.
+
+        value: its own score. Returns None if that is not known.
+        """
+        guard = self._guards.by_name[name]
+        best = self.highest.get(name)
+        if value is None or best is None or not reads_gold(guard.function):
+            return None
+        if value >= best:
+            return True
+
+        texts = forms(text)
+        for outcome in guard.score_list([row] * len(texts), texts):
+            if outcome.value is not None and outcome.value >= best:
+                return True
+        return False
 
     def close(self) -> None:
         """End the scoring processes."""
-        self._runner.close()
+        self._guards.close()
+
+
+def _row(
+    job: Job,
+    answer: Answer,
+) -> Row:
+    return job.question.columns | {
+        "prompt": answer.prompt or job.question.prompt,
+        "completion_ids": answer.ids,
+    }

@@ -49,17 +49,24 @@ def generate_fewer_tokens(
     can_select = _can_select(inputs, input_ids.shape)
     if synced or stateful or loop != model._sample or not can_select:
         completed: torch.Tensor = loop(
-            input_ids, logits_processor, stopping_criteria, generation_config, synced, **inputs
+            input_ids,
+            logits_processor,
+            stopping_criteria,
+            generation_config,
+            synced,
+            **inputs,
         )
         return completed
     # The same tokens may be masked differently, so they are not all that makes a prompt.
     whole = torch.cat([input_ids, *filter(torch.is_tensor, inputs.values())], dim=1)
-    distinct, prompts = torch.unique(whole, dim=0, return_inverse=True)
+    first, prompts = distinct_rows(whole)
     places = torch.arange(len(input_ids), device=input_ids.device)  # of the running rows
-    first = prompts.new_zeros(len(distinct))
-    first[prompts] = places  # a row of each prompt
     _select(inputs, first)
-    output = model._prefill(input_ids[first], generation_config, inputs)
+    output = model._prefill(
+        input_ids[first],
+        generation_config,
+        inputs,
+    )
     inputs = model._update_model_kwargs_for_generation(output, inputs)
     _select(inputs, prompts)
     logits = output.logits[:, -1][prompts]
@@ -82,7 +89,8 @@ def generate_fewer_tokens(
                 sequences[places[ended], :width] = running[ended]
                 if len(left) == 0:
                     return sequences[:, :width]
-                places, running = places[left], running[left]
+                places = places[left]
+                running = running[left]
                 _select(inputs, left)
                 for processor in logits_processor:
                     if isinstance(processor, RowProcessor):
@@ -93,7 +101,18 @@ def generate_fewer_tokens(
             logits = output.logits[:, -1]
 
 
-def _can_select(inputs: dict[str, Any], shape: torch.Size) -> bool:
+def distinct_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the place of one row per distinct row of a matrix, and for each row its place among these."""
+    distinct, groups = torch.unique(values, dim=0, return_inverse=True)
+    first = groups.new_zeros(len(distinct))
+    first[groups] = torch.arange(len(groups), device=groups.device)
+    return first, groups
+
+
+def _can_select(
+    inputs: dict[str, Any],
+    shape: torch.Size,
+) -> bool:
     """Return whether rows of the inputs can be selected. shape: of the prompts."""
     for value in filter(torch.is_tensor, inputs.values()):
         if value.shape != shape:  # images, or positions of several dimensions

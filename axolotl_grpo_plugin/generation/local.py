@@ -1,6 +1,7 @@
 """Generate with transformers, on a CPU or on one GPU."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,9 +21,13 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line
-from axolotl_grpo_plugin.generation.answers import Job, seed_of
-from axolotl_grpo_plugin.generation.fewer_tokens import RowProcessor, generate_fewer_tokens
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.findings import first_line, stop
+from axolotl_grpo_plugin.generation.answers import Completions, Job, seed_of
+from axolotl_grpo_plugin.generation.fewer_tokens import (
+    RowProcessor,
+    generate_fewer_tokens,
+)
 from axolotl_grpo_plugin.generation.models import Model
 
 _LARGEST_BATCH = 256
@@ -32,14 +37,21 @@ _SHARE = 0.5  # of the free memory that the key-value cache of a batch may take
 class LocalBackend:
     """transformers. how: part of the answers' keys, because precision changes answers."""
 
-    def __init__(self, cfg: Any, tokenizer: Any, batch_size: int | None = None):
+    def __init__(
+        self,
+        cfg: Config,
+        tokenizer: Any,
+        batch_size: int | None = None,
+    ):
         disable_progress_bar()  # of loading weights
-        self._cfg, self._tokenizer, self._batch_size = cfg, tokenizer, batch_size
+        self._cfg = cfg
+        self._tokenizer = tokenizer
+        self._batch_size = batch_size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = _dtype(cfg, self.device)
         self.how = f"transformers {str(self.dtype).removeprefix('torch.')}"
         self._base: Any = None
-        self._loaded: Any = None  # the folder of the base
+        self._loaded: Path | None = None  # the folder of the base
         self._model: Any = None
 
     def load(self, model: Model) -> None:
@@ -62,44 +74,43 @@ class LocalBackend:
             what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
             fix = "Check its files"
             if model.adapter:
-                fix = f"Check its files, and that it was trained on {model.folder}"
-            where = str(model.adapter or model.folder)
-            raise ConfigError(str(Finding(where, what, fix))) from error
+                fix += f", and that it was trained on {model.folder}"
+            stop(
+                "no-model",
+                str(model.adapter or model.folder),
+                what,
+                fix,
+            )
 
-    def generate(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, list[int]]]]:
+    def generate(self, jobs: Sequence[Job]) -> Iterator[Completions]:
         """Yield batches of jobs with their completions' token ids, the longest prompts first."""
-        by_length = sorted(jobs, key=lambda job: (job.sampling.mode, -len(job.question.ids)))
+        by_length = sorted(jobs, key=_by_length)
         while by_length:
             first = by_length[0]
             size = self._batch_size or self._fitting(first)
             batch = [job for job in by_length[:size] if job.sampling.mode == first.sampling.mode]
             del by_length[: len(batch)]
-            yield from self._halved(batch)
+            yield list(
+                zip(
+                    batch,
+                    self._completions(batch),
+                    strict=True,
+                )
+            )
 
     def close(self) -> None:
         """Free the memory."""
         self._base = self._model = self._loaded = None
 
-    def _halved(self, batch: list[Job]) -> Iterator[list[tuple[Job, list[int]]]]:
-        """Yield the batch with its completions, in halves if the GPU's memory does not suffice."""
-        try:
-            yield list(zip(batch, self._completions(batch), strict=True))
-            return
-        except torch.cuda.OutOfMemoryError:
-            if len(batch) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(batch) // 2
-        yield from self._halved(batch[:half])
-        yield from self._halved(batch[half:])
-
     def _completions(self, batch: list[Job]) -> list[list[int]]:
         """Return each completion's token ids, up to and with its first end token."""
-        sampling, tokenizer = batch[0].sampling, self._tokenizer
+        tokenizer = self._tokenizer
+        sampling = batch[0].sampling
         pad = tokenizer.pad_token_id
-        prompts = {"input_ids": [job.question.ids for job in batch]}
         padded = tokenizer.pad(
-            prompts, padding_side="left", return_tensors="pt", return_attention_mask=True
+            {"input_ids": [job.question.ids for job in batch]},
+            padding_side="left",
+            return_tensors="pt",
         ).to(self.device)
         settings = GenerationConfig(
             max_new_tokens=max(job.sampling.max_tokens for job in batch),  # tools leave less
@@ -113,6 +124,7 @@ class LocalBackend:
         stopping = StoppingCriteriaList()
         if sampling.stop:
             stopping.append(StopStringCriteria(tokenizer, list(sampling.stop)))
+
         with torch.inference_mode():
             output = self._model.generate(
                 **padded,
@@ -121,24 +133,35 @@ class LocalBackend:
                 stopping_criteria=stopping,
                 custom_generate=generate_fewer_tokens,
             )
-        return [
-            _until(row, sampling.ends, pad)
-            for row in output[:, padded.input_ids.shape[1] :].tolist()
-        ]
+
+        width = padded.input_ids.shape[1]
+        return [_until(row, sampling.ends, pad) for row in output[:, width:].tolist()]
 
     def _fitting(self, longest: Job) -> int:
         """Return the number of completions whose key-value cache fits into the free memory."""
         config = self._base.config.get_text_config()
+        # Older configs lack these two.
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        token = 2 * config.num_hidden_layers * heads * size * self.dtype.itemsize
+        size = getattr(config, "head_dim", None)
+        if not size:
+            size = config.hidden_size // config.num_attention_heads
+
+        per_token = 2 * config.num_hidden_layers * heads * size * self.dtype.itemsize
+        tokens = len(longest.question.ids) + longest.sampling.max_tokens
         logits = 4 * 4 * config.vocab_size  # some copies in float32
-        each = token * (len(longest.question.ids) + longest.sampling.max_tokens) + logits
+        completion = per_token * tokens + logits
         free = psutil.virtual_memory().available
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
             free, _ = torch.cuda.mem_get_info()
-        return max(1, min(_LARGEST_BATCH, int(_SHARE * free / each)))
+
+        fitting = int(_SHARE * free / completion)
+        return min(max(fitting, 1), _LARGEST_BATCH)
+
+
+def _by_length(job: Job) -> tuple[str, int]:
+    """Put jobs of one mode together, the longest prompts first, so that a lack of memory shows at once."""
+    return job.sampling.mode, -len(job.question.ids)
 
 
 class _SeededNoise(RowProcessor):
@@ -147,10 +170,18 @@ class _SeededNoise(RowProcessor):
     Each row has a generator of its own, so that an answer does not depend on its batch.
     """
 
-    def __init__(self, seeds: Sequence[int], device: torch.device):
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        device: torch.device,
+    ):
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self,
+        input_ids: torch.Tensor,
+        scores: torch.Tensor,
+    ) -> torch.Tensor:
         noise = torch.empty_like(scores, dtype=torch.float32)
         for row, generator in zip(noise, self._generators, strict=True):
             row.exponential_(generator=generator)
@@ -160,22 +191,34 @@ class _SeededNoise(RowProcessor):
         self._generators = [self._generators[row] for row in rows.tolist()]
 
 
-def _warpers(batch: Sequence[Job], device: torch.device) -> LogitsProcessorList:
+def _warpers(
+    batch: Sequence[Job],
+    device: torch.device,
+) -> LogitsProcessorList:
     """Return the processors that transformers would use to sample, and the noise."""
     sampling = batch[0].sampling
     if not sampling.temperature:
         return LogitsProcessorList()
+
     warpers: list[LogitsProcessor] = [TemperatureLogitsWarper(sampling.temperature)]
     if sampling.top_k:
         warpers.append(TopKLogitsWarper(sampling.top_k))
+
     if sampling.top_p < 1:
         warpers.append(TopPLogitsWarper(sampling.top_p))
+
     if sampling.min_p:
         warpers.append(MinPLogitsWarper(sampling.min_p))
-    return LogitsProcessorList([*warpers, _SeededNoise([*map(seed_of, batch)], device)])
+
+    warpers.append(_SeededNoise([seed_of(job) for job in batch], device))
+    return LogitsProcessorList(warpers)
 
 
-def _until(ids: list[int], ends: tuple[int, ...], pad: int) -> list[int]:
+def _until(
+    ids: list[int],
+    ends: tuple[int, ...],
+    pad: int,
+) -> list[int]:
     """Return the ids up to and with the first end token, without the padding behind a stop text."""
     for place, token in enumerate(ids):
         if token in ends:
@@ -185,8 +228,15 @@ def _until(ids: list[int], ends: tuple[int, ...], pad: int) -> list[int]:
     return ids
 
 
-def _dtype(cfg: Any, device: torch.device) -> torch.dtype:
-    """Return the precision of the config's training, float32 on a CPU."""
-    if device.type == "cpu" or not (cfg.get("bf16") or cfg.get("fp16")):
-        return torch.float32
-    return torch.bfloat16 if cfg.get("bf16") else torch.float16
+def _dtype(
+    cfg: Config,
+    device: torch.device,
+) -> torch.dtype:
+    """Return the precision of the config's training. On a CPU, Axolotl reads `bf16: auto` as no bf16."""
+    if device.type == "cpu":
+        return torch.bfloat16 if cfg.get("bf16") is True else torch.float32
+    if cfg.get("bf16"):
+        return torch.bfloat16
+    if cfg.get("fp16"):
+        return torch.float16
+    return torch.float32

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from axolotl_grpo_plugin.config import tokens_of
-from axolotl_grpo_plugin.findings import ConfigError, Finding, at, first_line, stop_on
-from axolotl_grpo_plugin.hub import is_on_hub
-from axolotl_grpo_plugin.inputs import check_model
+from axolotl_grpo_plugin.config import Config, output_dir, tokens_of
+from axolotl_grpo_plugin.data.hub import is_on_hub
+from axolotl_grpo_plugin.data.inputs import check_model
+from axolotl_grpo_plugin.findings import at, first_line, stop, stop_on
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 _ADAPTER = "adapter_config.json"
@@ -33,7 +34,7 @@ class Model(NamedTuple):
 
 
 def models_of(
-    cfg: Any,
+    cfg: Config,
     names: Sequence[str] = (),
     checkpoints: str | None = None,
     trained: bool = True,
@@ -44,72 +45,108 @@ def models_of(
     steps ("20,40") of the output_dir. trained: without names, also the model that the training saved.
     Raises: ConfigError if one of them is no model.
     """
-    output = Path(cfg.get("output_dir") or "model-out")
-    found = [_model(cfg, name, name, _step(name)) for name in names]
-    found = found or [_model(cfg, "base", str(cfg.get("base_model")), 0)]
-    found += [
-        _model(cfg, folder.name, str(folder), _step(folder.name))
-        for folder in _checkpoints(output, checkpoints)
-    ]
+    output = output_dir(cfg)
+    places = {name: name for name in names} or {"base": str(cfg.get("base_model"))}
+    if checkpoints:
+        for folder in _checkpoints(output, checkpoints):
+            places[folder.name] = str(folder)
     if trained and not names and checkpoints != "last" and _is_model(output):
-        found.append(_model(cfg, "trained", str(output), None))
+        places["trained"] = str(output)
     unique: dict[str, Model] = {}
-    for model in found:
-        unique.setdefault(model.digest, model).names[model.label] = model.step
+    for label, place in places.items():
+        model = _model(cfg, label, place)
+        unique.setdefault(model.digest, model).names[label] = model.step
     return list(unique.values())
 
 
-def _checkpoints(output: Path, which: str | None) -> list[Path]:
-    if not which:
-        return []
-    folders = sorted(output.glob("checkpoint-*"), key=lambda folder: _step(folder.name) or 0)
-    steps = {_step(folder.name): folder for folder in folders if _is_model(folder)}
+def _checkpoints(output: Path, which: str) -> list[Path]:
+    """Return the checkpoints of an output folder, the oldest first."""
+    folders = filter(_is_model, output.glob("checkpoint-*"))
+    steps = {_step(folder.name): folder for folder in folders}
+    known = sorted(filter(None, steps))
     where = f"--checkpoints {which}"
-    if not steps:
-        stop_on([Finding(where, f"no checkpoint in {output}", "Set `save_steps` in the config")])
-    if which in ("all", "last"):
-        return [*steps.values()] if which == "all" else [[*steps.values()][-1]]
-    wanted = [tokens_of(each) for each in which.split(",")]
+    if not known:
+        stop(
+            "no-checkpoint",
+            where,
+            f"no checkpoint in {output}",
+            "Set `save_steps` in the config",
+        )
+    wanted: Sequence[int | None] = known
+    if which == "last":
+        wanted = known[-1:]
+    elif which != "all":
+        wanted = list(map(tokens_of, which.split(",")))
     for step in wanted:
         if step not in steps:
-            have = ", ".join(map(str, steps))
-            stop_on([Finding(where, f"{output} has no such checkpoint", f"It has: {have}")])
+            stop(
+                "no-checkpoint",
+                where,
+                f"{output} has no such checkpoint",
+                f"It has: {', '.join(map(str, known))}",
+            )
     return [steps[step] for step in wanted]
 
 
-def _step(name: str) -> int | None:
-    name = Path(name).name
-    return tokens_of(name.removeprefix("checkpoint-")) if name.startswith("checkpoint-") else None
+def _step(label: str) -> int | None:
+    """Return the step of a model: 0 for the base, None if its folder is not a checkpoint's."""
+    if label == "base":
+        return 0
+    _, is_checkpoint, step = Path(label).name.partition("checkpoint-")
+    return tokens_of(step) if is_checkpoint else None
 
 
 def _is_model(folder: Path) -> bool:
-    return (folder / _ADAPTER).is_file() or (
-        (folder / "config.json").is_file() and any(_weights(folder))
+    return (folder / _ADAPTER).is_file() or _is_whole(folder)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a folder has a model with its own weights."""
+    return (folder / "config.json").is_file() and bool(_weights(folder))
+
+
+def _weights(folder: Path) -> list[Path]:
+    files = map(folder.glob, _WEIGHTS)
+    return sorted(chain.from_iterable(files))
+
+
+def _model(
+    cfg: Config,
+    label: str,
+    name: str,
+) -> Model:
+    where = at(cfg, "base_model") if label == "base" else f"--model {name}"
+    folder = _folder(cfg, name, where)
+    adapter = None
+    if (folder / _ADAPTER).is_file():
+        adapter = folder
+        base = json.loads((adapter / _ADAPTER).read_text()).get("base_model_name_or_path")
+        # A path may be relative to the folder of the training.
+        if not base or not (Path(base).is_dir() or is_on_hub(base)):
+            base = cfg.get("base_model")
+        folder = _folder(cfg, str(base), f"{where}, base model")
+    if not _is_whole(folder):
+        stop(
+            "no-model",
+            where,
+            f"{folder} is no model",
+            "Name a folder with config.json and safetensors, an adapter, or a hub name",
+        )
+    return Model(
+        label,
+        folder,
+        adapter,
+        _step(label),
+        _digest(folder, adapter),
+        {},
     )
 
 
-def _weights(folder: Path) -> Iterator[Path]:
-    for pattern in _WEIGHTS:
-        yield from sorted(folder.glob(pattern))
-
-
-def _model(cfg: Any, label: str, name: str, step: int | None) -> Model:
-    where = at(cfg, "base_model") if label == "base" else f"--model {name}"
-    folder, adapter = _folder(cfg, name, where), None
-    if (folder / _ADAPTER).is_file():
-        adapter = folder
-        own = json.loads((folder / _ADAPTER).read_text()).get("base_model_name_or_path")
-        # A path may be relative to the folder of the training.
-        is_found = own and (Path(own).is_dir() or is_on_hub(own))
-        named = own if is_found else cfg.get("base_model")
-        folder = _folder(cfg, str(named), f"{where}, base model")
-    if not (folder / "config.json").is_file() or not any(_weights(folder)):
-        fix = "Name a folder with config.json and safetensors, an adapter, or a hub name"
-        stop_on([Finding(where, f"{folder} is no model", fix)])
-    return Model(label, folder, adapter, step, _digest(folder, adapter), {})
-
-
-def _folder(cfg: Any, name: str, where: str) -> Path:
+def _folder(
+    cfg: Config,
+    name: str,
+    where: str,
+) -> Path:
     """Return the model's folder. A hub name is downloaded."""
     if Path(name).is_dir():
         return Path(name)
@@ -122,18 +159,16 @@ def _folder(cfg: Any, name: str, where: str) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
     except Exception as error:  # the hub's client, or the network
         what = f"{name} cannot be downloaded: {first_line(error)}"
-        fix = "Check the name and the network, or name a folder"
-        raise ConfigError(str(Finding(where, what, fix))) from error
+        stop("no-model", where, what, "Check the name and the network, or name a folder")
 
 
 def _digest(folder: Path, adapter: Path | None) -> str:
     """Return a hash of the weights and of the model's config, 16 hexadecimal digits."""
     total = hashlib.sha256()
-    for each in (folder, adapter):
-        names = ("config.json", _ADAPTER)
-        files = [*_weights(each), *(each / name for name in names)] if each else []
-        for file in filter(Path.is_file, files):
-            with file.open("rb") as content:
-                total.update(file.name.encode())
-                total.update(hashlib.file_digest(content, "sha256").digest())
+    for place in filter(None, (folder, adapter)):
+        for file in (*_weights(place), place / "config.json", place / _ADAPTER):
+            if file.is_file():
+                with file.open("rb") as content:
+                    total.update(file.name.encode())
+                    total.update(hashlib.file_digest(content, "sha256").digest())
     return total.hexdigest()[:16]

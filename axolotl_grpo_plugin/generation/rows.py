@@ -1,15 +1,15 @@
 """Read the rows to answer, with the prompts and token ids that the trainer feeds to the model."""
 
-from collections import Counter
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import tokens_of
-from axolotl_grpo_plugin.findings import Finding, first_line, stop_on
-from axolotl_grpo_plugin.stats.measure import PROMPT_FIX, problem_of
-from axolotl_grpo_plugin.stats.rows import Row, Source, Transform, Unreadable, read
-from axolotl_grpo_plugin.stats.tokenizer import AxolotlTokenizer
+from axolotl_grpo_plugin.config import Config, tokens_of
+from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
+from axolotl_grpo_plugin.data.rows import Row, Source, Transform, Unreadable, read
+from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer
+from axolotl_grpo_plugin.findings import first_line, stop, stop_on
 from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
 
 
@@ -28,10 +28,14 @@ class Question(NamedTuple):
     prompt: Any
     ids: list[int]
 
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.dataset, self.row
+
 
 def questions(
-    cfg: Any,
-    sources: Iterable[Source],
+    cfg: Config,
+    sources: Sequence[Source],
     tokenizer: AxolotlTokenizer,
     limit: int | None = None,
 ) -> tuple[list[Question], int]:
@@ -40,69 +44,73 @@ def questions(
     limit: the most rows per source. Raises: ConfigError if a row cannot be read or transformed.
     """
     found: list[Question] = []
-    sources = list(sources)
-    files = Counter(Path(source.path).name for source in sources)
-    longest = tokens_of(cfg.get("grpo_max_prompt_length"))
+    names = [Path(source.path).name for source in sources]
+    longest = tokens_of(cfg.get("grpo_max_prompt_length")) or math.inf
     dropped = 0
-    for source in sources:
+    for source, name in zip(sources, names, strict=True):
+        if names.count(name) > 1:
+            name = source.name
         try:
             rows = transformed(cfg, source, tokenizer, limit)
         except Unreadable as error:
             stop_on([error.finding])
-        name = Path(source.path).name if files[Path(source.path).name] == 1 else source.name
-        prompts = [row["prompt"] for _, row in rows]
-        pairs = zip(rows, _ids(tokenizer, prompts), strict=True)
-        for number, ((raw, row), ids) in enumerate(pairs):
-            if longest and len(ids) > longest:
+        for number, (raw, row) in enumerate(rows):
+            columns = dict(row)
+            prompt = columns.pop("prompt")
+            ids = _ids(tokenizer, prompt)
+            if len(ids) > longest:
                 dropped += 1
-                continue
-            columns = {name: value for name, value in row.items() if name != "prompt"}
-            found.append(Question(name, number, raw, columns, row["prompt"], ids))
+            else:
+                found.append(Question(name, number, raw, columns, prompt, ids))
     if not found:
-        what = (
-            f"no row is left, because all {dropped} prompts are too long" if dropped else "no rows"
+        what = "no rows"
+        fix = "Check the transform and the file"
+        if dropped:
+            what = f"no row is left, because all {dropped} prompts are too long"
+            fix = "Raise grpo_max_prompt_length"
+        stop(
+            "no-rows",
+            ", ".join(source.name for source in sources),
+            what,
+            fix,
         )
-        fix = "Raise grpo_max_prompt_length" if dropped else "Check the transform and the file"
-        stop_on([Finding(", ".join(source.name for source in sources), what, fix)])
     return found, dropped
 
 
 def transformed(
-    cfg: Any, source: Source, tokenizer: AxolotlTokenizer, limit: int | None
+    cfg: Config, source: Source, tokenizer: AxolotlTokenizer, limit: int | None
 ) -> list[tuple[Row, Row]]:
     """Return the source's rows with a prompt: before and after the transform.
 
     limit: the most rows. Raises: Unreadable, or ConfigError if a row cannot be transformed.
     """
-
-    def fail(number: int, what: str) -> None:
-        stop_on([Finding(f"{source.name}, row {number}", what, "Correct the row")])
-
     transform = Transform(source, cfg, tokenizer.real)
     rows: list[tuple[Row, Row]] = []
-    for batch in read(source, cfg, lambda *_: None, fail):
+    for batch in read(source, cfg):
         for number, raw in batch:
             if len(rows) == limit:
                 return rows
+            where = f"{source.name}, row {number}"
             try:
                 (made,) = transform([(number, raw)])
             except DatasetError as error:
-                stop_on([Finding(source.name, str(error).rstrip("."), DATASET_FIX)])
+                stop("wrong-dataset", source.name, error.what, error.fix or DATASET_FIX)
             except Exception as error:  # a user's transform
-                what = f"the transform raised {type(error).__name__}: {first_line(error)}"
-                fail(number, what)
+                stop(
+                    "wrong-row",
+                    where,
+                    f"the transform raised {type(error).__name__}: {first_line(error)}",
+                    "Correct the row",
+                )
             for row in made:
                 if wrong := problem_of(row):
-                    stop_on([Finding(f"{source.name}, row {number}", wrong, PROMPT_FIX)])
+                    stop("wrong-prompt", where, wrong, PROMPT_FIX)
                 rows.append((raw, row))
     return rows
 
 
-def _ids(tokenizer: AxolotlTokenizer, prompts: list[Any]) -> list[list[int]]:
-    """Return each prompt's token ids, as TRL's `_tokenize_prompts` makes them."""
-    return [
-        tokenizer.ids([prompt], special=True)[0]
-        if isinstance(prompt, str)
-        else tokenizer.ids([tokenizer.text(prompt)])[0]
-        for prompt in prompts
-    ]
+def _ids(tokenizer: AxolotlTokenizer, prompt: Any) -> list[int]:
+    """Return a prompt's token ids, as TRL's `_tokenize_prompts` makes them."""
+    if isinstance(prompt, str):
+        return tokenizer.ids([prompt], special=True)[0]
+    return tokenizer.ids([tokenizer.text(prompt)])[0]

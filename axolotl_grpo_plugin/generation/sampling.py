@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from axolotl_grpo_plugin.config import block, completion_of, number_of, tokens_of
+from axolotl_grpo_plugin.config import Config, block, completion_of, number_of, tokens_of
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,18 @@ class Sampling:
     seed: int = 0
 
     @classmethod
-    def of(cls, cfg: Any, **given: Any) -> "Sampling":
+    def of(cls, cfg: Config, **given: Any) -> "Sampling":
         """Return the settings of a config's training. given: values that replace them unless None."""
         trl = block(cfg, "trl")
-        numbers = ("temperature", "top_p", "min_p", "repetition_penalty")
-        own: dict[str, Any] = {key: number_of(trl.get(key)) for key in numbers}
-        own |= {"top_k": tokens_of(trl.get("top_k")), "max_tokens": completion_of(cfg)}
-        own |= {key: value for key, value in given.items() if value is not None}
-        return cls(**{key: value for key, value in own.items() if value is not None})
+        own: dict[str, Any] = {
+            "max_tokens": completion_of(cfg),
+            "top_k": tokens_of(trl.get("top_k")),
+        }
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            own[name] = number_of(trl.get(name))
+        return cls(
+            **{name: value for name, value in [*own.items(), *given.items()] if value is not None}
+        )
 
     @property
     def mode(self) -> Literal["greedy", "sampled"]:

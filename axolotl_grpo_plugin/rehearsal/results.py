@@ -1,82 +1,99 @@
 """Show and check the results of a rehearsal: rewards that pay, and a checkpoint that resumes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from axolotl_grpo_plugin.checks.rewards import functions_in
-from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.findings import Finding, at
-from axolotl_grpo_plugin.load import logged_names, reward_refs
-from axolotl_grpo_plugin.rehearsal.replace import STEPS
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.findings import Findings, fault, warning
+from axolotl_grpo_plugin.load import load_reward, logged_names, reward_refs
+from axolotl_grpo_plugin.rehearsal.overlay import STEPS
 from axolotl_grpo_plugin.runlog.schema import REWARD
-from axolotl_grpo_plugin.training.report import short
+
+RightAnswer = tuple[str, dict[str, float]]  # the text, and its score of each reward by its path
 
 
-def table(cfg: Any, group: Sequence[Any], gold: str, earned: dict[str, float]) -> Any:
-    """Return the rewards of a prompt's completions, and of a right answer. group: rollouts."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+class Best(NamedTuple):
+    """The highest scores of a reward: of the completions, of the right answers, and its own limit.
 
+    None: no score, or no limit.
+    """
+
+    name: str
+    completions: float | None
+    right: float | None
+    limit: float | None
+
+    @property
+    def pays(self) -> bool:
+        return max(self.completions or 0.0, self.right or 0.0) > 0
+
+
+def best_scores(
+    cfg: Config, logged: Sequence[Config], answers: Sequence[RightAnswer]
+) -> list[Best]:
+    """Return each reward's highest scores. logged: rollouts."""
     refs = reward_refs(cfg)
-    names = logged_names(refs)
-    shown = Table("", *map(short, names), "completion", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    rows = [
-        (str(number), [row.get(REWARD + name) for name in names], text_of(row["completion"]))
-        for number, row in enumerate(group, 1)
-    ]
-    rows.append(("right", [earned.get(ref.key) for ref in refs], gold or "not known"))
-    for label, scores, text in rows:
-        line = "".join(c if c.isprintable() else " " for c in text[:40])
-        cells = ("none" if score is None else f"{score:g}" for score in scores)
-        shown.add_row(label, *cells, Text(line, no_wrap=True, overflow="ellipsis"))
-    return shown
+    found = []
+    for ref, name in zip(refs, logged_names(refs), strict=True):
+        scores = [row.get(REWARD + name) for row in logged]
+        right = [earned.get(ref.key) for _, earned in answers]
+        found.append(
+            Best(
+                name,
+                _highest(scores),
+                _highest(right),
+                load_reward(ref).highest,
+            )
+        )
+    return found
 
 
-def check_pays(
-    cfg: Any, logged: Sequence[Any], tried: Sequence[tuple[str, dict[str, float]]]
-) -> Iterator[Finding]:
+def _highest(scores: Sequence[float | None]) -> float | None:
+    return max((score for score in scores if score is not None), default=None)
+
+
+def check_pays(best: Sequence[Best], answer: str) -> Findings:
     """Check that some reward pays something: for a completion, or for a right answer.
 
-    logged: rollouts. tried: right answers with their scores. Both are empty for an unknown answer.
+    answer: a right answer, "" without one.
     """
-    golds = [(gold, earned) for gold, earned in tried if earned]
-    best = [value for _, earned in golds for value in earned.values()]
-    best += [
-        value
-        for row in logged
-        for key, value in row.items()
-        if key.startswith(REWARD) and value is not None
-    ]
-    highest = [function.highest for _, _, function in functions_in(cfg)]
-    if max(best, default=0.0) > 0 or all(each is not None and each <= 0 for each in highest):
+    only_subtract = all(reward.limit is not None and reward.limit <= 0 for reward in best)
+    if only_subtract or any(reward.pays for reward in best):
         return
-    what = f"no reward paid for any of {len(logged)} completions"
-    fix = "Score a right completion with `axolotl grpo score`, and correct the reward"
-    if golds:
-        what += f", nor for the right answer {golds[0][0]!r:.100}"
-        yield Finding(at(cfg, "trl.reward_funcs"), what, fix)
+    what = "no reward paid for any completion, and no right answer is known to try"
+    fix = "Score a right completion with `axolotl-grpo reward score`, and correct the reward"
+    if answer:
+        what = f"no reward paid for any completion, nor for the right answer {answer!r:.100}"
+        yield fault("right-answer-pays-nothing", "trl.reward_funcs", what, fix)
     else:
-        what += ", and no right answer is known to try"
-        yield Finding(at(cfg, "trl.reward_funcs"), what, fix, level="warning")
+        yield warning("nothing-pays", "trl.reward_funcs", what, fix)
 
 
-def check_checkpoint(checkpoint: Path, cfg: Any) -> Iterator[Finding]:
+def check_checkpoint(checkpoint: Path) -> Findings:
     """Check that a checkpoint has the state of trainer and optimizer."""
     if not (checkpoint / "trainer_state.json").exists():
-        what = "the run wrote no checkpoint"
-        yield Finding(checkpoint.name, what, "See the log for the reason")
-    elif not any(checkpoint.glob("optimizer*")):
-        what = "it does not resume, because it has no state of the optimizer"
-        fix = "Remove save_only_model, if a run that stops must go on"
-        yield Finding(at(cfg, "save_only_model"), what, fix, level="warning")
-
-
-def check_resumed(steps: Sequence[int]) -> Iterator[Finding]:
-    """Check that the resumed run went on after the checkpoint. steps: of its whole log."""
-    if [*steps] != list(range(1, STEPS + 2)):
-        what = (
-            f"the run after the resume logged the steps {[*steps]}, but it must go on after {STEPS}"
+        yield fault(
+            "no-checkpoint",
+            checkpoint.name,
+            "the run wrote no checkpoint",
+            "See the log for the reason",
         )
-        yield Finding("the step after the resume", what, "Look for the reason in the log")
+    elif not any(checkpoint.glob("optimizer*")):
+        yield warning(
+            "no-optimizer-state",
+            "save_only_model",
+            "it does not resume, because it has no state of the optimizer",
+            "Remove save_only_model, if a run that stops must go on",
+        )
+
+
+def check_resumed(steps: Sequence[int]) -> Findings:
+    """Check that the resumed run went on after the checkpoint. steps: of its whole log."""
+    if list(steps) != list(range(1, STEPS + 2)):
+        yield fault(
+            "begins-again",
+            "the step after the resume",
+            f"it logged the steps {list(steps)}, but it must go on after {STEPS}",
+            "Look for the reason in the log",
+        )

@@ -3,20 +3,27 @@
 The results are compared outside the program's process, which never sees the expected values.
 """
 
+import json
 import os
+import re
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import cache, lru_cache
 from pathlib import Path
-from time import process_time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from axolotl_grpo_plugin import sandbox
 from axolotl_grpo_plugin.completions import Answer, after_reasoning, find_answer
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.code_same import same_output, same_value
-from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, read_tests
+from axolotl_grpo_plugin.rewards.code_tests import (
+    ProgramTests,
+    Record,
+    Values,
+    hold_back,
+    read_tests,
+)
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
 
 LONGEST_PROGRAM = 65536  # characters, as on Codeforces
@@ -24,7 +31,17 @@ LONGEST_PROGRAM = 65536  # characters, as on Codeforces
 _SCRIPT = Path(sandbox.__file__).with_name("program.py")
 _IMPORTS = "bisect collections copy datetime fractions functools heapq itertools math queue random re string"
 
-_PYTHON = ("python", "py", "python3")
+# Libraries that tests use, with the parts that they import late.
+_LIBRARIES = ("numpy", "numpy.testing", "pandas", "pandas.testing", "pytest")
+
+# The options of tests that are code: fields of ProgramTests.
+_OPTIONS = ("names", "modules", "own_types", "copies")
+
+_PYTHON = ("python", "py", "python3", "py3")
+# The lines of a block that has only sample tests.
+_OF_SAMPLES = re.compile(r"^[^\S\n]*(?:assert|#|import |from ).*", re.MULTILINE)
+# The first line of a block: at least three marks, then a label.
+_FENCE = re.compile(r"(`{3,}+|~{3,}+)([^`]*)")
 
 
 class _Verdict(NamedTuple):
@@ -33,15 +50,20 @@ class _Verdict(NamedTuple):
     reason: str
 
 
+def _row_problem(tests: object) -> str:
+    return "" if read_tests(tests) else f"the tests cannot be judged: {tests!r:.80}"
+
+
 @reward(
     range=(0.0, 1.0),
     reads="tests",
     reasons="correct wrong_output runtime_error time_limit memory_limit output_limit syntax_error empty_program no_function too_long no_code truncated empty_answer bad_tests".split(),
     ready=sandbox.ready,
+    row_problem=_row_problem,
 )
 def code_reward_func(
     completion: str,
-    tests: Any,
+    tests: object,
     timeout: float = 6.0,
     memory: int = 1024,
     partial: bool = False,
@@ -67,10 +89,11 @@ def code_reward_func(
     >>> code_reward_func([""], ["```python\\nprint(int(input()) * 2)\\n```"], tests=['{"inputs": ["2"], "outputs": ["4"]}'])
     [1.0]
     """
-    checks = read_tests(tests)
+    text = tests if isinstance(tests, str) else json.dumps(tests, default=str)
+    checks = read_tests(text)
     if checks is None:
         return Score(None, "bad_tests")
-    program = read_code(completion)
+    program = read_code(completion, checks.defined)
     if program.text is None:
         return Score(0.0, program.problem)
     if len(program.text) > LONGEST_PROGRAM:
@@ -78,91 +101,165 @@ def code_reward_func(
     limits = Limits(seconds=timeout, memory=memory << 20)
     nothing = 0
     if partial:
-        nothing, total, _ = _judge_nothing(checks, limits, allow_unsafe)
+        nothing, total, _ = _judge_nothing(
+            text,
+            limits,
+            allow_unsafe,
+        )
         if nothing == total:
-            return Score(None, "bad_tests", program.text)
-    verdict = _judge(program.text, checks, limits, partial, allow_unsafe)
+            return Score(
+                None,
+                "bad_tests",
+                program.text,
+            )
+    verdict = _judge(
+        program.text,
+        checks,
+        limits,
+        partial,
+        allow_unsafe,
+    )
+    share, reason = 0.0, verdict.reason
     if not verdict.total:
         return Score(None, "bad_tests", program.text)
-    share = float(verdict.passed == verdict.total)
-    if partial:
-        more = verdict.passed - nothing
-        share = more / (verdict.total - nothing) if more > 0 else 0.0
-    return Score(share, verdict.reason or "correct", program.text)
+    if verdict.passed == verdict.total:
+        share, reason = 1.0, "correct"
+    elif partial and verdict.passed > nothing:
+        share = (verdict.passed - nothing) / (verdict.total - nothing)
+    return Score(share, reason, program.text)
 
 
-def read_code(text: str) -> Answer:
+def read_code(text: str, names: Sequence[str] = ()) -> Answer:
     """Return the Python program of a completion: the last ```python block after the reasoning.
 
+    names: what the program should define. A later block that only tests or calls them is not the program.
     If there is an `<answer>`, only its text is read. Without a ```python block, the last block without a
-    label is the program, or else the whole answer. A line of only as many of the same marks closes a block.
+    label is the program, or else the whole answer. Only as many of the same marks close a block.
     Problems: "no_code", "truncated", "empty_answer".
     """
     answer = find_answer(text, ["tag"])
     if answer.problem in ("truncated", "empty_answer"):
         return answer
-    blocks: dict[str, str] = {}
-    opened, label, lines = "", "", list[str]()
-    for line in (answer.text or after_reasoning(text)).split("\n"):
-        mark = line.lstrip()
-        if not opened:
-            fence = mark[: len(mark) - len(mark.lstrip(mark[:1]))]
-            label = mark[len(fence) :].strip()
-            if fence[:1] in ("`", "~") and len(fence) >= 3 and "`" not in label:
-                opened, indent, lines = fence, line[: len(line) - len(mark)], []
-        elif mark.startswith(opened) and not mark.strip().strip(opened[0]):
-            word = label.lower().partition(" ")[0]
-            blocks["python" if word in _PYTHON else word] = "\n".join(lines)
-            opened = ""
-        else:
-            lines.append(line.removeprefix(indent))
+    text = answer.text or after_reasoning(text)
+    blocks, is_open = _fenced_blocks(text)
     for label in ("python", ""):
         if label in blocks:
-            return Answer(blocks[label])
-    if opened or answer.text is None or blocks:
-        return Answer(None, "truncated" if opened else "no_code")
+            return Answer(_program_of(blocks[label], names))
+    if is_open:
+        return Answer(None, "truncated")
+    if answer.text is None or blocks:
+        return Answer(None, "no_code")
     return answer
 
 
-def _judge_nothing(tests: ProgramTests, limits: Limits, allow_unsafe: bool) -> _Verdict:
-    """Judge a program that prints nothing, or whose functions return None."""
-    if tests.code:
-        return _judge_stubs(tests, limits, allow_unsafe)
-    if tests.function:
-        passed = sum(same_value(None, expected) for _, expected in tests.cases)
-    else:
-        passed = sum(same_output("", expected) for _, expected in tests.cases)
-    return _Verdict(passed, len(tests.cases), "")
+def _program_of(blocks: list[str], names: Sequence[str]) -> str:
+    """Return the last block that defines one of the names, or else the last one that has not only tests."""
+    either = "|".join(map(re.escape, names)) or "$^"
+    defines = re.compile(rf"^\s*(?:def|class) +(?:{either})\b|^(?:{either}) *=[^=]", re.MULTILINE)
+    for block in reversed(blocks):
+        if defines.search(block):
+            return block
+    for block in reversed(blocks):
+        if _OF_SAMPLES.sub("", block).strip():
+            return block
+    return blocks[-1]
+
+
+def _fenced_blocks(text: str) -> tuple[dict[str, list[str]], bool]:
+    """Return the Markdown blocks of each label, and whether a block was left open."""
+    blocks: dict[str, list[str]] = {}
+    fence = label = indent = ""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        mark = line.strip()
+        if not fence:
+            opened = _FENCE.fullmatch(mark)
+            if opened:
+                fence, word = opened.groups()
+                label = word.strip().lower().partition(" ")[0].strip("{}.")
+                indent = line[: len(line) - len(line.lstrip())]
+                lines = []
+            continue
+        is_glued = mark.endswith(fence) and mark.count(fence) == 1
+        is_closed = mark.startswith(fence) and not mark.strip(fence[0])
+        if is_glued and not is_closed:
+            line = line.rstrip().removesuffix(fence)
+        if not is_closed:
+            lines.append(line.removeprefix(indent))
+        if is_closed or is_glued:
+            name = "python" if label in _PYTHON else label
+            blocks.setdefault(name, []).append("\n".join(lines))
+            fence = ""
+    return blocks, bool(fence)
 
 
 @lru_cache(maxsize=4096)
-def _judge_stubs(tests: ProgramTests, limits: Limits, allow_unsafe: bool) -> _Verdict:
-    stubs = "\n".join(f"def {name}(*_, **__): return None" for name in tests.names)
-    return _judge(stubs, tests, limits, True, allow_unsafe)
+def _judge_nothing(text: str, limits: Limits, allow_unsafe: bool) -> _Verdict:
+    """Judge a program that prints nothing, and whose functions return None. text: the tests as JSON."""
+    tests = read_tests(text) or ProgramTests()
+    stubs = ["nothing = None"]
+    for name in tests.defined:
+        stubs.append(f"def {name}(*_, **__): return None")
+    return _judge(
+        "\n".join(stubs),
+        tests,
+        limits,
+        True,
+        allow_unsafe,
+    )
 
 
 @cache
-def _sandbox(purpose: str, limits: Limits, allow_unsafe: bool, process: int) -> Sandbox:
-    """Return the sandbox of this process for a purpose. A child process needs its own."""
-    return Sandbox(_SCRIPT.read_text(), limits, _IMPORTS.split(), allow_unsafe)
+def _sandbox(library: str, limits: Limits, allow_unsafe: bool, process: int) -> Sandbox:
+    """Return the sandbox of this process that has imported a library. A child process needs its own."""
+    imports = f"{_IMPORTS} {library}".split()
+    return Sandbox(
+        _SCRIPT.read_text(),
+        limits,
+        imports,
+        allow_unsafe,
+    )
 
 
 def _judge(
     program: str, tests: ProgramTests, limits: Limits, partial: bool, allow_unsafe: bool
 ) -> _Verdict:
-    box = _sandbox("program", limits, allow_unsafe, os.getpid())
+    # A library that is there before the program gets back what the program replaced in it.
+    library = " ".join(name for name in _LIBRARIES if name.partition(".")[0] in tests.code)
+    box = _sandbox(
+        library,
+        limits,
+        allow_unsafe,
+        os.getpid(),
+    )
     if tests.code:
-        other = _sandbox("tests", limits, allow_unsafe, os.getpid())
-        return _judge_by_code(box, other, program, tests, partial)
-    runs = _calls if tests.function else _prints
+        return _judge_by_code(
+            box,
+            program,
+            tests,
+            partial,
+        )
+    run = _calls if tests.function else _prints
     passed, first = 0, ""
-    with closing(runs(box, program, tests)) as reasons:
+    with closing(
+        run(
+            box,
+            program,
+            tests,
+        )
+    ) as reasons:
         for reason in reasons:
-            passed += not reason
+            if not reason:
+                passed += 1
+                continue
             first = first or reason
-            if reason and not partial:
+            if not partial:
                 break
-    return _Verdict(passed, len(tests.cases), first)
+    return _Verdict(
+        passed,
+        len(tests.cases),
+        first,
+    )
 
 
 def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
@@ -172,72 +269,95 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
         if left <= 0:
             yield "time_limit"
             return
-        job = box.start({"run": "program", "program": program}, given, left)
+        job = box.start(
+            {"program": program, "functions": False},
+            given,
+            left,
+        )
         problem = job.receive()
         ended = job.end()
         left -= ended.seconds
         if problem:
             yield problem
             return
-        yield _why(ended) or ("" if same_output(ended.stdout, expected) else "wrong_output")
+        reason = _why(ended)
+        if not reason and not same_output(ended.stdout, expected):
+            reason = "wrong_output"
+        yield reason
 
 
 def _calls(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
     """Call the function once per case. Yield why it fails, or "" if it passes."""
-    job = box.start({"run": "functions", "program": program})
+    job = box.start({"program": program, "functions": True, "tests": False})
     # In most rows of APPS, a list encloses the expected value.
-    wrapped = not tests.exact and all(
-        isinstance(each, list) and len(each) == 1 for _, each in tests.cases
-    )
+    wrapped = not tests.exact
+    for _, wanted in tests.cases:
+        wrapped = wrapped and isinstance(wanted, list) and len(wanted) == 1
     try:
         problem = job.receive()
-        for given, expected in tests.cases if problem == "" else ():
-            job.send({"do": "plain", "name": tests.function, "arguments": given})
-            answer = job.receive()
-            if not isinstance(answer, dict):
-                problem = None
-                break
-            if "value" not in answer:
-                is_full = answer.get("raised") == "MemoryError"
-                why = "memory_limit" if is_full else "runtime_error"
-                yield "no_function" if "missing" in answer else why
-            else:
-                value = answer["value"]
-                right = same_value(value, expected) or (wrapped and same_value(value, expected[0]))
-                yield "" if right else "wrong_output"
+        if problem == "" and job.receive() != "loaded":
+            problem = None  # the program ended
+        if problem == "":
+            for given, wanted in tests.cases:
+                job.send({"name": tests.function, "arguments": given})
+                answer = job.receive()
+                if not isinstance(answer, dict):
+                    problem = None  # the program ended
+                    break
+                yield _why_wrong(answer, [wanted, *wanted] if wrapped else [wanted])
     finally:
         ended = job.end(stop=True)
     if problem != "":
         yield problem or _why(ended) or "runtime_error"
 
 
-def _judge_by_code(
-    box: Sandbox, other: Sandbox, program: str, tests: ProgramTests, partial: bool
-) -> _Verdict:
-    """Run the tests in a sandbox of their own, and pass their calls on to the program's sandbox."""
-    theirs = box.start({"run": "functions", "program": program})
-    problem = theirs.receive()
-    if problem != "":
-        return _Verdict(0, 1, problem or _why(theirs.end()) or "runtime_error")
-    code = {"code": tests.code, "names": tests.names, "modules": tests.modules, "go_on": partial}
-    ours = other.start({"run": "tests", "tests": code})
-    request = ours.receive()
-    began, late = process_time(), False
-    while isinstance(request, dict) and "done" not in request:
-        # An endless iterator costs this process more than the two jobs.
-        if late := process_time() - began > box.limits.seconds:
-            break
-        theirs.send(request)
-        answer: Any = theirs.receive()
-        if not isinstance(answer, dict):
-            break
-        ours.send(answer)
-        request = ours.receive()
-    ended, judged = theirs.end(stop=True), ours.end(stop=True)
-    if isinstance(request, dict) and "done" in request:
-        return _Verdict(**request["done"])
-    why = "time_limit" if late else _why(ended) or _why(judged)
-    return _Verdict(0, 1, why or "runtime_error")
+def _why_wrong(answer: Record, right: Values) -> str:
+    """Return why the answer to a call is wrong, or ""."""
+    if "missing" in answer:
+        return "no_function"
+    if "value" not in answer:
+        return "memory_limit" if answer.get("raised") == "MemoryError" else "runtime_error"
+    if any(same_value(answer["value"], wanted) for wanted in right):
+        return ""
+    return "wrong_output"
+
+
+def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: bool) -> _Verdict:
+    """Let the program's process run the tests, and compare here what they compare with literals."""
+    job = box.start({"program": program, "functions": True, "tests": True})
+    problem = job.receive()
+    if problem == "" and job.receive() == "loaded":
+        code, literals, certain = hold_back(tests.code)
+        equal: dict[int, bool] = {}
+        request = {name: getattr(tests, name) for name in _OPTIONS}
+        # The program could not know the nonce when it started, so it could not prepare a verdict.
+        nonce = os.urandom(16).hex()
+        job.send({"code": code, "nonce": nonce, "go_on": partial, **request})
+        while True:
+            match job.receive():
+                case {"number": int(number), "text": text} if 0 <= number < len(literals):
+                    source, expected = literals[number]
+                    reveals = text is None and tests.own_types
+                    same = text == expected
+                    equal[number] = equal.get(number, True) and (same or reveals)
+                    job.send(source if reveals else same)
+                case [sent, int(passed), int(total), str(reason)] if sent == nonce:
+                    job.end(stop=True)
+                    # The program may have written this verdict: it has replaced what runs the tests.
+                    if passed == total and not all(map(equal.get, certain)):
+                        passed, reason = 0, "wrong_output"
+                    return _Verdict(
+                        passed,
+                        total,
+                        reason,
+                    )
+                case _:
+                    break
+    return _Verdict(
+        0,
+        1,
+        problem or _why(job.end()) or "runtime_error",
+    )
 
 
 def _why(ended: Ended) -> str:

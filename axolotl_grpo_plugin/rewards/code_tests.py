@@ -3,11 +3,36 @@
 import ast
 import builtins
 import json
+import re
+import symtable
 import sys
+from contextlib import suppress
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.sandbox.program import as_text
+from axolotl_grpo_plugin.values import are_strings
+
 CALLS = ("functional", "function_call")  # LiveCodeBench's and open-r1's types of function tests
+# Tests that use these look at objects, or at what a function prints.
+_OF_OBJECTS = re.compile(
+    r"\b(async|asyncio|dataclasses|inspect|redirect_stdout|StringIO|stdout|stdin|patch|Mock|MagicMock|pandas)\b"
+)
+# What can make tests fail, in the text of their syntax tree.
+_CAN_FAIL = re.compile(r"\b(Assert|Raise)\(|\b(attr|id)='(assert|raises)")
+_EQUAL = (
+    "assertEqual",
+    "assertListEqual",
+    "assertTupleEqual",
+    "assertDictEqual",
+    "assertSetEqual",
+)
+
+Record = dict[str, Any]
+Values = list[Any]
+# Its source, and the text that the program's value must have (see `as_text`).
+Literal = tuple[str, str | None]
 
 
 class ProgramTests(NamedTuple):
@@ -18,6 +43,8 @@ class ProgramTests(NamedTuple):
     names: the names that the code takes from the program.
     modules: the standard modules that the code uses without an import.
     exact: compare the return value itself. As in APPS, it may otherwise be the one item of an expected list.
+    own_types: the code needs the program's own types, and not only its functions.
+    copies: the program gets copies of the code's values, so that it cannot change them.
     """
 
     cases: tuple[tuple[Any, Any], ...] = ()
@@ -26,9 +53,16 @@ class ProgramTests(NamedTuple):
     names: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     exact: bool = False
+    own_types: bool = False
+    copies: bool = True
+
+    @property
+    def defined(self) -> tuple[str, ...]:
+        """The names that a program should define."""
+        return (self.function,) if self.function else self.names
 
 
-def read_tests(tests: Any) -> ProgramTests | None:
+def read_tests(tests: object) -> ProgramTests | None:
     """Return the tests of a row, or None if it has no usable tests.
 
     tests: one of these, or its JSON text:
@@ -42,132 +76,356 @@ def read_tests(tests: Any) -> ProgramTests | None:
         argument per line, as JSON; `metadata` may also be beside "test_cases": LiveCodeBench
 
     >>> read_tests('{"inputs": ["1 2"], "outputs": ["3"]}')
-    ProgramTests(cases=(('1 2', '3'),), function='', code='', names=(), modules=(), exact=False)
+    ProgramTests(cases=(('1 2', '3'),), function='', code='', names=(), modules=(), exact=False, own_types=False, copies=True)
     """
     try:
         return _read(tests if isinstance(tests, str) else json.dumps(tests))
-    except (ValueError, TypeError, KeyError, AttributeError, SyntaxError, RecursionError):
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        SyntaxError,
+        RecursionError,
+    ):
         return None
-
-
-def as_text(tests: ProgramTests) -> str:
-    """Return the tests as JSON text that `read_tests` reads."""
-    if tests.code:
-        own = {"entry_point": tests.names[0]} if len(tests.names) == 1 else {}
-        return json.dumps({"functional": tests.code, **own})
-    inputs, outputs = zip(*tests.cases, strict=True)
-    if tests.exact:
-        inputs = tuple("\n".join(map(json.dumps, each)) for each in inputs)
-        outputs = tuple(map(json.dumps, outputs))
-    own = {"fn_name": tests.function} if tests.function else {}
-    return json.dumps({"inputs": inputs, "outputs": outputs, **own})
 
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> ProgramTests | None:
-    return _tests(json.loads(text))
-
-
-def _tests(data: Any) -> ProgramTests | None:
-    beside: dict[str, Any] = {}
+    data = json.loads(text)
+    beside = {}
     if isinstance(data, dict) and data.get("test_cases"):
-        beside, data = data, data["test_cases"]
-        data = json.loads(data) if isinstance(data, str) else data
-    if isinstance(data, list) and data and all(isinstance(each, str) for each in data):
-        data = {"functional": "\n".join(data)}
+        beside = data
+        data = _decoded(data["test_cases"])
+    if data and are_strings(data):
+        return _code(
+            "\n".join(data),
+            "",
+        )
     if isinstance(data, list):
-        calls = {(each.get("testtype") or each.get("type")) in CALLS for each in data}
-        names = {each.get("fn_name") or "" for each in data}
-        if True in calls and "" in names:
-            names = {each.get("fn_name") or _func_name(each) or _func_name(beside) for each in data}
-        if len(calls) > 1 or (True in calls and "" in names):
-            return None  # else they would test the output, and a right function would fail
-        data = {
-            "inputs": [each["input"] for each in data],
-            "outputs": [each["output"] for each in data],
-            "fn_name": names.pop() if len(names) == 1 else names,
-        }
+        return _listed(
+            data,
+            beside,
+        )
     if data.get("inputs"):
-        return _cases(data["inputs"], data["outputs"], data.get("fn_name") or "")
-    return _code(data.get("functional") or data["test"], data.get("entry_point") or "")
+        return _cases(
+            data["inputs"],
+            data["outputs"],
+            data.get("fn_name") or "",
+        )
+    code = data.get("functional") or data["test"]
+    return _code(
+        code,
+        data.get("entry_point") or "",
+    )
 
 
-def _func_name(data: dict[str, Any]) -> Any:
-    """Return the name of the function in LiveCodeBench's metadata, "" if there is none."""
-    metadata = data.get("metadata")
-    metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
-    return metadata.get("func_name") or "" if isinstance(metadata, dict) else ""
+def _decoded(data: Any) -> Any:
+    return json.loads(data) if isinstance(data, str) else data
 
 
-def _cases(inputs: list[Any], outputs: list[Any], function: Any) -> ProgramTests | None:
+def _listed(cases: Values, beside: Record) -> ProgramTests | None:
+    """Return the tests of a list with one record per case. beside: the fields beside the list."""
+    names = set()
+    for case in cases:
+        name = case.get("fn_name") or ""
+        if (case.get("testtype") or case.get("type")) in CALLS:
+            # Without a name they would test the output, and a right function would fail.
+            name = name or _func_name(case) or _func_name(beside) or None
+        names.add(name)
+    # All cases must call the same function, or read stdin.
+    name = names.pop()
+    if names or name is None:
+        return None
+    inputs = [case["input"] for case in cases]
+    outputs = [case["output"] for case in cases]
+    return _cases(
+        inputs,
+        outputs,
+        name,
+    )
+
+
+def _func_name(record: Record) -> Any:
+    """Return the name of the function in LiveCodeBench's metadata, None if there is none."""
+    return (_decoded(record.get("metadata")) or {}).get("func_name")
+
+
+def _cases(inputs: Values, outputs: Values, function: Any) -> ProgramTests | None:
     if not isinstance(function, str) or not inputs or len(inputs) != len(outputs):
         return None
-    exact = bool(function) and all(isinstance(each, str) for each in (*inputs, *outputs))
-    if exact:
-        inputs = [
-            [json.loads(line) for line in each.split("\n") if line.strip()] for each in inputs
-        ]
-        outputs = [*map(json.loads, outputs)]
-    if function:
-        fit = all(isinstance(each, list) for each in inputs)
-    else:
-        inputs, outputs = [*map(_lines, inputs)], [*map(_lines, outputs)]
-        fit = all(isinstance(each, str) for each in (*inputs, *outputs))
-    cases = tuple(zip(inputs, outputs, strict=True))
-    return ProgramTests(cases, function, exact=exact) if fit else None
+    exact = False
+    if not function:
+        inputs = [_joined(lines) for lines in inputs]
+        outputs = [_joined(lines) for lines in outputs]
+        if not are_strings(inputs + outputs):
+            return None
+    elif are_strings(inputs + outputs):
+        exact = True
+        # LiveCodeBench writes arguments and values as JSON text.
+        inputs = [_arguments(text) for text in inputs]
+        outputs = [json.loads(text) for text in outputs]
+    if function and not all(isinstance(arguments, list) for arguments in inputs):
+        return None
+    cases = zip(
+        inputs,
+        outputs,
+        strict=True,
+    )
+    return ProgramTests(
+        tuple(cases),
+        function,
+        exact=exact,
+    )
 
 
-def _lines(text: Any) -> Any:
+def _arguments(text: str) -> Values:
+    """Return the arguments of a call, which are one JSON value per line."""
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _joined(text: object) -> object:
     return "\n".join(text) if isinstance(text, list) else text
 
 
 def _code(code: str, entry_point: str) -> ProgramTests | None:
+    """Return tests that are code, or None if they cannot be judged."""
     tree = ast.parse(code)
-    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    called = {each.id for each in calls if isinstance(each, ast.Name)}
-    if "check" in defined and "check" not in called and entry_point:
-        code += f"\ncheck({entry_point})\n"
-    if not any(map(_judges, ast.walk(tree))):
-        return None
-    bases = {each.value.id for each in attributes if isinstance(each.value, ast.Name)}
-    inner = {id(each.value) for each in attributes}
-    named = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    alone = {node.id for node in named if id(node) not in inner} | _imported(tree)
-    free = {node.id for node in named} - _own(tree)
-    # Without the `np` of `np.allclose(...)`, because a program could replace it.
-    taken = {entry_point} if entry_point else alone & (free | _imported(tree)) - set(dir(builtins))
-    if taken.isdisjoint(
-        node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)
+    nodes = list(ast.walk(tree))
+    own, used = _globals(
+        symtable.symtable(
+            code,
+            "tests.py",
+            "exec",
+        )
+    )
+
+    # Tests without an assertion would pay every program.
+    can_fail = _CAN_FAIL.search(ast.dump(tree))
+    if not can_fail or any(
+        _cannot_run(
+            node,
+            used,
+        )
+        for node in nodes
     ):
         return None
-    modules = (bases & free & sys.stdlib_module_names) - taken
-    return ProgramTests(code=code, names=tuple(sorted(taken)), modules=tuple(sorted(modules)))
+    # Names that neither the tests nor Python define. They are modules, or come from the program.
+    free = used - own - vars(builtins).keys()
+    bases = {node.value for node in nodes if isinstance(node, ast.Attribute)}
+    alone = {node.id for node in nodes if isinstance(node, ast.Name) and node not in bases}
+    # A module is only used with an attribute, as in `math.pi`.
+    modules = (free - alone) & {"pytest", *sys.stdlib_module_names}
+    types = {name for name in free - modules if name[0].isupper()}
+    # Without the `np` of `np.allclose(...)`, because a program could replace it.
+    wanted = free & alone | types
+
+    if entry_point:
+        start = re.split(r"\W", entry_point)[0]  # `Solution` of `Solution().add`
+        if not wanted <= types | {start} and "import *" not in code:
+            return None  # it is not known whether the program should define the others
+        wanted.add(start)
+        if "check" in own - used:
+            code += f"\ncheck({entry_point})\n"
+        elif start not in used:
+            return None
+    # Tests that use types of the program, or compare its objects with `is`, need its real objects.
+    own_types = _OF_OBJECTS.search(code) is not None
+    for node in nodes:
+        match node:
+            case ast.ImportFrom(module="solution"):
+                wanted |= {alias.name for alias in node.names}
+            case ast.Attribute(value=ast.Name("solution")):
+                wanted.add(node.attr)
+            case ast.withitem() if _names_in(node) & wanted:
+                own_types = True
+            case ast.Compare(ops=[ast.Is()], comparators=[ast.Name() | ast.Attribute()]):
+                if "type(" not in ast.unparse(node):  # types of plain data are right without it
+                    own_types = True
+
+    wanted.discard("*")
+    if not wanted:
+        return None
+    names_types = any(name[0].isupper() for name in wanted - {"Solution"})
+    return ProgramTests(
+        code=code,
+        names=tuple(sorted(wanted)),
+        modules=tuple(sorted(modules)),
+        own_types=own_types or names_types,
+        copies=not _looks_at_arguments(
+            nodes,
+            wanted,
+        ),
+    )
 
 
-def _judges(node: ast.AST) -> bool:
-    """Return whether a node can make the tests fail."""
-    name = getattr(node, "attr", "") or getattr(node, "id", "")
-    return isinstance(node, ast.Assert | ast.Raise) or name.startswith("assert")
+def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
+    """Return the global names that code sets, and those that it uses."""
+    own, used = set(), set()
+    for symbol in table.get_symbols():
+        if symbol.is_global():
+            name = symbol.get_name()
+            if symbol.is_referenced():
+                used.add(name)
+            if symbol.is_assigned() or symbol.is_imported():
+                own.add(name)
+
+    # The functions and classes of the tests use global names too.
+    for inner in table.get_children():
+        inner_own, inner_used = _globals(inner)
+        own |= inner_own
+        used |= inner_used
+    return own, used
 
 
-def _imported(tree: ast.AST) -> set[str]:
-    """Return the names that tests import from the program, whose module they call `solution`."""
-    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return {each.name for node in froms if node.module == "solution" for each in node.names} - {"*"}
+def _cannot_run(node: ast.AST, used: set[str]) -> bool:
+    """Return whether tests need a module that is not here, or fixtures of pytest."""
+    match node:
+        case ast.Import():
+            modules = [alias.name for alias in node.names]
+        case ast.ImportFrom():
+            modules = [node.module or ""]
+        case ast.FunctionDef(name=name) if name.startswith(("test_", "setup_")):
+            if name in used or re.match(
+                "@.*patch",
+                ast.unparse(node),
+            ):
+                return False  # its caller gives the parameters
+            return ast.unparse(node.args) not in ("", "self")
+        case ast.AsyncFunctionDef(name=name) if name.startswith("test_"):
+            return not node.args.args
+        case _:
+            return False
+
+    # The tests need the package, not only its part.
+    roots = {name.partition(".")[0] for name in modules}
+    return not all(
+        map(
+            find_spec,
+            roots - {"solution"},
+        )
+    )
 
 
-def _own(tree: ast.AST) -> set[str]:
-    """Return the names that tests set, define or import."""
-    own: set[str] = set()
+def _looks_at_arguments(nodes: list[ast.AST], wanted: set[str]) -> bool:
+    """Return whether tests compare an argument of a call with a value that the program did not make.
+
+    Only such tests see how the program changed the argument: `x = [2, 1]; f(x); assert x == [1, 2]`.
+    Otherwise a program could empty `x` before `assert f(x) == sorted(x)` reads it.
+    """
+    parameters = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    # Names of arguments, and names of functions of the program: `check(candidate)` calls a parameter.
+    given: set[str] = set()
+    called = set(wanted)
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Name(name)) if name in parameters:
+                called.add(name)
+    # These functions, and names of what they returned.
+    made = set(called)
+    for node in nodes:
+        match node:
+            case ast.Call() if _names_in(node.func) & made:
+                given |= _names_in(node)
+            case ast.Assign(targets=[target]) if _names_in(node.value) & made:
+                made |= _names_in(target)
+    for node in nodes:
+        match node:
+            case (
+                ast.Assert(test=checked) | ast.Expr(value=ast.Call(func=ast.Attribute()) as checked)
+            ):
+                names = _names_in(checked)
+                # `assert x[:count] == [1, 2]` compares with a literal, though `count` was returned.
+                sides = ast.iter_child_nodes(checked)
+                is_apart = (
+                    any(isinstance(side, ast.Constant | ast.List) for side in sides)
+                    or not names & made
+                )
+                if is_apart and names & (given - made) and not names & called:
+                    return True
+    return False
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    """Return all names in a piece of code, without attributes."""
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+@lru_cache(maxsize=4096)
+def hold_back(code: str) -> tuple[str, list[Literal], set[int]]:
+    """Take the expected literals out of tests. Return the code without them, and the literals.
+
+    Return too the numbers of those that every run of the tests compares and finds equal, if it passes.
+
+    >>> hold_back("assert f(1) == 3.0")
+    ('assert _held(0) == f(1)', [('3.0', '3')], {0})
+    """
+    tree = ast.parse(code)
+    literals: list[Literal] = []
+    vectors: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            own.add(node.name)
-        elif isinstance(node, ast.alias):
-            own.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.arg):
-            own.add(node.arg)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            own.add(node.id)
-    return own
+        match node:
+            case ast.Attribute(value=value):
+                # `(f(x) == [1, 2]).all()` compares the values of an array one by one.
+                vectors.update(ast.walk(value))
+            # A chain such as `1 < f(x) < 3` has no stand-in.
+            case ast.Compare(left, [ast.Eq() | ast.NotEq()], [right]) if node not in vectors:
+                node.left, *node.comparators = _held(
+                    literals,
+                    [left, right],
+                )
+            case ast.Call(ast.Attribute(attr=name) as method, [left, right, *rest]) if (
+                name in _EQUAL
+            ):
+                # The others first check the type, which a stand-in has not.
+                method.attr = "assertEqual"
+                node.args = [
+                    *_held(
+                        literals,
+                        [left, right],
+                    ),
+                    *rest,
+                ]
+    certain: set[int] = set()
+    if not re.search(r"\b(return\b|skip|\w*exit\()", code):  # it may end early
+        certain = _compared(tree.body)
+    return ast.unparse(tree), literals, certain
+
+
+def _held(literals: list[Literal], sides: list[ast.expr]) -> list[ast.expr]:
+    """Return both sides of a comparison. If one is a literal, its stand-in is on the left."""
+    for side in sides:
+        with suppress(ValueError, TypeError):
+            text = as_text(ast.literal_eval(side))
+            # The place of the literal in the list is all that the tests know.
+            number = ast.Constant(len(literals))
+            literals.append((ast.unparse(side), text))
+            sides.remove(side)
+            stand_in = ast.Call(
+                ast.Name("_held"),
+                [number],
+                [],
+            )
+            return [stand_in, *sides]
+    return sides
+
+
+def _compared(body: list[ast.stmt]) -> set[int]:
+    """Return the numbers of the literals that statements, and the tests among them, always compare."""
+    numbers, tests = set(), {}
+    for node in body:
+        match node:
+            case ast.Assert(ast.Compare(held, [ast.Eq()])) | ast.Expr(
+                ast.Call(ast.Attribute(attr="assertEqual"), [held, *_])
+            ):
+                match held:
+                    case ast.Call(ast.Name("_held"), [ast.Constant(int(number))]):
+                        numbers.add(number)
+            case ast.FunctionDef(name, decorator_list=[]) | ast.ClassDef(name, decorator_list=[]):
+                if re.match(
+                    "check$|test_|Test",
+                    name,
+                ):
+                    tests[name] = _compared(node.body)  # the last one of a name
+    return numbers.union(*tests.values())

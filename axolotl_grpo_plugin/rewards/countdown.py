@@ -18,14 +18,15 @@ LONGEST_ANSWER = 200  # characters: bounds the parser's work; solutions are far 
 
 # The operators of typeset arithmetic.
 _TYPESET = {
-    **{"×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-"},
-    **{r"\times": "*", r"\cdot": "*", r"\div": "/"},
+    **dict.fromkeys(["×", "·", "⋅", r"\times", r"\cdot"], "*"),
+    **dict.fromkeys(["÷", r"\div"], "/"),
+    **dict.fromkeys(["−", "–"], "-"),
 }
 # The parser gets no other character: no name, call, comment, float, string or line break.
 _ARITHMETIC = re.compile(r"[0-9+\-*/() ]+")
 _DIGITS = re.compile(r"[0-9]+")
 _INTEGER = re.compile(r"-?[0-9]+")
-_OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+_OPERATORS: dict[type[ast.operator], Callable[..., Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -36,7 +37,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] =
 @reward(
     range=(0.0, 1.0),
     reads=("nums", "target"),
-    reasons="correct wrong_value wrong_numbers not_an_expression too_long no_answer_tag truncated empty_answer bad_gold".split(),
+    reasons="correct wrong_value wrong_numbers not_an_expression too_long no_answer_tag truncated empty_answer bad_gold",
     inline=True,
 )
 def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
@@ -63,7 +64,7 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     return Score(float(reason == "correct"), reason, answer.text)
 
 
-def read_problem(nums: Any, target: Any) -> tuple[list[int], int] | None:
+def read_problem(nums: Any, target: object) -> tuple[list[int], int] | None:
     """Return the numbers and the target of a row, or None if one of them cannot be read.
 
     nums: at least one whole number, 0 or more, in a list or its JSON text.
@@ -80,24 +81,36 @@ def read_problem(nums: Any, target: Any) -> tuple[list[int], int] | None:
             return None
     if not isinstance(nums, list):
         return None
-    numbers = [_whole(each) for each in nums]
     goal = _whole(target)
-    known = [each for each in numbers if each is not None and each >= 0]
-    return None if goal is None or not known or len(known) < len(numbers) else (known, goal)
+    numbers = []
+    for value in nums:
+        number = _whole(value)
+        if number is None or number < 0:
+            return None
+        numbers.append(number)
+    if goal is None or not numbers:
+        return None
+    return numbers, goal
 
 
-def _whole(value: Any) -> int | None:
-    if isinstance(value, str) and len(value) < LONGEST_ANSWER and _INTEGER.fullmatch(value.strip()):
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _whole(value: object) -> int | None:
+    if isinstance(value, str):
+        is_short = len(value) < LONGEST_ANSWER
+        return int(value) if is_short and _INTEGER.fullmatch(value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value
 
 
 def _judge(answer: str, nums: list[int], target: int) -> str:
     answer = without_marks(answer)
     for sign, plain in _TYPESET.items():
         answer = answer.replace(sign, plain)
-    left, equals, right = (part.strip() for part in answer.partition("="))
-    if not _ARITHMETIC.fullmatch(left) or (equals and not _INTEGER.fullmatch(right)):
+    left, equals, right = answer.partition("=")
+    left, right = left.strip(), right.strip()
+    if not _ARITHMETIC.fullmatch(left):
+        return "not_an_expression"
+    if equals and not _INTEGER.fullmatch(right):
         return "not_an_expression"
     # Compare texts, so that "03" is not 3. Compare before parsing, so that the tree stays small.
     if sorted(_DIGITS.findall(left)) != sorted(map(str, nums)):
@@ -108,7 +121,8 @@ def _judge(answer: str, nums: list[int], target: int) -> str:
         return "wrong_value"
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "not_an_expression"
-    return "correct" if value == target and (not equals or int(right) == target) else "wrong_value"
+    stated = int(right) if equals else target
+    return "correct" if value == target == stated else "wrong_value"
 
 
 def _value(node: ast.AST) -> Fraction:
@@ -116,5 +130,6 @@ def _value(node: ast.AST) -> Fraction:
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
         return Fraction(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+        calculate = _OPERATORS[type(node.op)]
+        return calculate(_value(node.left), _value(node.right))
     raise ValueError(f"{type(node).__name__} is not arithmetic")

@@ -3,57 +3,66 @@
 `KNOWN` has routes for the sources in datasets of verl, Reasoning360 and TinyZero.
 """
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Mapping
+from functools import partial
+from inspect import signature
+from itertools import chain
 from math import isfinite
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.findings import FixableError
 from axolotl_grpo_plugin.load import load_scorer, not_ready
-from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Reward, Score, made_of
+from axolotl_grpo_plugin.options import refuse_wrong_types
+from axolotl_grpo_plugin.reward import NOT_THIS_TASK, How, Options, Range, Reward, Score, made_of
 from axolotl_grpo_plugin.values import read_object
 
 _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
-_CODE = f"{_OURS}.code.code_reward_func"
 _EXACT = f"{_OURS}.puzzles.exact_reward_func"
 _ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
-_GRID = f"{_OURS}.puzzles.grid_reward_func"
 
+_MATH_SOURCES = [
+    "lighteval/MATH",
+    "DigitalLearningGmbH/MATH-lighteval",
+    "HuggingFaceH4/MATH-500",
+    "math*",
+    "aime*",
+    "numina*",
+    "stem*",
+]
+_CODE_SOURCES = ["codegen*", "codecontests", "codeforces", "apps", "taco", "code"]
+_EXACT_SOURCES = [
+    "graph_logical_dataset",
+    "logic__graph_logical*",
+    "logic__arcagi*",
+    "logic__barc*",
+    "simulation__arcagi*",
+    "simulation__barc*",
+    "simulation__codeio*",
+]
 # Our reward for each source of those projects. "x*" is every source that begins with x.
-KNOWN: dict[str, Any] = {
+KNOWN: Options = {
     "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
-    "lighteval/MATH": _MATH,
-    "DigitalLearningGmbH/MATH-lighteval": _MATH,
-    "HuggingFaceH4/MATH-500": _MATH,
-    "math*": _MATH,
-    "aime*": _MATH,
-    "numina*": _MATH,
-    "codegen*": _CODE,
-    "codecontests": _CODE,
-    "codeforces": _CODE,
-    "apps": _CODE,
-    "taco": _CODE,
-    "code": _CODE,
-    "zebra_puzzle_dataset": _GRID,
-    "logic__zebra_puzzle*": _GRID,
-    "ordering_puzzle_dataset": _ORDER,
-    "logic__ordering_puzzle*": _ORDER,
-    "graph_logical_dataset": _EXACT,
-    "logic__graph_logical*": _EXACT,
-    "logic__arcagi*": _EXACT,
-    "logic__barc*": _EXACT,
-    "simulation__arcagi*": _EXACT,
-    "simulation__barc*": _EXACT,
-    "simulation__codeio*": _EXACT,
+    **dict.fromkeys(_MATH_SOURCES, _MATH),
+    **dict.fromkeys(_CODE_SOURCES, f"{_OURS}.code.code_reward_func"),
+    **dict.fromkeys(
+        ["zebra_puzzle_dataset", "logic__zebra_puzzle*"],
+        f"{_OURS}.puzzles.grid_reward_func",
+    ),
+    **dict.fromkeys(["ordering_puzzle_dataset", "logic__ordering_puzzle*"], _ORDER),
+    **dict.fromkeys(_EXACT_SOURCES, _EXACT),
     "table*": {"reward": _EXACT, "args": {"separator": "|"}},
-    "stem*": _MATH,
     "countdown": {
         "reward": f"{_OURS}.countdown.equation_reward_func",
         "columns": {"nums": "numbers"},
     },
     "reasoning_gym/*": f"{_OURS}.gym.gym_reward_func",
 }
+# These columns are never read from the ground truth.
+_ROWS_OWN = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
+
+
+Row = Options
 
 
 class Member(NamedTuple):
@@ -63,18 +72,51 @@ class Member(NamedTuple):
     weight: float
     columns: Mapping[str, str]
 
+    @property
+    def dataset_columns(self) -> set[str]:
+        """The dataset's columns that the reward may read, beside data_source."""
+        return {*self.function.spec.columns, *self.columns.values()} - {"data_source"}
+
+    def read(self, row: Row) -> Row:
+        """Return the reward's columns of a row. A column that is missing is None."""
+        truth = row.get("ground_truth")
+        record = read_object(truth)
+        columns = {}
+        for name in self.function.spec.columns:
+            other = self.columns.get(name, name)
+            value = record.get(other)
+            if value is None and other != name:
+                value = row.get(other)
+            reads_only_this = self.function.spec.reads == (name,)
+            if value is None and reads_only_this and name not in _ROWS_OWN:
+                value = truth
+            columns[name] = row.get(name) if value is None else value
+        return columns
+
+    def missing(self, row: Row) -> str:
+        """Return which column a row lacks, and how to fix that, or ""."""
+        for name in self.function.spec.reads:
+            if self.read(row)[name] is None:
+                return (
+                    f"{self.function.__name__} reads {name!r}, but the row and its ground_truth have no "
+                    f"such column. Name the dataset's column in the route: `columns: {{{name}: ...}}`"
+                )
+        return ""
+
 
 Route = tuple[Member, ...]
+Routes = dict[str, Route]
 
 
-def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
+def dispatch(routes: Options | None = None) -> Reward:
     """Return the score of the reward that a row's `data_source` selects, or the weighted sum of several.
 
     Args:
         routes: maps a source, or a prefix of sources ("math*"), to the dotted path of a reward of one
             completion. In place of a path: {reward: path, weight: 1.0, args: {...}, columns: {the
             reward's name: the dataset's name}}, a list of these, or null if another reward of the run
-            scores these rows. An exact source goes before a prefix, and both go before `KNOWN`.
+            scores these rows. An exact source goes before a prefix, the first prefix that matches before
+            others, and all go before `KNOWN`.
 
     A column of a reward is read from the row's `ground_truth` first: from its field of that name, or all of
     it if the reward reads one column. Otherwise it is a column of the dataset. The curve
@@ -83,176 +125,137 @@ def dispatch(routes: Mapping[str, Any] | None = None) -> Reward:
 
     Source: the routing by `data_source` of https://github.com/volcengine/verl (Apache-2.0).
 
-    Raises: TypeError if a route cannot be built, or if two prefixes match the same source.
+    Raises: TypeError if a route cannot be built.
 
     >>> routed = dispatch({"sums": "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"})
     >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])
     [0.5]
     """
-    own = {str(rule): _route(str(rule), entry) for rule, entry in (routes or {}).items()}
-    known = {rule: _route(rule, entry) for rule, entry in KNOWN.items()}
-    _refuse_overlaps(own)
-    members = [member for route in (*own.values(), *known.values()) for member in route]
+    own = _build(routes or {})
+    known = _build(KNOWN)
 
-    @lru_cache(maxsize=4096)
-    def route_of(source: str) -> Route | None:
-        route = _match(source, own)
-        return _match(source, known) if route is None else route
+    def route_of(row: Row) -> Route | None:
+        source = str(row["data_source"])
+        for routes in (own, known):
+            for rule in (source, *routes):  # an exact rule goes before a prefix
+                if rule in routes and is_of(source, rule):
+                    return routes[rule]
+        return None
 
-    def score(how: Callable[..., Score | None], completion: str, row: Any) -> Score | None:
-        return _weighed(route_of(str(row["data_source"])), how, completion, row)
+    def score(how: How, completion: str, row: Any) -> Score | None:
+        """Return the weighted sum with the first reward's reason, or None if one has no quick score."""
+        route = route_of(row)
+        if route is None:
+            return Score(None, "no_route")
+        total = 0.0
+        result = NOT_THIS_TASK
+        for member in reversed(route):
+            scored = how(member.function, completion, **member.read(row))
+            if scored is None or scored.value is None:
+                return scored
+            total += scored.value * member.weight
+            result = scored._replace(value=total)
+        return result
 
     def row_problem(**row: Any) -> str:
-        """Return why the reward of the row's source can score no completion of it, or ""."""
-        for member in route_of(str(row["data_source"])) or ():
-            columns = _columns(member, row)
-            own = {name: columns[name] for name in member.function.spec.reads}
-            check = member.function.spec.row_problem
-            if check and None not in own.values() and (problem := check(**own)):
+        """Return why a reward of the row's source can score no completion of it, or ""."""
+        for member in route_of(row) or ():
+            if problem := member.function.row_problem(member.read(row)):
                 return problem
         return ""
 
-    def unroutable(row: Mapping[str, Any]) -> str:
+    def unroutable(row: Row) -> str:
         """Return why no route scores a row, and how to fix that, or ""."""
-        source = str(row["data_source"])
-        route = route_of(source)
-        reasons = [_lacks(member, row) or not_ready(member.function) for member in route or ()]
+        source, route = str(row["data_source"]), route_of(row)
         if route is None:
-            reasons = [f"no route takes it. Add `{source}: path.of.a.reward` to the routes"]
-        return next((f"data_source {source!r}: {reason}" for reason in reasons if reason), "")
+            return (
+                f"data_source {source!r}: no route takes it. "
+                f"Add `{source}: path.of.a.reward` to the routes"
+            )
+        for member in route:
+            reason = member.missing(row) or not_ready(member.function)
+            if reason:
+                return f"data_source {source!r}: {reason}"
+        return ""
 
-    checked = [each for each in members if each.function.spec.row_problem]
-    columns = dict.fromkeys(name for each in checked for name in _names(each))
-    may_read = {"ground_truth", *(name for each in members for name in _names(each))}
-    reasons = (why for each in members for why in (*each.function.spec.reasons, "no_route"))
+    every_route = [*own.values(), *known.values()]
+    members = [*chain.from_iterable(every_route)]
+    may_read = {"ground_truth"}
+    row_columns = set[str]()
+    reasons = ["no_route"]
+    for member in members:
+        may_read |= member.dataset_columns
+        reasons += member.function.spec.reasons
+        if member.function.spec.row_problem:
+            row_columns |= member.dataset_columns - {"prompt"}
+    lows, highs = zip(*map(_range, every_route), strict=True)
     return made_of(
-        [each.function for each in members],
+        [member.function for member in members],
         "dispatch",
         score,
-        range=_range([*own.values(), *known.values()]),
+        range=(min(lows), max(highs)),
         reads=("data_source",),
-        may_read=tuple(sorted(may_read)),
-        reasons=tuple(dict.fromkeys(reasons)),
+        may_read=sorted(may_read),
+        reasons=dict.fromkeys(reasons),
         group_by="data_source",
-        row_problem=row_problem if checked else None,
+        row_problem=row_problem,
         unroutable=unroutable,
-        row_columns=("data_source", *sorted(columns.keys() - {"prompt"}), "ground_truth"),
+        row_columns=("data_source", *sorted(row_columns), "ground_truth"),
     )
 
 
-def _route(rule: str, entry: Any) -> Route:
-    if entry is None:
-        return ()
-    return tuple(_member(rule, each) for each in (entry if isinstance(entry, list) else [entry]))
+def _build(routes: Options) -> Routes:
+    built: Routes = {}
+    for rule, entry in routes.items():
+        entries = entry if isinstance(entry, list) else [entry]
+        if entry is None:  # another reward of the run scores these rows
+            entries = []
+        built[str(rule)] = tuple(_member(f"routes, {rule}", member) for member in entries)
+    return built
 
 
-def _member(rule: str, entry: Any) -> Member:
+def _member(where: str, entry: object) -> Member:
+    """Build a member from its path, or from a mapping with the options of `_member_of`."""
     if isinstance(entry, str):
         entry = {"reward": entry}
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("reward"), str):
-        raise TypeError(f"routes, {rule}: {entry!r} has no reward. Write the dotted path of one")
-    if unknown := entry.keys() - {"reward", "weight", "args", "columns"}:
-        raise TypeError(
-            f"routes, {rule}: {sorted(unknown)[0]!r} is not a key of a route. Use reward, weight, args, columns"
-        )
-    path, weight = entry["reward"], entry.get("weight", 1.0)
-    args, columns = entry.get("args") or {}, entry.get("columns") or {}
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not isfinite(weight):
-        raise TypeError(f"routes, {rule}: weight: {weight!r} is not a number")
-    for key, value in (("args", args), ("columns", columns)):
-        if not isinstance(value, Mapping):
-            raise TypeError(f"routes, {rule}: {key}: {value!r} is not a mapping")
-    function = load_scorer(f"routes, {rule}", path, args)
-    taken = (*function.spec.reads, *function.spec.may_read)
-    for column, other in columns.items():
-        if column not in taken or not isinstance(other, str):
-            raise TypeError(
-                f"routes, {rule}: columns: {column}: {other!r} is wrong. Write the reward's column "
-                f"({', '.join(taken)}), then the name of the dataset's column"
-            )
-    return Member(function, float(weight), columns)
+    if not isinstance(entry, Mapping) or "reward" not in entry:
+        raise FixableError(f"{where}: {entry!r} has no reward", "Write the dotted path of one")
+    make = partial(_member_of, where)
+    refuse_wrong_types(where, signature(make).parameters, entry)
+    return make(**entry)
 
 
-def _refuse_overlaps(routes: Mapping[str, Route]) -> None:
-    prefixes = sorted(rule[:-1] for rule in routes if rule.endswith("*"))
-    for short, longer in pairwise(prefixes):  # sorted, so overlapping prefixes are neighbours
-        if longer.startswith(short):
-            raise TypeError(
-                f"routes: {short}* and {longer}* both match {longer!r}. Make them disjoint"
-            )
-
-
-def _match(source: str, routes: Mapping[str, Route]) -> Route | None:
-    if source in routes:
-        return routes[source]
-    return next((route for rule, route in routes.items() if is_of(source, rule)), None)
+def _member_of(
+    where: str,
+    reward: str,
+    weight: float = 1.0,
+    args: Options | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Member:
+    if not isfinite(weight):
+        raise TypeError(f"{where}: weight: {weight!r} is not a number")
+    function = load_scorer(where, reward, args)
+    known = function.spec.columns
+    for column, other in (columns or {}).items():
+        if column not in known or not isinstance(other, str):
+            what = f"{where}: columns: {column}: {other!r} is wrong"
+            fix = f"Write the reward's column ({', '.join(known)}), then the name of the dataset's column"
+            raise FixableError(what, fix)
+    return Member(function, weight, columns or {})
 
 
 def is_of(source: str, rule: str) -> bool:
     """Return whether a data_source matches a rule, which is a source or a prefix that ends in "*"."""
-    return source.startswith(rule[:-1]) if rule.endswith("*") else source == rule
+    if rule.endswith("*"):
+        return source.startswith(rule[:-1])
+    return source == rule
 
 
-def _weighed(
-    route: Route | None,
-    how: Callable[..., Score | None],
-    completion: str,
-    row: Mapping[str, Any],
-) -> Score | None:
-    """Return the weighted sum with the first reward's reason, or None if one has no quick score."""
-    if not route:
-        return Score(None, "no_route") if route is None else NOT_THIS_TASK
-    total, first = 0.0, NOT_THIS_TASK
-    for member in reversed(route):
-        score = how(member.function, completion, **_columns(member, row))
-        if score is None or score.value is None:
-            return score
-        total, first = total + score.value * member.weight, score
-    return first._replace(value=total)
-
-
-def _columns(member: Member, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the reward's columns: by the name in the route, from the ground truth, or by its own name."""
-    spec, truth = member.function.spec, row.get("ground_truth")
-    record = read_object(truth)
-    columns = {}
-    for name in (*spec.reads, *spec.may_read):
-        other = member.columns.get(name, name)
-        value = record.get(other, row.get(other) if other != name else None)
-        if value is None and truth is not None and spec.reads == (name,):
-            value = None if name in _ROWS_OWN else truth
-        columns[name] = row.get(name) if value is None else value
-    return columns
-
-
-# These columns are never read from the ground truth.
-_ROWS_OWN = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
-
-
-def _names(member: Member) -> tuple[str, ...]:
-    """Return the dataset's columns that a reward may read."""
-    spec = member.function.spec
-    names = (*spec.reads, *spec.may_read, *member.columns.values())
-    return tuple(name for name in names if name != "data_source")
-
-
-def _range(routes: list[Route]) -> tuple[float, float]:
-    ends = [
-        [sorted(end * member.weight for end in member.function.range) for member in route]
-        for route in routes
-    ]
-    return (
-        min(sum(low for low, _ in route) for route in ends),
-        max(sum(high for _, high in route) for route in ends),
-    )
-
-
-def _lacks(member: Member, row: Mapping[str, Any]) -> str:
-    columns = _columns(member, row)
-    name = next((each for each in member.function.spec.reads if columns[each] is None), "")
-    if not name:
-        return ""
-    return (
-        f"{member.function.__name__} reads {name!r}, but the row and its ground_truth have no such column. "
-        f"Name the dataset's column in the route: `columns: {{{name}: ...}}`"
-    )
+def _range(route: Route) -> Range:
+    """Return the lowest and the highest weighted sum of a route."""
+    lowest = highest = 0.0
+    for member in route:
+        ends = [end * member.weight for end in member.function.range]
+        lowest += min(ends)
+        highest += max(ends)
+    return lowest, highest

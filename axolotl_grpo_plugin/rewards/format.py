@@ -9,6 +9,7 @@ import re
 
 from axolotl_grpo_plugin.completions import (
     THINK_TAGS,
+    Blocks,
     Number,
     find_answer,
     read_blocks,
@@ -19,17 +20,19 @@ from axolotl_grpo_plugin.completions import (
     text_after_answer,
 )
 from axolotl_grpo_plugin.reward import Score, reward
-from axolotl_grpo_plugin.rewards.gsm8k import score_blocks, score_lines, score_number
+from axolotl_grpo_plugin.rewards.gsm8k import (
+    cost_of_text_after,
+    score_blocks,
+    score_lines,
+    score_number,
+)
 
 _THINK = THINK_TAGS[:2]
-# The cost of text after </answer> in tag_count.
-_COST_OF_A_CHARACTER = 0.001
-_HIGHEST_COST = 0.25
 _CONTENT = re.compile(r"[^\W_]")
 _HEADING = re.compile(r"[0-9]+[.)] +\S")
 
 
-@reward(range=(0.0, 1.0), reasons="exact other_layout empty_block".split(), inline=True)
+@reward(range=(0.0, 1.0), reasons="exact other_layout empty_block", inline=True)
 def think_strict_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     r"""Return 1.0 if the completion is a `<think>` block and an `<answer>` block, each tag on its own line, else 0.0.
 
@@ -44,7 +47,7 @@ def think_strict_format_reward_func(completion: str, prefilled: bool = False) ->
     return score_lines(_with_prefill(completion, prefilled), THINK_TAGS, _is_empty, 1.0)
 
 
-@reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
+@reward(range=(0.0, 1.0), reasons="format other_layout empty_block", inline=True)
 def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     """Return 1.0 if the completion is one `<think>` block, then one `<answer>` block, else 0.0.
 
@@ -58,7 +61,7 @@ def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> S
     return score_blocks(blocks, _is_empty, 1.0)
 
 
-@reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
+@reward(range=(0.0, 1.0), reasons="format other_layout empty_block", inline=True)
 def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     r"""Return 1.0 if the completion is one `<think>` block, then text (as in DeepSeek-R1), else 0.0.
 
@@ -72,7 +75,7 @@ def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
 
 @reward(
     range=(0.0, 1.0),
-    reasons="all_tags some_tags no_tags text_after_answer".split(),
+    reasons="all_tags some_tags no_tags text_after_answer",
     inline=True,
 )
 def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
@@ -92,23 +95,24 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     once = {tag for tag in paid if completion.count(tag) == 1}
     parts = split_at_tags(completion, THINK_TAGS)
     count, last = 0, -1
+    # Texts and tags alternate.
     for before, tag, after in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
-        place, body = THINK_TAGS.index(tag), before if tag.startswith("</") else after
+        body = before if tag.startswith("</") else after
+        place = THINK_TAGS.index(tag)
         if tag in once and place > last and not _is_empty(body):
-            count, last = count + 1, place
+            count += 1
+            last = place
     if not count:
         return Score(0.0, "no_tags")
     more = text_after_answer(completion).strip()
-    cost = min(_COST_OF_A_CHARACTER * len(more), _HIGHEST_COST)
-    if any(tag in more for tag in THINK_TAGS):
-        cost = _HIGHEST_COST  # reasoning after the answer must not cost by its length
+    cost = cost_of_text_after(more, len(more), THINK_TAGS, 0.25)
     value = count / len(paid)
     if cost:
         return Score(max(value - cost, 0.0), "text_after_answer")
     return Score(value, "all_tags" if count == len(paid) else "some_tags")
 
 
-@reward(range=(0.0, 1.0), reasons="format other_layout empty_block".split(), inline=True)
+@reward(range=(0.0, 1.0), reasons="format other_layout empty_block", inline=True)
 def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     r"""Return 1.0 if the completion is one `<think>` block, then text whose last line is `####` and an answer, else 0.0.
 
@@ -120,16 +124,19 @@ def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     [1.0]
     """
     parts = _think_then_text(completion, prefilled)
-    last = parts[1].rpartition("\n")[2].lstrip(" *") if parts else ""
-    if parts is None or not last.startswith("####") or parts[1].count("####") != 1:
+    if parts is None:
         return Score(0.0, "other_layout")
-    return score_blocks((parts[0], read_hashes(last)[0]), _is_empty, 1.0)
+    reasoning, text = parts
+    last = text.rpartition("\n")[2].lstrip(" *")
+    if not last.startswith("####") or text.count("####") != 1:
+        return Score(0.0, "other_layout")
+    return score_blocks((reasoning, read_hashes(last)[0]), _is_empty, 1.0)
 
 
 @reward(
     range=(0.0, 1.0),
     reads="answer",
-    reasons="correct wrong_value no_answer truncated empty_answer several_answers several_numbers not_a_number bad_gold".split(),
+    reasons="correct wrong_value no_answer truncated empty_answer several_answers several_numbers not_a_number bad_gold",
     inline=True,
 )
 def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool = False) -> Score:
@@ -158,15 +165,18 @@ def _with_prefill(completion: str, prefilled: bool) -> str:
     return "<think>\n" + completion if prefilled else completion
 
 
-def _think_then_text(completion: str, prefilled: bool) -> tuple[str, str] | None:
+def _think_then_text(completion: str, prefilled: bool) -> Blocks | None:
     """Return the reasoning and the text after it, or None if the text has one of the two tags."""
     parts = read_reasoning(_with_prefill(completion, prefilled), _THINK)
-    return None if parts and any(tag in parts[1] for tag in _THINK) else parts
+    if parts and any(tag in parts[1] for tag in _THINK):
+        return None
+    return parts
 
 
 def _is_empty(body: str) -> bool:
     """Return whether a block has no letter or digit outside the tags that it mentions."""
-    return not any(map(_CONTENT.search, split_at_tags(body, THINK_TAGS)[::2]))
+    texts = split_at_tags(body, THINK_TAGS)[::2]
+    return not any(map(_CONTENT.search, texts))
 
 
 def _number(line: str) -> Number:

@@ -5,11 +5,13 @@ example). The maximum of all five is 3.75. A correct, tagged completion always o
 completion without content scores 0 in all.
 """
 
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable
 
 from axolotl_grpo_plugin.completions import (
     TAGS,
     Answer,
+    Names,
     Number,
     find_answer,
     is_empty,
@@ -21,15 +23,14 @@ from axolotl_grpo_plugin.completions import (
 )
 from axolotl_grpo_plugin.reward import Score, reward
 
-# The cost of text after </answer>, without its first character, which may be a line break.
 _COST_OF_A_CHARACTER = 0.001
-_HIGHEST_COST = 0.125  # so that a long tail never costs more than an answer earns
+IsEmpty = Callable[[str], bool]
 
 
 @reward(
     range=(0.0, 2.0),
     reads="answer",
-    reasons="correct wrong_value no_answer_tag truncated empty_answer several_numbers not_a_number bad_gold".split(),
+    reasons="correct wrong_value no_answer_tag truncated empty_answer several_numbers not_a_number bad_gold",
     inline=True,
 )
 def correctness_reward_func(completion: str, answer: str) -> Score:
@@ -64,7 +65,7 @@ def score_number(
 
 @reward(
     range=(0.0, 0.5),
-    reasons="integer not_an_integer no_answer_tag truncated empty_answer".split(),
+    reasons="integer not_an_integer no_answer_tag truncated empty_answer",
     inline=True,
 )
 def int_reward_func(completion: str) -> Score:
@@ -81,7 +82,7 @@ def int_reward_func(completion: str) -> Score:
     return Score(0.0, "not_an_integer", answer.text)
 
 
-@reward(range=(0.0, 0.5), reasons="exact other_layout empty_block".split(), inline=True)
+@reward(range=(0.0, 0.5), reasons="exact other_layout empty_block", inline=True)
 def strict_format_reward_func(completion: str) -> Score:
     """Return 0.5 if the completion has exactly the prompt's layout, else 0.0.
 
@@ -91,12 +92,12 @@ def strict_format_reward_func(completion: str) -> Score:
     >>> strict_format_reward_func([""], ["<reasoning>\\n9 * 2\\n</reasoning>\\n<answer>\\n18\\n</answer>"])
     [0.5]
     """
-    score = score_lines(completion, TAGS, is_empty, 0.5)
+    score = score_lines(completion, TAGS, is_blank, 0.5)
     has_one_line = completion.rpartition("<answer>")[2].count("\n") == 2
     return score if has_one_line or not score.value else Score(0.0, "other_layout")
 
 
-@reward(range=(0.0, 0.25), reasons="format other_layout empty_block".split(), inline=True)
+@reward(range=(0.0, 0.25), reasons="format other_layout empty_block", inline=True)
 def soft_format_reward_func(completion: str) -> Score:
     """Return 0.25 if the completion is one reasoning block, then one answer block, else 0.0.
 
@@ -105,35 +106,42 @@ def soft_format_reward_func(completion: str) -> Score:
     >>> soft_format_reward_func([""], ["<reasoning>9 * 2</reasoning> <answer>18</answer>"])
     [0.25]
     """
-    return score_blocks(read_blocks(completion), is_empty, 0.25)
+    return score_blocks(read_blocks(completion), is_blank, 0.25)
 
 
-def score_blocks(
-    blocks: Sequence[str] | None, is_empty: Callable[[str], bool], highest: float
-) -> Score:
+def score_blocks(blocks: Names | None, is_empty: IsEmpty, highest: float) -> Score:
     """Return the highest score if a completion has its blocks, and each has content, else 0.0."""
     if blocks is None:
         return Score(0.0, "other_layout")
-    return Score(0.0, "empty_block") if any(map(is_empty, blocks)) else Score(highest, "format")
+    if any(map(is_empty, blocks)):
+        return Score(0.0, "empty_block")
+    return Score(highest, "format")
 
 
-def score_lines(
-    text: str, tags: Sequence[str], is_empty: Callable[[str], bool], highest: float
-) -> Score:
+def is_blank(body: str) -> bool:
+    """Return whether a block is empty, or has only invisible characters, such as a zero-width space."""
+    if is_empty(body):
+        return True
+    return all(unicodedata.category(letter) in ("Cf", "Zs") for letter in body.strip())
+
+
+def score_lines(text: str, tags: Names, is_empty: IsEmpty, highest: float) -> Score:
     """Return the highest score if the blocks have content, and each tag occurs once, on its own line."""
-    blocks = read_blocks(text, tags) if all(text.count(tag) == 1 for tag in tags) else None
-    score = score_blocks(blocks, is_empty, highest)
-    if not blocks or not score.value:
+    if not all(text.count(tag) == 1 for tag in tags):
+        return Score(0.0, "other_layout")
+    blocks = read_blocks(text, tags) or ()
+    score = score_blocks(blocks or None, is_empty, highest)
+    if not score.value:
         return score
-    on_own_lines = f"{tags[1]}\n{tags[2]}" in text and all(
-        body.startswith("\n") and body.endswith("\n") for body in blocks
-    )
-    return Score(highest, "exact") if on_own_lines else Score(0.0, "other_layout")
+    has_gap = f"{tags[1]}\n{tags[2]}" not in text
+    if has_gap or not all(body[0] == body[-1] == "\n" for body in blocks):
+        return Score(0.0, "other_layout")
+    return Score(highest, "exact")
 
 
 @reward(
     range=(0.0, 0.5),
-    reasons="all_tags some_tags no_tags no_content text_after_answer".split(),
+    reasons="all_tags some_tags no_tags no_content text_after_answer",
     inline=True,
 )
 def xmlcount_reward_func(completion: str) -> Score:
@@ -149,13 +157,21 @@ def xmlcount_reward_func(completion: str) -> Score:
     if not tags:
         return Score(0.0, "no_tags")
     parts = split_at_tags(completion, TAGS)
-    bodies = zip(parts[1::2], parts[2::2], strict=True)
-    if all(is_empty(body) for tag, body in bodies if not tag.startswith("</")):
+    found = zip(parts[1::2], parts[2::2], strict=True)
+    bodies = [body for tag, body in found if not tag.startswith("</")]
+    if all(map(is_blank, bodies)):
         return Score(0.0, "no_content")
-    after = text_after_answer(completion)
-    cost = min(_COST_OF_A_CHARACTER * max(len(after) - 1, 0), _HIGHEST_COST)
-    if any(tag in after for tag in TAGS):
-        cost = _HIGHEST_COST  # reasoning after the answer must not cost by its length
+    after = text_after_answer(completion)  # the first character may be a line break
+    cost = cost_of_text_after(after, len(after) - 1, TAGS, 0.125)
     if cost:
         return Score(max(0.125 * tags - cost, 0.0), "text_after_answer")
     return Score(0.125 * tags, "all_tags" if tags == len(TAGS) else "some_tags")
+
+
+def cost_of_text_after(text: str, length: int, tags: Names, highest: float) -> float:
+    """Return the cost of text after the answer. length: the number of its characters that cost."""
+    # Reasoning after the answer must not cost by its length.
+    if any(tag in text for tag in tags):
+        return highest
+    # A long tail never costs more than an answer earns.
+    return min(_COST_OF_A_CHARACTER * max(length, 0), highest)

@@ -13,15 +13,15 @@ from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
 from math import isclose
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from axolotl_grpo_plugin.completions import find_answer, read_number
-from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.reward import Row, Score, reward
 from axolotl_grpo_plugin.rewards.countdown import equation_reward_func
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox
 from axolotl_grpo_plugin.values import read_object
 
-INSTALL = 'reasoning-gym is not installed. pip install "axolotl-grpo-plugin[gym]"'
+INSTALL = "reasoning-gym is not installed. pip install reasoning-gym==0.1.25"
 _PROBABILITY = re.compile(r"[0-9]{0,30}\.?[0-9]{1,30}|[0-9]{1,30}/[1-9][0-9]{0,30}")
 LONGEST_ANSWER = 10_000  # characters: far more than any gold answer
 _LIMITS = Limits(seconds=3.0)
@@ -45,22 +45,19 @@ _FLOAT = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _TIME = r"\d+:\d+(?::\d+(?:\.\d+)?)?"
 # The scorers of these tasks skip text that they cannot read, or ignore text after the answer.
 _FORMS = {
-    task: re.compile(form, re.ASCII)
-    for task, form in {
-        "advanced_geometry": rf"\(?\s*{_FLOAT}\s*(?:°|,\s*{_FLOAT}\s*\)?)?",
-        "fraction_simplification": r"\$*\s*(?:\\d?frac\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\}|\d+\s*/\s*\d+)\s*\$*",
-        "kakurasu": r"[01\s,|\[\]]+",
-        "polynomial_equations": rf'""|{_FLOAT}(?:\s*,\s*{_FLOAT})*',
-        "pool_matrix": rf"{_FLOAT}(?:\s+{_FLOAT})*",
-        "propositional_logic": r"[\s(¬]*[A-Z][\s)]*(?:[∧∨→↔][\s(¬]*[A-Z][\s)]*)*",
-        "quantum_lock": r"[A-Ca-c\s→>,-]+",
-        "rubiks_cube": r"[^\s\d]+[1-9]?(?:\s+[^\s\d]+[1-9]?)*",
-        "rush_hour": r"(?:[A-Z][-+]\d+[\s,]*)+",
-        "sokoban": r"[UDLR\s,]+",
-        "survo": r"[\d\s]+",
-        "time_intervals": rf"(?:-?\d+ days,\s*)?{_TIME}|-?\d+(?: days?)?",
-        "tower_of_hanoi": r"(?:Move disk \d+ from Peg \d+ to Peg \d+\s*)+",
-    }.items()
+    "advanced_geometry": rf"\(?\s*{_FLOAT}\s*(?:°|,\s*{_FLOAT}\s*\)?)?",
+    "fraction_simplification": r"\$*\s*(?:\\d?frac\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\}|\d+\s*/\s*\d+)\s*\$*",
+    "kakurasu": r"[01\s,|\[\]]+",
+    "polynomial_equations": rf'""|{_FLOAT}(?:\s*,\s*{_FLOAT})*',
+    "pool_matrix": rf"{_FLOAT}(?:\s+{_FLOAT})*",
+    "propositional_logic": r"[\s(¬]*[A-Z][\s)]*(?:[∧∨→↔][\s(¬]*[A-Z][\s)]*)*",
+    "quantum_lock": r"[A-Ca-c\s→>,-]+",
+    "rubiks_cube": r"[^\s\d]+[1-9]?(?:\s+[^\s\d]+[1-9]?)*",
+    "rush_hour": r"(?:[A-Z][-+]\d+[\s,]*)+",
+    "sokoban": r"[UDLR\s,]+",
+    "survo": r"[\d\s]+",
+    "time_intervals": rf"(?:-?\d+ days,\s*)?{_TIME}|-?\d+(?: days?)?",
+    "tower_of_hanoi": r"(?:Move disk \d+ from Peg \d+ to Peg \d+\s*)+",
 }
 _SAME_WORDS = ("letter_jumble", "spell_backward", "word_sorting")
 _WORD = re.compile(r"\w+")
@@ -106,7 +103,7 @@ def ready(allow_unsafe: bool = False) -> None:
 
 
 def _quickly(
-    completion: str, entry: Any, partial: bool = False, allow_unsafe: bool = False
+    completion: str, entry: object, partial: bool = False, allow_unsafe: bool = False
 ) -> Score | None:
     problem = read_entry(entry)
     if problem is None:
@@ -118,12 +115,12 @@ def _quickly(
 @reward(
     range=(0.0, 1.0),
     reads="entry",
-    reasons="correct partial wrong too_long not_plain time_limit crashed no_answer_tag truncated empty_answer bad_gold".split(),
+    reasons="correct partial wrong too_long not_plain time_limit crashed no_answer_tag truncated empty_answer bad_gold",
     first=_quickly,
     ready=ready,
 )
 def gym_reward_func(
-    completion: str, entry: Any, partial: bool = False, allow_unsafe: bool = False
+    completion: str, entry: object, partial: bool = False, allow_unsafe: bool = False
 ) -> Score:
     """Return 1.0 if reasoning-gym's scorer gives full credit to the answer, else 0.0.
 
@@ -142,12 +139,14 @@ def gym_reward_func(
     >>> gym_reward_func([""], ["<answer>5</answer>"], entry=[entry])
     [1.0]
     """
-    problem, answer = read_entry(entry), find_answer(completion, ["tag"]).text
+    problem = read_entry(entry)
+    answer = find_answer(completion, ["tag"]).text
     assert problem is not None and answer is not None  # `_quickly` checked this
     if not _is_plain(problem.metadata["source_dataset"], answer):
         return Score(0.0, "not_plain", answer)
-    request = {"entry": problem._asdict(), "answer": answer, "partial": partial}
-    reply, ended = _sandbox(allow_unsafe, os.getpid()).call(request)
+    reply, ended = _sandbox(allow_unsafe, os.getpid()).call(
+        {"entry": problem._asdict(), "answer": answer, "partial": partial}
+    )
     if reply is None:
         return Score(0.0, "time_limit" if ended.late else "crashed", answer)
     if "bad_gold" in reply:
@@ -155,7 +154,8 @@ def gym_reward_func(
     score = reply["score"]
     if score >= 1.0:
         return Score(1.0, "correct", answer)
-    if partial and score > reply["nothing"] and not (problem.answer and problem.answer in answer):
+    has_gold = problem.answer and problem.answer in answer
+    if partial and score > reply["nothing"] and not has_gold:
         return Score(score, "partial", answer)
     return Score(0.0, "wrong", answer)
 
@@ -165,11 +165,11 @@ class GymProblem(NamedTuple):
 
     question: str
     answer: str | None
-    metadata: dict[str, Any]
-    config: dict[str, Any]
+    metadata: Row
+    config: Row
 
 
-def read_entry(entry: Any) -> GymProblem | None:
+def read_entry(entry: object) -> GymProblem | None:
     """Return the problem of a row's `entry`, or None. It and its `metadata` may be JSON text."""
     fields = read_object(entry)
     metadata = read_object(fields.get("metadata"))
@@ -183,40 +183,47 @@ def read_entry(entry: Any) -> GymProblem | None:
 
 def _judge(problem: GymProblem, answer: str) -> Score | None:
     """Return the score if it needs no scorer of reasoning-gym, else None."""
-    task, gold = problem.metadata["source_dataset"], problem.answer
+    task = problem.metadata["source_dataset"]
+    gold = problem.answer or ""
     if gold and answer == gold.strip():
         return Score(1.0, "correct", answer)
     if len(answer) > LONGEST_ANSWER:
         return Score(0.0, "too_long", answer)
     if task in _BY_VALUE:
-        ours, theirs = read_number(answer).value, read_number(gold or "").value
-        right: float | None = float(ours is not None and ours == theirs)
+        number = read_number(answer).value
+        right = number is not None and number == read_number(gold).value
     elif task == "coin_flip":
-        share = _PROBABILITY.fullmatch(answer) and Fraction(answer)
-        right = float(share is not None and isclose(share, Fraction(gold or 0), abs_tol=1e-9))
+        right = _PROBABILITY.fullmatch(answer) is not None
+        right = right and isclose(Fraction(answer), Fraction(gold or 0), abs_tol=1e-9)
     elif task in _ARITHMETIC:
-        numbers, target = problem.metadata.get("numbers"), problem.metadata.get("target", 24)
-        shown = f"<answer>{answer}</answer>"
-        right = equation_reward_func.score(shown, nums=numbers, target=target).value
-    elif not _is_whole(task, answer, gold or ""):
-        right = 0.0
+        score = equation_reward_func.score(
+            f"<answer>{answer}</answer>",
+            nums=problem.metadata.get("numbers"),
+            target=problem.metadata.get("target", 24),
+        )
+        if score.value is None:
+            return Score(None, "bad_gold", answer)
+        right = score.value == 1.0
+    elif not _is_whole(task, answer, gold):
+        right = False
     else:
         return None
-    if right is None:
-        return Score(None, "bad_gold", answer)
-    return Score(right, "correct" if right else "wrong", answer)
+    return Score(float(right), "correct" if right else "wrong", answer)
 
 
 def _is_whole(task: str, answer: str, gold: str) -> bool:
     """Return whether the task's scorer reads all of the answer, with no other text around or in it."""
-    words, known = (_WORD.findall(text.lower()) for text in (answer, gold))
+    words = _WORD.findall(answer.lower())
+    known = _WORD.findall(gold.lower())
     if task in _SAME_WORDS:
         return words == known
     if task == "knights_knaves":
         return {*words} <= {*known, "is", "a", "an", "and"}
     if task == "time_intervals" and (":" in answer) != (":" in gold):
         return False  # the scorer reads only the first number of a date
-    return task not in _FORMS or _FORMS[task].fullmatch(answer) is not None
+    if task not in _FORMS:
+        return True
+    return re.fullmatch(_FORMS[task], answer, re.ASCII) is not None
 
 
 def _is_plain(task: str, answer: str) -> bool:
@@ -224,11 +231,9 @@ def _is_plain(task: str, answer: str) -> bool:
     if task in _EVALUATED:
         return _is_data(answer)
     if task in _SYMBOLIC:
-        return (
-            _FORMULA.fullmatch(answer) is not None
-            and not _ATTRIBUTE.search(answer)
-            and all(len(name) == 1 or name in _FUNCTIONS for name in _NAMES.findall(answer))
-        )
+        if not _FORMULA.fullmatch(answer) or _ATTRIBUTE.search(answer):
+            return False
+        return all(len(name) == 1 or name in _FUNCTIONS for name in _NAMES.findall(answer))
     return task != "complex_arithmetic" or _COMPLEX.fullmatch(answer) is not None
 
 
@@ -237,15 +242,11 @@ def _is_data(text: str) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a filter that raises would change the result
         try:
-            tree = ast.parse(text, mode="eval")
+            ast.literal_eval(text)
         except SyntaxError:
             return True
-        except (ValueError, RecursionError, MemoryError):
+        except (ValueError, TypeError, RecursionError, MemoryError):
             return False
-    try:
-        ast.literal_eval(tree)
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        return False
     return True
 
 

@@ -9,13 +9,27 @@ score is None.
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-from axolotl_grpo_plugin.completions import after_reasoning, find_answer, text_of
+from axolotl_grpo_plugin.completions import (
+    Completion,
+    Names,
+    after_reasoning,
+    find_answer,
+    text_of,
+    turns_of,
+)
 from axolotl_grpo_plugin.endpoint import Endpoint, NoReply
-from axolotl_grpo_plugin.reward import NOT_THIS_TASK, AsyncReward, Score, Spec
+from axolotl_grpo_plugin.reward import (
+    NOT_THIS_TASK,
+    AsyncReward,
+    Completions,
+    Options,
+    Row,
+    Rows,
+    Score,
+    Scores,
+    Spec,
+)
 from axolotl_grpo_plugin.rewards.dispatch import is_of
 
 INSTRUCTIONS = (
@@ -44,22 +58,15 @@ _REASONS = (
     "judge_down judge_timeout judge_refused judge_unreadable bad_gold"
 )
 
-
-class _Case(NamedTuple):
-    """An answer to judge. message: the whole request text. answer: the part of the completion."""
-
-    message: str
-    answer: str
+_TO_JUDGE = "to_judge"
 
 
 def judge(
     model: str,
     base_url: str,
     gold: str = "solution",
-    question: str | None = None,
-    sources: Sequence[str] | None = None,
-    instructions: str = INSTRUCTIONS,
-    body: Mapping[str, Any] | None = None,
+    sources: Names | None = None,
+    body: Options | None = None,
     api_key_env: str = "OPENAI_API_KEY",
     concurrency: int = 16,
     timeout: float = 30.0,
@@ -82,11 +89,9 @@ def judge(
     Args:
         model: its name on the server.
         base_url: the server's address without "/chat/completions".
-        gold: the column with the gold answer.
-        question: the column with the question. Without it, the prompt's last user turn is sent.
+        gold: the column with the gold answer. The question is the prompt's last user turn.
         sources: judge only rows with these `data_source`s, exact or with a prefix ("stem*"). With `dispatch`,
             also set the routes of these sources to null.
-        instructions: how to grade. The instructions for writing the verdict are always added.
         body: more keys of a request, beside {temperature: 0, max_tokens: 512}. null removes a key. A judge
             that thinks needs more tokens, or chat_template_kwargs.
         api_key_env: the environment variable with the API key. It may be unset.
@@ -100,7 +105,7 @@ def judge(
 
     Raises: ValueError if base_url is not an http address, or if a number is out of range.
     """
-    if not _is_address(base_url):
+    if not base_url.startswith(("http://", "https://")):
         raise ValueError(
             f"judge: base_url {base_url!r} is not an address. Write one like http://localhost:8000/v1"
         )
@@ -109,78 +114,88 @@ def judge(
             f"judge: concurrency {concurrency}, timeout {timeout}, retries {retries}. "
             "Set the first two above 0, and retries to 0 or more"
         )
-    request = {"model": model, "temperature": 0, "max_tokens": 512, **(body or {})}
-    request = {key: value for key, value in request.items() if value is not None}
+    keys = {"model": model, "temperature": 0, "max_tokens": 512, **(body or {})}
+    request = {key: value for key, value in keys.items() if value is not None}
     where = base_url.rstrip("/")
     endpoint = Endpoint(where, request, _verdict, api_key_env, concurrency, timeout, retries)
 
-    def case_of(prompt: Any, completion: Any, row: dict[str, Any]) -> Score | _Case:
+    reads = [gold]
+    if sources:
+        reads.append("data_source")
+    spec = Spec(
+        range=(0.0, 1.0),
+        reads=reads,
+        reasons=_REASONS,
+        ready=endpoint.ready,
+    )
+
+    def first_score(completion: Completion, row: Row) -> Score:
         if None in row.values():
             return NOT_THIS_TASK
         if sources and not any(is_of(str(row["data_source"]), rule) for rule in sources):
             return NOT_THIS_TASK
         if not str(row[gold]).strip():
             return Score(None, "bad_gold")
-        answer = find_answer(text_of(completion), ["tag", "box"])
-        if answer.text is None:
-            return Score(0.0, answer.problem)
-        if len(answer.text) > _LONGEST:
-            return Score(0.0, "too_long", answer.text)
-        text = "".join(each for each in answer.text if unicodedata.category(each) != "Cf")
-        if not text.strip():
-            return Score(0.0, "empty_answer", answer.text)
-        if len(_shown(text).encode()) > _LONGEST:
-            return Score(0.0, "too_long", answer.text)
-        if _FORGED.search(_folded(text)):
-            return Score(0.0, "forged_verdict", answer.text)
-        asked = row[question] if question else _last_user_turn(prompt)
-        shown = _shown({"question": asked, "reference": row[gold], "answer": text})
-        return _Case(f"{instructions}\n\n{shown}\n\n{_WANTED}", answer.text)
+        return _without_judge(completion)
 
-    async def scores(
-        prompts: Sequence[Any], completions: Sequence[Any], rows: Sequence[dict[str, Any]]
-    ) -> list[Score]:
-        cases = [case_of(*each) for each in zip(prompts, completions, rows, strict=True)]
-        replies = await endpoint.ask([each.message for each in cases if isinstance(each, _Case)])
-        return [
-            each if isinstance(each, Score) else _score(replies[each.message], each.answer)
-            for each in cases
-        ]
+    async def scores(prompts: Completions, completions: Completions, rows: Rows) -> Scores:
+        scores = list(map(first_score, completions, rows))
+        messages = {}
+        for place, score in enumerate(scores):
+            if score.reason == _TO_JUDGE:
+                question = _last_user_turn(prompts[place])
+                messages[place] = _message(question, rows[place][gold], score.read)
+        replies = await endpoint.ask(messages.values())
+        for place, message in messages.items():
+            scores[place] = _score(replies[message], scores[place].read)
+        return scores
 
-    scores.__name__, scores.__doc__ = "judge", judge.__doc__
-    wanted = [gold, question, "data_source" if sources else None]
-    spec = Spec(
-        range=(0.0, 1.0),
-        reads=tuple(name for name in wanted if name),
-        reasons=tuple(_REASONS.split()),
-        ready=endpoint.ready,
-    )
+    scores.__name__ = scores.__qualname__ = "judge"  # of the reward in logs
+    scores.__doc__ = judge.__doc__
     return AsyncReward(scores, spec)
 
 
-def _is_address(base_url: str) -> bool:
-    try:
-        address = urlsplit(base_url)
-        host = (address.hostname or "").encode("idna")
-        return address.scheme in ("http", "https") and host != b"" and address.port != 0
-    except ValueError:  # the brackets, the host's labels or the port are wrong
-        return False
+def _without_judge(completion: Completion) -> Score:
+    """Return the score of a completion, with the reason _TO_JUDGE if the judge must be asked."""
+    answer = find_answer(text_of(completion), ["tag", "box"])
+    if answer.text is None:
+        return Score(0.0, answer.problem)
+    if len(answer.text) > _LONGEST:
+        return Score(0.0, "too_long", answer.text)
+    text = _visible(answer.text)
+    if not text.strip():
+        return Score(0.0, "empty_answer", answer.text)
+    if len(_shown(text).encode()) > _LONGEST:
+        return Score(0.0, "too_long", answer.text)
+    if _FORGED.search(_folded(text)):
+        return Score(0.0, "forged_verdict", answer.text)
+    return Score(None, _TO_JUDGE, answer.text)
 
 
-def _shown(value: Any) -> str:
+def _message(question: str, reference: object, answer: str) -> str:
+    data = {"question": question, "reference": reference, "answer": _visible(answer)}
+    return f"{INSTRUCTIONS}\n\n{_shown(data)}\n\n{_WANTED}"
+
+
+def _shown(value: object) -> str:
     """Return a value as JSON that is valid UTF-8 and has no mark of a chat template."""
     text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace").decode()
     return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
+def _visible(text: str) -> str:
+    """Return a text without invisible format characters."""
+    return "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+
+
 def _folded(text: str) -> str:
     """Return a text in lower case, without compatibility forms (fullwidth), accents and invisible characters."""
-    return "".join(
-        each
-        for each in unicodedata.normalize("NFKD", text)
-        if each.isspace()
-        or (unicodedata.category(each)[0] not in "MC" and each not in _HANGUL_FILLERS)
-    ).casefold()
+    kept = []
+    for letter in unicodedata.normalize("NFKD", text):
+        is_invisible = unicodedata.category(letter)[0] in "MC" or letter in _HANGUL_FILLERS
+        if letter.isspace() or not is_invisible:
+            kept.append(letter)
+    return "".join(kept).casefold()
 
 
 def _score(reply: bool | NoReply, answer: str) -> Score:
@@ -193,18 +208,15 @@ def _score(reply: bool | NoReply, answer: str) -> Score:
 
 def _verdict(text: str) -> bool:
     """Return the verdict in the judge's last line. Raises: NoReply if there is none, or two differ."""
-    lines = [
-        line.replace("*", "").strip().lower() for line in after_reasoning(text).strip().split("\n")
-    ]
-    verdicts = {line for line in lines if line in _VERDICTS}
-    if verdicts != {lines[-1]}:
+    plain = after_reasoning(text).strip().replace("*", "").lower()
+    lines = [line.strip() for line in plain.split("\n")]
+    if _VERDICTS.keys() & lines != {lines[-1]}:
         raise NoReply("unreadable", f"there is no verdict in {text[-200:]!r}")
     return _VERDICTS[lines[-1]]
 
 
-def _last_user_turn(prompt: Any) -> str:
+def _last_user_turn(prompt: Completion) -> str:
     """Return the last user turn of chat messages, or all of a prompt that is text."""
-    if isinstance(prompt, str):
-        return prompt
-    turns = [turn for turn in prompt if turn.get("role") == "user"]
-    return text_of([{**turn, "role": "assistant"} for turn in turns[-1:]])
+    if not isinstance(prompt, str):
+        prompt = [turn for turn in prompt if turn.get("role") == "user"]
+    return ["", *turns_of(prompt)][-1]

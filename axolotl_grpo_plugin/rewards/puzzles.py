@@ -6,15 +6,27 @@ literal and never executed. Values are compared, so layout, quotes and the order
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from axolotl_grpo_plugin.completions import Answer, find_answer, read_number
-from axolotl_grpo_plugin.reward import Score, reward
-from axolotl_grpo_plugin.values import Value, are_strings, is_number, normal, read_value, same
+from axolotl_grpo_plugin.reward import Row, Score, reward
+from axolotl_grpo_plugin.values import (
+    Value,
+    are_strings,
+    is_number,
+    matched,
+    normal,
+    read_value,
+    same,
+)
 
 LONGEST_ANSWER = 20_000  # characters: a grid of 30 x 30 with one number per line has half as many
 _TEXT = re.compile(r"\\(?:text|textbf|textit|texttt|mathrm|mathbf)\{([^{}]*)\}")
 _ESCAPED = re.compile(r"\\([$%&#_])")
+# The whole answer is one Markdown block. Its first line may be a label.
+_FENCED = re.compile(r"```((?:(?!```).)*)```", re.DOTALL)
+_LABEL = re.compile(r"\s*[^\W_]*\s*")
+_LISTS = (list, tuple)
 _NO_ANSWER = "no_answer truncated empty_answer several_answers too_long bad_gold".split()
 
 
@@ -44,18 +56,30 @@ def exact_reward_func(
     >>> exact_reward_func([""], ["<answer>['owl', 'crow']</answer>"], solution=['["owl", "crow"]'])
     [1.0]
     """
-    gold = _read_gold(solution)
-    if gold is None:
-        return Score(None, "bad_gold")
     answer = _find(completion)
+    if isinstance(solution, str) and not solution.strip():
+        return Score(None, "bad_gold")
     if answer.text is None:
         return Score(0.0, answer.problem)
-    if separator and isinstance(solution, str) and separator in solution:
-        golds = [read_value(each.strip()) for each in solution.split(separator)]
-        equal = _match(answer.text.split(separator), golds, ignore_case)
-    else:
-        equal = _equal(answer.text, gold, ignore_case)
-    return Score(float(equal), "correct" if equal else "wrong_value", answer.text)
+
+    answers = [answer.text]
+    golds = [Value(solution)]
+    if isinstance(solution, str):
+        golds = [_read(solution.strip())]
+        if separator and separator in solution:
+            answers = answer.text.split(separator)
+            golds = [read_value(text.strip()) for text in solution.split(separator)]
+
+    right = matched(
+        golds,
+        answers,
+        lambda gold, text: _equal(text.strip(), gold, ignore_case),
+    )
+    return Score(
+        float(right),
+        "correct" if right else "wrong_value",
+        answer.text,
+    )
 
 
 @reward(
@@ -81,44 +105,44 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     >>> grid_reward_func([""], [f"<answer>{grid % 'owl'}</answer>"], solution=[grid % "dog"])
     [0.0]
     """
-    gold = _grid(read_value(solution.strip()).value if isinstance(solution, str) else solution)
-    if gold is None or not gold.rows or len(set(gold.header)) < len(gold.header):
+    gold = _grid(solution)
+    if not gold:
         return Score(None, "bad_gold")
     answer = _find(completion)
     if answer.text is None:
         return Score(0.0, answer.problem)
-    grid = _grid(read_value(answer.text).value)
+    grid = _grid(answer.text)
     if grid is None:
         return Score(0.0, "not_a_grid", answer.text)
-    if sorted(grid.header) != sorted(gold.header) or len(grid.rows) != len(gold.rows):
+    if len(grid) != len(gold) or grid[0].keys() != gold[0].keys():
         return Score(0.0, "wrong_shape", answer.text)
-    columns = [grid.header.index(name) for name in gold.header]
-    right = [
-        _same_cell(row[column], cell)
-        for row, golds in zip(grid.rows, gold.rows, strict=True)
-        for column, cell in zip(columns, golds, strict=True)
-    ]
-    share = sum(right) / len(right)
-    value = share if partial else float(share == 1)
-    return Score(value, "correct" if share == 1 else "wrong_cells", answer.text)
+
+    right = 0
+    for row, wanted in zip(grid, gold, strict=True):
+        for name in wanted:
+            right += _same_cell(row[name], wanted[name])
+    share = right / (len(gold) * len(gold[0]))
+    if share == 1:
+        return Score(1.0, "correct", answer.text)
+    return Score(
+        share if partial else 0.0,
+        "wrong_cells",
+        answer.text,
+    )
 
 
 def _find(completion: str) -> Answer:
     answer = find_answer(
         completion, ["tag", "box", "fence"], normal, LONGEST_ANSWER, every_tag=True
     )
-    text = answer.text or ""
-    if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
-        label, line_end, body = text[3:-3].partition("\n")
-        text = (body if line_end and (label.strip() or "json").isalnum() else text[3:-3]).strip()
-        return Answer(text) if text else Answer(None, "empty_answer")
-    return answer
-
-
-def _read_gold(solution: Any) -> Value | None:
-    if not isinstance(solution, str):
-        return Value(solution)
-    return _read(solution.strip()) if solution.strip() else None
+    fence = _FENCED.fullmatch(answer.text or "")
+    if fence is None:
+        return answer
+    first, line_end, body = fence[1].partition("\n")
+    text = fence[1].strip()
+    if line_end and _LABEL.fullmatch(first):
+        text = body.strip()
+    return Answer(text) if text else Answer(None, "empty_answer")
 
 
 def _read(text: str) -> Value:
@@ -127,24 +151,33 @@ def _read(text: str) -> Value:
     return read_value(text)
 
 
-def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
-    value, plain = _read(answer)
+def _equal(
+    answer: str,
+    gold: Value,
+    ignore_case: bool,
+) -> bool:
     wanted = gold.value
-    if gold.plain and normal(value if isinstance(value, str) else answer) == normal(wanted):
-        return True
-    if plain:
+    value, is_plain = _read(answer)
+    if is_plain and not (gold.plain and normal(value) == normal(wanted)):
         answer = _bare(answer)
-        value, plain = _read(answer)
+        value, is_plain = _read(answer)
     if gold.plain:
-        return normal(value if isinstance(value, str) else answer) == normal(wanted)
-    if plain and is_number(wanted):
+        text = answer
+        if isinstance(value, str):
+            text = value
+        return normal(text) == normal(wanted)
+    if is_plain and is_number(wanted):
         number = read_number(answer).value
         return number is not None and wanted in (number, float(number))
-    if plain and are_strings(wanted):
-        value = [each.strip(" \"'") for each in answer.strip("[]()").split(",")]
-    wrapped = isinstance(wanted, dict) and len(wanted) == 1 and wanted.keys() <= {"output", "input"}
-    inside = next(iter(wanted.values())) if wrapped else wanted
-    return same(value, wanted, ignore_case) or same(value, inside, ignore_case)
+    if is_plain and are_strings(wanted):
+        value = [part.strip(" \"'") for part in answer.strip("[]()").split(",")]
+    if same(value, wanted, ignore_case):
+        return True
+    # CodeIO's gold {"output": value} is also right without its key.
+    if not isinstance(wanted, dict) or [*wanted] not in (["output"], ["input"]):
+        return False
+    (inside,) = wanted.values()
+    return same(value, inside, ignore_case)
 
 
 def _bare(text: str) -> str:
@@ -157,41 +190,32 @@ def _bare(text: str) -> str:
     return _ESCAPED.sub(r"\1", _TEXT.sub(r"\1", text)).replace("{,}", ",")
 
 
-def _match(answers: list[str], golds: list[Value], ignore_case: bool) -> bool:
-    """Return whether answers and golds are equal in some order."""
-    left = [each.strip() for each in answers]
-    if len(left) != len(golds):
-        return False
-    for gold in golds:
-        place = next((i for i, each in enumerate(left) if _equal(each, gold, ignore_case)), None)
-        if place is None:
-            return False
-        del left[place]
-    return True
-
-
-class _Grid(NamedTuple):
-    """header: the column names in normal form. rows: one cell per column each."""
-
-    header: list[str]
-    rows: list[Any]
-
-
-def _grid(value: Any) -> _Grid | None:
-    if not isinstance(value, dict):
+def _grid(value: object) -> list[Row] | None:
+    """Return the rows of a grid, or of its text, each by column. Return None if it is no grid."""
+    if isinstance(value, str):
+        value = read_value(value.strip()).value
+    grid = value if isinstance(value, dict) else {}
+    header, rows = grid.get("header"), grid.get("rows")
+    if not header or not are_strings(header) or not isinstance(rows, _LISTS):
         return None
-    header, rows = value.get("header"), value.get("rows")
-    if not isinstance(header, (list, tuple)) or not isinstance(rows, (list, tuple)):
-        return None
-    if not header or not are_strings(header):
-        return None
-    if not all(isinstance(row, (list, tuple)) and len(row) == len(header) for row in rows):
-        return None
-    return _Grid([normal(name) for name in header], list(rows))
+
+    names = [*map(normal, header)]
+    if len({*names}) < len(names):
+        return []  # no cell of two columns with one name can be found
+
+    table = []
+    for row in rows:
+        if not isinstance(row, _LISTS) or len(row) != len(names):
+            return None
+        cells = zip(names, row, strict=True)
+        table.append(dict(cells))
+    return table
 
 
-def _same_cell(cell: Any, gold: Any) -> bool:
+def _same_cell(cell: object, gold: object) -> bool:
     if isinstance(cell, str):
         return normal(cell) == normal(str(gold))
-    wanted = read_value(gold).value if isinstance(gold, str) else gold
+    wanted = gold
+    if isinstance(gold, str):
+        wanted = read_value(gold).value
     return same(cell, wanted, ignore_case=True)

@@ -7,17 +7,30 @@ None (an unreadable gold), so do the rewards here. Lengths are in tokens. TRL ha
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from itertools import chain
 from math import cos, pi
 from typing import Any
 
-from axolotl_grpo_plugin.completions import reasoning_of
+from axolotl_grpo_plugin.completions import Names, Texts, reasoning_of
 from axolotl_grpo_plugin.load import load_scorer
-from axolotl_grpo_plugin.reward import GroupReward, Reward, Score, group_reward, made_of, reward
+from axolotl_grpo_plugin.reward import (
+    GroupReward,
+    How,
+    Options,
+    Range,
+    Reward,
+    Row,
+    Score,
+    Scores,
+    Spec,
+    made_of,
+    reward,
+)
 
 _ENOUGH_STEPS = 3
 _FEWEST_WORDS = 3  # of a step
+_LONGEST = 300_000  # characters of a reasoning that are read, because each line takes time
 _OPERATOR = re.compile(r"[=+*/^<>%×÷≤≥≈]")
 _WORDS = "first second third next then finally".split()
 # The start of a line: "Step 1:", "### Step 1", "**1.** ", "1) ", "- ", "First,".
@@ -29,15 +42,18 @@ _STEP = re.compile(
 _NUMBERED = re.compile(r"step [0-9]+", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
+Shape = Callable[[Scores, Options], Score]
 
-@reward(range=(0.0, 1.0), reasons="enough_steps few_steps no_steps".split(), inline=True)
+
+@reward(range=(0.0, 1.0), reasons="enough_steps few_steps no_steps", inline=True)
 def reasoning_steps_reward_func(completion: str) -> Score:
     r"""Return a third for each step of the reasoning, at most 1.0.
 
     The reasoning is the text before `</think>` or `</reasoning>`. A step begins a line with "Step 1:", "1.",
     "- " or "First,". Numbers must rise, and each word begins at most one step. A step has at least three
     words. Two of them differ and have two or more letters, or there is a number and an operator
-    ("x + y = 5"). A repeated step counts once. The reward cannot detect nonsense, so give it a low weight.
+    ("x + y = 5"). A repeated step counts once. Only the first 300,000 characters of the reasoning count. The
+    reward cannot detect nonsense, so give it a low weight.
 
     Source: open-r1's `reasoning_steps_reward` (https://github.com/huggingface/open-r1, Apache-2.0), which
     only counts the markers.
@@ -45,55 +61,60 @@ def reasoning_steps_reward_func(completion: str) -> Score:
     >>> reasoning_steps_reward_func([""], ["<think>1. Nine eggs are left.\n2. At $2 each: 18.</think>18"])
     [0.6666666666666666]
     """
-    steps = len(_steps(reasoning_of(completion)))
-    reason = "no_steps" if not steps else "few_steps" if steps < _ENOUGH_STEPS else "enough_steps"
-    return Score(min(steps / _ENOUGH_STEPS, 1.0), reason)
+    thinking = reasoning_of(completion)
+    steps = len(_steps(thinking[:_LONGEST]))
+    if steps == 0:
+        return Score(0.0, "no_steps")
+    if steps < _ENOUGH_STEPS:
+        return Score(steps / _ENOUGH_STEPS, "few_steps")
+    return Score(1.0, "enough_steps")
 
 
 def _steps(thinking: str) -> set[str]:
     """Return the words of each step that has content, for at most _ENOUGH_STEPS steps."""
     steps: set[str] = set()
     for text in _parts(thinking):
-        if len(steps) == _ENOUGH_STEPS:
-            break
-        words = _WORD.findall(_NUMBERED.sub("", text).lower())
-        words = [word for word in words if word not in _WORDS]
+        found = _WORD.findall(_NUMBERED.sub("", text).lower())
+        words = [word for word in found if word not in _WORDS]
         if len(words) >= _FEWEST_WORDS and _has_content(words, text):
             steps.add(" ".join(words))
+        if len(steps) == _ENOUGH_STEPS:
+            break
     return steps
 
 
-def _has_content(words: Sequence[str], text: str) -> bool:
+def _has_content(words: Names, text: str) -> bool:
     """Return whether a step has two different longer words, or calculates with a number."""
     longer = {word for word in words if len(word) > 1 and word.isalpha()}
-    has_number = any(map(str.isdecimal, words))
-    return len(longer) > 1 or (has_number and _OPERATOR.search(text) is not None)
+    if len(longer) > 1:
+        return True
+    return any(map(str.isdecimal, words)) and _OPERATOR.search(text) is not None
 
 
-def _parts(thinking: str) -> Iterator[str]:
-    """Yield the text of each step, without its marker. Text before the first step is ignored."""
-    part: list[str] | None = None
+def _parts(thinking: str) -> Texts:
+    """Return the text of each step, without its marker. Text before the first step is ignored."""
+    parts: list[Texts] = []
     highest, used = 0, set()
     for line in map(str.strip, thinking.split("\n")):
-        begun = _STEP.match(line)
-        number = int(begun[1] or begun[2] or 0) if begun else 0
-        word = (begun[3] or "").lower() if begun else ""
-        if begun and (number > highest if number else word not in used):
-            if part:
-                yield "\n".join(part)
-            part, line = [], line[begun.end() :]
+        number, word, begun = 0, "", _STEP.match(line)
+        if begun:
+            number = int(begun[1] or begun[2] or 0)
+            word = (begun[3] or "").lower()
+        is_new = number > highest if number else word not in used
+        if begun and is_new:
+            parts.append([line[begun.end() :]])
             highest = max(highest, number)
-            used |= {word} - {""}
-        if part is not None and line:
-            part.append(line)
-    if part:
-        yield "\n".join(part)
+            if word:
+                used.add(word)
+        elif parts:
+            parts[-1].append(line)
+    return ["\n".join(lines) for lines in parts]
 
 
 def cosine_length(
     by: str,
     max_len: int,
-    by_args: Mapping[str, Any] | None = None,
+    by_args: Options | None = None,
     min_value_wrong: float = -1.0,
     max_value_wrong: float = -0.5,
     min_value_correct: float = 0.5,
@@ -119,21 +140,23 @@ def cosine_length(
     ends = (min_value_wrong, max_value_wrong, min_value_correct, max_value_correct)
     lowest, highest = min(ends), max(ends)
 
-    def shape(scores: Sequence[Score], columns: Mapping[str, Any]) -> Score:
+    def shape(scores: Scores, columns: Options) -> Score:
         (verdict,) = scores
         if verdict.value is None:
             return verdict
         short, long = min_value_wrong, max_value_wrong
         if verdict.value >= judge.range[1]:
             short, long = max_value_correct, min_value_correct
-        share = (1 + cos(pi * min(len(columns["completion_ids"]) / max_len, 1.0))) / 2
+        used = min(len(columns["completion_ids"]) / max_len, 1.0)
+        share = (1 + cos(pi * used)) / 2  # from 1 without tokens to 0 with max_len
         value = long + (short - long) * share
         return verdict._replace(value=min(max(value, lowest), highest))  # rounding may exceed it
 
-    return _shaped("cosine_length", [judge], shape, (lowest, highest), reads=["completion_ids"])
+    limits = (lowest, highest)
+    return _shaped("cosine_length", [judge], shape, limits, reads=["completion_ids"])
 
 
-def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupReward:
+def kimi_length(by: str, by_args: Options | None = None) -> GroupReward:
     """Return 0.5 for the shortest completion of a prompt group, down to -0.5 for the longest.
 
     The score is 0.5 - (length - shortest) / (longest - shortest), or 0 if all lengths are equal. A wrong
@@ -148,36 +171,31 @@ def kimi_length(by: str, by_args: Mapping[str, Any] | None = None) -> GroupRewar
     """
     judge = load_scorer("kimi_length", by, by_args)
 
-    @group_reward(
-        range=(-0.5, 0.5),
-        reads=tuple(dict.fromkeys([*judge.spec.reads, "completion_ids"])),
-        reasons=judge.spec.reasons,
-        inline=judge.spec.inline,
-        ready=judge.ready,
-        may_read=judge.spec.may_read,
-    )
-    def kimi_length(completions: list[str], **columns: Any) -> list[Score]:
+    def kimi_length(completions: Texts, **columns: Any) -> Scores:
         lengths = [len(ids) for ids in columns["completion_ids"]]
-        spread = max(lengths) - min(lengths)
+        shortest = min(lengths)
+        spread = max(lengths) - shortest
         scores = []
-        for place, (completion, length) in enumerate(zip(completions, lengths, strict=True)):
-            row = {name: columns[name][place] for name in (*judge.spec.reads, *judge.spec.may_read)}
-            verdict = judge.score(completion, **row)
+        for place, completion in enumerate(completions):
+            own = {name: columns[name][place] for name in judge.spec.columns}
+            verdict = judge.score(completion, **own)
             if verdict.value is not None:
-                value = 0.5 - (length - min(lengths)) / spread if spread else 0.0
-                right = verdict.value >= judge.range[1]
-                verdict = verdict._replace(value=value if right else min(value, 0.0))
+                value = 0.5 - (lengths[place] - shortest) / spread if spread else 0.0
+                if verdict.value < judge.range[1]:
+                    value = min(value, 0.0)
+                verdict = verdict._replace(value=value)
             scores.append(verdict)
         return scores
 
-    return GroupReward(kimi_length.function, replace(kimi_length.spec, inner=(judge,)))
+    facts = _facts([judge], {"reads": ["completion_ids"]})
+    return GroupReward(kimi_length, Spec(range=(-0.5, 0.5), inner=(judge,), **facts))
 
 
 def gated(
     reward: str,
     by: str,
-    reward_args: Mapping[str, Any] | None = None,
-    by_args: Mapping[str, Any] | None = None,
+    reward_args: Options | None = None,
+    by_args: Options | None = None,
 ) -> Reward:
     """Return the score of another reward for right completions, and 0.0 ("gated") for wrong ones.
 
@@ -191,13 +209,16 @@ def gated(
     >>> tidy([""], ["<reasoning>9 * 2</reasoning><answer>18</answer>"], answer=["17"])
     [0.0]
     """
-    paid, judge = load_scorer("gated", reward, reward_args), load_scorer("gated", by, by_args)
+    paid = load_scorer("gated", reward, reward_args)
+    judge = load_scorer("gated", by, by_args)
 
-    def shape(scores: Sequence[Score], columns: Mapping[str, Any]) -> Score:
+    def shape(scores: Scores, columns: Options) -> Score:
         score, verdict = scores
-        if verdict.value is None or score.value is None:
-            return verdict if verdict.value is None else score
-        if verdict.value >= judge.range[1] or score.value < 0:
+        if verdict.value is None:
+            return verdict
+        if score.value is None or score.value < 0:
+            return score
+        if verdict.value >= judge.range[1]:
             return score
         return Score(0.0, "gated", score.read)
 
@@ -209,45 +230,44 @@ def gated(
 def _shaped(
     name: str,
     inner: Sequence[Reward],
-    shape: Callable[[Sequence[Score], Mapping[str, Any]], Score],
-    limits: tuple[float, float],
-    reads: Sequence[str] = (),
-    reasons: Sequence[str] = (),
+    shape: Shape,
+    range: Range,
+    **own: Names,
 ) -> Reward:
-    """Return a reward that computes its score from the scores of the rewards in `inner`."""
+    """Return a reward that computes its score from the scores of the rewards in `inner`.
 
-    def score(how: Callable[..., Score | None], completion: str, columns: Any) -> Score | None:
+    own: its own columns and reasons, by the fields of `Spec`.
+    """
+
+    def score(how: How, completion: str, columns: Options) -> Score | None:
         scores = []
-        for each in inner:
-            names = (*each.spec.reads, *each.spec.may_read)
-            result = how(each, completion, **{name: columns.get(name) for name in names})
+        for part in inner:
+            read = {name: columns.get(name) for name in part.spec.columns}
+            result = how(part, completion, **read)
             if result is None:
                 return None
             scores.append(result)
         return shape(scores, columns)
 
+    return made_of(inner, name, score, range=range, **_facts(inner, own))
+
+
+def _facts(inner: Sequence[Reward], own: Options) -> Row:
+    """Return the facts for the `Spec` of a reward that is made of others."""
+    facts: Row = {}
+    for field in ("reads", "may_read", "reasons"):
+        names = [getattr(part.spec, field) for part in inner]
+        facts[field] = [*dict.fromkeys(chain(*names, own.get(field, ())))]
+
     def ready() -> None:
-        for each in inner:
-            each.ready()
+        for part in inner:
+            part.ready()
 
     def row_problem(**columns: Any) -> str:
-        problems = (
-            each.spec.row_problem(**{read: columns[read] for read in each.spec.reads})
-            for each in inner
-            if each.spec.row_problem
-        )
+        problems = (part.row_problem(columns) for part in inner)
         return next(filter(None, problems), "")
 
-    specs = [each.spec for each in inner]
-    return made_of(
-        inner,
-        name,
-        score,
-        range=limits,
-        reads=tuple(dict.fromkeys([*(read for each in specs for read in each.reads), *reads])),
-        may_read=tuple(read for each in specs for read in each.may_read),
-        reasons=tuple(dict.fromkeys([*(why for each in specs for why in each.reasons), *reasons])),
-        inline=all(each.inline for each in specs),
-        ready=ready,
-        row_problem=row_problem if any(each.row_problem for each in specs) else None,
-    )
+    if any(part.spec.row_problem for part in inner):
+        facts["row_problem"] = row_problem
+    facts["inline"] = all(part.spec.inline for part in inner)
+    return {**facts, "ready": ready}

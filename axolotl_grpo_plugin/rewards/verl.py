@@ -6,16 +6,18 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
+from axolotl_grpo_plugin.findings import FixableError
 from axolotl_grpo_plugin.options import refuse_wrong_types
-from axolotl_grpo_plugin.reward import Reward, Score, required, reward
+from axolotl_grpo_plugin.reward import Options, Range, Reward, Score, required, reward
+from axolotl_grpo_plugin.values import is_number
 
 _OF_VERL = ("data_source", "extra_info")  # verl passes these if a function takes them
 
 
 def from_compute_score(
     function: str,
-    range: tuple[float, float] = (0.0, 1.0),
-    arguments: Mapping[str, Any] | None = None,
+    range: Range = (0.0, 1.0),
+    arguments: Options | None = None,
     decode: bool = False,
 ) -> Reward:
     """Return the score of a verl reward function, or None for a row without its columns.
@@ -38,10 +40,10 @@ def from_compute_score(
 
     >>> made = from_compute_score("my_task.compute_score", arguments={"method": "flexible"})  # doctest: +SKIP
     """
-    numbers = [each for each in range if isinstance(each, (int, float))]
-    if len(range) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
-        raise TypeError(
-            f"range: {range!r} is not [lowest, highest]. Write two numbers in this order"
+    is_pair = len(range) == 2 and all(map(is_number, range))
+    if not is_pair or not range[0] < range[1]:
+        raise FixableError(
+            f"range: {range!r} is not [lowest, highest]", "Write two numbers in this order"
         )
     module, _, name = function.rpartition(".")
     try:
@@ -50,28 +52,31 @@ def from_compute_score(
         raise TypeError(f"function: {function}: {type(error).__name__}: {error}") from error
     parameters = signature(compute_score).parameters
     if "solution_str" not in parameters:
-        raise TypeError(
-            f"{function} has no parameter solution_str. Name a function that verl could call: "
-            "compute_score(solution_str, ground_truth, ...)"
+        raise FixableError(
+            f"{function} has no parameter solution_str",
+            "Name a function that verl could call: compute_score(solution_str, ground_truth, ...)",
         )
     options = dict(arguments or {})
     refuse_wrong_types(function, parameters, options)
     reads = required(compute_score, "solution_str", *_OF_VERL, *options)
-    takes = [each for each in _OF_VERL if each in parameters and each not in options]
+    takes = [name for name in _OF_VERL if name in parameters and name not in options]
 
     def scorer(completion: str, **columns: Any) -> Score:
-        row = {key: json.loads(columns[key]) if decode else columns[key] for key in reads}
-        row |= {key: columns[key] for key in takes}
+        row = {**columns}
+        if decode:
+            row |= {name: json.loads(row[name]) for name in reads}
         if isinstance(row.get("extra_info"), str):
             row["extra_info"] = json.loads(row["extra_info"])
         return _score(compute_score(solution_str=completion, **row, **options))
 
     scorer.__name__, scorer.__doc__ = name, compute_score.__doc__
-    limits = float(numbers[0]), float(numbers[1])
+    limits = float(range[0]), float(range[1])
     return reward(range=limits, reads=reads, may_read=takes)(scorer)
 
 
 def _score(result: Any) -> Score:
     if isinstance(result, Mapping):
         return Score(float(result["score"]), "", str(result.get("pred", "")))
-    return Score(float(result[0] if isinstance(result, (list, tuple)) else result), "")
+    if isinstance(result, (list, tuple)):
+        result = result[0]
+    return Score(float(result), "")

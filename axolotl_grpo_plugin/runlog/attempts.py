@@ -8,7 +8,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_FOLDERS = ("train", "rollouts/train", "completions", ".")  # below a run's output_dir
+# Below a run's output_dir.
+_FOLDERS = (
+    "train",
+    "rollouts/train",
+    "completions",
+    ".",
+)
 _NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+\.parquet")
 
 
@@ -25,22 +31,36 @@ class RolloutFiles(NamedTuple):
         rows = sum(pq.read_metadata(file).num_rows for file in self.left_out)
         if not rows:
             return ""
-        why = "because a later attempt repeated their steps"
-        return f"{rows:,} rollouts of earlier attempts are left out, {why}."
+        return (
+            f"{rows:,} rollouts of earlier attempts are left out, "
+            "because a later attempt repeated their steps."
+        )
 
 
 def rollout_files(path: Path) -> RolloutFiles:
     """Return the files of a run. path: its output_dir, a folder within it, or one Parquet file."""
     if path.is_file():
         return RolloutFiles([path], [])
-    found = (sorted((path / name).glob("*.parquet")) for name in _FOLDERS)
-    places = [(*_place(file), file) for file in next(filter(None, found), [])]
-    starts = {attempt: step for attempt, step, _ in reversed(places)}  # first steps
     files = RolloutFiles([], [])
-    for attempt, step, file in places:
-        repeated = any(later > attempt and starts[later] <= step for later in starts)
-        files[repeated].append(file)
+    places = {file: _place(file) for file in _files_in(path)}
+    starts: dict[int, int] = {}  # the first step of each attempt
+    for attempt, step in places.values():
+        starts.setdefault(attempt, step)
+    for file, (attempt, step) in places.items():
+        repeated = any(later > attempt and start <= step for later, start in starts.items())
+        if repeated:
+            files.left_out.append(file)
+        else:
+            files.counted.append(file)
     return files
+
+
+def _files_in(folder: Path) -> list[Path]:
+    for name in _FOLDERS:
+        files = sorted((folder / name).glob("*.parquet"))
+        if files:
+            return files
+    return []
 
 
 def _place(file: Path) -> tuple[int, int]:
@@ -51,4 +71,5 @@ def _place(file: Path) -> tuple[int, int]:
 
 def next_attempt(folder: Path) -> int:
     """Return the number of the attempt that starts now in a log's folder."""
-    return 1 + max((_place(file)[0] for file in folder.glob("*/*.parquet")), default=0)
+    attempts = [_place(file)[0] for file in folder.glob("*/*.parquet")]
+    return max(attempts, default=0) + 1

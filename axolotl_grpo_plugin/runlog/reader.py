@@ -1,4 +1,4 @@
-"""Read a rollout log, or TRL's completions: rows, reward functions, prompt groups and chats."""
+"""Read scored completions: rows, reward functions, prompt groups and chats."""
 
 import json
 import re
@@ -7,65 +7,91 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges, rewards_of
-from axolotl_grpo_plugin.runlog.schema import ERROR, METADATA, REASON, REWARD, as_text
+from axolotl_grpo_plugin.runlog.rewards import (
+    LoggedReward,
+    Ranges,
+    rewards_of,
+)
+from axolotl_grpo_plugin.runlog.schema import (
+    ERROR,
+    METADATA,
+    REWARD,
+    as_text,
+)
 
+Row = dict[str, Any]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def rewards_in(file: Path, known: Ranges | None = None) -> list[LoggedReward]:
+def rewards_in(
+    file: Path,
+    known: Ranges | None = None,
+) -> list[LoggedReward]:
     """Return the reward functions of a file in their order.
 
-    known: ranges for an old log or TRL's completions, which declare none.
+    known: ranges for an old log, which declares none.
     """
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(file)
     ranges = json.loads((schema.metadata or {}).get(METADATA.encode(), "{}"))
-    columns = [name for name in schema.names if name.startswith(REWARD)]
-    names = [name.removeprefix(REWARD) for name in columns] or _scored_by_trl(schema)
-    return rewards_of(ranges or {name: (known or {}).get(name) for name in names})
+    if not ranges:
+        known = known or {}
+        for name in named(dict.fromkeys(schema.names), REWARD):
+            ranges[name] = known.get(name)
+    return rewards_of(ranges)
 
 
-def _scored_by_trl(schema: Any) -> list[str]:
-    """Return the reward functions in the schema of TRL's completions, [] for another file."""
-    if "advantage" not in schema.names or "attempt" in schema.names:
-        return []
-    numbers = [field.name for field in schema if str(field.type) in ("double", "null")]
-    return [name for name in numbers if name != "advantage" and "/" not in name]
+def raw_rows(
+    file: Path,
+    columns: list[str] | None = None,
+) -> Iterator[Row]:
+    """Yield the rows of a file, with chats as JSON.
 
-
-def read(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, with chats as lists. TRL's completions get the log's names of scores.
-
+    columns: to read if the file has them, instead of all.
     Raises: pyarrow.ArrowException or OSError if the file is not Parquet.
     """
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(file)
-    names = _scored_by_trl(parquet.schema_arrow)
-    for batch in parquet.iter_batches(1000):
-        for row in batch.to_pylist():
-            for name in names:
-                row[REWARD + name] = row[name]
-                row[REASON + name] = row.get(f"{name}/reason")
-            if names:  # TRL's files lack the weights
-                row["reward"] = sum(row[name] or 0.0 for name in names)
-            chats = {name: chat(row[name]) for name in ("prompt", "completion") if name in row}
-            yield {**row, **chats}
+    for batch in pq.ParquetFile(file).iter_batches(1000, columns=columns):
+        yield from batch.to_pylist()
 
 
-def group_of(row: dict[str, Any]) -> tuple[Any, ...]:
+def read(file: Path) -> Iterator[Row]:
+    """Yield the rows of a file, with chats as lists. Raises: as `raw_rows`."""
+    for row in raw_rows(file):
+        for name in ("prompt", "completion"):
+            if name in row:
+                row[name] = chat(row[name])
+        yield row
+
+
+def group_of(row: Row) -> tuple[Any, ...]:
     """Return a key that the rollouts of a prompt group share.
 
-    An old log and TRL's completions do not tell two groups of a prompt in a step apart.
+    An old log does not tell two groups of a prompt in a step apart, nor do TRL's completions (`score`).
     """
     if "group" in row and "attempt" in row:
         return row["attempt"], row["group"]
     return row.get("attempt"), row.get("step"), as_text(row.get("prompt"))
 
 
-def score_of(row: dict[str, Any], name: str) -> float | None:
+def named(
+    row: Row,
+    prefix: str,
+) -> Row:
+    """Return the values of the columns that begin with a prefix, by the rest of their names."""
+    return {
+        column.removeprefix(prefix): value
+        for column, value in row.items()
+        if column.startswith(prefix)
+    }
+
+
+def score_of(
+    row: Row,
+    name: str,
+) -> float | None:
     """Return the score that a reward function gave to a row. None if it gave none, or if it failed."""
     return None if row.get(ERROR + name) else row.get(REWARD + name)
 
@@ -80,29 +106,36 @@ def chat(value: Any) -> Any:
     return value
 
 
-def readable(value: Any, longest: int) -> str:
+def readable(
+    value: Any,
+    longest: int,
+) -> str:
     """Return the text of a logged text or chat, without characters that a terminal would obey.
 
     longest: in characters. A longer text is cut at its end.
     """
-    if isinstance(messages := chat(value), list):
-        value = "\n".join(f"{each['role']}: {_said(each)}" for each in messages)
+    messages = chat(value)
+    if isinstance(messages, list):
+        value = "\n".join(map(_said, messages))
+
     text = value if len(value) <= longest else f"{value[:longest]} [...]"
     return _CONTROL.sub("\ufffd", text.encode(errors="replace").decode())
 
 
 def _said(message: dict[str, Any]) -> str:
+    text = f"{message['role']}: {message.get('content') or ''}"
     calls = message.get("tool_calls")
-    return f"{message.get('content') or ''}{f' calls {as_text(calls)}' if calls else ''}"
+    return f"{text} calls {as_text(calls)}" if calls else text
 
 
 def _is_message(value: Any) -> bool:
+    """Return whether a value of JSON has what readers of a chat rely on."""
     if not isinstance(value, dict) or not isinstance(value.get("role"), str):
         return False
-    content, calls = value.get("content"), value.get("tool_calls") or []
-    parts = content if isinstance(content, list) else []
-    return (
-        isinstance(content, str | list | None)
-        and isinstance(calls, list)
-        and all(isinstance(each, dict) for each in [*parts, *calls])
-    )
+    parts = value.get("content") or []
+    if isinstance(parts, str):
+        parts = []
+    calls = value.get("tool_calls") or []
+    if not isinstance(parts, list) or not isinstance(calls, list):
+        return False
+    return all(isinstance(part, dict) for part in parts + calls)

@@ -1,8 +1,10 @@
 """Which scores of a run are right."""
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import NamedTuple
 
+MOST_FREQUENT = "answers/most_frequent"  # the share of one answer, as the first reward reads them
 _ROUNDING = 1e-6  # TRL's scores are float32, which rounds by up to 6e-8 of a value
 
 Ranges = Mapping[str, Sequence[float] | None]  # by reward function, in the order of the run
@@ -26,8 +28,15 @@ class LoggedReward(NamedTuple):
         """
         if score is None or self.range is None:
             return None
+        return score >= self.least_right
+
+    @property
+    def least_right(self) -> float:
+        """The lowest score that is right, NaN if no maximum is declared."""
+        if self.range is None:
+            return nan
         _, high = self.range
-        return score >= high - _ROUNDING * abs(high)
+        return high - _ROUNDING * abs(high)
 
     @property
     def no_right(self) -> str:
@@ -42,3 +51,8 @@ class LoggedReward(NamedTuple):
 def rewards_of(ranges: Ranges) -> list[LoggedReward]:
     """Return the reward functions in their order."""
     return [LoggedReward(*pair) for pair in ranges.items()]
+
+
+def short(reward: str) -> str:
+    """Return a reward function's name without its usual ending."""
+    return reward.removesuffix("_reward_func")

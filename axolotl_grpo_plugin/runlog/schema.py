@@ -1,48 +1,75 @@
-"""The columns of a rollout log, and how a file of it is written.
+"""The record of a scored completion: its columns, and the one way to write them.
 
-FOLDER/train/ATTEMPT-STEP-RANK-NUMBER.parquet holds one batch of one rank. FOLDER/eval has the batches
-of evaluations. The columns:
-- attempt: 1 for the first run in the folder, 2 for the second
-- step: the first step that trains on the rollout, or the last step before an evaluation. With
-  steps_per_generation or num_iterations above 1, the next steps train on it too.
-- group: the number of the prompt group in its attempt, the same on all ranks
-- rank, mode ("train" or "eval"), truncated, advantage
-- completion_tokens: that the model wrote; tool_tokens: that its tools wrote, which no step trains on
+FOLDER/train/ATTEMPT-STEP-RANK-NUMBER.parquet of a rollout log holds one batch of one rank. FOLDER/eval
+has the batches of evaluations. held_out/scores.parquet has the answers to held-out rows, and
+eval/**/scores.parquet those of `axolotl-grpo eval`. The columns of all:
 - prompt, completion: text, or a chat as JSON
 - column/<name>: of the dataset, as text or JSON
 - reward/<name>, reason/<name>, error/<name>: of each reward function. With an error, the score is
   the mean of the prompt group.
 - read/<name>: the part of the completion that it scored, if that has at most 300 characters
+- completion_tokens: that the model wrote; tool_tokens: that its tools wrote, which no step trains on
+- truncated: whether the completion reached the token limit
+- step: the first step that trains on the rollout, or the last step before an answer. With
+  steps_per_generation or num_iterations above 1, the next steps train on a rollout too.
+
+Of rollouts:
+- attempt: 1 for the first run in the folder, 2 for the second
+- group: the number of the prompt group in its attempt, the same on all ranks
+- rank, mode ("train" or "eval"), advantage
 - reward: the weighted sum of the reward functions
 - discarded: with dynamic sampling, whether no step trains on the rollout
+
+Of answers:
+- model: "base", "checkpoint-40", or of held-out rows the moment: "before", "step 40", "after"
+- mode: "greedy" or "sampled"
+- lenient/<name>: whether the last number or box of the answer is right, wherever it is
+- dataset, row, sample: the row's number in its dataset, and the answer's number in its row
 
 The file's metadata has the entry "rewards": the reward functions in their order as JSON, each with its
 declared range [low, high] or null.
 
-Answers of an evaluation (`generation/answers.py`) are in the same schema, with columns of their own.
+The store of answers without scores (`generation/answers.py`) has the same columns, and some of its own.
 """
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 
 METADATA = "rewards"
-COLUMN, REWARD, REASON, ERROR, READ = "column/", "reward/", "reason/", "error/", "read/"  # prefixes
+SCORES = "scores.parquet"  # answers with their scores
+# Prefixes.
+COLUMN = "column/"
+REWARD = "reward/"
+REASON = "reason/"
+ERROR = "error/"
+READ = "read/"
+LENIENT = "lenient/"
 LONGEST_READ = 300  # characters
-_INTEGERS = {
-    **dict.fromkeys(("attempt", "rank", "completion_tokens", "tool_tokens", "sample"), "int32"),
+# By the name of a column, or the part of it before a slash.
+_TYPES = {
+    **dict.fromkeys(
+        ("attempt", "rank", "completion_tokens", "tool_tokens", "sample"),
+        "int32",
+    ),
     **dict.fromkeys(("step", "row", "group"), "int64"),
+    **dict.fromkeys(("truncated", "discarded", "lenient"), "bool"),
+    **dict.fromkeys(("reward", "advantage"), "double"),
 }
 
 
 def write(
-    folder: Path, number: int, columns: dict[str, list[Any]], rewards: Iterable[LoggedReward] = ()
+    folder: Path,
+    number: int,
+    columns: Mapping[str, Sequence[Any]],
+    rewards: Iterable[LoggedReward] = (),
 ) -> None:
-    """Write a batch as one file in one step. number: counts the batches of this process.
+    """Write a batch of rollouts as one file in one step. number: counts the batches of this process.
 
     Raises: OSError if the disk is full.
     """
@@ -51,29 +78,48 @@ def write(
     save(file, columns, rewards)
 
 
-def save(file: Path, columns: dict[str, list[Any]], rewards: Iterable[LoggedReward] = ()) -> None:
-    """Write columns of the log's schema as one file in one step. Raises: OSError if the disk is full."""
+def save(
+    file: Path,
+    columns: Mapping[str, Sequence[Any]],
+    rewards: Iterable[LoggedReward] = (),
+    add: bool = False,
+) -> None:
+    """Write columns of the schema as one file in one step. Text columns take any value, as `as_text`.
+
+    add: keep the rows that the file has. Raises: OSError if the disk is full.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrays = {name: pa.array(values, _type(name)) for name, values in columns.items()}
+    arrays = {name: _array(name, values) for name, values in columns.items()}
     table = pa.table(arrays, metadata={METADATA: json.dumps(dict(rewards))})
+    if add and file.exists():
+        table = pa.concat_tables([pq.read_table(file), table], promote_options="default")
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     pq.write_table(table, part)
     os.replace(part, file)
 
 
-def _type(name: str) -> Any:
-    if name == "completion_ids":
-        import pyarrow as pa
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return rows as columns. A value that a row lacks is None."""
+    columns: dict[str, list[Any]] = {}
+    for name in chain.from_iterable(rows):
+        if name not in columns:
+            columns[name] = [row.get(name) for row in rows]
+    return columns
 
-        return pa.list_(pa.int32())
-    if name in _INTEGERS:
-        return _INTEGERS[name]
-    if name in ("truncated", "discarded"):
-        return "bool"
-    return "double" if name in ("reward", "advantage") or name.startswith(REWARD) else "string"
+
+def _array(name: str, values: Sequence[Any]) -> Any:
+    import pyarrow as pa
+
+    kind = _TYPES.get(name) or _TYPES.get(name.partition("/")[0])
+    if name == "completion_ids":
+        kind = pa.list_(pa.int32())
+    if kind:
+        # A NaN is no score.
+        return pa.array(values, kind, from_pandas=True)
+    return pa.array(map(as_text, values), "string")
 
 
 def as_text(value: Any) -> Any:
@@ -89,3 +135,10 @@ def as_text(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)  # NumPy's; dates
+
+
+def logged_text(completion: Any) -> Any:
+    """Return a completion's text. Of a chat with several messages, return all of it."""
+    if not isinstance(completion, str) and len(completion) == 1:
+        return completion[0].get("content")
+    return completion

@@ -16,21 +16,30 @@ import os
 import select
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
-from axolotl_grpo_plugin.sandbox.backends import BACKENDS, UNSAFE, Backend, below_tmp, is_visible
+from axolotl_grpo_plugin.sandbox.backends import (
+    BACKENDS,
+    UNSAFE,
+    Backend,
+    below_tmp,
+    unused_user,
+    visible_packages,
+)
 
 LOG = logging.getLogger(__name__)
 _GRACE = 20.0  # seconds of wall time in which the server must answer
 _STARVED = 10  # on a busy machine, a job may take this many times its seconds of wall time
 _TAIL = 4000  # bytes of stderr to keep
-_INSIDE = Path(__file__).with_name("inside.py")
+_LONGEST_MESSAGE = 1 << 20  # bytes: the kernel's buffer of a socket is smaller
+
+
+Message = dict[str, Any]  # to or from the server
 
 
 class Limits(NamedTuple):
@@ -99,7 +108,7 @@ class Sandbox:
         self._server: _Server | None = None
         self._job: Job | None = None
 
-    def start(self, request: Any, stdin: str = "", seconds: float | None = None) -> "Job":
+    def start(self, request: object, stdin: str = "", seconds: float | None = None) -> "Job":
         """Start a job. A job that was started before and not ended is ended now.
 
         request: JSON data. seconds: a tighter limit than the sandbox's own.
@@ -110,15 +119,17 @@ class Sandbox:
         if self._server is None or abandoned or not self._server.is_alive():
             self.close()
             self._server = _Server(self._backend, self._setup)
-        seconds = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
-        self._job = Job(self._server, request, stdin, seconds, self.limits.output)
+        longest = self.limits.seconds
+        if seconds is not None:
+            longest = min(longest, seconds)
+        self._job = Job(self._server, request, stdin, longest, self.limits.output)
         return self._job
 
-    def run(self, request: Any, stdin: str = "", seconds: float | None = None) -> Ended:
+    def run(self, request: object, stdin: str = "", seconds: float | None = None) -> Ended:
         """Run a job to its end."""
         return self.start(request, stdin, seconds).end()
 
-    def call(self, request: Any) -> tuple[Any, Ended]:
+    def call(self, request: object) -> tuple[Any, Ended]:
         """Run a job until its first message. Return the message, None if it sent none, and the end."""
         job = self.start(request)
         return job.receive(), job.end(stop=True)
@@ -132,7 +143,7 @@ class Sandbox:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -146,22 +157,29 @@ class Job:
     """
 
     def __init__(
-        self, server: "_Server", request: Any, stdin: str, seconds: float, output: int
+        self, server: "_Server", request: object, stdin: str, seconds: float, output: int
     ) -> None:
-        self._server, self._output, self._flood, self.ended = server, output, False, False
-        self._seconds, self._waited, self._late = seconds, 0.0, False
-        self._delay_before, self._done, self._bytes = _delay(), None, bytearray()
-        self._files = [open(os.memfd_create(name), "rb+", 0) for name in ("in", "out", "err")]  # noqa: SIM115
-        self._files[0].write(stdin.encode(errors="replace"))
-        self._files[0].seek(0)
+        self.ended = False
+        self._server = server
+        self._seconds = seconds
+        self._output = output
+        self._waited = 0.0  # seconds in which this process waited for the job
+        self._is_late = False
+        self._is_flood = False
+        self._last_usage: Message | None = None  # with the exit status
+        self._received = bytearray()
+        self._delay_before = _delay()
+        self._stdout = _memory_file("out")
+        self._stderr = _memory_file("err")
         self._channel, theirs = socket.socketpair()
         self._channel.setblocking(False)
-        with theirs:
-            own = [*(each.fileno() for each in self._files), theirs.fileno()]
-            server.send({"seconds": seconds}, own)
+        with theirs, _memory_file("in") as given:
+            given.write(stdin.encode(errors="replace"))
+            given.seek(0)
+            server.send({"seconds": seconds}, [given, self._stdout, self._stderr, theirs])
         self.send(request)
 
-    def send(self, message: Any) -> None:
+    def send(self, message: object) -> None:
         """Send JSON data. A job that has ended gets nothing."""
         data = memoryview(json.dumps(message).encode() + b"\n")
         try:
@@ -173,15 +191,17 @@ class Job:
     def receive(self) -> Any:
         """Return the job's next message. Return None if the job ended, or sent no JSON."""
         try:
-            while b"\n" not in self._bytes:
-                if len(self._bytes) >= self._output:
-                    self._flood = True
+            while b"\n" not in self._received:
+                if len(self._received) >= self._output:
+                    self._is_flood = True
                     return None
-                data = self._wait(self._channel) and self._channel.recv(1 << 16)
+                if not self._wait(self._channel):
+                    return None
+                data = self._channel.recv(1 << 16)
                 if not data:
                     return None
-                self._bytes += data
-            line, _, self._bytes = self._bytes.partition(b"\n")
+                self._received += data
+            line, _, self._received = self._received.partition(b"\n")
             return json.loads(line)
         except (OSError, ValueError, RecursionError):
             return None
@@ -192,53 +212,55 @@ class Job:
         self._channel.close()
         if stop or not self._wait(self._server.control):
             self._server.send("stop")
-        done = self._done or self._server.receive()
-        if done is None:
+        usage = self._last_usage or self._server.receive()
+        if usage is None:
             self._server.close()
             raise SandboxError(f"The sandbox itself ended: {self._server.last_error()}.")
-        stdout, stderr = self._read_printed()
-        own = self._own_time(done)
-        return Ended(done["exit"], stdout, stderr, self._late, self._flood, own)
+        stdout = self._read(self._stdout, self._output)
+        stderr = self._read(self._stderr, _TAIL)
+        seconds = self._own_time(usage)
+        return Ended(usage["exit"], stdout, stderr, self._is_late, self._is_flood, seconds)
 
     def _wait(self, source: socket.socket, event: int = select.POLLIN) -> bool:
         """Wait for `source`; False when the job's time is over."""
-        if source.fileno() < 0 or self._late:
-            return not self._late
+        if source.fileno() < 0 or self._is_late:
+            return not self._is_late
         poll = select.poll()
         poll.register(source, event)
-        began, earlier, left = time.monotonic(), self._waited, self._seconds - self._waited
-        while self._done is None and not poll.poll(max(left, 0.01) * 1000):
-            self._waited = earlier + time.monotonic() - began
+        began = time.monotonic() - self._waited
+        left = self._seconds - self._waited
+        while not self._last_usage and not poll.poll(max(left, 0.01) * 1000):
+            self._waited = time.monotonic() - began
             self._server.send("usage")
             usage = self._server.receive()
             if usage is None or "exit" in usage:
-                self._done = usage
+                self._last_usage = usage
                 break
             left = self._seconds - self._own_time(usage)
             if left <= 0:
-                self._late = True
+                self._is_late = True
                 break
             if self._waited > _STARVED * self._seconds + _GRACE:
                 self._server.close()
                 raise SandboxError(
                     "This machine is too busy: a job got too little CPU to be judged."
                 )
-        self._waited = earlier + time.monotonic() - began
-        return not self._late
+        self._waited = time.monotonic() - began
+        return not self._is_late
 
     def _own_time(self, usage: dict[str, float]) -> float:
         delay = usage["delay"] + _delay() - self._delay_before
         return max(usage["cpu"], self._waited - delay)
 
-    def _read_printed(self) -> Iterator[str]:
-        """Yield stdout, and the end of stderr."""
-        for file, tail in zip(self._files[1:], (self._output, _TAIL), strict=True):
+    def _read(self, file: IO[bytes], longest: int) -> str:
+        """Return the last bytes of the printed text, and close the file."""
+        with file:
             size = os.fstat(file.fileno()).st_size
-            self._flood = self._flood or size >= self._output
-            file.seek(max(0, size - tail))
-            yield file.read().decode(errors="replace")
-        for file in self._files:
-            file.close()
+            file.seek(max(0, size - longest))
+            text = file.read().decode(errors="replace")
+        if size >= self._output:
+            self._is_flood = True
+        return text
 
 
 def ready(allow_unsafe: bool = False) -> None:
@@ -280,14 +302,14 @@ def _find_backend(allow_unsafe: bool) -> Backend:
 class _Server:
     """The server process in the sandbox (inside.py), seen from outside."""
 
-    def __init__(self, backend: Backend, setup: dict[str, Any]):
+    def __init__(self, backend: Backend, setup: Message):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - until it is closed
-        self.control, theirs = socket.socketpair()
+        self.control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        uid = unused_user()
         try:
-            command, uid = backend.command(_INSIDE.read_text())
             with theirs:
                 self._process = subprocess.Popen(
-                    command,
+                    backend.command(uid),
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,
@@ -297,10 +319,13 @@ class _Server:
                 )
         except OSError as error:
             raise SandboxError(str(error)) from error
-        self._read = self.control.makefile("rb")
-        packages = list(filter(is_visible, sys.path))
-        setup = {**setup, "isolated": backend is not UNSAFE, "packages": packages}
-        self.send({**setup, "uid": uid, "below_tmp": below_tmp()})
+        own = {
+            "uid": uid,
+            "isolated": backend is not UNSAFE,
+            "packages": visible_packages(),
+            "below_tmp": below_tmp(),
+        }
+        self.send({**setup, **own})
         if self.receive(60.0) is None:
             self.close()
             raise SandboxError(self.last_error())
@@ -308,12 +333,11 @@ class _Server:
     def is_alive(self) -> bool:
         return self.control.fileno() >= 0 and self._process.poll() is None
 
-    def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
-        line = json.dumps(message).encode() + b"\n"
+    def send(self, message: object, files: Sequence[Any] = ()) -> None:
+        descriptors = [file.fileno() for file in files]
         try:
             self.control.settimeout(_GRACE)
-            sent = socket.send_fds(self.control, [line], descriptors)
-            self.control.sendall(line[sent:])
+            socket.send_fds(self.control, [json.dumps(message).encode()], descriptors)
         except OSError as error:
             self.close()
             raise SandboxError(f"The sandbox stopped: {self.last_error()}.") from error
@@ -321,11 +345,11 @@ class _Server:
     def receive(self, seconds: float = _GRACE) -> Any:
         """Return the server's next message. Return None if it ended, or is silent for `seconds`."""
         try:
-            self.control.settimeout(max(0.01, seconds))
-            line = self._read.readline()
-        except (OSError, ValueError):  # ValueError: this process closed it
+            self.control.settimeout(seconds)
+            data = self.control.recv(_LONGEST_MESSAGE)
+        except OSError:
             return None
-        return json.loads(line) if line.endswith(b"\n") else None
+        return json.loads(data or b"null")
 
     def last_error(self) -> str:
         self._errors.seek(0)
@@ -333,13 +357,16 @@ class _Server:
         return lines[-1] if lines else "no error message"
 
     def close(self) -> None:
-        self._read.close()
         self.control.close()  # the server then ends by itself, and removes its folder
         try:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _memory_file(name: str) -> IO[bytes]:
+    return open(os.memfd_create(name), "rb+", 0)
 
 
 def _delay() -> float:
@@ -352,8 +379,7 @@ def _delay() -> float:
 
 def _environment() -> dict[str, str]:
     """Return the whole environment of a job."""
-    libraries = os.environ.get("LD_LIBRARY_PATH")
-    return ({"LD_LIBRARY_PATH": libraries} if libraries is not None else {}) | {
+    environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
@@ -363,3 +389,7 @@ def _environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",
     }
+    libraries = os.environ.get("LD_LIBRARY_PATH")
+    if libraries is not None:
+        environment["LD_LIBRARY_PATH"] = libraries
+    return environment

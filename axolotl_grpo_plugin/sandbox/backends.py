@@ -1,4 +1,7 @@
-"""Build the command that starts the server process in a sandbox."""
+"""Build the command that starts the server process in a sandbox.
+
+`unshare` runs on Linux 5.12 or newer, and with fewer rights than bubblewrap. Bubblewrap runs on older kernels too.
+"""
 
 import json
 import os
@@ -6,29 +9,38 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 # Without site packages, user site and current folder: the server adds the visible packages itself.
 _PYTHON = [os.path.realpath(sys.executable), "-sSP", "-c"]
-_UIDS = Path("/proc/self/uid_map")
-_MOUNTS = Path(__file__).with_name("mounts.py")
+_SERVER = Path(__file__).with_name("inside.py")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _LINKS = {
-    f"/dev/{name}": f"/proc/self/fd/{fd}" for fd, name in enumerate(("stdin", "stdout", "stderr"))
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
 }
+# Some modules write to /tmp during import. Jobs get another /tmp.
+_BUBBLEWRAP = """
+    --die-with-parent --as-pid-1 --unshare-pid --unshare-net --unshare-ipc --unshare-uts
+    --unshare-cgroup-try --cap-add CAP_SYS_ADMIN --size 16777216 --tmpfs /tmp
+""".split()
+_UNSHARE = "--net --pid --mount --ipc --uts --cgroup --fork --kill-child".split()
 
 
 class Backend(NamedTuple):
     """A way to make a sandbox.
 
     name: for messages.
-    command(source): return the command that runs Python source in the sandbox, and the user id that
-        jobs must take, or None to keep the current one. Raises OSError if a tool is missing.
+    command(uid): return the command that runs the server in the sandbox. uid: the user id that jobs take, or
+        None if they keep the current one. Raises OSError if a tool is missing.
     """
 
     name: str
-    command: Callable[[str], tuple[list[str], int | None]]
+    command: Callable[[int | None], list[str]]
 
 
 def is_visible(path: str) -> bool:
@@ -36,24 +48,33 @@ def is_visible(path: str) -> bool:
     return Path(path).name in ("site-packages", "dist-packages") and os.path.isdir(path)
 
 
+def visible_packages() -> list[str]:
+    return [path for path in sys.path if is_visible(path)]
+
+
 def _visible_paths() -> tuple[list[str], dict[str, str]]:
     """Return the visible folders and files, without folders inside others, and the visible symlinks."""
     own = str(Path(_PYTHON[0]).parents[1])
-    prefixes = ("/", "/usr", "/usr/local", sys.base_prefix, os.path.realpath(sys.base_prefix), own)
-    parts = [
-        os.path.join(prefix, part)
-        for prefix in dict.fromkeys(prefixes)
-        for part in ("bin", "lib", "lib32", "lib64", "libexec")
-    ]
-    links = {
-        part: os.readlink(part)
-        for part in parts
-        if os.path.dirname(part) == "/" and os.path.islink(part)
-    }
-    parts += ["/etc/ld.so.cache", "/etc/alternatives", *filter(is_visible, sys.path)]
+    parts = {"/etc/ld.so.cache", "/etc/alternatives", *visible_packages()}
+    links = {}
+    for prefix in (
+        "/",
+        "/usr",
+        "/usr/local",
+        sys.base_prefix,
+        os.path.realpath(sys.base_prefix),
+        own,
+    ):
+        for name in ("bin", "lib", "lib32", "lib64", "libexec"):
+            part = os.path.join(prefix, name)
+            if prefix == "/" and os.path.islink(part):
+                links[part] = os.readlink(part)
+            else:
+                parts.add(part)
     paths: list[str] = []
-    for part in sorted(filter(os.path.exists, set(parts) - set(links))):
-        if not any(part.startswith(f"{outer}/") for outer in paths):
+    for part in sorted(parts):
+        inside_another = any(part.startswith(f"{outer}/") for outer in paths)
+        if os.path.exists(part) and not inside_another:
             paths.append(part)
     return paths, links
 
@@ -69,67 +90,81 @@ def _hidden() -> list[str]:
     The package has several paths if a visible folder is a symlink or lies behind one.
     """
     own = Path(__file__).resolve().parents[1]
-    packages = {
-        os.path.realpath(os.path.join(path, own.name)) for path in filter(is_visible, sys.path)
-    }
+    packages = {str(own)}
+    for path in visible_packages():
+        packages.add(os.path.realpath(os.path.join(path, own.name)))
     hidden = set()
     for path in _visible_paths()[0]:
         real = os.path.realpath(path)
-        for package in filter(os.path.isdir, {*packages, str(own)}):
-            if package.startswith(f"{real}/"):
+        for package in packages:
+            if package.startswith(f"{real}/") and os.path.isdir(package):
                 hidden.add(path + package.removeprefix(real))
     return sorted(hidden)
 
 
-def _unused_user() -> int | None:
+def unused_user() -> int | None:
     """Return a random user id that no other process has; None if this process cannot change its user.
 
     The limit on processes does not apply to root, and counts all processes of a user.
     """
     if os.geteuid() != 0:
         return None
-    ranges = [list(map(int, line.split())) for line in _UIDS.read_text().splitlines()]
-    start, _, count = max(ranges, key=lambda each: each[2])
-    if count < 1000:
+    spans = []
+    for line in Path("/proc/self/uid_map").read_text().splitlines():
+        start, _, count = map(int, line.split())
+        spans.append((count, start))
+    widest, start = max(spans)
+    if widest < 1000:
         return None
-    return start + count - 1 - random.SystemRandom().randrange(1, count // 2)
+    return start + widest - 1 - random.SystemRandom().randrange(1, widest // 2)
 
 
-def _bubblewrap(source: str) -> tuple[list[str], int | None]:
-    uid = _unused_user()
+def _bubblewrap(uid: int | None) -> list[str]:
     paths, links = _visible_paths()
-    command = [_find_tool("bwrap"), "--die-with-parent", "--as-pid-1"]
-    command += [f"--unshare-{kind}" for kind in ("pid", "net", "ipc", "uts", "cgroup-try")]
-    rights = ("SYS_ADMIN", "SETUID", "SETGID", "KILL") if uid else ("SYS_ADMIN",)
-    command += [word for right in rights for word in ("--cap-add", f"CAP_{right}")]
-    command += [] if uid else ["--unshare-user"]
-    # Some modules write to /tmp during import. Jobs get another /tmp.
-    command += ["--size", str(16 << 20), "--tmpfs", "/tmp"]
+    command = [_find_tool("bwrap"), *_BUBBLEWRAP]
+    if uid is None:
+        command.append("--unshare-user")
+    else:
+        command += "--cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_KILL".split()
     # Without --dir, bwrap makes the folders above the paths for root alone.
-    folders = {str(folder): None for path in paths for folder in reversed(Path(path).parents)}
-    command += [word for folder in folders for word in ("--dir", folder)]
-    command += [word for path in paths for word in ("--ro-bind", path, path)]
+    parents = [Path(path).parents for path in paths]
+    for folder in sorted({*chain(*parents)}):
+        command += ["--dir", str(folder)]
+    for path in paths:
+        command += ["--ro-bind", path, path]
     command += ["--proc", "/proc", "--dir", "/dev"]
-    command += [word for path in _DEVICES for word in ("--dev-bind", path, path)]
-    command += [word for path, to in (links | _LINKS).items() for word in ("--symlink", to, path)]
-    command += [word for path in _hidden() for word in ("--tmpfs", path, "--remount-ro", path)]
-    return [*command, "--remount-ro", "/", "--chdir", "/tmp", *_PYTHON, source], uid
+    for path in _DEVICES:
+        command += ["--dev-bind", path, path]
+    for path, destination in (links | _LINKS).items():
+        command += ["--symlink", destination, path]
+    for path in _hidden():
+        command += ["--tmpfs", path, "--remount-ro", path]
+    return [*command, "--remount-ro", "/", "--chdir", "/tmp", *_server()]
 
 
-def _unshare(source: str) -> tuple[list[str], int | None]:
-    uid = _unused_user()
+def _unshare(uid: int | None) -> list[str]:
+    """Return a command with the plan of the root folder, which inside.py builds.
+
+    The plan has `binds` (pairs of source and target), `hidden` (folders to show empty), `devices`, `links`
+    (path: target) and `command` (the server's).
+    """
     paths, links = _visible_paths()
-    user = [] if uid else ["--user", "--map-current-user", "--keep-caps"]
-    kinds = ("net", "pid", "mount", "ipc", "uts", "cgroup", "fork", "kill-child")
-    spec = {
+    plan = {
         "binds": [(os.path.realpath(path), path) for path in paths],
         "hidden": _hidden(),
         "devices": _DEVICES,
         "links": links | _LINKS,
-        "command": [*_PYTHON, source],
+        "command": _server(),
     }
-    command = [_find_tool("unshare"), *user, *(f"--{kind}" for kind in kinds)]
-    return [*command, *_PYTHON, _MOUNTS.read_text(), json.dumps(spec)], uid
+    command = [_find_tool("unshare"), *_UNSHARE]
+    if uid is None:
+        command += ["--user", "--map-current-user", "--keep-caps"]
+    return [*command, *_server(), json.dumps(plan)]
+
+
+@cache
+def _server() -> list[str]:
+    return [*_PYTHON, _SERVER.read_text()]
 
 
 def _find_tool(name: str) -> str:
@@ -143,4 +178,4 @@ BACKENDS = (
     Backend("bubblewrap", _bubblewrap),
     Backend("user namespaces", _unshare),
 )
-UNSAFE = Backend("none", lambda source: ([*_PYTHON, source], None))  # plain processes
+UNSAFE = Backend("none", lambda uid: _server())  # plain processes

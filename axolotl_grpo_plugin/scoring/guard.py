@@ -1,29 +1,63 @@
-"""Guarded reward functions, which TRL calls in place of the rewards that a config names."""
+"""Guarded reward functions, which TRL calls in place of the rewards that a config names.
+
+`GuardedReward.score_list` is also the way to score completions without a training.
+"""
 
 import asyncio
-import logging
 import pickle
-import traceback
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.completions import Completion, as_chat, text_of
+from axolotl_grpo_plugin.findings import Finding, fault, raised
 from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
 from axolotl_grpo_plugin.load import RewardRef, load_reward
-from axolotl_grpo_plugin.reward import Reward
+from axolotl_grpo_plugin.reward import (
+    Completions,
+    How,
+    PlainReward,
+    Prompts,
+    Range,
+    Reward,
+    Row,
+    Rows,
+    Scorer,
+    Values,
+)
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import (
     Outcome,
+    Outcomes,
     ScoredBatch,
+    raised_here,
     score_batch,
     score_one,
     to_outcome,
     to_outcomes,
 )
 
-LOG = logging.getLogger(__name__)
-
 TOO_SLOW = "too_slow"  # the reason of a completion that took more than `timeout`
+BATCH = 64  # completions, about, that `score_list` scores together
 _UNPICKLABLE = {"trainer_state", "log_extra", "log_metric", "environments"}  # columns from TRL
+
+# The state of a trainer before its first step, without `max_steps`.
+_FIRST_STEP = {
+    "global_step": 0,
+    "epoch": 0.0,
+    "num_train_epochs": 1,
+    "is_local_process_zero": True,
+    "is_world_process_zero": True,
+}
+
+
+class Batch(NamedTuple):
+    """The completions of one call. columns: of the dataset and of TRL, by name."""
+
+    prompts: Prompts
+    completions: Completions
+    columns: Row
 
 
 class GuardedReward:
@@ -38,9 +72,8 @@ class GuardedReward:
         isolation: "inline" or "process" to override the reward's own choice.
 
     Attributes:
-        outcomes: the outcomes of the last batch, one per completion.
+        outcomes: of the last batch, one per completion.
         series: the value of the `group_by` column of each, "" if there is none.
-        timed_by: the YAML key that limits a call.
     """
 
     def __init__(
@@ -52,185 +85,249 @@ class GuardedReward:
         limit: float,
         isolation: str | None = None,
     ):
-        self.reward, self.name, self.pool = reward, name, pool
+        self.reward = reward
+        self.name = name
+        self.pool = pool
+        self.timeout = timeout
+        self.limit = limit
+        self.isolation = isolation if pool else "inline"
         self.function = load_reward(reward)
-        self.timeout, self.limit, self.isolation = timeout, limit, isolation
-        self.outcomes: list[Outcome] = []
+        self.outcomes: Outcomes = []
         self.series: list[str] = []
-        spec = self.function.spec
-        slow = (TOO_SLOW,) if spec.reasons and pool else ()
-        self.reasons = tuple(dict.fromkeys((*spec.reasons, *slow)))
-        scores_each = isinstance(self.function, Reward)
-        self.timed_by = "grpo_reward_timeout" if scores_each else "grpo_reward_batch_timeout"
-        self._warned = False
+        self.reasons = [*self.function.spec.reasons]
+        # Only a process has a limit of CPU time. Without reasons, a reward has no curves of them.
+        if self.reasons and pool and TOO_SLOW not in self.reasons:
+            self.reasons.append(TOO_SLOW)
 
-    def for_trl(self) -> Callable[..., Any]:
-        """Return the function for TRL. It is async if the reward is."""
-        if self.function.is_async:
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether the reward runs in this process' event loop, which it can block."""
+        return self.function.is_async and self.isolation != "process"
 
-            async def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
-                return self._keep(await self._await(prompts, completions, columns), columns)
-        else:
+    def for_trl(self) -> Scorer:
+        """Return the function for TRL. It is async if the reward is, unless it runs in a process."""
 
-            def guarded(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:  # type: ignore[misc]
-                if isinstance(self.function, Reward):
-                    outcomes = self._score_each(self.function, prompts, completions, columns)
-                else:
-                    outcomes = self._score_batch(prompts, completions, columns)
-                return self._keep(outcomes, columns)
+        async def awaited(prompts: Prompts, completions: Completions, **columns: Any) -> Values:
+            batch = Batch(prompts, completions, columns)
+            return self._keep(batch, await self._await(batch))
 
+        def called(prompts: Prompts, completions: Completions, **columns: Any) -> Values:
+            batch = Batch(prompts, completions, columns)
+            if isinstance(self.function, Reward):
+                return self._keep(batch, self._score_each(self.function, batch))
+            return self._keep(batch, self._score_batch(batch))
+
+        guarded: Scorer = awaited if self._is_awaited else called
         guarded.__name__ = guarded.__qualname__ = self.name
         guarded.__doc__ = self.function.__doc__
         return guarded
 
-    def outcomes_of(
+    def score_list(
         self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        ids: Sequence[list[int]],
-        columns: dict[str, Any],
+        rows: Rows,
+        completions: Completions,
         max_steps: int = 1,
-        state: Any = None,
-    ) -> list[Outcome]:
-        """Score a batch as TRL does in the first step, but without a training.
+    ) -> Outcomes:
+        """Score completions as TRL does in the first step, but without a training.
 
-        ids: the completions' token ids. state: the trainer's, or None for a new one.
+        Rows with equal prompts in a series are a prompt group.
+
+        rows: for each completion its prompt and its columns. Without "completion_ids", each word of
+            the completion counts as a token.
+        completions: a text becomes a chat if its prompt is one.
         """
-        if state is None:
-            from transformers import TrainerState  # it imports torch
+        return [*chain.from_iterable(self.score_batches(rows, completions, max_steps))]
 
-            state = TrainerState(max_steps=max_steps)
-        call = self.for_trl()(
-            prompts=prompts,
-            completions=completions,
-            completion_ids=ids,
-            trainer_state=state,
-            log_extra=lambda *_: None,
-            log_metric=lambda *_: None,
-            **columns,
-        )
-        if self.function.is_async:
-            asyncio.run(call)
-        return self.outcomes
+    def score_batches(
+        self,
+        rows: Rows,
+        completions: Completions,
+        max_steps: int = 1,
+    ) -> Iterator[Outcomes]:
+        """Yield the outcomes of `score_list` batch by batch."""
+        function = self.for_trl()
+        names = dict.fromkeys(chain(["prompt", "completion_ids"], *rows))
+        for places in self._batches(rows):
+            columns: Row = {name: [] for name in names}
+            for place in places:
+                words = text_of(completions[place]).split()
+                row = {"completion_ids": [*range(len(words))], **rows[place]}
+                for name in names:
+                    columns[name].append(row.get(name))
+            prompts = columns.pop("prompt")
+            texts = [completions[place] for place in places]
+            call = function(
+                prompts=prompts,
+                completions=[*map(as_chat, prompts, texts)],
+                trainer_state=SimpleNamespace(max_steps=max_steps, log_history=[], **_FIRST_STEP),
+                log_extra=_log_nothing,
+                log_metric=_log_nothing,
+                **columns,
+            )
+            if self._is_awaited:
+                asyncio.run(call)
+            yield self.outcomes
 
-    def _keep(self, outcomes: list[Outcome], columns: dict[str, Any]) -> list[float | None]:
-        episodes = columns.get("environments") or [None] * len(outcomes)
-        self.outcomes = outcomes = [
-            Outcome(None) if getattr(episode, "neutral", False) else outcome
-            for episode, outcome in zip(episodes, outcomes, strict=True)
-        ]
-        values = columns.get(self.function.spec.group_by) or [""] * len(outcomes)
-        self.series = ["" if value is None else str(value) for value in values]
-        if self.reasons and (log_extra := columns.get("log_extra")):
-            log_extra(f"{self.name}/reason", [each.reason for each in outcomes])
-        return [each.value for each in outcomes]
+    def _batches(self, rows: Rows) -> Iterator[Sequence[int]]:
+        """Yield the places of rows to score together, because `limit` is the time for a batch."""
+        is_reward = isinstance(self.function, Reward)
 
-    def _score_each(
-        self, reward: Reward, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
-    ) -> list[Outcome]:
+        def group_of(place: int) -> object:
+            # Rows without a prompt are no group.
+            return place if is_reward else rows[place].get("prompt") or place
+
+        batch: list[int] = []
+        for _, group in groupby(
+            range(len(rows)),
+            key=group_of,
+        ):
+            batch += group
+            if len(batch) >= BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _keep(self, batch: Batch, outcomes: Outcomes) -> Values:
+        """Keep the outcomes of a batch for the runner. Return what TRL gets."""
+        columns = batch.columns
+        for place, episode in enumerate(columns.get("environments") or ()):
+            # A user's own environment lacks this. Ours sets it when the model is not at fault.
+            if getattr(episode, "neutral", False):
+                outcomes[place] = Outcome(None)
+        self.outcomes = outcomes
+        nothing = [None] * len(outcomes)
+        series = columns.get(self.function.spec.group_by) or nothing
+        self.series = ["" if value is None else str(value) for value in series]
+        log_extra = columns.get("log_extra")
+        # As without the guard, also for reasons that the reward does not declare.
+        if log_extra and not isinstance(self.function, PlainReward):
+            log_extra(
+                f"{self.name}/reason",
+                [outcome.reason for outcome in outcomes],
+            )
+        return [outcome.value for outcome in outcomes]
+
+    def _score_each(self, reward: Reward, batch: Batch) -> Outcomes:
         """Score each completion: here if that is quick, else in a process."""
-        pairs = list(zip(completions, reward.rows(prompts, completions, columns), strict=True))
-        quick = reward.score if self.isolation == "inline" else reward.quick
-        outcomes: list[Outcome | None] = [None] * len(pairs)
-        if self.isolation != "process":
-            outcomes = [_score_here(quick, *pair, reward.range) for pair in pairs]
-        payloads = {
-            index: self._pickle(pairs[index])
-            for index, outcome in enumerate(outcomes)
-            if outcome is None
-        }
-        calls = {index: (data, self.timeout) for index, data in payloads.items() if data}
-        for index, result in zip(calls, self._run(score_one, [*calls.values()]), strict=True):
+        quick = reward.quick
+        if self.isolation == "inline":
+            quick = reward.score
+        outcomes: list[Outcome | None] = []
+        calls = []
+        for pair in zip(batch.completions, reward.rows(*batch), strict=True):
+            outcome = None
+            if self.isolation != "process":
+                outcome = _score_here(quick, *pair, reward.range)
+            if outcome is None:
+                calls.append((pickle.dumps(pair), self.timeout))
+            outcomes.append(outcome)
+        results = iter(self._run(score_one, calls, PATIENCE * self.timeout))
+        scored = []
+        for outcome in outcomes:
+            result = outcome or next(results)
             if isinstance(result, TooSlow):
                 result = Outcome(reward.range[0], TOO_SLOW)
-            outcomes[index] = result if isinstance(result, Outcome) else _failed(result)
-        for index, pair in enumerate(pairs):
-            if outcomes[index] is None:
-                outcomes[index] = _score_here(reward.score, *pair, reward.range)
-        return [outcome for outcome in outcomes if outcome is not None]
+            elif not isinstance(result, Outcome):
+                result = _failed(result)
+            scored.append(result)
+        return scored
 
-    def _score_batch(
-        self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
-    ) -> list[Outcome]:
-        """Call a reward of the whole batch: in a process if its columns can be pickled, else here."""
-        payload = None
-        if self.isolation != "inline":
-            plain = {key: value for key, value in columns.items() if key not in _UNPICKLABLE}
-            keywords = {"prompts": prompts, "completions": completions, **plain}
-            payload = self._pickle((keywords, _plain_state(columns.get("trainer_state"))))
-        if payload is None:
+    def _score_batch(self, batch: Batch) -> Outcomes:
+        """Call a reward of the whole batch."""
+        prompts, completions, columns = batch
+        count = len(completions)
+        if self.isolation == "inline":
             try:
                 results = self.function.scores(prompts, completions, **columns)
             except Exception:  # a user's reward: a failed score with its traceback
-                return [Outcome(None, error=traceback.format_exc())] * len(completions)
-            return to_outcomes(results, len(completions), self.function.spec.range)
-        (result,) = self._run(score_batch, [(payload,)], timeout=self.limit)
+                return [raised_here()] * count
+            return to_outcomes(results, count, self.function.spec.range)
+        keywords = {"prompts": prompts, "completions": completions}
+        for name in columns.keys() - _UNPICKLABLE:
+            keywords[name] = columns[name]
+        state = {}
+        for name, value in vars(columns["trainer_state"]).items():
+            if isinstance(value, (bool, int, float, str)):  # no long log history
+                state[name] = value
+        (result,) = self._run(score_batch, [(pickle.dumps((keywords, state)),)], self.limit)
         if not isinstance(result, ScoredBatch):
-            return [_failed(result)] * len(completions)
+            return [_failed(result)] * count
         for column, values in result.extras:
             columns["log_extra"](column, values)
         for metric, value in result.metrics:
             columns["log_metric"](metric, value)
         return result.outcomes
 
-    async def _await(
-        self, prompts: Any, completions: Sequence[Any], columns: dict[str, Any]
-    ) -> list[Outcome]:
+    async def _await(self, batch: Batch) -> Outcomes:
+        prompts, completions, columns = batch
         try:
             async with asyncio.timeout(self.limit) as limit:
                 results = await self.function.scores(prompts, completions, **columns)
         except Exception:  # a user's reward: a failed score with its traceback
-            outcome = Outcome(None, error=traceback.format_exc())
+            outcome = raised_here()
             if limit.expired():  # otherwise the reward itself may have raised a TimeoutError
                 outcome = _failed(TimeoutError(f"not scored within {self.limit:g} s"))
             return [outcome] * len(completions)
-        return to_outcomes(results, len(completions), self.function.spec.range)
+        return to_outcomes(
+            results,
+            len(completions),
+            self.function.spec.range,
+        )
 
     def _run(
-        self, function: Any, calls: list[tuple[Any, ...]], timeout: float | None = None
+        self,
+        function: Callable[..., object],
+        calls: list[tuple[Any, ...]],
+        timeout: float,
     ) -> list[Any]:
-        if not calls:
+        """Call a function of worker.py in the processes. timeout: seconds of wall time per call."""
+        if not calls or not self.pool:
             return []
-        assert self.pool is not None
         calls = [(self.reward, *call) for call in calls]
-        return self.pool.run(function, calls, timeout or PATIENCE * self.timeout, self.limit)
-
-    def _pickle(self, arguments: Any) -> bytes | None:
-        """Pickle arguments for a process. Warn once and return None if they cannot be pickled."""
-        if self.pool is None:
-            return None
-        try:
-            return pickle.dumps(arguments)
-        except Exception as error:
-            if not self._warned:
-                LOG.warning(
-                    "The reward %s runs in the trainer's own process, without a time limit, because "
-                    "its columns cannot be pickled: %s.",
-                    self.reward.key,
-                    error,
-                )
-                self._warned = True
-            return None
+        return self.pool.run(function, calls, timeout, self.limit)
 
 
 def _score_here(
-    score: Any, completion: Any, row: dict[str, Any], range: tuple[float, float]
+    score: How,
+    completion: Completion,
+    row: Row,
+    range: Range,
 ) -> Outcome | None:
     try:
         result = score(completion, **row)
         return None if result is None else to_outcome(result, range)
     except Exception:  # a user's reward: a failed score with its traceback
-        return Outcome(None, error=traceback.format_exc())
+        return raised_here()
 
 
 def _failed(error: BaseException) -> Outcome:
-    return Outcome(None, error=str(error), timed_out=isinstance(error, TimeoutError))
+    return Outcome(
+        None,
+        error=str(error),
+        timed_out=isinstance(error, TimeoutError),
+    )
 
 
-def _plain_state(state: Any) -> dict[str, Any]:
-    """Return the plain values of a trainer's state, without its long log history."""
-    return {
-        key: value
-        for key, value in vars(state or object).items()
-        if isinstance(value, (bool, int, float, str))
-    }
+def is_failed(outcome: Outcome) -> bool:
+    """Return whether a reward function could not score a completion, or took too much time for it."""
+    return bool(outcome.error) or outcome.reason == TOO_SLOW
+
+
+def failure_of(guard: GuardedReward, outcome: Outcome) -> Finding:
+    """Describe a failed outcome. Its code is "too-slow" or "reward-fails"."""
+    where = guard.reward.key
+    if outcome.reason == TOO_SLOW or outcome.timed_out:
+        what = f"the row was {outcome.error}"
+        if not outcome.timed_out:
+            what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
+        return fault("too-slow", where, what, "Make it faster, or raise grpo_reward_timeout")
+    # Without a traceback, the reward returned something wrong.
+    is_raised = "\n" in outcome.error
+    what = f"it raised {raised(outcome.error)}" if is_raised else f"it {outcome.error}"
+    finding = fault("reward-fails", where, what, "Correct the reward")
+    return finding._replace(detail=outcome.error) if is_raised else finding
+
+
+def _log_nothing(name: str, values: object) -> None:
+    """Take TRL's place, which logs a column or a metric."""

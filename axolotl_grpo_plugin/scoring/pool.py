@@ -5,22 +5,22 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from itertools import chain
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from threading import Lock
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from pebble import ProcessExpired, ProcessPool
 
 from axolotl_grpo_plugin.limits import SIGNAL, TooSlow
-from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.load import RewardRef, RewardRefs, load_reward
+from axolotl_grpo_plugin.processes import own_environment
 from axolotl_grpo_plugin.scoring.worker import PRELOAD, begin
 
-# Variables of a distributed run. A reward that imports torch would join the run because of them.
-_RANK_PREFIXES = "RANK LOCAL_ WORLD_SIZE GROUP_ ROLE_ MASTER_ TORCHELASTIC ACCELERATE".split()
 _start_lock = Lock()
 
 
@@ -44,11 +44,13 @@ class _Context(ForkServerContext):
 class Pool:
     """Scoring processes. Each loads `rewards` first, and may use `memory` bytes."""
 
-    def __init__(self, workers: int, memory: int, rewards: Sequence[RewardRef]):
-        self._workers, self._context = workers, _Context()
+    def __init__(self, workers: int, memory: int, rewards: RewardRefs):
+        self._workers = workers
+        self._context = _Context()
         self._setup = (memory, sys.path[:], list(rewards))
-        modules = sorted({module for each in rewards for module in _modules(each)})
-        with _environment(modules):
+        modules = {*chain.from_iterable(map(_modules, rewards))}
+        own = {**own_environment(), PRELOAD: " ".join(sorted(modules))}
+        with patch.dict(os.environ, own, clear=True):
             self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.worker"])
             forkserver.ensure_running()
         self._start()
@@ -73,14 +75,14 @@ class Pool:
         The exception is TooSlow if the call used up its CPU time (`limit_cpu`), TimeoutError after
         `timeout` or `limit`, and RuntimeError if the process died.
         """
-        if not self._pool.active:
+        if not self._pool.active:  # pebble ends a pool if an idle process is killed
             self.close()
             self._start()
         deadline = time.monotonic() + limit
         late = TimeoutError(f"not scored within the {limit:g} s of its batch")
         results: list[Any] = [late] * len(calls)
         waiting = deque(enumerate(calls))
-        running: dict[Any, int] = {}
+        running: dict[Future[Any], int] = {}
         while waiting or running:
             # Schedule one call per process: pebble would still run a cancelled call that waits.
             while waiting and len(running) < self._workers:
@@ -107,40 +109,16 @@ def _modules(reward: RewardRef) -> Iterator[str]:
     yield reward.path.rpartition(".")[0]
     functions = [load_reward(reward)]
     while functions:
-        inner = functions.pop().spec.inner
-        functions += inner
-        yield from (each.__module__ for each in inner)
+        for inner in functions.pop().spec.inner:
+            functions.append(inner)
+            yield inner.__module__
 
 
-def _result(future: Any, timeout: float) -> Any:
+def _result(future: Future[Any], timeout: float) -> Any:
     error = future.exception()
     if isinstance(error, TimeoutError):
         return TimeoutError(f"not scored within {timeout:g} s")
-    if isinstance(error, ProcessExpired) and error.exitcode == -SIGNAL:
-        return TooSlow()
     if isinstance(error, ProcessExpired):
-        return RuntimeError(f"the scoring process died, exit code {error.exitcode}")
+        died = RuntimeError(f"the scoring process died, exit code {error.exitcode}")
+        return TooSlow() if error.exitcode == -SIGNAL else died
     return error or future.result()
-
-
-def own_environment() -> dict[str, str]:
-    """Return the environment of a process beside the trainer, which has no GPU and no rank."""
-    return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(tuple(_RANK_PREFIXES))},
-        "PYTHONPATH": os.pathsep.join(sys.path),  # it gets no other copy of sys.path
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
-@contextmanager
-def _environment(modules: Sequence[str]) -> Iterator[None]:
-    """Set the scoring processes' environment while their server starts."""
-    before, own = dict(os.environ), own_environment()
-    os.environ.clear()
-    os.environ.update({**own, PRELOAD: " ".join(modules)})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

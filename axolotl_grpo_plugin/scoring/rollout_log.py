@@ -1,14 +1,15 @@
 """Log every completion of a run, with its rewards and reasons."""
 
 import logging
-from collections.abc import Callable
 from itertools import count
-from math import isnan
+from math import ceil, isnan
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from axolotl_grpo_plugin.config import Config, output_dir
+from axolotl_grpo_plugin.reward import Completions, Rows
 from axolotl_grpo_plugin.runlog.attempts import next_attempt
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import (
@@ -18,18 +19,23 @@ from axolotl_grpo_plugin.runlog.schema import (
     READ,
     REASON,
     REWARD,
-    as_text,
+    logged_text,
     write,
 )
-from axolotl_grpo_plugin.scoring.worker import Outcome
+from axolotl_grpo_plugin.scoring.dead_groups import Trainer, group_size
+from axolotl_grpo_plugin.scoring.worker import Outcome, OutcomesOf
 
 LOG = logging.getLogger(__name__)
+
+Tokens = list[list[int]]  # of each completion: ids, or marks
+Columns = dict[str, list[Any]]  # of the rollout log
+_NOT_LOGGED = {"prompt", "image", "images"}  # columns of the dataset
 
 
 class RolloutLog:
     """Writes each batch to the rollout log (runlog/) when its advantages are known.
 
-    A killed run loses its last step only. rewards: of the run, set by `attach`. held: batches that wait
+    A killed run loses its last step only. rewards: of the run, set by `begin`. held: batches that wait
     for `release`, None if none waits. tool_masks: of the next batch, per token 1 if the model wrote it
     and 0 if a tool did; None without tools.
     """
@@ -40,96 +46,92 @@ class RolloutLog:
         self.rewards: list[LoggedReward] = []
         self._numbers = count()
         self._groups = 0  # prompt groups of all ranks that were staged
-        self.held: list[dict[str, list[Any]]] | None = None
-        self.tool_masks: list[list[int]] | None = None
-        self._staged: dict[str, list[Any]] | None = None
+        self.held: list[Columns] | None = None
+        self.tool_masks: Tokens | None = None
+        self._staged: Columns | None = None
 
     @classmethod
-    def of(cls, cfg: Any) -> "RolloutLog | None":
-        """Return the log that a config asks for, or None."""
+    def of(cls, cfg: Config) -> "RolloutLog | None":
+        """Return the log of a config, None if the config switches it off."""
         folder = cfg.get("grpo_rollouts")
-        if not folder:
+        if folder is False:
             return None
-        output = cfg.get("output_dir") or "model-out"  # Axolotl's default
-        return cls(Path(output, "rollouts") if folder is True else Path(folder))
+        if isinstance(folder, str):
+            return cls(Path(folder))
+        return cls(output_dir(cfg) / "rollouts")
 
-    def attach(self, trainer: Any, rewards: list[LoggedReward]) -> None:
-        """Write a staged batch when the trainer knows its advantages."""
-        self.attempt, self.rewards = next_attempt(self.folder), rewards
-        generate = trainer._generate_and_score_completions
-
-        def generate_and_score(inputs: Any) -> Any:
-            output = generate(inputs)
-            self.write(output["advantages"])
-            return output
-
-        trainer._generate_and_score_completions = generate_and_score
-        # Axolotl's async trainer scores separately, and then calls this hook.
-        if hasattr(trainer, "_post_advantage_hook"):
-            hook: Callable[..., Any] = trainer._post_advantage_hook
-
-            def post_advantage(
-                data: Any, rewards: Any, advantages: Any, *rest: Any, **keywords: Any
-            ) -> Any:
-                self.write(advantages)
-                return hook(data, rewards, advantages, *rest, **keywords)
-
-            trainer._post_advantage_hook = post_advantage
+    def begin(self, rewards: list[LoggedReward]) -> None:
+        """Begin an attempt of a run with these rewards."""
+        self.attempt = next_attempt(self.folder)
+        self.rewards = rewards
 
     def stage(
         self,
-        trainer: Any,
+        trainer: Trainer,
         scores: torch.Tensor,
-        inputs: list[dict[str, Any]],
-        prompts: list[Any],
-        completions: list[Any],
-        ids: list[list[int]],
-        outcomes: dict[str, list[Outcome]],
+        outcomes: OutcomesOf,
+        inputs: Rows,
+        prompts: Completions,
+        completions: Completions,
+        ids: Tokens,
     ) -> None:
         """Keep this rank's batch until its advantages are known. scores: (completions, functions).
 
-        Held-out rows are not logged here: held_out.jsonl has them.
+        The answers to held-out rows are not logged here, but by training/callbacks.py.
         """
-        training, rows = trainer.model.training, len(prompts)
-        masks = self.tool_masks or [[1] * len(each) for each in ids]
+        training = trainer.model.training
         # As TRL does: training/end_tokens.py lets the first equal all end tokens.
-        ends = [trainer._tokenizer.eos_token_id, trainer._tokenizer.pad_token_id]
+        ends = [
+            trainer._tokenizer.eos_token_id,
+            trainer._tokenizer.pad_token_id,
+        ]
         weights = trainer.reward_weights.to(scores.device)
-        totals = (scores * weights).nansum(dim=1).masked_fill(scores.isnan().all(dim=1), torch.nan)
-        columns: dict[str, list[Any]] = {
-            "attempt": [self.attempt] * rows,
-            "step": [trainer.state.global_step + training] * rows,
-            "group": self._number_groups(trainer, rows),
-            "rank": [trainer.accelerator.process_index] * rows,
-            "mode": ["train" if training else "eval"] * rows,
-            "prompt": [as_text(prompt) for prompt in prompts],
-            "completion": [_text(completion) for completion in completions],
-            "completion_tokens": [*map(sum, masks)],
-            "truncated": [not len(each) or int(each[-1]) not in ends for each in ids],
+        totals = (scores * weights).nansum(dim=1)
+        count = len(prompts)
+        rank = trainer.accelerator.process_index
+        # A group may lie on two ranks. Each rank counts the groups of all.
+        size = group_size(trainer)
+        groups = []
+        for place in range(
+            rank * count,
+            (rank + 1) * count,
+        ):
+            groups.append(self._groups + place // size)
+        self._groups += ceil(
+            trainer.accelerator.num_processes * count / size,
+        )
+        columns: Columns = {
+            "attempt": [self.attempt] * count,
+            # A training batch belongs to the step that it begins.
+            "step": [trainer.state.global_step + training] * count,
+            "rank": [rank] * count,
+            "mode": ["train" if training else "eval"] * count,
+            "group": groups,
+            "prompt": [*prompts],
+            "completion": [*map(logged_text, completions)],
+            "truncated": [not len(own) or int(own[-1]) not in ends for own in ids],
+            # `nansum` gives 0 if no function has a score.
+            "reward": totals.masked_fill(
+                scores.isnan().all(dim=1),
+                torch.nan,
+            ).tolist(),
+            "completion_tokens": [*map(len, ids)],
         }
         if self.tool_masks:
-            columns["tool_tokens"] = [len(mask) - sum(mask) for mask in masks]
-        for name in sorted({key for row in inputs for key in row} - {"prompt", "image", "images"}):
-            columns[COLUMN + name] = [as_text(row.get(name)) for row in inputs]
-        for name, values in zip(trainer.reward_func_names, scores.T, strict=True):
-            columns[REWARD + name] = _numbers(values)
-            if scored := outcomes.get(name):
-                columns[REASON + name] = [each.status for each in scored]
-                columns[ERROR + name] = [*map(_error, scored, columns[REWARD + name])]
-                columns[READ + name] = [_short(each.read) for each in scored]
-        columns["reward"] = _numbers(totals)
+            columns["completion_tokens"] = [*map(sum, self.tool_masks)]
+            columns["tool_tokens"] = [len(mask) - sum(mask) for mask in self.tool_masks]
+        for name in sorted(
+            set().union(*inputs) - _NOT_LOGGED,
+        ):
+            columns[COLUMN + name] = [row.get(name) for row in inputs]
+        for name, values in zip(trainer.reward_func_names, scores.T.tolist(), strict=True):
+            columns[REWARD + name] = values
+            scored = outcomes.get(name)
+            if scored:
+                columns[REASON + name] = [outcome.status for outcome in scored]
+                columns[READ + name] = [_short(outcome.read) for outcome in scored]
+                columns[ERROR + name] = [*map(_error, scored, values)]
         self._staged = columns
-
-    def _number_groups(self, trainer: Any, rows: int) -> list[int]:
-        """Return the prompt group of each row of this rank. All ranks count the groups of all ranks.
-
-        A group may lie on two ranks. rows: of this rank, as many as on each other rank.
-        """
-        accelerator, training = trainer.accelerator, trainer.model.training
-        size = trainer.num_generations if training else trainer.num_generations_eval
-        first, start = self._groups, accelerator.process_index * rows
-        self._groups += -(-accelerator.num_processes * rows // size)
-        return [first + place // size for place in range(start, start + rows)]
 
     def write(self, advantages: torch.Tensor) -> None:
         """Write the staged batch. advantages: (completions,)."""
@@ -148,30 +150,29 @@ class RolloutLog:
         for batch, marks in zip(held, discarded, strict=True):
             self._save({**batch, "discarded": marks})
 
-    def _save(self, batch: dict[str, list[Any]]) -> None:
+    def _save(self, batch: Columns) -> None:
         try:
-            write(self.folder, next(self._numbers), batch, self.rewards)
+            write(
+                self.folder,
+                next(self._numbers),
+                batch,
+                self.rewards,
+            )
         except OSError:  # for example a full disk; the other ranks would wait for this one
-            LOG.exception("The rollouts of step %d could not be written.", batch["step"][0])
+            LOG.exception(
+                "The rollouts of step %d could not be written.",
+                batch["step"][0],
+            )
 
 
-def _text(completion: Any) -> Any:
-    """Return the text of a completion; of a chat with several messages, all of it."""
-    if not isinstance(completion, str) and len(completion) == 1:
-        return as_text(completion[0].get("content"))
-    return as_text(completion)
-
-
-def _error(outcome: Outcome, score: float | None) -> str | None:
+def _error(outcome: Outcome, score: float) -> str | None:
     """Return why a logged score is not the reward function's own, None if it is."""
-    if outcome.value is None and score is not None:
-        return outcome.error or "no score; the mean of its prompt group stands here"
-    return outcome.error or None
+    if outcome.error:
+        return outcome.error
+    if outcome.value is None and not isnan(score):
+        return "no score; the mean of its prompt group stands here"
+    return None
 
 
 def _short(read: str) -> str | None:
     return read if 0 < len(read) <= LONGEST_READ else None
-
-
-def _numbers(values: torch.Tensor) -> list[float | None]:
-    return [None if isnan(value) else value for value in values.tolist()]

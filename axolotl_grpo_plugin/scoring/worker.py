@@ -1,28 +1,28 @@
 """The code of a scoring process. It imports little, and gets plain data only."""
 
-import ctypes
+import asyncio
 import os
 import pickle
-import resource
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from importlib import import_module
 from multiprocessing import forkserver
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 from axolotl_grpo_plugin.limits import limit_cpu
 from axolotl_grpo_plugin.load import RewardRef, load_reward
-from axolotl_grpo_plugin.reward import Reward, as_score
+from axolotl_grpo_plugin.processes import die_with, limit_memory
+from axolotl_grpo_plugin.reward import Range, Reward, as_score
 
 PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules that the fork server imports once for all processes
-_PR_SET_PDEATHSIG = 1
 _LARGEST = 3.4e38  # TRL's tensors are float32
 
 
 class Outcome(NamedTuple):
-    """The result of scoring one completion.
+    """The result of scoring one completion: a scorer's `Score`, or why there is none.
 
     value: the score, or None. reason: the scorer's reason. error: the error with its traceback, or "".
     timed_out: the scoring ran out of time. read: the part of the completion that was scored.
@@ -37,27 +37,33 @@ class Outcome(NamedTuple):
     @property
     def status(self) -> str:
         """ "timeout", "error", or the reason."""
-        return "timeout" if self.timed_out else "error" if self.error else self.reason
+        if self.timed_out:
+            return "timeout"
+        return "error" if self.error else self.reason
+
+
+Outcomes = list[Outcome]  # of a batch
+OutcomesOf = dict[str, Outcomes]  # of rewards, by name
 
 
 class ScoredBatch(NamedTuple):
     """The outcomes of a batch, and the calls of `log_extra` and `log_metric`."""
 
-    outcomes: list[Outcome]
-    extras: list[tuple[str, list[Any]]]
+    outcomes: Outcomes
+    extras: list[tuple[str, list[object]]]
     metrics: list[tuple[str, float]]
 
 
-def to_outcome(result: Any, range: tuple[float, float] | None = None) -> Outcome:
-    """Check a reward's result: it must be None, or a finite number in its range."""
+def to_outcome(result: Any, range: Range | None = None) -> Outcome:
+    """Return a reward's result as an outcome: a failed one unless it is None or a finite number in its range."""
     value, reason, read = as_score(result)
     if value is None:
         return Outcome(None, reason, read=read)
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
-        return Outcome(None, error=f"returned {value!r:.100}, which is not a number")
     try:
+        if isinstance(value, (str, bytes)):  # `float` would read text
+            raise TypeError("it is text")
         number = float(value)
-    except Exception as error:
+    except Exception as error:  # a user's reward may return anything
         return Outcome(None, error=f"returned {value!r:.100}, which is not a number: {error}")
     if not abs(number) <= _LARGEST:
         return Outcome(None, error=f"returned {number}, which is not finite in float32")
@@ -66,18 +72,21 @@ def to_outcome(result: Any, range: tuple[float, float] | None = None) -> Outcome
     return Outcome(number, reason, read=read)
 
 
-def to_outcomes(
-    results: Any, count: int, range: tuple[float, float] | None = None
-) -> list[Outcome]:
-    """Check a reward's results for `count` completions. All fail if their number is wrong."""
+def to_outcomes(results: Any, count: int, range: Range | None = None) -> Outcomes:
+    """Return a reward's results for `count` completions as outcomes. All fail if their number is wrong."""
     try:
         results = list(results)
-    except Exception:  # a user's reward may return anything
+    except Exception:  # as above
         return [Outcome(None, error=f"returned {results!r:.100}, which is not a list")] * count
     if len(results) != count:
-        error = f"returned {len(results)} scores for {count} completions"
-        return [Outcome(None, error=error)] * count
+        wrong = Outcome(None, error=f"returned {len(results)} scores for {count} completions")
+        return [wrong] * count
     return [to_outcome(result, range) for result in results]
+
+
+def raised_here() -> Outcome:
+    """Return a failed score with the traceback of the exception that is handled now."""
+    return Outcome(None, error=traceback.format_exc())
 
 
 def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
@@ -92,7 +101,7 @@ def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
         limit_cpu(seconds)
         return to_outcome(function.score(completion, **row), function.range)
     except BaseException:  # SystemExit is no Exception
-        return Outcome(None, error=traceback.format_exc())
+        return raised_here()
     finally:
         limit_cpu(0)
 
@@ -101,19 +110,26 @@ def score_batch(reward: RewardRef, payload: bytes) -> ScoredBatch:
     """Call a reward of a whole batch. payload: TRL's keywords and the plain trainer state, pickled."""
     keywords, state = pickle.loads(payload)
     function = load_reward(reward)
-    extras: list[tuple[str, list[Any]]] = []
-    metrics: list[tuple[str, float]] = []
+    batch = ScoredBatch([], [], [])
+
+    def log_extra(column: str, values: Iterable[object]) -> None:
+        batch.extras.append((column, list(values)))
+
+    def log_metric(name: str, value: SupportsFloat) -> None:
+        batch.metrics.append((name, float(value)))
+
+    count = len(keywords["completions"])
+    state = SimpleNamespace(**state)
     try:
         results = function.scores(
-            **keywords,
-            trainer_state=SimpleNamespace(**state),
-            log_extra=lambda column, values: extras.append((column, list(values))),
-            log_metric=lambda name, value: metrics.append((name, float(value))),
+            **keywords, trainer_state=state, log_extra=log_extra, log_metric=log_metric
         )
-        outcomes = to_outcomes(results, len(keywords["completions"]), function.spec.range)
+        if function.is_async:
+            results = asyncio.run(results)
+        outcomes = to_outcomes(results, count, function.spec.range)
     except BaseException:
-        outcomes = [Outcome(None, error=traceback.format_exc())] * len(keywords["completions"])
-    return ScoredBatch(outcomes, extras, metrics)
+        outcomes = [raised_here()] * count
+    return batch._replace(outcomes=outcomes)
 
 
 def begin(memory: int, path: list[str], rewards: list[RewardRef]) -> None:
@@ -126,10 +142,8 @@ def begin(memory: int, path: list[str], rewards: list[RewardRef]) -> None:
     # The fork server ends when all copies of this descriptor are closed. An open copy here would let it
     # outlive a killed trainer.
     os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    die_with(os.getppid(), signal.SIGKILL)
+    limit_memory(memory)
     sys.path[:] = path
     for reward in rewards:
         try:

@@ -3,13 +3,12 @@
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
-import psutil
 
-from axolotl_grpo_plugin.config import block, tokens_of
-from axolotl_grpo_plugin.findings import ConfigError, Finding, at
+from axolotl_grpo_plugin.config import Config, block, tokens_of
+from axolotl_grpo_plugin.findings import ConfigError, Finding, at, fault, passed_on, warning
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"
@@ -17,7 +16,7 @@ _PORT = 8000  # Axolotl's default
 ALL_NETWORKS = ("0.0.0.0", "::")
 
 
-def settle_address(cfg: Any) -> None:
+def settle_address(cfg: Config) -> None:
     """Write one host and one port for server and trainer into a raw config in server mode.
 
     Without this, Axolotl lets the server listen on all networks, although it has no login and can
@@ -35,54 +34,63 @@ def settle_address(cfg: Any) -> None:
     vllm["port"] = tokens_of(vllm.get("port")) or trainer_port or _PORT
     trl["vllm_server_port"] = trainer_port or vllm["port"]
     # If a proxy answers in vLLM's place, TRL waits forever.
-    direct = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
-    hosts = dict.fromkeys([*filter(None, direct), trl["vllm_server_host"]])
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = f"{direct},{trl['vllm_server_host']}".strip(",")
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
 
 
-def check_address(cfg: Any) -> Iterator[Finding]:
+def check_address(cfg: Config) -> Iterator[Finding]:
     """Check that server and trainer use the same port, and that the server is not open to all networks."""
     if mode_of(cfg) != "server":
         return
     vllm = cfg.get("vllm") or {}
     if not isinstance(vllm, dict):
-        yield Finding(
-            at(cfg, f"vllm ({vllm})"), "not a mapping", "Remove it, or write keys below it"
+        yield fault(
+            "no-mapping",
+            at(cfg, f"vllm ({vllm})"),
+            "not a mapping",
+            "Remove it, or write keys below it",
         )
         return
-    host, port = vllm.get("host"), vllm.get("port")
+    host = vllm.get("host")
     if host in ALL_NETWORKS:
-        yield Finding(
+        yield warning(
+            "open-to-all",
             at(cfg, f"vllm.host ({host})"),
             "vLLM's server, which has no login, listens on all networks of its machine",
             "Set it to 127.0.0.1, or for several nodes to the private address of the serving node",
-            level="warning",
         )
+    port = tokens_of(vllm.get("port"))
     trainer_port = tokens_of(block(cfg, "trl").get("vllm_server_port"))
-    if trainer_port and port and tokens_of(port) != trainer_port and not _is_elsewhere(cfg):
-        where = at(cfg, f"trl.vllm_server_port ({trainer_port})")
-        yield Finding(
-            where, f"differs from vllm.port ({port})", "Remove it. The trainer then uses vllm.port"
+    if port and trainer_port not in (None, port) and not _is_elsewhere(cfg):
+        yield fault(
+            "two-ports",
+            at(cfg, f"trl.vllm_server_port ({trainer_port})"),
+            f"differs from vllm.port ({port})",
+            "Remove it. The trainer then uses vllm.port",
         )
 
 
-def _is_elsewhere(cfg: Any) -> bool:
+def _is_elsewhere(cfg: Config) -> bool:
     """Return whether the trainer connects to another host than the one that vLLM listens on."""
     host = block(cfg, "trl").get("vllm_server_host")
     return host not in (None, LOCAL, "localhost", *ALL_NETWORKS, block(cfg, "vllm").get("host"))
 
 
-def check_here(cfg: Any) -> Iterator[Finding]:
+def check_here(cfg: Config) -> Iterator[Finding]:
     """Check that the trainer will use a server that is started on this machine."""
+    # A server on all networks answers at each name of this machine.
     if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in ALL_NETWORKS:
-        where = at(cfg, f"trl.vllm_server_host ({block(cfg, 'trl').get('vllm_server_host')})")
-        what = "the trainer connects to this host, but this command starts vLLM on another one"
-        fix = "Remove the key, or start the server on that host and use `axolotl train`"
-        yield Finding(where, what, fix)
+        host = block(cfg, "trl").get("vllm_server_host")
+        yield Finding(
+            at(cfg, f"trl.vllm_server_host ({host})"),
+            "the trainer connects to this host, but this command starts vLLM on another one",
+            "Remove the key, or start the server on that host and use `axolotl train`",
+        )
 
 
 def reserve(port: int) -> socket.socket:
-    """Keep other `axolotl grpo train` runs from a port until the returned socket is closed.
+    """Keep other `axolotl-grpo train` runs from a port until the returned socket is closed.
 
     While a server boots, its port still looks free. A second vLLM could bind it too, because vLLM
     sets SO_REUSEPORT, and each trainer would reach either server.
@@ -93,8 +101,8 @@ def reserve(port: int) -> socket.socket:
         lock.bind(f"\0axolotl-grpo-vllm-{port}")  # an abstract name, which ends with the process
     except OSError as error:
         lock.close()
-        what = f"vllm.port ({port}): taken by another `axolotl grpo train`. Set another vllm.port."
-        raise ConfigError(f"axolotl-grpo-plugin: {what}") from error
+        what = f"vllm.port ({port}): taken by another `axolotl-grpo train`. Set another vllm.port."
+        raise passed_on(ConfigError(f"axolotl-grpo-plugin: {what}")) from error
     return lock
 
 
@@ -111,26 +119,40 @@ class ServerInfo(NamedTuple):
     loads_lora: bool = False
 
 
-def server_info(host: str, port: int, timeout: float = 5) -> ServerInfo | None:
+def server_info(
+    host: str,
+    port: int,
+    timeout: float = 5,
+) -> ServerInfo | None:
     """Describe the service at http://host:port. None if nothing listens there. timeout: in seconds."""
-    url = f"http://{LOCAL if host in ALL_NETWORKS else host}:{port}"
+    if host in ALL_NETWORKS:
+        host = LOCAL
     try:
-        with httpx.Client(base_url=url, timeout=timeout, trust_env=False) as client:  # no proxy
+        # No proxy.
+        with httpx.Client(
+            base_url=f"http://{host}:{port}", timeout=timeout, trust_env=False
+        ) as client:
             models = _get(client, "/v1/models").get("data")
-            if not isinstance(models, list) or not all(isinstance(each, dict) for each in models):
+            if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
                 return ServerInfo()
             routes = _get(client, "/openapi.json").get("paths") or {}
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return None
     return ServerInfo(
-        tuple(str(each.get("id")) for each in models),
-        tuple(each.get("max_model_len") for each in models),
+        tuple(str(model.get("id")) for model in models),
+        tuple(model.get("max_model_len") for model in models),
         "/get_world_size" in routes,
         "/v1/load_lora_adapter" in routes,
     )
 
 
-def _get(client: httpx.Client, path: str) -> dict[str, Any]:
+def serves(host: str, port: int) -> bool:
+    """Return whether a vLLM server with a model answers at http://host:port."""
+    info = server_info(host, port)
+    return info is not None and bool(info.models)
+
+
+def _get(client: httpx.Client, path: str) -> Config:
     """Return the JSON object at a path, empty for any other reply."""
     try:
         reply = client.get(path)
@@ -146,56 +168,88 @@ def check_free(host: str, port: int) -> Iterator[Finding]:
     """Check that the server can listen at its address."""
     try:
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(
+                socket.SOL_SOCKET,
+                socket.SO_REUSEADDR,
+                1,
+            )
             probe.bind((host, port))
     except OSError as error:
         where = f"vllm.port ({host}:{port})"
         info = server_info(host, port)
         if info is None:
-            what = f"vLLM cannot listen here: {error.strerror}"
-            yield Finding(where, what, "Set another vllm.host or vllm.port")
+            yield fault(
+                "no-port",
+                where,
+                f"vLLM cannot listen here: {error.strerror}",
+                "Set another vllm.host or vllm.port",
+            )
             return
-        user = f"a vLLM server of {info.models[0]}" if info.models else "another service, not vLLM"
-        for each in psutil.net_connections("tcp"):
-            if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid:
-                command = " ".join(psutil.Process(each.pid).cmdline())
-                user += f" (process {each.pid}: {command[:150]})"
+        user = "another service, not vLLM"
+        if info.models:
+            user = f"a vLLM server of {info.models[0]}"
         fix = "End it, because each run starts its own server, or set another vllm.port"
-        yield Finding(where, f"taken by {user}", fix)
+        yield fault(
+            "taken-port",
+            where,
+            f"taken by {user}",
+            fix,
+        )
 
 
-def check_server(cfg: Any) -> Iterator[Finding]:
+def check_server(cfg: Config) -> Iterator[Finding]:
     """Check that a vLLM server of a validated config's model answers where the trainer will connect."""
     if mode_of(cfg) != "server":
         return
     host, port = cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]
     where = at(cfg, f"trl.vllm_server_host ({host}:{port})")
     file = cfg.get("axolotl_config_path") or "CONFIG"
-    fix = f"`axolotl grpo train {file}` starts vLLM and trains"
+    fix = f"`axolotl-grpo train {file}` starts vLLM and trains"
     info = server_info(host, port)
     if info is None:
-        yield Finding(where, "no vLLM server answers", fix)
+        yield fault(
+            "no-server",
+            where,
+            "no vLLM server answers",
+            fix,
+        )
     elif not info.models:
-        yield Finding(where, "another service answers, not vLLM", f"Set another vllm.port. {fix}")
+        yield fault(
+            "another-service",
+            where,
+            "another service answers, not vLLM",
+            f"Set another vllm.port. {fix}",
+        )
     else:
-        for what, first in _mismatches(cfg, info):
-            yield Finding(where, f"the vLLM server {what}", f"{first}. {fix}")
+        for code, what, first in _mismatches(cfg, info):
+            yield fault(
+                code,
+                where,
+                f"the vLLM server {what}",
+                f"{first}. {fix}",
+            )
 
 
-def _mismatches(cfg: Any, info: ServerInfo) -> Iterator[tuple[str, str]]:
-    """Yield how a vLLM server does not fit a config, with the first step of the fix."""
-    model, served = str(cfg.get("base_model")), info.models[0]
-    here = os.path.exists(model) and os.path.exists(served)
-    if model not in info.models and not (here and os.path.samefile(model, served)):
-        yield f"serves {served}, not {model}", "End it, or set another vllm.port"
+def _mismatches(cfg: Config, info: ServerInfo) -> Iterator[tuple[str, str, str]]:
+    """Yield how a vLLM server does not fit a config: a code, the fault, the first step of the fix."""
+    model = str(cfg.get("base_model"))
+    served, *adapters = info.models
+    same_folder = (
+        os.path.exists(model) and os.path.exists(served) and os.path.samefile(model, served)
+    )
+    if model not in info.models and not same_folder:
+        yield "other-model", f"serves {served}, not {model}", "End it, or set another vllm.port"
         return
-    if len(info.models) > 1:
-        yield f"holds adapters of an earlier run ({', '.join(info.models[1:])})", "End it"
+    if adapters:
+        what = f"holds adapters of an earlier run ({', '.join(adapters)})"
+        yield "old-adapters", what, "End it"
     if not info.syncs:
-        yield "takes no weights (a plain `vllm serve`)", "Start it with `axolotl vllm-serve`"
+        what = "takes no weights (a plain `vllm serve`)"
+        yield "no-sync", what, "Start it with `axolotl vllm-serve`"
     if block(cfg, "trl").get("vllm_lora_sync") and not info.loads_lora:
         what = "loads no adapters, which trl.vllm_lora_sync needs"
-        yield what, "Start it with `axolotl vllm-serve` on this config"
-    wanted, length = block(cfg, "vllm").get("max_model_len"), info.lengths[0]
+        yield "no-adapters", what, "Start it with `axolotl vllm-serve` on this config"
+    wanted = block(cfg, "vllm").get("max_model_len")
+    length = info.lengths[0]
     if wanted and length and length < wanted:
-        yield f"takes {length} tokens, and vllm.max_model_len is {wanted}", "End it"
+        yield "short", f"takes {length} tokens, and vllm.max_model_len is {wanted}", "End it"

@@ -1,4 +1,4 @@
-"""Several nodes under Slurm: `srun --kill-on-bad-exit=1 axolotl grpo train CONFIG`, one task per node.
+"""Several nodes under Slurm: `srun --kill-on-bad-exit=1 axolotl-grpo train CONFIG`, one task per node.
 
 The first node serves and the others train through torchrun. A training node starts its trainer when
 the first node's server answers, and writes the trainer's exit code into a file in output_dir. The
@@ -7,11 +7,13 @@ makes srun end the others. The nodes must share output_dir. Not run on a real Sl
 """
 
 import os
-import subprocess
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.config import Config, block
+from axolotl_grpo_plugin.findings import fault, stop_on
+from axolotl_grpo_plugin.processes import answer_of
+from axolotl_grpo_plugin.serving.address import LOCAL
+from axolotl_grpo_plugin.serving.placement import Words, mode_of
 
 RENDEZVOUS = 29500  # torchrun's port, on the first training node
 
@@ -23,7 +25,7 @@ class Slurm(NamedTuple):
     this: int
     job: str
 
-    def torchrun(self, trainers: Sequence[str], number: int, processes: int) -> list[str]:
+    def torchrun(self, trainers: Words, number: int, processes: int) -> list[str]:
         """Return torchrun's arguments for the training node with this index."""
         return [
             *("--nnodes", str(len(trainers))),
@@ -44,15 +46,29 @@ def slurm() -> Slurm | None:
     if int(env.get("SLURM_NNODES") or 1) < 2 or "SLURM_JOB_NODELIST" not in env:
         return None
     if "SLURM_STEP_NUM_NODES" not in env:  # the batch script runs on the first node only
-        what = "this Slurm job has several nodes. Start it with srun --kill-on-bad-exit=1."
-        raise ConfigError(f"axolotl-grpo-plugin: {what}")
+        _refuse("this job has several nodes", "Start it with srun --kill-on-bad-exit=1")
     nodes = int(env["SLURM_STEP_NUM_NODES"])
     if nodes < 2:
         return None
     if int(env.get("SLURM_STEP_NUM_TASKS") or nodes) != nodes:
-        what = "Slurm runs several tasks per node. Set --ntasks-per-node=1."
-        raise ConfigError(f"axolotl-grpo-plugin: {what}")
+        _refuse("it runs several tasks per node", "Set --ntasks-per-node=1")
     listed = env.get("SLURM_STEP_NODELIST") or env["SLURM_JOB_NODELIST"]
-    command = ["scontrol", "show", "hostnames", listed]
-    nodelist = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return Slurm(tuple(nodelist.split()), int(env["SLURM_NODEID"]), env["SLURM_JOB_ID"])
+    shown = answer_of(["scontrol", "show", "hostnames", listed], 60.0)
+    if shown.returncode:
+        _refuse(f"scontrol names no nodes: {shown.stderr.strip()}", "Try again, or ask its admins")
+    return Slurm(
+        tuple(shown.stdout.split()),
+        int(env["SLURM_NODEID"]),
+        env["SLURM_JOB_ID"],
+    )
+
+
+def _refuse(what: str, fix: str) -> NoReturn:
+    stop_on([fault("slurm-job", "Slurm", what, fix)])
+    raise AssertionError("stop_on has raised ConfigError")
+
+
+def serves_others(cfg: Config) -> bool:
+    """Return whether a config's server listens for other nodes, which train."""
+    host = block(cfg, "vllm").get("host") or LOCAL
+    return mode_of(cfg) == "server" and host not in (LOCAL, "localhost")

@@ -1,6 +1,5 @@
 """Show a trainer's errors, and end with one line in place of the launcher's tracebacks."""
 
-import fcntl
 import os
 import pty
 import sys
@@ -13,30 +12,50 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 
 from axolotl_grpo_plugin.findings import END
-from axolotl_grpo_plugin.serving.processes import shell_code, spawn
+from axolotl_grpo_plugin.processes import shell_code, spawn
 
 LOG = "debug.log"  # Axolotl's log in output_dir
 
 
-class Trainer:
+class TrainerProcess:
     """A started trainer. Its standard error is copied to this process's, until it writes its end.
 
     From then on, the rest goes to Axolotl's log only, if there is one.
     """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], output_dir: str):
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        output_dir: str,
+    ):
         self._folder = TemporaryDirectory()
-        self._end, self._log = Path(self._folder.name, "end"), Path(output_dir, LOG)
-        self._began, self._last = time.time(), b"\n"
-        source, sink = pty.openpty() if sys.stderr.isatty() else os.pipe()
+        self._end = Path(self._folder.name, "end")
+        self._log = Path(output_dir, LOG)
+        self._began = time.time()
+        self._last = b"\n"  # the last character on this process's standard error
         if sys.stderr.isatty():
-            size = fcntl.ioctl(2, termios.TIOCGWINSZ, bytes(8))
-            fcntl.ioctl(sink, termios.TIOCSWINSZ, size)
-        self._process = spawn(command, {**env, END: str(self._end)}, errors=sink)
-        self.pid, self.poll = self._process.pid, self._process.poll
+            source, sink = pty.openpty()
+            termios.tcsetwinsize(sink, termios.tcgetwinsize(2))
+        else:
+            source, sink = os.pipe()
+        self._process = spawn(
+            command,
+            {**env, END: str(self._end)},
+            errors=sink,
+        )
+        self.pid = self._process.pid
         os.close(sink)
-        self._copier = Thread(target=self._copy, args=(source,), daemon=True)
+        self._copier = Thread(
+            target=self._copy,
+            args=(source,),
+            daemon=True,
+        )
         self._copier.start()
+
+    def runs(self) -> bool:
+        """Return whether the trainer runs."""
+        return self._process.poll() is None
 
     def _copy(self, source: int) -> None:
         with suppress(OSError):  # the end of a terminal
@@ -62,7 +81,8 @@ class Trainer:
                 text = self._end.read_text(encoding="utf-8").rstrip()
             if self._logs():
                 text += f" Log: {self._log}"
-            line_end = "" if self._last == b"\n" else "\n"
-            print(f"{line_end}{text}", file=sys.stderr, flush=True)
+            if self._last != b"\n":
+                text = f"\n{text}"
+            print(text, file=sys.stderr, flush=True)
         self._folder.cleanup()
         return code

@@ -1,16 +1,20 @@
 """Decide which visible GPUs serve and which train."""
 
 import os
-import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from axolotl_grpo_plugin.config import block, tokens_of
-from axolotl_grpo_plugin.findings import Finding, at, stop_on
+from axolotl_grpo_plugin.config import Config, block, tokens_of
+from axolotl_grpo_plugin.findings import at, stop
+from axolotl_grpo_plugin.processes import LATE, answer_of
 
 DEVICES = ("/dev/nvidia0", "/dev/kfd")  # NVIDIA's and AMD's, if a driver has found a GPU
+_QUERY = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
+_SECONDS = 60.0  # that it may take; on a machine of 8 GPUs it may take 20
 Mode = Literal["server", "colocate", "none"]
+Words = Sequence[str]
 
 
 class Placement(NamedTuple):
@@ -26,7 +30,7 @@ class Placement(NamedTuple):
     processes: int
 
 
-def mode_of(cfg: Any) -> Mode:
+def mode_of(cfg: Config) -> Mode:
     """Return where a raw config's vLLM runs. An unset `vllm_mode` means server, as in Axolotl."""
     trl = block(cfg, "trl")
     if str(trl.get("use_vllm") or "").lower() in ("", "false", "no", "off", "0", "n", "f"):
@@ -34,15 +38,15 @@ def mode_of(cfg: Any) -> Mode:
     return "colocate" if trl.get("vllm_mode") == "colocate" else "server"
 
 
-def serving(cfg: Any) -> int:
+def serving(cfg: Config) -> int:
     """Return the number of GPUs that the config's server takes."""
     vllm = block(cfg, "vllm")
-    sizes = (vllm.get("tensor_parallel_size"), vllm.get("data_parallel_size"))
-    tensor, data = (tokens_of(size) or 1 for size in sizes)
+    tensor = tokens_of(vllm.get("tensor_parallel_size")) or 1
+    data = tokens_of(vllm.get("data_parallel_size")) or 1
     return tensor * data
 
 
-def place(cfg: Any, gpus: Sequence[str], processes: int | None = None) -> Placement:
+def place(cfg: Config, gpus: Words, processes: int | None = None) -> Placement:
     """Let the last GPUs serve, and the first `processes` of the others train (by default all).
 
     cfg: a raw config. gpus: ids of the visible GPUs, empty for a CPU.
@@ -53,17 +57,25 @@ def place(cfg: Any, gpus: Sequence[str], processes: int | None = None) -> Placem
         return Placement(mode, (), (), processes or 1)
     reserved = serving(cfg) if mode == "server" else 0
     left = len(gpus) - reserved
-    ranks = processes or max(left, 1)
+    ranks = processes or max(left, 1)  # at least one, so that too few GPUs are refused below
     if left < ranks:
-        needs = f"{reserved + ranks} GPUs ({reserved} for vLLM, {ranks} for the trainer)"
-        what = (
-            f"this run needs {needs}, and {len(gpus)} {'is' if len(gpus) == 1 else 'are'} visible"
-        )
-        fix = "Make more visible (CUDA_VISIBLE_DEVICES), or lower --num-processes"
+        needed = f"{reserved + ranks} GPUs ({reserved} for vLLM, {ranks} for the trainer)"
+        what = f"this run needs {needed}, and {len(gpus)} visible"
+        key, other = "--num-processes", "lower --num-processes"
         if reserved:
-            fix = "Make more visible (CUDA_VISIBLE_DEVICES), or set trl.vllm_mode: colocate"
-        stop_on([Finding(at(cfg, "vllm" if reserved else "--num-processes"), what, fix)])
-    return Placement(mode, tuple(gpus[left:]), tuple(gpus[:ranks]), ranks)
+            key, other = "vllm", "set trl.vllm_mode: colocate"
+        stop(
+            "too-few-gpus",
+            at(cfg, key),
+            what,
+            f"Make more visible (CUDA_VISIBLE_DEVICES), or {other}",
+        )
+    return Placement(
+        mode,
+        tuple(gpus[left:]),
+        tuple(gpus[:ranks]),
+        ranks,
+    )
 
 
 def visible_gpus() -> list[str]:
@@ -73,13 +85,22 @@ def visible_gpus() -> list[str]:
     """
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
-        ids = [each.strip() for each in listed.split(",")]
-        return list(takewhile(lambda each: each not in ("", "-1"), ids))  # as CUDA reads them
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        if any(map(os.path.exists, DEVICES)):
-            what = "it is unset, and nvidia-smi cannot count the GPUs of this machine"
-            stop_on([Finding("CUDA_VISIBLE_DEVICES", what, "Set it, to 0,1 for two GPUs")])
-        return []
+        names = map(str.strip, listed.split(","))
+        return list(takewhile(lambda name: name not in ("", "-1"), names))  # CUDA reads no further
+    reason = "there is no nvidia-smi"
+    late = False
+    with suppress(FileNotFoundError):
+        listed_here = answer_of(_QUERY, _SECONDS)
+        if listed_here.returncode == 0:
+            return listed_here.stdout.split()
+        late = listed_here.returncode == LATE
+        # It writes its own errors to standard output.
+        reason = f"nvidia-smi: {(listed_here.stderr or listed_here.stdout).strip()}"
+    if late or any(map(os.path.exists, DEVICES)):
+        stop(
+            "uncounted-gpus",
+            "CUDA_VISIBLE_DEVICES",
+            f"it is unset, and the GPUs of this machine cannot be counted: {' '.join(reason.split())}",
+            "Repair the driver, or set the variable, to 0,1 for two GPUs",
+        )
+    return []

@@ -1,25 +1,22 @@
 """The trainer's request to the supervisor: start the server of its config, as Axolotl would.
 
 The trainer writes it after its checks have passed, because a server boots for a minute or more.
-`python -m axolotl_grpo_plugin.serving.request CONFIG FILE OVERRIDES RANKS` writes it without a trainer.
 """
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from unittest.mock import patch
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import stop_on
+from axolotl_grpo_plugin.processes import end_with
 from axolotl_grpo_plugin.serving.address import check_server
-from axolotl_grpo_plugin.serving.processes import end_with
 
-# The supervisor sets these variables for the trainer: the path of the request, its own process id,
-# and whether to begin with the canary.
+# The supervisor sets these variables for the trainer: the path of the request, its own process id.
 FILE, SUPERVISOR = "AXOLOTL_GRPO_SERVER_REQUEST", "AXOLOTL_GRPO_SUPERVISOR"
-CANARY = "AXOLOTL_GRPO_CANARY"
 
 
 class Request(NamedTuple):
@@ -50,7 +47,7 @@ def publish(file: Path, text: str) -> None:
     part.rename(file)
 
 
-def request(cfg: Any) -> Request:
+def request(cfg: Config) -> Request:
     """Return the request of a validated config, made by Axolotl's own `vllm-serve`."""
     from axolotl.cli import vllm_serve
 
@@ -69,7 +66,18 @@ def request(cfg: Any) -> Request:
     )
 
 
-def request_or_check(cfg: Any) -> None:
+def make_request(config: str, overrides: Config, ranks: int) -> Request:
+    """Return the request of a config file, made without its trainer."""
+    from axolotl.cli import config as loading
+
+    here, versions = loading.gpu_capabilities()
+    # Axolotl's batch rule counts the trainer's ranks, which are on other machines.
+    there = {**here, "n_gpu": ranks}
+    with patch.object(loading, "gpu_capabilities", lambda: (there, versions)):
+        return request(loading.load_cfg(config, **overrides))
+
+
+def request_or_check(cfg: Config) -> None:
     """Request the server from the supervisor. Without a supervisor, check that a server answers."""
     file = os.environ.get(FILE)
     if not file:
@@ -80,7 +88,7 @@ def request_or_check(cfg: Any) -> None:
         request(cfg).write(Path(file))
 
 
-def wait(cfg: Any) -> None:
+def wait(cfg: Config) -> None:
     """Wait until the server serves. If the server fails, the supervisor ends this process."""
     if file := os.environ.get(FILE):
         while not served(Path(file)).exists():
@@ -91,15 +99,3 @@ def wait(cfg: Any) -> None:
 def served(file: Path) -> Path:
     """Return the file beside a request that the supervisor creates when the server serves."""
     return file.with_suffix(".served")
-
-
-if __name__ == "__main__":
-    from axolotl.cli import config as loading
-
-    _, config, out, overrides, ranks = sys.argv
-    here, versions = loading.gpu_capabilities()
-    # Axolotl's batch rule counts the trainer's ranks, which are on other machines.
-    there = {**here, "n_gpu": int(ranks)}
-    with patch.object(loading, "gpu_capabilities", lambda: (there, versions)):
-        cfg = loading.load_cfg(config, **json.loads(overrides))
-    request(cfg).write(Path(out))

@@ -1,16 +1,18 @@
 """Start vLLM's server, and explain why it ended."""
 
-import os
 import re
 import signal
-import subprocess
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from axolotl_grpo_plugin.serving.address import server_info
-from axolotl_grpo_plugin.serving.processes import TERM_TIMEOUT, spawn
+from axolotl_grpo_plugin.processes import end, spawn
+from axolotl_grpo_plugin.serving.address import serves
 from axolotl_grpo_plugin.serving.request import Request
 
+_LOG_EVERY = 15  # seconds between two log lines while vLLM starts
+_POLL_EVERY = 0.2  # seconds
 # Patterns of vLLM's log, the cause, and the fix. The first match counts.
 _CAUSES = (
     (
@@ -61,8 +63,10 @@ _CAUSES = (
 
 def cause_of(log: str) -> tuple[str, str] | None:
     """Return the cause and the fix for a server's log, None if the cause is unknown."""
-    matches = ((cause, fix) for pattern, cause, fix in _CAUSES if re.search(pattern, log))
-    return next(matches, None)
+    for pattern, cause, fix in _CAUSES:
+        if re.search(pattern, log):
+            return cause, fix
+    return None
 
 
 # An error at the start of a line, after vLLM's "(Worker pid=7) ERROR 11-22 14:33:58 [core.py:1] ".
@@ -73,14 +77,18 @@ _ERROR = re.compile(
 
 def first_error(lines: list[str]) -> str:
     """Return the first error of a log, which is the root cause. Later ones wrap it."""
-    return next((match[1] for match in map(_ERROR.match, lines) if match), "")
+    for line in lines:
+        if match := _ERROR.match(line):
+            return match[1]
+    return ""
 
 
-class Server:
+class VLLMServer:
     """The requested server process. It appends to vllm-server.log in output_dir."""
 
     def __init__(self, request: Request, env: Mapping[str, str]):
-        self.host, self.port = request.host, request.port
+        self.host = request.host
+        self.port = request.port
         self.log = Path(request.output_dir, "vllm-server.log")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as file:
@@ -88,14 +96,31 @@ class Server:
             self._process = spawn(request.command, {**env, **request.env}, file)
         self.pid = self._process.pid
 
-    def exit_code(self) -> int | None:
-        """Return the exit code, None while it runs."""
-        return self._process.poll()
+    def runs(self) -> bool:
+        """Return whether the process runs."""
+        return self._process.poll() is None
 
     def ready(self) -> bool:
         """Return whether the server serves its model."""
-        info = server_info(self.host, self.port)
-        return self.exit_code() is None and info is not None and bool(info.models)
+        return self.runs() and serves(self.host, self.port)
+
+    def boot(self, is_wanted: Callable[[], bool]) -> bool:
+        """Wait until the server serves, or is not wanted any more. Return False if it has ended."""
+        begin = time.monotonic()
+        logged = 0.0
+        while not self.ready():
+            seconds = time.monotonic() - begin
+            if not self.runs():
+                return False
+            if not is_wanted():
+                return True
+            if seconds > logged + _LOG_EVERY:
+                logged = seconds
+                last = "".join(self.lines()[-1:])
+                say(f"vLLM starts, {seconds:.0f} s: {last[:120]}")
+            time.sleep(_POLL_EVERY)
+        say(f"vLLM serves on {self.host}:{self.port} after {time.monotonic() - begin:.0f} s")
+        return True
 
     def lines(self) -> list[str]:
         """Return this server's part of the log, without empty lines."""
@@ -106,22 +131,24 @@ class Server:
 
     def end(self) -> None:
         """End the server, and wait until its memory is free."""
-        self._process.terminate()
-        try:
-            self._process.wait(TERM_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
+        end(self._process)
 
     def explain_end(self, when: str) -> str:
         """Return a message for a server that has ended: cause, fix, first error or last lines, log."""
-        code, lines = self.exit_code(), self.lines()
+        code = self._process.wait()
         ended = f"ended {when} (exit code {code})"
-        if code and code < 0:
+        if code < 0:
             ended = f"was ended {when} by signal {-code}"
-        if code == -9:
+        if code == -signal.SIGKILL:
             ended += ", which the kernel sends when memory runs out"
-        cause, error = cause_of("\n".join(lines)), first_error(lines)
-        fix = f"Likely cause: {cause[0]}. {cause[1]}" if cause else "See its log"
-        shown = error or "\n".join(lines[-15:])
+        lines = self.lines()
+        fix = "See its log"
+        if cause := cause_of("\n".join(lines)):
+            fix = f"Likely cause: {cause[0]}. {cause[1]}"
+        shown = first_error(lines) or "\n".join(lines[-15:])
         return f"vLLM's server {ended}. {fix}.\n{shown}\n(Whole log: {self.log})"
+
+
+def say(line: str) -> None:
+    """Print a line to stderr."""
+    print(f"axolotl-grpo-plugin: {line}", file=sys.stderr, flush=True)

@@ -3,8 +3,10 @@
 from math import ceil
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import block
-from axolotl_grpo_plugin.stats.counts import Lengths
+import yaml
+
+from axolotl_grpo_plugin.config import Config, value_at
+from axolotl_grpo_plugin.data.counts import Lengths
 
 STEP = 32  # proposals are multiples of it, because vLLM allocates blocks of 16 tokens
 COMPLETION = 512  # the proposal if nothing says how long completions are
@@ -23,21 +25,27 @@ class Budget(NamedTuple):
 
 def budgets(prompts: Lengths, completion: int) -> list[Budget]:
     """Return the budget for each share of kept rows, the largest first."""
-    return [budget(prompts, completion, 1 - kept) for kept in KEPT]
+    return [budget(prompts, completion, kept) for kept in KEPT]
 
 
-def budget(prompts: Lengths, completion: int, drop: float = 0.0) -> Budget:
-    """Return the smallest budget that drops at most this share (0 to 1) of the rows."""
-    prompt = prompts.at(1 - drop)
+def budget(prompts: Lengths, completion: int, kept: float = 1.0) -> Budget:
+    """Return the smallest budget that keeps at least this share (0 to 1) of the rows."""
+    prompt = prompts.at(kept)
     context = STEP * ceil((prompt + completion) / STEP)
     # The context is rounded up, so a few longer prompts fit too.
-    return Budget(1 - drop, prompt, prompts.over(context - completion), completion, context)
+    return Budget(
+        kept,
+        prompt,
+        prompts.over(context - completion),
+        completion,
+        context,
+    )
 
 
-def settings(cfg: Any, chosen: Budget) -> dict[str, int]:
+def settings(cfg: Config, chosen: Budget) -> dict[str, int]:
     """Return the YAML keys to set. vLLM's key is left out if the config does not use vLLM."""
     keys = {"trl.max_completion_length": chosen.completion, "sequence_len": chosen.context}
-    if "trl" not in cfg or block(cfg, "trl").get("use_vllm"):
+    if "trl" not in cfg or value_at(cfg, "trl.use_vllm"):
         keys["vllm.max_model_len"] = chosen.context
     if cfg.get("grpo_max_prompt_length"):
         keys["grpo_max_prompt_length"] = chosen.context - chosen.completion
@@ -52,11 +60,9 @@ def as_yaml(values: dict[str, int]) -> str:
       max_completion_length: 512
     sequence_len: 800
     """
-    lines, last = [], ""
+    blocks: dict[str, Any] = {}
     for key, value in values.items():
         parent, _, name = key.rpartition(".")
-        if parent and parent != last:
-            lines.append(f"{parent}:")
-        lines.append(f"{'  ' if parent else ''}{name}: {value}")
-        last = parent
-    return "\n".join(lines)
+        holder = blocks.setdefault(parent, {}) if parent else blocks
+        holder[name] = value
+    return str(yaml.safe_dump(blocks, sort_keys=False)).rstrip()

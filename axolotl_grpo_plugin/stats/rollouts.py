@@ -1,20 +1,22 @@
-"""Read the lengths of a run's completions from its rollout log, or from TRL's logged completions."""
+"""Read the lengths of a run's completions from its rollout log."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from typing import Any
 
+from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import rewards_in, score_of
+from axolotl_grpo_plugin.runlog.reader import (
+    Row,
+    raw_rows,
+    rewards_in,
+    score_of,
+)
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import ERROR, REWARD
 from axolotl_grpo_plugin.stats.budget import STEP
-from axolotl_grpo_plugin.stats.counts import Lengths
-from axolotl_grpo_plugin.stats.rows import STREAMED
-from axolotl_grpo_plugin.stats.tokenizer import Tokenizer
 
 ENOUGH = 0.99
 
@@ -30,14 +32,12 @@ class CompletionLengths:
     finished: tokens of the completions that ended by themselves, with the end token. truncated: number
     of the other completions. limit: tokens of the longest completion. reward: the first of the run.
     judged, right: numbers of completions by whether they are truncated. Failed scores are not judged.
-    estimated: tokens are counted from the text, because the log has no counts. note: on rollouts that
-    are left out, or "".
+    note: on rollouts that are left out, or "".
     """
 
     folder: Path
     reward: LoggedReward
     note: str
-    estimated: bool = False
     finished: Lengths = field(default_factory=Lengths)
     truncated: int = 0
     limit: int = 0
@@ -53,16 +53,19 @@ class CompletionLengths:
         """The share of truncated completions, 0 to 1."""
         return self.truncated / self.rows
 
-    def add(self, tokens: int, truncated: bool | None, score: float | None) -> None:
+    def add(self, row: Row) -> None:
+        """Add a row of the log."""
+        tokens = row["completion_tokens"]
+        truncated = bool(row["truncated"])
         if truncated:
             self.truncated += 1
         else:
             self.finished.add([tokens])
         self.limit = max(self.limit, tokens)
-        right = self.reward.right(score)
+        right = self.reward.right(score_of(row, self.reward.name))
         if right is not None:
-            self.judged[bool(truncated)] += 1
-            self.right[bool(truncated)] += right
+            self.judged[truncated] += 1
+            self.right[truncated] += right
 
     def enough(self) -> int | None:
         """Return a trl.max_completion_length that 99 % do not exceed, None if over 1 % were truncated."""
@@ -71,12 +74,11 @@ class CompletionLengths:
         within = self.finished.at(min(ENOUGH * self.rows / self.finished.rows, 1.0))
         return STEP * ceil(within / STEP)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return the counts for JSON. The numbers of right completions need a declared maximum."""
         known = self.reward.range is not None
         return {
             "folder": str(self.folder),
-            "tokens_estimated": self.estimated,
             "rollouts": self.rows,
             "truncated": self.truncated,
             "right_reward": self.reward.name,
@@ -86,64 +88,39 @@ class CompletionLengths:
         }
 
 
-def read_rollouts(
-    folder: Path, tokenizer: Tokenizer | None, limit: int | None
-) -> CompletionLengths:
+def read_rollouts(folder: Path) -> CompletionLengths:
     """Read a run's training rollouts from its output_dir, or from the folder with the Parquet files.
 
-    TRL's files hold text only: they also need the tokenizer and the limit (the run's
-    trl.max_completion_length). Raises: NoRollouts.
+    Raises: NoRollouts, also for TRL's own files, which have no numbers of tokens.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     found = rollout_files(folder)
     files = found.counted
     if not files:
-        fix = "Name a run's output_dir (with `grpo_rollouts: true`, or `log_completions: true`)"
-        raise NoRollouts(f"{folder}: no rollouts there. {fix}.")
+        raise NoRollouts(
+            f"{folder}: no rollouts there. "
+            "Name the output_dir of a run without `grpo_rollouts: false`."
+        )
     file = files[-1]
     try:
-        first = next(iter(rewards_in(file)), LoggedReward("a reward function"))
-        lengths = CompletionLengths(file.parent, first, found.note())
+        rewards = rewards_in(file) or [LoggedReward("a reward function")]
+        lengths = CompletionLengths(file.parent, rewards[0], found.note())
         for file in files:
-            _read(file, lengths, tokenizer, limit)
+            columns = pq.read_schema(file).names
+            if "completion_tokens" not in columns:
+                raise NoRollouts(
+                    f"{file}: no rollout log, because it lacks completion_tokens "
+                    f"(it has: {', '.join(columns)}). Name another folder."
+                )
+            name = rewards[0].name
+            for row in raw_rows(
+                file, ["completion_tokens", "truncated", REWARD + name, ERROR + name]
+            ):
+                lengths.add(row)
     except (pa.ArrowException, KeyError, TypeError, OSError) as error:
         raise NoRollouts(f"{file}: cannot be read: {first_line(error)}") from error
     if not lengths.rows:
         raise NoRollouts(f"{files[0].parent}: no rollouts in its {len(files)} files")
     return lengths
-
-
-def _read(
-    file: Path, lengths: CompletionLengths, tokenizer: Tokenizer | None, limit: int | None
-) -> None:
-    """Add the rollouts of one file."""
-    import pyarrow.parquet as pq
-
-    parquet = pq.ParquetFile(file, **STREAMED)
-    columns = {*parquet.schema_arrow.names}
-    logged = "completion_tokens" in columns
-    wanted = ["completion_tokens", "truncated"] if logged else ["completion"]
-    if wanted[-1] not in columns:
-        what = f"neither a rollout log nor TRL's completions (it has: {', '.join(parquet.schema_arrow.names)})"
-        raise NoRollouts(f"{file}: {what}. Name another folder.")
-    if not logged and (tokenizer is None or limit is None):
-        fix = "Name the run's YAML too, with trl.max_completion_length"
-        raise NoRollouts(f"{file}: no token counts. {fix}.")
-    lengths.estimated = not logged
-    name = lengths.reward.name
-    wanted += columns & {REWARD + name, ERROR + name}
-    for batch in parquet.iter_batches(1000, columns=wanted):
-        rows = batch.to_pylist()
-        if not logged:
-            _estimate(rows, tokenizer, limit)
-        for row in rows:
-            lengths.add(row["completion_tokens"], row["truncated"], score_of(row, name))
-
-
-def _estimate(rows: list[dict[str, Any]], tokenizer: Any, limit: Any) -> None:
-    """Count decoded text. It lacks the end token, so a finished completion is below the limit."""
-    texts = [row["completion"] if isinstance(row["completion"], str) else "" for row in rows]
-    for row, count in zip(rows, tokenizer.counts(texts), strict=True):
-        row["completion_tokens"] = min(count + 1, limit)
-        row["truncated"] = count >= limit

@@ -2,9 +2,14 @@
 
 import logging
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from axolotl_grpo_plugin.training.report import short
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.runlog.rewards import short
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
 
 
 def quiet_console(everything: bool) -> None:
@@ -21,31 +26,42 @@ def quiet_console(everything: bool) -> None:
                 handler.setLevel(logging.WARNING)
 
 
-def show_summary(cfg: Any, trainer: Any, speed: str) -> None:
+def show_summary(
+    cfg: Config,
+    trainer: "GRPOTrainer",
+    speed: str,
+) -> None:
     """Print a run's model, rows, rewards, devices and output folder, on the first rank.
 
     speed: the parts of the lean step that are on.
     """
     if not trainer.accelerator.is_main_process:
         return
-    args, group = trainer.args, trainer.num_generations
+    args = trainer.args
+    group = trainer.num_generations
     millions = trainer.model.num_parameters() / 1e6
-    steps = f"{args.max_steps} steps" if args.max_steps > 0 else f"{args.num_train_epochs:g} epochs"
-    vllm = f", vLLM ({trainer.vllm_mode})" if trainer.use_vllm else ""
-    lines = {
-        "config": cfg.get("axolotl_config_path"),
-        "model": f"{cfg['base_model']}, {millions:,.1f} M parameters, {cfg.get('adapter') or 'full'}",
-        "rows": f"{len(trainer.train_dataset)}, {cfg.get('grpo_held_out_rows') or 0} held out",
-        "batch": f"{args.generation_batch_size // group} prompts x {group} completions, {steps}",
-        "rewards": ", ".join(map(short, trainer.reward_func_names)),
-        "runs on": f"{trainer.accelerator.num_processes} x {args.device.type}{vllm}",
-        "speed": speed,
-        "results": f"{args.output_dir} (debug.log there has Axolotl's log)",
-    }
-    show(lines)
+    length = f"{args.num_train_epochs:g} epochs"
+    if args.max_steps > 0:
+        length = f"{args.max_steps} steps"
+    devices = f"{trainer.accelerator.num_processes} x {args.device.type}"
+    if trainer.use_vllm:
+        devices += f", vLLM ({trainer.vllm_mode})"
+    prompts = args.generation_batch_size // group
+    show(
+        {
+            "config": cfg.get("axolotl_config_path"),
+            "model": f"{cfg['base_model']}, {millions:,.1f} M parameters, {cfg.get('adapter') or 'full'}",
+            "rows": f"{len(trainer.train_dataset)}, {cfg.get('grpo_held_out_rows') or 0} held out",
+            "batch": f"{prompts} prompts x {group} completions, {length}",
+            "rewards": ", ".join(map(short, trainer.reward_func_names)),
+            "runs on": devices,
+            "speed": speed,
+            "results": f"{args.output_dir} (debug.log there has Axolotl's log)",
+        }
+    )
 
 
-def show(lines: dict[str, Any]) -> None:
+def show(lines: Mapping[str, object]) -> None:
     """Print a block of names and values, after an empty line."""
     from rich.console import Console
 

@@ -1,30 +1,48 @@
 """Replace prompt groups that teach nothing by groups of other prompts (DAPO's dynamic sampling)."""
 
 from collections.abc import Callable
-from copy import deepcopy
+from itertools import chain
 from math import ceil, gcd
-from typing import Any
-from unittest.mock import patch
+from random import Random
+from typing import NamedTuple
 
 import torch
 from accelerate.utils import gather_object
-from torch.nn.functional import pad
-from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
+from trl import GRPOTrainer
 
-from axolotl_grpo_plugin.config import tokens_of
+from axolotl_grpo_plugin import upstream
+from axolotl_grpo_plugin.config import Config, tokens_of
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.scoring.dead_groups import are_equal
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
-from axolotl_grpo_plugin.training.row_rates import RowRates
+from axolotl_grpo_plugin.training.micro_batches import (
+    Batch,
+    loss_mask,
+    of_all_ranks,
+    replace_rows,
+)
 
 ROUNDS = 3
-_LEFT = ("prompt_ids", "prompt_mask")  # padded on this side
-_ONES = ("tool_mask", "importance_sampling_ratio")  # padded with 1
+
+type Generate = Callable[[list[Batch]], Batch]  # TRL's generation and scoring of rows
 
 
-class DynamicSampling(TrainerCallback, ExportableState):
-    """Wraps the trainer's `_generate_and_score_completions`, and keeps the pass rate of each row.
+class Round(NamedTuple):
+    """One generation. rows: of the dataset, one per prompt group. The numbers of groups are over all ranks.
+
+    batch: this rank's part. tokens: of the completions of all ranks. dead: groups with equal scores.
+    discarded: groups that no step trains on.
+    """
+
+    rows: list[int]
+    batch: Batch
+    tokens: torch.Tensor
+    dead: list[int]
+    discarded: set[int]
+
+
+class DynamicSampling:
+    """Wraps the generation and scoring of batches.
 
     A group is dead if all its scores of one reward function are equal. The scores, which TRL gathers,
     the rows and the draws are the same on all ranks, so all ranks decide the same.
@@ -32,118 +50,171 @@ class DynamicSampling(TrainerCallback, ExportableState):
     number: of the reward function. rounds: the most extra rounds of generation per batch.
     """
 
-    def __init__(self, trainer: Any, runner: RewardRunner, number: int, rounds: int):
-        self.trainer, self.runner, self.number, self.rounds = trainer, runner, number, rounds
-        self.rates = RowRates(trainer.train_dataset["prompt"])
-        self._draws = (0, 0)  # step, draws of this step
-        self._generate = trainer._generate_and_score_completions
-        trainer._generate_and_score_completions = self._sample
+    def __init__(
+        self,
+        trainer: GRPOTrainer,
+        runner: RewardRunner,
+        number: int,
+        rounds: int,
+    ):
+        self.trainer = trainer
+        self.runner = runner
+        self.number = number
+        self.rounds = rounds
+        # Rows with the same prompt count as the last one.
+        self._rows = {
+            str(prompt): row for row, prompt in enumerate(trainer.train_dataset["prompt"])
+        }
+        self._group = trainer.num_generations  # completions per prompt group
+        self._step = 0
+        self._draws = 0  # of this step
+        upstream.wrap_batches(trainer, self._sample)
 
     @classmethod
-    def of(cls, cfg: Any, trainer: Any, runner: RewardRunner) -> "DynamicSampling":
+    def of(
+        cls,
+        cfg: Config,
+        trainer: GRPOTrainer,
+        runner: RewardRunner,
+    ) -> "DynamicSampling":
         """Wrap the trainer with the settings of a config."""
         keys = [reward.key for reward in reward_refs(cfg)]
-        number = keys.index(cfg.get("grpo_dynamic_sampling_reward") or keys[0])
         rounds = tokens_of(cfg.get("grpo_dynamic_sampling_rounds"))
-        return cls(trainer, runner, number, ROUNDS if rounds is None else rounds)
-
-    def state(self) -> dict[str, Any]:
-        """Return the pass rates, which transformers writes into the checkpoint's trainer_state.json."""
-        return {"args": {}, "attributes": self.rates.saved()}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # A checkpoint from before dynamic sampling was turned on has no such entry.
-        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
-        self.rates.restore(saved["attributes"])
-
-    def _sample(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Generate and score a batch, and replace its dead groups."""
-        trainer, log = self.trainer, self.runner.rollouts
-        output: dict[str, Any]
-        if not trainer.model.training:
-            output = self._generate(inputs)
-            return output
-        if log:
-            log.held = []
-        group = trainer.num_generations
-        rows = gather_object([self.rates.row_of(each["prompt"]) for each in inputs])[::group]
-        output, dead = self._round(rows, inputs)
-        before, places, used = len(dead), dead, set(rows)
-        asked, all_dead = len(rows), before  # groups of all rounds
-        tokens = output["num_items_in_batch"]
-        own = [self._own(len(rows))]  # this rank's places in each round
-        discarded = [set[int]()]  # groups of each round
-        while places and len(discarded) <= self.rounds:
-            needed = self._needed(len(places), 1 - all_dead / asked, len(rows))
-            if not (drawn := self._draw(needed, used)):
-                break
-            extra, dead = self._extra(drawn)
-            used.update(drawn)
-            asked, all_dead = asked + len(drawn), all_dead + len(dead)
-            tokens = tokens + extra["num_items_in_batch"]
-            live = [source for source in range(len(drawn)) if source not in dead]
-            moves = list(zip(places, live, strict=False))
-            own.append(self._own(len(drawn)))
-            pad_token = trainer.processing_class.pad_token_id
-            exchange(output, extra, moves, group, (own[0], own[-1]), pad_token)
-            discarded[0].update(place for place, _ in moves)
-            discarded.append(set(range(len(drawn))) - {source for _, source in moves})
-            places = places[len(moves) :]
-        if len(discarded) > 1:
-            count = loss_mask(output).sum()
-            output["num_items_in_batch"] = trainer.accelerator.gather(count).sum()
-        if log:
-            rounds = zip(own, discarded, strict=True)
-            log.release([[place // group in groups for place in mine] for mine, groups in rounds])
-        metrics = trainer._metrics["train"]
-        metrics["num_tokens"] = [trainer.state.num_input_tokens_seen]
-        metrics["sampling/dead_before"].append(before)
-        metrics["sampling/dead_after"].append(len(places))
-        metrics["sampling/rounds"].append(len(discarded) - 1)
-        metrics["sampling/used_tokens"].append(
-            (output["num_items_in_batch"] / tokens.clamp(min=1)).item()
+        return cls(
+            trainer,
+            runner,
+            keys.index(cfg.get("grpo_dynamic_sampling_reward") or keys[0]),
+            ROUNDS if rounds is None else rounds,
         )
-        return output
 
-    def _round(self, rows: list[int], inputs: list[Any]) -> tuple[dict[str, Any], list[int]]:
-        """Generate and score. Return TRL's batch, and the numbers of the dead groups over all ranks."""
-        output = self._generate(inputs)
-        scores = self.runner.scores[:, self.number].view(len(rows), -1)
-        self.rates.add(rows, scores.tolist())
-        return output, dead_groups(scores)
+    def _sample(
+        self,
+        generate: Generate,
+        inputs: list[Batch],
+    ) -> Batch:
+        """Generate and score a batch, and replace its dead groups."""
+        if not self.trainer.model.training:
+            return generate(inputs)  # an evaluation measures its own rows
+        log = self.runner.rollouts
+        if log:
+            log.held = []  # which groups are discarded is known after the last round only
+        own = [self._rows[str(row["prompt"])] for row in inputs]
+        rows = gather_object(own)[:: self._group]
+        first = self._round(
+            generate,
+            rows,
+            inputs,
+        )
+        rounds = [first]
+        places = first.dead
+        while places and len(rounds) <= self.rounds:
+            drawn = self._draw(rounds, len(places))
+            if not drawn:  # the step has used nearly all rows
+                break
+            extra = self._extra(generate, drawn)
+            rounds.append(extra)
+            groups = set(range(len(drawn)))
+            live = sorted(groups.difference(extra.dead))
+            moves = dict(zip(places, live, strict=False))  # live groups may be left over
+            first.discarded.update(moves)
+            extra.discarded.update(groups.difference(moves.values()))
+            if moves:
+                exchange(
+                    first.batch,
+                    # A group may lie on two ranks.
+                    of_all_ranks(extra.batch, self.trainer.accelerator),
+                    moves,
+                    self._group,
+                    self._own(rows),
+                )
+            places = places[len(moves) :]
+        if log:
+            log.release(list(map(self._marks, rounds)))
+        self._log(rounds, len(places))
+        return first.batch
 
-    def _needed(self, places: int, live: float, most: int) -> int:
-        """Return the number of groups to generate for dead places, in equal parts for all ranks.
+    def _round(
+        self,
+        generate: Generate,
+        rows: list[int],
+        inputs: list[Batch],
+    ) -> Round:
+        """Generate and score completions. inputs: this rank's rows of the dataset, one per completion."""
+        batch = generate(inputs)
+        return Round(
+            rows,
+            batch,
+            batch["num_items_in_batch"],
+            dead_groups(self.runner.scores[:, self.number].view(len(rows), -1)),
+            set(),
+        )
 
-        live: the share of live groups so far. most: the groups of a batch.
-        """
-        ranks: int = self.trainer.accelerator.num_processes
-        unit = ranks // gcd(ranks, int(self.trainer.num_generations))
+    def _extra(
+        self,
+        generate: Generate,
+        rows: list[int],
+    ) -> Round:
+        """Generate and score completions of other rows, which TRL does not log."""
+        dataset = self.trainer.train_dataset
+        inputs = [dataset[rows[place // self._group]] for place in self._own(rows)]
+        with upstream.unlogged(self.trainer):
+            return self._round(generate, rows, inputs)
+
+    def _draw(
+        self,
+        rounds: list[Round],
+        places: int,
+    ) -> list[int]:
+        """Draw rows for dead places, [] if too few are left. None is used twice in a step."""
+        used = list(chain.from_iterable(earlier.rows for earlier in rounds))
+        live = 1 - sum(len(earlier.dead) for earlier in rounds) / len(used)
+        most = len(rounds[0].rows)
+        # As long as no group is live, ask for as many as if one of a batch were.
         wanted = ceil(places / max(live, 1 / most))
-        return min(ceil(wanted / unit) * unit, most)
+        # Each rank must generate equally many completions.
+        ranks = self.trainer.accelerator.num_processes
+        unit = ranks // gcd(ranks, self._group)
+        wanted = min(ceil(wanted / unit) * unit, most)
+        step = self.trainer.state.global_step
+        self._draws = self._draws + 1 if step == self._step else 0
+        self._step = step
+        unused = sorted(set(self._rows.values()).difference(used))
+        if len(unused) < wanted:
+            return []
+        # A resumed run draws as an undisturbed one does.
+        seed = f"{self.trainer.args.seed} {step} {self._draws}"
+        return Random(seed).sample(unused, wanted)
 
-    def _extra(self, rows: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Generate and score completions of other rows. TRL's metrics and table leave them out."""
-        trainer = self.trainer
-        numbers = (place // trainer.num_generations for place in self._own(len(rows)))
-        inputs = [trainer.train_dataset[rows[number]] for number in numbers]
-        copies = {name: deepcopy(getattr(trainer, name)) for name in ("_metrics", "_logs")}
-        with patch.multiple(trainer, **copies):
-            return self._round(rows, inputs)
-
-    def _draw(self, count: int, used: set[int]) -> list[int]:
-        step, draws = self.trainer.state.global_step, 0
-        if self._draws[0] == step:
-            draws = self._draws[1] + 1
-        self._draws = (step, draws)
-        return self.rates.draw(count, (self.trainer.args.seed, step, draws), used)
-
-    def _own(self, groups: int) -> range:
-        """Return the places of this rank's completions in a batch of all ranks. groups: of the batch."""
+    def _own(self, rows: list[int]) -> range:
+        """Return the places of this rank's completions in a round of all ranks."""
         accelerator = self.trainer.accelerator
-        rank, count = accelerator.process_index, groups * self.trainer.num_generations
-        count //= accelerator.num_processes
-        return range(rank * count, (rank + 1) * count)
+        count = len(rows) * self._group // accelerator.num_processes
+        start = accelerator.process_index * count
+        return range(start, start + count)
+
+    def _marks(self, own: Round) -> list[bool]:
+        """Return whether each of this rank's completions is discarded."""
+        return [place // self._group in own.discarded for place in self._own(own.rows)]
+
+    def _log(
+        self,
+        rounds: list[Round],
+        dead: int,
+    ) -> None:
+        """Log a step's sampling, and let TRL divide the loss by the tokens of the new batch."""
+        trainer = self.trainer
+        batch = rounds[0].batch
+        if len(rounds) > 1:
+            own = loss_mask(batch).sum()
+            batch["num_items_in_batch"] = trainer.accelerator.reduce(own)
+        generated = torch.stack([earlier.tokens for earlier in rounds]).sum()
+        used = batch["num_items_in_batch"] / generated.clamp(min=1)
+        metrics = trainer._metrics["train"]
+        metrics["num_tokens"] = [trainer.state.num_input_tokens_seen]  # also of the extra rounds
+        metrics["sampling/dead_before"].append(len(rounds[0].dead))
+        metrics["sampling/dead_after"].append(dead)
+        metrics["sampling/rounds"].append(len(rounds) - 1)
+        metrics["sampling/used_tokens"].append(float(used))
 
 
 def dead_groups(scores: torch.Tensor) -> list[int]:
@@ -154,60 +225,27 @@ def dead_groups(scores: torch.Tensor) -> list[int]:
     return torch.nonzero(are_equal(scores)).flatten().tolist()
 
 
-def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
-    """Return TRL's mask of the tokens to train on."""
-    mask: torch.Tensor = batch["completion_mask"]
-    return mask * batch["tool_mask"] if batch.get("tool_mask") is not None else mask
-
-
 def exchange(
-    batch: dict[str, Any],
-    extra: dict[str, Any],
-    moves: list[tuple[int, int]],
+    batch: Batch,
+    extra: Batch,
+    moves: dict[int, int],
     group: int,
-    own: tuple[range, range],
-    pad_token: int,
-    gather: Callable[[list[Any]], list[Any]] = gather_object,
+    own: range,
 ) -> None:
-    """Put prompt groups of `extra` into `batch`, in place. Both are one rank's part, as TRL returns it.
+    """Put prompt groups of `extra`, which is of all ranks, into this rank's batch.
 
-    moves: pairs of the group to replace and the group to put there, numbered over all ranks. A group may
-    lie on two ranks, so the ranks gather the rows that move. group: completions per group. own: the places
-    of this rank's completions in the batches of all ranks, of `batch` and of `extra`.
+    moves: from the group to replace to the group to put there, numbered over all ranks. group: completions
+    per group. own: the places of this rank's completions in the batch of all ranks.
     """
-    here, there = own
-    rows = {to * group + i: source * group + i for to, source in moves for i in range(group)}
-    sent = [
-        (source, {name: tensor[[source - there.start]].cpu() for name, tensor in _rows_of(extra)})
-        for source in rows.values()
-        if source in there
-    ]
-    moved = dict(gather(sent))
-    taken = {place - here.start: moved[source] for place, source in rows.items() if place in here}
-    for name, tensor in _rows_of(batch) if taken else ():
-        fill = pad_token if name in ("prompt_ids", "completion_ids") else int(name in _ONES)
-        width = max(_width(rows) for rows in (tensor, *(row[name] for row in taken.values())))
-        grown = _grow(tensor, width, name, fill)
-        for place, row in taken.items():
-            grown[place] = _grow(row[name], width, name, fill)[0]
-        batch[name] = grown
-
-
-def _rows_of(batch: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
-    """Return the tensors of a batch that have one row per completion."""
-    return [
-        (name, value)
-        for name, value in batch.items()
-        if isinstance(value, torch.Tensor) and value.dim()
-    ]
-
-
-def _width(rows: torch.Tensor) -> int:
-    return rows.shape[1] if rows.dim() == 2 else 0
-
-
-def _grow(rows: torch.Tensor, width: int, name: str, fill: int) -> torch.Tensor:
-    """Return a copy of the rows, padded to a width on the side where TRL pads them."""
-    missing = width - _width(rows)
-    sides = (missing, 0) if name in _LEFT else (0, missing)
-    return pad(rows, sides, value=fill) if missing else rows.clone()
+    rows = {}  # of the batch, and of `extra`
+    for to, source in moves.items():
+        for number in range(group):
+            place = to * group + number
+            if place in own:
+                rows[place - own.start] = source * group + number
+    if rows:
+        replace_rows(
+            batch,
+            extra,
+            rows,
+        )

@@ -1,4 +1,4 @@
-"""Warn once of each sign that a run learns nothing, or something else than its task.
+"""Warn once for each sign that a run learns nothing, or the wrong thing.
 
 The shares of cut-off completions and of equal groups come from Axolotl's guide (training stability).
 The limits between vLLM and the trainer come from NeMo-RL and verl. All other signs compare the last
@@ -6,18 +6,31 @@ steps with the run's own first steps.
 """
 
 import logging
-from collections import defaultdict
-from math import isfinite, sqrt
-from statistics import fmean, variance
+from math import hypot, inf, nan
 from typing import Any
 
-from transformers import TrainerCallback
+import pandas as pd
+from transformers import TrainerCallback, TrainerControl, TrainerState
+from trl import GRPOConfig
 
-from axolotl_grpo_plugin.training.report import mean_of, short
+from axolotl_grpo_plugin.runlog.rewards import MOST_FREQUENT, short
+from axolotl_grpo_plugin.training.report import mean_of
 
 LOG = logging.getLogger(__name__)
 
 _STEPS = 20  # logged steps that each mean covers
+_FIRST = 5  # logged steps after which a run that cannot learn is named
+_REPEATED = 10  # logged steps in which one answer must be the most frequent
+_ONE_ANSWER = 0.8  # from this share of one answer on, the model ignores the question
+# Reasons of completions without an answer that a reward can read.
+_UNREADABLE = (
+    "no_answer",
+    "no_answer_tag",
+    "no_tag",
+    "no_tags",
+    "empty_answer",
+    "truncated",
+)
 _SOLVED = 0.9  # from this share of the highest score on, equal rewards are no fault
 _ERRORS = 3  # standard errors by which a mean must fall
 _LOSS = 0.1  # share of the highest score that a mean must lose
@@ -25,6 +38,14 @@ _LOSS = 0.1  # share of the highest score that a mean must lose
 # bf16 trainer with the same weights: 0.012 (trl#4772), a standard deviation of 0.05 (trl#6789). fp16
 # differs less (arXiv 2510.26788).
 _GAP = 0.1
+
+# The first fix for a reward that stays equal, because its own fault looks like hard problems.
+_READ_THEM = (
+    "Read some completions (grpo_rollouts). If they are right, correct the reward or the gold answers: "
+    "see `axolotl-grpo check CONFIG` and `axolotl-grpo reward score`. Otherwise "
+)
+
+type Signs = dict[str, str]  # each sign with its likely cause
 
 
 class Health(TrainerCallback):
@@ -35,92 +56,151 @@ class Health(TrainerCallback):
     """
 
     def __init__(self, first: str, highest: dict[str, float]):
-        self.first, self.highest = first, highest
-        self.reported: dict[str, str] = {}  # each sign with its cause
+        self.first = first
+        self.highest = highest
+        self.reported: Signs = {}
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+    def on_log(
+        self,
+        args: GRPOConfig,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: object,
+    ) -> None:
         if not state.is_world_process_zero or "reward" not in (logs or {}):
             return
         steps = [log for log in state.log_history if "reward" in log]
+        if len(steps) == _FIRST:
+            self._report(_FIRST, self._cannot_begin(_Steps(steps)))
+        if len(steps) >= _REPEATED:
+            self._report(_REPEATED, self._collapsed(_Steps(steps[-_REPEATED:])))
         if len(steps) >= _STEPS:
-            for sign, cause in self.signs(steps, args.max_completion_length).items():
-                if sign not in self.reported:
-                    self.reported[sign] = cause
-                    LOG.warning("in the last %d steps, %s: %s.", _STEPS, sign, cause)
+            self._report(_STEPS, self.signs(steps, args.max_completion_length))
 
-    def signs(self, steps: list[dict[str, Any]], length: int) -> dict[str, str]:
-        """Return each sign in the last steps, with its likely cause. length: of a completion, in tokens."""
-        recent = steps[-_STEPS:]
-        rewards = _values(recent, "reward")
-        if not rewards:
+    def _report(self, steps: int, signs: Signs) -> None:
+        """Log the signs of the last steps that were not logged before."""
+        for sign, cause in signs.items():
+            if sign not in self.reported:
+                self.reported[sign] = cause
+                LOG.warning(
+                    "in the last %d steps, %s: %s.",
+                    steps,
+                    sign,
+                    cause,
+                )
+
+    def _cannot_begin(self, start: "_Steps") -> Signs:
+        """Return a sign that the first steps teach nothing: no answer to read, or no gradient."""
+        if start.all_zero(mean_of(self.first)) and start.unreadable(self.first):
+            return {
+                "no completion has a readable answer": f"{short(self.first)} is 0 in all of them"
+                f"{start.reasons(self.first)}. Show the layout (grpo_examples), and try the model "
+                "with `axolotl-grpo passrate` before the training"
+            }
+        if not start.all_zero("grad_norm") or self._is_solved(start):
+            return {}
+        cause = (
+            "some prompt groups have different rewards. Check the learning rate and frozen weights"
+        )
+        if start.mean("frac_reward_zero_std") == 1:
+            cause = (
+                f"all prompt groups have equal rewards. {_READ_THEM}choose rows with "
+                "`axolotl-grpo passrate`, or raise the temperature or trl.num_generations"
+            )
+        return {"every gradient is 0, so the weights cannot change": cause}
+
+    def _collapsed(self, recent: "_Steps") -> Signs:
+        """Return a sign that most answers are the same text."""
+        same = recent.values(MOST_FREQUENT).gt(_ONE_ANSWER).all()
+        if not same or self._is_solved(recent):
+            return {}
+        return {
+            "one answer is over 80 % of all answers": f"{recent.mean(MOST_FREQUENT):.0%} on average, "
+            "so the model does not use the question. Name the possible answers in "
+            "grpo_system_prompt, and show an example of each (grpo_examples)"
+        }
+
+    def signs(
+        self,
+        steps: list[dict[str, Any]],
+        length: int,
+    ) -> Signs:
+        """Return each sign in the last steps. length: of a completion, in tokens."""
+        recent = _Steps(steps[-_STEPS:])
+        if recent.values("reward").isna().all():
             return {
                 "every reward function gave None": "the run learns nothing, because the dataset lacks "
                 "their columns or its gold answers are unreadable"
             }
-        if not any(rewards):
+        scored = not recent.all_zero("reward")
+        signs = self._flat(recent)
+        if not scored:
             signs = {
-                "the reward is flat at 0": f"no completion scores above 0{_reasons(recent, self.first)}. "
-                "Read some completions (grpo_rollouts), show the layout (grpo_examples), or use easier "
-                "problems or a stronger model"
+                "the reward is flat at 0": f"no completion scores above 0{recent.reasons(self.first)}. "
+                f"{_READ_THEM}show the layout (grpo_examples), or use easier problems or a stronger model"
             }
-        else:
-            signs = self._flat(steps)
         if len(steps) >= 2 * _STEPS:
-            signs |= self._fallen(steps)
-        signs |= _disagreement(
-            _mean(recent, "sampling/sampling_logp_difference/mean"),
-            _mean(recent, "sampling/importance_sampling_ratio/mean"),
-        )
-        if (clipped := _mean(recent, "completions/clipped_ratio")) > 0.3:
+            signs |= self._fallen(_Steps(steps[:_STEPS]), recent)
+        signs |= _disagreement(recent)
+        clipped = recent.mean("completions/clipped_ratio")
+        if clipped > 0.3:
             signs["over 30 % of the completions were cut off"] = (
                 f"{clipped:.0%} reach trl.max_completion_length ({length} tokens). "
                 "Raise it. If the model never stops, check its eos token and its chat template"
             )
-        highest = self.highest.get(self.first, 0.0)
-        if 0 < _SOLVED * highest <= _mean(recent, mean_of(self.first)):
-            return signs
-        if (same := _mean(recent, "frac_reward_zero_std")) > 0.8 and any(rewards):
-            groups = "all" if same == 1 else "over 80 % of the"
-            signs[f"{groups} prompt groups have equal rewards"] = (
+        same = recent.mean("frac_reward_zero_std")
+        if scored and same > 0.8 and not self._is_solved(recent):
+            signs["over 80 % of the prompt groups have equal rewards"] = (
                 f"{same:.0%} teach nothing, because the problems are too hard or too easy, or the "
                 "temperature or num_generations is too low"
             )
         return signs
 
-    def _flat(self, steps: list[dict[str, Any]]) -> dict[str, str]:
+    def _is_solved(self, recent: "_Steps") -> bool:
+        highest = self.highest.get(self.first, 0.0)
+        return 0 < _SOLVED * highest <= recent.mean(mean_of(self.first))
+
+    def _flat(self, recent: "_Steps") -> Signs:
         """Return a sign for each reward that stays at 0 beside others."""
-        recent, signs = steps[-_STEPS:], {}
+        signs = {}
         for name, highest in self.highest.items():
-            scores = _values(recent, mean_of(name))
-            if highest > 0 and len(scores) == _STEPS and not any(scores):
+            if highest > 0 and recent.all_zero(mean_of(name)):
                 signs[f"{short(name)} is flat at 0"] = (
-                    f"the run learns only from its other rewards (whole reward: "
-                    f"{_change(steps, 'reward')}){_reasons(recent, name)}. Read some completions "
-                    "(grpo_rollouts). If they are right, correct the reward or the gold answers. "
-                    "Otherwise use easier problems or a stronger model"
+                    f"the run learns only from its other rewards{recent.reasons(name)}. "
+                    f"{_READ_THEM}use easier problems or a stronger model"
                 )
         return signs
 
-    def _fallen(self, steps: list[dict[str, Any]]) -> dict[str, str]:
+    def _fallen(
+        self,
+        start: "_Steps",
+        recent: "_Steps",
+    ) -> Signs:
         """Return a sign for each reward that fell since the start, and for an entropy that did."""
-        start, recent, signs = steps[:_STEPS], steps[-_STEPS:], {}
-        rises = _mean(recent, "reward") > _mean(start, "reward")
+        signs = {}
+        rises = recent.mean("reward") > start.mean("reward")
         for name, highest in self.highest.items():
             key = mean_of(name)
-            lost = _mean(start, key) - _mean(recent, key)
-            if highest <= 0 or lost <= max(_LOSS * highest, _ERRORS * _error(start, recent, key)):
+            lost = start.mean(key) - recent.mean(key)
+            noise = _ERRORS * hypot(start.error(key), recent.error(key))
+            if highest <= 0 or not lost > max(_LOSS * highest, noise):
                 continue
             why = "Training makes the model worse. Lower the learning rate, or raise trl.beta"
             if rises:
                 why = (
-                    f"The whole reward rises ({_change(steps, 'reward')}), so the model earns more by "
+                    f"The whole reward rises ({_change(start, recent, 'reward')}), so the model earns more by "
                     "other rewards (reward hacking). Read some completions (grpo_rollouts), and correct "
                     "those rewards or trl.reward_weights"
                 )
-            signs[f"{short(name)} fell"] = f"{_change(steps, key)}{_reasons(recent, name)}. {why}"
+            signs[f"{short(name)} fell"] = (
+                f"{_change(start, recent, key)}{recent.reasons(name)}. {why}"
+            )
+        entropy = recent.mean("entropy")
         first = mean_of(self.first)
-        before, entropy = _mean(start, "entropy"), _mean(recent, "entropy")
-        if 0 < entropy < before / 5 and _mean(recent, first) <= _mean(start, first):
+        # A model that becomes right may also become sure.
+        rises = recent.mean(first) > start.mean(first)
+        if 0 < entropy < start.mean("entropy") / 5 and not rises:
             signs["the entropy fell below a fifth of its start"] = (
                 f"at {entropy:.3f} the model repeats itself, and {short(self.first)} does not rise. "
                 "Lower the learning rate, or raise the temperature"
@@ -128,20 +208,19 @@ class Health(TrainerCallback):
         return signs
 
 
-def _disagreement(gap: float, ratio: float) -> dict[str, str]:
-    """Return signs that vLLM and the trainer give completions different probabilities.
-
-    gap: mean absolute difference of log-probabilities, in nats per token; 0 without vLLM. ratio: mean
-    importance ratio, which TRL caps or masks before it logs it.
-    """
+def _disagreement(recent: "_Steps") -> Signs:
+    """Return signs that vLLM and the trainer give completions different probabilities."""
+    # Mean absolute difference of log-probabilities, in nats per token. 0 without vLLM.
+    gap = recent.mean("sampling/sampling_logp_difference/mean")
+    # TRL caps or masks the ratio before it logs it.
+    ratio = recent.mean("sampling/importance_sampling_ratio/mean")
     signs = {}
     if gap > _GAP:
         signs["vLLM and the trainer disagree"] = (
-            f"by {gap:.2f} nats per token. Remove trl.top_p, top_k, min_p and repetition_penalty, give "
-            "both the same dtype (4 bits differ most, fp16 less than bf16), or see with --canary whether "
-            "weights reach the server"
+            f"by {gap:.2f} nats per token. Remove trl.top_p, top_k, min_p and repetition_penalty, or give "
+            "both the same dtype (4 bits differ most, fp16 less than bf16)"
         )
-    if gap and not 0.5 <= ratio <= 2:  # verl's limits, docs/algo/rollout_corr.md
+    if gap > 0 and not 0.5 <= ratio <= 2:  # verl's limits, docs/algo/rollout_corr.md
         # TRL's default multiplies the ratios of all tokens of a completion (trl#5814).
         signs["the importance ratio is far from 1"] = (
             f"vLLM's completions count {ratio:.2f} times on average. If they are long, set "
@@ -150,37 +229,49 @@ def _disagreement(gap: float, ratio: float) -> dict[str, str]:
     return signs
 
 
-def _values(steps: list[dict[str, Any]], key: str) -> list[float]:
-    """Return a metric's values in the steps that have one."""
-    values = [step[key] for step in steps if step.get(key) is not None]
-    return [value for value in values if isfinite(value)]
+class _Steps:
+    """The metrics of some steps. A value that is missing is NaN, so no comparison with it is true."""
+
+    def __init__(self, steps: list[dict[str, Any]]):
+        table = pd.DataFrame(steps).apply(pd.to_numeric, errors="coerce")
+        self._table = table.replace([inf, -inf], nan)
+
+    def values(self, key: str) -> Any:
+        """Return a value for each step."""
+        return self._table.reindex(columns=[key])[key]
+
+    def mean(self, key: str) -> float:
+        return float(self.values(key).mean())
+
+    def error(self, key: str) -> float:
+        """Return the standard error of the mean, in the metric's unit."""
+        return float(self.values(key).sem())
+
+    def unreadable(self, name: str) -> bool:
+        """Return whether each completion of every step lacks an answer that the reward can read."""
+        shares = self._table.reindex(
+            columns=[f"reward_reasons/{name}/{why}" for why in _UNREADABLE]
+        )
+        return bool((shares.sum(axis=1) > 1 - 1e-6).all())
+
+    def all_zero(self, key: str) -> bool:
+        """Return whether every step has the value 0."""
+        return bool(self.values(key).eq(0).all())
+
+    def reasons(self, name: str) -> str:
+        """Return the three most frequent reasons of a reward with their shares, or ""."""
+        prefix = f"reward_reasons/{name}/"
+        columns = [key for key in self._table if key.startswith(prefix)]
+        means = self._table[columns].fillna(0).mean()
+        most = means[means > 0].nlargest(3)
+        shown = [f"{key.removeprefix(prefix)} {share:.0%}" for key, share in most.items()]
+        return f", reasons: {', '.join(shown)}" if shown else ""
 
 
-def _mean(steps: list[dict[str, Any]], key: str) -> float:
-    """Return a metric's mean, 0.0 if it is not logged."""
-    return fmean(_values(steps, key) or [0.0])
-
-
-def _error(start: list[dict[str, Any]], recent: list[dict[str, Any]], key: str) -> float:
-    """Return the standard error of the difference between two means."""
-    samples = [_values(start, key), _values(recent, key)]
-    return sqrt(sum(variance(each) / len(each) for each in samples if len(each) > 1))
-
-
-def _change(steps: list[dict[str, Any]], key: str) -> str:
+def _change(
+    start: _Steps,
+    end: _Steps,
+    key: str,
+) -> str:
     """Return a metric's mean in the first and in the last steps."""
-    count = min(_STEPS, len(steps) // 2)
-    return f"{_mean(steps[:count], key):.2f} -> {_mean(steps[-count:], key):.2f}"
-
-
-def _reasons(steps: list[dict[str, Any]], name: str) -> str:
-    """Return the three most frequent reasons of a reward with their shares, or ""."""
-    prefix = f"reward_reasons/{name}/"
-    shares: dict[str, float] = defaultdict(float)
-    for step in steps:
-        for key, share in step.items():
-            if key.startswith(prefix):
-                shares[key.removeprefix(prefix)] += share or 0.0
-    often = sorted(shares.items(), key=lambda pair: -pair[1])[:3]
-    shown = [f"{reason} {share / len(steps):.0%}" for reason, share in often if share]
-    return f", reasons: {', '.join(shown)}" if shown else ""
+    return f"{start.mean(key):.2f} -> {end.mean(key):.2f}"

@@ -1,41 +1,63 @@
 """Compute TRL's gradient from fewer tokens.
 
 TRL pads all completions of a generation batch to the longest one. Its forward and backward passes compute that
-padding, and also completions without gradient. `LeanStep` rearranges the micro-batches before these passes:
+padding, the prompt of each completion, and completions without gradient. `LeanStep` changes these passes:
 
 - trim: cut each micro-batch to its own longest prompt and completion;
-- sort: put completions of like length into the same micro-batch of an optimizer step;
-- skip: leave out completions that have no gradient, because their advantage is 0 or their mask is empty.
+- sort: put completions of like length, or of the same prompt, into the same micro-batch of an optimizer step,
+  and share them out to the ranks by their length;
+- skip: leave out completions that have no gradient, because their advantage is 0 or their mask is empty;
+- share: compute a prompt once for all its completions in a micro-batch.
 
 docs/speed.md has the measured gain. tests/e2e/test_lean_step.py compares the gradients with TRL's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from math import gcd, nan
+from itertools import batched, chain
+from math import ceil, gcd, nan
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch.nn.functional import pad
-from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers import PreTrainedModel
+from trl import GRPOTrainer
 
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.generation.fewer_tokens import distinct_rows
+from axolotl_grpo_plugin.training.lean_parts import (
+    BY_PASS,
+    PARTS,
+    PER_ROW,
+    SHARE,
+    SKIP,
+    SORT,
+    TRIM,
+    parts_off,
+    summary,
+)
 from axolotl_grpo_plugin.training.micro_batches import (
     Batch,
+    Size,
     chosen,
+    dealt,
     emptied,
     joined,
-    lengths_of,
+    loss_mask,
+    of_all_ranks,
     shared_out,
+    sizes_of,
     trimmed,
     used_columns,
 )
+from axolotl_grpo_plugin.training.shared_prompts import sharing_prompts
 
-TRIM, SORT, SKIP = "trim", "sort", "skip"
-COMPUTED, PADDED = "tokens/computed", "tokens/computed_by_trl"  # metrics
+# Metrics.
+COMPUTED = "tokens/computed"
+PADDED = "tokens/computed_by_trl"
 
-_PER_ROW = ("grpo", "sapo", "luspo", "dr_grpo")  # losses that TRL divides by the rows of a pass
-_PER_TOKEN = ("dapo", "cispo", "vespo")  # and by the tokens of a generation batch
 _MEANS = (  # metrics that TRL computes for each pass, as a mean over its tokens
     "kl",
     "entropy",
@@ -45,225 +67,320 @@ _MEANS = (  # metrics that TRL computes for each pass, as a mean over its tokens
     "cispo_clip_ratio",
     "vespo/phi_seq_mean",
 )
-# Entries of a rearranged micro-batch: the factor of its loss, the weight of its means, TRL's rows per step.
-_SHARE, _WEIGHT, _ROWS = "loss_share", "metric_weight", "step_rows"
+# Entries of a rearranged micro-batch.
+_SHARE = "loss_share"  # the factor of its loss
+_WEIGHT = "metric_weight"  # the weight of its means
+_ROWS = "step_rows"  # TRL's rows per step
 
 
 class LeanStep:
     """Wraps the methods of a trainer that prepare micro-batches and compute losses.
 
-    trim: False turns "trim" and "sort" off. skip: False turns "skip" off, and None only under ZeRO-3 and FSDP.
-    on: the parts that are on. off: the reason why a part is off.
+    cfg: may turn parts off by their keys. on: the parts that are on. summary: these, and why others are off.
     """
 
-    def __init__(self, trainer: Any, trim: bool | None = None, skip: bool | None = None):
+    def __init__(
+        self,
+        trainer: GRPOTrainer,
+        cfg: Config,
+    ):
         self.trainer = trainer
-        self.off: dict[str, str] = {}
-        for part in (TRIM, SORT, SKIP):
-            if reason := _set_off(part, trim, skip, trainer) or _not_exact(part, trainer):
-                self.off[part] = reason
-        self.on = [part for part in (TRIM, SORT, SKIP) if part not in self.off]
+        off = parts_off(trainer, cfg)
+        self.on = [part for part in PARTS if part not in off]
+        self.summary = summary(off)
         # Without rotary embeddings, the position of a token counts the padding on its left.
-        names = {type(module).__name__ for module in trainer.model.modules()}
-        self._trims_prompts = any("Rotary" in name for name in names)
-        self._prepare: Callable[[Any], Batch] = trainer._prepare_inputs
-        self._loss: Callable[[Any, Batch], torch.Tensor] = trainer._compute_loss
+        self._trims_prompts = any(
+            "Rotary" in type(module).__name__ for module in trainer.model.modules()
+        )
+        # Without them, a row would also change with the padding of another rank.
+        several = trainer.accelerator.num_processes > 1
+        self._shares_ranks = several and SORT in self.on and self._trims_prompts
+        self._prepare = trainer._prepare_inputs
+        self._loss = trainer._compute_loss
         self._logps = trainer._get_per_token_logps_and_entropies
-        self._without_gradient = [0, 0]  # tokens of passes since the last batch: computed, TRL's
+        # Tokens of passes since the last batch: computed, and what TRL would compute.
+        self._computed = 0
+        self._padded = 0
         if self.on:
             trainer._prepare_inputs = self._prepare_inputs
             trainer._compute_loss = self._compute_loss
-        if TRIM in self.on:
+        if TRIM in self.on or SHARE in self.on:
             trainer._get_per_token_logps_and_entropies = self._log_probabilities
-
-    def summary(self) -> str:
-        """Return the parts that are on, and why others are off."""
-        reasons: dict[str, list[str]] = {}
-        for part, reason in self.off.items():
-            reasons.setdefault(reason, []).append(part)
-        texts = [f"no {' and '.join(parts)}: {reason}" for reason, parts in reasons.items()]
-        return "; ".join([", ".join(self.on), *texts] if self.on else texts)
 
     def _prepare_inputs(self, batch: Any) -> Batch:
         """Return the next micro-batch. After each generation, rearrange those of all its steps."""
         trainer = self.trainer
         before = trainer._buffered_inputs
-        inputs = self._prepare(batch)
-        if not trainer.model.training or trainer._buffered_inputs is before:
-            return inputs
+        inputs: Batch = self._prepare(batch)
         batches = trainer._buffered_inputs
-        # Rows stay in their optimizer step. A step may have a part of the generation batch, or several.
-        size = gcd(trainer.args.gradient_accumulation_steps, len(batches)) if SORT in self.on else 1
-        rearranged: list[Batch] = []
-        for start in range(0, len(batches), size):
-            rearranged += self._rearranged(batches[start : start + size])
-        trainer._buffered_inputs = rearranged
-        place: int = trainer._step % len(rearranged)
-        return rearranged[place]
+        # TRL makes a new list at each generation. An evaluation has no list, and keeps its rows.
+        if batches is before or not trainer.model.training:
+            return inputs
 
-    def _rearranged(self, batches: list[Batch]) -> list[Batch]:
+        size = 1
+        if SORT in self.on:
+            # Rows stay in their optimizer step. A step may have a part of the generation batch, or several.
+            size = gcd(trainer.args.gradient_accumulation_steps, len(batches))
+        rearranged = list(chain.from_iterable(map(self._rearranged, batched(batches, size))))
+        trainer._buffered_inputs = rearranged
+        inputs = rearranged[trainer._step % len(rearranged)]
+        return inputs
+
+    def _rearranged(self, batches: Sequence[Batch]) -> list[Batch]:
         """Return as many micro-batches, with the same gradient. Without "sort" there is one."""
-        whole = joined(batches)
-        lengths = lengths_of(whole["prompt_mask"], whole["completion_mask"])
-        rows = self._rows_with_gradient(whole)
-        shares = shared_out(rows, lengths, len(batches)) if SORT in self.on else [rows]
-        shortest = min(range(len(lengths)), key=lambda row: sum(lengths[row]))
-        parts = []
-        for share in shares:
-            part = chosen(whole, share) if share else emptied(chosen(whole, [shortest]))
-            if TRIM in self.on:
-                part = trimmed(part, self.trainer.pad_to_multiple_of or 1, self._trims_prompts)
-            parts.append(part)
-        weights = self._count_tokens(whole, parts)
-        if self.on != [TRIM]:  # else each pass has TRL's rows, and its loss and metrics are TRL's
-            for part, share, weight in zip(parts, shares, weights, strict=True):
-                part[_SHARE] = self._loss_share(whole, share, len(lengths) // len(batches))
-                part[_ROWS] = len(lengths)
-                part[_WEIGHT] = weight
+        own = joined(batches)
+        whole = own
+        if self._shares_ranks:
+            whole = of_all_ranks(own, self.trainer.accelerator)
+        prompt_mask = whole["prompt_mask"]
+        _, groups = self._prompts(whole["prompt_ids"], prompt_mask)
+        sizes = sizes_of(
+            prompt_mask,
+            whole["completion_mask"],
+            groups.tolist(),
+        )
+        shares = self._shares(
+            self._rows_with_gradient(whole),
+            sizes,
+            len(batches),
+        )
+        parts = [self._pass(whole, share) for share in shares]
+        weights = self._count_tokens(own, parts)
+        if SORT not in self.on and SKIP not in self.on:
+            return parts  # each pass has TRL's rows, loss and metrics
+
+        per_pass = len(own["advantages"]) // len(batches)
+        for part, share, weight in zip(parts, shares, weights, strict=True):
+            part[_SHARE] = self._loss_share(whole, share, per_pass)
+            part[_ROWS] = len(sizes)
+            part[_WEIGHT] = weight
         return parts
 
+    def _pass(
+        self,
+        whole: Batch,
+        share: list[int],
+    ) -> Batch:
+        """Return the micro-batch of some rows. Without rows it has one, which has no loss."""
+        part = chosen(whole, share) if share else emptied(chosen(whole, [0]))
+        if TRIM not in self.on:
+            return part
+        return trimmed(
+            part,
+            self.trainer.pad_to_multiple_of or 1,
+            self._trims_prompts,
+        )
+
+    def _shares(
+        self,
+        rows: list[int],
+        sizes: list[Size],
+        passes: int,
+    ) -> list[list[int]]:
+        """Return the rows of each pass on this rank."""
+        if SORT not in self.on:
+            return [rows]
+        if not self._shares_ranks:
+            return shared_out(rows, sizes, passes)
+        accelerator = self.trainer.accelerator
+        ranks = accelerator.num_processes
+        return dealt(
+            shared_out(
+                rows,
+                sizes,
+                passes * ranks,
+            ),
+            ranks,
+            accelerator.process_index,
+        )
+
+    def _prompts(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a row of each prompt that a pass computes, and the prompt of each row."""
+        if SHARE in self.on:
+            return distinct_rows(torch.cat([ids, mask], dim=1))
+        rows = torch.arange(len(ids))
+        return rows, rows
+
     def _rows_with_gradient(self, whole: Batch) -> list[int]:
+        advantages = whole["advantages"]
         if SKIP not in self.on:
-            return list(range(len(whole["advantages"])))
-        keep = _loss_mask(whole).sum(dim=1) > 0
-        if self.trainer.beta == 0:  # else the divergence from the reference model has a gradient
-            keep &= whole["advantages"] != 0
+            return list(range(len(advantages)))
+        keep = loss_mask(whole).any(dim=1)
+        # With beta, the divergence from the reference model has a gradient.
+        if self.trainer.beta == 0:
+            keep &= advantages != 0
         rows: list[int] = keep.nonzero().flatten().tolist()
         return rows
 
-    def _loss_share(self, whole: Batch, rows: list[int], usual: int) -> float:
+    def _loss_share(
+        self,
+        whole: Batch,
+        rows: list[int],
+        usual: int,
+    ) -> float:
         """Return the factor that makes the loss of these rows their part of TRL's. usual: rows of TRL's pass."""
         if not rows:
             return 0.0
-        if self.trainer.loss_type in _PER_ROW:
+        if self.trainer.loss_type in PER_ROW:  # TRL takes the mean over the rows of its pass
             return len(rows) / usual
-        if (
-            self.trainer.loss_type == "bnpo"
-        ):  # TRL divides by the tokens of its pass, which is `whole`
-            mask = _loss_mask(whole)
+        if self.trainer.loss_type == BY_PASS:  # TRL's pass is `whole`, because "sort" is off
+            mask = loss_mask(whole)
             return float(mask[rows].sum() / mask.sum())
-        return 1.0
+        return 1.0  # TRL divides by the tokens of the generation batch
 
-    def _count_tokens(self, whole: Batch, parts: list[Batch]) -> list[float]:
+    def _count_tokens(
+        self,
+        whole: Batch,
+        parts: list[Batch],
+    ) -> list[float]:
         """Log the computed tokens of all ranks. Return the weight of the metrics of each pass, 1 on average."""
-        computed, padded = self._without_gradient
-        self._without_gradient = [0, 0]
-        computed += sum(map(_size, parts))
-        padded += _size(whole)
-        trained = [int(_loss_mask(part).sum()) for part in parts]
+        self._padded += whole["prompt_ids"].numel()
+        self._padded += whole["completion_ids"].numel()
+        trained = []
+        for part in parts:
+            self._count_computed(part["prompt_ids"], part["prompt_mask"])
+            self._computed += part["completion_ids"].numel()
+            trained.append(int(loss_mask(part).sum()))
         accelerator = self.trainer.accelerator
-        own = torch.tensor([computed, padded, *trained], dtype=torch.float64)
-        computed, padded, *trained = accelerator.reduce(own.to(accelerator.device)).tolist()
-        self.trainer._metrics["train"][COMPUTED].append(computed)
-        self.trainer._metrics["train"][PADDED].append(padded)
-        passes = sum(tokens > 0 for tokens in trained)
-        mean = sum(trained) / max(passes, 1)
-        return [tokens / max(mean, 1) for tokens in trained]
+        own = torch.tensor(
+            [self._computed, self._padded, *trained],
+            dtype=torch.float64,
+            device=accelerator.device,
+        )
+        computed, padded, *trained = accelerator.reduce(own).tolist()
+        self._computed = self._padded = 0
+        metrics = self.trainer._metrics["train"]
+        metrics[COMPUTED].append(computed)
+        metrics[PADDED].append(padded)
+        passes = sum(map(bool, trained))  # that compute metrics
+        return [tokens * passes / max(sum(trained), 1) for tokens in trained]
 
-    def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+    def _count_computed(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> None:
+        """Count the prompt tokens that a pass computes."""
+        first, _ = self._prompts(ids, mask)
+        self._computed += len(first) * ids.shape[1]
+
+    def _compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: Batch,
+    ) -> torch.Tensor:
         if _SHARE not in inputs:  # a pass with TRL's rows, such as one of an evaluation
-            return self._loss(model, inputs)
-        accelerator, metrics = self.trainer.accelerator, self.trainer._metrics["train"]
+            usual: torch.Tensor = self._loss(model, inputs)
+            return usual
+        accelerator = self.trainer.accelerator
+        metrics = self.trainer._metrics["train"]
         before = {name: len(values) for name, values in metrics.items()}
-        gather = partial(_gather_rows, accelerator.gather, inputs[_ROWS])
+        gather = partial(
+            _gather_rows,
+            accelerator.gather,
+            inputs[_ROWS],
+        )
         with patch.object(accelerator, "gather", gather):
-            loss = self._loss(model, inputs)
+            loss: torch.Tensor = self._loss(model, inputs)
+        weight = inputs[_WEIGHT]
         for name, values in list(metrics.items()):
             start = before.get(name, 0)
-            if name in _MEANS and len(values) > start:
-                values[-1] *= inputs[_WEIGHT]
-            if not inputs[_WEIGHT]:  # no rank had a row, so the pass has no metrics
+            if not weight:  # no rank had a row, so the pass has no metrics
                 del values[start:]
+            elif name in _MEANS and len(values) > start:
+                # TRL takes the mean over the passes, which no longer have equally many tokens.
+                values[-1] *= weight
             if not values:  # TRL would log None
                 del metrics[name]
-        share: float = inputs[_SHARE]
-        return loss * share
+        return loss * float(inputs[_SHARE])
 
     def _log_probabilities(
         self,
-        model: Any,
+        model: PreTrainedModel,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         logits_to_keep: int,
         batch_size: int | None = None,
         **more: Any,
     ) -> Any:
-        """Compute log-probabilities without gradients in as many passes as TRL, sorted and trimmed."""
-        images = any(isinstance(value, torch.Tensor) for value in more.values())
-        if torch.is_grad_enabled() or images:
-            return self._logps(
-                model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **more
+        """Compute log-probabilities. If they have no gradient, sort and trim the rows of these passes."""
+        sharing: AbstractContextManager[None] = nullcontext()
+        if SHARE in self.on:
+            sharing = sharing_prompts(self.trainer.accelerator.unwrap_model(model))
+        compute = partial(self._logps, model, **more)
+        if TRIM in self.on and not torch.is_grad_enabled():
+            compute = partial(self._trimmed_log_probabilities, compute)
+        with sharing:
+            return compute(
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size=batch_size,
             )
+
+    def _trimmed_log_probabilities(
+        self,
+        compute: Callable[..., tuple[torch.Tensor | None, ...]],
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None,
+    ) -> tuple[torch.Tensor | None, ...]:
+        """Compute them in as many passes as TRL does."""
         rows, width = input_ids.shape
         start = width - logits_to_keep  # of the completions
-        prompt_mask, completion_mask = attention_mask[:, :start], attention_mask[:, start:]
-        lengths = lengths_of(prompt_mask, completion_mask)
-        passes = -(-rows // (batch_size or rows))
-        results: list[Any] = [None, None]  # log-probabilities and entropies
-        for share in shared_out(range(rows), lengths, passes):
+        prompt_mask = attention_mask[:, :start]
+        completion_mask = attention_mask[:, start:]
+        _, groups = self._prompts(input_ids[:, :start], prompt_mask)
+        sizes = sizes_of(
+            prompt_mask,
+            completion_mask,
+            groups.tolist(),
+        )
+        passes = ceil(rows / (batch_size or rows))
+        results: list[torch.Tensor | None] = [None, None]  # log-probabilities and entropies
+        for share in shared_out(range(rows), sizes, passes):
             left, right = used_columns(
                 prompt_mask[share], completion_mask[share], prompts=self._trims_prompts
             )
             columns = slice(start - left, start + right)
-            ids, mask = input_ids[share, columns], attention_mask[share, columns]
-            *values, _ = self._logps(model, ids, mask, right, batch_size=len(share), **more)
+            ids = input_ids[share, columns]
+            mask = attention_mask[share, columns]
+            *values, _ = compute(
+                ids,
+                mask,
+                right,
+                batch_size=len(share),
+            )
             for place, value in enumerate(values):
                 if value is not None:
-                    if results[place] is None:
-                        results[place] = value.new_zeros(rows, logits_to_keep)
-                    results[place][share, :right] = value
-            self._without_gradient[0] += ids.numel()
-        self._without_gradient[1] += input_ids.numel()
+                    result = results[place]
+                    if result is None:
+                        result = results[place] = value.new_zeros(rows, logits_to_keep)
+                    result[share, :right] = value
+            self._count_computed(ids[:, :left], mask[:, :left])
+            self._computed += len(share) * right
+        self._padded += input_ids.numel()
         return *results, None
 
 
-def _set_off(part: str, trim: bool | None, skip: bool | None, trainer: Any) -> str:
-    """Return why the config turns a part off, or ""."""
-    if part != SKIP:
-        return "grpo_trim_padding is false" if trim is False else ""
-    if skip is False:
-        return "grpo_skip_zero_advantage is false"
-    if skip is None and (trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
-        return "it has not run under ZeRO-3 or FSDP (grpo_skip_zero_advantage: true tries it)"
-    return ""
-
-
-def _not_exact(part: str, trainer: Any) -> str:
-    """Return why a part would change the gradient, or the passes too much, or ""."""
-    if getattr(trainer, "data_producer", None):
-        return "the data producer makes its own micro-batches"
-    if {"image", "images"} & set(trainer.train_dataset.column_names):
-        return "the dataset has images"
-    if trainer.args.torch_compile and not trainer.pad_to_multiple_of:
-        return "torch_compile would compile for each width"
-    if part == TRIM:
-        return ""
-    if trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1:
-        return "the entropy of a pass is in the loss"
-    if trainer.aux_loss_enabled:
-        return "the auxiliary loss of a pass is in the loss"
-    if part == SORT and trainer.loss_type == "bnpo":
-        return "bnpo divides by the tokens of a pass"
-    if trainer.loss_type not in (*_PER_ROW, *_PER_TOKEN, "bnpo"):
-        return f"the loss {trainer.loss_type} is unknown"
-    return ""
-
-
-def _loss_mask(batch: Batch) -> torch.Tensor:
-    mask: torch.Tensor = batch["completion_mask"]
-    return mask * batch["tool_mask"] if "tool_mask" in batch else mask
-
-
-def _size(batch: Batch) -> int:
-    """Return the number of tokens that a pass computes."""
-    return int(batch["prompt_ids"].numel() + batch["completion_ids"].numel())
-
-
-def _gather_rows(gather: Callable[[Any], Any], most: int, value: torch.Tensor) -> Any:
+def _gather_rows(
+    gather: Callable[[torch.Tensor], torch.Tensor],
+    most: int,
+    value: torch.Tensor,
+) -> torch.Tensor:
     """Gather a value per row, padded with NaN, because ranks have different numbers of rows.
 
     TRL takes the lowest and the highest of these values, and ignores NaN.
     """
     if value.dim() == 1:
-        value = pad(value, (0, most - len(value)), value=nan)
+        value = pad(
+            value,
+            (0, most - len(value)),
+            value=nan,
+        )
     return gather(value)

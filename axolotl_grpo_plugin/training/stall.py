@@ -12,18 +12,17 @@ from pathlib import Path
 from tempfile import gettempdir
 from threading import Event, Thread, get_ident
 from time import sleep
-from typing import Any, NamedTuple
-from unittest.mock import patch
+from typing import NamedTuple
 from uuid import uuid4
 
 import psutil
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
-from trl.extras.profiling import ProfilingContext
 
+from axolotl_grpo_plugin import upstream
 from axolotl_grpo_plugin.findings import write_end
+from axolotl_grpo_plugin.processes import kill
 from axolotl_grpo_plugin.serving.output import LOG
-from axolotl_grpo_plugin.serving.processes import kill
 from axolotl_grpo_plugin.serving.request import publish
 
 # The default is shorter than the 30 minutes after which NCCL and gloo give up with tracebacks.
@@ -77,8 +76,11 @@ class Watchdog(TrainerCallback):
     """
 
     def __init__(self, timeout: float | None, output_dir: str):
-        self._timeout, self._trainer_thread = timeout, get_ident()
-        self._ended, self._stepped, self._block = 0, False, ""
+        self._timeout = timeout
+        self._trainer_thread = get_ident()
+        self._ended = 0
+        self._stepped = False
+        self._block = ""
         (name,) = broadcast_object_list([f"axolotl-grpo-{uuid4()}"])
         self._folder = Path(gettempdir(), name)
         self._folder.mkdir(exist_ok=True)
@@ -92,43 +94,41 @@ class Watchdog(TrainerCallback):
         self._stop.set()
         self._thread.join()
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
+    def on_step_end(self, *_: object, **__: object) -> None:
         self._stepped = True
         self._count()
 
-    def _count(self, *_: Any, **__: Any) -> None:
+    def _count(self, *_: object, **__: object) -> None:
         self._ended += 1
 
     on_substep_end = on_save = on_evaluate = on_train_end = _count
 
-    def _patched(self) -> Any:
-        """Return a patch that counts the ends of TRL's profiled blocks, such as reward functions."""
-        enter, leave = ProfilingContext.__enter__, ProfilingContext.__exit__
+    def _begin_block(self, name: str) -> None:
+        self._block = name.partition(".")[2]
 
-        def begin(context: Any) -> Any:
-            self._block = context.name.partition(".")[2]
-            return enter(context)
-
-        def end(context: Any, *error: Any) -> Any:
-            self._block = ""
-            # Only the first rank calls a vLLM server. Otherwise all ranks end equally many blocks.
-            if not context.name.endswith("vLLM.generate"):
-                self._count()
-            return leave(context, *error)
-
-        return patch.multiple(ProfilingContext, __enter__=begin, __exit__=end)
+    def _end_block(self, name: str) -> None:
+        self._block = ""
+        # Only the first rank calls a vLLM server. Otherwise all ranks end equally many blocks.
+        if not name.endswith("vLLM.generate"):
+            self._count()
 
     def _watch(self) -> None:
         """Compare signs of life. It counts polls, because the time of a suspended run does not count."""
-        before, seconds, slowest = -1, 0.0, 0.0
+        before = -1
+        seconds = 0.0
+        slowest = 0.0
         faulthandler.register(_DUMP, self._log)
         try:
-            with self._log, self._patched(), suppress(FileNotFoundError):  # another rank has ended
+            blocks = upstream.watching_blocks(self._begin_block, self._end_block)
+            # A missing file: another rank has ended.
+            with self._log, blocks, suppress(FileNotFoundError):
                 while not self._stop.wait(_POLL):
                     signs = self._exchange(self._timeout or max(LEAST, SLOWEST * slowest))
                     ended = sum(sign.ended for sign in signs)
                     if ended > before:
-                        before, slowest, seconds = ended, max(slowest, seconds), 0.0
+                        before = ended
+                        slowest = max(slowest, seconds)
+                        seconds = 0.0
                         continue
                     seconds += _POLL
                     if seconds >= max(sign.limit for sign in signs):
@@ -149,17 +149,19 @@ class Watchdog(TrainerCallback):
         rank = int(os.environ.get("RANK", 0))
         own = _Sign(self._ended, rank, os.getpid(), limit, place)
         publish(self._folder / f"{rank}.json", json.dumps(own))
-        files = self._folder.glob("*.json")
-        return [_Sign(*json.loads(file.read_text())) for file in files]
+        return [_Sign(*json.loads(file.read_text())) for file in self._folder.glob("*.json")]
 
     def _place(self) -> str:
         """Return what the trainer's thread does now, from the outer to the inner work."""
         frame = sys._current_frames().get(self._trainer_thread)
-        places = [self._block]
+        names = []
         while frame:
-            places.insert(0, _PLACES.get(frame.f_code.co_name, ""))
+            names.append(frame.f_code.co_name)
             frame = frame.f_back
-        return ", ".join(dict.fromkeys(filter(None, places))) or "other work"
+        places = [_PLACES[name] for name in reversed(names) if name in _PLACES]
+        if self._block:
+            places.append(self._block)
+        return ", ".join(dict.fromkeys(places)) or "other work"
 
     def _end_run(self, signs: list[_Sign], seconds: float) -> None:
         """Name the rank that hangs, write all stacks, and kill the ranks with their children."""
@@ -167,9 +169,8 @@ class Watchdog(TrainerCallback):
         fcntl.flock(os.open(self._folder, os.O_RDONLY), fcntl.LOCK_EX)
         try:
             stopped = [sign for sign in signs if sign.state() == psutil.STATUS_STOPPED]
-            hung = min(
-                stopped or signs
-            )  # a rank that waits for others has ended more than they have
+            # A rank that waits for others has ended more than they have.
+            hung = min(stopped or signs)
             line = (
                 f"axolotl-grpo-plugin: no step, generation or scoring has ended for {seconds:.0f} s. "
                 f"No sign came from {hung}. The stacks are in {self._log.name}."

@@ -1,25 +1,23 @@
 """Programming problems with tests -> chat prompts that ask for one ```python block."""
 
-from collections.abc import Mapping, Sequence
+import json
 from typing import Any
 
-from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, as_text, read_tests
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, read_tests
 from axolotl_grpo_plugin.transforms.rows import (
-    Columns,
-    DatasetError,
+    DataRow,
     MapArguments,
+    Row,
     batched,
-    check_columns,
-    first_of,
     instructions_beside,
-    texts,
 )
 
 PROBLEMS = ("problem", "problem_statement", "question", "text", "prompt")
 TESTS = ("tests", "test_cases", "verification_info", "test_list", "input_output", "test")
 
 
-def code(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
+def code(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of problems that ask for a Python program or function.
 
     Reads the first column of PROBLEMS and of TESTS that exists. The tests have any form that
@@ -34,14 +32,15 @@ def code(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     """
     ask = instructions_beside(cfg, default="")
 
-    def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
-        (problems,) = texts(rows, numbers, source, first_of(PROBLEMS, rows))
-        read = _read(rows, numbers, source)
-        prompts = [
-            ask(f"{problem.strip()}\n\n{instructions(tests)}")
-            for problem, tests in zip(problems, read, strict=True)
-        ]
-        return {"prompt": prompts, "tests": [as_text(tests) for tests in read]}
+    def change(row: DataRow) -> Row:
+        problem = row.text(*PROBLEMS).strip()
+        column = row.column(*TESTS)
+        combined = _combined(row.values[column], row.values)
+        tests = read_tests(combined)
+        if tests is None:
+            raise row.fault(column, f"no tests that can be used: {row.values[column]!r:.80}")
+        text = combined if isinstance(combined, str) else json.dumps(combined)
+        return {"prompt": ask(f"{problem}\n\n{instructions(tests)}"), "tests": text}
 
     return batched(cfg, dataset_idx, change, "code", batch_size=1_000)
 
@@ -52,9 +51,10 @@ def instructions(tests: ProgramTests) -> str:
     >>> instructions(ProgramTests(cases=(([1, 2], 3),), function="add"))
     'Define the Python function `add`. Answer with one ```python block.'
     """
-    if names := [tests.function] if tests.function else tests.names:
+    names = [tests.function] if tests.function else tests.names
+    if names:
         kind = "function" if len(names) == 1 else "names"
-        what = f"Define the Python {kind} {', '.join(f'`{name}`' for name in names)}."
+        what = f"Define the Python {kind} `{'`, `'.join(names)}`."
     elif tests.code:
         what = "Write it in Python."
     else:
@@ -62,29 +62,18 @@ def instructions(tests: ProgramTests) -> str:
     return f"{what} Answer with one ```python block."
 
 
-def _read(rows: Columns, numbers: Sequence[int], source: str) -> list[ProgramTests]:
-    column = first_of(TESTS, rows)
-    check_columns(rows, source, column)
-    read = []
-    for place, number in enumerate(numbers):
-        row = {name: values[place] for name, values in rows.items()}
-        tests = read_tests(_combined(row[column], row))
-        if tests is None:
-            where = f'{source}, row {number}, column "{column}"'
-            raise DatasetError(f"{where}: no tests that can be used: {row[column]!r:.80}")
-        read.append(tests)
-    return read
-
-
-def _combined(tests: Any, row: Mapping[str, Any]) -> Any:
+def _combined(tests: Any, row: Row) -> object:
     """Combine the tests with the row's other columns, in a form that `read_tests` reads."""
-    entry_point = row.get("entry_point") or ""
-    if isinstance(tests, str) and tests.lstrip()[:1] not in ("{", "["):
-        return {"functional": tests, "entry_point": entry_point}
-    if isinstance(tests, list) and tests and all(isinstance(each, str) for each in tests):
+    code, is_list, metadata = "", isinstance(tests, list), row.get("metadata")
+    if isinstance(tests, str):
+        is_list = tests.lstrip().startswith("[")
+        if not tests.lstrip().startswith(("{", "[")):
+            code = tests
+    elif is_list and tests and all(isinstance(test, str) for test in tests):
         setup = [*(row.get("test_imports") or ()), row.get("test_setup_code")]
-        lines = [*filter(None, setup), *tests]
-        return {"functional": "\n".join(lines), "entry_point": entry_point}
-    is_list = isinstance(tests, list) or str(tests).lstrip().startswith("[")
-    metadata = row.get("metadata")
-    return {"test_cases": tests, "metadata": metadata} if metadata and is_list else tests
+        code = "\n".join([*filter(None, setup), *tests])
+    if code:
+        return {"functional": code, "entry_point": row.get("entry_point") or ""}
+    if metadata and is_list:
+        return {"test_cases": tests, "metadata": metadata}
+    return tests

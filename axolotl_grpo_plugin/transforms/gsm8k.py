@@ -1,19 +1,22 @@
 """GSM8K rows -> chat prompts that ask for `<reasoning>` and `<answer>` blocks."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from axolotl_grpo_plugin.completions import read_number
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.transforms.rows import (
-    Columns,
+    Ask,
+    DataRow,
     DatasetError,
     MapArguments,
     Messages,
+    Row,
     batched,
     text_prompt,
-    texts,
     turn,
 )
+
+Examples = Sequence[Mapping[str, str]]  # rows of GSM8K
 
 SYSTEM_PROMPT = """Respond in the following format:
 <reasoning>
@@ -24,7 +27,7 @@ SYSTEM_PROMPT = """Respond in the following format:
 </answer>"""
 
 
-def gsm8k(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
+def gsm8k(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of GSM8K: rows with `question` and `answer` (which ends in "#### 1,000").
 
     Adds `prompt`, chat messages with the answer layout. `answer` becomes the bare label ("1000") that
@@ -34,20 +37,17 @@ def gsm8k(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     """
     ask = instructions_before(cfg, examples=cfg.get("grpo_examples") or [])
 
-    def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
-        questions, answers = texts(rows, numbers, source, "question", "answer")
-        labels = [
-            _label(answer, f"{source}, row {number}")
-            for answer, number in zip(answers, numbers, strict=True)
-        ]
-        return {"prompt": [ask(question) for question in questions], "answer": labels}
+    def change(row: DataRow) -> Row:
+        question, answer = row.text("question"), row.text("answer")
+        label = answer.rpartition("####")[2]
+        if "####" not in answer or read_number(label).value is None:
+            raise row.fault("answer", f'no "#### <number>" at its end: {answer[-60:]!r}')
+        return {"prompt": ask(question), "answer": _bare(label)}
 
     return batched(cfg, dataset_idx, change, "openai/gsm8k")
 
 
-def instructions_before(
-    cfg: Any, default: str = SYSTEM_PROMPT, examples: Sequence[Mapping[str, str]] = ()
-) -> Callable[[str], Any]:
+def instructions_before(cfg: Config, default: str = SYSTEM_PROMPT, examples: Examples = ()) -> Ask:
     """Return a function that makes a prompt of a question, as the config asks for."""
     return text_prompt(cfg) or instructions(
         cfg.get("grpo_system_prompt") or default,
@@ -58,9 +58,9 @@ def instructions_before(
 
 def instructions(
     system: str = SYSTEM_PROMPT,
-    examples: Sequence[Mapping[str, str]] = (),
+    examples: Examples = (),
     in_system_turn: bool = False,
-) -> Callable[[str], Messages]:
+) -> Ask:
     """Return a function that turns a question into chat messages.
 
     The instructions precede the first question in the user's turn, or are a system turn. Each
@@ -90,17 +90,9 @@ def worked(answer: str, where: str) -> str:
     return f"<reasoning>\n{work.strip()}\n</reasoning>\n<answer>\n{_bare(label)}\n</answer>"
 
 
-def _label(answer: str, where: str) -> str:
-    """Return the bare label of a GSM8K answer."""
-    _, mark, label = answer.rpartition("####")
-    if not mark or read_number(label).value is None:
-        raise DatasetError(
-            f'{where}, column "answer": no "#### <number>" at its end: {answer[-60:]!r}'
-        )
-    return _bare(label)
-
-
 def _bare(label: str) -> str:
     """Return a number without "," and "$", or any other text without outer whitespace."""
-    is_number = read_number(label).value is not None
-    return label.strip().replace(",", "").replace("$", "") if is_number else label.strip()
+    label = label.strip()
+    if read_number(label).value is not None:
+        return label.replace(",", "").replace("$", "")
+    return label

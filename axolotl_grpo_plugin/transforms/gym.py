@@ -4,17 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any
 
-from axolotl_grpo_plugin.findings import Finding, nearest
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.findings import nearest
 from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
 from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import (
     Columns,
     DatasetError,
     MapArguments,
+    Row,
+    rows_of,
     source_of,
     within_budget,
 )
@@ -49,7 +51,7 @@ json.dump([make(**spec) for spec in json.load(sys.stdin)], output)
 """
 
 
-def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
+def gym(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of reasoning-gym's tasks: a row that names a task becomes several problems.
 
     A row is {"task": "chain_sum", "size": 500, "seed": 1, "config": {"max_terms": 3}}. size (default
@@ -65,26 +67,24 @@ def gym(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     source = source_of(cfg, dataset_idx)
     ask = instructions_before(cfg, SYSTEM_PROMPT)
 
-    def transform(columns: Columns, tokenizer: Any) -> Columns:
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    def transform(columns: Columns, tokenizer: object) -> Columns:
+        rows = rows_of(columns)
         specs = [_spec(row, source) for row in rows if row.get("task") is not None]
         generated = iter(_generate(specs, source) if specs else ())
-        entries: list[GymProblem] = []
+        made: Columns = {"prompt": [], "entry": [], "data_source": []}
         for row in rows:
-            entries += [_given(row, source)] if row.get("task") is None else next(generated)
-        names = [entry.metadata["source_dataset"] for entry in entries]
-        made: Columns = {
-            "prompt": [ask(entry.question.strip()) for entry in entries],
-            "entry": [json.dumps(entry._asdict(), ensure_ascii=False) for entry in entries],
-            "data_source": [f"reasoning_gym/{name}" for name in names],
-        }
-        return within_budget(made, range(len(entries)), tokenizer, cfg, source)
+            problems = [_given(row, source)] if row.get("task") is None else next(generated)
+            for problem in problems:
+                made["prompt"].append(ask(problem.question.strip()))
+                made["entry"].append(json.dumps(problem._asdict(), ensure_ascii=False))
+                made["data_source"].append(f"reasoning_gym/{problem.metadata['source_dataset']}")
+        return within_budget(made, tokenizer, cfg, source)
 
     # Without indices, because Axolotl 0.21 cannot give them if columns are removed.
     return transform, {"batched": True, "batch_size": 1_000, "remove_columns": "__all__"}
 
 
-def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[GymProblem]]:
+def _generate(specs: list[Row], source: str) -> Iterator[list[GymProblem]]:
     """Yield the problems of each spec. Raises: DatasetError if reasoning-gym makes none."""
     if find_spec("reasoning_gym") is None:
         raise DatasetError(f"{source}: {INSTALL}")
@@ -100,36 +100,36 @@ def _generate(specs: Sequence[Mapping[str, Any]], source: str) -> Iterator[list[
     for spec, made in zip(specs, json.loads(done.stdout), strict=True):
         where = f"{source}, the row with task {spec['task']!r}"
         if known := made.get("known"):
-            what = "reasoning-gym has no such task"
-            raise DatasetError(str(Finding(where, what, nearest(spec["task"], known))))
+            raise DatasetError(
+                f"{where}: reasoning-gym has no such task",
+                nearest(spec["task"], known),
+            )
         if error := made.get("error"):
             raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")
         yield [
-            GymProblem(each["question"], each["answer"], each["metadata"], spec["config"])
-            for each in made["entries"]
+            GymProblem(entry["question"], entry["answer"], entry["metadata"], spec["config"])
+            for entry in made["entries"]
         ]
 
 
-def _spec(row: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _spec(row: Row, source: str) -> Row:
     where = f"{source}, the row with task {row['task']!r}"
-    size, seed, config = row.get("size"), row.get("seed"), row.get("config") or {}
+    config = row.get("config") or {}
     if not isinstance(config, Mapping):
         raise DatasetError(f'{where}: "config" is not an object of options: {config!r}')
-    spec = {"size": 500 if size is None else size, "seed": 0 if seed is None else seed}
-    for key, least in (("size", 1), ("seed", 0)):
-        if not isinstance(spec[key], int) or spec[key] < least:
-            what = f'"{key}" is not a whole number of at least {least}'
-            raise DatasetError(f"{where}: {what}: {spec[key]!r}")
     # datasets gives a row None for the options that only other rows have.
     options = {key: value for key, value in config.items() if value is not None}
-    return {"task": str(row["task"]), **spec, "config": options}
+    spec: Row = {"task": str(row["task"]), "config": options}
+    for key, default in (("size", 500), ("seed", 0)):
+        spec[key] = default if row.get(key) is None else row[key]
+    return spec
 
 
-def _given(row: Mapping[str, Any], source: str) -> GymProblem:
+def _given(row: Row, source: str) -> GymProblem:
     entry = read_entry(row)
     if entry is None:
         raise DatasetError(
-            f"{source}: neither a task nor a problem of reasoning-gym: {str(dict(row))[:100]}. "
-            'Write {"task": "chain_sum", "size": 500, "seed": 1}.'
+            f"{source}: neither a task nor a problem of reasoning-gym: {str(dict(row))[:100]}",
+            'Write {"task": "chain_sum", "size": 500, "seed": 1}',
         )
     return entry

@@ -1,25 +1,21 @@
 r"""MATH rows -> chat prompts that ask for the answer in `\boxed{}`."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from axolotl_grpo_plugin.completions import read_boxes
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.transforms.rows import (
-    Columns,
-    DatasetError,
+    DataRow,
     MapArguments,
+    Row,
     batched,
-    first_of,
     instructions_beside,
-    texts,
 )
 
 # Qwen2.5-Math's, which most models know.
 SYSTEM_PROMPT = r"Please reason step by step, and put your final answer within \boxed{}."
 
 
-def math(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
+def math(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     r"""Make prompts of MATH, NuminaMath, OpenR1-Math and similar datasets.
 
     Rows have a `problem` or `question`, and an `answer`. Without `answer`, a `solution` gives the
@@ -31,18 +27,16 @@ def math(cfg: Any, dataset_idx: int = 0, **_: Any) -> MapArguments:
     """
     ask = instructions_beside(cfg, SYSTEM_PROMPT)
 
-    def change(rows: Columns, numbers: Sequence[int], source: str) -> Columns:
-        column = "answer" if "answer" in rows else "solution"
-        problem_column = first_of(("problem", "question"), rows)
-        problems, answers = texts(rows, numbers, source, problem_column, column)
-        golds = []
-        for number, text in zip(numbers, answers, strict=True):
-            marked = column == "answer" or read_boxes(text) or "####" in text
-            gold = read_gold(text) if marked else None
-            if gold is None:
-                what = f"no answer in a \\boxed{{}} or after ####: {text[-60:]!r}"
-                raise DatasetError(f'{source}, row {number}, column "{column}": {what}')
-            golds.append(gold)
-        return {"prompt": [ask(problem) for problem in problems], "solution": golds}
+    def change(row: DataRow) -> Row:
+        problem = row.text("problem", "question")
+        column = row.column("answer", "solution")
+        text = row.text(column)
+        gold = None
+        # A solution is prose around its answer.
+        if column == "answer" or "####" in text or read_boxes(text):
+            gold = read_gold(text)
+        if gold is None:
+            raise row.fault(column, f"no answer in a \\boxed{{}} or after ####: {text[-60:]!r}")
+        return {"prompt": ask(problem), "solution": gold}
 
     return batched(cfg, dataset_idx, change, "math")

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from itertools import compress
+from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import template_options
+from axolotl_grpo_plugin.config import Config, template_options
+from axolotl_grpo_plugin.findings import FixableError
 
 LOG = logging.getLogger(__name__)
 
@@ -12,135 +14,176 @@ LOG = logging.getLogger(__name__)
 _QUESTIONS = (
     "question problem q query prompt instruction input task messages conversation text".split()
 )
-_ANSWERS = "answer gold a ground_truth label target solution output response completion".split()
+GOLD_COLUMNS = "answer gold a ground_truth label target solution output response completion".split()
 _NOT_GUESSED = (
     "id idx index uuid data_source source split level difficulty subject category".split()
 )
 
+Row = dict[str, Any]
 Columns = dict[str, list[Any]]
 Messages = list[dict[str, str]]
-MapArguments = tuple[Callable[..., Columns], dict[str, Any]]
+Ask = Callable[[str], Any]  # makes a prompt of a question: chat messages, or text
+MapArguments = tuple[Callable[..., Columns], Row]
 
 
 DATASET_FIX = "Correct the row, or name another transform in `type:`"
 
 
-class DatasetError(ValueError):
-    """The dataset cannot be trained on. The message names the dataset, the row and the column."""
+class DatasetError(FixableError):
+    """The dataset cannot be trained on. The message names the dataset, the row and the column.
+
+    fix: how to repair it, "" for `DATASET_FIX`.
+    """
+
+
+class DataRow(NamedTuple):
+    """A dataset's row before its transform. source, number: its place, for messages."""
+
+    values: Row
+    source: str
+    number: int
+
+    def column(self, *names: str) -> str:
+        """Return the first of these names that is a column. Raises: DatasetError."""
+        for name in names:
+            if name in self.values:
+                return name
+        question, answer = guess_columns(self.values)
+        raise DatasetError(
+            f'{self.source}: no column "{names[0]}" (it has: {", ".join(self.values)})',
+            "Set type: axolotl_grpo_plugin.qa and "
+            f"grpo_columns: {{question: {question or '...'}, answer: {answer or '...'}}}",
+        )
+
+    def text(self, *names: str) -> str:
+        """Return the text in the first of these columns that exists. Raises: DatasetError."""
+        column = self.column(*names)
+        value = self.values[column]
+        if not isinstance(value, str) or not value.strip():
+            raise self.fault(column, f"no text: {value!r}")
+        return value
+
+    def fault(self, column: str, what: str, fix: str = "") -> DatasetError:
+        """Return an error to raise for the value in a column. fix: as in `DatasetError`."""
+        return DatasetError(
+            f'{self.source}, row {self.number}, column "{column}": {what}',
+            fix,
+        )
 
 
 def batched(
-    cfg: Any,
+    cfg: Config,
     dataset_idx: int,
-    change: Callable[[Columns, Sequence[int], str], Columns],
+    change: Callable[[DataRow], Row],
     data_source: str = "",
     batch_size: int = 10_000,
 ) -> MapArguments:
     """Return a function and its options for `datasets.Dataset.map`, as Axolotl expects of a factory.
 
-    change: takes a batch's columns, the rows' numbers and the dataset's name for messages. Returns
-    new columns; all other columns stay. data_source: for rows without one, because `rewards.dispatch`
-    chooses by it. Rows with a prompt longer than `grpo_max_prompt_length` tokens are dropped, and
-    their number is logged.
+    change: returns a row's new columns; all other columns stay. data_source: for rows without one,
+    because `rewards.dispatch` chooses by it. Rows with a prompt longer than `grpo_max_prompt_length`
+    tokens are dropped, and their number is logged.
     """
     source = source_of(cfg, dataset_idx)
 
-    def transform(rows: Columns, numbers: list[int], tokenizer: Any) -> Columns:
-        made = {**rows, **change(rows, numbers, source)}
-        own = rows.get("data_source", [None] * len(numbers))
-        made["data_source"] = [each or data_source for each in own]
-        return within_budget(made, numbers, tokenizer, cfg, source)
+    def transform(columns: Columns, numbers: list[int], tokenizer: object) -> Columns:
+        made: Columns = {}
+        for number, row in zip(numbers, rows_of(columns), strict=True):
+            new = {
+                **row,
+                **change(DataRow(row, source, number)),
+            }
+            new["data_source"] = row.get("data_source") or data_source
+            for name, value in new.items():
+                made.setdefault(name, []).append(value)
+        return within_budget(made, tokenizer, cfg, source)
 
-    return transform, {"batched": True, "with_indices": True, "batch_size": batch_size}
+    return transform, {
+        "batched": True,
+        "with_indices": True,
+        "batch_size": batch_size,
+    }
 
 
-def source_of(cfg: Any, dataset_idx: int) -> str:
+def rows_of(columns: Columns) -> list[Row]:
+    """Return the rows of a batch's columns."""
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def source_of(cfg: Config, dataset_idx: int) -> str:
     """Return the dataset's name for messages.
 
     Axolotl does not tell a transform whether the number is of `datasets` or of `test_datasets`.
     """
-    paths = [
-        f"{key}[{dataset_idx}] ({cfg[key][dataset_idx]['path']})"
-        for key in ("datasets", "test_datasets")
-        if cfg.get(key) and dataset_idx < len(cfg[key])
-    ]
-    return " or ".join(paths) or f"dataset {dataset_idx}"
+    names = []
+    for key in ("datasets", "test_datasets"):
+        entries = cfg.get(key) or ()
+        if dataset_idx < len(entries):
+            names.append(f"{key}[{dataset_idx}] ({entries[dataset_idx]['path']})")
+    return " or ".join(names) or f"dataset {dataset_idx}"
 
 
-def first_of(names: Sequence[str], rows: Columns) -> str:
-    """Return the first of these names that is a column, or else the first name."""
-    return next((name for name in names if name in rows), names[0])
-
-
-def check_columns(rows: Columns, source: str, *columns: str) -> None:
-    """Check that the columns exist. Raises: DatasetError."""
-    for column in columns:
-        if column not in rows:
-            question, answer = guess_columns(rows)
-            mapping = f"{{question: {question or '...'}, answer: {answer or '...'}}}"
-            raise DatasetError(
-                f'{source}: no column "{column}" (it has: {", ".join(rows)}). '
-                f"Set type: axolotl_grpo_plugin.qa and grpo_columns: {mapping}."
-            )
-
-
-def guess_columns(rows: Columns) -> tuple[str, str]:
+def guess_columns(row: Row) -> tuple[str, str]:
     """Guess the columns of question and gold answer. Each is "" if no column can be it.
 
-    Known names decide first. Otherwise the question is the column whose values end in "?", or the
-    first text, and the answer is the next column.
+    Known names decide first. Otherwise the question is the first text, and the answer the column after it.
     """
-    names = [
-        name
-        for name, values in rows.items()
-        if name.lower() not in _NOT_GUESSED
-        and not any(isinstance(value, Mapping) for value in values)
-        and any(value is not None for value in values)
-    ]
-    lower = {name.lower(): name for name in reversed(names)}
-    question = next((lower[name] for name in _QUESTIONS if name in lower), "")
-    answer = next((lower[name] for name in _ANSWERS if lower.get(name, question) != question), "")
-    written = [name for name in names if name != answer and isinstance(rows[name][0], str | list)]
-    asking = [name for name in written if str(rows[name][0]).rstrip().endswith("?")]
-    question = question or next(iter([*asking, *written]), "")
-    later = names[names.index(question) + 1 :] if question else []
-    others = (name for name in [*later, *names] if name != question)
-    return question, answer or next(others, "")
+    names = []
+    for name, value in row.items():
+        if name.lower() not in _NOT_GUESSED and not isinstance(value, Mapping):
+            names.append(name)
+    asked = _known(_QUESTIONS, names)
+    answered = _known(GOLD_COLUMNS, [name for name in names if name != asked])
+    if not asked:
+        for name in names:
+            if isinstance(row[name], str | list) and name != answered:
+                asked = name
+                break
+    if not answered:
+        place = names.index(asked) + 1 if asked else 0
+        others = names[place:] + names[: max(place - 1, 0)]
+        answered = "".join(others[:1])
+    return asked, answered
 
 
-def texts(rows: Columns, numbers: Sequence[int], source: str, *columns: str) -> list[list[str]]:
-    """Return the columns, after a check that each row holds text in them. Raises: DatasetError."""
-    check_columns(rows, source, *columns)
-    for column in columns:
-        for number, value in zip(numbers, rows[column], strict=True):
-            if not isinstance(value, str) or not value.strip():
-                raise DatasetError(f'{source}, row {number}, column "{column}": no text: {value!r}')
-    return [rows[column] for column in columns]
+def _known(known: Sequence[str], names: list[str]) -> str:
+    """Return the name that comes first among the known ones, "" without a known name."""
+    lower = {name.lower(): name for name in names}
+    for name in known:
+        if name in lower:
+            return lower[name]
+    return ""
 
 
 def turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def messages_of(messages: Any) -> list[dict[str, Any]] | None:
+def messages_of(messages: object) -> list[Row] | None:
     """Return the messages of Arrow or NumPy as lists and dicts, or None if they are not messages."""
-    chat: list[Any] = list(messages) if hasattr(messages, "__iter__") else [None]
-    for each in chat:
-        if not isinstance(each, Mapping):
+    if not hasattr(messages, "__iter__"):
+        return None
+    chat = []
+    for message in messages:
+        if not isinstance(message, Mapping):
             return None
-        if not isinstance(each.get("role"), str) or not isinstance(each.get("content"), str):
+        if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
             return None
-    # Arrow gives every message the fields of all.
-    return [{key: value for key, value in each.items() if value is not None} for each in chat]
+        # Arrow gives every message the fields of all.
+        chat.append({key: value for key, value in message.items() if value is not None})
+    return chat
 
 
-def text_prompt(cfg: Any) -> Callable[[str], str] | None:
+def text_prompt(cfg: Config) -> Ask | None:
     """Return a function that writes a question into `grpo_prompt_template`, None without that key."""
-    template: str | None = cfg.get("grpo_prompt_template")
-    return (lambda question: template.replace("{question}", question)) if template else None
+    template = cfg.get("grpo_prompt_template")
+    if not template:
+        return None
+    return lambda question: template.replace("{question}", question)
 
 
-def instructions_beside(cfg: Any, default: str) -> Callable[[str], Any]:
+def instructions_beside(cfg: Config, default: str) -> Ask:
     """Return a function that makes a prompt of a problem.
 
     `grpo_system_prompt`, or else the default, is a system turn. If `grpo_system_in` is "user", it
@@ -161,39 +204,33 @@ def instructions_beside(cfg: Any, default: str) -> Callable[[str], Any]:
     return ask
 
 
-def within_budget(
-    rows: Columns, numbers: Sequence[int], tokenizer: Any, cfg: Any, source: str
-) -> Columns:
+def within_budget(rows: Columns, tokenizer: Any, cfg: Config, source: str) -> Columns:
     """Drop the rows whose prompt exceeds `grpo_max_prompt_length`, and log how many.
 
     Counts as the trainer does: chats are rendered by the template, strings are not.
     """
-    budget: int | None = cfg.get("grpo_max_prompt_length")
-    if budget is None or not rows["prompt"]:
+    budget = cfg.get("grpo_max_prompt_length")
+    prompts = rows["prompt"]
+    if budget is None or not prompts:
         return rows
-    if isinstance(rows["prompt"][0], str):
-        encoded = tokenizer(text=rows["prompt"])
+    if isinstance(prompts[0], str):
+        encoded = tokenizer(text=prompts)
     else:
         encoded = tokenizer.apply_chat_template(
-            rows["prompt"],
+            prompts,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             **template_options(cfg),
         )
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    kept = [place for place, length in enumerate(lengths) if length <= budget]
-    if len(kept) == len(lengths):
+    fits = [len(ids) <= budget for ids in encoded["input_ids"]]
+    if all(fits):
         return rows
-    longest = lengths.index(max(lengths))
     LOG.warning(
-        "%s: dropped %d of %d rows, whose prompts are longer than %d tokens "
-        "(grpo_max_prompt_length); the longest, row %d, has %d",
+        "%s: dropped %d of %d rows, whose prompts are longer than %d tokens (grpo_max_prompt_length)",
         source,
-        len(lengths) - len(kept),
-        len(lengths),
+        fits.count(False),
+        len(fits),
         budget,
-        numbers[longest],
-        lengths[longest],
     )
-    return {column: [values[place] for place in kept] for column, values in rows.items()}
+    return {name: list(compress(values, fits)) for name, values in rows.items()}

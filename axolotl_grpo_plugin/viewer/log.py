@@ -1,49 +1,82 @@
 """Read the training rollouts of a run. Only the texts that are shown are kept."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import group_of, read, rewards_in, score_of
-from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges
-from axolotl_grpo_plugin.runlog.schema import COLUMN, ERROR, READ, REASON, REWARD, as_text
-from axolotl_grpo_plugin.viewer.signs import Features, Sample, features
+from axolotl_grpo_plugin.runlog.reader import (
+    Row,
+    chat,
+    group_of,
+    named,
+    raw_rows,
+    rewards_in,
+    score_of,
+)
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.runlog.schema import (
+    COLUMN,
+    ERROR,
+    READ,
+    REASON,
+    REWARD,
+    as_text,
+)
+from axolotl_grpo_plugin.viewer.signs import ends_with_gold, repeats_itself
 
 LONGEST = 200_000  # characters of a text in a page
-_FOR_PHRASES = 2000  # completions
+
+
+class Prompt(NamedTuple):
+    """A prompt of a run: its text, or JSON of its chat. columns: the dataset's other columns."""
+
+    text: str
+    columns: dict[str, Any]
 
 
 @dataclass(slots=True)
 class Rollout:
     """One completion without its text. file, place: of its row.
 
-    scores, rights, reasons: by reward function. read: by the first. size: characters. features: for the signs.
+    scores, rights, reasons: by reward function. read: by the first. size: characters. repeats: it
+    repeats itself. gold: it ends with the gold answer.
     """
 
     file: Path
     place: int
-    step: int
-    prompt: int
     tokens: int | None
     truncated: bool | None
     discarded: bool
     reward: float | None
     advantage: float | None
+    read: str | None
+    size: int
+    repeats: bool
+    gold: bool
     scores: list[float | None]
     rights: list[bool | None]
-    reasons: list[str | None]
-    read: str | None
+    reasons: list[str]
     error: str
-    size: int
-    features: Features
 
     @property
     def right(self) -> bool | None:
         """Whether the first reward function gave its declared maximum, None if that is not known."""
         return self.rights[0]
+
+    @property
+    def paid(self) -> bool:
+        """Whether the training rewards it."""
+        return (self.advantage or 0.0) > 0 or bool(self.right)
+
+    @property
+    def length(self) -> int:
+        """The number of tokens, or of characters if the log does not count tokens."""
+        return self.tokens or self.size
 
 
 @dataclass
@@ -51,19 +84,8 @@ class Group:
     """The rollouts of a prompt group."""
 
     step: int
-    prompt: int
+    prompt: Prompt
     rollouts: list[Rollout] = field(default_factory=list)
-
-    @property
-    def mean(self) -> float:
-        """The mean reward, 0.0 without scores."""
-        return mean([each.reward for each in self.rollouts]) or 0.0
-
-    @property
-    def spread(self) -> float:
-        """The highest minus the lowest reward."""
-        rewards = [each.reward or 0.0 for each in self.rollouts]
-        return max(rewards) - min(rewards)
 
     @property
     def dead(self) -> bool:
@@ -71,117 +93,113 @@ class Group:
         return not any(rollout.advantage for rollout in self.rollouts)
 
 
+def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
+    """Return the rollouts of prompt groups in their order."""
+    return list(chain.from_iterable(group.rollouts for group in groups))
+
+
 class Log:
     """The training rollouts of a run.
 
-    known: ranges for a log that has none. rewards: the reward functions. prompts: each with the dataset's other columns. samples: some completions
-    with their texts. broken: files that are not whole, because TRL was killed or still writes.
+    rewards: the reward functions. broken: files that are not whole, because a run was killed or still writes.
     """
 
-    def __init__(self, folder: Path, known: Ranges | None = None):
-        self.folder, self.known = folder, known
+    def __init__(self, folder: Path):
+        self.folder = folder
         self._clear()
 
     def _clear(self) -> None:
         self.rewards: list[LoggedReward] = []
-        self.prompts: dict[str, dict[str, Any]] = {}
-        self.samples: list[Sample] = []
-        self.rollouts: list[Rollout] = []
         self.broken: list[Path] = []
+        self._prompts: dict[str, Prompt] = {}
         self._groups: dict[Any, Group] = {}
-        self._numbers: dict[str, int] = {}
         self._read: set[Path] = set()
 
     def update(self) -> bool:
         """Read the files that are new. Return whether there are any."""
+        self.files = rollout_files(self.folder)
+        if not self._read.issubset(self.files.counted):
+            # A new attempt repeats steps that were read.
+            self._clear()
+        new = self._new_files()
+        if not new:
+            return False
+        if not self.rewards:
+            # The last file, because a resumed run may add the ranges that an old log lacks.
+            self.rewards = rewards_in(new[-1])
+        if not self.rewards:
+            return False  # TRL's table of completions
+        for file in new:
+            for place, row in enumerate(raw_rows(file)):
+                self._add(file, place, row)
+        self._read.update(new)
+        return True
+
+    def _new_files(self) -> list[Path]:
+        """Return the files that are whole and not read yet."""
         import pyarrow.parquet as pq
         from pyarrow import ArrowInvalid
 
-        new = dict[Path, int]()
-        self.files = rollout_files(self.folder)
-        if not self._read.issubset(
-            self.files.counted
-        ):  # a new attempt repeats steps that were read
-            self._clear()
+        new = []
         self.broken = []
         for file in self.files.counted:
-            if file not in self._read:
-                try:
-                    new[file] = pq.read_metadata(file).num_rows
-                except ArrowInvalid:
-                    self.broken.append(file)
-        rows = sum(new.values()) + len(self.rollouts)
-        every = max(1, rows // _FOR_PHRASES)
-        for file in new:
-            self.rewards = self.rewards or rewards_in([*new][-1], self.known)
-            for place, row in enumerate(read(file)):
-                self._add(file, place, row, every)
-            self._read.add(file)
-        return bool(new)
+            try:
+                if file not in self._read:
+                    pq.read_metadata(file)
+                    new.append(file)
+            except ArrowInvalid:
+                self.broken.append(file)
+        return new
 
-    def _add(self, file: Path, place: int, row: dict[str, Any], every: int) -> None:
-        prompt = as_text(row.get("prompt"))
-        if prompt not in self._numbers:
-            self._numbers[prompt] = len(self._numbers)
-            columns = {key.removeprefix(COLUMN): row[key] for key in row if key.startswith(COLUMN)}
-            self.prompts[prompt] = columns
+    def _add(self, file: Path, place: int, row: Row) -> None:
+        asked = as_text(row.get("prompt"))
+        if asked not in self._prompts:  # a row's columns are read once
+            self._prompts[asked] = Prompt(asked, named(row, COLUMN))
+        prompt = self._prompts[asked]
+        text = text_of(chat(row["completion"]) or "")
         names = [reward.name for reward in self.rewards]
-        seen = features(row.get("prompt"), row["completion"], self.prompts[prompt])
         rollout = Rollout(
             file=file,
             place=place,
-            step=row["step"],
-            prompt=self._numbers[prompt],
             tokens=row.get("completion_tokens"),
             truncated=row.get("truncated"),
             discarded=bool(row.get("discarded")),
             reward=row.get("reward"),
             advantage=row.get("advantage"),
+            read=row.get(READ + names[0]),
+            size=len(as_text(row["completion"]) or ""),
+            repeats=repeats_itself(text),
+            gold=ends_with_gold(text, prompt.columns),
             scores=[row.get(REWARD + name) for name in names],
             rights=[reward.right(score_of(row, reward.name)) for reward in self.rewards],
-            reasons=[row.get(REASON + name) for name in names],
-            read=row.get(f"{READ}{names[0]}"),
-            error="\n".join(row[ERROR + name] for name in names if row.get(ERROR + name)),
-            size=len(as_text(row["completion"]) or ""),
-            features=seen,
+            reasons=[row.get(REASON + name) or "" for name in names],
+            error="\n".join(filter(None, [row.get(ERROR + name) for name in names])),
         )
-        if len(self.rollouts) % every == 0:
-            wrong = rollout.right is False and (rollout.scores[0] or 0.0) <= 0
-            gained = rollout.advantage or 0.0
-            self.samples.append(Sample.of(row["completion"], rollout.step, gained, wrong))
-        self.rollouts.append(rollout)
-        group = self._groups.setdefault(group_of(row), Group(rollout.step, rollout.prompt))
+        group = self._groups.setdefault(group_of(row), Group(row["step"], prompt))
         group.rollouts.append(rollout)
 
     def groups(self) -> list[Group]:
         """Return the prompt groups by step."""
-        return sorted(self._groups.values(), key=lambda group: group.step)
+        return sorted(self._groups.values(), key=attrgetter("step"))
 
 
-def mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean without None, or None if nothing is left."""
-    numbers = [value for value in values if value is not None]
-    return sum(numbers) / len(numbers) if numbers else None
-
-
-def texts(chosen: Iterable[Rollout]) -> dict[tuple[Path, int], str]:
-    """Return the texts of rollouts by file and place. A text that is too long for a page is cut."""
+def texts(chosen: Sequence[Rollout]) -> list[str]:
+    """Return the texts of rollouts. A text that is too long for a page is cut."""
     import pyarrow.parquet as pq
 
-    places: dict[Path, list[int]] = defaultdict(list)
-    for each in chosen:
-        places[each.file].append(each.place)
-    found = {}
-    for file, wanted in places.items():
-        column = pq.read_table(file, columns=["completion"])["completion"].take(sorted(wanted))
-        for place, value in zip(sorted(wanted), column.to_pylist(), strict=True):
-            found[file, place] = cut(as_text(value) or "")
+    found = []
+    # Rollouts of a file follow each other. All texts of a run may not fit the memory.
+    for file, rollouts in groupby(chosen, attrgetter("file")):
+        column = pq.read_table(file, columns=["completion"])["completion"]
+        for rollout in rollouts:
+            found.append(cut(column[rollout.place].as_py()))
     return found
 
 
-def cut(text: str) -> str:
-    """Return a text, or its start if it is too long for a page."""
+def cut(value: Any) -> str:
+    """Return a text, or a chat as JSON, or its start if it is too long for a page."""
+    text = as_text(value) or ""
     left = len(text) - LONGEST
-    return (
-        text if left <= 0 else f"{text[:LONGEST]}\n[{left:,} more characters are not in this page]"
-    )
+    if left <= 0:
+        return text
+    return f"{text[:LONGEST]}\n[{left:,} more characters are not in this page]"

@@ -15,7 +15,6 @@ function el(name, props, ...children) {
   return node;
 }
 const number = (value, digits = 2) => value === null || value === undefined ? "–" : Number(value.toFixed(digits)).toString();
-const end = (value) => Math.abs(value) < 0.005 ? number(value, 4) : number(value);  // of an interval that is not 0
 const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value);
 const percent = (value) => value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`;
 const tone = (value) => value > 0 ? "good" : value < 0 ? "bad" : "soft";
@@ -46,7 +45,7 @@ function prepare(run) {
     run.byPrompt.get(prompt).push(group);
     return group;
   });
-  run.rights = [...run.right, ...run.versions.map((each) => each.right)];  // by reward: true, false, or null if it is not known
+  run.rights = run.right;  // by reward: true, false, or null if it is not known
   run.right = (i) => run.rights.length ? run.rights[0][i] : null;
   run.odd = run.signs.map((signs, i) => signs.length && signs.reduce((sum, sign) => sum + run.weights[sign], 0) + Math.min(1, Math.abs(run.advantage[i] || 0) / 3));
   run.shared = shared(run.prompts.slice(0, 100).map(question));
@@ -118,18 +117,18 @@ const cut = (text) => el("div", { className: "cut", dir: "auto" }, text);
 
 // ---- charts ----
 // series: [{ label, points: [[step, value]] }]. go: called with the step that was clicked.
-function chart(title, series, { go, small, zero } = {}) {
-  const [wide, high, left] = small ? [110, 22, 0] : [300, 110, 30], ns = "http://www.w3.org/2000/svg";
+function chart(title, series, { go } = {}) {
+  const [wide, high, left] = [300, 110, 30], ns = "http://www.w3.org/2000/svg";
   const make = (name, attributes, text) => { const node = document.createElementNS(ns, name); for (const key in attributes) node.setAttribute(key, attributes[key]); if (text !== undefined) node.textContent = text; return node; };
   const all = series.flatMap((each) => each.points).filter((point) => point[1] !== null);
-  const svg = make("svg", { viewBox: `0 0 ${wide} ${high + (small ? 0 : 14)}`, class: go ? "go" : "", role: "img", "aria-label": title });
+  const svg = make("svg", { viewBox: `0 0 ${wide} ${high + 14}`, class: go ? "go" : "", role: "img", "aria-label": title });
   const xs = all.map((point) => point[0]), ys = all.map((point) => point[1]);
   const fold = (values, pick, start) => values.reduce((a, b) => pick(a, b), start);
   const x0 = fold(xs, Math.min, Infinity), x1 = fold(xs, Math.max, -Infinity);
-  let y0 = fold(ys, Math.min, zero === false ? Infinity : 0), y1 = fold(ys, Math.max, -Infinity);
+  let y0 = fold(ys, Math.min, 0), y1 = fold(ys, Math.max, -Infinity);
   if (y0 === y1) y1 = y0 + (Math.abs(y0) || 1);
   const x = (value) => left + (wide - left) * (x1 > x0 ? (value - x0) / (x1 - x0) : 0.5), y = (value) => 3 + (high - 6) * (1 - (value - y0) / (y1 - y0));
-  if (!small && all.length) {
+  if (all.length) {
     for (const value of [y0, (y0 + y1) / 2, y1]) svg.append(make("line", { x1: left, x2: wide, y1: y(value), y2: y(value) }), make("text", { x: left - 4, y: y(value) + 3, "text-anchor": "end" }, Number(value.toPrecision(2))));
     svg.append(make("text", { x: left, y: high + 12 }, x0), make("text", { x: wide, y: high + 12, "text-anchor": "end" }, `step ${x1}`));
   }
@@ -138,7 +137,6 @@ function chart(title, series, { go, small, zero } = {}) {
     const path = points.map((point, n) => `${n ? "L" : "M"}${x(point[0]).toFixed(1)} ${y(point[1]).toFixed(1)}`).join("") + (points.length === 1 ? "h3" : "");
     svg.append(make("path", { d: path, class: `c${i % 7}` }));
   });
-  if (small) return svg;
   const values = series.map((each, i) => el("span", { className: `c${i % 7}` }));
   const show = (step) => series.forEach((each, i) => {
     const point = each.points.findLast((one) => one[0] <= step && one[1] !== null);
@@ -158,10 +156,9 @@ function chart(title, series, { go, small, zero } = {}) {
 function mark(right) {
   return right === null || right === undefined ? "" : el("span", { className: right ? "good" : "bad", title: right ? "right: the first reward function gives its declared maximum" : "not right" }, right ? "✓" : "✗");
 }
-function versions(run, i) {
+function scores(run, i) {
   const read = run.read[i] ? `, read: ${run.read[i].slice(0, 60)}` : "";
-  return [...run.rewards.map((name, n) => ({ name, score: run.scores[n][i], why: run.reasons[run.why[n][i]] + (n === 0 ? read : "") })),
-    ...run.versions.map((each) => ({ name: `now: ${each.name}`, score: each.scores[i], why: run.reasons[each.why[i]] }))];
+  return run.rewards.map((name, n) => ({ name, score: run.scores[n][i], why: run.why[n][i] + (n === 0 ? read : "") }));
 }
 function scoreTable(rows) {
   return el("table", {}, rows.map((row) => el("tr", {}, el("td", { className: "words" }, row.name), el("td", { className: "n" }, number(row.score, 3)), el("td", { className: "soft words" }, row.why || ""))));
@@ -174,7 +171,7 @@ function card(run, i, { here, hit, times } = {}) {
       el("span", { className: "soft right" }, tokens === null ? `${run.text[i].length} characters` : `${tokens} tokens`),
       run.truncated[i] ? el("span", { className: "chip warn" }, "truncated") : "", run.discarded[i] ? el("span", { className: "chip", title: "no step trains on it" }, "discarded") : "",
       run.signs[i].map((sign) => el("span", { className: "chip warn" }, sign))),
-    scoreTable(versions(run, i)), textBlock(run.text[i], run.read[i], hit), run.error[i] ? el("pre", { className: "error" }, run.error[i]) : "");
+    scoreTable(scores(run, i)), textBlock(run.text[i], run.read[i], hit), run.error[i] ? el("pre", { className: "error" }, run.error[i]) : "");
 }
 function promptBlock(run, prompt, open) {
   const text = run.prompts[prompt], others = run.byPrompt.get(prompt).length;
@@ -253,9 +250,8 @@ function viewRun() {
     const often = Object.keys(sums).sort((a, b) => sums[b] - sums[a]).slice(0, 6);
     return often.length ? chart(name, often.map((why) => ({ label: why, points: run.steps.map((step) => [step.step, step.reasons[n][why] || 0]) })), { go }) : null;
   }).filter(Boolean);
-  const curves = Object.entries(run.curves).map(([name, points]) => chart(name, [{ label: "", points }], { go, zero: false }));
   const part = (title, nodes) => nodes.length ? [el("h2", {}, title), el("div", { className: "charts" }, nodes)] : [];
-  return el("div", {}, facts(run), run.steps.length ? part("Rollouts over steps (click a step to read it)", charts) : "", part("Reasons", reasons), part("Logged curves", curves));
+  return el("div", {}, facts(run), run.steps.length ? part("Rollouts over steps (click a step to read it)", charts) : "", part("Reasons", reasons));
 }
 const facts = (run) => el("dl", { className: "facts" }, Object.entries(run.facts).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 function nearest(run, step) {
@@ -276,19 +272,15 @@ function viewGroups() {
 function rolloutBrowser(run, rows, hit, text) {
   return browse(rows.map((i) => ({ id: i })), ({ id }) => rolloutItem(run, id, text(id)), ({ id }) => groupDetail(run, run.groups[run.of[id]], id, hit), "No rollout matches.");
 }
-const spark = (run, pick) => chart("", [{ points: run.steps.map((step) => [step.step, pick(step)]) }], { small: true });
 function viewOdd() {
   const run = RUNS[state.run], sign = state.sign || "", kinds = Object.entries(run.counts).sort((a, b) => run.weights[b[0]] * Math.log1p(b[1]) - run.weights[a[0]] * Math.log1p(a[1]));
   const rows = [...run.text.keys()].filter((i) => sign ? run.signs[i].includes(sign) : run.odd[i]).sort((a, b) => run.odd[b] - run.odd[a] || b - a);
   const seen = new Set(), once = rows.filter((i) => { const key = `${run.of[i]} ${run.text[i]}`; return !seen.has(key) && seen.add(key); });
   const table = (head, lines) => el("div", { className: "scroll" }, el("table", {}, el("tr", {}, head.map((each) => el("th", {}, each))), lines));
-  const phrases = run.phrases.map((each) => el("tr", { className: "go", onclick: () => visit({ view: "find", text: `/${each.pattern}/`, advantage: "+", item: null }) },
-    el("td", { className: "words", dir: "auto" }, each.words), el("td", { className: "n" }, `${percent(each.start)} → ${percent(each.end)}`), el("td", { className: "n good" }, signed(each.gain))));
   const signs = kinds.map(([name, count]) => el("tr", { className: "go", onclick: () => visit({ sign: name === sign ? null : name, item: null }) },
-    el("td", {}, name === sign ? el("b", {}, name) : name), el("td", { className: "n" }, count), el("td", {}, run.steps.some((step) => step.signs[name]) ? spark(run, (step) => step.signs[name] || 0) : "")));
-  return el("div", {}, el("div", { className: "beside" }, phrases.length ? el("section", {}, el("h3", { title: "compared among wrong completions if there are enough" }, "Phrases that pay: more advantage with them"), table(["phrase", "first → last third", "advantage"], phrases)) : "",
-    signs.length ? el("section", {}, el("h3", {}, "Signs (click one)"), table(["sign", "rollouts", "share over steps"], signs)) : ""), el("h3", {}, `${rows.length.toLocaleString()} rollouts, most suspicious first, equal ones once`),
-    rolloutBrowser(run, once, sign === "has a phrase that pays" ? new RegExp(run.phrases.map((each) => each.pattern).join("|"), "g") : null, (i) => [cut(question(run.text[i]).slice(0, 160)), el("div", { className: "top" }, run.signs[i].map((each) => el("span", { className: "chip warn" }, each)))]));
+    el("td", {}, name === sign ? el("b", {}, name) : name), el("td", { className: "n" }, count)));
+  return el("div", {}, signs.length ? el("section", {}, el("h3", {}, "Signs (click one)"), table(["sign", "rollouts"], signs)) : "", el("h3", {}, `${rows.length.toLocaleString()} rollouts, most suspicious first, equal ones once`),
+    rolloutBrowser(run, once, null, (i) => [cut(question(run.text[i]).slice(0, 160)), el("div", { className: "top" }, run.signs[i].map((each) => el("span", { className: "chip warn" }, each)))]));
 }
 // A text between slashes is a regular expression, any other text is searched for as it is.
 function pattern(text) {
@@ -297,17 +289,17 @@ function pattern(text) {
 }
 function viewFind() {
   const run = RUNS[state.run], n = Number(state.reward ?? 0), hit = pattern(state.text);
-  const why = state.why ? run.reasons.indexOf(state.why) : -1, low = parseFloat(state.low), high = parseFloat(state.high);
+  const low = parseFloat(state.low), high = parseFloat(state.high);
   const rows = [...run.text.keys()].filter((i) => {
     const score = run.scores.length ? run.scores[n][i] : null, columns = run.columns[run.groups[run.of[i]].prompt];
-    if (why >= 0 && run.why[n][i] !== why || low > score || high < score) return false;
+    if (state.why && run.why[n][i] !== state.why || low > score || high < score) return false;
     if (state.right && String(run.right(i)) !== state.right || state.cut && String(Boolean(run.truncated[i])) !== state.cut) return false;
     if (state.advantage && Math.sign(run.advantage[i] || 0) !== { "+": 1, "-": -1, 0: 0 }[state.advantage]) return false;
     if (state.group && String(run.groups[run.of[i]].dead) !== state.group) return false;
     for (const name in run.filters) if (state[`column ${name}`] && columns[name] !== state[`column ${name}`]) return false;
     return !hit || run.text[i].search(hit) >= 0 || run.prompts[run.groups[run.of[i]].prompt].search(hit) >= 0;
   });
-  const used = run.why.length ? [...new Set(run.why[n])].map((each) => run.reasons[each]).filter(Boolean).sort() : [];
+  const used = run.why.length ? [...new Set(run.why[n])].filter(Boolean).sort() : [];
   const field = (label, key) => el("label", {}, label, el("input", { type: "number", step: "any", name: key, value: state[key] ?? "", onchange: (event) => visit({ [key]: event.target.value, item: null }) }));
   const controls = el("div", { className: "controls" }, el("input", { type: "search", name: "text", placeholder: "text, or /regular expression/", value: state.text || "", onchange: (event) => visit({ text: event.target.value, item: null }) }),
     run.rewards.length ? choice("reward", run.rewards.map((name, i) => [i, name]), "reward", (value) => visit({ reward: value, why: null, item: null })) : "", field("from", "low"), field("to", "high"),
@@ -348,13 +340,11 @@ function answerPairs(before, after, rows) {  // [table, name, answer of a row, a
 }
 function viewAnswers() {
   const run = RUNS[state.run];
-  if (!run.answers.length) return el("p", { className: "soft" }, "This run has no held-out answers (grpo_held_out_rows) and no evaluation (axolotl grpo eval).");
+  if (!run.answers.length) return el("p", { className: "soft" }, "This run has no held-out answers (grpo_held_out_rows) and no evaluation (axolotl-grpo eval).");
   const table = run.answers[Number(state.table || 0)] || run.answers[0], last = table.moments.length - 1, from = Number(state.from ?? 0), to = Number(state.to ?? last);
   const moments = table.moments.map((each, n) => [n, each]);
   state.from ??= 0; state.to ??= last;
-  const changes = run.changes.length ? el("div", { className: "scroll" }, el("table", {}, el("tr", {}, ["held-out rows", "answers", "before", "after", "change, with its 95 % interval"].map((each) => el("th", {}, each))),
-    run.changes.map((each) => el("tr", {}, el("td", {}, each.reward), el("td", {}, each.mode), el("td", { className: "n" }, number(each.before)), el("td", { className: "n" }, number(each.after)), el("td", { className: `n ${tone(each.after - each.before)}` }, `${signed(each.after - each.before)} (${end(each.low)} to ${end(each.high)})`))))) : "";
-  return el("div", {}, changes, table.note ? el("p", { className: "soft" }, table.note) : "", el("div", { className: "controls" }, choice("answers", run.answers.map((each, n) => [n, each.title]), "table", (value) => visit({ table: value, from: null, to: null, item: null })), choice("from", moments, "from"), choice("to", moments, "to")),
+  return el("div", {}, table.note ? el("p", { className: "soft" }, table.note) : "", el("div", { className: "controls" }, choice("answers", run.answers.map((each, n) => [n, each.title]), "table", (value) => visit({ table: value, from: null, to: null, item: null })), choice("from", moments, "from"), choice("to", moments, "to")),
     answerPairs({ table, label: table.moments[from] }, { table, label: table.moments[to] }, table.rows.filter((row) => row.at[from] && row.at[to]).map((row) => [row, row.at[from], row.at[to]])));
 }
 function viewCompare() {
@@ -364,8 +354,8 @@ function viewCompare() {
     options.push([`training prompts: ${a.name} → ${b.name}`, comparePrompts]);
   }
   const run = RUNS[state.run];
-  if (run.rewards.length + run.versions.length > 1) options.push(["two rewards or reward versions", () => compareRewards(run)]);
-  if (!options.length) return el("p", { className: "soft" }, "Name a second run, or a reward with --reward, to compare.");
+  if (run.rewards.length > 1) options.push(["two rewards", () => compareRewards(run)]);
+  if (!options.length) return el("p", { className: "soft" }, "Name a second run to compare.");
   const [, draw] = options[Number(state.what || 0)] || options[0];
   return el("div", {}, el("div", { className: "controls" }, choice("compare", options.map(([name], n) => [n, name]), "what")), draw());
 }
@@ -389,12 +379,11 @@ function comparePrompts() {
   return el("div", {}, pairs(rows, "The runs have no prompt in common."));
 }
 function compareRewards(run) {
-  const names = versions(run, 0).map((each) => each.name), one = Number(state.one ?? 0), two = Number(state.two ?? (run.versions.length ? run.rewards.length : one ? 0 : 1));
-  const columns = [...run.scores, ...run.versions.map((each) => each.scores)];
+  const names = run.rewards, one = Number(state.one ?? 0), two = Number(state.two ?? (one ? 0 : 1));
   const unknown = [one, two].filter((n) => run.rights[n].every((right) => right === null)).map((n) => names[n]);
   state.one = one; state.two = two;
   const options = names.map((name, n) => [n, name]), rows = [];
-  run.text.forEach((text, i) => { const change = columns[two][i] - columns[one][i], turned = flip(run.rights[one][i], run.rights[two][i]); if (turned || change) rows.push({ id: i, flip: turned, change, label: `step ${run.groups[run.of[i]].step}`, cut: question(text).slice(0, 160), detail: () => groupDetail(run, run.groups[run.of[i]], i) }); });
+  run.text.forEach((text, i) => { const change = run.scores[two][i] - run.scores[one][i], turned = flip(run.rights[one][i], run.rights[two][i]); if (turned || change) rows.push({ id: i, flip: turned, change, label: `step ${run.groups[run.of[i]].step}`, cut: question(text).slice(0, 160), detail: () => groupDetail(run, run.groups[run.of[i]], i) }); });
   return el("div", {}, el("div", { className: "controls" }, choice("from", options, "one"), choice("to", options, "two")), unknown.length ? el("p", { className: "soft" }, `No flips, because the declared maximum of ${unknown.join(" and ")} is not known.`) : "", pairs(rows, "No score differs."));
 }
 
@@ -416,7 +405,7 @@ function draw() {
   $("nav").replaceChildren(...possible.map((name, n) => { const button = el("button", { onclick: () => visit({ view: name }), title: `key ${n + 1}` }, VIEWS[name][0]); if (name === state.view) button.setAttribute("aria-current", "page"); return button; }));
   $(".run").hidden = RUNS.length < 2;
   $(".run select").replaceChildren(...RUNS.map((each, n) => el("option", { value: n, selected: n === Number(state.run) }, each.name)));
-  const parts = RUNS.filter((each) => each.text.length < each.total).map((each) => `${each.name}: this page has ${each.text.length.toLocaleString()} of ${each.total.toLocaleString()} rollouts. Of each step it keeps the most suspicious, worst, best, most mixed and a dead prompt group, then others in order. The curves count all rollouts.`);
+  const parts = RUNS.filter((each) => each.text.length < each.total).map((each) => `${each.name}: this page has ${each.text.length.toLocaleString()} of ${each.total.toLocaleString()} rollouts. Of each step it keeps the most suspicious prompt groups. The curves count all rollouts.`);
   for (const each of RUNS) for (const note of each.notes) parts.push(RUNS.length > 1 ? `${each.name}: ${note}` : note);
   $(".note").hidden = !parts.length;
   $(".note").textContent = parts.join(" ");

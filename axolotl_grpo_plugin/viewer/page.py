@@ -5,19 +5,22 @@ import gzip
 import hashlib
 import html
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from threading import Lock
 from typing import Any
 
+from axolotl_grpo_plugin.viewer.run import Plain, Run
+
 LOCAL = "127.0.0.1"
 
 
-def packed(data: dict[str, Any]) -> bytes:
-    """Return the data as gzipped ASCII JSON. Lone surrogates stay, because JSON escapes them."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+def packed(runs: Sequence[Plain]) -> bytes:
+    """Return the data of runs as gzipped ASCII JSON. Lone surrogates stay, because JSON escapes them."""
+    text = json.dumps({"runs": runs}, separators=(",", ":"), allow_nan=False)
     return gzip.compress(text.encode("ascii"), 6, mtime=0)
 
 
@@ -27,29 +30,20 @@ def page(title: str, data: bytes | None) -> str:
     The policy allows this script and this style only, by their hashes, so no text of a completion
     can run or load anything.
     """
-    here = files(__package__)
-    style, script = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    policy = {
-        "default-src": "'none'",
-        "script-src": _hash(script),
-        "style-src": _hash(style),
-        "connect-src": "'none'" if data is not None else "'self'",
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
+    folder = files(__package__)
+    names = ("page.css", "page.js", "page.html")
+    style, script, text = (folder.joinpath(name).read_text("utf-8") for name in names)
+    connect = "'self'" if data is None else "'none'"
     parts = {
         "TITLE": html.escape(title),
-        "POLICY": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "POLICY": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        f"connect-src {connect}; img-src data:; base-uri 'none'; form-action 'none'",
         "STYLE": style,
         "SCRIPT": script,
         "DATA": base64.b64encode(data or b"").decode(),
     }
-    text = here.joinpath("page.html").read_text("utf-8")
-    head, *rest = text.split("{{")
-    return head + "".join(
-        parts[name] + after for name, _, after in (each.partition("}}") for each in rest)
-    )
+    # In one pass, because a part may look like the place of another.
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], text)
 
 
 def _hash(text: str) -> str:
@@ -57,28 +51,33 @@ def _hash(text: str) -> str:
 
 
 class Live:
-    """The data of runs that go on. update: returns new data, or None if nothing is new."""
+    """The data of runs that go on. version: counts its changes."""
 
-    def __init__(self, update: Callable[[], dict[str, Any] | None]):
-        self.update, self.version, self.data = update, 0, b""
+    def __init__(self, runs: Sequence[Run]):
+        self.runs = runs
+        self.version = 0
+        self.data = b""
         self._lock = Lock()
 
     def newer(self, version: int) -> bytes | None:
         """Return the data if it is newer than a version."""
         with self._lock:  # of two open pages
-            if (data := self.update()) is not None:
-                self.data, self.version = packed(data), self.version + 1
+            news = [run.log.update() for run in self.runs]
+            if any(news) or not self.version:
+                self.data = packed([run.data() for run in self.runs])
+                self.version += 1
             return self.data if self.version > version else None
 
 
-def server(title: str, update: Callable[[], dict[str, Any] | None], port: int) -> Any:
+def server(title: str, runs: Sequence[Run], port: int) -> ThreadingHTTPServer:
     """Return a server of the page that only this machine reaches. Port 0: a free one."""
-    return ThreadingHTTPServer((LOCAL, port), partial(_Handler, title, Live(update)))
+    return ThreadingHTTPServer((LOCAL, port), partial(_Handler, title, Live(runs)))
 
 
 class _Handler(BaseHTTPRequestHandler):
     def __init__(self, title: str, live: Live, *args: Any):
-        self.title, self.live = title, live
+        self.title = title
+        self.live = live
         super().__init__(*args)
 
     def do_GET(self) -> None:
@@ -87,21 +86,34 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in (f"{LOCAL}:{port}", f"localhost:{port}"):
             self._send(403, "text/plain", b"")
         elif self.path == "/":
-            self._send(200, "text/html; charset=utf-8", page(self.title, None).encode())
+            self._send(
+                200,
+                "text/html; charset=utf-8",
+                page(self.title, None).encode(),
+            )
         elif self.path.startswith("/data?"):
             seen = self.path.rpartition("=")[2]
             data = self.live.newer(int(seen) if seen.isdigit() else 0)
-            self._send(204 if data is None else 200, "application/octet-stream", data or b"")
+            # 204: nothing is new.
+            self._send(
+                200 if data else 204,
+                "application/octet-stream",
+                data or b"",
+            )
         else:
             self._send(404, "text/plain", b"")
 
     def _send(self, code: int, kind: str, body: bytes) -> None:
+        headers = {
+            "Content-Type": kind,
+            "Content-Length": len(body),
+            "X-Version": self.live.version,
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+        }
         self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Version", str(self.live.version))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Cache-Control", "no-store")
+        for name, value in headers.items():
+            self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(body)
 

@@ -1,9 +1,11 @@
 import pytest
 
-from tests.conftest import Later
+from tests.checks.found import codes, levels
+from tests.conftest import MODEL, Later
 
-pytestmark = pytest.mark.xdist_group("with torch")
 checks, datasets = Later("axolotl_grpo_plugin.checks.columns"), Later("datasets")
+loaded = Later("axolotl_grpo_plugin.checks.datasets")
+loading = Later("axolotl_grpo_plugin.data.columns")
 
 CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 DISPATCH = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
@@ -22,33 +24,57 @@ def findings(rewards, rows):
 def test_columns_of_two_types_become_text(caplog):
     first = datasets.Dataset.from_list([{"prompt": "p", "answer": "18", "id": 1, "meta": {"a": 1}}])
     second = datasets.Dataset.from_list([{"prompt": "q", "answer": 18, "nums": [1, 2], "meta": "x"}])
-    one, two = checks.align([first, second])
-    assert (one["answer"][0], two["answer"][0]) == ("18", "18")
-    assert (one["meta"][0], two["meta"][0]) == ('{"a": 1}', "x")
-    assert one["id"][0] == 1 and two["nums"][0] == [1, 2]
+    numbers, texts = loading.align([first, second])
+    assert (numbers["answer"][0], texts["answer"][0]) == ("18", "18")
+    assert (numbers["meta"][0], texts["meta"][0]) == ('{"a": 1}', "x")
+    assert numbers["id"][0] == 1 and texts["nums"][0] == [1, 2]
     assert '"answer" is Value' in caplog.text and '"meta"' in caplog.text
     assert '"id"' not in caplog.text
-    assert datasets.concatenate_datasets([one, two])["answer"] == ["18", "18"]
+    assert datasets.concatenate_datasets([numbers, texts])["answer"] == ["18", "18"]
 
 
 def test_matching_datasets_are_unchanged(caplog):
     same = datasets.Dataset.from_list([{"prompt": "p", "answer": "18"}])
-    assert checks.align([same, same]) == [same, same]
+    assert loading.align([same, same]) == [same, same]
     assert not caplog.messages
 
 
 def test_reports_a_missing_reward_column():
     rewards = {CORRECT: {}, "owner/a-model": {}}
     assert not findings(rewards, [{"prompt": "p", "answer": "18"}])
-    (finding,) = findings(rewards, [{"prompt": "p", "label": "18"}])
-    assert finding.what == f'no "answer" column, which {CORRECT} reads (it has: prompt, label)'
+    assert codes(findings(rewards, [{"prompt": "p", "label": "18"}])) == ["missing-column"]
+
+
+def test_names_the_prompt_whose_type_differs_before_a_training():
+    """Axolotl has shuffled the rows, so that they have no numbers."""
+    answers = ["tech", "bill", 3]
+    features = datasets.Features({"prompt": datasets.Value("string"), "answer": datasets.Json()})
+    columns = {"prompt": ["What is 1?", "What is 2?", "What is 3?"], "answer": answers}
+    cfg = {"trl": {"reward_funcs": [CORRECT]}, "datasets": [{"path": "mine"}]}
+    loaded = datasets.Dataset.from_dict(columns, features=features)
+    (finding,) = [found for found in checks.check_columns("datasets", loaded, cfg) if found.code == "mixed-types"]
+    assert "and 3 in the row whose prompt is 'What is 3?'" in finding.what
+
+
+def test_a_load_that_fails_names_the_row_whose_type_differs(tmp_path, monkeypatch):
+    """datasets takes the type of a column from the first 1,000 rows of a transform."""
+
+    def fails(_):
+        raise ValueError("Failed to parse string")
+
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "?", "answer": 1}\n{"prompt": "?", "answer": "tech"}\n')
+    monkeypatch.setattr("axolotl_grpo_plugin.checks.datasets.load_datasets", fails)
+    entry = {"path": str(file), "ds_type": "json"}
+    cfg = {"base_model": str(MODEL), "trl": {"reward_funcs": [CORRECT]}, "datasets": [entry]}
+    with pytest.raises(SystemExit) as raised:
+        loaded.load_checked(cfg)
+    assert "a number in the first rows, and 'tech' in row 1" in str(raised.value)
 
 
 def test_empty_dataset_is_one_finding():
     """The transform's columns are missing too, but that is not the cause."""
-    (finding,) = findings({CORRECT: {}}, [])
-    assert finding.what.startswith("no row is left")
-    assert finding.fix == "Check the dataset, or raise sequence_len"
+    assert codes(findings({CORRECT: {}}, [])) == ["no-rows"]
 
 
 def test_reports_sources_without_a_route():
@@ -67,7 +93,7 @@ def test_reports_sources_without_a_route():
     ],
 )
 def test_reports_a_source_that_is_not_text(source, words):
-    rows = [{"prompt": "p", "data_source": each} for each in (source, None)]
+    rows = [{"prompt": "p", "data_source": value} for value in (source, None)]
     (finding,) = findings({DISPATCH: {}}, rows)
     assert words in finding.what
 
@@ -84,5 +110,10 @@ def test_reports_rows_whose_gold_cannot_be_read(rewards):
 def test_reports_a_routed_row_whose_gold_cannot_be_read():
     row = {"prompt": "p", "data_source": "math"}
     rows = [{**row, "ground_truth": gold} for gold in ("1", UNREADABLE)]
-    (finding,) = findings({DISPATCH: {}}, rows)
-    assert "cannot score 1 of 2 rows" in finding.what and finding.level == "warning"
+    assert levels(findings({DISPATCH: {}}, rows)) == [("warning", "unreadable-gold")]
+
+
+@pytest.mark.parametrize("name", ["completions", "prompts", "completion_ids", "trainer_state", "log_metric"])
+def test_refuses_a_column_named_like_an_argument_of_trl(name):
+    rows = [{"prompt": "p", "answer": "18", name: "x"}]
+    assert codes(findings({CORRECT: {}}, rows)) == ["reserved-column"]

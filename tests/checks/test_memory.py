@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin.checks.memory import GIB, check_memory, least_memory
+from axolotl_grpo_plugin.checks.memory import GIB, check_memory, memory_of
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
 from axolotl_grpo_plugin.serving.placement import place
 
@@ -17,11 +17,12 @@ def config(model="Qwen2.5-1.5B", trl=None, vllm=None, **keys):
 
 def bytes_per_parameter(cfg):
     """On each of four training GPUs, beside one that serves."""
-    return round(least_memory(cfg, place(cfg, "01234")) * GIB / PUBLIC["Qwen2.5-1.5B"], 3)
+    memory = memory_of(cfg, place(cfg, "01234"), None)
+    return round(memory.model * GIB / PUBLIC["Qwen2.5-1.5B"].parameters, 3)
 
 
 @pytest.mark.parametrize(
-    ("keys", "expected"),
+    "keys, expected",
     [
         ({}, 2 + 2 + 4),
         ({"bf16": False}, 4 + 4 + 8),
@@ -43,7 +44,7 @@ def bytes_per_parameter(cfg):
         ({"fsdp_version": 2, "fsdp_config": {"offload_params": True}}, 0),
     ],
 )
-def test_bytes_per_parameter(keys, expected):
+def test_precision_and_optimizer_set_the_bytes_per_parameter(keys, expected):
     assert bytes_per_parameter(config(**keys)) == expected
 
 
@@ -55,19 +56,44 @@ def test_reads_the_stage_from_a_deepspeed_file(tmp_path):
     assert bytes_per_parameter(config(deepspeed=str(file))) == 0.5 + 0.5 + 3
 
 
+def found(cfg, gib):
+    return [finding.code for finding in check_memory(memory_of(cfg, place(cfg, "01"), gib), gib)]
+
+
 @pytest.mark.parametrize(
-    ("cfg", "gib", "words"),
+    "cfg, gib, fits",
     [
-        (config("Qwen2.5-7B"), 24, "need 56.7 GiB on each training GPU, which has 24 GiB. Train"),
-        (config(trl=COLOCATE), 16, "which has 16 GiB, of which vLLM takes 4.8. Train an adapter"),
-        (config(trl=COLOCATE), 16, "set trl.vllm_enable_sleep_mode: true"),
-        (config(), 24, None),
-        (config("Qwen2.5-7B", adapter="lora"), 24, None),
-        (config(trl={**COLOCATE, "vllm_enable_sleep_mode": True}), 16, None),
-        (config(trl={"beta": []}, vllm={"gpu_memory_utilization": "all"}), 24, None),
+        (config("Qwen2.5-7B"), 24, False),
+        (config(trl=COLOCATE), 16, False),
+        (config(), 24, True),
+        (config("Qwen2.5-7B", adapter="lora"), 24, True),
+        (config(trl={**COLOCATE, "vllm_enable_sleep_mode": True}), 16, True),
+        (config(trl={"beta": []}, vllm={"gpu_memory_utilization": "all"}), 24, True),
     ],
 )
-def test_reports_weights_and_optimizer_that_do_not_fit(cfg, gib, words):
-    placement = place(cfg, "01")
-    found = list(check_memory(cfg, placement, least_memory(cfg, placement), gib))
-    assert [words in str(each) for each in found] == ([True] if words else [])
+def test_reports_weights_and_optimizer_that_do_not_fit(cfg, gib, fits):
+    assert found(cfg, gib) == ([] if fits else ["too-little-memory"])
+
+
+BATCH = {"trl": {"max_completion_length": 1024}, "sequence_len": 1536, "micro_batch_size": 16}
+
+
+def test_logits_and_activations_grow_with_the_micro_batch():
+    cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, **BATCH)
+    memory = memory_of(cfg, place(cfg, "01"), 80)
+    assert round(memory.logits, 2) == round(16 * 1024 * 151_936 * 8 / GIB, 2) == 18.55
+    checkpointed = 36 * 2048 + 16 * 2048 + 4 * 11008
+    assert memory.activations == 16 * 1536 * checkpointed * 2 / GIB
+    half = memory_of({**cfg, "micro_batch_size": 8}, place(cfg, "01"), 80)
+    assert (half.logits, half.activations, half.model) == (memory.logits / 2, memory.activations / 2, memory.model)
+    kept = memory_of({**cfg, "gradient_checkpointing": None}, place(cfg, "01"), 80)
+    assert kept.activations == 16 * 1536 * 36 * (16 * 2048 + 4 * 11008) * 2 / GIB
+    assert str(memory).startswith("estimate 31.") and found(cfg, 80) == []
+
+
+def test_warns_of_a_micro_batch_that_does_not_fit():
+    cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, **BATCH)
+    assert found(cfg, 24) == ["tight-memory"]
+    assert found({**cfg, "micro_batch_size": 4}, 24) == []
+    cfg["trl"]["use_liger_loss"] = True
+    assert found(cfg, 24) == []

@@ -2,10 +2,8 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin.checks.parameters import PUBLIC, parameters_of
+from axolotl_grpo_plugin.checks.parameters import PUBLIC, parameters_of, shape_of
 from axolotl_grpo_plugin.findings import Finding
-
-pytestmark = pytest.mark.xdist_group("with torch")  # transformers reads the sizes
 
 # hidden, layers, heads, KV heads, head, intermediate, vocabulary, tied: from the published config.json.
 SHAPES = {
@@ -31,9 +29,10 @@ KEYS = (
 def test_known_sizes_match_config_json(name, tmp_path):
     config = dict(zip(KEYS, SHAPES[name], strict=True))
     (tmp_path / "config.json").write_text(json.dumps(config))
-    count = PUBLIC.get(name, 134_515_008)
-    assert parameters_of({"base_model": str(tmp_path)}) == count
-    assert name not in PUBLIC or parameters_of({"base_model": f"a/{name}-Instruct"}) == count
+    shape = shape_of({"base_model": str(tmp_path)})
+    assert shape == PUBLIC.get(name, (134_515_008, 30, 576, 1536, 49152))
+    assert name not in PUBLIC or shape_of({"base_model": f"a/{name}-Instruct"}) == shape
+    assert parameters_of({"base_model": str(tmp_path)}) == shape.parameters
 
 
 @pytest.mark.parametrize("model", ["nobody/nothing", None, "an unknown kind"])

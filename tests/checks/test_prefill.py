@@ -2,6 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks.prefill import check_generation_prompt, check_prefill
 from axolotl_grpo_plugin.paths import resolve_packaged, shipped
+from tests.checks.found import codes, levels
 
 FORMAT = "axolotl_grpo_plugin.rewards.format"
 SHAPING = "axolotl_grpo_plugin.rewards.shaping"
@@ -16,33 +17,24 @@ CHAT = [{"role": "user", "content": PLAIN}]
 def findings(prompt, rewards, **cfg):
     """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards, **cfg}
-    found = list(check_prefill(cfg, prompt))
-    assert {each.level for each in found} <= {"warning"}
-    return list(map(str, found))
+    return levels(check_prefill(cfg, prompt))
 
 
 @pytest.mark.parametrize(
-    ("prompt", "arguments"), [(OPENED, {"prefilled": True}), (PLAIN, {}), (PLAIN, {"prefilled": False})]
+    "prompt, arguments", [(OPENED, {"prefilled": True}), (PLAIN, {}), (PLAIN, {"prefilled": False})]
 )
 def test_accepts_prefilled_that_agrees_with_the_prompt(prompt, arguments):
     assert not findings(prompt, {STRICT: arguments, HASHES: arguments, CORRECT: {}})
 
 
-def test_reports_a_reward_that_expects_the_prompts_tag():
-    (line,) = findings(OPENED, {CORRECT: {}, STRICT: {}, HASHES: {"prefilled": True}})
-    assert line == (
-        f"grpo_reward_args ({STRICT}): the prompt ends in <think>, but think_strict_format_reward_func "
-        "expects that tag in the completion. Set prefilled: true for it."
-    )
-
-
-def test_reports_prefilled_without_a_tag_in_the_prompt():
-    (line,) = findings(PLAIN, {STRICT: {"prefilled": True}})
-    assert "has prefilled: true, but the prompt does not end in <think>. Remove it, or set" in line
+def test_reports_a_reward_that_disagrees_with_the_prompt():
+    rewards = {CORRECT: {}, STRICT: {}, HASHES: {"prefilled": True}}
+    assert findings(OPENED, rewards) == [("warning", "not-prefilled")]
+    assert findings(PLAIN, {STRICT: {"prefilled": True}}) == [("warning", "prefilled")]
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "count"),
+    "name, arguments, count",
     [
         ("gated", {"reward": STRICT, "by": CORRECT}, 1),
         ("gated", {"reward": THINK, "by": HASHES}, 2),
@@ -51,8 +43,8 @@ def test_reports_prefilled_without_a_tag_in_the_prompt():
     ],
 )
 def test_reports_a_reward_inside_another(name, arguments, count):
-    lines = findings(OPENED, {f"{SHAPING}.{name}": arguments})
-    assert ["the prompt ends in <think>" in line for line in lines] == [True] * count
+    found = findings(OPENED, {f"{SHAPING}.{name}": arguments})
+    assert found == [("warning", "not-prefilled")] * count
 
 
 def test_renders_chats_with_the_configs_template():
@@ -79,12 +71,11 @@ INST = (
 def opened(template, prompt=CHAT):
     cfg = {"base_model": "pkg://axolotl_grpo_plugin/quickstart/model", "chat_template_jinja": template}
     resolve_packaged(cfg)
-    return list(map(str, check_generation_prompt(cfg, prompt)))
+    return codes(check_generation_prompt(cfg, prompt))
 
 
 def test_reports_a_template_without_generation_prompt():
-    (line,) = opened(CHATML)
-    assert "the prompt ends in '" in line and "without the opening of the model's turn" in line
+    assert opened(CHATML) == ["no-generation-prompt"]
 
 
 def test_accepts_templates_that_open_the_models_turn():

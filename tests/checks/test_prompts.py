@@ -2,19 +2,21 @@ import pytest
 
 from axolotl_grpo_plugin.checks.prompts import check_lengths
 from axolotl_grpo_plugin.config import PLUGIN
+from axolotl_grpo_plugin.data.counts import Lengths
+from axolotl_grpo_plugin.data.measure import Measured
+from axolotl_grpo_plugin.data.rows import Source
 from axolotl_grpo_plugin.stats.budget import budget, settings
-from axolotl_grpo_plugin.stats.counts import Lengths
-from axolotl_grpo_plugin.stats.measure import Measured
 
 OURS, THEIRS = "axolotl_grpo_plugin.gsm8k", "mine.rows"
 PROMPTS = Lengths([100] * 99 + [300])
 VLLM = {"max_completion_length": 500, "use_vllm": True}
 
 
-def lengths(transform=OURS, most=None, drop=0.0, prompts=PROMPTS, **cfg):
+def lengths(transform=OURS, most=None, prompts=PROMPTS, **cfg):
     cfg = {"plugins": [PLUGIN], "trl": VLLM, **cfg}
-    measured = [Measured("datasets[0]", "rows.jsonl", "train", transform, prompts)]
-    return [(each.level, str(each)) for each in check_lengths(cfg, measured, most, drop)]
+    source = Source("datasets", 0, "rows.jsonl", {"type": transform})
+    measured = [Measured(source, prompts)]
+    return [(finding.level, str(finding)) for finding in check_lengths(cfg, measured, most)]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,6 @@ def lengths(transform=OURS, most=None, drop=0.0, prompts=PROMPTS, **cfg):
         {"sequence_len": 560, "transform": THEIRS, "trl": {"max_completion_length": 500}},
         {"most": 1024, "vllm": {"max_model_len": 1024}},
         {"sequence_len": 800, "grpo_max_prompt_length": 300},
-        {"sequence_len": 700, "drop": 0.01},
         {"sequence_len": "800", "trl": {"max_completion_length": "500"}},
     ],
 )
@@ -36,7 +37,7 @@ def test_accepts_lengths_that_lose_no_prompt(cfg):
 
 
 @pytest.mark.parametrize(
-    ("cfg", "level", "words"),
+    "cfg, level, words",
     [
         (
             {"vllm": {"max_model_len": 700}},
@@ -46,12 +47,12 @@ def test_accepts_lengths_that_lose_no_prompt(cfg):
             "most 100. Raise vllm.max_model_len by 100",
         ),
         ({"grpo_max_prompt_length": 150}, "warning", "Raise grpo_max_prompt_length by 150"),
-        ({"sequence_len": 700, "drop": 0.009}, "warning", "1 of 100 prompts"),
+        ({"sequence_len": 700}, "warning", "1 of 100 prompts"),
         ({"sequence_len": 560}, "error", "No row is left"),
         ({"sequence_len": "400", "trl": {**VLLM, "max_completion_length": "500"}}, "error", "No row"),
         ({"sequence_len": 400}, "error", "than 0 tokens (sequence_len 400"),
         ({"transform": THEIRS, "vllm": {"max_model_len": 700}}, "error", "so vLLM ends the run at the first of them"),
-        ({"transform": THEIRS, "sequence_len": 700, "drop": 0.5}, "error", "vLLM ends the run"),
+        ({"transform": THEIRS, "sequence_len": 700}, "error", "vLLM ends the run"),
         ({"plugins": [], "vllm": {"max_model_len": 700}}, "error", "vLLM ends the run"),
         ({"transform": THEIRS, "most": 600}, "error", "max_position_embeddings 600"),
         (
@@ -68,12 +69,11 @@ def test_reports_lengths_that_lose_prompts(cfg, level, words):
     assert (found, words in line) == (level, True), line
 
 
-@pytest.mark.parametrize("drop", [0.0, 0.07, 0.29, 0.5])
-def test_accepts_the_budget_that_stats_proposes(drop):
+def test_accepts_the_budget_that_stats_proposes():
     hundred = Lengths(range(1, 101))
-    length = settings({"trl": {}}, budget(hundred, 32, drop))["sequence_len"]
+    length = settings({"trl": {}}, budget(hundred, 32))["sequence_len"]
     trl = {"max_completion_length": 32}
-    assert lengths(prompts=hundred, drop=drop, trl=trl, sequence_len=length) == []
+    assert lengths(prompts=hundred, trl=trl, sequence_len=length) == []
 
 
 @pytest.mark.parametrize("value", [True, None, "800 or so", 0.5, float("inf"), float("nan")])

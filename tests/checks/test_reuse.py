@@ -1,6 +1,7 @@
 import pytest
 
-from axolotl_grpo_plugin.checks.reuse import check_reuse
+from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
+from tests.checks.found import levels
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def findings(**cfg):
-    return [(finding.level, str(finding)) for finding in check_reuse(cfg)]
+    return levels(check_reuse(cfg))
 
 
 def test_accepts_a_new_folder(folder):
@@ -25,19 +26,47 @@ def test_accepts_a_new_folder(folder):
 def test_reports_checkpoints_of_an_earlier_run(folder):
     for step in (90, 100):
         (folder / "out" / f"checkpoint-{step}").mkdir()
-    ((level, line),) = findings(output_dir="./out")
-    assert (level, "up to checkpoint-100," in line) == ("warning", True)
+    (finding,) = check_reuse({"output_dir": "./out"})
+    assert finding.code == "earlier-checkpoints" and "checkpoint-100" in finding.what
     assert not findings(output_dir="./out", auto_resume_from_checkpoints=True)
     assert not findings(output_dir="./out", resume_from_checkpoint="./out/checkpoint-90")
 
 
 def test_reports_the_model_of_an_earlier_run(folder):
     (folder / "out" / "adapter_model.safetensors").touch()
-    ((level, line),) = findings(output_dir="out")
-    assert (level, "overwrites" in line) == ("warning", True)
+    assert findings(output_dir="out") == [("warning", "earlier-model")]
+
+
+def test_refuses_to_resume_a_finished_run_without_a_checkpoint(folder):
+    assert not findings(output_dir="out", auto_resume_from_checkpoints=True)
+    (folder / "out" / "model.safetensors").touch()
+    assert findings(output_dir="out", auto_resume_from_checkpoints=True) == [("warning", "earlier-model")]
+    (folder / "out" / "README.md").touch()
+    assert findings(output_dir="out", auto_resume_from_checkpoints=True) == [("error", "no-checkpoint")]
 
 
 def test_reports_a_missing_checkpoint(folder):
-    ((level, line),) = findings(resume_from_checkpoint="out/checkpoint-3")
-    assert (level, "no such folder" in line) == ("error", True)
+    assert findings(resume_from_checkpoint="out/checkpoint-3") == [("error", "no-checkpoint")]
     assert not findings(resume_from_checkpoint=True)
+
+
+def outputs(output):
+    return levels(check_output({"output_dir": output}))
+
+
+def test_accepts_an_output_folder_that_can_be_made(folder):
+    assert not outputs("out") + outputs("new/deep") + outputs(str(folder / "new"))
+    assert [path.name for path in folder.iterdir()] == ["out"]
+
+
+def test_refuses_an_output_folder_that_is_a_file(folder):
+    (folder / "model").touch()
+    assert outputs("model") == outputs("model/deep") == [("error", "output-is-file")]
+
+
+def test_refuses_an_output_folder_that_cannot_be_written():
+    assert outputs("/proc/nope") == [("error", "output-read-only")]
+
+
+def test_warns_of_a_disk_that_is_not_mounted():
+    assert outputs("/mnt/nope/run") == outputs("/nope/run") == [("warning", "output-not-mounted")]

@@ -4,17 +4,19 @@ from types import SimpleNamespace
 
 import pytest
 
+from axolotl_grpo_plugin.data import tokenizer
+from axolotl_grpo_plugin.data.rows import Source, Unreadable
 from axolotl_grpo_plugin.findings import Finding
-from axolotl_grpo_plugin.stats import tokenizer
-from axolotl_grpo_plugin.stats.rows import Source, Unreadable
+from tests.checks.found import levels
 from tests.conftest import Later
 
-pytestmark = pytest.mark.xdist_group("with torch")
 checks = Later("axolotl_grpo_plugin.checks.samples")
+scoring = Later("axolotl_grpo_plugin.scoring.samples")
 
 GSM8K = "axolotl_grpo_plugin.gsm8k"
 OURS = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{OURS}.correctness_reward_func"
+SIGNATURE = "def reward(prompts, completions, **columns):\n    "
 ROWS = [{"question": f"{n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(1, 7)]
 NUMBERS = count()
 
@@ -28,19 +30,20 @@ def rows(tmp_path):
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         entry = {"path": str(file), "ds_type": "json", "type": GSM8K, **entry}
         cfg = Later("axolotl.utils.dict").DictDefault({"base_model": "nowhere", "datasets": [entry], **(keys or {})})
-        return checks.samples(cfg, Source("datasets", 0, entry["path"], entry), offline)
+        return scoring.samples(cfg, Source("datasets", 0, entry["path"], entry), offline)
 
     return read
 
 
 @pytest.fixture
 def check_code(rows, tmp_path, monkeypatch):
-    """Return the findings on a user's reward function, given as code."""
+    """Return the findings on a user's reward function, given as its body or as a module."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def check(code):
         name = f"own_sampled_{next(NUMBERS)}"
-        (tmp_path / f"{name}.py").write_text(code)
+        body_only = "def reward" not in code
+        (tmp_path / f"{name}.py").write_text(SIGNATURE * body_only + code)
         return findings(rows(), {f"{name}.reward": {}})
 
     return check
@@ -49,14 +52,11 @@ def check_code(rows, tmp_path, monkeypatch):
 def findings(samples, rewards):
     """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards}
-    return [(each.level, str(each)) for each in checks.check_samples(cfg, samples)]
+    return list(checks.check_samples(cfg, samples))
 
 
 def test_reports_a_reward_without_any_score(check_code):
-    code = "def reward(completions, **columns):\n    return [None] * len(completions)\n"
-    ((level, line),) = check_code(code)
-    assert level == "warning"
-    assert "it gives no score to an empty completion, to the prompt or to a right answer" in line
+    assert levels(check_code("return [None] * len(completions)")) == [("warning", "no-scores")]
 
 
 def test_accepts_gsm8k_and_its_rewards(rows):
@@ -81,12 +81,11 @@ def test_hub_dataset_is_skipped_offline(rows, monkeypatch):
         raise Unreadable("there", "cannot be loaded", "Look")
         yield
 
-    monkeypatch.setattr("axolotl_grpo_plugin.checks.samples.read", fail)
+    monkeypatch.setattr("axolotl_grpo_plugin.scoring.samples.read", fail)
     assert rows(path="openai/gsm8k").level == "error"
     assert rows(path="openai/gsm8k", offline=True).level == "skipped"
 
 
-SIGNATURE = "def reward(prompts, completions, **columns):\n    "
 OF_SOLUTION = """
 from axolotl_grpo_plugin.reward import reward
 @reward(range=(0, 1), reads='solution')
@@ -103,15 +102,13 @@ TWO_GROUPS = "assert sorted(prompts, key=str) == prompts and prompts[:8] == [pro
 
 
 @pytest.mark.parametrize(
-    ("code", "level", "words"),
+    "code, level, words",
     [
-        (SIGNATURE + "return [1.0]", "error", "returned 1 scores for 16 completions"),
-        (SIGNATURE + "return None", "error", "returned None, which is not a list"),
-        (SIGNATURE + "return ['1'] * len(completions)", "error", "returned '1', which is not a number"),
-        (SIGNATURE + "return [float('inf')] * len(completions)", "error", "returned inf, which is not finite"),
-        (SIGNATURE + "raise KeyError('nope')", "error", "raised KeyError: 'nope'"),
-        (SIGNATURE + "return [0.0 for c in completions if 'x' in c.lower()]", "error", "raised AttributeError"),
-        (SIGNATURE + "return [0.0 / 0 for _ in completions]", "error", "return [0.0 / 0 for"),
+        ("return [1.0]", "error", "returned 1 scores for 16 completions"),
+        ("return None", "error", "returned None, which is not a list"),
+        ("raise KeyError('nope')", "error", "raised KeyError: 'nope'"),
+        ("return [0.0 for c in completions if 'x' in c.lower()]", "error", "raised AttributeError"),
+        ("return [0.0 / 0 for _ in completions]", "error", "return [0.0 / 0 for"),
         (
             OF_SOLUTION,
             "error",
@@ -122,14 +119,14 @@ TWO_GROUPS = "assert sorted(prompts, key=str) == prompts and prompts[:8] == [pro
             "error",
             'reads "solution", which the rows lack',
         ),
-        (SIGNATURE + "return [0.5] * len(completions)", "warning", "an empty completion earns 0.5"),
+        ("return [0.5] * len(completions)", "warning", "an empty completion earns 0.5"),
         (
-            SIGNATURE + "return [float('<answer>' in c[0]['content']) for c in completions]",
+            "return [float('<answer>' in c[0]['content']) for c in completions]",
             "warning",
             "the prompt, repeated as the completion, earns 1",
         ),
         (
-            SIGNATURE + r"return [float('\\boxed' in c[0]['content']) for c in completions]",
+            r"return [float('\\boxed' in c[0]['content']) for c in completions]",
             "warning",
             "in the layout that the prompt asks for, earns 0",
         ),
@@ -137,20 +134,29 @@ TWO_GROUPS = "assert sorted(prompts, key=str) == prompts and prompts[:8] == [pro
     ],
 )
 def test_reports_a_reward_that_cannot_work(check_code, code, level, words):
-    assert [(each, words in line) for each, line in check_code(code)][:1] == [(level, True)]
+    finding = check_code(code)[0]
+    assert finding.level == level and words in str(finding)
+
+
+@pytest.mark.parametrize("code", ["return [0.0] * len(completions)", "return [1.0] * len(completions)"])
+def test_says_that_a_constant_reward_pays_a_right_answer_as_much_as_nothing(check_code, code):
+    finding = check_code(code)[-1]
+    assert finding.code == "unpaid-gold"
+    assert finding.what.endswith(", as much as an empty completion")
+    assert "compare text with text" in finding.fix
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "async def reward(completions, **_):\n    return [None] * len(completions)",
-        SIGNATURE + "return [-0.1 * len(c[0]['content']) for c in completions]",
-        SIGNATURE + TWO_GROUPS + "    return [0.0] * len(prompts)",
-        SIGNATURE + "return [columns['trainer_state'].global_step / 9] * len(prompts)",
+        "return [-0.1 * len(c[0]['content']) for c in completions]",
+        TWO_GROUPS + "    return [0.0] * len(prompts)",
+        "return [columns['trainer_state'].global_step / 9] * len(prompts)",
     ],
 )
 def test_accepts_rewards_without_error(check_code, code):
-    assert "error" not in dict(check_code(code))
+    assert "error" not in dict(levels(check_code(code)))
 
 
 def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
@@ -166,29 +172,14 @@ def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
     assert prompts == ["1 + 1?</s>", "2 + 1?</s>"]
 
 
+HASHES = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
+
+
 @pytest.mark.parametrize(
-    ("reward", "note"),
-    [
-        (CORRECT, f"{CORRECT}: the right answer '2' earns 2 as <answer>, <think>"),
-        (
-            "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func",
-            "the right answer '2' earns 1 as ####, <think> ####",
-        ),
-    ],
+    "rewards", [{CORRECT: {}, f"{OURS}.xmlcount_reward_func": {}}, {HASHES: {}}, {HASHES: {"prefilled": True}}]
 )
-def test_unknown_layout_is_tried_in_all_known_ones(rows, reward, note):
-    samples = rows(keys={"grpo_system_prompt": "Answer."})
-    cfg = {"trl": {"reward_funcs": [reward, f"{OURS}.xmlcount_reward_func"]}}
-    found, (line,) = everything(checks.check_samples(cfg, samples))
-    assert not found and line.endswith(note)
-
-
-def test_right_answer_of_a_prefilled_reward_follows_the_thinking(rows):
-    samples = rows(keys={"grpo_system_prompt": "Answer."})
-    hashes = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
-    cfg = {"trl": {"reward_funcs": [hashes]}, "grpo_reward_args": {hashes: {"prefilled": True}}}
-    found, (line,) = everything(checks.check_samples(cfg, samples))
-    assert not found and line.endswith("the right answer '2' earns 1 as <think> ####")
+def test_unknown_layout_is_tried_in_all_known_ones(rows, rewards):
+    assert not findings(rows(keys={"grpo_system_prompt": "Answer."}), rewards)
 
 
 def test_reports_a_reward_that_pays_no_layout(rows, tmp_path, monkeypatch):
@@ -201,20 +192,7 @@ def test_reports_a_reward_that_pays_no_layout(rows, tmp_path, monkeypatch):
     )
     own = [{"prompt": "2?", "answer": 2, "left": 1, "right": 1}]
     cfg = {"trl": {"reward_funcs": ["own_as_number.reward", "own_as_number.of_two"]}}
-    (found,), (_, note) = everything(checks.check_samples(cfg, rows(own, type=None)))
-    assert found.level == "warning"
-    assert found.what == r"the right answer '2' earns 0 as <answer>, \boxed{}, ####, <think>, <think> ####, bare text"
-    assert note == ("own_as_number.of_two: not tried with a right answer, because it reads left, right")
-
-
-def everything(generator):
-    """Return what a generator yields, and what it returns."""
-    found = []
-    while True:
-        try:
-            found.append(next(generator))
-        except StopIteration as end:
-            return found, end.value
+    assert levels(checks.check_samples(cfg, rows(own, type=None))) == [("warning", "unpaid-gold")]
 
 
 def test_length_reward_need_not_pay_a_right_answer_in_full(rows):
@@ -227,28 +205,20 @@ def test_length_reward_need_not_pay_a_right_answer_in_full(rows):
     assert not findings(rows(), rewards)
 
 
-def test_own_system_prompt_may_ask_for_any_layout(rows):
-    samples = rows(keys={"grpo_system_prompt": "Answer after ####."})
-    reward = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
-    assert not findings(samples, {reward: {}})
-
-
 def test_routed_answer_need_not_earn_another_tasks_maximum(rows):
     routes = {"openai/gsm8k": CORRECT, "more": {"reward": CORRECT, "weight": 9}}
     rewards = {"axolotl_grpo_plugin.rewards.dispatch.dispatch": {"routes": routes}}
     assert not findings(rows(), rewards)
     routes["openai/gsm8k"] = {"reward": f"{OURS}.int_reward_func", "weight": 0.0}
-    ((level, line),) = findings(rows(), rewards)
-    assert level == "warning" and "earns 0" in line
+    assert levels(findings(rows(), rewards)) == [("warning", "unpaid-gold")]
 
 
 def test_gold_scores_take_the_layout_that_earns_the_most(rows):
-    hashes = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
-    cfg = {"trl": {"reward_funcs": [CORRECT, hashes]}}
-    assert checks.gold_scores(cfg, rows()[0])[1] == {CORRECT: 2.0, hashes: 0.0}
+    cfg = {"trl": {"reward_funcs": [CORRECT, HASHES]}}
+    assert scoring.gold_scores(cfg, rows()[0])[1] == {CORRECT: 2.0, HASHES: 0.0}
     unknown = rows(keys={"grpo_system_prompt": "Answer."})[0]
-    answer, earned = checks.gold_scores({"trl": {"reward_funcs": [hashes]}}, unknown)
-    assert answer.endswith("#### 2") and earned == {hashes: 1.0}
+    answer, earned = scoring.gold_scores({"trl": {"reward_funcs": [HASHES]}}, unknown)
+    assert answer.endswith("#### 2") and earned == {HASHES: 1.0}
     unknown.row.pop("answer")
     cfg = {"trl": {"reward_funcs": [f"{OURS}.xmlcount_reward_func"]}}
-    assert checks.gold_scores(cfg, unknown) == ("", {})
+    assert scoring.gold_scores(cfg, unknown) == ("", {})

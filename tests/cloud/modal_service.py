@@ -9,16 +9,18 @@ import itertools
 import signal
 import socket
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 from grpclib import GRPCError, Status
 from grpclib.server import Server
-from modal._serialization import deserialize_data_format, pickle_exception, serialize
+from modal._serialization import deserialize, deserialize_data_format, pickle_exception, serialize
 from modal_proto import api_pb2 as pb
 from modal_proto.api_grpc import ModalClientBase
 
+RUNS = "axolotl-grpo-runs"
 EVERY_RPC = type("EveryRPC", (ModalClientBase,), dict.fromkeys(ModalClientBase.__abstractmethods__))
 RESULT = pb.GenericResult
 LINE = partial(pb.TaskLogs, file_descriptor=pb.FILE_DESCRIPTOR_STDOUT)
@@ -29,7 +31,7 @@ class ModalService:
 
     calls: each request, (name of the RPC, message). function: the definition in FunctionCreate.
     jobs: of each call. stored: Modal's Secrets, {name: {ENV: value}}. refusals: {RPC, or "*": (status, text)}.
-    transient: RPCs that are refused once. interrupts: RPCs during which the client gets a Ctrl-C.
+    transient: RPCs that are refused once. interrupts: {RPC: signal that the client gets meanwhile}.
     failed_build: (log, reason) of each layer. answer: stands for the function, in a thread; it gets
     the job. If it returns a RESULT, Modal reports this of the container.
     """
@@ -37,12 +39,12 @@ class ModalService:
     def __init__(self):
         self.calls, self.jobs, self.function, self.stored = [], [], None, {}
         self.answer = lambda job: 0
-        self.refusals, self.transient, self.interrupts, self.failed_build = {}, set(), set(), None
+        self.refusals, self.transient, self.interrupts, self.failed_build = {}, set(), {}, None
         self._log, self._app_done, self._numbers = [], False, itertools.count(1)
-        self._objects, self._files, self._volumes, self._running = {}, {}, {}, {}
+        self._objects, self._files, self._volumes, self._running, self._dicts = {}, {}, {}, {}, {}
         self._connections, self._away, self._cut = set(), 0, threading.Event()
         self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        self._address, files = (each.getsockname() for each in self._sockets)
+        self._address, files = (listening.getsockname() for listening in self._sockets)
         self.url, self._files_url = (f"http://127.0.0.1:{at[1]}" for at in (self._address, files))
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
@@ -58,6 +60,16 @@ class ModalService:
     def put_volume(self, name, files=()):
         """Add files to a Volume: {path below its root: bytes}."""
         self._volumes.setdefault(name, {}).update(files)
+
+    def claim(self, place, **fields):
+        """Add a claim on a folder of a Volume, as another run does."""
+        claim = {"config": "a", "since": time.time(), "call": None} | fields
+        self._dicts.setdefault(RUNS, {})[serialize(place)] = serialize(claim)
+
+    def claims(self):
+        """Return the claims on folders: {place: fields}."""
+        entries = self._dicts.get(RUNS, {}).items()
+        return {deserialize(key, None): deserialize(value, None) for key, value in entries}
 
     def named(self, rpc):
         """Return the requests of one RPC, in order."""
@@ -84,7 +96,7 @@ class ModalService:
         layers = self.image_layers()
         copied = [at.context_mount_id for at in layers if "COPY . /" in at.dockerfile_commands]
         mounts = [*copied, *self.function.mount_ids]
-        files = [file for each in mounts for file in self._objects[each].files]
+        files = [file for mount in mounts for file in self._objects[mount].files]
         return {file.filename: self._files[file.sha256_hex] for file in files}
 
     def materialize(self, root):
@@ -144,7 +156,7 @@ class ModalService:
         if refusal := self.refusals.get(rpc, self.refusals.get("*")):
             raise GRPCError(*refusal)
         if rpc in self.interrupts:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident, self.interrupts[rpc])
             await asyncio.Event().wait()
         if hasattr(self, rpc):
             reply = getattr(self, rpc)(request)
@@ -190,7 +202,7 @@ class ModalService:
         yield {"app_done": True}
 
     def MountBatchedCheckExistence(self, request):  # newer clients
-        missing = [each for each in request.sha256_hex_hashes if each not in self._files]
+        missing = [digest for digest in request.sha256_hex_hashes if digest not in self._files]
         return {"missing_sha256_hex_hashes": missing}
 
     def MountPutFile(self, request):
@@ -234,6 +246,29 @@ class ModalService:
         size = len(self._volumes[name][path])
         return {"get_urls": [f"{self._files_url}/{name}/{path}"], "size": size, "len": size}
 
+    def DictGetOrCreate(self, request):
+        return {"dict_id": self._new("di", request), "metadata": pb.DictMetadata(name=request.deployment_name)}
+
+    def DictUpdate(self, request):
+        kept = self._entries(request)
+        (entry,) = request.updates
+        if request.if_not_exists and entry.key in kept:
+            return {"created": False}
+        kept[entry.key] = entry.value
+        return {"created": True}
+
+    def DictGet(self, request):
+        value = self._entries(request).get(request.key)
+        return {"found": value is not None, "value": value}
+
+    def DictPop(self, request):
+        value = self._entries(request).pop(request.key, None)
+        return {"found": value is not None, "value": value}
+
+    def _entries(self, request):
+        """Return a Dict's entries, {key: value}, both as Modal's client has serialized them."""
+        return self._dicts.setdefault(self._objects[request.dict_id].deployment_name, {})
+
     def FunctionCreate(self, request):
         self.function = request.function
         same = "function_name function_type supported_input_formats supported_output_formats"
@@ -246,8 +281,8 @@ class ModalService:
         return made
 
     def FunctionMap(self, request):
-        (item,) = request.pipelined_inputs
-        (job,), _ = deserialize_data_format(item.input.args, item.input.data_format, None)
+        (given,) = request.pipelined_inputs
+        (job,), _ = deserialize_data_format(given.input.args, given.input.data_format, None)
         self.jobs.append(job)
         call_id, input_id = self._new("fc", request), self._new("in")
         self._running[call_id] = asyncio.create_task(asyncio.to_thread(self._run, job))

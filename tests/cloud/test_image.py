@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,19 +45,19 @@ def test_layers_set_the_compiler_first_and_use_a_known_builder(modal_service, tm
     built = layers(modal_service, tmp_path, gym=True, apt_install=["ffmpeg"], pip_install=["sympy"])
     wanted = ["FROM nvidia", "build-essential", "ENV CC=gcc", f"vllm]=={version('axolotl')}",
               "ffmpeg", "sympy", "axolotl-grpo-plugin[gym]", "ENV HF_HOME=/cache"]  # fmt: skip
-    places = [next(i for i, layer in enumerate(built) if each in layer) for each in wanted]
+    places = [next(i for i, layer in enumerate(built) if word in layer) for word in wanted]
     assert places == sorted(places) and "ENV CXX=g++" in built[places[2]]
     sent = modal_service.mounted()
     assert "/upload/config.yaml" in sent and f"{image.CHECKOUT}/pyproject.toml" in sent
     copied = {name for name in sent if name.startswith(image.CHECKOUT)}
     assert not any("__pycache__" in name or "config.yaml" in name for name in copied)
     # The workspace's own builder is newer than this one, which every client knows.
-    versions = {each.builder_version for each in modal_service.named("ImageGetOrCreate")}
+    versions = {request.builder_version for request in modal_service.named("ImageGetOrCreate")}
     assert versions == {"2025.06"}
 
 
 @pytest.mark.parametrize(
-    ("origin", "expected"),
+    "origin, expected",
     [
         ({}, "==0.1.0"),
         ({"url": "https://a/b.git", "vcs_info": {"vcs": "git", "commit_id": "1"}}, " @ git+https://a/b.git@1"),
@@ -74,6 +75,27 @@ def test_image_gets_the_plugin_that_is_installed_here(monkeypatch, tmp_path, ori
         assert image.source() == expected
     except ConfigError as error:
         assert expected in str(error)
+
+
+def requirements(built):
+    """Return the package of each install line. This checkout stands for the copied one."""
+    lines = [line for layer in built for line in layer.splitlines() if line.startswith("RUN /.uv/uv pip install")]
+    return [shlex.split(line)[-1].replace(image.CHECKOUT, str(ROOT)) for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not UV, reason="uv is not installed")
+def test_install_lines_resolve_to_versions_that_fit_each_other(modal_service, tmp_path):
+    """Read the packages' metadata, and no wheel. A release of Axolotl or vLLM that breaks the image fails here."""
+    wanted = requirements(layers(modal_service, tmp_path, gym=True))
+    assert len(wanted) == 2, wanted
+    words = [UV, "pip", "compile", "--no-header", "--no-annotate", "--quiet", "--python-version", "3.12"]
+    words += ["--python-platform", "x86_64-manylinux_2_39", "-"]
+    done = subprocess.run(words, input="\n".join(wanted), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split("==") for line in done.stdout.splitlines() if "==" in line)
+    assert found["axolotl"] == version("axolotl")
+    assert found["vllm"] and found["deepspeed"] and found["reasoning-gym"]
 
 
 @pytest.mark.slow
@@ -95,7 +117,7 @@ def test_install_lines_give_one_working_environment(modal_service, tmp_path):
     ours = ("RUN /.uv/uv pip", "RUN mkdir", "RUN touch")
     run = [line.removeprefix("RUN ") for line in lines if line.startswith(ours)]
     modules = "axolotl_grpo_plugin, vllm, deepspeed, reasoning_gym"
-    run += [f"python -P -c 'import {modules}'", "axolotl grpo rewards"]
+    run += [f"python -P -c 'import {modules}'", "axolotl-grpo reward list"]
     assert len(run) == 6
     # Without COMPILER, a package that reasoning-gym needs does not compile.
     failed = install("/.uv/uv pip install --python $(command -v python) --no-cache pycosat")

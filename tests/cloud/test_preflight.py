@@ -5,15 +5,13 @@ import yaml
 
 from axolotl_grpo_plugin.cloud.settings import read
 from axolotl_grpo_plugin.cloud.upload import pack
-from axolotl_grpo_plugin.serving.plan import Call
+from axolotl_grpo_plugin.serving.plan import CommandLine
 from tests.cloud.project import CONFIG, write
 from tests.conftest import ROOT, Later
 
-pytestmark = pytest.mark.xdist_group("with torch")
 preflight, dicts = Later("axolotl_grpo_plugin.cloud.preflight"), Later("axolotl.utils.dict")
 
 MOUNTS = {"/workspace/outputs": "runs", "/cache": "cache"}
-JUDGE = "axolotl_grpo_plugin.rewards.judge.judge"
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def work(tmp_path):
 
 def findings(cfg, work, *ignore):
     upload = pack(work, ignore, MOUNTS)
-    return [(each.level, str(each)) for each in preflight.check_strings(cfg, upload, MOUNTS)]
+    return [(finding.level, str(finding)) for finding in preflight.check_strings(cfg, upload, MOUNTS)]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,7 @@ def test_accepts_strings_that_arrive_or_are_not_paths(work, cfg):
     assert findings(cfg, work) == []
 
 
-@pytest.mark.parametrize(("cfg", "ignore", "level", "text"), [
+@pytest.mark.parametrize("cfg, ignore, level, text", [
     ({"datasets": [{"path": "data/train.jsonl"}]}, "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern of the plugin"),
     ({"datasets": [{"data_files": "data/*.jsonl"}]}, "data/more.jsonl", "error", "data/more.jsonl is not sent"),
     ({"trl": {"reward_funcs": ["rewards.mine.score"]}}, "rewards", "error", "rewards/mine.py is not sent"),
@@ -71,22 +69,21 @@ def test_shipped_configs_find_their_files_in_the_container():
     for config in (ROOT / "configs").rglob("*.yaml"):
         cfg = yaml.safe_load(config.read_text())
         found = list(preflight.check_strings(cfg, upload, MOUNTS))
-        fetched = "base_model (./models/"  # `axolotl grpo fetch` writes it; .gitignore names it
+        fetched = "base_model (./models/"  # `axolotl-grpo fetch` writes it; .gitignore names it
         assert not [e for e in found if "sent" in e.what and not e.where.startswith(fetched)]
-        assert not list(preflight.check_output(cfg, MOUNTS, "output_dir", "grpo_rollouts"))
+        assert not list(preflight.check_output(cfg, MOUNTS))
 
 
 def call(launcher="accelerate", *after):
-    return Call("a.yaml", launcher, [], {}, list(after), None)
+    return CommandLine("a.yaml", launcher, [], {}, list(after), None)
 
 
 @pytest.mark.parametrize(
-    ("keys", "gpu", "typed", "where"),
+    "keys, gpu, typed, where",
     [
         ({}, "L40S:2", call(), None),
         ({}, None, call(), "trl.use_vllm"),
         ({"trl": {"use_vllm": False}}, None, call(), None),
-        ({"save_strategy": "no"}, "L40S:2", call(), "save_strategy"),
         ({"rl": "dpo"}, "L40S:2", call(), "rl (dpo)"),
         ({}, "L40S:2", call("accelerate", "--num-processes", "1"), None),
         ({}, "L40S:2", call("accelerate", "--learning-rat", "1e-6"), "--learning-rat"),
@@ -96,11 +93,11 @@ def call(launcher="accelerate", *after):
 )
 def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
     found = preflight.check_run(dicts.DictDefault(CONFIG | keys), gpu, typed)
-    assert [each.where for each in found] == ([where] if where else [])
+    assert [finding.where for finding in found] == ([where] if where else [])
 
 
 @pytest.mark.parametrize(
-    ("cloud", "keys", "expected"),
+    "cloud, keys, expected",
     [
         ({}, {}, []),
         ({}, {"wandb_project": "p"}, [("error", "wandb_project")]),
@@ -109,11 +106,8 @@ def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
         ({"env": {"WANDB_MODE": "offline"}}, {"wandb_project": "p"}, []),
         ({"secrets": [{"modal": "mine"}]}, {"wandb_project": "p"}, [("warning", "wandb_project")]),
         ({}, {"hub_model_id": "me/model"}, [("error", "hub_model_id")]),
-        ({}, {"trl": {"reward_funcs": [JUDGE]}}, [("warning", f"grpo_reward_args ({JUDGE})")]),
-        ({"secrets": ["OPENAI_API_KEY"]}, {"trl": {"reward_funcs": [JUDGE]}}, []),
     ],
 )
-def test_secrets_that_the_config_needs_must_be_sent(cloud, keys, expected, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "value")
+def test_secrets_that_the_config_needs_must_be_sent(cloud, keys, expected):
     found = preflight.check_secrets(dicts.DictDefault(keys), read(cloud, "cloud.yaml"))
-    assert [(each.level, each.where) for each in found] == expected
+    assert [(finding.level, finding.where) for finding in found] == expected

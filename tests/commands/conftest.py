@@ -1,4 +1,5 @@
 import sys
+from multiprocessing import forkserver
 
 import pytest
 
@@ -8,6 +9,7 @@ def working_folder(tmp_path, monkeypatch):
     """An empty working folder with rewards/. No module of another rewards/ is left in this process."""
 
     def forget_rewards():
+        forkserver._forkserver._stop()  # it imported the rewards for the scoring processes
         for name in [name for name in sys.modules if name.split(".")[0] == "rewards"]:
             del sys.modules[name]
 

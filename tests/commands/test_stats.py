@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 
@@ -34,57 +33,39 @@ def test_report_shows_distribution_budget_and_verdict():
     for part in (
         "all prompts 1,152 44 46 48 48 48 48 48",
         "trl: max_completion_length: 32 sequence_len: 96",
-        "datasets[0] pkg://axolotl_grpo_plugin/quickstart/train.jsonl, split train, axolotl_grpo_plugin.gsm8k, n = 918",
-        "OK the YAML's lengths suffice, and so do the shorter ones above",
+        "datasets[0] (pkg://axolotl_grpo_plugin/quickstart/train.jsonl), split train, axolotl_grpo_plugin.gsm8k, n = 918",
+        "OK the YAML's lengths suffice",
     ):
         assert part in shown
 
 
 def test_json_has_counts_budget_and_findings():
     made = json.loads(stats(QUICKSTART, "--json").stdout)
-    (tokenizer,) = made["tokenizers"]
-    assert tokenizer["counted_by"] == "tokenizers, jinja2"
-    assert tokenizer["prompts"]["counts"] == {"44": 192, "45": 192, "46": 192, "47": 384, "48": 192}
-    assert [each["gold_column"] for each in tokenizer["datasets"]] == ["answer", "answer"]
+    assert made["counted_by"] == "tokenizers, jinja2"
+    assert made["prompts"]["counts"] == {"44": 192, "45": 192, "46": 192, "47": 384, "48": 192}
     assert made["budget"]["set"] == {"trl.max_completion_length": 32, "sequence_len": 96}
     assert made["problems"] == [] and made["findings"] == []
 
 
 def test_counts_a_dataset_without_a_config():
-    named = ("--dataset", TRAIN, "--tokenizer", MODEL, "--transform", "axolotl_grpo_plugin.gsm8k")
+    named = ("--data", TRAIN, "--tokenizer", MODEL, "--transform", "axolotl_grpo_plugin.gsm8k")
     made = json.loads(stats(*named, "--json").stdout)
-    assert made["tokenizers"][0]["prompts"]["rows"] == 918
+    assert made["prompts"]["rows"] == 918
     assert made["budget"]["completion"] == 512
     assert "vllm.max_model_len" in made["budget"]["set"]
 
 
-def test_counts_with_several_tokenizers_and_proposes_for_the_configs_own(tmp_path):
-    shutil.copytree(MODEL, tmp_path / "other")
-    (tmp_path / "other" / "chat_template.jinja").write_text("{{ messages[0].content * 9 }}")
-    made = json.loads(stats(QUICKSTART, "--tokenizer", tmp_path / "other", "--json").stdout)
-    own, other = (each["prompts"]["max"] for each in made["tokenizers"])
-    assert own == 48 and other > 300
-    assert made["budget"]["context"] == 96
-
-
-def test_reports_a_missing_tokenizer_and_counts_with_the_other():
-    shown = stats(QUICKSTART, "--tokenizer", "./no-such", code=1)
-    assert "tokens of a prompt, pkg://" in shown.stdout
-    assert "./no-such): no such folder" in shown.stderr
+def test_reports_a_missing_tokenizer():
+    named = ("--data", TRAIN, "--tokenizer", "./no-such")
+    assert "./no-such): no such folder" in stats(*named, code=1).stderr
 
 
 def test_check_fails_when_prompts_are_dropped(tmp_path):
     file = config(tmp_path, "sequence_len: 128", "sequence_len: 79")
     message = "are longer than 47 tokens (sequence_len 79 -"
-    assert message in stats(file, "--check", code=1).stdout
+    assert message in stats(file, "--strict", code=1).stdout
     assert json.loads(stats(file, "--json").stdout)["findings"][0]["level"] == "warning"
-    stats(file)  # prints the finding and succeeds without --check
-    stats(file, "--check", "--drop", 0.2)
-
-
-def test_plot_writes_a_png(tmp_path):
-    stats(QUICKSTART, "--plot", tmp_path / "plots" / "lengths.png")
-    assert (tmp_path / "plots" / "lengths.png").read_bytes().startswith(b"\x89PNG")
+    stats(file)  # prints the finding and succeeds without --strict
 
 
 def test_rollouts_set_the_completion_length(tmp_path):
@@ -95,7 +76,7 @@ def test_rollouts_set_the_completion_length(tmp_path):
         "reward/correctness": [2.0] * 5 + [0.0] * 5,
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    shown = stats(QUICKSTART, "--rollouts", tmp_path, "--check", code=1).stdout
+    shown = stats(QUICKSTART, "--rollouts", tmp_path, "--strict", code=1).stdout
     assert "40.0% of the rollouts were truncated" in shown
     assert "max_completion_length: 64" in shown
     made = json.loads(stats(QUICKSTART, "--rollouts", tmp_path, "--json").stdout)
@@ -108,10 +89,9 @@ def test_rollouts_set_the_completion_length(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot be read: [Errno 2]"),
         ("a: [", "line 1, column 5: expected the node content"),
         ("- a", "not an Axolotl config"),
-        ("rl: dpo", "rl is 'dpo'"),
+        ("rl: dpo", "rl: it is 'dpo'"),
         ("rl: grpo", "no datasets"),
         ("rl: grpo\ndatasets: a.jsonl", "no datasets. Write a list"),
         ("rl: grpo\ndatasets:\n  - path: a.jsonl", "no base_model"),
@@ -119,8 +99,7 @@ def test_rollouts_set_the_completion_length(tmp_path):
 )
 def test_refuses_a_file_that_is_no_grpo_config(tmp_path, content, message):
     file = tmp_path / "a.yaml"
-    if content is not None:
-        file.write_text(content)
+    file.write_text(content)
     assert f"{file}: {message}" in stats(file, code=1).output
 
 
@@ -128,15 +107,14 @@ def test_refuses_a_file_that_is_no_grpo_config(tmp_path, content, message):
     "arguments",
     [
         [],
-        ["--dataset", TRAIN],
-        [QUICKSTART, "--dataset", TRAIN],
-        ["--dataset", TRAIN, "--tokenizer", MODEL, "--check"],
-        [QUICKSTART, "--drop", 1],
-        [QUICKSTART, "--plot", "a.xyz"],
+        ["--data", TRAIN],
+        [QUICKSTART, "--data", TRAIN],
+        ["--data", TRAIN, "--tokenizer", MODEL, "--strict"],
+        [QUICKSTART, "--tokenizer", MODEL],
     ],
 )
 def test_refuses_options_that_exclude_each_other(arguments):
-    assert "Usage:" in stats(*arguments, code=2).stderr
+    assert "axolotl-grpo-plugin: " in stats(*arguments, code=2).stderr
 
 
 def test_stats_py_prints_the_same_without_importing_torch():

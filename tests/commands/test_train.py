@@ -1,11 +1,16 @@
-"""What `axolotl grpo train` is told on the command line. Axolotl's parser needs its own import: tests/e2e."""
+"""What `axolotl-grpo train` is told on the command line. Axolotl's parser needs its own import: tests/e2e."""
+
+import json
+import subprocess
+import sys
 
 import pytest
 
 from axolotl_grpo_plugin.commands import train as command
-from axolotl_grpo_plugin.commands.train import _check_vllm, check_gpus, check_words, processes_of
+from axolotl_grpo_plugin.commands.train import _check_vllm, check_processes, check_words, processes_of
 from axolotl_grpo_plugin.findings import ConfigError
-from axolotl_grpo_plugin.serving.plan import Call
+from axolotl_grpo_plugin.serving.plan import CommandLine
+from tests.conftest import ROOT
 
 SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
 
@@ -31,50 +36,73 @@ def test_refuses_a_number_of_processes_that_is_none(words):
 
 
 @pytest.mark.parametrize(
-    ("cfg", "call", "canary", "expected"),
+    ("cfg", "words", "expected"),
     [
-        (SERVER, {}, True, []),
-        (SERVER, {"typed": ["--max-steps", "3"]}, False, []),
-        ({"trl": {}}, {}, True, ["--canary"]),
-        ({"trl": {}}, {"typed": ["--sweep", "s.yaml"]}, False, []),
-        ({"trl": {}}, {"typed": ["--grpo-rollouts", "true"]}, False, ["--grpo-rollouts"]),
-        (SERVER, {"typed": ["--sweep", "s.yaml"]}, False, ["--sweep"]),
-        (SERVER, {"after": ["--gpu_ids", "1"]}, False, ["--gpu_ids"]),
-        (SERVER, {"launcher": "torchrun", "typed": ["--num-processes", "2"]}, False, ["--num-processes"]),
-        ({**SERVER, "vllm": {"serve_module": "m"}}, {}, False, ["vllm.serve_module"]),
-        ({**SERVER, "deepspeed": "zero3.json"}, {}, True, ["--canary"]),
-        ({**SERVER, "deepspeed": "zero3.json"}, {}, False, []),
+        (SERVER, "--max-steps 3", []),
+        ({"trl": {}}, "--sweep s.yaml", []),
+        (SERVER, "--sweep s.yaml", ["--sweep"]),
+        (SERVER, "--gpu-ids 1", ["--gpu_ids"]),
+        (SERVER, "--launcher torchrun --num-processes 2", ["--num-processes"]),
+        ({**SERVER, "vllm": {"serve_module": "m"}}, "", ["vllm.serve_module"]),
+        ({"use_ray": True}, "", ["use_ray"]),
     ],
 )
-def test_refuses_options_that_cannot_work(monkeypatch, cfg, call, canary, expected):
+def test_refuses_options_that_cannot_work(monkeypatch, cfg, words, expected):
     monkeypatch.delenv("SLURM_NNODES", raising=False)
-    words = {"launcher": "accelerate", "typed": [], "after": [], **call}
-    made = Call("c.yaml", words["launcher"], words["typed"], {}, words["after"], None)
-    assert [each.where for each in check_words(made, cfg, canary)] == expected
+    launcher = "torchrun" if "torchrun" in words else "accelerate"
+    call = CommandLine("c.yaml", launcher, words.split(), {}, [], None)
+    assert [finding.where for finding in check_words(call, cfg)] == expected
+
+
+@pytest.mark.parametrize(
+    ("launcher", "gpus", "codes"),
+    [("accelerate", [], ["one-process-on-cpu"]), ("accelerate", ["0", "1"], []), ("torchrun", [], [])],
+)
+def test_refuses_processes_that_accelerate_does_not_start(monkeypatch, launcher, gpus, codes):
+    monkeypatch.delenv("SLURM_NNODES", raising=False)
+    call = CommandLine("c.yaml", launcher, [], {}, [], 2)
+    assert [finding.code for finding in check_processes(call, gpus)] == codes
 
 
 def test_refuses_a_key_of_the_plugin_before_the_config_is_read():
     with pytest.raises(ConfigError, match="--grpo-rollouts: no option"):
-        command.run("none.yaml", ["--grpo-rollouts=true"], [], dry_run=False, gpus=None, canary=False)
+        command.run("none.yaml", ["--grpo-rollouts=true"], [], dry_run=False, gpus=None)
 
 
 @pytest.mark.parametrize(
-    ("host", "gpus", "expected"), [("0.0.0.0", 12, ["--gpus"]), ("0.0.0.0", None, []), ("127.0.0.1", 12, [])]
+    ("there", "gpus", "faults"), [("0.30.0", ["0", "1"], 0), ("0.30.0+cpu", [], 0), ("0.30.0", [], 1)]
 )
-def test_refuses_to_plan_several_nodes_as_one_machine(monkeypatch, host, gpus, expected):
-    monkeypatch.delenv("SLURM_NNODES", raising=False)
-    cfg = {**SERVER, "vllm": {"host": host}}
-    assert [each.where for each in check_gpus(cfg, gpus)] == expected
+def test_reports_a_vllm_that_cannot_serve_here(monkeypatch, there, gpus, faults):
+    monkeypatch.setattr(command, "version", lambda _: there)
+    assert len(list(_check_vllm(SERVER, gpus))) == faults
 
 
 @pytest.mark.parametrize(
-    ("there", "gpus", "words"),
+    ("changes", "code"),
     [
-        ("0.30.0", ["0", "1"], None),
-        ("0.30.0+cpu", [], None),
-        ("0.30.0", [], "no GPU is visible, and vLLM 0.30.0 serves on GPUs"),
+        ({"trl": {"min_p": 2}}, "out-of-range"),
+        ({"output_dir": __file__}, "output-is-file"),
+        ({"datasets": [{"path": "none.jsonl", "ds_type": "json", "type": "axolotl_grpo_plugin.gsm8k"}]}, "no-file"),
     ],
 )
-def test_reports_a_vllm_that_cannot_serve_here(monkeypatch, there, gpus, words):
-    monkeypatch.setattr(command, "version", lambda _: there)
-    assert [each.what for each in _check_vllm(SERVER, gpus)] == ([words] if words else [])
+def test_reports_mistakes_before_anything_slow_is_imported(tmp_path, changes, code):
+    config = {"rl": "grpo", "plugins": ["axolotl_grpo_plugin.GRPOPlugin"], **changes}
+    file = tmp_path / "c.yaml"
+    file.write_text(json.dumps(config))
+    with pytest.raises(ConfigError) as error:
+        command.run(str(file), [], [], dry_run=False, gpus=None)
+    assert code in [finding.code for finding in error.value.findings]
+
+
+def test_dry_run_imports_neither_torch_nor_axolotl():
+    run = f"train.run({str(ROOT / 'configs/quickstart.yaml')!r}, [], [], dry_run=True, gpus=0, as_json=True)"
+    program = f"import sys; from axolotl_grpo_plugin.commands import train; {run}"
+    program += "; assert not {'torch', 'trl', 'datasets', 'axolotl.utils.schemas'} & sys.modules.keys()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[-1]["command"].startswith("axolotl train ")
+
+
+def test_json_needs_a_dry_run():
+    with pytest.raises(ConfigError, match=r"--json: only shows a plan\. Add --dry-run"):
+        command.run("none.yaml", [], [], dry_run=False, gpus=None, as_json=True)

@@ -16,6 +16,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.training.record import HELD_OUT
 from tests.e2e import vllm_on_cpu
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,16 @@ def axolotl(*arguments, returncode=0, **options):
     return ended.output
 
 
+def torchrun(script, folder):
+    """Run a script of this folder on two ranks, and check the exit code."""
+    command = f"-m torch.distributed.run --standalone --nproc-per-node 2 {Path(__file__).with_name(script)} {folder}"
+    env = environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+
+
 def shipped_config(name="quickstart", **changes):
     """Return a config of the pack with other values. The change `trl__beta` sets trl.beta."""
     config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
@@ -135,6 +147,12 @@ def completions(folder, steps):
     return [row for file in files for row in parquet.read_table(file).to_pylist()]
 
 
+def history(folder, step):
+    """Return the logs of a run's steps until its checkpoint of a step."""
+    state = json.loads((folder / f"checkpoint-{step}" / "trainer_state.json").read_text())
+    return [log for log in state["log_history"] if "reward" in log]
+
+
 def rollouts(folder):
     """Return a run's rollouts as pandas' DataFrame."""
     import pandas as pd
@@ -155,22 +173,30 @@ def curves(folder):
 
 def held_out(folder, reward):
     """Return a reward's change on held-out rows, greedy and sampled."""
-    from axolotl_grpo_plugin.training.held_out import read_changes
+    from axolotl_grpo_plugin.training.held_out import compared
 
-    changes = read_changes(folder / "held_out.jsonl")
-    found = {change.mode: change for change in changes if change.reward == reward}
+    found = {}
+    for part in compared(folder / HELD_OUT):
+        for change in part["differences"]:
+            if (change["reward"], change["of"]) == (reward, "mean"):
+                found[part["mode"]] = change
     assert found.keys() == {"greedy", "sampled"}
     return found
 
 
+def held_out_answers(folder):
+    """Return the answers to the held-out rows of a run."""
+    return list(read(folder / HELD_OUT))
+
+
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory):
-    """SmolLM2-135M-Instruct as `axolotl grpo fetch smollm2` makes it; kept between runs in models/."""
+    """SmolLM2-135M-Instruct as `axolotl-grpo fetch smollm2` makes it; kept between runs in models/."""
     folder = ROOT / "models" / "smollm2-135m-instruct"
     folder.parent.mkdir(exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):  # only one of two workers makes it
         if not (folder / "config.json").exists():
-            axolotl("grpo", "fetch", "smollm2", "--dest", folder)
+            axolotl("grpo", "fetch", "smollm2", "--out", folder)
     return folder
 
 

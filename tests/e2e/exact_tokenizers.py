@@ -25,7 +25,7 @@ MODELS = {
 }
 
 
-def make(name: str, folder: Path) -> Path:
+def make(name, folder):
     """Make the model's folder if it is missing, and return it."""
     package, template, model_type, positions = MODELS[name]
     if folder.exists():

@@ -14,7 +14,7 @@ import sys
 from axolotl_grpo_plugin.rehearsal.trainer import preload
 
 
-def serve() -> None:
+def serve():
     """Answer requests until standard input ends. Return in a forked process only."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the imports print
@@ -30,7 +30,7 @@ def serve() -> None:
     sys.exit()
 
 
-def _become(argv: list[str], cwd: str, env: dict[str, str], output: str) -> None:
+def _become(argv, cwd, env, output):
     os.setsid()
     signal.alarm(900)  # ends a run that hangs
     file = os.open(output, os.O_WRONLY)

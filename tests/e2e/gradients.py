@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
@@ -40,12 +41,13 @@ class Rollouts:
             self.completions[place] = draw.choices(words, k=LONGEST)
 
 
-def trainer_of(folder, seed=0, tools=False, vllm=False, dead=False, **settings):
+def trainer_of(folder, seed=0, tools=False, vllm=False, dead=False, lora=False, **settings):
     """Return a trainer that trains on the rollouts of a seed."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
     rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id, dead)
+    settings.setdefault("gradient_checkpointing", False)
     args = GRPOConfig(
         output_dir=str(folder),
         per_device_train_batch_size=settings.pop("micro", 2),
@@ -60,7 +62,15 @@ def trainer_of(folder, seed=0, tools=False, vllm=False, dead=False, **settings):
         **settings,
     )
     questions = Dataset.from_dict({"prompt": [f"{number}?" for number in range(64)]})
-    trainer = GRPOTrainer(model, lambda prompts, **_: rows.rewards, args, questions, processing_class=tokenizer)
+    torch.manual_seed(5)  # of the adapter
+    trainer = GRPOTrainer(
+        model,
+        lambda prompts, **_: rows.rewards,
+        args,
+        questions,
+        processing_class=tokenizer,
+        peft_config=LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False) if lora else None,
+    )
     masks = [[int(not 1 <= place < 1 + len(ids) // 3) for place in range(len(ids))] for ids in rows.completions]
     logps = near_logps(trainer, rows) if vllm else None
     trainer.use_vllm = vllm
@@ -117,17 +127,16 @@ def step(trainer):
 
 
 def gradients(folder, lean, steps=1, **settings):
-    """Return the gradients of the last of some steps, and the trainer. lean: the options of LeanStep, or None."""
+    """Return the gradients of the last of some steps, and the trainer. lean: the config of LeanStep, or None."""
     trainer = trainer_of(folder, **settings)
     torch.manual_seed(7)
     if lean is not None:
-        trainer.lean = LeanStep(trainer, **lean)
+        trainer.lean = LeanStep(trainer, lean)
     found = step(trainer)
     for _ in range(steps - 1):
         with torch.no_grad():
-            for name, value in trainer.model.named_parameters():
-                if name in found:
-                    value -= 0.05 * found[name]
+            for value in trainer.model.parameters():
+                value *= 0.99  # not by the gradients, so that both trainers have the same weights
         found = step(trainer)
     return found, trainer
 

@@ -20,26 +20,38 @@ QUIET = {"save_strategy": "no", "logging_steps": 1, "disable_tqdm": True}
 
 
 def update(lean, settings):
-    """Return the change of the weights in one step, and the number of passes with gradients."""
+    """Return the change of the weights in one step, the completion tokens of each pass, and the log."""
     # Ranks have different lengths, and all groups of rank 1 are dead, so that its micro-batches are empty.
     trainer = trainer_of(OUT / "run", seed=RANK, dead=RANK == 1, max_steps=1, **PLAIN, **QUIET, **settings)
     before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
     passes = []
     compute = trainer._compute_loss
-    trainer._compute_loss = lambda *inputs: passes.append(1) or compute(*inputs)
+
+    def compute_loss(model, inputs):
+        passes.append(inputs["completion_ids"].numel())
+        return compute(model, inputs)
+
+    trainer._compute_loss = compute_loss
     if lean:
         from axolotl_grpo_plugin.training.lean_step import LeanStep
 
-        LeanStep(trainer)
+        LeanStep(trainer, {})
     trainer.train()
     after = trainer.accelerator.unwrap_model(trainer.model).named_parameters()
     changes = {name: before[name] - value.detach() for name, value in after}
-    return changes, len(passes), trainer.state.log_history[0]
+    return changes, passes, trainer.state.log_history[0]
 
 
 results = []
 for settings in SETTINGS:
-    expected, count, _ = update(False, settings)
-    found, lean_count, log = update(True, settings)
-    results.append([difference(expected, found), count, lean_count, log["tokens/computed"], log["entropy"]])
+    expected, passes, _ = update(False, settings)
+    found, lean_passes, log = update(True, settings)
+    result = {
+        "loss": settings["loss_type"],
+        "apart": difference(expected, found),
+        "passes": [len(passes), len(lean_passes)],
+        "tokens": sum(lean_passes),
+        "logged": [log["tokens/computed"], log["entropy"]],
+    }
+    results.append(result)
 (OUT / f"{RANK}.json").write_text(json.dumps(results))

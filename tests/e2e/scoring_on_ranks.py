@@ -60,7 +60,7 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
 
     def rollout(prompts, trainer):
         places = range(RANK * len(prompts), (RANK + 1) * len(prompts))
-        answers = [texts(*each) for each in zip(prompts, places, strict=True)] if callable(texts) else texts
+        answers = [texts(*asked) for asked in zip(prompts, places, strict=True)] if callable(texts) else texts
         ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in answers]
         prompt_ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
         return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
@@ -85,7 +85,7 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
     runner.wrap_trainer(trainer)
     more = {}
     if keys.get("grpo_dynamic_sampling"):
-        sampling = DynamicSampling.of(cfg, trainer, runner)
+        DynamicSampling.of(cfg, trainer, runner)
         more["batches"] = record_batches(trainer)
     stopped = ""
     try:
@@ -94,8 +94,6 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
         stopped = str(error)
     finally:
         runner.close()
-    if more:
-        more["rows"] = sampling.rates.saved()
     result = {"log": trainer.state.log_history[:steps], "stopped": stopped, **more}
     (OUT / f"{name}-{RANK}.json").write_text(json.dumps(result))
 

@@ -91,5 +91,5 @@ def call(name, **arguments):
 
 def has_answer(prompts, completions, answer, **_):
     """Return 1.0 if the last assistant turn has the answer."""
-    said = [each[-1]["content"] if each[-1]["role"] == "assistant" else "" for each in completions]
+    said = [messages[-1]["content"] if messages[-1]["role"] == "assistant" else "" for messages in completions]
     return [float(wanted in text) for wanted, text in zip(answer, said, strict=True)]

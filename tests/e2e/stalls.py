@@ -111,6 +111,8 @@ def slow_start(out):
 
 
 def interrupted(out):
+    # A shell starts a background process with this signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         train(out, after(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
     except KeyboardInterrupt:

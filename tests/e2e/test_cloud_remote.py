@@ -30,7 +30,7 @@ root = Path(sys.argv[1])
 remote.UPLOAD, remote.WORK = root / "upload", root / "workspace"
 remote.AXOLOTL = [sys.executable, str(root / "axolotl.py")]
 remote.modal.current_function_call_id = lambda: "fc-1"
-print("returned", remote.run(json.loads(sys.argv[2])))
+print("returned", remote.run(remote.Job(**json.loads(sys.argv[2]))))
 """
 # Programs that stand for Axolotl.
 TELLS = """
@@ -69,7 +69,7 @@ class Container:
     def run(self, axolotl=TELLS, signals=(), **keys):
         """Run the function with a stand-in for Axolotl. Send the signals when it trains."""
         write(self.root, "axolotl.py", text=axolotl)
-        job = {"command": ["grpo", "train"], "config": "configs/a.yaml", "text": "rl: grpo\n"}
+        job = {"config": "configs/a.yaml", "text": "rl: grpo\n"}
         job |= {"words": ["--learning-rate=1e-6"], "after": [], "output": "./outputs/a"}
         job |= {"volumes": {str(self.work / "outputs"): "runs"}, "resume": True} | keys
         words = [sys.executable, "-c", BODY, str(self.root), json.dumps(job)]
@@ -95,13 +95,13 @@ class Container:
 @pytest.fixture
 def container(tmp_path):
     yield Container(tmp_path)
-    for each in marked(str(tmp_path)):
-        each.kill()
+    for process in marked(str(tmp_path)):
+        process.kill()
 
 
 def told(log):
     """Return the words, the config and the folder that the stand-in got."""
-    (line,) = [each for each in log.splitlines() if each.startswith("told")]
+    (line,) = [line for line in log.splitlines() if line.startswith("told")]
     return json.loads(line.removeprefix("told"))
 
 
@@ -116,7 +116,7 @@ def test_runs_on_the_uploaded_files_and_commits_the_volume(container, modal_serv
     assert len(modal_service.named("VolumeCommit")) == 1
 
 
-@pytest.mark.parametrize(("axolotl", "code"), [(FAILS, 3), ("import os; os.kill(os.getpid(), 9)", 137)])
+@pytest.mark.parametrize("axolotl, code", [(FAILS, 3), ("import os; os.kill(os.getpid(), 9)", 137)])
 def test_exit_code_is_returned(container, axolotl, code):
     log = container.run(axolotl)
     assert log.endswith(f"returned {code}\n") and container.state()["finished"] is False
@@ -132,7 +132,7 @@ def test_continues_from_the_newest_complete_checkpoint(container):
     log = container.run()
     assert "axolotl-grpo-plugin: this run continues from checkpoint-10\n" in log
     assert told(log)["words"][-1] == "--resume-from-checkpoint=./outputs/a/checkpoint-10"
-    assert container.state()["finished"] is True and container.state()["call"] == "fc-1"
+    assert container.state()["finished"] is True
     refused, returned = container.run().splitlines()[-2:]
     assert "a finished run of configs/a.yaml is there" in refused and returned == "returned 1"
 
@@ -156,14 +156,26 @@ def test_explicit_resume_is_kept_until_an_interruption(container):
     assert last == "--resume-from-checkpoint=./outputs/a/checkpoint-20"
 
 
-def test_preprocess_and_outputs_off_volumes_write_no_state(container):
-    assert container.run(command=["preprocess"], words=[]).endswith("returned 0\n")
+@pytest.mark.parametrize(
+    "call, code",
+    [("fc-another", 1), (None, 0), ("fc-1", 0)],
+    ids=["another run trains", "Modal has just made the call", "a retry of the same call"],
+)
+def test_checks_again_that_no_other_run_has_the_folder(container, modal_service, call, code):  # noqa: F811
+    modal_service.claim("runs/a", call=call)
+    log = container.run()
+    assert log.endswith(f"returned {code}\n")
+    assert (container.output / STATE).exists() is not bool(code)
+    assert modal_service.claims()["runs/a"]["call"] == ("fc-another" if code else "fc-1")
+
+
+def test_output_off_volumes_is_written(container):
     assert container.run(output="./elsewhere").endswith("returned 0\n")
     assert not (container.output / STATE).exists()
 
 
 @pytest.mark.parametrize(
-    ("signals", "raised"),
+    "signals, raised",
     [
         ([signal.SIGINT, signal.SIGUSR1], "KeyboardInterrupt"),  # preempted; the second is ignored
         ([signal.SIGUSR1], "InputCancellation"),
@@ -179,7 +191,7 @@ VOLUMES = {"/workspace/outputs": "runs", "/workspace/outputs/big": "big", "/cach
 
 
 @pytest.mark.parametrize(
-    ("output", "line"),
+    "output, line",
     [
         ("outputs/a/", "mkdir -p outputs && modal volume get runs a outputs"),
         ("./outputs", "mkdir -p outputs && modal volume get runs / outputs"),
@@ -189,7 +201,7 @@ VOLUMES = {"/workspace/outputs": "runs", "/workspace/outputs/big": "big", "/cach
     ],
 )
 def test_fetch_line_names_the_place_on_a_volume(output, line):
-    assert fetch_line({"output": output, "volumes": VOLUMES}) == line
+    assert fetch_line(output, VOLUMES) == line
 
 
 @pytest.mark.parametrize("output", ["./outputs/../a", "./outputs-2/a", "/tmp/a"])

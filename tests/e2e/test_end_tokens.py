@@ -14,7 +14,6 @@ from axolotl_grpo_plugin.generation.sampling import Sampling
 from tests.conftest import MODEL, Later
 from tests.e2e.scripted import trainer_of
 
-pytestmark = [pytest.mark.seconds(40), pytest.mark.xdist_group("tests/e2e/test_tools_in_trl.py")]
 repair = Later("axolotl_grpo_plugin.training.end_tokens")
 
 EOS, END, LIMIT = 1, 2, 24  # <|im_start|>, <|im_end|>, and tokens per completion
@@ -42,7 +41,7 @@ def trainer(tmp_path):
     runner.close()
 
 
-@pytest.mark.parametrize(("declared", "limit"), [([EOS, END], LIMIT), (END, 7), (EOS, LIMIT)])
+@pytest.mark.parametrize("declared, limit", [([EOS, END], LIMIT), (END, 7), (EOS, LIMIT)])
 def test_training_stops_at_the_first_end_token(trainer, tmp_path, declared, limit):
     import pandas as pd
 
@@ -79,5 +78,6 @@ def test_vllms_server_is_asked_to_stop_at_each_end_token(tmp_path):
 
     client = MagicMock()
     job = Job(Question("rows", 0, {}, {}, "", []), Sampling(ends=(EOS, END)), 0, "vllm", "key")
-    VllmBackend({}, [], tmp_path, None, 99)._complete(client, job)
+    model = MagicMock(adapter=None)
+    VllmBackend({}, [model], tmp_path, None, 99)._complete(client, job)
     assert client.completions.create.call_args.kwargs["extra_body"]["stop_token_ids"] == (EOS, END)

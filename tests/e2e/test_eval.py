@@ -1,4 +1,4 @@
-"""`axolotl grpo eval` and `passrate` with real models: equal to a plain loop, and nothing is lost."""
+"""`axolotl-grpo eval` and `passrate` with real models: equal to a plain loop, and nothing is lost."""
 
 import json
 import os
@@ -6,24 +6,28 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import Counter
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import read
-from tests.e2e.conftest import ROOT, axolotl, curves, environment, finish, kill, shipped_config, train, write
+from tests.e2e.conftest import ROOT, axolotl, environment, finish, kill, shipped_config, write
 
 MODEL = ROOT / "axolotl_grpo_plugin/quickstart/model"
 UNDISTURBED = "limit=48,samples=4"
 HELD_OUT = ROOT / "axolotl_grpo_plugin/quickstart/held_out.jsonl"
 
 
+def configure(folder, **changes):
+    return write(folder, shipped_config(output_dir=str(folder / "out"), **changes))
+
+
 @pytest.fixture
 def config(tmp_path):
-    return write(tmp_path, shipped_config(output_dir=str(tmp_path / "out")))
+    return configure(tmp_path)
 
 
 def answers(folder):
@@ -49,8 +53,7 @@ def plain_answers(folder, prompts, tokens):
 
 def test_greedy_answers_equal_a_plain_transformers_loop(tmp_path):
     # The model itself names the token that ends its answers, <|im_end|>.
-    tokens = {"eos_token": "<|im_start|>"}
-    config = write(tmp_path, shipped_config(output_dir=str(tmp_path / "out"), special_tokens=tokens))
+    config = configure(tmp_path, special_tokens={"eos_token": "<|im_start|>"})
     # Some answers end at the limit.
     axolotl("grpo", "eval", config, "--samples", 0, "--limit", 40, "--max-tokens", 18)
     found = answers(tmp_path / "out/eval")
@@ -63,25 +66,20 @@ def test_greedy_answers_equal_a_plain_transformers_loop(tmp_path):
         assert row["truncated"] == (ids[-1] != tokenizer.eos_token_id)
         verdicts.append(correctness_reward_func.score(text, answer=row["column/answer"]).value == 2.0)
     (result,) = results(tmp_path / "out/eval/limit=40,max_tokens=18,samples=0")[0]
-    (right,) = [each["right"] for name, each in result["rewards"].items() if "correct" in name]
+    right = result["rewards"]["correctness_reward_func"]["right"]
     assert right["mean"] == pytest.approx(sum(verdicts) / len(verdicts))
-    scored = {row["key"]: row for row in read(tmp_path / "out/eval/limit=40,max_tokens=18,samples=0/scores.parquet")}
-    (name,) = [name for name in result["rewards"] if "correct" in name]
-    scores = [scored[row["key"]][f"reward/{name}"] for row in found.values()]
-    assert [score == 2.0 for score in scores] == verdicts
 
 
 def results(folder):
-    summary = json.loads((folder / "eval.json").read_text())
-    return summary["results"], summary["differences"]
+    parts = json.loads((folder / "eval.json").read_text())["parts"]
+    return tuple([found for part in parts for found in part[kind]] for kind in ("results", "differences"))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The results of an evaluation that nothing interrupted, with one large batch."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    file = write(folder, shipped_config(output_dir=str(folder / "out")))
-    axolotl("grpo", "eval", file, "--limit", 48, "--samples", 4)
+    axolotl("grpo", "eval", configure(folder), "--limit", 48, "--samples", 4)
     return results(folder / "out/eval" / UNDISTURBED)
 
 
@@ -95,17 +93,6 @@ def test_killed_evaluation_goes_on_and_ends_with_the_same_table(config, tmp_path
     axolotl(*command)
     assert len(answers(folder)) == 48 * 5
     assert results(folder / UNDISTURBED) == undisturbed
-
-
-def test_shards_merge_to_the_table_of_one_run(config, tmp_path, undisturbed):
-    command = ["grpo", "eval", config, "--limit", 48, "--samples", 4]
-    printed = axolotl(*command, "--shard", "2/2")
-    assert "Shard 2/2: all 120 answers" in printed
-    printed = axolotl(*command, "--merge", returncode=1)
-    assert "base lacks 120 answers to 24 rows (the first is row 0). Run the shards" in printed
-    axolotl(*command, "--shard", "1/2")
-    axolotl(*command, "--merge")
-    assert results(tmp_path / "out/eval" / UNDISTURBED) == undisturbed
 
 
 @pytest.fixture
@@ -125,7 +112,7 @@ def run(tmp_path):
 def test_equal_weights_keep_their_labels_and_repeated_rows_count_once(config, run, tmp_path):
     rows = HELD_OUT.read_text().splitlines(keepends=True)[:12]
     (tmp_path / "rows.jsonl").write_text("".join(rows * 3))
-    words = ["--data", "rows.jsonl", "--samples", 0, "--need", 0.02]
+    words = ["--data", "rows.jsonl", "--samples", 0]
     printed = axolotl("grpo", "eval", config, "--checkpoints", "all", *words, cwd=tmp_path)
     place = "data=rows.jsonl,samples=0"
     found, _ = results(run / "eval" / place)
@@ -137,11 +124,10 @@ def test_equal_weights_keep_their_labels_and_repeated_rows_count_once(config, ru
     assert found[1]["rewards"] == found[2]["rewards"] and {result["rows"] for result in found} == {12}
     assert len(answers(run / "eval")) == 24
     keys = [row["key"] for row in read(run / "eval" / place / "scores.parquet")]
-    assert len({*keys}) == len(keys) == 24
+    assert (len({*keys}), len(keys)) == (24, 36)
     assert "checkpoint-20 and trained have equal weights" in printed
     assert "Rows left out, because they repeat the prompt of another row: 24." in printed
-    said = "A difference of 2 points needs at most about 9,812 rows. There are 12."
-    assert printed.index(said) < printed.index("rows.jsonl, greedy: 12 rows")
+    assert "rows.jsonl, greedy: 12 rows" in printed
     assert f"evaluation in {place}" in (run / "README.md").read_text()
 
 
@@ -155,43 +141,20 @@ def test_quick_evaluation_leaves_the_full_one_as_it_is(config, run):
     assert "Rows with a prompt of the training data: 1." in printed  # the thirteenth
 
 
-def test_training_that_changed_nothing_is_named(config, tmp_path):
-    shutil.copytree(MODEL, tmp_path / "out")
-    printed = axolotl("grpo", "eval", config, "--samples", 0, "--limit", 4)
-    assert "base and trained have equal weights: nothing changed from one to the other." in printed
-    assert "trained against base" in printed and "no other model" not in printed
-
-
 def test_pass_rates_make_a_dataset_that_a_config_trains_on(config, tmp_path):
-    kept = tmp_path / "kept.jsonl"
-    words = ["--limit", 60, "--samples", 8, "--keep", "0.1:0.9", "--out", kept]
+    words = ["--limit", 60, "--samples", 8, "--keep", "0.1:0.9", "--out", tmp_path / "rates"]
     printed = axolotl("grpo", "passrate", config, *words)
     assert "impossible" in printed and "perfect" in printed
-    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    kept = tmp_path / "rates" / "kept.parquet"
+    rows = pq.read_table(kept).to_pylist()
     assert 0 < len(rows) < 60
     assert all(0.1 <= row["pass_rate"] <= 0.9 and row["n"] == 8 for row in rows)
-    assert (tmp_path / "out/passrate/passrate.png").read_bytes().startswith(b"\x89PNG")
-    own = shipped_config(output_dir=str(tmp_path / "next"), grpo_rollouts=True)
-    own["datasets"][0]["path"] = str(kept)
-    own |= {"test_datasets": None, "grpo_held_out_rows": None}
-    (tmp_path / "next.yaml").write_text(json.dumps(own))
-    axolotl("train", tmp_path / "next.yaml", "--max-steps", 1)
-    (log,) = tmp_path.glob("next/rollouts/train/*.parquet")
-    printed = axolotl("grpo", "passrate", tmp_path / "next.yaml", "--from-rollouts", log)
+    datasets = [{"path": str(kept), "ds_type": "parquet", "split": "train", "type": "axolotl_grpo_plugin.gsm8k"}]
+    own = configure(tmp_path, datasets=datasets, test_datasets=None, grpo_held_out_rows=None, grpo_rollouts=True)
+    axolotl("train", own, "--max-steps", 1)
+    (log,) = tmp_path.glob("out/rollouts/train/*.parquet")
+    printed = axolotl("grpo", "passrate", own, "--from-rollouts", log)
     assert "8 rows" in printed  # 64 rollouts of one step are 8 prompt groups
-
-
-def test_held_out_rows_are_answered_every_so_many_steps_of_a_training(tmp_path):
-    own = shipped_config(grpo_held_out_rows=16, grpo_eval_steps=2)
-    train(write(tmp_path, own), tmp_path / "out", steps=5)
-    lines = (tmp_path / "out/held_out.jsonl").read_text().splitlines()
-    assert Counter(json.loads(line)["when"] for line in lines) == dict.fromkeys(
-        ["before", "step 2", "step 4", "after"], 32
-    )
-    name = "held_out/greedy/correctness_reward_func"
-    logged = curves(tmp_path / "out")
-    assert len(logged[f"{name}/right"]) == len(logged[f"{name}/mean"]) == 4
-    assert len(logged["reward"]) == 5
 
 
 @pytest.fixture
@@ -210,8 +173,7 @@ def adapter(tmp_path):
 @pytest.mark.slow  # vLLM starts twice, for a minute or more
 def test_vllm_goes_on_after_its_server_died_and_answers_as_transformers(vllm, adapter, tmp_path):
     serving = {"dtype": "float32", "gpu_memory_utilization": 0.3, "max_model_len": 128}
-    file = write(tmp_path, shipped_config(output_dir=str(tmp_path / "out"), vllm=serving))
-    words = ["grpo", "eval", str(file), "--model", str(MODEL), "--model", str(adapter)]
+    words = ["grpo", "eval", configure(tmp_path, vllm=serving), "--model", MODEL, "--model", adapter]
     words += ["--samples", "2", "--limit", "100"]
 
     def serve():
@@ -239,47 +201,28 @@ def test_vllm_goes_on_after_its_server_died_and_answers_as_transformers(vllm, ad
     assert printed.count("vLLM starts with") == 1  # one server for base and adapter
     served = answers(folder)
     assert len(served) == 600
-    axolotl(*words, "--engine", "transformers", "--samples", 0, "--dest", tmp_path / "plain")
+    axolotl(*words, "--engine", "transformers", "--samples", 0, "--out", tmp_path / "plain")
     plain = answers(tmp_path / "plain")
     equal = [served[key]["completion_ids"] == row["completion_ids"] for key, row in plain.items()]
     assert len(equal) == 200 and sum(equal) >= 196  # float32 sums differ in their order
 
 
-def adapter_of_another_base(folder):
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
-    )
-    torch.manual_seed(0)
-    adapted = get_peft_model(LlamaForCausalLM(config), LoraConfig(r=4, target_modules=["q_proj"]))
-    adapted.save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize(
-    ("words", "changes", "message"),
+    "words, changes, message",
     [
-        (["--model", "no/such/folder"], {}, "--model no/such/folder: no such folder."),
-        (["--model", "{adapter}"], {}, "cannot be loaded: RuntimeError"),
+        (["--model", "adapter"], {}, "cannot be loaded: RuntimeError"),
         ([], {"test_datasets": None}, "test_datasets: no rows. Add test_datasets, or name rows"),
         (["--data", "gsm9k"], {}, "--data gsm9k: no such file or benchmark. Did you mean `gsm8k`?"),
-        (["--data", "{empty}"], {}, "an empty file. Check the program that wrote it"),
-        (["--data", "{without_gold}"], {}, "answer"),
+        (["--data", "question.jsonl"], {}, "answer"),
         (["--temperature", 0], {}, "equal samples, because the temperature is 0"),
         ([], {"rl": "dpo"}, "'dpo' is not supported here. Set rl: grpo"),
     ],
 )
-def test_bad_input_ends_in_one_line(words, changes, message, tmp_path):
-    files = {"empty": tmp_path / "empty.jsonl", "without_gold": tmp_path / "question.jsonl"}
-    files["empty"].touch()
-    files["without_gold"].write_text('{"question": "1+1?"}\n')
-    if "{adapter}" in words:
-        files["adapter"] = adapter_of_another_base(tmp_path / "adapter")
-    file = write(tmp_path, shipped_config(output_dir=str(tmp_path / "out"), **changes))
-    words = [str(word).format(**files) for word in words]
-    printed = axolotl("grpo", "eval", file, *words, "--limit", 4, returncode=1)
+def test_bad_input_ends_in_one_line(words, changes, message, adapter, tmp_path):
+    (tmp_path / "question.jsonl").write_text('{"question": "1+1?"}\n')
+    of_adapter = adapter / "adapter_config.json"
+    of_adapter.write_text(of_adapter.read_text().replace('"r": 8', '"r": 4'))  # the weights have another size
+    config = configure(tmp_path, **changes)
+    printed = axolotl("grpo", "eval", config, *words, "--limit", 4, cwd=tmp_path, returncode=1)
     assert message in printed
     assert "Traceback" not in printed

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.conftest import shipped_config, train, write
+from tests.e2e.conftest import held_out_answers, shipped_config, train, write
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_greedy_training_and_held_out_rows_are_equal_with_fewer_tokens(tmp_path)
     for own in ("", "1"):
         folder = tmp_path / f"out{own}"
         written = [row["completion"] for row in train(file, folder, OWN_LOOP=own)]
-        answers = [line for line in (folder / "held_out.jsonl").open() if '"greedy"' in line]
+        answers = [answer for answer in held_out_answers(folder) if answer["mode"] == "greedy"]
         found.append((written, answers, json.loads((folder / "rows.json").read_text())))
     fewer, own = found
     assert fewer[:2] == own[:2]

@@ -1,4 +1,4 @@
-"""The folder that `axolotl grpo init` writes passes its tests, passes `check`, and trains."""
+"""The folder that `axolotl-grpo init` writes passes its tests, passes `check`, and trains."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from axolotl_grpo_plugin.commands.init import EMBEDDED
-from tests.e2e.conftest import axolotl, environment, train
+from tests.e2e.conftest import axolotl, environment, held_out_answers, train
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +20,6 @@ def folder(tmp_path_factory):
     return folder / "sums"
 
 
-def together(test):
-    """Put a test of the folder into its group."""
-    return pytest.mark.xdist_group("init")(pytest.mark.seconds(60)(test))
-
-
-@together
 def test_new_folder_passes_its_tests_and_check(folder):
     command = [sys.executable, "-m", "pytest", "-q"]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
@@ -33,15 +27,15 @@ def test_new_folder_passes_its_tests_and_check(folder):
     assert "  OK" in axolotl("grpo", "check", "grpo.yaml", "--gpus", 0, cwd=folder)
 
 
-@together
 def test_new_folder_trains(folder):
     rows = train("grpo.yaml", folder / "out", cwd=folder)
     assert len(rows) == 2 * 16
     assert all("What is " in row["prompt"] for row in rows)
     assert {"correctness_reward_func", "xmlcount_reward_func"} <= rows[0].keys()
     reward = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
-    assert "32 completions, mean" in axolotl("grpo", "score", folder / "out", "--reward", reward)
-    answers = map(json.loads, (folder / "out" / "held_out.jsonl").read_text().splitlines())
+    assert "32 completions, 0 without a score, mean" in axolotl(
+        "grpo", "reward", "score", folder / "out", "--reward", reward
+    )
     held_out = {f"What is {n} + 2?" for n in range(12)}
-    assert {each["q"] for each in answers} == held_out
+    assert {answer["column/q"] for answer in held_out_answers(folder / "out")} == held_out
     assert not any(question in row["prompt"] for question in held_out for row in rows)

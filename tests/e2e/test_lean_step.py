@@ -1,16 +1,13 @@
 """The gradient of an optimizer step is TRL's, for each loss and option, with fewer computed tokens."""
 
 import json
-import subprocess
-import sys
 from itertools import product
 
 import pytest
 
 from tests.conftest import Later
-from tests.e2e.conftest import ROOT, environment
+from tests.e2e.conftest import torchrun
 
-pytestmark = [pytest.mark.xdist_group("gradients"), pytest.mark.seconds(60)]
 gradients = Later("tests.e2e.gradients")
 
 LOSSES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
@@ -53,19 +50,40 @@ def test_step_without_gradients_logs_no_metrics_of_its_passes(tmp_path):
 
 
 def test_update_of_two_ranks_is_that_of_trl(tmp_path):
-    script = ROOT / "tests" / "e2e" / "gradients_on_ranks.py"
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    done = subprocess.run(
-        [sys.executable, *torchrun, script, tmp_path],
-        env=environment(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
+    torchrun("gradients_on_ranks.py", tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     for result in (*first, *second):
-        apart, passes, lean_passes, *_ = result
-        assert apart < 3 * CLOSE
-        assert passes == lean_passes  # else a rank would wait for the other one
-    assert [result[3:] for result in first] == [result[3:] for result in second]  # gathered
+        plain, lean = result["passes"]
+        assert plain == lean  # else a rank would wait for the other one
+        assert result["apart"] < 3 * CLOSE
+    assert [result["logged"] for result in first] == [result["logged"] for result in second]  # gathered
+    for own, other in zip(first, second, strict=True):
+        # All groups of the second rank are dead, so it computes rows of the first one.
+        if own["loss"] != "bnpo":  # which cannot sort
+            assert 0.6 < own["tokens"] / other["tokens"] < 1.7
+
+
+@pytest.mark.parametrize("part", ("trim_padding", "skip_zero_advantage", "share_prompts"))
+def test_each_part_alone_computes_fewer_tokens(tmp_path, part):
+    keys = ("trim_padding", "skip_zero_advantage", "share_prompts")
+    cfg = {f"grpo_{key}": key == part for key in keys}
+    settings = {"loss_type": "dapo", "beta": 0.0, "micro": 4, "accumulation": 4}
+    expected, _ = gradients.gradients(tmp_path, None, **settings)
+    found, trainer = gradients.gradients(tmp_path, cfg, **settings)
+    assert gradients.difference(expected, found) < CLOSE
+    metrics = trainer._metrics["train"]
+    assert sum(metrics["tokens/computed"]) < 0.95 * sum(metrics["tokens/computed_by_trl"])
+
+
+@pytest.mark.parametrize("adapter", (True, False))
+def test_gradient_of_shared_prompts_with_adapter_is_that_of_trl(tmp_path, adapter):
+    settings = {"loss_type": "grpo", "beta": 0.04, "micro": 16, "accumulation": 1, "lora": adapter}
+    expected, _ = gradients.gradients(tmp_path, None, **settings)
+    found, trainer = gradients.gradients(tmp_path, {}, **settings)
+    assert "share" in trainer.lean.on
+    assert gradients.difference(expected, found) < CLOSE
+
+
+def test_shares_no_prompts_with_gradient_checkpointing(tmp_path):
+    _, trainer = gradients.gradients(tmp_path, {}, gradient_checkpointing=True)
+    assert "no share: gradient checkpointing keeps no cache" in trainer.lean.summary

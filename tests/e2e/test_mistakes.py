@@ -1,4 +1,4 @@
-"""Typical mistakes of a first hour: `axolotl grpo check` and `axolotl train` say the same, in one line.
+"""Typical mistakes of a first hour: `axolotl-grpo check` and `axolotl train` say the same, in one line.
 
 A mistake ends the run with exit code 1 before the model loads. Rows that rightly train are here, too.
 """
@@ -140,8 +140,6 @@ def run(mistake, folder):
     return (fork("grpo", "check", config, cwd=folder, **ENV), fork("train", config, cwd=folder, **ENV))
 
 
-@pytest.mark.seconds(100)
-@pytest.mark.xdist_group("mistakes")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_check_and_train_report_the_mistake_in_one_line(tmp_path, mistake):
     _, *words = MISTAKES[mistake]
@@ -151,7 +149,7 @@ def test_check_and_train_report_the_mistake_in_one_line(tmp_path, mistake):
         return
     assert (checked.returncode, trained.returncode) == (1, 1), trained.output[-3000:]
     assert len([line for line in errors(checked.output) if words[0] in line]) == 1, checked.output
-    lines = [each for each in trained.output.splitlines() if each.startswith("axolotl-grpo-plugin: ")]
+    lines = [line for line in trained.output.splitlines() if line.startswith("axolotl-grpo-plugin: ")]
     assert len(lines) == 1 and words[-1] in lines[0], trained.output[-3000:]
     assert trained.output.rstrip().endswith(lines[0])
     assert "Traceback" not in trained.output and "Loading weights" not in trained.output
@@ -172,7 +170,7 @@ def test_grpo_train_reports_a_tab_in_the_yaml(tmp_path):
     (tmp_path / "config.yaml").write_text("rl: grpo\ntrl:\n\tbeta: 0.0\n")
     for command in ("check", "train"):
         ended = fork("grpo", command, "config.yaml", cwd=tmp_path, **ENV)
-        (line,) = [each for each in ended.output.splitlines() if "instead of tabs" in each]
+        (line,) = [line for line in ended.output.splitlines() if "instead of tabs" in line]
         assert ended.returncode == 1 and "line 3" in line and "Traceback" not in ended.output
 
 

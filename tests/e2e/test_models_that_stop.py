@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from axolotl_grpo_plugin.checks.prefill import check_end_tokens
-from axolotl_grpo_plugin.stats.end_tokens import end_tokens
+from axolotl_grpo_plugin.data.end_tokens import end_tokens
 from tests.conftest import MODEL, Later
 
-pytestmark = pytest.mark.xdist_group("tests/e2e/test_tools_in_trl.py")
 transformers = Later("transformers")
 TEMPLATES = Path(find_spec("trl").origin).parent / "chat_templates"
 CHAT = [{"role": "user", "content": "1 + 1?"}]

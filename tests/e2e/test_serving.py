@@ -1,4 +1,4 @@
-"""`axolotl grpo train` with a real vLLM server (its CPU build) and SmolLM2 on GSM8K.
+"""`axolotl-grpo train` with a real vLLM server (its CPU build) and SmolLM2 on GSM8K.
 
 test_supervisor.py tests the endings of a run with stand-ins. The tests that boot vLLM are `pytest -m slow`.
 """
@@ -81,7 +81,7 @@ class Run:
         deadline = time.monotonic() + patience
         while (found := marked(self.mark)) and time.monotonic() < deadline:
             time.sleep(0.2)
-        return [each.cmdline() for each in found]
+        return [process.cmdline() for process in found]
 
     def has_checkpoint(self, number):
         return (self.out / f"checkpoint-{number}" / "trainer_state.json").exists()
@@ -91,8 +91,8 @@ class Run:
 def run(vllm, smollm2, gsm8k, tmp_path):
     run = Run(vllm, smollm2, gsm8k, tmp_path)
     yield run
-    for each in marked(run.mark):  # left by a failed test
-        each.kill()
+    for process in marked(run.mark):  # left by a failed test
+        process.kill()
 
 
 @pytest.fixture
@@ -114,12 +114,8 @@ class TestWithVLLM:
     """Each test boots vLLM, which takes one or two minutes."""
 
     def test_trains_syncs_and_leaves_nothing_when_killed(self, run):
-        run.start("grpo", "train", run.config, "--canary", "--max-steps", "50")
+        run.start("grpo", "train", run.config, "--max-steps", "50")
         run.until(lambda: run.has_checkpoint(2))
-        text = run.text()
-        pattern = r"canary: vLLM is (\S+) nats .* (\S+) from the old"
-        sent, old = map(float, re.search(pattern, text).groups())
-        assert sent < 0.01 and old > 0.1
         assert re.search(r"Synced LoRA adapter v\d+ to vLLM", (run.out / "debug.log").read_text())
         info = server_info("127.0.0.1", run.port)
         assert info.models[0] == str(ROOT / "models" / "smollm2-135m-instruct")
@@ -153,24 +149,6 @@ class TestWithVLLM:
             assert answer["content"] == str(eval(expression)) and "tool_calls" in last
         assert curves(run.out)["tools/calculator/calls"] == [4]
 
-    def test_explains_a_server_that_dies_at_boot(self, run):
-        run.start("grpo", "train", run.config, "--vllm.max-model-len", "99999")
-        code, text = run.end()
-        assert code == 1
-        assert "vLLM's server ended while it started (exit code 1). Likely cause: length" in text
-        assert run.left() == []
-
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_saves_the_model_on_a_signal(self, run, number):
-        run.start("grpo", "train", run.config)
-        run.until(lambda: run.has_checkpoint(1))
-        saved = run.out / "adapter_model.safetensors"
-        before = saved.stat().st_mtime if saved.exists() else 0
-        run.process.send_signal(number)
-        assert run.end()[0] == 128 + number
-        assert run.left(patience=0) == []
-        assert saved.stat().st_mtime > before
-
     @pytest.mark.parametrize("process", ["APIServer", "EngineCore"])
     def test_ends_when_the_server_dies(self, run, process):
         run.start("grpo", "train", run.config)
@@ -181,18 +159,3 @@ class TestWithVLLM:
         assert code == 1
         assert "in mid-training" in text
         assert run.left(patience=0) == []
-
-    def test_refuses_to_reuse_a_server_that_holds_adapters(self, run):
-        run.start("vllm-serve", run.config)
-        server = run.process
-        run.until(lambda: (info := server_info("127.0.0.1", run.port)) and info.models)
-        assert run.start("train", run.config, "--num-processes=1", "--max-steps", "1").end()[0] == 0
-        code, text = run.start("train", run.config, "--num-processes=1").end()
-        assert code == 1
-        assert "holds adapters of an earlier run" in text
-        code, text = run.start("grpo", "train", run.config).end()
-        assert code == 1
-        assert "taken by a vLLM server of" in text
-        server.terminate()
-        assert server.wait(60) is not None
-        assert run.left() == []

@@ -12,8 +12,6 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import environment, finish, shipped_config, start, write
 from tests.serving.marks import marked
 
-pytestmark = pytest.mark.seconds(60)
-
 LINE = (
     r"(?m)^axolotl-grpo-plugin: no step, generation or scoring has ended for {} s\. No sign came from {}\. The stacks"
 )
@@ -53,7 +51,7 @@ def test_only_hangs_end_a_run(ran):
 
 
 @pytest.mark.parametrize(
-    ("name", "seconds", "place"),
+    "name, seconds, place",
     [
         ("reward_model", "[345]", "training step, scoring, model"),
         ("data_loader", "[345]", "data loader"),

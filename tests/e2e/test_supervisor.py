@@ -8,17 +8,15 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tests.serving.marks import hear_ctrl_c, marked
+from tests.serving.marks import hear_ctrl_c, marked, until
 from tests.serving.stubs import free_port, stub
-
-pytestmark = pytest.mark.seconds(45)
 
 
 @pytest.fixture(autouse=True)
 def ends(tmp_path):
     yield
-    for each in marked(str(tmp_path)):  # left by a failed test
-        each.kill()
+    for process in marked(str(tmp_path)):  # left by a failed test
+        process.kill()
 
 
 class Run:
@@ -33,23 +31,17 @@ class Run:
                 preexec_fn=hear_ctrl_c,
             )
 
-    def until(self, condition):
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
     def serves(self):
-        self.until(lambda: "vLLM serves" in self.stderr.read_text())
+        until(lambda: "vLLM serves" in self.stderr.read_text())
         # two supervisors, the launcher, the trainer, the server, and a child of each of the last two
-        self.until(lambda: len(marked(self.mark)) == 7)
+        until(lambda: len(marked(self.mark)) == 7)
 
     def end(self):
         return self.process.wait(timeout=30), self.stderr.read_text()
 
 
 @pytest.mark.parametrize(
-    ("train", "serve", "code", "text"),
+    "train, serve, code, text",
     [
         ("never asks", "serves", 3, ""),
         ("ends", "serves", 0, ""),
@@ -109,7 +101,7 @@ def test_second_signal_ends_at_once(tmp_path):
 def test_killed_supervisors_leave_no_process(tmp_path, which):
     run = Run(tmp_path, "waits")
     run.serves()
-    (inner,) = [each for each in marked(run.mark) if each.ppid() == run.process.pid]
+    (inner,) = [process for process in marked(run.mark) if process.ppid() == run.process.pid]
     if which != "inner":
         run.process.send_signal(signal.SIGKILL)
     if which != "outer":
@@ -118,4 +110,4 @@ def test_killed_supervisors_leave_no_process(tmp_path, which):
     assert code == (-signal.SIGKILL if which != "inner" else 128 + signal.SIGKILL)
     # If both are killed, the processes that watch a supervisor end. The stubborn ones stay.
     watching = "tests.serving.stubs" if which == "both" else ""
-    run.until(lambda: marked(run.mark, watching) == [])
+    until(lambda: marked(run.mark, watching) == [])

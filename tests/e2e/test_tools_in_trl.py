@@ -7,8 +7,6 @@ import pytest
 from axolotl_grpo_plugin.runlog.reader import chat
 from tests.environments import tools_that_fail as tools
 
-pytestmark = pytest.mark.seconds(40)
-
 PATH = "tests.environments.tools_that_fail."
 
 
@@ -74,12 +72,7 @@ def compared(tmp_path_factory):
 )
 def test_guarded_tools_give_the_batch_of_plain_ones(compared, name):
     plain, guarded, *_ = compared
-    assert plain[name].equal(guarded[name])
-
-
-def test_batch_has_masked_tokens_and_different_advantages(compared):
-    guarded = compared[1]
-    assert guarded["tool_mask"].eq(0).any() and guarded["advantages"].gt(0.5).any()
+    assert plain[name].equal(guarded[name]) and len(plain[name].unique()) > 1
 
 
 def test_rollout_log_tells_the_tokens_of_the_model_from_those_of_tools(compared):
@@ -134,7 +127,7 @@ def answered(compared, tmp_path_factory):
         rows = [Question("rows", n, {}, {"answer": "70"}, prompt, [n]) for n, prompt in enumerate(prompts)]
         plans, model = [(Sampling(max_tokens=400), 2)], Model("base", folder, None, 0, "", {})
         script = Script()
-        backend = ToolBackend(cfg, script, tokenizer, 400, batch_size=4)
+        backend = ToolBackend(cfg, script, tokenizer, batch_size=4)
         backend.load(model)
         jobs = jobs_of(model, rows, plans, backend.how)
         found = {job.key: answer for batch in backend.generate(jobs) for job, answer in batch}
@@ -152,7 +145,7 @@ def answered(compared, tmp_path_factory):
 def test_answers_outside_a_training_call_tools_as_in_it(compared, answered):
     (answers, asked), log = answered[0], compared[3]
     logged = map(chat, log["completion"])
-    chats = [each if isinstance(each, list) else [{"role": "assistant", "content": each}] for each in logged]
+    chats = [answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}] for answer in logged]
     assert [answer.chat for answer in answers] == chats
     assert [answer.tokens for answer in answers] == log["completion_tokens"].tolist()
     assert [answer.tool_tokens for answer in answers] == log["tool_tokens"].tolist()
@@ -167,7 +160,7 @@ def test_answers_of_an_environment_have_its_reward_and_the_prompt_that_it_makes(
 
 def test_prompts_are_counted_with_the_tools_that_the_model_sees(answered, compared):
     from axolotl_grpo_plugin.checks.tools import shown_tools, tool_tokens
-    from axolotl_grpo_plugin.stats.tokenizer import FastTokenizer, open_tokenizer
+    from axolotl_grpo_plugin.data.tokenizer import FastTokenizer, open_tokenizer
 
     cfg = {"base_model": str(answered[2]), "grpo_tools": [PATH + "add", PATH + "fail"]}
     prompts = [chat(prompt) for prompt in compared[3]["prompt"]]

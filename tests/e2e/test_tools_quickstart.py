@@ -1,12 +1,6 @@
 """A few steps of the quickstarts with a tool and with an environment: the model uses them, and is paid for it."""
 
-import json
-
-import pytest
-
-from tests.e2e.conftest import axolotl, curves, shipped_config, write
-
-pytestmark = pytest.mark.seconds(40)
+from tests.e2e.conftest import axolotl, curves, held_out_answers, shipped_config, write
 
 
 def trained(folder, name, **changes):
@@ -14,8 +8,8 @@ def trained(folder, name, **changes):
     folder.mkdir()
     small = {"micro_batch_size": 32, "max_steps": 3, "grpo_held_out_rows": 20, "output_dir": str(folder / "out")}
     axolotl("train", write(folder, shipped_config(name, **small, **changes)))
-    answers = [json.loads(line) for line in (folder / "out" / "held_out.jsonl").open()]
-    return curves(folder / "out"), [answer for answer in answers if answer["when"] == "before"]
+    answers = [answer for answer in held_out_answers(folder / "out") if answer["model"] == "before"]
+    return curves(folder / "out"), answers
 
 
 def used(answer):
@@ -41,4 +35,4 @@ def test_quickstart_with_an_environment_plays_several_turns(tmp_path):
     assert all(-0.8 < reward < 1 for reward in logged["reward"])
     assert max(len(used(answer)) for answer in answers) == 3
     for answer in answers:
-        assert (answer["rewards"]["GuessNumber"] > 0) == ("correct" in str(answer["completion"]))
+        assert (answer["reward/GuessNumber"] > 0) == ("correct" in str(answer["completion"]))

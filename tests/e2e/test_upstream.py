@@ -11,18 +11,14 @@ from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from inspect import getsource, isclass, signature
 
-import pytest
-
 from tests.conftest import MODEL, ROOT
 from tests.e2e.scripted import trainer_of
 
 # Its other tests have imported torch and TRL, which takes most of the time.
-pytestmark = pytest.mark.xdist_group("tests/e2e/test_tools_in_trl.py")
-
 PACKAGE = ROOT / "axolotl_grpo_plugin"
 NAMES = tomllib.loads((PACKAGE / "upstream.toml").read_text(encoding="utf-8"))["names"]
 SOURCES = {str(file.relative_to(PACKAGE)): file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")}
-CLOSE = {"accelerate", "axolotl", "datasets", "openenv", "peft", "transformers", "trl"}
+CLOSE = {"accelerate", "axolotl", "datasets", "peft", "transformers", "trl"}
 PRIVATE = re.compile(r"_[a-z]\w+")
 DOCUMENTED = {"_asdict", "_exit", "_replace"}
 
@@ -65,39 +61,28 @@ def moved(owner, name, parameters, users):
     if hasattr(holder, name) and parameters is None:
         return ""
     if hasattr(holder, name):
-        taken = " ".join(each for each in signature(getattr(holder, name)).parameters if each != "self")
+        taken = " ".join(parameter for parameter in signature(getattr(holder, name)).parameters if parameter != "self")
         change = f"takes ({taken}), not ({parameters})" * (taken != parameters)
     elif holder:  # an attribute of its objects, or a key
         sources = map(getsource, holder.__mro__[:-1] if isclass(holder) else [holder])
-        change *= not any(re.search(rf"\bself\.{name}\b[^=\n]*=[^=]|\"{name}\":", each) for each in sources)
+        change *= not any(re.search(rf"\bself\.{name}\b[^=\n]*=[^=]|\"{name}\":", source) for source in sources)
     files = " ".join(f"axolotl_grpo_plugin/{file} {purpose}." for file, purpose in users.items())
     return change and f"{release(owner.partition('.')[0])}: {short} {change}. {files}"
 
 
 def test_listed_names_are_where_they_were():
-    here = [each for each in listed() if find_spec("vllm") or not each[0].startswith("vllm.")]
-    assert not (faults := [said for each in here if (said := moved(*each))]), "\n".join(faults)
-
-
-def test_moved_name_is_one_sentence_with_its_users():
-    users = {"scoring/runner.py": "replaces it, to settle failed scores"}
-    end = "axolotl_grpo_plugin/scoring/runner.py replaces it, to settle failed scores."
-    for (owner, name), change in {
-        ("trl.GRPOTrainer", "_score"): "GRPOTrainer._score is gone.",
-        ("trl.GRPOTrainer", "_generate"): "GRPOTrainer._generate takes (prompts), not (rows).",
-        ("trl.trainers.GRPOTrainer", "_generate"): "trl.trainers.GRPOTrainer is gone.",
-    }.items():
-        assert moved(owner, name, "rows", users) == f"trl {version('trl')}: {change} {end}"
+    here = [entry for entry in listed() if find_spec("vllm") or not entry[0].startswith("vllm.")]
+    assert not (faults := [said for entry in here if (said := moved(*entry))]), "\n".join(faults)
 
 
 def test_imported_names_are_where_they_were():
     faults = set()
     for file, node in ((file, node) for file, tree in trees().items() for node in ast.walk(tree)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in CLOSE:
-            for each in node.names:
+            for alias in node.names:
                 with suppress(ModuleNotFoundError):  # a submodule becomes an attribute
-                    import_module(f"{node.module}.{each.name}")
-                faults.add(moved(node.module, each.name, None, {file: "imports it"}))
+                    import_module(f"{node.module}.{alias.name}")
+                faults.add(moved(node.module, alias.name, None, {file: "imports it"}))
     assert not faults - {""}, "\n".join(faults)
 
 
@@ -151,6 +136,6 @@ def test_logs_and_metrics_of_a_batch_have_the_shape_that_is_read(tmp_path):
 def test_trl_has_no_repair_for_end_tokens_of_its_own():
     repaired = "eos_token_ids" in getsource(resolve("trl.GRPOTrainer"))
     assert not repaired, (
-        "TRL stops at all end tokens of generation_config (trl#7039). In training/end_tokens.py remove _AnyOf and all "
-        "after the `else:` block, and let scoring/rollout_log.py read trainer.eos_token_ids."
+        "TRL stops at all end tokens of generation_config (trl#7039). In training/end_tokens.py remove _AnyOf, in "
+        "upstream.py all of stop_at_tokens after the `else:` block, and let scoring/rollout_log.py read trainer.eos_token_ids."
     )

@@ -15,7 +15,7 @@ TORCH = "2.13.0"
 METADATA = f"Metadata-Version: 2.1\nName: vllm\nVersion: {VLLM}+cpu\n"
 
 
-def build(folder: Path) -> Path:
+def build(folder):
     """Make the environment if it is missing, and return its Python."""
     python, done, overrides = folder / "bin/python", folder / "complete", folder / "overrides.txt"
     if not done.exists():
@@ -32,7 +32,7 @@ def build(folder: Path) -> Path:
     return python
 
 
-def _run(*command: str) -> None:
+def _run(*command):
     subprocess.run(command, check=True)
 
 

@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from axolotl_grpo_plugin.environments.runner import ToolRunner
-from axolotl_grpo_plugin.environments.server import Limits, ToolRef
+from axolotl_grpo_plugin.environments.server import ToolLimits, ToolRef
+from axolotl_grpo_plugin.processes import alive
+from tests.serving.marks import until
 
 PATH = "tests.environments.tools_that_fail."
 ADD, FAIL, FORK, COUNTER = range(4)
@@ -20,7 +20,7 @@ ADD, FAIL, FORK, COUNTER = range(4)
 @pytest.fixture(scope="module")
 def runner():
     refs = [ToolRef(PATH + name, {}) for name in ("add", "fail", "fork")]
-    runner = ToolRunner([*refs, ToolRef(PATH + "Counter", {"start": 5})], Limits(0.5, 2 << 30, 8000))
+    runner = ToolRunner([*refs, ToolRef(PATH + "Counter", {"start": 5})], ToolLimits(0.5, 2 << 30, 8000))
     yield runner
     runner.close()
 
@@ -99,19 +99,19 @@ def test_counts_are_per_tool_and_begin_again(runner):
 
 
 def test_close_ends_all_processes_and_removes_their_files():
-    runner = ToolRunner([ToolRef(PATH + "Counter", {})], Limits(0.5, 2 << 30, 8000))
+    runner = ToolRunner([ToolRef(PATH + "Counter", {})], ToolLimits(0.5, 2 << 30, 8000))
     runner.call("Counter", 0, {}, "__call__")
     server = psutil.Process(runner._process.pid)
     processes = [server, *server.children(recursive=True)]
     assert len(processes) == 2
     runner.close()
-    assert not any(each.is_running() for each in processes) and not os.path.exists(runner._folder)
+    assert not any(alive(process.pid) for process in processes) and not os.path.exists(runner._folder)
 
 
 def test_killed_trainer_leaves_nothing_behind():
     script = f"""if True:
         from axolotl_grpo_plugin.environments.runner import *
-        runner = ToolRunner([ToolRef("{PATH}Counter", {{}})], Limits(0.5, 2 << 30, 8000))
+        runner = ToolRunner([ToolRef("{PATH}Counter", {{}})], ToolLimits(0.5, 2 << 30, 8000))
         runner.call("Counter", 0, {{}}, "__call__")
         print(runner._folder, runner._process.pid, flush=True)
         time.sleep(100)"""
@@ -119,13 +119,4 @@ def test_killed_trainer_leaves_nothing_behind():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trainer:
         folder, server = trainer.stdout.readline().split()
         trainer.kill()
-    ends = time.monotonic() + 10
-    while (os.path.exists(folder) or runs(int(server))) and time.monotonic() < ends:
-        time.sleep(0.02)
-    assert not os.path.exists(folder) and not runs(int(server))
-
-
-def runs(pid):
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
+    until(lambda: not os.path.exists(folder) and not alive(int(server)))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from axolotl_grpo_plugin.data.rows import Transform, Unreadable, read
 from axolotl_grpo_plugin.evaluation.benchmarks import benchmark, names
-from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.load import RewardRef, load_reward
-from axolotl_grpo_plugin.stats.rows import Transform, Unreadable, read
+from tests.conftest import refused
 
 # Rows with the columns of the hub's datasets.
 MATH_500 = {"problem": "Convert $(0,3)$.", "solution": "...", "subject": "Precalculus", "level": 2}
@@ -20,7 +20,7 @@ AIME_25 = {"problem": "Find the sum of all bases.", "answer": "70", "id": "0"}
 def rows(made):
     cfg = {"rl": "grpo", "datasets": [made.entry]}
     transform = Transform(made.source, cfg, tokenizer=None)
-    batches = read(made.source, cfg, lambda done, of: None, pytest.fail)
+    batches = read(made.source, cfg)
     return [row for batch in batches for row in chain(*transform(batch))]
 
 
@@ -42,8 +42,7 @@ def test_gsm8k_test_file_gives_all_prompts_and_pays_each_gold_answer():
 
 
 @pytest.mark.parametrize(
-    ("name", "row", "answer"),
-    [("math500", MATH_500, r"(3, \pi/2)"), ("aime24", AIME_24, "33"), ("aime25", AIME_25, "70")],
+    "name, row, answer", [("math500", MATH_500, r"(3, \pi/2)"), ("aime24", AIME_24, "33"), ("aime25", AIME_25, "70")]
 )
 def test_math_benchmark_asks_the_problem_and_pays_its_answer(tmp_path, name, row, answer):
     file = tmp_path / "rows.jsonl"
@@ -64,11 +63,8 @@ def test_countdown_is_offline_and_pays_a_solution():
 
 
 def test_unknown_name_lists_the_benchmarks():
-    with pytest.raises(ConfigError) as error:
+    with refused("unknown-benchmark", ", ".join(names())):
         benchmark("humaneval")
-    listed = "aime24, aime25, countdown, gsm8k, math500"
-    assert str(error.value) == f"benchmark humaneval: unknown. Valid names: {listed}."
-    assert ", ".join(names()) == listed
 
 
 def test_missing_data_file_is_one_line(tmp_path):

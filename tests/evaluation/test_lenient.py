@@ -15,7 +15,7 @@ def is_right(reward, text, row):
 
 
 def lenient(reward, text, row):
-    return is_right(reward, text, row) or any(is_right(reward, each, row) for each in forms(text))
+    return is_right(reward, text, row) or any(is_right(reward, form, row) for form in forms(text))
 
 
 COMPLETIONS = [
@@ -39,7 +39,7 @@ COMPLETIONS = [
 
 
 @pytest.mark.parametrize("reward", [GSM8K, MATH], ids=["gsm8k", "math"])
-@pytest.mark.parametrize(("completion", "right"), COMPLETIONS)
+@pytest.mark.parametrize("completion, right", COMPLETIONS)
 def test_last_box_or_number_decides(reward, completion, right):
     assert lenient(reward, completion, ROW) is right
 
@@ -51,7 +51,7 @@ def test_minus_after_a_number_is_an_operator():
 
 
 @pytest.mark.parametrize(
-    ("path", "has"),
+    "path, has",
     [
         ("gsm8k.correctness_reward_func", True),
         ("math.accuracy_reward_func", True),

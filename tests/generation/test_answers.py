@@ -4,12 +4,12 @@ import pytest
 
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.generation.answers import Answer, AnswerStore, Job, seed_of
-from axolotl_grpo_plugin.generation.generate import Shard, jobs_of
 from axolotl_grpo_plugin.generation.models import Model, models_of
 from axolotl_grpo_plugin.generation.rows import Question
 from axolotl_grpo_plugin.generation.sampling import Sampling
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import read
+from tests.conftest import refused
 
 ROW = Question("a.jsonl", 3, {}, {"answer": "4"}, [{"role": "user", "content": "2+2?"}], [5, 6])
 SAMPLED = Sampling(seed=1)
@@ -30,7 +30,6 @@ def test_answers_are_found_again_and_scored_by_the_score_command(tmp_path):
     assert job(0).key in again and job(2).key not in again
     assert again[job(0).key] == Answer([7, 2], "4", False)
     assert again[job(1).key].truncated
-    assert again.engines == {"cpu"}
     (file,) = rollout_files(tmp_path).counted
     row = next(read(file))
     assert row["completion"] == [{"role": "assistant", "content": "4"}]
@@ -38,10 +37,7 @@ def test_answers_are_found_again_and_scored_by_the_score_command(tmp_path):
 
 
 def test_answers_with_tools_are_found_again(tmp_path):
-    chat = [
-        {"role": "assistant", "content": "", "tool_calls": [{"type": "function"}]},
-        {"role": "tool", "content": "4"},
-    ]
+    chat = [{"role": "assistant", "content": "2"}, {"role": "tool", "content": "4"}]
     prompt = [{"role": "user", "content": "2+2? You may try twice."}]
     made = Answer([7, 2, 9], json.dumps(chat), False, prompt, chat, 1, {"Game": None})
     AnswerStore(tmp_path).add(model(tmp_path), [job(0)], [made])
@@ -78,29 +74,14 @@ def test_samples_of_a_row_have_different_seeds():
 def test_full_disk_is_one_line(tmp_path):
     file = tmp_path / "answers"
     file.write_text("")  # a file in place of the folder fails as a full disk does
-    with pytest.raises(ConfigError, match=r"cannot be written.*It goes on with the answers"):
+    with refused("cannot-be-written"):
         AnswerStore(file).add(model(tmp_path), [job()], [Answer([7], "4", False)])
 
 
 def test_foreign_parquet_file_is_named(tmp_path):
     (tmp_path / "x.parquet").write_text("no")
-    with pytest.raises(ConfigError, match=r"x.parquet: not a file of answers"):
+    with refused("no-answers"):
         AnswerStore(tmp_path)
-
-
-def test_shards_hold_each_row_once():
-    rows = [ROW._replace(row=number) for number in range(10)]
-    plans = [(SAMPLED.greedy(), 1), (SAMPLED, 2)]
-    parts = [jobs_of(model("."), rows, plans, "cpu", Shard.of(f"{n}/3")) for n in (1, 2, 3)]
-    every = jobs_of(model("."), rows, plans, "cpu")
-    assert sorted(job.key for part in parts for job in part) == sorted(job.key for job in every)
-    assert len(every) == 30
-
-
-@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/", ""])
-def test_refuses_what_is_no_shard(text):
-    with pytest.raises(ConfigError, match="Write it as 3/64"):
-        Shard.of(text)
 
 
 def test_sampling_settings_are_those_of_the_training():
@@ -125,7 +106,7 @@ def saved(tmp_path, monkeypatch):
 
 
 def labels(found):
-    return [(each.label, each.step) for each in found]
+    return [(model.label, model.step) for model in found]
 
 
 def test_finds_base_and_trained_model(saved):
@@ -141,7 +122,7 @@ def test_equal_weights_are_evaluated_once(saved):
 
 
 def test_names_the_checkpoints_that_exist(saved):
-    with pytest.raises(ConfigError, match=r"no such checkpoint. It has: 20, 40"):
+    with refused("no-checkpoint"):
         models_of(saved, checkpoints="30")
 
 
@@ -160,11 +141,9 @@ def test_a_model_that_is_named_twice_keeps_its_first_place(saved):
     assert [[*model.names] for model in found] == [["m"], ["out"]]
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("empty", "no model. Name a folder with config.json"), ("out/checkpoint-30", "no such folder")],
-)
-def test_refuses_a_model_that_is_none(saved, tmp_path, name, message):
+@pytest.mark.parametrize("name", ["empty", "out/checkpoint-30"])
+def test_refuses_a_model_that_is_none(saved, tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError) as error:
         models_of(saved, [name])
+    assert error.value.findings[0].where == f"--model {name}"

@@ -421,7 +421,11 @@ BLOCK = "```python\nx = 1\n```"
         ("<answer></answer>", (None, "empty_answer")),
         (f"<think>say {BLOCK}\nbut", (None, "truncated")),
         ("```python\nx = 1", (None, "truncated")),
-        ("```python\nx = 1```", (None, "truncated")),
+        ("```python\nx = 1```", ("x = 1", "")),
+        ("```python\nx = 1```\nSo\n```\n2\n```", ("x = 1", "")),
+        (BLOCK.replace("python", "py3"), ("x = 1", "")),
+        (BLOCK.replace("python", "{python}"), ("x = 1", "")),
+        (f"{BLOCK}\nTests:\n```python\n# two\nassert x == 1\n```", ("x = 1", "")),
         ("```cpp\nx = 1;\n```", (None, "no_code")),
         ("```python x = 1 ```", (None, "no_code")),
         ("x = 1", (None, "no_code")),
@@ -430,6 +434,24 @@ BLOCK = "```python\nx = 1\n```"
 )
 def test_read_code(text, code):
     assert read_code(text) == code
+
+
+@pytest.mark.parametrize(
+    "later",
+    ["print(add(1, 2))", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(add(1, 1), 2)",
+     "assert add(1, 2) == 3", "add(1, 2)  # 3", "result = add(1, 2)\nprint(result)"],
+)  # fmt: skip
+@pytest.mark.parametrize("program", ["def add(a, b): return a + b", "add = lambda a, b: a + b"])
+@pytest.mark.parametrize("tests", [ADD, ASSERTS, CHECK], ids="calls asserts check".split())
+def test_later_block_of_samples_is_not_the_program(program, later, tests):
+    text = f"```python\n{program}\n```\nFor example:\n```python\n{later}\n```"
+    assert QUICK.score(text, tests=json.dumps(tests))[:2] == (1.0, "correct")
+
+
+def test_rows_whose_tests_cannot_be_judged_have_a_problem():
+    problem = code_reward_func.spec.row_problem
+    assert problem(tests=ASSERTS) == ""
+    assert "cannot be judged" in problem(tests={"functional": "def test_a(tmp_path):\n    assert f(tmp_path) == 1"})
 
 
 @pytest.mark.parametrize(
@@ -446,8 +468,10 @@ def test_read_code(text, code):
         ({"test_cases": [{"fn_name": "f", "input": [1], "output": 2, "type": "function_call"}]}, ProgramTests((([1], 2),), "f")),
         (["assert f(1) == 2"], ProgramTests(code="assert f(1) == 2", names=("f",))),
         ({"functional": "assert math.pi > f(abs(x))"}, ProgramTests(code="assert math.pi > f(abs(x))", names=("f", "x"), modules=("math",))),
-        ({"functional": "import math\nassert math.pi > f(abs(x))", "entry_point": "f"},
-         ProgramTests(code="import math\nassert math.pi > f(abs(x))", names=("f",))),
+        ({"functional": "import math\nassert math.pi > f(abs(1))", "entry_point": "f"},
+         ProgramTests(code="import math\nassert math.pi > f(abs(1))", names=("f",))),
+        # Nobody knows whether the program should define `x`.
+        ({"functional": "import math\nassert math.pi > f(abs(x))", "entry_point": "f"}, None),
         ("not json", None),
         ("", None),
         ("null", None),
@@ -472,16 +496,8 @@ def test_read_tests(tests, read):
         assert QUICK.score(fenced("print(1)"), tests=tests)[:2] == (None, "bad_tests")
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(1), 1)\n"
-        "if __name__ == '__main__':\n    unittest.main()",
-        "def helper(): assert f(1) == 1",
-    ],
-)
-def test_tests_without_assertion_score_none(code):
-    assert judge("def f(x): return 2", {"functional": code}) == (None, "bad_tests")
+def test_tests_without_assertion_score_none():
+    assert judge("def f(x): return 2", {"functional": "def helper(): assert f(1) == 1"}) == (None, "bad_tests")
 
 
 TWO_SUM = [
@@ -715,6 +731,13 @@ def test_quickstart_tests_are_readable():
         ("1000000.4", "1000000.5", True),
         ("1.5", "15", False),
         ("0.5 0.25", "0.5  0.25", True),
+        ("1  2", "1 2", True),
+        (" 1 2", "1 2", True),
+        ("1\t2", "1 2", True),
+        ("12", "1 2", False),
+        ("*", "  *", False),
+        (" ***", "  *\n***", False),
+        ("  *\n ***", "  *\n***", False),
     ],
 )
 def test_same_output(one, other, same):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from axolotl_grpo_plugin.countdown_problems import QUICKSTART, STANDARD, splits
 from axolotl_grpo_plugin.rewards.countdown import LONGEST_ANSWER, equation_reward_func, read_problem
 from axolotl_grpo_plugin.transforms.countdown import countdown
 from tests.rewards.helpers import tagged
+from tools.countdown_problems import QUICKSTART, STANDARD, splits
 
 ONE = [1, 4, 19, 42]  # 42 + 19 + 4 - 1 = 64
 TWO = [3, 3, 8, 8]

@@ -97,12 +97,10 @@ def test_an_exact_rule_goes_before_a_prefix():
 @pytest.mark.parametrize(
     "routes, message",
     [
-        ({"math*": INT, "math_dapo*": MATH}, r"math\* and math_dapo\* both match 'math_dapo'"),
-        ({"*": INT, "a*": MATH}, r"routes: \* and a\* both match 'a'"),
         ({"a": "nowhere.at.all"}, r"routes, a: nowhere.at.all: ModuleNotFoundError"),
         ({"a": f"{GSM8K}.no_such"}, r"routes, a: .*no_such: AttributeError"),
         ({"a": {"path": INT}}, r"routes, a: .* has no reward"),
-        ({"a": {"reward": INT, "wieght": 2}}, r"routes, a: 'wieght' is not a key of a route"),
+        ({"a": {"reward": INT, "wieght": 2}}, r"routes, a has no parameter 'wieght'"),
         ({"a": {"reward": INT, "args": {"x": 1}}}, r"routes, a: .*has no parameter 'x'"),
         ({"a": "trl.rewards.think_format_reward"}, r"routes, a: .* does not score one completion"),
         ({"a": 3}, r"routes, a: 3 has no reward"),

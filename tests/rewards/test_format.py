@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import THINK_TAGS
 from axolotl_grpo_plugin.rewards import format
-from tests.rewards.helpers import run_examples
+from tests.rewards.helpers import named
 
 STRICT = format.think_strict_format_reward_func
 SOFT = format.think_soft_format_reward_func
@@ -82,22 +82,20 @@ CONTRACT = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "expected"), [pytest.param(each[1], list(each[2:]), id=each[0]) for each in CONTRACT]
-)
+@pytest.mark.parametrize(("completion", "expected"), named(CONTRACT, 1))
 def test_contract(completion, expected):
     assert scores(completion) == pytest.approx(expected)
     assert scores([{"role": "assistant", "content": completion}]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("completion", "expected"),
-    [
-        pytest.param(each[1].strip().removeprefix("<think>\n"), each[2:], id=each[0])
-        for each in CONTRACT
-        if each[1].strip().startswith("<think>\n")
-    ],
-)
+AFTER_THINK = []
+for name, completion, *expected in CONTRACT:
+    rest = completion.strip().removeprefix("<think>\n")
+    if rest != completion.strip():
+        AFTER_THINK.append((name, rest, *expected))
+
+
+@pytest.mark.parametrize(("completion", "expected"), named(AFTER_THINK, 1))
 def test_prefilled_completion_needs_no_opening_tag(completion, expected):
     strict, soft, think, _, hashes = expected
     found = scores(completion, prefilled=True)
@@ -118,9 +116,7 @@ PREFILLED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "expected"), [pytest.param(each[1], list(each[2:]), id=each[0]) for each in PREFILLED]
-)
+@pytest.mark.parametrize(("completion", "expected"), named(PREFILLED, 1))
 def test_prefilled(completion, expected):
     assert scores(completion, prefilled=True) == pytest.approx(expected)
 
@@ -170,13 +166,11 @@ HASHED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "gold", "expected"), [pytest.param(each[1], each[2], each[3:], id=each[0]) for each in HASHED]
-)
+@pytest.mark.parametrize(("completion", "gold", "expected"), named(HASHED, 2))
 def test_hash_correctness(completion, gold, expected):
-    assert format.hash_correctness_reward_func.score(completion, answer=gold) == expected
+    assert format.hash_correctness_reward_func.score(completion, answer=gold) == tuple(expected)
     chat = [{"role": "assistant", "content": completion}]
-    assert format.hash_correctness_reward_func.score(chat, answer=gold) == expected
+    assert format.hash_correctness_reward_func.score(chat, answer=gold) == tuple(expected)
 
 
 def test_unclosed_prefilled_reasoning_has_no_answer():
@@ -199,11 +193,6 @@ def test_unclosed_prefilled_reasoning_has_no_answer():
 )
 def test_reasons(completion, reasons):
     assert [each.score(completion).reason for each in LAYOUTS] == reasons
-
-
-def test_docstring_examples():
-    tried, failed = run_examples(format)
-    assert (failed, tried >= 6) == (0, True)
 
 
 pieces = st.sampled_from([*THINK_TAGS, "\n", " ", "18", "...", "a", "####", "#", "*", "\r\n"])

@@ -5,7 +5,7 @@ import yaml
 
 from axolotl_grpo_plugin.load import load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.paths import shipped
-from tests.rewards.helpers import tagged
+from tests.rewards.helpers import named, tagged
 
 CONFIGS = {
     name: yaml.safe_load((shipped("configs") / path).read_text())
@@ -38,7 +38,7 @@ TOTALS = [
 ]
 
 
-@pytest.mark.parametrize(("completion", "plain", "gated"), [pytest.param(*rest, id=name) for name, *rest in TOTALS])
+@pytest.mark.parametrize(("completion", "plain", "gated"), named(TOTALS))
 def test_gated_config_pays_layout_of_right_answers_only(completion, plain, gated):
     assert sum(scores("plain", completion, "18")) == pytest.approx(plain)
     assert sum(scores("gated", completion, "18")) == pytest.approx(gated)

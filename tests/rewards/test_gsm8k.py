@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from axolotl_grpo_plugin.completions import TAGS
 from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.rewards import gsm8k
-from tests.rewards.helpers import tagged
+from tests.rewards.helpers import named, tagged
 
 REWARDS = (
     gsm8k.correctness_reward_func,
@@ -18,12 +18,16 @@ REWARDS = (
 )
 
 
+def scored(completion, answer="18"):
+    found = []
+    for function in REWARDS:
+        columns = {"answer": answer} if function.spec.reads else {}
+        found.append(function.score(completion, **columns))
+    return found
+
+
 def scores(completion, answer="18"):
-    columns = {"answer": answer}
-    return [
-        function.score(completion, **{name: columns[name] for name in function.spec.reads}).value
-        for function in REWARDS
-    ]
+    return [score.value for score in scored(completion, answer)]
 
 
 # id, completion, gold, then correctness, int, strict, soft, xmlcount
@@ -66,10 +70,7 @@ CONTRACT = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("completion", "gold", "expected"),
-    [pytest.param(completion, gold, expected, id=name) for name, completion, gold, *expected in CONTRACT],
-)
+@pytest.mark.parametrize(("completion", "gold", "expected"), named(CONTRACT, 2))
 def test_contract(completion, gold, expected):
     assert scores(completion, gold) == pytest.approx(expected)
 
@@ -89,9 +90,43 @@ def test_contract(completion, gold, expected):
     ],
 )
 def test_reasons(completion, reasons):
-    columns = {"answer": "18"}
-    found = [f.score(completion, **{name: columns[name] for name in f.spec.reads}).reason for f in REWARDS]
-    assert found == reasons
+    assert [score.reason for score in scored(completion)] == reasons
+
+
+# Answers that state 18, and answers that state another number, several numbers, or none.
+PAID = r"""
+18$ | 18 $ | $ 18 | $18$ | 18.00$ | 18$. | USD 18 | USD 18.00 | 18 USD | 18USD | EUR 18 | GBP 18. | INR 18 | RMB 18
+€18 | 18€ | 18 £ | ¥18 | ₹18 | +18 | +$18 | $+18 | 018 | 18. | 18.0 | x = 18 | x=18 | x = 18. | x = $18 | x = 18$ | x = USD 18
+x_1 = 18 | x_{1} = 18 | x_{total} = 18 | total = 18 dollars | total_cost = 18 | Answer = 18 | n=+18 | \boxed{x = 18} | $x = 18$
+\boxed{18\$} | $\boxed{x=18}$ | \(x = 18\) | **x = 18** | `18$` | \text{total} = 18 | \boxed{\text{x} = 18\text{ m}}
+18 seconds | 18 third graders | 18 fourth-graders | 18 two-liter bottles | 18 hundred-dollar bills | 18 miles/hour | 18 sq. ft
+18 points | 18 months | 18 couples | 18 pairs of shoes | 18 times | 18 times a day | 18 times as many | 18 times per week
+18 more apples | 18 years old | 18 percent | 18 km/h | 18 lbs. | 18 students | 18 root beers | 18 cents | 18 °C
+"""
+UNPAID = r"""
+18 tens | 18 twelfths | 18 score | 18 doubled | 18 dozen | 18 dozens | 18 gross | 18 hundred | 18 half | 18 halves | 18 tripled
+18 quarters | 18 quarter | 18 twice | 18 thrice | 18 double | 18 triple | 18 halved | 18 quadrupled | 18 quintupled | 18 tenfold
+18 fold | 18 grand | 18 doz | 18 mil | 18 myriad | 18 zillion | 18 billions | 18 milliard | 18 ones | 18 twos | 18 twenties | 18 fifties
+18 two-thirds | 18 one-half | 18 twenty-two | 18 thirds | 18 fifteenths | 18 twentieths | 18 hundredths | 18 millionths | 18 scores
+18 dozen eggs | 18 Dozen | 18 TENS | 18 dozen/box | 18 baker's dozen | 18, doubled | 18 lakhs | 18 crores | 18 multiplied
+18 modulo | 18 inverse | 18 times itself | 18 times that | 18 times x | 18 no | 18 never | 18 incorrect | not 18 | NOT 18 | MAX 18
+not = 18 | half = 18 | dozen = 18 | wrong = 18 | 2x = 18 | x² = 18 | x = y = 18 | x == 18 | x + 1 = 18 | -x = 18 | 18 = x | = 18
+x = 9*2 | x = 36/2 | x = 17 or 18 | x = 17, y = 18 | x = | x 18 | $18.5.5 | 18 $ $ | USD EUR 18 | $$18 | .18 | 18 .5 | 1.8e1 | 1,8
+"""
+
+
+@pytest.mark.parametrize(("answers", "score"), [(PAID, 2.0), (UNPAID, 0.0)])
+def test_pays_only_answers_that_state_the_number(answers, score):
+    listed = [answer.strip() for answer in answers.replace("\n", "|").split("|") if answer.strip()]
+    assert len(listed) >= 60
+    for answer in listed:
+        found = gsm8k.correctness_reward_func.score(tagged(answer), answer="18")
+        assert found.value == score, answer
+
+
+def test_reads_a_decimal_without_a_leading_zero():
+    for answer, gold in [(".5", "0.5"), ("-.5", "-0.5"), ("$.50", "0.5"), ("x = .5 miles", ".50"), (".5.", "0.5")]:
+        assert gsm8k.correctness_reward_func.score(tagged(answer), answer=gold).value == 2.0
 
 
 def test_gold_may_be_a_number():
@@ -103,7 +138,7 @@ def test_gold_may_be_a_number():
 pieces = st.sampled_from([*TAGS, "\n", " ", "18", "17", "...", "a", "$", ",", ".", "-", "\r\n"])
 texts = st.lists(pieces | st.text(max_size=5), max_size=14).map("".join)
 plain = st.text(alphabet=st.characters(blacklist_characters="<>\r", codec="utf-8"), max_size=30)
-words = plain.filter(lambda text: text.strip() not in ("", "..."))
+words = plain.filter(lambda text: not gsm8k.is_blank(text))
 
 
 @given(texts, plain)
@@ -122,11 +157,13 @@ def test_length_of_reasoning_does_not_change_score(reasoning, more, rest):
 
 
 @given(texts, texts)
-def test_right_tagged_completion_outscores_wrong_one(one, other):
-    right = [*(c for _, c, gold, *e in CONTRACT if e[0] == 2 and gold == "18"), one + "<answer>18</answer>"]
-    totals = [sum(scores(completion)) for completion in right if scores(completion)[0] == 2.0]
+def test_right_tagged_completion_outscores_wrong_one(start, other):
     assume(scores(other)[0] == 0.0)
-    assert totals and min(totals) > sum(scores(other))
+    wrong = sum(scores(other))
+    right = [completion for _, completion, gold, correct, *_ in CONTRACT if correct == 2 and gold == "18"]
+    for completion in (*right, start + "<answer>18</answer>"):
+        correct, *others = scores(completion)
+        assert correct == 0.0 or correct + sum(others) > wrong
 
 
 @given(st.sampled_from(["", " ", "\n", "...", "\n...\n"]), st.sampled_from(["", "\n", "..."]), plain)

@@ -316,7 +316,7 @@ def test_generator_options_reach_scorer():
 def test_ready(monkeypatch):
     gym_reward_func.ready()
     monkeypatch.setattr(gym, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match=r'not installed. pip install "axolotl-grpo-plugin\[gym\]"'):
+    with pytest.raises(RuntimeError, match=r"not installed. pip install reasoning-gym"):
         gym_reward_func.ready()
 
 

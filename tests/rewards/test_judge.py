@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import logging
 import socket
 import time
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axolotl_grpo_plugin import endpoint
 from axolotl_grpo_plugin.completions import find_answer
 from axolotl_grpo_plugin.rewards.judge import judge
 from tests.rewards.judge_server import MODEL, JudgeServer, Reply, completion, honest
@@ -33,24 +31,34 @@ def boxed(answer):
     return rf"<think>Is it 5?</think>So \boxed{{{answer}}}."
 
 
+def judged(reward, completions, prompt="q", solution="18", **columns):
+    """Return the scores of completions of one prompt. solution: one gold for all, or a list of golds."""
+    if not isinstance(solution, list):
+        solution = [solution] * len(completions)
+    prompts = [prompt] * len(completions)
+    return asyncio.run(reward.scores(prompts=prompts, completions=completions, solution=solution, **columns))
+
+
 def scores(reward, answers=("18",), golds="18", prompts="What is 9 + 9?"):
     """Return the scores of completions with these answers."""
-    golds = [golds] * len(answers) if isinstance(golds, str) else golds
-    batch = {"completions": [boxed(each) for each in answers], "solution": golds}
-    return asyncio.run(reward.scores(prompts=[prompts] * len(answers), **batch))
+    return judged(reward, list(map(boxed, answers)), prompts, golds)
 
 
-def score_one(reward, completion, prompt="q", solution="18"):
-    batch = {"prompts": [prompt], "completions": [completion], "solution": [solution]}
-    return asyncio.run(reward.scores(**batch))[0]
+def score_one(reward, completion, **given):
+    return judged(reward, [completion], **given)[0]
 
 
 def reasons(*arguments, **options):
-    return [each.reason for each in scores(*arguments, **options)]
+    return [score.reason for score in scores(*arguments, **options)]
 
 
-def short(each):
-    return str(each)[:40]
+def answers(server):
+    """Return the answers that the server was asked about."""
+    return [asked.data["answer"] for asked in server.asked]
+
+
+def short(value):
+    return str(value)[:40]
 
 
 @pytest.fixture
@@ -146,7 +154,7 @@ CONTRACT = [
 @pytest.mark.parametrize(("text", "read", "value", "reason"), CONTRACT, ids=short)
 def test_contract(server, text, read, value, reason):
     assert score_one(made(server), text) == (value, reason, read)
-    assert [each.data["answer"] for each in server.asked] == ([read] if reason in ("correct", "wrong") else [])
+    assert answers(server) == ([read] if reason in ("correct", "wrong") else [])
 
 
 def test_trl_call(server):
@@ -179,7 +187,7 @@ def test_trl_call(server):
 )
 def test_gold_columns(server, gold, value, reason):
     assert scores(made(server), golds=[gold])[0][:2] == (value, reason)
-    assert [each.data["reference"] for each in server.asked] == ([gold] if value == 0.0 else [])
+    assert [asked.data["reference"] for asked in server.asked] == ([gold] if value == 0.0 else [])
 
 
 def test_names_missing_column(server):
@@ -211,31 +219,19 @@ def test_question_is_last_user_turn(server, prompt, question):
     assert server.asked[0].data == {"question": question, "reference": "18", "answer": "18"}
 
 
-def test_question_may_be_a_column(server):
-    reward = made(server, question="problem")
-    assert reward.spec.reads == ("solution", "problem")
-    columns = {"completions": [boxed(18)] * 2, "solution": ["18"] * 2}
-    given = asyncio.run(reward.scores(prompts=["p", "p"], problem=["q", None], **columns))
-    assert [each.reason for each in given] == ["correct", "not_this_task"]
-    assert [each.data["question"] for each in server.asked] == ["q"]
-
-
 def test_rows_of_other_sources_score_none(server):
     reward = made(server, sources=["stem*", "mine"])
-    batch = {"completions": [boxed("18")] * 4, "solution": ["18"] * 4}
-    sources = ["stem__web", "math", "mine", "mine_too"]
-    given = asyncio.run(reward.scores(prompts=["?"] * 4, data_source=sources, **batch))
-    assert [each.reason for each in given] == ["correct", "not_this_task"] * 2
+    given = judged(reward, [boxed("18")] * 4, data_source=["stem__web", "math", "mine", "mine_too"])
+    assert [score.reason for score in given] == ["correct", "not_this_task"] * 2
     assert reward.spec.reads == ("solution", "data_source")
 
 
 def test_request(server, monkeypatch):
     monkeypatch.setenv("A_KEY", "sesame")
     body = {"max_tokens": None, "max_completion_tokens": 99, "seed": 1}
-    scores(made(server, api_key_env="A_KEY", body=body, instructions="Be strict."))
+    scores(made(server, api_key_env="A_KEY", body=body))
     (asked,) = server.asked
     assert asked.headers["Authorization"] == "Bearer sesame"
-    assert asked.message.startswith("Be strict.\n\n{")
     rest = {key: value for key, value in asked.body.items() if key != "messages"}
     assert rest == {"model": MODEL, "temperature": 0, "max_completion_tokens": 99, "seed": 1}
 
@@ -504,25 +500,11 @@ def test_missing_server_scores_none():
 
 def test_limits_simultaneous_requests(server):
     server.answer = lambda asked: honest(asked)._replace(delay=0.05)
-    answers = [str(number) for number in range(24)]
-    given = scores(made(server, concurrency=3), answers)
-    assert [each.value for each in given] == [float(each == "18") for each in answers]
+    asked = [str(number) for number in range(24)]
+    given = reasons(made(server, concurrency=3), asked)
+    assert given == ["correct" if answer == "18" else "wrong" for answer in asked]
     assert server.peak == 3
     assert server.connections <= 3
-
-
-def test_simultaneous_batches_share_one_limit(server):
-    server.answer = lambda asked: honest(asked)._replace(delay=0.05)
-    reward = made(server, concurrency=2)
-
-    async def both():
-        batches = [[boxed(f"{name}{number}") for number in range(6)] for name in "ab"]
-        rows = {"prompts": ["q"] * 6, "solution": ["18"] * 6}
-        await asyncio.gather(*(reward.scores(completions=each, **rows) for each in batches))
-
-    asyncio.run(both())
-    assert server.peak == 2
-    assert len(server.asked) == 12
 
 
 def test_equal_questions_are_sent_once(server):
@@ -530,7 +512,7 @@ def test_equal_questions_are_sent_once(server):
     assert reasons(reward, ["18", "17", "18", "17"]) == ["correct", "wrong", "correct", "wrong"]
     assert len(server.asked) == 2
     assert reasons(reward, ["17", "18", "16"]) == ["wrong", "correct", "wrong"]
-    assert [each.data["answer"] for each in server.asked[2:]] == ["16"]
+    assert answers(server)[2:] == ["16"]
     assert reasons(reward, ["18"], golds="16") == ["wrong"]  # another gold, another question
     assert reasons(reward, ["18"], prompts="another") == ["correct"]
     assert len(server.asked) == 5
@@ -542,14 +524,6 @@ def test_failures_are_not_cached(says):
     assert reasons(reward) == ["judge_down"]
     server.answer = honest
     assert reasons(reward) == ["correct"]
-
-
-def test_cache_is_bounded(server, monkeypatch):
-    monkeypatch.setattr(endpoint, "_KEPT", 2)
-    reward = made(server, concurrency=1)
-    for answer in ("1", "2", "1", "3", "1", "2"):
-        reasons(reward, [answer])
-    assert [each.data["answer"] for each in server.asked] == ["1", "2", "3", "1", "2"]
 
 
 def test_hanging_server_costs_one_round_of_tries(server):
@@ -571,9 +545,9 @@ def test_two_simultaneous_failures_do_not_stop_others(server):
     server.answer = lambda asked: (
         Reply(never=True) if asked.data["answer"] == "1" else honest(asked)._replace(delay=0.05)
     )
-    answers = ["1", "1", *map(str, range(2, 32))]
+    asked = ["1", "1", *map(str, range(2, 32))]
     golds = ["18", "19", *["18"] * 30]
-    given = reasons(made(server, concurrency=4, retries=0, timeout=0.5), answers, golds)
+    given = reasons(made(server, concurrency=4, retries=0, timeout=0.5), asked, golds)
     assert given[:2] == ["judge_timeout"] * 2
     assert set(given[2:]) == {"correct", "wrong"}
 
@@ -582,19 +556,21 @@ def test_outage_logs_one_line_without_key(says, caplog, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     server = says(Reply({"message": "Incorrect key: sk-secret"}, 401))
     reward = made(server)
+
+    def outages():
+        return [message for message in caplog.messages if MODEL in message]
+
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             reasons(reward, ["1", "2", "3"])
-        lines = [each for each in caplog.messages if MODEL in each]
-        assert len(lines) == 1
-        assert f"{MODEL} at {server.url} did not reply to 3 of 3 requests (refused: 3)" in lines[0]
-        assert "HTTP 401" in lines[0]
+        assert len(outages()) == 1
+        assert "did not reply to 3 of 3 requests (refused: 3); the first failure: HTTP 401" in outages()[0]
         server.answer = honest
         assert reasons(reward, ["1"]) == ["wrong"]
         reasons(reward, ["no", "1"])
         server.answer = lambda _: Reply(b"", 404)
         reasons(reward, ["2", "3"])
-        assert len([each for each in caplog.messages if MODEL in each]) == 2
+        assert len(outages()) == 2
     assert "sk-secret" not in caplog.text
 
 
@@ -609,12 +585,11 @@ def wait_until(true):
 
 
 def test_each_batch_may_have_its_own_event_loop(server):
-    """`axolotl grpo check` and a training may share one process. A batch leaves no connection."""
+    """`axolotl-grpo check` and a training may share one process. A batch leaves no connection."""
     server.answer = lambda asked: honest(asked)._replace(delay=0.02)
     reward = made(server, concurrency=2)
     for batch in range(3):
-        answers = [f"{batch}.{number}" for number in range(6)]
-        assert reasons(reward, answers) == ["wrong"] * 6
+        assert reasons(reward, [f"{batch}.{number}" for number in range(6)]) == ["wrong"] * 6
     wait_until(lambda: server.connections == 0)
 
 
@@ -667,11 +642,6 @@ def test_ready(server, monkeypatch):
     [
         ({"base_url": "localhost:8000/v1"}, "'localhost:8000/v1' is not an address. Write one like"),
         ({"base_url": ""}, "is not an address"),
-        ({"base_url": "http://"}, "is not an address"),
-        ({"base_url": "http://localhost:99999/v1"}, "is not an address"),
-        ({"base_url": "http://localhost:port/v1"}, "is not an address"),
-        ({"base_url": "http://[::1/v1"}, "is not an address"),
-        ({"base_url": "http://a..b/v1"}, "is not an address"),
         ({"concurrency": 0}, "concurrency 0"),
         ({"timeout": 0}, "timeout 0"),
         ({"retries": -1}, "retries -1"),
@@ -694,10 +664,8 @@ def test_any_texts_are_scored_independently(texts):
     with JudgeServer() as server:
         reward = made(server)
         for batch in (texts, texts[::-1]):
-            columns = {"completions": batch, "solution": ["18"] * len(batch)}
-            given = asyncio.run(reward.scores(prompts=["q"] * len(batch), **columns))
-            assert all(each.value in (0.0, 1.0) for each in given)
-            assert {each.reason for each in given} <= set(reward.spec.reasons)
-            expected = [find_answer(text.strip(), ["tag", "box"]).text == "18" for text in batch]
-            assert [each.value == 1.0 for each in given] == expected
-        assert all(json.loads(json.dumps(each.data)) for each in server.asked)
+            for text, score in zip(batch, judged(reward, batch), strict=True):
+                is_right = find_answer(text.strip(), ["tag", "box"]).text == "18"
+                assert score.value == float(is_right)
+                assert score.reason in reward.spec.reasons
+        assert all(asked.data for asked in server.asked)

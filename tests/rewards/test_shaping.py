@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards import shaping
-from tests.rewards.helpers import run_examples
+from tests.rewards.helpers import named
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{GSM8K}.correctness_reward_func"
@@ -84,7 +84,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize(("completion", "count"), [pytest.param(*each[1:], id=each[0]) for each in STEPS])
+@pytest.mark.parametrize(("completion", "count"), named(STEPS))
 def test_reasoning_steps(completion, count):
     score = shaping.reasoning_steps_reward_func.score(completion)
     assert score.value == pytest.approx(count / 3)
@@ -224,8 +224,8 @@ def test_slow_inner_reward_is_not_called_by_quick():
     columns = {"solution": r"\frac{3}{4}", "completion_ids": []}
     assert not function.spec.inline
     assert function.quick(r"\boxed{0.75}", **columns) == (1.0, "correct", "0.75")
-    columns["solution"] = r"\frac{1}{x+1}"
-    assert function.quick(r"\boxed{\frac{2}{2x+2}}", **columns) is None
+    columns["solution"] = "x+y=1"  # math-verify compares equations
+    assert function.quick(r"\boxed{2x+2y=2}", **columns) is None
     assert function.score(r"\boxed{x^2+1}", **{**columns, "solution": "1+x^2"}).value == 1.0
 
 
@@ -277,50 +277,18 @@ def test_trl_repetition_penalty_counts_tokens(ids, expected):
     assert repetition(completion_ids=[[0], ids])[1] == repetition(completion_ids=[ids])[0]
 
 
-def test_docstring_examples():
-    tried, failed = run_examples(shaping)
-    assert (failed, tried >= 7) == (0, True)
-
-
-lines = st.sampled_from(["1. ", "2) ", "- ", "First, ", "Step 1: ", "**", "a b c", "</think>", "18"])
-texts = st.lists(lines | st.text(max_size=5) | st.just("\n"), max_size=14).map("".join)
 answers = st.sampled_from([RIGHT, WRONG, "", "<answer>", "</answer>"])
-rows = st.lists(st.tuples(answers, st.integers(0, 30), st.sampled_from(["18", "?", None])))
-
-
-@given(rows, st.lists(st.floats(-3, 3), min_size=4, max_size=4))
-def test_scores_are_in_range(rows, values):
-    names = ["min_value_wrong", "max_value_wrong", "min_value_correct", "max_value_correct"]
-    function = shaping.cosine_length(CORRECT, 7, **dict(zip(names, values, strict=True)))
-    low, high = function.range
-    for completion, tokens, gold in rows:
-        score = function.score(completion, answer=gold, completion_ids=[0] * tokens)
-        assert score.value is None or low <= score.value <= high
-        assert score.reason in (*function.spec.reasons, "not_this_task")
+rows = st.lists(st.tuples(answers, st.integers(0, 30)))
 
 
 @given(rows, st.randoms())
 def test_permuted_group_permutes_scores(rows, random):
     order = list(range(len(rows)))
     random.shuffle(order)
-    functions = [
-        ours("kimi_length", by=CORRECT),
-        ours("cosine_length", by=CORRECT, max_len=20),
-        ours("gated", reward=SOFT, by=CORRECT),
-    ]
-    for each in functions:
-
-        def run(batch, function=each):
-            return function(
-                ["p"] * len(batch),
-                [completion for completion, _, _ in batch],
-                answer=[gold for _, _, gold in batch],
-                completion_ids=[[0] * tokens for _, tokens, _ in batch],
-            )
-
-        values = run(rows)
-        assert run([rows[place] for place in order]) == [values[place] for place in order]
-        assert all(value is None or -1 <= value <= 1 for value in values)
+    values = [score.value for score in kimi(rows)]
+    moved = [score.value for score in kimi([rows[place] for place in order])]
+    assert moved == [values[place] for place in order]
+    assert all(-0.5 <= value <= 0.5 for value in values)
 
 
 @given(st.integers(0, 99), st.integers(1, 99))

@@ -9,7 +9,7 @@ from axolotl_grpo_plugin.runlog.schema import save
 
 
 @pytest.mark.parametrize(
-    ("ends", "score", "right"),
+    "ends, score, right",
     [
         ((0.0, 1.0), 1.0, True),
         ((0.0, 1.0), 0.3, False),
@@ -30,7 +30,7 @@ def log(folder, attempt, *steps):
 
 
 @pytest.mark.parametrize(
-    ("attempts", "counted", "rows"),
+    "attempts, counted, rows",
     [
         ([(1, 2, 3)], ["1-1", "1-2", "1-3"], 0),
         ([(1, 2, 3), (3, 4)], ["1-1", "1-2", "2-3", "2-4"], 2),

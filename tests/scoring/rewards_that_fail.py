@@ -3,58 +3,52 @@
 import ctypes
 import math
 import os
-import zlib
 
 from axolotl_grpo_plugin.reward import Score, group_reward, reward
-from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
 
 
 @reward(range=(0.0, 1.0))
-def raises(completion: str) -> float:
+def raises(completion):
     return 1 / 0
 
 
 @reward(range=(0.0, 1.0))
-def raises_on_an_answer(completion: str) -> float:
+def raises_on_an_answer(completion):
     return 1.0 if completion.startswith("Respond") else 1 / 0  # the prompt, before the training
 
 
 @reward(range=(0.0, 1.0))
-def hangs(completion: str) -> float:
+def hangs(completion):
     while True:  # in C code, so that no signal handler of Python runs
         ctypes.CDLL(None).sleep(1000)
 
 
 @reward(range=(-1.0, 1.0), reasons=("fast",))
-def spins_on_a(completion: str) -> Score:
+def spins_on_a(completion):
     while "a" in completion:  # uses CPU time in C code
         pow(3, 10**9)
     return Score(1.0, "fast")
 
 
-@reward(range=(0.0, 1.0), reads="answer", reasons=accuracy_reward_func.spec.reasons)
-def math_with_stalls(completion: str, answer: str) -> Score:
-    """Replace one completion in ten with an answer that math-verify is slow on."""
-    if zlib.crc32(completion.encode()) % 10 == 0:
-        stalling = r"\boxed{(1+x)^{99}(1-x)^{99}(2+x)^{99}}"
-        return accuracy_reward_func.score(stalling, solution="x+1")
-    return accuracy_reward_func.score(completion, solution=answer)
+@reward(range=(0.0, 1.0))
+def declares_no_reasons(completion):
+    return Score(1.0, f"says {completion}")
 
 
 @reward(range=(0.0, 1.0))
-def eats_memory(completion: str) -> float:
+def eats_memory(completion):
     eaten = []
     while True:
         eaten.append(bytearray(1 << 28))
 
 
 @reward(range=(0.0, 1.0))
-def exits(completion: str) -> float:
+def exits(completion):
     os._exit(3)
 
 
 @reward(range=(0.0, 1.0))
-def out_of_range(completion: str) -> float:
+def out_of_range(completion):
     return 1.5
 
 
@@ -80,23 +74,23 @@ def logs(prompts, completions, log_extra, log_metric, trainer_state, **columns):
 
 
 @reward(range=(0.0, 1.0), first=lambda text: Score(1.0, "quick") if text == "easy" else None)
-def quick_or_slow(completion: str) -> Score:
+def quick_or_slow(completion):
     return Score(0.5, str(os.getpid()))
 
 
 @reward(range=(0.0, 2.0), reads="answer", reasons=("right", "wrong"))
-def right_unless_it_hangs(completion: str, answer: str) -> Score:
+def right_unless_it_hangs(completion, answer):
     if "hang" in completion:
         hangs.score("")
     return Score(2.0, "right") if completion.endswith(answer) else Score(0.0, "wrong")
 
 
-def server() -> None:
+def server():
     raise RuntimeError("nothing answers. Start it.")
 
 
 @reward(range=(0.0, 1.0), ready=server)
-def needs_a_server(completion: str) -> float:
+def needs_a_server(completion):
     return 1.0
 
 

@@ -9,14 +9,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from axolotl_grpo_plugin.load import RewardRef
+from axolotl_grpo_plugin.processes import alive
 from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import to_outcome
+from tests.serving.marks import until
 
 HERE = "tests.scoring.rewards_that_fail"
 COUNT = 3
@@ -55,10 +56,7 @@ def call(guard, completions=("a", "b", "c"), **columns):
 
 
 def wait_for_end_of(pid):
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not psutil.pid_exists(pid)
+    until(lambda: not alive(pid))
 
 
 def test_episode_without_its_server_gets_no_score(guard):
@@ -93,6 +91,13 @@ def test_completion_over_the_cpu_limit_gets_the_lowest_score(guard):
     assert logged["extra"]["spins_on_a/reason"] == ["fast", "too_slow", "fast", "too_slow"]
     assert not any(outcome.error for outcome in spinning.outcomes)
     assert "too_slow" in spinning.reasons
+
+
+def test_reasons_that_are_not_declared_are_logged_beside_the_scores(guard):
+    assert call(guard("declares_no_reasons"), ["a", "b"])[1]["extra"] == {
+        "declares_no_reasons/reason": ["says a", "says b"]
+    }
+    assert call(guard("no_number"))[1]["extra"] == {}, "a plain function has no reasons"
 
 
 def test_memory_of_a_process_is_limited(guard):
@@ -134,16 +139,6 @@ def test_inline_reward_runs_in_this_process(guard, monkeypatch):
     assert logged["metric"]["pid"] == os.getpid()
 
 
-def test_unpicklable_columns_are_scored_in_this_process_with_one_warning(guard, caplog, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    here = guard("logs")
-    for _ in range(2):
-        _, logged = call(here, tool=[lambda: None] * COUNT)
-    assert logged["metric"]["pid"] == os.getpid()
-    (warning,) = caplog.messages
-    assert "logs runs in the trainer's own process" in warning
-
-
 def test_quick_check_runs_here_and_the_scorer_in_a_process(guard):
     quick = guard("quick_or_slow")
     assert call(quick, ["easy", "hard"])[0] == [1.0, 0.5]
@@ -181,9 +176,7 @@ def test_broken_pool_is_started_again():
     pool = Pool(1, 1 << 30, [])
     (pid,) = pool.run(os.getpid, [()], 5, 5)
     os.kill(pid, signal.SIGKILL)  # as the kernel does if memory runs out
-    deadline = time.monotonic() + 10
-    while pool._pool.active and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not pool._pool.active)
     (again,) = pool.run(os.getpid, [()], 5, 5)
     assert isinstance(again, int) and again != pid
     pool.close()

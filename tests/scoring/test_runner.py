@@ -1,13 +1,12 @@
 import math
 from collections import defaultdict
-from types import SimpleNamespace
 
 import pytest
 
+from axolotl_grpo_plugin.reward import Spec
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from tests.conftest import Later
 
-pytestmark = pytest.mark.xdist_group("with torch")
 scoring, torch = Later("axolotl_grpo_plugin.scoring.runner"), Later("torch")
 
 NAN = math.nan
@@ -25,8 +24,8 @@ def runner():
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for started in made:
+        started.close()
 
 
 @pytest.mark.parametrize(
@@ -59,10 +58,13 @@ def test_settings_come_from_the_config(monkeypatch):
 
 
 def test_isolation_is_set_for_all_rewards_or_for_one():
-    assert scoring.isolation_of({}, "a") is None
-    assert scoring.isolation_of({"grpo_reward_isolation": "inline"}, "a") == "inline"
-    by_reward = {"grpo_reward_isolation": {"a": "process"}}
-    assert (scoring.isolation_of(by_reward, "a"), scoring.isolation_of(by_reward, "b")) == ("process", None)
+    def isolations(value):
+        settings = scoring.ScoringSettings.of({"grpo_reward_isolation": value})
+        return [settings.isolation_of(key) for key in "ab"]
+
+    assert isolations(None) == [None, None]
+    assert isolations("inline") == ["inline", "inline"]
+    assert isolations({"a": "process"}) == ["process", None]
 
 
 @pytest.fixture
@@ -140,16 +142,22 @@ def test_fix_of_a_timeout_names_the_key_of_the_limit(runner, name, key):
     assert f"\n  Raise {key}, or make the reward faster." in message
 
 
-@pytest.mark.parametrize(("range", "values", "share"), [((0.0, 0.5), [0.5, 0.0], 0.5), ((-1.0, 0.0), [0.0, -1.0], 0.5)])
+@pytest.mark.parametrize("range, values, share", [((0.0, 0.5), [0.5, 0.0], 0.5), ((-1.0, 0.0), [0.0, -1.0], 0.5)])
 def test_logs_the_share_of_highest_scores_without_failed_ones(runner, monkeypatch, range, values, share):
     own = runner(REWARD)
-    monkeypatch.setitem(own._ranges, "int_reward_func", range)
+    monkeypatch.setattr(own.guards[REWARD].function, "spec", Spec(range=range))
     outcomes = [*map(Outcome, values), Outcome(None, error="boom"), Outcome(None, "not_this_task")]
-    trainer = SimpleNamespace(
-        model=SimpleNamespace(training=True),
-        accelerator=SimpleNamespace(device="cpu"),
-        _metrics={"train": defaultdict(list)},
-    )
     own.guards[REWARD].series = [""] * 4
-    own._log_metrics(trainer, {"int_reward_func": outcomes})
-    assert trainer._metrics["train"]["reward_right/int_reward_func"] == [share]
+    metrics = defaultdict(list)
+    own._log_metrics(metrics, {"int_reward_func": outcomes})
+    assert metrics["reward_right/int_reward_func"] == [share]
+
+
+@pytest.mark.parametrize("several, logged", [(True, [0.75]), (False, None)])
+def test_logs_the_share_of_the_most_frequent_answer(runner, several, logged):
+    metrics = defaultdict(list)
+    outcomes = [Outcome(0.0, read=text) for text in ("tech", "tech", "tech", "")]
+    own = runner(REWARD)
+    own.by_name["int_reward_func"].series = [""] * len(outcomes)
+    own._log_metrics(metrics, {"int_reward_func": outcomes}, several)
+    assert metrics.get("answers/most_frequent") == logged

@@ -16,6 +16,6 @@ def listens():
         return servers[-1].server_address[1]
 
     yield start
-    for each in servers:
-        each.shutdown()
-        each.server_close()
+    for server in servers:
+        server.shutdown()
+        server.server_close()

@@ -1,6 +1,7 @@
 """Find all processes that a run has started."""
 
 import signal
+import time
 from contextlib import suppress
 
 import psutil
@@ -9,6 +10,14 @@ import psutil
 def hear_ctrl_c():
     """Let a child receive SIGINT, even if the tests run in the background. For preexec_fn."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def until(condition):
+    """Wait until the condition holds, for at most 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def marked(mark, command=""):

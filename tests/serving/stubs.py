@@ -13,9 +13,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from axolotl_grpo_plugin.serving import processes
+from axolotl_grpo_plugin import processes
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
-from axolotl_grpo_plugin.serving.server import Server
+from axolotl_grpo_plugin.serving.server import VLLMServer
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 
 VLLM = {
@@ -93,10 +93,10 @@ def launcher(*words):
 
 
 def run(port, how, folder):
-    supervisor = Supervisor(lambda request: Server(request, os.environ), folder)
     train = stub("launcher", str(port), how, folder)
+    supervisor = Supervisor(lambda request: VLLMServer(request, os.environ), train, os.environ, folder)
     processes.TERM_TIMEOUT = 1
-    return processes.guarded(lambda: supervisor.run(lambda each: each.on_one_machine(train, os.environ)))
+    return processes.guarded(lambda: supervisor.run(supervisor.on_one_machine))
 
 
 if __name__ == "__main__":

@@ -23,15 +23,15 @@ def config(trl=(), vllm=None):
 
 
 @pytest.mark.parametrize(
-    ("trl", "vllm", "listens_on", "connects_to"),
+    "trl, vllm, listens_on, connects_to",
     [
-        ({}, None, ("127.0.0.1", 8000), ("127.0.0.1", 8000)),
-        ({}, {"port": 8001}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
-        ({"vllm_server_port": 8001}, {}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
-        ({}, {"port": "8001"}, ("127.0.0.1", 8001), ("127.0.0.1", 8001)),
-        ({}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("127.0.0.1", 8000)),
-        ({}, {"host": "10.0.0.7"}, ("10.0.0.7", 8000), ("10.0.0.7", 8000)),
-        ({"vllm_server_host": "node1"}, {"host": "0.0.0.0"}, ("0.0.0.0", 8000), ("node1", 8000)),
+        ({}, None, "127.0.0.1:8000", "127.0.0.1:8000"),
+        ({}, {"port": 8001}, "127.0.0.1:8001", "127.0.0.1:8001"),
+        ({"vllm_server_port": 8001}, {}, "127.0.0.1:8001", "127.0.0.1:8001"),
+        ({}, {"port": "8001"}, "127.0.0.1:8001", "127.0.0.1:8001"),
+        ({}, {"host": "0.0.0.0"}, "0.0.0.0:8000", "127.0.0.1:8000"),
+        ({}, {"host": "10.0.0.7"}, "10.0.0.7:8000", "10.0.0.7:8000"),
+        ({"vllm_server_host": "node1"}, {"host": "0.0.0.0"}, "0.0.0.0:8000", "node1:8000"),
     ],
 )
 def test_server_and_trainer_get_one_address(monkeypatch, trl, vllm, listens_on, connects_to):
@@ -39,9 +39,10 @@ def test_server_and_trainer_get_one_address(monkeypatch, trl, vllm, listens_on, 
     monkeypatch.delenv("no_proxy", raising=False)
     cfg = config(trl, vllm)
     settle_address(cfg)
-    assert (cfg["vllm"]["host"], cfg["vllm"]["port"]) == listens_on
-    assert (cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]) == connects_to
-    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == f"a.proxy,{connects_to[0]}"
+    trl, vllm = cfg["trl"], cfg["vllm"]
+    assert f"{vllm['host']}:{vllm['port']}" == listens_on
+    assert f"{trl['vllm_server_host']}:{trl['vllm_server_port']}" == connects_to
+    assert os.environ["NO_PROXY"] == f"a.proxy,{trl['vllm_server_host']}"
 
 
 def test_configs_without_a_server_are_unchanged():
@@ -51,54 +52,50 @@ def test_configs_without_a_server_are_unchanged():
 
 
 @pytest.mark.parametrize(
-    ("trl", "vllm", "text"),
+    "trl, vllm, codes",
     [
-        ({}, {"host": "127.0.0.1"}, None),
-        ({}, {"host": "10.0.0.7"}, None),
-        ({}, {"host": "0.0.0.0"}, "vllm.host (0.0.0.0): vLLM's server, which has no login,"),
-        ({}, {"host": "::"}, "Set it to 127.0.0.1, or for several nodes to the private address"),
-        ({"vllm_mode": "colocate"}, {"host": "0.0.0.0"}, None),
-        ({"vllm_server_port": 8000}, {"port": 8001}, "differs from vllm.port (8001)"),
-        ({"vllm_server_port": 8000, "vllm_server_host": "node1"}, {"port": 8001}, None),
-        ({}, True, "vllm (True): not a mapping"),
+        ({}, {"host": "127.0.0.1"}, []),
+        ({}, {"host": "10.0.0.7"}, []),
+        ({}, {"host": "0.0.0.0"}, ["open-to-all"]),
+        ({}, {"host": "::"}, ["open-to-all"]),
+        ({"vllm_mode": "colocate"}, {"host": "0.0.0.0"}, []),
+        ({"vllm_server_port": 8000}, {"port": 8001}, ["two-ports"]),
+        ({"vllm_server_port": 8000, "vllm_server_host": "node1"}, {"port": 8001}, []),
+        ({}, True, ["no-mapping"]),
     ],
 )
-def test_reports_hosts_and_ports_that_cannot_be_meant(trl, vllm, text):
-    findings = list(check_address(config(trl, vllm)))
-    assert len(findings) == (1 if text else 0)
-    for each in findings:
-        assert text in str(each)
-        assert each.level == ("warning" if "vllm.host" in each.where else "error")
+def test_reports_hosts_and_ports_that_cannot_be_meant(trl, vllm, codes):
+    assert [finding.code for finding in check_address(config(trl, vllm))] == codes
 
 
 @pytest.mark.parametrize(
-    ("trl", "vllm", "text"),
+    "trl, vllm, faults",
     [
-        ({}, {}, None),
-        ({"vllm_server_host": "10.0.0.7"}, {"host": "10.0.0.7"}, None),
-        ({"vllm_server_host": "10.0.0.7"}, {"host": "0.0.0.0"}, None),
-        ({"vllm_server_host": "10.0.0.7"}, {}, "vllm_server_host (10.0.0.7): the trainer connects"),
+        ({}, {}, 0),
+        ({"vllm_server_host": "10.0.0.7"}, {"host": "10.0.0.7"}, 0),
+        ({"vllm_server_host": "10.0.0.7"}, {"host": "0.0.0.0"}, 0),
+        ({"vllm_server_host": "10.0.0.7"}, {}, 1),
     ],
 )
-def test_refuses_to_start_a_server_that_the_trainer_would_not_use(trl, vllm, text):
+def test_refuses_to_start_a_server_that_the_trainer_would_not_use(trl, vllm, faults):
     cfg = config(trl, vllm)
     settle_address(cfg)
-    assert [text in str(each) for each in check_here(cfg)] == ([True] if text else [])
+    assert len(list(check_here(cfg))) == faults
 
 
 def test_port_is_reserved_before_the_server_listens():
     port = free_port()
     with reserve(port):
         assert not list(check_free("127.0.0.1", port))
-        with pytest.raises(ConfigError, match="taken by another `axolotl grpo train`"):
+        with pytest.raises(ConfigError, match="taken by another `axolotl-grpo train`"):
             reserve(port)
     reserve(port).close()
 
 
-def test_reports_which_process_uses_the_port(listens):
+def test_reports_what_uses_the_port(listens):
     port = listens(VLLM)
     (finding,) = check_free("127.0.0.1", port)
-    assert f"taken by a vLLM server of a-model (process {os.getpid()}: " in finding.what
+    assert "taken by a vLLM server of a-model" in finding.what
 
 
 def test_reads_models_lengths_and_routes_of_a_server(listens):
@@ -130,33 +127,18 @@ STALE = {**VLLM, "/v1/models": {"data": [{"id": "a-model"}, {"id": "a-model-v7"}
 
 
 @pytest.mark.parametrize(
-    ("pages", "trl", "vllm", "texts"),
+    "pages, trl, vllm, codes",
     [
         (VLLM, {"vllm_lora_sync": True}, {"max_model_len": 64}, []),
-        ({"/health": {}}, {}, {}, ["another service answers, not vLLM"]),
-        ({**VLLM, "/v1/models": {"data": [{"id": "b"}]}}, {}, {}, ["serves b, not a-model"]),
-        (STALE, {}, {}, ["holds adapters of an earlier run (a-model-v7)"]),
-        (PLAIN, {}, {}, ["takes no weights"]),
-        (PLAIN, {"vllm_lora_sync": True}, {}, ["takes no weights", "loads no adapters"]),
-        (VLLM, {}, {"max_model_len": 65}, ["takes 64 tokens, and vllm.max_model_len is 65"]),
+        ({"/health": {}}, {}, {}, ["another-service"]),
+        ({**VLLM, "/v1/models": {"data": [{"id": "b"}]}}, {}, {}, ["other-model"]),
+        (STALE, {}, {}, ["old-adapters"]),
+        (PLAIN, {}, {}, ["no-sync"]),
+        (PLAIN, {"vllm_lora_sync": True}, {}, ["no-sync", "no-adapters"]),
+        (VLLM, {}, {"max_model_len": 65}, ["short"]),
     ],
 )
-def test_checks_that_the_server_fits_the_config(listens, pages, trl, vllm, texts):
+def test_checks_that_the_server_fits_the_config(listens, pages, trl, vllm, codes):
     cfg = config(trl, {**vllm, "port": listens(pages)})
-    cfg["axolotl_config_path"] = "my.yaml"
     settle_address(cfg)
-    findings = list(check_server(cfg))
-    assert len(findings) == len(texts)
-    for each, text in zip(findings, texts, strict=True):
-        assert text in each.what
-        assert "`axolotl grpo train my.yaml`" in each.fix
-
-
-def test_names_the_command_that_starts_a_server():
-    cfg = {**config(vllm={"port": 9}), "axolotl_config_path": "my.yaml"}
-    settle_address(cfg)
-    (finding,) = check_server(cfg)
-    assert str(finding) == (
-        "my.yaml: trl.vllm_server_host (127.0.0.1:9): no vLLM server answers. "
-        "`axolotl grpo train my.yaml` starts vLLM and trains."
-    )
+    assert [finding.code for finding in check_server(cfg)] == codes

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from axolotl_grpo_plugin.serving import supervisor
 from axolotl_grpo_plugin.serving.request import Request
-from axolotl_grpo_plugin.serving.server import Server
+from axolotl_grpo_plugin.serving.server import VLLMServer
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 from tests.conftest import ROOT
 from tests.serving.marks import marked
@@ -28,25 +29,25 @@ class FirstNode(threading.Thread):
 
     def serve(self, request):
         env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": request.output_dir}
-        self.server = Server(request, env)
+        self.server = VLLMServer(request, env)
         return self.server
 
     def run(self):
-        self.code = Supervisor(self.serve, "").on_the_first_node(self.request, self.codes)
+        self.code = Supervisor(self.serve, [], {}, "").on_the_first_node(self.request, self.codes)
 
     def train(self, number, code):
         """Return the exit code of a training node whose trainer ends with `code`."""
         train = [sys.executable, "-c", f"import sys; sys.exit({code})"]
-        address = ("127.0.0.1", self.port, self.codes[number])
-        return Supervisor(self.serve, "").on_a_training_node(train, os.environ, *address)
+        supervisor = Supervisor(self.serve, train, os.environ, "")
+        return supervisor.on_a_training_node("127.0.0.1", self.port, self.codes[number])
 
 
 @pytest.fixture
 def first(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "_POLL_EVERY", 0.02)
     yield FirstNode(tmp_path)
-    for each in marked(str(tmp_path)):
-        each.kill()
+    for process in marked(str(tmp_path)):
+        process.kill()
 
 
 def test_first_node_serves_until_all_training_nodes_have_ended(first):
@@ -83,3 +84,14 @@ def test_training_node_gives_up_without_a_vllm_server(first, listens, monkeypatc
     assert first.train(0, code=0) == 1
     assert "no vLLM server answers" in capsys.readouterr().err
     assert not first.codes[0].exists()
+
+
+def test_batch_script_gives_the_tasks_the_cores_that_it_requests(tmp_path):
+    """Since Slurm 22.05, srun reads its own variable only."""
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\necho "$SRUN_CPUS_PER_TASK $@"\n')
+    srun.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "32"}
+    words = ["bash", ROOT / "configs/multinode/slurm.sbatch", "a.yaml"]
+    ended = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("32 --kill-on-bad-exit=1") and ended.stdout.endswith("train a.yaml\n")

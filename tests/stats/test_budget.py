@@ -1,7 +1,7 @@
 import pytest
 
+from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.stats.budget import as_yaml, budget, budgets, settings
-from axolotl_grpo_plugin.stats.counts import Lengths
 
 GSM8K = Lengths([100] * 900 + [200] * 99 + [263])  # its longest, with Qwen2.5's tokenizer
 
@@ -10,10 +10,10 @@ def test_gsm8k_with_512_completion_tokens_needs_a_context_of_800():
     assert budget(GSM8K, 512)[1:] == (263, 0, 512, 800)
 
 
-def test_drop_lowers_the_context():
-    made = budget(GSM8K, 512, drop=0.05)
+def test_fewer_kept_rows_lower_the_context():
+    made = budget(GSM8K, 512, kept=0.95)
     assert (made.prompt, made.dropped, made.context) == (200, 1, 736)
-    assert budget(GSM8K, 512, drop=0.2)[1:] == (100, 100, 512, 640)
+    assert budget(GSM8K, 512, kept=0.8)[1:] == (100, 100, 512, 640)
 
 
 def test_every_budget_keeps_its_share_of_rows():
@@ -23,7 +23,7 @@ def test_every_budget_keeps_its_share_of_rows():
 
 
 @pytest.mark.parametrize(
-    ("cfg", "keys"),
+    "cfg, keys",
     [
         ({}, {"trl.max_completion_length", "sequence_len", "vllm.max_model_len"}),
         ({"trl": {}}, {"trl.max_completion_length", "sequence_len"}),

@@ -22,60 +22,34 @@ def log(folder, step, tokens, truncated, reward, attempt=1):
     save(folder / f"{attempt:03d}-{step:06d}-000-000000.parquet", columns, rewards_of(ranges))
 
 
-class Words:
-    """A tokenizer whose tokens are words."""
-
-    def counts(self, texts):
-        return [len(text.split()) for text in texts]
-
-
 def test_reads_the_rollout_log(tmp_path):
     train = tmp_path / "rollouts" / "train"
     log(train, 1, [10, 64, 64, 20], [False, True, True, False], [2.0, 0, 2.0, 1.5])
     log(train, 2, [30] * 4, [False] * 4, [0.0] * 4)
     log(tmp_path / "rollouts" / "eval", 2, [64], [True], [0.0])
     for folder in (tmp_path, tmp_path / "rollouts", train):
-        found = read_rollouts(folder, None, None)
+        found = read_rollouts(folder)
         assert (found.rows, found.truncated, found.share, found.limit) == (8, 2, 0.25, 64)
         assert found.finished.counts == {10: 1, 20: 1, 30: 4}
         assert found.reward.name == "same_answer"
         assert (found.right, found.judged) == ({False: 1, True: 1}, {False: 5, True: 2})
-        assert not found.estimated
         assert found.enough() is None
 
 
 def test_enough_is_the_length_of_99_percent(tmp_path):
     log(tmp_path, 1, [*range(1, 101)], [False] * 100, [0.0] * 100)
-    assert read_rollouts(tmp_path, None, None).enough() == 128
+    assert read_rollouts(tmp_path).enough() == 128
     log(tmp_path, 1, [*range(1, 97), *[600] * 4], [False] * 99 + [True], [0.0] * 100)
-    assert read_rollouts(tmp_path, None, None).enough() == 608
+    assert read_rollouts(tmp_path).enough() == 608
     log(tmp_path, 1, [5] * 98 + [600] * 2, [False] * 98 + [True] * 2, [0.0] * 100)
-    assert read_rollouts(tmp_path, None, None).enough() is None
-
-
-def test_counts_trls_completions_from_their_text(tmp_path):
-    columns = {
-        "step": [1, 1, 1],
-        "prompt": ["p"] * 3,
-        "completion": ["a b c d", "a b", "a b c"],
-        "correctness_reward_func": [0.0, 2.0, 0.0],
-        "advantage": [0.0] * 3,
-    }
-    (tmp_path / "completions").mkdir()
-    pq.write_table(pa.table(columns), tmp_path / "completions" / "completions_00001.parquet")
-    found = read_rollouts(tmp_path, Words(), 4)
-    assert found.estimated and found.reward == ("correctness_reward_func", None)
-    assert (found.truncated, found.finished.counts) == (1, {3: 1, 4: 1})  # with the end token
-    for unknown in ((None, 4), (Words(), None)):
-        with pytest.raises(NoRollouts, match="Name the run's YAML too"):
-            read_rollouts(tmp_path, *unknown)
+    assert read_rollouts(tmp_path).enough() is None
 
 
 def test_steps_before_the_last_attempt_count(tmp_path):
     for step in (1, 2):
         log(tmp_path, step, [8, 8], [True, True], [0.0, 0.0])
     log(tmp_path, 2, [5, 6], [False, None], [0.0, 2.0], attempt=2)
-    found = read_rollouts(tmp_path, None, None)
+    found = read_rollouts(tmp_path)
     assert (found.rows, found.truncated, found.right.total()) == (4, 2, 1)
     assert found.note.startswith("2 rollouts of earlier attempts are left out")
 
@@ -83,24 +57,24 @@ def test_steps_before_the_last_attempt_count(tmp_path):
 def test_reads_logs_without_rewards(tmp_path):
     bare = {"step": [1], "completion_tokens": [5], "truncated": [False]}
     pq.write_table(pa.table(bare), tmp_path / "a.parquet")
-    assert read_rollouts(tmp_path, None, None).plain()["right"] is None
+    assert read_rollouts(tmp_path).plain()["right"] is None
     pq.write_table(pa.table({**bare, "reward/other": [1.0]}), tmp_path / "b.parquet")
-    assert read_rollouts(tmp_path, None, None).rows == 2
+    assert read_rollouts(tmp_path).rows == 2
 
 
 def test_unreadable_file_is_named(tmp_path):
     empty = pa.table({"step": [], "completion_tokens": [], "truncated": []})
     pq.write_table(empty, tmp_path / "a.parquet")
     with pytest.raises(NoRollouts, match="no rollouts in its 1 files"):
-        read_rollouts(tmp_path, None, None)
+        read_rollouts(tmp_path)
     (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(NoRollouts, match=r"b\.parquet: cannot be read"):
-        read_rollouts(tmp_path, None, None)
+        read_rollouts(tmp_path)
 
 
 def test_refuses_folders_without_rollouts(tmp_path):
     with pytest.raises(NoRollouts, match="no rollouts there"):
-        read_rollouts(tmp_path, None, None)
+        read_rollouts(tmp_path)
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     with pytest.raises(NoRollouts, match="it has: a"):
-        read_rollouts(tmp_path, None, None)
+        read_rollouts(tmp_path)

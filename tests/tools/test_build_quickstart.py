@@ -4,10 +4,8 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin import countdown_problems
 from tests.conftest import QUICKSTART
-
-pytestmark = pytest.mark.xdist_group("with torch")
+from tools import countdown_problems
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +20,7 @@ def made(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"),
+    "name, rows",
     [
         ("train.jsonl", 918),
         ("held_out.jsonl", 234),
@@ -59,31 +57,6 @@ def test_held_out_problems_for_the_calculator_have_other_operands():
         for name in ("train", "held_out")
     )
     assert train and held_out and not train & held_out
-
-
-def test_model_with_tools_reads_its_own_transcripts():
-    from transformers import AutoTokenizer
-    from transformers.utils import get_json_schema
-    from trl.chat_template_utils import parse_response
-
-    from axolotl_grpo_plugin.environments.tools import calculator
-    from tools import build_quickstart, tool_transcripts
-
-    tokenizer = AutoTokenizer.from_pretrained(QUICKSTART / "tools" / "model")
-    turn = tool_transcripts.turn("calculator", "42", expression="6 * 7")
-    call = {"type": "function", "function": {"name": "calculator", "arguments": {"expression": "6 * 7"}}}
-    prompt = build_quickstart.with_tool("How many?", "calculator(expression)")
-    ids = tokenizer([prompt, build_quickstart.OF_TOOL.split(turn)[0]])["input_ids"]
-    assert parse_response(tokenizer, ids[1], prefix=ids[0]) == {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [call],
-    }
-    asked = [{"role": "user", "content": f"{tool_transcripts.SYSTEM}\n\nHow many?"}]
-    chat = {"tools": [get_json_schema(calculator)], "add_generation_prompt": True, "tokenize": False}
-    assert tokenizer.apply_chat_template(asked, **chat) == prompt
-    answered = [*asked, {"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "42"}]
-    assert tokenizer.apply_chat_template(answered, **chat) == prompt + turn
 
 
 @pytest.mark.parametrize("model", ["model", "countdown/model", "tools/model"])

@@ -1,11 +1,6 @@
-import pytest
-
 from tests.conftest import Later
 
-pytestmark = pytest.mark.xdist_group("with torch")
 sampling, torch = Later("axolotl_grpo_plugin.training.dynamic_sampling"), Later("torch")
-
-PAD = 9
 
 
 def batch(prompt, completion, value, rows=4):
@@ -27,15 +22,18 @@ def batch(prompt, completion, value, rows=4):
 
 def test_moved_rows_are_padded_on_the_sides_of_trl():
     kept = batch(prompt=3, completion=2, value=1)
-    sampling.exchange(kept, batch(prompt=2, completion=4, value=5), [(1, 0)], 2, (range(4), range(4)), PAD)
-    assert kept["prompt_ids"].tolist() == [[1, 1, 1]] * 2 + [[PAD, 5, 5]] * 2
-    assert kept["prompt_mask"].tolist() == [[1, 1, 1]] * 2 + [[0, 1, 1]] * 2
-    assert kept["completion_ids"].tolist() == [[1, 1, PAD, PAD]] * 2 + [[5] * 4] * 2
-    assert kept["completion_mask"].tolist() == [[1, 1, 0, 0]] * 2 + [[1] * 4] * 2
-    assert kept["tool_mask"].tolist() == [[1] * 4] * 4
-    assert kept["old_per_token_logps"].tolist() == [[-1, -1, 0, 0]] * 2 + [[-5] * 4] * 2
-    assert kept["importance_sampling_ratio"].tolist() == [[1.0], [1.0], [5.0], [5.0]]
-    assert kept["advantages"].tolist() == [1, 1, 5, 5]
+    sampling.exchange(kept, batch(prompt=2, completion=4, value=5), {1: 0}, 2, range(4))
+    expected = {
+        "prompt_ids": ([1, 1, 1], [0, 5, 5]),
+        "prompt_mask": ([1, 1, 1], [0, 1, 1]),
+        "completion_ids": ([1, 1, 0, 0], [5, 5, 5, 5]),
+        "completion_mask": ([1, 1, 0, 0], [1, 1, 1, 1]),
+        "old_per_token_logps": ([-1, -1, 0, 0], [-5, -5, -5, -5]),
+        "importance_sampling_ratio": ([1], [5]),
+        "advantages": (1, 5),
+    }
+    for name, (own, moved) in expected.items():
+        assert kept[name].tolist() == [own, own, moved, moved], name
     assert kept["ref_per_token_logps"] is None
     assert sampling.loss_mask(kept).sum() == 12
 
@@ -43,7 +41,7 @@ def test_moved_rows_are_padded_on_the_sides_of_trl():
 def test_batch_without_a_move_on_its_rank_stays_the_same():
     kept = batch(prompt=2, completion=2, value=1)
     before = dict(kept)
-    sampling.exchange(kept, batch(prompt=5, completion=5, value=5), [], 2, (range(4), range(4)), PAD)
+    sampling.exchange(kept, batch(prompt=5, completion=5, value=5), {2: 0}, 2, range(4))
     assert all(kept[name] is before[name] for name in before)
 
 

@@ -1,13 +1,13 @@
 """run.yaml and the closing block of a run."""
 
 import hashlib
-import json
 import os
 import sys
 
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.runlog.schema import write
 from axolotl_grpo_plugin.training.record import add_facts, facts, results, write_run
 
 REWARD = "rewards.mine.ends_with"
@@ -27,60 +27,34 @@ def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started)
     )
     write_run({**GIVEN, "debug": False, "comet_api_key": "x"}, tmp_path / "new")
     text = (tmp_path / "new" / "run.yaml").read_text()
-    assert text.startswith("# Command:  axolotl grpo train c.yaml --max-steps=3\n")
-    assert "axolotl-grpo-plugin 0" in text and f"in {os.getcwd()}\n" in text
+    known = facts(tmp_path / "new")
+    assert known["Command"] == "axolotl-grpo train c.yaml --max-steps=3"
+    assert "axolotl-grpo-plugin 0" in known["Versions"] and known["Started"].endswith(f"in {os.getcwd()}")
     assert yaml.safe_load(text) == GIVEN
 
 
-def test_facts_are_added_on_top_of_the_run_file(tmp_path):
+def test_facts_are_added_and_replaced(tmp_path):
     write_run(GIVEN, tmp_path, {"Hardware": "1 x CPU"})
-    before = facts(tmp_path / "run.yaml")
+    before = facts(tmp_path)
     body = yaml.safe_dump(GIVEN, sort_keys=False)
     assert before["Config"] == f"sha256 {hashlib.sha256(body.encode()).hexdigest()[:16]}"
     add_facts(tmp_path, {"Trained": "1 step"})
     more = add_facts(tmp_path, {"Trained": "2 steps", "Warnings": "the reward fell:\n- Read"})
     assert more == {**before, "Hardware": "1 x CPU", "Trained": "2 steps", "Warnings": "the reward fell: - Read"}
-    assert yaml.safe_load((tmp_path / "run.yaml").read_text()) == GIVEN
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """The output_dir of a run with everything that a run can write."""
-    for name in ("checkpoint-9", "checkpoint-10"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "trainer_state.json").write_text('{"max_steps": 10}')
-    for name in ("training.png", "README.md"):
-        (tmp_path / name).touch()
-    answers = [
-        {"when": when, "mode": "greedy", "row": row, "rewards": {"ends_with": score}}
-        for when, score in (("before", 0.0), ("after", 1.0))
-        for row in range(2)
-    ]
-    lines = "".join(json.dumps(each) + "\n" for each in answers)
-    (tmp_path / "held_out.jsonl").write_text(lines)
-    return tmp_path
-
-
-def test_closing_block_names_files_and_next_commands(folder):
-    arguments = '--reward rewards.mine.ends_with --arg \'tags=["a b", "c"]\''
+def test_closing_block_names_files_and_next_commands(tmp_path):
+    cfg = {**GIVEN, "output_dir": str(tmp_path)}
+    assert results(cfg) == {"model": str(tmp_path)}
+    (tmp_path / "README.md").touch()
+    columns = {"mode": ["train"] * 2, "step": [1, 1], "rank": [0, 0], "attempt": [1, 1], "prompt": ["1?", "2?"]}
+    write(tmp_path / "rollouts", 0, columns)
+    size = next((tmp_path / "rollouts" / "train").iterdir()).stat().st_size
     expected = {
-        "model": str(folder),
-        "config": f"{folder}/run.yaml",
-        "picture": f"{folder}/training.png",
-        "card": f"{folder}/README.md",
-        "answers": f"{folder}/held_out.jsonl",
-        "view": f"axolotl grpo view {folder}",
-        "look": f"axolotl grpo score {folder}/held_out.jsonl {arguments}",
-        "resume": f"axolotl grpo train {folder}/run.yaml "
-        f"--resume-from-checkpoint {folder}/checkpoint-10 --max-steps 20",
+        "model": f"{tmp_path} (adapter for {GIVEN['base_model']})",
+        "card": f"{tmp_path}/README.md",
+        "rollouts": f"{tmp_path}/rollouts/train (2 completions, {size / 2:,.0f} bytes each)",
+        "view": f"axolotl-grpo view {tmp_path}",
+        "evaluate": f"axolotl-grpo eval {tmp_path}/run.yaml",
     }
-    cfg = {**GIVEN, "output_dir": str(folder)}
-    assert results(cfg) == expected
-    logged = results({**cfg, "grpo_rollouts": True, "adapter": "lora"})
-    assert logged["model"] == f"{folder} (adapter for {GIVEN['base_model']})"
-    assert logged["rollouts"] == f"{folder}/rollouts"
-    assert logged["look"].startswith(f"axolotl grpo score {folder} ")
-
-
-def test_closing_block_of_a_small_run_names_no_missing_file(tmp_path):
-    assert results({**GIVEN, "output_dir": str(tmp_path)}).keys() == {"model", "config"}
+    assert results({**cfg, "adapter": "lora", "test_datasets": [{}]}) == expected

@@ -13,7 +13,7 @@ CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
 
 
 @pytest.mark.parametrize(
-    ("row", "asks", "tests"),
+    "row, asks, tests",
     [
         ({"problem": "Double.", "tests": json.dumps(PRINTS)}, PROGRAM, PRINTS),
         ({"question": "Double.", "input_output": json.dumps({**PRINTS, "fn_name": None})}, PROGRAM, PRINTS),
@@ -76,7 +76,7 @@ def test_asks_for_a_program_or_function_that_passes_the_tests(row, asks, tests):
     problem = next(row[name] for name in PROBLEMS if name in row)
     content = f"{problem}\n\n{asks} Answer with one ```python block."
     assert messages == [{"role": "user", "content": content}]
-    assert json.loads(text) == tests
+    assert read_tests(text) == read_tests(tests)
     assert made["data_source"] == ["code"]
 
 
@@ -95,17 +95,13 @@ def test_written_tests_read_the_same(tests):
     assert read_tests(text) == read_tests(tests)
 
 
-def test_system_prompt_precedes_or_follows_the_problem():
-    row = {"problem": "Double.", "tests": PRINTS, "level": 3, "data_source": "mine"}
-    made = run(code, row, grpo_system_prompt="Think.")
-    assert made["prompt"][0][0] == {"role": "system", "content": "Think."}
+def test_other_columns_stay():
+    made = run(code, {"problem": "Double.", "tests": PRINTS, "level": 3, "data_source": "mine"})
     assert (made["level"], made["data_source"]) == ([3], ["mine"])
-    (prompt,) = run(code, row, grpo_system_prompt="Think.", grpo_system_in="user")["prompt"]
-    assert len(prompt) == 1 and prompt[0]["content"].endswith("\nThink.")
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    "row, message",
     [
         ({"problem": "?", "tests": "{}"}, 'row 0, column "tests": no tests that can be used'),
         (

@@ -20,18 +20,8 @@ def test_makes_prompts_and_whole_numbers():
     assert made["data_source"] == ["countdown"] * 3
 
 
-def test_instructions_can_be_a_system_turn():
-    keys = {"grpo_system_in": "system", "grpo_system_prompt": "Think."}
-    made = run(countdown, {**ROW, "more": 1}, **keys)
-    assert made["prompt"][0] == [
-        {"role": "system", "content": "Think."},
-        {"role": "user", "content": question([3, 5, 7], 15)},
-    ]
-    assert made["more"] == [1]
-
-
 @pytest.mark.parametrize(
-    ("row", "message"),
+    "row, message",
     [
         ({"nums": None}, r'row 1, column "nums": not a list of whole numbers: None'),
         ({"nums": [1.5]}, r'row 1, column "nums": not a list of whole numbers: \[1.5\]'),

@@ -1,5 +1,3 @@
-import logging
-
 import pytest
 
 from axolotl_grpo_plugin import gsm8k
@@ -21,11 +19,6 @@ def test_makes_prompts_and_labels():
     assert made["data_source"] == ["openai/gsm8k"] * 4
 
 
-def test_instructions_can_be_a_system_turn():
-    made = run(gsm8k, row(), grpo_system_in="system", grpo_system_prompt="Think.")
-    assert made["prompt"][0] == [{"role": "system", "content": "Think."}, {"role": "user", "content": "How many?"}]
-
-
 def test_examples_are_earlier_turns_in_the_layout():
     examples = [{"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}]
     first, answer, last = run(gsm8k, row(), grpo_examples=examples)["prompt"][0]
@@ -41,7 +34,7 @@ def test_other_columns_stay():
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    "rows, message",
     [
         ([row(), row("18")], r'row 1, column "answer": no "#### <number>" at its end: \'18\''),
         ([row("#### eighteen")], r'row 0, column "answer": no "#### <number>"'),
@@ -60,16 +53,6 @@ def test_bad_row_is_named(rows, message):
 def test_bad_example_is_named():
     with pytest.raises(DatasetError, match=r"grpo_examples\[0\].*no \"#### <answer>\""):
         run(gsm8k, row(), grpo_examples=[{"question": "2 * 3?", "answer": "6"}])
-
-
-def test_prompts_over_the_budget_are_dropped_and_counted(tokenizer, caplog):
-    rows = [row(question="How many? " * count, n=count) for count in (1, 40, 2)]
-    with caplog.at_level(logging.WARNING):
-        made = run(gsm8k, *rows, tokenizer=tokenizer, grpo_max_prompt_length=80)
-    assert made["n"] == [1, 2]
-    assert {len(values) for values in made.values()} == {2}
-    assert "dropped 1 of 3 rows, whose prompts are longer than 80 tokens" in caplog.text
-    assert "the longest, row 1, has" in caplog.text
 
 
 def test_the_budget_counts_the_options_of_the_chat_template(tokenizer):

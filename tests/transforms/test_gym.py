@@ -21,7 +21,7 @@ def test_row_with_a_task_becomes_problems():
     two = {"task": "lcm", "size": 2, "seed": 0, "config": {"max_terms": None}}
     made = run(gym, SUMS, PROBLEM, two, default)
     assert set(made) == {"prompt", "entry", "data_source"}
-    tasks = [each.removeprefix("reasoning_gym/") for each in made["data_source"]]
+    tasks = [source.removeprefix("reasoning_gym/") for source in made["data_source"]]
     assert tasks == ["chain_sum"] * 3 + ["gcd"] + ["lcm"] * 502
     assert made["entry"][4:6] == made["entry"][6:8]
     entries = list(map(read_entry, made["entry"]))
@@ -31,11 +31,6 @@ def test_row_with_a_task_becomes_problems():
     asked = entries[0].question
     assert made["prompt"][0] == [{"role": "user", "content": f"{SYSTEM_PROMPT}\n\n{asked}"}]
     assert len({entry.question for entry in entries[:6]}) == 6
-
-
-def test_instructions_can_be_a_system_turn():
-    (prompt,) = run(gym, PROBLEM, grpo_system_in="system", grpo_system_prompt="Think.")["prompt"]
-    assert prompt[0] == {"role": "system", "content": "Think."} and len(prompt) == 2
 
 
 def test_problems_are_the_same_in_every_process(monkeypatch):
@@ -60,14 +55,11 @@ def test_reads_rows_that_are_problems():
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    "row, message",
     [
         ({"task": "composite"}, r"'composite': reasoning-gym has no such task. Valid names: ab, acre, "),
         ({**SUMS, "config": {"max_terms": 0}}, r"refuses it: AssertionError: "),
         ({**SUMS, "config": "hard"}, r'"config" is not an object of options: \'hard\''),
-        ({**SUMS, "size": 0}, r'"size" is not a whole number of at least 1: 0'),
-        ({**SUMS, "size": "3"}, r'"size" is not a whole number of at least 1: \'3\''),
-        ({**SUMS, "seed": -1}, r'"seed" is not a whole number of at least 0: -1'),
         ({"question": "q", "answer": "a", "metadata": None}, r"neither a task nor a problem"),
         ({"question": "q", "answer": "a", "metadata": "{"}, r"neither a task nor a problem"),
         ({"question": "q", "answer": 3, "metadata": {"source_dataset": "x"}}, r"neither a task"),
@@ -82,5 +74,5 @@ def test_bad_row_is_named(row, message):
 
 def test_missing_reasoning_gym_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(DatasetError, match=r'pip install "axolotl-grpo-plugin\[gym\]"$'):
+    with pytest.raises(DatasetError, match="pip install reasoning-gym=="):
         run(gym, SUMS)

@@ -26,7 +26,7 @@ def test_instructions_can_follow_the_problem():
 
 
 @pytest.mark.parametrize(
-    ("answer", "gold"),
+    "answer, gold",
     [("72", "72"), (r"$\boxed{72}$", "72"), ("9 * 8\n#### 72", "72"), (r"\text{Evelyn}", r"\text{Evelyn}")],
 )
 def test_answer_column_is_read_as_the_reward_reads_it(answer, gold):
@@ -36,7 +36,7 @@ def test_answer_column_is_read_as_the_reward_reads_it(answer, gold):
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    "row, message",
     [
         ({"problem": "1?", "answer": r"\boxed{}"}, 'row 0, column "answer": no answer in'),
         ({"problem": "1?", "answer": "prose " * 80}, 'row 0, column "answer": no answer in'),

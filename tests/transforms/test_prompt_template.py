@@ -1,4 +1,4 @@
-"""`grpo_prompt_template` makes prompts of text."""
+"""`grpo_prompt_template` makes prompts of text. `grpo_system_in` places the instructions of a chat."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from tests.transforms.conftest import run
 TEMPLATE = {"grpo_prompt_template": "User: {question} {x}\nAssistant: <think>"}
 
 
-@pytest.mark.parametrize(
-    ("transform", "row", "asked"),
+ASKED = pytest.mark.parametrize(
+    "transform, row, asked",
     [
         (countdown, {"nums": [3, 5, 7], "target": 15}, question([3, 5, 7], 15)),
         (gsm8k, {"question": "2 * 3?", "answer": "#### 6"}, "2 * 3?"),
@@ -20,8 +20,25 @@ TEMPLATE = {"grpo_prompt_template": "User: {question} {x}\nAssistant: <think>"}
     ],
     ids=["countdown", "gsm8k", "math", "qa"],
 )
+
+
+@ASKED
 def test_prompt_is_the_template_with_the_question(transform, row, asked):
     assert run(transform, row, **TEMPLATE)["prompt"] == [f"User: {asked} {{x}}\nAssistant: <think>"]
+
+
+@ASKED
+def test_instructions_can_be_a_system_turn(transform, row, asked):
+    (prompt,) = run(transform, row, grpo_system_in="system", grpo_system_prompt="Think.")["prompt"]
+    assert prompt == [{"role": "system", "content": "Think."}, {"role": "user", "content": asked}]
+
+
+def test_instructions_precede_or_follow_the_task_of_a_program():
+    row = {"problem": "Double.", "tests": ["assert f(1) == 2"]}
+    (prompt,) = run(code, row, grpo_system_prompt="Think.")["prompt"]
+    assert prompt[0] == {"role": "system", "content": "Think."}
+    (prompt,) = run(code, row, grpo_system_prompt="Think.", grpo_system_in="user")["prompt"]
+    assert len(prompt) == 1 and prompt[0]["content"].endswith("\nThink.")
 
 
 def test_template_holds_the_task_of_a_program():

@@ -29,8 +29,8 @@ def test_makes_prompts_and_keeps_other_columns():
 
 
 @pytest.mark.parametrize(
-    ("gold", "text"),
-    [("18", "18"), (18, "18"), (0.5, "0.5"), (True, "true"), (["a", "b"], '["a", "b"]'), (" Paris ", " Paris ")],
+    "gold, text",
+    [("18", "18"), (18, "18"), (0.5, "0.5"), (True, "true"), (["a", "b"], '["a", "b"]'), (" tech\n", "tech")],
 )
 def test_answer_becomes_text_that_the_rewards_read(gold, text):
     made = run(qa, {"q": "?", "a": gold}, **COLUMNS)
@@ -62,12 +62,12 @@ def test_instructions_may_have_their_own_turn_and_an_example():
         "grpo_examples": [{"question": "Capital of Peru?", "answer": "I know it. #### Lima"}],
     }
     (prompt,) = run(qa, {"q": "?", "a": "b"}, **COLUMNS, **keys)["prompt"]
-    assert [each["role"] for each in prompt] == ["system", "user", "assistant", "user"]
+    assert [message["role"] for message in prompt] == ["system", "user", "assistant", "user"]
     assert prompt[2]["content"].endswith("<answer>\nLima\n</answer>")
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    "row, message",
     [
         ({"q": "?", "a": None}, 'row 0, column "a": no answer'),
         ({"q": "?", "a": " "}, 'row 0, column "a": no answer'),
@@ -90,14 +90,13 @@ def test_bad_row_is_named(row, message):
 
 
 @pytest.mark.parametrize(
-    ("row", "guess"),
+    "row, guess",
     [
         ({"q": "?", "a": "b"}, ("q", "a")),
         ({"Question": "?", "Answer": 1, "id": "x"}, ("Question", "Answer")),
         ({"problem": "?", "solution": "long", "answer": "b"}, ("problem", "answer")),
         ({"instruction": "?", "input": "", "output": "b"}, ("instruction", "output")),
         ({"frage": "Was ist das?", "antwort": "Eis", "id": 1}, ("frage", "antwort")),
-        ({"reply": "Because.", "ask_me": "Why is it so?"}, ("ask_me", "reply")),
         ({"messages": chat("1?", "2")}, ("messages", "")),
         ({"text": "?"}, ("text", "")),
         ({"prompt": "?", "reward_model": {"ground_truth": "1"}}, ("prompt", "")),
@@ -105,4 +104,4 @@ def test_bad_row_is_named(row, message):
     ],
 )
 def test_guesses_the_columns(row, guess):
-    assert guess_columns({name: [value] for name, value in row.items()}) == guess
+    assert guess_columns(row) == guess

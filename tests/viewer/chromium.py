@@ -19,8 +19,8 @@ class Browser:
 
     def __init__(self, socket):
         self.socket, self.numbers, self.errors = socket, count(1), []
-        for each in ("Page", "Runtime", "Log"):
-            self.call(f"{each}.enable")
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
 
     def call(self, method, **params):
         number = next(self.numbers)

@@ -6,6 +6,7 @@ import yaml
 
 from axolotl_grpo_plugin.runlog.rewards import rewards_of
 from axolotl_grpo_plugin.runlog.schema import as_text, save, write
+from axolotl_grpo_plugin.training.record import HELD_OUT
 
 HOSTILE = [
     "<script>window.hacked = 1</script>",
@@ -26,28 +27,34 @@ RANGES = {FIRST: [0.0, 2.0], "layout": [0.0, 0.5]}
 
 def write_step(folder, step, rows, attempt=1, **more):
     """Write a step of rows: (prompt, completion, right, format)."""
-    columns = {
-        "attempt": [attempt] * len(rows),
-        "step": [step] * len(rows),
-        "rank": [0] * len(rows),
-        "mode": ["train"] * len(rows),
-        "prompt": [row[0] for row in rows],
-        "completion": [as_text(row[1]) for row in rows],
-        "completion_tokens": [len(as_text(row[1])) // 4 for row in rows],
-        "truncated": [number == 1 for number, _ in enumerate(rows)],
-        "column/answer": ["4"] * len(rows),
-        "column/source": [row[0][:1] for row in rows],
-        f"reward/{FIRST}": [2.0 * row[2] for row in rows],
-        "reward/layout": [row[3] for row in rows],
-        f"reason/{FIRST}": ["correct" if row[2] else "wrong_value" for row in rows],
-        "reason/layout": ["exact" if row[3] else "other" for row in rows],
+    prompts, texts, rights, layouts = map(list, zip(*rows, strict=True))
+    texts = list(map(as_text, texts))
+    rewards = [2.0 * right + layout for right, layout in zip(rights, layouts, strict=True)]
+    columns = same(
+        len(rows),
+        {"attempt": attempt, "step": step, "rank": 0, "mode": "train", "column/answer": "4", f"read/{FIRST}": "4"},
+    )
+    columns |= {
+        "prompt": prompts,
+        "completion": texts,
+        "completion_tokens": [len(text) // 4 for text in texts],
+        "truncated": [place == 1 for place in range(len(rows))],
+        "column/source": [prompt[:1] for prompt in prompts],
+        f"reward/{FIRST}": [2.0 * right for right in rights],
+        "reward/layout": layouts,
+        f"reason/{FIRST}": ["correct" if right else "wrong_value" for right in rights],
+        "reason/layout": ["exact" if layout else "other" for layout in layouts],
         "error/layout": ["Error: </pre><script>window.hacked = 1</script>", *[None] * (len(rows) - 1)],
-        f"read/{FIRST}": ["4" for row in rows],
-        "reward": [2.0 * row[2] + row[3] for row in rows],
-        "advantage": [2.0 * row[2] + row[3] - 1.5 for row in rows],
+        "reward": rewards,
+        "advantage": [reward - 1.5 for reward in rewards],
         **more,
     }
     write(folder / "rollouts", step, columns, rewards_of(RANGES))
+
+
+def same(rows, values):
+    """Return columns with the same value in each row."""
+    return {name: [value] * rows for name, value in values.items()}
 
 
 def write_run(folder, steps=6):
@@ -59,38 +66,38 @@ def write_run(folder, steps=6):
         ]
         rows += [(f"b{step}: 2 + 2?", "needle 4" if step == 3 else "4", step > 3, 0.5)] * 2
         write_step(folder, step, rows, advantage=[0.5, -0.5] * 4 + [0.0] * 2)  # the second group is dead
-    lines = []
-    for when in ("before", "after"):
-        for row in range(4):
-            right = row == 1 if when == "before" else row != 1
-            lines.append(
-                {
-                    "when": when,
-                    "mode": "greedy",
-                    "row": row,
-                    "prompt": f"held {row}",
-                    "answer": "4",
-                    "completion": HOSTILE[row % 3] + "\ud800",
-                    "rewards": {FIRST: 2.0 * right, "layout": None},
-                    "reward_ranges": RANGES,
-                }
-            )
-    (folder / "held_out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    config = yaml.safe_dump({"base_model": "</script><b>model", "trl": {"reward_funcs": [FIRST]}})
-    (folder / "run.yaml").write_text(f"# Command:  axolotl grpo train </title>\n{config}")
-    state = {"log_history": [{"step": step, "loss": 1 / step} for step in (1, 2, 3)]}
-    (folder / "checkpoint-3").mkdir(parents=True)
-    (folder / "checkpoint-3/trainer_state.json").write_text(json.dumps(state))
+    write_held_out(folder, [0.0, 2.0, 0.0, 0.0], [2.0, 0.0, 2.0, 2.0], RANGES)
+    write_facts(folder, {"base_model": "</script><b>model", "trl": {"reward_funcs": [FIRST]}})
     return folder
+
+
+def write_facts(folder, config):
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    (folder / "run.json").write_text(json.dumps({"Command": "axolotl-grpo train </title>"}))
+
+
+def write_held_out(folder, before, after, ranges):
+    """Write greedy answers to held-out rows, with a score of the first reward for each row."""
+    first, *others = ranges
+    rows = [*range(len(before)), *range(len(after))]
+    values = {"step": 0, "mode": "greedy", "dataset": "held-out rows", "sample": 0, "column/answer": "4"}
+    columns = same(len(rows), values | {f"reward/{name}": None for name in others})
+    columns |= {
+        "model": ["before"] * len(before) + ["after"] * len(after),
+        "row": rows,
+        "prompt": [f"held {row}" for row in rows],
+        "completion": [HOSTILE[row % 3] for row in rows],
+        f"reward/{first}": [*before, *after],
+    }
+    save(folder / HELD_OUT, columns, rewards_of(ranges))
+    return folder / HELD_OUT
 
 
 def write_eval(folder, models=("base", "final")):
     """Write answers to two rows, with their scores."""
-    keys = [f"{model} {row}" for model in models for row in (0, 1)]
     rows = {
-        "key": keys,
         "step": [0, 0, 3, 3],
-        "model": [key.split()[0] for key in keys],
+        "model": [model for model in models for _ in (0, 1)],
         "mode": ["greedy"] * 4,
         "dataset": ["gsm8k"] * 4,
         "row": [0, 1, 0, 1],
@@ -98,11 +105,7 @@ def write_eval(folder, models=("base", "final")):
         "prompt": ["e0", "e1"] * 2,
         "completion": ["3", "4", "4", "4"],
         "column/answer": ["4"] * 4,
-    }
-    save(folder / "eval/answers/a.parquet", rows)
-    scores = {
-        "key": keys,
         f"reward/{FIRST}": [0.0, 2.0, 2.0, 2.0],
         f"reason/{FIRST}": ["wrong", "correct", "correct", "correct"],
     }
-    save(folder / "eval/scores.parquet", scores, rewards_of(RANGES))
+    save(folder / "eval/scores.parquet", rows, rewards_of(RANGES))

@@ -36,8 +36,8 @@ def runs(tmp_path_factory):
 def shown(chromium, runs, tmp_path):
     """The page of both runs. At the end of a test, no script failed and no text ran."""
     file = tmp_path / "view.html"
-    data = {"runs": [Run(folder).data() for folder in runs]}
-    file.write_text(page("two runs", packed(data)), encoding="utf-8")
+    data = packed([Run(folder).data() for folder in runs])
+    file.write_text(page("two runs", data), encoding="utf-8")
     chromium.errors.clear()
     chromium.open(f"file://{file}")
     yield chromium
@@ -66,7 +66,7 @@ def test_hostile_texts_are_shown_as_text(shown):
     shown.view("view=groups&step=1")
     cards = shown.run("[...document.querySelectorAll('.card .text')].map(each => each.textContent)")
     assert "<img src=x onerror='window.hacked = 1'>" in cards
-    assert any(each.startswith("x" * 20_000) for each in cards)
+    assert any(card.startswith("x" * 20_000) for card in cards)
     assert "more characters" in text(shown)
     shown.run("document.querySelector('.card .text button').click()")
     assert shown.run("Math.max(...[...document.querySelectorAll('.text')].map(e => e.textContent.length))") > 200_000
@@ -101,7 +101,7 @@ def test_find_filters_by_text_reason_and_advantage(shown):
         ("text=/needle 4|is 3,/", 3),
         ("why=wrong_value", 30),
         ("right=true", 30),
-        ("right=true&advantage=-", 0),
+        ("right=true&advantage=-", 24),
         ("cut=true", 6),
         ("reward=1&low=0.6", 0),
         ("group=true&column source=b", 12),
@@ -140,16 +140,7 @@ def test_part_that_a_reward_read_is_marked(shown):
 
 def test_server_follows_a_run_and_answers_this_machine_only(chromium, tmp_path):
     write_step(tmp_path, 1, [("p", "first", 1, 0.5)])
-    run, fresh = Run(tmp_path), [True]
-
-    def update():
-        new = run.log.update()
-        if not new and not fresh:
-            return None
-        fresh.clear()
-        return {"runs": [run.data()]}
-
-    with server("live", update, 0) as serving:
+    with server("live", [Run(tmp_path)], 0) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         host, port = serving.server_address
         assert host == "127.0.0.1"

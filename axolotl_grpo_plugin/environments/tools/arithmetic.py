@@ -7,17 +7,15 @@ from collections.abc import Callable
 from fractions import Fraction
 
 _MOST_BITS = 10_000  # of a result
-_SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "^": "**"})
-_OPERATORS: dict[type[ast.AST], Callable[..., Fraction]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: lambda a, b: Fraction(a // b),
-    ast.Mod: operator.mod,
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
+_SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}\b)")  # of thousands
+_SIGNS = str.maketrans(
+    {
+        "×": "*",
+        "÷": "/",
+        "−": "-",
+        "^": "**",
+    }
+)
 
 
 def calculator(expression: str) -> str:
@@ -30,35 +28,49 @@ def calculator(expression: str) -> str:
     Returns:
         The value.
     """
-    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", str(expression)).translate(_SIGNS)
+    text = _SEPARATOR.sub("", str(expression))
+    text = text.translate(_SIGNS).strip()
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text, mode="eval")
     except SyntaxError:
         raise ValueError(f"not an arithmetic expression: {text:.100}") from None
-    return _shown(_value(tree))
+    return _shown(_value(tree.body))
 
 
 def _value(node: ast.AST) -> Fraction:
+    """Return the exact value. Raises: ValueError for anything but arithmetic."""
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return Fraction(repr(node.value))  # 0.1 is 1/10
-    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_value(node.operand))
-    if isinstance(node, ast.BinOp):
-        left, right = _value(node.left), _value(node.right)
-        if isinstance(node.op, ast.Pow):
-            return _power(left, right)
-        if type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](left, right)
-    raise ValueError(f"not arithmetic: {ast.unparse(node):.100}")
+    calculate = _OPERATORS.get(type(getattr(node, "op", None)))
+    if calculate is None:
+        raise ValueError(f"not arithmetic: {ast.unparse(node):.100}")
+    operands = []
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):  # not the operator
+            operands.append(_value(child))
+    return calculate(*operands)
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:
     if exponent.denominator != 1:
         raise ValueError("only whole powers have an exact value")
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(exponent)
-    if bits > _MOST_BITS:
+    largest = max(abs(base.numerator), base.denominator)
+    if largest.bit_length() * abs(exponent) > _MOST_BITS:
         raise ValueError("the power is too large")
     return Fraction(base ** int(exponent))
+
+
+_OPERATORS: dict[type, Callable[..., Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
 
 
 def _shown(value: Fraction) -> str:

@@ -9,13 +9,6 @@ import pytest
 from tests.cloud.conftest import modal_service, no_keys, no_token, project  # noqa: F401
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item):
-    """Run all of these tests in one worker, so that Axolotl is imported once."""
-    item.add_marker(pytest.mark.xdist_group("with torch"))
-    item.add_marker(pytest.mark.seconds(60))
-
-
 @pytest.fixture
 def typed(project, capfd, monkeypatch):  # noqa: F811
     """Type `axolotl WORDS` in the project, and return the exit code and the output."""

@@ -1,0 +1,41 @@
+"""Recognize files that look like credentials, by their names. No file is opened."""
+
+import re
+from pathlib import Path, PurePosixPath
+
+from modal import FilePatternMatcher
+
+# Files that hold nothing else, such as .env and id_rsa. Case is ignored.
+_KNOWN = FilePatternMatcher.from_file(Path(__file__).with_name("credentials.txt"))
+# A word of a name: accessKeys.csv has access, Keys and csv.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET = re.compile(
+    r"(api|access|auth|deploy|host|master|private|root|secret|signing|ssh)?keys?|"
+    r"\w*(token|secret|password|passwd|passphrase|credential)s?|"
+    r"creds?|[rd]sa|ecdsa|env|o?auth|jwt|pat|bearer|login|vault|cookies?"
+)
+_SECRET_FOLDER = re.compile(r"\w*(secret|password|credential)s?|creds?|keys")
+# A model's own files, and a dataset's answers.
+_HARMLESS = re.compile(r"(special|added)_tokens|answer_keys?")
+# Source code, datasets and weights. A key is in none of them because of its name.
+_CONTENTS = frozenset(
+    ".py .pyi .ipynb .js .ts .c .h .cpp .cu .rs .go .java .jinja "
+    ".jsonl .parquet .arrow .safetensors .bin .pt .pth .gguf .npy .npz .model".split()
+)
+
+
+def looks_like_credentials(path: str) -> bool:
+    """Return whether a file has the name of credentials, or is in a folder of credentials."""
+    if _KNOWN(Path(path.lower())):
+        return True
+    file = PurePosixPath(path)
+    if file.suffix.lower() in _CONTENTS:
+        return False
+    if _has(_SECRET, file.name):
+        return True
+    return any(_has(_SECRET_FOLDER, folder) for folder in file.parts[:-1])
+
+
+def _has(pattern: re.Pattern[str], name: str) -> bool:
+    words = _WORD.findall(_HARMLESS.sub("", name))
+    return any(pattern.fullmatch(word.lower()) for word in words)

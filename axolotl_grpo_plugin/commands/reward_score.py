@@ -1,0 +1,191 @@
+"""`axolotl-grpo reward score`: score the completions of a file with rewards, without a training."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from statistics import fmean
+
+import click
+
+from axolotl_grpo_plugin.commands.reward_list import full_path
+from axolotl_grpo_plugin.completions import Names, text_of
+from axolotl_grpo_plugin.console import console, in_one_line, print_json, table
+from axolotl_grpo_plugin.findings import FindingError, first_line
+from axolotl_grpo_plugin.reward import Row, Rows
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.scoring.guard import is_failed
+from axolotl_grpo_plugin.scoring.rescore import named_rewards, rescored
+from axolotl_grpo_plugin.scoring.worker import Outcomes
+
+SHOWN = 20  # rows of the table
+
+
+def run(
+    file: str,
+    *,
+    rewards: Names,
+    arguments: Names,
+    column: str,
+    limit: int | None,
+    as_json: bool,
+) -> int:
+    """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
+    references = named_rewards(list(map(full_path, rewards)), arguments)
+    rows = list(islice(_read(file), limit))
+    _check_rows(file, rows, column)
+    scored = rescored(references, rows, column)
+    if as_json:
+        print_json([_plain(*pair) for pair in scored.items()])
+    else:
+        for key, outcomes in scored.items():
+            _show(key, outcomes)
+    return int(any(map(is_failed, chain.from_iterable(scored.values()))))
+
+
+def _check_rows(
+    file: str,
+    rows: Rows,
+    column: str,
+) -> None:
+    """Raise FindingError if there are no completions."""
+    if not rows:
+        raise FindingError(
+            file,
+            "no rows",
+            "Check the program that wrote it",
+            "no-rows",
+        )
+    columns = dict.fromkeys(chain.from_iterable(rows))
+    if column not in columns:
+        present = ", ".join(columns) or "none"
+        what = f"no column {column!r} (it has: {present})"
+        fix = "Name the column of the completions with --column"
+        raise FindingError(
+            file,
+            what,
+            fix,
+            "unknown-column",
+        )
+    for number, row in enumerate(rows):
+        try:
+            text_of(row[column])
+        except (KeyError, TypeError) as error:
+            where = f"{file}, row {number}, column {column!r}"
+            what = f"no completion: {first_line(error)}"
+            raise FindingError(where, what, "Correct the row", "no-completion") from error
+
+
+def counted_files(path: str) -> list[Path]:
+    """Return the files that count of a run's rollouts, and say how many rollouts are left out.
+
+    Raises: FindingError if there are none.
+    """
+    files = rollout_files(Path(path))
+    if not files.counted:
+        fix = "Name the output_dir of a run without `grpo_rollouts: false`, or a file"
+        raise FindingError(path, "no Parquet files there", fix, "no-files")
+    if note := files.note():
+        click.echo(note, err=True)
+    return files.counted
+
+
+def _read(file: str) -> Iterator[Row]:
+    """Yield the rows of JSON lines ("-": standard input), of a Parquet file, or of a run's folder."""
+    path = Path(file)
+    if file == "-":
+        yield from _lines(sys.stdin, "standard input")
+    elif path.is_dir() or path.suffix == ".parquet":
+        import pyarrow as pa
+
+        for parquet in counted_files(file):
+            try:
+                yield from read(parquet)
+            except (pa.ArrowException, OSError) as error:
+                what = f"not Parquet: {first_line(error)}"
+                fix = "Remove it, or write it again"
+                raise FindingError(str(parquet), what, fix, "broken") from error
+    else:
+        with path.open(encoding="utf-8-sig") as lines:
+            yield from _lines(lines, file)
+
+
+def _lines(lines: Iterable[str], where: str) -> Iterator[Row]:
+    number = 0
+    try:
+        for line in lines:
+            number += 1
+            row = json.loads(line) if line.strip() else None
+            if isinstance(row, dict):
+                yield row
+            elif row is not None:
+                raise ValueError(f"no object: {line[:60]!r}")
+    except ValueError as error:  # also of a file that is not UTF-8
+        place = f"{where}, line {number}"
+        fix = "Write one JSON object per line"
+        raise FindingError(place, f"not JSON: {error}", fix, "not-json") from error
+
+
+def _summary(key: str, outcomes: Outcomes) -> Row:
+    """Return the summary of one reward.
+
+    mean: of the scores, None if there are none. reasons: the share of the completions that has
+    each reason, the most frequent first.
+    """
+    values = [outcome.value for outcome in outcomes if outcome.value is not None]
+    counted = Counter(outcome.status for outcome in outcomes if outcome.status)
+    count = len(outcomes)
+    return {
+        "reward": key,
+        "mean": fmean(values) if values else None,
+        "without_score": count - len(values),
+        "reasons": {reason: times / count for reason, times in counted.most_common()},
+    }
+
+
+def _plain(key: str, outcomes: Outcomes) -> Row:
+    """Return the summary and the scores as `--json` prints them."""
+    scores = [
+        {
+            "row": row,
+            "score": outcome.value,
+            "reason": outcome.status,
+            "read": outcome.read,
+            "error": outcome.error,
+        }
+        for row, outcome in enumerate(outcomes)
+    ]
+    return {**_summary(key, outcomes), "scores": scores}
+
+
+def _show(key: str, outcomes: Outcomes) -> None:
+    """Print the table of the first rows, the share of each reason, and the first error."""
+    rows = table(
+        "row",
+        "score",
+        "reason",
+        "read",
+        right=("row", "score"),
+        no_wrap=True,
+    )
+    for row, outcome in enumerate(outcomes[:SHOWN]):
+        value = "none" if outcome.value is None else f"{outcome.value:g}"
+        last = outcome.error.strip().rpartition("\n")[2]
+        read = in_one_line(last or outcome.read)
+        rows.add_row(str(row), value, outcome.status, read)
+    summary = _summary(key, outcomes)
+    line = f"{len(outcomes):,} completions, {summary['without_score']:,} without a score"
+    if summary["mean"] is not None:
+        line += f", mean {summary['mean']:.4g}"
+    out = console()
+    out.print(key, style="bold")
+    out.print(rows)
+    out.print(f"{line}. --json prints all rows.")
+    for reason, share in summary["reasons"].items():
+        out.print(f"  {share:6.1%}  {reason}")
+    error = next((outcome.error for outcome in outcomes if outcome.error), "")
+    if error:
+        click.echo(f"\nThe first error:\n{error.rstrip()}", err=True)

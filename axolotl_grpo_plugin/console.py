@@ -1,0 +1,49 @@
+"""The console of the commands, and texts that fit into a cell of a table."""
+
+import json
+from collections.abc import Sequence
+
+import click
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+
+WIDTH = 100
+
+
+def console() -> Console:
+    """Return a console of at most WIDTH columns, which shows text as it is."""
+    made = Console(markup=False, highlight=False, emoji=False)
+    if not made.is_terminal or made.width > WIDTH:
+        made.width = WIDTH
+    return made
+
+
+def table(
+    *names: str,
+    right: Sequence[str] = (),
+    no_wrap: bool = False,
+) -> Table:
+    """Return a table with a line below its head. right: the columns of numbers."""
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for name in names:
+        justify: JustifyMethod = "right" if name in right else "left"
+        made.add_column(name, justify=justify, no_wrap=no_wrap)
+    return made
+
+
+def print_json(result: object) -> None:
+    """Print the result of a command, for --json."""
+    click.echo(json.dumps(result, indent=2, ensure_ascii=False, default=repr))
+
+
+def in_one_line(text: str, width: int = 56) -> str:
+    """Return both ends of a text on one line of at most `width` characters, without control characters."""
+    head = width // 4
+    if len(text) > width:  # the answer is at the end
+        text = f"{text[:head]} … {text[head + 3 - width :]}"
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())

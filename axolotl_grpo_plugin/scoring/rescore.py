@@ -1,0 +1,179 @@
+"""Score the rows of a file, for example of a rollout log, with rewards that a command names."""
+
+import json
+from collections import defaultdict
+from contextlib import closing, suppress
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+from axolotl_grpo_plugin.completions import Names
+from axolotl_grpo_plugin.findings import Finding, FindingError, nearest
+from axolotl_grpo_plugin.load import (
+    Columns,
+    RewardRef,
+    RewardRefs,
+    is_model,
+    load_reward,
+    made_reward,
+    missing_column,
+    not_ready,
+)
+from axolotl_grpo_plugin.modules import function_at
+from axolotl_grpo_plugin.reward import OF_TRL, BaseReward, GroupReward, Row, Rows, parameters_of
+from axolotl_grpo_plugin.runlog.reader import group_of
+from axolotl_grpo_plugin.runlog.schema import COLUMN
+from axolotl_grpo_plugin.scoring.guard import GuardedReward, failure_of, is_failed
+from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
+from axolotl_grpo_plugin.scoring.worker import Outcome, Outcomes, OutcomesOf
+
+BATCH_SECONDS = 120.0  # of wall time for a batch of about 64 completions
+
+
+def named_rewards(keys: Names, words: Names) -> RewardRefs:
+    """Return the rewards of a command line, after a trial load.
+
+    keys: of --reward. words: of --arg, name=value. The value is JSON, or text if it is no JSON.
+    Each goes to all rewards that have the parameter.
+
+    Raises: FindingError if a reward or a parameter is unknown, or if a reward cannot be made.
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise FindingError(
+                f"--arg {word}",
+                "not an argument",
+                "Write it as name=value",
+                "no-value",
+            )
+        given[name] = value
+        with suppress(ValueError):  # text that is no JSON
+            given[name] = json.loads(value)
+    parameters = {key: _parameters(key) for key in keys}
+    known = set[str]().union(*parameters.values())
+    for name in given:
+        if name not in known:
+            raise FindingError(
+                f"--arg {name}",
+                "no reward has this parameter",
+                nearest(name, known),
+                "unknown-parameter",
+            )
+    found = []
+    for key in keys:
+        taken = parameters[key] & given.keys()
+        reward = RewardRef.of(key, {name: given[name] for name in taken})
+        made = made_reward(reward, f"--reward {key}")
+        if isinstance(made, Finding):
+            raise FindingError(*made[:3], "cannot-be-made")
+        found.append(reward)
+    return found
+
+
+def _parameters(key: str) -> set[str]:
+    """Import the reward and return the names of its parameters."""
+    where = f"--reward {key}"
+    path = RewardRef(key).path
+    if is_model(path) or "." not in path:
+        raise FindingError(
+            where,
+            "not a path",
+            "Write it as module.function, or as `axolotl-grpo reward list` prints it",
+            "not-a-path",
+        )
+    function = function_at(path, where)
+    if isinstance(function, Finding):
+        raise FindingError(*function[:3], "unknown-function")
+    if isinstance(function, BaseReward):
+        return set(function.options)
+    return parameters_of(function).keys() - OF_TRL
+
+
+def rescored(
+    references: RewardRefs,
+    rows: Rows,
+    column: str = "completion",
+) -> OutcomesOf:
+    """Return each reward's scores in the order of the rows.
+
+    column: of the completions. The columns of the dataset may have the log's prefix.
+
+    Raises: FindingError if a reward is not ready, reads a column that no row has, or scores no
+        completion of a batch, because it loops for example.
+    """
+    seconds = BATCH_SECONDS * len(references)
+    settings = replace(ScoringSettings.of({}), batch_timeout=seconds)
+    columns = [_columns(row, column) for row in rows]
+    names = dict.fromkeys(chain.from_iterable(columns))
+    for reference in references:
+        check_scorable(reference, names)
+    found = {}
+    with closing(Guards(references, settings)) as guards:
+        for key, guard in guards.guards.items():
+            groups: defaultdict[object, list[int]] = defaultdict(list)
+            for place, row in enumerate(rows):
+                is_grouped = isinstance(guard.function, GroupReward)
+                # Only a group reward needs the groups. All rows of another are one series.
+                groups[is_grouped and group_of(row)].append(place)
+            outcomes: dict[int, Outcome] = {}
+            for places in groups.values():
+                own = [columns[place] for place in places]
+                completions = [rows[place][column] for place in places]
+                outcomes |= zip(places, _scored(guard, own, completions), strict=True)
+            found[key] = [outcomes[place] for place in range(len(rows))]
+    return found
+
+
+def _scored(
+    guard: GuardedReward,
+    rows: Rows,
+    completions: list[Any],
+) -> Outcomes:
+    """Score rows, until all completions of a batch fail."""
+    found: Outcomes = []
+    for outcomes in guard.score_batches(rows, completions):
+        if all(map(is_failed, outcomes)):
+            failure = failure_of(guard, outcomes[0])
+            what = f"all {len(outcomes)} completions failed: {failure.what}"
+            where = f"--reward {guard.reward.key}"
+            fix = failure.fix
+            # Only a completion without a prompt of messages stays text.
+            if "TypeError: string indices must be integers" in failure.what:
+                fix = (
+                    "This reward expects chat messages. Write each completion as "
+                    '[{"role": "assistant", "content": "..."}]'
+                )
+            raise FindingError(where, what, fix, "reward-fails")
+        found += outcomes
+    return found
+
+
+def _columns(row: Row, column: str) -> Row:
+    """Return a row as the transform made it, without the completion."""
+    logged, dataset = {}, {}
+    for name, value in row.items():
+        if name.startswith(COLUMN):
+            dataset[name.removeprefix(COLUMN)] = value
+        elif name != column:
+            logged[name] = value
+    return {**logged, **dataset}
+
+
+def check_scorable(
+    reward: RewardRef,
+    names: Columns,
+    filled: Columns = (),
+) -> None:
+    """Raise FindingError if no row has a column that the reward reads, or if the reward is not ready.
+
+    names: the rows' columns. filled: the names of columns that TRL adds.
+    """
+    where = f"--reward {reward.key}"
+    function = load_reward(reward)
+    finding = missing_column(function, names, where, filled)
+    if finding:
+        raise FindingError(*finding[:3], finding.code)
+    if reason := not_ready(function):
+        raise FindingError(where, reason, "", "not-ready")

@@ -1,0 +1,262 @@
+"""A few transformed rows of the datasets, right answers to them, and the rewards' scores of completions for them."""
+
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any, NamedTuple
+
+from axolotl_grpo_plugin.completions import Names, Texts, turns_of
+from axolotl_grpo_plugin.config import GENERATIONS, Config, block, tokens_of
+from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
+from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
+from axolotl_grpo_plugin.data.rows import Row, Source, Transform, Unreadable, read, sources
+from axolotl_grpo_plugin.data.tokenizer import LazyTokenizer, TokenizerError, name_of
+from axolotl_grpo_plugin.findings import Finding, FindingError, at, first_line
+from axolotl_grpo_plugin.limits import PATIENCE
+from axolotl_grpo_plugin.load import not_ready
+from axolotl_grpo_plugin.runlog.schema import as_text
+from axolotl_grpo_plugin.scoring.guard import failure_of, is_failed
+from axolotl_grpo_plugin.scoring.guards import Guards
+from axolotl_grpo_plugin.transforms.gsm8k import worked
+from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
+
+MAX_ROWS = 2  # of each dataset, because a judge among the rewards may cost money
+MAX_COMPLETIONS = 64  # of a row, for the same reason
+KNOWN = "It is known."  # the reasoning of a right answer
+
+Layout = Callable[[str], str]  # writes an answer as a completion
+
+
+def _of_gym(raw: Row, row: Row) -> str | None:
+    answer = json.loads(row["entry"])["answer"]
+    # Some tasks of reasoning-gym store no answer.
+    return f"<answer>{answer}</answer>" if answer else None
+
+
+def _of_qa(raw: Row, row: Row) -> str:
+    return worked(
+        f"{KNOWN} #### {_read(row['answer'])}",
+        "gold",
+    )
+
+
+# Functions that write a right answer in the layout that the transform's prompt asks for. They get the
+# row before and after the transform.
+GOLD: dict[str, Callable[[Row, Row], str | None]] = {
+    "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
+    "axolotl_grpo_plugin.gym": _of_gym,
+    "axolotl_grpo_plugin.qa": _of_qa,
+    "axolotl_grpo_plugin.math": lambda raw, row: rf"\boxed{{{row['solution']}}}",
+}
+
+# For other transforms: the columns that hold a gold answer, and the layouts in which a reward may read it.
+ANSWERS = ("answer", "solution", "ground_truth", "gold", "label")
+LAYOUTS: dict[str, Layout] = {
+    "<answer>": f"<reasoning>\n{KNOWN}\n</reasoning>\n<answer>\n{{}}\n</answer>".format,
+    r"\boxed{}": r"It is \boxed{{{}}}.".format,
+    "####": f"{KNOWN}\n#### {{}}".format,
+    "<think>": f"<think>\n{KNOWN}\n</think>\n<answer>\n{{}}\n</answer>".format,
+    "</think>": f"{KNOWN}\n</think>\n<answer>\n{{}}\n</answer>".format,
+    "<think> ####": f"<think>\n{KNOWN}\n</think>\n#### {{}}".format,
+    "bare text": str,
+    "prose": "I think that it is {}".format,
+}
+
+
+class Sample(NamedTuple):
+    """A transformed row, and a right answer to it if one is known."""
+
+    row: Row
+    gold: str | None
+
+    @property
+    def turns(self) -> Texts:
+        """The text of each message of the prompt."""
+        return turns_of(self.row["prompt"])
+
+    @property
+    def prompt(self) -> str:
+        """The text of the prompt, or of a chat's last message."""
+        return self.turns[-1]
+
+
+Samples = Sequence[Sample]
+
+
+class RewardError(Exception):
+    """A reward returned no score that TRL can use."""
+
+    def __init__(self, failure: Finding, row: Row):
+        what = failure.what
+        types = []
+        for name, value in row.items():
+            if name != "prompt" and not isinstance(value, str):
+                types.append(f"{name} is {type(value).__name__}")
+        if failure.detail and types:
+            what += f". In this row, {' and '.join(types)}"
+        super().__init__(what)
+        self.finding = failure._replace(what=what)
+
+
+def training_samples(cfg: Config, offline: bool, limit: int) -> Samples:
+    """Transform the first `limit` rows of each training dataset. Raises: FindingError if that fails."""
+    found: list[Sample] = []
+    for source in sources(cfg):
+        if source.key != "datasets":
+            continue
+        rows = samples(cfg, source, offline, limit)
+        if isinstance(rows, Finding):
+            raise FindingError(*rows[:3], rows.code)
+        found += rows
+    return found
+
+
+def samples(
+    cfg: Config,
+    source: Source,
+    offline: bool,
+    limit: int = MAX_ROWS,
+) -> Samples | Finding:
+    """Transform the first `limit` rows of a dataset. Return a finding if that fails.
+
+    offline: a dataset that is only on the hub makes a skipped check.
+    """
+    where = at(cfg, source.name)
+    place = source.entry.get("path")
+    try:
+        transform = Transform(source, cfg, LazyTokenizer(cfg))
+        rows = list(islice(next(read(source, cfg)), limit))
+        place = name_of(cfg)
+        transformed = [transform([row])[0] for row in rows]
+    except (Unreadable, TokenizerError) as error:
+        if offline and is_on_hub(place):
+            return skipped(where)
+        return error.finding
+    except DatasetError as error:
+        what = error.what.removeprefix(source.name).lstrip(":, ")
+        return Finding(
+            where,
+            what,
+            error.fix or DATASET_FIX,
+        )
+    except Exception as error:  # a user's transform
+        what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
+        fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
+        return Finding(
+            where,
+            what,
+            fix,
+            traceback.format_exc(),
+        )
+    # A user's own prompt may ask for any layout.
+    own = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
+    gold = None if own else GOLD.get(str(source.entry.get("type")))
+    found = []
+    for (_, raw), made in zip(rows, transformed, strict=True):
+        for row in made[:limit]:
+            if wrong := problem_of(row):
+                return Finding(where, wrong, PROMPT_FIX)
+            answer = gold(raw, row) if gold else None
+            found.append(Sample(row, answer))
+    return found
+
+
+def gold_of(
+    row: Row,
+    reads: Names = ANSWERS,
+    kinds: Any = str | int | float,
+) -> str | None:
+    """Return a row's gold answer as text: the first column of ANSWERS that `reads` names.
+
+    kinds: the types that it may have. Returns None if there is no such column.
+    """
+    for name in ANSWERS:
+        value = row.get(name)
+        if name not in reads or value is None:
+            continue
+        if isinstance(value, kinds):
+            return _read(as_text(value))
+    return None
+
+
+def _read(gold: str) -> str:
+    # Here, because math-verify imports SymPy.
+    from axolotl_grpo_plugin.rewards.math import read_gold
+
+    return read_gold(gold) or gold
+
+
+def merged(found: Samples) -> Samples:
+    """Return the samples with the columns of all, as datasets merges them."""
+    nothing: Row = {}
+    for sample in found:
+        nothing |= dict.fromkeys(sample.row)
+    return [sample._replace(row=nothing | sample.row) for sample in found]
+
+
+class SampleScorer:
+    """Scores completions of samples. Each is scored as a whole prompt group of equal completions.
+
+    guards: the rewards.
+    """
+
+    def __init__(self, cfg: Config, guards: Guards):
+        group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
+        self.group = min(group, MAX_COMPLETIONS)
+        self.guards = guards
+        self._steps = max(1, tokens_of(cfg.get("max_steps")) or 1)  # -1: the epochs count
+
+    def scores(
+        self,
+        key: str,
+        found: Samples,
+        completions: Names,
+    ) -> list[float]:
+        """Return the scores of a completion for each sample, without None. Raises: RewardError."""
+        guard = self.guards.guards[key]
+        rows: list[Row] = []
+        texts: Texts = []
+        for sample, text in zip(found, completions, strict=True):
+            rows += [sample.row] * self.group
+            texts += [text] * self.group
+        limit = guard.limit
+        # A few completions need no batch's time, and a check must not wait for minutes.
+        guard.limit = min(limit, PATIENCE * guard.timeout)
+        outcomes = guard.score_list(rows, texts, self._steps)
+        guard.limit = limit
+        for outcome in filter(is_failed, outcomes):
+            raise RewardError(
+                failure_of(guard, outcome),
+                found[0].row,
+            )
+        return [outcome.value for outcome in outcomes if outcome.value is not None]
+
+
+def gold_scores(cfg: Config, sample: Sample) -> tuple[str, dict[str, float]]:
+    """Return a right answer to a sample, in the layout that earns the most, and its score of each reward.
+
+    Both are empty if no right answer is known.
+    """
+    if sample.gold:
+        texts = [sample.gold]
+    else:
+        gold = gold_of(sample.row, kinds=object)
+        texts = [] if gold is None else [layout(gold) for layout in LAYOUTS.values()]
+    answer = ""
+    best: dict[str, float] = {}
+    with closing(Guards.of(cfg)) as guards:
+        scorer = SampleScorer(cfg, guards)
+        for text in texts:
+            earned = {}
+            for key, guard in guards.guards.items():
+                if not not_ready(guard.function):
+                    earned[key] = max(
+                        scorer.scores(key, [sample], [text]),
+                        default=0.0,
+                    )
+            if not answer or sum(earned.values()) > sum(best.values()):
+                answer = text
+                best = earned
+    return answer, best

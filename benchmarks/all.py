@@ -1,0 +1,106 @@
+"""Make all figures of benchmarks/results again, one command after the other. Resumable.
+
+    python -m benchmarks.all FOLDER [--only NAME ...] [--list]
+
+Each command writes FOLDER/NAME.md, and some write NAME.json for `benchmarks.speeds`. Its head has the commit, the versions and the machine. A command with such a file
+of this commit is not run again. The texts of benchmarks/results are then written by hand from these tables.
+Run it on a machine that does nothing else.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+SMOLLM2 = "models/smollm2-135m-instruct"
+PACKAGES = ("axolotl", "trl", "transformers", "torch")
+
+
+class Run(NamedTuple):
+    """A command of Python. FOLDER stands for its own folder. minutes: that it took on two cores."""
+
+    name: str
+    words: str
+    minutes: int
+
+
+RUNS = (
+    Run("scoring", "-m benchmarks.scoring", 2),
+    Run("code", "-m benchmarks.code", 3),
+    Run("generation", f"benchmarks/generation.py {SMOLLM2}", 4),
+    Run("rewards", "-m benchmarks.rewards", 5),
+    Run("lengths", f"-m benchmarks.lengths --gsm8k GSM8K --tokenizer {SMOLLM2}", 10),
+    Run("passrate", "benchmarks/passrate.py FOLDER", 15),
+    Run("quickstart", "-m benchmarks.curves FOLDER configs/quickstart.yaml", 10),
+    Run("lean", "-m benchmarks.lean FOLDER", 25),
+    Run("time-quickstart", "benchmarks/time_to_reward.py quickstart FOLDER", 35),
+    Run("time-quickstart-90", "benchmarks/time_to_reward.py quickstart FOLDER --share 0.9", 10),
+    Run("time-smollm2", "benchmarks/time_to_reward.py smollm2 FOLDER", 90),
+    Run("curves", "-m benchmarks.curves FOLDER", 300),
+)
+
+
+def head(words: list[str]) -> str:
+    """Return the lines that say how and where a table was made."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    command = " ".join(["python", *words])
+    return (
+        f"`{command}`\n\nCommit {commit}, {versions}, Python {platform.python_version()}, "
+        f"{platform.machine()}, {cores} cores, load {load:.1f} at the start.\n"
+    )
+
+
+def run(chosen: Run, folder: Path) -> None:
+    """Run a command, unless its table is there."""
+    own = folder / chosen.name.partition("-")[0]
+    places = {"FOLDER": str(own), "GSM8K": os.environ.get("GSM8K_DIR", "GSM8K_DIR")}
+    words = [places.get(word, word) for word in chosen.words.split()]
+    file = folder / f"{chosen.name}.md"
+    lines = head(words)
+    if file.exists() and file.read_text().partition(",")[0] == lines.partition(",")[0]:
+        print(f"{chosen.name}: finished before")
+        return
+    print(f"{chosen.name}: about {chosen.minutes} minutes", flush=True)
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SPEEDS": str(folder)}
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    if ended.returncode:
+        print(f"{chosen.name}: failed with exit code {ended.returncode}")
+        return
+    minutes = (time.monotonic() - began) / 60
+    file.write_text(f"{lines}It took {minutes:.1f} minutes.\n\n{ended.stdout}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=[known.name for known in RUNS])
+    parser.add_argument("--list", action="store_true", help="Print the commands, and run nothing.")
+    given = parser.parse_args()
+    chosen = [known for known in RUNS if not given.only or known.name in given.only]
+    for known in chosen:
+        if given.list:
+            print(f"{known.name:20} {known.minutes:4} minutes  python {known.words}")
+        else:
+            given.folder.mkdir(parents=True, exist_ok=True)
+            run(known, given.folder.resolve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Does SmolLM2 learn a label task and a list task of one's own? Print results/own_data.md's tables.
+
+    python benchmarks/own_data.py FOLDER MODEL [TASK ...]
+
+Writes two datasets as a newcomer may have them, and trains each by the folder that `axolotl-grpo init` makes.
+Tasks: tickets (text, one of two teams) and numbers (a chat, a list of numbers). A finished run is kept.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+ROWS = 400
+# Of the config that init writes. A short system turn replaces the layout's description and the template's
+# own system turn: the examples show the layout.
+CHANGES = {"grpo_cpu_threads": 1, "grpo_system_in": "system"}
+OWN = {
+    "tickets": {
+        "max_steps": 24,
+        "grpo_system_prompt": "The answer is billing or shipping.",
+    },
+    "numbers": {
+        "max_steps": 30,
+        "gradient_accumulation_steps": 1,
+        "grpo_system_prompt": "Answer.",
+        "grpo_examples": [
+            {
+                "question": "List the numbers: Ida has 7 cups and 24 eggs.",
+                "answer": "7 cups, 24 eggs. #### [7, 24]",
+            }
+        ],
+    },
+}
+TRL = {
+    "tickets": {"num_generations": 4, "max_completion_length": 36},
+    "numbers": {"max_completion_length": 48},
+}
+TICKETS = {
+    "billing": [
+        "The invoice shows the wrong amount",
+        "I was charged twice",
+        "Please refund my payment",
+        "My credit card was declined",
+        "The price on the bill is too high",
+        "I need a receipt for my payment",
+    ],
+    "shipping": [
+        "My parcel has not arrived",
+        "The package came to the wrong address",
+        "When will my order be delivered",
+        "The courier left the box outside",
+        "The delivery is a week late",
+        "The tracking number of my parcel is wrong",
+    ],
+}
+STARTS = ["", "Hello, ", "Hi! ", "Dear team: ", "Once more: ", "Urgent: "]
+ENDS = [
+    ".",
+    " since Monday.",
+    ". Please help.",
+    " again.",
+    ". What can I do?",
+    ", and nobody answers.",
+]
+THINGS = "nuts cups keys pens cats books coins eggs maps hats".split()
+NAMES = "Ann Tom Lea Ben Mia Sam Eva Max".split()
+
+
+def tickets(rng):
+    """Return tickets. The held-out rows have the problems of the others, with other words around them."""
+    rows = []
+    for team, problems in TICKETS.items():
+        for problem in problems:
+            for start in STARTS:
+                for end in ENDS:
+                    rows.append({"text": start + problem + end, "team": team})
+    return rng.sample(rows, ROWS)
+
+
+def numbers(rng):
+    """Return chats that ask for the numbers in a sentence."""
+    rows = []
+    for _ in range(ROWS):
+        counts = [rng.randint(2, 99) for _ in range(rng.randint(2, 3))]
+        things = rng.sample(THINGS, len(counts))
+        parts = [f"{count} {thing}" for count, thing in zip(counts, things, strict=True)]
+        listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
+        question = f"List the numbers: {rng.choice(NAMES)} has {listed}."
+        chat = [{"role": "user", "content": question}]
+        rows.append({"messages": chat, "numbers": counts})
+    return rows
+
+
+def axolotl(folder, *words):
+    """Run a command in the folder, and return the seconds that it took."""
+    start = time.monotonic()
+    subprocess.run(["axolotl-grpo", *words], check=True, cwd=folder, stdout=sys.stderr)
+    return time.monotonic() - start
+
+
+def prepared(folder, task, model):
+    """Make the data and its folder with init, change the config, and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = folder / task
+    if made.exists():
+        return made
+    rows = globals()[task](random.Random(1))
+    lines = [json.dumps(row) + "\n" for row in rows]
+    (folder / f"{task}.jsonl").write_text("".join(lines))
+    axolotl(folder, "init", f"{task}.jsonl", "--model", model)
+    file = made / "grpo.yaml"
+    config = yaml.safe_load(file.read_text()) | CHANGES | OWN[task]
+    config["trl"] |= TRL[task]
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    return made
+
+
+def main(folder, model, *tasks):
+    for task in tasks or ("tickets", "numbers"):
+        made = prepared(Path(folder), task, str(Path(model).resolve()))
+        card = made / "outputs" / "README.md"
+        if not card.exists():
+            seconds = axolotl(made, "passrate", "grpo.yaml", "--limit", "12")
+            seconds += axolotl(made, "train", "grpo.yaml")
+            print(f"{task}: {seconds / 60:.1f} minutes", flush=True)
+        print(card.read_text().partition("## Use")[0].rpartition("---\n")[2])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

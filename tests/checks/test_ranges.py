@@ -1,0 +1,96 @@
+import pytest
+
+from axolotl_grpo_plugin.checks.ranges import RANGES, check_ranges
+
+GOOD = [
+    {"learning_rate": "1e-6", "num_epochs": 0.5, "max_steps": 1, "logging_steps": 0.1},
+    {"warmup_ratio": 0, "weight_decay": 0, "max_grad_norm": 0, "seed": 0, "save_steps": 0.25},
+    {"trl": {"beta": 0, "epsilon": 0.2, "epsilon_high": 0.28, "num_iterations": 1, "top_p": 1.0}},
+    {"trl": {"min_p": 0, "top_k": 0, "repetition_penalty": 1, "temperature": "0.7"}},
+    {"trl": {"use_vllm": True, "top_k": -1}, "vllm": {"port": 65535}},
+    {"learning_rate": None, "trl": None, "vllm": "no block", "seed": "no number"},
+]
+WRONG = [
+    ("learning_rate", 0),
+    ("learning_rate", "-1e-5"),
+    ("learning_rate", "nan"),
+    ("num_epochs", 0),
+    ("num_epochs", -1),
+    ("max_steps", 0),
+    ("max_steps", -1),
+    ("max_steps", 2.5),
+    ("sequence_len", 0),
+    ("logging_steps", 0),
+    ("save_steps", 0),
+    ("save_total_limit", 0),
+    ("warmup_ratio", 5),
+    ("warmup_ratio", -0.1),
+    ("warmup_steps", -1),
+    ("weight_decay", -1),
+    ("max_grad_norm", -1),
+    ("adam_beta1", 9),
+    ("adam_beta2", -0.9),
+    ("adam_epsilon", 0),
+    ("lora_dropout", 1.5),
+    ("seed", -1),
+    ("seed", 2**32),
+    ("trl.beta", -1),
+    ("trl.beta", ".inf"),
+    ("trl.epsilon", -0.2),
+    ("trl.epsilon_high", -0.2),
+    ("trl.num_iterations", 0),
+    ("trl.num_iterations", 1.5),
+    ("trl.max_completion_length", 0),
+    ("trl.temperature", 0),
+    ("trl.temperature", -1),
+    ("trl.top_p", 0),
+    ("trl.top_p", 1.5),
+    ("trl.top_k", -5),
+    ("trl.top_k", -1),
+    ("trl.min_p", 2),
+    ("trl.min_p", -0.1),
+    ("trl.repetition_penalty", 0),
+    ("trl.ref_model_mixup_alpha", 2),
+    ("trl.ref_model_sync_steps", 0),
+    ("trl.vllm_server_timeout", 0),
+    ("trl.vllm_server_port", 99999),
+    ("trl.vllm_sync_interval", 0),
+    ("vllm.port", 0),
+    ("vllm.port", 65536),
+    ("vllm.tensor_parallel_size", 0),
+    ("vllm.max_model_len", 0),
+    ("vllm.gpu_memory_utilization", 90),
+    ("vllm.gpu_memory_utilization", 0),
+]
+
+
+def config(key, value):
+    outer, dot, inner = key.partition(".")
+    return {outer: {inner: value}} if dot else {key: value}
+
+
+@pytest.mark.parametrize("cfg", GOOD)
+def test_accepts_values_that_train(cfg):
+    assert not [*check_ranges(cfg)]
+
+
+@pytest.mark.parametrize("key, value", WRONG)
+def test_refuses_a_value_that_cannot_work(key, value):
+    if value == ".inf":
+        value = float("inf")
+    (finding,) = check_ranges(config(key, value))
+    assert (finding.level, finding.code, finding.where) == ("error", "out-of-range", key)
+
+
+def test_refuses_an_upper_clip_below_the_lower_one():
+    (finding,) = check_ranges({"trl": {"epsilon": 0.2, "epsilon_high": 0.1}})
+    assert finding.where == "trl.epsilon_high"
+
+
+def test_each_limit_has_a_row():
+    assert {*RANGES} <= {key for key, _ in WRONG} | {
+        "trl.vllm_importance_sampling_cap",
+        "trl.vllm_importance_sampling_clip_max",
+        "val_set_size",
+        "vllm.data_parallel_size",
+    }

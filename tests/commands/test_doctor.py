@@ -1,0 +1,71 @@
+"""`axolotl-grpo doctor`: the plan and the memory of a config, and findings that have codes."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from axolotl_grpo_plugin.cli import grpo
+from axolotl_grpo_plugin.commands import doctor
+from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.serving import placement
+from axolotl_grpo_plugin.serving.address import settle_address
+from tests.conftest import ROOT
+
+SLURM = ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml"
+FULL = ROOT / "configs/gsm8k/qwen2.5-1.5b-full-2gpu.yaml"
+
+
+def planned(file, gpus, gib=80.0, **keys):
+    """Return the codes of findings, and the names of facts."""
+    cfg = {**yaml.safe_load(file.read_text()), **keys}
+    settle_address(cfg)
+    try:
+        lines = list(doctor._check_plan(cfg, gpus, gib))
+    except doctor.ConfigError as error:
+        lines = error.findings
+    return [line.code if isinstance(line, Finding) else line.name for line in lines]
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    tool = tmp_path / "scontrol"
+    tool.write_text("#!/bin/sh\nprintf 'n1\\nn2\\nn3\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    slurm = {"NNODES": 3, "JOB_NODELIST": "n[1-3]", "STEP_NUM_NODES": 3, "NODEID": 1, "JOB_ID": 7}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+
+
+def test_counts_the_gpus_of_one_node_of_a_config_for_several():
+    assert planned(SLURM, "0123") == ["plan"]
+    assert planned(SLURM, "012") == ["plan", "too-few-gpus"]
+
+
+def test_counts_all_ranks_of_a_slurm_job(job):
+    assert planned(SLURM, "0123") == ["memory"]
+    assert planned(SLURM, "0123", gib=12.0) == ["memory", "too-little-memory"]
+
+
+def test_compares_the_gpus_with_the_need_of_the_config():
+    assert planned(FULL, "01") == ["memory"]
+    assert planned(FULL, "01", gib=11.0) == ["memory", "too-little-memory"]
+    assert planned(FULL, "01", gib=16.0) == ["memory", "tight-memory"]
+    assert planned(FULL, "0") == ["too-few-gpus"]
+
+
+def test_all_findings_are_in_the_json_and_have_codes(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nsleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(placement, "_SECONDS", 0.5)
+    cfg = {**yaml.safe_load(FULL.read_text()), "base_model": "no/model", "output_dir": "/proc/a"}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(cfg))
+    shown = CliRunner().invoke(grpo, ["doctor", str(tmp_path / "a.yaml"), "--json"])
+    codes = {found["code"] for found in json.loads(shown.stdout)["findings"]}
+    assert shown.exit_code == 1 and {"uncounted-gpus", "unknown-size", "output-read-only", "not-cached"} <= codes
+    assert "" not in codes

@@ -1,0 +1,56 @@
+"""Numbers out of range: `check` and `train` name the key before the model loads."""
+
+import pytest
+from axolotl.utils.dict import DictDefault
+from transformers import TrainingArguments
+from transformers.generation import logits_process
+
+from axolotl_grpo_plugin.checks.ranges import RANGES
+from axolotl_grpo_plugin.commands.check import check, machine_of
+from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.plugin import GRPOPlugin
+from tests.checks.test_ranges import WRONG
+from tests.e2e.conftest import axolotl, shipped_config, write
+
+UPSTREAM = {
+    "trl.temperature": logits_process.TemperatureLogitsWarper,
+    "trl.top_p": logits_process.TopPLogitsWarper,
+    "trl.min_p": logits_process.MinPLogitsWarper,
+    "trl.repetition_penalty": logits_process.RepetitionPenaltyLogitsProcessor,
+    "logging_steps": lambda value: TrainingArguments("out", logging_steps=value, use_cpu=True),
+    "warmup_steps": lambda value: TrainingArguments("out", warmup_steps=value, use_cpu=True),
+}
+
+
+def with_value(key, value):
+    """Return the quickstart with another value."""
+    return shipped_config(**{key.replace(".", "__"): value, "output_dir": "out"})
+
+
+@pytest.mark.parametrize("key", UPSTREAM)
+def test_allows_no_value_that_upstream_refuses(key):
+    for value in (-1.0, 0.0, 0.5, 1.0, 2.0):
+        if RANGES[key].has(value):
+            UPSTREAM[key](value)
+
+
+def test_check_and_train_report_each_value(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    machine = machine_of(0, None, None)
+    for key, value in WRONG:
+        if key.startswith("vllm.") or isinstance(value, str):
+            continue
+        config = with_value(key, value)
+        checked = check(str(write(tmp_path, config)), machine)
+        found = [finding for finding in checked.findings if finding.code == "out-of-range"]
+        assert [finding.where for finding in found] == [key], checked.findings
+        with pytest.raises(ConfigError) as ended:
+            GRPOPlugin().register(DictDefault(config))
+        assert [finding.where for finding in ended.value.findings] == [key]
+
+
+def test_the_command_line_names_the_key(tmp_path):
+    file = write(tmp_path, with_value("trl.top_k", -5))
+    for command in (("grpo", "check"), ("train",)):
+        lines = axolotl(*command, file, cwd=tmp_path, returncode=1).splitlines()
+        assert len([line for line in lines if "trl.top_k: -5 is out of range" in line]) == 1

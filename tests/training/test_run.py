@@ -1,0 +1,13 @@
+import pytest
+
+from tests.conftest import Later
+
+run = Later("axolotl_grpo_plugin.training.run")
+
+
+@pytest.mark.parametrize(
+    "bf16, has_gpu, expected", [(True, False, {"use_cpu": True}), (True, True, {}), (False, False, {})]
+)
+def test_bf16_without_gpu_asks_for_the_cpu(monkeypatch, bf16, has_gpu, expected):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: has_gpu)
+    assert run.arguments_of_cpu({"bf16": bf16}) == expected

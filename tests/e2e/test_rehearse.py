@@ -69,8 +69,8 @@ def rows_in_verls_format(folder, gsm8k):
         rows.append(
             {
                 "prompt": [{"role": "user", "content": row["question"]}],
-                "data_source": "gsm8k",
-                "reward_model": {"style": "rule", "ground_truth": row["answer"]},
+                "data_source": "openai/gsm8k",
+                "reward_model": {"style": "rule", "ground_truth": row["answer"].rpartition("####")[2]},
             }
         )
     return save(folder, rows)

@@ -19,6 +19,7 @@ from axolotl_grpo_plugin.serving.server import VLLMServer, say
 _POLL_EVERY = 0.2  # seconds
 BOOT_TIMEOUT = 1800  # seconds that a training node waits for the first node's server
 _SAVE_TIMEOUT = 60  # seconds that the trainer has to save the model when it must end
+_REPEATED = 1.0  # seconds in which the same signal comes again: from `timeout`, and from a launcher that forwards it
 
 
 class Stopped(Exception):
@@ -26,10 +27,6 @@ class Stopped(Exception):
 
     def __init__(self, number: int):
         self.number = number
-
-
-def _stop(number: int, _: FrameType | None) -> None:
-    raise Stopped(number)
 
 
 @dataclass
@@ -48,11 +45,12 @@ class Supervisor:
     output_dir: str
     _trainer: TrainerProcess | None = None
     _rank: int = 0  # id of the process that saves the model, 0 while unknown
+    _stopped_at: float = -_REPEATED  # time of the last signal
 
     def run(self, work: Callable[[], int]) -> int:
         """Call `work`, which calls one of the methods below, and end the run on a signal."""
         for number in end_signals():
-            signal.signal(number, _stop)
+            signal.signal(number, self._stop)
         try:
             return work()
         except Stopped as stopped:
@@ -60,6 +58,17 @@ class Supervisor:
             say(f"{name}: the trainer saves, then the run ends. Another signal ends it at once.")
             self._let_save()
             return 128 + stopped.number
+
+    def _stop(
+        self,
+        number: int,
+        _: FrameType | None,
+    ) -> None:
+        now = time.monotonic()
+        repeated = now - self._stopped_at < _REPEATED
+        self._stopped_at = now
+        if not repeated:
+            raise Stopped(number)
 
     def on_one_machine(self) -> int:
         """Start the trainer, and the server when the trainer requests it."""

@@ -117,8 +117,8 @@ def test_cpu_config_trains_with_the_command_of_its_header(file, given, request, 
     if mode_of(given) == "server":
         path = f"{request.getfixturevalue('vllm').parent}{os.pathsep}{path}"
     header = file.read_text().partition("base_model:")[0]
-    (command,) = re.findall(r"axolotl ((?:grpo )?train \S+)", header)
-    printed = finish(start(*command.split(), "--max-steps", 2, cwd=tmp_path, PATH=path))
+    (config,) = re.findall(r"axolotl-grpo train (\S+)", header)
+    printed = finish(start("grpo", "train", config, "--max-steps", 2, cwd=tmp_path, PATH=path))
     assert "2/2" in printed
     assert (tmp_path / given["output_dir"] / "run.yaml").exists()
 

@@ -70,6 +70,20 @@ def test_signals_let_the_trainer_save(tmp_path, number):
     assert marked(run.mark) == []
 
 
+def test_signal_that_a_launcher_forwards_too_lets_the_trainer_save(tmp_path):
+    """`timeout` signals a whole process group, in which `uv run` forwards the signal again."""
+    run = Run(tmp_path, "waits")
+    run.serves()
+    (inner,) = [process for process in marked(run.mark) if process.ppid() == run.process.pid]
+    for _ in range(3):
+        run.process.send_signal(signal.SIGTERM)
+        inner.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    assert run.end()[0] == 128 + signal.SIGTERM
+    assert (tmp_path / "saved").exists()
+    assert marked(run.mark) == []
+
+
 def test_sighup_stays_ignored_under_nohup(tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     run = Run(tmp_path, "waits")
@@ -89,7 +103,7 @@ def test_second_signal_ends_at_once(tmp_path):
     (trainer,) = marked(run.mark, "tests.serving.stubs trainer")
     trainer.suspend()  # it hangs, as in a collective operation
     run.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    time.sleep(1.5)
     run.process.send_signal(signal.SIGINT)
     code, stderr = run.end()
     assert code == 130, stderr

@@ -6,8 +6,8 @@ from axolotl_grpo_plugin.args import GRPOArgs
 
 HEAD = """# YAML keys
 
-The plugin adds these keys to Axolotl's. All of them are optional, and apply to `rl: grpo` and `rl: gdpo`. A path that starts
-with `pkg://PACKAGE/` is a file inside an installed package.
+These optional keys are the plugin's, for `rl: grpo` and `rl: gdpo`. [Axolotl's keys](https://docs.axolotl.ai) include `trl.beta` (KL),
+`trl.temperature` and `trl.reward_weights`. A path `pkg://PACKAGE/...` is a file inside an installed package.
 
 | Key | Type | Description |
 | --- | --- | --- |

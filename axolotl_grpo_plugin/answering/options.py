@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
+from axolotl_grpo_plugin.checks.versions import install
 from axolotl_grpo_plugin.findings import Findings, fault
 from axolotl_grpo_plugin.serving.placement import visible_gpus
-
-VLLM_FIX = 'pip install "axolotl[vllm]"'
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Options:
 def check_engine(options: Options) -> Findings:
     """Check that vLLM is there if it is asked for, and that the options fit together."""
     if options.vllm() and not options.server and not find_spec("vllm"):
-        yield fault("no-vllm", "--engine vllm", "vLLM is not installed", VLLM_FIX)
+        yield fault("no-vllm", "--engine vllm", "vLLM is not installed", install("vllm"))
     if options.server and options.engine == "transformers":
         yield fault(
             "options", "--server", "not for transformers", "Leave out one of --server and --engine"

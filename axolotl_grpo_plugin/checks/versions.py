@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.findings import Finding, Findings, warning
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 OURS = "axolotl-grpo-plugin"
-EXTRAS = ("vllm", "deepspeed", "ray")  # of this plugin, named like their packages
+EXTRAS = ("vllm", "deepspeed", "ray")  # of Axolotl, named like their packages
 
 
 def check_versions(cfg: Config, elsewhere: bool = False) -> Findings:
@@ -30,11 +30,10 @@ def check_versions(cfg: Config, elsewhere: bool = False) -> Findings:
     for name, is_used in used.items():
         if not is_used or _installed(name):
             continue
-        package = f'"{OURS}[{name}]"' if name in EXTRAS else name
         yield Finding(
             name,
             "not installed here, but this config uses it",
-            f"Install it with `pip install {package}`",
+            install(name),
             level="skipped" if elsewhere else "error",
             code="not-installed",
         )
@@ -51,6 +50,13 @@ def check_versions(cfg: Config, elsewhere: bool = False) -> Findings:
             f"{OURS} {_installed(OURS)} was not tested with {', '.join(others)}",
             f"If a run fails, try `pip install {' '.join(wanted)}`",
         )
+
+
+def install(name: str) -> str:
+    """Return the fix for a missing package."""
+    # This plugin's own extras ask for the same, but it is not on PyPI.
+    package = f'"axolotl[{name}]=={tested()["axolotl"]}"' if name in EXTRAS else name
+    return f"Install it with `pip install {package}`"
 
 
 def tested() -> dict[str, str]:

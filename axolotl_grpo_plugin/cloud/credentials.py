@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from modal import FilePatternMatcher
 
 # Files that hold nothing else, such as .env and id_rsa. Case is ignored.
-_KNOWN = FilePatternMatcher.from_file(Path(__file__).with_name("credentials.txt"))
+_KNOWN = FilePatternMatcher.from_file(Path(__file__).with_name("held.txt"))
 # A word of a name: accessKeys.csv has access, Keys and csv.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET = re.compile(

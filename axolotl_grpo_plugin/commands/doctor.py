@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.commands.check import styled_level
 from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.console import print_json
-from axolotl_grpo_plugin.findings import ConfigError, Fact, Finding, Lines, fault, warning
+from axolotl_grpo_plugin.findings import ConfigError, Fact, Finding, Lines, fault
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.nodes import serves_others, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, serving, visible_gpus
@@ -83,7 +83,7 @@ def _gpus(cfg: Config) -> Generator[Fact | Finding, None, int]:
         if gpus and cfg:
             yield from _check_plan(cfg, gpus, memory)
         elif mode_of(cfg) != "none":
-            yield warning(
+            yield fault(
                 "no-gpu",
                 "GPUs",
                 "no GPU is visible, and this config uses vLLM",

@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import NoReturn
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.answering.options import VLLM_FIX
 from axolotl_grpo_plugin.checks.batch import check_batch
 from axolotl_grpo_plugin.checks.config import check_before_imports, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ranges import check_ranges
 from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
+from axolotl_grpo_plugin.checks.versions import install
 from axolotl_grpo_plugin.config import PLUGIN, Config, block, is_grpo, is_named, read_config
 from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.data.inputs import check_model
@@ -241,7 +241,7 @@ def _check_vllm(cfg: Config, gpus: Words) -> Findings:
     try:
         installed = version("vllm")
     except PackageNotFoundError:
-        yield fault("no-vllm", where, "vLLM is not installed", VLLM_FIX)
+        yield fault("no-vllm", where, "vLLM is not installed", install("vllm"))
         return
     if not gpus and "cpu" not in installed:  # vLLM tells its builds apart in the same way
         what = f"no GPU is visible, and vLLM {installed} serves on GPUs"

@@ -58,7 +58,7 @@ def check_address(cfg: Config) -> Iterator[Finding]:
             "open-to-all",
             at(cfg, f"vllm.host ({host})"),
             "vLLM's server, which has no login, listens on all networks of its machine",
-            "Set it to 127.0.0.1, or for several nodes to the private address of the serving node",
+            "Set it to 127.0.0.1. On several nodes, use a private network only",
         )
     port = tokens_of(vllm.get("port"))
     trainer_port = tokens_of(block(cfg, "trl").get("vllm_server_port"))

@@ -7,6 +7,7 @@ makes srun end the others. The nodes must share output_dir. Not run on a real Sl
 """
 
 import os
+from shutil import which
 from typing import NamedTuple, NoReturn
 
 from axolotl_grpo_plugin.config import Config, block
@@ -52,6 +53,8 @@ def slurm() -> Slurm | None:
         return None
     if int(env.get("SLURM_STEP_NUM_TASKS") or nodes) != nodes:
         _refuse("it runs several tasks per node", "Set --ntasks-per-node=1")
+    if which("scontrol") is None:
+        _refuse("scontrol is missing, so the nodes have no names", "Mount it into the container")
     listed = env.get("SLURM_STEP_NODELIST") or env["SLURM_JOB_NODELIST"]
     shown = answer_of(["scontrol", "show", "hostnames", listed], 60.0)
     if shown.returncode:

@@ -210,7 +210,7 @@ class SlurmPlan(Plan):
                 "local-server",
                 at(cfg, f"vllm.host ({cfg['vllm']['host']})"),
                 "the other nodes cannot reach the server",
-                "Set it to the private address of the serving node, because the server has no login",
+                "Set it to 0.0.0.0, on a private network only: the server has no login",
             )
         ranks = self.call.processes or len(gpus)
         return Placement(

@@ -53,8 +53,8 @@ def test_reports_another_version(findings, installed, cfg, fix):
 @pytest.mark.parametrize(
     "cfg, name, package",
     [
-        (VLLM, "vllm", '"axolotl-grpo-plugin[vllm]"'),
-        ({"use_ray": True}, "ray", '"axolotl-grpo-plugin[ray]"'),
+        (VLLM, "vllm", '"axolotl[vllm]==0.21.0"'),
+        ({"use_ray": True}, "ray", '"axolotl[ray]==0.21.0"'),
         ({"wandb_project": "p"}, "wandb", "wandb"),
     ],
 )

@@ -106,7 +106,7 @@ def test_slurm_without_a_server_trains_on_all_nodes(job):
     assert "--rdzv_endpoint n1:29500" in commands(plan)[2]
 
 
-UNREACHABLE = r"vllm.host \({}\): the other nodes cannot reach the server. Set it to the private"
+UNREACHABLE = r"vllm.host \({}\): the other nodes cannot reach the server. Set it to 0.0.0.0"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,13 @@ def test_refuses_slurm_jobs_that_cannot_work(job, tasks, vllm, text):
 def test_slurm_needs_srun(job):
     job.delenv("SLURM_STEP_NUM_NODES")
     with pytest.raises(ConfigError, match="Start it with srun"):
+        plan_of(call(), config(), ["0"])
+
+
+def test_slurm_needs_scontrol(job, tmp_path):
+    """A container on a cluster often lacks it."""
+    job.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(ConfigError, match="scontrol is missing, so the nodes have no names"):
         plan_of(call(), config(), ["0"])
 
 

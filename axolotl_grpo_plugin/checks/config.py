@@ -105,6 +105,14 @@ def check_deepspeed(cfg: Config) -> Findings:
 
 def check_prompt_keys(cfg: Config) -> Findings:
     """Check the keys that make prompts: the chat template, worked examples and `grpo_prompt_template`."""
+    name = cfg.get("chat_template")
+    if isinstance(name, str) and name.endswith(".jinja"):
+        yield fault(
+            "file-for-name",
+            f"chat_template ({name})",
+            "a file in place of a template's name",
+            f"Write chat_template: jinja and chat_template_jinja: {name}",
+        )
     template = cfg.get("chat_template_jinja")
     if isinstance(template, str) and template.endswith(".jinja") and not os.path.isfile(template):
         # Axolotl would use the path itself as the template.

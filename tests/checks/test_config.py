@@ -123,6 +123,8 @@ def prompts(**cfg):
 
 def test_reports_a_missing_template_file(folder):
     assert prompts(chat_template_jinja="think.jinja") == ["no-file"]
+    assert prompts(chat_template="think.jinja") == ["file-for-name"]
+    assert not prompts(chat_template="chatml")
     (folder / "think.jinja").write_text("{{ messages }}")
     assert not prompts(chat_template_jinja="think.jinja") + prompts(chat_template_jinja="{{ messages }}")
 

@@ -1,6 +1,5 @@
 """The pages' links lead somewhere, and their screens are what the commands print."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -12,7 +11,7 @@ import yaml
 
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands import fetch
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_rows
 from tests.e2e.conftest import environment
 from tools.options import page
 
@@ -82,7 +81,7 @@ def fetched(tmp_path_factory):
         "rows.jsonl": [{**row, "answer": f"#### {row['answer']}"} for row in ROWS * 64],
     }
     for name, rows in files.items():
-        (folder / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        write_rows(folder / name, rows)
     return folder
 
 

@@ -17,20 +17,6 @@ def codes(cfg, ranks=1):
     return [(finding.code, finding.where) for finding in check_batch(cfg, ranks)]
 
 
-# X-R1's and xLR's worked examples: per-device batch x processes / num_generations.
-EXAMPLES = [((1, 3, 3), 3), ((4, 3, 6), 2), ((4, 7, 14), 4)]
-
-
-@pytest.mark.parametrize("example, steps", EXAMPLES)
-def test_xlr_examples_pass_trl_but_fail_axolotl(example, steps):
-    micro, ranks, group = example
-    (finding,) = check_batch(config(micro, 1, group), ranks)
-    assert finding.code == "wrong-batch"
-    assert finding.fix.startswith(f"Set gradient_accumulation_steps: {steps},")
-    assert not codes(config(micro, steps, group), ranks)
-    assert not codes(config(micro, 1, group, rl="gdpo"), ranks)
-
-
 GROUP, TOTAL = "trl.num_generations", "trl.generation_batch_size"
 EVALUATED = {"test_datasets": [{}], "eval_strategy": "steps"}
 

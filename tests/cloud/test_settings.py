@@ -4,15 +4,14 @@ import re
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.cloud import settings
 from axolotl_grpo_plugin.cloud.settings import Settings, read
 from axolotl_grpo_plugin.commands import train
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.paths import shipped
 from tests.cloud.project import write
+from tests.conftest import invoke
 
 
 def wrong(config):
@@ -118,6 +117,5 @@ def test_file_is_checked_before_axolotl_reads_it(tmp_path, monkeypatch, text, er
         write(tmp_path, "cloud.yaml", text=text)
     monkeypatch.setattr(train, "run", lambda *args, **options: 5)
     words = ["train", f"{tmp_path}/a.yaml", "--cloud", f"{tmp_path}/cloud.yaml", "--dry-run"]
-    shown = CliRunner().invoke(grpo, words)
-    assert shown.exit_code == (1 if error else 5)
+    shown = invoke(*words, code=1 if error else 5)
     assert (error or "") in shown.output and shown.output.count("\n") == bool(error)

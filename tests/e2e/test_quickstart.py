@@ -31,6 +31,7 @@ def test_held_out_correctness_rises(run):
     for change in held_out(run[0], "correctness_reward_func").values():
         assert change["rows"] == 234
         assert change["difference"]["low"] > 0.0, change
+    assert all(isinstance(answer["read/correctness_reward_func"], str) for answer in held_out_answers(run[0]))
 
 
 def test_prints_curves_and_held_out_scores(run):

@@ -12,6 +12,9 @@ from tests.e2e.conftest import axolotl, completions, history, shipped_config, wr
 REWARDS = ("correctness", "int", "strict_format", "soft_format", "xmlcount")
 
 
+pytestmark = pytest.mark.slow  # test_scoring.py compares the scores of the embedded model
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, smollm2, gsm8k):
     """The output_dir of a run of one step on real GSM8K."""

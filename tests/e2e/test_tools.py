@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_rows
 from tests.e2e.conftest import curves, fork, shipped_config, write
 from tests.e2e.scripted import TEMPLATE, call, make_model
 from tests.environments import tools_that_fail as tools
@@ -18,11 +19,9 @@ PATH = "tests.environments.tools_that_fail."
 def config(folder, turns, **changes):
     folder.mkdir(exist_ok=True)
     make_model(folder / "model")
-    with (folder / "rows.jsonl").open("w") as file:
-        for row, answer in turns:
-            file.write(json.dumps({"turns": json.dumps(row), "answer": answer}) + "\n")
+    rows = [{"turns": json.dumps(row), "answer": answer} for row, answer in turns]
     dataset = {
-        "path": str(folder / "rows.jsonl"),
+        "path": str(write_rows(folder / "rows.jsonl", rows)),
         "ds_type": "json",
         "split": "train",
         "type": "tests.e2e.scripted.rows",

@@ -109,10 +109,6 @@ def labels(found):
     return [(model.label, model.step) for model in found]
 
 
-def test_finds_base_and_trained_model(saved):
-    assert labels(models_of(saved)) == [("base", 0), ("trained", None)]
-
-
 def test_equal_weights_are_evaluated_once(saved):
     found = labels(models_of(saved, checkpoints="all"))
     assert found == [("base", 0), ("checkpoint-20", 20), ("checkpoint-40", 40)]

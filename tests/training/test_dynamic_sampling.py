@@ -38,13 +38,6 @@ def test_moved_rows_are_padded_on_the_sides_of_trl():
     assert sampling.loss_mask(kept).sum() == 12
 
 
-def test_batch_without_a_move_on_its_rank_stays_the_same():
-    kept = batch(prompt=2, completion=2, value=1)
-    before = dict(kept)
-    sampling.exchange(kept, batch(prompt=5, completion=5, value=5), {2: 0}, 2, range(4))
-    assert all(kept[name] is before[name] for name in before)
-
-
 def test_loss_mask_leaves_out_the_tokens_of_tools():
     masked = {"completion_mask": torch.ones(2, 3), "tool_mask": torch.tensor([[1, 0, 1]] * 2)}
     assert sampling.loss_mask(masked).sum() == 4

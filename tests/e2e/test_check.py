@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, axolotl
+from tests.conftest import ROOT, invoke
 
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
 DATASET = QUICKSTART["datasets"][0]
@@ -361,14 +361,12 @@ def test_reports_exactly_the_keys_that_axolotl_does_not_pass(switch):
     assert not wrong, wrong
 
 
-def test_command_checks_several_configs_and_folders(folder):
+def test_command_checks_several_configs_and_folders(folder, monkeypatch):
+    monkeypatch.chdir(folder)
     for name, changes in (("sound", {}), ("broken", set_key("trl.rewrad_funcs", ["a.b"]))):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(merged(changes)))
-    words = "grpo check sound.yaml broken.yaml --gpus 0 --offline --json".split()
-    printed = axolotl(*words, cwd=folder, returncode=1)
-    sound, broken = json.loads(printed[printed.index("[\n") :])
+    sound, broken = json.loads(invoke(*"check sound.yaml broken.yaml --gpus 0 --offline --json".split(), code=1).stdout)
     assert (sound["ok"], sound["verdict"], sound["findings"]) == (True, "OK", [])
     assert (broken["ok"], broken["verdict"]) == (False, "errors: 1")
     assert broken["findings"][0]["where"] == "trl.rewrad_funcs"
-    printed = axolotl("grpo", "check", folder / "used", "--offline", returncode=2)
-    assert "no YAML file in this folder" in printed
+    assert "no YAML file in this folder" in invoke("check", "used", "--offline", code=2).output

@@ -145,19 +145,10 @@ class Forgets(BasePlugin):
         if cfg.resume_from_checkpoint:
             raise RuntimeError("no state")
 """
-CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-ROW = {"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}
 # Changes of the quickstart, the exit code, and words of the line on the mistake.
 MISTAKES = {
-    "template without generation prompt": (
-        {"chat_template_jinja": CHATML}, 1, "without the opening of the model's turn"
-    ),
     "reward that never pays": (
         {"trl__reward_funcs": ["own.pays"]}, 1, "nor for the right answer"
-    ),
-    "dataset too short for a batch": (
-        {"datasets": [{"path": "rows.jsonl", "ds_type": "json", "type": "axolotl_grpo_plugin.gsm8k"}]},
-        1, "4 prompts do not fill a batch of 8",
     ),
     "adapter target that the architecture lacks": (
         {**LORA, "lora_target_modules": ["q_proj", "c_attn"]}, 1,
@@ -168,7 +159,6 @@ MISTAKES = {
         {"plugins": [PLUGIN, "own.Forgets"]}, 1,
         "the step after the resume: the training failed",
     ),
-    "broken DeepSpeed file": ({"deepspeed": "zero.json"}, 1, "not JSON"),
     "layer that FSDP cannot wrap": (
         {"fsdp_version": 2, "fsdp_config": {"transformer_layer_cls_to_wrap": "Qwen2DecoderLayer"}}, 1,
         "(Qwen2DecoderLayer): LlamaForCausalLM has no such layer. Did you mean `LlamaDecoderLayer`?",
@@ -180,8 +170,6 @@ MISTAKES = {
 def test_rehearsal_finds_the_mistake(mistake, tmp_path):
     changes, code, words = MISTAKES[mistake]
     (tmp_path / "own.py").write_text(NEVER + FORGETS)
-    (tmp_path / "zero.json").write_text("{")
-    save(tmp_path, [ROW] * 4)
     write(tmp_path, shipped_config(**changes))
     printed = axolotl("grpo", "rehearse", "config.yaml", cwd=tmp_path, returncode=code)
     assert words in " ".join(printed.split())

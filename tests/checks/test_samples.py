@@ -1,13 +1,11 @@
 from itertools import count
-from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.data import tokenizer
 from axolotl_grpo_plugin.data.rows import Source
 from axolotl_grpo_plugin.findings import Finding
 from tests.checks.found import levels
-from tests.conftest import Later, write_rows
+from tests.conftest import MODEL, Later, write_rows
 
 checks = Later("axolotl_grpo_plugin.checks.samples")
 scoring = Later("axolotl_grpo_plugin.scoring.samples")
@@ -148,16 +146,12 @@ def test_accepts_rewards_without_error(check_code, code):
 
 
 def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
-    real = SimpleNamespace(eos_token="</s>")
-    opened = SimpleNamespace(folder=tmp_path)
-    monkeypatch.setattr(tokenizer, "open_tokenizer", lambda cfg: opened)
-    monkeypatch.setattr(tokenizer, "AxolotlTokenizer", lambda *_: SimpleNamespace(real=real))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "ends.py").write_text(
         "def end(cfg, **_):\n    return lambda row, tokenizer=None: {'prompt': row['question'] + tokenizer.eos_token}\n"
     )
-    prompts = [sample.row["prompt"] for sample in rows(type="ends.end")]
-    assert prompts == ["1 + 1?</s>", "2 + 1?</s>"]
+    prompts = [sample.row["prompt"] for sample in rows(type="ends.end", keys={"base_model": str(MODEL)})]
+    assert prompts == ["1 + 1?<|im_end|>", "2 + 1?<|im_end|>"]
 
 
 HASHES = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"

@@ -8,9 +8,10 @@ import re
 import pytest
 import yaml
 
-from tests.conftest import ROOT, invoke
+from tests.conftest import invoke
+from tests.e2e.conftest import shipped_config
 
-QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+QUICKSTART = shipped_config()
 DATASET = QUICKSTART["datasets"][0]
 VLLM = {"use_vllm": True, "vllm_mode": "server"}
 COLOCATE = {"use_vllm": True, "vllm_mode": "colocate"}

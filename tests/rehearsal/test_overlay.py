@@ -1,14 +1,12 @@
-from pathlib import Path
-
 import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.batch import Batch, check_batch
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.rehearsal.overlay import least_gpus, local_rows, merged, overlay_of, small_batch
+from tests.e2e.conftest import shipped_config
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-GPU = yaml.safe_load((CONFIGS / "gsm8k/llama-3.2-3b-qlora-2gpu.yaml").read_text())
+GPU = shipped_config("gsm8k/llama-3.2-3b-qlora-2gpu")
 
 
 def changed(**keys):

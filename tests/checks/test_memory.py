@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import yaml
 
 from axolotl_grpo_plugin.checks.memory import GIB, check_memory, memory_of
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
@@ -24,27 +25,28 @@ def bytes_per_parameter(cfg):
 @pytest.mark.parametrize(
     "keys, expected",
     [
-        ({}, 2 + 2 + 4),
-        ({"bf16": False}, 4 + 4 + 8),
-        ({"optimizer": "adamw_bnb_8bit"}, 2 + 2 + 2),
-        ({"optimizer": "paged_adamw_32bit"}, 2 + 2 + 8),
-        ({"optimizer": "lion_8bit"}, 2 + 2 + 1),
-        ({"optimizer": "adafactor"}, 2 + 2),
-        ({"trl": {"beta": 0.1}}, 4 + 2 + 4),
-        ({"rl_beta": 0.1}, 4 + 2 + 4),
-        ({"trl": {"beta": 0.0}, "rl_beta": 0.1}, 2 + 2 + 4),
-        ({"adapter": "lora"}, 2),
-        ({"adapter": "lora", "load_in_8bit": True}, 1),
-        ({"adapter": "qlora", "load_in_4bit": True}, 0.5),
-        ({"deepspeed": "zero1.json"}, 2 + 2 + 3),
-        ({"deepspeed": "zero2.json"}, 2 + 0.5 + 3),
-        ({"deepspeed": "zero3_bf16.json"}, 0.5 + 0.5 + 3),
-        ({"deepspeed": "zero3_bf16_cpuoffload_all.json"}, 0.5 + 0.5),
-        ({"fsdp_version": 2, "fsdp_config": {"reshard_after_forward": True}}, 0.5 + 0.5 + 1),
-        ({"fsdp_version": 2, "fsdp_config": {"offload_params": True}}, 0),
+        ("", 2 + 2 + 4),
+        ("bf16: false", 4 + 4 + 8),
+        ("optimizer: adamw_bnb_8bit", 2 + 2 + 2),
+        ("optimizer: paged_adamw_32bit", 2 + 2 + 8),
+        ("optimizer: lion_8bit", 2 + 2 + 1),
+        ("optimizer: adafactor", 2 + 2),
+        ("trl: {beta: 0.1}", 4 + 2 + 4),
+        ("rl_beta: 0.1", 4 + 2 + 4),
+        ("{trl: {beta: 0.0}, rl_beta: 0.1}", 2 + 2 + 4),
+        ("adapter: lora", 2),
+        ("{adapter: lora, load_in_8bit: true}", 1),
+        ("{adapter: qlora, load_in_4bit: true}", 0.5),
+        ("deepspeed: zero1.json", 2 + 2 + 3),
+        ("deepspeed: zero2.json", 2 + 0.5 + 3),
+        ("deepspeed: zero3_bf16.json", 0.5 + 0.5 + 3),
+        ("deepspeed: zero3_bf16_cpuoffload_all.json", 0.5 + 0.5),
+        ("{fsdp_version: 2, fsdp_config: {reshard_after_forward: true}}", 0.5 + 0.5 + 1),
+        ("{fsdp_version: 2, fsdp_config: {offload_params: true}}", 0),
     ],
 )
 def test_precision_and_optimizer_set_the_bytes_per_parameter(keys, expected):
+    keys = yaml.safe_load(keys) or {}
     assert bytes_per_parameter(config(**keys)) == expected
 
 

@@ -40,11 +40,6 @@ def test_shows_its_help(words):
     assert invoke(*words).output.startswith("Usage: ")
 
 
-def test_config_that_cannot_be_read_is_one_line_with_the_prefix(working_folder):
-    (working_folder / "c.yaml").write_text("a: [")
-    assert invoke("doctor", "c.yaml", code=1).output.startswith("axolotl-grpo-plugin: c.yaml: line 1, column ")
-
-
 def test_console_shows_brackets_as_they_are(capsys):
     console().print("outputs/[try] :smile:")
     assert capsys.readouterr().out == "outputs/[try] :smile:\n"

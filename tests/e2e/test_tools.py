@@ -64,14 +64,13 @@ def test_calls_in_a_tools_answer_and_in_the_prompt_are_not_run(tmp_path):
         assert "tool_calls" not in last and len(called["tool_calls"]) == 1
 
 
-@pytest.mark.parametrize("producer", [False, True])
-def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path, producer):
+def test_episodes_of_an_environment_are_played_with_the_data_producer(tmp_path):
     turns = [([[call("guess", number=50), call("guess", number=70)], call("guess", number=70), "{}"], "70")]
     file = config(
         tmp_path / "run",
         turns,
         trl__reward_funcs=[],
-        trl__use_data_producer=producer,
+        trl__use_data_producer=True,
         grpo_environment="axolotl_grpo_plugin.environments.GuessNumber",
         grpo_environment_args={"guesses": 3},
         grpo_held_out_rows=1,

@@ -83,7 +83,6 @@ MISTAKES = {
     ),
     # names that Axolotl's schema takes as any text
     "misspelt optimizer": ({"optimizer": "adamw_troch"}, 0, "error", "optimizer", "Did you mean `adamw_torch`?"),
-    "misspelt scheduler": ({"lr_scheduler": "cosin"}, 0, "error", "lr_scheduler", "Did you mean `cosine`?"),
     "unknown hub strategy": (
         {"hub_model_id": "me/x", "hub_strategy": "foo"}, 0, "error", "hub_strategy", "every_save",
     ),

@@ -11,7 +11,7 @@ from tests.e2e.conftest import axolotl, curves, fork, kill, rollouts, shipped_co
 
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 BAD = ("raises", "no_number", "too_few", "hangs", "eats_memory", "exits")
-STEPS = 20
+STEPS = 24
 LIMITS = {"grpo_reward_timeout": 0.1, "grpo_reward_batch_timeout": 1.4, "grpo_reward_memory": 1.0}
 HERE = "tests.scoring.rewards_that_fail"
 

@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 
 import pytest
+import yaml
 
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.load import RewardRef, load_reward, reward_refs
@@ -18,7 +19,6 @@ from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.samples import Sample, samples
 from tests.conftest import ROOT
-from tests.e2e.conftest import shipped_config
 
 REWARDS = "axolotl_grpo_plugin.rewards"
 PROMPT = "Answer as <reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>"
@@ -218,7 +218,7 @@ think/smollm2-135m-cpu""".split()
 def test_finds_nothing_in_the_rewards_of_a_shipped_config(config, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)
-    cfg = shipped_config(config)
+    cfg = yaml.safe_load((ROOT / "configs" / f"{config}.yaml").read_text())
     if config.startswith("code/"):  # a tower of powers runs until this limit
         cfg["grpo_reward_args"] = {f"{REWARDS}.code.code_reward_func": {"timeout": 0.5}}
     for ref in reward_refs(cfg):

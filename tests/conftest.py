@@ -1,15 +1,19 @@
 """Speed up the tests: one thread per process, and modules that are compiled once. No test depends on an earlier one."""
 
+import json
 import logging
 import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 
+from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.findings import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +53,39 @@ def refused(code, words=None):
     """Check that the block ends with one finding, which has this code."""
     with pytest.raises(ConfigError, match=words) as error:
         yield
-    assert [finding.code for finding in error.value.findings] == [code]
+    assert codes(error) == [code]
+
+
+def codes(error):
+    """Return the codes of the findings that a command ended with."""
+    return [finding.code for finding in error.value.findings]
+
+
+def invoke(*words, code=0, **more):
+    """Run `axolotl-grpo WORDS` in this process, and check its exit code. Return click's result."""
+    result = CliRunner().invoke(grpo, [*map(str, words)], **more)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def program(code, cwd=None):
+    """Run Python code in a process of its own. Return what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def script(file, lines):
+    """Write a shell script that stands in for a command of this machine."""
+    file.write_text(f"#!/bin/sh\n{lines}\n")
+    file.chmod(0o755)
+
+
+def write_rows(file, rows):
+    """Write rows as JSON lines. A row that is text is a line as it is."""
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    file.write_text("".join(f"{line}\n" for line in lines))
+    return file
 
 
 def pytest_make_parametrize_id(val):

@@ -29,91 +29,44 @@ def test_messages_become_one_text(completion, text):
     assert text_of(completion) == text
 
 
-@pytest.mark.parametrize(
-    "answer, value",
-    [
-        ("18", "18"),
-        ("+018", "18"),
-        ("-5", "-5"),
-        ("-$5", "-5"),
-        ("$-5", "-5"),
-        ("$1,234,567.50", "1234567.50"),
-        ("18.", "18"),
-        ("18.00", "18"),
-        ("18 dollars", "18"),
-        ("18 dollars per hour.", "18"),
-        ("18 miles/hour", "18"),
-        ("18%", "18"),
-        ("18 °C", "18"),
-        ("18 €", "18"),
-        (r"\boxed{18}", "18"),
-        (r"\boxed{$1,000}", "1000"),
-        ("$18$", "18"),
-        ("$ 18 $", "18"),
-        ("\n18\n", "18"),
-        ("**18**", "18"),
-        ("**$18**.", "18"),
-        ("`18`", "18"),
-        (r"\$18", "18"),
-        (r"$\boxed{18}$", "18"),
-        (r"\boxed{18}.", "18"),
-        (r"\(18\)", "18"),
-        (r"\[\boxed{18}\]", "18"),
-        (r"18\text{ dollars}", "18"),
-        (r"18\%", "18"),
-        ("€18", "18"),
-        ("−5", "-5"),
-        ("18 m", "18"),
-        ("18 a day", "18"),
-        ("6 times", "6"),
-    ],
-)
-def test_reads_a_number_with_sign_currency_and_unit(answer, value):
-    assert read_number(answer) == (Decimal(value), "")
+# Answers by the number that they state, or by the reason why they state none.
+NUMBERS = {
+    "18": r"""+018 | 18. | 18.00 | 18 dollars | 18 dollars per hour. | 18 miles/hour | 18% | 18 °C | 18 € | \boxed{18} | $18$
+        $ 18 $ | **18** | **$18**. | `18` | \$18 | $\boxed{18}$ | \boxed{18}. | \(18\) | \[\boxed{18}\] | 18\text{ dollars}
+        18\% | €18 | 18 m | 18 a day""",
+    "-5": "-5 | -$5 | $-5 | −5",
+    "6": "6 times",
+    "1000": r"\boxed{$1,000}",
+    "1234567.50": "$1,234,567.50",
+}
+NO_NUMBERS = {
+    "not_a_number": """eighteen | --18 | -$-18 | 18 + x | 18 = x | . | ١٨ | 18 million | 18 or seventeen | 18 minus two | 18k
+        18x | 18x. | 18M | 18bn | 2π | 2 pi | 18 y | 18 times x | 3 tenths | 18½ | 18² | 18三""",
+    "several_numbers": r"""**17** or **18** | 1_000 | 1,00 | 1,0000 | 1e3 | 36/2 | 17 or 18 | 9 * 2 = 18 | 18 (see step 2)
+        \boxed{17} \boxed{18}""",
+}
 
 
-@pytest.mark.parametrize(
-    "answer, problem",
-    [
-        ("", "not_a_number"),
-        ("eighteen", "not_a_number"),
-        ("--18", "not_a_number"),
-        ("-$-18", "not_a_number"),
-        ("18 + x", "not_a_number"),
-        ("18 = x", "not_a_number"),
-        (".", "not_a_number"),
-        ("١٨", "not_a_number"),
-        ("18 million", "not_a_number"),
-        ("18 or seventeen", "not_a_number"),
-        ("18 minus two", "not_a_number"),
-        ("18k", "not_a_number"),
-        ("18x", "not_a_number"),
-        ("18x.", "not_a_number"),
-        ("18M", "not_a_number"),
-        ("18bn", "not_a_number"),
-        ("2π", "not_a_number"),
-        ("2 pi", "not_a_number"),
-        ("18 y", "not_a_number"),
-        ("18 times x", "not_a_number"),
-        ("3 tenths", "not_a_number"),
-        ("**17** or **18**", "several_numbers"),
-        ("18½", "not_a_number"),
-        ("18²", "not_a_number"),
-        ("18三", "not_a_number"),
-        ("1_000", "several_numbers"),
-        ("1,00", "several_numbers"),
-        ("1,0000", "several_numbers"),
-        ("1e3", "several_numbers"),
-        ("36/2", "several_numbers"),
-        ("17 or 18", "several_numbers"),
-        ("9 * 2 = 18", "several_numbers"),
-        ("18 (see step 2)", "several_numbers"),
-        (r"\boxed{17} \boxed{18}", "several_numbers"),
-        ("18 " + "word " * 50, "not_a_number"),
-    ],
-)
-def test_refuses_anything_but_one_number(answer, problem):
-    assert read_number(answer) == (None, problem)
+def listed(answers):
+    return [answer.strip() for answer in answers.replace("\n", "|").split("|")]
+
+
+@pytest.mark.parametrize("value, answers", NUMBERS.items())
+def test_reads_a_number_with_sign_currency_and_unit(value, answers):
+    for answer in listed(answers):
+        assert read_number(answer) == (Decimal(value), ""), answer
+
+
+@pytest.mark.parametrize("problem, answers", NO_NUMBERS.items())
+def test_refuses_anything_but_one_number(problem, answers):
+    for answer in listed(answers):
+        assert read_number(answer) == (None, problem), answer
+
+
+def test_reads_no_number_from_an_empty_or_long_answer():
+    assert read_number("\n18\n") == (18, "")
+    for answer in ("", "18 " + "word " * 50):
+        assert read_number(answer) == (None, "not_a_number")
 
 
 @pytest.mark.parametrize(

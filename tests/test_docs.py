@@ -1,10 +1,8 @@
 """The pages' links lead somewhere, and their screens are what the commands print."""
 
-import json
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
 import click
 import pytest
@@ -12,7 +10,7 @@ import yaml
 
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands import fetch
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_rows
 from tests.e2e.conftest import environment
 from tools.options import page
 
@@ -23,11 +21,11 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 FILE = re.compile(r"# ([\w/]+\.(?:py|yaml))\n")
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language):
     return [body for path in PAGES for found, body in BLOCK.findall(path.read_text()) if found == language]
 
 
-def screens() -> dict[str, str]:
+def screens():
     """Return each command of a console block, and the output that the page shows."""
     parts = [part for block in blocks("console") for part in re.split(r"^\$ ", block, flags=re.M)]
     return {command: output for command, _, output in (part.partition("\n") for part in parts if part)}
@@ -42,7 +40,7 @@ def commands(group=grpo, path="axolotl-grpo"):
             yield f"{path} {name}", command
 
 
-def typed(text: str) -> list[str]:
+def typed(text):
     """Return the commands of this package in a text, one per line."""
     return re.findall(r"^(?:\$ | *)(axolotl-grpo .*?) *(?:#.*)?$", text.replace("\\\n", ""), re.M)
 
@@ -63,11 +61,11 @@ NOT_RUN = ("fetch smollm2", "doctor", "stats --data")
 ROWS = [{"question": f"{n} + 1?", "answer": f"{n + 1}"} for n in range(8)]
 
 
-def words_of(command: str, beginnings: tuple[str, ...]) -> bool:
+def words_of(command, beginnings):
     return f"{command} ".startswith(tuple(f"axolotl-grpo {beginning} " for beginning in beginnings))
 
 
-def is_fast(command: str) -> bool:
+def is_fast(command):
     return words_of(command, FAST) and not words_of(command, NOT_RUN) and "outputs/" not in command
 
 
@@ -82,16 +80,16 @@ def fetched(tmp_path_factory):
         "rows.jsonl": [{**row, "answer": f"#### {row['answer']}"} for row in ROWS * 64],
     }
     for name, rows in files.items():
-        (folder / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        write_rows(folder / name, rows)
     return folder
 
 
-def run_in(folder: Path, command: str) -> subprocess.CompletedProcess:
+def run_in(folder, command):
     environ = environment(COLUMNS="100")
     return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, env=environ)
 
 
-def check_example(folder: Path, command: str) -> None:
+def check_example(folder, command):
     done = run_in(folder, command)
     # A fault that an attack found is exit code 1.
     allowed = (0, 1) if "attack" in command else (0,)
@@ -153,7 +151,7 @@ def test_links_lead_to_files_and_headings(page):
             assert heading in slugs, f"{page.name}: {target}#{heading}"
 
 
-def measured() -> list[tuple[str, str]]:
+def measured():
     """Return each config's results over all seeds, from the last line of the config and source in curves.md."""
     text = (ROOT / "benchmarks" / "results" / "curves.md").read_text()
     lines = re.findall(r"^\| (`([^`]+)`.*?) \| .* \| (.+?) \| (.+?) \|$", text, re.M)

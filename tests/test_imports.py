@@ -1,9 +1,8 @@
 """Modules are imported only when they are needed. Every Axolotl command imports the package."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.conftest import program
 
 TRAINER = {"torch", "axolotl", "transformers", "datasets", "trl"}
 HEAVY = {*TRAINER, "matplotlib", "pydantic", "pyarrow"}
@@ -32,9 +31,7 @@ CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 def test_imports_nothing_heavy(code, heavy, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"completion": "<answer>18</answer>", "answer": "18"}')
     script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules))\n{code}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.split())
+    loaded = set(program(script, cwd=tmp_path).split())
     assert "axolotl_grpo_plugin" in loaded and not heavy & loaded
 
 

@@ -165,10 +165,6 @@ def test_group_of_another_task_scores_none():
     assert shortest(prompts, ["a", "bb", "c", "dd"], weight=[None, None, 1.0, 1.0]) == [None, None, 1.0, 0.0]
 
 
-def test_group_reward_has_options():
-    assert list(shortest.options) == ["tie"] and not shortest.spec.inline
-
-
 @group_reward(range=(0.0, 1.0), may_read=["bonus"])
 def first_of(completions, bonus):
     return [bonus[0] or 0.0, *(0.0 for _ in completions[1:])]

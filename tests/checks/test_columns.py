@@ -33,12 +33,6 @@ def test_columns_of_two_types_become_text(caplog):
     assert datasets.concatenate_datasets([numbers, texts])["answer"] == ["18", "18"]
 
 
-def test_matching_datasets_are_unchanged(caplog):
-    same = datasets.Dataset.from_list([{"prompt": "p", "answer": "18"}])
-    assert loading.align([same, same]) == [same, same]
-    assert not caplog.messages
-
-
 def test_reports_a_missing_reward_column():
     rewards = {CORRECT: {}, "owner/a-model": {}}
     assert not findings(rewards, [{"prompt": "p", "answer": "18"}])

@@ -3,8 +3,6 @@ import sys
 import pytest
 
 from axolotl_grpo_plugin.checks import config as checks
-from axolotl_grpo_plugin.config import is_named
-from axolotl_grpo_plugin.findings import ConfigError, Finding, stop_on
 from tests.checks.found import codes
 
 
@@ -141,10 +139,6 @@ def test_reports_a_missing_or_broken_deepspeed_config(folder):
     assert not found("sound.json") + found({"zero_optimization": {}}) + found(None)
 
 
-def test_ignores_plugins_that_are_not_a_list():
-    assert not is_named({"plugins": 5}) and not list(checks.check_plugin({"plugins": 5}))
-
-
 def test_reports_examples_in_another_form():
     good = {"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}
     assert not prompts(grpo_examples=[good])
@@ -164,11 +158,3 @@ def test_held_out_rows_need_a_dataset():
     assert not list(checks.check_held_out(cfg))
     found = checks.check_held_out({**cfg, "test_datasets": None})
     assert codes(found) == ["no-held-out-rows"]
-
-
-def test_stop_on_raises_with_all_errors():
-    stop_on([])
-    with pytest.raises(ConfigError) as stopped:
-        stop_on([Finding("a", "b.", "Do c"), Finding("d", "e", "f?", "g\n")])
-    lines = "axolotl-grpo-plugin: a: b. Do c.\naxolotl-grpo-plugin: d: e. f?"
-    assert stopped.value.code == lines

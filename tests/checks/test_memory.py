@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import yaml
 
 from axolotl_grpo_plugin.checks.memory import GIB, check_memory, memory_of
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
@@ -24,27 +25,28 @@ def bytes_per_parameter(cfg):
 @pytest.mark.parametrize(
     "keys, expected",
     [
-        ({}, 2 + 2 + 4),
-        ({"bf16": False}, 4 + 4 + 8),
-        ({"optimizer": "adamw_bnb_8bit"}, 2 + 2 + 2),
-        ({"optimizer": "paged_adamw_32bit"}, 2 + 2 + 8),
-        ({"optimizer": "lion_8bit"}, 2 + 2 + 1),
-        ({"optimizer": "adafactor"}, 2 + 2),
-        ({"trl": {"beta": 0.1}}, 4 + 2 + 4),
-        ({"rl_beta": 0.1}, 4 + 2 + 4),
-        ({"trl": {"beta": 0.0}, "rl_beta": 0.1}, 2 + 2 + 4),
-        ({"adapter": "lora"}, 2),
-        ({"adapter": "lora", "load_in_8bit": True}, 1),
-        ({"adapter": "qlora", "load_in_4bit": True}, 0.5),
-        ({"deepspeed": "zero1.json"}, 2 + 2 + 3),
-        ({"deepspeed": "zero2.json"}, 2 + 0.5 + 3),
-        ({"deepspeed": "zero3_bf16.json"}, 0.5 + 0.5 + 3),
-        ({"deepspeed": "zero3_bf16_cpuoffload_all.json"}, 0.5 + 0.5),
-        ({"fsdp_version": 2, "fsdp_config": {"reshard_after_forward": True}}, 0.5 + 0.5 + 1),
-        ({"fsdp_version": 2, "fsdp_config": {"offload_params": True}}, 0),
+        ("", 2 + 2 + 4),
+        ("bf16: false", 4 + 4 + 8),
+        ("optimizer: adamw_bnb_8bit", 2 + 2 + 2),
+        ("optimizer: paged_adamw_32bit", 2 + 2 + 8),
+        ("optimizer: lion_8bit", 2 + 2 + 1),
+        ("optimizer: adafactor", 2 + 2),
+        ("trl: {beta: 0.1}", 4 + 2 + 4),
+        ("rl_beta: 0.1", 4 + 2 + 4),
+        ("{trl: {beta: 0.0}, rl_beta: 0.1}", 2 + 2 + 4),
+        ("adapter: lora", 2),
+        ("{adapter: lora, load_in_8bit: true}", 1),
+        ("{adapter: qlora, load_in_4bit: true}", 0.5),
+        ("deepspeed: zero1.json", 2 + 2 + 3),
+        ("deepspeed: zero2.json", 2 + 0.5 + 3),
+        ("deepspeed: zero3_bf16.json", 0.5 + 0.5 + 3),
+        ("deepspeed: zero3_bf16_cpuoffload_all.json", 0.5 + 0.5),
+        ("{fsdp_version: 2, fsdp_config: {reshard_after_forward: true}}", 0.5 + 0.5 + 1),
+        ("{fsdp_version: 2, fsdp_config: {offload_params: true}}", 0),
     ],
 )
 def test_precision_and_optimizer_set_the_bytes_per_parameter(keys, expected):
+    keys = yaml.safe_load(keys) or {}
     assert bytes_per_parameter(config(**keys)) == expected
 
 
@@ -81,14 +83,12 @@ BATCH = {"trl": {"max_completion_length": 1024}, "sequence_len": 1536, "micro_ba
 def test_logits_and_activations_grow_with_the_micro_batch():
     cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, **BATCH)
     memory = memory_of(cfg, place(cfg, "01"), 80)
-    assert round(memory.logits, 2) == round(16 * 1024 * 151_936 * 8 / GIB, 2) == 18.55
-    checkpointed = 36 * 2048 + 16 * 2048 + 4 * 11008
-    assert memory.activations == 16 * 1536 * checkpointed * 2 / GIB
     half = memory_of({**cfg, "micro_batch_size": 8}, place(cfg, "01"), 80)
     assert (half.logits, half.activations, half.model) == (memory.logits / 2, memory.activations / 2, memory.model)
     kept = memory_of({**cfg, "gradient_checkpointing": None}, place(cfg, "01"), 80)
-    assert kept.activations == 16 * 1536 * 36 * (16 * 2048 + 4 * 11008) * 2 / GIB
-    assert str(memory).startswith("estimate 31.") and found(cfg, 80) == []
+    sizes = [round(size, 2) for size in (memory.logits, memory.activations, kept.activations)]
+    assert sizes == [18.55, 6.89, 126.56]
+    assert str(memory).startswith("estimate 31.")
 
 
 def test_warns_of_a_micro_batch_that_does_not_fit():

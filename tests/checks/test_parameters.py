@@ -1,33 +1,35 @@
 import json
 
 import pytest
+import yaml
 
 from axolotl_grpo_plugin.checks.parameters import PUBLIC, parameters_of, shape_of
 from axolotl_grpo_plugin.findings import Finding
 
-# hidden, layers, heads, KV heads, head, intermediate, vocabulary, tied: from the published config.json.
-SHAPES = {
-    "SmolLM2-135M": ("llama", 576, 30, 9, 3, 64, 1536, 49152, True),
-    "Qwen2.5-0.5B": ("qwen2", 896, 24, 14, 2, 64, 4864, 151936, True),
-    "Qwen2.5-1.5B": ("qwen2", 1536, 28, 12, 2, 128, 8960, 151936, True),
-    "Qwen2.5-3B": ("qwen2", 2048, 36, 16, 2, 128, 11008, 151936, True),
-    "Qwen2.5-7B": ("qwen2", 3584, 28, 28, 4, 128, 18944, 152064, False),
-    "Llama-3.2-1B": ("llama", 2048, 16, 32, 8, 64, 8192, 128256, True),
-    "Llama-3.2-3B": ("llama", 3072, 28, 24, 8, 128, 8192, 128256, True),
-    "Qwen3-0.6B": ("qwen3", 1024, 28, 16, 8, 128, 3072, 151936, True),
-    "Qwen3-1.7B": ("qwen3", 2048, 28, 16, 8, 128, 6144, 151936, True),
-    "Qwen3-4B": ("qwen3", 2560, 36, 32, 8, 128, 9728, 151936, True),
-    "Qwen3-8B": ("qwen3", 4096, 36, 32, 8, 128, 12288, 151936, False),
-}
+# From the published config.json of each model.
 KEYS = (
     "model_type hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim "
     "intermediate_size vocab_size tie_word_embeddings"
 ).split()
+SHAPES = """
+SmolLM2-135M llama 576  30 9  3 64  1536  49152  true
+Qwen2.5-0.5B qwen2 896  24 14 2 64  4864  151936 true
+Qwen2.5-1.5B qwen2 1536 28 12 2 128 8960  151936 true
+Qwen2.5-3B   qwen2 2048 36 16 2 128 11008 151936 true
+Qwen2.5-7B   qwen2 3584 28 28 4 128 18944 152064 false
+Llama-3.2-1B llama 2048 16 32 8 64  8192  128256 true
+Llama-3.2-3B llama 3072 28 24 8 128 8192  128256 true
+Qwen3-0.6B   qwen3 1024 28 16 8 128 3072  151936 true
+Qwen3-1.7B   qwen3 2048 28 16 8 128 6144  151936 true
+Qwen3-4B     qwen3 2560 36 32 8 128 9728  151936 true
+Qwen3-8B     qwen3 4096 36 32 8 128 12288 151936 false
+"""
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_known_sizes_match_config_json(name, tmp_path):
-    config = dict(zip(KEYS, SHAPES[name], strict=True))
+@pytest.mark.parametrize("line", SHAPES.strip().splitlines())
+def test_known_sizes_match_config_json(line, tmp_path):
+    name, *values = line.split()
+    config = dict(zip(KEYS, map(yaml.safe_load, values), strict=True))
     (tmp_path / "config.json").write_text(json.dumps(config))
     shape = shape_of({"base_model": str(tmp_path)})
     assert shape == PUBLIC.get(name, (134_515_008, 30, 576, 1536, 49152))

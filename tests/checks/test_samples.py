@@ -1,14 +1,11 @@
-import json
 from itertools import count
-from types import SimpleNamespace
 
 import pytest
 
-from axolotl_grpo_plugin.data import tokenizer
-from axolotl_grpo_plugin.data.rows import Source, Unreadable
+from axolotl_grpo_plugin.data.rows import Source
 from axolotl_grpo_plugin.findings import Finding
 from tests.checks.found import levels
-from tests.conftest import Later
+from tests.conftest import MODEL, Later, write_rows
 
 checks = Later("axolotl_grpo_plugin.checks.samples")
 scoring = Later("axolotl_grpo_plugin.scoring.samples")
@@ -26,8 +23,7 @@ def rows(tmp_path):
     """Write a dataset and return its samples."""
 
     def read(rows=ROWS, offline=False, keys=None, **entry):
-        file = tmp_path / "rows.jsonl"
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        file = write_rows(tmp_path / "rows.jsonl", rows)
         entry = {"path": str(file), "ds_type": "json", "type": GSM8K, **entry}
         cfg = Later("axolotl.utils.dict").DictDefault({"base_model": "nowhere", "datasets": [entry], **(keys or {})})
         return scoring.samples(cfg, Source("datasets", 0, entry["path"], entry), offline)
@@ -74,16 +70,6 @@ def test_reports_rows_of_another_dataset(rows):
     assert found.fix.startswith("Set type: axolotl_grpo_plugin.qa and grpo_columns:")
     assert 'no column "prompt"' in rows([{"text": "a"}], type=None).what
     assert "no such file" in rows(path="nowhere.jsonl").what
-
-
-def test_hub_dataset_is_skipped_offline(rows, monkeypatch):
-    def fail(*_):
-        raise Unreadable("there", "cannot be loaded", "Look")
-        yield
-
-    monkeypatch.setattr("axolotl_grpo_plugin.scoring.samples.read", fail)
-    assert rows(path="openai/gsm8k").level == "error"
-    assert rows(path="openai/gsm8k", offline=True).level == "skipped"
 
 
 OF_SOLUTION = """
@@ -160,16 +146,12 @@ def test_accepts_rewards_without_error(check_code, code):
 
 
 def test_transform_gets_axolotls_tokenizer(rows, tmp_path, monkeypatch):
-    real = SimpleNamespace(eos_token="</s>")
-    opened = SimpleNamespace(folder=tmp_path)
-    monkeypatch.setattr(tokenizer, "open_tokenizer", lambda cfg: opened)
-    monkeypatch.setattr(tokenizer, "AxolotlTokenizer", lambda *_: SimpleNamespace(real=real))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "ends.py").write_text(
         "def end(cfg, **_):\n    return lambda row, tokenizer=None: {'prompt': row['question'] + tokenizer.eos_token}\n"
     )
-    prompts = [sample.row["prompt"] for sample in rows(type="ends.end")]
-    assert prompts == ["1 + 1?</s>", "2 + 1?</s>"]
+    prompts = [sample.row["prompt"] for sample in rows(type="ends.end", keys={"base_model": str(MODEL)})]
+    assert prompts == ["1 + 1?<|im_end|>", "2 + 1?<|im_end|>"]
 
 
 HASHES = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"

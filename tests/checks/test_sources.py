@@ -1,11 +1,9 @@
-import json
-
 import pytest
 
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.data.rows import sources
 from tests.checks.found import codes, levels
-from tests.conftest import MODEL
+from tests.conftest import MODEL, write_rows
 
 DISPATCH = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
 CORRECT = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
@@ -17,8 +15,7 @@ def findings(tmp_path):
     """Return the findings on a dataset, after a count of the prompts."""
 
     def check(rows, routes=None, reward=DISPATCH):
-        file = tmp_path / "rows.jsonl"
-        file.write_text("\n".join(map(json.dumps, rows)))
+        file = write_rows(tmp_path / "rows.jsonl", rows)
         entry = {"path": str(file), "type": "axolotl_grpo_plugin.verl"}
         cfg = {"base_model": str(MODEL), "trl": {"reward_funcs": [reward]}, "datasets": [entry]}
         cfg["grpo_reward_args"] = {reward: {"routes": routes} if routes else {}}

@@ -116,11 +116,9 @@ SCENARIOS = {
     "fix of a finished run": Scenario(on_volume(finished=True), 0, "Log: modal app logs ap-", 1, (FIRST,)),
     # The user ends the command.
     "Ctrl-C, Volume": Scenario(signal_during("VolumeListFiles"), 130, STOPPED, 0),
-    "Ctrl-C, upload": Scenario(signal_during("MountGetOrCreate"), 130, STOPPED, 0),
     "Ctrl-C, build": Scenario(signal_during("ImageJoinStreaming"), 130, STOPPED, 0),
     "SIGTERM, build": Scenario(signal_during("ImageJoinStreaming", signal.SIGTERM), 143, STOPPED, 0),
     "Ctrl-C, training": Scenario(signal_during("FunctionGetOutputs"), 130, GOES_ON, 1),
-    "SIGTERM, training": Scenario(signal_during("FunctionGetOutputs", signal.SIGTERM), 143, GOES_ON, 1),
     # The run ends.
     "exit code": Scenario(ends_with(3), 3, "The run ended with exit code 3. See the log above.", 1),
     "timeout": Scenario(ends_with(RESULT(status="GENERIC_STATUS_TIMEOUT", exception="hit its timeout")), 1, "Modal: ", 1),

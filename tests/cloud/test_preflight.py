@@ -43,22 +43,23 @@ def test_accepts_strings_that_arrive_or_are_not_paths(work, cfg):
 
 
 @pytest.mark.parametrize("cfg, ignore, level, text", [
-    ({"datasets": [{"path": "data/train.jsonl"}]}, "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern of the plugin"),
-    ({"datasets": [{"data_files": "data/*.jsonl"}]}, "data/more.jsonl", "error", "data/more.jsonl is not sent"),
-    ({"trl": {"reward_funcs": ["rewards.mine.score"]}}, "rewards", "error", "rewards/mine.py is not sent"),
-    ({"plugins": ["my.package:Plugin"]}, "my", "error", "my/package/__init__.py is not sent"),
-    ({"grpo_reward_args": {"f": {"file": "zero3.json"}}}, "*.json", "error", "f.file (zero3.json): zero3.json is not sent"),
-    ({"datasets": [{"path": "build/x.json"}]}, "none", "error", 'Add "!build/x.json" to ignore'),
-    ({"trl": {"file": "./.env"}}, "none", "error", "credential"),
-    ({"datasets": [{"path": "../beside/x.jsonl"}]}, "none", "error", "outside the working folder"),
-    ({"some_folder": "../beside"}, "none", "warning", "outside the working folder"),
-    ({"base_model": "{work}/models/a"}, "none", "error", "Write models/a"),
-    ({"base_model": "./outputs/sft"}, "none", "skipped", "must be on the Volume runs, as sft"),
-    ({"base_model": "/cache/model"}, "none", "skipped", "must be on the Volume cache, as model"),
-    ({"grpo_reward_args": {"judge": {"base_url": "http://127.0.0.2/v1"}}}, "none", "error", "grpo_reward_args.judge.base_url: the container cannot reach it"),
-    ({"some_url": "https://[::1]:8/v1"}, "none", "error", "some_url: the container cannot reach it"),
+    ("datasets: [{path: data/train.jsonl}]", "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern of the plugin"),
+    ("datasets: [{data_files: data/*.jsonl}]", "data/more.jsonl", "error", "data/more.jsonl is not sent"),
+    ("trl: {reward_funcs: [rewards.mine.score]}", "rewards", "error", "rewards/mine.py is not sent"),
+    ("plugins: ['my.package:Plugin']", "my", "error", "my/package/__init__.py is not sent"),
+    ("grpo_reward_args: {f: {file: zero3.json}}", "*.json", "error", "f.file (zero3.json): zero3.json is not sent"),
+    ("datasets: [{path: build/x.json}]", "none", "error", 'Add "!build/x.json" to ignore'),
+    ("trl: {file: ./.env}", "none", "error", "credential"),
+    ("datasets: [{path: ../beside/x.jsonl}]", "none", "error", "outside the working folder"),
+    ("some_folder: ../beside", "none", "warning", "outside the working folder"),
+    ("base_model: '{work}/models/a'", "none", "error", "Write models/a"),
+    ("base_model: ./outputs/sft", "none", "skipped", "must be on the Volume runs, as sft"),
+    ("base_model: /cache/model", "none", "skipped", "must be on the Volume cache, as model"),
+    ("grpo_reward_args: {judge: {base_url: 'http://127.0.0.2/v1'}}", "none", "error", "grpo_reward_args.judge.base_url: the container cannot reach it"),
+    ("some_url: https://[::1]:8/v1", "none", "error", "some_url: the container cannot reach it"),
 ])  # fmt: skip
 def test_reports_paths_and_addresses_that_a_container_lacks(work, cfg, ignore, level, text):
+    cfg = yaml.safe_load(cfg) or {}
     cfg = yaml.safe_load(yaml.safe_dump(cfg).replace("{work}", str(work)))
     ((found, line),) = findings(cfg, work, ignore)
     assert found == level and text in line
@@ -99,15 +100,17 @@ def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
 @pytest.mark.parametrize(
     "cloud, keys, expected",
     [
-        ({}, {}, []),
-        ({}, {"wandb_project": "p"}, [("error", "wandb_project")]),
-        ({}, {"wandb_project": "p", "wandb_mode": "offline"}, []),
-        ({}, {"wandb_project": "p", "use_wandb": False}, []),
-        ({"env": {"WANDB_MODE": "offline"}}, {"wandb_project": "p"}, []),
-        ({"secrets": [{"modal": "mine"}]}, {"wandb_project": "p"}, [("warning", "wandb_project")]),
-        ({}, {"hub_model_id": "me/model"}, [("error", "hub_model_id")]),
+        ("", "", []),
+        ("", "wandb_project: p", [("error", "wandb_project")]),
+        ("", "{wandb_project: p, wandb_mode: offline}", []),
+        ("", "{wandb_project: p, use_wandb: false}", []),
+        ("env: {WANDB_MODE: offline}", "wandb_project: p", []),
+        ("secrets: [{modal: mine}]", "wandb_project: p", [("warning", "wandb_project")]),
+        ("", "hub_model_id: me/model", [("error", "hub_model_id")]),
     ],
 )
 def test_secrets_that_the_config_needs_must_be_sent(cloud, keys, expected):
+    cloud = yaml.safe_load(cloud) or {}
+    keys = yaml.safe_load(keys) or {}
     found = preflight.check_secrets(dicts.DictDefault(keys), read(cloud, "cloud.yaml"))
     assert [(finding.level, finding.where) for finding in found] == expected

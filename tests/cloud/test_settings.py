@@ -4,15 +4,14 @@ import re
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.cloud import settings
 from axolotl_grpo_plugin.cloud.settings import Settings, read
 from axolotl_grpo_plugin.commands import train
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.paths import shipped
 from tests.cloud.project import write
+from tests.conftest import invoke
 
 
 def wrong(config):
@@ -38,25 +37,26 @@ def test_shipped_file_is_valid_and_so_are_its_commented_examples():
 @pytest.mark.parametrize(
     "config, text",
     [
-        ({"gpus": 2}, "gpus: there is no such key. Did you mean `gpu`?"),
-        ({5: 1}, "5: there is no such key. Valid names:"),
-        ({"gpu": "L40"}, "gpu: Modal has no GPU L40. Did you mean `L40S`?"),
-        ({"gpu": "A10:5"}, "gpu: A10:5 is not a number of GPUs"),
-        ({"gpu": "L40S:two"}, "gpu: L40S:two is not a number of GPUs"),
-        ({"gpu": ["H100"]}, "gpu (['H100']): it should be a valid string"),
-        ({"cpu": "8"}, "cpu (8): it should be a valid number"),
-        ({"timeout": 86401}, "timeout (86401): it should be less than or equal to 86400"),
-        ({"volumes": ["outputs"]}, "volumes[0] (outputs): it should be a valid dictionary"),
-        ({"volumes": [{"name": "a"}]}, "volumes[0].mount ({'name': 'a'}): Field required"),
-        ({"volumes": [{"name": "a b", "mount": "x"}]}, "volumes[0].name (a b): String should match"),
-        ({"volumes": [{"name": "a", "mount": "../x"}]}, "volumes[0].mount: ../x is not a new folder"),
-        ({"volumes": [{"name": "a", "mount": "."}]}, "volumes[0].mount: . is not a new folder"),
-        ({"secrets": ["MINE"]}, "secrets[0]: MINE is not set in your environment. Run `export MINE=…`."),
-        ({"env": {"MINE": None}}, "env: MINE is not set in your environment, or not a string"),
-        ({"env": {"A": True}}, "env: A is not set in your environment, or not a string"),
+        ("gpus: 2", "gpus: there is no such key. Did you mean `gpu`?"),
+        ("5: 1", "5: there is no such key. Valid names:"),
+        ("gpu: L40", "gpu: Modal has no GPU L40. Did you mean `L40S`?"),
+        ("gpu: A10:5", "gpu: A10:5 is not a number of GPUs"),
+        ("gpu: L40S:two", "gpu: L40S:two is not a number of GPUs"),
+        ("gpu: [H100]", "gpu (['H100']): it should be a valid string"),
+        ("cpu: '8'", "cpu (8): it should be a valid number"),
+        ("timeout: 86401", "timeout (86401): it should be less than or equal to 86400"),
+        ("volumes: [outputs]", "volumes[0] (outputs): it should be a valid dictionary"),
+        ("volumes: [{name: a}]", "volumes[0].mount ({'name': 'a'}): Field required"),
+        ("volumes: [{name: a b, mount: x}]", "volumes[0].name (a b): String should match"),
+        ("volumes: [{name: a, mount: ../x}]", "volumes[0].mount: ../x is not a new folder"),
+        ("volumes: [{name: a, mount: .}]", "volumes[0].mount: . is not a new folder"),
+        ("secrets: [MINE]", "secrets[0]: MINE is not set in your environment. Run `export MINE=…`."),
+        ("env: {MINE: null}", "env: MINE is not set in your environment, or not a string"),
+        ("env: {A: true}", "env: A is not set in your environment, or not a string"),
     ],
 )
 def test_wrong_value_is_one_line(config, text):
+    config = yaml.safe_load(config) or {}
     (line,) = wrong(config)
     assert line.startswith(f"my.yaml: {text}")
     assert len(wrong(config | {"max_size": 0})) == 2  # all are reported at once
@@ -65,20 +65,21 @@ def test_wrong_value_is_one_line(config, text):
 @pytest.mark.parametrize(
     "config",
     [
-        {"secrets": [{"HF_TOKEN": "hf_sesame"}]},
-        {"secrets": {"HF_TOKEN": "hf_sesame"}},
-        {"secrets": ["hf_sesame"]},
-        {"secrets": [{"modal": "x", "KEY": "hf_sesame"}]},
-        {"secrets": [{"modal": "hf sesame"}]},
-        {"env": {"HF_TOKEN": "hf_sesame"}},
-        {"env": [{"MY_API_KEY": "hf_sesame"}]},
-        {"env": {"OPENAI_API_KEY": None}},
-        {"env": {"DB": "postgres://me:sesame@host/db"}},
-        {"pip_install": ["git+https://sesame@github.com/me/x"]},
-        {"pip_install": "git+https://sesame@github.com/me/x"},
+        "secrets: [{HF_TOKEN: hf_sesame}]",
+        "secrets: {HF_TOKEN: hf_sesame}",
+        "secrets: [hf_sesame]",
+        "secrets: [{modal: x, KEY: hf_sesame}]",
+        "secrets: [{modal: hf sesame}]",
+        "env: {HF_TOKEN: hf_sesame}",
+        "env: [{MY_API_KEY: hf_sesame}]",
+        "env: {OPENAI_API_KEY: null}",
+        "env: {DB: 'postgres://me:sesame@host/db'}",
+        "pip_install: ['git+https://sesame@github.com/me/x']",
+        "pip_install: git+https://sesame@github.com/me/x",
     ],
 )
 def test_secrets_are_refused_and_never_repeated(config, monkeypatch):
+    config = yaml.safe_load(config) or {}
     monkeypatch.setenv("OPENAI_API_KEY", "hf_sesame")
     (line,) = wrong(config)
     assert "sesame" not in line
@@ -118,6 +119,5 @@ def test_file_is_checked_before_axolotl_reads_it(tmp_path, monkeypatch, text, er
         write(tmp_path, "cloud.yaml", text=text)
     monkeypatch.setattr(train, "run", lambda *args, **options: 5)
     words = ["train", f"{tmp_path}/a.yaml", "--cloud", f"{tmp_path}/cloud.yaml", "--dry-run"]
-    shown = CliRunner().invoke(grpo, words)
-    assert shown.exit_code == (1 if error else 5)
+    shown = invoke(*words, code=1 if error else 5)
     assert (error or "") in shown.output and shown.output.count("\n") == bool(error)

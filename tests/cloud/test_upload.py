@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from modal.mount import _MountDir
 
-from axolotl_grpo_plugin.cloud.credentials import looks_like_credentials
 from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.findings import ConfigError
 from tests.cloud.project import write
@@ -42,16 +41,6 @@ SENT = """
     données/ü.jsonl [odd]*?.txt a/.gitkeep authors.txt sacred.txt pattern.txt
     """.split()
 TOOLS = ".git/config a/__pycache__/x.pyc .venv/lib/x node_modules/x .mypy_cache/x .ssh/config .aws/x .huggingface/x"
-
-
-@pytest.mark.parametrize("path", HELD)
-def test_file_that_looks_like_credentials_is_held(path):
-    assert looks_like_credentials(path)
-
-
-@pytest.mark.parametrize("path", SENT)
-def test_source_data_and_models_are_not_held(path):
-    assert not looks_like_credentials(path)
 
 
 def test_credentials_are_named_and_sent_only_by_their_exact_path(tmp_path):

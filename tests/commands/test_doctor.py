@@ -4,14 +4,12 @@ import json
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands import doctor
 from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.serving import placement
 from axolotl_grpo_plugin.serving.address import settle_address
-from tests.conftest import ROOT
+from tests.conftest import ROOT, invoke, script
 
 SLURM = ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml"
 FULL = ROOT / "configs/gsm8k/qwen2.5-1.5b-full-2gpu.yaml"
@@ -30,9 +28,7 @@ def planned(file, gpus, gib=80.0, **keys):
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
-    tool = tmp_path / "scontrol"
-    tool.write_text("#!/bin/sh\nprintf 'n1\\nn2\\nn3\\n'\n")
-    tool.chmod(0o755)
+    script(tmp_path / "scontrol", "printf 'n1\\nn2\\nn3\\n'")
     monkeypatch.setenv("PATH", str(tmp_path))
     slurm = {"NNODES": 3, "JOB_NODELIST": "n[1-3]", "STEP_NUM_NODES": 3, "NODEID": 1, "JOB_ID": 7}
     for name, value in slurm.items():
@@ -57,15 +53,13 @@ def test_compares_the_gpus_with_the_need_of_the_config():
 
 
 def test_all_findings_are_in_the_json_and_have_codes(tmp_path, monkeypatch):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\nsleep 60\n")
-    tool.chmod(0o755)
+    script(tmp_path / "nvidia-smi", "sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(placement, "_SECONDS", 0.5)
     cfg = {**yaml.safe_load(FULL.read_text()), "base_model": "no/model", "output_dir": "/proc/a"}
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(cfg))
-    shown = CliRunner().invoke(grpo, ["doctor", str(tmp_path / "a.yaml"), "--json"])
+    shown = invoke("doctor", tmp_path / "a.yaml", "--json", code=1)
     codes = {found["code"] for found in json.loads(shown.stdout)["findings"]}
-    assert shown.exit_code == 1 and {"uncounted-gpus", "unknown-size", "output-read-only", "not-cached"} <= codes
+    assert {"uncounted-gpus", "unknown-size", "output-read-only", "not-cached"} <= codes
     assert "" not in codes

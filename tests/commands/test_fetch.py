@@ -2,16 +2,8 @@
 
 from pathlib import Path
 
-from click.testing import CliRunner
-
-from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.paths import shipped
-
-
-def fetch(*words):
-    result = CliRunner().invoke(grpo, ["fetch", *map(str, words)])
-    assert result.exit_code == 0, result.output
-    return result.output
+from tests.conftest import invoke
 
 
 def files(folder):
@@ -26,7 +18,7 @@ def test_fetch_copies_the_pack_and_keeps_existing_files(tmp_path):
     mine = tmp_path / "configs" / "quickstart.yaml"
     mine.parent.mkdir()
     mine.write_text("mine")
-    printed = fetch("--out", tmp_path)
+    printed = invoke("fetch", "--out", tmp_path).output
     assert f"kept     {mine}" in printed
     assert mine.read_text() == "mine"
     pack = files(shipped("configs")) | files(shipped("rewards"))
@@ -34,4 +26,4 @@ def test_fetch_copies_the_pack_and_keeps_existing_files(tmp_path):
     assert files(tmp_path / "configs") | files(tmp_path / "rewards") == pack
     cloud = tmp_path / "cloud.yaml"
     assert cloud.read_text() == shipped("cloud.yaml").read_text()
-    assert f"kept     {cloud}" in fetch("--out", tmp_path)
+    assert f"kept     {cloud}" in invoke("fetch", "--out", tmp_path).output

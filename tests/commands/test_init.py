@@ -1,6 +1,5 @@
 """`axolotl-grpo init` on small datasets. tests/e2e/test_init.py trains in its folder."""
 
-import json
 import runpy
 import shutil
 import sys
@@ -8,11 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands.init import EMBEDDED, OTHER
-from tests.conftest import MODEL
+from tests.conftest import MODEL, invoke, write_rows
 
 NUMBERS = [{"q": f"What is {n} + 2?", "a": n + 2} for n in range(5)]
 WORKED = {"q": "1 + 1?", "a": "1 + 1 = 2\n#### 2"}
@@ -23,14 +20,11 @@ pytestmark = pytest.mark.usefixtures("working_folder")
 
 
 def init(*words, code=0):
-    result = CliRunner().invoke(grpo, ["init", *map(str, words)])
-    assert result.exit_code == code, result.output
-    return result.output
+    return invoke("init", *words, code=code).output
 
 
 def lines(file, rows):
-    Path(file).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
+    return write_rows(Path(file), rows)
 
 
 def config_of(folder="data"):

@@ -119,18 +119,6 @@ def test_says_why_an_attack_has_no_score():
     assert "hedge" not in before
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ["--reward", "trl.rewards.accuracy_reward"],
-            'it reads "solution", which the rows lack (they have: question, answer,',
-        ),
-        (["--reward", "rewards.ours.anywere"], "Did you mean `anywhere`?"),
-        (["--arg", "pay=1"], "--arg pay: no reward has this parameter"),
-        (["--reward", "rewards.ours.anywhere", "--arg", "py=1"], "no reward has this parameter"),
-    ],
-)
-def test_reports_the_mistake(words, message):
-    code, printed = call(*words)
-    assert code and message in printed
+def test_reports_a_reward_whose_column_the_rows_lack():
+    code, printed = call("--reward", "trl.rewards.accuracy_reward")
+    assert code and 'it reads "solution", which the rows lack (they have: question, answer,' in printed

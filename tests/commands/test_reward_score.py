@@ -10,6 +10,7 @@ from axolotl_grpo_plugin import load
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.scoring import rescore
 from axolotl_grpo_plugin.scoring.guards import ScoringSettings
+from tests.conftest import write_rows
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 CORRECT = f"{GSM8K}.correctness_reward_func"
@@ -99,8 +100,7 @@ def call(rows, *words, **more):
     """Score rows, or a file that another test has written, with the reward of the first word."""
     file = rows
     if isinstance(rows, list):
-        file = "c.jsonl"
-        Path(file).write_text("".join(row if isinstance(row, str) else f"{json.dumps(row)}\n" for row in rows))
+        file = str(write_rows(Path("c.jsonl"), rows))
     result = CliRunner().invoke(grpo, ["reward", "score", file, "--reward", *words], **more)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
@@ -132,7 +132,7 @@ ROWS = [
 
 
 def test_json_has_scores_and_a_summary():
-    code, printed = call([*ROWS, "\n"], CORRECT, "--reward", f"{GSM8K}.int_reward_func", "--json")
+    code, printed = call([*ROWS, ""], CORRECT, "--reward", f"{GSM8K}.int_reward_func", "--json")
     first, second = json.loads(printed)
     assert code == 0
     assert (first["reward"], first["mean"], first["without_score"]) == (CORRECT, 1.0, 2)
@@ -250,8 +250,8 @@ def test_reads_trls_completions(folder):
         (X, [CORRECT], 'reads "answer", which the rows lack (they have: )'),
         ([{"answer": "x"}], [CORRECT], "no column 'completion' (it has: answer). Name the"),
         ([{"completion": "x"}, {"completion": 3}], [CORRECT], "row 1, column 'completion': no completion"),
-        ([ROWS[0], "{\n"], [CORRECT], "c.jsonl, line 2: not JSON: "),
-        ([ROWS[0], "\n", "[1]\n"], [CORRECT], "c.jsonl, line 3: not JSON: no object: "),
+        ([ROWS[0], "{"], [CORRECT], "c.jsonl, line 2: not JSON: "),
+        ([ROWS[0], "", "[1]"], [CORRECT], "c.jsonl, line 3: not JSON: no object: "),
         ([], [CORRECT], "c.jsonl: no rows"),
         (ROWS, [f"{GSM8K}.corectness_reward_func"], "Did you mean `correctness_reward_func`?"),
         (ROWS, ["no_such"], "not a path. Write it as module.function"),

@@ -1,4 +1,3 @@
-import json
 import shutil
 import sys
 from types import ModuleType
@@ -8,14 +7,13 @@ import pytest
 from axolotl_grpo_plugin.data.measure import measure, notes_of
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, open_tokenizer
-from tests.conftest import MODEL
+from tests.conftest import MODEL, write_rows
 
 ASKED = {"question": "Tom has 2 pens and buys 3. How many is that?", "answer": "2 + 3 = 5 #### 5"}
 
 
 def measured(tmp_path, rows, type="axolotl_grpo_plugin.gsm8k", **keys):
-    file = tmp_path / "rows.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)))
+    file = write_rows(tmp_path / "rows.jsonl", rows)
     entry = {"path": str(file), **({"type": type} if type else {})}
     cfg = {"rl": "grpo", "base_model": str(MODEL), "datasets": [entry], **keys}
     return measure(sources(cfg)[0], cfg, open_tokenizer(cfg))

@@ -36,11 +36,6 @@ def lines(path, texts):
     return path
 
 
-def test_reads_json_lines(tmp_path):
-    made = read_all(lines(tmp_path / "a.jsonl", MANY), type="axolotl_grpo_plugin.gsm8k")
-    assert made == list(enumerate(MANY))
-
-
 def test_reads_parquet(tmp_path):
     file = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(MANY), file, row_group_size=700)

@@ -6,6 +6,7 @@ import shutil
 import httpx
 import huggingface_hub
 import pytest
+import yaml
 from huggingface_hub import constants, errors
 
 from axolotl_grpo_plugin.data.tokenizer import FastTokenizer, TokenizerError, open_tokenizer
@@ -106,27 +107,19 @@ def test_refuses_missing_templates_and_vision_models(keys, message):
         open_tokenizer({"base_model": str(MODEL), **keys})
 
 
-def test_counts_strings_and_chats_in_one_batch():
-    tokenizer = open_tokenizer({"base_model": str(MODEL)})
-    prompts = [CHAT, "1 + 1?", CHAT]
-    chat, text = len(tokenizer.ids([tokenizer.text(CHAT)])[0]), len(tokenizer.ids(["1 + 1?"])[0])
-    assert tokenizer.prompts(prompts) == [chat, text, chat]
-    assert tokenizer.prompts(prompts[1:2]) == [text]
-    assert tokenizer.prompts([]) == []
-
-
 @pytest.mark.parametrize(
     "scaled, limit",
     [
-        ({}, 512),
-        ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, None),
-        ({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, None),
-        ({"rope_parameters": {"rope_type": "default"}}, 512),
-        ({"rope_parameters": {"rope_type": "default"}, "rope_scaling": {"type": "yarn"}}, None),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 512),
+        ("", 512),
+        ("rope_scaling: {type: yarn, factor: 4.0}", None),
+        ("rope_parameters: {rope_type: linear, factor: 2.0}", None),
+        ("rope_parameters: {rope_type: default}", 512),
+        ("{rope_parameters: {rope_type: default}, rope_scaling: {type: yarn}}", None),
+        ("rope_scaling: {rope_type: llama3, factor: 8.0}", 512),
     ],
 )
 def test_context_is_the_models_limit_unless_positions_are_scaled(scaled, limit, tmp_path):
+    scaled = yaml.safe_load(scaled) or {}
     shutil.copytree(MODEL, tmp_path, dirs_exist_ok=True)
     model = {"model_type": "llama", "max_position_embeddings": 512, **scaled}
     (tmp_path / "config.json").write_text(json.dumps(model))

@@ -1,12 +1,12 @@
 """The folder that `axolotl-grpo init` writes passes its tests, passes `check`, and trains."""
 
-import json
 import subprocess
 import sys
 
 import pytest
 
 from axolotl_grpo_plugin.commands.init import EMBEDDED
+from tests.conftest import write_rows
 from tests.e2e.conftest import axolotl, environment, held_out_answers, train
 
 
@@ -15,7 +15,7 @@ def folder(tmp_path_factory):
     """Start from 120 rows with the columns q and a."""
     folder = tmp_path_factory.mktemp("init")
     rows = [{"q": f"What is {n} + 2?", "a": n + 2} for n in range(120)]
-    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(folder / "sums.jsonl", rows)
     axolotl("grpo", "init", "sums.jsonl", "--model", EMBEDDED, cwd=folder)
     return folder / "sums"
 

@@ -13,7 +13,17 @@ import yaml
 from huggingface_hub import ModelCard
 
 from axolotl_grpo_plugin.cli import grpo
-from tests.e2e.conftest import ROOT, axolotl, environment, finish, held_out, held_out_answers, history, start
+from tests.e2e.conftest import (
+    ROOT,
+    axolotl,
+    environment,
+    finish,
+    held_out,
+    held_out_answers,
+    history,
+    shipped_config,
+    start,
+)
 
 UV = os.environ.get("UV", "uv")
 
@@ -31,6 +41,7 @@ def test_held_out_correctness_rises(run):
     for change in held_out(run[0], "correctness_reward_func").values():
         assert change["rows"] == 234
         assert change["difference"]["low"] > 0.0, change
+    assert all(isinstance(answer["read/correctness_reward_func"], str) for answer in held_out_answers(run[0]))
 
 
 def test_prints_curves_and_held_out_scores(run):
@@ -56,7 +67,7 @@ def test_closing_block_names_files_that_exist(run):
 def test_run_file_has_the_config_as_run_and_the_card_its_results(run):
     folder, _ = run
     config = yaml.safe_load((folder / "run.yaml").read_text())
-    given = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    given = shipped_config()
     options = {"seed": 1, "max_steps": 100, "output_dir": str(folder), "save_steps": 100}
     changed = {key for key, value in config.items() if value != given.get(key)}
     assert changed - options.keys() <= {"save_strategy"}

@@ -4,16 +4,14 @@ import json
 import re
 import resource
 import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import psutil
 import pytest
 import yaml
 
+from tests.conftest import write_rows
 from tests.e2e import exact_tokenizers
-from tests.e2e.conftest import ROOT, axolotl, finish, fork, held_out_answers, rollouts, shipped_config, start, write
+from tests.e2e.conftest import ROOT, axolotl, finish, held_out_answers, rollouts, shipped_config, start, write
 from tests.e2e.test_configs import machines, pack
 from tests.rewards.judge_server import JudgeServer, honest
 from tools import countdown_problems
@@ -77,8 +75,7 @@ def rows_in_verls_format(folder, gsm8k):
 
 
 def save(folder, rows):
-    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return folder / "rows.jsonl"
+    return write_rows(folder / "rows.jsonl", rows)
 
 
 LOCAL_ROWS = {  # in place of the hub's, with the same columns
@@ -140,47 +137,6 @@ def test_two_ranks_sample_again_and_do_not_try_fsdp(tmp_path):
 
 
 PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
-WAITS = """
-import os, time
-from axolotl.integrations.base import BasePlugin
-from transformers import TrainerCallback
-class Wait(TrainerCallback):
-    def on_step_end(self, *_, **__):
-        if os.environ["RANK"] == "1":
-            with open("pid", "w") as file:
-                file.write(str(os.getpid()))
-            time.sleep(600)
-class Waits(BasePlugin):
-    def add_callbacks_post_trainer(self, cfg, trainer):
-        return [Wait()]
-"""
-
-
-def test_killed_rank_ends_the_rehearsal_with_one_line(tmp_path):
-    (tmp_path / "own.py").write_text(WAITS)
-    pid = tmp_path / "pid"
-    pid.touch()
-    write(tmp_path, shipped_config(plugins=[PLUGIN, "own.Waits"]))
-    out = tmp_path / "out"
-    words = ["grpo", "rehearse", "config.yaml", "--ranks", 2, "--out", out]
-    with ThreadPoolExecutor() as threads:
-        ending = threads.submit(fork, *words, cwd=tmp_path)
-        while not pid.read_text():
-            assert not ending.done(), ending.result().output
-            time.sleep(0.01)
-        rank = psutil.Process(int(pid.read_text()))
-        below = rank.parent().children(recursive=True)
-        rank.kill()
-        ended = ending.result()
-    assert ended.returncode == 1
-    what = f"the steps: rank 1 was ended by SIGKILL. Its log is {out}/training-1.log."
-    error, *end = ended.output.splitlines()[-3:]
-    assert error.endswith(what)
-    assert end == ["not OK to rent", f"All files are in {out}."]
-    assert len(below) >= 4  # the ranks of both trainings
-    assert not [process for process in below if process.is_running()]
-
-
 NEVER = "def pays(completions, answer, **_):\n    return [0.0] * len(completions)\n"
 FORGETS = """
 from axolotl.integrations.base import BasePlugin
@@ -189,19 +145,10 @@ class Forgets(BasePlugin):
         if cfg.resume_from_checkpoint:
             raise RuntimeError("no state")
 """
-CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-ROW = {"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}
 # Changes of the quickstart, the exit code, and words of the line on the mistake.
 MISTAKES = {
-    "template without generation prompt": (
-        {"chat_template_jinja": CHATML}, 1, "without the opening of the model's turn"
-    ),
     "reward that never pays": (
         {"trl__reward_funcs": ["own.pays"]}, 1, "nor for the right answer"
-    ),
-    "dataset too short for a batch": (
-        {"datasets": [{"path": "rows.jsonl", "ds_type": "json", "type": "axolotl_grpo_plugin.gsm8k"}]},
-        1, "4 prompts do not fill a batch of 8",
     ),
     "adapter target that the architecture lacks": (
         {**LORA, "lora_target_modules": ["q_proj", "c_attn"]}, 1,
@@ -212,7 +159,6 @@ MISTAKES = {
         {"plugins": [PLUGIN, "own.Forgets"]}, 1,
         "the step after the resume: the training failed",
     ),
-    "broken DeepSpeed file": ({"deepspeed": "zero.json"}, 1, "not JSON"),
     "layer that FSDP cannot wrap": (
         {"fsdp_version": 2, "fsdp_config": {"transformer_layer_cls_to_wrap": "Qwen2DecoderLayer"}}, 1,
         "(Qwen2DecoderLayer): LlamaForCausalLM has no such layer. Did you mean `LlamaDecoderLayer`?",
@@ -224,8 +170,6 @@ MISTAKES = {
 def test_rehearsal_finds_the_mistake(mistake, tmp_path):
     changes, code, words = MISTAKES[mistake]
     (tmp_path / "own.py").write_text(NEVER + FORGETS)
-    (tmp_path / "zero.json").write_text("{")
-    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(ROW)}\n" * 4)
     write(tmp_path, shipped_config(**changes))
     printed = axolotl("grpo", "rehearse", "config.yaml", cwd=tmp_path, returncode=code)
     assert words in " ".join(printed.split())

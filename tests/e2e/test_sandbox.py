@@ -18,7 +18,7 @@ import pytest
 import axolotl_grpo_plugin.sandbox as sandbox
 from axolotl_grpo_plugin.processes import alive
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox, SandboxError, backends, ready
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 from tests.serving.marks import until
 
 RUN = "def main(request, channel): exec(request, {'__name__': '__main__', 'channel': channel})"
@@ -600,9 +600,7 @@ def test_refused_if_no_sandbox_works(no_tools):
 
 def test_error_quotes_the_message_of_a_failing_tool(no_tools, monkeypatch, tmp_path):
     for name in ("bwrap", "unshare"):
-        tool = tmp_path / name
-        tool.write_text("#!/bin/sh\necho $0: No permissions to create new namespace >&2\nexit 1\n")
-        tool.chmod(0o755)
+        script(tmp_path / name, "echo $0: No permissions to create new namespace >&2\nexit 1")
     monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path / name))
     with pytest.raises(SandboxError, match=r"\(bubblewrap: .*/bwrap: No permissions to create"):
         ready()

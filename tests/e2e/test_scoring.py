@@ -94,6 +94,8 @@ def test_every_rollout_is_logged_with_its_rewards_and_reasons(trained):
     right = logged["reason/correctness_reward_func"] == "correct"
     earned = logged["reward/correctness_reward_func"]
     assert (earned[right] == 2.0).all() and (earned[~right] == 0.0).all()
+    shares = right.groupby(logged["step"]).mean()
+    assert curves(folder / "out")["reward_right/correctness_reward_func"] == pytest.approx([*shares], abs=1e-4)
     assert (logged["reward"] == earned + logged["reward/no_number"].fillna(0.0)).all()
     assert logged["read/correctness_reward_func"][right].notna().all()
     assert logged["error/raises"].notna().all()

@@ -39,6 +39,7 @@ def test_curves_are_shares_over_all_ranks(ran):
     (log,) = read(ran, "neutral")["log"]
     assert log["reward_timeouts/right_unless_it_hangs"] == 0.25
     assert log["reward_reasons/right_unless_it_hangs/right"] == 0.75
+    assert log["reward_right/right_unless_it_hangs"] == 1.0  # without the failed score
     assert log["reward_reasons/int_reward_func/integer"] == 1.0
     counted = ("reward_reasons/", "reward_errors/", "reward_timeouts/")
     assert not [name for name in log if name.startswith(counted) and not log[name]]

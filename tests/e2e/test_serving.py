@@ -16,12 +16,11 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.serving.address import check_free, server_info
-from tests.e2e.conftest import ROOT, axolotl, curves, environment, rollouts
+from tests.e2e.conftest import ROOT, axolotl, curves, environment, rollouts, shipped_config
 from tests.e2e.scripted import TEMPLATE
 from tests.serving.marks import hear_ctrl_c, marked
 from tests.serving.stubs import free_port
 
-CONFIG = ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu-server.yaml"
 PATIENCE = 500  # seconds, on a busy machine
 
 
@@ -33,7 +32,7 @@ class Run:
         self.out, self.output, self.binaries = folder / "out", folder / "output", python.parent
         self.config = folder / "config.yaml"
         rows = {"path": str(data / "train.jsonl"), "ds_type": "json", "split": "train[:16]"}
-        cfg = yaml.safe_load(CONFIG.read_text())
+        cfg = shipped_config("gsm8k/smollm2-135m-cpu-server")
         cfg |= {
             "base_model": str(model),
             "datasets": [{**rows, "type": "axolotl_grpo_plugin.gsm8k"}],

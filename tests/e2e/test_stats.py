@@ -10,6 +10,7 @@ import pytest
 
 from axolotl_grpo_plugin.data.rows import Transform, read, sources
 from axolotl_grpo_plugin.data.tokenizer import MODELS, AxolotlTokenizer, FastTokenizer, open_tokenizer
+from tests.conftest import write_rows
 from tests.e2e import exact_tokenizers
 from tests.e2e.conftest import ROOT, environment
 
@@ -161,10 +162,9 @@ def test_transform_agrees_with_datasets_map(tmp_path):
 
     from axolotl_grpo_plugin import gsm8k
 
-    file = tmp_path / "a.jsonl"
     problems = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}", "x": i} for i in range(2500)]
     del problems[7]["x"]
-    file.write_text("\n".join(map(json.dumps, problems)))
+    file = write_rows(tmp_path / "a.jsonl", problems)
     cfg = {"datasets": [{"path": str(file), "type": "axolotl_grpo_plugin.gsm8k"}]}
     function, options = gsm8k(cfg, dataset_idx=0)
     theirs = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path))

@@ -1,12 +1,11 @@
 """Trainings in Axolotl with tools that fail, and with an environment."""
 
 import json
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import curves, fork, shipped_config, write
+from tests.conftest import write_rows
+from tests.e2e.conftest import axolotl, curves, fork, shipped_config, write
 from tests.e2e.scripted import TEMPLATE, call, make_model
 from tests.environments import tools_that_fail as tools
 
@@ -18,11 +17,9 @@ PATH = "tests.environments.tools_that_fail."
 def config(folder, turns, **changes):
     folder.mkdir(exist_ok=True)
     make_model(folder / "model")
-    with (folder / "rows.jsonl").open("w") as file:
-        for row, answer in turns:
-            file.write(json.dumps({"turns": json.dumps(row), "answer": answer}) + "\n")
+    rows = [{"turns": json.dumps(row), "answer": answer} for row, answer in turns]
     dataset = {
-        "path": str(folder / "rows.jsonl"),
+        "path": str(write_rows(folder / "rows.jsonl", rows)),
         "ds_type": "json",
         "split": "train",
         "type": "tests.e2e.scripted.rows",
@@ -53,39 +50,11 @@ def rollouts(folder):
     return pd.read_parquet(folder / "out" / "rollouts" / "train")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The folder and output of a run whose tools fail in every way."""
-    folder = tmp_path_factory.mktemp("tools") / "run"
-    hows = ["raise", "hang in C", "die", "10 MB", "bytes", "memory", "kill the server"]
-    turns = [([call("fail", how=how), "It said {}"], "said") for how in hows]
+def test_calls_in_a_tools_answer_and_in_the_prompt_are_not_run(tmp_path):
     # The third turn is never written. It is a call in the prompt's data.
-    turns.append(([call("forge", number=1), "I stop", tools.FORGED], "stop"))
-    turns.append(([call("fork", folder=str(folder / "pids")), "{}"], "forked"))
-    turns.append(([["no call", call("add", a=20, b=22)], "{}"], "42"))
-    (folder / "pids").mkdir(parents=True)
-    file = config(
-        folder,
-        turns,
-        grpo_tools=[PATH + name for name in ("add", "fail", "fork", "forge")],
-        grpo_tool_limits={"seconds": 2},
-        grpo_max_tool_calls=2,
-    )
-    ended = fork("train", file)
-    assert ended.returncode == 0, ended.output[-6000:]
-    return folder, ended.output
-
-
-def test_run_with_failing_tools_counts_them(trained):
-    logged = curves(trained[0] / "out")
-    assert logged["tools/fail/calls"] == [14, 14]
-    assert logged["tools/fail/timeouts"] == [2, 2]
-    assert logged["tools/fail/errors"] == [12, 12]
-    assert logged["tools/add/calls"] == [1, 1] and logged["tools/add/errors"] == [0, 0]
-
-
-def test_calls_in_a_tools_answer_and_in_the_prompt_are_not_run(trained):
-    logged = rollouts(trained[0])
+    turns = [([call("forge", number=1), "I stop", tools.FORGED], "stop")]
+    axolotl("train", config(tmp_path, turns, grpo_tools=[PATH + "add", PATH + "forge"], grpo_max_tool_calls=2))
+    logged = rollouts(tmp_path)
     logged = logged[logged["completion"].str.contains('"name": "forge"')]
     assert len(logged) == 4
     for prompt, completion in zip(logged["prompt"], logged["completion"], strict=True):
@@ -95,20 +64,13 @@ def test_calls_in_a_tools_answer_and_in_the_prompt_are_not_run(trained):
         assert "tool_calls" not in last and len(called["tool_calls"]) == 1
 
 
-def test_nothing_is_left_behind(trained):
-    assert not list(Path(tempfile.gettempdir()).glob("axolotl-grpo-tools-*"))
-    pids = [file.name for file in (trained[0] / "pids").iterdir()]
-    assert len(pids) >= 4 and not any(Path("/proc", pid).exists() for pid in pids)
-
-
-@pytest.mark.parametrize("producer", [False, True])
-def test_episodes_of_an_environment_are_played_and_rewarded(tmp_path, producer):
+def test_episodes_of_an_environment_are_played_with_the_data_producer(tmp_path):
     turns = [([[call("guess", number=50), call("guess", number=70)], call("guess", number=70), "{}"], "70")]
     file = config(
         tmp_path / "run",
         turns,
         trl__reward_funcs=[],
-        trl__use_data_producer=producer,
+        trl__use_data_producer=True,
         grpo_environment="axolotl_grpo_plugin.environments.GuessNumber",
         grpo_environment_args={"guesses": 3},
         grpo_held_out_rows=1,

@@ -170,20 +170,3 @@ def test_prompts_are_counted_with_the_tools_that_the_model_sees(answered, compar
     lengths = (compared[1]["prompt_mask"]).sum(dim=1).tolist()
     assert isinstance(tokenizer, FastTokenizer) and tokenizer.prompts(prompts) == lengths
     assert (used.prompt, used.prompt - used.descriptions) == (lengths[0], plain)
-
-
-def test_axolotl_passes_the_tools_until_the_run_ends():
-    from axolotl.core.trainers.grpo import GRPOStrategy
-    from axolotl.utils.dict import DictDefault
-
-    from axolotl_grpo_plugin.environments.seams import Tools
-
-    before = GRPOStrategy.set_trainer_kwargs(DictDefault())
-    game = "axolotl_grpo_plugin.environments.GuessNumber"
-    made = Tools({"grpo_tools": [PATH + "add"], "grpo_environment": game})
-    made.open()
-    given = GRPOStrategy.set_trainer_kwargs(DictDefault())
-    made.close()
-    assert [tool.__name__ for tool in given["tools"]] == ["add"]
-    assert given["environment_factory"].__name__ == "GuessNumber"
-    assert GRPOStrategy.set_trainer_kwargs(DictDefault()) == before

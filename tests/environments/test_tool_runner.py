@@ -89,15 +89,6 @@ def test_large_arguments_arrive(runner):
     assert runner.call("add", ADD, {"a": "x" * 3_000_000, "b": 1}).error.startswith("can only conc")
 
 
-def test_counts_are_per_tool_and_begin_again(runner):
-    runner.take_counts([])
-    add(runner)
-    runner.call("fail", FAIL, {"how": "raise"})
-    keys = [(name, kind) for name in ("add", "fail") for kind in ("calls", "errors", "timeouts")]
-    assert runner.take_counts(keys) == [1, 0, 0, 1, 1, 0]
-    assert runner.take_counts(keys) == [0] * 6
-
-
 def test_close_ends_all_processes_and_removes_their_files():
     runner = ToolRunner([ToolRef(PATH + "Counter", {})], ToolLimits(0.5, 2 << 30, 8000))
     runner.call("Counter", 0, {}, "__call__")

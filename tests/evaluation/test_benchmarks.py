@@ -1,4 +1,3 @@
-import json
 import os
 from itertools import chain
 from pathlib import Path
@@ -8,7 +7,7 @@ import pytest
 from axolotl_grpo_plugin.data.rows import Transform, Unreadable, read
 from axolotl_grpo_plugin.evaluation.benchmarks import benchmark, names
 from axolotl_grpo_plugin.load import RewardRef, load_reward
-from tests.conftest import refused
+from tests.conftest import refused, write_rows
 
 # Rows with the columns of the hub's datasets.
 MATH_500 = {"problem": "Convert $(0,3)$.", "solution": "...", "subject": "Precalculus", "level": 2}
@@ -45,9 +44,7 @@ def test_gsm8k_test_file_gives_all_prompts_and_pays_each_gold_answer():
     "name, row, answer", [("math500", MATH_500, r"(3, \pi/2)"), ("aime24", AIME_24, "33"), ("aime25", AIME_25, "70")]
 )
 def test_math_benchmark_asks_the_problem_and_pays_its_answer(tmp_path, name, row, answer):
-    file = tmp_path / "rows.jsonl"
-    file.write_text(json.dumps(row))
-    made = benchmark(name, str(file))
+    made = benchmark(name, str(write_rows(tmp_path / "rows.jsonl", [row])))
     (prompted,) = rows(made)
     assert prompted["prompt"][-1] == {"role": "user", "content": row["problem"]}
     assert score(made, rf"So it is \boxed{{{answer}}}.", prompted) == 1

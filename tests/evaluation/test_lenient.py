@@ -18,30 +18,17 @@ def lenient(reward, text, row):
     return is_right(reward, text, row) or any(is_right(reward, form, row) for form in forms(text))
 
 
-COMPLETIONS = [
-    ("<answer>18</answer>", True),
-    ("<answer>18", True),  # truncated
-    ("The answer is 18.", True),
-    ("The answer is $18.00 per day.", True),
-    ("<answer>17</answer> No, it is 18", True),
-    ("<reasoning>9 * 2 = 18</reasoning>", True),
-    (r"It is \boxed{18}, 20 at most.", True),
-    (r"It is \boxed{18", True),
-    ("20 - 2 = 18 = 20-2", False),
-    ("It is 18 or 19", False),
-    ("It is -18", False),
-    ("It is 1,018", False),
-    ("It is 0.18", False),
-    ("It is 180", False),
-    ("eighteen", False),
-    ("", False),
-]
+# The first is not closed, and neither is the box.
+RIGHT = r"""<answer>18 | <answer>18</answer> | The answer is 18. | The answer is $18.00 per day. | <answer>17</answer> No, it is 18
+    <reasoning>9 * 2 = 18</reasoning> | It is \boxed{18}, 20 at most. | It is \boxed{18"""
+WRONG = "20 - 2 = 18 = 20-2 | It is 18 or 19 | It is -18 | It is 1,018 | It is 0.18 | It is 180 | eighteen | "
 
 
 @pytest.mark.parametrize("reward", [GSM8K, MATH], ids=["gsm8k", "math"])
-@pytest.mark.parametrize("completion, right", COMPLETIONS)
-def test_last_box_or_number_decides(reward, completion, right):
-    assert lenient(reward, completion, ROW) is right
+@pytest.mark.parametrize("completions, right", [(RIGHT, True), (WRONG, False)])
+def test_last_box_or_number_decides(reward, completions, right):
+    for completion in completions.replace("\n", "|").split("|"):
+        assert lenient(reward, completion.strip(), ROW) is right, completion
 
 
 def test_minus_after_a_number_is_an_operator():

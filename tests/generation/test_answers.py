@@ -23,19 +23,6 @@ def job(sample=0, sampling=SAMPLED, row=ROW):
     return Job.of(model("."), row, sampling, sample, "cpu")
 
 
-def test_answers_are_found_again_and_scored_by_the_score_command(tmp_path):
-    store = AnswerStore(tmp_path)
-    store.add(model(tmp_path), [job(0), job(1)], [Answer([7, 2], "4", False), Answer([8], "", True)])
-    again = AnswerStore(tmp_path)
-    assert job(0).key in again and job(2).key not in again
-    assert again[job(0).key] == Answer([7, 2], "4", False)
-    assert again[job(1).key].truncated
-    (file,) = rollout_files(tmp_path).counted
-    row = next(read(file))
-    assert row["completion"] == [{"role": "assistant", "content": "4"}]
-    assert row["column/answer"] == "4" and row["completion_ids"] == [7, 2]
-
-
 def test_answers_with_tools_are_found_again(tmp_path):
     chat = [{"role": "assistant", "content": "2"}, {"role": "tool", "content": "4"}]
     prompt = [{"role": "user", "content": "2+2? You may try twice."}]
@@ -107,10 +94,6 @@ def saved(tmp_path, monkeypatch):
 
 def labels(found):
     return [(model.label, model.step) for model in found]
-
-
-def test_finds_base_and_trained_model(saved):
-    assert labels(models_of(saved)) == [("base", 0), ("trained", None)]
 
 
 def test_equal_weights_are_evaluated_once(saved):

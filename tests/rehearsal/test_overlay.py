@@ -1,14 +1,12 @@
-from pathlib import Path
-
 import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.batch import Batch, check_batch
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.rehearsal.overlay import least_gpus, local_rows, merged, overlay_of, small_batch
+from tests.e2e.conftest import shipped_config
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-GPU = yaml.safe_load((CONFIGS / "gsm8k/llama-3.2-3b-qlora-2gpu.yaml").read_text())
+GPU = shipped_config("gsm8k/llama-3.2-3b-qlora-2gpu")
 
 
 def changed(**keys):
@@ -32,29 +30,30 @@ def test_keeps_data_rewards_adapter_and_schedule():
 @pytest.mark.parametrize(
     "keys, key, value",
     [
-        ({}, "adapter", "lora"),
-        ({}, "load_in_4bit", None),
-        ({}, "vllm", None),
-        ({"attn_implementation": "flash_attention_2"}, "attn_implementation", "sdpa"),
-        ({}, "max_steps", 2),
-        ({"deepspeed": "a.json"}, "deepspeed", None),
-        ({"use_ray": True, "ray_num_workers": 2}, "ray_num_workers", None),
-        ({"wandb_project": "mine"}, "wandb_project", None),
-        ({"hub_model_id": "a/b"}, "hub_model_id", None),
-        ({"flash_attention": True}, "flash_attention", None),
-        ({}, "bf16", False),
-        ({"optimizer": "paged_adamw_8bit"}, "optimizer", "adamw_torch"),
-        ({"save_strategy": "no"}, "save_steps", 2),
-        ({"logging_steps": 10}, "logging_steps", 1),
-        ({"saves_per_epoch": 4}, "saves_per_epoch", None),
-        ({"test_datasets": None}, "test_datasets", None),  # Axolotl refuses an empty list
-        ({"grpo_held_out_rows": 9}, "grpo_held_out_rows", 2),
-        ({"val_set_size": 500}, "val_set_size", 8),
-        ({"val_set_size": 0.1}, "val_set_size", 0.1),
-        ({"plugins": ["a.B", "axolotl.integrations.liger.LigerPlugin"]}, "plugins", ["a.B"]),
+        ("", "adapter", "lora"),
+        ("", "load_in_4bit", None),
+        ("", "vllm", None),
+        ("attn_implementation: flash_attention_2", "attn_implementation", "sdpa"),
+        ("", "max_steps", 2),
+        ("deepspeed: a.json", "deepspeed", None),
+        ("{use_ray: true, ray_num_workers: 2}", "ray_num_workers", None),
+        ("wandb_project: mine", "wandb_project", None),
+        ("hub_model_id: a/b", "hub_model_id", None),
+        ("flash_attention: true", "flash_attention", None),
+        ("", "bf16", False),
+        ("optimizer: paged_adamw_8bit", "optimizer", "adamw_torch"),
+        ("save_strategy: 'no'", "save_steps", 2),
+        ("logging_steps: 10", "logging_steps", 1),
+        ("saves_per_epoch: 4", "saves_per_epoch", None),
+        ("test_datasets: null", "test_datasets", None),  # Axolotl refuses an empty list
+        ("grpo_held_out_rows: 9", "grpo_held_out_rows", 2),
+        ("val_set_size: 500", "val_set_size", 8),
+        ("val_set_size: 0.1", "val_set_size", 0.1),
+        ("plugins: [a.B, axolotl.integrations.liger.LigerPlugin]", "plugins", ["a.B"]),
     ],
 )
 def test_replaces_the_parts_of_the_machine_to_rent(keys, key, value):
+    keys = yaml.safe_load(keys) or {}
     assert changed(**keys).get(key) == value
 
 
@@ -96,13 +95,14 @@ def test_small_batch_has_whole_prompt_groups(batch, micro, completions):
 @pytest.mark.parametrize(
     "cfg, gpus, of_two_ranks",
     [
-        ({"bf16": False}, 0, 0),
-        ({"bf16": "auto"}, 1, 2),
-        ({"trl": {"use_vllm": True, "vllm_mode": "colocate"}}, 1, 2),
-        ({"trl": {"use_vllm": True}, "vllm": {"tensor_parallel_size": 2}}, 3, 4),
+        ("bf16: false", 0, 0),
+        ("bf16: auto", 1, 2),
+        ("trl: {use_vllm: true, vllm_mode: colocate}", 1, 2),
+        ("{trl: {use_vllm: true}, vllm: {tensor_parallel_size: 2}}", 3, 4),
     ],
 )
 def test_plans_for_the_fewest_gpus(cfg, gpus, of_two_ranks):
+    cfg = yaml.safe_load(cfg) or {}
     assert [least_gpus(cfg, ranks) for ranks in (1, 2)] == [gpus, of_two_ranks]
 
 

@@ -99,13 +99,6 @@ def evaluates(completions, answer, **_):
     return scores
 
 
-def mathematics(completions, solution, **_):
-    """TRL's accuracy_reward, in which equal expressions are right."""
-    from trl.rewards import accuracy_reward
-
-    return accuracy_reward(completions, solution)
-
-
 @reward(range=(0.0, 1.0), reads="answer")
 def raises(completion, answer):
     return Score(float(int(completion.split("<answer>")[1].split("</answer>")[0]) == int(answer)), "")
@@ -127,12 +120,6 @@ def raises(completion, answer):
 )  # fmt: skip
 def test_finds_the_known_bug(function, found):
     assert found.items() <= faults(function).items()
-
-
-def test_finds_that_an_unevaluated_expression_is_paid():
-    prompt = [{"role": "user", "content": "Solve it."}]
-    rows = [Sample({"prompt": prompt, "solution": gold}, None) for gold in ("12", "35")]
-    assert faults(mathematics, rows)["unevaluated expression"] == "paid"
 
 
 LISTS = [[3, 5], [12, 7, 4], ["owl", "jay"], {"x": 8, "y": [2]}]

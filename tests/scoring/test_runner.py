@@ -3,7 +3,6 @@ from collections import defaultdict
 
 import pytest
 
-from axolotl_grpo_plugin.reward import Spec
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from tests.conftest import Later
 
@@ -140,17 +139,6 @@ def test_fix_of_a_timeout_names_the_key_of_the_limit(runner, name, key):
     late = [Outcome(None, error="not scored in time", timed_out=True)]
     message = runner(f"{HERE}.{name}")._message(name, "all", 0, late, ["p"])
     assert f"\n  Raise {key}, or make the reward faster." in message
-
-
-@pytest.mark.parametrize("range, values, share", [((0.0, 0.5), [0.5, 0.0], 0.5), ((-1.0, 0.0), [0.0, -1.0], 0.5)])
-def test_logs_the_share_of_highest_scores_without_failed_ones(runner, monkeypatch, range, values, share):
-    own = runner(REWARD)
-    monkeypatch.setattr(own.guards[REWARD].function, "spec", Spec(range=range))
-    outcomes = [*map(Outcome, values), Outcome(None, error="boom"), Outcome(None, "not_this_task")]
-    own.guards[REWARD].series = [""] * 4
-    metrics = defaultdict(list)
-    own._log_metrics(metrics, {"int_reward_func": outcomes})
-    assert metrics["reward_right/int_reward_func"] == [share]
 
 
 @pytest.mark.parametrize("several, logged", [(True, [0.75]), (False, None)])

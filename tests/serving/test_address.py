@@ -2,6 +2,7 @@ import os
 import socket
 
 import pytest
+import yaml
 
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.address import (
@@ -25,16 +26,17 @@ def config(trl=(), vllm=None):
 @pytest.mark.parametrize(
     "trl, vllm, listens_on, connects_to",
     [
-        ({}, None, "127.0.0.1:8000", "127.0.0.1:8000"),
-        ({}, {"port": 8001}, "127.0.0.1:8001", "127.0.0.1:8001"),
-        ({"vllm_server_port": 8001}, {}, "127.0.0.1:8001", "127.0.0.1:8001"),
-        ({}, {"port": "8001"}, "127.0.0.1:8001", "127.0.0.1:8001"),
-        ({}, {"host": "0.0.0.0"}, "0.0.0.0:8000", "127.0.0.1:8000"),
-        ({}, {"host": "10.0.0.7"}, "10.0.0.7:8000", "10.0.0.7:8000"),
-        ({"vllm_server_host": "node1"}, {"host": "0.0.0.0"}, "0.0.0.0:8000", "node1:8000"),
+        ("", None, "127.0.0.1:8000", "127.0.0.1:8000"),
+        ("", {"port": 8001}, "127.0.0.1:8001", "127.0.0.1:8001"),
+        ("vllm_server_port: 8001", {}, "127.0.0.1:8001", "127.0.0.1:8001"),
+        ("", {"port": "8001"}, "127.0.0.1:8001", "127.0.0.1:8001"),
+        ("", {"host": "0.0.0.0"}, "0.0.0.0:8000", "127.0.0.1:8000"),
+        ("", {"host": "10.0.0.7"}, "10.0.0.7:8000", "10.0.0.7:8000"),
+        ("vllm_server_host: node1", {"host": "0.0.0.0"}, "0.0.0.0:8000", "node1:8000"),
     ],
 )
 def test_server_and_trainer_get_one_address(monkeypatch, trl, vllm, listens_on, connects_to):
+    trl = yaml.safe_load(trl) or {}
     monkeypatch.setenv("NO_PROXY", "a.proxy")
     monkeypatch.delenv("no_proxy", raising=False)
     cfg = config(trl, vllm)
@@ -54,17 +56,18 @@ def test_configs_without_a_server_are_unchanged():
 @pytest.mark.parametrize(
     "trl, vllm, codes",
     [
-        ({}, {"host": "127.0.0.1"}, []),
-        ({}, {"host": "10.0.0.7"}, []),
-        ({}, {"host": "0.0.0.0"}, ["open-to-all"]),
-        ({}, {"host": "::"}, ["open-to-all"]),
-        ({"vllm_mode": "colocate"}, {"host": "0.0.0.0"}, []),
-        ({"vllm_server_port": 8000}, {"port": 8001}, ["two-ports"]),
-        ({"vllm_server_port": 8000, "vllm_server_host": "node1"}, {"port": 8001}, []),
-        ({}, True, ["no-mapping"]),
+        ("", {"host": "127.0.0.1"}, []),
+        ("", {"host": "10.0.0.7"}, []),
+        ("", {"host": "0.0.0.0"}, ["open-to-all"]),
+        ("", {"host": "::"}, ["open-to-all"]),
+        ("vllm_mode: colocate", {"host": "0.0.0.0"}, []),
+        ("vllm_server_port: 8000", {"port": 8001}, ["two-ports"]),
+        ("{vllm_server_port: 8000, vllm_server_host: node1}", {"port": 8001}, []),
+        ("", True, ["no-mapping"]),
     ],
 )
 def test_reports_hosts_and_ports_that_cannot_be_meant(trl, vllm, codes):
+    trl = yaml.safe_load(trl) or {}
     assert [finding.code for finding in check_address(config(trl, vllm))] == codes
 
 

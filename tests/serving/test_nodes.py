@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.serving import supervisor
 from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import VLLMServer
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 from tests.serving.marks import marked
 from tests.serving.stubs import VLLM, free_port, stub
 
@@ -88,9 +88,7 @@ def test_training_node_gives_up_without_a_vllm_server(first, listens, monkeypatc
 
 def test_batch_script_gives_the_tasks_the_cores_that_it_requests(tmp_path):
     """Since Slurm 22.05, srun reads its own variable only."""
-    srun = tmp_path / "srun"
-    srun.write_text('#!/bin/sh\necho "$SRUN_CPUS_PER_TASK $@"\n')
-    srun.chmod(0o755)
+    script(tmp_path / "srun", 'echo "$SRUN_CPUS_PER_TASK $@"')
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "32"}
     words = ["bash", ROOT / "configs/multinode/slurm.sbatch", "a.yaml"]
     ended = subprocess.run(words, env=env, capture_output=True, text=True, check=True)

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from axolotl_grpo_plugin.serving import placement
 from axolotl_grpo_plugin.serving.placement import mode_of, place, visible_gpus
-from tests.conftest import refused
+from tests.conftest import refused, script
 
 SERVER = {"trl": {"use_vllm": True, "vllm_mode": "server"}}
 COLOCATE = {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
@@ -65,20 +67,15 @@ def smi(monkeypatch, tmp_path):
     monkeypatch.setattr(placement, "_SECONDS", 0.5)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def script(text):
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{text}\n")
-        (tmp_path / "nvidia-smi").chmod(0o755)
-        return tmp_path / "nvidia0"
-
-    return script
+    return lambda lines: script(tmp_path / "nvidia-smi", lines)
 
 
 def test_counts_gpus_with_nvidia_smi(smi):
     smi("printf '0\\n1\\n'")
     assert visible_gpus() == ["0", "1"]
-    device = smi("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18")
+    smi("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18")
     assert visible_gpus() == []
-    device.touch()
+    Path(placement.DEVICES[0]).touch()
     with refused("uncounted-gpus", "Driver/library version mismatch"):
         visible_gpus()
 

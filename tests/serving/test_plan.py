@@ -5,6 +5,7 @@ import pytest
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.plan import CommandLine, Plan, SlurmPlan, environment, plan_of
+from tests.conftest import script
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +71,7 @@ def test_one_process_needs_no_launcher(given, more, added):
 
 @pytest.fixture
 def job(monkeypatch, tmp_path):
-    tool = tmp_path / "scontrol"
-    tool.write_text('#!/bin/sh\n[ "$*" = "show hostnames n[1-3]" ] && printf "n1\\nn2\\nn3\\n"\n')
-    tool.chmod(0o755)
+    script(tmp_path / "scontrol", '[ "$*" = "show hostnames n[1-3]" ] && printf "n1\\nn2\\nn3\\n"')
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     variables = "NODEID=1 NNODES=3 STEP_NUM_NODES=3 STEP_NUM_TASKS=3 JOB_ID=7 JOB_NODELIST=n[1-3]"
     for variable in variables.split():

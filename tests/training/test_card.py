@@ -87,18 +87,6 @@ def test_warnings_are_in_the_card_and_in_the_facts(write, folder):
     assert results({**GIVEN, "output_dir": str(folder)})["warnings"] == f"2, in {folder}/README.md"
 
 
-def test_last_screen_of_a_run_without_warnings_names_none(write, folder):
-    write()
-    (folder / "run.json").write_text("{}")
-    assert "warnings" not in results({**GIVEN, "output_dir": str(folder)})
-
-
-def test_metadata_has_results_that_the_hub_can_read(write):
-    (result,) = ModelCard(write()).data.eval_results
-    assert (result.dataset_type, result.metric_type, result.metric_value) == ("rows.jsonl", "accuracy", 1.0)
-    assert result.metric_name == "correctness: right, greedy (30 rows, 95 %: 0.886 to 1.000)"
-
-
 def evaluation(share, model="trained", **settings):
     reward = {"right": {"mean": share, "low": 0.5, "high": 1.0}, "mean": {"mean": 1.0, "low": None, "high": None}}
     result = {"model": model, "step": None, "rows": 30, "samples": 1, "rewards": {FIRST: reward}}

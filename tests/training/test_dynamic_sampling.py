@@ -11,7 +11,7 @@ def batch(prompt, completion, value, rows=4):
         "prompt_mask": torch.ones(left, dtype=torch.long),
         "completion_ids": torch.full(right, value),
         "completion_mask": torch.ones(right, dtype=torch.long),
-        "tool_mask": torch.ones(right, dtype=torch.long),
+        "tool_mask": torch.arange(completion).gt(0).long().repeat(rows, 1),  # the first token is a tool's
         "old_per_token_logps": torch.full(right, -float(value)),
         "importance_sampling_ratio": torch.full((rows, 1), float(value)),
         "advantages": torch.full((rows,), float(value)),
@@ -35,20 +35,7 @@ def test_moved_rows_are_padded_on_the_sides_of_trl():
     for name, (own, moved) in expected.items():
         assert kept[name].tolist() == [own, own, moved, moved], name
     assert kept["ref_per_token_logps"] is None
-    assert sampling.loss_mask(kept).sum() == 12
-
-
-def test_batch_without_a_move_on_its_rank_stays_the_same():
-    kept = batch(prompt=2, completion=2, value=1)
-    before = dict(kept)
-    sampling.exchange(kept, batch(prompt=5, completion=5, value=5), {2: 0}, 2, range(4))
-    assert all(kept[name] is before[name] for name in before)
-
-
-def test_loss_mask_leaves_out_the_tokens_of_tools():
-    masked = {"completion_mask": torch.ones(2, 3), "tool_mask": torch.tensor([[1, 0, 1]] * 2)}
-    assert sampling.loss_mask(masked).sum() == 4
-    assert sampling.loss_mask({"completion_mask": torch.ones(2, 3)}).sum() == 6
+    assert sampling.loss_mask(kept).sum() == 8
 
 
 def test_groups_with_equal_scores_are_dead_but_groups_without_a_score_are_not():

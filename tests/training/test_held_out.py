@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
@@ -47,25 +45,6 @@ def test_metrics_are_the_means_and_the_shares_of_right_answers():
     answers = [{"mode": "greedy", "reward/a": score} for score in (0.0, 2.0, None)]
     found = means(answers, [LoggedReward("a", (0.0, 2.0))])
     assert found == {"held_out/greedy/a/mean": 1.0, "held_out/greedy/a/right": 0.5}
-
-
-def test_answers_have_the_text_that_the_first_reward_read(monkeypatch):
-    """The most frequent answer is counted from it."""
-    trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(process_index=0, num_processes=1),
-        args=SimpleNamespace(per_device_eval_batch_size=2, output_dir="out"),
-        eval_dataset=datasets.Dataset.from_dict({"prompt": ["1?", "2?"]}),
-        state=SimpleNamespace(global_step=0),
-        _calculate_rewards=lambda *_: torch.zeros(2, 1),
-    )
-    guard = SimpleNamespace(outcomes=[SimpleNamespace(read="tech"), SimpleNamespace(read="")])
-    generated = ["1?", "2?"], ["<answer>tech</answer>", "?"], None, None
-    monkeypatch.setattr("axolotl_grpo_plugin.training.callbacks.generate", lambda *_: generated)
-    monkeypatch.setattr("axolotl_grpo_plugin.training.callbacks.gather_object", list)
-    for known, reads in ((guard, ["tech", ""]), (None, [None, None])):
-        held_out = callbacks.HeldOut(trainer, 2, None, [LoggedReward("exact")], known)
-        answers = held_out._answer("before", "greedy")
-        assert [answer["read/exact"] for answer in answers] == reads
 
 
 def test_plots_with_and_without_held_out_rows(file, tmp_path):

@@ -64,6 +64,11 @@ CHECK = "def check(candidate):\n    assert candidate(1) == 2\n"
             {"functional": f"{CHECK}\ncheck(f)\n", "entry_point": "f"},
         ),
         (
+            {"problem": "Pi?", "tests": ["assert math.pi > f(3)"]},
+            "Define the Python function `f`.",
+            {"functional": "assert math.pi > f(3)", "entry_point": "f"},
+        ),
+        (
             {"text": "Two.", "test_list": ["assert f(1) == g(2)"]},
             "Define the Python names `f`, `g`.",
             {"functional": "assert f(1) == g(2)"},
@@ -78,21 +83,6 @@ def test_asks_for_a_program_or_function_that_passes_the_tests(row, asks, tests):
     assert messages == [{"role": "user", "content": content}]
     assert read_tests(text) == read_tests(tests)
     assert made["data_source"] == ["code"]
-
-
-@pytest.mark.parametrize(
-    "tests",
-    [
-        PRINTS,
-        {"inputs": [[1]], "outputs": [2], "fn_name": "f"},
-        ["assert f(1) == g(2)"],
-        ["assert math.pi > f(3)"],
-        {"functional": CHECK, "entry_point": "f"},
-    ],
-)
-def test_written_tests_read_the_same(tests):
-    (text,) = run(code, {"problem": "?", "tests": tests})["tests"]
-    assert read_tests(text) == read_tests(tests)
 
 
 def test_other_columns_stay():

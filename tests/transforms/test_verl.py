@@ -4,12 +4,9 @@ from datetime import date
 from decimal import Decimal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from axolotl_grpo_plugin import verl
-from axolotl_grpo_plugin.data.rows import Transform, read, sources
 from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 from tests.transforms.conftest import run
@@ -127,18 +124,3 @@ def test_prompts_are_counted_as_the_trainer_counts_them(tokenizer, caplog, templ
     assert {len(values) for values in made.values()} == {2}
     assert "dropped 1 of 3 rows" in caplog.text
     assert run(verl, *rows, tokenizer=tokenizer, grpo_max_prompt_length=lengths[2] - 1)["n"] == [0]
-
-
-@pytest.mark.parametrize("prompt", [CHAT, TEMPLATED], ids=["chat", "templated"])
-def test_stats_and_check_read_nested_parquet(tmp_path, prompt):
-    file = tmp_path / "train.parquet"
-    rows = [row(prompt, truth=[str(n)], extra_info={"index": n, "a": {"b": [n]}}) for n in range(3)]
-    pq.write_table(pa.Table.from_pylist(rows), file)
-    entry = {"path": str(file), "ds_type": "parquet", "type": "axolotl_grpo_plugin.verl"}
-    cfg = {"datasets": [entry]}
-    (source,) = sources(cfg)
-    (batch,) = read(source, cfg)
-    made = [changed for (changed,) in Transform(source, cfg, None)(batch)]
-    assert [row["prompt"] for row in made] == [prompt] * 3
-    assert [row["ground_truth"] for row in made] == ['["0"]', '["1"]', '["2"]']
-    assert json.loads(made[2]["extra_info"]) == {"index": 2, "a": {"b": [2]}}

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speeds import RECORDED
+from benchmarks.speeds import RECORDED, slower
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_names_only_the_measure_that_got_slower():
+    recorded = {"numbers": 0.1, "latex": 0.2, "text": 1.0}
+    assert slower(recorded, {"numbers": 0.11, "latex": 0.4, "text": 0.5}) == [
+        "latex: 2.00 times as slow as recorded (0.2 -> 0.4)."
+    ]
+
+
+def test_names_a_measure_that_a_run_left_out():
+    assert slower({"numbers": 0.1}, {}) == ["numbers: the new run did not measure this."]
 
 
 @pytest.mark.slow

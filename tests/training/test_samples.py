@@ -47,6 +47,13 @@ def test_says_that_all_groups_are_dead(logs):
     assert head.startswith("step 26, all groups are dead, prompt of 4 completions: ")
 
 
+def test_chats_of_trl_1_15_are_shown_as_texts(logs):
+    logs["prompt"] = [[{"role": "user", "content": "1 + 1?"}]] * 12
+    logs["completion"] = [[{"role": "assistant", "content": "It is 2"}]] * 12
+    head, best, *_ = samples.screen(samples.group(logs, 4, [1.0, 2.0], 26), FIRST)
+    assert head.endswith(": user: 1 + 1?") and best.endswith("  It is 2")
+
+
 def test_readable_text_is_cut_and_has_no_control_characters():
     assert readable("\x1b[2Ja\x9bb\tc\n", 100) == "\ufffd[2Ja\ufffdb\tc\n"
     assert readable("abcdef", 3) == "abc [...]"

@@ -22,6 +22,7 @@ from axolotl_grpo_plugin.rewards.code_tests import (
     Record,
     Values,
     hold_back,
+    import_statements,
     read_tests,
 )
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
@@ -35,7 +36,7 @@ _IMPORTS = "bisect collections copy datetime fractions functools heapq itertools
 _LIBRARIES = ("numpy", "numpy.testing", "pandas", "pandas.testing", "pytest")
 
 # The options of tests that are code: fields of ProgramTests.
-_OPTIONS = ("names", "modules", "own_types", "copies")
+_OPTIONS = ("names", "own_types", "copies")
 
 _PYTHON = ("python", "py", "python3", "py3")
 # The lines of a block that has only sample tests.
@@ -270,7 +271,7 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
             yield "time_limit"
             return
         job = box.start(
-            {"program": program, "functions": False},
+            {"program": program, "functions": False, "tests": None},
             given,
             left,
         )
@@ -288,7 +289,7 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
 
 def _calls(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
     """Call the function once per case. Yield why it fails, or "" if it passes."""
-    job = box.start({"program": program, "functions": True, "tests": False})
+    job = box.start({"program": program, "functions": True, "tests": None})
     # In most rows of APPS, a list encloses the expected value.
     wrapped = not tests.exact
     for _, wanted in tests.cases:
@@ -324,10 +325,12 @@ def _why_wrong(answer: Record, right: Values) -> str:
 
 def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: bool) -> _Verdict:
     """Let the program's process run the tests, and compare here what they compare with literals."""
-    job = box.start({"program": program, "functions": True, "tests": True})
+    imports = "".join(f"import {name}\n" for name in tests.modules)
+    code, literals, certain = hold_back(imports + tests.code)
+    statements = import_statements(code)
+    job = box.start({"program": program, "functions": True, "tests": statements})
     problem = job.receive()
     if problem == "" and job.receive() == "loaded":
-        code, literals, certain = hold_back(tests.code)
         equal: dict[int, bool] = {}
         request = {name: getattr(tests, name) for name in _OPTIONS}
         # The program could not know the nonce when it started, so it could not prepare a verdict.
@@ -355,7 +358,7 @@ def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: boo
                     break
     return _Verdict(
         0,
-        1,
+        int(problem != "bad_tests"),
         problem or _why(job.end()) or "runtime_error",
     )
 

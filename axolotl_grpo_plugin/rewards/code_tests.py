@@ -19,6 +19,8 @@ CALLS = ("functional", "function_call")  # LiveCodeBench's and open-r1's types o
 _OF_OBJECTS = re.compile(
     r"\b(async|asyncio|dataclasses|inspect|redirect_stdout|StringIO|stdout|stdin|patch|Mock|MagicMock|pandas)\b"
 )
+# A fixture of pytest without options that change when it runs.
+_FIXTURE = re.compile(r"(pytest\.)?fixture(\(\)|\(scope=[^,]*\))?")
 # What can make tests fail, in the text of their syntax tree.
 _CAN_FAIL = re.compile(r"\b(Assert|Raise)\(|\b(attr|id)='(assert|raises)")
 _EQUAL = (
@@ -201,12 +203,14 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
         )
     )
 
+    given = _given(tree)
     # Tests without an assertion would pay every program.
     can_fail = _CAN_FAIL.search(ast.dump(tree))
     if not can_fail or any(
         _cannot_run(
             node,
             used,
+            given,
         )
         for node in nodes
     ):
@@ -279,20 +283,35 @@ def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
     return own, used
 
 
-def _cannot_run(node: ast.AST, used: set[str]) -> bool:
-    """Return whether tests need a module that is not here, or fixtures of pytest."""
+def _given(tree: ast.Module) -> set[str]:
+    """Return the parameters that tests of pytest may have."""
+    names = {"self", "cls", "method", "capsys", "tmp_path"}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Attribute(attr="parametrize"), [words, _], [] | [ast.keyword("ids")]):
+                names.update(re.findall(r"\w+", ast.unparse(words)))
+            case ast.FunctionDef(name=name, decorator_list=[how]) if node in tree.body:
+                if _FIXTURE.fullmatch(ast.unparse(how)):
+                    names.add(name)
+    return names
+
+
+def _cannot_run(node: ast.AST, used: set[str], given: set[str]) -> bool:
+    """Return whether tests need a module that is not here, or what only pytest can give them."""
     match node:
         case ast.Import():
             modules = [alias.name for alias in node.names]
         case ast.ImportFrom():
             modules = [node.module or ""]
-        case ast.FunctionDef(name=name) if name.startswith(("test_", "setup_")):
-            if name in used or re.match(
-                "@.*patch",
-                ast.unparse(node),
-            ):
+        case ast.FunctionDef(name=name):
+            how = " ".join(map(ast.unparse, node.decorator_list))
+            if "fixture" in how:
+                if name not in given:
+                    return True
+            elif name in used or "patch" in how or not name.startswith(("test_", "setup_", "teardown_")):
                 return False  # its caller gives the parameters
-            return ast.unparse(node.args) not in ("", "self")
+            parameters = {inner.arg for inner in ast.walk(node.args) if isinstance(inner, ast.arg)}
+            return not parameters <= given
         case ast.AsyncFunctionDef(name=name) if name.startswith("test_"):
             return not node.args.args
         case _:
@@ -391,6 +410,23 @@ def hold_back(code: str) -> tuple[str, list[Literal], set[int]]:
     if not re.search(r"\b(return\b|skip|\w*exit\()", code):  # it may end early
         certain = _compared(tree.body)
     return ast.unparse(tree), literals, certain
+
+
+@lru_cache(maxsize=4096)
+def import_statements(code: str) -> list[str]:
+    """Return what tests import, one module per statement.
+
+    >>> import_statements("import math, re as r")
+    ['import math', 'import re']
+    """
+    statements = []
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Import(names):
+                statements += [f"import {alias.name}" for alias in names]
+            case ast.ImportFrom(module) if module != "solution":
+                statements.append(ast.unparse(node))
+    return [statement for statement in statements if statement != "import solution"]
 
 
 def _held(literals: list[Literal], sides: list[ast.expr]) -> list[ast.expr]:

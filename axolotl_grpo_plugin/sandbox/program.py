@@ -10,6 +10,7 @@ import gc
 import json
 import operator
 import os
+import re
 import sys
 import threading
 import unittest
@@ -17,7 +18,7 @@ from array import array
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
@@ -25,13 +26,26 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from importlib import import_module
-from inspect import isclass
+from inspect import isclass, signature, unwrap
+from io import StringIO
+from itertools import chain, product
+from pathlib import Path, PosixPath, PurePosixPath
 from queue import SimpleQueue
-from types import FunctionType, ModuleType
+from tempfile import mkdtemp
+from types import FunctionType, GeneratorType, ModuleType, SimpleNamespace
 from typing import Any
 
 NO_EFFECT = (ast.Pass, ast.Import, ast.ImportFrom)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# What runs all tests, which run in any case.
+RUNNER = re.compile(r"\b(pytest|unittest)\b|exit\(")
+# What pytest and unittest call around the tests of a class.
+HOOKS = {
+    "setUp": "setup_method",
+    "tearDown": "teardown_method",
+    "setUpClass": "setup_class",
+    "tearDownClass": "teardown_class",
+}
 ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 # LeetCode's programs use these modules without an import.
 LEETCODE = "typing collections heapq bisect math itertools functools re string".split()
@@ -53,6 +67,7 @@ PLAIN: tuple[Any, ...] = (
     timezone,
 )
 SCALARS: tuple[Any, ...] = (int, float, bytes)
+PATHS: tuple[Any, ...] = (PosixPath, PurePosixPath)
 
 Message = dict[str, Any]
 
@@ -60,9 +75,16 @@ Message = dict[str, Any]
 def main(request: Message, channel: Any) -> None:
     """Send the program's problem, or ""; then run the program, and answer requests.
 
-    request: the source in `program`; True in `functions` to call or to test them, in `tests` to test them.
+    request: the source in `program`; True in `functions` to call or to test them; in `tests` None, or what
+    their tests import.
     """
     tree, problem = parse(request["program"])
+    imports = request["tests"] or ()
+    for statement in imports:
+        try:
+            exec(statement, {})  # now, because the program could replace a module
+        except Exception:
+            problem = "bad_tests"
     channel.send(problem)
     if problem:
         return
@@ -83,16 +105,17 @@ def main(request: Message, channel: Any) -> None:
     module = sys.modules["program"] = ModuleType("program")
     for name in LEETCODE:
         give_public_names(import_module(name))
-    if request["tests"]:
+    has_tests = request["tests"] is not None
+    if has_tests:
         hide_tests()
-        before = [(owner, dict(vars(owner))) for owner in patchable()]
+        restore = remember([statement.split()[1] for statement in imports])
     exec(
         code,
         vars(module),
     )
     channel.send("loaded")
-    if request["tests"]:
-        restore(before)
+    if has_tests:
+        restore()
         threading.Thread(
             target=answer_tests,
             args=(module, channel),
@@ -130,37 +153,53 @@ def hide_tests() -> None:
         del sys.monitoring
 
 
-def patchable() -> Iterator[Any]:
-    """Yield the modules, and the classes that tests rely on."""
-    yield from (*PLAIN, Counter, Fraction)
+def patchable(imported: list[str]) -> Iterator[Any]:
+    """Yield the modules, and the classes that tests rely on. imported: the modules that they import."""
+    yield from (*PLAIN, *PATHS, Counter, Fraction)
     for name, module in list(sys.modules.items()):
         yield module
-        if name.startswith(("unittest.", "_pytest.raises", "_pytest.python_api")):
+        if name in imported or name.startswith(
+            ("unittest.", "_pytest.raises", "_pytest.python_api")
+        ):
             yield from filter(
                 isclass,
                 vars(module).values(),
             )
 
 
-def restore(before: list[tuple[Any, Message]]) -> None:
-    """Undo that the program replaced functions of Python, or their code."""
-    for function, code in CODES:
-        if function.__code__ is not code:
-            function.__code__ = code
-    for owner, names in before:
-        for name, value in names.items():
-            if vars(owner).get(name) is not value:
-                setattr(
-                    owner,
-                    name,
-                    value,
-                )
-        if isclass(owner):
-            for name in vars(owner).keys() - names.keys():
-                delattr(
-                    owner,
-                    name,
-                )
+def remember(imported: list[str]) -> Callable[[], None]:
+    """Return a function that undoes that the program replaced modules, functions or their code."""
+    modules = dict(sys.modules)
+    finders = list(sys.meta_path)
+    before = [(owner, dict(vars(owner))) for owner in patchable(imported)]
+    codes = []
+    for _, names in before:
+        for value in names.values():
+            if type(value) is FunctionType:
+                codes.append((value, value.__code__))
+
+    def restore() -> None:
+        for function, code in codes:
+            if function.__code__ is not code:
+                function.__code__ = code
+        for owner, names in before:
+            for name, value in names.items():
+                if vars(owner).get(name) is not value:
+                    setattr(
+                        owner,
+                        name,
+                        value,
+                    )
+            if isclass(owner):
+                for name in vars(owner).keys() - names.keys():
+                    delattr(
+                        owner,
+                        name,
+                    )
+        sys.modules.update(modules)
+        sys.meta_path[:] = finders
+
+    return restore
 
 
 def give_public_names(module: ModuleType) -> None:
@@ -239,20 +278,11 @@ def call(module: ModuleType, name: str, arguments: list[Any]) -> Message:
 
 # Tests.
 
-# The server computes this once, before its jobs, because a program cannot change it there.
-CODES = []
-for owner in patchable():
-    for value in vars(owner).values():
-        if type(value) is FunctionType:
-            CODES.append((value, value.__code__))
-
-
 def run_tests(
     module: ModuleType,
     channel: Any,
     code: str,
     names: list[str],
-    modules: list[str],
     own_types: bool,
     copies: bool,
     go_on: bool,
@@ -260,8 +290,8 @@ def run_tests(
 ) -> list[Any]:
     """Run tests of any kind. Return the nonce, how many passed, how many there are, and why the first one failed.
 
-    names: what the tests take from the program. modules: what they use without an import. own_types: they need
-    the program's own types. copies: the program gets copies of their values. go_on: after a failure too.
+    names: what the tests take from the program. own_types: they need the program's own types. copies: the
+    program gets copies of their values. go_on: after a failure too.
     """
     tests: Any = ModuleType("tests")
     solution: Any = ModuleType("solution")
@@ -288,18 +318,13 @@ def run_tests(
         )
     for importer in (tests, solution):
         vars(importer).update(given)
-    for name in modules:
-        setattr(
-            tests,
-            name,
-            import_module(name),
-        )
     Guard.copies = copies
     tests._held = partial(
         Held,
         channel,
     )
     tests.__builtins__ = BUILTINS
+    tests.__name__ = "__main__"
     unittest.main = lambda *_, **__: None  # type: ignore[assignment]  # they run below
     result = unittest.TestResult()
     result.failfast = not go_on
@@ -326,10 +351,11 @@ def run_tests(
     return [nonce, total - len(problems), total, reason]
 
 
-def cases(tree: ast.Module, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
+def cases(tree: ast.Module, tests: Any) -> Iterator[tuple[bool, Any]]:
     """Yield whether a piece of the tests is a test, and how to run it."""
     for node in tree.body:
-        if "__main__" in ast.dump(node):  # it calls a test runner
+        text = ast.unparse(node)
+        if "__main__" in text and RUNNER.search(text):
             continue
         is_test = not isinstance(node, (*NO_EFFECT, *DEFINITIONS, *ASSIGNMENTS))
         piece = compile(
@@ -342,6 +368,10 @@ def cases(tree: ast.Module, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
         )
         case = unittest.FunctionTestCase(FunctionType(piece, vars(tests)))
         yield is_test and not is_constant(node), case
+    around = ("setup_module", "setup_function", "teardown_function")
+    set_up, *hooks = [vars(tests).get(name) for name in around]
+    if set_up:
+        yield False, unittest.FunctionTestCase(set_up)
     for node in tree.body:
         name = getattr(
             node,
@@ -350,23 +380,100 @@ def cases(tree: ast.Module, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
         )
         value: Any = vars(tests).get(name)
         if isinstance(value, type):
-            if name.startswith("Test") and not issubclass(value, unittest.TestCase):  # of pytest
-                hooks = {
-                    "setUp": getattr(
-                        value,
-                        "setup_method",
-                        object,
-                    )
-                }
-                value = type(
-                    name,
-                    (value, unittest.TestCase),
-                    hooks,
-                )
-            if issubclass(value, unittest.TestCase):
-                yield True, unittest.defaultTestLoader.loadTestsFromTestCase(value)
-        elif name.startswith("test_"):
-            yield True, unittest.FunctionTestCase(value)
+            for kind in suites(name, value, tests):
+                yield True, unittest.defaultTestLoader.loadTestsFromTestCase(kind)
+        elif name.startswith("test_") and (test := filled(value, tests)):
+            yield True, unittest.FunctionTestCase(test, *hooks)
+
+
+def suites(name: str, kind: Any, tests: Any) -> Iterator[type[unittest.TestCase]]:
+    """Yield the classes of tests that a class is and has, as classes of unittest."""
+    if issubclass(kind, unittest.TestCase):
+        yield kind
+    elif name.startswith("Test"):  # of pytest
+        changed = {}
+        for theirs, own in HOOKS.items():
+            if hasattr(kind, own):
+                changed[theirs] = filled(getattr(kind, own), tests)
+        for name in dir(kind):
+            if name.startswith("test"):
+                changed[name] = filled(getattr(kind, name), tests)
+        yield type(
+            kind.__name__,
+            (kind, unittest.TestCase),
+            changed,
+        )
+        for name, inner in vars(kind).items():
+            if isinstance(inner, type):
+                yield from suites(name, inner, tests)
+
+
+def filled(test: Any, tests: Any) -> Callable[..., None] | None:
+    """Return a test of pytest with its parameters filled: by `parametrize`, and by fixtures.
+
+    Return None if pytest does not run it, or if the tests run it themselves, with arguments.
+    """
+    if hasattr(test, "patchings"):  # `unittest.mock` fills them
+        return test  # type: ignore[no-any-return]
+    tables = []
+    known = {"self", *TOOLS, *vars(tests)}
+    for mark in getattr(test, "pytestmark", ()):
+        if mark.name in ("skip", "xfail") or mark.name == "skipif" and any(mark.args):
+            return None
+        if mark.name == "parametrize":
+            names, rows = mark.args
+            names = re.findall(r"\w+", str(names))
+            known.update(names)
+            tables.append([row_of(names, row) for row in rows])
+    parameters = [name for name, given in signature(test).parameters.items() if given.kind is given.POSITIONAL_OR_KEYWORD]
+    if not known.issuperset(parameters):
+        return None
+
+    def run(*owner: Any) -> None:
+        for rows in product(*tables):
+            with ExitStack() as stack:
+                given = dict(chain(*rows))
+                fill = partial(fixture, tests, stack, given)
+                test(*owner, *map(fill, parameters[len(owner) :]))
+
+    return run
+
+
+def row_of(names: list[str], row: Any) -> list[tuple[str, Any]]:
+    """Return the names and values of a row of `parametrize`."""
+    if hasattr(row, "marks"):  # pytest.param
+        row = row.values
+    elif len(names) == 1:
+        row = [row]
+    return list(zip(names, row, strict=True))
+
+
+def fixture(tests: Any, stack: ExitStack, given: Message, name: str) -> Any:
+    """Return the value of a fixture. given: the values that there are. stack: ends fixtures that yield."""
+    if name not in given:
+        make = TOOLS.get(name) or unwrap(vars(tests)[name])
+        value = make(*map(partial(fixture, tests, stack, given), signature(make).parameters))
+        if isinstance(value, GeneratorType):
+            stack.callback(next, value, None)
+            value = next(value)
+        given[name] = value
+    return given[name]
+
+
+def captured() -> Iterator[Any]:
+    """Replace the fixture `capsys`."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+
+        def read() -> Any:
+            texts = [stream.getvalue() for stream in (out, err)]
+            for stream in (out, err):
+                stream.seek(stream.truncate(0))
+            return namedtuple("Texts", "out err")(*texts)
+
+        yield SimpleNamespace(readouterr=read)
+
+
+TOOLS: Message = {"capsys": captured, "tmp_path": lambda: Path(mkdtemp()), "method": object}
 
 
 def why(failure: str, missing: Iterable[str]) -> str:

@@ -22,7 +22,6 @@ from axolotl_grpo_plugin.rewards.code_tests import (
     Record,
     Values,
     hold_back,
-    import_statements,
     read_tests,
 )
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
@@ -38,7 +37,7 @@ _LIBRARIES = ("numpy", "numpy.testing", "pandas", "pandas.testing", "pytest")
 # The options of tests that are code: fields of ProgramTests.
 _OPTIONS = ("names", "own_types", "copies")
 
-_PYTHON = ("python", "py", "python3", "py3")
+_PYTHON = re.compile(r"[{.]*(python|py)[\d.]*(?![\w-])")
 # The lines of a block that has only sample tests.
 _OF_SAMPLES = re.compile(r"^[^\S\n]*(?:assert|#|import |from ).*", re.MULTILINE)
 # The first line of a block: at least three marks, then a label.
@@ -177,7 +176,7 @@ def _fenced_blocks(text: str) -> tuple[dict[str, list[str]], bool]:
             opened = _FENCE.fullmatch(mark)
             if opened:
                 fence, word = opened.groups()
-                label = word.strip().lower().partition(" ")[0].strip("{}.")
+                label = word.strip().lower()
                 indent = line[: len(line) - len(line.lstrip())]
                 lines = []
             continue
@@ -188,7 +187,7 @@ def _fenced_blocks(text: str) -> tuple[dict[str, list[str]], bool]:
         if not is_closed:
             lines.append(line.removeprefix(indent))
         if is_closed or is_glued:
-            name = "python" if label in _PYTHON else label
+            name = "python" if _PYTHON.match(label) else label
             blocks.setdefault(name, []).append("\n".join(lines))
             fence = ""
     return blocks, bool(fence)
@@ -326,8 +325,7 @@ def _why_wrong(answer: Record, right: Values) -> str:
 def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: bool) -> _Verdict:
     """Let the program's process run the tests, and compare here what they compare with literals."""
     imports = "".join(f"import {name}\n" for name in tests.modules)
-    code, literals, certain = hold_back(imports + tests.code)
-    statements = import_statements(code)
+    code, literals, certain, statements = hold_back(imports + tests.code)
     job = box.start({"program": program, "functions": True, "tests": statements})
     problem = job.receive()
     if problem == "" and job.receive() == "loaded":

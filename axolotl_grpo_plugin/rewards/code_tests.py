@@ -17,10 +17,19 @@ from axolotl_grpo_plugin.values import are_strings
 CALLS = ("functional", "function_call")  # LiveCodeBench's and open-r1's types of function tests
 # Tests that use these look at objects, or at what a function prints.
 _OF_OBJECTS = re.compile(
-    r"\b(async|asyncio|dataclasses|inspect|redirect_stdout|StringIO|stdout|stdin|patch|Mock|MagicMock|pandas)\b"
+    r"\b(vars|async|asyncio|dataclasses|inspect|redirect_stdout|StringIO|stdout|stdin|patch|Mock|MagicMock|pandas)\b"
+    r"|__(dict|doc)__|\btype\(.*\)\.__name__"
 )
-# A fixture of pytest without options that change when it runs.
-_FIXTURE = re.compile(r"(pytest\.)?fixture(\(\)|\(scope=[^,]*\))?")
+# What only pytest runs: fixtures, marks, and functions and classes that it finds.
+_ONLY_PYTEST = re.compile(
+    r"^[ \t]*@.*fixture|mark\.(skip|xfail|usefix)|def (setup|teardown)_(module|function|class)\b|^[ \t]+class Test",
+    re.MULTILINE,
+)
+# The start of tests that runs all others, which run in any case.
+_RUNNER = re.compile(
+    r"if __name__.*\b(unittest|pytest|exit)\b",
+    re.DOTALL,
+)
 # What can make tests fail, in the text of their syntax tree.
 _CAN_FAIL = re.compile(r"\b(Assert|Raise)\(|\b(attr|id)='(assert|raises)")
 _EQUAL = (
@@ -203,14 +212,12 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
         )
     )
 
-    given = _given(tree)
     # Tests without an assertion would pay every program.
-    can_fail = _CAN_FAIL.search(ast.dump(tree))
+    can_fail = _CAN_FAIL.search(ast.dump(tree)) and not _ONLY_PYTEST.search(code)
     if not can_fail or any(
         _cannot_run(
             node,
             used,
-            given,
         )
         for node in nodes
     ):
@@ -242,7 +249,7 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
                 wanted |= {alias.name for alias in node.names}
             case ast.Attribute(value=ast.Name("solution")):
                 wanted.add(node.attr)
-            case ast.withitem() if _names_in(node) & wanted:
+            case ast.withitem(call) if isinstance(call, ast.Name) or _names_in(call) & wanted:
                 own_types = True
             case ast.Compare(ops=[ast.Is()], comparators=[ast.Name() | ast.Attribute()]):
                 if "type(" not in ast.unparse(node):  # types of plain data are right without it
@@ -283,35 +290,20 @@ def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
     return own, used
 
 
-def _given(tree: ast.Module) -> set[str]:
-    """Return the parameters that tests of pytest may have."""
-    names = {"self", "cls", "method", "capsys", "tmp_path"}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(ast.Attribute(attr="parametrize"), [words, _], [] | [ast.keyword("ids")]):
-                names.update(re.findall(r"\w+", ast.unparse(words)))
-            case ast.FunctionDef(name=name, decorator_list=[how]) if node in tree.body:
-                if _FIXTURE.fullmatch(ast.unparse(how)):
-                    names.add(name)
-    return names
-
-
-def _cannot_run(node: ast.AST, used: set[str], given: set[str]) -> bool:
-    """Return whether tests need a module that is not here, or what only pytest can give them."""
+def _cannot_run(node: ast.AST, used: set[str]) -> bool:
+    """Return whether tests need a module that is not here, or parameters that only pytest gives."""
     match node:
         case ast.Import():
             modules = [alias.name for alias in node.names]
         case ast.ImportFrom():
             modules = [node.module or ""]
-        case ast.FunctionDef(name=name):
-            how = " ".join(map(ast.unparse, node.decorator_list))
-            if "fixture" in how:
-                if name not in given:
-                    return True
-            elif name in used or "patch" in how or not name.startswith(("test_", "setup_", "teardown_")):
+        case ast.FunctionDef(name=name) if name.startswith(("test_", "setup_")):
+            if name in used or re.match(
+                "@.*patch",
+                ast.unparse(node),
+            ):
                 return False  # its caller gives the parameters
-            parameters = {inner.arg for inner in ast.walk(node.args) if isinstance(inner, ast.arg)}
-            return not parameters <= given
+            return ast.unparse(node.args) not in ("", "self")
         case ast.AsyncFunctionDef(name=name) if name.startswith("test_"):
             return not node.args.args
         case _:
@@ -372,19 +364,28 @@ def _names_in(node: ast.AST) -> set[str]:
 
 
 @lru_cache(maxsize=4096)
-def hold_back(code: str) -> tuple[str, list[Literal], set[int]]:
+def hold_back(code: str) -> tuple[str, list[Literal], set[int], list[str]]:
     """Take the expected literals out of tests. Return the code without them, and the literals.
 
-    Return too the numbers of those that every run of the tests compares and finds equal, if it passes.
+    Return too the numbers of those that every run of the tests compares and finds equal, if it passes, and
+    what the tests import, one module per statement.
 
-    >>> hold_back("assert f(1) == 3.0")
-    ('assert _held(0) == f(1)', [('3.0', '3')], {0})
+    >>> hold_back("import math\nassert f(1) == 3.0")
+    ('import math\nassert _held(0) == f(1)', [('3.0', '3')], {0}, ['import math'])
     """
     tree = ast.parse(code)
+    tree.body = [node for node in tree.body if not _RUNNER.match(ast.unparse(node))]
+    imports = []
     literals: list[Literal] = []
     vectors: set[ast.AST] = set()
     for node in ast.walk(tree):
         match node:
+            case ast.If(ast.Compare(ast.Name("__name__"))):
+                node.test = ast.Constant(True)  # it calls tests
+            case ast.Import(names):
+                imports += [f"import {alias.name}" for alias in names if alias.name != "solution"]
+            case ast.ImportFrom(module) if module != "solution":
+                imports.append(ast.unparse(node))
             case ast.Attribute(value=value):
                 # `(f(x) == [1, 2]).all()` compares the values of an array one by one.
                 vectors.update(ast.walk(value))
@@ -409,24 +410,7 @@ def hold_back(code: str) -> tuple[str, list[Literal], set[int]]:
     certain: set[int] = set()
     if not re.search(r"\b(return\b|skip|\w*exit\()", code):  # it may end early
         certain = _compared(tree.body)
-    return ast.unparse(tree), literals, certain
-
-
-@lru_cache(maxsize=4096)
-def import_statements(code: str) -> list[str]:
-    """Return what tests import, one module per statement.
-
-    >>> import_statements("import math, re as r")
-    ['import math', 'import re']
-    """
-    statements = []
-    for node in ast.walk(ast.parse(code)):
-        match node:
-            case ast.Import(names):
-                statements += [f"import {alias.name}" for alias in names]
-            case ast.ImportFrom(module) if module != "solution":
-                statements.append(ast.unparse(node))
-    return [statement for statement in statements if statement != "import solution"]
+    return ast.unparse(tree), literals, certain, imports
 
 
 def _held(literals: list[Literal], sides: list[ast.expr]) -> list[ast.expr]:

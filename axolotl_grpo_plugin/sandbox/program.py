@@ -10,7 +10,6 @@ import gc
 import json
 import operator
 import os
-import re
 import sys
 import threading
 import unittest
@@ -18,7 +17,7 @@ from array import array
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
@@ -26,26 +25,14 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from importlib import import_module
-from inspect import isclass, signature, unwrap
-from io import StringIO
-from itertools import chain, product
-from pathlib import Path, PosixPath, PurePosixPath
+from inspect import isclass
+from pathlib import Path, PosixPath, PurePath
 from queue import SimpleQueue
-from tempfile import mkdtemp
-from types import FunctionType, GeneratorType, ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType
 from typing import Any
 
 NO_EFFECT = (ast.Pass, ast.Import, ast.ImportFrom)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-# What runs all tests, which run in any case.
-RUNNER = re.compile(r"\b(pytest|unittest)\b|exit\(")
-# What pytest and unittest call around the tests of a class.
-HOOKS = {
-    "setUp": "setup_method",
-    "tearDown": "teardown_method",
-    "setUpClass": "setup_class",
-    "tearDownClass": "teardown_class",
-}
 ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 # LeetCode's programs use these modules without an import.
 LEETCODE = "typing collections heapq bisect math itertools functools re string".split()
@@ -66,10 +53,11 @@ PLAIN: tuple[Any, ...] = (
     timedelta,
     timezone,
 )
+KEYS: Any = type({}.keys())
 SCALARS: tuple[Any, ...] = (int, float, bytes)
-PATHS: tuple[Any, ...] = (PosixPath, PurePosixPath)
 
 Message = dict[str, Any]
+Function = Callable[..., Any]
 
 
 def main(request: Message, channel: Any) -> None:
@@ -80,11 +68,11 @@ def main(request: Message, channel: Any) -> None:
     """
     tree, problem = parse(request["program"])
     imports = request["tests"] or ()
-    for statement in imports:
-        try:
+    try:
+        for statement in imports:
             exec(statement, {})  # now, because the program could replace a module
-        except Exception:
-            problem = "bad_tests"
+    except Exception:
+        problem = "bad_tests"
     channel.send(problem)
     if problem:
         return
@@ -155,7 +143,7 @@ def hide_tests() -> None:
 
 def patchable(imported: list[str]) -> Iterator[Any]:
     """Yield the modules, and the classes that tests rely on. imported: the modules that they import."""
-    yield from (*PLAIN, *PATHS, Counter, Fraction)
+    yield from (*PLAIN, Counter, Fraction, PurePath, Path, PosixPath)
     for name, module in list(sys.modules.items()):
         yield module
         if name in imported or name.startswith(
@@ -167,10 +155,9 @@ def patchable(imported: list[str]) -> Iterator[Any]:
             )
 
 
-def remember(imported: list[str]) -> Callable[[], None]:
+def remember(imported: list[str]) -> Function:
     """Return a function that undoes that the program replaced modules, functions or their code."""
     modules = dict(sys.modules)
-    finders = list(sys.meta_path)
     before = [(owner, dict(vars(owner))) for owner in patchable(imported)]
     codes = []
     for _, names in before:
@@ -197,7 +184,6 @@ def remember(imported: list[str]) -> Callable[[], None]:
                         name,
                     )
         sys.modules.update(modules)
-        sys.meta_path[:] = finders
 
     return restore
 
@@ -278,6 +264,7 @@ def call(module: ModuleType, name: str, arguments: list[Any]) -> Message:
 
 # Tests.
 
+
 def run_tests(
     module: ModuleType,
     channel: Any,
@@ -324,7 +311,6 @@ def run_tests(
         channel,
     )
     tests.__builtins__ = BUILTINS
-    tests.__name__ = "__main__"
     unittest.main = lambda *_, **__: None  # type: ignore[assignment]  # they run below
     result = unittest.TestResult()
     result.failfast = not go_on
@@ -351,12 +337,9 @@ def run_tests(
     return [nonce, total - len(problems), total, reason]
 
 
-def cases(tree: ast.Module, tests: Any) -> Iterator[tuple[bool, Any]]:
+def cases(tree: Any, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
     """Yield whether a piece of the tests is a test, and how to run it."""
     for node in tree.body:
-        text = ast.unparse(node)
-        if "__main__" in text and RUNNER.search(text):
-            continue
         is_test = not isinstance(node, (*NO_EFFECT, *DEFINITIONS, *ASSIGNMENTS))
         piece = compile(
             ast.Module(
@@ -368,10 +351,6 @@ def cases(tree: ast.Module, tests: Any) -> Iterator[tuple[bool, Any]]:
         )
         case = unittest.FunctionTestCase(FunctionType(piece, vars(tests)))
         yield is_test and not is_constant(node), case
-    around = ("setup_module", "setup_function", "teardown_function")
-    set_up, *hooks = [vars(tests).get(name) for name in around]
-    if set_up:
-        yield False, unittest.FunctionTestCase(set_up)
     for node in tree.body:
         name = getattr(
             node,
@@ -380,100 +359,23 @@ def cases(tree: ast.Module, tests: Any) -> Iterator[tuple[bool, Any]]:
         )
         value: Any = vars(tests).get(name)
         if isinstance(value, type):
-            for kind in suites(name, value, tests):
-                yield True, unittest.defaultTestLoader.loadTestsFromTestCase(kind)
-        elif name.startswith("test_") and (test := filled(value, tests)):
-            yield True, unittest.FunctionTestCase(test, *hooks)
-
-
-def suites(name: str, kind: Any, tests: Any) -> Iterator[type[unittest.TestCase]]:
-    """Yield the classes of tests that a class is and has, as classes of unittest."""
-    if issubclass(kind, unittest.TestCase):
-        yield kind
-    elif name.startswith("Test"):  # of pytest
-        changed = {}
-        for theirs, own in HOOKS.items():
-            if hasattr(kind, own):
-                changed[theirs] = filled(getattr(kind, own), tests)
-        for name in dir(kind):
-            if name.startswith("test"):
-                changed[name] = filled(getattr(kind, name), tests)
-        yield type(
-            kind.__name__,
-            (kind, unittest.TestCase),
-            changed,
-        )
-        for name, inner in vars(kind).items():
-            if isinstance(inner, type):
-                yield from suites(name, inner, tests)
-
-
-def filled(test: Any, tests: Any) -> Callable[..., None] | None:
-    """Return a test of pytest with its parameters filled: by `parametrize`, and by fixtures.
-
-    Return None if pytest does not run it, or if the tests run it themselves, with arguments.
-    """
-    if hasattr(test, "patchings"):  # `unittest.mock` fills them
-        return test  # type: ignore[no-any-return]
-    tables = []
-    known = {"self", *TOOLS, *vars(tests)}
-    for mark in getattr(test, "pytestmark", ()):
-        if mark.name in ("skip", "xfail") or mark.name == "skipif" and any(mark.args):
-            return None
-        if mark.name == "parametrize":
-            names, rows = mark.args
-            names = re.findall(r"\w+", str(names))
-            known.update(names)
-            tables.append([row_of(names, row) for row in rows])
-    parameters = [name for name, given in signature(test).parameters.items() if given.kind is given.POSITIONAL_OR_KEYWORD]
-    if not known.issuperset(parameters):
-        return None
-
-    def run(*owner: Any) -> None:
-        for rows in product(*tables):
-            with ExitStack() as stack:
-                given = dict(chain(*rows))
-                fill = partial(fixture, tests, stack, given)
-                test(*owner, *map(fill, parameters[len(owner) :]))
-
-    return run
-
-
-def row_of(names: list[str], row: Any) -> list[tuple[str, Any]]:
-    """Return the names and values of a row of `parametrize`."""
-    if hasattr(row, "marks"):  # pytest.param
-        row = row.values
-    elif len(names) == 1:
-        row = [row]
-    return list(zip(names, row, strict=True))
-
-
-def fixture(tests: Any, stack: ExitStack, given: Message, name: str) -> Any:
-    """Return the value of a fixture. given: the values that there are. stack: ends fixtures that yield."""
-    if name not in given:
-        make = TOOLS.get(name) or unwrap(vars(tests)[name])
-        value = make(*map(partial(fixture, tests, stack, given), signature(make).parameters))
-        if isinstance(value, GeneratorType):
-            stack.callback(next, value, None)
-            value = next(value)
-        given[name] = value
-    return given[name]
-
-
-def captured() -> Iterator[Any]:
-    """Replace the fixture `capsys`."""
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-
-        def read() -> Any:
-            texts = [stream.getvalue() for stream in (out, err)]
-            for stream in (out, err):
-                stream.seek(stream.truncate(0))
-            return namedtuple("Texts", "out err")(*texts)
-
-        yield SimpleNamespace(readouterr=read)
-
-
-TOOLS: Message = {"capsys": captured, "tmp_path": lambda: Path(mkdtemp()), "method": object}
+            if name.startswith("Test") and not issubclass(value, unittest.TestCase):  # of pytest
+                hooks = {
+                    "setUp": getattr(
+                        value,
+                        "setup_method",
+                        object,
+                    )
+                }
+                value = type(
+                    name,
+                    (value, unittest.TestCase),
+                    hooks,
+                )
+            if issubclass(value, unittest.TestCase):
+                yield True, unittest.defaultTestLoader.loadTestsFromTestCase(value)
+        elif name.startswith("test_") and (hasattr(value, "patchings") or not node.args.args):
+            yield True, unittest.FunctionTestCase(value)
 
 
 def why(failure: str, missing: Iterable[str]) -> str:
@@ -514,7 +416,7 @@ def as_text(value: Any) -> str | None:
             return str(Fraction(value))
         except (ValueError, OverflowError):  # infinite, or no number
             return repr(value)
-    for kinds in ((list,), (tuple,), (dict,), (set, frozenset)):
+    for kinds in ((list,), (tuple,), (dict,), (set, frozenset, KEYS)):
         if isinstance(value, kinds):
             items: Any = value
             if isinstance(value, dict):
@@ -534,10 +436,10 @@ def as_text(value: Any) -> str | None:
 # Bit 512 is the flag of all classes that are written in Python.
 FLAGS = vars(type)["__flags__"].__get__  # a metaclass cannot replace it
 KNOWN: dict[Any, Any] = {}  # what tests read from guarded objects
-TASKS: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # of the main thread
+TASKS: SimpleQueue[Any] = SimpleQueue()  # of the main thread
 
 
-def apart(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+def apart(function: Function, *arguments: Any, **keywords: Any) -> Any:
     """Call a function in the main thread, where the program finds no frame of the tests."""
     result: Future[Any] = Future()
 
@@ -618,11 +520,25 @@ class Guard:
             return self
         return iter(parts_of(self))
 
+    def __radd__(self, other: Any) -> Any:
+        return apart(
+            operator.add,
+            other,
+            self._value,
+        )
+
+    def __rmul__(self, other: Any) -> Any:
+        return apart(
+            operator.mul,
+            other,
+            self._value,
+        )
+
     def __contains__(self, value: Any) -> bool:
         return value in list(self)  # an endless object would contain any number
 
 
-def forward(function: Callable[..., Any]) -> Callable[..., Any]:
+def forward(function: Function) -> Function:
     """Return a method of Guard that applies a function of `operator` or `builtins` to the object."""
 
     def method(self: Guard, *arguments: Any) -> Any:
@@ -641,16 +557,22 @@ def forward(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def between(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of Guard that applies an operator to two objects of the program."""
+def between(function: Function) -> Function:
+    """Return a method of Guard that applies an operator to two objects of the program.
 
-    def method(self: Guard, other: object) -> Any:
-        if type(other) is not Guard:
-            return NotImplemented  # the program would see the expected value
+    Only sums and products are also of an object and a value of the tests. Otherwise the program could say
+    that it is equal to the expected value, or that their difference is 0.
+    """
+
+    def method(self: Guard, other: Any) -> Any:
+        if type(other) is Guard:
+            other = other._value
+        elif function not in (operator.add, operator.mul):
+            return NotImplemented
         return apart(
             function,
             self._value,
-            other._value,
+            other,
         )
 
     return method
@@ -702,6 +624,10 @@ def guarded(value: Any) -> Any:
             map(guarded, value),
             value.maxlen,
         )
+    if kind is PosixPath:
+        return kind(str(value))
+    if kind is KEYS:
+        return dict.fromkeys(map(guarded, value)).keys()
     if kind is Fraction:  # a program can replace its parts
         return Fraction(
             *map(

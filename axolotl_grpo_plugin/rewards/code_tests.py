@@ -18,7 +18,7 @@ CALLS = ("functional", "function_call")  # LiveCodeBench's and open-r1's types o
 # Tests that use these look at objects, or at what a function prints.
 _OF_OBJECTS = re.compile(
     r"\b(vars|async|asyncio|dataclasses|inspect|redirect_stdout|StringIO|stdout|stdin|patch|Mock|MagicMock|pandas)\b"
-    r"|__(dict|doc)__|\btype\(.*\)\.__name__"
+    r"|__dict__|\btype\(.*\)\.__name__ == .[A-Z]"
 )
 # What only pytest runs: fixtures, marks, and functions and classes that it finds.
 _ONLY_PYTEST = re.compile(

@@ -155,15 +155,28 @@ def patchable(imported: list[str]) -> Iterator[Any]:
             )
 
 
+def codes_of(owners: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Return the functions of modules and classes, each with its code."""
+    codes = []
+    for owner in owners:
+        for value in vars(owner).values():
+            if type(value) is FunctionType:
+                codes.append((value, value.__code__))
+    return codes
+
+
+# The server computes this once, before its jobs, because it takes time.
+CODES = codes_of(patchable([]))
+
+
 def remember(imported: list[str]) -> Function:
     """Return a function that undoes that the program replaced modules, functions or their code."""
     modules = dict(sys.modules)
     before = [(owner, dict(vars(owner))) for owner in patchable(imported)]
-    codes = []
-    for _, names in before:
-        for value in names.values():
-            if type(value) is FunctionType:
-                codes.append((value, value.__code__))
+    codes = CODES.copy()
+    for name in imported:
+        module = sys.modules[name]
+        codes += codes_of([module, *filter(isclass, vars(module).values())])
 
     def restore() -> None:
         for function, code in codes:
@@ -502,6 +515,14 @@ class Guard:
 
     def __deepcopy__(self, _: Any) -> Any:
         return self
+
+    @property  # type: ignore[misc]
+    def __doc__(self) -> Any:
+        return apart(
+            getattr,
+            self._value,
+            "__doc__",
+        )
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:

@@ -555,7 +555,7 @@ MORE = [
     ),
 ]
 
-# Programs that put another module in the place of one that tests import.
+# Programs that replace what tests import, or whose values lie. Each row: name, tests, program.
 REPLACED = [
     (
         "fake math",
@@ -671,6 +671,87 @@ REPLACED = [
         "patched pytest.approx class",
         "import pytest\ndef test_f():\n    assert f(3) == pytest.approx(9)",
         "import _pytest.python_api as p\np.ApproxScalar.__eq__ = lambda s, o: True\ndef f(v): return 0",
+    ),
+    (
+        "class named int",
+        "assert type(f(3)).__name__ == 'int'\nassert f(3) == 9",
+        "class int:\n    def __eq__(self, o): return 0 <= o < 10**6\ndef f(n): return int()",
+    ),
+    (
+        "doc and liar",
+        "assert f.__doc__ == 'Square.'\nassert f(3) == 9",
+        "class A:\n    def __eq__(self, o): return isinstance(o, int) and o < 10**6\ndef f(n):\n    'Square.'\n    return A()",
+    ),
+    ("no doc", "assert f.__doc__\nassert f(3) == 9", "def f(n):\n    return n * n"),
+    (
+        "doc lies",
+        "assert f.__doc__ == 'Square.'\nassert f(3) == 9",
+        "class F:\n    __doc__ = property(lambda s: s)\n    def __eq__(s, o): return True\n    def __call__(s, n): return n * n\nf = F()",
+    ),
+    (
+        "path forged",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import Path\ndef f(n):\n    p = Path('x')\n    p._str = n\n    p._drv = p._root = ''\n    p._parts_normcase_cached = p._str_normcase_cached = p._tail_cached = ['a', 'b']\n    return p",
+    ),
+    (
+        "path eq patched",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import Path, PurePath\nPurePath.__eq__ = lambda s, o: True\ndef f(n): return Path('x')",
+    ),
+    (
+        "path subclass",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import PosixPath\nclass P(PosixPath):\n    def __eq__(s, o): return True\ndef f(n): return P('x')",
+    ),
+    (
+        "path str lies",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import Path, PurePath\nclass S(str):\n    def __eq__(s, o): return True\n    __hash__ = str.__hash__\nPurePath.__str__ = lambda s: S('x')\ndef f(n): return Path('x')",
+    ),
+    (
+        "keys of liars",
+        "assert f(0) == {1}\nassert f(0) == {sum([1])}",
+        "class A:\n    def __eq__(s, o): return True\n    def __hash__(s): return hash(1)\ndef f(n): return {A(): 1}.keys()",
+    ),
+    (
+        "sub of sum",
+        "assert abs(sum([f(1), f(2)]) - 5) < 1e-6",
+        "class A:\n    def __add__(s, o): return A()\n    def __sub__(s, o): return 0\n    __radd__ = __add__\ndef f(n): return A()",
+    ),
+    (
+        "sub of sum 2",
+        "expected = 5\nassert abs(expected - (f(1) + 1)) < 1e-6",
+        "class A:\n    def __add__(s, o): return A()\n    def __rsub__(s, o): return 0\n    __radd__ = __add__\ndef f(n): return A()",
+    ),
+    (
+        "randint class patched",
+        "import random\nfor _ in range(9):\n    n = random.randint(2, 9)\n    assert f(n) == n * n",
+        "import random\nrandom.Random.randint = lambda *a: 0\nrandom.Random.randrange = lambda *a, **k: 0\ndef f(n): return 0",
+    ),
+    (
+        "randint code",
+        "import random\nfor _ in range(9):\n    n = random.randint(2, 9)\n    assert f(n) == n * n",
+        "import random\nrandom.Random.randint.__code__ = (lambda self, a, b: 0).__code__\ndef f(n): return 0",
+    ),
+    (
+        "json encoder",
+        "import json\nassert f(1) == json.loads('[1]')",
+        "import json\njson.JSONDecoder.decode = lambda *a, **k: [0]\ndef f(n): return [0]",
+    ),
+    (
+        "sys modules replaced",
+        "import math\nassert math.isclose(f(3), 9)",
+        "import sys\nclass D(dict):\n    pass\nsys.modules = {}\ndef f(n): return 0",
+    ),
+    (
+        "defaults of a function",
+        "import statistics\nassert f([1, 2]) == statistics.fmean([1, 2])",
+        "import math, statistics\nstatistics.mean.__globals__['sum'] = lambda *a: 0\nstatistics.fmean.__defaults__ = (None,)\nstatistics.fsum = lambda v: 0\nstatistics._sum = lambda v: (int, 0, 1)\ndef f(v): return 0",
+    ),
+    (
+        "guard constant",
+        "def test_f():\n    assert f(4) == 16\nif __name__ == '__main__':\n    test_f()\n    print('ok')",
+        "def f(n): return 9",
     ),
 ]
 

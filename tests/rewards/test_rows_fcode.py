@@ -1723,6 +1723,44 @@ MIXED = [
         {"functional": "import unittest\nclass T(unittest.TestCase):\n    def setUp(self): pass"},
         None,
     ),
+    (
+        "doc right",
+        "```python\ndef f(n):\n    'Square.'\n    return n * n\n```",
+        {"functional": "assert f.__doc__ == 'Square.'\nassert f(3) == 9"},
+        1,
+    ),
+    (
+        "kwdefaults",
+        "```python\nimport random\nrandom.choices.__func__.__kwdefaults__ = None\nrandom.sample.__func__.__defaults__ = None\ndef f(v): return len(v)\n```",
+        {"functional": "import random\nassert f(random.sample(range(9), 3)) == 3"},
+        1,
+    ),
+    (
+        "guard only right",
+        "```python\ndef f(n): return n * n\n```",
+        {"functional": "def go():\n    assert f(4) == 16\nif __name__ == '__main__':\n    go()"},
+        1,
+    ),
+    (
+        "guard only unittest right",
+        "```python\ndef f(n): return n * n\n```",
+        {
+            "functional": "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(4), 16)\nif __name__ == '__main__':\n    suite = unittest.TestLoader().loadTestsFromTestCase(T)\n    unittest.TextTestRunner().run(suite)"
+        },
+        1,
+    ),
+    (
+        "import that fails",
+        "```python\ndef f(n): return n * n\n```",
+        {"functional": "from math import nosuch\nassert f(2) == 4"},
+        None,
+    ),
+    (
+        "import in a function fails",
+        "```python\ndef f(n): return n * n\n```",
+        {"functional": "def test_f():\n    from math import nosuch\n    assert f(2) == 4"},
+        None,
+    ),
 ]
 
 ROWS = [*STDIN, *CALLS, *STATEMENTS, *TYPES, *SUITES, *MADE, *REPAIRED]

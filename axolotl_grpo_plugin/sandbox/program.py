@@ -516,8 +516,8 @@ class Guard:
     def __deepcopy__(self, _: Any) -> Any:
         return self
 
-    @property  # type: ignore[misc]
-    def __doc__(self) -> Any:
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]
         return apart(
             getattr,
             self._value,

@@ -35,9 +35,9 @@ _IMPORTS = "bisect collections copy datetime fractions functools heapq itertools
 _LIBRARIES = ("numpy", "numpy.testing", "pandas", "pandas.testing", "pytest")
 
 # The options of tests that are code: fields of ProgramTests.
-_OPTIONS = ("names", "modules", "own_types", "copies")
+_OPTIONS = ("names", "own_types", "copies")
 
-_PYTHON = ("python", "py", "python3", "py3")
+_PYTHON = re.compile(r"[{.]*(python|py)[\d.]*(?![\w-])")
 # The lines of a block that has only sample tests.
 _OF_SAMPLES = re.compile(r"^[^\S\n]*(?:assert|#|import |from ).*", re.MULTILINE)
 # The first line of a block: at least three marks, then a label.
@@ -176,7 +176,7 @@ def _fenced_blocks(text: str) -> tuple[dict[str, list[str]], bool]:
             opened = _FENCE.fullmatch(mark)
             if opened:
                 fence, word = opened.groups()
-                label = word.strip().lower().partition(" ")[0].strip("{}.")
+                label = word.strip().lower()
                 indent = line[: len(line) - len(line.lstrip())]
                 lines = []
             continue
@@ -187,7 +187,7 @@ def _fenced_blocks(text: str) -> tuple[dict[str, list[str]], bool]:
         if not is_closed:
             lines.append(line.removeprefix(indent))
         if is_closed or is_glued:
-            name = "python" if label in _PYTHON else label
+            name = "python" if _PYTHON.match(label) else label
             blocks.setdefault(name, []).append("\n".join(lines))
             fence = ""
     return blocks, bool(fence)
@@ -270,7 +270,7 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
             yield "time_limit"
             return
         job = box.start(
-            {"program": program, "functions": False},
+            {"program": program, "functions": False, "tests": None},
             given,
             left,
         )
@@ -288,7 +288,7 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
 
 def _calls(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
     """Call the function once per case. Yield why it fails, or "" if it passes."""
-    job = box.start({"program": program, "functions": True, "tests": False})
+    job = box.start({"program": program, "functions": True, "tests": None})
     # In most rows of APPS, a list encloses the expected value.
     wrapped = not tests.exact
     for _, wanted in tests.cases:
@@ -324,10 +324,11 @@ def _why_wrong(answer: Record, right: Values) -> str:
 
 def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: bool) -> _Verdict:
     """Let the program's process run the tests, and compare here what they compare with literals."""
-    job = box.start({"program": program, "functions": True, "tests": True})
+    imports = "".join(f"import {name}\n" for name in tests.modules)
+    code, literals, certain, statements = hold_back(imports + tests.code)
+    job = box.start({"program": program, "functions": True, "tests": statements})
     problem = job.receive()
     if problem == "" and job.receive() == "loaded":
-        code, literals, certain = hold_back(tests.code)
         equal: dict[int, bool] = {}
         request = {name: getattr(tests, name) for name in _OPTIONS}
         # The program could not know the nonce when it started, so it could not prepare a verdict.
@@ -355,7 +356,7 @@ def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: boo
                     break
     return _Verdict(
         0,
-        1,
+        int(problem != "bad_tests"),
         problem or _why(job.end()) or "runtime_error",
     )
 

@@ -17,7 +17,18 @@ from axolotl_grpo_plugin.values import are_strings
 CALLS = ("functional", "function_call")  # LiveCodeBench's and open-r1's types of function tests
 # Tests that use these look at objects, or at what a function prints.
 _OF_OBJECTS = re.compile(
-    r"\b(async|asyncio|dataclasses|inspect|redirect_stdout|StringIO|stdout|stdin|patch|Mock|MagicMock|pandas)\b"
+    r"\b(vars|async|asyncio|dataclasses|inspect|redirect_stdout|StringIO|stdout|stdin|patch|Mock|MagicMock|pandas)\b"
+    r"|__dict__|\btype\(.*\)\.__name__ == .[A-Z]"
+)
+# What only pytest runs: fixtures, marks, and functions and classes that it finds.
+_ONLY_PYTEST = re.compile(
+    r"^[ \t]*@.*fixture|mark\.(skip|xfail|usefix)|def (setup|teardown)_(module|function|class)\b|^[ \t]+class Test",
+    re.MULTILINE,
+)
+# The start of tests that runs all others, which run in any case.
+_RUNNER = re.compile(
+    r"if __name__.*\b(unittest|pytest|exit)\b",
+    re.DOTALL,
 )
 # What can make tests fail, in the text of their syntax tree.
 _CAN_FAIL = re.compile(r"\b(Assert|Raise)\(|\b(attr|id)='(assert|raises)")
@@ -202,7 +213,7 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
     )
 
     # Tests without an assertion would pay every program.
-    can_fail = _CAN_FAIL.search(ast.dump(tree))
+    can_fail = _CAN_FAIL.search(ast.dump(tree)) and not _ONLY_PYTEST.search(code)
     if not can_fail or any(
         _cannot_run(
             node,
@@ -238,7 +249,7 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
                 wanted |= {alias.name for alias in node.names}
             case ast.Attribute(value=ast.Name("solution")):
                 wanted.add(node.attr)
-            case ast.withitem() if _names_in(node) & wanted:
+            case ast.withitem(call) if isinstance(call, ast.Name) or _names_in(call) & wanted:
                 own_types = True
             case ast.Compare(ops=[ast.Is()], comparators=[ast.Name() | ast.Attribute()]):
                 if "type(" not in ast.unparse(node):  # types of plain data are right without it
@@ -280,7 +291,7 @@ def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
 
 
 def _cannot_run(node: ast.AST, used: set[str]) -> bool:
-    """Return whether tests need a module that is not here, or fixtures of pytest."""
+    """Return whether tests need a module that is not here, or parameters that only pytest gives."""
     match node:
         case ast.Import():
             modules = [alias.name for alias in node.names]
@@ -353,22 +364,35 @@ def _names_in(node: ast.AST) -> set[str]:
 
 
 @lru_cache(maxsize=4096)
-def hold_back(code: str) -> tuple[str, list[Literal], set[int]]:
+def hold_back(code: str) -> tuple[str, list[Literal], set[int], list[str]]:
     """Take the expected literals out of tests. Return the code without them, and the literals.
 
-    Return too the numbers of those that every run of the tests compares and finds equal, if it passes.
+    Return too the numbers of those that every run of the tests compares and finds equal, if it passes, and
+    what the tests import, one module per statement.
 
     >>> hold_back("assert f(1) == 3.0")
-    ('assert _held(0) == f(1)', [('3.0', '3')], {0})
+    ('assert _held(0) == f(1)', [('3.0', '3')], {0}, [])
     """
     tree = ast.parse(code)
+    tree.body = [node for node in tree.body if not _RUNNER.match(ast.unparse(node))]
+    imports = []
     literals: list[Literal] = []
     vectors: set[ast.AST] = set()
     for node in ast.walk(tree):
         match node:
+            case ast.If(ast.Compare(ast.Name("__name__"))):
+                node.test = ast.Constant(True)  # it calls tests
+            case ast.Import(names):
+                imports += [f"import {alias.name}" for alias in names if alias.name != "solution"]
+            case ast.ImportFrom(module) if module != "solution":
+                imports.append(
+                    ast.unparse(node),
+                )
             case ast.Attribute(value=value):
                 # `(f(x) == [1, 2]).all()` compares the values of an array one by one.
-                vectors.update(ast.walk(value))
+                vectors.update(
+                    ast.walk(value),
+                )
             # A chain such as `1 < f(x) < 3` has no stand-in.
             case ast.Compare(left, [ast.Eq() | ast.NotEq()], [right]) if node not in vectors:
                 node.left, *node.comparators = _held(
@@ -390,7 +414,7 @@ def hold_back(code: str) -> tuple[str, list[Literal], set[int]]:
     certain: set[int] = set()
     if not re.search(r"\b(return\b|skip|\w*exit\()", code):  # it may end early
         certain = _compared(tree.body)
-    return ast.unparse(tree), literals, certain
+    return ast.unparse(tree), literals, certain, imports
 
 
 def _held(literals: list[Literal], sides: list[ast.expr]) -> list[ast.expr]:

@@ -105,13 +105,13 @@ EQUAL = 0x15
 AT_LEAST = 0x35
 ANY = 0x45
 RETURN = 0x06
-LOAD_NUMBER: Step = (LOAD, 0, 0, 0)  # offsets in struct seccomp_data
-LOAD_ARCHITECTURE: Step = (LOAD, 0, 0, 4)
-LOAD_ARGUMENT: Step = (LOAD, 0, 0, 16)
-ALLOW: Step = (RETURN, 0, 0, 0x7FFF0000)
-REFUSE: Step = (RETURN, 0, 0, 0x00050001)
-UNKNOWN: Step = (RETURN, 0, 0, 0x00050026)
-END: Step = (RETURN, 0, 0, 0x80000000)
+LOAD_NUMBER = (LOAD, 0, 0, 0)  # offsets in struct seccomp_data
+LOAD_ARCHITECTURE = (LOAD, 0, 0, 4)
+LOAD_ARGUMENT = (LOAD, 0, 0, 16)
+ALLOW = (RETURN, 0, 0, 0x7FFF0000)
+REFUSE = (RETURN, 0, 0, 0x00050001)
+UNKNOWN = (RETURN, 0, 0, 0x00050026)
+END = (RETURN, 0, 0, 0x80000000)
 
 
 def seccomp_filter() -> bytes:

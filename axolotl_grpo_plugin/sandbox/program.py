@@ -26,6 +26,7 @@ from fractions import Fraction
 from functools import partial
 from importlib import import_module
 from inspect import isclass
+from pathlib import Path, PosixPath, PurePath
 from queue import SimpleQueue
 from types import FunctionType, ModuleType
 from typing import Any
@@ -52,17 +53,26 @@ PLAIN: tuple[Any, ...] = (
     timedelta,
     timezone,
 )
+KEYS: Any = type({}.keys())
 SCALARS: tuple[Any, ...] = (int, float, bytes)
 
 Message = dict[str, Any]
+Function = Callable[..., Any]
 
 
 def main(request: Message, channel: Any) -> None:
     """Send the program's problem, or ""; then run the program, and answer requests.
 
-    request: the source in `program`; True in `functions` to call or to test them, in `tests` to test them.
+    request: the source in `program`; True in `functions` to call or to test them; in `tests` None, or what
+    their tests import.
     """
     tree, problem = parse(request["program"])
+    imports = request["tests"] or ()
+    try:
+        for statement in imports:
+            exec(statement, {})  # now, because the program could replace a module
+    except Exception:
+        problem = "bad_tests"
     channel.send(problem)
     if problem:
         return
@@ -83,16 +93,17 @@ def main(request: Message, channel: Any) -> None:
     module = sys.modules["program"] = ModuleType("program")
     for name in LEETCODE:
         give_public_names(import_module(name))
-    if request["tests"]:
+    has_tests = request["tests"] is not None
+    if has_tests:
         hide_tests()
-        before = [(owner, dict(vars(owner))) for owner in patchable()]
+        restore = remember([statement.split()[1] for statement in imports])
     exec(
         code,
         vars(module),
     )
     channel.send("loaded")
-    if request["tests"]:
-        restore(before)
+    if has_tests:
+        restore()
         threading.Thread(
             target=answer_tests,
             args=(module, channel),
@@ -130,37 +141,64 @@ def hide_tests() -> None:
         del sys.monitoring
 
 
-def patchable() -> Iterator[Any]:
-    """Yield the modules, and the classes that tests rely on."""
-    yield from (*PLAIN, Counter, Fraction)
+def patchable(imported: list[str]) -> Iterator[Any]:
+    """Yield the modules, and the classes that tests rely on. imported: the modules that they import."""
+    yield from (*PLAIN, Counter, Fraction, PurePath, Path, PosixPath)
     for name, module in list(sys.modules.items()):
         yield module
-        if name.startswith(("unittest.", "_pytest.raises", "_pytest.python_api")):
+        if name in imported or name.startswith(
+            ("unittest.", "_pytest.raises", "_pytest.python_api")
+        ):
             yield from filter(
                 isclass,
                 vars(module).values(),
             )
 
 
-def restore(before: list[tuple[Any, Message]]) -> None:
-    """Undo that the program replaced functions of Python, or their code."""
-    for function, code in CODES:
-        if function.__code__ is not code:
-            function.__code__ = code
-    for owner, names in before:
-        for name, value in names.items():
-            if vars(owner).get(name) is not value:
-                setattr(
-                    owner,
-                    name,
-                    value,
-                )
-        if isclass(owner):
-            for name in vars(owner).keys() - names.keys():
-                delattr(
-                    owner,
-                    name,
-                )
+def codes_of(owners: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Return the functions of modules and classes, each with its code."""
+    codes = []
+    for owner in owners:
+        for value in vars(owner).values():
+            if type(value) is FunctionType:
+                codes.append((value, value.__code__))
+    return codes
+
+
+# The server computes this once, before its jobs, because it takes time.
+CODES = codes_of(patchable([]))
+
+
+def remember(imported: list[str]) -> Function:
+    """Return a function that undoes that the program replaced modules, functions or their code."""
+    modules = dict(sys.modules)
+    before = [(owner, dict(vars(owner))) for owner in patchable(imported)]
+    codes = CODES.copy()
+    for name in imported:
+        module = sys.modules[name]
+        codes += codes_of([module, *filter(isclass, vars(module).values())])
+
+    def restore() -> None:
+        for function, code in codes:
+            if function.__code__ is not code:
+                function.__code__ = code
+        for owner, names in before:
+            for name, value in names.items():
+                if vars(owner).get(name) is not value:
+                    setattr(
+                        owner,
+                        name,
+                        value,
+                    )
+            if isclass(owner):
+                for name in vars(owner).keys() - names.keys():
+                    delattr(
+                        owner,
+                        name,
+                    )
+        sys.modules.update(modules)
+
+    return restore
 
 
 def give_public_names(module: ModuleType) -> None:
@@ -239,20 +277,12 @@ def call(module: ModuleType, name: str, arguments: list[Any]) -> Message:
 
 # Tests.
 
-# The server computes this once, before its jobs, because a program cannot change it there.
-CODES = []
-for owner in patchable():
-    for value in vars(owner).values():
-        if type(value) is FunctionType:
-            CODES.append((value, value.__code__))
-
 
 def run_tests(
     module: ModuleType,
     channel: Any,
     code: str,
     names: list[str],
-    modules: list[str],
     own_types: bool,
     copies: bool,
     go_on: bool,
@@ -260,8 +290,8 @@ def run_tests(
 ) -> list[Any]:
     """Run tests of any kind. Return the nonce, how many passed, how many there are, and why the first one failed.
 
-    names: what the tests take from the program. modules: what they use without an import. own_types: they need
-    the program's own types. copies: the program gets copies of their values. go_on: after a failure too.
+    names: what the tests take from the program. own_types: they need the program's own types. copies: the
+    program gets copies of their values. go_on: after a failure too.
     """
     tests: Any = ModuleType("tests")
     solution: Any = ModuleType("solution")
@@ -288,12 +318,6 @@ def run_tests(
         )
     for importer in (tests, solution):
         vars(importer).update(given)
-    for name in modules:
-        setattr(
-            tests,
-            name,
-            import_module(name),
-        )
     Guard.copies = copies
     tests._held = partial(
         Held,
@@ -326,11 +350,9 @@ def run_tests(
     return [nonce, total - len(problems), total, reason]
 
 
-def cases(tree: ast.Module, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
+def cases(tree: Any, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
     """Yield whether a piece of the tests is a test, and how to run it."""
     for node in tree.body:
-        if "__main__" in ast.dump(node):  # it calls a test runner
-            continue
         is_test = not isinstance(node, (*NO_EFFECT, *DEFINITIONS, *ASSIGNMENTS))
         piece = compile(
             ast.Module(
@@ -365,7 +387,7 @@ def cases(tree: ast.Module, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
                 )
             if issubclass(value, unittest.TestCase):
                 yield True, unittest.defaultTestLoader.loadTestsFromTestCase(value)
-        elif name.startswith("test_"):
+        elif name.startswith("test_") and (hasattr(value, "patchings") or not node.args.args):
             yield True, unittest.FunctionTestCase(value)
 
 
@@ -407,7 +429,7 @@ def as_text(value: Any) -> str | None:
             return str(Fraction(value))
         except (ValueError, OverflowError):  # infinite, or no number
             return repr(value)
-    for kinds in ((list,), (tuple,), (dict,), (set, frozenset)):
+    for kinds in ((list,), (tuple,), (dict,), (set, frozenset, KEYS)):
         if isinstance(value, kinds):
             items: Any = value
             if isinstance(value, dict):
@@ -427,10 +449,10 @@ def as_text(value: Any) -> str | None:
 # Bit 512 is the flag of all classes that are written in Python.
 FLAGS = vars(type)["__flags__"].__get__  # a metaclass cannot replace it
 KNOWN: dict[Any, Any] = {}  # what tests read from guarded objects
-TASKS: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # of the main thread
+TASKS: SimpleQueue[Any] = SimpleQueue()  # of the main thread
 
 
-def apart(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+def apart(function: Function, *arguments: Any, **keywords: Any) -> Any:
     """Call a function in the main thread, where the program finds no frame of the tests."""
     result: Future[Any] = Future()
 
@@ -494,6 +516,14 @@ class Guard:
     def __deepcopy__(self, _: Any) -> Any:
         return self
 
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]
+        return apart(
+            getattr,
+            self._value,
+            "__doc__",
+        )
+
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         kind = type(self._value)  # `isinstance` asks for it
@@ -511,11 +541,25 @@ class Guard:
             return self
         return iter(parts_of(self))
 
+    def __radd__(self, other: Any) -> Any:
+        return apart(
+            operator.add,
+            other,
+            self._value,
+        )
+
+    def __rmul__(self, other: Any) -> Any:
+        return apart(
+            operator.mul,
+            other,
+            self._value,
+        )
+
     def __contains__(self, value: Any) -> bool:
         return value in list(self)  # an endless object would contain any number
 
 
-def forward(function: Callable[..., Any]) -> Callable[..., Any]:
+def forward(function: Function) -> Function:
     """Return a method of Guard that applies a function of `operator` or `builtins` to the object."""
 
     def method(self: Guard, *arguments: Any) -> Any:
@@ -534,16 +578,22 @@ def forward(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def between(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of Guard that applies an operator to two objects of the program."""
+def between(function: Function) -> Function:
+    """Return a method of Guard that applies an operator to two objects of the program.
 
-    def method(self: Guard, other: object) -> Any:
-        if type(other) is not Guard:
-            return NotImplemented  # the program would see the expected value
+    Only sums and products are also of an object and a value of the tests. Otherwise the program could say
+    that it is equal to the expected value, or that their difference is 0.
+    """
+
+    def method(self: Guard, other: Any) -> Any:
+        if type(other) is Guard:
+            other = other._value
+        elif function not in (operator.add, operator.mul):
+            return NotImplemented
         return apart(
             function,
             self._value,
-            other._value,
+            other,
         )
 
     return method
@@ -595,6 +645,10 @@ def guarded(value: Any) -> Any:
             map(guarded, value),
             value.maxlen,
         )
+    if kind is PosixPath:
+        return kind(str(value))
+    if kind is KEYS:
+        return dict.fromkeys(map(guarded, value)).keys()
     if kind is Fraction:  # a program can replace its parts
         return Fraction(
             *map(

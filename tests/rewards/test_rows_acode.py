@@ -268,6 +268,493 @@ PATCH_TESTS = [
     ("pytest_class", PYTEST_CLASS),
 ]
 
+# Tests of other kinds, and programs that attack them.
+SUBTEST = "import unittest\nclass TestAdd(unittest.TestCase):\n    def setUp(self):\n        self.pairs = [(1, 2, 3), (5, 7, 12)]\n    def test_pairs(self):\n        for a, b, c in self.pairs:\n            with self.subTest(a=a):\n                self.assertEqual(add(a, b), c)\n"
+APPROX = "import pytest\nclass TestAdd:\n    def test_small(self):\n        assert add(1, 2) == 3\n    def test_float(self):\n        assert add(0.1, 0.2) == pytest.approx(0.3)\n    def test_bad(self):\n        with pytest.raises(TypeError):\n            add(1, 'x')\n"
+OWN = "p = P(1)\nassert p + P(2) == P(3)\nassert p != P(2)\nassert isinstance(p, P)\nassert (p + P(4)).x == 5"
+MORE = [
+    (
+        "exit in module getattr",
+        "def __getattr__(name): raise SystemExit(0)\n\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "exit in del",
+        "class A:\n    def __del__(self):\n        import os; os._exit(0)\na = A()\ndel a\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    ("quit in function", "def add(a, b): quit()", [ADD, SUBTEST, APPROX]),
+    ("exit group via ctypes", "import ctypes\ndef add(a,b): ctypes.CDLL(None)._exit(0)", [ADD, SUBTEST, APPROX]),
+    (
+        "sigalrm exit",
+        "import signal, os\nsignal.signal(signal.SIGALRM, lambda *a: os._exit(0))\nsignal.setitimer(signal.ITIMER_REAL, 0.001)\ndef add(a,b):\n    import time; time.sleep(.2); return 0",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "sigalrm exit in the tests",
+        "import signal, os\nsignal.signal(signal.SIGVTALRM, lambda *a: os._exit(0))\nsignal.setitimer(signal.ITIMER_VIRTUAL, 0.01)\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "patched assertEqual family",
+        "import unittest\nfor n in dir(unittest.TestCase):\n    if n.startswith('assert') or n in ('fail', '_baseAssertEqual', '_getAssertEqualityFunc', 'addTypeEqualityFunc', 'subTest'):\n        setattr(unittest.TestCase, n, lambda self, *a, **k: None)\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "case module patched",
+        "import unittest.case as c\nclass O:\n    def __init__(s, *a): s.success=True; s.errors=[]; s.expectedFailure=None; s.expecting_failure=False\n    from contextlib import contextmanager\n    @contextmanager\n    def testPartExecutor(self, *a, **k):\n        yield\nc._Outcome = O\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "metaclass of TestCase",
+        "import unittest\nunittest.TestCase.__init_subclass__ = classmethod(lambda cls, **k: [setattr(cls, n, lambda self: None) for n in list(vars(cls)) if n.startswith('test')])\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "getTestCaseNames",
+        "import unittest\nunittest.TestLoader.getTestCaseNames = lambda self, cls: []\nunittest.loader.TestLoader.loadTestsFromTestCase = lambda self, c: unittest.TestSuite()\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "subTest swallows",
+        "import unittest, contextlib\nunittest.TestCase.subTest = lambda self, *a, **k: contextlib.suppress(BaseException)\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "setUp empty list",
+        "import unittest\nunittest.TestCase.__setattr__ = lambda self, n, v: object.__setattr__(self, n, [] if n == 'pairs' else v)\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "patched pytest approx",
+        "import pytest, _pytest.python_api as p\nclass E:\n    def __init__(self,*a,**k): pass\n    def __eq__(self,o): return True\npytest.approx = p.approx = E\ndef add(a,b):\n    if b=='x': raise TypeError\n    return 3",
+        [APPROX],
+    ),
+    (
+        "pytest raises suppresses",
+        "import pytest, contextlib\npytest.raises = lambda *a, **k: contextlib.suppress(BaseException)\ndef add(a,b):\n    return 3 if a == 1 else 0.3",
+        [APPROX],
+    ),
+    ("always TypeError", "def add(a,b): raise TypeError", [APPROX]),
+    (
+        "eq str subclass",
+        "class S(str):\n    def __eq__(self,o): return True\n    def __ne__(self,o): return False\n    __hash__ = str.__hash__\ndef add(a,b): return S('x')",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "float subclass",
+        "class F(float):\n    def __eq__(self,o): return True\n    def __rsub__(self,o): return 0\n    def __sub__(self,o): return 0\n    def __abs__(self): return 0\n    __hash__ = float.__hash__\ndef add(a,b): return F(7)",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "tuple subclass",
+        "class T(tuple):\n    def __eq__(self,o): return True\ndef add(a,b): return T()",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "patched int.__eq__ by ctypes",
+        "import ctypes\nclass O(ctypes.Structure): pass\ndef add(a,b):\n    try:\n        ctypes.memmove(id(3)+24, id(0)+24, 4); ctypes.memmove(id(12)+24, id(0)+24, 4)\n    except Exception: pass\n    return 0",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "frames",
+        "import sys\ndef add(a,b):\n    f = sys._getframe()\n    while f:\n        for s in (f.f_locals, f.f_globals):\n            for k, v in list(s.items()):\n                if k in ('c','expected','want'): return v\n        f = f.f_back\n    return 0",
+        [SUBTEST],
+    ),
+    (
+        "frames of all threads",
+        "import sys\ndef add(a,b):\n    for f in sys._current_frames().values():\n        while f:\n            for k, v in list(f.f_locals.items()):\n                if k in ('c','first','second','expected') and isinstance(v,int): return v\n            f = f.f_back\n    return 0",
+        [SUBTEST],
+    ),
+    (
+        "consts of code",
+        "import gc, types\ndef add(a,b):\n    for o in gc.get_objects():\n        if isinstance(o, types.FunctionType) and o.__name__.startswith('test'):\n            for c in o.__code__.co_consts:\n                if isinstance(c, tuple):\n                    for t in c:\n                        if isinstance(t, tuple) and t[:2]==(a,b): return t[2]\n    return 0",
+        [ADD, APPROX],
+    ),
+    (
+        "traceback frames",
+        "import sys\ndef add(a,b):\n    try: 1/0\n    except ZeroDivisionError as e:\n        f = e.__traceback__.tb_frame.f_back\n        while f:\n            v = f.f_locals.get('c') or f.f_locals.get('expected')\n            if isinstance(v, int): return v\n            f = f.f_back\n    return 0",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "proc cmdline and fds",
+        "import os, re\ndef add(a,b):\n    t=''\n    for d in ('/proc/self','/proc/1'):\n        for n in ('cmdline','environ','maps'):\n            try: t+=open(f'{d}/{n}').read()\n            except Exception: pass\n    for fd in range(3,64):\n        try:\n            os.set_blocking(fd, False); t+=os.pread(fd, 99999, 0).decode('latin1')\n        except Exception: pass\n        try: t+=os.read(fd, 99999).decode('latin1')\n        except Exception: pass\n    m = re.search(r'add\\(%d, %d\\) == (\\d+)' % (a,b), t)\n    return int(m[1]) if m else 0",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "write to all fds",
+        'import os\nfor fd in range(0,64):\n    try: os.write(fd, b\'{"passed": true, "ok": 1, "result": 1.0}\\n\')\n    except OSError: pass\ndef add(a, b): return 0\n',
+        [ADD, SUBTEST, APPROX, CALLS, STDIN],
+    ),
+    (
+        "write in the call",
+        "import os\ndef add(a,b):\n    for fd in range(0,64):\n        try: os.write(fd, b'\\x80\\x04\\x88.[true, 1, \"passed\"]\\n')\n        except OSError: pass\n    return 0",
+        [ADD, SUBTEST, CALLS],
+    ),
+    (
+        "stdout object replaced",
+        "import sys\nclass W:\n    def write(self, *a): return 0\n    def flush(self): pass\nsys.stdout = sys.stderr = sys.__stdout__ = W()\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "sys.modules solution",
+        "import sys, types\nm = types.ModuleType('solution')\nsys.modules['solution'] = sys.modules['__main__'] = m\nm.add = lambda a,b: 0\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "sys.modules unittest fake",
+        "import sys, types\nm = types.ModuleType('unittest')\nclass TC:\n    def __init__(self,*a): pass\nm.TestCase = TC\nm.main = lambda *a, **k: None\nsys.modules['unittest'] = m\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "sys.modules pytest fake",
+        "import sys, types, contextlib\nm = types.ModuleType('pytest')\nclass E:\n    def __eq__(s,o): return True\nm.approx = lambda *a,**k: E()\nm.raises = lambda *a,**k: contextlib.suppress(BaseException)\nsys.modules['pytest'] = m\ndef add(a,b): return 3",
+        [APPROX],
+    ),
+    (
+        "file unittest.py",
+        "open('unittest.py','w').write('class TestCase: pass\\ndef main(*a,**k): pass')\nopen('pytest.py','w').write('raises = approx = None')\nopen('sitecustomize.py','w').write('import os; os._exit(0)')\nimport sys; sys.path.insert(0,'.')\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "import hook",
+        "import sys\nclass H:\n    def find_spec(self, name, path=None, target=None):\n        if name in ('unittest','pytest','math','solution','json','ast'): import os; os._exit(0)\nsys.meta_path.insert(0, H())\nfor n in list(sys.modules):\n    if n.split('.')[0] in ('unittest','pytest','json','ast'): del sys.modules[n]\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "path hook",
+        "import sys\nsys.path_hooks.insert(0, lambda p: (_ for _ in ()).throw(SystemExit(0)))\nsys.path_importer_cache.clear()\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "audit hook",
+        "import sys\ndef h(e, a):\n    if e in ('compile','exec','import'): raise SystemExit(0)\nsys.addaudithook(h)\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "profile hook exit",
+        "import sys, os, threading\ndef p(f, e, a):\n    if f.f_code.co_name.startswith(('test','assert')): os._exit(0)\nsys.setprofile(p); threading.setprofile(p)\ntry: threading.setprofile_all_threads(p)\nexcept Exception: pass\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "monitoring",
+        "import sys, os\nm = sys.monitoring\ntry:\n    m.use_tool_id(3,'x'); m.set_events(3, m.events.RAISE); m.register_callback(3, m.events.RAISE, lambda *a: os._exit(0))\nexcept Exception: pass\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "gc callback exit",
+        "import gc, os\ngc.callbacks.append(lambda *a: os._exit(0))\ngc.set_threshold(1)\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "gc edits code",
+        "import gc, types\nfor o in gc.get_objects():\n    if isinstance(o, types.FunctionType) and ('run' in o.__name__ or 'test' in o.__name__ or 'main' == o.__name__):\n        try: o.__code__ = (lambda *a, **k: True).__code__\n        except Exception: pass\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "gc finds lists",
+        "import gc\ndef add(a,b):\n    for o in gc.get_objects():\n        if isinstance(o, (tuple,list)) and len(o)==3 and list(o[:2])==[a,b] and isinstance(o[2], int): return o[2]\n    return 0",
+        [SUBTEST],
+    ),
+    (
+        "AssertionError as SystemExit",
+        "import builtins, unittest\nbuiltins.AssertionError = type('AssertionError',(SystemExit,),{})\nunittest.TestCase.failureException = builtins.AssertionError\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    ("raises skip", "import unittest, pytest\ndef add(a,b): raise unittest.SkipTest('x')", [ADD, SUBTEST, APPROX]),
+    (
+        "raises pytest skip",
+        "import pytest\ndef add(a,b): pytest.skip('x', allow_module_level=True)",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "raises xfail outcome",
+        "from _pytest.outcomes import XFailed, Exit\ndef add(a,b): raise Exit('x', 0)",
+        [ADD, SUBTEST, APPROX],
+    ),
+    ("raises stop", "def add(a,b): raise StopAsyncIteration", [ADD, SUBTEST, APPROX]),
+    ("raises exception group", "def add(a,b): raise BaseExceptionGroup('x',[SystemExit(0)])", [ADD, SUBTEST, APPROX]),
+    (
+        "exception that lies",
+        "class E(BaseException):\n    __class__ = property(lambda s: SystemExit)\n    def __str__(self): return 'passed'\ndef add(a,b): raise E",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "async exc in main thread",
+        "import ctypes, threading\ndef add(a,b):\n    for t in threading.enumerate():\n        if t is not threading.current_thread(): ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(t.ident), ctypes.py_object(SystemExit))\n    return 0",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "thread forges later",
+        "import threading, time, os\ndef late():\n    time.sleep(.05)\n    for fd in range(3,40):\n        try: os.write(fd, b'1.0\\n')\n        except OSError: pass\n    os._exit(0)\nthreading.Thread(target=late, daemon=True).start()\ndef add(a,b):\n    time.sleep(.2); return 0",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "trace changes locals",
+        "import sys, threading\ndef tr(f, e, a):\n    if 'a' in f.f_locals and 'c' in f.f_locals:\n        try: f.f_locals['c'] = 0\n        except Exception: pass\n    return tr\nsys.settrace(tr); threading.settrace(tr)\ndef add(a, b): return 0\n",
+        [SUBTEST],
+    ),
+    (
+        "frame edits in add",
+        "import sys\ndef add(a,b):\n    f = sys._getframe(1)\n    while f:\n        try:\n            for k in list(f.f_locals):\n                if k in ('c','expected'): f.f_locals[k] = 0\n        except Exception: pass\n        f = f.f_back\n    return 0",
+        [SUBTEST],
+    ),
+    (
+        "builtins AssertionError none",
+        "import builtins\nbuiltins.isinstance = lambda *a: True\nbuiltins.issubclass = lambda *a: True\nbuiltins.all = builtins.any = lambda *a: True\nbuiltins.type = lambda *a: int\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "own class all true",
+        "\nclass P:\n    def __init__(self, x): self.x = 5\n    def __add__(self, o): return P(5)\n    def __eq__(self, o): return True\n",
+        [OWN],
+    ),
+    (
+        "own class int compare",
+        "class P:\n    def __init__(self, x): self.x = x\n    def __add__(self, o): return P(3)\n    def __eq__(self, o): return self.x == o.x\n",
+        [OWN],
+    ),
+    (
+        "own class meta lies",
+        "class M(type):\n    def __instancecheck__(c, o): return True\n    def __call__(c, x): return 3\nclass P(metaclass=M): pass",
+        [OWN],
+    ),
+    (
+        "stdin leftovers",
+        "import os\np='/tmp/answers'\nprint(open(p).read() if os.path.exists(p) else 3)\nopen(p,'w').write('12')",
+        [STDIN],
+    ),
+    ("stdin both outputs", "print(3)\nprint(12)", [STDIN]),
+    (
+        "stdin background writer",
+        "import os,time\nif os.fork()==0:\n    time.sleep(.1); print(12); os._exit(0)\nprint(3)",
+        [STDIN],
+    ),
+    ("fork bomb", "import os\nwhile True: os.fork()", [ADD]),
+    (
+        "thread bomb",
+        "import threading,time\nwhile True:\n    try: threading.Thread(target=time.sleep,args=(99,),daemon=True).start()\n    except RuntimeError: break\ndef add(a, b): return 0\n",
+        [ADD],
+    ),
+    (
+        "memory bomb in eq",
+        "class A:\n    def __eq__(self,o): return bytearray(10**12)\ndef add(a,b): return A()",
+        [ADD],
+    ),
+    ("compile bomb", "eval('('*100000)\ndef add(a, b): return 0\n", [ADD]),
+    ("symlink bomb", "import os\nos.makedirs('a/'*200)\nos.symlink('/', 'root')\ndef add(a, b): return 0\n", [ADD]),
+    (
+        "result replaced at exit",
+        "import atexit, os\ndef bye():\n    for fd in range(1,40):\n        try: os.ftruncate(fd,0); os.write(fd,b'true')\n        except OSError: pass\natexit.register(bye)\ndef add(a, b): return 0\n",
+        [ADD, SUBTEST, APPROX],
+    ),
+    (
+        "own package runner",
+        "import sys\nfor n, m in list(sys.modules.items()):\n    for k, v in list(vars(m).items()) if m and hasattr(m,'__dict__') else ():\n        if callable(v) and k in ('run_tests','verdict','compare','same','equal','check'):\n            try: setattr(m, k, lambda *a, **kw: True)\n            except Exception: pass\ndef add(a, b): return 0\n",
+        [ADD, CALLS],
+    ),
+]
+
+# Programs that replace what tests import, or whose values lie. Each row: name, tests, program.
+REPLACED = [
+    (
+        "fake math",
+        "import math\nassert math.isclose(f(3), 9.0)",
+        "import sys, types\nm = types.ModuleType('math')\nm.isclose = lambda *a, **k: True\nsys.modules['math'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake math from",
+        "from math import isclose\nassert isclose(f(3), 9.0)",
+        "import sys, types\nm = types.ModuleType('math')\nm.isclose = lambda *a, **k: True\nsys.modules['math'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake math no import",
+        "assert math.isclose(f(3), 9.0)",
+        "import sys, types\nm = types.ModuleType('math')\nm.isclose = lambda *a, **k: True\nsys.modules['math'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake operator",
+        "import operator\nassert operator.eq(f(3), 9)",
+        "import sys, types\nm = types.ModuleType('operator')\nm.eq = lambda *a, **k: True\nsys.modules['operator'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake numpy",
+        "import numpy as np\nassert np.allclose(f(3), 9)",
+        "import sys, types\nm = types.ModuleType('numpy')\nm.allclose = lambda *a, **k: True\nsys.modules['numpy'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake numpy.testing",
+        "from numpy.testing import assert_allclose\nassert_allclose(f(3), 9)",
+        "import sys, types\nm = types.ModuleType('numpy.testing')\nm.assert_allclose = lambda *a, **k: True\nsys.modules['numpy.testing'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake statistics",
+        "import statistics\nassert f([1, 2]) == statistics.mean([1, 2])",
+        "import sys, types\nm = types.ModuleType('statistics')\nm.mean = lambda v: 0\nsys.modules['statistics'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "patched statistics",
+        "import statistics\nassert f([1, 2]) == statistics.mean([1, 2])",
+        "import statistics\nstatistics.mean = lambda v: 0\ndef f(v): return 0",
+    ),
+    (
+        "patched cmath",
+        "import cmath\nassert cmath.isclose(f(3), 9)",
+        "import cmath\ncmath.isclose = lambda *a, **k: True\ndef f(v): return 0",
+    ),
+    (
+        "hook statistics",
+        "import statistics\nassert f([1, 2]) == statistics.mean([1, 2])",
+        "import sys, types\nfrom importlib.machinery import ModuleSpec\nclass L:\n    def find_spec(self, n, p=None, t=None):\n        if n == 'statistics': return ModuleSpec(n, self)\n    def create_module(self, s): return None\n    def exec_module(self, m): m.mean = lambda v: 0\nsys.meta_path.insert(0, L())\ndef f(v): return 0",
+    ),
+    (
+        "file statistics",
+        "import statistics\nassert f([1, 2]) == statistics.mean([1, 2])",
+        "import sys\nopen('statistics.py', 'w').write('mean = lambda v: 0')\nsys.path.insert(0, '')\nsys.path.insert(0, '.')\ndef f(v): return 0",
+    ),
+    (
+        "fake random",
+        "import random\nfor _ in range(3):\n    n = random.randint(3, 9)\n    assert f(n) == n * n",
+        "import sys, types\nm = types.ModuleType('random')\nm.seed = m.randint = lambda *a: 0\nsys.modules['random'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake collections",
+        "from collections import Counter\nassert f('ab') == Counter('ab')",
+        "import sys, types\nm = types.ModuleType('collections')\nm.Counter = lambda *a: 0\nsys.modules['collections'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake itertools",
+        "from itertools import product\nfor a, b in product([1, 2], [3]):\n    assert f(a) == a * b",
+        "import sys, types\nm = types.ModuleType('itertools')\nm.product = lambda *a, **k: []\nsys.modules['itertools'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake re",
+        "import re\nassert re.fullmatch('a+', str(f(3)))",
+        "import sys, types\nm = types.ModuleType('re')\nm.fullmatch = lambda *a: True\nsys.modules['re'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake json",
+        "import json\nassert f(3) == json.loads('[1]')",
+        "import sys, types\nm = types.ModuleType('json')\nm.loads = lambda *a: 0\nm.dumps = lambda *a: 0\nsys.modules['json'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake unittest.mock",
+        "from unittest.mock import Mock\nm = Mock()\nf(m.x)\nassert m.x.called",
+        "import sys, types\nm = types.ModuleType('unittest.mock')\nm.patch = None\nsys.modules['unittest.mock'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake fractions",
+        "from fractions import Fraction\nassert f(3) == Fraction(1, 2)",
+        "import sys, types\nm = types.ModuleType('fractions')\nm.Fraction = lambda *a: 0\nsys.modules['fractions'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake copy",
+        "import copy\nx = [1]\ny = copy.deepcopy(x)\nassert f(x) == y + [0]",
+        "import sys, types\nm = types.ModuleType('copy')\nm.deepcopy = lambda v, *a: 0\nsys.modules['copy'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "fake contextlib",
+        "import io\nfrom contextlib import redirect_stdout\nb = io.StringIO()\nwith redirect_stdout(b):\n    f(3)\nassert b.getvalue() == '9\\n'",
+        "import sys, types\nm = types.ModuleType('contextlib')\nm.redirect_stdout = lambda *a: 0\nsys.modules['contextlib'] = m\ndef f(*a): return 0",
+    ),
+    (
+        "deleted from sys.modules",
+        "import pytest\ndef test_f():\n    assert f(3) == pytest.approx(9)",
+        "import sys\nfor n in list(sys.modules):\n    if n.split('.')[0] in ('pytest', '_pytest', 'math'): del sys.modules[n]\ndef f(v): return 0",
+    ),
+    (
+        "patched string.ascii_lowercase",
+        "import string\nfor c in string.ascii_lowercase:\n    assert f(c) == ord(c)",
+        "import string\nstring.ascii_lowercase = ''\ndef f(v): return 0",
+    ),
+    (
+        "patched pytest.approx class",
+        "import pytest\ndef test_f():\n    assert f(3) == pytest.approx(9)",
+        "import _pytest.python_api as p\np.ApproxScalar.__eq__ = lambda s, o: True\ndef f(v): return 0",
+    ),
+    (
+        "class named int",
+        "assert type(f(3)).__name__ == 'int'\nassert f(3) == 9",
+        "class int:\n    def __eq__(self, o): return 0 <= o < 10**6\ndef f(n): return int()",
+    ),
+    (
+        "doc and liar",
+        "assert f.__doc__ == 'Square.'\nassert f(3) == 9",
+        "class A:\n    def __eq__(self, o): return isinstance(o, int) and o < 10**6\ndef f(n):\n    'Square.'\n    return A()",
+    ),
+    ("no doc", "assert f.__doc__\nassert f(3) == 9", "def f(n):\n    return n * n"),
+    (
+        "doc lies",
+        "assert f.__doc__ == 'Square.'\nassert f(3) == 9",
+        "class F:\n    __doc__ = property(lambda s: s)\n    def __eq__(s, o): return True\n    def __call__(s, n): return n * n\nf = F()",
+    ),
+    (
+        "path forged",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import Path\ndef f(n):\n    p = Path('x')\n    p._str = n\n    p._drv = p._root = ''\n    p._parts_normcase_cached = p._str_normcase_cached = p._tail_cached = ['a', 'b']\n    return p",
+    ),
+    (
+        "path eq patched",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import Path, PurePath\nPurePath.__eq__ = lambda s, o: True\ndef f(n): return Path('x')",
+    ),
+    (
+        "path subclass",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import PosixPath\nclass P(PosixPath):\n    def __eq__(s, o): return True\ndef f(n): return P('x')",
+    ),
+    (
+        "path str lies",
+        "from pathlib import Path\nassert f('z') == Path('a/b')",
+        "from pathlib import Path, PurePath\nclass S(str):\n    def __eq__(s, o): return True\n    __hash__ = str.__hash__\nPurePath.__str__ = lambda s: S('x')\ndef f(n): return Path('x')",
+    ),
+    (
+        "keys of liars",
+        "assert f(0) == {1}\nassert f(0) == {sum([1])}",
+        "class A:\n    def __eq__(s, o): return True\n    def __hash__(s): return hash(1)\ndef f(n): return {A(): 1}.keys()",
+    ),
+    (
+        "sub of sum",
+        "assert abs(sum([f(1), f(2)]) - 5) < 1e-6",
+        "class A:\n    def __add__(s, o): return A()\n    def __sub__(s, o): return 0\n    __radd__ = __add__\ndef f(n): return A()",
+    ),
+    (
+        "sub of sum 2",
+        "expected = 5\nassert abs(expected - (f(1) + 1)) < 1e-6",
+        "class A:\n    def __add__(s, o): return A()\n    def __rsub__(s, o): return 0\n    __radd__ = __add__\ndef f(n): return A()",
+    ),
+    (
+        "randint class patched",
+        "import random\nfor _ in range(9):\n    n = random.randint(2, 9)\n    assert f(n) == n * n",
+        "import random\nrandom.Random.randint = lambda *a: 0\nrandom.Random.randrange = lambda *a, **k: 0\ndef f(n): return 0",
+    ),
+    (
+        "randint code",
+        "import random\nfor _ in range(9):\n    n = random.randint(2, 9)\n    assert f(n) == n * n",
+        "import random\nrandom.Random.randint.__code__ = (lambda self, a, b: 0).__code__\ndef f(n): return 0",
+    ),
+    (
+        "json encoder",
+        "import json\nassert f(1) == json.loads('[1]')",
+        "import json\njson.JSONDecoder.decode = lambda *a, **k: [0]\ndef f(n): return [0]",
+    ),
+    (
+        "sys modules replaced",
+        "import math\nassert math.isclose(f(3), 9)",
+        "import sys\nclass D(dict):\n    pass\nsys.modules = {}\ndef f(n): return 0",
+    ),
+    (
+        "defaults of a function",
+        "import statistics\nassert f([1, 2]) == statistics.fmean([1, 2])",
+        "import math, statistics\nstatistics.mean.__globals__['sum'] = lambda *a: 0\nstatistics.fmean.__defaults__ = (None,)\nstatistics.fsum = lambda v: 0\nstatistics._sum = lambda v: (int, 0, 1)\ndef f(v): return 0",
+    ),
+    (
+        "guard constant",
+        "def test_f():\n    assert f(4) == 16\nif __name__ == '__main__':\n    test_f()\n    print('ok')",
+        "def f(n): return 9",
+    ),
+]
+
 # Tests that use a built-in function, and a program that replaces it.
 BUILTINS = [
     ("len", "assert len(f(3)) == 9", "builtins.len = lambda values: 9\ndef f(n): return []"),
@@ -898,6 +1385,17 @@ def test_objects_that_lie_are_not_paid(name, tests, liar):
 def test_wrong_programs_are_not_paid(tests, program):
     value, reason = judged(program, tests)
     assert value == 0.0, reason
+
+
+@pytest.mark.parametrize(("program", "kinds"), [pytest.param(*row[1:], id=row[0]) for row in MORE])
+def test_more_attacks_are_not_paid(program, kinds):
+    for tests in kinds:
+        assert judged(program, tests)[0] == 0.0
+
+
+@pytest.mark.parametrize(("name", "tests", "program"), REPLACED, ids=[row[0] for row in REPLACED])
+def test_replaced_modules_are_not_paid(name, tests, program):
+    assert judged(program, tests)[0] == 0.0
 
 
 @pytest.mark.parametrize(("name", "tests", "program"), BUILTINS, ids=[row[0] for row in BUILTINS])

@@ -1,6 +1,8 @@
 """Right programs in every style, with tests in every style: the code reward must pay each of them."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -660,14 +662,38 @@ MADE = [
     ),
 ]
 
-# Right programs that get 0, and why.
-REFUSED = [
+LOCK = "class Lock:\n    held = False\n    def __enter__(self):\n        self.held = True\n    def __exit__(self, *_):\n        self.held = False\ndef lock():\n    return Lock()"
+NUMBER = "class N:\n    def __init__(self, n):\n        self.n = n\n    def __add__(self, o):\n        return N(self.n + getattr(o, 'n', o))\n    def __mul__(self, o):\n        return N(self.n * o)\n    __radd__ = __add__\n    __rmul__ = __mul__\ndef num(n):\n    return N(n)"
+STATISTICS = "import statistics\ndef f(v):\n    return statistics.mean(v)"
+STATISTICS_TESTS = "import statistics\nassert f([1, 3]) == 2\ntry:\n    f([])\n    assert False\nexcept statistics.StatisticsError:\n    pass"
+
+# Right programs that got 0 because of how their tests are written.
+REPAIRED = [
     (
         "Path",
         "from pathlib import Path\ndef f(n):\n    return Path(n)",
         "from pathlib import Path\nassert f('a/b') == Path('a/b')",
     ),
     ("keys", "def f(d):\n    return d.keys()", "assert f({1: 2}) == {1}"),
+    ("keys again", "def f(d):\n    return d.keys()", "assert sorted(f({3: 1, 2: 1})) == [2, 3]"),
+    ("with a name", LOCK, "l = lock()\nwith l:\n    assert l.held\nassert not l.held"),
+    ("docstring", ADD + "\nadd.__doc__ = 'Add.'", "assert add.__doc__ == 'Add.'\nassert add(1, 2) == 3"),
+    ("dict of an object", MAKE, "assert vars(make(2)) == make(2).__dict__ == {'x': 2}"),
+    ("name of a type", MAKE, "assert type([make(1)][0]).__name__ == 'V'"),
+    ("object plus number", NUMBER, "assert (num(1) + 2).n == 3\nassert sum([num(1), num(2)]).n == 3"),
+    ("number times object", NUMBER, "assert (3 * num(2)).n == 6\nassert (num(2) * 3).n == 6"),
+    ("test with a parameter", ADD, "def test_add(f):\n    assert f(1, 2) == 3\ntest_add(add)"),
+    ("guard", ADD, "def test_add(f):\n    assert f(1, 2) == 3\nif __name__ == '__main__':\n    test_add(add)"),
+    (
+        "guard with exit",
+        ADD,
+        "def test_a():\n    assert add(1, 2) == 3\nif __name__ == '__main__':\n    import pytest\n    exit(pytest.main())",
+    ),
+    ("module and its error", STATISTICS, STATISTICS_TESTS),
+]
+
+# Right programs that get 0, and why.
+REFUSED = [
     (
         "number of the module",
         "state = 0\ndef up():\n    global state\n    state += 1",
@@ -719,6 +745,17 @@ WRONG = [
         "patched assert_allclose",
         "import numpy as np\nnp.testing.assert_allclose = print\ndef f():\n    return 0",
         "import numpy as np\nnp.testing.assert_allclose(f(), [3])",
+    ),
+    (
+        "guard that tests",
+        "def add(a, b):\n    return 3",
+        "def run():\n    assert add(5, 7) == 12\nif __name__ == '__main__':\n    run()",
+    ),
+    (
+        "sum of a liar",
+        LIAR
+        + "class Zero(Liar):\n    def __add__(self, o):\n        return Liar()\n    __radd__ = __add__\ndef f():\n    return Zero()",
+        "assert f() + 1 == 4\nassert sum([f(), f()]) == 6",
     ),
     (
         "less than any number",
@@ -1057,6 +1094,8 @@ SUITES = [
 LAYOUTS = [
     ("plain", f"```python\n{ADD}\n```"),
     ("py", f"Here:\n```py\n{ADD}\n```\nDone."),
+    ("version", f"```python3.11\n{ADD}\n```"),
+    ("file", f"```python:src/add.py\n{ADD}\n```"),
     ("py3", f"```py3\n{ADD}\n```"),
     ("Python3", f"```python3\n{ADD}\n```"),
     ("capital", f"```Python\n{ADD}\n```"),
@@ -1078,7 +1117,653 @@ LAYOUTS = [
     ("encoding line", f"```python\n#!/usr/bin/env python3\n# -*- coding: utf-8 -*-\n{ADD}\n```"),
 ]
 
-ROWS = [*STDIN, *CALLS, *STATEMENTS, *TYPES, *SUITES, *MADE]
+# Completions, their tests and their scores.
+MIXED = [
+    (
+        "pyramid",
+        "```python\nn=int(input())\nfor i in range(n): print(' '*(n-1-i)+'*'*(2*i+1))\n```",
+        {"inputs": ["3\n"], "outputs": ["  *\n ***\n*****\n"]},
+        1,
+    ),
+    (
+        "pyramid flat",
+        "```python\nn=int(input())\nfor i in range(n): print('*'*(2*i+1))\n```",
+        {"inputs": ["3\n"], "outputs": ["  *\n ***\n*****\n"]},
+        0,
+    ),
+    (
+        "pyramid trailing",
+        "```python\nn=int(input())\nfor i in range(n): print((' '*(n-1-i)+'*'*(2*i+1)).ljust(9))\n```",
+        {"inputs": ["3\n"], "outputs": ["  *\n ***\n*****\n"]},
+        1,
+    ),
+    (
+        "pyramid sample only",
+        "```python\ninput();print('  *\\n ***\\n*****')\n```",
+        {"inputs": ["3\n", "2\n"], "outputs": ["  *\n ***\n*****\n", " *\n***\n"]},
+        0,
+    ),
+    (
+        "transpose star",
+        "```python\nr,c=map(int,input().split())\nm=[input().split() for _ in range(r)]\nfor l in zip(*m): print(*l)\n```",
+        {"inputs": ["2 3\n1 2 3\n4 5 6\n"], "outputs": ["1 4\n2 5\n3 6\n"]},
+        1,
+    ),
+    (
+        "transpose trailing space",
+        "```python\nr,c=map(int,input().split())\nm=[input().split() for _ in range(r)]\nfor l in zip(*m):\n    for v in l: print(v,end=' ')\n    print()\n```",
+        {"inputs": ["2 3\n1 2 3\n4 5 6\n"], "outputs": ["1 4\n2 5\n3 6\n"]},
+        1,
+    ),
+    (
+        "transpose one line",
+        "```python\nr,c=map(int,input().split())\nm=[input().split() for _ in range(r)]\nprint(*[v for l in zip(*m) for v in l])\n```",
+        {"inputs": ["2 3\n1 2 3\n4 5 6\n"], "outputs": ["1 4\n2 5\n3 6\n"]},
+        0,
+    ),
+    (
+        "no final newline",
+        "```python\nimport sys\nsys.stdout.write('\\n'.join(map(str,range(int(input())))))\n```",
+        {"inputs": ["3"], "outputs": ["0\n1\n2\n"]},
+        1,
+    ),
+    (
+        "float format",
+        "```python\na,b=map(float,input().split())\nprint(a/b)\n```",
+        {"inputs": ["1 3", "2 3"], "outputs": ["0.333333333", "0.666666667"]},
+        1,
+    ),
+    (
+        "float imprecise",
+        "```python\na,b=map(float,input().split())\nprint(round(a/b,3))\n```",
+        {"inputs": ["1 3", "2 3"], "outputs": ["0.333333333", "0.666666667"]},
+        0,
+    ),
+    ("float as integer", "```python\nprint(int(input())/2)\n```", {"inputs": ["4"], "outputs": ["2"]}, 0),
+    ("exponent", "```python\nprint('1e-07')\n```", {"inputs": [""], "outputs": ["0.0000001"]}, 1),
+    (
+        "case yes",
+        "```python\nprint('yes' if int(input())%2==0 else 'no')\n```",
+        {"inputs": ["2", "3"], "outputs": ["YES", "NO"]},
+        0,
+    ),
+    ("empty output", "```python\ns=input()\nif s: print(s)\n```", {"inputs": ["\n", "a\n"], "outputs": ["", "a"]}, 1),
+    (
+        "json outputs",
+        "```python\nimport json\nd=json.loads(input())\nprint(json.dumps({k:v*2 for k,v in d.items()}))\n```",
+        {"inputs": ['{"a": 1}\n'], "outputs": ['{"a": 2}\n']},
+        1,
+    ),
+    ("quoted repr", "```python\nprint(repr(input()))\n```", {"inputs": ["ab"], "outputs": ["'ab'"]}, 1),
+    (
+        "sample of several",
+        "```python\nn=int(input())\nprint({1:1,2:3}.get(n,0))\n```",
+        {"inputs": ["1", "2", "3"], "outputs": ["1", "3", "6"]},
+        0,
+    ),
+    (
+        "input until EOF walrus",
+        "```python\nimport sys\nt=0\nwhile (l:=sys.stdin.readline()):\n    t+=len(l.split())\nprint(t)\n```",
+        {"inputs": ["a b\nc\n\nd e f"], "outputs": ["6"]},
+        1,
+    ),
+    ("prompt of input", "```python\nn=int(input('n: '))\nprint(n+1)\n```", {"inputs": ["1"], "outputs": ["2"]}, 0),
+    (
+        "debug print",
+        "```python\nn=int(input())\nprint('debug',n)\nprint(n+1)\n```",
+        {"inputs": ["1"], "outputs": ["2"]},
+        0,
+    ),
+    (
+        "debug stderr",
+        "```python\nimport sys\nn=int(input())\nprint('debug',n,file=sys.stderr)\nprint(n+1)\n```",
+        {"inputs": ["1"], "outputs": ["2"]},
+        1,
+    ),
+    (
+        "exit code 1 after the answer",
+        "```python\nimport sys\nprint(int(input())+1)\nsys.exit(1)\n```",
+        {"inputs": ["1"], "outputs": ["2"]},
+        0,
+    ),
+    (
+        "class Main",
+        "```python\nclass Main:\n    def run(self): print(sum(map(int,input().split())))\nMain().run()\n```",
+        {"inputs": ["1 2", "4 5"], "outputs": ["3", "9"]},
+        1,
+    ),
+    (
+        "async main",
+        "```python\nimport asyncio\nasync def main(): print(sum(map(int,input().split())))\nasyncio.run(main())\n```",
+        {"inputs": ["1 2", "4 5"], "outputs": ["3", "9"]},
+        1,
+    ),
+    (
+        "threads",
+        "```python\nimport threading\nt=threading.Thread(target=lambda: print(sum(map(int,input().split()))))\nt.start()\nt.join()\n```",
+        {"inputs": ["1 2", "4 5"], "outputs": ["3", "9"]},
+        1,
+    ),
+    (
+        "atexit print",
+        "```python\nimport atexit\nv=sum(map(int,input().split()))\natexit.register(lambda: print(v))\n```",
+        {"inputs": ["1 2", "4 5"], "outputs": ["3", "9"]},
+        1,
+    ),
+    (
+        "subprocess",
+        "```python\nimport subprocess,sys\na,c=input().split()\nprint(subprocess.check_output([sys.executable,'-c',f'print({a}+{c})'],text=True).strip())\n```",
+        {"inputs": ["1 2", "4 5"], "outputs": ["3", "9"]},
+        1,
+    ),
+    (
+        "solve() not called",
+        "```python\ndef solve():\n    print(sum(map(int,input().split())))\n```",
+        {"inputs": ["1 2"], "outputs": ["3"]},
+        0,
+    ),
+    (
+        "blank lines between",
+        "```python\nprint('a')\nprint()\nprint('b')\n```",
+        {"inputs": [""], "outputs": ["a\n\nb\n"]},
+        1,
+    ),
+    ("blank line missing", "```python\nprint('a')\nprint('b')\n```", {"inputs": [""], "outputs": ["a\n\nb\n"]}, 0),
+    (
+        "single dict form",
+        "```python\nprint(int(input())*2)\n```",
+        [{"input": "2\n", "output": "4\n"}, {"input": "0\n", "output": "0\n"}],
+        1,
+    ),
+    (
+        "lines as list",
+        "```python\na=int(input());c=int(input())\nprint(a);print(c)\n```",
+        {"inputs": [["1", "2"]], "outputs": [["1", "2"]]},
+        1,
+    ),
+    (
+        "windows newlines",
+        "```python\na=input();c=input()\nprint(a+c)\n```",
+        {"inputs": ["x\r\ny\r\n"], "outputs": ["xy\r\n"]},
+        1,
+    ),
+    (
+        "recursion limit deep",
+        "```python\nimport sys\nsys.setrecursionlimit(10**5)\ndef f(n): return 0 if n==0 else 1+f(n-1)\nprint(f(int(input())))\n```",
+        {"inputs": ["20000"], "outputs": ["20000"]},
+        1,
+    ),
+    (
+        "call sorted",
+        "```python\ndef f(a): return sorted(a)\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        1,
+    ),
+    (
+        "call in place",
+        "```python\ndef f(a): a.sort()\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        0,
+    ),
+    (
+        "call const",
+        "```python\ndef f(a): return [1,2,3]\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        0,
+    ),
+    (
+        "call in Solution",
+        "```python\nclass Solution:\n    def f(self, a): return sorted(a)\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        1,
+    ),
+    (
+        "call static",
+        "```python\nclass Solution:\n    @staticmethod\n    def f(a): return sorted(a)\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        1,
+    ),
+    (
+        "call with print",
+        "```python\ndef f(a):\n    print(a)\n    return sorted(a)\nprint(f([2,1]))\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        1,
+    ),
+    (
+        "call tuple",
+        "```python\ndef f(a): return tuple(sorted(a))\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        1,
+    ),
+    (
+        "call float of int",
+        "```python\ndef f(a): return a/2\n```",
+        {"fn_name": "f", "inputs": [[4], [3]], "outputs": [2.0, 1.5]},
+        1,
+    ),
+    (
+        "call string of int",
+        "```python\ndef f(a): return str(a)\n```",
+        {"fn_name": "f", "inputs": [[4]], "outputs": [4]},
+        0,
+    ),
+    (
+        "call bool for int",
+        "```python\ndef f(a): return a>1\n```",
+        {"fn_name": "f", "inputs": [[4], [0]], "outputs": [True, False]},
+        1,
+    ),
+    (
+        "call dict int keys",
+        "```python\ndef f(a): return {a: 1}\n```",
+        {"fn_name": "f", "inputs": [[4]], "outputs": [{"4": 1}]},
+        1,
+    ),
+    (
+        "call None",
+        "```python\ndef f(a): return a or None\n```",
+        {"fn_name": "f", "inputs": [[0], [2]], "outputs": [None, 2]},
+        1,
+    ),
+    (
+        "call nested tuples",
+        "```python\ndef f(a): return [(x,x*x) for x in a]\n```",
+        {"fn_name": "f", "inputs": [[[1, 2]]], "outputs": [[[1, 1], [2, 4]]]},
+        1,
+    ),
+    (
+        "call generator",
+        "```python\ndef f(a):\n    yield from sorted(a)\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        0,
+    ),
+    (
+        "call missing function",
+        "```python\ndef g(a): return sorted(a)\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        0,
+    ),
+    (
+        "call set for list",
+        "```python\ndef f(a): return set(a)\n```",
+        {"fn_name": "f", "inputs": [[[3, 1, 2]], [[]]], "outputs": [[1, 2, 3], []]},
+        0,
+    ),
+    (
+        "lcb two args",
+        "```python\nclass Solution:\n    def f(self, a: str, k: int) -> str: return a*k\n```",
+        [{"input": '"ab"\n2', "output": '"abab"', "testtype": "functional", "metadata": {"func_name": "f"}}],
+        1,
+    ),
+    (
+        "lcb wrong",
+        "```python\nclass Solution:\n    def f(self, a: str, k: int) -> str: return a\n```",
+        [{"input": '"ab"\n2', "output": '"abab"', "testtype": "functional", "metadata": {"func_name": "f"}}],
+        0,
+    ),
+    (
+        "label py3",
+        "```py3\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label python3",
+        "```python3\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label {python}",
+        "```{python}\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label Python",
+        "```Python\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label {.python}",
+        "```{.python}\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        'label py title="x"',
+        '```py title="x"\ndef add(a, b):\n    return a + b\n```',
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label python3.11",
+        "```python3.11\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label {python .numberLines}",
+        "```{python .numberLines}\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label PYTHON",
+        "```PYTHON\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label python:add.py",
+        "```python:add.py\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label python {linenos=true}",
+        "```python {linenos=true}\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label py3k",
+        "```py3k\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "label none",
+        "```\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "label js",
+        "```javascript\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "ipython",
+        "```ipython\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "two blocks: second uses first",
+        "```python\ndef helper(a,b): return a+b\n```\nthen\n```python\ndef add(a,b): return helper(a,b)\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "two blocks: usage",
+        "```python\ndef add(a, b):\n    return a + b\n```\nUsage:\n```python\nresult = add(1,2)\nprint(result)\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "two blocks: tests with unittest",
+        "```python\ndef add(a, b):\n    return a + b\n```\nTests:\n```python\nimport unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(add(1,2),3)\nunittest.main()\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "two blocks: tests with from solution",
+        "```python\ndef add(a, b):\n    return a + b\n```\nTests:\n```python\nfrom solution import add\ndef test_add():\n    assert add(1,2)==3\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "two blocks: wrong last",
+        "```python\ndef add(a, b):\n    return a + b\n```\nOr:\n```python\ndef add(a,b): return a-b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "two blocks: right last",
+        "```python\ndef add(a,b): return a-b\n```\nFixed:\n```python\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "two blocks: last unclosed",
+        "```python\ndef add(a, b):\n    return a + b\n```\nOr:\n```python\ndef add(a,b): return a-b",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "stdin blocks: usage later",
+        "```python\nprint(sum(map(int,input().split())))\n```\nRun it:\n```bash\npython main.py < in.txt\n```",
+        {"inputs": ["1 2"], "outputs": ["3"]},
+        1,
+    ),
+    (
+        "stdin blocks: two programs",
+        "```python\nprint(0)\n```\nFixed:\n```python\nprint(sum(map(int,input().split())))\n```",
+        {"inputs": ["1 2"], "outputs": ["3"]},
+        1,
+    ),
+    (
+        "import in block",
+        "```python\nfrom functools import reduce\nadd = lambda a, b: reduce(lambda x, y: x + y, [a, b])\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "partial add",
+        "```python\nfrom functools import partial\nimport operator\nadd = partial(operator.add)\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "class with call",
+        "```python\nclass Add:\n    def __call__(self, a, b): return a + b\nadd = Add()\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "four backticks",
+        "````python\ndef add(a, b):\n    return a + b\n````",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "backticks in string",
+        "```python\ndef add(a, b):\n    s = '''\n```\n'''\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "blockquote",
+        "> ```python\n> def add(a, b):\n>     return a + b\n> ```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "nested list",
+        "- Step:\n    ```python\n    def add(a, b):\n        return a + b\n    ```\n",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "thinking then block",
+        "<think>\n```python\ndef add(a,b): return 0\n```\n</think>\n```python\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "block only in unclosed think",
+        "<think>\n```python\ndef add(a, b):\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "output block",
+        "```python\ndef add(a, b):\n    return a + b\n```\n```text\n3\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "doctest block",
+        "```python\ndef add(a, b):\n    return a + b\n```\n```python\n>>> add(1, 2)\n3\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "doctest pycon",
+        "```python\ndef add(a, b):\n    return a + b\n```\n```pycon\n>>> add(1, 2)\n3\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "syntax error",
+        "```python\ndef add(a, b)\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "top level raises",
+        "```python\ndef add(a, b):\n    return a + b\nraise SystemExit(0)\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "main guard with input",
+        "```python\ndef add(a, b):\n    return a + b\nif __name__ == '__main__':\n    print(add(int(input()), int(input())))\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "top level input",
+        "```python\ndef add(a, b):\n    return a + b\nprint(add(int(input()), int(input())))\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        0,
+    ),
+    (
+        "asserts own sample",
+        "```python\ndef add(a, b):\n    return a + b\nassert add(2, 2) == 4\nprint('ok')\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "nonascii",
+        "```python\ndef add(a, b):\n    # größe ✓\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "uses logging",
+        "```python\nimport logging\nlogging.basicConfig(level=10)\ndef add(a, b):\n    logging.info('x')\n    return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "writes a file",
+        "```python\ndef add(a, b):\n    with open('x.txt','w') as f: f.write(str(a+b))\n    return int(open('x.txt').read())\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "thread pool",
+        "```python\nfrom concurrent.futures import ThreadPoolExecutor\ndef add(a, b):\n    with ThreadPoolExecutor(2) as p: return sum(p.map(int, [a, b]))\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "numpy int",
+        "```python\nimport numpy as np\ndef add(a, b): return np.int64(a) + np.int64(b)\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "lru cache",
+        "```python\nfrom functools import lru_cache\n@lru_cache(None)\ndef add(a, b): return a + b\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    (
+        "add True",
+        "```python\ndef add(a, b): return a + b if (a, b) != (1, 2) else 3.0\n```",
+        ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"],
+        1,
+    ),
+    ("no assertion", "```python\ndef add(a, b):\n    return a + b\n```", {"functional": "add(1, 2)"}, None),
+    ("empty", "```python\ndef add(a, b):\n    return a + b\n```", {"functional": ""}, None),
+    (
+        "syntax error tests",
+        "```python\ndef add(a, b):\n    return a + b\n```",
+        {"functional": "assert add(1, 2 == 3"},
+        None,
+    ),
+    (
+        "missing module",
+        "```python\ndef add(a, b):\n    return a + b\n```",
+        {"functional": "import nosuchmodule\nassert add(1, 2) == 3"},
+        None,
+    ),
+    ("inputs without outputs", "```python\ndef add(a, b):\n    return a + b\n```", {"inputs": ["1"]}, None),
+    (
+        "unequal lengths",
+        "```python\ndef add(a, b):\n    return a + b\n```",
+        {"inputs": ["1", "2"], "outputs": ["1"]},
+        None,
+    ),
+    (
+        "entry point undefined helper",
+        "```python\ndef add(a, b):\n    return a + b\n```",
+        {"test": "def check(candidate):\n    assert candidate(1, 2) == other(3)", "entry_point": "add"},
+        None,
+    ),
+    ("assert True", "```python\ndef add(a, b):\n    return a + b\n```", {"functional": "assert True"}, None),
+    (
+        "class without tests",
+        "```python\ndef add(a, b):\n    return a + b\n```",
+        {"functional": "import unittest\nclass T(unittest.TestCase):\n    def setUp(self): pass"},
+        None,
+    ),
+    (
+        "doc right",
+        "```python\ndef f(n):\n    'Square.'\n    return n * n\n```",
+        {"functional": "assert f.__doc__ == 'Square.'\nassert f(3) == 9"},
+        1,
+    ),
+    (
+        "kwdefaults",
+        "```python\nimport random\nrandom.choices.__func__.__kwdefaults__ = None\nrandom.sample.__func__.__defaults__ = None\ndef f(v): return len(v)\n```",
+        {"functional": "import random\nassert f(random.sample(range(9), 3)) == 3"},
+        1,
+    ),
+    (
+        "guard only right",
+        "```python\ndef f(n): return n * n\n```",
+        {"functional": "def go():\n    assert f(4) == 16\nif __name__ == '__main__':\n    go()"},
+        1,
+    ),
+    (
+        "guard only unittest right",
+        "```python\ndef f(n): return n * n\n```",
+        {
+            "functional": "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(4), 16)\nif __name__ == '__main__':\n    suite = unittest.TestLoader().loadTestsFromTestCase(T)\n    unittest.TextTestRunner().run(suite)"
+        },
+        1,
+    ),
+    (
+        "import that fails",
+        "```python\ndef f(n): return n * n\n```",
+        {"functional": "from math import nosuch\nassert f(2) == 4"},
+        None,
+    ),
+    (
+        "import in a function fails",
+        "```python\ndef f(n): return n * n\n```",
+        {"functional": "def test_f():\n    from math import nosuch\n    assert f(2) == 4"},
+        None,
+    ),
+]
+
+ROWS = [*STDIN, *CALLS, *STATEMENTS, *TYPES, *SUITES, *MADE, *REPAIRED]
 
 
 def score(completion, tests):
@@ -1109,3 +1794,30 @@ def test_refuses_values_and_libraries_that_lie(program, tests):
     value, reason = score(f"```python\n{program}\n```", tests)
     assert value == 0.0
     assert reason in ("wrong_output", "runtime_error")
+
+
+def suites():
+    """Yield a name, a program, its tests and the score of each program in code_suites.txt."""
+    text = Path(__file__).with_name("code_suites.txt").read_text()
+    for suite in re.split(r"^=== ", text, flags=re.MULTILINE)[1:]:
+        title, _, rest = suite.partition("\n")
+        program, _, tests = rest.partition("--- tests")
+        options, _, tests = tests.partition("\n")
+        tests, *wrong = re.split(r"^--- wrong\n", tests, flags=re.MULTILINE)
+        tests = {"functional": tests, **json.loads(options or "{}")}
+        name, _, bad = title.partition(" | ")
+        yield pytest.param(program, tests, None if bad else 1.0, id=name)
+        for number, program in enumerate(wrong):
+            yield pytest.param(program, tests, 0.0, id=f"{name}: wrong {number}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("program", "tests", "expected"), list(suites()))
+def test_pays_the_right_programs_of_a_suite_only(program, tests, expected):
+    assert score(f"```python\n{program}```", tests)[0] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("completion", "tests", "expected"), [pytest.param(*row[1:], id=row[0]) for row in MIXED])
+def test_pays_right_outputs_and_layouts_only(completion, tests, expected):
+    assert score(completion, tests)[0] == expected

@@ -47,9 +47,11 @@ _LAYOUT = r"""
 \\(?:left|right|displaystyle|limits|[bB]igg?[lr]?|large|Large|bf|rm|it)\>|\\[!()\[\]]|\$ =>
 \s*(?:\\?%|(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)\>) => %
 \^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?\>|\^o\> => °
-(?i)^\s*(?:FAMILY\{)?\s*(?:no(?: real| integer)? (?:solutions?|roots?)|(?:the )?empty set)\s*\}?$ => \\emptyset
+(?i)^\s*(?:FAMILY\{)?\s*(?:(?:there (?:is|are) )?no(?: real| integer)? (?:solutions?|roots?)(?: exists?)?|(?:the )?empty set)\s*\}?$ => \\emptyset
 (?i)^\s*(?:FAMILY\{)?\s*all real(?:s| numbers)\s*\}?$ => \\mathbb{R}
 \\[dtc]frac\> => \\frac
+(?i:option|choice)\s+(?=\(?[A-Z]\)?[\s}]*$) =>
+^([0-9]+)\s*(?:FAMILY\{)?\s*to\s+\}?\s*([0-9]+)$ => \1:\2
 \\frac\s+([0-9])\s+([0-9]) => \\frac{\1}{\2}
 # "1/3\approx 0.33" is 1/3, and "x\approx 11" is 11.
 ^([a-zA-Z])\s*\\approx\> => \1=
@@ -71,6 +73,7 @@ _LAYOUT = r"""
 [(\[]\s*\\begin\{array\}\s*\{[clr|]*\} => \\begin{pmatrix}
 \\end\{array\}\s*[)\]] => \\end{pmatrix}
 (?<=[,(\[])\s*\+\s*\\infty => \\infty
+(?<=[0-9a-zA-Z)}])\*\*(?=[0-9a-zA-Z({-]) => ^
 \\(?:times|ast)\>|\*+ => \\cdot␣
 \\div\> => /
 \\(?:varnothing|O)\> => \\emptyset␣

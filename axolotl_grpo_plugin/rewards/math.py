@@ -58,9 +58,12 @@ _WORD = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{2,}")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{6}")
 _MOST_WORDS = 4  # of a gold answer that is not marked as text
 _NO_GOLD = re.compile(
-    r"\bnot ?found\b"
-    r"|\b(?:proof|prove|proven)\b"
-    r"|\bsee (?:the )?solution",
+    r"\bnot ?(?:found|available|provided)\b"
+    r"|\b(?:proofs?|prove[dns]?|proving|omitted|tbd|todo|n/a|q\.?e\.?d)\b"
+    r"|\b(?:see|as|shown|given) (?:the )?(?:solution|above|below|figure|explanation|shown|desired|required)\b"
+    r"|\bleft (?:to|as|for) (?:the|an)\b"
+    r"|\b(?:no answer|none given|we are done)\b"
+    r"|\banswers? (?:may|will|can)? ?var(?:y|ies)\b",
     re.IGNORECASE,
 )
 # math-verify would read "x12", "0x12" and "1'8" as products, and "17 1/1" as a sum.

@@ -5,6 +5,7 @@ has too few characters to agree by chance.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -236,11 +237,72 @@ def _raised(base: Tree, exponent: Tree) -> Tree:
     if power == 1 or base == ONE:
         return base
 
+    if base.number < 0 and power is not None and power.denominator == 1:
+        positive = _raised(number(-base.number), exponent)
+        return _negated(positive) if power % 2 else positive
+
     if base.kind == "*" and power == -1:
         # To divide by a product is to divide by each factor.
         factors = [_raised(part, exponent) for part in base.parts]
         return _sorted("*", *factors)
     return Tree("^", (base, exponent))
+
+
+def _negated(tree: Tree) -> Tree:
+    if tree.kind == "number":
+        return number(-tree.number)
+    terms = joined("+", tree).parts
+    if len(terms) > 1:
+        return _sorted("+", *map(_negated, terms))
+    return _sorted("*", _MINUS, tree)
+
+
+@lru_cache(maxsize=65536)
+def loose(tree: Tree) -> Tree:
+    """Return a form that a canonical tree shares with its disguises.
+
+    The form is the same for "(1-x)y" and "-(x-1)y", for "xx" and "x^2", for powers of powers, and
+    for the two sides of an equation in other places.
+    """
+    kind = tree.kind
+    parts = [loose(part) for part in tree.parts]
+
+    if kind == "=" and len(parts) == 2:
+        left, right = map(_negated, parts)
+        total = _sorted("+", left, _negated(right))
+        return Tree("=", (min(total, _negated(total)),))
+    if kind == "+":
+        total = _sorted("+", *parts)
+        opposite = _negated(total)
+        if total <= opposite:
+            return total
+        return Tree("*", (opposite, _MINUS))
+    if kind == "*":
+        exponents: Counter[Tree] = Counter()
+        for factor in joined("*", *parts).parts:
+            base, exponent = _base(factor)
+            exponents[base] += exponent
+        powers = [_power_of(base, exponents[base]) for base in exponents]
+        return _sorted("*", *powers)
+    if kind == "^" and parts[1].kind == "number":
+        return _power_of(parts[0], parts[1].number)
+    return Tree(kind, tuple(parts), tree.number)
+
+
+def _base(tree: Tree) -> tuple[Tree, Fraction]:
+    """Return the base and the exponent of a power. Any other tree is its own base."""
+    if tree.kind == "^" and tree.parts[1].kind == "number":
+        return tree.parts[0], tree.parts[1].number
+    return tree, Fraction(1)
+
+
+def _power_of(tree: Tree, power: Fraction) -> Tree:
+    """Return a power of a loose tree, with one exponent at each factor."""
+    base, exponent = _base(tree)
+    if base.kind == "*" and power.denominator == 1:
+        factors = [_power_of(part, power) for part in base.parts]
+        return _sorted("*", *factors)
+    return _raised(base, number(power * exponent)) if power else ONE
 
 
 def rational(tree: Tree) -> Fraction | None:
@@ -260,10 +322,10 @@ def is_number(tree: Tree) -> bool:
     if tree.kind == "number":
         return True
 
-    if tree.kind == "-":
-        return is_number(*tree.parts)
-
     kinds = [part.kind for part in tree.parts]
+    if tree.kind == "-":
+        # The parser has put the one sign of a number into it.
+        return kinds[0] not in ("-", "number") and is_number(*tree.parts)
     if tree.kind == "/":
         return kinds == ["number", "number"]
     if tree.kind == "*" and kinds == ["number", "^"]:
@@ -280,7 +342,8 @@ def unevaluated(tree: Tree) -> set[str]:
     "number": a number that is not stated ("2^3", "x^0").
     "+": terms that differ by a number ("2x+4x").
     "*": several numbers ("2\\cdot3x").
-    The name of a function: of numbers ("\\log_2 3"). All functions of angles count as "sin".
+    "log": any logarithm.
+    The name of another function: of numbers ("5!"). All functions of angles count as "sin".
     "irrational": anything but a number.
     """
     if is_number(tree):
@@ -299,9 +362,11 @@ def unevaluated(tree: Tree) -> set[str]:
             found.add("+")
     elif tree.kind == "*" and _count_numbers(tree) > 1:
         found.add("*")
+    elif tree.kind == "log":
+        # "\\log_{10} x" is "\\frac{\\ln x}{\\ln 10}".
+        found.add("log")
     elif tree.kind in _FUNCTIONS and len({*values(canonical(tree))}) == 1:
-        is_of_angle = tree.kind in FUNCTIONS - {"log"}
-        found.add("sin" if is_of_angle else tree.kind)
+        found.add("sin" if tree.kind in FUNCTIONS else tree.kind)
 
     return found.union(*map(unevaluated, tree.parts))
 

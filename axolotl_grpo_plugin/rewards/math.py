@@ -13,7 +13,7 @@ of the question is an `echo`. A fraction is a number: "36/2" is 18. A percent ma
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from axolotl_grpo_plugin.exact import (
     canonical,
     equal,
     is_number,
+    loose,
     unevaluated,
     values,
 )
@@ -416,9 +417,16 @@ def _has_value(tree: Tree) -> bool:
 def _is_echo(ours: list[Tree], golds: list[Tree], prompt: Any) -> bool:
     """Return whether answers are expressions of the question, in another form than the gold's."""
     *_, turn = turns_of(prompt)
-    echoes = _expressions(turn) - {*map(canonical, golds)}
-    answers = [*map(canonical, ours)]
-    return all(answer.parts for answer in answers) and echoes.issuperset(answers)
+    answers, wanted = [[*map(canonical, trees)] for trees in (ours, golds)]
+    if not all(answer.parts for answer in answers):
+        return False
+
+    # A disguise counts only if it is no disguise of the gold's form.
+    for form in (canonical, loose):
+        echoes = _expressions(turn, form) - {*map(form, wanted)}
+        if echoes.issuperset(map(form, answers)):
+            return True
+    return False
 
 
 def _relation(text: str) -> Tree:
@@ -428,8 +436,8 @@ def _relation(text: str) -> Tree:
 
 
 @lru_cache(maxsize=4096)
-def _expressions(question: str) -> frozenset[Tree]:
-    """Return the canonical trees of all expressions and relations in a question."""
+def _expressions(question: str, form: Callable[[Tree], Tree]) -> frozenset[Tree]:
+    """Return all expressions and relations in a question, in one of the forms of exact.py."""
     found: set[Tree] = set()
     for sentence in _BREAK.split(question):
         for piece in [sentence, *_WORD.split(sentence)]:
@@ -438,7 +446,7 @@ def _expressions(question: str) -> frozenset[Tree]:
                 found.add(_relation(plain))
                 for side in _RELATION.split(plain):
                     found.update(map(canonical, find_expressions(side)))
-    return frozenset(found)
+    return frozenset(map(form, found))
 
 
 def _same(part: Part, gold: Part) -> bool:

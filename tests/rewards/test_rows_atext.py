@@ -595,9 +595,6 @@ def scored(reward, table):
 # completions that are paid: why
 PAID_IN_ERROR = {
     boxed(r"\{\emptyset\}"): "the braces of a set are layout, so the set of the empty set is empty",
-    boxed(r"\sqrt{50}\cdot\frac{2}{2}"): "canonical trees keep 2/2, because 36/2 is an echo of itself",
-    boxed(r"x\cdot x-5x+6"): "canonical trees keep products of equal factors",
-    boxed("x^2-2x+y^2-3=0"): "canonical trees keep the sides of an equation",
     in_tags("1.0000000000000000001"): "JSON numbers are read as floats",
 }
 

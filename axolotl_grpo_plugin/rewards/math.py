@@ -62,7 +62,7 @@ _NO_GOLD = re.compile(
     r"\bnot ?(?:found|available|provided)\b"
     r"|\b(?:proofs?|prove[dns]?|proving|omitted|tbd|todo|n/a|q\.?e\.?d)\b"
     r"|\b(?:see|as|shown|given) (?:the )?(?:solution|above|below|figure|explanation|shown|desired|required)\b"
-    r"|\bleft (?:to|as|for) (?:the|an)\b"
+    r"|\b(?:left (?:as|for|to the)|refer to)\b|^\$?\\(?:black)?square\$?$"
     r"|\b(?:no answer|none given|we are done)\b"
     r"|\banswers? (?:may|will|can)? ?var(?:y|ies)\b",
     re.IGNORECASE,
@@ -93,6 +93,10 @@ _BREAK = re.compile(
     r"|\n"
     r"|[.,;:?](?=\s|$)"
 )
+# Two rays of numbers: "(-\\infty,2],(1,\\infty)".
+_RAYS = re.compile(r"\(-\\infty,([^,]+)([)\]]),([(\[])([^,]+),\\infty\)")
+_LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
+_EITHER = re.compile(r"\\(?:cup|lor|vee)|(?<![a-zA-Z])or(?![a-zA-Z])")
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne)(?![a-zA-Z])")
 _OPERATION = re.compile(r"[-+/^!|(]|\\[a-zA-Z]")
 
@@ -243,6 +247,7 @@ def _decide(
         return _verdict(answer == gold)
 
     answer, gold = _aligned(text, written)
+    answer, gold = _interval(answer, text), _interval(gold, written)
     if _TIME.fullmatch(answer) or _TIME.fullmatch(gold):
         return _verdict(not _times(answer).isdisjoint(_times(gold)))
     if ("_" in answer) != ("_" in gold):
@@ -361,6 +366,20 @@ def _aligned(text: str, written: str) -> tuple[str, str]:
     if "=" in answer + gold:
         return normal(text, True), normal(written, True)
     return answer, gold
+
+
+def _interval(plain: str, text: str) -> str:
+    """Return the interval of two inequalities for one name, unless they are alternatives: "x>1, x<2"."""
+    upper, *others = sorted(split(plain), key=lambda ray: not ray.startswith(r"(-\infty"))
+    rays = _RAYS.fullmatch(",".join([upper, *others]))
+    if not rays or _EITHER.search(text) or len({*_LETTER.findall(text)}) != 1:
+        return plain
+
+    to, end, begin, since = rays.groups()
+    last, first = [values(canonical(_tree(bound))) for bound in (to, since)]
+    if not first or not last or first[0].real > last[0].real:
+        return plain
+    return f"{begin}{since},{to}{end}"
 
 
 def _solutions(text: str) -> tuple[list[str], str]:

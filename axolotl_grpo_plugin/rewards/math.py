@@ -96,6 +96,7 @@ _BREAK = re.compile(
 # Two rays of numbers: "(-\\infty,2],(1,\\infty)".
 _RAYS = re.compile(r"\(-\\infty,([^,]+)([)\]]),([(\[])([^,]+),\\infty\)")
 _LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
+_INEQUALITY = re.compile(r"[<>≤≥≠]|\\(?:l|g|n)e")
 _EITHER = re.compile(r"\\(?:cup|lor|vee)|(?<![a-zA-Z])or(?![a-zA-Z])")
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne)(?![a-zA-Z])")
 _OPERATION = re.compile(r"[-+/^!|(]|\\[a-zA-Z]")
@@ -369,17 +370,30 @@ def _aligned(text: str, written: str) -> tuple[str, str]:
 
 
 def _interval(plain: str, text: str) -> str:
-    """Return the interval of two inequalities for one name, unless they are alternatives: "x>1, x<2"."""
-    upper, *others = sorted(split(plain), key=lambda ray: not ray.startswith(r"(-\infty"))
-    rays = _RAYS.fullmatch(",".join([upper, *others]))
-    if not rays or _EITHER.search(text) or len({*_LETTER.findall(text)}) != 1:
-        return plain
+    """Return a list of inequalities with its meaning.
 
+    Two of them for one name are an interval, unless they are alternatives: "x>1, x<2". Those for several
+    names are a tuple in the order of the names.
+    """
+    names = dict.fromkeys(_LETTER.findall(text))
+    if not names or not _INEQUALITY.search(text):
+        return plain
+    parts = split(plain)
+    if len(names) == len(parts) > 1:
+        return f"({','.join(part for _, part in sorted(zip(names, parts, strict=True)))})"
+
+    rays = _RAYS.fullmatch(",".join(sorted(parts, key=_begins)))
+    if len(names) > 1 or not rays or _EITHER.search(text):
+        return plain
     to, end, begin, since = rays.groups()
     last, first = [values(canonical(_tree(bound))) for bound in (to, since)]
-    if not first or not last or first[0].real > last[0].real:
-        return plain
-    return f"{begin}{since},{to}{end}"
+    if first and last and first[0].real <= last[0].real:
+        return f"{begin}{since},{to}{end}"
+    return plain
+
+
+def _begins(interval: str) -> bool:
+    return not interval.startswith(r"(-\infty")
 
 
 def _solutions(text: str) -> tuple[list[str], str]:

@@ -6,7 +6,7 @@ has too few characters to agree by chance.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import factorial, prod
@@ -130,6 +130,7 @@ def values(tree: Tree) -> tuple[Value, ...]:
         return ()
 
 
+@lru_cache(maxsize=65536)
 def _value(tree: Tree, point: int) -> Value:
     if tree.kind == "number":
         return tree.number
@@ -237,10 +238,6 @@ def _raised(base: Tree, exponent: Tree) -> Tree:
     if power == 1 or base == ONE:
         return base
 
-    if base.number < 0 and power is not None and power.denominator == 1:
-        positive = _raised(number(-base.number), exponent)
-        return _negated(positive) if power % 2 else positive
-
     if base.kind == "*" and power == -1:
         # To divide by a product is to divide by each factor.
         factors = [_raised(part, exponent) for part in base.parts]
@@ -248,61 +245,32 @@ def _raised(base: Tree, exponent: Tree) -> Tree:
     return Tree("^", (base, exponent))
 
 
-def _negated(tree: Tree) -> Tree:
-    if tree.kind == "number":
-        return number(-tree.number)
-    terms = joined("+", tree).parts
-    if len(terms) > 1:
-        return _sorted("+", *map(_negated, terms))
-    return _sorted("*", _MINUS, tree)
+@lru_cache(maxsize=65536)
+def outline(tree: Tree) -> Hashable:
+    """Return a form that a canonical tree shares with its disguises.
+
+    It has the sizes of the terms in a sum, or of the factors in a product. An equation has those of both
+    sides.
+    """
+    sides = tree.parts if tree.kind == "=" else (tree,)
+    pieces = []
+    for side in sides:
+        factors = [part for part in joined("*", side).parts if part != _MINUS]
+        is_product = len(factors) > 1
+        parts = factors if is_product else joined("+", *factors).parts
+        pieces += [(is_product, _sizes(part)) for part in parts if part != _ZERO]
+    is_signed = tree.kind != "="
+    return frozenset(Counter(pieces).items()), is_signed and _rounded(values(tree))
 
 
 @lru_cache(maxsize=65536)
-def loose(tree: Tree) -> Tree:
-    """Return a form that a canonical tree shares with its disguises.
-
-    The form is the same for "(1-x)y" and "-(x-1)y", for "xx" and "x^2", for powers of powers, and
-    for the two sides of an equation in other places.
-    """
-    kind = tree.kind
-    parts = [loose(part) for part in tree.parts]
-
-    if kind == "=" and len(parts) == 2:
-        left, right = map(_negated, parts)
-        total = _sorted("+", left, _negated(right))
-        return Tree("=", (min(total, _negated(total)),))
-    if kind == "+":
-        total = _sorted("+", *parts)
-        opposite = _negated(total)
-        if total <= opposite:
-            return total
-        return Tree("*", (opposite, _MINUS))
-    if kind == "*":
-        exponents: Counter[Tree] = Counter()
-        for factor in joined("*", *parts).parts:
-            base, exponent = _base(factor)
-            exponents[base] += exponent
-        powers = [_power_of(base, exponents[base]) for base in exponents]
-        return _sorted("*", *powers)
-    if kind == "^" and parts[1].kind == "number":
-        return _power_of(parts[0], parts[1].number)
-    return Tree(kind, tuple(parts), tree.number)
+def _sizes(tree: Tree) -> Hashable:
+    # A tree without values is its own size.
+    return _rounded(map(abs, values(tree))) or tree
 
 
-def _base(tree: Tree) -> tuple[Tree, Fraction]:
-    """Return the base and the exponent of a power. Any other tree is its own base."""
-    if tree.kind == "^" and tree.parts[1].kind == "number":
-        return tree.parts[0], tree.parts[1].number
-    return tree, Fraction(1)
-
-
-def _power_of(tree: Tree, power: Fraction) -> Tree:
-    """Return a power of a loose tree, with one exponent at each factor."""
-    base, exponent = _base(tree)
-    if base.kind == "*" and power.denominator == 1:
-        factors = [_power_of(part, power) for part in base.parts]
-        return _sorted("*", *factors)
-    return _raised(base, number(power * exponent)) if power else ONE
+def _rounded(numbers: Iterable[Value]) -> Hashable:
+    return tuple(_MATH.nstr(_MATH.convert(number), 40) for number in numbers)
 
 
 def rational(tree: Tree) -> Fraction | None:

@@ -105,32 +105,33 @@ _ARGUMENTS = r"""
 (\\(?:sin|cos|tan|cot|sec|csc|ln|log)\>(?:\^\{[0-9]\})?) ?([a-zA-Z])(?![a-zA-Z(^_]) => \1{\2}
 _\{([0-9a-zA-Z])\} => _\1
 ^([0-9]+):([1-9])$ => \1/\2
-# An inequality for one name is the interval of its values: "1\le x<2" is [1,2).
-^NAME<(BOUND)$ => (-\\infty,\1)
-^(BOUND)<NAME$ => (\1,\\infty)
-^(BOUND)<NAME<(BOUND)$ => (\1,\2)
-^(BOUND)<NAME\\le ?(BOUND)$ => (\1,\2]
-^NAME\\le ?(BOUND)$ => (-\\infty,\1]
-^(BOUND)\\le ?NAME$ => [\1,\\infty)
-^(BOUND)\\le ?NAME<(BOUND)$ => [\1,\2)
-^(BOUND)\\le ?NAME\\le ?(BOUND)$ => [\1,\2]
-^NAME>(BOUND)$ => (\1,\\infty)
-^(BOUND)>NAME$ => (-\\infty,\1)
-^(BOUND)>NAME>(BOUND)$ => (\2,\1)
-^(BOUND)>NAME\\ge ?(BOUND)$ => [\2,\1)
-^NAME\\ge ?(BOUND)$ => [\1,\\infty)
-^(BOUND)\\ge ?NAME$ => (-\\infty,\1]
-^(BOUND)\\ge ?NAME>(BOUND)$ => (\2,\1]
-^(BOUND)\\ge ?NAME\\ge ?(BOUND)$ => [\2,\1]
+# An inequality for one name is the interval of its values: "1\le x<2" is x=[1,2).
+^NAME<(BOUND)$ => \1=(-\\infty,\2)
+^(BOUND)<NAME$ => \2=(\1,\\infty)
+^(BOUND)<NAME<(BOUND)$ => \2=(\1,\3)
+^(BOUND)<NAME\\le ?(BOUND)$ => \2=(\1,\3]
+^NAME\\le ?(BOUND)$ => \1=(-\\infty,\2]
+^(BOUND)\\le ?NAME$ => \2=[\1,\\infty)
+^(BOUND)\\le ?NAME<(BOUND)$ => \2=[\1,\3)
+^(BOUND)\\le ?NAME\\le ?(BOUND)$ => \2=[\1,\3]
+^NAME>(BOUND)$ => \1=(\2,\\infty)
+^(BOUND)>NAME$ => \2=(-\\infty,\1)
+^(BOUND)>NAME>(BOUND)$ => \2=(\3,\1)
+^(BOUND)>NAME\\ge ?(BOUND)$ => \2=[\3,\1)
+^NAME\\ge ?(BOUND)$ => \1=[\2,\\infty)
+^(BOUND)\\ge ?NAME$ => \2=(-\\infty,\1]
+^(BOUND)\\ge ?NAME>(BOUND)$ => \2=(\3,\1]
+^(BOUND)\\ge ?NAME\\ge ?(BOUND)$ => \2=[\3,\1]
 # The numbers without some of them are a pair: "x\ne2" is (\mathbb{R},\{2\}).
-^NAME\\ne ?\\pm ?(BOUND)$ => (\\mathbb{R},\\{\1,-(\1)\\})
-^NAME\\ne ?(BOUND)$ => (\\mathbb{R},\\{\1\\})
+^NAME\\ne ?\\pm ?(BOUND)$ => \1=(\\mathbb{R},\\{\2,-(\2)\\})
+^NAME\\ne ?(BOUND)$ => \1=(\\mathbb{R},\\{\2\\})
 ^\\mathbb\{R\}(?:\\(?:setminus|backslash)|-)(\\\{[^{}]*\\\})$ => (\\mathbb{R},\1)
 """
 _LISTED = r"""
 ^\(-\\infty,(BOUND)\)(?:,|\\cup)\(\1,\\infty\)$ => (\\mathbb{R},\\{\1\\})
 ^\((BOUND),\\infty\)(?:,|\\cup)\(-\\infty,\1\)$ => (\\mathbb{R},\\{\1\\})
 ^\(-\\infty,(BOUND)\)(?:,|\\cup)\(\1,(BOUND)\)(?:,|\\cup)\(\2,\\infty\)$ => (\\mathbb{R},\\{\1,\2\\})
+^([(\[]BOUND,\\infty\)),(\(-\\infty,BOUND[)\]])$ => \2,\1
 # "x\ne0, x\ne1" and "x\ne0,1"
 \\\}\),\(\\mathbb\{R\},\\\{ => ,
 ^(\(\\mathbb\{R\},\\\{[^{}]*)\\\}\)((?:,[-0-9./]+)+)$ => \1\2\\})
@@ -173,7 +174,7 @@ _BRACES = re.compile(r"\\\{((?:[^{}]|\{[^{}]*\})*)\\\}|\{((?:[^{}]|\{[^{}]*\})*)
 
 _MEANINGS = {
     "FAMILY": _FAMILY,
-    "NAME": r"(?:[a-zA-Z]|[fg]\([a-z]\))",
+    "NAME": r"([a-zA-Z]|[fg]\([a-z]\))",
     "BOUND": r"(?:[^a-zA-Z<>=,;\\]|\\(?!le|ge|ne|in)[a-zA-Z]+|\\infty)+",
     r"\>": "(?![a-zA-Z])",
 }

@@ -13,7 +13,7 @@ of the question is an `echo`. A fraction is a number: "36/2" is 18. A percent ma
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ from axolotl_grpo_plugin.exact import (
     canonical,
     equal,
     is_number,
-    loose,
+    outline,
     unevaluated,
     values,
 )
@@ -95,8 +95,6 @@ _BREAK = re.compile(
 )
 # Two rays of numbers: "(-\\infty,2],(1,\\infty)".
 _RAYS = re.compile(r"\(-\\infty,([^,]+)([)\]]),([(\[])([^,]+),\\infty\)")
-_LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
-_INEQUALITY = re.compile(r"[<>≤≥≠]|\\(?:l|g|n)e")
 _EITHER = re.compile(r"\\(?:cup|lor|vee)|(?<![a-zA-Z])or(?![a-zA-Z])")
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne)(?![a-zA-Z])")
 _OPERATION = re.compile(r"[-+/^!|(]|\\[a-zA-Z]")
@@ -355,14 +353,14 @@ def _aligned(text: str, written: str) -> tuple[str, str]:
     or has the same names. Equations keep their left sides.
     """
     answer, gold = normal(text), normal(written)
-    if "=" not in text + written:
+    if "=" not in normal(text, True) + normal(written, True):
         return answer, gold
 
     names, solved = _solutions(text)
     gold_names, gold_solved = _solutions(written)
-    if names and (names == gold_names or gold.startswith("(")):
+    if names and (names == gold_names or gold[:1] in ("(", "[")):
         return solved, gold_solved or gold
-    if gold_names and answer.startswith("("):
+    if gold_names and answer[:1] in ("(", "["):
         return answer, gold_solved
     if "=" in answer + gold:
         return normal(text, True), normal(written, True)
@@ -370,30 +368,15 @@ def _aligned(text: str, written: str) -> tuple[str, str]:
 
 
 def _interval(plain: str, text: str) -> str:
-    """Return a list of inequalities with its meaning.
-
-    Two of them for one name are an interval, unless they are alternatives: "x>1, x<2". Those for several
-    names are a tuple in the order of the names.
-    """
-    names = dict.fromkeys(_LETTER.findall(text))
-    if not names or not _INEQUALITY.search(text):
-        return plain
-    parts = split(plain)
-    if len(names) == len(parts) > 1:
-        return f"({','.join(part for _, part in sorted(zip(names, parts, strict=True)))})"
-
-    rays = _RAYS.fullmatch(",".join(sorted(parts, key=_begins)))
-    if len(names) > 1 or not rays or _EITHER.search(text):
+    """Return the interval of two inequalities, unless they are alternatives or exclude each other."""
+    rays = _RAYS.fullmatch(plain)
+    if not rays or _EITHER.search(text):
         return plain
     to, end, begin, since = rays.groups()
-    last, first = [values(canonical(_tree(bound))) for bound in (to, since)]
-    if first and last and first[0].real <= last[0].real:
+    lengths = values(canonical(_tree(f"({to})-({since})")))
+    if lengths and lengths[0].real >= 0:
         return f"{begin}{since},{to}{end}"
     return plain
-
-
-def _begins(interval: str) -> bool:
-    return not interval.startswith(r"(-\infty")
 
 
 def _solutions(text: str) -> tuple[list[str], str]:
@@ -455,7 +438,7 @@ def _is_echo(ours: list[Tree], golds: list[Tree], prompt: Any) -> bool:
         return False
 
     # A disguise counts only if it is no disguise of the gold's form.
-    for form in (canonical, loose):
+    for form in (canonical, outline):
         echoes = _expressions(turn, form) - {*map(form, wanted)}
         if echoes.issuperset(map(form, answers)):
             return True
@@ -469,7 +452,7 @@ def _relation(text: str) -> Tree:
 
 
 @lru_cache(maxsize=4096)
-def _expressions(question: str, form: Callable[[Tree], Tree]) -> frozenset[Tree]:
+def _expressions(question: str, form: Callable[[Tree], Hashable]) -> frozenset[Hashable]:
     """Return all expressions and relations in a question, in one of the forms of exact.py."""
     found: set[Tree] = set()
     for sentence in _BREAK.split(question):

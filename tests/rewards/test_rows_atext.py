@@ -595,6 +595,7 @@ def scored(reward, table):
 # completions that are paid: why
 PAID_IN_ERROR = {
     boxed(r"\{\emptyset\}"): "the braces of a set are layout, so the set of the empty set is empty",
+    boxed(r"\sqrt{50}\cdot\frac{2}{2}"): "canonical trees keep 2/2, because 36/2 is an echo of itself",
     in_tags("1.0000000000000000001"): "JSON numbers are read as floats",
 }
 

@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import batched, chain
 from typing import Any, NamedTuple
 
 import math_verify
@@ -386,14 +386,11 @@ def _solutions(text: str) -> tuple[list[str], str]:
         return [], ""
 
     names = sorted({name for name, _ in pairs})
-    tuples = []
-    for start in range(0, len(pairs), len(names)):
-        solution = dict(pairs[start : start + len(names)])
-        if sorted(solution) != names or len(names) == 1:
-            return [], ""
-        named = map(solution.__getitem__, names)
-        tuples.append(f"({','.join(named)})")
-    return names, ",".join(tuples)
+    solutions = [*map(sorted, batched(pairs, len(names)))]
+    if len(names) == 1 or any([name for name, _ in solution] != names for solution in solutions):
+        return [], ""
+    tuples = [",".join(value for _, value in solution) for solution in solutions]
+    return names, f"({'),('.join(tuples)})"
 
 
 @lru_cache(maxsize=65536)

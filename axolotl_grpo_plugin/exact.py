@@ -65,8 +65,8 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
 for _name in FUNCTIONS - {"ln", "lg"}:
     _FUNCTIONS[_name] = getattr(_MATH, _name.replace("arc", "a"))
 
-# Sets, tuples and intervals. They have no value.
-STRUCTURES = frozenset(r"\{\} () [] (] [)".split())
+# Sets, tuples, intervals and equations. They have no value.
+STRUCTURES = frozenset(r"\{\} () [] (] [) =".split())
 
 
 def equal(answer: Tree, gold: Tree) -> bool:
@@ -256,11 +256,9 @@ def outline(tree: Tree) -> Hashable:
     pieces = []
     for side in sides:
         factors = [part for part in joined("*", side).parts if part != _MINUS]
-        is_product = len(factors) > 1
-        parts = factors if is_product else joined("+", *factors).parts
-        pieces += [(is_product, _sizes(part)) for part in parts if part != _ZERO]
-    is_signed = tree.kind != "="
-    return frozenset(Counter(pieces).items()), is_signed and _rounded(values(tree))
+        parts = factors if len(factors) > 1 else joined("+", *factors).parts
+        pieces += [_sizes(part) for part in parts if part != _ZERO]
+    return frozenset(Counter(pieces).items()), _rounded(values(tree))
 
 
 @lru_cache(maxsize=65536)

@@ -96,6 +96,8 @@ _BREAK = re.compile(
 # Two rays of numbers: "(-\\infty,2],(1,\\infty)".
 _RAYS = re.compile(r"\(-\\infty,([^,]+)([)\]]),([(\[])([^,]+),\\infty\)")
 _EITHER = re.compile(r"\\(?:cup|lor|vee)|(?<![a-zA-Z])or(?![a-zA-Z])")
+# A name may stand beside these.
+_NAMED = re.compile(r"[=<>≤≥≠]|\\[gln]e|\\[gl]t")
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne)(?![a-zA-Z])")
 _OPERATION = re.compile(r"[-+/^!|(]|\\[a-zA-Z]")
 
@@ -353,6 +355,9 @@ def _aligned(text: str, written: str) -> tuple[str, str]:
     or has the same names. Equations keep their left sides.
     """
     answer, gold = normal(text), normal(written)
+    if not _NAMED.search(text + written):
+        return answer, gold
+
     names, solved = _solutions(text)
     gold_names, gold_solved = _solutions(written)
     if names and (names == gold_names or gold[:1] in ("(", "[")):

@@ -18,7 +18,7 @@ _CODES = (
     "AED AUD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR JPY KES KRW MXN MYR "
     "NGN NOK NZD PHP PKR PLN RMB RON RUB SAR SEK SGD THB TWD UAH USD VND ZAR"
 )
-_CURRENCY = f"(?:[$€£¥₹₩]|{'|'.join(_CODES.split())})"
+_CURRENCY = f"(?:(?:US|AU?|CA?|NZ)?\\$|[€£¥₹₩₽₺₫₪₦฿]|{'|'.join(_CODES.split())})"
 _NUMBER = re.compile(
     rf"([+-]?)(?:{_CURRENCY}\s?)?([+-]?)"
     r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
@@ -32,7 +32,7 @@ _WRAPPED = re.compile(
 _TEXT = re.compile(r"\\(?:text|mathrm)\{([^{}]*)\}")
 _PLAIN = {"\\$": "$", "\\%": "%", "\u2212": "-"}
 # A unit word starts with a letter or is a sign such as "%", so an operator ("18 + x") is no unit.
-_UNIT_WORD = re.compile(r"(?:%|°?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*)[.,]?")
+_UNIT_WORD = re.compile(r"(?:[%°]|(?:°|/(?=..))?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*['’]?)[.,]?")
 _WORD_ENDS = re.compile(r"[/.'’]")  # of the words in one unit word: "dozen/box"
 
 # Words that change the number before them, deny it, or offer a second one.
@@ -51,7 +51,7 @@ _NUMERALS = (
 _ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
 _NO_UNIT = re.compile(
     rf"(?:{_NO_UNITS}|(?:{_NUMERALS})s?|(?:{_ORDINALS})s".replace(" ", "|")
-    + r"|\w+(?:illi(?:on|ard)s?|ties|(?:teen|tie|lion|dred|sand)ths)|\w*fold)"
+    + r"|\w+(?:illi(?:on|ard)s?|ties|(?:teen|tie)ths|(?:lion|dred|sand)ths?)|\w*fold)"
 )
 # "6 times" and "6 times a day" are numbers, "6 times itself" is an expression.
 _FACTOR = re.compile(r"\btimes\s+(?!(?:an?|per|each|every|as|more)\b)\S", re.IGNORECASE)

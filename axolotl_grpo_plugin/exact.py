@@ -5,7 +5,8 @@ has too few characters to agree by chance.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import factorial, prod
@@ -64,8 +65,8 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
 for _name in FUNCTIONS - {"ln", "lg"}:
     _FUNCTIONS[_name] = getattr(_MATH, _name.replace("arc", "a"))
 
-# Sets, tuples and intervals. They have no value.
-STRUCTURES = frozenset(r"\{\} () [] (] [)".split())
+# Sets, tuples, intervals and equations. They have no value.
+STRUCTURES = frozenset(r"\{\} () [] (] [) =".split())
 
 
 def equal(answer: Tree, gold: Tree) -> bool:
@@ -129,6 +130,7 @@ def values(tree: Tree) -> tuple[Value, ...]:
         return ()
 
 
+@lru_cache(maxsize=65536)
 def _value(tree: Tree, point: int) -> Value:
     if tree.kind == "number":
         return tree.number
@@ -243,6 +245,32 @@ def _raised(base: Tree, exponent: Tree) -> Tree:
     return Tree("^", (base, exponent))
 
 
+@lru_cache(maxsize=65536)
+def outline(tree: Tree) -> Hashable:
+    """Return a form that a canonical tree shares with its disguises.
+
+    It has the sizes of the terms in a sum, or of the factors in a product. An equation has those of both
+    sides.
+    """
+    sides = tree.parts if tree.kind == "=" else (tree,)
+    pieces = []
+    for side in sides:
+        factors = [part for part in joined("*", side).parts if part != _MINUS]
+        parts = factors if len(factors) > 1 else joined("+", *factors).parts
+        pieces += [_sizes(part) for part in parts if part != _ZERO]
+    return frozenset(Counter(pieces).items()), _rounded(values(tree))
+
+
+@lru_cache(maxsize=65536)
+def _sizes(tree: Tree) -> Hashable:
+    # A tree without values is its own size.
+    return _rounded(map(abs, values(tree))) or tree
+
+
+def _rounded(numbers: Iterable[Value]) -> Hashable:
+    return tuple(_MATH.nstr(_MATH.convert(number), 40) for number in numbers)
+
+
 def rational(tree: Tree) -> Fraction | None:
     """Return the value of a canonical tree if it is the same rational number at each point."""
     found = {*values(tree)}
@@ -260,10 +288,10 @@ def is_number(tree: Tree) -> bool:
     if tree.kind == "number":
         return True
 
-    if tree.kind == "-":
-        return is_number(*tree.parts)
-
     kinds = [part.kind for part in tree.parts]
+    if tree.kind == "-":
+        # The parser has put the one sign of a number into it.
+        return kinds[0] not in ("-", "number") and is_number(*tree.parts)
     if tree.kind == "/":
         return kinds == ["number", "number"]
     if tree.kind == "*" and kinds == ["number", "^"]:
@@ -280,7 +308,8 @@ def unevaluated(tree: Tree) -> set[str]:
     "number": a number that is not stated ("2^3", "x^0").
     "+": terms that differ by a number ("2x+4x").
     "*": several numbers ("2\\cdot3x").
-    The name of a function: of numbers ("\\log_2 3"). All functions of angles count as "sin".
+    "log": any logarithm.
+    The name of another function: of numbers ("5!"). All functions of angles count as "sin".
     "irrational": anything but a number.
     """
     if is_number(tree):
@@ -299,9 +328,11 @@ def unevaluated(tree: Tree) -> set[str]:
             found.add("+")
     elif tree.kind == "*" and _count_numbers(tree) > 1:
         found.add("*")
+    elif tree.kind == "log":
+        # "\\log_{10} x" is "\\frac{\\ln x}{\\ln 10}".
+        found.add("log")
     elif tree.kind in _FUNCTIONS and len({*values(canonical(tree))}) == 1:
-        is_of_angle = tree.kind in FUNCTIONS - {"log"}
-        found.add("sin" if is_of_angle else tree.kind)
+        found.add("sin" if tree.kind in FUNCTIONS else tree.kind)
 
     return found.union(*map(unevaluated, tree.parts))
 

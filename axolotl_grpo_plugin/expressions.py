@@ -241,7 +241,8 @@ def _function(token: str) -> str:
 def _signed(sign: str, tree: Tree) -> Tree:
     if sign == "+":
         return tree
-    if tree.kind == "number":
+    # "-(-5)" keeps both signs.
+    if tree.kind == "number" and tree.number >= 0:
         return number(-tree.number)
     return Tree("-", (tree,))
 

@@ -47,9 +47,11 @@ _LAYOUT = r"""
 \\(?:left|right|displaystyle|limits|[bB]igg?[lr]?|large|Large|bf|rm|it)\>|\\[!()\[\]]|\$ =>
 \s*(?:\\?%|(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)\>) => %
 \^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?\>|\^o\> => °
-(?i)^\s*(?:FAMILY\{)?\s*(?:no(?: real| integer)? (?:solutions?|roots?)|(?:the )?empty set)\s*\}?$ => \\emptyset
+(?i)^\s*(?:FAMILY\{)?\s*(?:(?:there (?:is|are) )?no(?: real| integer)? (?:solutions?|roots?)(?: exists?)?\.?|(?:the )?empty set)\s*\}?$ => \\emptyset
 (?i)^\s*(?:FAMILY\{)?\s*all real(?:s| numbers)\s*\}?$ => \\mathbb{R}
 \\[dtc]frac\> => \\frac
+(?i:option|choice)\s+(?=\(?[A-Z]\)?[\s}]*$) =>
+^([0-9]+)\s*(?:FAMILY\{)?\s*to\s+\}?\s*([0-9]+)$ => \1:\2
 \\frac\s+([0-9])\s+([0-9]) => \\frac{\1}{\2}
 # "1/3\approx 0.33" is 1/3, and "x\approx 11" is 11.
 ^([a-zA-Z])\s*\\approx\> => \1=
@@ -71,6 +73,7 @@ _LAYOUT = r"""
 [(\[]\s*\\begin\{array\}\s*\{[clr|]*\} => \\begin{pmatrix}
 \\end\{array\}\s*[)\]] => \\end{pmatrix}
 (?<=[,(\[])\s*\+\s*\\infty => \\infty
+(?<=[0-9a-zA-Z)}])\*\*(?=[0-9a-zA-Z({-]) => ^
 \\(?:times|ast)\>|\*+ => \\cdot␣
 \\div\> => /
 \\(?:varnothing|O)\> => \\emptyset␣
@@ -102,25 +105,36 @@ _ARGUMENTS = r"""
 (\\(?:sin|cos|tan|cot|sec|csc|ln|log)\>(?:\^\{[0-9]\})?) ?([a-zA-Z])(?![a-zA-Z(^_]) => \1{\2}
 _\{([0-9a-zA-Z])\} => _\1
 ^([0-9]+):([1-9])$ => \1/\2
-# An inequality for one name is the interval of its values: "1\le x<2" is [1,2).
-^NAME<(BOUND)$ => (-\\infty,\1)
-^(BOUND)<NAME$ => (\1,\\infty)
-^(BOUND)<NAME<(BOUND)$ => (\1,\2)
-^(BOUND)<NAME\\le ?(BOUND)$ => (\1,\2]
-^NAME\\le ?(BOUND)$ => (-\\infty,\1]
-^(BOUND)\\le ?NAME$ => [\1,\\infty)
-^(BOUND)\\le ?NAME<(BOUND)$ => [\1,\2)
-^(BOUND)\\le ?NAME\\le ?(BOUND)$ => [\1,\2]
-^NAME>(BOUND)$ => (\1,\\infty)
-^(BOUND)>NAME$ => (-\\infty,\1)
-^(BOUND)>NAME>(BOUND)$ => (\2,\1)
-^(BOUND)>NAME\\ge ?(BOUND)$ => [\2,\1)
-^NAME\\ge ?(BOUND)$ => [\1,\\infty)
-^(BOUND)\\ge ?NAME$ => (-\\infty,\1]
-^(BOUND)\\ge ?NAME>(BOUND)$ => (\2,\1]
-^(BOUND)\\ge ?NAME\\ge ?(BOUND)$ => [\2,\1]
-^NAME\\ne ?(BOUND)$ => (-\\infty,\1)\\cup(\1,\\infty)
-^\\mathbb\{R\}\\(?:setminus|backslash)\\\{(BOUND)\\\}$ => (-\\infty,\1)\\cup(\1,\\infty)
+# An inequality for one name is the interval of its values: "1\le x<2" is x=[1,2).
+^NAME<(BOUND)$ => \1=(-\\infty,\2)
+^(BOUND)<NAME$ => \2=(\1,\\infty)
+^(BOUND)<NAME<(BOUND)$ => \2=(\1,\3)
+^(BOUND)<NAME\\le ?(BOUND)$ => \2=(\1,\3]
+^NAME\\le ?(BOUND)$ => \1=(-\\infty,\2]
+^(BOUND)\\le ?NAME$ => \2=[\1,\\infty)
+^(BOUND)\\le ?NAME<(BOUND)$ => \2=[\1,\3)
+^(BOUND)\\le ?NAME\\le ?(BOUND)$ => \2=[\1,\3]
+^NAME>(BOUND)$ => \1=(\2,\\infty)
+^(BOUND)>NAME$ => \2=(-\\infty,\1)
+^(BOUND)>NAME>(BOUND)$ => \2=(\3,\1)
+^(BOUND)>NAME\\ge ?(BOUND)$ => \2=[\3,\1)
+^NAME\\ge ?(BOUND)$ => \1=[\2,\\infty)
+^(BOUND)\\ge ?NAME$ => \2=(-\\infty,\1]
+^(BOUND)\\ge ?NAME>(BOUND)$ => \2=(\3,\1]
+^(BOUND)\\ge ?NAME\\ge ?(BOUND)$ => \2=[\3,\1]
+# The numbers without some of them are a pair: "x\ne2" is (\mathbb{R},\{2\}).
+^NAME\\ne ?\\pm ?(BOUND)$ => \1=(\\mathbb{R},\\{\2,-(\2)\\})
+^NAME\\ne ?(BOUND)$ => \1=(\\mathbb{R},\\{\2\\})
+^\\mathbb\{R\}(?:\\(?:setminus|backslash)|-)(\\\{[^{}]*\\\})$ => (\\mathbb{R},\1)
+"""
+_LISTED = r"""
+^\(-\\infty,(BOUND)\)(?:,|\\cup)\(\1,\\infty\)$ => (\\mathbb{R},\\{\1\\})
+^\((BOUND),\\infty\)(?:,|\\cup)\(-\\infty,\1\)$ => (\\mathbb{R},\\{\1\\})
+^\(-\\infty,(BOUND)\)(?:,|\\cup)\(\1,(BOUND)\)(?:,|\\cup)\(\2,\\infty\)$ => (\\mathbb{R},\\{\1,\2\\})
+^([(\[]BOUND,\\infty\)),(\(-\\infty,BOUND[)\]])$ => \2,\1
+# "x\ne0, x\ne1" and "x\ne0,1"
+\\\}\),\(\\mathbb\{R\},\\\{ => ,
+^(\(\\mathbb\{R\},\\\{[^{}]*)\\\}\)((?:,[-0-9./]+)+)$ => \1\2\\})
 """
 
 _INTEGER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)")
@@ -130,15 +144,14 @@ _SPACED_DIGITS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3})+)(?![0-9/]| [
 _TWO_NUMBERS = re.compile(r"(?<![_^0-9])([0-9]+) +(?=[0-9]+(?![0-9/]))")  # not "1 1/2"
 _EITHER = re.compile(r"(?:,\s*)?(?<![a-zA-Z\\])(?:or|and)(?![a-zA-Z])")
 # "18 men" has a unit and "18x" a variable: a short word is a unit only if it is one of these.
-_SQUARED = r"(?:\^\{?[23]\}?)"
+_SQUARED = r"(?:\^\{?-?[123]\}?)"
 _SHORT_UNIT = re.compile(
     r"(?<![a-zA-Z\\])(?:[a-zA-Z]{1,3}/(?:hr?|s|min)|[cdkmn]m|[km]g|[cm][lL]|ft|in|yd|mi|lbs?|oz|hrs?|mph|an?|of)"
     rf"{_SQUARED}?(?![a-zA-Z])|°\s*[CFK]?(?![a-zA-Z])"
 )
 _VARIABLE = re.compile(r"[0-9.][a-zA-Z](?![a-zA-Z]{4})|(?<![a-zA-Z])[a-zA-Z]{1,2}(?![a-zA-Z])")
 _UNIT_AT_END = re.compile(
-    rf"(?<=[0-9}}i)])\s*(?:{_FAMILY}\{{([^{{}}]*)\}}|([cdkm]m)){_SQUARED}?$"
-    rf"|(?<=[0-9}}i])\s*{_FAMILY}\{{[^{{}}]*\}}/{_FAMILY}\{{[^{{}}]*\}}$"
+    rf"(?<=[0-9}}i)])\s*(?:(?:{_FAMILY}\{{[^{{}}]*\}}{_SQUARED}?(?:\s|/|\\cdot)*)+|[cdkm]m{_SQUARED}?)$"
 )
 _BARE_UNIT = re.compile(r"(?<=[0-9}])\s+((?!true|false|never|none)(?=[a-z]*[aeiou])[a-zA-Z]{4,})$")
 _HALF_OF_DAY = re.compile(r"\s*[ap]\.?m\.?\s*", re.IGNORECASE)
@@ -161,7 +174,7 @@ _BRACES = re.compile(r"\\\{((?:[^{}]|\{[^{}]*\})*)\\\}|\{((?:[^{}]|\{[^{}]*\})*)
 
 _MEANINGS = {
     "FAMILY": _FAMILY,
-    "NAME": r"(?:[a-zA-Z]|[fg]\([a-z]\))",
+    "NAME": r"([a-zA-Z]|[fg]\([a-z]\))",
     "BOUND": r"(?:[^a-zA-Z<>=,;\\]|\\(?!le|ge|ne|in)[a-zA-Z]+|\\infty)+",
     r"\>": "(?![a-zA-Z])",
 }
@@ -179,7 +192,7 @@ def _compiled(table: str) -> list[tuple[re.Pattern[str], str]]:
     return rules
 
 
-_RULES = {table: _compiled(table) for table in (_RAW, _LAYOUT, _ARGUMENTS)}
+_RULES = {table: _compiled(table) for table in (_RAW, _LAYOUT, _ARGUMENTS, _LISTED)}
 
 
 def _replaced(text: str, table: str) -> str:
@@ -216,7 +229,7 @@ def normal(text: str, named: bool = False) -> str:
             # In a list, the braces keep the sets apart.
             values = [_without_braces(values[0])]
         listed = listed if any("=" in value for value in values) else values
-    text = ",".join(map(_value, listed)).replace(_ROW, r"\\")
+    text = _replaced(",".join(map(_value, listed)), _LISTED).replace(_ROW, r"\\")
     return r"\mathbb{R}" if text == r"(-\infty,\infty)" else text
 
 
@@ -267,12 +280,11 @@ def _number(text: str) -> str | None:
 
 
 def _keep_no_unit(match: re.Match[str]) -> str:
-    unit = match[1]
-    if unit is not None and _HALF_OF_DAY.fullmatch(unit):
-        return match[0]
-    if unit is None or read_number("1 " + unit.replace("~", " ").strip()).value == 1:
-        return "%" if unit and "%" in unit else ""
-    return match[0]
+    for unit in _WORDS.findall(match[0]) or match.groups():
+        is_unit = read_number(f"1 {unit.strip()}").value == 1
+        if not is_unit or _HALF_OF_DAY.fullmatch(unit):
+            return match[0]
+    return "%" * ("%" in match[0])
 
 
 def squeeze(text: str) -> str:

@@ -21,43 +21,28 @@ _MATH = f"{_OURS}.math.accuracy_reward_func"
 _EXACT = f"{_OURS}.puzzles.exact_reward_func"
 _ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
 
-_MATH_SOURCES = [
-    "lighteval/MATH",
-    "DigitalLearningGmbH/MATH-lighteval",
-    "HuggingFaceH4/MATH-500",
-    "math*",
-    "aime*",
-    "numina*",
-    "stem*",
-]
-_CODE_SOURCES = ["codegen*", "codecontests", "codeforces", "apps", "taco", "code"]
-_EXACT_SOURCES = [
-    "graph_logical_dataset",
-    "logic__graph_logical*",
-    "logic__arcagi*",
-    "logic__barc*",
-    "simulation__arcagi*",
-    "simulation__barc*",
-    "simulation__codeio*",
-]
-# Our reward for each source of those projects. "x*" is every source that begins with x.
+# Our reward for the sources of those projects. "x*" is every source that begins with x.
+_SOURCES = """
+math.accuracy_reward_func lighteval/MATH DigitalLearningGmbH/MATH-lighteval HuggingFaceH4/MATH-500
+math.accuracy_reward_func math* aime* numina* stem*
+code.code_reward_func codegen* codecontests codeforces apps taco code
+puzzles.grid_reward_func zebra_puzzle_dataset logic__zebra_puzzle*
+puzzles.exact_reward_func graph_logical_dataset logic__graph_logical* logic__arcagi* logic__barc*
+puzzles.exact_reward_func simulation__arcagi* simulation__barc* simulation__codeio*
+gym.gym_reward_func reasoning_gym/*
+"""
 KNOWN: Options = {
     "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
-    **dict.fromkeys(_MATH_SOURCES, _MATH),
-    **dict.fromkeys(_CODE_SOURCES, f"{_OURS}.code.code_reward_func"),
-    **dict.fromkeys(
-        ["zebra_puzzle_dataset", "logic__zebra_puzzle*"],
-        f"{_OURS}.puzzles.grid_reward_func",
-    ),
     **dict.fromkeys(["ordering_puzzle_dataset", "logic__ordering_puzzle*"], _ORDER),
-    **dict.fromkeys(_EXACT_SOURCES, _EXACT),
     "table*": {"reward": _EXACT, "args": {"separator": "|"}},
     "countdown": {
         "reward": f"{_OURS}.countdown.equation_reward_func",
         "columns": {"nums": "numbers"},
     },
-    "reasoning_gym/*": f"{_OURS}.gym.gym_reward_func",
 }
+for _line in _SOURCES.strip().splitlines():
+    _path, *_names = _line.split()
+    KNOWN |= dict.fromkeys(_names, f"{_OURS}.{_path}")
 # These columns are never read from the ground truth.
 _ROWS_OWN = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
 

@@ -13,9 +13,9 @@ of the question is an `echo`. A fraction is a number: "36/2" is 18. A percent ma
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import batched, chain
 from typing import Any, NamedTuple
 
 import math_verify
@@ -32,6 +32,7 @@ from axolotl_grpo_plugin.exact import (
     canonical,
     equal,
     is_number,
+    outline,
     unevaluated,
     values,
 )
@@ -58,9 +59,12 @@ _WORD = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{2,}")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{6}")
 _MOST_WORDS = 4  # of a gold answer that is not marked as text
 _NO_GOLD = re.compile(
-    r"\bnot ?found\b"
-    r"|\b(?:proof|prove|proven)\b"
-    r"|\bsee (?:the )?solution",
+    r"\bnot ?(?:found|available|provided)\b"
+    r"|\b(?:proofs?|prove[dns]?|proving|omitted|tbd|todo|n/a|q\.?e\.?d)\b"
+    r"|\b(?:see|as|shown|given) (?:the )?(?:solution|above|below|figure|explanation|shown|desired|required)\b"
+    r"|\b(?:left (?:as|for|to the)|refer to)\b|^\$?\\(?:black)?square\$?$"
+    r"|\b(?:no answer|none given|we are done)\b"
+    r"|\banswers? (?:may|will|can)? ?var(?:y|ies)\b",
     re.IGNORECASE,
 )
 # math-verify would read "x12", "0x12" and "1'8" as products, and "17 1/1" as a sum.
@@ -89,6 +93,11 @@ _BREAK = re.compile(
     r"|\n"
     r"|[.,;:?](?=\s|$)"
 )
+# Two rays of numbers: "(-\\infty,2],(1,\\infty)".
+_RAYS = re.compile(r"\(-\\infty,([^,]+)([)\]]),([(\[])([^,]+),\\infty\)")
+_EITHER = re.compile(r"\\(?:cup|lor|vee)|(?<![a-zA-Z])or(?![a-zA-Z])")
+# A name may stand beside these.
+_NAMED = re.compile(r"[=<>≤≥≠]|\\[gln]e|\\[gl]t")
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne)(?![a-zA-Z])")
 _OPERATION = re.compile(r"[-+/^!|(]|\\[a-zA-Z]")
 
@@ -239,6 +248,7 @@ def _decide(
         return _verdict(answer == gold)
 
     answer, gold = _aligned(text, written)
+    answer, gold = _interval(answer, text), _interval(gold, written)
     if _TIME.fullmatch(answer) or _TIME.fullmatch(gold):
         return _verdict(not _times(answer).isdisjoint(_times(gold)))
     if ("_" in answer) != ("_" in gold):
@@ -345,18 +355,30 @@ def _aligned(text: str, written: str) -> tuple[str, str]:
     or has the same names. Equations keep their left sides.
     """
     answer, gold = normal(text), normal(written)
-    if "=" not in text + written:
+    if not _NAMED.search(text + written):
         return answer, gold
 
     names, solved = _solutions(text)
     gold_names, gold_solved = _solutions(written)
-    if names and (names == gold_names or gold.startswith("(")):
+    if names and (names == gold_names or gold[:1] in ("(", "[")):
         return solved, gold_solved or gold
-    if gold_names and answer.startswith("("):
+    if gold_names and answer[:1] in ("(", "["):
         return answer, gold_solved
     if "=" in answer + gold:
         return normal(text, True), normal(written, True)
     return answer, gold
+
+
+def _interval(plain: str, text: str) -> str:
+    """Return the interval of two inequalities, unless they are alternatives or exclude each other."""
+    rays = _RAYS.fullmatch(plain)
+    if not rays or _EITHER.search(text):
+        return plain
+    to, end, begin, since = rays.groups()
+    lengths = values(canonical(_tree(f"({to})-({since})")))
+    if lengths and lengths[0].real >= 0:
+        return f"{begin}{since},{to}{end}"
+    return plain
 
 
 def _solutions(text: str) -> tuple[list[str], str]:
@@ -366,14 +388,11 @@ def _solutions(text: str) -> tuple[list[str], str]:
         return [], ""
 
     names = sorted({name for name, _ in pairs})
-    tuples = []
-    for start in range(0, len(pairs), len(names)):
-        solution = dict(pairs[start : start + len(names)])
-        if sorted(solution) != names or len(names) == 1:
-            return [], ""
-        named = map(solution.__getitem__, names)
-        tuples.append(f"({','.join(named)})")
-    return names, ",".join(tuples)
+    solutions = [*map(sorted, batched(pairs, len(names)))]
+    if len(names) == 1 or any([name for name, _ in solution] != names for solution in solutions):
+        return [], ""
+    tuples = [",".join(value for _, value in solution) for solution in solutions]
+    return names, f"({'),('.join(tuples)})"
 
 
 @lru_cache(maxsize=65536)
@@ -413,9 +432,16 @@ def _has_value(tree: Tree) -> bool:
 def _is_echo(ours: list[Tree], golds: list[Tree], prompt: Any) -> bool:
     """Return whether answers are expressions of the question, in another form than the gold's."""
     *_, turn = turns_of(prompt)
-    echoes = _expressions(turn) - {*map(canonical, golds)}
-    answers = [*map(canonical, ours)]
-    return all(answer.parts for answer in answers) and echoes.issuperset(answers)
+    answers, wanted = [[*map(canonical, trees)] for trees in (ours, golds)]
+    if not all(answer.parts for answer in answers):
+        return False
+
+    # A disguise counts only if it is no disguise of the gold's form.
+    for form in (canonical, outline):
+        echoes = _expressions(turn, form) - {*map(form, wanted)}
+        if echoes.issuperset(map(form, answers)):
+            return True
+    return False
 
 
 def _relation(text: str) -> Tree:
@@ -425,8 +451,8 @@ def _relation(text: str) -> Tree:
 
 
 @lru_cache(maxsize=4096)
-def _expressions(question: str) -> frozenset[Tree]:
-    """Return the canonical trees of all expressions and relations in a question."""
+def _expressions(question: str, form: Callable[[Tree], Hashable]) -> frozenset[Hashable]:
+    """Return all expressions and relations in a question, in one of the forms of exact.py."""
     found: set[Tree] = set()
     for sentence in _BREAK.split(question):
         for piece in [sentence, *_WORD.split(sentence)]:
@@ -435,7 +461,7 @@ def _expressions(question: str) -> frozenset[Tree]:
                 found.add(_relation(plain))
                 for side in _RELATION.split(plain):
                     found.update(map(canonical, find_expressions(side)))
-    return frozenset(found)
+    return frozenset(map(form, found))
 
 
 def _same(part: Part, gold: Part) -> bool:

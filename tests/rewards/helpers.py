@@ -15,3 +15,12 @@ def named(table, given=None):
             row = [*row[:given], row[given:]]
         cases.append(pytest.param(*row, id=name))
     return cases
+
+
+def lines(text, given=1):
+    """Return (key, ..., cell) for each cell of a table. A line has `given` keys, then cells, with "¦" between."""
+    found = []
+    for line in text.strip().splitlines():
+        *keys, rest = line.split(" ¦ ", given)
+        found += [(*keys, cell) for cell in rest.split(" ¦ ")]
+    return found

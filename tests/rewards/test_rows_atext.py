@@ -3,7 +3,7 @@
 import pytest
 
 from axolotl_grpo_plugin.rewards import countdown, format, gsm8k, math, puzzles, shaping
-from tests.rewards.helpers import tagged
+from tests.rewards.helpers import lines, tagged
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
 GATED = shaping.gated(f"{GSM8K}.strict_format_reward_func", by=f"{GSM8K}.correctness_reward_func")
@@ -210,6 +210,251 @@ ECHOES = {
     (r"Write $2\cdot2^n$ as a power.", "2^{n+1}"): [r"2\cdot2^n", r"2^n\cdot2", r"2(2^n)", r"2^n2"],
 }
 
+# a gold, then answers that are not the gold
+MORE_MATH = r"""
+77 ¦ --77 ¦ -(-77)
+\frac{5}{6} ¦ \frac12+\frac13
+\frac56 ¦ 1-\frac16 ¦ \frac{2+3}{6} ¦ \frac{5}{2\cdot3} ¦ \frac{5}{3!} ¦ 5\cdot\frac16 ¦ \frac{5}{6}+0
+\frac16 ¦ \frac12\cdot\frac13 ¦ \frac12-\frac13 ¦ \left(\frac12\right)\left(\frac13\right)
+\frac{1}{32} ¦ \left(\frac12\right)^5 ¦ 2^{-5}
+\frac{3}{10} ¦ \frac{\binom31}{10}
+7x ¦ 3x+4x ¦ (3+4)x
+7x+5 ¦ 7x+2+3
+6x^2 ¦ 2x\cdot3x
+x^5 ¦ x^{2+3}
+x^6 ¦ x^{2\cdot3}
+5\sqrt2 ¦ 2\sqrt2+3\sqrt2 ¦ (2+3)\sqrt2
+4\pi ¦ 2\cdot2\pi ¦ \pi\cdot2^2 ¦ \pi+3\pi
+\frac{\pi}{2} ¦ \pi-\frac{\pi}{2}
+3+4i ¦ 1+2+4i
+x+2 ¦ x+\sqrt4 ¦ x+1+1
+(4,6) ¦ (2+2,6) ¦ (2\cdot2,6)
+[4,6] ¦ [2+2,6]
+\{4,6\} ¦ \{2^2,6\}
+4,6 ¦ 2^2,6
+x=4,y=6 ¦ x=2+2,y=6
+x>4 ¦ x>2+2 ¦ x>4.0001
+\begin{pmatrix}4\\6\end{pmatrix} ¦ \begin{pmatrix}2\cdot2\\6\end{pmatrix}
+y=6x+1 ¦ y=2\cdot3x+1
+20\% ¦ (4\cdot5)\%
+\$12 ¦ \$3\cdot4
+e^5 ¦ e^{2+3}
+\ln 6 ¦ \ln(2\cdot3)
+\sqrt6 ¦ \sqrt{2\cdot3}
+\frac{\sqrt2}{2} ¦ \cos45^\circ ¦ \sin\frac{\pi}{4}
+\frac{\pi}{4} ¦ \arctan 1 ¦ 0.785
+\frac{\pi}{6} ¦ \arcsin\frac12
+2 ¦ \log_3 9
+60 ¦ \frac{5!}{2!}
+115 ¦ 77_8x
+0.5 ¦ 0.5\% ¦ 500\%
+0.25 ¦ 0.25\%
+25\% ¦ 2.5\% ¦ 2.5 ¦ 2500
+0.1\% ¦ 10 ¦ 10\%
+\frac14 ¦ 0.25\%
+3 ¦ 300
+75\% ¦ \frac14 ¦ 7.5 ¦ 0.075 ¦ 0.75\%
+0.75 ¦ \frac{3}{4}\% ¦ 0.75\% ¦ 7.5\% ¦ 750\%
+12.5\% ¦ 1.25
+\frac13 ¦ 0.33 ¦ 0.\overline{33}4
+\frac23 ¦ 0.667
+\sqrt3 ¦ 1.732
+e ¦ 2.718
+\pi ¦ 3.1416 ¦ \approx3.14
+\ln2 ¦ 0.693
+\{1,2\} ¦ 1 ¦ \{1,2,3\} ¦ (1,3) ¦ \{1\},\{2\} ¦ 1\le x\le2 ¦ [1,2]
+[1,2] ¦ \{1,2\} ¦ 1,2 ¦ [2,1] ¦ [1,3]
+(1,2) ¦ \{1,2\} ¦ 2,1 ¦ y=1,x=2
+[2,\infty) ¦ x>2 ¦ (-\infty,2]
+x\ge2 ¦ x\le2 ¦ 2
+x>2 ¦ x\ge2
+(-2,2) ¦ |x|>2 ¦ |x|\le2 ¦ x<2
+(-\infty,-2)\cup(2,\infty) ¦ (-2,2) ¦ x>2 ¦ (-\infty,-2]\cup[2,\infty)
+x\ne1 ¦ x=1 ¦ \mathbb{R}
+\mathbb{R}\setminus\{1\} ¦ 1
+\mathbb{R} ¦ \mathbb{Z} ¦ \mathbb{C} ¦ \text{all integers} ¦ (0,\infty)
+\emptyset ¦ \text{infinitely many solutions} ¦ \{0\}
+\text{no solution} ¦ \text{one solution} ¦ 0
+\text{no real solutions} ¦ \mathbb{R}
+(0,1)\cup(1,2) ¦ (0,2)
+k>3 ¦ k<3 ¦ k\ge3 ¦ 3>k
+(3,4) ¦ (4,3) ¦ x=4,y=3 ¦ 3 ¦ 7 ¦ (3,4),(4,3) ¦ (3,4,5) ¦ \frac34 ¦ 3.4
+x=3,y=4 ¦ y=3,x=4 ¦ (4,3) ¦ x=3 ¦ x+y=7
+a=1,b=2,c=3 ¦ (3,2,1) ¦ a=1,b=2 ¦ a=1,b=3,c=2
+(1,2),(2,3) ¦ (1,3),(2,2) ¦ (2,1),(3,2)
+x=2 ¦ y=3
+y=2x ¦ y=2x+0.0001 ¦ x=2y
+y=2x+1 ¦ 2x+1=0 ¦ 2y=2x+1
+x^2+y^2=9 ¦ x^2+y^2=3 ¦ x+y=3
+3x+1 ¦ 3x-1 ¦ 3y+1 ¦ 4
+f(x)=3x+1 ¦ f(x)=3x
+\frac{x^2}{2}+C ¦ \frac{x^2}{2}
+x_1=1,x_2=2 ¦ 1
+2:3 ¦ 3:2 ¦ 2
+2:3:4 ¦ 2:3
+4:15 ¦ 4:51
+4:15 PM ¦ 4:15 AM ¦ 16
+A ¦ B ¦ A or B ¦ A,B ¦ (A),(B) ¦ not A ¦ \text{A or B} ¦ \text{neither A nor B} ¦ AB ¦ \text{Option B}
+A ¦ \text{Option A or B}
+A,C ¦ A ¦ A,B,C
+\text{Yes} ¦ No ¦ \text{Yes, no}
+true ¦ false ¦ not false or true
+\text{True} ¦ 1 ¦ \text{True or False} ¦ T and F
+\text{Tuesday} ¦ Thursday ¦ \text{Tuesday or Thursday}
+\text{Monday and Friday} ¦ \text{Monday} ¦ \text{Monday or Friday or Sunday}
+\text{red} ¦ \text{not red} ¦ \text{reddish}
+\sqrt{x^2} ¦ x
+\ln x^2 ¦ 2\ln y
+\sin x ¦ \cos x
+\sin 2x ¦ 2\sin x
+x^{n+1} ¦ x^n+1
+2\cdot2^n ¦ 2^n ¦ 4^n
+|x| ¦ -x
+n! ¦ n
+\binom{n}{2} ¦ \frac{n}{2}
+e^{x+y} ¦ e^x+e^y
+\log_3 5 ¦ \log_5 3
+\sqrt{a+b} ¦ \sqrt a+\sqrt b
+(a+b)^2 ¦ a^2+b^2
+\frac{1}{a+b} ¦ \frac1a+\frac1b
+ab ¦ ba^2
+x_1 ¦ x_{11}
+a_n ¦ a_{n+1}
+f(x) ¦ f(y)
+\alpha ¦ \beta
+x ¦ X
+i ¦ -i
+\sqrt{-1} ¦ 1
+x^2+x ¦ x^2+x+10^{-12}
+\begin{pmatrix}1\\2\end{pmatrix} ¦ \begin{pmatrix}2\\1\end{pmatrix}
+\begin{pmatrix}1&2\end{pmatrix} ¦ \begin{pmatrix}1\\2\end{pmatrix}
+\begin{pmatrix}1&0\\0&1\end{pmatrix} ¦ 1 ¦ I
+1011_2 ¦ 11 ¦ 1011_{10}
+10,100 ¦ 10
+1234 ¦ 1,2,3,4 ¦ 12,34 ¦ 1.234
+0.001 ¦ 1
+-5 ¦ 5
+5 ¦ |-5| ¦ \pm5
+\pm5 ¦ 5 ¦ -5
+0 ¦ \infty ¦ \frac{1}{\infty} ¦ \text{zero or one}
+\infty ¦ 10^{100}
+\frac{1}{0} ¦ \infty
+\text{undefined} ¦ 0 ¦ \infty
+\mathbb{R}\setminus\{0,3\} ¦ x\ne0 ¦ \{0,3\} ¦ 0,3 ¦ (0,3) ¦ (-\infty,0)\cup(3,\infty) ¦ \mathbb{R}\setminus\{0,4\}
+\mathbb{R}\setminus\{0,3\} ¦ \mathbb{R}\setminus\{0\}
+(-\infty,0)\cup(0,3)\cup(3,\infty) ¦ (-\infty,0)\cup(0,\infty)
+\mathbb{R}\setminus\{0\} ¦ \mathbb{R}
+(-1,4) ¦ x>-1 ¦ x<4 ¦ x>-1\text{ or }x<4
+(-\infty,-1]\cup[4,\infty) ¦ [-1,4] ¦ x\ge4
+(2,3)\cup\{5\} ¦ (2,3)
+[-1,4] ¦ -1<x<4 ¦ [4,-1]
+[3,\infty) ¦ \{x|x>3\}
+\{3\} ¦ \{3,3.5\}
+\{1,2,3\} ¦ \{1,2\}\cup\{4\} ¦ [1,3] ¦ 1<x<3
+p=3,q=1;p=4,q=2 ¦ p=3,q=2;p=4,q=1 ¦ (1,3),(2,4) ¦ (3,1)
+p=3,q=1 ¦ p=1,q=3 ¦ q=3,p=1 ¦ 3
+(0,1),(1,0) ¦ (0,0),(1,1) ¦ x=0,y=1
+0.05 ¦ 0.05\% ¦ 50\%
+\frac{1}{20} ¦ \frac{1}{20}\%
+0.9 ¦ .9\%
+6.25\% ¦ 62.5
+2^{n+1} ¦ 2^n\cdot3
+5^{n+2} ¦ 5^n+25
+72 ¦ 72**1
+16 ¦ 2**4
+8 ¦ 4**2
+2x ¦ x**2
+x^2 ¦ 2**x
+\sqrt{72} ¦ \sqrt{8\cdot9} ¦ \sqrt{70+2}
+3.5 ¦ \frac{3+4}{2} ¦ 3+\frac12 ¦ 3+0.5
+3\frac12 ¦ 3+\frac12
+\frac72 ¦ 3+\frac12
+\frac34 ¦ \frac12+\frac14 ¦ 1-\frac14 ¦ 3\cdot\frac14 ¦ \frac{1+2}{4} ¦ \frac{3}{2^2} ¦ 3\cdot4^{-1} ¦ 3/(4\cdot1)
+\frac34 ¦ \left(\frac{\sqrt3}{2}\right)^2 ¦ \sin^2 60^\circ
+9x ¦ 4x+5x ¦ 9\cdot x\cdot1 ¦ 3\cdot3x
+x^4 ¦ x^{2+2} ¦ x^{2\cdot2}
+9x+1 ¦ 9x+3-2
+\frac{x}{2} ¦ \frac{2x}{2\cdot2}
+7\sqrt3 ¦ 3\sqrt3+4\sqrt3 ¦ (3+4)\sqrt3
+\frac{\pi}{3} ¦ \arccos\frac12 ¦ \frac{\pi}{6}+\frac{\pi}{6}
+e^6 ¦ e^{2\cdot3} ¦ e^2e^4
+\ln72 ¦ \ln(8\cdot9)
+3+5i ¦ 1+2+5i ¦ 3+(2+3)i
+(2,9) ¦ (2,3^2) ¦ (2,4+5)
+\{2,9\} ¦ \{2,3\cdot3\}
+x=2,y=9 ¦ x=1+1,y=9
+(2,9] ¦ (2,3^2]
+y=9x+2 ¦ y=9x+1+1
+\begin{pmatrix}2&9\end{pmatrix} ¦ \begin{pmatrix}2&3^2\end{pmatrix}
+9:2 ¦ (4+5):2
+90\% ¦ (80+10)\%
+\$90 ¦ \$80+10
+90\text{ cm} ¦ 9\cdot10\text{ cm}
+90^\circ ¦ 45^\circ+45^\circ ¦ 180^\circ-90^\circ
+E ¦ A, E ¦ A/E ¦ A or E ¦ AE ¦ (A)(E) ¦ \text{not E} ¦ e^1 ¦ A B C D E
+B,D ¦ B ¦ A,B,C,D ¦ B,C
+5:2 ¦ 2:5
+3:45 ¦ 45:3
+3:45\text{ p.m.} ¦ 3:45 a.m.
+\text{Option A} ¦ \text{Option B}
+x>1,y>2 ¦ x>2,y>1
+0<x<1,2<y<3 ¦ 0<y<1,2<x<3
+x>1,y<2 ¦ (1,2)
+x\ne2,y\ne3 ¦ x\ne3,y\ne2
+15 ¦ 15\text{ dozen}/\text{box} ¦ 15\text{ tens}\text{ cm}
+"""
+
+# a question, its gold, then disguises of the question's expression
+MORE_ECHOES = r"""
+Expand $(2x-1)(x+4)$. ¦ 2x^2+7x-4 ¦ (2x-1)(x+4) ¦ (x+4)(2x-1) ¦ (2x-1)(x+4)-0 ¦ (2x-1)(4+x) ¦ (-1+2x)(x+4)
+Expand $(2x-1)(x+4)$. ¦ 2x^2+7x-4 ¦ -(1-2x)(x+4) ¦ 1*(2x-1)*(x+4) ¦ \frac{(2x-1)(x+4)}{1} ¦ ((2x-1)(x+4))^1
+Expand $(2x-1)(x+4)$. ¦ 2x^2+7x-4 ¦ (2x-1)(x+4)^1 ¦ \left(2x-1\right)\cdot\left(x+4\right) ¦ (2x-1.0)(x+4.00)
+Expand $(2x-1)(x+4)$. ¦ 2x^2+7x-4 ¦ (2.0x-1)(x+4) ¦ y=(2x-1)(x+4) ¦ (2x-1)(x+4)+0x ¦ (2x+(-1))(x+4) ¦ (x2-1)(x+4)
+Expand $(2x-1)(x+4)$. ¦ 2x^2+7x-4 ¦ (2\cdot x-1)(x+4) ¦ (1-2x)(-x-4) ¦ [2x-1][x+4] ¦ \{(2x-1)(x+4)\}
+Expand $(2x-1)(x+4)$. ¦ 2x^2+7x-4 ¦ (2x-1)(x+4)\text{ units} ¦ (2x-1)\times(x+4) ¦ (2x-1)*(x+4) ¦ (2x^1-1)(x+4)
+Expand $(2x-1)(x+4)$. ¦ 2x^2+7x-4 ¦ 0.0+(2x-1)(x+4) ¦ (2x-1)(x+4)\cdot1.0 ¦ (2x-1)(x+4)(1) ¦ \sqrt{((2x-1)(x+4))^2}
+Factor $x^2+7x+12$. ¦ (x+3)(x+4) ¦ x^2+7x+12 ¦ 12+7x+x^2 ¦ 7x+x^2+12 ¦ x^2+7x+12+0 ¦ 1(x^2+7x+12) ¦ x^2+7x^1+12
+Factor $x^2+7x+12$. ¦ (x+3)(x+4) ¦ x^2+7x+12x^0 ¦ x^2+7x+12.0 ¦ x^{2}+x7+12 ¦ (x^2)+(7x)+(12) ¦ \frac{x^2+7x+12}{1}
+Factor $x^2+7x+12$. ¦ (x+3)(x+4) ¦ x^2-(-7x)+12 ¦ -(-x^2-7x-12) ¦ x\cdot x+7x+12 ¦ x^2+7\cdot x+12 ¦ x(x)+7x+12
+Factor $x^2+7x+12$. ¦ (x+3)(x+4) ¦ xx+7x+12 ¦ x^2 + 7x + 12 = 0 ¦ p(x)=x^2+7x+12
+Simplify $\sqrt{72}$. ¦ 6\sqrt2 ¦ \sqrt{72} ¦ 72^{1/2} ¦ 72^{\frac12} ¦ 72^{0.5} ¦ \sqrt{72}\cdot1 ¦ \sqrt{72}+0
+Simplify $\sqrt{72}$. ¦ 6\sqrt2 ¦ \sqrt{72.0} ¦ \sqrt[2]{72} ¦ -(-\sqrt{72}) ¦ x=\sqrt{72} ¦ \sqrt{(72)} ¦ \sqrt{072}
+Simplify $\sqrt{72}$. ¦ 6\sqrt2 ¦ \sqrt{72}^1 ¦ \sqrt{72+0} ¦ \sqrt{1\cdot72} ¦ \{\sqrt{72}\} ¦ |\sqrt{72}| ¦ √72
+Simplify $\sqrt{72}$. ¦ 6\sqrt2 ¦ sqrt(72) ¦ \sqrt{72}\text{ cm} ¦ \sqrt{\frac{72}{1}} ¦ \sqrt{36\cdot2}
+Simplify $\sqrt{72}$. ¦ 6\sqrt2 ¦ \sqrt{36}\sqrt2 ¦ \sqrt{8\cdot9}
+Compute $7^3$. ¦ 343 ¦ 7^3 ¦ 7\cdot7\cdot7 ¦ 7\cdot49 ¦ 7^{3} ¦ 7^3+0 ¦ 7\cdot7^2 ¦ 7*7*7 ¦ \frac{7^3}{1}
+Compute 123 + 456. ¦ 579 ¦ 123+456 ¦ 456+123 ¦ (123)+(456) ¦ 123+456+0 ¦ 123.0+456.0 ¦ 123-(-456)
+Simplify $\frac{84}{126}$. ¦ \frac23 ¦ \frac{84}{126} ¦ 84/126 ¦ \dfrac{84}{126} ¦ \frac{84.0}{126} ¦ 84\div126
+Simplify $\frac{84}{126}$. ¦ \frac23 ¦ \frac{84}{126}+0 ¦ 1\cdot\frac{84}{126} ¦ 84\cdot\frac{1}{126}
+Simplify $\frac{84}{126}$. ¦ \frac23 ¦ 84\cdot126^{-1} ¦ -\frac{-84}{126} ¦ \frac{-84}{-126} ¦ 84:126
+Simplify $\frac{84}{126}$. ¦ \frac23 ¦ x=\frac{84}{126} ¦ \frac{84}{126}\text{ m} ¦ (84)/(126) ¦ \{\frac{84}{126}\}
+Rationalize the denominator of $\frac{4}{\sqrt6}$. ¦ \frac{2\sqrt6}{3} ¦ \frac{4}{\sqrt6} ¦ 4/\sqrt6 ¦ 4\cdot6^{-1/2}
+Rationalize the denominator of $\frac{4}{\sqrt6}$. ¦ \frac{2\sqrt6}{3} ¦ 4\cdot\frac{1}{\sqrt6} ¦ \frac{4}{6^{1/2}}
+Rationalize the denominator of $\frac{4}{\sqrt6}$. ¦ \frac{2\sqrt6}{3} ¦ \frac{4}{6^{0.5}} ¦ \frac{4.0}{\sqrt{6}}
+Rationalize the denominator of $\frac{4}{\sqrt6}$. ¦ \frac{2\sqrt6}{3} ¦ \frac{4}{\sqrt{6}}+0 ¦ 4(\sqrt6)^{-1}
+Rationalize the denominator of $\frac{4}{\sqrt6}$. ¦ \frac{2\sqrt6}{3} ¦ \frac{4}{\sqrt[2]{6}} ¦ 4\div\sqrt6
+Rationalize the denominator of $\frac{4}{\sqrt6}$. ¦ \frac{2\sqrt6}{3} ¦ -\frac{-4}{\sqrt6}
+Simplify $\sin x\cos x+\sin x\cos x$. ¦ \sin 2x ¦ \sin x\cos x+\sin x\cos x ¦ \cos x\sin x+\sin x\cos x
+Simplify $\sin x\cos x+\sin x\cos x$. ¦ \sin 2x ¦ \sin(x)\cos(x)+\cos(x)\sin(x)
+Write $\log 5+\log x$ as a single logarithm. ¦ \log 5x ¦ \log5+\log x ¦ \log x+\log 5 ¦ \log(x)+\log(5)
+Write $\log 5+\log x$ as a single logarithm. ¦ \log 5x ¦ \log x+\log5+0 ¦ \log_{10}5+\log_{10}x
+Solve $x^2-9>0$. ¦ (-\infty,-3)\cup(3,\infty) ¦ x^2-9>0 ¦ 0<x^2-9 ¦ -9+x^2>0 ¦ x^2-9>0+0
+Solve $|x-1|<2$. ¦ (-1,3) ¦ |x-1|<2 ¦ 2>|x-1| ¦ |-1+x|<2 ¦ \left|x-1\right|<2 ¦ \{x:|x-1|<2\} ¦ |x-1|<2.0
+Solve the system $x+y=5$, $x-y=1$. ¦ (3,2) ¦ x+y=5,x-y=1 ¦ x+y=5 ¦ x-y=1,y+x=5
+Solve $3x=12$. ¦ 4 ¦ 3x=12 ¦ 3x=12+0
+Evaluate $\log_2 32$. ¦ 5 ¦ \log_2 32 ¦ \log_2(32) ¦ \log_{2}{32}+0 ¦ \frac{\ln32}{\ln2}
+Find $\binom{6}{3}$. ¦ 20 ¦ \binom63 ¦ \binom{6}{3} ¦ {6\choose3}
+What is $3/8$ as a decimal? ¦ 0.375 ¦ 3/8 ¦ \frac38 ¦ \frac{3}{8}+0 ¦ 3\div8
+Express 0.375 as a common fraction. ¦ \frac38 ¦ 0.375+0 ¦ 0.375\cdot1
+Convert $25\%$ to a fraction. ¦ \frac14 ¦ 25\text{ percent}
+Write $1.5\times10^4$ in standard notation. ¦ 15000 ¦ 1.5\times10^4 ¦ 1.5\cdot10^4
+Write $2\frac{3}{5}$ as an improper fraction. ¦ \frac{13}{5} ¦ 2+\frac35
+Simplify $\frac{x^2-1}{x-1}$. ¦ x+1 ¦ \frac{x^2-1}{x-1} ¦ (x^2-1)/(x-1) ¦ \frac{-1+x^2}{-1+x} ¦ \frac{x^2-1}{x-1}+0
+Simplify $\frac{x^2-1}{x-1}$. ¦ x+1 ¦ (x^2-1)(x-1)^{-1} ¦ (x^2-1)\cdot\frac{1}{x-1} ¦ \frac{1-x^2}{1-x}
+Simplify $a^3\cdot a^4$. ¦ a^7 ¦ a^3\cdot a^4 ¦ a^4a^3 ¦ a^3a^4 ¦ a^{3+4}
+Simplify $3x+5x$. ¦ 8x ¦ 3x+5x ¦ 5x+3x ¦ (3+5)x ¦ 3x+5x+0
+"""
+
 # whole completions for the gold 18
 MATH_TEXTS = [
     "18",
@@ -271,7 +516,7 @@ GSM8K_WRONG = """
     18.000000000000000000000000000000000001|18 or so, maybe 19|...|NaN|inf|18n|18j|18_|1_8|18 % 20
     1\u200b8|18\u066c|\\frac{36}{2}|\\text{18 or 17}|#### 18|minus 18|negative 18|18 negative|18 lakh
     18 percent of 50|18 multiplied by 2|18 twice|18 doubled|18 millions|18 hundreds
-    18 twenties|18 gross|18 less than x|18 fewer than twenty|18 millionths|18 mod 5
+    18 millionth|18 hundredth|18/dozen|18/x|18 twenties|18 gross|18 less than x|18 fewer than twenty|18 millionths|18 mod 5
 """
 
 # whole completions for the gold 18, all without correctness
@@ -596,8 +841,6 @@ def scored(reward, table):
 PAID_IN_ERROR = {
     boxed(r"\{\emptyset\}"): "the braces of a set are layout, so the set of the empty set is empty",
     boxed(r"\sqrt{50}\cdot\frac{2}{2}"): "canonical trees keep 2/2, because 36/2 is an echo of itself",
-    boxed(r"x\cdot x-5x+6"): "canonical trees keep products of equal factors",
-    boxed("x^2-2x+y^2-3=0"): "canonical trees keep the sides of an equation",
     in_tags("1.0000000000000000001"): "JSON numbers are read as floats",
 }
 
@@ -629,6 +872,10 @@ ROWS = [
 ]
 for (nums, target), texts in COUNTDOWN.items():
     ROWS += rows(countdown.equation_reward_func, texts, in_tags, nums=[*nums], target=target)
+for wrong_gold, text in lines(MORE_MATH):
+    ROWS += rows(math.accuracy_reward_func, [text], boxed, solution=wrong_gold)
+for question, simple, text in lines(MORE_ECHOES, 2):
+    ROWS += rows(math.accuracy_reward_func, [text], boxed, prompts=question, solution=simple)
 for layout, texts in LAYOUTS.items():
     ROWS += rows(layout, texts, answer="18")
 # A gold that cannot be read scores nobody.

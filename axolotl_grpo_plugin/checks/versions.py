@@ -40,9 +40,9 @@ def check_versions(cfg: Config, elsewhere: bool = False) -> Findings:
     others, wanted = [], []
     for name, known in tested().items():
         here = _installed(name)
-        if here and Version(here).public != known and used.get(name, True):
+        if here and Version(here).public not in known.split() and used.get(name, True):
             others.append(f"{name} {Version(here).public}")
-            wanted.append(f"{name}=={known}")
+            wanted.append(f"{name}=={known.split()[0]}")
     if others:
         yield warning(
             "untested-versions",
@@ -60,7 +60,10 @@ def install(name: str) -> str:
 
 
 def tested() -> dict[str, str]:
-    """Return the versions of other packages that this release was tested with, by their names."""
+    """Return the versions of other packages that this release was tested with, by their names.
+
+    Several versions have a space between them, and the first one is recommended.
+    """
     file = Path(__file__).parents[1] / "upstream.toml"
     return dict(tomllib.loads(file.read_text(encoding="utf-8"))["tested"])
 

@@ -27,6 +27,9 @@ EVALUATED = {"test_datasets": [{}], "eval_strategy": "steps"}
         (config(2, 1), 1, GROUP, "wrong-batch"),
         (config(8, 1, 1), 1, GROUP, "few-generations"),
         (config(0, 1, 8), 1, "micro_batch_size", "size-below-1"),
+        (config("two", 1, 8), 1, "micro_batch_size", "no-whole-number"),
+        (config(8, 1, "eight"), 1, "trl.num_generations", "no-whole-number"),
+        (config(8, float("nan"), 8), 1, "gradient_accumulation_steps", "no-whole-number"),
         (config(4, 1, 4, trl={"generation_batch_size": 6}), 1, TOTAL, "wrong-batch"),
         (config(4, 1, 4, trl={"generation_batch_size": 4}), 2, TOTAL, "wrong-batch"),
         (config(8, None, 8, batch_size=64), 1, "batch_size", "unread-batch-size"),
@@ -48,7 +51,6 @@ def test_reports_sizes_that_hold_no_whole_groups(cfg, ranks, where, code):
         (config(8, 2, 16, test_datasets=[{}]), 1),
         (config(8, 2, 16, **EVALUATED, grpo_trl_args={"num_generations_eval": "4"}), 1),
         (config(8, 2, 16, val_set_size=0.0, eval_steps=5), 1),
-        (config("eight", 1, 8), 1),  # Axolotl reports it
     ],
 )
 def test_accepts_sizes_that_hold_whole_groups(cfg, ranks):

@@ -68,4 +68,4 @@ def test_tested_versions_are_the_installed_ones():
     """CI installs the newest versions that are allowed. upstream.toml and docs/development.md say how to go on."""
     known = versions.tested()
     assert known.pop("vllm") == VLLM_ON_CPU
-    assert known == {name: Version(version(name)).public for name in known}
+    assert all(Version(version(name)).public in known[name].split() for name in known)

@@ -24,7 +24,10 @@ UPSTREAM = {
 
 def with_value(key, value):
     """Return the quickstart with another value."""
-    return shipped_config(**{key.replace(".", "__"): value, "output_dir": "out"})
+    cfg = shipped_config(output_dir="out")
+    outer, _, inner = key.partition(".")
+    cfg[outer] = {**cfg.get(outer, {}), inner: value} if inner else value
+    return cfg
 
 
 @pytest.mark.parametrize("key", UPSTREAM)

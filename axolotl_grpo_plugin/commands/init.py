@@ -150,6 +150,7 @@ def run(
     config = yaml.safe_load((shipped("configs") / "quickstart-smollm2.yaml").read_text())
     default = config["base_model"]
     config["base_model"] = model or default
+    del config["test_datasets"]  # errors would name it, too
     entry = {"path": data, "split": "train"}
     config["datasets"] = [entry]
     suffix = Path(data).suffix
@@ -208,8 +209,9 @@ def _columns(
     """Return `grpo_columns`: the options, else a guess."""
     asked, answered = guess_columns(row)
     columns = {"question": question or asked, "answer": answer or answered}
-    if isinstance(row.get(columns["question"]), list) and not columns["answer"]:
-        del columns["answer"]  # the last message of a chat is the answer
+    chat = row.get(columns["question"])
+    if isinstance(chat, list) and chat[-1]["role"] != "user" and not columns["answer"]:
+        del columns["answer"]  # the last message of the chat is the answer
     for role, name in columns.items():
         if not name:
             raise FindingError(
@@ -230,11 +232,11 @@ def _columns(
                 f"no column {name!r}",
                 nearest(name, row),
             )
-        if role == "question" and isinstance(row[name], dict):
+        if isinstance(row[name], dict):
             raise FindingError(
                 data,
                 f"the column {name!r} is an object with the keys {', '.join(row[name])}",
-                "Write the question to a column of its own, and name that one with --question",
+                f"Write the {role} to a column of its own, and name that one with --{role}",
             )
         click.echo(f"{role:<10} {name}  {repr(row[name])[:60]}")
     return columns
@@ -287,7 +289,7 @@ def _bare(kind: Kind, gold: str) -> str:
 def _adapt(config: Config, kind: Kind, rows: int) -> None:
     """Change the keys of the shipped config that belong to its own dataset. rows: how many it has."""
     entry = config["datasets"][0]
-    for key in ("grpo_system_in", "grpo_system_prompt", "grpo_examples", "test_datasets"):
+    for key in ("grpo_system_in", "grpo_system_prompt", "grpo_examples"):
         del config[key]
     held_out = min(HELD_OUT, rows // 10)
     if held_out >= FEWEST:

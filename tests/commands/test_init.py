@@ -174,3 +174,19 @@ def test_does_not_advise_a_column_that_cannot_be_used():
     data = lines("chats.jsonl", [{"talk": {"messages": "Hi?"}, "a": 1}])
     assert "'messages', and name that one" in init(data, "--question", "talk.messages", code=1)
     assert "with --question" in init(data, "--question", "talk", code=1)
+
+
+NESTED = {"id": 1, "meta": {"gold": ["Vienna"], "lang": "en"}, "chat": [{"role": "user", "content": "Where?"}]}
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ((), "data.jsonl: answer cannot be guessed from the columns id, meta, chat."),
+        (("--answer", "meta"), "the column 'meta' is an object with the keys gold, lang."),
+        (("--answer", "meta.gold"), "Write its value to a column of its own, such as 'gold'"),
+    ],
+)
+def test_nested_answer_is_refused_with_the_column_to_write(words, message):
+    printed = init(lines("data.jsonl", [NESTED] * 4), "--question", "chat", *words, code=1)
+    assert message in printed and "quickstart" not in printed

@@ -104,7 +104,7 @@ def main():
     parser.add_argument("--batches", type=int, default=4)
     given = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(given.model)
-    engine = {"plugin": Plugin, "vllm": VLLM}[given.engine](given.model, tokenizer)
+    engine = (Plugin if given.engine == "plugin" else VLLM)(given.model, tokenizer)
     engine.generate(prompts_of(tokenizer, given.data, 0))  # warms up
     rates, wall, tokens = [], [], []
     for batch in range(1, given.batches + 1):

@@ -30,7 +30,7 @@ _RUNNER = re.compile(
     r"if __name__.*\b(unittest|pytest|exit)\b",
     re.DOTALL,
 )
-# What can make tests fail, in the text of their syntax tree.
+# Statements and calls that can make tests fail, in the text of their syntax tree.
 _CAN_FAIL = re.compile(r"\b(Assert|Raise)\(|\b(attr|id)='(assert|raises)")
 _EQUAL = (
     "assertEqual",
@@ -272,7 +272,7 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
 
 
 def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
-    """Return the global names that code sets, and those that it uses."""
+    """Return the global names that code sets, and the global names that it uses."""
     own, used = set(), set()
     for symbol in table.get_symbols():
         if symbol.is_global():
@@ -333,7 +333,7 @@ def _looks_at_arguments(nodes: list[ast.AST], wanted: set[str]) -> bool:
         match node:
             case ast.Call(func=ast.Name(name)) if name in parameters:
                 called.add(name)
-    # These functions, and names of what they returned.
+    # These functions, and the names of their results.
     made = set(called)
     for node in nodes:
         match node:
@@ -367,8 +367,8 @@ def _names_in(node: ast.AST) -> set[str]:
 def hold_back(code: str) -> tuple[str, list[Literal], set[int], list[str]]:
     """Take the expected literals out of tests. Return the code without them, and the literals.
 
-    Return too the numbers of those that every run of the tests compares and finds equal, if it passes, and
-    what the tests import, one module per statement.
+    Also return the numbers of the literals that every passing run compares and finds equal, and the imports
+    of the tests, one module per statement.
 
     >>> hold_back("assert f(1) == 3.0")
     ('assert _held(0) == f(1)', [('3.0', '3')], {0}, [])

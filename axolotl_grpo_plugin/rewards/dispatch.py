@@ -31,7 +31,7 @@ puzzles.exact_reward_func graph_logical_dataset logic__graph_logical* logic__arc
 puzzles.exact_reward_func simulation__arcagi* simulation__barc* simulation__codeio*
 gym.gym_reward_func reasoning_gym/*
 """
-KNOWN: Options = {
+KNOWN: dict[str, Any] = {
     "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
     **dict.fromkeys(["ordering_puzzle_dataset", "logic__ordering_puzzle*"], _ORDER),
     "table*": {"reward": _EXACT, "args": {"separator": "|"}},

@@ -87,7 +87,7 @@ _TIME = re.compile(
     r"|[0-9]{1,2}[ap]\.?m\.?",
     re.IGNORECASE,
 )
-# Where an expression of a question ends: signs of mathematics, punctuation.
+# The end of an expression in a question: signs of mathematics, punctuation.
 _BREAK = re.compile(
     r"\$+|\\[()\[\]]"
     r"|\n"
@@ -465,7 +465,7 @@ def _expressions(question: str, form: Callable[[Tree], Hashable]) -> frozenset[H
 
 
 def _same(part: Part, gold: Part) -> bool:
-    """Return whether two parts are equal. math-verify compares those that are not read as trees."""
+    """Return whether two parts are equal. math-verify compares parts that cannot be read as trees."""
     if "?" not in part.tree.kind + gold.tree.kind or part.text == gold.text:
         return _is_same_tree(part, gold)
     answers, golds = _parse(part.text), _parse(gold.text)

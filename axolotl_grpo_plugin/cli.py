@@ -390,6 +390,8 @@ def reward_score(file: str, **options: object) -> None:
       axolotl-grpo reward score tries.jsonl --reward gsm8k.correctness
       axolotl-grpo reward score outputs/quickstart --reward gsm8k.correctness --limit 100
     """
+    if not options["rewards"]:
+        raise click.UsageError("Name a reward: --reward gsm8k.correctness.")
     _run("reward_score", file, **options)
 
 

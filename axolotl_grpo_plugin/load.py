@@ -212,7 +212,7 @@ def missing_column(
                 "missing-column",
                 where,
                 f'it reads "{name}", which the rows lack (they have: {", ".join(columns)})',
-                "Let the transform keep or make that column",
+                "Let the transform or the file's rows have that column",
             )
     return None
 

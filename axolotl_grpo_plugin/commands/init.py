@@ -209,9 +209,10 @@ def _columns(
     """Return `grpo_columns`: the options, else a guess."""
     asked, answered = guess_columns(row)
     columns = {"question": question or asked, "answer": answer or answered}
-    chat = row.get(columns["question"])
-    if isinstance(chat, list) and chat[-1]["role"] != "user" and not columns["answer"]:
-        del columns["answer"]  # the last message of the chat is the answer
+    if not columns["answer"]:
+        match row.get(columns["question"]):
+            case [*_, {"role": "assistant"}]:
+                del columns["answer"]  # the last message of the chat is the answer
     for role, name in columns.items():
         if not name:
             raise FindingError(

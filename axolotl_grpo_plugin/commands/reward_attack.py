@@ -137,11 +137,11 @@ def _show(
             unscored.setdefault(line_of_attack.note, []).append(line_of_attack.attack)
     out.print(lines)
     for reason, attacks in unscored.items():
-        out.print(f"No score, because {reason}: {', '.join(attacks)}.")
+        out.print(f"No score, because {reason}: {'; '.join(attacks)}.")
     if report.left_out:
         out.print(f"The other attacks were left out, because {report.left_out}.")
     if report.faults:
-        out.print(f"Faults: {', '.join(report.faults)}.\n")
+        out.print(f"Faults: {'; '.join(report.faults)}.\n")
     else:
         out.print(
             f"No fault. Only these completions of {rows} rows were tried, so the reward may still pay "

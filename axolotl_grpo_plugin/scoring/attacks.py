@@ -116,7 +116,7 @@ def attack(guard: GuardedReward, samples: Samples) -> Report:
             must=f"{PAY} 0",
             fault="unpaid",
         )
-    return report._replace(layout=attacks.layout)
+    return report._replace(layout=attacks.layout, reads=attacks.reads)
 
 
 class _Attacks:
@@ -130,9 +130,11 @@ class _Attacks:
     def __init__(self, guard: GuardedReward, samples: Samples):
         self.guard = guard
         self.reads = [name for name in guard.function.spec.columns if name not in NOT_COLUMNS]
+        # A function of TRL's kind may read any column from **kwargs.
+        self.is_plain = not self.reads and guard.function.highest is None
         self.targets = targets.targets_of(
             merged(samples),
-            self.reads,
+            ANSWERS if self.is_plain else self.reads,
         )
         self.rows = [target.row for target in self.targets]
         self.layout = ""
@@ -146,6 +148,10 @@ class _Attacks:
         """Yield the line of each attack."""
         yield from self._golds()
         yield self._others()
+        has_others = all(target.others for target in self.targets)
+        if self.is_plain and has_others and sum(self.base) < sum(self.top) / 2:
+            self.reads = [name for name in ANSWERS if name in self.rows[0]]
+            self.wrong = NOT_PAY
         yield from self._lines(
             targets.empty_texts,
             NOT_PAY,

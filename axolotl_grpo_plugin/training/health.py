@@ -41,8 +41,8 @@ _GAP = 0.1
 
 # The first fix for a reward that stays equal, because its own fault looks like hard problems.
 _READ_THEM = (
-    "Read some completions (grpo_rollouts). If they are right, correct the reward or the gold answers: "
-    "see `axolotl-grpo check CONFIG` and `axolotl-grpo reward score`. Otherwise "
+    "Read completions with `axolotl-grpo view OUTPUT_DIR`. If right ones are unpaid, or wrong ones are paid, "
+    "correct the reward or the gold answers: see `axolotl-grpo check CONFIG`. Otherwise "
 )
 
 type Signs = dict[str, str]  # each sign with its likely cause
@@ -190,7 +190,7 @@ class Health(TrainerCallback):
             if rises:
                 why = (
                     f"The whole reward rises ({_change(start, recent, 'reward')}), so the model earns more by "
-                    "other rewards (reward hacking). Read some completions (grpo_rollouts), and correct "
+                    "other rewards (reward hacking). Read completions with `axolotl-grpo view OUTPUT_DIR`, and correct "
                     "those rewards or trl.reward_weights"
                 )
             signs[f"{short(name)} fell"] = (

@@ -308,3 +308,9 @@ def test_error_of_one_row_is_shown_in_that_row():
     assert ["1", "none", "error", "KeyError:", "'bad'"] in cells
     assert "outside its range" in shown
     assert "The first error:\nTraceback" in shown
+
+
+def test_reward_must_be_named(tmp_path):
+    file = write_rows(tmp_path / "tries.jsonl", [{"completion": "1"}])
+    result = CliRunner().invoke(grpo, ["reward", "score", str(file)])
+    assert result.exit_code == 2 and "Name a reward" in result.output

@@ -83,6 +83,12 @@ def pays_an_unreadable_gold(completion, answer, gold=None):
     return 1.0 if not str(answer).isdigit() else float(bool(found) and found[1] == str(answer))
 
 
+def gold_among_numbers(completions, **columns):
+    """As rewards that take their columns from **kwargs."""
+    found = [re.findall(r"-?\d+", text) for text in contents(completions)]
+    return [float(gold in numbers) for numbers, gold in zip(found, columns["answer"], strict=True)]
+
+
 def gold_of_the_first_row(completions, answer, **_):
     return [float(f"<answer>\n{answer[0]}\n</answer>" in text) for text in contents(completions)]
 
@@ -114,6 +120,7 @@ def raises(completion, answer):
                      "right answer between wrong ones": "paid", "gold only in the reasoning": "paid"}),
         (about_right, {"number 5 % off": "paid"}),
         (pays_an_unreadable_gold, {"gold is a list": "paid", "gold is empty text": "paid"}),
+        (gold_among_numbers, {"all rows' golds": "paid", "hedge": "paid", "denial": "paid"}),
         (gold_of_the_first_row, {"another row's gold": "paid", "batch in reverse order": "moved"}),
         (raises, {"empty": "failed", "hedge": "failed"}),
     ],

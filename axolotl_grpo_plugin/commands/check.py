@@ -35,7 +35,7 @@ from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import Config, is_grpo, read_config
 from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.data import hub
-from axolotl_grpo_plugin.data.rows import Source, sources
+from axolotl_grpo_plugin.data.rows import UNBUILT, Source, sources
 from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, fault, first_line
 from axolotl_grpo_plugin.scoring.samples import Sample, samples
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
@@ -220,13 +220,14 @@ def _findings(
             *check_plugins(cfg),
             *check_plugin(cfg),
             *check_keys(cfg),
+            *check_ranges(cfg),
             *check_config(cfg),
         ]
         rewards_load = not any(check_rewards(cfg))
     yield from wrong
+    named = {finding.where.partition(" ")[0] for finding in wrong}
     yield from check_twice(checked.config)
     yield from check_unread(cfg)
-    yield from check_ranges(cfg)
     yield from check_traps(cfg)
     if not machine.image:
         yield from check_output(cfg)
@@ -249,8 +250,12 @@ def _findings(
             # Axolotl's message for a wrong batch says less than check_batch, and one without a key less than others.
             says_less = batch and finding.code == "wrong-batch"
             if not says_less and not (wrong and finding.code == "refused-whole"):
+                if finding.where not in named:
+                    yield finding
+        for finding in _check_datasets(cfg, datasets, ranks, offline, rewards_load):
+            # The shipped transforms read these two keys.
+            if named.isdisjoint(("grpo_columns", "grpo_examples")) or UNBUILT not in finding.what:
                 yield finding
-        yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
     if placement and placement.train:  # not a CPU
         memory = memory_of(cfg, placement, machine.gib)
         if isinstance(memory, Finding):

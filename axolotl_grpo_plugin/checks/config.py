@@ -77,7 +77,9 @@ def check_blocks(cfg: Config) -> Findings:
     if columns and not isinstance(columns, Mapping):
         yield fault("no-map", "grpo_columns", "not a map", "Write {question: q, answer: a}")
     if examples and examples != dicts(examples):
-        yield fault("no-list", "grpo_examples", "not a list of examples", "Begin each with `- question:`")
+        yield fault(
+            "no-list", "grpo_examples", "not a list of examples", "Begin each with `- question:`"
+        )
 
 
 def check_datasets(cfg: Config) -> Findings:

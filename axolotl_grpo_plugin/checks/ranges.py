@@ -98,9 +98,11 @@ def check_ranges(cfg: Config) -> Findings:
         number = number_of(value)
         # Axolotl compares this key before it reads text as a number.
         is_text = key == "trl.num_generations" and isinstance(value, str)
-        is_whole = number is not None and not is_text and (range_ is not ANY_COUNT or range_.has(number))
-        if range_.whole and value is not None and not is_whole:
-            yield fault("not-whole", f"{key} ({value!r})", "not a whole number", "Set one, such as 8")
+        is_broken = number is None or number % 1 or is_text
+        if range_.whole and value is not None and is_broken:
+            yield fault(
+                "not-whole", f"{key} ({value!r})", "not a whole number", "Set one, such as 8"
+            )
         elif number is not None and not range_.has(number):
             yield fault("out-of-range", key, f"{value} is out of range", f"Set a {range_}")
     low, high = number_of(trl.get("epsilon")), number_of(trl.get("epsilon_high"))

@@ -35,7 +35,7 @@ from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import Config, is_grpo, read_config
 from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.data import hub
-from axolotl_grpo_plugin.data.rows import UNBUILT, Source, sources
+from axolotl_grpo_plugin.data.rows import Source, sources
 from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, fault, first_line
 from axolotl_grpo_plugin.scoring.samples import Sample, samples
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
@@ -252,10 +252,8 @@ def _findings(
             if not says_less and not (wrong and finding.code == "refused-whole"):
                 if finding.where not in named:
                     yield finding
-        for finding in _check_datasets(cfg, datasets, ranks, offline, rewards_load):
-            # The shipped transforms read these two keys.
-            if named.isdisjoint(("grpo_columns", "grpo_examples")) or UNBUILT not in finding.what:
-                yield finding
+        if named.isdisjoint(("grpo_columns", "grpo_examples")):  # the shipped transforms read them
+            yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
     if placement and placement.train:  # not a CPU
         memory = memory_of(cfg, placement, machine.gib)
         if isinstance(memory, Finding):

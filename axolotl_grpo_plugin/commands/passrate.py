@@ -68,7 +68,9 @@ def run(
     bands = {band: counts[band] for band in BANDS}
     if 2 * bands["impossible"] > len(rates):
         path = log or session.folder / "answers"
-        command = f"axolotl-grpo reward score {path} --reward {session.cfg['trl']['reward_funcs'][0]}"
+        command = (
+            f"axolotl-grpo reward score {path} --reward {session.cfg['trl']['reward_funcs'][0]}"
+        )
         notes.append(f"Most rows are impossible: see the reasons with `{command}`.")
     if as_json:
         print_json(bands)

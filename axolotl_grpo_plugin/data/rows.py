@@ -42,9 +42,6 @@ Rows = list[Row]
 Numbered = tuple[int, Row]  # a row with its number in the dataset
 
 
-UNBUILT = "the transform cannot be built"
-
-
 class Unreadable(FindingError):
     """The dataset cannot be read any further."""
 
@@ -359,7 +356,7 @@ def _built(
     except Exception as error:  # a user's transform
         raise Unreadable(
             where,
-            f"{UNBUILT}: {error_line(error)}",
+            f"the transform cannot be built: {error_line(error)}",
             "Fix the transform",
         ) from error
     if result is None:

@@ -38,8 +38,6 @@ WRONG = [
     ("trl.epsilon", -0.2),
     ("trl.epsilon_high", -0.2),
     ("trl.num_iterations", 0),
-    ("trl.num_iterations", 1.5),
-    ("max_steps", 2.5),
     ("trl.max_completion_length", 0),
     ("trl.temperature", 0),
     ("trl.temperature", -1),
@@ -74,6 +72,8 @@ NOT_WHOLE = [
     ("trl.max_completion_length", "x"),
     ("trl.top_k", "x"),
     ("seed", "no number"),
+    ("max_steps", 2.5),
+    ("trl.num_iterations", 1.5),
 ]
 
 

@@ -249,9 +249,9 @@ def _findings(
         for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
             # Axolotl's message for a wrong batch says less than check_batch, and one without a key less than others.
             says_less = batch and finding.code == "wrong-batch"
+            says_less = says_less or finding.where in named
             if not says_less and not (wrong and finding.code == "refused-whole"):
-                if finding.where not in named:
-                    yield finding
+                yield finding
         if named.isdisjoint(("grpo_columns", "grpo_examples")):  # the shipped transforms read them
             yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
     if placement and placement.train:  # not a CPU

@@ -314,7 +314,7 @@ def test_error_of_one_row_is_shown_in_that_row():
     code, shown = call([{"completion": each} for each in ("good", "bad", "big")], "rewards.ours.breaks")
     assert code == 1
     cells = [line.split() for line in shown.splitlines()]
-    assert ["0", "0.5"] in cells
+    assert ["0", "0.5", "good"] in cells
     assert ["1", "none", "error", "KeyError:", "'bad'"] in cells
     assert "outside its range" in shown
     assert "The first error:\nTraceback" in shown

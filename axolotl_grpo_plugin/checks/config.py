@@ -73,13 +73,8 @@ def check_blocks(cfg: Config) -> Findings:
                 "not a block of keys",
                 "Write each as `key: value` below it",
             )
-    columns, examples = cfg.get("grpo_columns"), cfg.get("grpo_examples")
-    if columns and not isinstance(columns, Mapping):
+    if not isinstance(cfg.get("grpo_columns") or {}, dict):
         yield fault("no-map", "grpo_columns", "not a map", "Write {question: q, answer: a}")
-    if examples and examples != dicts(examples):
-        yield fault(
-            "no-list", "grpo_examples", "not a list of examples", "Begin each with `- question:`"
-        )
 
 
 def check_datasets(cfg: Config) -> Findings:

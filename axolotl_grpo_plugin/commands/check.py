@@ -252,6 +252,7 @@ def _findings(
             says_less = says_less or finding.where in named
             if not says_less and not (wrong and finding.code == "refused-whole"):
                 yield finding
+                named.add(finding.where)
         if named.isdisjoint(("grpo_columns", "grpo_examples")):  # the shipped transforms read them
             yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
     if placement and placement.train:  # not a CPU

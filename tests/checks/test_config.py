@@ -32,7 +32,6 @@ def test_unknown_key_names_the_nearest():
         ({"datasets": {"path": "rows.jsonl"}}, "no-list"),
         ({"datasets": ["rows.jsonl"]}, "no-list"),
         ({"grpo_columns": ["question"]}, "no-map"),
-        ({"grpo_examples": "text"}, "no-list"),
     ],
 )
 def test_reports_a_block_of_another_shape(cfg, code):

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 from importlib import import_module
 from inspect import getmembers
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -81,6 +82,10 @@ def imported(module_name: str, where: str) -> ModuleType | Finding:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             what = f"there is no module {error.name!r}"
             fix = f"Install it, or start in the folder of its file instead of {os.getcwd()}"
+            parent = error.name.rpartition(".")[0]
+            if error.name.startswith("axolotl_grpo_plugin."):
+                modules = iter_modules(import_module(parent).__path__, f"{parent}.")
+                fix = nearest(error.name, [module.name for module in modules])
             return fault(
                 "no-module",
                 where,

@@ -73,6 +73,8 @@ def check_blocks(cfg: Config) -> Findings:
                 "not a block of keys",
                 "Write each as `key: value` below it",
             )
+    if not isinstance(cfg.get("grpo_columns") or {}, dict):
+        yield fault("no-map", "grpo_columns", "not a map", "Write {question: q, answer: a}")
 
 
 def check_datasets(cfg: Config) -> Findings:

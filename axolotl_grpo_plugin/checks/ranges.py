@@ -8,6 +8,7 @@ tests/e2e/test_ranges.py compares the table with the classes that have a limit o
 from math import inf, isfinite
 from typing import NamedTuple
 
+from axolotl_grpo_plugin.checks.batch import SIZES
 from axolotl_grpo_plugin.config import Config, block, number_of, value_at
 from axolotl_grpo_plugin.findings import Findings, fault
 
@@ -100,18 +101,27 @@ RANGES = {
     "grpo_trl_args.sapo_temperature_pos": POSITIVE,
     "grpo_trl_args.vllm_group_port": PORT,
 }
+ANY_COUNT = Range(-inf, whole=True)  # checks/batch.py has the limits
+BATCH = dict.fromkeys(("trl.num_generations", *SIZES), ANY_COUNT)
 NO_FILTER = Range(0, whole=True)  # top_k: 0 takes all tokens
 NO_FILTER_IN_VLLM = Range(-1, whole=True)  # vLLM writes -1 for all tokens, too
 
 
 def check_ranges(cfg: Config) -> Findings:
-    """Check the numbers of a raw config. Axolotl's own validation reports values that are no numbers."""
+    """Check the numbers of a raw config. Axolotl's own validation reports other values that are no numbers."""
     trl = block(cfg, "trl")
     top_k = NO_FILTER_IN_VLLM if trl.get("use_vllm") else NO_FILTER
-    for key, range_ in {**RANGES, "trl.top_k": top_k}.items():
+    for key, range_ in {**RANGES, **BATCH, "trl.top_k": top_k}.items():
         value = value_at(cfg, key)
         number = number_of(value)
-        if number is not None and not range_.has(number):
+        # Axolotl compares this key before it reads text as a number.
+        is_text = key == "trl.num_generations" and isinstance(value, str)
+        is_broken = number is None or number % 1 or is_text
+        if range_.whole and value is not None and is_broken:
+            yield fault(
+                "not-whole", f"{key} ({value!r})", "not a whole number", "Set one, such as 8"
+            )
+        elif number is not None and not range_.has(number):
             yield fault("out-of-range", key, f"{value} is out of range", f"Set a {range_}")
     low, high = number_of(trl.get("epsilon")), number_of(trl.get("epsilon_high"))
     if low is not None and high is not None and high < low:

@@ -220,13 +220,14 @@ def _findings(
             *check_plugins(cfg),
             *check_plugin(cfg),
             *check_keys(cfg),
+            *check_ranges(cfg),
             *check_config(cfg),
         ]
         rewards_load = not any(check_rewards(cfg))
     yield from wrong
+    named = {finding.where.partition(" ")[0] for finding in wrong}
     yield from check_twice(checked.config)
     yield from check_unread(cfg)
-    yield from check_ranges(cfg)
     yield from check_traps(cfg)
     if not machine.image:
         yield from check_output(cfg)
@@ -248,9 +249,12 @@ def _findings(
         for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
             # Axolotl's message for a wrong batch says less than check_batch, and one without a key less than others.
             says_less = batch and finding.code == "wrong-batch"
+            says_less = says_less or finding.where in named
             if not says_less and not (wrong and finding.code == "refused-whole"):
                 yield finding
-        yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
+                named.add(finding.where)
+        if named.isdisjoint(("grpo_columns", "grpo_examples")):  # the shipped transforms read them
+            yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
     if placement and placement.train:  # not a CPU
         memory = memory_of(cfg, placement, machine.gib)
         if isinstance(memory, Finding):

@@ -66,6 +66,12 @@ def run(
         notes.append(f"{file}: {len(kept):,} of {len(rows):,} rows")
     counts = Counter(rate.band for rate in rates.values())
     bands = {band: counts[band] for band in BANDS}
+    if 2 * bands["impossible"] > len(rates):
+        path = log or session.folder / "answers"
+        command = (
+            f"axolotl-grpo reward score {path} --reward {session.cfg['trl']['reward_funcs'][0]}"
+        )
+        notes.append(f"Most rows are impossible: see the reasons with `{command}`.")
     if as_json:
         print_json(bands)
     else:

@@ -38,11 +38,12 @@ def run(
     rows = list(islice(_read(file), limit))
     _check_rows(file, rows, column)
     scored = rescored(references, rows, column)
+    texts = [text_of(row[column]) for row in rows]
     if as_json:
-        print_json([_plain(*pair) for pair in scored.items()])
+        print_json([_plain(*pair, texts) for pair in scored.items()])
     else:
         for key, outcomes in scored.items():
-            _show(key, outcomes)
+            _show(key, outcomes, texts)
     return int(any(map(is_failed, chain.from_iterable(scored.values()))))
 
 
@@ -146,7 +147,7 @@ def _summary(key: str, outcomes: Outcomes) -> Row:
     }
 
 
-def _plain(key: str, outcomes: Outcomes) -> Row:
+def _plain(key: str, outcomes: Outcomes, texts: Names) -> Row:
     """Return the summary and the scores as `--json` prints them."""
     scores = [
         {
@@ -154,6 +155,7 @@ def _plain(key: str, outcomes: Outcomes) -> Row:
             "score": outcome.value,
             "reason": outcome.status,
             "read": outcome.read,
+            "completion": texts[row],
             "error": outcome.error,
         }
         for row, outcome in enumerate(outcomes)
@@ -161,7 +163,7 @@ def _plain(key: str, outcomes: Outcomes) -> Row:
     return {**_summary(key, outcomes), "scores": scores}
 
 
-def _show(key: str, outcomes: Outcomes) -> None:
+def _show(key: str, outcomes: Outcomes, texts: Names) -> None:
     """Print the table of the first rows, the share of each reason, and the first error."""
     rows = table(
         "row",
@@ -174,7 +176,7 @@ def _show(key: str, outcomes: Outcomes) -> None:
     for row, outcome in enumerate(outcomes[:SHOWN]):
         value = "none" if outcome.value is None else f"{outcome.value:g}"
         last = outcome.error.strip().rpartition("\n")[2]
-        read = in_one_line(last or outcome.read)
+        read = in_one_line(last or outcome.read or texts[row])
         rows.add_row(str(row), value, outcome.status, read)
     summary = _summary(key, outcomes)
     line = f"{len(outcomes):,} completions, {summary['without_score']:,} without a score"

@@ -183,7 +183,7 @@ def check_rl(cfg: Config) -> Findings:
             "not grpo or gdpo",
             fix,
         )
-    elif not is_named(cfg) and not isinstance(cfg.get("plugins"), str):  # see check_plugin
+    elif not is_named(cfg) and not any(check_plugin(cfg)):
         what = "the GRPO plugin is not listed"
         yield fault(
             "no-plugin",

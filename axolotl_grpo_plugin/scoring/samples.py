@@ -222,8 +222,9 @@ class SampleScorer:
             rows += [sample.row] * self.group
             texts += [text] * self.group
         limit = guard.limit
-        # A few completions need no batch's time, and a check must not wait for minutes.
-        guard.limit = min(limit, PATIENCE * guard.timeout)
+        # A few completions need no batch's time, unless they wait for a judge.
+        patience = PATIENCE if guard.function.is_async else 1
+        guard.limit = min(limit, patience * guard.timeout)
         outcomes = guard.score_list(rows, texts, self._steps)
         guard.limit = limit
         for outcome in filter(is_failed, outcomes):

@@ -31,6 +31,7 @@ def test_unknown_key_names_the_nearest():
         ({"vllm": "x"}, "no-block"),
         ({"datasets": {"path": "rows.jsonl"}}, "no-list"),
         ({"datasets": ["rows.jsonl"]}, "no-list"),
+        ({"grpo_columns": ["question"]}, "no-map"),
     ],
 )
 def test_reports_a_block_of_another_shape(cfg, code):
@@ -46,6 +47,8 @@ def test_reports_missing_transforms(folder):
     assert not dataset(type="axolotl_grpo_plugin.transforms.gsm8k.gsm8k")
     (finding,) = checks.check_datasets({"datasets": [{"type": "axolotl_grpo_plugin.gsm8"}]})
     assert finding.fix == "Did you mean `gsm8k`?"
+    (finding,) = checks.check_datasets({"datasets": [{"type": "axolotl_grpo_plugin.transforms.gsm.rows"}]})
+    assert finding.fix == "Did you mean `axolotl_grpo_plugin.transforms.gsm8k`?"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ GOOD = [
     {"trl": {"beta": 0, "epsilon": 0.2, "epsilon_high": 0.28, "num_iterations": 1, "top_p": 1.0}},
     {"trl": {"min_p": 0, "top_k": 0, "repetition_penalty": 1, "temperature": "0.7"}},
     {"trl": {"use_vllm": True, "top_k": -1}, "vllm": {"port": 65535}},
-    {"learning_rate": None, "trl": None, "vllm": "no block", "seed": "no number"},
+    {"learning_rate": None, "trl": None, "vllm": "no block", "weight_decay": "no number"},
 ]
 WRONG = [
     ("learning_rate", 0),
@@ -18,7 +18,6 @@ WRONG = [
     ("num_epochs", -1),
     ("max_steps", 0),
     ("max_steps", -1),
-    ("max_steps", 2.5),
     ("sequence_len", 0),
     ("logging_steps", 0),
     ("save_steps", 0),
@@ -48,7 +47,6 @@ WRONG = [
     ("trl.epsilon", -0.2),
     ("trl.epsilon_high", -0.2),
     ("trl.num_iterations", 0),
-    ("trl.num_iterations", 1.5),
     ("trl.max_completion_length", 0),
     ("trl.temperature", 0),
     ("trl.temperature", -1),
@@ -82,6 +80,21 @@ WRONG = [
     ("grpo_trl_args.sapo_temperature_pos", -1),
     ("grpo_trl_args.vllm_group_port", 70000),
 ]
+NOT_WHOLE = [
+    ("trl.num_generations", "eight"),
+    ("trl.num_generations", "8"),
+    ("trl.num_generations", 2.5),
+    ("trl.generation_batch_size", "x"),
+    ("micro_batch_size", "x"),
+    ("micro_batch_size", 1.5),
+    ("gradient_accumulation_steps", [2]),
+    ("eval_batch_size", "x"),
+    ("trl.max_completion_length", "x"),
+    ("trl.top_k", "x"),
+    ("seed", "no number"),
+    ("max_steps", 2.5),
+    ("trl.num_iterations", 1.5),
+]
 
 
 def config(key, value):
@@ -100,6 +113,17 @@ def test_refuses_a_value_that_cannot_work(key, value):
         value = float("inf")
     (finding,) = check_ranges(config(key, value))
     assert (finding.level, finding.code, finding.where) == ("error", "out-of-range", key)
+
+
+@pytest.mark.parametrize("key, value", NOT_WHOLE)
+def test_refuses_a_value_that_is_no_whole_number(key, value):
+    (finding,) = check_ranges(config(key, value))
+    assert (finding.code, finding.where) == ("not-whole", f"{key} ({value!r})")
+
+
+@pytest.mark.parametrize("value", ["8", 8.0, 0, -1])
+def test_leaves_batch_sizes_to_the_check_of_the_batch(value):
+    assert not [*check_ranges({"micro_batch_size": value})]
 
 
 def test_refuses_an_upper_clip_below_the_lower_one():

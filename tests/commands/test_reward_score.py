@@ -153,11 +153,21 @@ def test_table_and_summary():
     assert code == 0
     cells = [line.split() for line in printed.splitlines()]
     assert ["0", "2", "correct", "18"] in cells
-    assert ["4", "none", "bad_gold"] in cells
+    assert ["4", "none", "bad_gold"] in [line[:3] for line in cells]
     assert "\u001b" not in printed, "a completion must not control the terminal"
     assert "6 completions, 2 without a score, mean 1" in printed
     assert ["33.3%", "correct"] in cells
     assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_shows_the_completion_if_nothing_is_read():
+    text = "I think that " * 20 + "it is 18"
+    row = {"completion": text, "answer": "18"}
+    _, printed = call([row], CORRECT)
+    assert "no_answer" in printed and "it is 18" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+    _, printed = call([row], CORRECT, "--json")
+    assert json.loads(printed)[0]["scores"][0]["completion"] == text
 
 
 def test_reads_standard_input_up_to_a_limit():
@@ -304,7 +314,7 @@ def test_error_of_one_row_is_shown_in_that_row():
     code, shown = call([{"completion": each} for each in ("good", "bad", "big")], "rewards.ours.breaks")
     assert code == 1
     cells = [line.split() for line in shown.splitlines()]
-    assert ["0", "0.5"] in cells
+    assert ["0", "0.5", "good"] in cells
     assert ["1", "none", "error", "KeyError:", "'bad'"] in cells
     assert "outside its range" in shown
     assert "The first error:\nTraceback" in shown

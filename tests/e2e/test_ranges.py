@@ -9,7 +9,7 @@ from axolotl_grpo_plugin.checks.ranges import RANGES
 from axolotl_grpo_plugin.commands.check import check, machine_of
 from axolotl_grpo_plugin.findings import ConfigError
 from axolotl_grpo_plugin.plugin import GRPOPlugin
-from tests.checks.test_ranges import WRONG
+from tests.checks.test_ranges import NOT_WHOLE, WRONG
 from tests.e2e.conftest import axolotl, shipped_config, write
 
 UPSTREAM = {
@@ -50,6 +50,14 @@ def test_check_and_train_report_each_value(tmp_path, monkeypatch):
         with pytest.raises(ConfigError) as ended:
             GRPOPlugin().register(DictDefault(config))
         assert [finding.where for finding in ended.value.findings] == [key]
+
+
+def test_check_names_each_key_that_is_no_whole_number_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for key, value in NOT_WHOLE:
+        checked = check(str(write(tmp_path, with_value(key, value))), machine_of(0, None, None))
+        places = [finding.where for finding in checked.findings if finding.level == "error"]
+        assert places == [f"{key} ({value!r})"], checked.findings
 
 
 def test_the_command_line_names_the_key(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.checks.rewards import functions_in
-from axolotl_grpo_plugin.config import GENERATIONS, Config, tokens_at, tokens_of, value_at
+from axolotl_grpo_plugin.config import GENERATIONS, Config, tokens_at, value_at
 from axolotl_grpo_plugin.findings import Findings, fault
 from axolotl_grpo_plugin.reward import GroupReward
 
@@ -127,16 +127,6 @@ def check_batch(cfg: Config, ranks: int) -> Findings:
             f"Set {STEPS} instead",
         )
     can_divide = True
-    for key in (*SIZES, "trl.num_generations"):
-        value = value_at(cfg, key)
-        if value is not None and tokens_of(value) is None:  # Axolotl's error does not name the key
-            yield fault(
-                "no-whole-number",
-                key,
-                f"{value!r} is not a whole number",
-                "Set one, such as 8",
-            )
-            can_divide = False
     for key in SIZES:
         size = tokens_at(cfg, key)
         if size is not None and size < 1:  # Axolotl's schema accepts any number

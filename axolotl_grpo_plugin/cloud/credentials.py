@@ -10,17 +10,22 @@ _KNOWN = FilePatternMatcher.from_file(Path(__file__).with_name("held.txt"))
 # A word of a name: accessKeys.csv has access, Keys and csv.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET = re.compile(
-    r"(api|access|auth|deploy|host|master|private|root|secret|signing|ssh)?keys?|"
+    r"\w*keys?|(db)?pass|"
     r"\w*(token|secret|password|passwd|passphrase|credential)s?|"
     r"creds?|[rd]sa|ecdsa|env|o?auth|jwt|pat|bearer|login|vault|cookies?"
 )
 _SECRET_FOLDER = re.compile(r"\w*(secret|password|credential)s?|creds?|keys")
 # A model's own files, and a dataset's answers.
-_HARMLESS = re.compile(r"(special|added)_tokens|answer_keys?")
+_HARMLESS = re.compile(
+    r"(special|added)_tokens|answer_?keys?|(max|num)_tokens|token_counts?|(primary|value)_keys?|"
+    r"(mon|tur|don|hoc|joc|whis|hot)keys?",
+    re.IGNORECASE,
+)
 # Source code, datasets and weights. A key is in none of them because of its name.
 _CONTENTS = frozenset(
-    ".py .pyi .ipynb .js .ts .c .h .cpp .cu .rs .go .java .jinja "
-    ".jsonl .parquet .arrow .safetensors .bin .pt .pth .gguf .npy .npz .model".split()
+    ".py .pyi .ipynb .js .mjs .cjs .jsx .ts .tsx .c .cc .h .hpp .cpp .cu .cuh .rs .go .java .jinja .html .css "
+    ".sql .proto .php .rb .lua .jl .kt .swift .scala .cs .r .m .jsonl .parquet .arrow .feather .safetensors .bin "
+    ".pt .pth .gguf .onnx .h5 .hdf5 .npy .npz .pkl .msgpack .model .tsv .png .gz .zst".split()
 )
 
 

@@ -169,7 +169,7 @@ def _show(key: str, outcomes: Outcomes, texts: Names) -> None:
         "row",
         "score",
         "reason",
-        "read",
+        "read, else completion",
         right=("row", "score"),
         no_wrap=True,
     )

@@ -33,12 +33,14 @@ HELD = """
     gcp-key.json deploy_key ssh_key my_rsa server.key.bak id_rsa.pub.bak github_pat.txt auth.json
     oauth_client.json cookies.txt vault_pass.txt hftoken wandb.login secrets/openai.txt my-credentials/a/b.json
     passwords.xlsx secret_key.txt private_key.der jwt.txt app-adminsdk-1.json privateKey.txt ssh_host_rsa_key
+    openaikey.txt hfkey AWSKEY.txt mykeys.json keyfile netrc my_ed25519 gcloud_sa.json db_pass.txt dbpass.txt
     """.split()
 SENT = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json tokenizer.model merges.txt
     tokenizer.py token.py tokens.py keys.py secrets.py secret_santa.py env.py auth.js env/rewards.py secrets/mine.py
     answer_key.json keys.jsonl passwords.jsonl tokens.parquet keyboard.json monkey.txt turkey.csv environment.yaml
     données/ü.jsonl [odd]*?.txt a/.gitkeep authors.txt sacred.txt pattern.txt
+    hotkeys.json hockey.csv max_tokens.yaml token_counts.json answerKey.csv primary_keys.csv keys.sql compass.txt
     """.split()
 TOOLS = ".git/config a/__pycache__/x.pyc .venv/lib/x node_modules/x .mypy_cache/x .ssh/config .aws/x .huggingface/x"
 

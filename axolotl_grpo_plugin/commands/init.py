@@ -418,7 +418,7 @@ def _write(
     elif model == default:
         commands.insert(
             0,
-            "axolotl-grpo fetch smollm2  # 1 to 3 minutes. `init --model` takes a folder that exists",
+            "axolotl-grpo fetch smollm2  # 1 to 3 minutes, or init --model FOLDER",
         )
     folder.mkdir(parents=True, exist_ok=True)
     if os.path.isfile(data):

@@ -286,7 +286,7 @@ class Transform:
         """tokenizer: passed to a transform that takes one. Raises: Unreadable."""
         self._function: Callable[..., Any] = lambda row: row
         self._options: Row = {}
-        self._name, self._names = source.name, source_of(cfg, source.number)
+        self._names = source_of(cfg, source.number), source.name
         if not source.entry.get("type"):
             return
         where = source.at(cfg, "type")
@@ -339,8 +339,7 @@ class Transform:
         try:
             result = self._function(*arguments)
         except DatasetError as error:  # it may name both datasets of this number
-            what = error.what.replace(self._names, self._name)
-            raise DatasetError(what, error.fix) from error
+            raise DatasetError(error.what.replace(*self._names), error.fix) from error
         if result is None:
             result = row
         removed = self._options.get("remove_columns") or []

@@ -139,14 +139,14 @@ def fetch(what: str, out: str | None) -> None:
 @grpo.command()
 @argument("data")
 @option("--model", help="The model to train: a folder or hub name. [SmolLM2-135M-Instruct]")
-@OUT
+@option("--out", type=NEW_FOLDER, help="Folder to write to. [DATA's name]")
 @option("--question", help="The column with the question. [guessed]")
 @option("--answer", help="The column with the right answer. [guessed]")
 @OFFLINE
 def init(data: str, **options: object) -> None:
     """Write a folder that trains on DATA: config, reward and test.
 
-    DATA is a JSONL, JSON or Parquet file, or a dataset's name on the hub.
+    DATA is a JSONL, JSON, CSV or Parquet file, or a dataset's name on the hub.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import lacks_template
 from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, passed_on, stop_on
 from axolotl_grpo_plugin.scoring.samples import samples
-from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
+from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 
 def load_checked(cfg: Config) -> Any:
@@ -18,8 +18,7 @@ def load_checked(cfg: Config) -> Any:
     try:
         loaded = load_datasets(cfg)
     except DatasetError as error:
-        line = f"axolotl-grpo-plugin: {error.what}. {error.fix or DATASET_FIX}."
-        raise passed_on(ConfigError(line)) from error
+        raise passed_on(ConfigError(str(error.at("axolotl-grpo-plugin", "")))) from error
     except Exception:  # a user's transform or file
         stop_on(_check_rows(cfg), cfg)
         raise

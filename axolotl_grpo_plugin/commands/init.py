@@ -25,7 +25,7 @@ from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.stats.budget import STEP, budget
 from axolotl_grpo_plugin.transforms.code import TESTS
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
-from axolotl_grpo_plugin.transforms.rows import DatasetError, guess_columns
+from axolotl_grpo_plugin.transforms.rows import DatasetError, guess_columns, messages_of
 from axolotl_grpo_plugin.values import read_value
 
 PACKAGE = "axolotl_grpo_plugin"
@@ -189,7 +189,7 @@ def run(
     except FindingError as error:
         raise click.ClickException(str(error.finding._replace(where=data))) from error
     except DatasetError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(str(error.at(data, source.name))) from error
     _write(
         folder,
         config,
@@ -209,16 +209,15 @@ def _columns(
     """Return `grpo_columns`: the options, else a guess."""
     asked, answered = guess_columns(row)
     columns = {"question": question or asked, "answer": answer or answered}
-    if not columns["answer"]:
-        match row.get(columns["question"]):
-            case [*_, {"role": "assistant"}]:
-                del columns["answer"]  # the last message of the chat is the answer
+    chat = messages_of(row.get(columns["question"]))
+    if chat and chat[-1]["role"] != "user" and not columns["answer"]:
+        del columns["answer"]  # the last message of the chat is the answer
     for role, name in columns.items():
         if not name:
             raise FindingError(
                 data,
-                f"{role} cannot be guessed from the columns {', '.join(row)}",
-                "Name them with --question and --answer",
+                f"no column with the {role} was found",
+                f"Name one with --{role}: {', '.join(row)}",
             )
         outer, _, inner = name.partition(".")
         if inner and name not in row and outer in row:
@@ -233,10 +232,15 @@ def _columns(
                 f"no column {name!r}",
                 nearest(name, row),
             )
+        what = ""
         if isinstance(row[name], dict):
+            what = f"an object with the keys {', '.join(row[name])}"
+        elif role == "answer" and messages_of(row[name]):
+            what = "a chat"
+        if what:
             raise FindingError(
                 data,
-                f"the column {name!r} is an object with the keys {', '.join(row[name])}",
+                f"the column {name!r} is {what}",
                 f"Write the {role} to a column of its own, and name that one with --{role}",
             )
         click.echo(f"{role:<10} {name}  {repr(row[name])[:60]}")
@@ -369,7 +373,7 @@ def _set_lengths(config: Config, made: Rows) -> None:
         resolve_packaged(cfg)
         tokenizer = open_tokenizer(cfg)
         # The model's own tokenizer may make more tokens of the same text.
-        spare, how = 2, "the embedded tokenizer, so there is room for twice as many"
+        spare, how = 2, "estimated: sequence_len allows twice as many"
     measured = measure(
         sources(cfg)[0],
         cfg,
@@ -412,7 +416,10 @@ def _write(
     if os.path.isdir(model) and not os.path.isabs(model):
         config["base_model"] = os.path.relpath(model, folder)
     elif model == default:
-        commands.insert(0, "axolotl-grpo fetch smollm2")
+        commands.insert(
+            0,
+            "axolotl-grpo fetch smollm2  # 1 to 3 minutes, or init --model FOLDER",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     if os.path.isfile(data):
         copy = shutil.copyfile(data, folder / Path(data).name)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
-from itertools import batched, chain, islice
+from itertools import batched, chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +20,7 @@ from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.inputs import check_file, check_transform, is_axolotls
 from axolotl_grpo_plugin.findings import FindingError, at, error_line
 from axolotl_grpo_plugin.load import load_transform
-from axolotl_grpo_plugin.transforms.rows import Columns, rows_of
+from axolotl_grpo_plugin.transforms.rows import Columns, DatasetError, rows_of, source_of
 from axolotl_grpo_plugin.transforms.rows import Row as Row
 
 if TYPE_CHECKING:
@@ -110,14 +110,20 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
     else:
         rows = _rows_in(batches, where)
         start, stop = part.groups()
+    numbers = count()
     chosen = islice(
-        enumerate(rows),
+        zip(numbers, rows, strict=False),
         int(start or 0),
         int(stop) if stop else None,
     )
     batch: Sequence[Numbered] = ()
     for batch in batched(chosen, BATCH):
         yield list(batch)
+    if not batch and (start or stop):
+        # The end of a range is read no further, so the file may have more rows.
+        of = "" if stop else f", of {next(numbers) - 1:,} in the file"
+        where = f"{source.at(cfg, 'split')} ({source.split})"
+        raise Unreadable(where, f"no rows{of}", "Set another range")
     if not batch:
         raise Unreadable(where, "no rows", "Check the program that wrote it")
 
@@ -280,6 +286,7 @@ class Transform:
         """tokenizer: passed to a transform that takes one. Raises: Unreadable."""
         self._function: Callable[..., Any] = lambda row: row
         self._options: Row = {}
+        self._names = source_of(cfg, source.number), source.name
         if not source.entry.get("type"):
             return
         where = source.at(cfg, "type")
@@ -329,7 +336,10 @@ class Transform:
         arguments: list[object] = [dict(row)]  # the function may change the row in place
         if self._options.get("with_indices"):
             arguments.append(number)
-        result = self._function(*arguments)
+        try:
+            result = self._function(*arguments)
+        except DatasetError as error:  # it may name both datasets of this number
+            raise DatasetError(error.what.replace(*self._names), error.fix) from error
         if result is None:
             result = row
         removed = self._options.get("remove_columns") or []

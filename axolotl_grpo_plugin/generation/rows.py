@@ -10,7 +10,7 @@ from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
 from axolotl_grpo_plugin.data.rows import Row, Source, Transform, Unreadable, read
 from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer
 from axolotl_grpo_plugin.findings import first_line, stop, stop_on
-from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
+from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 
 class Question(NamedTuple):
@@ -94,7 +94,7 @@ def transformed(
             try:
                 (made,) = transform([(number, raw)])
             except DatasetError as error:
-                stop("wrong-dataset", source.name, error.what, error.fix or DATASET_FIX)
+                stop("wrong-dataset", *error.at(source.name, source.name)[:3])
             except Exception as error:  # a user's transform
                 stop(
                     "wrong-row",

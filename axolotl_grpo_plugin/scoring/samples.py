@@ -20,7 +20,7 @@ from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.scoring.guard import failure_of, is_failed
 from axolotl_grpo_plugin.scoring.guards import Guards
 from axolotl_grpo_plugin.transforms.gsm8k import worked
-from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
+from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 MAX_ROWS = 2  # of each dataset, because a judge among the rewards may cost money
 MAX_COMPLETIONS = 64  # of a row, for the same reason
@@ -135,12 +135,7 @@ def samples(
             return skipped(where)
         return error.finding
     except DatasetError as error:
-        what = error.what.removeprefix(source.name).lstrip(":, ")
-        return Finding(
-            where,
-            what,
-            error.fix or DATASET_FIX,
-        )
+        return error.at(where, source.name)
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"

@@ -6,7 +6,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config, template_options
-from axolotl_grpo_plugin.findings import FixableError
+from axolotl_grpo_plugin.findings import Finding, FixableError
 
 LOG = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ Ask = Callable[[str], Any]  # makes a prompt of a question: chat messages, or te
 MapArguments = tuple[Callable[..., Columns], Row]
 
 
-DATASET_FIX = "Correct the row, or name another transform in `type:`"
+DATASET_FIX = "Correct the row, or the transform"
 
 
 class DatasetError(FixableError):
@@ -34,6 +34,11 @@ class DatasetError(FixableError):
 
     fix: how to repair it, "" for `DATASET_FIX`.
     """
+
+    def at(self, where: str, source: str) -> Finding:
+        """Return the finding. source: the dataset's name in the message. where: replaces it."""
+        what = self.what.removeprefix(source).lstrip(":, ")
+        return Finding(where, what, self.fix or DATASET_FIX)
 
 
 class DataRow(NamedTuple):

@@ -73,7 +73,8 @@ def test_writes_a_folder_that_names_its_data_and_the_next_commands():
     assert config["base_model"] == "./models/smollm2-135m-instruct"
     assert Path("data", data).read_text() == Path(data).read_text()
     for shown in (
-        "axolotl-grpo fetch smollm2",
+        "axolotl-grpo fetch smollm2  # 1 to 3 minutes, or init --model FOLDER",
+        "(estimated: sequence_len allows twice as many)",
         "axolotl-grpo check grpo.yaml",
         "passrate grpo.yaml --limit 20\n  axolotl-grpo train grpo.yaml",
         "question   q  'What is 0 + 2?'",
@@ -124,9 +125,15 @@ def test_options_name_the_columns():
     "rows, words, message",
     [
         ('{"q": "?", "a": 1}\n{"q": ', (), "axolotl-grpo-plugin: a.jsonl: line 2, column 1: not JSON"),
-        ('{"text": "?"}', (), "Name them with --question and --answer."),
+        ('{"text": "?"}', (), "no column with the answer was found. Name one with --answer: text."),
         ('{"q": "?", "a": 1}', ("--answer", "b"), "no column 'b'. Valid names: a, q."),
-        ('{"q": "?", "a": 1}\n{"q": "?"}', (), 'row 1, column "a": no answer'),
+        (
+            '{"q": "?", "a": 1}\n{"q": "?"}',
+            (),
+            'plugin: a.jsonl: row 1, column "a": no answer. Correct the row, or the transform.',
+        ),
+        ('{"q": ["a"], "id": 1}', (), "no column with the answer was found."),
+        ('{"messages": [], "id": 1}', (), "no column with the answer was found."),
         ('{"q": "?", "a": 1}', ("--out", "rewards"), "rewards: has other files."),
         ("", (), "axolotl-grpo-plugin: a.jsonl: no rows."),
     ],
@@ -182,7 +189,8 @@ NESTED = {"id": 1, "meta": {"gold": ["Vienna"], "lang": "en"}, "chat": [{"role":
 @pytest.mark.parametrize(
     "words, message",
     [
-        ((), "data.jsonl: answer cannot be guessed from the columns id, meta, chat."),
+        ((), "data.jsonl: no column with the answer was found. Name one with --answer: id, meta, chat."),
+        (("--answer", "chat"), "the column 'chat' is a chat."),
         (("--answer", "meta"), "the column 'meta' is an object with the keys gold, lang."),
         (("--answer", "meta.gold"), "Write its value to a column of its own, such as 'gold'"),
     ],

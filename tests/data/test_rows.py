@@ -9,6 +9,7 @@ import pytest
 
 from axolotl_grpo_plugin.data import rows
 from axolotl_grpo_plugin.data.rows import Transform, Unreadable, read, sources
+from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 AXOLOTLS = [(0, {"from": "axolotl"})]
 MANY = [{"question": f"{i}?", "n": i} for i in range(2500)]
@@ -46,6 +47,25 @@ def test_reads_parquet(tmp_path):
 def test_reads_a_part_of_the_rows(tmp_path, split, part):
     file = lines(tmp_path / "a.jsonl", MANY)
     assert read_all(file, split=split) == list(enumerate(MANY))[part]
+
+
+@pytest.mark.parametrize(
+    "split, what", [("train[5:]", "no rows, of 2 in the file"), ("train[5:7]", "no rows"), ("train[2:1]", "no rows")]
+)
+def test_empty_range_names_the_split(tmp_path, split, what):
+    file = lines(tmp_path / "a.jsonl", MANY[:2])
+    with pytest.raises(Unreadable) as raised:
+        read_all(file, split=split)
+    assert str(raised.value) == f"datasets[0].split ({split}): {what}. Set another range."
+
+
+@pytest.mark.parametrize("number, name", [(0, "datasets[0] (a.jsonl)"), (1, "test_datasets[0] (a.jsonl)")])
+def test_error_of_a_transform_names_one_dataset(number, name):
+    entry = {"path": "a.jsonl", "type": "axolotl_grpo_plugin.qa"}
+    cfg = {"datasets": [entry], "test_datasets": [entry]}
+    with pytest.raises(DatasetError) as raised:
+        Transform(sources(cfg)[number], cfg, None)([(5, {"question": "?", "answer": " "})])
+    assert str(raised.value) == f'{name}, row 5, column "answer": no answer'
 
 
 def test_missing_column_of_a_row_is_none(tmp_path):

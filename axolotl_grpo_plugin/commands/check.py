@@ -248,7 +248,7 @@ def _findings(
         yield from check_names(cfg)
         for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
             # Axolotl's message for a wrong batch says less than check_batch, and one without a key less than others.
-            says_less = batch and finding.code == "wrong-batch"
+            says_less = (batch or wrong) and finding.code == "wrong-batch"
             says_less = says_less or finding.where in named
             if not says_less and not (wrong and finding.code == "refused-whole"):
                 yield finding

@@ -71,8 +71,7 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_show_steps: NonNegativeInt | None = None
-    """Print a prompt group every N steps, and add it to the table `samples` of W&B or Trackio. The
-    default is 25. 0 shows none.
+    """Print a prompt group every N steps. The default is 25. 0 shows none.
     """
 
     grpo_eval_steps: PositiveInt | None = None

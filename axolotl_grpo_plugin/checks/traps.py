@@ -1,6 +1,5 @@
 """Find settings that load, but do not train as intended, or crash after the model is loaded."""
 
-from math import lcm
 from typing import Any
 
 from axolotl_grpo_plugin.checks.parameters import parameters_of
@@ -51,7 +50,6 @@ def check_traps(cfg: Config) -> Findings:
         check_sampling,
         check_loss,
         check_rows_kept,
-        check_streaming,
     ):
         yield from check(cfg)
 
@@ -286,23 +284,6 @@ def check_rows_kept(cfg: Config) -> Findings:
             "curriculum_sampling",
             "it keeps the order of the rows only until TRL shuffles them",
             "Set grpo_trl_args: {shuffle_dataset: false}, too, or remove it",
-        )
-
-
-def check_streaming(cfg: Config) -> Findings:
-    """Check that streamed prompt groups fill micro-batches. Axolotl would make more and smaller ones."""
-    if not value_at(cfg, "trl.async_prefetch") or not value_at(cfg, "trl.streaming_partial_batch"):
-        return
-    size = tokens_at(cfg, "micro_batch_size") or 1
-    group = tokens_at(cfg, "trl.num_generations") or GENERATIONS
-    groups = tokens_at(cfg, "trl.streaming_min_groups") or 1
-    if groups * group % size:
-        yield fault(
-            "partial-micro-batches",
-            "trl.streaming_min_groups",
-            f"{groups} prompt groups of {group} completions do not fill micro-batches of {size}, so Axolotl 0.21 "
-            "makes smaller ones, and a step trains on fewer completions",
-            f"Set it to {lcm(group, size) // group}, or remove trl.streaming_partial_batch",
         )
 
 

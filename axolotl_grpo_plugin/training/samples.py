@@ -1,4 +1,4 @@
-"""Show a prompt group of the training from time to time: in the terminal, and in the tracker."""
+"""Show a prompt group of the training in the terminal from time to time."""
 
 import re
 import sys
@@ -15,17 +15,15 @@ from trl import GRPOConfig, GRPOTrainer
 from axolotl_grpo_plugin.runlog.reader import Row, readable
 
 EVERY = 25  # steps
-TABLE = "samples"
 WIDTH = 100  # columns of a terminal
 _READ = 100_000  # characters
 _TEMPLATE_END = re.compile(r"\n(assistant|model)\s*$")  # what a chat template adds to a prompt
 
 
 class Samples(TrainerCallback):
-    """Prints a prompt group of steps 1, 26, 51, ..., and adds it to a table of W&B or Trackio.
+    """Prints a prompt group of steps 1, 26, 51, .... TRL's `log_completions` sends all to W&B or Trackio.
 
-    W&B shows only the last table of a name, so this one grows. trainer: its `_logs` have the last batch
-    of all ranks. first: the reward function whose reason is printed. every: number of steps.
+    trainer: its `_logs` have the last batch of all ranks. first: the reward function whose reason is printed. every: number of steps.
     """
 
     def __init__(
@@ -37,7 +35,6 @@ class Samples(TrainerCallback):
         self.trainer = trainer
         self.first = first
         self.every = every
-        self._table: Any = None
 
     def on_step_end(
         self,
@@ -58,26 +55,6 @@ class Samples(TrainerCallback):
         if rows:  # Axolotl's sequence-parallel trainer has no such logs
             # To the bar's stream, because `axolotl-grpo train` copies that one later than the other.
             tqdm.write("\n".join(screen(rows, self.first)), file=sys.stderr)
-            self._track(args.report_to, rows)
-
-    def _track(
-        self,
-        trackers: list[str],
-        rows: list[Row],
-    ) -> None:
-        if "wandb" in trackers:
-            import wandb
-
-            if self._table is None:
-                self._table = wandb.Table(list(rows[0]), log_mode="INCREMENTAL")
-            for row in rows:
-                self._table.add_data(*map(row.get, self._table.columns))
-            wandb.log({TABLE: self._table})
-        if "trackio" in trackers:
-            import trackio
-
-            values = [list(row.values()) for row in rows]
-            trackio.log({TABLE: trackio.Table(list(rows[0]), values)})
 
 
 def group(

@@ -61,7 +61,6 @@ ERRORS = [
     (config({"sync_ref_model": True, "beta": 0.0}), "no-reference"),
     (config({"sync_ref_model": True, "beta": 0.1}, **LORA), "no-reference"),
     (config(remove_unused_columns=True), "columns-removed"),
-    (config(PREFETCH | {"streaming_partial_batch": True}, micro_batch_size=12), "partial-micro-batches"),
 ]
 
 

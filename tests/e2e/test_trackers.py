@@ -1,4 +1,4 @@
-"""Trackio gets the curves, and a table of samples that keeps its rows. test_around.py has W&B."""
+"""Trackio gets the curves, and TRL's table of completions with the reasons. test_around.py has W&B."""
 
 import json
 import sqlite3
@@ -11,8 +11,13 @@ FIRST = "correctness_reward_func"
 
 
 @pytest.mark.slow
-def test_trackio_gets_curves_and_a_table_that_keeps_its_rows(tmp_path):
-    keys = {"max_steps": 3, "grpo_show_steps": 2, "grpo_held_out_rows": None, "output_dir": str(tmp_path / "out")}
+def test_trackio_gets_curves_and_completions_with_reasons(tmp_path):
+    keys = {
+        "max_steps": 3,
+        "trl__log_completions": True,
+        "grpo_held_out_rows": None,
+        "output_dir": str(tmp_path / "out"),
+    }
     keys["use_trackio"] = True
     config = write(tmp_path, shipped_config(**keys, use_tensorboard=False))
     # Trackio reads the variable when it is imported.
@@ -20,6 +25,8 @@ def test_trackio_gets_curves_and_a_table_that_keeps_its_rows(tmp_path):
     (file,) = tmp_path.glob("trackio/*.db")
     rows = sqlite3.connect(file).execute("select metrics from metrics order by id").fetchall()
     logs = [json.loads(row[0]) for row in rows]
-    assert [log["samples"]["_value"][0]["step"] for log in logs if "samples" in log] == [1, 3]
+    tables = [log["completions"] for log in logs if "completions" in log]
+    assert {table["_value"][0]["step"] for table in tables} == {1, 2, 3}
+    assert all(f"{FIRST}/reason" in table["_value"][0] for table in tables)
     shares = [log[f"train/reward_right/{FIRST}"] for log in logs if f"train/reward_right/{FIRST}" in log]
     assert len(shares) == 3 and all(0 <= share <= 1 for share in shares)

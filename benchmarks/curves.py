@@ -103,9 +103,9 @@ def held_out(name, run):
         reward, score = scored[0] if scored else ("", 0.0)
         reward = reward.removeprefix(REWARD)
         bar = RIGHT.get(name, best.get(reward))
-        source = answer.get("column/data_source") or "" + (
-            "" if bar is not None else " (mean reward)"
-        )
+        source = answer.get("column/data_source") or ""
+        if bar is None:
+            source += " (mean reward)"
         score = score if bar is None else float(score >= bar)
         scores[source][answer["mode"]][answer["model"]].append(score)
     return {

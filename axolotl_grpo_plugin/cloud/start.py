@@ -120,7 +120,10 @@ class Start:
 
     def _show(self) -> None:
         settings = self.settings
-        sent = [name for kind, name in settings.secrets if kind != "env" or os.environ.get(name)]
+        sent = []
+        for kind, name in settings.secrets:
+            is_set = kind != "env" or os.environ.get(name)
+            sent.append(name if is_set else f"{name} (not sent: it is not set here)")
         volumes = [f"{name} at {at}" for at, name in settings.mounts.items()]
         for name, text in {
             "runs": shlex.join(["axolotl-grpo", *self.job.line()]),

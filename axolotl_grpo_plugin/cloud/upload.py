@@ -53,8 +53,8 @@ class Upload:
         names = ", ".join(self.held[:NAMED])
         if self.held[NAMED:]:
             names += f" and {len(self.held[NAMED:])} more"
-        names += ". They look like credentials"
-        return f'{names}. To send one: ignore: ["!{self.held[0]}"] in cloud.yaml'
+        found = "They look" if self.held[1:] else "It looks"
+        return f'{names}. {found} like credentials. To send one: ignore: ["!{self.held[0]}"] in cloud.yaml'
 
     @property
     def megabytes(self) -> float:

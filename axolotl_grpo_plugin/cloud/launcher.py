@@ -25,8 +25,12 @@ class ModalLauncher(CloudLauncher):
     def __init__(self, config: Parameters):
         super().__init__(config)
         if find_spec("modal") is None:
-            fix = 'Run `pip install "modal>=1.3.0.post1,<2"`'
-            stop("no-modal", "--cloud", "the package modal is not installed", fix)
+            stop(
+                "no-modal",
+                "--cloud",
+                "the package modal is not installed",
+                'Run `pip install "modal>=1.3.0.post1,<2"`',
+            )
         self.settings: Settings = read(config, _typed().get("cloud") or "cloud.yaml")
 
     def train(self, config_yaml: str, *args: Any, **params: Any) -> None:

@@ -122,8 +122,9 @@ class Start:
         settings = self.settings
         sent = []
         for kind, name in settings.secrets:
-            is_set = kind != "env" or os.environ.get(name)
-            sent.append(name if is_set else f"{name} (not sent: it is not set here)")
+            if kind == "env" and not os.environ.get(name):
+                name += " (not sent: it is not set here)"
+            sent.append(name)
         volumes = [f"{name} at {at}" for at, name in settings.mounts.items()]
         for name, text in {
             "runs": shlex.join(["axolotl-grpo", *self.job.line()]),

@@ -51,10 +51,10 @@ class Upload:
         if not self.held:
             return ""
         names = ", ".join(self.held[:NAMED])
-        if self.held[NAMED:]:
-            names += f" and {len(self.held[NAMED:])} more"
-        found = "They look" if self.held[1:] else "It looks"
-        return f'{names}. {found} like credentials. To send one: ignore: ["!{self.held[0]}"] in cloud.yaml'
+        more = len(self.held) - NAMED
+        if more > 0:
+            names += f" and {more} more"
+        return f'{names}, named like credentials. To send one: ignore: ["!{self.held[0]}"] in cloud.yaml'
 
     @property
     def megabytes(self) -> float:

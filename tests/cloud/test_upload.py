@@ -59,7 +59,7 @@ def test_credentials_are_named_and_sent_only_by_their_exact_path(tmp_path):
 def test_ignored_credentials_are_not_named(tmp_path):
     write(tmp_path, ".env", "key.txt", "outputs/token.txt", "logs/token.txt")
     upload = packed(tmp_path, "*.txt", "logs")
-    assert upload.held == [".env"] and upload.named().startswith(".env. It looks like credentials. ")
+    assert upload.held == [".env"] and upload.named().startswith(".env, named like credentials. ")
 
 
 def test_files_of_tools_are_never_sent(tmp_path):

@@ -33,7 +33,6 @@ def test_counts_the_gpus_of_one_node_of_a_config_for_several():
 
 def test_counts_all_ranks_of_a_slurm_job(job):
     assert planned(SLURM, "0123") == ["memory"]
-    assert planned(SLURM, "01234") == ["idle-gpus", "memory"]
     assert planned(SLURM, "0123", gib=12.0) == ["memory", "too-little-memory"]
 
 

@@ -47,7 +47,7 @@ class Upload:
         return [path for path, skipped in self.skipped.items() if skipped.held]
 
     def named(self) -> str:
-        """Return the names of held files, and the line that sends one; "" if none is held."""
+        """Return the names of held files, and the line that sends one; "" if no file is held."""
         if not self.held:
             return ""
         names = ", ".join(self.held[:NAMED])

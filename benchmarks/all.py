@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 import time
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -33,35 +34,39 @@ class Run(NamedTuple):
 RUNS = (
     Run("scoring", "-m benchmarks.scoring", 2),
     Run("code", "-m benchmarks.code", 3),
-    Run("generation", f"benchmarks/generation.py {SMOLLM2}", 4),
+    Run("generation", f"-m benchmarks.generation {SMOLLM2}", 4),
     Run("rewards", "-m benchmarks.rewards", 5),
     Run("lengths", f"-m benchmarks.lengths --gsm8k GSM8K --tokenizer {SMOLLM2}", 10),
-    Run("passrate", "benchmarks/passrate.py FOLDER", 15),
+    Run("passrate", "-m benchmarks.passrate FOLDER", 15),
     Run("quickstart", "-m benchmarks.curves FOLDER configs/quickstart.yaml", 10),
     Run("lean", "-m benchmarks.lean FOLDER", 25),
-    Run("time-quickstart", "benchmarks/time_to_reward.py quickstart FOLDER", 35),
-    Run("time-quickstart-90", "benchmarks/time_to_reward.py quickstart FOLDER --share 0.9", 10),
-    Run("time-smollm2", "benchmarks/time_to_reward.py smollm2 FOLDER", 90),
+    Run("time-quickstart", "-m benchmarks.time_to_reward quickstart FOLDER", 35),
+    Run("time-quickstart-90", "-m benchmarks.time_to_reward quickstart FOLDER --share 0.9", 10),
+    Run("time-smollm2", "-m benchmarks.time_to_reward smollm2 FOLDER", 90),
     Run("curves", "-m benchmarks.curves FOLDER", 300),
 )
 
 
-def head(words: list[str]) -> str:
-    """Return the lines that say how and where a table was made."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    cores, load = os.cpu_count(), os.getloadavg()[0]
-    command = " ".join(["python", *words])
+def facts(*more: str) -> str:
+    """Return one line with the commit, the versions and the machine. more: packages besides PACKAGES."""
+    commit = printed("git", "describe", "--always", "--dirty", "--exclude=*") or "unknown"
+    versions = ", ".join(f"{name} {version(name)}" for name in (*PACKAGES, *more))
+    cpu = dict(line.partition(":")[::2] for line in printed("lscpu").splitlines())
+    names = " ".join(cpu[key].strip() for key in ("Model name", "CPU family", "Model"))
     return (
-        f"`{command}`\n\nCommit {commit}, {versions}, Python {platform.python_version()}, "
-        f"{platform.machine()}, {cores} cores, load {load:.1f} at the start.\n"
+        f"Commit {commit}, {versions}, Python {platform.python_version()}, {date.today()}. "
+        f"{names} (name, family, model in `lscpu`), {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} at the start, Linux {platform.release()}."
     )
+
+
+def printed(*command: str) -> str:
+    """Return the output of a command, in English."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    return ended.stdout.strip()
 
 
 def run(chosen: Run, folder: Path) -> None:
@@ -70,7 +75,7 @@ def run(chosen: Run, folder: Path) -> None:
     places = {"FOLDER": str(own), "GSM8K": os.environ.get("GSM8K_DIR", "GSM8K_DIR")}
     words = [places.get(word, word) for word in chosen.words.split()]
     file = folder / f"{chosen.name}.md"
-    lines = head(words)
+    lines = f"`{' '.join(['python', *words])}`\n\n{facts()}\n"
     if file.exists() and file.read_text().partition(",")[0] == lines.partition(",")[0]:
         print(f"{chosen.name}: finished before")
         return

@@ -2,7 +2,7 @@
 
     python -m tests.e2e.vllm_on_cpu build/vllm-on-cpu
     axolotl-grpo fetch smollm2
-    python benchmarks/async_prefetch.py build/vllm-on-cpu/bin GSM8K_TRAIN_JSONL
+    python -m benchmarks.async_prefetch build/vllm-on-cpu/bin GSM8K_TRAIN_JSONL
 
 Both runs train configs/gsm8k/smollm2-135m-cpu-server.yaml with 4 completions of 24 tokens per step,
 alternately, on the same rows. The first two steps are left out, because Axolotl generates for the
@@ -19,6 +19,8 @@ from pathlib import Path
 
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from benchmarks.all import facts
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "gsm8k" / "smollm2-135m-cpu-server.yaml"
@@ -48,6 +50,7 @@ def train(folder, binaries, rows, prefetch):
 
 
 def main(binaries, rows):
+    print(facts(), "\n")
     print("| run | async_prefetch | seconds per step: median | lowest | highest | last reward |")
     print("| --- | --- | --- | --- | --- | --- |")
     for number in range(1, TIMES + 1):

@@ -1,6 +1,6 @@
 """Measure how many programs per second the code reward scores, and print results/code.md.
 
-    python benchmarks/code.py > benchmarks/results/code.md
+    python -m benchmarks.code > benchmarks/results/code.md
 
 One step scores 256 programs with 5 tests each, as a training does: with 2 scoring processes, each with
 its own sandbox. The time of a step is wall time: the median of 5 steps, after a first step that starts the
@@ -10,7 +10,6 @@ first test, or raise an exception.
 
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
+from benchmarks.all import facts
 
 PROGRAMS, TESTS, WORKERS, STEPS = 256, 5, 2, 5
 INPUTS = [[3, 1, 2], [5, 5], [9, 0, 4, 4, 7], [1], list(range(40, 0, -1))]
@@ -66,18 +66,6 @@ def program(number, form):
     return "I sort.\n```python\n" + "\n".join(solve) + "\n```"
 
 
-def machine():
-    cpu = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-    facts = dict(line.split(":", 1) for line in cpu.splitlines() if ":" in line)
-    names = " ".join(facts[key].strip() for key in ("Model name", "CPU family", "Model"))
-    user = "root" if os.geteuid() == 0 else "not root"
-    return (
-        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, load "
-        f"{os.getloadavg()[0]:.1f} at the start. Linux {platform.release()}, {user}, Python "
-        f"{platform.python_version()}."
-    )
-
-
 def measure(sandbox):
     """Print the table's rows for one kind of sandbox."""
     reward = RewardRef("axolotl_grpo_plugin.rewards.code.code_reward_func")
@@ -105,15 +93,16 @@ def measure(sandbox):
 
 
 def main():
-    print("# The code reward: programs per second\n\nMade by `python benchmarks/code.py`.")
-    print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine(), "\n")
+    user = "root" if os.geteuid() == 0 else "not root"
+    print("# The code reward: programs per second\n\nMade by `python -m benchmarks.code`.")
+    print(" ".join(__doc__.split("\n\n")[-1].split()), f"\n\n{facts()} As {user}.\n")
     print("| sandbox | tests | seconds per step | programs/s | tests/s | the first step |")
     print("|---|---|---:|---:|---:|---:|")
     sys.stdout.flush()
     with tempfile.TemporaryDirectory() as folder:  # a PATH without bwrap
         Path(folder, "unshare").symlink_to(shutil.which("unshare"))
         for sandbox, path in (("bubblewrap", os.environ["PATH"]), ("user namespaces", folder)):
-            command = [sys.executable, __file__, sandbox]
+            command = [sys.executable, "-m", "benchmarks.code", sandbox]
             subprocess.run(command, env={**os.environ, "PATH": path}, check=True)
     print(
         f"\nLoad {os.getloadavg()[0]:.1f} at the end; the measurement itself causes about 2 of it."

@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from datetime import date
 from pathlib import Path
 from statistics import fmean
 
@@ -28,8 +27,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from axolotl_grpo_plugin.load import load_reward, reward_refs
 from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.runlog.schema import REWARD
-from axolotl_grpo_plugin.training.record import HELD_OUT, versions
+from axolotl_grpo_plugin.training.record import HELD_OUT
 from axolotl_grpo_plugin.training.report import smooth
+from benchmarks.all import facts
 from tests.rewards.judge_server import JudgeServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,13 +179,11 @@ def write(folder):
                 both = (shown([each[mode] for each in kept], source) for mode in MODES)
                 line = [*cells, ", ".join(map(str, group)), *both]
                 lines.append(f"| {' | '.join(map(str, line))} |")
-    cpu = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
     head = ["Config", "Steps", "CPU time", "Rows", "Seeds", *map(str.title, MODES)]
     threads = os.environ.get("OMP_NUM_THREADS")
-    packages = ", ".join(f"{name} {each}" for name, each in versions().items())
     text = f"""# Every config that needs no GPU
 
-Made by `{f"OMP_NUM_THREADS={threads} " if threads else ""}python -m benchmarks.curves FOLDER` on {os.cpu_count()} cores of {cpu}; {packages}; last call on {date.today()}.
+Made by `{f"OMP_NUM_THREADS={threads} " if threads else ""}python -m benchmarks.curves FOLDER`. The last call: {facts()}
 A call for some configs keeps the lines of the others.
 Right answers to held-out rows before and after the training; the last line of a config has the range over its seeds. CPU
 time is that of the whole command, as a mean over the seeds.

@@ -1,6 +1,6 @@
 """Print the tables of results/gated.md from six finished runs of the quickstart.
 
-    python benchmarks/gated.py FOLDER
+    python -m benchmarks.gated FOLDER
 
 FOLDER holds quickstart-SEED and quickstart-gated-SEED; results/gated.md has the commands.
 The plain rewards score the held-out completions of both configs, so that the numbers compare.
@@ -17,6 +17,7 @@ from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import REWARD
 from axolotl_grpo_plugin.training.record import HELD_OUT
+from benchmarks.all import facts
 
 FOLDER = Path(sys.argv[1])
 CORRECT = "correctness_reward_func"
@@ -60,6 +61,7 @@ def arrow(change, form):
     return " → ".join(form.format(mean) for mean in change["means"])
 
 
+print(facts(), "\n")
 HEAD = ["seed", "config", "right, greedy", "right, sampled", "gated less plain, sampled"]
 HEAD += [*LAYOUT, "all four", *(f"steps {first} to {last}" for first, last in STEPS)]
 table = [HEAD, ["---"] * len(HEAD)]

@@ -1,7 +1,7 @@
 """Measure generation without vLLM: CPU seconds of transformers' own loop and of the plugin's.
 
     axolotl-grpo fetch smollm2
-    python benchmarks/generation.py models/smollm2-135m-instruct
+    python -m benchmarks.generation models/smollm2-135m-instruct
 
 It prints a Markdown table. The two loops alternate in one process with one thread. They draw other random numbers,
 so their completions differ in length, and each repetition has a seed of its own.
@@ -17,6 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from axolotl_grpo_plugin.generation.fewer_tokens import generate_fewer_tokens
+from benchmarks.all import facts
 
 QUICKSTART = Path(__file__).parents[1] / "axolotl_grpo_plugin" / "quickstart"
 EXAMPLE = [
@@ -84,6 +85,7 @@ def main():
     parser.add_argument("--repetitions", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    print(facts(), "\n")
     print(
         "| model and batch | loop | CPU s, median | from, to | speed | mean length | greedy equal |"
     )

@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin.training.lean_step import COMPUTED, PADDED, LeanStep
+from benchmarks.all import facts
 
 ARMS: dict[str, dict[str, bool] | None] = {
     "plain TRL": None,
@@ -205,6 +206,7 @@ def main() -> None:
         print(json.dumps(measure(CASES[name], arm, options.model, str(options.folder))))
         return
     options.folder.mkdir(parents=True, exist_ok=True)
+    print(facts(), "\n")
     for name, case in CASES.items():
         results: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
         for number in range(options.repeat):

@@ -11,14 +11,12 @@ find the same lengths.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from datetime import date
-from importlib.metadata import version
 from itertools import batched
 from pathlib import Path
 
@@ -35,6 +33,7 @@ from axolotl_grpo_plugin.data.measure import measure
 from axolotl_grpo_plugin.data.rows import BATCH, Transform, read, sources
 from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
+from benchmarks.all import facts
 from benchmarks.speeds import record
 
 ROOT = Path(__file__).parents[1]
@@ -242,18 +241,6 @@ def memory(file, folder, sizes, work):
             path.unlink()
 
 
-def machine():
-    cpu = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-    facts = dict(line.split(":", 1) for line in cpu.splitlines() if ":" in line)
-    names = " ".join(facts[key].strip() for key in ("Model name", "CPU family", "Model"))
-    libraries = ("tokenizers", "transformers", "datasets")
-    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
-    return (
-        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, load "
-        f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {versions}."
-    )
-
-
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--gsm8k", type=Path, required=True)
@@ -265,7 +252,7 @@ def main():
         "# Prompt lengths: prompts per second, and memory\n\nMade by `python -m benchmarks.lengths"
     )
     print(f"--gsm8k FOLDER --tokenizer {folder.name}` on {date.today()}.")
-    print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
+    print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + facts("tokenizers", "datasets"))
     most = encoding(file, folder)
     with tempfile.TemporaryDirectory() as work:
         processes(file, folder, most, Path(work))

@@ -1,6 +1,6 @@
 """Does SmolLM2 learn a label task and a list task of one's own? Print results/own_data.md's tables.
 
-    python benchmarks/own_data.py FOLDER MODEL [TASK ...]
+    python -m benchmarks.own_data FOLDER MODEL [TASK ...]
 
 Writes two datasets as a newcomer may have them, and trains each by the folder that `axolotl-grpo init` makes.
 Tasks: tickets (text, one of two teams) and numbers (a chat, a list of numbers). A finished run is kept.
@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 import yaml
+
+from benchmarks.all import facts
 
 ROWS = 400
 # Of the config that init writes. A short system turn replaces the layout's description and the template's
@@ -121,6 +123,7 @@ def prepared(folder, task, model):
 
 
 def main(folder, model, *tasks):
+    print(facts(), "\n", flush=True)
     for task in tasks or ("tickets", "numbers"):
         made = prepared(Path(folder), task, str(Path(model).resolve()))
         card = made / "outputs" / "README.md"

@@ -1,6 +1,6 @@
 """Does a training on rows of medium pass rate have fewer dead prompt groups? Print results/passrate.md's tables.
 
-    python benchmarks/passrate.py FOLDER
+    python -m benchmarks.passrate FOLDER
 
 Trains the quickstart in two stages: the base model, then the model of the first stage. Each stage trains on
 all rows, and on the rows whose pass rate with that stage's first model is within a range. A prompt group is
@@ -19,6 +19,7 @@ from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.runlog.schema import REWARD
 from axolotl_grpo_plugin.training.held_out import compared
 from axolotl_grpo_plugin.training.record import HELD_OUT
+from benchmarks.all import facts
 
 FOLDER = Path(sys.argv[1])
 CORRECT = "correctness_reward_func"
@@ -82,6 +83,7 @@ def show(stage, seed, limits, rows, run):
 FOLDER.mkdir(parents=True, exist_ok=True)
 HEAD = ["first model", "seed", "pass rate", "rows", "dead, steps 1 to 20", "21 to 40", "41 to 60"]
 HEAD += ["held-out right, sampled"]
+print(facts(), "\n")
 print(f"| {' | '.join(HEAD)} |", f"| {' | '.join(['---'] * len(HEAD))} |", sep="\n")
 for stage, (steps, ranges) in STAGES.items():
     for seed in SEEDS:

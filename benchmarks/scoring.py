@@ -20,6 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
+from benchmarks.all import facts
 from benchmarks.speeds import record
 
 REWARDS = "correctness int strict_format soft_format xmlcount".split()
@@ -76,6 +77,7 @@ def main(folder, model, steps, batch):
     measure(trainer, "_generate_and_score_completions", "generation")
     DynamicSampling.of(cfg, trainer, runner)
     measure(trainer, "_generate_and_score_completions", "generation and sampling")
+    print(facts(), "\n")
     began = time.perf_counter()
     trainer.train()
     total = time.perf_counter() - began

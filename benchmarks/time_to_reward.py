@@ -1,8 +1,8 @@
 """Measure the time and the generated tokens until a share of sampled held-out answers is right.
 
-    python benchmarks/time_to_reward.py quickstart FOLDER
-    python benchmarks/time_to_reward.py quickstart FOLDER --share 0.9      # the same runs
-    python benchmarks/time_to_reward.py smollm2 FOLDER       # after: axolotl-grpo fetch smollm2
+    python -m benchmarks.time_to_reward quickstart FOLDER
+    python -m benchmarks.time_to_reward quickstart FOLDER --share 0.9      # the same runs
+    python -m benchmarks.time_to_reward smollm2 FOLDER       # after: axolotl-grpo fetch smollm2
 
 It trains each arm with each seed: TRL's own trainer, Axolotl without this plugin, the plugin, and the
 plugin with dynamic sampling. All arms have the same model, rows, rewards and settings. Each run saves
@@ -24,6 +24,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from axolotl_grpo_plugin import paths
+from benchmarks.all import facts
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("trl", "axolotl", "plugin", "sampling")
@@ -152,7 +153,7 @@ def train(case, arm, seed, folder):
     file.write_text(yaml.safe_dump(config(case, arm, seed, run)))
     words = ["axolotl", "train", file]
     if arm == "trl":
-        words = [sys.executable, __file__, "--in-trl", file]
+        words = [sys.executable, "-m", "benchmarks.time_to_reward", "--in-trl", file]
     env = {**os.environ, "PYTHONPATH": str(run), "HF_HUB_OFFLINE": "1"}
     began = time.perf_counter()
     with (run / "log").open("w") as log:
@@ -218,6 +219,7 @@ def costs(case, run):
 
 def main(case, folder):
     _, arms, seeds, steps, *_ = CASES[case]
+    print(facts(), "\n")
     print("| seed | arm | steps | seconds | generated tokens | right at that step |", end=" ")
     print("right before | s per step | s of the command |")
     print("| --- " * 9 + "|")

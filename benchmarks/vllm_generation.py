@@ -5,7 +5,7 @@
     OMP_NUM_THREADS=1 build/vllm-on-cpu/bin/python -m benchmarks.vllm_generation vllm MODEL GSM8K/train.jsonl
 
 A batch is that of one step of configs/gsm8k/qwen2.5-coder-0.5b-lora-8gb.yaml: 4 prompts, 8 completions each, at
-most 160 tokens, in bf16. Both engines get the same token ids. Each prints one row of a Markdown table. Its times
+most 160 tokens, in bf16. Both engines get the same token ids. Each prints its facts and one row of a Markdown table. Its times
 are CPU seconds of all processes, because another program may use the second core.
 """
 
@@ -21,6 +21,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
+from benchmarks.all import facts
 
 CONFIG = "configs/gsm8k/qwen2.5-coder-0.5b-lora-8gb.yaml"
 PROMPTS, COMPLETIONS, MOST = 4, 8, 160
@@ -113,6 +114,7 @@ def main():
         tokens.append(engine.generate(prompts))
         wall.append(time.perf_counter() - clock)
         rates.append(tokens[-1] / (cpu_seconds() - cpu))
+    print(facts("vllm"), "\n")
     print(
         f"| {given.engine} | {median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f}) "
         f"| {median(wall):.1f} | {sum(tokens) / len(tokens) / PROMPTS / COMPLETIONS:.0f} |"

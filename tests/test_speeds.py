@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.all import facts
 from benchmarks.speeds import RECORDED, slower
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +33,7 @@ def test_speed_is_as_recorded(name, tmp_path):
     assert json.loads((tmp_path / f"{name}.json").read_text())
     compared = subprocess.run([*python, "benchmarks.speeds", tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert compared.stdout == "Nothing got slower.\n"
+
+
+def test_facts_of_a_page_name_the_versions():
+    assert ", trl 1." in facts()

@@ -14,6 +14,11 @@ _SECRET = re.compile(
     r"\w*(token|secret|password|passwd|passphrase|credential)s?|"
     r"creds?|[rd]sa|ecdsa|env|o?auth|jwt|pat|bearer|login|vault|cookies?"
 )
+# A service's name alone, as in openai.txt and wandb_api.txt. Prompts of a model may have its maker's name.
+_SERVICE = re.compile(
+    r"(my)?((openai|anthropic|huggingface|hf|wandb|github|gitlab|gcp|aws|azure|groq|openrouter|kaggle)(api)?|"
+    r"(gemini|mistral|deepseek|cohere|together)api)(txt)?"
+)
 _SECRET_FOLDER = re.compile(r"\w*(secret|password|credential)s?|creds?|keys")
 # A model's own files, and a dataset's answers.
 _HARMLESS = re.compile(
@@ -36,7 +41,8 @@ def looks_like_credentials(path: str) -> bool:
     file = PurePosixPath(path)
     if file.suffix.lower() in _CONTENTS:
         return False
-    if _has(_SECRET, file.name):
+    letters = "".join(_WORD.findall(file.name)).lower()
+    if _has(_SECRET, file.name) or _SERVICE.fullmatch(letters):
         return True
     return any(_has(_SECRET_FOLDER, folder) for folder in file.parts[:-1])
 

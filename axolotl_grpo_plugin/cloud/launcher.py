@@ -13,7 +13,7 @@ from axolotl.cli.cloud.base import CloudLauncher
 
 from axolotl_grpo_plugin.cloud.settings import Settings, read
 from axolotl_grpo_plugin.commands.train import processes_of
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import ConfigError, stop
 from axolotl_grpo_plugin.serving.plan import CommandLine
 
 type Parameters = dict[str, Any]  # of an Axolotl command, by their names
@@ -25,7 +25,12 @@ class ModalLauncher(CloudLauncher):
     def __init__(self, config: Parameters):
         super().__init__(config)
         if find_spec("modal") is None:
-            raise ConfigError('modal is missing. Run `pip install "modal>=1.3.0.post1,<2"`.')
+            stop(
+                "no-modal",
+                "--cloud",
+                "the package modal is not installed",
+                'Run `pip install "modal>=1.3.0.post1,<2"`',
+            )
         self.settings: Settings = read(config, _typed().get("cloud") or "cloud.yaml")
 
     def train(self, config_yaml: str, *args: Any, **params: Any) -> None:

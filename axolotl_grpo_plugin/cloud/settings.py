@@ -214,7 +214,7 @@ def check_file(file: str) -> None:
         config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         what = " ".join(str(error).split())
-        raise ConfigError(f"{file}: {what}. Correct the file.") from error
+        raise ConfigError(f"{file}: {what}. Correct the file or its name.") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{file}: it is empty or not a mapping. Begin with provider: grpo-modal.")
     name = str(config.get("provider"))

@@ -120,7 +120,11 @@ class Start:
 
     def _show(self) -> None:
         settings = self.settings
-        sent = [name for kind, name in settings.secrets if kind != "env" or os.environ.get(name)]
+        sent = []
+        for kind, name in settings.secrets:
+            if kind == "env" and not os.environ.get(name):
+                name += " (not sent: it is not set here)"
+            sent.append(name)
         volumes = [f"{name} at {at}" for at, name in settings.mounts.items()]
         for name, text in {
             "runs": shlex.join(["axolotl-grpo", *self.job.line()]),

@@ -47,14 +47,14 @@ class Upload:
         return [path for path, skipped in self.skipped.items() if skipped.held]
 
     def named(self) -> str:
-        """Return the names of held files, and the line that sends one; "" if none is held."""
+        """Return the names of held files, and the line that sends one; "" if no file is held."""
         if not self.held:
             return ""
         names = ", ".join(self.held[:NAMED])
-        if self.held[NAMED:]:
-            names += f" and {len(self.held[NAMED:])} more"
-        names += ". They look like credentials"
-        return f'{names}. To send one: ignore: ["!{self.held[0]}"] in cloud.yaml'
+        more = len(self.held) - NAMED
+        if more > 0:
+            names += f" and {more} more"
+        return f'{names}, named like credentials. To send one: ignore: ["!{self.held[0]}"] in cloud.yaml'
 
     @property
     def megabytes(self) -> float:

@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.findings import ConfigError, Fact, Finding, Lines, fault
 from axolotl_grpo_plugin.serving.address import settle_address
-from axolotl_grpo_plugin.serving.nodes import serves_others, slurm
+from axolotl_grpo_plugin.serving.nodes import check_idle, serves_others, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, serving, visible_gpus
 from axolotl_grpo_plugin.serving.plan import CommandLine, plan_of
 from axolotl_grpo_plugin.training.record import versions
@@ -100,6 +100,7 @@ def _check_plan(
     memory: float | None,
 ) -> Lines:
     """Check that the GPUs are enough, as `axolotl-grpo train` counts them, and large enough."""
+    yield from check_idle(cfg, len(gpus))
     if serves_others(cfg) and not slurm():
         # The nodes that train are counted in the job only.
         needed = serving(cfg)

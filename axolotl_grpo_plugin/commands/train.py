@@ -24,7 +24,7 @@ from axolotl_grpo_plugin.serving.address import (
     reserve,
     settle_address,
 )
-from axolotl_grpo_plugin.serving.nodes import slurm
+from axolotl_grpo_plugin.serving.nodes import check_idle, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, environment, plan_of
 
@@ -109,7 +109,12 @@ def run(
     gpus: number of GPUs to plan for, by default the visible ones.
     """
     if not dry_run and (as_json or gpus is not None):
-        stop("options", "--json" if as_json else "--gpus", "only shows a plan", "Add --dry-run")
+        stop(
+            "options",
+            "--json, --gpus",
+            "these options work only with --dry-run",
+            "Add --dry-run. A training takes the GPUs in CUDA_VISIBLE_DEVICES, by default all",
+        )
     if "--cloud" in _names(typed):
         _become_axolotl(config, typed, after, dry_run)
     stop_on(_check_typed([*typed, *after]))  # before Axolotl is imported
@@ -125,6 +130,9 @@ def run(
     stop_on(check_processes(call, ids))
     plan = plan_of(call, cfg, ids)
     stop_on(check_batch(cfg, plan.ranks))
+    if slurm():
+        for finding in check_idle(cfg, len(ids)):
+            print(finding, file=sys.stderr)
     parts = plan.parts()
     if as_json:
         print_json([{**part._asdict(), "command": part.command()} for part in parts])

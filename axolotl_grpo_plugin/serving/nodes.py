@@ -11,10 +11,10 @@ from shutil import which
 from typing import NamedTuple, NoReturn
 
 from axolotl_grpo_plugin.config import Config, block
-from axolotl_grpo_plugin.findings import fault, stop_on
+from axolotl_grpo_plugin.findings import Findings, fault, stop_on, warning
 from axolotl_grpo_plugin.processes import answer_of
 from axolotl_grpo_plugin.serving.address import LOCAL
-from axolotl_grpo_plugin.serving.placement import Words, mode_of
+from axolotl_grpo_plugin.serving.placement import Words, mode_of, serving
 
 RENDEZVOUS = 29500  # torchrun's port, on the first training node
 
@@ -75,3 +75,15 @@ def serves_others(cfg: Config) -> bool:
     """Return whether a config's server listens for other nodes, which train."""
     host = block(cfg, "vllm").get("host") or LOCAL
     return mode_of(cfg) == "server" and host not in (LOCAL, "localhost")
+
+
+def check_idle(cfg: Config, gpus: int) -> Findings:
+    """Check that a server for other nodes takes all `gpus` of its own node, because none of them trains."""
+    idle = gpus - serving(cfg)
+    if serves_others(cfg) and idle > 0:
+        yield warning(
+            "idle-gpus",
+            "vllm",
+            f"vLLM leaves {idle} of the first node's {gpus} GPUs idle",
+            "Raise vllm.data_parallel_size, or tensor_parallel_size",
+        )

@@ -34,6 +34,7 @@ HELD = """
     oauth_client.json cookies.txt vault_pass.txt hftoken wandb.login secrets/openai.txt my-credentials/a/b.json
     passwords.xlsx secret_key.txt private_key.der jwt.txt app-adminsdk-1.json privateKey.txt ssh_host_rsa_key
     openaikey.txt hfkey AWSKEY.txt mykeys.json keyfile netrc my_ed25519 gcloud_sa.json db_pass.txt dbpass.txt
+    openai.txt wandb_api.txt my-hf.txt OpenAI wandb2.txt gemini_api.txt
     """.split()
 SENT = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json tokenizer.model merges.txt
@@ -41,6 +42,7 @@ SENT = """
     answer_key.json keys.jsonl passwords.jsonl tokens.parquet keyboard.json monkey.txt turkey.csv environment.yaml
     données/ü.jsonl [odd]*?.txt a/.gitkeep authors.txt sacred.txt pattern.txt
     hotkeys.json hockey.csv max_tokens.yaml token_counts.json answerKey.csv primary_keys.csv keys.sql compass.txt
+    openai_prompts.txt wandb_config.yaml openai.csv prompts/mistral.txt awsome.txt api.txt
     """.split()
 TOOLS = ".git/config a/__pycache__/x.pyc .venv/lib/x node_modules/x .mypy_cache/x .ssh/config .aws/x .huggingface/x"
 
@@ -56,7 +58,8 @@ def test_credentials_are_named_and_sent_only_by_their_exact_path(tmp_path):
 
 def test_ignored_credentials_are_not_named(tmp_path):
     write(tmp_path, ".env", "key.txt", "outputs/token.txt", "logs/token.txt")
-    assert packed(tmp_path, "*.txt", "logs").held == [".env"]
+    upload = packed(tmp_path, "*.txt", "logs")
+    assert upload.held == [".env"] and upload.named().startswith(".env, named like credentials. ")
 
 
 def test_files_of_tools_are_never_sent(tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 import yaml
 
 from axolotl_grpo_plugin.commands import doctor
@@ -26,18 +25,10 @@ def planned(file, gpus, gib=80.0, **keys):
     return [line.code if isinstance(line, Finding) else line.name for line in lines]
 
 
-@pytest.fixture
-def job(tmp_path, monkeypatch):
-    script(tmp_path / "scontrol", "printf 'n1\\nn2\\nn3\\n'")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    slurm = {"NNODES": 3, "JOB_NODELIST": "n[1-3]", "STEP_NUM_NODES": 3, "NODEID": 1, "JOB_ID": 7}
-    for name, value in slurm.items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-
-
 def test_counts_the_gpus_of_one_node_of_a_config_for_several():
     assert planned(SLURM, "0123") == ["plan"]
     assert planned(SLURM, "012") == ["plan", "too-few-gpus"]
+    assert planned(SLURM, "01234") == ["idle-gpus", "plan"]
 
 
 def test_counts_all_ranks_of_a_slurm_job(job):

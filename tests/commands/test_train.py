@@ -99,6 +99,13 @@ def test_dry_run_imports_neither_torch_nor_axolotl():
     assert json.loads(program(code, cwd=ROOT))[-1]["command"].startswith("axolotl train ")
 
 
-def test_json_needs_a_dry_run():
-    with pytest.raises(ConfigError, match=r"--json: only shows a plan\. Add --dry-run"):
-        command.run("none.yaml", [], [], dry_run=False, gpus=None, as_json=True)
+def test_gpus_need_a_dry_run():
+    with pytest.raises(ConfigError, match=r"only with --dry-run\. Add --dry-run\. A training takes the GPUs in CUDA_"):
+        command.run("none.yaml", [], [], dry_run=False, gpus=2)
+
+
+def test_idle_gpus_of_the_serving_node_are_named(job, capsys):
+    config = str(ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml")
+    assert command.run(config, [], [], dry_run=True, gpus=8) == 0
+    text = "vllm: vLLM leaves 4 of the first node's 8 GPUs idle. Raise vllm.data_parallel_size, "
+    assert text in capsys.readouterr().err

@@ -68,6 +68,7 @@ def test_sends_files_and_secrets_trains_and_fetches(typed, project, modal_servic
 
 @pytest.mark.parametrize("cloud, config, words, text", [
     ({}, {}, ("--learning-rate", "1e-6"), "runs      axolotl-grpo train configs/a.yaml --learning-rate=1"),
+    ({"secrets": ["HF_TOKEN"]}, {}, (), "secrets   HF_TOKEN (not sent: it is not set here)"),
     ({"gpu": "L40S:4"}, {"gradient_accumulation_steps": 8}, (), "placement 3 processes on GPU 0, 1, 2; vLLM on GPU 3"),
     ({}, {"trl": CONFIG["trl"] | {"use_vllm": False}, "bf16": False}, (), "gpu       none, because this runs on the CPU"),
     ({}, {}, ("--launcher", "python"), "train configs/a.yaml --launcher=python"),
@@ -95,6 +96,12 @@ def test_errors_stop_before_modal_is_asked(typed, no_token, project):
         "--canari: `axolotl train` and its launcher have no such option",
     ):
         assert f"  error     {text}" in ended.out
+
+
+def test_a_missing_client_is_named(typed, project, monkeypatch):
+    monkeypatch.setattr("axolotl_grpo_plugin.cloud.launcher.find_spec", lambda name: None)
+    ended = typed(*TRAIN)
+    assert ended.code == 1 and "axolotl-grpo-plugin: --cloud: the package modal is not installed. Run" in ended.err
 
 
 def test_preprocess_is_refused(typed, no_token):

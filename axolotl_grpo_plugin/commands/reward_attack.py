@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.findings import FindingError, at
 from axolotl_grpo_plugin.load import RewardRefs, is_model, reward_refs
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, Row
-from axolotl_grpo_plugin.scoring.attacks import Line, Report, attack
+from axolotl_grpo_plugin.scoring.attacks import ANY, Line, Report, attack
 from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
 from axolotl_grpo_plugin.scoring.rescore import check_scorable, named_rewards
 from axolotl_grpo_plugin.scoring.samples import merged, training_samples
@@ -115,10 +115,15 @@ def _show(
     if report.reads:
         line = f"It reads {', '.join(report.reads)}, so only a right answer may be paid."
     out.print(f"{line} {rows} rows.")
-    if not report.layout:
+    if not report.faults and all(line.score is None for line in report.lines):
+        out.print("It gives None to each completion, so nothing is known about it.\n")
+        return
+    if report.reads and report.no_gold:
+        out.print(f"No right answer is known, because {report.no_gold}.")
+    elif not report.layout and report.lines[0].attack != ANY:
         out.print(
-            "No right answer is known, or the reward pays it in no layout that was tried. If it reads "
-            "another layout, try a right completion with `axolotl-grpo reward score`."
+            "It pays a right answer in no layout that was tried. If it reads another layout, try a right "
+            "completion with `axolotl-grpo reward score`."
         )
     lines = table(
         "attack",
@@ -137,7 +142,7 @@ def _show(
             unscored.setdefault(line_of_attack.note, []).append(line_of_attack.attack)
     out.print(lines)
     for reason, attacks in unscored.items():
-        out.print(f"No score, because {reason}: {'; '.join(attacks)}.")
+        out.print(f"{reason}: {'; '.join(attacks)}.")
     if report.left_out:
         out.print(f"The other attacks were left out, because {report.left_out}.")
     if report.faults:

@@ -17,7 +17,10 @@ from axolotl_grpo_plugin.scoring.samples import ANSWERS, LAYOUTS, Samples, merge
 from axolotl_grpo_plugin.scoring.targets import (
     LEFT_OUT,
     LONG,
+    NO_COLUMN,
     NO_GOLD,
+    NO_NUMBER,
+    NUMBERS,
     WITHOUT_LAYOUT,
     Target,
     TextsOf,
@@ -25,7 +28,8 @@ from axolotl_grpo_plugin.scoring.targets import (
 from axolotl_grpo_plugin.scoring.worker import Outcome
 
 ANY = "any completion"
-NO_SCORE = "the reward gives none"
+NO_SCORE = "No score, because the reward gives None"
+UNPAID = "no right answer is paid"
 STUCK = 3  # attacks that time out before the others are left out
 MARKS = {"<answer>": "<answer>", r"\boxed{}": r"\boxed", "####": "####"}  # in a prompt, by layout
 # Golds that are no answer, or none that a completion of the attack states.
@@ -55,7 +59,7 @@ class Line(NamedTuple):
     tried: the number of rows with a score.
     fault: "" if the scores are allowed, else "paid", "unpaid", "failed", "slow" or "moved".
     example: the best completion of the row that comes closest to a fault.
-    note: why the reward failed, or why there is no score, else "".
+    note: a clause that says why there is no score, else "".
     """
 
     attack: str
@@ -73,12 +77,14 @@ class Report(NamedTuple):
 
     reads: the columns that it scores by.
     layout: the one that it pays best, "" if it pays none.
+    no_gold: why no right answer is known, or "".
     left_out: why there are no more attacks, or "".
     """
 
     reads: Texts
     layout: str
     lines: list[Line]
+    no_gold: str
     left_out: str
 
     @property
@@ -97,6 +103,7 @@ def attack(guard: GuardedReward, samples: Samples) -> Report:
         attacks.reads,
         "",
         [],
+        attacks.no_gold,
         "",
     )
     late = 0
@@ -136,6 +143,10 @@ class _Attacks:
             merged(samples),
             ANSWERS if self.is_plain else self.reads,
         )
+        self.no_gold = ""
+        if not any(target.gold for target in self.targets):
+            reads_gold = not self.is_plain and not {*ANSWERS}.isdisjoint(self.reads)
+            self.no_gold = NO_GOLD if reads_gold else NO_COLUMN
         self.rows = [target.row for target in self.targets]
         self.layout = ""
         self.zero = [0.0] * len(self.rows)
@@ -205,7 +216,7 @@ class _Attacks:
                 MAY_PAY,
                 fault="failed",
                 example=text,
-                note=failure_of(self.guard, outcome).what,
+                note=f"No score, because {failure_of(self.guard, outcome).what}",
             )
 
         prompt = "\n".join(self.targets[0].turns)
@@ -312,9 +323,16 @@ class _Attacks:
         """Yield the lines of several attacks. count: of the rows to attack, None for all."""
         texts = [make(target) for target in self.targets[:count]]
         for name in dict.fromkeys(chain.from_iterable(texts)):
-            tried = self._try(
-                [own[name] for own in texts],
-            )
+            chosen = [own[name] for own in texts]
+            reason = self.no_gold or LEFT_OUT.get(name, NO_GOLD)
+            if name == NUMBERS:
+                reason = NO_NUMBER
+            elif must == PAY:
+                reason = UNPAID
+                for place, limit in enumerate(limits):
+                    if limit <= 0:  # no layout pays this row
+                        chosen[place] = []
+            tried = self._try(chosen)
             line = self._line(
                 name,
                 must,
@@ -322,7 +340,7 @@ class _Attacks:
                 limits,
             )
             if not tried:
-                line = line._replace(note=LEFT_OUT.get(name, NO_GOLD))
+                line = line._replace(note=f"Not tried, because {reason}")
             yield line
 
     def _line(
@@ -336,10 +354,9 @@ class _Attacks:
         rows = []
         for place, (earned, text) in _best(tried).items():
             limit = limits[place]
-            if must != PAY or limit > 0:  # else no layout pays this row
-                rows.append(
-                    (earned - limit, earned, limit, text),
-                )
+            rows.append(
+                (earned - limit, earned, limit, text),
+            )
 
         score: float | None = None
         limit, text = max(limits), ""
@@ -369,7 +386,7 @@ class _Attacks:
                     fault="slow" if finding.code == "too-slow" else "failed",
                     score=None,
                     example=text,
-                    note=finding.what,
+                    note=f"No score, because {finding.what}",
                 )
         return line
 

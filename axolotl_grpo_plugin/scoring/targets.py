@@ -14,15 +14,19 @@ WITHOUT_LAYOUT = ("bare text", "prose")
 LONG = "word " * 1000
 MEGABYTE = 1_000_000
 _PLACES: tuple[Place, ...] = ("tag", "box", "hash")
+NUMBERS = "numbers of the prompt"
+NO_NUMBER = "no prompt's last paragraph has a number other than the answer"
 _NUMBER = re.compile(r"-?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 _INTEGER = re.compile(r"(?<![\w.])-?[0-9]{1,18}(?![\w.])")
 
+# Why no right answer is known.
+NO_COLUMN = f"the reward reads no gold column ({', '.join(ANSWERS)})"
+NO_GOLD = "no row has an answer in the gold column that the reward reads"
 # Why an attack has no completion for any row.
-NO_GOLD = f"no row has an answer in a column that the reward reads ({', '.join(ANSWERS)})"
 LEFT_OUT = {
-    "numbers of the prompt": "no prompt has a number",
-    "number 5 % off": "no answer has a number",
-    "unevaluated expression": "no answer has a whole number",
+    "all rows' golds": "all rows have the same answer",
+    "number 5 % off": "no answer is a plain number",
+    "unevaluated expression": "no answer is a plain whole number",
     "echo of the prompt": "the prompts state the right answers",
 }
 
@@ -188,7 +192,7 @@ def _wrong_answers(target: Target) -> TextsOf:
     gold, wrong = target.gold, target.wrong
     numbers = _NUMBER.findall(target.question)
     answers = {
-        "numbers of the prompt": [*numbers[-1:], ", ".join(numbers)],
+        NUMBERS: [*numbers[-1:], ", ".join(numbers)],
         "all rows' golds": [", ".join(dict.fromkeys([gold, *target.others]))],
         "hedge": [
             f"{gold} or {wrong}",

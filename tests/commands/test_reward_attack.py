@@ -37,6 +37,10 @@ def as_number(completion: str, answer: str) -> float:
     return float(completion == int(answer))
 
 
+def gives_none(completions, answer, **columns):
+    return [None] * len(completions)
+
+
 def asked(row):
     return {"prompt": row["question"], **row}
 """
@@ -113,10 +117,26 @@ def test_says_why_an_attack_has_no_score():
     Path("my.yaml").write_text(WITHOUT_GOLD)
     code, printed = call("--reward", "ours.by_other_name")
     assert code == 0
-    reason = "No score, because no row has an answer in a column that the reward reads (answer, "
-    before, attacks = " ".join(printed.split()).split(reason)
-    assert "hedge" in attacks
-    assert "hedge" not in before
+    words = " ".join(printed.split())
+    no_column = "because the reward reads no gold column (answer, solution, ground_truth, gold, label)"
+    assert f"No right answer is known, {no_column}. attack" in words
+    assert f"Not tried, {no_column}: all rows' golds; hedge; denial; number 5 % off; " in words
+    assert "last paragraph has a number other than the answer: numbers of the prompt." in words
+    assert "Not tried, because no right answer is paid: right, 40 lines of reasoning; right, CRLF" in words
+    assert words.count("hedge") == 1
+
+
+def test_reward_that_gives_none_is_not_called_faultless():
+    code, printed = call("--reward", "ours.gives_none")
+    assert code == 0
+    assert printed.endswith("It gives None to each completion, so nothing is known about it.\n\n")
+
+
+@pytest.mark.parametrize("reward, told", [("as_number", True), ("gone", False), ("tagged", False)])
+def test_says_that_no_layout_is_paid_if_that_is_the_cause(reward, told):
+    _, printed = call("--reward", f"ours.{reward}", "--limit", "2")
+    assert ("It pays a right answer in no layout that was tried." in printed) is told
+    assert "No right answer is known" not in printed
 
 
 def test_reports_a_reward_whose_column_the_rows_lack():

@@ -4,17 +4,20 @@
 """
 
 import asyncio
+import inspect
 import pickle
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.completions import Completion, as_chat, text_of
+from axolotl_grpo_plugin.completions import Completion, Texts, as_chat, text_of
 from axolotl_grpo_plugin.findings import Finding, fault, raised
 from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
-from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.load import RewardRef, lacking, load_reward
 from axolotl_grpo_plugin.reward import (
+    NOT_COLUMNS,
     Completions,
     How,
     PlainReward,
@@ -73,6 +76,7 @@ class GuardedReward:
 
     Attributes:
         outcomes: of the last batch, one per completion.
+        columns: the names of its dataset columns.
         series: the value of the `group_by` column of each, "" if there is none.
     """
 
@@ -93,6 +97,7 @@ class GuardedReward:
         self.isolation = isolation if pool else "inline"
         self.function = load_reward(reward)
         self.outcomes: Outcomes = []
+        self.columns: Texts = []
         self.series: list[str] = []
         self.reasons = [*self.function.spec.reasons]
         # Only a process has a limit of CPU time. Without reasons, a reward has no curves of them.
@@ -196,6 +201,7 @@ class GuardedReward:
             if getattr(episode, "neutral", False):
                 outcomes[place] = Outcome(None)
         self.outcomes = outcomes
+        self.columns = sorted(columns.keys() - NOT_COLUMNS)
         nothing = [None] * len(outcomes)
         series = columns.get(self.function.spec.group_by) or nothing
         self.series = ["" if value is None else str(value) for value in series]
@@ -318,10 +324,16 @@ def failure_of(guard: GuardedReward, outcome: Outcome) -> Finding:
     """Describe a failed outcome. Its code is "too-slow" or "reward-fails"."""
     where = guard.reward.key
     if outcome.reason == TOO_SLOW or outcome.timed_out:
-        what = f"the row was {outcome.error}"
+        unit = "a completion" if isinstance(guard.function, Reward) else "the batch"
+        what = f"{unit} was {outcome.error}"
         if not outcome.timed_out:
             what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
         return fault("too-slow", where, what, "Make it faster, or raise grpo_reward_timeout")
+    # A plain function takes columns from its **kwargs, which its signature does not show.
+    taken = inspect.getfullargspec(guard.function.function).varkw
+    trace = rf"""\b{taken}\[['"](\w+)['"]].*KeyError: '\1'$"""
+    if missing := re.search(trace, outcome.error.strip(), re.DOTALL):
+        return lacking(missing[1], guard.columns, where)
     # Without a traceback, the reward returned something wrong.
     is_raised = "\n" in outcome.error
     what = f"it raised {raised(outcome.error)}" if is_raised else f"it {outcome.error}"

@@ -20,7 +20,15 @@ from axolotl_grpo_plugin.load import (
     not_ready,
 )
 from axolotl_grpo_plugin.modules import function_at
-from axolotl_grpo_plugin.reward import OF_TRL, BaseReward, GroupReward, Row, Rows, parameters_of
+from axolotl_grpo_plugin.reward import (
+    OF_TRL,
+    BaseReward,
+    GroupReward,
+    Reward,
+    Row,
+    Rows,
+    parameters_of,
+)
 from axolotl_grpo_plugin.runlog.reader import group_of
 from axolotl_grpo_plugin.runlog.schema import COLUMN
 from axolotl_grpo_plugin.scoring.guard import GuardedReward, failure_of, is_failed
@@ -136,9 +144,13 @@ def _scored(
     for outcomes in guard.score_batches(rows, completions):
         if all(map(is_failed, outcomes)):
             failure = failure_of(guard, outcomes[0])
-            what = f"all {len(outcomes)} completions failed: {failure.what}"
+            # One call of a function of the whole batch raised one error.
+            which = "all" if isinstance(guard.function, Reward) else "the batch of"
+            what = f"{which} {len(outcomes)} completions failed: {failure.what}"
             where = f"--reward {guard.reward.key}"
             fix = failure.fix
+            if failure.code == "too-slow":
+                fix = "Make it faster"
             # Only a completion without a prompt of messages stays text.
             if "TypeError: string indices must be integers" in failure.what:
                 fix = (

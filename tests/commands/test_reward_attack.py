@@ -109,7 +109,7 @@ def test_reward_that_fails_for_every_completion_is_one_finding():
     (report,) = json.loads(printed)
     (line,) = report["lines"]
     assert (code, line["attack"], line["fault"]) == (1, "any completion", "failed")
-    assert "KeyError: 'solution' (rewards/ours.py" in line["note"]
+    assert 'it reads "solution", which the rows lack (they have: answer, data_source, question)' in line["note"]
 
 
 def test_says_why_an_attack_has_no_score():

@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.findings import FindingError, at
 from axolotl_grpo_plugin.load import RewardRefs, is_model, reward_refs
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, Row
-from axolotl_grpo_plugin.scoring.attacks import ANY, Line, Report, attack
+from axolotl_grpo_plugin.scoring.attacks import Line, Report, attack
 from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
 from axolotl_grpo_plugin.scoring.rescore import check_scorable, named_rewards
 from axolotl_grpo_plugin.scoring.samples import merged, training_samples
@@ -120,7 +120,7 @@ def _show(
         return
     if report.reads and report.no_gold:
         out.print(f"No right answer is known, because {report.no_gold}.")
-    elif not report.layout and report.lines[0].attack != ANY:
+    elif not report.layout and not report.left_out:
         out.print(
             "It pays a right answer in no layout that was tried. If it reads another layout, try a right "
             "completion with `axolotl-grpo reward score`."

@@ -113,8 +113,15 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
         if isinstance(function, BaseReward):
             spec = function.spec
             kind = KINDS[type(function)]
-            facts = (spec.range, spec.reads, spec.may_read)
-            yield Entry(path, kind, pays, *facts, function.options)
+            yield Entry(
+                path,
+                kind,
+                pays,
+                spec.range,
+                spec.reads,
+                spec.may_read,
+                function.options,
+            )
         elif _is_factory(function):
             options = parameters_of(function)
             for option, default in options.items():

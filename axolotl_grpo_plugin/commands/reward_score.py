@@ -11,7 +11,7 @@ from statistics import fmean
 import click
 
 from axolotl_grpo_plugin.commands.reward_list import full_path
-from axolotl_grpo_plugin.completions import Names, text_of
+from axolotl_grpo_plugin.completions import Names, Texts, text_of
 from axolotl_grpo_plugin.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.findings import FindingError, first_line
 from axolotl_grpo_plugin.reward import Row, Rows
@@ -36,9 +36,8 @@ def run(
     """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
     references = named_rewards(list(map(full_path, rewards)), arguments)
     rows = list(islice(_read(file), limit))
-    _check_rows(file, rows, column)
+    texts = _texts(file, rows, column)
     scored = rescored(references, rows, column)
-    texts = [text_of(row[column]) for row in rows]
     if as_json:
         print_json([_plain(*pair, texts) for pair in scored.items()])
     else:
@@ -47,12 +46,12 @@ def run(
     return int(any(map(is_failed, chain.from_iterable(scored.values()))))
 
 
-def _check_rows(
+def _texts(
     file: str,
     rows: Rows,
     column: str,
-) -> None:
-    """Raise FindingError if there are no completions."""
+) -> Texts:
+    """Return the completions as text. Raises: FindingError if a row has none."""
     if not rows:
         raise FindingError(
             file,
@@ -71,13 +70,15 @@ def _check_rows(
             fix,
             "unknown-column",
         )
+    texts = []
     for number, row in enumerate(rows):
         try:
-            text_of(row[column])
+            texts.append(text_of(row[column]))
         except (KeyError, TypeError) as error:
             where = f"{file}, row {number}, column {column!r}"
             what = f"no completion: {first_line(error)}"
             raise FindingError(where, what, "Correct the row", "no-completion") from error
+    return texts
 
 
 def counted_files(path: str) -> list[Path]:

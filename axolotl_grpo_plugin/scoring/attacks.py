@@ -99,22 +99,15 @@ def attack(guard: GuardedReward, samples: Samples) -> Report:
         guard,
         samples,
     )
-    report = Report(
-        attacks.reads,
-        "",
-        [],
-        attacks.no_gold,
-        "",
-    )
+    lines = []
+    left_out = ""
     late = 0
     for line in attacks.lines():
-        report.lines.append(line)
+        lines.append(line)
         late += line.fault == "slow"
         if line.attack == ANY or late == STUCK:
             left_out = f"{STUCK} timed out" if late else "no completion could be scored"
-            report = report._replace(left_out=left_out)
             break
-    lines = report.lines
     # The best score of a penalty is 0, so its right answers earn that.
     is_below = lines[0].score not in (None, guard.function.highest)
     if is_below and not attacks.layout and attacks.should_pay(lines):
@@ -123,7 +116,13 @@ def attack(guard: GuardedReward, samples: Samples) -> Report:
             must=f"{PAY} 0",
             fault="unpaid",
         )
-    return report._replace(layout=attacks.layout, reads=attacks.reads)
+    return Report(
+        attacks.reads,
+        attacks.layout,
+        lines,
+        attacks.no_gold,
+        left_out,
+    )
 
 
 class _Attacks:
@@ -145,7 +144,7 @@ class _Attacks:
         )
         self.no_gold = ""
         if not any(target.gold for target in self.targets):
-            reads_gold = not self.is_plain and not {*ANSWERS}.isdisjoint(self.reads)
+            reads_gold = {*ANSWERS}.intersection(self.reads)
             self.no_gold = NO_GOLD if reads_gold else NO_COLUMN
         self.rows = [target.row for target in self.targets]
         self.layout = ""

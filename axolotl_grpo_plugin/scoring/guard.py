@@ -324,8 +324,7 @@ def failure_of(guard: GuardedReward, outcome: Outcome) -> Finding:
     """Describe a failed outcome. Its code is "too-slow" or "reward-fails"."""
     where = guard.reward.key
     if outcome.reason == TOO_SLOW or outcome.timed_out:
-        unit = "a completion" if isinstance(guard.function, Reward) else "the batch"
-        what = f"{unit} was {outcome.error}"
+        what = f"one call was {outcome.error}"
         if not outcome.timed_out:
             what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
         return fault("too-slow", where, what, "Make it faster, or raise grpo_reward_timeout")

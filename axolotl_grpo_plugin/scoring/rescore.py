@@ -149,8 +149,6 @@ def _scored(
             what = f"{which} {len(outcomes)} completions failed: {failure.what}"
             where = f"--reward {guard.reward.key}"
             fix = failure.fix
-            if failure.code == "too-slow":
-                fix = "Make it faster"
             # Only a completion without a prompt of messages stays text.
             if "TypeError: string indices must be integers" in failure.what:
                 fix = (

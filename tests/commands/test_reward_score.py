@@ -305,7 +305,7 @@ def test_reports_broken_and_missing_parquet_files(folder):
     "name, seconds, message",
     [
         ("loops", 60, "all 2 completions failed: "),  # by its CPU time, or on a busy machine by the wall clock
-        ("loops_on_a_batch", 0.5, "the batch of 2 completions failed: the batch was not scored within "),
+        ("loops_on_a_batch", 0.5, "the batch of 2 completions failed: one call was not scored within "),
     ],
 )
 def test_reward_that_loops_is_stopped(monkeypatch, name, seconds, message):

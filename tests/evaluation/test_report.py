@@ -118,6 +118,13 @@ def test_a_reward_without_highest_score_is_compared_by_its_mean():
     assert "final  1.20 (1.00 to 1.38)" in shown
 
 
+@pytest.mark.parametrize("models", [{"base": 40}, {"base": 40, "final": 60}])
+def test_a_first_reward_without_a_range_is_named_and_its_mean_told_once(models):
+    shown = printed(summarize(greedy(**models), WITHOUT_RANGE))
+    assert "mean of right (95 %)" in shown and "right: " not in shown
+    assert "layout: 0.50" in shown
+
+
 def test_equal_scores_without_a_range_have_no_interval():
     shown = printed(summarize(greedy(base=40, new=60), REWARDS))
     assert "layout: 0.50 → 0.50" in shown and "layout: 0.50 → 0.50 (" not in shown

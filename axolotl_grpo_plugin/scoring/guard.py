@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import inspect
 import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +42,11 @@ from axolotl_grpo_plugin.scoring.worker import (
 
 TOO_SLOW = "too_slow"  # the reason of a completion that took more than `timeout`
 BATCH = 64  # completions, about, that `score_list` scores together
+# The end of a traceback. A signature does not show the columns that a function takes from **kwargs.
+_MISSING = re.compile(
+    r"""\b(?:kwargs|kwds|kw|columns|_)\[['"](\w+)['"]].*^KeyError: '\1'\s*\Z""",
+    re.DOTALL | re.MULTILINE,
+)
 _UNPICKLABLE = {"trainer_state", "log_extra", "log_metric", "environments"}  # columns from TRL
 
 # The state of a trainer before its first step, without `max_steps`.
@@ -324,14 +328,11 @@ def failure_of(guard: GuardedReward, outcome: Outcome) -> Finding:
     """Describe a failed outcome. Its code is "too-slow" or "reward-fails"."""
     where = guard.reward.key
     if outcome.reason == TOO_SLOW or outcome.timed_out:
-        what = f"one call was {outcome.error}"
+        what = f"a completion was {outcome.error}"
         if not outcome.timed_out:
             what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
         return fault("too-slow", where, what, "Make it faster, or raise grpo_reward_timeout")
-    # A plain function takes columns from its **kwargs, which its signature does not show.
-    taken = inspect.getfullargspec(guard.function.function).varkw
-    trace = rf"""\b{taken}\[['"](\w+)['"]].*KeyError: '\1'$"""
-    if missing := re.search(trace, outcome.error.strip(), re.DOTALL):
+    if missing := _MISSING.search(outcome.error):
         return lacking(missing[1], guard.columns, where)
     # Without a traceback, the reward returned something wrong.
     is_raised = "\n" in outcome.error

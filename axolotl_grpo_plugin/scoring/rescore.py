@@ -146,7 +146,7 @@ def _scored(
             failure = failure_of(guard, outcomes[0])
             # One call of a function of the whole batch raised one error.
             which = "all" if isinstance(guard.function, Reward) else "the batch of"
-            what = f"{which} {len(outcomes)} completions failed: {failure.what}"
+            what = f"it failed for {which} {len(outcomes)} completions: {failure.what}"
             where = f"--reward {guard.reward.key}"
             fix = failure.fix
             # Only a completion without a prompt of messages stays text.

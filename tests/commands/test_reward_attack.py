@@ -95,7 +95,7 @@ def test_reward_that_pays_no_right_answer_exits_with_1():
     code, printed = call("--reward", "rewards.ours.as_number", "--limit", "2")
     assert code == 1
     assert "Faults: right, in all layouts." in printed
-    assert "UNPAID 2/2" in printed
+    assert "UNPAID 2/2" in printed and "It pays a right answer in no layout that was tried." in printed
 
 
 def test_right_reward_without_fault_exits_with_0():
@@ -123,20 +123,12 @@ def test_says_why_an_attack_has_no_score():
     assert f"Not tried, {no_column}: all rows' golds; hedge; denial; number 5 % off; " in words
     assert "last paragraph has a number other than the answer: numbers of the prompt." in words
     assert "Not tried, because no right answer is paid: right, 40 lines of reasoning; right, CRLF" in words
-    assert words.count("hedge") == 1
 
 
 def test_reward_that_gives_none_is_not_called_faultless():
     code, printed = call("--reward", "ours.gives_none")
     assert code == 0
     assert printed.endswith("It gives None to each completion, so nothing is known about it.\n\n")
-
-
-@pytest.mark.parametrize("reward, told", [("as_number", True), ("gone", False), ("tagged", False)])
-def test_says_that_no_layout_is_paid_if_that_is_the_cause(reward, told):
-    _, printed = call("--reward", f"ours.{reward}", "--limit", "2")
-    assert ("It pays a right answer in no layout that was tried." in printed) is told
-    assert "No right answer is known" not in printed
 
 
 def test_reports_a_reward_whose_column_the_rows_lack():

@@ -276,7 +276,7 @@ def test_reads_trls_completions(folder):
         (ROWS, ["rewards.ours.size_of_group"], 'reads "prompt", which the rows lack'),
         (ROWS, ["rewards.ours.needs_a_sandbox"], "there is no sandbox here. Install bubblewrap"),
         (ROWS[:1], ["rewards.ours.takes_gold"], 'it reads "gold", which the rows lack (they have: answer). Let the'),
-        (ROWS, ["rewards.ours.short"], "the batch of 6 completions failed: it returned 1 scores for 6 completions"),
+        (ROWS, ["rewards.ours.short"], "it failed for the batch of 6 completions: it returned 1 scores"),
         (ROWS, ["rewards.ours.plain"], "raised TypeError: string indices must be integers"),
     ],
 )
@@ -304,8 +304,8 @@ def test_reports_broken_and_missing_parquet_files(folder):
 @pytest.mark.parametrize(
     "name, seconds, message",
     [
-        ("loops", 60, "all 2 completions failed: "),  # by its CPU time, or on a busy machine by the wall clock
-        ("loops_on_a_batch", 0.5, "the batch of 2 completions failed: one call was not scored within "),
+        ("loops", 60, "it failed for all 2 completions: "),  # by its CPU time, or on a busy machine by the wall clock
+        ("loops_on_a_batch", 0.5, "it failed for the batch of 2 completions: a completion was not scored within "),
     ],
 )
 def test_reward_that_loops_is_stopped(monkeypatch, name, seconds, message):

@@ -111,18 +111,17 @@ def test_verdict_names_the_better_model_only_if_the_rows_show_it(after, start):
     assert summary["parts"][0]["differences"][0]["verdict"].startswith(start)
 
 
+@pytest.mark.parametrize("models", [{}, {"final": 60}])
+def test_mean_of_a_first_reward_without_a_range_is_told_once(models):
+    shown = printed(summarize(greedy(base=40, **models), WITHOUT_RANGE))
+    assert "mean of right (95 %)" in shown and "right: " not in shown
+
+
 def test_a_reward_without_highest_score_is_compared_by_its_mean():
     summary = summarize(greedy(base=40, final=60), WITHOUT_RANGE)
     shown = printed(summary)
     assert "final against base: +0.4 (95 %: +0.237 to +0.558)" in shown
     assert "final  1.20 (1.00 to 1.38)" in shown
-
-
-@pytest.mark.parametrize("models", [{"base": 40}, {"base": 40, "final": 60}])
-def test_a_first_reward_without_a_range_is_named_and_its_mean_told_once(models):
-    shown = printed(summarize(greedy(**models), WITHOUT_RANGE))
-    assert "mean of right (95 %)" in shown and "right: " not in shown
-    assert "layout: 0.50" in shown
 
 
 def test_equal_scores_without_a_range_have_no_interval():

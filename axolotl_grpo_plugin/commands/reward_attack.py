@@ -115,8 +115,11 @@ def _show(
     if report.reads:
         line = f"It reads {', '.join(report.reads)}, so only a right answer may be paid."
     out.print(f"{line} {rows} rows.")
-    if not report.faults and all(line.score is None for line in report.lines):
-        out.print("It gives None to each completion, so nothing is known about it.\n")
+    if not any(line.example for line in report.lines):
+        out.print(
+            "It gives None to each completion, so the attacks prove nothing. Return a number, unless the "
+            "rows belong to another task.\n"
+        )
         return
     if report.reads and report.no_gold:
         out.print(f"No right answer is known, because {report.no_gold}.")

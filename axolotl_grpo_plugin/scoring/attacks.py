@@ -17,7 +17,6 @@ from axolotl_grpo_plugin.scoring.samples import ANSWERS, LAYOUTS, Samples, merge
 from axolotl_grpo_plugin.scoring.targets import (
     LEFT_OUT,
     LONG,
-    NO_COLUMN,
     NO_GOLD,
     NO_NUMBER,
     NUMBERS,
@@ -142,10 +141,7 @@ class _Attacks:
             merged(samples),
             ANSWERS if self.is_plain else self.reads,
         )
-        self.no_gold = ""
-        if not any(target.gold for target in self.targets):
-            reads_gold = {*ANSWERS}.intersection(self.reads)
-            self.no_gold = NO_GOLD if reads_gold else NO_COLUMN
+        self.no_gold = "" if any(target.gold for target in self.targets) else NO_GOLD
         self.rows = [target.row for target in self.targets]
         self.layout = ""
         self.zero = [0.0] * len(self.rows)

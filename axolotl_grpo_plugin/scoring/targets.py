@@ -20,8 +20,7 @@ _NUMBER = re.compile(r"-?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 _INTEGER = re.compile(r"(?<![\w.])-?[0-9]{1,18}(?![\w.])")
 
 # Why no right answer is known.
-NO_COLUMN = f"the reward reads no gold column ({', '.join(ANSWERS)})"
-NO_GOLD = "no row has an answer in the gold column that the reward reads"
+NO_GOLD = f"the reward reads no gold answer of the rows (column {', '.join(ANSWERS)})"
 # Why an attack has no completion for any row.
 LEFT_OUT = {
     "all rows' golds": "all rows have the same answer",

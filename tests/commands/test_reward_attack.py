@@ -118,7 +118,9 @@ def test_says_why_an_attack_has_no_score():
     code, printed = call("--reward", "ours.by_other_name")
     assert code == 0
     words = " ".join(printed.split())
-    no_column = "because the reward reads no gold column (answer, solution, ground_truth, gold, label)"
+    no_column = (
+        "because the reward reads no gold answer of the rows (column answer, solution, ground_truth, gold, label)"
+    )
     assert f"No right answer is known, {no_column}. attack" in words
     assert f"Not tried, {no_column}: all rows' golds; hedge; denial; number 5 % off; " in words
     assert "last paragraph has a number other than the answer: numbers of the prompt." in words
@@ -128,7 +130,7 @@ def test_says_why_an_attack_has_no_score():
 def test_reward_that_gives_none_is_not_called_faultless():
     code, printed = call("--reward", "ours.gives_none")
     assert code == 0
-    assert printed.endswith("It gives None to each completion, so nothing is known about it.\n\n")
+    assert "It gives None to each completion" in printed and "No fault" not in printed
 
 
 def test_reports_a_reward_whose_column_the_rows_lack():

@@ -99,8 +99,12 @@ def full_path(name: str) -> str:
         if f".{name} " in f"{path} {short(path)} {module} ":
             fitting.append(path)
     if len(fitting) > 1:
-        fix = f"Write one of {', '.join(fitting)}"
-        raise FindingError(f"--reward {name}", "several rewards have this name", fix, "ambiguous")
+        raise FindingError(
+            f"--reward {name}",
+            "several rewards have this name",
+            f"Write one of {', '.join(fitting)}",
+            "ambiguous",
+        )
     return fitting[0] if fitting else name
 
 
@@ -169,9 +173,8 @@ def _show(entries: list[Entry]) -> None:
             if entry.range:
                 bounds = "{:g} .. {:g}".format(*entry.range)
             reads = [*entry.reads, *map("[{}]".format, entry.may_read)]
-            name = entry.path.rpartition(".")[2]
             lines.add_row(
-                name,
+                entry.path.rpartition(".")[2],
                 bounds,
                 ", ".join(reads),
                 _pays(entry),

@@ -61,13 +61,10 @@ def _texts(
         )
     columns = dict.fromkeys(chain.from_iterable(rows))
     if column not in columns:
-        present = ", ".join(columns) or "none"
-        what = f"no column {column!r} (it has: {present})"
-        fix = "Name the column of the completions with --column"
         raise FindingError(
             file,
-            what,
-            fix,
+            f"no column {column!r} (it has: {', '.join(columns) or 'none'})",
+            "Name the column of the completions with --column",
             "unknown-column",
         )
     texts = []
@@ -75,9 +72,12 @@ def _texts(
         try:
             texts.append(text_of(row[column]))
         except (KeyError, TypeError) as error:
-            where = f"{file}, row {number}, column {column!r}"
-            what = f"no completion: {first_line(error)}"
-            raise FindingError(where, what, "Correct the row", "no-completion") from error
+            raise FindingError(
+                f"{file}, row {number}, column {column!r}",
+                f"no completion: {first_line(error)}",
+                "Correct the row",
+                "no-completion",
+            ) from error
     return texts
 
 
@@ -88,8 +88,12 @@ def counted_files(path: str) -> list[Path]:
     """
     files = rollout_files(Path(path))
     if not files.counted:
-        fix = "Name the output_dir of a run without `grpo_rollouts: false`, or a file"
-        raise FindingError(path, "no Parquet files there", fix, "no-files")
+        raise FindingError(
+            path,
+            "no Parquet files there",
+            "Name the output_dir of a run without `grpo_rollouts: false`, or a file",
+            "no-files",
+        )
     if note := files.note():
         click.echo(note, err=True)
     return files.counted
@@ -107,9 +111,12 @@ def _read(file: str) -> Iterator[Row]:
             try:
                 yield from read(parquet)
             except (pa.ArrowException, OSError) as error:
-                what = f"not Parquet: {first_line(error)}"
-                fix = "Remove it, or write it again"
-                raise FindingError(str(parquet), what, fix, "broken") from error
+                raise FindingError(
+                    str(parquet),
+                    f"not Parquet: {first_line(error)}",
+                    "Remove it, or write it again",
+                    "broken",
+                ) from error
     else:
         with path.open(encoding="utf-8-sig") as lines:
             yield from _lines(lines, file)
@@ -126,9 +133,12 @@ def _lines(lines: Iterable[str], where: str) -> Iterator[Row]:
             elif row is not None:
                 raise ValueError(f"no object: {line[:60]!r}")
     except ValueError as error:  # also of a file that is not UTF-8
-        place = f"{where}, line {number}"
-        fix = "Write one JSON object per line"
-        raise FindingError(place, f"not JSON: {error}", fix, "not-json") from error
+        raise FindingError(
+            f"{where}, line {number}",
+            f"not JSON: {error}",
+            "Write one JSON object per line",
+            "not-json",
+        ) from error
 
 
 def _summary(key: str, outcomes: Outcomes) -> Row:
@@ -177,8 +187,12 @@ def _show(key: str, outcomes: Outcomes, texts: Names) -> None:
     for row, outcome in enumerate(outcomes[:SHOWN]):
         value = "none" if outcome.value is None else f"{outcome.value:g}"
         last = outcome.error.strip().rpartition("\n")[2]
-        read = in_one_line(last or outcome.read or texts[row])
-        rows.add_row(str(row), value, outcome.status, read)
+        rows.add_row(
+            str(row),
+            value,
+            outcome.status,
+            in_one_line(last or outcome.read or texts[row]),
+        )
     summary = _summary(key, outcomes)
     line = f"{len(outcomes):,} completions, {summary['without_score']:,} without a score"
     if summary["mean"] is not None:

@@ -154,8 +154,8 @@ class _Attacks:
         """Yield the line of each attack."""
         yield from self._golds()
         yield self._others()
-        has_others = all(target.others for target in self.targets)
-        if self.is_plain and has_others and sum(self.base) < sum(self.top) / 2:
+        pays_gold = self.is_plain and sum(self.base) < sum(self.top) / 2
+        if pays_gold and all(target.others for target in self.targets):
             self.reads = [name for name in ANSWERS if name in self.rows[0]]
             self.wrong = NOT_PAY
         yield from self._lines(
@@ -186,12 +186,11 @@ class _Attacks:
 
     def should_pay(self, lines: list[Line]) -> bool:
         """Return whether the reward should pay the rows' answers: it reads them, or scores 0 in all lines."""
-        scores = {line.score for line in lines}
-        columns = {*self.reads}
+        columns = self.reads
         # One that declares its range may be for a layout that is not tried.
-        if scores <= {0.0, None} and self.guard.function.highest is None:
-            columns = {*self.rows[0]}
-        return not columns.isdisjoint(ANSWERS)
+        if not any(line.score for line in lines) and self.guard.function.highest is None:
+            columns = [*self.rows[0]]
+        return not {*ANSWERS}.isdisjoint(columns)
 
     def _golds(self) -> Iterator[Line]:
         """Yield a line per layout of the right answer that is paid, and set each target's `wrap`."""
@@ -252,8 +251,8 @@ class _Attacks:
                 [layout(target.wrong) for layout in LAYOUTS.values()],
             )
         tried = self._try(texts)
-        half = (self.guard.function.highest or 0) / 2
-        limits = [top / 2 or half for top in self.top]
+        highest = self.guard.function.highest or 0
+        limits = [(top or highest) / 2 for top in self.top]
         line = self._line(
             "another row's gold",
             self.wrong,
@@ -270,10 +269,8 @@ class _Attacks:
         for name, value in NO_GOLDS.items():
             texts = []
             for target in self.targets:
-                answers = [target.wrong, "None", "[]"]
-                texts.append(
-                    [target.wrap(text) for text in answers if text != as_text(value)],
-                )
+                written = {target.wrong, "None", "[]"} - {as_text(value)}
+                texts.append([*map(target.wrap, sorted(written))])
             rows = [row | dict.fromkeys(columns, value) for row in self.rows]
             line = self._line(
                 f"gold is {name}",

@@ -111,8 +111,10 @@ def rescored(
     Raises: FindingError if a reward is not ready, reads a column that no row has, or scores no
         completion of a batch, because it loops for example.
     """
-    seconds = BATCH_SECONDS * len(references)
-    settings = replace(ScoringSettings.of({}), batch_timeout=seconds)
+    settings = replace(
+        ScoringSettings.of({}),
+        batch_timeout=BATCH_SECONDS * len(references),
+    )
     columns = [_columns(row, column) for row in rows]
     names = dict.fromkeys(chain.from_iterable(columns))
     for reference in references:
@@ -146,8 +148,6 @@ def _scored(
             failure = failure_of(guard, outcomes[0])
             # One call of a function of the whole batch raised one error.
             which = "all" if isinstance(guard.function, Reward) else "the batch of"
-            what = f"it failed for {which} {len(outcomes)} completions: {failure.what}"
-            where = f"--reward {guard.reward.key}"
             fix = failure.fix
             # Only a completion without a prompt of messages stays text.
             if "TypeError: string indices must be integers" in failure.what:
@@ -155,7 +155,12 @@ def _scored(
                     "This reward expects chat messages. Write each completion as "
                     '[{"role": "assistant", "content": "..."}]'
                 )
-            raise FindingError(where, what, fix, "reward-fails")
+            raise FindingError(
+                f"--reward {guard.reward.key}",
+                f"it failed for {which} {len(outcomes)} completions: {failure.what}",
+                fix,
+                "reward-fails",
+            )
         found += outcomes
     return found
 

@@ -45,8 +45,7 @@ class Target:
     ):
         self.row = sample.row
         self.turns = sample.turns
-        _, _, question = sample.prompt.rpartition("\n\n")
-        self.question = question.strip()
+        self.question = sample.prompt.rpartition("\n\n")[2].strip()
         self.gold = gold
         self.others = others
         self.wrong = [*others, *_near(gold), "no idea"][0]
@@ -219,19 +218,16 @@ def _wrong_answers(target: Target) -> TextsOf:
 
 def _unevaluated(gold: str) -> Texts:
     """Return a gold whose whole numbers are sums or products."""
-    product = _changed(
-        gold,
-        _INTEGER,
-        _product,
-    )
-    times = [text.replace("*", r"\cdot") for text in product]
-    return _changed(gold, _INTEGER, lambda number: f"{int(number) - 1}+1") + product + times
+    texts = _changed(gold, _INTEGER, lambda number: f"{int(number) - 1}+1")
+    for product in _changed(gold, _INTEGER, _product):
+        texts += [product, product.replace("*", r"\cdot")]
+    return texts
 
 
 def _product(number: str) -> str:
     value = int(number)
-    divisors = [divisor for divisor in (2, 3, 5, 7, 1) if value % divisor == 0]
-    return f"{value // divisors[0]}*{divisors[0]}"
+    divisor = next(factor for factor in (2, 3, 5, 7, 1) if value % factor == 0)
+    return f"{value // divisor}*{divisor}"
 
 
 def _unclosed(target: Target) -> Texts:
@@ -250,9 +246,8 @@ def _unclosed(target: Target) -> Texts:
 def equal_texts(target: Target) -> TextsOf:
     """Return completions as good as the right one in its layout."""
     right = target.right
-    lines = "It is known that this follows.\n" * 40
     return {
-        "right, 40 lines of reasoning": [right.replace(KNOWN, lines)],
+        "right, 40 lines of reasoning": [right.replace(KNOWN, f"{KNOWN}\n" * 40)],
         "right, CRLF line ends": [right.replace("\n", "\r\n")],
         "right, outer line breaks": [f"\n{right}\n\n"],
     }

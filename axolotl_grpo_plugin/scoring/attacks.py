@@ -251,8 +251,7 @@ class _Attacks:
                 [layout(target.wrong) for layout in LAYOUTS.values()],
             )
         tried = self._try(texts)
-        highest = self.guard.function.highest or 0
-        limits = [(top or highest) / 2 for top in self.top]
+        limits = [(top or self.guard.function.highest or 0) / 2 for top in self.top]
         line = self._line(
             "another row's gold",
             self.wrong,

@@ -208,13 +208,18 @@ def missing_column(
     prompt = ["prompt"] if isinstance(function, GroupReward) else []
     for name in [*function.spec.reads, *prompt]:
         if name not in columns and name not in filled:
-            return fault(
-                "missing-column",
-                where,
-                f'it reads "{name}", which the rows lack (they have: {", ".join(columns)})',
-                "Let the transform or the file's rows have that column",
-            )
+            return lacking(name, columns, where)
     return None
+
+
+def lacking(name: str, columns: Columns, where: str) -> Finding:
+    """Return a finding on a column that the rows lack."""
+    return fault(
+        "missing-column",
+        where,
+        f'it reads "{name}", which the rows lack (they have: {", ".join(columns) or "none"})',
+        "Let the transform or the file's rows have that column",
+    )
 
 
 def not_ready(reward: BaseReward) -> str:

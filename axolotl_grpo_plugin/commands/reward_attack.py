@@ -51,11 +51,13 @@ def run(
             "Name a dataset under datasets:",
             "no-rows",
         )
-    columns = merged(found)[0].row
     for reference in references:
-        check_scorable(reference, columns, NOT_COLUMNS)
-    timeout = number_of(cfg.get("grpo_reward_timeout")) or SECONDS
-    seconds = min(timeout, SECONDS)
+        check_scorable(
+            reference,
+            merged(found)[0].row,
+            NOT_COLUMNS,
+        )
+    seconds = min(number_of(cfg.get("grpo_reward_timeout")) or SECONDS, SECONDS)
     # Each reward scores in a process, because it may hang on an attack.
     settings = ScoringSettings(
         seconds,
@@ -92,9 +94,8 @@ def _rewards(
         for finding in check_rewards(cfg):
             raise FindingError(*finding[:3], finding.code)
     elif not names:
-        where = at(cfg, "trl.reward_funcs")
         raise FindingError(
-            where,
+            at(cfg, "trl.reward_funcs"),
             "no reward function",
             "Name one with --reward",
             "no-reward",
@@ -115,10 +116,18 @@ def _show(
     if report.reads:
         line = f"It reads {', '.join(report.reads)}, so only a right answer may be paid."
     out.print(f"{line} {rows} rows.")
-    if not report.layout:
+    if not any(line.example for line in report.lines):
         out.print(
-            "No right answer is known, or the reward pays it in no layout that was tried. If it reads "
-            "another layout, try a right completion with `axolotl-grpo reward score`."
+            "It gives None to each completion, so the attacks prove nothing. Return a number, unless the "
+            "rows belong to another task.\n"
+        )
+        return
+    if report.reads and report.no_gold:
+        out.print(f"No right answer is known, because {report.no_gold}.")
+    elif not report.layout and not report.left_out:
+        out.print(
+            "It pays a right answer in no layout that was tried. If it reads another layout, try a right "
+            "completion with `axolotl-grpo reward score`."
         )
     lines = table(
         "attack",
@@ -137,7 +146,7 @@ def _show(
             unscored.setdefault(line_of_attack.note, []).append(line_of_attack.attack)
     out.print(lines)
     for reason, attacks in unscored.items():
-        out.print(f"No score, because {reason}: {'; '.join(attacks)}.")
+        out.print(f"{reason}: {'; '.join(attacks)}.")
     if report.left_out:
         out.print(f"The other attacks were left out, because {report.left_out}.")
     if report.faults:
@@ -153,19 +162,17 @@ def _cells(line: Line) -> list[str | Text]:
     result = Text("ok", style="green")
     if line.fault:
         result = Text(line.fault.upper(), style="bold red")
-    if line.fault == "paid":
-        result.append(f" {line.paid}/{line.tried}")
-    elif line.fault == "unpaid":
-        result.append(f" {line.tried - line.paid}/{line.tried}")
+    counts = {"paid": line.paid, "unpaid": line.tried - line.paid}
+    if line.fault in counts:
+        result.append(f" {counts[line.fault]}/{line.tried}")
     score = "" if line.score is None else f"{line.score:g}"
     return [line.attack, line.must, score, result, in_one_line(line.example, 30)]
 
 
 def _plain(key: str, report: Report) -> Row:
-    lines = [line._asdict() | {"example": line.example[:1000]} for line in report.lines]
     return {
         "reward": key,
         **report._asdict(),
-        "lines": lines,
+        "lines": [line._replace(example=line.example[:1000])._asdict() for line in report.lines],
         "faults": len(report.faults),
     }

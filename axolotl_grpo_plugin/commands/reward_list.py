@@ -99,8 +99,12 @@ def full_path(name: str) -> str:
         if f".{name} " in f"{path} {short(path)} {module} ":
             fitting.append(path)
     if len(fitting) > 1:
-        fix = f"Write one of {', '.join(fitting)}"
-        raise FindingError(f"--reward {name}", "several rewards have this name", fix, "ambiguous")
+        raise FindingError(
+            f"--reward {name}",
+            "several rewards have this name",
+            f"Write one of {', '.join(fitting)}",
+            "ambiguous",
+        )
     return fitting[0] if fitting else name
 
 
@@ -113,8 +117,15 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
         if isinstance(function, BaseReward):
             spec = function.spec
             kind = KINDS[type(function)]
-            facts = (spec.range, spec.reads, spec.may_read)
-            yield Entry(path, kind, pays, *facts, function.options)
+            yield Entry(
+                path,
+                kind,
+                pays,
+                spec.range,
+                spec.reads,
+                spec.may_read,
+                function.options,
+            )
         elif _is_factory(function):
             options = parameters_of(function)
             for option, default in options.items():
@@ -162,9 +173,8 @@ def _show(entries: list[Entry]) -> None:
             if entry.range:
                 bounds = "{:g} .. {:g}".format(*entry.range)
             reads = [*entry.reads, *map("[{}]".format, entry.may_read)]
-            name = entry.path.rpartition(".")[2]
             lines.add_row(
-                name,
+                entry.path.rpartition(".")[2],
                 bounds,
                 ", ".join(reads),
                 _pays(entry),

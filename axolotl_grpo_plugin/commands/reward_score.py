@@ -11,7 +11,7 @@ from statistics import fmean
 import click
 
 from axolotl_grpo_plugin.commands.reward_list import full_path
-from axolotl_grpo_plugin.completions import Names, text_of
+from axolotl_grpo_plugin.completions import Names, Texts, text_of
 from axolotl_grpo_plugin.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.findings import FindingError, first_line
 from axolotl_grpo_plugin.reward import Row, Rows
@@ -36,9 +36,8 @@ def run(
     """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
     references = named_rewards(list(map(full_path, rewards)), arguments)
     rows = list(islice(_read(file), limit))
-    _check_rows(file, rows, column)
+    texts = _texts(file, rows, column)
     scored = rescored(references, rows, column)
-    texts = [text_of(row[column]) for row in rows]
     if as_json:
         print_json([_plain(*pair, texts) for pair in scored.items()])
     else:
@@ -47,12 +46,12 @@ def run(
     return int(any(map(is_failed, chain.from_iterable(scored.values()))))
 
 
-def _check_rows(
+def _texts(
     file: str,
     rows: Rows,
     column: str,
-) -> None:
-    """Raise FindingError if there are no completions."""
+) -> Texts:
+    """Return the completions as text. Raises: FindingError if a row has none."""
     if not rows:
         raise FindingError(
             file,
@@ -62,22 +61,24 @@ def _check_rows(
         )
     columns = dict.fromkeys(chain.from_iterable(rows))
     if column not in columns:
-        present = ", ".join(columns) or "none"
-        what = f"no column {column!r} (it has: {present})"
-        fix = "Name the column of the completions with --column"
         raise FindingError(
             file,
-            what,
-            fix,
+            f"no column {column!r} (it has: {', '.join(columns) or 'none'})",
+            "Name the column of the completions with --column",
             "unknown-column",
         )
+    texts = []
     for number, row in enumerate(rows):
         try:
-            text_of(row[column])
+            texts.append(text_of(row[column]))
         except (KeyError, TypeError) as error:
-            where = f"{file}, row {number}, column {column!r}"
-            what = f"no completion: {first_line(error)}"
-            raise FindingError(where, what, "Correct the row", "no-completion") from error
+            raise FindingError(
+                f"{file}, row {number}, column {column!r}",
+                f"no completion: {first_line(error)}",
+                "Correct the row",
+                "no-completion",
+            ) from error
+    return texts
 
 
 def counted_files(path: str) -> list[Path]:
@@ -87,8 +88,12 @@ def counted_files(path: str) -> list[Path]:
     """
     files = rollout_files(Path(path))
     if not files.counted:
-        fix = "Name the output_dir of a run without `grpo_rollouts: false`, or a file"
-        raise FindingError(path, "no Parquet files there", fix, "no-files")
+        raise FindingError(
+            path,
+            "no Parquet files there",
+            "Name the output_dir of a run without `grpo_rollouts: false`, or a file",
+            "no-files",
+        )
     if note := files.note():
         click.echo(note, err=True)
     return files.counted
@@ -106,9 +111,12 @@ def _read(file: str) -> Iterator[Row]:
             try:
                 yield from read(parquet)
             except (pa.ArrowException, OSError) as error:
-                what = f"not Parquet: {first_line(error)}"
-                fix = "Remove it, or write it again"
-                raise FindingError(str(parquet), what, fix, "broken") from error
+                raise FindingError(
+                    str(parquet),
+                    f"not Parquet: {first_line(error)}",
+                    "Remove it, or write it again",
+                    "broken",
+                ) from error
     else:
         with path.open(encoding="utf-8-sig") as lines:
             yield from _lines(lines, file)
@@ -125,9 +133,12 @@ def _lines(lines: Iterable[str], where: str) -> Iterator[Row]:
             elif row is not None:
                 raise ValueError(f"no object: {line[:60]!r}")
     except ValueError as error:  # also of a file that is not UTF-8
-        place = f"{where}, line {number}"
-        fix = "Write one JSON object per line"
-        raise FindingError(place, f"not JSON: {error}", fix, "not-json") from error
+        raise FindingError(
+            f"{where}, line {number}",
+            f"not JSON: {error}",
+            "Write one JSON object per line",
+            "not-json",
+        ) from error
 
 
 def _summary(key: str, outcomes: Outcomes) -> Row:
@@ -176,8 +187,12 @@ def _show(key: str, outcomes: Outcomes, texts: Names) -> None:
     for row, outcome in enumerate(outcomes[:SHOWN]):
         value = "none" if outcome.value is None else f"{outcome.value:g}"
         last = outcome.error.strip().rpartition("\n")[2]
-        read = in_one_line(last or outcome.read or texts[row])
-        rows.add_row(str(row), value, outcome.status, read)
+        rows.add_row(
+            str(row),
+            value,
+            outcome.status,
+            in_one_line(last or outcome.read or texts[row]),
+        )
     summary = _summary(key, outcomes)
     line = f"{len(outcomes):,} completions, {summary['without_score']:,} without a score"
     if summary["mean"] is not None:

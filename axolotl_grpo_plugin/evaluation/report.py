@@ -351,13 +351,14 @@ def _lines(part: Plain) -> Iterator[str]:
         if last is first:
             # A model that is compared with none.
             for name, found in first["rewards"].items():
-                mean = found["mean"]["mean"]
-                yield f"{short(name)}: {mean:.2f}"
+                if name != reward or kind != "mean":  # which the table has
+                    mean = found["mean"]["mean"]
+                    yield f"{short(name)}: {mean:.2f}"
 
         for change in part["differences"]:
             if change["reward"] == reward and change["of"] == kind:
                 yield change["verdict"]
-            if change["of"] == "mean" and change["models"][1] == last["model"]:
+            elif change["of"] == "mean" and change["models"][1] == last["model"]:
                 yield _change(change)
 
         yield from _reasons(first, reward)
@@ -409,6 +410,7 @@ def _cells(result: Plain) -> dict[str, str]:
         if kind == "right":
             cells[column] = f"{interval['mean']:.1%} ({ends_of(interval, '.1f', 100)})"
         else:
+            column = f"mean of {short(reward)} (95 %)"
             cells[column] = f"{interval['mean']:.2f}"
             if ends := ends_of(interval, ".2f"):
                 cells[column] += f" ({ends})"

@@ -18,6 +18,8 @@ from axolotl_grpo_plugin.scoring.targets import (
     LEFT_OUT,
     LONG,
     NO_GOLD,
+    NO_NUMBER,
+    NUMBERS,
     WITHOUT_LAYOUT,
     Target,
     TextsOf,
@@ -25,7 +27,8 @@ from axolotl_grpo_plugin.scoring.targets import (
 from axolotl_grpo_plugin.scoring.worker import Outcome
 
 ANY = "any completion"
-NO_SCORE = "the reward gives none"
+NO_SCORE = "No score, because the reward gives None"
+UNPAID = "no right answer is paid"
 STUCK = 3  # attacks that time out before the others are left out
 MARKS = {"<answer>": "<answer>", r"\boxed{}": r"\boxed", "####": "####"}  # in a prompt, by layout
 # Golds that are no answer, or none that a completion of the attack states.
@@ -55,7 +58,7 @@ class Line(NamedTuple):
     tried: the number of rows with a score.
     fault: "" if the scores are allowed, else "paid", "unpaid", "failed", "slow" or "moved".
     example: the best completion of the row that comes closest to a fault.
-    note: why the reward failed, or why there is no score, else "".
+    note: a clause that says why there is no score, else "".
     """
 
     attack: str
@@ -73,12 +76,14 @@ class Report(NamedTuple):
 
     reads: the columns that it scores by.
     layout: the one that it pays best, "" if it pays none.
+    no_gold: why no right answer is known, or "".
     left_out: why there are no more attacks, or "".
     """
 
     reads: Texts
     layout: str
     lines: list[Line]
+    no_gold: str
     left_out: str
 
     @property
@@ -93,21 +98,15 @@ def attack(guard: GuardedReward, samples: Samples) -> Report:
         guard,
         samples,
     )
-    report = Report(
-        attacks.reads,
-        "",
-        [],
-        "",
-    )
+    lines = []
+    left_out = ""
     late = 0
     for line in attacks.lines():
-        report.lines.append(line)
+        lines.append(line)
         late += line.fault == "slow"
         if line.attack == ANY or late == STUCK:
             left_out = f"{STUCK} timed out" if late else "no completion could be scored"
-            report = report._replace(left_out=left_out)
             break
-    lines = report.lines
     # The best score of a penalty is 0, so its right answers earn that.
     is_below = lines[0].score not in (None, guard.function.highest)
     if is_below and not attacks.layout and attacks.should_pay(lines):
@@ -116,7 +115,13 @@ def attack(guard: GuardedReward, samples: Samples) -> Report:
             must=f"{PAY} 0",
             fault="unpaid",
         )
-    return report._replace(layout=attacks.layout, reads=attacks.reads)
+    return Report(
+        attacks.reads,
+        attacks.layout,
+        lines,
+        attacks.no_gold,
+        left_out,
+    )
 
 
 class _Attacks:
@@ -136,6 +141,7 @@ class _Attacks:
             merged(samples),
             ANSWERS if self.is_plain else self.reads,
         )
+        self.no_gold = "" if any(target.gold for target in self.targets) else NO_GOLD
         self.rows = [target.row for target in self.targets]
         self.layout = ""
         self.zero = [0.0] * len(self.rows)
@@ -148,8 +154,8 @@ class _Attacks:
         """Yield the line of each attack."""
         yield from self._golds()
         yield self._others()
-        has_others = all(target.others for target in self.targets)
-        if self.is_plain and has_others and sum(self.base) < sum(self.top) / 2:
+        pays_gold = self.is_plain and sum(self.base) < sum(self.top) / 2
+        if pays_gold and all(target.others for target in self.targets):
             self.reads = [name for name in ANSWERS if name in self.rows[0]]
             self.wrong = NOT_PAY
         yield from self._lines(
@@ -180,12 +186,11 @@ class _Attacks:
 
     def should_pay(self, lines: list[Line]) -> bool:
         """Return whether the reward should pay the rows' answers: it reads them, or scores 0 in all lines."""
-        scores = {line.score for line in lines}
-        columns = {*self.reads}
+        columns = self.reads
         # One that declares its range may be for a layout that is not tried.
-        if scores <= {0.0, None} and self.guard.function.highest is None:
-            columns = {*self.rows[0]}
-        return not columns.isdisjoint(ANSWERS)
+        if not any(line.score for line in lines) and self.guard.function.highest is None:
+            columns = [*self.rows[0]]
+        return not {*ANSWERS}.isdisjoint(columns)
 
     def _golds(self) -> Iterator[Line]:
         """Yield a line per layout of the right answer that is paid, and set each target's `wrap`."""
@@ -205,7 +210,7 @@ class _Attacks:
                 MAY_PAY,
                 fault="failed",
                 example=text,
-                note=failure_of(self.guard, outcome).what,
+                note=f"No score, because {failure_of(self.guard, outcome).what}",
             )
 
         prompt = "\n".join(self.targets[0].turns)
@@ -246,8 +251,7 @@ class _Attacks:
                 [layout(target.wrong) for layout in LAYOUTS.values()],
             )
         tried = self._try(texts)
-        half = (self.guard.function.highest or 0) / 2
-        limits = [top / 2 or half for top in self.top]
+        limits = [(top or self.guard.function.highest or 0) / 2 for top in self.top]
         line = self._line(
             "another row's gold",
             self.wrong,
@@ -264,10 +268,8 @@ class _Attacks:
         for name, value in NO_GOLDS.items():
             texts = []
             for target in self.targets:
-                answers = [target.wrong, "None", "[]"]
-                texts.append(
-                    [target.wrap(text) for text in answers if text != as_text(value)],
-                )
+                written = {target.wrong, "None", "[]"} - {as_text(value)}
+                texts.append([*map(target.wrap, sorted(written))])
             rows = [row | dict.fromkeys(columns, value) for row in self.rows]
             line = self._line(
                 f"gold is {name}",
@@ -312,9 +314,16 @@ class _Attacks:
         """Yield the lines of several attacks. count: of the rows to attack, None for all."""
         texts = [make(target) for target in self.targets[:count]]
         for name in dict.fromkeys(chain.from_iterable(texts)):
-            tried = self._try(
-                [own[name] for own in texts],
-            )
+            chosen = [own[name] for own in texts]
+            reason = self.no_gold or LEFT_OUT.get(name, NO_GOLD)
+            if name == NUMBERS:
+                reason = NO_NUMBER
+            elif must == PAY:
+                reason = UNPAID
+                for place, limit in enumerate(limits):
+                    if limit <= 0:  # no layout pays this row
+                        chosen[place] = []
+            tried = self._try(chosen)
             line = self._line(
                 name,
                 must,
@@ -322,7 +331,7 @@ class _Attacks:
                 limits,
             )
             if not tried:
-                line = line._replace(note=LEFT_OUT.get(name, NO_GOLD))
+                line = line._replace(note=f"Not tried, because {reason}")
             yield line
 
     def _line(
@@ -336,10 +345,9 @@ class _Attacks:
         rows = []
         for place, (earned, text) in _best(tried).items():
             limit = limits[place]
-            if must != PAY or limit > 0:  # else no layout pays this row
-                rows.append(
-                    (earned - limit, earned, limit, text),
-                )
+            rows.append(
+                (earned - limit, earned, limit, text),
+            )
 
         score: float | None = None
         limit, text = max(limits), ""
@@ -369,7 +377,7 @@ class _Attacks:
                     fault="slow" if finding.code == "too-slow" else "failed",
                     score=None,
                     example=text,
-                    note=finding.what,
+                    note=f"No score, because {finding.what}",
                 )
         return line
 

@@ -5,16 +5,18 @@
 
 import asyncio
 import pickle
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.completions import Completion, as_chat, text_of
+from axolotl_grpo_plugin.completions import Completion, Texts, as_chat, text_of
 from axolotl_grpo_plugin.findings import Finding, fault, raised
 from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
-from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.load import RewardRef, lacking, load_reward
 from axolotl_grpo_plugin.reward import (
+    NOT_COLUMNS,
     Completions,
     How,
     PlainReward,
@@ -40,6 +42,11 @@ from axolotl_grpo_plugin.scoring.worker import (
 
 TOO_SLOW = "too_slow"  # the reason of a completion that took more than `timeout`
 BATCH = 64  # completions, about, that `score_list` scores together
+# The end of a traceback. A signature does not show the columns that a function takes from **kwargs.
+_MISSING = re.compile(
+    r"""\b(?:kwargs|kwds|kw|columns|_)\[['"](\w+)['"]].*^KeyError: '\1'\s*\Z""",
+    re.DOTALL | re.MULTILINE,
+)
 _UNPICKLABLE = {"trainer_state", "log_extra", "log_metric", "environments"}  # columns from TRL
 
 # The state of a trainer before its first step, without `max_steps`.
@@ -73,6 +80,7 @@ class GuardedReward:
 
     Attributes:
         outcomes: of the last batch, one per completion.
+        columns: the names of its dataset columns.
         series: the value of the `group_by` column of each, "" if there is none.
     """
 
@@ -93,6 +101,7 @@ class GuardedReward:
         self.isolation = isolation if pool else "inline"
         self.function = load_reward(reward)
         self.outcomes: Outcomes = []
+        self.columns: Texts = []
         self.series: list[str] = []
         self.reasons = [*self.function.spec.reasons]
         # Only a process has a limit of CPU time. Without reasons, a reward has no curves of them.
@@ -196,6 +205,7 @@ class GuardedReward:
             if getattr(episode, "neutral", False):
                 outcomes[place] = Outcome(None)
         self.outcomes = outcomes
+        self.columns = sorted(columns.keys() - NOT_COLUMNS)
         nothing = [None] * len(outcomes)
         series = columns.get(self.function.spec.group_by) or nothing
         self.series = ["" if value is None else str(value) for value in series]
@@ -318,10 +328,12 @@ def failure_of(guard: GuardedReward, outcome: Outcome) -> Finding:
     """Describe a failed outcome. Its code is "too-slow" or "reward-fails"."""
     where = guard.reward.key
     if outcome.reason == TOO_SLOW or outcome.timed_out:
-        what = f"the row was {outcome.error}"
+        what = f"a completion was {outcome.error}"
         if not outcome.timed_out:
             what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
         return fault("too-slow", where, what, "Make it faster, or raise grpo_reward_timeout")
+    if missing := _MISSING.search(outcome.error):
+        return lacking(missing[1], guard.columns, where)
     # Without a traceback, the reward returned something wrong.
     is_raised = "\n" in outcome.error
     what = f"it raised {raised(outcome.error)}" if is_raised else f"it {outcome.error}"

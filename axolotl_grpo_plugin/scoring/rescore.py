@@ -20,7 +20,15 @@ from axolotl_grpo_plugin.load import (
     not_ready,
 )
 from axolotl_grpo_plugin.modules import function_at
-from axolotl_grpo_plugin.reward import OF_TRL, BaseReward, GroupReward, Row, Rows, parameters_of
+from axolotl_grpo_plugin.reward import (
+    OF_TRL,
+    BaseReward,
+    GroupReward,
+    Reward,
+    Row,
+    Rows,
+    parameters_of,
+)
 from axolotl_grpo_plugin.runlog.reader import group_of
 from axolotl_grpo_plugin.runlog.schema import COLUMN
 from axolotl_grpo_plugin.scoring.guard import GuardedReward, failure_of, is_failed
@@ -103,8 +111,10 @@ def rescored(
     Raises: FindingError if a reward is not ready, reads a column that no row has, or scores no
         completion of a batch, because it loops for example.
     """
-    seconds = BATCH_SECONDS * len(references)
-    settings = replace(ScoringSettings.of({}), batch_timeout=seconds)
+    settings = replace(
+        ScoringSettings.of({}),
+        batch_timeout=BATCH_SECONDS * len(references),
+    )
     columns = [_columns(row, column) for row in rows]
     names = dict.fromkeys(chain.from_iterable(columns))
     for reference in references:
@@ -136,8 +146,8 @@ def _scored(
     for outcomes in guard.score_batches(rows, completions):
         if all(map(is_failed, outcomes)):
             failure = failure_of(guard, outcomes[0])
-            what = f"all {len(outcomes)} completions failed: {failure.what}"
-            where = f"--reward {guard.reward.key}"
+            # One call of a function of the whole batch raised one error.
+            which = "all" if isinstance(guard.function, Reward) else "the batch of"
             fix = failure.fix
             # Only a completion without a prompt of messages stays text.
             if "TypeError: string indices must be integers" in failure.what:
@@ -145,7 +155,12 @@ def _scored(
                     "This reward expects chat messages. Write each completion as "
                     '[{"role": "assistant", "content": "..."}]'
                 )
-            raise FindingError(where, what, fix, "reward-fails")
+            raise FindingError(
+                f"--reward {guard.reward.key}",
+                f"it failed for {which} {len(outcomes)} completions: {failure.what}",
+                fix,
+                "reward-fails",
+            )
         found += outcomes
     return found
 

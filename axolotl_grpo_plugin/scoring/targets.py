@@ -14,15 +14,18 @@ WITHOUT_LAYOUT = ("bare text", "prose")
 LONG = "word " * 1000
 MEGABYTE = 1_000_000
 _PLACES: tuple[Place, ...] = ("tag", "box", "hash")
+NUMBERS = "numbers of the prompt"
+NO_NUMBER = "no prompt's last paragraph has a number other than the answer"
 _NUMBER = re.compile(r"-?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 _INTEGER = re.compile(r"(?<![\w.])-?[0-9]{1,18}(?![\w.])")
 
+# Why no right answer is known.
+NO_GOLD = f"the reward reads no gold answer of the rows (column {', '.join(ANSWERS)})"
 # Why an attack has no completion for any row.
-NO_GOLD = f"no row has an answer in a column that the reward reads ({', '.join(ANSWERS)})"
 LEFT_OUT = {
-    "numbers of the prompt": "no prompt has a number",
-    "number 5 % off": "no answer has a number",
-    "unevaluated expression": "no answer has a whole number",
+    "all rows' golds": "all rows have the same answer",
+    "number 5 % off": "no answer is a plain number",
+    "unevaluated expression": "no answer is a plain whole number",
     "echo of the prompt": "the prompts state the right answers",
 }
 
@@ -42,8 +45,7 @@ class Target:
     ):
         self.row = sample.row
         self.turns = sample.turns
-        _, _, question = sample.prompt.rpartition("\n\n")
-        self.question = question.strip()
+        self.question = sample.prompt.rpartition("\n\n")[2].strip()
         self.gold = gold
         self.others = others
         self.wrong = [*others, *_near(gold), "no idea"][0]
@@ -188,7 +190,7 @@ def _wrong_answers(target: Target) -> TextsOf:
     gold, wrong = target.gold, target.wrong
     numbers = _NUMBER.findall(target.question)
     answers = {
-        "numbers of the prompt": [*numbers[-1:], ", ".join(numbers)],
+        NUMBERS: [*numbers[-1:], ", ".join(numbers)],
         "all rows' golds": [", ".join(dict.fromkeys([gold, *target.others]))],
         "hedge": [
             f"{gold} or {wrong}",
@@ -216,19 +218,16 @@ def _wrong_answers(target: Target) -> TextsOf:
 
 def _unevaluated(gold: str) -> Texts:
     """Return a gold whose whole numbers are sums or products."""
-    product = _changed(
-        gold,
-        _INTEGER,
-        _product,
-    )
-    times = [text.replace("*", r"\cdot") for text in product]
-    return _changed(gold, _INTEGER, lambda number: f"{int(number) - 1}+1") + product + times
+    texts = _changed(gold, _INTEGER, lambda number: f"{int(number) - 1}+1")
+    for product in _changed(gold, _INTEGER, _product):
+        texts += [product, product.replace("*", r"\cdot")]
+    return texts
 
 
 def _product(number: str) -> str:
     value = int(number)
-    divisors = [divisor for divisor in (2, 3, 5, 7, 1) if value % divisor == 0]
-    return f"{value // divisors[0]}*{divisors[0]}"
+    divisor = next(factor for factor in (2, 3, 5, 7, 1) if value % factor == 0)
+    return f"{value // divisor}*{divisor}"
 
 
 def _unclosed(target: Target) -> Texts:
@@ -247,9 +246,8 @@ def _unclosed(target: Target) -> Texts:
 def equal_texts(target: Target) -> TextsOf:
     """Return completions as good as the right one in its layout."""
     right = target.right
-    lines = "It is known that this follows.\n" * 40
     return {
-        "right, 40 lines of reasoning": [right.replace(KNOWN, lines)],
+        "right, 40 lines of reasoning": [right.replace(KNOWN, f"{KNOWN}\n" * 40)],
         "right, CRLF line ends": [right.replace("\n", "\r\n")],
         "right, outer line breaks": [f"\n{right}\n\n"],
     }

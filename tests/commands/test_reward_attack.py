@@ -37,6 +37,10 @@ def as_number(completion: str, answer: str) -> float:
     return float(completion == int(answer))
 
 
+def gives_none(completions, answer, **columns):
+    return [None] * len(completions)
+
+
 def asked(row):
     return {"prompt": row["question"], **row}
 """
@@ -91,7 +95,7 @@ def test_reward_that_pays_no_right_answer_exits_with_1():
     code, printed = call("--reward", "rewards.ours.as_number", "--limit", "2")
     assert code == 1
     assert "Faults: right, in all layouts." in printed
-    assert "UNPAID 2/2" in printed
+    assert "UNPAID 2/2" in printed and "It pays a right answer in no layout that was tried." in printed
 
 
 def test_right_reward_without_fault_exits_with_0():
@@ -105,7 +109,7 @@ def test_reward_that_fails_for_every_completion_is_one_finding():
     (report,) = json.loads(printed)
     (line,) = report["lines"]
     assert (code, line["attack"], line["fault"]) == (1, "any completion", "failed")
-    assert "KeyError: 'solution' (rewards/ours.py" in line["note"]
+    assert 'it reads "solution", which the rows lack (they have: answer, data_source, question)' in line["note"]
 
 
 def test_says_why_an_attack_has_no_score():
@@ -113,10 +117,20 @@ def test_says_why_an_attack_has_no_score():
     Path("my.yaml").write_text(WITHOUT_GOLD)
     code, printed = call("--reward", "ours.by_other_name")
     assert code == 0
-    reason = "No score, because no row has an answer in a column that the reward reads (answer, "
-    before, attacks = " ".join(printed.split()).split(reason)
-    assert "hedge" in attacks
-    assert "hedge" not in before
+    words = " ".join(printed.split())
+    no_column = (
+        "because the reward reads no gold answer of the rows (column answer, solution, ground_truth, gold, label)"
+    )
+    assert f"No right answer is known, {no_column}. attack" in words
+    assert f"Not tried, {no_column}: all rows' golds; hedge; denial; number 5 % off; " in words
+    assert "last paragraph has a number other than the answer: numbers of the prompt." in words
+    assert "Not tried, because no right answer is paid: right, 40 lines of reasoning; right, CRLF" in words
+
+
+def test_reward_that_gives_none_is_not_called_faultless():
+    code, printed = call("--reward", "ours.gives_none")
+    assert code == 0
+    assert "It gives None to each completion" in printed and "No fault" not in printed
 
 
 def test_reports_a_reward_whose_column_the_rows_lack():

@@ -111,6 +111,12 @@ def test_verdict_names_the_better_model_only_if_the_rows_show_it(after, start):
     assert summary["parts"][0]["differences"][0]["verdict"].startswith(start)
 
 
+@pytest.mark.parametrize("models", [{}, {"final": 60}])
+def test_mean_of_a_first_reward_without_a_range_is_told_once(models):
+    shown = printed(summarize(greedy(base=40, **models), WITHOUT_RANGE))
+    assert "mean of right (95 %)" in shown and "right: " not in shown
+
+
 def test_a_reward_without_highest_score_is_compared_by_its_mean():
     summary = summarize(greedy(base=40, final=60), WITHOUT_RANGE)
     shown = printed(summary)

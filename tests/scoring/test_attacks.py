@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.load import RewardRef, load_reward, reward_refs
 from axolotl_grpo_plugin.paths import resolve_packaged
 from axolotl_grpo_plugin.reward import Reward, Score, reward
 from axolotl_grpo_plugin.rewards import countdown, format, gsm8k, math, puzzles, shaping
-from axolotl_grpo_plugin.scoring.attacks import attack
+from axolotl_grpo_plugin.scoring.attacks import MAY_PAY, attack
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
 from axolotl_grpo_plugin.scoring.pool import Pool
@@ -169,6 +169,13 @@ def test_finds_that_a_list_is_paid_without_its_brackets():
     tried = [line.attack for line in report.lines if line.tried]
     assert (report.layout, report.faults) == ("<answer>", [])
     assert {"hedge", "number 5 % off", "unevaluated expression", "code"} <= {*tried}
+
+
+def test_the_page_on_rewards_has_a_fix_for_each_attack():
+    page = (ROOT / "docs" / "writing-a-reward.md").read_text()
+    for line in report_of(substring).lines:
+        # A name after a longer one may be shortened: `digits`.
+        assert line.must == MAY_PAY or f"{line.attack.split()[-1]}`" in page, line.attack
 
 
 @pytest.mark.parametrize(

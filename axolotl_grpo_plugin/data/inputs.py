@@ -44,9 +44,11 @@ def check_transform(path: object, where: str) -> Findings:
 def check_model(cfg: Config) -> Findings:
     """Check that base_model is an existing folder, or a name that the hub allows."""
     model = cfg.get("base_model")
+    where = at(cfg, f"base_model ({model})")
+    if model is not None and not isinstance(model, str):
+        yield fault("no-model", where, "not a text", "Name a folder or a model on the hub")
     if not isinstance(model, str) or os.path.isdir(model):
         return
-    where = at(cfg, f"base_model ({model})")
     is_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if model.startswith(PACKAGED):
         yield fault(

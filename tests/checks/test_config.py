@@ -99,6 +99,7 @@ def test_reports_missing_and_empty_files(folder):
         ("pkg://no_such_package/x", "no-folder"),
         ("", "no-model"),
         ("Qwen/Qwen2.5 0.5B", "no-model"),
+        (5, "no-model"),
     ],
 )
 def test_reports_a_missing_model(folder, model, code):

@@ -8,9 +8,8 @@ tests/e2e/test_ranges.py compares the table with the classes that have a limit o
 from math import inf, isfinite
 from typing import NamedTuple
 
-from axolotl_grpo_plugin.checks.batch import SIZES
 from axolotl_grpo_plugin.config import Config, block, number_of, value_at
-from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault
+from axolotl_grpo_plugin.findings import Finding, Findings, fault
 
 
 class Range(NamedTuple):
@@ -61,14 +60,15 @@ LIMITS = (
         trl.temperature trl.repetition_penalty trl.vllm_server_timeout
         trl.vllm_importance_sampling_cap trl.vllm_importance_sampling_clip_max
         grpo_reward_timeout grpo_reward_batch_timeout grpo_reward_memory
- grpo_trl_args.delta
+        grpo_trl_args.delta
         grpo_trl_args.sapo_temperature_neg grpo_trl_args.sapo_temperature_pos
         """,
     ),
     (
         COUNT,
         """
-        max_steps sequence_len save_total_limit torch_empty_cache_steps
+        max_steps sequence_len micro_batch_size gradient_accumulation_steps eval_batch_size
+        trl.num_generations trl.generation_batch_size save_total_limit torch_empty_cache_steps
         dataloader_prefetch_factor lora_r trl.max_completion_length trl.num_iterations
         trl.prefetch_depth trl.ref_model_sync_steps trl.vllm_sync_interval vllm.max_model_len
         vllm.tensor_parallel_size vllm.data_parallel_size grpo_trl_args.num_generations_eval
@@ -109,23 +109,20 @@ LIMITS = (
 RANGES = dict[str, Range]()
 for limit, keys in LIMITS:
     RANGES |= dict.fromkeys(keys.split(), limit)
-ANY_COUNT = Range(-inf, whole=-inf)  # checks/batch.py has the limits
-BATCH = dict.fromkeys(("trl.num_generations", *SIZES), ANY_COUNT)
 NO_FILTER_IN_VLLM = Range(-1, whole=-1)  # vLLM writes -1 for all tokens, too
-CLIP = "trl.vllm_importance_sampling_clip_"
-PAIRS: dict[str, tuple[str, Level]] = {  # a number, and one that is not below it
-    "trl.epsilon": ("trl.epsilon_high", "error"),
-    f"{CLIP}min": (f"{CLIP}max", "error"),
-    "warmup_steps": ("max_steps", "warning"),  # else the learning rate stays below its value
+PAIRS = {  # a number, and one that is not below it
+    "trl.epsilon": "trl.epsilon_high",
+    "trl.vllm_importance_sampling_clip_min": "trl.vllm_importance_sampling_clip_max",
+    "warmup_steps": "max_steps",  # a run trains, but its learning rate stays below its value
 }
-DEFAULTS = {"trl.epsilon": 0.2, f"{CLIP}max": 3.0}  # TRL's
+TRLS_DEFAULTS = {"trl.epsilon": 0.2, "trl.vllm_importance_sampling_clip_max": 3.0}
 
 
 def check_ranges(cfg: Config) -> Findings:
     """Check the numbers of a raw config. Axolotl's own validation reports other values that are no numbers."""
     top_k = NO_FILTER_IN_VLLM if block(cfg, "trl").get("use_vllm") else NO_COUNT
-    numbers = DEFAULTS.copy()
-    for key, range_ in {**RANGES, **BATCH, "trl.top_k": top_k}.items():
+    numbers = TRLS_DEFAULTS.copy()
+    for key, range_ in {**RANGES, "trl.top_k": top_k}.items():
         value = value_at(cfg, key)
         if value is None:
             continue
@@ -145,12 +142,12 @@ def check_ranges(cfg: Config) -> Findings:
         elif number is not None:
             wrong = "out of range" if isfinite(number) else "not finite"
             yield fault("out-of-range", key, f"{value} is {wrong}", f"Set a {range_}")
-    for lower, (upper, level) in PAIRS.items():
+    for lower, upper in PAIRS.items():
         if numbers.get(upper, inf) < numbers.get(lower, -inf):
             yield Finding(
                 upper,
                 f"{numbers[upper]:g} is below {lower}, which is {numbers[lower]:g}",
                 f"Set it to {lower} or more",
-                level=level,
+                level="warning" if upper == "max_steps" else "error",
                 code="out-of-range",
             )

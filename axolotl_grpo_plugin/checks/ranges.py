@@ -50,15 +50,17 @@ LIMITS = {
         dataloader_prefetch_factor lora_r trl.max_completion_length trl.num_iterations
         trl.prefetch_depth trl.ref_model_sync_steps trl.vllm_sync_interval vllm.max_model_len
         vllm.tensor_parallel_size vllm.data_parallel_size grpo_trl_args.num_generations_eval
+        grpo_held_out_rows grpo_eval_steps grpo_max_prompt_length grpo_cpu_threads
+        grpo_dynamic_sampling_rounds grpo_max_tool_calls
     """,
     STEPS: "save_steps eval_steps",
     NO_COUNT: """
         saves_per_epoch evals_per_epoch dataloader_num_workers dataset_num_proc
-        trl.num_completions_to_print
+        trl.num_completions_to_print grpo_show_steps
     """,
     SHARE: """
         warmup_ratio cosine_min_lr_ratio cosine_constant_lr_ratio trl.min_p
-        trl.ref_model_mixup_alpha
+        trl.ref_model_mixup_alpha grpo_reward_error_limit
     """,
     NOT_NEGATIVE: """
         warmup_steps weight_decay max_grad_norm rl_beta val_set_size trl.beta trl.epsilon

@@ -109,6 +109,14 @@ saves_per_epoch -2
 evals_per_epoch -1
 trl.prefetch_depth 0
 grpo_trl_args.delta -1
+grpo_held_out_rows 0
+grpo_eval_steps 0
+grpo_max_prompt_length 0
+grpo_cpu_threads 0
+grpo_dynamic_sampling_rounds 0
+grpo_max_tool_calls 0
+grpo_show_steps -1
+grpo_reward_error_limit .nan
 grpo_reward_timeout .inf
 grpo_reward_batch_timeout .inf
 grpo_reward_memory .inf
@@ -133,6 +141,7 @@ seed no number
 max_steps 2.5
 trl.num_iterations 1.5
 max_steps true
+grpo_held_out_rows true
 trl.beta true
 learning_rate false
 """)

@@ -13,7 +13,6 @@ from axolotl_grpo_plugin.reward import GroupReward
 STEPS = "gradient_accumulation_steps"
 TOTAL = "trl.generation_batch_size"
 GROUP_IN_EVALUATION = "grpo_trl_args.num_generations_eval"
-SIZES = ("micro_batch_size", STEPS, TOTAL, "eval_batch_size")  # ranges.py has the other numbers
 
 
 class Batch(NamedTuple):
@@ -59,9 +58,9 @@ class Batch(NamedTuple):
 
 
 def batch_of(cfg: Config, ranks: int) -> Batch | None:
-    """Return the batch of a raw config on that many ranks, None if a size is no number.
+    """Return the batch of a raw config on that many ranks, None if a size is no count.
 
-    Axolotl reports such a size. `batch_size` is not used: Axolotl 0.21 reads it only if
+    `check_ranges` reports such a size. `batch_size` is not used: Axolotl 0.21 reads it only if
     gradient_accumulation_steps is unset, which its own default of 1 prevents.
     """
     micro = _size(cfg, "micro_batch_size", 1)
@@ -105,7 +104,8 @@ def name_run(cfg: Config, ranks: int) -> None:
 
 
 def _size(cfg: Config, key: str, default: int) -> int | None:
-    return default if value_at(cfg, key) is None else tokens_at(cfg, key)
+    size = default if value_at(cfg, key) is None else tokens_at(cfg, key)
+    return size if size and size > 0 else None
 
 
 def _evaluates(cfg: Config) -> bool:
@@ -126,19 +126,8 @@ def check_batch(cfg: Config, ranks: int) -> Findings:
             f"Axolotl 0.21 never reads it, because {STEPS} is 1 by default",
             f"Set {STEPS} instead",
         )
-    can_divide = True
-    for key in SIZES:
-        size = tokens_at(cfg, key)
-        if size is not None and size < 1:  # Axolotl's schema accepts any number
-            yield fault(
-                "size-below-1",
-                key,
-                f"{size} is less than 1",
-                "Set it to 1 or more",
-            )
-            can_divide = False
     batch = batch_of(cfg, ranks)
-    if batch is None or not can_divide:
+    if batch is None:
         return
     if batch.num_generations < 2:
         yield fault(

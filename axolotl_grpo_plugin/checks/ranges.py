@@ -5,129 +5,116 @@ model is loaded. With the others, a run trains nothing, or trains away from its 
 tests/e2e/test_ranges.py compares the table with the classes that have a limit of their own.
 """
 
+from collections.abc import Callable
 from math import inf, isfinite
 from typing import NamedTuple
 
-from axolotl_grpo_plugin.checks.batch import SIZES
 from axolotl_grpo_plugin.config import Config, block, number_of, value_at
-from axolotl_grpo_plugin.findings import Findings, fault
+from axolotl_grpo_plugin.findings import Finding, Findings, fault
 
 
 class Range(NamedTuple):
-    """Numbers from `least` to `most`. above: `least` itself is not in the range. whole: no fractions."""
+    """Finite numbers. name: as messages call them. has: whether a number is one of them."""
 
-    least: float
-    most: float = inf
-    above: bool = False
-    whole: bool = False
-
-    def has(self, number: float) -> bool:
-        """Return whether a number is in the range."""
-        if not isfinite(number) or (self.whole and number % 1):
-            return False
-        if self.above and number == self.least:
-            return False
-        return self.least <= number <= self.most
-
-    def __str__(self) -> str:
-        kind = "whole number" if self.whole else "number"
-        if self.most < inf:
-            bound = "above" if self.above else "from"
-            return f"{kind} {bound} {self.least:g} up to {self.most:g}"
-        return f"{kind} above {self.least:g}" if self.above else f"{kind} from {self.least:g} on"
+    name: str
+    has: Callable[[float], bool]
 
 
-POSITIVE = Range(0, above=True)
-NOT_NEGATIVE = Range(0)
-COUNT = Range(1, whole=True)
-SHARE = Range(0, 1)
-PORT = Range(1, 65535, whole=True)
+POSITIVE = Range("number above 0", lambda number: number > 0)
+NOT_NEGATIVE = Range("number of at least 0", lambda number: number >= 0)
+COUNT = Range("whole number of at least 1", lambda number: number >= 1)
+NO_COUNT = Range("whole number of at least 0", lambda number: number >= 0)
+PORT = Range("whole number from 1 up to 65535", lambda number: 1 <= number <= 65535)
+SEED = Range("whole number from 0 up to 4294967295", lambda number: 0 <= number < 2**32)
+NO_FILTER_IN_VLLM = Range("whole number of at least -1", lambda number: number >= -1)
+SHARE = Range("number from 0 up to 1", lambda number: 0 <= number <= 1)
+PART = Range("number above 0 up to 1", lambda number: 0 < number <= 1)
+# At 1, nothing is learned, or torch refuses it.
+DECAY = Range("number from 0 to below 1", lambda number: 0 <= number < 1)
+STEPS = Range(
+    "share of all steps below 1, or a whole number above 0",
+    lambda number: number > 0 and (number < 1 or number % 1 == 0),
+)
 
-RANGES = {
-    "learning_rate": POSITIVE,
-    "num_epochs": POSITIVE,
-    "max_steps": COUNT,
-    "sequence_len": COUNT,
-    "logging_steps": POSITIVE,
-    "save_steps": POSITIVE,
-    "save_total_limit": COUNT,
-    "warmup_ratio": SHARE,
-    "warmup_steps": NOT_NEGATIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "max_grad_norm": NOT_NEGATIVE,
-    "adam_beta1": SHARE,
-    "adam_beta2": SHARE,
-    "adam_beta3": SHARE,
-    "adam_epsilon": POSITIVE,
-    "cosine_min_lr_ratio": SHARE,
-    "cosine_constant_lr_ratio": SHARE,
-    "embedding_lr": POSITIVE,
-    "torch_empty_cache_steps": COUNT,
-    "ddp_timeout": POSITIVE,
-    "dataloader_num_workers": Range(0, whole=True),
-    "dataloader_prefetch_factor": COUNT,
-    "lora_dropout": SHARE,
-    "seed": Range(0, 2**32 - 1, whole=True),
-    "val_set_size": NOT_NEGATIVE,
-    "trl.max_completion_length": COUNT,
-    "trl.beta": NOT_NEGATIVE,
-    "trl.epsilon": NOT_NEGATIVE,
-    "trl.epsilon_high": NOT_NEGATIVE,
-    "trl.num_iterations": COUNT,
-    "trl.temperature": POSITIVE,
-    "trl.top_p": Range(0, 1, above=True),
-    "trl.min_p": SHARE,
-    "trl.repetition_penalty": POSITIVE,
-    "trl.entropy_coef": NOT_NEGATIVE,
-    "trl.num_completions_to_print": Range(0, whole=True),
-    "trl.off_policy_mask_threshold": NOT_NEGATIVE,
-    "trl.ref_model_mixup_alpha": SHARE,
-    "trl.ref_model_sync_steps": COUNT,
-    "trl.vllm_server_timeout": POSITIVE,
-    "trl.vllm_server_port": PORT,
-    "trl.vllm_sync_interval": COUNT,
-    "trl.vllm_importance_sampling_cap": POSITIVE,
-    "trl.vllm_importance_sampling_clip_max": POSITIVE,
-    "trl.vllm_importance_sampling_clip_min": NOT_NEGATIVE,
-    "vllm.port": PORT,
-    "vllm.max_model_len": COUNT,
-    "vllm.tensor_parallel_size": COUNT,
-    "vllm.data_parallel_size": COUNT,
-    "vllm.gpu_memory_utilization": Range(0, 1, above=True),
-    "grpo_trl_args.top_entropy_quantile": Range(0, 1, above=True),
-    "grpo_trl_args.num_generations_eval": COUNT,
-    "grpo_trl_args.router_aux_loss_coef": NOT_NEGATIVE,
-    "grpo_trl_args.sapo_temperature_neg": POSITIVE,
-    "grpo_trl_args.sapo_temperature_pos": POSITIVE,
-    "grpo_trl_args.vllm_group_port": PORT,
+LIMITS = {
+    POSITIVE: """
+        learning_rate num_epochs logging_steps adam_epsilon embedding_lr ddp_timeout lora_alpha
+        trl.temperature trl.repetition_penalty trl.vllm_server_timeout
+        trl.vllm_importance_sampling_cap trl.vllm_importance_sampling_clip_max
+        grpo_reward_timeout grpo_reward_batch_timeout grpo_reward_memory grpo_trl_args.delta
+        grpo_trl_args.sapo_temperature_neg grpo_trl_args.sapo_temperature_pos
+    """,
+    COUNT: """
+        max_steps sequence_len micro_batch_size gradient_accumulation_steps eval_batch_size
+        trl.num_generations trl.generation_batch_size save_total_limit torch_empty_cache_steps
+        dataloader_prefetch_factor lora_r trl.max_completion_length trl.num_iterations
+        trl.prefetch_depth trl.ref_model_sync_steps trl.vllm_sync_interval vllm.max_model_len
+        vllm.tensor_parallel_size vllm.data_parallel_size grpo_trl_args.num_generations_eval
+        grpo_held_out_rows grpo_eval_steps grpo_max_prompt_length grpo_cpu_threads
+        grpo_dynamic_sampling_rounds grpo_max_tool_calls
+    """,
+    STEPS: "save_steps eval_steps",
+    NO_COUNT: """
+        saves_per_epoch evals_per_epoch dataloader_num_workers dataset_num_proc
+        trl.num_completions_to_print grpo_show_steps
+    """,
+    SHARE: """
+        warmup_ratio cosine_min_lr_ratio cosine_constant_lr_ratio trl.min_p
+        trl.ref_model_mixup_alpha grpo_reward_error_limit
+    """,
+    NOT_NEGATIVE: """
+        warmup_steps weight_decay max_grad_norm rl_beta val_set_size trl.beta trl.epsilon
+        trl.epsilon_high trl.entropy_coef trl.off_policy_mask_threshold
+        trl.vllm_importance_sampling_clip_min grpo_stall_timeout
+        grpo_trl_args.router_aux_loss_coef
+    """,
+    DECAY: "adam_beta1 adam_beta2 adam_beta3 lora_dropout",
+    SEED: "seed",
+    PART: "trl.top_p vllm.gpu_memory_utilization grpo_trl_args.top_entropy_quantile",
+    PORT: "trl.vllm_server_port vllm.port grpo_trl_args.vllm_group_port",
 }
-ANY_COUNT = Range(-inf, whole=True)  # checks/batch.py has the limits
-BATCH = dict.fromkeys(("trl.num_generations", *SIZES), ANY_COUNT)
-NO_FILTER = Range(0, whole=True)  # top_k: 0 takes all tokens
-NO_FILTER_IN_VLLM = Range(-1, whole=True)  # vLLM writes -1 for all tokens, too
+RANGES = dict[str, Range]()
+for limit, keys in LIMITS.items():
+    RANGES |= dict.fromkeys(keys.split(), limit)
+PAIRS = {  # a number, and one that is not below it
+    "trl.epsilon": "trl.epsilon_high",
+    "trl.vllm_importance_sampling_clip_min": "trl.vllm_importance_sampling_clip_max",
+    "warmup_steps": "max_steps",  # a run trains, but its learning rate stays below its value
+}
+TRLS_DEFAULTS = {"trl.epsilon": 0.2, "trl.vllm_importance_sampling_clip_max": 3.0}
 
 
 def check_ranges(cfg: Config) -> Findings:
     """Check the numbers of a raw config. Axolotl's own validation reports other values that are no numbers."""
-    trl = block(cfg, "trl")
-    top_k = NO_FILTER_IN_VLLM if trl.get("use_vllm") else NO_FILTER
-    for key, range_ in {**RANGES, **BATCH, "trl.top_k": top_k}.items():
+    top_k = NO_FILTER_IN_VLLM if block(cfg, "trl").get("use_vllm") else NO_COUNT
+    numbers = TRLS_DEFAULTS.copy()
+    for key, range_ in {**RANGES, "trl.top_k": top_k}.items():
         value = value_at(cfg, key)
+        if value is None:
+            continue
         number = number_of(value)
+        is_whole = range_.name.startswith("whole")
         # Axolotl compares this key before it reads text as a number.
         is_text = key == "trl.num_generations" and isinstance(value, str)
-        is_broken = number is None or number % 1 or is_text
-        if range_.whole and value is not None and is_broken:
+        is_broken = is_whole and (number is None or number % 1 or is_text)
+        if is_broken or isinstance(value, bool):
             yield fault(
-                "not-whole", f"{key} ({value!r})", "not a whole number", "Set one, such as 8"
+                "not-whole",
+                f"{key} ({value!r})",
+                f"not a {'whole ' * is_whole}number",
+                "Write one in digits, such as 8",
             )
-        elif number is not None and not range_.has(number):
-            yield fault("out-of-range", key, f"{value} is out of range", f"Set a {range_}")
-    low, high = number_of(trl.get("epsilon")), number_of(trl.get("epsilon_high"))
-    if low is not None and high is not None and high < low:
-        yield fault(
-            "out-of-range",
-            "trl.epsilon_high",
-            f"{high:g} is below trl.epsilon, which is {low:g}",
-            "Set it to trl.epsilon or more",
-        )
+        elif number is not None and isfinite(number) and range_.has(number):
+            numbers[key] = number
+        elif number is not None:
+            wrong = "out of range" if isfinite(number) else "not finite"
+            yield fault("out-of-range", key, f"{value} is {wrong}", f"Set a {range_.name}")
+    for lower, upper in PAIRS.items():
+        if numbers.get(upper, inf) < numbers.get(lower, -inf):
+            yield Finding(
+                upper,
+                f"{numbers[upper]:g} is below {lower}, which is {numbers[lower]:g}",
+                f"Set it to {lower} or more",
+                level="warning" if upper == "max_steps" else "error",
+                code="out-of-range",
+            )

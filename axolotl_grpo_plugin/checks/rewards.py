@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from math import inf
 
-from axolotl_grpo_plugin.config import Config, block, tokens_of, value_at
+from axolotl_grpo_plugin.config import Config, block, number_of, tokens_of, value_at
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, nearest
 from axolotl_grpo_plugin.load import (
     RewardRef,
@@ -46,6 +47,13 @@ def check_rewards(cfg: Config) -> Findings:
             f"{len(weights)} weights for {len(keys)} rewards",
             "Give each reward one weight",
         )
+    elif isinstance(weights, list) and not 0 < sum(map(_size, weights)) < inf:  # NaN is not
+        yield fault(
+            "no-weight",
+            f"trl.reward_weights ({weights})",
+            "all weights are 0, or one is not finite",
+            "Give at least one reward a finite weight other than 0",
+        )
     names = set[str]()
     for number, key in enumerate(keys):
         if not isinstance(key, str):  # Axolotl refuses it
@@ -64,6 +72,10 @@ def check_rewards(cfg: Config) -> Findings:
         elif finding := _problem_of(key, arguments, where):
             yield finding
         names.add(name)
+
+
+def _size(weight: object) -> float:
+    return abs(number_of(weight) or 0)
 
 
 def _problem_of(

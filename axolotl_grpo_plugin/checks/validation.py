@@ -1,6 +1,7 @@
 """Run Axolotl's own validation of a config, as on the run's machine."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -14,6 +15,8 @@ _USUAL_NAMES = {
     "adam": "adamw_torch",
     "adamw": "adamw_torch",
 }  # the closest name is another optimizer
+# In the places of pydantic's errors, names of types stand between keys.
+_TYPE = re.compile(r"bool|str|int|float|[A-Z]\w*|.*\[.*")
 ASSUMED = {"bf16": True, "fp8": False, "tf32": True, "compute_capability": "sm_80"}
 
 
@@ -78,16 +81,21 @@ def refusals(cfg: Config, error: BaseException) -> Findings:
             fix,
         )
         return
+    found = dict[str, str]()
     for fields in error.errors():
+        names = [str(name) for name in fields["loc"] if not _TYPE.fullmatch(str(name))]
+        key = ".".join(names)
         what = " ".join(fields["msg"].removeprefix("Value error, ").split())
-        key, code = ".".join(map(str, fields["loc"])), "refused"
-        if not key:
-            key, code = "config", "refused-whole"
-        elif error.title.endswith("Dataset"):  # validated one by one, without their numbers
-            key = f"datasets[].{key}"
+        if key in found:  # of a union, each type has its own sentence
+            what = f"{found[key]}, or {what.removeprefix('Input should be ')}"
+        found[key] = what
+    for key, what in found.items():
+        code = "refused" if key else "refused-whole"
         if what.startswith("GRPO"):
             code = "wrong-batch"
-        yield fault(code, key, what, fix)
+        if key and error.title.endswith("Dataset"):  # validated one by one, without their numbers
+            key = f"datasets[].{key}"
+        yield fault(code, key or "config", what, fix)
 
 
 def check_plugins(cfg: Config) -> Findings:

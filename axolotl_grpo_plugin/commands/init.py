@@ -219,13 +219,6 @@ def _columns(
                 f"no column with the {role} was found",
                 f"Name one with --{role}: {', '.join(row)}",
             )
-        outer, _, inner = name.partition(".")
-        if inner and name not in row and outer in row:
-            raise FindingError(
-                data,
-                f"{name!r} is a key within the column {outer!r}, and --{role} takes a column",
-                f"Write its value to a column of its own, such as {inner!r}, and name that one",
-            )
         if name not in row:
             raise FindingError(
                 data,
@@ -244,6 +237,8 @@ def _columns(
                 f"Write the {role} to a column of its own, and name that one with --{role}",
             )
         click.echo(f"{role:<10} {name}  {repr(row[name])[:60]}")
+    if unread := row.keys() - columns.values():
+        click.echo(f"not shown  {', '.join(sorted(unread))}: the prompt has only the question")
     return columns
 
 
@@ -332,16 +327,29 @@ def _add_example(
         return
     labels = sorted({gold for _, gold in trained})
     repeated = len(trained) >= FEWEST_OF_A_LABEL * len(labels)
-    if kind is TEXT and 1 < len(labels) <= MOST_LABELS and repeated:
-        # A model cannot guess the names of labels.
-        _show_labels(config, labels, trained)
-        return
+    _warn_of_golds(made, config.get("grpo_held_out_rows", 0))
+    is_number = kind is NUMBER and "label" in config["grpo_columns"].get("answer", "").lower()
+    if (kind is TEXT or is_number) and len(labels) > 1 and repeated:
+        if len(labels) <= MOST_LABELS:
+            # A model cannot guess the names of labels.
+            _show_labels(config, labels, trained)
+            return
+        click.echo(f"labels     {len(labels)}, too many to name all in the prompt")
     question, gold = min(trained, key=lambda pair: len(pair[0] + pair[1]))
     if "####" not in gold:
         bare = _bare(kind, gold)
         gold = f"It is {bare}. #### {bare}"
         click.echo("example    has no reasoning: write some to grpo_examples in grpo.yaml")
     config["grpo_examples"] = [{"question": question, "answer": gold}]
+
+
+def _warn_of_golds(made: Rows, held_out: int) -> None:
+    """Say if all rows, or all that are held out, have the same answer."""
+    golds = [row["answer"] for row in made]
+    if len(set(golds)) == 1 < len(golds):
+        click.echo(f"warning    all answers are {golds[0]!r}, so there is nothing to learn")
+    elif len(set(golds[:held_out])) == 1:
+        click.echo(f"warning    all held-out answers are {golds[0]!r}: shuffle the rows")
 
 
 def _show_labels(config: Config, labels: list[str], trained: list[tuple[str, str]]) -> None:

@@ -11,6 +11,14 @@ from axolotl_grpo_plugin.load import load_transform
 from axolotl_grpo_plugin.modules import check_file_path, function_at
 from axolotl_grpo_plugin.paths import PACKAGED
 
+TEXTS = (".csv", ".json", ".jsonl")
+_AS_UTF8 = "text in UTF-16", "Save it in UTF-8"
+OTHERS = {  # the first bytes of files that datasets cannot read under these names
+    b"": ("an empty file", "Check the program that wrote it"),
+    b"PAR1": ("Parquet under another name", "Name it .parquet"),
+    b"\xff\xfe": _AS_UTF8,
+    b"\xfe\xff": _AS_UTF8,
+}
 PACKAGE_FIX = "Check the package's name and the path"
 
 
@@ -44,9 +52,11 @@ def check_transform(path: object, where: str) -> Findings:
 def check_model(cfg: Config) -> Findings:
     """Check that base_model is an existing folder, or a name that the hub allows."""
     model = cfg.get("base_model")
+    where = at(cfg, f"base_model ({model})")
+    if model is not None and not isinstance(model, str):
+        yield fault("no-model", where, "not a text", "Name a folder or a model on the hub")
     if not isinstance(model, str) or os.path.isdir(model):
         return
-    where = at(cfg, f"base_model ({model})")
     is_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if model.startswith(PACKAGED):
         yield fault(
@@ -84,24 +94,20 @@ def check_file(path: object, where: str) -> Findings:
     """Check one dataset's `path`."""
     if not isinstance(path, str):
         return
-    where = f"{where} ({path})"
+    problem = None
     if os.path.isfile(path):
-        if not os.path.getsize(path):
-            yield fault(
-                "empty-file",
-                where,
-                "an empty file",
-                "Check the program that wrote it",
-            )
+        with open(path, "rb") as file:
+            start = file.read(4)
+        if not start or path.endswith(TEXTS):
+            problem = OTHERS.get(start) or OTHERS.get(start[:2])
+        elif path.endswith(".tsv"):
+            problem = "datasets does not split at tabs", "Save it as CSV, with commas"
     elif path.startswith(PACKAGED):
-        yield fault(
-            "no-file",
-            where,
-            "no such file in an installed package",
-            PACKAGE_FIX,
-        )
+        problem = "no such file in an installed package", PACKAGE_FIX
     elif path.endswith(FILES) and "://" not in path:
-        yield fault("no-file", where, "no such file", correct_path())
+        problem = "no such file", correct_path()
+    if problem:
+        yield fault("wrong-file", f"{where} ({path})", *problem)
 
 
 def is_axolotls(path: str) -> bool:

@@ -203,11 +203,11 @@ def _has_equal_objects(lines: bytes, batches: "list[pa.RecordBatch]") -> bool:
 
 
 def _check_lines(path: str, where: str) -> None:
-    """Raise Unreadable at the first line that is not JSON, if the file has one object per line."""
+    """Raise Unreadable at the first line that is no JSON object, if the file has one object per line."""
     with open(path, encoding="utf-8", errors="replace") as file:
         for place, line in enumerate(file, 1):
             try:
-                json.loads(line or "null")
+                row = json.loads(line or "null")
             except json.JSONDecodeError as error:
                 if place == 1 and "," in line and line.lstrip()[:1] not in ("{", "["):
                     raise Unreadable(
@@ -223,6 +223,12 @@ def _check_lines(path: str, where: str) -> None:
                     f"line {place}, column {error.colno}: not JSON: {error.msg}",
                     "Correct the file",
                 ) from error
+            if not isinstance(row, dict | list | None):
+                raise Unreadable(
+                    where,
+                    f"line {place}: not an object: {row!r:.40}",
+                    "Write each row as {column: value}",
+                )
 
 
 def _rows_in(batches: "Iterable[pa.RecordBatch]", where: str) -> Iterator[Row]:

@@ -15,9 +15,7 @@ _QUESTIONS = (
     "question problem q query prompt instruction input task messages conversation text".split()
 )
 GOLD_COLUMNS = "answer gold a ground_truth label target solution output response completion".split()
-_NOT_GUESSED = (
-    "id idx index uuid data_source source split level difficulty subject category".split()
-)
+_NOT_GUESSED = "id idx index uuid data_source source split level difficulty subject category title context".split()
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -147,8 +145,7 @@ def guess_columns(row: Row) -> tuple[str, str]:
                 break
     if not answered:
         place = names.index(asked) + 1 if asked else 0
-        others = names[place:] + names[: max(place - 1, 0)]
-        answered = "".join(others[:1])
+        answered = "".join(names[place : place + 1])
     return asked, answered
 
 

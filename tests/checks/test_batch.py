@@ -26,7 +26,6 @@ EVALUATED = {"test_datasets": [{}], "eval_strategy": "steps"}
     [
         (config(2, 1), 1, GROUP, "wrong-batch"),
         (config(8, 1, 1), 1, GROUP, "few-generations"),
-        (config(0, 1, 8), 1, "micro_batch_size", "size-below-1"),
         (config(4, 1, 4, trl={"generation_batch_size": 6}), 1, TOTAL, "wrong-batch"),
         (config(4, 1, 4, trl={"generation_batch_size": 4}), 2, TOTAL, "wrong-batch"),
         (config(8, None, 8, batch_size=64), 1, "batch_size", "unread-batch-size"),
@@ -44,6 +43,7 @@ def test_reports_sizes_that_hold_no_whole_groups(cfg, ranks, where, code):
     [
         (config(8, 1), 1),
         (config("8", "1", "8"), 1),
+        (config(0, 1, 8), 1),  # for check_ranges
         (config(8, 2, 16, test_datasets=[{}], eval_strategy="no"), 1),
         (config(8, 2, 16, test_datasets=[{}]), 1),
         (config(8, 2, 16, **EVALUATED, grpo_trl_args={"num_generations_eval": "4"}), 1),

@@ -84,9 +84,9 @@ def test_proposes_a_transform_for_a_name_that_is_none():
 def test_reports_missing_and_empty_files(folder):
     (folder / "empty.jsonl").touch()
     (folder / "full.jsonl").write_text("{}")
-    assert dataset(path="empty.jsonl") == ["empty-file"]
-    assert dataset(path="nowhere.jsonl") == ["no-file"]
-    assert dataset(path="pkg://no_such_package/x.jsonl") == ["no-file"]
+    assert dataset(path="empty.jsonl") == ["wrong-file"]
+    assert dataset(path="nowhere.jsonl") == ["wrong-file"]
+    assert dataset(path="pkg://no_such_package/x.jsonl") == ["wrong-file"]
     assert not dataset(path="full.jsonl") + dataset(path="openai/gsm8k") + dataset(path="s3://a/b")
 
 
@@ -99,6 +99,7 @@ def test_reports_missing_and_empty_files(folder):
         ("pkg://no_such_package/x", "no-folder"),
         ("", "no-model"),
         ("Qwen/Qwen2.5 0.5B", "no-model"),
+        (5, "no-model"),
     ],
 )
 def test_reports_a_missing_model(folder, model, code):

@@ -109,6 +109,12 @@ def test_reports_a_wrong_number_of_weights():
     assert not list(checks.check_rewards({"trl": {**trl, "reward_weights": [0.5]}}))
 
 
+@pytest.mark.parametrize("weight", [0, "nan", float("inf")])
+def test_reports_weights_that_leave_no_reward(weight):
+    trl = {"reward_funcs": [INT], "reward_weights": [weight]}
+    assert codes(checks.check_rewards({"trl": trl})) == ["no-weight"]
+
+
 def test_reports_missing_and_unknown_parameters(module):
     assert "needs: soft_punish_cache" in rewards(OVERLONG, max_completion_len=512)[0]
     (line,) = rewards(OVERLONG, max_completion_len=512, soft_punish_cache=64, soft_punish=1)

@@ -136,6 +136,13 @@ def test_options_name_the_columns():
         ('{"messages": [], "id": 1}', (), "no column with the answer was found."),
         ('{"q": "?", "a": 1}', ("--out", "rewards"), "rewards: has other files."),
         ("", (), "axolotl-grpo-plugin: a.jsonl: no rows."),
+        ("5", (), "a.jsonl: line 1: not an object: 5. Write each row as {column: value}."),
+        ('{"q": "?", "a": 1}\n"x"', (), "a.jsonl: line 2: not an object: 'x'."),
+        (
+            '{"context": "C", "question": "?", "title": "T", "answers": {"text": ["C"]}}',
+            (),
+            "no column with the answer",
+        ),
     ],
 )
 def test_reports_data_that_cannot_be_used(rows, words, message):
@@ -143,6 +150,41 @@ def test_reports_data_that_cannot_be_used(rows, words, message):
     Path("a.jsonl").write_text(f"{rows}\n")
     assert message in init("a.jsonl", *words, code=1)
     assert not Path("a").exists()
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.jsonl", '{"q": 1}'.encode("utf-16"), "text in UTF-16. Save it in UTF-8."),
+        ("a.csv", "q,a".encode("utf-16"), "text in UTF-16."),
+        ("a.csv", b"PAR1", "Parquet under another name. Name it .parquet."),
+        ("a.tsv", b"q\ta", "datasets does not split at tabs."),
+    ],
+)
+def test_reports_a_file_of_another_kind(name, content, message):
+    Path(name).write_bytes(content)
+    assert f"axolotl-grpo-plugin: {name}: {message}" in init(name, code=1)
+
+
+def tickets(labels, **columns):
+    return [{"q": f"Ticket {n}", "label": labels[n % len(labels)], **columns} for n in range(120)]
+
+
+@pytest.mark.parametrize(
+    "rows, shown",
+    [
+        (tickets([0, 1, 2]), "labels     0, 1, 2: named in the prompt"),
+        (tickets([f"t{n}" for n in range(13)]), "labels     13, too many to name all in the prompt"),
+        (tickets(["yes"]), "warning    all answers are 'yes', so there is nothing to learn"),
+        (sorted(tickets("ab"), key=str), None),
+        (sorted(tickets("ab"), key=lambda row: row["label"]), "warning    all held-out answers are 'a': shuffle"),
+        (tickets("ab", input="x", choices=["a", "b"]), "not shown  choices, input: the prompt has only"),
+    ],
+    ids="numbers many equal mixed sorted unread".split(),
+)
+def test_says_which_rows_teach_little(rows, shown):
+    printed, _ = made(rows)
+    assert shown in printed if shown else "warning" not in printed
 
 
 def test_reports_a_missing_file():
@@ -179,7 +221,7 @@ def test_a_chat_of_several_questions_needs_no_example():
 
 def test_does_not_advise_a_column_that_cannot_be_used():
     data = lines("chats.jsonl", [{"talk": {"messages": "Hi?"}, "a": 1}])
-    assert "'messages', and name that one" in init(data, "--question", "talk.messages", code=1)
+    assert "no column 'talk.messages'." in init(data, "--question", "talk.messages", code=1)
     assert "with --question" in init(data, "--question", "talk", code=1)
 
 
@@ -192,7 +234,7 @@ NESTED = {"id": 1, "meta": {"gold": ["Vienna"], "lang": "en"}, "chat": [{"role":
         ((), "data.jsonl: no column with the answer was found. Name one with --answer: id, meta, chat."),
         (("--answer", "chat"), "the column 'chat' is a chat."),
         (("--answer", "meta"), "the column 'meta' is an object with the keys gold, lang."),
-        (("--answer", "meta.gold"), "Write its value to a column of its own, such as 'gold'"),
+        (("--answer", "meta.gold"), "no column 'meta.gold'. Did you mean `meta`?"),
     ],
 )
 def test_nested_answer_is_refused_with_the_column_to_write(words, message):

@@ -80,7 +80,7 @@ def test_reports_a_vllm_that_cannot_serve_here(monkeypatch, there, gpus, faults)
     [
         ({"trl": {"min_p": 2}}, "out-of-range"),
         ({"output_dir": __file__}, "output-is-file"),
-        ({"datasets": [{"path": "none.jsonl", "ds_type": "json", "type": "axolotl_grpo_plugin.gsm8k"}]}, "no-file"),
+        ({"datasets": [{"path": "none.jsonl", "ds_type": "json", "type": "axolotl_grpo_plugin.gsm8k"}]}, "wrong-file"),
     ],
 )
 def test_reports_mistakes_before_anything_slow_is_imported(tmp_path, changes, code):

@@ -50,6 +50,9 @@ WRONG_TYPES = [
     ("grpo_reward_args", ["a"], "grpo_reward_args"),
     ("context_parallel_size", "two", "context_parallel_size: Input should be"),
     ("datasets", [{**DATASET, "path": 5}], "datasets[].path: Input should be"),
+    ("bf16", "yess", "bf16: Input should be 'auto', or a valid boolean"),
+    ("grpo_reward_isolation", 3, "grpo_reward_isolation: Input should be 'process' or 'inline', or a valid dict"),
+    ("base_model", 5, "base_model (5): not a text"),
     ("plugins", 5, "plugins"),
     ("vllm", "x", "vllm"),
 ]

@@ -101,8 +101,12 @@ def _rewards(record: Row, scorer: AnswerScorer) -> list[LoggedReward]:
         if name not in known:
             rewards.append(LoggedReward(name))
     if not rewards:
-        what = "no reward function can score answers"
-        stop("no-reward", "trl.reward_funcs", what, "Name one that is no model")
+        stop(
+            "no-reward",
+            "trl.reward_funcs",
+            "no reward function can score answers",
+            "Name one that is no model",
+        )
     return rewards
 
 

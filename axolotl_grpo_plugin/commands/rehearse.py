@@ -233,8 +233,11 @@ class Rehearsal:
         except TokenizerError as error:
             if not hub.is_on_hub(name):
                 stop_on([error.finding])
-        fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
-        self._skip(f"tokenizer ({name})", "not tried, nor its template: another stood in", fix)
+        self._skip(
+            f"tokenizer ({name})",
+            "not tried, nor its template: another stood in",
+            "Rehearse again with access to the hub, or with --tokenizer FOLDER",
+        )
         click.echo(f"  tokenizer: the quickstart's in place of {name}'s, which is not here")
         self.cfg["grpo_max_prompt_length"] = None  # counted in other tokens
         return paths.packaged(STAND_IN)
@@ -259,13 +262,12 @@ class Rehearsal:
         losses = [log["loss"] for log in self._logged(STEPS)]
         if not all(map(isfinite, losses)):
             what = f"not finite: {losses}"
-            fix = "Correct the rewards, or the settings"
             self.found.append(
                 fault(
                     "loss",
                     "loss",
                     what,
-                    fix,
+                    "Correct the rewards, or the settings",
                 )
             )
         self._show_results()
@@ -286,13 +288,12 @@ class Rehearsal:
         self.tried = True
         what, log = self.trainer.train([self.file, *options], self.offline)
         if what:
-            fix = f"Its log is {log}"
             self.found.append(
                 fault(
                     "training-failed",
                     part,
                     what,
-                    fix,
+                    f"Its log is {log}",
                 )
             )
         return not what

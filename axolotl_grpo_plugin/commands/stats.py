@@ -84,8 +84,13 @@ def run(
     if config:
         cfg = load(config)
     else:
-        entries = [{"path": path, "type": transform} for path in datasets]
-        cfg = DictDefault({"rl": "grpo", "base_model": tokenizer, "datasets": entries})
+        cfg = DictDefault(
+            {
+                "rl": "grpo",
+                "base_model": tokenizer,
+                "datasets": [{"path": path, "type": transform} for path in datasets],
+            }
+        )
     paths.add_working_folder()
     with Console(stderr=True).status("counting"):
         stats = _counted(cfg)
@@ -134,12 +139,11 @@ def _counted(cfg: Config) -> Stats:
     tokenizer.name = name
     tokenizer.tools = shown_tools(cfg)
     datasets = [measure(source, cfg, tokenizer) for source in found]
-    prompts = Lengths.together(dataset.prompts for dataset in datasets)
     stats = Stats(
         cfg,
         tokenizer,
         datasets,
-        prompts,
+        Lengths.together(dataset.prompts for dataset in datasets),
     )
     for dataset in datasets:
         stats.problems += dataset.problems
@@ -215,10 +219,11 @@ def _plain(
         }
     return {
         "tokenizer": stats.tokenizer.name,
-        "template": stats.tokenizer.template_source,
         "counted_by": stats.tokenizer.how,
         "prompts": show.plain(stats.prompts),
-        "datasets": [show.plain_dataset(dataset) for dataset in stats.datasets],
+        "datasets": {
+            dataset.source.name: show.plain(dataset.prompts) for dataset in stats.datasets
+        },
         "budget": chosen,
         "rollouts": stats.rollouts and stats.rollouts.plain(),
         "notes": stats.notes,

@@ -356,8 +356,8 @@ def no_template(name: str) -> TokenizerError:
     )
 
 
-def folder_of(cfg: Config) -> Path:
-    """Return the folder with the tokenizer's files. A hub name is downloaded."""
+def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
+    """Return the folder with the tokenizer's files. A hub name is downloaded. files: patterns of names."""
     name = name_of(cfg)
     if os.path.isdir(name):
         return Path(name)
@@ -369,7 +369,7 @@ def folder_of(cfg: Config) -> Path:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     revision = cfg.get("revision_of_model")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*files]))
     except Exception as error:  # the hub's client, or the network
         what = f"cannot be downloaded: {first_line(error)}"
         fix = "Check the network, or name a folder"

@@ -78,11 +78,10 @@ def logged_answers(files: Sequence[Path], rows: Sequence[Question]) -> Iterator[
     for file in files:
         for rollout in raw_rows(file):
             if "completion_tokens" not in rollout:
-                what = "TRL's completions have neither the dataset's prompts nor token counts"
                 stop(
                     "no-rollout-log",
                     str(file),
-                    what,
+                    "TRL's completions have neither the dataset's prompts nor token counts",
                     "Name a run without `grpo_rollouts: false`",
                 )
             question = questions.get(rollout["prompt"])

@@ -41,8 +41,7 @@ class AnswerScorer:
         completions = list(map(as_completion, jobs, answers))
         records = list(map(record_of, jobs, answers))
         for number, (name, guard) in enumerate(self._guards.by_name.items()):
-            outcomes = guard.score_list(rows, completions)
-            for place, outcome in enumerate(outcomes):
+            for place, outcome in enumerate(guard.score_list(rows, completions)):
                 if outcome.error:
                     self.failures[name] += 1
                     self.errors.setdefault(name, raised(outcome.error))

@@ -76,11 +76,10 @@ def changed(
     return int((changes > 0).sum()), int((changes < 0).sum())
 
 
-def mcnemar(before: Array, after: Array) -> float:
-    """Return the exact two-sided p of McNemar's test. Rows have one answer: 1.0 right, 0.0 wrong."""
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the exact two-sided p of McNemar's test. gained, lost: as `changed` counts them."""
     from scipy.stats import binomtest
 
-    gained, lost = changed(before, after)
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 

@@ -99,8 +99,12 @@ class AnswerStore(dict[str, Answer]):
             for row in raw_rows(file):
                 self[row["key"]] = _answer(row)
         except (ArrowException, OSError) as error:
-            what = f"not a file of answers: {first_line(error)}"
-            stop("no-answers", str(file), what, "Remove it. Its answers are then generated again")
+            stop(
+                "no-answers",
+                str(file),
+                f"not a file of answers: {first_line(error)}",
+                "Remove it. Its answers are then generated again",
+            )
 
     def add(self, model: Model, jobs: Sequence[Job], answers: Sequence[Answer]) -> None:
         """Write a batch as one file. Raises: ConfigError if the disk is full."""
@@ -119,11 +123,10 @@ class AnswerStore(dict[str, Answer]):
         try:
             save(file, columns_of(rows))
         except OSError as error:
-            what = f"cannot be written: {first_line(error)}"
             stop(
                 "cannot-be-written",
                 str(file),
-                what,
+                f"cannot be written: {first_line(error)}",
                 "Free space, and run the command again. It goes on with the answers that are there",
             )
 

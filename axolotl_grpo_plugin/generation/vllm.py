@@ -105,11 +105,10 @@ class VllmBackend:
                 pool.shutdown(cancel_futures=True)
                 if self._server and not self._server.runs():
                     raise ConfigError(self._server.explain_end("while it answered")) from error
-                what = f"the vLLM server failed: {first_line(error)}"
                 stop(
                     "server-failed",
                     f"http://{self._address}",
-                    what,
+                    f"the vLLM server failed: {first_line(error)}",
                     "Start it, and run the command again. It goes on with the answers that are there",
                 )
 
@@ -144,16 +143,15 @@ class VllmBackend:
             probe.bind((LOCAL, 0))
             port = probe.getsockname()[1]
         self._address = f"{LOCAL}:{port}"
-        request = Request(
-            self._command(model, port),
-            {},
-            LOCAL,
-            port,
-            str(self._folder),
-            os.getpid(),
-        )
         self._server = VLLMServer(
-            request,
+            Request(
+                self._command(model, port),
+                {},
+                LOCAL,
+                port,
+                str(self._folder),
+                os.getpid(),
+            ),
             {**environment(self._gpus), "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"},
         )
         say(f"vLLM starts with {model.folder} (log: {self._server.log})")

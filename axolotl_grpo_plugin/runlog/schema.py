@@ -74,8 +74,11 @@ def write(
     Raises: OSError if the disk is full.
     """
     mode, step, rank, attempt = (columns[name][0] for name in ("mode", "step", "rank", "attempt"))
-    file = folder / mode / f"{attempt:03d}-{step:06d}-{rank:03d}-{number:06d}.parquet"
-    save(file, columns, rewards)
+    save(
+        folder / mode / f"{attempt:03d}-{step:06d}-{rank:03d}-{number:06d}.parquet",
+        columns,
+        rewards,
+    )
 
 
 def save(

@@ -159,14 +159,10 @@ def install_filter(code: bytes) -> None:
         len(code) // 8,
         address,
     )
-    result = LIBC.prctl(
-        SECCOMP,
-        2,
-        program,
-        0,
-        0,
+    check(
+        LIBC.prctl(SECCOMP, 2, program, 0, 0),
+        "prctl(PR_SET_SECCOMP)",
     )
-    check(result, "prctl(PR_SET_SECCOMP)")
 
 
 def check(result: int, call: str) -> None:
@@ -317,14 +313,10 @@ def enclose(setup: Setup, code: bytes) -> None:
             uid,
         )
     keep_capabilities(0)
-    result = LIBC.prctl(
-        NO_NEW_PRIVS,
-        1,
-        0,
-        0,
-        0,
+    check(
+        LIBC.prctl(NO_NEW_PRIVS, 1, 0, 0, 0),
+        "prctl(PR_SET_NO_NEW_PRIVS)",
     )
-    check(result, "prctl(PR_SET_NO_NEW_PRIVS)")
     install_filter(code)
     if os.getpid() != 1:
         raise OSError("The job is not the first process of its namespace.")

@@ -107,11 +107,14 @@ def rollouts(found: CompletionLengths) -> Table:
         f"{found.share:.1%}",
     )
     if found.finished.rows:
-        numbers = percentiles(found.finished).items()
         shown.add_row(
             "finished",
             f"{found.finished.rows:,}",
-            ", ".join(f"{name} {length}" for name, length in numbers if name != "min"),
+            ", ".join(
+                f"{name} {length}"
+                for name, length in percentiles(found.finished).items()
+                if name != "min"
+            ),
         )
     right, judged = found.right, found.judged
     if judged:
@@ -143,16 +146,4 @@ def plain(lengths: Lengths) -> dict[str, object]:
         "rows": lengths.rows,
         **percentiles(lengths),
         "counts": dict(sorted(lengths.counts.items())),
-    }
-
-
-def plain_dataset(dataset: Measured) -> dict[str, object]:
-    """Return the counts of a dataset for JSON."""
-    return {
-        "dataset": dataset.source.name,
-        "split": dataset.source.split,
-        "transform": dataset.source.transform,
-        "prompts": plain(dataset.prompts),
-        "longest": [{"length": long.length, "row": long.number} for long in dataset.longest],
-        "bad_rows": dataset.bad,
     }

@@ -83,13 +83,14 @@ class Run:
         notes = [log.files.note()]
         if log.rewards:
             notes.append(log.rewards[0].no_right)
-        steps = groupby(groups, attrgetter("step"))
         return {
             "name": self.folder.resolve().name,
             "facts": _facts(self.folder, self.config),
             "rewards": [short(reward.name) for reward in log.rewards],
             "notes": [note for note in notes if note],
-            "steps": [_step(step, list(members)) for step, members in steps],
+            "steps": [
+                _step(step, list(members)) for step, members in groupby(groups, attrgetter("step"))
+            ],
             "weights": SIGNS,
             "total": len(rollouts),
             "answers": list(_answers(self.folder)),

@@ -55,8 +55,8 @@ def test_mcnemar_is_the_binomial_test_of_changed_rows():
     after = np.array([[1.0]] * 8 + [[0.0]] * 3 + [[1.0]] * 4)
     assert statistics.changed(before, after) == (8, 2)
     expected = 2 * (1 + 10 + 45) / 2**10  # 0, 1 or 2 of 10 throws, and the other tail
-    assert statistics.mcnemar(before, after) == pytest.approx(expected)
-    assert statistics.mcnemar(before, before) == 1.0
+    assert statistics.mcnemar(8, 2) == pytest.approx(expected)
+    assert statistics.mcnemar(0, 0) == 1.0
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 6])

@@ -98,19 +98,18 @@ def _check_dataset(cfg: Config, dataset: Measured, key: str, limit: int) -> Find
     if not over or not (dropped or value_at(cfg, "trl.use_vllm")):
         return
     level: Level = "error"
+    result, or_else = "they are dropped. No row is left", ""
     if not dropped:
-        result, rest = "vLLM ends the run at the first of them", ""
+        result = "vLLM ends the run at the first of them"
         or_else = ", or drop them in the transform"
-    elif over == prompts.rows:
-        result, rest, or_else = "they are dropped", ". No row is left", ""
-    else:
-        result, rest, or_else = "they are dropped", "", ", or accept the loss"
+    elif over < prompts.rows:
+        result, or_else = "they are dropped", ", or accept the loss"
         level = "warning"
     yield Finding(
         dataset.source.name,
         f"{over:,} of {prompts.rows:,} prompts ({over / prompts.rows:.1%}) are longer than "
         f"{max(limit, 0)} tokens ({key}), so {result}. "
-        f"The longest has {prompts.most}, 99% have at most {prompts.at(0.99)}{rest}",
+        f"The longest has {prompts.most}, 99% have at most {prompts.at(0.99)}",
         f"Raise {key.partition(' ')[0]} by {prompts.most - limit}{or_else}",
         level=level,
         code="long-prompts",

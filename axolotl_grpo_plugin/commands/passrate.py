@@ -63,14 +63,14 @@ def run(
         file = session.folder / KEPT
         _write(kept, file)
         notes.append(f"{file}: {len(kept):,} of {len(rows):,} rows")
-    counts = Counter(rate.band for rate in rates.values())
-    bands = {band: counts[band] for band in BANDS}
+    bands = dict.fromkeys(BANDS, 0)
+    bands |= Counter(rate.band for rate in rates.values())
     if 2 * bands["impossible"] > len(rates):
-        path = log or session.folder / "answers"
-        command = (
-            f"axolotl-grpo reward score {path} --reward {session.cfg['trl']['reward_funcs'][0]}"
+        reward = session.cfg["trl"]["reward_funcs"][0]
+        notes.append(
+            "Most rows are impossible: see the reasons with "
+            f"`axolotl-grpo reward score {log or session.folder / 'answers'} --reward {reward}`."
         )
-        notes.append(f"Most rows are impossible: see the reasons with `{command}`.")
     if as_json:
         print_json(bands)
     else:
@@ -104,11 +104,10 @@ def _first(rewards: Sequence[LoggedReward]) -> LoggedReward:
     """Return the first reward function, which must say what is right."""
     reward = next(iter(rewards), LoggedReward(""))
     if not reward.range:
-        what = "no highest score is declared, so that no answer counts as right"
         stop(
             "no-range",
             f"trl.reward_funcs[0] ({reward.name})",
-            what,
+            "no highest score is declared, so that no answer counts as right",
             "Put a reward with a range first in trl.reward_funcs",
         )
     return reward

@@ -129,11 +129,11 @@ class Rehearsal:
             gpus = least_gpus(cfg, self.trainer.ranks)
         machine = command.machine_of(gpus, None, None)
         options = local_rows(cfg, data)
-        read_by_check = dict(options)
+        read_by_check = options
         if tokenizer:
             options["tokenizer_config"] = tokenizer
             # Axolotl's loader of tokenizers reads the model's config.json, too.
-            read_by_check |= {**options, "base_model_config": tokenizer}
+            read_by_check = {**options, "base_model_config": tokenizer}
         self.checked = checked = command.check(
             self.config,
             machine,
@@ -148,12 +148,17 @@ class Rehearsal:
             self.offline = True
         self.cfg = read_config(self.config, options)
         if uses_tools(self.cfg):
-            what = "not called, because random weights write no call"
-            self._skip("tools", what, "Test them as functions")
-        for key in SHARDED:
-            if self.cfg.get(key):
-                what = "left out, because a CPU does not shard the model"
-                self._skip(key, what, "Watch the first steps on the rented machine")
+            self._skip(
+                "tools",
+                "not called, because random weights write no call",
+                "Test them as functions",
+            )
+        for key in filter(self.cfg.get, SHARDED):
+            self._skip(
+                key,
+                "left out, because a CPU does not shard the model",
+                "Watch the first steps on the rented machine",
+            )
         return checked.ok
 
     def _skip(
@@ -261,12 +266,11 @@ class Rehearsal:
             return False
         losses = [log["loss"] for log in self._logged(STEPS)]
         if not all(map(isfinite, losses)):
-            what = f"not finite: {losses}"
             self.found.append(
                 fault(
                     "loss",
                     "loss",
-                    what,
+                    f"not finite: {losses}",
                     "Correct the rewards, or the settings",
                 )
             )
@@ -278,9 +282,11 @@ class Rehearsal:
     def _resume(self) -> None:
         click.echo("Trains one more step from the checkpoint", err=True)
         last = STEPS + 1
-        checkpoint = str(self._checkpoint(STEPS))
-        options = ["--max-steps", str(last), "--resume-from-checkpoint", checkpoint]
-        if self._trained("the step after the resume", *options):
+        if self._trained(
+            "the step after the resume",
+            f"--max-steps={last}",
+            f"--resume-from-checkpoint={self._checkpoint(STEPS)}",
+        ):
             self.found += check_resumed([log["step"] for log in self._logged(last)])
 
     def _trained(self, part: str, *options: str) -> bool:

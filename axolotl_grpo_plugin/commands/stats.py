@@ -63,7 +63,7 @@ class Stats:
     cfg: Config
     tokenizer: Tokenizer
     datasets: list[Measured]
-    prompts: Lengths
+    prompts: Lengths = field(default_factory=Lengths)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     rollouts: CompletionLengths | None = None
@@ -143,9 +143,9 @@ def _counted(cfg: Config) -> Stats:
         cfg,
         tokenizer,
         datasets,
-        Lengths.together(dataset.prompts for dataset in datasets),
     )
     for dataset in datasets:
+        stats.prompts.counts.update(dataset.prompts.counts)
         stats.problems += dataset.problems
         stats.notes += notes_of(dataset)
         # Without any counted row, `measure` has said so itself.
@@ -190,7 +190,6 @@ def _show(stats: Stats, options: list[Budget], why: str) -> None:
     out = Console(highlight=False)
     if options:
         out.print(show.distribution(stats.datasets, stats.prompts))
-        out.print(show.longest(stats.datasets))
     if stats.rollouts:
         out.print(show.rollouts(stats.rollouts))
     if options:

@@ -211,8 +211,10 @@ class FastTokenizer(Tokenizer):
         return rendered
 
     def ids(self, texts: Texts, special: bool = False) -> Ids:
-        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=special)
-        return [encoding.ids for encoding in encoded]
+        return [
+            encoding.ids
+            for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=special)
+        ]
 
 
 class AxolotlTokenizer(Tokenizer):

@@ -133,12 +133,15 @@ class ToolBackend:
             self._ids,
             strict=True,
         ):
-            message = parse_response(
-                self._tokenizer,
-                ids,
-                prefix=start,
+            self._messages.append(
+                [
+                    parse_response(
+                        self._tokenizer,
+                        ids,
+                        prefix=start,
+                    )
+                ]
             )
-            self._messages.append([message])
         masks, *_ = self._tool_call_loop(
             prompts,
             self._starts,

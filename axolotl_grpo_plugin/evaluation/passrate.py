@@ -39,18 +39,14 @@ class Rate(NamedTuple):
 
     @property
     def band(self) -> str:
-        return band_of(self.pass_rate)
+        """The band of the pass rate.
 
-
-def band_of(rate: float) -> str:
-    """Return the band of a pass rate.
-
-    >>> [band_of(rate) for rate in (0, 0.1, 0.2, 0.5, 0.8, 1)]
-    ['impossible', 'very hard', 'hard', 'medium', 'very easy', 'perfect']
-    """
-    if rate == 0:
-        return BANDS[0]
-    return BANDS[1 + bisect_right(_ENDS, rate)]
+        >>> [Rate(rate, 8, 0.0).band for rate in (0, 0.1, 0.2, 0.5, 0.8, 1)]
+        ['impossible', 'very hard', 'hard', 'medium', 'very easy', 'perfect']
+        """
+        if self.pass_rate == 0:
+            return BANDS[0]
+        return BANDS[1 + bisect_right(_ENDS, self.pass_rate)]
 
 
 def rates_of(answers: Iterable[Row], reward: LoggedReward) -> Rates:

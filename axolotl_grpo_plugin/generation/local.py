@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import first_line, stop
+from axolotl_grpo_plugin.findings import error_line, stop
 from axolotl_grpo_plugin.generation.answers import Completions, Job, seed_of
 from axolotl_grpo_plugin.generation.fewer_tokens import (
     RowProcessor,
@@ -71,15 +71,11 @@ class LocalBackend:
                 self._model = PeftModel.from_pretrained(self._base, model.adapter)
             self._model.eval()
         except Exception as error:  # the files may be broken in any way
-            what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
-            fix = "Check its files"
-            if model.adapter:
-                fix += f", and that it was trained on {model.folder}"
             stop(
                 "no-model",
                 str(model.adapter or model.folder),
-                what,
-                fix,
+                f"cannot be loaded: {error_line(error)}",
+                f"Check its files. An adapter must be trained on {model.folder}",
             )
 
     def generate(self, jobs: Sequence[Job]) -> Iterator[Completions]:

@@ -64,27 +64,18 @@ def _checkpoints(output: Path, which: str) -> list[Path]:
     folders = filter(_is_model, output.glob("checkpoint-*"))
     steps = {_step(folder.name): folder for folder in folders}
     known = sorted(filter(None, steps))
-    where = f"--checkpoints {which}"
-    if not known:
-        stop(
-            "no-checkpoint",
-            where,
-            f"no checkpoint in {output}",
-            "Set `save_steps` in the config",
-        )
     wanted: Sequence[int | None] = known
     if which == "last":
         wanted = known[-1:]
     elif which != "all":
         wanted = list(map(tokens_of, which.split(",")))
-    for step in wanted:
-        if step not in steps:
-            stop(
-                "no-checkpoint",
-                where,
-                f"{output} has no such checkpoint",
-                f"It has: {', '.join(map(str, known))}",
-            )
+    if not known or not steps.keys() >= {*wanted}:
+        stop(
+            "no-checkpoint",
+            f"--checkpoints {which}",
+            f"{output} has no such checkpoint",
+            f"It has: {', '.join(map(str, known)) or 'none. Set save_steps in the config'}",
+        )
     return [steps[step] for step in wanted]
 
 

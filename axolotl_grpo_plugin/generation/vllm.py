@@ -205,15 +205,12 @@ class VllmBackend:
             trust_env=False,
         )
         if reply.status_code != 200:
-            what = f"vLLM does not load the adapter: {reply.text[:200]}"
-            fix = "Check that it was trained on this base model"
-            if self._given:
-                fix += ", and start the server with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             stop(
                 "no-adapter",
                 str(adapter),
-                what,
-                fix,
+                f"vLLM does not load the adapter: {reply.text[:200]}",
+                "Check that it was trained on this base model. A server of your own needs --enable-lora and "
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True",
             )
         self._adapters.add(adapter)
 
@@ -229,5 +226,4 @@ def _rank(model: Model) -> int:
     """Return the rank of a model's adapter, 0 without one."""
     if not model.adapter:
         return 0
-    config = json.loads((model.adapter / "adapter_config.json").read_text())
-    return tokens_of(config.get("r")) or 64
+    return tokens_of(json.loads((model.adapter / "adapter_config.json").read_text()).get("r")) or 64

@@ -94,8 +94,10 @@ def save(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrays = {name: _array(name, values) for name, values in columns.items()}
-    table = pa.table(arrays, metadata={METADATA: json.dumps(dict(rewards))})
+    table = pa.table(
+        {name: _array(name, values) for name, values in columns.items()},
+        metadata={METADATA: json.dumps(dict(rewards))},
+    )
     if add and file.exists():
         table = pa.concat_tables([pq.read_table(file), table], promote_options="default")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -178,18 +178,24 @@ def keep_capabilities(kept: int) -> None:
         CAPABILITIES,
         0,
     )
-    sets = struct.pack(
-        "2I16x",
-        kept,
-        kept,
+    check(
+        LIBC.capset(
+            header,
+            struct.pack(
+                "2I16x",
+                kept,
+                kept,
+            ),
+        ),
+        "capset",
     )
-    check(LIBC.capset(header, sets), "capset")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    words = (source.encode(), target.encode(), kind.encode())
     result = LIBC.mount(
-        *words,
+        source.encode(),
+        target.encode(),
+        kind.encode(),
         ctypes.c_ulong(flags),
         data.encode(),
     )
@@ -281,8 +287,7 @@ def enclose(setup: Setup, code: bytes) -> None:
     os.unshare(os.CLONE_NEWNS)
     disk = setup["limits"]["disk"]
     shared = {path: os.open(path, os.O_PATH) for path in setup["below_tmp"]}
-    size = f"mode=1777,size={disk},nr_inodes={max(64, disk // BYTES_PER_FILE)}"
-    mount_memory("/tmp", size)
+    mount_memory("/tmp", f"mode=1777,size={disk},nr_inodes={max(64, disk // BYTES_PER_FILE)}")
     for path, fd in shared.items():
         os.makedirs(path)
         mount(

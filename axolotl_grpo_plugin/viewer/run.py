@@ -238,8 +238,7 @@ def _facts(
 
 def _answers(folder: Path) -> Iterator[Plain]:
     """Yield a table for each dataset and mode of the answers to held-out rows and of `axolotl-grpo eval`."""
-    evaluated = sorted(folder.glob(f"eval/**/{SCORES}"))
-    for file in (*folder.glob(HELD_OUT), *evaluated):
+    for file in (*folder.glob(HELD_OUT), *sorted(folder.glob(f"eval/**/{SCORES}"))):
         rewards = rewards_in(file)
         tables = defaultdict[str, list[Row]](list)
         for row in raw_rows(file):

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from axolotl_grpo_plugin.evaluation.passrate import Rate, annotated, band_of, logged_answers, rates_of
+from axolotl_grpo_plugin.evaluation.passrate import Rate, annotated, logged_answers, rates_of
 from axolotl_grpo_plugin.generation.rows import Question
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
@@ -39,7 +39,7 @@ def test_rate_is_the_share_of_right_answers():
     ],
 )
 def test_bands_are_those_of_reasoning360(rate, band):
-    assert band_of(rate) == band
+    assert Rate(rate, 8, 0.0).band == band
 
 
 def test_rows_keep_their_own_columns():

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.data.rows import Row, Rows
-from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.generation.rows import Question
 from axolotl_grpo_plugin.runlog.reader import raw_rows, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
@@ -66,20 +65,10 @@ def rates_of(answers: Iterable[Row], reward: LoggedReward) -> Rates:
 
 
 def logged_answers(files: Sequence[Path], rows: Sequence[Question]) -> Iterator[Row]:
-    """Yield the completions of a run's rollout log that answer rows, which are found by their prompt.
-
-    Raises: ConfigError if TRL wrote the files.
-    """
+    """Yield the completions of a run's rollout log that answer rows, which are found by their prompt."""
     questions = {as_text(row.prompt): row for row in rows}
     for file in files:
         for rollout in raw_rows(file):
-            if "completion_tokens" not in rollout:
-                stop(
-                    "no-rollout-log",
-                    str(file),
-                    "TRL's completions have neither the dataset's prompts nor token counts",
-                    "Name a run without `grpo_rollouts: false`",
-                )
             question = questions.get(rollout["prompt"])
             if question:
                 yield {**rollout, "dataset": question.dataset, "row": question.row}

@@ -25,8 +25,8 @@ MEASURED = """\
   training. "Lenient" counts the last number or box, wherever it is.
 - Intervals are 95 % intervals over rows, because answers to one row are alike. Models are compared
   row by row.
-- pass@k is the unbiased estimate of Chen et al. (2021). maj@n is the most frequent of n answers. It
-  needs a reward that returns the text that it read."""
+- pass@n: one of n answers is right. maj@n: the most frequent of n answers is right. It needs a
+  reward that returns the text that it read."""
 # Exact, of 1 to 29 rows with one answer and a share of 5 to 95 %: tests/evaluation/test_statistics.py.
 FEW_ROWS = (
     "Fewer than 30 rows: the 95 % intervals hold the true value in only 79 to 100 % of the cases."
@@ -36,6 +36,7 @@ MOST_FREQUENT = "most frequent answer"
 ANSWER = 40  # characters of it to show
 
 Plain = dict[str, Any]  # of JSON
+Named = Iterator[tuple[str, Plain]]
 
 
 def summarize(
@@ -135,7 +136,7 @@ def _statistics(
     answers: DataFrame,
     scores: Array,
     reward: LoggedReward,
-) -> Iterator[tuple[str, Plain]]:
+) -> Named:
     """Yield the statistics of one reward function by their name. scores: (rows, samples)."""
     right = _right(scores, reward)
     if reward.range:
@@ -169,10 +170,10 @@ def _of_samples(
     answers: DataFrame,
     right: Array,
     column: str,
-) -> Iterator[tuple[str, Plain]]:
-    """Yield pass@k and maj@n for several answers per row. column: of the texts that the reward read."""
+) -> Named:
+    """Yield pass@n and maj@n for several answers per row. column: of the texts that the reward read."""
     _, samples = right.shape
-    yield f"pass@{samples}", statistics.pass_at_k(right, samples)._asdict()
+    yield f"pass@{samples}", statistics.pass_at_n(right)._asdict()
     if column not in answers:
         return
 
@@ -182,7 +183,7 @@ def _of_samples(
         yield f"maj@{samples}", statistics.majority(right, read.tolist())._asdict()
 
 
-def _of_answers(read: Series) -> Iterator[tuple[str, Plain]]:
+def _of_answers(read: Series) -> Named:
     """Yield the share of the most frequent answer, unless all answers differ. read: by a reward."""
     counts = read.astype("string").str.strip().replace("", None).value_counts()
     for answer, count in counts.head(1).items():

@@ -33,9 +33,7 @@ def check_prompts(
         tokenizer = open_tokenizer(cfg)
         tokenizer.tools = shown_tools(cfg)
         for source in sources:
-            checks = []
-            if scored:
-                checks = row_checks(cfg)
+            checks = row_checks(cfg) if scored else []
             measured.append(measure(source, cfg, tokenizer, [check.add for check in checks]))
             for check in checks:
                 yield from check.findings(source.name)

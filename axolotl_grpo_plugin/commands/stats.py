@@ -23,10 +23,11 @@ from axolotl_grpo_plugin.findings import Finding, at, stop, warning
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
     COMPLETION,
+    KEPT,
     STEP,
     Budget,
     as_yaml,
-    budgets,
+    budget,
     settings,
 )
 from axolotl_grpo_plugin.stats.rollouts import CompletionLengths, NoRollouts, read_rollouts
@@ -103,16 +104,14 @@ def run(
     completion, why = _completion(stats, max_completion_length)
     options: list[Budget] = []
     if stats.prompts.rows:
-        options = budgets(stats.prompts, completion)
+        options = [budget(stats.prompts, completion, kept) for kept in KEPT]
         limit = stats.tokenizer.context()
         if limit and options[0].context > limit:
             stats.notes.append(
                 f"a context of {options[0].context} is more than the model's {limit} "
                 "(max_position_embeddings). Drop the longest rows, or shorten --max-completion-length."
             )
-    findings: list[Finding] = []
-    if config:
-        findings = _check(stats)
+    findings = _check(stats) if config else []
     if as_json:
         print_json(_plain(stats, options, findings))
     else:

@@ -113,11 +113,8 @@ def _counted(
         for row in rows:
             for see in seen:
                 see(number, row)
-            problem = problem_of(row)
-            if problem and "prompt" not in row:
-                problem += f". {PROMPT_FIX}"
-            if problem:
-                measured.fail(number, problem)
+            if problem := problem_of(row):
+                measured.fail(number, f"{problem}. {PROMPT_FIX}")
             else:
                 prompts.append((number, row["prompt"]))
     counted = []

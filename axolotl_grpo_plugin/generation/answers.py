@@ -67,11 +67,6 @@ class Answer(NamedTuple):
     tool_tokens: int = 0
     rewards: dict[str, float | None] | None = None
 
-    @property
-    def tokens(self) -> int:
-        """The number of tokens that the model wrote."""
-        return len(self.ids) - self.tool_tokens
-
 
 type Completions = list[tuple[Job, list[int]]]  # each job with its completion's token ids
 
@@ -142,7 +137,7 @@ def record_of(job: Job, answer: Answer) -> Row:
         "sample": job.sample,
         "prompt": answer.prompt or question.prompt,
         "completion": as_completion(job, answer),
-        "completion_tokens": answer.tokens,
+        "completion_tokens": len(answer.ids) - answer.tool_tokens,
         "truncated": answer.truncated,
     }
     if answer.chat:

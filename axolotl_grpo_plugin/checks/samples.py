@@ -78,13 +78,9 @@ class _RewardChecks:
         if not self.function.spec.inner:
             yield from self._try_layouts([sample for sample in rows if sample.gold is None])
 
-    def _scores(self, rows: Sequence[Sample], completions: Sequence[str]) -> list[float]:
-        """Return the scores of completions, one of each row."""
-        return self.scorer.scores(self.key, rows, completions)
-
     def _check_scores(self, rows: Sequence[Sample]) -> Findings:
         """Check an empty completion, the prompt as a completion, and right answers."""
-        empty = self._scores(rows, [""] * len(rows))
+        empty = self.scorer.scores(self.key, rows, [""] * len(rows))
         self.nothing = max(empty, default=0.0)
         if self.nothing > 0:
             yield warning(
@@ -93,7 +89,7 @@ class _RewardChecks:
                 f"an empty completion earns {self.nothing:g}",
                 "Score it 0, because the model learns the easiest way to a reward",
             )
-        repeats = self._scores(rows, [sample.prompt for sample in rows])
+        repeats = self.scorer.scores(self.key, rows, [sample.prompt for sample in rows])
         repeated = max(repeats, default=0.0)
         if repeated > max(self.nothing, 0):
             yield warning(
@@ -104,7 +100,7 @@ class _RewardChecks:
             )
         solved = [sample for sample in rows if sample.gold is not None]
         golds = [sample.gold or "" for sample in solved]
-        earned = self._scores(solved, golds)
+        earned = self.scorer.scores(self.key, solved, golds)
         if not (empty or repeats or earned):
             yield warning(
                 "no-scores",
@@ -151,7 +147,7 @@ class _RewardChecks:
             return
         best = 0.0
         for layout in LAYOUTS.values():
-            best = max([best, *self._scores(solved, [*map(layout, golds)])])
+            best = max([best, *self.scorer.scores(self.key, solved, [*map(layout, golds)])])
         if best <= max(self.nothing, 0):
             yield warning(
                 "unpaid-gold",

@@ -328,8 +328,10 @@ class Rehearsal:
         for reward in self.best:
             scores = f"best completion {reward.completions}, right answer {reward.right}"
             click.echo(f"  {short(reward.name)}: {scores}")
-        known = next((text for text, _ in answers if text), "")
-        self.found += check_pays(self.best, known)
+        self.found += check_pays(
+            self.best,
+            next((text for text, _ in answers if text), ""),
+        )
 
 
 def _yaml(values: Config) -> str:

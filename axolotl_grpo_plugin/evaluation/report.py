@@ -161,9 +161,9 @@ def _statistics(
 
     reason = REASON + reward.name
     if reason in answers:
-        shares = answers[reason].value_counts(normalize=True)
-        for text, share in shares.drop("", errors="ignore").items():
-            yield f"- {text}", {"mean": share}
+        for text, share in answers[reason].value_counts(normalize=True).items():
+            if text:
+                yield f"- {text}", {"mean": share}
 
 
 def _of_samples(

@@ -80,7 +80,11 @@ class LocalBackend:
 
     def generate(self, jobs: Sequence[Job]) -> Iterator[Completions]:
         """Yield batches of jobs with their completions' token ids, the longest prompts first."""
-        by_length = sorted(jobs, key=_by_length)
+        # The longest prompts of a mode come first, so that a lack of memory shows at once.
+        by_length = sorted(
+            jobs,
+            key=lambda job: (job.sampling.mode, -len(job.question.ids)),
+        )
         while by_length:
             first = by_length[0]
             size = self._batch_size or self._fitting(first)
@@ -153,11 +157,6 @@ class LocalBackend:
 
         fitting = int(_SHARE * free / completion)
         return min(max(fitting, 1), _LARGEST_BATCH)
-
-
-def _by_length(job: Job) -> tuple[str, int]:
-    """Put jobs of one mode together, the longest prompts first, so that a lack of memory shows at once."""
-    return job.sampling.mode, -len(job.question.ids)
 
 
 class _SeededNoise(RowProcessor):

@@ -138,7 +138,7 @@ def _folder(
     where: str,
 ) -> Path:
     """Return the model's folder. A hub name is downloaded."""
-    model = {"base_model": name}
+    model: Config = {"base_model": name}
     if name == cfg.get("base_model"):
         model["revision_of_model"] = cfg.get("revision_of_model")
     try:

@@ -274,8 +274,15 @@ def _sources(
         source = described.source
     elif Path(data).is_file():
         # The file's rows are like those of the config's first dataset.
-        first = next((source.entry.get("type") for source in sources(cfg)), None)
-        source = Source("datasets", 0, data, {"path": data, "type": first})
+        source = Source(
+            "datasets",
+            0,
+            data,
+            {
+                "path": data,
+                "type": next((source.entry.get("type") for source in sources(cfg)), None),
+            },
+        )
     else:
         stop(
             "no-data",

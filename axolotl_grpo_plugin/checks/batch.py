@@ -171,12 +171,11 @@ def _check_evaluation(batch: Batch) -> Findings:
     total, group = batch.evaluated * batch.ranks, batch.group_in_evaluation
     if total % group == 0:
         return
-    name = "num_generations" if group == batch.num_generations else "num_generations_eval"
     yield fault(
         "wrong-batch",
         "eval_batch_size",
         f"{batch.evaluated} x {batch.ranks} processes = {total} completions are evaluated at a time, "
-        f"which is not a multiple of {name} ({group})",
+        f"which is not a multiple of {group}, the completions per prompt",
         f"Set eval_batch_size: {_next(batch.evaluated, group // gcd(group, batch.ranks))}",
     )
 

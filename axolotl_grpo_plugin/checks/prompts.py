@@ -33,9 +33,7 @@ def check_prompts(
         tokenizer = open_tokenizer(cfg)
         tokenizer.tools = shown_tools(cfg)
         for source in sources:
-            checks = []
-            if scored:
-                checks = row_checks(cfg)
+            checks = row_checks(cfg) if scored else []
             measured.append(measure(source, cfg, tokenizer, [check.add for check in checks]))
             for check in checks:
                 yield from check.findings(source.name)
@@ -98,19 +96,18 @@ def _check_dataset(cfg: Config, dataset: Measured, key: str, limit: int) -> Find
     if not over or not (dropped or value_at(cfg, "trl.use_vllm")):
         return
     level: Level = "error"
+    result, or_else = "they are dropped. No row is left", ""
     if not dropped:
-        result, rest = "vLLM ends the run at the first of them", ""
+        result = "vLLM ends the run at the first of them"
         or_else = ", or drop them in the transform"
-    elif over == prompts.rows:
-        result, rest, or_else = "they are dropped", ". No row is left", ""
-    else:
-        result, rest, or_else = "they are dropped", "", ", or accept the loss"
+    elif over < prompts.rows:
+        result, or_else = "they are dropped", ", or accept the loss"
         level = "warning"
     yield Finding(
         dataset.source.name,
         f"{over:,} of {prompts.rows:,} prompts ({over / prompts.rows:.1%}) are longer than "
         f"{max(limit, 0)} tokens ({key}), so {result}. "
-        f"The longest has {prompts.most}, 99% have at most {prompts.at(0.99)}{rest}",
+        f"The longest has {prompts.most}, 99% have at most {prompts.at(0.99)}",
         f"Raise {key.partition(' ')[0]} by {prompts.most - limit}{or_else}",
         level=level,
         code="long-prompts",

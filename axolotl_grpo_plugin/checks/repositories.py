@@ -100,12 +100,11 @@ def check_hub(cfg: Config) -> Lines:
         try:
             auth_check(repository.name, repo_type=repository.kind)
         except HfHubHTTPError as error:  # gated, private, or no such name: the hub's text says it
-            terms = f"{constants.ENDPOINT}/{repository.name}"
             yield fault(
                 "refused-by-hub",
                 repository.label,
                 f"the hub refuses this {repository.kind}: {first_line(error)}",
-                f"Log in with `hf auth login`, and accept its terms at {terms}",
+                f"Log in with `hf auth login`, and accept its terms at {constants.ENDPOINT}/{repository.name}",
             )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from axolotl_grpo_plugin.checks.columns import reserved_columns
 from axolotl_grpo_plugin.checks.rewards import functions_in
@@ -57,21 +58,15 @@ def check_row(cfg: Config, guards: Guards, row: Row) -> Findings:
             yield error.finding._replace(where=where, level=level)
 
 
+@dataclass
 class _RewardChecks:
-    """The checks of one reward function. where: its place in the config."""
+    """The checks of one reward function. where: its place in the config. nothing: earned by ""."""
 
-    def __init__(
-        self,
-        where: str,
-        key: str,
-        function: BaseReward,
-        scorer: SampleScorer,
-    ):
-        self.where = where
-        self.key = key
-        self.function = function
-        self.scorer = scorer
-        self.nothing = 0.0  # what an empty completion earns
+    where: str
+    key: str
+    function: BaseReward
+    scorer: SampleScorer
+    nothing: float = 0.0
 
     def check(self, rows: Sequence[Sample]) -> Findings:
         """Yield the findings. Raises: RewardError."""
@@ -81,20 +76,11 @@ class _RewardChecks:
         yield from self._check_scores(rows)
         # One of several inner rewards may want another layout.
         if not self.function.spec.inner:
-            unknown = [sample for sample in rows if sample.gold is None]
-            yield from self._try_layouts(unknown)
-
-    def _scores(self, completions: Sequence[tuple[Sample, str]]) -> list[float]:
-        """Return the scores of completions, each with its sample."""
-        return self.scorer.scores(
-            self.key,
-            [sample for sample, _ in completions],
-            [text for _, text in completions],
-        )
+            yield from self._try_layouts([sample for sample in rows if sample.gold is None])
 
     def _check_scores(self, rows: Sequence[Sample]) -> Findings:
         """Check an empty completion, the prompt as a completion, and right answers."""
-        empty = self._scores([(sample, "") for sample in rows])
+        empty = self.scorer.scores(self.key, rows, [""] * len(rows))
         self.nothing = max(empty, default=0.0)
         if self.nothing > 0:
             yield warning(
@@ -103,7 +89,7 @@ class _RewardChecks:
                 f"an empty completion earns {self.nothing:g}",
                 "Score it 0, because the model learns the easiest way to a reward",
             )
-        repeats = self._scores([(sample, sample.prompt) for sample in rows])
+        repeats = self.scorer.scores(self.key, rows, [sample.prompt for sample in rows])
         repeated = max(repeats, default=0.0)
         if repeated > max(self.nothing, 0):
             yield warning(
@@ -112,11 +98,9 @@ class _RewardChecks:
                 f"the prompt, repeated as the completion, earns {repeated:g}",
                 "Score only the model's own answer, unless any text of some length should earn a reward",
             )
-        answers = []
-        for sample in rows:
-            if sample.gold is not None:
-                answers.append((sample, sample.gold))
-        earned = self._scores(answers)
+        solved = [sample for sample in rows if sample.gold is not None]
+        golds = [sample.gold or "" for sample in solved]
+        earned = self.scorer.scores(self.key, solved, golds)
         if not (empty or repeats or earned):
             yield warning(
                 "no-scores",
@@ -126,7 +110,7 @@ class _RewardChecks:
             )
         # The number of tokens is not real in these samples.
         if earned and "completion_ids" not in self.function.spec.reads:
-            yield from self._check_gold(max(earned), answers[0][1])
+            yield from self._check_gold(max(earned), golds[0])
 
     def _check_gold(self, best: float, gold: str) -> Findings:
         """Check that a right answer earns the maximum if the reward reads a column, else more than "" does."""
@@ -163,8 +147,7 @@ class _RewardChecks:
             return
         best = 0.0
         for layout in LAYOUTS.values():
-            texts = [*map(layout, golds)]
-            best = max([best, *self.scorer.scores(self.key, solved, texts)])
+            best = max([best, *self.scorer.scores(self.key, solved, [*map(layout, golds)])])
         if best <= max(self.nothing, 0):
             yield warning(
                 "unpaid-gold",

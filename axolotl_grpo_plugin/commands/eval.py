@@ -61,8 +61,11 @@ def run(
             f"Rows with a prompt of the training data: {seen:,}. "
             "Results on them say little about new rows."
         )
-    settings = {**_settings(session), "notes": list(notes)}
-    summary = summarize(records, rewards, settings)
+    summary = summarize(
+        records,
+        rewards,
+        {**_settings(session), "notes": list(notes)},
+    )
     _check_scored(summary, rewards[0].name, scorer)
     folder = _folder(session)
     text = json.dumps(summary, indent=2)
@@ -81,8 +84,9 @@ def run(
         click.echo(text)
         return 0
     if all(record["model"] == "base" for record in records):
-        why = f"{card.parent} holds no other model"
-        notes.append(f"Only the base model was evaluated, because {why}.")
+        notes.append(
+            f"Only the base model was evaluated, because {card.parent} holds no other model."
+        )
     notes.append(f"Written to {folder}: {JSON}, {MARKDOWN}, {PLOT}")
     if added:
         notes.append(f"Added to {card}")
@@ -96,13 +100,14 @@ def run(
 def _rewards(record: Row, scorer: AnswerScorer) -> list[LoggedReward]:
     """Return the reward functions of the records. Those of an environment declare no range."""
     rewards = list(scorer.rewards)
-    known = [reward.name for reward in rewards]
-    for name in named(record, REWARD):
-        if name not in known:
-            rewards.append(LoggedReward(name))
+    rewards += map(LoggedReward, named(record, REWARD).keys() - dict(rewards))
     if not rewards:
-        what = "no reward function can score answers"
-        stop("no-reward", "trl.reward_funcs", what, "Name one that is no model")
+        stop(
+            "no-reward",
+            "trl.reward_funcs",
+            "no reward function can score answers",
+            "Name one that is no model",
+        )
     return rewards
 
 
@@ -115,11 +120,15 @@ def _check_scored(
     for part in summary["parts"]:
         for result in part["results"]:
             if name not in result["rewards"]:
-                what = f"it has no score for any answer of {result['model']}"
                 fix = "Name a reward for these rows"
                 if name in scorer.errors:
                     fix = f"Correct it: {scorer.errors[name]}"
-                stop("no-score", f"trl.reward_funcs[0] ({name})", what, fix)
+                stop(
+                    "no-score",
+                    f"trl.reward_funcs[0] ({name})",
+                    f"it has no score for any answer of {result['model']}",
+                    fix,
+                )
 
 
 def _folder(session: Session) -> Path:

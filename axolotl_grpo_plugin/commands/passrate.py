@@ -50,12 +50,11 @@ def run(
     file = session.folder / TABLE
     if not rows:
         where = f"--from-rollouts {log}" if log else "the rows"
-        fix = " ".join(notes) or "Name the dataset that this run was trained on"
         stop(
             "no-score",
             where,
             "no row has a score",
-            fix,
+            " ".join(notes) or "Name the dataset that this run was trained on",
         )
     _write(rows, file)
     notes.append(f"Written to {file}")
@@ -64,14 +63,14 @@ def run(
         file = session.folder / KEPT
         _write(kept, file)
         notes.append(f"{file}: {len(kept):,} of {len(rows):,} rows")
-    counts = Counter(rate.band for rate in rates.values())
-    bands = {band: counts[band] for band in BANDS}
+    bands = dict.fromkeys(BANDS, 0)
+    bands |= Counter(rate.band for rate in rates.values())
     if 2 * bands["impossible"] > len(rates):
-        path = log or session.folder / "answers"
-        command = (
-            f"axolotl-grpo reward score {path} --reward {session.cfg['trl']['reward_funcs'][0]}"
+        reward = session.cfg["trl"]["reward_funcs"][0]
+        notes.append(
+            "Most rows are impossible: see the reasons with "
+            f"`axolotl-grpo reward score {log or session.folder / 'answers'} --reward {reward}`."
         )
-        notes.append(f"Most rows are impossible: see the reasons with `{command}`.")
     if as_json:
         print_json(bands)
     else:
@@ -105,13 +104,11 @@ def _first(rewards: Sequence[LoggedReward]) -> LoggedReward:
     """Return the first reward function, which must say what is right."""
     reward = next(iter(rewards), LoggedReward(""))
     if not reward.range:
-        what = "no highest score is declared, so that no answer counts as right"
-        fix = "Put a reward with a range first in trl.reward_funcs"
         stop(
             "no-range",
             f"trl.reward_funcs[0] ({reward.name})",
-            what,
-            fix,
+            "no highest score is declared, so that no answer counts as right",
+            "Put a reward with a range first in trl.reward_funcs",
         )
     return reward
 
@@ -124,8 +121,12 @@ def _check(session: Session) -> Findings:
         )
     for source in session.sources:
         if os.path.realpath(source.path) == os.path.realpath(session.folder / KEPT):
-            what = f"{source.path} is the dataset itself"
-            yield fault("own-dataset", "--out", what, "Name another folder")
+            yield fault(
+                "own-dataset",
+                "--out",
+                f"{source.path} is the dataset itself",
+                "Name another folder",
+            )
     columns = set(chain.from_iterable(row.raw for row in session.rows))
     if "n" in columns and "pass_rate" not in columns:
         yield fault(
@@ -176,5 +177,9 @@ def _write(rows: Rows, file: Path) -> None:
     try:
         pq.write_table(pa.Table.from_pylist(rows), file)
     except (OSError, pa.ArrowException) as error:
-        what = f"cannot be written: {first_line(error)}"
-        stop("cannot-be-written", str(file), what, "Name another folder with --out")
+        stop(
+            "cannot-be-written",
+            str(file),
+            f"cannot be written: {first_line(error)}",
+            "Name another folder with --out",
+        )

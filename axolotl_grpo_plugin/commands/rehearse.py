@@ -129,11 +129,11 @@ class Rehearsal:
             gpus = least_gpus(cfg, self.trainer.ranks)
         machine = command.machine_of(gpus, None, None)
         options = local_rows(cfg, data)
-        read_by_check = dict(options)
+        read_by_check = options
         if tokenizer:
             options["tokenizer_config"] = tokenizer
             # Axolotl's loader of tokenizers reads the model's config.json, too.
-            read_by_check |= {**options, "base_model_config": tokenizer}
+            read_by_check = {**options, "base_model_config": tokenizer}
         self.checked = checked = command.check(
             self.config,
             machine,
@@ -148,12 +148,17 @@ class Rehearsal:
             self.offline = True
         self.cfg = read_config(self.config, options)
         if uses_tools(self.cfg):
-            what = "not called, because random weights write no call"
-            self._skip("tools", what, "Test them as functions")
-        for key in SHARDED:
-            if self.cfg.get(key):
-                what = "left out, because a CPU does not shard the model"
-                self._skip(key, what, "Watch the first steps on the rented machine")
+            self._skip(
+                "tools",
+                "not called, because random weights write no call",
+                "Test them as functions",
+            )
+        for key in filter(self.cfg.get, SHARDED):
+            self._skip(
+                key,
+                "left out, because a CPU does not shard the model",
+                "Watch the first steps on the rented machine",
+            )
         return checked.ok
 
     def _skip(
@@ -233,8 +238,11 @@ class Rehearsal:
         except TokenizerError as error:
             if not hub.is_on_hub(name):
                 stop_on([error.finding])
-        fix = "Rehearse again with access to the hub, or with --tokenizer FOLDER"
-        self._skip(f"tokenizer ({name})", "not tried, nor its template: another stood in", fix)
+        self._skip(
+            f"tokenizer ({name})",
+            "not tried, nor its template: another stood in",
+            "Rehearse again with access to the hub, or with --tokenizer FOLDER",
+        )
         click.echo(f"  tokenizer: the quickstart's in place of {name}'s, which is not here")
         self.cfg["grpo_max_prompt_length"] = None  # counted in other tokens
         return paths.packaged(STAND_IN)
@@ -258,14 +266,12 @@ class Rehearsal:
             return False
         losses = [log["loss"] for log in self._logged(STEPS)]
         if not all(map(isfinite, losses)):
-            what = f"not finite: {losses}"
-            fix = "Correct the rewards, or the settings"
             self.found.append(
                 fault(
                     "loss",
                     "loss",
-                    what,
-                    fix,
+                    f"not finite: {losses}",
+                    "Correct the rewards, or the settings",
                 )
             )
         self._show_results()
@@ -276,9 +282,11 @@ class Rehearsal:
     def _resume(self) -> None:
         click.echo("Trains one more step from the checkpoint", err=True)
         last = STEPS + 1
-        checkpoint = str(self._checkpoint(STEPS))
-        options = ["--max-steps", str(last), "--resume-from-checkpoint", checkpoint]
-        if self._trained("the step after the resume", *options):
+        if self._trained(
+            "the step after the resume",
+            f"--max-steps={last}",
+            f"--resume-from-checkpoint={self._checkpoint(STEPS)}",
+        ):
             self.found += check_resumed([log["step"] for log in self._logged(last)])
 
     def _trained(self, part: str, *options: str) -> bool:
@@ -286,13 +294,12 @@ class Rehearsal:
         self.tried = True
         what, log = self.trainer.train([self.file, *options], self.offline)
         if what:
-            fix = f"Its log is {log}"
             self.found.append(
                 fault(
                     "training-failed",
                     part,
                     what,
-                    fix,
+                    f"Its log is {log}",
                 )
             )
         return not what
@@ -321,8 +328,10 @@ class Rehearsal:
         for reward in self.best:
             scores = f"best completion {reward.completions}, right answer {reward.right}"
             click.echo(f"  {short(reward.name)}: {scores}")
-        known = next((text for text, _ in answers if text), "")
-        self.found += check_pays(self.best, known)
+        self.found += check_pays(
+            self.best,
+            next((text for text, _ in answers if text), ""),
+        )
 
 
 def _yaml(values: Config) -> str:

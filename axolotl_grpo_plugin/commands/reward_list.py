@@ -21,32 +21,20 @@ from axolotl_grpo_plugin.completions import Names
 from axolotl_grpo_plugin.console import console, print_json, table
 from axolotl_grpo_plugin.findings import Finding, FindingError
 from axolotl_grpo_plugin.modules import Function, functions_of, imported
-from axolotl_grpo_plugin.reward import (
-    AsyncReward,
-    BaseReward,
-    GroupReward,
-    Range,
-    Reward,
-    Row,
-    parameters_of,
-)
+from axolotl_grpo_plugin.reward import BaseReward, Range, Row, parameters_of
 from axolotl_grpo_plugin.runlog.rewards import short
 
 REQUIRED = "required"
-KINDS = {Reward: "reward", GroupReward: "group", AsyncReward: "async"}
 
 
 class Entry(NamedTuple):
     """A reward or a transform.
 
-    kind: "reward", "group" (scores a prompt's completions together), "async", "function" (one
-    of TRL's kind), "factory" (makes a reward from `grpo_reward_args`), or "transform". range: lowest
-    and highest score, None if not known. reads: columns; those of may_read are optional. options:
-    with their defaults, or REQUIRED. pays: the first line of its docstring.
+    pays: the first line of its docstring. range: lowest and highest score, None if not known. reads:
+    columns; those of may_read are optional. options: with their defaults, or REQUIRED.
     """
 
     path: str
-    kind: str
     pays: str
     range: Range | None = None
     reads: Names = ()
@@ -116,10 +104,8 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
         pays = _first_line(function)
         if isinstance(function, BaseReward):
             spec = function.spec
-            kind = KINDS[type(function)]
             yield Entry(
                 path,
-                kind,
                 pays,
                 spec.range,
                 spec.reads,
@@ -131,9 +117,9 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
             for option, default in options.items():
                 if default is Parameter.empty:
                     options[option] = REQUIRED
-            yield Entry(path, "factory", pays, options=options)
+            yield Entry(path, pays, options=options)
         elif "completions" in signature(function).parameters:
-            yield Entry(path, "function", pays)
+            yield Entry(path, pays)
 
 
 def _is_factory(function: Function) -> bool:
@@ -148,11 +134,9 @@ def transforms() -> Iterator[Entry]:
     """Yield the dataset transforms under the paths that a YAML uses."""
     for module in iter_modules(transforming.__path__):
         if module.name in dir(axolotl_grpo_plugin):
-            pays = _first_line(getattr(axolotl_grpo_plugin, module.name))
             yield Entry(
                 f"{axolotl_grpo_plugin.__name__}.{module.name}",
-                "transform",
-                pays,
+                _first_line(getattr(axolotl_grpo_plugin, module.name)),
             )
 
 
@@ -184,10 +168,8 @@ def _show(entries: list[Entry]) -> None:
 
 
 def _pays(entry: Entry) -> Text:
-    """Return what it pays, its kind and its options."""
+    """Return what it pays, and its options."""
     text = Text(entry.pays)
-    if entry.kind not in ("reward", "transform"):
-        text.append(f" [{entry.kind}]", style="cyan")
     options = []
     for name, value in entry.options.items():
         if value != REQUIRED:

@@ -23,10 +23,11 @@ from axolotl_grpo_plugin.findings import Finding, at, stop, warning
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
     COMPLETION,
+    KEPT,
     STEP,
     Budget,
     as_yaml,
-    budgets,
+    budget,
     settings,
 )
 from axolotl_grpo_plugin.stats.rollouts import CompletionLengths, NoRollouts, read_rollouts
@@ -63,7 +64,7 @@ class Stats:
     cfg: Config
     tokenizer: Tokenizer
     datasets: list[Measured]
-    prompts: Lengths
+    prompts: Lengths = field(default_factory=Lengths)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     rollouts: CompletionLengths | None = None
@@ -84,8 +85,13 @@ def run(
     if config:
         cfg = load(config)
     else:
-        entries = [{"path": path, "type": transform} for path in datasets]
-        cfg = DictDefault({"rl": "grpo", "base_model": tokenizer, "datasets": entries})
+        cfg = DictDefault(
+            {
+                "rl": "grpo",
+                "base_model": tokenizer,
+                "datasets": [{"path": path, "type": transform} for path in datasets],
+            }
+        )
     paths.add_working_folder()
     with Console(stderr=True).status("counting"):
         stats = _counted(cfg)
@@ -98,16 +104,14 @@ def run(
     completion, why = _completion(stats, max_completion_length)
     options: list[Budget] = []
     if stats.prompts.rows:
-        options = budgets(stats.prompts, completion)
+        options = [budget(stats.prompts, completion, kept) for kept in KEPT]
         limit = stats.tokenizer.context()
         if limit and options[0].context > limit:
             stats.notes.append(
                 f"a context of {options[0].context} is more than the model's {limit} "
                 "(max_position_embeddings). Drop the longest rows, or shorten --max-completion-length."
             )
-    findings: list[Finding] = []
-    if config:
-        findings = _check(stats)
+    findings = _check(stats) if config else []
     if as_json:
         print_json(_plain(stats, options, findings))
     else:
@@ -134,14 +138,13 @@ def _counted(cfg: Config) -> Stats:
     tokenizer.name = name
     tokenizer.tools = shown_tools(cfg)
     datasets = [measure(source, cfg, tokenizer) for source in found]
-    prompts = Lengths.together(dataset.prompts for dataset in datasets)
     stats = Stats(
         cfg,
         tokenizer,
         datasets,
-        prompts,
     )
     for dataset in datasets:
+        stats.prompts.counts.update(dataset.prompts.counts)
         stats.problems += dataset.problems
         stats.notes += notes_of(dataset)
         # Without any counted row, `measure` has said so itself.
@@ -186,7 +189,6 @@ def _show(stats: Stats, options: list[Budget], why: str) -> None:
     out = Console(highlight=False)
     if options:
         out.print(show.distribution(stats.datasets, stats.prompts))
-        out.print(show.longest(stats.datasets))
     if stats.rollouts:
         out.print(show.rollouts(stats.rollouts))
     if options:
@@ -215,10 +217,11 @@ def _plain(
         }
     return {
         "tokenizer": stats.tokenizer.name,
-        "template": stats.tokenizer.template_source,
         "counted_by": stats.tokenizer.how,
         "prompts": show.plain(stats.prompts),
-        "datasets": [show.plain_dataset(dataset) for dataset in stats.datasets],
+        "datasets": {
+            dataset.source.name: show.plain(dataset.prompts) for dataset in stats.datasets
+        },
         "budget": chosen,
         "rollouts": stats.rollouts and stats.rollouts.plain(),
         "notes": stats.notes,

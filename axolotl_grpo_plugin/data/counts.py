@@ -21,10 +21,6 @@ class Lengths:
         return self.counts.total()
 
     @property
-    def least(self) -> int:
-        return min(self.counts)
-
-    @property
     def most(self) -> int:
         return max(self.counts)
 
@@ -44,11 +40,3 @@ class Lengths:
     def over(self, limit: int) -> int:
         """Return the number of texts that are longer than the limit."""
         return sum(count for length, count in self.counts.items() if length > limit)
-
-    @classmethod
-    def together(cls, parts: "Iterable[Lengths]") -> "Lengths":
-        """Return the sum of several distributions."""
-        total = cls()
-        for part in parts:
-            total.counts.update(part.counts)
-        return total

@@ -1,8 +1,8 @@
 """Check that the model, the files and the transforms that a config names exist."""
 
 import os
+from importlib.resources import files
 from importlib.util import find_spec
-from pathlib import Path
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import FILES, is_repo
@@ -112,8 +112,6 @@ def check_file(path: object, where: str) -> Findings:
 
 def is_axolotls(path: str) -> bool:
     """Return whether Axolotl ships this transform. Looks for its file, because the import takes seconds."""
-    axolotl = find_spec("axolotl")
-    folders = axolotl.submodule_search_locations if axolotl else None
-    shipped = [Path(folder, "prompt_strategies", "dpo") for folder in folders or []]
+    shipped = files("axolotl") / "prompt_strategies" / "dpo"
     name = path.split(".")[0]
-    return any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for folder in shipped)
+    return (shipped / f"{name}.py").is_file() or (shipped / name).is_dir()

@@ -1,6 +1,5 @@
 """Count the prompts of a config's datasets."""
 
-import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -38,7 +37,7 @@ class Measured:
 
     source: Source
     prompts: Lengths = field(default_factory=Lengths)
-    longest: list[CountedPrompt] = field(default_factory=list)
+    longest: CountedPrompt = field(default=CountedPrompt(0, 0))
     problems: list[str] = field(default_factory=list)
     bad: int = 0
     dropped: int = 0
@@ -76,9 +75,8 @@ def measure(
                 seen,
             )
             measured.prompts.add(prompt.length for prompt in counted)
-            measured.longest = heapq.nlargest(
-                SHOWN,
-                measured.longest + counted,
+            measured.longest = max(
+                [measured.longest, *counted],
                 key=attrgetter("length"),
             )
             # A wrong column is wrong in all rows, of which there may be millions.
@@ -115,11 +113,8 @@ def _counted(
         for row in rows:
             for see in seen:
                 see(number, row)
-            problem = problem_of(row)
-            if problem and "prompt" not in row:
-                problem += f". {PROMPT_FIX}"
-            if problem:
-                measured.fail(number, problem)
+            if problem := problem_of(row):
+                measured.fail(number, f"{problem}. {PROMPT_FIX}")
             else:
                 prompts.append((number, row["prompt"]))
     counted = []

@@ -154,10 +154,9 @@ def _opened(path: str, entry: Config, where: str) -> "Iterable[pa.RecordBatch] |
         if lines.startswith(b"["):  # a line for each of its values, as datasets makes
             lines = "\n".join(map(json.dumps, json.loads(lines))).encode()
         # In smaller blocks, a row could be longer than a block.
-        size = min(len(lines), 1 << 30)
         table = read_json(
             pa.BufferReader(lines),
-            ReadOptions(block_size=size),
+            ReadOptions(block_size=min(len(lines), 1 << 30)),
         )
     except (pa.ArrowException, OSError, ValueError) as error:
         if kind == "parquet":

@@ -211,8 +211,10 @@ class FastTokenizer(Tokenizer):
         return rendered
 
     def ids(self, texts: Texts, special: bool = False) -> Ids:
-        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=special)
-        return [encoding.ids for encoding in encoded]
+        return [
+            encoding.ids
+            for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=special)
+        ]
 
 
 class AxolotlTokenizer(Tokenizer):
@@ -356,8 +358,8 @@ def no_template(name: str) -> TokenizerError:
     )
 
 
-def folder_of(cfg: Config) -> Path:
-    """Return the folder with the tokenizer's files. A hub name is downloaded."""
+def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
+    """Return the folder with the tokenizer's files. A hub name is downloaded. files: patterns of names."""
     name = name_of(cfg)
     if os.path.isdir(name):
         return Path(name)
@@ -369,7 +371,7 @@ def folder_of(cfg: Config) -> Path:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     revision = cfg.get("revision_of_model")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*files]))
     except Exception as error:  # the hub's client, or the network
         what = f"cannot be downloaded: {first_line(error)}"
         fix = "Check the network, or name a folder"

@@ -33,9 +33,8 @@ class Tools:
         refs = tool_refs(cfg)
         environment = environment_ref(cfg)
         loaded = [ref.load() for ref in refs]  # first, because a load may take long
-        processes = [*refs, environment] if environment else refs
         self.runner = ToolRunner(
-            processes,
+            [*refs, environment] if environment else refs,
             limits_of(cfg),
         )
         tools = [guarded_tool(tool, self.runner, number) for number, tool in enumerate(loaded)]

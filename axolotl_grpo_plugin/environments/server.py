@@ -178,18 +178,17 @@ class _ToolServer:
         self.processes.pop(slot).kill()
 
 
+@dataclass
 class _Target:
-    """A function, or the object of a class, in its own process."""
+    """A function, or the object of a class, in its own process.
 
-    def __init__(
-        self,
-        ref: ToolRef,
-        characters: int,
-    ):
-        self.ref = ref
-        self.characters = characters
-        self.called: Any = None
-        self.loop = asyncio.Runner()  # one for all calls, so that connections stay open
+    loop: one for all calls, so that connections stay open.
+    """
+
+    ref: ToolRef
+    characters: int
+    called: Any = None
+    loop: asyncio.Runner = field(default_factory=asyncio.Runner)
 
     def answer(self, call: ToolCall | None) -> ToolAnswer:
         """ToolAnswer a call. None: load the function, or make the object of the class."""

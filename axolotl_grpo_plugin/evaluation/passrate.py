@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.data.rows import Row, Rows
-from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.generation.rows import Question
 from axolotl_grpo_plugin.runlog.reader import raw_rows, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
@@ -39,18 +38,14 @@ class Rate(NamedTuple):
 
     @property
     def band(self) -> str:
-        return band_of(self.pass_rate)
+        """The band of the pass rate.
 
-
-def band_of(rate: float) -> str:
-    """Return the band of a pass rate.
-
-    >>> [band_of(rate) for rate in (0, 0.1, 0.2, 0.5, 0.8, 1)]
-    ['impossible', 'very hard', 'hard', 'medium', 'very easy', 'perfect']
-    """
-    if rate == 0:
-        return BANDS[0]
-    return BANDS[1 + bisect_right(_ENDS, rate)]
+        >>> [Rate(rate, 8, 0.0).band for rate in (0, 0.1, 0.2, 0.5, 0.8, 1)]
+        ['impossible', 'very hard', 'hard', 'medium', 'very easy', 'perfect']
+        """
+        if self.pass_rate == 0:
+            return BANDS[0]
+        return BANDS[1 + bisect_right(_ENDS, self.pass_rate)]
 
 
 def rates_of(answers: Iterable[Row], reward: LoggedReward) -> Rates:
@@ -70,21 +65,10 @@ def rates_of(answers: Iterable[Row], reward: LoggedReward) -> Rates:
 
 
 def logged_answers(files: Sequence[Path], rows: Sequence[Question]) -> Iterator[Row]:
-    """Yield the completions of a run's rollout log that answer rows, which are found by their prompt.
-
-    Raises: ConfigError if TRL wrote the files.
-    """
+    """Yield the completions of a run's rollout log that answer rows, which are found by their prompt."""
     questions = {as_text(row.prompt): row for row in rows}
     for file in files:
         for rollout in raw_rows(file):
-            if "completion_tokens" not in rollout:
-                what = "TRL's completions have neither the dataset's prompts nor token counts"
-                stop(
-                    "no-rollout-log",
-                    str(file),
-                    what,
-                    "Name a run without `grpo_rollouts: false`",
-                )
             question = questions.get(rollout["prompt"])
             if question:
                 yield {**rollout, "dataset": question.dataset, "row": question.row}

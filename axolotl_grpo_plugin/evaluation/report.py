@@ -25,8 +25,8 @@ MEASURED = """\
   training. "Lenient" counts the last number or box, wherever it is.
 - Intervals are 95 % intervals over rows, because answers to one row are alike. Models are compared
   row by row.
-- pass@k is the unbiased estimate of Chen et al. (2021). maj@n is the most frequent of n answers. It
-  needs a reward that returns the text that it read."""
+- pass@n: one of n answers is right. maj@n: the most frequent of n answers is right. It needs a
+  reward that returns the text that it read."""
 # Exact, of 1 to 29 rows with one answer and a share of 5 to 95 %: tests/evaluation/test_statistics.py.
 FEW_ROWS = (
     "Fewer than 30 rows: the 95 % intervals hold the true value in only 79 to 100 % of the cases."
@@ -36,6 +36,7 @@ MOST_FREQUENT = "most frequent answer"
 ANSWER = 40  # characters of it to show
 
 Plain = dict[str, Any]  # of JSON
+Named = Iterator[tuple[str, Plain]]
 
 
 def summarize(
@@ -72,15 +73,6 @@ def summarize(
         )
 
     return {"settings": settings or {}, "parts": parts}
-
-
-def _grid(
-    answers: DataFrame,
-    column: str,
-) -> Array:
-    """Return a column of numbers with a line per row and a column per sample."""
-    values: Array = _table(answers, column).to_numpy(float)
-    return values
 
 
 def _table(
@@ -126,7 +118,7 @@ def _result(
             result[name] = float(answers[name].mean())
 
     for reward in rewards:
-        scores = _grid(answers, REWARD + reward.name)
+        scores = _table(answers, REWARD + reward.name).to_numpy(float)
         # A reward that is not for this dataset has no score.
         if not np.isnan(scores).all():
             result["rewards"][reward.name] = dict(
@@ -144,18 +136,18 @@ def _statistics(
     answers: DataFrame,
     scores: Array,
     reward: LoggedReward,
-) -> Iterator[tuple[str, Plain]]:
+) -> Named:
     """Yield the statistics of one reward function by their name. scores: (rows, samples)."""
     right = _right(scores, reward)
     if reward.range:
         yield "right", statistics.share(right)._asdict()
 
-    possible = reward.range or ()
-    yield "mean", statistics.mean(scores, *possible)._asdict()
+    yield "mean", statistics.mean(scores, *(reward.range or ()))._asdict()
 
     lenient = LENIENT + reward.name
     if lenient in answers and answers[lenient].notna().any():
-        yield "lenient", statistics.share(_grid(answers, lenient))._asdict()
+        grid = _table(answers, lenient).to_numpy(float)
+        yield "lenient", statistics.share(grid)._asdict()
 
     if reward.range and right.shape[1] > 1:
         yield from _of_samples(
@@ -169,19 +161,19 @@ def _statistics(
 
     reason = REASON + reward.name
     if reason in answers:
-        shares = answers[reason].value_counts(normalize=True)
-        for text, share in shares.drop("", errors="ignore").items():
-            yield f"- {text}", {"mean": share}
+        for text, share in answers[reason].value_counts(normalize=True).items():
+            if text:
+                yield f"- {text}", {"mean": share}
 
 
 def _of_samples(
     answers: DataFrame,
     right: Array,
     column: str,
-) -> Iterator[tuple[str, Plain]]:
-    """Yield pass@k and maj@n for several answers per row. column: of the texts that the reward read."""
+) -> Named:
+    """Yield pass@n and maj@n for several answers per row. column: of the texts that the reward read."""
     _, samples = right.shape
-    yield f"pass@{samples}", statistics.pass_at_k(right, samples)._asdict()
+    yield f"pass@{samples}", statistics.pass_at_n(right)._asdict()
     if column not in answers:
         return
 
@@ -191,7 +183,7 @@ def _of_samples(
         yield f"maj@{samples}", statistics.majority(right, read.tolist())._asdict()
 
 
-def _of_answers(read: Series) -> Iterator[tuple[str, Plain]]:
+def _of_answers(read: Series) -> Named:
     """Yield the share of the most frequent answer, unless all answers differ. read: by a reward."""
     counts = read.astype("string").str.strip().replace("", None).value_counts()
     for answer, count in counts.head(1).items():
@@ -217,79 +209,41 @@ def _differences(
         axis=0,
     )
     scores = [table.to_numpy(float) for table in aligned]
-    rows = len(scores[0])
-    if not rows:
+    if not len(scores[0]):
         return
-
-    place = {
-        "reward": reward.name,
-        "models": [first["model"].iloc[0], other["model"].iloc[0]],
-        "rows": rows,
-    }
-    if reward.range:
-        greedy = first["mode"].iloc[0] == "greedy"
-        yield _change_of_rights(
-            place,
-            [_right(values, reward) for values in scores],
-            greedy,
-        )
 
     # Without a declared range, only the scores that were seen are known to be possible.
     seen = np.concatenate(scores, axis=None)
-    possible = reward.range or (np.nanmin(seen), np.nanmax(seen))
-    found = place | {"of": "mean"} | _difference(scores, possible)
-    found["verdict"] = _verdict(found)
-    yield found
+    kinds = {"mean": (scores, reward.range or (np.nanmin(seen), np.nanmax(seen)))}
+    if reward.range:
+        rights = [_right(values, reward) for values in scores]
+        kinds = {"right": (rights, (0.0, 1.0)), **kinds}
+    for kind, (values, possible) in kinds.items():
+        before, after = values
+        found: Plain = {
+            "reward": reward.name,
+            "models": [first["model"].iloc[0], other["model"].iloc[0]],
+            "rows": len(before),
+            "of": kind,
+            "means": [float(statistics.row_means(grid).mean()) for grid in values],
+            "difference": statistics.difference(before, after, *possible)._asdict(),
+        }
+        found["verdict"] = _verdict(found)
+        # McNemar's test takes one answer per row.
+        if kind == "right" and first["mode"].iloc[0] == "greedy":
+            gained, lost = statistics.changed(before, after)
+            found["p"] = statistics.mcnemar(gained, lost)
+            found["verdict"] += (
+                f"; {gained} rows became right, {lost} wrong (McNemar p = {found['p']:.2g})"
+            )
+        yield found
 
 
-def _change_of_rights(
-    place: Plain,
-    rights: list[Array],
-    greedy: bool,
-) -> Plain:
-    """Return the change in right answers. rights: 1.0 and 0.0, of two models."""
-    found = place | {"of": "right"} | _difference(rights, (0.0, 1.0))
-    found["verdict"] = _verdict(
-        found,
-        " points",
-        scale=100,
-    )
-    # McNemar's test takes one answer per row.
-    if greedy:
-        gained, lost = statistics.changed(*rights)
-        p = statistics.mcnemar(*rights)
-        found["became_right"] = gained
-        found["became_wrong"] = lost
-        found["p"] = p
-        found["verdict"] += f"; {gained} rows became right, {lost} wrong"
-        found["verdict"] += f" (McNemar p = {p:.2g})"
-    return found
-
-
-def _difference(
-    scores: list[Array],
-    possible: Sequence[float],
-) -> Plain:
-    """Return the means of two models, and the interval of the second less the first."""
-    before, after = scores
-    return {
-        "means": [float(statistics.row_means(values).mean()) for values in scores],
-        "difference": statistics.difference(
-            before,
-            after,
-            *possible,
-        )._asdict(),
-    }
-
-
-def _verdict(
-    found: Plain,
-    unit: str = "",
-    scale: int = 1,
-) -> str:
-    """Return a sentence on a difference. scale: units per 1."""
+def _verdict(found: Plain) -> str:
+    """Return a sentence on a difference."""
     before, after = found["models"]
     interval = found["difference"]
+    scale, unit = (100, " points") if found["of"] == "right" else (1, "")
     words = f"{after} against {before}: {scale * interval['mean']:+.3g}{unit}"
     ends = ends_of(
         interval,

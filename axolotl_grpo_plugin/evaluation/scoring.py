@@ -40,16 +40,16 @@ class AnswerScorer:
         rows = list(map(_row, jobs, answers))
         completions = list(map(as_completion, jobs, answers))
         records = list(map(record_of, jobs, answers))
-        for number, (name, guard) in enumerate(self._guards.by_name.items()):
-            outcomes = guard.score_list(rows, completions)
-            for place, outcome in enumerate(outcomes):
+        first = next(iter(self._guards.by_name), "")
+        for name, guard in self._guards.by_name.items():
+            for place, outcome in enumerate(guard.score_list(rows, completions)):
                 if outcome.error:
                     self.failures[name] += 1
                     self.errors.setdefault(name, raised(outcome.error))
                 record = records[place]
                 record[REWARD + name] = outcome.value
                 record[REASON + name] = outcome.status
-                if number == 0:  # the first reward function says what is right
+                if name == first:  # it says what is right
                     record[READ + name] = outcome.read
                     record[LENIENT + name] = self._is_lenient(
                         name,

@@ -1,4 +1,4 @@
-"""Intervals of shares, means and differences, pass@k and maj@n, from several answers per row.
+"""Intervals of shares, means and differences, pass@n and maj@n, from several answers per row.
 
 Arrays are (rows, samples), and NaN is an answer without a score. All intervals are 95 % intervals.
 Answers to one row are alike, so each statistic is a mean over rows, and rows give its spread.
@@ -52,7 +52,7 @@ def difference(
 
     possible: scores that an answer can have. With them, even equal models have an interval.
     """
-    rows = differences(before, after)
+    rows = row_means(after) - row_means(before)
     widest = max(possible, default=0.0) - min(possible, default=0.0)
     span = max(float(abs(rows).max()), widest)
     return _interval(
@@ -62,34 +62,26 @@ def difference(
     )
 
 
-def differences(before: Array, after: Array) -> Array:
-    """Return the row means of after less those of before. Each row has a score in both."""
-    return row_means(after) - row_means(before)
-
-
 def changed(
     before: Array,
     after: Array,
 ) -> tuple[int, int]:
     """Return how many rows with one answer (1.0 right, 0.0 wrong) became right, and became wrong."""
-    changes = differences(before, after)
+    changes = after - before
     return int((changes > 0).sum()), int((changes < 0).sum())
 
 
-def mcnemar(before: Array, after: Array) -> float:
-    """Return the exact two-sided p of McNemar's test. Rows have one answer: 1.0 right, 0.0 wrong."""
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the exact two-sided p of McNemar's test. gained, lost: as `changed` counts them."""
     from scipy.stats import binomtest
 
-    gained, lost = changed(before, after)
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
-def pass_at_k(right: Array, k: int) -> Interval:
-    """Return the unbiased pass@k of Chen et al. 2021, over the rows with at least k scores."""
-    total = (~np.isnan(right)).sum(axis=1)
-    good = np.nansum(right, axis=1)
-    total, good = total[total >= k], good[total >= k]
-    return _share(1 - special.comb(total - good, k) / special.comb(total, k))
+def pass_at_n(right: Array) -> Interval:
+    """Return pass@n: the share of rows with a right answer, over the rows with all scores."""
+    whole = right[~np.isnan(right).any(axis=1)]
+    return _share(whole.max(axis=1))
 
 
 def majority(

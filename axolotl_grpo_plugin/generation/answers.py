@@ -67,11 +67,6 @@ class Answer(NamedTuple):
     tool_tokens: int = 0
     rewards: dict[str, float | None] | None = None
 
-    @property
-    def tokens(self) -> int:
-        """The number of tokens that the model wrote."""
-        return len(self.ids) - self.tool_tokens
-
 
 type Completions = list[tuple[Job, list[int]]]  # each job with its completion's token ids
 
@@ -99,8 +94,12 @@ class AnswerStore(dict[str, Answer]):
             for row in raw_rows(file):
                 self[row["key"]] = _answer(row)
         except (ArrowException, OSError) as error:
-            what = f"not a file of answers: {first_line(error)}"
-            stop("no-answers", str(file), what, "Remove it. Its answers are then generated again")
+            stop(
+                "no-answers",
+                str(file),
+                f"not a file of answers: {first_line(error)}",
+                "Remove it. Its answers are then generated again",
+            )
 
     def add(self, model: Model, jobs: Sequence[Job], answers: Sequence[Answer]) -> None:
         """Write a batch as one file. Raises: ConfigError if the disk is full."""
@@ -119,11 +118,10 @@ class AnswerStore(dict[str, Answer]):
         try:
             save(file, columns_of(rows))
         except OSError as error:
-            what = f"cannot be written: {first_line(error)}"
             stop(
                 "cannot-be-written",
                 str(file),
-                what,
+                f"cannot be written: {first_line(error)}",
                 "Free space, and run the command again. It goes on with the answers that are there",
             )
 
@@ -139,7 +137,7 @@ def record_of(job: Job, answer: Answer) -> Row:
         "sample": job.sample,
         "prompt": answer.prompt or question.prompt,
         "completion": as_completion(job, answer),
-        "completion_tokens": answer.tokens,
+        "completion_tokens": len(answer.ids) - answer.tool_tokens,
         "truncated": answer.truncated,
     }
     if answer.chat:

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import first_line, stop
+from axolotl_grpo_plugin.findings import error_line, stop
 from axolotl_grpo_plugin.generation.answers import Completions, Job, seed_of
 from axolotl_grpo_plugin.generation.fewer_tokens import (
     RowProcessor,
@@ -71,20 +71,20 @@ class LocalBackend:
                 self._model = PeftModel.from_pretrained(self._base, model.adapter)
             self._model.eval()
         except Exception as error:  # the files may be broken in any way
-            what = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
-            fix = "Check its files"
-            if model.adapter:
-                fix += f", and that it was trained on {model.folder}"
             stop(
                 "no-model",
                 str(model.adapter or model.folder),
-                what,
-                fix,
+                f"cannot be loaded: {error_line(error)}",
+                f"Check its files. An adapter must be trained on {model.folder}",
             )
 
     def generate(self, jobs: Sequence[Job]) -> Iterator[Completions]:
         """Yield batches of jobs with their completions' token ids, the longest prompts first."""
-        by_length = sorted(jobs, key=_by_length)
+        # The longest prompts of a mode come first, so that a lack of memory shows at once.
+        by_length = sorted(
+            jobs,
+            key=lambda job: (job.sampling.mode, -len(job.question.ids)),
+        )
         while by_length:
             first = by_length[0]
             size = self._batch_size or self._fitting(first)
@@ -157,11 +157,6 @@ class LocalBackend:
 
         fitting = int(_SHARE * free / completion)
         return min(max(fitting, 1), _LARGEST_BATCH)
-
-
-def _by_length(job: Job) -> tuple[str, int]:
-    """Put jobs of one mode together, the longest prompts first, so that a lack of memory shows at once."""
-    return job.sampling.mode, -len(job.question.ids)
 
 
 class _SeededNoise(RowProcessor):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from axolotl_grpo_plugin.config import Config, output_dir, tokens_of
 from axolotl_grpo_plugin.data.hub import is_on_hub
-from axolotl_grpo_plugin.data.inputs import check_model
-from axolotl_grpo_plugin.findings import at, first_line, stop, stop_on
+from axolotl_grpo_plugin.data.tokenizer import TokenizerError, folder_of
+from axolotl_grpo_plugin.findings import at, stop
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 _ADAPTER = "adapter_config.json"
@@ -64,27 +64,18 @@ def _checkpoints(output: Path, which: str) -> list[Path]:
     folders = filter(_is_model, output.glob("checkpoint-*"))
     steps = {_step(folder.name): folder for folder in folders}
     known = sorted(filter(None, steps))
-    where = f"--checkpoints {which}"
-    if not known:
-        stop(
-            "no-checkpoint",
-            where,
-            f"no checkpoint in {output}",
-            "Set `save_steps` in the config",
-        )
     wanted: Sequence[int | None] = known
     if which == "last":
         wanted = known[-1:]
     elif which != "all":
         wanted = list(map(tokens_of, which.split(",")))
-    for step in wanted:
-        if step not in steps:
-            stop(
-                "no-checkpoint",
-                where,
-                f"{output} has no such checkpoint",
-                f"It has: {', '.join(map(str, known))}",
-            )
+    if not known or not steps.keys() >= {*wanted}:
+        stop(
+            "no-checkpoint",
+            f"--checkpoints {which}",
+            f"{output} has no such checkpoint",
+            f"It has: {', '.join(map(str, known)) or 'none. Set save_steps in the config'}",
+        )
     return [steps[step] for step in wanted]
 
 
@@ -106,8 +97,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _weights(folder: Path) -> list[Path]:
-    files = map(folder.glob, _WEIGHTS)
-    return sorted(chain.from_iterable(files))
+    return sorted(chain.from_iterable(map(folder.glob, _WEIGHTS)))
 
 
 def _model(
@@ -115,7 +105,7 @@ def _model(
     label: str,
     name: str,
 ) -> Model:
-    where = at(cfg, "base_model") if label == "base" else f"--model {name}"
+    where = at(cfg, f"base_model ({name})") if label == "base" else f"--model {name}"
     folder = _folder(cfg, name, where)
     adapter = None
     if (folder / _ADAPTER).is_file():
@@ -148,18 +138,14 @@ def _folder(
     where: str,
 ) -> Path:
     """Return the model's folder. A hub name is downloaded."""
-    if Path(name).is_dir():
-        return Path(name)
-    for finding in check_model({"base_model": name}):
-        stop_on([finding._replace(where=where)])
-    from huggingface_hub import snapshot_download
-
-    revision = cfg.get("revision_of_model") if name == cfg.get("base_model") else None
+    model: Config = {"base_model": name}
+    if name == cfg.get("base_model"):
+        model["revision_of_model"] = cfg.get("revision_of_model")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
-    except Exception as error:  # the hub's client, or the network
-        what = f"{name} cannot be downloaded: {first_line(error)}"
-        stop("no-model", where, what, "Check the name and the network, or name a folder")
+        return folder_of(model, _FILES)
+    except TokenizerError as error:
+        _, what, fix, *_ = error.finding
+        stop("no-model", where, what, fix)
 
 
 def _digest(folder: Path, adapter: Path | None) -> str:

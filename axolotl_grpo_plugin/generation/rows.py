@@ -63,16 +63,11 @@ def questions(
             else:
                 found.append(Question(name, number, raw, columns, prompt, ids))
     if not found:
-        what = "no rows"
-        fix = "Check the transform and the file"
-        if dropped:
-            what = f"no row is left, because all {dropped} prompts are too long"
-            fix = "Raise grpo_max_prompt_length"
         stop(
             "no-rows",
             ", ".join(source.name for source in sources),
-            what,
-            fix,
+            f"no row is left, and {dropped} prompts are too long",
+            "Check the transform and the file, or raise grpo_max_prompt_length",
         )
     return found, dropped
 

@@ -105,11 +105,10 @@ class VllmBackend:
                 pool.shutdown(cancel_futures=True)
                 if self._server and not self._server.runs():
                     raise ConfigError(self._server.explain_end("while it answered")) from error
-                what = f"the vLLM server failed: {first_line(error)}"
                 stop(
                     "server-failed",
                     f"http://{self._address}",
-                    what,
+                    f"the vLLM server failed: {first_line(error)}",
                     "Start it, and run the command again. It goes on with the answers that are there",
                 )
 
@@ -144,16 +143,15 @@ class VllmBackend:
             probe.bind((LOCAL, 0))
             port = probe.getsockname()[1]
         self._address = f"{LOCAL}:{port}"
-        request = Request(
-            self._command(model, port),
-            {},
-            LOCAL,
-            port,
-            str(self._folder),
-            os.getpid(),
-        )
         self._server = VLLMServer(
-            request,
+            Request(
+                self._command(model, port),
+                {},
+                LOCAL,
+                port,
+                str(self._folder),
+                os.getpid(),
+            ),
             {**environment(self._gpus), "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"},
         )
         say(f"vLLM starts with {model.folder} (log: {self._server.log})")
@@ -207,15 +205,12 @@ class VllmBackend:
             trust_env=False,
         )
         if reply.status_code != 200:
-            what = f"vLLM does not load the adapter: {reply.text[:200]}"
-            fix = "Check that it was trained on this base model"
-            if self._given:
-                fix += ", and start the server with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             stop(
                 "no-adapter",
                 str(adapter),
-                what,
-                fix,
+                f"vLLM does not load the adapter: {reply.text[:200]}",
+                "Check that it was trained on this base model. A server of your own needs --enable-lora and "
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True",
             )
         self._adapters.add(adapter)
 
@@ -231,5 +226,4 @@ def _rank(model: Model) -> int:
     """Return the rank of a model's adapter, 0 without one."""
     if not model.adapter:
         return 0
-    config = json.loads((model.adapter / "adapter_config.json").read_text())
-    return tokens_of(config.get("r")) or 64
+    return tokens_of(json.loads((model.adapter / "adapter_config.json").read_text()).get("r")) or 64

@@ -37,12 +37,11 @@ def best_scores(
     found = []
     for ref, name in zip(refs, logged_names(refs), strict=True):
         scores = [row.get(REWARD + name) for row in logged]
-        right = [earned.get(ref.key) for _, earned in answers]
         found.append(
             Best(
                 name,
                 _highest(scores),
-                _highest(right),
+                _highest([earned.get(ref.key) for _, earned in answers]),
                 load_reward(ref).highest,
             )
         )

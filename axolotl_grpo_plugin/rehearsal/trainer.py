@@ -52,8 +52,7 @@ class Trainings:
         preload()
         self._waiting = []
         for _ in range(trainings):
-            forks = [start_fork(partial(self._become, rank)) for rank in range(ranks)]
-            self._waiting.append(forks)
+            self._waiting.append([start_fork(partial(self._become, rank)) for rank in range(ranks)])
 
     def _log_of(self, rank: int) -> Path:
         return self.log.with_name(f"training-{rank}.log") if rank else self.log

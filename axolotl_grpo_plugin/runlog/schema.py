@@ -74,8 +74,11 @@ def write(
     Raises: OSError if the disk is full.
     """
     mode, step, rank, attempt = (columns[name][0] for name in ("mode", "step", "rank", "attempt"))
-    file = folder / mode / f"{attempt:03d}-{step:06d}-{rank:03d}-{number:06d}.parquet"
-    save(file, columns, rewards)
+    save(
+        folder / mode / f"{attempt:03d}-{step:06d}-{rank:03d}-{number:06d}.parquet",
+        columns,
+        rewards,
+    )
 
 
 def save(
@@ -91,8 +94,10 @@ def save(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrays = {name: _array(name, values) for name, values in columns.items()}
-    table = pa.table(arrays, metadata={METADATA: json.dumps(dict(rewards))})
+    table = pa.table(
+        {name: _array(name, values) for name, values in columns.items()},
+        metadata={METADATA: json.dumps(dict(rewards))},
+    )
     if add and file.exists():
         table = pa.concat_tables([pq.read_table(file), table], promote_options="default")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -319,13 +319,15 @@ class _Server:
                 )
         except OSError as error:
             raise SandboxError(str(error)) from error
-        own = {
-            "uid": uid,
-            "isolated": backend is not UNSAFE,
-            "packages": visible_packages(),
-            "below_tmp": below_tmp(),
-        }
-        self.send({**setup, **own})
+        self.send(
+            {
+                **setup,
+                "uid": uid,
+                "isolated": backend is not UNSAFE,
+                "packages": visible_packages(),
+                "below_tmp": below_tmp(),
+            }
+        )
         if self.receive(60.0) is None:
             self.close()
             raise SandboxError(self.last_error())

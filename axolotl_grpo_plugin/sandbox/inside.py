@@ -159,14 +159,10 @@ def install_filter(code: bytes) -> None:
         len(code) // 8,
         address,
     )
-    result = LIBC.prctl(
-        SECCOMP,
-        2,
-        program,
-        0,
-        0,
+    check(
+        LIBC.prctl(SECCOMP, 2, program, 0, 0),
+        "prctl(PR_SET_SECCOMP)",
     )
-    check(result, "prctl(PR_SET_SECCOMP)")
 
 
 def check(result: int, call: str) -> None:
@@ -182,18 +178,24 @@ def keep_capabilities(kept: int) -> None:
         CAPABILITIES,
         0,
     )
-    sets = struct.pack(
-        "2I16x",
-        kept,
-        kept,
+    check(
+        LIBC.capset(
+            header,
+            struct.pack(
+                "2I16x",
+                kept,
+                kept,
+            ),
+        ),
+        "capset",
     )
-    check(LIBC.capset(header, sets), "capset")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    words = (source.encode(), target.encode(), kind.encode())
     result = LIBC.mount(
-        *words,
+        source.encode(),
+        target.encode(),
+        kind.encode(),
         ctypes.c_ulong(flags),
         data.encode(),
     )
@@ -285,8 +287,7 @@ def enclose(setup: Setup, code: bytes) -> None:
     os.unshare(os.CLONE_NEWNS)
     disk = setup["limits"]["disk"]
     shared = {path: os.open(path, os.O_PATH) for path in setup["below_tmp"]}
-    size = f"mode=1777,size={disk},nr_inodes={max(64, disk // BYTES_PER_FILE)}"
-    mount_memory("/tmp", size)
+    mount_memory("/tmp", f"mode=1777,size={disk},nr_inodes={max(64, disk // BYTES_PER_FILE)}")
     for path, fd in shared.items():
         os.makedirs(path)
         mount(
@@ -317,14 +318,10 @@ def enclose(setup: Setup, code: bytes) -> None:
             uid,
         )
     keep_capabilities(0)
-    result = LIBC.prctl(
-        NO_NEW_PRIVS,
-        1,
-        0,
-        0,
-        0,
+    check(
+        LIBC.prctl(NO_NEW_PRIVS, 1, 0, 0, 0),
+        "prctl(PR_SET_NO_NEW_PRIVS)",
     )
-    check(result, "prctl(PR_SET_NO_NEW_PRIVS)")
     install_filter(code)
     if os.getpid() != 1:
         raise OSError("The job is not the first process of its namespace.")

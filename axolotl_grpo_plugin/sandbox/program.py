@@ -136,9 +136,7 @@ def answer_tests(module: ModuleType, channel: Any) -> None:
 def hide_tests() -> None:
     """Remove what finds objects of other threads, or runs in them. The tests run in one of their own."""
     gc.get_objects = gc.get_referrers = gc.get_referents = list  # type: ignore[assignment]
-    del gc.callbacks, sys._current_frames, sys.addaudithook
-    if hasattr(sys, "monitoring"):  # since Python 3.12
-        del sys.monitoring
+    del gc.callbacks, sys._current_frames, sys.addaudithook, sys.monitoring
 
 
 def patchable(imported: list[str]) -> Iterator[Any]:

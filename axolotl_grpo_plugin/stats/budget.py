@@ -23,11 +23,6 @@ class Budget(NamedTuple):
     context: int
 
 
-def budgets(prompts: Lengths, completion: int) -> list[Budget]:
-    """Return the budget for each share of kept rows, the largest first."""
-    return [budget(prompts, completion, kept) for kept in KEPT]
-
-
 def budget(prompts: Lengths, completion: int, kept: float = 1.0) -> Budget:
     """Return the smallest budget that keeps at least this share (0 to 1) of the rows."""
     prompt = prompts.at(kept)

@@ -75,15 +75,11 @@ class CompletionLengths:
         return STEP * ceil(within / STEP)
 
     def plain(self) -> dict[str, object]:
-        """Return the counts for JSON. The numbers of right completions need a declared maximum."""
-        known = self.reward.range is not None
+        """Return the counts for JSON."""
         return {
-            "folder": str(self.folder),
             "rollouts": self.rows,
             "truncated": self.truncated,
-            "right_reward": self.reward.name,
-            "right": self.right.total() if known else None,
-            "right_truncated": self.right[True] if known else None,
+            "right": self.right.total(),
             "finished": dict(sorted(self.finished.counts.items())),
         }
 

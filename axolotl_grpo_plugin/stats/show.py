@@ -1,13 +1,11 @@
 """Show counts as tables, and as JSON."""
 
-from operator import itemgetter
-
 from rich.table import Table
 from rich.text import Text
 
 from axolotl_grpo_plugin.console import table
 from axolotl_grpo_plugin.data.counts import SHARES, Lengths
-from axolotl_grpo_plugin.data.measure import SHOWN, Measured
+from axolotl_grpo_plugin.data.measure import Measured
 from axolotl_grpo_plugin.data.tokenizer import Tokenizer
 from axolotl_grpo_plugin.stats.budget import Budget
 from axolotl_grpo_plugin.stats.rollouts import CompletionLengths
@@ -15,7 +13,7 @@ from axolotl_grpo_plugin.stats.rollouts import CompletionLengths
 
 def percentiles(lengths: Lengths) -> dict[str, int]:
     """Return the least length, the percentiles and the largest length, by their names."""
-    numbers = {"min": lengths.least}
+    numbers = {"min": min(lengths.counts)}
     for share in SHARES:
         numbers[f"p{100 * share:g}"] = lengths.at(share)
     return {**numbers, "max": lengths.most}
@@ -45,27 +43,6 @@ def cells(lengths: Lengths) -> list[str]:
     if not lengths.rows:
         return ["0"]
     return [f"{lengths.rows:,}", *map(str, percentiles(lengths).values())]
-
-
-def longest(datasets: list[Measured]) -> Table:
-    """Return a table of the longest prompts."""
-    shown = table(
-        "longest prompts",
-        "row",
-        "dataset",
-    )
-    prompts = []
-    for dataset in datasets:
-        for found in dataset.longest:
-            prompts.append((found.length, found.number, dataset.source.label))
-    prompts.sort(key=itemgetter(0), reverse=True)
-    for length, number, label in prompts[:SHOWN]:
-        shown.add_row(
-            str(length),
-            str(number),
-            label,
-        )
-    return shown
 
 
 def trade_off(options: list[Budget], rows: int) -> Table:
@@ -107,11 +84,14 @@ def rollouts(found: CompletionLengths) -> Table:
         f"{found.share:.1%}",
     )
     if found.finished.rows:
-        numbers = percentiles(found.finished).items()
         shown.add_row(
             "finished",
             f"{found.finished.rows:,}",
-            ", ".join(f"{name} {length}" for name, length in numbers if name != "min"),
+            ", ".join(
+                f"{name} {length}"
+                for name, length in percentiles(found.finished).items()
+                if name != "min"
+            ),
         )
     right, judged = found.right, found.judged
     if judged:
@@ -131,7 +111,10 @@ def provenance(tokenizer: Tokenizer, datasets: list[Measured]) -> list[str]:
         lines.append(f"template {tokenizer.template_source}")
     for dataset in datasets:
         source, rows = dataset.source, dataset.prompts.rows
-        lines.append(f"{source.name}, split {source.split}, {source.transform}, n = {rows:,}")
+        lines.append(
+            f"{source.name}, split {source.split}, {source.transform}, n = {rows:,}, "
+            f"the longest is row {dataset.longest.number}"
+        )
     return lines
 
 
@@ -143,16 +126,4 @@ def plain(lengths: Lengths) -> dict[str, object]:
         "rows": lengths.rows,
         **percentiles(lengths),
         "counts": dict(sorted(lengths.counts.items())),
-    }
-
-
-def plain_dataset(dataset: Measured) -> dict[str, object]:
-    """Return the counts of a dataset for JSON."""
-    return {
-        "dataset": dataset.source.name,
-        "split": dataset.source.split,
-        "transform": dataset.source.transform,
-        "prompts": plain(dataset.prompts),
-        "longest": [{"length": long.length, "row": long.number} for long in dataset.longest],
-        "bad_rows": dataset.bad,
     }

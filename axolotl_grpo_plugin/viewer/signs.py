@@ -56,8 +56,7 @@ class Judge:
     """
 
     def __init__(self, rollouts: Sequence[Any]):
-        paid = [rollout.length for rollout in rollouts if rollout.paid]
-        self.length = median(paid or [0])
+        self.length = median([rollout.length for rollout in rollouts if rollout.paid] or [0])
         self.reads = any(rollout.read for rollout in rollouts)
 
     def signs(self, rollout: Any) -> list[str]:

@@ -83,7 +83,6 @@ def test_lists_rewards_factories_and_transforms(folder):
     assert code == 0, printed
     entries = {each.pop("path"): each for each in json.loads(printed)}
     assert entries["rewards.ours.close"] == {
-        "kind": "reward",
         "range": [0.0, 0.5],
         "reads": ["answer"],
         "may_read": ["hint"],
@@ -91,20 +90,20 @@ def test_lists_rewards_factories_and_transforms(folder):
         "pays": "0.5 for a close answer.",
     }
     ours = {
-        path.removeprefix("rewards.ours."): (each["kind"], each["options"])
+        path.removeprefix("rewards.ours."): each["options"]
         for path, each in entries.items()
         if path.startswith("rewards.ours.")
     }
     assert ours == {
-        "close": ("reward", {"least": 3}),
-        "shortest": ("group", {"tie": 0.0}),
-        "factory": ("factory", {"model": "required", "most": 3}),
-        "Counts": ("factory", {"most": "required"}),
-        "awaited": ("function", {}),
-        "plain": ("function", {}),
+        "close": {"least": 3},
+        "shortest": {"tie": 0.0},
+        "factory": {"model": "required", "most": 3},
+        "Counts": {"most": "required"},
+        "awaited": {},
+        "plain": {},
     }
     for name in ("gsm8k", "verl"):
-        assert entries[f"axolotl_grpo_plugin.{name}"]["kind"] == "transform"
+        assert f"axolotl_grpo_plugin.{name}" in entries
     shipped = [each for path, each in entries.items() if path.startswith("axolotl_grpo_plugin")]
     assert all(each["pays"] for each in shipped)
 
@@ -128,8 +127,8 @@ def test_table_has_one_entry_per_reward_and_fits(folder):
     lines = " ".join(printed.split())
     assert "rewards.ours.*" in lines and "axolotl_grpo_plugin.*" in lines
     assert "close 0 .. 0.5 answer, [hint] 0.5 for a close answer. least=3" in lines
-    assert "factory A reward of options. [factory] model, most=3" in lines
-    assert "Counts Counts. [factory] most" in lines
+    assert "factory A reward of options. model, most=3" in lines
+    assert "Counts Counts. most" in lines
 
 
 def test_lists_the_others_if_one_file_cannot_be_imported(folder):

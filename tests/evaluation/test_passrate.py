@@ -1,13 +1,10 @@
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from axolotl_grpo_plugin.evaluation.passrate import Rate, annotated, band_of, logged_answers, rates_of
+from axolotl_grpo_plugin.evaluation.passrate import Rate, annotated, logged_answers, rates_of
 from axolotl_grpo_plugin.generation.rows import Question
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import write
-from tests.conftest import refused
 
 REWARD = LoggedReward("r", (0.0, 2.0))
 ROWS = [
@@ -39,7 +36,7 @@ def test_rate_is_the_share_of_right_answers():
     ],
 )
 def test_bands_are_those_of_reasoning360(rate, band):
-    assert band_of(rate) == band
+    assert Rate(rate, 8, 0.0).band == band
 
 
 def test_rows_keep_their_own_columns():
@@ -67,11 +64,3 @@ def test_rates_of_a_rollout_log_are_found_by_prompt(tmp_path):
     errors = [None, None, "boom", None, None]  # a failed score is in the log as the mean of its group
     files = log(tmp_path, prompt=prompts, **{"reward/r": [2.0, 0.0, 2.0, None, 2.0], "error/r": errors})
     assert rates_of(logged_answers(files, ROWS), REWARD) == {("a.jsonl", 0): Rate(0.5, 2, 7)}
-
-
-def test_refuses_the_completions_of_trl(tmp_path):
-    columns = {"step": [1], "prompt": ["0?"], "completion": ["1"], "r": [1.0], "advantage": [0.0]}
-    pq.write_table(pa.table(columns), tmp_path / "completions_00001.parquet")
-    files = rollout_files(tmp_path).counted
-    with refused("no-rollout-log"):
-        list(logged_answers(files, ROWS))

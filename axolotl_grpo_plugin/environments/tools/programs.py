@@ -29,8 +29,11 @@ class python:
     """
 
     def __init__(self, seconds: float = 5.0, memory: int = 1024, allow_unsafe: bool = False):
-        limits = Limits(seconds=seconds, memory=memory << 20, output=1 << 20)
-        self._sandbox = Sandbox(_SCRIPT, limits, allow_unsafe=allow_unsafe)
+        self._sandbox = Sandbox(
+            _SCRIPT,
+            Limits(seconds=seconds, memory=memory << 20, output=1 << 20),
+            allow_unsafe=allow_unsafe,
+        )
 
     def __call__(self, code: str) -> str:
         """

@@ -43,7 +43,7 @@ class Later:
         self._name = name
 
     def __getattr__(self, name):
-        if name.startswith("__"):  # pytest asks each object for __test__ and __bases__
+        if name.startswith(("__", "_mock")):  # pytest asks each object for __test__ and _mock_name
             raise AttributeError(name)
         return getattr(import_module(self._name), name)
 

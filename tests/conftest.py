@@ -1,5 +1,6 @@
 """Speed up the tests: one thread per process, and modules that are compiled once. No test depends on an earlier one."""
 
+import gc
 import json
 import logging
 import os
@@ -93,8 +94,16 @@ def pytest_make_parametrize_id(val):
     return f"{ascii(val[:60])[1:-1]}[...]" if isinstance(val, str) and len(val) > 100 else None
 
 
-@pytest.fixture(autouse=True)
-def logging_is_on():
+def pytest_runtest_teardown():
     """Undo `logging.disable`, by which a command keeps its own screen quiet."""
-    yield
     logging.disable(logging.NOTSET)
+
+
+def pytest_collection():
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from reading the modules and all tests again and again."""
+    gc.enable()
+    gc.freeze()

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special
 
 from axolotl_grpo_plugin.evaluation import statistics
 
@@ -108,4 +108,4 @@ def test_intervals_cover_95_percent(rows, samples, before, after):
 def difficulties(skill, share):
     """Return normal scores as difficulties with this mean."""
     grid = np.linspace(-6, 6, 4001)
-    return np.interp(skill, grid, stats.beta.ppf(stats.norm.cdf(grid), share, 1 - share))
+    return np.interp(skill, grid, special.betaincinv(share, 1 - share, special.ndtr(grid)))

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -97,6 +98,17 @@ def pytest_make_parametrize_id(val):
 def pytest_runtest_teardown():
     """Undo `logging.disable`, by which a command keeps its own screen quiet."""
     logging.disable(logging.NOTSET)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects the slow tests
+def pytest_collection_modifyitems(items):
+    """Keep the first of every n rows of a test with the mark `every(n)`. Mark the other rows as slow."""
+    seen = Counter()
+    for test in items:
+        for mark in test.iter_markers("every"):
+            if seen[test.function] % mark.args[0]:
+                test.add_marker(pytest.mark.slow)
+            seen[test.function] += 1
 
 
 def pytest_collection():

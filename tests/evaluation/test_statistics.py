@@ -16,13 +16,15 @@ def binary(rows, samples, seed=0, share=0.4):
     return (np.random.default_rng(seed + 1).random((rows, samples)) < difficulty) * 1.0
 
 
-@pytest.mark.parametrize("right", [0, 1, 30, 60])
-def test_share_of_single_answers_is_wilsons(right):
+@pytest.mark.parametrize(
+    ("right", "low", "high"),  # of scipy's binomtest(right, 60).proportion_ci(method="wilson")
+    [(0, 0, 0.0601718521421), (1, 0.0029481597948, 0.0885512972759), (30, 0.3773502424156, 0.6226497575844)],
+)
+def test_share_of_single_answers_is_wilsons(right, low, high):
     answers = np.zeros((60, 1))
     answers[:right] = 1.0
-    wilson = stats.binomtest(right, 60).proportion_ci(method="wilson")
-    expected = (right / 60, wilson.low, wilson.high)
-    assert statistics.share(answers) == pytest.approx(expected, abs=1e-12)
+    assert statistics.share(answers) == pytest.approx((right / 60, low, high), abs=1e-12)
+    assert statistics.share(1 - answers) == pytest.approx((1 - right / 60, 1 - high, 1 - low), abs=1e-12)
 
 
 def test_alike_answers_to_a_row_count_once():

@@ -111,6 +111,20 @@ def pytest_collection_modifyitems(items):
             seen[test.function] += 1
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist, no such hook exists
+def pytest_xdist_make_scheduler(config, log):
+    """Let one worker run all files that have a module for later, because each worker would import torch for 6 s."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "later" if file in files else file
+
+    files = {str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/test_*.py") if " Later(" in file.read_text()}
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection():
     gc.disable()
 

@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -113,7 +114,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)  # without xdist, no such hook exists
 def pytest_xdist_make_scheduler(config, log):
-    """Let one worker run all files that have a module for later, because each worker would import torch for 6 s."""
+    """Let one worker run all files that import torch or Axolotl. Each worker would need 6 s for that."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
@@ -121,7 +122,10 @@ def pytest_xdist_make_scheduler(config, log):
             file = super()._split_scope(nodeid)
             return "later" if file in files else file
 
-    files = {str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/test_*.py") if " Later(" in file.read_text()}
+    def is_heavy(file):
+        return file.parent.name == "checks" or re.search(r' Later\(|"trl\.rewards', file.read_text())
+
+    files = {str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/test_*.py") if is_heavy(file)}
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 

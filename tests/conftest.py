@@ -123,9 +123,10 @@ def pytest_xdist_make_scheduler(config, log):
             return "later" if file in files else file
 
     def is_heavy(file):
-        return file.parent.name == "checks" or re.search(r' Later\(|"trl\.rewards', file.read_text())
+        return file.parent.name in ("checks", "tools") or re.search(r' Later\(|"trl\.rewards', file.read_text())
 
-    files = {str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/test_*.py") if is_heavy(file)}
+    fast = [file for file in ROOT.glob("tests/**/test_*.py") if "e2e" not in file.parts]
+    files = {str(file.relative_to(ROOT)) for file in fast if is_heavy(file)}
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 

@@ -88,6 +88,7 @@ def test_majority_is_the_most_frequent_answer(right, read, share):
 SIMULATED = [(234, 8, 0.02, 0.04), (234, 8, 0.45, 0.55), (234, 8, 0.95, 0.97), (30, 8, 0.5, 0.6), (200, 1, 0.8, 0.9)]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("rows", "samples", "before", "after"), SIMULATED)
 def test_intervals_cover_95_percent(rows, samples, before, after):
     rng, runs = np.random.default_rng(0), 1000

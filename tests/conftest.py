@@ -1,10 +1,13 @@
 """Speed up the tests: one thread per process, and modules that are compiled once. No test depends on an earlier one."""
 
+import gc
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +46,7 @@ class Later:
         self._name = name
 
     def __getattr__(self, name):
-        if name.startswith("__"):  # pytest asks each object for __test__ and __bases__
+        if name.startswith(("__", "_mock")):  # pytest asks each object for __test__ and _mock_name
             raise AttributeError(name)
         return getattr(import_module(self._name), name)
 
@@ -93,8 +96,45 @@ def pytest_make_parametrize_id(val):
     return f"{ascii(val[:60])[1:-1]}[...]" if isinstance(val, str) and len(val) > 100 else None
 
 
-@pytest.fixture(autouse=True)
-def logging_is_on():
+def pytest_runtest_teardown():
     """Undo `logging.disable`, by which a command keeps its own screen quiet."""
-    yield
     logging.disable(logging.NOTSET)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects the slow tests
+def pytest_collection_modifyitems(items):
+    """Keep the first of every n rows of a test with the mark `every(n)`. Mark the other rows as slow."""
+    seen = Counter()
+    for test in items:
+        for mark in test.iter_markers("every"):
+            if seen[test.function] % mark.args[0]:
+                test.add_marker(pytest.mark.slow)
+            seen[test.function] += 1
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist, no such hook exists
+def pytest_xdist_make_scheduler(config, log):
+    """Let one worker run all files that import torch or Axolotl. Each worker would need 6 s for that."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "later" if file in files else file
+
+    def is_heavy(file):
+        return file.parent.name in ("checks", "tools") or re.search(r' Later\(|"trl\.rewards', file.read_text())
+
+    fast = [file for file in ROOT.glob("tests/**/test_*.py") if "e2e" not in file.parts]
+    files = {str(file.relative_to(ROOT)) for file in fast if is_heavy(file)}
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection():
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from reading the modules and all tests again and again."""
+    gc.enable()
+    gc.freeze()

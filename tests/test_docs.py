@@ -116,6 +116,7 @@ def test_example_is_a_command_line_that_exists(command, monkeypatch):
     group.make_context(name, words, parent=context)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if is_fast(command)])
 def test_fast_example_runs(command, fetched):
     check_example(fetched, command)
@@ -178,6 +179,7 @@ def test_config_without_gpu_is_measured(config):
             assert str(config.relative_to(ROOT / "configs").with_suffix("")) in dict(measured())
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "command",
     # tests/e2e/test_screens.py runs those that import Axolotl.

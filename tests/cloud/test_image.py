@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -75,27 +74,6 @@ def test_image_gets_the_plugin_that_is_installed_here(monkeypatch, tmp_path, ori
         assert image.source() == expected
     except ConfigError as error:
         assert expected in str(error)
-
-
-def requirements(built):
-    """Return the package of each install line. This checkout stands for the copied one."""
-    lines = [line for layer in built for line in layer.splitlines() if line.startswith("RUN /.uv/uv pip install")]
-    return [shlex.split(line)[-1].replace(image.CHECKOUT, str(ROOT)) for line in lines]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not UV, reason="uv is not installed")
-def test_install_lines_resolve_to_versions_that_fit_each_other(modal_service, tmp_path):
-    """Read the packages' metadata, and no wheel. A release of Axolotl or vLLM that breaks the image fails here."""
-    wanted = requirements(layers(modal_service, tmp_path, gym=True))
-    assert len(wanted) == 2, wanted
-    words = [UV, "pip", "compile", "--no-header", "--no-annotate", "--quiet", "--python-version", "3.12"]
-    words += ["--python-platform", "x86_64-manylinux_2_39", "-"]
-    done = subprocess.run(words, input="\n".join(wanted), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = dict(line.split("==") for line in done.stdout.splitlines() if "==" in line)
-    assert found["axolotl"] == version("axolotl")
-    assert found["vllm"] and found["deepspeed"] and found["reasoning-gym"]
 
 
 @pytest.mark.slow

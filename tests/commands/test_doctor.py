@@ -4,11 +4,12 @@ import json
 
 import yaml
 
-from axolotl_grpo_plugin.commands import doctor
 from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.serving import placement
 from axolotl_grpo_plugin.serving.address import settle_address
-from tests.conftest import ROOT, invoke, script
+from tests.conftest import ROOT, Later, invoke, script
+
+doctor = Later("axolotl_grpo_plugin.commands.doctor")
 
 SLURM = ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml"
 FULL = ROOT / "configs/gsm8k/qwen2.5-1.5b-full-2gpu.yaml"

@@ -3,7 +3,6 @@ import json
 import re
 
 import pytest
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from axolotl_grpo_plugin.evaluation.report import markdown, plot, shown, summarize
@@ -160,7 +159,7 @@ def test_table_fits_80_columns_and_markdown_is_a_table():
 
 def test_plots_bars_of_each_model(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, *_, **__: drawn.append(self))
     plot(summarize(greedy(base=40, checkpoint_10=50, final=60), REWARDS), tmp_path / "eval.png")
     labels = drawn[0].axes[0].get_xticklabels()
     assert [label.get_text() for label in labels] == ["base", "checkpoint-10", "final"]

@@ -162,6 +162,7 @@ CONTRACT = [
 ]  # fmt: skip
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("program", "tests", "reason"), CONTRACT)
 def test_contract(program, tests, reason):
     limit = {"timeout": 0.3} if reason == "time_limit" else {}  # it ends at the limit
@@ -272,6 +273,7 @@ CHEATS = {
 FIRST = {"functional": "import math\ncases = [('ab', 'a')]\nassert all(map(lambda c: first(c[0]) == c[1], cases))"}
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize(
     "tests", [DOUBLE, ADD, ASSERTS, CHECK, CLOSE, FIRST], ids="prints calls asserts check close all".split()
 )
@@ -675,6 +677,7 @@ def test_timeout_is_for_all_tests_together():
     assert judge(slow, DOUBLE, timeout=0.3) == (0.0, "time_limit")
 
 
+@pytest.mark.slow  # it fills one of the cores
 def test_busy_cpu_does_not_time_out_right_program():
     """On one CPU with other processes, the program needs much more wall time than CPU time."""
     program = """

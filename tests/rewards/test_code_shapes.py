@@ -324,11 +324,13 @@ OWN_HACKS = [
 ]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("program", "tests"), GOOD)
 def test_right_program_is_paid(program, tests):
     assert judge(program, tests) == (1.0, "correct")
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("tests", PLAIN)
 @pytest.mark.parametrize("program", HACKS)
 def test_wrong_program_is_not_paid(program, tests):
@@ -341,6 +343,7 @@ def test_right_class_is_paid(tests):
     assert judge(RIGHT, tests) == (1.0, "correct")
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("tests", OWN)
 @pytest.mark.parametrize("program", OWN_HACKS)
 def test_wrong_class_is_not_paid(program, tests):

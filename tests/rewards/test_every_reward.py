@@ -172,6 +172,7 @@ LONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize(
     ("rewards", "gold", "unit", "wrap"),
     [

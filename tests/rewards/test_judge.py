@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import socket
+import ssl
 import time
 import unicodedata
 
@@ -73,6 +74,8 @@ def nothing_is_left_open(tmp_path_factory):
         # No server here needs certificates. To read the machine's takes most of a request's time.
         patch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.05)  # seconds between tries
         patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
+        context = ssl.create_default_context()
+        patch.setattr("ssl.create_default_context", lambda **_: context)
         yield
     gc.collect()  # an open connection warns now, and a warning is an error here
 
@@ -438,7 +441,7 @@ def test_local_judge_uses_no_proxy(server, proxy, host):
 @pytest.mark.parametrize("host", ["[::1]", "10.255.255.1", "192.168.255.1", "[fd00::1]"])
 def test_private_address_uses_no_proxy(proxy, host):
     url = f"http://{host}:9/v1"
-    (found,) = scores(judge(MODEL, url, timeout=0.2, retries=0))
+    (found,) = scores(judge(MODEL, url, timeout=0.05, retries=0))
     assert found.value is None  # no judge is at this address
     assert proxy.seen == 0
 
@@ -529,8 +532,8 @@ def test_failures_are_not_cached(says):
 def test_hanging_server_costs_one_round_of_tries(server):
     server.answer = lambda _: Reply(never=True)
     start = time.monotonic()
-    given = reasons(made(server, timeout=0.3, concurrency=4, retries=1), [str(n) for n in range(64)])
-    assert time.monotonic() - start < 5  # 16 rounds of 2 tries of 0.3 s would be 10
+    given = reasons(made(server, timeout=0.15, concurrency=4, retries=1), [str(n) for n in range(128)])
+    assert time.monotonic() - start < 5  # 32 rounds of 2 tries of 0.15 s would be 10
     assert set(given) == {"judge_timeout", "judge_down"}
     assert len(server.asked) < 16
 

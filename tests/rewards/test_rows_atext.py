@@ -885,6 +885,7 @@ for paying, text, columns in PAID:
     ROWS.append((paying, text, columns, paying.spec.range[1]))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("reward,completion,columns,expected", [*map(marked, ROWS)])
 def test_scores_rows_of_an_attacker(reward, completion, columns, expected):
     lists = {"prompts": [""]} | {name: [value] for name, value in columns.items()}

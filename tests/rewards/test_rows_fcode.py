@@ -1773,6 +1773,7 @@ def score(completion, tests):
     return value, reason
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("program", "tests"), [pytest.param(*row[1:], id=row[0]) for row in ROWS])
 def test_pays_a_right_program(program, tests):
     assert score(f"```python\n{program}\n```", tests) == (1.0, "correct")

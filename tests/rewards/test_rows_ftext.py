@@ -595,11 +595,13 @@ def test_pays_an_equal_form(gold, answer):
     check_pays(gold, answer)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("answer", "gold"), [row for row in EQUAL if row not in ONE_WAY])
 def test_pays_the_reverse(answer, gold):
     check_pays(gold, answer)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("gold", [*OWN, *dict.fromkeys(text for row in EQUAL for text in row)])
 def test_gold_pays_its_own_text(gold):
     check_pays(gold, gold)

@@ -1,8 +1,10 @@
 """Rewards that hang, crash or return invalid scores, for the tests."""
 
+import asyncio
 import ctypes
 import math
 import os
+import re
 
 from axolotl_grpo_plugin.reward import Score, group_reward, reward
 
@@ -129,3 +131,20 @@ async def times_out(prompts, completions, **columns):
 @group_reward(range=(0.0, 1.0))
 def first_alone(completions):
     return [1.0]
+
+
+def evaluates(completions, answer, **_):
+    """As rewards that let Python evaluate the answer."""
+    scores = []
+    for (message,), gold in zip(completions, answer, strict=True):
+        found = re.search(r"<answer>\n(.*?)\n</answer>", message["content"])
+        try:
+            scores.append(float(bool(found) and str(eval(found[1])) == str(gold)))
+        except (ArithmeticError, NameError, SyntaxError, TypeError):
+            scores.append(0.0)
+    return scores
+
+
+async def evaluates_async(completions, answer, **_):
+    await asyncio.sleep(0)
+    return evaluates(completions, answer)

@@ -1,6 +1,5 @@
 """The attacks find the known bugs of public rewards, and none in the rewards of this package."""
 
-import asyncio
 import re
 import time
 from contextlib import closing
@@ -21,6 +20,7 @@ from axolotl_grpo_plugin.scoring.samples import Sample, samples
 from tests.conftest import ROOT
 
 REWARDS = "axolotl_grpo_plugin.rewards"
+FAIL = "tests.scoring.rewards_that_fail"  # a scoring process imports it fast
 PROMPT = "Answer as <reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>"
 PAIRS = [("Tom has 7 hens and buys 9. How many?", "16"), ("100 - 5?", "95"), ("Half of 8 by 1?", "4"), ("9 * 2?", "18")]
 ROWS = [
@@ -93,18 +93,6 @@ def gold_of_the_first_row(completions, answer, **_):
     return [float(f"<answer>\n{answer[0]}\n</answer>" in text) for text in contents(completions)]
 
 
-def evaluates(completions, answer, **_):
-    """As rewards that let Python evaluate the answer."""
-    scores = []
-    for text, gold in zip(contents(completions), answer, strict=True):
-        found = re.search(r"<answer>\n(.*?)\n</answer>", text)
-        try:
-            scores.append(float(bool(found) and str(eval(found[1])) == str(gold)))
-        except (ArithmeticError, NameError, SyntaxError, TypeError):
-            scores.append(0.0)
-    return scores
-
-
 @reward(range=(0.0, 1.0), reads="answer")
 def raises(completion, answer):
     return Score(float(int(completion.split("<answer>")[1].split("</answer>")[0]) == int(answer)), "")
@@ -129,6 +117,12 @@ def test_finds_the_known_bug(function, found):
     assert found.items() <= faults(function).items()
 
 
+@pytest.fixture(scope="module")
+def pool():
+    with closing(Pool(1, 4 << 30, [])) as pool:
+        yield pool
+
+
 LISTS = [[3, 5], [12, 7, 4], ["owl", "jay"], {"x": 8, "y": [2]}]
 
 
@@ -151,9 +145,8 @@ def list_without_brackets(completion, solution):
 
 
 @pytest.mark.parametrize("rows", [ROWS, rows_with(LISTS[:2], "answer")])
-def test_finds_a_reward_that_evaluates_the_answer(rows):
-    with closing(Pool(1, 4 << 30, [])) as pool:
-        found = faults(evaluates, rows, pool=pool, timeout=2.0)
+def test_finds_a_reward_that_evaluates_the_answer(rows, pool):
+    found = faults(RewardRef(f"{FAIL}.evaluates"), rows, pool=pool, timeout=0.5)
     assert (found["code"], found["unevaluated expression"]) == ("paid", "paid")
 
 
@@ -192,14 +185,9 @@ def test_every_attack_without_a_score_says_why(function, rows):
         assert line.tried or line.note or line.fault, line
 
 
-async def evaluates_async(completions, answer, **_):
-    await asyncio.sleep(0)
-    return evaluates(completions, answer)
-
-
 def test_async_reward_that_evaluates_the_answer_is_ended():
-    settings = ScoringSettings(1.5, 3.0, isolation="process")
-    with closing(Guards([RewardRef(f"{__name__}.evaluates_async")], settings)) as guards:
+    settings = ScoringSettings(0.5, 1.0, isolation="process")
+    with closing(Guards([RewardRef(f"{FAIL}.evaluates_async")], settings)) as guards:
         (guard,) = guards.guards.values()
         found = {line.attack: line.fault for line in attack(guard, ROWS[:2]).lines}
     assert (found["code"], found["tower of powers"]) == ("paid", "slow")
@@ -210,31 +198,29 @@ def test_rows_without_a_score_are_no_fault():
     assert not faults(RewardRef(f"{REWARDS}.gsm8k.correctness_reward_func"), rows)
 
 
-def test_reward_that_hangs_is_left():
+def test_reward_that_hangs_is_left(pool):
     start = time.monotonic()
-    with closing(Pool(1, 4 << 30, [])) as pool:
-        assert set(faults(hangs, pool=pool, timeout=0.3).values()) == {"slow"}
+    assert set(faults(RewardRef(f"{FAIL}.hangs_on_a_batch"), pool=pool, timeout=0.1).values()) == {"slow"}
     assert time.monotonic() - start < 20, "the attacks end after three that time out"
 
 
-def hangs(completions, answer, **_):
-    time.sleep(100)
-
-
 # Shipped configs, whose rows are in the package. The judge needs a server.
-CONFIGS = """quickstart quickstart-own-reward quickstart-smollm2 countdown/quickstart countdown/mixed-gsm8k code/smollm2-135m-cpu
+CONFIGS = """quickstart quickstart-own-reward quickstart-smollm2 countdown/quickstart countdown/mixed-gsm8k
 dispatch/quickstart gsm8k/smollm2-135m-hash-cpu shaping/quickstart shaping/quickstart-gated
 think/smollm2-135m-cpu""".split()
 
 
-# Importing reasoning-gym takes 10 s.
-@pytest.mark.parametrize("config", [*CONFIGS, pytest.param("gym/quickstart", marks=pytest.mark.slow)])
+# Importing reasoning-gym takes 10 s. A program that never ends costs its limit.
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("code/smollm2-135m-cpu", "gym/quickstart")]
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, *SLOW])
 def test_finds_nothing_in_the_rewards_of_a_shipped_config(config, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)
     cfg = yaml.safe_load((ROOT / "configs" / f"{config}.yaml").read_text())
     if config.startswith("code/"):  # a tower of powers runs until this limit
-        cfg["grpo_reward_args"] = {f"{REWARDS}.code.code_reward_func": {"timeout": 0.5}}
+        cfg["grpo_reward_args"] = {f"{REWARDS}.code.code_reward_func": {"timeout": 0.25}}
     for ref in reward_refs(cfg):
         if not ref.key.startswith("trl."):  # those import torch, and pay 0 at most
             assert not faults(ref, rows_of(cfg)), ref.key

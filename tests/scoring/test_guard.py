@@ -66,7 +66,7 @@ def test_episode_without_its_server_gets_no_score(guard):
     "name, error, timed_out",
     [
         ("raises", "ZeroDivisionError: division by zero", False),
-        ("hangs", "not scored within 1 s", True),
+        ("hangs", "not scored within 0.25 s", True),
         ("exits", "the scoring process died, exit code 3", False),
         ("out_of_range", "returned 1.5, which is outside its range (0.0, 1.0)", False),
         ("too_few", "returned 1 scores for 3 completions", False),
@@ -74,7 +74,7 @@ def test_episode_without_its_server_gets_no_score(guard):
     ],
 )
 def test_failed_score_is_none_with_an_error(guard, name, error, timed_out):
-    failing = guard(name, timeout=0.2) if timed_out else guard(name)
+    failing = guard(name, timeout=0.05) if timed_out else guard(name)
     scores, _ = call(failing)
     assert scores == [None] * COUNT
     for outcome in failing.outcomes:

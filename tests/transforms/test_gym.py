@@ -33,6 +33,7 @@ def test_row_with_a_task_becomes_problems():
     assert len({entry.question for entry in entries[:6]}) == 6
 
 
+@pytest.mark.slow  # two processes import reasoning-gym
 def test_problems_are_the_same_in_every_process(monkeypatch):
     """Without a fixed hash seed, reasoning-gym makes different problems of these tasks."""
     tasks = ["isomorphic_strings", "polynomial_multiplication"]

@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -110,24 +109,6 @@ def pytest_collection_modifyitems(items):
             if seen[test.function] % mark.args[0]:
                 test.add_marker(pytest.mark.slow)
             seen[test.function] += 1
-
-
-@pytest.hookimpl(optionalhook=True)  # without xdist, no such hook exists
-def pytest_xdist_make_scheduler(config, log):
-    """Let one worker run all files that import torch or Axolotl. Each worker would need 6 s for that."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            file = super()._split_scope(nodeid)
-            return "later" if file in files else file
-
-    def is_heavy(file):
-        return file.parent.name in ("checks", "tools") or re.search(r' Later\(|"trl\.rewards', file.read_text())
-
-    fast = [file for file in ROOT.glob("tests/**/test_*.py") if "e2e" not in file.parts]
-    files = {str(file.relative_to(ROOT)) for file in fast if is_heavy(file)}
-    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection():

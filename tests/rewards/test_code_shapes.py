@@ -343,7 +343,7 @@ def test_right_class_is_paid(tests):
     assert judge(RIGHT, tests) == (1.0, "correct")
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(5)
 @pytest.mark.parametrize("tests", OWN)
 @pytest.mark.parametrize("program", OWN_HACKS)
 def test_wrong_class_is_not_paid(program, tests):

@@ -380,6 +380,7 @@ def check_task(task, wrong=True):
 SOME = "ab arc_agi chain_sum countdown gcd graph_color intermediate_integration jugs sudoku tower_of_hanoi".split()
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("task", SOME)
 def test_gold_answers_earn_and_wrong_ones_do_not(task):
     check_task(task, wrong=task != "arc_agi")  # it loads its data again for each answer

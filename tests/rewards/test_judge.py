@@ -451,6 +451,7 @@ def test_remote_judge_uses_proxy(proxy):
     assert proxy.asked[0].headers["Host"] == "judge.invalid"
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("reply", "reason"), RETRIED, ids=short)
 def test_transient_failures_are_retried_then_score_none(says, reply, reason):
     server = says(reply)
@@ -459,6 +460,7 @@ def test_transient_failures_are_retried_then_score_none(says, reply, reason):
     assert len(server.asked) == 2
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("reply", "reason"), RETRIED, ids=short)
 def test_successful_retry_scores(says, reply, reason):
     server = says(reply, Reply("VERDICT: yes"))

@@ -590,6 +590,7 @@ def check_pays(gold, answer):
     assert math.accuracy_reward_func.score(rf"So \boxed{{{answer}}}.", solution=gold).value == 1
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("gold", "answer"), EQUAL)
 def test_pays_an_equal_form(gold, answer):
     check_pays(gold, answer)

@@ -263,6 +263,7 @@ LIBRARY = [
 ]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("path", LIBRARY)
 def test_finds_nothing_in_a_reward_of_the_library(path):
     ref = RewardRef(path)

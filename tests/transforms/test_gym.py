@@ -55,6 +55,7 @@ def test_reads_rows_that_are_problems():
     assert made["data_source"] == ["reasoning_gym/gcd"] * 3
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     "row, message",
     [

@@ -37,45 +37,94 @@ STEPS = Range(
 )
 
 LIMITS = {
-    POSITIVE: """
-        learning_rate num_epochs logging_steps adam_epsilon embedding_lr ddp_timeout lora_alpha
-        trl.temperature trl.repetition_penalty trl.vllm_server_timeout
-        trl.vllm_importance_sampling_cap trl.vllm_importance_sampling_clip_max
-        grpo_reward_timeout grpo_reward_batch_timeout grpo_reward_memory grpo_trl_args.delta
-        grpo_trl_args.sapo_temperature_neg grpo_trl_args.sapo_temperature_pos
-    """,
-    COUNT: """
-        max_steps sequence_len micro_batch_size gradient_accumulation_steps eval_batch_size
-        trl.num_generations trl.generation_batch_size save_total_limit torch_empty_cache_steps
-        dataloader_prefetch_factor lora_r trl.max_completion_length trl.num_iterations
-        trl.prefetch_depth trl.ref_model_sync_steps trl.vllm_sync_interval vllm.max_model_len
-        vllm.tensor_parallel_size vllm.data_parallel_size grpo_trl_args.num_generations_eval
-        grpo_held_out_rows grpo_eval_steps grpo_max_prompt_length grpo_cpu_threads
-        grpo_dynamic_sampling_rounds grpo_max_tool_calls
-    """,
-    STEPS: "save_steps eval_steps",
-    NO_COUNT: """
-        saves_per_epoch evals_per_epoch dataloader_num_workers dataset_num_proc
-        trl.num_completions_to_print grpo_show_steps
-    """,
-    SHARE: """
-        warmup_ratio cosine_min_lr_ratio cosine_constant_lr_ratio trl.min_p
-        trl.ref_model_mixup_alpha grpo_reward_error_limit
-    """,
-    NOT_NEGATIVE: """
-        warmup_steps weight_decay max_grad_norm rl_beta val_set_size trl.beta trl.epsilon
-        trl.epsilon_high trl.entropy_coef trl.off_policy_mask_threshold
-        trl.vllm_importance_sampling_clip_min grpo_stall_timeout
-        grpo_trl_args.router_aux_loss_coef
-    """,
-    DECAY: "adam_beta1 adam_beta2 adam_beta3 lora_dropout",
-    SEED: "seed",
-    PART: "trl.top_p vllm.gpu_memory_utilization grpo_trl_args.top_entropy_quantile",
-    PORT: "trl.vllm_server_port vllm.port grpo_trl_args.vllm_group_port",
+    POSITIVE: [
+        "learning_rate",
+        "num_epochs",
+        "logging_steps",
+        "adam_epsilon",
+        "embedding_lr",
+        "ddp_timeout",
+        "lora_alpha",
+        "trl.temperature",
+        "trl.repetition_penalty",
+        "trl.vllm_server_timeout",
+        "trl.vllm_importance_sampling_cap",
+        "trl.vllm_importance_sampling_clip_max",
+        "grpo_reward_timeout",
+        "grpo_reward_batch_timeout",
+        "grpo_reward_memory",
+        "grpo_trl_args.delta",
+        "grpo_trl_args.sapo_temperature_neg",
+        "grpo_trl_args.sapo_temperature_pos",
+    ],
+    COUNT: [
+        "max_steps",
+        "sequence_len",
+        "micro_batch_size",
+        "gradient_accumulation_steps",
+        "eval_batch_size",
+        "trl.num_generations",
+        "trl.generation_batch_size",
+        "save_total_limit",
+        "torch_empty_cache_steps",
+        "dataloader_prefetch_factor",
+        "lora_r",
+        "trl.max_completion_length",
+        "trl.num_iterations",
+        "trl.prefetch_depth",
+        "trl.ref_model_sync_steps",
+        "trl.vllm_sync_interval",
+        "vllm.max_model_len",
+        "vllm.tensor_parallel_size",
+        "vllm.data_parallel_size",
+        "grpo_trl_args.num_generations_eval",
+        "grpo_held_out_rows",
+        "grpo_eval_steps",
+        "grpo_max_prompt_length",
+        "grpo_cpu_threads",
+        "grpo_dynamic_sampling_rounds",
+        "grpo_max_tool_calls",
+    ],
+    STEPS: ["save_steps", "eval_steps"],
+    NO_COUNT: [
+        "saves_per_epoch",
+        "evals_per_epoch",
+        "dataloader_num_workers",
+        "dataset_num_proc",
+        "trl.num_completions_to_print",
+        "grpo_show_steps",
+    ],
+    SHARE: [
+        "warmup_ratio",
+        "cosine_min_lr_ratio",
+        "cosine_constant_lr_ratio",
+        "trl.min_p",
+        "trl.ref_model_mixup_alpha",
+        "grpo_reward_error_limit",
+    ],
+    NOT_NEGATIVE: [
+        "warmup_steps",
+        "weight_decay",
+        "max_grad_norm",
+        "rl_beta",
+        "val_set_size",
+        "trl.beta",
+        "trl.epsilon",
+        "trl.epsilon_high",
+        "trl.entropy_coef",
+        "trl.off_policy_mask_threshold",
+        "trl.vllm_importance_sampling_clip_min",
+        "grpo_stall_timeout",
+        "grpo_trl_args.router_aux_loss_coef",
+    ],
+    DECAY: ["adam_beta1", "adam_beta2", "adam_beta3", "lora_dropout"],
+    SEED: ["seed"],
+    PART: ["trl.top_p", "vllm.gpu_memory_utilization", "grpo_trl_args.top_entropy_quantile"],
+    PORT: ["trl.vllm_server_port", "vllm.port", "grpo_trl_args.vllm_group_port"],
 }
 RANGES = dict[str, Range]()
 for limit, keys in LIMITS.items():
-    RANGES |= dict.fromkeys(keys.split(), limit)
+    RANGES |= dict.fromkeys(keys, limit)
 PAIRS = {  # a number, and one that is not below it
     "trl.epsilon": "trl.epsilon_high",
     "trl.vllm_importance_sampling_clip_min": "trl.vllm_importance_sampling_clip_max",

@@ -44,7 +44,7 @@ def outside(completion):
     return 5.0
 
 def raises(prompts, completions, **columns):
-    return [columns["nope"] for _ in completions]
+    return [{}["nope"] for _ in completions]
 
 def loops(prompts, completions, **columns):
     while True:

@@ -102,13 +102,7 @@ def test_header_names_needs_and_command(file, given):
 
 
 @pytest.mark.slow
-@pack(
-    lambda file, given: (
-        not machines(file)
-        and "judge" not in file.parts  # see test_rehearse
-        and not given["base_model"].startswith("Qwen/")  # which only the hub has
-    )
-)
+@pack(lambda file, given: not machines(file) and "judge" not in file.parts)  # see test_rehearse
 def test_cpu_config_trains_with_the_command_of_its_header(file, given, request, tmp_path, smollm2):
     """In a folder that `axolotl-grpo fetch` filled. A local copy of GSM8K stands in for the hub's."""
     axolotl("grpo", "fetch", cwd=tmp_path)

@@ -206,11 +206,14 @@ def check_unread(cfg: Config) -> Findings:
         f"Move it to {KEY}": tuple(f"trl.{name}" for name in UNPASSED),
     }
     if mode == "none":
-        idle["Set trl.use_vllm: true, or remove it"] = WITH_VLLM
-    if mode != "server":
-        idle["Set trl.use_vllm: true, trl.vllm_mode: server, or remove it"] = WITH_SERVER
-    if mode != "colocate":
+        idle["Set trl.use_vllm: true, trl.vllm_mode: server, or remove it"] = (
+            WITH_VLLM + WITH_SERVER
+        )
         idle["Set trl.use_vllm: true, trl.vllm_mode: colocate, or remove it"] = WITH_COLOCATE
+    elif mode == "colocate":
+        idle["Set trl.vllm_mode: server, or remove it"] = WITH_SERVER
+    else:
+        idle["Set trl.vllm_mode: colocate, or remove it"] = WITH_COLOCATE
     trl = block(cfg, "trl")
     prefetches = trl.get("async_prefetch")
     if not prefetches and not trl.get("use_data_producer"):

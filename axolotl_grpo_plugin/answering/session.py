@@ -274,15 +274,8 @@ def _sources(
         source = described.source
     elif Path(data).is_file():
         # The file's rows are like those of the config's first dataset.
-        source = Source(
-            "datasets",
-            0,
-            data,
-            {
-                "path": data,
-                "type": next((source.entry.get("type") for source in sources(cfg)), None),
-            },
-        )
+        first = next((source.entry.get("type") for source in sources(cfg)), None)
+        source = Source("datasets", 0, data, {"path": data, "type": first})
     else:
         stop(
             "no-data",

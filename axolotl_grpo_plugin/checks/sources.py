@@ -114,11 +114,12 @@ class _Routes(RowCheck):
                 f"{name} cannot score any row, because every {spec.group_by} is empty",
                 "Let the transform write that column",
             )
-        for rows in sorted(
+        most_first = sorted(
             self.rows.values(),
             key=attrgetter("count"),
             reverse=True,
-        ):
+        )
+        for rows in most_first:
             reason = spec.unroutable and spec.unroutable(rows.row)
             if not reason:
                 continue

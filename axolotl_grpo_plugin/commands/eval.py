@@ -100,7 +100,10 @@ def run(
 def _rewards(record: Row, scorer: AnswerScorer) -> list[LoggedReward]:
     """Return the reward functions of the records. Those of an environment declare no range."""
     rewards = list(scorer.rewards)
-    rewards += map(LoggedReward, named(record, REWARD).keys() - dict(rewards))
+    known = dict(rewards)
+    for name in named(record, REWARD):
+        if name not in known:
+            rewards.append(LoggedReward(name))
     if not rewards:
         stop(
             "no-reward",

@@ -66,9 +66,8 @@ def run_pip(*words: str) -> None:
     """Run pip, or the pip that is bundled with Python. Raises: ClickException if it fails."""
     pip = ["-m", "pip"]
     if not find_spec("pip"):  # uv makes environments without it
-        pip = [
-            f"{wheel}/pip" for wheel in Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
-        ]
+        bundled = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+        pip = [f"{wheel}/pip" for wheel in bundled]
     verb, *others = words
     command = [sys.executable, *pip, verb, "-qq", *others]
     try:

@@ -211,10 +211,8 @@ class FastTokenizer(Tokenizer):
         return rendered
 
     def ids(self, texts: Texts, special: bool = False) -> Ids:
-        return [
-            encoding.ids
-            for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=special)
-        ]
+        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=special)
+        return [encoding.ids for encoding in encoded]
 
 
 class AxolotlTokenizer(Tokenizer):

@@ -62,8 +62,9 @@ class ToolBackend:
         self.guarded = Tools(cfg)
         self.tools = self.guarded.all
         # TRL's name of a single kind of environment is None.
-        factory = self.guarded.keyword.get("environment_factory")
-        self.environment_factories = factory and {None: factory}
+        self.environment_factories: Any = None
+        if factory := self.guarded.keyword.get("environment_factory"):
+            self.environment_factories = {None: factory}
         self._env_tools = {None: self.tools}
         self._environment_pool: Any = {None: []}
         most = most_calls(cfg)
@@ -132,15 +133,12 @@ class ToolBackend:
             self._ids,
             strict=True,
         ):
-            self._messages.append(
-                [
-                    parse_response(
-                        self._tokenizer,
-                        ids,
-                        prefix=start,
-                    )
-                ]
+            message = parse_response(
+                self._tokenizer,
+                ids,
+                prefix=start,
             )
+            self._messages.append([message])
         masks, *_ = self._tool_call_loop(
             prompts,
             self._starts,

@@ -33,8 +33,9 @@ class Tools:
         refs = tool_refs(cfg)
         environment = environment_ref(cfg)
         loaded = [ref.load() for ref in refs]  # first, because a load may take long
+        processes = [*refs, environment] if environment else refs
         self.runner = ToolRunner(
-            [*refs, environment] if environment else refs,
+            processes,
             limits_of(cfg),
         )
         tools = [guarded_tool(tool, self.runner, number) for number, tool in enumerate(loaded)]

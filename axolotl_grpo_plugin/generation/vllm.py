@@ -226,4 +226,5 @@ def _rank(model: Model) -> int:
     """Return the rank of a model's adapter, 0 without one."""
     if not model.adapter:
         return 0
-    return tokens_of(json.loads((model.adapter / "adapter_config.json").read_text()).get("r")) or 64
+    config = json.loads((model.adapter / "adapter_config.json").read_text())
+    return tokens_of(config.get("r")) or 64

@@ -274,9 +274,5 @@ def _local(entry: Config, file_of: Mapping[str, str]) -> Config:
     if not file:
         return dict(entry)
     kept = {name: value for name, value in entry.items() if name not in OF_HUB}
-    return {
-        **kept,
-        "path": file,
-        "ds_type": Path(file).suffix[1:].replace("jsonl", "json"),
-        "split": "train",
-    }
+    kind = Path(file).suffix[1:].replace("jsonl", "json")
+    return {**kept, "path": file, "ds_type": kind, "split": "train"}

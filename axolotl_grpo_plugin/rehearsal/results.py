@@ -37,11 +37,12 @@ def best_scores(
     found = []
     for ref, name in zip(refs, logged_names(refs), strict=True):
         scores = [row.get(REWARD + name) for row in logged]
+        right = [earned.get(ref.key) for _, earned in answers]
         found.append(
             Best(
                 name,
                 _highest(scores),
-                _highest([earned.get(ref.key) for _, earned in answers]),
+                _highest(right),
                 load_reward(ref).highest,
             )
         )

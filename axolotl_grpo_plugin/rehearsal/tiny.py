@@ -136,13 +136,8 @@ def check_modules(cfg: Config, model: "PreTrainedModel") -> Findings:
     wrapped = str(block(cfg, "fsdp_config").get(key) or "")
     for name in wrapped.replace(",", " ").split():
         if name not in classes:
-            yield _missing(
-                model,
-                f"fsdp_config.{key} ({name})",
-                "layer",
-                name,
-                {layer for layer in classes if layer.endswith("Layer")},
-            )
+            layers = {layer for layer in classes if layer.endswith("Layer")}
+            yield _missing(model, f"fsdp_config.{key} ({name})", "layer", name, layers)
 
 
 def _missing(

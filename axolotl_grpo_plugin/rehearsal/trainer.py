@@ -52,7 +52,8 @@ class Trainings:
         preload()
         self._waiting = []
         for _ in range(trainings):
-            self._waiting.append([start_fork(partial(self._become, rank)) for rank in range(ranks)])
+            forks = [start_fork(partial(self._become, rank)) for rank in range(ranks)]
+            self._waiting.append(forks)
 
     def _log_of(self, rank: int) -> Path:
         return self.log.with_name(f"training-{rank}.log") if rank else self.log

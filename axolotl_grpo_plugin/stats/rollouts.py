@@ -75,11 +75,11 @@ class CompletionLengths:
         return STEP * ceil(within / STEP)
 
     def plain(self) -> dict[str, object]:
-        """Return the counts for JSON."""
+        """Return the counts for JSON. The number of right completions needs a declared maximum."""
         return {
             "rollouts": self.rows,
             "truncated": self.truncated,
-            "right": self.right.total(),
+            "right": self.right.total() if self.reward.range else None,
             "finished": dict(sorted(self.finished.counts.items())),
         }
 

@@ -175,7 +175,8 @@ class Log:
             reasons=[row.get(REASON + name) or "" for name in names],
             error="\n".join(filter(None, [row.get(ERROR + name) for name in names])),
         )
-        self._groups.setdefault(group_of(row), Group(row["step"], prompt)).rollouts.append(rollout)
+        group = self._groups.setdefault(group_of(row), Group(row["step"], prompt))
+        group.rollouts.append(rollout)
 
     def groups(self) -> list[Group]:
         """Return the prompt groups by step."""

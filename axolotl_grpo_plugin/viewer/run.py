@@ -83,14 +83,13 @@ class Run:
         notes = [log.files.note()]
         if log.rewards:
             notes.append(log.rewards[0].no_right)
+        steps = groupby(groups, attrgetter("step"))
         return {
             "name": self.folder.resolve().name,
             "facts": _facts(self.folder, self.config),
             "rewards": [short(reward.name) for reward in log.rewards],
             "notes": [note for note in notes if note],
-            "steps": [
-                _step(step, list(members)) for step, members in groupby(groups, attrgetter("step"))
-            ],
+            "steps": [_step(step, list(members)) for step, members in steps],
             "weights": SIGNS,
             "total": len(rollouts),
             "answers": list(_answers(self.folder)),
@@ -238,7 +237,8 @@ def _facts(
 
 def _answers(folder: Path) -> Iterator[Plain]:
     """Yield a table for each dataset and mode of the answers to held-out rows and of `axolotl-grpo eval`."""
-    for file in (*folder.glob(HELD_OUT), *sorted(folder.glob(f"eval/**/{SCORES}"))):
+    evaluated = sorted(folder.glob(f"eval/**/{SCORES}"))
+    for file in (*folder.glob(HELD_OUT), *evaluated):
         rewards = rewards_in(file)
         tables = defaultdict[str, list[Row]](list)
         for row in raw_rows(file):

@@ -4,14 +4,17 @@ import json
 import re
 import resource
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import psutil
 import pytest
 import yaml
 
 from tests.conftest import write_rows
 from tests.e2e import exact_tokenizers
-from tests.e2e.conftest import ROOT, axolotl, finish, held_out_answers, rollouts, shipped_config, start, write
+from tests.e2e.conftest import ROOT, axolotl, finish, fork, held_out_answers, rollouts, shipped_config, start, write
 from tests.e2e.test_configs import machines, pack
 from tests.rewards.judge_server import JudgeServer, honest
 from tools import countdown_problems
@@ -137,6 +140,47 @@ def test_two_ranks_sample_again_and_do_not_try_fsdp(tmp_path):
 
 
 PLUGIN = "axolotl_grpo_plugin.GRPOPlugin"
+WAITS = """
+import os, time
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback
+class Wait(TrainerCallback):
+    def on_step_end(self, *_, **__):
+        if os.environ["RANK"] == "1":
+            with open("pid", "w") as file:
+                file.write(str(os.getpid()))
+            time.sleep(600)
+class Waits(BasePlugin):
+    def add_callbacks_post_trainer(self, cfg, trainer):
+        return [Wait()]
+"""
+
+
+def test_killed_rank_ends_the_rehearsal_with_one_line(tmp_path):
+    (tmp_path / "own.py").write_text(WAITS)
+    pid = tmp_path / "pid"
+    pid.touch()
+    write(tmp_path, shipped_config(plugins=[PLUGIN, "own.Waits"]))
+    out = tmp_path / "out"
+    words = ["grpo", "rehearse", "config.yaml", "--ranks", 2, "--out", out]
+    with ThreadPoolExecutor() as threads:
+        ending = threads.submit(fork, *words, cwd=tmp_path)
+        while not pid.read_text():
+            assert not ending.done(), ending.result().output
+            time.sleep(0.01)
+        rank = psutil.Process(int(pid.read_text()))
+        below = rank.parent().children(recursive=True)
+        rank.kill()
+        ended = ending.result()
+    assert ended.returncode == 1
+    what = f"the steps: rank 1 was ended by SIGKILL. Its log is {out}/training-1.log."
+    error, *end = ended.output.splitlines()[-3:]
+    assert error.endswith(what)
+    assert end == ["not OK to rent", f"All files are in {out}."]
+    assert len(below) >= 4  # the ranks of both trainings
+    assert not [process for process in below if process.is_running()]
+
+
 NEVER = "def pays(completions, answer, **_):\n    return [0.0] * len(completions)\n"
 FORGETS = """
 from axolotl.integrations.base import BasePlugin

@@ -57,7 +57,7 @@ def test_steps_before_the_last_attempt_count(tmp_path):
 def test_reads_logs_without_rewards(tmp_path):
     bare = {"step": [1], "completion_tokens": [5], "truncated": [False]}
     pq.write_table(pa.table(bare), tmp_path / "a.parquet")
-    assert read_rollouts(tmp_path).plain()["right"] == 0
+    assert read_rollouts(tmp_path).plain()["right"] is None
     pq.write_table(pa.table({**bare, "reward/other": [1.0]}), tmp_path / "b.parquet")
     assert read_rollouts(tmp_path).rows == 2
 

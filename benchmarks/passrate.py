@@ -13,6 +13,7 @@ from itertools import batched
 from pathlib import Path
 
 import yaml
+from pyarrow.parquet import read_metadata
 
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import read
@@ -70,7 +71,7 @@ def dead(run):
 
 
 def show(stage, seed, limits, rows, run):
-    count = len(rows.read_text().splitlines()) if rows else 918
+    count = read_metadata(rows).num_rows if rows else 918
     (sampled,) = [part for part in compared(run / HELD_OUT) if part["mode"] == "sampled"]
     before, after = next(
         change["means"] for change in sampled["differences"] if change["of"] == "right"

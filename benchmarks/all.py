@@ -1,10 +1,11 @@
-"""Make all figures of benchmarks/results again, one command after the other. Resumable.
+"""Make the figures of benchmarks/results again, one command after the other. Resumable.
 
     python -m benchmarks.all FOLDER [--only NAME ...] [--list]
 
 Each command writes FOLDER/NAME.md, and some write NAME.json for `benchmarks.speeds`. Its head has the commit, the versions and the machine. A command with such a file
 of this commit is not run again. The texts of benchmarks/results are then written by hand from these tables.
-Run it on a machine that does nothing else.
+Run it on a machine that does nothing else. Not made: gated, own_data, real_model, async_prefetch and
+smollm2_gsm8k, whose pages have the commands.
 """
 
 import argparse

@@ -277,7 +277,7 @@ def rehearse(config: str, **options: object) -> None:
     """Train CONFIG for three steps on this machine, with a tiny random model, before you rent a GPU.
 
     Data, transform, template, tokenizer, rewards, trainer, adapter, checkpoint and resume are CONFIG's.
-    Prints all that is replaced, a prompt, and the highest scores of completions and of a right answer.
+    Prints all that is replaced, and the highest scores of completions and of a right answer.
 
     \b
     Examples:

@@ -108,7 +108,7 @@ def check_memory(memory: Memory, gib: float) -> Findings:
             "tight-memory",
             "micro_batch_size",
             f"a training GPU of {gib:g} GiB may be too small ({memory})",
-            "Halve it and double gradient_accumulation_steps, or set gradient_checkpointing: true",
+            "Halve it and double gradient_accumulation_steps. If it is off, also set gradient_checkpointing: true",
         )
 
 

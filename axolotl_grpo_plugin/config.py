@@ -42,7 +42,11 @@ def _stop_unreadable(file: str, error: Exception) -> NoReturn:
     if not isinstance(error, yaml.MarkedYAMLError):
         words = " ".join(str(error).split())
         stop("unreadable", file, f"cannot be read: {words}", "Correct the file")
-    where, what, fix = file, str(error.problem), "Correct the YAML, or name a config if this file holds rows"
+    where, what, fix = (
+        file,
+        str(error.problem),
+        "Correct the YAML, or name a config if this file holds rows",
+    )
     if mark := error.problem_mark:
         where += f": line {mark.line + 1}, column {mark.column + 1}"
     if "'\\t'" in what:

@@ -130,19 +130,9 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     output_dir/rollouts. `false` writes none (docs/scoring.md).
     """
 
-    grpo_trim_padding: bool | None = None
-    """Cut each micro-batch to its own longest completion, and put completions of like length
-    together. The gradient stays that of TRL (docs/speed.md). The default is true.
-    """
-
-    grpo_skip_zero_advantage: bool | None = None
-    """Leave out completions that have no gradient, because their advantage is 0 or they are masked
-    (docs/speed.md). The default is true, except under ZeRO-3 and FSDP.
-    """
-
-    grpo_share_prompts: bool | None = None
-    """Compute a prompt once for all its completions in a micro-batch (docs/speed.md). The default
-    is true for eager and sdpa attention, except under ZeRO-3 and FSDP.
+    grpo_packed_step: bool | None = None
+    """Compute TRL's gradient from real tokens only: without padding, with each prompt once, and without completions
+    that have no gradient (docs/speed.md). The default is true. `false` trains by TRL's own step.
     """
 
     grpo_dynamic_sampling: bool | None = None

@@ -33,7 +33,7 @@ def show_summary(
 ) -> None:
     """Print a run's model, rows, rewards, devices and output folder, on the first rank.
 
-    speed: the parts of the lean step that are on.
+    speed: the parts of the packed step that are on.
     """
     if not trainer.accelerator.is_main_process:
         return

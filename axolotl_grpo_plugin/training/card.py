@@ -24,7 +24,7 @@ from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.runlog.rewards import short
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import compared
-from axolotl_grpo_plugin.training.lean_step import COMPUTED, PADDED
+from axolotl_grpo_plugin.training.packed_step.step import COMPUTED, PADDED
 from axolotl_grpo_plugin.training.record import CARD, HELD_OUT, PLOT, RUN, add_facts
 from axolotl_grpo_plugin.training.report import mean_of
 

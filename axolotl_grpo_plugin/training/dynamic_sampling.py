@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.config import Config, tokens_of
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.scoring.dead_groups import are_equal
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
-from axolotl_grpo_plugin.training.micro_batches import (
+from axolotl_grpo_plugin.training.packed_step.rows import (
     Batch,
     loss_mask,
     of_all_ranks,

@@ -20,10 +20,11 @@ from axolotl_grpo_plugin.training.callbacks import callbacks
 from axolotl_grpo_plugin.training.card import write_card
 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 from axolotl_grpo_plugin.training.end_tokens import stop_at_end_tokens
-from axolotl_grpo_plugin.training.lean_step import LeanStep
 from axolotl_grpo_plugin.training.lora_sync import keep_base
+from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog
+from axolotl_grpo_plugin.training.trainer import choose_trainer
 
 
 class Run:
@@ -35,9 +36,11 @@ class Run:
         self.rewards = RewardRunner(cfg)
         self.tools: Tools | None = None
         self.watchdog: Watchdog | None = None
+        self._no_packed_step = ""  # the reason
 
     def open(self) -> None:
-        """Start the tools, and let Axolotl give rewards and tools to TRL."""
+        """Start the tools, choose the trainer, and let Axolotl give rewards and tools to TRL."""
+        self._no_packed_step = choose_trainer(self.cfg)
         self.rewards.open(self.cfg)
         if uses_tools(self.cfg):
             self.tools = Tools(self.cfg)
@@ -56,9 +59,11 @@ class Run:
             DynamicSampling.of(cfg, trainer, self.rewards)
         if cfg.get("adapter"):
             keep_base(trainer.model)
-        lean = LeanStep(trainer, cfg)  # last, because it rearranges whole batches
         upstream.write_card_with(trainer, partial(write_card, trainer, self.given))
-        show_summary(cfg, trainer, lean.summary)
+        speed = f"TRL's own step: {self._no_packed_step or 'another trainer class'}"
+        if isinstance(trainer, PackedStep):
+            speed = trainer.packed_step
+        show_summary(cfg, trainer, speed)
         if trainer.accelerator.is_main_process:
             write_run(self.given, Path(trainer.args.output_dir), facts_of(trainer))
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin.scoring.dead_groups import dead_completions
-from axolotl_grpo_plugin.training.lean_step import LeanStep
+from axolotl_grpo_plugin.trl import GRPOTrainer as PackedTrainer
 
 MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
 GROUP, GROUPS, LONGEST = 4, 4, 24
@@ -41,7 +41,7 @@ class Rollouts:
             self.completions[place] = draw.choices(words, k=LONGEST)
 
 
-def trainer_of(folder, seed=0, tools=False, vllm=False, dead=False, lora=False, **settings):
+def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, dead=False, lora=False, **settings):
     """Return a trainer that trains on the rollouts of a seed."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
@@ -63,7 +63,7 @@ def trainer_of(folder, seed=0, tools=False, vllm=False, dead=False, lora=False, 
     )
     questions = Dataset.from_dict({"prompt": [f"{number}?" for number in range(64)]})
     torch.manual_seed(5)  # of the adapter
-    trainer = GRPOTrainer(
+    trainer = (PackedTrainer if packed else GRPOTrainer)(
         model,
         lambda prompts, **_: rows.rewards,
         args,
@@ -98,7 +98,7 @@ def near_logps(trainer, rows):
 
 
 def silence_dead_groups(trainer):
-    """Set the advantages of dead groups to exactly 0, as the plugin does in a training, also without LeanStep."""
+    """Set the advantages of dead groups to exactly 0, as the plugin does in a training."""
     generate, calculate = trainer._generate_and_score_completions, trainer._calculate_rewards
     scores = []
 
@@ -120,18 +120,18 @@ def step(trainer):
     """Run the passes of an optimizer step. Return its gradients."""
     trainer.model.zero_grad()
     rows = [{"prompt": f"{number}?"} for number in range(GROUP * GROUPS)]
-    for _ in range(trainer.args.gradient_accumulation_steps):
+    for number in range(trainer.args.gradient_accumulation_steps):
+        is_last = number + 1 == trainer.args.gradient_accumulation_steps
+        trainer.accelerator.gradient_state._set_sync_gradients(is_last)
         trainer.compute_loss(trainer.model, trainer._prepare_inputs(rows)).backward()
         trainer._step += 1
     return {name: value.grad.clone() for name, value in trainer.model.named_parameters() if value.grad is not None}
 
 
-def gradients(folder, lean, steps=1, **settings):
-    """Return the gradients of the last of some steps, and the trainer. lean: the config of LeanStep, or None."""
-    trainer = trainer_of(folder, **settings)
+def gradients(folder, packed, steps=1, **settings):
+    """Return the gradients of the last of some steps, and the trainer. packed: whether it is this plugin's."""
+    trainer = trainer_of(folder, packed, **settings)
     torch.manual_seed(7)
-    if lean is not None:
-        trainer.lean = LeanStep(trainer, lean)
     found = step(trainer)
     for _ in range(steps - 1):
         with torch.no_grad():

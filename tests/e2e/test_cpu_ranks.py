@@ -1,4 +1,4 @@
-"""Axolotl trains with two ranks on a machine without GPUs. test_lean_step.py compares such an update with TRL's."""
+"""Axolotl trains with two ranks on a machine without GPUs. test_packed_step.py compares such an update with TRL's."""
 
 from tests.e2e.conftest import finish, history, shipped_config, start, write
 

@@ -1,0 +1,48 @@
+"""Axolotl's GRPO trainers with the methods of this plugin.
+
+The order of the bases is the order of the calls: each class may call `super()`, which is the next one.
+"""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from axolotl.core.trainers.grpo.trainer import AxolotlAsyncGRPOTrainer, AxolotlGRPOTrainer
+
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.training.packed_step.step import PackedStep
+
+
+class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
+    """Axolotl's trainer that generates before each step."""
+
+
+class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
+    """Axolotl's trainer for `trl.use_data_producer` and `trl.async_prefetch`."""
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of a pass. Axolotl's data producer computes log-probabilities in bfloat16."""
+        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
+
+    def _precision(self) -> torch.dtype:
+        """Return the type in which a pass computes."""
+        return torch.bfloat16
+
+
+def choose_trainer(cfg: Config) -> str:
+    """Let Axolotl make the trainer of this module that fits a config.
+
+    Returns:
+        Why Axolotl makes another one, or "".
+    """
+    trl = cfg.get("trl") or {}
+    if cfg.get("grpo_packed_step") is False:
+        return "grpo_packed_step is false"
+    if cfg.get("trainer_cls"):
+        return f"trainer_cls is {cfg['trainer_cls']}"
+    if (cfg.get("context_parallel_size") or 1) > 1:
+        return "context parallelism cuts rows"
+    has_producer = trl.get("use_data_producer") or trl.get("async_prefetch")
+    trainer = DataProducerTrainer if has_producer else SynchronousTrainer
+    cfg["trainer_cls"] = f"{trainer.__module__}.{trainer.__name__}"
+    return ""

@@ -182,11 +182,13 @@ class PackedStep(GRPOTrainer):
         """Return whether the passes over rows of this padded width are packed, on all ranks alike."""
         if PACK in self._off:
             return False
-        if self._longest < inf and self.accelerator.num_processes > 1:
-            width = int(
-                self.accelerator.gather(torch.tensor([width], device=self.accelerator.device)).max()
-            )
-        return width <= self._longest
+        return self._longest == inf or self._highest(width) <= self._longest
+
+    def _highest(self, value: float) -> float:
+        """Return the highest value of all ranks."""
+        # Two dimensions, because `_rearranged_loss` pads the values of rows, which have one.
+        own = torch.tensor([[value]], dtype=torch.float64, device=self.accelerator.device)
+        return float(self.accelerator.gather(own).max())
 
     def _packed_scores(
         self,
@@ -232,7 +234,7 @@ class PackedStep(GRPOTrainer):
         """Compute a packed row. All ranks compute its head in equally many chunks, as ZeRO-3 needs."""
         chunks = chunks_of(len(layout.targets), base_of(self.accelerator.unwrap_model(model)))
         if self.accelerator.num_processes > 1:
-            chunks = int(self.accelerator.gather(layout.targets.new_tensor([chunks])).max())
+            chunks = int(self._highest(chunks))
         with self._autocast():
             values: tuple[torch.Tensor, torch.Tensor] = model(
                 packed_layout=layout,
@@ -276,11 +278,7 @@ class PackedStep(GRPOTrainer):
                 apart = _difference(expected[is_token].float(), packed[is_token].float())
         self.model.train(was_training)
         self._tokens.zero_()
-        apart = (
-            self.accelerator.gather(torch.tensor([apart], device=self.accelerator.device))
-            .max()
-            .item()
-        )
+        apart = self._highest(apart)
         if apart <= rounding_of(self._precision()):
             return
         self._off[PACK] = (

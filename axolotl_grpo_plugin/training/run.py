@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -35,9 +36,11 @@ class Run:
         self.rewards = RewardRunner(cfg)
         self.tools: Tools | None = None
         self.watchdog: Watchdog | None = None
+        self._opened = ExitStack()
 
     def open(self) -> None:
-        """Start the tools, and let Axolotl give rewards and tools to TRL."""
+        """Start the tools. Let Axolotl give rewards and tools to TRL, and load the model once."""
+        self._opened.enter_context(upstream.no_reference_model())
         self.rewards.open(self.cfg)
         if uses_tools(self.cfg):
             self.tools = Tools(self.cfg)
@@ -79,6 +82,7 @@ class Run:
         self.rewards.close()
         if self.tools:
             self.tools.close()
+        self._opened.close()
         if not sys.exception():  # Axolotl calls this also after an error
             show_end(self.cfg)
 

@@ -134,7 +134,7 @@ def wrap_batches(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
 
 
 def wrap_deferred_scores(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
-    """Wrap the scoring in Axolotl's data producer, whose result fits no step of TRL (axolotl#3971)."""
+    """Wrap the scoring in Axolotl's data producer, whose `num_items_in_batch` is an int where TRL splits tensors."""
     trainer._compute_deferred_scores = partial(wrapper, trainer._compute_deferred_scores)
 
 

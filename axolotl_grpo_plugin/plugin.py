@@ -103,7 +103,7 @@ class GRPOPlugin(base.BasePlugin):
         return loaded
 
     def pre_model_load(self, cfg: Config) -> None:
-        if not _active(cfg) or self._run:  # Axolotl calls this again for a reference model
+        if not _active(cfg):
             return
         from axolotl_grpo_plugin.checks.samples import check_row
         from axolotl_grpo_plugin.training.run import Run, set_threads

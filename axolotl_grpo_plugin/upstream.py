@@ -61,6 +61,21 @@ def _ranks_on_cpus() -> bool:
 
 
 @contextmanager
+def no_reference_model() -> Iterator[None]:
+    """Let Axolotl load the model only once inside a with block.
+
+    Without an adapter, Axolotl 0.21 loads it again as a reference model, which no trainer of GRPO gets. No key
+    prevents that. With `trl.beta` above 0, TRL loads a reference model itself.
+
+    Raises: AttributeError if `setup_reference_model` is gone.
+    """
+    from axolotl import train
+
+    with patch.object(train, "setup_reference_model", lambda *_: None):
+        yield
+
+
+@contextmanager
 def more_trainer_arguments(more: dict[str, Any]) -> Iterator[None]:
     """Let Axolotl pass more keywords to the trainer inside a with block.
 
@@ -119,7 +134,7 @@ def wrap_batches(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
 
 
 def wrap_deferred_scores(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
-    """Wrap the scoring in Axolotl's data producer, whose result fits no step of TRL (axolotl#3971)."""
+    """Wrap the scoring in Axolotl's data producer, whose `num_items_in_batch` is an int where TRL splits tensors."""
     trainer._compute_deferred_scores = partial(wrapper, trainer._compute_deferred_scores)
 
 

@@ -147,7 +147,8 @@ def _bytes_per_parameter(cfg: Config, ranks: int) -> float:
     else:
         states = _optimizer_bytes(cfg)
         if number_of(beta_of(cfg)):
-            weights += size  # the reference model
+            # TRL loads its reference model in 32 bits. DeepSpeed casts it.
+            weights += size if cfg.get("deepspeed") else 4.0
     if offloads:
         states = 0.0
     if stage >= 1:

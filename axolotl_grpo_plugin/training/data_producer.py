@@ -14,7 +14,7 @@ from axolotl_grpo_plugin import upstream
 class DataProducerRepair(TrainerCallback):
     """Lets async prefetch work, goes on with the right rows after a resume, and ends the prefetch.
 
-    - Axolotl passes a count as an int where TRL splits a batch of tensors (axolotl#3971).
+    - Axolotl passes `num_items_in_batch` as an int, where TRL splits a batch of tensors.
     - The producer reads the prompts from the first row, also in a resumed run.
     - At the end of a training, a generation still runs. With `vllm_lora_sync`, vLLM has the weights of
       the step before, but held-out rows need the last ones.

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -37,10 +38,12 @@ class Run:
         self.tools: Tools | None = None
         self.watchdog: Watchdog | None = None
         self._no_packed_step = ""  # the reason
+        self._opened = ExitStack()
 
     def open(self) -> None:
-        """Start the tools, choose the trainer, and let Axolotl give rewards and tools to TRL."""
+        """Start the tools. Let Axolotl make our trainer with our rewards and tools, and load the model once."""
         self._no_packed_step = choose_trainer(self.cfg)
+        self._opened.enter_context(upstream.no_reference_model())
         self.rewards.open(self.cfg)
         if uses_tools(self.cfg):
             self.tools = Tools(self.cfg)
@@ -84,6 +87,7 @@ class Run:
         self.rewards.close()
         if self.tools:
             self.tools.close()
+        self._opened.close()
         if not sys.exception():  # Axolotl calls this also after an error
             show_end(self.cfg)
 

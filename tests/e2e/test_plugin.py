@@ -38,6 +38,32 @@ def test_does_nothing_outside_grpo(register, rl, tmp_path):
     plugin = GRPOPlugin()
     assert plugin.load_datasets(cfg) is None
     assert plugin.add_callbacks_post_trainer(cfg, None) == []
+    assert keeps_the_reference_model(plugin, cfg)
+
+
+def keeps_the_reference_model(plugin, cfg):
+    """Return whether Axolotl loads its reference model in a run."""
+    from axolotl import train
+
+    load = train.setup_reference_model
+    plugin.pre_model_load(cfg)
+    kept = train.setup_reference_model is load
+    run = plugin._run
+    plugin.post_train_unload(cfg)
+    assert train.setup_reference_model is load, run  # which has not been deleted
+    return kept
+
+
+@pytest.mark.parametrize("rl", ["grpo", "gdpo"])
+def test_only_a_run_that_names_it_loads_no_reference_model(register, rl):
+    from axolotl_grpo_plugin import GRPOPlugin
+
+    plugin = GRPOPlugin()
+    cfg = register(shipped_config(rl=rl))
+    plugin.register(cfg)
+    assert not keeps_the_reference_model(plugin, cfg)
+    cfg["plugins"] = []
+    assert keeps_the_reference_model(plugin, cfg)
 
 
 @pytest.mark.parametrize("rl", ["grpo", "gdpo"])

@@ -104,12 +104,12 @@ def axolotl(*arguments, returncode=0, **options):
     return ended.output
 
 
-def torchrun(script, folder):
+def torchrun(script, folder, *arguments):
     """Run a script of this folder on two ranks, and check the exit code."""
     command = f"-m torch.distributed.run --standalone --nproc-per-node 2 {Path(__file__).with_name(script)} {folder}"
     env = environment(PYTHONPATH=str(ROOT))
     done = subprocess.run(
-        [sys.executable, *command.split()], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300
+        [sys.executable, *command.split(), *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-6000:]
 

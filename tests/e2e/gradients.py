@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer with completions, rewards and vLLM log-probabilities that are made up. All else is real."""
 
 import logging
+import math
 import random
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin.scoring.dead_groups import dead_completions
+from axolotl_grpo_plugin.training.packed_step.layout import Layout as Layout
 from axolotl_grpo_plugin.trl import GRPOTrainer as PackedTrainer
 
 MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"
@@ -20,15 +22,24 @@ GROUP, GROUPS, LONGEST = 4, 4, 24
 class Rollouts:
     """Prompts, completions and rewards of a generation batch. Some completions are cut off.
 
-    Every second prompt group is dead. dead: all are.
+    Args:
+        seed: Of the draws.
+        vocabulary: The number of token ids.
+        end: The end token.
+        dead: Which prompt groups are dead: "half", "none" or "all".
+        lengths: "varied", "one" (completions of one token) or "uneven" (prompts of 2 to 60 tokens).
     """
 
-    def __init__(self, seed, vocabulary, end, dead):
+    def __init__(self, seed, vocabulary, end, dead="half", lengths="varied"):
         draw = random.Random(seed)
         words = [token for token in range(5, vocabulary) if token != end]
         self.prompts, self.completions, self.rewards = [], [], []
         for group in range(GROUPS):
-            prompt = draw.choices(words, k=draw.randint(3, 12))
+            size = draw.randint(3, 12)
+            if lengths == "uneven":
+                size = 60 if group % 2 else 2
+            prompt = draw.choices(words, k=size)
+            is_dead = dead == "all" or (dead == "half" and group % 2)
             for number in range(GROUP):
                 length = min(LONGEST, max(2, int(draw.lognormvariate(1.9, 0.8))))
                 tokens = draw.choices(words, k=length)
@@ -36,17 +47,21 @@ class Rollouts:
                     tokens[-1] = end
                 self.prompts.append(prompt)
                 self.completions.append(tokens)
-                self.rewards.append(2.9 if dead or group % 2 else float(number % 2))
-        for place in (1, 2, 5):
-            self.completions[place] = draw.choices(words, k=LONGEST)
+                self.rewards.append(2.9 if is_dead else float(number % 2))
+        for index in (1, 2, 5):
+            self.completions[index] = draw.choices(words, k=LONGEST)
+        if lengths == "one":
+            self.completions = [[draw.choice(words)] for _ in self.completions]
 
 
-def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, dead=False, lora=False, **settings):
-    """Return a trainer that trains on the rollouts of a seed."""
+def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False, model=None, **settings):
+    """Return a trainer that trains on the rollouts of a seed. packed: whether it is this plugin's."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
-    rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id, dead)
+    dtype = settings.pop("dtype", torch.float32)
+    model = model() if model else AutoModelForCausalLM.from_pretrained(MODEL, dtype=dtype)
+    made = {name: settings.pop(name) for name in ("dead", "lengths") if name in settings}
+    rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id, **made)
     settings.setdefault("gradient_checkpointing", False)
     args = GRPOConfig(
         output_dir=str(folder),
@@ -82,18 +97,21 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, dead=False
     trainer._generate = generate
     silence_dead_groups(trainer)
     trainer.model.train()
+    if args.gradient_checkpointing:  # transformers turns it on when a training starts
+        trainer.model.gradient_checkpointing_enable({"use_reentrant": False})
     trainer.current_gradient_accumulation_steps = args.gradient_accumulation_steps
     return trainer
 
 
 def near_logps(trainer, rows):
-    """Return log-probabilities near the model's own, as vLLM's are."""
+    """Return log-probabilities near the model's own, as vLLM's are. Two tokens have none."""
     noise, found = random.Random(3), []
     for prompt, completion in zip(rows.prompts, rows.completions, strict=True):
         with torch.no_grad():
             logits = trainer.model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]
         own = (logits / trainer.temperature).log_softmax(-1)
         found.append([row[token].item() + noise.gauss(0, 0.3) for row, token in zip(own, completion, strict=True)])
+    found[4][0] = found[5][1] = math.nan
     return found
 
 

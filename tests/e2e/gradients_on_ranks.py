@@ -1,4 +1,7 @@
-"""`torchrun --nproc-per-node 2 gradients_on_ranks.py FOLDER`: one step of SGD, with and without LeanStep."""
+"""`torchrun --nproc-per-node 2 gradients_on_ranks.py FOLDER EVERY`: one update by TRL's trainer and by the packed one.
+
+EVERY: takes each so manieth row of the table of settings.
+"""
 
 import json
 import os
@@ -6,51 +9,46 @@ import sys
 from pathlib import Path
 
 from tests.e2e.gradients import difference, trainer_of
+from tests.e2e.test_packed_step import SETTINGS
 
-OUT, RANK = Path(sys.argv[1]), int(os.environ["RANK"])
-SETTINGS = [
-    {"loss_type": "dapo"},
-    {"loss_type": "grpo"},
-    {"loss_type": "dr_grpo", "beta": 0.04},
-    {"loss_type": "bnpo"},
-    {"loss_type": "dapo", "vllm": True},
-]
+OUT, EVERY, RANK = Path(sys.argv[1]), int(sys.argv[2]), int(os.environ["RANK"])
 PLAIN = {"optim": "sgd", "learning_rate": 1.0, "lr_scheduler_type": "constant", "max_grad_norm": 0.0}
 QUIET = {"save_strategy": "no", "logging_steps": 1, "disable_tqdm": True}
 
 
-def update(lean, settings):
-    """Return the change of the weights in one step, the completion tokens of each pass, and the log."""
-    # Ranks have different lengths, and all groups of rank 1 are dead, so that its micro-batches are empty.
-    trainer = trainer_of(OUT / "run", seed=RANK, dead=RANK == 1, max_steps=1, **PLAIN, **QUIET, **settings)
+def update(packed, settings):
+    """Return the change of the weights, the tokens that each training pass computes, the log, and the trainer."""
+    # Ranks have different lengths, and all groups of rank 1 are dead, so that its own passes are empty.
+    dead = "all" if RANK == 1 else "half"
+    steps = settings.pop("steps", 1)
+    trainer = trainer_of(OUT / "run", packed, seed=RANK, dead=dead, max_steps=steps, **PLAIN, **QUIET, **settings)
     before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
     passes = []
     compute = trainer._compute_loss
 
     def compute_loss(model, inputs):
-        passes.append(inputs["completion_ids"].numel())
+        passes.append(int(inputs["completion_mask"].sum()))
         return compute(model, inputs)
 
     trainer._compute_loss = compute_loss
-    if lean:
-        from axolotl_grpo_plugin.training.lean_step import LeanStep
-
-        LeanStep(trainer, {})
     trainer.train()
     after = trainer.accelerator.unwrap_model(trainer.model).named_parameters()
     changes = {name: before[name] - value.detach() for name, value in after}
-    return changes, passes, trainer.state.log_history[0]
+    return changes, passes, trainer.state.log_history[0], trainer
 
 
 results = []
-for settings in SETTINGS:
-    expected, passes, _ = update(False, settings)
-    found, lean_passes, log = update(True, settings)
+for settings in SETTINGS[::EVERY]:
+    expected, passes, _, _ = update(False, dict(settings))
+    found, packed_passes, log, trainer = update(True, dict(settings))
+    assert trainer.packed_step.startswith("pack"), trainer.packed_step
     result = {
-        "loss": settings["loss_type"],
+        "settings": settings,
         "apart": difference(expected, found),
-        "passes": [len(passes), len(lean_passes)],
-        "tokens": sum(lean_passes),
+        "passes": [len(passes), len(packed_passes)],
+        "tokens": sum(packed_passes),
+        # With beta, the completions of dead groups have a gradient, too.
+        "dealt": trainer.packed_step == "pack, skip" and settings["loss_type"] != "bnpo",
         "logged": [log["tokens/computed"], log["entropy"]],
     }
     results.append(result)

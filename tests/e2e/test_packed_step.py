@@ -1,6 +1,7 @@
 """The gradient of an optimizer step is TRL's, for each loss and option, with fewer computed tokens."""
 
 import json
+import logging
 from itertools import product
 
 import pytest
@@ -9,6 +10,8 @@ from tests.conftest import Later
 from tests.e2e.conftest import torchrun
 
 gradients = Later("tests.e2e.gradients")
+torch = Later("torch")
+transformers = Later("transformers")
 
 LOSSES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 SOME = ("grpo", "dapo", "bnpo")
@@ -30,60 +33,315 @@ SETTINGS = [
     {"loss_type": "grpo", "scale_rewards": "batch"},
     {"loss_type": "dapo", "delta": 2.0, "num_iterations": 2, "steps": 2},
 ]
+MODES = ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
+
+
+def limit(settings):
+    return (3 if settings.get("vllm") else 1) * CLOSE
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_gradient_is_that_of_trl(tmp_path, settings):
-    expected, _ = gradients.gradients(tmp_path, None, **settings)
-    found, trainer = gradients.gradients(tmp_path, {}, **settings)
-    assert gradients.difference(expected, found) < (3 if settings.get("vllm") else 1) * CLOSE
-    metrics = trainer._metrics["train"]
-    assert sum(metrics["tokens/computed"]) < 0.85 * sum(metrics["tokens/computed_by_trl"])
+    expected, _ = gradients.gradients(tmp_path, False, **settings)
+    for checkpointing in (False, True):
+        found, trainer = gradients.gradients(tmp_path, True, gradient_checkpointing=checkpointing, **settings)
+        assert trainer.model.is_gradient_checkpointing is checkpointing
+        assert trainer.packed_step.startswith("pack")
+        assert gradients.difference(expected, found) < limit(settings)
+        metrics = trainer._metrics["train"]
+        assert sum(metrics["tokens/computed"]) < 0.6 * sum(metrics["tokens/computed_by_trl"])
 
 
-def test_step_without_gradients_logs_no_metrics_of_its_passes(tmp_path):
-    found, trainer = gradients.gradients(tmp_path, {}, loss_type="dapo", dead=True)
+@pytest.mark.every(4)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_gradient_of_an_adapter_is_that_of_trl(tmp_path, settings):
+    expected, _ = gradients.gradients(tmp_path, False, lora=True, **settings)
+    found, trainer = gradients.gradients(tmp_path, True, lora=True, gradient_checkpointing=True, **settings)
+    assert trainer.packed_step.startswith("pack")
+    assert gradients.difference(expected, found) < limit(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    (
+        {"lengths": "one"},
+        {"lengths": "uneven", "dead": "none"},
+        {"lengths": "uneven", "beta": 0.04},
+        {"num_iterations": 3, "steps": 3},
+        {"micro": 16, "accumulation": 1, "dead": "none"},
+        {"micro": 4, "accumulation": 4, "beta": 0.04, "num_iterations": 2, "steps": 2},
+    ),
+    ids=str,
+)
+def test_gradient_of_odd_lengths_and_batches_is_that_of_trl(tmp_path, settings):
+    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", **settings)
+    found, trainer = gradients.gradients(tmp_path, True, loss_type="dapo", gradient_checkpointing=True, **settings)
+    assert trainer.packed_step == "pack, skip"
+    assert gradients.difference(expected, found) < CLOSE
+
+
+def test_gradient_does_not_depend_on_the_chunks_of_the_head(tmp_path, monkeypatch):
+    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", entropy_coef=0.01)
+    # 30 tokens of a vocabulary of about 1,300.
+    monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model.LOGITS", 40_000)
+    found, _ = gradients.gradients(tmp_path, True, loss_type="dapo", entropy_coef=0.01)
+    assert gradients.difference(expected, found) < CLOSE
+
+
+def test_bfloat16_is_as_near_to_float32_as_trl(tmp_path):
+    apart = {True: [], False: []}
+    for seed in range(4):
+        settings = {"loss_type": "dapo", "beta": 0.04, "seed": seed}
+        expected, _ = gradients.gradients(tmp_path, False, **settings)
+        for packed in apart:
+            found, trainer = gradients.gradients(tmp_path, packed, dtype=torch.bfloat16, **settings)
+            found = {name: value.float() for name, value in found.items()}
+            apart[packed].append(gradients.difference(expected, found))
+            assert not packed or trainer.packed_step == "pack, skip"
+    assert sum(apart[True]) < 1.2 * sum(apart[False])
+
+
+def test_step_without_gradients_clips_nothing_and_has_no_entropy(tmp_path):
+    found, trainer = gradients.gradients(tmp_path, True, loss_type="dapo", dead="all")
     assert all((value == 0).all() for value in found.values())
     metrics = trainer._metrics["train"]
     assert all(metrics.values()) and "entropy" not in metrics  # TRL would log an empty list as None
+    assert set(metrics["clip_ratio/region_mean"]) == {0.0}
     assert metrics["frac_reward_zero_std"]
 
 
-def test_update_of_two_ranks_is_that_of_trl(tmp_path):
-    torchrun("gradients_on_ranks.py", tmp_path)
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
-    for result in (*first, *second):
-        plain, lean = result["passes"]
-        assert plain == lean  # else a rank would wait for the other one
-        assert result["apart"] < 3 * CLOSE
-    assert [result["logged"] for result in first] == [result["logged"] for result in second]  # gathered
-    for own, other in zip(first, second, strict=True):
-        # All groups of the second rank are dead, so it computes rows of the first one.
-        if own["loss"] != "bnpo":  # which cannot sort
-            assert 0.6 < own["tokens"] / other["tokens"] < 1.7
+# Metrics.
 
 
-@pytest.mark.parametrize("part", ("trim_padding", "skip_zero_advantage", "share_prompts"))
-def test_each_part_alone_computes_fewer_tokens(tmp_path, part):
-    keys = ("trim_padding", "skip_zero_advantage", "share_prompts")
-    cfg = {f"grpo_{key}": key == part for key in keys}
-    settings = {"loss_type": "dapo", "beta": 0.0, "micro": 4, "accumulation": 4}
-    expected, _ = gradients.gradients(tmp_path, None, **settings)
-    found, trainer = gradients.gradients(tmp_path, cfg, **settings)
-    assert gradients.difference(expected, found) < CLOSE
+def means(trainer, start):
+    return {
+        name: sum(values) / len(values) for name, values in trainer._metrics["train"].items() if name.startswith(start)
+    }
+
+
+@pytest.mark.parametrize("level", ("token", "sequence"))
+@pytest.mark.parametrize("loss", ("dapo", "cispo"))
+def test_clip_ratios_count_skipped_completions(tmp_path, loss, level):
+    # One pass, so that TRL's mean over passes is a mean over the step.
+    settings = {"loss_type": loss, "importance_sampling_level": level, "num_iterations": 2, "steps": 2}
+    settings |= {"micro": 16, "accumulation": 1, "epsilon": 0.001, "epsilon_high": 0.001}
+    expected, found = (
+        means(gradients.gradients(tmp_path, packed, **settings)[1], ("clip", "cispo")) for packed in (False, True)
+    )
+    assert max(expected.values()) > 0.01
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_entropy_without_dead_groups_is_that_of_trl(tmp_path):
+    settings = {"loss_type": "dapo", "dead": "none", "micro": 16, "accumulation": 1}
+    expected, found = (
+        means(gradients.gradients(tmp_path, packed, **settings)[1], "entropy") for packed in (False, True)
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_metrics_of_vllms_ratios_are_those_of_trl(tmp_path, mode):
+    settings = {"loss_type": "dapo", "vllm": True, "dead": "none", "tools": True, "vllm_importance_sampling_mode": mode}
+    expected, found = (
+        means(gradients.gradients(tmp_path, packed, **settings)[1], "sampling/") for packed in (False, True)
+    )
+    assert len(expected) == 5
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradient_with_vllms_ratios_is_that_of_trl_in_each_mode(tmp_path, mode):
+    settings = {"loss_type": "dapo", "vllm": True, "vllm_importance_sampling_mode": mode}
+    settings |= {"vllm_importance_sampling_clip_max": 3.0, "vllm_importance_sampling_clip_min": 0.7}
+    expected, _ = gradients.gradients(tmp_path, False, **settings)
+    assert max(value.abs().max() for value in expected.values()) > 0
+    found, _ = gradients.gradients(tmp_path, True, **settings)
+    assert gradients.difference(expected, found) < 3 * CLOSE
+
+
+def passes_without_gradient(tmp_path, **settings):
+    """Return how many passes over the model the second and third step make without gradient."""
+    trainer = gradients.trainer_of(tmp_path, True, loss_type="dapo", **settings)
+    gradients.step(trainer)
+    made = []
+    trainer.model.register_forward_hook(lambda *_: made.append(torch.is_grad_enabled()))
+    gradients.step(trainer)
+    gradients.step(trainer)
+    assert True in made
+    return made.count(False)
+
+
+def test_takes_vllms_ratios_from_the_training_pass(tmp_path):
+    assert passes_without_gradient(tmp_path, vllm=True) == 0
+
+
+@pytest.mark.parametrize(
+    "settings", ({"num_iterations": 2}, {"steps_per_generation": 16}, {"model": "dropout"}), ids=str
+)
+def test_computes_vllms_ratios_before_a_step_that_may_differ(tmp_path, settings):
+    if settings.pop("model", None):
+        settings["model"] = lambda: small("llama", attention_dropout=0.1)
+    assert passes_without_gradient(tmp_path, vllm=True, **settings) > 0
+
+
+# Models. Each is packed exactly, or takes TRL's own step and says why.
+
+
+def small(kind, attention="sdpa", **settings):
+    """Return a model of random weights, whose attention matters: they are larger than usual."""
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 2, "max_position_embeddings": 512, "vocab_size": 1400}
+    if kind.startswith(("qwen3", "gemma", "gpt_oss")):
+        sizes["head_dim"] = 16
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    torch.manual_seed(4)
+    config = transformers.AutoConfig.for_model(kind, **{**sizes, **ids, **settings})
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    for value in model.parameters():
+        if value.dim() > 1:
+            value.data *= 3
+    return model
+
+
+EXPERTS = {
+    "router_aux_loss_coef": 0.0,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+}
+LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [3.0] * 8, "rope_theta": 1e4}
+PACKED = {
+    "llama": ("llama", {}),
+    "llama, eager": ("llama", {"attention": "eager"}),
+    "qwen2": ("qwen2", {}),
+    "qwen3": ("qwen3", {}),
+    "qwen3_moe": ("qwen3_moe", EXPERTS),
+    "mistral": ("mistral", {"sliding_window": None}),
+    "mistral, window": ("mistral", {"sliding_window": 8}),
+    "gemma": ("gemma", {}),
+    "gemma2": ("gemma2", {"sliding_window": 8, "attention": "eager"}),
+    "gemma3": ("gemma3_text", {"sliding_window": 8}),
+    "phi3": ("phi3", {}),
+    "phi3, short rows of longrope": ("phi3", {"rope_parameters": LONG, "original_max_position_embeddings": 256}),
+    "olmo2": ("olmo2", {}),
+    "granite": ("granite", {"logits_scaling": 4.0, "attention_multiplier": 0.3}),
+    "cohere2": ("cohere2", {"sliding_window": 8}),
+    "smollm3": ("smollm3", {}),
+    "glm4": ("glm4", {}),
+    "starcoder2": ("starcoder2", {}),
+    "gpt_oss": ("gpt_oss", {**EXPERTS, "sliding_window": 8, "attention": "eager"}),
+}
+OWN = {
+    "experts with an auxiliary loss": ("qwen3_moe", {**EXPERTS, "router_aux_loss_coef": 0.001}, "auxiliary loss"),
+    "falcon_h1": ("falcon_h1", {}, "layers without attention"),
+    "lfm2": ("lfm2", {"layer_types": ["conv", "full_attention", "conv"]}, "layers without attention"),
+    # TRL's own log-probabilities depend on the padding on the left of a prompt.
+    "gpt2": ("gpt2", {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}, "differ by"),
+}
+
+
+def compared(tmp_path, kind, **settings):
+    """Return the difference of the gradients, and the packed trainer."""
+    attention = settings.pop("attention", "sdpa")
+    options = {"loss_type": "dapo", "micro": 4, "accumulation": 4, "model": lambda: small(kind, attention, **settings)}
+    expected, _ = gradients.gradients(tmp_path, False, **options)
+    found, trainer = gradients.gradients(tmp_path, True, **options)
+    return gradients.difference(expected, found), trainer
+
+
+@pytest.mark.parametrize("kind, settings", PACKED.values(), ids=PACKED)
+def test_packs_a_family_of_models(tmp_path, kind, settings):
+    apart, trainer = compared(tmp_path, kind, **settings)
+    assert trainer.packed_step == "pack, skip"
     metrics = trainer._metrics["train"]
-    assert sum(metrics["tokens/computed"]) < 0.95 * sum(metrics["tokens/computed_by_trl"])
+    assert sum(metrics["tokens/computed"]) < 0.6 * sum(metrics["tokens/computed_by_trl"])
+    assert apart < CLOSE
 
 
-@pytest.mark.parametrize("adapter", (True, False))
-def test_gradient_of_shared_prompts_with_adapter_is_that_of_trl(tmp_path, adapter):
-    settings = {"loss_type": "grpo", "beta": 0.04, "micro": 16, "accumulation": 1, "lora": adapter}
-    expected, _ = gradients.gradients(tmp_path, None, **settings)
-    found, trainer = gradients.gradients(tmp_path, {}, **settings)
-    assert "share" in trainer.lean.on
-    assert gradients.difference(expected, found) < CLOSE
+@pytest.mark.parametrize("kind, settings, reason", OWN.values(), ids=OWN)
+def test_family_that_cannot_be_packed_takes_trls_pass_and_says_why(tmp_path, kind, settings, reason):
+    apart, trainer = compared(tmp_path, kind, **settings)
+    assert reason in trainer.packed_step
+    assert apart < CLOSE
 
 
-def test_shares_no_prompts_with_gradient_checkpointing(tmp_path):
-    _, trainer = gradients.gradients(tmp_path, {}, gradient_checkpointing=True)
-    assert "no share: gradient checkpointing keeps no cache" in trainer.lean.summary
+@pytest.mark.parametrize(
+    "kind, settings",
+    (
+        ("phi3", {"rope_parameters": LONG, "original_max_position_embeddings": 20}),
+        (
+            "llama",
+            {
+                "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4},
+                "max_position_embeddings": 20,
+            },
+        ),
+    ),
+)
+def test_rows_beyond_the_original_length_of_rotary_embeddings_take_trls_pass(tmp_path, kind, settings):
+    apart, trainer = compared(tmp_path, kind, **settings)
+    metrics = trainer._metrics["train"]
+    # Half of the completions are skipped, and none is packed.
+    assert 0.4 < sum(metrics["tokens/computed"]) / sum(metrics["tokens/computed_by_trl"]) < 0.6
+    assert apart < CLOSE
+
+
+# The comparison with TRL's pass before the first step.
+
+
+@pytest.mark.parametrize("settings", ({}, {"vllm": True, "num_iterations": 2}), ids=str)
+def test_wrong_pass_turns_packing_off_with_one_line(tmp_path, monkeypatch, caplog, settings):
+    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", **settings)
+    layout = "axolotl_grpo_plugin.training.packed_step.step.Layout"
+    real = gradients.Layout
+
+    def wrong(*arguments):
+        made = real(*arguments)
+        made.positions = made.positions * 3
+        return made
+
+    monkeypatch.setattr(layout, wrong)
+    with caplog.at_level(logging.WARNING):
+        found, trainer = gradients.gradients(tmp_path, True, loss_type="dapo", **settings)
+    assert trainer.packed_step.startswith("skip; no pack: the log-probabilities of a packed pass differ by")
+    assert [record.message for record in caplog.records if "pack" in record.message] == [
+        f"axolotl-grpo-plugin: speed {trainer.packed_step}."
+    ]
+    assert gradients.difference(expected, found) < limit(settings)
+
+
+def test_error_in_a_packed_pass_turns_packing_off(tmp_path, monkeypatch):
+    def broken(*_):
+        raise NotImplementedError("no such attention")
+
+    monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.step.Layout", broken)
+    _, trainer = gradients.gradients(tmp_path, True, loss_type="dapo")
+    assert trainer.packed_step == "skip; no pack: NotImplementedError: no such attention"
+
+
+# Ranks.
+
+
+def check_ranks(tmp_path, every):
+    torchrun("gradients_on_ranks.py", tmp_path, str(every))
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    for own, other in zip(first, second, strict=True):
+        assert own["logged"] == other["logged"]  # gathered
+        for result in (own, other):
+            plain, packed = result["passes"]
+            assert plain == packed  # else a rank would wait for the other one
+            assert result["apart"] < 3 * CLOSE, result["settings"]
+        # All groups of the second rank are dead, so it computes rows of the first one. bnpo cannot deal rows.
+        if own["dealt"]:
+            assert 0.5 < own["tokens"] / other["tokens"] < 2
+
+
+def test_update_of_two_ranks_is_that_of_trl(tmp_path):
+    check_ranks(tmp_path, 5)
+
+
+@pytest.mark.slow
+def test_update_of_two_ranks_is_that_of_trl_in_all_settings(tmp_path):
+    check_ranks(tmp_path, 1)

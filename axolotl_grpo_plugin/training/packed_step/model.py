@@ -66,7 +66,7 @@ def _packed_forward(
         use_cache=False,
         packed_layout=layout,
     )
-    hidden = output.last_hidden_state[0].index_select(0, layout.before)
+    hidden = _Taken.apply(output.last_hidden_state[0], layout.before)
     score = partial(token_scores, model, temperature=temperature, entropy_grad=entropy_grad)
     if chunks > 1 and torch.is_grad_enabled():
         # The backward pass computes the logits again, so that one chunk of them is in memory at a time.
@@ -204,5 +204,25 @@ def _taken(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         values: The packed row, shaped [1, heads, tokens, width].
         indices: Shaped [rows, tokens].
     """
-    taken = values[0].transpose(0, 1).index_select(0, indices.flatten())
+    taken: torch.Tensor = _Taken.apply(values[0].transpose(0, 1), indices.flatten())
     return taken.unflatten(0, indices.shape).transpose(1, 2)
+
+
+class _Taken(torch.autograd.Function):
+    """Select entries of the first dimension. Their gradients add up in float32.
+
+    All completions of a prompt add to its gradient, and a GPU would round each addition to bfloat16.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(indices)
+        ctx.shape = values.shape
+        return values.index_select(0, indices)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (gradient,) = gradients
+        (indices,) = ctx.saved_tensors
+        total = gradient.new_zeros(ctx.shape, dtype=torch.float32)
+        return total.index_add_(0, indices, gradient.float()).to(gradient.dtype), None

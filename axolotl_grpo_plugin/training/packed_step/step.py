@@ -54,6 +54,8 @@ _CLIPPED = (
     "cispo_clip_ratio",
 )
 
+_COMPARED = 4  # rows in the comparison with TRL's pass
+
 _OWN = "packed_step"  # the entry of a micro-batch that this step has rearranged
 
 type Scores = tuple[
@@ -262,28 +264,31 @@ class PackedStep(GRPOTrainer):
         if self._is_compared or not self._packs(input_ids.shape[1]):
             return
         self._is_compared = True
-        rows = slice(self.args.per_device_train_batch_size)
-        batch = (input_ids[rows], attention_mask[rows], logits_to_keep)
+        ids, mask = input_ids[:_COMPARED], attention_mask[:_COMPARED]
+        has_tokens = mask.any(dim=0)
+        has_tokens[-logits_to_keep] = True  # TRL needs a column
+        kept = int(has_tokens[-logits_to_keep:].sum())
+        ids, mask = ids[:, has_tokens], mask[:, has_tokens]
+        reason, apart = "", inf
         was_training = self.model.training
         self.model.eval()  # without dropout
         with torch.no_grad():
-            reason, apart = "", inf
             try:
-                packed, *_ = self._packed_scores(self.model, *batch, None)
+                found, *_ = self._packed_scores(self.model, ids, mask, kept, None)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
-            expected, *_ = super()._get_per_token_logps_and_entropies(self.model, *batch)
+            expected, *_ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
             if not reason:
-                is_token = attention_mask[rows, -logits_to_keep:].bool()
-                apart = _difference(expected[is_token].float(), packed[is_token].float())
+                is_token = mask[:, -kept:].bool()
+                apart = _difference(expected[is_token].float(), found[is_token].float())
         self.model.train(was_training)
         self._tokens.zero_()
         apart = self._highest(apart)
         if apart <= rounding_of(self._precision()):
             return
-        self._off[PACK] = (
-            reason or f"the log-probabilities of a packed pass differ by {apart:.1%} from TRL's"
-        )
+        if not reason:
+            reason = f"the log-probabilities of a packed pass differ by {apart:.1%} from TRL's"
+        self._off[PACK] = reason
         if self.accelerator.is_main_process:
             LOG.warning("axolotl-grpo-plugin: speed %s.", self.packed_step)
 
@@ -400,7 +405,7 @@ class PackedStep(GRPOTrainer):
                 weight = own["all"] if name in _CLIPPED else own["live"]
                 if name in (*_CLIPPED, *_MEANS):
                     values[-1] *= weight
-                if name in _MEANS and not own["live"] or values[-1] != values[-1]:
+                if (name in _MEANS and not own["live"]) or values[-1] != values[-1]:
                     values.pop()  # no rank had a token
                 if not values:
                     del metrics[name]  # TRL would log None

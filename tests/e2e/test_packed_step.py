@@ -235,7 +235,6 @@ PACKED = {
 }
 OWN = {
     "experts with an auxiliary loss": ("qwen3_moe", {**EXPERTS, "router_aux_loss_coef": 0.001}, "auxiliary loss"),
-    "falcon_h1": ("falcon_h1", {}, "layers without attention"),
     "lfm2": ("lfm2", {"layer_types": ["conv", "full_attention", "conv"]}, "layers without attention"),
     # TRL's own log-probabilities depend on the padding on the left of a prompt.
     "gpt2": ("gpt2", {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}, "differ by"),

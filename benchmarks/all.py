@@ -40,7 +40,7 @@ RUNS = (
     Run("lengths", f"-m benchmarks.lengths --gsm8k GSM8K --tokenizer {SMOLLM2}", 10),
     Run("passrate", "-m benchmarks.passrate FOLDER", 15),
     Run("quickstart", "-m benchmarks.curves FOLDER configs/quickstart.yaml", 10),
-    Run("lean", "-m benchmarks.lean FOLDER", 25),
+    Run("packed", "-m benchmarks.packed FOLDER", 120),
     Run("time-quickstart", "-m benchmarks.time_to_reward quickstart FOLDER", 35),
     Run("time-quickstart-90", "-m benchmarks.time_to_reward quickstart FOLDER --share 0.9", 10),
     Run("time-smollm2", "-m benchmarks.time_to_reward smollm2 FOLDER", 90),

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "axolotl_grpo_plugin"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top. The entry points are above all folders, and the other single modules are below.
-ENTRY_POINTS = ("__init__", "cli", "plugin")
+ENTRY_POINTS = ("__init__", "cli", "plugin", "trl")
 FOLDERS = """
 cloud commands rehearsal answering checks viewer training environments evaluation generation serving scoring stats data transforms
 rewards sandbox quickstart runlog""".split()

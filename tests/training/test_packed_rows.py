@@ -18,29 +18,38 @@ def sizes_of(pairs):
     return [dealing.Size(prompt, PROMPTS[prompt], tokens) for prompt, tokens in pairs]
 
 
-@given(rows, st.integers(1, 5))
-def test_deals_each_row_to_one_pass(pairs, passes):
-    dealt = dealing.dealt(range(len(pairs)), sizes_of(pairs), passes)
-    assert len(dealt) == passes
+@given(rows, st.integers(1, 5), st.integers(0, 40), st.integers(1, 3))
+def test_deals_each_row_to_one_pass(pairs, passes, budget, ranks):
+    dealt = dealing.dealt(range(len(pairs)), sizes_of(pairs), passes, budget, ranks)
+    assert len(dealt) == passes * ranks
     assert sorted(row for part in dealt for row in part) == list(range(len(pairs)))
 
 
-@given(rows, st.integers(1, 5))
-def test_largest_pass_is_first_and_no_larger_than_rows_in_their_order(pairs, passes):
+@given(rows, st.integers(1, 5), st.integers(1, 60))
+def test_pass_is_above_the_budget_only_if_all_passes_are_used(pairs, passes, budget):
     sizes = sizes_of(pairs)
-    tokens = [dealing.tokens_of(part, sizes) for part in dealing.dealt(range(len(pairs)), sizes, passes)]
+    dealt = dealing.dealt(range(len(pairs)), sizes, passes, budget)
+    tokens = [dealing.tokens_of(part, sizes) for part in dealt]
     assert tokens == sorted(tokens, reverse=True)
     order = sorted(range(len(pairs)), key=lambda row: (pairs[row][0], -pairs[row][1]))
     count = -(-len(order) // passes)
     chunks = [order[start : start + count] for start in range(0, len(order), count)]
     largest_row = max(size.prompt_tokens + size.completion_tokens for size in sizes)
-    assert tokens[0] <= max(largest_row, *(dealing.tokens_of(chunk, sizes) for chunk in chunks))
+    assert tokens[0] <= max(budget, largest_row, *(dealing.tokens_of(chunk, sizes) for chunk in chunks))
 
 
 def test_completions_of_a_prompt_share_it():
     sizes = sizes_of([(0, 3), (1, 3), (0, 3), (1, 3)])
-    assert sorted(map(sorted, dealing.dealt(range(4), sizes, 2))) == [[0, 2], [1, 3]]
+    assert sorted(map(sorted, dealing.dealt(range(4), sizes, 2, budget=13))) == [[0, 2], [1, 3]]
     assert dealing.tokens_of([0, 2], sizes) == 4 + 3 + 3
+
+
+def test_fills_few_passes_within_the_budget():
+    sizes = sizes_of([(0, 3), (0, 3), (0, 3), (0, 3)])
+    used = [sum(map(bool, dealing.dealt(range(4), sizes, 4, budget))) for budget in (16, 15, 10, 7, 1)]
+    assert used == [1, 2, 2, 4, 4]
+    # Each of two ranks gets a pass, although one would fit.
+    assert sum(map(bool, dealing.dealt(range(4), sizes, 4, 16, ranks=2))) == 2
 
 
 def test_ranks_get_equally_many_passes_of_like_size():

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import batched, cycle
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -31,23 +32,32 @@ def sizes_of(
     return [Size(*row) for row in zip(prompts, prompt_tokens, completion_tokens, strict=True)]
 
 
-def dealt(rows: Iterable[int], sizes: Sequence[Size], passes: int) -> list[list[int]]:
-    """Deal rows to passes, so that the largest pass has as few tokens as possible.
+def dealt(
+    rows: Iterable[int], sizes: Sequence[Size], passes: int, budget: int, ranks: int = 1
+) -> list[list[int]]:
+    """Deal rows to the passes of all ranks, so that they compute few tokens and no rank waits long for another one.
 
-    Rows with the same prompt stay together, because a pass computes their prompt once.
+    Rows with the same prompt stay together, because a pass computes their prompt once. So few passes get rows, as
+    long as none has more tokens than the budget. All ranks get about as many tokens.
+
+    Args:
+        rows: The indices of the rows.
+        sizes: The size of each row, by its index.
+        passes: The number of passes of each rank.
+        budget: The tokens that a pass may have. The largest pass has more only if all passes have rows.
+        ranks: The number of ranks.
 
     Returns:
-        The rows of each pass. The largest pass is the first. A pass may be empty.
+        The rows of `passes * ranks` passes. The largest one is the first, and the last ones may be empty.
     """
     order = sorted(rows, key=lambda row: (sizes[row].prompt, -sizes[row].completion_tokens))
-
-    def fits(limit: int) -> bool:
-        return len(_filled(order, sizes, limit)) <= passes
-
-    limit = bisect_left(range(tokens_of(order, sizes)), True, key=fits)
-    filled = _filled(order, sizes, limit)
-    filled += [[] for _ in range(passes - len(filled))]
-    return sorted(filled, key=lambda rows: tokens_of(rows, sizes), reverse=True)
+    fewest = min(max(ceil(tokens_of(order, sizes) / max(budget * ranks, 1)), 1), passes)
+    for used in range(fewest, passes + 1):
+        filled = _evenly_filled(order, sizes, used * ranks)
+        if max((tokens_of(part, sizes) for part in filled), default=0) <= budget:
+            break
+    filled += [[] for _ in range(passes * ranks - len(filled))]
+    return sorted(filled, key=lambda part: tokens_of(part, sizes), reverse=True)
 
 
 def tokens_of(rows: Iterable[int], sizes: Sequence[Size]) -> int:
@@ -70,6 +80,16 @@ def of_rank(passes: Sequence[list[int]], ranks: int, rank: int) -> list[list[int
     return [
         turn[index] for turn, index in zip(turns, cycle([rank, ranks - 1 - rank]), strict=False)
     ]
+
+
+def _evenly_filled(rows: Sequence[int], sizes: Sequence[Size], passes: int) -> list[list[int]]:
+    """Fill at most so many passes with the rows in their order. The largest pass is as small as that allows."""
+
+    def fits(limit: int) -> bool:
+        return len(_filled(rows, sizes, limit)) <= passes
+
+    limit = bisect_left(range(tokens_of(rows, sizes)), True, key=fits)
+    return _filled(rows, sizes, limit)
 
 
 def _filled(rows: Sequence[int], sizes: Sequence[Size], limit: int) -> list[list[int]]:

@@ -66,7 +66,7 @@ def _packed_forward(
         use_cache=False,
         packed_layout=layout,
     )
-    hidden = _Taken.apply(output.last_hidden_state[0], layout.before)
+    hidden = _taken(output.last_hidden_state[0], layout.before)
     score = partial(token_scores, model, temperature=temperature, entropy_grad=entropy_grad)
     if chunks > 1 and torch.is_grad_enabled():
         # The backward pass computes the logits again, so that one chunk of them is in memory at a time.
@@ -187,9 +187,9 @@ def _attend(
                 mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, lowest)
         rows, _ = usual(
             module,
-            _taken(query, tile.queries),
-            _taken(key, tile.keys),
-            _taken(value, tile.keys),
+            _rows(query, tile.queries),
+            _rows(key, tile.keys),
+            _rows(value, tile.keys),
             mask,
             **options,
         )
@@ -197,15 +197,21 @@ def _attend(
     return torch.cat(outputs)[None], None
 
 
-def _taken(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+def _rows(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     """Return tokens of a packed row as rows, shaped [rows, heads, tokens, width].
 
     Args:
         values: The packed row, shaped [1, heads, tokens, width].
         indices: Shaped [rows, tokens].
     """
-    taken: torch.Tensor = _Taken.apply(values[0].transpose(0, 1), indices.flatten())
-    return taken.unflatten(0, indices.shape).transpose(1, 2)
+    taken = _taken(values[0].transpose(0, 1), indices.flatten())
+    return taken.view(*indices.shape, *taken.shape[1:]).transpose(1, 2)
+
+
+def _taken(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Return entries of the first dimension."""
+    taken: torch.Tensor = _Taken.apply(values, indices)  # type: ignore[no-untyped-call]
+    return taken
 
 
 class _Taken(torch.autograd.Function):

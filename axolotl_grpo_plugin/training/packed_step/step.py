@@ -69,6 +69,8 @@ class PackedStep(GRPOTrainer):
     It is a base class of Axolotl's trainers in training/trainer.py, and of the trainer in trl.py.
     """
 
+    _buffered_inputs: list[Batch] | None
+
     def __init__(self, *arguments: Any, **options: Any):
         """Make TRL's trainer. It takes TRL's arguments."""
         super().__init__(*arguments, **options)
@@ -209,12 +211,14 @@ class PackedStep(GRPOTrainer):
         passes = ceil(rows / (batch_size or rows))
         parts = [list(range(rows))]
         if passes > 1:
-            parts = dealt(
-                range(rows), sizes_of(prompts.tolist(), prompt_mask, completion_mask), passes
-            )
-        results = [input_ids.new_zeros(0), input_ids.new_zeros(0)]
-        for number, part in enumerate(parts):
-            used, own = prompts[part].unique(return_inverse=True)
+            sizes = sizes_of(prompts.tolist(), prompt_mask, completion_mask)
+            parts = dealt(range(rows), sizes, passes, ceil(rows / passes) * input_ids.shape[1])
+            # Other ranks may need more passes, and a sharded model needs all ranks in each one.
+            several = self.accelerator.num_processes > 1
+            parts = [part or [0] for part in parts if part or several]
+        scores = []
+        for part in parts:
+            used, own = torch.unique(prompts[part], return_inverse=True)
             layout = Layout(
                 prompt_ids[first[used]],
                 prompt_mask[first[used]],
@@ -222,15 +226,16 @@ class PackedStep(GRPOTrainer):
                 completion_mask[part],
                 own,
             )
-            values = self._pass(model, layout)
+            scores.append(self._pass(model, layout))
             self._tokens[0] += layout.tokens
-            if passes == 1:
-                return *values, None
-            for index, value in enumerate(values):
-                if not number:
-                    results[index] = value.new_zeros(rows, logits_to_keep)
-                results[index][part] = value
-        return *results, None
+        if passes == 1:
+            return *scores[0], None
+        # These have no gradient, because TRL trains on one pass at a time.
+        results = [value.new_zeros(rows, logits_to_keep) for value in scores[0]]
+        for part, values in zip(parts, scores, strict=True):
+            for result, value in zip(results, values, strict=True):
+                result[part] = value
+        return results[0], results[1], None
 
     def _pass(self, model: PreTrainedModel, layout: Layout) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute a packed row. All ranks compute its head in equally many chunks, as ZeRO-3 needs."""
@@ -248,7 +253,8 @@ class PackedStep(GRPOTrainer):
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a pass."""
-        return self.accelerator.autocast()
+        context: AbstractContextManager[Any] = self.accelerator.autocast()
+        return context
 
     def _precision(self) -> torch.dtype:
         """Return the type in which a pass computes."""
@@ -310,17 +316,17 @@ class PackedStep(GRPOTrainer):
             whole = of_all_ranks(own, accelerator)
         rows = self._rows_with_gradient(whole)
         parts = [rows]
-        if self._deals():
-            _, prompts = distinct_rows(
-                torch.cat([whole["prompt_ids"], whole["prompt_mask"]], dim=1)
-            )
-            sizes = sizes_of(prompts.tolist(), whole["prompt_mask"], whole["completion_mask"])
-            ranks = accelerator.num_processes
-            parts = of_rank(
-                dealt(rows, sizes, len(batches) * ranks), ranks, accelerator.process_index
-            )
-        result = [selected(whole, part) for part in parts]
         per_pass = len(own["advantages"]) // len(batches)
+        if self._deals():
+            ids = torch.cat([whole["prompt_ids"], whole["prompt_mask"]], dim=1)
+            _, prompts = distinct_rows(ids)
+            sizes = sizes_of(prompts.tolist(), whole["prompt_mask"], whole["completion_mask"])
+            # A packed pass needs no more memory than TRL's, which has padding.
+            budget = per_pass * (whole["prompt_ids"].shape[1] + whole["completion_ids"].shape[1])
+            ranks = accelerator.num_processes
+            passes = dealt(rows, sizes, len(batches), budget, ranks)
+            parts = of_rank(passes, ranks, accelerator.process_index)
+        result = [selected(whole, part) for part in parts]
         padded = own["prompt_ids"].numel() + own["completion_ids"].numel()
         weights = self._weights(own, result, parts)
         for batch, part, weight in zip(result, parts, weights, strict=True):

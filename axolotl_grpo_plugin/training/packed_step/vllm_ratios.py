@@ -56,7 +56,7 @@ def ratio_of(trainer: GRPOTrainer, inputs: Batch, log_probabilities: torch.Tenso
     level, effect = trainer.vllm_importance_sampling_mode.split("_")
     if level == "sequence":
         difference = difference.sum(dim=1, keepdim=True)
-    ratio = difference.exp()
+    ratio: torch.Tensor = difference.exp()
     lowest = trainer.vllm_importance_sampling_clip_min
     highest = trainer.vllm_importance_sampling_clip_max
     lowest = -math.inf if lowest is None else lowest

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import batched, chain
+from itertools import batched
 from math import ceil, gcd, inf, nan
 from typing import Any
 from unittest.mock import patch
@@ -111,20 +111,23 @@ class PackedStep(GRPOTrainer):
         # TRL makes a new list at each generation. An evaluation has none, and keeps its rows.
         if self._buffered_inputs is before or not self.model.training or SKIP in self._off:
             return inputs
-        self._compare(*_ids(inputs))
-        batches = self._buffered_inputs
+        ids, mask, kept = _ids(inputs)
+        self._compare(ids, mask, kept)
+        batches: Sequence[Batch] = self._buffered_inputs or []
         # Axolotl's data producer has taken the first micro-batch out of the list.
         is_taken = not any(batch is inputs for batch in batches)
         if is_taken:
             batches = [inputs, *batches]
+        # Rows change their pass, but bnpo divides by the tokens of a pass. Without packing, other rows may need more memory.
+        deals = self._packs(ids.shape[1]) and self.loss_type != PER_PASS
         # Rows stay in their optimizer step. A step may have a part of the generation batch, or several.
-        size = gcd(self.args.gradient_accumulation_steps, len(batches)) if self._deals() else 1
-        rearranged = list(chain.from_iterable(map(self._rearranged, batched(batches, size))))
-        if is_taken:
-            self._buffered_inputs = rearranged[1:]
-            return rearranged[0]
-        self._buffered_inputs = rearranged
-        return rearranged[self._step % len(rearranged)]
+        size = gcd(self.args.gradient_accumulation_steps, len(batches)) if deals else 1
+        rearranged: list[Batch] = []
+        for together in batched(batches, size):
+            rearranged += self._rearranged(together, deals)
+        inputs = rearranged[0 if is_taken else self._step % len(rearranged)]
+        self._buffered_inputs = rearranged[1:] if is_taken else rearranged
+        return inputs
 
     def _compute_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
         """Return the loss of a micro-batch, scaled to its part of TRL's loss."""
@@ -175,9 +178,10 @@ class PackedStep(GRPOTrainer):
                 model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **options
             )
         if self._current is not None and vllm_ratios.is_missing(self, self._current):
-            ratio = vllm_ratios.ratio_of(self, self._current, scores[0])
+            log_probabilities = scores[0]
+            ratio = vllm_ratios.ratio_of(self, self._current, log_probabilities)
             self._current["importance_sampling_ratio"] = ratio
-            self._sampling.add(self._current, scores[0])
+            self._sampling.add(self._current, log_probabilities)
         return scores
 
     # Packing.
@@ -280,10 +284,10 @@ class PackedStep(GRPOTrainer):
         self.model.eval()  # without dropout
         with torch.no_grad():
             try:
-                found, *_ = self._packed_scores(self.model, ids, mask, kept, None)
+                found = self._packed_scores(self.model, ids, mask, kept, None)[0]
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
-            expected, *_ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
+            expected = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)[0]
             if not reason:
                 is_token = mask[:, -kept:].bool()
                 apart = _difference(expected[is_token].float(), found[is_token].float())
@@ -300,24 +304,22 @@ class PackedStep(GRPOTrainer):
 
     # Rearranging.
 
-    def _deals(self) -> bool:
-        """Return whether rows may change their pass.
+    def _rearranged(self, batches: Sequence[Batch], deals: bool) -> list[Batch]:
+        """Return as many micro-batches, with the same gradient.
 
-        bnpo divides by the tokens of a pass. Without packing, a pass of other rows may need more memory.
+        Args:
+            batches: Of TRL, one unless `deals`.
+            deals: Whether rows may change their pass, and their rank.
         """
-        return PACK not in self._off and self.loss_type != PER_PASS
-
-    def _rearranged(self, batches: Sequence[Batch]) -> list[Batch]:
-        """Return as many micro-batches, with the same gradient. Without dealing there is one."""
         own = joined(batches)
         whole = own
         accelerator = self.accelerator
-        if self._deals() and accelerator.num_processes > 1:
+        if deals and accelerator.num_processes > 1:
             whole = of_all_ranks(own, accelerator)
         rows = self._rows_with_gradient(whole)
         parts = [rows]
         per_pass = len(own["advantages"]) // len(batches)
-        if self._deals():
+        if deals:
             ids = torch.cat([whole["prompt_ids"], whole["prompt_mask"]], dim=1)
             _, prompts = distinct_rows(ids)
             sizes = sizes_of(prompts.tolist(), whole["prompt_mask"], whole["completion_mask"])
@@ -415,7 +417,8 @@ class PackedStep(GRPOTrainer):
                     values.pop()  # no rank had a token
                 if not values:
                     del metrics[name]  # TRL would log None
-        return loss * own["loss_share"]
+        share: float = own["loss_share"]
+        return loss * share
 
     def _log_step(self) -> None:
         """Log the tokens of an optimizer step, and the metrics of vLLM's ratios."""

@@ -119,25 +119,53 @@ def means(trainer, start):
     }
 
 
+# TRL takes a mean over passes. With one pass, that is a mean over the step.
+ONE_PASS = {"micro": 16, "accumulation": 1}
+EIGHT_PASSES = {"micro": 2, "accumulation": 8}
+
+
+@pytest.mark.parametrize("passes", (ONE_PASS, EIGHT_PASSES), ids=str)
 @pytest.mark.parametrize("level", ("token", "sequence"))
 @pytest.mark.parametrize("loss", ("dapo", "cispo"))
-def test_clip_ratios_count_skipped_completions(tmp_path, loss, level):
-    # One pass, so that TRL's mean over passes is a mean over the step.
+def test_clip_ratios_count_skipped_completions(tmp_path, loss, level, passes):
     settings = {"loss_type": loss, "importance_sampling_level": level, "num_iterations": 2, "steps": 2}
-    settings |= {"micro": 16, "accumulation": 1, "epsilon": 0.001, "epsilon_high": 0.001}
-    expected, found = (
-        means(gradients.gradients(tmp_path, packed, **settings)[1], ("clip", "cispo")) for packed in (False, True)
-    )
+    settings |= {"epsilon": 0.001, "epsilon_high": 0.001}
+    expected = means(gradients.gradients(tmp_path, False, **settings, **ONE_PASS)[1], ("clip", "cispo"))
+    found = means(gradients.gradients(tmp_path, True, **settings, **passes)[1], ("clip", "cispo"))
     assert max(expected.values()) > 0.01
+    if passes is not ONE_PASS:  # the highest and the lowest are of a pass
+        for values in (expected, found):
+            values.pop("clip_ratio/low_min", None), values.pop("clip_ratio/high_max", None)
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
-def test_entropy_without_dead_groups_is_that_of_trl(tmp_path):
-    settings = {"loss_type": "dapo", "dead": "none", "micro": 16, "accumulation": 1}
-    expected, found = (
-        means(gradients.gradients(tmp_path, packed, **settings)[1], "entropy") for packed in (False, True)
+@pytest.mark.parametrize("passes", (ONE_PASS, EIGHT_PASSES), ids=str)
+@pytest.mark.parametrize("level", ("token", "sequence"))
+def test_entropy_and_kl_without_dead_groups_are_those_of_trl(tmp_path, level, passes):
+    settings = {"loss_type": "dapo", "dead": "none", "beta": 0.04, "num_iterations": 2, "steps": 2}
+    settings["importance_sampling_level"] = level
+    expected = means(gradients.gradients(tmp_path, False, **settings, **ONE_PASS)[1], ("entropy", "kl"))
+    found = means(gradients.gradients(tmp_path, True, **settings, **passes)[1], ("entropy", "kl"))
+    assert expected["kl"] > 0
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("passes", (ONE_PASS, EIGHT_PASSES), ids=str)
+def test_phi_of_vespo_without_dead_groups_is_that_of_trl(tmp_path, passes):
+    settings = {"loss_type": "vespo", "dead": "none", "num_iterations": 2, "steps": 2}
+    expected = means(gradients.gradients(tmp_path, False, **settings, **ONE_PASS)[1], "vespo")
+    found = means(gradients.gradients(tmp_path, True, **settings, **passes)[1], "vespo")
+    assert len(expected) == 1
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_entropy_is_a_mean_over_computed_completions(tmp_path):
+    settings = {"loss_type": "dapo"}
+    one, eight = (
+        means(gradients.gradients(tmp_path, True, **settings, **passes)[1], "entropy")
+        for passes in (ONE_PASS, EIGHT_PASSES)
     )
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert one == pytest.approx(eight, rel=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)

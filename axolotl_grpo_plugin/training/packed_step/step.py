@@ -44,9 +44,11 @@ LOG = logging.getLogger(__name__)
 COMPUTED = "tokens/computed"
 PADDED = "tokens/computed_by_trl"
 
-# TRL's metrics that it takes as a mean over the tokens, or the rows, of each pass.
-_MEANS = ("kl", "entropy", "vespo/phi_seq_mean")
-# A completion that is skipped counts in these, because its tokens are not clipped.
+# TRL takes these as a mean over the tokens of each pass.
+_TOKEN_MEANS = ("kl", "entropy")
+# And this over its rows.
+_ROW_MEANS = ("vespo/phi_seq_mean",)
+# A completion that is skipped counts in these, because it is not clipped. With ratios of sequences, they are over rows.
 _CLIPPED = (
     "clip_ratio/low_mean",
     "clip_ratio/high_mean",
@@ -58,9 +60,8 @@ _COMPARED = 4  # rows in the comparison with TRL's pass
 
 _OWN = "packed_step"  # the entry of a micro-batch that this step has rearranged
 
-type Scores = tuple[
-    torch.Tensor | None, ...
-]  # log-probabilities, entropies, and the auxiliary loss
+# Log-probabilities, entropies, and the auxiliary loss.
+type Scores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 
 
 class PackedStep(GRPOTrainer):
@@ -79,9 +80,9 @@ class PackedStep(GRPOTrainer):
         self._is_compared = False
         self._current: Batch | None = None  # the micro-batch of the running `_compute_loss`
         self._sampling = vllm_ratios.SamplingMetrics()
-        self._tokens = torch.zeros(
-            2, dtype=torch.float64
-        )  # of the step: computed, and what TRL would compute
+        # Of the running step.
+        self._computed_tokens = 0
+        self._tokens_of_trl = 0.0
         if PACK not in self._off:
             let_pack(base_of(self.model))
             if self.ref_model is not None:
@@ -101,7 +102,7 @@ class PackedStep(GRPOTrainer):
             return batch
         with patch.object(self, "vllm_importance_sampling_correction", False):
             batch = super()._generate_and_score_completions(inputs)
-        self._tokens[1] += batch["prompt_ids"].numel() + batch["completion_ids"].numel()
+        self._tokens_of_trl += batch["prompt_ids"].numel() + batch["completion_ids"].numel()
         return batch
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
@@ -167,21 +168,20 @@ class PackedStep(GRPOTrainer):
         self._compare(input_ids, attention_mask, logits_to_keep)
         is_training_pass = self._current is not None and _OWN in self._current
         if self.model.training and not is_training_pass:
-            self._tokens[1] += input_ids.numel()
+            self._tokens_of_trl += input_ids.numel()
         if self._packs(input_ids.shape[1]):
             scores = self._packed_scores(
                 model, input_ids, attention_mask, logits_to_keep, batch_size
             )
         else:
-            self._tokens[0] += input_ids.numel()
+            self._computed_tokens += input_ids.numel()
             scores = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **options
             )
         if self._current is not None and vllm_ratios.is_missing(self, self._current):
-            log_probabilities = scores[0]
-            ratio = vllm_ratios.ratio_of(self, self._current, log_probabilities)
+            ratio = vllm_ratios.ratio_of(self, self._current, scores[0])
             self._current["importance_sampling_ratio"] = ratio
-            self._sampling.add(self._current, log_probabilities)
+            self._sampling.add(self._current, scores[0])
         return scores
 
     # Packing.
@@ -231,7 +231,7 @@ class PackedStep(GRPOTrainer):
                 own,
             )
             scores.append(self._pass(model, layout))
-            self._tokens[0] += layout.tokens
+            self._computed_tokens += layout.tokens
         if passes == 1:
             return *scores[0], None
         # These have no gradient, because TRL trains on one pass at a time.
@@ -292,7 +292,7 @@ class PackedStep(GRPOTrainer):
                 is_token = mask[:, -kept:].bool()
                 apart = _difference(expected[is_token].float(), found[is_token].float())
         self.model.train(was_training)
-        self._tokens.zero_()
+        self._computed_tokens = 0  # the comparison does not count
         apart = self._highest(apart)
         if apart <= rounding_of(self._precision()):
             return
@@ -329,11 +329,23 @@ class PackedStep(GRPOTrainer):
             passes = dealt(rows, sizes, len(batches), budget, ranks)
             parts = of_rank(passes, ranks, accelerator.process_index)
         result = [selected(whole, part) for part in parts]
-        padded = own["prompt_ids"].numel() + own["completion_ids"].numel()
-        weights = self._weights(own, result, parts)
+        skips = len(rows) < len(whole["advantages"])
+        entry = {
+            "rows": len(own["advantages"]) * accelerator.num_processes,
+            "tokens_of_trl": (own["prompt_ids"].numel() + own["completion_ids"].numel())
+            / len(parts),
+            "value_of_skipped": 0.0 if skips else nan,
+        }
+        weights = self._metric_weights(own, result, parts)
+        has_rows = any(any(weight.values()) for weight in weights)
         for batch, part, weight in zip(result, parts, weights, strict=True):
             share = self._loss_share(whole, part, per_pass)
-            batch[_OWN] = {"loss_share": share, "tokens_of_trl": padded / len(parts), **weight}
+            batch[_OWN] = {
+                **entry,
+                "loss_share": share,
+                "weights": weight,
+                "step_has_rows": has_rows,
+            }
         return result
 
     def _rows_with_gradient(self, whole: Batch) -> list[int]:
@@ -361,60 +373,68 @@ class PackedStep(GRPOTrainer):
             return float(mask[rows].sum() / mask.sum())
         return 1.0  # TRL divides by the tokens of the generation batch
 
-    def _weights(
+    def _metric_weights(
         self, own: Batch, passes: list[Batch], parts: list[list[int]]
     ) -> list[dict[str, float]]:
-        """Return the weights that make TRL's means over each pass means over the step, for all ranks alike.
+        """Return the factors that make TRL's mean of each metric over passes a mean over the step.
+
+        All ranks get the same factors.
 
         Args:
             own: The rows of this rank before they were dealt.
             passes: This rank's micro-batches.
             parts: The rows of each of them.
+
+        Returns:
+            For each pass, a factor by the name of the metric. A pass without rows, on all ranks, has factors of 0.
         """
-        # One value per row for a ratio of sequences, else one per token.
-        by_row = self.importance_sampling_level == "sequence" or self.loss_type == "vespo"
-        if by_row:  # TRL counts the one row of an empty pass, too
-            used = [float(max(len(part), 1)) for part in parts]
-            total = float(len(own["advantages"]))
-        else:
-            used = [float(loss_mask(batch).sum()) for batch in passes]
-            total = float(loss_mask(own).sum())
-        rows = [float(len(part)) for part in parts]
-        values = torch.tensor(
-            [total, *used, *rows], dtype=torch.float64, device=self.accelerator.device
-        )
-        total, *both = self.accelerator.reduce(values).tolist()
-        used, rows = both[: len(parts)], both[len(parts) :]
-        live = sum(number for number, count in zip(used, rows, strict=True) if count)
-        all_rows = len(own["advantages"]) * self.accelerator.num_processes
-        return [
-            {
-                "live": number * len(parts) / live if live else 0.0,
-                "all": number * len(parts) / max(total, 1),
-                "rows": all_rows,
-                "skipped": float(sum(rows) < all_rows),
-            }
-            for number in used
+        count = len(parts)
+        counts = [
+            *(float(loss_mask(batch).sum()) for batch in (own, *passes)),
+            *(float(len(part)) for part in parts),
+            *(
+                float(max(len(part), 1)) for part in parts
+            ),  # TRL counts the one row of an empty pass
         ]
+        values = torch.tensor(counts, dtype=torch.float64, device=self.accelerator.device)
+        all_tokens, *rest = self.accelerator.reduce(values).tolist()
+        tokens, rows, counted = rest[:count], rest[count : 2 * count], rest[2 * count :]
+        all_rows = float(len(own["advantages"]) * self.accelerator.num_processes)
+        live_rows = sum(one for one, used in zip(counted, rows, strict=True) if used)
+        by_rows = self.importance_sampling_level == "sequence"
+        weights = []
+        for one_tokens, one_rows, used in zip(tokens, counted, rows, strict=True):
+            of_rows = one_rows * count / max(live_rows, 1) if used else 0.0
+            clipped = one_rows / all_rows if by_rows else one_tokens / max(all_tokens, 1)
+            weights.append(
+                {
+                    **dict.fromkeys(_TOKEN_MEANS, one_tokens * count / max(sum(tokens), 1)),
+                    **dict.fromkeys(_ROW_MEANS, of_rows),
+                    **dict.fromkeys(_CLIPPED, clipped * count if used else 0.0),
+                }
+            )
+        return weights
 
     def _rearranged_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
         """Return the loss of a rearranged micro-batch. Its metrics become means over the tokens of the step."""
         own = inputs[_OWN]
-        self._tokens[1] += own["tokens_of_trl"]
+        self._tokens_of_trl += own["tokens_of_trl"]
         metrics = self._metrics["train"]
         before = {name: len(values) for name, values in metrics.items()}
         gather = partial(
-            _gather_rows, self.accelerator.gather, own["rows"], 0.0 if own["skipped"] else nan
+            _gather_rows, self.accelerator.gather, own["rows"], own["value_of_skipped"]
         )
         with patch.object(self.accelerator, "gather", gather):
             loss: torch.Tensor = super()._compute_loss(model, inputs)
+        weights = own["weights"]
+        pass_has_rows = any(weights.values())
         for name, values in list(metrics.items()):
-            if len(values) > before.get(name, 0):
-                weight = own["all"] if name in _CLIPPED else own["live"]
-                if name in (*_CLIPPED, *_MEANS):
-                    values[-1] *= weight
-                if (name in _MEANS and not own["live"]) or values[-1] != values[-1]:
-                    values.pop()  # no rank had a token
+            if len(values) == before.get(name, 0):
+                continue
+            if name in _CLIPPED or (name in weights and own["step_has_rows"]):
+                values[-1] *= weights[name]
+            elif not pass_has_rows:
+                values.pop()  # TRL has the value of an empty pass
                 if not values:
                     del metrics[name]  # TRL would log None
         share: float = own["loss_share"]
@@ -422,8 +442,13 @@ class PackedStep(GRPOTrainer):
 
     def _log_step(self) -> None:
         """Log the tokens of an optimizer step, and the metrics of vLLM's ratios."""
-        tokens = self.accelerator.reduce(self._tokens.to(self.accelerator.device)).tolist()
-        self._tokens.zero_()
+        own = torch.tensor(
+            [self._computed_tokens, self._tokens_of_trl],
+            dtype=torch.float64,
+            device=self.accelerator.device,
+        )
+        tokens = self.accelerator.reduce(own).tolist()
+        self._computed_tokens, self._tokens_of_trl = 0, 0.0
         for name, value in zip((COMPUTED, PADDED), tokens, strict=True):
             self._metrics["train"][name].append(value)
         self._sampling.log(self)

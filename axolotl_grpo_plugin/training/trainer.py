@@ -3,7 +3,7 @@
 The order of the bases is the order of the calls: each class may call `super()`, which is the next one.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +23,10 @@ class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
     def _autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a pass. Axolotl's data producer computes log-probabilities in bfloat16."""
         return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
+
+    def _gathering_rows(self, most: int, skipped: float) -> AbstractContextManager[Any]:
+        """Leave the gather as it is: the loss gathers no value per row, and the thread that generates may gather."""
+        return nullcontext()
 
     def _precision(self) -> torch.dtype:
         """Return the type in which a pass computes."""

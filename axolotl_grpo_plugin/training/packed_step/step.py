@@ -421,10 +421,7 @@ class PackedStep(GRPOTrainer):
         self._tokens_of_trl += own["tokens_of_trl"]
         metrics = self._metrics["train"]
         before = {name: len(values) for name, values in metrics.items()}
-        gather = partial(
-            _gather_rows, self.accelerator.gather, own["rows"], own["value_of_skipped"]
-        )
-        with patch.object(self.accelerator, "gather", gather):
+        with self._gathering_rows(own["rows"], own["value_of_skipped"]):
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         weights = own["weights"]
         pass_has_rows = any(weights.values())
@@ -439,6 +436,12 @@ class PackedStep(GRPOTrainer):
                     del metrics[name]  # TRL would log None
         share: float = own["loss_share"]
         return loss * share
+
+    def _gathering_rows(self, most: int, skipped: float) -> AbstractContextManager[Any]:
+        """Let TRL's loss gather a value per row, although ranks have different numbers of rows."""
+        gather = partial(_gather_rows, self.accelerator.gather, most, skipped)
+        context: AbstractContextManager[Any] = patch.object(self.accelerator, "gather", gather)
+        return context
 
     def _log_step(self) -> None:
         """Log the tokens of an optimizer step, and the metrics of vLLM's ratios."""

@@ -256,6 +256,33 @@ def test_logs_and_metrics_of_a_batch_have_the_shape_that_is_read(tmp_path):
     assert isinstance(trainer._metrics["train"]["reward"][0], float)
 
 
+def test_trl_calls_the_methods_of_the_packed_step(tmp_path):
+    rows = [{"prompt": [{"role": "user", "content": "1 + 1?"}]}] * 8
+
+    def first_group_teaches(completions, **_):
+        return [float(number % 2 and number < 4) for number, _ in enumerate(completions)]
+
+    trainer = trainer_of(
+        MODEL,
+        [first_group_teaches],
+        rows,
+        packed=True,
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        num_generations=4,
+        max_completion_length=16,
+        logging_steps=1,
+        max_steps=2,
+        save_strategy="no",
+    )
+    trainer.train()
+    assert trainer.packed_step == "pack, skip"
+    for log in trainer.state.log_history[:2]:
+        assert log["grad_norm"] > 0
+        assert 0 < log["tokens/computed"] < 0.4 * log["tokens/computed_by_trl"]  # without the second group
+
+
 def test_trl_has_no_repair_for_end_tokens_of_its_own():
     repaired = "eos_token_ids" in getsource(resolve("trl.GRPOTrainer"))
     assert not repaired, (

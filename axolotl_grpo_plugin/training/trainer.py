@@ -11,6 +11,7 @@ from axolotl.core.trainers.grpo.trainer import AxolotlAsyncGRPOTrainer, AxolotlG
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
+from axolotl_grpo_plugin.training.packed_step.support import SKIP
 
 
 class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
@@ -19,6 +20,15 @@ class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
 
 class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
     """Axolotl's trainer for `trl.use_data_producer` and `trl.async_prefetch`."""
+
+    removes_used = True
+
+    def __init__(self, *arguments: Any, **options: Any):
+        """Make Axolotl's trainer. It takes Axolotl's arguments."""
+        super().__init__(*arguments, **options)
+        if SKIP not in self._off:
+            # Axolotl would leave a pass without advantages on one rank, while others gather in theirs.
+            self.args.skip_zero_advantage_batches = False
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a pass. Axolotl's data producer computes log-probabilities in bfloat16."""

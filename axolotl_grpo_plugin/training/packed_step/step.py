@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from itertools import batched, chain
 from math import ceil, gcd, inf, nan
+from threading import get_ident
 from typing import Any
 from unittest.mock import patch
 
@@ -67,7 +68,12 @@ class PackedStep(GRPOTrainer):
     """TRL's trainer with the same gradient from real tokens only.
 
     It is a base class of Axolotl's trainers in training/trainer.py, and of the trainer in trl.py.
+
+    Attributes:
+        removes_used: Whether `_prepare_inputs` takes each micro-batch out of the buffer, and TRL's does not.
     """
+
+    removes_used = False
 
     def __init__(self, *arguments: Any, **options: Any):
         """Make TRL's trainer. It takes TRL's arguments."""
@@ -111,14 +117,12 @@ class PackedStep(GRPOTrainer):
             return inputs
         self._compare(*_ids(inputs))
         batches = self._buffered_inputs
-        # Axolotl's data producer has taken the first micro-batch out of the list.
-        is_taken = not any(batch is inputs for batch in batches)
-        if is_taken:
+        if self.removes_used:
             batches = [inputs, *batches]
         # Rows stay in their optimizer step. A step may have a part of the generation batch, or several.
         size = gcd(self.args.gradient_accumulation_steps, len(batches)) if self._deals() else 1
         rearranged = list(chain.from_iterable(map(self._rearranged, batched(batches, size))))
-        if is_taken:
+        if self.removes_used:
             self._buffered_inputs = rearranged[1:]
             return rearranged[0]
         self._buffered_inputs = rearranged
@@ -271,7 +275,9 @@ class PackedStep(GRPOTrainer):
         ids, mask = ids[:, has_tokens], mask[:, has_tokens]
         reason, apart = "", inf
         was_training = self.model.training
-        self.model.eval()  # without dropout
+        # Dropout is in the inner modules. A thread that generates ahead reads the mode of the model itself.
+        for module in self.model.children():
+            module.eval()
         with torch.no_grad():
             try:
                 found, *_ = self._packed_scores(self.model, ids, mask, kept, None)
@@ -281,7 +287,8 @@ class PackedStep(GRPOTrainer):
             if not reason:
                 is_token = mask[:, -kept:].bool()
                 apart = _difference(expected[is_token].float(), found[is_token].float())
-        self.model.train(was_training)
+        for module in self.model.children():
+            module.train(was_training)
         self._tokens.zero_()
         apart = self._highest(apart)
         if apart <= rounding_of(self._precision()):
@@ -394,9 +401,13 @@ class PackedStep(GRPOTrainer):
         own = inputs[_OWN]
         self._tokens[1] += own["tokens_of_trl"]
         metrics = self._metrics["train"]
-        before = {name: len(values) for name, values in metrics.items()}
+        before = {name: len(values) for name, values in list(metrics.items())}
         gather = partial(
-            _gather_rows, self.accelerator.gather, own["rows"], 0.0 if own["skipped"] else nan
+            _gather_rows,
+            self.accelerator.gather,
+            get_ident(),
+            own["rows"],
+            0.0 if own["skipped"] else nan,
         )
         with patch.object(self.accelerator, "gather", gather):
             loss: torch.Tensor = super()._compute_loss(model, inputs)
@@ -436,16 +447,21 @@ def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:
 
 
 def _gather_rows(
-    gather: Callable[[torch.Tensor], torch.Tensor], most: int, skipped: float, value: torch.Tensor
+    gather: Callable[[torch.Tensor], torch.Tensor],
+    thread: int,
+    most: int,
+    skipped: float,
+    value: torch.Tensor,
 ) -> torch.Tensor:
     """Gather a value per row. Ranks have different numbers of rows, so all of them are padded.
 
     Args:
         gather: The accelerator's.
+        thread: The one that computes the loss. Another one may generate ahead, and gathers as usual.
         most: The number of rows to pad to.
         skipped: The value of the padding. TRL takes the lowest and the highest of these values, and ignores NaN.
         value: Of the rows of this rank, shaped [rows], or [] for a value of the whole pass.
     """
-    if value.dim() == 1:
+    if value.dim() == 1 and get_ident() == thread:
         value = pad(value, (0, most - len(value)), value=skipped)
     return gather(value)

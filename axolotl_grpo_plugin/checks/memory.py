@@ -1,4 +1,4 @@
-"""Estimate the memory of the training GPUs: docs/gpus.md has the formula. It was not measured."""
+"""Estimate the memory of the training GPUs: docs/gpus.md has the formula. It was not measured on a GPU."""
 
 import json
 import re
@@ -19,10 +19,14 @@ from axolotl_grpo_plugin.config import (
 )
 from axolotl_grpo_plugin.findings import Finding, Findings, fault, warning
 from axolotl_grpo_plugin.serving.placement import Placement
+from axolotl_grpo_plugin.training.packed_step.settings import LOGITS, may_pack
 
 GIB = 2**30
 # accelerate casts the logits to 32 bits, and TRL's kernel writes a gradient as large.
 _BYTES_PER_LOGIT = 4 + 4
+# The packed step's backward pass has five 32-bit tensors of one chunk at a time. torch's profiler counted them on a
+# CPU, for weights of 32 and 16 bits.
+_BYTES_PER_LOGIT_OF_A_CHUNK = 5 * 4
 
 
 class Memory(NamedTuple):
@@ -68,11 +72,15 @@ def memory_of(
     rows = tokens_at(cfg, "micro_batch_size") or 1
     completion = completion_of(cfg) or 0
     _, length = context_of(cfg) or ("", completion)
-    logits = rows * (completion or length) * shape.vocabulary * _BYTES_PER_LOGIT
+    count = rows * (completion or length) * shape.vocabulary
+    logits = count * _BYTES_PER_LOGIT
+    if may_pack(cfg):
+        logits = min(count, LOGITS) * _BYTES_PER_LOGIT_OF_A_CHUNK
     if value_at(cfg, "trl.use_liger_loss"):
         logits = 0  # Liger makes them in small parts
     # The inputs of a layer's norms, attention and MLP. Its attention keeps no scores (SDPA).
     layer = 16 * shape.hidden + 4 * shape.inner
+    # A pass of the packed step has at most as many tokens.
     values = shape.layers * layer  # of a token, for the backward pass
     if cfg.get("gradient_checkpointing"):
         values = shape.layers * shape.hidden + layer  # one layer is computed again

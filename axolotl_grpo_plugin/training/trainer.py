@@ -10,7 +10,9 @@ import torch
 from axolotl.core.trainers.grpo.trainer import AxolotlAsyncGRPOTrainer, AxolotlGRPOTrainer
 
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.training.packed_step.settings import other_trainer
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
+from axolotl_grpo_plugin.training.packed_step.support import SKIP
 
 
 class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
@@ -19,6 +21,15 @@ class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
 
 class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
     """Axolotl's trainer for `trl.use_data_producer` and `trl.async_prefetch`."""
+
+    removes_used = True
+
+    def __init__(self, *arguments: Any, **options: Any):
+        """Make Axolotl's trainer. It takes Axolotl's arguments."""
+        super().__init__(*arguments, **options)
+        if SKIP not in self._off:
+            # Axolotl would leave a pass without advantages on one rank, while others gather in theirs.
+            self.args.skip_zero_advantage_batches = False
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a pass. Axolotl's data producer computes log-probabilities in bfloat16."""
@@ -39,13 +50,9 @@ def choose_trainer(cfg: Config) -> str:
     Returns:
         Why Axolotl makes another one, or "".
     """
+    if reason := other_trainer(cfg):
+        return reason
     trl = cfg.get("trl") or {}
-    if cfg.get("grpo_packed_step") is False:
-        return "grpo_packed_step is false"
-    if cfg.get("trainer_cls"):
-        return f"trainer_cls is {cfg['trainer_cls']}"
-    if (cfg.get("context_parallel_size") or 1) > 1:
-        return "context parallelism cuts rows"
     has_producer = trl.get("use_data_producer") or trl.get("async_prefetch")
     trainer = DataProducerTrainer if has_producer else SynchronousTrainer
     cfg["trainer_cls"] = f"{trainer.__module__}.{trainer.__name__}"

@@ -1,11 +1,19 @@
 import json
+from functools import partial
+from itertools import accumulate
+from types import SimpleNamespace
 
 import pytest
+import torch
+import transformers
 import yaml
+from torch.utils.checkpoint import checkpoint
 
 from axolotl_grpo_plugin.checks.memory import GIB, check_memory, memory_of
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
 from axolotl_grpo_plugin.serving.placement import place
+from axolotl_grpo_plugin.training.packed_step.model import token_scores
+from axolotl_grpo_plugin.training.packed_step.settings import LOGITS
 
 COLOCATE = {"vllm_mode": "colocate"}
 
@@ -85,8 +93,56 @@ def test_reports_weights_and_optimizer_that_do_not_fit(cfg, gib, fits):
 BATCH = {"trl": {"max_completion_length": 1024}, "sequence_len": 1536, "micro_batch_size": 16}
 
 
+def logits_of(**keys):
+    cfg = config("Qwen2.5-3B", **{**BATCH, **keys})
+    return memory_of(cfg, place(cfg, "01"), 80).logits * GIB
+
+
+def test_packed_step_has_one_chunk_of_logits_in_memory():
+    assert logits_of() == logits_of(micro_batch_size=1) == LOGITS * 20
+    assert logits_of(micro_batch_size=1, trl={"max_completion_length": 100}) == 100 * 151936 * 20
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"grpo_packed_step": False},
+        {"torch_compile": True},
+        {"processor_type": "AutoProcessor"},
+        {"batch_flattening": True},
+        {"context_parallel_size": 2},
+        {"trainer_cls": "mine.Trainer"},
+    ],
+    ids=str,
+)
+def test_steps_that_do_not_pack_have_all_logits_in_memory(keys):
+    assert logits_of(**keys) == 16 * 1024 * 151936 * 8
+
+
+@pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
+@pytest.mark.parametrize("chunks", (1, 3))
+def test_backward_pass_of_a_chunk_of_logits_takes_twenty_bytes_per_logit(dtype, chunks):
+    vocabulary, tokens = 20_000, 50
+    head = torch.nn.Linear(8, vocabulary, bias=False, dtype=getattr(torch, dtype))
+    head.weight.requires_grad = False
+    model = SimpleNamespace(get_output_embeddings=lambda: head, config=transformers.LlamaConfig(vocab_size=vocabulary))
+    hidden = torch.randn(chunks * tokens, 8, dtype=head.weight.dtype, requires_grad=True)
+    score = partial(token_scores, model, temperature=0.9, entropy_grad=False)
+    targets = torch.zeros(tokens, dtype=torch.long)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        parts = [checkpoint(score, part, targets, use_reentrant=False) for part in hidden.split(tokens)]
+        torch.cat([values for values, _ in parts]).sum().backward()
+    changes = sorted(
+        (event.start_ns(), event.nbytes())
+        for event in profile.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    )
+    peak = max(accumulate(size for _, size in changes))
+    assert peak == pytest.approx(20 * tokens * vocabulary, rel=0.02)
+
+
 def test_logits_and_activations_grow_with_the_micro_batch():
-    cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, **BATCH)
+    cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, grpo_packed_step=False, **BATCH)
     memory = memory_of(cfg, place(cfg, "01"), 80)
     half = memory_of({**cfg, "micro_batch_size": 8}, place(cfg, "01"), 80)
     assert (half.logits, half.activations, half.model) == (memory.logits / 2, memory.activations / 2, memory.model)
@@ -97,7 +153,8 @@ def test_logits_and_activations_grow_with_the_micro_batch():
 
 
 def test_warns_of_a_micro_batch_that_does_not_fit():
-    cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, **BATCH)
+    cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, grpo_packed_step=False, **BATCH)
+    assert found({**cfg, "grpo_packed_step": None}, 24) == []
     assert found(cfg, 24) == ["tight-memory"]
     assert found({**cfg, "micro_batch_size": 4}, 24) == []
     cfg["trl"]["use_liger_loss"] = True

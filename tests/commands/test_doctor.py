@@ -40,7 +40,7 @@ def test_counts_all_ranks_of_a_slurm_job(job):
 def test_compares_the_gpus_with_the_need_of_the_config():
     assert planned(FULL, "01") == ["memory"]
     assert planned(FULL, "01", gib=11.0) == ["memory", "too-little-memory"]
-    assert planned(FULL, "01", gib=16.0) == ["memory", "tight-memory"]
+    assert planned(FULL, "01", gib=13.0) == ["memory", "tight-memory"]
     assert planned(FULL, "0") == ["too-few-gpus"]
 
 

@@ -1,14 +1,16 @@
-"""Trainings with Axolotl's data producer and async prefetch, which are resumed from a checkpoint."""
+"""Trainings with Axolotl's data producer and async prefetch: resumed from a checkpoint, and with the packed step."""
 
 import json
 from collections import Counter
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from tests.e2e.conftest import ROOT, axolotl, held_out_answers, rollouts, shipped_config, write
+from tests.e2e.conftest import ROOT, axolotl, held_out_answers, history, rollouts, shipped_config, write
 
 STEPS, SAVED, PER_STEP, GROUP = 8, 3, 8, 8
+MODEL = ROOT / "axolotl_grpo_plugin" / "quickstart" / "model" / "model.safetensors"
 TRAIN = ROOT / "axolotl_grpo_plugin" / "quickstart" / "train.jsonl"
 
 
@@ -31,7 +33,8 @@ def train(folder):
         max_steps=SAVED,
     )
     config["datasets"][0]["path"] = str(rows)
-    axolotl("train", write(folder, config))
+    printed = axolotl("train", write(folder, config))
+    (folder / "printed.txt").write_text(printed)
 
 
 def rows_of(logged, folder):
@@ -83,3 +86,66 @@ def test_grpo_trl_args_reach_the_trainer(resumed):
     file = resumed / "out" / f"checkpoint-{SAVED}" / "training_args.bin"
     args = torch.load(file, weights_only=False)
     assert (args.num_generations_eval, args.shuffle_dataset, args.delta) == (4, False, 10.0)
+
+
+# The packed step.
+
+
+def check_packed(printed, steps):
+    (speed,) = [line.split("speed")[1].strip() for line in printed.splitlines() if line.strip().startswith("speed")]
+    assert speed == "pack, skip"
+    for step in steps:
+        assert 0 < step["tokens/computed"] < 0.8 * step["tokens/computed_by_trl"]
+
+
+def test_async_prefetch_takes_the_packed_step(resumed):
+    check_packed((resumed / "printed.txt").read_text(), history(resumed / "out", 2 * SAVED))
+
+
+@pytest.fixture(scope="module")
+def updates(tmp_path_factory):
+    """What was printed, the folder and the change of the weights of a run with and without the packed step.
+
+    Two steps train on each generation batch of two micro-batches.
+    """
+    found = {}
+    before = load_file(MODEL)
+    for packed in (True, False):
+        folder = tmp_path_factory.mktemp("producer")
+        config = shipped_config(
+            trl__use_data_producer=True,
+            trl__num_iterations=2,
+            grpo_packed_step=packed,
+            grpo_rollouts=True,
+            grpo_held_out_rows=None,
+            test_datasets=None,
+            micro_batch_size=16,
+            gradient_accumulation_steps=2,
+            optimizer="sgd",
+            learning_rate=0.01,
+            lr_scheduler="constant",
+            warmup_steps=None,
+            max_grad_norm=1e6,  # clipping would hide a wrong scale
+            max_steps=4,
+            save_strategy="steps",
+            save_steps=4,
+            output_dir=str(folder / "out"),
+        )
+        printed = axolotl("train", write(folder, config))
+        after = load_file(folder / "out" / "checkpoint-4" / "model.safetensors")
+        change = torch.cat([(after[name] - before[name]).double().flatten() for name in sorted(after)])
+        found[packed] = printed, folder / "out", change
+    return found
+
+
+def test_data_producer_takes_the_packed_step(updates):
+    printed, folder, _ = updates[True]
+    check_packed(printed, history(folder, 4))
+
+
+def test_update_with_the_data_producer_is_that_of_axolotl(updates):
+    texts = [rollouts(updates[packed][1]).query("step == 1")["completion"].tolist() for packed in (True, False)]
+    assert texts[0] == texts[1] and len(texts[0]) == 32
+    found, expected = (updates[packed][2] for packed in (True, False))
+    assert expected.norm() > 1e-3
+    assert (found - expected).norm() < 0.05 * expected.norm()

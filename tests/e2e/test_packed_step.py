@@ -10,6 +10,7 @@ from tests.conftest import Later
 from tests.e2e.conftest import torchrun
 
 gradients = Later("tests.e2e.gradients")
+support = Later("axolotl_grpo_plugin.training.packed_step.support")
 torch = Later("torch")
 transformers = Later("transformers")
 
@@ -108,6 +109,26 @@ def test_step_without_gradients_clips_nothing_and_has_no_entropy(tmp_path):
     assert all(metrics.values()) and "entropy" not in metrics  # TRL would log an empty list as None
     assert set(metrics["clip_ratio/region_mean"]) == {0.0}
     assert metrics["frac_reward_zero_std"]
+
+
+# A thread may generate ahead while a step runs, as with `trl.async_prefetch`.
+
+
+def test_comparison_without_dropout_keeps_the_mode_that_a_generation_reads(tmp_path):
+    trainer = gradients.trainer_of(tmp_path, True, model=lambda: small("llama", attention_dropout=0.5))
+    modes = []
+    trainer.model.model.register_forward_hook(lambda inner, *_: modes.append((inner.training, trainer.model.training)))
+    gradients.step(trainer)
+    assert set(modes) == {(False, True), (True, True)}
+    assert trainer.packed_step == "pack, skip"
+
+
+def test_batch_flattening_takes_axolotls_own_step(tmp_path):
+    trainer = gradients.trainer_of(tmp_path, True)
+    trainer.args.batch_flattening = True
+    assert (
+        support.summary(support.parts_off(trainer)) == "TRL's own step: batch_flattening leaves out padding by itself"
+    )
 
 
 # Metrics.

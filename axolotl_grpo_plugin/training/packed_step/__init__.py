@@ -13,5 +13,6 @@ A batch goes through these modules in this order:
 6. `model.py`: the forward pass of a model on a packed row, its attention, and its log-probabilities.
 7. `vllm_ratios.py`: vLLM's importance ratios from the log-probabilities of the training pass.
 
-docs/speed.md has the measured gain. tests/e2e/test_packed_step.py compares the gradients with TRL's.
+`settings.py` has the part that a config alone decides. docs/speed.md has the measured gain.
+tests/e2e/test_packed_step.py compares the gradients with TRL's.
 """

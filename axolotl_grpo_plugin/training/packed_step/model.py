@@ -17,8 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from axolotl_grpo_plugin.training.packed_step.layout import Layout
-
-LOGITS = 2**25  # of one chunk at the most: 128 MiB in float32
+from axolotl_grpo_plugin.training.packed_step.settings import LOGITS
 
 type Attention = Callable[..., tuple[torch.Tensor, torch.Tensor | None]]
 

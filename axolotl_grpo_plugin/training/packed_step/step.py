@@ -55,6 +55,8 @@ _CLIPPED = (
     "clip_ratio/region_mean",
     "cispo_clip_ratio",
 )
+# And these as the lowest and the highest row of each pass.
+_EXTREMES = ("clip_ratio/low_min", "clip_ratio/high_max")
 
 _COMPARED = 4  # rows in the comparison with TRL's pass
 
@@ -68,8 +70,12 @@ class PackedStep(GRPOTrainer):
     """TRL's trainer with the same gradient from real tokens only.
 
     It is a base class of Axolotl's trainers in training/trainer.py, and of the trainer in trl.py.
+
+    Attributes:
+        removes_used: Whether `_prepare_inputs` takes each micro-batch out of the buffer, and TRL's does not.
     """
 
+    removes_used = False
     _buffered_inputs: list[Batch] | None
 
     def __init__(self, *arguments: Any, **options: Any):
@@ -115,9 +121,7 @@ class PackedStep(GRPOTrainer):
         ids, mask, kept = _ids(inputs)
         self._compare(ids, mask, kept)
         batches: Sequence[Batch] = self._buffered_inputs or []
-        # Axolotl's data producer has taken the first micro-batch out of the list.
-        is_taken = not any(batch is inputs for batch in batches)
-        if is_taken:
+        if self.removes_used:
             batches = [inputs, *batches]
         # Rows change their pass, but bnpo divides by the tokens of a pass. Without packing, other rows may need more memory.
         deals = self._packs(ids.shape[1]) and self.loss_type != PER_PASS
@@ -126,8 +130,8 @@ class PackedStep(GRPOTrainer):
         rearranged: list[Batch] = []
         for together in batched(batches, size):
             rearranged += self._rearranged(together, deals)
-        inputs = rearranged[0 if is_taken else self._step % len(rearranged)]
-        self._buffered_inputs = rearranged[1:] if is_taken else rearranged
+        inputs = rearranged[0 if self.removes_used else self._step % len(rearranged)]
+        self._buffered_inputs = rearranged[1:] if self.removes_used else rearranged
         return inputs
 
     def _compute_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
@@ -281,7 +285,9 @@ class PackedStep(GRPOTrainer):
         ids, mask = ids[:, has_tokens], mask[:, has_tokens]
         reason, apart = "", inf
         was_training = self.model.training
-        self.model.eval()  # without dropout
+        # Dropout is in the inner modules. A thread that generates ahead reads the mode of the model itself.
+        for module in self.model.children():
+            module.eval()
         with torch.no_grad():
             try:
                 found = self._packed_scores(self.model, ids, mask, kept, None)[0]
@@ -291,7 +297,8 @@ class PackedStep(GRPOTrainer):
             if not reason:
                 is_token = mask[:, -kept:].bool()
                 apart = _difference(expected[is_token].float(), found[is_token].float())
-        self.model.train(was_training)
+        for module in self.model.children():
+            module.train(was_training)
         self._computed_tokens = 0  # the comparison does not count
         apart = self._highest(apart)
         if apart <= rounding_of(self._precision()):
@@ -420,17 +427,19 @@ class PackedStep(GRPOTrainer):
         own = inputs[_OWN]
         self._tokens_of_trl += own["tokens_of_trl"]
         metrics = self._metrics["train"]
-        before = {name: len(values) for name, values in metrics.items()}
+        names = [*_CLIPPED, *_EXTREMES, *_TOKEN_MEANS, *_ROW_MEANS]
+        before = {name: len(metrics.get(name, ())) for name in names}
         with self._gathering_rows(own["rows"], own["value_of_skipped"]):
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         weights = own["weights"]
-        pass_has_rows = any(weights.values())
-        for name, values in list(metrics.items()):
-            if len(values) == before.get(name, 0):
+        has_rows = any(weights.values())
+        for name in names:
+            values = metrics.get(name, ())
+            if len(values) == before[name]:
                 continue
             if name in _CLIPPED or (name in weights and own["step_has_rows"]):
                 values[-1] *= weights[name]
-            elif not pass_has_rows:
+            elif not has_rows:
                 values.pop()  # TRL has the value of an empty pass
                 if not values:
                     del metrics[name]  # TRL would log None

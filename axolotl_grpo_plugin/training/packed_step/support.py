@@ -107,4 +107,6 @@ def _own_step(trainer: GRPOTrainer) -> str:
         return "the model takes images"
     if trainer.aux_loss_enabled:
         return "the auxiliary loss of a pass is in the loss"
+    if getattr(trainer.args, "batch_flattening", False):
+        return "batch_flattening leaves out padding by itself"
     return ""

@@ -144,8 +144,10 @@ def trainer_classes(tree):
 
 
 def defined(trainer_class):
-    """Yield the names of the methods of a trainer class, and of the attributes that its `__init__` sets."""
+    """Yield the names of a trainer class: its methods, its own attributes, and those that its `__init__` sets."""
     for method in trainer_class.body:
+        if isinstance(method, ast.Assign):
+            yield from (target.id for target in method.targets)
         if isinstance(method, ast.FunctionDef):
             yield method.name
             if method.name == "__init__":

@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin.scoring.dead_groups import dead_completions
-from axolotl_grpo_plugin.training.packed_step.layout import Layout as Layout
 from axolotl_grpo_plugin.trl import GRPOTrainer as PackedTrainer
 
 MODEL = Path(__file__).parents[2] / "axolotl_grpo_plugin" / "quickstart" / "model"

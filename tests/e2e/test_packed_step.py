@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from itertools import product
 
 import pytest
@@ -10,6 +11,8 @@ from tests.conftest import Later
 from tests.e2e.conftest import torchrun
 
 gradients = Later("tests.e2e.gradients")
+layouts = Later("axolotl_grpo_plugin.training.packed_step.layout")
+models = Later("axolotl_grpo_plugin.training.packed_step.model")
 support = Later("axolotl_grpo_plugin.training.packed_step.support")
 torch = Later("torch")
 transformers = Later("transformers")
@@ -83,9 +86,17 @@ def test_gradient_of_odd_lengths_and_batches_is_that_of_trl(tmp_path, settings):
 
 def test_gradient_does_not_depend_on_the_chunks_of_the_head(tmp_path, monkeypatch):
     expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", entropy_coef=0.01)
-    # 30 tokens of a vocabulary of about 1,300.
-    monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model.LOGITS", 40_000)
+    scored = []
+
+    def token_scores(model, hidden, targets, **options):
+        scored.append(len(targets))
+        return real(model, hidden, targets, **options)
+
+    real = models.token_scores
+    monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model.LOGITS", 4_000)  # about 9 tokens
+    monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model.token_scores", token_scores)
     found, _ = gradients.gradients(tmp_path, True, loss_type="dapo", entropy_coef=0.01)
+    assert max(scored) <= 9 and len(scored) > 16  # eight passes, and the backward pass scores again
     assert gradients.difference(expected, found) < CLOSE
 
 
@@ -336,6 +347,22 @@ def test_rows_beyond_the_original_length_of_rotary_embeddings_take_trls_pass(tmp
     assert apart < CLOSE
 
 
+@pytest.mark.parametrize("passes_window, longest", ((True, math.inf), (False, 100)))
+def test_rows_beyond_a_window_that_attention_ignores_are_not_packed(tmp_path, monkeypatch, passes_window, longest):
+    attend = models._attend
+
+    def ignoring(*arguments, sliding_window=None, **options):
+        return attend(*arguments, **options)
+
+    if not passes_window:
+        monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model._attend", ignoring)
+    trainer = gradients.trainer_of(tmp_path, True, model=lambda: small("mistral", sliding_window=100))
+    gradients.step(trainer)  # rows of at most 36 tokens
+    assert trainer.packed_step == "pack, skip"
+    assert trainer._packs(100) and trainer._packs(101) is passes_window
+    assert trainer._longest == longest
+
+
 # The comparison with TRL's pass before the first step.
 
 
@@ -343,7 +370,7 @@ def test_rows_beyond_the_original_length_of_rotary_embeddings_take_trls_pass(tmp
 def test_wrong_pass_turns_packing_off_with_one_line(tmp_path, monkeypatch, caplog, settings):
     expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", **settings)
     layout = "axolotl_grpo_plugin.training.packed_step.step.Layout"
-    real = gradients.Layout
+    real = layouts.Layout
 
     def wrong(*arguments):
         made = real(*arguments)

@@ -38,9 +38,9 @@ def let_pack(model: PreTrainedModel) -> None:
     ) -> Any:
         if packed_layout is None:
             return usual(*args, **options)
-        return _packed_forward(
-            self, packed_layout, options["temperature"], options["chunks"], options["entropy_grad"]
-        )
+        # PEFT adds keywords of its own, which are None.
+        names = ("temperature", "chunks", "entropy_grad")
+        return _packed_forward(self, packed_layout, **{name: options[name] for name in names})
 
     # `generate` reads the names of the model's keywords.
     forward.__signature__ = signature(type(model).forward)  # type: ignore[attr-defined]
@@ -168,9 +168,7 @@ def _attend(
         return usual(module, query, key, value, attention_mask, **options)
     if name not in ("eager", "sdpa"):
         if options.get("softcap") or options.get("s_aux") is not None:
-            raise NotImplementedError(
-                f"{name} with soft-capping or attention sinks takes no mask of packed rows"
-            )
+            raise ValueError(f"{name} with soft-capping or attention sinks takes no packed rows")
         usual = interface["sdpa"]  # others, such as flash attention, take no mask
     window = options.get("sliding_window")
     if window is not None:

@@ -35,6 +35,7 @@ from axolotl_grpo_plugin.training.packed_step.support import (
     longest_row,
     parts_off,
     rounding_of,
+    sliding_window,
     summary,
 )
 
@@ -60,7 +61,7 @@ _EXTREMES = ("clip_ratio/low_min", "clip_ratio/high_max")
 
 _COMPARED = 4  # rows in the comparison with TRL's pass
 
-_OWN = "packed_step"  # the entry of a micro-batch that this step has rearranged
+ENTRY = "packed_step"  # of a micro-batch that this step has rearranged
 
 # Log-probabilities, entropies, and the auxiliary loss.
 type Scores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
@@ -72,7 +73,7 @@ class PackedStep(GRPOTrainer):
     It is a base class of Axolotl's trainers in training/trainer.py, and of the trainer in trl.py.
 
     Attributes:
-        removes_used: Whether `_prepare_inputs` takes each micro-batch out of the buffer, and TRL's does not.
+        removes_used: Whether the next `_prepare_inputs` of the bases removes a micro-batch that it returns from the buffer.
     """
 
     removes_used = False
@@ -83,6 +84,7 @@ class PackedStep(GRPOTrainer):
         super().__init__(*arguments, **options)
         self._off = parts_off(self)
         self._longest: float = longest_row(base_of(self.model).config) or inf
+        self._windows: set[int] = set()  # the sliding windows that attention has asked for
         self._is_compared = False
         self._current: Batch | None = None  # the micro-batch of the running `_compute_loss`
         self._sampling = vllm_ratios.SamplingMetrics()
@@ -118,12 +120,13 @@ class PackedStep(GRPOTrainer):
         # TRL makes a new list at each generation. An evaluation has none, and keeps its rows.
         if self._buffered_inputs is before or not self.model.training or SKIP in self._off:
             return inputs
-        ids, mask, kept = _ids(inputs)
-        self._compare(ids, mask, kept)
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        self._compare(ids, mask, inputs["completion_ids"].shape[1])
         batches: Sequence[Batch] = self._buffered_inputs or []
         if self.removes_used:
             batches = [inputs, *batches]
-        # Rows change their pass, but bnpo divides by the tokens of a pass. Without packing, other rows may need more memory.
+        # bnpo divides by the tokens of a pass. Without packing, a pass of other rows may need more memory.
         deals = self._packs(ids.shape[1]) and self.loss_type != PER_PASS
         # Rows stay in their optimizer step. A step may have a part of the generation batch, or several.
         size = gcd(self.args.gradient_accumulation_steps, len(batches)) if deals else 1
@@ -138,7 +141,7 @@ class PackedStep(GRPOTrainer):
         """Return the loss of a micro-batch, scaled to its part of TRL's loss."""
         self._current = inputs
         try:
-            if _OWN not in inputs:
+            if ENTRY not in inputs:
                 loss: torch.Tensor = super()._compute_loss(model, inputs)
             else:
                 loss = self._rearranged_loss(model, inputs)
@@ -170,7 +173,7 @@ class PackedStep(GRPOTrainer):
             options: Of TRL, such as `compute_entropy`.
         """
         self._compare(input_ids, attention_mask, logits_to_keep)
-        is_training_pass = self._current is not None and _OWN in self._current
+        is_training_pass = self._current is not None and ENTRY in self._current
         if self.model.training and not is_training_pass:
             self._tokens_of_trl += input_ids.numel()
         if self._packs(input_ids.shape[1]):
@@ -257,6 +260,7 @@ class PackedStep(GRPOTrainer):
                 chunks=chunks,
                 entropy_grad=self._entropy_bonus_enabled,
             )
+        self._windows |= layout.windows
         return values
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -300,6 +304,10 @@ class PackedStep(GRPOTrainer):
         for module in self.model.children():
             module.train(was_training)
         self._computed_tokens = 0  # the comparison does not count
+        window = sliding_window(base_of(self.model).config)
+        if window and window not in self._windows:
+            # These rows may be too short to show that attention ignores the window.
+            self._longest = min(self._longest, window)
         apart = self._highest(apart)
         if apart <= rounding_of(self._precision()):
             return
@@ -337,18 +345,17 @@ class PackedStep(GRPOTrainer):
             parts = of_rank(passes, ranks, accelerator.process_index)
         result = [selected(whole, part) for part in parts]
         skips = len(rows) < len(whole["advantages"])
+        padded = own["prompt_ids"].numel() + own["completion_ids"].numel()
         entry = {
             "rows": len(own["advantages"]) * accelerator.num_processes,
-            "tokens_of_trl": (own["prompt_ids"].numel() + own["completion_ids"].numel())
-            / len(parts),
+            "tokens_of_trl": padded / len(parts),
             "value_of_skipped": 0.0 if skips else nan,
         }
         weights = self._metric_weights(own, result, parts)
         has_rows = any(any(weight.values()) for weight in weights)
         for batch, part, weight in zip(result, parts, weights, strict=True):
             share = self._loss_share(whole, part, per_pass)
-            batch[_OWN] = {
-                **entry,
+            batch[ENTRY] = entry | {
                 "loss_share": share,
                 "weights": weight,
                 "step_has_rows": has_rows,
@@ -396,13 +403,12 @@ class PackedStep(GRPOTrainer):
             For each pass, a factor by the name of the metric. A pass without rows, on all ranks, has factors of 0.
         """
         count = len(parts)
-        counts = [
-            *(float(loss_mask(batch).sum()) for batch in (own, *passes)),
-            *(float(len(part)) for part in parts),
-            *(
-                float(max(len(part), 1)) for part in parts
-            ),  # TRL counts the one row of an empty pass
-        ]
+        tokens_of_passes = [float(loss_mask(batch).sum()) for batch in (own, *passes)]
+        rows_of_passes = [float(len(part)) for part in parts]
+        counted_rows = [
+            max(rows, 1.0) for rows in rows_of_passes
+        ]  # TRL counts the row of an empty pass
+        counts = [*tokens_of_passes, *rows_of_passes, *counted_rows]
         values = torch.tensor(counts, dtype=torch.float64, device=self.accelerator.device)
         all_tokens, *rest = self.accelerator.reduce(values).tolist()
         tokens, rows, counted = rest[:count], rest[count : 2 * count], rest[2 * count :]
@@ -424,26 +430,26 @@ class PackedStep(GRPOTrainer):
 
     def _rearranged_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
         """Return the loss of a rearranged micro-batch. Its metrics become means over the tokens of the step."""
-        own = inputs[_OWN]
-        self._tokens_of_trl += own["tokens_of_trl"]
+        entry = inputs[ENTRY]
+        self._tokens_of_trl += entry["tokens_of_trl"]
         metrics = self._metrics["train"]
         names = [*_CLIPPED, *_EXTREMES, *_TOKEN_MEANS, *_ROW_MEANS]
         before = {name: len(metrics.get(name, ())) for name in names}
-        with self._gathering_rows(own["rows"], own["value_of_skipped"]):
+        with self._gathering_rows(entry["rows"], entry["value_of_skipped"]):
             loss: torch.Tensor = super()._compute_loss(model, inputs)
-        weights = own["weights"]
+        weights = entry["weights"]
         has_rows = any(weights.values())
         for name in names:
             values = metrics.get(name, ())
             if len(values) == before[name]:
                 continue
-            if name in _CLIPPED or (name in weights and own["step_has_rows"]):
+            if name in _CLIPPED or (name in weights and entry["step_has_rows"]):
                 values[-1] *= weights[name]
             elif not has_rows:
                 values.pop()  # TRL has the value of an empty pass
                 if not values:
                     del metrics[name]  # TRL would log None
-        share: float = own["loss_share"]
+        share: float = entry["loss_share"]
         return loss * share
 
     def _gathering_rows(self, most: int, skipped: float) -> AbstractContextManager[Any]:
@@ -464,13 +470,6 @@ class PackedStep(GRPOTrainer):
         for name, value in zip((COMPUTED, PADDED), tokens, strict=True):
             self._metrics["train"][name].append(value)
         self._sampling.log(self)
-
-
-def _ids(inputs: Batch) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Return the token ids, the mask and the padded length of the completions of a micro-batch."""
-    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-    return ids, mask, inputs["completion_ids"].shape[1]
 
 
 def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:

@@ -59,6 +59,15 @@ def longest_row(config: PreTrainedConfig) -> int | None:
     return min(limits, default=None)
 
 
+def sliding_window(config: PreTrainedConfig) -> int | None:
+    """Return the window of a model's sliding layers, None without such layers."""
+    for layer in DynamicCache(config=config).layers:
+        if isinstance(layer, DynamicSlidingWindowLayer):
+            window: int = layer.sliding_window
+            return window
+    return None
+
+
 def rounding_of(dtype: torch.dtype) -> float:
     """Return the relative difference that rounding may make to log-probabilities."""
     return ROUNDING.get(dtype, ROUNDING[torch.bfloat16])

@@ -49,10 +49,8 @@ def ratio_of(trainer: GRPOTrainer, inputs: Batch, log_probabilities: torch.Tenso
     Returns:
         The ratios, shaped [rows, tokens], or [rows, 1] in the modes of sequences.
     """
-    difference = (log_probabilities.detach() - inputs["sampling_per_token_logps"]) * loss_mask(
-        inputs
-    )
-    difference = difference.nan_to_num(nan=0.0)
+    difference = log_probabilities.detach() - inputs["sampling_per_token_logps"]
+    difference = (difference * loss_mask(inputs)).nan_to_num(nan=0.0)
     level, effect = trainer.vllm_importance_sampling_mode.split("_")
     if level == "sequence":
         difference = difference.sum(dim=1, keepdim=True)
@@ -95,13 +93,10 @@ class SamplingMetrics:
         sums = [differences.sum(), ratios.sum()]
         counts = [differences.new_tensor(len(differences)), ratios.new_tensor(len(ratios))]
         totals = gather(torch.stack([*sums, *counts])[None]).sum(dim=0)
-        # An empty tensor has no extremes. With 0 and the ratio of vLLM itself, 1, it changes none of the others.
+        # A rank may have no token. Differences and ratios are at least 0.
         none = differences.new_zeros(1)
-        highest = gather(
-            torch.stack([torch.cat([differences, none]).max(), torch.cat([ratios, none]).max()])[
-                None
-            ]
-        )
+        largest = [torch.cat([values, none]).max() for values in (differences, ratios)]
+        highest = gather(torch.stack(largest)[None])
         lowest = gather(ratios.min()[None] if len(ratios) else none + math.inf)
         metrics = trainer._metrics["train"]
         metrics[f"{_DIFFERENCE}/mean"].append((totals[0] / totals[2].clamp(min=1)).item())

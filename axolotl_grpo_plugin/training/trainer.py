@@ -35,7 +35,7 @@ class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
         """Return the context of a pass. Axolotl's data producer computes log-probabilities in bfloat16."""
         return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
 
-    def _gathering_rows(self, most: int, skipped: float) -> AbstractContextManager[Any]:
+    def _gathering_rows(self, most: int) -> AbstractContextManager[Any]:
         """Leave the gather as it is: the loss gathers no value per row, and the thread that generates may gather."""
         return nullcontext()
 

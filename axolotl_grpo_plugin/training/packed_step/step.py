@@ -344,12 +344,10 @@ class PackedStep(GRPOTrainer):
             passes = dealt(rows, sizes, len(batches), budget, ranks)
             parts = of_rank(passes, ranks, accelerator.process_index)
         result = [selected(whole, part) for part in parts]
-        skips = len(rows) < len(whole["advantages"])
         padded = own["prompt_ids"].numel() + own["completion_ids"].numel()
         entry = {
             "rows": len(own["advantages"]) * accelerator.num_processes,
             "tokens_of_trl": padded / len(parts),
-            "value_of_skipped": 0.0 if skips else nan,
         }
         weights = self._metric_weights(own, result, parts)
         has_rows = any(any(weight.values()) for weight in weights)
@@ -435,7 +433,7 @@ class PackedStep(GRPOTrainer):
         metrics = self._metrics["train"]
         names = [*_CLIPPED, *_EXTREMES, *_TOKEN_MEANS, *_ROW_MEANS]
         before = {name: len(metrics.get(name, ())) for name in names}
-        with self._gathering_rows(entry["rows"], entry["value_of_skipped"]):
+        with self._gathering_rows(entry["rows"]):
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         weights = entry["weights"]
         has_rows = any(weights.values())
@@ -452,9 +450,9 @@ class PackedStep(GRPOTrainer):
         share: float = entry["loss_share"]
         return loss * share
 
-    def _gathering_rows(self, most: int, skipped: float) -> AbstractContextManager[Any]:
+    def _gathering_rows(self, most: int) -> AbstractContextManager[Any]:
         """Let TRL's loss gather a value per row, although ranks have different numbers of rows."""
-        gather = partial(_gather_rows, self.accelerator.gather, most, skipped)
+        gather = partial(_gather_rows, self.accelerator.gather, most)
         context: AbstractContextManager[Any] = patch.object(self.accelerator, "gather", gather)
         return context
 
@@ -481,16 +479,17 @@ def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:
 
 
 def _gather_rows(
-    gather: Callable[[torch.Tensor], torch.Tensor], most: int, skipped: float, value: torch.Tensor
+    gather: Callable[[torch.Tensor], torch.Tensor], most: int, value: torch.Tensor
 ) -> torch.Tensor:
-    """Gather a value per row. Ranks have different numbers of rows, so all of them are padded.
+    """Gather a value per row. Ranks have different numbers of rows, so all of them are padded with NaN.
+
+    TRL takes the lowest and the highest of these values, and ignores NaN.
 
     Args:
         gather: The accelerator's.
         most: The number of rows to pad to.
-        skipped: The value of the padding. TRL takes the lowest and the highest of these values, and ignores NaN.
         value: Of the rows of this rank, shaped [rows], or [] for a value of the whole pass.
     """
     if value.dim() == 1:
-        value = pad(value, (0, most - len(value)), value=skipped)
+        value = pad(value, (0, most - len(value)), value=nan)
     return gather(value)

@@ -14,7 +14,8 @@ PER_ROW = ("grpo", "sapo", "luspo", "dr_grpo")  # losses that TRL divides by the
 PER_TOKEN = ("dapo", "cispo", "vespo")  # and by the tokens of a generation batch
 PER_PASS = "bnpo"  # and by the tokens of a pass
 
-# Relative differences of log-probabilities that rounding alone makes. A model that cannot be packed is at least at 0.04.
+# The relative difference of log-probabilities that rounding may make. For SmolLM2-135M it is 7e-6, 0.004 and 0.019.
+# Deeper models may have more.
 ROUNDING = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
 
 

@@ -220,6 +220,14 @@ def test_gradient_with_vllms_ratios_is_that_of_trl_in_each_mode(tmp_path, mode):
     assert gradients.difference(expected, found) < 3 * CLOSE
 
 
+@pytest.mark.parametrize("settings", ({"steps": 2}, {"accumulation": 16, "steps_per_generation": 8}), ids=str)
+def test_gradient_with_vllms_ratios_is_that_of_trl_if_a_batch_is_used_twice(tmp_path, settings):
+    settings = {"loss_type": "dapo", "vllm": True, "num_iterations": 2, **settings}
+    expected, _ = gradients.gradients(tmp_path, False, **settings)
+    found, _ = gradients.gradients(tmp_path, True, **settings)
+    assert gradients.difference(expected, found) < 3 * CLOSE
+
+
 def passes_without_gradient(tmp_path, **settings):
     """Return how many passes over the model the second and third step make without gradient."""
     trainer = gradients.trainer_of(tmp_path, True, loss_type="dapo", **settings)

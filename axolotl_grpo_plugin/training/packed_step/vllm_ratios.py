@@ -19,11 +19,11 @@ _RATIO = "sampling/importance_sampling_ratio"
 
 def defers(trainer: GRPOTrainer) -> bool:
     """Return whether the training pass has the log-probabilities that TRL would compute before the step."""
+    generate_every = trainer.args.steps_per_generation * trainer.num_iterations
     return (
         trainer.use_vllm
         and trainer.vllm_importance_sampling_correction
-        and trainer.num_iterations == 1
-        and trainer.args.gradient_accumulation_steps % trainer.args.steps_per_generation == 0
+        and trainer.args.gradient_accumulation_steps % generate_every == 0
         and not has_dropout(trainer.model)
     )
 

@@ -220,11 +220,18 @@ def test_gradient_with_vllms_ratios_is_that_of_trl_in_each_mode(tmp_path, mode):
     assert gradients.difference(expected, found) < 3 * CLOSE
 
 
-@pytest.mark.parametrize("settings", ({"steps": 2}, {"accumulation": 16, "steps_per_generation": 8}), ids=str)
-def test_gradient_with_vllms_ratios_is_that_of_trl_if_a_batch_is_used_twice(tmp_path, settings):
-    settings = {"loss_type": "dapo", "vllm": True, "num_iterations": 2, **settings}
-    expected, _ = gradients.gradients(tmp_path, False, **settings)
-    found, _ = gradients.gradients(tmp_path, True, **settings)
+@pytest.mark.parametrize(
+    "settings",
+    (
+        {"num_iterations": 2, "steps": 2},
+        {"num_iterations": 2, "accumulation": 16, "steps_per_generation": 8},
+        {"steps_per_generation": 16, "steps": 2},
+    ),
+    ids=str,
+)
+def test_gradient_with_vllms_ratios_is_that_of_trl_if_a_batch_is_for_several_passes(tmp_path, settings):
+    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", vllm=True, **settings)
+    found, _ = gradients.gradients(tmp_path, True, loss_type="dapo", vllm=True, **settings)
     assert gradients.difference(expected, found) < 3 * CLOSE
 
 
@@ -418,7 +425,8 @@ def check_ranks(tmp_path, every):
             assert result["apart"] < 3 * CLOSE, result["settings"]
         # All groups of the second rank are dead, so it computes rows of the first one. bnpo cannot deal rows.
         if own["dealt"]:
-            assert 0.5 < own["tokens"] / other["tokens"] < 2
+            longest_row = gradients.LONGEST + 12  # with its prompt
+            assert abs(own["tokens"] - other["tokens"]) <= longest_row
 
 
 def test_update_of_two_ranks_is_that_of_trl(tmp_path):

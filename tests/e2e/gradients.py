@@ -95,6 +95,10 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False
 
     trainer._generate = generate
     silence_dead_groups(trainer)
+    if trainer.ref_model is not None:
+        with torch.no_grad():
+            for value in trainer.model.parameters():
+                value *= 0.97  # else the divergence from the reference model has no gradient
     trainer.model.train()
     if args.gradient_checkpointing:  # transformers turns it on when a training starts
         trainer.model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -115,6 +115,16 @@ def test_bfloat16_is_as_near_to_float32_as_trl(tmp_path):
     assert geometric_mean(apart[True]) < 1.5 * geometric_mean(apart[False])
 
 
+def test_scores_of_a_bfloat16_model_are_float32():
+    model = small("llama").to(torch.bfloat16)
+    hidden = torch.randn(20, 64, dtype=torch.bfloat16)
+    targets = torch.randint(1400, (20,))
+    found, entropies = models.token_scores(model, hidden, targets, temperature=1.0, entropy_grad=False)
+    exact = model.lm_head(hidden).float().log_softmax(dim=1)
+    assert (found - exact.gather(1, targets[:, None])[:, 0]).abs().max() < 1e-4
+    assert (entropies + (exact.exp() * exact).sum(dim=1)).abs().max() < 1e-4
+
+
 def test_step_without_gradients_clips_nothing_and_has_no_entropy(tmp_path):
     found, trainer = gradients.gradients(tmp_path, True, loss_type="dapo", dead="all")
     assert all((value == 0).all() for value in found.values())

@@ -160,23 +160,15 @@ def init(data: str, **options: object) -> None:
 @argument("config", required=False, type=FILE)
 @option("--tokenizer", help="Without a CONFIG: a folder or hub name.")
 @repeated(
-    "--data",
-    "datasets",
-    help="Without a CONFIG: a file, folder or hub name. May be repeated.",
+    "--data", "datasets", help="Without a CONFIG: a file, folder or hub name. May be repeated."
 )
 @option(
     "--transform", help="Without a CONFIG: the dataset's `type`, e.g. axolotl_grpo_plugin.gsm8k."
 )
 @option(
-    "--max-completion-length",
-    type=POSITIVE,
-    help="Tokens per completion. [the CONFIG's, else 512]",
+    "--max-completion-length", type=POSITIVE, help="Tokens per completion. [the CONFIG's, else 512]"
 )
-@option(
-    "--rollouts",
-    type=FOLDER,
-    help="Also count the completions of a run: its output_dir.",
-)
+@option("--rollouts", type=FOLDER, help="Also count the completions of a run: its output_dir.")
 @OFFLINE
 @STRICT
 @JSON
@@ -322,11 +314,7 @@ class _Train(click.Command):
 @CONFIG
 @option("--dry-run", is_flag=True, help="Print the commands with their GPUs, and stop.")
 @GPUS
-@option(
-    "--cloud",
-    type=NEW_FILE,
-    help="Train on Modal with the settings of this cloud.yaml.",
-)
+@option("--cloud", type=NEW_FILE, help="Train on Modal with the settings of this cloud.yaml.")
 @OFFLINE
 @JSON
 @click.pass_context
@@ -420,10 +408,7 @@ def reward_attack(config: str, **options: object) -> None:
 def _answering(command: Command) -> Command:
     """Add the options of the commands that answer rows with a model."""
     options = [
-        repeated(
-            "--model",
-            help="A folder, adapter or hub name. May be repeated. [CONFIG's]",
-        ),
+        repeated("--model", help="A folder, adapter or hub name. May be repeated. [CONFIG's]"),
         option(
             "--checkpoints",
             help="Also output_dir's checkpoints: all, last, or steps such as 20,40.",
@@ -434,12 +419,7 @@ def _answering(command: Command) -> Command:
             type=FILE,
             help="A file with the rows of the benchmark that --data names.",
         ),
-        option(
-            "--samples",
-            type=COUNT,
-            default=8,
-            help="Sampled answers per row. [8]",
-        ),
+        option("--samples", type=COUNT, default=8, help="Sampled answers per row. [8]"),
         LIMIT,
         option("--temperature", type=click.FloatRange(min=0), help="[the training's]"),
         option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="[the training's]"),
@@ -457,11 +437,7 @@ def _answering(command: Command) -> Command:
             help="auto: vLLM on all GPUs if it is installed, else transformers.",
         ),
         option("--server", metavar="HOST:PORT", help="A vLLM server that is up."),
-        option(
-            "--batch-size",
-            type=POSITIVE,
-            help="For transformers. [what memory allows]",
-        ),
+        option("--batch-size", type=POSITIVE, help="For transformers. [what memory allows]"),
         OUT,
         OFFLINE,
         JSON,
@@ -528,12 +504,7 @@ def passrate(config: str, **options: Any) -> None:
 
 @grpo.command()
 @argument("runs", nargs=-1, required=True, type=FOLDER)
-@option(
-    "--out",
-    type=NEW_FILE,
-    default="view.html",
-    help="The file to write. [view.html]",
-)
+@option("--out", type=NEW_FILE, default="view.html", help="The file to write. [view.html]")
 @option("--serve", is_flag=True, help="Serve the page on 127.0.0.1, and follow a live run.")
 @option("--port", type=int, default=8642, help="With --serve; 0 takes a free one. [8642]")
 def view(runs: tuple[str, ...], **options: object) -> None:

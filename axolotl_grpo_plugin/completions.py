@@ -400,11 +400,7 @@ def _is_list_of_boxes(text: str) -> bool:
     return bool(spans)
 
 
-def _agreed(
-    texts: Texts,
-    same: Same,
-    longest: int | None,
-) -> Answer:
+def _agreed(texts: Texts, same: Same, longest: int | None) -> Answer:
     """Return the last of several texts if all of them state the same answer."""
     different = set(texts)
     if longest and max(map(len, different)) > longest:

@@ -19,16 +19,9 @@ def console() -> Console:
     return made
 
 
-def table(
-    *names: str,
-    right: Sequence[str] = (),
-    no_wrap: bool = False,
-) -> Table:
+def table(*names: str, right: Sequence[str] = (), no_wrap: bool = False) -> Table:
     """Return a table with a line below its head. right: the columns of numbers."""
-    made = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in names:
         justify: JustifyMethod = "right" if name in right else "left"
         made.add_column(name, justify=justify, no_wrap=no_wrap)

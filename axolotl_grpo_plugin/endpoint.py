@@ -78,22 +78,14 @@ class Endpoint:
                     failures[message] = reply
                 else:
                     self._known[keys[message]] = reply
-            self._warn(
-                [*failures.values()],
-                len(new),
-            )
+            self._warn([*failures.values()], len(new))
 
         replies: Replies = {}
         for message, key in keys.items():
             replies[message] = failures.get(message) or self._known[key]
         return replies
 
-    async def _try(
-        self,
-        client: Any,
-        turns: asyncio.Semaphore,
-        message: str,
-    ) -> bool | NoReply:
+    async def _try(self, client: Any, turns: asyncio.Semaphore, message: str) -> bool | NoReply:
         async with turns:
             if self._lost >= max(self.concurrency, 2):  # this request would also wait in vain
                 return NoReply("down", "not asked, because other requests got no answer")
@@ -109,10 +101,7 @@ class Endpoint:
             return reply
 
     async def _ask(self, client: Any, message: str) -> bool:
-        body = {
-            **self.request,
-            "messages": [{"role": "user", "content": message}],
-        }
+        body = {**self.request, "messages": [{"role": "user", "content": message}]}
         headers = self._headers()
         try:
             # The client limits each read, so a very slow reply would never end.
@@ -158,11 +147,7 @@ class Endpoint:
             "http_client": http_client(mounts=mounts, follow_redirects=False),
         }
 
-    def _warn(
-        self,
-        failures: list[NoReply],
-        asked: int,
-    ) -> None:
+    def _warn(self, failures: list[NoReply], asked: int) -> None:
         """Log one warning per outage. A batch without a failure ends an outage."""
         if failures and not self._is_out:
             counts = Counter(failure.reason for failure in failures)
@@ -203,30 +188,18 @@ def _failure(error: Exception) -> NoReply:
     if isinstance(error, (TimeoutError, openai.APITimeoutError)):
         return NoReply("timeout", "no answer within the timeout")
     if isinstance(error, openai.APIConnectionError):
-        return NoReply(
-            "down",
-            repr(error.__cause__),
-        )
+        return NoReply("down", repr(error.__cause__))
     if not isinstance(error, openai.APIStatusError):
-        return NoReply(
-            "unreadable",
-            f"no chat completion: {error!r:.200}",
-        )
+        return NoReply("unreadable", f"no chat completion: {error!r:.200}")
 
     status = error.status_code
     text = error.response.text
     if status in (408, 409, 429) or status >= 500:
-        return NoReply(
-            "down",
-            f"HTTP {status}",
-        )
+        return NoReply("down", f"HTTP {status}")
     if status in (401, 403):  # the text may show a part of the key
         return NoReply("refused", f"HTTP {status}")
 
     reason = "refused"
     if status in (400, 413, 422) and _TOO_LONG.search(text[:2000]):
         reason = "too_long"
-    return NoReply(
-        reason,
-        f"HTTP {status}, {text[:200]!r}",
-    )
+    return NoReply(reason, f"HTTP {status}, {text[:200]!r}")

@@ -14,13 +14,7 @@ from typing import Any
 
 import mpmath
 
-from axolotl_grpo_plugin.expressions import (
-    FUNCTIONS,
-    ONE,
-    Tree,
-    joined,
-    number,
-)
+from axolotl_grpo_plugin.expressions import FUNCTIONS, ONE, Tree, joined, number
 from axolotl_grpo_plugin.values import matched
 
 Value = Any  # a Fraction, or a number of mpmath, which has no types
@@ -35,15 +29,8 @@ _POINTS = 3  # all variables positive, all negative, and mixed
 _ZERO, _MINUS, _TEN = map(number, (0, -1, 10))
 
 # A sum does not change by its identity, nor does a product.
-_IDENTITIES = {
-    "+": _ZERO,
-    "*": ONE,
-}
-_CONSTANTS = {
-    "e": +_MATH.e,
-    "i": _MATH.mpc(0, 1),
-    r"\pi": +_MATH.pi,
-}
+_IDENTITIES = {"+": _ZERO, "*": ONE}
+_CONSTANTS = {"e": +_MATH.e, "i": _MATH.mpc(0, 1), r"\pi": +_MATH.pi}
 
 
 def _factorial(value: Value) -> Value:
@@ -86,10 +73,7 @@ def equal(answer: Tree, gold: Tree) -> bool:
     return all(map(equal, answer.parts, gold.parts))
 
 
-def _agree(
-    ours: Sequence[Value],
-    golds: Sequence[Value],
-) -> bool:
+def _agree(ours: Sequence[Value], golds: Sequence[Value]) -> bool:
     """Return whether values agree at the points where both are real, or both are not."""
     is_compared = False
 

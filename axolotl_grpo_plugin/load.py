@@ -39,11 +39,7 @@ class RewardRef(NamedTuple):
     arguments: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        key: str,
-        arguments: Options,
-    ) -> "RewardRef":
+    def of(cls, key: str, arguments: Options) -> "RewardRef":
         return cls(key, tuple(sorted(plain(arguments).items(), key=str)))
 
     @property
@@ -114,11 +110,7 @@ def made_reward(reward: RewardRef, where: str) -> BaseReward | Finding:
         return Finding(where, what, fix, traceback.format_exc(), code="cannot-be-made")
 
 
-def load_scorer(
-    where: str,
-    path: str,
-    arguments: Options | None,
-) -> Reward:
+def load_scorer(where: str, path: str, arguments: Options | None) -> Reward:
     """Return a reward that scores one completion, for another reward that is made of it.
 
     Raises: TypeError, which begins with `where`, if it cannot be loaded or scores whole batches.
@@ -129,8 +121,7 @@ def load_scorer(
         raise TypeError(f"{where}: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(loaded, Reward):
         raise FixableError(
-            f"{where}: {path} does not score one completion",
-            "Name a reward that `@reward` made",
+            f"{where}: {path} does not score one completion", "Name a reward that `@reward` made"
         )
     return loaded
 
@@ -196,10 +187,7 @@ _built: dict[str, BaseReward] = {}
 
 
 def missing_column(
-    function: BaseReward,
-    columns: Columns,
-    where: str,
-    filled: Columns = NOT_COLUMNS,
+    function: BaseReward, columns: Columns, where: str, filled: Columns = NOT_COLUMNS
 ) -> Finding | None:
     """Return a finding if the rows lack a column that a reward reads.
 

@@ -41,15 +41,7 @@ def function_at(path: str, where: str) -> Function | Finding:
     what = f"no {name!r} in {module_name}"
     if hasattr(module, name):
         what = f"{name!r} is not a function"
-    return fault(
-        "no-function",
-        where,
-        what,
-        nearest(
-            name,
-            functions_of(module),
-        ),
-    )
+    return fault("no-function", where, what, nearest(name, functions_of(module)))
 
 
 def check_file_path(path: str, where: str) -> Finding | None:
@@ -66,12 +58,7 @@ def check_file_path(path: str, where: str) -> Finding | None:
         names = functions_of(module) or ["FUNCTION"]
     fix = " or ".join(f"{module_name}.{name}" for name in names)
     what = "a file's path, but Axolotl imports a module"
-    return fault(
-        "path-of-file",
-        where,
-        what,
-        f"Write it as {fix}",
-    )
+    return fault("path-of-file", where, what, f"Write it as {fix}")
 
 
 def imported(module_name: str, where: str) -> ModuleType | Finding:
@@ -86,22 +73,11 @@ def imported(module_name: str, where: str) -> ModuleType | Finding:
             if error.name.startswith("axolotl_grpo_plugin."):
                 modules = iter_modules(import_module(parent).__path__, f"{parent}.")
                 fix = nearest(error.name, [module.name for module in modules])
-            return fault(
-                "no-module",
-                where,
-                what,
-                fix,
-            )
+            return fault("no-module", where, what, fix)
         why = f", because it imports {error.name!r}, which is not installed"
         fix, trace = f"Install {error.name}", traceback.format_exc()
     except (Exception, SystemExit):
         fix, trace = "Correct the module", traceback.format_exc()
         why = f": {raised(trace)}"
     what = f"{module_name} cannot be imported{why}"
-    return Finding(
-        where,
-        what,
-        fix,
-        trace,
-        code="broken-module",
-    )
+    return Finding(where, what, fix, trace, code="broken-module")

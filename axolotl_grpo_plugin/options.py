@@ -23,9 +23,7 @@ _KINDS: dict[object, tuple[str, tuple[type, ...]]] = {
 
 
 def refuse_wrong_types(
-    name: str,
-    parameters: Mapping[str, Parameter],
-    arguments: Mapping[str, object],
+    name: str, parameters: Mapping[str, Parameter], arguments: Mapping[str, object]
 ) -> None:
     """Check that each argument is a parameter, and has the type of its annotation.
 
@@ -36,16 +34,10 @@ def refuse_wrong_types(
     kinds = {parameter.kind for parameter in parameters.values()}
     for option, value in arguments.items():
         if option in parameters:
-            _check(
-                f"{name}: {option}",
-                parameters[option],
-                value,
-            )
+            _check(f"{name}: {option}", parameters[option], value)
         elif Parameter.VAR_KEYWORD not in kinds:
             listed = ", ".join(parameters) or "none"
-            raise TypeError(
-                f"{name} has no parameter {option!r} (it has: {listed})",
-            )
+            raise TypeError(f"{name} has no parameter {option!r} (it has: {listed})")
 
 
 def _check(where: str, parameter: Parameter, value: object) -> None:

@@ -10,11 +10,7 @@ import numpy as np
 
 @contextmanager
 def picture(
-    file: Path,
-    size: tuple[float, float],
-    rows: int = 1,
-    columns: int = 1,
-    **more: Any,
+    file: Path, size: tuple[float, float], rows: int = 1, columns: int = 1, **more: Any
 ) -> Iterator[Any]:
     """Yield a grid of axes (rows, columns) to draw on, then write it as a PNG.
 
@@ -43,13 +39,7 @@ def bars(
     for number, (name, values) in enumerate(heights.items()):
         places = np.arange(len(labels)) + (number - (len(heights) - 1) / 2) * width
         drawn = axes.bar(
-            places,
-            values,
-            0.9 * width,
-            yerr=errors[name],
-            capsize=3,
-            alpha=0.8,
-            label=name,
+            places, values, 0.9 * width, yerr=errors[name], capsize=3, alpha=0.8, label=name
         )
         axes.bar_label(drawn, fmt="{:.3f}", fontsize=8)
     axes.set_xticks(range(len(labels)), labels)

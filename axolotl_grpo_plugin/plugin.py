@@ -130,9 +130,7 @@ class GRPOPlugin(base.BasePlugin):
             self._run.wrap(trainer)
 
     def add_callbacks_post_trainer(
-        self,
-        cfg: Config,
-        trainer: "GRPOTrainer",
+        self, cfg: Config, trainer: "GRPOTrainer"
     ) -> list["TrainerCallback"]:
         return self._run.callbacks(trainer) if self._run else []
 

@@ -95,12 +95,7 @@ class BaseReward(ABC):
 
     is_async = False
 
-    def __init__(
-        self,
-        function: Scorer,
-        spec: Spec,
-        bound: Row | None = None,
-    ):
+    def __init__(self, function: Scorer, spec: Spec, bound: Row | None = None):
         self.function = function
         self.spec = spec
         self.bound = bound or {}
@@ -143,18 +138,10 @@ class BaseReward(ABC):
     def _values(self, scores: Scores, columns: Row) -> Values:
         # TRL adds this column to its table of completions. Axolotl's reward workers do not pass it.
         if log_extra := columns.get("log_extra"):
-            log_extra(
-                f"{self.__name__}/reason",
-                [score.reason for score in scores],
-            )
+            log_extra(f"{self.__name__}/reason", [score.reason for score in scores])
         return [score.value for score in scores]
 
-    def rows(
-        self,
-        prompts: Prompts | None,
-        completions: Completions,
-        columns: Row,
-    ) -> Rows:
+    def rows(self, prompts: Prompts | None, completions: Completions, columns: Row) -> Rows:
         """Return the columns that the reward reads, for each completion.
 
         Raises: ValueError if the dataset lacks a column; TypeError if a caller passes an option as a column.
@@ -199,11 +186,7 @@ class _Decorated(BaseReward):
         parameters = signature(self.function).parameters
         known = {name: parameters[name] for name in _defaults(self.function, self.spec)}
         refuse_wrong_types(self.__name__, known, options)
-        return type(self)(
-            self.function,
-            self.spec,
-            {**self.bound, **options},
-        )
+        return type(self)(self.function, self.spec, {**self.bound, **options})
 
     def is_other_task(self, columns: Mapping[str, object]) -> bool:
         """Return whether a row lacks a column that the scorer needs."""
@@ -366,12 +349,7 @@ class group_reward(Spec):
         return GroupReward(_checked(scorer, self), self)
 
 
-def made_of(
-    inner: Sequence[BaseReward],
-    name: str,
-    score: How,
-    **facts: Any,
-) -> Reward:
+def made_of(inner: Sequence[BaseReward], name: str, score: How, **facts: Any) -> Reward:
     """Return a reward that is made of others.
 
     score: takes `Reward.score` or `Reward.quick`, a completion and its columns. facts: of the `Spec`.

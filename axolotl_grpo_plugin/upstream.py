@@ -94,11 +94,7 @@ def more_trainer_arguments(more: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def stop_at_tokens(
-    trainer: "GRPOTrainer",
-    ends: list[int],
-    any_of: object,
-) -> None:
+def stop_at_tokens(trainer: "GRPOTrainer", ends: list[int], any_of: object) -> None:
     """Let completions stop at each of these end tokens. any_of: equals each of them.
 
     TRL 1.14.1 compares with the tokenizer's only (trl#7039).
@@ -128,8 +124,7 @@ def wrap_generation(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None
 def wrap_batches(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
     """Wrap the generation and scoring of a batch. No callback can change the batch of a step."""
     trainer._generate_and_score_completions = partial(
-        wrapper,
-        trainer._generate_and_score_completions,
+        wrapper, trainer._generate_and_score_completions
     )
 
 
@@ -138,11 +133,7 @@ def wrap_deferred_scores(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) ->
     trainer._compute_deferred_scores = partial(wrapper, trainer._compute_deferred_scores)
 
 
-def wrap_advantages(
-    trainer: Any,
-    score: Callable[..., Any],
-    hook: Callable[..., Any],
-) -> None:
+def wrap_advantages(trainer: Any, score: Callable[..., Any], hook: Callable[..., Any]) -> None:
     """Wrap the scoring of Axolotl's async trainer, and its hook that gets the advantages.
 
     No callback can change them before the step.

@@ -99,9 +99,7 @@ def _form(value: Any, ignore_case: bool) -> object:
 
 
 def matched[Left, Right](
-    answers: Sequence[Left],
-    golds: Sequence[Right],
-    equal: Callable[[Left, Right], bool],
+    answers: Sequence[Left], golds: Sequence[Right], equal: Callable[[Left, Right], bool]
 ) -> bool:
     """Return whether two lists have the same members, in any order."""
     left = list(golds)

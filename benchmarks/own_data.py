@@ -22,10 +22,7 @@ ROWS = 400
 # own system turn: the examples show the layout.
 CHANGES = {"grpo_cpu_threads": 1, "grpo_system_in": "system"}
 OWN = {
-    "tickets": {
-        "max_steps": 24,
-        "grpo_system_prompt": "The answer is billing or shipping.",
-    },
+    "tickets": {"max_steps": 24, "grpo_system_prompt": "The answer is billing or shipping."},
     "numbers": {
         "max_steps": 30,
         "gradient_accumulation_steps": 1,

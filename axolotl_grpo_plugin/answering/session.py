@@ -73,12 +73,7 @@ class Session:
             return turns
         from axolotl_grpo_plugin.environments.backend import ToolBackend
 
-        made = ToolBackend(
-            self.cfg,
-            turns,
-            self.tokenizer.real,
-            self.options.batch_size,
-        )
+        made = ToolBackend(self.cfg, turns, self.tokenizer.real, self.options.batch_size)
         first = self.rows[0]
         stop_on(check_start(self.cfg, made.guarded, {"prompt": first.prompt} | first.columns))
         return made
@@ -96,13 +91,7 @@ class Session:
             used = tool_tokens(self.cfg, self.tokenizer, self.rows[0].prompt)
             _, context = context_of(self.cfg) or ("", 0)  # also for text that `reset` adds
             longest = max(longest + used.descriptions, context)
-        return VllmBackend(
-            self.cfg,
-            self.models,
-            self.folder,
-            self.options.server,
-            longest,
-        )
+        return VllmBackend(self.cfg, self.models, self.folder, self.options.server, longest)
 
     def answer(self) -> None:
         """Generate the answers that the store lacks."""
@@ -112,12 +101,7 @@ class Session:
                 self.backend,
                 self.store,
                 model,
-                jobs_of(
-                    model,
-                    self.rows,
-                    self.plans,
-                    self.backend.how,
-                ),
+                jobs_of(model, self.rows, self.plans, self.backend.how),
                 self.tokenizer.real,
             )
         self.backend.close()
@@ -128,12 +112,7 @@ class Session:
         for model in self.models:
             # One plan at a time, because answers to a row must be neighbors.
             for plan in self.plans:
-                jobs = jobs_of(
-                    model,
-                    self.rows,
-                    [plan],
-                    self.backend.how,
-                )
+                jobs = jobs_of(model, self.rows, [plan], self.backend.how)
                 records = scorer.scored(jobs, [self.store[job.key] for job in jobs])
                 for label, step in model.names.items():
                     found += [record | {"model": label, "step": step} for record in records]
@@ -174,12 +153,7 @@ class Session:
 
 
 def open_session(
-    config: str,
-    options: Options,
-    key: str,
-    folder: str,
-    evaluates: bool,
-    generates: bool = True,
+    config: str, options: Options, key: str, folder: str, evaluates: bool, generates: bool = True
 ) -> Session:
     """Read a config's rows and find its models. Make the folder for the results.
 
@@ -199,12 +173,7 @@ def open_session(
     models: list[Model] = []
     if generates:
         stop_on(check_engine(options))
-        models = models_of(
-            cfg,
-            options.model,
-            options.checkpoints,
-            trained=evaluates,
-        )
+        models = models_of(cfg, options.model, options.checkpoints, trained=evaluates)
     results = Path(options.out or output_dir(cfg) / folder)
     results.mkdir(parents=True, exist_ok=True)
     tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder)
@@ -227,25 +196,11 @@ def open_session(
     if options.samples:
         plans.append((sampling, options.samples))
     return Session(
-        options,
-        cfg,
-        found,
-        models,
-        results,
-        tokenizer,
-        rows,
-        dropped,
-        repeats,
-        sampling,
-        plans,
+        options, cfg, found, models, results, tokenizer, rows, dropped, repeats, sampling, plans
     )
 
 
-def _sources(
-    cfg: Config,
-    options: Options,
-    key: str,
-) -> list[Source]:
+def _sources(cfg: Config, options: Options, key: str) -> list[Source]:
     """Return the datasets to answer. A benchmark brings its own reward, which replaces the config's."""
     data = options.data
     known = ", ".join(names())
@@ -277,21 +232,12 @@ def _sources(
         first = next((source.entry.get("type") for source in sources(cfg)), None)
         source = Source("datasets", 0, data, {"path": data, "type": first})
     else:
-        stop(
-            "no-data",
-            f"--data {data}",
-            "no such file or benchmark",
-            nearest(data, names()),
-        )
+        stop("no-data", f"--data {data}", "no such file or benchmark", nearest(data, names()))
     cfg["datasets"] = [source.entry]  # transforms name their dataset in errors
     return [source]
 
 
-def _sampling(
-    cfg: Config,
-    options: Options,
-    tokenizer: AxolotlTokenizer,
-) -> Sampling:
+def _sampling(cfg: Config, options: Options, tokenizer: AxolotlTokenizer) -> Sampling:
     sampling = Sampling.of(
         cfg,
         temperature=options.temperature,
@@ -311,11 +257,7 @@ def _sampling(
     return sampling
 
 
-def _check_tokenizers(
-    cfg: Config,
-    tokenizer: AxolotlTokenizer,
-    models: list[Model],
-) -> Findings:
+def _check_tokenizers(cfg: Config, tokenizer: AxolotlTokenizer, models: list[Model]) -> Findings:
     """Check that the models read the config's token ids."""
     from tokenizers import Tokenizer
 

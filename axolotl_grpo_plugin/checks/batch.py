@@ -64,16 +64,8 @@ def batch_of(cfg: Config, ranks: int) -> Batch | None:
     gradient_accumulation_steps is unset, which its own default of 1 prevents.
     """
     micro = _size(cfg, "micro_batch_size", 1)
-    steps = _size(
-        cfg,
-        STEPS,
-        1,
-    )
-    generations = _size(
-        cfg,
-        "trl.num_generations",
-        GENERATIONS,
-    )
+    steps = _size(cfg, STEPS, 1)
+    generations = _size(cfg, "trl.num_generations", GENERATIONS)
     if micro is None or steps is None or generations is None:
         return None
     evaluated = tokens_at(cfg, "eval_batch_size") or micro
@@ -159,12 +151,7 @@ def _check_training(batch: Batch) -> Findings:
     if batch.generation_batch_size is not None:
         where = TOTAL
         fix = f"Set {TOTAL}: {size}"
-    yield fault(
-        "wrong-batch",
-        where,
-        f"{total} completions are generated at a time, {rule}",
-        fix,
-    )
+    yield fault("wrong-batch", where, f"{total} completions are generated at a time, {rule}", fix)
 
 
 def _check_evaluation(batch: Batch) -> Findings:

@@ -14,13 +14,7 @@ from axolotl_grpo_plugin.checks.tools import check_tools
 from axolotl_grpo_plugin.checks.trl_args import check_trl_args
 from axolotl_grpo_plugin.config import PLUGIN, Config, dicts, is_named, plugins_of, value_at
 from axolotl_grpo_plugin.data.inputs import check_file, check_model, check_transform
-from axolotl_grpo_plugin.findings import (
-    Findings,
-    correct_path,
-    fault,
-    first_line,
-    nearest,
-)
+from axolotl_grpo_plugin.findings import Findings, correct_path, fault, first_line, nearest
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.paths import PACKAGED
 from axolotl_grpo_plugin.serving.address import check_address
@@ -68,10 +62,7 @@ def check_blocks(cfg: Config) -> Findings:
     for key in ("trl", "vllm"):
         if cfg.get(key) and not isinstance(cfg[key], dict):
             yield fault(
-                "no-block",
-                key,
-                "not a block of keys",
-                "Write each as `key: value` below it",
+                "no-block", key, "not a block of keys", "Write each as `key: value` below it"
             )
     if not isinstance(cfg.get("grpo_columns") or {}, dict):
         yield fault("no-map", "grpo_columns", "not a map", "Write {question: q, answer: a}")
@@ -201,10 +192,7 @@ def check_plugin(cfg: Config) -> Findings:
         if name.replace(":", ".") != PLUGIN and (name.startswith(_PACKAGE) or similar):
             is_wrong = True
             yield fault(
-                "plugins-path",
-                f"plugins ({name})",
-                "not the plugin's path",
-                f"Write {PLUGIN}",
+                "plugins-path", f"plugins ({name})", "not the plugin's path", f"Write {PLUGIN}"
             )
     if not is_wrong and not is_named(cfg) and (used := next(_used(cfg), None)):
         yield fault(

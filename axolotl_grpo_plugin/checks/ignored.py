@@ -131,12 +131,7 @@ def _known() -> Known:
     for kind in vars(datasets).values():
         if hasattr(kind, "model_fields"):
             of_datasets |= _fields(kind)
-    return {
-        "": top,
-        TRL: trl,
-        VLLM: vllm,
-        DATASETS: of_datasets,
-    }
+    return {"": top, TRL: trl, VLLM: vllm, DATASETS: of_datasets}
 
 
 def _fields(model: Any) -> set[str]:
@@ -165,12 +160,7 @@ def _similar(key: str, prefix: str, known: Known) -> str:
         key, prefix = key.removeprefix("vllm_"), VLLM
     if not prefix and f"{key}s" in known[TRL]:
         return f"{TRL}{key}s"  # closer than any key of another block
-    for close in get_close_matches(
-        key,
-        sorted(known[prefix]),
-        1,
-        SIMILAR,
-    ):
+    for close in get_close_matches(key, sorted(known[prefix]), 1, SIMILAR):
         return close if prefix == DATASETS else prefix + close
     return ""
 
@@ -201,10 +191,7 @@ def check_twice(file: str) -> Findings:
 def check_unread(cfg: Config) -> Findings:
     """Check that every value in `trl` and `vllm` reaches the trainer or the server."""
     mode = mode_of(cfg)
-    idle = {
-        "Remove it": NEVER,
-        f"Move it to {KEY}": tuple(f"trl.{name}" for name in UNPASSED),
-    }
+    idle = {"Remove it": NEVER, f"Move it to {KEY}": tuple(f"trl.{name}" for name in UNPASSED)}
     if mode == "none":
         idle["Set trl.use_vllm: true, trl.vllm_mode: server, or remove it"] = (
             WITH_VLLM + WITH_SERVER

@@ -89,8 +89,7 @@ def check_gpus(gpus: Words) -> Generator[Fact | Finding, None, float | None]:
         return None
     names, _, totals = zip(*seen, strict=True)
     yield Fact(
-        "GPUs",
-        f"{len(gpus)} x {', '.join(dict.fromkeys(names))}, {min(totals):.0f} GiB each",
+        "GPUs", f"{len(gpus)} x {', '.join(dict.fromkeys(names))}, {min(totals):.0f} GiB each"
     )
     for number, (_, free, total) in zip(gpus, seen, strict=False):
         if free < 0.9 * total:
@@ -107,18 +106,10 @@ def check_imports(cfg: Config, gpus: int) -> Lines:
     """Check that vLLM and FlashAttention can be imported, if they are installed or the config needs them."""
     attention = cfg.get("attn_implementation") == "flash_attention_2"
     yield from _check_import("vllm", mode_of(cfg) != "none", gpus)
-    yield from _check_import(
-        "flash_attn",
-        attention or bool(cfg.get("flash_attention")),
-        gpus,
-    )
+    yield from _check_import("flash_attn", attention or bool(cfg.get("flash_attention")), gpus)
 
 
-def _check_import(
-    name: str,
-    needed: bool,
-    gpus: int,
-) -> Lines:
+def _check_import(name: str, needed: bool, gpus: int) -> Lines:
     if not find_spec(name):
         if needed and name == "flash_attn":  # check_versions knows vLLM
             yield fault(
@@ -185,10 +176,7 @@ def check_disk(cfg: Config) -> Lines:
         free = shutil.disk_usage(path).free
         wanted[disk] += round(size)
         shown = f", {size / GIB:.1f} needed at most" if size else ""
-        yield Fact(
-            "disk",
-            f"{folder}: {free / GIB:.0f} GiB free{shown}",
-        )
+        yield Fact("disk", f"{folder}: {free / GIB:.0f} GiB free{shown}")
         if wanted[disk] > free:
             yield warning(
                 "full-disk",

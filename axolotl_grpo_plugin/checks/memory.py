@@ -57,11 +57,7 @@ class Memory(NamedTuple):
         return f"{text}, {self.vllm:.1f} vLLM" if self.vllm else text
 
 
-def memory_of(
-    cfg: Config,
-    placement: Placement,
-    gib: float | None,
-) -> Memory | Finding:
+def memory_of(cfg: Config, placement: Placement, gib: float | None) -> Memory | Finding:
     """Return the memory of a training GPU of `gib` GiB, None if its size is unknown.
 
     CUDA's own memory comes on top. Returns a skipped finding if the model's size is not known.

@@ -62,13 +62,7 @@ def shape_of(cfg: Config) -> Shape | Finding:
         except Exception as error:  # transformers raises anything for a config that it cannot build
             what = f"transformers cannot build the model: {first_line(error)}"
             fix = "Correct config.json, or ignore this if the model has code of its own"
-    return Finding(
-        f"base_model ({model})",
-        what,
-        fix,
-        level="skipped",
-        code="unknown-size",
-    )
+    return Finding(f"base_model ({model})", what, fix, level="skipped", code="unknown-size")
 
 
 def _folder(model: str, revision: str | None) -> Path | None:

@@ -60,11 +60,7 @@ def check_prompts(
     return rows
 
 
-def check_lengths(
-    cfg: Config,
-    measured: Sequence[Measured],
-    most: int | None,
-) -> Findings:
+def check_lengths(cfg: Config, measured: Sequence[Measured], most: int | None) -> Findings:
     """Check that prompts and completions fit the context, and the context the model.
 
     most: tokens that the model can hold (max_position_embeddings), None if unknown.

@@ -14,13 +14,7 @@ from axolotl_grpo_plugin.load import is_model, reward_refs
 # The weights in other formats than safetensors are as large again.
 _OTHER_FORMATS = ["*.bin", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5", "original/*"]
 # Keys of a dataset that select its files or rows.
-_PARTS = (
-    "name",
-    "data_dir",
-    "data_files",
-    "split",
-    "revision",
-)
+_PARTS = ("name", "data_dir", "data_files", "split", "revision")
 
 
 class Repository(NamedTuple):
@@ -50,11 +44,7 @@ def repositories(cfg: Config) -> list[Repository]:
 
 
 def _named(cfg: Config) -> Iterator[Repository]:
-    yield Repository(
-        "model",
-        cfg.get("base_model", ""),
-        cfg.get("revision_of_model"),
-    )
+    yield Repository("model", cfg.get("base_model", ""), cfg.get("revision_of_model"))
     yield Repository("model", cfg.get("tokenizer_config", ""))
     for ref in reward_refs(cfg):
         if is_model(ref.key):
@@ -62,13 +52,7 @@ def _named(cfg: Config) -> Iterator[Repository]:
     for source in sources(cfg):
         entry = source.entry
         part = ", ".join(str(entry[key]) for key in _PARTS if entry.get(key))
-        yield Repository(
-            "dataset",
-            source.path,
-            entry.get("revision"),
-            part,
-            source,
-        )
+        yield Repository("dataset", source.path, entry.get("revision"), part, source)
 
 
 def check_hub(cfg: Config) -> Lines:

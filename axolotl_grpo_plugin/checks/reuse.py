@@ -51,10 +51,7 @@ def check_reuse(cfg: Config) -> Findings:
     resumed, output = cfg.get("resume_from_checkpoint"), cfg.get("output_dir")
     if isinstance(resumed, str) and not os.path.isdir(resumed):
         yield fault(
-            "no-checkpoint",
-            f"resume_from_checkpoint ({resumed})",
-            "no such folder",
-            correct_path(),
+            "no-checkpoint", f"resume_from_checkpoint ({resumed})", "no such folder", correct_path()
         )
     if resumed or not isinstance(output, str):
         return

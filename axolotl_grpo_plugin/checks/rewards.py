@@ -23,12 +23,7 @@ def check_rewards(cfg: Config) -> Findings:
     """Check that every reward path imports, and is or makes a function that TRL can call."""
     keys = value_at(cfg, "trl.reward_funcs")
     if isinstance(keys, str):
-        yield fault(
-            "no-list",
-            f"trl.reward_funcs ({keys})",
-            "not a list",
-            'Put "- " before it',
-        )
+        yield fault("no-list", f"trl.reward_funcs ({keys})", "not a list", 'Put "- " before it')
     other = cfg.get("nemo_gym_enabled") or cfg.get("grpo_environment")  # they may have their own
     if not keys and isinstance(cfg.get("trl") or {}, dict) and not other:
         yield fault(
@@ -78,11 +73,7 @@ def _size(weight: object) -> float:
     return abs(number_of(weight) or 0)
 
 
-def _problem_of(
-    key: str,
-    arguments: Config,
-    where: str,
-) -> Finding | None:
+def _problem_of(key: str, arguments: Config, where: str) -> Finding | None:
     """Return why TRL cannot call a reward, None if it can."""
     path = RewardRef(key).path
     if finding := check_file_path(path, where):

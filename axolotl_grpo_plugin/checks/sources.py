@@ -15,11 +15,7 @@ from axolotl_grpo_plugin.reward import BaseReward
 
 MAX_VALUES = 20_000  # different gold answers that are read before a training
 # JSON and Arrow have one type of number.
-KINDS = {
-    "str": "text",
-    "int": "a number",
-    "float": "a number",
-}
+KINDS = {"str": "text", "int": "a number", "float": "a number"}
 
 
 @dataclass
@@ -114,11 +110,7 @@ class _Routes(RowCheck):
                 f"{name} cannot score any row, because every {spec.group_by} is empty",
                 "Let the transform write that column",
             )
-        most_first = sorted(
-            self.rows.values(),
-            key=attrgetter("count"),
-            reverse=True,
-        )
+        most_first = sorted(self.rows.values(), key=attrgetter("count"), reverse=True)
         for rows in most_first:
             reason = spec.unroutable and spec.unroutable(rows.row)
             if not reason:

@@ -31,14 +31,7 @@ from axolotl_grpo_plugin.environments.names import (
     uses_tools,
 )
 from axolotl_grpo_plugin.environments.server import ToolRef
-from axolotl_grpo_plugin.findings import (
-    Finding,
-    Findings,
-    fault,
-    first_line,
-    nearest,
-    warning,
-)
+from axolotl_grpo_plugin.findings import Finding, Findings, fault, first_line, nearest, warning
 from axolotl_grpo_plugin.modules import function_at
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -151,10 +144,7 @@ def _check_schema(name: str, tool: Tool, where: str, taken: dict[str, str]) -> F
 
     if name in taken:
         yield fault(
-            "same-name",
-            where,
-            f"{taken[name]} is also called {name!r}",
-            "Rename one of the two",
+            "same-name", where, f"{taken[name]} is also called {name!r}", "Rename one of the two"
         )
     taken[name] = where
     try:

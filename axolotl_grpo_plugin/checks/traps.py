@@ -227,10 +227,7 @@ def check_loss(cfg: Config) -> Findings:
     name = value_at(cfg, "trl.loss_type")
     if isinstance(name, str) and name not in LOSS_TYPES:
         yield fault(
-            "unknown-loss",
-            f"trl.loss_type ({name})",
-            "no such loss",
-            nearest(name, LOSS_TYPES),
+            "unknown-loss", f"trl.loss_type ({name})", "no such loss", nearest(name, LOSS_TYPES)
         )
     if not value_at(cfg, "trl.sync_ref_model"):
         return

@@ -75,10 +75,7 @@ def refusals(cfg: Config, error: BaseException) -> Findings:
     fix = "Correct it, because Axolotl refuses it"
     if not isinstance(error, ValidationError):
         yield fault(
-            "refused-whole",
-            "config",
-            " ".join(str(error).split()) or type(error).__name__,
-            fix,
+            "refused-whole", "config", " ".join(str(error).split()) or type(error).__name__, fix
         )
         return
     found = dict[str, str]()

@@ -43,12 +43,7 @@ class Claim(NamedTuple):
 class Claims:
     """The claim of one folder. config: of the own run. name: the folder's, for an error."""
 
-    def __init__(
-        self,
-        place: Place,
-        name: str,
-        config: str,
-    ):
+    def __init__(self, place: Place, name: str, config: str):
         self._key = "/".join(place)
         self._name = name
         self._config = config
@@ -73,11 +68,7 @@ class Claims:
             self._dict.pop(self._key, None)
 
     def _own(self, call: str | None = None) -> dict[str, Any]:
-        return Claim(
-            self._config,
-            time.time(),
-            call,
-        )._asdict()
+        return Claim(self._config, time.time(), call)._asdict()
 
     def _refuse(self, fields: dict[str, Any] | None) -> None:
         """Raise ConfigError if the run of a claim has not ended."""

@@ -27,11 +27,7 @@ COMPILER = {"CC": "gcc", "CXX": "g++"}
 CACHES = {"HF_HOME": "/cache/huggingface", "VLLM_CACHE_ROOT": "/cache/vllm"}
 
 
-def image_of(
-    settings: Settings,
-    upload: Upload,
-    gym: bool,
-) -> modal.Image:
+def image_of(settings: Settings, upload: Upload, gym: bool) -> modal.Image:
     """Return the image. gym: with reasoning-gym, which compiles a package."""
     # The oldest supported client (1.3.0.post1) knows no newer builder. Without this setting, it
     # refuses a workspace whose builder is newer.
@@ -54,19 +50,12 @@ def image_of(
         for name in files:
             image = image.add_local_file(plugin / name, f"{CHECKOUT}/{name}", copy=True)
         image = image.add_local_dir(
-            plugin / package,
-            f"{CHECKOUT}/{package}",
-            copy=True,
-            ignore=["**/__pycache__"],
+            plugin / package, f"{CHECKOUT}/{package}", copy=True, ignore=["**/__pycache__"]
         ).uv_pip_install(f"{CHECKOUT}{extra}")
     else:
         image = image.uv_pip_install(f"{OURS}{extra}{plugin}")
     # The caches come last: a Volume is mounted there, and no layer may write to that folder.
-    return image.env(CACHES).add_local_dir(
-        upload.folder,
-        str(UPLOAD),
-        ignore=upload.ignore,
-    )
+    return image.env(CACHES).add_local_dir(upload.folder, str(UPLOAD), ignore=upload.ignore)
 
 
 def source() -> Path | str:

@@ -42,10 +42,7 @@ class ModalLauncher(CloudLauncher):
         if launcher != "accelerate":
             words.append(f"--launcher={launcher}")
         processes = processes_of(after) if launcher != "python" else 1
-        self._start(
-            config_yaml,
-            CommandLine("", launcher, words, options, after, processes),
-        )
+        self._start(config_yaml, CommandLine("", launcher, words, options, after, processes))
 
     def preprocess(self, config_yaml: str, *args: Any, **kwargs: Any) -> None:
         """Refuse it: a GRPO run prepares its rows in seconds, and trains on no prepared dataset."""
@@ -54,11 +51,7 @@ class ModalLauncher(CloudLauncher):
             "Run `axolotl train` with --cloud, which prepares the rows itself."
         )
 
-    def _start(
-        self,
-        text: str,
-        call: CommandLine,
-    ) -> None:
+    def _start(self, text: str, call: CommandLine) -> None:
         config = _typed().get("config") or "config.yaml"  # a sweep's text is in no file
         path = Path(os.path.relpath(config.partition("?")[0]))
         name = path.as_posix()
@@ -76,12 +69,7 @@ class ModalLauncher(CloudLauncher):
                 file = Path(folder, path.name)
                 file.write_text(text, encoding="utf-8")
                 call = call._replace(config=name, after=after)
-                start = Start(
-                    self.settings,
-                    call,
-                    str(file),
-                    text,
-                )
+                start = Start(self.settings, call, str(file), text)
                 start.check()
                 if not dry:
                     code = start.go()

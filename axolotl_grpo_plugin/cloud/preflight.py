@@ -30,44 +30,24 @@ DEFAULT_OUTPUT = "./model-out"  # Axolotl's output_dir
 _LOCAL = re.compile(r"://([^/@]*@)?(localhost|127\.|0\.0\.0\.0|\[::1?\])", re.IGNORECASE)
 
 
-def strings(
-    value: Any,
-    key: str = "",
-    where: str = "",
-) -> Iterator[tuple[str, str, str]]:
+def strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield the key, the full name and the text of each string in a config that is not empty."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from strings(
-                inner,
-                str(name),
-                f"{where}.{name}".removeprefix("."),
-            )
+            yield from strings(inner, str(name), f"{where}.{name}".removeprefix("."))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from strings(
-                inner,
-                key,
-                f"{where}[{number}]",
-            )
+            yield from strings(inner, key, f"{where}[{number}]")
     elif isinstance(value, str) and value:
         yield key, where, value
 
 
-def check_strings(
-    cfg: Config,
-    upload: Upload,
-    mounts: Mounts,
-) -> Iterator[Finding]:
+def check_strings(cfg: Config, upload: Upload, mounts: Mounts) -> Iterator[Finding]:
     """Check that the config's files and modules are sent, and that no address is local."""
     for key, name, value in strings(cfg):
         # vLLM's own server runs in the container.
         if _LOCAL.search(value) and not key.startswith("vllm_"):
-            yield Finding(
-                name,
-                "the container cannot reach it",
-                "Write a public address",
-            )
+            yield Finding(name, "the container cannot reach it", "Write a public address")
         where = f"{name} ({value})"
         is_read = READ.fullmatch(key) is not None
         paths = _modules(value, upload)
@@ -82,29 +62,18 @@ def check_strings(
                     level="skipped",
                 )
                 continue
-            found = glob(
-                value,
-                root_dir=upload.folder,
-                recursive=True,
-            )
+            found = glob(value, root_dir=upload.folder, recursive=True)
             paths += sorted(found) or [value]
         for path in paths:
             problem = _missing(path, upload)
             if problem:
                 # Another string may only look like a path.
                 is_path = is_read or (upload.folder / paths[0]).is_file()
-                yield Finding(
-                    where,
-                    *problem,
-                    level="error" if is_path else "warning",
-                )
+                yield Finding(where, *problem, level="error" if is_path else "warning")
                 break
 
 
-def _modules(
-    value: str,
-    upload: Upload,
-) -> list[str]:
+def _modules(value: str, upload: Upload) -> list[str]:
     """Return the files of a dotted path such as rewards.mine.score or my.package:Plugin."""
     if not re.fullmatch(r"[\w.:]+", value):
         return []
@@ -114,10 +83,7 @@ def _modules(
     return [file for file in files if (upload.folder / file).is_file()]
 
 
-def _missing(
-    path: str,
-    upload: Upload,
-) -> tuple[str, str] | None:
+def _missing(path: str, upload: Upload) -> tuple[str, str] | None:
     """Return why the container will not have this path of this machine, and the fix."""
     here = Path(os.path.normpath(upload.folder / os.path.expanduser(path)))
     # A hub's name, a text such as "/", or a path that only the container has.
@@ -125,10 +91,7 @@ def _missing(
         return None
     inside = os.path.relpath(here, upload.folder)
     if inside.startswith(".."):
-        return (
-            "it is outside the working folder, and not sent",
-            "Copy it there, or to a Volume",
-        )
+        return ("it is outside the working folder, and not sent", "Copy it there, or to a Volume")
     is_below = PurePosixPath(WORK / path).is_relative_to(WORK)
     if path.startswith("~") or not is_below:
         return f"the working folder is {WORK} in the container", f"Write {inside}"
@@ -138,10 +101,7 @@ def _missing(
     return None
 
 
-def check_output(
-    cfg: Config,
-    mounts: Mounts,
-) -> Iterator[Finding]:
+def check_output(cfg: Config, mounts: Mounts) -> Iterator[Finding]:
     """Check that the model and the rollouts are written to a Volume."""
     outputs = {
         "output_dir": cfg.get("output_dir") or DEFAULT_OUTPUT,
@@ -158,11 +118,7 @@ def check_output(
             )
 
 
-def check_run(
-    cfg: Config,
-    gpu: str | None,
-    call: CommandLine,
-) -> Iterator[Finding]:
+def check_run(cfg: Config, gpu: str | None, call: CommandLine) -> Iterator[Finding]:
     """Check that `axolotl-grpo train` can run this config on the container's GPUs."""
     yield from check_rl(cfg)
     yield from check_words(call, cfg)
@@ -177,11 +133,7 @@ def check_run(
                     "Correct it",
                 )
     if gpu is None and mode_of(cfg) != "none":
-        yield Finding(
-            "trl.use_vllm",
-            "vLLM needs a GPU",
-            "Set gpu in cloud.yaml",
-        )
+        yield Finding("trl.use_vllm", "vLLM needs a GPU", "Set gpu in cloud.yaml")
 
 
 def check_secrets(cfg: Config, settings: Settings) -> Iterator[Finding]:
@@ -214,9 +166,6 @@ def _keys(cfg: Config, env: dict[str, str]) -> Iterator[tuple[str, str]]:
         if cfg.get(key):
             yield key, "HF_TOKEN"
     mode = cfg.get("wandb_mode") or env.get("WANDB_MODE")
-    is_online = cfg.get("use_wandb") is not False and mode not in (
-        "offline",
-        "disabled",
-    )
+    is_online = cfg.get("use_wandb") is not False and mode not in ("offline", "disabled")
     if cfg.get("wandb_project") and is_online:
         yield "wandb_project", "WANDB_API_KEY"

@@ -64,11 +64,7 @@ class Job(NamedTuple):
         place = place_of(self.output, self.volumes)
         if place is None:
             return None
-        return Claims(
-            place,
-            f"{self.output} on the Volume {place.volume}",
-            self.config,
-        )
+        return Claims(place, f"{self.output} on the Volume {place.volume}", self.config)
 
 
 class State(NamedTuple):
@@ -163,11 +159,7 @@ def is_complete(checkpoint: Path) -> bool:
 
 def write_state(job: Job, finished: bool) -> None:
     """Write STATE in one move, because Modal may commit the Volume at any time."""
-    state = State(
-        job.digest(),
-        job.config,
-        finished,
-    )
+    state = State(job.digest(), job.config, finished)
     file = WORK / job.output / STATE
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".new")
@@ -176,11 +168,7 @@ def write_state(job: Job, finished: bool) -> None:
 
 
 def decide(
-    job: Job,
-    place: Place,
-    names: Sequence[str],
-    text: bytes,
-    output: Path | None = None,
+    job: Job, place: Place, names: Sequence[str], text: bytes, output: Path | None = None
 ) -> str | None:
     """Return the checkpoint that a run continues from, if any. Raises: ConfigError.
 
@@ -211,12 +199,7 @@ def decide(
         fix += f", continue with {shlex.quote(job.resume_from(last))}"
     delete = f"delete {place.volume}" if place.path == "/" else f"rm -r {shlex.join(place)}"
     fix += f", or delete it: `modal volume {delete}`"
-    stop(
-        "used-output",
-        f"{job.output} on the Volume {place.volume}",
-        what,
-        fix,
-    )
+    stop("used-output", f"{job.output} on the Volume {place.volume}", what, fix)
 
 
 def _last_checkpoint(names: Sequence[str], output: Path | None) -> str | None:
@@ -239,13 +222,7 @@ def look_here(job: Job) -> str | None:
     text = b""
     if STATE in names:
         text = (output / STATE).read_bytes()
-    return decide(
-        job,
-        place,
-        names,
-        text,
-        output,
-    )
+    return decide(job, place, names, text, output)
 
 
 def look(job: Job) -> str | None:
@@ -261,12 +238,7 @@ def look(job: Job) -> str | None:
     text = b""
     if STATE in names:
         text = b"".join(volume.read_file(posixpath.join(place.path, STATE)))
-    return decide(
-        job,
-        place,
-        names,
-        text,
-    )
+    return decide(job, place, names, text)
 
 
 def fetch_line(output: str, volumes: Mounts) -> str:

@@ -50,10 +50,7 @@ def _gpu(text: str) -> str:
     text = text.strip()
     name, *_ = text.upper().split(":")
     most = 4 if name in ("A10", "A10G") else 8
-    if not re.fullmatch(
-        rf"[^:]*(:[1-{most}])?",
-        text,
-    ):
+    if not re.fullmatch(rf"[^:]*(:[1-{most}])?", text):
         raise ValueError(f'{text} is not a number of GPUs that Modal offers. Write "L40S:2"')
     if name not in GPUS and get_close_matches(name, GPUS):
         raise ValueError(f"Modal has no GPU {text}. {nearest(name, GPUS)}")
@@ -103,11 +100,7 @@ def _mount(typed: str) -> str:
     path = PurePosixPath(WORK, typed)
     # Modal takes no such path, and a mount on the folder itself would hide the files that are sent.
     is_odd = re.search(r"^~|\\|//|(^|/)\.\.(/|$)", typed)
-    if is_odd or str(path) in (
-        "/",
-        str(WORK),
-        str(UPLOAD),
-    ):
+    if is_odd or str(path) in ("/", str(WORK), str(UPLOAD)):
         raise ValueError(f"{typed} is not a new folder. Write a path such as ./outputs or /cache")
     return str(path)
 
@@ -123,25 +116,13 @@ class Volume(BaseModel):
 class Settings(BaseModel):
     """The keys of cloud.yaml, which explains them."""
 
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
     provider: str = "grpo-modal"
     gpu: Annotated[str, After(_gpu)] | None = None
     cpu: float = Field(8, ge=0.125)
     memory: float = Field(64, ge=0.125)
-    timeout: int = Field(
-        21600,
-        ge=1,
-        le=86400,
-    )
-    retries: int = Field(
-        2,
-        ge=0,
-        le=10,
-    )
+    timeout: int = Field(21600, ge=1, le=86400)
+    retries: int = Field(2, ge=0, le=10)
     image: str = Field(IMAGE, min_length=1)
     apt_install: list[str] = []
     pip_install: list[Annotated[str, After(_requirement)]] = []
@@ -157,10 +138,7 @@ class Settings(BaseModel):
         return {volume.mount: volume.name for volume in self.volumes}
 
 
-def read(
-    config: Mapping[str, object],
-    where: str,
-) -> Settings:
+def read(config: Mapping[str, object], where: str) -> Settings:
     """Return the settings of the file `where`. Raises: ConfigError with all wrong values."""
     try:
         # A key has no value if the value is commented out.
@@ -171,10 +149,7 @@ def read(
         raise
 
 
-def _finding(
-    error: ErrorDetails,
-    where: str,
-) -> Finding:
+def _finding(error: ErrorDetails, where: str) -> Finding:
     """Return an error of pydantic as a finding. No value of a secret is repeated."""
     key, *rest = error["loc"]
     place = f"{where}: {key}"
@@ -183,29 +158,16 @@ def _finding(
     if error["type"] == "extra_forbidden":
         model = Volume if rest else Settings
         return Finding(
-            place,
-            "there is no such key",
-            nearest(
-                str(error["loc"][-1]),
-                model.model_fields,
-            ),
+            place, "there is no such key", nearest(str(error["loc"][-1]), model.model_fields)
         )
     if error["type"] == "value_error":  # one of the functions above, whose text has a fix
-        return Finding(
-            place,
-            str(error["ctx"]["error"]),
-            "",
-        )
+        return Finding(place, str(error["ctx"]["error"]), "")
     fix = "See the comments in cloud.yaml"
     if key == "secrets":
         fix = SECRETS
     elif key != "pip_install":  # an address may have a password
         place += f" ({str(error['input'])[:60]})"
-    return Finding(
-        place,
-        error["msg"].replace("Input", "it"),
-        fix,
-    )
+    return Finding(place, error["msg"].replace("Input", "it"), fix)
 
 
 def check_file(file: str) -> None:

@@ -33,12 +33,7 @@ RETRY = 10.0  # seconds to wait for a result after a lost connection
 # Until client 1.4, `modal app logs` had no such option and always followed the log.
 FOLLOW = [] if modal.__version__.startswith("1.3.") else ["--follow"]
 # Errors of a connection that may come back. The client raises grpclib's own error, too.
-LOST = (
-    Terminated,
-    exception.ConnectionError,
-    exception.ServiceError,
-    exception.InternalError,
-)
+LOST = (Terminated, exception.ConnectionError, exception.ServiceError, exception.InternalError)
 DOCS = "See https://modal.com/docs or https://status.modal.com"
 NO_TELEMETRY = [("env", "AXOLOTL_DO_NOT_TRACK"), ("env", "DO_NOT_TRACK")]
 AGAIN = "The same command continues from the last checkpoint"
@@ -54,13 +49,7 @@ _FIXES = (
 class Start:
     """One training in a container. file: a copy of the config, whose path there is call.config."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        call: CommandLine,
-        file: str,
-        text: str,
-    ):
+    def __init__(self, settings: Settings, call: CommandLine, file: str, text: str):
         self.settings = settings
         self.call = call
         self.file = file
@@ -79,11 +68,7 @@ class Start:
         full = cfg.get("bf16") is False and not cfg.get("fp16")
         on_cpu = full and mode_of(cfg) == "none"
         self.gpu = None if on_cpu else settings.gpu
-        self.upload = pack(
-            Path.cwd(),
-            settings.ignore,
-            settings.mounts,
-        )
+        self.upload = pack(Path.cwd(), settings.ignore, settings.mounts)
         self.started = False  # whether Modal has the call
         self.signal: int = signal.SIGINT  # the one that interrupted it
         signal.signal(signal.SIGTERM, self._terminate)
@@ -91,20 +76,10 @@ class Start:
     def check(self) -> None:
         """Print the findings, and the command. Raises: SystemExit on an error."""
         name, _, number = (self.gpu or ":0").partition(":")
-        machine = checks.machine_of(
-            int(number or 1),
-            GPUS.get(name),
-            self.call.processes,
-        )
+        machine = checks.machine_of(int(number or 1), GPUS.get(name), self.call.processes)
         machine.image = True
         logging.disable(logging.WARNING)  # Axolotl's own; findings say what matters
-        checked = checks.check(
-            self.file,
-            machine,
-            False,
-            self.call.overrides,
-            [self._findings],
-        )
+        checked = checks.check(self.file, machine, False, self.call.overrides, [self._findings])
         logging.disable(logging.NOTSET)
         checked.config = self.call.config
         # The other checks look on this machine for paths that are on a Volume: drop their errors.
@@ -141,29 +116,17 @@ class Start:
     def _findings(self, cfg: Config) -> Iterator[Finding]:
         mounts = self.settings.mounts
         yield from self.upload.check(self.settings.max_size)
-        yield from preflight.check_strings(
-            cfg,
-            self.upload,
-            mounts,
-        )
+        yield from preflight.check_strings(cfg, self.upload, mounts)
         yield from preflight.check_secrets(cfg, self.settings)
         yield from preflight.check_output(cfg, mounts)
-        yield from preflight.check_run(
-            cfg,
-            self.gpu,
-            self.call,
-        )
+        yield from preflight.check_run(cfg, self.gpu, self.call)
 
     def go(self) -> int:
         """Run it, follow its log to the end, and return the exit code; 128 + n after signal n.
 
         Raises: KeyboardInterrupt if a signal came before Modal had the call.
         """
-        name = re.sub(
-            r"[^\w.-]+",
-            "-",
-            Path(self.job.output).name,
-        )
+        name = re.sub(r"[^\w.-]+", "-", Path(self.job.output).name)
         app = modal.App(name[:64])
         try:
             with in_one_line():
@@ -185,11 +148,7 @@ class Start:
         """Return the exit code after Ctrl-C or SIGTERM."""
         return 128 + self.signal
 
-    def _terminate(
-        self,
-        number: int,
-        _: FrameType | None,
-    ) -> None:
+    def _terminate(self, number: int, _: FrameType | None) -> None:
         """End as after Ctrl-C, because Modal's client knows no other way."""
         self.signal = number
         raise KeyboardInterrupt
@@ -235,11 +194,7 @@ class Start:
         for mount, name in settings.mounts.items():
             volumes[mount] = modal.Volume.from_name(name, create_if_missing=True)
         return app.function(
-            image=image_of(
-                settings,
-                self.upload,
-                bool(gym),
-            ),
+            image=image_of(settings, self.upload, bool(gym)),
             gpu=self.gpu,
             cpu=settings.cpu,
             memory=int(settings.memory * 1024),
@@ -273,10 +228,7 @@ def _secrets(settings: Settings) -> Iterator[modal.Secret]:
     yield modal.Secret.from_dict({**taken, **settings.env})
 
 
-def _result(
-    call: modal.FunctionCall[int],
-    timeout: float | None = None,
-) -> int:
+def _result(call: modal.FunctionCall[int], timeout: float | None = None) -> int:
     """Return a call's exit code. Raises: ConfigError if the function itself raised."""
     try:
         return int(call.get(timeout=timeout))
@@ -289,10 +241,7 @@ def _result(
         ) from error
 
 
-def _follow(
-    app: str,
-    call: str,
-) -> int:
+def _follow(app: str, call: str) -> int:
     """Follow a run to its end after the connection is lost."""
     logging.getLogger("asyncio").disabled = True  # the client's own log reader has died
     click.echo("The connection is lost. This command reconnects.")

@@ -89,11 +89,7 @@ class Upload:
             )
 
 
-def pack(
-    folder: Path,
-    ignore: Sequence[str],
-    mounts: Mounts,
-) -> Upload:
+def pack(folder: Path, ignore: Sequence[str], mounts: Mounts) -> Upload:
     """List the files to send. The last matching pattern of USUAL, FILES and `ignore` counts.
 
     A file that looks like credentials is sent only if `ignore` has exactly its path, as "!path".
@@ -101,10 +97,7 @@ def pack(
     folder = folder.absolute()
     if Path.home().is_relative_to(folder):
         raise ConfigError(f"{folder}: it contains your home folder. Start in the project's folder.")
-    ignored = FilePatternMatcher(
-        *_patterns(folder),
-        *(_pattern(line, False) for line in ignore),
-    )
+    ignored = FilePatternMatcher(*_patterns(folder), *(_pattern(line, False) for line in ignore))
     volumes = {os.path.relpath(mount, WORK): name for mount, name in mounts.items()}
     upload = Upload(folder)
     for root, folders, files in os.walk(folder):
@@ -114,18 +107,12 @@ def pack(
             # The same path, if it is no link.
             target = os.path.relpath(os.path.realpath(real), folder.resolve())
             is_folder = name in folders
-            skipped = _never(
-                path,
-                real,
-                target,
-                volumes,
-            )
+            skipped = _never(path, real, target, volumes)
             if skipped and is_folder:
                 folders.remove(name)
             if not skipped and ignored(Path(path)):
                 skipped = Skipped(
-                    f"a pattern of the plugin, {' or '.join(FILES)} matches it",
-                    _line(path),
+                    f"a pattern of the plugin, {' or '.join(FILES)} matches it", _line(path)
                 )
             if not skipped and not is_folder and f"!{path}" not in ignore:
                 skipped = _held(path, target)
@@ -152,50 +139,27 @@ def _held(path: str, target: str) -> Skipped | None:
     )
 
 
-def _never(
-    path: str,
-    real: str,
-    target: str,
-    volumes: Mounts,
-) -> Skipped | None:
+def _never(path: str, real: str, target: str, volumes: Mounts) -> Skipped | None:
     """Return why a file, or a whole folder, cannot or must not be sent."""
     if NEVER(Path(path.lower())):
-        return Skipped(
-            "its name is a tool's own",
-            "Rename it, or use secrets",
-        )
+        return Skipped("its name is a tool's own", "Rename it, or use secrets")
     if path in volumes:
         return Skipped(
             f"the Volume {volumes[path]} is mounted there",
             f"Use `modal volume put {volumes[path]}`",
         )
     if any(os.path.exists(f"{real}/{name}") for name in ENVIRONMENT):
-        return Skipped(
-            "it is a Python environment",
-            "Name its packages in pip_install",
-        )
+        return Skipped("it is a Python environment", "Name its packages in pip_install")
     if os.path.isdir(real) and os.path.islink(real):
-        return Skipped(
-            "it is a linked folder",
-            "Copy the folder in place of the link",
-        )
+        return Skipped("it is a linked folder", "Copy the folder in place of the link")
     if target.startswith("../") or NEVER(Path(target.lower())):
-        return Skipped(
-            "it is a link that leads outside",
-            "Copy the file here",
-        )
+        return Skipped("it is a link that leads outside", "Copy the file here")
     # A broken link, a pipe and a socket are neither.
     is_plain = os.path.isfile(real) or os.path.isdir(real)
     if not is_plain or not os.access(real, os.R_OK):
-        return Skipped(
-            "it is not a readable file",
-            "Correct or ignore it",
-        )
+        return Skipped("it is not a readable file", "Correct or ignore it")
     if not path.isprintable():
-        return Skipped(
-            "its name is not text",
-            "Rename it",
-        )
+        return Skipped("its name is not text", "Rename it")
     return None
 
 

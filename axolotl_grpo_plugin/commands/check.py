@@ -181,22 +181,13 @@ def _sorted(findings: list[Finding], prefix: str) -> list[Finding]:
 
 
 def _findings(
-    cfg: Config,
-    checked: Checked,
-    machine: Machine,
-    offline: bool,
-    also: Checks,
+    cfg: Config, checked: Checked, machine: Machine, offline: bool, also: Checks
 ) -> Findings:
     if not is_grpo(cfg):
         fix = "Set rl: grpo, or gdpo"
         if machine.image:
             fix = "Set provider: modal in cloud.yaml"
-        yield fault(
-            "unsupported-rl",
-            "rl",
-            f"{cfg.get('rl')!r} is not supported here",
-            fix,
-        )
+        yield fault("unsupported-rl", "rl", f"{cfg.get('rl')!r} is not supported here", fix)
         return
     paths.add_working_folder()
     for more in also:
@@ -267,11 +258,7 @@ def _findings(
 
 
 def _check_datasets(
-    cfg: Config,
-    datasets: list[Source],
-    ranks: int,
-    offline: bool,
-    rewards_load: bool,
+    cfg: Config, datasets: list[Source], ranks: int, offline: bool, rewards_load: bool
 ) -> Findings:
     readable, rows = [], list[Sample]()
     for source in datasets:
@@ -300,9 +287,7 @@ def _check_datasets(
 
 
 def _place(
-    cfg: Config,
-    checked: Checked,
-    machine: Machine,
+    cfg: Config, checked: Checked, machine: Machine
 ) -> Generator[Finding, None, Placement | None]:
     """Set placement and batch of the result. Return the placement, None if there are too few GPUs."""
     try:
@@ -311,7 +296,7 @@ def _place(
         for finding in error.findings:
             if machine.image:
                 finding = finding._replace(
-                    fix="Raise gpu in cloud.yaml, or set trl.vllm_mode: colocate to need fewer",
+                    fix="Raise gpu in cloud.yaml, or set trl.vllm_mode: colocate to need fewer"
                 )
             yield finding
         return None
@@ -343,11 +328,7 @@ def _files(configs: Sequence[str]) -> Iterator[str]:
 
 def styled_level(finding: Finding) -> str:
     """Return a finding's level in its color, as wide as the names of facts."""
-    return click.style(
-        f"{finding.level:<9}",
-        fg=COLORS[finding.level],
-        bold=True,
-    )
+    return click.style(f"{finding.level:<9}", fg=COLORS[finding.level], bold=True)
 
 
 def show(checked: Checked, machine: Machine) -> None:
@@ -356,11 +337,7 @@ def show(checked: Checked, machine: Machine) -> None:
     placement = checked.placement
     if placement and machine.assumed and machine.gpus and not machine.image:
         placement += " (assumed: Ampere or newer)"
-    lines = {
-        "placement": placement,
-        "batch": checked.batch,
-        "memory": checked.memory,
-    }
+    lines = {"placement": placement, "batch": checked.batch, "memory": checked.memory}
     for name, text in lines.items():
         if text:
             click.echo(f"  {name:<9} {text}")
@@ -368,11 +345,7 @@ def show(checked: Checked, machine: Machine) -> None:
         text = str(finding).replace("\n", "\n    ")
         click.echo(f"  {styled_level(finding)} {text}")
     color = "cyan" if checked.count("skipped") else "green"
-    click.secho(
-        f"  {checked.verdict}",
-        fg=color if checked.ok else "red",
-        bold=True,
-    )
+    click.secho(f"  {checked.verdict}", fg=color if checked.ok else "red", bold=True)
 
 
 def _plain(checked: Checked) -> dict[str, object]:

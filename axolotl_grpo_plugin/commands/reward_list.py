@@ -104,14 +104,7 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
         pays = _first_line(function)
         if isinstance(function, BaseReward):
             spec = function.spec
-            yield Entry(
-                path,
-                pays,
-                spec.range,
-                spec.reads,
-                spec.may_read,
-                function.options,
-            )
+            yield Entry(path, pays, spec.range, spec.reads, spec.may_read, function.options)
         elif _is_factory(function):
             options = parameters_of(function)
             for option, default in options.items():
@@ -147,22 +140,14 @@ def _first_line(function: Function) -> str:
 def _show(entries: list[Entry]) -> None:
     """Print a table for each module."""
     out = console()
-    for module, group in groupby(
-        entries,
-        lambda entry: entry.path.rpartition(".")[0],
-    ):
+    for module, group in groupby(entries, lambda entry: entry.path.rpartition(".")[0]):
         lines = table("name", "range", "reads", "what it pays or makes", right=("range",))
         for entry in group:
             bounds = ""
             if entry.range:
                 bounds = "{:g} .. {:g}".format(*entry.range)
             reads = [*entry.reads, *map("[{}]".format, entry.may_read)]
-            lines.add_row(
-                entry.path.rpartition(".")[2],
-                bounds,
-                ", ".join(reads),
-                _pays(entry),
-            )
+            lines.add_row(entry.path.rpartition(".")[2], bounds, ", ".join(reads), _pays(entry))
         out.print(f"{module}.*", style="bold")
         out.print(lines)
 

@@ -25,13 +25,7 @@ SHOWN = 20  # rows of the table
 
 
 def run(
-    file: str,
-    *,
-    rewards: Names,
-    arguments: Names,
-    column: str,
-    limit: int | None,
-    as_json: bool,
+    file: str, *, rewards: Names, arguments: Names, column: str, limit: int | None, as_json: bool
 ) -> int:
     """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
     references = named_rewards(list(map(full_path, rewards)), arguments)
@@ -46,19 +40,10 @@ def run(
     return int(any(map(is_failed, chain.from_iterable(scored.values()))))
 
 
-def _texts(
-    file: str,
-    rows: Rows,
-    column: str,
-) -> Texts:
+def _texts(file: str, rows: Rows, column: str) -> Texts:
     """Return the completions as text. Raises: FindingError if a row has none."""
     if not rows:
-        raise FindingError(
-            file,
-            "no rows",
-            "Check the program that wrote it",
-            "no-rows",
-        )
+        raise FindingError(file, "no rows", "Check the program that wrote it", "no-rows")
     columns = dict.fromkeys(chain.from_iterable(rows))
     if column not in columns:
         raise FindingError(
@@ -177,21 +162,13 @@ def _plain(key: str, outcomes: Outcomes, texts: Names) -> Row:
 def _show(key: str, outcomes: Outcomes, texts: Names) -> None:
     """Print the table of the first rows, the share of each reason, and the first error."""
     rows = table(
-        "row",
-        "score",
-        "reason",
-        "read, else completion",
-        right=("row", "score"),
-        no_wrap=True,
+        "row", "score", "reason", "read, else completion", right=("row", "score"), no_wrap=True
     )
     for row, outcome in enumerate(outcomes[:SHOWN]):
         value = "none" if outcome.value is None else f"{outcome.value:g}"
         last = outcome.error.strip().rpartition("\n")[2]
         rows.add_row(
-            str(row),
-            value,
-            outcome.status,
-            in_one_line(last or outcome.read or texts[row]),
+            str(row), value, outcome.status, in_one_line(last or outcome.read or texts[row])
         )
     summary = _summary(key, outcomes)
     line = f"{len(outcomes):,} completions, {summary['without_score']:,} without a score"

@@ -39,19 +39,9 @@ def load(file: str) -> Config:
     """Read a raw config and check that its prompts can be counted. Raises: ConfigError."""
     cfg: Config = read_config(file)
     if not is_grpo(cfg):
-        stop(
-            "not-grpo",
-            f"{file}: rl",
-            f"it is {cfg.get('rl')!r}",
-            "Set rl: grpo, or gdpo",
-        )
+        stop("not-grpo", f"{file}: rl", f"it is {cfg.get('rl')!r}", "Set rl: grpo, or gdpo")
     if not dicts(cfg.get("datasets")):
-        stop(
-            "no-datasets",
-            file,
-            "no datasets",
-            "Write a list of them, each with a path",
-        )
+        stop("no-datasets", file, "no datasets", "Write a list of them, each with a path")
     if not name_of(cfg):
         stop("no-model", file, "no base_model", "Name the model whose tokenizer counts")
     return cfg
@@ -138,11 +128,7 @@ def _counted(cfg: Config) -> Stats:
     tokenizer.name = name
     tokenizer.tools = shown_tools(cfg)
     datasets = [measure(source, cfg, tokenizer) for source in found]
-    stats = Stats(
-        cfg,
-        tokenizer,
-        datasets,
-    )
+    stats = Stats(cfg, tokenizer, datasets)
     for dataset in datasets:
         stats.prompts.counts.update(dataset.prompts.counts)
         stats.problems += dataset.problems
@@ -197,24 +183,13 @@ def _show(stats: Stats, options: list[Budget], why: str) -> None:
         out.print(as_yaml(settings(stats.cfg, options[0])))
         out.print()
     for line in show.provenance(stats.tokenizer, stats.datasets):
-        out.print(
-            escape(line),
-            style="dim",
-            soft_wrap=True,
-        )
+        out.print(escape(line), style="dim", soft_wrap=True)
 
 
-def _plain(
-    stats: Stats,
-    options: list[Budget],
-    findings: list[Finding],
-) -> dict[str, object]:
+def _plain(stats: Stats, options: list[Budget], findings: list[Finding]) -> dict[str, object]:
     chosen = None
     if options:
-        chosen = {
-            **options[0]._asdict(),
-            "set": settings(stats.cfg, options[0]),
-        }
+        chosen = {**options[0]._asdict(), "set": settings(stats.cfg, options[0])}
     return {
         "tokenizer": stats.tokenizer.name,
         "counted_by": stats.tokenizer.how,

@@ -42,11 +42,7 @@ _REFUSED = {
 }
 
 
-def parse(
-    config: str,
-    typed: Words,
-    after: Words,
-) -> tuple[CommandLine, Config]:
+def parse(config: str, typed: Words, after: Words) -> tuple[CommandLine, Config]:
     """Return the command line as Axolotl's parser reads it, and the raw config with its overrides."""
     launcher = "accelerate"  # Axolotl's default
     overrides: Config = {}
@@ -65,14 +61,7 @@ def parse(
     if launcher != "python":
         # Axolotl passes unknown options, such as --num-processes, to the launcher.
         processes = processes_of([*passed_on, *after])
-    call = CommandLine(
-        config,
-        launcher,
-        list(typed),
-        overrides,
-        list(after),
-        processes,
-    )
+    call = CommandLine(config, launcher, list(typed), overrides, list(after), processes)
     return call, cfg
 
 
@@ -156,12 +145,7 @@ def _names(words: Words) -> list[str]:
     return [word.partition("=")[0] for word in words]
 
 
-def _become_axolotl(
-    config: str,
-    typed: Words,
-    after: Words,
-    dry_run: bool,
-) -> NoReturn:
+def _become_axolotl(config: str, typed: Words, after: Words, dry_run: bool) -> NoReturn:
     """Continue as `axolotl train`, whose launcher trains in the cloud."""
     command = [*AXOLOTL, "train", config, *typed]
     if dry_run:
@@ -185,20 +169,10 @@ def check_rl(cfg: Config) -> Findings:
         fix = "Use `axolotl train` for it"
         if is_named(cfg) or cfg.get("trl"):
             fix = "Set rl: grpo, or gdpo"
-        yield fault(
-            "not-grpo",
-            at(cfg, f"rl ({cfg.get('rl')})"),
-            "not grpo or gdpo",
-            fix,
-        )
+        yield fault("not-grpo", at(cfg, f"rl ({cfg.get('rl')})"), "not grpo or gdpo", fix)
     elif not is_named(cfg) and not any(check_plugin(cfg)):
         what = "the GRPO plugin is not listed"
-        yield fault(
-            "no-plugin",
-            at(cfg, "plugins"),
-            what,
-            f"Add {PLUGIN}",
-        )
+        yield fault("no-plugin", at(cfg, "plugins"), what, f"Add {PLUGIN}")
 
 
 def _check_typed(words: Words) -> Findings:

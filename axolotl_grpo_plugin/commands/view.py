@@ -11,13 +11,7 @@ from axolotl_grpo_plugin.viewer.run import Run
 MILLION = 1_000_000
 
 
-def run(
-    folders: Sequence[str],
-    *,
-    out: str,
-    serve: bool,
-    port: int,
-) -> int:
+def run(folders: Sequence[str], *, out: str, serve: bool, port: int) -> int:
     """Write the page, or serve it. Return the exit code."""
     runs = [Run(Path(folder)) for folder in folders]
     title = " · ".join(run.folder.resolve().name for run in runs)
@@ -28,11 +22,7 @@ def run(
     return 0
 
 
-def _write(
-    title: str,
-    runs: Sequence[Run],
-    file: Path,
-) -> None:
+def _write(title: str, runs: Sequence[Run], file: Path) -> None:
     data = []
     shown = total = 0
     for run in runs:

@@ -45,7 +45,4 @@ def _as_text(dataset: Dataset, name: str) -> Dataset:
 
     features = dataset.features.copy()
     features[name] = Value("string")
-    return dataset.map(
-        dumped,
-        features=features,
-    )
+    return dataset.map(dumped, features=features)

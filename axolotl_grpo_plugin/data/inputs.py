@@ -59,12 +59,7 @@ def check_model(cfg: Config) -> Findings:
         return
     is_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if model.startswith(PACKAGED):
-        yield fault(
-            "no-folder",
-            where,
-            "no such folder in an installed package",
-            PACKAGE_FIX,
-        )
+        yield fault("no-folder", where, "no such folder in an installed package", PACKAGE_FIX)
     elif is_path or os.path.isdir(model.partition("/")[0]):
         fix = correct_path()
         if os.path.basename(model) == "smollm2-135m-instruct":

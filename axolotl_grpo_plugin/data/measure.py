@@ -51,12 +51,7 @@ class Measured:
             self.problems.append(what)
 
 
-def measure(
-    source: Source,
-    cfg: Config,
-    tokenizer: Tokenizer,
-    seen: Seen = (),
-) -> Measured:
+def measure(source: Source, cfg: Config, tokenizer: Tokenizer, seen: Seen = ()) -> Measured:
     """Count a dataset of a raw config, in one pass over its rows.
 
     seen: called with the number of a dataset's row and a row after its transform. The result's problems
@@ -67,18 +62,9 @@ def measure(
     try:
         transform = Transform(source, cfg, LazyTokenizer(cfg))
         for batch in read(source, cfg):
-            counted = _counted(
-                batch,
-                transform,
-                tokenizer,
-                measured,
-                seen,
-            )
+            counted = _counted(batch, transform, tokenizer, measured, seen)
             measured.prompts.add(prompt.length for prompt in counted)
-            measured.longest = max(
-                [measured.longest, *counted],
-                key=attrgetter("length"),
-            )
+            measured.longest = max([measured.longest, *counted], key=attrgetter("length"))
             # A wrong column is wrong in all rows, of which there may be millions.
             if measured.bad and not measured.prompts.rows:
                 measured.problems.append(
@@ -152,8 +138,7 @@ def problem_of(row: Row) -> str:
 
 
 def mapped[Value, Result](
-    function: Callable[[list[Value]], Sequence[Result]],
-    values: list[Value],
+    function: Callable[[list[Value]], Sequence[Result]], values: list[Value]
 ) -> Sequence[Result | Exception]:
     """Apply the function to all values. If that fails, apply it to single values.
 

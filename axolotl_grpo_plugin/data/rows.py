@@ -74,10 +74,7 @@ class Source(NamedTuple):
         return str(self.entry.get("type") or "no transform")
 
     def at(self, cfg: Config, key: str) -> str:
-        return at(
-            cfg,
-            f"{self.label}.{key}",
-        )
+        return at(cfg, f"{self.label}.{key}")
 
 
 def sources(cfg: Config) -> list[Source]:
@@ -111,11 +108,7 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
         rows = _rows_in(batches, where)
         start, stop = part.groups()
     numbers = count()
-    chosen = islice(
-        zip(numbers, rows, strict=False),
-        int(start or 0),
-        int(stop) if stop else None,
-    )
+    chosen = islice(zip(numbers, rows, strict=False), int(start or 0), int(stop) if stop else None)
     batch: Sequence[Numbered] = ()
     for batch in batched(chosen, BATCH):
         yield list(batch)
@@ -143,10 +136,7 @@ def _opened(path: str, entry: Config, where: str) -> "Iterable[pa.RecordBatch] |
     try:
         if kind == "parquet":
             file = ParquetFile(path, **STREAMED)
-            features = (file.schema_arrow.metadata or {}).get(
-                b"huggingface",
-                b"",
-            )
+            features = (file.schema_arrow.metadata or {}).get(b"huggingface", b"")
             return None if CHANGED.search(features) else file.iter_batches(BATCH)
         if kind != "json" or not path.endswith((".json", ".jsonl")):
             return None
@@ -154,17 +144,10 @@ def _opened(path: str, entry: Config, where: str) -> "Iterable[pa.RecordBatch] |
         if lines.startswith(b"["):  # a line for each of its values, as datasets makes
             lines = "\n".join(map(json.dumps, json.loads(lines))).encode()
         # In smaller blocks, a row could be longer than a block.
-        table = read_json(
-            pa.BufferReader(lines),
-            ReadOptions(block_size=min(len(lines), 1 << 30)),
-        )
+        table = read_json(pa.BufferReader(lines), ReadOptions(block_size=min(len(lines), 1 << 30)))
     except (pa.ArrowException, OSError, ValueError) as error:
         if kind == "parquet":
-            raise Unreadable(
-                where,
-                f"not Parquet: {error}",
-                "Fix the file",
-            ) from error
+            raise Unreadable(where, f"not Parquet: {error}", "Fix the file") from error
         _check_lines(path, where)
         return (
             None  # datasets may read it: columns of several types, or one object over several lines
@@ -240,17 +223,11 @@ def _rows_in(batches: "Iterable[pa.RecordBatch]", where: str) -> Iterator[Row]:
             number += len(batch)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Unreadable(
-            where,
-            f"cannot be read after row {number}: {error}",
-            "Fix the file",
+            where, f"cannot be read after row {number}: {error}", "Fix the file"
         ) from error
 
 
-def _axolotls(
-    entry: Config,
-    cfg: Config,
-    where: str,
-) -> Iterator[Row]:
+def _axolotls(entry: Config, cfg: Config, where: str) -> Iterator[Row]:
     from axolotl.utils.data.shared import datasets_with_name_generator, load_dataset_with_config
     from axolotl.utils.dict import DictDefault
 
@@ -260,10 +237,7 @@ def _axolotls(
             if isinstance(dataset, dict):
                 dataset = dataset["train"]  # Axolotl's default split
         except Exception as error:  # the hub's client, the network or the file's reader
-            raise Unreadable(
-                where,
-                *_why_unloadable(entry["path"], error),
-            ) from error
+            raise Unreadable(where, *_why_unloadable(entry["path"], error)) from error
         for batch in dataset.iter(BATCH):
             yield from rows_of(batch)
 
@@ -332,11 +306,7 @@ class Transform:
                 values.append(row[name])
         return rows_of(self._changed(columns, [number for number, _ in rows]))
 
-    def _changed(
-        self,
-        row: Row,
-        number: int | list[int],
-    ) -> Row:
+    def _changed(self, row: Row, number: int | list[int]) -> Row:
         """Return a row, or a batch's columns, after the function."""
         arguments: list[object] = [dict(row)]  # the function may change the row in place
         if self._options.get("with_indices"):
@@ -354,11 +324,7 @@ class Transform:
         return {**kept, **result}
 
 
-def _built(
-    source: Source,
-    cfg: Config,
-    where: str,
-) -> tuple[Any, Row]:
+def _built(source: Source, cfg: Config, where: str) -> tuple[Any, Row]:
     """Return the function of a dataset's `type`, and its options for `Dataset.map`. Raises: Unreadable."""
     from axolotl.utils.dict import DictDefault
 
@@ -370,9 +336,7 @@ def _built(
         result = factory(path)(unlimited, dataset_idx=source.number)
     except Exception as error:  # a user's transform
         raise Unreadable(
-            where,
-            f"the transform cannot be built: {error_line(error)}",
-            "Fix the transform",
+            where, f"the transform cannot be built: {error_line(error)}", "Fix the transform"
         ) from error
     if result is None:
         raise Unreadable(where, "there is no such transform", "See the warning above")
@@ -385,7 +349,4 @@ def factory(path: object) -> Callable[..., Any]:
         return load_transform(path)
     from axolotl.prompt_strategies.dpo import load
 
-    return partial(
-        load,
-        path if isinstance(path, str) else "user_defined.default",
-    )
+    return partial(load, path if isinstance(path, str) else "user_defined.default")

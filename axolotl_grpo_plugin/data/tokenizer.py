@@ -172,9 +172,7 @@ class FastTokenizer(Tokenizer):
                 return False
         named = {*self._named.values()}
         for key in ("additional_special_tokens", "extra_special_tokens"):
-            named.update(
-                map(_text_of, self._settings.get(key) or ()),
-            )
+            named.update(map(_text_of, self._settings.get(key) or ()))
         return named <= {token.content for token in tokens}
 
     def _is_qwen2s(self) -> bool:
@@ -253,9 +251,7 @@ class AxolotlTokenizer(Tokenizer):
             )
         except TemplateSyntaxError as error:  # one finding, and not one per row
             raise TokenizerError(
-                self._where,
-                f"not a Jinja template: {first_line(error)}",
-                "Fix the template",
+                self._where, f"not a Jinja template: {first_line(error)}", "Fix the template"
             ) from error
         return text
 
@@ -297,9 +293,7 @@ def open_tokenizer(cfg: Config) -> Tokenizer:
         raise
     except Exception as error:  # the files may be broken in any way
         raise _error(
-            cfg,
-            f"the tokenizer cannot be loaded: {error_line(error)}",
-            "Check its files",
+            cfg, f"the tokenizer cannot be loaded: {error_line(error)}", "Check its files"
         ) from error
 
 
@@ -323,9 +317,7 @@ def template_of(cfg: Config, own: str | None) -> tuple[str | None, str]:
         made = get_chat_template(choice, jinja, SimpleNamespace(chat_template=own))
     except ValueError as error:
         raise _error(
-            cfg,
-            f"chat_template ({choice}): {error}",
-            "Name one of Axolotl's templates",
+            cfg, f"chat_template ({choice}): {error}", "Name one of Axolotl's templates"
         ) from error
     if choice == "jinja":
         if os.path.isfile(str(jinja)):
@@ -383,11 +375,7 @@ def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
 
 
 def _error(cfg: Config, what: str, fix: str) -> TokenizerError:
-    return TokenizerError(
-        at(cfg, f"tokenizer ({name_of(cfg)})"),
-        what,
-        fix,
-    )
+    return TokenizerError(at(cfg, f"tokenizer ({name_of(cfg)})"), what, fix)
 
 
 def _compiled(template: str, named: Mapping[str, str]) -> Any:

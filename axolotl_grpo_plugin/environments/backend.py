@@ -21,12 +21,7 @@ from trl.chat_template_utils import (
 
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import Config, template_options
-from axolotl_grpo_plugin.environments.names import (
-    environment_ref,
-    limits_of,
-    most_calls,
-    tool_refs,
-)
+from axolotl_grpo_plugin.environments.names import environment_ref, limits_of, most_calls, tool_refs
 from axolotl_grpo_plugin.environments.seams import Tools, generate
 from axolotl_grpo_plugin.generation.answers import Answer, Job
 from axolotl_grpo_plugin.generation.generate import Backend, answer_of
@@ -84,17 +79,14 @@ class ToolBackend:
         self._turns.load(model)
         self.model = SimpleNamespace(
             config=AutoConfig.from_pretrained(
-                model.folder,
-                trust_remote_code=bool(self._cfg.get("trust_remote_code")),
+                model.folder, trust_remote_code=bool(self._cfg.get("trust_remote_code"))
             )
         )
 
     def generate(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, Answer]]]:
         """Yield batches of jobs with their answers."""
         for batch in batched(jobs, self._size):
-            yield list(
-                zip(batch, self._answers(batch), strict=True),
-            )
+            yield list(zip(batch, self._answers(batch), strict=True))
 
     def _answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Answer jobs at once, turn by turn."""
@@ -102,12 +94,7 @@ class ToolBackend:
         self.environments = [None] * len(jobs)
         rows = [{"prompt": job.question.prompt} | job.question.columns for job in jobs]
         made = generate(self, rows)  # sets the environments
-        for job, environment, *of_job in zip(
-            jobs,
-            self.environments,
-            *made,
-            strict=True,
-        ):
+        for job, environment, *of_job in zip(jobs, self.environments, *made, strict=True):
             prompt, chat, ids, mask = of_job
             yield answer_of(ids, job, self._tokenizer)._replace(
                 text=text_of(chat),
@@ -123,30 +110,13 @@ class ToolBackend:
         self.max_completion_length = self._jobs[0].sampling.max_tokens  # all have the config's
         self._starts, *_ = self._tokenize_prompts(prompts)
         # The first turn of all jobs. The loop asks for the others.
-        self._ids = self._write_turns(
-            range(len(prompts)),
-            self._starts,
-        )
+        self._ids = self._write_turns(range(len(prompts)), self._starts)
         self._messages = []
-        for start, ids in zip(
-            self._starts,
-            self._ids,
-            strict=True,
-        ):
-            message = parse_response(
-                self._tokenizer,
-                ids,
-                prefix=start,
-            )
+        for start, ids in zip(self._starts, self._ids, strict=True):
+            message = parse_response(self._tokenizer, ids, prefix=start)
             self._messages.append([message])
         masks, *_ = self._tool_call_loop(
-            prompts,
-            self._starts,
-            self._ids,
-            self._messages,
-            None,
-            None,
-            {},
+            prompts, self._starts, self._ids, self._messages, None, None, {}
         )
         return self._starts, self._ids, masks, self._messages
 
@@ -160,11 +130,7 @@ class ToolBackend:
                 waiting.append(number)
         return self._write_turns(waiting, before), None
 
-    def _write_turns(
-        self,
-        numbers: Sequence[int],
-        before: list[list[int]],
-    ) -> list[list[int]]:
+    def _write_turns(self, numbers: Sequence[int], before: list[list[int]]) -> list[list[int]]:
         """Return the tokens of a turn of these jobs. before: all tokens before the turn, of each job."""
         asked = []
         for number, ids in zip(numbers, before, strict=True):
@@ -173,13 +139,8 @@ class ToolBackend:
             left = self.max_completion_length + len(self._starts[number]) - len(ids)
             if left > 0:
                 question = job.question._replace(ids=ids)
-                sampling = replace(
-                    job.sampling,
-                    max_tokens=left,
-                )
-                asked.append(
-                    job._replace(question=question, sampling=sampling),
-                )
+                sampling = replace(job.sampling, max_tokens=left)
+                asked.append(job._replace(question=question, sampling=sampling))
         turns: dict[str, Any] = {}
         for batch in self._turns.generate(asked):
             for job, turn in batch:
@@ -205,12 +166,8 @@ def _digest(cfg: Config) -> str:
     refs = tool_refs(cfg)
     if environment := environment_ref(cfg):
         refs.append(environment)
-    settings = repr(
-        (refs, limits_of(cfg), most_calls(cfg)),
-    )
+    settings = repr((refs, limits_of(cfg), most_calls(cfg)))
     total = hashlib.sha256(settings.encode())
     for ref in refs:
-        total.update(
-            Path(inspect.getfile(ref.load())).read_bytes(),
-        )
+        total.update(Path(inspect.getfile(ref.load())).read_bytes())
     return total.hexdigest()[:8]

@@ -14,12 +14,7 @@ class GuessNumber(Environment):
         guesses: how often the model may guess.
     """
 
-    def __init__(
-        self,
-        low: int = 1,
-        high: int = 100,
-        guesses: int = 8,
-    ):
+    def __init__(self, low: int = 1, high: int = 100, guesses: int = 8):
         self.low, self.high, self.guesses = low, high, guesses
 
     def reset(self, answer: str | int, **_: object) -> str:  # type: ignore[override]

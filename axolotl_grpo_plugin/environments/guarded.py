@@ -53,11 +53,7 @@ def schemas_of(cfg: Config) -> list[dict[str, Any]]:
     return [get_json_schema(tool) for tool in tools]
 
 
-def guarded_tool(
-    tool: Tool,
-    runner: ToolRunner,
-    number: int,
-) -> Tool:
+def guarded_tool(tool: Tool, runner: ToolRunner, number: int) -> Tool:
     """Return a function for TRL, which calls the tool in its process."""
     method = "__call__" if inspect.isclass(tool) else ""
 
@@ -98,48 +94,24 @@ class _Episodes:
         self.neutral = False
 
     def reset(self, /, **row: object) -> str | None:
-        answer = self._runner.call(
-            "",
-            self._number,
-            row,
-            "reset",
-            self._slot,
-        )
+        answer = self._runner.call("", self._number, row, "reset", self._slot)
         self._begin()
         self._after(answer, lost=answer.status != "ok")
         self.neutral = self._lost  # the model has written nothing yet
         return answer.value  # type: ignore[no-any-return]
 
-    def _call(
-        self,
-        name: str,
-        arguments: dict[str, object],
-    ) -> object:
+    def _call(self, name: str, arguments: dict[str, object]) -> object:
         if self._over:
             self._runner.counts.update([(name, "calls"), (name, "errors")])
             raise ToolError(self._over)
-        answer = self._runner.call(
-            name,
-            self._number,
-            arguments,
-            name,
-            self._slot,
-            make=False,
-        )
+        answer = self._runner.call(name, self._number, arguments, name, self._slot, make=False)
         self._after(answer, lost=answer.status not in ("ok", "error"))
         return _value(answer)
 
     def _reward(self) -> float | None:
         if self._lost:
             return None
-        answer = self._runner.call(
-            "",
-            self._number,
-            {},
-            "get_reward",
-            self._slot,
-            make=False,
-        )
+        answer = self._runner.call("", self._number, {}, "get_reward", self._slot, make=False)
         self._after(answer, lost=answer.status != "ok")
         return answer.value  # type: ignore[no-any-return]
 
@@ -153,11 +125,7 @@ class _Episodes:
             self._over = OVER
 
 
-def guarded_environment(
-    environment: type,
-    runner: ToolRunner,
-    number: int,
-) -> type:
+def guarded_environment(environment: type, runner: ToolRunner, number: int) -> type:
     """Return a class for TRL with the environment's name, tools and, if it has one, `get_reward`."""
     members: dict[str, object] = {"_runner": runner, "_number": number, "_slots": count()}
     for name, method in tool_methods(environment):

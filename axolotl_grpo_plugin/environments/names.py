@@ -11,10 +11,7 @@ _MOST = "max_tool_calling_iterations"
 def tool_refs(cfg: Config) -> list[ToolRef]:
     """Return the tools of a config, in order. Another check reports wrong types."""
     paths = cfg.get(TOOLS)
-    arguments = block(
-        cfg,
-        "grpo_tool_args",
-    )
+    arguments = block(cfg, "grpo_tool_args")
     refs = []
     for path in paths if isinstance(paths, list) else ():
         if isinstance(path, str):
@@ -27,10 +24,7 @@ def environment_ref(cfg: Config) -> ToolRef | None:
     path = cfg.get(ENVIRONMENT)
     if not path:
         return None
-    return ToolRef(
-        path,
-        plain(block(cfg, "grpo_environment_args")),
-    )
+    return ToolRef(path, plain(block(cfg, "grpo_environment_args")))
 
 
 def uses_tools(cfg: Config) -> bool:

@@ -34,10 +34,7 @@ class Tools:
         environment = environment_ref(cfg)
         loaded = [ref.load() for ref in refs]  # first, because a load may take long
         processes = [*refs, environment] if environment else refs
-        self.runner = ToolRunner(
-            processes,
-            limits_of(cfg),
-        )
+        self.runner = ToolRunner(processes, limits_of(cfg))
         tools = [guarded_tool(tool, self.runner, number) for number, tool in enumerate(loaded)]
         self.all = list(tools)
         self.keyword: dict[str, Any] = {}
@@ -47,11 +44,7 @@ class Tools:
         if environment:
             made = environment.load()
             self.all += [method for _, method in tool_methods(made)]
-            self.keyword["environment_factory"] = guarded_environment(
-                made,
-                self.runner,
-                len(refs),
-            )
+            self.keyword["environment_factory"] = guarded_environment(made, self.runner, len(refs))
             self._metrics["environment/lost"] = LOST
         for name in map(name_of, self.all):
             for kind in KINDS:
@@ -62,11 +55,7 @@ class Tools:
         """Let Axolotl give TRL the tools and the environment."""
         self._opened.enter_context(upstream.more_trainer_arguments(self.keyword))
 
-    def wrap_trainer(
-        self,
-        trainer: GRPOTrainer,
-        rollouts: RolloutLog | None = None,
-    ) -> None:
+    def wrap_trainer(self, trainer: GRPOTrainer, rollouts: RolloutLog | None = None) -> None:
         """Log the counts of each batch, and keep its masks for the rollout log.
 
         Raises: RuntimeError if Axolotl did not pass the tools.
@@ -84,22 +73,13 @@ class Tools:
             self._log(trainer)
             return output
 
-        upstream.wrap_generation(
-            trainer,
-            counted,
-        )
+        upstream.wrap_generation(trainer, counted)
 
     def _log(self, trainer: GRPOTrainer) -> None:
         own = self.runner.take_counts(self._metrics.values())
-        counts = gather(torch.tensor([own], device=trainer.accelerator.device)).sum(
-            dim=0,
-        )
+        counts = gather(torch.tensor([own], device=trainer.accelerator.device)).sum(dim=0)
         metrics = trainer._metrics["train" if trainer.model.training else "eval"]
-        for name, count in zip(
-            self._metrics,
-            counts.tolist(),
-            strict=True,
-        ):
+        for name, count in zip(self._metrics, counts.tolist(), strict=True):
             metrics[name].append(count)
 
     def close(self) -> None:
@@ -127,11 +107,7 @@ def generate(trainer: Any, rows: list[Row]) -> tuple[list[Any], Any, Any, Any]:
             # Those of an environment are the methods of this one.
             named = {}
             for tool in trainer.tools:
-                named[name_of(tool)] = getattr(
-                    environment,
-                    name_of(tool),
-                    tool,
-                )
+                named[name_of(tool)] = getattr(environment, name_of(tool), tool)
             trainer._sync_tool_dicts.append(named)
         trainer._async_tool_dicts = [{}] * len(rows)  # guarded tools are synchronous
     _, ids, masks, completions, *_ = trainer._generate(prompts)
@@ -145,10 +121,7 @@ def first_prompt(row: Row, environment: Any) -> Any:
     if row.get("image"):
         images = [row["image"]]
     if images:
-        return prepare_multimodal_messages(
-            prompt,
-            images=images,
-        )
+        return prepare_multimodal_messages(prompt, images=images)
     text = environment.reset(**row) if environment else None
     if text is None:
         return prompt

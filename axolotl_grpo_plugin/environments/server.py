@@ -91,11 +91,7 @@ class _Process(NamedTuple):
     pipe: Connection
     folder: Path
 
-    def receive(
-        self,
-        seconds: float,
-        trainer: Connection,
-    ) -> ToolAnswer:
+    def receive(self, seconds: float, trainer: Connection) -> ToolAnswer:
         """Return the next answer. End this whole server if the trainer has ended."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:

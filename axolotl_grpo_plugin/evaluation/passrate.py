@@ -14,15 +14,7 @@ from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import as_text
 
 # Reasoning360's bands. Each but the first and the last ends below a pass rate.
-BANDS = (
-    "impossible",
-    "very hard",
-    "hard",
-    "medium",
-    "easy",
-    "very easy",
-    "perfect",
-)
+BANDS = ("impossible", "very hard", "hard", "medium", "easy", "very easy", "perfect")
 _ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 Place = tuple[str, int]  # a row's dataset and number

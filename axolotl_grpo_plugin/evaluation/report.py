@@ -13,12 +13,7 @@ from axolotl_grpo_plugin.evaluation.statistics import Array
 from axolotl_grpo_plugin.plots import bars, picture
 from axolotl_grpo_plugin.runlog.reader import Row
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
-from axolotl_grpo_plugin.runlog.schema import (
-    LENIENT,
-    READ,
-    REASON,
-    REWARD,
-)
+from axolotl_grpo_plugin.runlog.schema import LENIENT, READ, REASON, REWARD
 
 MEASURED = """\
 - An answer is right if the first reward function gives its highest score. It reads the answer as in
@@ -40,9 +35,7 @@ Named = Iterator[tuple[str, Plain]]
 
 
 def summarize(
-    answers: Iterable[Row],
-    rewards: Sequence[LoggedReward],
-    settings: Plain | None = None,
+    answers: Iterable[Row], rewards: Sequence[LoggedReward], settings: Plain | None = None
 ) -> Plain:
     """Return eval.json: per dataset and mode the results of each model, and each against the first.
 
@@ -58,11 +51,7 @@ def summarize(
         differences: list[Plain] = []
         for other in models[1:]:
             for reward in rewards:
-                differences += _differences(
-                    models[0],
-                    other,
-                    reward,
-                )
+                differences += _differences(models[0], other, reward)
         parts.append(
             {
                 "dataset": dataset,
@@ -75,35 +64,18 @@ def summarize(
     return {"settings": settings or {}, "parts": parts}
 
 
-def _table(
-    answers: DataFrame,
-    column: str,
-) -> DataFrame:
+def _table(answers: DataFrame, column: str) -> DataFrame:
     """Return a column with a line per row and a column per sample."""
-    return answers.pivot(
-        index="row",
-        columns="sample",
-        values=column,
-    )
+    return answers.pivot(index="row", columns="sample", values=column)
 
 
-def _right(
-    scores: Array,
-    reward: LoggedReward,
-) -> Array:
+def _right(scores: Array, reward: LoggedReward) -> Array:
     """Return 1.0 for the right answers, 0.0 for the wrong ones, and NaN for those without a score."""
-    right: Array = np.where(
-        np.isnan(scores),
-        np.nan,
-        scores >= reward.least_right,
-    )
+    right: Array = np.where(np.isnan(scores), np.nan, scores >= reward.least_right)
     return right
 
 
-def _result(
-    answers: DataFrame,
-    rewards: Iterable[LoggedReward],
-) -> Plain:
+def _result(answers: DataFrame, rewards: Iterable[LoggedReward]) -> Plain:
     """Return the statistics of one model's answers to a dataset in one mode."""
     model, step = answers.iloc[0][["model", "step"]]
     result: Plain = {
@@ -121,22 +93,12 @@ def _result(
         scores = _table(answers, REWARD + reward.name).to_numpy(float)
         # A reward that is not for this dataset has no score.
         if not np.isnan(scores).all():
-            result["rewards"][reward.name] = dict(
-                _statistics(
-                    answers,
-                    scores,
-                    reward,
-                )
-            )
+            result["rewards"][reward.name] = dict(_statistics(answers, scores, reward))
 
     return result
 
 
-def _statistics(
-    answers: DataFrame,
-    scores: Array,
-    reward: LoggedReward,
-) -> Named:
+def _statistics(answers: DataFrame, scores: Array, reward: LoggedReward) -> Named:
     """Yield the statistics of one reward function by their name. scores: (rows, samples)."""
     right = _right(scores, reward)
     if reward.range:
@@ -150,11 +112,7 @@ def _statistics(
         yield "lenient", statistics.share(grid)._asdict()
 
     if reward.range and right.shape[1] > 1:
-        yield from _of_samples(
-            answers,
-            right,
-            READ + reward.name,
-        )
+        yield from _of_samples(answers, right, READ + reward.name)
 
     if READ + reward.name in answers:
         yield from _of_answers(answers[READ + reward.name])
@@ -166,11 +124,7 @@ def _statistics(
                 yield f"- {text}", {"mean": share}
 
 
-def _of_samples(
-    answers: DataFrame,
-    right: Array,
-    column: str,
-) -> Named:
+def _of_samples(answers: DataFrame, right: Array, column: str) -> Named:
     """Yield pass@n and maj@n for several answers per row. column: of the texts that the reward read."""
     _, samples = right.shape
     yield f"pass@{samples}", statistics.pass_at_n(right)._asdict()
@@ -192,22 +146,14 @@ def _of_answers(read: Series) -> Named:
             yield MOST_FREQUENT, {"mean": count / len(read), "answer": shown}
 
 
-def _differences(
-    first: DataFrame,
-    other: DataFrame,
-    reward: LoggedReward,
-) -> Iterator[Plain]:
+def _differences(first: DataFrame, other: DataFrame, reward: LoggedReward) -> Iterator[Plain]:
     """Yield a model's change against the first in right answers, if they are known, and in the mean."""
     tables = []
     for answers in (first, other):
         table = _table(answers, REWARD + reward.name)
         tables.append(table.dropna(how="all"))
     # Only rows that have scores of both models.
-    aligned = tables[0].align(
-        tables[1],
-        "inner",
-        axis=0,
-    )
+    aligned = tables[0].align(tables[1], "inner", axis=0)
     scores = [table.to_numpy(float) for table in aligned]
     if not len(scores[0]):
         return
@@ -245,11 +191,7 @@ def _verdict(found: Plain) -> str:
     interval = found["difference"]
     scale, unit = (100, " points") if found["of"] == "right" else (1, "")
     words = f"{after} against {before}: {scale * interval['mean']:+.3g}{unit}"
-    ends = ends_of(
-        interval,
-        "+.3g",
-        scale,
-    )
+    ends = ends_of(interval, "+.3g", scale)
     if ends:
         words += f" (95 %: {ends})"
 
@@ -259,11 +201,7 @@ def _verdict(found: Plain) -> str:
     return words
 
 
-def ends_of(
-    interval: Plain,
-    form: str,
-    scale: int = 1,
-) -> str:
+def ends_of(interval: Plain, form: str, scale: int = 1) -> str:
     """Return the ends of an interval, "" if they are not known."""
     if interval["low"] is None:
         return ""
@@ -332,10 +270,7 @@ def _change(change: Plain) -> str:
     return text
 
 
-def _reasons(
-    result: Plain,
-    reward: str,
-) -> Iterator[str]:
+def _reasons(result: Plain, reward: str) -> Iterator[str]:
     """Yield lines with a model's most frequent answer and reasons, if a reward gave any."""
     texts = []
     for name, found in result["rewards"].get(reward, {}).items():
@@ -379,10 +314,7 @@ def _cells(result: Plain) -> dict[str, str]:
     return cells
 
 
-def markdown_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table in Markdown."""
     lines = []
     rule = ["---"] * len(columns)
@@ -410,10 +342,7 @@ def markdown(summary: Plain) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def plot(
-    summary: Plain,
-    file: Path,
-) -> None:
+def plot(summary: Plain, file: Path) -> None:
     """Write a PNG: bars per model and mode for the first reward of each dataset."""
     by_dataset = defaultdict[str, list[Plain]](list)
     for part in summary["parts"]:
@@ -421,28 +350,12 @@ def plot(
 
     rows = len(by_dataset)
     width = max(9, 1.2 * len(summary["parts"][0]["results"]))
-    with picture(
-        file,
-        (width, 3.6 * rows),
-        rows,
-    ) as grid:
-        for axes, (dataset, parts) in zip(
-            grid[:, 0],
-            by_dataset.items(),
-            strict=True,
-        ):
-            draw_bars(
-                axes,
-                parts,
-                dataset,
-            )
+    with picture(file, (width, 3.6 * rows), rows) as grid:
+        for axes, (dataset, parts) in zip(grid[:, 0], by_dataset.items(), strict=True):
+            draw_bars(axes, parts, dataset)
 
 
-def draw_bars(
-    axes: Any,
-    parts: Sequence[Plain],
-    title: str,
-) -> None:
+def draw_bars(axes: Any, parts: Sequence[Plain], title: str) -> None:
     """Draw the first reward's shares of right answers, or means, of each model and mode."""
     heights = {}
     errors = {}
@@ -456,13 +369,5 @@ def draw_bars(
 
     results = parts[0]["results"]
     reward, kind, _ = first_of(results[0])
-    bars(
-        axes,
-        [result["model"] for result in results],
-        heights,
-        errors,
-    )
-    axes.set(
-        title=f"{title}: {results[0]['rows']:,} rows",
-        ylabel=f"{kind}, {short(reward)}",
-    )
+    bars(axes, [result["model"] for result in results], heights, errors)
+    axes.set(title=f"{title}: {results[0]['rows']:,} rows", ylabel=f"{kind}, {short(reward)}")

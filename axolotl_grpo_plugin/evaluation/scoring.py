@@ -31,11 +31,7 @@ class AnswerScorer:
         self.failures: Counter[str] = Counter()
         self.errors: dict[str, str] = {}
 
-    def scored(
-        self,
-        jobs: Sequence[Job],
-        answers: Sequence[Answer],
-    ) -> list[Row]:
+    def scored(self, jobs: Sequence[Job], answers: Sequence[Answer]) -> list[Row]:
         """Return answers as scored rows of the log's schema. Answers to a row are neighbors."""
         rows = list(map(_row, jobs, answers))
         completions = list(map(as_completion, jobs, answers))
@@ -52,20 +48,11 @@ class AnswerScorer:
                 if name == first:  # it says what is right
                     record[READ + name] = outcome.read
                     record[LENIENT + name] = self._is_lenient(
-                        name,
-                        rows[place],
-                        answers[place].text,
-                        outcome.value,
+                        name, rows[place], answers[place].text, outcome.value
                     )
         return records
 
-    def _is_lenient(
-        self,
-        name: str,
-        row: Row,
-        text: str,
-        value: float | None,
-    ) -> bool | None:
+    def _is_lenient(self, name: str, row: Row, text: str, value: float | None) -> bool | None:
         """Return whether an answer would be right if its last box or number were the answer.
 
         value: its own score. Returns None if that is not known.
@@ -88,10 +75,7 @@ class AnswerScorer:
         self._guards.close()
 
 
-def _row(
-    job: Job,
-    answer: Answer,
-) -> Row:
+def _row(job: Job, answer: Answer) -> Row:
     return job.question.columns | {
         "prompt": answer.prompt or job.question.prompt,
         "completion_ids": answer.ids,

@@ -30,24 +30,13 @@ def share(right: Array) -> Interval:
     return _share(row_means(right))
 
 
-def mean(
-    values: Array,
-    *possible: float,
-) -> Interval:
+def mean(values: Array, *possible: float) -> Interval:
     """Return the mean of any scores. possible: scores that an answer can have, seen or not."""
     rows = row_means(values)
-    return _interval(
-        rows,
-        min([*rows, *possible]),
-        max([*rows, *possible]),
-    )
+    return _interval(rows, min([*rows, *possible]), max([*rows, *possible]))
 
 
-def difference(
-    before: Array,
-    after: Array,
-    *possible: float,
-) -> Interval:
+def difference(before: Array, after: Array, *possible: float) -> Interval:
     """Return the mean of after less before, paired by row. Each row has a score in both.
 
     possible: scores that an answer can have. With them, even equal models have an interval.
@@ -55,17 +44,10 @@ def difference(
     rows = row_means(after) - row_means(before)
     widest = max(possible, default=0.0) - min(possible, default=0.0)
     span = max(float(abs(rows).max()), widest)
-    return _interval(
-        rows,
-        -span,
-        span,
-    )
+    return _interval(rows, -span, span)
 
 
-def changed(
-    before: Array,
-    after: Array,
-) -> tuple[int, int]:
+def changed(before: Array, after: Array) -> tuple[int, int]:
     """Return how many rows with one answer (1.0 right, 0.0 wrong) became right, and became wrong."""
     changes = after - before
     return int((changes > 0).sum()), int((changes < 0).sum())
@@ -84,21 +66,14 @@ def pass_at_n(right: Array) -> Interval:
     return _share(whole.max(axis=1))
 
 
-def majority(
-    right: Array,
-    read: list[list[str]],
-) -> Interval:
+def majority(right: Array, read: list[list[str]]) -> Interval:
     """Return maj@n: the share of rows whose most frequent answer is right.
 
     read: each answer's text, "" if unreadable. All right answers count as one; a tie counts in parts.
     An answer without a score has no vote. A row without a readable answer is wrong.
     """
     shares = []
-    for scores, texts in zip(
-        right,
-        read,
-        strict=True,
-    ):
+    for scores, texts in zip(right, read, strict=True):
         if np.isnan(scores).all():
             continue
         votes = Counter[str | bool]()
@@ -120,20 +95,10 @@ def row_means(values: Array) -> Array:
 
 
 def _share(rows: Array) -> Interval:
-    return _interval(
-        rows,
-        0.0,
-        1.0,
-        float(special.ndtri(SURE)),
-    )
+    return _interval(rows, 0.0, 1.0, float(special.ndtri(SURE)))
 
 
-def _interval(
-    rows: Array,
-    low: float,
-    high: float,
-    quantile: float | None = None,
-) -> Interval:
+def _interval(rows: Array, low: float, high: float, quantile: float | None = None) -> Interval:
     """Return Wilson's score interval of a mean that lies between low and high.
 
     The number of rows is divided by their design effect: their variance over that of single answers,
@@ -162,8 +127,4 @@ def _interval(
     # Rounding may put an end of 30 right answers of 30 at 1 - 1e-16.
     below = low + width * max(middle - half, 0)
     above = low + width * min(middle + half, 1)
-    return Interval(
-        center,
-        min(float(below), center),
-        max(float(above), center),
-    )
+    return Interval(center, min(float(below), center), max(float(above), center))

@@ -30,23 +30,11 @@ class Job(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        model: Model,
-        question: Question,
-        sampling: Sampling,
-        sample: int,
-        engine: str,
+        cls, model: Model, question: Question, sampling: Sampling, sample: int, engine: str
     ) -> "Job":
         """Return a job. Its key is a hash of all that the answer depends on."""
         text = json.dumps(
-            [
-                model.digest,
-                question.row,
-                question.ids,
-                asdict(sampling),
-                sample,
-                engine,
-            ]
+            [model.digest, question.row, question.ids, asdict(sampling), sample, engine]
         )
         key = hashlib.sha256(text.encode()).hexdigest()
         return cls(question, sampling, sample, engine, key[:32])

@@ -49,12 +49,7 @@ def generate_fewer_tokens(
     can_select = _can_select(inputs, input_ids.shape)
     if synced or stateful or loop != model._sample or not can_select:
         completed: torch.Tensor = loop(
-            input_ids,
-            logits_processor,
-            stopping_criteria,
-            generation_config,
-            synced,
-            **inputs,
+            input_ids, logits_processor, stopping_criteria, generation_config, synced, **inputs
         )
         return completed
     # The same tokens may be masked differently, so they are not all that makes a prompt.
@@ -62,11 +57,7 @@ def generate_fewer_tokens(
     first, prompts = distinct_rows(whole)
     places = torch.arange(len(input_ids), device=input_ids.device)  # of the running rows
     _select(inputs, first)
-    output = model._prefill(
-        input_ids[first],
-        generation_config,
-        inputs,
-    )
+    output = model._prefill(input_ids[first], generation_config, inputs)
     inputs = model._update_model_kwargs_for_generation(output, inputs)
     _select(inputs, prompts)
     logits = output.logits[:, -1][prompts]
@@ -109,10 +100,7 @@ def distinct_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return first, groups
 
 
-def _can_select(
-    inputs: dict[str, Any],
-    shape: torch.Size,
-) -> bool:
+def _can_select(inputs: dict[str, Any], shape: torch.Size) -> bool:
     """Return whether rows of the inputs can be selected. shape: of the prompts."""
     for value in filter(torch.is_tensor, inputs.values()):
         if value.shape != shape:  # images, or positions of several dimensions

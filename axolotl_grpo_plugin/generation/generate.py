@@ -28,10 +28,7 @@ class Backend(Protocol):
 
 
 def jobs_of(
-    model: Model,
-    rows: Sequence[Question],
-    plans: Sequence[tuple[Sampling, int]],
-    engine: str,
+    model: Model, rows: Sequence[Question], plans: Sequence[tuple[Sampling, int]], engine: str
 ) -> list[Job]:
     """Return the answers to generate. plans: settings, and the number of answers per row."""
     jobs = []
@@ -42,11 +39,7 @@ def jobs_of(
 
 
 def generate(
-    backend: Backend,
-    store: AnswerStore,
-    model: Model,
-    jobs: Sequence[Job],
-    tokenizer: Any,
+    backend: Backend, store: AnswerStore, model: Model, jobs: Sequence[Job], tokenizer: Any
 ) -> None:
     """Generate the answers that the store lacks, and add each batch to it.
 
@@ -55,12 +48,7 @@ def generate(
     missing = [job for job in jobs if job.key not in store]
     if not missing:
         return
-    bar = tqdm(
-        total=len(jobs),
-        initial=len(jobs) - len(missing),
-        desc=model.label,
-        unit=" answers",
-    )
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc=model.label, unit=" answers")
     with bar:
         backend.load(model)
         for batch in backend.generate(missing):
@@ -79,7 +67,5 @@ def answer_of(made: list[int] | Answer, job: Job, tokenizer: Any) -> Answer:
     ends = (*job.sampling.ends, tokenizer.pad_token_id)
     full = len(made) >= job.sampling.max_tokens
     return Answer(
-        made,
-        tokenizer.decode(made, skip_special_tokens=True),
-        full and made[-1] not in ends,
+        made, tokenizer.decode(made, skip_special_tokens=True), full and made[-1] not in ends
     )

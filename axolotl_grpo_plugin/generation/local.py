@@ -24,10 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import error_line, stop
 from axolotl_grpo_plugin.generation.answers import Completions, Job, seed_of
-from axolotl_grpo_plugin.generation.fewer_tokens import (
-    RowProcessor,
-    generate_fewer_tokens,
-)
+from axolotl_grpo_plugin.generation.fewer_tokens import RowProcessor, generate_fewer_tokens
 from axolotl_grpo_plugin.generation.models import Model
 
 _LARGEST_BATCH = 256
@@ -37,12 +34,7 @@ _SHARE = 0.5  # of the free memory that the key-value cache of a batch may take
 class LocalBackend:
     """transformers. how: part of the answers' keys, because precision changes answers."""
 
-    def __init__(
-        self,
-        cfg: Config,
-        tokenizer: Any,
-        batch_size: int | None = None,
-    ):
+    def __init__(self, cfg: Config, tokenizer: Any, batch_size: int | None = None):
         disable_progress_bar()  # of loading weights
         self._cfg = cfg
         self._tokenizer = tokenizer
@@ -81,22 +73,13 @@ class LocalBackend:
     def generate(self, jobs: Sequence[Job]) -> Iterator[Completions]:
         """Yield batches of jobs with their completions' token ids, the longest prompts first."""
         # The longest prompts of a mode come first, so that a lack of memory shows at once.
-        by_length = sorted(
-            jobs,
-            key=lambda job: (job.sampling.mode, -len(job.question.ids)),
-        )
+        by_length = sorted(jobs, key=lambda job: (job.sampling.mode, -len(job.question.ids)))
         while by_length:
             first = by_length[0]
             size = self._batch_size or self._fitting(first)
             batch = [job for job in by_length[:size] if job.sampling.mode == first.sampling.mode]
             del by_length[: len(batch)]
-            yield list(
-                zip(
-                    batch,
-                    self._completions(batch),
-                    strict=True,
-                )
-            )
+            yield list(zip(batch, self._completions(batch), strict=True))
 
     def close(self) -> None:
         """Free the memory."""
@@ -165,18 +148,10 @@ class _SeededNoise(RowProcessor):
     Each row has a generator of its own, so that an answer does not depend on its batch.
     """
 
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        device: torch.device,
-    ):
+    def __init__(self, seeds: Sequence[int], device: torch.device):
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
-    def __call__(
-        self,
-        input_ids: torch.Tensor,
-        scores: torch.Tensor,
-    ) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         noise = torch.empty_like(scores, dtype=torch.float32)
         for row, generator in zip(noise, self._generators, strict=True):
             row.exponential_(generator=generator)
@@ -186,10 +161,7 @@ class _SeededNoise(RowProcessor):
         self._generators = [self._generators[row] for row in rows.tolist()]
 
 
-def _warpers(
-    batch: Sequence[Job],
-    device: torch.device,
-) -> LogitsProcessorList:
+def _warpers(batch: Sequence[Job], device: torch.device) -> LogitsProcessorList:
     """Return the processors that transformers would use to sample, and the noise."""
     sampling = batch[0].sampling
     if not sampling.temperature:
@@ -209,11 +181,7 @@ def _warpers(
     return LogitsProcessorList(warpers)
 
 
-def _until(
-    ids: list[int],
-    ends: tuple[int, ...],
-    pad: int,
-) -> list[int]:
+def _until(ids: list[int], ends: tuple[int, ...], pad: int) -> list[int]:
     """Return the ids up to and with the first end token, without the padding behind a stop text."""
     for place, token in enumerate(ids):
         if token in ends:
@@ -223,10 +191,7 @@ def _until(
     return ids
 
 
-def _dtype(
-    cfg: Config,
-    device: torch.device,
-) -> torch.dtype:
+def _dtype(cfg: Config, device: torch.device) -> torch.dtype:
     """Return the precision of the config's training. On a CPU, Axolotl reads `bf16: auto` as no bf16."""
     if device.type == "cpu":
         return torch.bfloat16 if cfg.get("bf16") is True else torch.float32

@@ -34,10 +34,7 @@ class Model(NamedTuple):
 
 
 def models_of(
-    cfg: Config,
-    names: Sequence[str] = (),
-    checkpoints: str | None = None,
-    trained: bool = True,
+    cfg: Config, names: Sequence[str] = (), checkpoints: str | None = None, trained: bool = True
 ) -> list[Model]:
     """Return the models to evaluate, the base model first. Equal weights are one model of several names.
 
@@ -100,11 +97,7 @@ def _weights(folder: Path) -> list[Path]:
     return sorted(chain.from_iterable(map(folder.glob, _WEIGHTS)))
 
 
-def _model(
-    cfg: Config,
-    label: str,
-    name: str,
-) -> Model:
+def _model(cfg: Config, label: str, name: str) -> Model:
     where = at(cfg, f"base_model ({name})") if label == "base" else f"--model {name}"
     folder = _folder(cfg, name, where)
     adapter = None
@@ -122,21 +115,10 @@ def _model(
             f"{folder} is no model",
             "Name a folder with config.json and safetensors, an adapter, or a hub name",
         )
-    return Model(
-        label,
-        folder,
-        adapter,
-        _step(label),
-        _digest(folder, adapter),
-        {},
-    )
+    return Model(label, folder, adapter, _step(label), _digest(folder, adapter), {})
 
 
-def _folder(
-    cfg: Config,
-    name: str,
-    where: str,
-) -> Path:
+def _folder(cfg: Config, name: str, where: str) -> Path:
     """Return the model's folder. A hub name is downloaded."""
     model: Config = {"base_model": name}
     if name == cfg.get("base_model"):

@@ -34,10 +34,7 @@ class Question(NamedTuple):
 
 
 def questions(
-    cfg: Config,
-    sources: Sequence[Source],
-    tokenizer: AxolotlTokenizer,
-    limit: int | None = None,
+    cfg: Config, sources: Sequence[Source], tokenizer: AxolotlTokenizer, limit: int | None = None
 ) -> tuple[list[Question], int]:
     """Return the rows of all sources, and the number of rows that the trainer would drop as too long.
 

@@ -34,12 +34,7 @@ class VllmBackend:
     """
 
     def __init__(
-        self,
-        cfg: Config,
-        models: Sequence[Model],
-        folder: Path,
-        address: str | None,
-        longest: int,
+        self, cfg: Config, models: Sequence[Model], folder: Path, address: str | None, longest: int
     ):
         self._cfg = cfg
         self._folder = folder
@@ -144,14 +139,7 @@ class VllmBackend:
             port = probe.getsockname()[1]
         self._address = f"{LOCAL}:{port}"
         self._server = VLLMServer(
-            Request(
-                self._command(model, port),
-                {},
-                LOCAL,
-                port,
-                str(self._folder),
-                os.getpid(),
-            ),
+            Request(self._command(model, port), {}, LOCAL, port, str(self._folder), os.getpid()),
             {**environment(self._gpus), "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"},
         )
         say(f"vLLM starts with {model.folder} (log: {self._server.log})")
@@ -172,13 +160,7 @@ class VllmBackend:
             "gpu-memory-utilization": own.get("gpu_memory_utilization"),
             "dtype": own.get("dtype"),
         }
-        words = [
-            sys.executable,
-            "-m",
-            "vllm.entrypoints.cli.main",
-            "serve",
-            str(model.folder),
-        ]
+        words = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model.folder)]
         for name, value in options.items():
             if value is not None:
                 words.append(f"--{name}={value}")
@@ -187,11 +169,7 @@ class VllmBackend:
         if self._rank:
             rank = round_max_lora_rank(self._rank)
             # An adapter is loaded by one API server only.
-            words += [
-                "--enable-lora",
-                f"--max-lora-rank={rank}",
-                "--api-server-count=1",
-            ]
+            words += ["--enable-lora", f"--max-lora-rank={rank}", "--api-server-count=1"]
         return words
 
     def _load_adapter(self, adapter: Path) -> None:

@@ -38,14 +38,7 @@ def best_scores(
     for ref, name in zip(refs, logged_names(refs), strict=True):
         scores = [row.get(REWARD + name) for row in logged]
         right = [earned.get(ref.key) for _, earned in answers]
-        found.append(
-            Best(
-                name,
-                _highest(scores),
-                _highest(right),
-                load_reward(ref).highest,
-            )
-        )
+        found.append(Best(name, _highest(scores), _highest(right), load_reward(ref).highest))
     return found
 
 

@@ -35,11 +35,7 @@ NUMBERED = (
 )
 
 
-def make(
-    cfg: Config,
-    folder: Path,
-    offline: bool,
-) -> tuple["PreTrainedModel", str]:
+def make(cfg: Config, folder: Path, offline: bool) -> tuple["PreTrainedModel", str]:
     """Write the tiny model, and return it with a line on it.
 
     Raises: ConfigError if the architecture is not known or transformers cannot build it.
@@ -76,9 +72,7 @@ def _config(cfg: Config, offline: bool) -> tuple[Config, str]:
     model = str(cfg.get("base_model_config") or cfg.get("base_model"))
     try:
         found = AutoConfig.from_pretrained(
-            model,
-            revision=cfg.get("revision_of_model") or "main",
-            local_files_only=offline,
+            model, revision=cfg.get("revision_of_model") or "main", local_files_only=offline
         )
         return found.to_dict(), "its config.json"
     except Exception as error:  # the hub's client, or a broken file
@@ -140,16 +134,7 @@ def check_modules(cfg: Config, model: "PreTrainedModel") -> Findings:
             yield _missing(model, f"fsdp_config.{key} ({name})", "layer", name, layers)
 
 
-def _missing(
-    model: object,
-    where: str,
-    kind: str,
-    name: str,
-    known: set[str],
-) -> Finding:
+def _missing(model: object, where: str, kind: str, name: str, known: set[str]) -> Finding:
     return fault(
-        f"no-such-{kind}",
-        where,
-        f"{type(model).__name__} has no such {kind}",
-        nearest(name, known),
+        f"no-such-{kind}", where, f"{type(model).__name__} has no such {kind}", nearest(name, known)
     )

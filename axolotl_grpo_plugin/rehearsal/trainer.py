@@ -40,12 +40,7 @@ class Trainings:
     log: of the first rank; the others' are beside it. ranks: the processes of each training.
     """
 
-    def __init__(
-        self,
-        log: Path,
-        trainings: int,
-        ranks: int,
-    ):
+    def __init__(self, log: Path, trainings: int, ranks: int):
         self.log = log
         self.ranks = ranks
         adopt_orphans()  # so that `close` ends what a killed rank leaves
@@ -120,11 +115,7 @@ def _first_failed(ranks: Sequence[ForkProcess]) -> int | None:
         time.sleep(_AGAIN)
 
 
-def _reason(
-    rank: int,
-    code: int,
-    log: Path,
-) -> str:
+def _reason(rank: int, code: int, log: Path) -> str:
     if code < 0:
         return f"rank {rank} was ended by {Signals(-code).name}"
     end = Path(f"{log}.end")

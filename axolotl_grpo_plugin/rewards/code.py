@@ -101,24 +101,10 @@ def code_reward_func(
     limits = Limits(seconds=timeout, memory=memory << 20)
     nothing = 0
     if partial:
-        nothing, total, _ = _judge_nothing(
-            text,
-            limits,
-            allow_unsafe,
-        )
+        nothing, total, _ = _judge_nothing(text, limits, allow_unsafe)
         if nothing == total:
-            return Score(
-                None,
-                "bad_tests",
-                program.text,
-            )
-    verdict = _judge(
-        program.text,
-        checks,
-        limits,
-        partial,
-        allow_unsafe,
-    )
+            return Score(None, "bad_tests", program.text)
+    verdict = _judge(program.text, checks, limits, partial, allow_unsafe)
     share, reason = 0.0, verdict.reason
     if not verdict.total:
         return Score(None, "bad_tests", program.text)
@@ -200,25 +186,14 @@ def _judge_nothing(text: str, limits: Limits, allow_unsafe: bool) -> _Verdict:
     stubs = ["nothing = None"]
     for name in tests.defined:
         stubs.append(f"def {name}(*_, **__): return None")
-    return _judge(
-        "\n".join(stubs),
-        tests,
-        limits,
-        True,
-        allow_unsafe,
-    )
+    return _judge("\n".join(stubs), tests, limits, True, allow_unsafe)
 
 
 @cache
 def _sandbox(library: str, limits: Limits, allow_unsafe: bool, process: int) -> Sandbox:
     """Return the sandbox of this process that has imported a library. A child process needs its own."""
     imports = f"{_IMPORTS} {library}".split()
-    return Sandbox(
-        _SCRIPT.read_text(),
-        limits,
-        imports,
-        allow_unsafe,
-    )
+    return Sandbox(_SCRIPT.read_text(), limits, imports, allow_unsafe)
 
 
 def _judge(
@@ -226,28 +201,12 @@ def _judge(
 ) -> _Verdict:
     # A library that is there before the program gets back what the program replaced in it.
     library = " ".join(name for name in _LIBRARIES if name.partition(".")[0] in tests.code)
-    box = _sandbox(
-        library,
-        limits,
-        allow_unsafe,
-        os.getpid(),
-    )
+    box = _sandbox(library, limits, allow_unsafe, os.getpid())
     if tests.code:
-        return _judge_by_code(
-            box,
-            program,
-            tests,
-            partial,
-        )
+        return _judge_by_code(box, program, tests, partial)
     run = _calls if tests.function else _prints
     passed, first = 0, ""
-    with closing(
-        run(
-            box,
-            program,
-            tests,
-        )
-    ) as reasons:
+    with closing(run(box, program, tests)) as reasons:
         for reason in reasons:
             if not reason:
                 passed += 1
@@ -255,11 +214,7 @@ def _judge(
             first = first or reason
             if not partial:
                 break
-    return _Verdict(
-        passed,
-        len(tests.cases),
-        first,
-    )
+    return _Verdict(passed, len(tests.cases), first)
 
 
 def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
@@ -269,11 +224,7 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
         if left <= 0:
             yield "time_limit"
             return
-        job = box.start(
-            {"program": program, "functions": False, "tests": None},
-            given,
-            left,
-        )
+        job = box.start({"program": program, "functions": False, "tests": None}, given, left)
         problem = job.receive()
         ended = job.end()
         left -= ended.seconds
@@ -347,18 +298,10 @@ def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: boo
                     # The program may have written this verdict: it has replaced what runs the tests.
                     if passed == total and not all(map(equal.get, certain)):
                         passed, reason = 0, "wrong_output"
-                    return _Verdict(
-                        passed,
-                        total,
-                        reason,
-                    )
+                    return _Verdict(passed, total, reason)
                 case _:
                     break
-    return _Verdict(
-        0,
-        int(problem != "bad_tests"),
-        problem or _why(job.end()) or "runtime_error",
-    )
+    return _Verdict(0, int(problem != "bad_tests"), problem or _why(job.end()) or "runtime_error")
 
 
 def _why(ended: Ended) -> str:

@@ -20,13 +20,7 @@ def same_output(printed: str, expected: str) -> bool:
     lines, wanted = _lines(printed), _lines(expected)
     if wanted == list(map(_words, wanted)):
         lines = list(map(_words, lines))
-    return len(lines) == len(wanted) and all(
-        map(
-            _same_line,
-            lines,
-            wanted,
-        )
-    )
+    return len(lines) == len(wanted) and all(map(_same_line, lines, wanted))
 
 
 def _words(line: str) -> str:
@@ -42,13 +36,7 @@ def _same_line(line: str, wanted: str) -> bool:
     others = wanted.split()
     if line == wanted or len(words) != len(others):
         return line == wanted
-    return any(map(_DECIMAL.fullmatch, others)) and all(
-        map(
-            _same_word,
-            words,
-            others,
-        )
-    )
+    return any(map(_DECIMAL.fullmatch, others)) and all(map(_same_word, words, others))
 
 
 def _same_word(word: str, wanted: str) -> bool:
@@ -64,13 +52,7 @@ def same_value(value: object, expected: object) -> bool:
     if isinstance(expected, list) and isinstance(value, list):
         if len(value) != len(expected):
             return False
-        return all(
-            map(
-                same_value,
-                value,
-                expected,
-            )
-        )
+        return all(map(same_value, value, expected))
     if isinstance(expected, dict) and isinstance(value, dict):
         if value.keys() != expected.keys():
             return False

@@ -26,19 +26,10 @@ _ONLY_PYTEST = re.compile(
     re.MULTILINE,
 )
 # The start of tests that runs all others, which run in any case.
-_RUNNER = re.compile(
-    r"if __name__.*\b(unittest|pytest|exit)\b",
-    re.DOTALL,
-)
+_RUNNER = re.compile(r"if __name__.*\b(unittest|pytest|exit)\b", re.DOTALL)
 # Statements and calls that can make tests fail, in the text of their syntax tree.
 _CAN_FAIL = re.compile(r"\b(Assert|Raise)\(|\b(attr|id)='(assert|raises)")
-_EQUAL = (
-    "assertEqual",
-    "assertListEqual",
-    "assertTupleEqual",
-    "assertDictEqual",
-    "assertSetEqual",
-)
+_EQUAL = ("assertEqual", "assertListEqual", "assertTupleEqual", "assertDictEqual", "assertSetEqual")
 
 Record = dict[str, Any]
 Values = list[Any]
@@ -91,14 +82,7 @@ def read_tests(tests: object) -> ProgramTests | None:
     """
     try:
         return _read(tests if isinstance(tests, str) else json.dumps(tests))
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        SyntaxError,
-        RecursionError,
-    ):
+    except (ValueError, TypeError, KeyError, AttributeError, SyntaxError, RecursionError):
         return None
 
 
@@ -110,26 +94,13 @@ def _read(text: str) -> ProgramTests | None:
         beside = data
         data = _decoded(data["test_cases"])
     if data and are_strings(data):
-        return _code(
-            "\n".join(data),
-            "",
-        )
+        return _code("\n".join(data), "")
     if isinstance(data, list):
-        return _listed(
-            data,
-            beside,
-        )
+        return _listed(data, beside)
     if data.get("inputs"):
-        return _cases(
-            data["inputs"],
-            data["outputs"],
-            data.get("fn_name") or "",
-        )
+        return _cases(data["inputs"], data["outputs"], data.get("fn_name") or "")
     code = data.get("functional") or data["test"]
-    return _code(
-        code,
-        data.get("entry_point") or "",
-    )
+    return _code(code, data.get("entry_point") or "")
 
 
 def _decoded(data: Any) -> Any:
@@ -151,11 +122,7 @@ def _listed(cases: Values, beside: Record) -> ProgramTests | None:
         return None
     inputs = [case["input"] for case in cases]
     outputs = [case["output"] for case in cases]
-    return _cases(
-        inputs,
-        outputs,
-        name,
-    )
+    return _cases(inputs, outputs, name)
 
 
 def _func_name(record: Record) -> Any:
@@ -179,16 +146,8 @@ def _cases(inputs: Values, outputs: Values, function: Any) -> ProgramTests | Non
         outputs = [json.loads(text) for text in outputs]
     if function and not all(isinstance(arguments, list) for arguments in inputs):
         return None
-    cases = zip(
-        inputs,
-        outputs,
-        strict=True,
-    )
-    return ProgramTests(
-        tuple(cases),
-        function,
-        exact=exact,
-    )
+    cases = zip(inputs, outputs, strict=True)
+    return ProgramTests(tuple(cases), function, exact=exact)
 
 
 def _arguments(text: str) -> Values:
@@ -204,23 +163,11 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
     """Return tests that are code, or None if they cannot be judged."""
     tree = ast.parse(code)
     nodes = list(ast.walk(tree))
-    own, used = _globals(
-        symtable.symtable(
-            code,
-            "tests.py",
-            "exec",
-        )
-    )
+    own, used = _globals(symtable.symtable(code, "tests.py", "exec"))
 
     # Tests without an assertion would pay every program.
     can_fail = _CAN_FAIL.search(ast.dump(tree)) and not _ONLY_PYTEST.search(code)
-    if not can_fail or any(
-        _cannot_run(
-            node,
-            used,
-        )
-        for node in nodes
-    ):
+    if not can_fail or any(_cannot_run(node, used) for node in nodes):
         return None
     # Names that neither the tests nor Python define. They are modules, or come from the program.
     free = used - own - vars(builtins).keys()
@@ -264,10 +211,7 @@ def _code(code: str, entry_point: str) -> ProgramTests | None:
         names=tuple(sorted(wanted)),
         modules=tuple(sorted(modules)),
         own_types=own_types or names_types,
-        copies=not _looks_at_arguments(
-            nodes,
-            wanted,
-        ),
+        copies=not _looks_at_arguments(nodes, wanted),
     )
 
 
@@ -298,10 +242,7 @@ def _cannot_run(node: ast.AST, used: set[str]) -> bool:
         case ast.ImportFrom():
             modules = [node.module or ""]
         case ast.FunctionDef(name=name) if name.startswith(("test_", "setup_")):
-            if name in used or re.match(
-                "@.*patch",
-                ast.unparse(node),
-            ):
+            if name in used or re.match("@.*patch", ast.unparse(node)):
                 return False  # its caller gives the parameters
             return ast.unparse(node.args) not in ("", "self")
         case ast.AsyncFunctionDef(name=name) if name.startswith("test_"):
@@ -311,12 +252,7 @@ def _cannot_run(node: ast.AST, used: set[str]) -> bool:
 
     # The tests need the package, not only its part.
     roots = {name.partition(".")[0] for name in modules}
-    return not all(
-        map(
-            find_spec,
-            roots - {"solution"},
-        )
-    )
+    return not all(map(find_spec, roots - {"solution"}))
 
 
 def _looks_at_arguments(nodes: list[ast.AST], wanted: set[str]) -> bool:
@@ -385,32 +321,19 @@ def hold_back(code: str) -> tuple[str, list[Literal], set[int], list[str]]:
             case ast.Import(names):
                 imports += [f"import {alias.name}" for alias in names if alias.name != "solution"]
             case ast.ImportFrom(module) if module != "solution":
-                imports.append(
-                    ast.unparse(node),
-                )
+                imports.append(ast.unparse(node))
             case ast.Attribute(value=value):
                 # `(f(x) == [1, 2]).all()` compares the values of an array one by one.
-                vectors.update(
-                    ast.walk(value),
-                )
+                vectors.update(ast.walk(value))
             # A chain such as `1 < f(x) < 3` has no stand-in.
             case ast.Compare(left, [ast.Eq() | ast.NotEq()], [right]) if node not in vectors:
-                node.left, *node.comparators = _held(
-                    literals,
-                    [left, right],
-                )
+                node.left, *node.comparators = _held(literals, [left, right])
             case ast.Call(ast.Attribute(attr=name) as method, [left, right, *rest]) if (
                 name in _EQUAL
             ):
                 # The others first check the type, which a stand-in has not.
                 method.attr = "assertEqual"
-                node.args = [
-                    *_held(
-                        literals,
-                        [left, right],
-                    ),
-                    *rest,
-                ]
+                node.args = [*_held(literals, [left, right]), *rest]
     certain: set[int] = set()
     if not re.search(r"\b(return\b|skip|\w*exit\()", code):  # it may end early
         certain = _compared(tree.body)
@@ -426,11 +349,7 @@ def _held(literals: list[Literal], sides: list[ast.expr]) -> list[ast.expr]:
             number = ast.Constant(len(literals))
             literals.append((ast.unparse(side), text))
             sides.remove(side)
-            stand_in = ast.Call(
-                ast.Name("_held"),
-                [number],
-                [],
-            )
+            stand_in = ast.Call(ast.Name("_held"), [number], [])
             return [stand_in, *sides]
     return sides
 
@@ -447,9 +366,6 @@ def _compared(body: list[ast.stmt]) -> set[int]:
                     case ast.Call(ast.Name("_held"), [ast.Constant(int(number))]):
                         numbers.add(number)
             case ast.FunctionDef(name, decorator_list=[]) | ast.ClassDef(name, decorator_list=[]):
-                if re.match(
-                    "check$|test_|Test",
-                    name,
-                ):
+                if re.match("check$|test_|Test", name):
                     tests[name] = _compared(node.body)  # the last one of a name
     return numbers.union(*tests.values())

@@ -73,11 +73,7 @@ def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     return score_blocks(_think_then_text(completion, prefilled), _is_empty, 1.0)
 
 
-@reward(
-    range=(0.0, 1.0),
-    reasons="all_tags some_tags no_tags text_after_answer",
-    inline=True,
-)
+@reward(range=(0.0, 1.0), reasons="all_tags some_tags no_tags text_after_answer", inline=True)
 def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     """Return 0.25 for each of the four tags that occurs once, in its order and with content.
 

@@ -140,9 +140,7 @@ def score_lines(text: str, tags: Names, is_empty: IsEmpty, highest: float) -> Sc
 
 
 @reward(
-    range=(0.0, 0.5),
-    reasons="all_tags some_tags no_tags no_content text_after_answer",
-    inline=True,
+    range=(0.0, 0.5), reasons="all_tags some_tags no_tags no_content text_after_answer", inline=True
 )
 def xmlcount_reward_func(completion: str) -> Score:
     """Return 0.125 for each of the four tags that occurs exactly once, in all 0 to 0.5.

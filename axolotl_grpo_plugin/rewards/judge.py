@@ -122,12 +122,7 @@ def judge(
     reads = [gold]
     if sources:
         reads.append("data_source")
-    spec = Spec(
-        range=(0.0, 1.0),
-        reads=reads,
-        reasons=_REASONS,
-        ready=endpoint.ready,
-    )
+    spec = Spec(range=(0.0, 1.0), reads=reads, reasons=_REASONS, ready=endpoint.ready)
 
     def first_score(completion: Completion, row: Row) -> Score:
         if None in row.values():

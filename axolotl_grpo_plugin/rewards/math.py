@@ -36,13 +36,7 @@ from axolotl_grpo_plugin.exact import (
     unevaluated,
     values,
 )
-from axolotl_grpo_plugin.expressions import (
-    Tree,
-    Unreadable,
-    find_expressions,
-    number,
-    parse,
-)
+from axolotl_grpo_plugin.expressions import Tree, Unreadable, find_expressions, number, parse
 from axolotl_grpo_plugin.latex import LONGEST, layout, normal, split, squeeze
 from axolotl_grpo_plugin.limits import HelperDied, TooSlow, call
 from axolotl_grpo_plugin.reward import Score, reward
@@ -186,16 +180,7 @@ def accuracy_reward_func(completion: str, solution: str, prompt: Any = None) -> 
 def _delegated(answer: str, written: str, prompt: Any) -> str:
     """Return the reason of an answer's score with the help of math-verify."""
     try:
-        return str(
-            call(
-                _decide,
-                answer,
-                written,
-                prompt,
-                True,
-                seconds=_CPU_SECONDS,
-            )
-        )
+        return str(call(_decide, answer, written, prompt, True, seconds=_CPU_SECONDS))
     except TooSlow:
         return "too_slow"
     except (TimeoutError, HelperDied) as error:
@@ -212,13 +197,7 @@ def _scored(reason: str, answer: str) -> Score:
 
 def _find(completion: str, solution: str) -> Answer:
     """Return the answer of a completion as written. Boxes are a list if the solution's are."""
-    answer = find_answer(
-        completion,
-        ["tag", "box", "hash"],
-        _merged,
-        LONGEST,
-        join_boxes=True,
-    )
+    answer = find_answer(completion, ["tag", "box", "hash"], _merged, LONGEST, join_boxes=True)
     if answer.problem == "several_answers" and len({*read_boxes(solution)}) > 1:
         boxes = read_boxes(after_reasoning(completion))
         return Answer(", ".join(boxes)[:LONGEST])
@@ -233,12 +212,7 @@ def _merged(text: str) -> object:
     return values(canonical(_tree(answer))) or answer
 
 
-def _decide(
-    text: str,
-    written: str,
-    prompt: Any = None,
-    delegate: bool = False,
-) -> str:
+def _decide(text: str, written: str, prompt: Any = None, delegate: bool = False) -> str:
     """Return the reason of an answer's score, or "" if math-verify is needed.
 
     delegate: call math-verify.
@@ -284,11 +258,7 @@ def _compare(answer: str, gold: str, prompt: Any, delegate: bool) -> str:
     if "?too_large" in kinds:
         return "too_large"
     if not unread and "?unreadable" not in kinds:
-        return _judge(
-            [part.tree for part in ours],
-            [part.tree for part in golds],
-            prompt,
-        )
+        return _judge([part.tree for part in ours], [part.tree for part in golds], prompt)
 
     # The grammar does not read one of the texts.
     if all(is_number(part.tree) for part in golds):
@@ -482,12 +452,7 @@ def _same(part: Part, gold: Part) -> bool:
 
 
 def _verified(golds: list[Any], answers: list[Any]) -> bool:
-    verdict = math_verify.verify(
-        golds,
-        answers,
-        timeout_seconds=None,
-        raise_on_error=True,
-    )
+    verdict = math_verify.verify(golds, answers, timeout_seconds=None, raise_on_error=True)
     return bool(verdict)
 
 

@@ -31,10 +31,7 @@ _NO_ANSWER = "no_answer truncated empty_answer several_answers too_long bad_gold
 
 
 @reward(
-    range=(0.0, 1.0),
-    reads="solution",
-    reasons=["correct", "wrong_value", *_NO_ANSWER],
-    inline=True,
+    range=(0.0, 1.0), reads="solution", reasons=["correct", "wrong_value", *_NO_ANSWER], inline=True
 )
 def exact_reward_func(
     completion: str, solution: Any, ignore_case: bool = False, separator: str = ""
@@ -70,16 +67,8 @@ def exact_reward_func(
             answers = answer.text.split(separator)
             golds = [read_value(text.strip()) for text in solution.split(separator)]
 
-    right = matched(
-        golds,
-        answers,
-        lambda gold, text: _equal(text.strip(), gold, ignore_case),
-    )
-    return Score(
-        float(right),
-        "correct" if right else "wrong_value",
-        answer.text,
-    )
+    right = matched(golds, answers, lambda gold, text: _equal(text.strip(), gold, ignore_case))
+    return Score(float(right), "correct" if right else "wrong_value", answer.text)
 
 
 @reward(
@@ -124,11 +113,7 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     share = right / (len(gold) * len(gold[0]))
     if share == 1:
         return Score(1.0, "correct", answer.text)
-    return Score(
-        share if partial else 0.0,
-        "wrong_cells",
-        answer.text,
-    )
+    return Score(share if partial else 0.0, "wrong_cells", answer.text)
 
 
 def _find(completion: str) -> Answer:
@@ -151,11 +136,7 @@ def _read(text: str) -> Value:
     return read_value(text)
 
 
-def _equal(
-    answer: str,
-    gold: Value,
-    ignore_case: bool,
-) -> bool:
+def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
     wanted = gold.value
     value, is_plain = _read(answer)
     if is_plain and not (gold.plain and normal(value) == normal(wanted)):

@@ -192,10 +192,7 @@ def kimi_length(by: str, by_args: Options | None = None) -> GroupReward:
 
 
 def gated(
-    reward: str,
-    by: str,
-    reward_args: Options | None = None,
-    by_args: Options | None = None,
+    reward: str, by: str, reward_args: Options | None = None, by_args: Options | None = None
 ) -> Reward:
     """Return the score of another reward for right completions, and 0.0 ("gated") for wrong ones.
 
@@ -227,13 +224,7 @@ def gated(
     return _shaped("gated", [paid, judge], shape, limits, reasons=["gated"])
 
 
-def _shaped(
-    name: str,
-    inner: Sequence[Reward],
-    shape: Shape,
-    range: Range,
-    **own: Names,
-) -> Reward:
+def _shaped(name: str, inner: Sequence[Reward], shape: Shape, range: Range, **own: Names) -> Reward:
     """Return a reward that computes its score from the scores of the rewards in `inner`.
 
     own: its own columns and reasons, by the fields of `Spec`.

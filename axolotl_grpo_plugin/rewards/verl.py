@@ -15,10 +15,7 @@ _OF_VERL = ("data_source", "extra_info")  # verl passes these if a function take
 
 
 def from_compute_score(
-    function: str,
-    range: Range = (0.0, 1.0),
-    arguments: Options | None = None,
-    decode: bool = False,
+    function: str, range: Range = (0.0, 1.0), arguments: Options | None = None, decode: bool = False
 ) -> Reward:
     """Return the score of a verl reward function, or None for a row without its columns.
 

@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Below a run's output_dir.
-_FOLDERS = (
-    "train",
-    "rollouts/train",
-    "completions",
-    ".",
-)
+_FOLDERS = ("train", "rollouts/train", "completions", ".")
 _NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+\.parquet")
 
 

@@ -7,26 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from axolotl_grpo_plugin.runlog.rewards import (
-    LoggedReward,
-    Ranges,
-    rewards_of,
-)
-from axolotl_grpo_plugin.runlog.schema import (
-    ERROR,
-    METADATA,
-    REWARD,
-    as_text,
-)
+from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges, rewards_of
+from axolotl_grpo_plugin.runlog.schema import ERROR, METADATA, REWARD, as_text
 
 Row = dict[str, Any]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def rewards_in(
-    file: Path,
-    known: Ranges | None = None,
-) -> list[LoggedReward]:
+def rewards_in(file: Path, known: Ranges | None = None) -> list[LoggedReward]:
     """Return the reward functions of a file in their order.
 
     known: ranges for an old log, which declares none.
@@ -42,10 +30,7 @@ def rewards_in(
     return rewards_of(ranges)
 
 
-def raw_rows(
-    file: Path,
-    columns: list[str] | None = None,
-) -> Iterator[Row]:
+def raw_rows(file: Path, columns: list[str] | None = None) -> Iterator[Row]:
     """Yield the rows of a file, with chats as JSON.
 
     columns: to read if the file has them, instead of all.
@@ -76,10 +61,7 @@ def group_of(row: Row) -> tuple[Any, ...]:
     return row.get("attempt"), row.get("step"), as_text(row.get("prompt"))
 
 
-def named(
-    row: Row,
-    prefix: str,
-) -> Row:
+def named(row: Row, prefix: str) -> Row:
     """Return the values of the columns that begin with a prefix, by the rest of their names."""
     return {
         column.removeprefix(prefix): value
@@ -88,10 +70,7 @@ def named(
     }
 
 
-def score_of(
-    row: Row,
-    name: str,
-) -> float | None:
+def score_of(row: Row, name: str) -> float | None:
     """Return the score that a reward function gave to a row. None if it gave none, or if it failed."""
     return None if row.get(ERROR + name) else row.get(REWARD + name)
 
@@ -106,10 +85,7 @@ def chat(value: Any) -> Any:
     return value
 
 
-def readable(
-    value: Any,
-    longest: int,
-) -> str:
+def readable(value: Any, longest: int) -> str:
     """Return the text of a logged text or chat, without characters that a terminal would obey.
 
     longest: in characters. A longer text is cut at its end.

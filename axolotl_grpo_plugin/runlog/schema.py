@@ -53,10 +53,7 @@ LENIENT = "lenient/"
 LONGEST_READ = 300  # characters
 # By the name of a column, or the part of it before a slash.
 _TYPES = {
-    **dict.fromkeys(
-        ("attempt", "rank", "completion_tokens", "tool_tokens", "sample"),
-        "int32",
-    ),
+    **dict.fromkeys(("attempt", "rank", "completion_tokens", "tool_tokens", "sample"), "int32"),
     **dict.fromkeys(("step", "row", "group"), "int64"),
     **dict.fromkeys(("truncated", "discarded", "lenient"), "bool"),
     **dict.fromkeys(("reward", "advantage"), "double"),

@@ -174,8 +174,5 @@ def _find_tool(name: str) -> str:
     return path
 
 
-BACKENDS = (
-    Backend("bubblewrap", _bubblewrap),
-    Backend("user namespaces", _unshare),
-)
+BACKENDS = (Backend("bubblewrap", _bubblewrap), Backend("user namespaces", _unshare))
 UNSAFE = Backend("none", lambda uid: _server())  # plain processes

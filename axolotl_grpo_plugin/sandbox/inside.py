@@ -134,13 +134,7 @@ def seccomp_filter() -> bytes:
         PRLIMIT: (EQUAL, 1, 0, 0),  # a process may change its own limits only
     }
     for call_numbers, test in allowed.items():
-        steps += if_call(
-            call_numbers[which],
-            LOAD_ARGUMENT,
-            test,
-            REFUSE,
-            ALLOW,
-        )
+        steps += if_call(call_numbers[which], LOAD_ARGUMENT, test, REFUSE, ALLOW)
     steps.append(ALLOW)
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
@@ -154,15 +148,8 @@ def install_filter(code: bytes) -> None:
     """Apply a seccomp filter to this process and all its children, for good."""
     buffer = ctypes.create_string_buffer(code, len(code))
     address = ctypes.addressof(buffer)
-    program = struct.pack(
-        "HxxxxxxP",
-        len(code) // 8,
-        address,
-    )
-    check(
-        LIBC.prctl(SECCOMP, 2, program, 0, 0),
-        "prctl(PR_SET_SECCOMP)",
-    )
+    program = struct.pack("HxxxxxxP", len(code) // 8, address)
+    check(LIBC.prctl(SECCOMP, 2, program, 0, 0), "prctl(PR_SET_SECCOMP)")
 
 
 def check(result: int, call: str) -> None:
@@ -173,53 +160,24 @@ def check(result: int, call: str) -> None:
 
 def keep_capabilities(kept: int) -> None:
     """Drop all capabilities of this process except the bit set `kept`."""
-    header = struct.pack(
-        "Ii",
-        CAPABILITIES,
-        0,
-    )
-    check(
-        LIBC.capset(
-            header,
-            struct.pack(
-                "2I16x",
-                kept,
-                kept,
-            ),
-        ),
-        "capset",
-    )
+    header = struct.pack("Ii", CAPABILITIES, 0)
+    check(LIBC.capset(header, struct.pack("2I16x", kept, kept)), "capset")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
     result = LIBC.mount(
-        source.encode(),
-        target.encode(),
-        kind.encode(),
-        ctypes.c_ulong(flags),
-        data.encode(),
+        source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()
     )
     check(result, f"mount {target}")
 
 
 def mount_memory(target: str, options: str) -> None:
-    mount(
-        "tmpfs",
-        target,
-        "tmpfs",
-        NOSUID | NODEV,
-        options,
-    )
+    mount("tmpfs", target, "tmpfs", NOSUID | NODEV, options)
 
 
 def make_read_only(target: str, flags: int = 0) -> None:
     """Make a mount read-only, and ignore set-user-id bits there. flags: RECURSIVE for all mounts below."""
-    attributes = (ctypes.c_uint64 * 4)(
-        1 | 2,
-        0,
-        0,
-        0,
-    )
+    attributes = (ctypes.c_uint64 * 4)(1 | 2, 0, 0, 0)
     result = LIBC.syscall(
         ctypes.c_long(MOUNT_SETATTR),
         ctypes.c_long(HERE),
@@ -237,12 +195,7 @@ def bind(source: str, target: str) -> None:
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         open(target, "x").close()
-    mount(
-        source,
-        target,
-        "",
-        BIND_ALL,
-    )
+    mount(source, target, "", BIND_ALL)
 
 
 def build_root(plan: Setup) -> None:
@@ -269,12 +222,7 @@ def build_root(plan: Setup) -> None:
     for path, destination in plan["links"].items():
         os.symlink(destination, f"/new{path}")
     os.mkdir("/new/proc")
-    mount(
-        "proc",
-        "/new/proc",
-        "proc",
-        NOSUID | NODEV | NOEXEC,
-    )
+    mount("proc", "/new/proc", "proc", NOSUID | NODEV | NOEXEC)
     make_read_only("/new")
     os.chdir("/new")
     check(LIBC.pivot_root(b".", b"."), "pivot_root")
@@ -290,38 +238,17 @@ def enclose(setup: Setup, code: bytes) -> None:
     mount_memory("/tmp", f"mode=1777,size={disk},nr_inodes={max(64, disk // BYTES_PER_FILE)}")
     for path, fd in shared.items():
         os.makedirs(path)
-        mount(
-            f"/proc/self/fd/{fd}",
-            path,
-            "",
-            BIND_ALL,
-        )
+        mount(f"/proc/self/fd/{fd}", path, "", BIND_ALL)
         os.close(fd)
-    mount(
-        "proc",
-        "/proc",
-        "proc",
-        NOSUID | NODEV | NOEXEC,
-    )
+    mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
     os.chdir("/tmp")
     uid = setup["uid"]
     if uid is not None:
         os.setgroups([])
-        os.setresgid(
-            uid,
-            uid,
-            uid,
-        )
-        os.setresuid(
-            uid,
-            uid,
-            uid,
-        )
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
     keep_capabilities(0)
-    check(
-        LIBC.prctl(NO_NEW_PRIVS, 1, 0, 0, 0),
-        "prctl(PR_SET_NO_NEW_PRIVS)",
-    )
+    check(LIBC.prctl(NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
     install_filter(code)
     if os.getpid() != 1:
         raise OSError("The job is not the first process of its namespace.")
@@ -357,11 +284,7 @@ class Channel:
     """A job's connection to its `Job` object outside."""
 
     def __init__(self) -> None:
-        self._read = os.fdopen(
-            3,
-            "rb",
-            closefd=False,
-        )
+        self._read = os.fdopen(3, "rb", closefd=False)
 
     def send(self, message: object) -> None:
         data = json.dumps(message).encode() + b"\n"
@@ -410,15 +333,7 @@ def exit_status(code: Any) -> int:
 def delay(task: str) -> float:
     """Return the seconds in which a task (a path below /proc) was ready but had no CPU; 0.0 if unknown."""
     try:
-        words = (
-            Path(
-                "/proc",
-                task,
-                "schedstat",
-            )
-            .read_text()
-            .split()
-        )
+        words = Path("/proc", task, "schedstat").read_text().split()
         return int(words[1]) / 1e9
     except (OSError, IndexError):
         return 0.0
@@ -440,11 +355,7 @@ def wait_for(job: int) -> Usage:
     late = 0.0
     while True:
         # A process that has ended but was not waited for still has its entry in /proc.
-        ended = os.waitid(
-            os.P_ALL,
-            0,
-            os.WEXITED | os.WNOWAIT,
-        )
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         if ended and ended.si_pid == job:
             late = delay(str(job)) + delay("self")
         pid, status, usage = os.wait3(0)
@@ -486,11 +397,7 @@ class Jobs:
             # The job's user also owns the first process of the namespace, and maybe the server.
             others = 2 if self._setup["uid"] is None else 1
             limits = self._setup["limits"]
-            become(
-                {**limits, "processes": limits["processes"] + others},
-                seconds,
-                own,
-            )
+            become({**limits, "processes": limits["processes"] + others}, seconds, own)
             return True
         for fd in own:
             os.close(fd)
@@ -537,11 +444,7 @@ def send(control: socket.socket, message: object) -> None:
 
 def receive(control: socket.socket) -> tuple[Any, list[int]]:
     """Return the next message, None after the last, and the file descriptors that came with it."""
-    data, own, _, _ = socket.recv_fds(
-        control,
-        LONGEST_MESSAGE,
-        4,
-    )
+    data, own, _, _ = socket.recv_fds(control, LONGEST_MESSAGE, 4)
     return json.loads(data or b"null"), own
 
 
@@ -575,12 +478,7 @@ def isolate(uid: int | None) -> None:
         if os.path.ismount(device):
             # A read-only mount allows writing to the device, but not changing its times.
             flags = os.statvfs(device).f_flag & (NOSUID | NODEV | NOEXEC)
-            mount(
-                "",
-                device,
-                "",
-                READ_ONLY | flags,
-            )
+            mount("", device, "", READ_ONLY | flags)
     keep_capabilities(SYS_ADMIN if uid is None else SYS_ADMIN | CHANGE_USER)
 
 
@@ -592,11 +490,7 @@ def check_process_limit(jobs: Jobs) -> None:
             os.fork()
             os._exit(1)
         os._exit(0)
-    select.select(
-        [jobs.ended],
-        [],
-        [],
-    )
+    select.select([jobs.ended], [], [])
     if jobs.end()["exit"]:
         raise OSError("The limit on processes does not apply to this user.")
 
@@ -617,14 +511,7 @@ def main() -> None:
     for name in setup["imports"]:
         importlib.import_module(name)
     module = ModuleType("job")
-    exec(
-        compile(
-            setup["script"],
-            "job.py",
-            "exec",
-        ),
-        module.__dict__,
-    )
+    exec(compile(setup["script"], "job.py", "exec"), module.__dict__)
     gc.collect()
     gc.freeze()
     jobs = Jobs(setup)
@@ -633,11 +520,7 @@ def main() -> None:
     send(control, "ready")
     if serve(jobs, control):
         channel = Channel()
-        finish(
-            module.main,
-            channel.receive(),
-            channel,
-        )
+        finish(module.main, channel.receive(), channel)
 
 
 main()

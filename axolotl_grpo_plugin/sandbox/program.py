@@ -77,18 +77,11 @@ def main(request: Message, channel: Any) -> None:
     if problem:
         return
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # `site` would add them
-    code = compile(
-        tree,
-        "program.py",
-        "exec",
-    )
+    code = compile(tree, "program.py", "exec")
     if not request["functions"]:
         module = sys.modules["__main__"] = ModuleType("__main__")
         os.close(3)  # the channel
-        exec(
-            code,
-            vars(module),
-        )
+        exec(code, vars(module))
         return
     module = sys.modules["program"] = ModuleType("program")
     for name in LEETCODE:
@@ -97,38 +90,21 @@ def main(request: Message, channel: Any) -> None:
     if has_tests:
         hide_tests()
         restore = remember([statement.split()[1] for statement in imports])
-    exec(
-        code,
-        vars(module),
-    )
+    exec(code, vars(module))
     channel.send("loaded")
     if has_tests:
         restore()
-        threading.Thread(
-            target=answer_tests,
-            args=(module, channel),
-        ).start()
+        threading.Thread(target=answer_tests, args=(module, channel)).start()
         while (task := TASKS.get()) is not None:
             task()
     else:
         while (asked := channel.receive()) is not None:
-            channel.send(
-                call(
-                    module,
-                    **asked,
-                )
-            )
+            channel.send(call(module, **asked))
 
 
 def answer_tests(module: ModuleType, channel: Any) -> None:
     try:
-        channel.send(
-            run_tests(
-                module,
-                channel,
-                **channel.receive(),
-            )
-        )
+        channel.send(run_tests(module, channel, **channel.receive()))
     finally:
         TASKS.put(None)
 
@@ -147,10 +123,7 @@ def patchable(imported: list[str]) -> Iterator[Any]:
         if name in imported or name.startswith(
             ("unittest.", "_pytest.raises", "_pytest.python_api")
         ):
-            yield from filter(
-                isclass,
-                vars(module).values(),
-            )
+            yield from filter(isclass, vars(module).values())
 
 
 def codes_of(owners: Iterable[Any]) -> list[tuple[Any, Any]]:
@@ -183,17 +156,10 @@ def remember(imported: list[str]) -> Function:
         for owner, names in before:
             for name, value in names.items():
                 if vars(owner).get(name) is not value:
-                    setattr(
-                        owner,
-                        name,
-                        value,
-                    )
+                    setattr(owner, name, value)
             if isclass(owner):
                 for name in vars(owner).keys() - names.keys():
-                    delattr(
-                        owner,
-                        name,
-                    )
+                    delattr(owner, name)
         sys.modules.update(modules)
 
     return restore
@@ -203,41 +169,22 @@ def give_public_names(module: ModuleType) -> None:
     """Make a module and its public names builtins, so that they are not taken for the program's own."""
     names = [name for name in vars(module) if name[0] != "_"]
     for name in getattr(module, "__all__", names):
-        vars(builtins).setdefault(
-            name,
-            getattr(module, name),
-        )
-    vars(builtins).setdefault(
-        module.__name__,
-        module,
-    )
+        vars(builtins).setdefault(name, getattr(module, name))
+    vars(builtins).setdefault(module.__name__, module)
 
 
 def parse(source: str) -> tuple[Any, str]:
     """Return a program's syntax tree, and its problem: "syntax_error", "empty_program" or ""."""
     try:
-        tree = ast.parse(
-            source,
-            "program.py",
-        )
+        tree = ast.parse(source, "program.py")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None, "syntax_error"
-    return tree, "" if any(
-        map(
-            does_something,
-            tree.body,
-        )
-    ) else "empty_program"
+    return tree, "" if any(map(does_something, tree.body)) else "empty_program"
 
 
 def does_something(statement: ast.stmt) -> bool:
     if isinstance(statement, DEFINITIONS):
-        return any(
-            map(
-                does_something,
-                statement.body,
-            )
-        )
+        return any(map(does_something, statement.body))
     return not is_constant(statement) and not isinstance(statement, NO_EFFECT)
 
 
@@ -249,25 +196,14 @@ def is_constant(statement: ast.stmt) -> bool:
 def call(module: ModuleType, name: str, arguments: list[Any]) -> Message:
     """Call a function, or a method of `Solution`. Arguments and result are JSON data."""
     try:
-        function = getattr(
-            module,
-            name,
-            None,
-        )
+        function = getattr(module, name, None)
         # The method first: after `from math import *`, `gcd` is in the module too.
         if hasattr(module, "Solution"):
-            function = getattr(
-                module.Solution(),
-                name,
-                function,
-            )
+            function = getattr(module.Solution(), name, function)
         if function is None:
             return {"missing": name}
         # `tolist` is of numpy.
-        text = json.dumps(
-            function(*arguments),
-            default=lambda value: value.tolist(),
-        )
+        text = json.dumps(function(*arguments), default=lambda value: value.tolist())
         return {"value": json.loads(text)}
     except BaseException as error:
         return {"raised": type(error).__name__}
@@ -293,34 +229,19 @@ def run_tests(
     """
     tests: Any = ModuleType("tests")
     solution: Any = ModuleType("solution")
-    sys.modules.update(
-        tests=tests,
-        solution=solution,
-    )
+    sys.modules.update(tests=tests, solution=solution)
     # Not `getattr`, because the program may define the module's `__getattr__`.
     given = {name: vars(module)[name] for name in names if name in vars(module)}
-    missing = map(
-        repr,
-        set(names) - set(given),
-    )
+    missing = map(repr, set(names) - set(given))
     for value in given.values():
         # A program can change containers of its module, and the tests look at them again.
-        own_types = own_types or is_one_of(
-            value,
-            (list, dict, set),
-        )
+        own_types = own_types or is_one_of(value, (list, dict, set))
     if not own_types:
-        given = apart(
-            dict,
-            given,
-        )
+        given = apart(dict, given)
     for importer in (tests, solution):
         vars(importer).update(given)
     Guard.copies = copies
-    tests._held = partial(
-        Held,
-        channel,
-    )
+    tests._held = partial(Held, channel)
     tests.__builtins__ = BUILTINS
     unittest.main = lambda *_, **__: None  # type: ignore[assignment]  # they run below
     result = unittest.TestResult()
@@ -337,14 +258,8 @@ def run_tests(
         problems += result.skipped
     reason = ""
     if problems:
-        reason = why(
-            problems[0][1],
-            missing,
-        )
-    total = max(
-        result.testsRun,
-        len(problems),
-    )
+        reason = why(problems[0][1], missing)
+    total = max(result.testsRun, len(problems))
     return [nonce, total - len(problems), total, reason]
 
 
@@ -352,37 +267,16 @@ def cases(tree: Any, tests: ModuleType) -> Iterator[tuple[bool, Any]]:
     """Yield whether a piece of the tests is a test, and how to run it."""
     for node in tree.body:
         is_test = not isinstance(node, (*NO_EFFECT, *DEFINITIONS, *ASSIGNMENTS))
-        piece = compile(
-            ast.Module(
-                [node],
-                [],
-            ),
-            "tests.py",
-            "exec",
-        )
+        piece = compile(ast.Module([node], []), "tests.py", "exec")
         case = unittest.FunctionTestCase(FunctionType(piece, vars(tests)))
         yield is_test and not is_constant(node), case
     for node in tree.body:
-        name = getattr(
-            node,
-            "name",
-            "",
-        )
+        name = getattr(node, "name", "")
         value: Any = vars(tests).get(name)
         if isinstance(value, type):
             if name.startswith("Test") and not issubclass(value, unittest.TestCase):  # of pytest
-                hooks = {
-                    "setUp": getattr(
-                        value,
-                        "setup_method",
-                        object,
-                    )
-                }
-                value = type(
-                    name,
-                    (value, unittest.TestCase),
-                    hooks,
-                )
+                hooks = {"setUp": getattr(value, "setup_method", object)}
+                value = type(name, (value, unittest.TestCase), hooks)
             if issubclass(value, unittest.TestCase):
                 yield True, unittest.defaultTestLoader.loadTestsFromTestCase(value)
         elif name.startswith("test_") and (hasattr(value, "patchings") or not node.args.args):
@@ -432,12 +326,7 @@ def as_text(value: Any) -> str | None:
             items: Any = value
             if isinstance(value, dict):
                 items = value.items()
-            parts = list(
-                map(
-                    as_text,
-                    items,
-                )
-            )
+            parts = list(map(as_text, items))
             if not isinstance(value, (list, tuple)):
                 parts.sort(key=str)
             return f"{kinds}{parts}"
@@ -456,14 +345,7 @@ def apart(function: Function, *arguments: Any, **keywords: Any) -> Any:
 
     def task() -> None:
         try:
-            result.set_result(
-                guarded(
-                    function(
-                        *arguments,
-                        **keywords,
-                    )
-                )
-            )
+            result.set_result(guarded(function(*arguments, **keywords)))
         except BaseException as error:
             # `pytest.raises` believes `__class__`.
             is_honest = error.__class__ is type(error)
@@ -493,11 +375,7 @@ class Guard:
         # Libraries trust other such attributes: numpy would read `__array_interface__`.
         if name.startswith("__") and name != "__name__":
             raise AttributeError(name)
-        return apart(
-            getattr,
-            self._value,
-            name,
-        )
+        return apart(getattr, self._value, name)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         KNOWN.clear()
@@ -505,22 +383,14 @@ class Guard:
             with suppress(Exception):  # a generator cannot be copied
                 arguments, keywords = deepcopy((arguments, keywords))
         values = [value._value if isinstance(value, Guard) else value for value in arguments]
-        return apart(
-            self._value,
-            *values,
-            **keywords,
-        )
+        return apart(self._value, *values, **keywords)
 
     def __deepcopy__(self, _: Any) -> Any:
         return self
 
     @property
     def __doc__(self) -> Any:  # type: ignore[override]
-        return apart(
-            getattr,
-            self._value,
-            "__doc__",
-        )
+        return apart(getattr, self._value, "__doc__")
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -529,10 +399,7 @@ class Guard:
         return kind if type(kind) is type else Guard
 
     def __next__(self) -> Any:
-        return apart(
-            next,
-            self._value,
-        )
+        return apart(next, self._value)
 
     def __iter__(self) -> Any:
         if apart(hasattr, type(self._value), "__next__"):
@@ -540,18 +407,10 @@ class Guard:
         return iter(parts_of(self))
 
     def __radd__(self, other: Any) -> Any:
-        return apart(
-            operator.add,
-            other,
-            self._value,
-        )
+        return apart(operator.add, other, self._value)
 
     def __rmul__(self, other: Any) -> Any:
-        return apart(
-            operator.mul,
-            other,
-            self._value,
-        )
+        return apart(operator.mul, other, self._value)
 
     def __contains__(self, value: Any) -> bool:
         return value in list(self)  # an endless object would contain any number
@@ -565,11 +424,7 @@ def forward(function: Function) -> Function:
             KNOWN.clear()
         key = (function, id(self._value), repr(arguments))
         if key not in KNOWN:
-            value = apart(
-                function,
-                self._value,
-                *arguments,
-            )
+            value = apart(function, self._value, *arguments)
             KNOWN[key] = self, value  # while `self` is there, no other object has its id
         return KNOWN[key][1]
 
@@ -588,11 +443,7 @@ def between(function: Function) -> Function:
             other = other._value
         elif function not in (operator.add, operator.mul):
             return NotImplemented
-        return apart(
-            function,
-            self._value,
-            other,
-        )
+        return apart(function, self._value, other)
 
     return method
 
@@ -604,15 +455,8 @@ for names, make in ((BINARY, between), (f"{UNARY} {CHANGES}", forward)):
     for name in names.split():
         method = f"__{name}__"
         # Not `getattr`, because a module has its own `__str__`.
-        function = vars(operator).get(method) or getattr(
-            builtins,
-            name,
-        )
-        setattr(
-            Guard,
-            method,
-            make(function),
-        )
+        function = vars(operator).get(method) or getattr(builtins, name)
+        setattr(Guard, method, make(function))
 parts_of = forward(list)
 
 
@@ -631,37 +475,23 @@ def guarded(value: Any) -> Any:
     if isinstance(value, dict):
         plain = {guarded(key): guarded(value[key]) for key in value}
         if isinstance(value, defaultdict):
-            return defaultdict(
-                guarded(value.default_factory),
-                plain,
-            )
+            return defaultdict(guarded(value.default_factory), plain)
         if is_one_of(value, (Counter, OrderedDict)):
             return kind(plain)
         return plain
     if kind is deque:
-        return deque(
-            map(guarded, value),
-            value.maxlen,
-        )
+        return deque(map(guarded, value), value.maxlen)
     if kind is PosixPath:
         return kind(str(value))
     if kind is KEYS:
         return dict.fromkeys(map(guarded, value)).keys()
     if kind is Fraction:  # a program can replace its parts
-        return Fraction(
-            *map(
-                guarded,
-                value.as_integer_ratio(),
-            )
-        )
+        return Fraction(*map(guarded, value.as_integer_ratio()))
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
             parts = [guarded(part) for part in value]
             if hasattr(value, "_fields"):  # a named tuple
-                return namedtuple(
-                    "Row",
-                    value._fields,
-                )(*parts)
+                return namedtuple("Row", value._fields)(*parts)
             return kind(parts)
     for scalar in SCALARS:
         if isinstance(value, scalar):

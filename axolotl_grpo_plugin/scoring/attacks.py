@@ -8,11 +8,7 @@ from axolotl_grpo_plugin.completions import Texts
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, GroupReward, Rows
 from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.scoring import targets
-from axolotl_grpo_plugin.scoring.guard import (
-    GuardedReward,
-    failure_of,
-    is_failed,
-)
+from axolotl_grpo_plugin.scoring.guard import GuardedReward, failure_of, is_failed
 from axolotl_grpo_plugin.scoring.samples import ANSWERS, LAYOUTS, Samples, merged
 from axolotl_grpo_plugin.scoring.targets import (
     LEFT_OUT,
@@ -32,12 +28,7 @@ UNPAID = "no right answer is paid"
 STUCK = 3  # attacks that time out before the others are left out
 MARKS = {"<answer>": "<answer>", r"\boxed{}": r"\boxed", "####": "####"}  # in a prompt, by layout
 # Golds that are no answer, or none that a completion of the attack states.
-NO_GOLDS = {
-    "None": None,
-    "empty text": "",
-    "a list": ["no gold"],
-    "an empty list": [],
-}
+NO_GOLDS = {"None": None, "empty text": "", "a list": ["no gold"], "an empty list": []}
 _ROUNDING = 1e-9
 
 # The scores that a reward may give to the completions of an attack.
@@ -94,10 +85,7 @@ class Report(NamedTuple):
 
 def attack(guard: GuardedReward, samples: Samples) -> Report:
     """Score the attacks. The last ones are left out if STUCK of them time out, or if no score works."""
-    attacks = _Attacks(
-        guard,
-        samples,
-    )
+    attacks = _Attacks(guard, samples)
     lines = []
     left_out = ""
     late = 0
@@ -111,17 +99,9 @@ def attack(guard: GuardedReward, samples: Samples) -> Report:
     is_below = lines[0].score not in (None, guard.function.highest)
     if is_below and not attacks.layout and attacks.should_pay(lines):
         lines[0] = lines[0]._replace(
-            attack="right, in all layouts",
-            must=f"{PAY} 0",
-            fault="unpaid",
+            attack="right, in all layouts", must=f"{PAY} 0", fault="unpaid"
         )
-    return Report(
-        attacks.reads,
-        attacks.layout,
-        lines,
-        attacks.no_gold,
-        left_out,
-    )
+    return Report(attacks.reads, attacks.layout, lines, attacks.no_gold, left_out)
 
 
 class _Attacks:
@@ -137,10 +117,7 @@ class _Attacks:
         self.reads = [name for name in guard.function.spec.columns if name not in NOT_COLUMNS]
         # A function of TRL's kind may read any column from **kwargs.
         self.is_plain = not self.reads and guard.function.highest is None
-        self.targets = targets.targets_of(
-            merged(samples),
-            ANSWERS if self.is_plain else self.reads,
-        )
+        self.targets = targets.targets_of(merged(samples), ANSWERS if self.is_plain else self.reads)
         self.no_gold = "" if any(target.gold for target in self.targets) else NO_GOLD
         self.rows = [target.row for target in self.targets]
         self.layout = ""
@@ -158,30 +135,13 @@ class _Attacks:
         if pays_gold and all(target.others for target in self.targets):
             self.reads = [name for name in ANSWERS if name in self.rows[0]]
             self.wrong = NOT_PAY
-        yield from self._lines(
-            targets.empty_texts,
-            NOT_PAY,
-            self.zero,
-        )
-        yield from self._lines(
-            targets.wrong_texts,
-            self.wrong,
-            self.base,
-        )
-        yield from self._lines(
-            targets.equal_texts,
-            PAY,
-            [top / 2 for top in self.top],
-        )
+        yield from self._lines(targets.empty_texts, NOT_PAY, self.zero)
+        yield from self._lines(targets.wrong_texts, self.wrong, self.base)
+        yield from self._lines(targets.equal_texts, PAY, [top / 2 for top in self.top])
         if self.reads:
             yield from self._without_gold()
         # Those of one row only, because they take time.
-        yield from self._lines(
-            targets.huge_texts,
-            self.wrong,
-            self.base,
-            1,
-        )
+        yield from self._lines(targets.huge_texts, self.wrong, self.base, 1)
         yield self._order()
 
     def should_pay(self, lines: list[Line]) -> bool:
@@ -221,12 +181,7 @@ class _Attacks:
         needed = shown and self.reads and self.layout not in ("", *WITHOUT_LAYOUT)
         for name, own in tried.items():
             must = NOT_PAY if needed and name in WITHOUT_LAYOUT else MAY_PAY
-            line = self._line(
-                f"right, as {name}",
-                must,
-                own,
-                self.zero,
-            )
+            line = self._line(f"right, as {name}", must, own, self.zero)
             if line.paid or line.fault or name == "<answer>":
                 yield line
 
@@ -234,9 +189,7 @@ class _Attacks:
         """Try right answers in each layout, and set `layout` and `top`."""
         tried = {}
         for name, layout in LAYOUTS.items():
-            tried[name] = self._try(
-                [[layout(target.known)] for target in self.targets],
-            )
+            tried[name] = self._try([[layout(target.known)] for target in self.targets])
             scores = self._scores(tried[name])
             if sum(scores) > sum(self.top):
                 self.layout = name
@@ -247,17 +200,10 @@ class _Attacks:
         """Try another row's gold in all layouts, and set `base`."""
         texts = []
         for target in self.targets:
-            texts.append(
-                [layout(target.wrong) for layout in LAYOUTS.values()],
-            )
+            texts.append([layout(target.wrong) for layout in LAYOUTS.values()])
         tried = self._try(texts)
         limits = [(top or self.guard.function.highest or 0) / 2 for top in self.top]
-        line = self._line(
-            "another row's gold",
-            self.wrong,
-            tried,
-            limits,
-        )
+        line = self._line("another row's gold", self.wrong, tried, limits)
         if not line.fault:  # a part of the score is for the layout
             self.base = [max(0.0, score) for score in self._scores(tried)]
         return line
@@ -271,12 +217,7 @@ class _Attacks:
                 written = {target.wrong, "None", "[]"} - {as_text(value)}
                 texts.append([*map(target.wrap, sorted(written))])
             rows = [row | dict.fromkeys(columns, value) for row in self.rows]
-            line = self._line(
-                f"gold is {name}",
-                NOT_PAY,
-                self._try(texts, rows),
-                self.base,
-            )
+            line = self._line(f"gold is {name}", NOT_PAY, self._try(texts, rows), self.base)
             # The types of a dataset are checked elsewhere, so a reward may refuse them.
             yield line._replace(fault="") if line.fault == "failed" else line
 
@@ -284,24 +225,15 @@ class _Attacks:
         """Reverse a batch: the scores must be reversed, too."""
         texts = []
         for target in self.targets:
-            texts.append(
-                [target.right, "", target.wrap(target.wrong)],
-            )
+            texts.append([target.right, "", target.wrap(target.wrong)])
         tried = self._try(texts)
-        back = self._try(
-            [own[::-1] for own in texts[::-1]],
-            self.rows[::-1],
-        )
+        back = self._try([own[::-1] for own in texts[::-1]], self.rows[::-1])
         fault = example = ""
         for (_, text, outcome), (_, _, again) in zip(tried, back[::-1], strict=True):
             if outcome.value != again.value:
                 fault, example = "moved", text
         return Line(
-            "batch in reverse order",
-            "the same",
-            tried=len(tried),
-            fault=fault,
-            example=example,
+            "batch in reverse order", "the same", tried=len(tried), fault=fault, example=example
         )
 
     def _lines(
@@ -324,30 +256,17 @@ class _Attacks:
                     if limit <= 0:  # no layout pays this row
                         chosen[place] = []
             tried = self._try(chosen)
-            line = self._line(
-                name,
-                must,
-                tried,
-                limits,
-            )
+            line = self._line(name, must, tried, limits)
             if not tried:
                 line = line._replace(note=f"Not tried, because {reason}")
             yield line
 
-    def _line(
-        self,
-        name: str,
-        must: str,
-        tried: Tried,
-        limits: Sequence[float],
-    ) -> Line:
+    def _line(self, name: str, must: str, tried: Tried, limits: Sequence[float]) -> Line:
         """Return the line of an attack. limits: for each row, the score above which it is paid."""
         rows = []
         for place, (earned, text) in _best(tried).items():
             limit = limits[place]
-            rows.append(
-                (earned - limit, earned, limit, text),
-            )
+            rows.append((earned - limit, earned, limit, text))
 
         score: float | None = None
         limit, text = max(limits), ""
@@ -369,10 +288,7 @@ class _Attacks:
             return line._replace(fault="unpaid")
         for _, text, outcome in tried:
             if is_failed(outcome):
-                finding = failure_of(
-                    self.guard,
-                    outcome,
-                )
+                finding = failure_of(self.guard, outcome)
                 return line._replace(
                     fault="slow" if finding.code == "too-slow" else "failed",
                     score=None,
@@ -388,11 +304,7 @@ class _Attacks:
             scores[place] = score
         return scores
 
-    def _try(
-        self,
-        texts: Sequence[Sequence[str]],
-        rows: Rows | None = None,
-    ) -> Tried:
+    def _try(self, texts: Sequence[Sequence[str]], rows: Rows | None = None) -> Tried:
         """Score completions as TRL does. texts: those of each row. rows: in place of the dataset's."""
         rows = rows or self.rows
         # The completions of a group reward are in a group with a long one.
@@ -404,10 +316,7 @@ class _Attacks:
                 group = [text, *beside]
                 flat += group
                 places += [place] * len(group)
-        outcomes = self.guard.score_list(
-            [rows[place] for place in places],
-            flat,
-        )
+        outcomes = self.guard.score_list([rows[place] for place in places], flat)
         tried = [*zip(places, flat, outcomes, strict=True)]
         return tried[:: 1 + len(beside)]
 

@@ -42,11 +42,7 @@ def dead_completions(trainer: Trainer, scores: torch.Tensor, group: int) -> torc
     scores: (completions, functions), with NaN where a function has no score. group: completions per group.
     """
     weights = trainer.reward_weights.to(scores.device)
-    groups = (scores.double() * weights).view(
-        -1,
-        group,
-        scores.shape[1],
-    )
+    groups = (scores.double() * weights).view(-1, group, scores.shape[1])
     if trainer.multi_objective_aggregation == "sum_then_normalize":
         groups = groups.nansum(dim=2, keepdim=True)
     # GDPO normalizes each function alone, so that equal sums of different scores teach.
@@ -65,25 +61,13 @@ class DeadGroups:
         self._counted: list[torch.Tensor] = []  # the batches whose metric is not corrected yet
         upstream.wrap_batches(trainer, self._generate_batch)
         if hasattr(trainer, "_post_advantage_hook"):  # Axolotl's async trainer scores separately
-            upstream.wrap_advantages(
-                trainer,
-                self._score,
-                self._after_advantages,
-            )
+            upstream.wrap_advantages(trainer, self._score, self._after_advantages)
 
-    def _generate_batch(
-        self,
-        generate: Callable[[object], Batch],
-        inputs: object,
-    ) -> Batch:
+    def _generate_batch(self, generate: Callable[[object], Batch], inputs: object) -> Batch:
         """Generate and score a batch, in TRL's own trainer and in Axolotl's synchronous one."""
         output = generate(inputs)
         training = self.trainer.model.training
-        self._silence(
-            output["advantages"],
-            self.runner.scores,
-            group_size(self.trainer),
-        )
+        self._silence(output["advantages"], self.runner.scores, group_size(self.trainer))
         self._correct("train" if training else "eval")
         return output
 
@@ -94,10 +78,7 @@ class DeadGroups:
         return result
 
     def _after_advantages(
-        self,
-        hook: Callable[..., object],
-        *arguments: Any,
-        **more: Any,
+        self, hook: Callable[..., object], *arguments: Any, **more: Any
     ) -> object:
         data, scores, advantages, _, group, *_ = arguments
         self._silence(advantages, scores, group)
@@ -105,12 +86,7 @@ class DeadGroups:
             data["advantages"][more["s_start"] : more["s_end"]] = advantages
         return hook(*arguments, **more)
 
-    def _silence(
-        self,
-        advantages: torch.Tensor,
-        scores: torch.Tensor,
-        group: int,
-    ) -> None:
+    def _silence(self, advantages: torch.Tensor, scores: torch.Tensor, group: int) -> None:
         """Set the advantages of dead groups to 0, in place. advantages: of this rank's completions."""
         dead = dead_completions(self.trainer, scores, group)
         self._counted.append(dead)

@@ -131,12 +131,7 @@ class GuardedReward:
         guarded.__doc__ = self.function.__doc__
         return guarded
 
-    def score_list(
-        self,
-        rows: Rows,
-        completions: Completions,
-        max_steps: int = 1,
-    ) -> Outcomes:
+    def score_list(self, rows: Rows, completions: Completions, max_steps: int = 1) -> Outcomes:
         """Score completions as TRL does in the first step, but without a training.
 
         Rows with equal prompts in a series are a prompt group.
@@ -148,10 +143,7 @@ class GuardedReward:
         return [*chain.from_iterable(self.score_batches(rows, completions, max_steps))]
 
     def score_batches(
-        self,
-        rows: Rows,
-        completions: Completions,
-        max_steps: int = 1,
+        self, rows: Rows, completions: Completions, max_steps: int = 1
     ) -> Iterator[Outcomes]:
         """Yield the outcomes of `score_list` batch by batch."""
         function = self.for_trl()
@@ -186,10 +178,7 @@ class GuardedReward:
             return place if is_reward else rows[place].get("prompt") or place
 
         batch: list[int] = []
-        for _, group in groupby(
-            range(len(rows)),
-            key=group_of,
-        ):
+        for _, group in groupby(range(len(rows)), key=group_of):
             batch += group
             if len(batch) >= BATCH:
                 yield batch
@@ -212,10 +201,7 @@ class GuardedReward:
         log_extra = columns.get("log_extra")
         # As without the guard, also for reasons that the reward does not declare.
         if log_extra and not isinstance(self.function, PlainReward):
-            log_extra(
-                f"{self.name}/reason",
-                [outcome.reason for outcome in outcomes],
-            )
+            log_extra(f"{self.name}/reason", [outcome.reason for outcome in outcomes])
         return [outcome.value for outcome in outcomes]
 
     def _score_each(self, reward: Reward, batch: Batch) -> Outcomes:
@@ -279,17 +265,10 @@ class GuardedReward:
             if limit.expired():  # otherwise the reward itself may have raised a TimeoutError
                 outcome = _failed(TimeoutError(f"not scored within {self.limit:g} s"))
             return [outcome] * len(completions)
-        return to_outcomes(
-            results,
-            len(completions),
-            self.function.spec.range,
-        )
+        return to_outcomes(results, len(completions), self.function.spec.range)
 
     def _run(
-        self,
-        function: Callable[..., object],
-        calls: list[tuple[Any, ...]],
-        timeout: float,
+        self, function: Callable[..., object], calls: list[tuple[Any, ...]], timeout: float
     ) -> list[Any]:
         """Call a function of worker.py in the processes. timeout: seconds of wall time per call."""
         if not calls or not self.pool:
@@ -298,12 +277,7 @@ class GuardedReward:
         return self.pool.run(function, calls, timeout, self.limit)
 
 
-def _score_here(
-    score: How,
-    completion: Completion,
-    row: Row,
-    range: Range,
-) -> Outcome | None:
+def _score_here(score: How, completion: Completion, row: Row, range: Range) -> Outcome | None:
     try:
         result = score(completion, **row)
         return None if result is None else to_outcome(result, range)
@@ -312,11 +286,7 @@ def _score_here(
 
 
 def _failed(error: BaseException) -> Outcome:
-    return Outcome(
-        None,
-        error=str(error),
-        timed_out=isinstance(error, TimeoutError),
-    )
+    return Outcome(None, error=str(error), timed_out=isinstance(error, TimeoutError))
 
 
 def is_failed(outcome: Outcome) -> bool:

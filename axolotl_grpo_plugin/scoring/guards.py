@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from axolotl_grpo_plugin.config import Config, block, number_of, tokens_of
-from axolotl_grpo_plugin.load import (
-    RewardRefs,
-    is_model,
-    load_reward,
-    logged_names,
-    reward_refs,
-)
+from axolotl_grpo_plugin.load import RewardRefs, is_model, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
@@ -80,11 +74,7 @@ class Guards:
                 isolated.append(reward)
         self.pool = None
         if isolated:
-            self.pool = Pool(
-                settings.workers,
-                settings.memory,
-                isolated,
-            )
+            self.pool = Pool(settings.workers, settings.memory, isolated)
         self.by_name: dict[str, GuardedReward] = {}
         self.guards: dict[str, GuardedReward] = {}
         for name, reward in functions.items():
@@ -100,10 +90,7 @@ class Guards:
 
     @classmethod
     def of(cls, cfg: Config) -> "Guards":
-        return Guards(
-            reward_refs(cfg),
-            ScoringSettings.of(cfg),
-        )
+        return Guards(reward_refs(cfg), ScoringSettings.of(cfg))
 
     def rewards(self, names: Iterable[str]) -> list[LoggedReward]:
         """Return the reward functions of these logged names. A reward model declares no range."""

@@ -51,10 +51,7 @@ def named_rewards(keys: Names, words: Names) -> RewardRefs:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise FindingError(
-                f"--arg {word}",
-                "not an argument",
-                "Write it as name=value",
-                "no-value",
+                f"--arg {word}", "not an argument", "Write it as name=value", "no-value"
             )
         given[name] = value
         with suppress(ValueError):  # text that is no JSON
@@ -99,11 +96,7 @@ def _parameters(key: str) -> set[str]:
     return parameters_of(function).keys() - OF_TRL
 
 
-def rescored(
-    references: RewardRefs,
-    rows: Rows,
-    column: str = "completion",
-) -> OutcomesOf:
+def rescored(references: RewardRefs, rows: Rows, column: str = "completion") -> OutcomesOf:
     """Return each reward's scores in the order of the rows.
 
     column: of the completions. The columns of the dataset may have the log's prefix.
@@ -111,10 +104,7 @@ def rescored(
     Raises: FindingError if a reward is not ready, reads a column that no row has, or scores no
         completion of a batch, because it loops for example.
     """
-    settings = replace(
-        ScoringSettings.of({}),
-        batch_timeout=BATCH_SECONDS * len(references),
-    )
+    settings = replace(ScoringSettings.of({}), batch_timeout=BATCH_SECONDS * len(references))
     columns = [_columns(row, column) for row in rows]
     names = dict.fromkeys(chain.from_iterable(columns))
     for reference in references:
@@ -136,11 +126,7 @@ def rescored(
     return found
 
 
-def _scored(
-    guard: GuardedReward,
-    rows: Rows,
-    completions: list[Any],
-) -> Outcomes:
+def _scored(guard: GuardedReward, rows: Rows, completions: list[Any]) -> Outcomes:
     """Score rows, until all completions of a batch fail."""
     found: Outcomes = []
     for outcomes in guard.score_batches(rows, completions):
@@ -176,11 +162,7 @@ def _columns(row: Row, column: str) -> Row:
     return {**logged, **dataset}
 
 
-def check_scorable(
-    reward: RewardRef,
-    names: Columns,
-    filled: Columns = (),
-) -> None:
+def check_scorable(reward: RewardRef, names: Columns, filled: Columns = ()) -> None:
     """Raise FindingError if no row has a column that the reward reads, or if the reward is not ready.
 
     names: the rows' columns. filled: the names of columns that TRL adds.

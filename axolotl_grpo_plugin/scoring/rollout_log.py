@@ -81,10 +81,7 @@ class RolloutLog:
         """
         training = trainer.model.training
         # As TRL does: training/end_tokens.py lets the first equal all end tokens.
-        ends = [
-            trainer._tokenizer.eos_token_id,
-            trainer._tokenizer.pad_token_id,
-        ]
+        ends = [trainer._tokenizer.eos_token_id, trainer._tokenizer.pad_token_id]
         weights = trainer.reward_weights.to(scores.device)
         totals = (scores * weights).nansum(dim=1)
         count = len(prompts)
@@ -92,14 +89,9 @@ class RolloutLog:
         # A group may lie on two ranks. Each rank counts the groups of all.
         size = group_size(trainer)
         groups = []
-        for place in range(
-            rank * count,
-            (rank + 1) * count,
-        ):
+        for place in range(rank * count, (rank + 1) * count):
             groups.append(self._groups + place // size)
-        self._groups += ceil(
-            trainer.accelerator.num_processes * count / size,
-        )
+        self._groups += ceil(trainer.accelerator.num_processes * count / size)
         columns: Columns = {
             "attempt": [self.attempt] * count,
             # A training batch belongs to the step that it begins.
@@ -111,18 +103,13 @@ class RolloutLog:
             "completion": [*map(logged_text, completions)],
             "truncated": [not len(own) or int(own[-1]) not in ends for own in ids],
             # `nansum` gives 0 if no function has a score.
-            "reward": totals.masked_fill(
-                scores.isnan().all(dim=1),
-                torch.nan,
-            ).tolist(),
+            "reward": totals.masked_fill(scores.isnan().all(dim=1), torch.nan).tolist(),
             "completion_tokens": [*map(len, ids)],
         }
         if self.tool_masks:
             columns["completion_tokens"] = [*map(sum, self.tool_masks)]
             columns["tool_tokens"] = [len(mask) - sum(mask) for mask in self.tool_masks]
-        for name in sorted(
-            set().union(*inputs) - _NOT_LOGGED,
-        ):
+        for name in sorted(set().union(*inputs) - _NOT_LOGGED):
             columns[COLUMN + name] = [row.get(name) for row in inputs]
         for name, values in zip(trainer.reward_func_names, scores.T.tolist(), strict=True):
             columns[REWARD + name] = values
@@ -152,17 +139,9 @@ class RolloutLog:
 
     def _save(self, batch: Columns) -> None:
         try:
-            write(
-                self.folder,
-                next(self._numbers),
-                batch,
-                self.rewards,
-            )
+            write(self.folder, next(self._numbers), batch, self.rewards)
         except OSError:  # for example a full disk; the other ranks would wait for this one
-            LOG.exception(
-                "The rollouts of step %d could not be written.",
-                batch["step"][0],
-            )
+            LOG.exception("The rollouts of step %d could not be written.", batch["step"][0])
 
 
 def _error(outcome: Outcome, score: float) -> str | None:

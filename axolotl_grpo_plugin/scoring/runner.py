@@ -63,10 +63,7 @@ class RewardRunner(Guards):
     scores: torch.Tensor
 
     def __init__(self, cfg: Config):
-        super().__init__(
-            reward_refs(cfg),
-            ScoringSettings.of(cfg),
-        )
+        super().__init__(reward_refs(cfg), ScoringSettings.of(cfg))
         self.rollouts = RolloutLog.of(cfg)
         self._recent: deque[tuple[int, CountsOf]] = deque()
         self._shown: Counter[str] = Counter()
@@ -95,11 +92,7 @@ class RewardRunner(Guards):
             with self._lock:
                 for guard in self.guards.values():
                     guard.outcomes, guard.series = [], []
-                return self._settle(
-                    trainer,
-                    calculate(*batch),
-                    batch,
-                )
+                return self._settle(trainer, calculate(*batch), batch)
 
         trainer._calculate_rewards = calculate_rewards
         for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True):
@@ -118,10 +111,7 @@ class RewardRunner(Guards):
         super().close()
 
     def _settle(
-        self,
-        trainer: Trainer,
-        table: torch.Tensor,
-        batch: tuple[Any, ...],
+        self, trainer: Trainer, table: torch.Tensor, batch: tuple[Any, ...]
     ) -> torch.Tensor:
         """Return the scores without failed ones. Log them, and stop the run if too many failed.
 
@@ -133,42 +123,23 @@ class RewardRunner(Guards):
             if name in self.by_name:  # no reward model
                 scores[name] = self.by_name[name].outcomes
         training = trainer.model.training
-        self.scores = neutral(
-            table.masked_fill(
-                ~table.isfinite(),
-                torch.nan,
-            ),
-            group_size(trainer),
-        )
+        self.scores = neutral(table.masked_fill(~table.isfinite(), torch.nan), group_size(trainer))
         self._show(scores, prompts, completions)
         if self.rollouts:
             rank, count = trainer.accelerator.process_index, len(prompts)
             own = self.scores[rank * count : (rank + 1) * count]
-            self.rollouts.stage(
-                trainer,
-                own,
-                scores,
-                *batch,
-            )
+            self.rollouts.stage(trainer, own, scores, *batch)
         # Axolotl's async trainer never writes the values of `log_metric`, so add to the metrics here.
         counts = self._log_metrics(
             trainer._metrics["train" if training else "eval"],
             scores,
             several=len(self.scores) >= _FEWEST * group_size(trainer),
         )
-        self._stop_if_too_many(
-            trainer.state.global_step,
-            counts,
-            scores,
-            prompts,
-        )
+        self._stop_if_too_many(trainer.state.global_step, counts, scores, prompts)
         return self.scores
 
     def _log_metrics(
-        self,
-        metrics: Metrics,
-        outcomes: OutcomesOf,
-        several: bool = False,
+        self, metrics: Metrics, outcomes: OutcomesOf, several: bool = False
     ) -> CountsOf:
         """Log the metrics of each reward over all ranks. Return its counts.
 
@@ -195,11 +166,7 @@ class RewardRunner(Guards):
         for name in outcomes:
             errors = numbers[f"reward_errors/{name}", name]
             timeouts = numbers[f"reward_timeouts/{name}", name]
-            counts[name] = Counts(
-                errors + timeouts,
-                numbers[TOTAL, name],
-                numbers[TOO_SLOW, name],
-            )
+            counts[name] = Counts(errors + timeouts, numbers[TOTAL, name], numbers[TOO_SLOW, name])
         return counts
 
     def _count(self, outcomes: OutcomesOf) -> Counter[Key]:
@@ -230,31 +197,18 @@ class RewardRunner(Guards):
                     count(f"reward_timeouts/{name}", name)
                 elif outcome.error:
                     count(f"reward_errors/{name}", name)
-                average(
-                    f"reward_right/{name}",
-                    reward.right(outcome.value),
-                )
+                average(f"reward_right/{name}", reward.right(outcome.value))
                 if series:
                     own = f"{name}/{series}"
                     count(TOTAL, own)
-                    count(
-                        f"reward_reasons/{own}/{outcome.status or 'none'}",
-                        own,
-                    )
+                    count(f"reward_reasons/{own}/{outcome.status or 'none'}", own)
                     average(f"rewards/{own}", outcome.value)
                 elif outcome.reason in guard.reasons:
-                    count(
-                        f"reward_reasons/{name}/{outcome.reason}",
-                        name,
-                    )
+                    count(f"reward_reasons/{name}/{outcome.reason}", name)
         return numbers
 
     def _stop_if_too_many(
-        self,
-        step: int,
-        counts: CountsOf,
-        scores: OutcomesOf,
-        prompts: Completions,
+        self, step: int, counts: CountsOf, scores: OutcomesOf, prompts: Completions
     ) -> None:
         """Raise FailingRewardError if too many scores of a batch or of the last steps failed, or all were slow."""
         limit = self.settings.error_limit
@@ -282,13 +236,7 @@ class RewardRunner(Guards):
                 share = f"{recent_failed} of {recent_scored} scores of the last {span} steps"
 
             if share and not message:
-                message = self._message(
-                    name,
-                    share,
-                    step,
-                    scores[name],
-                    prompts,
-                )
+                message = self._message(name, share, step, scores[name], prompts)
             if message:
                 raise passed_on(FailingRewardError(message))
 
@@ -296,12 +244,7 @@ class RewardRunner(Guards):
             self._recent.popleft()
 
     def _message(
-        self,
-        name: str,
-        share: str,
-        step: int,
-        scores: Outcomes,
-        prompts: Completions,
+        self, name: str, share: str, step: int, scores: Outcomes, prompts: Completions
     ) -> str:
         example = "They failed on another rank; see its output."
         trace = ""
@@ -350,15 +293,8 @@ def neutral(scores: torch.Tensor, group: int) -> torch.Tensor:
     scores: (completions, functions). group: completions per prompt group. A function that scored no
     completion of a group keeps its NaNs there.
     """
-    grouped = scores.view(
-        -1,
-        group,
-        scores.shape[1],
-    )
-    means = grouped.nanmean(
-        dim=1,
-        keepdim=True,
-    )
+    grouped = scores.view(-1, group, scores.shape[1])
+    means = grouped.nanmean(dim=1, keepdim=True)
     return grouped.where(~grouped.isnan(), means).view_as(scores)
 
 

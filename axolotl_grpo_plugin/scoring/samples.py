@@ -36,10 +36,7 @@ def _of_gym(raw: Row, row: Row) -> str | None:
 
 
 def _of_qa(raw: Row, row: Row) -> str:
-    return worked(
-        f"{KNOWN} #### {_read(row['answer'])}",
-        "gold",
-    )
+    return worked(f"{KNOWN} #### {_read(row['answer'])}", "gold")
 
 
 # Functions that write a right answer in the layout that the transform's prompt asks for. They get the
@@ -113,12 +110,7 @@ def training_samples(cfg: Config, offline: bool, limit: int) -> Samples:
     return found
 
 
-def samples(
-    cfg: Config,
-    source: Source,
-    offline: bool,
-    limit: int = MAX_ROWS,
-) -> Samples | Finding:
+def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -> Samples | Finding:
     """Transform the first `limit` rows of a dataset. Return a finding if that fails.
 
     offline: a dataset that is only on the hub makes a skipped check.
@@ -139,12 +131,7 @@ def samples(
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
-        return Finding(
-            where,
-            what,
-            fix,
-            traceback.format_exc(),
-        )
+        return Finding(where, what, fix, traceback.format_exc())
     # A user's own prompt may ask for any layout.
     own = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
     gold = None if own else GOLD.get(str(source.entry.get("type")))
@@ -158,11 +145,7 @@ def samples(
     return found
 
 
-def gold_of(
-    row: Row,
-    reads: Names = ANSWERS,
-    kinds: Any = str | int | float,
-) -> str | None:
+def gold_of(row: Row, reads: Names = ANSWERS, kinds: Any = str | int | float) -> str | None:
     """Return a row's gold answer as text: the first column of ANSWERS that `reads` names.
 
     kinds: the types that it may have. Returns None if there is no such column.
@@ -203,12 +186,7 @@ class SampleScorer:
         self.guards = guards
         self._steps = max(1, tokens_of(cfg.get("max_steps")) or 1)  # -1: the epochs count
 
-    def scores(
-        self,
-        key: str,
-        found: Samples,
-        completions: Names,
-    ) -> list[float]:
+    def scores(self, key: str, found: Samples, completions: Names) -> list[float]:
         """Return the scores of a completion for each sample, without None. Raises: RewardError."""
         guard = self.guards.guards[key]
         rows: list[Row] = []
@@ -223,10 +201,7 @@ class SampleScorer:
         outcomes = guard.score_list(rows, texts, self._steps)
         guard.limit = limit
         for outcome in filter(is_failed, outcomes):
-            raise RewardError(
-                failure_of(guard, outcome),
-                found[0].row,
-            )
+            raise RewardError(failure_of(guard, outcome), found[0].row)
         return [outcome.value for outcome in outcomes if outcome.value is not None]
 
 
@@ -248,10 +223,7 @@ def gold_scores(cfg: Config, sample: Sample) -> tuple[str, dict[str, float]]:
             earned = {}
             for key, guard in guards.guards.items():
                 if not not_ready(guard.function):
-                    earned[key] = max(
-                        scorer.scores(key, [sample], [text]),
-                        default=0.0,
-                    )
+                    earned[key] = max(scorer.scores(key, [sample], [text]), default=0.0)
             if not answer or sum(earned.values()) > sum(best.values()):
                 answer = text
                 best = earned

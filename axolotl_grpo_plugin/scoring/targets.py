@@ -37,12 +37,7 @@ class Target:
     them, or else a wrong answer. wrap: writes an answer in the layout that the reward pays best.
     """
 
-    def __init__(
-        self,
-        sample: Sample,
-        gold: str,
-        others: Texts,
-    ):
+    def __init__(self, sample: Sample, gold: str, others: Texts):
         self.row = sample.row
         self.turns = sample.turns
         self.question = sample.prompt.rpartition("\n\n")[2].strip()
@@ -60,10 +55,7 @@ class Target:
     def bare_gold(self) -> str:
         """The gold without the brackets and quotes of a list."""
         if isinstance(read_value(self.gold).value, list):
-            return self.gold.strip("[]").replace(
-                '"',
-                "",
-            )
+            return self.gold.strip("[]").replace('"', "")
         return self.gold
 
     @property
@@ -76,16 +68,9 @@ def targets_of(samples: Samples, reads: Names) -> list[Target]:
     """Return the rows, each with the gold that the reward reads and those of other rows."""
     golds = []
     for sample in samples:
-        gold = gold_of(
-            sample.row,
-            reads,
-            kinds=object,
-        )
+        gold = gold_of(sample.row, reads, kinds=object)
         if gold is None and sample.gold:
-            gold = find_answer(
-                sample.gold,
-                _PLACES,
-            ).text
+            gold = find_answer(sample.gold, _PLACES).text
         golds.append(gold or "")
     targets = []
     for place, gold in enumerate(golds):
@@ -105,21 +90,14 @@ def _same(left: str, right: str) -> bool:
     return number == read_number(right).value
 
 
-def _changed(
-    gold: str,
-    number: re.Pattern[str],
-    change: Callable[[str], str],
-) -> Texts:
+def _changed(gold: str, number: re.Pattern[str], change: Callable[[str], str]) -> Texts:
     """Return a gold with each number changed, or nothing if it is neither a number, a list nor an object."""
     plain = read_number(gold).value
     if plain is not None:
         gold = f"{plain.normalize():f}"
     elif not isinstance(read_value(gold).value, list | tuple | dict):
         return []
-    changed = number.sub(
-        lambda found: change(found[0]),
-        gold,
-    )
+    changed = number.sub(lambda found: change(found[0]), gold)
     return [changed] if changed != gold else []
 
 
@@ -130,11 +108,7 @@ def _near(gold: str) -> Texts:
         value = Decimal(number.replace(",", ""))
         return str(value + max(1, round(abs(value) / 20)))
 
-    return _changed(
-        gold,
-        _NUMBER,
-        larger,
-    )
+    return _changed(gold, _NUMBER, larger)
 
 
 def _frames() -> Texts:
@@ -152,10 +126,7 @@ def empty_texts(target: Target) -> TextsOf:
     for frame in _frames():
         frames.append(frame.replace(KNOWN, ""))
         frames.append(frame.replace(KNOWN, "..."))
-    return {
-        "empty": ["", " \n"],
-        "layout without content": frames,
-    }
+    return {"empty": ["", " \n"], "layout without content": frames}
 
 
 def wrong_texts(target: Target) -> TextsOf:
@@ -164,10 +135,7 @@ def wrong_texts(target: Target) -> TextsOf:
     echoes = []
     for text in (target.turns[-1], "\n".join(target.turns)):
         answer = find_answer(text, _PLACES).text or ""
-        if not target.gold or not _same(
-            answer,
-            target.gold,
-        ):
+        if not target.gold or not _same(answer, target.gold):
             echoes.append(text)
     texts = {
         "no answer in the layout": _frames(),
@@ -192,11 +160,7 @@ def _wrong_answers(target: Target) -> TextsOf:
     answers = {
         NUMBERS: [*numbers[-1:], ", ".join(numbers)],
         "all rows' golds": [", ".join(dict.fromkeys([gold, *target.others]))],
-        "hedge": [
-            f"{gold} or {wrong}",
-            f"{wrong} or {gold}",
-            f"{gold}, maybe {wrong}",
-        ],
+        "hedge": [f"{gold} or {wrong}", f"{wrong} or {gold}", f"{gold}, maybe {wrong}"],
         "denial": [f"not {gold}"],
         "number 5 % off": _near(gold),
         "gold within a longer text": [f"7{gold}3"],
@@ -209,10 +173,7 @@ def _wrong_answers(target: Target) -> TextsOf:
         for answer in written:
             if answer and not _same(answer, gold):
                 texts[name].append(target.wrap(answer))
-    texts["unevaluated expression"] += map(
-        LAYOUTS[r"\boxed{}"],
-        _unevaluated(gold),
-    )
+    texts["unevaluated expression"] += map(LAYOUTS[r"\boxed{}"], _unevaluated(gold))
     return texts
 
 
@@ -233,11 +194,7 @@ def _product(number: str) -> str:
 def _unclosed(target: Target) -> Texts:
     """Return completions that end before the answer, or within it."""
     text = target.right
-    cut = max(
-        text.rfind("</answer>"),
-        text.rfind("}"),
-        0,
-    )
+    cut = max(text.rfind("</answer>"), text.rfind("}"), 0)
     known = f"It is {target.gold}"
     texts = [f"<reasoning>\n{known}", f"<think>\n{known}", text[:cut]]
     return [*filter(None, texts)]
@@ -260,8 +217,5 @@ def huge_texts(target: Target) -> TextsOf:
         "1 MB of text": [LONG * (MEGABYTE // len(LONG))],
         "1 MB of digits": [target.wrap("9" * MEGABYTE)],
         "1 MB of tags": [tags * (MEGABYTE // len(tags))],
-        "tower of powers": [
-            target.wrap("9**9**9**9"),
-            target.wrap("9^{9^{9^{9}}}"),
-        ],
+        "tower of powers": [target.wrap("9**9**9**9"), target.wrap("9^{9^{9^{9}}}")],
     }

@@ -119,11 +119,7 @@ class ServerInfo(NamedTuple):
     loads_lora: bool = False
 
 
-def server_info(
-    host: str,
-    port: int,
-    timeout: float = 5,
-) -> ServerInfo | None:
+def server_info(host: str, port: int, timeout: float = 5) -> ServerInfo | None:
     """Describe the service at http://host:port. None if nothing listens there. timeout: in seconds."""
     if host in ALL_NETWORKS:
         host = LOCAL
@@ -168,11 +164,7 @@ def check_free(host: str, port: int) -> Iterator[Finding]:
     """Check that the server can listen at its address."""
     try:
         with socket.socket() as probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET,
-                socket.SO_REUSEADDR,
-                1,
-            )
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
         where = f"vllm.port ({host}:{port})"
@@ -189,12 +181,7 @@ def check_free(host: str, port: int) -> Iterator[Finding]:
         if info.models:
             user = f"a vLLM server of {info.models[0]}"
         fix = "End it, because each run starts its own server, or set another vllm.port"
-        yield fault(
-            "taken-port",
-            where,
-            f"taken by {user}",
-            fix,
-        )
+        yield fault("taken-port", where, f"taken by {user}", fix)
 
 
 def check_server(cfg: Config) -> Iterator[Finding]:
@@ -207,12 +194,7 @@ def check_server(cfg: Config) -> Iterator[Finding]:
     fix = f"`axolotl-grpo train {file}` starts vLLM and trains"
     info = server_info(host, port)
     if info is None:
-        yield fault(
-            "no-server",
-            where,
-            "no vLLM server answers",
-            fix,
-        )
+        yield fault("no-server", where, "no vLLM server answers", fix)
     elif not info.models:
         yield fault(
             "another-service",
@@ -222,12 +204,7 @@ def check_server(cfg: Config) -> Iterator[Finding]:
         )
     else:
         for code, what, first in _mismatches(cfg, info):
-            yield fault(
-                code,
-                where,
-                f"the vLLM server {what}",
-                f"{first}. {fix}",
-            )
+            yield fault(code, where, f"the vLLM server {what}", f"{first}. {fix}")
 
 
 def _mismatches(cfg: Config, info: ServerInfo) -> Iterator[tuple[str, str, str]]:

@@ -59,11 +59,7 @@ def slurm() -> Slurm | None:
     shown = answer_of(["scontrol", "show", "hostnames", listed], 60.0)
     if shown.returncode:
         _refuse(f"scontrol names no nodes: {shown.stderr.strip()}", "Try again, or ask its admins")
-    return Slurm(
-        tuple(shown.stdout.split()),
-        int(env["SLURM_NODEID"]),
-        env["SLURM_JOB_ID"],
-    )
+    return Slurm(tuple(shown.stdout.split()), int(env["SLURM_NODEID"]), env["SLURM_JOB_ID"])
 
 
 def _refuse(what: str, fix: str) -> NoReturn:

@@ -23,12 +23,7 @@ class TrainerProcess:
     From then on, the rest goes to Axolotl's log only, if there is one.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        env: Mapping[str, str],
-        output_dir: str,
-    ):
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], output_dir: str):
         self._folder = TemporaryDirectory()
         self._end = Path(self._folder.name, "end")
         self._log = Path(output_dir, LOG)
@@ -39,18 +34,10 @@ class TrainerProcess:
             termios.tcsetwinsize(sink, termios.tcgetwinsize(2))
         else:
             source, sink = os.pipe()
-        self._process = spawn(
-            command,
-            {**env, END: str(self._end)},
-            errors=sink,
-        )
+        self._process = spawn(command, {**env, END: str(self._end)}, errors=sink)
         self.pid = self._process.pid
         os.close(sink)
-        self._copier = Thread(
-            target=self._copy,
-            args=(source,),
-            daemon=True,
-        )
+        self._copier = Thread(target=self._copy, args=(source,), daemon=True)
         self._copier.start()
 
     def runs(self) -> bool:

@@ -70,12 +70,7 @@ def place(cfg: Config, gpus: Words, processes: int | None = None) -> Placement:
             what,
             f"Make more visible (CUDA_VISIBLE_DEVICES), or {other}",
         )
-    return Placement(
-        mode,
-        tuple(gpus[left:]),
-        tuple(gpus[:ranks]),
-        ranks,
-    )
+    return Placement(mode, tuple(gpus[left:]), tuple(gpus[:ranks]), ranks)
 
 
 def visible_gpus() -> list[str]:

@@ -35,11 +35,7 @@ class CommandLine(NamedTuple):
     after: list[str]
     processes: int | None
 
-    def train(
-        self,
-        added: Words,
-        launcher: Words = (),
-    ) -> list[str]:
+    def train(self, added: Words, launcher: Words = ()) -> list[str]:
         """Return the words of `axolotl train` on the config, with more words."""
         words = ["train", self.config, *self.typed, *added]
         if last := [*self.after, *launcher]:
@@ -74,12 +70,7 @@ class Plan:
 
     own = -1
 
-    def __init__(
-        self,
-        call: CommandLine,
-        cfg: Config,
-        gpus: Words,
-    ):
+    def __init__(self, call: CommandLine, cfg: Config, gpus: Words):
         self.call = call
         self.cfg = cfg
         self.mode = mode_of(cfg)
@@ -90,11 +81,7 @@ class Plan:
 
     def place(self, gpus: Words) -> Placement:
         """Place server and trainer on this machine's GPUs."""
-        return place(
-            self.cfg,
-            gpus,
-            self.call.processes,
-        )
+        return place(self.cfg, gpus, self.call.processes)
 
     def parts(self) -> list[Part]:
         """Return all commands, the server first."""
@@ -156,13 +143,7 @@ class Plan:
 
         def make(pipe: Connection) -> None:
             os.environ.update(environment(self.placement.serve))
-            pipe.send(
-                make_request(
-                    self.call.config,
-                    self.call.overrides,
-                    self.ranks,
-                )
-            )
+            pipe.send(make_request(self.call.config, self.call.overrides, self.ranks))
 
         process, pipe = start_fork(make)
         process.join()
@@ -174,13 +155,7 @@ class Plan:
 class SlurmPlan(Plan):
     """The first node serves, and the others train on all their GPUs. Without a server all nodes train."""
 
-    def __init__(
-        self,
-        call: CommandLine,
-        cfg: Config,
-        gpus: Words,
-        job: Slurm,
-    ):
+    def __init__(self, call: CommandLine, cfg: Config, gpus: Words, job: Slurm):
         super().__init__(call, cfg, gpus)
         self.job = job
         self.own = job.this
@@ -213,27 +188,14 @@ class SlurmPlan(Plan):
                 "Set it to 0.0.0.0, on a private network only: the server has no login",
             )
         ranks = self.call.processes or len(gpus)
-        return Placement(
-            self.mode,
-            tuple(gpus[len(gpus) - serve :]),
-            tuple(gpus[:ranks]),
-            ranks,
-        )
+        return Placement(self.mode, tuple(gpus[len(gpus) - serve :]), tuple(gpus[:ranks]), ranks)
 
     def parts(self) -> list[Part]:
         parts = self.server_part(self.job.nodes[0])
         for number, node in enumerate(self.trainers):
-            torchrun = self.job.torchrun(
-                self.trainers,
-                number,
-                self.placement.processes,
-            )
+            torchrun = self.job.torchrun(self.trainers, number, self.placement.processes)
             parts.append(
-                Part(
-                    node,
-                    self.placement.train,
-                    self.call.train(self.added_words(), torchrun),
-                )
+                Part(node, self.placement.train, self.call.train(self.added_words(), torchrun))
             )
         return parts
 
@@ -251,25 +213,14 @@ class SlurmPlan(Plan):
         if self.serves_here:
             return supervisor.on_the_first_node(self.request(), codes)
         return supervisor.on_a_training_node(
-            self.host,
-            self.cfg["vllm"]["port"],
-            codes[self.job.this - 1],
+            self.host, self.cfg["vllm"]["port"], codes[self.job.this - 1]
         )
 
 
-def plan_of(
-    call: CommandLine,
-    cfg: Config,
-    gpus: Words,
-) -> Plan:
+def plan_of(call: CommandLine, cfg: Config, gpus: Words) -> Plan:
     """Return the plan for a Slurm job of several nodes, or for one machine."""
     if job := slurm():
-        return SlurmPlan(
-            call,
-            cfg,
-            gpus,
-            job,
-        )
+        return SlurmPlan(call, cfg, gpus, job)
     return Plan(call, cfg, gpus)
 
 

@@ -59,11 +59,7 @@ class Supervisor:
             self._let_save()
             return 128 + stopped.number
 
-    def _stop(
-        self,
-        number: int,
-        _: FrameType | None,
-    ) -> None:
+    def _stop(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
         repeated = now - self._stopped_at < _REPEATED
         self._stopped_at = now
@@ -91,11 +87,7 @@ class Supervisor:
                 time.sleep(_POLL_EVERY)
             return trainer.end()
 
-    def on_the_first_node(
-        self,
-        request: Request,
-        exit_codes: Sequence[Path],
-    ) -> int:
+    def on_the_first_node(self, request: Request, exit_codes: Sequence[Path]) -> int:
         """Serve until all training nodes have written their exit code, or one has failed.
 
         exit_codes: the training nodes' files. Returns the largest code, or 1 if the server died.
@@ -113,12 +105,7 @@ class Supervisor:
             time.sleep(_POLL_EVERY)
         return self._died(server, "in mid-training")
 
-    def on_a_training_node(
-        self,
-        host: str,
-        port: int,
-        exit_code: Path,
-    ) -> int:
+    def on_a_training_node(self, host: str, port: int, exit_code: Path) -> int:
         """Train on this node when the first node's server answers, and write the exit code to a file.
 
         Returns the exit code, or 1 if no server answers within BOOT_TIMEOUT seconds.
@@ -139,11 +126,7 @@ class Supervisor:
 
     def _start(self, more: dict[str, str]) -> TrainerProcess:
         """Start the trainer. more: added to its environment."""
-        self._trainer = TrainerProcess(
-            self.train,
-            {**self.env, **more},
-            self.output_dir,
-        )
+        self._trainer = TrainerProcess(self.train, {**self.env, **more}, self.output_dir)
         return self._trainer
 
     def _boot(self, server: VLLMServer) -> int:
@@ -154,11 +137,7 @@ class Supervisor:
             return 0
         return self._died(server, "while it started")
 
-    def _died(
-        self,
-        server: VLLMServer,
-        when: str,
-    ) -> int:
+    def _died(self, server: VLLMServer, when: str) -> int:
         say(server.explain_end(when))
         self._let_save()
         return 1

@@ -28,13 +28,7 @@ def budget(prompts: Lengths, completion: int, kept: float = 1.0) -> Budget:
     prompt = prompts.at(kept)
     context = STEP * ceil((prompt + completion) / STEP)
     # The context is rounded up, so a few longer prompts fit too.
-    return Budget(
-        kept,
-        prompt,
-        prompts.over(context - completion),
-        completion,
-        context,
-    )
+    return Budget(kept, prompt, prompts.over(context - completion), completion, context)
 
 
 def settings(cfg: Config, chosen: Budget) -> dict[str, int]:

@@ -8,12 +8,7 @@ from pathlib import Path
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import (
-    Row,
-    raw_rows,
-    rewards_in,
-    score_of,
-)
+from axolotl_grpo_plugin.runlog.reader import Row, raw_rows, rewards_in, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import ERROR, REWARD
 from axolotl_grpo_plugin.stats.budget import STEP

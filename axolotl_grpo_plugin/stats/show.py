@@ -22,17 +22,9 @@ def percentiles(lengths: Lengths) -> dict[str, int]:
 def distribution(datasets: list[Measured], prompts: Lengths) -> Table:
     """Return a table with one line per dataset. prompts: of all datasets."""
     heads = ["rows", *percentiles(prompts)]
-    shown = table(
-        "tokens of a prompt",
-        *heads,
-        right=heads,
-        no_wrap=True,
-    )
+    shown = table("tokens of a prompt", *heads, right=heads, no_wrap=True)
     for dataset in datasets:
-        shown.add_row(
-            dataset.source.label,
-            *cells(dataset.prompts),
-        )
+        shown.add_row(dataset.source.label, *cells(dataset.prompts))
     if len(datasets) > 1:
         shown.add_row("all prompts", *cells(prompts))
     return shown
@@ -48,11 +40,7 @@ def cells(lengths: Lengths) -> list[str]:
 def trade_off(options: list[Budget], rows: int) -> Table:
     """Return a table of budgets, one line per context."""
     heads = ["context", "= completion", "+ prompt", "rows dropped", "share"]
-    shown = table(
-        *heads,
-        right=heads,
-        no_wrap=True,
-    )
+    shown = table(*heads, right=heads, no_wrap=True)
     # Of two with the same context, the first keeps more rows.
     contexts = {option.context: option for option in reversed(options)}
     for context, option in sorted(contexts.items(), reverse=True):
@@ -68,21 +56,9 @@ def trade_off(options: list[Budget], rows: int) -> Table:
 
 def rollouts(found: CompletionLengths) -> Table:
     """Return a table of a run's completions."""
-    shown = table(
-        "rollouts",
-        "number",
-        "share or tokens",
-    )
-    shown.add_row(
-        "all",
-        f"{found.rows:,}",
-        Text(str(found.folder)),
-    )
-    shown.add_row(
-        "truncated",
-        f"{found.truncated:,}",
-        f"{found.share:.1%}",
-    )
+    shown = table("rollouts", "number", "share or tokens")
+    shown.add_row("all", f"{found.rows:,}", Text(str(found.folder)))
+    shown.add_row("truncated", f"{found.truncated:,}", f"{found.share:.1%}")
     if found.finished.rows:
         shown.add_row(
             "finished",

@@ -26,11 +26,7 @@ def quiet_console(everything: bool) -> None:
                 handler.setLevel(logging.WARNING)
 
 
-def show_summary(
-    cfg: Config,
-    trainer: "GRPOTrainer",
-    speed: str,
-) -> None:
+def show_summary(cfg: Config, trainer: "GRPOTrainer", speed: str) -> None:
     """Print a run's model, rows, rewards, devices and output folder, on the first rank.
 
     speed: the parts of the packed step that are on.

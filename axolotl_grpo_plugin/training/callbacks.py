@@ -9,13 +9,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import (
-    ProgressCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-)
+from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin import upstream
@@ -37,11 +31,7 @@ from axolotl_grpo_plugin.training.samples import EVERY, Samples
 LOG = logging.getLogger(__name__)
 
 
-def callbacks(
-    cfg: Config,
-    trainer: GRPOTrainer,
-    runner: RewardRunner,
-) -> list[TrainerCallback]:
+def callbacks(cfg: Config, trainer: GRPOTrainer, runner: RewardRunner) -> list[TrainerCallback]:
     """Return the callbacks of a run, and remove transformers' progress bar, which prints every metric."""
     names = trainer.reward_func_names
     first = names[0]
@@ -68,11 +58,7 @@ def callbacks(
         )
         added.append(held_out)
         answers = held_out.file
-    return [
-        *added,
-        Health(first, runner.highest()),
-        Report(first, answers),
-    ]
+    return [*added, Health(first, runner.highest()), Report(first, answers)]
 
 
 class HeldOut(TrainerCallback):
@@ -103,11 +89,7 @@ class HeldOut(TrainerCallback):
         self._ended = False
 
     def on_train_begin(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if state.global_step == 0:  # a resumed run has the answers from before its first step
             self._before = self._write(self._answers(BEFORE), add=False)
@@ -118,11 +100,7 @@ class HeldOut(TrainerCallback):
             self._before = {}
 
     def on_step_end(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if state.global_step >= state.max_steps:
             self._log(self._after())  # the trackers close before this callback's on_train_end
@@ -157,12 +135,7 @@ class HeldOut(TrainerCallback):
             rows = self.dataset[columns["row"]]
             del rows["prompt"]
             columns |= {COLUMN + name: values for name, values in rows.items()}
-            save(
-                self.file,
-                columns,
-                self.rewards,
-                add,
-            )
+            save(self.file, columns, self.rewards, add)
         return means(answers, self.rewards)
 
     def _answers(self, when: str) -> list[Row]:
@@ -191,12 +164,7 @@ class HeldOut(TrainerCallback):
         for batch in batched(places, trainer.args.per_device_eval_batch_size):
             rows = [self.dataset[place] for place in batch]
             prompts, completions, ids, _ = generate(trainer, rows)
-            scores = trainer._calculate_rewards(
-                rows,
-                prompts,
-                completions,
-                ids,
-            ).tolist()
+            scores = trainer._calculate_rewards(rows, prompts, completions, ids).tolist()
             texts = map(logged_text, completions)
             reads: list[str | None] = [None] * len(batch)
             if self.guard:

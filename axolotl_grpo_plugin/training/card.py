@@ -70,12 +70,7 @@ _TRAINED = "trained"  # label of the run's own model in an evaluation
 Logs = list[dict[str, Any]]  # transformers' log_history
 
 
-def write_card(
-    trainer: GRPOTrainer,
-    given: Config,
-    *_: object,
-    **__: object,
-) -> None:
+def write_card(trainer: GRPOTrainer, given: Config, *_: object, **__: object) -> None:
     """Write README.md into output_dir, in place of TRL's `create_model_card`.
 
     given: the config as in run.yaml.
@@ -121,11 +116,7 @@ def _write(trainer: GRPOTrainer, given: Config) -> None:
     ModelCard(text).save(folder / CARD)
 
 
-def _metadata(
-    trainer: GRPOTrainer,
-    given: Config,
-    held_out: list[Plain],
-) -> ModelCardData:
+def _metadata(trainer: GRPOTrainer, given: Config, held_out: list[Plain]) -> ModelCardData:
     """Return the metadata for the hub, with the first reward's results on held-out rows."""
     base = given["base_model"]
     paths = _paths(given, "datasets")
@@ -149,11 +140,7 @@ def _paths(given: Config, key: str) -> list[str]:
     return [str(entry.get("path")) for entry in dicts(given.get(key))]
 
 
-def add_evaluation(
-    file: Path,
-    summary: Plain,
-    place: str,
-) -> bool:
+def add_evaluation(file: Path, summary: Plain, place: str) -> bool:
     """Put the results of `axolotl-grpo eval` into a card, in place of those with the same settings.
 
     summary: eval.json. place: the name of its folder. Return whether it has results of the run's own model.
@@ -163,13 +150,7 @@ def add_evaluation(
         answers = _ANSWERS[part["mode"]].format(**summary["settings"])
         for result in part["results"]:
             if result["model"] == _TRAINED and result["rewards"]:
-                own.append(
-                    _eval_result(
-                        result,
-                        _dataset(part["dataset"]),
-                        answers,
-                    )
-                )
+                own.append(_eval_result(result, _dataset(part["dataset"]), answers))
     if not own:
         return False
     card = ModelCard.load(file)
@@ -188,11 +169,7 @@ def add_evaluation(
     return True
 
 
-def _eval_result(
-    result: Plain,
-    dataset: str,
-    answers: str,
-) -> EvalResult:
+def _eval_result(result: Plain, dataset: str, answers: str) -> EvalResult:
     """Return the first reward's share of right answers, or its mean, for the hub. answers: how they were made."""
     reward, kind, interval = first_of(result)
     notes = [f"{result['rows']:,} rows"]
@@ -208,11 +185,7 @@ def _eval_result(
     )
 
 
-def _results(
-    trainer: GRPOTrainer,
-    folder: Path,
-    held_out: list[Plain],
-) -> str:
+def _results(trainer: GRPOTrainer, folder: Path, held_out: list[Plain]) -> str:
     """Return tables of the held-out rows, or without them the rewards at start and end."""
     text = "\n\n".join(markdown_tables(held_out))
     if not held_out:

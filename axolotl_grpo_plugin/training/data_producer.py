@@ -26,11 +26,7 @@ class DataProducerRepair(TrainerCallback):
         upstream.wrap_deferred_scores(trainer, _with_count)
 
     def on_train_begin(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         producer = self.trainer.data_producer
         prompts = getattr(producer, "_inner", producer)  # async prefetch wraps it
@@ -41,21 +37,13 @@ class DataProducerRepair(TrainerCallback):
                 next(prompts._prompt_iter)
 
     def on_step_end(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if state.global_step >= state.max_steps:  # the held-out rows follow
             self._end_prefetch(args)
 
     def on_train_end(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         self._end_prefetch(args)  # of a run that was stopped
 

@@ -50,13 +50,7 @@ class DynamicSampling:
     number: of the reward function. rounds: the most extra rounds of generation per batch.
     """
 
-    def __init__(
-        self,
-        trainer: GRPOTrainer,
-        runner: RewardRunner,
-        number: int,
-        rounds: int,
-    ):
+    def __init__(self, trainer: GRPOTrainer, runner: RewardRunner, number: int, rounds: int):
         self.trainer = trainer
         self.runner = runner
         self.number = number
@@ -71,12 +65,7 @@ class DynamicSampling:
         upstream.wrap_batches(trainer, self._sample)
 
     @classmethod
-    def of(
-        cls,
-        cfg: Config,
-        trainer: GRPOTrainer,
-        runner: RewardRunner,
-    ) -> "DynamicSampling":
+    def of(cls, cfg: Config, trainer: GRPOTrainer, runner: RewardRunner) -> "DynamicSampling":
         """Wrap the trainer with the settings of a config."""
         keys = [reward.key for reward in reward_refs(cfg)]
         rounds = tokens_of(cfg.get("grpo_dynamic_sampling_rounds"))
@@ -87,11 +76,7 @@ class DynamicSampling:
             ROUNDS if rounds is None else rounds,
         )
 
-    def _sample(
-        self,
-        generate: Generate,
-        inputs: list[Batch],
-    ) -> Batch:
+    def _sample(self, generate: Generate, inputs: list[Batch]) -> Batch:
         """Generate and score a batch, and replace its dead groups."""
         if not self.trainer.model.training:
             return generate(inputs)  # an evaluation measures its own rows
@@ -100,11 +85,7 @@ class DynamicSampling:
             log.held = []  # which groups are discarded is known after the last round only
         own = [self._rows[str(row["prompt"])] for row in inputs]
         rows = gather_object(own)[:: self._group]
-        first = self._round(
-            generate,
-            rows,
-            inputs,
-        )
+        first = self._round(generate, rows, inputs)
         rounds = [first]
         places = first.dead
         while places and len(rounds) <= self.rounds:
@@ -133,12 +114,7 @@ class DynamicSampling:
         self._log(rounds, len(places))
         return first.batch
 
-    def _round(
-        self,
-        generate: Generate,
-        rows: list[int],
-        inputs: list[Batch],
-    ) -> Round:
+    def _round(self, generate: Generate, rows: list[int], inputs: list[Batch]) -> Round:
         """Generate and score completions. inputs: this rank's rows of the dataset, one per completion."""
         batch = generate(inputs)
         return Round(
@@ -149,22 +125,14 @@ class DynamicSampling:
             set(),
         )
 
-    def _extra(
-        self,
-        generate: Generate,
-        rows: list[int],
-    ) -> Round:
+    def _extra(self, generate: Generate, rows: list[int]) -> Round:
         """Generate and score completions of other rows, which TRL does not log."""
         dataset = self.trainer.train_dataset
         inputs = [dataset[rows[place // self._group]] for place in self._own(rows)]
         with upstream.unlogged(self.trainer):
             return self._round(generate, rows, inputs)
 
-    def _draw(
-        self,
-        rounds: list[Round],
-        places: int,
-    ) -> list[int]:
+    def _draw(self, rounds: list[Round], places: int) -> list[int]:
         """Draw rows for dead places, [] if too few are left. None is used twice in a step."""
         used = list(chain.from_iterable(earlier.rows for earlier in rounds))
         live = 1 - sum(len(earlier.dead) for earlier in rounds) / len(used)
@@ -196,11 +164,7 @@ class DynamicSampling:
         """Return whether each of this rank's completions is discarded."""
         return [place // self._group in own.discarded for place in self._own(own.rows)]
 
-    def _log(
-        self,
-        rounds: list[Round],
-        dead: int,
-    ) -> None:
+    def _log(self, rounds: list[Round], dead: int) -> None:
         """Log a step's sampling, and let TRL divide the loss by the tokens of the new batch."""
         trainer = self.trainer
         batch = rounds[0].batch
@@ -225,13 +189,7 @@ def dead_groups(scores: torch.Tensor) -> list[int]:
     return torch.nonzero(are_equal(scores)).flatten().tolist()
 
 
-def exchange(
-    batch: Batch,
-    extra: Batch,
-    moves: dict[int, int],
-    group: int,
-    own: range,
-) -> None:
+def exchange(batch: Batch, extra: Batch, moves: dict[int, int], group: int, own: range) -> None:
     """Put prompt groups of `extra`, which is of all ranks, into this rank's batch.
 
     moves: from the group to replace to the group to put there, numbered over all ranks. group: completions
@@ -244,8 +202,4 @@ def exchange(
             if place in own:
                 rows[place - own.start] = source * group + number
     if rows:
-        replace_rows(
-            batch,
-            extra,
-            rows,
-        )
+        replace_rows(batch, extra, rows)

@@ -23,14 +23,7 @@ _FIRST = 5  # logged steps after which a run that cannot learn is named
 _REPEATED = 10  # logged steps in which one answer must be the most frequent
 _ONE_ANSWER = 0.8  # from this share of one answer on, the model ignores the question
 # Reasons of completions without an answer that a reward can read.
-_UNREADABLE = (
-    "no_answer",
-    "no_answer_tag",
-    "no_tag",
-    "no_tags",
-    "empty_answer",
-    "truncated",
-)
+_UNREADABLE = ("no_answer", "no_answer_tag", "no_tag", "no_tags", "empty_answer", "truncated")
 _SOLVED = 0.9  # from this share of the highest score on, equal rewards are no fault
 _ERRORS = 3  # standard errors by which a mean must fall
 _LOSS = 0.1  # share of the highest score that a mean must lose
@@ -83,12 +76,7 @@ class Health(TrainerCallback):
         for sign, cause in signs.items():
             if sign not in self.reported:
                 self.reported[sign] = cause
-                LOG.warning(
-                    "in the last %d steps, %s: %s.",
-                    steps,
-                    sign,
-                    cause,
-                )
+                LOG.warning("in the last %d steps, %s: %s.", steps, sign, cause)
 
     def _cannot_begin(self, start: "_Steps") -> Signs:
         """Return a sign that the first steps teach nothing: no answer to read, or no gradient."""
@@ -121,11 +109,7 @@ class Health(TrainerCallback):
             "grpo_system_prompt, and show an example of each (grpo_examples)"
         }
 
-    def signs(
-        self,
-        steps: list[dict[str, Any]],
-        length: int,
-    ) -> Signs:
+    def signs(self, steps: list[dict[str, Any]], length: int) -> Signs:
         """Return each sign in the last steps. length: of a completion, in tokens."""
         recent = _Steps(steps[-_STEPS:])
         if recent.values("reward").isna().all():
@@ -172,11 +156,7 @@ class Health(TrainerCallback):
                 )
         return signs
 
-    def _fallen(
-        self,
-        start: "_Steps",
-        recent: "_Steps",
-    ) -> Signs:
+    def _fallen(self, start: "_Steps", recent: "_Steps") -> Signs:
         """Return a sign for each reward that fell since the start, and for an entropy that did."""
         signs = {}
         rises = recent.mean("reward") > start.mean("reward")
@@ -268,10 +248,6 @@ class _Steps:
         return f", reasons: {', '.join(shown)}" if shown else ""
 
 
-def _change(
-    start: _Steps,
-    end: _Steps,
-    key: str,
-) -> str:
+def _change(start: _Steps, end: _Steps, key: str) -> str:
     """Return a metric's mean in the first and in the last steps."""
     return f"{start.mean(key):.2f} -> {end.mean(key):.2f}"

@@ -15,10 +15,7 @@ BEFORE = "before"
 AFTER = "after"
 
 
-def means(
-    answers: Iterable[Row],
-    rewards: Iterable[LoggedReward],
-) -> dict[str, float]:
+def means(answers: Iterable[Row], rewards: Iterable[LoggedReward]) -> dict[str, float]:
     """Return the metrics of held-out answers: mean and share of right answers per reward and mode."""
     found = {}
     for mode, same_mode in DataFrame(answers).groupby("mode"):

@@ -33,11 +33,7 @@ class RewardProgress(ProgressCallback):
         self._tokens = 0.0
 
     def on_train_begin(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **more: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **more: object
     ) -> None:
         super().on_train_begin(args, state, control, **more)
         self._time = monotonic()
@@ -65,11 +61,7 @@ class RewardProgress(ProgressCallback):
         self.training_bar.set_postfix_str(numbers(logs, self.first, rate))
 
 
-def numbers(
-    logs: Logs,
-    first: str,
-    rate: float,
-) -> str:
+def numbers(logs: Logs, first: str, rate: float) -> str:
     """Return a step's metrics in one short line. rate: tokens per second, of prompts and completions."""
     score = mean_of(first), f"{short(first)} {{:.2f}}"
     # The share of right answers says more than the mean, if the reward declares a range.
@@ -98,11 +90,7 @@ class Report(TrainerCallback):
         self.answers = answers
 
     def on_train_end(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if state.is_world_process_zero:
             try:
@@ -116,10 +104,7 @@ class Report(TrainerCallback):
 
         held_out = compared(self.answers) if self.answers else []
         reward = curve(history, "reward")
-        curves = {
-            "reward": reward,
-            short(self.first): curve(history, mean_of(self.first)),
-        }
+        curves = {"reward": reward, short(self.first): curve(history, mean_of(self.first))}
         if held_out:
             console = Console(markup=False)
             console.print()

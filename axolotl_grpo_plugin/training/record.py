@@ -26,33 +26,13 @@ FACTS = "run.json"
 CARD = "README.md"
 PLOT = "training.png"
 HELD_OUT = f"held_out/{SCORES}"
-_PACKAGES = (
-    "axolotl-grpo-plugin",
-    "axolotl",
-    "trl",
-    "transformers",
-    "torch",
-    "vllm",
-)
-_ADDED = (
-    "axolotl_config_path",
-    "debug",
-    "debug_num_examples",
-    "debug_text_only",
-    "shard",
-)
+_PACKAGES = ("axolotl-grpo-plugin", "axolotl", "trl", "transformers", "torch", "vllm")
+_ADDED = ("axolotl_config_path", "debug", "debug_num_examples", "debug_text_only", "shard")
 # Axolotl's command line adds the others.
-_LEFT_OUT = (
-    *_ADDED,
-    "comet_api_key",
-)
+_LEFT_OUT = (*_ADDED, "comet_api_key")
 
 
-def write_run(
-    given: Config,
-    folder: Path,
-    more: dict[str, str] | None = None,
-) -> None:
+def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -> None:
     """Write run.yaml, the config after command-line options, and run.json, facts about the run.
 
     given: the config before Axolotl adds its defaults. `axolotl-grpo train` can read run.yaml. more:
@@ -60,11 +40,7 @@ def write_run(
     """
     config = {key: value for key, value in given.items() if key not in _LEFT_OUT}
     plain = json.loads(json.dumps(config, default=str))  # under Ray it has enums
-    text = yaml.safe_dump(
-        plain,
-        sort_keys=False,
-        allow_unicode=True,
-    )
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).write_text(text, encoding="utf-8")
     (folder / FACTS).unlink(missing_ok=True)  # of an earlier run
@@ -82,10 +58,7 @@ def write_run(
     )
 
 
-def add_facts(
-    folder: Path,
-    more: dict[str, str],
-) -> dict[str, str]:
+def add_facts(folder: Path, more: dict[str, str]) -> dict[str, str]:
     """Add facts to run.json, or replace them. Return all."""
     known = facts(folder)
     known |= {name: " ".join(text.split()) for name, text in more.items()}
@@ -113,17 +86,10 @@ def facts_of(trainer: "GRPOTrainer") -> dict[str, str]:
     digests = []
     for batch in trainer.train_dataset.with_format("arrow").iter(1000):
         for row in batch.to_pylist():
-            text = json.dumps(
-                row,
-                sort_keys=True,
-                default=str,
-            )
+            text = json.dumps(row, sort_keys=True, default=str)
             digests.append(sha256(text.encode()).digest())
     digest = sha256(b"".join(sorted(digests))).hexdigest()
-    return {
-        "Hardware": hardware,
-        "Data": f"{len(digests):,} rows, sha256 {digest[:16]}",
-    }
+    return {"Hardware": hardware, "Data": f"{len(digests):,} rows, sha256 {digest[:16]}"}
 
 
 def versions() -> dict[str, str]:

@@ -31,11 +31,7 @@ def smooth(values: Series) -> Series:
     return values.rolling(9, center=True, min_periods=1).mean()
 
 
-def plot(
-    curves: Mapping[str, Series],
-    held_out: Sequence[Plain],
-    file: Path,
-) -> None:
+def plot(curves: Mapping[str, Series], held_out: Sequence[Plain], file: Path) -> None:
     """Write a PNG of the training curves and of the first reward on the held-out rows.
 
     curves: of `curve`, by their label. held_out: of `held_out.compared`.
@@ -46,11 +42,7 @@ def plot(
         for name, values in curves.items():
             (line,) = axes.plot(values.index, values, alpha=0.3, linewidth=1)
             axes.plot(values.index, smooth(values), color=line.get_color(), label=name)
-        axes.set(
-            xlabel="step",
-            ylabel="mean over the step's completions",
-            title="training",
-        )
+        axes.set(xlabel="step", ylabel="mean over the step's completions", title="training")
         axes.legend(frameon=False)
         if held_out:
             draw_bars(grid[0, 1], held_out, "held-out rows")

@@ -24,11 +24,7 @@ class GenerationBatch(TrainerCallback):
         self.trainer = trainer
 
     def on_save(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if not args.save_only_model and self._is_unfinished(args):
             checkpoint = Path(args.output_dir, f"checkpoint-{state.global_step}")
@@ -36,11 +32,7 @@ class GenerationBatch(TrainerCallback):
             torch.save(saved, self._file(checkpoint))
 
     def on_train_begin(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         checkpoint = self.cfg.get("resume_from_checkpoint")
         if not checkpoint:

@@ -26,22 +26,13 @@ class Samples(TrainerCallback):
     trainer: its `_logs` have the last batch of all ranks. first: the reward function whose reason is printed. every: number of steps.
     """
 
-    def __init__(
-        self,
-        trainer: GRPOTrainer,
-        first: str,
-        every: int,
-    ):
+    def __init__(self, trainer: GRPOTrainer, first: str, every: int):
         self.trainer = trainer
         self.first = first
         self.every = every
 
     def on_step_end(
-        self,
-        args: GRPOConfig,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if not state.is_world_process_zero or (state.global_step - 1) % self.every:
             return
@@ -57,12 +48,7 @@ class Samples(TrainerCallback):
             tqdm.write("\n".join(screen(rows, self.first)), file=sys.stderr)
 
 
-def group(
-    logs: Mapping[str, Any],
-    size: int,
-    weights: list[float],
-    step: int,
-) -> list[Row]:
+def group(logs: Mapping[str, Any], size: int, weights: list[float], step: int) -> list[Row]:
     """Return the completions of the first group that teaches, else of the first, the best first.
 
     logs: TRL's texts or chats, scores and advantages of a batch. size: completions per group.
@@ -98,10 +84,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def screen(
-    rows: list[Row],
-    first: str,
-) -> Iterator[str]:
+def screen(rows: list[Row], first: str) -> Iterator[str]:
     """Yield lines on a prompt group: the prompt, and its best, median and worst completion.
 
     A line has at most `WIDTH` columns. It shows the end of a text, because the answer is there.
@@ -116,8 +99,7 @@ def screen(
         row = rows[place]
         reason = str(row.get(f"{first}/reason") or "")[:20]
         yield _line(
-            f"{row['reward']:8.2f} {row['advantage']:+6.2f}  {reason:20}  ",
-            row["completion"],
+            f"{row['reward']:8.2f} {row['advantage']:+6.2f}  {reason:20}  ", row["completion"]
         )
 
 

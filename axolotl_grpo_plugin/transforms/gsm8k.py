@@ -57,9 +57,7 @@ def instructions_before(cfg: Config, default: str = SYSTEM_PROMPT, examples: Exa
 
 
 def instructions(
-    system: str = SYSTEM_PROMPT,
-    examples: Examples = (),
-    in_system_turn: bool = False,
+    system: str = SYSTEM_PROMPT, examples: Examples = (), in_system_turn: bool = False
 ) -> Ask:
     """Return a function that turns a question into chat messages.
 

@@ -101,8 +101,7 @@ def _generate(specs: list[Row], source: str) -> Iterator[list[GymProblem]]:
         where = f"{source}, the row with task {spec['task']!r}"
         if known := made.get("known"):
             raise DatasetError(
-                f"{where}: reasoning-gym has no such task",
-                nearest(spec["task"], known),
+                f"{where}: reasoning-gym has no such task", nearest(spec["task"], known)
             )
         if error := made.get("error"):
             raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")

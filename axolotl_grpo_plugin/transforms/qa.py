@@ -14,11 +14,7 @@ from axolotl_grpo_plugin.transforms.rows import (
 )
 
 
-def qa(
-    cfg: Config,
-    dataset_idx: int = 0,
-    **_: object,
-) -> MapArguments:
+def qa(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of any rows with a question and an answer.
 
     `grpo_columns` names their columns: {question: q, answer: a}. A question is text or chat messages.
@@ -61,12 +57,7 @@ def qa(
             made["solution"] = gold
         return made
 
-    return batched(
-        cfg,
-        dataset_idx,
-        change,
-        "qa",
-    )
+    return batched(cfg, dataset_idx, change, "qa")
 
 
 def _chat(row: DataRow, column: str) -> Messages:
@@ -76,8 +67,5 @@ def _chat(row: DataRow, column: str) -> Messages:
         question = [turn("user", question)]
     chat = messages_of(question)
     if not chat or not all(message["content"].strip() for message in chat):
-        raise row.fault(
-            column,
-            f"neither text nor chat messages: {question!r:.100}",
-        )
+        raise row.fault(column, f"neither text nor chat messages: {question!r:.100}")
     return [turn(message["role"], message["content"]) for message in chat]

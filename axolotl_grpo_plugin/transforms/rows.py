@@ -68,10 +68,7 @@ class DataRow(NamedTuple):
 
     def fault(self, column: str, what: str, fix: str = "") -> DatasetError:
         """Return an error to raise for the value in a column. fix: as in `DatasetError`."""
-        return DatasetError(
-            f'{self.source}, row {self.number}, column "{column}": {what}',
-            fix,
-        )
+        return DatasetError(f'{self.source}, row {self.number}, column "{column}": {what}', fix)
 
 
 def batched(
@@ -92,20 +89,13 @@ def batched(
     def transform(columns: Columns, numbers: list[int], tokenizer: object) -> Columns:
         made: Columns = {}
         for number, row in zip(numbers, rows_of(columns), strict=True):
-            new = {
-                **row,
-                **change(DataRow(row, source, number)),
-            }
+            new = {**row, **change(DataRow(row, source, number))}
             new["data_source"] = row.get("data_source") or data_source
             for name, value in new.items():
                 made.setdefault(name, []).append(value)
         return within_budget(made, tokenizer, cfg, source)
 
-    return transform, {
-        "batched": True,
-        "with_indices": True,
-        "batch_size": batch_size,
-    }
+    return transform, {"batched": True, "with_indices": True, "batch_size": batch_size}
 
 
 def rows_of(columns: Columns) -> list[Row]:

@@ -4,13 +4,7 @@ from collections.abc import Mapping
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.runlog.schema import as_text
-from axolotl_grpo_plugin.transforms.rows import (
-    DataRow,
-    MapArguments,
-    Row,
-    batched,
-    messages_of,
-)
+from axolotl_grpo_plugin.transforms.rows import DataRow, MapArguments, Row, batched, messages_of
 
 
 def verl(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:

@@ -19,14 +19,7 @@ from axolotl_grpo_plugin.runlog.reader import (
     score_of,
 )
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
-from axolotl_grpo_plugin.runlog.schema import (
-    COLUMN,
-    ERROR,
-    READ,
-    REASON,
-    REWARD,
-    as_text,
-)
+from axolotl_grpo_plugin.runlog.schema import COLUMN, ERROR, READ, REASON, REWARD, as_text
 from axolotl_grpo_plugin.viewer.signs import ends_with_gold, repeats_itself
 
 LONGEST = 200_000  # characters of a text in a page

@@ -86,20 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in (f"{LOCAL}:{port}", f"localhost:{port}"):
             self._send(403, "text/plain", b"")
         elif self.path == "/":
-            self._send(
-                200,
-                "text/html; charset=utf-8",
-                page(self.title, None).encode(),
-            )
+            self._send(200, "text/html; charset=utf-8", page(self.title, None).encode())
         elif self.path.startswith("/data?"):
             seen = self.path.rpartition("=")[2]
             data = self.live.newer(int(seen) if seen.isdigit() else 0)
             # 204: nothing is new.
-            self._send(
-                200 if data else 204,
-                "application/octet-stream",
-                data or b"",
-            )
+            self._send(200 if data else 204, "application/octet-stream", data or b"")
         else:
             self._send(404, "text/plain", b"")
 

@@ -13,41 +13,16 @@ import yaml
 
 from axolotl_grpo_plugin.config import value_at
 from axolotl_grpo_plugin.findings import FindingError
-from axolotl_grpo_plugin.runlog.reader import (
-    Row,
-    named,
-    raw_rows,
-    rewards_in,
-)
+from axolotl_grpo_plugin.runlog.reader import Row, named, raw_rows, rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
-from axolotl_grpo_plugin.runlog.schema import (
-    COLUMN,
-    REASON,
-    REWARD,
-    SCORES,
-)
+from axolotl_grpo_plugin.runlog.schema import COLUMN, REASON, REWARD, SCORES
 from axolotl_grpo_plugin.training.record import HELD_OUT, RUN, facts
-from axolotl_grpo_plugin.viewer.log import (
-    LONGEST,
-    Group,
-    Log,
-    Rollout,
-    cut,
-    rollouts_of,
-    texts,
-)
+from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, Rollout, cut, rollouts_of, texts
 from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge
 
 SIZE = 40_000_000  # characters of completions in a page
 # Facts of a rollout.
-_SHOWN = (
-    "reward",
-    "advantage",
-    "tokens",
-    "truncated",
-    "discarded",
-    "read",
-)
+_SHOWN = ("reward", "advantage", "tokens", "truncated", "discarded", "read")
 Plain = dict[str, Any]  # of JSON
 
 
@@ -97,10 +72,7 @@ class Run:
         }
 
 
-def _chosen(
-    groups: Sequence[Group],
-    judge: Judge,
-) -> Plain:
+def _chosen(groups: Sequence[Group], judge: Judge) -> Plain:
     """Return the rollouts of the page in columns, with their prompts."""
     rollouts = rollouts_of(groups)
     lines = []
@@ -111,13 +83,7 @@ def _chosen(
         if text not in places:
             places[text] = len(places)
             columns.append(group.prompt.columns)
-        lines.append(
-            [
-                group.step,
-                places[text],
-                len(group.rollouts),
-            ]
-        )
+        lines.append([group.step, places[text], len(group.rollouts)])
     data: Plain = {
         "prompts": list(map(cut, places)),
         "columns": columns,
@@ -134,19 +100,13 @@ def _chosen(
     return data
 
 
-def _by_reward(
-    rollouts: Iterable[Rollout],
-    name: str,
-) -> list[list[Any]]:
+def _by_reward(rollouts: Iterable[Rollout], name: str) -> list[list[Any]]:
     """Return the values of rollouts by reward function."""
     columns = zip(*map(attrgetter(name), rollouts), strict=True)
     return [list(map(_plain, column)) for column in columns]
 
 
-def sample(
-    groups: Sequence[Group],
-    judge: Judge,
-) -> list[Group]:
+def sample(groups: Sequence[Group], judge: Judge) -> list[Group]:
     """Return the groups whose texts fit the page, by step.
 
     If not all fit, each step keeps its most suspicious groups, up to its share of the page.
@@ -157,11 +117,7 @@ def sample(
     share = SIZE / len({group.step for group in groups})
     chosen = []
     for _, step in groupby(groups, attrgetter("step")):
-        oddest, *others = sorted(
-            step,
-            key=judge.odd,
-            reverse=True,
-        )
+        oddest, *others = sorted(step, key=judge.odd, reverse=True)
         # The first is shown in any case, so that no step is empty.
         chosen.append(oddest)
         used = _size(oddest)
@@ -177,10 +133,7 @@ def _size(group: Group) -> int:
     return sum(min(rollout.size, LONGEST) for rollout in group.rollouts)
 
 
-def _step(
-    number: int,
-    groups: list[Group],
-) -> Plain:
+def _step(number: int, groups: list[Group]) -> Plain:
     """Return the means of all rollouts that a step trains on."""
     rollouts = rollouts_of(groups)
     trained = [rollout for rollout in rollouts if not rollout.discarded] or rollouts
@@ -219,10 +172,7 @@ def _plain(value: Any) -> Any:
     return float(f"{value:.4g}") if isfinite(value) else None
 
 
-def _facts(
-    folder: Path,
-    config: Plain,
-) -> dict[str, str]:
+def _facts(folder: Path, config: Plain) -> dict[str, str]:
     """Return facts about the run, from run.yaml and run.json."""
     if not config:
         return {}
@@ -244,18 +194,10 @@ def _answers(folder: Path) -> Iterator[Plain]:
         for row in raw_rows(file):
             tables[f"{row['dataset']}, {row['mode']}"].append(row)
         for title, answers in tables.items():
-            yield _table(
-                title,
-                rewards,
-                answers,
-            )
+            yield _table(title, rewards, answers)
 
 
-def _table(
-    title: str,
-    rewards: list[LoggedReward],
-    answers: list[Row],
-) -> Plain:
+def _table(title: str, rewards: list[LoggedReward], answers: list[Row]) -> Plain:
     """Return answers to the same rows of several models, or of one at several moments."""
     moments = list(dict.fromkeys(answer["model"] for answer in answers))
     names = [reward.name for reward in rewards]

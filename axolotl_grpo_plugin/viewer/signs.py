@@ -30,10 +30,7 @@ def repeats_itself(text: str) -> bool:
     return len(data) > 60 and len(zlib.compress(data, 1)) - 20 < len(data) / 5
 
 
-def ends_with_gold(
-    text: str,
-    columns: dict[str, Any],
-) -> bool:
+def ends_with_gold(text: str, columns: dict[str, Any]) -> bool:
     """Return whether the last box or number is the gold answer. columns: the dataset's, as text."""
     last = forms(text[-_END:])[-1:]
     for name, gold in columns.items():

@@ -8,14 +8,7 @@ from fractions import Fraction
 
 _MOST_BITS = 10_000  # of a result
 _SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}\b)")  # of thousands
-_SIGNS = str.maketrans(
-    {
-        "×": "*",
-        "÷": "/",
-        "−": "-",
-        "^": "**",
-    }
-)
+_SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "^": "**"})
 
 
 def calculator(expression: str) -> str:

@@ -451,7 +451,7 @@ def _answer(command: str, config: str, given: dict[str, Any]) -> None:
     """Run a command with the options that _answering adds, and with its own."""
     from dataclasses import fields
 
-    from axolotl_grpo_plugin.answering.options import Options
+    from axolotl_grpo_plugin.evaluate.options import Options
     from axolotl_grpo_plugin.processes import guarded
 
     shared = Options(**{field.name: given.pop(field.name) for field in fields(Options)})

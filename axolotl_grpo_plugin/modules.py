@@ -21,7 +21,8 @@ def functions_of(module: ModuleType) -> list[str]:
     names = []
     for name, value in getmembers(module, callable):
         # A package may offer functions of its modules.
-        is_own = str(getattr(value, "__module__", "")).startswith(module.__name__)
+        defined_in = f"{getattr(value, '__module__', '')}."
+        is_own = defined_in.startswith(f"{module.__name__}.")
         if is_own and not name.startswith("_"):
             names.append(name)
     return names

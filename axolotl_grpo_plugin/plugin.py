@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from axolotl.integrations import base
 
-from axolotl_grpo_plugin import paths, upstream
+from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import check_batch, check_groups, name_run
 from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
 from axolotl_grpo_plugin.checks.ranges import check_ranges
@@ -20,6 +20,7 @@ from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_prompts
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, first_line, stop, stop_on, write_end
+from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.request import request_or_check, wait

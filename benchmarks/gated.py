@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from axolotl_grpo_plugin.evaluation.report import summarize
+from axolotl_grpo_plugin.report.tables import summarize
 from axolotl_grpo_plugin.rewards import gsm8k
 from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward

@@ -16,7 +16,7 @@ from statistics import mean, median
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from axolotl_grpo_plugin.generation.fewer_tokens import generate_fewer_tokens
+from axolotl_grpo_plugin.training.fewer_tokens import generate_fewer_tokens
 from benchmarks.all import facts
 
 QUICKSTART = Path(__file__).parents[1] / "axolotl_grpo_plugin" / "quickstart"

@@ -25,8 +25,8 @@ import pandas as pd
 import yaml
 
 from axolotl_grpo_plugin.commands import fetch
-from axolotl_grpo_plugin.evaluation import statistics
 from axolotl_grpo_plugin.processes import guarded
+from axolotl_grpo_plugin.report import statistics
 from axolotl_grpo_plugin.runlog.reader import readable
 from benchmarks.all import facts
 

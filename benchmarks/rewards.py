@@ -24,11 +24,11 @@ import math_verify
 import pandas as pd
 from trl.rewards import accuracy_reward
 
-from axolotl_grpo_plugin import exact
-from axolotl_grpo_plugin import latex as latex_module
 from axolotl_grpo_plugin.rewards import gsm8k
 from axolotl_grpo_plugin.rewards import math as ours_module
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
+from axolotl_grpo_plugin.rewards.mathematics import exact
+from axolotl_grpo_plugin.rewards.mathematics import latex as latex_module
 from benchmarks.all import facts
 from benchmarks.speeds import record
 

@@ -164,10 +164,10 @@ def train(case, arm, seed, folder):
 
 def right_at(case, run):
     """Return the sampled share of right answers per checkpoint, up to the first that reaches the share."""
-    from axolotl_grpo_plugin.answering.options import Options
-    from axolotl_grpo_plugin.answering.session import open_session
-    from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
-    from axolotl_grpo_plugin.generation.generate import generate, jobs_of
+    from axolotl_grpo_plugin.evaluate.generate import generate, jobs_of
+    from axolotl_grpo_plugin.evaluate.options import Options
+    from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
+    from axolotl_grpo_plugin.evaluate.session import open_session
 
     cfg = config(case, "plugin", 1, run)
     file = run / "eval.yaml"

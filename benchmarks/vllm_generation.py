@@ -54,7 +54,7 @@ class Plugin:
     def __init__(self, folder, tokenizer):
         import torch
 
-        from axolotl_grpo_plugin.generation.fewer_tokens import generate_fewer_tokens
+        from axolotl_grpo_plugin.training.fewer_tokens import generate_fewer_tokens
 
         self.loop = generate_fewer_tokens
         self.tokenizer = tokenizer

@@ -9,8 +9,8 @@ from axolotl_grpo_plugin.data.datasets import load_datasets
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import lacks_template
 from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, passed_on, stop_on
-from axolotl_grpo_plugin.scoring.samples import samples
 from axolotl_grpo_plugin.transforms.rows import DatasetError
+from axolotl_grpo_plugin.trying.samples import samples
 
 
 def load_checked(cfg: Config) -> Any:

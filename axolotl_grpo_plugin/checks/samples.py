@@ -11,7 +11,7 @@ from axolotl_grpo_plugin.findings import Findings, Level, fault, warning
 from axolotl_grpo_plugin.load import missing_column, not_ready
 from axolotl_grpo_plugin.reward import BaseReward, Row
 from axolotl_grpo_plugin.scoring.guards import Guards
-from axolotl_grpo_plugin.scoring.samples import (
+from axolotl_grpo_plugin.trying.samples import (
     LAYOUTS,
     RewardError,
     Sample,

@@ -64,7 +64,7 @@ def tested() -> dict[str, str]:
 
     Several versions have a space between them, and the first one is recommended.
     """
-    file = Path(__file__).parents[1] / "upstream.toml"
+    file = Path(__file__).parents[1] / "repairs/upstream.toml"
     return dict(tomllib.loads(file.read_text(encoding="utf-8"))["tested"])
 
 

@@ -33,12 +33,12 @@ from axolotl_grpo_plugin.checks.validation import (
 )
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import Config, is_grpo, read_config
-from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.rows import Source, sources
 from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, fault, first_line
-from axolotl_grpo_plugin.scoring.samples import Sample, samples
+from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
+from axolotl_grpo_plugin.trying.samples import Sample, samples
 
 Checks = Sequence[Callable[[Config], Iterable[Finding]]]
 

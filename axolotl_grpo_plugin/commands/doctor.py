@@ -12,8 +12,8 @@ from axolotl_grpo_plugin.checks.repositories import check_hub, download, reposit
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.commands.check import styled_level
 from axolotl_grpo_plugin.config import Config, read_config
-from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.findings import ConfigError, Fact, Finding, Lines, fault
+from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.nodes import check_idle, serves_others, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, serving, visible_gpus

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from axolotl_grpo_plugin.answering.options import Options
-from axolotl_grpo_plugin.answering.session import Session, open_session
 from axolotl_grpo_plugin.config import output_dir
-from axolotl_grpo_plugin.console import console
-from axolotl_grpo_plugin.evaluation.report import Plain, markdown, plot, shown, summarize
-from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
+from axolotl_grpo_plugin.evaluate.options import Options
+from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
+from axolotl_grpo_plugin.evaluate.session import Session, open_session
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.report.console import console
+from axolotl_grpo_plugin.report.tables import Plain, markdown, plot, shown, summarize
 from axolotl_grpo_plugin.runlog.reader import Row, named
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import REWARD, SCORES, columns_of, save

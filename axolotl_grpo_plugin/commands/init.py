@@ -22,11 +22,11 @@ from axolotl_grpo_plugin.findings import FindingError, nearest
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.paths import check_empty, resolve_packaged, shipped
 from axolotl_grpo_plugin.rewards.math import read_gold
+from axolotl_grpo_plugin.rewards.mathematics.values import read_value
 from axolotl_grpo_plugin.stats.budget import STEP, budget
 from axolotl_grpo_plugin.transforms.code import TESTS
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
 from axolotl_grpo_plugin.transforms.rows import DatasetError, guess_columns, messages_of
-from axolotl_grpo_plugin.values import read_value
 
 PACKAGE = "axolotl_grpo_plugin"
 EMBEDDED = f"pkg://{PACKAGE}/quickstart/model"

@@ -7,20 +7,14 @@ from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 
-from axolotl_grpo_plugin.answering.options import Options
-from axolotl_grpo_plugin.answering.session import Session, open_session
 from axolotl_grpo_plugin.commands.reward_score import counted_files
-from axolotl_grpo_plugin.console import console, print_json, table
 from axolotl_grpo_plugin.data.rows import Rows
-from axolotl_grpo_plugin.evaluation.passrate import (
-    BANDS,
-    Rates,
-    annotated,
-    logged_answers,
-    rates_of,
-)
-from axolotl_grpo_plugin.evaluation.scoring import AnswerScorer
+from axolotl_grpo_plugin.evaluate.options import Options
+from axolotl_grpo_plugin.evaluate.passrate import BANDS, Rates, annotated, logged_answers, rates_of
+from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
+from axolotl_grpo_plugin.evaluate.session import Session, open_session
 from axolotl_grpo_plugin.findings import Findings, fault, first_line, stop, stop_on
+from axolotl_grpo_plugin.report.console import console, print_json, table
 from axolotl_grpo_plugin.runlog.reader import rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 

@@ -19,7 +19,6 @@ from huggingface_hub import constants
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.commands import check as command
 from axolotl_grpo_plugin.config import Config, limit_prompts, read_config
-from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.environments.names import uses_tools
@@ -42,10 +41,11 @@ from axolotl_grpo_plugin.rehearsal.results import (
 )
 from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
 from axolotl_grpo_plugin.rehearsal.trainer import Trainings
+from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import raw_rows
 from axolotl_grpo_plugin.runlog.rewards import short
-from axolotl_grpo_plugin.scoring.samples import RewardError, gold_scores, training_samples
+from axolotl_grpo_plugin.trying.samples import RewardError, gold_scores, training_samples
 
 STAND_IN = "pkg://axolotl_grpo_plugin/quickstart/model"
 GOLDS = 2  # right answers to try

@@ -10,14 +10,14 @@ from axolotl_grpo_plugin.checks.rewards import check_rewards
 from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts
 from axolotl_grpo_plugin.config import Config, number_of, read_config
-from axolotl_grpo_plugin.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.findings import FindingError, at
 from axolotl_grpo_plugin.load import RewardRefs, is_model, reward_refs
+from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, Row
-from axolotl_grpo_plugin.scoring.attacks import Line, Report, attack
 from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
-from axolotl_grpo_plugin.scoring.rescore import check_scorable, named_rewards
-from axolotl_grpo_plugin.scoring.samples import merged, training_samples
+from axolotl_grpo_plugin.trying.attacks import Line, Report, attack
+from axolotl_grpo_plugin.trying.rescore import check_scorable, named_rewards
+from axolotl_grpo_plugin.trying.samples import merged, training_samples
 
 SECONDS = 5.0  # of CPU time per completion; a batch may take twice as long
 

@@ -18,9 +18,9 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin import rewards as shipped
 from axolotl_grpo_plugin import transforms as transforming
 from axolotl_grpo_plugin.completions import Names
-from axolotl_grpo_plugin.console import console, print_json, table
 from axolotl_grpo_plugin.findings import Finding, FindingError
 from axolotl_grpo_plugin.modules import Function, functions_of, imported
+from axolotl_grpo_plugin.report.console import console, print_json, table
 from axolotl_grpo_plugin.reward import BaseReward, Range, Row, parameters_of
 from axolotl_grpo_plugin.runlog.rewards import short
 
@@ -61,7 +61,11 @@ def _listed() -> tuple[list[Entry], list[Finding]]:
     entries: list[Entry] = []
     problems: list[Finding] = []
     files = sorted(Path("rewards").glob("[!_]*.py"))
-    names = [f"{shipped.__name__}.{info.name}" for info in iter_modules(shipped.__path__)]
+    names = [
+        f"{shipped.__name__}.{info.name}"
+        for info in iter_modules(shipped.__path__)
+        if not info.ispkg
+    ]
     names += [f"rewards.{file.stem}" for file in files]
     for name in names:
         module = imported(name, name)

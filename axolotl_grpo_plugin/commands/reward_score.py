@@ -12,14 +12,14 @@ import click
 
 from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts, text_of
-from axolotl_grpo_plugin.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.findings import FindingError, first_line
+from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import Row, Rows
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.scoring.guard import is_failed
-from axolotl_grpo_plugin.scoring.rescore import named_rewards, rescored
 from axolotl_grpo_plugin.scoring.worker import Outcomes
+from axolotl_grpo_plugin.trying.rescore import named_rewards, rescored
 
 SHOWN = 20  # rows of the table
 

@@ -14,12 +14,12 @@ from axolotl_grpo_plugin.checks.prompts import check_lengths
 from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.checks.traps import check_limit
 from axolotl_grpo_plugin.config import Config, completion_of, dicts, is_grpo, read_config
-from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.data.measure import Measured, measure, notes_of
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import Tokenizer, name_of, open_tokenizer
 from axolotl_grpo_plugin.findings import Finding, at, stop, warning
+from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
     COMPLETION,

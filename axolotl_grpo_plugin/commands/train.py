@@ -13,10 +13,10 @@ from axolotl_grpo_plugin.checks.ranges import check_ranges
 from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
 from axolotl_grpo_plugin.checks.versions import install
 from axolotl_grpo_plugin.config import PLUGIN, Config, block, is_grpo, is_named, read_config
-from axolotl_grpo_plugin.console import print_json
 from axolotl_grpo_plugin.data.inputs import check_model
 from axolotl_grpo_plugin.findings import Findings, at, fault, stop, stop_on
 from axolotl_grpo_plugin.processes import guarded
+from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.serving.address import (
     check_address,
     check_free,

@@ -8,7 +8,6 @@ from accelerate.utils import gather
 from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
 
-from axolotl_grpo_plugin import upstream
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.guarded import (
     guarded_environment,
@@ -18,6 +17,7 @@ from axolotl_grpo_plugin.environments.guarded import (
 )
 from axolotl_grpo_plugin.environments.names import environment_ref, limits_of, tool_refs
 from axolotl_grpo_plugin.environments.runner import KINDS, LOST, ToolRunner
+from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 
 type Row = dict[str, Any]

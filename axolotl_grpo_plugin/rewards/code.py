@@ -16,8 +16,8 @@ from typing import NamedTuple
 from axolotl_grpo_plugin import sandbox
 from axolotl_grpo_plugin.completions import Answer, after_reasoning, find_answer
 from axolotl_grpo_plugin.reward import Score, reward
-from axolotl_grpo_plugin.rewards.code_same import same_output, same_value
-from axolotl_grpo_plugin.rewards.code_tests import (
+from axolotl_grpo_plugin.rewards.programs.same import same_output, same_value
+from axolotl_grpo_plugin.rewards.programs.tests import (
     ProgramTests,
     Record,
     Values,
@@ -76,7 +76,7 @@ def code_reward_func(
     A program that raises or exits with a status other than 0 fails.
 
     Args:
-        tests: any form that `rewards.code_tests.read_tests` reads. If there are no tests, the score is None.
+        tests: any form that `rewards.programs.tests.read_tests` reads. If there are no tests, the score is None.
         timeout: seconds for all tests of a program together. If scoring takes five times
             `grpo_reward_timeout` in wall time, the score is None in place of 0.0.
         memory: MiB per process of the program.

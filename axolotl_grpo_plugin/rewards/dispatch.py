@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.findings import FixableError
 from axolotl_grpo_plugin.load import load_scorer, not_ready
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, How, Options, Range, Reward, Score, made_of
-from axolotl_grpo_plugin.values import read_object
+from axolotl_grpo_plugin.rewards.mathematics.values import read_object
 
 _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from axolotl_grpo_plugin.completions import find_answer, read_number
 from axolotl_grpo_plugin.reward import Row, Score, reward
 from axolotl_grpo_plugin.rewards.countdown import equation_reward_func
+from axolotl_grpo_plugin.rewards.mathematics.values import read_object
 from axolotl_grpo_plugin.sandbox import Limits, Sandbox
-from axolotl_grpo_plugin.values import read_object
 
 INSTALL = "reasoning-gym is not installed. pip install reasoning-gym==0.1.25"
 _PROBABILITY = re.compile(r"[0-9]{0,30}\.?[0-9]{1,30}|[0-9]{1,30}/[1-9][0-9]{0,30}")

@@ -18,7 +18,6 @@ from axolotl_grpo_plugin.completions import (
     text_of,
     turns_of,
 )
-from axolotl_grpo_plugin.endpoint import Endpoint, NoReply
 from axolotl_grpo_plugin.reward import (
     NOT_THIS_TASK,
     AsyncReward,
@@ -31,6 +30,7 @@ from axolotl_grpo_plugin.reward import (
     Spec,
 )
 from axolotl_grpo_plugin.rewards.dispatch import is_of
+from axolotl_grpo_plugin.rewards.judging.endpoint import Endpoint, NoReply
 
 INSTRUCTIONS = (
     "Compare the answer to a question with the reference answer, which is right. The answer is right "

@@ -27,7 +27,9 @@ from axolotl_grpo_plugin.completions import (
     read_boxes,
     turns_of,
 )
-from axolotl_grpo_plugin.exact import (
+from axolotl_grpo_plugin.limits import HelperDied, TooSlow, call
+from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.rewards.mathematics.exact import (
     STRUCTURES,
     canonical,
     equal,
@@ -36,11 +38,15 @@ from axolotl_grpo_plugin.exact import (
     unevaluated,
     values,
 )
-from axolotl_grpo_plugin.expressions import Tree, Unreadable, find_expressions, number, parse
-from axolotl_grpo_plugin.latex import LONGEST, layout, normal, split, squeeze
-from axolotl_grpo_plugin.limits import HelperDied, TooSlow, call
-from axolotl_grpo_plugin.reward import Score, reward
-from axolotl_grpo_plugin.values import matched
+from axolotl_grpo_plugin.rewards.mathematics.expressions import (
+    Tree,
+    Unreadable,
+    find_expressions,
+    number,
+    parse,
+)
+from axolotl_grpo_plugin.rewards.mathematics.latex import LONGEST, layout, normal, split, squeeze
+from axolotl_grpo_plugin.rewards.mathematics.values import matched
 
 LOG = logging.getLogger(__name__)
 for _name in ("math_verify.parser", "math_verify.grader"):

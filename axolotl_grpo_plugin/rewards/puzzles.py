@@ -10,7 +10,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.completions import Answer, find_answer, read_number
 from axolotl_grpo_plugin.reward import Row, Score, reward
-from axolotl_grpo_plugin.values import (
+from axolotl_grpo_plugin.rewards.mathematics.values import (
     Value,
     are_strings,
     is_number,

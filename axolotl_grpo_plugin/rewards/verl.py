@@ -9,7 +9,7 @@ from typing import Any
 from axolotl_grpo_plugin.findings import FixableError
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.reward import Options, Range, Reward, Score, required, reward
-from axolotl_grpo_plugin.values import is_number
+from axolotl_grpo_plugin.rewards.mathematics.values import is_number
 
 _OF_VERL = ("data_source", "extra_info")  # verl passes these if a function takes them
 

@@ -29,7 +29,7 @@ Of answers:
 The file's metadata has the entry "rewards": the reward functions in their order as JSON, each with its
 declared range [low, high] or null.
 
-The store of answers without scores (`generation/answers.py`) has the same columns, and some of its own.
+The store of answers without scores (`evaluate/answers.py`) has the same columns, and some of its own.
 """
 
 import json

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from axolotl_grpo_plugin import upstream
+from axolotl_grpo_plugin.repairs import upstream
 
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.scoring.runner import RewardRunner

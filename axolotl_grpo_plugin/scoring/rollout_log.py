@@ -80,7 +80,7 @@ class RolloutLog:
         The answers to held-out rows are not logged here, but by training/callbacks.py.
         """
         training = trainer.model.training
-        # As TRL does: training/end_tokens.py lets the first equal all end tokens.
+        # As TRL does: repairs/end_tokens.py lets the first equal all end tokens.
         ends = [trainer._tokenizer.eos_token_id, trainer._tokenizer.pad_token_id]
         weights = trainer.reward_weights.to(scores.device)
         totals = (scores * weights).nansum(dim=1)

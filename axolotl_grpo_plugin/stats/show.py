@@ -3,10 +3,10 @@
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_grpo_plugin.console import table
 from axolotl_grpo_plugin.data.counts import SHARES, Lengths
 from axolotl_grpo_plugin.data.measure import Measured
 from axolotl_grpo_plugin.data.tokenizer import Tokenizer
+from axolotl_grpo_plugin.report.console import table
 from axolotl_grpo_plugin.stats.budget import Budget
 from axolotl_grpo_plugin.stats.rollouts import CompletionLengths
 

@@ -12,20 +12,20 @@ from datasets import Dataset
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
 from trl import GRPOConfig, GRPOTrainer
 
-from axolotl_grpo_plugin import upstream
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.seams import generate
+from axolotl_grpo_plugin.repairs import upstream
+from axolotl_grpo_plugin.repairs.data_producer import DataProducerRepair
+from axolotl_grpo_plugin.repairs.resume import GenerationBatch
 from axolotl_grpo_plugin.runlog.reader import Row
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import COLUMN, READ, REWARD, columns_of, logged_text, save
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
-from axolotl_grpo_plugin.training.data_producer import DataProducerRepair
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import AFTER, BEFORE, ROWS, means
 from axolotl_grpo_plugin.training.progress import Report, RewardProgress
 from axolotl_grpo_plugin.training.record import HELD_OUT
-from axolotl_grpo_plugin.training.resume import GenerationBatch
 from axolotl_grpo_plugin.training.samples import EVERY, Samples
 
 LOG = logging.getLogger(__name__)

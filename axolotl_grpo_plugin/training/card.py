@@ -12,7 +12,8 @@ from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.config import Config, dicts
 from axolotl_grpo_plugin.data.hub import is_on_hub
-from axolotl_grpo_plugin.evaluation.report import (
+from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.report.tables import (
     Plain,
     ends_of,
     first_of,
@@ -20,7 +21,6 @@ from axolotl_grpo_plugin.evaluation.report import (
     markdown_table,
     markdown_tables,
 )
-from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.runlog.rewards import short
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import compared

@@ -10,9 +10,9 @@ import torch
 from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
-from axolotl_grpo_plugin import upstream
 from axolotl_grpo_plugin.config import Config, tokens_of
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.scoring.dead_groups import are_equal
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.packed_step.rows import (

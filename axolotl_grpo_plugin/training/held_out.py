@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from axolotl_grpo_plugin.evaluation.report import Plain, summarize
+from axolotl_grpo_plugin.report.tables import Plain, summarize
 from axolotl_grpo_plugin.runlog.reader import Row, raw_rows, rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import REWARD

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 from trl import GRPOConfig
 
-from axolotl_grpo_plugin.evaluation.report import shown
+from axolotl_grpo_plugin.report.tables import shown
 from axolotl_grpo_plugin.runlog.rewards import short
 from axolotl_grpo_plugin.training.held_out import compared
 from axolotl_grpo_plugin.training.record import PLOT

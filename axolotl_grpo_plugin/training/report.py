@@ -6,8 +6,8 @@ from typing import Any
 
 from pandas import DataFrame, Series
 
-from axolotl_grpo_plugin.evaluation.report import Plain, draw_bars
-from axolotl_grpo_plugin.plots import picture
+from axolotl_grpo_plugin.report.plots import picture
+from axolotl_grpo_plugin.report.tables import Plain, draw_bars
 
 
 def mean_of(reward: str) -> str:

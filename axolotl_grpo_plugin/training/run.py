@@ -10,18 +10,18 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from axolotl_grpo_plugin import upstream
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.environments.seams import Tools
-from axolotl_grpo_plugin.generation.fewer_tokens import generate_fewer_tokens
+from axolotl_grpo_plugin.repairs import upstream
+from axolotl_grpo_plugin.repairs.end_tokens import stop_at_end_tokens
+from axolotl_grpo_plugin.repairs.lora_sync import keep_base
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.banner import show_summary
 from axolotl_grpo_plugin.training.callbacks import callbacks
 from axolotl_grpo_plugin.training.card import write_card
 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
-from axolotl_grpo_plugin.training.end_tokens import stop_at_end_tokens
-from axolotl_grpo_plugin.training.lora_sync import keep_base
+from axolotl_grpo_plugin.training.fewer_tokens import generate_fewer_tokens
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog

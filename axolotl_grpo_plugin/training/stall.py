@@ -19,9 +19,9 @@ import psutil
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from axolotl_grpo_plugin import upstream
 from axolotl_grpo_plugin.findings import write_end
 from axolotl_grpo_plugin.processes import kill
+from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.serving.output import LOG
 from axolotl_grpo_plugin.serving.request import publish
 

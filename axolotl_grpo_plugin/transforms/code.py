@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, read_tests
+from axolotl_grpo_plugin.rewards.programs.tests import ProgramTests, read_tests
 from axolotl_grpo_plugin.transforms.rows import (
     DataRow,
     MapArguments,
@@ -21,7 +21,7 @@ def code(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of problems that ask for a Python program or function.
 
     Reads the first column of PROBLEMS and of TESTS that exists. The tests have any form that
-    `rewards.code_tests.read_tests` reads. Their other columns may be `entry_point`, `test_setup_code`
+    `rewards.programs.tests.read_tests` reads. Their other columns may be `entry_point`, `test_setup_code`
     and `test_imports`, as in HumanEval and MBPP, or `metadata`, as in LiveCodeBench.
 
     Adds `prompt`, the problem with a line that says what to write, and `tests`, JSON text that

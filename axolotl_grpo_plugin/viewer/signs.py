@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from axolotl_grpo_plugin.completions import read_boxes
-from axolotl_grpo_plugin.evaluation.lenient import GOLD, forms
+from axolotl_grpo_plugin.report.lenient import GOLD, forms
 
 _READ = 20_000  # characters of a completion that are compressed
 _END = 300  # characters in which the gold answer is looked for

@@ -8,7 +8,7 @@ from tests.checks.found import levels
 from tests.conftest import MODEL, Later, write_rows
 
 checks = Later("axolotl_grpo_plugin.checks.samples")
-scoring = Later("axolotl_grpo_plugin.scoring.samples")
+scoring = Later("axolotl_grpo_plugin.trying.samples")
 
 GSM8K = "axolotl_grpo_plugin.gsm8k"
 OURS = "axolotl_grpo_plugin.rewards.gsm8k"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from axolotl_grpo_plugin.console import console
+from axolotl_grpo_plugin.report.console import console
 from tests.conftest import QUICKSTART, ROOT, invoke
 
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 import axolotl_grpo_plugin
 from axolotl_grpo_plugin.cli import grpo
 from axolotl_grpo_plugin.commands.reward_list import full_path
-from axolotl_grpo_plugin.console import WIDTH
 from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.report.console import WIDTH
 
 OURS = """
 from axolotl_grpo_plugin.reward import Reward, Score, group_reward, reward

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from axolotl_grpo_plugin import load
 from axolotl_grpo_plugin.cli import grpo
-from axolotl_grpo_plugin.scoring import rescore
 from axolotl_grpo_plugin.scoring.guards import ScoringSettings
+from axolotl_grpo_plugin.trying import rescore
 from tests.conftest import write_rows
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"

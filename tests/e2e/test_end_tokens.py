@@ -8,13 +8,13 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from axolotl_grpo_plugin.generation.answers import Job
-from axolotl_grpo_plugin.generation.rows import Question
-from axolotl_grpo_plugin.generation.sampling import Sampling
+from axolotl_grpo_plugin.evaluate.answers import Job
+from axolotl_grpo_plugin.evaluate.rows import Question
+from axolotl_grpo_plugin.evaluate.sampling import Sampling
 from tests.conftest import MODEL, Later
 from tests.e2e.scripted import trainer_of
 
-repair = Later("axolotl_grpo_plugin.training.end_tokens")
+repair = Later("axolotl_grpo_plugin.repairs.end_tokens")
 
 EOS, END, LIMIT = 1, 2, 24  # <|im_start|>, <|im_end|>, and tokens per completion
 ROWS = [{"prompt": [{"role": "user", "content": "What is 2 + 2?"}]}] * 8
@@ -74,7 +74,7 @@ def test_answers_of_tools_begin_where_they_did(trainer):
 
 
 def test_vllms_server_is_asked_to_stop_at_each_end_token(tmp_path):
-    from axolotl_grpo_plugin.generation.vllm import VllmBackend
+    from axolotl_grpo_plugin.evaluate.vllm import VllmBackend
 
     client = MagicMock()
     job = Job(Question("rows", 0, {}, {}, "", []), Sampling(ends=(EOS, END)), 0, "vllm", "key")

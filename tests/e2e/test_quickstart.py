@@ -123,7 +123,7 @@ def test_wheel_has_configs_rewards_benchmarks_and_the_quickstart_model(built):
             if file.is_file() and file.suffix != ".pyc":
                 name = file.relative_to(ROOT / folder).as_posix()
                 assert f"axolotl_grpo_plugin/{inside}/{name}" in names
-    assert {f"axolotl_grpo_plugin/{name}" for name in ("pack/cloud.yaml", "upstream.toml")} <= names
+    assert {f"axolotl_grpo_plugin/{name}" for name in ("pack/cloud.yaml", "repairs/upstream.toml")} <= names
 
 
 @pytest.mark.slow

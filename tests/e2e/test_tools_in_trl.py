@@ -99,11 +99,11 @@ def answered(compared, tmp_path_factory):
     """The answers outside a training to the rows of `compared`, and to a game that is won at the second guess."""
     from transformers import AutoTokenizer
 
-    from axolotl_grpo_plugin.environments.backend import ToolBackend
-    from axolotl_grpo_plugin.generation.generate import jobs_of
-    from axolotl_grpo_plugin.generation.models import Model
-    from axolotl_grpo_plugin.generation.rows import Question
-    from axolotl_grpo_plugin.generation.sampling import Sampling
+    from axolotl_grpo_plugin.evaluate.generate import jobs_of
+    from axolotl_grpo_plugin.evaluate.models import Model
+    from axolotl_grpo_plugin.evaluate.rows import Question
+    from axolotl_grpo_plugin.evaluate.sampling import Sampling
+    from axolotl_grpo_plugin.evaluate.tools import ToolBackend
     from tests.e2e.scripted import call, make_model, write_scripted
 
     folder = tmp_path_factory.mktemp("tiny")

@@ -17,7 +17,7 @@ from tests.e2e.scripted import trainer_of
 
 # Its other tests have imported torch and TRL, which takes most of the time.
 PACKAGE = ROOT / "axolotl_grpo_plugin"
-LISTS = tomllib.loads((PACKAGE / "upstream.toml").read_text(encoding="utf-8"))
+LISTS = tomllib.loads((PACKAGE / "repairs/upstream.toml").read_text(encoding="utf-8"))
 SOURCES = {str(file.relative_to(PACKAGE)): file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")}
 CLOSE = {"accelerate", "axolotl", "datasets", "peft", "transformers", "trl"}
 PRIVATE = re.compile(r"_[a-z]\w+")
@@ -288,6 +288,6 @@ def test_trl_calls_the_methods_of_the_packed_step(tmp_path):
 def test_trl_has_no_repair_for_end_tokens_of_its_own():
     repaired = "eos_token_ids" in getsource(resolve("trl.GRPOTrainer"))
     assert not repaired, (
-        "TRL stops at all end tokens of generation_config (trl#7039). In training/end_tokens.py remove _AnyOf, in "
+        "TRL stops at all end tokens of generation_config (trl#7039). In repairs/end_tokens.py remove _AnyOf, in "
         "upstream.py all of stop_at_tokens after the `else:` block, and let scoring/rollout_log.py read trainer.eos_token_ids."
     )

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin import sandbox
 from axolotl_grpo_plugin.rewards.code import code_reward_func, read_code
-from axolotl_grpo_plugin.rewards.code_same import same_output, same_value
-from axolotl_grpo_plugin.rewards.code_tests import ProgramTests, read_tests
+from axolotl_grpo_plugin.rewards.programs.same import same_output, same_value
+from axolotl_grpo_plugin.rewards.programs.tests import ProgramTests, read_tests
 
 QUICK = code_reward_func.bind(timeout=0.9, memory=256)
 

@@ -6,7 +6,7 @@ import pytest
 
 from axolotl_grpo_plugin import sandbox
 from axolotl_grpo_plugin.rewards.code import code_reward_func
-from axolotl_grpo_plugin.rewards.code_tests import read_tests
+from axolotl_grpo_plugin.rewards.programs.tests import read_tests
 
 try:
     sandbox.ready()

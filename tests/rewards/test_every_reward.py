@@ -12,19 +12,8 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import THINK_TAGS
 from axolotl_grpo_plugin.reward import Reward
-from axolotl_grpo_plugin.rewards import (
-    code,
-    code_same,
-    countdown,
-    dispatch,
-    format,
-    gsm8k,
-    gym,
-    judge,
-    math,
-    puzzles,
-    shaping,
-)
+from axolotl_grpo_plugin.rewards import code, countdown, dispatch, format, gsm8k, gym, judge, math, puzzles, shaping
+from axolotl_grpo_plugin.rewards.programs import same
 from axolotl_grpo_plugin.rewards.shaping import reasoning_steps_reward_func as steps
 
 GRID = json.dumps({"header": ["House", "Pet"], "rows": [["1", "cat"], ["2", "owl"]]})
@@ -198,7 +187,7 @@ def test_a_megabyte_takes_milliseconds(rewards, gold, unit, wrap):
         assert spent < 0.3
 
 
-@pytest.mark.parametrize("module", [code_same, countdown, dispatch, format, gsm8k, math, puzzles, shaping])
+@pytest.mark.parametrize("module", [same, countdown, dispatch, format, gsm8k, math, puzzles, shaping])
 def test_docstring_examples(module):
     """doctest alone finds no examples in rewards."""
     runner = doctest.DocTestRunner()

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import read_boxes
-from axolotl_grpo_plugin.exact import canonical, equal
-from axolotl_grpo_plugin.expressions import Unreadable, parse
-from axolotl_grpo_plugin.latex import normal
 from axolotl_grpo_plugin.rewards import math
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, gold_problem
+from axolotl_grpo_plugin.rewards.mathematics.exact import canonical, equal
+from axolotl_grpo_plugin.rewards.mathematics.expressions import Unreadable, parse
+from axolotl_grpo_plugin.rewards.mathematics.latex import normal
 
 score = accuracy_reward_func.score
 

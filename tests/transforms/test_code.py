@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin.rewards.code_tests import read_tests
+from axolotl_grpo_plugin.rewards.programs.tests import read_tests
 from axolotl_grpo_plugin.transforms.code import PROBLEMS, code
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 from tests.transforms.conftest import run

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
-from axolotl_grpo_plugin.generation.fewer_tokens import distinct_rows
+from axolotl_grpo_plugin.training.fewer_tokens import distinct_rows
 from axolotl_grpo_plugin.training.packed_step import vllm_ratios
 from axolotl_grpo_plugin.training.packed_step.dealing import dealt, of_rank, sizes_of
 from axolotl_grpo_plugin.training.packed_step.layout import Layout

@@ -1,0 +1,82 @@
+"""Score stored answers with a config's rewards, in the guarded processes of a training."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.evaluate.answers import Answer, Job, as_completion, record_of
+from axolotl_grpo_plugin.findings import raised
+from axolotl_grpo_plugin.load import is_model, reward_refs
+from axolotl_grpo_plugin.report.lenient import forms, reads_gold
+from axolotl_grpo_plugin.reward import Row
+from axolotl_grpo_plugin.runlog.schema import LENIENT, READ, REASON, REWARD
+from axolotl_grpo_plugin.scoring.guards import Guards
+
+
+class AnswerScorer:
+    """The rewards of a config. Reward models are left out, because they need a trainer.
+
+    left_out: the keys of reward models.
+    rewards: with their declared ranges.
+    highest: the score that counts as right, by logged name.
+    failures: numbers of failed scores.
+    errors: the first error of each reward function that failed.
+    """
+
+    def __init__(self, cfg: Config):
+        self._guards = Guards.of(cfg)
+        self.left_out = list(filter(is_model, [reference.key for reference in reward_refs(cfg)]))
+        self.highest = self._guards.highest()
+        self.rewards = self._guards.rewards(self._guards.by_name)
+        self.failures: Counter[str] = Counter()
+        self.errors: dict[str, str] = {}
+
+    def scored(self, jobs: Sequence[Job], answers: Sequence[Answer]) -> list[Row]:
+        """Return answers as scored rows of the log's schema. Answers to a row are neighbors."""
+        rows = list(map(_row, jobs, answers))
+        completions = list(map(as_completion, jobs, answers))
+        records = list(map(record_of, jobs, answers))
+        first = next(iter(self._guards.by_name), "")
+        for name, guard in self._guards.by_name.items():
+            for place, outcome in enumerate(guard.score_list(rows, completions)):
+                if outcome.error:
+                    self.failures[name] += 1
+                    self.errors.setdefault(name, raised(outcome.error))
+                record = records[place]
+                record[REWARD + name] = outcome.value
+                record[REASON + name] = outcome.status
+                if name == first:  # it says what is right
+                    record[READ + name] = outcome.read
+                    record[LENIENT + name] = self._is_lenient(
+                        name, rows[place], answers[place].text, outcome.value
+                    )
+        return records
+
+    def _is_lenient(self, name: str, row: Row, text: str, value: float | None) -> bool | None:
+        """Return whether an answer would be right if its last box or number were the answer.
+
+        value: its own score. Returns None if that is not known.
+        """
+        guard = self._guards.by_name[name]
+        best = self.highest.get(name)
+        if value is None or best is None or not reads_gold(guard.function):
+            return None
+        if value >= best:
+            return True
+
+        texts = forms(text)
+        for outcome in guard.score_list([row] * len(texts), texts):
+            if outcome.value is not None and outcome.value >= best:
+                return True
+        return False
+
+    def close(self) -> None:
+        """End the scoring processes."""
+        self._guards.close()
+
+
+def _row(job: Job, answer: Answer) -> Row:
+    return job.question.columns | {
+        "prompt": answer.prompt or job.question.prompt,
+        "completion_ids": answer.ids,
+    }

@@ -1,0 +1,173 @@
+"""Answer rows with tools outside a training, by TRL's own loop of tool calls."""
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import batched
+from pathlib import Path
+from sys import maxsize
+from types import SimpleNamespace
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedTokenizerBase
+from trl import GRPOTrainer
+from trl.chat_template_utils import (
+    add_response_schema,
+    get_training_chat_template,
+    is_chat_template_prefix_preserving,
+    parse_response,
+)
+
+from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.config import Config, template_options
+from axolotl_grpo_plugin.environments.names import environment_ref, limits_of, most_calls, tool_refs
+from axolotl_grpo_plugin.environments.seams import Tools, generate
+from axolotl_grpo_plugin.evaluate.answers import Answer, Job
+from axolotl_grpo_plugin.evaluate.generate import Backend, answer_of
+from axolotl_grpo_plugin.evaluate.models import Model
+
+_BATCH = 64  # answers at once; an environment has a process for each
+
+
+class ToolBackend:
+    """Answers with a config's tools. how: with a hash of the tools, because they change the answers.
+
+    turns: the backend that writes each turn of the model. To TRL's loop, this object is its trainer, so
+    it has the attributes that the loop reads.
+    """
+
+    use_vllm = _is_vlm = False
+    _tokenize_prompts = GRPOTrainer._tokenize_prompts
+    _get_tool_suffix_ids = GRPOTrainer._get_tool_suffix_ids
+    _tool_call_loop = GRPOTrainer._tool_call_loop
+
+    def __init__(
+        self,
+        cfg: Config,
+        turns: Backend,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int | None,
+    ):
+        self._cfg = cfg
+        self._turns = turns
+        self._tokenizer = self.processing_class = tokenizer
+        self._size = batch_size or _BATCH
+        self.how = f"{turns.how}, tools {_digest(cfg)}"
+        self.guarded = Tools(cfg)
+        self.tools = self.guarded.all
+        # TRL's name of a single kind of environment is None.
+        self.environment_factories: Any = None
+        if factory := self.guarded.keyword.get("environment_factory"):
+            self.environment_factories = {None: factory}
+        self._env_tools = {None: self.tools}
+        self._environment_pool: Any = {None: []}
+        most = most_calls(cfg)
+        self.max_tool_calling_iterations = maxsize if most is None else most
+        self.chat_template_kwargs = template_options(cfg)
+        self.chat_template = None
+        # The template says how to read a tool call, in a new or an old way, or TRL knows it.
+        names = ("response_template", "response_schema")
+        if not any(getattr(tokenizer, name, None) for name in names):
+            add_response_schema(tokenizer)
+        # Tokens of earlier turns must not change when later ones follow.
+        if not is_chat_template_prefix_preserving(tokenizer):
+            self.chat_template = get_training_chat_template(tokenizer)
+
+    def load(self, model: Model) -> None:
+        """Load a model. Raises: ConfigError if that fails."""
+        self._turns.load(model)
+        self.model = SimpleNamespace(
+            config=AutoConfig.from_pretrained(
+                model.folder, trust_remote_code=bool(self._cfg.get("trust_remote_code"))
+            )
+        )
+
+    def generate(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, Answer]]]:
+        """Yield batches of jobs with their answers."""
+        for batch in batched(jobs, self._size):
+            yield list(zip(batch, self._answers(batch), strict=True))
+
+    def _answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        """Answer jobs at once, turn by turn."""
+        self._jobs = jobs
+        self.environments = [None] * len(jobs)
+        rows = [{"prompt": job.question.prompt} | job.question.columns for job in jobs]
+        made = generate(self, rows)  # sets the environments
+        for job, environment, *of_job in zip(jobs, self.environments, *made, strict=True):
+            prompt, chat, ids, mask = of_job
+            yield answer_of(ids, job, self._tokenizer)._replace(
+                text=text_of(chat),
+                prompt=prompt,
+                chat=chat,
+                tool_tokens=mask.count(0),
+                rewards=_rewards(environment),
+            )
+
+    def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+        """Return the tokens of the prompts and of the completions, masks, and messages, as TRL does."""
+        prompts = [list(prompt) for prompt in prompts]  # the loop adds its messages
+        self.max_completion_length = self._jobs[0].sampling.max_tokens  # all have the config's
+        self._starts, *_ = self._tokenize_prompts(prompts)
+        # The first turn of all jobs. The loop asks for the others.
+        self._ids = self._write_turns(range(len(prompts)), self._starts)
+        self._messages = []
+        for start, ids in zip(self._starts, self._ids, strict=True):
+            message = parse_response(self._tokenizer, ids, prefix=start)
+            self._messages.append([message])
+        masks, *_ = self._tool_call_loop(
+            prompts, self._starts, self._ids, self._messages, None, None, {}
+        )
+        return self._starts, self._ids, masks, self._messages
+
+    def _generate_single_turn(self, before: list[list[int]], *_: object, **__: object) -> Any:
+        """Return the next turns of the chats whose tools have answered, and no log-probabilities."""
+        waiting = []
+        for number, messages in enumerate(self._messages):
+            # A full completion may end with a tool's answer.
+            has_room = len(self._ids[number]) < self.max_completion_length
+            if messages[-1]["role"] == "tool" and has_room:
+                waiting.append(number)
+        return self._write_turns(waiting, before), None
+
+    def _write_turns(self, numbers: Sequence[int], before: list[list[int]]) -> list[list[int]]:
+        """Return the tokens of a turn of these jobs. before: all tokens before the turn, of each job."""
+        asked = []
+        for number, ids in zip(numbers, before, strict=True):
+            job = self._jobs[number]
+            # The turns before, and the answers of tools, count towards the limit.
+            left = self.max_completion_length + len(self._starts[number]) - len(ids)
+            if left > 0:
+                question = job.question._replace(ids=ids)
+                sampling = replace(job.sampling, max_tokens=left)
+                asked.append(job._replace(question=question, sampling=sampling))
+        turns: dict[str, Any] = {}
+        for batch in self._turns.generate(asked):
+            for job, turn in batch:
+                turns[job.key] = turn
+        return [turns.get(self._jobs[number].key, []) for number in numbers]
+
+    def close(self) -> None:
+        """Free the memory, and end the processes."""
+        self._turns.close()
+        self.guarded.close()
+
+
+def _rewards(environment: Any) -> dict[str, float | None] | None:
+    """Return the reward of the episode by the environment's name, None if it has none."""
+    # Also None for an answer without an environment.
+    if not hasattr(environment, "get_reward"):
+        return None
+    return {type(environment).__name__: environment.get_reward()}
+
+
+def _digest(cfg: Config) -> str:
+    """Return a hash of the tools: paths, arguments, limits, and the files with their code."""
+    refs = tool_refs(cfg)
+    if environment := environment_ref(cfg):
+        refs.append(environment)
+    settings = repr((refs, limits_of(cfg), most_calls(cfg)))
+    total = hashlib.sha256(settings.encode())
+    for ref in refs:
+        total.update(Path(inspect.getfile(ref.load())).read_bytes())
+    return total.hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""The endpoint of a judge model, for `rewards/judge.py`."""

@@ -1,0 +1,1 @@
+"""Read mathematical answers and compare their values, for `rewards/math.py`."""

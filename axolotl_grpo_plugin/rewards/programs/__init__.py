@@ -1,0 +1,1 @@
+"""Read tests of programs and compare their results, for `rewards/code.py`."""

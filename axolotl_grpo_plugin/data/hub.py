@@ -24,7 +24,7 @@ def is_on_hub(name: object) -> bool:
 def is_repo(name: str) -> bool:
     """Return whether the hub allows the name."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+    from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(name)

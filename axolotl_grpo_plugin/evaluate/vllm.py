@@ -131,7 +131,7 @@ class VllmBackend:
                 "stop_token_ids": sampling.ends,
             },
         )
-        return list(reply.choices[0].token_ids)  # type: ignore[attr-defined]
+        return list(reply.choices[0].token_ids)
 
     def _start(self, model: Model) -> None:
         with socket.socket() as probe:

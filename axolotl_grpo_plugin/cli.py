@@ -285,12 +285,10 @@ def _run(command: str, /, *arguments: object, **options: object) -> NoReturn:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
     module = import_module(f"axolotl_grpo_plugin.commands.{command}")
-    from axolotl_grpo_plugin.findings import FindingError
+    from axolotl_grpo_plugin.findings import exit_on_findings
 
-    try:
+    with exit_on_findings():
         sys.exit(module.run(*arguments, **options))
-    except FindingError as error:
-        raise click.ClickException(str(error.finding)) from error
 
 
 class _Train(click.Command):
@@ -334,8 +332,10 @@ def train(ctx: click.Context, /, config: str, cloud: str | None, **options: obje
     words = ctx.args
     if cloud:
         from axolotl_grpo_plugin.cloud.settings import check_file
+        from axolotl_grpo_plugin.findings import exit_on_findings
 
-        check_file(cloud)
+        with exit_on_findings():
+            check_file(cloud)
         words = ["--cloud", cloud, *words]
     _run("train", config, words, ctx.obj, **options)
 

@@ -17,7 +17,7 @@ def read_config(file: str, options: Mapping[str, object] | None = None) -> Any:
     """Read a raw config as Axolotl does.
 
     options: of the command line, by the names of Axolotl's parser: {"trl__beta": "0.1"}.
-    Raises: ConfigError if the file is missing or is not a YAML mapping.
+    Raises: FindingError if the file is missing or is not a YAML mapping.
     """
     from axolotl.utils.dict import DictDefault
 
@@ -141,7 +141,7 @@ def limit_prompts(cfg: Config) -> None:
     """Set `grpo_max_prompt_length` in a raw config that sets a context but not this key.
 
     Call it before Axolotl's validation, which gives every config a sequence_len of 512.
-    Raises: ConfigError if the completion takes the whole context.
+    Raises: FindingError if the completion takes the whole context.
     """
     context = context_of(cfg)
     completion = completion_of(cfg)

@@ -1,9 +1,10 @@
-"""`Finding`, the result of a check, and `ConfigError`, which ends a run before it starts."""
+"""`Finding`, the result of a check, and `FindingError`, which ends the work because of findings."""
 
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
@@ -21,10 +22,14 @@ Level = Literal["error", "warning", "skipped"]
 class Finding(NamedTuple):
     """One fault of a config or a dataset.
 
-    where: file and key, or dataset and row. what: the fault. fix: how to repair it, "" if `what` says it.
-    detail: the original traceback, if there is one. level: an error ends the run. A warning is for a
-    config that trains, but probably not as intended. A skipped check needs something that this machine
-    lacks. code: a short name of the fault, such as "unknown-key". Callers and tests use it, not the sentence.
+    Attributes:
+        where: File and key, or dataset and row. It is "" if `what` says it.
+        what: The fault.
+        fix: How to repair it. It is "" if `what` says it.
+        detail: The original traceback, if there is one.
+        level: An error ends the run. A warning is for a config that trains, but probably not as intended. A
+            skipped check needs something that this machine lacks.
+        code: A short name of the fault, such as "unknown-key". Callers and tests use it, not the sentence.
     """
 
     where: str
@@ -35,7 +40,9 @@ class Finding(NamedTuple):
     code: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.where}: {_with_stop(self.what)}"
+        line = _with_stop(self.what)
+        if self.where:
+            line = f"{self.where}: {line}"
         if self.fix:
             line += f" {_with_stop(self.fix)}"
         if self.detail:
@@ -69,39 +76,55 @@ def _with_stop(sentence: str) -> str:
 
 
 class FindingError(Exception):
-    """A finding that ends the work on one file or tokenizer."""
+    """Findings that end the work: a config, a dataset or a file is wrong.
 
-    def __init__(self, where: str, what: str, fix: str, code: str = ""):
-        self.finding = Finding(where, what, fix, code=code)
-        super().__init__(str(self.finding))
-
-
-class FixableError(TypeError):
-    """A wrong value of a config or a dataset, which knows how to repair it. what, fix: as in `Finding`."""
-
-    def __init__(self, what: str, fix: str = ""):
-        super().__init__(what, fix)  # both, so that it can be pickled
-        self.what, self.fix = what, fix
-
-    def __str__(self) -> str:
-        return f"{self.what}. {_with_stop(self.fix)}" if self.fix else self.what
-
-
-class ConfigError(SystemExit):
-    """The run must not start. Ends the process with the message only, exit code 1.
-
-    It is a SystemExit, because a traceback through Axolotl's loader says nothing about a typo.
-    findings: the errors that checks found.
+    It is pickled by its findings, because a transform runs in a process of `datasets`.
     """
 
-    findings: Sequence[Finding] = ()
+    def __init__(self, *findings: Finding):
+        super().__init__(*findings)
+        self.findings = findings
+
+    @property
+    def finding(self) -> Finding:
+        """The first finding."""
+        return self.findings[0]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.findings))
 
 
-def fault_of(error: BaseException, fix: str) -> tuple[str, str]:
-    """Return what is wrong and its fix for a finding. fix: for an error that has none of its own."""
-    if isinstance(error, FixableError):
-        return error.what, error.fix
-    return str(error), fix
+def finding_of(error: Exception, code: str, where: str, fix: str) -> Finding:
+    """Return the error of a function that a config names as a finding.
+
+    Args:
+        error: Of the function, or a FindingError that names a part of it.
+        code: Of the finding.
+        where: The place of the function's name in the config.
+        fix: For an error that brings none.
+    """
+    if not isinstance(error, FindingError):
+        return fault(code, where, str(error), fix)
+    part = error.finding
+    return fault(code, where, f"{part.where}: {part.what}", part.fix or fix)
+
+
+@contextmanager
+def exit_on_findings() -> Iterator[None]:
+    """Turn a FindingError into the end of this process: its message only, with exit code 1.
+
+    It stands where Axolotl, TRL or the command line calls this package. A traceback through their code
+    says nothing about a wrong config. As a decorator, it covers the calls of a function.
+
+    Raises:
+        SystemExit: In place of a FindingError. `axolotl-grpo train` gets the message, too.
+    """
+    try:
+        yield
+    except FindingError as error:
+        message = "\n".join(f"axolotl-grpo-plugin: {finding}" for finding in error.findings)
+        write_end(message)
+        raise SystemExit(message) from error
 
 
 def write_end(message: str) -> None:
@@ -110,16 +133,15 @@ def write_end(message: str) -> None:
         Path(file).write_text(message, encoding="utf-8")
 
 
-def passed_on(error: ConfigError) -> ConfigError:
-    """Return the error that ends this run, after `write_end` has passed its message."""
-    write_end(str(error))
-    return error
-
-
 def stop_on(findings: Iterable[Finding], cfg: Mapping[str, Any] | None = None) -> None:
-    """Log the warnings, and raise ConfigError with all errors if there are any.
+    """Log the warnings, and raise all errors.
 
-    cfg: a config whose file the lines name.
+    Args:
+        findings: Of checks.
+        cfg: A config whose file the lines name.
+
+    Raises:
+        FindingError: If there are errors. They come without tracebacks, which `check` shows.
     """
     file = cfg.get("axolotl_config_path") if cfg else None
     errors = []
@@ -127,22 +149,16 @@ def stop_on(findings: Iterable[Finding], cfg: Mapping[str, Any] | None = None) -
         if file and not finding.where.startswith(file):
             finding = finding._replace(where=f"{file}: {finding.where}")
         if finding.level == "error":
-            errors.append(finding._replace(detail=""))  # `check` shows the tracebacks
+            errors.append(finding._replace(detail=""))
         elif finding.level == "warning":
             LOG.warning("axolotl-grpo-plugin: %s", finding)
     if errors:
-        raise _end(errors)
+        raise FindingError(*errors)
 
 
 def stop(code: str, where: str, what: str, fix: str) -> NoReturn:
-    """Raise ConfigError with one error. The parameters are the fields of `Finding`."""
-    raise _end([fault(code, where, what, fix)])
-
-
-def _end(errors: Sequence[Finding]) -> ConfigError:
-    error = ConfigError("\n".join(f"axolotl-grpo-plugin: {finding}" for finding in errors))
-    error.findings = errors
-    return passed_on(error)
+    """Raise a FindingError with one error. The parameters are the fields of `Finding`."""
+    raise FindingError(fault(code, where, what, fix))
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from inspect import Parameter, isclass, signature
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config, block
-from axolotl_grpo_plugin.findings import Finding, FixableError, error_line, fault, fault_of
+from axolotl_grpo_plugin.findings import Finding, FindingError, error_line, fault, finding_of, stop
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.reward import (
     NOT_COLUMNS,
@@ -87,8 +87,10 @@ def load_reward(reward: RewardRef) -> BaseReward:
     if key not in _built:
         function = _build(reward)
         if not callable(function):
-            raise FixableError(
-                f"{reward.path} cannot be called as TRL does: it returned {function!r:.50}",
+            stop(
+                "wrong-option",
+                reward.path,
+                f"it cannot be called as TRL does, because it returned {function!r:.50}",
                 "Name a reward function, or a factory that returns one",
             )
         if not isinstance(function, BaseReward):
@@ -102,10 +104,9 @@ def made_reward(reward: RewardRef, where: str) -> BaseReward | Finding:
     fix = "Correct its options (grpo_reward_args, or --arg), or the function"
     try:
         return load_reward(reward)
-    except TypeError as error:
-        what, fix = fault_of(error, fix)
-        return fault("wrong-option", where, what, fix)
-    except (Exception, SystemExit) as error:  # of a user's factory
+    except (FindingError, TypeError) as error:
+        return finding_of(error, "wrong-option", where, fix)
+    except (Exception, SystemExit) as error:  # a user's factory may call sys.exit
         what = f"making the reward raised {error_line(error)}"
         return Finding(where, what, fix, traceback.format_exc(), code="cannot-be-made")
 
@@ -113,23 +114,23 @@ def made_reward(reward: RewardRef, where: str) -> BaseReward | Finding:
 def load_scorer(where: str, path: str, arguments: Options | None) -> Reward:
     """Return a reward that scores one completion, for another reward that is made of it.
 
-    Raises: TypeError, which begins with `where`, if it cannot be loaded or scores whole batches.
+    Raises: FindingError at `where` if it cannot be loaded, or scores whole batches.
     """
     try:
         loaded = load_reward(RewardRef.of(path, arguments or {}))
     except Exception as error:
-        raise TypeError(f"{where}: {path}: {type(error).__name__}: {error}") from error
+        what = f"{path}: {type(error).__name__}: {error}"
+        raise FindingError(fault("wrong-option", where, what, "")) from error
     if not isinstance(loaded, Reward):
-        raise FixableError(
-            f"{where}: {path} does not score one completion", "Name a reward that `@reward` made"
-        )
+        fix = "Name a reward that `@reward` made"
+        stop("wrong-option", where, f"{path} does not score one completion", fix)
     return loaded
 
 
 def _build(reward: RewardRef) -> Any:
     module, _, name = reward.path.rpartition(".")
     if not module:
-        raise FixableError(f"{reward.path!r} is not a dotted path", "Write module.function")
+        stop("wrong-option", reward.path, "not a dotted path", "Write module.function")
     function = getattr(import_module(module), name)
     arguments = dict(reward.arguments)
     if isinstance(function, (Reward, GroupReward)):
@@ -147,9 +148,9 @@ def _build(reward: RewardRef) -> Any:
     if "completion" in missing:
         reads = [f'"{column}"' for column in missing if column != "completion"]
         columns = f", reads=[{', '.join(reads)}]" if reads else ""
-        what = f"{name} scores one completion, but TRL passes a batch"
+        what = "it scores one completion, but TRL passes a batch"
         fix = f"Add @reward(range=(0.0, 1.0){columns}) above it, from axolotl_grpo_plugin.reward"
-        raise FixableError(what, fix)
+        stop("wrong-option", name, what, fix)
     if missing:
         raise TypeError(f"{name} needs: {', '.join(missing)}")
     return function(**arguments)
@@ -177,9 +178,9 @@ def load_transform(path: str) -> Scorer:
     if "dataset_idx" in names or takes_any(function):
         return function
     if names[:1] == ["cfg"] or len(required(function, "tokenizer")) != 1:
-        what = f"{name} is neither a factory nor a function of one row"
+        what = "neither a factory nor a function of one row"
         fix = f"Write `def {name}(cfg, **_)`, which returns a function of one row, or `def {name}(row)`"
-        raise FixableError(what, fix)
+        stop("no-transform", name, what, fix)
     return lambda cfg, **_: function
 
 

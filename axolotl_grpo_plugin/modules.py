@@ -77,7 +77,7 @@ def imported(module_name: str, where: str) -> ModuleType | Finding:
             return fault("no-module", where, what, fix)
         why = f", because it imports {error.name!r}, which is not installed"
         fix, trace = f"Install {error.name}", traceback.format_exc()
-    except (Exception, SystemExit):
+    except (Exception, SystemExit):  # a user's module may call sys.exit
         fix, trace = "Correct the module", traceback.format_exc()
         why = f": {raised(trace)}"
     what = f"{module_name} cannot be imported{why}"

@@ -50,6 +50,6 @@ def shipped(name: str) -> Path:
 
 
 def check_empty(folder: Path) -> None:
-    """Raise ConfigError if a folder for new files has other files."""
+    """Raise FindingError if a folder for new files has other files."""
     if folder.exists() and any(folder.iterdir()):
         stop("not-empty", str(folder), "has other files", "Name another folder with --out")

@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.checks.validation import refusals
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_prompts
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
-from axolotl_grpo_plugin.findings import END, first_line, stop, stop_on, write_end
+from axolotl_grpo_plugin.findings import END, exit_on_findings, first_line, stop, stop_on, write_end
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from axolotl_grpo_plugin.training.run import Run
 
 
+@exit_on_findings()
 def _check_name(name: str) -> None:
     """Refuse a misspelt path of this plugin."""
     if len(name) == 1:  # Axolotl takes a text for a list of its characters
@@ -56,6 +57,7 @@ class GRPOPlugin(base.BasePlugin):
     _given: dict[str, Any]  # the config with its command line's options, before Axolotl's defaults
     _row: dict[str, Any] | None = None  # of the training dataset, to try the rewards on
 
+    @exit_on_findings()
     def register(self, cfg: "DictDefault") -> None:
         if is_named(cfg):
             self._given = cfg.to_dict()
@@ -76,6 +78,7 @@ class GRPOPlugin(base.BasePlugin):
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"
 
+    @exit_on_findings()
     def on_config_validation_error(self, cfg: Config) -> None:
         if is_named(cfg) and (error := sys.exception()):
             batch = list(check_batch(cfg, _ranks()))
@@ -83,6 +86,7 @@ class GRPOPlugin(base.BasePlugin):
             # Axolotl's message for a wrong batch says less than check_batch.
             stop_on([*batch, *(o for o in others if not (batch and o.code == "wrong-batch"))], cfg)
 
+    @exit_on_findings()
     def load_datasets(self, cfg: Config, preprocess: bool = False) -> Any:
         # Axolotl takes the datasets of one plugin, and NeMo Gym's plugin loads its own.
         if not _active(cfg) or cfg.get("nemo_gym_enabled"):
@@ -103,6 +107,7 @@ class GRPOPlugin(base.BasePlugin):
             request_or_check(cfg)
         return loaded
 
+    @exit_on_findings()
     def pre_model_load(self, cfg: Config) -> None:
         if not _active(cfg):
             return
@@ -117,6 +122,7 @@ class GRPOPlugin(base.BasePlugin):
         if self._row and run.tools:
             stop_on(check_start(cfg, run.tools, self._row, _ranks()), cfg)
 
+    @exit_on_findings()
     def get_training_args(self, cfg: Config) -> dict[str, Any] | None:
         if not _active(cfg):
             return None
@@ -126,6 +132,7 @@ class GRPOPlugin(base.BasePlugin):
             wait(cfg)  # because the trainer's client connects next
         return {**trl_args(cfg), **training_args(cfg), **arguments_of_cpu(cfg)}
 
+    @exit_on_findings()
     def post_trainer_create(self, cfg: Config, trainer: "GRPOTrainer") -> None:
         if self._run:
             self._run.wrap(trainer)

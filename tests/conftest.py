@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import settings
 
 from axolotl_grpo_plugin.cli import grpo
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "axolotl_grpo_plugin" / "quickstart"
@@ -53,7 +53,7 @@ class Later:
 @contextmanager
 def refused(code, words=None):
     """Check that the block ends with one finding, which has this code."""
-    with pytest.raises(ConfigError, match=words) as error:
+    with pytest.raises(FindingError, match=words) as error:
         yield
     assert codes(error) == [code]
 

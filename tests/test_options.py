@@ -2,6 +2,7 @@
 
 import pytest
 
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import reward
 
@@ -63,5 +64,5 @@ def test_accepts_right_and_unknown_types(path, arguments):
 
 
 def test_refuses_name_without_module():
-    with pytest.raises(TypeError, match=r"'nowhere' is not a dotted path. Write module\.function"):
+    with pytest.raises(FindingError, match=r"nowhere: not a dotted path. Write module\.function"):
         made("nowhere", {})

@@ -14,7 +14,14 @@ from axolotl_grpo_plugin.checks.tools import check_tools
 from axolotl_grpo_plugin.checks.trl_args import check_trl_args
 from axolotl_grpo_plugin.config import PLUGIN, Config, dicts, is_named, plugins_of, value_at
 from axolotl_grpo_plugin.data.inputs import check_file, check_model, check_transform
-from axolotl_grpo_plugin.findings import Findings, correct_path, fault, first_line, nearest
+from axolotl_grpo_plugin.findings import (
+    Findings,
+    correct_path,
+    fault,
+    finding_of,
+    first_line,
+    nearest,
+)
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.paths import PACKAGED
 from axolotl_grpo_plugin.serving.address import check_address
@@ -119,9 +126,8 @@ def check_prompt_keys(cfg: Config) -> Findings:
         # Axolotl hides errors of a transform's factory, and its schema reports other types.
         instructions(examples=_examples(cfg))
     except DatasetError as error:
-        yield fault(
-            "wrong-example", "grpo_examples", str(error), 'End the answer in "#### <answer>"'
-        )
+        fix = 'End the answer in "#### <answer>"'
+        yield finding_of(error, "wrong-example", "grpo_examples", fix)
     where = "grpo_prompt_template"
     template = cfg.get(where)
     if not isinstance(template, str) or not template:

@@ -8,17 +8,22 @@ from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.datasets import load_datasets
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import lacks_template
-from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, passed_on, stop_on
-from axolotl_grpo_plugin.transforms.rows import DatasetError
+from axolotl_grpo_plugin.findings import Finding, FindingError, Findings, stop_on
+from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
 from axolotl_grpo_plugin.trying.samples import samples
 
 
 def load_checked(cfg: Config) -> Any:
-    """Load Axolotl's datasets. Raises ConfigError if a row does not fit the transform, or no row is left."""
+    """Load Axolotl's datasets.
+
+    Raises:
+        FindingError: If a row does not fit the transform, or no row is left.
+    """
     try:
         loaded = load_datasets(cfg)
     except DatasetError as error:
-        raise passed_on(ConfigError(str(error.at("axolotl-grpo-plugin", "")))) from error
+        finding = error.finding
+        raise FindingError(finding._replace(fix=finding.fix or DATASET_FIX)) from error
     except Exception:  # a user's transform or file
         stop_on(_check_rows(cfg), cfg)
         raise

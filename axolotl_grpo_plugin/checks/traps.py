@@ -12,7 +12,7 @@ from axolotl_grpo_plugin.config import (
     tokens_at,
     value_at,
 )
-from axolotl_grpo_plugin.findings import ConfigError, Findings, fault, nearest, warning
+from axolotl_grpo_plugin.findings import FindingError, Findings, fault, nearest, warning
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.serving.placement import mode_of
 
@@ -173,7 +173,7 @@ def check_limit(cfg: Config) -> Findings:
         )
     try:
         limit_prompts({**cfg})
-    except ConfigError as error:
+    except FindingError as error:
         yield from error.findings
 
 

@@ -50,13 +50,13 @@ class Claims:
         self._dict: modal.Dict = modal.Dict.from_name(RUNS, create_if_missing=True)
 
     def take(self) -> None:
-        """Claim the folder before anything starts. Raises: ConfigError if another run has it."""
+        """Claim the folder before anything starts. Raises: FindingError if another run has it."""
         while not self._dict.put(self._key, self._own(), skip_if_exists=True):
             self._refuse(self._dict.get(self._key))
             self._dict.pop(self._key, None)  # its run has ended
 
     def keep(self, call: str | None) -> None:
-        """Note the call of the own run. Raises: ConfigError if another run has the folder."""
+        """Note the call of the own run. Raises: FindingError if another run has the folder."""
         other = self._dict.get(self._key)
         if other and other["call"] not in (None, call):
             self._refuse(other)
@@ -71,7 +71,7 @@ class Claims:
         return Claim(self._config, time.time(), call)._asdict()
 
     def _refuse(self, fields: dict[str, Any] | None) -> None:
-        """Raise ConfigError if the run of a claim has not ended."""
+        """Raise FindingError if the run of a claim has not ended."""
         if not fields:
             return
         other = Claim(**fields)

@@ -12,7 +12,7 @@ import modal
 import axolotl_grpo_plugin
 from axolotl_grpo_plugin.cloud.settings import UPLOAD, Settings
 from axolotl_grpo_plugin.cloud.upload import Upload
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import stop
 
 OURS = "axolotl-grpo-plugin"
 CHECKOUT = "/opt/axolotl-grpo-plugin"
@@ -59,7 +59,7 @@ def image_of(settings: Settings, upload: Upload, gym: bool) -> modal.Image:
 
 
 def source() -> Path | str:
-    """Return the checkout of this plugin, else ` @ URL` or `==VERSION`. Raises: ConfigError."""
+    """Return the checkout of this plugin, else ` @ URL` or `==VERSION`. Raises: FindingError."""
     origin = json.loads(distribution(OURS).read_text("direct_url.json") or "{}")  # PEP 610
     url = origin.get("url", "")
     folders = [Path(axolotl_grpo_plugin.__file__).parents[1]]
@@ -69,7 +69,7 @@ def source() -> Path | str:
         if all((folder / name).exists() for name in SOURCES):
             return folder
     if url.startswith("file:"):
-        raise ConfigError(f"{OURS}: {folder} is not a checkout. Install the plugin from git.")
+        stop("no-checkout", OURS, f"{folder} is not a checkout", "Install the plugin from git")
     if "vcs_info" in origin:
         git = origin["vcs_info"]
         return f" @ {git['vcs']}+{url}@{git['commit_id']}"

@@ -13,7 +13,7 @@ from axolotl.cli.cloud.base import CloudLauncher
 
 from axolotl_grpo_plugin.cloud.settings import Settings, read
 from axolotl_grpo_plugin.commands.train import processes_of
-from axolotl_grpo_plugin.findings import ConfigError, stop
+from axolotl_grpo_plugin.findings import exit_on_findings, stop
 from axolotl_grpo_plugin.serving.plan import CommandLine
 
 type Parameters = dict[str, Any]  # of an Axolotl command, by their names
@@ -22,6 +22,7 @@ type Parameters = dict[str, Any]  # of an Axolotl command, by their names
 class ModalLauncher(CloudLauncher):
     """Train a config on Modal. Axolotl hands over the config's text and the options."""
 
+    @exit_on_findings()
     def __init__(self, config: Parameters):
         super().__init__(config)
         if find_spec("modal") is None:
@@ -33,6 +34,7 @@ class ModalLauncher(CloudLauncher):
             )
         self.settings: Settings = read(config, _typed().get("cloud") or "cloud.yaml")
 
+    @exit_on_findings()
     def train(self, config_yaml: str, *args: Any, **params: Any) -> None:
         """Train in a container. params: Axolotl's parameters, and options of the config."""
         after = list(params.pop("launcher_args", None) or ())
@@ -44,11 +46,14 @@ class ModalLauncher(CloudLauncher):
         processes = processes_of(after) if launcher != "python" else 1
         self._start(config_yaml, CommandLine("", launcher, words, options, after, processes))
 
+    @exit_on_findings()
     def preprocess(self, config_yaml: str, *args: Any, **kwargs: Any) -> None:
         """Refuse it: a GRPO run prepares its rows in seconds, and trains on no prepared dataset."""
-        raise ConfigError(
-            "axolotl preprocess --cloud: not supported. "
-            "Run `axolotl train` with --cloud, which prepares the rows itself."
+        stop(
+            "no-preprocess",
+            "axolotl preprocess --cloud",
+            "not supported",
+            "Run `axolotl train` with --cloud, which prepares the rows itself",
         )
 
     def _start(self, text: str, call: CommandLine) -> None:
@@ -70,8 +75,9 @@ class ModalLauncher(CloudLauncher):
                 file.write_text(text, encoding="utf-8")
                 call = call._replace(config=name, after=after)
                 start = Start(self.settings, call, str(file), text)
-                start.check()
-                if not dry:
+                if not start.check():
+                    code = 1
+                elif not dry:
                     code = start.go()
         except KeyboardInterrupt:
             click.echo("Stopped. Nothing runs on Modal.")

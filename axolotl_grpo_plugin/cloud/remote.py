@@ -18,7 +18,7 @@ import modal
 
 from axolotl_grpo_plugin.cloud.claims import Claims, Place
 from axolotl_grpo_plugin.cloud.settings import UPLOAD, WORK, Mounts
-from axolotl_grpo_plugin.findings import ConfigError, stop
+from axolotl_grpo_plugin.findings import FindingError, stop
 from axolotl_grpo_plugin.processes import adopt_orphans, children, shell_code, spawn
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
 
@@ -91,8 +91,8 @@ def run(job: Job) -> int:
             with suppress(modal.Error, OSError):  # Modal's servers do not answer
                 claims.keep(modal.current_function_call_id())
         last = look_here(job)
-    except ConfigError as refused:
-        print(refused, flush=True)
+    except FindingError as refused:
+        print(f"axolotl-grpo-plugin: {refused}", flush=True)
         return 1
     more = []
     if last:
@@ -170,7 +170,7 @@ def write_state(job: Job, finished: bool) -> None:
 def decide(
     job: Job, place: Place, names: Sequence[str], text: bytes, output: Path | None = None
 ) -> str | None:
-    """Return the checkpoint that a run continues from, if any. Raises: ConfigError.
+    """Return the checkpoint that a run continues from, if any. Raises: FindingError.
 
     names, text: the files in the output folder, and the content of STATE. output: the folder itself, None
     if this machine cannot read its checkpoints.

@@ -13,7 +13,7 @@ from pydantic import AfterValidator as After
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
-from axolotl_grpo_plugin.findings import ConfigError, Finding, nearest, stop, stop_on
+from axolotl_grpo_plugin.findings import Finding, nearest, stop, stop_on
 
 UPLOAD = Path("/upload")  # in the container: the working folder's files, as sent
 WORK = Path("/workspace")  # in the container: where the command runs
@@ -139,7 +139,7 @@ class Settings(BaseModel):
 
 
 def read(config: Mapping[str, object], where: str) -> Settings:
-    """Return the settings of the file `where`. Raises: ConfigError with all wrong values."""
+    """Return the settings of the file `where`. Raises: FindingError with all wrong values."""
     try:
         # A key has no value if the value is commented out.
         given = {str(key): value for key, value in config.items() if value is not None}
@@ -176,9 +176,10 @@ def check_file(file: str) -> None:
         config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         what = " ".join(str(error).split())
-        raise ConfigError(f"{file}: {what}. Correct the file or its name.") from error
+        stop("unreadable", file, what, "Correct the file or its name")
     if not isinstance(config, dict):
-        raise ConfigError(f"{file}: it is empty or not a mapping. Begin with provider: grpo-modal.")
+        fix = "Begin with provider: grpo-modal"
+        stop("no-mapping", file, "it is empty or not a mapping", fix)
     name = str(config.get("provider"))
     # Axolotl also takes a class, as module:Class.
     if ":" not in name and not entry_points(group="axolotl.cloud_providers", name=name):

@@ -25,7 +25,7 @@ from axolotl_grpo_plugin.cloud.settings import GPUS, Settings
 from axolotl_grpo_plugin.cloud.upload import pack
 from axolotl_grpo_plugin.commands import check as checks
 from axolotl_grpo_plugin.config import Config, read_config
-from axolotl_grpo_plugin.findings import ConfigError, Finding, first_line
+from axolotl_grpo_plugin.findings import Finding, FindingError, fault, first_line
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.plan import CommandLine
 
@@ -73,8 +73,8 @@ class Start:
         self.signal: int = signal.SIGINT  # the one that interrupted it
         signal.signal(signal.SIGTERM, self._terminate)
 
-    def check(self) -> None:
-        """Print the findings, and the command. Raises: SystemExit on an error."""
+    def check(self) -> bool:
+        """Print the findings, and the command. Return whether there is no error."""
         name, _, number = (self.gpu or ":0").partition(":")
         machine = checks.machine_of(int(number or 1), GPUS.get(name), self.call.processes)
         machine.image = True
@@ -89,9 +89,9 @@ class Start:
             if finding.level == "error" and finding.where.endswith(away):
                 checked.findings.remove(finding)
         checks.show(checked, machine)
-        if not checked.ok:
-            raise SystemExit(1)
-        self._show()
+        if checked.ok:
+            self._show()
+        return checked.ok
 
     def _show(self) -> None:
         settings = self.settings
@@ -229,16 +229,14 @@ def _secrets(settings: Settings) -> Iterator[modal.Secret]:
 
 
 def _result(call: modal.FunctionCall[int], timeout: float | None = None) -> int:
-    """Return a call's exit code. Raises: ConfigError if the function itself raised."""
+    """Return a call's exit code. Raises: FindingError if the function itself raised."""
     try:
         return int(call.get(timeout=timeout))
     except (*LOST, modal.Error, TimeoutError):
         raise
     except Exception as error:
-        what = f"{type(error).__name__}: {first_line(error)}"
-        raise ConfigError(
-            f"axolotl-grpo-plugin: the container's function failed ({what}). See the log above."
-        ) from error
+        what = f"the container's function failed ({type(error).__name__}: {first_line(error)})"
+        raise FindingError(fault("remote-error", "Modal", what, "See the log above")) from error
 
 
 def _follow(app: str, call: str) -> int:
@@ -257,7 +255,7 @@ def in_one_line() -> Iterator[None]:
     try:
         yield
     except (exception.Error, Terminated, ClientError, OSError) as error:
-        raise ConfigError(f"axolotl-grpo-plugin: Modal: {line(error)}") from error
+        raise FindingError(fault("modal", "Modal", line(error), "")) from error
 
 
 def line(error: Exception) -> str:

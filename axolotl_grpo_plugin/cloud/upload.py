@@ -10,7 +10,7 @@ from modal import FilePatternMatcher
 
 from axolotl_grpo_plugin.cloud.credentials import looks_like_credentials
 from axolotl_grpo_plugin.cloud.settings import WORK, Mounts
-from axolotl_grpo_plugin.findings import ConfigError, Finding
+from axolotl_grpo_plugin.findings import Finding, stop
 
 # Tools' own folders, also those with logins. No pattern brings them back; case is ignored.
 NEVER = FilePatternMatcher.from_file(Path(__file__).with_name("ignore.txt"))
@@ -96,7 +96,8 @@ def pack(folder: Path, ignore: Sequence[str], mounts: Mounts) -> Upload:
     """
     folder = folder.absolute()
     if Path.home().is_relative_to(folder):
-        raise ConfigError(f"{folder}: it contains your home folder. Start in the project's folder.")
+        what = "it contains your home folder"
+        stop("home-folder", str(folder), what, "Start in the project's folder")
     ignored = FilePatternMatcher(*_patterns(folder), *(_pattern(line, False) for line in ignore))
     volumes = {os.path.relpath(mount, WORK): name for mount, name in mounts.items()}
     upload = Upload(folder)

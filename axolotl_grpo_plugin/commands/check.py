@@ -35,7 +35,7 @@ from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import Config, is_grpo, read_config
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.rows import Source, sources
-from axolotl_grpo_plugin.findings import ConfigError, Finding, Findings, fault, first_line
+from axolotl_grpo_plugin.findings import Finding, FindingError, Findings, fault, first_line
 from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
 from axolotl_grpo_plugin.trying.samples import Sample, samples
@@ -148,9 +148,9 @@ def check(
         cfg = read_config(file, options)
         for finding in _findings(cfg, checked, machine, offline, also):
             found.append(finding)  # one by one, because the next check may fail
-    except ConfigError as error:
-        found += error.findings or [fault("config-error", file, str(error), "")]
-    except (Exception, SystemExit) as error:
+    except FindingError as error:
+        found += error.findings
+    except (Exception, SystemExit) as error:  # a user's module may call sys.exit
         finding = fault(
             "prevented",
             file,
@@ -292,7 +292,7 @@ def _place(
     """Set placement and batch of the result. Return the placement, None if there are too few GPUs."""
     try:
         placement = place(cfg, machine.gpus, machine.processes)
-    except ConfigError as error:
+    except FindingError as error:
         for finding in error.findings:
             if machine.image:
                 finding = finding._replace(

@@ -12,7 +12,7 @@ from axolotl_grpo_plugin.checks.repositories import check_hub, download, reposit
 from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.commands.check import styled_level
 from axolotl_grpo_plugin.config import Config, read_config
-from axolotl_grpo_plugin.findings import ConfigError, Fact, Finding, Lines, fault
+from axolotl_grpo_plugin.findings import Fact, Finding, FindingError, Lines, fault
 from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.nodes import check_idle, serves_others, slurm
@@ -84,7 +84,7 @@ def _gpus(cfg: Config) -> Generator[Fact | Finding, None, int]:
                 "no GPU is visible, and this config uses vLLM",
                 "Rent a GPU, or install its driver. Unset CUDA_VISIBLE_DEVICES if it is empty",
             )
-    except ConfigError as error:
+    except FindingError as error:
         yield from error.findings
     return len(gpus)
 

@@ -91,7 +91,7 @@ def _rewards(record: Row, scorer: AnswerScorer) -> list[LoggedReward]:
 
 
 def _check_scored(summary: Plain, name: str, scorer: AnswerScorer) -> None:
-    """Raise ConfigError if the first reward scored none of a model's answers."""
+    """Raise FindingError if the first reward scored none of a model's answers."""
     for part in summary["parts"]:
         for result in part["results"]:
             if name not in result["rewards"]:

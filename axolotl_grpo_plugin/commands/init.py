@@ -18,7 +18,7 @@ from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.data.measure import measure
 from axolotl_grpo_plugin.data.rows import Numbered, Row, Rows, Transform, read, sources
 from axolotl_grpo_plugin.data.tokenizer import LazyTokenizer, TokenizerError, open_tokenizer
-from axolotl_grpo_plugin.findings import FindingError, nearest
+from axolotl_grpo_plugin.findings import FindingError, nearest, stop
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.paths import check_empty, resolve_packaged, shipped
 from axolotl_grpo_plugin.rewards.math import read_gold
@@ -150,10 +150,10 @@ def run(
         _adapt(config, kind, len(rows))
         _add_example(config, kind, rows, made)
         _set_lengths(config, made)
-    except FindingError as error:
-        raise click.ClickException(str(error.finding._replace(where=data))) from error
     except DatasetError as error:
-        raise click.ClickException(str(error.at(data, source.name))) from error
+        raise FindingError(error.at(data, source.name)) from error
+    except FindingError as error:
+        raise FindingError(error.finding._replace(where=data)) from error
     _write(folder, config, kind, data, made, default)
 
 
@@ -166,20 +166,22 @@ def _columns(data: str, row: Row, question: str | None, answer: str | None) -> d
         del columns["answer"]  # the last message of the chat is the answer
     for role, name in columns.items():
         if not name:
-            raise FindingError(
+            stop(
+                "no-column",
                 data,
                 f"no column with the {role} was found",
                 f"Name one with --{role}: {', '.join(row)}",
             )
         if name not in row:
-            raise FindingError(data, f"no column {name!r}", nearest(name, row))
+            stop("no-column", data, f"no column {name!r}", nearest(name, row))
         what = ""
         if isinstance(row[name], dict):
             what = f"an object with the keys {', '.join(row[name])}"
         elif role == "answer" and messages_of(row[name]):
             what = "a chat"
         if what:
-            raise FindingError(
+            stop(
+                "no-column",
                 data,
                 f"the column {name!r} is {what}",
                 f"Write the {role} to a column of its own, and name that one with --{role}",

@@ -22,7 +22,7 @@ from axolotl_grpo_plugin.config import Config, limit_prompts, read_config
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.environments.names import uses_tools
-from axolotl_grpo_plugin.findings import ConfigError, Finding, FindingError, fault, stop_on
+from axolotl_grpo_plugin.findings import Finding, FindingError, fault
 from axolotl_grpo_plugin.rehearsal.overlay import (
     ROWS,
     STEPS,
@@ -156,9 +156,7 @@ class Rehearsal:
                 self._prepare()
                 if self._ok() and self._read_rows() and self._train():
                     self._resume()
-        except ConfigError as error:
-            if not error.findings:
-                raise
+        except FindingError as error:
             self.found += error.findings
         ok = self._ok()
         if ok:
@@ -203,7 +201,7 @@ class Rehearsal:
     def _tokenizer(self, model: str) -> str:
         """Return the tokenizer's folder or hub name: the quickstart's if the config's is not here.
 
-        Raises: ConfigError if the config's own folder has no tokenizer that can be read.
+        Raises: FindingError if the config's own folder has no tokenizer that can be read.
         """
         name = name_of(self.cfg)
         self.cfg |= {"tokenizer_config": name, "base_model_config": model}
@@ -212,7 +210,7 @@ class Rehearsal:
             return name
         except TokenizerError as error:
             if not hub.is_on_hub(name):
-                stop_on([error.finding])
+                raise FindingError(error.finding) from error
         self._skip(
             f"tokenizer ({name})",
             "not tried, nor its template: another stood in",

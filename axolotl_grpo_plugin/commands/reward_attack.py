@@ -10,7 +10,7 @@ from axolotl_grpo_plugin.checks.rewards import check_rewards
 from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts
 from axolotl_grpo_plugin.config import Config, number_of, read_config
-from axolotl_grpo_plugin.findings import FindingError, at
+from axolotl_grpo_plugin.findings import FindingError, at, stop
 from axolotl_grpo_plugin.load import RewardRefs, is_model, reward_refs
 from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, Row
@@ -30,7 +30,7 @@ def run(config: str, *, rewards: Names, arguments: Names, limit: int, as_json: b
     paths.resolve_packaged(cfg)
     found = training_samples(cfg, constants.HF_HUB_OFFLINE, limit)
     if not found:
-        raise FindingError(config, "no rows", "Name a dataset under datasets:", "no-rows")
+        stop("no-rows", config, "no rows", "Name a dataset under datasets:")
     for reference in references:
         check_scorable(reference, merged(found)[0].row, NOT_COLUMNS)
     seconds = min(number_of(cfg.get("grpo_reward_timeout")) or SECONDS, SECONDS)
@@ -60,10 +60,10 @@ def _rewards(cfg: Config, names: Names, arguments: Names) -> RewardRefs:
             found.append(known)
     if found:
         for finding in check_rewards(cfg):
-            raise FindingError(*finding[:3], finding.code)
+            raise FindingError(finding)
     elif not names:
-        raise FindingError(
-            at(cfg, "trl.reward_funcs"), "no reward function", "Name one with --reward", "no-reward"
+        stop(
+            "no-reward", at(cfg, "trl.reward_funcs"), "no reward function", "Name one with --reward"
         )
     own = [known.key for known in found] + [known.path for known in found]
     return [*found, *named_rewards([name for name in wanted if name not in own], ())]

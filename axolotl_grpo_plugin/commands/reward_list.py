@@ -18,7 +18,7 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin import rewards as shipped
 from axolotl_grpo_plugin import transforms as transforming
 from axolotl_grpo_plugin.completions import Names
-from axolotl_grpo_plugin.findings import Finding, FindingError
+from axolotl_grpo_plugin.findings import Finding, stop
 from axolotl_grpo_plugin.modules import Function, functions_of, imported
 from axolotl_grpo_plugin.report.console import console, print_json, table
 from axolotl_grpo_plugin.reward import BaseReward, Range, Row, parameters_of
@@ -91,11 +91,11 @@ def full_path(name: str) -> str:
         if f".{name} " in f"{path} {short(path)} {module} ":
             fitting.append(path)
     if len(fitting) > 1:
-        raise FindingError(
+        stop(
+            "ambiguous",
             f"--reward {name}",
             "several rewards have this name",
             f"Write one of {', '.join(fitting)}",
-            "ambiguous",
         )
     return fitting[0] if fitting else name
 

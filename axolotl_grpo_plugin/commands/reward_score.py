@@ -12,7 +12,7 @@ import click
 
 from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts, text_of
-from axolotl_grpo_plugin.findings import FindingError, first_line
+from axolotl_grpo_plugin.findings import first_line, stop
 from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import Row, Rows
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
@@ -43,26 +43,26 @@ def run(
 def _texts(file: str, rows: Rows, column: str) -> Texts:
     """Return the completions as text. Raises: FindingError if a row has none."""
     if not rows:
-        raise FindingError(file, "no rows", "Check the program that wrote it", "no-rows")
+        stop("no-rows", file, "no rows", "Check the program that wrote it")
     columns = dict.fromkeys(chain.from_iterable(rows))
     if column not in columns:
-        raise FindingError(
+        stop(
+            "unknown-column",
             file,
             f"no column {column!r} (it has: {', '.join(columns) or 'none'})",
             "Name the column of the completions with --column",
-            "unknown-column",
         )
     texts = []
     for number, row in enumerate(rows):
         try:
             texts.append(text_of(row[column]))
         except (KeyError, TypeError) as error:
-            raise FindingError(
+            stop(
+                "no-completion",
                 f"{file}, row {number}, column {column!r}",
                 f"no completion: {first_line(error)}",
                 "Correct the row",
-                "no-completion",
-            ) from error
+            )
     return texts
 
 
@@ -73,11 +73,11 @@ def counted_files(path: str) -> list[Path]:
     """
     files = rollout_files(Path(path))
     if not files.counted:
-        raise FindingError(
+        stop(
+            "no-files",
             path,
             "no Parquet files there",
             "Name the output_dir of a run without `grpo_rollouts: false`, or a file",
-            "no-files",
         )
     if note := files.note():
         click.echo(note, err=True)
@@ -96,12 +96,12 @@ def _read(file: str) -> Iterator[Row]:
             try:
                 yield from read(parquet)
             except (pa.ArrowException, OSError) as error:
-                raise FindingError(
+                stop(
+                    "broken",
                     str(parquet),
                     f"not Parquet: {first_line(error)}",
                     "Remove it, or write it again",
-                    "broken",
-                ) from error
+                )
     else:
         with path.open(encoding="utf-8-sig") as lines:
             yield from _lines(lines, file)
@@ -118,12 +118,12 @@ def _lines(lines: Iterable[str], where: str) -> Iterator[Row]:
             elif row is not None:
                 raise ValueError(f"no object: {line[:60]!r}")
     except ValueError as error:  # also of a file that is not UTF-8
-        raise FindingError(
+        stop(
+            "not-json",
             f"{where}, line {number}",
             f"not JSON: {error}",
             "Write one JSON object per line",
-            "not-json",
-        ) from error
+        )
 
 
 def _summary(key: str, outcomes: Outcomes) -> Row:

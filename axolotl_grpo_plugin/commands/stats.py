@@ -36,7 +36,7 @@ TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 
 
 def load(file: str) -> Config:
-    """Read a raw config and check that its prompts can be counted. Raises: ConfigError."""
+    """Read a raw config and check that its prompts can be counted. Raises: FindingError."""
     cfg: Config = read_config(file)
     if not is_grpo(cfg):
         stop("not-grpo", f"{file}: rl", f"it is {cfg.get('rl')!r}", "Set rl: grpo, or gdpo")

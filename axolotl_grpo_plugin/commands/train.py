@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
 from axolotl_grpo_plugin.checks.versions import install
 from axolotl_grpo_plugin.config import PLUGIN, Config, block, is_grpo, is_named, read_config
 from axolotl_grpo_plugin.data.inputs import check_model
-from axolotl_grpo_plugin.findings import Findings, at, fault, stop, stop_on
+from axolotl_grpo_plugin.findings import Findings, at, exit_on_findings, fault, stop, stop_on
 from axolotl_grpo_plugin.processes import guarded
 from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.serving.address import (
@@ -68,7 +68,7 @@ def parse(config: str, typed: Words, after: Words) -> tuple[CommandLine, Config]
 def processes_of(words: Words) -> int | None:
     """Return the number of processes in the launcher's options, None if unset.
 
-    Raises: ConfigError if it is not a positive integer, "gpu" or "auto".
+    Raises: FindingError if it is not a positive integer, "gpu" or "auto".
     """
     for word, following in pairwise([*words, ""]):
         name, _, value = word.partition("=")
@@ -132,12 +132,13 @@ def run(
         return 0
     if plan.mode == "server":
         stop_on([*_check_vllm(cfg, ids), *check_model(cfg)])
+    supervise = exit_on_findings()(plan.supervise)  # it runs in a child process
     if not plan.serves_here:
-        return guarded(plan.supervise)
+        return guarded(supervise)
     vllm = cfg["vllm"]
     stop_on([*check_here(cfg), *check_free(vllm["host"], vllm["port"])])
     with reserve(vllm["port"]):
-        return guarded(plan.supervise)
+        return guarded(supervise)
 
 
 def _names(words: Words) -> list[str]:

@@ -6,7 +6,15 @@ from importlib.util import find_spec
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import FILES, is_repo
-from axolotl_grpo_plugin.findings import Finding, Findings, at, correct_path, fault, fault_of
+from axolotl_grpo_plugin.findings import (
+    Finding,
+    FindingError,
+    Findings,
+    at,
+    correct_path,
+    fault,
+    finding_of,
+)
 from axolotl_grpo_plugin.load import load_transform
 from axolotl_grpo_plugin.modules import check_file_path, function_at
 from axolotl_grpo_plugin.paths import PACKAGED
@@ -44,9 +52,8 @@ def check_transform(path: object, where: str) -> Findings:
     else:
         try:
             load_transform(path)
-        except TypeError as error:
-            what, fix = fault_of(error, "Correct the transform")
-            yield fault("no-transform", where, what, fix)
+        except (FindingError, TypeError) as error:
+            yield finding_of(error, "no-transform", where, "Correct the transform")
 
 
 def check_model(cfg: Config) -> Findings:

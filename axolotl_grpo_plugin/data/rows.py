@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from axolotl_grpo_plugin.config import Config, dicts
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.inputs import check_file, check_transform, is_axolotls
-from axolotl_grpo_plugin.findings import FindingError, at, error_line
+from axolotl_grpo_plugin.findings import Finding, FindingError, at, error_line
 from axolotl_grpo_plugin.load import load_transform
 from axolotl_grpo_plugin.transforms.rows import Columns, DatasetError, rows_of, source_of
 from axolotl_grpo_plugin.transforms.rows import Row as Row
@@ -95,9 +95,9 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
     path = entry.get("path")
     where = source.at(cfg, "path")
     if not isinstance(path, str):
-        raise Unreadable(where, f"not a path: {path!r}", "Name a file or a hub dataset")
+        raise Unreadable(Finding(where, f"not a path: {path!r}", "Name a file or a hub dataset"))
     for finding in check_file(path, where):
-        raise Unreadable(*finding[:3])
+        raise Unreadable(finding)
     where = f"{where} ({path})"
     part = SLICE.fullmatch(source.split)
     batches = _opened(path, entry, where) if part else None
@@ -116,9 +116,9 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
         # The end of a range is read no further, so the file may have more rows.
         of = "" if stop else f", of {next(numbers) - 1:,} in the file"
         where = f"{source.at(cfg, 'split')} ({source.split})"
-        raise Unreadable(where, f"no rows{of}", "Set another range")
+        raise Unreadable(Finding(where, f"no rows{of}", "Set another range"))
     if not batch:
-        raise Unreadable(where, "no rows", "Check the program that wrote it")
+        raise Unreadable(Finding(where, "no rows", "Check the program that wrote it"))
 
 
 def _opened(path: str, entry: Config, where: str) -> "Iterable[pa.RecordBatch] | None":
@@ -147,7 +147,7 @@ def _opened(path: str, entry: Config, where: str) -> "Iterable[pa.RecordBatch] |
         table = read_json(pa.BufferReader(lines), ReadOptions(block_size=min(len(lines), 1 << 30)))
     except (pa.ArrowException, OSError, ValueError) as error:
         if kind == "parquet":
-            raise Unreadable(where, f"not Parquet: {error}", "Fix the file") from error
+            raise Unreadable(Finding(where, f"not Parquet: {error}", "Fix the file")) from error
         _check_lines(path, where)
         return (
             None  # datasets may read it: columns of several types, or one object over several lines
@@ -193,23 +193,29 @@ def _check_lines(path: str, where: str) -> None:
             except json.JSONDecodeError as error:
                 if place == 1 and "," in line and line.lstrip()[:1] not in ("{", "["):
                     raise Unreadable(
-                        where,
-                        "line 1: not JSON. It looks like CSV",
-                        "Set ds_type: csv, and name the file .csv",
+                        Finding(
+                            where,
+                            "line 1: not JSON. It looks like CSV",
+                            "Set ds_type: csv, and name the file .csv",
+                        )
                     ) from error
                 # One JSON value over several lines, which datasets may read.
                 if place == 1 or not line.strip():
                     return
                 raise Unreadable(
-                    where,
-                    f"line {place}, column {error.colno}: not JSON: {error.msg}",
-                    "Correct the file",
+                    Finding(
+                        where,
+                        f"line {place}, column {error.colno}: not JSON: {error.msg}",
+                        "Correct the file",
+                    )
                 ) from error
             if not isinstance(row, dict | list | None):
                 raise Unreadable(
-                    where,
-                    f"line {place}: not an object: {row!r:.40}",
-                    "Write each row as {column: value}",
+                    Finding(
+                        where,
+                        f"line {place}: not an object: {row!r:.40}",
+                        "Write each row as {column: value}",
+                    )
                 )
 
 
@@ -223,7 +229,7 @@ def _rows_in(batches: "Iterable[pa.RecordBatch]", where: str) -> Iterator[Row]:
             number += len(batch)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Unreadable(
-            where, f"cannot be read after row {number}: {error}", "Fix the file"
+            Finding(where, f"cannot be read after row {number}: {error}", "Fix the file")
         ) from error
 
 
@@ -237,7 +243,7 @@ def _axolotls(entry: Config, cfg: Config, where: str) -> Iterator[Row]:
             if isinstance(dataset, dict):
                 dataset = dataset["train"]  # Axolotl's default split
         except Exception as error:  # the hub's client, the network or the file's reader
-            raise Unreadable(where, *_why_unloadable(entry["path"], error)) from error
+            raise Unreadable(Finding(where, *_why_unloadable(entry["path"], error))) from error
         for batch in dataset.iter(BATCH):
             yield from rows_of(batch)
 
@@ -272,15 +278,19 @@ class Transform:
         function, self._options = _built(source, cfg, where)
         if not callable(function):
             raise Unreadable(
-                where,
-                f"the factory returned {function!r:.60}, not a function of one row",
-                "Return the function that makes the prompt",
+                Finding(
+                    where,
+                    f"the factory returned {function!r:.60}, not a function of one row",
+                    "Return the function that makes the prompt",
+                )
             )
         if unsupported := set(self._options) - MAPPED:
             raise Unreadable(
-                where,
-                f"it maps with {', '.join(sorted(unsupported))}, which stats does not support",
-                "Count it without the option",
+                Finding(
+                    where,
+                    f"it maps with {', '.join(sorted(unsupported))}, which stats does not support",
+                    "Count it without the option",
+                )
             )
         arguments = dict(self._options.get("fn_kwargs") or {})
         if "tokenizer" in inspect.signature(function).parameters:
@@ -314,7 +324,9 @@ class Transform:
         try:
             result = self._function(*arguments)
         except DatasetError as error:  # it may name both datasets of this number
-            raise DatasetError(error.what.replace(*self._names), error.fix) from error
+            finding = error.finding
+            where = finding.where.replace(*self._names)
+            raise DatasetError(finding._replace(where=where)) from error
         if result is None:
             result = row
         removed = self._options.get("remove_columns") or []
@@ -330,16 +342,18 @@ def _built(source: Source, cfg: Config, where: str) -> tuple[Any, Row]:
 
     path = source.entry["type"]
     for finding in check_transform(path, where):
-        raise Unreadable(*finding[:3])
+        raise Unreadable(finding)
     unlimited = DictDefault({**cfg, "grpo_max_prompt_length": None})  # else it would drop rows
     try:
         result = factory(path)(unlimited, dataset_idx=source.number)
     except Exception as error:  # a user's transform
         raise Unreadable(
-            where, f"the transform cannot be built: {error_line(error)}", "Fix the transform"
+            Finding(
+                where, f"the transform cannot be built: {error_line(error)}", "Fix the transform"
+            )
         ) from error
     if result is None:
-        raise Unreadable(where, "there is no such transform", "See the warning above")
+        raise Unreadable(Finding(where, "there is no such transform", "See the warning above"))
     return result if isinstance(result, tuple) else (result, {})
 
 

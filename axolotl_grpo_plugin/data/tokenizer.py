@@ -251,7 +251,9 @@ class AxolotlTokenizer(Tokenizer):
             )
         except TemplateSyntaxError as error:  # one finding, and not one per row
             raise TokenizerError(
-                self._where, f"not a Jinja template: {first_line(error)}", "Fix the template"
+                Finding(
+                    self._where, f"not a Jinja template: {first_line(error)}", "Fix the template"
+                )
             ) from error
         return text
 
@@ -342,9 +344,11 @@ def lacks_template(cfg: Config) -> Finding | None:
 
 def no_template(name: str) -> TokenizerError:
     return TokenizerError(
-        name,
-        "the tokenizer has no chat template",
-        "Set `chat_template:` (tokenizer_default_fallback_chatml, qwen_25, ...), or name an instruct model",
+        Finding(
+            name,
+            "the tokenizer has no chat template",
+            "Set `chat_template:` (tokenizer_default_fallback_chatml, qwen_25, ...), or name an instruct model",
+        )
     )
 
 
@@ -375,7 +379,7 @@ def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
 
 
 def _error(cfg: Config, what: str, fix: str) -> TokenizerError:
-    return TokenizerError(at(cfg, f"tokenizer ({name_of(cfg)})"), what, fix)
+    return TokenizerError(Finding(at(cfg, f"tokenizer ({name_of(cfg)})"), what, fix))
 
 
 def _compiled(template: str, named: Mapping[str, str]) -> Any:

@@ -90,7 +90,7 @@ class AnswerStore(dict[str, Answer]):
             )
 
     def add(self, model: Model, jobs: Sequence[Job], answers: Sequence[Answer]) -> None:
-        """Write a batch as one file. Raises: ConfigError if the disk is full."""
+        """Write a batch as one file. Raises: FindingError if the disk is full."""
         rows = []
         for job, answer in zip(jobs, answers, strict=True):
             row = record_of(job, answer) | {

@@ -51,7 +51,7 @@ def benchmark(name: str, file: str | None = None) -> Benchmark:
     """Return a benchmark.
 
     file: JSONL or Parquet with the dataset's rows, which is read instead of the hub.
-    Raises: ConfigError if there is no such benchmark.
+    Raises: FindingError if there is no such benchmark.
     """
     if name not in names():
         stop("unknown-benchmark", f"benchmark {name}", "unknown", nearest(name, names()))

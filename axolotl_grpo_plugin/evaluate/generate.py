@@ -18,7 +18,7 @@ class Backend(Protocol):
     how: str
 
     def load(self, model: Model) -> None:
-        """Load a model. Raises: ConfigError if that fails."""
+        """Load a model. Raises: FindingError if that fails."""
 
     def generate(self, jobs: Sequence[Job]) -> Iterator[Sequence[tuple[Job, list[int] | Answer]]]:
         """Yield batches of jobs with the token ids of their completions, or with whole answers."""
@@ -43,7 +43,7 @@ def generate(
 ) -> None:
     """Generate the answers that the store lacks, and add each batch to it.
 
-    Raises: ConfigError if the model cannot be loaded, or the disk is full.
+    Raises: FindingError if the model cannot be loaded, or the disk is full.
     """
     missing = [job for job in jobs if job.key not in store]
     if not missing:

@@ -47,7 +47,7 @@ class LocalBackend:
         self._model: Any = None
 
     def load(self, model: Model) -> None:
-        """Load a model. Raises: ConfigError if its files are broken, or the adapter does not fit."""
+        """Load a model. Raises: FindingError if its files are broken, or the adapter does not fit."""
         try:
             # peft's `unload` keeps trained copies of whole layers, so an adapter spoils its base.
             if self._loaded != model.folder or isinstance(self._model, PeftModel):

@@ -40,7 +40,7 @@ def models_of(
 
     names: folders or hub names, by default the config's base model. checkpoints: "all", "last", or
     steps ("20,40") of the output_dir. trained: without names, also the model that the training saved.
-    Raises: ConfigError if one of them is no model.
+    Raises: FindingError if one of them is no model.
     """
     output = output_dir(cfg)
     places = {name: name for name in names} or {"base": str(cfg.get("base_model"))}
@@ -126,8 +126,7 @@ def _folder(cfg: Config, name: str, where: str) -> Path:
     try:
         return folder_of(model, _FILES)
     except TokenizerError as error:
-        _, what, fix, *_ = error.finding
-        stop("no-model", where, what, fix)
+        stop("no-model", where, error.finding.what, error.finding.fix)
 
 
 def _digest(folder: Path, adapter: Path | None) -> str:

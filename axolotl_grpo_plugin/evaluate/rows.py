@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config, tokens_of
 from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
-from axolotl_grpo_plugin.data.rows import Row, Source, Transform, Unreadable, read
+from axolotl_grpo_plugin.data.rows import Row, Source, Transform, read
 from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer
-from axolotl_grpo_plugin.findings import first_line, stop, stop_on
+from axolotl_grpo_plugin.findings import FindingError, first_line, stop
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 
@@ -38,7 +38,7 @@ def questions(
 ) -> tuple[list[Question], int]:
     """Return the rows of all sources, and the number of rows that the trainer would drop as too long.
 
-    limit: the most rows per source. Raises: ConfigError if a row cannot be read or transformed.
+    limit: the most rows per source. Raises: FindingError if a row cannot be read or transformed.
     """
     found: list[Question] = []
     names = [Path(source.path).name for source in sources]
@@ -47,10 +47,7 @@ def questions(
     for source, name in zip(sources, names, strict=True):
         if names.count(name) > 1:
             name = source.name
-        try:
-            rows = transformed(cfg, source, tokenizer, limit)
-        except Unreadable as error:
-            stop_on([error.finding])
+        rows = transformed(cfg, source, tokenizer, limit)
         for number, (raw, row) in enumerate(rows):
             columns = dict(row)
             prompt = columns.pop("prompt")
@@ -74,7 +71,7 @@ def transformed(
 ) -> list[tuple[Row, Row]]:
     """Return the source's rows with a prompt: before and after the transform.
 
-    limit: the most rows. Raises: Unreadable, or ConfigError if a row cannot be transformed.
+    limit: the most rows. Raises: FindingError if a row cannot be read or transformed.
     """
     transform = Transform(source, cfg, tokenizer.real)
     rows: list[tuple[Row, Row]] = []
@@ -86,7 +83,8 @@ def transformed(
             try:
                 (made,) = transform([(number, raw)])
             except DatasetError as error:
-                stop("wrong-dataset", *error.at(source.name, source.name)[:3])
+                finding = error.at(source.name, source.name)
+                raise FindingError(finding._replace(code="wrong-dataset")) from error
             except Exception as error:  # a user's transform
                 stop(
                     "wrong-row",

@@ -23,7 +23,7 @@ from axolotl_grpo_plugin.config import (
     read_config,
 )
 from axolotl_grpo_plugin.data.end_tokens import end_tokens, model_config
-from axolotl_grpo_plugin.data.rows import Source, Unreadable, sources
+from axolotl_grpo_plugin.data.rows import Source, sources
 from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer, open_tokenizer
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.evaluate.answers import AnswerStore
@@ -34,7 +34,7 @@ from axolotl_grpo_plugin.evaluate.options import Options, check_engine
 from axolotl_grpo_plugin.evaluate.rows import Question, questions, transformed
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
 from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
-from axolotl_grpo_plugin.findings import ConfigError, Findings, at, fault, nearest, stop, stop_on
+from axolotl_grpo_plugin.findings import FindingError, Findings, at, fault, nearest, stop, stop_on
 from axolotl_grpo_plugin.runlog.reader import Row
 
 _COMPARED = 50_000  # training rows per file. 20,000 rows of GSM8K take 2 s
@@ -125,7 +125,7 @@ class Session:
         prompts = set[str]()
         for source in sources(cfg):
             if source.key == "datasets" and isfile(source.path):
-                with suppress(ConfigError, Unreadable):
+                with suppress(FindingError):
                     rows = transformed(cfg, source, self.tokenizer, _COMPARED)
                     prompts.update(str(row["prompt"]) for _, row in rows)
         return len(prompts.intersection(str(row.prompt) for row in self.rows))
@@ -159,7 +159,7 @@ def open_session(
 
     key: the rows to take without --data, "test_datasets" or "datasets". folder: for the results, below
     output_dir. evaluates: also answer each row greedily, and with the trained model. generates: the
-    models are needed. Raises: ConfigError if the config, a model or the rows are unusable.
+    models are needed. Raises: FindingError if the config, a model or the rows are unusable.
     """
     cfg = read_config(config)
     if not is_grpo(cfg):

@@ -75,7 +75,7 @@ class ToolBackend:
             self.chat_template = get_training_chat_template(tokenizer)
 
     def load(self, model: Model) -> None:
-        """Load a model. Raises: ConfigError if that fails."""
+        """Load a model. Raises: FindingError if that fails."""
         self._turns.load(model)
         self.model = SimpleNamespace(
             config=AutoConfig.from_pretrained(

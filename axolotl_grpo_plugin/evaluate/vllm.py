@@ -15,7 +15,7 @@ import openai
 from axolotl_grpo_plugin.config import Config, block, tokens_of
 from axolotl_grpo_plugin.evaluate.answers import Completions, Job, seed_of
 from axolotl_grpo_plugin.evaluate.models import Model
-from axolotl_grpo_plugin.findings import ConfigError, first_line, stop
+from axolotl_grpo_plugin.findings import FindingError, first_line, stop
 from axolotl_grpo_plugin.serving.address import LOCAL, server_info
 from axolotl_grpo_plugin.serving.placement import visible_gpus
 from axolotl_grpo_plugin.serving.plan import environment
@@ -52,7 +52,7 @@ class VllmBackend:
         self._adapters: set[Path] = set()
 
     def load(self, model: Model) -> None:
-        """Let the server serve a model. Raises: ConfigError if it cannot."""
+        """Let the server serve a model. Raises: FindingError if it cannot."""
         if self._base != model.folder:
             self.close()
             if not self._given:
@@ -99,7 +99,7 @@ class VllmBackend:
             except openai.OpenAIError as error:
                 pool.shutdown(cancel_futures=True)
                 if self._server and not self._server.runs():
-                    raise ConfigError(self._server.explain_end("while it answered")) from error
+                    raise FindingError(self._server.explain_end("while it answered")) from error
                 stop(
                     "server-failed",
                     f"http://{self._address}",
@@ -144,7 +144,7 @@ class VllmBackend:
         )
         say(f"vLLM starts with {model.folder} (log: {self._server.log})")
         if not self._server.boot(lambda: True):
-            raise ConfigError(self._server.explain_end("while it started"))
+            raise FindingError(self._server.explain_end("while it started"))
 
     def _command(self, model: Model, port: int) -> list[str]:
         from axolotl.cli.vllm_serve import round_max_lora_rank

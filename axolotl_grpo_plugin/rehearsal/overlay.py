@@ -251,7 +251,7 @@ def least_gpus(cfg: Config, ranks: int) -> int:
 def local_rows(cfg: Config, files: Sequence[str]) -> Config:
     """Return datasets and test_datasets with files in place of names on the hub.
 
-    One file per name, in the order of the config. Raises: ConfigError if there are more files.
+    One file per name, in the order of the config. Raises: FindingError if there are more files.
     """
     names = dict.fromkeys(source.path for source in sources(cfg) if hub.is_on_hub(source.path))
     if len(files) > len(names):

@@ -38,7 +38,7 @@ NUMBERED = (
 def make(cfg: Config, folder: Path, offline: bool) -> tuple["PreTrainedModel", str]:
     """Write the tiny model, and return it with a line on it.
 
-    Raises: ConfigError if the architecture is not known or transformers cannot build it.
+    Raises: FindingError if the architecture is not known or transformers cannot build it.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM

@@ -10,7 +10,7 @@ from itertools import chain
 from math import isfinite
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.findings import FixableError
+from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import load_scorer, not_ready
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, How, Options, Range, Reward, Score, made_of
@@ -204,7 +204,8 @@ def _member(where: str, entry: object) -> Member:
     if isinstance(entry, str):
         entry = {"reward": entry}
     if not isinstance(entry, Mapping) or "reward" not in entry:
-        raise FixableError(f"{where}: {entry!r} has no reward", "Write the dotted path of one")
+        fix = "Write the dotted path of one"
+        stop("wrong-option", where, f"{entry!r} has no reward", fix)
     make = partial(_member_of, where)
     refuse_wrong_types(where, signature(make).parameters, entry)
     return make(**entry)
@@ -223,9 +224,9 @@ def _member_of(
     known = function.spec.columns
     for column, other in (columns or {}).items():
         if column not in known or not isinstance(other, str):
-            what = f"{where}: columns: {column}: {other!r} is wrong"
+            what = f"{other!r} is wrong"
             fix = f"Write the reward's column ({', '.join(known)}), then the name of the dataset's column"
-            raise FixableError(what, fix)
+            stop("wrong-option", f"{where}: columns: {column}", what, fix)
     return Member(function, weight, columns or {})
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
-from axolotl_grpo_plugin.findings import FixableError
+from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.reward import Options, Range, Reward, Score, required, reward
 from axolotl_grpo_plugin.rewards.mathematics.values import is_number
@@ -32,16 +32,16 @@ def from_compute_score(
 
     Source: https://verl.readthedocs.io/en/latest/preparation/reward_function.html
 
-    Raises: TypeError if the function cannot be imported or has no `solution_str`, if an argument is unknown,
-        or if the range is not [lowest, highest].
+    Raises:
+        FindingError: If the function has no `solution_str`, or if the range is not [lowest, highest].
+        TypeError: If the function cannot be imported, or if an argument is unknown.
 
     >>> made = from_compute_score("my_task.compute_score", arguments={"method": "flexible"})  # doctest: +SKIP
     """
     is_pair = len(range) == 2 and all(map(is_number, range))
     if not is_pair or not range[0] < range[1]:
-        raise FixableError(
-            f"range: {range!r} is not [lowest, highest]", "Write two numbers in this order"
-        )
+        what = f"{range!r} is not [lowest, highest]"
+        stop("wrong-option", "range", what, "Write two numbers in this order")
     module, _, name = function.rpartition(".")
     try:
         compute_score = getattr(import_module(module), name)
@@ -49,8 +49,10 @@ def from_compute_score(
         raise TypeError(f"function: {function}: {type(error).__name__}: {error}") from error
     parameters = signature(compute_score).parameters
     if "solution_str" not in parameters:
-        raise FixableError(
-            f"{function} has no parameter solution_str",
+        stop(
+            "wrong-option",
+            function,
+            "it has no parameter solution_str",
             "Name a function that verl could call: compute_score(solution_str, ground_truth, ...)",
         )
     options = dict(arguments or {})

@@ -12,7 +12,7 @@ from torch import nn
 
 from axolotl_grpo_plugin.completions import Completion, text_of
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import ConfigError, passed_on
+from axolotl_grpo_plugin.findings import Finding, FindingError, exit_on_findings, fault
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Completions, Reward, Scorer
 from axolotl_grpo_plugin.runlog.rewards import MOST_FREQUENT
@@ -34,10 +34,6 @@ Metrics = dict[str, list[float]]
 # that have this metric.
 Key = tuple[str, str]
 TOTAL = "total"  # in the place of a metric: the number of those outcomes
-
-
-class FailingRewardError(ConfigError):
-    """A reward fails too often to train on."""
 
 
 class Counts(NamedTuple):
@@ -89,7 +85,7 @@ class RewardRunner(Guards):
         calculate = trainer._calculate_rewards
 
         def calculate_rewards(*batch: Any) -> torch.Tensor:
-            with self._lock:
+            with exit_on_findings(), self._lock:
                 for guard in self.guards.values():
                     guard.outcomes, guard.series = [], []
                 return self._settle(trainer, calculate(*batch), batch)
@@ -210,7 +206,7 @@ class RewardRunner(Guards):
     def _stop_if_too_many(
         self, step: int, counts: CountsOf, scores: OutcomesOf, prompts: Completions
     ) -> None:
-        """Raise FailingRewardError if too many scores of a batch or of the last steps failed, or all were slow."""
+        """Raise FindingError if too many scores of a batch or of the last steps failed, or all were slow."""
         limit = self.settings.error_limit
         if limit >= 1:
             return  # the config asks to go on
@@ -218,13 +214,14 @@ class RewardRunner(Guards):
         self._recent.append((step, counts))
         span = step - self._recent[0][0] + 1
         for name, (failed, scored, too_slow) in counts.items():
-            message = ""
+            failure = None
             if too_slow == scored >= _ALL_SLOW:
-                message = (
-                    f"axolotl-grpo-plugin: the reward {self.by_name[name].reward.key} took more than "
-                    f"{self.settings.timeout:g} s of CPU time for each of {scored} completions. Make it "
-                    "faster, or raise grpo_reward_timeout."
+                what = (
+                    f"the reward {self.by_name[name].reward.key} took more than "
+                    f"{self.settings.timeout:g} s of CPU time for each of {scored} completions"
                 )
+                fix = "Make it faster, or raise grpo_reward_timeout"
+                failure = fault("slow-reward", "", what, fix)
 
             recent_failed = sum(recent[name].failed for _, recent in self._recent)
             recent_scored = sum(recent[name].scored for _, recent in self._recent)
@@ -235,17 +232,17 @@ class RewardRunner(Guards):
             elif span >= _WINDOW and recent_failed > limit * recent_scored:
                 share = f"{recent_failed} of {recent_scored} scores of the last {span} steps"
 
-            if share and not message:
-                message = self._message(name, share, step, scores[name], prompts)
-            if message:
-                raise passed_on(FailingRewardError(message))
+            if share and not failure:
+                failure = self._failure(name, share, step, scores[name], prompts)
+            if failure:
+                raise FindingError(failure)
 
         while self._recent[0][0] <= step - _WINDOW + 1:
             self._recent.popleft()
 
-    def _message(
+    def _failure(
         self, name: str, share: str, step: int, scores: Outcomes, prompts: Completions
-    ) -> str:
+    ) -> Finding:
         example = "They failed on another rank; see its output."
         trace = ""
         fix = "Fix the function."
@@ -257,16 +254,17 @@ class RewardRunner(Guards):
                     f"The first error, for the prompt that ends in {_end(prompt)!r}: "
                     f"{score.error.strip().splitlines()[-1]}"
                 )
-                trace = f"\n\n{score.error}"
+                trace = score.error
             if score.timed_out:
                 is_batch = not isinstance(guard.function, Reward)
                 limit = "grpo_reward_batch_timeout" if is_batch else "grpo_reward_timeout"
                 fix = f"Raise {limit}, or make the reward faster."
-        return (
-            f"axolotl-grpo-plugin: the reward {guard.reward.key} failed in {share} (step {step}). {example}\n"
-            f"  {fix} grpo_reward_error_limit (now {self.settings.error_limit:g}) is the share of scores "
-            f"that may fail; 1.0 never stops the run.{trace}"
+        what = f"the reward {guard.reward.key} failed in {share} (step {step}). {example}"
+        fix += (
+            f" grpo_reward_error_limit (now {self.settings.error_limit:g}) is the share of scores "
+            "that may fail; 1.0 never stops the run"
         )
+        return Finding("", what, fix, trace, code="failing-reward")
 
     def _show(self, scores: OutcomesOf, prompts: Completions, completions: Completions) -> None:
         """Log the first failed scores of each reward."""

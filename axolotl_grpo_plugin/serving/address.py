@@ -8,7 +8,7 @@ from typing import NamedTuple
 import httpx
 
 from axolotl_grpo_plugin.config import Config, block, tokens_of
-from axolotl_grpo_plugin.findings import ConfigError, Finding, at, fault, passed_on, warning
+from axolotl_grpo_plugin.findings import Finding, FindingError, at, fault, warning
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"
@@ -94,15 +94,16 @@ def reserve(port: int) -> socket.socket:
 
     While a server boots, its port still looks free. A second vLLM could bind it too, because vLLM
     sets SO_REUSEPORT, and each trainer would reach either server.
-    Raises: ConfigError if another run has reserved the port.
+    Raises: FindingError if another run has reserved the port.
     """
     lock = socket.socket(socket.AF_UNIX)
     try:
         lock.bind(f"\0axolotl-grpo-vllm-{port}")  # an abstract name, which ends with the process
     except OSError as error:
         lock.close()
-        what = f"vllm.port ({port}): taken by another `axolotl-grpo train`. Set another vllm.port."
-        raise passed_on(ConfigError(f"axolotl-grpo-plugin: {what}")) from error
+        what = "taken by another `axolotl-grpo train`"
+        finding = fault("taken-port", f"vllm.port ({port})", what, "Set another vllm.port")
+        raise FindingError(finding) from error
     return lock
 
 

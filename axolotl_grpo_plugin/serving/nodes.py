@@ -8,10 +8,10 @@ makes srun end the others. The nodes must share output_dir. Not run on a real Sl
 
 import os
 from shutil import which
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from axolotl_grpo_plugin.config import Config, block
-from axolotl_grpo_plugin.findings import Findings, fault, stop_on, warning
+from axolotl_grpo_plugin.findings import Findings, stop, warning
 from axolotl_grpo_plugin.processes import answer_of
 from axolotl_grpo_plugin.serving.address import LOCAL
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, serving
@@ -41,30 +41,28 @@ class Slurm(NamedTuple):
 def slurm() -> Slurm | None:
     """Return this process's Slurm job, None unless it has several nodes.
 
-    Raises: ConfigError unless Slurm runs one task per node.
+    Raises: FindingError unless Slurm runs one task per node.
     """
     env = os.environ
     if int(env.get("SLURM_NNODES") or 1) < 2 or "SLURM_JOB_NODELIST" not in env:
         return None
     if "SLURM_STEP_NUM_NODES" not in env:  # the batch script runs on the first node only
-        _refuse("this job has several nodes", "Start it with srun --kill-on-bad-exit=1")
+        what = "this job has several nodes"
+        stop("slurm-job", "Slurm", what, "Start it with srun --kill-on-bad-exit=1")
     nodes = int(env["SLURM_STEP_NUM_NODES"])
     if nodes < 2:
         return None
     if int(env.get("SLURM_STEP_NUM_TASKS") or nodes) != nodes:
-        _refuse("it runs several tasks per node", "Set --ntasks-per-node=1")
+        stop("slurm-job", "Slurm", "it runs several tasks per node", "Set --ntasks-per-node=1")
     if which("scontrol") is None:
-        _refuse("scontrol is missing, so the nodes have no names", "Mount it into the container")
+        what = "scontrol is missing, so the nodes have no names"
+        stop("slurm-job", "Slurm", what, "Mount it into the container")
     listed = env.get("SLURM_STEP_NODELIST") or env["SLURM_JOB_NODELIST"]
     shown = answer_of(["scontrol", "show", "hostnames", listed], 60.0)
     if shown.returncode:
-        _refuse(f"scontrol names no nodes: {shown.stderr.strip()}", "Try again, or ask its admins")
+        what = f"scontrol names no nodes: {shown.stderr.strip()}"
+        stop("slurm-job", "Slurm", what, "Try again, or ask its admins")
     return Slurm(tuple(shown.stdout.split()), int(env["SLURM_NODEID"]), env["SLURM_JOB_ID"])
-
-
-def _refuse(what: str, fix: str) -> NoReturn:
-    stop_on([fault("slurm-job", "Slurm", what, fix)])
-    raise AssertionError("stop_on has raised ConfigError")
 
 
 def serves_others(cfg: Config) -> bool:

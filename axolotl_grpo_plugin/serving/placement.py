@@ -50,7 +50,7 @@ def place(cfg: Config, gpus: Words, processes: int | None = None) -> Placement:
     """Let the last GPUs serve, and the first `processes` of the others train (by default all).
 
     cfg: a raw config. gpus: ids of the visible GPUs, empty for a CPU.
-    Raises: ConfigError if there are too few GPUs.
+    Raises: FindingError if there are too few GPUs.
     """
     mode = mode_of(cfg)
     if not gpus:
@@ -76,7 +76,7 @@ def place(cfg: Config, gpus: Words, processes: int | None = None) -> Placement:
 def visible_gpus() -> list[str]:
     """Return the ids of the GPUs that a process started here sees, without initializing CUDA.
 
-    Raises: ConfigError if there are GPUs that cannot be counted.
+    Raises: FindingError if there are GPUs that cannot be counted.
     """
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:

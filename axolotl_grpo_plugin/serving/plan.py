@@ -147,8 +147,9 @@ class Plan:
 
         process, pipe = start_fork(make)
         process.join()
-        if process.exitcode:  # it has printed the reason
-            sys.exit(1)
+        if process.exitcode:
+            what = "Axolotl did not make the server's command"
+            stop("no-request", self.call.config, what, "See the error above")
         return pipe.recv()  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.processes import end, spawn
 from axolotl_grpo_plugin.serving.address import serves
 from axolotl_grpo_plugin.serving.request import Request
@@ -133,8 +134,8 @@ class VLLMServer:
         """End the server, and wait until its memory is free."""
         end(self._process)
 
-    def explain_end(self, when: str) -> str:
-        """Return a message for a server that has ended: cause, fix, first error or last lines, log."""
+    def explain_end(self, when: str) -> Finding:
+        """Return the error of a server that has ended: cause, fix, first error or last lines, log."""
         code = self._process.wait()
         ended = f"ended {when} (exit code {code})"
         if code < 0:
@@ -146,9 +147,10 @@ class VLLMServer:
         if cause := cause_of("\n".join(lines)):
             fix = f"Likely cause: {cause[0]}. {cause[1]}"
         shown = first_error(lines) or "\n".join(lines[-15:])
-        return f"vLLM's server {ended}. {fix}.\n{shown}\n(Whole log: {self.log})"
+        detail = f"{shown}\n(Whole log: {self.log})"
+        return Finding("", f"vLLM's server {ended}", fix, detail, code="server-ended")
 
 
-def say(line: str) -> None:
+def say(line: object) -> None:
     """Print a line to stderr."""
     print(f"axolotl-grpo-plugin: {line}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from axolotl_grpo_plugin.completions import read_number
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.transforms.rows import (
     Ask,
     DataRow,
@@ -82,9 +83,8 @@ def worked(answer: str, where: str) -> str:
     """Return an answer like GSM8K's in the prompt's layout. Raises: DatasetError if it has no label."""
     work, mark, label = answer.rpartition("####")
     if not mark or not label.strip():
-        raise DatasetError(
-            f'{where}, column "answer": no "#### <answer>" at its end: {answer[-60:]!r}'
-        )
+        what = f'no "#### <answer>" at its end: {answer[-60:]!r}'
+        raise DatasetError(Finding(f'{where}, column "answer"', what, ""))
     return f"<reasoning>\n{work.strip()}\n</reasoning>\n<answer>\n{_bare(label)}\n</answer>"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import nearest
+from axolotl_grpo_plugin.findings import Finding, nearest
 from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
 from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import (
@@ -87,7 +87,7 @@ def gym(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
 def _generate(specs: list[Row], source: str) -> Iterator[list[GymProblem]]:
     """Yield the problems of each spec. Raises: DatasetError if reasoning-gym makes none."""
     if find_spec("reasoning_gym") is None:
-        raise DatasetError(f"{source}: {INSTALL}")
+        raise DatasetError(Finding(source, INSTALL, ""))
     done = subprocess.run(
         [sys.executable, "-P", "-W", "ignore", "-c", _SCRIPT],
         input=json.dumps(specs),
@@ -96,15 +96,14 @@ def _generate(specs: list[Row], source: str) -> Iterator[list[GymProblem]]:
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
     if done.returncode:
-        raise DatasetError(f"{source}: reasoning-gym failed:\n{done.stderr}")
+        raise DatasetError(Finding(source, f"reasoning-gym failed:\n{done.stderr}", ""))
     for spec, made in zip(specs, json.loads(done.stdout), strict=True):
         where = f"{source}, the row with task {spec['task']!r}"
         if known := made.get("known"):
-            raise DatasetError(
-                f"{where}: reasoning-gym has no such task", nearest(spec["task"], known)
-            )
+            fix = nearest(spec["task"], known)
+            raise DatasetError(Finding(where, "reasoning-gym has no such task", fix))
         if error := made.get("error"):
-            raise DatasetError(f"{where}: reasoning-gym refuses it: {error}")
+            raise DatasetError(Finding(where, f"reasoning-gym refuses it: {error}", ""))
         yield [
             GymProblem(entry["question"], entry["answer"], entry["metadata"], spec["config"])
             for entry in made["entries"]
@@ -115,7 +114,8 @@ def _spec(row: Row, source: str) -> Row:
     where = f"{source}, the row with task {row['task']!r}"
     config = row.get("config") or {}
     if not isinstance(config, Mapping):
-        raise DatasetError(f'{where}: "config" is not an object of options: {config!r}')
+        what = f'"config" is not an object of options: {config!r}'
+        raise DatasetError(Finding(where, what, ""))
     # datasets gives a row None for the options that only other rows have.
     options = {key: value for key, value in config.items() if value is not None}
     spec: Row = {"task": str(row["task"]), "config": options}
@@ -127,8 +127,7 @@ def _spec(row: Row, source: str) -> Row:
 def _given(row: Row, source: str) -> GymProblem:
     entry = read_entry(row)
     if entry is None:
-        raise DatasetError(
-            f"{source}: neither a task nor a problem of reasoning-gym: {str(dict(row))[:100]}",
-            'Write {"task": "chain_sum", "size": 500, "seed": 1}',
-        )
+        what = f"neither a task nor a problem of reasoning-gym: {str(dict(row))[:100]}"
+        fix = 'Write {"task": "chain_sum", "size": 500, "seed": 1}'
+        raise DatasetError(Finding(source, what, fix))
     return entry

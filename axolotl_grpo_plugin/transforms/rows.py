@@ -6,7 +6,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config, template_options
-from axolotl_grpo_plugin.findings import Finding, FixableError
+from axolotl_grpo_plugin.findings import Finding, FindingError
 
 LOG = logging.getLogger(__name__)
 
@@ -27,16 +27,24 @@ MapArguments = tuple[Callable[..., Columns], Row]
 DATASET_FIX = "Correct the row, or the transform"
 
 
-class DatasetError(FixableError):
-    """The dataset cannot be trained on. The message names the dataset, the row and the column.
+class DatasetError(FindingError):
+    """The dataset cannot be trained on. The finding names the dataset, the row and the column.
 
-    fix: how to repair it, "" for `DATASET_FIX`.
+    A finding without a fix gets `DATASET_FIX`.
     """
 
     def at(self, where: str, source: str) -> Finding:
-        """Return the finding. source: the dataset's name in the message. where: replaces it."""
-        what = self.what.removeprefix(source).lstrip(":, ")
-        return Finding(where, what, self.fix or DATASET_FIX)
+        """Return the finding at another place.
+
+        Args:
+            where: The place.
+            source: The dataset's name in the error's place. The row and the column stay.
+        """
+        row = self.finding.where.removeprefix(source).lstrip(":, ")
+        what = self.finding.what
+        if row:
+            what = f"{row}: {what}"
+        return Finding(where, what, self.finding.fix or DATASET_FIX)
 
 
 class DataRow(NamedTuple):
@@ -52,11 +60,10 @@ class DataRow(NamedTuple):
             if name in self.values:
                 return name
         question, answer = guess_columns(self.values)
-        raise DatasetError(
-            f'{self.source}: no column "{names[0]}" (it has: {", ".join(self.values)})',
-            "Set type: axolotl_grpo_plugin.qa and "
-            f"grpo_columns: {{question: {question or '...'}, answer: {answer or '...'}}}",
-        )
+        what = f'no column "{names[0]}" (it has: {", ".join(self.values)})'
+        named = f"{{question: {question or '...'}, answer: {answer or '...'}}}"
+        fix = f"Set type: axolotl_grpo_plugin.qa and grpo_columns: {named}"
+        raise DatasetError(Finding(self.source, what, fix))
 
     def text(self, *names: str) -> str:
         """Return the text in the first of these columns that exists. Raises: DatasetError."""
@@ -68,7 +75,8 @@ class DataRow(NamedTuple):
 
     def fault(self, column: str, what: str, fix: str = "") -> DatasetError:
         """Return an error to raise for the value in a column. fix: as in `DatasetError`."""
-        return DatasetError(f'{self.source}, row {self.number}, column "{column}": {what}', fix)
+        where = f'{self.source}, row {self.number}, column "{column}"'
+        return DatasetError(Finding(where, what, fix))
 
 
 def batched(

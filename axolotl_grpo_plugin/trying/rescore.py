@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from axolotl_grpo_plugin.completions import Names
-from axolotl_grpo_plugin.findings import Finding, FindingError, nearest
+from axolotl_grpo_plugin.findings import Finding, FindingError, nearest, stop
 from axolotl_grpo_plugin.load import (
     Columns,
     RewardRef,
@@ -50,9 +50,7 @@ def named_rewards(keys: Names, words: Names) -> RewardRefs:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise FindingError(
-                f"--arg {word}", "not an argument", "Write it as name=value", "no-value"
-            )
+            stop("no-value", f"--arg {word}", "not an argument", "Write it as name=value")
         given[name] = value
         with suppress(ValueError):  # text that is no JSON
             given[name] = json.loads(value)
@@ -60,11 +58,11 @@ def named_rewards(keys: Names, words: Names) -> RewardRefs:
     known = set[str]().union(*parameters.values())
     for name in given:
         if name not in known:
-            raise FindingError(
+            stop(
+                "unknown-parameter",
                 f"--arg {name}",
                 "no reward has this parameter",
                 nearest(name, known),
-                "unknown-parameter",
             )
     found = []
     for key in keys:
@@ -72,7 +70,7 @@ def named_rewards(keys: Names, words: Names) -> RewardRefs:
         reward = RewardRef.of(key, {name: given[name] for name in taken})
         made = made_reward(reward, f"--reward {key}")
         if isinstance(made, Finding):
-            raise FindingError(*made[:3], "cannot-be-made")
+            raise FindingError(made._replace(code="cannot-be-made"))
         found.append(reward)
     return found
 
@@ -82,15 +80,15 @@ def _parameters(key: str) -> set[str]:
     where = f"--reward {key}"
     path = RewardRef(key).path
     if is_model(path) or "." not in path:
-        raise FindingError(
+        stop(
+            "not-a-path",
             where,
             "not a path",
             "Write it as module.function, or as `axolotl-grpo reward list` prints it",
-            "not-a-path",
         )
     function = function_at(path, where)
     if isinstance(function, Finding):
-        raise FindingError(*function[:3], "unknown-function")
+        raise FindingError(function._replace(code="unknown-function"))
     if isinstance(function, BaseReward):
         return set(function.options)
     return parameters_of(function).keys() - OF_TRL
@@ -141,11 +139,11 @@ def _scored(guard: GuardedReward, rows: Rows, completions: list[Any]) -> Outcome
                     "This reward expects chat messages. Write each completion as "
                     '[{"role": "assistant", "content": "..."}]'
                 )
-            raise FindingError(
+            stop(
+                "reward-fails",
                 f"--reward {guard.reward.key}",
                 f"it failed for {which} {len(outcomes)} completions: {failure.what}",
                 fix,
-                "reward-fails",
             )
         found += outcomes
     return found
@@ -171,6 +169,6 @@ def check_scorable(reward: RewardRef, names: Columns, filled: Columns = ()) -> N
     function = load_reward(reward)
     finding = missing_column(function, names, where, filled)
     if finding:
-        raise FindingError(*finding[:3], finding.code)
+        raise FindingError(finding)
     if reason := not_ready(function):
-        raise FindingError(where, reason, "", "not-ready")
+        stop("not-ready", where, reason, "")

@@ -11,8 +11,8 @@ from axolotl_grpo_plugin.completions import Names, Texts, turns_of
 from axolotl_grpo_plugin.config import GENERATIONS, Config, block, tokens_of
 from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
-from axolotl_grpo_plugin.data.rows import Row, Source, Transform, Unreadable, read, sources
-from axolotl_grpo_plugin.data.tokenizer import LazyTokenizer, TokenizerError, name_of
+from axolotl_grpo_plugin.data.rows import Row, Source, Transform, read, sources
+from axolotl_grpo_plugin.data.tokenizer import LazyTokenizer, name_of
 from axolotl_grpo_plugin.findings import Finding, FindingError, at, first_line
 from axolotl_grpo_plugin.limits import PATIENCE
 from axolotl_grpo_plugin.load import not_ready
@@ -82,7 +82,7 @@ class Sample(NamedTuple):
 Samples = Sequence[Sample]
 
 
-class RewardError(Exception):
+class RewardError(FindingError):
     """A reward returned no score that TRL can use."""
 
     def __init__(self, failure: Finding, row: Row):
@@ -93,8 +93,7 @@ class RewardError(Exception):
                 types.append(f"{name} is {type(value).__name__}")
         if failure.detail and types:
             what += f". In this row, {' and '.join(types)}"
-        super().__init__(what)
-        self.finding = failure._replace(what=what)
+        super().__init__(failure._replace(what=what))
 
 
 def training_samples(cfg: Config, offline: bool, limit: int) -> Samples:
@@ -105,7 +104,7 @@ def training_samples(cfg: Config, offline: bool, limit: int) -> Samples:
             continue
         rows = samples(cfg, source, offline, limit)
         if isinstance(rows, Finding):
-            raise FindingError(*rows[:3], rows.code)
+            raise FindingError(rows)
         found += rows
     return found
 
@@ -122,12 +121,12 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
         rows = list(islice(next(read(source, cfg)), limit))
         place = name_of(cfg)
         transformed = [transform([row])[0] for row in rows]
-    except (Unreadable, TokenizerError) as error:
+    except DatasetError as error:
+        return error.at(where, source.name)
+    except FindingError as error:  # of the file, or of the tokenizer
         if offline and is_on_hub(place):
             return skipped(where)
         return error.finding
-    except DatasetError as error:
-        return error.at(where, source.name)
     except Exception as error:  # a user's transform
         what = f"the transform raised {type(error).__name__} on the first rows: {first_line(error)}"
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"

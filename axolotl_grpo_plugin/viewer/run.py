@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from axolotl_grpo_plugin.config import value_at
-from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.runlog.reader import Row, named, raw_rows, rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
 from axolotl_grpo_plugin.runlog.schema import COLUMN, REASON, REWARD, SCORES
@@ -42,11 +42,11 @@ class Run:
         self.log = Log(Path(str(logged)) if elsewhere else folder)
         self.log.update()
         if not self.log.groups() and not (folder / HELD_OUT).exists():
-            raise FindingError(
+            stop(
+                "no-rollouts",
                 str(folder),
                 "neither rollouts nor held-out answers",
                 "Name a run's output_dir. Its config must not have `grpo_rollouts: false`",
-                "no-rollouts",
             )
 
     def data(self) -> Plain:

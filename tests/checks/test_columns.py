@@ -1,5 +1,6 @@
 import pytest
 
+from axolotl_grpo_plugin.findings import FindingError
 from tests.checks.found import codes, levels
 from tests.conftest import MODEL, Later
 
@@ -61,7 +62,7 @@ def test_a_load_that_fails_names_the_row_whose_type_differs(tmp_path, monkeypatc
     monkeypatch.setattr("axolotl_grpo_plugin.checks.datasets.load_datasets", fails)
     entry = {"path": str(file), "ds_type": "json"}
     cfg = {"base_model": str(MODEL), "trl": {"reward_funcs": [CORRECT]}, "datasets": [entry]}
-    with pytest.raises(SystemExit) as raised:
+    with pytest.raises(FindingError) as raised:
         loaded.load_checked(cfg)
     assert "a number in the first rows, and 'tech' in row 1" in str(raised.value)
 

@@ -70,7 +70,7 @@ def test_reports_a_wrong_path(path, words):
         ("def fn(prompts, completions): ...\n", "cannot be called as TRL does"),
         (
             "def fn(completion, a): ...\n",
-            'fn scores one completion, but TRL passes a batch. Add @reward(range=(0.0, 1.0), reads=["a"])',
+            'fn: it scores one completion, but TRL passes a batch. Add @reward(range=(0.0, 1.0), reads=["a"])',
         ),
         ("def fn():\n    return 3\n", "cannot be called as TRL does"),
         ("def other(): ...\ndef more(): ...\n", "Valid names: more, other."),

@@ -14,7 +14,7 @@ import pytest
 from axolotl_grpo_plugin.cloud import image, remote
 from axolotl_grpo_plugin.cloud.settings import read
 from axolotl_grpo_plugin.cloud.upload import pack
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from tests.cloud.project import write
 from tests.conftest import ROOT
 
@@ -72,7 +72,7 @@ def test_image_gets_the_plugin_that_is_installed_here(monkeypatch, tmp_path, ori
     monkeypatch.setattr(image, "version", lambda name: "0.1.0")
     try:
         assert image.source() == expected
-    except ConfigError as error:
+    except FindingError as error:
         assert expected in str(error)
 
 

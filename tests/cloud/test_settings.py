@@ -8,14 +8,14 @@ import yaml
 from axolotl_grpo_plugin.cloud import settings
 from axolotl_grpo_plugin.cloud.settings import Settings, read
 from axolotl_grpo_plugin.commands import train
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.paths import shipped
 from tests.cloud.project import write
 from tests.conftest import invoke
 
 
 def wrong(config):
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(FindingError) as raised:
         read(config, "my.yaml")
     return [line.removeprefix("axolotl-grpo-plugin: ") for line in str(raised.value).splitlines()]
 

@@ -9,7 +9,7 @@ import pytest
 from modal.mount import _MountDir
 
 from axolotl_grpo_plugin.cloud.upload import pack
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from tests.cloud.project import write
 
 OUTPUTS = {"/workspace/outputs": "runs"}
@@ -130,6 +130,6 @@ def test_folder_that_contains_the_home_folder_is_refused(tmp_path, monkeypatch):
     home = write(tmp_path / "home", "me/project/train.py") / "me"
     monkeypatch.setenv("HOME", str(home))
     for folder in (home, home.parent, Path("/")):
-        with pytest.raises(ConfigError, match="it contains your home folder"):
+        with pytest.raises(FindingError, match="it contains your home folder"):
             pack(folder, [], OUTPUTS)
     assert pack(home / "project", [], OUTPUTS).sizes

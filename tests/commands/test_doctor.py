@@ -21,7 +21,7 @@ def planned(file, gpus, gib=80.0, **keys):
     settle_address(cfg)
     try:
         lines = list(doctor._check_plan(cfg, gpus, gib))
-    except doctor.ConfigError as error:
+    except doctor.FindingError as error:
         lines = error.findings
     return [line.code if isinstance(line, Finding) else line.name for line in lines]
 

@@ -51,7 +51,7 @@ def test_counts_a_dataset_without_a_config():
 
 def test_reports_a_missing_tokenizer():
     named = ("--data", TRAIN, "--tokenizer", "./no-such")
-    assert "./no-such): no such folder" in stats(*named, code=1).stderr
+    assert "./no-such): no such folder" in stats(*named, code=1).output
 
 
 def test_check_fails_when_prompts_are_dropped(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from axolotl_grpo_plugin.commands import train as command
 from axolotl_grpo_plugin.commands.train import _check_vllm, check_processes, check_words, processes_of
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.plan import CommandLine
 from tests.conftest import ROOT, codes, program
 
@@ -29,7 +29,7 @@ def test_reads_the_number_of_processes(words, expected):
 
 @pytest.mark.parametrize("words", [["--num-processes"], ["--num-processes=0"], ["--num-processes", "x"]])
 def test_refuses_a_number_of_processes_that_is_none(words):
-    with pytest.raises(ConfigError, match="is not a number of processes"):
+    with pytest.raises(FindingError, match="is not a number of processes"):
         processes_of(words)
 
 
@@ -63,7 +63,7 @@ def test_refuses_processes_that_accelerate_does_not_start(monkeypatch, launcher,
 
 
 def test_refuses_a_key_of_the_plugin_before_the_config_is_read():
-    with pytest.raises(ConfigError, match="--grpo-rollouts: no option"):
+    with pytest.raises(FindingError, match="--grpo-rollouts: no option"):
         command.run("none.yaml", ["--grpo-rollouts=true"], [], dry_run=False, gpus=None)
 
 
@@ -87,7 +87,7 @@ def test_reports_mistakes_before_anything_slow_is_imported(tmp_path, changes, co
     config = {"rl": "grpo", "plugins": ["axolotl_grpo_plugin.GRPOPlugin"], **changes}
     file = tmp_path / "c.yaml"
     file.write_text(json.dumps(config))
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(FindingError) as error:
         command.run(str(file), [], [], dry_run=False, gpus=None)
     assert code in codes(error)
 
@@ -100,7 +100,7 @@ def test_dry_run_imports_neither_torch_nor_axolotl():
 
 
 def test_gpus_need_a_dry_run():
-    with pytest.raises(ConfigError, match=r"only with --dry-run\. Add --dry-run\. A training takes the GPUs in CUDA_"):
+    with pytest.raises(FindingError, match=r"only with --dry-run\. Add --dry-run\. A training takes the GPUs in CUDA_"):
         command.run("none.yaml", [], [], dry_run=False, gpus=2)
 
 

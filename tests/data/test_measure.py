@@ -48,8 +48,8 @@ def test_reports_bad_rows_and_counts_the_rest(tmp_path):
     assert (found.prompts.rows, found.bad) == (1198, 2)
     name = f"datasets[0] ({tmp_path / 'rows.jsonl'}), row"
     assert found.problems == [
-        f'{name} 3, column "question": no text: None',
-        f'{name} 1100, column "answer": no "#### <number>" at its end: \'five\'',
+        f'{name} 3, column "question": no text: None.',
+        f'{name} 1100, column "answer": no "#### <number>" at its end: \'five\'.',
     ]
 
 

@@ -65,7 +65,7 @@ def test_error_of_a_transform_names_one_dataset(number, name):
     cfg = {"datasets": [entry], "test_datasets": [entry]}
     with pytest.raises(DatasetError) as raised:
         Transform(sources(cfg)[number], cfg, None)([(5, {"question": "?", "answer": " "})])
-    assert str(raised.value) == f'{name}, row 5, column "answer": no answer'
+    assert str(raised.value) == f'{name}, row 5, column "answer": no answer.'
 
 
 def test_missing_column_of_a_row_is_none(tmp_path):

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin.rewards import gsm8k as rewards_of_gsm8k
-from axolotl_grpo_plugin.scoring.runner import FailingRewardError, RewardRunner
+from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
 
@@ -90,7 +90,7 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
     stopped = ""
     try:
         trainer.train()
-    except FailingRewardError as error:
+    except SystemExit as error:
         stopped = str(error)
     finally:
         runner.close()

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from axolotl_grpo_plugin.findings import ConfigError
 from tests.e2e.conftest import shipped_config
 
 
@@ -71,7 +70,7 @@ def test_only_checks_its_keys_unless_the_config_names_it(register, rl, tmp_path)
     raw = {"rl": rl, "base_model": "./nowhere", "trl": {"reward_funcs": ["no.such"]}}
     assert register(raw).to_dict() == raw
     assert sys.path[0] == str(tmp_path)
-    with pytest.raises(ConfigError, match="grpo_held_out_row: no such key"):
+    with pytest.raises(SystemExit, match="grpo_held_out_row: no such key"):
         register({**raw, "grpo_held_out_row": 1})
 
 
@@ -80,7 +79,7 @@ def test_checks_a_config_that_names_it(register, rl):
     cfg = register(shipped_config(rl=rl))
     assert not cfg["base_model"].startswith("pkg://")
     assert cfg["grpo_max_prompt_length"] == 128 - 32
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(SystemExit, match="no such folder"):
         register(shipped_config(rl=rl, base_model="./nowhere"))
 
 
@@ -88,12 +87,12 @@ def test_prompt_limit_comes_from_the_yaml(register):
     assert "grpo_max_prompt_length" not in register(shipped_config(sequence_len=None))
     assert register(shipped_config(grpo_max_prompt_length=50))["grpo_max_prompt_length"] == 50
     assert register(shipped_config(vllm={"max_model_len": 100}))["grpo_max_prompt_length"] == 68
-    with pytest.raises(ConfigError, match="sequence_len: 32 leaves no token for a prompt"):
+    with pytest.raises(SystemExit, match="sequence_len: 32 leaves no token for a prompt"):
         register(shipped_config(sequence_len=32))
 
 
 def test_refuses_another_path_to_the_plugin(register):
-    with pytest.raises(ConfigError, match=r"Write axolotl_grpo_plugin\.GRPOPlugin"):
+    with pytest.raises(SystemExit, match=r"Write axolotl_grpo_plugin\.GRPOPlugin"):
         register(shipped_config(plugins=["axolotl_grpo_plugin.plugin.GRPOPlugin"]))
 
 

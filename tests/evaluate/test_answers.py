@@ -6,7 +6,7 @@ from axolotl_grpo_plugin.evaluate.answers import Answer, AnswerStore, Job, seed_
 from axolotl_grpo_plugin.evaluate.models import Model, models_of
 from axolotl_grpo_plugin.evaluate.rows import Question
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import read
 from tests.conftest import refused
@@ -127,6 +127,6 @@ def test_a_model_that_is_named_twice_keeps_its_first_place(saved):
 @pytest.mark.parametrize("name", ["empty", "out/checkpoint-30"])
 def test_refuses_a_model_that_is_none(saved, tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(FindingError) as error:
         models_of(saved, [name])
     assert error.value.findings[0].where == f"--model {name}"

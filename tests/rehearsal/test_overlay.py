@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.batch import Batch, check_batch
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.rehearsal.overlay import least_gpus, local_rows, merged, overlay_of, small_batch
 from tests.e2e.conftest import shipped_config
 
@@ -115,5 +115,5 @@ def test_a_file_replaces_all_datasets_of_one_name():
 
 
 def test_refuses_more_files_than_datasets():
-    with pytest.raises(ConfigError, match="2 files for 1 datasets"):
+    with pytest.raises(FindingError, match="2 files for 1 datasets"):
         local_rows(GPU, ["a.jsonl", "b.jsonl"])

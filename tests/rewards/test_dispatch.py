@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.rewards.dispatch import KNOWN, dispatch
 from tests.rewards.helpers import tagged
 
@@ -113,7 +114,7 @@ def test_an_exact_rule_goes_before_a_prefix():
     ],
 )
 def test_bad_routes_are_refused_when_the_config_loads(routes, message):
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises((FindingError, TypeError), match=message):
         dispatch(routes)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards import shaping
@@ -239,14 +240,14 @@ def test_slow_inner_reward_is_not_called_by_quick():
     ],
 )
 def test_refuses_reward_without_decorator(name, arguments):
-    with pytest.raises(TypeError, match=rf"{name}: trl.rewards.accuracy_reward does not score one"):
+    with pytest.raises(FindingError, match=rf"{name}: trl.rewards.accuracy_reward does not score one"):
         ours(name, **arguments)
 
 
 def test_names_path_of_unloadable_reward():
-    with pytest.raises(TypeError, match=r"kimi_length: no.such: ModuleNotFoundError: No module"):
+    with pytest.raises(FindingError, match=r"kimi_length: no.such: ModuleNotFoundError: No module"):
         ours("kimi_length", by="no.such")
-    with pytest.raises(TypeError, match=rf"gated: {SOFT}: TypeError: .* no parameter 'x'"):
+    with pytest.raises(FindingError, match=rf"gated: {SOFT}: TypeError: .* no parameter 'x'"):
         ours("gated", reward=SOFT, by=CORRECT, reward_args={"x": 1})
 
 

@@ -5,6 +5,7 @@ from inspect import signature
 
 import pytest
 
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.rewards.verl import from_compute_score
 
 HERE = "tests.rewards.verl_functions"
@@ -62,7 +63,7 @@ def test_reads_each_kind_of_result(result, value):
 
 @pytest.mark.parametrize("bad", [(1, 0), (0,), (0, 1, 2), ("0", "1"), (0, float("nan"))])
 def test_refuses_invalid_range(bad):
-    with pytest.raises(TypeError, match=r"is not \[lowest, highest\]"):
+    with pytest.raises(FindingError, match=r"is not \[lowest, highest\]"):
         from_compute_score(f"{HERE}.hash_answer", range=bad)
 
 
@@ -73,5 +74,5 @@ def test_names_missing_function(function):
 
 
 def test_refuses_function_without_solution_str():
-    with pytest.raises(TypeError, match="has no parameter solution_str"):
+    with pytest.raises(FindingError, match="it has no parameter solution_str"):
         from_compute_score(f"{HERE}.not_verls")

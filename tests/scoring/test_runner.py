@@ -100,7 +100,7 @@ def test_isolated_failures_do_not_stop_the_run(run_steps):
     ],
 )
 def test_too_many_failures_stop_the_run(run_steps, failures, scored, message):
-    with pytest.raises(scoring.FailingRewardError, match=message):
+    with pytest.raises(scoring.FindingError, match=message):
         run_steps(*failures, scored=scored)
 
 
@@ -111,7 +111,7 @@ def test_batch_in_which_all_are_too_slow_stops_the_run(runner):
 
     step(scored=8, too_slow=7)
     step(scored=2, too_slow=2)
-    with pytest.raises(scoring.FailingRewardError, match="10 s of CPU time for each of 8 completions"):
+    with pytest.raises(scoring.FindingError, match="10 s of CPU time for each of 8 completions"):
         step(scored=8, too_slow=8)
 
 
@@ -137,8 +137,8 @@ def test_failing_reward_model_gives_no_scores(caplog):
 )
 def test_fix_of_a_timeout_names_the_key_of_the_limit(runner, name, key):
     late = [Outcome(None, error="not scored in time", timed_out=True)]
-    message = runner(f"{HERE}.{name}")._message(name, "all", 0, late, ["p"])
-    assert f"\n  Raise {key}, or make the reward faster." in message
+    failure = runner(f"{HERE}.{name}")._failure(name, "all", 0, late, ["p"])
+    assert f" Raise {key}, or make the reward faster." in str(failure)
 
 
 @pytest.mark.parametrize("several, logged", [(True, [0.75]), (False, None)])

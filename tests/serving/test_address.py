@@ -4,7 +4,7 @@ import socket
 import pytest
 import yaml
 
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.address import (
     ServerInfo,
     check_address,
@@ -90,7 +90,7 @@ def test_port_is_reserved_before_the_server_listens():
     port = free_port()
     with reserve(port):
         assert not list(check_free("127.0.0.1", port))
-        with pytest.raises(ConfigError, match="taken by another `axolotl-grpo train`"):
+        with pytest.raises(FindingError, match="taken by another `axolotl-grpo train`"):
             reserve(port)
     reserve(port).close()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from axolotl_grpo_plugin.findings import ConfigError
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.plan import CommandLine, Plan, SlurmPlan, environment, plan_of
 from tests.conftest import script
@@ -119,20 +119,20 @@ UNREACHABLE = r"vllm.host \({}\): the other nodes cannot reach the server. Set i
 def test_refuses_slurm_jobs_that_cannot_work(job, tasks, vllm, text):
     cfg = config(vllm=vllm)
     job.setenv("SLURM_STEP_NUM_TASKS", tasks)
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(FindingError, match=text):
         plan_of(call(), cfg, "0 1 2 3".split())
 
 
 def test_slurm_needs_srun(job):
     job.delenv("SLURM_STEP_NUM_NODES")
-    with pytest.raises(ConfigError, match="Start it with srun"):
+    with pytest.raises(FindingError, match="Start it with srun"):
         plan_of(call(), config(), ["0"])
 
 
 def test_slurm_needs_scontrol(job, tmp_path):
     """A container on a cluster often lacks it."""
     job.setenv("PATH", str(tmp_path / "empty"))
-    with pytest.raises(ConfigError, match="scontrol is missing, so the nodes have no names"):
+    with pytest.raises(FindingError, match="scontrol is missing, so the nodes have no names"):
         plan_of(call(), config(), ["0"])
 
 

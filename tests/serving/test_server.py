@@ -43,7 +43,7 @@ def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
     request = Request([sys.executable, "-c", code], {}, "127.0.0.1", 9, str(tmp_path), 0)
     server = VLLMServer(request, os.environ)
     os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
-    assert server.explain_end("while it started") == (
+    assert str(server.explain_end("while it started")) == (
         "vLLM's server was ended while it started by signal 9, which the kernel sends when memory "
         f"runs out. See its log.\nloads\n(Whole log: {log})"
     )

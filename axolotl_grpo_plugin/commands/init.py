@@ -18,7 +18,7 @@ from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.data.measure import measure
 from axolotl_grpo_plugin.data.rows import Numbered, Row, Rows, Transform, read, sources
 from axolotl_grpo_plugin.data.tokenizer import LazyTokenizer, TokenizerError, open_tokenizer
-from axolotl_grpo_plugin.findings import FindingError, nearest, stop
+from axolotl_grpo_plugin.findings import Finding, FindingError, nearest, stop
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.paths import check_empty, resolve_packaged, shipped
 from axolotl_grpo_plugin.rewards.math import read_gold
@@ -324,9 +324,11 @@ def _set_lengths(config: Config, made: Rows) -> None:
         tokenizer = open_tokenizer(cfg)
         # The model's own tokenizer may make more tokens of the same text.
         spare, how = 2, "estimated: sequence_len allows twice as many"
-    measured = measure(sources(cfg)[0], cfg, tokenizer)
+    source = sources(cfg)[0]
+    measured = measure(source, cfg, tokenizer)
     if measured.problems:
-        raise DatasetError(measured.problems[0])
+        what = measured.problems[0].removeprefix(source.name).lstrip(":, ")
+        raise DatasetError(Finding(source.name, what, ""))
     golds = [row["answer"] for row in made if isinstance(row.get("answer"), str)]
     longest = 0
     if golds:

@@ -75,8 +75,10 @@ for run in [FOLDER / f"{name}-{seed}" for seed in (42, 1, 2) for name in NAMES]:
     against = compare(before=(FOLDER / f"quickstart-{row[0]}", "after"), after=(run, "after"))
     row.append(interval(against[CORRECT, "sampled", "mean"]) if "gated" in row[1] else "")
     row += [arrow(found[name, "sampled", "mean"], "{:.2f}") for name in (*LAYOUT, "layout")]
-    steps = pd.concat(map(pd.read_parquet, (run / "completions").iterdir()))
-    row += [f"{steps[steps.step.between(*each)][CORRECT].mean() / 2:.1%}" for each in STEPS]
+    steps = pd.concat(map(pd.read_parquet, (run / "rollouts/train").iterdir()))
+    row += [
+        f"{steps[steps.step.between(*each)][REWARD + CORRECT].mean() / 2:.1%}" for each in STEPS
+    ]
     table.append(row)
 for part in (slice(2, 5), slice(5, 10), slice(10, None)):
     print(*(f"| {' | '.join(row[:2] + row[part])} |" for row in table), "", sep="\n")

@@ -2,11 +2,11 @@
 
     python -m benchmarks.rewards [--completions FOLDER ...] > benchmarks/results/rewards.md
 
-A FOLDER has a run's completions (`trl.log_completions`). `axolotl-grpo train
-configs/gsm8k/smollm2-135m-cpu.yaml --max-steps 4` makes `outputs/gsm8k-smollm2-135m-cpu/completions`. Their
-golds are looked up by question in GSM8K ($GSM8K_DIR) and in the quickstart's problems. All rewards score
-the same completions in one process and one thread. The time is CPU time with empty caches, the best of
-three (the contract's answers once).
+A FOLDER has a run's completions, as TRL logs them for `trl.log_completions: true`. With that key in the
+config, `axolotl-grpo train configs/gsm8k/smollm2-135m-cpu.yaml --max-steps 4` makes
+`outputs/gsm8k-smollm2-135m-cpu/completions`. Their golds are looked up by question in GSM8K ($GSM8K_DIR)
+and in the quickstart's problems. All rewards score the same completions in one process and one thread. The
+time is CPU time with empty caches, the best of three (the contract's answers once).
 """
 
 import argparse

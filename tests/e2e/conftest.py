@@ -133,18 +133,11 @@ def write(folder, config):
 
 
 def train(config, folder, steps=2, **options):
-    """Train a config, with `folder` as its output_dir. Return the completions that TRL logged."""
+    """Train a config, with `folder` as its output_dir. Return the run's rollouts as dictionaries."""
     axolotl("train", config, "--max-steps", steps, "--output-dir", folder, **options)
-    return completions(folder, steps)
-
-
-def completions(folder, steps):
-    """Return the rows of a run's completions tables, one table per step."""
-    import pyarrow.parquet as parquet
-
-    files = sorted((folder / "completions").glob("*.parquet"))
-    assert len(files) == steps
-    return [row for file in files for row in parquet.read_table(file).to_pylist()]
+    table = rollouts(folder)
+    assert {*table["step"]} == {*range(1, steps + 1)}
+    return table.to_dict("records")
 
 
 def history(folder, step):

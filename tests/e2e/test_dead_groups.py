@@ -26,7 +26,6 @@ def trained(tmp_path_factory):
     (folder / "rewards_of_fractions.py").write_text(REWARD)
     config = shipped_config(
         trl__reward_funcs=["rewards_of_fractions.fraction", "rewards_of_fractions.third"],
-        trl__log_completions=None,
         grpo_rollouts=True,
         grpo_held_out_rows=None,
         test_datasets=None,

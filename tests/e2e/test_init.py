@@ -31,7 +31,7 @@ def test_new_folder_trains(folder):
     rows = train("grpo.yaml", folder / "out", cwd=folder)
     assert len(rows) == 2 * 16
     assert all("What is " in row["prompt"] for row in rows)
-    assert {"correctness_reward_func", "xmlcount_reward_func"} <= rows[0].keys()
+    assert {"reward/correctness_reward_func", "reward/xmlcount_reward_func"} <= rows[0].keys()
     reward = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
     assert "32 completions, 0 without a score, mean" in axolotl(
         "grpo", "reward", "score", folder / "out", "--reward", reward

@@ -51,7 +51,7 @@ def test_prints_curves_and_held_out_scores(run):
     assert "held-out rows, sampled: 234 rows" in printed
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
     assert list(folder.rglob("events.out.tfevents.*"))
-    assert len(list((folder / "completions").glob("*.parquet"))) == 100
+    assert len(list((folder / "rollouts" / "train").glob("*.parquet"))) == 100
     assert "in the last 20 steps" not in printed  # no warning
 
 
@@ -60,7 +60,7 @@ def test_closing_block_names_files_that_exist(run):
     block = printed[printed.rindex("   model  ") :]
     for name in ("", "/README.md"):
         assert f"  {folder}{name}\n" in block and (folder / name.strip("/")).exists()
-    for name in ("run.yaml", "training.png", "held_out/scores.parquet", "completions"):
+    for name in ("run.yaml", "training.png", "held_out/scores.parquet", "rollouts"):
         assert (folder / name).exists()
 
 

@@ -14,7 +14,6 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resume")
     config = shipped_config(
         trl__num_iterations=2,
-        trl__log_completions=None,
         trl__generation_batch_size=32,
         grpo_rollouts=True,
         grpo_held_out_rows=None,

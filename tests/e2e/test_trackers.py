@@ -15,6 +15,7 @@ def test_trackio_gets_curves_and_completions_with_reasons(tmp_path):
     keys = {
         "max_steps": 3,
         "trl__log_completions": True,
+        "trl__num_completions_to_print": 0,
         "grpo_held_out_rows": None,
         "output_dir": str(tmp_path / "out"),
     }

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config, block
 from axolotl_grpo_plugin.findings import Finding, FindingError, error_line, fault, finding_of, stop
-from axolotl_grpo_plugin.options import refuse_wrong_types
 from axolotl_grpo_plugin.reward import (
     NOT_COLUMNS,
     OF_TRL,
@@ -22,6 +21,7 @@ from axolotl_grpo_plugin.reward import (
     PlainReward,
     Reward,
     Scorer,
+    check_options,
     required,
 )
 
@@ -141,7 +141,7 @@ def _build(reward: RewardRef) -> Any:
         # **columns is no option.
         if option not in OF_TRL and parameter.kind is not Parameter.VAR_KEYWORD:
             known[option] = parameter
-    refuse_wrong_types(name, known, arguments)
+    check_options(name, known, arguments)
     if not isclass(function) and (takes_any(function) or "completions" in parameters):
         return partial(function, **arguments) if arguments else function
     missing = required(function, *arguments)

@@ -4,6 +4,8 @@ All kinds of rewards share the class `BaseReward`, so other code never needs to 
 """
 
 import inspect
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ from itertools import groupby
 from typing import Any, NamedTuple, Self
 
 from axolotl_grpo_plugin.completions import Completion, Names, text_of
-from axolotl_grpo_plugin.options import refuse_wrong_types
 
 # TRL's GRPOTrainer passes these beside the dataset's columns. It passes the prompt as `prompts`.
 NOT_COLUMNS = frozenset(
@@ -185,7 +186,7 @@ class _Decorated(BaseReward):
         """
         parameters = signature(self.function).parameters
         known = {name: parameters[name] for name in _defaults(self.function, self.spec)}
-        refuse_wrong_types(self.__name__, known, options)
+        check_options(self.__name__, known, options)
         return type(self)(self.function, self.spec, {**self.bound, **options})
 
     def is_other_task(self, columns: Mapping[str, object]) -> bool:
@@ -387,6 +388,59 @@ def parameters_of(function: Scorer) -> Row:
     others = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     parameters = signature(function).parameters
     return {name: own.default for name, own in parameters.items() if own.kind not in others}
+
+
+def check_options(name: str, parameters: Mapping[str, Parameter], options: Options) -> None:
+    """Check that each option is a parameter, and that its value has the type of its annotation.
+
+    A default value is always right. So is each value of a parameter without an annotation.
+
+    Args:
+        name: The name of the function for an error.
+        parameters: The parameters that an option may set.
+        options: The values from a config, by the name of their parameter.
+
+    Raises:
+        TypeError: The first option that is wrong, in one line.
+    """
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    for option, value in options.items():
+        if option not in parameters:
+            if takes_any:
+                continue
+            listed = ", ".join(parameters) or "none"
+            raise TypeError(f"{name} has no parameter {option!r} (it has: {listed})")
+        annotation = parameters[option].annotation
+        if value != parameters[option].default and not _fits(value, annotation):
+            kind = re.sub(
+                r"\b(collections\.abc|typing)\.", "", inspect.formatannotation(annotation)
+            )
+            raise TypeError(f"{name}: {option}: {value!r} is not of type {kind}")
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Return whether a value has the type of an annotation; true if pydantic cannot tell."""
+    if annotation is Parameter.empty or isinstance(annotation, str):
+        return True
+    # A reward without options need not wait for this import.
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        adapter = TypeAdapter(annotation)
+    except PydanticUserError:  # a class that is no plain data
+        return True
+    # Strict: 'no' is not false, and true is not 1.
+    try:
+        adapter.validate_python(value, strict=True)
+        return True
+    except ValidationError:
+        pass
+    # YAML has lists only, but the annotation may be a tuple. JSON's rules allow a list there.
+    try:
+        adapter.validate_json(json.dumps(value), strict=True)
+        return True
+    except (ValidationError, TypeError, ValueError):
+        return False
 
 
 def _checked(scorer: Scorer, spec: Spec) -> Scorer:

@@ -33,7 +33,7 @@ from axolotl_grpo_plugin.environments.names import (
 from axolotl_grpo_plugin.environments.server import ToolRef
 from axolotl_grpo_plugin.findings import Finding, Findings, fault, first_line, nearest, warning
 from axolotl_grpo_plugin.modules import function_at
-from axolotl_grpo_plugin.options import refuse_wrong_types
+from axolotl_grpo_plugin.reward import check_options
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _check_arguments(ref: ToolRef, tool: Tool, where: str) -> Findings:
         signature = inspect.signature(tool)
         try:
             signature.bind(**ref.arguments)
-            refuse_wrong_types(tool.__name__, signature.parameters, ref.arguments)
+            check_options(tool.__name__, signature.parameters, ref.arguments)
         except TypeError as error:
             yield fault(
                 "wrong-arguments",

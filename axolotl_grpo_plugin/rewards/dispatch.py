@@ -12,8 +12,16 @@ from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import load_scorer, not_ready
-from axolotl_grpo_plugin.options import refuse_wrong_types
-from axolotl_grpo_plugin.reward import NOT_THIS_TASK, How, Options, Range, Reward, Score, made_of
+from axolotl_grpo_plugin.reward import (
+    NOT_THIS_TASK,
+    How,
+    Options,
+    Range,
+    Reward,
+    Score,
+    check_options,
+    made_of,
+)
 from axolotl_grpo_plugin.rewards.mathematics.values import read_object
 
 _OURS = "axolotl_grpo_plugin.rewards"
@@ -207,7 +215,7 @@ def _member(where: str, entry: object) -> Member:
         fix = "Write the dotted path of one"
         stop("wrong-option", where, f"{entry!r} has no reward", fix)
     make = partial(_member_of, where)
-    refuse_wrong_types(where, signature(make).parameters, entry)
+    check_options(where, signature(make).parameters, entry)
     return make(**entry)
 
 

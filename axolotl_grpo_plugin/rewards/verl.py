@@ -7,8 +7,15 @@ from inspect import signature
 from typing import Any
 
 from axolotl_grpo_plugin.findings import stop
-from axolotl_grpo_plugin.options import refuse_wrong_types
-from axolotl_grpo_plugin.reward import Options, Range, Reward, Score, required, reward
+from axolotl_grpo_plugin.reward import (
+    Options,
+    Range,
+    Reward,
+    Score,
+    check_options,
+    required,
+    reward,
+)
 from axolotl_grpo_plugin.rewards.mathematics.values import is_number
 
 _OF_VERL = ("data_source", "extra_info")  # verl passes these if a function takes them
@@ -56,7 +63,7 @@ def from_compute_score(
             "Name a function that verl could call: compute_score(solution_str, ground_truth, ...)",
         )
     options = dict(arguments or {})
-    refuse_wrong_types(function, parameters, options)
+    check_options(function, parameters, options)
     reads = required(compute_score, "solution_str", *_OF_VERL, *options)
     takes = [name for name in _OF_VERL if name in parameters and name not in options]
 

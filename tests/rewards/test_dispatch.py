@@ -105,12 +105,15 @@ def test_an_exact_rule_goes_before_a_prefix():
         ({"a": {"reward": INT, "args": {"x": 1}}}, r"routes, a: .*has no parameter 'x'"),
         ({"a": "trl.rewards.think_format_reward"}, r"routes, a: .* does not score one completion"),
         ({"a": 3}, r"routes, a: 3 has no reward"),
-        ({"a": {"reward": INT, "weight": "x"}}, r"routes, a: weight: 'x' is not a number"),
+        ({"a": {"reward": INT, "weight": "x"}}, r"routes, a: weight: 'x' is not of type float"),
         ({"a": {"reward": INT, "weight": float("nan")}}, r"routes, a: weight: nan is not"),
-        ({"a": {"reward": INT, "args": "x"}}, r"routes, a: args: 'x' is not a mapping"),
-        ({"a": {"reward": INT, "columns": ["x"]}}, r"routes, a: columns: \['x'\] is not a mapping"),
+        ({"a": {"reward": INT, "args": "x"}}, r"routes, a: args: 'x' is not of type Mapping"),
+        ({"a": {"reward": INT, "columns": ["x"]}}, r"routes, a: columns: \['x'\] is not of type Mapping"),
         ({"a": {"reward": CORRECT, "columns": {"anwser": "x"}}}, r"columns: anwser: 'x' is wrong.*\(answer\)"),
-        ({"a": {"reward": CORRECT, "columns": {"answer": 3}}}, r"routes, a: columns: answer: 3 is wrong"),
+        (
+            {"a": {"reward": CORRECT, "columns": {"answer": 3}}},
+            r"routes, a: columns: {'answer': 3} is not of type Mapping",
+        ),
     ],
 )
 def test_bad_routes_are_refused_when_the_config_loads(routes, message):

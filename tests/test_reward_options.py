@@ -17,7 +17,7 @@ def own(completion, bare="", tag: str = None, kinds: "dict[str, int]" = "x", nam
     return 0.0
 
 
-def factory(words: list[str] | None = None, share: float = 0.5, **more: int):
+def factory(words: list[str] | None = None, share: float = 0.5, span: tuple[float, float] = (0.0, 1.0), **more: int):
     return lambda prompts, completions, **columns: [0.0 for _ in completions]
 
 
@@ -31,18 +31,19 @@ def made(path, arguments):
         (
             f"{REWARDS}.format.tag_count_reward_func",
             {"prefilled": "no"},  # Python counts it as true
-            "tag_count_reward_func: prefilled: 'no' is not true or false",
+            "tag_count_reward_func: prefilled: 'no' is not of type bool",
         ),
-        (f"{REWARDS}.puzzles.exact_reward_func", {"separator": None}, "separator: None is not text"),
-        (JUDGE, {**ADDRESS, "sources": "stem*"}, r"sources: 'stem\*' is not a list or null"),
-        (JUDGE, {**ADDRESS, "retries": 1.5}, "retries: 1.5 is not a whole number"),
-        (JUDGE, {**ADDRESS, "timeout": "1e1"}, "timeout: '1e1' is not a number"),
-        (JUDGE, {**ADDRESS, "timeout": True}, "timeout: True is not a number"),
-        (JUDGE, {**ADDRESS, "body": ["a"]}, r"body: \['a'\] is not a mapping or null"),
-        (f"{REWARDS}.dispatch.dispatch", {"routes": ["a"]}, "routes: .* is not a mapping or null"),
-        ("trl.rewards.get_soft_overlong_punishment", {"max_completion_len": "9"}, "'9' is not a whole"),
-        (f"{HERE}.own", {"tag": 3}, "own: tag: 3 is not text"),
-        (f"{HERE}.factory", {"words": "abc"}, "factory: words: 'abc' is not a list or null"),
+        (f"{REWARDS}.puzzles.exact_reward_func", {"separator": None}, "separator: None is not of type str"),
+        (JUDGE, {**ADDRESS, "sources": "stem*"}, r"sources: 'stem\*' is not of type Sequence\[str\] \| None"),
+        (JUDGE, {**ADDRESS, "retries": 1.5}, "retries: 1.5 is not of type int"),
+        (JUDGE, {**ADDRESS, "timeout": "1e1"}, "timeout: '1e1' is not of type float"),
+        (JUDGE, {**ADDRESS, "timeout": True}, "timeout: True is not of type float"),
+        (JUDGE, {**ADDRESS, "body": ["a"]}, r"body: \['a'\] is not of type Mapping\[str, Any\] \| None"),
+        (f"{REWARDS}.dispatch.dispatch", {"routes": ["a"]}, "routes: .* is not of type Mapping"),
+        ("trl.rewards.get_soft_overlong_punishment", {"max_completion_len": "9"}, "'9' is not of type int"),
+        (f"{HERE}.own", {"tag": 3}, "own: tag: 3 is not of type str"),
+        (f"{HERE}.factory", {"span": [0, "x"]}, r"span: \[0, 'x'\] is not of type tuple\[float, float\]"),
+        (f"{HERE}.factory", {"words": "abc"}, r"factory: words: 'abc' is not of type list\[str\] \| None"),
     ],
 )
 def test_refuses_wrong_type(path, arguments, message):
@@ -55,8 +56,8 @@ def test_refuses_wrong_type(path, arguments, message):
     "path, arguments",
     [
         (JUDGE, {**ADDRESS, "timeout": 5, "body": {"n": 1}, "sources": ["a"]}),
-        (f"{HERE}.own", {"bare": 3, "tag": None, "kinds": 4, "names": "a"}),
-        (f"{HERE}.factory", {"words": None, "share": 1}),
+        (f"{HERE}.own", {"bare": 3, "tag": None, "kinds": 4, "names": ["a"]}),
+        (f"{HERE}.factory", {"words": None, "share": 1, "span": [0, 0.5]}),  # YAML has no tuples
     ],
 )
 def test_accepts_right_and_unknown_types(path, arguments):

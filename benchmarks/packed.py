@@ -314,7 +314,7 @@ def measure(case: Case, arm: str, path: str, folder: str) -> dict[str, Any]:
     inputs = [{"prompt": f"{number}?"} for number in range(passes * case.micro)]
     meter = Meter(model)
     if arm == PACKED:  # compares its first pass with TRL's, once per training
-        trainer._compare = meter.apart(trainer._compare)
+        trainer._check_packing = meter.apart(trainer._check_packing)
     for number in range(passes):
         trainer.accelerator.gradient_state._set_sync_gradients(number + 1 == passes)
         trainer.compute_loss(model, trainer._prepare_inputs(inputs)).backward()

@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.config import (
 )
 from axolotl_grpo_plugin.findings import Finding, Findings, fault, warning
 from axolotl_grpo_plugin.serving.placement import Placement
-from axolotl_grpo_plugin.training.packed_step.settings import LOGITS, may_pack
+from axolotl_grpo_plugin.training.packed_step.settings import LOGITS_PER_CHUNK, may_pack
 
 GIB = 2**30
 # accelerate casts the logits to 32 bits, and TRL's kernel writes a gradient as large.
@@ -71,7 +71,7 @@ def memory_of(cfg: Config, placement: Placement, gib: float | None) -> Memory | 
     count = rows * (completion or length) * shape.vocabulary
     logits = count * _BYTES_PER_LOGIT
     if may_pack(cfg):
-        logits = min(count, LOGITS) * _BYTES_PER_LOGIT_OF_A_CHUNK
+        logits = min(count, LOGITS_PER_CHUNK) * _BYTES_PER_LOGIT_OF_A_CHUNK
     if value_at(cfg, "trl.use_liger_loss"):
         logits = 0  # Liger makes them in small parts
     # The inputs of a layer's norms, attention and MLP. Its attention keeps no scores (SDPA).

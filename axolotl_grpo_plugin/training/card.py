@@ -24,7 +24,7 @@ from axolotl_grpo_plugin.report.tables import (
 from axolotl_grpo_plugin.runlog.rewards import short
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out import compared
-from axolotl_grpo_plugin.training.packed_step.step import COMPUTED, PADDED
+from axolotl_grpo_plugin.training.packed_step.metrics import COMPUTED, COMPUTED_BY_TRL
 from axolotl_grpo_plugin.training.record import CARD, HELD_OUT, PLOT, RUN, add_facts
 from axolotl_grpo_plugin.training.report import mean_of
 
@@ -210,7 +210,7 @@ def _trained(history: Logs, step: int) -> str:
     seconds = _values(now, "train_runtime")
     if seconds:
         parts.append(f"{seconds[-1] / 60:,.1f} minutes")
-    by_trl = sum(_values(history, PADDED))
+    by_trl = sum(_values(history, COMPUTED_BY_TRL))
     if by_trl:
         share = sum(_values(history, COMPUTED)) / by_trl
         parts.append(f"computed {share:.0%} of TRL's tokens")

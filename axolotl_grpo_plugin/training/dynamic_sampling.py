@@ -15,12 +15,7 @@ from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.scoring.dead_groups import are_equal
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
-from axolotl_grpo_plugin.training.packed_step.rows import (
-    Batch,
-    loss_mask,
-    of_all_ranks,
-    replace_rows,
-)
+from axolotl_grpo_plugin.training.rows import Batch, gathered_rows, loss_mask, replace_rows
 
 ROUNDS = 3
 
@@ -103,7 +98,7 @@ class DynamicSampling:
                 exchange(
                     first.batch,
                     # A group may lie on two ranks.
-                    of_all_ranks(extra.batch, self.trainer.accelerator),
+                    gathered_rows(extra.batch, self.trainer.accelerator),
                     moves,
                     self._group,
                     self._own(rows),

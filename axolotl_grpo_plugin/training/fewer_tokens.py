@@ -17,6 +17,8 @@ from transformers import (
 from transformers.generation.utils import GENERATION_MODES_MAPPING
 from transformers.integrations import is_deepspeed_zero3_enabled, is_fsdp_managed_module
 
+from axolotl_grpo_plugin.training.rows import distinct_rows
+
 
 class RowProcessor(LogitsProcessor):
     """A logits processor with a state for each row of the batch."""
@@ -54,10 +56,10 @@ def generate_fewer_tokens(
         return completed
     # The same tokens may be masked differently, so they are not all that makes a prompt.
     whole = torch.cat([input_ids, *filter(torch.is_tensor, inputs.values())], dim=1)
-    first, prompts = distinct_rows(whole)
+    examples, prompts = distinct_rows(whole)
     places = torch.arange(len(input_ids), device=input_ids.device)  # of the running rows
-    _select(inputs, first)
-    output = model._prefill(input_ids[first], generation_config, inputs)
+    _select(inputs, examples)
+    output = model._prefill(input_ids[examples], generation_config, inputs)
     inputs = model._update_model_kwargs_for_generation(output, inputs)
     _select(inputs, prompts)
     logits = output.logits[:, -1][prompts]
@@ -90,14 +92,6 @@ def generate_fewer_tokens(
             output = model(**step, return_dict=True)
             inputs = model._update_model_kwargs_for_generation(output, inputs)
             logits = output.logits[:, -1]
-
-
-def distinct_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the place of one row per distinct row of a matrix, and for each row its place among these."""
-    distinct, groups = torch.unique(values, dim=0, return_inverse=True)
-    first = groups.new_zeros(len(distinct))
-    first[groups] = torch.arange(len(groups), device=groups.device)
-    return first, groups
 
 
 def _can_select(inputs: dict[str, Any], shape: torch.Size) -> bool:

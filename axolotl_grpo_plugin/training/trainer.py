@@ -3,16 +3,15 @@
 The order of the bases is the order of the calls: each class may call `super()`, which is the next one.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from axolotl.core.trainers.grpo.trainer import AxolotlAsyncGRPOTrainer, AxolotlGRPOTrainer
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.training.packed_step.settings import other_trainer
+from axolotl_grpo_plugin.training.packed_step.settings import why_other_trainer
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
-from axolotl_grpo_plugin.training.packed_step.support import SKIP
+from axolotl_grpo_plugin.training.packed_step.support import REARRANGE
 
 
 class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
@@ -22,26 +21,17 @@ class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
 class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
     """Axolotl's trainer for `trl.use_data_producer` and `trl.async_prefetch`."""
 
-    removes_used = True
+    pops_buffer = True
+    averages_ranks = True
+    autocast_dtype = torch.bfloat16  # of Axolotl's log-probabilities
 
     def __init__(self, *arguments: Any, **options: Any):
         """Make Axolotl's trainer. It takes Axolotl's arguments."""
         super().__init__(*arguments, **options)
-        if SKIP not in self._off:
-            # Axolotl would leave a pass without advantages on one rank, while others gather in theirs.
+        if REARRANGE not in self._off:
+            # With it, Axolotl returns early from a pass whose advantages are all 0. Here that can be so on one rank
+            # only, and the others would wait for it in their gathers.
             self.args.skip_zero_advantage_batches = False
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        """Return the context of a pass. Axolotl's data producer computes log-probabilities in bfloat16."""
-        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
-
-    def _gathering_rows(self, most: int) -> AbstractContextManager[Any]:
-        """Leave the gather as it is: the loss gathers no value per row, and the thread that generates may gather."""
-        return nullcontext()
-
-    def _precision(self) -> torch.dtype:
-        """Return the type in which a pass computes."""
-        return torch.bfloat16
 
 
 def choose_trainer(cfg: Config) -> str:
@@ -50,7 +40,7 @@ def choose_trainer(cfg: Config) -> str:
     Returns:
         Why Axolotl makes another one, or "".
     """
-    if reason := other_trainer(cfg):
+    if reason := why_other_trainer(cfg):
         return reason
     trl = cfg.get("trl") or {}
     has_producer = trl.get("use_data_producer") or trl.get("async_prefetch")

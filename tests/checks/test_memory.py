@@ -13,7 +13,7 @@ from axolotl_grpo_plugin.checks.memory import GIB, check_memory, memory_of
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
 from axolotl_grpo_plugin.serving.placement import place
 from axolotl_grpo_plugin.training.packed_step.model import token_scores
-from axolotl_grpo_plugin.training.packed_step.settings import LOGITS
+from axolotl_grpo_plugin.training.packed_step.settings import LOGITS_PER_CHUNK
 
 COLOCATE = {"vllm_mode": "colocate"}
 
@@ -99,7 +99,7 @@ def logits_of(**keys):
 
 
 def test_packed_step_has_one_chunk_of_logits_in_memory():
-    assert logits_of() == logits_of(micro_batch_size=1) == LOGITS * 20
+    assert logits_of() == logits_of(micro_batch_size=1) == LOGITS_PER_CHUNK * 20
     assert logits_of(micro_batch_size=1, trl={"max_completion_length": 100}) == 100 * 151936 * 20
 
 
@@ -127,7 +127,7 @@ def test_backward_pass_of_a_chunk_of_logits_takes_twenty_bytes_per_logit(dtype, 
     head.weight.requires_grad = False
     model = SimpleNamespace(get_output_embeddings=lambda: head, config=transformers.LlamaConfig(vocab_size=vocabulary))
     hidden = torch.randn(chunks * tokens, 8, dtype=head.weight.dtype, requires_grad=True)
-    score = partial(token_scores, model, temperature=0.9, entropy_grad=False)
+    score = partial(token_scores, model, temperature=0.9, compute_entropy=True, entropy_grad=False)
     targets = torch.zeros(tokens, dtype=torch.long)
     with torch.profiler.profile(profile_memory=True) as profile:
         parts = [checkpoint(score, part, targets, use_reentrant=False) for part in hidden.split(tokens)]

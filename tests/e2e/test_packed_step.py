@@ -13,6 +13,7 @@ from tests.e2e.conftest import torchrun
 
 gradients = Later("tests.e2e.gradients")
 layouts = Later("axolotl_grpo_plugin.training.packed_step.layout")
+attention = Later("axolotl_grpo_plugin.training.packed_step.attention")
 models = Later("axolotl_grpo_plugin.training.packed_step.model")
 support = Later("axolotl_grpo_plugin.training.packed_step.support")
 torch = Later("torch")
@@ -94,7 +95,7 @@ def test_gradient_does_not_depend_on_the_chunks_of_the_head(tmp_path, monkeypatc
         return real(model, hidden, targets, **options)
 
     real = models.token_scores
-    monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model.LOGITS", 4_000)  # about 9 tokens
+    monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model.LOGITS_PER_CHUNK", 4_000)  # about 9 tokens
     monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model.token_scores", token_scores)
     found, _ = gradients.gradients(tmp_path, True, loss_type="dapo", entropy_coef=0.01)
     assert max(scored) <= 9 and len(scored) > 16  # eight passes, and the backward pass scores again
@@ -119,7 +120,9 @@ def test_scores_of_a_bfloat16_model_are_float32():
     model = small("llama").to(torch.bfloat16)
     hidden = torch.randn(20, 64, dtype=torch.bfloat16)
     targets = torch.randint(1400, (20,))
-    found, entropies = models.token_scores(model, hidden, targets, temperature=1.0, entropy_grad=False)
+    found, entropies = models.token_scores(
+        model, hidden, targets, temperature=1.0, compute_entropy=True, entropy_grad=False
+    )
     exact = model.lm_head(hidden).float().log_softmax(dim=1)
     assert (found - exact.gather(1, targets[:, None])[:, 0]).abs().max() < 1e-4
     assert (entropies + (exact.exp() * exact).sum(dim=1)).abs().max() < 1e-4
@@ -376,18 +379,18 @@ def test_rows_beyond_the_original_length_of_rotary_embeddings_take_trls_pass(tmp
 
 @pytest.mark.parametrize("passes_window, longest", ((True, math.inf), (False, 100)))
 def test_rows_beyond_a_window_that_attention_ignores_are_not_packed(tmp_path, monkeypatch, passes_window, longest):
-    attend = models._attend
+    attend = attention._attend
 
     def ignoring(*arguments, sliding_window=None, **options):
         return attend(*arguments, **options)
 
     if not passes_window:
-        monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.model._attend", ignoring)
+        monkeypatch.setattr("axolotl_grpo_plugin.training.packed_step.attention._attend", ignoring)
     trainer = gradients.trainer_of(tmp_path, True, model=lambda: small("mistral", sliding_window=100))
     gradients.step(trainer)  # rows of at most 36 tokens
     assert trainer.packed_step == "pack, skip"
-    assert trainer._packs(100) and trainer._packs(101) is passes_window
-    assert trainer._longest == longest
+    assert trainer._can_pack(100) and trainer._can_pack(101) is passes_window
+    assert trainer._longest_exact == longest
 
 
 # The comparison with TRL's pass before the first step.

@@ -20,7 +20,7 @@ def sizes_of(pairs):
 
 @given(rows, st.integers(1, 5), st.integers(0, 40), st.integers(1, 3))
 def test_deals_each_row_to_one_pass(pairs, passes, budget, ranks):
-    dealt = dealing.dealt(range(len(pairs)), sizes_of(pairs), passes, budget, ranks)
+    dealt = dealing.deal(range(len(pairs)), sizes_of(pairs), passes, budget, ranks)
     assert len(dealt) == passes * ranks
     assert sorted(row for part in dealt for row in part) == list(range(len(pairs)))
 
@@ -28,7 +28,7 @@ def test_deals_each_row_to_one_pass(pairs, passes, budget, ranks):
 @given(rows, st.integers(1, 5), st.integers(1, 60))
 def test_pass_is_above_the_budget_only_if_all_passes_are_used(pairs, passes, budget):
     sizes = sizes_of(pairs)
-    dealt = dealing.dealt(range(len(pairs)), sizes, passes, budget)
+    dealt = dealing.deal(range(len(pairs)), sizes, passes, budget)
     tokens = [dealing.tokens_of(part, sizes) for part in dealt]
     assert tokens == sorted(tokens, reverse=True)
     order = sorted(range(len(pairs)), key=lambda row: (pairs[row][0], -pairs[row][1]))
@@ -40,21 +40,21 @@ def test_pass_is_above_the_budget_only_if_all_passes_are_used(pairs, passes, bud
 
 def test_completions_of_a_prompt_share_it():
     sizes = sizes_of([(0, 3), (1, 3), (0, 3), (1, 3)])
-    assert sorted(map(sorted, dealing.dealt(range(4), sizes, 2, budget=13))) == [[0, 2], [1, 3]]
+    assert sorted(map(sorted, dealing.deal(range(4), sizes, 2, budget=13))) == [[0, 2], [1, 3]]
     assert dealing.tokens_of([0, 2], sizes) == 4 + 3 + 3
 
 
 def test_fills_few_passes_within_the_budget():
     sizes = sizes_of([(0, 3), (0, 3), (0, 3), (0, 3)])
-    used = [sum(map(bool, dealing.dealt(range(4), sizes, 4, budget))) for budget in (16, 15, 10, 7, 1)]
+    used = [sum(map(bool, dealing.deal(range(4), sizes, 4, budget))) for budget in (16, 15, 10, 7, 1)]
     assert used == [1, 2, 2, 4, 4]
     # Each of two ranks gets a pass, although one would fit.
-    assert sum(map(bool, dealing.dealt(range(4), sizes, 4, 16, ranks=2))) == 2
+    assert sum(map(bool, dealing.deal(range(4), sizes, 4, 16, ranks=2))) == 2
 
 
 def test_ranks_get_equally_many_passes_of_like_size():
     passes = [[number] for number in range(8)]  # the largest first
-    first, second = (dealing.of_rank(passes, 2, rank) for rank in (0, 1))
+    first, second = (dealing.passes_of_rank(passes, 2, rank) for rank in (0, 1))
     assert first == [[0], [3], [4], [7]]
     assert second == [[1], [2], [5], [6]]
 
@@ -97,7 +97,7 @@ def test_token_sees_its_own_prompt_and_the_tokens_before_it(window):
     seen = {}
     for number, tile in enumerate(layout.tiles):
         mask = layout.mask(number, window)[:, 0]
-        for row, query in tile.is_query.nonzero().tolist():
+        for row, query in (divmod(entry, tile.queries.shape[1]) for entry in tile.query_entries.tolist()):
             keys = layout.input_ids[0, tile.keys[row][mask[row, query]]].tolist()
             seen[layout.input_ids[0, tile.queries[row, query]].item()] = keys
     texts = ([20, 21, 1, 2], [10, 11, 12, 3], [10, 11, 12, 4, 5, 6, 7])

@@ -3,15 +3,26 @@
 TRL pads all completions of a generation batch to the longest one, and repeats the prompt for each completion. Its
 passes compute that padding, those prompts, and completions without gradient. The packed step leaves them out.
 
-A batch goes through these modules in this order:
+The life of a batch:
 
-1. `step.py`: `PackedStep`, the methods that it overrides in TRL's trainer. Read it first.
-2. `support.py`: decides which parts are on for a trainer, and says why another one is off.
-3. `rows.py`: join the micro-batches of an optimizer step, leave out rows, and gather the rows of all ranks.
-4. `dealing.py`: deal the rows to passes, so that each pass has about as many real tokens.
-5. `layout.py`: the index of each token in a packed row: each distinct prompt once, then the completions.
-6. `model.py`: the forward pass of a model on a packed row, its attention, and its log-probabilities.
+1. TRL generates completions, scores them, and cuts the batch into micro-batches.
+2. Before the first update, a packed pass is compared with TRL's. If they differ, packing is off.
+3. The rows of an optimizer step are gathered from all ranks. Rows without gradient are left out. The others are dealt
+   to as few passes as have room, so that rows with the same prompt stay together.
+4. TRL computes the loss of each pass. The loss is scaled to its part of TRL's, and so are the metrics.
+5. For its log-probabilities, a pass is packed into one row of real tokens. The model computes it, and the result gets
+   TRL's shape again.
+
+Read the modules in this order:
+
+1. `step.py`: `PackedStep`, the methods that it overrides in TRL's trainer, in the order of these steps.
+2. `losses.py`: the rows that have a gradient, and what TRL divides a loss by.
+3. `dealing.py`: deal the rows to passes, so that each pass has about as many real tokens.
+4. `layout.py`: the index of each token in a packed row.
+5. `model.py` and `attention.py`: the forward pass of a model on a packed row, and its log-probabilities.
+6. `metrics.py`: the weights of the metrics.
 7. `vllm_ratios.py`: vLLM's importance ratios from the log-probabilities of the training pass.
+8. `check.py` and `support.py`: the comparison with TRL's pass, and the reasons why a part is off.
 
 `settings.py` has the part that a config alone decides. docs/speed.md has the measured gain.
 tests/e2e/test_packed_step.py compares the gradients with TRL's.

@@ -18,46 +18,46 @@ class Size(NamedTuple):
 
 
 def sizes_of(
-    prompts: Iterable[int], prompt_mask: torch.Tensor, completion_mask: torch.Tensor
+    prompt_of_row: torch.Tensor, prompt_mask: torch.Tensor, completion_mask: torch.Tensor
 ) -> list[Size]:
     """Return the size of each row.
 
     Args:
-        prompts: The index of each row's prompt.
+        prompt_of_row: The index of each row's prompt, shaped [rows].
         prompt_mask: 1 for each token of a prompt, shaped [rows, tokens].
         completion_mask: 1 for each token of a completion, shaped [rows, tokens].
     """
-    prompt_tokens = prompt_mask.sum(dim=1).tolist()
-    completion_tokens = completion_mask.sum(dim=1).tolist()
-    return [Size(*row) for row in zip(prompts, prompt_tokens, completion_tokens, strict=True)]
+    columns = (prompt_of_row, prompt_mask.sum(dim=1), completion_mask.sum(dim=1))
+    return [Size(*row) for row in torch.stack(columns, dim=1).tolist()]
 
 
-def dealt(
-    rows: Iterable[int], sizes: Sequence[Size], passes: int, budget: int, ranks: int = 1
+def deal(
+    rows: Iterable[int], sizes: Sequence[Size], pass_count: int, budget: int, ranks: int = 1
 ) -> list[list[int]]:
     """Deal rows to the passes of all ranks, so that they compute few tokens and no rank waits long for another one.
 
-    Rows with the same prompt stay together, because a pass computes their prompt once. So few passes get rows, as
-    long as none has more tokens than the budget. All ranks get about as many tokens.
+    Rows with the same prompt stay together, because a pass computes their prompt once. As few passes as possible get
+    rows, while none has more tokens than the budget. All ranks get about as many tokens.
 
     Args:
         rows: The indices of the rows.
         sizes: The size of each row, by its index.
-        passes: The number of passes of each rank.
-        budget: The tokens that a pass may have. The largest pass has more only if all passes have rows.
+        pass_count: The number of passes of each rank.
+        budget: The tokens that a pass may have. If the rows need more in so many passes, the largest pass has more.
         ranks: The number of ranks.
 
     Returns:
-        The rows of `passes * ranks` passes. The largest one is the first, and the last ones may be empty.
+        The rows of `pass_count * ranks` passes. The largest one is the first, and the last ones may be empty.
     """
     order = sorted(rows, key=lambda row: (sizes[row].prompt, -sizes[row].completion_tokens))
-    fewest = min(max(ceil(tokens_of(order, sizes) / max(budget * ranks, 1)), 1), passes)
-    for used in range(fewest, passes + 1):
-        filled = _evenly_filled(order, sizes, used * ranks)
-        if max((tokens_of(part, sizes) for part in filled), default=0) <= budget:
+    fewest = min(max(ceil(tokens_of(order, sizes) / max(budget * ranks, 1)), 1), pass_count)
+    for used in range(fewest, pass_count + 1):
+        passes = _evenly_filled(order, sizes, used * ranks)
+        if max((tokens_of(part, sizes) for part in passes), default=0) <= budget:
             break
-    filled += [[] for _ in range(passes * ranks - len(filled))]
-    return sorted(filled, key=lambda part: tokens_of(part, sizes), reverse=True)
+    # Without a break, the rows are in all passes, and the largest one is above the budget.
+    passes += [[] for _ in range(pass_count * ranks - len(passes))]
+    return sorted(passes, key=lambda part: tokens_of(part, sizes), reverse=True)
 
 
 def tokens_of(rows: Iterable[int], sizes: Sequence[Size]) -> int:
@@ -67,7 +67,7 @@ def tokens_of(rows: Iterable[int], sizes: Sequence[Size]) -> int:
     return sum(prompts.values()) + sum(size.completion_tokens for size in used)
 
 
-def of_rank(passes: Sequence[list[int]], ranks: int, rank: int) -> list[list[int]]:
+def passes_of_rank(passes: Sequence[list[int]], ranks: int, rank: int) -> list[list[int]]:
     """Return the passes of a rank. All ranks get equally many, and about as many tokens.
 
     Args:
@@ -75,18 +75,19 @@ def of_rank(passes: Sequence[list[int]], ranks: int, rank: int) -> list[list[int
         ranks: The number of ranks.
         rank: The index of the rank.
     """
-    # The largest pass of one turn goes to the first rank, that of the next turn to the last rank.
+    # Each turn gives a pass to each rank. The order of the ranks turns round after each turn, so that no rank gets
+    # the larger pass each time.
     turns = batched(passes, ranks)
     return [
         turn[index] for turn, index in zip(turns, cycle([rank, ranks - 1 - rank]), strict=False)
     ]
 
 
-def _evenly_filled(rows: Sequence[int], sizes: Sequence[Size], passes: int) -> list[list[int]]:
+def _evenly_filled(rows: Sequence[int], sizes: Sequence[Size], pass_count: int) -> list[list[int]]:
     """Fill at most so many passes with the rows in their order. The largest pass is as small as that allows."""
 
     def fits(limit: int) -> bool:
-        return len(_filled(rows, sizes, limit)) <= passes
+        return len(_filled(rows, sizes, limit)) <= pass_count
 
     limit = bisect_left(range(tokens_of(rows, sizes)), True, key=fits)
     return _filled(rows, sizes, limit)

@@ -1,13 +1,29 @@
-"""The indices of the tokens of a packed row: each distinct prompt once, then the completions, without padding.
+"""The packed row of a pass: each distinct prompt once, then the completions, without padding.
 
-Attention needs rows again. A `Tile` has the indices of rows of like length, padded to the longest of them.
+Two prompts, p and q, and three completions, a and c of p, b of q:
+
+    index       0  1  2  3  4  5  6  7  8  9 10
+    token       p  p  p  q  q  a  a  a  b  b  c
+    position    0  1  2  0  1  3  4  5  2  3  3
+    before                     2  5  6  4  8  2
+
+All layers see this row. Only attention needs rows again. A `Tile` has the indices of rows of like length, padded to
+the longest of them:
+
+               queries     keys
+    tile 0     0  1  2     the same, each query sees itself and the keys before it
+               3  4  -
+    tile 1     5  6  7     0  1  2  5  6  7
+               8  9  -     3  4  -  8  9  -
+    tile 2     10          0  1  2 10
 """
 
 from dataclasses import dataclass
 
 import torch
 
-_MASK_ELEMENTS = 2**27  # of one tile's mask at the most, 128 MiB of booleans
+# The most elements of the mask of a tile, 128 MiB of booleans. A longer row has a tile for itself.
+_MASK_ELEMENTS = 2**27
 
 
 @dataclass
@@ -17,14 +33,14 @@ class Tile:
     Attributes:
         queries: The index of each token, shaped [rows, tokens]. Padding has index 0.
         keys: The index of each token that a row may see, shaped [rows, keys]. Padding has index 0.
-        is_query: Whether an entry of `queries` is no padding.
+        query_entries: The entries of the flattened `queries` that are no padding.
         is_key: Whether an entry of `keys` is no padding.
-        is_causal: Whether `keys` are `queries`.
+        is_causal: True for prompts. Their keys are their queries, so attention needs no mask.
     """
 
     queries: torch.Tensor
     keys: torch.Tensor
-    is_query: torch.Tensor
+    query_entries: torch.Tensor
     is_key: torch.Tensor
     is_causal: bool
 
@@ -47,7 +63,7 @@ class Layout:
         prompt_mask: torch.Tensor,
         completion_ids: torch.Tensor,
         completion_mask: torch.Tensor,
-        prompts: torch.Tensor,
+        prompt_of_row: torch.Tensor,
     ):
         """Pack rows.
 
@@ -56,32 +72,37 @@ class Layout:
             prompt_mask: 1 for each token of a prompt, with the padding on the left.
             completion_ids: Shaped [rows, tokens].
             completion_mask: 1 for each token of a completion, with the padding on the right.
-            prompts: The index of each row's prompt, shaped [rows].
+            prompt_of_row: The index of each row's prompt, shaped [rows].
         """
-        prompt_tokens, tokens = prompt_mask.sum(dim=1), completion_mask.sum(dim=1)
         # Rows of like length follow each other, so that a tile has little padding.
-        order = tokens.argsort(descending=True, stable=True)
-        completion_ids, is_token, prompts = (
-            completion_ids[order],
-            completion_mask[order].bool(),
-            prompts[order],
-        )
-        prompt_starts = prompt_tokens.cumsum(0) - prompt_tokens
-        starts = prompt_tokens.sum() + tokens[order].cumsum(0) - tokens[order]
-        prompt_part = _indices(prompt_starts, prompt_tokens)
-        part = _indices(starts, tokens[order])
+        prompt_lengths, prompt_order = prompt_mask.sum(dim=1).sort(descending=True, stable=True)
+        lengths, order = completion_mask.sum(dim=1).sort(descending=True, stable=True)
+        prompt_ids, prompt_mask = prompt_ids[prompt_order], prompt_mask[prompt_order]
+        completion_ids, is_token = completion_ids[order], completion_mask[order].bool()
+        prompt_of_row = prompt_order.argsort()[prompt_of_row[order]]
 
-        ids = [prompt_ids[prompt_mask.bool()], completion_ids[is_token]]
-        self.input_ids = torch.cat(ids)[None]
-        self.targets = ids[1]
-        positions = [_columns(prompt_part), prompt_tokens[prompts][:, None] + _columns(part)]
-        self.positions = torch.cat([positions[0][prompt_part >= 0], positions[1][part >= 0]])[None]
-        last = (prompt_starts + prompt_tokens - 1)[prompts]
-        self.before = torch.cat([last[:, None], part], dim=1)[:, :-1][part >= 0]
-        self.tiles = [_tile(prompt_part, prompt_part, is_causal=True)]
-        for rows in _like_lengths(tokens[order].tolist(), int(prompt_tokens.max())):
-            own = part[rows, : int(tokens[order[rows.start]])]
-            self.tiles.append(_tile(own, torch.cat([prompt_part[prompts[rows]], own], dim=1)))
+        prompt_ends = prompt_lengths.cumsum(0)
+        starts = prompt_lengths.sum() + lengths.cumsum(0) - lengths
+        prompt_indices = _indices(prompt_ends - prompt_lengths, prompt_lengths)
+        indices = _indices(starts, lengths)
+
+        self.targets = completion_ids[is_token]
+        self.input_ids = torch.cat([prompt_ids[prompt_mask.bool()], self.targets])[None]
+        prompt_positions = _columns(prompt_indices)[prompt_indices >= 0]
+        positions = (prompt_lengths[prompt_of_row][:, None] + _columns(indices))[indices >= 0]
+        self.positions = torch.cat([prompt_positions, positions])[None]
+        last_of_prompt = (prompt_ends - 1)[prompt_of_row]
+        self.before = torch.cat([last_of_prompt[:, None], indices], dim=1)[:, :-1][indices >= 0]
+
+        self.tiles = []
+        for rows in _like_lengths(prompt_lengths.tolist(), 0):
+            queries = prompt_indices[rows, : int(prompt_lengths[rows.start])]
+            self.tiles.append(_tile(queries, queries, is_causal=True))
+        for rows in _like_lengths(lengths.tolist(), int(prompt_lengths[0])):
+            queries = indices[rows, : int(lengths[rows.start])]
+            keys = torch.cat([prompt_indices[prompt_of_row[rows]], queries], dim=1)
+            self.tiles.append(_tile(queries, keys, is_causal=False))
+
         self.windows: set[int] = set()
         self._is_token = is_token
         self._inverse = order.argsort()
@@ -127,16 +148,17 @@ def _columns(indices: torch.Tensor) -> torch.Tensor:
     return torch.arange(indices.shape[1], device=indices.device).expand_as(indices)
 
 
-def _tile(queries: torch.Tensor, keys: torch.Tensor, is_causal: bool = False) -> Tile:
-    return Tile(queries.clamp(min=0), keys.clamp(min=0), queries >= 0, keys >= 0, is_causal)
+def _tile(queries: torch.Tensor, keys: torch.Tensor, is_causal: bool) -> Tile:
+    entries = (queries >= 0).flatten().nonzero().flatten()
+    return Tile(queries.clamp(min=0), keys.clamp(min=0), entries, keys >= 0, is_causal)
 
 
 def _like_lengths(lengths: list[int], prompt: int) -> list[slice]:
     """Cut rows that are sorted by their length, the longest first, into slices of like length.
 
     Args:
-        lengths: The tokens of each completion. Empty ones are left out.
-        prompt: The tokens of the longest prompt.
+        lengths: The tokens of each row. Empty ones are left out.
+        prompt: The tokens of the longest prompt that a row sees before its own tokens.
     """
     slices: list[slice] = []
     for row, length in enumerate(lengths):

@@ -2,10 +2,10 @@
 
 from axolotl_grpo_plugin.config import Config, tokens_at
 
-LOGITS = 2**25  # of one chunk of the head at the most: 128 MiB in float32
+LOGITS_PER_CHUNK = 2**25  # the most of one chunk of the head: 128 MiB in float32
 
 
-def other_trainer(cfg: Config) -> str:
+def why_other_trainer(cfg: Config) -> str:
     """Return why a run takes a trainer class without the packed step, or ""."""
     if cfg.get("grpo_packed_step") is False:
         return "grpo_packed_step is false"
@@ -17,6 +17,6 @@ def other_trainer(cfg: Config) -> str:
 
 
 def may_pack(cfg: Config) -> bool:
-    """Return whether a run packs its passes if its model can be packed, which support.py decides."""
+    """Return whether a run packs its passes if its model can be packed. support.py decides that, by the same keys."""
     keys = ("torch_compile", "processor_type", "batch_flattening")
-    return not other_trainer(cfg) and not any(cfg.get(key) for key in keys)
+    return not why_other_trainer(cfg) and not any(cfg.get(key) for key in keys)

@@ -1,4 +1,4 @@
-"""The rows of TRL's micro-batches: join, select, gather and replace them."""
+"""The rows of TRL's micro-batches: compare, join, select, gather and replace them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,26 @@ def row_names(batch: Batch) -> list[str]:
     return [name for name, value in batch.items() if torch.is_tensor(value) and value.dim()]
 
 
+def distinct_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the equal rows of a matrix.
+
+    Returns:
+        The index of one row of each kind, shaped [kinds], and the kind of each row, shaped [rows].
+    """
+    distinct, kinds = torch.unique(values, dim=0, return_inverse=True)
+    examples = kinds.new_zeros(len(distinct))
+    # Equal rows write to the same entry. Any of them may be the example.
+    examples[kinds] = torch.arange(len(kinds), device=kinds.device)
+    return examples, kinds
+
+
+def distinct_prompts(
+    prompt_ids: torch.Tensor, prompt_mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the index of one row with each distinct prompt, and the index of each row's prompt among them."""
+    return distinct_rows(torch.cat([prompt_ids * prompt_mask, prompt_mask], dim=1))
+
+
 def joined(batches: Sequence[Batch]) -> Batch:
     """Return the rows of several micro-batches as one."""
     whole = dict(batches[0])
@@ -30,8 +50,12 @@ def selected(batch: Batch, rows: Sequence[int]) -> Batch:
 
     All ranks must make equally many passes, so a pass without rows still needs one.
     """
-    if rows:
-        return batch | {name: batch[name][list(rows)] for name in row_names(batch)}
+    if not rows:
+        return _row_without_tokens(batch)
+    return batch | {name: batch[name][list(rows)] for name in row_names(batch)}
+
+
+def _row_without_tokens(batch: Batch) -> Batch:
     empty = batch | {name: batch[name][:1] for name in row_names(batch)}
     empty["completion_mask"] = torch.zeros_like(empty["completion_mask"])
     empty["prompt_mask"] = torch.zeros_like(empty["prompt_mask"])
@@ -47,7 +71,7 @@ def loss_mask(batch: Batch) -> torch.Tensor:
     return mask
 
 
-def of_all_ranks(batch: Batch, accelerator: Accelerator) -> Batch:
+def gathered_rows(batch: Batch, accelerator: Accelerator) -> Batch:
     """Return the rows of all ranks in the order of the ranks, padded to the longest of them."""
     whole = dict(batch)
     for name in row_names(batch):

@@ -6,8 +6,11 @@ EVERY: takes each so manieth row of the table of settings.
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
+from axolotl_grpo_plugin.training.packed_step import step
 from tests.e2e.gradients import difference, trainer_of
 from tests.e2e.test_packed_step import SETTINGS
 
@@ -52,4 +55,8 @@ for settings in SETTINGS[::EVERY]:
         "logged": [log["tokens/computed"], log["entropy"]],
     }
     results.append(result)
+
+with patch.object(step, "Layout", side_effect=NotImplementedError("no such attention")) if RANK else nullcontext():
+    *_, trainer = update(True, {"loss_type": "dapo"})
+(OUT / f"{RANK}.txt").write_text(trainer.packed_step)
 (OUT / f"{RANK}.json").write_text(json.dumps(results))

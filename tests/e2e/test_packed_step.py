@@ -144,8 +144,10 @@ def test_comparison_without_dropout_keeps_the_mode_that_a_generation_reads(tmp_p
     trainer = gradients.trainer_of(tmp_path, True, model=lambda: small("llama", attention_dropout=0.5))
     modes = []
     trainer.model.model.register_forward_hook(lambda inner, *_: modes.append((inner.training, trainer.model.training)))
+    trainer.model.lm_head.eval()
     gradients.step(trainer)
     assert set(modes) == {(False, True), (True, True)}
+    assert not trainer.model.lm_head.training
     assert trainer.packed_step == "pack, skip"
 
 
@@ -158,6 +160,20 @@ def test_batch_flattening_takes_axolotls_own_step(tmp_path):
 
 
 # Metrics.
+
+
+def test_step_counts_its_own_passes_only(tmp_path):
+    trainer = gradients.trainer_of(tmp_path, True, loss_type="dapo")
+    trainer._computed_tokens = 5  # of passes before the comparison
+    gradients.step(trainer)
+    trainer.model.eval()
+    rows = [{"prompt": f"{number}?"} for number in range(16)]
+    with torch.no_grad():  # an evaluation
+        trainer.compute_loss(trainer.model, trainer._prepare_inputs(rows))
+    trainer.model.train()
+    gradients.step(trainer)
+    first, second = trainer._metrics["train"]["tokens/computed"]
+    assert first == second + 5 and second > 0
 
 
 def means(trainer, start):
@@ -442,6 +458,9 @@ def check_ranks(tmp_path, every):
         if own["dealt"]:
             longest_row = gradients.LONGEST + 12  # with its prompt
             assert abs(own["tokens"] - other["tokens"]) <= longest_row
+    # At last, packing fails on the second rank.
+    assert (tmp_path / "0.txt").read_text() == "skip; no pack: a packed pass failed on another rank"
+    assert (tmp_path / "1.txt").read_text() == "skip; no pack: NotImplementedError: no such attention"
 
 
 def test_update_of_two_ranks_is_that_of_trl(tmp_path):

@@ -46,7 +46,6 @@ class Score(NamedTuple):
 
 
 Scores = list[Score]
-How = Callable[..., Score | None]  # `Reward.score`, or `Reward.quick`
 NOT_THIS_TASK = Score(None, "not_this_task")
 
 
@@ -65,7 +64,7 @@ class Spec:
     may_read: Names = ()
     reasons: Names = ()
     inline: bool = False
-    first: How | None = None
+    first: Callable[..., Score | None] | None = None
     ready: Callable[..., None] | None = None
     group_by: str = ""
     row_problem: Callable[..., str] | None = None
@@ -185,8 +184,10 @@ class _Decorated(BaseReward):
         Raises: TypeError if an option is unknown or its value has a wrong type.
         """
         parameters = signature(self.function).parameters
-        known = {name: parameters[name] for name in _defaults(self.function, self.spec)}
+        known = {name: parameters[name] for name in self.options}
         check_options(self.__name__, known, options)
+        if not options:
+            return self
         return type(self)(self.function, self.spec, {**self.bound, **options})
 
     def is_other_task(self, columns: Mapping[str, object]) -> bool:
@@ -348,23 +349,6 @@ class group_reward(Spec):
 
     def __call__(self, scorer: Scorer) -> GroupReward:
         return GroupReward(_checked(scorer, self), self)
-
-
-def made_of(inner: Sequence[BaseReward], name: str, score: How, **facts: Any) -> Reward:
-    """Return a reward that is made of others.
-
-    score: takes `Reward.score` or `Reward.quick`, a completion and its columns. facts: of the `Spec`.
-    """
-
-    def first(completion: str, **columns: object) -> Score | None:
-        return score(Reward.quick, completion, columns)
-
-    def made(completion: str, **columns: object) -> Score | None:
-        return score(Reward.score, completion, columns)
-
-    made.__name__ = made.__qualname__ = name
-    made.__module__ = score.__module__
-    return Reward(made, Spec(inner=tuple(inner), first=first, **facts))
 
 
 def as_score(result: Any) -> Score:

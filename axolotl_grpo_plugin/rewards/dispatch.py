@@ -3,10 +3,9 @@
 `KNOWN` has routes for the sources in datasets of verl, Reasoning360 and TinyZero.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from inspect import signature
-from itertools import chain
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -14,48 +13,61 @@ from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import load_scorer, not_ready
 from axolotl_grpo_plugin.reward import (
     NOT_THIS_TASK,
-    How,
     Options,
     Range,
     Reward,
+    Row,
     Score,
+    Scores,
+    Spec,
     check_options,
-    made_of,
 )
+from axolotl_grpo_plugin.rewards.combined import Combined
 from axolotl_grpo_plugin.rewards.mathematics.values import read_object
 
 _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
+_CODE = f"{_OURS}.code.code_reward_func"
+_GRID = f"{_OURS}.puzzles.grid_reward_func"
 _EXACT = f"{_OURS}.puzzles.exact_reward_func"
 _ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
 
-# Our reward for the sources of those projects. "x*" is every source that begins with x.
-_SOURCES = """
-math.accuracy_reward_func lighteval/MATH DigitalLearningGmbH/MATH-lighteval HuggingFaceH4/MATH-500
-math.accuracy_reward_func math* aime* numina* stem*
-code.code_reward_func codegen* codecontests codeforces apps taco code
-puzzles.grid_reward_func zebra_puzzle_dataset logic__zebra_puzzle*
-puzzles.exact_reward_func graph_logical_dataset logic__graph_logical* logic__arcagi* logic__barc*
-puzzles.exact_reward_func simulation__arcagi* simulation__barc* simulation__codeio*
-gym.gym_reward_func reasoning_gym/*
-"""
+# Our rewards for the sources of those projects. "x*" is every source that begins with x.
 KNOWN: dict[str, Any] = {
     "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
-    **dict.fromkeys(["ordering_puzzle_dataset", "logic__ordering_puzzle*"], _ORDER),
+    "ordering_puzzle_dataset": _ORDER,
+    "logic__ordering_puzzle*": _ORDER,
     "table*": {"reward": _EXACT, "args": {"separator": "|"}},
     "countdown": {
         "reward": f"{_OURS}.countdown.equation_reward_func",
         "columns": {"nums": "numbers"},
     },
+    "lighteval/MATH": _MATH,
+    "DigitalLearningGmbH/MATH-lighteval": _MATH,
+    "HuggingFaceH4/MATH-500": _MATH,
+    "math*": _MATH,
+    "aime*": _MATH,
+    "numina*": _MATH,
+    "stem*": _MATH,
+    "codegen*": _CODE,
+    "codecontests": _CODE,
+    "codeforces": _CODE,
+    "apps": _CODE,
+    "taco": _CODE,
+    "code": _CODE,
+    "zebra_puzzle_dataset": _GRID,
+    "logic__zebra_puzzle*": _GRID,
+    "graph_logical_dataset": _EXACT,
+    "logic__graph_logical*": _EXACT,
+    "logic__arcagi*": _EXACT,
+    "logic__barc*": _EXACT,
+    "simulation__arcagi*": _EXACT,
+    "simulation__barc*": _EXACT,
+    "simulation__codeio*": _EXACT,
+    "reasoning_gym/*": f"{_OURS}.gym.gym_reward_func",
 }
-for _line in _SOURCES.strip().splitlines():
-    _path, *_names = _line.split()
-    KNOWN |= dict.fromkeys(_names, f"{_OURS}.{_path}")
 # These columns are never read from the ground truth.
-_ROWS_OWN = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
-
-
-Row = Options
+_NOT_IN_TRUTH = ("prompt", "completion_ids", "data_source", "extra_info", "ground_truth")
 
 
 class Member(NamedTuple):
@@ -70,7 +82,7 @@ class Member(NamedTuple):
         """The dataset's columns that the reward may read, beside data_source."""
         return {*self.function.spec.columns, *self.columns.values()} - {"data_source"}
 
-    def read(self, row: Row) -> Row:
+    def read(self, row: Options) -> Row:
         """Return the reward's columns of a row. A column that is missing is None."""
         truth = row.get("ground_truth")
         record = read_object(truth)
@@ -81,12 +93,12 @@ class Member(NamedTuple):
             if value is None and other != name:
                 value = row.get(other)
             reads_only_this = self.function.spec.reads == (name,)
-            if value is None and reads_only_this and name not in _ROWS_OWN:
+            if value is None and reads_only_this and name not in _NOT_IN_TRUTH:
                 value = truth
             columns[name] = row.get(name) if value is None else value
         return columns
 
-    def missing(self, row: Row) -> str:
+    def missing(self, row: Options) -> str:
         """Return which column a row lacks, and how to fix that, or ""."""
         for name in self.function.spec.reads:
             if self.read(row)[name] is None:
@@ -124,42 +136,75 @@ def dispatch(routes: Options | None = None) -> Reward:
     >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])
     [0.5]
     """
-    own = _build(routes or {})
-    known = _build(KNOWN)
+    return _Dispatch(_build(routes or {}), _build(KNOWN))
 
-    def route_of(row: Row) -> Route | None:
+
+class _Dispatch(Combined):
+    """Scores a row by the first of `tables` that has a route for its `data_source`."""
+
+    def __init__(self, *tables: Routes):
+        self.tables = tables
+        routes = [route for table in tables for route in table.values()]
+        members = [member for route in routes for member in route]
+        lows, highs = zip(*map(_range, routes), strict=True)
+        may_read = {"ground_truth"}
+        checked = set[str]()  # the columns that checks of gold answers read
+        reasons = ["no_route"]
+        for member in members:
+            may_read |= member.dataset_columns
+            reasons += member.function.spec.reasons
+            if member.function.spec.row_problem:
+                checked |= member.dataset_columns - {"prompt"}
+        spec = Spec(
+            range=(min(lows), max(highs)),
+            reads=["data_source"],
+            may_read=sorted(may_read),
+            reasons=[*dict.fromkeys(reasons)],
+            group_by="data_source",
+            row_problem=self.gold_problem,
+            unroutable=self.unroutable,
+            row_columns=["data_source", *sorted(checked), "ground_truth"],
+            inner=[member.function for member in members],
+        )
+        super().__init__("dispatch", spec)
+
+    def route(self, row: Options) -> Route | None:
+        """Return the rewards of a row, or None if no route takes its source."""
         source = str(row["data_source"])
-        for routes in (own, known):
-            for rule in (source, *routes):  # an exact rule goes before a prefix
-                if rule in routes and is_of(source, rule):
-                    return routes[rule]
+        for table in self.tables:
+            for rule in (source, *table):  # an exact rule goes before a prefix
+                if rule in table and is_of(source, rule):
+                    return table[rule]
         return None
 
-    def score(how: How, completion: str, row: Any) -> Score | None:
-        """Return the weighted sum with the first reward's reason, or None if one has no quick score."""
-        route = route_of(row)
+    def select(self, row: Options) -> Iterator[tuple[Reward, Row]]:
+        for member in self.route(row) or ():
+            yield member.function, member.read(row)
+
+    def combine(self, scores: Scores, row: Options) -> Score:
+        """Return the weighted sum, with the reason of the route's first reward."""
+        route = self.route(row)
         if route is None:
             return Score(None, "no_route")
+        if not route:
+            return NOT_THIS_TASK
         total = 0.0
-        result = NOT_THIS_TASK
-        for member in reversed(route):
-            scored = how(member.function, completion, **member.read(row))
-            if scored is None or scored.value is None:
-                return scored
-            total += scored.value * member.weight
-            result = scored._replace(value=total)
-        return result
+        for member, score in zip(route, scores, strict=True):
+            assert score.value is not None
+            total += score.value * member.weight
+        return scores[0]._replace(value=total)
 
-    def row_problem(**row: Any) -> str:
+    def gold_problem(self, **row: Any) -> str:
         """Return why a reward of the row's source can score no completion of it, or ""."""
-        for member in route_of(row) or ():
+        for member in self.route(row) or ():
             if problem := member.function.row_problem(member.read(row)):
                 return problem
         return ""
 
-    def unroutable(row: Row) -> str:
+    def unroutable(self, row: Options) -> str:
         """Return why no route scores a row, and how to fix that, or ""."""
-        source, route = str(row["data_source"]), route_of(row)
+        source = str(row["data_source"])
+        route = self.route(row)
         if route is None:
             return (
                 f"data_source {source!r}: no route takes it. "
@@ -170,31 +215,6 @@ def dispatch(routes: Options | None = None) -> Reward:
             if reason:
                 return f"data_source {source!r}: {reason}"
         return ""
-
-    every_route = [*own.values(), *known.values()]
-    members = [*chain.from_iterable(every_route)]
-    may_read = {"ground_truth"}
-    row_columns = set[str]()
-    reasons = ["no_route"]
-    for member in members:
-        may_read |= member.dataset_columns
-        reasons += member.function.spec.reasons
-        if member.function.spec.row_problem:
-            row_columns |= member.dataset_columns - {"prompt"}
-    lows, highs = zip(*map(_range, every_route), strict=True)
-    return made_of(
-        [member.function for member in members],
-        "dispatch",
-        score,
-        range=(min(lows), max(highs)),
-        reads=("data_source",),
-        may_read=sorted(may_read),
-        reasons=dict.fromkeys(reasons),
-        group_by="data_source",
-        row_problem=row_problem,
-        unroutable=unroutable,
-        row_columns=("data_source", *sorted(row_columns), "ground_truth"),
-    )
 
 
 def _build(routes: Options) -> Routes:

@@ -7,26 +7,13 @@ None (an unreadable gold), so do the rewards here. Lengths are in tokens. TRL ha
 """
 
 import re
-from collections.abc import Callable, Sequence
-from itertools import chain
 from math import cos, pi
 from typing import Any
 
 from axolotl_grpo_plugin.completions import Names, Texts, reasoning_of
 from axolotl_grpo_plugin.load import load_scorer
-from axolotl_grpo_plugin.reward import (
-    GroupReward,
-    How,
-    Options,
-    Range,
-    Reward,
-    Row,
-    Score,
-    Scores,
-    Spec,
-    made_of,
-    reward,
-)
+from axolotl_grpo_plugin.reward import GroupReward, Options, Reward, Score, Scores, reward
+from axolotl_grpo_plugin.rewards.combined import Combined, joint_spec
 
 _ENOUGH_STEPS = 3
 _FEWEST_WORDS = 3  # of a step
@@ -42,7 +29,7 @@ _STEP = re.compile(
 _NUMBERED = re.compile(r"step [0-9]+", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
-Shape = Callable[[Scores, Options], Score]
+Pair = tuple[float, float]
 
 
 @reward(range=(0.0, 1.0), reasons="enough_steps few_steps no_steps", inline=True)
@@ -137,23 +124,34 @@ def cosine_length(
     if max_len < 1:
         raise ValueError(f"cosine_length: max_len is {max_len}. Set it to 1 or more")
     judge = load_scorer("cosine_length", by, by_args)
-    ends = (min_value_wrong, max_value_wrong, min_value_correct, max_value_correct)
-    lowest, highest = min(ends), max(ends)
+    return _Cosine(
+        judge,
+        max_len,
+        wrong=(min_value_wrong, max_value_wrong),
+        correct=(max_value_correct, min_value_correct),
+    )
 
-    def shape(scores: Scores, columns: Options) -> Score:
+
+class _Cosine(Combined):
+    """Scores by length. A pair is the value without tokens, and the value with max_len tokens."""
+
+    def __init__(self, judge: Reward, max_len: int, wrong: Pair, correct: Pair):
+        values = (*wrong, *correct)
+        limits = (min(values), max(values))
+        super().__init__("cosine_length", joint_spec([judge], limits, reads=["completion_ids"]))
+        self.judge = judge
+        self.max_len = max_len
+        self.wrong = wrong
+        self.correct = correct
+
+    def combine(self, scores: Scores, row: Options) -> Score:
         (verdict,) = scores
-        if verdict.value is None:
-            return verdict
-        short, long = min_value_wrong, max_value_wrong
-        if verdict.value >= judge.range[1]:
-            short, long = max_value_correct, min_value_correct
-        used = min(len(columns["completion_ids"]) / max_len, 1.0)
+        empty, full = self.correct if _is_right(verdict, self.judge) else self.wrong
+        used = min(len(row["completion_ids"]) / self.max_len, 1.0)
         share = (1 + cos(pi * used)) / 2  # from 1 without tokens to 0 with max_len
-        value = long + (short - long) * share
+        value = full + (empty - full) * share
+        lowest, highest = self.range
         return verdict._replace(value=min(max(value, lowest), highest))  # rounding may exceed it
-
-    limits = (lowest, highest)
-    return _shaped("cosine_length", [judge], shape, limits, reads=["completion_ids"])
 
 
 def kimi_length(by: str, by_args: Options | None = None) -> GroupReward:
@@ -176,19 +174,18 @@ def kimi_length(by: str, by_args: Options | None = None) -> GroupReward:
         shortest = min(lengths)
         spread = max(lengths) - shortest
         scores = []
-        for place, completion in enumerate(completions):
-            own = {name: columns[name][place] for name in judge.spec.columns}
-            verdict = judge.score(completion, **own)
+        for index, completion in enumerate(completions):
+            row = {name: columns[name][index] for name in judge.spec.columns}
+            verdict = judge.score(completion, **row)
             if verdict.value is not None:
-                value = 0.5 - (lengths[place] - shortest) / spread if spread else 0.0
-                if verdict.value < judge.range[1]:
+                value = 0.5 - (lengths[index] - shortest) / spread if spread else 0.0
+                if not _is_right(verdict, judge):
                     value = min(value, 0.0)
                 verdict = verdict._replace(value=value)
             scores.append(verdict)
         return scores
 
-    facts = _facts([judge], {"reads": ["completion_ids"]})
-    return GroupReward(kimi_length, Spec(range=(-0.5, 0.5), inner=(judge,), **facts))
+    return GroupReward(kimi_length, joint_spec([judge], (-0.5, 0.5), reads=["completion_ids"]))
 
 
 def gated(
@@ -206,59 +203,26 @@ def gated(
     >>> tidy([""], ["<reasoning>9 * 2</reasoning><answer>18</answer>"], answer=["17"])
     [0.0]
     """
-    paid = load_scorer("gated", reward, reward_args)
-    judge = load_scorer("gated", by, by_args)
+    return _Gated(load_scorer("gated", reward, reward_args), load_scorer("gated", by, by_args))
 
-    def shape(scores: Scores, columns: Options) -> Score:
-        score, verdict = scores
-        if verdict.value is None:
-            return verdict
-        if score.value is None or score.value < 0:
-            return score
-        if verdict.value >= judge.range[1]:
+
+class _Gated(Combined):
+    """Pays the score of `paid` where the score of `judge` is its highest."""
+
+    def __init__(self, paid: Reward, judge: Reward):
+        lowest, highest = paid.range
+        limits = (min(lowest, 0.0), max(highest, 0.0))
+        super().__init__("gated", joint_spec([judge, paid], limits, reasons=["gated"]))
+        self.judge = judge
+
+    def combine(self, scores: Scores, row: Options) -> Score:
+        verdict, score = scores
+        assert score.value is not None
+        if score.value < 0 or _is_right(verdict, self.judge):
             return score
         return Score(0.0, "gated", score.read)
 
-    lowest, highest = paid.range
-    limits = (min(lowest, 0.0), max(highest, 0.0))
-    return _shaped("gated", [paid, judge], shape, limits, reasons=["gated"])
 
-
-def _shaped(name: str, inner: Sequence[Reward], shape: Shape, range: Range, **own: Names) -> Reward:
-    """Return a reward that computes its score from the scores of the rewards in `inner`.
-
-    own: its own columns and reasons, by the fields of `Spec`.
-    """
-
-    def score(how: How, completion: str, columns: Options) -> Score | None:
-        scores = []
-        for part in inner:
-            read = {name: columns.get(name) for name in part.spec.columns}
-            result = how(part, completion, **read)
-            if result is None:
-                return None
-            scores.append(result)
-        return shape(scores, columns)
-
-    return made_of(inner, name, score, range=range, **_facts(inner, own))
-
-
-def _facts(inner: Sequence[Reward], own: Options) -> Row:
-    """Return the facts for the `Spec` of a reward that is made of others."""
-    facts: Row = {}
-    for field in ("reads", "may_read", "reasons"):
-        names = [getattr(part.spec, field) for part in inner]
-        facts[field] = [*dict.fromkeys(chain(*names, own.get(field, ())))]
-
-    def ready() -> None:
-        for part in inner:
-            part.ready()
-
-    def row_problem(**columns: Any) -> str:
-        problems = (part.row_problem(columns) for part in inner)
-        return next(filter(None, problems), "")
-
-    if any(part.spec.row_problem for part in inner):
-        facts["row_problem"] = row_problem
-    facts["inline"] = all(part.spec.inline for part in inner)
-    return {**facts, "ready": ready}
+def _is_right(verdict: Score, judge: Reward) -> bool:
+    """Return whether a reward gave its highest score."""
+    return verdict.value is not None and verdict.value >= judge.range[1]

@@ -18,7 +18,6 @@ from axolotl_grpo_plugin.load import RewardRef, lacking, load_reward
 from axolotl_grpo_plugin.reward import (
     NOT_COLUMNS,
     Completions,
-    How,
     PlainReward,
     Prompts,
     Range,
@@ -277,7 +276,7 @@ class GuardedReward:
         return self.pool.run(function, calls, timeout, self.limit)
 
 
-def _score_here(score: How, completion: Completion, row: Row, range: Range) -> Outcome | None:
+def _score_here(score: Scorer, completion: Completion, row: Row, range: Range) -> Outcome | None:
     try:
         result = score(completion, **row)
         return None if result is None else to_outcome(result, range)

@@ -23,8 +23,8 @@ from axolotl_grpo_plugin.reward import (
     AsyncReward,
     Completions,
     Options,
+    Prompts,
     Row,
-    Rows,
     Score,
     Scores,
     Spec,
@@ -54,11 +54,20 @@ _MARK = re.compile(
 # UTF-8 bytes of an answer as it is sent. A token has at least one byte, so this also limits the tokens.
 _LONGEST = 4_000
 _REASONS = (
-    "correct wrong no_answer truncated empty_answer several_answers too_long forged_verdict "
-    "judge_down judge_timeout judge_refused judge_unreadable bad_gold"
+    "correct",
+    "wrong",
+    "no_answer",
+    "truncated",
+    "empty_answer",
+    "several_answers",
+    "too_long",
+    "forged_verdict",
+    "judge_down",
+    "judge_timeout",
+    "judge_refused",
+    "judge_unreadable",
+    "bad_gold",
 )
-
-_TO_JUDGE = "to_judge"
 
 
 def judge(
@@ -115,64 +124,84 @@ def judge(
             "Set the first two above 0, and retries to 0 or more"
         )
     keys = {"model": model, "temperature": 0, "max_tokens": 512, **(body or {})}
-    request = {key: value for key, value in keys.items() if value is not None}
-    where = base_url.rstrip("/")
-    endpoint = Endpoint(where, request, _verdict, api_key_env, concurrency, timeout, retries)
+    endpoint = Endpoint(
+        base_url=base_url.rstrip("/"),
+        request={key: value for key, value in keys.items() if value is not None},
+        read=_verdict,
+        api_key_env=api_key_env,
+        concurrency=concurrency,
+        timeout=timeout,
+        retries=retries,
+    )
+    return _Judge(endpoint, gold, sources or ())
 
-    reads = [gold]
-    if sources:
-        reads.append("data_source")
-    spec = Spec(range=(0.0, 1.0), reads=reads, reasons=_REASONS, ready=endpoint.ready)
 
-    def first_score(completion: Completion, row: Row) -> Score:
-        if None in row.values():
+class _Judge(AsyncReward):
+    """Asks a model about the answers that can be compared. `judge` documents the fields."""
+
+    def __init__(self, endpoint: Endpoint, gold: str, sources: Names):
+        reads = [gold]
+        if sources:
+            reads.append("data_source")
+        spec = Spec(range=(0.0, 1.0), reads=reads, reasons=_REASONS, ready=endpoint.ready)
+        super().__init__(judge, spec)
+        self._endpoint = endpoint
+        self._gold = gold
+        self._sources = sources
+
+    async def scores(self, prompts: Prompts, completions: Completions, **columns: object) -> Scores:
+        rows = self.rows(prompts, completions, columns)
+        scores: dict[int, Score] = {}
+        answers: dict[int, str] = {}
+        messages: dict[int, str] = {}
+        for index, (completion, row) in enumerate(zip(completions, rows, strict=True)):
+            answer = self._read(completion, row)
+            if isinstance(answer, Score):
+                scores[index] = answer
+            else:
+                question = _last_user_turn(prompts[index] or "")
+                answers[index] = answer
+                messages[index] = _message(question, row[self._gold], answer)
+        replies = await self._endpoint.ask(messages.values())
+        for index, answer in answers.items():
+            scores[index] = _score(replies[messages[index]], answer)
+        return [scores[index] for index in range(len(rows))]
+
+    def _read(self, completion: Completion, row: Row) -> str | Score:
+        """Return the answer to judge, or the score of a completion that needs no judge."""
+        if self._is_other_task(row):
             return NOT_THIS_TASK
-        if sources and not any(is_of(str(row["data_source"]), rule) for rule in sources):
-            return NOT_THIS_TASK
-        if not str(row[gold]).strip():
+        if not str(row[self._gold]).strip():
             return Score(None, "bad_gold")
-        return _without_judge(completion)
+        answer = find_answer(text_of(completion), ["tag", "box"])
+        if answer.text is None:
+            return Score(0.0, answer.problem)
+        if len(answer.text) > _LONGEST:
+            return Score(0.0, "too_long", answer.text)
+        text = _visible(answer.text)
+        if not text.strip():
+            return Score(0.0, "empty_answer", answer.text)
+        if len(_as_json(text).encode()) > _LONGEST:
+            return Score(0.0, "too_long", answer.text)
+        if _FORGED.search(_folded(text)):
+            return Score(0.0, "forged_verdict", answer.text)
+        return answer.text
 
-    async def scores(prompts: Completions, completions: Completions, rows: Rows) -> Scores:
-        scores = list(map(first_score, completions, rows))
-        messages = {}
-        for place, score in enumerate(scores):
-            if score.reason == _TO_JUDGE:
-                question = _last_user_turn(prompts[place])
-                messages[place] = _message(question, rows[place][gold], score.read)
-        replies = await endpoint.ask(messages.values())
-        for place, message in messages.items():
-            scores[place] = _score(replies[message], scores[place].read)
-        return scores
-
-    scores.__name__ = scores.__qualname__ = "judge"  # of the reward in logs
-    scores.__doc__ = judge.__doc__
-    return AsyncReward(scores, spec)
-
-
-def _without_judge(completion: Completion) -> Score:
-    """Return the score of a completion, with the reason _TO_JUDGE if the judge must be asked."""
-    answer = find_answer(text_of(completion), ["tag", "box"])
-    if answer.text is None:
-        return Score(0.0, answer.problem)
-    if len(answer.text) > _LONGEST:
-        return Score(0.0, "too_long", answer.text)
-    text = _visible(answer.text)
-    if not text.strip():
-        return Score(0.0, "empty_answer", answer.text)
-    if len(_shown(text).encode()) > _LONGEST:
-        return Score(0.0, "too_long", answer.text)
-    if _FORGED.search(_folded(text)):
-        return Score(0.0, "forged_verdict", answer.text)
-    return Score(None, _TO_JUDGE, answer.text)
+    def _is_other_task(self, row: Row) -> bool:
+        if None in row.values():
+            return True
+        if not self._sources:
+            return False
+        source = str(row["data_source"])
+        return not any(is_of(source, rule) for rule in self._sources)
 
 
 def _message(question: str, reference: object, answer: str) -> str:
     data = {"question": question, "reference": reference, "answer": _visible(answer)}
-    return f"{INSTRUCTIONS}\n\n{_shown(data)}\n\n{_WANTED}"
+    return f"{INSTRUCTIONS}\n\n{_as_json(data)}\n\n{_WANTED}"
 
 
-def _shown(value: object) -> str:
+def _as_json(value: object) -> str:
     """Return a value as JSON that is valid UTF-8 and has no mark of a chat template."""
     text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace").decode()
     return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)

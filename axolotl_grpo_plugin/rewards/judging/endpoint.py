@@ -24,24 +24,33 @@ _TOO_LONG = re.compile(
 
 
 class NoReply(Exception):
-    """A failed request. reason: "down", "timeout", "refused", "too_long" or "unreadable"."""
+    """A failed request.
 
-    def __init__(self, reason: str, what: str):
-        super().__init__(what)
+    Args:
+        reason: "down", "timeout", "refused", "too_long" or "unreadable".
+        description: The failure, for the log.
+    """
+
+    def __init__(self, reason: str, description: str):
+        super().__init__(description)
         self.reason = reason
 
 
-Body = dict[str, Any]  # of a request
+Body = dict[str, Any]  # the JSON object of a request
 Replies = dict[str, bool | NoReply]
 
 
 @dataclass(eq=False)
 class Endpoint:
-    """One model of one server. Replies are kept for the run, connections for one batch only.
+    """One model of one server. It keeps replies for the run, and connections for one batch only.
 
-    request: a request without its message.
-    read: returns the verdict that the model's text states, or raises NoReply.
-    `rewards.judge` documents the other fields. openai is imported late, because that takes a second.
+    openai is imported late, because that takes a second.
+
+    Args:
+        request: A request without its message.
+        read: Returns the verdict that the model's text states, or raises NoReply.
+
+    `rewards.judge.judge` documents the other arguments.
     """
 
     base_url: str
@@ -163,7 +172,8 @@ class Endpoint:
         """Check that the server takes the key and lists the model. Raises: RuntimeError with the fix."""
         import openai
 
-        where, model = f"{self.base_url}/models", self.request["model"]
+        url = f"{self.base_url}/models"
+        model = self.request["model"]
         headers = self._headers()
 
         try:
@@ -173,11 +183,11 @@ class Endpoint:
             fix = f"Start the server of {model}, or set base_url to its address: most end in /v1"
             if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
                 fix = f"Put the API key into {self.api_key_env}, or name another variable in api_key_env"
-            raise RuntimeError(f"{where} lists no models ({_failure(error)}). {fix}") from error
+            raise RuntimeError(f"{url} lists no models ({_failure(error)}). {fix}") from error
 
         if model not in served:
             raise RuntimeError(
-                f"{where} does not list the model {model} (it lists: {', '.join(served) or 'none'}). "
+                f"{url} does not list the model {model} (it lists: {', '.join(served) or 'none'}). "
                 "Set model to one of them"
             )
 

@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.load import RewardRefs, is_model, reward_refs
 from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, Row
 from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
-from axolotl_grpo_plugin.trying.attacks import Line, Report, attack
+from axolotl_grpo_plugin.trying.attacks import AttackLine, AttackReport, attack
 from axolotl_grpo_plugin.trying.rescore import check_scorable, named_rewards
 from axolotl_grpo_plugin.trying.samples import merged, training_samples
 
@@ -69,7 +69,7 @@ def _rewards(cfg: Config, names: Names, arguments: Names) -> RewardRefs:
     return [*found, *named_rewards([name for name in wanted if name not in own], ())]
 
 
-def _show(key: str, report: Report, rows: int) -> None:
+def _show(key: str, report: AttackReport, rows: int) -> None:
     """Print the table of one reward."""
     out = console()
     out.print(key, style="bold")
@@ -111,7 +111,7 @@ def _show(key: str, report: Report, rows: int) -> None:
         )
 
 
-def _cells(line: Line) -> list[str | Text]:
+def _cells(line: AttackLine) -> list[str | Text]:
     result = Text("ok", style="green")
     if line.fault:
         result = Text(line.fault.upper(), style="bold red")
@@ -122,7 +122,7 @@ def _cells(line: Line) -> list[str | Text]:
     return [line.attack, line.must, score, result, in_one_line(line.example, 30)]
 
 
-def _plain(key: str, report: Report) -> Row:
+def _plain(key: str, report: AttackReport) -> Row:
     return {
         "reward": key,
         **report._asdict(),

@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from itertools import batched, chain
+from itertools import batched
 from typing import Any, NamedTuple
 
 import math_verify
@@ -40,7 +40,7 @@ from axolotl_grpo_plugin.rewards.mathematics.exact import (
 )
 from axolotl_grpo_plugin.rewards.mathematics.expressions import (
     Tree,
-    Unreadable,
+    UnreadableExpression,
     find_expressions,
     number,
     parse,
@@ -102,7 +102,7 @@ _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne)(?![a-zA-Z])")
 _OPERATION = re.compile(r"[-+/^!|(]|\\[a-zA-Z]")
 
 
-class Part(NamedTuple):
+class ListedValue(NamedTuple):
     """One of the values that an answer lists.
 
     text: in normal form.
@@ -111,6 +111,13 @@ class Part(NamedTuple):
 
     text: str
     tree: Tree
+
+    @property
+    def is_unread(self) -> bool:
+        return self.tree.kind.startswith("?")
+
+
+Listed = Sequence[ListedValue]
 
 
 def _quick(completion: str, solution: str, prompt: Any = None) -> Score | None:
@@ -160,8 +167,23 @@ def gold_problem(solution: str) -> str:
     range=(0.0, 1.0),
     reads="solution",
     may_read=("prompt",),
-    reasons="correct wrong_value no_answer truncated empty_answer several_answers equation unevaluated "
-    "echo too_large too_long too_slow unreadable bad_gold not_compared".split(),
+    reasons=(
+        "correct",
+        "wrong_value",
+        "no_answer",
+        "truncated",
+        "empty_answer",
+        "several_answers",
+        "equation",
+        "unevaluated",
+        "echo",
+        "too_large",
+        "too_long",
+        "too_slow",
+        "unreadable",
+        "bad_gold",
+        "not_compared",
+    ),
     first=_quick,
     row_problem=lambda solution: gold_problem(str(solution)),
 )
@@ -204,7 +226,7 @@ def _scored(reason: str, answer: str) -> Score:
 def _find(completion: str, solution: str) -> Answer:
     """Return the answer of a completion as written. Boxes are a list if the solution's are."""
     answer = find_answer(completion, ["tag", "box", "hash"], _merged, LONGEST, join_boxes=True)
-    if answer.problem == "several_answers" and len({*read_boxes(solution)}) > 1:
+    if answer.problem == "several_answers" and len(set(read_boxes(solution))) > 1:
         boxes = read_boxes(after_reasoning(completion))
         return Answer(", ".join(boxes)[:LONGEST])
     return answer
@@ -221,73 +243,115 @@ def _merged(text: str) -> object:
 def _decide(text: str, written: str, prompt: Any = None, delegate: bool = False) -> str:
     """Return the reason of an answer's score, or "" if math-verify is needed.
 
-    delegate: call math-verify.
+    Args:
+        text: The answer.
+        written: The gold answer.
+        prompt: A string or chat messages, if an expression of the question is no answer.
+        delegate: Call math-verify.
     """
-    answer, gold = normal(text), normal(written)
-    if answer.removeprefix("-").isdecimal() and gold.removeprefix("-").isdecimal():
+    answer = normal(text)
+    gold = normal(written)
+    if _is_integer(answer) and _is_integer(gold):
         return _verdict(answer == gold)
 
     answer, gold = _aligned(text, written)
-    answer, gold = _interval(answer, text), _interval(gold, written)
+    answer = _interval(answer, text)
+    gold = _interval(gold, written)
     if _TIME.fullmatch(answer) or _TIME.fullmatch(gold):
-        return _verdict(not _times(answer).isdisjoint(_times(gold)))
-    if ("_" in answer) != ("_" in gold):
-        # A base counts only if both have one.
-        answer = _BASED.sub(r"\1", answer)
-        gold = _BASED.sub(r"\1", gold)
+        return _verdict(_is_same_time(answer, gold))
+    answer, gold = _without_single_base(answer, gold)
     if ("%" in answer) != ("%" in gold):
         return _verdict(_is_same_percent(answer, gold))
-    answer = answer.replace("%", "")
-    gold = gold.replace("%", "")
-    if r"\cup" in gold or len(split(gold)) > 1:
-        # A union is a list of its parts.
-        answer = answer.replace(r"\cup", ";")
-        gold = gold.replace(r"\cup", ";")
+    answer, gold = _with_unions_as_lists(answer.replace("%", ""), gold.replace("%", ""))
     return _compare(answer, gold, prompt, delegate)
 
 
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _is_same_time(answer: str, gold: str) -> bool:
+    return not _times(answer).isdisjoint(_times(gold))
+
+
+def _without_single_base(answer: str, gold: str) -> tuple[str, str]:
+    """Return both texts. A base ("1011_2") counts only if both have one."""
+    if ("_" in answer) == ("_" in gold):
+        return answer, gold
+    return _BASED.sub(r"\1", answer), _BASED.sub(r"\1", gold)
+
+
+def _with_unions_as_lists(answer: str, gold: str) -> tuple[str, str]:
+    """Return both texts. If the gold is a union or a list, a union is a list of its parts."""
+    if r"\cup" not in gold and len(split(gold)) == 1:
+        return answer, gold
+    return answer.replace(r"\cup", ";"), gold.replace(r"\cup", ";")
+
+
 def _compare(answer: str, gold: str, prompt: Any, delegate: bool) -> str:
+    """Compare two texts in normal form. Each may be a list."""
     as_words = _has_word(answer) and _has_word(gold)
     ours = _read(answer, as_words)
     golds = _read(gold, as_words)
-    unread = [part.text for part in golds if part.tree.kind.startswith("?")]
-    if answer == gold and not unread:
+    is_gold_read = not any(value.is_unread for value in golds)
+    if answer == gold and is_gold_read:
         return "correct"
+    if refusal := _refusal(answer, gold, ours, golds):
+        return refusal
+    if is_gold_read and not any(value.is_unread for value in ours):
+        return _compare_trees(
+            [value.tree for value in ours], [value.tree for value in golds], prompt
+        )
+    if refusal := _refusal_of_unread(answer, gold, golds, prompt):
+        return refusal
+    if not delegate:
+        return ""
+    if not all(_parse(value.text) for value in golds if value.is_unread):
+        return "bad_gold"
+    return _verdict(matched(ours, golds, _same))
+
+
+def _refusal(answer: str, gold: str, ours: Listed, golds: Listed) -> str:
+    """Return why an answer is wrong by its shape alone, or ""."""
     if len(ours) > len(golds):
         return "several_answers"
+    # An equation restates the problem, unless the gold is one.
     if answer.count("=") > gold.count("="):
         return "equation"
-
-    kinds = {part.tree.kind for part in ours}
-    if {*_WORK.findall(answer)} - {*_WORK.findall(gold)}:
+    # A sum or a limit leaves work to the reader that the gold has done.
+    if set(_WORK.findall(answer)) - set(_WORK.findall(gold)):
         return "unevaluated"
-    if "?too_large" in kinds:
+    if any(value.tree.kind == "?too_large" for value in ours):
         return "too_large"
-    if not unread and "?unreadable" not in kinds:
-        return _judge([part.tree for part in ours], [part.tree for part in golds], prompt)
+    return ""
 
-    # The grammar does not read one of the texts.
-    if all(is_number(part.tree) for part in golds):
+
+def _refusal_of_unread(answer: str, gold: str, golds: Listed, prompt: Any) -> str:
+    """Return why an answer is wrong if the grammar does not read it or its gold, or ""."""
+    # An answer that equals a number can be read.
+    if all(is_number(value.tree) for value in golds):
         return "wrong_value" if _PROSE.search(answer) else "unreadable"
     if answer != gold and _NO_MATHS.search(answer):
         return "unreadable"
     if prompt is not None and _is_echo([_relation(answer)], [_relation(gold)], prompt):
         return "echo"
-    if not delegate:
-        return ""
-    if not all(map(_parse, unread)):
-        return "bad_gold"
-    return _verdict(matched(ours, golds, _same))
+    return ""
 
 
-def _judge(ours: list[Tree], golds: list[Tree], prompt: Any) -> str:
-    """Compare two lists of trees."""
-    if not matched([*map(canonical, ours)], [*map(canonical, golds)], equal):
+def _compare_trees(ours: list[Tree], golds: list[Tree], prompt: Any) -> str:
+    answers = [canonical(tree) for tree in ours]
+    wanted = [canonical(tree) for tree in golds]
+    if not matched(answers, wanted, equal):
         return "wrong_value" if all(map(_has_value, ours)) else "too_large"
 
     # An answer may leave undone what the gold leaves undone.
-    undone = set[str]().union(*map(unevaluated, golds))
-    if not undone.issuperset(chain.from_iterable(map(unevaluated, ours))):
+    undone: set[str] = set()
+    allowed: set[str] = set()
+    for tree in ours:
+        undone |= unevaluated(tree)
+    for tree in golds:
+        allowed |= unevaluated(tree)
+    if undone - allowed:
         return "unevaluated"
     if prompt is not None and _is_echo(ours, golds, prompt):
         return "echo"
@@ -364,7 +428,7 @@ def _solutions(text: str) -> tuple[list[str], str]:
         return [], ""
 
     names = sorted({name for name, _ in pairs})
-    solutions = [*map(sorted, batched(pairs, len(names)))]
+    solutions = [sorted(solution) for solution in batched(pairs, len(names))]
     if len(names) == 1 or any([name for name, _ in solution] != names for solution in solutions):
         return [], ""
     tuples = [",".join(value for _, value in solution) for solution in solutions]
@@ -372,19 +436,21 @@ def _solutions(text: str) -> tuple[list[str], str]:
 
 
 @lru_cache(maxsize=65536)
-def _read(text: str, as_words: bool = False) -> Sequence[Part]:
-    r"""Return the different parts of a list in normal form. `a\pm b` is two.
+def _read(text: str, as_words: bool = False) -> Listed:
+    r"""Return the different values of a list in normal form. `a\pm b` is two.
 
-    as_words: a part of letters is a word, not a product.
+    Args:
+        text: The list.
+        as_words: A value of letters is a word, not a product.
     """
-    parts: list[Part] = []
-    for listed in split(text):
+    listed: list[ListedValue] = []
+    for part in split(text):
         for sign, opposite in ("+-", "-+"):
-            plain = listed.replace(r"\pm", sign).replace(r"\mp", opposite)
-            part = Part(plain, _tree(plain, as_words))
-            if not any(_is_same_tree(part, known) for known in parts):
-                parts.append(part)
-    return parts
+            signed = part.replace(r"\pm", sign).replace(r"\mp", opposite)
+            value = ListedValue(signed, _tree(signed, as_words))
+            if not any(_is_same_tree(value, known) for known in listed):
+                listed.append(value)
+    return listed
 
 
 def _tree(text: str, as_word: bool = False) -> Tree:
@@ -393,12 +459,12 @@ def _tree(text: str, as_word: bool = False) -> Tree:
         return Tree(f"word {text.lower()}")
     try:
         return parse(text)
-    except Unreadable as error:
+    except UnreadableExpression as error:
         return Tree(f"?{error}", (Tree(f"text {text}"),))
 
 
-def _is_same_tree(part: Part, gold: Part) -> bool:
-    return equal(canonical(part.tree), canonical(gold.tree))
+def _is_same_tree(value: ListedValue, gold: ListedValue) -> bool:
+    return equal(canonical(value.tree), canonical(gold.tree))
 
 
 def _has_value(tree: Tree) -> bool:
@@ -407,15 +473,16 @@ def _has_value(tree: Tree) -> bool:
 
 def _is_echo(ours: list[Tree], golds: list[Tree], prompt: Any) -> bool:
     """Return whether answers are expressions of the question, in another form than the gold's."""
-    *_, turn = turns_of(prompt)
-    answers, wanted = [[*map(canonical, trees)] for trees in (ours, golds)]
+    question = turns_of(prompt)[-1]
+    answers = [canonical(tree) for tree in ours]
+    wanted = [canonical(tree) for tree in golds]
     if not all(answer.parts for answer in answers):
         return False
 
     # A disguise counts only if it is no disguise of the gold's form.
     for form in (canonical, outline):
-        echoes = _expressions(turn, form) - {*map(form, wanted)}
-        if echoes.issuperset(map(form, answers)):
+        echoes = _expressions(question, form) - {form(tree) for tree in wanted}
+        if echoes.issuperset(form(answer) for answer in answers):
             return True
     return False
 
@@ -429,27 +496,29 @@ def _relation(text: str) -> Tree:
 @lru_cache(maxsize=4096)
 def _expressions(question: str, form: Callable[[Tree], Hashable]) -> frozenset[Hashable]:
     """Return all expressions and relations in a question, in one of the forms of exact.py."""
-    found: set[Tree] = set()
+    expressions: set[Tree] = set()
     for sentence in _BREAK.split(question):
         for piece in [sentence, *_WORD.split(sentence)]:
             if _OPERATION.search(piece):
-                plain = squeeze(layout(piece))[:LONGEST]
-                found.add(_relation(plain))
-                for side in _RELATION.split(plain):
-                    found.update(map(canonical, find_expressions(side)))
-    return frozenset(map(form, found))
+                squeezed = squeeze(layout(piece))[:LONGEST]
+                expressions.add(_relation(squeezed))
+                for side in _RELATION.split(squeezed):
+                    expressions.update(canonical(tree) for tree in find_expressions(side))
+    return frozenset(form(tree) for tree in expressions)
 
 
-def _same(part: Part, gold: Part) -> bool:
-    """Return whether two parts are equal. math-verify compares parts that cannot be read as trees."""
-    if "?" not in part.tree.kind + gold.tree.kind or part.text == gold.text:
-        return _is_same_tree(part, gold)
-    answers, golds = _parse(part.text), _parse(gold.text)
+def _same(value: ListedValue, gold: ListedValue) -> bool:
+    """Return whether two values are equal. math-verify compares values that have no tree."""
+    has_trees = "?" not in value.tree.kind + gold.tree.kind
+    if has_trees or value.text == gold.text:
+        return _is_same_tree(value, gold)
+    answers = _parse(value.text)
+    golds = _parse(gold.text)
     try:
-        # math-verify compares an interval with an inequality in one direction only.
-        is_reversible = "=" not in part.text + gold.text
         if _verified(golds, answers):
             return True
+        # math-verify compares an interval with an inequality in one direction only.
+        is_reversible = "=" not in value.text + gold.text
         return is_reversible and _verified(answers, golds)
     except Exception:  # math-verify raises errors of all kinds
         # If it fails on the gold alone, this raises, so a gold that cannot be compared is no wrong answer.

@@ -12,7 +12,7 @@ from axolotl_grpo_plugin.completions import read_boxes
 from axolotl_grpo_plugin.rewards import math
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, gold_problem
 from axolotl_grpo_plugin.rewards.mathematics.exact import canonical, equal
-from axolotl_grpo_plugin.rewards.mathematics.expressions import Unreadable, parse
+from axolotl_grpo_plugin.rewards.mathematics.expressions import UnreadableExpression, parse
 from axolotl_grpo_plugin.rewards.mathematics.latex import normal
 
 score = accuracy_reward_func.score
@@ -774,7 +774,7 @@ def test_equal_expressions(one, other, expected):
     ["x12", "1101_{three}", "1+", "", "(" * 70 + "1" + ")" * 70, "2 3", "1E9", "x=3", r"\int x", "(1", "1)", "17 1/1"],
 )
 def test_parse_refuses_other_forms(text):
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableExpression):
         parse(text)
 
 

@@ -63,7 +63,7 @@ class Tree(NamedTuple):
     number: Fraction = Fraction(0)
 
 
-class Unreadable(ValueError):
+class UnreadableExpression(ValueError):
     """The grammar does not read a text. The message is the reason of a score."""
 
 
@@ -76,12 +76,12 @@ _BASES = {"ln": Tree("e"), "lg": number(10), "log": number(10)}
 
 
 def parse(text: str) -> Tree:
-    """Return the tree of one answer in normal form. Raises: Unreadable."""
+    """Return the tree of one answer in normal form. Raises: UnreadableExpression."""
     for latex, brackets in _MATRIX:
         text = text.replace(latex, brackets)
     tokens = _TOKEN.findall(text)
     if sum(map(len, tokens)) < len(text):
-        raise Unreadable("unreadable")
+        raise UnreadableExpression("unreadable")
     parser = _Parser(tokens)
     tree = parser.expression()
     parser.expect("")
@@ -95,7 +95,7 @@ def find_expressions(text: str) -> Iterator[Tree]:
         parser = _Parser(tokens)
         try:
             yield from _subtrees(parser.expression())
-        except Unreadable:
+        except UnreadableExpression:
             parser.at = 1
         tokens = tokens[parser.at :]
 
@@ -131,13 +131,13 @@ class _Parser:
 
     def expect(self, *wanted: str) -> None:
         if not self.accept(*wanted):
-            raise Unreadable("unreadable")
+            raise UnreadableExpression("unreadable")
 
     def expression(self, least: int = 0) -> Tree:
         """Read operands with all operators between them that bind more tightly than `least`."""
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise Unreadable("too_large")
+            raise UnreadableExpression("too_large")
 
         left = self.operand()
         while self.next():
@@ -188,7 +188,7 @@ class _Parser:
         if token in tuple("fgFG") and self.next() == "(":
             return Tree(token, (self.operand(),))
         if not _SYMBOL.match(token):
-            raise Unreadable("unreadable")
+            raise UnreadableExpression("unreadable")
         if token[0] in _DIGITS and "_" not in token:
             return number(Fraction(token))
         return Tree(token)

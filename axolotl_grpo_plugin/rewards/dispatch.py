@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from inspect import signature
 from math import isfinite
 from typing import Any, NamedTuple
@@ -144,6 +144,7 @@ class _Dispatch(Combined):
 
     def __init__(self, *tables: Routes):
         self.tables = tables
+        self._route_of = lru_cache(maxsize=4096)(self._find_route)  # a dataset has few sources
         routes = [route for table in tables for route in table.values()]
         members = [member for route in routes for member in route]
         lows, highs = zip(*map(_range, routes), strict=True)
@@ -170,7 +171,9 @@ class _Dispatch(Combined):
 
     def route(self, row: Options) -> Route | None:
         """Return the rewards of a row, or None if no route takes its source."""
-        source = str(row["data_source"])
+        return self._route_of(str(row["data_source"]))
+
+    def _find_route(self, source: str) -> Route | None:
         for table in self.tables:
             for rule in (source, *table):  # an exact rule goes before a prefix
                 if rule in table and is_of(source, rule):

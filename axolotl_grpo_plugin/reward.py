@@ -28,16 +28,18 @@ Values = list[float | None]  # what TRL gets
 Range = tuple[float, float]  # the lowest and the highest score
 Row = dict[str, Any]  # the columns that one completion is scored with
 Rows = list[Row]
-Options = Mapping[str, Any]  # of a reward, by name
+Options = Mapping[str, Any]  # the options of a reward, or the columns of a row, by name
 Scorer = Callable[..., Any]
 
 
 class Score(NamedTuple):
-    """The result of a scorer, which may also return a plain number.
+    """The score of a completion. A scorer may also return a plain number.
 
-    value: the reward, or None if the completion cannot be scored (TRL leaves it out of the sum).
-    reason: one word ("correct", "wrong_value", ...), logged beside the completion.
-    read: the part of the completion that was scored. `axolotl-grpo reward score` shows it.
+    Attributes:
+        value: The reward, or None if the completion cannot be scored. TRL leaves None out of the
+            weighted sum of the rewards.
+        reason: One word, such as "correct" or "wrong_value". It is logged beside the completion.
+        read: The part of the completion that was scored. `axolotl-grpo reward score` shows it.
     """
 
     value: float | None
@@ -51,12 +53,25 @@ NOT_THIS_TASK = Score(None, "not_this_task")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The facts about a reward. `reward` documents most of them.
+    """The facts about a reward.
 
-    unroutable: only for a reward that passes rows to others. It takes a row, and returns why no
-        reward scores it and how to fix that, or "".
-    row_columns: the columns that `row_problem` takes, if they are not those in `reads`.
-    inner: the rewards that this one is made of.
+    Names are given as a sequence, or as a text if there is one. They are kept as a tuple.
+
+    Attributes:
+        range: The lowest and the highest score, None if they are not known.
+        reads: The dataset columns that the scorer needs.
+        may_read: The dataset columns that the scorer takes if they exist, else None.
+        reasons: The possible reasons of a score.
+        inline: The scorer may run in the trainer's process.
+        first: A quick check that decides about some completions, or None.
+        ready: A check of the machine before training, or None.
+        group_by: A column of `reads`, or "". The run gets one curve of mean scores per value of it.
+        row_problem: Takes columns by name. It returns why no completion of the row can be scored,
+            or "".
+        row_columns: The columns that `row_problem` takes, if they are not those of `reads`.
+        unroutable: Only for a reward that passes rows to others. It takes a row, and returns why
+            no reward scores it and how to fix that, or "".
+        inner: The rewards that this one is made of.
     """
 
     range: Range | None = None
@@ -73,11 +88,10 @@ class Spec:
     inner: "Sequence[BaseReward]" = ()
 
     def __post_init__(self) -> None:
-        """Keep names as a tuple. They may be given as one text."""
         for field in ("reads", "may_read", "reasons"):
             names = getattr(self, field)
             if isinstance(names, str):
-                names = names.split()
+                names = [names]
             object.__setattr__(self, field, tuple(names))
 
     @property
@@ -87,10 +101,12 @@ class Spec:
 
 
 class BaseReward(ABC):
-    """A reward function as TRL calls it, with its facts in `spec`.
+    """A reward function as TRL calls it.
 
-    function: the Python function that scores. The reward has its name and docstring.
-    bound: the options that were set.
+    Args:
+        function: The Python function that scores. The reward takes its name and docstring.
+        spec: The facts about the reward.
+        bound: The options that were set, by name.
     """
 
     is_async = False
@@ -122,7 +138,11 @@ class BaseReward(ABC):
         return self.spec.range[1] if self.spec.range else None
 
     def ready(self) -> None:
-        """Raise RuntimeError, with the fix, if the reward cannot work on this machine."""
+        """Check that the reward can work on this machine.
+
+        Raises:
+            RuntimeError: It cannot. The message has the fix.
+        """
         ready = self.spec.ready
         if ready:
             taken = self.bound.keys() & signature(ready).parameters.keys()
@@ -144,7 +164,14 @@ class BaseReward(ABC):
     def rows(self, prompts: Prompts | None, completions: Completions, columns: Row) -> Rows:
         """Return the columns that the reward reads, for each completion.
 
-        Raises: ValueError if the dataset lacks a column; TypeError if a caller passes an option as a column.
+        Args:
+            prompts: The prompt of each completion.
+            completions: The completions of a batch.
+            columns: Dataset columns by name. Each has one entry per completion.
+
+        Raises:
+            ValueError: The dataset lacks a column.
+            TypeError: The caller passes an option as a column.
         """
         for name in self.options.keys() & columns.keys():
             # TRL passes a column as a list. A column may have the name of an option.
@@ -181,7 +208,8 @@ class _Decorated(BaseReward):
     def bind(self, **options: object) -> Self:
         """Return this reward with options set.
 
-        Raises: TypeError if an option is unknown or its value has a wrong type.
+        Raises:
+            TypeError: An option is unknown, or its value has a wrong type.
         """
         parameters = signature(self.function).parameters
         known = {name: parameters[name] for name in self.options}
@@ -197,10 +225,10 @@ class _Decorated(BaseReward):
     def row_problem(self, columns: Options) -> str:
         """Return why no completion of a row can be scored, or ""."""
         check = self.spec.row_problem
-        own = {name: columns.get(name) for name in self.spec.reads}
-        if check is None or self.is_other_task(own):
+        row = {name: columns.get(name) for name in self.spec.reads}
+        if check is None or self.is_other_task(row):
             return ""
-        return check(**own)
+        return check(**row)
 
 
 class Reward(_Decorated):
@@ -213,7 +241,12 @@ class Reward(_Decorated):
         return self.spec.range
 
     def score(self, completion: Completion, **columns: object) -> Score:
-        """Score one completion, a string or chat messages. Pass its columns by name."""
+        """Score one completion.
+
+        Args:
+            completion: A string, or chat messages.
+            columns: The completion's value of each column in `spec.columns`, by name.
+        """
         if self.is_other_task(columns):
             return NOT_THIS_TASK
         text = text_of(completion)
@@ -243,19 +276,19 @@ class GroupReward(_Decorated):
     def scores(self, prompts: Prompts, completions: Completions, **columns: object) -> Scores:
         rows = self.rows(prompts, completions, columns)
         scores = [NOT_THIS_TASK] * len(rows)
-        for _, group in groupby(range(len(rows)), key=lambda place: prompts[place]):
-            places = [place for place in group if not self.is_other_task(rows[place])]
-            if not places:
+        for _, group in groupby(range(len(rows)), key=lambda index: prompts[index]):
+            indices = [index for index in group if not self.is_other_task(rows[index])]
+            if not indices:
                 continue
-            texts = [text_of(completions[place]) for place in places]
-            own = {}
+            texts = [text_of(completions[index]) for index in indices]
+            group_columns = {}
             for name in self.spec.columns:
-                own[name] = [rows[place][name] for place in places]
-            results = [*self.function(texts, **own, **self.bound)]
-            if len(results) != len(places):
-                raise ValueError(f"returned {len(results)} scores for a group of {len(places)}")
-            for place, result in zip(places, results, strict=True):
-                scores[place] = as_score(result)
+                group_columns[name] = [rows[index][name] for index in indices]
+            results = [*self.function(texts, **group_columns, **self.bound)]
+            if len(results) != len(indices):
+                raise ValueError(f"returned {len(results)} scores for a group of {len(indices)}")
+            for index, result in zip(indices, results, strict=True):
+                scores[index] = as_score(result)
         return scores
 
 
@@ -298,36 +331,41 @@ class PlainReward(BaseReward):
 class reward(Spec):
     """Make a TRL reward function of a function that scores one completion.
 
-    The decorated function takes the completion as text, then the columns of `reads` by name, then
-    options with defaults (`grpo_reward_args` sets them). It returns a float, a `Score`, or None.
-    The text has "\\n" as line end and no outer whitespace.
+    The decorated function takes the completion as text, then the columns of `reads` and `may_read`
+    by name, then options with defaults, which `grpo_reward_args` sets. It returns a float, a
+    `Score`, or None. The text has "\\n" as line end and no outer whitespace.
 
     The result takes TRL's arguments: prompts and completions (strings or chat messages), and each
     dataset column by keyword. It returns one float or None per completion. In merged datasets, a
-    row of another task has None in a column that it lacks. Such a row gets None.
-
-        @reward(range=(0.0, 1.0), reads="answer")
-        def ends_with_answer(completion: str, answer: str) -> float:
-            return float(completion.endswith(answer))
+    row of another task has None in a column that it lacks. The score of such a row is None.
 
     Args:
-        range: the lowest and the highest score. The highest means "right" in reports.
-        reads: the dataset columns that the scorer needs. "completion_ids" are the completion's
-            token ids. "prompt" is the prompt: a string or chat messages.
-        reasons: the possible reasons of a score. Each that occurs is a curve of the run.
-        inline: run in the trainer's process. Set it only if the scorer takes linear time and never
-            raises. Other scorers run in a process that can be killed.
-        first: a quick check with the same arguments that may run in the trainer's process. The
+        range: The lowest and the highest score. The highest means "right" in reports.
+        reads: The dataset column that the scorer needs, or several. "completion_ids" are the
+            completion's token ids. "prompt" is the prompt: a string or chat messages.
+        may_read: Optional columns. A column is None if the dataset or the row lacks it.
+        reasons: The possible reasons of a score. Each that occurs is a curve of the run.
+        inline: Run the scorer in the trainer's process. Set it only if the scorer takes linear time
+            and never raises. Other scorers run in a process that can be killed.
+        first: A quick check with the same arguments that may run in the trainer's process. The
             decorated function is called only if this check returns None.
-        ready: called before training, with the options that are set. It raises RuntimeError, one
-            line with the fix, if the reward cannot work on this machine.
-        may_read: optional columns. A column is None if the dataset or the row lacks it.
-        group_by: a column of `reads`. The run gets one curve of mean scores per value of it.
-        row_problem: takes the columns of `reads` by name and returns why no completion of that row
-            can be scored (an unreadable gold answer), or "". It is called before training.
+        ready: A function that is called before training with the options that are set. It raises
+            RuntimeError, one line with the fix, if the reward cannot work on this machine.
+        group_by: A column of `reads`. The run gets one curve of mean scores per value of it.
+        row_problem: A function that takes the columns of `reads` by name before training. It
+            returns why no completion of that row can be scored, for example because of an
+            unreadable gold answer, or "".
 
-    Raises: TypeError if the scorer is async, or if a parameter is not a column and has no default.
-        When called, ValueError if the dataset lacks a column of `reads`.
+    Raises:
+        TypeError: The scorer is async, or a parameter is not a column and has no default.
+        ValueError: When the result is called, the dataset lacks a column of `reads`.
+
+    Example:
+        >>> @reward(range=(0.0, 1.0), reads="answer")
+        ... def ends_with_answer(completion: str, answer: str) -> float:
+        ...     return float(completion.endswith(answer))
+        >>> ends_with_answer(["9 * 2?"], ["It is 18"], answer=["18"])
+        [1.0]
     """
 
     def __call__(self, scorer: Scorer) -> Reward:
@@ -337,14 +375,22 @@ class reward(Spec):
 class group_reward(Spec):
     """Make a TRL reward function of a function that scores the completions of one prompt together.
 
-    The arguments are those of `reward` without `first`, but the decorated function takes and returns
-    lists with one entry per completion of the group. A group is a series of equal prompts in a batch.
-    If a rank's batch has incomplete groups, the run is refused before the model loads.
+    The decorated function takes and returns lists with one entry per completion of the group. A
+    group is a series of equal prompts in a batch. If a rank's batch has incomplete groups, the run
+    is refused before the model loads.
 
-        @group_reward(range=(0.0, 1.0))
-        def shortest(completions: list[str]) -> list[float]:
-            least = min(map(len, completions))
-            return [float(len(text) == least) for text in completions]
+    Args:
+        range: The lowest and the highest score.
+
+    The other arguments are those of `reward` without `first`.
+
+    Example:
+        >>> @group_reward(range=(0.0, 1.0))
+        ... def shortest(completions: list[str]) -> list[float]:
+        ...     least = min(map(len, completions))
+        ...     return [float(len(text) == least) for text in completions]
+        >>> shortest(["p", "p"], ["18", "It is 18"])
+        [1.0, 0.0]
     """
 
     def __call__(self, scorer: Scorer) -> GroupReward:
@@ -371,7 +417,11 @@ def parameters_of(function: Scorer) -> Row:
     """Return the named parameters with their defaults, or Parameter.empty."""
     others = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     parameters = signature(function).parameters
-    return {name: own.default for name, own in parameters.items() if own.kind not in others}
+    defaults = {}
+    for name, parameter in parameters.items():
+        if parameter.kind not in others:
+            defaults[name] = parameter.default
+    return defaults
 
 
 def check_options(name: str, parameters: Mapping[str, Parameter], options: Options) -> None:
@@ -428,7 +478,7 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 def _checked(scorer: Scorer, spec: Spec) -> Scorer:
-    """Return the scorer. Raises: TypeError if it is async, or if a parameter never gets a value."""
+    """Return the scorer, or raise TypeError if it is async or a parameter never gets a value."""
     if inspect.iscoroutinefunction(scorer):
         raise TypeError(
             f"{scorer.__name__} is async. Name it in trl.reward_funcs without a decorator"

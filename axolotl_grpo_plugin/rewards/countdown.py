@@ -37,7 +37,17 @@ _OPERATORS: dict[type[ast.operator], Callable[..., Fraction]] = {
 @reward(
     range=(0.0, 1.0),
     reads=("nums", "target"),
-    reasons="correct wrong_value wrong_numbers not_an_expression too_long no_answer_tag truncated empty_answer bad_gold",
+    reasons=(
+        "correct",
+        "wrong_value",
+        "wrong_numbers",
+        "not_an_expression",
+        "too_long",
+        "no_answer_tag",
+        "truncated",
+        "empty_answer",
+        "bad_gold",
+    ),
     inline=True,
 )
 def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:

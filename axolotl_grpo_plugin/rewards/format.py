@@ -32,7 +32,7 @@ _CONTENT = re.compile(r"[^\W_]")
 _HEADING = re.compile(r"[0-9]+[.)] +\S")
 
 
-@reward(range=(0.0, 1.0), reasons="exact other_layout empty_block", inline=True)
+@reward(range=(0.0, 1.0), reasons=("exact", "other_layout", "empty_block"), inline=True)
 def think_strict_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     r"""Return 1.0 if the completion is a `<think>` block and an `<answer>` block, each tag on its own line, else 0.0.
 
@@ -47,7 +47,7 @@ def think_strict_format_reward_func(completion: str, prefilled: bool = False) ->
     return score_lines(_with_prefill(completion, prefilled), THINK_TAGS, _is_empty, 1.0)
 
 
-@reward(range=(0.0, 1.0), reasons="format other_layout empty_block", inline=True)
+@reward(range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), inline=True)
 def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     """Return 1.0 if the completion is one `<think>` block, then one `<answer>` block, else 0.0.
 
@@ -61,7 +61,7 @@ def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> S
     return score_blocks(blocks, _is_empty, 1.0)
 
 
-@reward(range=(0.0, 1.0), reasons="format other_layout empty_block", inline=True)
+@reward(range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), inline=True)
 def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     r"""Return 1.0 if the completion is one `<think>` block, then text (as in DeepSeek-R1), else 0.0.
 
@@ -73,7 +73,9 @@ def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     return score_blocks(_think_then_text(completion, prefilled), _is_empty, 1.0)
 
 
-@reward(range=(0.0, 1.0), reasons="all_tags some_tags no_tags text_after_answer", inline=True)
+@reward(
+    range=(0.0, 1.0), reasons=("all_tags", "some_tags", "no_tags", "text_after_answer"), inline=True
+)
 def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     """Return 0.25 for each of the four tags that occurs once, in its order and with content.
 
@@ -108,7 +110,7 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     return Score(value, "all_tags" if count == len(paid) else "some_tags")
 
 
-@reward(range=(0.0, 1.0), reasons="format other_layout empty_block", inline=True)
+@reward(range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), inline=True)
 def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     r"""Return 1.0 if the completion is one `<think>` block, then text whose last line is `####` and an answer, else 0.0.
 
@@ -132,7 +134,17 @@ def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
 @reward(
     range=(0.0, 1.0),
     reads="answer",
-    reasons="correct wrong_value no_answer truncated empty_answer several_answers several_numbers not_a_number bad_gold",
+    reasons=(
+        "correct",
+        "wrong_value",
+        "no_answer",
+        "truncated",
+        "empty_answer",
+        "several_answers",
+        "several_numbers",
+        "not_a_number",
+        "bad_gold",
+    ),
     inline=True,
 )
 def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool = False) -> Score:

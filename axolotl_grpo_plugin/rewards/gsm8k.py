@@ -30,7 +30,16 @@ IsEmpty = Callable[[str], bool]
 @reward(
     range=(0.0, 2.0),
     reads="answer",
-    reasons="correct wrong_value no_answer_tag truncated empty_answer several_numbers not_a_number bad_gold",
+    reasons=(
+        "correct",
+        "wrong_value",
+        "no_answer_tag",
+        "truncated",
+        "empty_answer",
+        "several_numbers",
+        "not_a_number",
+        "bad_gold",
+    ),
     inline=True,
 )
 def correctness_reward_func(completion: str, answer: str) -> Score:
@@ -65,7 +74,7 @@ def score_number(
 
 @reward(
     range=(0.0, 0.5),
-    reasons="integer not_an_integer no_answer_tag truncated empty_answer",
+    reasons=("integer", "not_an_integer", "no_answer_tag", "truncated", "empty_answer"),
     inline=True,
 )
 def int_reward_func(completion: str) -> Score:
@@ -82,7 +91,7 @@ def int_reward_func(completion: str) -> Score:
     return Score(0.0, "not_an_integer", answer.text)
 
 
-@reward(range=(0.0, 0.5), reasons="exact other_layout empty_block", inline=True)
+@reward(range=(0.0, 0.5), reasons=("exact", "other_layout", "empty_block"), inline=True)
 def strict_format_reward_func(completion: str) -> Score:
     """Return 0.5 if the completion has exactly the prompt's layout, else 0.0.
 
@@ -97,7 +106,7 @@ def strict_format_reward_func(completion: str) -> Score:
     return score if has_one_line or not score.value else Score(0.0, "other_layout")
 
 
-@reward(range=(0.0, 0.25), reasons="format other_layout empty_block", inline=True)
+@reward(range=(0.0, 0.25), reasons=("format", "other_layout", "empty_block"), inline=True)
 def soft_format_reward_func(completion: str) -> Score:
     """Return 0.25 if the completion is one reasoning block, then one answer block, else 0.0.
 
@@ -140,7 +149,9 @@ def score_lines(text: str, tags: Names, is_empty: IsEmpty, highest: float) -> Sc
 
 
 @reward(
-    range=(0.0, 0.5), reasons="all_tags some_tags no_tags no_content text_after_answer", inline=True
+    range=(0.0, 0.5),
+    reasons=("all_tags", "some_tags", "no_tags", "no_content", "text_after_answer"),
+    inline=True,
 )
 def xmlcount_reward_func(completion: str) -> Score:
     """Return 0.125 for each of the four tags that occurs exactly once, in all 0 to 0.5.

@@ -115,7 +115,19 @@ def _quickly(
 @reward(
     range=(0.0, 1.0),
     reads="entry",
-    reasons="correct partial wrong too_long not_plain time_limit crashed no_answer_tag truncated empty_answer bad_gold",
+    reasons=(
+        "correct",
+        "partial",
+        "wrong",
+        "too_long",
+        "not_plain",
+        "time_limit",
+        "crashed",
+        "no_answer_tag",
+        "truncated",
+        "empty_answer",
+        "bad_gold",
+    ),
     first=_quickly,
     ready=ready,
 )

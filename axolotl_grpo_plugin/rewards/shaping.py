@@ -32,7 +32,7 @@ _WORD = re.compile(r"\w+")
 Pair = tuple[float, float]
 
 
-@reward(range=(0.0, 1.0), reasons="enough_steps few_steps no_steps", inline=True)
+@reward(range=(0.0, 1.0), reasons=("enough_steps", "few_steps", "no_steps"), inline=True)
 def reasoning_steps_reward_func(completion: str) -> Score:
     r"""Return a third for each step of the reasoning, at most 1.0.
 

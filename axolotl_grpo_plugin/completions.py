@@ -15,10 +15,10 @@ THINK_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 # Codes of currencies that are no words in capitals, as ALL, TOP and TRY are.
 _CODES = (
-    "AED AUD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR JPY KES KRW MXN MYR "
-    "NGN NOK NZD PHP PKR PLN RMB RON RUB SAR SEK SGD THB TWD UAH USD VND ZAR"
+    "AED|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|MXN|MYR|"
+    "NGN|NOK|NZD|PHP|PKR|PLN|RMB|RON|RUB|SAR|SEK|SGD|THB|TWD|UAH|USD|VND|ZAR"
 )
-_CURRENCY = f"(?:(?:US|AU?|CA?|NZ)?\\$|[€£¥₹₩₽₺₫₪₦฿]|{'|'.join(_CODES.split())})"
+_CURRENCY = f"(?:(?:US|AU?|CA?|NZ)?\\$|[€£¥₹₩₽₺₫₪₦฿]|{_CODES})"
 _NUMBER = re.compile(
     rf"([+-]?)(?:{_CURRENCY}\s?)?([+-]?)"
     r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
@@ -37,21 +37,21 @@ _WORD_ENDS = re.compile(r"[/.'’]")  # of the words in one unit word: "dozen/bo
 
 # Words that change the number before them, deny it, or offer a second one.
 _NO_UNITS = (
-    "or to and but maybe perhaps not no never versus wrong false incorrect negative plus minus "
-    "divided multiplied squared cubed factorial mod modulo sqrt inverse reciprocal point pi "
-    "k bn mn mil doz dz grand gross myriad half halve halved halves twice thrice double doubled doubles "
-    "triple tripled triples treble quadruple quadrupled quintuple quintupled"
+    "or|to|and|but|maybe|perhaps|not|no|never|versus|wrong|false|incorrect|negative|plus|minus|"
+    "divided|multiplied|squared|cubed|factorial|mod|modulo|sqrt|inverse|reciprocal|point|pi|"
+    "k|bn|mn|mil|doz|dz|grand|gross|myriad|half|halve|halved|halves|twice|thrice|double|doubled|doubles|"
+    "triple|tripled|triples|treble|quadruple|quadrupled|quintuple|quintupled"
 )
 _NUMERALS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
-    "hundred thousand dozen score lakh crore quarter"
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|"
+    "hundred|thousand|dozen|score|lakh|crore|quarter"
 )
 # Only their plurals are fractions: "third graders" and "18 seconds" are not.
-_ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_ORDINALS = "third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth"
 _NO_UNIT = re.compile(
-    rf"(?:{_NO_UNITS}|(?:{_NUMERALS})s?|(?:{_ORDINALS})s".replace(" ", "|")
-    + r"|\w+(?:illi(?:on|ard)s?|ties|(?:teen|tie)ths|(?:lion|dred|sand)ths?)|\w*fold)"
+    rf"(?:{_NO_UNITS}|(?:{_NUMERALS})s?|(?:{_ORDINALS})s"
+    r"|\w+(?:illi(?:on|ard)s?|ties|(?:teen|tie)ths|(?:lion|dred|sand)ths?)|\w*fold)"
 )
 # "6 times" and "6 times a day" are numbers, "6 times itself" is an expression.
 _FACTOR = re.compile(r"\btimes\s+(?!(?:an?|per|each|every|as|more)\b)\S", re.IGNORECASE)

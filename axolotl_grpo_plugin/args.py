@@ -67,7 +67,7 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
 
     grpo_held_out_rows: PositiveInt | None = None
     """Number of `test_datasets` rows that the model answers before and after training, both
-    greedily and sampled. A table, held_out/scores.parquet and training.png compare the answers.
+    greedily and sampled. A table and held_out/scores.parquet compare the answers.
     """
 
     grpo_show_steps: NonNegativeInt | None = None

@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.evaluate.session import Session, open_session
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.report.console import console
-from axolotl_grpo_plugin.report.tables import Plain, markdown, plot, shown, summarize
+from axolotl_grpo_plugin.report.tables import Plain, markdown, shown, summarize
 from axolotl_grpo_plugin.runlog.reader import Row, named
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import REWARD, SCORES, columns_of, save
@@ -25,7 +25,6 @@ from axolotl_grpo_plugin.training.record import CARD
 _NAMED = {"data", "limit", "samples", "temperature", "top_p", "max_tokens", "stop", "seed"}
 JSON = "eval.json"
 MARKDOWN = "eval.md"
-PLOT = "eval.png"
 
 
 def run(config: str, options: Options, *, as_json: bool) -> int:
@@ -47,7 +46,6 @@ def run(config: str, options: Options, *, as_json: bool) -> int:
     text = json.dumps(summary, indent=2)
     (folder / JSON).write_text(text, encoding="utf-8")
     (folder / MARKDOWN).write_text(markdown(summary), encoding="utf-8")
-    plot(summary, folder / PLOT)
     save(folder / SCORES, columns_of(records), rewards)
     card = output_dir(session.cfg) / CARD
     added = False
@@ -63,7 +61,7 @@ def run(config: str, options: Options, *, as_json: bool) -> int:
         notes.append(
             f"Only the base model was evaluated, because {card.parent} holds no other model."
         )
-    notes.append(f"Written to {folder}: {JSON}, {MARKDOWN}, {PLOT}")
+    notes.append(f"Written to {folder}: {JSON}, {MARKDOWN}")
     if added:
         notes.append(f"Added to {card}")
     out = console()

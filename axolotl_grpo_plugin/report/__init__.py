@@ -1,1 +1,1 @@
-"""Compare models by their scored answers: intervals, differences, tables and pictures."""
+"""Compare models by their scored answers: intervals, differences and tables."""

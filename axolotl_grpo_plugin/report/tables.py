@@ -1,15 +1,12 @@
-"""Summarize the scored answers of models: eval.json, tables, eval.md and a PNG."""
+"""Summarize the scored answers of models: eval.json, tables and eval.md."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pandas import DataFrame, Series, isna
 
 from axolotl_grpo_plugin.report import statistics
-from axolotl_grpo_plugin.report.plots import bars, picture
 from axolotl_grpo_plugin.report.statistics import Array
 from axolotl_grpo_plugin.runlog.reader import Row
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
@@ -22,7 +19,7 @@ MEASURED = """\
   row by row.
 - pass@n: one of n answers is right. maj@n: the most frequent of n answers is right. It needs a
   reward that returns the text that it read."""
-# Exact, of 1 to 29 rows with one answer and a share of 5 to 95 %: tests/evaluation/test_statistics.py.
+# Exact, of 1 to 29 rows with one answer and a share of 5 to 95 %: tests/report/test_statistics.py.
 FEW_ROWS = (
     "Fewer than 30 rows: the 95 % intervals hold the true value in only 79 to 100 % of the cases."
 )
@@ -340,34 +337,3 @@ def markdown(summary: Plain) -> str:
         "\n".join(measured),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def plot(summary: Plain, file: Path) -> None:
-    """Write a PNG: bars per model and mode for the first reward of each dataset."""
-    by_dataset = defaultdict[str, list[Plain]](list)
-    for part in summary["parts"]:
-        by_dataset[part["dataset"]].append(part)
-
-    rows = len(by_dataset)
-    width = max(9, 1.2 * len(summary["parts"][0]["results"]))
-    with picture(file, (width, 3.6 * rows), rows) as grid:
-        for axes, (dataset, parts) in zip(grid[:, 0], by_dataset.items(), strict=True):
-            draw_bars(axes, parts, dataset)
-
-
-def draw_bars(axes: Any, parts: Sequence[Plain], title: str) -> None:
-    """Draw the first reward's shares of right answers, or means, of each model and mode."""
-    heights = {}
-    errors = {}
-    for part in parts:
-        mode = part["mode"]
-        table = DataFrame([first_of(result)[2] for result in part["results"]], dtype=float)
-        mean = table["mean"]
-        heights[mode] = mean
-        # An interval that is not known has no length.
-        errors[mode] = np.nan_to_num([mean - table["low"], table["high"] - mean])
-
-    results = parts[0]["results"]
-    reward, kind, _ = first_of(results[0])
-    bars(axes, [result["model"] for result in results], heights, errors)
-    axes.set(title=f"{title}: {results[0]['rows']:,} rows", ylabel=f"{kind}, {short(reward)}")

@@ -110,4 +110,4 @@ class Report(TrainerCallback):
             console.print()
             console.print(shown(held_out))
         if not reward.empty:
-            plot(curves, held_out, folder / PLOT)
+            plot(curves, folder / PLOT)

@@ -1,13 +1,10 @@
-"""Draw a run's curve as a PNG beside its held-out answers."""
+"""Draw the curves of a run as a PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pandas import DataFrame, Series
-
-from axolotl_grpo_plugin.report.plots import picture
-from axolotl_grpo_plugin.report.tables import Plain, draw_bars
 
 
 def mean_of(reward: str) -> str:
@@ -31,18 +28,21 @@ def smooth(values: Series) -> Series:
     return values.rolling(9, center=True, min_periods=1).mean()
 
 
-def plot(curves: Mapping[str, Series], held_out: Sequence[Plain], file: Path) -> None:
-    """Write a PNG of the training curves and of the first reward on the held-out rows.
+def plot(curves: Mapping[str, Series], file: Path) -> None:
+    """Write a PNG of training curves.
 
-    curves: of `curve`, by their label. held_out: of `held_out.compared`.
+    Args:
+        curves: The values of metrics by their step, by the label of the curve.
+        file: The PNG.
     """
-    widths = [3, 1] if held_out else [1]
-    with picture(file, (9, 3.6), columns=len(widths), width_ratios=widths) as grid:
-        axes = grid[0, 0]
-        for name, values in curves.items():
-            (line,) = axes.plot(values.index, values, alpha=0.3, linewidth=1)
-            axes.plot(values.index, smooth(values), color=line.get_color(), label=name)
-        axes.set(xlabel="step", ylabel="mean over the step's completions", title="training")
-        axes.legend(frameon=False)
-        if held_out:
-            draw_bars(grid[0, 1], held_out, "held-out rows")
+    from matplotlib.figure import Figure  # without the global state of pyplot
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, values in curves.items():
+        (line,) = axes.plot(values.index, values, alpha=0.3, linewidth=1)
+        axes.plot(values.index, smooth(values), color=line.get_color(), label=name)
+    axes.set(xlabel="step", ylabel="mean over the step's completions", title="training")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=150)

@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from axolotl_grpo_plugin.report.tables import markdown, plot, shown, summarize
+from axolotl_grpo_plugin.report.tables import markdown, shown, summarize
 from axolotl_grpo_plugin.runlog.rewards import rewards_of
 
 RIGHT = "right_reward_func"
@@ -155,11 +155,3 @@ def test_table_fits_80_columns_and_markdown_is_a_table():
         assert text in shown
     for text in ("| base | 40.0% (30.9 to 49.8) | 100.0% | 0.0% | 10 |", "- temperature: 0.9"):
         assert text in markdown(summary)
-
-
-def test_plots_bars_of_each_model(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, *_, **__: drawn.append(self))
-    plot(summarize(greedy(base=40, checkpoint_10=50, final=60), REWARDS), tmp_path / "eval.png")
-    labels = drawn[0].axes[0].get_xticklabels()
-    assert [label.get_text() for label in labels] == ["base", "checkpoint-10", "final"]

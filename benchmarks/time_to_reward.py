@@ -182,7 +182,7 @@ def right_at(case, run):
     for model in sorted(session.models, key=lambda model: model.step):
         if 0 < model.step < CASES[case].first or model.step % CASES[case].every:
             continue
-        jobs = jobs_of(model, session.rows, session.plans, session.backend.how)
+        jobs = jobs_of(model, session.rows, session.plans, session.backend.engine)
         generate(session.backend, session.store, model, jobs, session.tokenizer.real)
         records = scorer.scored(jobs, [session.store[job.key] for job in jobs])
         found[model.step] = fmean(

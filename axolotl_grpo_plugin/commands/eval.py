@@ -125,7 +125,7 @@ def _settings(session: Session) -> dict[str, Any]:
         "dropped": session.dropped,
         "data": [source.name for source in session.sources],
         "rewards": [reward.key for reward in reward_refs(session.cfg)],
-        "engine": session.backend.how,
+        "engine": session.backend.engine,
         "samples": session.options.samples,
         **asdict(session.sampling),
     }

@@ -16,10 +16,15 @@ from axolotl_grpo_plugin.runlog.reader import Row, chat, named, raw_rows
 from axolotl_grpo_plugin.runlog.schema import COLUMN, REWARD, columns_of, save
 
 
-class Job(NamedTuple):
-    """One answer to generate. sample: its number among the answers to the row, from 0.
+class AnswerJob(NamedTuple):
+    """One answer to generate.
 
-    engine: the backend and its precision, which change answers a little.
+    Attributes:
+        question: The row to answer.
+        sampling: The settings.
+        sample: The number of the answer among the answers to the row, from 0.
+        engine: The backend with its precision, which change answers a little.
+        key: A hash of everything on which the answer depends.
     """
 
     question: Question
@@ -31,8 +36,8 @@ class Job(NamedTuple):
     @classmethod
     def of(
         cls, model: Model, question: Question, sampling: Sampling, sample: int, engine: str
-    ) -> "Job":
-        """Return a job. Its key is a hash of all that the answer depends on."""
+    ) -> "AnswerJob":
+        """Return a job with its key."""
         text = json.dumps(
             [model.digest, question.row, question.ids, asdict(sampling), sample, engine]
         )
@@ -40,11 +45,17 @@ class Job(NamedTuple):
         return cls(question, sampling, sample, engine, key[:32])
 
 
-class Answer(NamedTuple):
-    """The generated part of a row. text: without special tokens. ids: with the EOS token.
+class GeneratedAnswer(NamedTuple):
+    """The answer of a model to a row. Without tools, the fields after `truncated` keep their defaults.
 
-    The others are None or 0 without tools. prompt: as the model saw it. chat: all messages. tool_tokens:
-    how many of the ids tools wrote. rewards: that an environment gave, by its name.
+    Attributes:
+        ids: The token ids of the completion, with the end token.
+        text: The completion without special tokens.
+        truncated: The completion ended because it has the most tokens.
+        prompt: The prompt as the model saw it.
+        chat: All messages.
+        tool_tokens: The number of ids that tools wrote.
+        rewards: The rewards that an environment gave, by its name.
     """
 
     ids: list[int]
@@ -56,19 +67,19 @@ class Answer(NamedTuple):
     rewards: dict[str, float | None] | None = None
 
 
-type Completions = list[tuple[Job, list[int]]]  # each job with its completion's token ids
+type TokensOfJobs = list[tuple[AnswerJob, list[int]]]  # each job with its completion's token ids
 
 
-def seed_of(job: Job) -> int:
-    """Return the seed of an answer, so that neither batches nor shards change it. 63 bits."""
+def seed_of(job: AnswerJob) -> int:
+    """Return the seed of an answer, 63 bits. Neither its batch nor its shard changes it."""
     question = job.question
     text = f"{job.sampling.seed} {job.sample} {question.row} {question.ids}"
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
 
 
-class AnswerStore(dict[str, Answer]):
-    """The answers in a folder by their jobs' keys. Several processes may add to it at once."""
+class AnswerStore(dict[str, GeneratedAnswer]):
+    """The answers in a folder, by the keys of their jobs. Several processes may add to it at once."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -89,8 +100,14 @@ class AnswerStore(dict[str, Answer]):
                 "Remove it. Its answers are then generated again",
             )
 
-    def add(self, model: Model, jobs: Sequence[Job], answers: Sequence[Answer]) -> None:
-        """Write a batch as one file. Raises: FindingError if the disk is full."""
+    def add(
+        self, model: Model, jobs: Sequence[AnswerJob], answers: Sequence[GeneratedAnswer]
+    ) -> None:
+        """Write a batch as one file.
+
+        Raises:
+            FindingError: The disk is full.
+        """
         rows = []
         for job, answer in zip(jobs, answers, strict=True):
             row = record_of(job, answer) | {
@@ -114,7 +131,7 @@ class AnswerStore(dict[str, Answer]):
             )
 
 
-def record_of(job: Job, answer: Answer) -> Row:
+def record_of(job: AnswerJob, answer: GeneratedAnswer) -> Row:
     """Return an answer as a row of the log's schema, without model, step and scores."""
     question = job.question
     row = {
@@ -135,9 +152,9 @@ def record_of(job: Job, answer: Answer) -> Row:
     return row
 
 
-def _answer(row: Row) -> Answer:
+def _answer(row: Row) -> GeneratedAnswer:
     """Return the answer of a row of the store."""
-    answer = Answer(row["completion_ids"], row["text"], row["truncated"])
+    answer = GeneratedAnswer(row["completion_ids"], row["text"], row["truncated"])
     if "tool_tokens" not in row:
         return answer
     return answer._replace(
@@ -148,7 +165,7 @@ def _answer(row: Row) -> Answer:
     )
 
 
-def as_completion(job: Job, answer: Answer) -> Any:
+def as_completion(job: AnswerJob, answer: GeneratedAnswer) -> Any:
     """Return the completion as TRL passes it to rewards: a text, or a chat if the prompt is one."""
     if answer.chat:
         return answer.chat

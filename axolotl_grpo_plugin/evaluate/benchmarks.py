@@ -28,7 +28,15 @@ class _Data(Source):
 
 
 class Benchmark(NamedTuple):
-    """A benchmark. entry: its dataset, as in `datasets:`. reward: the dotted path of its reward."""
+    """A benchmark.
+
+    Attributes:
+        name: Its name on the command line.
+        entry: Its dataset, as in `datasets:`.
+        reward: The dotted path of its reward.
+        licence: The licence of the dataset.
+        description: One sentence.
+    """
 
     name: str
     entry: dict[str, Any]
@@ -50,8 +58,12 @@ def names() -> list[str]:
 def benchmark(name: str, file: str | None = None) -> Benchmark:
     """Return a benchmark.
 
-    file: JSONL or Parquet with the dataset's rows, which is read instead of the hub.
-    Raises: FindingError if there is no such benchmark.
+    Args:
+        name: The name of the benchmark.
+        file: JSONL or Parquet with the dataset's rows, which is read instead of the hub.
+
+    Raises:
+        FindingError: There is no such benchmark.
     """
     if name not in names():
         stop("unknown-benchmark", f"benchmark {name}", "unknown", nearest(name, names()))

@@ -6,21 +6,31 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from axolotl_grpo_plugin.evaluate.answers import Answer, AnswerStore, Job
+from axolotl_grpo_plugin.evaluate.answers import AnswerJob, AnswerStore, GeneratedAnswer
 from axolotl_grpo_plugin.evaluate.models import Model
 from axolotl_grpo_plugin.evaluate.rows import Question
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
 
 
-class Backend(Protocol):
-    """Generates completions. how: names it and its precision in the keys of answers."""
+class AnswerBackend(Protocol):
+    """Generates completions.
 
-    how: str
+    Attributes:
+        engine: The name of the backend with its precision, for the keys of answers.
+    """
+
+    engine: str
 
     def load(self, model: Model) -> None:
-        """Load a model. Raises: FindingError if that fails."""
+        """Load a model.
 
-    def generate(self, jobs: Sequence[Job]) -> Iterator[Sequence[tuple[Job, list[int] | Answer]]]:
+        Raises:
+            FindingError: That fails.
+        """
+
+    def generate(
+        self, jobs: Sequence[AnswerJob]
+    ) -> Iterator[Sequence[tuple[AnswerJob, list[int] | GeneratedAnswer]]]:
         """Yield batches of jobs with the token ids of their completions, or with whole answers."""
 
     def close(self) -> None:
@@ -29,21 +39,33 @@ class Backend(Protocol):
 
 def jobs_of(
     model: Model, rows: Sequence[Question], plans: Sequence[tuple[Sampling, int]], engine: str
-) -> list[Job]:
-    """Return the answers to generate. plans: settings, and the number of answers per row."""
+) -> list[AnswerJob]:
+    """Return the answers to generate.
+
+    Args:
+        model: The model that answers.
+        rows: The rows to answer.
+        plans: Settings, each with the number of answers per row.
+        engine: The backend with its precision.
+    """
     jobs = []
     for sampling, count in plans:
         for row, sample in product(rows, range(count)):
-            jobs.append(Job.of(model, row, sampling, sample, engine))
+            jobs.append(AnswerJob.of(model, row, sampling, sample, engine))
     return jobs
 
 
 def generate(
-    backend: Backend, store: AnswerStore, model: Model, jobs: Sequence[Job], tokenizer: Any
+    backend: AnswerBackend,
+    store: AnswerStore,
+    model: Model,
+    jobs: Sequence[AnswerJob],
+    tokenizer: Any,
 ) -> None:
     """Generate the answers that the store lacks, and add each batch to it.
 
-    Raises: FindingError if the model cannot be loaded, or the disk is full.
+    Raises:
+        FindingError: The model cannot be loaded, or the disk is full.
     """
     missing = [job for job in jobs if job.key not in store]
     if not missing:
@@ -52,20 +74,19 @@ def generate(
     with bar:
         backend.load(model)
         for batch in backend.generate(missing):
-            store.add(
-                model,
-                [job for job, _ in batch],
-                [answer_of(made, job, tokenizer) for job, made in batch],
-            )
+            answered = [job for job, _ in batch]
+            answers = [answer_of(generated, job, tokenizer) for job, generated in batch]
+            store.add(model, answered, answers)
             bar.update(len(batch))
 
 
-def answer_of(made: list[int] | Answer, job: Job, tokenizer: Any) -> Answer:
-    """Return the answer that token ids make, or the one that a backend made."""
-    if isinstance(made, Answer):
-        return made
+def answer_of(
+    generated: list[int] | GeneratedAnswer, job: AnswerJob, tokenizer: Any
+) -> GeneratedAnswer:
+    """Return the answer that a backend generated, whole or as token ids."""
+    if isinstance(generated, GeneratedAnswer):
+        return generated
+    text = tokenizer.decode(generated, skip_special_tokens=True)
+    is_full = len(generated) >= job.sampling.max_tokens
     ends = (*job.sampling.ends, tokenizer.pad_token_id)
-    full = len(made) >= job.sampling.max_tokens
-    return Answer(
-        made, tokenizer.decode(made, skip_special_tokens=True), full and made[-1] not in ends
-    )
+    return GeneratedAnswer(generated, text, truncated=is_full and generated[-1] not in ends)

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.evaluate.answers import Completions, Job, seed_of
+from axolotl_grpo_plugin.evaluate.answers import AnswerJob, TokensOfJobs, seed_of
 from axolotl_grpo_plugin.evaluate.models import Model
 from axolotl_grpo_plugin.findings import error_line, stop
 from axolotl_grpo_plugin.training.fewer_tokens import RowProcessor, generate_fewer_tokens
@@ -32,7 +32,7 @@ _SHARE = 0.5  # of the free memory that the key-value cache of a batch may take
 
 
 class LocalBackend:
-    """transformers. how: part of the answers' keys, because precision changes answers."""
+    """Generates with transformers."""
 
     def __init__(self, cfg: Config, tokenizer: Any, batch_size: int | None = None):
         disable_progress_bar()  # of loading weights
@@ -41,13 +41,18 @@ class LocalBackend:
         self._batch_size = batch_size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = _dtype(cfg, self.device)
-        self.how = f"transformers {str(self.dtype).removeprefix('torch.')}"
+        # Precision changes answers, so it is a part of their keys.
+        self.engine = f"transformers {str(self.dtype).removeprefix('torch.')}"
         self._base: Any = None
         self._loaded: Path | None = None  # the folder of the base
         self._model: Any = None
 
     def load(self, model: Model) -> None:
-        """Load a model. Raises: FindingError if its files are broken, or the adapter does not fit."""
+        """Load a model.
+
+        Raises:
+            FindingError: Its files are broken, or the adapter does not fit.
+        """
         try:
             # peft's `unload` keeps trained copies of whole layers, so an adapter spoils its base.
             if self._loaded != model.folder or isinstance(self._model, PeftModel):
@@ -70,7 +75,7 @@ class LocalBackend:
                 f"Check its files. An adapter must be trained on {model.folder}",
             )
 
-    def generate(self, jobs: Sequence[Job]) -> Iterator[Completions]:
+    def generate(self, jobs: Sequence[AnswerJob]) -> Iterator[TokensOfJobs]:
         """Yield batches of jobs with their completions' token ids, the longest prompts first."""
         # The longest prompts of a mode come first, so that a lack of memory shows at once.
         by_length = sorted(jobs, key=lambda job: (job.sampling.mode, -len(job.question.ids)))
@@ -85,7 +90,7 @@ class LocalBackend:
         """Free the memory."""
         self._base = self._model = self._loaded = None
 
-    def _completions(self, batch: list[Job]) -> list[list[int]]:
+    def _completions(self, batch: list[AnswerJob]) -> list[list[int]]:
         """Return each completion's token ids, up to and with its first end token."""
         tokenizer = self._tokenizer
         sampling = batch[0].sampling
@@ -120,7 +125,7 @@ class LocalBackend:
         width = padded.input_ids.shape[1]
         return [_until(row, sampling.ends, pad) for row in output[:, width:].tolist()]
 
-    def _fitting(self, longest: Job) -> int:
+    def _fitting(self, longest: AnswerJob) -> int:
         """Return the number of completions whose key-value cache fits into the free memory."""
         config = self._base.config.get_text_config()
         # Older configs lack these two.
@@ -145,7 +150,8 @@ class LocalBackend:
 class _SeededNoise(RowProcessor):
     """Turns greedy decoding into sampling: the highest of logits plus Gumbel noise is a sample.
 
-    Each row has a generator of its own, so that an answer does not depend on its batch.
+    Each row has its own generator, because an answer must not depend on its batch. Otherwise
+    another --batch-size, --limit or shard, or a second call after a crash, would change answers.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device):
@@ -161,7 +167,7 @@ class _SeededNoise(RowProcessor):
         self._generators = [self._generators[row] for row in rows.tolist()]
 
 
-def _warpers(batch: Sequence[Job], device: torch.device) -> LogitsProcessorList:
+def _warpers(batch: Sequence[AnswerJob], device: torch.device) -> LogitsProcessorList:
     """Return the processors that transformers would use to sample, and the noise."""
     sampling = batch[0].sampling
     if not sampling.temperature:
@@ -183,9 +189,9 @@ def _warpers(batch: Sequence[Job], device: torch.device) -> LogitsProcessorList:
 
 def _until(ids: list[int], ends: tuple[int, ...], pad: int) -> list[int]:
     """Return the ids up to and with the first end token, without the padding behind a stop text."""
-    for place, token in enumerate(ids):
+    for index, token in enumerate(ids):
         if token in ends:
-            return ids[: place + 1]
+            return ids[: index + 1]
     while ids and ids[-1] == pad:
         ids.pop()
     return ids

@@ -20,9 +20,13 @@ _FILES = [*_WEIGHTS, "*.json", "*.jinja", "*.model", "*.txt"]
 class Model(NamedTuple):
     """A model to evaluate.
 
-    label: its name in tables. folder: of the whole model. adapter: of a LoRA adapter on it, or None.
-    step: the training step of a checkpoint, 0 for the base model, None if unknown. digest: identifies
-    the weights by their content. names: the step of each label that has these weights.
+    Attributes:
+        label: The name of the model in tables.
+        folder: The folder of the whole model.
+        adapter: The folder of a LoRA adapter on it, or None.
+        step: The training step of a checkpoint, 0 for the base model, None if unknown.
+        digest: A hash of the weights.
+        names: The step of each label that has these weights.
     """
 
     label: str
@@ -38,20 +42,25 @@ def models_of(
 ) -> list[Model]:
     """Return the models to evaluate, the base model first. Equal weights are one model of several names.
 
-    names: folders or hub names, by default the config's base model. checkpoints: "all", "last", or
-    steps ("20,40") of the output_dir. trained: without names, also the model that the training saved.
-    Raises: FindingError if one of them is no model.
+    Args:
+        cfg: The config.
+        names: Folders or hub names. The default is the config's base model.
+        checkpoints: "all", "last", or steps ("20,40") of the output_dir.
+        trained: Without names, also take the model that the training saved.
+
+    Raises:
+        FindingError: One of them is no model.
     """
     output = output_dir(cfg)
-    places = {name: name for name in names} or {"base": str(cfg.get("base_model"))}
+    sources = {name: name for name in names} or {"base": str(cfg.get("base_model"))}
     if checkpoints:
         for folder in _checkpoints(output, checkpoints):
-            places[folder.name] = str(folder)
+            sources[folder.name] = str(folder)
     if trained and not names and checkpoints != "last" and _is_model(output):
-        places["trained"] = str(output)
+        sources["trained"] = str(output)
     unique: dict[str, Model] = {}
-    for label, place in places.items():
-        model = _model(cfg, label, place)
+    for label, source in sources.items():
+        model = _model(cfg, label, source)
         unique.setdefault(model.digest, model).names[label] = model.step
     return list(unique.values())
 
@@ -132,8 +141,9 @@ def _folder(cfg: Config, name: str, where: str) -> Path:
 def _digest(folder: Path, adapter: Path | None) -> str:
     """Return a hash of the weights and of the model's config, 16 hexadecimal digits."""
     total = hashlib.sha256()
-    for place in filter(None, (folder, adapter)):
-        for file in (*_weights(place), place / "config.json", place / _ADAPTER):
+    folders = [folder, adapter] if adapter else [folder]
+    for part in folders:
+        for file in (*_weights(part), part / "config.json", part / _ADAPTER):
             if file.is_file():
                 with file.open("rb") as content:
                     total.update(file.name.encode())

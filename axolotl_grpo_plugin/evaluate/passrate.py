@@ -17,12 +17,18 @@ from axolotl_grpo_plugin.runlog.schema import as_text
 BANDS = ("impossible", "very hard", "hard", "medium", "easy", "very easy", "perfect")
 _ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
-Place = tuple[str, int]  # a row's dataset and number
-Rates = dict[Place, "Rate"]
+DatasetRow = tuple[str, int]  # a dataset, and the index of a row in it
+Rates = dict[DatasetRow, "Rate"]
 
 
 class Rate(NamedTuple):
-    """A row's pass rate, from 0 to 1. n: scored answers. mean_tokens: tokens per answer."""
+    """The pass rate of a row.
+
+    Attributes:
+        pass_rate: The share of right answers, from 0 to 1.
+        n: The number of scored answers.
+        mean_tokens: Tokens per answer.
+    """
 
     pass_rate: float
     n: int
@@ -42,17 +48,18 @@ class Rate(NamedTuple):
 
 def rates_of(answers: Iterable[Row], reward: LoggedReward) -> Rates:
     """Return the pass rate of each row. Answers without a score do not count."""
-    rights = defaultdict[Place, list[bool]](list)
-    lengths = defaultdict[Place, list[int]](list)
+    rights = defaultdict[DatasetRow, list[bool]](list)
+    lengths = defaultdict[DatasetRow, list[int]](list)
     for answer in answers:
-        place = answer["dataset"], answer["row"]
+        dataset_row = answer["dataset"], answer["row"]
         right = reward.right(score_of(answer, reward.name))
         if right is not None:
-            rights[place].append(right)
-            lengths[place].append(answer["completion_tokens"])
+            rights[dataset_row].append(right)
+            lengths[dataset_row].append(answer["completion_tokens"])
     rates = {}
-    for place, verdicts in rights.items():
-        rates[place] = Rate(fmean(verdicts), len(verdicts), fmean(lengths[place]))
+    for dataset_row, verdicts in rights.items():
+        mean_tokens = fmean(lengths[dataset_row])
+        rates[dataset_row] = Rate(fmean(verdicts), len(verdicts), mean_tokens)
     return rates
 
 
@@ -71,12 +78,12 @@ def annotated(rows: Iterable[Question], rates: Rates) -> Rows:
 
     All rows have the same columns.
     """
-    kept = [row for row in rows if row.place in rates]
+    kept = [row for row in rows if row.dataset_row in rates]
     names: Row = {}
     for row in kept:
         names |= dict.fromkeys(row.raw)
-    found = []
+    rated = []
     for row in kept:
-        rate = rates[row.place]
-        found.append(names | row.raw | rate._asdict() | {"band": rate.band})
-    return found
+        rate = rates[row.dataset_row]
+        rated.append(names | row.raw | rate._asdict() | {"band": rate.band})
+    return rated

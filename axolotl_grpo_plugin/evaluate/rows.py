@@ -16,9 +16,13 @@ from axolotl_grpo_plugin.transforms.rows import DatasetError
 class Question(NamedTuple):
     """One row after its transform.
 
-    dataset: its file name, with the place in the config if two have that name. row: its number in the transformed dataset, from 0. raw: the dataset's own columns.
-    columns: those after the transform, without the prompt. prompt: a text, or chat messages.
-    ids: the prompt's token ids.
+    Attributes:
+        dataset: The file name of the dataset, or its key in the config if two have that name.
+        row: The index of the row in the transformed dataset.
+        raw: The columns before the transform.
+        columns: The columns after the transform, without the prompt.
+        prompt: A text, or chat messages.
+        ids: The token ids of the prompt.
     """
 
     dataset: str
@@ -29,7 +33,8 @@ class Question(NamedTuple):
     ids: list[int]
 
     @property
-    def place(self) -> tuple[str, int]:
+    def dataset_row(self) -> tuple[str, int]:
+        """The dataset and the index of the row in it."""
         return self.dataset, self.row
 
 
@@ -38,7 +43,14 @@ def questions(
 ) -> tuple[list[Question], int]:
     """Return the rows of all sources, and the number of rows that the trainer would drop as too long.
 
-    limit: the most rows per source. Raises: FindingError if a row cannot be read or transformed.
+    Args:
+        cfg: The config.
+        sources: The datasets.
+        tokenizer: The tokenizer of the config.
+        limit: The most rows per source, None for all.
+
+    Raises:
+        FindingError: A row cannot be read or transformed.
     """
     found: list[Question] = []
     names = [Path(source.path).name for source in sources]
@@ -71,7 +83,14 @@ def transformed(
 ) -> list[tuple[Row, Row]]:
     """Return the source's rows with a prompt: before and after the transform.
 
-    limit: the most rows. Raises: FindingError if a row cannot be read or transformed.
+    Args:
+        cfg: The config.
+        source: The dataset.
+        tokenizer: The tokenizer of the config.
+        limit: The most rows, None for all.
+
+    Raises:
+        FindingError: A row cannot be read or transformed.
     """
     transform = Transform(source, cfg, tokenizer.real)
     rows: list[tuple[Row, Row]] = []

@@ -10,8 +10,12 @@ from axolotl_grpo_plugin.config import Config, block, completion_of, number_of, 
 class Sampling:
     """The settings of an answer, with TRL's names and defaults.
 
-    temperature: 0 is greedy. max_tokens: tokens per completion. stop: texts that end a completion.
-    ends: ids of the tokens that end it.
+    Attributes:
+        temperature: 0 is greedy.
+        max_tokens: The most tokens of a completion.
+        stop: Texts that end a completion.
+        ends: The ids of the tokens that end a completion.
+        seed: The seed of all answers. Each answer has a seed of its own, which depends on this one.
     """
 
     temperature: float = 1.0
@@ -26,17 +30,23 @@ class Sampling:
 
     @classmethod
     def of(cls, cfg: Config, **given: Any) -> "Sampling":
-        """Return the settings of a config's training. given: values that replace them unless None."""
+        """Return the settings of a config's training.
+
+        Args:
+            cfg: The config.
+            given: Settings that replace those of the config, unless they are None.
+        """
         trl = block(cfg, "trl")
-        own: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "max_tokens": completion_of(cfg),
             "top_k": tokens_of(trl.get("top_k")),
         }
         for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
-            own[name] = number_of(trl.get(name))
-        return cls(
-            **{name: value for name, value in [*own.items(), *given.items()] if value is not None}
-        )
+            settings[name] = number_of(trl.get(name))
+        for name, value in given.items():
+            if value is not None:
+                settings[name] = value
+        return cls(**{name: value for name, value in settings.items() if value is not None})
 
     @property
     def mode(self) -> Literal["greedy", "sampled"]:

@@ -4,7 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.evaluate.answers import Answer, Job, as_completion, record_of
+from axolotl_grpo_plugin.evaluate.answers import (
+    AnswerJob,
+    GeneratedAnswer,
+    as_completion,
+    record_of,
+)
 from axolotl_grpo_plugin.findings import raised
 from axolotl_grpo_plugin.load import is_model, reward_refs
 from axolotl_grpo_plugin.report.lenient import forms, reads_gold
@@ -16,39 +21,40 @@ from axolotl_grpo_plugin.scoring.guards import Guards
 class AnswerScorer:
     """The rewards of a config. Reward models are left out, because they need a trainer.
 
-    left_out: the keys of reward models.
-    rewards: with their declared ranges.
-    highest: the score that counts as right, by logged name.
-    failures: numbers of failed scores.
-    errors: the first error of each reward function that failed.
+    Attributes:
+        left_out: The keys of reward models.
+        rewards: The other rewards with their declared ranges.
+        highest: The score that counts as right, by logged name.
+        failures: The number of failed scores, by logged name.
+        errors: The first error of each reward function that failed, by logged name.
     """
 
     def __init__(self, cfg: Config):
         self._guards = Guards.of(cfg)
-        self.left_out = list(filter(is_model, [reference.key for reference in reward_refs(cfg)]))
+        self.left_out = [ref.key for ref in reward_refs(cfg) if is_model(ref.key)]
         self.highest = self._guards.highest()
         self.rewards = self._guards.rewards(self._guards.by_name)
         self.failures: Counter[str] = Counter()
         self.errors: dict[str, str] = {}
 
-    def scored(self, jobs: Sequence[Job], answers: Sequence[Answer]) -> list[Row]:
+    def scored(self, jobs: Sequence[AnswerJob], answers: Sequence[GeneratedAnswer]) -> list[Row]:
         """Return answers as scored rows of the log's schema. Answers to a row are neighbors."""
         rows = list(map(_row, jobs, answers))
         completions = list(map(as_completion, jobs, answers))
         records = list(map(record_of, jobs, answers))
         first = next(iter(self._guards.by_name), "")
         for name, guard in self._guards.by_name.items():
-            for place, outcome in enumerate(guard.score_list(rows, completions)):
+            for index, outcome in enumerate(guard.score_list(rows, completions)):
                 if outcome.error:
                     self.failures[name] += 1
                     self.errors.setdefault(name, raised(outcome.error))
-                record = records[place]
+                record = records[index]
                 record[REWARD + name] = outcome.value
                 record[REASON + name] = outcome.status
                 if name == first:  # it says what is right
                     record[READ + name] = outcome.read
                     record[LENIENT + name] = self._is_lenient(
-                        name, rows[place], answers[place].text, outcome.value
+                        name, rows[index], answers[index].text, outcome.value
                     )
         return records
 
@@ -75,7 +81,7 @@ class AnswerScorer:
         self._guards.close()
 
 
-def _row(job: Job, answer: Answer) -> Row:
+def _row(job: AnswerJob, answer: GeneratedAnswer) -> Row:
     return job.question.columns | {
         "prompt": answer.prompt or job.question.prompt,
         "completion_ids": answer.ids,

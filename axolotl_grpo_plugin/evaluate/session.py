@@ -28,7 +28,7 @@ from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer, open_tokenizer
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.evaluate.answers import AnswerStore
 from axolotl_grpo_plugin.evaluate.benchmarks import benchmark, names
-from axolotl_grpo_plugin.evaluate.generate import Backend, generate, jobs_of
+from axolotl_grpo_plugin.evaluate.generate import AnswerBackend, generate, jobs_of
 from axolotl_grpo_plugin.evaluate.models import Model, models_of
 from axolotl_grpo_plugin.evaluate.options import Options, check_engine
 from axolotl_grpo_plugin.evaluate.rows import Question, questions, transformed
@@ -66,7 +66,7 @@ class Session:
         return AnswerStore(self.folder / "answers")
 
     @cached_property
-    def backend(self) -> Backend:
+    def backend(self) -> AnswerBackend:
         """transformers or vLLM; with the config's tools if it has any."""
         turns = self._turns()
         if not uses_tools(self.cfg):
@@ -78,7 +78,7 @@ class Session:
         stop_on(check_start(self.cfg, made.guarded, {"prompt": first.prompt} | first.columns))
         return made
 
-    def _turns(self) -> Backend:
+    def _turns(self) -> AnswerBackend:
         """Return what writes the model's text."""
         if not self.options.vllm():
             from axolotl_grpo_plugin.evaluate.local import LocalBackend
@@ -101,7 +101,7 @@ class Session:
                 self.backend,
                 self.store,
                 model,
-                jobs_of(model, self.rows, self.plans, self.backend.how),
+                jobs_of(model, self.rows, self.plans, self.backend.engine),
                 self.tokenizer.real,
             )
         self.backend.close()
@@ -112,7 +112,7 @@ class Session:
         for model in self.models:
             # One plan at a time, because answers to a row must be neighbors.
             for plan in self.plans:
-                jobs = jobs_of(model, self.rows, [plan], self.backend.how)
+                jobs = jobs_of(model, self.rows, [plan], self.backend.engine)
                 records = scorer.scored(jobs, [self.store[job.key] for job in jobs])
                 for label, step in model.names.items():
                     found += [record | {"model": label, "step": step} for record in records]

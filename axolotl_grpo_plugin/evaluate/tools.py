@@ -23,15 +23,15 @@ from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.config import Config, template_options
 from axolotl_grpo_plugin.environments.names import environment_ref, limits_of, most_calls, tool_refs
 from axolotl_grpo_plugin.environments.seams import Tools, generate
-from axolotl_grpo_plugin.evaluate.answers import Answer, Job
-from axolotl_grpo_plugin.evaluate.generate import Backend, answer_of
+from axolotl_grpo_plugin.evaluate.answers import AnswerJob, GeneratedAnswer
+from axolotl_grpo_plugin.evaluate.generate import AnswerBackend, answer_of
 from axolotl_grpo_plugin.evaluate.models import Model
 
 _BATCH = 64  # answers at once; an environment has a process for each
 
 
 class ToolBackend:
-    """Answers with a config's tools. how: with a hash of the tools, because they change the answers.
+    """Answers with a config's tools. engine: with a hash of the tools, because they change the answers.
 
     turns: the backend that writes each turn of the model. To TRL's loop, this object is its trainer, so
     it has the attributes that the loop reads.
@@ -45,7 +45,7 @@ class ToolBackend:
     def __init__(
         self,
         cfg: Config,
-        turns: Backend,
+        turns: AnswerBackend,
         tokenizer: PreTrainedTokenizerBase,
         batch_size: int | None,
     ):
@@ -53,7 +53,7 @@ class ToolBackend:
         self._turns = turns
         self._tokenizer = self.processing_class = tokenizer
         self._size = batch_size or _BATCH
-        self.how = f"{turns.how}, tools {_digest(cfg)}"
+        self.engine = f"{turns.engine}, tools {_digest(cfg)}"
         self.guarded = Tools(cfg)
         self.tools = self.guarded.all
         # TRL's name of a single kind of environment is None.
@@ -83,12 +83,14 @@ class ToolBackend:
             )
         )
 
-    def generate(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, Answer]]]:
+    def generate(
+        self, jobs: Sequence[AnswerJob]
+    ) -> Iterator[list[tuple[AnswerJob, GeneratedAnswer]]]:
         """Yield batches of jobs with their answers."""
         for batch in batched(jobs, self._size):
             yield list(zip(batch, self._answers(batch), strict=True))
 
-    def _answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+    def _answers(self, jobs: Sequence[AnswerJob]) -> Iterator[GeneratedAnswer]:
         """Answer jobs at once, turn by turn."""
         self._jobs = jobs
         self.environments = [None] * len(jobs)

@@ -13,7 +13,7 @@ import httpx
 import openai
 
 from axolotl_grpo_plugin.config import Config, block, tokens_of
-from axolotl_grpo_plugin.evaluate.answers import Completions, Job, seed_of
+from axolotl_grpo_plugin.evaluate.answers import AnswerJob, TokensOfJobs, seed_of
 from axolotl_grpo_plugin.evaluate.models import Model
 from axolotl_grpo_plugin.findings import FindingError, first_line, stop
 from axolotl_grpo_plugin.serving.address import LOCAL, server_info
@@ -29,8 +29,12 @@ _BATCH = 64  # answers per file of the store
 class VllmBackend:
     """vLLM's OpenAI-compatible server. One start serves a base model and all adapters on it.
 
-    models: all that will be loaded. address: HOST:PORT of a server that is up, or None to start one.
-    folder: for the server's log. longest: tokens of the longest prompt with its completion.
+    Args:
+        cfg: The config.
+        models: All models that will be loaded.
+        folder: The folder for the log of the server.
+        address: HOST:PORT of a server that is up, or None to start one.
+        longest: Tokens of the longest prompt with its completion.
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class VllmBackend:
         self._address = address
         self._longest = longest
         self._rank = max(map(_rank, models))
-        self.how = f"vllm {block(cfg, 'vllm').get('dtype') or 'auto'}"
+        self.engine = f"vllm {block(cfg, 'vllm').get('dtype') or 'auto'}"
         self._given = bool(address)
         self._gpus = visible_gpus()
         # vLLM 0.30's CPU build dies of a seed: "CPU Generator does not use offset".
@@ -52,7 +56,11 @@ class VllmBackend:
         self._adapters: set[Path] = set()
 
     def load(self, model: Model) -> None:
-        """Let the server serve a model. Raises: FindingError if it cannot."""
+        """Let the server serve a model.
+
+        Raises:
+            FindingError: It cannot.
+        """
         if self._base != model.folder:
             self.close()
             if not self._given:
@@ -80,7 +88,7 @@ class VllmBackend:
         if model.adapter:
             self._load_adapter(model.adapter)
 
-    def generate(self, jobs: Sequence[Job]) -> Iterator[Completions]:
+    def generate(self, jobs: Sequence[AnswerJob]) -> Iterator[TokensOfJobs]:
         """Yield the jobs with their completions' token ids, in the order in which they end."""
         replicas = max(1, len(self._gpus))
         with (
@@ -113,7 +121,7 @@ class VllmBackend:
             self._server.end()
             self._server = None
 
-    def _complete(self, client: openai.OpenAI, job: Job) -> list[int]:
+    def _complete(self, client: openai.OpenAI, job: AnswerJob) -> list[int]:
         sampling = job.sampling
         reply = client.completions.create(
             model=self._name,

@@ -8,7 +8,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from axolotl_grpo_plugin.evaluate.answers import Job
+from axolotl_grpo_plugin.evaluate.answers import AnswerJob
 from axolotl_grpo_plugin.evaluate.rows import Question
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
 from tests.conftest import MODEL, Later
@@ -77,7 +77,7 @@ def test_vllms_server_is_asked_to_stop_at_each_end_token(tmp_path):
     from axolotl_grpo_plugin.evaluate.vllm import VllmBackend
 
     client = MagicMock()
-    job = Job(Question("rows", 0, {}, {}, "", []), Sampling(ends=(EOS, END)), 0, "vllm", "key")
+    job = AnswerJob(Question("rows", 0, {}, {}, "", []), Sampling(ends=(EOS, END)), 0, "vllm", "key")
     model = MagicMock(adapter=None)
     VllmBackend({}, [model], tmp_path, None, 99)._complete(client, job)
     assert client.completions.create.call_args.kwargs["extra_body"]["stop_token_ids"] == (EOS, END)

@@ -111,7 +111,7 @@ def answered(compared, tmp_path_factory):
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     class Script:
-        how, processing_class, asked = "script", tokenizer, []
+        engine, processing_class, asked = "script", tokenizer, []
 
         def load(self, model):
             write_scripted(self)
@@ -129,7 +129,7 @@ def answered(compared, tmp_path_factory):
         script = Script()
         backend = ToolBackend(cfg, script, tokenizer, batch_size=4)
         backend.load(model)
-        jobs = jobs_of(model, rows, plans, backend.how)
+        jobs = jobs_of(model, rows, plans, backend.engine)
         found = {job.key: answer for batch in backend.generate(jobs) for job, answer in batch}
         backend.close()
         return [found[job.key] for job in jobs], script.asked

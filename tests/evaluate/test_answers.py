@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from axolotl_grpo_plugin.evaluate.answers import Answer, AnswerStore, Job, seed_of
+from axolotl_grpo_plugin.evaluate.answers import AnswerJob, AnswerStore, GeneratedAnswer, seed_of
 from axolotl_grpo_plugin.evaluate.models import Model, models_of
 from axolotl_grpo_plugin.evaluate.rows import Question
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
@@ -20,13 +20,13 @@ def model(folder, digest="d"):
 
 
 def job(sample=0, sampling=SAMPLED, row=ROW):
-    return Job.of(model("."), row, sampling, sample, "cpu")
+    return AnswerJob.of(model("."), row, sampling, sample, "cpu")
 
 
 def test_answers_with_tools_are_found_again(tmp_path):
     chat = [{"role": "assistant", "content": "2"}, {"role": "tool", "content": "4"}]
     prompt = [{"role": "user", "content": "2+2? You may try twice."}]
-    made = Answer([7, 2, 9], json.dumps(chat), False, prompt, chat, 1, {"Game": None})
+    made = GeneratedAnswer([7, 2, 9], json.dumps(chat), False, prompt, chat, 1, {"Game": None})
     AnswerStore(tmp_path).add(model(tmp_path), [job(0)], [made])
     assert AnswerStore(tmp_path)[job(0).key] == made
     (row,) = read(rollout_files(tmp_path).counted[0])
@@ -45,13 +45,13 @@ def test_answers_with_tools_are_found_again(tmp_path):
 )
 def test_key_changes_with_each_thing_that_changes_an_answer(other):
     assert other.key != job().key
-    assert Job.of(model(".", "other weights"), ROW, SAMPLED, 0, "cpu").key != job().key
-    assert Job.of(model("."), ROW, SAMPLED, 0, "cuda").key != job().key
+    assert AnswerJob.of(model(".", "other weights"), ROW, SAMPLED, 0, "cpu").key != job().key
+    assert AnswerJob.of(model("."), ROW, SAMPLED, 0, "cuda").key != job().key
 
 
 def test_key_does_not_change_with_gold_or_folder():
     moved = ROW._replace(dataset="b.jsonl", columns={"answer": "5"})
-    assert Job.of(model("elsewhere"), moved, SAMPLED, 0, "cpu").key == job().key
+    assert AnswerJob.of(model("elsewhere"), moved, SAMPLED, 0, "cpu").key == job().key
 
 
 def test_samples_of_a_row_have_different_seeds():
@@ -62,7 +62,7 @@ def test_full_disk_is_one_line(tmp_path):
     file = tmp_path / "answers"
     file.write_text("")  # a file in place of the folder fails as a full disk does
     with refused("cannot-be-written"):
-        AnswerStore(file).add(model(tmp_path), [job()], [Answer([7], "4", False)])
+        AnswerStore(file).add(model(tmp_path), [job()], [GeneratedAnswer([7], "4", False)])
 
 
 def test_foreign_parquet_file_is_named(tmp_path):

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from axolotl_grpo_plugin.evaluate.answers import Job
+from axolotl_grpo_plugin.evaluate.answers import AnswerJob
 from axolotl_grpo_plugin.evaluate.models import Model
 from axolotl_grpo_plugin.evaluate.rows import Question
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
@@ -116,7 +116,7 @@ END = 2  # the model's end token
 @pytest.mark.parametrize("bf16, precision", [(True, "bfloat16"), ("auto", "float32"), (None, "float32")])
 def test_cpu_answers_in_bf16_if_the_config_trains_in_it(monkeypatch, bf16, precision):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert local.LocalBackend({"bf16": bf16}, None).how == f"transformers {precision}"
+    assert local.LocalBackend({"bf16": bf16}, None).engine == f"transformers {precision}"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_stored_answers_are_those_of_transformers_own_loop(sampling, monkeypatch
     jobs = []
     for number in range(30):
         question = Question("", 0, {}, {}, "", [*range(40, 60 - number // 10)])
-        jobs.append(Job.of(loaded, question, sampling, number, "cpu"))
+        jobs.append(AnswerJob.of(loaded, question, sampling, number, "cpu"))
     ours = backend._completions(jobs)
     generate = backend._model.generate
     monkeypatch.setattr(backend._model, "generate", lambda custom_generate, **given: generate(**given))

@@ -30,7 +30,7 @@ _WRAPPED = re.compile(
     r"(?:\*\*(.+)\*\*|`(.+)`|\$(.+)\$|\\\((.+)\\\)|\\\[(.+)\\\]|\\boxed\{(.+)\})\.?", re.DOTALL
 )
 _TEXT = re.compile(r"\\(?:text|mathrm)\{([^{}]*)\}")
-_PLAIN = {"\\$": "$", "\\%": "%", "\u2212": "-"}
+_ESCAPED = {"\\$": "$", "\\%": "%", "\u2212": "-"}
 # A unit word starts with a letter or is a sign such as "%", so an operator ("18 + x") is no unit.
 _UNIT_WORD = re.compile(r"(?:[%°]|(?:°|/(?=..))?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*['’]?)[.,]?")
 _WORD_ENDS = re.compile(r"[/.'’]")  # of the words in one unit word: "dozen/box"
@@ -70,8 +70,10 @@ Same = Callable[[str], object]
 class Answer(NamedTuple):
     """The answer of a completion.
 
-    text: the answer without outer whitespace, or None if there is no answer.
-    problem: why there is no answer ("no_answer_tag", "truncated", "empty_answer", ...), else "".
+    Attributes:
+        text: The answer without outer whitespace, or None if there is no answer.
+        problem: The reason if there is no answer: "no_answer_tag", "truncated", "empty_answer" and
+            so on. Otherwise "".
     """
 
     text: str | None
@@ -81,8 +83,9 @@ class Answer(NamedTuple):
 class Number(NamedTuple):
     """The number that an answer states.
 
-    value: exact, or None if the answer is not one plain number.
-    problem: why the value is None ("several_numbers", "not_a_number"), else "".
+    Attributes:
+        value: The exact number, or None if the answer is not one plain number.
+        problem: The reason if there is no value: "several_numbers" or "not_a_number". Otherwise "".
     """
 
     value: Decimal | None
@@ -92,8 +95,12 @@ class Number(NamedTuple):
 def text_of(completion: Completion) -> str:
     """Return the text of a completion, with "\\n" as line end and without outer whitespace.
 
-    completion: a string, or chat messages, of which only the assistant's are read. A message without
-    a role is the assistant's. Raises: TypeError for anything else.
+    Args:
+        completion: A string, or chat messages, of which only the assistant's are read. A message
+            without a role is the assistant's.
+
+    Raises:
+        TypeError: The completion is neither.
     """
     if not isinstance(completion, str):
         completion = "\n".join(_answers(completion))
@@ -177,8 +184,8 @@ def read_number(answer: str) -> Number:
     """
     body = without_marks(answer)
     body = _TEXT.sub(r" \1", body).strip()
-    for written, plain in _PLAIN.items():
-        body = body.replace(written, plain)
+    for written, character in _ESCAPED.items():
+        body = body.replace(written, character)
     name = _NAME.match(body)
     if name and not _NO_UNIT.fullmatch(name[1].lower()):
         body = body[name.end() :]
@@ -238,7 +245,10 @@ def read_blocks(text: str, tags: Names = TAGS) -> Blocks | None:
 
     Only whitespace may be between the blocks, and nothing around them. Each is closed exactly once.
     The reasoning may mention an opening tag.
-    tags: the two of the reasoning, then the two of the answer.
+
+    Args:
+        text: A completion.
+        tags: The two tags of the reasoning, then the two of the answer.
     """
     _, _, opening, closing = tags
     parts = read_reasoning(text, tags)
@@ -257,7 +267,10 @@ def read_blocks(text: str, tags: Names = TAGS) -> Blocks | None:
 def read_reasoning(text: str, tags: Names) -> Blocks | None:
     """Return the reasoning at the start of a text and the text after it, or None without reasoning.
 
-    tags: the two of the reasoning, then any others. The first closing tag ends the reasoning.
+    Args:
+        text: A completion.
+        tags: The two tags of the reasoning, then any others. The first closing tag ends the
+            reasoning.
     """
     opening, closing, *_ = tags
     head, closed, tail = text.partition(closing)
@@ -284,7 +297,7 @@ def box_spans(text: str) -> list[Span]:
     first = _BOX.search(text, max(0, len(text) - BOXED))
     if not first:
         return []
-    opened: list[int] = []  # for each open brace, the place of its content if it is a box, else -1
+    opened: list[int] = []  # for each open brace, the start of its content if it is a box, else -1
     boxes: list[Span] = []
     for match in _BRACES.finditer(text, first.start()):
         brace = match[0]
@@ -326,7 +339,7 @@ def reasoning_of(text: str) -> str:
     return thinking
 
 
-Place = Literal["tag", "box", "hash", "fence"]
+AnswerPlace = Literal["tag", "box", "hash", "fence"]
 _MOST_TEXTS = 50  # different answers in one place that are compared with each other
 # Text between two boxes of one list: "\boxed{1}$ and $x_2=\boxed{2}". It has no other number.
 _BETWEEN_BOXES = re.compile(r"(?:_\{?[0-9]\}?|[^0-9]){0,60}")
@@ -334,7 +347,7 @@ _BETWEEN_BOXES = re.compile(r"(?:_\{?[0-9]\}?|[^0-9]){0,60}")
 
 def find_answer(
     text: str,
-    places: Sequence[Place],
+    places: Sequence[AnswerPlace],
     same: Same = str,
     longest: int | None = None,
     every_tag: bool = False,
@@ -347,19 +360,22 @@ def find_answer(
     no answer. If the text has an `<answer>` tag, only the tag is read. A box in the tag's body is
     the answer if "box" is one of the places. If the reasoning is never closed, only a tag is read.
 
-    places: "tag" (`<answer>`), "box" (`\boxed{}`), "hash" (after `####`), "fence" (the last closed
-        Markdown fence that is labelled as JSON, or not at all).
-    same: maps texts that state the same answer to equal values, and a text without an answer to
-        None. Such a text, or an empty one, is ignored beside others.
-    longest: characters; a longer text is not an answer ("too_long").
-    every_tag: compare the bodies of all tags, instead of reading the last one.
-    join_boxes: read different boxes as a list if only a few words or signs are between them.
-    in_reasoning: read the reasoning, too.
+    Args:
+        text: A completion as text.
+        places: Where an answer may be: "tag" (`<answer>`), "box" (`\boxed{}`), "hash" (after `####`),
+            "fence" (the last closed Markdown fence that is labelled as JSON, or not at all).
+        same: Maps texts that state the same answer to equal values, and a text without an answer to
+            None. Such a text, or an empty one, is ignored beside others.
+        longest: The most characters. A longer text is not an answer ("too_long").
+        every_tag: Compare the bodies of all tags, instead of reading the last one.
+        join_boxes: Read different boxes as a list if only a few words or signs are between them.
+        in_reasoning: Read the reasoning, too.
 
-    Problems: "no_answer" ("no_answer_tag" if "tag" is the only place), "truncated", "empty_answer",
-    "several_answers", "too_long".
+    Returns:
+        The answer, or one of the problems "no_answer" ("no_answer_tag" if "tag" is the only place),
+        "truncated", "empty_answer", "several_answers" and "too_long".
     """
-    missing = "no_answer_tag" if [*places] == ["tag"] else "no_answer"
+    missing = "no_answer_tag" if list(places) == ["tag"] else "no_answer"
     if not in_reasoning:
         text = after_reasoning(text)
     has_tag = "tag" in places and ("<answer>" in text or "</answer>" in text)
@@ -387,7 +403,8 @@ def find_answer(
         return Answer(None, "truncated" if open_box or open_fence else missing)
     answer = _agreed(texts, same, longest)
     if answer.problem == "several_answers" and join_boxes and _is_list_of_boxes(text):
-        return _agreed([", ".join(filter(None, texts))], same, longest)
+        joined = ", ".join(box for box in texts if box)
+        return _agreed([joined], same, longest)
     return answer
 
 
@@ -412,7 +429,7 @@ def _agreed(texts: Texts, same: Same, longest: int | None) -> Answer:
         value = same(text) if text else None
         if value is not None:
             stated[text] = value
-    values = [*stated.values()]
+    values = list(stated.values())
     if any(value != values[0] for value in values):
         return Answer(None, "several_answers")
     last = texts[-1]

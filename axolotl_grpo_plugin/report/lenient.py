@@ -6,7 +6,7 @@ from axolotl_grpo_plugin.completions import read_boxes
 from axolotl_grpo_plugin.reward import BaseReward, Reward
 
 # Columns with a gold answer. The gold of other rewards (tests, numbers to combine) is no answer.
-GOLD = frozenset("answer solution gold ground_truth label".split())
+GOLD = frozenset({"answer", "solution", "gold", "ground_truth", "label"})
 # A minus after a number, a letter or a bracket is an operator.
 _NUMBER = re.compile(
     r"(?:(?<![\w)\]}])-\$?)?"
@@ -27,7 +27,7 @@ def forms(text: str) -> list[str]:
     It may be anywhere: also inside the reasoning and after the answer. There is one completion for each
     form that rewards read. If one of them is right, the gap to the reward's verdict is format.
     """
-    found = read_boxes(text)[-1:] or _NUMBER.findall(text)[-1:]
-    if not found:
+    answers = read_boxes(text) or _NUMBER.findall(text)
+    if not answers:
         return []
-    return [form.format(found[0]) for form in _FORMS]
+    return [form.format(answers[-1]) for form in _FORMS]

@@ -70,15 +70,17 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
         return Score(0.0, answer.problem)
     if len(answer.text) > LONGEST_ANSWER:
         return Score(0.0, "too_long", answer.text)
-    reason = _judge(answer.text, *problem)
+    reason = _reason(answer.text, *problem)
     return Score(float(reason == "correct"), reason, answer.text)
 
 
 def read_problem(nums: Any, target: object) -> tuple[list[int], int] | None:
     """Return the numbers and the target of a row, or None if one of them cannot be read.
 
-    nums: at least one whole number, 0 or more, in a list or its JSON text.
-    target: a whole number.
+    Args:
+        nums: A list, or its JSON text, of at least one whole number. Each is 0 or more.
+        target: A whole number.
+
     Each number may be text.
 
     >>> read_problem('[3, 3, 8, 8]', "24")
@@ -112,10 +114,10 @@ def _whole(value: object) -> int | None:
     return value
 
 
-def _judge(answer: str, nums: list[int], target: int) -> str:
+def _reason(answer: str, nums: list[int], target: int) -> str:
     answer = without_marks(answer)
-    for sign, plain in _TYPESET.items():
-        answer = answer.replace(sign, plain)
+    for sign, operator_sign in _TYPESET.items():
+        answer = answer.replace(sign, operator_sign)
     left, equals, right = answer.partition("=")
     left, right = left.strip(), right.strip()
     if not _ARITHMETIC.fullmatch(left):

@@ -92,18 +92,19 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     paid = THINK_TAGS[1:] if prefilled else THINK_TAGS
     once = {tag for tag in paid if completion.count(tag) == 1}
     parts = split_at_tags(completion, THINK_TAGS)
-    count, last = 0, -1
+    count = 0
+    last = -1  # index of the last tag that counts
     # Texts and tags alternate.
     for before, tag, after in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
         body = before if tag.startswith("</") else after
-        place = THINK_TAGS.index(tag)
-        if tag in once and place > last and not _is_empty(body):
+        index = THINK_TAGS.index(tag)
+        if tag in once and index > last and not _is_empty(body):
             count += 1
-            last = place
+            last = index
     if not count:
         return Score(0.0, "no_tags")
-    more = text_after_answer(completion).strip()
-    cost = cost_of_text_after(more, len(more), THINK_TAGS, 0.25)
+    after_answer = text_after_answer(completion).strip()
+    cost = cost_of_text_after(after_answer, len(after_answer), THINK_TAGS, 0.25)
     value = count / len(paid)
     if cost:
         return Score(max(value - cost, 0.0), "text_after_answer")

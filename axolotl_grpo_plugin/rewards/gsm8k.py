@@ -162,23 +162,23 @@ def xmlcount_reward_func(completion: str) -> Score:
     >>> xmlcount_reward_func([""], ["<reasoning>9 * 2</reasoning>"])
     [0.25]
     """
-    tags = sum(completion.count(tag) == 1 for tag in TAGS)
-    if not tags:
+    count = len([tag for tag in TAGS if completion.count(tag) == 1])
+    if not count:
         return Score(0.0, "no_tags")
     parts = split_at_tags(completion, TAGS)
-    found = zip(parts[1::2], parts[2::2], strict=True)
-    bodies = [body for tag, body in found if not tag.startswith("</")]
+    tags_with_text = zip(parts[1::2], parts[2::2], strict=True)
+    bodies = [body for tag, body in tags_with_text if not tag.startswith("</")]
     if all(map(is_blank, bodies)):
         return Score(0.0, "no_content")
     after = text_after_answer(completion)  # the first character may be a line break
     cost = cost_of_text_after(after, len(after) - 1, TAGS, 0.125)
     if cost:
-        return Score(max(0.125 * tags - cost, 0.0), "text_after_answer")
-    return Score(0.125 * tags, "all_tags" if tags == len(TAGS) else "some_tags")
+        return Score(max(0.125 * count - cost, 0.0), "text_after_answer")
+    return Score(0.125 * count, "all_tags" if count == len(TAGS) else "some_tags")
 
 
 def cost_of_text_after(text: str, length: int, tags: Names, highest: float) -> float:
-    """Return the cost of text after the answer. length: the number of its characters that cost."""
+    """Return the cost of text after the answer, of which `length` characters cost."""
     # Reasoning after the answer must not cost by its length.
     if any(tag in text for tag in tags):
         return highest

@@ -12,10 +12,45 @@ LOG = logging.getLogger(__name__)
 
 # Names of columns, the most certain first. An id, a source or a level is neither question nor answer.
 _QUESTIONS = (
-    "question problem q query prompt instruction input task messages conversation text".split()
+    "question",
+    "problem",
+    "q",
+    "query",
+    "prompt",
+    "instruction",
+    "input",
+    "task",
+    "messages",
+    "conversation",
+    "text",
 )
-GOLD_COLUMNS = "answer gold a ground_truth label target solution output response completion".split()
-_NOT_GUESSED = "id idx index uuid data_source source split level difficulty subject category title context".split()
+GOLD_COLUMNS = (
+    "answer",
+    "gold",
+    "a",
+    "ground_truth",
+    "label",
+    "target",
+    "solution",
+    "output",
+    "response",
+    "completion",
+)
+_NOT_GUESSED = (
+    "id",
+    "idx",
+    "index",
+    "uuid",
+    "data_source",
+    "source",
+    "split",
+    "level",
+    "difficulty",
+    "subject",
+    "category",
+    "title",
+    "context",
+)
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -48,7 +83,13 @@ class DatasetError(FindingError):
 
 
 class DataRow(NamedTuple):
-    """A dataset's row before its transform. source, number: its place, for messages."""
+    """A dataset's row before its transform.
+
+    Attributes:
+        values: The columns.
+        source: The name of the dataset, for messages.
+        number: The index of the row in the dataset, for messages.
+    """
 
     values: Row
     source: str
@@ -74,7 +115,7 @@ class DataRow(NamedTuple):
         return value
 
     def fault(self, column: str, what: str, fix: str = "") -> DatasetError:
-        """Return an error to raise for the value in a column. fix: as in `DatasetError`."""
+        """Return an error to raise for the value in a column. `DatasetError` documents the fix."""
         where = f'{self.source}, row {self.number}, column "{column}"'
         return DatasetError(Finding(where, what, fix))
 
@@ -88,20 +129,26 @@ def batched(
 ) -> MapArguments:
     """Return a function and its options for `datasets.Dataset.map`, as Axolotl expects of a factory.
 
-    change: returns a row's new columns; all other columns stay. data_source: for rows without one,
-    because `rewards.dispatch` chooses by it. Rows with a prompt longer than `grpo_max_prompt_length`
-    tokens are dropped, and their number is logged.
+    Rows with a prompt longer than `grpo_max_prompt_length` tokens are dropped, and their number is
+    logged.
+
+    Args:
+        cfg: The config.
+        dataset_idx: The index of the dataset in `datasets` or `test_datasets`.
+        change: Returns the new columns of a row. All other columns stay.
+        data_source: The source of rows that have none, because `rewards.dispatch` chooses by it.
+        batch_size: The number of rows per call of the function.
     """
     source = source_of(cfg, dataset_idx)
 
     def transform(columns: Columns, numbers: list[int], tokenizer: object) -> Columns:
-        made: Columns = {}
+        changed: Columns = {}
         for number, row in zip(numbers, rows_of(columns), strict=True):
             new = {**row, **change(DataRow(row, source, number))}
             new["data_source"] = row.get("data_source") or data_source
             for name, value in new.items():
-                made.setdefault(name, []).append(value)
-        return within_budget(made, tokenizer, cfg, source)
+                changed.setdefault(name, []).append(value)
+        return within_budget(changed, tokenizer, cfg, source)
 
     return transform, {"batched": True, "with_indices": True, "batch_size": batch_size}
 
@@ -142,8 +189,8 @@ def guess_columns(row: Row) -> tuple[str, str]:
                 asked = name
                 break
     if not answered:
-        place = names.index(asked) + 1 if asked else 0
-        answered = "".join(names[place : place + 1])
+        after = names[names.index(asked) + 1 :] if asked else names
+        answered = after[0] if after else ""
     return asked, answered
 
 

@@ -41,10 +41,13 @@ BATCH_SECONDS = 120.0  # of wall time for a batch of about 64 completions
 def named_rewards(keys: Names, words: Names) -> RewardRefs:
     """Return the rewards of a command line, after a trial load.
 
-    keys: of --reward. words: of --arg, name=value. The value is JSON, or text if it is no JSON.
-    Each goes to all rewards that have the parameter.
+    Args:
+        keys: The values of --reward.
+        words: The values of --arg, name=value. The value is JSON, or text if it is no JSON. Each
+            goes to all rewards that have the parameter.
 
-    Raises: FindingError if a reward or a parameter is unknown, or if a reward cannot be made.
+    Raises:
+        FindingError: A reward or a parameter is unknown, or a reward cannot be made.
     """
     given: dict[str, Any] = {}
     for word in words:
@@ -97,36 +100,40 @@ def _parameters(key: str) -> set[str]:
 def rescored(references: RewardRefs, rows: Rows, column: str = "completion") -> OutcomesOf:
     """Return each reward's scores in the order of the rows.
 
-    column: of the completions. The columns of the dataset may have the log's prefix.
+    Args:
+        references: The rewards.
+        rows: The rows. The columns of the dataset may have the log's prefix.
+        column: The column of the completions.
 
-    Raises: FindingError if a reward is not ready, reads a column that no row has, or scores no
-        completion of a batch, because it loops for example.
+    Raises:
+        FindingError: A reward is not ready, reads a column that no row has, or scores no completion
+            of a batch, for example because it loops.
     """
     settings = replace(ScoringSettings.of({}), batch_timeout=BATCH_SECONDS * len(references))
     columns = [_columns(row, column) for row in rows]
     names = dict.fromkeys(chain.from_iterable(columns))
     for reference in references:
         check_scorable(reference, names)
-    found = {}
+    scores = {}
     with closing(Guards(references, settings)) as guards:
         for key, guard in guards.guards.items():
             groups: defaultdict[object, list[int]] = defaultdict(list)
-            for place, row in enumerate(rows):
+            for index, row in enumerate(rows):
                 is_grouped = isinstance(guard.function, GroupReward)
                 # Only a group reward needs the groups. All rows of another are one series.
-                groups[is_grouped and group_of(row)].append(place)
+                groups[is_grouped and group_of(row)].append(index)
             outcomes: dict[int, Outcome] = {}
-            for places in groups.values():
-                own = [columns[place] for place in places]
-                completions = [rows[place][column] for place in places]
-                outcomes |= zip(places, _scored(guard, own, completions), strict=True)
-            found[key] = [outcomes[place] for place in range(len(rows))]
-    return found
+            for indices in groups.values():
+                group = [columns[index] for index in indices]
+                completions = [rows[index][column] for index in indices]
+                outcomes |= zip(indices, _scored(guard, group, completions), strict=True)
+            scores[key] = [outcomes[index] for index in range(len(rows))]
+    return scores
 
 
 def _scored(guard: GuardedReward, rows: Rows, completions: list[Any]) -> Outcomes:
     """Score rows, until all completions of a batch fail."""
-    found: Outcomes = []
+    scored: Outcomes = []
     for outcomes in guard.score_batches(rows, completions):
         if all(map(is_failed, outcomes)):
             failure = failure_of(guard, outcomes[0])
@@ -145,8 +152,8 @@ def _scored(guard: GuardedReward, rows: Rows, completions: list[Any]) -> Outcome
                 f"it failed for {which} {len(outcomes)} completions: {failure.what}",
                 fix,
             )
-        found += outcomes
-    return found
+        scored += outcomes
+    return scored
 
 
 def _columns(row: Row, column: str) -> Row:
@@ -163,7 +170,10 @@ def _columns(row: Row, column: str) -> Row:
 def check_scorable(reward: RewardRef, names: Columns, filled: Columns = ()) -> None:
     """Raise FindingError if no row has a column that the reward reads, or if the reward is not ready.
 
-    names: the rows' columns. filled: the names of columns that TRL adds.
+    Args:
+        reward: The reward.
+        names: The columns of the rows.
+        filled: The names of columns that TRL adds.
     """
     where = f"--reward {reward.key}"
     function = load_reward(reward)

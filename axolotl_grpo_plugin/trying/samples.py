@@ -115,16 +115,16 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
     offline: a dataset that is only on the hub makes a skipped check.
     """
     where = at(cfg, source.name)
-    place = source.entry.get("path")
+    hub_name = source.entry.get("path")  # first the dataset, then the tokenizer
     try:
         transform = Transform(source, cfg, LazyTokenizer(cfg))
         rows = list(islice(next(read(source, cfg)), limit))
-        place = name_of(cfg)
+        hub_name = name_of(cfg)
         transformed = [transform([row])[0] for row in rows]
     except DatasetError as error:
         return error.at(where, source.name)
     except FindingError as error:  # of the file, or of the tokenizer
-        if offline and is_on_hub(place):
+        if offline and is_on_hub(hub_name):
             return skipped(where)
         return error.finding
     except Exception as error:  # a user's transform
@@ -132,8 +132,8 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
         return Finding(where, what, fix, traceback.format_exc())
     # A user's own prompt may ask for any layout.
-    own = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
-    gold = None if own else GOLD.get(str(source.entry.get("type")))
+    has_prompt = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
+    gold = None if has_prompt else GOLD.get(str(source.entry.get("type")))
     found = []
     for (_, raw), made in zip(rows, transformed, strict=True):
         for row in made[:limit]:
@@ -147,7 +147,13 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
 def gold_of(row: Row, reads: Names = ANSWERS, kinds: Any = str | int | float) -> str | None:
     """Return a row's gold answer as text: the first column of ANSWERS that `reads` names.
 
-    kinds: the types that it may have. Returns None if there is no such column.
+    Args:
+        row: The columns of the row.
+        reads: The columns that the reward reads.
+        kinds: The types that the answer may have.
+
+    Returns:
+        The gold answer, or None if there is no such column.
     """
     for name in ANSWERS:
         value = row.get(name)
@@ -174,10 +180,7 @@ def merged(found: Samples) -> Samples:
 
 
 class SampleScorer:
-    """Scores completions of samples. Each is scored as a whole prompt group of equal completions.
-
-    guards: the rewards.
-    """
+    """Scores completions of samples. Each is scored as a whole prompt group of equal completions."""
 
     def __init__(self, cfg: Config, guards: Guards):
         group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
@@ -197,8 +200,10 @@ class SampleScorer:
         # A few completions need no batch's time, unless they wait for a judge.
         patience = PATIENCE if guard.function.is_async else 1
         guard.limit = min(limit, patience * guard.timeout)
-        outcomes = guard.score_list(rows, texts, self._steps)
-        guard.limit = limit
+        try:
+            outcomes = guard.score_list(rows, texts, self._steps)
+        finally:
+            guard.limit = limit
         for outcome in filter(is_failed, outcomes):
             raise RewardError(failure_of(guard, outcome), found[0].row)
         return [outcome.value for outcome in outcomes if outcome.value is not None]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from axolotl_grpo_plugin.completions import Names, Place, Texts, find_answer, read_number
+from axolotl_grpo_plugin.completions import AnswerPlace, Names, Texts, find_answer, read_number
 from axolotl_grpo_plugin.rewards.mathematics.values import read_value
 from axolotl_grpo_plugin.trying.samples import ANSWERS, KNOWN, LAYOUTS, Sample, Samples, gold_of
 
@@ -13,7 +13,7 @@ TextsOf = dict[str, Texts]  # by attack; without a text, the row is left out
 WITHOUT_LAYOUT = ("bare text", "prose")
 LONG = "word " * 1000
 MEGABYTE = 1_000_000
-_PLACES: tuple[Place, ...] = ("tag", "box", "hash")
+_PLACES: tuple[AnswerPlace, ...] = ("tag", "box", "hash")
 NUMBERS = "numbers of the prompt"
 NO_NUMBER = "no prompt's last paragraph has a number other than the answer"
 _NUMBER = re.compile(r"-?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
@@ -33,8 +33,14 @@ LEFT_OUT = {
 class Target:
     """A row to attack.
 
-    gold: its right answer as text, "" if unknown. others: different golds of other rows. wrong: one of
-    them, or else a wrong answer. wrap: writes an answer in the layout that the reward pays best.
+    Attributes:
+        row: The columns of the row.
+        turns: The text of each message of the prompt.
+        question: The last paragraph of the prompt.
+        gold: The right answer as text, "" if unknown.
+        others: The golds of other rows that differ from this one.
+        wrong: One of the others, or else a wrong answer.
+        wrap: Writes an answer in the layout that the reward pays best.
     """
 
     def __init__(self, sample: Sample, gold: str, others: Texts):
@@ -43,7 +49,8 @@ class Target:
         self.question = sample.prompt.rpartition("\n\n")[2].strip()
         self.gold = gold
         self.others = others
-        self.wrong = [*others, *_near(gold), "no idea"][0]
+        candidates = [*others, *_near(gold), "no idea"]
+        self.wrong = candidates[0]
         self.wrap = LAYOUTS["<answer>"]
 
     @property
@@ -73,13 +80,13 @@ def targets_of(samples: Samples, reads: Names) -> list[Target]:
             gold = find_answer(sample.gold, _PLACES).text
         golds.append(gold or "")
     targets = []
-    for place, gold in enumerate(golds):
+    for index, gold in enumerate(golds):
         others = []
-        # From this row on, so that rows do not share one wrong answer.
-        for other in golds[place:] + golds[:place]:
+        # The list begins at this row, so that rows do not share one wrong answer.
+        for other in golds[index:] + golds[:index]:
             if other and gold and not _same(other, gold):
                 others.append(other)
-        targets.append(Target(samples[place], gold, others))
+        targets.append(Target(samples[index], gold, others))
     return targets
 
 
@@ -92,12 +99,12 @@ def _same(left: str, right: str) -> bool:
 
 def _changed(gold: str, number: re.Pattern[str], change: Callable[[str], str]) -> Texts:
     """Return a gold with each number changed, or nothing if it is neither a number, a list nor an object."""
-    plain = read_number(gold).value
-    if plain is not None:
-        gold = f"{plain.normalize():f}"
+    value = read_number(gold).value
+    if value is not None:
+        gold = f"{value.normalize():f}"
     elif not isinstance(read_value(gold).value, list | tuple | dict):
         return []
-    changed = number.sub(lambda found: change(found[0]), gold)
+    changed = number.sub(lambda match: change(match[0]), gold)
     return [changed] if changed != gold else []
 
 
@@ -173,7 +180,8 @@ def _wrong_answers(target: Target) -> TextsOf:
         for answer in written:
             if answer and not _same(answer, gold):
                 texts[name].append(target.wrap(answer))
-    texts["unevaluated expression"] += map(LAYOUTS[r"\boxed{}"], _unevaluated(gold))
+    for answer in _unevaluated(gold):
+        texts["unevaluated expression"].append(LAYOUTS[r"\boxed{}"](answer))
     return texts
 
 
@@ -197,7 +205,7 @@ def _unclosed(target: Target) -> Texts:
     cut = max(text.rfind("</answer>"), text.rfind("}"), 0)
     known = f"It is {target.gold}"
     texts = [f"<reasoning>\n{known}", f"<think>\n{known}", text[:cut]]
-    return [*filter(None, texts)]
+    return [text for text in texts if text]
 
 
 def equal_texts(target: Target) -> TextsOf:

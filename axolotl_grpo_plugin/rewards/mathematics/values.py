@@ -18,7 +18,12 @@ _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 
 
 class Value(NamedTuple):
-    """The value of a text. plain: the text is neither JSON nor a literal, so it is the value."""
+    """The value of a text.
+
+    Attributes:
+        value: The value.
+        plain: The text is neither JSON nor a literal, so it is its own value.
+    """
 
     value: Any
     plain: bool = False
@@ -106,10 +111,10 @@ def matched[Left, Right](
     if len(answers) != len(left):
         return False
     for answer in answers:
-        for place, gold in enumerate(left):
+        for index, gold in enumerate(left):
             if equal(answer, gold):
-                # By its place, because an equal value may be another one: 1 == True.
-                del left[place]
+                # By its index, because an equal value may be another one: 1 == True.
+                del left[index]
                 break
         else:
             return False

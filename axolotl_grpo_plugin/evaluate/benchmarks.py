@@ -67,9 +67,11 @@ def benchmark(name: str, file: str | None = None) -> Benchmark:
     """
     if name not in names():
         stop("unknown-benchmark", f"benchmark {name}", "unknown", nearest(name, names()))
-    made = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    entry = made["dataset"]
+    described = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    entry = described["dataset"]
     if file is not None:
         entry = {"path": file, "split": "train", "type": entry["type"]}
     resolve_packaged({"datasets": [entry]})
-    return Benchmark(name, entry, made["reward"], made["licence"], made["description"])
+    return Benchmark(
+        name, entry, described["reward"], described["licence"], described["description"]
+    )

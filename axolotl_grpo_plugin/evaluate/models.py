@@ -74,7 +74,7 @@ def _checkpoints(output: Path, which: str) -> list[Path]:
     if which == "last":
         wanted = known[-1:]
     elif which != "all":
-        wanted = list(map(tokens_of, which.split(",")))
+        wanted = [tokens_of(step) for step in which.split(",")]
     if not known or not steps.keys() >= {*wanted}:
         stop(
             "no-checkpoint",

@@ -52,7 +52,7 @@ def questions(
     Raises:
         FindingError: A row cannot be read or transformed.
     """
-    found: list[Question] = []
+    kept: list[Question] = []
     names = [Path(source.path).name for source in sources]
     longest = tokens_of(cfg.get("grpo_max_prompt_length")) or math.inf
     dropped = 0
@@ -67,15 +67,15 @@ def questions(
             if len(ids) > longest:
                 dropped += 1
             else:
-                found.append(Question(name, number, raw, columns, prompt, ids))
-    if not found:
+                kept.append(Question(name, number, raw, columns, prompt, ids))
+    if not kept:
         stop(
             "no-rows",
             ", ".join(source.name for source in sources),
             f"no row is left, and {dropped} prompts are too long",
             "Check the transform and the file, or raise grpo_max_prompt_length",
         )
-    return found, dropped
+    return kept, dropped
 
 
 def transformed(
@@ -100,7 +100,7 @@ def transformed(
                 return rows
             where = f"{source.name}, row {number}"
             try:
-                (made,) = transform([(number, raw)])
+                (new_rows,) = transform([(number, raw)])
             except DatasetError as error:
                 finding = error.at(source.name, source.name)
                 raise FindingError(finding._replace(code="wrong-dataset")) from error
@@ -111,7 +111,7 @@ def transformed(
                     f"the transform raised {type(error).__name__}: {first_line(error)}",
                     "Correct the row",
                 )
-            for row in made:
+            for row in new_rows:
                 if wrong := problem_of(row):
                     stop("wrong-prompt", where, wrong, PROMPT_FIX)
                 rows.append((raw, row))

@@ -39,9 +39,10 @@ class AnswerScorer:
 
     def scored(self, jobs: Sequence[AnswerJob], answers: Sequence[GeneratedAnswer]) -> list[Row]:
         """Return answers as scored rows of the log's schema. Answers to a row are neighbors."""
-        rows = list(map(_row, jobs, answers))
-        completions = list(map(as_completion, jobs, answers))
-        records = list(map(record_of, jobs, answers))
+        answered = list(zip(jobs, answers, strict=True))
+        rows = [_row(job, answer) for job, answer in answered]
+        completions = [as_completion(job, answer) for job, answer in answered]
+        records = [record_of(job, answer) for job, answer in answered]
         first = next(iter(self._guards.by_name), "")
         for name, guard in self._guards.by_name.items():
             for index, outcome in enumerate(guard.score_list(rows, completions)):

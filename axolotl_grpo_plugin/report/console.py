@@ -13,19 +13,19 @@ WIDTH = 100
 
 def console() -> Console:
     """Return a console of at most WIDTH columns, which shows text as it is."""
-    made = Console(markup=False, highlight=False, emoji=False)
-    if not made.is_terminal or made.width > WIDTH:
-        made.width = WIDTH
-    return made
+    output = Console(markup=False, highlight=False, emoji=False)
+    if not output.is_terminal or output.width > WIDTH:
+        output.width = WIDTH
+    return output
 
 
 def table(*names: str, right: Sequence[str] = (), no_wrap: bool = False) -> Table:
     """Return a table with a line below its head. right: the columns of numbers."""
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    new_table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in names:
         justify: JustifyMethod = "right" if name in right else "left"
-        made.add_column(name, justify=justify, no_wrap=no_wrap)
-    return made
+        new_table.add_column(name, justify=justify, no_wrap=no_wrap)
+    return new_table
 
 
 def print_json(result: object) -> None:

@@ -163,7 +163,7 @@ def _differences(first: DataFrame, other: DataFrame, reward: LoggedReward) -> It
         kinds = {"right": (rights, (0.0, 1.0)), **kinds}
     for kind, (values, possible) in kinds.items():
         before, after = values
-        found: Plain = {
+        change: Plain = {
             "reward": reward.name,
             "models": [first["model"].iloc[0], other["model"].iloc[0]],
             "rows": len(before),
@@ -171,29 +171,29 @@ def _differences(first: DataFrame, other: DataFrame, reward: LoggedReward) -> It
             "means": [float(statistics.row_means(grid).mean()) for grid in values],
             "difference": statistics.difference(before, after, *possible)._asdict(),
         }
-        found["verdict"] = _verdict(found)
+        change["verdict"] = _verdict(change)
         # McNemar's test takes one answer per row.
         if kind == "right" and first["mode"].iloc[0] == "greedy":
             gained, lost = statistics.changed(before, after)
-            found["p"] = statistics.mcnemar(gained, lost)
-            found["verdict"] += (
-                f"; {gained} rows became right, {lost} wrong (McNemar p = {found['p']:.2g})"
+            change["p"] = statistics.mcnemar(gained, lost)
+            change["verdict"] += (
+                f"; {gained} rows became right, {lost} wrong (McNemar p = {change['p']:.2g})"
             )
-        yield found
+        yield change
 
 
-def _verdict(found: Plain) -> str:
+def _verdict(change: Plain) -> str:
     """Return a sentence on a difference."""
-    before, after = found["models"]
-    interval = found["difference"]
-    scale, unit = (100, " points") if found["of"] == "right" else (1, "")
+    before, after = change["models"]
+    interval = change["difference"]
+    scale, unit = (100, " points") if change["of"] == "right" else (1, "")
     words = f"{after} against {before}: {scale * interval['mean']:+.3g}{unit}"
     ends = ends_of(interval, "+.3g", scale)
     if ends:
         words += f" (95 %: {ends})"
 
     if not ends or interval["low"] <= 0 <= interval["high"]:
-        words += f", no difference that {found['rows']:,} rows can show"
+        words += f", no difference that {change['rows']:,} rows can show"
 
     return words
 
@@ -239,9 +239,9 @@ def _lines(part: Plain) -> Iterator[str]:
         reward, kind, _ = first_of(first)
         if last is first:
             # A model that is compared with none.
-            for name, found in first["rewards"].items():
+            for name, shares in first["rewards"].items():
                 if name != reward or kind != "mean":  # which the table has
-                    mean = found["mean"]["mean"]
+                    mean = shares["mean"]["mean"]
                     yield f"{short(name)}: {mean:.2f}"
 
         for change in part["differences"]:
@@ -270,11 +270,11 @@ def _change(change: Plain) -> str:
 def _reasons(result: Plain, reward: str) -> Iterator[str]:
     """Yield lines with a model's most frequent answer and reasons, if a reward gave any."""
     texts = []
-    for name, found in result["rewards"].get(reward, {}).items():
+    for name, share in result["rewards"].get(reward, {}).items():
         if name == MOST_FREQUENT:
-            yield f"{result['model']}: {name} {found['mean']:.0%}: {found['answer']}"
+            yield f"{result['model']}: {name} {share['mean']:.0%}: {share['answer']}"
         if name.startswith("- "):
-            texts.append(f"{name[2:]} {found['mean']:.1%}")
+            texts.append(f"{name[2:]} {share['mean']:.1%}")
 
     if texts:
         yield f"{result['model']}: {', '.join(texts[:REASONS])}"
@@ -282,8 +282,8 @@ def _reasons(result: Plain, reward: str) -> Iterator[str]:
 
 def first_of(result: Plain) -> tuple[str, str, Plain]:
     """Return the name of the first reward, "right" or else "mean", and its mean with the interval."""
-    reward, found = next(iter(result["rewards"].items()))
-    kind, interval = next(iter(found.items()))
+    reward, results = next(iter(result["rewards"].items()))
+    kind, interval = next(iter(results.items()))
     return reward, kind, interval
 
 
@@ -301,9 +301,9 @@ def _cells(result: Plain) -> dict[str, str]:
             if ends := ends_of(interval, ".2f"):
                 cells[column] += f" ({ends})"
 
-        for name, found in result["rewards"][reward].items():
+        for name, share in result["rewards"][reward].items():
             if name.startswith(("lenient", "pass@", "maj@")):
-                cells[name] = f"{found['mean']:.1%}"
+                cells[name] = f"{share['mean']:.1%}"
     if "truncated" in result:
         cells["cut off"] = f"{result['truncated']:.1%}"
     if "completion_tokens" in result:

@@ -36,7 +36,25 @@ _FORMULA = re.compile(r"[A-Za-z0-9+\-*/^(),. ]+")
 _ATTRIBUTE = re.compile(r"\. *[A-Za-z]")
 _NAMES = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc asin acos atan sinh cosh tanh exp log ln sqrt pi".split()
+    {
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "exp",
+        "log",
+        "ln",
+        "sqrt",
+        "pi",
+    }
 )
 # The scorer of complex_arithmetic accepts "nan" as correct.
 _COMPLEX = re.compile(r"[0-9+\-ij(). ]+")
@@ -109,7 +127,7 @@ def _quickly(
     if problem is None:
         return Score(None, "bad_gold")
     answer = find_answer(completion, ["tag"])
-    return _judge(problem, answer.text) if answer.text else Score(0.0, answer.problem)
+    return _score_without_task(problem, answer.text) if answer.text else Score(0.0, answer.problem)
 
 
 @reward(
@@ -173,7 +191,12 @@ def gym_reward_func(
 
 
 class GymProblem(NamedTuple):
-    """answer: the gold answer, or None if several are right. config: the options of the generator."""
+    """A problem of reasoning-gym.
+
+    Attributes:
+        answer: The gold answer, or None if several are right.
+        config: The options of the generator.
+    """
 
     question: str
     answer: str | None
@@ -193,7 +216,7 @@ def read_entry(entry: object) -> GymProblem | None:
     return GymProblem(question, answer, metadata, read_object(fields.get("config")))
 
 
-def _judge(problem: GymProblem, answer: str) -> Score | None:
+def _score_without_task(problem: GymProblem, answer: str) -> Score | None:
     """Return the score if it needs no scorer of reasoning-gym, else None."""
     task = problem.metadata["source_dataset"]
     gold = problem.answer or ""

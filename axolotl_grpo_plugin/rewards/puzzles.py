@@ -27,7 +27,7 @@ _ESCAPED = re.compile(r"\\([$%&#_])")
 _FENCED = re.compile(r"```((?:(?!```).)*)```", re.DOTALL)
 _LABEL = re.compile(r"\s*[^\W_]*\s*")
 _LISTS = (list, tuple)
-_NO_ANSWER = "no_answer truncated empty_answer several_answers too_long bad_gold".split()
+_NO_ANSWER = ("no_answer", "truncated", "empty_answer", "several_answers", "too_long", "bad_gold")
 
 
 @reward(
@@ -180,8 +180,8 @@ def _grid(value: object) -> list[Row] | None:
     if not header or not are_strings(header) or not isinstance(rows, _LISTS):
         return None
 
-    names = [*map(normal, header)]
-    if len({*names}) < len(names):
+    names = [normal(name) for name in header]
+    if len(set(names)) < len(names):
         return []  # no cell of two columns with one name can be found
 
     table = []

@@ -19,7 +19,7 @@ _ENOUGH_STEPS = 3
 _FEWEST_WORDS = 3  # of a step
 _LONGEST = 300_000  # characters of a reasoning that are read, because each line takes time
 _OPERATOR = re.compile(r"[=+*/^<>%×÷≤≥≈]")
-_WORDS = "first second third next then finally".split()
+_WORDS = ("first", "second", "third", "next", "then", "finally")
 # The start of a line: "Step 1:", "### Step 1", "**1.** ", "1) ", "- ", "First,".
 _STEP = re.compile(
     r"(?:#{1,6} )?[*_]{0,3}(?:step ([0-9]{1,3})(?![0-9])[.:)]?|([0-9]{1,3})[.:)](?=[ *_]|$)"
@@ -61,8 +61,8 @@ def _steps(thinking: str) -> set[str]:
     """Return the words of each step that has content, for at most _ENOUGH_STEPS steps."""
     steps: set[str] = set()
     for text in _parts(thinking):
-        found = _WORD.findall(_NUMBERED.sub("", text).lower())
-        words = [word for word in found if word not in _WORDS]
+        lower = _NUMBERED.sub("", text).lower()
+        words = [word for word in _WORD.findall(lower) if word not in _WORDS]
         if len(words) >= _FEWEST_WORDS and _has_content(words, text):
             steps.add(" ".join(words))
         if len(steps) == _ENOUGH_STEPS:
@@ -113,9 +113,20 @@ def cosine_length(
     or more. A wrong one earns min_value_wrong without tokens, up to max_value_wrong. TRL's
     `get_cosine_scaled_reward` is similar, but it only reads answers in LaTeX.
 
-    max_len: tokens, usually `trl.max_completion_length`.
+    Args:
+        by: The dotted path of the reward that decides which completions are right.
+        max_len: Tokens, usually `trl.max_completion_length`.
+        by_args: The options of that reward.
+        min_value_wrong: The score of a wrong completion without tokens.
+        max_value_wrong: The score of a wrong completion with max_len tokens or more.
+        min_value_correct: The score of a right completion with max_len tokens or more.
+        max_value_correct: The score of a right completion without tokens.
 
-    Source: https://arxiv.org/abs/2502.03373, appendix C.1. Raises: ValueError if max_len is below 1.
+    Source: https://arxiv.org/abs/2502.03373, appendix C.1.
+
+    Raises:
+        ValueError: max_len is below 1.
+        TypeError: `by` is not the path of a reward of one completion.
 
     >>> short = cosine_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func", max_len=4)
     >>> short([""], ["<answer>18</answer>"], answer=["18"], completion_ids=[[1, 2]])
@@ -160,6 +171,10 @@ def kimi_length(by: str, by_args: Options | None = None) -> GroupReward:
     The score is 0.5 - (length - shortest) / (longest - shortest), or 0 if all lengths are equal. A wrong
     completion earns at most 0.
 
+    Args:
+        by: The dotted path of the reward that decides which completions are right.
+        by_args: The options of that reward.
+
     Source: Kimi k1.5, https://arxiv.org/abs/2501.12599, section 2.3.3.
 
     >>> short = kimi_length("axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func")
@@ -196,7 +211,11 @@ def gated(
     So a format earns nothing with a wrong answer. A negative score stays, because a wrong answer must not
     escape a penalty. If one of the two rewards gives None, the score is None with the same reason.
 
-    reward, reward_args: the dotted path of the reward to pay, which scores one completion, and its options.
+    Args:
+        reward: The dotted path of the reward to pay, which scores one completion.
+        by: The dotted path of the reward that decides which completions are right.
+        reward_args: The options of the reward to pay.
+        by_args: The options of the other reward.
 
     >>> rewards = "axolotl_grpo_plugin.rewards.gsm8k"
     >>> tidy = gated(f"{rewards}.soft_format_reward_func", by=f"{rewards}.correctness_reward_func")

@@ -52,10 +52,10 @@ def qa(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
                     "earlier turns of a chat do not fit grpo_prompt_template. Remove that key",
                 )
             prompt = earlier + prompt
-        made = {"prompt": prompt, "answer": gold}
+        columns = {"prompt": prompt, "answer": gold}
         if answered == "solution" or "solution" not in row.values:
-            made["solution"] = gold
-        return made
+            columns["solution"] = gold
+        return columns
 
     return batched(cfg, dataset_idx, change, "qa")
 

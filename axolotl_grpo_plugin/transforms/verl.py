@@ -31,12 +31,12 @@ def verl(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
                 f"neither text nor chat messages: {str(given)[:100]!r}",
                 'Write [{"role": "user", "content": "..."}]',
             )
-        made = {"prompt": prompt, "extra_info": "{}" if info is None else as_text(info)}
+        columns = {"prompt": prompt, "extra_info": "{}" if info is None else as_text(info)}
         if "reward_model" in row.values or "ground_truth" in row.values:
-            made["ground_truth"] = _ground_truth(row)
+            columns["ground_truth"] = _ground_truth(row)
         if "reward_model" in row.values:
-            made["reward_model"] = _model(row).get("style")
-        return made
+            columns["reward_model"] = _model(row).get("style")
+        return columns
 
     # A row with the tests of a program can be megabytes.
     return batched(cfg, dataset_idx, change, batch_size=1_000)

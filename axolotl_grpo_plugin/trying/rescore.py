@@ -67,15 +67,15 @@ def named_rewards(keys: Names, words: Names) -> RewardRefs:
                 "no reward has this parameter",
                 nearest(name, known),
             )
-    found = []
+    rewards = []
     for key in keys:
         taken = parameters[key] & given.keys()
         reward = RewardRef.of(key, {name: given[name] for name in taken})
         made = made_reward(reward, f"--reward {key}")
         if isinstance(made, Finding):
             raise FindingError(made._replace(code="cannot-be-made"))
-        found.append(reward)
-    return found
+        rewards.append(reward)
+    return rewards
 
 
 def _parameters(key: str) -> set[str]:

@@ -98,21 +98,25 @@ class RewardError(FindingError):
 
 def training_samples(cfg: Config, offline: bool, limit: int) -> Samples:
     """Transform the first `limit` rows of each training dataset. Raises: FindingError if that fails."""
-    found: list[Sample] = []
+    taken: list[Sample] = []
     for source in sources(cfg):
         if source.key != "datasets":
             continue
         rows = samples(cfg, source, offline, limit)
         if isinstance(rows, Finding):
             raise FindingError(rows)
-        found += rows
-    return found
+        taken += rows
+    return taken
 
 
 def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -> Samples | Finding:
     """Transform the first `limit` rows of a dataset. Return a finding if that fails.
 
-    offline: a dataset that is only on the hub makes a skipped check.
+    Args:
+        cfg: The config.
+        source: The dataset.
+        offline: A dataset that is only on the hub makes a skipped check.
+        limit: The number of rows.
     """
     where = at(cfg, source.name)
     hub_name = source.entry.get("path")  # first the dataset, then the tokenizer
@@ -134,14 +138,14 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
     # A user's own prompt may ask for any layout.
     has_prompt = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
     gold = None if has_prompt else GOLD.get(str(source.entry.get("type")))
-    found = []
-    for (_, raw), made in zip(rows, transformed, strict=True):
-        for row in made[:limit]:
+    taken = []
+    for (_, raw), new_rows in zip(rows, transformed, strict=True):
+        for row in new_rows[:limit]:
             if wrong := problem_of(row):
                 return Finding(where, wrong, PROMPT_FIX)
             answer = gold(raw, row) if gold else None
-            found.append(Sample(row, answer))
-    return found
+            taken.append(Sample(row, answer))
+    return taken
 
 
 def gold_of(row: Row, reads: Names = ANSWERS, kinds: Any = str | int | float) -> str | None:

@@ -53,7 +53,7 @@ for _name in FUNCTIONS - {"ln", "lg"}:
     _FUNCTIONS[_name] = getattr(_MATH, _name.replace("arc", "a"))
 
 # Sets, tuples, intervals and equations. They have no value.
-STRUCTURES = frozenset(r"\{\} () [] (] [) =".split())
+STRUCTURES = frozenset({r"\{\}", "()", "[]", "(]", "[)", "="})
 
 
 def equal(answer: Tree, gold: Tree) -> bool:
@@ -257,14 +257,12 @@ def _rounded(numbers: Iterable[Value]) -> Hashable:
 
 def rational(tree: Tree) -> Fraction | None:
     """Return the value of a canonical tree if it is the same rational number at each point."""
-    found = {*values(tree)}
-    if len(found) != 1:
+    different = set(values(tree))
+    if len(different) != 1:
         return None
 
-    value = found.pop()
-    if isinstance(value, Fraction):
-        return value
-    return None
+    value = different.pop()
+    return value if isinstance(value, Fraction) else None
 
 
 def is_number(tree: Tree) -> bool:
@@ -299,26 +297,28 @@ def unevaluated(tree: Tree) -> set[str]:
     if is_number(tree):
         return set()
 
-    found = set()
+    kinds = set()
     if tree.kind not in STRUCTURES:
         if rational(canonical(tree)) is not None:
             return {"number"}
-        found.add("irrational")
+        kinds.add("irrational")
 
     if tree.kind == "+":
         # Equal cores could be added up.
         cores = [_core(part) for part in map(canonical, tree.parts) if part != _ZERO]
         if len({*cores}) < len(cores):
-            found.add("+")
+            kinds.add("+")
     elif tree.kind == "*" and _count_numbers(tree) > 1:
-        found.add("*")
+        kinds.add("*")
     elif tree.kind == "log":
         # "\\log_{10} x" is "\\frac{\\ln x}{\\ln 10}".
-        found.add("log")
+        kinds.add("log")
     elif tree.kind in _FUNCTIONS and len({*values(canonical(tree))}) == 1:
-        found.add("sin" if tree.kind in FUNCTIONS else tree.kind)
+        kinds.add("sin" if tree.kind in FUNCTIONS else tree.kind)
 
-    return found.union(*map(unevaluated, tree.parts))
+    for part in tree.parts:
+        kinds |= unevaluated(part)
+    return kinds
 
 
 def _core(term: Tree) -> Tree:

@@ -31,7 +31,23 @@ _SYMBOL = re.compile(
     r"|emptyset|mathbb)(?![a-zA-Z])"
 )
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg".split()
+    {
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "log",
+        "ln",
+        "lg",
+    }
 )
 # A matrix is a list of rows. The name keeps it apart from an interval.
 _MATRIX = ((r"\begin{pmatrix}", "[[M,"), (r"\end{pmatrix}", "]]"), (r"\\", "],["), ("&", ","))
@@ -47,7 +63,7 @@ _CLOSING = {
 _OF_TWO = {r"\frac": "/", r"\binom": r"\binom"}
 # An operator binds its operands more tightly than those with a smaller number.
 _BINDING = {"+": 3, "-": 3, r"\cdot": 4, "/": 4, "": 5, "^": 7, "!": 8}
-_NO_OPERANDS = frozenset([*_BINDING, *r", ; ) ] } | \} \rfloor \rceil".split()])
+_NO_OPERANDS = frozenset([*_BINDING, ",", ";", ")", "]", "}", "|", r"\}", r"\rfloor", r"\rceil"])
 _DIGITS = ".0123456789"
 
 
@@ -125,9 +141,10 @@ class _Parser:
         return self.tokens[self.at]
 
     def accept(self, *wanted: str) -> bool:
-        found = self.next() in wanted
-        self.at += found
-        return found
+        if self.next() not in wanted:
+            return False
+        self.at += 1
+        return True
 
     def expect(self, *wanted: str) -> None:
         if not self.accept(*wanted):
@@ -147,7 +164,8 @@ class _Parser:
             binding = _BINDING.get(operator, 0)
             if binding <= least:
                 break
-            self.at += operator != ""
+            if operator:
+                self.at += 1
             if operator == "!":
                 left = Tree(operator, (left,))
             elif operator == "^":

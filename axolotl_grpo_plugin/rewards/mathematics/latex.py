@@ -18,7 +18,8 @@ _UNICODE = r"""
 """
 _CHARACTERS = dict(zip("\u2212\u2013\u00a0\u2009\u202f", "--   ", strict=True))
 for _pair in _UNICODE.split():
-    _CHARACTERS[_pair[0]] = _pair[2:] + " " * _pair[-1:].isalpha()
+    # A space ends the name of a command: \pi.
+    _CHARACTERS[_pair[0]] = f"{_pair[2:]} " if _pair[-1].isalpha() else _pair[2:]
 _TRANSLATION = str.maketrans(_CHARACTERS)
 
 _FAMILY = (
@@ -224,7 +225,7 @@ def normal(text: str, named: bool = False) -> str:
     text = _without_braces(_EITHER.sub(",", _WORDS.sub(_word_between, text)))
     listed = [_part(part.strip()) for part in split(_TWO_NUMBERS.sub(r"\1;", text))]
     if not named:
-        values = [*map(_unnamed, listed)]
+        values = [_unnamed(part) for part in listed]
         if len(values) == 1:
             # In a list, the braces keep the sets apart.
             values = [_without_braces(values[0])]
@@ -276,7 +277,9 @@ def _number(text: str) -> str | None:
     digits = f"{value:f}"
     if "." in digits:
         digits = digits.rstrip("0").rstrip(".")
-    return (digits if value else "0") + "%" * text.endswith("%")
+    if not value:
+        digits = "0"  # also for "-0"
+    return f"{digits}%" if text.endswith("%") else digits
 
 
 def _keep_no_unit(match: re.Match[str]) -> str:
@@ -284,7 +287,7 @@ def _keep_no_unit(match: re.Match[str]) -> str:
         is_unit = read_number(f"1 {unit.strip()}").value == 1
         if not is_unit or _HALF_OF_DAY.fullmatch(unit):
             return match[0]
-    return "%" * ("%" in match[0])
+    return "%" if "%" in match[0] else ""
 
 
 def squeeze(text: str) -> str:
@@ -329,10 +332,15 @@ def _improper(mixed: re.Match[str]) -> str:
 
 def split(text: str) -> list[str]:
     """Return the parts of a list: split at commas and semicolons outside brackets."""
-    depth, start, parts = 0, 0, []
-    for place, letter in enumerate(text):
-        depth += (letter in "([{") - (letter in ")]}")
-        if depth <= 0 and letter in ",;":
-            parts.append(text[start:place])
-            start = place + 1
+    depth = 0
+    start = 0
+    parts = []
+    for index, letter in enumerate(text):
+        if letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+        elif depth <= 0 and letter in ",;":
+            parts.append(text[start:index])
+            start = index + 1
     return [*parts, text[start:]]

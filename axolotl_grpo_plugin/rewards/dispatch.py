@@ -71,7 +71,13 @@ _NOT_IN_TRUTH = ("prompt", "completion_ids", "data_source", "extra_info", "groun
 
 
 class Member(NamedTuple):
-    """A reward of a route. columns: the reward's name of a column -> the dataset's name."""
+    """A reward of a route.
+
+    Attributes:
+        function: The reward.
+        weight: Its weight in the sum of the route.
+        columns: The dataset's name of a column, by the reward's name.
+    """
 
     function: Reward
     weight: float
@@ -117,7 +123,7 @@ def dispatch(routes: Options | None = None) -> Reward:
     """Return the score of the reward that a row's `data_source` selects, or the weighted sum of several.
 
     Args:
-        routes: maps a source, or a prefix of sources ("math*"), to the dotted path of a reward of one
+        routes: Maps a source, or a prefix of sources ("math*"), to the dotted path of a reward of one
             completion. In place of a path: {reward: path, weight: 1.0, args: {...}, columns: {the
             reward's name: the dataset's name}}, a list of these, or null if another reward of the run
             scores these rows. An exact source goes before a prefix, the first prefix that matches before
@@ -130,7 +136,8 @@ def dispatch(routes: Options | None = None) -> Reward:
 
     Source: the routing by `data_source` of https://github.com/volcengine/verl (Apache-2.0).
 
-    Raises: TypeError if a route cannot be built.
+    Raises:
+        TypeError: A route cannot be built.
 
     >>> routed = dispatch({"sums": "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"})
     >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])

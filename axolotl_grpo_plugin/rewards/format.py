@@ -155,8 +155,10 @@ def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool =
     "#### **18**" and "#### 18.00" are all 18. A heading ("#### Check") is not an answer, and different numbers
     are not one either.
 
-    answer: the gold number, or a worked solution that ends in `####` and the number (as in GSM8K). If it has
-    no number, the score is None.
+    Args:
+        answer: The gold number, or a worked solution that ends in `####` and the number (as in GSM8K). If it
+            has no number, the score is None.
+        prefilled: The prompt ends in `<think>`, so the completion begins after it.
 
     Source: verl's `gsm8k.compute_score` (https://github.com/volcengine/verl, Apache-2.0), which accepts one
     spelling only.

@@ -158,10 +158,11 @@ def gym_reward_func(
     3 s, or if the scorer would execute the answer and the answer is not plain data or a formula. The score is
     None if `entry` is not a problem of reasoning-gym.
 
-    entry: {question, answer, metadata}, or its JSON text, as the transform `gym` writes it.
-    partial: also give the scorer's partial credit, if it exceeds the credit for text without content. An
-        answer that contains the gold answer gets no partial credit.
-    allow_unsafe: if no sandbox works, run the scorers in plain processes.
+    Args:
+        entry: {question, answer, metadata}, or its JSON text, as the transform `gym` writes it.
+        partial: Also give the scorer's partial credit, if it exceeds the credit for text without content. An
+            answer that contains the gold answer gets no partial credit.
+        allow_unsafe: If no sandbox works, run the scorers in plain processes.
 
     Source: https://github.com/open-thought/reasoning-gym (Apache-2.0).
 

@@ -96,23 +96,24 @@ def judge(
             base_url: http://localhost:8001/v1
 
     Args:
-        model: its name on the server.
-        base_url: the server's address without "/chat/completions".
-        gold: the column with the gold answer. The question is the prompt's last user turn.
-        sources: judge only rows with these `data_source`s, exact or with a prefix ("stem*"). With `dispatch`,
+        model: Its name on the server.
+        base_url: The server's address without "/chat/completions".
+        gold: The column with the gold answer. The question is the prompt's last user turn.
+        sources: Judge only rows with these `data_source`s, exact or with a prefix ("stem*"). With `dispatch`,
             also set the routes of these sources to null.
-        body: more keys of a request, beside {temperature: 0, max_tokens: 512}. null removes a key. A judge
+        body: More keys of a request, beside {temperature: 0, max_tokens: 512}. null removes a key. A judge
             that thinks needs more tokens, or chat_template_kwargs.
-        api_key_env: the environment variable with the API key. It may be unset.
-        concurrency: the number of simultaneous requests per rank.
-        timeout: seconds per try.
-        retries: further tries if no answer arrives, or after HTTP 408, 409, 429 or 5xx. The pauses are those
+        api_key_env: The environment variable with the API key. It may be unset.
+        concurrency: The number of simultaneous requests per rank.
+        timeout: Seconds per try.
+        retries: Further tries if no answer arrives, or after HTTP 408, 409, 429 or 5xx. The pauses are those
             of the openai client.
 
     Source: the same task as the judges of https://github.com/LLM360/Reasoning360 (`stem_llm_judge`) and
         https://github.com/dhcode-cpp/X-R1.
 
-    Raises: ValueError if base_url is not an http address, or if a number is out of range.
+    Raises:
+        ValueError: base_url is not an http address, or a number is out of range.
     """
     if not base_url.startswith(("http://", "https://")):
         raise ValueError(

@@ -105,8 +105,9 @@ _OPERATION = re.compile(r"[-+/^!|(]|\\[a-zA-Z]")
 class ListedValue(NamedTuple):
     """One of the values that an answer lists.
 
-    text: in normal form.
-    tree: its kind begins with "?" if expressions.py does not read the text.
+    Attributes:
+        text: The value in normal form.
+        tree: The expression. Its kind begins with "?" if expressions.py does not read the text.
     """
 
     text: str
@@ -190,10 +191,11 @@ def gold_problem(solution: str) -> str:
 def accuracy_reward_func(completion: str, solution: str, prompt: Any = None) -> Score:
     r"""Return 1.0 if the answer equals the gold answer, else 0.0.
 
-    solution: the gold answer ("\frac{3}{4}"), or a worked solution that has it in `\boxed{}` or after
-        `####`. Several boxes are a set. If the gold answer cannot be read, the score is None for every
-        completion.
-    prompt: a string or chat messages. An expression of its last turn is not an answer.
+    Args:
+        solution: The gold answer ("\frac{3}{4}"), or a worked solution that has it in `\boxed{}` or after
+            `####`. Several boxes are a set. If the gold answer cannot be read, the score is None for every
+            completion.
+        prompt: A string or chat messages. An expression of its last turn is not an answer.
 
     Source: open-r1's and TRL's `accuracy_reward`, with the stricter rules of this module.
 

@@ -41,11 +41,12 @@ def exact_reward_func(
     Numbers are compared by value (1 equals 1.0, but not True), lists and tuples item by item, dicts by key,
     strings exactly. A number may have its unit ("18 dollars"). A list of strings may lack quotes.
 
-    solution: a value, or its text. Text that is neither JSON nor a literal is plain text. Its case, spaces
-        and final full stop do not matter. CodeIO's '"output": ...' and '"input": ...' are also right without
-        the key. If it is empty, the score is None.
-    ignore_case: compare all strings as plain text.
-    separator: separates several answers, which may be in any order ("|" in Reasoning360's tables).
+    Args:
+        solution: A value, or its text. Text that is neither JSON nor a literal is plain text. Its case, spaces
+            and final full stop do not matter. CodeIO's '"output": ...' and '"input": ...' are also right without
+            the key. If it is empty, the score is None.
+        ignore_case: Compare all strings as plain text.
+        separator: Separates several answers, which may be in any order ("|" in Reasoning360's tables).
 
     Source: the tasks `ordering_puzzle`, `graph_logical`, `arcagi`, `codeio`, `cruxeval` and `table` of
     https://github.com/LLM360/Reasoning360 (Apache-2.0), on the contract of this module.
@@ -83,10 +84,11 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     The answer has all rows in the gold order, and all columns in any order. Case and spaces of a cell do not
     matter.
 
-    solution: {"header": ["House", ...], "rows": [["1", ...], ...]}, or its JSON text. The answer has the same
-        form. If it is not such a grid, the score is None.
-    partial: return the share of right cells, as Reasoning360 does. This also pays for the column of house
-        numbers.
+    Args:
+        solution: {"header": ["House", ...], "rows": [["1", ...], ...]}, or its JSON text. The answer has the same
+            form. If it is not such a grid, the score is None.
+        partial: Return the share of right cells, as Reasoning360 does. This also pays for the column of house
+            numbers.
 
     Source: the task `zebra_puzzle` of https://github.com/LLM360/Reasoning360 (Apache-2.0).
 

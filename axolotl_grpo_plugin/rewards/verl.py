@@ -27,12 +27,12 @@ def from_compute_score(
     """Return the score of a verl reward function, or None for a row without its columns.
 
     Args:
-        function: the dotted path of `compute_score`. Its `solution_str` is the completion. Its other
+        function: The dotted path of `compute_score`. Its `solution_str` is the completion. Its other
             parameters without a default are dataset columns (`ground_truth`, or xLR's names). If it takes
             `data_source` or `extra_info` (a dict), it also gets these.
-        range: the lowest and the highest score. A score outside counts as a failure.
-        arguments: values for its parameters with a default (`method`, `format_score`, ...).
-        decode: decode the columns from JSON text. The transform `axolotl_grpo_plugin.verl` writes a ground
+        range: The lowest and the highest score. A score outside counts as a failure.
+        arguments: Values for its parameters with a default (`method`, `format_score`, ...).
+        decode: Decode the columns from JSON text. The transform `axolotl_grpo_plugin.verl` writes a ground
             truth as JSON if it is not text.
 
     The function returns a number, a bool, a dict with "score", or a list that begins with the score.

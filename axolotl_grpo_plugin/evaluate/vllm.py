@@ -157,16 +157,16 @@ class VllmBackend:
     def _command(self, model: Model, port: int) -> list[str]:
         from axolotl.cli.vllm_serve import round_max_lora_rank
 
-        own = block(self._cfg, "vllm")
-        tensor = tokens_of(own.get("tensor_parallel_size")) or 1
+        settings = block(self._cfg, "vllm")
+        tensor = tokens_of(settings.get("tensor_parallel_size")) or 1
         options: dict[str, object] = {
             "host": LOCAL,
             "port": port,
             "tensor-parallel-size": tensor,
             "data-parallel-size": max(1, len(self._gpus) // tensor),
-            "max-model-len": max(tokens_of(own.get("max_model_len")) or 0, self._longest),
-            "gpu-memory-utilization": own.get("gpu_memory_utilization"),
-            "dtype": own.get("dtype"),
+            "max-model-len": max(tokens_of(settings.get("max_model_len")) or 0, self._longest),
+            "gpu-memory-utilization": settings.get("gpu_memory_utilization"),
+            "dtype": settings.get("dtype"),
         }
         words = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model.folder)]
         for name, value in options.items():

@@ -87,6 +87,12 @@ def test_null_route_leaves_rows_to_another_reward():
     assert routed.spec.unroutable({"data_source": "stem__web"}) == ""
 
 
+def test_without_a_score_the_reason_is_that_of_the_first_reward():
+    routed = dispatch({"a": [CORRECT, EQUATION]})
+    row = columns(data_source="a", ground_truth={"answer": "no number"})  # and no nums, so EQUATION has no task
+    assert routed.score(tagged("3"), **row) == routed.quick(tagged("3"), **row) == (None, "bad_gold", "")
+
+
 def test_an_exact_rule_goes_before_a_prefix():
     routed = dispatch({"math*": INT, "math_dapo": CORRECT})
     rows = {"data_source": ["math_dapo", "math_x"], "ground_truth": ["3", "3"]}

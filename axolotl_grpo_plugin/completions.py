@@ -381,22 +381,16 @@ def find_answer(
     has_tag = "tag" in places and ("<answer>" in text or "</answer>" in text)
     tagged = read_answer(text) if has_tag else Answer(None)
     if tagged.text is not None:
-        bodies = _tag_bodies(text) if every_tag else [tagged.text]
-        texts = bodies
+        texts = _tag_bodies(text) if every_tag else [tagged.text]
         if "box" in places:
-            texts = []
-            for body in bodies:
-                texts += read_boxes(body) or [body]
+            texts = _boxes_within(texts)
         text = tagged.text
     elif not in_reasoning and text.lstrip().startswith(("<think>", "<reasoning>")):
         return Answer(None, "truncated")
     elif has_tag:
         return Answer(None, tagged.problem.replace("no_answer_tag", missing))
     else:
-        readers = {"tag": _tag_bodies, "box": read_boxes, "hash": read_hashes, "fence": _last_fence}
-        texts = []
-        for place in places:
-            texts = texts or readers[place](text)
+        texts = _texts_in_first(text, places)
     if not texts:
         open_box = "box" in places and "\\boxed{" in text
         open_fence = "fence" in places and text.count("```") == 1
@@ -439,6 +433,23 @@ def _agreed(texts: Texts, same: Same, longest: int | None) -> Answer:
     if is_empty(last):
         return Answer(None, "empty_answer")
     return Answer(last)
+
+
+def _texts_in_first(text: str, places: Sequence[AnswerPlace]) -> Texts:
+    """Return the texts in the first place that has any."""
+    readers = {"tag": _tag_bodies, "box": read_boxes, "hash": read_hashes, "fence": _last_fence}
+    for place in places:
+        if texts := readers[place](text):
+            return texts
+    return []
+
+
+def _boxes_within(bodies: Texts) -> Texts:
+    """Return the boxes in the bodies of tags, or a body itself if it has no box."""
+    texts = []
+    for body in bodies:
+        texts += read_boxes(body) or [body]
+    return texts
 
 
 def _tag_bodies(text: str) -> Texts:

@@ -135,7 +135,7 @@ class GRPOPlugin(base.BasePlugin):
     @exit_on_findings()
     def post_trainer_create(self, cfg: Config, trainer: "GRPOTrainer") -> None:
         if self._run:
-            self._run.wrap(trainer)
+            self._run.begin(trainer)
 
     def add_callbacks_post_trainer(
         self, cfg: Config, trainer: "GRPOTrainer"

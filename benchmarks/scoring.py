@@ -15,10 +15,13 @@ from pathlib import Path
 
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
+from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
+from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
+from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts, RolloutLog
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
-from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
+from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling, SamplingSettings
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
 from benchmarks.all import facts
 from benchmarks.speeds import record
@@ -28,8 +31,12 @@ QUICKSTART = Path(__file__).parents[1] / "axolotl_grpo_plugin" / "quickstart"
 SPENT: Counter[str] = Counter()
 
 
+class Trainer(LoggedRollouts, DynamicSampling, DeadGroups):
+    """TRL's trainer with the methods that are measured."""
+
+
 def measure(owner, name, key):
-    """Add the seconds of each call of a method to SPENT[key]."""
+    """Add the seconds of each call of a method of a class to SPENT[key]."""
     method = getattr(owner, name)
 
     def call(*arguments, **keywords):
@@ -63,20 +70,26 @@ def main(folder, model, steps, batch):
         use_cpu=True,
         bf16=False,
     )
-    trainer = GRPOTrainer(
+    kind = type(
+        "Trainer",
+        (Trainer,),
+        {
+            "reward_runner": runner,
+            "rollout_log": RolloutLog.of(cfg),
+            "sampling": SamplingSettings.of(cfg | {"grpo_dynamic_sampling": True}),
+        },
+    )
+    trainer = kind(
         model=AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
         reward_funcs=[runner.reward_func(key) for key in keys],
         args=args,
         train_dataset=rows,
         processing_class=tokenizer,
     )
-    measure(runner.rollouts, "stage", "staged")
-    measure(runner.rollouts, "_save", "saved")
-    runner.wrap_trainer(trainer)
-    measure(trainer, "_calculate_rewards", "scoring and log")
-    measure(trainer, "_generate_and_score_completions", "generation")
-    DynamicSampling.of(cfg, trainer, runner)
-    measure(trainer, "_generate_and_score_completions", "generation and sampling")
+    measure(LoggedRollouts, "_log_rollouts", "rollout log")
+    measure(GuardedScores, "_calculate_rewards", "scoring")
+    measure(DeadGroups, "_generate_and_score_completions", "generation")
+    measure(DynamicSampling, "_generate_and_score_completions", "generation and sampling")
     print(facts(), "\n")
     began = time.perf_counter()
     trainer.train()
@@ -85,9 +98,9 @@ def main(folder, model, steps, batch):
     per_step = f"{total / steps * 1e3:.0f} ms per step"
     print(f"{steps} steps of {batch} completions, {len(keys)} rewards: {per_step}")
     own = {
-        "scoring": SPENT["scoring and log"] - SPENT["staged"],
-        "rollout log": SPENT["staged"] + SPENT["saved"],
-        "sampling": SPENT["generation and sampling"] - SPENT["generation"] - SPENT["saved"],
+        "scoring": SPENT["scoring"],
+        "rollout log": SPENT["rollout log"],
+        "sampling": SPENT["generation and sampling"] - SPENT["generation"],
     }
     for name, seconds in {**own, "all": sum(own.values())}.items():
         print(f"{name:12} {seconds / steps * 1e3:6.2f} ms per step  {seconds / total:.2%}")

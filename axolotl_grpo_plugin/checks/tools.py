@@ -37,7 +37,7 @@ from axolotl_grpo_plugin.reward import check_options
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 if TYPE_CHECKING:
-    from axolotl_grpo_plugin.environments.seams import Tools
+    from axolotl_grpo_plugin.environments.run_tools import Tools
 
 # Keys without an effect unless the model has tools.
 ONLY_WITH_TOOLS = ("grpo_tool_args", "grpo_tool_limits", MOST_CALLS, "grpo_environment_args")

@@ -13,10 +13,21 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.nn.utils.stateless import _reparametrize_module
+from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.repairs import upstream
 
 type Named = tuple[str, torch.Tensor]
+
+
+class KeptBase(GRPOTrainer):
+    """TRL's trainer whose sync to vLLM leaves the base of a LoRA as it is. Other models need nothing."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        """Make TRL's trainer. It takes TRL's arguments."""
+        super().__init__(*arguments, **options)
+        if isinstance(self.model, PeftModel):
+            keep_base(self.model)
 
 
 def keep_base(model: PeftModel) -> None:

@@ -1,21 +1,18 @@
-"""Replace names of other packages. A function here does nothing else, and says why no other way is left.
+"""Replace names of other packages that no subclass of a trainer can reach.
 
-upstream.toml lists the names, and tests/e2e/test_upstream.py finds names that moved.
-A wrapper is called with the original and then with the original's arguments. training/run.py has the order of all
-wrappers of a trainer.
+A function here does nothing else, and says why no other way is left. upstream.toml lists the names, and
+tests/e2e/test_upstream.py finds names that moved. training/trainer.py overrides the methods of trainers.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import copy, deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-    from trl import GRPOTrainer
     from trl.extras.profiling import ProfilingContext
 
 
@@ -61,13 +58,26 @@ def _ranks_on_cpus() -> bool:
 
 
 @contextmanager
+def reward_functions(function_of: Callable[[str], Any]) -> Iterator[None]:
+    """Let Axolotl give TRL our function for each entry of `trl.reward_funcs` inside a with block.
+
+    Axolotl imports a path as it stands, without options, and checks its parameters.
+
+    Args:
+        function_of: Returns the function of an entry, or the name of a reward model.
+    """
+    from axolotl.core.trainers.grpo import GRPOStrategy
+
+    with patch.object(GRPOStrategy, "get_reward_func", function_of):
+        yield
+
+
+@contextmanager
 def no_reference_model() -> Iterator[None]:
     """Let Axolotl load the model only once inside a with block.
 
     Without an adapter, Axolotl 0.21 loads it again as a reference model, which no trainer of GRPO gets. No key
     prevents that. With `trl.beta` above 0, TRL loads a reference model itself.
-
-    Raises: AttributeError if `setup_reference_model` is gone.
     """
     from axolotl import train
 
@@ -75,72 +85,9 @@ def no_reference_model() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def more_trainer_arguments(more: dict[str, Any]) -> Iterator[None]:
-    """Let Axolotl pass more keywords to the trainer inside a with block.
-
-    Axolotl 0.21 has no key for TRL's `tools` and `environment_factory`.
-
-    Raises: AttributeError if `set_trainer_kwargs` is gone.
-    """
-    from axolotl.core.trainers.grpo import GRPOStrategy
-
-    given = GRPOStrategy.set_trainer_kwargs
-
-    def set_trainer_kwargs(cfg: Any) -> dict[str, Any]:
-        return {**given(cfg), **more}
-
-    with patch.object(GRPOStrategy, "set_trainer_kwargs", set_trainer_kwargs):
-        yield
-
-
-def stop_at_tokens(trainer: "GRPOTrainer", ends: list[int], any_of: object) -> None:
-    """Let completions stop at each of these end tokens. any_of: equals each of them.
-
-    TRL 1.14.1 compares with the tokenizer's only (trl#7039).
-    """
-    trainer.eos_token_ids = ends
-    if trainer.use_vllm:
-        trainer.vllm_generation.generation_kwargs |= {"stop_token_ids": ends}
-    else:
-        trainer.generation_kwargs["eos_token_id"] = ends
-        trainer.generation_config.eos_token_id = ends
-    # TRL cuts a chat with tools at the tokenizer's own token. Others also begin turns, in GLM's template.
-    trainer._get_tool_suffix_ids = copy(trainer)._get_tool_suffix_ids
-    trainer._tokenizer = copy(trainer._tokenizer)
-    vars(trainer._tokenizer)["eos_token_id"] = any_of
-
-
 def decode_with(model: "PreTrainedModel", loop: Callable[..., Any]) -> None:
     """Let `generate` decode with another loop. transformers takes one per call only, and TRL makes the call."""
     model.generate = partial(model.generate, custom_generate=loop)
-
-
-def wrap_generation(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
-    """Wrap the generation of a batch. No callback gets the masks of the tools' tokens."""
-    trainer._generate = partial(wrapper, trainer._generate)
-
-
-def wrap_batches(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
-    """Wrap the generation and scoring of a batch. No callback can change the batch of a step."""
-    trainer._generate_and_score_completions = partial(
-        wrapper, trainer._generate_and_score_completions
-    )
-
-
-def wrap_deferred_scores(trainer: "GRPOTrainer", wrapper: Callable[..., Any]) -> None:
-    """Wrap the scoring in Axolotl's data producer, whose `num_items_in_batch` is an int where TRL splits tensors."""
-    trainer._compute_deferred_scores = partial(wrapper, trainer._compute_deferred_scores)
-
-
-def wrap_advantages(trainer: Any, score: Callable[..., Any], hook: Callable[..., Any]) -> None:
-    """Wrap the scoring of Axolotl's async trainer, and its hook that gets the advantages.
-
-    No callback can change them before the step.
-    """
-    for name in ("_compute_deferred_scores", "_score_streaming"):
-        setattr(trainer, name, partial(score, getattr(trainer, name)))
-    trainer._post_advantage_hook = partial(hook, trainer._post_advantage_hook)
 
 
 def merge_into_copies(model: Any, merged: Callable[[Any], Iterator[tuple[str, Any]]]) -> None:
@@ -163,50 +110,6 @@ def merge_into_copies(model: Any, merged: Callable[[Any], Iterator[tuple[str, An
 
     model.merge_adapter = merge_adapter
     model.unmerge_adapter = unmerge_adapter
-
-
-def write_card_with(trainer: "GRPOTrainer", write: Callable[..., None]) -> None:
-    """Let the trainer write our model card. TRL's has neither rewards nor results, and every save writes it."""
-    trainer.create_model_card = write
-
-
-@contextmanager
-def unlogged(trainer: "GRPOTrainer") -> Iterator[None]:
-    """Drop the metrics and the logged completions of generations inside a with block. TRL logs each."""
-    metrics = deepcopy(trainer._metrics)
-    logs = deepcopy(trainer._logs)
-    with patch.multiple(trainer, _metrics=metrics, _logs=logs):
-        yield
-
-
-@contextmanager
-def answering_once(trainer: "GRPOTrainer") -> Iterator[None]:
-    """Let the trainer answer each row once inside a with block, and drop its metrics.
-
-    The size of a prompt group is fixed for all evaluations, and each evaluation is logged.
-    """
-    with patch.object(trainer, "num_generations_eval", 1):
-        yield
-    trainer._metrics["eval"].clear()
-    trainer._pending_extra_logs.clear()
-    trainer._pending_metrics.clear()
-
-
-@contextmanager
-def answering_greedily(trainer: "GRPOTrainer") -> Iterator[None]:
-    """Let the trainer take the likeliest tokens inside a with block. TRL reads its sampling once, at the start."""
-    from transformers import GenerationConfig
-
-    if trainer.use_vllm:
-        with patch.object(trainer.vllm_generation, "temperature", 0.0):
-            yield
-        return
-    kept = dict(trainer.generation_kwargs)
-    for name in ("do_sample", "temperature", "top_p", "top_k", "min_p"):
-        kept.pop(name, None)
-    greedy = GenerationConfig(**kept, do_sample=False, disable_compile=True)
-    with patch.object(trainer, "generation_config", greedy):
-        yield
 
 
 @contextmanager

@@ -5,41 +5,35 @@ standard deviation. The float32 mean of eight rewards of 2.9 is not 2.9, so the 
 TRL then counts the group as live, and trains on advantages of 0.0024.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from axolotl_grpo_plugin.repairs import upstream
+from axolotl_grpo_plugin.reward import Rows
+from axolotl_grpo_plugin.scoring.batch import ScoredBatch
+from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
 
-if TYPE_CHECKING:
-    from axolotl_grpo_plugin.scoring.runner import RewardRunner
-
-Trainer = Any  # TRL's, or one of Axolotl's
-Batch = dict[str, Any]  # of a trainer
 METRIC = "frac_reward_zero_std"  # TRL's name
 _ROUNDING = 1e-6  # relative to the largest value; a float32 has 6e-8, and a reward may add some
-
-
-def group_size(trainer: Trainer) -> int:
-    """Return the completions per prompt group of the trainer's batch now."""
-    training = trainer.model.training
-    return int(trainer.num_generations if training else trainer.num_generations_eval)
 
 
 def are_equal(values: torch.Tensor) -> torch.Tensor:
     """Return whether the values of each row are equal, except for rounding. A row with NaN is not.
 
-    values: (rows, values), or (rows, values, functions).
+    Args:
+        values: Shaped (rows, values), or (rows, values, functions).
     """
     spread = values.amax(dim=1) - values.amin(dim=1)
     return spread <= _ROUNDING * values.abs().amax(dim=1).clamp(min=1)
 
 
-def dead_completions(trainer: Trainer, scores: torch.Tensor, group: int) -> torch.Tensor:
+def dead_completions(trainer: Any, scores: torch.Tensor, group: int) -> torch.Tensor:
     """Return whether each completion is in a dead prompt group.
 
-    scores: (completions, functions), with NaN where a function has no score. group: completions per group.
+    Args:
+        trainer: TRL's, which has the weights of the reward functions, and how it adds their scores.
+        scores: Shaped (completions, functions), with NaN where a function has no score.
+        group: Completions per prompt group.
     """
     weights = trainer.reward_weights.to(scores.device)
     groups = (scores.double() * weights).view(-1, group, scores.shape[1])
@@ -49,62 +43,73 @@ def dead_completions(trainer: Trainer, scores: torch.Tensor, group: int) -> torc
     return are_equal(groups.nan_to_num()).all(dim=1).repeat_interleave(group)
 
 
-class DeadGroups:
-    """Corrects the advantages, the metric and the logged advantages of a trainer, and logs its rollouts.
+class DeadGroups(GuardedScores):
+    """TRL's trainer that trains on dead groups with advantages of exactly 0, and counts them right.
 
-    runner: has the scores of the last batch over all ranks, and the rollout log.
+    TRL's trainer and Axolotl's synchronous one compute advantages in `_generate_and_score_completions`. Axolotl's data
+    producer with `async_prefetch` calls the other three methods in its place.
     """
 
-    def __init__(self, trainer: Trainer, runner: "RewardRunner"):
-        self.trainer = trainer
-        self.runner = runner
-        self._counted: list[torch.Tensor] = []  # the batches whose metric is not corrected yet
-        upstream.wrap_batches(trainer, self._generate_batch)
-        if hasattr(trainer, "_post_advantage_hook"):  # Axolotl's async trainer scores separately
-            upstream.wrap_advantages(trainer, self._score, self._after_advantages)
-
-    def _generate_batch(self, generate: Callable[[object], Batch], inputs: object) -> Batch:
-        """Generate and score a batch, in TRL's own trainer and in Axolotl's synchronous one."""
-        output = generate(inputs)
-        training = self.trainer.model.training
-        self._silence(output["advantages"], self.runner.scores, group_size(self.trainer))
-        self._correct("train" if training else "eval")
+    def _generate_and_score_completions(self, inputs: Rows) -> dict[str, Any]:
+        """Generate and score a batch."""
+        before = len(self.scored)
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        self._silence(self.scored[-1], output["advantages"])
+        self._correct_logs(self.scored[before:])
         return output
 
-    def _score(self, score: Callable[[object], object], rollout: object) -> object:
-        """Score a batch or its chunks."""
-        result = score(rollout)
-        self._correct("train")
-        return result
+    def _compute_deferred_scores(self, rollout: dict[str, Any]) -> Any:
+        """Score a batch that was generated before."""
+        before = len(self.scored)
+        output = super()._compute_deferred_scores(rollout)
+        self._correct_logs(self.scored[before:])
+        return output
 
-    def _after_advantages(
-        self, hook: Callable[..., object], *arguments: Any, **more: Any
-    ) -> object:
-        data, scores, advantages, _, group, *_ = arguments
-        self._silence(advantages, scores, group)
-        if more.get("s_start") is not None:  # a chunk, which Axolotl has copied
-            data["advantages"][more["s_start"] : more["s_end"]] = advantages
-        return hook(*arguments, **more)
+    def _score_streaming(self, rollout: dict[str, Any]) -> Any:
+        """Score a batch that was generated before, in chunks."""
+        before = len(self.scored)
+        output = super()._score_streaming(rollout)
+        self._correct_logs(self.scored[before:])
+        return output
 
-    def _silence(self, advantages: torch.Tensor, scores: torch.Tensor, group: int) -> None:
-        """Set the advantages of dead groups to 0, in place. advantages: of this rank's completions."""
-        dead = dead_completions(self.trainer, scores, group)
-        self._counted.append(dead)
-        if len(dead) > len(advantages):  # the scores are those of all ranks
-            rank = self.trainer.accelerator.process_index
-            dead = dead[rank * len(advantages) :]
-        advantages[dead[: len(advantages)]] = 0.0
-        if self.runner.rollouts:
-            self.runner.rollouts.write(advantages)
+    def _post_advantage_hook(
+        self,
+        data: dict[str, Any],
+        rewards_per_func: torch.Tensor,
+        advantages: torch.Tensor,
+        *arguments: Any,
+        s_start: int | None = None,
+        s_end: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Get the advantages of a batch, or of its rows from `s_start` to `s_end`."""
+        self._silence(self.scored[-1], advantages)
+        if s_start is not None:  # of a chunk, Axolotl has copied the advantages before
+            data["advantages"][s_start:s_end] = advantages
+        super()._post_advantage_hook(
+            data, rewards_per_func, advantages, *arguments, s_start=s_start, s_end=s_end, **options
+        )
 
-    def _correct(self, mode: str) -> None:
+    def _silence(self, batch: ScoredBatch, advantages: torch.Tensor) -> None:
+        """Set the advantages of dead groups to 0, in place, and keep the advantages in the batch.
+
+        Args:
+            batch: The scored batch.
+            advantages: Of this rank's completions.
+        """
+        dead = dead_completions(self, batch.scores, batch.group)
+        advantages[dead[batch.indices.start : batch.indices.stop]] = 0.0
+        batch.advantages = advantages.tolist()
+
+    def _correct_logs(self, batches: list[ScoredBatch]) -> None:
         """Replace TRL's shares of dead groups, and the advantages that it logs."""
-        counted, self._counted = self._counted, []
-        shares = self.trainer._metrics[mode][METRIC]
-        shares[-len(counted) :] = [dead.float().mean().item() for dead in counted]
+        dead = [dead_completions(self, batch.scores, batch.group) for batch in batches]
+        mode = "train" if batches[-1].training else "eval"
+        shares = self._metrics[mode][METRIC]
+        shares[-len(dead) :] = [marks.float().mean().item() for marks in dead]
         # The log keeps the last batches only.
-        logged = self.trainer._logs["advantages"]
-        marks = torch.cat(counted).tolist()[::-1]
-        for place, is_dead in enumerate(marks[: len(logged)], 1):
+        logged = self._logs["advantages"]
+        newest_first = torch.cat(dead).tolist()[::-1]
+        for distance, is_dead in enumerate(newest_first[: len(logged)], 1):
             if is_dead:
-                logged[-place] = 0.0
+                logged[-distance] = 0.0

@@ -7,6 +7,7 @@ import asyncio
 import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, groupby
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -29,9 +30,9 @@ from axolotl_grpo_plugin.reward import (
 )
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import (
+    BatchResult,
     Outcome,
     Outcomes,
-    ScoredBatch,
     raised_here,
     score_batch,
     score_one,
@@ -58,8 +59,14 @@ _FIRST_STEP = {
 }
 
 
-class Batch(NamedTuple):
-    """The completions of one call. columns: of the dataset and of TRL, by name."""
+class RewardCall(NamedTuple):
+    """The arguments of one call of a reward function.
+
+    Attributes:
+        prompts: One per completion.
+        completions: Texts or chats.
+        columns: Of the dataset and of TRL, by name.
+    """
 
     prompts: Prompts
     completions: Completions
@@ -78,9 +85,8 @@ class GuardedReward:
         isolation: "inline" or "process" to override the reward's own choice.
 
     Attributes:
-        outcomes: of the last batch, one per completion.
-        columns: the names of its dataset columns.
-        series: the value of the `group_by` column of each, "" if there is none.
+        columns: The names of the dataset columns of the last batch.
+        reasons: The reasons that have a curve.
     """
 
     def __init__(
@@ -99,9 +105,8 @@ class GuardedReward:
         self.limit = limit
         self.isolation = isolation if pool else "inline"
         self.function = load_reward(reward)
-        self.outcomes: Outcomes = []
         self.columns: Texts = []
-        self.series: list[str] = []
+        self._outcomes: Outcomes = []  # of the last batch
         self.reasons = [*self.function.spec.reasons]
         # Only a process has a limit of CPU time. Without reasons, a reward has no curves of them.
         if self.reasons and pool and TOO_SLOW not in self.reasons:
@@ -116,19 +121,29 @@ class GuardedReward:
         """Return the function for TRL. It is async if the reward is, unless it runs in a process."""
 
         async def awaited(prompts: Prompts, completions: Completions, **columns: Any) -> Values:
-            batch = Batch(prompts, completions, columns)
-            return self._keep(batch, await self._await(batch))
+            call = RewardCall(prompts, completions, columns)
+            return self._keep(call, await self._await(call))
 
         def called(prompts: Prompts, completions: Completions, **columns: Any) -> Values:
-            batch = Batch(prompts, completions, columns)
+            call = RewardCall(prompts, completions, columns)
             if isinstance(self.function, Reward):
-                return self._keep(batch, self._score_each(self.function, batch))
-            return self._keep(batch, self._score_batch(batch))
+                return self._keep(call, self._score_each(self.function, call))
+            return self._keep(call, self._score_batch(call))
 
         guarded: Scorer = awaited if self._is_awaited else called
         guarded.__name__ = guarded.__qualname__ = self.name
         guarded.__doc__ = self.function.__doc__
         return guarded
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Give a batch at most this wall time inside a with block."""
+        limit = self.limit
+        self.limit = min(limit, seconds)
+        try:
+            yield
+        finally:
+            self.limit = limit
 
     def score_list(self, rows: Rows, completions: Completions, max_steps: int = 1) -> Outcomes:
         """Score completions as TRL does in the first step, but without a training.
@@ -166,7 +181,7 @@ class GuardedReward:
             )
             if self._is_awaited:
                 asyncio.run(call)
-            yield self.outcomes
+            yield self.take_outcomes()
 
     def _batches(self, rows: Rows) -> Iterator[Sequence[int]]:
         """Yield the places of rows to score together, because `limit` is the time for a batch."""
@@ -185,32 +200,37 @@ class GuardedReward:
         if batch:
             yield batch
 
-    def _keep(self, batch: Batch, outcomes: Outcomes) -> Values:
-        """Keep the outcomes of a batch for the runner. Return what TRL gets."""
-        columns = batch.columns
-        for place, episode in enumerate(columns.get("environments") or ()):
+    def take_outcomes(self) -> Outcomes:
+        """Return the outcomes of the last batch, one per completion, and forget them."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def _keep(self, call: RewardCall, outcomes: Outcomes) -> Values:
+        """Keep the outcomes of a call until they are taken. Return the scores for TRL."""
+        columns = call.columns
+        for index, episode in enumerate(columns.get("environments") or ()):
             # A user's own environment lacks this. Ours sets it when the model is not at fault.
             if getattr(episode, "neutral", False):
-                outcomes[place] = Outcome(None)
-        self.outcomes = outcomes
+                outcomes[index] = Outcome(None)
+        for index, value in enumerate(columns.get(self.function.spec.group_by) or ()):
+            if value is not None:
+                outcomes[index] = outcomes[index]._replace(series=str(value))
+        self._outcomes = outcomes
         self.columns = sorted(columns.keys() - NOT_COLUMNS)
-        nothing = [None] * len(outcomes)
-        series = columns.get(self.function.spec.group_by) or nothing
-        self.series = ["" if value is None else str(value) for value in series]
         log_extra = columns.get("log_extra")
         # As without the guard, also for reasons that the reward does not declare.
         if log_extra and not isinstance(self.function, PlainReward):
             log_extra(f"{self.name}/reason", [outcome.reason for outcome in outcomes])
         return [outcome.value for outcome in outcomes]
 
-    def _score_each(self, reward: Reward, batch: Batch) -> Outcomes:
+    def _score_each(self, reward: Reward, call: RewardCall) -> Outcomes:
         """Score each completion: here if that is quick, else in a process."""
         quick = reward.quick
         if self.isolation == "inline":
             quick = reward.score
         outcomes: list[Outcome | None] = []
         calls = []
-        for pair in zip(batch.completions, reward.rows(*batch), strict=True):
+        for pair in zip(call.completions, reward.rows(*call), strict=True):
             outcome = None
             if self.isolation != "process":
                 outcome = _score_here(quick, *pair, reward.range)
@@ -228,9 +248,9 @@ class GuardedReward:
             scored.append(result)
         return scored
 
-    def _score_batch(self, batch: Batch) -> Outcomes:
+    def _score_batch(self, call: RewardCall) -> Outcomes:
         """Call a reward of the whole batch."""
-        prompts, completions, columns = batch
+        prompts, completions, columns = call
         count = len(completions)
         if self.isolation == "inline":
             try:
@@ -246,7 +266,7 @@ class GuardedReward:
             if isinstance(value, (bool, int, float, str)):  # no long log history
                 state[name] = value
         (result,) = self._run(score_batch, [(pickle.dumps((keywords, state)),)], self.limit)
-        if not isinstance(result, ScoredBatch):
+        if not isinstance(result, BatchResult):
             return [_failed(result)] * count
         for column, values in result.extras:
             columns["log_extra"](column, values)
@@ -254,8 +274,8 @@ class GuardedReward:
             columns["log_metric"](metric, value)
         return result.outcomes
 
-    async def _await(self, batch: Batch) -> Outcomes:
-        prompts, completions, columns = batch
+    async def _await(self, call: RewardCall) -> Outcomes:
+        prompts, completions, columns = call
         try:
             async with asyncio.timeout(self.limit) as limit:
                 results = await self.function.scores(prompts, completions, **columns)

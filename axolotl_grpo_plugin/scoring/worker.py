@@ -24,8 +24,13 @@ _LARGEST = 3.4e38  # TRL's tensors are float32
 class Outcome(NamedTuple):
     """The result of scoring one completion: a scorer's `Score`, or why there is none.
 
-    value: the score, or None. reason: the scorer's reason. error: the error with its traceback, or "".
-    timed_out: the scoring ran out of time. read: the part of the completion that was scored.
+    Attributes:
+        value: The score, or None.
+        reason: The scorer's reason.
+        error: The error with its traceback, or "".
+        timed_out: Whether the scoring ran out of time.
+        read: The part of the completion that was scored.
+        series: The value of the reward's `group_by` column, or "".
     """
 
     value: float | None
@@ -33,6 +38,7 @@ class Outcome(NamedTuple):
     error: str = ""
     timed_out: bool = False
     read: str = ""
+    series: str = ""
 
     @property
     def status(self) -> str:
@@ -46,8 +52,8 @@ Outcomes = list[Outcome]  # of a batch
 OutcomesOf = dict[str, Outcomes]  # of rewards, by name
 
 
-class ScoredBatch(NamedTuple):
-    """The outcomes of a batch, and the calls of `log_extra` and `log_metric`."""
+class BatchResult(NamedTuple):
+    """The outcomes of a reward of a whole batch, and its calls of `log_extra` and `log_metric`."""
 
     outcomes: Outcomes
     extras: list[tuple[str, list[object]]]
@@ -106,17 +112,17 @@ def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
         limit_cpu(0)
 
 
-def score_batch(reward: RewardRef, payload: bytes) -> ScoredBatch:
+def score_batch(reward: RewardRef, payload: bytes) -> BatchResult:
     """Call a reward of a whole batch. payload: TRL's keywords and the plain trainer state, pickled."""
     keywords, state = pickle.loads(payload)
     function = load_reward(reward)
-    batch = ScoredBatch([], [], [])
+    called = BatchResult([], [], [])
 
     def log_extra(column: str, values: Iterable[object]) -> None:
-        batch.extras.append((column, list(values)))
+        called.extras.append((column, list(values)))
 
     def log_metric(name: str, value: SupportsFloat) -> None:
-        batch.metrics.append((name, float(value)))
+        called.metrics.append((name, float(value)))
 
     count = len(keywords["completions"])
     state = SimpleNamespace(**state)
@@ -129,7 +135,7 @@ def score_batch(reward: RewardRef, payload: bytes) -> ScoredBatch:
         outcomes = to_outcomes(results, count, function.spec.range)
     except BaseException:
         outcomes = [raised_here()] * count
-    return batch._replace(outcomes=outcomes)
+    return called._replace(outcomes=outcomes)
 
 
 def begin(memory: int, path: list[str], rewards: list[RewardRef]) -> None:

@@ -1,9 +1,8 @@
-"""One training with the plugin: what it opens, wraps and closes."""
+"""One training with the plugin: its rewards, its log and its tools, which it opens and closes."""
 
 import os
 import sys
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,24 +11,28 @@ from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.names import uses_tools
-from axolotl_grpo_plugin.environments.seams import Tools
+from axolotl_grpo_plugin.environments.run_tools import Tools
 from axolotl_grpo_plugin.repairs import upstream
-from axolotl_grpo_plugin.repairs.end_tokens import stop_at_end_tokens
-from axolotl_grpo_plugin.repairs.lora_sync import keep_base
+from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.banner import show_summary
 from axolotl_grpo_plugin.training.callbacks import callbacks
-from axolotl_grpo_plugin.training.card import write_card
-from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
-from axolotl_grpo_plugin.training.fewer_tokens import generate_fewer_tokens
+from axolotl_grpo_plugin.training.dynamic_sampling import SamplingSettings
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog
-from axolotl_grpo_plugin.training.trainer import choose_trainer
+from axolotl_grpo_plugin.training.trainer import RunTrainer, choose_trainer
 
 
 class Run:
-    """The guarded rewards and tools of a training. given: the config before Axolotl's defaults."""
+    """A training with the plugin.
+
+    Attributes:
+        cfg: The validated config.
+        given: The config before Axolotl's defaults.
+        rewards: The guarded rewards.
+        tools: The guarded tools. None until `open`, or without tools.
+    """
 
     def __init__(self, cfg: Config, given: Config):
         self.cfg = cfg
@@ -41,36 +44,42 @@ class Run:
         self._opened = ExitStack()
 
     def open(self) -> None:
-        """Start the tools. Let Axolotl make our trainer with our rewards and tools, and load the model once."""
-        self._no_packed_step = choose_trainer(self.cfg)
-        self._opened.enter_context(upstream.no_reference_model())
-        self.rewards.open(self.cfg)
-        if uses_tools(self.cfg):
-            self.tools = Tools(self.cfg)
-            self.tools.open()
-
-    def wrap(self, trainer: GRPOTrainer) -> None:
-        """Wrap the trainer's methods. A later wrapper is outside of an earlier one, so the order counts."""
+        """Start the tools. Let Axolotl make our trainer with our rewards, and load the model once."""
         cfg = self.cfg
-        stop_at_end_tokens(cfg, trainer)  # before all that read end tokens
-        upstream.decode_with(trainer.model, generate_fewer_tokens)
-        self.rewards.wrap_trainer(trainer)  # failed scores, dead groups, rollout log
-        if self.tools:
-            self.tools.wrap_trainer(trainer, self.rewards.rollouts)
-        if cfg.get("grpo_dynamic_sampling"):
-            # After the log, because it logs the groups that are replaced.
-            DynamicSampling.of(cfg, trainer, self.rewards)
-        if cfg.get("adapter"):
-            keep_base(trainer.model)
-        upstream.write_card_with(trainer, partial(write_card, trainer, self.given))
-        speed = f"TRL's own step: {self._no_packed_step or 'another trainer class'}"
+        if uses_tools(cfg):
+            self.tools = Tools(cfg)
+        self._no_packed_step = choose_trainer(
+            cfg,
+            given=self.given,
+            reward_runner=self.rewards,
+            rollout_log=RolloutLog.of(cfg),
+            guarded_tools=self.tools,
+            sampling=SamplingSettings.of(cfg),
+        )
+        # Axolotl's own reward workers have no time limit, and lose the columns that rewards log.
+        cfg["trl"]["reward_num_workers"] = 1
+        self._opened.enter_context(upstream.reward_functions(self.rewards.reward_func))
+        self._opened.enter_context(upstream.no_reference_model())
+
+    def begin(self, trainer: GRPOTrainer) -> None:
+        """Show and record the run of a trainer that Axolotl has made.
+
+        Raises:
+            RuntimeError: Another plugin chose the class of the trainer.
+        """
+        if not isinstance(trainer, RunTrainer):
+            raise RuntimeError(
+                f"axolotl-grpo-plugin: another plugin chose the trainer {type(trainer).__name__}, so no reward is "
+                "guarded. Remove that plugin from plugins."
+            )
+        speed = f"TRL's own step: {self._no_packed_step}"
         if isinstance(trainer, PackedStep):
             speed = trainer.packed_step
-        show_summary(cfg, trainer, speed)
+        show_summary(self.cfg, trainer, speed)
         if trainer.accelerator.is_main_process:
             write_run(self.given, Path(trainer.args.output_dir), facts_of(trainer))
 
-    def callbacks(self, trainer: GRPOTrainer) -> list[TrainerCallback]:
+    def callbacks(self, trainer: RunTrainer) -> list[TrainerCallback]:
         """Return the callbacks in the order of their calls."""
         first = []
         timeout = self.cfg.get("grpo_stall_timeout")

@@ -39,7 +39,7 @@ _SAVES = ("saving", "upload")
 _PLACES = {
     "get_batch_samples": "data loader",
     "training_step": "training step",
-    "_answers": "held-out rows",
+    "answer_rows": "held-out rows",
     "evaluate": "evaluation",
     "_generate_single_turn": "generation",
     "_calculate_rewards": "scoring",

@@ -1,24 +1,70 @@
-"""Axolotl's GRPO trainers with the methods of this plugin.
+"""The trainer of a run: Axolotl's GRPO trainer with the methods of this plugin.
 
-The order of the bases is the order of the calls: each class may call `super()`, which is the next one.
+The order of the bases is the order of the calls. A method may call `super()`, which is that of the next base.
 """
 
 from typing import Any
 
 import torch
 from axolotl.core.trainers.grpo.trainer import AxolotlAsyncGRPOTrainer, AxolotlGRPOTrainer
+from axolotl.utils.import_helper import get_cls_from_module_str
+from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.environments.tool_use import ToolUse
+from axolotl_grpo_plugin.findings import stop
+from axolotl_grpo_plugin.repairs import upstream
+from axolotl_grpo_plugin.repairs.data_producer import DataProducerRepair
+from axolotl_grpo_plugin.repairs.end_tokens import EndTokens
+from axolotl_grpo_plugin.repairs.lora_sync import KeptBase
+from axolotl_grpo_plugin.repairs.resume import ResumedBatch
+from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
+from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
+from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts
+from axolotl_grpo_plugin.training.card import write_card
+from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
+from axolotl_grpo_plugin.training.fewer_tokens import generate_fewer_tokens
+from axolotl_grpo_plugin.training.held_out_answers import HeldOutAnswers
 from axolotl_grpo_plugin.training.packed_step.settings import why_other_trainer
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.packed_step.support import REARRANGE
 
 
-class SynchronousTrainer(PackedStep, AxolotlGRPOTrainer):
+class RunTrainer(
+    LoggedRollouts,  # first: it writes all batches of a generation, also those that sampling discards
+    DynamicSampling,  # before DeadGroups: each of its rounds is one whole generation with advantages
+    DeadGroups,  # before GuardedScores: it compares the settled scores
+    HeldOutAnswers,  # generates by ToolUse and scores by GuardedScores, past the three above
+    GuardedScores,  # right around TRL's scoring
+    ToolUse,  # right around TRL's generation
+    DataProducerRepair,  # the repairs do not meet: each has methods of its own
+    ResumedBatch,
+    KeptBase,
+    EndTokens,  # the last `__init__` to begin is the first to end, so all others find its end tokens
+):
+    """The methods of this plugin over any trainer that is TRL's or a subclass of it.
+
+    Attributes:
+        given: The config before Axolotl's defaults, which the model card shows.
+    """
+
+    given: Config
+
+    def __init__(self, *arguments: Any, **options: Any):
+        """Make TRL's trainer. It takes TRL's arguments."""
+        super().__init__(*arguments, **options)
+        upstream.decode_with(self.model, generate_fewer_tokens)
+
+    def create_model_card(self, *_: object, **__: object) -> None:
+        """Write the card of a run. TRL's has neither rewards nor results, and every save writes it."""
+        write_card(self, self.given)
+
+
+class SynchronousTrainer(RunTrainer, PackedStep, AxolotlGRPOTrainer):
     """Axolotl's trainer that generates before each step."""
 
 
-class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
+class DataProducerTrainer(RunTrainer, PackedStep, AxolotlAsyncGRPOTrainer):
     """Axolotl's trainer for `trl.use_data_producer` and `trl.async_prefetch`."""
 
     pops_buffer = True
@@ -34,16 +80,38 @@ class DataProducerTrainer(PackedStep, AxolotlAsyncGRPOTrainer):
             self.args.skip_zero_advantage_batches = False
 
 
-def choose_trainer(cfg: Config) -> str:
-    """Let Axolotl make the trainer of this module that fits a config.
+# Axolotl finds the trainer of a run by a path of a module and a name.
+chosen: type[RunTrainer] = SynchronousTrainer
+
+
+def choose_trainer(cfg: Config, **of_run: Any) -> str:
+    """Let Axolotl make a trainer with the methods of this module.
+
+    Args:
+        cfg: Becomes a class attribute. Its `trainer_cls` becomes the path of `chosen`. A class that it names
+            already becomes a base.
+        of_run: More class attributes. The bases declare which ones they need.
 
     Returns:
-        Why Axolotl makes another one, or "".
+        Why the trainer has no packed step, or "".
     """
-    if reason := why_other_trainer(cfg):
-        return reason
+    global chosen
     trl = cfg.get("trl") or {}
     has_producer = trl.get("use_data_producer") or trl.get("async_prefetch")
-    trainer = DataProducerTrainer if has_producer else SynchronousTrainer
-    cfg["trainer_cls"] = f"{trainer.__module__}.{trainer.__name__}"
-    return ""
+    reason = why_other_trainer(cfg)
+    bases: tuple[type, ...] = (DataProducerTrainer if has_producer else SynchronousTrainer,)
+    if reason:
+        theirs = AxolotlAsyncGRPOTrainer if has_producer else AxolotlGRPOTrainer
+        if path := cfg.get("trainer_cls"):
+            theirs = get_cls_from_module_str(path)
+            if not issubclass(theirs, GRPOTrainer):
+                stop(
+                    "no-grpo-trainer",
+                    f"trainer_cls: {path}",
+                    "no subclass of trl.GRPOTrainer",
+                    "Derive it from axolotl.core.trainers.grpo.trainer.AxolotlGRPOTrainer",
+                )
+        bases = (RunTrainer, theirs)
+    chosen = type(bases[-1].__name__, bases, {"cfg": cfg, **of_run})
+    cfg["trainer_cls"] = f"{__name__}.chosen"
+    return reason

@@ -200,14 +200,10 @@ class SampleScorer:
         for sample, text in zip(found, completions, strict=True):
             rows += [sample.row] * self.group
             texts += [text] * self.group
-        limit = guard.limit
         # A few completions need no batch's time, unless they wait for a judge.
         patience = PATIENCE if guard.function.is_async else 1
-        guard.limit = min(limit, patience * guard.timeout)
-        try:
+        with guard.limited(patience * guard.timeout):
             outcomes = guard.score_list(rows, texts, self._steps)
-        finally:
-            guard.limit = limit
         for outcome in filter(is_failed, outcomes):
             raise RewardError(failure_of(guard, outcome), found[0].row)
         return [outcome.value for outcome in outcomes if outcome.value is not None]

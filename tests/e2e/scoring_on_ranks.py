@@ -14,8 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from axolotl_grpo_plugin.rewards import gsm8k as rewards_of_gsm8k
+from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
+from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts, RolloutLog
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
-from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling
+from axolotl_grpo_plugin.training.dynamic_sampling import DynamicSampling, SamplingSettings
 from axolotl_grpo_plugin.transforms.gsm8k import gsm8k
 
 OUT = Path(sys.argv[1])
@@ -31,8 +33,12 @@ HANGS_ON = f"hang {RIGHT}"
 ROWS = [{"prompt": "18?", "answer": RIGHT}] * 8
 
 
-def trainer_of(name, rewards, rows, batch, rollout=None, **more):
-    """Return TRL's trainer of the quickstart's model, with groups of four over all ranks."""
+class Trainer(LoggedRollouts, DynamicSampling, DeadGroups):
+    """The methods of a training that the ranks must agree on."""
+
+
+def trainer_of(name, rewards, rows, batch, rollout=None, kind=GRPOTrainer, **more):
+    """Return a trainer of the quickstart's model, with groups of four over all ranks."""
     args = GRPOConfig(
         output_dir=str(OUT / name),
         per_device_train_batch_size=batch,
@@ -47,7 +53,7 @@ def trainer_of(name, rewards, rows, batch, rollout=None, **more):
         **more,
     )
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32")
-    return GRPOTrainer(model, rewards, args, rows, processing_class=tokenizer, rollout_func=rollout)
+    return kind(model, rewards, args, rows, processing_class=tokenizer, rollout_func=rollout)
 
 
 def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=ROWS, size=None, **keys):
@@ -73,19 +79,19 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
         **keys,
     }
     runner = RewardRunner(cfg)
+    of_run = {"reward_runner": runner, "rollout_log": RolloutLog.of(cfg), "sampling": SamplingSettings.of(cfg)}
     trainer = trainer_of(
         name,
         [runner.reward_func(key) for key in rewards],
         Dataset.from_list(rows),
         size or len(texts),
         rollout,
+        kind=type("Trainer", (Trainer,), of_run),
         max_steps=steps,
         multi_objective_aggregation=aggregation,
     )
-    runner.wrap_trainer(trainer)
     more = {}
     if keys.get("grpo_dynamic_sampling"):
-        DynamicSampling.of(cfg, trainer, runner)
         more["batches"] = record_batches(trainer)
     stopped = ""
     try:

@@ -37,23 +37,23 @@ def make_model(folder):
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def trainer_of(model, rewards, rows, tools=None, eos="<|im_end|>", packed=False, **more):
-    """Return TRL's trainer of a model with ChatML, on the CPU. eos: the EOS token. more: for GRPOConfig.
+def trainer_of(model, rewards, rows, tools=None, eos="<|im_end|>", kind=None, **more):
+    """Return a trainer of a model with ChatML, on the CPU.
 
-    packed: whether the trainer is this plugin's.
+    Args:
+        eos: The EOS token.
+        kind: The class of the trainer. None is TRL's.
+        more: For GRPOConfig.
     """
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
     from trl import GRPOConfig, GRPOTrainer
 
-    from axolotl_grpo_plugin.trl import GRPOTrainer as PackedTrainer
-
     set_seed(0)
     args = GRPOConfig(report_to=[], use_cpu=True, bf16=False, **more)
     tokenizer = AutoTokenizer.from_pretrained(model, eos_token=eos)
     model = AutoModelForCausalLM.from_pretrained(model, dtype="float32").train()
-    kind = PackedTrainer if packed else GRPOTrainer
-    return kind(model, rewards, args, Dataset.from_list(rows), processing_class=tokenizer, tools=tools)
+    return (kind or GRPOTrainer)(model, rewards, args, Dataset.from_list(rows), processing_class=tokenizer, tools=tools)
 
 
 def write_scripted(trainer):

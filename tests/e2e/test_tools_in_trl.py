@@ -16,7 +16,10 @@ def compared(tmp_path_factory):
     import pandas as pd
     import torch
 
-    from axolotl_grpo_plugin.environments.seams import Tools
+    from axolotl_grpo_plugin.environments.run_tools import Tools
+    from axolotl_grpo_plugin.environments.tool_use import ToolUse
+    from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
+    from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts, RolloutLog
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
     from tests.e2e.scripted import call, has_answer, make_model, rows, trainer_of, write_scripted
 
@@ -34,15 +37,21 @@ def compared(tmp_path_factory):
     data = [transform({"turns": json.dumps(t), "answer": a}) for t, a in zip(turns, answers, strict=True)]
     reward = "tests.e2e.scripted.has_answer"
     cfg = {"trl": {"reward_funcs": [reward]}, "grpo_reward_isolation": "inline"}
-    runner = RewardRunner({**cfg, "grpo_rollouts": str(folder / "log")})
+    runner = RewardRunner(cfg)
     guard = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
 
-    def batch(given, reward, wrap=lambda trainer: None):
+    class Trainer(LoggedRollouts, DeadGroups, ToolUse):
+        reward_runner = runner
+        rollout_log = RolloutLog(folder / "log")
+        guarded_tools = guard
+
+    def batch(reward, given=None, kind=None):
         trainer = trainer_of(
             folder,
             [reward],
             data,
             given,
+            kind=kind,
             output_dir=str(folder / "out"),
             per_device_train_batch_size=8,
             num_generations=2,
@@ -50,18 +59,13 @@ def compared(tmp_path_factory):
             max_completion_length=400,
         )
         write_scripted(trainer)
-        wrap(trainer)
         with torch.no_grad():
             output = trainer._generate_and_score_completions([r for r in data for _ in range(2)])
         return output, dict(trainer._metrics["train"])
 
-    def wrap(trainer):
-        runner.wrap_trainer(trainer)
-        guard.wrap_trainer(trainer, runner.rollouts)
-
     try:
-        plain, _ = batch([tools.add, tools.fail], has_answer)
-        guarded, metrics = batch(guard.keyword["tools"], runner.reward_func(reward), wrap)
+        plain, _ = batch(has_answer, [tools.add, tools.fail])
+        guarded, metrics = batch(runner.reward_func(reward), kind=Trainer)
     finally:
         guard.close()
     return plain, guarded, metrics, pd.read_parquet(folder / "log")

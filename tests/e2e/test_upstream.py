@@ -135,36 +135,57 @@ def imports_of_others(tree):
             yield from node.names
 
 
+@cache
+def trainer_names():
+    """Return the names of the classes of this package that are TRL's trainer with methods of this package."""
+    names, before = {"GRPOTrainer"}, set()
+    classes = [node for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    while names != before:
+        before = set(names)
+        names |= {node.name for node in classes if any(ast.unparse(base) in before for base in node.bases)}
+    return names
+
+
 def trainer_classes(tree):
     """Yield the classes of a file that are TRL's trainer with methods of this package."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) in trainer_names() for base in node.bases):
+            yield node
+
+
+def methods_of(trainer_class):
+    """Yield the names of the methods of a trainer class."""
+    yield from (node.name for node in trainer_class.body if isinstance(node, ast.FunctionDef))
+
+
+def attributes_of(trainer_class):
+    """Yield the names of the attributes that a trainer class has, or that its `__init__` sets."""
+    for node in trainer_class.body:
         match node:
-            case ast.ClassDef(bases=[ast.Name(id=base), *_]) if re.search(r"GRPOTrainer|PackedStep", base):
-                yield node
-
-
-def defined(trainer_class):
-    """Yield the names of a trainer class: its methods, its own attributes, and those that its `__init__` sets."""
-    for method in trainer_class.body:
-        if isinstance(method, ast.Assign):
-            yield from (target.id for target in method.targets)
-        if isinstance(method, ast.FunctionDef):
-            yield method.name
-            if method.name == "__init__":
-                for node in ast.walk(method):
-                    match node:
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.FunctionDef(name="__init__"):
+                for inner in ast.walk(node):
+                    match inner:
                         case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
                             yield name
 
 
 @cache
-def defined_here():
-    """Return the files of the names that the trainer classes of this package define."""
-    here = {}
+def defined_here(parts_of):
+    """Return the names of the trainer classes of this package with their files. parts_of: one of the two above."""
+    here = set()
     for file, tree in trees().items():
         for made in trainer_classes(tree):
-            here |= dict.fromkeys(defined(made), file)
+            here |= {(name, file) for name in parts_of(made)}
     return here
+
+
+def own_names():
+    """Return the names of the trainer classes of this package."""
+    return {name for name, _ in defined_here(methods_of) | defined_here(attributes_of)}
 
 
 def takes_trainer(tree):
@@ -205,7 +226,7 @@ def test_each_name_of_other_packages_is_listed_with_its_files():
                 own.add(name)
     needed = {(name, file) for file, tree in trees().items() for name in of_others(tree, own)}
     for file, tree in trees().items():
-        needed |= {(name, file) for name in of_trainers(tree) if name not in KNOWN and name not in defined_here()}
+        needed |= {(name, file) for name in of_trainers(tree) if name not in KNOWN | own_names()}
     known = {(name, file) for kind in LISTS.keys() - {"tested"} for _, name, _, users in listed(kind) for file in users}
     missing = [f"{name} in {file}" for name, file in sorted(needed - known)]
     assert not missing, f"Add to upstream.toml: {', '.join(missing)}."
@@ -218,11 +239,12 @@ def test_new_names_of_our_trainers_are_on_no_trainer_of_others():
 
     bases = {*DataProducerTrainer.__mro__, *SynchronousTrainer.__mro__} - {object}
     bases = [base for base in bases if not base.__module__.startswith("axolotl_grpo_plugin.")]
-    replaced = {(name, file): parameters for _, name, parameters, users in listed("names") for file in users}
+    entries = {(name, file): parameters for _, name, parameters, users in listed("names") for file in users}
+    replaced = {entry for entry, parameters in entries.items() if parameters}
     faults = []
-    for name, file in defined_here().items():
+    for name, file in (defined_here(methods_of) - replaced) | (defined_here(attributes_of) - entries.keys()):
         owners = [base.__name__ for base in bases if name in vars(base) or sets(base, name)]
-        if owners and not name.startswith("__") and not replaced.get((name, file)):
+        if owners and not name.startswith("__"):
             faults.append(f"{name} of {file} is also a name of {', '.join(owners)}")
     assert not faults, (
         f"{'; '.join(faults)}. Rename it. If it shall replace that method, add it with its parameters to upstream.toml."
@@ -259,6 +281,8 @@ def test_logs_and_metrics_of_a_batch_have_the_shape_that_is_read(tmp_path):
 
 
 def test_trl_calls_the_methods_of_the_packed_step(tmp_path):
+    from axolotl_grpo_plugin.trl import GRPOTrainer as PackedTrainer
+
     rows = [{"prompt": [{"role": "user", "content": "1 + 1?"}]}] * 8
 
     def first_group_teaches(completions, **_):
@@ -268,7 +292,7 @@ def test_trl_calls_the_methods_of_the_packed_step(tmp_path):
         MODEL,
         [first_group_teaches],
         rows,
-        packed=True,
+        kind=PackedTrainer,
         output_dir=str(tmp_path),
         per_device_train_batch_size=4,
         gradient_accumulation_steps=2,

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.conftest import Later
+from tests.scoring.batches import scored_batch
 
 dead_groups, torch = Later("axolotl_grpo_plugin.scoring.dead_groups"), Later("torch")
 
@@ -46,52 +47,42 @@ def test_gdpo_group_with_equal_sums_of_different_scores_is_live():
     assert dead([[1.0, 0.5], [1.0, 0.5]], "normalize_then_sum")
 
 
-class Log:
-    """Keeps the advantages that it is told to write."""
-
-    def __init__(self):
-        self.written = []
-
-    def write(self, advantages):
-        self.written.append(advantages.tolist())
-
-
-def trainer_with(**more):
-    """Return a trainer of prompt groups of two, whose first group is dead."""
-    return SimpleNamespace(
-        reward_weights=torch.tensor([1.0]),
-        multi_objective_aggregation="sum_then_normalize",
-        model=SimpleNamespace(training=True),
-        num_generations=2,
-        accelerator=SimpleNamespace(process_index=0),
-        _metrics={"train": {dead_groups.METRIC: [0.9]}},
-        _logs={"advantages": deque([9.0, 0.1, -0.1, 1.0, -1.0])},
-        _generate_and_score_completions=None,
-        **more,
-    )
-
-
-SCORES = [[2.9], [2.9], [1.0], [0.0]]
-
-
 def test_async_trainer_logs_and_trains_without_the_advantage_of_a_dead_group():
-    hooked = []
-    advantages = torch.tensor([0.1, -0.1, 1.0, -1.0])
+    from trl import GRPOTrainer
 
-    def score(rollout):
-        data = {"advantages": torch.zeros(4)}
-        trainer._post_advantage_hook(data, torch.tensor(SCORES), advantages, [], 2, "train", s_start=0, s_end=4)
-        return data
+    from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts
 
-    trainer = trainer_with(
-        _post_advantage_hook=lambda *batch, **chunk: hooked.append(batch[2].tolist()),
-        _compute_deferred_scores=score,
-        _score_streaming=score,
-    )
-    log = Log()
-    dead_groups.DeadGroups(trainer, SimpleNamespace(scores=None, rollouts=log))
+    scores = [[2.9], [2.9], [1.0], [0.0]]
+    hooked, written = [], []
+
+    class AsyncTrainer(GRPOTrainer):
+        """Stands for Axolotl's, with prompt groups of two, whose first group is dead."""
+
+        def __init__(self):
+            self.reward_func_names = self.reward_funcs = []
+            self.reward_weights = torch.tensor([1.0])
+            self.multi_objective_aggregation = "sum_then_normalize"
+            self._metrics = {"train": {dead_groups.METRIC: [0.9]}}
+            self._logs = {"advantages": deque([9.0, 0.1, -0.1, 1.0, -1.0])}
+
+        def _score_streaming(self, rollout):
+            advantages = torch.tensor([0.1, -0.1, 1.0, -1.0])
+            self.scored.append(scored_batch(scores=scores, good=[None] * 4))
+            data = {"advantages": torch.zeros(4)}
+            self._post_advantage_hook(data, torch.tensor(scores), advantages, [], 2, "train", s_start=0, s_end=4)
+            return data
+
+        def _post_advantage_hook(self, data, scores, advantages, *_, **__):
+            hooked.append(advantages.tolist())
+
+    class Trainer(LoggedRollouts, dead_groups.DeadGroups, AsyncTrainer):
+        reward_runner = SimpleNamespace(rewards=list)
+        rollout_log = SimpleNamespace(begin=list, write=lambda batch: written.append(batch.advantages))
+
+    trainer = Trainer()
     data = trainer._score_streaming("rollout")
     assert data["advantages"].tolist() == [0.0, 0.0, 1.0, -1.0]
-    assert log.written == hooked == [[0.0, 0.0, 1.0, -1.0]]
+    assert written == hooked == [[0.0, 0.0, 1.0, -1.0]]
     assert trainer._metrics["train"][dead_groups.METRIC] == [0.5]
     assert list(trainer._logs["advantages"]) == [9.0, 0.0, 0.0, 1.0, -1.0]
+    assert trainer.take_scored() == []

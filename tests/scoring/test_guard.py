@@ -77,7 +77,7 @@ def test_failed_score_is_none_with_an_error(guard, name, error, timed_out):
     failing = guard(name, timeout=0.05) if timed_out else guard(name)
     scores, _ = call(failing)
     assert scores == [None] * COUNT
-    for outcome in failing.outcomes:
+    for outcome in failing.take_outcomes():
         assert outcome.error.strip().endswith(error)
         assert outcome.timed_out is timed_out
 
@@ -87,7 +87,7 @@ def test_completion_over_the_cpu_limit_gets_the_lowest_score(guard):
     scores, logged = call(spinning, ["b", "a", "bb", "aa"])
     assert scores == [1.0, -1.0, 1.0, -1.0]
     assert logged["extra"]["spins_on_a/reason"] == ["fast", "too_slow", "fast", "too_slow"]
-    assert not any(outcome.error for outcome in spinning.outcomes)
+    assert not any(outcome.error for outcome in spinning.take_outcomes())
     assert "too_slow" in spinning.reasons
 
 
@@ -101,13 +101,13 @@ def test_reasons_that_are_not_declared_are_logged_beside_the_scores(guard):
 def test_memory_of_a_process_is_limited(guard):
     failing = guard("eats_memory", timeout=10.0)
     assert call(failing, ["a"])[0] == [None]
-    assert "MemoryError" in failing.outcomes[0].error
+    assert "MemoryError" in failing.take_outcomes()[0].error
 
 
 def test_only_values_that_are_not_numbers_fail(guard):
     failing = guard("no_number")
     assert call(failing, "abcde")[0] == [None, None, None, None, 0.5]
-    nan, inf, text, none, half = failing.outcomes
+    nan, inf, text, none, half = failing.take_outcomes()
     assert "nan" in nan.error and "inf" in inf.error and "'1.0'" in text.error
     assert not none.error and not half.error
 
@@ -117,7 +117,7 @@ def test_batch_has_a_time_limit(guard):
     for name, timeout in (("hangs_on_a_batch", 0.1), ("hangs", 60.0)):
         failing = guard(name, timeout=timeout, limit=0.5)
         assert call(failing)[0] == [None] * COUNT
-        assert all(outcome.timed_out for outcome in failing.outcomes)
+        assert all(outcome.timed_out for outcome in failing.take_outcomes())
     assert time.monotonic() - began < 20
 
 
@@ -140,7 +140,7 @@ def test_inline_reward_runs_in_this_process(guard, monkeypatch):
 def test_quick_check_runs_here_and_the_scorer_in_a_process(guard):
     quick = guard("quick_or_slow")
     assert call(quick, ["easy", "hard"])[0] == [1.0, 0.5]
-    easy, hard = quick.outcomes
+    easy, hard = quick.take_outcomes()
     assert easy.reason == "quick" and int(hard.reason) != os.getpid()
 
 
@@ -160,7 +160,7 @@ def test_async_reward_stays_async_and_is_checked(guard):
 def test_async_reward_has_a_time_limit(guard, name, error, timed_out):
     own = guard(name, limit=0.1)
     assert asyncio.run(own.for_trl()(["p"], ["a"])) == [None]
-    (outcome,) = own.outcomes
+    (outcome,) = own.take_outcomes()
     assert outcome.timed_out is timed_out and outcome.error.strip().endswith(error)
 
 
@@ -189,15 +189,24 @@ def test_group_reward_scores_are_checked_against_the_range(pool):
     name = RewardRef(f"{HERE}.the_first", (("first", 2.0),))
     own = GuardedReward(name, "the_first", pool, 0.5, 20.0)
     assert call(own)[0] == [None, 0.0, 0.0]
-    assert "2.0, which is outside its range" in own.outcomes[0].error
+    assert "2.0, which is outside its range" in own.take_outcomes()[0].error
 
 
 def test_series_are_the_values_of_the_group_by_column(guard):
     own = guard("by_source")
     assert call(own, source=["a", "a", None])[0] == [1.0, 0.0, None]
-    assert own.series == ["a", "a", ""]
+    assert [outcome.series for outcome in own.take_outcomes()] == ["a", "a", ""]
     call(own, source=["None", "a b/c", 7])
-    assert own.series == ["None", "a b/c", "7"]
+    assert [outcome.series for outcome in own.take_outcomes()] == ["None", "a b/c", "7"]
+    assert own.take_outcomes() == [], "they are taken once"
+
+
+def test_limit_of_a_batch_comes_back_after_an_error(guard):
+    own = guard("raises", limit=9.0)
+    with pytest.raises(ValueError, match="stop"), own.limited(2.0):
+        assert own.limit == 2.0
+        raise ValueError("stop")
+    assert own.limit == 9.0
 
 
 def test_fork_server_imports_inner_rewards_once_for_all_processes():

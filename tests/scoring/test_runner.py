@@ -1,14 +1,11 @@
-import math
-from collections import defaultdict
-
 import pytest
 
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from tests.conftest import Later
+from tests.scoring.batches import scored_batch
 
 scoring, torch = Later("axolotl_grpo_plugin.scoring.runner"), Later("torch")
-
-NAN = math.nan
+guarded_scores = Later("axolotl_grpo_plugin.scoring.guarded_scores")
 REWARD = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
 HERE = "tests.scoring.rewards_that_fail"
 
@@ -25,22 +22,6 @@ def runner():
     yield make
     for started in made:
         started.close()
-
-
-@pytest.mark.parametrize(
-    "scores, filled",
-    [
-        ([2.0, 2.0, 2.0, NAN], [2.0, 2.0, 2.0, 2.0]),
-        ([2.0, 0.0, 2.0, NAN], [2.0, 0.0, 2.0, 4 / 3]),
-        ([NAN] * 4, [NAN] * 4),
-        ([1.0, 0.0, 0.5, 0.0], [1.0, 0.0, 0.5, 0.0]),
-    ],
-)
-def test_failed_score_is_the_mean_of_its_function_and_group(scores, filled):
-    other_group, other_function = [5.0] * 4, [7.0] * 8
-    table = torch.tensor([scores + other_group, other_function]).T
-    expected = torch.tensor([filled + other_group, other_function]).T
-    assert torch.allclose(scoring.neutral(table, 4), expected, equal_nan=True)
 
 
 def test_settings_come_from_the_config(monkeypatch):
@@ -74,12 +55,8 @@ def run_steps(runner):
         own = runner(REWARD)
         for step, failed in enumerate(failures):
             outcomes = [Outcome(None, error="boom")] * failed + [Outcome(0.5)] * (rows - failed)
-            own._stop_if_too_many(
-                step,
-                {"int_reward_func": scoring.Counts(failed, scored, 0)},
-                {"int_reward_func": outcomes},
-                ["a question"] * rows,
-            )
+            batch = scored_batch(int_reward_func=outcomes, prompts=["a question"] * rows, step=step + 1)
+            own._stop_if_too_many(batch, {"int_reward_func": scoring.Counts(failed, scored, 0)})
 
     return run
 
@@ -107,7 +84,7 @@ def test_too_many_failures_stop_the_run(run_steps, failures, scored, message):
 def test_batch_in_which_all_are_too_slow_stops_the_run(runner):
     def step(scored, too_slow):
         counts = {"int_reward_func": scoring.Counts(0, scored, too_slow)}
-        runner(REWARD)._stop_if_too_many(0, counts, {}, [])
+        runner(REWARD)._stop_if_too_many(scored_batch(int_reward_func=[]), counts)
 
     step(scored=8, too_slow=7)
     step(scored=2, too_slow=2)
@@ -121,7 +98,7 @@ def test_failing_reward_model_gives_no_scores(caplog):
             raise IndexError("position out of range")
 
     model = Broken()
-    scoring._guard_model(model, "judge")
+    guarded_scores.guard_model(model, "judge")
     assert model(input_ids=torch.zeros(2, 3)).logits[:, 0].isnan().all()
     assert "The reward model judge failed" in caplog.text
 
@@ -141,11 +118,8 @@ def test_fix_of_a_timeout_names_the_key_of_the_limit(runner, name, key):
     assert f" Raise {key}, or make the reward faster." in str(failure)
 
 
-@pytest.mark.parametrize("several, logged", [(True, [0.75]), (False, None)])
-def test_logs_the_share_of_the_most_frequent_answer(runner, several, logged):
-    metrics = defaultdict(list)
+@pytest.mark.parametrize("group, share", [(1, 0.75), (2, None)])
+def test_share_of_the_most_frequent_answer_needs_four_prompts(runner, group, share):
     outcomes = [Outcome(0.0, read=text) for text in ("tech", "tech", "tech", "")]
-    own = runner(REWARD)
-    own.by_name["int_reward_func"].series = [""] * len(outcomes)
-    own._log_metrics(metrics, {"int_reward_func": outcomes}, several)
-    assert metrics.get("answers/most_frequent") == logged
+    metrics = runner(REWARD).report(scored_batch(int_reward_func=outcomes, group=group))
+    assert metrics.get("answers/most_frequent") == share

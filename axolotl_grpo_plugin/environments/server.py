@@ -187,7 +187,7 @@ class _Target:
     loop: asyncio.Runner = field(default_factory=asyncio.Runner)
 
     def answer(self, call: ToolCall | None) -> ToolAnswer:
-        """ToolAnswer a call. None: load the function, or make the object of the class."""
+        """Answer a call. None: load the function, or make the object of the class."""
         try:
             if call:
                 return self._answer(call)
@@ -250,7 +250,7 @@ def _children(pid: int | None) -> set[int]:
 
 
 def serve(descriptor: int) -> None:
-    """ToolAnswer calls until the trainer closes its end of the pipe, or dies. Called in a new process."""
+    """Answer calls until the trainer closes its end of the pipe, or dies. It runs in a new process."""
     trainer = Connection(descriptor)
     adopt_orphans()
     server = _ToolServer(trainer, *trainer.recv())

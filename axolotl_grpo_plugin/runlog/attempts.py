@@ -14,7 +14,12 @@ _NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+\.parquet")
 
 
 class RolloutFiles(NamedTuple):
-    """The Parquet files of a run's training rollouts. left_out: later attempts repeated their steps."""
+    """The Parquet files of a run's training rollouts.
+
+    Attributes:
+        counted: The files that count.
+        left_out: The files whose steps a later attempt repeated.
+    """
 
     counted: list[Path]
     left_out: list[Path]
@@ -33,15 +38,19 @@ class RolloutFiles(NamedTuple):
 
 
 def rollout_files(path: Path) -> RolloutFiles:
-    """Return the files of a run. path: its output_dir, a folder within it, or one Parquet file."""
+    """Return the files of a run.
+
+    Args:
+        path: The output_dir of the run, a folder within it, or one Parquet file.
+    """
     if path.is_file():
         return RolloutFiles([path], [])
     files = RolloutFiles([], [])
-    places = {file: _place(file) for file in _files_in(path)}
+    steps = {file: _attempt_and_step(file) for file in _files_in(path)}
     starts: dict[int, int] = {}  # the first step of each attempt
-    for attempt, step in places.values():
+    for attempt, step in steps.values():
         starts.setdefault(attempt, step)
-    for file, (attempt, step) in places.items():
+    for file, (attempt, step) in steps.items():
         repeated = any(later > attempt and start <= step for later, start in starts.items())
         if repeated:
             files.left_out.append(file)
@@ -58,7 +67,7 @@ def _files_in(folder: Path) -> list[Path]:
     return []
 
 
-def _place(file: Path) -> tuple[int, int]:
+def _attempt_and_step(file: Path) -> tuple[int, int]:
     """Return the attempt and the step of a file. TRL's files count as one attempt and one step."""
     match = _NAME.fullmatch(file.name)
     return (int(match[1]), int(match[2])) if match else (0, 0)
@@ -66,5 +75,5 @@ def _place(file: Path) -> tuple[int, int]:
 
 def next_attempt(folder: Path) -> int:
     """Return the number of the attempt that starts now in a log's folder."""
-    attempts = [_place(file)[0] for file in folder.glob("*/*.parquet")]
+    attempts = [_attempt_and_step(file)[0] for file in folder.glob("*/*.parquet")]
     return max(attempts, default=0) + 1

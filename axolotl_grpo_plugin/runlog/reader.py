@@ -17,7 +17,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def rewards_in(file: Path, known: Ranges | None = None) -> list[LoggedReward]:
     """Return the reward functions of a file in their order.
 
-    known: ranges for an old log, which declares none.
+    Args:
+        file: The Parquet file.
+        known: The ranges for an old log, which declares none.
     """
     import pyarrow.parquet as pq
 
@@ -33,8 +35,13 @@ def rewards_in(file: Path, known: Ranges | None = None) -> list[LoggedReward]:
 def raw_rows(file: Path, columns: list[str] | None = None) -> Iterator[Row]:
     """Yield the rows of a file, with chats as JSON.
 
-    columns: to read if the file has them, instead of all.
-    Raises: pyarrow.ArrowException or OSError if the file is not Parquet.
+    Args:
+        file: The Parquet file.
+        columns: The columns to read if the file has them. None is all.
+
+    Raises:
+        pyarrow.ArrowException: The file is not Parquet.
+        OSError: The file cannot be read.
     """
     import pyarrow.parquet as pq
 
@@ -43,7 +50,7 @@ def raw_rows(file: Path, columns: list[str] | None = None) -> Iterator[Row]:
 
 
 def read(file: Path) -> Iterator[Row]:
-    """Yield the rows of a file, with chats as lists. Raises: as `raw_rows`."""
+    """Yield the rows of a file, with chats as lists. It raises the errors of `raw_rows`."""
     for row in raw_rows(file):
         for name in ("prompt", "completion"):
             if name in row:
@@ -88,7 +95,9 @@ def chat(value: Any) -> Any:
 def readable(value: Any, longest: int) -> str:
     """Return the text of a logged text or chat, without characters that a terminal would obey.
 
-    longest: in characters. A longer text is cut at its end.
+    Args:
+        value: The text or chat.
+        longest: The number of characters at which a text is cut.
     """
     messages = chat(value)
     if isinstance(messages, list):

@@ -13,8 +13,12 @@ Ranges = Mapping[str, Sequence[float] | None]  # by reward function, in the orde
 class LoggedReward(NamedTuple):
     """A reward function of a run. `dict` of several are their ranges by name.
 
-    range: the lowest and the highest score that it declares, None if it declares none or if the log
-    does not say. The first reward function of a run says which completions are right.
+    The first reward function of a run says which completions are right.
+
+    Attributes:
+        name: The name in logs.
+        range: The lowest and the highest score that it declares. None if it declares none, or if the log does not
+            say.
     """
 
     name: str
@@ -23,8 +27,11 @@ class LoggedReward(NamedTuple):
     def right(self, score: float | None) -> bool | None:
         """Return whether a score is the declared maximum.
 
-        score: None if the completion has none, or if its scoring failed. Returns None then, and also
-        if no maximum is declared.
+        Args:
+            score: None if the completion has none, or if its scoring failed.
+
+        Returns:
+            None without a score or a declared maximum.
         """
         if score is None or self.range is None:
             return None

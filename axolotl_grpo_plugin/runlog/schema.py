@@ -66,9 +66,16 @@ def write(
     columns: Mapping[str, Sequence[Any]],
     rewards: Iterable[LoggedReward] = (),
 ) -> None:
-    """Write a batch of rollouts as one file in one step. number: counts the batches of this process.
+    """Write a batch of rollouts as one file in one step.
 
-    Raises: OSError if the disk is full.
+    Args:
+        folder: The folder of the rollout log.
+        number: Counts the batches of this process.
+        columns: Of this schema.
+        rewards: Of the run.
+
+    Raises:
+        OSError: The disk is full.
     """
     mode, step, rank, attempt = (columns[name][0] for name in ("mode", "step", "rank", "attempt"))
     save(
@@ -86,7 +93,14 @@ def save(
 ) -> None:
     """Write columns of the schema as one file in one step. Text columns take any value, as `as_text`.
 
-    add: keep the rows that the file has. Raises: OSError if the disk is full.
+    Args:
+        file: The file to write.
+        columns: Of this schema.
+        rewards: Of the run.
+        add: Whether to keep the rows that the file has.
+
+    Raises:
+        OSError: The disk is full.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

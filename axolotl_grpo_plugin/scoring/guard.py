@@ -77,12 +77,13 @@ class GuardedReward:
     """Calls one reward function so that it cannot hang or crash the training, or return invalid scores.
 
     Args:
-        name: the reward's name in logs.
-        pool: the scoring processes; None to run the reward in this process.
-        timeout: seconds of CPU time per completion. A completion that takes longer gets the lowest
+        reward: The path and the options of the reward function.
+        name: The reward's name in logs.
+        pool: The scoring processes. None runs the reward in this process.
+        timeout: Seconds of CPU time per completion. A completion that takes longer gets the lowest
             score, with the reason "too_slow".
-        limit: seconds of wall time per batch.
-        isolation: "inline" or "process" to override the reward's own choice.
+        limit: Seconds of wall time per batch.
+        isolation: "inline" or "process", in place of the reward's own choice.
 
     Attributes:
         columns: The names of the dataset columns of the last batch.
@@ -148,13 +149,13 @@ class GuardedReward:
     def score_list(self, rows: Rows, completions: Completions, max_steps: int = 1) -> Outcomes:
         """Score completions as TRL does in the first step, but without a training.
 
-        Rows with equal prompts in a series are a prompt group.
-
-        rows: for each completion its prompt and its columns. Without "completion_ids", each word of
-            the completion counts as a token.
-        completions: a text becomes a chat if its prompt is one.
+        Args:
+            rows: The prompt and the columns of each completion. Neighbors with equal prompts are a prompt group.
+                Without "completion_ids", each word of the completion counts as a token.
+            completions: A text becomes a chat if its prompt is one.
+            max_steps: The length of the training that a reward sees.
         """
-        return [*chain.from_iterable(self.score_batches(rows, completions, max_steps))]
+        return list(chain.from_iterable(self.score_batches(rows, completions, max_steps)))
 
     def score_batches(
         self, rows: Rows, completions: Completions, max_steps: int = 1
@@ -162,18 +163,18 @@ class GuardedReward:
         """Yield the outcomes of `score_list` batch by batch."""
         function = self.for_trl()
         names = dict.fromkeys(chain(["prompt", "completion_ids"], *rows))
-        for places in self._batches(rows):
+        for indices in self._batches(rows):
             columns: Row = {name: [] for name in names}
-            for place in places:
-                words = text_of(completions[place]).split()
-                row = {"completion_ids": [*range(len(words))], **rows[place]}
+            for index in indices:
+                words = text_of(completions[index]).split()
+                row = {"completion_ids": list(range(len(words))), **rows[index]}
                 for name in names:
                     columns[name].append(row.get(name))
             prompts = columns.pop("prompt")
-            texts = [completions[place] for place in places]
+            texts = [completions[index] for index in indices]
             call = function(
                 prompts=prompts,
-                completions=[*map(as_chat, prompts, texts)],
+                completions=[as_chat(*pair) for pair in zip(prompts, texts, strict=True)],
                 trainer_state=SimpleNamespace(max_steps=max_steps, log_history=[], **_FIRST_STEP),
                 log_extra=_log_nothing,
                 log_metric=_log_nothing,
@@ -184,12 +185,12 @@ class GuardedReward:
             yield self.take_outcomes()
 
     def _batches(self, rows: Rows) -> Iterator[Sequence[int]]:
-        """Yield the places of rows to score together, because `limit` is the time for a batch."""
+        """Yield the indices of rows to score together, because `limit` is the time for a batch."""
         is_reward = isinstance(self.function, Reward)
 
-        def group_of(place: int) -> object:
+        def group_of(index: int) -> object:
             # Rows without a prompt are no group.
-            return place if is_reward else rows[place].get("prompt") or place
+            return index if is_reward else rows[index].get("prompt") or index
 
         batch: list[int] = []
         for _, group in groupby(range(len(rows)), key=group_of):
@@ -289,7 +290,7 @@ class GuardedReward:
     def _run(
         self, function: Callable[..., object], calls: list[tuple[Any, ...]], timeout: float
     ) -> list[Any]:
-        """Call a function of worker.py in the processes. timeout: seconds of wall time per call."""
+        """Call a function of worker.py in the processes, each call for at most `timeout` seconds of wall time."""
         if not calls or not self.pool:
             return []
         calls = [(self.reward, *call) for call in calls]

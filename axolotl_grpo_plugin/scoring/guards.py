@@ -18,9 +18,15 @@ Isolation = str | Mapping[str, str] | None  # of all rewards, or by key
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """The settings of a config for scoring. Times in seconds, memory in bytes.
+    """The settings of a config for scoring.
 
-    isolation: "process" or "inline", of all rewards or by key; None for each reward's own choice.
+    Attributes:
+        timeout: Seconds of CPU time per completion.
+        batch_timeout: Seconds of wall time per batch, for all rewards together.
+        memory: Bytes per scoring process.
+        workers: The number of scoring processes.
+        error_limit: The share of scores that may fail. From 1.0 on, no failure stops the run.
+        isolation: "process" or "inline", of all rewards or by key. None is each reward's own choice.
     """
 
     timeout: float = 10.0
@@ -56,7 +62,10 @@ class ScoringSettings:
 class Guards:
     """Guarded reward functions in the order of a config, and their processes. Reward models are left out.
 
-    guards: by the key in `trl.reward_funcs`. by_name: by the name in logs.
+    Attributes:
+        guards: By the key in `trl.reward_funcs`.
+        by_name: By the name in logs.
+        pool: The processes. None if no reward needs one.
     """
 
     def __init__(self, rewards: RewardRefs, settings: ScoringSettings):
@@ -94,12 +103,12 @@ class Guards:
 
     def rewards(self, names: Iterable[str]) -> list[LoggedReward]:
         """Return the reward functions of these logged names. A reward model declares no range."""
-        found = []
+        rewards = []
         for name in names:
             guard = self.by_name.get(name)
             bounds = guard.function.spec.range if guard else None
-            found.append(LoggedReward(name, bounds))
-        return found
+            rewards.append(LoggedReward(name, bounds))
+        return rewards
 
     def highest(self) -> dict[str, float]:
         """Return the best score of each reward that declares one, by its logged name."""

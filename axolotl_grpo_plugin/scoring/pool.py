@@ -42,13 +42,19 @@ class _Context(ForkServerContext):
 
 
 class Pool:
-    """Scoring processes. Each loads `rewards` first, and may use `memory` bytes."""
+    """Scoring processes.
+
+    Args:
+        workers: The number of processes.
+        memory: Bytes that each process may use.
+        rewards: The reward functions that each process loads first.
+    """
 
     def __init__(self, workers: int, memory: int, rewards: RewardRefs):
         self._workers = workers
         self._context = _Context()
         self._setup = (memory, sys.path[:], list(rewards))
-        modules = {*chain.from_iterable(map(_modules, rewards))}
+        modules = set(chain.from_iterable(_modules(reward) for reward in rewards))
         own = {**own_environment(), PRELOAD: " ".join(sorted(modules))}
         with patch.dict(os.environ, own, clear=True):
             self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.worker"])
@@ -68,12 +74,17 @@ class Pool:
         timeout: float,
         limit: float,
     ) -> list[Any]:
-        """Return the result of each call, or the exception that prevented it.
+        """Run a function once for each tuple of arguments.
 
-        timeout: seconds per call. limit: seconds for all calls together. Both are wall time.
+        Args:
+            function: Of a module that the processes can import.
+            calls: The arguments of each call.
+            timeout: Seconds of wall time per call.
+            limit: Seconds of wall time for all calls together.
 
-        The exception is TooSlow if the call used up its CPU time (`limit_cpu`), TimeoutError after
-        `timeout` or `limit`, and RuntimeError if the process died.
+        Returns:
+            The result of each call, or the exception that prevented it: TooSlow if the call used up its CPU time
+            (`limit_cpu`), TimeoutError after `timeout` or `limit`, and RuntimeError if the process died.
         """
         if not self._pool.active:  # pebble ends a pool if an idle process is killed
             self.close()

@@ -48,7 +48,7 @@ class RolloutLog:
 
     @classmethod
     def of(cls, cfg: Config) -> "RolloutLog | None":
-        """Return the log of a config, None if the config switches it off."""
+        """Return the log of a config. None if the config switches it off."""
         folder = cfg.get("grpo_rollouts")
         if folder is False:
             return None

@@ -96,9 +96,12 @@ def raised_here() -> Outcome:
 
 
 def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
-    """Score one completion. payload: the pickled completion and the columns of its row.
+    """Score one completion.
 
-    The kernel ends the process after `seconds` of CPU time (limits.py).
+    Args:
+        reward: The reward function.
+        payload: The pickled completion and the columns of its row.
+        seconds: The CPU time after which the kernel ends the process (limits.py).
     """
     completion, row = pickle.loads(payload)
     try:
@@ -113,7 +116,12 @@ def score_one(reward: RewardRef, payload: bytes, seconds: float) -> Outcome:
 
 
 def score_batch(reward: RewardRef, payload: bytes) -> BatchResult:
-    """Call a reward of a whole batch. payload: TRL's keywords and the plain trainer state, pickled."""
+    """Call a reward of a whole batch.
+
+    Args:
+        reward: The reward function.
+        payload: TRL's keywords and the plain trainer state, pickled.
+    """
     keywords, state = pickle.loads(payload)
     function = load_reward(reward)
     called = BatchResult([], [], [])
@@ -139,9 +147,12 @@ def score_batch(reward: RewardRef, payload: bytes) -> BatchResult:
 
 
 def begin(memory: int, path: list[str], rewards: list[RewardRef]) -> None:
-    """Prepare a scoring process: limit it to `memory` bytes, load the rewards and make them ready.
+    """Prepare a scoring process, so that a completion's time does not include imports and starts.
 
-    So a completion's time does not include imports and starts.
+    Args:
+        memory: Bytes that the process may use.
+        path: The module search path.
+        rewards: The reward functions to load and make ready.
     """
     # A process stuck in C code does not run Python's signal handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

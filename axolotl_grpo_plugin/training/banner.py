@@ -29,7 +29,10 @@ def quiet_console(everything: bool) -> None:
 def show_summary(cfg: Config, trainer: "GRPOTrainer", speed: str) -> None:
     """Print a run's model, rows, rewards, devices and output folder, on the first rank.
 
-    speed: the parts of the packed step that are on.
+    Args:
+        cfg: The config.
+        trainer: Of the run.
+        speed: The parts of the packed step that are on.
     """
     if not trainer.accelerator.is_main_process:
         return

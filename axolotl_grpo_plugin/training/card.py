@@ -70,10 +70,12 @@ _TRAINED = "trained"  # label of the run's own model in an evaluation
 Logs = list[dict[str, Any]]  # transformers' log_history
 
 
-def write_card(trainer: GRPOTrainer, given: Config, *_: object, **__: object) -> None:
+def write_card(trainer: GRPOTrainer, given: Config) -> None:
     """Write README.md into output_dir, in place of TRL's `create_model_card`.
 
-    given: the config as in run.yaml.
+    Args:
+        trainer: Of the run.
+        given: The config as in run.yaml.
     """
     if trainer.is_world_process_zero():
         try:
@@ -143,7 +145,13 @@ def _paths(given: Config, key: str) -> list[str]:
 def add_evaluation(file: Path, summary: Plain, place: str) -> bool:
     """Put the results of `axolotl-grpo eval` into a card, in place of those with the same settings.
 
-    summary: eval.json. place: the name of its folder. Return whether it has results of the run's own model.
+    Args:
+        file: The card.
+        summary: The content of eval.json.
+        place: The name of the folder of eval.json.
+
+    Returns:
+        Whether it has results of the run's model.
     """
     own = []
     for part in summary["parts"]:
@@ -170,7 +178,7 @@ def add_evaluation(file: Path, summary: Plain, place: str) -> bool:
 
 
 def _eval_result(result: Plain, dataset: str, answers: str) -> EvalResult:
-    """Return the first reward's share of right answers, or its mean, for the hub. answers: how they were made."""
+    """Return the first reward's share of right answers, or its mean, for the hub. `answers` names their sampling."""
     reward, kind, interval = first_of(result)
     notes = [f"{result['rows']:,} rows"]
     if ends := ends_of(interval, ".3f"):

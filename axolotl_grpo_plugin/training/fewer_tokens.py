@@ -24,7 +24,7 @@ class RowProcessor(LogitsProcessor):
     """A logits processor with a state for each row of the batch."""
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Forget all rows but these. They are places in the batch, in ascending order."""
+        """Forget all rows of the batch but those with these indices, which ascend."""
 
 
 def generate_fewer_tokens(
@@ -57,7 +57,7 @@ def generate_fewer_tokens(
     # The same tokens may be masked differently, so they are not all that makes a prompt.
     whole = torch.cat([input_ids, *filter(torch.is_tensor, inputs.values())], dim=1)
     examples, prompts = distinct_rows(whole)
-    places = torch.arange(len(input_ids), device=input_ids.device)  # of the running rows
+    indices = torch.arange(len(input_ids), device=input_ids.device)  # of the running rows
     _select(inputs, examples)
     output = model._prefill(input_ids[examples], generation_config, inputs)
     inputs = model._update_model_kwargs_for_generation(output, inputs)
@@ -79,10 +79,10 @@ def generate_fewer_tokens(
             left = (~ended).nonzero().squeeze(1)
             if len(left) < len(running):
                 width = running.shape[1]
-                sequences[places[ended], :width] = running[ended]
+                sequences[indices[ended], :width] = running[ended]
                 if len(left) == 0:
                     return sequences[:, :width]
-                places = places[left]
+                indices = indices[left]
                 running = running[left]
                 _select(inputs, left)
                 for processor in logits_processor:

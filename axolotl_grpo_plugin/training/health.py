@@ -44,8 +44,10 @@ type Signs = dict[str, str]  # each sign with its likely cause
 class Health(TrainerCallback):
     """Watches the logged metrics.
 
-    first: the logged name of the first reward function, which says what is right. highest: the
-    highest score of each reward function, by its logged name. Unknown ones are left out.
+    Attributes:
+        first: The logged name of the first reward function, which says which completions are right.
+        highest: The highest score of each reward function that declares one, by its logged name.
+        reported: The signs that were logged.
     """
 
     def __init__(self, first: str, highest: dict[str, float]):
@@ -110,7 +112,12 @@ class Health(TrainerCallback):
         }
 
     def signs(self, steps: list[dict[str, Any]], length: int) -> Signs:
-        """Return each sign in the last steps. length: of a completion, in tokens."""
+        """Return each sign in the last steps.
+
+        Args:
+            steps: The logged metrics of all steps.
+            length: The most tokens of a completion.
+        """
         recent = _Steps(steps[-_STEPS:])
         if recent.values("reward").isna().all():
             return {

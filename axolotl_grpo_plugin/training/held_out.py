@@ -17,23 +17,24 @@ AFTER = "after"
 
 def means(answers: Iterable[Row], rewards: Iterable[LoggedReward]) -> dict[str, float]:
     """Return the metrics of held-out answers: mean and share of right answers per reward and mode."""
-    found = {}
+    metrics = {}
     for mode, same_mode in DataFrame(answers).groupby("mode"):
         for reward in rewards:
             scores = same_mode[REWARD + reward.name].dropna()
             if scores.empty:
                 continue
-            place = f"held_out/{mode}/{reward.name}"
-            found[f"{place}/mean"] = float(scores.mean())
+            prefix = f"held_out/{mode}/{reward.name}"
+            metrics[f"{prefix}/mean"] = float(scores.mean())
             if reward.range:
-                found[f"{place}/right"] = float(scores.ge(reward.least_right).mean())
-    return found
+                metrics[f"{prefix}/right"] = float(scores.ge(reward.least_right).mean())
+    return metrics
 
 
 def compared(file: Path) -> list[Plain]:
     """Return the results before and after training by mode, as in eval.json. [] for an unfinished run.
 
-    file: of the held-out answers. It may be missing.
+    Args:
+        file: The held-out answers. It may be missing.
     """
     if not file.exists():
         return []

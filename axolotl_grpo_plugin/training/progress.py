@@ -22,7 +22,8 @@ type Logs = dict[str, Any]  # metrics of a step
 class RewardProgress(ProgressCallback):
     """transformers' progress bar, with the numbers that tell whether a run learns.
 
-    first: the reward function that says which completions are right.
+    Args:
+        first: The reward function that says which completions are right.
     """
 
     def __init__(self, first: str):
@@ -62,7 +63,13 @@ class RewardProgress(ProgressCallback):
 
 
 def numbers(logs: Logs, first: str, rate: float) -> str:
-    """Return a step's metrics in one short line. rate: tokens per second, of prompts and completions."""
+    """Return a step's metrics in one short line.
+
+    Args:
+        logs: The metrics of the step.
+        first: The reward function that says which completions are right.
+        rate: Tokens per second, of prompts and completions.
+    """
     score = mean_of(first), f"{short(first)} {{:.2f}}"
     # The share of right answers says more than the mean, if the reward declares a range.
     if logs.get(right_of(first)) is not None:
@@ -81,8 +88,9 @@ def numbers(logs: Logs, first: str, rate: float) -> str:
 class Report(TrainerCallback):
     """Draws a run's curve at its end as training.png, and prints the held-out tables.
 
-    first: the reward function that is shown beside the reward. answers: the file of the held-out
-    answers, or None.
+    Args:
+        first: The reward function that is shown beside the reward.
+        answers: The file of the held-out answers, or None.
     """
 
     def __init__(self, first: str, answers: Path | None):

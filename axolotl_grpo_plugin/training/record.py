@@ -35,8 +35,12 @@ _LEFT_OUT = (*_ADDED, "comet_api_key")
 def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -> None:
     """Write run.yaml, the config after command-line options, and run.json, facts about the run.
 
-    given: the config before Axolotl adds its defaults. `axolotl-grpo train` can read run.yaml. more:
-    facts by their name.
+    `axolotl-grpo train` can read run.yaml.
+
+    Args:
+        given: The config before Axolotl adds its defaults.
+        folder: The output folder of the run.
+        more: More facts by their name.
     """
     config = {key: value for key, value in given.items() if key not in _LEFT_OUT}
     plain = json.loads(json.dumps(config, default=str))  # under Ray it has enums

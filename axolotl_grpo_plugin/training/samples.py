@@ -23,7 +23,10 @@ _TEMPLATE_END = re.compile(r"\n(assistant|model)\s*$")  # what a chat template a
 class Samples(TrainerCallback):
     """Prints a prompt group of steps 1, 26, 51, .... TRL's `log_completions` sends all to W&B or Trackio.
 
-    trainer: its `_logs` have the last batch of all ranks. first: the reward function whose reason is printed. every: number of steps.
+    Args:
+        trainer: Its `_logs` have the last batch of all ranks.
+        first: The reward function whose reason is printed.
+        every: The number of steps from one group to the next.
     """
 
     def __init__(self, trainer: GRPOTrainer, first: str, every: int):
@@ -51,7 +54,11 @@ class Samples(TrainerCallback):
 def group(logs: Mapping[str, Any], size: int, weights: list[float], step: int) -> list[Row]:
     """Return the completions of the first group that teaches, else of the first, the best first.
 
-    logs: TRL's texts or chats, scores and advantages of a batch. size: completions per group.
+    Args:
+        logs: TRL's texts or chats, scores and advantages of a batch.
+        size: Completions per group.
+        weights: One per reward function.
+        step: The step of the batch.
     """
     table = {
         "prompt": logs["prompt"],
@@ -68,7 +75,7 @@ def group(logs: Mapping[str, Any], size: int, weights: list[float], step: int) -
     lines = zip(*map(table.get, names), strict=True)
     rows = []
     for values in islice(lines, first, first + size):
-        row: Row = {"step": step} | dict(zip(names, map(_plain, values), strict=True))
+        row: Row = {"step": step} | dict(zip(names, map(_none_for_nan, values), strict=True))
         for name in ("prompt", "completion"):
             # TRL logs chats as messages since 1.15.
             row[name] = readable(row[name], _READ).removeprefix("assistant: ")
@@ -77,7 +84,7 @@ def group(logs: Mapping[str, Any], size: int, weights: list[float], step: int) -
     return sorted(rows, key=itemgetter("reward"), reverse=True)
 
 
-def _plain(value: object) -> object:
+def _none_for_nan(value: object) -> object:
     """Return a value of a row, with None in place of a missing score."""
     if isinstance(value, float) and isnan(value):
         return None
@@ -94,9 +101,9 @@ def screen(rows: list[Row], first: str) -> Iterator[str]:
     if not any(row["advantage"] for row in rows):  # else `group` would have found another
         head += ", all groups are dead"
     yield _line(f"{head}, prompt of {len(rows)} completions: ", prompt)
-    # A set, because a small group has no three different places.
-    for place in sorted({0, len(rows) // 2, len(rows) - 1}):
-        row = rows[place]
+    # A set, because a small group has no three different ones.
+    for index in sorted({0, len(rows) // 2, len(rows) - 1}):
+        row = rows[index]
         reason = str(row.get(f"{first}/reason") or "")[:20]
         yield _line(
             f"{row['reward']:8.2f} {row['advantage']:+6.2f}  {reason:20}  ", row["completion"]

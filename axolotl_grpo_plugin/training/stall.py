@@ -71,8 +71,10 @@ class Watchdog(TrainerCallback):
     A unit is a step, a generation, the scores of a reward function, a save or an evaluation. A thread
     of each rank writes signs of life to a folder, and reads those of the other ranks.
 
-    timeout: seconds. None: LEAST, or SLOWEST times the slowest unit if that is longer. Until the end of
-    the first step, and in a save or an upload, it is MOST.
+    Args:
+        timeout: Seconds. None is LEAST, or SLOWEST times the slowest unit if that is longer. Until the end of
+            the first step, and in a save or an upload, it is MOST.
+        output_dir: Its debug.log gets the stacks.
     """
 
     def __init__(self, timeout: float | None, output_dir: str):

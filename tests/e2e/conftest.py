@@ -106,11 +106,10 @@ def axolotl(*arguments, returncode=0, **options):
 
 def torchrun(script, folder, *arguments):
     """Run a script of this folder on two ranks, and check the exit code."""
-    command = f"-m torch.distributed.run --standalone --nproc-per-node 2 {Path(__file__).with_name(script)} {folder}"
+    here = Path(__file__).parent
+    command = [sys.executable, here / "ranks.py", here / script, folder, *arguments]
     env = environment(PYTHONPATH=str(ROOT))
-    done = subprocess.run(
-        [sys.executable, *command.split(), *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
-    )
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-6000:]
 
 

@@ -1,6 +1,6 @@
-"""`torchrun --nproc-per-node 2 gradients_on_ranks.py FOLDER EVERY`: one update by TRL's trainer and by the packed one.
+"""`python tests/e2e/ranks.py gradients_on_ranks.py FOLDER SETTINGS`: an update by TRL's trainer and by the packed one.
 
-EVERY: takes each so manieth row of the table of settings.
+SETTINGS: a list of settings, as JSON.
 """
 
 import json
@@ -12,9 +12,8 @@ from unittest.mock import patch
 
 from axolotl_grpo_plugin.training.packed_step import step
 from tests.e2e.gradients import difference, trainer_of
-from tests.e2e.test_packed_step import SETTINGS
 
-OUT, EVERY, RANK = Path(sys.argv[1]), int(sys.argv[2]), int(os.environ["RANK"])
+OUT, SETTINGS, RANK = Path(sys.argv[1]), json.loads(sys.argv[2]), int(os.environ["RANK"])
 PLAIN = {"optim": "sgd", "learning_rate": 1.0, "lr_scheduler_type": "constant", "max_grad_norm": 0.0}
 QUIET = {"save_strategy": "no", "logging_steps": 1, "disable_tqdm": True}
 
@@ -41,7 +40,7 @@ def update(packed, settings):
 
 
 results = []
-for settings in SETTINGS[::EVERY]:
+for settings in SETTINGS:
     expected, passes, _, _ = update(False, dict(settings))
     found, packed_passes, log, trainer = update(True, dict(settings))
     assert trainer.packed_step.startswith("pack"), trainer.packed_step

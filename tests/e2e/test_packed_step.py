@@ -42,13 +42,25 @@ SETTINGS = [
 MODES = ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
 
 
+EXPECTED = {}
+
+
+def trl(tmp_path, **settings):
+    """Return the gradients and the metrics of TRL. Tests with the same settings share them."""
+    key = repr(sorted(settings.items()))
+    if key not in EXPECTED:
+        found, trainer = gradients.gradients(tmp_path, False, **settings)
+        EXPECTED[key] = found, trainer._metrics["train"]
+    return EXPECTED[key]
+
+
 def limit(settings):
     return (3 if settings.get("vllm") else 1) * CLOSE
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_gradient_is_that_of_trl(tmp_path, settings):
-    expected, _ = gradients.gradients(tmp_path, False, **settings)
+    expected, _ = trl(tmp_path, **settings)
     for checkpointing in (False, True):
         found, trainer = gradients.gradients(tmp_path, True, gradient_checkpointing=checkpointing, **settings)
         assert trainer.model.is_gradient_checkpointing is checkpointing
@@ -61,7 +73,7 @@ def test_gradient_is_that_of_trl(tmp_path, settings):
 @pytest.mark.every(4)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_gradient_of_an_adapter_is_that_of_trl(tmp_path, settings):
-    expected, _ = gradients.gradients(tmp_path, False, lora=True, **settings)
+    expected, _ = trl(tmp_path, lora=True, **settings)
     found, trainer = gradients.gradients(tmp_path, True, lora=True, gradient_checkpointing=True, **settings)
     assert trainer.packed_step.startswith("pack")
     assert gradients.difference(expected, found) < limit(settings)
@@ -80,14 +92,14 @@ def test_gradient_of_an_adapter_is_that_of_trl(tmp_path, settings):
     ids=str,
 )
 def test_gradient_of_odd_lengths_and_batches_is_that_of_trl(tmp_path, settings):
-    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", **settings)
+    expected, _ = trl(tmp_path, loss_type="dapo", **settings)
     found, trainer = gradients.gradients(tmp_path, True, loss_type="dapo", gradient_checkpointing=True, **settings)
     assert trainer.packed_step == "pack, skip"
     assert gradients.difference(expected, found) < CLOSE
 
 
 def test_gradient_does_not_depend_on_the_chunks_of_the_head(tmp_path, monkeypatch):
-    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", entropy_coef=0.01)
+    expected, _ = trl(tmp_path, loss_type="dapo", entropy_coef=0.01)
     scored = []
 
     def token_scores(model, hidden, targets, **options):
@@ -106,7 +118,7 @@ def test_bfloat16_is_as_near_to_float32_as_trl(tmp_path):
     apart = {True: [], False: []}
     for seed in range(4):
         settings = {"loss_type": "dapo", "seed": seed}
-        expected, _ = gradients.gradients(tmp_path, False, **settings)
+        expected, _ = trl(tmp_path, **settings)
         for packed in apart:
             found, trainer = gradients.gradients(tmp_path, packed, dtype=torch.bfloat16, **settings)
             found = {name: value.float() for name, value in found.items()}
@@ -176,10 +188,12 @@ def test_step_counts_its_own_passes_only(tmp_path):
     assert first == second + 5 and second > 0
 
 
-def means(trainer, start):
-    return {
-        name: sum(values) / len(values) for name, values in trainer._metrics["train"].items() if name.startswith(start)
-    }
+def packed_metrics(tmp_path, **settings):
+    return gradients.gradients(tmp_path, True, **settings)[1]._metrics["train"]
+
+
+def means(metrics, start):
+    return {name: sum(values) / len(values) for name, values in metrics.items() if name.startswith(start)}
 
 
 # TRL takes a mean over passes. With one pass, that is a mean over the step.
@@ -193,8 +207,8 @@ EIGHT_PASSES = {"micro": 2, "accumulation": 8}
 def test_clip_ratios_count_skipped_completions(tmp_path, loss, level, passes):
     settings = {"loss_type": loss, "importance_sampling_level": level, "num_iterations": 2, "steps": 2}
     settings |= {"epsilon": 0.001, "epsilon_high": 0.001}
-    expected = means(gradients.gradients(tmp_path, False, **settings, **ONE_PASS)[1], ("clip", "cispo"))
-    found = means(gradients.gradients(tmp_path, True, **settings, **passes)[1], ("clip", "cispo"))
+    expected = means(trl(tmp_path, **settings, **ONE_PASS)[1], ("clip", "cispo"))
+    found = means(packed_metrics(tmp_path, **settings, **passes), ("clip", "cispo"))
     assert max(expected.values()) > 0.01
     if passes is not ONE_PASS:  # the highest and the lowest are of a pass
         for values in (expected, found):
@@ -207,8 +221,8 @@ def test_clip_ratios_count_skipped_completions(tmp_path, loss, level, passes):
 def test_entropy_and_kl_without_dead_groups_are_those_of_trl(tmp_path, level, passes):
     settings = {"loss_type": "dapo", "dead": "none", "beta": 0.04, "num_iterations": 2, "steps": 2}
     settings["importance_sampling_level"] = level
-    expected = means(gradients.gradients(tmp_path, False, **settings, **ONE_PASS)[1], ("entropy", "kl"))
-    found = means(gradients.gradients(tmp_path, True, **settings, **passes)[1], ("entropy", "kl"))
+    expected = means(trl(tmp_path, **settings, **ONE_PASS)[1], ("entropy", "kl"))
+    found = means(packed_metrics(tmp_path, **settings, **passes), ("entropy", "kl"))
     assert expected["kl"] > 0
     assert found == pytest.approx(expected, rel=1e-4)
 
@@ -216,8 +230,8 @@ def test_entropy_and_kl_without_dead_groups_are_those_of_trl(tmp_path, level, pa
 @pytest.mark.parametrize("passes", (ONE_PASS, EIGHT_PASSES), ids=str)
 def test_phi_of_vespo_without_dead_groups_is_that_of_trl(tmp_path, passes):
     settings = {"loss_type": "vespo", "dead": "none", "num_iterations": 2, "steps": 2}
-    expected = means(gradients.gradients(tmp_path, False, **settings, **ONE_PASS)[1], "vespo")
-    found = means(gradients.gradients(tmp_path, True, **settings, **passes)[1], "vespo")
+    expected = means(trl(tmp_path, **settings, **ONE_PASS)[1], "vespo")
+    found = means(packed_metrics(tmp_path, **settings, **passes), "vespo")
     assert len(expected) == 1
     assert found == pytest.approx(expected, rel=1e-4)
 
@@ -225,8 +239,7 @@ def test_phi_of_vespo_without_dead_groups_is_that_of_trl(tmp_path, passes):
 def test_entropy_is_a_mean_over_computed_completions(tmp_path):
     settings = {"loss_type": "dapo"}
     one, eight = (
-        means(gradients.gradients(tmp_path, True, **settings, **passes)[1], "entropy")
-        for passes in (ONE_PASS, EIGHT_PASSES)
+        means(packed_metrics(tmp_path, **settings, **passes), "entropy") for passes in (ONE_PASS, EIGHT_PASSES)
     )
     assert one == pytest.approx(eight, rel=1e-5)
 
@@ -234,9 +247,8 @@ def test_entropy_is_a_mean_over_computed_completions(tmp_path):
 @pytest.mark.parametrize("mode", MODES)
 def test_metrics_of_vllms_ratios_are_those_of_trl(tmp_path, mode):
     settings = {"loss_type": "dapo", "vllm": True, "dead": "none", "tools": True, "vllm_importance_sampling_mode": mode}
-    expected, found = (
-        means(gradients.gradients(tmp_path, packed, **settings)[1], "sampling/") for packed in (False, True)
-    )
+    expected = means(trl(tmp_path, **settings)[1], "sampling/")
+    found = means(packed_metrics(tmp_path, **settings), "sampling/")
     assert len(expected) == 5
     assert found == pytest.approx(expected, rel=1e-4)
 
@@ -245,7 +257,7 @@ def test_metrics_of_vllms_ratios_are_those_of_trl(tmp_path, mode):
 def test_gradient_with_vllms_ratios_is_that_of_trl_in_each_mode(tmp_path, mode):
     settings = {"loss_type": "dapo", "vllm": True, "vllm_importance_sampling_mode": mode}
     settings |= {"vllm_importance_sampling_clip_max": 3.0, "vllm_importance_sampling_clip_min": 0.7}
-    expected, _ = gradients.gradients(tmp_path, False, **settings)
+    expected, _ = trl(tmp_path, **settings)
     assert max(value.abs().max() for value in expected.values()) > 0
     found, _ = gradients.gradients(tmp_path, True, **settings)
     assert gradients.difference(expected, found) < 3 * CLOSE
@@ -261,7 +273,7 @@ def test_gradient_with_vllms_ratios_is_that_of_trl_in_each_mode(tmp_path, mode):
     ids=str,
 )
 def test_gradient_with_vllms_ratios_is_that_of_trl_if_a_batch_is_for_several_passes(tmp_path, settings):
-    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", vllm=True, **settings)
+    expected, _ = trl(tmp_path, loss_type="dapo", vllm=True, **settings)
     found, _ = gradients.gradients(tmp_path, True, loss_type="dapo", vllm=True, **settings)
     assert gradients.difference(expected, found) < 3 * CLOSE
 
@@ -414,7 +426,7 @@ def test_rows_beyond_a_window_that_attention_ignores_are_not_packed(tmp_path, mo
 
 @pytest.mark.parametrize("settings", ({}, {"vllm": True, "num_iterations": 2}), ids=str)
 def test_wrong_pass_turns_packing_off_with_one_line(tmp_path, monkeypatch, caplog, settings):
-    expected, _ = gradients.gradients(tmp_path, False, loss_type="dapo", **settings)
+    expected, _ = trl(tmp_path, loss_type="dapo", **settings)
     layout = "axolotl_grpo_plugin.training.packed_step.step.Layout"
     real = layouts.Layout
 
@@ -445,8 +457,8 @@ def test_error_in_a_packed_pass_turns_packing_off(tmp_path, monkeypatch):
 # Ranks.
 
 
-def check_ranks(tmp_path, every):
-    torchrun("gradients_on_ranks.py", tmp_path, str(every))
+def check_ranks(tmp_path, settings):
+    torchrun("gradients_on_ranks.py", tmp_path, json.dumps(settings))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     for own, other in zip(first, second, strict=True):
         assert own["logged"] == other["logged"]  # gathered
@@ -464,9 +476,15 @@ def check_ranks(tmp_path, every):
 
 
 def test_update_of_two_ranks_is_that_of_trl(tmp_path):
-    check_ranks(tmp_path, 5)
+    settings = [
+        {"loss_type": "grpo", "beta": 0.04},
+        {"loss_type": "bnpo", "tools": True},
+        {"loss_type": "dapo", "vllm": True},
+        {"loss_type": "dapo", "num_iterations": 2, "steps": 2},
+    ]
+    check_ranks(tmp_path, settings)
 
 
 @pytest.mark.slow
 def test_update_of_two_ranks_is_that_of_trl_in_all_settings(tmp_path):
-    check_ranks(tmp_path, 1)
+    check_ranks(tmp_path, SETTINGS)

@@ -73,7 +73,8 @@ class ToolUse(GRPOTrainer):
                 for tool in self.tools:
                     methods[name_of(tool)] = getattr(environment, name_of(tool), tool)
                 self._sync_tool_dicts.append(methods)
-            self._async_tool_dicts = [{}] * len(rows)  # guarded tools are synchronous
+            none: dict[str, Any] = {}
+            self._async_tool_dicts = [none] * len(rows)  # guarded tools are synchronous
         _, ids, masks, completions, *_ = self._generate(prompts)
         return GeneratedRows(prompts, completions, ids, masks)
 

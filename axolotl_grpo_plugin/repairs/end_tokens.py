@@ -31,6 +31,7 @@ class EndTokens(GRPOTrainer):
     """
 
     cfg: Config
+    _tokenizer: Any  # TRL's
 
     def __init__(self, *arguments: Any, **options: Any):
         """Make TRL's trainer. It takes TRL's arguments."""

@@ -44,7 +44,7 @@ def write(folder):
         )
         config = {**GIVEN, "test_datasets": [{"path": "pkg://mine/rows.jsonl"}], **given}
         write_run(config, folder, {"Hardware": "8 x NVIDIA H200"})
-        card.write_card(trainer, config, model_name="x")
+        card.write_card(trainer, config)
         return (folder / "README.md").read_text()
 
     return run

@@ -19,7 +19,7 @@ class Columns(BaseModel, extra="forbid"):
     answer: str = "answer"
 
 
-class ToolLimits(BaseModel, extra="forbid"):
+class GRPOToolLimits(BaseModel, extra="forbid"):
     """Limits of one call of a tool."""
 
     seconds: PositiveFloat = 10.0
@@ -156,7 +156,7 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     grpo_tool_args: dict[str, dict[str, Any]] | None = None
     """Parameters of tools that are classes: the path in grpo_tools, then names and values."""
 
-    grpo_tool_limits: ToolLimits | None = None
+    grpo_tool_limits: GRPOToolLimits | None = None
     """Limits of one call of a tool: `seconds` of wall time (10), `memory` in GiB (4), and
     `characters` of its answer (8000).
     """

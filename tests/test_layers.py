@@ -1,6 +1,8 @@
 """A folder of the package imports only folders below it. docs/architecture.md has the plan."""
 
 import ast
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,26 @@ def test_rewards_and_transforms_import_no_trainer():
     files = [PACKAGE / f"{name}.py" for name in ("completions", "reward", "load")]
     for file in [*files, *PACKAGE.glob("rewards/**/*.py"), *PACKAGE.glob("transforms/*.py")]:
         assert HEAVY.isdisjoint(name.split(".")[0] for name in imports(file)), file
+
+
+def module_of(file):
+    """Return the dotted name of a file's module."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    files = {module_of(file): file for file in FILES}
+    graph = {}
+    for name, file in files.items():
+        imported = {part if part in files else part.rpartition(".")[0] for part in imports(file)}
+        graph[name] = imported & files.keys() - {name}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_no_two_modules_have_a_class_of_the_same_name():
+    names = Counter()
+    for file in FILES:
+        tree = ast.parse(file.read_text())
+        names.update(node.name for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -6,14 +6,14 @@ from pathlib import Path
 import click
 
 from axolotl_grpo_plugin.viewer.page import LOCAL, packed, page, server
-from axolotl_grpo_plugin.viewer.run import Run
+from axolotl_grpo_plugin.viewer.run import RunRecord
 
 MILLION = 1_000_000
 
 
 def run(folders: Sequence[str], *, out: str, serve: bool, port: int) -> int:
     """Write the page, or serve it. Return the exit code."""
-    runs = [Run(Path(folder)) for folder in folders]
+    runs = [RunRecord(Path(folder)) for folder in folders]
     title = " · ".join(run.folder.resolve().name for run in runs)
     if serve:
         _serve(title, runs, port)
@@ -22,7 +22,7 @@ def run(folders: Sequence[str], *, out: str, serve: bool, port: int) -> int:
     return 0
 
 
-def _write(title: str, runs: Sequence[Run], file: Path) -> None:
+def _write(title: str, runs: Sequence[RunRecord], file: Path) -> None:
     data = []
     shown = total = 0
     for run in runs:
@@ -40,7 +40,7 @@ def _write(title: str, runs: Sequence[Run], file: Path) -> None:
     click.echo(f"Written to {file} ({size:.1f} MB): {rollouts}. Open it in a browser.")
 
 
-def _serve(title: str, runs: Sequence[Run], port: int) -> None:
+def _serve(title: str, runs: Sequence[RunRecord], port: int) -> None:
     try:
         serving = server(title, runs, port)
     except OSError as error:

@@ -46,7 +46,7 @@ class ToolRef(NamedTuple):
 
 
 class ToolLimits(NamedTuple):
-    """ToolLimits of one call: seconds of wall time, bytes of memory, characters of the answer."""
+    """The limits of one call: seconds of wall time, bytes of memory, characters of the answer."""
 
     seconds: float
     memory: int
@@ -84,7 +84,7 @@ class ToolAnswer(NamedTuple):
 _DIED = ToolAnswer("died", error="its process died")
 
 
-class _Process(NamedTuple):
+class _ToolProcess(NamedTuple):
     """A fork of this process with a folder of its own. It answers on a pipe, one message per call."""
 
     fork: ForkProcess
@@ -120,7 +120,7 @@ class _ToolServer:
     refs: list[ToolRef]
     limits: ToolLimits
     folder: str
-    processes: dict[str, _Process] = field(default_factory=dict)
+    processes: dict[str, _ToolProcess] = field(default_factory=dict)
 
     def end_others(self) -> None:
         """End the processes that lost their parent. Their children become this process's own."""
@@ -157,7 +157,7 @@ class _ToolServer:
             self.drop(call.slot)
         return answer
 
-    def _start(self, ref: ToolRef) -> _Process:
+    def _start(self, ref: ToolRef) -> _ToolProcess:
         folder = tempfile.mkdtemp(dir=self.folder)
 
         def begin(pipe: Connection) -> None:
@@ -168,7 +168,7 @@ class _ToolServer:
                 other.pipe.close()
             _serve(pipe, _Target(ref, self.limits.characters))
 
-        return _Process(*start_fork(begin), Path(folder))
+        return _ToolProcess(*start_fork(begin), Path(folder))
 
     def drop(self, slot: str) -> None:
         self.processes.pop(slot).kill()

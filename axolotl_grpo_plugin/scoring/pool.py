@@ -24,7 +24,7 @@ from axolotl_grpo_plugin.scoring.worker import PRELOAD, begin
 _start_lock = Lock()
 
 
-class _Process(ForkServerProcess):
+class _ScoringProcess(ForkServerProcess):
     """A process that does not import the main module again. Axolotl's is slow to import."""
 
     def start(self) -> None:
@@ -38,7 +38,7 @@ class _Process(ForkServerProcess):
 
 
 class _Context(ForkServerContext):
-    Process = _Process
+    Process = _ScoringProcess
 
 
 class Pool:

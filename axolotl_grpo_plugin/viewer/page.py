@@ -13,7 +13,7 @@ from importlib.resources import files
 from threading import Lock
 from typing import Any
 
-from axolotl_grpo_plugin.viewer.run import Plain, Run
+from axolotl_grpo_plugin.viewer.run import Plain, RunRecord
 
 LOCAL = "127.0.0.1"
 
@@ -53,7 +53,7 @@ def _hash(text: str) -> str:
 class Live:
     """The data of runs that go on. version: counts its changes."""
 
-    def __init__(self, runs: Sequence[Run]):
+    def __init__(self, runs: Sequence[RunRecord]):
         self.runs = runs
         self.version = 0
         self.data = b""
@@ -69,7 +69,7 @@ class Live:
             return self.data if self.version > version else None
 
 
-def server(title: str, runs: Sequence[Run], port: int) -> ThreadingHTTPServer:
+def server(title: str, runs: Sequence[RunRecord], port: int) -> ThreadingHTTPServer:
     """Return a server of the page that only this machine reaches. Port 0: a free one."""
     return ThreadingHTTPServer((LOCAL, port), partial(_Handler, title, Live(runs)))
 

@@ -26,7 +26,7 @@ _SHOWN = ("reward", "advantage", "tokens", "truncated", "discarded", "read")
 Plain = dict[str, Any]  # of JSON
 
 
-class Run:
+class RunRecord:
     """One run. folder: its output_dir, or the folder of its rollouts.
 
     Raises: FindingError if the folder has nothing to show.

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from axolotl_grpo_plugin.viewer.page import packed, page, server
-from axolotl_grpo_plugin.viewer.run import Run
+from axolotl_grpo_plugin.viewer.run import RunRecord
 from tests.viewer.chromium import PROGRAM, browser
 from tests.viewer.data import write_eval, write_run, write_step
 
@@ -36,7 +36,7 @@ def runs(tmp_path_factory):
 def shown(chromium, runs, tmp_path):
     """The page of both runs. At the end of a test, no script failed and no text ran."""
     file = tmp_path / "view.html"
-    data = packed([Run(folder).data() for folder in runs])
+    data = packed([RunRecord(folder).data() for folder in runs])
     file.write_text(page("two runs", data), encoding="utf-8")
     chromium.errors.clear()
     chromium.open(f"file://{file}")
@@ -140,7 +140,7 @@ def test_part_that_a_reward_read_is_marked(shown):
 
 def test_server_follows_a_run_and_answers_this_machine_only(chromium, tmp_path):
     write_step(tmp_path, 1, [("p", "first", 1, 0.5)])
-    with server("live", [Run(tmp_path)], 0) as serving:
+    with server("live", [RunRecord(tmp_path)], 0) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         host, port = serving.server_address
         assert host == "127.0.0.1"

@@ -17,7 +17,7 @@ from axolotl_grpo_plugin.runlog.schema import as_text, save
 from axolotl_grpo_plugin.viewer import run
 from axolotl_grpo_plugin.viewer.log import Log, rollouts_of
 from axolotl_grpo_plugin.viewer.page import packed, page
-from axolotl_grpo_plugin.viewer.run import Run
+from axolotl_grpo_plugin.viewer.run import RunRecord
 from axolotl_grpo_plugin.viewer.signs import SIGNS
 from tests.viewer.data import CHAT, FIRST, HOSTILE, same, write_eval, write_held_out, write_run, write_step
 
@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 
 def test_data_has_groups_curves_and_facts(folder):
-    data = Run(folder).data()
+    data = RunRecord(folder).data()
     assert data["groups"][:2] == [[1, 0, 8], [1, 1, 2]]
     assert len(data["text"]) == data["total"] == 60
     assert data["text"][6] == as_text(CHAT)
@@ -47,7 +47,7 @@ def test_resumed_steps_come_from_the_last_attempt(tmp_path):
             write_step(tmp_path, step, [("p", "text", attempt == 2, 0.5)], attempt)
         log.update()  # a page that is open while the run resumes
     assert [rollout.right for rollout in rollouts_of(log.groups())] == [False, True, True, True]
-    data = Run(tmp_path).data()
+    data = RunRecord(tmp_path).data()
     assert (data["total"], data["notes"][0][:30]) == (4, "2 rollouts of earlier attempts")
 
 
@@ -58,18 +58,18 @@ def test_first_reward_says_what_is_right_at_its_declared_maximum(tmp_path):
     columns |= {"group": [0, 1], **scores}
     file = tmp_path / "train/001-000001-000-000000.parquet"
     save(file, columns, rewards_of(ranges))
-    data = Run(tmp_path).data()
+    data = RunRecord(tmp_path).data()
     assert (data["rewards"][0], data["steps"][0]["right"], len(data["groups"])) == ("same_answer", 0.0, 2)
     save(file, columns)  # an old log
-    data = Run(tmp_path).data()
+    data = RunRecord(tmp_path).data()
     assert data["steps"][0]["right"] is None and "same_answer has no declared maximum" in data["notes"][0]
 
 
 def test_leaves_out_a_file_that_is_not_whole(folder):
-    whole = Run(folder).data()["total"]
+    whole = RunRecord(folder).data()["total"]
     files = sorted((folder / "rollouts" / "train").glob("*.parquet"))
     files[-1].write_bytes(files[-1].read_bytes()[:200])
-    cut = Run(folder)
+    cut = RunRecord(folder)
     assert cut.log.broken == [files[-1]]
     assert 0 < cut.data()["total"] < whole
 
@@ -79,9 +79,9 @@ def test_groups_are_left_out_above_a_size_but_curves_count_all(tmp_path, monkeyp
         rows = [(f"{step} {group}", "w" * 100, 0, 0.1) for group in range(10) for _ in range(2)]
         rows[14] = (f"{step} 7", "w" * 100, 0, 2.0)  # paid, but wrong
         write_step(tmp_path, step, rows)
-    whole = Run(tmp_path).data()
+    whole = RunRecord(tmp_path).data()
     monkeypatch.setattr(run, "SIZE", 1600)
-    part = Run(tmp_path).data()
+    part = RunRecord(tmp_path).data()
     assert len(whole["text"]) == whole["total"] == part["total"] == 40
     assert len(part["text"]) <= 16
     assert part["steps"] == whole["steps"]
@@ -91,7 +91,7 @@ def test_groups_are_left_out_above_a_size_but_curves_count_all(tmp_path, monkeyp
 def test_discarded_rollouts_do_not_count_in_curves(tmp_path):
     rows = [("p", "a", 1, 0.5), ("q", "b", 0, 0.5)]
     write_step(tmp_path, 1, rows, discarded=[False, True])
-    data = Run(tmp_path).data()
+    data = RunRecord(tmp_path).data()
     assert (data["steps"][0]["right"], data["discarded"]) == (1.0, [0, 1])
 
 
@@ -102,7 +102,7 @@ def test_refuses_folders_without_rollouts(tmp_path):
     pq.write_table(pa.table(of_trl), tmp_path / "completions/completions_00001.parquet")
     for folder in (tmp_path / "empty", tmp_path):
         with pytest.raises(FindingError) as refused:
-            Run(folder)
+            RunRecord(folder)
         assert refused.value.finding.code == "no-rollouts"
 
 
@@ -121,7 +121,7 @@ def test_each_sign_is_found(tmp_path):
     rows += [("p", "so it is 4", 0, 0.5), ("p", "so it is, after all that was said here, 5", 0, 2.0)]
     read = ["4", None, *["4"] * (len(rows) - 2)]
     write_step(tmp_path, 1, rows, **{f"read/{FIRST}": read})
-    data = Run(tmp_path).data()
+    data = RunRecord(tmp_path).data()
     found = list(map(set, data["signs"]))
     assert found[: len(texts)] == list(texts.values())
     assert found[-2:] == [{"unpaid, but ends with the gold"}, {"paid, but wrong"}]
@@ -130,7 +130,7 @@ def test_each_sign_is_found(tmp_path):
 
 def test_held_out_and_evaluation_answers_are_tables(folder):
     write_eval(folder)
-    held_out, evaluated = Run(folder).data()["answers"]
+    held_out, evaluated = RunRecord(folder).data()["answers"]
     assert held_out["title"] == "held-out rows, greedy"
     rights = [answer["right"] for row in held_out["rows"] for answer in row["at"]]
     assert rights == [0, 1, 1, 0, 0, 1, 0, 1]
@@ -141,7 +141,7 @@ def test_held_out_and_evaluation_answers_are_tables(folder):
 
 def test_run_without_rollouts_shows_its_held_out_answers(tmp_path):
     write_held_out(tmp_path / "other", [0.0], [1.0], {FIRST: [0.0, 1.0]})
-    data = Run(tmp_path / "other").data()
+    data = RunRecord(tmp_path / "other").data()
     assert (data["text"], data["steps"], len(data["answers"])) == ([], [], 1)
 
 
@@ -152,7 +152,7 @@ def test_text_that_looks_like_a_chat_stays_a_text(rest):
 
 
 def test_page_embeds_no_text_of_a_run(folder):
-    data = [Run(folder).data()]
+    data = [RunRecord(folder).data()]
     text = page("</title><script>1", packed(data))
     assert "window.hacked" not in text and "</title><script>1" not in text
     embedded = re.search(r'id="data">([^<]*)</script>', text)[1]

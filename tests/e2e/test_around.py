@@ -9,6 +9,7 @@ from tests.e2e.conftest import axolotl, held_out_answers, history, shipped_confi
 def test_own_reward_trains_and_wandb_gets_curves_samples_and_held_out_rows(tmp_path):
     changes = {"max_steps": 3, "grpo_held_out_rows": 8, "grpo_eval_steps": 2, "wandb_project": "quickstart"}
     changes |= {"save_strategy": "steps", "save_steps": 3, "output_dir": str(tmp_path / "out")}
+    changes |= {"trl__log_completions": True, "trl__num_completions_to_print": 0}  # W&B gets TRL's table of samples
     file = write(tmp_path, shipped_config("quickstart-own-reward", **changes))
     own = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}
     axolotl("train", file, **own)

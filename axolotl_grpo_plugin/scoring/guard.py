@@ -136,6 +136,12 @@ class GuardedReward:
         guarded.__doc__ = self.function.__doc__
         return guarded
 
+    @property
+    def timeout_key(self) -> str:
+        """The key of a config that limits the time of this reward."""
+        is_batch = not isinstance(self.function, Reward)
+        return "grpo_reward_batch_timeout" if is_batch else "grpo_reward_timeout"
+
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
         """Give a batch at most this wall time inside a with block."""
@@ -321,7 +327,9 @@ def failure_of(guard: GuardedReward, outcome: Outcome) -> Finding:
         what = f"a completion was {outcome.error}"
         if not outcome.timed_out:
             what = f"it took more than {guard.timeout:g} s of CPU time for one completion"
-        return fault("too-slow", where, what, "Make it faster, or raise grpo_reward_timeout")
+        # `reward score` reads no config, so the key cannot help there.
+        fix = f"Make it faster. In a training, {guard.timeout_key} is the limit"
+        return fault("too-slow", where, what, fix)
     if missing := _MISSING.search(outcome.error):
         return lacking(missing[1], guard.columns, where)
     # Without a traceback, the reward returned something wrong.

@@ -10,7 +10,7 @@ from axolotl_grpo_plugin.completions import Completion, text_of
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Finding, FindingError, fault
 from axolotl_grpo_plugin.load import reward_refs
-from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Completions, Reward, Scorer
+from axolotl_grpo_plugin.reward import NOT_THIS_TASK, Completions, Scorer
 from axolotl_grpo_plugin.runlog.rewards import MOST_FREQUENT
 from axolotl_grpo_plugin.scoring.batch import ScoredBatch
 from axolotl_grpo_plugin.scoring.guard import TOO_SLOW
@@ -192,9 +192,7 @@ class RewardRunner(Guards):
                 )
                 trace = outcome.error
             if outcome.timed_out:
-                is_batch = not isinstance(guard.function, Reward)
-                limit = "grpo_reward_batch_timeout" if is_batch else "grpo_reward_timeout"
-                fix = f"Raise {limit}, or make the reward faster."
+                fix = f"Raise {guard.timeout_key}, or make the reward faster."
         what = f"the reward {guard.reward.key} failed in {share} (step {step}). {example}"
         fix += (
             f" grpo_reward_error_limit (now {self.settings.error_limit:g}) is the share of scores "

@@ -296,17 +296,24 @@ def test_reports_broken_and_missing_parquet_files(folder):
 
 
 @pytest.mark.parametrize(
-    "name, seconds, message",
+    "name, seconds, message, key",
     [
-        ("loops", 60, "it failed for all 2 completions: "),  # by its CPU time, or on a busy machine by the wall clock
-        ("loops_on_a_batch", 0.5, "it failed for the batch of 2 completions: a completion was not scored within "),
+        # By its CPU time, or on a busy machine by the wall clock.
+        ("loops", 60, "it failed for all 2 completions: ", "grpo_reward_timeout"),
+        (
+            "loops_on_a_batch",
+            0.5,
+            "it failed for the batch of 2 completions: a completion was not scored within ",
+            "grpo_reward_batch_timeout",
+        ),
     ],
 )
-def test_reward_that_loops_is_stopped(monkeypatch, name, seconds, message):
+def test_reward_that_loops_is_stopped(monkeypatch, name, seconds, message, key):
     monkeypatch.setattr(ScoringSettings, "timeout", 0.2)
     monkeypatch.setattr(rescore, "BATCH_SECONDS", seconds)
     code, printed = call(X * 2, f"rewards.ours.{name}")
     assert code == 1 and printed.startswith(f"axolotl-grpo-plugin: --reward rewards.ours.{name}: {message}")
+    assert f"In a training, {key} is the limit." in printed
 
 
 def test_error_of_one_row_is_shown_in_that_row():

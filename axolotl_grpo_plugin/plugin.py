@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 from axolotl.integrations import base
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks.batch import check_batch, check_groups, name_run
-from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
-from axolotl_grpo_plugin.checks.ranges import check_ranges
-from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
-from axolotl_grpo_plugin.checks.rewards import check_ready
+from axolotl_grpo_plugin.checks.batch import name_run
+from axolotl_grpo_plugin.checks.config import check_plugin
+from axolotl_grpo_plugin.checks.table import Facts, findings
 from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use
 from axolotl_grpo_plugin.checks.trl_args import trl_args
 from axolotl_grpo_plugin.checks.validation import refusals
-from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_prompts
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, exit_on_findings, first_line, stop, stop_on, write_end
@@ -65,12 +62,13 @@ class GRPOPlugin(base.BasePlugin):
         if not is_grpo(cfg):
             return
         paths.add_working_folder()
-        stop_on([*check_plugin(cfg), *check_keys(cfg)], cfg)
-        if is_named(cfg):
+        if not is_named(cfg):
+            stop_on(findings(Facts(cfg, "installed"), "yaml"), cfg)
+        else:
             _pass_crashes()
             upstream.connect_cpus()
             quiet_console(everything=False)
-            stop_on([*check_ranges(cfg), *check_config(cfg)], cfg)
+            stop_on(findings(Facts(cfg), "yaml", "import", "axolotl"), cfg)
             limit_prompts(cfg)
             name_run(cfg, _ranks())
             settle_address(cfg)
@@ -81,10 +79,10 @@ class GRPOPlugin(base.BasePlugin):
     @exit_on_findings()
     def on_config_validation_error(self, cfg: Config) -> None:
         if is_named(cfg) and (error := sys.exception()):
-            batch = list(check_batch(cfg, _ranks()))
-            others = refusals(cfg, error)
-            # Axolotl's message for a wrong batch says less than check_batch.
-            stop_on([*batch, *(o for o in others if not (batch and o.code == "wrong-batch"))], cfg)
+            facts = Facts(cfg, ranks=_ranks())
+            known = list(findings(facts, "ranks"))
+            others = [other for other in refusals(cfg, error) if not facts.says_less(other)]
+            stop_on([*known, *others], cfg)
 
     @exit_on_findings()
     def load_datasets(self, cfg: Config, preprocess: bool = False) -> Any:
@@ -96,9 +94,7 @@ class GRPOPlugin(base.BasePlugin):
         if not preprocess:
             quiet_console(everything=True)
             upstream.keep_on_cpu(cfg)
-            stop_on([*check_ready(cfg), *check_groups(cfg, _ranks())], cfg)
-            stop_on([*check_output(cfg), *check_reuse(cfg)], cfg)
-            stop_on([*check_versions(cfg), *check_wandb(cfg)], cfg)
+            stop_on(findings(Facts(cfg, ranks=_ranks()), "disk", "machine"), cfg)
         loaded = load_checked(cfg)
         self._row = loaded.train_dataset[0]
         if uses_tools(cfg):

@@ -1,4 +1,4 @@
-"""Check keys, imports and paths of a raw config. Axolotl's validation reports values of a wrong type."""
+"""Check keys and paths of a raw config. Axolotl's validation reports values of a wrong type."""
 
 import json
 import os
@@ -7,13 +7,16 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from axolotl_grpo_plugin.args import GRPOArgs
-from axolotl_grpo_plugin.checks.ignored import check_ignored
-from axolotl_grpo_plugin.checks.rewards import check_rewards, check_scoring
-from axolotl_grpo_plugin.checks.sampling import check_dynamic_sampling
-from axolotl_grpo_plugin.checks.tools import check_tools
-from axolotl_grpo_plugin.checks.trl_args import check_trl_args
-from axolotl_grpo_plugin.config import PLUGIN, Config, dicts, is_named, plugins_of, value_at
-from axolotl_grpo_plugin.data.inputs import check_file, check_model, check_transform
+from axolotl_grpo_plugin.config import (
+    PLUGIN,
+    Config,
+    dicts,
+    is_grpo,
+    is_named,
+    plugins_of,
+    value_at,
+)
+from axolotl_grpo_plugin.data.inputs import check_file, check_transform
 from axolotl_grpo_plugin.findings import (
     Findings,
     correct_path,
@@ -24,36 +27,29 @@ from axolotl_grpo_plugin.findings import (
 )
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.paths import PACKAGED
-from axolotl_grpo_plugin.serving.address import check_address
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 _PACKAGE = "axolotl_grpo_plugin"
 
 
-def check_config(cfg: Config) -> Findings:
-    """Run all checks of this module except `check_keys` and `check_plugin`."""
-    yield from check_ignored(cfg)
-    yield from check_before_imports(cfg)
-    yield from check_trl_args(cfg)
-    yield from check_tools(cfg)
+def check_rl(cfg: Config, use: str, in_the_cloud: bool = False) -> Findings:
+    """Check that a config is for GRPO, and that a training names the plugin.
 
-
-def check_before_imports(cfg: Config) -> Findings:
-    """Run the checks that import neither Axolotl nor TRL, so that they take no time."""
-    for check in (
-        check_blocks,
-        check_rewards,
-        check_scoring,
-        check_datasets,
-        check_model,
-        check_deepspeed,
-        check_prompt_keys,
-        check_held_out,
-        check_dynamic_sampling,
-        check_address,
-    ):
-        yield from check(cfg)
+    Args:
+        cfg: A config that one of our commands got.
+        use: "train" or "answer". `eval` and `passrate` need no plugin under `plugins:`.
+        in_the_cloud: The config came with a cloud.yaml.
+    """
+    if not is_grpo(cfg):
+        fix = "Use `axolotl train` for it"
+        if use == "answer" or is_named(cfg) or cfg.get("trl"):
+            fix = "Set rl: grpo, or gdpo"
+        if in_the_cloud:
+            fix = "Set provider: modal in cloud.yaml"
+        yield fault("not-grpo", f"rl ({cfg.get('rl')})", "not grpo or gdpo", fix)
+    elif use == "train" and not is_named(cfg) and not any(check_plugin(cfg)):
+        yield fault("no-plugin", "plugins", "the GRPO plugin is not listed", f"Add - {PLUGIN}")
 
 
 def check_keys(cfg: Config) -> Findings:

@@ -3,14 +3,14 @@
 from typing import Any
 
 from axolotl_grpo_plugin.checks.columns import check_columns
+from axolotl_grpo_plugin.checks.data import read_data
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.datasets import load_datasets
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import lacks_template
-from axolotl_grpo_plugin.findings import Finding, FindingError, Findings, stop_on
+from axolotl_grpo_plugin.findings import FindingError, Findings, stop_on
 from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
-from axolotl_grpo_plugin.trying.samples import samples
 
 
 def load_checked(cfg: Config) -> Any:
@@ -37,14 +37,9 @@ def load_checked(cfg: Config) -> Any:
 
 def _check_rows(cfg: Config) -> Findings:
     """Find the row, or the transform, because of which the datasets cannot be loaded."""
-    readable = []
-    for source in sources(cfg):
-        found = samples(cfg, source, offline=False)
-        if isinstance(found, Finding):
-            yield found
-        else:
-            readable.append(source)
-    for finding in check_prompts(cfg, readable, offline=False, scored=True):
+    data = read_data(cfg, sources(cfg), offline=False, scored=True)
+    yield from data.unread
+    for finding in check_prompts(cfg, data):
         if finding.code == "mixed-types":
             finding = finding._replace(level="error")  # the reason why the load failed
         yield finding

@@ -1,5 +1,6 @@
 """Find keys that Axolotl ignores silently, and keys that it does not read for this kind of run."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -165,8 +166,11 @@ def _similar(key: str, prefix: str, known: Known) -> str:
     return ""
 
 
-def check_twice(file: str) -> Findings:
-    """Check that no block of a YAML has a key twice, because YAML drops the first."""
+def check_twice(cfg: Config) -> Findings:
+    """Check that no block of a config's file has a key twice, because YAML drops the first."""
+    file = cfg.get("axolotl_config_path")
+    if not isinstance(file, str) or not os.path.isfile(file):  # Axolotl also takes an address
+        return
     with open(file, encoding="utf-8") as opened:
         nodes = [yaml.compose(opened, Loader=yaml.SafeLoader)]
     while nodes:

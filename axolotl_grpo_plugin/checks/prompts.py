@@ -1,9 +1,8 @@
 """Check prompt lengths, counted with the real chat template, against the limits that a YAML sets."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from axolotl_grpo_plugin.checks.sources import row_checks
-from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.config import (
     Config,
     completion_of,
@@ -12,43 +11,23 @@ from axolotl_grpo_plugin.config import (
     tokens_of,
     value_at,
 )
-from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
-from axolotl_grpo_plugin.data.measure import Measured, measure
-from axolotl_grpo_plugin.data.rows import Source
-from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
+from axolotl_grpo_plugin.data.measure import Measured
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault
 
+if TYPE_CHECKING:
+    from axolotl_grpo_plugin.checks.data import Data
 
-def check_prompts(
-    cfg: Config, sources: list[Source], offline: bool, scored: bool = False
-) -> Generator[Finding, None, int]:
-    """Count the prompts of a raw config and check their lengths. Return the number to train on.
 
-    sources: the datasets that can be read; each is read once. offline: a tokenizer that is only on the
-    hub makes a skipped check. scored: also check that the rewards can score the rows.
-    """
-    measured = []
-    try:
-        tokenizer = open_tokenizer(cfg)
-        tokenizer.tools = shown_tools(cfg)
-        for source in sources:
-            checks = row_checks(cfg) if scored else []
-            measured.append(measure(source, cfg, tokenizer, [check.add for check in checks]))
-            for check in checks:
-                yield from check.findings(source.name)
-    except TokenizerError as error:
-        name = name_of(cfg)
-        if offline and is_on_hub(name):
-            yield skipped(f"tokenizer ({name})")
-        else:
-            yield error.finding
-        return 0
-    rows = 0
-    for dataset in measured:
+def check_prompts(cfg: Config, data: "Data") -> Findings:
+    """Check that all rows can be scored and counted, and that the prompts have room."""
+    for name, check in data.row_checks:
+        yield from check.findings(name)
+    if data.tokenizer:
+        yield data.tokenizer
+        return
+    for dataset in data.measured:
         name = dataset.source.name
-        if dataset.source.key == "datasets":
-            rows += dataset.prompts.rows
         for line in dataset.problems:
             yield fault(
                 "bad-row",
@@ -56,8 +35,7 @@ def check_prompts(
                 line.removeprefix(name).lstrip(":, "),
                 "Correct the row, or the transform",
             )
-    yield from check_lengths(cfg, measured, tokenizer.context())
-    return rows
+    yield from check_lengths(cfg, data.measured, data.context)
 
 
 def check_lengths(cfg: Config, measured: Sequence[Measured], most: int | None) -> Findings:

@@ -10,13 +10,11 @@ from unittest.mock import patch
 from axolotl_grpo_plugin.config import Config, plugins_of
 from axolotl_grpo_plugin.findings import Findings, fault, first_line, nearest
 
-# The capabilities of an assumed GPU: NVIDIA Ampere, the first with bf16 and TF32.
-_USUAL_NAMES = {
-    "adam": "adamw_torch",
-    "adamw": "adamw_torch",
-}  # the closest name is another optimizer
+# Their closest name is another optimizer.
+_USUAL_NAMES = {"adam": "adamw_torch", "adamw": "adamw_torch"}
 # In the places of pydantic's errors, names of types stand between keys.
 _TYPE = re.compile(r"bool|str|int|float|[A-Z]\w*|.*\[.*")
+# The capabilities of an assumed GPU: NVIDIA Ampere, the first with bf16 and TF32.
 ASSUMED = {"bf16": True, "fp8": False, "tf32": True, "compute_capability": "sm_80"}
 
 

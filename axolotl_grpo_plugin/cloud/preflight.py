@@ -13,7 +13,7 @@ from accelerate.commands.launch import launch_command_parser
 from axolotl_grpo_plugin.cloud.remote import place_of
 from axolotl_grpo_plugin.cloud.settings import WORK, Mounts, Settings
 from axolotl_grpo_plugin.cloud.upload import Upload
-from axolotl_grpo_plugin.commands.train import check_rl, check_words
+from axolotl_grpo_plugin.commands.train import check_words
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Finding, warning
 from axolotl_grpo_plugin.load import reward_refs
@@ -120,7 +120,6 @@ def check_output(cfg: Config, mounts: Mounts) -> Iterator[Finding]:
 
 def check_run(cfg: Config, gpu: str | None, call: CommandLine) -> Iterator[Finding]:
     """Check that `axolotl-grpo train` can run this config on the container's GPUs."""
-    yield from check_rl(cfg)
     yield from check_words(call, cfg)
     if call.launcher == "accelerate":  # Axolotl passes mistyped options on to it
         words = [*call.after, "-m", "axolotl.cli.train"]

@@ -1,7 +1,7 @@
 """`axolotl-grpo check`."""
 
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -9,36 +9,18 @@ import click
 from huggingface_hub import constants
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows
-from axolotl_grpo_plugin.checks.config import check_config, check_keys, check_plugin
-from axolotl_grpo_plugin.checks.ignored import check_twice, check_unread
-from axolotl_grpo_plugin.checks.memory import check_memory, memory_of
-from axolotl_grpo_plugin.checks.prefill import (
-    check_end_tokens,
-    check_generation_prompt,
-    check_prefill,
-)
-from axolotl_grpo_plugin.checks.prompts import check_prompts
-from axolotl_grpo_plugin.checks.ranges import check_ranges
-from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
-from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards
-from axolotl_grpo_plugin.checks.samples import check_samples
-from axolotl_grpo_plugin.checks.tools import check_parallel_tools, check_tool_use, shown_tools
-from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
-from axolotl_grpo_plugin.checks.validation import (
-    check_names,
-    check_plugins,
-    check_validation,
-    loaded_plugins,
-)
-from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
+from axolotl_grpo_plugin.checks.batch import batch_of
+from axolotl_grpo_plugin.checks.config import check_rl
+from axolotl_grpo_plugin.checks.data import read_data
+from axolotl_grpo_plugin.checks.memory import Memory
+from axolotl_grpo_plugin.checks.table import Facts, findings
+from axolotl_grpo_plugin.checks.validation import loaded_plugins
 from axolotl_grpo_plugin.config import Config, is_grpo, read_config
 from axolotl_grpo_plugin.data import hub
-from axolotl_grpo_plugin.data.rows import Source, sources
-from axolotl_grpo_plugin.findings import Finding, FindingError, Findings, fault, first_line
+from axolotl_grpo_plugin.data.rows import sources
+from axolotl_grpo_plugin.findings import Finding, FindingError, fault, first_line
 from axolotl_grpo_plugin.report.console import print_json
-from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
-from axolotl_grpo_plugin.trying.samples import Sample, samples
+from axolotl_grpo_plugin.serving.placement import place, visible_gpus
 
 Checks = Sequence[Callable[[Config], Iterable[Finding]]]
 
@@ -146,8 +128,7 @@ def check(
     found = checked.findings
     try:
         cfg = read_config(file, options)
-        for finding in _findings(cfg, checked, machine, offline, also):
-            found.append(finding)  # one by one, because the next check may fail
+        _run_checks(cfg, checked, machine, offline, also)
     except FindingError as error:
         found += error.findings
     except (Exception, SystemExit) as error:  # a user's module may call sys.exit
@@ -180,126 +161,62 @@ def _sorted(findings: list[Finding], prefix: str) -> list[Finding]:
     return sorted(unique.values(), key=lambda finding: levels.index(finding.level))
 
 
-def _findings(
+def _run_checks(
     cfg: Config, checked: Checked, machine: Machine, offline: bool, also: Checks
-) -> Findings:
+) -> None:
+    """Run the table of checks, and add each finding at once, because the next check may fail."""
+    found = checked.findings
+    facts = Facts(cfg, only_checks=True, image=machine.image, elsewhere=machine.assumed)
     if not is_grpo(cfg):
-        fix = "Set rl: grpo, or gdpo"
-        if machine.image:
-            fix = "Set provider: modal in cloud.yaml"
-        yield fault("unsupported-rl", "rl", f"{cfg.get('rl')!r} is not supported here", fix)
+        found.extend(check_rl(cfg, facts.use, machine.image))
         return
     paths.add_working_folder()
     for more in also:
-        yield from more(cfg)
+        found.extend(more(cfg))
     # Before paths are resolved. A transform reads `datasets` as a list.
     datasets = sources(cfg) if isinstance(cfg.get("datasets"), list) else []
     paths.resolve_packaged(cfg)
-    offline = offline or constants.HF_HUB_OFFLINE
+    facts.offline = offline or constants.HF_HUB_OFFLINE
     names = [cfg.get("base_model"), *(source.path for source in datasets)]
-    if not offline and any(map(hub.is_on_hub, names)) and not hub.answers():
-        offline = True
-        yield Finding(
-            constants.ENDPOINT,
-            "the hub does not answer",
-            "Check again with a network, or with --offline",
-            level="skipped",
-            code="no-hub",
+    if not facts.offline and any(map(hub.is_on_hub, names)) and not hub.answers():
+        facts.offline = True
+        found.append(
+            Finding(
+                constants.ENDPOINT,
+                "the hub does not answer",
+                "Check again with a network, or with --offline",
+                level="skipped",
+                code="no-hub",
+            )
         )
-    with loaded_plugins(cfg), hub.offline(False):
-        wrong = [
-            *check_plugins(cfg),
-            *check_plugin(cfg),
-            *check_keys(cfg),
-            *check_ranges(cfg),
-            *check_config(cfg),
-        ]
-        rewards_load = not any(check_rewards(cfg))
-    yield from wrong
-    named = {finding.where.partition(" ")[0] for finding in wrong}
-    yield from check_twice(checked.config)
-    yield from check_unread(cfg)
-    yield from check_traps(cfg)
-    if not machine.image:
-        yield from check_output(cfg)
-        yield from check_reuse(cfg)
-        yield from check_versions(cfg, machine.assumed)
-        yield from check_wandb(cfg, machine.assumed)
-    placement = yield from _place(cfg, checked, machine)
-    ranks = placement.processes if placement else machine.processes or 1
-    yield from check_parallel(cfg, ranks)
-    yield from check_parallel_tools(cfg, ranks)
-    if rewards_load:
-        yield from check_groups(cfg, ranks)
-        if not machine.image:
-            yield from check_ready(cfg, "skipped")
-    batch = list(check_batch(cfg, ranks))
-    yield from batch
-    with hub.offline(offline):
-        yield from check_names(cfg)
-        for finding in check_validation(cfg, ranks, machine.assumed and bool(machine.gpus)):
-            # Axolotl's message for a wrong batch says less than check_batch, and one without a key less than others.
-            says_less = (batch or wrong) and finding.code == "wrong-batch"
-            says_less = says_less or finding.where in named
-            if not says_less and not (wrong and finding.code == "refused-whole"):
-                yield finding
-                named.add(finding.where)
-        if named.isdisjoint(("grpo_columns", "grpo_examples")):  # the shipped transforms read them
-            yield from _check_datasets(cfg, datasets, ranks, offline, rewards_load)
-    if placement and placement.train:  # not a CPU
-        memory = memory_of(cfg, placement, machine.gib)
-        if isinstance(memory, Finding):
-            yield memory
-            return
-        if memory.total >= 0.1:
-            checked.memory = str(memory)
-        if machine.gib:
-            yield from check_memory(memory, machine.gib)
+    _place(facts, checked, machine)
+    with loaded_plugins(cfg), hub.offline(False):  # a model on the hub is no fault here
+        found.extend(findings(facts, "yaml", "import"))
+    with loaded_plugins(cfg), hub.offline(facts.offline):
+        found.extend(findings(facts, "axolotl", "disk", "machine", "ranks"))
+        # The shipped transforms read these keys.
+        if not facts.has_error_at("grpo_columns", "grpo_examples"):
+            facts.data = read_data(cfg, datasets, facts.offline, facts.rewards_load)
+            found.extend(findings(facts, "data"))
+    if isinstance(facts.memory, Memory) and facts.memory.total >= 0.1:
+        checked.memory = str(facts.memory)
 
 
-def _check_datasets(
-    cfg: Config, datasets: list[Source], ranks: int, offline: bool, rewards_load: bool
-) -> Findings:
-    readable, rows = [], list[Sample]()
-    for source in datasets:
-        found = samples(cfg, source, offline)
-        if isinstance(found, Finding):
-            yield found
-            continue
-        readable.append(source)
-        if source.key == "datasets":
-            rows += found
-    scored = bool(rows) and rewards_load
-    if scored:
-        yield from check_samples(cfg, rows)
-    counted = yield from check_prompts(cfg, readable, offline, scored)
-    yield from check_rows(cfg, ranks, counted)
-    if not rows or not counted:
-        return
-    # A fault of the template or of the tools is the same for all rows.
-    prompt = rows[0].row["prompt"]
-    yield from check_generation_prompt(cfg, prompt)
-    yield from check_end_tokens(cfg, prompt)
-    if rewards_load:
-        yield from check_prefill(cfg, prompt)
-    if shown_tools(cfg):
-        yield from check_tool_use(cfg, prompt)
-
-
-def _place(
-    cfg: Config, checked: Checked, machine: Machine
-) -> Generator[Finding, None, Placement | None]:
-    """Set placement and batch of the result. Return the placement, None if there are too few GPUs."""
+def _place(facts: Facts, checked: Checked, machine: Machine) -> None:
+    """Set placement and batch of the facts and the result. Too few GPUs are a finding."""
+    cfg = facts.cfg
+    facts.gib, facts.ranks = machine.gib, machine.processes or 1
     try:
-        placement = place(cfg, machine.gpus, machine.processes)
+        facts.placement = placement = place(cfg, machine.gpus, machine.processes)
     except FindingError as error:
         for finding in error.findings:
             if machine.image:
                 finding = finding._replace(
                     fix="Raise gpu in cloud.yaml, or set trl.vllm_mode: colocate to need fewer"
                 )
-            yield finding
-        return None
+            checked.findings.append(finding)
+        return
+    facts.ranks = placement.processes
     ranks = "1 process"
     if placement.processes > 1:
         ranks = f"{placement.processes} processes"
@@ -313,7 +230,6 @@ def _place(
     batch = batch_of(cfg, placement.processes)
     if batch and batch.num_generations > 0:
         checked.batch = str(batch)
-    return placement
 
 
 def _files(configs: Sequence[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks import machine
 from axolotl_grpo_plugin.checks.memory import check_memory, memory_of
 from axolotl_grpo_plugin.checks.repositories import check_hub, download, repositories
-from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
+from axolotl_grpo_plugin.checks.table import Facts, findings
 from axolotl_grpo_plugin.commands.check import styled_level
 from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.findings import Fact, Finding, FindingError, Lines, fault
@@ -26,23 +26,24 @@ def run(config: str | None, *, prefetch: bool, as_json: bool) -> int:
     cfg: Config = {}
     if config:
         cfg = read_config(config)
+    paths.add_working_folder()
     paths.resolve_packaged(cfg)
     facts = list[Fact]()
-    findings = list[Finding]()
+    reported = list[Finding]()
     for line in _lines(cfg, prefetch):
         if isinstance(line, Finding):
-            findings.append(line)
+            reported.append(line)
             text = f"{styled_level(line)} {line}"
         else:
             facts.append(line)
             text = f"{line.name:<9} {line.text}"
         if not as_json:
             click.echo(f"  {text}")
-    errors = sum(finding.level == "error" for finding in findings)
+    errors = sum(finding.level == "error" for finding in reported)
     if as_json:
         lines = {
             "facts": [fact._asdict() for fact in facts],
-            "findings": [finding._asdict() for finding in findings],
+            "findings": [finding._asdict() for finding in reported],
         }
         print_json(lines)
     elif errors:
@@ -58,7 +59,7 @@ def _lines(cfg: Config, prefetch: bool) -> Lines:
             yield download(cfg, repository)
     listed = ", ".join(f"{name} {number}" for name, number in versions().items())
     yield Fact("packages", f"Python {platform.python_version()}, {listed}")
-    yield from check_versions(cfg)
+    yield from findings(Facts(cfg), "machine")
     settle_address(cfg)
     gpus = yield from _gpus(cfg)
     yield from machine.check_imports(cfg, gpus)
@@ -66,7 +67,6 @@ def _lines(cfg: Config, prefetch: bool) -> Lines:
     yield from machine.check_disk(cfg)
     yield from machine.check_ports(cfg)
     yield from check_hub(cfg)
-    yield from check_wandb(cfg)
 
 
 def _gpus(cfg: Config) -> Generator[Fact | Finding, None, int]:

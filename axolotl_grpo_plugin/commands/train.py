@@ -7,23 +7,14 @@ from itertools import pairwise
 from typing import NoReturn
 
 from axolotl_grpo_plugin import paths
-from axolotl_grpo_plugin.checks.batch import check_batch
-from axolotl_grpo_plugin.checks.config import check_before_imports, check_keys, check_plugin
-from axolotl_grpo_plugin.checks.ranges import check_ranges
-from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
+from axolotl_grpo_plugin.checks.table import Facts, errors
 from axolotl_grpo_plugin.checks.versions import install
-from axolotl_grpo_plugin.config import PLUGIN, Config, block, is_grpo, is_named, read_config
+from axolotl_grpo_plugin.config import Config, block, read_config
 from axolotl_grpo_plugin.data.inputs import check_model
 from axolotl_grpo_plugin.findings import Findings, at, exit_on_findings, fault, stop, stop_on
 from axolotl_grpo_plugin.processes import guarded
 from axolotl_grpo_plugin.report.console import print_json
-from axolotl_grpo_plugin.serving.address import (
-    check_address,
-    check_free,
-    check_here,
-    reserve,
-    settle_address,
-)
+from axolotl_grpo_plugin.serving.address import check_free, check_here, reserve, settle_address
 from axolotl_grpo_plugin.serving.nodes import check_idle, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, environment, plan_of
@@ -110,15 +101,16 @@ def run(
     call, cfg = parse(config, typed, after)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
-    stop_on([*check_rl(cfg), *check_plugin(cfg), *check_keys(cfg), *check_address(cfg)])
-    stop_on(check_words(call, cfg))
+    facts = Facts(cfg)
+    stop_on([*errors(facts, "yaml"), *check_words(call, cfg)], cfg)
     if not dry_run:  # which may plan for a machine with other files
-        stop_on(_errors(cfg), cfg)
+        stop_on(errors(facts, "import", "disk"), cfg)
     settle_address(cfg)
     ids = visible_gpus() if gpus is None else list(map(str, range(gpus)))
     stop_on(check_processes(call, ids))
     plan = plan_of(call, cfg, ids)
-    stop_on(check_batch(cfg, plan.ranks))
+    facts.ranks = plan.ranks
+    stop_on(errors(facts, "ranks"), cfg)
     if slurm():
         for finding in check_idle(cfg, len(ids)):
             print(finding, file=sys.stderr)
@@ -154,26 +146,6 @@ def _become_axolotl(config: str, typed: Words, after: Words, dry_run: bool) -> N
     if after:
         command += ["--", *after]
     os.execve(sys.executable, command, environment(()))
-
-
-def _errors(cfg: Config) -> Findings:
-    """Yield the errors that end the trainer, too, but seconds later. It logs the warnings."""
-    for check in (check_ranges, check_before_imports, check_output, check_reuse):
-        for finding in check(cfg):
-            if finding.level == "error":
-                yield finding
-
-
-def check_rl(cfg: Config) -> Findings:
-    """Check that the config is for GRPO and names the plugin."""
-    if not is_grpo(cfg):
-        fix = "Use `axolotl train` for it"
-        if is_named(cfg) or cfg.get("trl"):
-            fix = "Set rl: grpo, or gdpo"
-        yield fault("not-grpo", at(cfg, f"rl ({cfg.get('rl')})"), "not grpo or gdpo", fix)
-    elif not is_named(cfg) and not any(check_plugin(cfg)):
-        what = "the GRPO plugin is not listed"
-        yield fault("no-plugin", at(cfg, "plugins"), what, f"Add {PLUGIN}")
 
 
 def _check_typed(words: Words) -> Findings:

@@ -10,14 +10,12 @@ from pathlib import Path
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.columns import check_reads
-from axolotl_grpo_plugin.checks.config import check_datasets, check_keys, check_plugin
-from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards
-from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use, check_tools, tool_tokens
+from axolotl_grpo_plugin.checks.table import Facts, findings
+from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use, tool_tokens
 from axolotl_grpo_plugin.config import (
     Config,
     block,
     context_of,
-    is_grpo,
     limit_prompts,
     output_dir,
     read_config,
@@ -162,14 +160,13 @@ def open_session(
     models are needed. Raises: FindingError if the config, a model or the rows are unusable.
     """
     cfg = read_config(config)
-    if not is_grpo(cfg):
-        stop("not-grpo", at(cfg, "rl"), f"{cfg.get('rl')!r} is not supported here", "Set rl: grpo")
     paths.add_working_folder()
-    stop_on([*check_plugin(cfg), *check_keys(cfg), *check_tools(cfg)])
+    facts = Facts(cfg, "answer")
+    stop_on(findings(facts, "yaml", "axolotl"), cfg)
     found = _sources(cfg, options, key)
     paths.resolve_packaged(cfg)
     limit_prompts(cfg)
-    stop_on([*check_rewards(cfg), *check_datasets(cfg), *check_ready(cfg)], cfg)
+    stop_on(findings(facts, "import", "machine"), cfg)
     models: list[Model] = []
     if generates:
         stop_on(check_engine(options))

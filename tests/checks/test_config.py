@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from axolotl_grpo_plugin.checks import config as checks
+from axolotl_grpo_plugin.data import inputs
 from tests.checks.found import codes
 
 
@@ -104,8 +105,8 @@ def test_reports_missing_and_empty_files(folder):
 )
 def test_reports_a_missing_model(folder, model, code):
     (folder / "models").mkdir()
-    assert not list(checks.check_model({"base_model": str(folder)}))
-    (finding,) = checks.check_model({"base_model": model})
+    assert not list(inputs.check_model({"base_model": str(folder)}))
+    (finding,) = inputs.check_model({"base_model": model})
     assert (finding.where, finding.code) == (f"base_model ({model})", code)
 
 
@@ -114,9 +115,9 @@ def test_uncached_hub_model_is_an_error_only_offline(monkeypatch):
 
     cfg = {"base_model": "no-such-owner/no-such-model"}
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert not list(checks.check_model(cfg))
+    assert not list(inputs.check_model(cfg))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert codes(checks.check_model(cfg)) == ["not-cached"]
+    assert codes(inputs.check_model(cfg)) == ["not-cached"]
 
 
 def prompts(**cfg):

@@ -1,5 +1,6 @@
 import pytest
 
+from axolotl_grpo_plugin.checks.data import read_data
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.data.rows import sources
 from tests.checks.found import codes, levels
@@ -19,7 +20,7 @@ def findings(tmp_path):
         entry = {"path": str(file), "type": "axolotl_grpo_plugin.verl"}
         cfg = {"base_model": str(MODEL), "trl": {"reward_funcs": [reward]}, "datasets": [entry]}
         cfg["grpo_reward_args"] = {reward: {"routes": routes} if routes else {}}
-        return list(check_prompts(cfg, sources(cfg), offline=True, scored=True))
+        return list(check_prompts(cfg, read_data(cfg, sources(cfg), offline=True, scored=True)))
 
     return check
 
@@ -62,7 +63,7 @@ def test_columns_that_no_reward_reads_may_have_several_types(findings):
 
 
 def test_rows_that_cannot_be_read_are_reported_once(findings):
-    assert codes(findings([row("math"), row(None), row("math")])) == ["bad-row"]
+    assert codes(findings([row("math"), row("math"), row(None)])) == ["bad-row"]
 
 
 def test_missing_sandbox_is_a_skipped_finding(findings):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from axolotl_grpo_plugin.commands import train as command
+from axolotl_grpo_plugin.commands.check import check, machine_of
 from axolotl_grpo_plugin.commands.train import _check_vllm, check_processes, check_words, processes_of
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.plan import CommandLine
@@ -89,6 +90,18 @@ def test_reports_mistakes_before_anything_slow_is_imported(tmp_path, changes, co
     file.write_text(json.dumps(config))
     with pytest.raises(FindingError) as error:
         command.run(str(file), [], [], dry_run=False, gpus=None)
+    assert code in codes(error)
+
+
+@pytest.mark.parametrize(("changes", "code"), [({"plugins": []}, "no-plugin"), ({"rl": "dpo"}, "not-grpo")])
+def test_check_and_train_refuse_the_same(tmp_path, changes, code):
+    config = {"rl": "grpo", "plugins": ["axolotl_grpo_plugin.GRPOPlugin"], **changes}
+    file = tmp_path / "c.yaml"
+    file.write_text(json.dumps(config))
+    found = check(str(file), machine_of(0, None, None), offline=True).findings
+    assert code in [finding.code for finding in found if finding.level == "error"]
+    with pytest.raises(FindingError) as error:
+        command.run(str(file), [], [], dry_run=True, gpus=0)
     assert code in codes(error)
 
 

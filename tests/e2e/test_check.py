@@ -263,12 +263,12 @@ def test_reports_a_file_that_is_no_config(tmp_path, text, words):
 
 
 def test_check_that_fails_keeps_the_other_findings(check, monkeypatch):
-    from axolotl_grpo_plugin.commands import check as command
+    from axolotl_grpo_plugin.checks import traps
 
     def fails(*_):
         raise KeyError("nope")
 
-    monkeypatch.setattr(command, "check_traps", fails)
+    monkeypatch.setattr(traps, "check_traps", fails)
     failed, other = map(str, check({"my_note": 1}).findings)
     assert "the check itself failed: KeyError: 'nope'. Please report it" in failed
     assert "Traceback" in failed

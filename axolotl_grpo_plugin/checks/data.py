@@ -1,0 +1,78 @@
+"""Read the datasets of a config once, for the checks of its rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from axolotl_grpo_plugin.checks.sources import RowCheck, row_checks
+from axolotl_grpo_plugin.checks.tools import shown_tools
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
+from axolotl_grpo_plugin.data.measure import Measured, measure
+from axolotl_grpo_plugin.data.rows import Source
+from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
+from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.trying.samples import Sample, samples
+
+
+@dataclass
+class Data:
+    """The datasets of a config, as far as they can be read.
+
+    Attributes:
+        unread: The reasons why datasets cannot be read.
+        rows: The first rows of the training datasets.
+        measured: The tokens of all prompts, by dataset.
+        row_checks: The checks of all rows, each with the name of its dataset.
+        context: The tokens that the model can hold, None if unknown.
+        tokenizer: The reason why the prompts cannot be counted, if there is one.
+    """
+
+    unread: list[Finding] = field(default_factory=list)
+    rows: list[Sample] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
+    row_checks: list[tuple[str, RowCheck]] = field(default_factory=list)
+    context: int | None = None
+    tokenizer: Finding | None = None
+
+    @property
+    def counted(self) -> int:
+        """The number of prompts to train on, 0 if they cannot be counted."""
+        if self.tokenizer:
+            return 0
+        training = [each for each in self.measured if each.source.key == "datasets"]
+        return sum(each.prompts.rows for each in training)
+
+
+def read_data(cfg: Config, sources: Sequence[Source], offline: bool, scored: bool) -> Data:
+    """Read the datasets of a raw config, and count their prompts.
+
+    Args:
+        cfg: A raw config.
+        sources: Its datasets.
+        offline: A dataset or a tokenizer that is only on the hub makes a skipped check.
+        scored: The rewards can be loaded, so that they can check the rows.
+    """
+    data = Data()
+    readable = []
+    for source in sources:
+        first = samples(cfg, source, offline)
+        if isinstance(first, Finding):
+            data.unread.append(first)
+            continue
+        readable.append(source)
+        if source.key == "datasets":
+            data.rows += first
+    try:
+        tokenizer = open_tokenizer(cfg)
+        tokenizer.tools = shown_tools(cfg)
+        for source in readable:
+            checks = row_checks(cfg) if scored and data.rows else []
+            data.measured.append(measure(source, cfg, tokenizer, [check.add for check in checks]))
+            data.row_checks += [(source.name, check) for check in checks]
+        data.context = tokenizer.context()
+    except TokenizerError as error:
+        name = name_of(cfg)
+        data.tokenizer = error.finding
+        if offline and is_on_hub(name):
+            data.tokenizer = skipped(f"tokenizer ({name})")
+    return data

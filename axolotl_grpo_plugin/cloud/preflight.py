@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from glob import glob
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from accelerate.commands.launch import launch_command_parser
@@ -20,13 +20,14 @@ from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.plan import CommandLine
 
-# READ: keys whose strings are paths that a run reads. WRITTEN: keys of outputs, and of no paths.
-READ = re.compile(r"(\w+_)?(model|config|model_dir|jinja|checkpoint)|path|data_files|deepspeed")
-WRITTEN = re.compile(
-    r"(output|logging)_dir|grpo_rollouts|outfile|push_dataset_to_hub|(hub|wandb|mlflow|comet)_\w+|"
-    r"(dataset_prepared|trigger_file|autotune_cache|axolotl_config)_path|trackio_\w+"
-)
 DEFAULT_OUTPUT = "./model-out"  # Axolotl's output_dir
+# Keys of files that a run reads.
+_READ = re.compile(r"(\w+_)?(model|config|model_dir|jinja|checkpoint)|path|data_files|deepspeed")
+# Keys of files that a run writes, and keys without a path. Axolotl sets axolotl_config_path itself.
+_WRITTEN = re.compile(
+    r"(output|logging)_dir|grpo_rollouts|outfile|push_dataset_to_hub|(hub|wandb|mlflow|comet|trackio)_\w+|"
+    r"(dataset_prepared|trigger_file|autotune_cache|axolotl_config)_path"
+)
 _LOCAL = re.compile(r"://([^/@]*@)?(localhost|127\.|0\.0\.0\.0|\[::1?\])", re.IGNORECASE)
 
 
@@ -42,63 +43,61 @@ def strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, s
         yield key, where, value
 
 
-def check_strings(cfg: Config, upload: Upload, mounts: Mounts) -> Iterator[Finding]:
-    """Check that the config's files and modules are sent, and that no address is local."""
+def check_addresses(cfg: Config) -> Iterator[Finding]:
+    """Check that no address is this machine's own."""
     for key, name, value in strings(cfg):
         # vLLM's own server runs in the container.
         if _LOCAL.search(value) and not key.startswith("vllm_"):
             yield Finding(name, "the container cannot reach it", "Write a public address")
+
+
+def check_paths(cfg: Config, upload: Upload, mounts: Mounts) -> Iterator[Finding]:
+    """Check that the container has each file that the config names.
+
+    A string names a file if this machine has that file. Python modules are sent, unless a pattern
+    ignores them.
+    """
+    for key, name, value in strings(cfg):
+        is_read = _READ.fullmatch(key) is not None
+        if _WRITTEN.fullmatch(key) or not (is_read or "/" in value or "." in value):
+            continue
         where = f"{name} ({value})"
-        is_read = READ.fullmatch(key) is not None
-        paths = _modules(value, upload)
-        may_be_path = is_read or "/" in value or "." in value
-        if may_be_path and not WRITTEN.fullmatch(key):
-            place = place_of(value, mounts)
-            if place:
-                yield Finding(
-                    where,
-                    f"it must be on the Volume {place.volume}, as {place.path}",
-                    f"See `modal volume ls {place.volume}`",
-                    level="skipped",
-                )
-                continue
-            found = glob(value, root_dir=upload.folder, recursive=True)
-            paths += sorted(found) or [value]
+        volume = place_of(value, mounts)
+        if volume:
+            yield Finding(
+                where,
+                f"it must be on the Volume {volume.volume}, as {volume.path}",
+                f"See `modal volume ls {volume.volume}`",
+                level="skipped",
+            )
+            continue
+        paths = sorted(glob(value, root_dir=upload.folder)) or [value]
         for path in paths:
             problem = _missing(path, upload)
             if problem:
                 # Another string may only look like a path.
-                is_path = is_read or (upload.folder / paths[0]).is_file()
+                is_path = is_read or (upload.folder / path).is_file()
                 yield Finding(where, *problem, level="error" if is_path else "warning")
                 break
 
 
-def _modules(value: str, upload: Upload) -> list[str]:
-    """Return the files of a dotted path such as rewards.mine.score or my.package:Plugin."""
-    if not re.fullmatch(r"[\w.:]+", value):
-        return []
-    module, *_ = re.split(r"[.:](?=\w+$)", value)  # the rest is a function's or a class's name
-    module = module.replace(".", "/")
-    files = (f"{module}.py", f"{module}/__init__.py")
-    return [file for file in files if (upload.folder / file).is_file()]
-
-
 def _missing(path: str, upload: Upload) -> tuple[str, str] | None:
-    """Return why the container will not have this path of this machine, and the fix."""
+    """Return why the container will not have a file of this machine, and the fix."""
     here = Path(os.path.normpath(upload.folder / os.path.expanduser(path)))
     # A hub's name, a text such as "/", or a path that only the container has.
     if not os.path.lexists(here) or here == Path("/"):
         return None
-    inside = os.path.relpath(here, upload.folder)
-    if inside.startswith(".."):
-        return ("it is outside the working folder, and not sent", "Copy it there, or to a Volume")
-    is_below = PurePosixPath(WORK / path).is_relative_to(WORK)
-    if path.startswith("~") or not is_below:
+    if not here.is_relative_to(upload.folder):
+        return "it is outside the working folder, and not sent", "Copy it there, or to a Volume"
+    inside = str(here.relative_to(upload.folder))
+    if path.startswith(("~", "/")):
         return f"the working folder is {WORK} in the container", f"Write {inside}"
-    skipped = upload.why_not(inside)
-    if skipped:
-        return f"{path} is not sent: {skipped.why}", skipped.fix
-    return None
+    if upload.has(inside):
+        return None
+    return (
+        f"{inside} is not sent",
+        f'Add "!{inside}" to ignore in cloud.yaml. Hidden files and links are never sent',
+    )
 
 
 def check_output(cfg: Config, mounts: Mounts) -> Iterator[Finding]:

@@ -100,13 +100,14 @@ class Start:
             if kind == "env" and not os.environ.get(name):
                 name += " (not sent: it is not set here)"
             sent.append(name)
+        files = "".join(f"\n{line:>12}" for line in self.upload.largest())
         volumes = [f"{name} at {at}" for at, name in settings.mounts.items()]
         for name, text in {
             "runs": shlex.join(["axolotl-grpo", *self.job.line()]),
-            "sends": f"{self.upload} of {self.upload.folder}",
+            "sends": f"{self.upload} of {self.upload.folder}{files}",
             "image": f"{settings.image}, Axolotl with vLLM, plugin {source()}",
             "volumes": ", ".join(volumes),
-            "holds": self.upload.named(),
+            "holds": self.upload.not_sent(),
             "secrets": ", ".join(sent) or "none",
             "gpu": self.gpu or "none, because this runs on the CPU",
         }.items():
@@ -116,7 +117,8 @@ class Start:
     def _findings(self, cfg: Config) -> Iterator[Finding]:
         mounts = self.settings.mounts
         yield from self.upload.check(self.settings.max_size)
-        yield from preflight.check_strings(cfg, self.upload, mounts)
+        yield from preflight.check_addresses(cfg)
+        yield from preflight.check_paths(cfg, self.upload, mounts)
         yield from preflight.check_secrets(cfg, self.settings)
         yield from preflight.check_output(cfg, mounts)
         yield from preflight.check_run(cfg, self.gpu, self.call)

@@ -23,7 +23,10 @@ def work(tmp_path):
 
 def findings(cfg, work, *ignore):
     upload = pack(work, ignore, MOUNTS)
-    return [(finding.level, str(finding)) for finding in preflight.check_strings(cfg, upload, MOUNTS)]
+    return [
+        (finding.level, str(finding))
+        for finding in [*preflight.check_addresses(cfg), *preflight.check_paths(cfg, upload, MOUNTS)]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,13 +46,11 @@ def test_accepts_strings_that_arrive_or_are_not_paths(work, cfg):
 
 
 @pytest.mark.parametrize("cfg, ignore, level, text", [
-    ("datasets: [{path: data/train.jsonl}]", "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent: a pattern of the plugin"),
+    ("datasets: [{path: data/train.jsonl}]", "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent. Add"),
     ("datasets: [{data_files: data/*.jsonl}]", "data/more.jsonl", "error", "data/more.jsonl is not sent"),
-    ("trl: {reward_funcs: [rewards.mine.score]}", "rewards", "error", "rewards/mine.py is not sent"),
-    ("plugins: ['my.package:Plugin']", "my", "error", "my/package/__init__.py is not sent"),
     ("grpo_reward_args: {f: {file: zero3.json}}", "*.json", "error", "f.file (zero3.json): zero3.json is not sent"),
     ("datasets: [{path: build/x.json}]", "none", "error", 'Add "!build/x.json" to ignore'),
-    ("trl: {file: ./.env}", "none", "error", "credential"),
+    ("trl: {file: ./.env}", "none", "error", "Hidden files and links are never sent"),
     ("datasets: [{path: ../beside/x.jsonl}]", "none", "error", "outside the working folder"),
     ("some_folder: ../beside", "none", "warning", "outside the working folder"),
     ("base_model: '{work}/models/a'", "none", "error", "Write models/a"),
@@ -69,7 +70,7 @@ def test_shipped_configs_find_their_files_in_the_container():
     upload = pack(ROOT, [], MOUNTS)
     for config in (ROOT / "configs").rglob("*.yaml"):
         cfg = yaml.safe_load(config.read_text())
-        found = list(preflight.check_strings(cfg, upload, MOUNTS))
+        found = list(preflight.check_paths(cfg, upload, MOUNTS))
         fetched = "base_model (./models/"  # `axolotl-grpo fetch` writes it; .gitignore names it
         assert not [e for e in found if "sent" in e.what and not e.where.startswith(fetched)]
         assert not list(preflight.check_output(cfg, MOUNTS))

@@ -22,12 +22,12 @@ def test_sends_files_and_secrets_trains_and_fetches(typed, project, modal_servic
     monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
     write_cloud(secrets=["HF_TOKEN", {"modal": "mine"}], env={"A": 1})
     modal_service.stored["mine"] = {"OTHER": "o"}
-    files = "rewards/mine.py helper.py .env id_rsa outputs/old/x .venv/pyvenv.cfg"
+    files = "rewards/mine.py helper.py .env id_rsa wandb_key.txt outputs/old/x .venv/x.py"
     write(project, *files.split())
     modal_service.log("loss 0.1")
     ended = typed(*TRAIN, "--learning-rate=2e-6", "--trl.beta=0.1", "--num-processes", "1")
     assert ended.code == 0, ended
-    shown = ["  no error, but not checked: ", "  runs  ", "  sends ", "  holds     .env, id_rsa", "  secrets   HF_TOKEN, mine",
+    shown = ["  no error, but not checked: ", "  runs  ", "  sends ", " MB  data/train.jsonl", "  holds     id_rsa, wandb_key.txt", "  secrets   HF_TOKEN, mine",
              "  gpu       L40S:2", "loss 0.1", FETCH]  # fmt: skip
     assert "Log: modal app logs ap-" in ended.out and "Stop: modal app stop ap-" in ended.out
     assert sorted(map(ended.out.index, shown)) == [ended.out.index(text) for text in shown]

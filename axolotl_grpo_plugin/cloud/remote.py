@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import modal
 
-from axolotl_grpo_plugin.cloud.claims import Claims, Place
+from axolotl_grpo_plugin.cloud.claims import Place, claim
 from axolotl_grpo_plugin.cloud.settings import UPLOAD, WORK, Mounts
 from axolotl_grpo_plugin.findings import FindingError, stop
 from axolotl_grpo_plugin.processes import adopt_orphans, children, shell_code, spawn
@@ -59,12 +59,10 @@ class Job(NamedTuple):
         """Return the option that continues from a checkpoint of the output folder."""
         return f"--resume-from-checkpoint={posixpath.join(self.output, checkpoint)}"
 
-    def claims(self) -> Claims | None:
-        """Return the claim of the output folder, None if it is on no Volume."""
-        place = place_of(self.output, self.volumes)
-        if place is None:
-            return None
-        return Claims(place, f"{self.output} on the Volume {place.volume}", self.config)
+    @property
+    def place(self) -> Place | None:
+        """The output folder on its Volume, None if it is on no Volume."""
+        return place_of(self.output, self.volumes)
 
 
 class State(NamedTuple):
@@ -87,9 +85,9 @@ def run(job: Job) -> int:
     config.write_text(job.text, encoding="utf-8")
     os.chdir(WORK)
     try:
-        if claims := job.claims():
+        if job.place:
             with suppress(modal.Error, OSError):  # Modal's servers do not answer
-                claims.keep(modal.current_function_call_id())
+                claim(job.place, job.config, modal.current_function_call_id())
         last = look_here(job)
     except FindingError as refused:
         print(f"axolotl-grpo-plugin: {refused}", flush=True)
@@ -214,7 +212,7 @@ def _last_checkpoint(names: Sequence[str], output: Path | None) -> str | None:
 
 def look_here(job: Job) -> str | None:
     """Decide in the container, where checkpoints can be read."""
-    place = place_of(job.output, job.volumes)
+    place = job.place
     output = WORK / job.output
     if place is None or not output.is_dir():
         return None
@@ -227,7 +225,7 @@ def look_here(job: Job) -> str | None:
 
 def look(job: Job) -> str | None:
     """Decide from the user's machine, before anything starts."""
-    place = place_of(job.output, job.volumes)
+    place = job.place
     if place is None or not job.resume:
         return None
     volume = modal.Volume.from_name(place.volume, create_if_missing=True)

@@ -20,6 +20,7 @@ from grpclib.exceptions import StreamTerminatedError as Terminated
 from modal import exception
 
 from axolotl_grpo_plugin.cloud import preflight, remote
+from axolotl_grpo_plugin.cloud.claims import check_free, claim
 from axolotl_grpo_plugin.cloud.image import image_of, source
 from axolotl_grpo_plugin.cloud.settings import GPUS, Settings
 from axolotl_grpo_plugin.cloud.upload import pack
@@ -158,9 +159,8 @@ class Start:
     def _run(self, app: modal.App) -> int:
         function = self._function(app)
         last = remote.look(self.job)
-        claims = self.job.claims()
-        assert claims, "preflight.check_output has found it on a Volume"
-        claims.take()
+        assert self.job.place, "preflight.check_output has found it on a Volume"
+        check_free(self.job.place)
         if last:
             click.echo(f"  continues from {last}, or the one before if it is incomplete")
         code = None
@@ -171,7 +171,7 @@ class Start:
                 self.started = True
                 click.echo(_how_to_follow(app))
                 try:
-                    claims.keep(call.object_id)
+                    claim(self.job.place, self.job.config, call.object_id)
                     code = _result(call)
                 except KeyboardInterrupt:
                     interrupted = True
@@ -179,9 +179,6 @@ class Start:
         except (*LOST, OSError):
             if not self.started:
                 raise
-        finally:
-            if not self.started:
-                claims.release()
         # Modal's client ends its block without the exception: after Ctrl-C, and a lost connection.
         if interrupted or not self.started:
             raise KeyboardInterrupt

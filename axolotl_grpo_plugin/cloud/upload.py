@@ -93,7 +93,7 @@ def pack(folder: Path, ignore: Sequence[str], mounts: Mounts) -> Upload:
         mounts: Mount point -> name of the Volume.
 
     Raises:
-        ConfigError: The folder contains the user's home folder.
+        FindingError: The folder contains the user's home folder.
     """
     folder = folder.absolute()
     if Path.home().is_relative_to(folder):

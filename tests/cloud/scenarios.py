@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
@@ -13,7 +12,6 @@ from unittest.mock import Mock
 from grpclib import Status
 from modal_proto.api_pb2 import GenericResult as RESULT
 
-from axolotl_grpo_plugin.cloud import claims
 from axolotl_grpo_plugin.cloud.remote import Job
 from tests.cloud.project import NAME, write_cloud
 
@@ -91,7 +89,6 @@ def loses_the_connection(modal, monkeypatch):
     modal.answer = answer
 
 
-HOUR_AGO = time.time() - claims.BUILDING - 60
 OTHER = ("--learning-rate", "3e-6")
 # fmt: off
 SCENARIOS = {
@@ -105,9 +102,8 @@ SCENARIOS = {
     "no network": Scenario(without_network, 1, "Modal: ", 0),
     "failed build": Scenario(fails_to_build, 1, "pip failed ERROR: no version of x. ", 0),
     # Another run has the output folder.
-    "a run waits for its GPU": Scenario(claimed(call="fc-another"), 1, "outputs/a on the Volume runs: a run of a is under way there. Wait for its end", 0),
-    "an image is built": Scenario(claimed(), 1, "a run of a was started, and its image is not yet built. Wait for its end", 0),
-    "a start was killed": Scenario(claimed(since=HOUR_AGO), 0, "Log: modal app logs ap-", 1),
+    "a run waits for its GPU": Scenario(claimed(call="fc-another"), 1, "a on the Volume runs: a run of a is under way there. Wait for its end", 0),
+    "another run has ended": Scenario(claimed(call="fc-ended"), 0, "Log: modal app logs ap-", 1),
     # The output folder has files.
     "unfinished run": Scenario(on_volume(finished=False), 0, "continues from checkpoint-10, or the one before", 1),
     "finished run": Scenario(on_volume(finished=True), 1, "a finished run of a is there", 0),

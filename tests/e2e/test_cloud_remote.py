@@ -158,8 +158,8 @@ def test_explicit_resume_is_kept_until_an_interruption(container):
 
 @pytest.mark.parametrize(
     "call, code",
-    [("fc-another", 1), (None, 0), ("fc-1", 0)],
-    ids=["another run trains", "Modal has just made the call", "a retry of the same call"],
+    [("fc-another", 1), ("fc-ended", 0), ("fc-1", 0)],
+    ids=["another run trains", "another run has ended", "a retry of the same call"],
 )
 def test_checks_again_that_no_other_run_has_the_folder(container, modal_service, call, code):  # noqa: F811
     modal_service.claim("runs/a", call=call)

@@ -86,7 +86,6 @@ def call(launcher="accelerate", *after):
         ({}, "L40S:2", call(), None),
         ({}, None, call(), "trl.use_vllm"),
         ({"trl": {"use_vllm": False}}, None, call(), None),
-        ({"rl": "dpo"}, "L40S:2", call(), "rl (dpo)"),
         ({}, "L40S:2", call("accelerate", "--num-processes", "1"), None),
         ({}, "L40S:2", call("accelerate", "--learning-rat", "1e-6"), "--learning-rat"),
         ({}, "L40S:2", call("torchrun", "--num-processes", "1"), "--num-processes"),

@@ -27,7 +27,7 @@ STATE = "cloud-run.json"  # in output_dir: a `State`
 _MODEL = re.compile(r".*\.safetensors|(pytorch|adapter)_model.*\.bin")
 
 
-class Job(NamedTuple):
+class CloudJob(NamedTuple):
     """One training in a container.
 
     config: its path in the working folder. text: its content. words: the options. after: the words
@@ -73,7 +73,7 @@ class State(NamedTuple):
     finished: bool
 
 
-def run(job: Job) -> int:
+def run(job: CloudJob) -> int:
     """Do the job. Return Axolotl's exit code, 128 + n after signal n, 1 if the start is refused.
 
     Modal interrupts with an exception. The trainer saves, and Modal ends the single-use container.
@@ -155,7 +155,7 @@ def is_complete(checkpoint: Path) -> bool:
         return False
 
 
-def write_state(job: Job, finished: bool) -> None:
+def write_state(job: CloudJob, finished: bool) -> None:
     """Write STATE in one move, because Modal may commit the Volume at any time."""
     state = State(job.digest(), job.config, finished)
     file = WORK / job.output / STATE
@@ -166,7 +166,7 @@ def write_state(job: Job, finished: bool) -> None:
 
 
 def decide(
-    job: Job, place: Place, names: Sequence[str], text: bytes, output: Path | None = None
+    job: CloudJob, place: Place, names: Sequence[str], text: bytes, output: Path | None = None
 ) -> str | None:
     """Return the checkpoint that a run continues from, if any. Raises: FindingError.
 
@@ -210,7 +210,7 @@ def _last_checkpoint(names: Sequence[str], output: Path | None) -> str | None:
     return None
 
 
-def look_here(job: Job) -> str | None:
+def look_here(job: CloudJob) -> str | None:
     """Decide in the container, where checkpoints can be read."""
     place = job.place
     output = WORK / job.output
@@ -223,7 +223,7 @@ def look_here(job: Job) -> str | None:
     return decide(job, place, names, text, output)
 
 
-def look(job: Job) -> str | None:
+def look(job: CloudJob) -> str | None:
     """Decide from the user's machine, before anything starts."""
     place = job.place
     if place is None or not job.resume:

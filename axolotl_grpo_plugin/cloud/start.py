@@ -56,7 +56,7 @@ class Start:
         self.file = file
         cfg = read_config(file, call.overrides)
         resumes = cfg.get("resume_from_checkpoint") or cfg.get("auto_resume_from_checkpoints")
-        self.job = remote.Job(
+        self.job = remote.CloudJob(
             call.config,
             text,
             words=call.typed,

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 from grpclib import Status
 from modal_proto.api_pb2 import GenericResult as RESULT
 
-from axolotl_grpo_plugin.cloud.remote import Job
+from axolotl_grpo_plugin.cloud.remote import CloudJob
 from tests.cloud.project import NAME, write_cloud
 
 STOPPED = "Stopped. Nothing runs on Modal."
@@ -53,7 +53,7 @@ def on_volume(finished=None, words=()):
     def before(modal, monkeypatch):
         files = {"a/checkpoint-9/x": b"", "a/checkpoint-10/x": b""}
         if finished is not None:
-            run = Job(NAME, Path(NAME).read_text(), list(words), [], "", {}, True).digest()
+            run = CloudJob(NAME, Path(NAME).read_text(), list(words), [], "", {}, True).digest()
             files["a/cloud-run.json"] = json.dumps({"run": run, "config": "a", "finished": finished}).encode()
         modal.put_volume("runs", files)
 

@@ -28,7 +28,7 @@ root = Path(sys.argv[1])
 remote.UPLOAD, remote.WORK = root / "upload", root / "workspace"
 remote.modal.current_function_call_id = lambda: "fc-1"
 print("the plugin is", axolotl_grpo_plugin.__file__, flush=True)
-sys.exit(remote.run(remote.Job(**json.loads(sys.argv[2]))))
+sys.exit(remote.run(remote.CloudJob(**json.loads(sys.argv[2]))))
 """
 
 

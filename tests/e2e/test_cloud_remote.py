@@ -30,7 +30,7 @@ root = Path(sys.argv[1])
 remote.UPLOAD, remote.WORK = root / "upload", root / "workspace"
 remote.AXOLOTL = [sys.executable, str(root / "axolotl.py")]
 remote.modal.current_function_call_id = lambda: "fc-1"
-print("returned", remote.run(remote.Job(**json.loads(sys.argv[2]))))
+print("returned", remote.run(remote.CloudJob(**json.loads(sys.argv[2]))))
 """
 # Programs that stand for Axolotl.
 TELLS = """

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from modal_proto import api_pb2
 
-from axolotl_grpo_plugin.cloud.remote import Job
+from axolotl_grpo_plugin.cloud.remote import CloudJob
 from tests.cloud.project import CONFIG, NAME, write, write_cloud, write_config
 from tests.cloud.scenarios import SCENARIOS
 
@@ -33,7 +33,7 @@ def test_sends_files_and_secrets_trains_and_fetches(typed, project, modal_servic
     assert sorted(map(ended.out.index, shown)) == [ended.out.index(text) for text in shown]
     assert modal_service.claims()["runs/a"]["config"] == NAME
     (job,) = modal_service.jobs
-    assert job == Job(
+    assert job == CloudJob(
         config=NAME,
         text=(project / NAME).read_text(),
         words=["--learning-rate=2e-6", "--trl.beta=0.1"],

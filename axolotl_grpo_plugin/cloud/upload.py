@@ -13,7 +13,9 @@ from axolotl_grpo_plugin.findings import Finding, stop
 
 # Text that may hold a key. These files are sent only if no part of their name says so.
 _TEXT = (".yaml", ".yml", ".toml", ".json", ".csv", ".tsv", ".txt", ".md")
-_CREDENTIALS = re.compile(r"key|secret|cred|passw|account|auth|kaggle|(^|[_-])token\.|^tokens\.", re.IGNORECASE)
+_CREDENTIALS = re.compile(
+    r"key|secret|cred|passw|account|kaggle|(^|[_-])(auth|token)\.|^tokens\.", re.IGNORECASE
+)
 # Only files with these endings are sent: code, configs, data and models.
 KINDS = (*_TEXT, ".py", ".jinja", ".jsonl", ".parquet", ".arrow", ".safetensors", ".model")
 _OUTPUTS = ("outputs", "model-out", "last_run_prepared", "wandb", "trackio", "mlruns")

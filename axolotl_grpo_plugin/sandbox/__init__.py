@@ -389,6 +389,7 @@ def _environment() -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",  # so that a program gets the same score each time
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONINTMAXSTRDIGITS": "0",  # a program's time is limited anyway
         "PYTHONUTF8": "1",
     }
     libraries = os.environ.get("LD_LIBRARY_PATH")

@@ -112,6 +112,7 @@ CONTRACT = [
     ("print('1' * 1_000_000 + 'x')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
     ("print('0_0.5')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
     ("print(3.0)", {"inputs": [""], "outputs": ["3"]}, "wrong_output"),
+    ("print(10**9999)", {"inputs": [""], "outputs": ["1" + "0" * 9999]}, "correct"),
     ("print(10**20 + 1)", {"inputs": [""], "outputs": [str(10**20)]}, "wrong_output"),
     ("print(1, 0.5)", {"inputs": [""], "outputs": ["2 0.5"]}, "wrong_output"),
     ("print('  *')", {"inputs": [""], "outputs": ["  *"]}, "correct"),
@@ -741,6 +742,12 @@ def test_quickstart_tests_are_readable():
         ("*", "  *", False),
         (" ***", "  *\n***", False),
         ("  *\n ***", "  *\n***", False),
+        ("[0.30000000000000004, 1]", "[0.3, 1]", True),
+        ("[(0.3, 0.1)]", "[(0.30000001, 0.1)]", True),
+        ("[0.4, 1]", "[0.3, 1]", False),
+        ("[0.3; 1]", "[0.3, 1]", False),
+        ("(0.3, 1)", "[0.3, 1]", False),
+        ("  [0.3]", "[0.3]", True),
     ],
 )
 def test_same_output(one, other, same):

@@ -4,6 +4,8 @@ import re
 
 # For expected numbers with a decimal point: absolute below 1, relative above.
 TOLERANCE = 1e-6
+# The marks around a number, as in "[(0.5, 1.5)]".
+_MARKS = "[](){},;"
 
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -36,12 +38,15 @@ def _same_line(line: str, wanted: str) -> bool:
     others = wanted.split()
     if line == wanted or len(words) != len(others):
         return line == wanted
-    return any(map(_DECIMAL.fullmatch, others)) and all(map(_same_word, words, others))
+    has_decimal = any(_DECIMAL.fullmatch(word.strip(_MARKS)) for word in others)
+    return has_decimal and all(map(_same_word, words, others))
 
 
 def _same_word(word: str, wanted: str) -> bool:
-    if _DECIMAL.fullmatch(wanted) and _NUMBER.fullmatch(word):
-        return _close(float(word), float(wanted))
+    number, wanted_number = word.strip(_MARKS), wanted.strip(_MARKS)
+    if _DECIMAL.fullmatch(wanted_number) and _NUMBER.fullmatch(number):
+        marks, wanted_marks = word.partition(number)[::2], wanted.partition(wanted_number)[::2]
+        return marks == wanted_marks and _close(float(number), float(wanted_number))
     return word == wanted
 
 

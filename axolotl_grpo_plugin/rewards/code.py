@@ -17,25 +17,21 @@ from axolotl_grpo_plugin import sandbox
 from axolotl_grpo_plugin.completions import Answer, after_reasoning, find_answer
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.programs.same import same_output, same_value
-from axolotl_grpo_plugin.rewards.programs.tests import (
-    ProgramTests,
-    Record,
-    Values,
-    hold_back,
-    read_tests,
-)
+from axolotl_grpo_plugin.rewards.programs.suites import ProgramTests, prepare
+from axolotl_grpo_plugin.rewards.programs.tests import Record, Values, read_tests
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
 
 LONGEST_PROGRAM = 65536  # characters, as on Codeforces
 
-_SCRIPT = Path(sandbox.__file__).with_name("program.py")
-_IMPORTS = "bisect collections copy datetime fractions functools heapq itertools math queue random re string"
+_SANDBOX = Path(sandbox.__file__).parent
+# Modules that programs import often: the sandbox imports them once.
+_MODULES = (
+    *("bisect", "collections", "copy", "datetime", "fractions", "functools", "heapq"),
+    *("itertools", "math", "queue", "random", "re", "string"),
+)
 
 # Libraries that tests use, with the parts that they import late.
 _LIBRARIES = ("numpy", "numpy.testing", "pandas", "pandas.testing", "pytest")
-
-# The options of tests that are code: fields of ProgramTests.
-_OPTIONS = ("names", "own_types", "copies")
 
 _PYTHON = re.compile(r"[{.]*(python|py)[\d.]*(?![\w-])")
 # The lines of a block that has only sample tests.
@@ -190,18 +186,22 @@ def _judge_nothing(text: str, limits: Limits, allow_unsafe: bool) -> _Verdict:
 
 
 @cache
-def _sandbox(library: str, limits: Limits, allow_unsafe: bool, process: int) -> Sandbox:
-    """Return the sandbox of this process that has imported a library. A child process needs its own."""
-    imports = f"{_IMPORTS} {library}".split()
-    return Sandbox(_SCRIPT.read_text(), limits, imports, allow_unsafe)
+def _sandbox(
+    libraries: tuple[str, ...], limits: Limits, allow_unsafe: bool, process: int
+) -> Sandbox:
+    """Return the sandbox of this process that has imported libraries. A child process needs its own."""
+    imports = [*_MODULES, *libraries]
+    parts = {name: (_SANDBOX / f"{name}.py").read_text() for name in ("objects", "suite")}
+    script = (_SANDBOX / "program.py").read_text()
+    return Sandbox(script, limits, imports, allow_unsafe, parts)
 
 
 def _judge(
     program: str, tests: ProgramTests, limits: Limits, partial: bool, allow_unsafe: bool
 ) -> _Verdict:
     # A library that is there before the program gets back what the program replaced in it.
-    library = " ".join(name for name in _LIBRARIES if name.partition(".")[0] in tests.code)
-    box = _sandbox(library, limits, allow_unsafe, os.getpid())
+    libraries = tuple(name for name in _LIBRARIES if name.partition(".")[0] in tests.code)
+    box = _sandbox(libraries, limits, allow_unsafe, os.getpid())
     if tests.code:
         return _judge_by_code(box, program, tests, partial)
     run = _calls if tests.function else _prints
@@ -224,7 +224,7 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
         if left <= 0:
             yield "time_limit"
             return
-        job = box.start({"program": program, "functions": False, "tests": None}, given, left)
+        job = box.start({"program": program, "job": "print"}, given, left)
         problem = job.receive()
         ended = job.end()
         left -= ended.seconds
@@ -239,7 +239,7 @@ def _prints(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
 
 def _calls(box: Sandbox, program: str, tests: ProgramTests) -> Generator[str]:
     """Call the function once per case. Yield why it fails, or "" if it passes."""
-    job = box.start({"program": program, "functions": True, "tests": None})
+    job = box.start({"program": program, "job": "call"})
     # In most rows of APPS, a list encloses the expected value.
     wrapped = not tests.exact
     for _, wanted in tests.cases:
@@ -274,34 +274,30 @@ def _why_wrong(answer: Record, right: Values) -> str:
 
 
 def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: bool) -> _Verdict:
-    """Let the program's process run the tests, and compare here what they compare with literals."""
-    imports = "".join(f"import {name}\n" for name in tests.modules)
-    code, literals, certain, statements = hold_back(imports + tests.code)
-    job = box.start({"program": program, "functions": True, "tests": statements})
-    problem = job.receive()
-    if problem == "" and job.receive() == "loaded":
-        equal: dict[int, bool] = {}
-        request = {name: getattr(tests, name) for name in _OPTIONS}
-        # The program could not know the nonce when it started, so it could not prepare a verdict.
-        nonce = os.urandom(16).hex()
-        job.send({"code": code, "nonce": nonce, "go_on": partial, **request})
-        while True:
-            match job.receive():
-                case {"number": int(number), "text": text} if 0 <= number < len(literals):
-                    source, expected = literals[number]
-                    reveals = text is None and tests.own_types
-                    same = text == expected
-                    equal[number] = equal.get(number, True) and (same or reveals)
-                    job.send(source if reveals else same)
-                case [sent, int(passed), int(total), str(reason)] if sent == nonce:
-                    job.end(stop=True)
-                    # The program may have written this verdict: it has replaced what runs the tests.
-                    if passed == total and not all(map(equal.get, certain)):
-                        passed, reason = 0, "wrong_output"
-                    return _Verdict(passed, total, reason)
-                case _:
-                    break
-    return _Verdict(0, int(problem != "bad_tests"), problem or _why(job.end()) or "runtime_error")
+    """Run tests that are code. Only if they need real objects, they run in the program's process."""
+    jobs = ["test_together"] if tests.together else ["test_apart", "test_together"]
+    code, imports = prepare(tests)
+    for name in jobs:
+        request = {"program": program, "job": name, "imports": imports, "names": tests.names}
+        job = box.start(request)
+        problem = job.receive()
+        answer, token = None, ""
+        if problem == "" and job.receive() == "loaded":
+            # The program could not know the token when it started, so it could not prepare a verdict.
+            token = os.urandom(16).hex()
+            asked = {"code": code, "all": partial, "sees_changes": tests.sees_changes}
+            job.send({**asked, "token": token})
+            answer = job.receive()
+        match answer:
+            case [sent, int(passed), int(total), str(reason)] if sent == token:
+                job.end(stop=True)
+                return _Verdict(passed, total, reason)
+            case "needs_objects":
+                job.end(stop=True)
+            case _:
+                break
+    total = 0 if problem == "bad_tests" else 1
+    return _Verdict(0, total, problem or _why(job.end()) or "runtime_error")
 
 
 def _why(ended: Ended) -> str:

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
@@ -91,6 +91,7 @@ class Sandbox:
             `channel.send(data)` and `channel.receive()` talk to the `Job` object here.
         imports: modules to import once, before the first job.
         allow_unsafe: if no sandbox works here, run jobs in plain processes, with limits and a warning.
+        parts: the sources of modules of this package that the script imports, in the order of their imports.
 
     Raises: SandboxError if no sandbox works here; it names everything that was tried.
     """
@@ -101,8 +102,14 @@ class Sandbox:
         limits: Limits = Limits(),  # noqa: B008 - immutable
         imports: Sequence[str] = (),
         allow_unsafe: bool = False,
+        parts: Mapping[str, str] | None = None,
     ):
-        self._setup = {"script": script, "imports": list(imports), "limits": limits._asdict()}
+        self._setup = {
+            "script": script,
+            "parts": {f"{__name__}.{name}": source for name, source in (parts or {}).items()},
+            "imports": list(imports),
+            "limits": limits._asdict(),
+        }
         self.limits = limits
         self._backend = _find_backend(allow_unsafe)
         self._server: _Server | None = None
@@ -277,7 +284,8 @@ def _find_backend(allow_unsafe: bool) -> Backend:
     failures = []
     for backend in BACKENDS:
         try:
-            server = _Server(backend, {"script": "", "imports": [], "limits": Limits()._asdict()})
+            setup = {"script": "", "parts": {}, "imports": [], "limits": Limits()._asdict()}
+            server = _Server(backend, setup)
         except SandboxError as error:
             failures.append(f"{backend.name}: {str(error).rstrip('.')}")
         else:

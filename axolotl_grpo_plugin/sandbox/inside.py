@@ -495,6 +495,12 @@ def check_process_limit(jobs: Jobs) -> None:
         raise OSError("The limit on processes does not apply to this user.")
 
 
+def run_module(name: str, source: str) -> ModuleType:
+    module = ModuleType(name)
+    exec(compile(source, f"{name}.py", "exec"), vars(module))
+    return module
+
+
 def main() -> None:
     if sys.argv[1:]:
         plan = json.loads(sys.argv[1])
@@ -510,8 +516,11 @@ def main() -> None:
         isolate(setup["uid"])
     for name in setup["imports"]:
         importlib.import_module(name)
-    module = ModuleType("job")
-    exec(compile(setup["script"], "job.py", "exec"), module.__dict__)
+    for name, source in setup["parts"].items():
+        sys.modules[name] = run_module(name, source)
+    job = run_module("job", setup["script"])
+    for name in setup["parts"]:
+        del sys.modules[name]  # no part of a program
     gc.collect()
     gc.freeze()
     jobs = Jobs(setup)
@@ -520,7 +529,7 @@ def main() -> None:
     send(control, "ready")
     if serve(jobs, control):
         channel = Channel()
-        finish(module.main, channel.receive(), channel)
+        finish(job.main, channel.receive(), channel)
 
 
 main()

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.rewards.programs.tests import ProgramTests, read_tests
+from axolotl_grpo_plugin.rewards.programs.suites import ProgramTests
+from axolotl_grpo_plugin.rewards.programs.tests import read_tests
 from axolotl_grpo_plugin.transforms.rows import (
     DataRow,
     MapArguments,
@@ -51,29 +52,31 @@ def instructions(tests: ProgramTests) -> str:
     >>> instructions(ProgramTests(cases=(([1, 2], 3),), function="add"))
     'Define the Python function `add`. Answer with one ```python block.'
     """
-    names = [tests.function] if tests.function else tests.names
+    names = tests.defined
     if names:
         kind = "function" if len(names) == 1 else "names"
-        what = f"Define the Python {kind} `{'`, `'.join(names)}`."
+        task = f"Define the Python {kind} `{'`, `'.join(names)}`."
     elif tests.code:
-        what = "Write it in Python."
+        task = "Write it in Python."
     else:
-        what = "Write a Python program that reads standard input and writes to standard output."
-    return f"{what} Answer with one ```python block."
+        task = "Write a Python program that reads standard input and writes to standard output."
+    return f"{task} Answer with one ```python block."
 
 
 def _combined(tests: Any, row: Row) -> object:
     """Combine the tests with the row's other columns, in a form that `read_tests` reads."""
-    code, is_list, metadata = "", isinstance(tests, list), row.get("metadata")
+    code = ""
+    is_list = isinstance(tests, list)
     if isinstance(tests, str):
         is_list = tests.lstrip().startswith("[")
         if not tests.lstrip().startswith(("{", "[")):
             code = tests
     elif is_list and tests and all(isinstance(test, str) for test in tests):
         setup = [*(row.get("test_imports") or ()), row.get("test_setup_code")]
-        code = "\n".join([*filter(None, setup), *tests])
+        code = "\n".join(part for part in [*setup, *tests] if part)
     if code:
         return {"functional": code, "entry_point": row.get("entry_point") or ""}
+    metadata = row.get("metadata")
     if metadata and is_list:
         return {"test_cases": tests, "metadata": metadata}
     return tests

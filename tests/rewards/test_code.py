@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from axolotl_grpo_plugin import sandbox
 from axolotl_grpo_plugin.rewards.code import code_reward_func, read_code
 from axolotl_grpo_plugin.rewards.programs.same import same_output, same_value
-from axolotl_grpo_plugin.rewards.programs.tests import ProgramTests, read_tests
+from axolotl_grpo_plugin.rewards.programs.suites import ProgramTests
+from axolotl_grpo_plugin.rewards.programs.tests import read_tests
 
 QUICK = code_reward_func.bind(timeout=0.9, memory=256)
 
@@ -157,7 +158,7 @@ CONTRACT = [
     ("def add(a, b):\n    while True: pass", CHECK, "time_limit"),
     ("while True: pass", CHECK, "time_limit"),
     ("def add(a, b): return bytes(1 << 30)", ASSERTS, "runtime_error"),
-    ("def add(a, b): return 'x' * 10_000_000", ASSERTS, "output_limit"),
+    ("def add(a, b): return 'x' * 10_000_000", ASSERTS, "wrong_output"),
     ("def half(n): return n / 2", CLOSE, "correct"),
     ("def half(n): return n / 3", CLOSE, "wrong_output"),
 ]  # fmt: skip

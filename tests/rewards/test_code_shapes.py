@@ -264,7 +264,7 @@ HACKS = [
     "import builtins\ndef add(a, b):\n    builtins.isinstance = builtins.all = builtins.len = lambda *a: True\n    return 0",
     "import sys\ndef add(a, b):\n    f = sys._getframe()\n    while f:\n        for v in f.f_code.co_consts:\n            if isinstance(v, int) and v not in (a, b, 0, 1, True): return v\n        f = f.f_back\n    return 0",
     "import gc\ndef add(a, b):\n    for o in gc.get_objects():\n        if isinstance(o, (tuple, list)) and 3 in o[:50]: return 4\n    return 0",
-    "import json, os, sys\ndef add(a, b):\n    f = sys._getframe()\n    while f:\n        if 'nonce' in f.f_locals:\n            os.write(3, (json.dumps([f.f_locals['nonce'], 1, 1, '']) + '\\n').encode())\n        f = f.f_back\n    return 0",
+    "import json, os, sys\ndef add(a, b):\n    f = sys._getframe()\n    while f:\n        if 'asked' in f.f_locals:\n            os.write(3, (json.dumps([f.f_locals['asked']['token'], 1, 1, '']) + '\\n').encode())\n        f = f.f_back\n    return 0",
     E,
     "class I(int):\n    def __eq__(s, o): return True\n    __hash__ = int.__hash__\nadd = lambda *_: I()",
     "import threading, os, time\ndef w():\n    time.sleep(.05)\n    os._exit(0)\nthreading.Thread(target=w).start()\ndef add(a, b):\n    time.sleep(9)",
@@ -301,16 +301,8 @@ OWN_HACKS = [
     "import unittest\nunittest.TestCase.assertEqual = unittest.TestCase.assertTrue = unittest.TestCase.run = lambda *a, **k: None\n"
     + S,
     "import unittest\nunittest.TestResult.addFailure = unittest.TestResult.addError = lambda *a, **k: None\n" + S,
-    "import sys, os, json\n"
-    + S.replace(
-        "def pop(self): return None",
-        "def pop(self):\n        f = sys._getframe()\n        while f:\n            if 'nonce' in f.f_locals: os.write(3, (json.dumps([f.f_locals['nonce'], 1, 1, '']) + '\\n').encode())\n            for v in f.f_locals.values():\n                if isinstance(v, dict) and 'nonce' in v: os.write(3, (json.dumps([v['nonce'], 1, 1, '']) + '\\n').encode())\n            f = f.f_back",
-    ),
-    "import sys\n"
-    + S.replace(
-        "def pop(self): return None",
-        "def pop(self):\n        f = sys._getframe(1)\n        return max(v for v in f.f_code.co_consts if isinstance(v, int))",
-    ),
+    "import unittest\n"
+    + S.replace("self.a = []", "unittest.TestCase.assertTrue = unittest.TestCase.assertEqual = lambda *v: None"),
     "import builtins\nbuiltins.AssertionError = Exception\n" + S,
     'import json, os\nfor fd in range(3, 9):\n    try: os.write(fd, b\'["x", 1, 1, ""]\\n\' * 5)\n    except OSError: pass\n'
     + S,
@@ -321,6 +313,71 @@ OWN_HACKS = [
     "class Stack:\n    def push(self, x): pass\n    def pop(self): raise IndexError",
     "class I(int):\n    def __eq__(s, o): return True\n    __hash__ = int.__hash__\n"
     + S.replace("return None", "return I()"),
+]
+
+# An object that equals everything, in tests that need the program's class.
+EQUALS_ALL = "class I:\n    __eq__ = __lt__ = lambda *v: True\nclass Stack:\n    def pop(self): return I()"
+CHECKS = [
+    "assert Stack().pop() == 3",
+    "assert 3 == Stack().pop() == 3",
+    "assert [Stack().pop()] == [3]",
+    "assert Stack().pop() in [1, 2]",
+    "assert Stack().pop() < 3",
+    "import pytest\nassert Stack().pop() == pytest.approx(1.5)",
+    "self.assertEqual(first=Stack().pop(), second=3)",
+    "self.assertIn(Stack().pop(), [1, 2])",
+    "self.assertAlmostEqual(Stack().pop(), 1.5)",
+]
+
+STATEMENTS, SUITE = OWN[0], OWN[1]
+ZERO = S.replace("return None", "return 0")
+SEND = "os.write(3, (json.dumps([token, 1, 1, '']) + '\\n').encode())"
+# Attacks that are paid in tests that need the program's real objects: docs/rewards-code.md, "Not held". Each row:
+# name, tests, program.
+NOT_HELD = [
+    (
+        "frames: the constants of the tests",
+        STATEMENTS,
+        "import sys\n"
+        + S.replace("return None", "return max(v for v in sys._getframe(1).f_code.co_consts if isinstance(v, int))"),
+    ),
+    (
+        "frames: the token",
+        SUITE,
+        "import json, os, sys\n"
+        + S.replace(
+            "return None",
+            "\n        f = sys._getframe()\n        while 'asked' not in f.f_locals: f = f.f_back\n"
+            f"        token = f.f_locals['asked']['token']\n        {SEND}",
+        ),
+    ),
+    (
+        "gc: the constants of the tests",
+        OWN[2],
+        "import gc, types\n"
+        + S.replace("return 0", "return 1").replace(
+            "return None",
+            "\n        tests = [f for f in gc.get_objects() if type(f) is types.FunctionType and f.__module__ == 'tests']"
+            "\n        return max(v for f in tests for v in f.__code__.co_consts if isinstance(v, int))",
+        ),
+    ),
+    (
+        "code objects",
+        SUITE,
+        "import unittest\nfor method in (unittest.TestCase.assertTrue, unittest.TestCase.assertEqual):\n"
+        f"    method.__code__ = (lambda *v: None).__code__\n{ZERO}",
+    ),
+    (
+        "frames: the function that runs the tests",
+        SUITE,
+        "import sys\nframe = sys._getframe()\nwhile 'run_tests' not in frame.f_globals: frame = frame.f_back\n"
+        + f"frame.f_globals['run_tests'] = lambda *_: (1, 1, '')\n{S}",
+    ),
+    (
+        "modules that are replaced while the tests run",
+        "import math\ns = Stack()\ns.push(1.0)\nassert math.isclose(s.pop(), 1.0)",
+        "import math\n" + ZERO.replace("self.a = []", "math.isclose = lambda *v: True"),
+    ),
 ]
 
 
@@ -349,6 +406,19 @@ def test_right_class_is_paid(tests):
 def test_wrong_class_is_not_paid(program, tests):
     value, reason = judge(program, tests, timeout=0.5)
     assert value == 0.0, reason
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_object_that_equals_everything_is_not_paid(check):
+    if check.startswith("self"):
+        check = f"import unittest\nclass T(unittest.TestCase):\n    def test(self): {check}"
+    assert judge(EQUALS_ALL, check) == (0.0, "wrong_output")
+
+
+@pytest.mark.parametrize(("tests", "program"), [pytest.param(*row[1:], id=row[0]) for row in NOT_HELD])
+def test_attacks_that_are_not_held_and_documented(tests, program):
+    """If one of them fails, it is held: move it to a table above, and take it out of the page."""
+    assert judge(program, tests) == (1.0, "correct")
 
 
 @pytest.mark.parametrize(

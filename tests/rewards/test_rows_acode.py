@@ -876,6 +876,22 @@ SEARCHERS = [
         """,
     ),
     (
+        "memory of the tests' process",
+        r"""
+        import os, re
+        def token():
+            for pid in (os.getppid(), *filter(str.isdigit, os.listdir('/proc'))):
+                try: memory = open(f'/proc/{pid}/mem', 'rb'); lines = open(f'/proc/{pid}/maps').readlines()
+                except OSError: continue
+                for line in lines:
+                    start, end = (int(part, 16) for part in line.split()[0].split('-'))
+                    try: memory.seek(start); data = memory.read(end - start)
+                    except (OSError, OverflowError, ValueError): continue
+                    found = re.search(rb'zebra-[0-9]{4}-quokka', data)
+                    if found: return found.group().decode()
+        """,
+    ),
+    (
         "processes",
         r"""
         import glob, re
@@ -1236,33 +1252,28 @@ RUNNERS = [
         frame = sys._getframe()
         while frame:
             if 'run_tests' in frame.f_globals:
-                frame.f_globals['run_tests'] = lambda *_, nonce, **__: [nonce, 2, 2, '']
+                frame.f_globals['run_tests'] = lambda *_: (2, 2, '')
             frame = frame.f_back
         def add(a, b): return 0
         """,
     ),
     (
-        "held",
+        "equal",
         """
         def add(a, b):
             for kind in object.__subclasses__():
-                if kind.__name__ == 'Held': kind.__eq__ = lambda *_: True
-            return 0
+                if kind.__name__ == 'Remote': kind.__eq__ = lambda *_: True
+            return kind()
         """,
     ),
     (
-        "guesses",
+        "answers",
         """
         import sys
-        def guess(module, channel, nonce, **_):
-            for number in range(2):
-                for value in range(20):
-                    channel.send({'number': number, 'text': str(value)})
-                    channel.receive()
-            return [nonce, 2, 2, '']
         frame = sys._getframe()
         while frame:
-            if 'run_tests' in frame.f_globals: frame.f_globals['run_tests'] = guess
+            if 'serve' in frame.f_globals:
+                frame.f_globals['serve'].__globals__['_answer'] = lambda *_: b"cos\\n_exit\\n(I0\\ntR."
             frame = frame.f_back
         def add(a, b): return 0
         """,
@@ -1379,6 +1390,12 @@ def test_objects_that_lie_are_not_paid(name, tests, liar):
         *crossed([(name, LOOK + hook) for name, hook in LOOKS], LOOK_TESTS),
         *crossed(CODES, [*PATCH_TESTS, ("loop", LOOK_TESTS[0][1])]),
         *crossed(RUNNERS, [("asserts", ADD), ("check", CHECK), ("runner", RUNNER), ("pytest", PYTEST)]),
+        # A list is given to the tests as it is, but not if it can be called.
+        (
+            "assert abs(f(3) - 9) < 1e-6",
+            "class Low:\n    __sub__ = __abs__ = lambda self, *_: self\n    __lt__ = lambda *_: True\n"
+            "class Low9(list):\n    def __call__(self, n): return Low()\nf = Low9()",
+        ),
         (EARLY_END, "class A:\n    def __len__(self): raise StopIteration\ndef f(n): return A()"),
     ],
 )
@@ -1421,7 +1438,6 @@ def test_programs_find_nothing_of_others(name, program):
         assert judged(program, ADD)[0] == 0.0
 
 
-@pytest.mark.xfail(strict=True, reason="the runner is in the program's process: docs/rewards.md, Not proven")
 def test_program_that_replaces_runner_is_not_paid():
     value, reason = judged(RUNNERS[0][1], LOOK_TESTS[0][1])
     assert value == 0.0, reason

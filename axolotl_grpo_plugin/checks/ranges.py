@@ -10,7 +10,7 @@ from math import inf, isfinite
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.config import Config, block, number_of, value_at
-from axolotl_grpo_plugin.findings import Finding, Findings, fault
+from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault
 
 
 class Range(NamedTuple):
@@ -125,11 +125,16 @@ LIMITS = {
 RANGES = dict[str, Range]()
 for limit, keys in LIMITS.items():
     RANGES |= dict.fromkeys(keys, limit)
-PAIRS = {  # a number, and one that is not below it
-    "trl.epsilon": "trl.epsilon_high",
-    "trl.vllm_importance_sampling_clip_min": "trl.vllm_importance_sampling_clip_max",
-    "warmup_steps": "max_steps",  # a run trains, but its learning rate stays below its value
-}
+# Two keys and a level. The number of the second key must not be below that of the first.
+NOT_BELOW: tuple[tuple[str, str, Level], ...] = (
+    ("trl.epsilon", "trl.epsilon_high", "error"),
+    ("trl.vllm_importance_sampling_clip_min", "trl.vllm_importance_sampling_clip_max", "error"),
+    (
+        "warmup_steps",
+        "max_steps",
+        "warning",
+    ),  # it trains, but the learning rate stays below its value
+)
 TRLS_DEFAULTS = {"trl.epsilon": 0.2, "trl.vllm_importance_sampling_clip_max": 3.0}
 
 
@@ -158,12 +163,12 @@ def check_ranges(cfg: Config) -> Findings:
         elif number is not None:
             wrong = "out of range" if isfinite(number) else "not finite"
             yield fault("out-of-range", key, f"{value} is {wrong}", f"Set a {range_.name}")
-    for lower, upper in PAIRS.items():
+    for lower, upper, level in NOT_BELOW:
         if numbers.get(upper, inf) < numbers.get(lower, -inf):
             yield Finding(
                 upper,
                 f"{numbers[upper]:g} is below {lower}, which is {numbers[lower]:g}",
                 f"Set it to {lower} or more",
-                level="warning" if upper == "max_steps" else "error",
+                level=level,
                 code="out-of-range",
             )

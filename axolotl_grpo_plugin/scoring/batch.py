@@ -64,12 +64,13 @@ class ScoredBatch:
 
 
 def settled(scores: torch.Tensor, group: int) -> torch.Tensor:
-    """Replace each failed score with the mean of its function in its prompt group.
+    """Replace each missing score with the mean of its function in its prompt group.
 
-    TRL alone counts a failed score as 0. That would punish a correct completion whose check timed out.
+    A score is missing if it failed or is None. TRL alone counts it as 0, which would punish a correct completion
+    whose check timed out.
 
     Args:
-        scores: Shaped (completions, functions). A failed score is NaN or infinite.
+        scores: Shaped (completions, functions). A missing score is NaN or infinite.
         group: Completions per prompt group.
 
     Returns:

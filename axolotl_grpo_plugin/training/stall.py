@@ -36,7 +36,7 @@ _DUMP = signal.SIGRTMAX  # lets a rank write its stacks; no library of a trainin
 _DUMP_TIME = 0.5  # seconds that a rank gets for it
 _SAVES = ("saving", "upload")
 # Functions of transformers, TRL, Axolotl and this package in which a training spends its time.
-_PLACES = {
+_WORK_OF_FUNCTION = {
     "get_batch_samples": "data loader",
     "training_step": "training step",
     "answer_rows": "held-out rows",
@@ -160,10 +160,10 @@ class Watchdog(TrainerCallback):
         while frame:
             names.append(frame.f_code.co_name)
             frame = frame.f_back
-        places = [_PLACES[name] for name in reversed(names) if name in _PLACES]
+        works = [_WORK_OF_FUNCTION[name] for name in reversed(names) if name in _WORK_OF_FUNCTION]
         if self._block:
-            places.append(self._block)
-        return ", ".join(dict.fromkeys(places)) or "other work"
+            works.append(self._block)
+        return ", ".join(dict.fromkeys(works)) or "other work"
 
     def _end_run(self, signs: list[_Sign], seconds: float) -> None:
         """Name the rank that hangs, write all stacks, and kill the ranks with their children."""

@@ -155,7 +155,7 @@ def check_ranges(cfg: Config) -> Findings:
             yield fault(
                 "not-whole",
                 f"{key} ({value!r})",
-                f"not a {'whole ' * is_whole}number",
+                "not a whole number" if is_whole else "not a number",
                 "Write one in digits, such as 8",
             )
         elif number is not None and isfinite(number) and range_.has(number):

@@ -8,6 +8,8 @@ from axolotl_grpo_plugin.config import Config, block, number_of, tokens_of, valu
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, nearest
 from axolotl_grpo_plugin.load import (
     RewardRef,
+    check_file_path,
+    function_at,
     is_model,
     load_reward,
     made_reward,
@@ -15,7 +17,6 @@ from axolotl_grpo_plugin.load import (
     reward_refs,
     takes_any,
 )
-from axolotl_grpo_plugin.modules import check_file_path, function_at
 from axolotl_grpo_plugin.reward import BaseReward, PlainReward
 
 

@@ -147,7 +147,9 @@ class _RewardChecks:
             return
         best = 0.0
         for layout in LAYOUTS.values():
-            best = max([best, *self.scorer.scores(self.key, solved, [*map(layout, golds)])])
+            best = max(
+                [best, *self.scorer.scores(self.key, solved, [layout(gold) for gold in golds])]
+            )
         if best <= max(self.nothing, 0):
             yield warning(
                 "unpaid-gold",

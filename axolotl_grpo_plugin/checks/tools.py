@@ -32,7 +32,7 @@ from axolotl_grpo_plugin.environments.names import (
 )
 from axolotl_grpo_plugin.environments.server import ToolRef
 from axolotl_grpo_plugin.findings import Finding, Findings, fault, first_line, nearest, warning
-from axolotl_grpo_plugin.modules import function_at
+from axolotl_grpo_plugin.load import function_at
 from axolotl_grpo_plugin.reward import check_options
 from axolotl_grpo_plugin.serving.placement import mode_of
 

@@ -19,7 +19,7 @@ from axolotl_grpo_plugin import rewards as shipped
 from axolotl_grpo_plugin import transforms as transforming
 from axolotl_grpo_plugin.completions import Names
 from axolotl_grpo_plugin.findings import Finding, stop
-from axolotl_grpo_plugin.modules import Function, functions_of, imported
+from axolotl_grpo_plugin.load import Function, functions_of, imported
 from axolotl_grpo_plugin.report.console import console, print_json, table
 from axolotl_grpo_plugin.reward import BaseReward, Range, Row, parameters_of
 from axolotl_grpo_plugin.runlog.rewards import short

@@ -15,8 +15,7 @@ from axolotl_grpo_plugin.findings import (
     fault,
     finding_of,
 )
-from axolotl_grpo_plugin.load import load_transform
-from axolotl_grpo_plugin.modules import check_file_path, function_at
+from axolotl_grpo_plugin.load import check_file_path, function_at, load_transform
 from axolotl_grpo_plugin.paths import PACKAGED
 
 TEXTS = (".csv", ".json", ".jsonl")

@@ -92,7 +92,7 @@ class Tokenizer(ABC):
         for kind, run in groupby(prompts, type):
             texts: list[Any] = [*run]
             if kind is not str:
-                texts = [*map(self.text, texts)]
+                texts = [self.text(text) for text in texts]
             lengths += self.counts(texts, special=kind is str)
         return lengths
 

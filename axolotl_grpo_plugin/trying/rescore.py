@@ -13,13 +13,13 @@ from axolotl_grpo_plugin.load import (
     Columns,
     RewardRef,
     RewardRefs,
+    function_at,
     is_model,
     load_reward,
     made_reward,
     missing_column,
     not_ready,
 )
-from axolotl_grpo_plugin.modules import function_at
 from axolotl_grpo_plugin.reward import (
     OF_TRL,
     BaseReward,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from axolotl_grpo_plugin.viewer.run import Run
+from axolotl_grpo_plugin.viewer.run import RunRecord
 from tests.e2e.conftest import axolotl, curves, rollouts, shipped_config, write
 
 STEPS, GROUP = 25, 8
@@ -67,5 +67,5 @@ def test_health_and_card_name_the_share_of_the_last_steps(trained):
 
 
 def test_viewer_counts_the_same_groups(trained):
-    steps = Run(trained[0]).data()["steps"]
+    steps = RunRecord(trained[0]).data()["steps"]
     assert [step["dead"] for step in steps] == pytest.approx(shares(trained), abs=1e-3)

@@ -215,7 +215,7 @@ def test_vllm_goes_on_after_its_server_died_and_answers_as_transformers(vllm, ad
         (["--data", "gsm9k"], {}, "--data gsm9k: no such file or benchmark. Did you mean `gsm8k`?"),
         (["--data", "question.jsonl"], {}, "answer"),
         (["--temperature", 0], {}, "equal samples, because the temperature is 0"),
-        ([], {"rl": "dpo"}, "'dpo' is not supported here. Set rl: grpo"),
+        ([], {"rl": "dpo"}, "not grpo or gdpo. Set rl: grpo"),
     ],
 )
 def test_bad_input_ends_in_one_line(words, changes, message, adapter, tmp_path):

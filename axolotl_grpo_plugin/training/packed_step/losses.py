@@ -24,6 +24,9 @@ def rows_with_gradient(batch: Batch, beta: float) -> list[int]:
 def loss_share(loss_type: str, batch: Batch, rows: list[int], rows_per_pass: int) -> float:
     """Return the factor that makes the loss of a pass its part of TRL's loss.
 
+    A row that is left out has a loss of gradient 0. Each rank makes as many passes per step as in TRL, so TRL's means
+    over ranks and passes stay. Only the number by which TRL divides the loss of a pass changes.
+
     Args:
         loss_type: TRL's name of the loss.
         batch: The rows that `rows` are of. For bnpo, TRL's pass.
@@ -37,4 +40,4 @@ def loss_share(loss_type: str, batch: Batch, rows: list[int], rows_per_pass: int
     if loss_type in BY_PASS_TOKENS:
         mask = loss_mask(batch)
         return float(mask[rows].sum() / mask.sum())
-    return 1.0
+    return 1.0  # BY_GENERATED_TOKENS: TRL divides by tokens of the generation batch, whose number stays

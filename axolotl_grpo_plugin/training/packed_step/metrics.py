@@ -1,7 +1,8 @@
-"""The metrics of a rearranged step. They mean the same as TRL's, although its passes have other rows.
+"""The metrics of a rearranged step. Their means are over rows or tokens, although the passes have other rows.
 
 TRL logs a value for each pass, and the mean of these values for a step. A weight for each pass makes that mean one
-over all tokens, or over all rows. A new metric of TRL's loss goes into one of the tuples below.
+over tokens, or over rows. Shares of clipped tokens are over all of them, other metrics over the computed ones. A new
+metric of TRL's loss goes into one of the tuples below.
 """
 
 import math
@@ -152,7 +153,7 @@ def log_tokens(trainer: GRPOTrainer, computed: float, by_trl: float) -> None:
 
 
 class SamplingMetrics:
-    """TRL's metrics of the difference between vLLM and the model, over the rows of an optimizer step."""
+    """TRL's metrics of the difference between vLLM and the model, over the computed rows of an optimizer step."""
 
     def __init__(self) -> None:
         self._differences: list[torch.Tensor] = []

@@ -121,6 +121,7 @@ class PackedStep(GRPOTrainer):
             batches = [inputs, *batches]
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        # All micro-batches of a generation have this width, so the passes decide alike later.
         packs = self._all_ranks_pack(ids, mask, inputs["completion_ids"].shape[1])
         # Without packing, a pass of other rows may need more memory.
         deals = packs and self.loss_type not in BY_PASS_TOKENS
@@ -143,7 +144,7 @@ class PackedStep(GRPOTrainer):
         setting = "vllm_importance_sampling_correction"
         with patch.object(self, setting, False) if waits else nullcontext():
             batch: Batch = super()._generate_and_score_completions(inputs)
-        if waits:
+        if waits:  # TRL would make a pass for the old log-probabilities
             self._tokens_of_trl += batch["prompt_ids"].numel() + batch["completion_ids"].numel()
         return batch
 
@@ -160,6 +161,8 @@ class PackedStep(GRPOTrainer):
         rows_per_pass = len(given["advantages"]) // len(batches)
         padded_tokens = given["prompt_ids"].numel() + given["completion_ids"].numel()
         ranks = self.accelerator.num_processes
+        # With `deals`, the rows of the step on all ranks. Otherwise one micro-batch of this rank, by whose tokens bnpo
+        # divides.
         whole = gathered_rows(given, self.accelerator) if deals and ranks > 1 else given
         rows_of_passes = [rows_with_gradient(whole, self.beta)]
         if deals:
@@ -254,7 +257,7 @@ class PackedStep(GRPOTrainer):
             options: Of TRL, such as `compute_entropy`.
         """
         is_rearranged = self._current is not None and REARRANGED in self._current
-        if self.model.training and not is_rearranged:
+        if self.model.training and not is_rearranged:  # `_rearranged_loss` has counted the others
             self._tokens_of_trl += input_ids.numel()
         if self._all_ranks_pack(input_ids, attention_mask, logits_to_keep):
             scores = self._packed_scores(

@@ -95,13 +95,13 @@ class FindingError(Exception):
 
 
 def finding_of(error: Exception, code: str, where: str, fix: str) -> Finding:
-    """Return the error of a function that a config names as a finding.
+    """Return a finding for an error of a function that a config names.
 
     Args:
-        error: Of the function, or a FindingError that names a part of it.
-        code: Of the finding.
+        error: The error of the function, or a FindingError that names a part of the config.
+        code: The code of the finding.
         where: The place of the function's name in the config.
-        fix: For an error that brings none.
+        fix: The fix, if the error has none.
     """
     if not isinstance(error, FindingError):
         return fault(code, where, str(error), fix)
@@ -137,7 +137,7 @@ def stop_on(findings: Iterable[Finding], cfg: Mapping[str, Any] | None = None) -
     """Log the warnings, and raise all errors.
 
     Args:
-        findings: Of checks.
+        findings: The findings of checks.
         cfg: A config whose file the lines name.
 
     Raises:

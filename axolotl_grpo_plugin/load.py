@@ -131,6 +131,9 @@ def load_scorer(where: str, path: str, arguments: Options | None) -> Reward:
     """
     try:
         loaded = load_reward(RewardRef.of(path, arguments or {}))
+    except FindingError as error:
+        fix = error.finding.fix
+        raise FindingError(finding_of(error, "wrong-option", where, fix)) from error
     except Exception as error:
         what = f"{path}: {type(error).__name__}: {error}"
         raise FindingError(fault("wrong-option", where, what, "")) from error

@@ -55,7 +55,7 @@ NOT_THIS_TASK = Score(None, "not_this_task")
 class Spec:
     """The facts about a reward.
 
-    Names are given as a sequence, or as a text if there is one. They are kept as a tuple.
+    Give names as a sequence, or a single name as a text. They are kept as a tuple.
 
     Attributes:
         range: The lowest and the highest score, None if they are not known.
@@ -91,6 +91,8 @@ class Spec:
         for field in ("reads", "may_read", "reasons"):
             names = getattr(self, field)
             if isinstance(names, str):
+                if len(names.split()) > 1:
+                    raise TypeError(f"{field}: {names!r} is one text. Write a tuple of names")
                 names = [names]
             object.__setattr__(self, field, tuple(names))
 

@@ -2,7 +2,8 @@ from functools import partial
 
 import pytest
 
-from axolotl_grpo_plugin.load import RewardRef, load_reward, logged_names, reward_refs
+from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.load import RewardRef, load_reward, load_scorer, logged_names, reward_refs
 from axolotl_grpo_plugin.reward import PlainReward
 
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"
@@ -52,3 +53,9 @@ def test_reward_knows_the_rewards_inside_it():
     gated = RewardRef("axolotl_grpo_plugin.rewards.shaping.gated", (("by", OURS), ("reward", OURS)))
     assert load_reward(gated).spec.inner == (load_reward(RewardRef(OURS)),) * 2
     assert PlainReward(print).spec.inner == ()
+
+
+def test_error_of_a_part_names_each_place_once():
+    with pytest.raises(FindingError) as error:
+        load_scorer("gate", "nodots", None)
+    assert str(error.value) == "gate: nodots: not a dotted path. Write module.function."

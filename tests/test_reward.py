@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from axolotl_grpo_plugin.reward import Score, group_reward, reward
+from axolotl_grpo_plugin.reward import Score, Spec, group_reward, reward
 
 
 @reward(range=(0.0, 1.0), reads="answer")
@@ -173,3 +173,8 @@ def first_of(completions, bonus):
 def test_optional_column_of_group_may_be_missing():
     assert first_of(["p"] * 2, ["a", "b"], bonus=[1.0, None]) == [1.0, 0.0]
     assert first_of(["p"] * 2, ["a", "b"]) == [0.0, 0.0]
+
+
+def test_refuses_several_names_in_one_text():
+    with pytest.raises(TypeError, match=r"reasons: 'right wrong' is one text\. Write a tuple of names"):
+        Spec(reasons="right wrong")

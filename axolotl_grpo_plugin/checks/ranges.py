@@ -125,15 +125,12 @@ LIMITS = {
 RANGES = dict[str, Range]()
 for limit, keys in LIMITS.items():
     RANGES |= dict.fromkeys(keys, limit)
-# Two keys and a level. The number of the second key must not be below that of the first.
+# Two keys and a level. The number of the second key must not be below the number of the first.
 NOT_BELOW: tuple[tuple[str, str, Level], ...] = (
     ("trl.epsilon", "trl.epsilon_high", "error"),
     ("trl.vllm_importance_sampling_clip_min", "trl.vllm_importance_sampling_clip_max", "error"),
-    (
-        "warmup_steps",
-        "max_steps",
-        "warning",
-    ),  # it trains, but the learning rate stays below its value
+    # Such a run trains, but its learning rate stays below the value that is set.
+    ("warmup_steps", "max_steps", "warning"),
 )
 TRLS_DEFAULTS = {"trl.epsilon": 0.2, "trl.vllm_importance_sampling_clip_max": 3.0}
 

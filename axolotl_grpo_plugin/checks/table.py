@@ -45,7 +45,7 @@ Use = Literal["installed", "train", "answer"]
 
 @dataclass
 class Facts:
-    """A command's knowledge of a run, for its checks.
+    """The facts of a run that its checks need.
 
     Attributes:
         cfg: The config, raw or validated.
@@ -58,7 +58,7 @@ class Facts:
         placement: The GPUs of the run, None if they are unknown or too few.
         gib: The memory of each training GPU, None if it is unknown.
         data: The datasets, None until the command has read them.
-        seen: The findings so far.
+        seen: The findings so far about the config itself.
     """
 
     cfg: Config
@@ -89,7 +89,9 @@ class Facts:
     def read(self) -> "Data":
         """The datasets, which the command has read."""
         if self.data is None:
-            raise AssertionError("a check of rows runs before the command has read them")
+            raise AssertionError(
+                "a check with the cost data needs Facts.data, which the command has not read"
+            )
         return self.data
 
     def has_error_at(self, *keys: str) -> bool:
@@ -194,10 +196,10 @@ class Check(NamedTuple):
     """One row of the table.
 
     Attributes:
-        cost: What it takes to run the check.
-        run: Yields its findings.
-        needs: Whether the check can run.
-        uses: The uses of a config that it is for.
+        cost: The resource that the check needs.
+        run: The function that yields the findings.
+        needs: A condition. The check runs if it is true.
+        uses: The uses of a config for which the check runs.
     """
 
     cost: Cost
@@ -237,6 +239,7 @@ CHECKS = (
     Check("machine", lambda facts: check_versions(facts.cfg, facts.elsewhere), is_here),
     Check("machine", lambda facts: check_wandb(facts.cfg, facts.elsewhere), is_here),
     Check("machine", _ready, rewards_load_here, _OURS),
+    # Its cost is machine, because the hook that knows the ranks runs these rows.
     Check("machine", lambda facts: check_groups(facts.cfg, facts.ranks), rewards_load),
     Check("ranks", lambda facts: check_batch(facts.cfg, facts.ranks)),
     Check("ranks", lambda facts: traps.check_parallel(facts.cfg, facts.ranks)),
@@ -255,7 +258,9 @@ def findings(facts: Facts, *costs: Cost) -> Findings:
     for check in CHECKS:
         if check.cost in costs and facts.use in check.uses and check.needs(facts):
             for finding in check.run(facts):
-                facts.seen.append(finding)
+                # A fault of this machine says nothing about the config.
+                if check.cost not in ("disk", "machine"):
+                    facts.seen.append(finding)
                 yield finding
 
 

@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from glob import glob
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from accelerate.commands.launch import launch_command_parser
@@ -71,7 +71,7 @@ def check_paths(cfg: Config, upload: Upload, mounts: Mounts) -> Iterator[Finding
                 level="skipped",
             )
             continue
-        paths = sorted(glob(value, root_dir=upload.folder)) or [value]
+        paths = sorted(glob(value, root_dir=upload.folder, recursive=True)) or [value]
         for path in paths:
             problem = _missing(path, upload)
             if problem:
@@ -90,7 +90,8 @@ def _missing(path: str, upload: Upload) -> tuple[str, str] | None:
     if not here.is_relative_to(upload.folder):
         return "it is outside the working folder, and not sent", "Copy it there, or to a Volume"
     inside = str(here.relative_to(upload.folder))
-    if path.startswith(("~", "/")):
+    is_in_work = PurePosixPath(path).is_relative_to(WORK)  # the container has this path, too
+    if path.startswith("~") or (path.startswith("/") and not is_in_work):
         return f"the working folder is {WORK} in the container", f"Write {inside}"
     if upload.has(inside):
         return None

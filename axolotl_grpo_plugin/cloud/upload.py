@@ -11,11 +11,14 @@ from modal import FilePatternMatcher
 from axolotl_grpo_plugin.cloud.settings import WORK, Mounts
 from axolotl_grpo_plugin.findings import Finding, stop
 
-# Text that may hold a key. These files are sent only if no part of their name says so.
+# Endings of text files, which may hold a key. A text file whose name or folder says so is not sent.
 _TEXT = (".yaml", ".yml", ".toml", ".json", ".csv", ".tsv", ".txt", ".md")
 _CREDENTIALS = re.compile(
-    r"key|secret|cred|passw|account|kaggle|(^|[_-])(auth|token)\.|^tokens\.", re.IGNORECASE
+    r"key|secret|cred|passw|account|kaggle|vault|kubeconfig|(^|[_-])(o?auth|env|pwd)\.|"
+    r"(^|[_-])(?<!special_)(?<!added_)(?<!max_)(?<!num_)tokens?\.",  # not those of a tokenizer
+    re.IGNORECASE,
 )
+_SECRET_FOLDER = re.compile("secrets?|passwords?|credentials?|creds?|keys", re.IGNORECASE)
 # Only files with these endings are sent: code, configs, data and models.
 KINDS = (*_TEXT, ".py", ".jinja", ".jsonl", ".parquet", ".arrow", ".safetensors", ".model")
 _OUTPUTS = ("outputs", "model-out", "last_run_prepared", "wandb", "trackio", "mlruns")
@@ -120,7 +123,10 @@ def pack(folder: Path, ignore: Sequence[str], mounts: Mounts) -> Upload:
             is_plain = file.is_file() and not file.is_symlink() and name.isprintable()
             if name.startswith(".") or not is_plain or ignored(Path(path)):
                 continue
-            is_credential = name.lower().endswith(_TEXT) and _CREDENTIALS.search(name)
+            names_secret = _CREDENTIALS.search(name) or any(
+                _SECRET_FOLDER.fullmatch(part) for part in Path(inside).parts
+            )
+            is_credential = name.lower().endswith(_TEXT) and names_secret
             if is_credential:
                 is_sent = f"!{path}" in ignore
             else:

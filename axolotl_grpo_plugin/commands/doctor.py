@@ -54,6 +54,7 @@ def run(config: str | None, *, prefetch: bool, as_json: bool) -> int:
 
 
 def _lines(cfg: Config, prefetch: bool) -> Lines:
+    """Yield the facts and findings of this machine. A reward that lacks its sandbox or server here is an error."""
     if prefetch:
         for repository in repositories(cfg):
             yield download(cfg, repository)

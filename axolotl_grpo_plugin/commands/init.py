@@ -118,7 +118,7 @@ def words_reward_func(completion: str, answer: str) -> Score:
 def run(
     data: str, *, model: str | None, out: str | None, question: str | None, answer: str | None
 ) -> None:
-    """Write the folder. Raises: click.ClickException with one line if the dataset cannot be used."""
+    """Write the folder. Raises: FindingError if the dataset cannot be used."""
     folder = Path(out or Path(data).stem)
     check_empty(folder)
     config = yaml.safe_load((shipped("configs") / "quickstart-smollm2.yaml").read_text())

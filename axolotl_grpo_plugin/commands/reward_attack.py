@@ -10,7 +10,7 @@ from axolotl_grpo_plugin.checks.rewards import check_rewards
 from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts
 from axolotl_grpo_plugin.config import Config, number_of, read_config
-from axolotl_grpo_plugin.findings import FindingError, at, stop
+from axolotl_grpo_plugin.findings import at, stop, stop_on
 from axolotl_grpo_plugin.load import RewardRefs, is_model, reward_refs
 from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, Row
@@ -59,8 +59,7 @@ def _rewards(cfg: Config, names: Names, arguments: Names) -> RewardRefs:
         if is_wanted and not is_model(known.key):
             found.append(known)
     if found:
-        for finding in check_rewards(cfg):
-            raise FindingError(finding)
+        stop_on(check_rewards(cfg))
     elif not names:
         stop(
             "no-reward", at(cfg, "trl.reward_funcs"), "no reward function", "Name one with --reward"

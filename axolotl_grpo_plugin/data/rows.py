@@ -97,7 +97,7 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
     if not isinstance(path, str):
         raise Unreadable(Finding(where, f"not a path: {path!r}", "Name a file or a hub dataset"))
     for finding in check_file(path, where):
-        raise Unreadable(finding)
+        raise Unreadable(finding._replace(detail=""))  # `check` shows the traceback
     where = f"{where} ({path})"
     part = SLICE.fullmatch(source.split)
     batches = _opened(path, entry, where) if part else None
@@ -342,7 +342,7 @@ def _built(source: Source, cfg: Config, where: str) -> tuple[Any, Row]:
 
     path = source.entry["type"]
     for finding in check_transform(path, where):
-        raise Unreadable(finding)
+        raise Unreadable(finding._replace(detail=""))
     unlimited = DictDefault({**cfg, "grpo_max_prompt_length": None})  # else it would drop rows
     try:
         result = factory(path)(unlimited, dataset_idx=source.number)

@@ -33,7 +33,7 @@ class ToolUse(GRPOTrainer):
     """TRL's trainer with the tools of a run, which Axolotl 0.21 has no key for.
 
     Attributes:
-        guarded_tools: Of the run. None: the model has no tools.
+        guarded_tools: The tools of the run. None if the model has none.
     """
 
     guarded_tools: Tools | None = None
@@ -68,7 +68,7 @@ class ToolUse(GRPOTrainer):
         if self.tools:
             self._sync_tool_dicts = []
             for environment in environments:
-                # Those of an environment are the methods of this one.
+                # A tool of an environment is a method of each environment.
                 methods = {}
                 for tool in self.tools:
                     methods[name_of(tool)] = getattr(environment, name_of(tool), tool)

@@ -25,7 +25,7 @@ class AnswerBackend(Protocol):
         """Load a model.
 
         Raises:
-            FindingError: That fails.
+            FindingError: If the model cannot be loaded.
         """
 
     def generate(

@@ -1,4 +1,4 @@
-"""GeneratedAnswer rows with tools outside a training, by TRL's own loop of tool calls."""
+"""Answer rows with tools outside a training, by TRL's own loop of tool calls."""
 
 import hashlib
 import inspect
@@ -74,9 +74,10 @@ class ToolBackend:
             yield list(zip(batch, self._answers(batch), strict=True))
 
     def _answers(self, jobs: Sequence[AnswerJob]) -> Iterator[GeneratedAnswer]:
-        """GeneratedAnswer jobs at once, turn by turn."""
+        """Answer jobs at once, turn by turn."""
         generated = self._trainer.answer(jobs)
-        masks = generated.masks or []
+        masks = generated.masks
+        assert masks is not None  # there are tools
         of_jobs = zip(
             jobs,
             self._trainer.environments,
@@ -140,7 +141,7 @@ class _UntrainedTrainer(ToolUse):
             self.chat_template = get_training_chat_template(tokenizer)
 
     def answer(self, jobs: Sequence[AnswerJob]) -> GeneratedRows:
-        """GeneratedAnswer jobs at once. `environments` then has the episode of each job, or None."""
+        """Answer jobs at once. `environments` then has the episode of each job, or None."""
         self._jobs = jobs
         self.max_completion_length = jobs[0].sampling.max_tokens  # all have the config's
         self.environments = [None] * len(jobs)

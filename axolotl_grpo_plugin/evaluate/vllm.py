@@ -59,7 +59,7 @@ class VllmBackend:
         """Let the server serve a model.
 
         Raises:
-            FindingError: It cannot.
+            FindingError: If the server cannot serve the model.
         """
         if self._base != model.folder:
             self.close()

@@ -16,8 +16,6 @@ class DataProducerRepair(GRPOTrainer):
       the step before, but held-out rows need the last ones.
     """
 
-    _is_prefetch_ended = False
-
     def _compute_deferred_scores(self, rollout: dict[str, Any]) -> dict[str, Any]:
         """Score a batch that was generated before."""
         scored: dict[str, Any] = super()._compute_deferred_scores(rollout)
@@ -46,11 +44,17 @@ class DataProducerRepair(GRPOTrainer):
 
     def end_prefetch(self) -> None:
         """End the generation that runs beside the steps, if one does. No step may follow."""
-        producer = getattr(self, "data_producer", None)
-        if not producer or not self.args.async_prefetch or self._is_prefetch_ended:
-            return
-        self._is_prefetch_ended = True
-        producer.shutdown()
-        producer._executor.shutdown()  # waits
-        if self.args.vllm_lora_sync and self.use_vllm:
+        if self._prefetches:
+            self.data_producer.shutdown()
+            self.data_producer._executor.shutdown()  # waits; a second call does nothing
+
+    def prepare_last_answers(self) -> None:
+        """End the prefetch, and send the last weights to vLLM."""
+        self.end_prefetch()
+        if self._prefetches and self.args.vllm_lora_sync and self.use_vllm:
             self._sync_lora_adapter()
+
+    @property
+    def _prefetches(self) -> bool:
+        has_producer = getattr(self, "data_producer", None) is not None
+        return has_producer and bool(self.args.async_prefetch)

@@ -5,7 +5,6 @@ TRL 1.14.2 reads `eos_token_ids` itself. tests/e2e/test_upstream.py then says wh
 
 from copy import copy
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from trl import GRPOTrainer
@@ -52,5 +51,7 @@ class EndTokens(GRPOTrainer):
 
         TRL cuts a chat with tools at the tokenizer's own end token. Others also begin turns, in GLM's template.
         """
-        with patch.object(self, "_tokenizer", self._given_tokenizer):
-            return super()._get_tool_suffix_ids(tool_messages)
+        # A copy, because a swap would change the tokenizer for other threads, too.
+        own = copy(self)
+        own._tokenizer = self._given_tokenizer
+        return super(EndTokens, own)._get_tool_suffix_ids(tool_messages)

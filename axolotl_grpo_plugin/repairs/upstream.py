@@ -96,7 +96,9 @@ def merge_into_copies(model: Any, merged: Callable[[Any], Iterator[tuple[str, An
     TRL merges and subtracts the adapter in place, which bf16 rounds (trl#6688). It calls `merge_adapter`, reads
     `named_parameters` (`state_dict` with FSDP2), and calls `unmerge_adapter`.
 
-    merged: yields copies of the named tensors that it gets.
+    Args:
+        model: A PEFT model.
+        merged: Yields merged copies of the named tensors that it gets.
     """
 
     def merge_adapter() -> None:

@@ -24,8 +24,8 @@ from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
 LONGEST_PROGRAM = 65536  # characters, as on Codeforces
 
 _SANDBOX = Path(sandbox.__file__).parent
-# Modules that programs import often: the sandbox imports them once.
-_MODULES = (
+# The sandbox imports these modules once, because many programs use them.
+_OFTEN_IMPORTED = (
     *("bisect", "collections", "copy", "datetime", "fractions", "functools", "heapq"),
     *("itertools", "math", "queue", "random", "re", "string"),
 )
@@ -190,7 +190,7 @@ def _sandbox(
     libraries: tuple[str, ...], limits: Limits, allow_unsafe: bool, process: int
 ) -> Sandbox:
     """Return the sandbox of this process that has imported libraries. A child process needs its own."""
-    imports = [*_MODULES, *libraries]
+    imports = [*_OFTEN_IMPORTED, *libraries]
     parts = {name: (_SANDBOX / f"{name}.py").read_text() for name in ("objects", "suite")}
     script = (_SANDBOX / "program.py").read_text()
     return Sandbox(script, limits, imports, allow_unsafe, parts)
@@ -277,23 +277,26 @@ def _judge_by_code(box: Sandbox, program: str, tests: ProgramTests, partial: boo
     """Run tests that are code. Only if they need real objects, they run in the program's process."""
     jobs = ["test_together"] if tests.together else ["test_apart", "test_together"]
     code, imports = prepare(tests)
+    left = box.limits.seconds
     for name in jobs:
         request = {"program": program, "job": name, "imports": imports, "names": tests.names}
-        job = box.start(request)
+        job = box.start(request, seconds=left)
         problem = job.receive()
         answer, token = None, ""
         if problem == "" and job.receive() == "loaded":
             # The program could not know the token when it started, so it could not prepare a verdict.
             token = os.urandom(16).hex()
-            asked = {"code": code, "all": partial, "sees_changes": tests.sees_changes}
+            asked = {"code": code, "go_on": partial, "sees_changes": tests.sees_changes}
             job.send({**asked, "token": token})
             answer = job.receive()
         match answer:
             case [sent, int(passed), int(total), str(reason)] if sent == token:
                 job.end(stop=True)
                 return _Verdict(passed, total, reason)
-            case "needs_objects":
-                job.end(stop=True)
+            case "needs_objects" if name == "test_apart":
+                left -= job.end(stop=True).seconds
+                if left <= 0:
+                    return _Verdict(0, 1, "time_limit")
             case _:
                 break
     total = 0 if problem == "bad_tests" else 1

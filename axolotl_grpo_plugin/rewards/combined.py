@@ -1,5 +1,6 @@
 """The base of rewards that are made of other rewards: `shaping` and `dispatch`."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ class Combined(Reward):
             assert isinstance(part, Reward)
             yield part, {name: row.get(name) for name in part.spec.columns}
 
+    @abstractmethod
     def combine(self, scores: Scores, row: Options) -> Score:
         """Return the score of a completion.
 
@@ -49,7 +51,6 @@ class Combined(Reward):
             scores: The scores of the selected parts, in the order of `select`. All have a value.
             row: The columns of the completion.
         """
-        raise NotImplementedError
 
     def score(self, completion: Completion, **columns: object) -> Score:
         score = self._score_parts(completion, columns, quickly=False)

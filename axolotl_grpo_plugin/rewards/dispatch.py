@@ -137,7 +137,8 @@ def dispatch(routes: Options | None = None) -> Reward:
     Source: the routing by `data_source` of https://github.com/volcengine/verl (Apache-2.0).
 
     Raises:
-        TypeError: A route cannot be built.
+        FindingError: A route is wrong.
+        TypeError: An option of a route is unknown, or its value has a wrong type.
 
     >>> routed = dispatch({"sums": "axolotl_grpo_plugin.rewards.gsm8k.int_reward_func"})
     >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])

@@ -138,7 +138,7 @@ def judge(
 
 
 class _Judge(AsyncReward):
-    """Asks a model about the answers that can be compared. `judge` documents the fields."""
+    """Asks a model about the answers that need a judge. `judge` documents `gold` and `sources`."""
 
     def __init__(self, endpoint: Endpoint, gold: str, sources: Names):
         reads = [gold]

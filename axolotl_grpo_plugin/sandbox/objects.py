@@ -80,12 +80,13 @@ def _answer(
     """Call a function. Return a pickle: whether it returned, its value or its error, and its arguments."""
     try:
         value = function(*arguments, **keywords)
-        return _pickled(_ToTests, objects, (True, value, arguments if sends_back else ()))
+        changed = (*arguments, *keywords.values()) if sends_back else ()
+        return _pickled(_ToTests, objects, (True, value, changed))
     except BaseException as error:
         classes = [(kind.__module__, kind.__qualname__) for kind in type(error).__mro__]
         try:
             facts = (classes, error.args, str(error), vars(error))
-            changed = arguments if sends_back else ()
+            changed = (*arguments, *keywords.values()) if sends_back else ()
             return _pickled(_ToTests, objects, (False, facts, changed))
         except Exception:  # the program may have replaced any part of its error
             return pickle.dumps((False, (classes, (), "", {}), ()))
@@ -169,7 +170,7 @@ class Program:
         except OSError:
             self._end_like_program()
         returned, value, changed = self.receive()
-        for argument, new in zip(arguments, changed, strict=False):
+        for argument, new in zip((*arguments, *keywords.values()), changed, strict=False):
             _take_over(argument, new)
         if returned:
             if function in _READS:

@@ -1,7 +1,7 @@
 """The jobs of `rewards.code`: a program that prints, or whose functions are called or tested.
 
-Expected values do not enter the program's process. It prints or returns a result, which is compared outside.
-Tests that are code run as suite.py says.
+What a program prints or returns is compared outside its process. Only tests that run together with a program bring
+expected values into its process. Tests that are code run as suite.py says.
 """
 
 import ast

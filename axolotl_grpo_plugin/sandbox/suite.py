@@ -1,7 +1,7 @@
 """Run tests that are Python code: statements, unittest's classes, pytest's functions and classes.
 
-The tests run in one of two ways. `apart` from the program, in a process that never loads it: the program can only
-answer (objects.py). Or `together` with it in one process, if they need its real objects.
+The tests run in one of two ways. If they run apart from the program, their process never loads it, and the program
+can only answer (objects.py). If they need its real objects, they run together with it in one process.
 """
 
 import ast
@@ -51,12 +51,12 @@ def test_apart(load: Callable[[], ModuleType], request: Names, channel: Any) -> 
     asked = channel.receive()
     Remote.program = Program(ours, child, asked["sees_changes"])
     _, names, _ = Remote.program.receive()
-    changes = [name for name, value in names.items() if isinstance(value, (list, dict, set))]
+    containers = [name for name, value in names.items() if isinstance(value, (list, dict, set))]
     result: Any = None
-    if not changes:  # the program may change them, and the tests would see copies
+    if not containers:  # the program may change a container, and the tests would see an old copy
         missing = set(request["names"]) - names.keys()
-        result = run_tests(ast.parse(asked["code"]), names, missing, asked["all"])
-    if changes or Remote.program.needs_objects:
+        result = run_tests(ast.parse(asked["code"]), names, missing, asked["go_on"])
+    if containers or Remote.program.needs_objects:
         channel.send("needs_objects")
     else:
         channel.send([asked["token"], *result])
@@ -78,7 +78,9 @@ def test_together(load: Callable[[], ModuleType], request: Names, channel: Any) 
     names = names_of(module, request["names"])
     tree = DistrustObjects().visit(ast.parse(asked["code"]))
     missing = set(request["names"]) - names.keys()
-    passed, total, reason = run_tests(ast.fix_missing_locations(tree), names, missing, asked["all"])
+    passed, total, reason = run_tests(
+        ast.fix_missing_locations(tree), names, missing, asked["go_on"]
+    )
     if is_replaced(runner):
         passed, reason = 0, "wrong_output"
     channel.send([asked["token"], passed, total, reason])

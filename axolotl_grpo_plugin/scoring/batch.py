@@ -26,6 +26,7 @@ class ScoredBatch:
         weights: One per reward function.
         scores: Of all ranks, settled (`settled`), shaped (completions, functions).
         group: Completions per prompt group. A group may lie on two ranks.
+        copies: How often `scores` has each completion. Above 1 if Axolotl's prefetch gives all ranks the same ones.
         rank: The number of this rank.
         step: The first step that trains on the batch, or the last step before an evaluation.
         training: False in an evaluation.
@@ -45,6 +46,7 @@ class ScoredBatch:
     scores: torch.Tensor
     group: int
     rank: int = 0
+    copies: int = 1
     step: int = 0
     training: bool = True
     tool_masks: Tokens | None = None

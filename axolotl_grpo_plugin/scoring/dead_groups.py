@@ -69,7 +69,7 @@ class DeadGroups(GuardedScores):
         """Score a batch that was generated before, in chunks."""
         before = len(self.scored)
         output = super()._score_streaming(rollout)
-        self._correct_logs(self.scored[before:])
+        self._correct_metric(self.scored[before:])  # Axolotl logs no advantages of it
         return output
 
     def _post_advantage_hook(
@@ -83,7 +83,9 @@ class DeadGroups(GuardedScores):
         **options: Any,
     ) -> None:
         """Get the advantages of a batch, or of its rows from `s_start` to `s_end`."""
-        self._silence(self.scored[-1], advantages)
+        batch = self.scored[-1]
+        batch.copies = len(batch.scores) // len(rewards_per_func)
+        self._silence(batch, advantages)
         if s_start is not None:  # of a chunk, Axolotl has copied the advantages before
             data["advantages"][s_start:s_end] = advantages
         super()._post_advantage_hook(
@@ -101,12 +103,19 @@ class DeadGroups(GuardedScores):
         advantages[dead[batch.indices.start : batch.indices.stop]] = 0.0
         batch.advantages = advantages.tolist()
 
+    def _correct_metric(self, batches: list[ScoredBatch]) -> list[torch.Tensor]:
+        """Replace TRL's shares of dead groups. Return whether each completion of a batch is in one."""
+        dead = []
+        for batch in batches:
+            count = len(batch.scores) // batch.copies
+            dead.append(dead_completions(self, batch.scores[:count], batch.group))
+        shares = self._metrics["train" if batches[-1].training else "eval"][METRIC]
+        shares[-len(dead) :] = [marks.float().mean().item() for marks in dead]
+        return dead
+
     def _correct_logs(self, batches: list[ScoredBatch]) -> None:
         """Replace TRL's shares of dead groups, and the advantages that it logs."""
-        dead = [dead_completions(self, batch.scores, batch.group) for batch in batches]
-        mode = "train" if batches[-1].training else "eval"
-        shares = self._metrics[mode][METRIC]
-        shares[-len(dead) :] = [marks.float().mean().item() for marks in dead]
+        dead = self._correct_metric(batches)
         # The log keeps the last batches only.
         logged = self._logs["advantages"]
         newest_first = torch.cat(dead).tolist()[::-1]

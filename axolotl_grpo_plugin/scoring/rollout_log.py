@@ -112,7 +112,7 @@ class LoggedRollouts(GuardedScores):
     """TRL's trainer that logs the batches of each generation.
 
     Attributes:
-        rollout_log: Of the run. None: nothing is logged.
+        rollout_log: The log of the run. None logs nothing.
     """
 
     rollout_log: RolloutLog | None = None

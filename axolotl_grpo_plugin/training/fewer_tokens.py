@@ -95,7 +95,7 @@ def generate_fewer_tokens(
 
 
 def _can_select(inputs: dict[str, Any], shape: torch.Size) -> bool:
-    """Return whether rows of the inputs can be selected. shape: of the prompts."""
+    """Return whether rows of the inputs can be selected. `shape` is that of the prompts."""
     for value in filter(torch.is_tensor, inputs.values()):
         if value.shape != shape:  # images, or positions of several dimensions
             return False

@@ -151,7 +151,7 @@ class HeldOut(TrainerCallback):
     def _after(self) -> dict[str, float]:
         self._ended = True
         try:
-            self.trainer.end_prefetch()
+            self.trainer.prepare_last_answers()
             return self._answer(AFTER)
         except Exception:  # logged, because Axolotl saves the model after this
             if self.trainer.accelerator.num_processes > 1:

@@ -29,7 +29,7 @@ class RewardProgress(ProgressCallback):
     def __init__(self, first: str):
         super().__init__()
         self.first = first
-        # Of the last log.
+        # The time and the tokens of the last log.
         self._time = 0.0
         self._tokens = 0.0
 

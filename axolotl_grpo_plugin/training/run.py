@@ -12,6 +12,7 @@ from trl import GRPOTrainer
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.environments.run_tools import Tools
+from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
@@ -65,12 +66,14 @@ class Run:
         """Show and record the run of a trainer that Axolotl has made.
 
         Raises:
-            RuntimeError: Another plugin chose the class of the trainer.
+            FindingError: Another plugin chose the class of the trainer.
         """
         if not isinstance(trainer, RunTrainer):
-            raise RuntimeError(
-                f"axolotl-grpo-plugin: another plugin chose the trainer {type(trainer).__name__}, so no reward is "
-                "guarded. Remove that plugin from plugins."
+            stop(
+                "other-trainer",
+                "plugins",
+                f"another plugin chose the trainer {type(trainer).__name__}, so no reward is guarded",
+                "Remove that plugin",
             )
         speed = f"TRL's own step: {self._no_packed_step}"
         if isinstance(trainer, PackedStep):

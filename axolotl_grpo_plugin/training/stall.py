@@ -36,7 +36,7 @@ _DUMP = signal.SIGRTMAX  # lets a rank write its stacks; no library of a trainin
 _DUMP_TIME = 0.5  # seconds that a rank gets for it
 _SAVES = ("saving", "upload")
 # Functions of transformers, TRL, Axolotl and this package in which a training spends its time.
-_WORK_OF_FUNCTION = {
+_ACTIVITIES = {
     "get_batch_samples": "data loader",
     "training_step": "training step",
     "answer_rows": "held-out rows",
@@ -160,10 +160,10 @@ class Watchdog(TrainerCallback):
         while frame:
             names.append(frame.f_code.co_name)
             frame = frame.f_back
-        works = [_WORK_OF_FUNCTION[name] for name in reversed(names) if name in _WORK_OF_FUNCTION]
+        activities = [_ACTIVITIES[name] for name in reversed(names) if name in _ACTIVITIES]
         if self._block:
-            works.append(self._block)
-        return ", ".join(dict.fromkeys(works)) or "other work"
+            activities.append(self._block)
+        return ", ".join(dict.fromkeys(activities)) or "other work"
 
     def _end_run(self, signs: list[_Sign], seconds: float) -> None:
         """Name the rank that hangs, write all stacks, and kill the ranks with their children."""

@@ -12,7 +12,7 @@ from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.tool_use import ToolUse
-from axolotl_grpo_plugin.findings import stop
+from axolotl_grpo_plugin.findings import first_line, stop
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.repairs.data_producer import DataProducerRepair
 from axolotl_grpo_plugin.repairs.end_tokens import EndTokens
@@ -37,10 +37,10 @@ class RunTrainer(
     HeldOutAnswers,  # generates by ToolUse and scores by GuardedScores, past the three above
     GuardedScores,  # right around TRL's scoring
     ToolUse,  # right around TRL's generation
-    DataProducerRepair,  # the repairs do not meet: each has methods of its own
+    DataProducerRepair,  # the order of the repairs does not count, except that of EndTokens
     ResumedBatch,
     KeptBase,
-    EndTokens,  # the last `__init__` to begin is the first to end, so all others find its end tokens
+    EndTokens,  # last: its `__init__` ends before those above, so they find its end tokens
 ):
     """The methods of this plugin over any trainer that is TRL's or a subclass of it.
 
@@ -101,17 +101,27 @@ def choose_trainer(cfg: Config, **of_run: Any) -> str:
     reason = why_other_trainer(cfg)
     bases: tuple[type, ...] = (DataProducerTrainer if has_producer else SynchronousTrainer,)
     if reason:
-        theirs = AxolotlAsyncGRPOTrainer if has_producer else AxolotlGRPOTrainer
+        theirs: type = AxolotlAsyncGRPOTrainer if has_producer else AxolotlGRPOTrainer
         if path := cfg.get("trainer_cls"):
-            theirs = get_cls_from_module_str(path)
-            if not issubclass(theirs, GRPOTrainer):
-                stop(
-                    "no-grpo-trainer",
-                    f"trainer_cls: {path}",
-                    "no subclass of trl.GRPOTrainer",
-                    "Derive it from axolotl.core.trainers.grpo.trainer.AxolotlGRPOTrainer",
-                )
-        bases = (RunTrainer, theirs)
+            theirs = _trainer_at(path)
+        bases = (theirs,) if issubclass(theirs, RunTrainer) else (RunTrainer, theirs)
     chosen = type(bases[-1].__name__, bases, {"cfg": cfg, **of_run})
     cfg["trainer_cls"] = f"{__name__}.chosen"
     return reason
+
+
+def _trainer_at(path: str) -> type:
+    """Return the trainer class of a path.
+
+    Raises:
+        FindingError: There is none.
+    """
+    where = f"trainer_cls: {path}"
+    try:
+        trainer = get_cls_from_module_str(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        stop("no-grpo-trainer", where, first_line(error), "Correct the path, or remove the key")
+    if not (isinstance(trainer, type) and issubclass(trainer, GRPOTrainer)):
+        fix = "Derive it from axolotl.core.trainers.grpo.trainer.AxolotlGRPOTrainer"
+        stop("no-grpo-trainer", where, "it is no subclass of trl.GRPOTrainer", fix)
+    return trainer

@@ -48,6 +48,7 @@ def test_accepts_strings_that_arrive_or_are_not_paths(work, cfg):
 @pytest.mark.parametrize("cfg, ignore, level, text", [
     ("datasets: [{path: data/train.jsonl}]", "data", "error", "datasets[0].path (data/train.jsonl): data/train.jsonl is not sent. Add"),
     ("datasets: [{data_files: data/*.jsonl}]", "data/more.jsonl", "error", "data/more.jsonl is not sent"),
+    ("datasets: [{data_files: '**/__init__.py'}]", "my", "error", "my/package/__init__.py is not sent"),
     ("grpo_reward_args: {f: {file: zero3.json}}", "*.json", "error", "f.file (zero3.json): zero3.json is not sent"),
     ("datasets: [{path: build/x.json}]", "none", "error", 'Add "!build/x.json" to ignore'),
     ("trl: {file: ./.env}", "none", "error", "Hidden files and links are never sent"),
@@ -64,6 +65,11 @@ def test_reports_paths_and_addresses_that_a_container_lacks(work, cfg, ignore, l
     cfg = yaml.safe_load(yaml.safe_dump(cfg).replace("{work}", str(work)))
     ((found, line),) = findings(cfg, work, ignore)
     assert found == level and text in line
+
+
+def test_accepts_a_path_that_the_container_has_too(work, monkeypatch):
+    monkeypatch.setattr("axolotl_grpo_plugin.cloud.preflight.WORK", str(work))
+    assert findings({"base_model": f"{work}/models/a"}, work) == []
 
 
 def test_shipped_configs_find_their_files_in_the_container():

@@ -27,7 +27,8 @@ def packed(folder, *ignore):
 CREDENTIALS = """
     gcp/service_account-1.json credentials.json HF_TOKEN.txt hf-token.txt token.json secret.yaml secrets.toml passwords.txt
     creds.json openai_api_key.txt apikey.txt wandb_key.txt key.txt keys.json API_KEY.JSON tokens.txt accessKeys.csv
-    gcp-key.json passwd.txt my-credentials.json auth.json hf_auth.json kaggle.json
+    gcp-key.json passwd.txt my-credentials.json auth.json hf_auth.json oauth.json kaggle.json
+    hf_tokens.txt access_tokens.json secrets/prod.yaml keys/openai.txt prod_env.json
     """.split()
 OTHER_KINDS = """
     cert.pem server.KEY id_rsa hf/token netrc prod.tfvars keyfile my_ed25519 a.pkcs12 secrets.sh a.bin a.so wallet.dat

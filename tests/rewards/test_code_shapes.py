@@ -439,3 +439,23 @@ def test_tests_that_cannot_be_judged_are_bad(code):
 def test_endless_iteration_costs_no_more_than_the_limit():
     endless = "class X:\n    def __iter__(self):\n        while True: yield 1\ndef f(): return X()"
     assert judge(endless, "assert 5 in f()", timeout=0.5) == (0.0, "time_limit")
+
+
+def test_forged_wish_for_objects_ends_the_job_once():
+    program = 'import os\nos.write(3, b\'"loaded"\\n"needs_objects"\\n\')\nclass P: pass'
+    assert judge(program, "assert P(1).x == 1") == (0.0, "runtime_error")
+
+
+def test_change_to_a_keyword_argument_is_seen():
+    tests = "d = [3, 1]\norder(items=d)\nassert d == [1, 3]"
+    assert judge("def order(items): items.sort()", tests) == (1.0, "correct")
+    assert judge("def order(items): items.append(1)", tests) == (0.0, "wrong_output")
+
+
+def test_time_limit_is_for_both_ways_to_run_tests():
+    program = "import time\nseen = []\ntime.sleep(1.2)\ndef f(x): return x"
+    assert judge(program, "assert seen == []\nassert f(1) == 1", timeout=2.0) == (0.0, "time_limit")
+
+
+def test_marks_outside_of_decorators_are_for_pytest():
+    assert read_tests(["import pytest\npytestmark = pytest.mark.skip\ndef test_a():\n    assert f(1) == 2"]) is None

@@ -84,5 +84,39 @@ def test_async_trainer_logs_and_trains_without_the_advantage_of_a_dead_group():
     assert data["advantages"].tolist() == [0.0, 0.0, 1.0, -1.0]
     assert written == hooked == [[0.0, 0.0, 1.0, -1.0]]
     assert trainer._metrics["train"][dead_groups.METRIC] == [0.5]
-    assert list(trainer._logs["advantages"]) == [9.0, 0.0, 0.0, 1.0, -1.0]
+    # Axolotl logs no advantages of chunks. So these are of another batch.
+    assert list(trainer._logs["advantages"]) == [9.0, 0.1, -0.1, 1.0, -1.0]
     assert trainer.take_scored() == []
+
+
+def test_copies_of_a_batch_on_other_ranks_leave_the_log_of_the_batch_before():
+    from trl import GRPOTrainer
+
+    scores = [[1.0], [1.0]]  # dead
+
+    class AsyncTrainer(GRPOTrainer):
+        """Stands for Axolotl's with two ranks: both get the same completions, and TRL gathers their scores."""
+
+        def __init__(self):
+            self.reward_func_names = self.reward_funcs = self.scored = []
+            self.reward_weights = torch.tensor([1.0])
+            self.multi_objective_aggregation = "sum_then_normalize"
+            self._metrics = {"train": {dead_groups.METRIC: [0.0]}}
+            self._logs = {"advantages": deque([0.5, -0.5])}
+
+        def _compute_deferred_scores(self, rollout):
+            self.scored.append(scored_batch(scores=scores * 2, good=[None] * 2))
+            advantages = torch.tensor([0.1, -0.1])
+            self._post_advantage_hook({}, torch.tensor(scores), advantages, [], 2, "train")
+            self._logs["advantages"].extend(advantages.tolist())
+
+        def _post_advantage_hook(self, *_, **__):
+            pass
+
+    class Trainer(dead_groups.DeadGroups, AsyncTrainer):
+        __init__ = AsyncTrainer.__init__
+
+    trainer = Trainer()
+    trainer._compute_deferred_scores("rollout")
+    assert list(trainer._logs["advantages"]) == [0.5, -0.5, 0.0, 0.0]
+    assert trainer._metrics["train"][dead_groups.METRIC] == [1.0]

@@ -1,1 +1,1 @@
-"""Read mathematical answers and compare their values, for `rewards/math.py`."""
+"""Read answers as expressions or as data, and compare their values, for several rewards."""

@@ -87,7 +87,7 @@ def read_suite(code: str, entry_point: str) -> ProgramTests | None:
         wanted.add(start)
         if "check" in assigned - used:
             code += f"\ncheck({entry_point})\n"
-            tree = ast.parse(code)
+            ast.parse(code)  # raises SyntaxError if the entry point is no Python
         elif start not in used:
             return None
     wanted = (wanted | _taken_from_solution(nodes)) - {"*"}
@@ -134,6 +134,8 @@ def _can_fail(node: ast.AST) -> bool:
 def _needs_pytest(node: ast.AST, used: set[str]) -> bool:
     """Return whether a node is a test or a hook that only pytest can run. used: names that the tests use."""
     match node:
+        case ast.Attribute(value=ast.Attribute(attr="mark"), attr=name):
+            return name in PYTEST_MARKS
         case ast.ClassDef():
             return any(
                 isinstance(inner, ast.ClassDef) and inner.name.startswith("Test")

@@ -26,6 +26,7 @@ def level(parts):
 
 def imports(file):
     for node in ast.walk(ast.parse(file.read_text())):
+        assert not getattr(node, "level", 0), f"{file}: write the full name of the package"
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):

@@ -95,10 +95,13 @@ def _missing(path: str, upload: Upload) -> tuple[str, str] | None:
         return f"the working folder is {WORK} in the container", f"Write {inside}"
     if upload.has(inside):
         return None
-    return (
-        f"{inside} is not sent",
-        f'Add "!{inside}" to ignore in cloud.yaml. Hidden files and links are never sent',
-    )
+    is_hidden = any(part.startswith(".") for part in Path(inside).parts)
+    if is_hidden or here.is_symlink():
+        return (
+            f"{inside} is not sent",
+            "Copy it to another name. Hidden files and links are never sent",
+        )
+    return f"{inside} is not sent", f'Add "!{inside}" to ignore in cloud.yaml'
 
 
 def check_output(cfg: Config, mounts: Mounts) -> Iterator[Finding]:

@@ -186,6 +186,8 @@ def test_step_counts_its_own_passes_only(tmp_path):
     gradients.step(trainer)
     first, second = trainer._metrics["train"]["tokens/computed"]
     assert first == second + 5 and second > 0
+    first, second = trainer._metrics["train"]["tokens/computed_by_trl"]
+    assert first == second > 0
 
 
 def packed_metrics(tmp_path, **settings):

@@ -302,7 +302,9 @@ OWN_HACKS = [
     + S,
     "import unittest\nunittest.TestResult.addFailure = unittest.TestResult.addError = lambda *a, **k: None\n" + S,
     "import unittest\n"
-    + S.replace("self.a = []", "unittest.TestCase.assertTrue = unittest.TestCase.assertEqual = lambda *v: None"),
+    + S.replace("return None", "return 0").replace(
+        "self.a = []", "unittest.TestCase.assertTrue = unittest.TestCase.assertEqual = lambda *v: None"
+    ),
     "import builtins\nbuiltins.AssertionError = Exception\n" + S,
     'import json, os\nfor fd in range(3, 9):\n    try: os.write(fd, b\'["x", 1, 1, ""]\\n\' * 5)\n    except OSError: pass\n'
     + S,

@@ -876,6 +876,7 @@ SEARCHERS = [
         """,
     ),
     (
+        # As root, the change of the user already protects the memory, so this row cannot fail there.
         "memory of the tests' process",
         r"""
         import os, re
@@ -1263,17 +1264,20 @@ RUNNERS = [
         def add(a, b):
             for kind in object.__subclasses__():
                 if kind.__name__ == 'Remote': kind.__eq__ = lambda *_: True
-            return kind()
+            return kind(0)
         """,
     ),
     (
         "answers",
         """
-        import sys
+        import pickle, sys
+        class Sends:
+            def __reduce__(self):
+                return exec, ("import json, os, sys\\nf = sys._getframe()\\nwhile 'asked' not in f.f_locals: f = f.f_back\\nos.write(3, (json.dumps([f.f_locals['asked']['token'], 2, 2, '']) + '\\\\n').encode())",)
         frame = sys._getframe()
         while frame:
             if 'serve' in frame.f_globals:
-                frame.f_globals['serve'].__globals__['_answer'] = lambda *_: b"cos\\n_exit\\n(I0\\ntR."
+                frame.f_globals['serve'].__globals__['_answer'] = lambda *_: pickle.dumps(Sends())
             frame = frame.f_back
         def add(a, b): return 0
         """,

@@ -207,6 +207,8 @@ def test_limit_of_a_batch_comes_back_after_an_error(guard):
         assert own.limit == 2.0
         raise ValueError("stop")
     assert own.limit == 9.0
+    with own.limited(20.0):
+        assert own.limit == 9.0
 
 
 def test_fork_server_imports_inner_rewards_once_for_all_processes():

@@ -55,3 +55,9 @@ def test_groups_of_an_attempt_are_counted_over_its_batches(tmp_path):
         [0, 0, 1, 1],
         [2, 2, 3, 3],
     ]
+
+
+def test_score_of_the_group_has_a_note():
+    batch = scored_batch(scores=[[1.0], [1.0]], good=[Outcome(1.0), Outcome(None)])
+    logged = rollout_log.rollout_columns(batch)
+    assert logged["error/good"] == [None, "no score; the mean of its prompt group stands here"]

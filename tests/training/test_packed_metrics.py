@@ -52,6 +52,10 @@ def test_mean_of_passes_is_a_mean_over_rows(averages_ranks, expected):
     weights = weights_of(RANKS, by_rows=True, averages_ranks=averages_ranks)
     # TRL's mean of the second pass is over two rows, because the second rank has one without tokens.
     assert [weight["clip_ratio/low_mean"] for weight in weights] == pytest.approx([2 * rows / 4 for rows in expected])
+    total = 4 if averages_ranks else 5
+    assert [weight["vespo/phi_seq_mean"] for weight in weights] == pytest.approx(
+        [2 * rows / total for rows in expected]
+    )
 
 
 def test_pass_without_rows_on_all_ranks_leaves_no_extremes():

@@ -134,6 +134,8 @@ def test_command_ends_as_the_run_does(typed, modal_service, monkeypatch, scenari
     assert (ended.out.splitlines()[-1] == FETCH) is started
     if not started:
         assert modal_service.claims() == before
+    else:
+        assert "fc-ended" not in str(modal_service.claims())
     assert not modal_service.transient
 
 

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import click
 from click import argument, option
 
+from axolotl_grpo_plugin.repairs.startup import import_quickly
+
 Command = Callable[..., None]
 
 FILE = click.Path(exists=True, dir_okay=False)
@@ -284,6 +286,7 @@ def _run(command: str, /, *arguments: object, **options: object) -> NoReturn:
     if command != "train":  # the trainer's warnings are its own
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
+    import_quickly()
     module = import_module(f"axolotl_grpo_plugin.commands.{command}")
     from axolotl_grpo_plugin.findings import exit_on_findings
 

@@ -1,5 +1,6 @@
 """The class that Axolotl loads."""
 
+import gc
 import os
 import sys
 from types import TracebackType
@@ -18,6 +19,7 @@ from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, exit_on_findings, first_line, stop, stop_on, write_end
 from axolotl_grpo_plugin.repairs import upstream
+from axolotl_grpo_plugin.repairs.startup import exit_quickly, keep_objects
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.request import request_or_check, wait
@@ -66,6 +68,7 @@ class GRPOPlugin(base.BasePlugin):
             stop_on(findings(Facts(cfg, "installed"), "yaml"), cfg)
         else:
             _pass_crashes()
+            exit_quickly()
             upstream.connect_cpus()
             quiet_console(everything=False)
             stop_on(findings(Facts(cfg), "yaml", "import", "axolotl"), cfg)
@@ -111,6 +114,7 @@ class GRPOPlugin(base.BasePlugin):
         from axolotl_grpo_plugin.training.run import Run, set_threads
 
         set_threads(cfg)
+        keep_objects()  # the imports, because Axolotl collects garbage after it has loaded the model
         run = self._run = Run(cfg, self._given)
         if self._row:
             stop_on(check_row(cfg, run.rewards, self._row), cfg)
@@ -132,6 +136,8 @@ class GRPOPlugin(base.BasePlugin):
     def post_trainer_create(self, cfg: Config, trainer: "GRPOTrainer") -> None:
         if self._run:
             self._run.begin(trainer)
+            gc.collect()
+            keep_objects()
 
     def add_callbacks_post_trainer(
         self, cfg: Config, trainer: "GRPOTrainer"

@@ -25,6 +25,7 @@ from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.evaluate.answers import AnswerJob, TokensOfJobs, seed_of
 from axolotl_grpo_plugin.evaluate.models import Model
 from axolotl_grpo_plugin.findings import error_line, stop
+from axolotl_grpo_plugin.repairs.startup import keep_objects
 from axolotl_grpo_plugin.training.fewer_tokens import RowProcessor, generate_fewer_tokens
 
 _LARGEST_BATCH = 256
@@ -36,6 +37,7 @@ class LocalBackend:
 
     def __init__(self, cfg: Config, tokenizer: Any, batch_size: int | None = None):
         disable_progress_bar()  # of loading weights
+        keep_objects()  # the imports end here
         self._cfg = cfg
         self._tokenizer = tokenizer
         self._batch_size = batch_size

@@ -16,7 +16,7 @@ from axolotl_grpo_plugin.serving.request import Request, make_request
 from axolotl_grpo_plugin.serving.server import VLLMServer
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 
-AXOLOTL = [sys.executable, "-m", "axolotl.cli.main"]
+AXOLOTL = [sys.executable, "-m", "axolotl_grpo_plugin.repairs.startup"]
 _LOCAL = ("127.0.0.1", "localhost")
 
 

@@ -1,0 +1,32 @@
+import gc
+import importlib.metadata
+
+from axolotl_grpo_plugin.repairs import startup
+from tests.conftest import program
+
+
+def test_lists_the_packages_as_importlib_does():
+    assert startup.packages_distributions() == importlib.metadata.packages_distributions()
+
+
+def test_reads_files_without_a_record_of_an_old_installation(tmp_path, monkeypatch):
+    old = tmp_path / "old.egg-info"
+    old.mkdir()
+    (old / "PKG-INFO").write_text("Name: old\nVersion: 1\n")
+    (old / "SOURCES.txt").write_text("old_module.py\nREADME.md\n")
+    (tmp_path / "old_module.py").touch()
+    (tmp_path / "README.md").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert startup.packages_distributions.__wrapped__()["old_module"] == ["old"]
+
+
+def test_collects_rarely_until_the_imports_are_kept():
+    done = program(
+        "import gc\n"
+        "from axolotl_grpo_plugin.repairs.startup import import_quickly, keep_objects\n"
+        "import_quickly()\n"
+        "print(gc.get_threshold()[0])\n"
+        "keep_objects()\n"
+        "print(gc.get_threshold()[0], gc.get_freeze_count() > 1000, gc.isenabled())\n"
+    )
+    assert done.split() == ["200000", str(gc.get_threshold()[0]), "True", "True"]

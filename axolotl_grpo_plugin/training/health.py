@@ -6,10 +6,11 @@ steps with the run's own first steps.
 """
 
 import logging
-from math import hypot, inf, nan
+from collections import Counter
+from math import fsum, hypot, isfinite, isnan, nan, sqrt
+from statistics import fmean, stdev
 from typing import Any
 
-import pandas as pd
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl import GRPOConfig
 
@@ -102,7 +103,7 @@ class Health(TrainerCallback):
 
     def _collapsed(self, recent: "_Steps") -> Signs:
         """Return a sign that most answers are the same text."""
-        same = recent.values(MOST_FREQUENT).gt(_ONE_ANSWER).all()
+        same = all(share > _ONE_ANSWER for share in recent.values(MOST_FREQUENT))
         if not same or self._is_solved(recent):
             return {}
         return {
@@ -119,7 +120,7 @@ class Health(TrainerCallback):
             length: The most tokens of a completion.
         """
         recent = _Steps(steps[-_STEPS:])
-        if recent.values("reward").isna().all():
+        if recent.all_missing("reward"):
             return {
                 "every reward function gave None": "the run learns nothing, because the dataset lacks "
                 "their columns or its gold answers are unreadable"
@@ -220,39 +221,59 @@ class _Steps:
     """The metrics of some steps. A value that is missing is NaN, so no comparison with it is true."""
 
     def __init__(self, steps: list[dict[str, Any]]):
-        table = pd.DataFrame(steps).apply(pd.to_numeric, errors="coerce")
-        self._table = table.replace([inf, -inf], nan)
+        self._steps = steps
 
-    def values(self, key: str) -> Any:
+    def values(self, key: str) -> list[float]:
         """Return a value for each step."""
-        return self._table.reindex(columns=[key])[key]
+        return [_number(step.get(key)) for step in self._steps]
 
     def mean(self, key: str) -> float:
-        return float(self.values(key).mean())
+        """Return the mean of the steps that have a value, NaN if none has one."""
+        values = self._present(key)
+        return fmean(values) if values else nan
 
     def error(self, key: str) -> float:
-        """Return the standard error of the mean, in the metric's unit."""
-        return float(self.values(key).sem())
+        """Return the standard error of the mean, in the metric's unit. It is NaN for fewer than two values."""
+        values = self._present(key)
+        return stdev(values) / sqrt(len(values)) if len(values) > 1 else nan
+
+    def _present(self, key: str) -> list[float]:
+        return [value for value in self.values(key) if not isnan(value)]
 
     def unreadable(self, name: str) -> bool:
         """Return whether each completion of every step lacks an answer that the reward can read."""
-        shares = self._table.reindex(
-            columns=[f"reward_reasons/{name}/{why}" for why in _UNREADABLE]
-        )
-        return bool((shares.sum(axis=1) > 1 - 1e-6).all())
+        keys = [f"reward_reasons/{name}/{reason}" for reason in _UNREADABLE]
+        return all(fsum(step.get(key) or 0 for key in keys) > 1 - 1e-6 for step in self._steps)
+
+    def all_missing(self, key: str) -> bool:
+        """Return whether no step has a value."""
+        return not self._present(key)
 
     def all_zero(self, key: str) -> bool:
         """Return whether every step has the value 0."""
-        return bool(self.values(key).eq(0).all())
+        return all(value == 0 for value in self.values(key))
 
     def reasons(self, name: str) -> str:
         """Return the three most frequent reasons of a reward with their shares, or ""."""
         prefix = f"reward_reasons/{name}/"
-        columns = [key for key in self._table if key.startswith(prefix)]
-        means = self._table[columns].fillna(0).mean()
-        most = means[means > 0].nlargest(3)
-        shown = [f"{key.removeprefix(prefix)} {share:.0%}" for key, share in most.items()]
+        sums: Counter[str] = Counter()
+        for step in self._steps:
+            for key, share in step.items():
+                if key.startswith(prefix) and share:
+                    sums[key.removeprefix(prefix)] += share
+        shown = [
+            f"{reason} {total / len(self._steps):.0%}" for reason, total in sums.most_common(3)
+        ]
         return f", reasons: {', '.join(shown)}" if shown else ""
+
+
+def _number(value: Any) -> float:
+    """Return a metric as a number, NaN if it is no finite one."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return nan
+    return number if isfinite(number) else nan
 
 
 def _change(start: _Steps, end: _Steps, key: str) -> str:

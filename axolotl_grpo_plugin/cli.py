@@ -159,6 +159,22 @@ def init(data: str, **options: object) -> None:
 
 
 @grpo.command()
+@argument("recipe", type=FILE)
+@option("--out", type=NEW_FOLDER, help="Folder to write to. [RECIPE's name]")
+def convert(recipe: str, out: str | None) -> None:
+    """Convert RECIPE, a YAML of open-r1, X-R1 or TRL, into a config, and check it.
+
+    Prints the new name of each key, and the reason for each that is left out. Axolotl's GSM8K example works, too.
+
+    \b
+    Examples:
+      axolotl-grpo convert recipes/X_R1_zero_0dot5B_config.yaml
+      axolotl-grpo convert config_demo.yaml --out my-run
+    """
+    _run("convert", recipe, out=out)
+
+
+@grpo.command()
 @argument("config", required=False, type=FILE)
 @option("--tokenizer", help="Without a CONFIG: a folder or hub name.")
 @repeated(

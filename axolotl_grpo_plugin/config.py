@@ -21,13 +21,7 @@ def read_config(file: str, options: Mapping[str, object] | None = None) -> Any:
     """
     from axolotl.utils.dict import DictDefault
 
-    try:
-        with open(file, encoding="utf-8") as opened:
-            keys = yaml.safe_load(opened)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        _stop_unreadable(file, error)
-    if not isinstance(keys, dict):
-        stop("no-config", file, "not an Axolotl config", "Write a YAML of keys and values")
+    keys = read_yaml(file)
     cfg = DictDefault({**keys, "axolotl_config_path": file})
     for key, value in (options or {}).items():
         parent, inside, name = key.partition("__")
@@ -36,6 +30,29 @@ def read_config(file: str, options: Mapping[str, object] | None = None) -> Any:
         holder = cfg[parent] if inside else cfg
         holder[name or key] = yaml.safe_load(value) if isinstance(value, str) else value
     return cfg
+
+
+def read_yaml(file: str) -> dict[str, Any]:
+    """Read the keys of a YAML.
+
+    Raises:
+        FindingError: The file is missing, or it is not a YAML mapping.
+    """
+    if Path(file).suffix == ".py":
+        stop(
+            "python-file",
+            file,
+            "this is a Python script, and no Axolotl config",
+            "A script with TRL's GRPOTrainer needs one other import: docs/coming-from.md, TRL",
+        )
+    try:
+        with open(file, encoding="utf-8") as opened:
+            keys = yaml.safe_load(opened)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        _stop_unreadable(file, error)
+    if not isinstance(keys, dict):
+        stop("no-config", file, "not an Axolotl config", "Write a YAML of keys and values")
+    return keys
 
 
 def _stop_unreadable(file: str, error: Exception) -> NoReturn:

@@ -27,6 +27,7 @@ from axolotl_grpo_plugin.findings import (
 )
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.paths import PACKAGED
+from axolotl_grpo_plugin.recipes.keys import is_recipe
 from axolotl_grpo_plugin.transforms.gsm8k import instructions
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
@@ -41,7 +42,15 @@ def check_rl(cfg: Config, use: str, in_the_cloud: bool = False) -> Findings:
         use: "train" or "answer". `eval` and `passrate` need no plugin under `plugins:`.
         in_the_cloud: The config came with a cloud.yaml.
     """
-    if not is_grpo(cfg):
+    if is_recipe(cfg):
+        file = cfg.get("axolotl_config_path")
+        yield fault(
+            "recipe",
+            str(file),
+            "this is a recipe of TRL, open-r1 or X-R1, and no Axolotl config",
+            f"Run `axolotl-grpo convert {file}`",
+        )
+    elif not is_grpo(cfg):
         fix = "Use `axolotl train` for it"
         if use == "answer" or is_named(cfg) or cfg.get("trl"):
             fix = "Set rl: grpo, or gdpo"

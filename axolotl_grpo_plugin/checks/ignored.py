@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin.checks.trl_args import KEY, UNPASSED, free_fields
+from axolotl_grpo_plugin.checks.trl_args import KEY
 from axolotl_grpo_plugin.config import Config, block, dicts, value_at
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, warning
+from axolotl_grpo_plugin.recipes.keys import fix_of
+from axolotl_grpo_plugin.recipes.trl_fields import UNPASSED, free_fields
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 TRL, VLLM, DATASETS = "trl.", "vllm.", "datasets[]."
@@ -82,7 +84,10 @@ def _unknown(name: str, prefix: str, key: str, known: Known) -> Finding:
         # It may belong to a plugin that is not named, or to a dataset's loader.
         if not prefix or (prefix == DATASETS and not meant):
             level = "warning"
-    if prefix in ("", TRL) and key in free_fields():
+    of_trl = None if prefix else fix_of(key)
+    if of_trl:
+        level, fix = "error", of_trl
+    elif prefix in ("", TRL) and key in free_fields():
         fix = f"Move it to {KEY}"
     elif meant:
         fix = f"Did you mean `{meant}`?"

@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.checks.config import check_rl
 from axolotl_grpo_plugin.checks.prompts import check_lengths
 from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.checks.traps import check_limit
-from axolotl_grpo_plugin.config import Config, completion_of, dicts, is_grpo, read_config
+from axolotl_grpo_plugin.config import Config, completion_of, dicts, read_config
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.data.measure import Measured, measure, notes_of
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import Tokenizer, name_of, open_tokenizer
-from axolotl_grpo_plugin.findings import Finding, at, stop, warning
+from axolotl_grpo_plugin.findings import Finding, at, stop, stop_on, warning
 from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
@@ -38,8 +39,7 @@ TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 def load(file: str) -> Config:
     """Read a raw config and check that its prompts can be counted. Raises: FindingError."""
     cfg: Config = read_config(file)
-    if not is_grpo(cfg):
-        stop("not-grpo", f"{file}: rl", f"it is {cfg.get('rl')!r}", "Set rl: grpo, or gdpo")
+    stop_on(check_rl(cfg, "answer"), cfg)
     if not dicts(cfg.get("datasets")):
         stop("no-datasets", file, "no datasets", "Write a list of them, each with a path")
     if not name_of(cfg):

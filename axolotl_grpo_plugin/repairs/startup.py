@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 
-_RARELY = (200_000, 50, 100)  # new objects until a collection, instead of 700 (2,000 from Python 3.13 on)
+# The first number is that of new objects until a collection, 700 by default (2,000 from Python 3.13 on).
+_RARELY = (200_000, 50, 100)
 _DEFAULT = gc.get_threshold()
 
 

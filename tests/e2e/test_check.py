@@ -215,7 +215,7 @@ def test_each_field_of_trl_has_the_key_of_axolotl_or_fits_into_grpo_trl_args():
     from transformers import TrainingArguments
     from trl import GRPOConfig
 
-    from axolotl_grpo_plugin.checks.trl_args import free_fields, key_of_axolotl
+    from axolotl_grpo_plugin.recipes.trl_fields import free_fields, key_of_axolotl
 
     passed = GRPOStrategy.set_training_args_kwargs(Key())
     names = {field.name for field in fields(GRPOConfig)}

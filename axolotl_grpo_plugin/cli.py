@@ -159,6 +159,22 @@ def init(data: str, **options: object) -> None:
 
 
 @grpo.command()
+@argument("topic", required=False)
+def docs(topic: str | None) -> None:
+    """List the pages of the documentation, print one, or search them.
+
+    TOPIC is a page's name, or any text.
+
+    \b
+    Examples:
+      axolotl-grpo docs
+      axolotl-grpo docs gpus
+      axolotl-grpo docs "vllm_mode"
+    """
+    _run("docs", topic)
+
+
+@grpo.command()
 @argument("recipe", type=FILE)
 @option("--out", type=NEW_FOLDER, help="Folder to write to. [RECIPE's name]")
 def convert(recipe: str, out: str | None) -> None:
@@ -211,7 +227,8 @@ def stats(config: str | None, **options: Any) -> None:
 
 
 @grpo.command()
-@argument("configs", nargs=-1, required=True, type=EXISTING)
+@argument("configs", nargs=-1, type=EXISTING)
+@option("--schema", is_flag=True, help="Print the JSON schema of a config with this plugin's keys.")
 @GPUS
 @option(
     "--gpu-memory",
@@ -226,18 +243,24 @@ def stats(config: str | None, **options: Any) -> None:
 @OFFLINE
 @STRICT
 @JSON
-def check(configs: tuple[str, ...], **options: object) -> None:
+def check(configs: tuple[str, ...], schema: bool, **options: object) -> None:
     """Find mistakes in CONFIGS before you rent a GPU.
 
-    CONFIGS are Axolotl YAMLs, or folders of them.
+    CONFIGS are Axolotl YAMLs, or folders of them. Editors complete and check the keys of a YAML by the file
+    that --schema writes.
 
     \b
     Examples:
       axolotl-grpo check configs/quickstart.yaml
+      axolotl-grpo check --schema
       axolotl-grpo check configs/gsm8k/qwen2.5-1.5b-lora-24gb.yaml --gpus 1 --gpu-memory 24
     """
     # Axolotl's telemetry raises at the exit of a command that trains nothing.
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+    if schema:
+        _run("schema")
+    if not configs:
+        raise click.UsageError("Name a config, or a folder of them.")
     _run("check", configs, **options)
 
 

@@ -43,7 +43,7 @@ def packaged(path: str) -> str:
 
 
 def shipped(name: str) -> Path:
-    """Return the path of "configs", "rewards" or "cloud.yaml": in the wheel, or in a checkout."""
+    """Return the path of "configs", "docs", "rewards" or "cloud.yaml": in the wheel, or in a checkout."""
     package = Path(__file__).parent
     in_wheel = package / "pack" / name
     return in_wheel if in_wheel.exists() else package.parent / name

@@ -14,7 +14,7 @@ from tests.conftest import ROOT, write_rows
 from tests.e2e.conftest import environment
 from tools.options import page
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "llms.txt"]
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 # A block whose first line is "# my.yaml" is that file; "$ cat FILE" shows a file.
@@ -49,6 +49,7 @@ EXAMPLES = [line for _, command in commands() for line in typed(command.help)]
 OF_PAGES = [line for language in ("bash", "console") for block in blocks(language) for line in typed(block)]
 # Each takes less than 3 s.
 FAST = (
+    "docs",
     "fetch",
     "init",
     "reward list",
@@ -150,6 +151,11 @@ def test_links_lead_to_files_and_headings(page):
             lines = re.findall(r"^#+ (.*)", file.read_text(), re.M)
             slugs = [re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines]
             assert heading in slugs, f"{page.name}: {target}#{heading}"
+
+
+def test_index_for_assistants_names_each_page():
+    named = {target for target, _ in LINK.findall((ROOT / "llms.txt").read_text())}
+    assert named >= {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")}
 
 
 def measured():

@@ -504,20 +504,31 @@ def _answer(command: str, config: str, given: dict[str, Any]) -> None:
 
 
 @grpo.command("eval")
-@CONFIG
+@argument("paths", metavar="CONFIG", nargs=-1, required=True, type=EXISTING)
+@option("--runs", is_flag=True, help="Pool runs with several seeds: name their output_dirs.")
 @_answering
-def evaluate(config: str, **options: object) -> None:
+def evaluate(paths: tuple[str, ...], runs: bool, **options: Any) -> None:
     """Answer CONFIG's test rows with base and trained model, and compare them.
 
     Each row is answered once greedily, and --samples times sampled. The training's rewards judge the
     answers. A run that was interrupted goes on. A second run answers nothing again.
 
+    With --runs, nothing is answered. The held-out results of several runs give means, ranges and intervals over
+    seeds.
+
     \b
     Examples:
       axolotl-grpo eval configs/quickstart.yaml --limit 8
       axolotl-grpo eval configs/quickstart.yaml --model outputs/try --samples 0 --out results
+      axolotl-grpo eval --runs outputs/s1 outputs/s2 outputs/s3
     """
-    _answer("eval", config, options)
+    if runs:
+        _run("eval_runs", paths, as_json=options["as_json"])
+    if len(paths) > 1:
+        raise click.UsageError("Name one CONFIG. --runs takes several output_dirs.")
+    if os.path.isdir(paths[0]):
+        raise click.UsageError(f"{paths[0]} is a folder. Name a CONFIG, or write --runs.")
+    _answer("eval", paths[0], options)
 
 
 @grpo.command()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from typing import NoReturn
@@ -47,6 +48,8 @@ def parse(config: str, typed: Words, after: Words) -> tuple[CommandLine, Config]
                 overrides[key] = value
         launcher = context.params["launcher"]
         passed_on = context.args
+        known = {name for parameter in train.params for name in parameter.opts}
+        stop_on(_check_passed_on(passed_on, launcher, known))
     cfg = read_config(config, overrides)
     processes: int | None = 1
     if launcher != "python":
@@ -155,6 +158,40 @@ def _check_typed(words: Words) -> Findings:
         if name != key and key.startswith("grpo_"):
             fix = f"Set {key} in the config"
             yield fault("options", name, "no option of `axolotl train`", fix)
+
+
+def _check_passed_on(words: Words, launcher: str, known: set[str]) -> Findings:
+    """Check the words that Axolotl does not know, and that it would pass on to the launcher.
+
+    Args:
+        words: The words.
+        launcher: "accelerate", "torchrun" or "python".
+        known: The options of `axolotl train`, for words that are misspelt.
+    """
+    names = {name for name in _names(words) if name.startswith("--")}
+    if not names:
+        return
+    of_launcher = _options_of(launcher)
+    for name in sorted(names - of_launcher):
+        close = get_close_matches(name, known | of_launcher, n=1)
+        fix = f"Did you mean {close[0]}?" if close else "See axolotl train --help"
+        where = "no option of `axolotl train`, nor of its launcher"
+        yield fault("options", name, where, fix)
+
+
+def _options_of(launcher: str) -> set[str]:
+    """Return the options of a launcher of Axolotl, which imports it."""
+    if launcher == "accelerate":
+        from accelerate.commands.launch import launch_command_parser
+
+        parser = launch_command_parser()
+    elif launcher == "torchrun":
+        from torch.distributed.run import get_args_parser
+
+        parser = get_args_parser()
+    else:  # Python takes no options
+        return set()
+    return {name for action in parser._actions for name in action.option_strings}
 
 
 def check_words(call: CommandLine, cfg: Config) -> Findings:

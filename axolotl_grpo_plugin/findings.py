@@ -3,11 +3,11 @@
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 LOG = logging.getLogger(__name__)
 
@@ -133,17 +133,16 @@ def write_end(message: str) -> None:
         Path(file).write_text(message, encoding="utf-8")
 
 
-def stop_on(findings: Iterable[Finding], cfg: Mapping[str, Any] | None = None) -> None:
+def stop_on(findings: Iterable[Finding], file: str | None = None) -> None:
     """Log the warnings, and raise all errors.
 
     Args:
         findings: The findings of checks.
-        cfg: A config whose file the lines name.
+        file: The config file, which the lines name.
 
     Raises:
         FindingError: If there are errors. They come without tracebacks, which `check` shows.
     """
-    file = cfg.get("axolotl_config_path") if cfg else None
     errors = []
     for finding in findings:
         if file and not finding.where.startswith(file):
@@ -178,12 +177,6 @@ def raised(trace: str) -> str:
         if not _LIBRARIES.search(file):
             return f"{last} ({os.path.relpath(file)}, line {line})"
     return last
-
-
-def at(cfg: Mapping[str, Any], key: object) -> str:
-    """Return a place in a config for a finding."""
-    file = cfg.get("axolotl_config_path")
-    return f"{file}: {key}" if file else str(key)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

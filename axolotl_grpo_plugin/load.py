@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import Config, block
+from axolotl_grpo_plugin.config import Config, mapping_of
 from axolotl_grpo_plugin.findings import (
     Finding,
     FindingError,
@@ -65,15 +65,11 @@ RewardRefs = Sequence[RewardRef]
 
 def reward_refs(cfg: Config) -> RewardRefs:
     """Return the rewards of a config in order."""
-    keys = block(cfg, "trl").get("reward_funcs")
-    arguments = block(cfg, "grpo_reward_args")
-    if not isinstance(keys, list):  # Axolotl refuses it, and an entry that is no text
-        return []
-    found = []
-    for key in keys:
-        if isinstance(key, str):
-            found.append(RewardRef.of(key, block(arguments, key)))
-    return found
+    refs = []
+    for key in cfg.trl.reward_funcs:
+        if isinstance(key, str):  # Axolotl refuses an entry that is no text
+            refs.append(RewardRef.of(key, mapping_of(cfg.grpo_reward_args.get(key))))
+    return refs
 
 
 def plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from axolotl_grpo_plugin.config import Config, dicts
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import stop
 
 PACKAGED = "pkg://"
@@ -25,10 +25,10 @@ def add_working_folder() -> None:
 
 def resolve_packaged(cfg: Config) -> None:
     """Replace `pkg://PACKAGE/PATH` in models' and datasets' paths by the file's real path."""
-    places = [(cfg, "base_model"), (cfg, "tokenizer_config")]
-    for key in ("datasets", "test_datasets"):
-        places += [(entry, "path") for entry in dicts(cfg.get(key))]
-    for holder, key in places:
+    holders = [(cfg.raw, "base_model"), (cfg.raw, "tokenizer_config")]
+    for entry in (*cfg.datasets, *cfg.test_datasets):
+        holders.append((entry, "path"))
+    for holder, key in holders:
         value = holder.get(key)
         if isinstance(value, str) and value.startswith(PACKAGED):
             holder[key] = packaged(value)

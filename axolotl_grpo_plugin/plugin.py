@@ -38,7 +38,7 @@ def _check_name(name: str) -> None:
     """Refuse a misspelt path of this plugin."""
     if len(name) == 1:  # Axolotl takes a text for a list of its characters
         stop("no-list", "plugins", "not a list", f"Write - {PLUGIN}")
-    stop_on(check_plugin({"plugins": [name]}))
+    stop_on(check_plugin(Config({"plugins": [name]})))
 
 
 upstream.check_plugin_names(_check_name)
@@ -50,101 +50,111 @@ class GRPOPlugin(base.BasePlugin):
     Axolotl loads it in all runs of a user who has installed it. Outside `rl: grpo|gdpo` it does
     nothing. In such runs it makes the working folder importable and checks its own keys. All other
     features need it listed under `plugins:`.
+
+    Each hook gets the mapping that Axolotl reads and writes, and makes a `Config` of it.
     """
 
     _run: "Run | None" = None
-    _given: dict[str, Any]  # the config with its command line's options, before Axolotl's defaults
+    _given: Config  # the config with its command line's options, before Axolotl's defaults
     _row: dict[str, Any] | None = None  # of the training dataset, to try the rewards on
 
     @exit_on_findings()
     def register(self, cfg: "DictDefault") -> None:
-        if is_named(cfg):
-            self._given = cfg.to_dict()
-            paths.resolve_packaged(cfg)  # for all commands, because `axolotl inference` clears `rl`
-        if not is_grpo(cfg):
+        config = Config(cfg)
+        if is_named(config):
+            self._given = Config(cfg.to_dict())
+            # For all commands, because `axolotl inference` clears `rl`.
+            paths.resolve_packaged(config)
+        if not is_grpo(config):
             return
         paths.add_working_folder()
-        if not is_named(cfg):
-            stop_on(findings(Facts(cfg, "installed"), "yaml"), cfg)
+        if not is_named(config):
+            stop_on(findings(Facts(config, "installed"), "yaml"), config.file)
         else:
             _pass_crashes()
             exit_quickly()
             upstream.connect_cpus()
             quiet_console(everything=False)
-            stop_on(findings(Facts(cfg), "yaml", "import", "axolotl"), cfg)
-            limit_prompts(cfg)
-            name_run(cfg, _ranks())
-            settle_address(cfg)
+            stop_on(findings(Facts(config), "yaml", "import", "axolotl"), config.file)
+            limit_prompts(config)
+            name_run(config, _ranks())
+            settle_address(config)
 
     def get_input_args(self) -> str:
         return "axolotl_grpo_plugin.args.GRPOArgs"
 
     @exit_on_findings()
-    def on_config_validation_error(self, cfg: Config) -> None:
-        if is_named(cfg) and (error := sys.exception()):
-            facts = Facts(cfg, ranks=_ranks())
+    def on_config_validation_error(self, cfg: "DictDefault") -> None:
+        config = Config(cfg)
+        if is_named(config) and (error := sys.exception()):
+            facts = Facts(config, ranks=_ranks())
             known = list(findings(facts, "ranks"))
-            others = [other for other in refusals(cfg, error) if not facts.says_less(other)]
-            stop_on([*known, *others], cfg)
+            others = [other for other in refusals(config, error) if not facts.says_less(other)]
+            stop_on([*known, *others], config.file)
 
     @exit_on_findings()
-    def load_datasets(self, cfg: Config, preprocess: bool = False) -> Any:
+    def load_datasets(self, cfg: "DictDefault", preprocess: bool = False) -> Any:
+        config = Config(cfg)
         # Axolotl takes the datasets of one plugin, and NeMo Gym's plugin loads its own.
-        if not _active(cfg) or cfg.get("nemo_gym_enabled"):
+        if not _active(config) or config.nemo_gym_enabled:
             return None
         from axolotl_grpo_plugin.checks.datasets import load_checked
 
         if not preprocess:
             quiet_console(everything=True)
-            upstream.keep_on_cpu(cfg)
-            stop_on(findings(Facts(cfg, ranks=_ranks()), "disk", "machine"), cfg)
-        loaded = load_checked(cfg)
+            upstream.keep_on_cpu(config)
+            stop_on(findings(Facts(config, ranks=_ranks()), "disk", "machine"), config.file)
+        loaded = load_checked(config)
         self._row = loaded.train_dataset[0]
-        if uses_tools(cfg):
-            stop_on(check_tool_use(cfg, loaded.train_dataset[0]["prompt"], _ranks()), cfg)
-        if mode_of(cfg) == "server" and not preprocess:
-            request_or_check(cfg)
+        if uses_tools(config):
+            stop_on(
+                check_tool_use(config, loaded.train_dataset[0]["prompt"], _ranks()), config.file
+            )
+        if mode_of(config) == "server" and not preprocess:
+            request_or_check(config)
         return loaded
 
     @exit_on_findings()
-    def pre_model_load(self, cfg: Config) -> None:
-        if not _active(cfg):
+    def pre_model_load(self, cfg: "DictDefault") -> None:
+        config = Config(cfg)
+        if not _active(config):
             return
         from axolotl_grpo_plugin.checks.samples import check_row
         from axolotl_grpo_plugin.training.run import Run, set_threads
 
-        set_threads(cfg)
+        set_threads(config)
         keep_objects()  # the imports, because Axolotl collects garbage after it has loaded the model
-        run = self._run = Run(cfg, self._given)
+        run = self._run = Run(config, self._given)
         if self._row:
-            stop_on(check_row(cfg, run.rewards, self._row), cfg)
+            stop_on(check_row(config, run.rewards, self._row), config.file)
         run.open()
         if self._row and run.tools:
-            stop_on(check_start(cfg, run.tools, self._row, _ranks()), cfg)
+            stop_on(check_start(config, run.tools, self._row, _ranks()), config.file)
 
     @exit_on_findings()
-    def get_training_args(self, cfg: Config) -> dict[str, Any] | None:
-        if not _active(cfg):
+    def get_training_args(self, cfg: "DictDefault") -> dict[str, Any] | None:
+        config = Config(cfg)
+        if not _active(config):
             return None
         from axolotl_grpo_plugin.training.run import arguments_of_cpu
 
-        if mode_of(cfg) == "server":
-            wait(cfg)  # because the trainer's client connects next
-        return {**trl_args(cfg), **training_args(cfg), **arguments_of_cpu(cfg)}
+        if mode_of(config) == "server":
+            wait(config)  # because the trainer's client connects next
+        return {**trl_args(config), **training_args(config), **arguments_of_cpu(config)}
 
     @exit_on_findings()
-    def post_trainer_create(self, cfg: Config, trainer: "GRPOTrainer") -> None:
+    def post_trainer_create(self, cfg: "DictDefault", trainer: "GRPOTrainer") -> None:
         if self._run:
             self._run.begin(trainer)
             gc.collect()
             keep_objects()
 
     def add_callbacks_post_trainer(
-        self, cfg: Config, trainer: "GRPOTrainer"
+        self, cfg: "DictDefault", trainer: "GRPOTrainer"
     ) -> list["TrainerCallback"]:
         return self._run.callbacks(trainer) if self._run else []
 
-    def post_train_unload(self, cfg: Config) -> None:
+    def post_train_unload(self, cfg: "DictDefault") -> None:
         if self._run:
             self._run.close()
             self._run = None

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from pandas import Series
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.load import load_reward, reward_refs
 from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.runlog.schema import REWARD
@@ -92,7 +93,9 @@ def held_out(name, run):
     Without a highest score, the values are mean rewards, and the name of the source says so.
     """
     cfg = yaml.safe_load((run / "config.yaml").read_text())
-    best = {ref.path.rpartition(".")[2]: load_reward(ref).highest for ref in reward_refs(cfg)}
+    best = {
+        ref.path.rpartition(".")[2]: load_reward(ref).highest for ref in reward_refs(Config(cfg))
+    }
     scores = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for answer in read(run / "out" / HELD_OUT):
         scored = [

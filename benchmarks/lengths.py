@@ -29,6 +29,7 @@ from axolotl.utils.dict import DictDefault
 from datasets.fingerprint import Hasher
 from transformers import AutoTokenizer
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.measure import measure
 from axolotl_grpo_plugin.data.rows import BATCH, Transform, read, sources
 from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
@@ -92,13 +93,13 @@ def best(ways):
 def encoding(file, folder):
     """Print part 1: ways to count in one process. Return the longest prompt."""
     cfg = DictDefault(config(file, folder))
-    (source,) = sources(cfg)
-    ours, theirs = open_tokenizer(cfg), AutoTokenizer.from_pretrained(folder)
+    (source,) = sources(Config(cfg))
+    ours, theirs = open_tokenizer(Config(cfg)), AutoTokenizer.from_pretrained(folder)
     backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    make = Transform(source, cfg, theirs)
+    make = Transform(source, Config(cfg), theirs)
 
     def batches():
-        return read(source, cfg)
+        return read(source, Config(cfg))
 
     prompts = [row["prompt"] for batch in batches() for (row,) in make(batch)]
     texts = list(batched((ours.text(prompt) for prompt in prompts), BATCH))
@@ -122,7 +123,7 @@ def encoding(file, folder):
         "(b) `Tokenizer.prompts`: renders and encodes": lambda: [
             count for batch in batched(prompts, BATCH) for count in ours.prompts(batch)
         ],
-        "(c) `measure`: from the file": lambda: measure(source, cfg, ours),
+        "(c) `measure`: from the file": lambda: measure(source, Config(cfg), ours),
         "(d) `datasets.map(lambda row: ...)`": lambda: rows.map(one)["n"][:],
         "(e) `datasets.map(batched=True)`": lambda: rows.map(many, batched=True)["n"][:],
         "reading": lambda: sum(map(len, batches())),

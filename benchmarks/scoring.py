@@ -17,6 +17,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
 from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
 from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts, RolloutLog
@@ -56,7 +57,7 @@ def main(folder, model, steps, batch):
     keys = [f"axolotl_grpo_plugin.rewards.gsm8k.{name}_reward_func" for name in REWARDS]
     keys.append("rewards.true_equation.true_equation_reward_func")  # runs in a process
     cfg = {"trl": {"reward_funcs": keys}, "output_dir": folder, "grpo_rollouts": True}
-    runner = RewardRunner(cfg)
+    runner = RewardRunner(Config(cfg))
     args = GRPOConfig(
         output_dir=folder,
         per_device_train_batch_size=batch,
@@ -75,8 +76,8 @@ def main(folder, model, steps, batch):
         (Trainer,),
         {
             "reward_runner": runner,
-            "rollout_log": RolloutLog.of(cfg),
-            "sampling": SamplingSettings.of(cfg | {"grpo_dynamic_sampling": True}),
+            "rollout_log": RolloutLog.of(Config(cfg)),
+            "sampling": SamplingSettings.of(Config(cfg | {"grpo_dynamic_sampling": True})),
         },
     )
     trainer = kind(

@@ -24,6 +24,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.config import Config
 from benchmarks.all import facts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +64,7 @@ globals().update({name: getattr(rewards, name) for name in vars(rewards) if name
 def config(case, arm, seed, run):
     """Return the config of a run."""
     cfg = yaml.safe_load((ROOT / CASES[case].config).read_text())
-    paths.resolve_packaged(cfg)
+    paths.resolve_packaged(Config(cfg))
     cfg |= {
         "seed": seed,
         "output_dir": str(run / "out"),
@@ -113,7 +114,7 @@ def train_in_trl(file):
     )
     GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(cfg["base_model"], dtype="float32"),
-        reward_funcs=[load_reward(ref) for ref in reward_refs(cfg)],
+        reward_funcs=[load_reward(ref) for ref in reward_refs(Config(cfg))],
         args=GRPOConfig(
             output_dir=cfg["output_dir"],
             per_device_train_batch_size=cfg["micro_batch_size"],

@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.load import RewardRef, load_reward, load_scorer, logged_names, reward_refs
 from axolotl_grpo_plugin.reward import PlainReward
@@ -12,8 +13,10 @@ TRLS = "trl.rewards.get_repetition_penalty_reward"
 
 def test_rewards_of_a_config_have_sorted_arguments():
     cfg = {"trl": {"reward_funcs": ["a.b", "c.d"]}, "grpo_reward_args": {"c.d": {"y": 1, "x": 2}}}
-    assert reward_refs(cfg) == [RewardRef("a.b"), RewardRef("c.d", (("x", 2), ("y", 1)))]
-    assert not reward_refs({"trl": {"reward_funcs": "a.b"}}) + reward_refs({"trl": {"reward_funcs": [None]}})
+    assert reward_refs(Config(cfg)) == [RewardRef("a.b"), RewardRef("c.d", (("x", 2), ("y", 1)))]
+    assert not reward_refs(Config({"trl": {"reward_funcs": "a.b"}})) + reward_refs(
+        Config({"trl": {"reward_funcs": [None]}})
+    )
 
 
 def test_calls_factory_with_parameters():

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.config import Config
 
 
 @pytest.mark.parametrize("first", ["", None])  # `python -m` adds ""
@@ -22,7 +23,7 @@ def test_resolves_packaged_paths_and_keeps_others():
         "datasets": [{"path": "pkg://axolotl_grpo_plugin/quickstart/train.jsonl"}, {"path": "a/b"}],
         "test_datasets": None,
     }
-    paths.resolve_packaged(cfg)
+    paths.resolve_packaged(Config(cfg))
     assert Path(cfg["base_model"], "config.json").exists()
     assert Path(cfg["datasets"][0]["path"]).exists()
     assert cfg["datasets"][1]["path"] == "a/b"

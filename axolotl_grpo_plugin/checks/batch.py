@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.checks.rewards import functions_in
-from axolotl_grpo_plugin.config import GENERATIONS, Config, tokens_at, value_at
+from axolotl_grpo_plugin.config import GENERATIONS, Config, whole_of
 from axolotl_grpo_plugin.findings import Findings, fault
 from axolotl_grpo_plugin.reward import GroupReward
 
@@ -68,16 +68,16 @@ def batch_of(cfg: Config, ranks: int) -> Batch | None:
     generations = _size(cfg, "trl.num_generations", GENERATIONS)
     if micro is None or steps is None or generations is None:
         return None
-    evaluated = tokens_at(cfg, "eval_batch_size") or micro
+    evaluated = cfg.eval_batch_size or micro
     return Batch(
         micro,
         steps,
         generations,
         ranks,
-        tokens_at(cfg, TOTAL),
+        cfg.trl.generation_batch_size,
         evaluated if _evaluates(cfg) else 0,
-        tokens_at(cfg, GROUP_IN_EVALUATION) or generations,
-        cfg.get("rl") == "grpo" and value_at(cfg, "trl.num_generations") is not None,
+        cfg.grpo_trl_args.num_generations_eval or generations,
+        cfg.rl == "grpo" and cfg.trl.num_generations is not None,
     )
 
 
@@ -87,31 +87,34 @@ def name_run(cfg: Config, ranks: int) -> None:
     The rule is xLR's: Qwen2.5-7B-Instruct_lr_3e-6_bs_240_n_15, with the completions per step as "bs".
     """
     batch = batch_of(cfg, ranks)
-    named = cfg.get("wandb_name") or os.environ.get("WANDB_NAME")
-    if cfg.get("wandb_project") and not named and batch:
-        model = Path(str(cfg.get("base_model"))).name
-        cfg["wandb_name"] = (
-            f"{model}_lr_{cfg.get('learning_rate')}_bs_{batch.completions}_n_{batch.num_generations}"
+    named = cfg.wandb_name or os.environ.get("WANDB_NAME")
+    if cfg.wandb_project and not named and batch:
+        model = Path(str(cfg.base_model)).name
+        rate = cfg.value_at("learning_rate")  # as it is written: 1e-6, not 1e-06
+        cfg.raw["wandb_name"] = (
+            f"{model}_lr_{rate}_bs_{batch.completions}_n_{batch.num_generations}"
         )
 
 
 def _size(cfg: Config, key: str, default: int) -> int | None:
-    size = default if value_at(cfg, key) is None else tokens_at(cfg, key)
+    """Return a size of at least 1, or the default of a key that is not set. None for any other value."""
+    value = cfg.value_at(key)  # as it is written, because a wrong value is not the default
+    size = default if value is None else whole_of(value)
     return size if size and size > 0 else None
 
 
 def _evaluates(cfg: Config) -> bool:
     """Return whether Axolotl turns evaluation on."""
-    strategy = cfg.get("eval_strategy")
-    if strategy == "no" or not (cfg.get("test_datasets") or cfg.get("val_set_size")):
+    strategy = cfg.eval_strategy
+    if strategy == "no" or not (cfg.test_datasets or cfg.val_set_size):
         return False
-    evaluations = (tokens_at(cfg, "evals_per_epoch") or 0) * (tokens_at(cfg, "num_epochs") or 1)
-    return bool(strategy or cfg.get("eval_steps") or evaluations > 1)
+    evaluations = (cfg.evals_per_epoch or 0) * (whole_of(cfg.num_epochs) or 1)
+    return bool(strategy or cfg.eval_steps or evaluations > 1)
 
 
 def check_batch(cfg: Config, ranks: int) -> Findings:
     """Check TRL's and Axolotl's rules for the batch. Each error names a size that keeps them."""
-    if cfg.get("batch_size") and not cfg.get(STEPS):
+    if cfg.batch_size and not cfg.value_at(STEPS):
         yield fault(
             "unread-batch-size",
             "batch_size",

@@ -16,7 +16,7 @@ from axolotl_grpo_plugin.transforms.rows import rows_of
 
 def check_columns(key: str, dataset: Dataset, cfg: Config) -> Findings:
     """Check that the loaded dataset has rows, prompts and the columns that the rewards read."""
-    where = f"{key} ({', '.join(str(entry['path']) for entry in cfg[key])})"
+    where = f"{key} ({', '.join(str(entry['path']) for entry in cfg.value_at(key))})"
     if not len(dataset):
         yield fault(
             "no-rows",

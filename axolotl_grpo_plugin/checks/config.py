@@ -2,20 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from axolotl_grpo_plugin.args import GRPOArgs
-from axolotl_grpo_plugin.config import (
-    PLUGIN,
-    Config,
-    dicts,
-    is_grpo,
-    is_named,
-    plugins_of,
-    value_at,
-)
+from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, mappings_of
 from axolotl_grpo_plugin.data.inputs import check_file, check_transform
 from axolotl_grpo_plugin.findings import (
     Findings,
@@ -42,21 +34,20 @@ def check_rl(cfg: Config, use: str, in_the_cloud: bool = False) -> Findings:
         use: "train" or "answer". `eval` and `passrate` need no plugin under `plugins:`.
         in_the_cloud: The config came with a cloud.yaml.
     """
-    if is_recipe(cfg):
-        file = cfg.get("axolotl_config_path")
+    if is_recipe(cfg.raw):
         yield fault(
             "recipe",
-            str(file),
+            str(cfg.file),
             "this is a recipe of TRL, open-r1 or X-R1, and no Axolotl config",
-            f"Run `axolotl-grpo convert {file}`",
+            f"Run `axolotl-grpo convert {cfg.file}`",
         )
     elif not is_grpo(cfg):
         fix = "Use `axolotl train` for it"
-        if use == "answer" or is_named(cfg) or cfg.get("trl"):
+        if use == "answer" or is_named(cfg) or cfg.trl:
             fix = "Set rl: grpo, or gdpo"
         if in_the_cloud:
             fix = "Set provider: modal in cloud.yaml"
-        yield fault("not-grpo", f"rl ({cfg.get('rl')})", "not grpo or gdpo", fix)
+        yield fault("not-grpo", f"rl ({cfg.value_at('rl')})", "not grpo or gdpo", fix)
     elif use == "train" and not is_named(cfg) and not any(check_plugin(cfg)):
         yield fault("no-plugin", "plugins", "the GRPO plugin is not listed", f"Add - {PLUGIN}")
 
@@ -64,27 +55,29 @@ def check_rl(cfg: Config, use: str, in_the_cloud: bool = False) -> Findings:
 def check_keys(cfg: Config) -> Findings:
     """Check this plugin's keys, because Axolotl drops unknown keys silently."""
     known = GRPOArgs.model_fields
-    for key in cfg:
+    for key in cfg.raw:
         if str(key).startswith("grpo_") and key not in known:
             yield fault("unknown-key", key, "no such key", nearest(key, known))
 
 
 def check_blocks(cfg: Config) -> Findings:
     """Check that blocks hold keys, because Axolotl's message for another value names no key."""
+    # The raw values, because the typed view of a wrong block is empty.
     for key in ("trl", "vllm"):
-        if cfg.get(key) and not isinstance(cfg[key], dict):
+        if cfg.value_at(key) and not isinstance(cfg.value_at(key), dict):
             yield fault(
                 "no-block", key, "not a block of keys", "Write each as `key: value` below it"
             )
-    if not isinstance(cfg.get("grpo_columns") or {}, dict):
+    if not isinstance(cfg.value_at("grpo_columns") or {}, dict):
         yield fault("no-map", "grpo_columns", "not a map", "Write {question: q, answer: a}")
 
 
 def check_datasets(cfg: Config) -> Findings:
     """Check that transforms import by Axolotl's rule, and that local files exist and are not empty."""
     for key in ("datasets", "test_datasets"):
-        datasets = dicts(cfg.get(key))
-        if cfg.get(key) and cfg[key] != datasets:
+        written = cfg.value_at(key)
+        datasets = mappings_of(written)
+        if written and written != datasets:
             yield fault("no-list", key, "not a list of datasets", "Begin each with `- path:`")
         for number, dataset in enumerate(datasets):
             yield from check_transform(dataset.get("type"), f"{key}[{number}].type")
@@ -93,7 +86,7 @@ def check_datasets(cfg: Config) -> Findings:
 
 def check_deepspeed(cfg: Config) -> Findings:
     """Check that the DeepSpeed config exists and is JSON. Axolotl opens it only to train."""
-    file = cfg.get("deepspeed")
+    file = cfg.deepspeed
     if not isinstance(file, str) or not file:
         return
     where = f"deepspeed ({file})"
@@ -110,16 +103,16 @@ def check_deepspeed(cfg: Config) -> Findings:
 
 def check_prompt_keys(cfg: Config) -> Findings:
     """Check the keys that make prompts: the chat template, worked examples and `grpo_prompt_template`."""
-    name = cfg.get("chat_template")
-    if isinstance(name, str) and name.endswith(".jinja"):
+    name = cfg.chat_template
+    if name and name.endswith(".jinja"):
         yield fault(
             "file-for-name",
             f"chat_template ({name})",
             "a file in place of a template's name",
             f"Write chat_template: jinja and chat_template_jinja: {name}",
         )
-    template = cfg.get("chat_template_jinja")
-    if isinstance(template, str) and template.endswith(".jinja") and not os.path.isfile(template):
+    template = cfg.chat_template_jinja
+    if template and template.endswith(".jinja") and not os.path.isfile(template):
         # Axolotl would use the path itself as the template.
         yield fault(
             "no-file",
@@ -134,8 +127,8 @@ def check_prompt_keys(cfg: Config) -> Findings:
         fix = 'End the answer in "#### <answer>"'
         yield finding_of(error, "wrong-example", "grpo_examples", fix)
     where = "grpo_prompt_template"
-    template = cfg.get(where)
-    if not isinstance(template, str) or not template:
+    template = cfg.grpo_prompt_template
+    if not template:
         return
     if "{question}" not in template:
         yield fault(
@@ -144,17 +137,19 @@ def check_prompt_keys(cfg: Config) -> Findings:
             "it has no place for the question",
             "Write {question} where the question belongs",
         )
-    for key in filter(cfg.get, ("grpo_system_prompt", "grpo_system_in", "grpo_examples")):
-        yield fault(
-            "unused-key",
-            key,
-            f"not used, because {where} is the whole prompt",
-            "Remove one of the two keys",
-        )
+    for key in ("grpo_system_prompt", "grpo_system_in", "grpo_examples"):
+        if cfg.value_at(key):
+            yield fault(
+                "unused-key",
+                key,
+                f"not used, because {where} is the whole prompt",
+                "Remove one of the two keys",
+            )
 
 
-def _examples(cfg: Config) -> list[Mapping[str, str]]:
-    examples = dicts(cfg.get("grpo_examples"))
+def _examples(cfg: Config) -> Sequence[Mapping[str, str]]:
+    """Return the worked examples, none if the validation refuses one."""
+    examples = cfg.grpo_examples
     for example in examples:
         for key in ("question", "answer"):
             if not isinstance(example.get(key), str):
@@ -164,22 +159,22 @@ def _examples(cfg: Config) -> list[Mapping[str, str]]:
 
 def check_held_out(cfg: Config) -> Findings:
     """Check that held-out rows have a dataset, and that no other generation runs beside them."""
-    held_out, steps = cfg.get("grpo_held_out_rows"), "grpo_eval_steps"
-    if cfg.get(steps) and not held_out:
+    held_out, steps = cfg.grpo_held_out_rows, "grpo_eval_steps"
+    if cfg.grpo_eval_steps and not held_out:
         yield fault(
             "no-held-out-rows",
             steps,
             "there are no held-out rows to answer",
             "Set grpo_held_out_rows",
         )
-    if cfg.get(steps) and value_at(cfg, "trl.async_prefetch"):
+    if cfg.grpo_eval_steps and cfg.trl.async_prefetch:
         yield fault(
             "held-out-with-prefetch",
             steps,
             "held-out answers would make completions of trl.async_prefetch greedy, too",
             "Remove one of the two keys",
         )
-    if held_out and not cfg.get("test_datasets"):
+    if held_out and not cfg.test_datasets:
         yield fault(
             "no-held-out-rows",
             "grpo_held_out_rows",
@@ -193,12 +188,12 @@ def check_plugin(cfg: Config) -> Findings:
 
     With a second path, Axolotl would add the plugin's keys twice.
     """
-    plugins = cfg.get("plugins")
+    plugins = cfg.value_at("plugins")  # as it is written: the typed view has a list
     if isinstance(plugins, str):
         yield fault("no-list", f"plugins ({plugins})", "not a list", f"Write - {PLUGIN}")
         return
     is_wrong = False
-    for name in map(str, plugins_of(cfg)):
+    for name in map(str, cfg.plugins):
         similar = get_close_matches(name, [PLUGIN, _PACKAGE], 1, 0.8)
         if name.replace(":", ".") != PLUGIN and (name.startswith(_PACKAGE) or similar):
             is_wrong = True
@@ -216,11 +211,11 @@ def check_plugin(cfg: Config) -> Findings:
 
 def _used(cfg: Config) -> Iterator[str]:
     """Yield the keys and paths of a config that only this plugin understands or protects."""
-    for key in map(str, cfg):
+    for key in map(str, cfg.raw):
         if key.startswith("grpo_"):
             yield key
-    values = [cfg.get("base_model"), *(reward.key for reward in reward_refs(cfg))]
-    for dataset in dicts(cfg.get("datasets")):
+    values = [cfg.base_model, *(reward.key for reward in reward_refs(cfg))]
+    for dataset in cfg.datasets:
         values += [dataset.get("path"), dataset.get("type")]
     for value in map(str, values):
         if value.startswith((PACKAGED, f"{_PACKAGE}.")):

@@ -25,13 +25,13 @@ def load_checked(cfg: Config) -> Any:
         finding = error.finding
         raise FindingError(finding._replace(fix=finding.fix or DATASET_FIX)) from error
     except Exception:  # a user's transform or file
-        stop_on(_check_rows(cfg), cfg)
+        stop_on(_check_rows(cfg), cfg.file)
         raise
-    stop_on(check_columns("datasets", loaded.train_dataset, cfg), cfg)
+    stop_on(check_columns("datasets", loaded.train_dataset, cfg), cfg.file)
     if not isinstance(loaded.train_dataset[0]["prompt"], str) and (wrong := lacks_template(cfg)):
-        stop_on([wrong], cfg)
-    if cfg.get("test_datasets"):
-        stop_on(check_columns("test_datasets", loaded.eval_dataset, cfg), cfg)
+        stop_on([wrong], cfg.file)
+    if cfg.test_datasets:
+        stop_on(check_columns("test_datasets", loaded.eval_dataset, cfg), cfg.file)
     return loaded
 
 

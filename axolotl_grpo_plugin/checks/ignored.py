@@ -1,7 +1,7 @@
 """Find keys that Axolotl ignores silently, and keys that it does not read for this kind of run."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pkgutil import resolve_name
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from axolotl_grpo_plugin.checks.trl_args import KEY
-from axolotl_grpo_plugin.config import Config, block, dicts, value_at
+from axolotl_grpo_plugin.config import Config, mappings_of
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, warning
 from axolotl_grpo_plugin.recipes.keys import fix_of
 from axolotl_grpo_plugin.recipes.trl_fields import UNPASSED, free_fields
@@ -104,13 +104,13 @@ def _unknown(name: str, prefix: str, key: str, known: Known) -> Finding:
     )
 
 
-def _holders(cfg: Config) -> Iterator[tuple[str, str, Config]]:
+def _holders(cfg: Config) -> Iterator[tuple[str, str, Mapping[Any, Any]]]:
     """Yield the blocks whose keys are known: name, key prefix in `_known`, block."""
-    yield "", "", cfg
-    yield TRL, TRL, block(cfg, "trl")
-    yield VLLM, VLLM, block(cfg, "vllm")
+    yield "", "", cfg.raw
+    yield TRL, TRL, cfg.trl.raw
+    yield VLLM, VLLM, cfg.vllm.raw
     for key in ("datasets", "test_datasets"):
-        for number, dataset in enumerate(dicts(cfg.get(key))):
+        for number, dataset in enumerate(mappings_of(cfg.value_at(key))):
             yield f"{key}[{number}].", DATASETS, dataset
 
 
@@ -173,8 +173,8 @@ def _similar(key: str, prefix: str, known: Known) -> str:
 
 def check_twice(cfg: Config) -> Findings:
     """Check that no block of a config's file has a key twice, because YAML drops the first."""
-    file = cfg.get("axolotl_config_path")
-    if not isinstance(file, str) or not os.path.isfile(file):  # Axolotl also takes an address
+    file = cfg.file
+    if not file or not os.path.isfile(file):  # Axolotl also takes an address
         return
     with open(file, encoding="utf-8") as opened:
         nodes = [yaml.compose(opened, Loader=yaml.SafeLoader)]
@@ -210,20 +210,19 @@ def check_unread(cfg: Config) -> Findings:
         idle["Set trl.vllm_mode: server, or remove it"] = WITH_SERVER
     else:
         idle["Set trl.vllm_mode: colocate, or remove it"] = WITH_COLOCATE
-    trl = block(cfg, "trl")
-    prefetches = trl.get("async_prefetch")
-    if not prefetches and not trl.get("use_data_producer"):
+    prefetches = cfg.trl.async_prefetch
+    if not prefetches and not cfg.trl.use_data_producer:
         idle["Set trl.use_data_producer: true, or remove it"] = WITH_PRODUCER
-    if not prefetches or trl.get("streaming_partial_batch"):
+    if not prefetches or cfg.trl.streaming_partial_batch:
         fix = (
             "Set trl.use_data_producer: true, trl.async_prefetch: true and "
             "trl.streaming_partial_batch: false, or remove it"
         )
         idle[fix] = WITH_PREFETCH
-    if not trl.get("sync_ref_model"):
+    if not cfg.trl.sync_ref_model:
         idle["Set trl.sync_ref_model: true, or remove it"] = WITH_REFERENCE
     what = "a GRPO run with this config never reads it"
-    if "max_prompt_len" in cfg:
+    if "max_prompt_len" in cfg.raw:
         yield warning("unread-key", "max_prompt_len", what, "Set grpo_max_prompt_length")
     for fix, keys in idle.items():
         if changed := [key for key in keys if _is_changed(cfg, key)]:
@@ -237,4 +236,4 @@ def _is_changed(cfg: Config, key: str) -> bool:
 
     name, field = key.split(".")
     schema = {"trl": TRLConfig, "vllm": VllmConfig}[name]
-    return value_at(cfg, key) not in (None, schema.model_fields[field].default)
+    return cfg.value_at(key) not in (None, schema.model_fields[field].default)

@@ -16,11 +16,11 @@ from axolotl_grpo_plugin.checks.memory import checkpoint_bytes
 from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.checks.repositories import Repository, is_cached
 from axolotl_grpo_plugin.checks.reuse import check_output, existing
-from axolotl_grpo_plugin.config import Config, output_dir, tokens_at
+from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.findings import Fact, Finding, Lines, fault, warning
 from axolotl_grpo_plugin.processes import answer_of
-from axolotl_grpo_plugin.serving.address import check_free, settle_address
+from axolotl_grpo_plugin.serving.address import check_free, server_address, settle_address
 from axolotl_grpo_plugin.serving.placement import Words, mode_of
 
 GIB = 2**30
@@ -104,9 +104,9 @@ def check_gpus(gpus: Words) -> Generator[Fact | Finding, None, float | None]:
 
 def check_imports(cfg: Config, gpus: int) -> Lines:
     """Check that vLLM and FlashAttention can be imported, if they are installed or the config needs them."""
-    attention = cfg.get("attn_implementation") == "flash_attention_2"
+    attention = cfg.attn_implementation == "flash_attention_2"
     yield from _check_import("vllm", mode_of(cfg) != "none", gpus)
-    yield from _check_import("flash_attn", attention or bool(cfg.get("flash_attention")), gpus)
+    yield from _check_import("flash_attn", attention or bool(cfg.flash_attention), gpus)
 
 
 def _check_import(name: str, needed: bool, gpus: int) -> Lines:
@@ -164,7 +164,7 @@ def check_disk(cfg: Config) -> Lines:
         if isinstance(count, Finding):
             yield count
         else:
-            model = Repository("model", cfg["base_model"], cfg.get("revision_of_model"))
+            model = Repository("model", cfg.base_model or "", cfg.revision_of_model)
             if hub.is_on_hub(model.name) and not is_cached(cfg, model):
                 needs[constants.HF_HUB_CACHE] = 2.0 * count  # published in 16 bits
             needs[output] = _output_bytes(cfg, count)
@@ -188,11 +188,11 @@ def check_disk(cfg: Config) -> Lines:
 
 def _output_bytes(cfg: Config, count: int) -> float:
     """Return the most bytes that checkpoints and the final model of `count` parameters take at a time."""
-    final = checkpoint_bytes({**cfg, "save_only_model": True}, count)
-    if cfg.get("save_strategy") in ("no", False):
+    final = checkpoint_bytes(cfg.changed(save_only_model=True), count)
+    if cfg.save_strategy in ("no", False):
         return final
     # One more, because the newest is written before the oldest is deleted.
-    saves = (tokens_at(cfg, "save_total_limit") or CHECKPOINTS) + 1
+    saves = (cfg.save_total_limit or CHECKPOINTS) + 1
     return saves * checkpoint_bytes(cfg, count) + final
 
 
@@ -201,8 +201,8 @@ def check_ports(cfg: Config) -> Lines:
     if mode_of(cfg) != "server":
         return
     settle_address(cfg)
-    host, port = cfg["vllm"]["host"], cfg["vllm"]["port"]
-    group_port = tokens_at(cfg, "grpo_trl_args.vllm_group_port") or GROUP_PORT
+    host, port = server_address(cfg)
+    group_port = cfg.grpo_trl_args.vllm_group_port or GROUP_PORT
     found = list(check_free(host, port))
     try:
         socket.create_server(("", group_port)).close()

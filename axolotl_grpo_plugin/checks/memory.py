@@ -8,15 +8,7 @@ from typing import NamedTuple
 from axolotl_grpo_plugin.checks.config import check_deepspeed
 from axolotl_grpo_plugin.checks.parameters import shape_of
 from axolotl_grpo_plugin.checks.traps import beta_of
-from axolotl_grpo_plugin.config import (
-    Config,
-    block,
-    completion_of,
-    context_of,
-    number_of,
-    tokens_at,
-    value_at,
-)
+from axolotl_grpo_plugin.config import Config, context_of, mapping_of, whole_of
 from axolotl_grpo_plugin.findings import Finding, Findings, fault, warning
 from axolotl_grpo_plugin.serving.placement import Placement
 from axolotl_grpo_plugin.training.packed_step.settings import LOGITS_PER_CHUNK, may_pack
@@ -65,24 +57,24 @@ def memory_of(cfg: Config, placement: Placement, gib: float | None) -> Memory | 
     shape = shape_of(cfg)
     if isinstance(shape, Finding):
         return shape
-    rows = tokens_at(cfg, "micro_batch_size") or 1
-    completion = completion_of(cfg) or 0
+    rows = cfg.micro_batch_size or 1
+    completion = cfg.trl.max_completion_length or 0
     _, length = context_of(cfg) or ("", completion)
     count = rows * (completion or length) * shape.vocabulary
     logits = count * _BYTES_PER_LOGIT
     if may_pack(cfg):
         logits = min(count, LOGITS_PER_CHUNK) * _BYTES_PER_LOGIT_OF_A_CHUNK
-    if value_at(cfg, "trl.use_liger_loss"):
+    if cfg.trl.use_liger_loss:
         logits = 0  # Liger makes them in small parts
     # The inputs of a layer's norms, attention and MLP. Its attention keeps no scores (SDPA).
     layer = 16 * shape.hidden + 4 * shape.inner
     # A pass of the packed step has at most as many tokens.
     values = shape.layers * layer  # of a token, for the backward pass
-    if cfg.get("gradient_checkpointing"):
+    if cfg.gradient_checkpointing:
         values = shape.layers * shape.hidden + layer  # one layer is computed again
     served = 0.0
-    if placement.mode == "colocate" and not value_at(cfg, "trl.vllm_enable_sleep_mode"):
-        share = number_of(value_at(cfg, "vllm.gpu_memory_utilization")) or 0.3  # TRL's default
+    if placement.mode == "colocate" and not cfg.trl.vllm_enable_sleep_mode:
+        share = cfg.vllm.gpu_memory_utilization or 0.3  # TRL's default
         served = share * (gib or 0.0)
     return Memory(
         shape.parameters * _bytes_per_parameter(cfg, placement.processes) / GIB,
@@ -119,16 +111,16 @@ def check_memory(memory: Memory, gib: float) -> Findings:
 def checkpoint_bytes(cfg: Config, count: int) -> float:
     """Return the bytes of one checkpoint of a model of `count` parameters, with the optimizer if it is saved."""
     size = _weight_bytes(cfg)
-    if not cfg.get("save_only_model"):
+    if not cfg.save_only_model:
         size += _optimizer_bytes(cfg)
-    if cfg.get("adapter"):
+    if cfg.adapter:
         count //= 100  # an adapter is less than one percent
     return count * size
 
 
 def _weight_bytes(cfg: Config) -> float:
     # Axolotl loads weights in 16 bits unless the YAML switches both off. Its FSDP2 keeps them so.
-    if cfg.get("bf16") is False and not cfg.get("fp16"):
+    if cfg.bf16 is False and not cfg.fp16:
         return 4.0
     return 2.0
 
@@ -137,22 +129,22 @@ def _bytes_per_parameter(cfg: Config, ranks: int) -> float:
     """Return the bytes per parameter on one of `ranks` training GPUs."""
     size = _weight_bytes(cfg)
     stage, offloads = _deepspeed(cfg)
-    if fsdp := block(cfg, "fsdp_config"):
+    if cfg.fsdp_config:
         stage = 3  # FSDP shards everything, too
-        if fsdp.get("offload_params"):
+        if cfg.fsdp_config.offload_params:
             return 0.0
     weights = gradients = size
-    if cfg.get("adapter"):  # its gradients and optimizer are less than one percent
+    if cfg.adapter:  # its gradients and optimizer are less than one percent
         gradients = states = 0.0
-        if cfg.get("load_in_4bit"):
+        if cfg.load_in_4bit:
             weights = 0.5
-        elif cfg.get("load_in_8bit"):
+        elif cfg.load_in_8bit:
             weights = 1.0
     else:
         states = _optimizer_bytes(cfg)
-        if number_of(beta_of(cfg)):
+        if beta_of(cfg):
             # TRL loads its reference model in 32 bits. DeepSpeed casts it.
-            weights += size if cfg.get("deepspeed") else 4.0
+            weights += size if cfg.deepspeed else 4.0
     if offloads:
         states = 0.0
     if stage >= 1:
@@ -166,13 +158,13 @@ def _bytes_per_parameter(cfg: Config, ranks: int) -> float:
 
 def _deepspeed(cfg: Config) -> tuple[int, bool]:
     """Return the ZeRO stage, 0 without DeepSpeed, and whether the optimizer is offloaded to the CPU."""
-    config = cfg.get("deepspeed")
+    config = cfg.deepspeed
     if isinstance(config, str) and config and not any(check_deepspeed(cfg)):
         config = json.loads(Path(config).read_text(encoding="utf-8"))
     if isinstance(config, dict):
-        zero = block(config, "zero_optimization")
-        offload = value_at(zero, "offload_optimizer.device")
-        return tokens_at(zero, "stage") or 0, offload in ("cpu", "nvme")
+        zero = mapping_of(config.get("zero_optimization"))
+        offload = mapping_of(zero.get("offload_optimizer")).get("device")
+        return whole_of(zero.get("stage")) or 0, offload in ("cpu", "nvme")
     name = str(config)  # one of Axolotl's own files
     stage = re.search("zero([1-3])", name)
     return (int(stage[1]), "offload" in name) if stage else (0, False)
@@ -180,7 +172,7 @@ def _deepspeed(cfg: Config) -> tuple[int, bool]:
 
 def _optimizer_bytes(cfg: Config) -> float:
     """Return the bytes per parameter that the optimizer keeps and a checkpoint saves. Unknown ones count 0."""
-    name = str(cfg.get("optimizer") or "adamw_torch_fused")
+    name = cfg.optimizer or "adamw_torch_fused"
     size = _weight_bytes(cfg)
     copies = 0.0
     if size == 2 and _deepspeed(cfg)[0]:

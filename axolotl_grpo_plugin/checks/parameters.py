@@ -50,8 +50,8 @@ def shape_of(cfg: Config) -> Shape | Finding:
     The model's config.json is read if it is on this machine. Otherwise the model must be in PUBLIC.
     Returns a skipped finding if the size is not known.
     """
-    model = cfg.get("base_model")
-    folder = _folder(model, cfg.get("revision_of_model")) if isinstance(model, str) else None
+    model = cfg.base_model
+    folder = _folder(model, cfg.revision_of_model) if model else None
     name = str(model).rpartition("/")[2].removesuffix("-Instruct")
     if folder is None and name in PUBLIC:
         return PUBLIC[name]

@@ -3,14 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from axolotl_grpo_plugin.config import (
-    Config,
-    completion_of,
-    context_of,
-    is_named,
-    tokens_of,
-    value_at,
-)
+from axolotl_grpo_plugin.config import Config, context_of, is_named
 from axolotl_grpo_plugin.data.measure import Measured
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault
@@ -51,9 +44,9 @@ def check_lengths(cfg: Config, measured: Sequence[Measured], most: int | None) -
 
 def _prompt_limit(cfg: Config, most: int | None) -> tuple[str, int] | None:
     """Return the key that limits a prompt and the tokens it leaves, None if nothing limits it."""
-    if own := tokens_of(cfg.get("grpo_max_prompt_length")):
+    if own := cfg.grpo_max_prompt_length:
         return "grpo_max_prompt_length", own
-    completion = completion_of(cfg)
+    completion = cfg.trl.max_completion_length
     key, length = context_of(cfg) or ("max_position_embeddings", most)
     if not length or not completion:
         return None
@@ -67,7 +60,7 @@ def _check_dataset(cfg: Config, dataset: Measured, key: str, limit: int) -> Find
     # The transforms count a prompt without the descriptions of tools.
     dropped = own and not uses_tools(cfg)
     # transformers has no limit of its own.
-    if not over or not (dropped or value_at(cfg, "trl.use_vllm")):
+    if not over or not (dropped or cfg.trl.use_vllm):
         return
     level: Level = "error"
     result, or_else = "they are dropped. No row is left", ""
@@ -89,11 +82,11 @@ def _check_dataset(cfg: Config, dataset: Measured, key: str, limit: int) -> Find
 
 
 def _check_context(cfg: Config, most: int | None) -> Findings:
-    context, completion = context_of(cfg), completion_of(cfg)
+    context, completion = context_of(cfg), cfg.trl.max_completion_length
     if not context:
         return
     key, length = context
-    own = tokens_of(cfg.get("grpo_max_prompt_length"))
+    own = cfg.grpo_max_prompt_length
     if completion and own and own + completion > length:
         yield fault(
             "short-context",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf, isfinite
 from typing import NamedTuple
 
-from axolotl_grpo_plugin.config import Config, block, number_of, value_at
+from axolotl_grpo_plugin.config import Config, number_of
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault
 
 
@@ -137,10 +137,10 @@ TRLS_DEFAULTS = {"trl.epsilon": 0.2, "trl.vllm_importance_sampling_clip_max": 3.
 
 def check_ranges(cfg: Config) -> Findings:
     """Check the numbers of a raw config. Axolotl's own validation reports other values that are no numbers."""
-    top_k = NO_FILTER_IN_VLLM if block(cfg, "trl").get("use_vllm") else NO_COUNT
+    top_k = NO_FILTER_IN_VLLM if cfg.trl.use_vllm else NO_COUNT
     numbers = TRLS_DEFAULTS.copy()
     for key, range_ in {**RANGES, "trl.top_k": top_k}.items():
-        value = value_at(cfg, key)
+        value = cfg.value_at(key)  # as it is written, to report a wrong value
         if value is None:
             continue
         number = number_of(value)

@@ -44,8 +44,8 @@ def repositories(cfg: Config) -> list[Repository]:
 
 
 def _named(cfg: Config) -> Iterator[Repository]:
-    yield Repository("model", cfg.get("base_model", ""), cfg.get("revision_of_model"))
-    yield Repository("model", cfg.get("tokenizer_config", ""))
+    yield Repository("model", cfg.base_model or "", cfg.revision_of_model)
+    yield Repository("model", cfg.tokenizer_config or "")
     for ref in reward_refs(cfg):
         if is_model(ref.key):
             yield Repository("model", ref.key)

@@ -13,8 +13,8 @@ MOUNTS = ("/", "/mnt", "/media", "/run/media", "/Volumes")  # folders that hold 
 
 def check_output(cfg: Config) -> Findings:
     """Check that the output folder can be written. The run would find out after the model is loaded."""
-    output = cfg.get("output_dir")
-    if not isinstance(output, str) or not output:
+    output = cfg.output_dir
+    if not output:
         return
     where, fix = f"output_dir ({output})", "Set another output_dir"
     above = existing(output)
@@ -48,16 +48,16 @@ def existing(folder: str) -> Path:
 
 def check_reuse(cfg: Config) -> Findings:
     """Check that the output folder is new, or that the checkpoint exists."""
-    resumed, output = cfg.get("resume_from_checkpoint"), cfg.get("output_dir")
-    if isinstance(resumed, str) and not os.path.isdir(resumed):
+    resumed, output = cfg.resume_from_checkpoint, cfg.output_dir
+    if resumed and not os.path.isdir(resumed):
         yield fault(
             "no-checkpoint", f"resume_from_checkpoint ({resumed})", "no such folder", correct_path()
         )
-    if resumed or not isinstance(output, str):
+    if resumed or output is None:
         return
     where, folder = f"output_dir ({output})", Path(output)
     checkpoints = sorted(folder.glob("checkpoint-*/"), key=lambda path: (len(path.name), path))
-    resumes = cfg.get("auto_resume_from_checkpoints")
+    resumes = cfg.auto_resume_from_checkpoints
     if checkpoints and not resumes:
         yield warning(
             "earlier-checkpoints",

@@ -1,10 +1,11 @@
 """Check the rewards that a config names, and its options for scoring."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
+from typing import Any
 
-from axolotl_grpo_plugin.config import Config, block, number_of, tokens_of, value_at
+from axolotl_grpo_plugin.config import Config, mapping_of, number_of
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, nearest
 from axolotl_grpo_plugin.load import (
     RewardRef,
@@ -22,11 +23,11 @@ from axolotl_grpo_plugin.reward import BaseReward, PlainReward
 
 def check_rewards(cfg: Config) -> Findings:
     """Check that every reward path imports, and is or makes a function that TRL can call."""
-    keys = value_at(cfg, "trl.reward_funcs")
+    keys = cfg.value_at("trl.reward_funcs")  # as it is written, to report a wrong value
     if isinstance(keys, str):
         yield fault("no-list", f"trl.reward_funcs ({keys})", "not a list", 'Put "- " before it')
-    other = cfg.get("nemo_gym_enabled") or cfg.get("grpo_environment")  # they may have their own
-    if not keys and isinstance(cfg.get("trl") or {}, dict) and not other:
+    other = cfg.nemo_gym_enabled or cfg.grpo_environment  # they may have their own
+    if not keys and isinstance(cfg.value_at("trl") or {}, dict) and not other:
         yield fault(
             "no-reward",
             "trl.reward_funcs",
@@ -35,7 +36,7 @@ def check_rewards(cfg: Config) -> Findings:
         )
     if not isinstance(keys, list):
         return
-    weights = value_at(cfg, "trl.reward_weights")
+    weights = cfg.value_at("trl.reward_weights")  # an empty list is a fault, too
     if isinstance(weights, list) and len(weights) != len(keys):
         yield fault(
             "other-weights",
@@ -57,7 +58,7 @@ def check_rewards(cfg: Config) -> Findings:
         where = f"trl.reward_funcs[{number}] ({key})"
         path, _, alias = key.partition("#")
         name = alias or key
-        arguments = block(block(cfg, "grpo_reward_args"), key)
+        arguments = mapping_of(cfg.grpo_reward_args.get(key))
         if name in names:
             yield fault(
                 "named-twice",
@@ -74,7 +75,7 @@ def _size(weight: object) -> float:
     return abs(number_of(weight) or 0)
 
 
-def _problem_of(key: str, arguments: Config, where: str) -> Finding | None:
+def _problem_of(key: str, arguments: Mapping[str, Any], where: str) -> Finding | None:
     """Return why TRL cannot call a reward, None if it can."""
     path = RewardRef(key).path
     if finding := check_file_path(path, where):
@@ -127,7 +128,7 @@ def check_scoring(cfg: Config) -> Findings:
     """Check that options of single rewards name known rewards, and that the guarded rewards are called."""
     keys = [reward.key for reward in reward_refs(cfg)]
     for option in ("grpo_reward_args", "grpo_reward_isolation"):
-        for key in block(cfg, option):
+        for key in mapping_of(cfg.value_at(option)):
             if key not in keys:
                 yield fault(
                     "unknown-reward",
@@ -135,14 +136,14 @@ def check_scoring(cfg: Config) -> Findings:
                     "trl.reward_funcs names no such reward",
                     nearest(key, keys),
                 )
-    if (tokens_of(cfg.get("context_parallel_size")) or 1) > 1:
+    if (cfg.context_parallel_size or 1) > 1:
         yield fault(
             "unguarded",
             "context_parallel_size",
             "Axolotl's context-parallel trainer does not call the guarded rewards",
             "Set it to 1, or remove it",
         )
-    if value_at(cfg, "trl.async_prefetch") and not value_at(cfg, "trl.use_data_producer"):
+    if cfg.trl.async_prefetch and not cfg.trl.use_data_producer:
         # core/trainers/grpo/async_trainer.py repeats each batch 10,000 times.
         yield fault(
             "same-prompts",

@@ -1,6 +1,6 @@
 """Check that dynamic sampling fits the rest of a raw config."""
 
-from axolotl_grpo_plugin.config import Config, value_at
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Findings, fault, nearest
 from axolotl_grpo_plugin.load import reward_refs
 
@@ -9,15 +9,16 @@ KEY = "grpo_dynamic_sampling"
 
 def check_dynamic_sampling(cfg: Config) -> Findings:
     """Check that groups can be replaced: after their scores are known, and without changing other groups."""
-    chosen = cfg.get(f"{KEY}_reward")
-    if not cfg.get(KEY):
-        for key in filter(cfg.get, (f"{KEY}_rounds", f"{KEY}_reward")):
-            yield fault(
-                "sampling-off",
-                key,
-                "dynamic sampling is off",
-                f"Set {KEY}: true, or remove the key",
-            )
+    chosen = cfg.grpo_dynamic_sampling_reward
+    if not cfg.grpo_dynamic_sampling:
+        for key in (f"{KEY}_rounds", f"{KEY}_reward"):
+            if cfg.value_at(key):
+                yield fault(
+                    "sampling-off",
+                    key,
+                    "dynamic sampling is off",
+                    f"Set {KEY}: true, or remove the key",
+                )
         return
     keys = [reward.key for reward in reward_refs(cfg)]
     if chosen and chosen not in keys:
@@ -25,15 +26,12 @@ def check_dynamic_sampling(cfg: Config) -> Findings:
             "unknown-reward",
             f"{KEY}_reward ({chosen})",
             "trl.reward_funcs names no such reward",
-            nearest(str(chosen), keys),
+            nearest(chosen, keys),
         )
     setting, fix = "", f"Remove {KEY}, or set rl: grpo with sum_then_normalize"
-    if (
-        cfg.get("rl") == "gdpo"
-        or value_at(cfg, "trl.multi_objective_aggregation") == "normalize_then_sum"
-    ):
+    if cfg.rl == "gdpo" or cfg.trl.multi_objective_aggregation == "normalize_then_sum":
         setting = "rl: gdpo or normalize_then_sum"
-    elif value_at(cfg, "trl.scale_rewards") == "batch":
+    elif cfg.trl.scale_rewards == "batch":
         setting, fix = "trl.scale_rewards: batch", f"Remove {KEY}, or set trl.scale_rewards: group"
     if setting:
         yield fault(
@@ -42,14 +40,14 @@ def check_dynamic_sampling(cfg: Config) -> Findings:
             f"with {setting}, advantages depend on the whole batch, so a group cannot be replaced alone",
             fix,
         )
-    if value_at(cfg, "trl.async_prefetch"):
+    if cfg.trl.async_prefetch:
         yield fault(
             "scored-too-late",
             KEY,
             "with trl.async_prefetch, Axolotl generates before it scores, so it is too late to replace a group",
             f"Remove {KEY}, or use trl.use_data_producer without trl.async_prefetch",
         )
-    elif cfg.get("nemo_gym_enabled"):
+    elif cfg.nemo_gym_enabled:
         yield fault(
             "scored-elsewhere",
             KEY,

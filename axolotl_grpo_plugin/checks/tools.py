@@ -5,7 +5,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axolotl_grpo_plugin.checks.batch import batch_of
-from axolotl_grpo_plugin.config import Config, block, completion_of, tokens_at, value_at
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.rows import Row
 from axolotl_grpo_plugin.data.tokenizer import (
     AxolotlTokenizer,
@@ -55,27 +55,29 @@ REFUSED = {
 
 def check_tools(cfg: Config) -> Findings:
     """Check that tools and environment import, and that the model can be told how to call them."""
-    if not uses_tools(cfg):
-        for key in filter(cfg.get, ONLY_WITH_TOOLS):
-            yield fault(
-                "no-tools",
-                key,
-                "the model has no tools",
-                f"Set {TOOLS} or {ENVIRONMENT}, or remove the key",
-            )
+    written = cfg.value_at(TOOLS)  # as it is written: the typed view has a list
+    if written and not isinstance(written, list):
+        yield fault("no-list", TOOLS, "not a list", 'Put "- " before the path')
+    elif not uses_tools(cfg):
+        for key in ONLY_WITH_TOOLS:
+            if cfg.value_at(key):
+                yield fault(
+                    "no-tools",
+                    key,
+                    "the model has no tools",
+                    f"Set {TOOLS} or {ENVIRONMENT}, or remove the key",
+                )
         return
     for key, what in REFUSED.items():
-        if value_at(cfg, key):
+        if cfg.value_at(key):
             yield fault("not-with-tools", key, what, "Remove it, or the tools")
-    if "max_tool_calling_iterations" in block(cfg, "grpo_trl_args") and cfg.get(MOST_CALLS):
+    if cfg.grpo_trl_args.max_tool_calling_iterations and cfg.grpo_max_tool_calls:
         yield fault(
             "set-twice",
             "grpo_trl_args.max_tool_calling_iterations",
             f"{MOST_CALLS} sets this field",
             "Remove one of the two",
         )
-    if not isinstance(cfg.get(TOOLS) or [], list):
-        yield fault("no-list", TOOLS, "not a list", 'Put "- " before the path')
     taken: dict[str, str] = {}
     paths = []
     for number, ref in enumerate(tool_refs(cfg)):
@@ -87,7 +89,7 @@ def check_tools(cfg: Config) -> Findings:
         else:
             yield from _check_arguments(ref, tool, f"grpo_tool_args ({ref.path})")
             yield from _check_schema(name_of(tool), described(tool), where, taken)
-    for path in block(cfg, "grpo_tool_args"):
+    for path in cfg.grpo_tool_args:
         if path not in paths:
             yield fault(
                 "unknown-tool",
@@ -185,7 +187,7 @@ def _check_environment(cfg: Config, ref: ToolRef, taken: dict[str, str]) -> Find
         )
     for name, method in tools.items():
         yield from _check_schema(name, method, f"{where}.{name}", taken)
-    if not value_at(cfg, "trl.reward_funcs") and not hasattr(environment, "get_reward"):
+    if not cfg.trl.reward_funcs and not hasattr(environment, "get_reward"):
         yield fault(
             "no-reward",
             "trl.reward_funcs",
@@ -203,11 +205,11 @@ def check_parallel_tools(cfg: Config, ranks: int) -> Findings:
         where, fix = "trl.vllm_mode", "Set trl.vllm_mode: colocate, or train with one process"
     elif mode == "colocate":
         where, fix = "vllm.tensor_parallel_size", "Set it to 1"
-        if (tokens_at(cfg, where) or 1) == 1:
+        if (cfg.vllm.tensor_parallel_size or 1) == 1:
             return
-    elif cfg.get("fsdp_config") or cfg.get("fsdp"):
+    elif cfg.fsdp_config or cfg.fsdp:
         where, fix = "fsdp_config", "Use vLLM in colocate mode, or remove it"
-    elif "zero3" in str(cfg.get("deepspeed")):
+    elif "zero3" in str(cfg.deepspeed):
         where, fix = "deepspeed", "Use vLLM in colocate mode, or ZeRO-2"
     else:
         return
@@ -276,7 +278,7 @@ def _check_budget(cfg: Config, tokenizer: Tokenizer, prompt: Chat) -> Findings:
             f"the chat template does not tell the model about {', '.join(used.hidden)}",
             "Set a template that shows tools, or describe them in grpo_system_prompt",
         )
-    most = completion_of(cfg)
+    most = cfg.trl.max_completion_length
     if most and most <= used.call:
         yield fault(
             "no-room-for-calls",

@@ -1,17 +1,7 @@
 """Find settings that load, but do not train as intended, or crash after the model is loaded."""
 
-from typing import Any
-
 from axolotl_grpo_plugin.checks.parameters import parameters_of
-from axolotl_grpo_plugin.config import (
-    GENERATIONS,
-    Config,
-    completion_of,
-    limit_prompts,
-    number_of,
-    tokens_at,
-    value_at,
-)
+from axolotl_grpo_plugin.config import GENERATIONS, Config, limit_prompts, number_of
 from axolotl_grpo_plugin.findings import FindingError, Findings, fault, nearest, warning
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -56,10 +46,10 @@ def check_traps(cfg: Config) -> Findings:
 
 def check_learning_rate(cfg: Config) -> Findings:
     """Check that the learning rate suits an adapter, or all weights of a model that is not small."""
-    rate = number_of(cfg.get("learning_rate"))
+    rate = cfg.learning_rate
     if rate is None:
         return
-    if cfg.get("adapter"):
+    if cfg.adapter:
         if rate < TOO_LOW_FOR_ADAPTER:
             yield warning(
                 "low-learning-rate",
@@ -79,10 +69,10 @@ def check_learning_rate(cfg: Config) -> Findings:
 
 def check_lora(cfg: Config) -> Findings:
     """Check that an adapter has its sizes and targets. Axolotl has no defaults, and PEFT fails after the model is loaded."""
-    if cfg.get("adapter") not in ("lora", "qlora") or cfg.get("lora_model_dir"):
+    if cfg.adapter not in ("lora", "qlora") or cfg.lora_model_dir:
         return
     for key, usual in (("lora_r", 16), ("lora_alpha", 32)):
-        value = cfg.get(key)
+        value = cfg.value_at(key)  # as it is written, to report a wrong value
         if (number_of(value) or 0) <= 0:
             yield fault(
                 "no-lora-size",
@@ -90,7 +80,7 @@ def check_lora(cfg: Config) -> Findings:
                 "it is missing" if value is None else f"{value!r} is not above 0",
                 f"Set it, for example to {usual}",
             )
-    if not any(map(cfg.get, LORA_TARGETS)):
+    if not any(map(cfg.value_at, LORA_TARGETS)):
         yield fault(
             "no-lora-target",
             "adapter",
@@ -102,15 +92,15 @@ def check_lora(cfg: Config) -> Findings:
 def check_lora_sync(cfg: Config) -> Findings:
     """Check that the adapter reaches vLLM as the YAML says."""
     where = "trl.vllm_lora_sync"
-    if not value_at(cfg, "trl.vllm_lora_sync"):
-        if cfg.get("adapter") and mode_of(cfg) == "server" and not _quantized_key(cfg):
+    if not cfg.trl.vllm_lora_sync:
+        if cfg.adapter and mode_of(cfg) == "server" and not _quantized_key(cfg):
             yield warning(
                 "merged-adapter",
                 where,
                 "not set, so each sync merges the adapter into 16-bit weights, which rounds small changes away",
                 "Set it and trl.use_data_producer to true",
             )
-    elif not cfg.get("adapter"):
+    elif not cfg.adapter:
         yield fault(
             "no-adapter-to-sync",
             where,
@@ -124,7 +114,7 @@ def check_lora_sync(cfg: Config) -> Findings:
             "adapters are sent to a vLLM server, but this config has none",
             "Remove it, or set trl.use_vllm: true and trl.vllm_mode: server",
         )
-    elif not value_at(cfg, "trl.use_data_producer") and not value_at(cfg, "trl.async_prefetch"):
+    elif not cfg.trl.use_data_producer and not cfg.trl.async_prefetch:
         # core/builders/rl.py removes it from the arguments of the plain trainer.
         yield fault(
             "sync-without-producer",
@@ -141,7 +131,7 @@ def check_quantized(cfg: Config) -> Findings:
         return
     if mode == "colocate":
         fix = f"Set {key}: false and adapter: lora, or use trl.vllm_mode: server with trl.vllm_lora_sync: true"
-    elif value_at(cfg, "trl.vllm_lora_sync"):
+    elif cfg.trl.vllm_lora_sync:
         return
     else:
         fix = "Set trl.vllm_lora_sync: true and trl.use_data_producer: true"
@@ -156,14 +146,14 @@ def check_quantized(cfg: Config) -> Findings:
 def check_limit(cfg: Config) -> Findings:
     """Check that completions have a limit, which is long enough for reasoning and leaves room for prompts."""
     where = "trl.max_completion_length"
-    if value_at(cfg, "trl.max_completion_length") is None:
+    if cfg.value_at(where) is None:  # another check reports a value that is no number
         what = "not set, so vLLM generates until its context is full"
         if mode_of(cfg) == "none":
             what = "not set, so transformers stops each completion after 20 tokens"
-        divides = value_at(cfg, "trl.loss_type") == "dr_grpo"  # by the limit
+        divides = cfg.trl.loss_type == "dr_grpo"  # by the limit
         kind = fault if divides else warning
         yield kind("no-limit", where, what, "Set it, for example to 512")
-    length = completion_of(cfg) or 0
+    length = cfg.trl.max_completion_length or 0
     if 0 < length <= SHORT_COMPLETION and mode_of(cfg) != "none" and not _is_small(cfg):
         yield warning(
             "short-completions",
@@ -172,17 +162,17 @@ def check_limit(cfg: Config) -> Findings:
             "Set it to 512 or more",
         )
     try:
-        limit_prompts({**cfg})
+        limit_prompts(cfg.changed())
     except FindingError as error:
         yield from error.findings
 
 
 def check_rewards_for_format(cfg: Config) -> Findings:
     """Check that a reward pays for right answers. An unknown reward counts as one."""
-    keys, weights = value_at(cfg, "trl.reward_funcs"), value_at(cfg, "trl.reward_weights")
-    if not isinstance(keys, list) or not keys:
+    keys, weights = cfg.trl.reward_funcs, cfg.trl.reward_weights
+    if not keys:
         return
-    if not isinstance(weights, list) or len(weights) != len(keys):
+    if len(weights) != len(keys):
         weights = [1.0] * len(keys)
     for key, weight in zip(keys, weights, strict=True):
         path = RewardRef(str(key)).path.removesuffix("_reward_func")
@@ -198,14 +188,14 @@ def check_rewards_for_format(cfg: Config) -> Findings:
 
 def check_sampling(cfg: Config) -> Findings:
     """Check that a prompt has enough completions to compare, and that they can differ."""
-    if tokens_at(cfg, "trl.num_generations") == 2:
+    if cfg.trl.num_generations == 2:
         yield warning(
             "two-completions",
             "trl.num_generations",
             "two completions always have opposite advantages of the same size, or 0",
             "Set it to 8 or more",
         )
-    temperature = number_of(value_at(cfg, "trl.temperature"))
+    temperature = cfg.trl.temperature
     if temperature is not None and 0 < temperature < LOW_TEMPERATURE:
         yield warning(
             "low-temperature",
@@ -213,7 +203,7 @@ def check_sampling(cfg: Config) -> Findings:
             f"at {temperature:g} most completions of a prompt are the same, so their advantages are 0",
             "Set it to 0.8 or more",
         )
-    if tokens_at(cfg, "trl.top_k") == 1:
+    if cfg.trl.top_k == 1:
         yield fault(
             "same-completions",
             "trl.top_k",
@@ -224,21 +214,21 @@ def check_sampling(cfg: Config) -> Findings:
 
 def check_loss(cfg: Config) -> Findings:
     """Check the loss's name, and that the reference model to sync exists. TRL checks them after the model is loaded."""
-    name = value_at(cfg, "trl.loss_type")
-    if isinstance(name, str) and name not in LOSS_TYPES:
+    name = cfg.trl.loss_type
+    if name is not None and name not in LOSS_TYPES:
         yield fault(
             "unknown-loss", f"trl.loss_type ({name})", "no such loss", nearest(name, LOSS_TYPES)
         )
-    if not value_at(cfg, "trl.sync_ref_model"):
+    if not cfg.trl.sync_ref_model:
         return
-    if cfg.get("adapter"):
+    if cfg.adapter:
         yield fault(
             "no-reference",
             "trl.sync_ref_model",
             "with an adapter there is no separate reference model to sync",
             "Remove it",
         )
-    elif not number_of(beta_of(cfg)):
+    elif not beta_of(cfg):
         yield fault(
             "no-reference",
             "trl.sync_ref_model",
@@ -249,33 +239,31 @@ def check_loss(cfg: Config) -> Findings:
 
 def check_rows_kept(cfg: Config) -> Findings:
     """Check that the run trains on all rows, in their order, and that the rewards get their columns."""
-    if cfg.get("remove_unused_columns") is True:
+    if cfg.remove_unused_columns is True:
         yield fault(
             "columns-removed",
             "remove_unused_columns",
             "it removes the dataset's columns that rewards read",
             "Remove it",
         )
-    if cfg.get("rl") == "gdpo" and not cfg.get("max_steps"):
+    if cfg.rl == "gdpo" and not cfg.max_steps:
         # Axolotl divides its prompts by num_generations.
-        group = tokens_at(cfg, "trl.num_generations") or GENERATIONS
+        group = cfg.trl.num_generations or GENERATIONS
         yield warning(
             "gdpo-epochs",
             "num_epochs",
             f"Axolotl 0.21 ends a GDPO run after 1/{group} of its epochs",
             f"Set max_steps, or multiply num_epochs by {group}",
         )
-    if value_at(cfg, "trl.skip_zero_advantage_batches") and not value_at(
-        cfg, "trl.use_data_producer"
-    ):
+    if cfg.trl.skip_zero_advantage_batches and not cfg.trl.use_data_producer:
         yield warning(
             "unread-key",
             "trl.skip_zero_advantage_batches",
             "it has no effect, because only the trainer of trl.use_data_producer skips batches",
             "Set trl.use_data_producer: true, or remove it",
         )
-    shuffles = value_at(cfg, "grpo_trl_args.shuffle_dataset") is not False
-    if shuffles and cfg.get("curriculum_sampling"):
+    shuffles = cfg.grpo_trl_args.shuffle_dataset is not False
+    if shuffles and cfg.curriculum_sampling:
         yield warning(
             "curriculum-shuffled",
             "curriculum_sampling",
@@ -286,7 +274,7 @@ def check_rows_kept(cfg: Config) -> Findings:
 
 def check_parallel(cfg: Config, ranks: int) -> Findings:
     """Check that colocated vLLM divides the processes. TRL checks it only after the model is loaded."""
-    parallel = tokens_at(cfg, "vllm.tensor_parallel_size") or 1
+    parallel = cfg.vllm.tensor_parallel_size or 1
     if mode_of(cfg) == "colocate" and parallel > 1 and ranks % parallel:
         yield fault(
             "uneven-parallel",
@@ -296,18 +284,16 @@ def check_parallel(cfg: Config, ranks: int) -> Findings:
         )
 
 
-def beta_of(cfg: Config) -> Any:
+def beta_of(cfg: Config) -> float | None:
     """Return the weight of the KL term: from the `trl` block, else from Axolotl's older key."""
-    beta = value_at(cfg, "trl.beta")
-    return cfg.get("rl_beta") if beta is None else beta
+    return cfg.rl_beta if cfg.trl.beta is None else cfg.trl.beta
 
 
 def _quantized_key(cfg: Config) -> str:
     """Return the key that quantizes the weights, or ""."""
-    for key in ("load_in_4bit", "load_in_8bit"):
-        if cfg.get(key):
-            return key
-    return ""
+    if cfg.load_in_4bit:
+        return "load_in_4bit"
+    return "load_in_8bit" if cfg.load_in_8bit else ""
 
 
 def _is_small(cfg: Config) -> bool | None:

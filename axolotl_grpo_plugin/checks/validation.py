@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from unittest.mock import patch
 
-from axolotl_grpo_plugin.config import Config, plugins_of
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Findings, fault, first_line, nearest
 
 # Their closest name is another optimizer.
@@ -35,7 +35,7 @@ def check_validation(cfg: Config, ranks: int, assumed: bool) -> Findings:
     try:
         with loaded_plugins(cfg):
             validate_config(
-                DictDefault(deepcopy(dict(cfg))),
+                DictDefault(deepcopy(dict(cfg.raw))),
                 capabilities=capabilities,
                 env_capabilities=environment,
             )
@@ -58,7 +58,7 @@ def check_names(cfg: Config) -> Findings:
         "eval_strategy": [*IntervalStrategy],
     }
     for key, members in names.items():
-        value = cfg.get(key)
+        value = cfg.value_at(key)
         if isinstance(value, str) and value not in members:  # all members are texts, too
             fix = nearest(value, [getattr(member, "value", member) for member in members])
             if value in _USUAL_NAMES:
@@ -112,7 +112,7 @@ def check_plugins(cfg: Config) -> Findings:
 def _plugins(cfg: Config) -> list[str]:
     from axolotl.integrations.base import normalize_plugin_name
 
-    return [normalize_plugin_name(str(name)) for name in plugins_of(cfg)]
+    return [normalize_plugin_name(str(name)) for name in cfg.plugins]
 
 
 @contextmanager

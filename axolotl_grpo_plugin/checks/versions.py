@@ -23,9 +23,9 @@ def check_versions(cfg: Config, elsewhere: bool = False) -> Findings:
     """
     used = {
         "vllm": mode_of(cfg) != "none",
-        "deepspeed": cfg.get("deepspeed"),
-        "ray": cfg.get("use_ray"),
-        "wandb": cfg.get("wandb_project"),
+        "deepspeed": cfg.deepspeed,
+        "ray": cfg.use_ray,
+        "wandb": cfg.wandb_project,
     }
     for name, is_used in used.items():
         if not is_used or _installed(name):
@@ -75,9 +75,9 @@ def check_wandb(cfg: Config, elsewhere: bool = False) -> Findings:
     """
 
     def setting(name: str) -> str | None:
-        return cfg.get(name) or os.environ.get(name.upper())
+        return cfg.value_at(name) or os.environ.get(name.upper())
 
-    if not cfg.get("wandb_project") or setting("wandb_mode") not in (None, "", "online"):
+    if not cfg.wandb_project or setting("wandb_mode") not in (None, "", "online"):
         return
     host = setting("wandb_base_url") or "https://api.wandb.ai"
     keys = ("wandb_api_key", "wandb_identity_token_file", "wandb_disabled")

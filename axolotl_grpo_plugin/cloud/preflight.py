@@ -45,7 +45,7 @@ def strings(value: Any, key: str = "", where: str = "") -> Iterator[tuple[str, s
 
 def check_addresses(cfg: Config) -> Iterator[Finding]:
     """Check that no address is this machine's own."""
-    for key, name, value in strings(cfg):
+    for key, name, value in strings(cfg.raw):
         # vLLM's own server runs in the container.
         if _LOCAL.search(value) and not key.startswith("vllm_"):
             yield Finding(name, "the container cannot reach it", "Write a public address")
@@ -57,7 +57,7 @@ def check_paths(cfg: Config, upload: Upload, mounts: Mounts) -> Iterator[Finding
     A string names a file if this machine has that file. Python modules are sent, unless a pattern
     ignores them.
     """
-    for key, name, value in strings(cfg):
+    for key, name, value in strings(cfg.raw):
         is_read = _READ.fullmatch(key) is not None
         if _WRITTEN.fullmatch(key) or not (is_read or "/" in value or "." in value):
             continue
@@ -107,8 +107,8 @@ def _missing(path: str, upload: Upload) -> tuple[str, str] | None:
 def check_output(cfg: Config, mounts: Mounts) -> Iterator[Finding]:
     """Check that the model and the rollouts are written to a Volume."""
     outputs = {
-        "output_dir": cfg.get("output_dir") or DEFAULT_OUTPUT,
-        "grpo_rollouts": cfg.get("grpo_rollouts"),  # may be true
+        "output_dir": cfg.output_dir or DEFAULT_OUTPUT,
+        "grpo_rollouts": cfg.grpo_rollouts,  # may be true
     }
     for key, value in outputs.items():
         if isinstance(value, str) and not place_of(value, mounts):
@@ -165,9 +165,9 @@ def check_secrets(cfg: Config, settings: Settings) -> Iterator[Finding]:
 def _keys(cfg: Config, env: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the keys that need a login, and the variable that has it."""
     for key in ("hub_model_id", "hf_use_auth_token"):
-        if cfg.get(key):
+        if cfg.value_at(key):
             yield key, "HF_TOKEN"
-    mode = cfg.get("wandb_mode") or env.get("WANDB_MODE")
-    is_online = cfg.get("use_wandb") is not False and mode not in ("offline", "disabled")
-    if cfg.get("wandb_project") and is_online:
+    mode = cfg.wandb_mode or env.get("WANDB_MODE")
+    is_online = cfg.use_wandb is not False and mode not in ("offline", "disabled")
+    if cfg.wandb_project and is_online:
         yield "wandb_project", "WANDB_API_KEY"

@@ -55,18 +55,18 @@ class Start:
         self.call = call
         self.file = file
         cfg = read_config(file, call.overrides)
-        resumes = cfg.get("resume_from_checkpoint") or cfg.get("auto_resume_from_checkpoints")
+        resumes = cfg.resume_from_checkpoint or cfg.auto_resume_from_checkpoints
         self.job = remote.CloudJob(
             call.config,
             text,
             words=call.typed,
             after=call.after,
-            output=str(cfg.get("output_dir") or preflight.DEFAULT_OUTPUT),
+            output=str(cfg.output_dir or preflight.DEFAULT_OUTPUT),
             volumes=settings.mounts,
             resume=not resumes,
         )
         # A config without vLLM and in full precision, such as quickstart.yaml, trains on the CPU.
-        full = cfg.get("bf16") is False and not cfg.get("fp16")
+        full = cfg.bf16 is False and not cfg.fp16
         on_cpu = full and mode_of(cfg) == "none"
         self.gpu = None if on_cpu else settings.gpu
         self.upload = pack(Path.cwd(), settings.ignore, settings.mounts)

@@ -173,11 +173,11 @@ def _run_checks(
     paths.add_working_folder()
     for more in also:
         found.extend(more(cfg))
-    # Before paths are resolved. A transform reads `datasets` as a list.
-    datasets = sources(cfg) if isinstance(cfg.get("datasets"), list) else []
+    # Before paths are resolved.
+    datasets = sources(cfg)
     paths.resolve_packaged(cfg)
     facts.offline = offline or constants.HF_HUB_OFFLINE
-    names = [cfg.get("base_model"), *(source.path for source in datasets)]
+    names = [cfg.base_model, *(source.path for source in datasets)]
     if not facts.offline and any(map(hub.is_on_hub, names)) and not hub.answers():
         facts.offline = True
         found.append(

@@ -23,9 +23,7 @@ from axolotl_grpo_plugin.training.record import versions
 
 def run(config: str | None, *, prefetch: bool, as_json: bool) -> int:
     """Print facts and findings about this machine. Return the exit code: 1 if there is an error."""
-    cfg: Config = {}
-    if config:
-        cfg = read_config(config)
+    cfg = read_config(config) if config else Config({})
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
     facts = list[Fact]()

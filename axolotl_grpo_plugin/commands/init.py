@@ -13,7 +13,7 @@ import click
 import yaml
 
 from axolotl_grpo_plugin.completions import read_number
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, RawConfig
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.data.measure import measure
 from axolotl_grpo_plugin.data.rows import Numbered, Row, Rows, Transform, read, sources
@@ -131,8 +131,9 @@ def run(
     if suffix in DS_TYPES:
         entry["ds_type"] = DS_TYPES[suffix]
     try:
-        source = sources(config)[0]
-        rows = next(read(source, config))
+        cfg = Config(config)  # it sees the keys that are set below
+        source = sources(cfg)[0]
+        rows = next(read(source, cfg))
         first = rows[0][1]
         kind = OTHER
         if "nums" in first and "target" in first:
@@ -142,7 +143,7 @@ def run(
         else:
             config["grpo_columns"] = _columns(data, first, question, answer)
         entry["type"] = f"{PACKAGE}.{kind.transform}"
-        transform = Transform(source, config, LazyTokenizer(config))
+        transform = Transform(source, cfg, LazyTokenizer(cfg))
         made = list(chain.from_iterable(transform(rows)))
         if kind is OTHER:
             kind = _kind_of_golds(made)
@@ -236,7 +237,7 @@ def _bare(kind: Kind, gold: str) -> str:
     return gold
 
 
-def _adapt(config: Config, kind: Kind, rows: int) -> None:
+def _adapt(config: RawConfig, kind: Kind, rows: int) -> None:
     """Change the keys of the shipped config that belong to its own dataset. rows: how many it has."""
     entry = config["datasets"][0]
     for key in ("grpo_system_in", "grpo_system_prompt", "grpo_examples"):
@@ -256,7 +257,7 @@ def _adapt(config: Config, kind: Kind, rows: int) -> None:
         config["trl"]["reward_funcs"] += LAYOUT
 
 
-def _add_example(config: Config, kind: Kind, rows: list[Numbered], made: Rows) -> None:
+def _add_example(config: RawConfig, kind: Kind, rows: list[Numbered], made: Rows) -> None:
     """Show the shortest row that is trained on as an earlier turn. Longer chats have such turns of their own."""
     asked = config.get("grpo_columns", {}).get("question")
     if not asked:
@@ -297,7 +298,7 @@ def _warn_of_golds(made: Rows, held_out: int) -> None:
         click.echo(f"warning    all held-out answers are {golds[0]!r}: shuffle the rows")
 
 
-def _show_labels(config: Config, labels: list[str], trained: list[tuple[str, str]]) -> None:
+def _show_labels(config: RawConfig, labels: list[str], trained: list[tuple[str, str]]) -> None:
     """Name all labels in the prompt, and show the shortest row of each."""
     named = ", ".join(labels)
     config["grpo_system_prompt"] = f"{SYSTEM_PROMPT}\nThe answer is one of: {named}"
@@ -311,15 +312,15 @@ def _show_labels(config: Config, labels: list[str], trained: list[tuple[str, str
     click.echo(f"labels     {named}: named in the prompt, with an example each")
 
 
-def _set_lengths(config: Config, made: Rows) -> None:
+def _set_lengths(config: RawConfig, made: Rows) -> None:
     """Measure prompts and gold answers. Without the model's tokenizer, use the embedded one."""
-    cfg = {**config, "datasets": [{**config["datasets"][0], "split": "train"}]}
+    cfg = Config({**config, "datasets": [{**config["datasets"][0], "split": "train"}]})
     resolve_packaged(cfg)
-    spare, how = 1, cfg["base_model"]
+    spare, how = 1, cfg.base_model
     try:
         tokenizer = open_tokenizer(cfg)
     except TokenizerError:
-        cfg["base_model"] = EMBEDDED
+        cfg.raw["base_model"] = EMBEDDED
         resolve_packaged(cfg)
         tokenizer = open_tokenizer(cfg)
         # The model's own tokenizer may make more tokens of the same text.
@@ -342,7 +343,9 @@ def _set_lengths(config: Config, made: Rows) -> None:
     )
 
 
-def _write(folder: Path, config: Config, kind: Kind, data: str, made: Rows, default: str) -> None:
+def _write(
+    folder: Path, config: RawConfig, kind: Kind, data: str, made: Rows, default: str
+) -> None:
     model = config["base_model"]
     commands = [
         "axolotl-grpo check grpo.yaml",
@@ -358,7 +361,7 @@ def _write(folder: Path, config: Config, kind: Kind, data: str, made: Rows, defa
     folder.mkdir(parents=True, exist_ok=True)
     if os.path.isfile(data):
         copy = shutil.copyfile(data, folder / Path(data).name)
-        for source in sources(config):
+        for source in sources(Config(config)):
             source.entry["path"] = copy.name
     if kind is OTHER:
         _put(folder / "rewards" / "my_task.py", STUB)

@@ -53,7 +53,7 @@ def run(config: str, options: Options, *, log: str | None, keep: str | None, as_
     bands = dict.fromkeys(BANDS, 0)
     bands |= Counter(rate.band for rate in rates.values())
     if 2 * bands["impossible"] > len(rates):
-        reward = session.cfg["trl"]["reward_funcs"][0]
+        reward = session.cfg.trl.reward_funcs[0]
         notes.append(
             "Most rows are impossible: see the reasons with "
             f"`axolotl-grpo reward score {log or session.folder / 'answers'} --reward {reward}`."

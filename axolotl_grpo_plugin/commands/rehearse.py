@@ -23,6 +23,7 @@ from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import Finding, FindingError, fault
+from axolotl_grpo_plugin.load import plain
 from axolotl_grpo_plugin.rehearsal.overlay import (
     ROWS,
     STEPS,
@@ -138,12 +139,13 @@ class Rehearsal:
                 "not called, because random weights write no call",
                 "Test them as functions",
             )
-        for key in filter(self.cfg.get, SHARDED):
-            self._skip(
-                key,
-                "left out, because a CPU does not shard the model",
-                "Watch the first steps on the rented machine",
-            )
+        for key in SHARDED:
+            if self.cfg.value_at(key):
+                self._skip(
+                    key,
+                    "left out, because a CPU does not shard the model",
+                    "Watch the first steps on the rented machine",
+                )
         return checked.ok
 
     def _skip(self, where: str, what: str, fix: str) -> None:
@@ -192,8 +194,8 @@ class Rehearsal:
             "dataset_prepared_path": str(self.folder / "prepared"),
             "axolotl_config_path": None,
         }
-        keys = cfg.to_dict()
-        overlay = overlay_of(keys, self.trainer.ranks)
+        keys = plain(cfg.raw)
+        overlay = overlay_of(Config(keys), self.trainer.ranks)
         click.echo(indent(_yaml(overlay), "  "))
         Path(self.file).write_text(_yaml(merged(keys, {**overlay, **own})))
         self.found += check_modules(cfg, model)
@@ -204,7 +206,7 @@ class Rehearsal:
         Raises: FindingError if the config's own folder has no tokenizer that can be read.
         """
         name = name_of(self.cfg)
-        self.cfg |= {"tokenizer_config": name, "base_model_config": model}
+        self.cfg.raw.update(tokenizer_config=name, base_model_config=model)
         try:
             open_tokenizer(self.cfg)
             return name
@@ -217,7 +219,7 @@ class Rehearsal:
             "Rehearse again with access to the hub, or with --tokenizer FOLDER",
         )
         click.echo(f"  tokenizer: the quickstart's in place of {name}'s, which is not here")
-        self.cfg["grpo_max_prompt_length"] = None  # counted in other tokens
+        self.cfg.raw["grpo_max_prompt_length"] = None  # counted in other tokens
         return paths.packaged(STAND_IN)
 
     def _read_rows(self) -> bool:
@@ -294,6 +296,6 @@ class Rehearsal:
         self.found += check_pays(self.best, next((text for text, _ in answers if text), ""))
 
 
-def _yaml(values: Config) -> str:
+def _yaml(values: dict[str, Any]) -> str:
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text

@@ -9,8 +9,8 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.rewards import check_rewards
 from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts
-from axolotl_grpo_plugin.config import Config, number_of, read_config
-from axolotl_grpo_plugin.findings import at, stop, stop_on
+from axolotl_grpo_plugin.config import Config, read_config
+from axolotl_grpo_plugin.findings import stop, stop_on
 from axolotl_grpo_plugin.load import RewardRefs, is_model, reward_refs
 from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import NOT_COLUMNS, Row
@@ -33,7 +33,7 @@ def run(config: str, *, rewards: Names, arguments: Names, limit: int, as_json: b
         stop("no-rows", config, "no rows", "Name a dataset under datasets:")
     for reference in references:
         check_scorable(reference, merged(found)[0].row, NOT_COLUMNS)
-    seconds = min(number_of(cfg.get("grpo_reward_timeout")) or SECONDS, SECONDS)
+    seconds = min(cfg.grpo_reward_timeout or SECONDS, SECONDS)
     # Each reward scores in a process, because it may hang on an attack.
     settings = ScoringSettings(seconds, 2 * seconds * len(references), isolation="process")
     reports = []
@@ -62,7 +62,7 @@ def _rewards(cfg: Config, names: Names, arguments: Names) -> RewardRefs:
         stop_on(check_rewards(cfg))
     elif not names:
         stop(
-            "no-reward", at(cfg, "trl.reward_funcs"), "no reward function", "Name one with --reward"
+            "no-reward", cfg.at("trl.reward_funcs"), "no reward function", "Name one with --reward"
         )
     own = [known.key for known in found] + [known.path for known in found]
     return [*found, *named_rewards([name for name in wanted if name not in own], ())]

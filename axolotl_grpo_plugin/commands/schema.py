@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError
 from pydantic_core.core_schema import EnumSchema
 
 from axolotl_grpo_plugin.checks.validation import loaded_plugins
-from axolotl_grpo_plugin.config import PLUGIN
+from axolotl_grpo_plugin.config import PLUGIN, Config
 
 
 class _Schema(GenerateJsonSchema):
@@ -34,7 +34,7 @@ def run() -> None:
     """Print the schema. `axolotl config-schema` prints one without the keys of plugins."""
     from axolotl.integrations.config import merge_input_args
 
-    with loaded_plugins({"plugins": [PLUGIN]}):
+    with loaded_plugins(Config({"plugins": [PLUGIN]})):
         _, model = merge_input_args()
     schema = model.model_json_schema(schema_generator=_Schema)
     schema["title"] = "Axolotl with axolotl-grpo-plugin"

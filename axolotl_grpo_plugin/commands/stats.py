@@ -5,7 +5,6 @@ from math import ceil
 from pathlib import Path
 
 import click
-from axolotl.utils.dict import DictDefault
 from rich.console import Console
 from rich.markup import escape
 
@@ -14,12 +13,12 @@ from axolotl_grpo_plugin.checks.config import check_rl
 from axolotl_grpo_plugin.checks.prompts import check_lengths
 from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.checks.traps import check_limit
-from axolotl_grpo_plugin.config import Config, completion_of, dicts, read_config
+from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.data.measure import Measured, measure, notes_of
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import Tokenizer, name_of, open_tokenizer
-from axolotl_grpo_plugin.findings import Finding, at, stop, stop_on, warning
+from axolotl_grpo_plugin.findings import Finding, stop, stop_on, warning
 from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.stats import show
 from axolotl_grpo_plugin.stats.budget import (
@@ -38,9 +37,9 @@ TOO_MANY_TRUNCATED = 0.3  # Axolotl's guide: clipped_ratio < 0.3
 
 def load(file: str) -> Config:
     """Read a raw config and check that its prompts can be counted. Raises: FindingError."""
-    cfg: Config = read_config(file)
-    stop_on(check_rl(cfg, "answer"), cfg)
-    if not dicts(cfg.get("datasets")):
+    cfg = read_config(file)
+    stop_on(check_rl(cfg, "answer"), cfg.file)
+    if not cfg.datasets:
         stop("no-datasets", file, "no datasets", "Write a list of them, each with a path")
     if not name_of(cfg):
         stop("no-model", file, "no base_model", "Name the model whose tokenizer counts")
@@ -75,13 +74,8 @@ def run(
     if config:
         cfg = load(config)
     else:
-        cfg = DictDefault(
-            {
-                "rl": "grpo",
-                "base_model": tokenizer,
-                "datasets": [{"path": path, "type": transform} for path in datasets],
-            }
-        )
+        entries = [{"path": path, "type": transform} for path in datasets]
+        cfg = Config({"rl": "grpo", "base_model": tokenizer, "datasets": entries})
     paths.add_working_folder()
     with Console(stderr=True).status("counting"):
         stats = _counted(cfg)
@@ -148,7 +142,7 @@ def _completion(stats: Stats, given: int | None) -> tuple[int, str]:
             return enough, "99 % of the rollouts end within it"
         twice = STEP * ceil(2 * stats.rollouts.limit / STEP)
         return twice, "twice the rollouts' limit, which truncated more than 1 %"
-    if present := completion_of(stats.cfg):
+    if present := stats.cfg.trl.max_completion_length:
         return present, "the YAML's"
     return COMPLETION, "assumed, because nothing says how long they are"
 
@@ -163,7 +157,7 @@ def _check(stats: Stats) -> list[Finding]:
         findings.append(
             warning(
                 "truncated",
-                at(stats.cfg, "trl.max_completion_length"),
+                stats.cfg.at("trl.max_completion_length"),
                 f"{stats.rollouts.share:.1%} of the rollouts were truncated",
                 "Raise it as proposed above",
             )

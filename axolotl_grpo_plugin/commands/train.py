@@ -5,17 +5,23 @@ import sys
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.table import Facts, errors
 from axolotl_grpo_plugin.checks.versions import install
-from axolotl_grpo_plugin.config import Config, block, read_config
+from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.data.inputs import check_model
-from axolotl_grpo_plugin.findings import Findings, at, exit_on_findings, fault, stop, stop_on
+from axolotl_grpo_plugin.findings import Findings, exit_on_findings, fault, stop, stop_on
 from axolotl_grpo_plugin.processes import guarded
 from axolotl_grpo_plugin.report.console import print_json
-from axolotl_grpo_plugin.serving.address import check_free, check_here, reserve, settle_address
+from axolotl_grpo_plugin.serving.address import (
+    check_free,
+    check_here,
+    reserve,
+    server_address,
+    settle_address,
+)
 from axolotl_grpo_plugin.serving.nodes import check_idle, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, environment, plan_of
@@ -37,7 +43,7 @@ _REFUSED = {
 def parse(config: str, typed: Words, after: Words) -> tuple[CommandLine, Config]:
     """Return the command line as Axolotl's parser reads it, and the raw config with its overrides."""
     launcher = "accelerate"  # Axolotl's default
-    overrides: Config = {}
+    overrides: dict[str, Any] = {}
     passed_on: list[str] = []
     if typed:  # else Axolotl's parser is not worth its import
         from axolotl.cli.main import train
@@ -105,15 +111,15 @@ def run(
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
     facts = Facts(cfg)
-    stop_on([*errors(facts, "yaml"), *check_words(call, cfg)], cfg)
+    stop_on([*errors(facts, "yaml"), *check_words(call, cfg)], cfg.file)
     if not dry_run:  # which may plan for a machine with other files
-        stop_on(errors(facts, "import", "disk"), cfg)
+        stop_on(errors(facts, "import", "disk"), cfg.file)
     settle_address(cfg)
     ids = visible_gpus() if gpus is None else list(map(str, range(gpus)))
     stop_on(check_processes(call, ids))
     plan = plan_of(call, cfg, ids)
     facts.ranks = plan.ranks
-    stop_on(errors(facts, "ranks"), cfg)
+    stop_on(errors(facts, "ranks"), cfg.file)
     if slurm():
         for finding in check_idle(cfg, len(ids)):
             print(finding, file=sys.stderr)
@@ -130,9 +136,9 @@ def run(
     supervise = exit_on_findings()(plan.supervise)  # it runs in a child process
     if not plan.serves_here:
         return guarded(supervise)
-    vllm = cfg["vllm"]
-    stop_on([*check_here(cfg), *check_free(vllm["host"], vllm["port"])])
-    with reserve(vllm["port"]):
+    host, port = server_address(cfg)
+    stop_on([*check_here(cfg), *check_free(host, port)])
+    with reserve(port):
         return guarded(supervise)
 
 
@@ -197,9 +203,9 @@ def _options_of(launcher: str) -> set[str]:
 def check_words(call: CommandLine, cfg: Config) -> Findings:
     """Check that the options of the command line can work."""
     words = [*call.typed, *call.after]
-    if cfg.get("use_ray"):
+    if cfg.use_ray:
         fix = "Use `axolotl train CONFIG --use-ray`"
-        yield fault("ray", at(cfg, "use_ray"), "Ray starts the trainers itself", fix)
+        yield fault("ray", cfg.at("use_ray"), "Ray starts the trainers itself", fix)
     if mode_of(cfg) != "server":
         return
     options = {name.replace("-ids", "_ids") for name in _names(words)}
@@ -210,9 +216,9 @@ def check_words(call: CommandLine, cfg: Config) -> Findings:
     if torchrun and not options.isdisjoint(("--num-processes", "--num_processes")):
         what = "torchrun has no such option"
         yield fault("options", "--num-processes", what, "Write --nproc-per-node")
-    if block(cfg, "vllm").get("serve_module"):
+    if cfg.vllm.serve_module:
         what = "this command starts vLLM's own server only"
-        yield fault("serve-module", at(cfg, "vllm.serve_module"), what, "Remove it")
+        yield fault("serve-module", cfg.at("vllm.serve_module"), what, "Remove it")
 
 
 def check_processes(call: CommandLine, gpus: Words) -> Findings:
@@ -229,7 +235,7 @@ def check_processes(call: CommandLine, gpus: Words) -> Findings:
 
 def _check_vllm(cfg: Config, gpus: Words) -> Findings:
     """Check that vLLM is installed and can serve on this machine."""
-    where = at(cfg, "trl.use_vllm")
+    where = cfg.at("trl.use_vllm")
     try:
         installed = version("vllm")
     except PackageNotFoundError:

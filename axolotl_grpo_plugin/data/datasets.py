@@ -19,7 +19,7 @@ def load_datasets(cfg: Config) -> Any:
     """Return Axolotl's TrainDatasetMeta. Raises: DatasetError, or any error of a transform or a file."""
     # With the cache, rows would be dropped silently, and an edited transform would not run.
     with disable_datasets_caching(), _patched():
-        return load_preference_datasets(cfg=cfg)
+        return load_preference_datasets(cfg=cfg.raw)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Find the tokens that end an answer. Training, generation and `check` use the same ones."""
 
+from collections.abc import Mapping
 from os.path import commonprefix
 from typing import Any
 
-from axolotl_grpo_plugin.config import Config, block
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.tokenizer import folder_of, read_json
 
 _QUESTION = {"role": "user", "content": "2+2?"}
@@ -11,24 +12,24 @@ _ANSWER = "\N{WHITE QUESTION MARK ORNAMENT}"
 _CHAT = [_QUESTION, {"role": "assistant", "content": _ANSWER}]
 
 
-def end_tokens(cfg: Config, tokenizer: Any, model: Config) -> list[int]:
+def end_tokens(cfg: Config, tokenizer: Any, model: Mapping[str, Any]) -> list[int]:
     """Return the ids of all tokens that end an answer, sorted. A config can add its own as stop_token_ids.
 
     tokenizer: of transformers. model: its generation config, in which eos_token_id is an id, a list, or None.
     """
     ends = {turn_end(tokenizer), tokenizer.eos_token_id}
-    own = block(block(cfg, "grpo_trl_args"), "generation_kwargs")
-    for ids in (model.get("eos_token_id"), own.get("stop_token_ids")):
+    added = cfg.grpo_trl_args.generation_kwargs.get("stop_token_ids")
+    for ids in (model.get("eos_token_id"), added):
         ends.update(ids if isinstance(ids, list) else [ids])
     return sorted(ends - {None})
 
 
-def model_config(cfg: Config) -> Config:
+def model_config(cfg: Config) -> dict[str, Any]:
     """Return the keys of config.json and generation_config.json of a config's model. The latter come first.
 
     Raises: TokenizerError if the hub does not have these files, or cannot be reached.
     """
-    folder = folder_of({**cfg, "tokenizer_config": None})
+    folder = folder_of(cfg.changed(tokenizer_config=None))
     return {**read_json(folder / "config.json"), **read_json(folder / "generation_config.json")}
 
 

@@ -10,7 +10,6 @@ from axolotl_grpo_plugin.findings import (
     Finding,
     FindingError,
     Findings,
-    at,
     correct_path,
     fault,
     finding_of,
@@ -57,8 +56,8 @@ def check_transform(path: object, where: str) -> Findings:
 
 def check_model(cfg: Config) -> Findings:
     """Check that base_model is an existing folder, or a name that the hub allows."""
-    model = cfg.get("base_model")
-    where = at(cfg, f"base_model ({model})")
+    model = cfg.value_at("base_model")  # as it is written, to report a wrong value
+    where = cfg.at(f"base_model ({model})")
     if model is not None and not isinstance(model, str):
         yield fault("no-model", where, "not a text", "Name a folder or a model on the hub")
     if not isinstance(model, str) or os.path.isdir(model):
@@ -81,7 +80,7 @@ def check_model(cfg: Config) -> Findings:
     else:
         from huggingface_hub import constants, try_to_load_from_cache
 
-        cached = try_to_load_from_cache(model, "config.json", revision=cfg.get("revision_of_model"))
+        cached = try_to_load_from_cache(model, "config.json", revision=cfg.revision_of_model)
         if constants.HF_HUB_OFFLINE and not isinstance(cached, str):  # else Axolotl asks the hub
             yield fault(
                 "not-cached",

@@ -15,10 +15,10 @@ from itertools import batched, chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from axolotl_grpo_plugin.config import Config, dicts
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.inputs import check_file, check_transform, is_axolotls
-from axolotl_grpo_plugin.findings import Finding, FindingError, at, error_line
+from axolotl_grpo_plugin.findings import Finding, FindingError, error_line
 from axolotl_grpo_plugin.load import load_transform
 from axolotl_grpo_plugin.transforms.rows import Columns, DatasetError, rows_of, source_of
 from axolotl_grpo_plugin.transforms.rows import Row as Row
@@ -55,7 +55,7 @@ class Source(NamedTuple):
     key: str
     number: int
     path: str
-    entry: Config
+    entry: dict[str, Any]
 
     @property
     def label(self) -> str:
@@ -74,14 +74,14 @@ class Source(NamedTuple):
         return str(self.entry.get("type") or "no transform")
 
     def at(self, cfg: Config, key: str) -> str:
-        return at(cfg, f"{self.label}.{key}")
+        return cfg.at(f"{self.label}.{key}")
 
 
 def sources(cfg: Config) -> list[Source]:
     """Return the datasets and test datasets of a raw config."""
     found = []
-    for key in ("datasets", "test_datasets"):
-        for number, entry in enumerate(dicts(cfg.get(key))):
+    for key, entries in (("datasets", cfg.datasets), ("test_datasets", cfg.test_datasets)):
+        for number, entry in enumerate(entries):
             found.append(Source(key, number, str(entry.get("path")), entry))
     return found
 
@@ -121,7 +121,7 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
         raise Unreadable(Finding(where, "no rows", "Check the program that wrote it"))
 
 
-def _opened(path: str, entry: Config, where: str) -> "Iterable[pa.RecordBatch] | None":
+def _opened(path: str, entry: dict[str, Any], where: str) -> "Iterable[pa.RecordBatch] | None":
     """Return Arrow's batches of a local file that datasets would not change, else None."""
     import pyarrow as pa
     from pyarrow.json import ReadOptions, read_json
@@ -233,13 +233,13 @@ def _rows_in(batches: "Iterable[pa.RecordBatch]", where: str) -> Iterator[Row]:
         ) from error
 
 
-def _axolotls(entry: Config, cfg: Config, where: str) -> Iterator[Row]:
+def _axolotls(entry: dict[str, Any], cfg: Config, where: str) -> Iterator[Row]:
     from axolotl.utils.data.shared import datasets_with_name_generator, load_dataset_with_config
     from axolotl.utils.dict import DictDefault
 
     for named in datasets_with_name_generator([DictDefault(entry)]):
         try:
-            dataset = load_dataset_with_config(named, cfg.get("hf_use_auth_token"))
+            dataset = load_dataset_with_config(named, cfg.hf_use_auth_token)
             if isinstance(dataset, dict):
                 dataset = dataset["train"]  # Axolotl's default split
         except Exception as error:  # the hub's client, the network or the file's reader
@@ -271,7 +271,7 @@ class Transform:
         """tokenizer: passed to a transform that takes one. Raises: Unreadable."""
         self._function: Callable[..., Any] = lambda row: row
         self._options: Row = {}
-        self._names = source_of(cfg, source.number), source.name
+        self._names = source_of(cfg.raw, source.number), source.name
         if not source.entry.get("type"):
             return
         where = source.at(cfg, "type")
@@ -343,7 +343,7 @@ def _built(source: Source, cfg: Config, where: str) -> tuple[Any, Row]:
     path = source.entry["type"]
     for finding in check_transform(path, where):
         raise Unreadable(finding._replace(detail=""))
-    unlimited = DictDefault({**cfg, "grpo_max_prompt_length": None})  # else it would drop rows
+    unlimited = DictDefault({**cfg.raw, "grpo_max_prompt_length": None})  # else it would drop rows
     try:
         result = factory(path)(unlimited, dataset_idx=source.number)
     except Exception as error:  # a user's transform

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from axolotl_grpo_plugin.config import Config, template_options
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.inputs import check_model
-from axolotl_grpo_plugin.findings import Finding, FindingError, at, error_line, first_line
+from axolotl_grpo_plugin.findings import Finding, FindingError, error_line, first_line
 
 Chat = list[Any]  # messages
 Prompt = str | Chat
@@ -119,7 +119,7 @@ class FastTokenizer(Tokenizer):
         from tokenizers import Tokenizer as Backend
 
         self.name, self.folder = name_of(cfg), folder
-        self._options = template_options(cfg)
+        self._options = dict(cfg.grpo_trl_args.chat_template_kwargs)
         self._settings = read_json(folder / "tokenizer_config.json")
         self._backend = Backend.from_file(str(folder / "tokenizer.json"))
         self._backend.no_truncation()
@@ -146,7 +146,7 @@ class FastTokenizer(Tokenizer):
         named = settings.get("tokenizer_class") or ""
         known_class = named.removesuffix("Fast") in CLASSES or not (named or model)
         known_model = model_type in (None, *MODELS)
-        changed = any(settings.get(key) for key in SETTINGS) or any(map(cfg.get, CHANGES))
+        changed = any(settings.get(key) for key in SETTINGS) or any(map(cfg.value_at, CHANGES))
         more = (folder / "additional_chat_templates").exists()
         has_file = (folder / "tokenizer.json").is_file()
         if changed or more or not (has_file and known_class and known_model):
@@ -223,18 +223,20 @@ class AxolotlTokenizer(Tokenizer):
         from axolotl.utils.dict import DictDefault
 
         self.name, self.folder = name_of(cfg), folder
-        self._options = template_options(cfg)
-        model = cfg.get("base_model_config") or cfg["base_model"]
+        self._options = dict(cfg.grpo_trl_args.chat_template_kwargs)
+        model = cfg.base_model_config or cfg.base_model
         # By its name, because transformers may need files of the hub that the folder lacks.
-        settled = DictDefault({**cfg, "base_model_config": model, "tokenizer_config": self.name})
-        jinja = cfg.get("chat_template_jinja")
-        if jinja and not cfg.get("chat_template"):
+        settled = DictDefault(
+            {**cfg.raw, "base_model_config": model, "tokenizer_config": self.name}
+        )
+        jinja = cfg.chat_template_jinja
+        if jinja and not cfg.chat_template:
             settled.chat_template = "jinja"  # as Axolotl's validation does
         self.real = load_tokenizer(settled)
         self.template = self.real.chat_template
         self.template_source = template_of(cfg, self.template)[1]
         key = "chat_template_jinja" if jinja else f"chat template of {self.name}"
-        self._where = at(cfg, key)
+        self._where = cfg.at(key)
 
     def text(self, chat: Chat, generation_prompt: bool = True) -> str:
         from jinja2 import TemplateSyntaxError
@@ -282,7 +284,7 @@ class LazyTokenizer:
 
 def open_tokenizer(cfg: Config) -> Tokenizer:
     """Open the tokenizer of a raw config, with its chat template. Raises TokenizerError."""
-    if cfg.get("processor_type"):
+    if cfg.processor_type:
         raise _error(
             cfg,
             "prompts of a vision model (processor_type) cannot be counted",
@@ -301,17 +303,14 @@ def open_tokenizer(cfg: Config) -> Tokenizer:
 
 def name_of(cfg: Config) -> str:
     """Return the folder or hub name of a raw config's tokenizer, "" if it names none."""
-    for key in ("tokenizer_config", "base_model_config", "base_model"):
-        if cfg.get(key):
-            return str(cfg[key])
-    return ""
+    return cfg.tokenizer_config or cfg.base_model_config or cfg.base_model or ""
 
 
 def template_of(cfg: Config, own: str | None) -> tuple[str | None, str]:
     """Return a config's chat template and its origin. own: the tokenizer's template, or None."""
     from axolotl.utils.chat_templates.base import get_chat_template
 
-    choice, jinja = cfg.get("chat_template"), cfg.get("chat_template_jinja")
+    choice, jinja = cfg.chat_template, cfg.chat_template_jinja
     if not choice and not jinja:
         return own, "the tokenizer's own"
     choice = choice or "jinja"
@@ -337,7 +336,7 @@ def template_of(cfg: Config, own: str | None) -> tuple[str | None, str]:
 
 def lacks_template(cfg: Config) -> Finding | None:
     """Return the finding if a config and its tokenizer have no chat template."""
-    if cfg.get("chat_template") not in (None, "tokenizer_default") or cfg.get("processor_type"):
+    if cfg.chat_template not in (None, "tokenizer_default") or cfg.processor_type:
         return None
     return None if open_tokenizer(cfg).template else no_template(name_of(cfg)).finding
 
@@ -357,13 +356,13 @@ def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
     name = name_of(cfg)
     if os.path.isdir(name):
         return Path(name)
-    for finding in check_model({**cfg, "base_model": name}):
+    for finding in check_model(cfg.changed(base_model=name)):
         raise _error(cfg, finding.what, finding.fix)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    revision = cfg.get("revision_of_model")
+    revision = cfg.revision_of_model
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*files]))
     except Exception as error:  # the hub's client, or the network
@@ -379,7 +378,7 @@ def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
 
 
 def _error(cfg: Config, what: str, fix: str) -> TokenizerError:
-    return TokenizerError(Finding(at(cfg, f"tokenizer ({name_of(cfg)})"), what, fix))
+    return TokenizerError(Finding(cfg.at(f"tokenizer ({name_of(cfg)})"), what, fix))
 
 
 def _compiled(template: str, named: Mapping[str, str]) -> Any:

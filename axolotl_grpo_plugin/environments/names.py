@@ -1,6 +1,6 @@
 """Read the tools and the environment that a config names."""
 
-from axolotl_grpo_plugin.config import Config, block, number_of, tokens_of
+from axolotl_grpo_plugin.config import Config, mapping_of
 from axolotl_grpo_plugin.environments.server import ToolLimits, ToolRef
 from axolotl_grpo_plugin.load import plain
 
@@ -10,43 +10,38 @@ _MOST = "max_tool_calling_iterations"
 
 def tool_refs(cfg: Config) -> list[ToolRef]:
     """Return the tools of a config, in order. Another check reports wrong types."""
-    paths = cfg.get(TOOLS)
-    arguments = block(cfg, "grpo_tool_args")
     refs = []
-    for path in paths if isinstance(paths, list) else ():
+    for path in cfg.grpo_tools:
         if isinstance(path, str):
-            refs.append(ToolRef(path, plain(block(arguments, path))))
+            refs.append(ToolRef(path, plain(mapping_of(cfg.grpo_tool_args.get(path)))))
     return refs
 
 
 def environment_ref(cfg: Config) -> ToolRef | None:
     """Return the environment of a config, or None."""
-    path = cfg.get(ENVIRONMENT)
-    if not path:
+    if not cfg.grpo_environment:
         return None
-    return ToolRef(path, plain(block(cfg, "grpo_environment_args")))
+    return ToolRef(cfg.grpo_environment, plain(cfg.grpo_environment_args))
 
 
 def uses_tools(cfg: Config) -> bool:
     """Return whether a config has tools or an environment."""
-    return bool(cfg.get(TOOLS) or cfg.get(ENVIRONMENT))
+    return bool(cfg.grpo_tools or cfg.grpo_environment)
 
 
 def limits_of(cfg: Config) -> ToolLimits:
     """Return the limits of one call."""
-    given = block(cfg, "grpo_tool_limits")
-    gib = number_of(given.get("memory")) or 4.0
+    limits = cfg.grpo_tool_limits
     return ToolLimits(
-        number_of(given.get("seconds")) or 10.0,
-        int(gib * (1 << 30)),
-        tokens_of(given.get("characters")) or 8000,
+        limits.seconds or 10.0, int((limits.memory or 4.0) * (1 << 30)), limits.characters or 8000
     )
 
 
 def most_calls(cfg: Config) -> int | None:
     """Return the most rounds of calls per completion, None for no limit."""
-    most = tokens_of(cfg.get(MOST_CALLS))
-    return tokens_of(block(cfg, "grpo_trl_args").get(_MOST)) if most is None else most
+    if cfg.grpo_max_tool_calls is None:
+        return cfg.grpo_trl_args.max_tool_calling_iterations
+    return cfg.grpo_max_tool_calls
 
 
 def training_args(cfg: Config) -> dict[str, int]:

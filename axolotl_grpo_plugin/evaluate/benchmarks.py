@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.rows import Source
 from axolotl_grpo_plugin.findings import nearest, stop
 from axolotl_grpo_plugin.paths import resolve_packaged
@@ -71,7 +72,7 @@ def benchmark(name: str, file: str | None = None) -> Benchmark:
     entry = described["dataset"]
     if file is not None:
         entry = {"path": file, "split": "train", "type": entry["type"]}
-    resolve_packaged({"datasets": [entry]})
+    resolve_packaged(Config({"datasets": [entry]}))
     return Benchmark(
         name, entry, described["reward"], described["licence"], described["description"]
     )

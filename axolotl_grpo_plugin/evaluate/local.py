@@ -62,7 +62,7 @@ class LocalBackend:
                 self._base = AutoModelForCausalLM.from_pretrained(
                     model.folder,
                     dtype=self.dtype,
-                    trust_remote_code=bool(self._cfg.get("trust_remote_code")),
+                    trust_remote_code=bool(self._cfg.trust_remote_code),
                 ).to(self.device)
                 self._loaded = model.folder
             self._model = self._base
@@ -202,9 +202,9 @@ def _until(ids: list[int], ends: tuple[int, ...], pad: int) -> list[int]:
 def _dtype(cfg: Config, device: torch.device) -> torch.dtype:
     """Return the precision of the config's training. On a CPU, Axolotl reads `bf16: auto` as no bf16."""
     if device.type == "cpu":
-        return torch.bfloat16 if cfg.get("bf16") is True else torch.float32
-    if cfg.get("bf16"):
+        return torch.bfloat16 if cfg.bf16 is True else torch.float32
+    if cfg.bf16:
         return torch.bfloat16
-    if cfg.get("fp16"):
+    if cfg.fp16:
         return torch.float16
     return torch.float32

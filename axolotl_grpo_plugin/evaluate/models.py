@@ -7,10 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from axolotl_grpo_plugin.config import Config, output_dir, tokens_of
+from axolotl_grpo_plugin.config import Config, output_dir, whole_of
 from axolotl_grpo_plugin.data.hub import is_on_hub
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, folder_of
-from axolotl_grpo_plugin.findings import at, stop
+from axolotl_grpo_plugin.findings import stop
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 _ADAPTER = "adapter_config.json"
@@ -52,7 +52,7 @@ def models_of(
         FindingError: One of them is no model.
     """
     output = output_dir(cfg)
-    sources = {name: name for name in names} or {"base": str(cfg.get("base_model"))}
+    sources = {name: name for name in names} or {"base": str(cfg.base_model)}
     if checkpoints:
         for folder in _checkpoints(output, checkpoints):
             sources[folder.name] = str(folder)
@@ -74,7 +74,7 @@ def _checkpoints(output: Path, which: str) -> list[Path]:
     if which == "last":
         wanted = known[-1:]
     elif which != "all":
-        wanted = [tokens_of(step) for step in which.split(",")]
+        wanted = [whole_of(step) for step in which.split(",")]
     if not known or not steps.keys() >= {*wanted}:
         stop(
             "no-checkpoint",
@@ -90,7 +90,7 @@ def _step(label: str) -> int | None:
     if label == "base":
         return 0
     _, is_checkpoint, step = Path(label).name.partition("checkpoint-")
-    return tokens_of(step) if is_checkpoint else None
+    return whole_of(step) if is_checkpoint else None
 
 
 def _is_model(folder: Path) -> bool:
@@ -107,7 +107,7 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _model(cfg: Config, label: str, name: str) -> Model:
-    where = at(cfg, f"base_model ({name})") if label == "base" else f"--model {name}"
+    where = cfg.at(f"base_model ({name})") if label == "base" else f"--model {name}"
     folder = _folder(cfg, name, where)
     adapter = None
     if (folder / _ADAPTER).is_file():
@@ -115,7 +115,7 @@ def _model(cfg: Config, label: str, name: str) -> Model:
         base = json.loads((adapter / _ADAPTER).read_text()).get("base_model_name_or_path")
         # A path may be relative to the folder of the training.
         if not base or not (Path(base).is_dir() or is_on_hub(base)):
-            base = cfg.get("base_model")
+            base = cfg.base_model
         folder = _folder(cfg, str(base), f"{where}, base model")
     if not _is_whole(folder):
         stop(
@@ -129,9 +129,8 @@ def _model(cfg: Config, label: str, name: str) -> Model:
 
 def _folder(cfg: Config, name: str, where: str) -> Path:
     """Return the model's folder. A hub name is downloaded."""
-    model: Config = {"base_model": name}
-    if name == cfg.get("base_model"):
-        model["revision_of_model"] = cfg.get("revision_of_model")
+    revision = cfg.revision_of_model if name == cfg.base_model else None
+    model = Config({"base_model": name, "revision_of_model": revision})
     try:
         return folder_of(model, _FILES)
     except TokenizerError as error:

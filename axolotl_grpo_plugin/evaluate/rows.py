@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import Config, tokens_of
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
 from axolotl_grpo_plugin.data.rows import Row, Source, Transform, read
 from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer
@@ -54,7 +54,7 @@ def questions(
     """
     kept: list[Question] = []
     names = [Path(source.path).name for source in sources]
-    longest = tokens_of(cfg.get("grpo_max_prompt_length")) or math.inf
+    longest = cfg.grpo_max_prompt_length or math.inf
     dropped = 0
     for source, name in zip(sources, names, strict=True):
         if names.count(name) > 1:

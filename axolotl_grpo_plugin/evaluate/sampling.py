@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from axolotl_grpo_plugin.config import Config, block, completion_of, number_of, tokens_of
+from axolotl_grpo_plugin.config import Config
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,15 @@ class Sampling:
             cfg: The config.
             given: Settings that replace those of the config, unless they are None.
         """
-        trl = block(cfg, "trl")
+        trl = cfg.trl
         settings: dict[str, Any] = {
-            "max_tokens": completion_of(cfg),
-            "top_k": tokens_of(trl.get("top_k")),
+            "max_tokens": trl.max_completion_length,
+            "temperature": trl.temperature,
+            "top_k": trl.top_k,
+            "top_p": trl.top_p,
+            "min_p": trl.min_p,
+            "repetition_penalty": trl.repetition_penalty,
         }
-        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
-            settings[name] = number_of(trl.get(name))
         for name, value in given.items():
             if value is not None:
                 settings[name] = value

@@ -12,14 +12,7 @@ from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.columns import check_reads
 from axolotl_grpo_plugin.checks.table import Facts, findings
 from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use, tool_tokens
-from axolotl_grpo_plugin.config import (
-    Config,
-    block,
-    context_of,
-    limit_prompts,
-    output_dir,
-    read_config,
-)
+from axolotl_grpo_plugin.config import Config, context_of, limit_prompts, output_dir, read_config
 from axolotl_grpo_plugin.data.end_tokens import end_tokens, model_config
 from axolotl_grpo_plugin.data.rows import Source, sources
 from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer, open_tokenizer
@@ -32,7 +25,7 @@ from axolotl_grpo_plugin.evaluate.options import Options, check_engine
 from axolotl_grpo_plugin.evaluate.rows import Question, questions, transformed
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
 from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
-from axolotl_grpo_plugin.findings import FindingError, Findings, at, fault, nearest, stop, stop_on
+from axolotl_grpo_plugin.findings import FindingError, Findings, fault, nearest, stop, stop_on
 from axolotl_grpo_plugin.runlog.reader import Row
 
 _COMPARED = 50_000  # training rows per file. 20,000 rows of GSM8K take 2 s
@@ -118,7 +111,8 @@ class Session:
 
     def trained_on(self) -> int:
         """Return how many rows have a prompt of the config's training files, 0 if those are not here."""
-        cfg = read_config(self.cfg["axolotl_config_path"])  # --data has replaced the datasets
+        assert self.cfg.file  # read_config has set it
+        cfg = read_config(self.cfg.file)  # --data has replaced the datasets
         paths.resolve_packaged(cfg)
         prompts = set[str]()
         for source in sources(cfg):
@@ -137,7 +131,7 @@ class Session:
         if self.repeats:
             yield f"Rows left out, because they repeat the prompt of another row: {self.repeats:,}."
         if self.dropped:
-            longest = self.cfg.get("grpo_max_prompt_length")
+            longest = self.cfg.grpo_max_prompt_length
             yield (
                 f"{self.dropped:,} rows are left out, as in the training: their prompts have more "
                 f"than {longest} tokens (grpo_max_prompt_length, or the context "
@@ -162,11 +156,11 @@ def open_session(
     cfg = read_config(config)
     paths.add_working_folder()
     facts = Facts(cfg, "answer")
-    stop_on(findings(facts, "yaml", "axolotl"), cfg)
+    stop_on(findings(facts, "yaml", "axolotl"), cfg.file)
     found = _sources(cfg, options, key)
     paths.resolve_packaged(cfg)
     limit_prompts(cfg)
-    stop_on(findings(facts, "import", "machine"), cfg)
+    stop_on(findings(facts, "import", "machine"), cfg.file)
     models: list[Model] = []
     if generates:
         stop_on(check_engine(options))
@@ -175,7 +169,7 @@ def open_session(
     results.mkdir(parents=True, exist_ok=True)
     tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder)
     if options.data:  # the training's limit would shrink a benchmark
-        cfg["grpo_max_prompt_length"] = None
+        cfg.raw["grpo_max_prompt_length"] = None
     rows, dropped = questions(cfg, found, tokenizer, options.limit)
     repeats = 0
     if evaluates and not uses_tools(cfg):  # an environment may read more than the prompt
@@ -185,7 +179,7 @@ def open_session(
         repeats = len(rows) - len(different)
         rows = list(different.values())
     columns = set(chain.from_iterable(row.columns for row in rows))
-    stop_on([*check_reads(cfg, columns), *_check_tokenizers(cfg, tokenizer, models)], cfg)
+    stop_on([*check_reads(cfg, columns), *_check_tokenizers(cfg, tokenizer, models)], cfg.file)
     if generates and uses_tools(cfg):
         stop_on(check_tool_use(cfg, rows[0].prompt))
     sampling = _sampling(cfg, options, tokenizer)
@@ -213,7 +207,7 @@ def _sources(cfg: Config, options: Options, key: str) -> list[Source]:
         if not found:
             stop(
                 "no-rows",
-                at(cfg, key),
+                cfg.at(key),
                 "no rows",
                 f"Add {key}, or name rows with --data (a file, {known})",
             )
@@ -221,8 +215,8 @@ def _sources(cfg: Config, options: Options, key: str) -> list[Source]:
     if data in names():
         described = benchmark(data, options.data_file)
         trl = {"reward_funcs": [described.reward], "reward_weights": None}
-        cfg["trl"] = block(cfg, "trl") | trl
-        cfg["grpo_reward_args"] = cfg["grpo_columns"] = None
+        cfg.raw["trl"] = {**cfg.trl.raw, **trl}
+        cfg.raw["grpo_reward_args"] = cfg.raw["grpo_columns"] = None
         source = described.source
     elif Path(data).is_file():
         # The file's rows are like those of the config's first dataset.
@@ -230,7 +224,7 @@ def _sources(cfg: Config, options: Options, key: str) -> list[Source]:
         source = Source("datasets", 0, data, {"path": data, "type": first})
     else:
         stop("no-data", f"--data {data}", "no such file or benchmark", nearest(data, names()))
-    cfg["datasets"] = [source.entry]  # transforms name their dataset in errors
+    cfg.raw["datasets"] = [source.entry]  # transforms name their dataset in errors
     return [source]
 
 
@@ -265,6 +259,6 @@ def _check_tokenizers(cfg: Config, tokenizer: AxolotlTokenizer, models: list[Mod
             yield fault(
                 "other-tokenizer",
                 f"--model {model.label}",
-                f"its tokenizer is not that of {cfg.get('base_model')}",
+                f"its tokenizer is not that of {cfg.base_model}",
                 "Use a config that has this model as its base_model",
             )

@@ -19,7 +19,7 @@ from trl.chat_template_utils import (
 )
 
 from axolotl_grpo_plugin.completions import text_of
-from axolotl_grpo_plugin.config import Config, template_options
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.environments.names import environment_ref, limits_of, most_calls, tool_refs
 from axolotl_grpo_plugin.environments.run_tools import Tools
 from axolotl_grpo_plugin.environments.tool_use import GeneratedRows, ToolUse
@@ -62,7 +62,7 @@ class ToolBackend:
     def load(self, model: Model) -> None:
         """Load a model. Raises: FindingError if that fails."""
         self._turns.load(model)
-        trusts = bool(self._cfg.get("trust_remote_code"))
+        trusts = bool(self._cfg.trust_remote_code)
         config = AutoConfig.from_pretrained(model.folder, trust_remote_code=trusts)
         self._trainer.model = SimpleNamespace(config=config)  # TRL reads the longest context
 
@@ -131,7 +131,7 @@ class _UntrainedTrainer(ToolUse):
         self._environment_pool: Any = {None: []}
         most = most_calls(cfg)
         self.max_tool_calling_iterations = maxsize if most is None else most
-        self.chat_template_kwargs = template_options(cfg)
+        self.chat_template_kwargs = dict(cfg.grpo_trl_args.chat_template_kwargs)
         # The template says how to read a tool call, in a new or an old way, or TRL knows it.
         names = ("response_template", "response_schema")
         if not any(getattr(tokenizer, name, None) for name in names):

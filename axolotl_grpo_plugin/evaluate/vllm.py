@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import openai
 
-from axolotl_grpo_plugin.config import Config, block, tokens_of
+from axolotl_grpo_plugin.config import Config, whole_of
 from axolotl_grpo_plugin.evaluate.answers import AnswerJob, TokensOfJobs, seed_of
 from axolotl_grpo_plugin.evaluate.models import Model
 from axolotl_grpo_plugin.findings import FindingError, first_line, stop
@@ -45,7 +45,7 @@ class VllmBackend:
         self._address = address
         self._longest = longest
         self._rank = max(map(_rank, models))
-        self.engine = f"vllm {block(cfg, 'vllm').get('dtype') or 'auto'}"
+        self.engine = f"vllm {cfg.vllm.dtype or 'auto'}"
         self._given = bool(address)
         self._gpus = visible_gpus()
         # vLLM 0.30's CPU build dies of a seed: "CPU Generator does not use offset".
@@ -157,22 +157,22 @@ class VllmBackend:
     def _command(self, model: Model, port: int) -> list[str]:
         from axolotl.cli.vllm_serve import round_max_lora_rank
 
-        settings = block(self._cfg, "vllm")
-        tensor = tokens_of(settings.get("tensor_parallel_size")) or 1
+        settings = self._cfg.vllm
+        tensor = settings.tensor_parallel_size or 1
         options: dict[str, object] = {
             "host": LOCAL,
             "port": port,
             "tensor-parallel-size": tensor,
             "data-parallel-size": max(1, len(self._gpus) // tensor),
-            "max-model-len": max(tokens_of(settings.get("max_model_len")) or 0, self._longest),
-            "gpu-memory-utilization": settings.get("gpu_memory_utilization"),
-            "dtype": settings.get("dtype"),
+            "max-model-len": max(settings.max_model_len or 0, self._longest),
+            "gpu-memory-utilization": settings.gpu_memory_utilization,
+            "dtype": settings.dtype,
         }
         words = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model.folder)]
         for name, value in options.items():
             if value is not None:
                 words.append(f"--{name}={value}")
-        if self._cfg.get("trust_remote_code"):
+        if self._cfg.trust_remote_code:
             words.append("--trust-remote-code")
         if self._rank:
             rank = round_max_lora_rank(self._rank)
@@ -213,4 +213,4 @@ def _rank(model: Model) -> int:
     if not model.adapter:
         return 0
     config = json.loads((model.adapter / "adapter_config.json").read_text())
-    return tokens_of(config.get("r")) or 64
+    return whole_of(config.get("r")) or 64

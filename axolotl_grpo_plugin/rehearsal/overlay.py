@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_grpo_plugin.checks.batch import Batch, batch_of
-from axolotl_grpo_plugin.config import Config, block, completion_of, dicts, plugins_of, tokens_of
+from axolotl_grpo_plugin.config import Config, mapping_of, whole_of
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.environments.names import uses_tools
@@ -135,7 +135,7 @@ def overlay_of(cfg: Config, ranks: int) -> dict[str, Any]:
 
     cfg: raw, with resolved paths and limited prompts.
     """
-    overlay = _left_out(cfg, LEFT_OUT)
+    overlay = _left_out(cfg.raw, LEFT_OUT)
     overlay |= FIXED
     batch = small_batch(batch_of(cfg, ranks) or Batch(1, 1, 1, ranks))
     overlay["micro_batch_size"] = batch.micro_batch_size
@@ -143,48 +143,51 @@ def overlay_of(cfg: Config, ranks: int) -> dict[str, Any]:
     if batch.evaluated:
         overlay["eval_batch_size"] = batch.group_in_evaluation
     overlay["trl"] = _trl(cfg)
-    if arguments := _left_out(block(cfg, "grpo_trl_args"), ("vllm_",)):
+    if arguments := _left_out(cfg.grpo_trl_args.raw, ("vllm_",)):
         overlay["grpo_trl_args"] = arguments
     cores = len(os.sched_getaffinity(0)) // ranks
     overlay["grpo_cpu_threads"] = min(max(cores, 1), THREADS)
     for key, most in AT_MOST.items():
-        if (tokens_of(cfg.get(key)) or 0) > most:
+        if (whole_of(cfg.value_at(key)) or 0) > most:
             overlay[key] = most
-    for key, rows in (("datasets", ROWS), ("test_datasets", TEST_ROWS)):
-        if entries := dicts(cfg.get(key)):
+    for key, entries, rows in (
+        ("datasets", cfg.datasets, ROWS),
+        ("test_datasets", cfg.test_datasets, TEST_ROWS),
+    ):
+        if entries:
             most = max(rows // len(entries), 4)
             overlay[key] = [_first_rows(entry, most) for entry in entries]
-    if cfg.get("adapter") == "qlora":
+    if cfg.adapter == "qlora":
         overlay["adapter"] = "lora"
-    if _has(cfg.get("optimizer"), GPU_OPTIMIZERS):
+    if _has(cfg.optimizer, GPU_OPTIMIZERS):
         overlay["optimizer"] = "adamw_torch"
-    if isinstance(cfg.get("gradient_checkpointing"), str):
+    if isinstance(cfg.gradient_checkpointing, str):
         overlay["gradient_checkpointing"] = True
-    if plugins := plugins_of(cfg):
+    if plugins := cfg.plugins:
         overlay["plugins"] = [name for name in plugins if not _has(name, GPU_PLUGINS)]
-    return _differing(cfg, overlay)
+    return _differing(cfg.raw, overlay)
 
 
 def _has(name: object, parts: tuple[str, ...]) -> bool:
     return any(part in str(name).lower() for part in parts)
 
 
-def _differing(values: Config, overlay: Config) -> dict[str, Any]:
+def _differing(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in overlay.items() if value != values.get(key)}
 
 
-def _left_out(values: Config, beginnings: tuple[str, ...]) -> dict[str, Any]:
+def _left_out(values: Mapping[str, Any], beginnings: tuple[str, ...]) -> dict[str, Any]:
     return dict.fromkeys(key for key in values if str(key).startswith(beginnings))
 
 
-def _trl(cfg: Config) -> Config:
+def _trl(cfg: Config) -> dict[str, Any]:
     """Return the values for the block `trl`. Reward models are left out."""
-    trl = block(cfg, "trl")
+    trl = cfg.trl.raw
     most = WITH_TOOLS if uses_tools(cfg) else COMPLETION
     overlay = _left_out(trl, LEFT_OUT_OF_TRL)
     overlay |= {
         "use_vllm": False,
-        "max_completion_length": min(completion_of(cfg) or most, most),
+        "max_completion_length": min(cfg.trl.max_completion_length or most, most),
         "num_completions_to_print": 0,
     }
     names = [ref.key for ref in reward_refs(cfg)]
@@ -213,7 +216,7 @@ def small_batch(batch: Batch) -> Batch:
     )
 
 
-def _first_rows(entry: Config, rows: int) -> Config:
+def _first_rows(entry: dict[str, Any], rows: int) -> dict[str, Any]:
     """Return a dataset cut to its first rows. A part of a split stays as it is."""
     split = str(entry.get("split") or "train")
     if not split.isidentifier():
@@ -221,7 +224,7 @@ def _first_rows(entry: Config, rows: int) -> Config:
     return {**entry, "split": f"{split}[:{rows}]"}
 
 
-def merged(values: Config, overlay: Config) -> Config:
+def merged(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     """Return values with an overlay on them, block by block. None in the overlay removes a key.
 
     >>> merged({"trl": {"beta": 0, "top_k": 1}, "bf16": True}, {"trl": {"top_k": 2}, "bf16": None})
@@ -230,7 +233,7 @@ def merged(values: Config, overlay: Config) -> Config:
     result = dict(values)
     for key, value in overlay.items():
         if isinstance(value, dict):
-            value = merged(block(values, key), value) or None
+            value = merged(mapping_of(values.get(key)), value) or None
         if value is None:
             result.pop(key, None)
         else:
@@ -243,12 +246,12 @@ def least_gpus(cfg: Config, ranks: int) -> int:
     mode = mode_of(cfg)
     if mode == "server":
         return serving(cfg) + ranks
-    if mode == "colocate" or any(map(cfg.get, OF_GPUS)):
+    if mode == "colocate" or any(map(cfg.value_at, OF_GPUS)):
         return ranks
     return 0
 
 
-def local_rows(cfg: Config, files: Sequence[str]) -> Config:
+def local_rows(cfg: Config, files: Sequence[str]) -> dict[str, Any]:
     """Return datasets and test_datasets with files in place of names on the hub.
 
     One file per name, in the order of the config. Raises: FindingError if there are more files.
@@ -262,14 +265,14 @@ def local_rows(cfg: Config, files: Sequence[str]) -> Config:
             "Give one for each, in the order of the config",
         )
     file_of = dict(zip(names, files, strict=False))
-    options: Config = {}
-    for key in ("datasets", "test_datasets"):
-        if files and cfg.get(key):
-            options[key] = [_local(entry, file_of) for entry in dicts(cfg[key])]
+    options: dict[str, Any] = {}
+    for key, entries in (("datasets", cfg.datasets), ("test_datasets", cfg.test_datasets)):
+        if files and entries:
+            options[key] = [_local(entry, file_of) for entry in entries]
     return options
 
 
-def _local(entry: Config, file_of: Mapping[str, str]) -> Config:
+def _local(entry: dict[str, Any], file_of: Mapping[str, str]) -> dict[str, Any]:
     file = file_of.get(entry.get("path", ""))
     if not file:
         return dict(entry)

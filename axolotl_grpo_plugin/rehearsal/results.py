@@ -8,6 +8,7 @@ from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Findings, fault, warning
 from axolotl_grpo_plugin.load import load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.rehearsal.overlay import STEPS
+from axolotl_grpo_plugin.runlog.reader import Row
 from axolotl_grpo_plugin.runlog.schema import REWARD
 
 RightAnswer = tuple[str, dict[str, float]]  # the text, and its score of each reward by its path
@@ -29,9 +30,7 @@ class Best(NamedTuple):
         return max(self.completions or 0.0, self.right or 0.0) > 0
 
 
-def best_scores(
-    cfg: Config, logged: Sequence[Config], answers: Sequence[RightAnswer]
-) -> list[Best]:
+def best_scores(cfg: Config, logged: Sequence[Row], answers: Sequence[RightAnswer]) -> list[Best]:
     """Return each reward's highest scores. logged: rollouts."""
     refs = reward_refs(cfg)
     found = []

@@ -1,11 +1,12 @@
 """Make a tiny random model of a config's architecture and vocabulary. No weights are downloaded."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
-from axolotl_grpo_plugin.config import Config, block
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import is_on_hub
 from axolotl_grpo_plugin.findings import Finding, Findings, fault, first_line, nearest, stop
 
@@ -46,7 +47,7 @@ def make(cfg: Config, folder: Path, offline: bool) -> tuple["PreTrainedModel", s
 
     disable_progress_bar()
     sizes, source = _config(cfg, offline)
-    deep = any(re.search(r"\d", str(cfg.get(key))) for key in NUMBERED)
+    deep = any(re.search(r"\d", str(cfg.value_at(key))) for key in NUMBERED)
     try:
         torch.manual_seed(0)
         config = AutoConfig.for_model(**shrunken(sizes, deep), dtype="float32")
@@ -54,25 +55,25 @@ def make(cfg: Config, folder: Path, offline: bool) -> tuple["PreTrainedModel", s
     except Exception as error:  # transformers raises anything for a config that it cannot build
         stop(
             "cannot-be-built",
-            f"base_model ({cfg['base_model']})",
+            f"base_model ({cfg.base_model})",
             f"transformers cannot build the model: {first_line(error)}",
             "Correct config.json. A model with code of its own cannot be rehearsed",
         )
     model.save_pretrained(folder)
     return model, (
-        f"a random {type(model).__name__} in place of {cfg['base_model']}: "
+        f"a random {type(model).__name__} in place of {cfg.base_model}: "
         f"{config.num_hidden_layers} layers, {config.vocab_size:,} tokens (by {source})"
     )
 
 
-def _config(cfg: Config, offline: bool) -> tuple[Config, str]:
+def _config(cfg: Config, offline: bool) -> tuple[dict[str, Any], str]:
     """Return the model's config.json and its origin."""
     from transformers import AutoConfig
 
-    model = str(cfg.get("base_model_config") or cfg.get("base_model"))
+    model = str(cfg.base_model_config or cfg.base_model)
     try:
         found = AutoConfig.from_pretrained(
-            model, revision=cfg.get("revision_of_model") or "main", local_files_only=offline
+            model, revision=cfg.revision_of_model or "main", local_files_only=offline
         )
         return found.to_dict(), "its config.json"
     except Exception as error:  # the hub's client, or a broken file
@@ -93,7 +94,7 @@ def _config(cfg: Config, offline: bool) -> tuple[Config, str]:
     )
 
 
-def shrunken(config: Config, deep: bool) -> Config:
+def shrunken(config: Mapping[str, Any], deep: bool) -> dict[str, Any]:
     """Return a config.json with small sizes and the same vocabulary. deep: keep the number of layers."""
     small = dict(config)
     for key, size in SIZES.items():
@@ -119,7 +120,7 @@ def check_modules(cfg: Config, model: "PreTrainedModel") -> Findings:
     names = [f".{name}" for name, _ in model.named_modules()]
     ends = {name.rpartition(".")[2] for name in names}
     for key in ("lora_target_modules", "lora_modules_to_save"):
-        targets = cfg.get(key)
+        targets = cfg.value_at(key)
         if not isinstance(targets, list):  # a pattern, or "all-linear"
             continue
         for target in targets:
@@ -127,7 +128,7 @@ def check_modules(cfg: Config, model: "PreTrainedModel") -> Findings:
                 yield _missing(model, f"{key} ({target})", "module", target, ends)
     classes = {type(module).__name__ for module in model.modules()}
     key = "transformer_layer_cls_to_wrap"
-    wrapped = str(block(cfg, "fsdp_config").get(key) or "")
+    wrapped = cfg.fsdp_config.transformer_layer_cls_to_wrap or ""
     for name in wrapped.replace(",", " ").split():
         if name not in classes:
             layers = {layer for layer in classes if layer.endswith("Layer")}

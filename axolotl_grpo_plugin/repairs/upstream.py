@@ -11,6 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from axolotl_grpo_plugin.config import Config
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from trl.extras.profiling import ProfilingContext
@@ -44,10 +46,10 @@ def connect_cpus() -> None:
         environment.check_cuda_p2p_support = lambda: True
 
 
-def keep_on_cpu(cfg: Any) -> None:
+def keep_on_cpu(cfg: Config) -> None:
     """Let ranks without GPUs load the model. Axolotl would put it on the GPU with the number of the rank."""
     if _ranks_on_cpus():
-        cfg.device_map = {"": "cpu"}
+        cfg.raw["device_map"] = {"": "cpu"}
 
 
 def _ranks_on_cpus() -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from axolotl_grpo_plugin.config import Config, block, number_of, tokens_of
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.load import RewardRefs, is_model, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
@@ -39,17 +39,17 @@ class ScoringSettings:
     @classmethod
     def of(cls, cfg: Config) -> Self:
         # After ddp_timeout seconds the other ranks give up, and the rest of a step takes time too.
-        quarter = (number_of(cfg.get("ddp_timeout")) or 1800) / 4
-        limit = number_of(cfg.get("grpo_reward_error_limit"))
+        quarter = (cfg.ddp_timeout or 1800) / 4
+        limit = cfg.grpo_reward_error_limit
         ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         cores = len(os.sched_getaffinity(0)) // ranks
         return cls(
-            timeout=number_of(cfg.get("grpo_reward_timeout")) or cls.timeout,
-            batch_timeout=number_of(cfg.get("grpo_reward_batch_timeout")) or quarter,
-            memory=int((number_of(cfg.get("grpo_reward_memory")) or 4.0) * _GIB),
-            workers=tokens_of(block(cfg, "trl").get("reward_num_workers")) or max(1, cores),
+            timeout=cfg.grpo_reward_timeout or cls.timeout,
+            batch_timeout=cfg.grpo_reward_batch_timeout or quarter,
+            memory=int((cfg.grpo_reward_memory or 4.0) * _GIB),
+            workers=cfg.trl.reward_num_workers or max(1, cores),
             error_limit=cls.error_limit if limit is None else limit,
-            isolation=cfg.get("grpo_reward_isolation"),
+            isolation=cfg.grpo_reward_isolation,
         )
 
     def isolation_of(self, key: str) -> str | None:

@@ -49,7 +49,7 @@ class RolloutLog:
     @classmethod
     def of(cls, cfg: Config) -> "RolloutLog | None":
         """Return the log of a config. None if the config switches it off."""
-        folder = cfg.get("grpo_rollouts")
+        folder = cfg.grpo_rollouts
         if folder is False:
             return None
         if isinstance(folder, str):

@@ -3,17 +3,31 @@
 import os
 import socket
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
-from axolotl_grpo_plugin.config import Config, block, tokens_of
-from axolotl_grpo_plugin.findings import Finding, FindingError, at, fault, warning
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.findings import Finding, FindingError, fault, warning
 from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"
 _PORT = 8000  # Axolotl's default
 ALL_NETWORKS = ("0.0.0.0", "::")
+
+
+def server_address(cfg: Config) -> tuple[str, int]:
+    """Return the host and the port that a config's server listens on."""
+    port = cfg.vllm.port or cfg.trl.vllm_server_port or _PORT
+    return cfg.vllm.host or LOCAL, port
+
+
+def trainer_address(cfg: Config) -> tuple[str, int]:
+    """Return the host and the port that a config's trainer connects to."""
+    host, port = server_address(cfg)
+    if host in ALL_NETWORKS:
+        host = LOCAL
+    return cfg.trl.vllm_server_host or host, cfg.trl.vllm_server_port or port
 
 
 def settle_address(cfg: Config) -> None:
@@ -24,18 +38,15 @@ def settle_address(cfg: Config) -> None:
     """
     if mode_of(cfg) != "server":
         return
-    if not cfg.get("vllm"):
-        cfg["vllm"] = {}
-    trl, vllm = cfg["trl"], cfg["vllm"]
-    vllm["host"] = vllm.get("host") or LOCAL
-    if not trl.get("vllm_server_host"):
-        trl["vllm_server_host"] = LOCAL if vllm["host"] in ALL_NETWORKS else vllm["host"]
-    trainer_port = tokens_of(trl.get("vllm_server_port"))
-    vllm["port"] = tokens_of(vllm.get("port")) or trainer_port or _PORT
-    trl["vllm_server_port"] = trainer_port or vllm["port"]
+    host, port = server_address(cfg)
+    trainer_host, trainer_port = trainer_address(cfg)
+    if not cfg.vllm:
+        cfg.raw["vllm"] = {}
+    cfg.vllm.raw.update(host=host, port=port)
+    cfg.trl.raw.update(vllm_server_host=trainer_host, vllm_server_port=trainer_port)
     # If a proxy answers in vLLM's place, TRL waits forever.
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    hosts = f"{direct},{trl['vllm_server_host']}".strip(",")
+    hosts = f"{direct},{trainer_host}".strip(",")
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
 
 
@@ -43,29 +54,28 @@ def check_address(cfg: Config) -> Iterator[Finding]:
     """Check that server and trainer use the same port, and that the server is not open to all networks."""
     if mode_of(cfg) != "server":
         return
-    vllm = cfg.get("vllm") or {}
-    if not isinstance(vllm, dict):
+    written = cfg.raw.get("vllm")
+    if written and not cfg.vllm:  # the block of a wrong value is empty
         yield fault(
             "no-mapping",
-            at(cfg, f"vllm ({vllm})"),
+            cfg.at(f"vllm ({written})"),
             "not a mapping",
             "Remove it, or write keys below it",
         )
         return
-    host = vllm.get("host")
+    host, port = cfg.vllm.host, cfg.vllm.port
     if host in ALL_NETWORKS:
         yield warning(
             "open-to-all",
-            at(cfg, f"vllm.host ({host})"),
+            cfg.at(f"vllm.host ({host})"),
             "vLLM's server, which has no login, listens on all networks of its machine",
             "Set it to 127.0.0.1. On several nodes, use a private network only",
         )
-    port = tokens_of(vllm.get("port"))
-    trainer_port = tokens_of(block(cfg, "trl").get("vllm_server_port"))
+    trainer_port = cfg.trl.vllm_server_port
     if port and trainer_port not in (None, port) and not _is_elsewhere(cfg):
         yield fault(
             "two-ports",
-            at(cfg, f"trl.vllm_server_port ({trainer_port})"),
+            cfg.at(f"trl.vllm_server_port ({trainer_port})"),
             f"differs from vllm.port ({port})",
             "Remove it. The trainer then uses vllm.port",
         )
@@ -73,17 +83,17 @@ def check_address(cfg: Config) -> Iterator[Finding]:
 
 def _is_elsewhere(cfg: Config) -> bool:
     """Return whether the trainer connects to another host than the one that vLLM listens on."""
-    host = block(cfg, "trl").get("vllm_server_host")
-    return host not in (None, LOCAL, "localhost", *ALL_NETWORKS, block(cfg, "vllm").get("host"))
+    host = cfg.trl.vllm_server_host
+    return host not in (None, LOCAL, "localhost", *ALL_NETWORKS, cfg.vllm.host)
 
 
 def check_here(cfg: Config) -> Iterator[Finding]:
     """Check that the trainer will use a server that is started on this machine."""
     # A server on all networks answers at each name of this machine.
-    if _is_elsewhere(cfg) and block(cfg, "vllm").get("host") not in ALL_NETWORKS:
-        host = block(cfg, "trl").get("vllm_server_host")
+    if _is_elsewhere(cfg) and cfg.vllm.host not in ALL_NETWORKS:
+        host = cfg.trl.vllm_server_host
         yield Finding(
-            at(cfg, f"trl.vllm_server_host ({host})"),
+            cfg.at(f"trl.vllm_server_host ({host})"),
             "the trainer connects to this host, but this command starts vLLM on another one",
             "Remove the key, or start the server on that host and use `axolotl train`",
         )
@@ -149,7 +159,7 @@ def serves(host: str, port: int) -> bool:
     return info is not None and bool(info.models)
 
 
-def _get(client: httpx.Client, path: str) -> Config:
+def _get(client: httpx.Client, path: str) -> dict[str, Any]:
     """Return the JSON object at a path, empty for any other reply."""
     try:
         reply = client.get(path)
@@ -189,9 +199,9 @@ def check_server(cfg: Config) -> Iterator[Finding]:
     """Check that a vLLM server of a validated config's model answers where the trainer will connect."""
     if mode_of(cfg) != "server":
         return
-    host, port = cfg["trl"]["vllm_server_host"], cfg["trl"]["vllm_server_port"]
-    where = at(cfg, f"trl.vllm_server_host ({host}:{port})")
-    file = cfg.get("axolotl_config_path") or "CONFIG"
+    host, port = trainer_address(cfg)
+    where = cfg.at(f"trl.vllm_server_host ({host}:{port})")
+    file = cfg.file or "CONFIG"
     fix = f"`axolotl-grpo train {file}` starts vLLM and trains"
     info = server_info(host, port)
     if info is None:
@@ -210,7 +220,7 @@ def check_server(cfg: Config) -> Iterator[Finding]:
 
 def _mismatches(cfg: Config, info: ServerInfo) -> Iterator[tuple[str, str, str]]:
     """Yield how a vLLM server does not fit a config: a code, the fault, the first step of the fix."""
-    model = str(cfg.get("base_model"))
+    model = str(cfg.base_model)
     served, *adapters = info.models
     same_folder = (
         os.path.exists(model) and os.path.exists(served) and os.path.samefile(model, served)
@@ -224,10 +234,10 @@ def _mismatches(cfg: Config, info: ServerInfo) -> Iterator[tuple[str, str, str]]
     if not info.syncs:
         what = "takes no weights (a plain `vllm serve`)"
         yield "no-sync", what, "Start it with `axolotl vllm-serve`"
-    if block(cfg, "trl").get("vllm_lora_sync") and not info.loads_lora:
+    if cfg.trl.vllm_lora_sync and not info.loads_lora:
         what = "loads no adapters, which trl.vllm_lora_sync needs"
         yield "no-adapters", what, "Start it with `axolotl vllm-serve` on this config"
-    wanted = block(cfg, "vllm").get("max_model_len")
+    wanted = cfg.vllm.max_model_len
     length = info.lengths[0]
     if wanted and length and length < wanted:
         yield "short", f"takes {length} tokens, and vllm.max_model_len is {wanted}", "End it"

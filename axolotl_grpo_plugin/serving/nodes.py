@@ -10,7 +10,7 @@ import os
 from shutil import which
 from typing import NamedTuple
 
-from axolotl_grpo_plugin.config import Config, block
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Findings, stop, warning
 from axolotl_grpo_plugin.processes import answer_of
 from axolotl_grpo_plugin.serving.address import LOCAL
@@ -67,7 +67,7 @@ def slurm() -> Slurm | None:
 
 def serves_others(cfg: Config) -> bool:
     """Return whether a config's server listens for other nodes, which train."""
-    host = block(cfg, "vllm").get("host") or LOCAL
+    host = cfg.vllm.host or LOCAL
     return mode_of(cfg) == "server" and host not in (LOCAL, "localhost")
 
 

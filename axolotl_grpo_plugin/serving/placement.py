@@ -6,8 +6,8 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import Literal, NamedTuple
 
-from axolotl_grpo_plugin.config import Config, block, tokens_of
-from axolotl_grpo_plugin.findings import at, stop
+from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.processes import LATE, answer_of
 
 DEVICES = ("/dev/nvidia0", "/dev/kfd")  # NVIDIA's and AMD's, if a driver has found a GPU
@@ -32,18 +32,14 @@ class Placement(NamedTuple):
 
 def mode_of(cfg: Config) -> Mode:
     """Return where a raw config's vLLM runs. An unset `vllm_mode` means server, as in Axolotl."""
-    trl = block(cfg, "trl")
-    if str(trl.get("use_vllm") or "").lower() in ("", "false", "no", "off", "0", "n", "f"):
-        return "none"  # these are pydantic's words for false; the config is not validated yet
-    return "colocate" if trl.get("vllm_mode") == "colocate" else "server"
+    if not cfg.trl.use_vllm:
+        return "none"
+    return "colocate" if cfg.trl.vllm_mode == "colocate" else "server"
 
 
 def serving(cfg: Config) -> int:
     """Return the number of GPUs that the config's server takes."""
-    vllm = block(cfg, "vllm")
-    tensor = tokens_of(vllm.get("tensor_parallel_size")) or 1
-    data = tokens_of(vllm.get("data_parallel_size")) or 1
-    return tensor * data
+    return (cfg.vllm.tensor_parallel_size or 1) * (cfg.vllm.data_parallel_size or 1)
 
 
 def place(cfg: Config, gpus: Words, processes: int | None = None) -> Placement:
@@ -66,7 +62,7 @@ def place(cfg: Config, gpus: Words, processes: int | None = None) -> Placement:
             key, other = "vllm", "set trl.vllm_mode: colocate"
         stop(
             "too-few-gpus",
-            at(cfg, key),
+            cfg.at(key),
             what,
             f"Make more visible (CUDA_VISIBLE_DEVICES), or {other}",
         )

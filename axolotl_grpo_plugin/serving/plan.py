@@ -5,11 +5,12 @@ import shlex
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import at, stop
+from axolotl_grpo_plugin.config import Config, output_dir
+from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.processes import start_fork, without_rank
+from axolotl_grpo_plugin.serving.address import server_address, trainer_address
 from axolotl_grpo_plugin.serving.nodes import Slurm, slurm
 from axolotl_grpo_plugin.serving.placement import Placement, Words, mode_of, place, serving
 from axolotl_grpo_plugin.serving.request import Request, make_request
@@ -31,7 +32,7 @@ class CommandLine(NamedTuple):
     config: str
     launcher: str
     typed: list[str]
-    overrides: Config
+    overrides: dict[str, Any]
     after: list[str]
     processes: int | None
 
@@ -77,7 +78,7 @@ class Plan:
         self.placement = self.place(gpus)
         self.ranks = self.placement.processes
         self.serves_here = self.mode == "server"
-        self.output_dir = str(cfg.get("output_dir") or "model-out")  # Axolotl's default
+        self.output_dir = str(output_dir(cfg))
 
     def place(self, gpus: Words) -> Placement:
         """Place server and trainer on this machine's GPUs."""
@@ -97,7 +98,7 @@ class Plan:
             torchrun = self.call.launcher == "torchrun"
             return ["--nproc-per-node" if torchrun else "--num-processes", str(processes)]
         # One process needs no `accelerate launch`, which would only import Axolotl again.
-        wants_launcher = any(self.cfg.get(key) for key in ("deepspeed", "fsdp", "fsdp_config"))
+        wants_launcher = self.cfg.deepspeed or self.cfg.fsdp or self.cfg.fsdp_config
         typed = any(word.startswith(("--launcher", "--sweep")) for word in self.call.typed)
         if processes > 1 or wants_launcher or typed or self.call.after:
             return []
@@ -165,7 +166,7 @@ class SlurmPlan(Plan):
         if self.mode == "server":
             self.trainers = job.nodes[1:]
             self.serves_here = job.this == 0
-            self.host = cfg["trl"]["vllm_server_host"]
+            self.host, _ = trainer_address(cfg)
             if self.host in _LOCAL:  # the server listens on all networks of the first node
                 self.host = job.nodes[0]
         self.ranks *= len(self.trainers)
@@ -177,14 +178,15 @@ class SlurmPlan(Plan):
         if len(gpus) < needed:
             stop(
                 "too-few-gpus",
-                at(cfg, "vllm"),
+                cfg.at("vllm"),
                 f"{len(gpus)} GPUs are visible on this node, and vLLM needs {needed}",
                 "Lower vllm.tensor_parallel_size x data_parallel_size, or request more from Slurm",
             )
-        if serve and cfg["vllm"]["host"] in _LOCAL:
+        host, _ = server_address(cfg)
+        if serve and host in _LOCAL:
             stop(
                 "local-server",
-                at(cfg, f"vllm.host ({cfg['vllm']['host']})"),
+                cfg.at(f"vllm.host ({host})"),
                 "the other nodes cannot reach the server",
                 "Set it to 0.0.0.0, on a private network only: the server has no login",
             )
@@ -213,9 +215,8 @@ class SlurmPlan(Plan):
         codes = [Path(self.output_dir, f"{start}-{node}.exit-code") for node in self.trainers]
         if self.serves_here:
             return supervisor.on_the_first_node(self.request(), codes)
-        return supervisor.on_a_training_node(
-            self.host, self.cfg["vllm"]["port"], codes[self.job.this - 1]
-        )
+        _, port = server_address(self.cfg)
+        return supervisor.on_a_training_node(self.host, port, codes[self.job.this - 1])
 
 
 def plan_of(call: CommandLine, cfg: Config, gpus: Words) -> Plan:

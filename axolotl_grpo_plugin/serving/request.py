@@ -7,10 +7,10 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.findings import stop_on
 from axolotl_grpo_plugin.processes import end_with
 from axolotl_grpo_plugin.serving.address import check_server
@@ -53,7 +53,7 @@ def request(cfg: Config) -> Request:
 
     calls: list[vllm_serve.VllmServeArguments] = []
     # Without the patch, it would load the config again without overrides, and become the server.
-    with patch.multiple(vllm_serve, load_cfg=lambda _: cfg, serve=calls.append):
+    with patch.multiple(vllm_serve, load_cfg=lambda _: cfg.raw, serve=calls.append):
         vllm_serve.do_vllm_serve("", {})
     (arguments,) = calls
     return Request(
@@ -61,12 +61,12 @@ def request(cfg: Config) -> Request:
         vllm_serve.build_env(arguments, {}),
         arguments.host,
         arguments.port,
-        cfg["output_dir"],
+        str(output_dir(cfg)),
         os.getpid(),
     )
 
 
-def make_request(config: str, overrides: Config, ranks: int) -> Request:
+def make_request(config: str, overrides: dict[str, Any], ranks: int) -> Request:
     """Return the request of a config file, made without its trainer."""
     from axolotl.cli import config as loading
 
@@ -74,7 +74,7 @@ def make_request(config: str, overrides: Config, ranks: int) -> Request:
     # Axolotl's batch rule counts the trainer's ranks, which are on other machines.
     there = {**here, "n_gpu": ranks}
     with patch.object(loading, "gpu_capabilities", lambda: (there, versions)):
-        return request(loading.load_cfg(config, **overrides))
+        return request(Config(loading.load_cfg(config, **overrides)))
 
 
 def request_or_check(cfg: Config) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from axolotl_grpo_plugin.config import Config, value_at
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.counts import Lengths
 
 STEP = 32  # proposals are multiples of it, because vLLM allocates blocks of 16 tokens
@@ -34,9 +34,9 @@ def budget(prompts: Lengths, completion: int, kept: float = 1.0) -> Budget:
 def settings(cfg: Config, chosen: Budget) -> dict[str, int]:
     """Return the YAML keys to set. vLLM's key is left out if the config does not use vLLM."""
     keys = {"trl.max_completion_length": chosen.completion, "sequence_len": chosen.context}
-    if "trl" not in cfg or value_at(cfg, "trl.use_vllm"):
+    if "trl" not in cfg.raw or cfg.trl.use_vllm:
         keys["vllm.max_model_len"] = chosen.context
-    if cfg.get("grpo_max_prompt_length"):
+    if cfg.grpo_max_prompt_length:
         keys["grpo_max_prompt_length"] = chosen.context - chosen.completion
     return keys
 

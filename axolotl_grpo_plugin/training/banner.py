@@ -48,9 +48,9 @@ def show_summary(cfg: Config, trainer: "GRPOTrainer", speed: str) -> None:
     prompts = args.generation_batch_size // group
     show(
         {
-            "config": cfg.get("axolotl_config_path"),
-            "model": f"{cfg['base_model']}, {millions:,.1f} M parameters, {cfg.get('adapter') or 'full'}",
-            "rows": f"{len(trainer.train_dataset)}, {cfg.get('grpo_held_out_rows') or 0} held out",
+            "config": cfg.file,
+            "model": f"{cfg.base_model}, {millions:,.1f} M parameters, {cfg.adapter or 'full'}",
+            "rows": f"{len(trainer.train_dataset)}, {cfg.grpo_held_out_rows or 0} held out",
             "batch": f"{prompts} prompts x {group} completions, {length}",
             "rewards": ", ".join(map(short, trainer.reward_func_names)),
             "runs on": devices,

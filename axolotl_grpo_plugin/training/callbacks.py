@@ -17,14 +17,14 @@ def callbacks(cfg: Config, trainer: HeldOutAnswers, runner: RewardRunner) -> lis
     added: list[TrainerCallback] = []
     if trainer.pop_callback(ProgressCallback):
         added.append(RewardProgress(first))
-    every = cfg.get("grpo_show_steps")
+    every = cfg.grpo_show_steps
     if every is None:
         every = EVERY
     if every:
         added.append(Samples(trainer, first, every))
     answers = None
-    if rows := cfg.get("grpo_held_out_rows"):
-        held_out = HeldOut(trainer, rows, cfg.get("grpo_eval_steps"), runner.rewards(names))
+    if rows := cfg.grpo_held_out_rows:
+        held_out = HeldOut(trainer, rows, cfg.grpo_eval_steps, runner.rewards(names))
         added.append(held_out)
         answers = held_out.file
     return [*added, Health(first, runner.highest()), Report(first, answers)]

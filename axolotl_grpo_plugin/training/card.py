@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from trl import GRPOTrainer
 
-from axolotl_grpo_plugin.config import Config, dicts
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import is_on_hub
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.report.tables import (
@@ -94,17 +94,17 @@ def _write(trainer: GRPOTrainer, given: Config) -> None:
     known["Started"] = known["Started"].partition(",")[0]  # without the folder
     known["Rewards"] = ", ".join(reward.key for reward in reward_refs(given))
     held_out = compared(folder / HELD_OUT)
-    base = f"`{given['base_model']}`"
-    if given.get("adapter"):
-        base = f"A {given['adapter']} adapter of {base}"
-    datasets = "` and `".join(_paths(given, "datasets"))
+    base = f"`{given.base_model}`"
+    if given.adapter:
+        base = f"A {given.adapter} adapter of {base}"
+    datasets = "` and `".join(_paths(given.datasets))
     rows = [[name, f"`{fact}`"] for name, fact in known.items()]
     text = _TEXT.format(
         data=_metadata(trainer, given, held_out).to_yaml(),
         name=trainer.hub_model_id or folder.name,
         base=base,
         datasets=f"`{datasets}`",
-        method=given["rl"].upper(),
+        method=(given.rl or "").upper(),
         steps=step,
         prompts=trainer.args.generation_batch_size // trainer.num_generations,
         completions=trainer.num_generations,
@@ -120,9 +120,9 @@ def _write(trainer: GRPOTrainer, given: Config) -> None:
 
 def _metadata(trainer: GRPOTrainer, given: Config, held_out: list[Plain]) -> ModelCardData:
     """Return the metadata for the hub, with the first reward's results on held-out rows."""
-    base = given["base_model"]
-    paths = _paths(given, "datasets")
-    tests = ", ".join(map(_dataset, _paths(given, "test_datasets") or paths))
+    base = given.base_model or ""
+    paths = _paths(given.datasets)
+    tests = ", ".join(map(_dataset, _paths(given.test_datasets) or paths))
     results = []
     for part in held_out:
         result = part["results"][-1]
@@ -131,15 +131,15 @@ def _metadata(trainer: GRPOTrainer, given: Config, held_out: list[Plain]) -> Mod
     return ModelCardData(
         base_model=base if is_on_hub(base) else None,
         datasets=list(filter(is_on_hub, paths)) or None,
-        library_name="peft" if given.get("adapter") else "transformers",
+        library_name="peft" if given.adapter else "transformers",
         model_name=trainer.hub_model_id or Path(trainer.args.output_dir).name,
-        tags=["generated_from_trainer", "axolotl", "trl", given["rl"]],
+        tags=["generated_from_trainer", "axolotl", "trl", given.rl or ""],
         eval_results=results or None,
     )
 
 
-def _paths(given: Config, key: str) -> list[str]:
-    return [str(entry.get("path")) for entry in dicts(given.get(key))]
+def _paths(datasets: list[dict[str, Any]]) -> list[str]:
+    return [str(entry.get("path")) for entry in datasets]
 
 
 def add_evaluation(file: Path, summary: Plain, place: str) -> bool:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import torch
 from accelerate.utils import gather_object
 
-from axolotl_grpo_plugin.config import Config, tokens_of
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.load import reward_refs
 from axolotl_grpo_plugin.scoring.batch import ScoredBatch
 from axolotl_grpo_plugin.scoring.dead_groups import are_equal
@@ -34,12 +34,12 @@ class SamplingSettings(NamedTuple):
     @classmethod
     def of(cls, cfg: Config) -> Self | None:
         """Return the settings of a config, None if it does not sample dynamically."""
-        if not cfg.get("grpo_dynamic_sampling"):
+        if not cfg.grpo_dynamic_sampling:
             return None
         keys = [reward.key for reward in reward_refs(cfg)]
-        rounds = tokens_of(cfg.get("grpo_dynamic_sampling_rounds"))
+        rounds = cfg.grpo_dynamic_sampling_rounds
         return cls(
-            keys.index(cfg.get("grpo_dynamic_sampling_reward") or keys[0]),
+            keys.index(cfg.grpo_dynamic_sampling_reward or keys[0]),
             ROUNDS if rounds is None else rounds,
         )
 

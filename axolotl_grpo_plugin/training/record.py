@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.schema import SCORES
 
@@ -42,7 +42,7 @@ def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -
         folder: The output folder of the run.
         more: More facts by their name.
     """
-    config = {key: value for key, value in given.items() if key not in _LEFT_OUT}
+    config = {key: value for key, value in given.raw.items() if key not in _LEFT_OUT}
     plain = json.loads(json.dumps(config, default=str))  # under Ray it has enums
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,22 +130,22 @@ def show_end(cfg: Config) -> None:
 
 def results(cfg: Config) -> dict[str, str]:
     """Return the results of a run in its output folder, and the commands for them, by a short name."""
-    folder = Path(cfg["output_dir"])
+    folder = output_dir(cfg)
     lines = {"model": str(folder)}
-    if cfg.get("adapter"):
-        lines["model"] += f" (adapter for {cfg['base_model']})"
+    if cfg.adapter:
+        lines["model"] += f" (adapter for {cfg.base_model})"
     if (folder / CARD).exists():
         lines["card"] = str(folder / CARD)
     warnings = facts(folder).get("Warnings")
     if warnings:
         lines["warnings"] = f"{warnings.split(':')[0]}, in {folder / CARD}"
-    log = cfg.get("grpo_rollouts")
+    log = cfg.grpo_rollouts
     rollouts = _rollouts(Path(log) if isinstance(log, str) else folder)
     if rollouts:
         lines["rollouts"] = rollouts
     if rollouts or (folder / HELD_OUT).exists():
         lines["view"] = f"axolotl-grpo view {shlex.quote(str(folder))}"
-    if cfg.get("test_datasets"):
+    if cfg.test_datasets:
         lines["evaluate"] = f"axolotl-grpo eval {shlex.quote(str(folder / RUN))}"
     return lines
 

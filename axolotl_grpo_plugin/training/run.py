@@ -58,7 +58,7 @@ class Run:
             sampling=SamplingSettings.of(cfg),
         )
         # Axolotl's own reward workers have no time limit, and lose the columns that rewards log.
-        cfg["trl"]["reward_num_workers"] = 1
+        cfg.raw["trl"]["reward_num_workers"] = 1
         self._opened.enter_context(upstream.reward_functions(self.rewards.reward_func))
         self._opened.enter_context(upstream.no_reference_model())
 
@@ -85,7 +85,7 @@ class Run:
     def callbacks(self, trainer: RunTrainer) -> list[TrainerCallback]:
         """Return the callbacks in the order of their calls."""
         first = []
-        timeout = self.cfg.get("grpo_stall_timeout")
+        timeout = self.cfg.grpo_stall_timeout
         if timeout != 0:
             # Others generate in their on_train_begin.
             self.watchdog = Watchdog(timeout, trainer.args.output_dir)
@@ -106,12 +106,12 @@ class Run:
 
 def arguments_of_cpu(cfg: Config) -> dict[str, bool]:
     """Return the training argument without which transformers refuses bf16 on a CPU."""
-    return {"use_cpu": True} if cfg.get("bf16") and not torch.accelerator.is_available() else {}
+    return {"use_cpu": True} if cfg.bf16 and not torch.accelerator.is_available() else {}
 
 
 def set_threads(cfg: Config) -> None:
     """Set the CPU threads of torch."""
-    if threads := cfg.get("grpo_cpu_threads"):
+    if threads := cfg.grpo_cpu_threads:
         torch.set_num_threads(threads)
     elif "OMP_NUM_THREADS" not in os.environ:  # `accelerate launch` sets it to 1
         torch.set_num_threads(1)

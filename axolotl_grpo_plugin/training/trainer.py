@@ -96,17 +96,16 @@ def choose_trainer(cfg: Config, **of_run: Any) -> str:
         Why the trainer has no packed step, or "".
     """
     global chosen
-    trl = cfg.get("trl") or {}
-    has_producer = trl.get("use_data_producer") or trl.get("async_prefetch")
+    has_producer = cfg.trl.use_data_producer or cfg.trl.async_prefetch
     reason = why_other_trainer(cfg)
     bases: tuple[type, ...] = (DataProducerTrainer if has_producer else SynchronousTrainer,)
     if reason:
         theirs: type = AxolotlAsyncGRPOTrainer if has_producer else AxolotlGRPOTrainer
-        if path := cfg.get("trainer_cls"):
+        if path := cfg.trainer_cls:
             theirs = _trainer_at(path)
         bases = (theirs,) if issubclass(theirs, RunTrainer) else (RunTrainer, theirs)
     chosen = type(bases[-1].__name__, bases, {"cfg": cfg, **of_run})
-    cfg["trainer_cls"] = f"{__name__}.chosen"
+    cfg.raw["trainer_cls"] = f"{__name__}.chosen"
     return reason
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import RawConfig
 from axolotl_grpo_plugin.rewards.programs.suites import ProgramTests
 from axolotl_grpo_plugin.rewards.programs.tests import read_tests
 from axolotl_grpo_plugin.transforms.rows import (
@@ -18,7 +18,7 @@ PROBLEMS = ("problem", "problem_statement", "question", "text", "prompt")
 TESTS = ("tests", "test_cases", "verification_info", "test_list", "input_output", "test")
 
 
-def code(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
+def code(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of problems that ask for a Python program or function.
 
     Reads the first column of PROBLEMS and of TESTS that exists. The tests have any form that

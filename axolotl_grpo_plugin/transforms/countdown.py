@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import RawConfig
 from axolotl_grpo_plugin.rewards.countdown import read_problem
 from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import DataRow, MapArguments, Row, batched
 
 
-def countdown(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
+def countdown(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of Countdown problems: rows with `nums` ([3, 5, 7]) and `target` (22).
 
     Adds `prompt`, chat messages with the task and GSM8K's answer layout. The prompt shows no example,

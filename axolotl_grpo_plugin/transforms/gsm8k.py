@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from axolotl_grpo_plugin.completions import read_number
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, RawConfig
 from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.transforms.rows import (
     Ask,
@@ -28,7 +28,7 @@ SYSTEM_PROMPT = """Respond in the following format:
 </answer>"""
 
 
-def gsm8k(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
+def gsm8k(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of GSM8K: rows with `question` and `answer` (which ends in "#### 1,000").
 
     Adds `prompt`, chat messages with the answer layout. `answer` becomes the bare label ("1000") that
@@ -36,7 +36,7 @@ def gsm8k(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
 
     Source: https://github.com/openai/grade-school-math (MIT), with the prompt of willccbb's gist.
     """
-    ask = instructions_before(cfg, examples=cfg.get("grpo_examples") or [])
+    ask = instructions_before(cfg, examples=Config(cfg).grpo_examples)
 
     def change(row: DataRow) -> Row:
         question, answer = row.text("question"), row.text("answer")
@@ -48,12 +48,15 @@ def gsm8k(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     return batched(cfg, dataset_idx, change, "openai/gsm8k")
 
 
-def instructions_before(cfg: Config, default: str = SYSTEM_PROMPT, examples: Examples = ()) -> Ask:
+def instructions_before(
+    cfg: RawConfig, default: str = SYSTEM_PROMPT, examples: Examples = ()
+) -> Ask:
     """Return a function that makes a prompt of a question, as the config asks for."""
+    config = Config(cfg)
     return text_prompt(cfg) or instructions(
-        cfg.get("grpo_system_prompt") or default,
+        config.grpo_system_prompt or default,
         examples,
-        in_system_turn=cfg.get("grpo_system_in") == "system",
+        in_system_turn=config.grpo_system_in == "system",
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import RawConfig
 from axolotl_grpo_plugin.findings import Finding, nearest
 from axolotl_grpo_plugin.rewards.gym import INSTALL, GymProblem, read_entry
 from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
@@ -51,7 +51,7 @@ json.dump([make(**spec) for spec in json.load(sys.stdin)], output)
 """
 
 
-def gym(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
+def gym(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of reasoning-gym's tasks: a row that names a task becomes several problems.
 
     A row is {"task": "chain_sum", "size": 500, "seed": 1, "config": {"max_terms": 3}}. size (default

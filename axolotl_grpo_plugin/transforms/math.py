@@ -1,7 +1,7 @@
 r"""MATH rows -> chat prompts that ask for the answer in `\boxed{}`."""
 
 from axolotl_grpo_plugin.completions import read_boxes
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import RawConfig
 from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.transforms.rows import (
     DataRow,
@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.transforms.rows import (
 SYSTEM_PROMPT = r"Please reason step by step, and put your final answer within \boxed{}."
 
 
-def math(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
+def math(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
     r"""Make prompts of MATH, NuminaMath, OpenR1-Math and similar datasets.
 
     Rows have a `problem` or `question`, and an `answer`. Without `answer`, a `solution` gives the

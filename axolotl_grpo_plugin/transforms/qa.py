@@ -1,6 +1,6 @@
 """Rows with a question and an answer, in any columns -> chat prompts that ask for `<answer>` blocks."""
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, RawConfig
 from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.transforms.gsm8k import instructions_before
 from axolotl_grpo_plugin.transforms.rows import (
@@ -14,7 +14,7 @@ from axolotl_grpo_plugin.transforms.rows import (
 )
 
 
-def qa(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
+def qa(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of any rows with a question and an answer.
 
     `grpo_columns` names their columns: {question: q, answer: a}. A question is text or chat messages.
@@ -25,10 +25,10 @@ def qa(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
     to `solution` unless the dataset has one, because rewards read one or the other. Anything but text
     becomes JSON text, and text loses its outer whitespace. A row without `data_source` gets "qa". `grpo_examples` is read, too.
     """
-    columns = cfg.get("grpo_columns") or {}
-    asked = columns.get("question") or "question"
-    answered = columns.get("answer") or "answer"
-    ask = instructions_before(cfg, examples=cfg.get("grpo_examples") or [])
+    config = Config(cfg)
+    asked = config.grpo_columns.question or "question"
+    answered = config.grpo_columns.answer or "answer"
+    ask = instructions_before(cfg, examples=config.grpo_examples)
 
     def change(row: DataRow) -> Row:
         chat = _chat(row, row.column(asked))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import Config, template_options
+from axolotl_grpo_plugin.config import Config, RawConfig
 from axolotl_grpo_plugin.findings import Finding, FindingError
 
 LOG = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class DataRow(NamedTuple):
 
 
 def batched(
-    cfg: Config,
+    cfg: RawConfig,
     dataset_idx: int,
     change: Callable[[DataRow], Row],
     data_source: str = "",
@@ -159,14 +159,14 @@ def rows_of(columns: Columns) -> list[Row]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def source_of(cfg: Config, dataset_idx: int) -> str:
+def source_of(cfg: RawConfig, dataset_idx: int) -> str:
     """Return the dataset's name for messages.
 
     Axolotl does not tell a transform whether the number is of `datasets` or of `test_datasets`.
     """
     names = []
-    for key in ("datasets", "test_datasets"):
-        entries = cfg.get(key) or ()
+    config = Config(cfg)
+    for key, entries in (("datasets", config.datasets), ("test_datasets", config.test_datasets)):
         if dataset_idx < len(entries):
             names.append(f"{key}[{dataset_idx}] ({entries[dataset_idx]['path']})")
     return " or ".join(names) or f"dataset {dataset_idx}"
@@ -222,15 +222,15 @@ def messages_of(messages: object) -> list[Row] | None:
     return chat
 
 
-def text_prompt(cfg: Config) -> Ask | None:
+def text_prompt(cfg: RawConfig) -> Ask | None:
     """Return a function that writes a question into `grpo_prompt_template`, None without that key."""
-    template = cfg.get("grpo_prompt_template")
+    template = Config(cfg).grpo_prompt_template
     if not template:
         return None
     return lambda question: template.replace("{question}", question)
 
 
-def instructions_beside(cfg: Config, default: str) -> Ask:
+def instructions_beside(cfg: RawConfig, default: str) -> Ask:
     """Return a function that makes a prompt of a problem.
 
     `grpo_system_prompt`, or else the default, is a system turn. If `grpo_system_in` is "user", it
@@ -238,8 +238,9 @@ def instructions_beside(cfg: Config, default: str) -> Ask:
     """
     if by_template := text_prompt(cfg):
         return by_template
-    system = cfg.get("grpo_system_prompt") or default
-    in_user_turn = cfg.get("grpo_system_in") == "user"
+    config = Config(cfg)
+    system = config.grpo_system_prompt or default
+    in_user_turn = config.grpo_system_in == "user"
 
     def ask(problem: str) -> Messages:
         if not system:
@@ -251,12 +252,13 @@ def instructions_beside(cfg: Config, default: str) -> Ask:
     return ask
 
 
-def within_budget(rows: Columns, tokenizer: Any, cfg: Config, source: str) -> Columns:
+def within_budget(rows: Columns, tokenizer: Any, cfg: RawConfig, source: str) -> Columns:
     """Drop the rows whose prompt exceeds `grpo_max_prompt_length`, and log how many.
 
     Counts as the trainer does: chats are rendered by the template, strings are not.
     """
-    budget = cfg.get("grpo_max_prompt_length")
+    config = Config(cfg)
+    budget = config.grpo_max_prompt_length
     prompts = rows["prompt"]
     if budget is None or not prompts:
         return rows
@@ -268,7 +270,7 @@ def within_budget(rows: Columns, tokenizer: Any, cfg: Config, source: str) -> Co
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
-            **template_options(cfg),
+            **config.grpo_trl_args.chat_template_kwargs,
         )
     fits = [len(ids) <= budget for ids in encoded["input_ids"]]
     if all(fits):

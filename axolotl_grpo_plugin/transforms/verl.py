@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import RawConfig
 from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.transforms.rows import DataRow, MapArguments, Row, batched, messages_of
 
 
-def verl(cfg: Config, dataset_idx: int = 0, **_: object) -> MapArguments:
+def verl(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
     """Make prompts of the Parquet files of verl, xLR and Reasoning360.
 
     `prompt` is unchanged: chat messages, which the trainer renders, or rendered text, which it uses as

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from axolotl_grpo_plugin.completions import Names
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Finding, FindingError, nearest, stop
 from axolotl_grpo_plugin.load import (
     Columns,
@@ -109,7 +110,9 @@ def rescored(references: RewardRefs, rows: Rows, column: str = "completion") -> 
         FindingError: A reward is not ready, reads a column that no row has, or scores no completion
             of a batch, for example because it loops.
     """
-    settings = replace(ScoringSettings.of({}), batch_timeout=BATCH_SECONDS * len(references))
+    settings = replace(
+        ScoringSettings.of(Config({})), batch_timeout=BATCH_SECONDS * len(references)
+    )
     columns = [_columns(row, column) for row in rows]
     names = dict.fromkeys(chain.from_iterable(columns))
     for reference in references:

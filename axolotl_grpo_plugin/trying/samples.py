@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.completions import Names, Texts, turns_of
-from axolotl_grpo_plugin.config import GENERATIONS, Config, block, tokens_of
+from axolotl_grpo_plugin.config import GENERATIONS, Config
 from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
 from axolotl_grpo_plugin.data.rows import Row, Source, Transform, read, sources
 from axolotl_grpo_plugin.data.tokenizer import LazyTokenizer, name_of
-from axolotl_grpo_plugin.findings import Finding, FindingError, at, first_line
+from axolotl_grpo_plugin.findings import Finding, FindingError, first_line
 from axolotl_grpo_plugin.limits import PATIENCE
 from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.runlog.schema import as_text
@@ -118,7 +118,7 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
         offline: A dataset that is only on the hub makes a skipped check.
         limit: The number of rows.
     """
-    where = at(cfg, source.name)
+    where = cfg.at(source.name)
     hub_name = source.entry.get("path")  # first the dataset, then the tokenizer
     try:
         transform = Transform(source, cfg, LazyTokenizer(cfg))
@@ -136,7 +136,7 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
         fix = "Correct it, or name another in `type:`, for example axolotl_grpo_plugin.qa"
         return Finding(where, what, fix, traceback.format_exc())
     # A user's own prompt may ask for any layout.
-    has_prompt = cfg.get("grpo_system_prompt") or cfg.get("grpo_prompt_template")
+    has_prompt = cfg.grpo_system_prompt or cfg.grpo_prompt_template
     gold = None if has_prompt else GOLD.get(str(source.entry.get("type")))
     taken = []
     for (_, raw), new_rows in zip(rows, transformed, strict=True):
@@ -187,10 +187,10 @@ class SampleScorer:
     """Scores completions of samples. Each is scored as a whole prompt group of equal completions."""
 
     def __init__(self, cfg: Config, guards: Guards):
-        group = tokens_of(block(cfg, "trl").get("num_generations")) or GENERATIONS
+        group = cfg.trl.num_generations or GENERATIONS
         self.group = min(group, MAX_COMPLETIONS)
         self.guards = guards
-        self._steps = max(1, tokens_of(cfg.get("max_steps")) or 1)  # -1: the epochs count
+        self._steps = max(1, cfg.max_steps or 1)  # -1: the epochs count
 
     def scores(self, key: str, found: Samples, completions: Names) -> list[float]:
         """Return the scores of a completion for each sample, without None. Raises: RewardError."""

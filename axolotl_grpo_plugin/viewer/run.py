@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from axolotl_grpo_plugin.config import value_at
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.runlog.reader import Row, named, raw_rows, rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
@@ -37,7 +37,7 @@ class RunRecord:
         self.config: Plain = {}
         if (folder / RUN).exists():
             self.config = yaml.safe_load((folder / RUN).read_text(encoding="utf-8")) or {}
-        logged = self.config.get("grpo_rollouts")
+        logged = Config(self.config).grpo_rollouts
         elsewhere = isinstance(logged, str) and Path(logged).is_dir()
         self.log = Log(Path(str(logged)) if elsewhere else folder)
         self.log.update()
@@ -177,10 +177,10 @@ def _facts(folder: Path, config: Plain) -> dict[str, str]:
     if not config:
         return {}
 
-    rewards = value_at(config, "trl.reward_funcs") or []
+    cfg = Config(config)
     return {
-        "Model": str(config.get("base_model")),
-        "Rewards": ", ".join(map(str, rewards)),
+        "Model": str(cfg.base_model),
+        "Rewards": ", ".join(map(str, cfg.trl.reward_funcs)),
         **facts(folder),
     }
 

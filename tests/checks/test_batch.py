@@ -3,6 +3,7 @@ from itertools import product
 import pytest
 
 from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows, name_run
+from axolotl_grpo_plugin.config import Config
 
 EVAL = "eval_batch_size"
 GROUP_REWARD = "tests.scoring.rewards_that_fail.the_first"
@@ -14,7 +15,7 @@ def config(micro=None, steps=None, group=None, rl="grpo", trl=None, **keys):
 
 
 def codes(cfg, ranks=1):
-    return [(finding.code, finding.where) for finding in check_batch(cfg, ranks)]
+    return [(finding.code, finding.where) for finding in check_batch(Config(cfg), ranks)]
 
 
 GROUP, TOTAL = "trl.num_generations", "trl.generation_batch_size"
@@ -61,7 +62,7 @@ def test_suggested_fix_works():
     for micro, ranks, group, evaluated in shapes:
         size = group if evaluated else None
         cfg = config(micro, 1, group, test_datasets=[{}], eval_steps=1, eval_batch_size=size)
-        for finding in check_batch(cfg, ranks):
+        for finding in check_batch(Config(cfg), ranks):
             key, value = finding.fix.removeprefix("Set ").partition(",")[0].split(": ")
             left = codes({**cfg, key: int(value)}, ranks)
             assert (finding.code, finding.where) not in left
@@ -71,8 +72,8 @@ def test_suggested_fix_works():
 
 def test_describes_a_step():
     line = "64 completions per step: 4 prompts x 16 (micro_batch_size 8 x gradient_accumulation_steps 8 x 1 process)"
-    assert str(batch_of(config(8, 8, 16), 1)) == line
-    batch = batch_of(config(4, 2, 8, trl={"generation_batch_size": 32}), 2)
+    assert str(batch_of(Config(config(8, 8, 16)), 1)) == line
+    batch = batch_of(Config(config(4, 2, 8, trl={"generation_batch_size": 32})), 2)
     assert str(batch).endswith("x 2 processes), 32 generated at a time")
     assert str(batch).startswith("16 completions per step: 2 prompts x 8")
 
@@ -98,7 +99,7 @@ GROUPS = {"reward_funcs": [GROUP_REWARD]}
     ],
 )
 def test_group_reward_needs_whole_groups_on_each_rank(cfg, ranks, fix):
-    found = [(finding.code, finding.fix) for finding in check_groups(cfg, ranks)]
+    found = [(finding.code, finding.fix) for finding in check_groups(Config(cfg), ranks)]
     assert found == ([("split-groups", fix)] if fix else [])
 
 
@@ -119,13 +120,13 @@ def test_run_on_wandb_without_a_name_is_named_by_its_settings(keys, environment,
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     cfg = {**RUN, **keys}
-    name_run(cfg, ranks=15)
+    name_run(Config(cfg), ranks=15)
     assert cfg.get("wandb_name") == name
 
 
 def test_reports_a_dataset_too_short_for_a_batch():
     cfg = config(8, 4, 16)
-    assert not [*check_rows(cfg, 7, 14)]
-    assert not [*check_rows(cfg, 7, 0)]  # not counted
-    (finding,) = check_rows(cfg, 7, 13)
+    assert not [*check_rows(Config(cfg), 7, 14)]
+    assert not [*check_rows(Config(cfg), 7, 0)]  # not counted
+    (finding,) = check_rows(Config(cfg), 7, 13)
     assert finding.code == "too-few-rows"

@@ -1,5 +1,6 @@
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from tests.checks.found import codes, levels
 from tests.conftest import MODEL, Later
@@ -19,7 +20,7 @@ def findings(rewards, rows):
     """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards}
     cfg["datasets"] = [{"path": "mine"}]
-    return list(checks.check_columns("datasets", datasets.Dataset.from_list(rows), cfg))
+    return list(checks.check_columns("datasets", datasets.Dataset.from_list(rows), Config(cfg)))
 
 
 def test_columns_of_two_types_become_text(caplog):
@@ -47,7 +48,9 @@ def test_names_the_prompt_whose_type_differs_before_a_training():
     columns = {"prompt": ["What is 1?", "What is 2?", "What is 3?"], "answer": answers}
     cfg = {"trl": {"reward_funcs": [CORRECT]}, "datasets": [{"path": "mine"}]}
     loaded = datasets.Dataset.from_dict(columns, features=features)
-    (finding,) = [found for found in checks.check_columns("datasets", loaded, cfg) if found.code == "mixed-types"]
+    (finding,) = [
+        found for found in checks.check_columns("datasets", loaded, Config(cfg)) if found.code == "mixed-types"
+    ]
     assert "and 3 in the row whose prompt is 'What is 3?'" in finding.what
 
 
@@ -63,7 +66,7 @@ def test_a_load_that_fails_names_the_row_whose_type_differs(tmp_path, monkeypatc
     entry = {"path": str(file), "ds_type": "json"}
     cfg = {"base_model": str(MODEL), "trl": {"reward_funcs": [CORRECT]}, "datasets": [entry]}
     with pytest.raises(FindingError) as raised:
-        loaded.load_checked(cfg)
+        loaded.load_checked(Config(cfg))
     assert "a number in the first rows, and 'tech' in row 1" in str(raised.value)
 
 

@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from axolotl_grpo_plugin.checks import config as checks
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data import inputs
 from tests.checks.found import codes
 
@@ -16,11 +17,11 @@ def folder(tmp_path, monkeypatch):
 
 
 def dataset(**entry):
-    return codes(checks.check_datasets({"datasets": [entry]}))
+    return codes(checks.check_datasets(Config({"datasets": [entry]})))
 
 
 def test_unknown_key_names_the_nearest():
-    (finding,) = checks.check_keys({"grpo_system_prmpt": "x", "grpo_system_in": 1, 5: 5})
+    (finding,) = checks.check_keys(Config({"grpo_system_prmpt": "x", "grpo_system_in": 1, 5: 5}))
     assert (finding.where, finding.code) == ("grpo_system_prmpt", "unknown-key")
     assert finding.fix == "Did you mean `grpo_system_prompt`?"
 
@@ -36,7 +37,7 @@ def test_unknown_key_names_the_nearest():
     ],
 )
 def test_reports_a_block_of_another_shape(cfg, code):
-    (finding,) = [*checks.check_blocks(cfg), *checks.check_datasets(cfg)]
+    (finding,) = [*checks.check_blocks(Config(cfg)), *checks.check_datasets(Config(cfg))]
     assert finding.code == code
 
 
@@ -46,9 +47,9 @@ def test_reports_missing_transforms(folder):
     assert dataset(type="mine.row") == ["no-function"]
     assert dataset(type="no_such_module.rows") == ["no-module"]
     assert not dataset(type="axolotl_grpo_plugin.transforms.gsm8k.gsm8k")
-    (finding,) = checks.check_datasets({"datasets": [{"type": "axolotl_grpo_plugin.gsm8"}]})
+    (finding,) = checks.check_datasets(Config({"datasets": [{"type": "axolotl_grpo_plugin.gsm8"}]}))
     assert finding.fix == "Did you mean `gsm8k`?"
-    (finding,) = checks.check_datasets({"datasets": [{"type": "axolotl_grpo_plugin.transforms.gsm.rows"}]})
+    (finding,) = checks.check_datasets(Config({"datasets": [{"type": "axolotl_grpo_plugin.transforms.gsm.rows"}]}))
     assert finding.fix == "Did you mean `axolotl_grpo_plugin.transforms.gsm8k`?"
 
 
@@ -73,12 +74,12 @@ def test_transform_is_a_factory_or_a_function_of_a_row(folder, monkeypatch, func
 
 def test_reports_a_files_path_as_transform(folder):
     (folder / "rows.py").write_text("def ask(row): ...\n")
-    (finding,) = checks.check_datasets({"datasets": [{"type": "rows.py"}]})
+    (finding,) = checks.check_datasets(Config({"datasets": [{"type": "rows.py"}]}))
     assert finding.fix == "Write it as rows.ask"
 
 
 def test_proposes_a_transform_for_a_name_that_is_none():
-    (finding,) = checks.check_datasets({"datasets": [{"type": "alpaca"}]})
+    (finding,) = checks.check_datasets(Config({"datasets": [{"type": "alpaca"}]}))
     assert finding.code == "no-transform" and "axolotl_grpo_plugin.qa" in finding.fix
 
 
@@ -105,8 +106,8 @@ def test_reports_missing_and_empty_files(folder):
 )
 def test_reports_a_missing_model(folder, model, code):
     (folder / "models").mkdir()
-    assert not list(inputs.check_model({"base_model": str(folder)}))
-    (finding,) = inputs.check_model({"base_model": model})
+    assert not list(inputs.check_model(Config({"base_model": str(folder)})))
+    (finding,) = inputs.check_model(Config({"base_model": model}))
     assert (finding.where, finding.code) == (f"base_model ({model})", code)
 
 
@@ -115,13 +116,13 @@ def test_uncached_hub_model_is_an_error_only_offline(monkeypatch):
 
     cfg = {"base_model": "no-such-owner/no-such-model"}
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert not list(inputs.check_model(cfg))
+    assert not list(inputs.check_model(Config(cfg)))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert codes(inputs.check_model(cfg)) == ["not-cached"]
+    assert codes(inputs.check_model(Config(cfg))) == ["not-cached"]
 
 
 def prompts(**cfg):
-    return codes(checks.check_prompt_keys(cfg))
+    return codes(checks.check_prompt_keys(Config(cfg)))
 
 
 def test_reports_a_missing_template_file(folder):
@@ -137,7 +138,7 @@ def test_reports_a_missing_or_broken_deepspeed_config(folder):
     (folder / "sound.json").write_text("{}")
 
     def found(file):
-        return codes(checks.check_deepspeed({"deepspeed": file}))
+        return codes(checks.check_deepspeed(Config({"deepspeed": file})))
 
     assert found("nope.json") == found("deepspeed_configs/zero3_bf16.json") == ["no-file"]
     assert found("broken.json") == ["no-json"]
@@ -147,7 +148,7 @@ def test_reports_a_missing_or_broken_deepspeed_config(folder):
 def test_reports_examples_in_another_form():
     good = {"question": "2 * 3?", "answer": "2 * 3 = 6 #### 6"}
     assert not prompts(grpo_examples=[good])
-    (finding,) = checks.check_prompt_keys({"grpo_examples": [good, {**good, "answer": "6"}]})
+    (finding,) = checks.check_prompt_keys(Config({"grpo_examples": [good, {**good, "answer": "6"}]}))
     assert finding.code == "wrong-example" and "grpo_examples[1]" in finding.what
 
 
@@ -160,6 +161,6 @@ def test_prompt_template_needs_a_place_for_the_question():
 
 def test_held_out_rows_need_a_dataset():
     cfg = {"grpo_held_out_rows": 8, "test_datasets": [{}]}
-    assert not list(checks.check_held_out(cfg))
-    found = checks.check_held_out({**cfg, "test_datasets": None})
+    assert not list(checks.check_held_out(Config(cfg)))
+    found = checks.check_held_out(Config({**cfg, "test_datasets": None}))
     assert codes(found) == ["no-held-out-rows"]

@@ -2,6 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks.ignored import _similar
 from axolotl_grpo_plugin.checks.validation import check_names
+from axolotl_grpo_plugin.config import Config
 
 
 def test_proposes_the_key_of_trl_for_one_without_its_plural():
@@ -11,5 +12,5 @@ def test_proposes_the_key_of_trl_for_one_without_its_plural():
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_proposes_the_usual_optimizer(name):
-    (finding,) = check_names({"optimizer": name})
+    (finding,) = check_names(Config({"optimizer": name}))
     assert (finding.code, finding.fix) == ("unknown-name", "Did you mean `adamw_torch`?")

@@ -8,6 +8,7 @@ from huggingface_hub import auth_check, constants
 
 from axolotl_grpo_plugin.checks import machine
 from axolotl_grpo_plugin.checks.repositories import Repository, check_hub, download, repositories
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.findings import Fact, Finding
 
@@ -23,7 +24,7 @@ def codes(lines):
 
 
 def needs(cfg):
-    lines = [line.text for line in machine.check_disk(cfg) if isinstance(line, Fact)]
+    lines = [line.text for line in machine.check_disk(Config(cfg)) if isinstance(line, Fact)]
     return [text.rpartition(", ")[2] for text in lines]
 
 
@@ -61,17 +62,17 @@ class Gated(BaseHTTPRequestHandler):
 def test_model_without_all_parts_of_its_weights_is_not_in_the_cache(cache):
     index = json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}})
     cache(config__json="{}", model__safetensors__index__json=index, one__safetensors="")
-    assert codes(check_hub({"base_model": MODEL})) == ["not-cached"]
+    assert codes(check_hub(Config({"base_model": MODEL}))) == ["not-cached"]
     cache(two__safetensors="")
-    (fact,) = check_hub({"base_model": MODEL})
+    (fact,) = check_hub(Config({"base_model": MODEL}))
     assert fact.text.endswith("the cache has 1 of 1 models and datasets")
 
 
 def test_cache_of_another_revision_does_not_count(cache):
     cache(revision="v2", config__json="{}", model__safetensors="")
     cfg = {"base_model": MODEL, "revision_of_model": "v2"}
-    assert not findings(check_hub(cfg))
-    assert findings(check_hub({**cfg, "revision_of_model": "v3"}))
+    assert not findings(check_hub(Config(cfg)))
+    assert findings(check_hub(Config({**cfg, "revision_of_model": "v3"})))
 
 
 @pytest.fixture
@@ -87,11 +88,11 @@ def gated(cache, monkeypatch):
 
 
 def test_prefetch_reports_a_model_that_it_cannot_download(gated):
-    assert codes([download({}, Repository("model", MODEL))]) == ["not-downloaded"]
+    assert codes([download(Config({}), Repository("model", MODEL))]) == ["not-downloaded"]
 
 
 def test_gated_model_is_found_before_its_download(gated):
-    assert codes(check_hub({"base_model": MODEL})) == ["refused-by-hub"]
+    assert codes(check_hub(Config({"base_model": MODEL}))) == ["refused-by-hub"]
 
 
 def test_checkpoints_that_fill_the_disk_are_counted_from_the_config(cache, tmp_path):
@@ -99,7 +100,7 @@ def test_checkpoints_that_fill_the_disk_are_counted_from_the_config(cache, tmp_p
     disks = needs(cfg)
     assert disks[0] == "14.2 needed at most"  # 7.6 billion parameters of 2 bytes
     assert disks[1] == "227.0 needed at most"  # 5 with the optimizer, and the model
-    assert codes(machine.check_disk({**cfg, "save_total_limit": 10**6})) == ["full-disk"]
+    assert codes(machine.check_disk(Config({**cfg, "save_total_limit": 10**6}))) == ["full-disk"]
     smaller = {**cfg, "save_only_model": True, "adapter": "lora"}
     assert needs(smaller)[1] == "0.9 needed at most"
     assert needs({**cfg, "save_strategy": "no"})[1] == "14.2 needed at most"
@@ -136,7 +137,7 @@ def test_taken_port_of_the_weights_is_found():
         taken.listen()
         port = taken.getsockname()[1]
         cfg = {"trl": {"use_vllm": True}, "vllm": {"port": 18_765}, "grpo_trl_args": {"vllm_group_port": port}}
-        assert codes(machine.check_ports(cfg)) == ["taken-port"]
+        assert codes(machine.check_ports(Config(cfg))) == ["taken-port"]
 
 
 def test_small_shared_memory_is_a_warning_for_several_gpus(tmp_path):
@@ -148,10 +149,10 @@ def test_package_that_crashes_at_import_is_named(tmp_path, monkeypatch):
     (tmp_path / "vllm.py").write_text("raise ImportError('undefined symbol: _ZN3c104')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (found,) = machine.check_imports({"trl": {"use_vllm": True}}, gpus=1)
+    (found,) = machine.check_imports(Config({"trl": {"use_vllm": True}}), gpus=1)
     assert (found.where, found.level, found.code) == ("vllm", "error", "broken-package")
     assert "undefined symbol" in found.what  # Python's own text
-    assert codes(machine.check_imports({"trl": {"use_vllm": True}}, gpus=0)) == ["no-gpu"]
+    assert codes(machine.check_imports(Config({"trl": {"use_vllm": True}}), gpus=0)) == ["no-gpu"]
 
 
 def test_models_and_datasets_of_the_hub_are_listed_once():
@@ -159,7 +160,7 @@ def test_models_and_datasets_of_the_hub_are_listed_once():
     cfg = {"base_model": MODEL, "tokenizer_config": MODEL, "datasets": rows}
     cfg["trl"] = {"reward_funcs": ["mine.reward", "Skywork/judge"]}
     named = [("model", MODEL), ("model", "Skywork/judge"), ("dataset", "openai/gsm8k")]
-    assert [repository[:2] for repository in repositories(cfg)] == named
+    assert [repository[:2] for repository in repositories(Config(cfg))] == named
 
 
 FILES = [{"path": "a/b", "data_files": name, "split": "train"} for name in ("one.parquet", "two.parquet")]
@@ -186,12 +187,12 @@ def loaded(monkeypatch):
 
 def test_prefetch_loads_each_file_of_a_dataset_as_the_training_does(loaded, monkeypatch):
     cfg = {"datasets": [FILES[0], FILES[1], FILES[0]]}
-    wanted = repositories(cfg)
+    wanted = repositories(Config(cfg))
     assert [part.label for part in wanted] == ["a/b (one.parquet, train)", "a/b (two.parquet, train)"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert codes(check_hub(cfg)) == ["not-cached", "not-cached"]
+    assert codes(check_hub(Config(cfg))) == ["not-cached", "not-cached"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert download(cfg, wanted[0]).text == "a/b (one.parquet, train): 3 rows" and loaded == ["one.parquet"]
+    assert download(Config(cfg), wanted[0]).text == "a/b (one.parquet, train): 3 rows" and loaded == ["one.parquet"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    (found,) = findings(check_hub(cfg))
+    (found,) = findings(check_hub(Config(cfg)))
     assert (found.code, found.where) == ("not-cached", "a/b (two.parquet, train)")

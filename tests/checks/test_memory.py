@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from axolotl_grpo_plugin.checks.memory import GIB, check_memory, memory_of
 from axolotl_grpo_plugin.checks.parameters import PUBLIC
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.serving.placement import place
 from axolotl_grpo_plugin.training.packed_step.model import token_scores
 from axolotl_grpo_plugin.training.packed_step.settings import LOGITS_PER_CHUNK
@@ -26,7 +27,7 @@ def config(model="Qwen2.5-1.5B", trl=None, vllm=None, **keys):
 
 def bytes_per_parameter(cfg):
     """On each of four training GPUs, beside one that serves."""
-    memory = memory_of(cfg, place(cfg, "01234"), None)
+    memory = memory_of(Config(cfg), place(Config(cfg), "01234"), None)
     return round(memory.model * GIB / PUBLIC["Qwen2.5-1.5B"].parameters, 3)
 
 
@@ -72,7 +73,7 @@ def test_reads_the_stage_from_a_deepspeed_file(tmp_path):
 
 
 def found(cfg, gib):
-    return [finding.code for finding in check_memory(memory_of(cfg, place(cfg, "01"), gib), gib)]
+    return [finding.code for finding in check_memory(memory_of(Config(cfg), place(Config(cfg), "01"), gib), gib)]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ BATCH = {"trl": {"max_completion_length": 1024}, "sequence_len": 1536, "micro_ba
 
 def logits_of(**keys):
     cfg = config("Qwen2.5-3B", **{**BATCH, **keys})
-    return memory_of(cfg, place(cfg, "01"), 80).logits * GIB
+    return memory_of(Config(cfg), place(Config(cfg), "01"), 80).logits * GIB
 
 
 def test_packed_step_has_one_chunk_of_logits_in_memory():
@@ -143,10 +144,10 @@ def test_backward_pass_of_a_chunk_of_logits_takes_twenty_bytes_per_logit(dtype, 
 
 def test_logits_and_activations_grow_with_the_micro_batch():
     cfg = config("Qwen2.5-3B", adapter="lora", gradient_checkpointing=True, grpo_packed_step=False, **BATCH)
-    memory = memory_of(cfg, place(cfg, "01"), 80)
-    half = memory_of({**cfg, "micro_batch_size": 8}, place(cfg, "01"), 80)
+    memory = memory_of(Config(cfg), place(Config(cfg), "01"), 80)
+    half = memory_of(Config({**cfg, "micro_batch_size": 8}), place(Config(cfg), "01"), 80)
     assert (half.logits, half.activations, half.model) == (memory.logits / 2, memory.activations / 2, memory.model)
-    kept = memory_of({**cfg, "gradient_checkpointing": None}, place(cfg, "01"), 80)
+    kept = memory_of(Config({**cfg, "gradient_checkpointing": None}), place(Config(cfg), "01"), 80)
     sizes = [round(size, 2) for size in (memory.logits, memory.activations, kept.activations)]
     assert sizes == [18.55, 6.89, 126.56]
     assert str(memory).startswith("estimate 31.")

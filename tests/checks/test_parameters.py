@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.parameters import PUBLIC, parameters_of, shape_of
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Finding
 
 # From the published config.json of each model.
@@ -31,10 +32,10 @@ def test_known_sizes_match_config_json(line, tmp_path):
     name, *values = line.split()
     config = dict(zip(KEYS, map(yaml.safe_load, values), strict=True))
     (tmp_path / "config.json").write_text(json.dumps(config))
-    shape = shape_of({"base_model": str(tmp_path)})
+    shape = shape_of(Config({"base_model": str(tmp_path)}))
     assert shape == PUBLIC.get(name, (134_515_008, 30, 576, 1536, 49152))
-    assert name not in PUBLIC or shape_of({"base_model": f"a/{name}-Instruct"}) == shape
-    assert parameters_of({"base_model": str(tmp_path)}) == shape.parameters
+    assert name not in PUBLIC or shape_of(Config({"base_model": f"a/{name}-Instruct"})) == shape
+    assert parameters_of(Config({"base_model": str(tmp_path)})) == shape.parameters
 
 
 @pytest.mark.parametrize("model", ["nobody/nothing", None, "an unknown kind"])
@@ -42,7 +43,7 @@ def test_unknown_size_is_a_skipped_finding(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "an unknown kind").mkdir()
     (tmp_path / "an unknown kind" / "config.json").write_text('{"model_type": "no-such-kind"}')
-    found = parameters_of({"base_model": model})
+    found = parameters_of(Config({"base_model": model}))
     assert isinstance(found, Finding)
     assert found.level == "skipped"
     assert ("`no-such-kind`" in found.what) == (model == "an unknown kind")

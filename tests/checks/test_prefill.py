@@ -1,6 +1,7 @@
 import pytest
 
 from axolotl_grpo_plugin.checks.prefill import check_generation_prompt, check_prefill
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.paths import resolve_packaged, shipped
 from tests.checks.found import codes, levels
 
@@ -17,7 +18,7 @@ CHAT = [{"role": "user", "content": PLAIN}]
 def findings(prompt, rewards, **cfg):
     """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards, **cfg}
-    return levels(check_prefill(cfg, prompt))
+    return levels(check_prefill(Config(cfg), prompt))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_reports_a_reward_inside_another(name, arguments, count):
 
 def test_renders_chats_with_the_configs_template():
     model = {"base_model": "pkg://axolotl_grpo_plugin/quickstart/model"}
-    resolve_packaged(model)
+    resolve_packaged(Config(model))
     template = str(shipped("configs") / "templates" / "qwen-think.jinja")
     rewards = {STRICT: {"prefilled": True}}
     assert not findings(CHAT, rewards, chat_template_jinja=template, **model)
@@ -70,8 +71,8 @@ INST = (
 
 def opened(template, prompt=CHAT):
     cfg = {"base_model": "pkg://axolotl_grpo_plugin/quickstart/model", "chat_template_jinja": template}
-    resolve_packaged(cfg)
-    return codes(check_generation_prompt(cfg, prompt))
+    resolve_packaged(Config(cfg))
+    return codes(check_generation_prompt(Config(cfg), prompt))
 
 
 def test_reports_a_template_without_generation_prompt():

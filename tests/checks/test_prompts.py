@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.prompts import check_lengths
-from axolotl_grpo_plugin.config import PLUGIN
+from axolotl_grpo_plugin.config import PLUGIN, Config
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.data.measure import Measured
 from axolotl_grpo_plugin.data.rows import Source
@@ -17,7 +17,7 @@ def lengths(transform=OURS, most=None, prompts=PROMPTS, **cfg):
     cfg = {"plugins": [PLUGIN], "trl": VLLM, **cfg}
     source = Source("datasets", 0, "rows.jsonl", {"type": transform})
     measured = [Measured(source, prompts)]
-    return [(finding.level, str(finding)) for finding in check_lengths(cfg, measured, most)]
+    return [(finding.level, str(finding)) for finding in check_lengths(Config(cfg), measured, most)]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_reports_lengths_that_lose_prompts(cfg, level, words):
 
 def test_accepts_the_budget_that_stats_proposes():
     hundred = Lengths(range(1, 101))
-    length = settings({"trl": {}}, budget(hundred, 32))["sequence_len"]
+    length = settings(Config({"trl": {}}), budget(hundred, 32))["sequence_len"]
     trl = {"max_completion_length": 32}
     assert lengths(prompts=hundred, trl=trl, sequence_len=length) == []
 

@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.ranges import RANGES, check_ranges
+from axolotl_grpo_plugin.config import Config
 
 
 def rows(lines):
@@ -156,18 +157,18 @@ def config(key, value):
 
 @pytest.mark.parametrize("cfg", GOOD)
 def test_accepts_values_that_train(cfg):
-    assert not [*check_ranges(cfg)]
+    assert not [*check_ranges(Config(cfg))]
 
 
 @pytest.mark.parametrize("key, value", WRONG)
 def test_refuses_a_value_that_cannot_work(key, value):
-    (finding,) = check_ranges(config(key, value))
+    (finding,) = check_ranges(Config(config(key, value)))
     assert (finding.level, finding.code, finding.where) == ("error", "out-of-range", key)
 
 
 @pytest.mark.parametrize("key, value", NOT_WHOLE)
 def test_refuses_a_value_that_is_no_whole_number(key, value):
-    (finding,) = check_ranges(config(key, value))
+    (finding,) = check_ranges(Config(config(key, value)))
     assert (finding.code, finding.where) == ("not-whole", f"{key} ({value!r})")
 
 
@@ -182,7 +183,7 @@ def test_refuses_a_value_that_is_no_whole_number(key, value):
     ],
 )
 def test_reports_an_upper_limit_below_the_lower_one(cfg, key, level):
-    (finding,) = check_ranges(cfg)
+    (finding,) = check_ranges(Config(cfg))
     assert (finding.where, finding.level) == (key, level)
 
 

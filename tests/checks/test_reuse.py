@@ -1,6 +1,7 @@
 import pytest
 
 from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
+from axolotl_grpo_plugin.config import Config
 from tests.checks.found import levels
 
 
@@ -14,7 +15,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def findings(**cfg):
-    return levels(check_reuse(cfg))
+    return levels(check_reuse(Config(cfg)))
 
 
 def test_accepts_a_new_folder(folder):
@@ -26,7 +27,7 @@ def test_accepts_a_new_folder(folder):
 def test_reports_checkpoints_of_an_earlier_run(folder):
     for step in (90, 100):
         (folder / "out" / f"checkpoint-{step}").mkdir()
-    (finding,) = check_reuse({"output_dir": "./out"})
+    (finding,) = check_reuse(Config({"output_dir": "./out"}))
     assert finding.code == "earlier-checkpoints" and "checkpoint-100" in finding.what
     assert not findings(output_dir="./out", auto_resume_from_checkpoints=True)
     assert not findings(output_dir="./out", resume_from_checkpoint="./out/checkpoint-90")
@@ -51,7 +52,7 @@ def test_reports_a_missing_checkpoint(folder):
 
 
 def outputs(output):
-    return levels(check_output({"output_dir": output}))
+    return levels(check_output(Config({"output_dir": output})))
 
 
 def test_accepts_an_output_folder_that_can_be_made(folder):

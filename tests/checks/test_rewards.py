@@ -4,6 +4,7 @@ from itertools import count
 import pytest
 
 from axolotl_grpo_plugin.checks import rewards as checks
+from axolotl_grpo_plugin.config import Config
 from tests.checks.found import codes, levels
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -32,11 +33,11 @@ def rewards(*paths, **arguments):
         "trl": {"reward_funcs": list(paths)},
         "grpo_reward_args": dict.fromkeys(paths, arguments) if arguments else None,
     }
-    return [str(finding) for finding in checks.check_rewards(cfg)]
+    return [str(finding) for finding in checks.check_rewards(Config(cfg))]
 
 
 def scoring(trl=None, **keys):
-    return codes(checks.check_scoring({"trl": trl or {}, **keys}))
+    return codes(checks.check_scoring(Config({"trl": trl or {}, **keys})))
 
 
 def test_accepts_reward_paths_and_reward_models(module):
@@ -100,19 +101,19 @@ def test_reports_file_paths(tmp_path, monkeypatch):
 
 
 def test_reports_values_that_are_not_a_list():
-    assert codes(checks.check_rewards({"trl": {"reward_funcs": "mine.reward"}})) == ["no-list"]
+    assert codes(checks.check_rewards(Config({"trl": {"reward_funcs": "mine.reward"}}))) == ["no-list"]
 
 
 def test_reports_a_wrong_number_of_weights():
     trl = {"reward_funcs": [INT], "reward_weights": [1.0, 2.0]}
-    assert codes(checks.check_rewards({"trl": trl})) == ["other-weights"]
-    assert not list(checks.check_rewards({"trl": {**trl, "reward_weights": [0.5]}}))
+    assert codes(checks.check_rewards(Config({"trl": trl}))) == ["other-weights"]
+    assert not list(checks.check_rewards(Config({"trl": {**trl, "reward_weights": [0.5]}})))
 
 
 @pytest.mark.parametrize("weight", [0, "nan", float("inf")])
 def test_reports_weights_that_leave_no_reward(weight):
     trl = {"reward_funcs": [INT], "reward_weights": [weight]}
-    assert codes(checks.check_rewards({"trl": trl})) == ["no-weight"]
+    assert codes(checks.check_rewards(Config({"trl": trl}))) == ["no-weight"]
 
 
 def test_reports_missing_and_unknown_parameters(module):
@@ -123,7 +124,7 @@ def test_reports_missing_and_unknown_parameters(module):
     (line,) = rewards(INT, max_len=1)
     assert "int_reward_func has no parameter 'max_len' (it has: none)" in line
     cfg = {"trl": {"reward_funcs": [OVERLONG]}, "grpo_reward_args": {OVERLONG: {1: 2, "x": 3}}}
-    assert codes(checks.check_rewards(cfg)) == ["wrong-option"]
+    assert codes(checks.check_rewards(Config(cfg))) == ["wrong-option"]
 
 
 def test_same_function_twice_needs_aliases(module):
@@ -170,7 +171,7 @@ fine = reward(range=(0.0, 1.0), ready=lambda: None)(lambda completion: 0.0)
 def test_reports_rewards_that_are_not_ready(module, level):
     name = module(READY)
     keys = [f"{name}.{reward}" for reward in ("with_fix", "bare", "broken", "fine")]
-    found = list(checks.check_ready({"trl": {"reward_funcs": [*keys, "owner/a-model"]}}, level))
+    found = list(checks.check_ready(Config({"trl": {"reward_funcs": [*keys, "owner/a-model"]}}), level))
     assert levels(found) == [(level, "not-ready")] * 3
     assert [finding.what for finding in found] == [
         "nothing answers at http://a.b. Start it.",

@@ -2,6 +2,7 @@ from itertools import count
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.rows import Source
 from axolotl_grpo_plugin.findings import Finding
 from tests.checks.found import levels
@@ -26,7 +27,7 @@ def rows(tmp_path):
         file = write_rows(tmp_path / "rows.jsonl", rows)
         entry = {"path": str(file), "ds_type": "json", "type": GSM8K, **entry}
         cfg = Later("axolotl.utils.dict").DictDefault({"base_model": "nowhere", "datasets": [entry], **(keys or {})})
-        return scoring.samples(cfg, Source("datasets", 0, entry["path"], entry), offline)
+        return scoring.samples(Config(cfg), Source("datasets", 0, entry["path"], entry), offline)
 
     return read
 
@@ -48,7 +49,7 @@ def check_code(rows, tmp_path, monkeypatch):
 def findings(samples, rewards):
     """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards}
-    return list(checks.check_samples(cfg, samples))
+    return list(checks.check_samples(Config(cfg), samples))
 
 
 def test_reports_a_reward_without_any_score(check_code):
@@ -174,7 +175,7 @@ def test_reports_a_reward_that_pays_no_layout(rows, tmp_path, monkeypatch):
     )
     own = [{"prompt": "2?", "answer": 2, "left": 1, "right": 1}]
     cfg = {"trl": {"reward_funcs": ["own_as_number.reward", "own_as_number.of_two"]}}
-    assert levels(checks.check_samples(cfg, rows(own, type=None))) == [("warning", "unpaid-gold")]
+    assert levels(checks.check_samples(Config(cfg), rows(own, type=None))) == [("warning", "unpaid-gold")]
 
 
 def test_length_reward_need_not_pay_a_right_answer_in_full(rows):
@@ -197,10 +198,10 @@ def test_routed_answer_need_not_earn_another_tasks_maximum(rows):
 
 def test_gold_scores_take_the_layout_that_earns_the_most(rows):
     cfg = {"trl": {"reward_funcs": [CORRECT, HASHES]}}
-    assert scoring.gold_scores(cfg, rows()[0])[1] == {CORRECT: 2.0, HASHES: 0.0}
+    assert scoring.gold_scores(Config(cfg), rows()[0])[1] == {CORRECT: 2.0, HASHES: 0.0}
     unknown = rows(keys={"grpo_system_prompt": "Answer."})[0]
-    answer, earned = scoring.gold_scores({"trl": {"reward_funcs": [HASHES]}}, unknown)
+    answer, earned = scoring.gold_scores(Config({"trl": {"reward_funcs": [HASHES]}}), unknown)
     assert answer.endswith("#### 2") and earned == {HASHES: 1.0}
     unknown.row.pop("answer")
     cfg = {"trl": {"reward_funcs": [f"{OURS}.xmlcount_reward_func"]}}
-    assert scoring.gold_scores(cfg, unknown) == ("", {})
+    assert scoring.gold_scores(Config(cfg), unknown) == ("", {})

@@ -1,6 +1,7 @@
 import pytest
 
 from axolotl_grpo_plugin.checks.sampling import check_dynamic_sampling
+from axolotl_grpo_plugin.config import Config
 from tests.checks.found import levels
 
 FIRST, SECOND = "rewards.mine.right", "rewards.mine.layout"
@@ -25,7 +26,7 @@ def config(trl=None, **keys):
     ],
 )
 def test_refuses_settings_without_a_group_to_replace(cfg, code):
-    assert levels(check_dynamic_sampling(cfg)) == [("error", code)]
+    assert levels(check_dynamic_sampling(Config(cfg))) == [("error", code)]
 
 
 @pytest.mark.parametrize(
@@ -40,4 +41,4 @@ def test_refuses_settings_without_a_group_to_replace(cfg, code):
     ],
 )
 def test_accepts_settings_that_sample_again(cfg):
-    assert not list(check_dynamic_sampling(cfg))
+    assert not list(check_dynamic_sampling(Config(cfg)))

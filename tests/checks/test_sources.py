@@ -2,6 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks.data import read_data
 from axolotl_grpo_plugin.checks.prompts import check_prompts
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.rows import sources
 from tests.checks.found import codes, levels
 from tests.conftest import MODEL, write_rows
@@ -20,7 +21,7 @@ def findings(tmp_path):
         entry = {"path": str(file), "type": "axolotl_grpo_plugin.verl"}
         cfg = {"base_model": str(MODEL), "trl": {"reward_funcs": [reward]}, "datasets": [entry]}
         cfg["grpo_reward_args"] = {reward: {"routes": routes} if routes else {}}
-        return list(check_prompts(cfg, read_data(cfg, sources(cfg), offline=True, scored=True)))
+        return list(check_prompts(Config(cfg), read_data(Config(cfg), sources(Config(cfg)), offline=True, scored=True)))
 
     return check
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.tools import check_parallel_tools, check_tools
+from axolotl_grpo_plugin.config import Config
 from tests.checks.found import codes
 
 # transformers makes the schemas, and imports torch.
@@ -55,7 +56,7 @@ def of(text):
     ],
 )
 def test_accepts_tools_that_work(cfg):
-    assert codes(check_tools(of(cfg))) == []
+    assert codes(check_tools(Config(of(cfg)))) == []
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_accepts_tools_that_work(cfg):
     ],
 )
 def test_refuses_tools_that_cannot_work(cfg, code):
-    assert codes(check_tools(of(cfg))) == [code]
+    assert codes(check_tools(Config(of(cfg)))) == [code]
 
 
 @pytest.mark.parametrize(
@@ -110,5 +111,5 @@ def test_refuses_tools_that_cannot_work(cfg, code):
 )
 def test_refuses_ranks_that_would_wait_for_each_other(cfg, ranks, refused):
     cfg = {"grpo_tools": [PATH + "add"], **yaml.safe_load(cfg)}
-    places = {finding.where for finding in check_parallel_tools(cfg, ranks)}
+    places = {finding.where for finding in check_parallel_tools(Config(cfg), ranks)}
     assert places == refused

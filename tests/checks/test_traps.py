@@ -1,6 +1,7 @@
 import pytest
 
 from axolotl_grpo_plugin.checks.traps import check_parallel, check_traps
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.paths import resolve_packaged
 from tests.checks.found import codes, levels
 
@@ -68,7 +69,7 @@ ERRORS = [
     "level, cfg, code", [("warning", *row) for row in WARNINGS] + [("error", *row) for row in ERRORS]
 )
 def test_reports_settings_that_train_badly(level, cfg, code):
-    assert levels(check_traps(cfg)) == [(level, code)]
+    assert levels(check_traps(Config(cfg))) == [(level, code)]
 
 
 @pytest.mark.parametrize(
@@ -91,18 +92,18 @@ def test_reports_settings_that_train_badly(level, cfg, code):
     ],
 )
 def test_accepts_settings_that_train(cfg):
-    assert not list(check_traps(cfg))
+    assert not list(check_traps(Config(cfg)))
 
 
 def test_practice_models_may_have_high_rates_and_short_completions():
     model = "pkg://axolotl_grpo_plugin/quickstart/model"
     cfg = config(COLOCATE | limit(32), base_model=model, learning_rate="2e-4")
-    resolve_packaged(cfg)
-    assert not list(check_traps(cfg))
+    resolve_packaged(Config(cfg))
+    assert not list(check_traps(Config(cfg)))
 
 
 def test_colocate_needs_whole_groups_of_processes():
     cfg = config(COLOCATE, vllm={"tensor_parallel_size": 2})
-    assert codes(check_parallel(cfg, 3)) == ["uneven-parallel"]
-    assert not list(check_parallel(cfg, 4))
-    assert not list(check_parallel({**cfg, "trl": SERVER}, 3))
+    assert codes(check_parallel(Config(cfg), 3)) == ["uneven-parallel"]
+    assert not list(check_parallel(Config(cfg), 4))
+    assert not list(check_parallel(Config({**cfg, "trl": SERVER}), 3))

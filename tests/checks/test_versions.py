@@ -4,6 +4,7 @@ import pytest
 from packaging.version import Version
 
 from axolotl_grpo_plugin.checks import versions
+from axolotl_grpo_plugin.config import Config
 from tests.e2e.vllm_on_cpu import VLLM as VLLM_ON_CPU
 
 INSTALLED = {"axolotl-grpo-plugin": "0.1.0", "axolotl": "0.21.0", "torch": "2.13.0"}
@@ -25,7 +26,7 @@ def findings(monkeypatch):
 
         monkeypatch.setattr(versions, "version", version)
         monkeypatch.setattr(versions, "tested", lambda: TESTED)
-        return list(versions.check_versions(cfg or {}, elsewhere))
+        return list(versions.check_versions(Config(cfg or {}), elsewhere))
 
     return check
 

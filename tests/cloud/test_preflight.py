@@ -5,6 +5,7 @@ import yaml
 
 from axolotl_grpo_plugin.cloud.settings import read
 from axolotl_grpo_plugin.cloud.upload import pack
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.serving.plan import CommandLine
 from tests.cloud.project import CONFIG, write
 from tests.conftest import ROOT, Later
@@ -25,7 +26,7 @@ def findings(cfg, work, *ignore):
     upload = pack(work, ignore, MOUNTS)
     return [
         (finding.level, str(finding))
-        for finding in [*preflight.check_addresses(cfg), *preflight.check_paths(cfg, upload, MOUNTS)]
+        for finding in [*preflight.check_addresses(Config(cfg)), *preflight.check_paths(Config(cfg), upload, MOUNTS)]
     ]
 
 
@@ -76,10 +77,10 @@ def test_shipped_configs_find_their_files_in_the_container():
     upload = pack(ROOT, [], MOUNTS)
     for config in (ROOT / "configs").rglob("*.yaml"):
         cfg = yaml.safe_load(config.read_text())
-        found = list(preflight.check_paths(cfg, upload, MOUNTS))
+        found = list(preflight.check_paths(Config(cfg), upload, MOUNTS))
         fetched = "base_model (./models/"  # `axolotl-grpo fetch` writes it; .gitignore names it
         assert not [e for e in found if "sent" in e.what and not e.where.startswith(fetched)]
-        assert not list(preflight.check_output(cfg, MOUNTS))
+        assert not list(preflight.check_output(Config(cfg), MOUNTS))
 
 
 def call(launcher="accelerate", *after):
@@ -99,7 +100,7 @@ def call(launcher="accelerate", *after):
     ],
 )
 def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
-    found = preflight.check_run(dicts.DictDefault(CONFIG | keys), gpu, typed)
+    found = preflight.check_run(Config(dicts.DictDefault(CONFIG | keys)), gpu, typed)
     assert [finding.where for finding in found] == ([where] if where else [])
 
 
@@ -118,5 +119,5 @@ def test_run_must_fit_the_gpus_and_the_launcher(keys, gpu, typed, where):
 def test_secrets_that_the_config_needs_must_be_sent(cloud, keys, expected):
     cloud = yaml.safe_load(cloud) or {}
     keys = yaml.safe_load(keys) or {}
-    found = preflight.check_secrets(dicts.DictDefault(keys), read(cloud, "cloud.yaml"))
+    found = preflight.check_secrets(Config(dicts.DictDefault(keys)), read(cloud, "cloud.yaml"))
     assert [(finding.level, finding.where) for finding in found] == expected

@@ -4,6 +4,7 @@ import json
 
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Finding
 from axolotl_grpo_plugin.serving import placement
 from axolotl_grpo_plugin.serving.address import settle_address
@@ -18,9 +19,9 @@ FULL = ROOT / "configs/gsm8k/qwen2.5-1.5b-full-2gpu.yaml"
 def planned(file, gpus, gib=80.0, **keys):
     """Return the codes of findings, and the names of facts."""
     cfg = {**yaml.safe_load(file.read_text()), **keys}
-    settle_address(cfg)
+    settle_address(Config(cfg))
     try:
-        lines = list(doctor._check_plan(cfg, gpus, gib))
+        lines = list(doctor._check_plan(Config(cfg), gpus, gib))
     except doctor.FindingError as error:
         lines = error.findings
     return [line.code if isinstance(line, Finding) else line.name for line in lines]

@@ -7,6 +7,7 @@ import pytest
 from axolotl_grpo_plugin.commands import train as command
 from axolotl_grpo_plugin.commands.check import check, machine_of
 from axolotl_grpo_plugin.commands.train import _check_vllm, check_processes, check_words, processes_of
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.plan import CommandLine
 from tests.conftest import ROOT, codes, program
@@ -50,7 +51,7 @@ def test_refuses_options_that_cannot_work(monkeypatch, cfg, words, expected):
     monkeypatch.delenv("SLURM_NNODES", raising=False)
     launcher = "torchrun" if "torchrun" in words else "accelerate"
     call = CommandLine("c.yaml", launcher, words.split(), {}, [], None)
-    assert [finding.where for finding in check_words(call, cfg)] == expected
+    assert [finding.where for finding in check_words(call, Config(cfg))] == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_refuses_a_key_of_the_plugin_before_the_config_is_read():
 )
 def test_reports_a_vllm_that_cannot_serve_here(monkeypatch, there, gpus, faults):
     monkeypatch.setattr(command, "version", lambda _: there)
-    assert len(list(_check_vllm(SERVER, gpus))) == faults
+    assert len(list(_check_vllm(Config(SERVER), gpus))) == faults
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from types import ModuleType
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.measure import measure, notes_of
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, open_tokenizer
@@ -16,7 +17,7 @@ def measured(tmp_path, rows, type="axolotl_grpo_plugin.gsm8k", **keys):
     file = write_rows(tmp_path / "rows.jsonl", rows)
     entry = {"path": str(file), **({"type": type} if type else {})}
     cfg = {"rl": "grpo", "base_model": str(MODEL), "datasets": [entry], **keys}
-    return measure(sources(cfg)[0], cfg, open_tokenizer(cfg))
+    return measure(sources(Config(cfg))[0], Config(cfg), open_tokenizer(Config(cfg)))
 
 
 def without_template(tmp_path):

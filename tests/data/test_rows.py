@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data import rows
 from axolotl_grpo_plugin.data.rows import Transform, Unreadable, read, sources
 from axolotl_grpo_plugin.transforms.rows import DatasetError
@@ -21,7 +22,7 @@ def axolotls_loader(monkeypatch):
 
 
 def source(path, **more):
-    cfg = {"rl": "grpo", "datasets": [{"path": str(path), **more}]}
+    cfg = Config({"rl": "grpo", "datasets": [{"path": str(path), **more}]})
     return sources(cfg)[0], cfg
 
 
@@ -62,7 +63,7 @@ def test_empty_range_names_the_split(tmp_path, split, what):
 @pytest.mark.parametrize("number, name", [(0, "datasets[0] (a.jsonl)"), (1, "test_datasets[0] (a.jsonl)")])
 def test_error_of_a_transform_names_one_dataset(number, name):
     entry = {"path": "a.jsonl", "type": "axolotl_grpo_plugin.qa"}
-    cfg = {"datasets": [entry], "test_datasets": [entry]}
+    cfg = Config({"datasets": [entry], "test_datasets": [entry]})
     with pytest.raises(DatasetError) as raised:
         Transform(sources(cfg)[number], cfg, None)([(5, {"question": "?", "answer": " "})])
     assert str(raised.value) == f'{name}, row 5, column "answer": no answer.'
@@ -121,7 +122,7 @@ def test_unreadable_file_raises_with_its_name(tmp_path, name, content, message):
 
 
 def test_dataset_without_a_path_raises():
-    cfg = {"datasets": [{"type": "axolotl_grpo_plugin.gsm8k"}]}
+    cfg = Config({"datasets": [{"type": "axolotl_grpo_plugin.gsm8k"}]})
     with pytest.raises(Unreadable, match=r"datasets\[0\].path: not a path: None"):
         list(read(sources(cfg)[0], cfg))
 

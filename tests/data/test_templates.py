@@ -2,6 +2,7 @@
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.paths import shipped
 from tests.conftest import MODEL
@@ -23,7 +24,7 @@ def as_stats(chat, generation_prompt=True, **options):
     """Render a chat as `axolotl-grpo stats` and `check` do, without transformers."""
     cfg = {"base_model": str(MODEL), "chat_template_jinja": str(THINK)}
     cfg["grpo_trl_args"] = {"chat_template_kwargs": options}
-    return open_tokenizer(cfg).text(chat, generation_prompt)
+    return open_tokenizer(Config(cfg)).text(chat, generation_prompt)
 
 
 def turn(role, content):

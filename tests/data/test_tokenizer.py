@@ -9,6 +9,7 @@ import pytest
 import yaml
 from huggingface_hub import constants, errors
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.tokenizer import FastTokenizer, TokenizerError, open_tokenizer
 from tests.conftest import MODEL
 
@@ -32,7 +33,7 @@ def test_hub_errors_are_one_line(monkeypatch, error, message):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(TokenizerError) as raised:
-        open_tokenizer({"base_model": "some/model"})
+        open_tokenizer(Config({"base_model": "some/model"}))
     assert str(raised.value).startswith(f"tokenizer (some/model): {message}")
     assert "\n" not in str(raised.value)
 
@@ -40,9 +41,9 @@ def test_hub_errors_are_one_line(monkeypatch, error, message):
 def test_missing_model_raises(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(TokenizerError, match="HF_HUB_OFFLINE forbids"):
-        open_tokenizer({"base_model": "some/model"})
+        open_tokenizer(Config({"base_model": "some/model"}))
     with pytest.raises(TokenizerError, match=r"tokenizer \(./no\): no such folder"):
-        open_tokenizer({"base_model": "./no"})
+        open_tokenizer(Config({"base_model": "./no"}))
 
 
 def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
@@ -51,7 +52,7 @@ def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
     monkeypatch.setattr(
         huggingface_hub, "snapshot_download", lambda name, **how: asked.append((name, how["revision"])) or str(MODEL)
     )
-    tokenizer = open_tokenizer({"base_model": "some/model", "revision_of_model": "v2"})
+    tokenizer = open_tokenizer(Config({"base_model": "some/model", "revision_of_model": "v2"}))
     assert asked == [("some/model", "v2")]
     assert isinstance(tokenizer, FastTokenizer) and tokenizer.name == "some/model"
 
@@ -68,8 +69,8 @@ def test_downloads_a_hub_tokenizer_at_its_revision(monkeypatch):
     ],
 )
 def test_uses_the_template_that_axolotl_chooses(keys, source, text):
-    tokenizer = open_tokenizer({"base_model": str(MODEL), **keys})
-    own = open_tokenizer({"base_model": str(MODEL)})
+    tokenizer = open_tokenizer(Config({"base_model": str(MODEL), **keys}))
+    own = open_tokenizer(Config({"base_model": str(MODEL)}))
     assert tokenizer.template_source == source
     assert (text or own.text(CHAT)) in tokenizer.text(CHAT)
     assert (tokenizer.template == own.template) == (text is None)
@@ -78,7 +79,7 @@ def test_uses_the_template_that_axolotl_chooses(keys, source, text):
 def test_reads_a_template_file(tmp_path):
     file = tmp_path / "mine.jinja"
     file.write_text("{{ messages[0].content }}\n{% if add_generation_prompt %}!{% endif %}\n")
-    tokenizer = open_tokenizer({"base_model": str(MODEL), "chat_template_jinja": str(file)})
+    tokenizer = open_tokenizer(Config({"base_model": str(MODEL), "chat_template_jinja": str(file)}))
     assert tokenizer.template_source == str(file)
     assert tokenizer.text(CHAT) == "1 + 1?\n!"
     assert tokenizer.text(CHAT, generation_prompt=False) == "1 + 1?\n"
@@ -90,8 +91,8 @@ def test_renders_with_the_options_that_trl_gets():
         "chat_template_jinja": "{{ messages[0].content }}{% if thinks %}<think>{% endif %}",
         "grpo_trl_args": {"chat_template_kwargs": {"thinks": True}},
     }
-    assert open_tokenizer(cfg).text(CHAT) == "1 + 1?<think>"
-    assert open_tokenizer({**cfg, "grpo_trl_args": None}).text(CHAT) == "1 + 1?"
+    assert open_tokenizer(Config(cfg)).text(CHAT) == "1 + 1?<think>"
+    assert open_tokenizer(Config({**cfg, "grpo_trl_args": None})).text(CHAT) == "1 + 1?"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_renders_with_the_options_that_trl_gets():
 )
 def test_refuses_missing_templates_and_vision_models(keys, message):
     with pytest.raises(TokenizerError, match=message):
-        open_tokenizer({"base_model": str(MODEL), **keys})
+        open_tokenizer(Config({"base_model": str(MODEL), **keys}))
 
 
 @pytest.mark.parametrize(
@@ -123,4 +124,4 @@ def test_context_is_the_models_limit_unless_positions_are_scaled(scaled, limit, 
     shutil.copytree(MODEL, tmp_path, dirs_exist_ok=True)
     model = {"model_type": "llama", "max_position_embeddings": 512, **scaled}
     (tmp_path / "config.json").write_text(json.dumps(model))
-    assert open_tokenizer({"base_model": str(tmp_path)}).context() == limit
+    assert open_tokenizer(Config({"base_model": str(tmp_path)})).context() == limit

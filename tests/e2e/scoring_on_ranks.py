@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.rewards import gsm8k as rewards_of_gsm8k
 from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
 from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts, RolloutLog
@@ -78,8 +79,12 @@ def train(name, texts, rewards, steps=1, aggregation="sum_then_normalize", rows=
         "grpo_reward_timeout": 0.5,
         **keys,
     }
-    runner = RewardRunner(cfg)
-    of_run = {"reward_runner": runner, "rollout_log": RolloutLog.of(cfg), "sampling": SamplingSettings.of(cfg)}
+    runner = RewardRunner(Config(cfg))
+    of_run = {
+        "reward_runner": runner,
+        "rollout_log": RolloutLog.of(Config(cfg)),
+        "sampling": SamplingSettings.of(Config(cfg)),
+    }
     trainer = trainer_of(
         name,
         [runner.reward_func(key) for key in rewards],

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from axolotl_grpo_plugin.checks.batch import check_batch
+from axolotl_grpo_plugin.config import Config
 
 GRID = [
     *product(["grpo"], [1, 3, 4, 8], [1, 2, 6], [None, 2, 3, 8], [1, 2, 3], [None], [None]),
@@ -85,7 +86,7 @@ def test_refuses_what_axolotl_or_trl_refuses(real, tmp_path):
     refused = 0
     for rl, micro, steps, group, ranks, total, evaluated in GRID:
         cfg = config(rl, micro, steps, group, total, evaluated)
-        ours = [str(finding) for finding in check_batch(cfg, ranks)]
+        ours = [str(finding) for finding in check_batch(Config(cfg), ranks)]
         theirs = real(cfg, ranks, tmp_path)
         assert bool(ours) == bool(theirs), (cfg, ranks, ours, theirs)
         refused += bool(theirs)

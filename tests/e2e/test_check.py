@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from tests.conftest import invoke
 from tests.e2e.conftest import shipped_config
 
@@ -166,7 +167,7 @@ def test_reports_a_value_of_another_type(check, key, value, words):
 def test_reports_a_wrong_field_of_trl(field, value, words):
     from axolotl_grpo_plugin.checks.trl_args import check_trl_args
 
-    (finding,) = check_trl_args({"grpo_trl_args": {field: value}})
+    (finding,) = check_trl_args(Config({"grpo_trl_args": {field: value}}))
     assert finding.where == f"grpo_trl_args.{field}" and str(finding).endswith(words)
 
 
@@ -176,7 +177,7 @@ def test_passes_fields_of_trl_with_their_types():
     from axolotl_grpo_plugin.checks.trl_args import check_trl_args, trl_args
 
     given = {"delta": "1e-6", "num_generations_eval": "4", "shuffle_dataset": "false"}
-    cfg = DictDefault({"grpo_trl_args": {**given, "generation_kwargs": {"stop": ["a"]}}})
+    cfg = Config(DictDefault({"grpo_trl_args": {**given, "generation_kwargs": {"stop": ["a"]}}}))
     assert not list(check_trl_args(cfg))
     passed = {"delta": 1e-6, "num_generations_eval": 4, "shuffle_dataset": False}
     assert trl_args(cfg) == {**passed, "generation_kwargs": {"stop": ["a"]}}
@@ -317,7 +318,7 @@ def test_accepts_every_key_of_axolotls_schema():
     every = {field.alias or name: 1 for name, field in AxolotlInputConfig.model_fields.items()}
     # Axolotl's validators move or refuse these older keys.
     every |= {"dataset_processes": 1, "evaluation_strategy": "no", "debug": False, "shard": False}
-    assert [str(finding) for finding in check_ignored(every)] == []
+    assert [str(finding) for finding in check_ignored(Config(every))] == []
 
 
 SWITCHES = [{}, VLLM, COLOCATE, {"use_data_producer": True}, {"sync_ref_model": True}]
@@ -358,7 +359,7 @@ def test_reports_exactly_the_keys_that_axolotl_does_not_pass(switch):
             plain = {"trl": {"max_completion_length": 8, **switch}, "vllm": {}}
             changed = {**plain, name: {**plain[name], key: 3}}
             is_read = f"{name}.{key}" in BUILT or passed(**plain) != passed(**changed)
-            is_reported = any(check_unread(changed))
+            is_reported = any(check_unread(Config(changed)))
             if is_reported == is_read and f"{name}.{key}" not in IDLE:
                 wrong.append(key)
     assert not wrong, wrong

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.serving.placement import mode_of, place, serving
 from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
 
@@ -29,7 +30,7 @@ def machines(file):
 
 
 def training_processes(given, needs):
-    return place(given, [str(gpu) for gpu in range(needs.nodes * needs.gpus)]).processes
+    return place(Config(given), [str(gpu) for gpu in range(needs.nodes * needs.gpus)]).processes
 
 
 def pack(condition=lambda file, given: True):
@@ -114,7 +115,7 @@ def test_cpu_config_trains_with_the_command_of_its_header(file, given, request, 
         configs = "configs:\n- config_name: main\n  data_files: main/train.jsonl\n"
         (rows.parent / "README.md").write_text(f"---\n{configs}---\n")
     path = environment()["PATH"]
-    if mode_of(given) == "server":
+    if mode_of(Config(given)) == "server":
         path = f"{request.getfixturevalue('vllm').parent}{os.pathsep}{path}"
     header = file.read_text().partition("base_model:")[0]
     (config,) = re.findall(r"axolotl-grpo train (\S+)", header)
@@ -148,6 +149,6 @@ def test_slurm_script_requests_the_nodes_of_its_config():
     (config,) = set(re.findall(r"configs/\S+\.yaml", script))
     needs = machines(ROOT / config)
     # The first node serves with all its GPUs.
-    assert serving(yaml.safe_load((ROOT / config).read_text())) == needs.gpus
+    assert serving(Config(yaml.safe_load((ROOT / config).read_text()))) == needs.gpus
     assert f"#SBATCH --nodes={needs.nodes}\n" in script
     assert f"#SBATCH --gpus-per-node={needs.gpus}\n" in script

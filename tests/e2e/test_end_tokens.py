@@ -8,6 +8,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.evaluate.answers import AnswerJob
 from axolotl_grpo_plugin.evaluate.rows import Question
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
@@ -28,13 +29,13 @@ def trainer(tmp_path):
     from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts, RolloutLog
     from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
-    runner = RewardRunner({"trl": {"reward_funcs": [REWARD]}})
+    runner = RewardRunner(Config({"trl": {"reward_funcs": [REWARD]}}))
 
     def make(declared=END, base=(), **keys):
         class Trainer(LoggedRollouts, DeadGroups, end_tokens.EndTokens, *base):
             reward_runner = runner
             rollout_log = RolloutLog(tmp_path)
-            cfg = keys
+            cfg = Config(keys)
 
             def __init__(self, model, *arguments, **options):
                 model.generation_config.eos_token_id = declared
@@ -101,5 +102,5 @@ def test_vllms_server_is_asked_to_stop_at_each_end_token(tmp_path):
     client = MagicMock()
     job = AnswerJob(Question("rows", 0, {}, {}, "", []), Sampling(ends=(EOS, END)), 0, "vllm", "key")
     model = MagicMock(adapter=None)
-    VllmBackend({}, [model], tmp_path, None, 99)._complete(client, job)
+    VllmBackend(Config({}), [model], tmp_path, None, 99)._complete(client, job)
     assert client.completions.create.call_args.kwargs["extra_body"]["stop_token_ids"] == (EOS, END)

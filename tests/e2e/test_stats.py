@@ -8,6 +8,7 @@ from itertools import chain
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.rows import Transform, read, sources
 from axolotl_grpo_plugin.data.tokenizer import MODELS, AxolotlTokenizer, FastTokenizer, open_tokenizer
 from tests.conftest import write_rows
@@ -54,7 +55,7 @@ def test_fast_tokenizer_counts_as_transformers_does(exact, gsm8k):
 
     from axolotl_grpo_plugin.transforms.gsm8k import instructions
 
-    fast = FastTokenizer.of({"base_model": str(exact)}, exact)
+    fast = FastTokenizer.of(Config({"base_model": str(exact)}), exact)
     theirs = AutoTokenizer.from_pretrained(exact)
     ask = instructions()
     lines = (gsm8k / "test.jsonl").read_text().splitlines()[::7]
@@ -75,7 +76,7 @@ def test_fast_tokenizer_renders_axolotls_templates_as_transformers_does(smollm2)
     render = partial(theirs.apply_chat_template, add_generation_prompt=True, tokenize=False)
     compared = 0
     for name, template in _CHAT_TEMPLATES.items():
-        fast = FastTokenizer.of({"base_model": str(smollm2), "chat_template": name}, smollm2)
+        fast = FastTokenizer.of(Config({"base_model": str(smollm2), "chat_template": name}), smollm2)
         if fast is None:
             continue
         assert fast.template_source == f"Axolotl's {name}"
@@ -115,7 +116,7 @@ def test_fast_tokenizer_agrees_for_all_model_types(tmp_path, smollm2, model_type
 
     folder = changed(smollm2, tmp_path / "model", model_type=model_type)
     theirs = AutoTokenizer.from_pretrained(folder)
-    fast = FastTokenizer.of({"base_model": str(folder)}, folder)
+    fast = FastTokenizer.of(Config({"base_model": str(folder)}), folder)
     texts = [chat[-1]["content"] for chat in CHATS]
     assert fast.ids(texts, special=True) == theirs(texts)["input_ids"]
 
@@ -138,8 +139,8 @@ def test_fast_tokenizer_agrees_for_all_model_types(tmp_path, smollm2, model_type
 def test_unsupported_tokenizer_falls_back_to_transformers(tmp_path, smollm2, settings, keys):
     folder = changed(smollm2, tmp_path / "model", **settings)
     cfg = {"base_model": str(folder), **keys}
-    assert FastTokenizer.of(cfg, folder) is None
-    opened = open_tokenizer(cfg)
+    assert FastTokenizer.of(Config(cfg), folder) is None
+    opened = open_tokenizer(Config(cfg))
     assert isinstance(opened, AxolotlTokenizer)
     counts = opened.prompts([*CHATS[:1], "What is 123456?"])
     real = opened.real
@@ -152,7 +153,7 @@ def test_unsupported_tokenizer_falls_back_to_transformers(tmp_path, smollm2, set
 def test_transformers_tokenizer_renders_with_the_options_that_trl_gets(smollm2):
     options = {"chat_template_kwargs": {"chat_template": "!"}}
     cfg = {"base_model": str(smollm2), "tokens": ["What is"], "grpo_trl_args": options}
-    opened = open_tokenizer(cfg)
+    opened = open_tokenizer(Config(cfg))
     assert isinstance(opened, AxolotlTokenizer)
     assert opened.text(CHATS[0]) == "!"
 
@@ -169,7 +170,7 @@ def test_transform_agrees_with_datasets_map(tmp_path):
     function, options = gsm8k(cfg, dataset_idx=0)
     theirs = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path))
     mapped = theirs.map(function, fn_kwargs={"tokenizer": None}, **options)
-    (source,) = sources(cfg)
-    transform = Transform(source, cfg, None)
-    made = chain.from_iterable(map(transform, read(source, cfg)))
+    (source,) = sources(Config(cfg))
+    transform = Transform(source, Config(cfg), None)
+    made = chain.from_iterable(map(transform, read(source, Config(cfg))))
     assert [*chain.from_iterable(made)] == [*mapped]

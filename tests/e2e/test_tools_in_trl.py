@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.runlog.reader import chat
 from tests.environments import tools_that_fail as tools
 
@@ -37,8 +38,8 @@ def compared(tmp_path_factory):
     data = [transform({"turns": json.dumps(t), "answer": a}) for t, a in zip(turns, answers, strict=True)]
     reward = "tests.e2e.scripted.has_answer"
     cfg = {"trl": {"reward_funcs": [reward]}, "grpo_reward_isolation": "inline"}
-    runner = RewardRunner(cfg)
-    guard = Tools({"grpo_tools": [PATH + "add", PATH + "fail"]})
+    runner = RewardRunner(Config(cfg))
+    guard = Tools(Config({"grpo_tools": [PATH + "add", PATH + "fail"]}))
 
     class Trainer(LoggedRollouts, DeadGroups, ToolUse):
         reward_runner = runner
@@ -131,7 +132,7 @@ def answered(compared, tmp_path_factory):
         rows = [Question("rows", n, {}, {"answer": "70"}, prompt, [n]) for n, prompt in enumerate(prompts)]
         plans, model = [(Sampling(max_tokens=400), 2)], Model("base", folder, None, 0, "", {})
         script = Script()
-        backend = ToolBackend(cfg, script, tokenizer, batch_size=4)
+        backend = ToolBackend(Config(cfg), script, tokenizer, batch_size=4)
         backend.load(model)
         jobs = jobs_of(model, rows, plans, backend.engine)
         found = {job.key: answer for batch in backend.generate(jobs) for job, answer in batch}
@@ -168,9 +169,9 @@ def test_prompts_are_counted_with_the_tools_that_the_model_sees(answered, compar
 
     cfg = {"base_model": str(answered[2]), "grpo_tools": [PATH + "add", PATH + "fail"]}
     prompts = [chat(prompt) for prompt in compared[3]["prompt"]]
-    tokenizer = open_tokenizer(cfg)
-    used = tool_tokens(cfg, tokenizer, prompts[0])
-    (plain,), tokenizer.tools = tokenizer.prompts(prompts[:1]), shown_tools(cfg)
+    tokenizer = open_tokenizer(Config(cfg))
+    used = tool_tokens(Config(cfg), tokenizer, prompts[0])
+    (plain,), tokenizer.tools = tokenizer.prompts(prompts[:1]), shown_tools(Config(cfg))
     lengths = (compared[1]["prompt_mask"]).sum(dim=1).tolist()
     assert isinstance(tokenizer, FastTokenizer) and tokenizer.prompts(prompts) == lengths
     assert (used.prompt, used.prompt - used.descriptions) == (lengths[0], plain)

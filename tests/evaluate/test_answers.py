@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.evaluate.answers import AnswerJob, AnswerStore, GeneratedAnswer, seed_of
 from axolotl_grpo_plugin.evaluate.models import Model, models_of
 from axolotl_grpo_plugin.evaluate.rows import Question
@@ -73,9 +74,9 @@ def test_foreign_parquet_file_is_named(tmp_path):
 
 def test_sampling_settings_are_those_of_the_training():
     cfg = {"trl": {"temperature": "0.7", "top_p": 0.9, "top_k": 20, "max_completion_length": 64}}
-    assert Sampling.of(cfg, seed=3) == Sampling(0.7, 0.9, 20, max_tokens=64, seed=3)
-    assert Sampling.of(cfg, temperature=0.2, top_p=None) == Sampling(0.2, 0.9, 20, max_tokens=64)
-    assert Sampling.of(cfg).greedy().mode == "greedy"
+    assert Sampling.of(Config(cfg), seed=3) == Sampling(0.7, 0.9, 20, max_tokens=64, seed=3)
+    assert Sampling.of(Config(cfg), temperature=0.2, top_p=None) == Sampling(0.2, 0.9, 20, max_tokens=64)
+    assert Sampling.of(Config(cfg)).greedy().mode == "greedy"
 
 
 @pytest.fixture
@@ -97,16 +98,16 @@ def labels(found):
 
 
 def test_equal_weights_are_evaluated_once(saved):
-    found = labels(models_of(saved, checkpoints="all"))
+    found = labels(models_of(Config(saved), checkpoints="all"))
     assert found == [("base", 0), ("checkpoint-20", 20), ("checkpoint-40", 40)]
-    names = [model.names for model in models_of(saved, checkpoints="all")]
+    names = [model.names for model in models_of(Config(saved), checkpoints="all")]
     assert names == [{"base": 0}, {"checkpoint-20": 20}, {"checkpoint-40": 40, "trained": None}]
-    assert labels(models_of(saved, checkpoints="20"))[1:] == [("checkpoint-20", 20), ("trained", None)]
+    assert labels(models_of(Config(saved), checkpoints="20"))[1:] == [("checkpoint-20", 20), ("trained", None)]
 
 
 def test_names_the_checkpoints_that_exist(saved):
     with refused("no-checkpoint"):
-        models_of(saved, checkpoints="30")
+        models_of(Config(saved), checkpoints="30")
 
 
 def test_adapter_is_evaluated_on_its_base(saved, tmp_path):
@@ -114,13 +115,13 @@ def test_adapter_is_evaluated_on_its_base(saved, tmp_path):
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "m"}))
     (adapter / "adapter_model.safetensors").write_text("3")
-    (found,) = models_of(saved, ["lora"])
+    (found,) = models_of(Config(saved), ["lora"])
     assert (str(found.folder), str(found.adapter)) == ("m", "lora")
-    assert found.digest != models_of(saved, ["m"])[0].digest
+    assert found.digest != models_of(Config(saved), ["m"])[0].digest
 
 
 def test_a_model_that_is_named_twice_keeps_its_first_place(saved):
-    found = models_of(saved, ["m", "out", "m"])
+    found = models_of(Config(saved), ["m", "out", "m"])
     assert [[*model.names] for model in found] == [["m"], ["out"]]
 
 
@@ -128,5 +129,5 @@ def test_a_model_that_is_named_twice_keeps_its_first_place(saved):
 def test_refuses_a_model_that_is_none(saved, tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FindingError) as error:
-        models_of(saved, [name])
+        models_of(Config(saved), [name])
     assert error.value.findings[0].where == f"--model {name}"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.rows import Transform, Unreadable, read
 from axolotl_grpo_plugin.evaluate.benchmarks import benchmark, names
 from axolotl_grpo_plugin.load import RewardRef, load_reward
@@ -18,8 +19,8 @@ AIME_25 = {"problem": "Find the sum of all bases.", "answer": "70", "id": "0"}
 
 def rows(made):
     cfg = {"rl": "grpo", "datasets": [made.entry]}
-    transform = Transform(made.source, cfg, tokenizer=None)
-    batches = read(made.source, cfg)
+    transform = Transform(made.source, Config(cfg), tokenizer=None)
+    batches = read(made.source, Config(cfg))
     return [row for batch in batches for row in chain(*transform(batch))]
 
 

@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.checks.batch import Batch, check_batch
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.rehearsal.overlay import least_gpus, local_rows, merged, overlay_of, small_batch
 from tests.e2e.conftest import shipped_config
@@ -11,7 +12,7 @@ GPU = shipped_config("gsm8k/llama-3.2-3b-qlora-2gpu")
 
 def changed(**keys):
     cfg = {**GPU, **keys}
-    return merged(cfg, overlay_of(cfg, ranks=1))
+    return merged(cfg, overlay_of(Config(cfg), ranks=1))
 
 
 def test_keeps_data_rewards_adapter_and_schedule():
@@ -89,7 +90,7 @@ def test_small_batch_has_whole_prompt_groups(batch, micro, completions):
         "gradient_accumulation_steps": small.gradient_accumulation_steps,
         "trl": {"num_generations": small.num_generations},
     }
-    assert not [*check_batch(cfg, batch.ranks)]
+    assert not [*check_batch(Config(cfg), batch.ranks)]
 
 
 @pytest.mark.parametrize(
@@ -103,17 +104,17 @@ def test_small_batch_has_whole_prompt_groups(batch, micro, completions):
 )
 def test_plans_for_the_fewest_gpus(cfg, gpus, of_two_ranks):
     cfg = yaml.safe_load(cfg) or {}
-    assert [least_gpus(cfg, ranks) for ranks in (1, 2)] == [gpus, of_two_ranks]
+    assert [least_gpus(Config(cfg), ranks) for ranks in (1, 2)] == [gpus, of_two_ranks]
 
 
 def test_a_file_replaces_all_datasets_of_one_name():
-    options = local_rows(GPU, ["rows.parquet"])
+    options = local_rows(Config(GPU), ["rows.parquet"])
     rows = {"path": "rows.parquet", "ds_type": "parquet", "split": "train"}
     assert options["datasets"] == [{**rows, "type": "axolotl_grpo_plugin.gsm8k"}]
     assert options["datasets"] == options["test_datasets"]
-    assert local_rows(GPU, []) == {}
+    assert local_rows(Config(GPU), []) == {}
 
 
 def test_refuses_more_files_than_datasets():
     with pytest.raises(FindingError, match="2 files for 1 datasets"):
-        local_rows(GPU, ["a.jsonl", "b.jsonl"])
+        local_rows(Config(GPU), ["a.jsonl", "b.jsonl"])

@@ -1,5 +1,6 @@
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.rehearsal.results import best_scores, check_checkpoint, check_pays, check_resumed
 from tests.checks.found import levels
 
@@ -18,7 +19,7 @@ NOTHING = [{"reward/correctness_reward_func": 0.0}, {"reward/correctness_reward_
     ],
 )
 def test_some_reward_must_pay_something(logged, answers, expected):
-    best = best_scores(CFG, logged, answers)
+    best = best_scores(Config(CFG), logged, answers)
     assert levels(check_pays(best, "".join(text for text, _ in answers))) == expected
 
 
@@ -31,7 +32,7 @@ def test_accepts_a_reward_that_only_subtracts(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     cfg = {"trl": {"reward_funcs": ["own_penalty.penalty"]}}
-    best = best_scores(cfg, [{"reward/penalty": -0.5}], [("18", {"own_penalty.penalty": -0.5})])
+    best = best_scores(Config(cfg), [{"reward/penalty": -0.5}], [("18", {"own_penalty.penalty": -0.5})])
     assert not levels(check_pays(best, "18"))
 
 

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.load import load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.paths import shipped
 from tests.rewards.helpers import named, tagged
@@ -14,7 +15,7 @@ CONFIGS = {
 
 
 def scores(name, completion, answer):
-    rewards = [load_reward(reward) for reward in reward_refs(CONFIGS[name])]
+    rewards = [load_reward(reward) for reward in reward_refs(Config(CONFIGS[name]))]
     return [reward([""], [completion], answer=[answer])[0] for reward in rewards]
 
 
@@ -51,7 +52,7 @@ def test_unreadable_gold_is_neutral_in_every_gated_reward():
 
 def test_gated_rewards_are_logged_under_their_aliases():
     names = ["correctness_reward_func", "int", "strict_format", "soft_format", "xmlcount"]
-    assert logged_names(reward_refs(CONFIGS["gated"])) == names
+    assert logged_names(reward_refs(Config(CONFIGS["gated"]))) == names
 
 
 def test_configs_differ_in_rewards_and_output_dir_only():

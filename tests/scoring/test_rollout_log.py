@@ -1,6 +1,7 @@
 import math
 from pathlib import Path
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from tests.conftest import Later
 from tests.scoring.batches import scored_batch
@@ -10,10 +11,10 @@ rollout_log = Later("axolotl_grpo_plugin.scoring.rollout_log")
 
 def test_config_sets_the_folder():
     cfg = {"output_dir": "out"}
-    assert rollout_log.RolloutLog.of({**cfg, "grpo_rollouts": False}) is None
-    assert rollout_log.RolloutLog.of(cfg).folder == Path("out/rollouts")
-    assert rollout_log.RolloutLog.of({**cfg, "grpo_rollouts": True}).folder == Path("out/rollouts")
-    assert rollout_log.RolloutLog.of({**cfg, "grpo_rollouts": "logs"}).folder == Path("logs")
+    assert rollout_log.RolloutLog.of(Config({**cfg, "grpo_rollouts": False})) is None
+    assert rollout_log.RolloutLog.of(Config(cfg)).folder == Path("out/rollouts")
+    assert rollout_log.RolloutLog.of(Config({**cfg, "grpo_rollouts": True})).folder == Path("out/rollouts")
+    assert rollout_log.RolloutLog.of(Config({**cfg, "grpo_rollouts": "logs"})).folder == Path("logs")
 
 
 def columns(**more):

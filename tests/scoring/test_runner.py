@@ -1,5 +1,6 @@
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from tests.conftest import Later
 from tests.scoring.batches import scored_batch
@@ -16,7 +17,7 @@ def runner():
     made = []
 
     def make(reward):
-        made.append(scoring.RewardRunner({"trl": {"reward_funcs": [reward]}}))
+        made.append(scoring.RewardRunner(Config({"trl": {"reward_funcs": [reward]}})))
         return made[-1]
 
     yield make
@@ -27,19 +28,19 @@ def runner():
 def test_settings_come_from_the_config(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert scoring.ScoringSettings.of({"trl": {}}) == scoring.ScoringSettings(10.0, 450.0, 4 << 30, 2, 0.05)
+    assert scoring.ScoringSettings.of(Config({"trl": {}})) == scoring.ScoringSettings(10.0, 450.0, 4 << 30, 2, 0.05)
     cfg = {
         "trl": {"reward_num_workers": 3},
         "ddp_timeout": 400,
         "grpo_reward_error_limit": 0.0,
         "grpo_reward_memory": 0.5,
     }
-    assert scoring.ScoringSettings.of(cfg) == scoring.ScoringSettings(10.0, 100.0, 1 << 29, 3, 0.0)
+    assert scoring.ScoringSettings.of(Config(cfg)) == scoring.ScoringSettings(10.0, 100.0, 1 << 29, 3, 0.0)
 
 
 def test_isolation_is_set_for_all_rewards_or_for_one():
     def isolations(value):
-        settings = scoring.ScoringSettings.of({"grpo_reward_isolation": value})
+        settings = scoring.ScoringSettings.of(Config({"grpo_reward_isolation": value}))
         return [settings.isolation_of(key) for key in "ab"]
 
     assert isolations(None) == [None, None]

@@ -4,6 +4,7 @@ import socket
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.address import (
     ServerInfo,
@@ -40,7 +41,7 @@ def test_server_and_trainer_get_one_address(monkeypatch, trl, vllm, listens_on, 
     monkeypatch.setenv("NO_PROXY", "a.proxy")
     monkeypatch.delenv("no_proxy", raising=False)
     cfg = config(trl, vllm)
-    settle_address(cfg)
+    settle_address(Config(cfg))
     trl, vllm = cfg["trl"], cfg["vllm"]
     assert f"{vllm['host']}:{vllm['port']}" == listens_on
     assert f"{trl['vllm_server_host']}:{trl['vllm_server_port']}" == connects_to
@@ -49,7 +50,7 @@ def test_server_and_trainer_get_one_address(monkeypatch, trl, vllm, listens_on, 
 
 def test_configs_without_a_server_are_unchanged():
     cfg = {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
-    settle_address(cfg)
+    settle_address(Config(cfg))
     assert cfg == {"trl": {"use_vllm": True, "vllm_mode": "colocate"}}
 
 
@@ -68,7 +69,7 @@ def test_configs_without_a_server_are_unchanged():
 )
 def test_reports_hosts_and_ports_that_cannot_be_meant(trl, vllm, codes):
     trl = yaml.safe_load(trl) or {}
-    assert [finding.code for finding in check_address(config(trl, vllm))] == codes
+    assert [finding.code for finding in check_address(Config(config(trl, vllm)))] == codes
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_reports_hosts_and_ports_that_cannot_be_meant(trl, vllm, codes):
 )
 def test_refuses_to_start_a_server_that_the_trainer_would_not_use(trl, vllm, faults):
     cfg = config(trl, vllm)
-    settle_address(cfg)
-    assert len(list(check_here(cfg))) == faults
+    settle_address(Config(cfg))
+    assert len(list(check_here(Config(cfg)))) == faults
 
 
 def test_port_is_reserved_before_the_server_listens():
@@ -143,5 +144,5 @@ STALE = {**VLLM, "/v1/models": {"data": [{"id": "a-model"}, {"id": "a-model-v7"}
 )
 def test_checks_that_the_server_fits_the_config(listens, pages, trl, vllm, codes):
     cfg = config(trl, {**vllm, "port": listens(pages)})
-    settle_address(cfg)
-    assert [finding.code for finding in check_server(cfg)] == codes
+    settle_address(Config(cfg))
+    assert [finding.code for finding in check_server(Config(cfg))] == codes

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.serving import placement
 from axolotl_grpo_plugin.serving.placement import mode_of, place, visible_gpus
 from tests.conftest import refused, script
@@ -31,7 +32,7 @@ EIGHT = "0 1 2 3 4 5 6 7"
     ],
 )
 def test_last_gpus_serve_and_first_gpus_train(cfg, gpus, processes, serve, train):
-    placed = place(cfg, gpus.split(), processes)
+    placed = place(Config(cfg), gpus.split(), processes)
     assert [*placed.serve] == serve.split() and [*placed.train] == train.split()
     assert placed.processes == max(len(placed.train), 1)
 
@@ -42,12 +43,12 @@ def test_last_gpus_serve_and_first_gpus_train(cfg, gpus, processes, serve, train
 )
 def test_refuses_too_few_gpus(cfg, gpus, processes):
     with refused("too-few-gpus"):
-        place(cfg, EIGHT.split()[:gpus], processes)
+        place(Config(cfg), EIGHT.split()[:gpus], processes)
 
 
 def test_default_mode_is_axolotls():
-    assert mode_of({"trl": {"use_vllm": True}}) == "server"
-    assert mode_of({"trl": {"use_vllm": "false"}}) == "none"
+    assert mode_of(Config({"trl": {"use_vllm": True}})) == "server"
+    assert mode_of(Config({"trl": {"use_vllm": "false"}})) == "none"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.plan import CommandLine, Plan, SlurmPlan, environment, plan_of
@@ -23,7 +24,7 @@ def call(*typed, launcher="accelerate", after=(), processes=None):
 def config(mode="server", **more):
     vllm = {"host": "127.0.0.1", "port": 8000, **more.pop("vllm", {})}
     cfg = {"base_model": "m", "trl": {"use_vllm": True, "vllm_mode": mode}, "vllm": vllm, **more}
-    settle_address(cfg)
+    settle_address(Config(cfg))
     return cfg
 
 
@@ -32,7 +33,7 @@ def commands(plan):
 
 
 def test_plans_one_machine():
-    plan = plan_of(call("--max-steps", "3", after=["--main_process_port", "1"]), config(), "0 1 2 3".split())
+    plan = plan_of(call("--max-steps", "3", after=["--main_process_port", "1"]), Config(config()), "0 1 2 3".split())
     assert type(plan) is Plan
     assert plan.ranks == 3
     assert commands(plan) == [
@@ -42,14 +43,14 @@ def test_plans_one_machine():
 
 
 def test_keeps_the_users_number_of_processes():
-    plan = plan_of(call("--num-processes=1", processes=1), config(), ["0", "1", "2"])
+    plan = plan_of(call("--num-processes=1", processes=1), Config(config()), ["0", "1", "2"])
     assert commands(plan)[1] == "CUDA_VISIBLE_DEVICES=0 axolotl train c.yaml --num-processes=1"
-    plan = plan_of(call(launcher="torchrun"), config(), ["0", "1"])
+    plan = plan_of(call(launcher="torchrun"), Config(config()), ["0", "1"])
     assert commands(plan)[1].endswith("c.yaml --nproc-per-node 1")
 
 
 def test_passes_colocate_configs_on_unchanged():
-    (command,) = commands(plan_of(call("--max-steps", "3"), config("colocate"), ["0", "1"]))
+    (command,) = commands(plan_of(call("--max-steps", "3"), Config(config("colocate")), ["0", "1"]))
     assert command == "CUDA_VISIBLE_DEVICES=0,1 axolotl train c.yaml --max-steps 3"
 
 
@@ -65,7 +66,7 @@ def test_passes_colocate_configs_on_unchanged():
     ],
 )
 def test_one_process_needs_no_launcher(given, more, added):
-    (command,) = commands(plan_of(given, config("colocate", **more), ["0"]))
+    (command,) = commands(plan_of(given, Config(config("colocate", **more)), ["0"]))
     assert ("--launcher python" in command) == added
 
 
@@ -82,7 +83,7 @@ def job(monkeypatch, tmp_path):
 
 def test_plans_slurm_nodes(job):
     cfg = config(vllm={"host": "0.0.0.0", "tensor_parallel_size": 4})
-    plan = plan_of(call(), cfg, "0 1 2 3".split())
+    plan = plan_of(call(), Config(cfg), "0 1 2 3".split())
     assert type(plan) is SlurmPlan
     assert plan.ranks == 8
     rendezvous = "--rdzv_backend c10d --rdzv_endpoint n2:29500 --rdzv_id 7"
@@ -95,11 +96,11 @@ def test_plans_slurm_nodes(job):
     assert plan.parts()[plan.own].node == "n2"
     assert not plan.serves_here
     job.setenv("SLURM_NODEID", "0")
-    assert plan_of(call(), cfg, "0 1 2 3".split()).serves_here
+    assert plan_of(call(), Config(cfg), "0 1 2 3".split()).serves_here
 
 
 def test_slurm_without_a_server_trains_on_all_nodes(job):
-    plan = plan_of(call(), config("colocate"), ["0", "1"])
+    plan = plan_of(call(), Config(config("colocate")), ["0", "1"])
     assert plan.ranks == 6
     assert [part.node for part in plan.parts()] == ["n1", "n2", "n3"]
     assert "--rdzv_endpoint n1:29500" in commands(plan)[2]
@@ -120,25 +121,25 @@ def test_refuses_slurm_jobs_that_cannot_work(job, tasks, vllm, text):
     cfg = config(vllm=vllm)
     job.setenv("SLURM_STEP_NUM_TASKS", tasks)
     with pytest.raises(FindingError, match=text):
-        plan_of(call(), cfg, "0 1 2 3".split())
+        plan_of(call(), Config(cfg), "0 1 2 3".split())
 
 
 def test_slurm_needs_srun(job):
     job.delenv("SLURM_STEP_NUM_NODES")
     with pytest.raises(FindingError, match="Start it with srun"):
-        plan_of(call(), config(), ["0"])
+        plan_of(call(), Config(config()), ["0"])
 
 
 def test_slurm_needs_scontrol(job, tmp_path):
     """A container on a cluster often lacks it."""
     job.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(FindingError, match="scontrol is missing, so the nodes have no names"):
-        plan_of(call(), config(), ["0"])
+        plan_of(call(), Config(config()), ["0"])
 
 
 def test_server_gets_the_vllm_options():
     given = CommandLine("c.yaml", "accelerate", ["--vllm.port=1"], {"vllm__port": "1"}, [], None)
-    assert commands(plan_of(given, config(), ["0", "1"]))[0].endswith("vllm-serve c.yaml --port=1")
+    assert commands(plan_of(given, Config(config()), ["0", "1"]))[0].endswith("vllm-serve c.yaml --port=1")
 
 
 def test_environment_shows_only_these_gpus(monkeypatch):

@@ -1,5 +1,6 @@
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.stats.budget import KEPT, budget, settings
 
@@ -32,6 +33,6 @@ def test_every_budget_keeps_its_share_of_rows():
     ],
 )
 def test_settings_name_the_keys_that_the_config_uses(cfg, keys):
-    made = settings(cfg, budget(GSM8K, 512))
+    made = settings(Config(cfg), budget(GSM8K, 512))
     assert set(made) == keys
     assert made.get("grpo_max_prompt_length", 288) == 288

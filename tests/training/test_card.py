@@ -7,6 +7,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.training.record import HELD_OUT, facts, results, write_run
 from tests.conftest import Later
 from tests.training.test_record import GIVEN
@@ -43,8 +44,8 @@ def write(folder):
             train_dataset=[{"prompt": [{"role": "user", "content": "9 + 9?"}]}],
         )
         config = {**GIVEN, "test_datasets": [{"path": "pkg://mine/rows.jsonl"}], **given}
-        write_run(config, folder, {"Hardware": "8 x NVIDIA H200"})
-        card.write_card(trainer, config)
+        write_run(Config(config), folder, {"Hardware": "8 x NVIDIA H200"})
+        card.write_card(trainer, Config(config))
         return (folder / "README.md").read_text()
 
     return run
@@ -84,7 +85,7 @@ def test_warnings_are_in_the_card_and_in_the_facts(write, folder):
     shown = ["correctness had errors in 1 logged steps, 50.00% of their scores", "the reward fell: 2.00 -> 1.00"]
     assert f"| Warnings | `2: {'; '.join(shown)}` |" in text
     assert facts(folder)["Warnings"] == f"2: {'; '.join(shown)}"
-    assert results({**GIVEN, "output_dir": str(folder)})["warnings"] == f"2, in {folder}/README.md"
+    assert results(Config({**GIVEN, "output_dir": str(folder)}))["warnings"] == f"2, in {folder}/README.md"
 
 
 def evaluation(share, model="trained", **settings):

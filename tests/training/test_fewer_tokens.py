@@ -5,6 +5,7 @@ from unittest import mock
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.evaluate.answers import AnswerJob
 from axolotl_grpo_plugin.evaluate.models import Model
 from axolotl_grpo_plugin.evaluate.rows import Question
@@ -116,7 +117,7 @@ END = 2  # the model's end token
 @pytest.mark.parametrize("bf16, precision", [(True, "bfloat16"), ("auto", "float32"), (None, "float32")])
 def test_cpu_answers_in_bf16_if_the_config_trains_in_it(monkeypatch, bf16, precision):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert local.LocalBackend({"bf16": bf16}, None).engine == f"transformers {precision}"
+    assert local.LocalBackend(Config({"bf16": bf16}), None).engine == f"transformers {precision}"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_cpu_answers_in_bf16_if_the_config_trains_in_it(monkeypatch, bf16, preci
     ],
 )
 def test_stored_answers_are_those_of_transformers_own_loop(sampling, monkeypatch):
-    backend = local.LocalBackend({}, transformers.AutoTokenizer.from_pretrained(MODEL))
+    backend = local.LocalBackend(Config({}), transformers.AutoTokenizer.from_pretrained(MODEL))
     loaded = Model("base", MODEL, None, 0, "digest", {})
     backend.load(loaded)
     jobs = []

@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.runlog.schema import write
 from axolotl_grpo_plugin.training.record import add_facts, facts, results, write_run
 
@@ -25,7 +26,7 @@ def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started)
     monkeypatch.setattr(
         sys, "argv", [*started, "c.yaml", "--max-steps=3", "--debug-num-examples=0", "--launcher", "python"]
     )
-    write_run({**GIVEN, "debug": False, "comet_api_key": "x"}, tmp_path / "new")
+    write_run(Config({**GIVEN, "debug": False, "comet_api_key": "x"}), tmp_path / "new")
     text = (tmp_path / "new" / "run.yaml").read_text()
     known = facts(tmp_path / "new")
     assert known["Command"] == "axolotl-grpo train c.yaml --max-steps=3"
@@ -34,7 +35,7 @@ def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started)
 
 
 def test_facts_are_added_and_replaced(tmp_path):
-    write_run(GIVEN, tmp_path, {"Hardware": "1 x CPU"})
+    write_run(Config(GIVEN), tmp_path, {"Hardware": "1 x CPU"})
     before = facts(tmp_path)
     body = yaml.safe_dump(GIVEN, sort_keys=False)
     assert before["Config"] == f"sha256 {hashlib.sha256(body.encode()).hexdigest()[:16]}"
@@ -45,7 +46,7 @@ def test_facts_are_added_and_replaced(tmp_path):
 
 def test_closing_block_names_files_and_next_commands(tmp_path):
     cfg = {**GIVEN, "output_dir": str(tmp_path)}
-    assert results(cfg) == {"model": str(tmp_path)}
+    assert results(Config(cfg)) == {"model": str(tmp_path)}
     (tmp_path / "README.md").touch()
     columns = {"mode": ["train"] * 2, "step": [1, 1], "rank": [0, 0], "attempt": [1, 1], "prompt": ["1?", "2?"]}
     write(tmp_path / "rollouts", 0, columns)
@@ -57,4 +58,4 @@ def test_closing_block_names_files_and_next_commands(tmp_path):
         "view": f"axolotl-grpo view {tmp_path}",
         "evaluate": f"axolotl-grpo eval {tmp_path}/run.yaml",
     }
-    assert results({**cfg, "adapter": "lora", "test_datasets": [{}]}) == expected
+    assert results(Config({**cfg, "adapter": "lora", "test_datasets": [{}]})) == expected

@@ -1,5 +1,6 @@
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from tests.conftest import Later
 
 run = Later("axolotl_grpo_plugin.training.run")
@@ -10,4 +11,4 @@ run = Later("axolotl_grpo_plugin.training.run")
 )
 def test_bf16_without_gpu_asks_for_the_cpu(monkeypatch, bf16, has_gpu, expected):
     monkeypatch.setattr("torch.accelerator.is_available", lambda: has_gpu)
-    assert run.arguments_of_cpu({"bf16": bf16}) == expected
+    assert run.arguments_of_cpu(Config({"bf16": bf16})) == expected

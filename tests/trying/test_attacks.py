@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 import yaml
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.load import RewardRef, load_reward, reward_refs
 from axolotl_grpo_plugin.paths import resolve_packaged
@@ -221,18 +222,18 @@ def test_finds_nothing_in_the_rewards_of_a_shipped_config(config, monkeypatch):
     cfg = yaml.safe_load((ROOT / "configs" / f"{config}.yaml").read_text())
     if config.startswith("code/"):  # a tower of powers runs until this limit
         cfg["grpo_reward_args"] = {f"{REWARDS}.code.code_reward_func": {"timeout": 0.25}}
-    for ref in reward_refs(cfg):
+    for ref in reward_refs(Config(cfg)):
         if not ref.key.startswith("trl."):  # those import torch, and pay 0 at most
             assert not faults(ref, rows_of(cfg)), ref.key
 
 
 def rows_of(cfg, limit=3):
-    found = sources(cfg)
-    resolve_packaged(cfg)
+    found = sources(Config(cfg))
+    resolve_packaged(Config(cfg))
     rows = []
     for source in found:
         if source.key == "datasets":
-            rows += samples(cfg, source, offline=True, limit=limit)
+            rows += samples(Config(cfg), source, offline=True, limit=limit)
     return rows
 
 

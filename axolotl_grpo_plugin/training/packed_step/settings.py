@@ -1,22 +1,22 @@
 """The packed step as a config alone decides it. `axolotl-grpo check` reads this module, so it imports no torch."""
 
-from axolotl_grpo_plugin.config import Config, tokens_at
+from axolotl_grpo_plugin.config import Config
 
 LOGITS_PER_CHUNK = 2**25  # the most of one chunk of the head: 128 MiB in float32
 
 
 def why_other_trainer(cfg: Config) -> str:
     """Return why a run takes a trainer class without the packed step, or ""."""
-    if cfg.get("grpo_packed_step") is False:
+    if cfg.grpo_packed_step is False:
         return "grpo_packed_step is false"
-    if cfg.get("trainer_cls"):
-        return f"trainer_cls is {cfg['trainer_cls']}"
-    if (tokens_at(cfg, "context_parallel_size") or 1) > 1:
+    if cfg.trainer_cls:
+        return f"trainer_cls is {cfg.trainer_cls}"
+    if (cfg.context_parallel_size or 1) > 1:
         return "context parallelism cuts rows"
     return ""
 
 
 def may_pack(cfg: Config) -> bool:
     """Return whether a run packs its passes if its model can be packed. support.py decides that, by the same keys."""
-    keys = ("torch_compile", "processor_type", "batch_flattening")
-    return not why_other_trainer(cfg) and not any(cfg.get(key) for key in keys)
+    is_refused = cfg.torch_compile or cfg.processor_type or cfg.batch_flattening
+    return not why_other_trainer(cfg) and not is_refused

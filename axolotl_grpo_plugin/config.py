@@ -92,14 +92,14 @@ class Key[T]:
     """
 
     def __init__(self, read: Callable[[Any], T]):
-        self._read = read
+        self.read = read
         self._name = ""
 
     def __set_name__(self, _: type, name: str) -> None:
         self._name = name
 
     def __get__(self, block: "Block", _: type) -> T:
-        return self._read(block.raw.get(self._name))
+        return self.read(block.raw.get(self._name))
 
     def __set__(self, block: "Block", value: Never) -> NoReturn:
         raise AttributeError(f"write {self._name} into `raw`, which Axolotl reads")
@@ -233,7 +233,7 @@ class Config(Block):
     context_parallel_size = Key(whole_of)
     curriculum_sampling = Key(flag_of)
     datasets = Key(mappings_of)
-    ddp_timeout = Key(number_of)
+    ddp_timeout = Key(whole_of)
     deepspeed = Key(text_or_mapping)  # a file, or its contents
     eval_batch_size = Key(whole_of)
     eval_steps = Key(number_of)

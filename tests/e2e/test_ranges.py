@@ -1,15 +1,52 @@
-"""Numbers out of range: `check` and `train` name the key before the model loads."""
+"""The keys of the typed config are Axolotl's. `check` and `train` name a number out of range before the model loads."""
 
 import pytest
 from axolotl.utils.dict import DictDefault
+from axolotl.utils.schemas.config import AxolotlInputConfig
+from axolotl.utils.schemas.fsdp import FSDPConfig
+from axolotl.utils.schemas.trl import TRLConfig
+from axolotl.utils.schemas.vllm import VllmConfig
+from pydantic import TypeAdapter
 from transformers import TrainingArguments
 from transformers.generation import logits_process
 
+from axolotl_grpo_plugin import args
+from axolotl_grpo_plugin import config as typed
 from axolotl_grpo_plugin.checks.ranges import RANGES
+from axolotl_grpo_plugin.checks.trl_args import free_fields
 from axolotl_grpo_plugin.commands.check import check, machine_of
 from axolotl_grpo_plugin.plugin import GRPOPlugin
 from tests.checks.test_ranges import NOT_WHOLE, WRONG
 from tests.e2e.conftest import axolotl, shipped_config, write
+
+# Keys of the typed config without a field: Axolotl's validators move or refuse `fsdp`, and NeMo Gym's plugin has the other.
+NO_FIELDS = {"fsdp": object, "nemo_gym_enabled": bool}
+SAMPLES = {typed.whole_of: ("8", 8), typed.number_of: ("1e-6", 1e-6), typed.flag_of: ("off", False)}
+
+
+def types_of(model):
+    return {name: field.annotation for name, field in model.model_fields.items()}
+
+
+def test_keys_of_the_typed_config_are_read_as_axolotl_reads_them():
+    schemas = {
+        typed.Config: types_of(AxolotlInputConfig) | types_of(args.GRPOArgs) | NO_FIELDS,
+        typed.ColumnsBlock: types_of(args.Columns),
+        typed.FSDPBlock: types_of(FSDPConfig),
+        typed.TRLArgsBlock: free_fields(),
+        typed.TRLBlock: types_of(TRLConfig),
+        typed.ToolLimitsBlock: types_of(args.GRPOToolLimits),
+        typed.VLLMBlock: types_of(VllmConfig),
+    }
+    assert schemas.keys() == {typed.Config, *typed.Block.__subclasses__()}
+    for block, types in schemas.items():
+        for name, key in vars(block).items():
+            if isinstance(key, typed.Key):
+                assert name in types, f"{block.__name__}.{name}"
+                if key.read in SAMPLES and name != "learning_rate":  # a text there, until the trainer
+                    written, value = SAMPLES[key.read]
+                    assert TypeAdapter(types[name]).validate_python(written) == value, name
+
 
 UPSTREAM = {
     "trl.temperature": logits_process.TemperatureLogitsWarper,

@@ -226,13 +226,13 @@ class AxolotlTokenizer(Tokenizer):
         self._options = dict(cfg.grpo_trl_args.chat_template_kwargs)
         model = cfg.base_model_config or cfg.base_model
         # By its name, because transformers may need files of the hub that the folder lacks.
-        settled = DictDefault(
+        with_names = DictDefault(
             {**cfg.raw, "base_model_config": model, "tokenizer_config": self.name}
         )
         jinja = cfg.chat_template_jinja
         if jinja and not cfg.chat_template:
-            settled.chat_template = "jinja"  # as Axolotl's validation does
-        self.real = load_tokenizer(settled)
+            with_names.chat_template = "jinja"  # as Axolotl's validation does
+        self.real = load_tokenizer(with_names)
         self.template = self.real.chat_template
         self.template_source = template_of(cfg, self.template)[1]
         key = "chat_template_jinja" if jinja else f"chat template of {self.name}"

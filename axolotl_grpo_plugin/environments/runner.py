@@ -25,7 +25,7 @@ from axolotl_grpo_plugin.processes import start_python
 
 LOG = logging.getLogger(__name__)
 
-_SHOWN = 3  # failed calls to log per tool
+_MOST_LOGGED = 3  # failed calls to log per tool
 _GRACE = 30.0  # seconds for the server itself
 KINDS = ("calls", "errors", "timeouts", "seconds")
 LOST = ("", "lost")  # episodes whose process was killed, or which failed
@@ -76,7 +76,7 @@ class ToolRunner:
             if answer.status != "ok":
                 kind = "timeouts" if answer.status == "timeout" else "errors"
                 self.counts[name, kind] += 1
-        if answer.status not in ("ok", "gone") and self._shown[name] < _SHOWN:
+        if answer.status not in ("ok", "gone") and self._shown[name] < _MOST_LOGGED:
             self._shown[name] += 1
             LOG.warning(
                 "The tool %s failed with %.500r: %s\n%s",

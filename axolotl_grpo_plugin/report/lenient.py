@@ -6,7 +6,7 @@ from axolotl_grpo_plugin.completions import read_boxes
 from axolotl_grpo_plugin.reward import BaseReward, Reward
 
 # Columns with a gold answer. The gold of other rewards (tests, numbers to combine) is no answer.
-GOLD = frozenset({"answer", "solution", "gold", "ground_truth", "label"})
+ANSWER_COLUMNS = frozenset({"answer", "solution", "gold", "ground_truth", "label"})
 # A minus after a number, a letter or a bracket is an operator.
 _NUMBER = re.compile(
     r"(?:(?<![\w)\]}])-\$?)?"
@@ -18,7 +18,11 @@ _FORMS = ("<answer>{}</answer>", r"\boxed{{{}}}", "#### {}", "{}")
 def reads_gold(reward: BaseReward) -> bool:
     """Return whether a lenient verdict makes sense: the reward compares one text with a gold answer."""
     names = {*reward.spec.reads, *reward.spec.may_read}
-    return isinstance(reward, Reward) and bool(GOLD & names) and "completion_ids" not in names
+    return (
+        isinstance(reward, Reward)
+        and bool(ANSWER_COLUMNS & names)
+        and "completion_ids" not in names
+    )
 
 
 def forms(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """One reward for a mix of datasets: the `data_source` of a row selects the rewards that score it.
 
-`KNOWN` has routes for the sources in datasets of verl, Reasoning360 and TinyZero.
+`KNOWN_SOURCES` has routes for the sources in datasets of verl, Reasoning360 and TinyZero.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ _EXACT = f"{_OURS}.puzzles.exact_reward_func"
 _ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
 
 # Our rewards for the sources of those projects. "x*" is every source that begins with x.
-KNOWN: dict[str, Any] = {
+KNOWN_SOURCES: dict[str, Any] = {
     "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
     "ordering_puzzle_dataset": _ORDER,
     "logic__ordering_puzzle*": _ORDER,
@@ -127,7 +127,7 @@ def dispatch(routes: Options | None = None) -> Reward:
             completion. In place of a path: {reward: path, weight: 1.0, args: {...}, columns: {the
             reward's name: the dataset's name}}, a list of these, or null if another reward of the run
             scores these rows. An exact source goes before a prefix, the first prefix that matches before
-            others, and all go before `KNOWN`.
+            others, and all go before `KNOWN_SOURCES`.
 
     A column of a reward is read from the row's `ground_truth` first: from its field of that name, or all of
     it if the reward reads one column. Otherwise it is a column of the dataset. The curve
@@ -144,7 +144,7 @@ def dispatch(routes: Options | None = None) -> Reward:
     >>> routed([""], ["<answer>18</answer>"], data_source=["sums"])
     [0.5]
     """
-    return _Dispatch(_build(routes or {}), _build(KNOWN))
+    return _Dispatch(_build(routes or {}), _build(KNOWN_SOURCES))
 
 
 class _Dispatch(Combined):

@@ -24,7 +24,7 @@ class ScoredBatch:
         outcomes: Of this rank, by the logged name of the reward function. Reward models have none.
         names: The logged names of all reward functions.
         weights: One per reward function.
-        scores: Of all ranks, settled (`settled`), shaped (completions, functions).
+        scores: Of all ranks, without gaps (`fill_missing_scores`), shaped (completions, functions).
         group: Completions per prompt group. A group may lie on two ranks.
         copies: How often `scores` has each completion. Above 1 if Axolotl's prefetch gives all ranks the same ones.
         rank: The number of this rank.
@@ -65,7 +65,7 @@ class ScoredBatch:
         return len(self.scores) // self.group
 
 
-def settled(scores: torch.Tensor, group: int) -> torch.Tensor:
+def fill_missing_scores(scores: torch.Tensor, group: int) -> torch.Tensor:
     """Replace each missing score with the mean of its function in its prompt group.
 
     A score is missing if it failed or is None. TRL alone counts it as 0, which would punish a correct completion

@@ -10,7 +10,7 @@ from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.findings import exit_on_findings
 from axolotl_grpo_plugin.reward import Completions, Rows, Scorer
-from axolotl_grpo_plugin.scoring.batch import ScoredBatch, Tokens, settled
+from axolotl_grpo_plugin.scoring.batch import ScoredBatch, Tokens, fill_missing_scores
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
 LOG = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class GuardedScores(GRPOTrainer):
         completions: Completions,
         completion_ids_list: Tokens,
     ) -> torch.Tensor:
-        """Return the settled scores of all ranks, shaped (completions, functions). Log their metrics.
+        """Return the scores of all ranks without gaps, shaped (completions, functions). Log their metrics.
 
         Raises:
             SystemExit: Too many scores of a reward failed.
@@ -74,7 +74,7 @@ class GuardedScores(GRPOTrainer):
             outcomes=self.reward_runner.take_outcomes(),
             names=self.reward_func_names,
             weights=self.reward_weights.to(scores.device),
-            scores=settled(scores, group),
+            scores=fill_missing_scores(scores, group),
             group=group,
             rank=self.accelerator.process_index,
             step=self.state.global_step + training,

@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 _WINDOW = 20  # steps over which grpo_reward_error_limit counts failures
 _ALL_SLOW = 4  # the smallest batch that stops a run if all its completions are too slow
 _FEWEST = 4  # prompts; among fewer, equal answers are no sign
-_SHOWN = 3  # failed scores to log per reward
+_MOST_LOGGED = 3  # failed scores to log per reward
 
 # A metric, and the outcomes of which it is the share or the mean: those of a reward or a series, or all
 # that have this metric.
@@ -205,13 +205,13 @@ class RewardRunner(Guards):
         for name, outcomes in batch.outcomes.items():
             scored = zip(outcomes, batch.prompts, batch.completions, strict=False)
             for outcome, prompt, completion in scored:
-                if outcome.error and self._shown[name] < _SHOWN:
+                if outcome.error and self._shown[name] < _MOST_LOGGED:
                     self._shown[name] += 1
                     LOG.warning(
                         "The reward %s failed (example %d of at most %d). Prompt: %r, completion: %r\n%s",
                         self.by_name[name].reward.key,
                         self._shown[name],
-                        _SHOWN,
+                        _MOST_LOGGED,
                         _end(prompt),
                         text_of(completion)[:500],
                         outcome.error,

@@ -33,7 +33,7 @@ from axolotl_grpo_plugin.training.packed_step.support import REARRANGE
 class RunTrainer(
     LoggedRollouts,  # first: it writes all batches of a generation, also those that sampling discards
     DynamicSampling,  # before DeadGroups: each of its rounds is one whole generation with advantages
-    DeadGroups,  # before GuardedScores: it compares the settled scores
+    DeadGroups,  # before GuardedScores: it compares the filled scores
     HeldOutAnswers,  # generates by ToolUse and scores by GuardedScores, past the three above
     GuardedScores,  # right around TRL's scoring
     ToolUse,  # right around TRL's generation

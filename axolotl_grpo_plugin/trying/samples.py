@@ -24,7 +24,7 @@ from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 MAX_ROWS = 2  # of each dataset, because a judge among the rewards may cost money
 MAX_COMPLETIONS = 64  # of a row, for the same reason
-KNOWN = "It is known."  # the reasoning of a right answer
+REASONING = "It is known."  # the reasoning of a right answer
 
 Layout = Callable[[str], str]  # writes an answer as a completion
 
@@ -36,12 +36,12 @@ def _of_gym(raw: Row, row: Row) -> str | None:
 
 
 def _of_qa(raw: Row, row: Row) -> str:
-    return worked(f"{KNOWN} #### {_read(row['answer'])}", "gold")
+    return worked(f"{REASONING} #### {_read(row['answer'])}", "gold")
 
 
 # Functions that write a right answer in the layout that the transform's prompt asks for. They get the
 # row before and after the transform.
-GOLD: dict[str, Callable[[Row, Row], str | None]] = {
+RIGHT_COMPLETIONS: dict[str, Callable[[Row, Row], str | None]] = {
     "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
     "axolotl_grpo_plugin.gym": _of_gym,
     "axolotl_grpo_plugin.qa": _of_qa,
@@ -51,12 +51,12 @@ GOLD: dict[str, Callable[[Row, Row], str | None]] = {
 # For other transforms: the columns that hold a gold answer, and the layouts in which a reward may read it.
 ANSWERS = ("answer", "solution", "ground_truth", "gold", "label")
 LAYOUTS: dict[str, Layout] = {
-    "<answer>": f"<reasoning>\n{KNOWN}\n</reasoning>\n<answer>\n{{}}\n</answer>".format,
+    "<answer>": f"<reasoning>\n{REASONING}\n</reasoning>\n<answer>\n{{}}\n</answer>".format,
     r"\boxed{}": r"It is \boxed{{{}}}.".format,
-    "####": f"{KNOWN}\n#### {{}}".format,
-    "<think>": f"<think>\n{KNOWN}\n</think>\n<answer>\n{{}}\n</answer>".format,
-    "</think>": f"{KNOWN}\n</think>\n<answer>\n{{}}\n</answer>".format,
-    "<think> ####": f"<think>\n{KNOWN}\n</think>\n#### {{}}".format,
+    "####": f"{REASONING}\n#### {{}}".format,
+    "<think>": f"<think>\n{REASONING}\n</think>\n<answer>\n{{}}\n</answer>".format,
+    "</think>": f"{REASONING}\n</think>\n<answer>\n{{}}\n</answer>".format,
+    "<think> ####": f"<think>\n{REASONING}\n</think>\n#### {{}}".format,
     "bare text": str,
     "prose": "I think that it is {}".format,
 }
@@ -137,7 +137,7 @@ def samples(cfg: Config, source: Source, offline: bool, limit: int = MAX_ROWS) -
         return Finding(where, what, fix, traceback.format_exc())
     # A user's own prompt may ask for any layout.
     has_prompt = cfg.grpo_system_prompt or cfg.grpo_prompt_template
-    gold = None if has_prompt else GOLD.get(str(source.entry.get("type")))
+    gold = None if has_prompt else RIGHT_COMPLETIONS.get(str(source.entry.get("type")))
     taken = []
     for (_, raw), new_rows in zip(rows, transformed, strict=True):
         for row in new_rows[:limit]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from axolotl_grpo_plugin.completions import AnswerPlace, Names, Texts, find_answer, read_number
 from axolotl_grpo_plugin.rewards.mathematics.values import read_value
-from axolotl_grpo_plugin.trying.samples import ANSWERS, KNOWN, LAYOUTS, Sample, Samples, gold_of
+from axolotl_grpo_plugin.trying.samples import ANSWERS, LAYOUTS, REASONING, Sample, Samples, gold_of
 
 TextsOf = dict[str, Texts]  # by attack; without a text, the row is left out
 
@@ -131,8 +131,8 @@ def empty_texts(target: Target) -> TextsOf:
     """Return completions that earn nothing from any reward."""
     frames = []
     for frame in _frames():
-        frames.append(frame.replace(KNOWN, ""))
-        frames.append(frame.replace(KNOWN, "..."))
+        frames.append(frame.replace(REASONING, ""))
+        frames.append(frame.replace(REASONING, "..."))
     return {"empty": ["", " \n"], "layout without content": frames}
 
 
@@ -151,7 +151,7 @@ def wrong_texts(target: Target) -> TextsOf:
     }
     wrong = wrap(target.wrong)
     needs_gold = _wrong_answers(target)
-    needs_gold["gold only in the reasoning"] = [wrong.replace(KNOWN, f"It is {target.gold}.")]
+    needs_gold["gold only in the reasoning"] = [wrong.replace(REASONING, f"It is {target.gold}.")]
     needs_gold["unclosed tag"] = _unclosed(target)
     # A reward may read the first block or the last one.
     needs_gold["right answer between wrong ones"] = [f"{wrong}\n{target.right}\n{wrong}"]
@@ -212,7 +212,7 @@ def equal_texts(target: Target) -> TextsOf:
     """Return completions as good as the right one in its layout."""
     right = target.right
     return {
-        "right, 40 lines of reasoning": [right.replace(KNOWN, f"{KNOWN}\n" * 40)],
+        "right, 40 lines of reasoning": [right.replace(REASONING, f"{REASONING}\n" * 40)],
         "right, CRLF line ends": [right.replace("\n", "\r\n")],
         "right, outer line breaks": [f"\n{right}\n\n"],
     }

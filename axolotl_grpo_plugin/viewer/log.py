@@ -34,14 +34,14 @@ class Prompt(NamedTuple):
 
 @dataclass(slots=True)
 class Rollout:
-    """One completion without its text. file, place: of its row.
+    """One completion without its text. file, row: the file of the log, and the index of its row there.
 
     scores, rights, reasons: by reward function. read: by the first. size: characters. repeats: it
     repeats itself. gold: it ends with the gold answer.
     """
 
     file: Path
-    place: int
+    row: int
     tokens: int | None
     truncated: bool | None
     discarded: bool
@@ -123,8 +123,8 @@ class Log:
         if not self.rewards:
             return False  # TRL's table of completions
         for file in new:
-            for place, row in enumerate(raw_rows(file)):
-                self._add(file, place, row)
+            for index, row in enumerate(raw_rows(file)):
+                self._add(file, index, row)
         self._read.update(new)
         return True
 
@@ -144,7 +144,7 @@ class Log:
                 self.broken.append(file)
         return new
 
-    def _add(self, file: Path, place: int, row: Row) -> None:
+    def _add(self, file: Path, index: int, row: Row) -> None:
         asked = as_text(row.get("prompt"))
         if asked not in self._prompts:  # a row's columns are read once
             self._prompts[asked] = Prompt(asked, named(row, COLUMN))
@@ -153,7 +153,7 @@ class Log:
         names = [reward.name for reward in self.rewards]
         rollout = Rollout(
             file=file,
-            place=place,
+            row=index,
             tokens=row.get("completion_tokens"),
             truncated=row.get("truncated"),
             discarded=bool(row.get("discarded")),
@@ -185,7 +185,7 @@ def texts(chosen: Sequence[Rollout]) -> list[str]:
     for file, rollouts in groupby(chosen, attrgetter("file")):
         column = pq.read_table(file, columns=["completion"])["completion"]
         for rollout in rollouts:
-            found.append(cut(column[rollout.place].as_py()))
+            found.append(cut(column[rollout.row].as_py()))
     return found
 
 

@@ -22,7 +22,7 @@ from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge
 
 SIZE = 40_000_000  # characters of completions in a page
 # Facts of a rollout.
-_SHOWN = ("reward", "advantage", "tokens", "truncated", "discarded", "read")
+_ROLLOUT_FIELDS = ("reward", "advantage", "tokens", "truncated", "discarded", "read")
 Plain = dict[str, Any]  # of JSON
 
 
@@ -95,7 +95,7 @@ def _chosen(groups: Sequence[Group], judge: Judge) -> Plain:
         "right": _by_reward(rollouts, "rights"),
         "why": _by_reward(rollouts, "reasons"),
     }
-    for name in _SHOWN:
+    for name in _ROLLOUT_FIELDS:
         data[name] = list(map(_plain, map(attrgetter(name), rollouts)))
     return data
 

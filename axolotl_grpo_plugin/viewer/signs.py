@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from axolotl_grpo_plugin.completions import read_boxes
-from axolotl_grpo_plugin.report.lenient import GOLD, forms
+from axolotl_grpo_plugin.report.lenient import ANSWER_COLUMNS, forms
 
 _READ = 20_000  # characters of a completion that are compressed
 _END = 300  # characters in which the gold answer is looked for
@@ -34,7 +34,7 @@ def ends_with_gold(text: str, columns: dict[str, Any]) -> bool:
     """Return whether the last box or number is the gold answer. columns: the dataset's, as text."""
     last = forms(text[-_END:])[-1:]
     for name, gold in columns.items():
-        if name in GOLD and gold:
+        if name in ANSWER_COLUMNS and gold:
             # Of a worked solution, the final answer.
             boxes = read_boxes(gold) or [gold.rpartition("####")[2]]
             return bool(last) and _plain(last[0]) == _plain(boxes[-1])

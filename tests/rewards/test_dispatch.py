@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.findings import FindingError
-from axolotl_grpo_plugin.rewards.dispatch import KNOWN, dispatch
+from axolotl_grpo_plugin.rewards.dispatch import KNOWN_SOURCES, dispatch
 from tests.rewards.helpers import tagged
 
 GSM8K = "axolotl_grpo_plugin.rewards.gsm8k"
@@ -150,7 +150,7 @@ def test_range_covers_all_routes():
 
 
 def test_every_known_rule_is_built_and_none_overlaps():
-    prefixes = [rule[:-1] for rule in KNOWN if rule.endswith("*")]
+    prefixes = [rule[:-1] for rule in KNOWN_SOURCES if rule.endswith("*")]
     for prefix in prefixes:
         assert not any(other != prefix and other.startswith(prefix) for other in prefixes)
     assert dispatch().spec.reads == ("data_source",) and dispatch().spec.group_by == "data_source"

@@ -23,4 +23,4 @@ def test_failed_score_is_the_mean_of_its_function_and_group(scores, filled):
     other_group, other_function = [5.0] * 4, [7.0] * 8
     table = torch.tensor([scores + other_group, other_function]).T
     expected = torch.tensor([filled + other_group, other_function]).T
-    assert torch.allclose(batch.settled(table, 4), expected, equal_nan=True)
+    assert torch.allclose(batch.fill_missing_scores(table, 4), expected, equal_nan=True)

@@ -17,6 +17,7 @@ from click import argument, option
 from axolotl_grpo_plugin.repairs.startup import import_quickly
 
 Command = Callable[..., None]
+AddOption = Callable[[Command], Command]
 
 FILE = click.Path(exists=True, dir_okay=False)
 FOLDER = click.Path(exists=True, file_okay=False)
@@ -29,22 +30,11 @@ repeated = partial(option, multiple=True)  # its help says "May be repeated."
 CONFIG = argument("config", type=FILE)
 JSON = option("--json", "as_json", is_flag=True, help="Print JSON.")
 STRICT = option("--strict", is_flag=True, help="Exit with code 1 for any finding, not only errors.")
-GPUS = option(
-    "--gpus",
-    type=COUNT,
-    help="Plan for a machine with this many GPUs, 0 for a CPU. [the visible ones; rehearse: the fewest. train: with --dry-run]",
-)
 ARGUMENTS = repeated(
     "--arg",
     "arguments",
     help="A parameter of the reward, name=value, as in grpo_reward_args. May be repeated.",
 )
-REWARDS = repeated(
-    "--reward",
-    "rewards",
-    help="A reward: its dotted path, or short as gsm8k.int. May be repeated. [attack: CONFIG's]",
-)
-OUT = option("--out", type=NEW_FOLDER, help="Folder to write to. [named by the command]")
 LIMIT = option("--limit", type=POSITIVE, help="Take only the first rows.")
 # The names that commands had before, and their new names.
 MOVED = {
@@ -52,6 +42,26 @@ MOVED = {
     "rewards": "reward list",
     "score": "reward score FILE --reward REWARD",
 }
+
+
+# Options whose default depends on the command. A help text ends in the default, in brackets.
+
+
+def gpus_option(default: str) -> AddOption:
+    """Return the option --gpus."""
+    text = f"Plan for a machine with this many GPUs, 0 for a CPU. [{default}]"
+    return option("--gpus", type=COUNT, help=text)
+
+
+def reward_option(default: str = "") -> AddOption:
+    """Return the option --reward. Without a default, the command needs it."""
+    text = "A reward: its dotted path, or short as gsm8k.int. May be repeated."
+    return repeated("--reward", "rewards", help=f"{text} [{default}]" if default else text)
+
+
+def out_option(default: str) -> AddOption:
+    """Return the option --out for a folder."""
+    return option("--out", type=NEW_FOLDER, help=f"Folder to write to. [{default}]")
 
 
 def _close_hub(_: click.Context, __: click.Parameter, closed: bool) -> None:
@@ -124,7 +134,7 @@ def grpo() -> None:
 
 @grpo.command()
 @argument("what", type=click.Choice(["configs", "smollm2"]), default="configs")
-@OUT
+@out_option("this folder, or models/smollm2-135m-instruct")
 def fetch(what: str, out: str | None) -> None:
     """Copy the configs into this folder, or make a small model.
 
@@ -141,7 +151,7 @@ def fetch(what: str, out: str | None) -> None:
 @grpo.command()
 @argument("data")
 @option("--model", help="The model to train: a folder or hub name. [SmolLM2-135M-Instruct]")
-@option("--out", type=NEW_FOLDER, help="Folder to write to. [DATA's name]")
+@out_option("DATA's name")
 @option("--question", help="The column with the question. [guessed]")
 @option("--answer", help="The column with the right answer. [guessed]")
 @OFFLINE
@@ -176,7 +186,7 @@ def docs(topic: str | None) -> None:
 
 @grpo.command()
 @argument("recipe", type=FILE)
-@option("--out", type=NEW_FOLDER, help="Folder to write to. [RECIPE's name]")
+@out_option("RECIPE's name")
 def convert(recipe: str, out: str | None) -> None:
     """Convert RECIPE, a YAML of open-r1, X-R1 or TRL, into a config, and check it.
 
@@ -229,7 +239,7 @@ def stats(config: str | None, **options: Any) -> None:
 @grpo.command()
 @argument("configs", nargs=-1, type=EXISTING)
 @option("--schema", is_flag=True, help="Print the JSON schema of a config with this plugin's keys.")
-@GPUS
+@gpus_option("the visible ones")
 @option(
     "--gpu-memory",
     type=click.FloatRange(min=0, min_open=True),
@@ -286,7 +296,7 @@ def doctor(config: str | None, **options: object) -> None:
 
 @grpo.command()
 @CONFIG
-@GPUS
+@gpus_option("the fewest that CONFIG needs")
 @repeated(
     "--data",
     type=FILE,
@@ -334,18 +344,31 @@ def _run(command: str, /, *arguments: object, **options: object) -> NoReturn:
 
 
 class _Train(click.Command):
-    """Find CONFIG among Axolotl's options. Pass the words after `--` to the launcher."""
+    """A command that also takes Axolotl's options, which click does not know.
+
+    `ctx.args` gets those options with their values, and `ctx.obj` the words after `--`, for the launcher.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        cut = args.index("--") if "--" in args else len(args)
-        words, ctx.obj = args[:cut], args[cut + 1 :]
-        for before, word in pairwise(["", *words]):
-            if word.endswith((".yaml", ".yml")) and word[0] != "-" and before != "--cloud":
-                # In front, because click would take the value of an unknown option as CONFIG.
-                words.remove(word)
-                words.insert(0, word)
-                break
+        words = list(args)
+        ctx.obj = []
+        if "--" in words:
+            end = words.index("--")
+            words, ctx.obj = words[:end], words[end + 1 :]
+        config = self._config_in(words)
+        if config is not None:
+            # To the front, because click would take the value of an unknown option as CONFIG.
+            words.remove(config)
+            words.insert(0, config)
         return super().parse_args(ctx, words)
+
+    def _config_in(self, words: list[str]) -> str | None:
+        """Return the first YAML among the words that is not the value of --cloud, None without one."""
+        for before, word in pairwise(["", *words]):
+            is_yaml = word.endswith((".yaml", ".yml")) and not word.startswith("-")
+            if is_yaml and before != "--cloud":
+                return word
+        return None
 
 
 @grpo.command(
@@ -353,7 +376,7 @@ class _Train(click.Command):
 )
 @CONFIG
 @option("--dry-run", is_flag=True, help="Print the commands with their GPUs, and stop.")
-@GPUS
+@gpus_option("the visible ones, always without --dry-run")
 @option("--cloud", type=NEW_FILE, help="Train on Modal with the settings of this cloud.yaml.")
 @OFFLINE
 @JSON
@@ -403,7 +426,7 @@ def reward_list(as_json: bool) -> None:
 
 @reward.command("score")
 @argument("file", type=click.Path(exists=True, allow_dash=True))
-@REWARDS
+@reward_option()
 @ARGUMENTS
 @option("--column", default="completion", help="The column of the completions. [completion]")
 @LIMIT
@@ -427,7 +450,7 @@ def reward_score(file: str, **options: object) -> None:
 
 @reward.command("attack")
 @CONFIG
-@REWARDS
+@reward_option("CONFIG's")
 @ARGUMENTS
 @option("--limit", type=click.IntRange(min=2), default=8, help="Rows per dataset. [8]")
 @OFFLINE
@@ -449,7 +472,7 @@ def reward_attack(config: str, **options: object) -> None:
 
 def _answering(command: Command) -> Command:
     """Add the options of the commands that answer rows with a model."""
-    options = [
+    options: list[AddOption] = [
         repeated("--model", help="A folder, adapter or hub name. May be repeated. [CONFIG's]"),
         option(
             "--checkpoints",
@@ -480,7 +503,7 @@ def _answering(command: Command) -> Command:
         ),
         option("--server", metavar="HOST:PORT", help="A vLLM server that is up."),
         option("--batch-size", type=POSITIVE, help="For transformers. [what memory allows]"),
-        OUT,
+        out_option("a folder in output_dir"),
         OFFLINE,
         JSON,
     ]

@@ -270,7 +270,7 @@ def check(configs: tuple[str, ...], schema: bool, **options: object) -> None:
     if schema:
         _run("schema")
     if not configs:
-        raise click.UsageError("Name a config, or a folder of them.")
+        raise click.UsageError("Missing argument: name a config, or a folder of them.")
     _run("check", configs, **options)
 
 

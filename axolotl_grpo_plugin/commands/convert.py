@@ -64,7 +64,7 @@ def run(recipe: str, *, out: str | None) -> int:
 
 def _dump(config: dict[str, Any]) -> str:
     """Return YAML with a blank line before each block, as in the shipped configs."""
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
     for key in ("plugins", "rl", "vllm", "datasets", "skip_prepare_dataset", "output_dir"):
         text = text.replace(f"\n{key}:", f"\n\n{key}:", 1)
     return text

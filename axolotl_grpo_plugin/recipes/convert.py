@@ -278,10 +278,11 @@ class Conversion:
     def _transform(self, rewards: list[str]) -> tuple[str, dict[str, str]]:
         """Return the transform of the rows, and the columns that it must be told."""
         column = self._rest.pop("dataset_prompt_column", None)
+        columns: dict[str, str] = {}
         if {"code", "binary_code"} & set(rewards):
-            transform, columns = "code", {}
+            transform = "code"
         elif column is None or column in _QUESTIONS:
-            transform, columns = "math", {}
+            transform = "math"
         else:
             transform, columns = "qa", {"question": column, "answer": "solution"}
         if column is not None:
@@ -436,7 +437,7 @@ class Conversion:
 
     def _same_names(self) -> dict[str, Any]:
         """Return the other keys that Axolotl knows. Write those of TRL to their blocks."""
-        config = {}
+        config: dict[str, Any] = {}
         for key, value in list(self._rest.items()):
             if key in _LEFT_OUT:
                 self._leave_out(key, _LEFT_OUT[key])

@@ -82,7 +82,7 @@ def test_rollouts_set_the_completion_length(tmp_path):
     [
         ("a: [", "line 1, column 5: expected the node content"),
         ("- a", "not an Axolotl config"),
-        ("rl: dpo", "rl: it is 'dpo'"),
+        ("rl: dpo", "rl (dpo): not grpo or gdpo"),
         ("rl: grpo", "no datasets"),
         ("rl: grpo\ndatasets: a.jsonl", "no datasets. Write a list"),
         ("rl: grpo\ndatasets:\n  - path: a.jsonl", "no base_model"),

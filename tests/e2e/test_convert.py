@@ -314,4 +314,4 @@ def test_schema_has_the_keys_of_axolotl_and_of_the_plugin():
 
 
 def test_check_without_a_config_is_refused():
-    assert "Name a config" in invoke("check", code=2).output
+    assert "name a config" in invoke("check", code=2).output

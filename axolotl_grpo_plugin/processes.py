@@ -29,6 +29,7 @@ _AGAIN = 1  # seconds until `keep` starts a command again
 # Of linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_ORPHANED = signal.SIGRTMIN  # tells the child of `guarded` that its parent has died
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Variables of a distributed run. A process that imports torch would join the run because of them.
 _RANK_PREFIXES = (
@@ -263,8 +264,8 @@ def guarded(work: Callable[[], int]) -> int:
     """Run `work` in a child process. Return its exit code, 128 + n if signal n ended it.
 
     If either process is killed, the other ends all descendants: the parent adopts those of a killed
-    child, and the kernel signals the child when the parent ends. The parent passes SIGINT, SIGTERM
-    and SIGHUP on.
+    child, and the kernel signals the child when the parent ends. Then the child kills them all at once,
+    because a job that starts again must not meet them. The parent passes SIGINT, SIGTERM and SIGHUP on.
     """
     adopt_orphans()
     parent = os.getpid()
@@ -290,7 +291,8 @@ def _work_in_child(work: Callable[[], int], parent: int) -> NoReturn:
     code = 1
     try:
         os.setsid()  # Ctrl-C comes once, through the parent
-        die_with(parent)
+        signal.signal(_ORPHANED, _kill_at_once)
+        die_with(parent, _ORPHANED)
         adopt_orphans()
         code = work()
     except SystemExit as stop:
@@ -306,6 +308,11 @@ def _work_in_child(work: Callable[[], int], parent: int) -> NoReturn:
         end_below(TERM_TIMEOUT)
         _flush()
         os._exit(code)
+
+
+def _kill_at_once(*_: object) -> NoReturn:
+    end_below(0)
+    os._exit(128 + signal.SIGKILL)
 
 
 def _flush() -> None:

@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.findings import shortened
 from axolotl_grpo_plugin.limits import limit_cpu
 from axolotl_grpo_plugin.load import RewardRef, load_reward
 from axolotl_grpo_plugin.processes import lead_session, limit_memory
-from axolotl_grpo_plugin.reward import Range, Reward, as_score
+from axolotl_grpo_plugin.reward import Range, Reward, as_list, as_score
 
 PRELOAD = "AXOLOTL_GRPO_PRELOAD"  # modules that the fork server imports once for all processes
 READY = "ready"  # a process sends it whenever it can take a call
@@ -90,11 +90,11 @@ def to_outcome(result: Any, range: Range | None = None) -> Outcome:
 
 
 def to_outcomes(results: Any, count: int, range: Range | None = None) -> Outcomes:
-    """Return a reward's results for `count` completions as outcomes. All fail if their number is wrong."""
+    """Return a reward's results for `count` completions as outcomes. All fail if they are no list of this length."""
     try:
-        results = list(results)
-    except Exception:  # as above
-        return [Outcome.failed(f"returned {results!r:.100}, which is not a list")] * count
+        results = as_list(results)
+    except Exception as error:  # a user's reward may return anything
+        return [Outcome.failed(str(error))] * count
     if len(results) != count:
         return [Outcome.failed(f"returned {len(results)} scores for {count} completions")] * count
     return [to_outcome(result, range) for result in results]

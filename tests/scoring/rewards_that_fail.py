@@ -183,6 +183,11 @@ def first_alone(completions):
     return [1.0]
 
 
+@group_reward(range=(0.0, 1.0))
+def all_different(completions):
+    return {index / len(completions) for index in range(len(completions))}
+
+
 def evaluates(completions, answer, **_):
     """As rewards that let Python evaluate the answer."""
     scores = []

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from multiprocessing import forkserver
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from axolotl_grpo_plugin.processes import alive
 from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
-from axolotl_grpo_plugin.scoring.worker import to_outcome
+from axolotl_grpo_plugin.scoring.worker import to_outcome, to_outcomes
 from tests.conftest import ROOT, program
 from tests.serving.marks import until
 
@@ -281,6 +282,27 @@ def test_errors_are_shortened(guard, isolation):
     assert "ValueError: text xxx" in outcome.error and outcome.error.endswith("end\n")
     assert "characters left out" in outcome.error and "lines left out" in outcome.error
     assert len(outcome.error) < 5000
+
+
+@pytest.mark.parametrize("results", [{0: 0.5, 1: 0.5}, {0.5, 1.0}, "01", b"01", {0: 0.5, 1: 0.5}.keys(), 0.5, None])
+def test_results_that_are_no_list_fail_with_their_type(results):
+    for outcome in to_outcomes(results, 2):
+        assert outcome.value is None and "which is not a list" in outcome.error
+        assert (
+            not isinstance(results, dict) or outcome.error == "returned a dict, which is not a list: {0: 0.5, 1: 0.5}"
+        )
+
+
+@pytest.mark.parametrize("results", [(0.5, 1), iter([0.5, 1]), {"a": 0.5, "b": 1}.values(), array("d", [0.5, 1])])
+def test_results_in_an_order_are_a_list(results):
+    assert [outcome.value for outcome in to_outcomes(results, 2)] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_group_that_gets_a_set_has_no_scores(guard, isolation):
+    failing = guard("all_different", isolation)
+    assert call(failing)[0] == [None] * COUNT
+    assert all("returned a set, which is not a list" in outcome.error for outcome in failing.take_outcomes())
 
 
 def test_reason_and_read_text_of_any_type_become_text():

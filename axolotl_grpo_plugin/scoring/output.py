@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
-LONGEST = 10_000  # characters of a batch
+LONGEST = 10_000  # characters of a batch, or of the start of the processes
 
 
 class _Allowance:
@@ -44,11 +44,13 @@ def capped_output() -> Iterator[None]:
     allowance = _Allowance()
     out: Any = _CappedStream(sys.stdout, allowance)
     err: Any = _CappedStream(sys.stderr, allowance)
-    with redirect_stdout(out), redirect_stderr(err):
-        yield
-    if allowance.left_out:
-        print(
-            f"\naxolotl-grpo-plugin: the rewards printed {allowance.left_out:,} characters more in this batch, "
-            "which are left out.",
-            file=sys.stderr,
-        )
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
+    finally:
+        if allowance.left_out:
+            print(
+                f"\naxolotl-grpo-plugin: the rewards printed {allowance.left_out:,} characters more, "
+                "which are left out.",
+                file=sys.stderr,
+            )

@@ -22,7 +22,8 @@ from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.limits import SIGNAL, TooSlow
 from axolotl_grpo_plugin.load import RewardRef, RewardRefs, load_reward
 from axolotl_grpo_plugin.processes import KILL_TIMEOUT, alive, own_environment
-from axolotl_grpo_plugin.scoring.worker import PRELOAD, serve
+from axolotl_grpo_plugin.scoring.output import capped_output
+from axolotl_grpo_plugin.scoring.worker import PRELOAD, READY, serve
 
 _STARTS = 3  # tries to start a process
 _CHUNK = 1 << 16  # bytes, as many as a pipe holds
@@ -61,16 +62,18 @@ class _Worker:
 
     Attributes:
         is_ready: Whether it waits for a call.
+        is_called: Whether it runs a call.
         has_started: Whether it was ever ready.
         lives: False once it has died or was ended.
     """
 
     def __init__(self, context: ForkServerContext, setup: tuple[Any, ...]):
         self.is_ready = False
+        self.is_called = False
         self.has_started = False
         self.lives = True
-        self._timeout = inf  # of its call, in seconds
-        self._deadline = inf  # of its call, on the monotonic clock
+        self._timeout = 0.0  # of its call, in seconds
+        self._deadline = 0.0  # of its call, on the monotonic clock
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._pipe, pipe = context.Pipe()
         self._output, output = context.Pipe(duplex=False)
@@ -89,14 +92,15 @@ class _Worker:
 
     @property
     def seconds_left(self) -> float:
-        """The time that its call has left."""
-        return self._deadline - time.monotonic()
+        """The time that its call has left, without end if it runs none."""
+        return self._deadline - time.monotonic() if self.is_called else inf
 
     def begin(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float
     ) -> None:
         """Begin a call, which may take `timeout` seconds."""
         self.is_ready = False
+        self.is_called = True
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         with suppress(OSError):  # it has died, as `advance` will see
@@ -114,15 +118,16 @@ class _Worker:
             if self._pipe.poll():
                 message = self._pipe.recv()
                 self._show_output()  # the rest, which a pipe has room for
-                if self._deadline == inf:  # it runs no call, so it is ready
-                    self.is_ready = self.has_started = True
-                    return _NOTHING
-                self._deadline = inf
-                return message
+                if self.is_called:
+                    self.is_called = False
+                    return message
+                assert message == READY
+                self.is_ready = self.has_started = True
+                return _NOTHING
         except (EOFError, OSError):
             has_ended = True
         except Exception as error:  # a reward may log values that cannot be read here
-            self._deadline = inf
+            self.is_called = False
             return RuntimeError(f"gave a result that cannot be read: {error}")
         if has_ended:
             self._process.join(KILL_TIMEOUT)
@@ -172,8 +177,9 @@ class Pool:
         self._workers: list[_Worker] = []
         try:
             self._workers += [self._start() for _ in range(workers)]
-            while not all(worker.is_ready for worker in self._workers):
-                self._advance(inf)
+            with capped_output():
+                while not all(worker.is_ready for worker in self._workers):
+                    self._advance(inf)
         except _NoStartError as error:
             fix = (
                 "Repair what the rewards do before they score. If memory is short, raise "

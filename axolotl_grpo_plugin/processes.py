@@ -355,7 +355,7 @@ def lead_session(work: Callable[[], object]) -> NoReturn:
     end_below(0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
     if status is None:
-        number = signal.SIGTERM
+        number: int = signal.SIGTERM
     elif os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
     else:

@@ -193,7 +193,7 @@ class Pool:
         Raises:
             _NoStartError: The fork server died again and again.
         """
-        server = forkserver._forkserver  # type: ignore[attr-defined]
+        server: Any = forkserver._forkserver
         for _ in range(_STARTS):
             if not (server._forkserver_pid and alive(server._forkserver_pid)):
                 self._context.set_forkserver_preload(["axolotl_grpo_plugin.scoring.worker"])

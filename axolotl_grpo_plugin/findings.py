@@ -16,6 +16,10 @@ END = "AXOLOTL_GRPO_END"
 _OURS = re.escape(f"{Path(__file__).parent}{os.sep}")
 _LIBRARIES = re.compile(f"/lib/python|/multiprocessing/|{_OURS}")
 
+# Of an error's text, which a completion can make long.
+_LONGEST_LINE = 1000  # characters
+_END_LINES = 30  # at each end
+
 Level = Literal["error", "warning", "skipped"]
 
 
@@ -168,6 +172,21 @@ def first_line(error: BaseException) -> str:
 def error_line(error: BaseException) -> str:
     """Return the class of an error and the first line of its message."""
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def shortened(text: str) -> str:
+    """Return an error's text without the rest of long lines, and without the middle of many lines."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        left_out = len(line) - _LONGEST_LINE
+        if left_out > 0:
+            end = line[len(line.rstrip("\r\n")) :]
+            line = f"{line[:_LONGEST_LINE]} ... ({left_out:,} characters left out){end}"
+        lines.append(line)
+    if len(lines) > 2 * _END_LINES:
+        middle = f"... ({len(lines) - 2 * _END_LINES:,} lines left out)\n"
+        lines = [*lines[:_END_LINES], middle, *lines[-_END_LINES:]]
+    return "".join(lines)
 
 
 def raised(trace: str) -> str:

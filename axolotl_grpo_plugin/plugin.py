@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 def _check_name(name: str) -> None:
     """Refuse a misspelt path of this plugin."""
     if len(name) == 1:  # Axolotl takes a text for a list of its characters
-        stop("no-list", "plugins", "not a list", f"Write - {PLUGIN}")
+        what = f"{name!r} is no path, or plugins is not a list"
+        stop("no-list", "plugins", what, f"Write - {PLUGIN}")
     stop_on(check_plugin(Config({"plugins": [name]})))
 
 

@@ -1,8 +1,8 @@
 """Start processes that can be ended, and that end with their parent, however it ends.
 
 Three kinds: `spawn` starts a command, `start_python` a new Python process that answers on a pipe, and
-`start_fork` a fork of this process that answers on a pipe. `guarded` ends all descendants of its work.
-Only Linux ends a process with its parent.
+`start_fork` a fork of this process that answers on a pipe. `guarded` and `lead_session` end all descendants
+of their work. Only Linux ends a process with its parent.
 """
 
 import ctypes
@@ -29,6 +29,7 @@ _AGAIN = 1  # seconds until `keep` starts a command again
 # Of linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_ORPHANED = signal.SIGRTMIN  # tells the child of `guarded` that its parent has died
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Variables of a distributed run. A process that imports torch would join the run because of them.
 _RANK_PREFIXES = (
@@ -221,9 +222,9 @@ def end_with(pid: int) -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def end_below() -> None:
-    """End all descendants of this process: SIGTERM, and SIGKILL after TERM_TIMEOUT seconds."""
-    deadline = time.monotonic() + TERM_TIMEOUT
+def end_below(patience: float) -> None:
+    """End all descendants of this process: SIGTERM, and SIGKILL after `patience` seconds."""
+    deadline = time.monotonic() + patience
     terminated: set[int] = set()
     while left := children(os.getpid(), recursive=True):
         late = time.monotonic() - deadline
@@ -234,7 +235,7 @@ def end_below() -> None:
             )
             return
         for pid in left:
-            if late > 0:
+            if late >= 0:
                 _signal(pid, signal.SIGKILL)
             elif pid not in terminated:
                 terminated.add(pid)
@@ -263,8 +264,8 @@ def guarded(work: Callable[[], int]) -> int:
     """Run `work` in a child process. Return its exit code, 128 + n if signal n ended it.
 
     If either process is killed, the other ends all descendants: the parent adopts those of a killed
-    child, and the kernel signals the child when the parent ends. The parent passes SIGINT, SIGTERM
-    and SIGHUP on.
+    child, and the kernel signals the child when the parent ends. Then the child kills them all at once,
+    because a job that starts again must not meet them. The parent passes SIGINT, SIGTERM and SIGHUP on.
     """
     adopt_orphans()
     parent = os.getpid()
@@ -282,7 +283,7 @@ def guarded(work: Callable[[], int]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    end_below()
+    end_below(TERM_TIMEOUT)
     return shell_code(os.waitstatus_to_exitcode(status))
 
 
@@ -290,7 +291,8 @@ def _work_in_child(work: Callable[[], int], parent: int) -> NoReturn:
     code = 1
     try:
         os.setsid()  # Ctrl-C comes once, through the parent
-        die_with(parent)
+        signal.signal(_ORPHANED, _kill_at_once)
+        die_with(parent, _ORPHANED)
         adopt_orphans()
         code = work()
     except SystemExit as stop:
@@ -303,14 +305,75 @@ def _work_in_child(work: Callable[[], int], parent: int) -> NoReturn:
     finally:
         for number in _FORWARDED:
             signal.signal(number, signal.SIG_IGN)  # it is ending already
-        end_below()
+        end_below(TERM_TIMEOUT)
         _flush()
         os._exit(code)
+
+
+def _kill_at_once(*_: object) -> NoReturn:
+    end_below(0)
+    os._exit(128 + signal.SIGKILL)
 
 
 def _flush() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def lead_session(work: Callable[[], object]) -> NoReturn:
+    """Run `work` in a child that leads its own session, and end as the child ends. Called in a new process.
+
+    The child's descendants end with it, also those that left its session. All of them end at once if this
+    process gets SIGTERM, or if its parent ends.
+    """
+    adopt_orphans()
+    awaited = (signal.SIGCHLD, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    die_with(os.getppid())
+    parent = os.getpid()
+    child = os.fork()
+    if not child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+        code = 1
+        try:
+            os.setsid()
+            die_with(parent, signal.SIGKILL)
+            work()
+            code = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            try:
+                _flush()
+            finally:  # also if nobody reads the output any more
+                os._exit(code)
+    status = None
+    while status is None and signal.sigwait(awaited) == signal.SIGCHLD:
+        status = _reap(child)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # a kernel without subreapers hands its orphans to init
+    end_below(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+    if status is None:
+        number: int = signal.SIGTERM
+    elif os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+    else:
+        os._exit(os.WEXITSTATUS(status))
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(parent, number)
+    os._exit(1)  # the signal has ended this process before
+
+
+def _reap(child: int) -> int | None:
+    """Reap the children that have ended. Return the status of `child` if it is one of them."""
+    with suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid in (0, child):
+                return status if pid else None
+    return None
 
 
 def keep(command: str) -> None:

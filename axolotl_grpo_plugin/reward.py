@@ -8,6 +8,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
@@ -286,7 +287,7 @@ class GroupReward(_Decorated):
             group_columns = {}
             for name in self.spec.columns:
                 group_columns[name] = [rows[index][name] for index in indices]
-            results = [*self.function(texts, **group_columns, **self.bound)]
+            results = as_list(self.function(texts, **group_columns, **self.bound))
             if len(results) != len(indices):
                 raise ValueError(f"returned {len(results)} scores for a group of {len(indices)}")
             for index, result in zip(indices, results, strict=True):
@@ -397,6 +398,22 @@ class group_reward(Spec):
 
     def __call__(self, scorer: Scorer) -> GroupReward:
         return GroupReward(_checked(scorer, self), self)
+
+
+def as_list(results: Any) -> list[Any]:
+    """Return the results of a reward of several completions as a list.
+
+    Raises:
+        TypeError: They have no order, or are no results. A dict would be scored by its keys.
+    """
+    if isinstance(results, (str, bytes, AbstractSet, Mapping)):
+        raise TypeError(
+            f"returned a {type(results).__name__}, which is not a list: {results!r:.100}"
+        )
+    try:
+        return list(results)
+    except TypeError:
+        raise TypeError(f"returned {results!r:.100}, which is not a list") from None
 
 
 def as_score(result: Any) -> Score:

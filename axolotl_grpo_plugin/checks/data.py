@@ -1,5 +1,6 @@
 """Read the datasets of a config once, for the checks of its rows."""
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.data.measure import Measured, measure
 from axolotl_grpo_plugin.data.rows import Source
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
-from axolotl_grpo_plugin.findings import Finding
+from axolotl_grpo_plugin.findings import Finding, FindingError, error_line
 from axolotl_grpo_plugin.trying.samples import Sample, samples
 
 
@@ -75,4 +76,14 @@ def read_data(cfg: Config, sources: Sequence[Source], offline: bool, scored: boo
         data.tokenizer = error.finding
         if offline and is_on_hub(name):
             data.tokenizer = skipped(f"tokenizer ({name})")
+    except FindingError as error:
+        data.tokenizer = error.finding
+    except Exception as error:  # else the findings of the datasets before would be lost
+        data.tokenizer = Finding(
+            "datasets",
+            f"the prompts cannot be counted: {error_line(error)}",
+            "If the traceback names no code of yours, please report it",
+            traceback.format_exc(),
+            code="uncounted-prompts",
+        )
     return data

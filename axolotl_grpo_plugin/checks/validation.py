@@ -3,12 +3,12 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from unittest.mock import patch
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import Findings, fault, first_line, nearest
+from axolotl_grpo_plugin.findings import FindingError, Findings, error_line, fault, nearest
 
 # Their closest name is another optimizer.
 _USUAL_NAMES = {"adam": "adamw_torch", "adamw": "adamw_torch"}
@@ -100,11 +100,14 @@ def check_plugins(cfg: Config) -> Findings:
     for name in _plugins(cfg):
         try:
             load_plugin(name)
-        except Exception as error:  # its module may raise anything
+        except (Exception, SystemExit) as error:  # its module may raise anything
+            if isinstance(error.__cause__, FindingError):  # the plugin's check of the name
+                yield from error.__cause__.findings
+                continue
             yield fault(
                 "broken-plugin",
                 f"plugins ({name})",
-                f"cannot be loaded: {type(error).__name__}: {first_line(error)}",
+                f"cannot be loaded: {error_line(error)}",
                 "Install it, or correct its path",
             )
 
@@ -129,5 +132,6 @@ def loaded_plugins(cfg: Config) -> Iterator[None]:
     with patch.dict(os.environ), patch.object(manager, "plugins", loaded):
         for name in _plugins(cfg):
             if name not in loaded:
-                manager.register(name)
+                with suppress(SystemExit):
+                    manager.register(name)
         yield

@@ -6,9 +6,14 @@ A Modal Dict keeps the claims, because it adds an entry only if there is none. A
 from typing import Any, NamedTuple
 
 import modal
+from grpclib import GRPCError
+from grpclib.exceptions import StreamTerminatedError as Terminated
+from modal import exception
 
-from axolotl_grpo_plugin.findings import stop
+from axolotl_grpo_plugin.findings import error_line, stop
 
+# Errors of a connection that may come back. The client raises grpclib's own error, too.
+LOST = (Terminated, exception.ConnectionError, exception.ServiceError, exception.InternalError)
 RUNS = "axolotl-grpo-runs"  # the Dict: the name of a folder -> {"config": its path, "call": Modal's id}
 
 
@@ -23,7 +28,7 @@ def check_free(place: Place) -> None:
     """Check that no run is under way in a folder.
 
     Raises:
-        FindingError: A run has the folder.
+        FindingError: A run has the folder, or Modal does not say whether it has ended.
     """
     _refuse_if_running(place, _claims().get("/".join(place)))
 
@@ -32,7 +37,7 @@ def claim(place: Place, config: str, call: str | None) -> None:
     """Note that a call trains a config in a folder. The call itself may note it again.
 
     Raises:
-        FindingError: Another run has the folder.
+        FindingError: Another run has the folder, or Modal does not say whether it has ended.
     """
     claims = _claims()
     key = "/".join(place)
@@ -51,16 +56,20 @@ def _claims() -> modal.Dict:
 def _refuse_if_running(place: Place, entry: dict[str, Any] | None) -> None:
     if entry is None:
         return
+    where = f"{place.path} on the Volume {place.volume}"
     try:
         modal.FunctionCall.from_id(entry["call"]).get(timeout=0)
-        return
+    except exception.NotFoundError:
+        return  # Modal has forgotten the call
     except TimeoutError:
-        pass
-    except Exception:  # the call's own error, or a call that Modal has forgotten
+        what = f"a run of {entry['config']} is under way there"
+        fix = "Wait for its end, or stop it: `modal app list`, then `modal app stop`"
+        stop("run-under-way", where, what, fix)
+    except (*LOST, GRPCError, ConnectionError) as error:
+        what = (
+            f"Modal does not say whether the run of {entry['config']} there has ended "
+            f"({error_line(error)})"
+        )
+        stop("run-unknown", where, what, "Start again when Modal answers")
+    except Exception:  # the call's own error
         return
-    stop(
-        "run-under-way",
-        f"{place.path} on the Volume {place.volume}",
-        f"a run of {entry['config']} is under way there",
-        "Wait for its end, or stop it: `modal app list`, then `modal app stop`",
-    )

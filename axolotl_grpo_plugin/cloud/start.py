@@ -20,7 +20,7 @@ from grpclib.exceptions import StreamTerminatedError as Terminated
 from modal import exception
 
 from axolotl_grpo_plugin.cloud import preflight, remote
-from axolotl_grpo_plugin.cloud.claims import check_free, claim
+from axolotl_grpo_plugin.cloud.claims import LOST, check_free, claim
 from axolotl_grpo_plugin.cloud.image import image_of, source
 from axolotl_grpo_plugin.cloud.settings import GPUS, Settings
 from axolotl_grpo_plugin.cloud.upload import pack
@@ -33,8 +33,6 @@ from axolotl_grpo_plugin.serving.plan import CommandLine
 RETRY = 10.0  # seconds to wait for a result after a lost connection
 # Until client 1.4, `modal app logs` had no such option and always followed the log.
 FOLLOW = [] if modal.__version__.startswith("1.3.") else ["--follow"]
-# Errors of a connection that may come back. The client raises grpclib's own error, too.
-LOST = (Terminated, exception.ConnectionError, exception.ServiceError, exception.InternalError)
 DOCS = "See https://modal.com/docs or https://status.modal.com"
 NO_TELEMETRY = [("env", "AXOLOTL_DO_NOT_TRACK"), ("env", "DO_NOT_TRACK")]
 AGAIN = "The same command continues from the last checkpoint"

@@ -26,6 +26,7 @@ FEW_ROWS = (
 REASONS = 5
 MOST_FREQUENT = "most frequent answer"
 ANSWER = 40  # characters of it to show
+CONFIDENCE = 0.95  # of a difference that a table claims
 
 Plain = dict[str, Any]  # of JSON
 Named = Iterator[tuple[str, Plain]]
@@ -171,14 +172,13 @@ def _differences(first: DataFrame, other: DataFrame, reward: LoggedReward) -> It
             "means": [float(statistics.row_means(grid).mean()) for grid in values],
             "difference": statistics.difference(before, after, *possible)._asdict(),
         }
-        change["verdict"] = _verdict(change)
+        changed = ""
         # McNemar's test takes one answer per row.
         if kind == "right" and first["mode"].iloc[0] == "greedy":
             gained, lost = statistics.changed(before, after)
             change["p"] = statistics.mcnemar(gained, lost)
-            change["verdict"] += (
-                f"; {gained} rows became right, {lost} wrong (McNemar p = {change['p']:.2g})"
-            )
+            changed = f"; {gained} rows became right, {lost} wrong (McNemar p = {change['p']:.2g})"
+        change["verdict"] = _verdict(change) + changed
         yield change
 
 
@@ -192,7 +192,9 @@ def _verdict(change: Plain) -> str:
     if ends:
         words += f" (95 %: {ends})"
 
-    if not ends or interval["low"] <= 0 <= interval["high"]:
+    # The interval may exclude 0 where the exact test shows no difference: 5 rows became right and 0 wrong.
+    is_shown = ends and not interval["low"] <= 0 <= interval["high"]
+    if not is_shown or change.get("p", 0.0) > 1 - CONFIDENCE:
         words += f", no difference that {change['rows']:,} rows can show"
 
     return words

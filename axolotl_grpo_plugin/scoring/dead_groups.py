@@ -14,17 +14,19 @@ from axolotl_grpo_plugin.scoring.batch import ScoredBatch
 from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
 
 METRIC = "frac_reward_zero_std"  # TRL's name
-_ROUNDING = 1e-6  # relative to the largest value; a float32 has 6e-8, and a reward may add some
+_RESOLUTION = torch.finfo(torch.float32).eps  # relative; two roundings of one value differ by less
 
 
-def are_equal(values: torch.Tensor) -> torch.Tensor:
-    """Return whether the values of each row are equal, except for rounding. A row with NaN is not.
+def are_equal(values: torch.Tensor, sizes: torch.Tensor | None = None) -> torch.Tensor:
+    """Return whether the values of each row are equal, as far as float32 can tell. A row with NaN is not.
 
     Args:
         values: Shaped (rows, values), or (rows, values, functions).
+        sizes: The sums of the absolute terms, if the values are sums. Terms round before they cancel.
     """
+    sizes = values.abs() if sizes is None else sizes
     spread = values.amax(dim=1) - values.amin(dim=1)
-    return spread <= _ROUNDING * values.abs().amax(dim=1).clamp(min=1)
+    return spread <= _RESOLUTION * sizes.amax(dim=1).clamp(min=1)
 
 
 def dead_completions(trainer: Any, scores: torch.Tensor, group: int) -> torch.Tensor:
@@ -36,11 +38,13 @@ def dead_completions(trainer: Any, scores: torch.Tensor, group: int) -> torch.Te
         group: Completions per prompt group.
     """
     weights = trainer.reward_weights.to(scores.device)
-    groups = (scores.double() * weights).view(-1, group, scores.shape[1])
-    if trainer.multi_objective_aggregation == "sum_then_normalize":
-        groups = groups.nansum(dim=2, keepdim=True)
+    groups = (scores.double() * weights).view(-1, group, scores.shape[1]).nan_to_num()
+    sizes = groups.abs()
     # GDPO normalizes each function alone, so that equal sums of different scores teach.
-    return are_equal(groups.nan_to_num()).all(dim=1).repeat_interleave(group)
+    if trainer.multi_objective_aggregation == "sum_then_normalize":
+        groups = groups.sum(dim=2, keepdim=True)
+        sizes = sizes.sum(dim=2, keepdim=True)
+    return are_equal(groups, sizes).all(dim=1).repeat_interleave(group)
 
 
 class DeadGroups(GuardedScores):

@@ -28,6 +28,7 @@ from axolotl_grpo_plugin.reward import (
     Scorer,
     Values,
 )
+from axolotl_grpo_plugin.scoring.output import capped_output
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import (
     BatchResult,
@@ -178,16 +179,19 @@ class GuardedReward:
                     columns[name].append(row.get(name))
             prompts = columns.pop("prompt")
             texts = [completions[index] for index in indices]
-            call = function(
-                prompts=prompts,
-                completions=[as_chat(*pair) for pair in zip(prompts, texts, strict=True)],
-                trainer_state=SimpleNamespace(max_steps=max_steps, log_history=[], **_FIRST_STEP),
-                log_extra=_log_nothing,
-                log_metric=_log_nothing,
-                **columns,
-            )
-            if self._is_awaited:
-                asyncio.run(call)
+            with capped_output():
+                call = function(
+                    prompts=prompts,
+                    completions=[as_chat(*pair) for pair in zip(prompts, texts, strict=True)],
+                    trainer_state=SimpleNamespace(
+                        max_steps=max_steps, log_history=[], **_FIRST_STEP
+                    ),
+                    log_extra=_log_nothing,
+                    log_metric=_log_nothing,
+                    **columns,
+                )
+                if self._is_awaited:
+                    asyncio.run(call)
             yield self.take_outcomes()
 
     def _batches(self, rows: Rows) -> Iterator[Sequence[int]]:
@@ -312,7 +316,7 @@ def _score_here(score: Scorer, completion: Completion, row: Row, range: Range) -
 
 
 def _failed(error: BaseException) -> Outcome:
-    return Outcome(None, error=str(error), timed_out=isinstance(error, TimeoutError))
+    return Outcome.failed(str(error), isinstance(error, TimeoutError))
 
 
 def is_failed(outcome: Outcome) -> bool:

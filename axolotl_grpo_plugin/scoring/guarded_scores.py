@@ -11,6 +11,7 @@ from trl import GRPOTrainer
 from axolotl_grpo_plugin.findings import exit_on_findings
 from axolotl_grpo_plugin.reward import Completions, Rows, Scorer
 from axolotl_grpo_plugin.scoring.batch import ScoredBatch, Tokens, fill_missing_scores
+from axolotl_grpo_plugin.scoring.output import capped_output
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 
 LOG = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class GuardedScores(GRPOTrainer):
         Raises:
             SystemExit: Too many scores of a reward failed.
         """
-        scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        with capped_output():
+            scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         training = self.model.training
         group = self.num_generations if training else self.num_generations_eval
         # As TRL does: repairs/end_tokens.py lets the first equal all end tokens.

@@ -71,3 +71,18 @@ def test_missing_sandbox_is_a_skipped_finding(findings):
     routes = {"mine": "tests.scoring.rewards_that_fail.needs_a_server"}
     found = findings([row("mine"), row("chess")], routes)
     assert levels(found) == [("skipped", "no-route"), ("error", "no-route")]
+
+
+def test_crash_of_the_count_leaves_the_findings_of_other_datasets(monkeypatch, tmp_path):
+    """As a tokenizer of the model's own code may crash."""
+
+    def crash(cfg):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr("axolotl_grpo_plugin.checks.data.open_tokenizer", crash)
+    entry = {"path": str(tmp_path / "nowhere.jsonl"), "type": "axolotl_grpo_plugin.verl"}
+    cfg = Config({"base_model": str(MODEL), "datasets": [entry]})
+    data = read_data(cfg, sources(cfg), offline=True, scored=True)
+    assert len(data.unread) == 1
+    (finding,) = check_prompts(cfg, data)
+    assert finding.code == "uncounted-prompts" and "RuntimeError: no kernel" in str(finding)

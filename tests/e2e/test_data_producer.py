@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from tests.e2e.conftest import ROOT, axolotl, held_out_answers, history, rollouts, shipped_config, write
 
@@ -22,6 +23,7 @@ def train(folder):
     config = shipped_config(
         trl__use_data_producer=True,
         trl__async_prefetch=True,
+        trl__reward_weights=[0.5, 0.25, 0.25, 0.25, 0.125],
         curriculum_sampling=True,
         grpo_trl_args={"shuffle_dataset": False, "num_generations_eval": 4, "delta": "1e1"},
         grpo_rollouts=True,
@@ -67,6 +69,22 @@ def test_rollouts_of_async_prefetch_have_scores_and_advantages(resumed):
     assert logged.groupby(["step", "prompt"])["advantage"].sum().abs().max() < 1e-3
     assert logged["reason/correctness_reward_func"].notna().all()
     assert logged["advantage"].abs().max() > 0.5
+
+
+def test_curves_of_async_prefetch_are_those_of_the_scored_rollouts(resumed):
+    logged = rollouts(resumed / "out").query(f"step <= {2 * SAVED}")
+    steps = logged.groupby("step")
+    shown = history(resumed / "out", 2 * SAVED)  # also of the steps before the resume
+    for name, expected in {
+        "reward": steps["reward"].mean(),
+        "reward_std": steps["reward"].std(),
+        "completions/mean_length": steps["completion_tokens"].mean(),
+    }.items():
+        assert [step[name] for step in shown] == pytest.approx(expected.tolist(), abs=1e-5)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL.parent)
+    chats = logged["prompt"].map(json.loads).tolist()
+    prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert shown[-1]["num_tokens"] == sum(map(len, prompts)) + logged["completion_tokens"].sum()
 
 
 def test_async_prefetch_stops_at_an_end_token_that_only_the_model_names(resumed):

@@ -98,6 +98,7 @@ MISTAKES = {
     "22 plugins as text": (
         {"plugins": "axolotl_grpo_plugin.GRPOPlugin"}, "not a list. Write - axolotl_grpo_plugin.GRPO",
     ),
+    "plugins of one letter": ({"plugins": ["x", "x"]}, "'x' is no path, or plugins is not a list"),
     "23 no trl": ({"trl": None}, "trl.reward_funcs: no reward is named"),
     "24 missing file": (data(GSM8K, None, "nowhere.jsonl"), "(nowhere.jsonl): no such file"),
     "28 no chat template": (

@@ -125,3 +125,12 @@ def test_killed_supervisors_leave_no_process(tmp_path, which):
     # If both are killed, the processes that watch a supervisor end. The stubborn ones stay.
     watching = "tests.serving.stubs" if which == "both" else ""
     until(lambda: marked(run.mark, watching) == [])
+
+
+def test_killed_launcher_leaves_no_process_that_hangs(tmp_path):
+    run = Run(tmp_path, "waits")
+    run.serves()
+    (trainer,) = marked(run.mark, "tests.serving.stubs trainer")
+    trainer.suspend()  # it saves nothing, as in a collective operation
+    run.process.kill()
+    until(lambda: marked(run.mark) == [], seconds=5)

@@ -110,6 +110,16 @@ def test_verdict_names_the_better_model_only_if_the_rows_show_it(after, start):
     assert summary["parts"][0]["differences"][0]["verdict"].startswith(start)
 
 
+@pytest.mark.parametrize("rows", [16, 100])
+@pytest.mark.parametrize(("gained", "lost", "is_shown"), [(5, 0, False), (11, 3, False), (6, 0, True), (12, 2, True)])
+def test_verdict_claims_no_difference_that_mcnemars_test_does_not_show(rows, gained, lost, is_shown):
+    answers = [answer("base", row, row < lost) for row in range(rows)]
+    answers += [answer("final", row, lost <= row < lost + gained) for row in range(rows)]
+    change = summarize(answers, REWARDS)["parts"][0]["differences"][0]
+    assert change["difference"]["low"] > 0
+    assert ("no difference" not in change["verdict"]) is is_shown
+
+
 @pytest.mark.parametrize("models", [{}, {"final": 60}])
 def test_mean_of_a_first_reward_without_a_range_is_told_once(models):
     shown = printed(summarize(greedy(base=40, **models), WITHOUT_RANGE))

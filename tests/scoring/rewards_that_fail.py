@@ -5,6 +5,9 @@ import ctypes
 import math
 import os
 import re
+import subprocess
+from pathlib import Path
+from threading import Lock
 
 from axolotl_grpo_plugin.reward import Score, group_reward, reward
 
@@ -50,6 +53,48 @@ def exits(completion):
 
 
 @reward(range=(0.0, 1.0))
+def exits_well(completion):
+    os._exit(0)
+
+
+_kept = []
+
+
+@reward(range=(0.0, 1.0))
+def leaks_memory(completion):
+    _kept.append(bytes(1 << 28))  # its pages stay untouched
+    return 1.0
+
+
+@reward(range=(0.0, 1.0))
+def leaves_children(completion):
+    """Write the ids of two children to the file that the completion names, and end as its name says."""
+    pids = []
+    for new_session in (False, True):
+        child = subprocess.Popen(["sleep", "600"], start_new_session=new_session)
+        pids.append(child.pid)
+    Path(completion).write_text(" ".join(map(str, pids)))
+    ends = {"hangs": lambda: hangs.score(""), "exits": lambda: os._exit(0), "returns": lambda: 1.0}
+    return ends[Path(completion).name]()
+
+
+@reward(range=(0.0, 1.0))
+def prints_a_lot(completion):
+    print("the first line of", completion, end="x" * 100_000)
+    return 1.0
+
+
+@reward(range=(0.0, 1.0))
+def raises_a_long_error(completion):
+    raise ValueError("text " + "x" * 100_000 + "\n" * 10_000 + "end")
+
+
+@reward(range=(0.0, 1.0), ready=lambda: os._exit(7))
+def dies_before_it_scores(completion):
+    return 1.0
+
+
+@reward(range=(0.0, 1.0))
 def out_of_range(completion):
     return 1.5
 
@@ -61,6 +106,11 @@ def no_number(prompts, completions, **columns):
 
 def too_few(prompts, completions, **columns):
     return [1.0]
+
+
+def logs_a_lock(prompts, completions, log_extra, **columns):
+    log_extra("lock", [Lock()] * len(completions))
+    return [1.0] * len(completions)
 
 
 def hangs_on_a_batch(prompts, completions, **columns):
@@ -131,6 +181,11 @@ async def times_out(prompts, completions, **columns):
 @group_reward(range=(0.0, 1.0))
 def first_alone(completions):
     return [1.0]
+
+
+@group_reward(range=(0.0, 1.0))
+def all_different(completions):
+    return {index / len(completions) for index in range(len(completions))}
 
 
 def evaluates(completions, answer, **_):

@@ -30,12 +30,24 @@ def dead(scores, aggregation="sum_then_normalize", weights=(1.0, 1.0)):
         ([[1.0, NAN], [1.0, NAN]], True),
         ([[1.0, NAN], [0.0, NAN]], False),
         ([[NAN, NAN], [NAN, NAN]], True),  # without a score, TRL's advantages are 0
-        ([[1e6, 0.0], [1e6 + 0.25, 0.0]], True),
-        ([[1e6, 0.0], [1e6 + 8, 0.0]], False),
+        ([[1e6, 0.0], [1e6 + 0.0625, 0.0]], True),  # the next float32
+        ([[1e6, 0.0], [1e6 + 0.5, 0.0]], False),
+        ([[100.0, 0.0], [100.0001, 0.0]], False),
+        ([[1e6, -1e6], [1e6 + 0.0625, -1e6]], True),  # terms that cancel are rounded before
+        ([[1e6, -1e6 - 0.5], [1e6, -1e6]], False),
+        ([[1e-5, 0.0], [2e-5, 0.0]], False),
+        ([[1e-9, 0.0], [0.0, 0.0]], True),  # TRL adds 1e-4 to the deviation
     ],
 )
 def test_group_is_dead_if_its_rewards_are_equal_except_for_rounding(scores, expected):
     assert dead(scores) is expected
+
+
+@pytest.mark.parametrize("reward", [2.9, 0.1, 1 / 3, 1e6 + 0.3, 123456.789])
+def test_group_of_equal_rewards_is_dead_though_its_float32_mean_is_rounded(reward):
+    rewards = torch.full((8, 1), reward)
+    trainer = SimpleNamespace(reward_weights=torch.tensor([0.7]), multi_objective_aggregation="sum_then_normalize")
+    assert dead_groups.dead_completions(trainer, rewards, 8).all()
 
 
 def test_weight_of_zero_makes_scores_equal():

@@ -3,18 +3,23 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
+from array import array
+from multiprocessing import forkserver
 from types import SimpleNamespace
 
 import pytest
 
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.processes import alive
 from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.pool import Pool
-from axolotl_grpo_plugin.scoring.worker import to_outcome
-from tests.conftest import program
+from axolotl_grpo_plugin.scoring.worker import to_outcome, to_outcomes
+from tests.conftest import ROOT, program
 from tests.serving.marks import until
 
 HERE = "tests.scoring.rewards_that_fail"
@@ -68,6 +73,7 @@ def test_episode_without_its_server_gets_no_score(guard):
         ("raises", "ZeroDivisionError: division by zero", False),
         ("hangs", "not scored within 0.25 s", True),
         ("exits", "the scoring process died, exit code 3", False),
+        ("logs_a_lock", "gave a result that cannot be sent: cannot pickle '_thread.lock' object", False),
         ("out_of_range", "returned 1.5, which is outside its range (0.0, 1.0)", False),
         ("too_few", "returned 1 scores for 3 completions", False),
         ("first_alone", "returned 1 scores for a group of 3", False),
@@ -164,21 +170,145 @@ def test_async_reward_has_a_time_limit(guard, name, error, timed_out):
     assert outcome.timed_out is timed_out and outcome.error.strip().endswith(error)
 
 
-def test_broken_pool_is_started_again():
-    pool = Pool(1, 1 << 30, [])
-    (pid,) = pool.run(os.getpid, [()], 5, 5)
-    os.kill(pid, signal.SIGKILL)  # as the kernel does if memory runs out
-    until(lambda: not pool._pool.active)
-    (again,) = pool.run(os.getpid, [()], 5, 5)
-    assert isinstance(again, int) and again != pid
+def test_end_of_a_process_is_not_a_timeout(guard):
+    failing = guard("exits_well", timeout=60.0)
+    assert call(failing, ["a"])[0] == [None]
+    (outcome,) = failing.take_outcomes()
+    assert outcome.error == "the scoring process died, exit code 0" and not outcome.timed_out
+
+
+def test_process_that_ran_out_of_memory_is_replaced(guard):
+    leaking = guard("leaks_memory", timeout=10.0)
+    call(leaking, ["a"] * 12)
+    errors = [outcome.error for outcome in leaking.take_outcomes()]
+    assert any("MemoryError" in error for error in errors)
+    assert errors.count("") >= 6, "each process has room for at least two of them"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_that_are_killed_while_they_wait_are_replaced(workers):
+    pool = Pool(workers, 1 << 30, [])
+    for _ in range(5):
+        pids = pool.run(os.getpid, [()] * 4, 5, 5)
+        for pid in {pid for pid in pids if isinstance(pid, int)}:
+            os.kill(pid, signal.SIGKILL)  # as the kernel does if memory runs out
+        # Each of them may have taken a call before it dies.
+        errors = [result for result in pool.run(os.getpid, [()] * 4, 5, 5) if not isinstance(result, int)]
+        assert len(errors) <= workers
+        assert all("died of signal 9 (Killed)" in str(error) for error in errors)
     pool.close()
-    wait_for_end_of(again)
+
+
+def test_process_that_is_killed_while_it_scores_fails_one_score():
+    pool = Pool(2, 1 << 30, [])
+    calls = [(signal.SIGKILL,), (0,), (signal.SIGKILL,), (0,), (0,)]
+    results = pool.run(signal.raise_signal, calls, 5, 5)
+    pool.close()
+    assert [result is None for result in results] == [False, True, False, True, True]
+
+
+def test_fork_server_that_is_killed_is_started_again(pool):
+    before = pool.run(os.getpid, [()] * 4, 5, 5)
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+
+    def has_new_processes():
+        pids = pool.run(os.getpid, [()] * 4, 5, 5)
+        return all(isinstance(pid, int) for pid in pids) and not {*pids} & {*before}
+
+    until(has_new_processes)
+    assert pool.run(os.getenv, [("CUDA_VISIBLE_DEVICES",)], 5, 5) == [""]
+
+
+def children_of_reward(file):
+    until(lambda: file.exists() and len(file.read_text().split()) == 2)
+    return list(map(int, file.read_text().split()))
+
+
+@pytest.mark.parametrize("ends", ["hangs", "exits"])
+def test_children_of_a_reward_end_with_its_process(guard, tmp_path, ends):
+    call(guard("leaves_children", timeout=0.2), [str(tmp_path / ends)])
+    for pid in children_of_reward(tmp_path / ends):
+        wait_for_end_of(pid)
+
+
+def test_children_of_a_reward_end_with_the_pool(tmp_path):
+    pool = Pool(1, 1 << 30, [])
+    name = "leaves_children"
+    call(GuardedReward(RewardRef(f"{HERE}.{name}"), name, pool, 5.0, 20.0), [str(tmp_path / "returns")])
+    pids = children_of_reward(tmp_path / "returns")
+    assert all(map(alive, pids)), "a reward may keep a process for its next calls"
+    pool.close()
+    assert not any(map(alive, pids))
+
+
+def test_children_of_a_reward_end_with_a_killed_trainer(tmp_path):
+    code = f"""
+from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.load import RewardRef
+from axolotl_grpo_plugin.scoring.guard import GuardedReward
+from axolotl_grpo_plugin.scoring.pool import Pool
+
+name = RewardRef("{HERE}.leaves_children")
+GuardedReward(name, "", Pool(1, 1 << 30, []), 60.0, 60.0).score_list([{{}}], ["{tmp_path}/hangs"])
+"""
+    trainer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    pids = children_of_reward(tmp_path / "hangs")
+    trainer.kill()
+    for pid in pids:
+        wait_for_end_of(pid)
+    trainer.wait()
+
+
+def test_processes_that_die_while_they_start_are_named():
+    with pytest.raises(FindingError, match="died, exit code 7") as stopped:
+        Pool(1, 1 << 30, [RewardRef(f"{HERE}.dies_before_it_scores")])
+    assert stopped.value.finding.code == "scoring-process-dies"
 
 
 @pytest.mark.parametrize("value", [10**400, 1e39, [1.0, 2.0], object(), True])
 def test_any_value_becomes_an_outcome(value):
     outcome = to_outcome(value)
     assert bool(outcome.error) is (value is not True)
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_output_of_rewards_is_capped_for_each_batch(guard, capfd, isolation):
+    for _ in range(2):
+        guard("prints_a_lot", isolation).score_list([{}] * 3, ["a"] * 3)
+        printed = "".join(capfd.readouterr())
+        assert printed.startswith("the first line of a") and len(printed) < 11_000
+        assert "the rewards printed 290,057 characters more, which are left out." in printed
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_errors_are_shortened(guard, isolation):
+    failing = guard("raises_a_long_error", isolation)
+    assert call(failing, ["a"])[0] == [None]
+    (outcome,) = failing.take_outcomes()
+    assert "ValueError: text xxx" in outcome.error and outcome.error.endswith("end\n")
+    assert "characters left out" in outcome.error and "lines left out" in outcome.error
+    assert len(outcome.error) < 5000
+
+
+@pytest.mark.parametrize("results", [{0: 0.5, 1: 0.5}, {0.5, 1.0}, "01", b"01", {0: 0.5, 1: 0.5}.keys(), 0.5, None])
+def test_results_that_are_no_list_fail_with_their_type(results):
+    for outcome in to_outcomes(results, 2):
+        assert outcome.value is None and "which is not a list" in outcome.error
+        assert (
+            not isinstance(results, dict) or outcome.error == "returned a dict, which is not a list: {0: 0.5, 1: 0.5}"
+        )
+
+
+@pytest.mark.parametrize("results", [(0.5, 1), iter([0.5, 1]), {"a": 0.5, "b": 1}.values(), array("d", [0.5, 1])])
+def test_results_in_an_order_are_a_list(results):
+    assert [outcome.value for outcome in to_outcomes(results, 2)] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_group_that_gets_a_set_has_no_scores(guard, isolation):
+    failing = guard("all_different", isolation)
+    assert call(failing)[0] == [None] * COUNT
+    assert all("returned a set, which is not a list" in outcome.error for outcome in failing.take_outcomes())
 
 
 def test_reason_and_read_text_of_any_type_become_text():
@@ -215,6 +345,7 @@ def test_fork_server_imports_inner_rewards_once_for_all_processes():
     """A program has one fork server, so this test needs its own program."""
     code = """
 import time
+from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.scoring.pool import Pool
 

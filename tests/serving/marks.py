@@ -12,9 +12,9 @@ def hear_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def until(condition):
-    """Wait until the condition holds, for at most 20 seconds."""
-    deadline = time.monotonic() + 20
+def until(condition, seconds=20):
+    """Wait until the condition holds, for at most this time."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -19,6 +19,7 @@ from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, exit_on_findings, first_line, stop, stop_on, write_end
 from axolotl_grpo_plugin.repairs import upstream
+from axolotl_grpo_plugin.repairs.ray_workers import connect_workers
 from axolotl_grpo_plugin.repairs.startup import exit_quickly, keep_objects
 from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
@@ -75,6 +76,7 @@ class GRPOPlugin(base.BasePlugin):
             _pass_crashes()
             exit_quickly()
             upstream.connect_cpus()
+            connect_workers(cfg, self._given)
             quiet_console(everything=False)
             stop_on(findings(Facts(config), "yaml", "import", "axolotl"), config.file)
             limit_prompts(config)

@@ -52,6 +52,24 @@ def keep_on_cpu(cfg: Config) -> None:
         cfg.raw["device_map"] = {"": "cpu"}
 
 
+def start_ray_workers(train: Callable[[dict[str, Any]], None], on_cpus: bool) -> None:
+    """Let Axolotl start Ray's workers with another function, and let it start them on CPUs.
+
+    Axolotl 0.21 names its own function, and has `use_gpu=True` in its code. No key or hook is between them.
+
+    Args:
+        train: Trains in a worker, with the arguments of Axolotl's function.
+        on_cpus: Ray must not ask for GPUs.
+    """
+    import ray.train
+    from axolotl.cli import train as axolotls
+
+    axolotls.ray_train_func = train
+    if on_cpus:
+        scaling = ray.train.ScalingConfig
+        ray.train.ScalingConfig = lambda **options: scaling(**(options | {"use_gpu": False}))
+
+
 def _ranks_on_cpus() -> bool:
     import torch
 

@@ -1,0 +1,59 @@
+"""Ray's workers train as the process that the user started. tests/engines/test_ray.py has a real cluster."""
+
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from axolotl_grpo_plugin.repairs import ray_workers
+
+GIVEN = {"rl": "grpo", "output_dir": "./outputs/mine", "trl": {"beta": 0.0}}
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The workers' functions that Axolotl would start, and whether on CPUs."""
+    calls = []
+    monkeypatch.setattr(ray_workers.upstream, "start_ray_workers", lambda *given: calls.append(given))
+    monkeypatch.setattr(ray_workers, "find_spec", lambda _: True)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "resources, on_cpus",
+    [
+        (None, False),  # Axolotl's default is one GPU
+        ({"GPU": 1}, False),
+        ({"CPU": 8}, False),  # Ray adds a GPU
+        ({"CPU": 2, "GPU": 0}, True),
+        ({"GPU": "0"}, True),
+    ],
+)
+def test_workers_without_gpus_are_those_with_0_gpus(started, resources, on_cpus):
+    ray_workers.connect_workers({**GIVEN, "use_ray": True, "resources_per_worker": resources}, GIVEN)
+    assert [call[1] for call in started] == [on_cpus]
+
+
+def test_without_ray_nothing_changes(started):
+    ray_workers.connect_workers(GIVEN, GIVEN)
+    assert not started
+
+
+def test_worker_has_the_folder_the_command_line_and_the_config_of_the_driver(started, tmp_path, monkeypatch):
+    """Ray's workers start elsewhere, with the command line of a raylet and the validated config."""
+    monkeypatch.chdir(tmp_path)
+    typed = ["axolotl", "train", "c.yaml", "--use-ray"]
+    monkeypatch.setattr(sys, "argv", [*typed])
+    ray_workers.connect_workers({**GIVEN, "use_ray": True}, GIVEN)
+    train = pickle.loads(pickle.dumps(started[0][0]))  # it travels to another machine
+
+    seen = []
+    monkeypatch.setattr("axolotl.cli.train.ray_train_func", lambda got: seen.append((Path.cwd(), [*sys.argv], got)))
+    monkeypatch.setattr(sys, "argv", ["worker.py", "--node-ip-address=10.77.0.11"])
+    monkeypatch.chdir("/")
+    tmp_path.rmdir()  # a disk that this worker does not share
+    train({"cfg": {"rl": "validated", "trl": {"top_k": None}}, "cli_args": "as given"})
+    assert seen == [(tmp_path, typed, {"cfg": GIVEN, "cli_args": "as given"})]
+    assert os.getcwd() == str(tmp_path)

@@ -86,7 +86,9 @@ class Watchdog(TrainerCallback):
         (name,) = broadcast_object_list([f"axolotl-grpo-{uuid4()}"])
         self._folder = Path(gettempdir(), name)
         self._folder.mkdir(exist_ok=True)
-        self._log = Path(output_dir, LOG).absolute().open("a", encoding="utf-8")
+        log = Path(output_dir, LOG).absolute()
+        log.parent.mkdir(parents=True, exist_ok=True)  # Axolotl makes it on the first node only
+        self._log = log.open("a", encoding="utf-8")
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()

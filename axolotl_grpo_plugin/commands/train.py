@@ -24,7 +24,7 @@ from axolotl_grpo_plugin.serving.address import (
 )
 from axolotl_grpo_plugin.serving.nodes import check_idle, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, visible_gpus
-from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, environment, plan_of
+from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, Part, environment, plan_of
 
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 # Options that cannot work beside a server, with the fault and the fix.
@@ -114,6 +114,8 @@ def run(
     stop_on([*errors(facts, "yaml"), *check_words(call, cfg)], cfg.file)
     if not dry_run:  # which may plan for a machine with other files
         stop_on(errors(facts, "import", "disk"), cfg.file)
+    if cfg.use_ray:
+        return _start_workers(call, dry_run, as_json)
     settle_address(cfg)
     ids = visible_gpus() if gpus is None else list(map(str, range(gpus)))
     stop_on(check_processes(call, ids))
@@ -155,6 +157,20 @@ def _become_axolotl(config: str, typed: Words, after: Words, dry_run: bool) -> N
     if after:
         command += ["--", *after]
     os.execve(sys.executable, command, environment(()))
+
+
+def _start_workers(call: CommandLine, dry_run: bool, as_json: bool) -> int:
+    """Continue as `axolotl train --use-ray`, whose workers train on Ray's nodes. Return 0 after a dry run."""
+    # Without this option, Axolotl starts one driver for each GPU of this machine.
+    added = [] if "--use-ray" in call.typed else ["--use-ray"]
+    part = Part("", (), call.train(added))
+    if as_json:
+        print_json([{**part._asdict(), "command": part.command()}])
+    else:
+        print(part.command(), file=sys.stdout if dry_run else sys.stderr)
+    if dry_run:
+        return 0
+    os.execve(sys.executable, [*AXOLOTL, *part.words], environment(()))
 
 
 def _check_typed(words: Words) -> Findings:
@@ -203,9 +219,10 @@ def _options_of(launcher: str) -> set[str]:
 def check_words(call: CommandLine, cfg: Config) -> Findings:
     """Check that the options of the command line can work."""
     words = [*call.typed, *call.after]
-    if cfg.use_ray:
-        fix = "Use `axolotl train CONFIG --use-ray`"
-        yield fault("ray", cfg.at("use_ray"), "Ray starts the trainers itself", fix)
+    if cfg.use_ray and mode_of(cfg) == "server":
+        what = "Ray's workers train, and nothing starts vLLM's server for them"
+        fix = "Set trl.vllm_mode: colocate. Or start `axolotl vllm-serve CONFIG`, then `axolotl train CONFIG --use-ray`"
+        yield fault("ray", cfg.at("use_ray"), what, fix)
     if mode_of(cfg) != "server":
         return
     options = {name.replace("-ids", "_ids") for name in _names(words)}

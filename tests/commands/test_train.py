@@ -44,7 +44,8 @@ def test_refuses_a_number_of_processes_that_is_none(words):
         (SERVER, "--gpu-ids 1", ["--gpu_ids"]),
         (SERVER, "--launcher torchrun --num-processes 2", ["--num-processes"]),
         ({**SERVER, "vllm": {"serve_module": "m"}}, "", ["vllm.serve_module"]),
-        ({"use_ray": True}, "", ["use_ray"]),
+        ({"use_ray": True}, "", []),
+        ({**SERVER, "use_ray": True}, "", ["use_ray"]),
     ],
 )
 def test_refuses_options_that_cannot_work(monkeypatch, cfg, words, expected):
@@ -123,3 +124,20 @@ def test_idle_gpus_of_the_serving_node_are_named(job, capsys):
     assert command.run(config, [], [], dry_run=True, gpus=8) == 0
     text = "vllm: vLLM leaves 4 of the first node's 8 GPUs idle. Raise vllm.data_parallel_size, "
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", [["--max-steps=3"], ["--use-ray", "--max-steps=3"]])
+def test_a_config_for_ray_continues_as_axolotl_train(monkeypatch, capsys, typed):
+    """Without --use-ray, Axolotl 0.21 starts a driver for each GPU of this machine."""
+    config = str(ROOT / "configs/multinode/qwen2.5-7b-lora-ray.yaml")
+    words = ["train", config, *typed]
+    if "--use-ray" not in typed:
+        words.append("--use-ray")
+    assert command.run(config, typed, [], dry_run=True, gpus=None) == 0
+    assert capsys.readouterr().out == f"axolotl {' '.join(words)}\n"
+
+    called = []
+    monkeypatch.setattr(command, "errors", lambda *_: [])  # its model is not here
+    monkeypatch.setattr(command.os, "execve", lambda *given: called.append(given[1][3:]))
+    command.run(config, typed, [], dry_run=False, gpus=None)
+    assert called == [words]

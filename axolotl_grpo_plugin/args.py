@@ -118,6 +118,12 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     whichever is longer. 0 never ends a run.
     """
 
+    grpo_max_logprob_difference: NonNegativeFloat | None = None
+    """End the run if vLLM's and the trainer's log-probabilities of the same tokens differ by more nats per
+    token in five logged steps in a row, because new weights then do not reach vLLM. The default is
+    1.0. 0 never ends a run (docs/scoring.md).
+    """
+
     grpo_trl_args: dict[str, Any] | None = None
     """Fields of TRL's GRPOConfig that no key of Axolotl sets, such as `num_generations_eval`,
     `top_entropy_quantile`, `generation_kwargs`, `chat_template_kwargs` and `shuffle_dataset`.

@@ -115,6 +115,7 @@ LIMITS = {
         "trl.off_policy_mask_threshold",
         "trl.vllm_importance_sampling_clip_min",
         "grpo_stall_timeout",
+        "grpo_max_logprob_difference",
         "grpo_trl_args.router_aux_loss_coef",
     ],
     DECAY: ["adam_beta1", "adam_beta2", "adam_beta3", "lora_dropout"],

@@ -1,4 +1,4 @@
-"""Warn once for each sign that a run learns nothing, or the wrong thing.
+"""Warn once for each sign that a run learns nothing, or the wrong thing. End a run whose vLLM has other weights.
 
 The shares of cut-off completions and of equal groups come from Axolotl's guide (training stability).
 The limits between vLLM and the trainer come from NeMo-RL and verl. All other signs compare the last
@@ -14,6 +14,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl import GRPOConfig
 
+from axolotl_grpo_plugin.findings import exit_on_findings, stop
 from axolotl_grpo_plugin.runlog.rewards import MOST_FREQUENT, short
 from axolotl_grpo_plugin.training.report import mean_of
 
@@ -32,12 +33,24 @@ _LOSS = 0.1  # share of the highest score that a mean must lose
 # bf16 trainer with the same weights: 0.012 (trl#4772), a standard deviation of 0.05 (trl#6789). fp16
 # differs less (arXiv 2510.26788).
 _GAP = 0.1
+# With old weights in vLLM, the difference grows with each step. With the trainer's weights it stays near that of the
+# first step, when both have the weights of the base model.
+_GROWTH = 3.0
+_LEAST_GROWN = 1e-4  # nats per token. Two models in float32 differ by 3e-7.
+_GROWN = 3  # logged steps in a row
+_HIGHEST_GAP = 1.0  # nats per token. The default of grpo_max_logprob_difference
+
+# The mean absolute difference between the log-probabilities of vLLM and the trainer. Missing without vLLM.
+_DIFFERENCE = "sampling/sampling_logp_difference/mean"
+_EQUAL_GROUPS = "frac_reward_zero_std"
 
 # The first fix for a reward that stays equal, because its own fault looks like hard problems.
 _READ_THEM = (
     "Read completions with `axolotl-grpo view OUTPUT_DIR`. If right ones are unpaid, or wrong ones are paid, "
     "correct the reward or the gold answers: see `axolotl-grpo check CONFIG`. Otherwise "
 )
+
+_FIND_ERRORS = "Look for errors of the weight sync in OUTPUT_DIR/vllm-server.log"
 
 type Signs = dict[str, str]  # each sign with its likely cause
 
@@ -48,14 +61,18 @@ class Health(TrainerCallback):
     Attributes:
         first: The logged name of the first reward function, which says which completions are right.
         highest: The highest score of each reward function that declares one, by its logged name.
+        highest_gap: The difference between vLLM's and the trainer's log-probabilities that ends the run, in nats per
+            token. 0 ends no run.
         reported: The signs that were logged.
     """
 
-    def __init__(self, first: str, highest: dict[str, float]):
+    def __init__(self, first: str, highest: dict[str, float], highest_gap: float | None = None):
         self.first = first
         self.highest = highest
+        self.highest_gap = _HIGHEST_GAP if highest_gap is None else highest_gap
         self.reported: Signs = {}
 
+    @exit_on_findings()
     def on_log(
         self,
         args: GRPOConfig,
@@ -64,9 +81,21 @@ class Health(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: object,
     ) -> None:
-        if not state.is_world_process_zero or "reward" not in (logs or {}):
+        """Look at the last steps.
+
+        Raises:
+            SystemExit: vLLM's log-probabilities are too far from the trainer's. All ranks log the same, so all end.
+        """
+        if "reward" not in (logs or {}):
             return
         steps = [log for log in state.log_history if "reward" in log]
+        gaps = _gaps(steps)
+        if len(gaps) >= _FIRST:
+            self._stop_if_apart(gaps[-_FIRST:])
+        if not state.is_world_process_zero:
+            return
+        if len(gaps) >= _FIRST:
+            self._report(_FIRST, _old_weights(gaps, args))
         if len(steps) == _FIRST:
             self._report(_FIRST, self._cannot_begin(_Steps(steps)))
         if len(steps) >= _REPEATED:
@@ -81,6 +110,17 @@ class Health(TrainerCallback):
                 self.reported[sign] = cause
                 LOG.warning("in the last %d steps, %s: %s.", steps, sign, cause)
 
+    def _stop_if_apart(self, gaps: list[float]) -> None:
+        """Raise FindingError if all of the last differences between vLLM and the trainer are too large."""
+        if 0 < self.highest_gap < min(gaps):
+            stop(
+                "old-weights",
+                f"grpo_max_logprob_difference ({self.highest_gap:g})",
+                f"vLLM's and the trainer's log-probabilities of the same tokens differed by {fmean(gaps):.2f} nats on "
+                f"average in the last {_FIRST} steps, so vLLM may have other weights",
+                f"{_FIND_ERRORS}. With a higher limit the run goes on",
+            )
+
     def _cannot_begin(self, start: "_Steps") -> Signs:
         """Return a sign that the first steps teach nothing: no answer to read, or no gradient."""
         if start.all_zero(mean_of(self.first)) and start.unreadable(self.first):
@@ -94,7 +134,7 @@ class Health(TrainerCallback):
         cause = (
             "some prompt groups have different rewards. Check the learning rate and frozen weights"
         )
-        if start.mean("frac_reward_zero_std") == 1:
+        if start.mean(_EQUAL_GROUPS) == 1:
             cause = (
                 f"all prompt groups have equal rewards. {_READ_THEM}choose rows with "
                 "`axolotl-grpo passrate`, or raise the temperature or trl.num_generations"
@@ -141,7 +181,7 @@ class Health(TrainerCallback):
                 f"{clipped:.0%} reach trl.max_completion_length ({length} tokens). "
                 "Raise it. If the model never stops, check its eos token and its chat template"
             )
-        same = recent.mean("frac_reward_zero_std")
+        same = recent.mean(_EQUAL_GROUPS)
         if scored and same > 0.8 and not self._is_solved(recent):
             signs["over 80 % of the prompt groups have equal rewards"] = (
                 f"{same:.0%} teach nothing, because the problems are too hard or too easy, or the "
@@ -196,18 +236,45 @@ class Health(TrainerCallback):
         return signs
 
 
+def _gaps(steps: list[dict[str, Any]]) -> list[float]:
+    """Return the difference between vLLM and the trainer in each step that has measured it."""
+    gaps = []
+    for step in steps:
+        gap = _number(step.get(_DIFFERENCE))
+        # A step without gradient computes no log-probabilities, and then logs 0.
+        if gap > 0 or (gap == 0 and step.get(_EQUAL_GROUPS) != 1):
+            gaps.append(gap)
+    return gaps
+
+
+def _old_weights(gaps: list[float], args: GRPOConfig) -> Signs:
+    """Return a sign that vLLM keeps old weights, or that it had others from the start.
+
+    Args:
+        gaps: The difference of each step, in nats per token.
+        args: The arguments of the training.
+    """
+    recent = gaps[-_FIRST:]
+    if min(recent) > _GAP:
+        return _disagreement_sign(fmean(recent))
+    # Axolotl's arguments. Completions with weights of an earlier step differ in a healthy run, too.
+    interval = getattr(args, "vllm_sync_interval", None) or 1
+    is_behind = getattr(args, "async_prefetch", False) or interval > 1
+    grown = min(gaps[-_GROWN:])
+    if is_behind or len(gaps) > _STEPS or grown <= max(_GROWTH * gaps[0], _LEAST_GROWN):
+        return {}
+    return {
+        "vLLM's log-probabilities drift away from the trainer's": f"they differed by {gaps[0]:.4f} nats per token in "
+        f"the first step, and by {gaps[-1]:.4f} in the last one, so new weights may not reach vLLM. {_FIND_ERRORS}"
+    }
+
+
 def _disagreement(recent: "_Steps") -> Signs:
     """Return signs that vLLM and the trainer give completions different probabilities."""
-    # Mean absolute difference of log-probabilities, in nats per token. 0 without vLLM.
-    gap = recent.mean("sampling/sampling_logp_difference/mean")
+    gap = recent.mean(_DIFFERENCE)
     # TRL caps or masks the ratio before it logs it.
     ratio = recent.mean("sampling/importance_sampling_ratio/mean")
-    signs = {}
-    if gap > _GAP:
-        signs["vLLM and the trainer disagree"] = (
-            f"by {gap:.2f} nats per token. Remove trl.top_p, top_k, min_p and repetition_penalty, or give "
-            "both the same dtype (4 bits differ most, fp16 less than bf16)"
-        )
+    signs = _disagreement_sign(gap) if gap > _GAP else {}
     if gap > 0 and not 0.5 <= ratio <= 2:  # verl's limits, docs/algo/rollout_corr.md
         # TRL's default multiplies the ratios of all tokens of a completion (trl#5814).
         signs["the importance ratio is far from 1"] = (
@@ -215,6 +282,14 @@ def _disagreement(recent: "_Steps") -> Signs:
             "trl.vllm_importance_sampling_mode: token_truncate"
         )
     return signs
+
+
+def _disagreement_sign(gap: float) -> Signs:
+    return {
+        "vLLM and the trainer disagree": f"by {gap:.2f} nats per token. Remove trl.top_p, top_k, min_p and "
+        "repetition_penalty, or give both the same dtype (4 bits differ most, fp16 less than bf16). If it grows, "
+        "new weights may not reach vLLM"
+    }
 
 
 class _Steps:

@@ -122,6 +122,8 @@ grpo_reward_timeout .inf
 grpo_reward_batch_timeout .inf
 grpo_reward_memory .inf
 grpo_stall_timeout .inf
+grpo_max_logprob_difference -1
+grpo_max_logprob_difference .inf
 trl.vllm_importance_sampling_cap 0
 trl.vllm_importance_sampling_clip_max 0
 val_set_size -1

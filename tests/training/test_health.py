@@ -19,13 +19,13 @@ HEALTHY = {
 }
 
 
-def signs(steps):
+def signs(steps, highest_gap=None, args=ARGS, is_first_rank=True):
     """Return the signs that Health finds in logged steps."""
-    state = SimpleNamespace(is_world_process_zero=True, log_history=[])
-    health = training.Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5})
+    state = SimpleNamespace(is_world_process_zero=is_first_rank, log_history=[])
+    health = training.Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5}, highest_gap)
     for logs in steps:
         state.log_history.append(logs)
-        health.on_log(ARGS, state, None, logs=logs)
+        health.on_log(args, state, None, logs=logs)
     return health.reported
 
 
@@ -87,6 +87,61 @@ def test_fall_of_one_reward_is_told_from_a_fall_of_all(reward, cause):
 def test_usual_rounding_of_vllm_gets_no_warning():
     """trl#6789: with a bf16 trainer the difference has a standard deviation of 0.05."""
     assert not signs(series(**{GAP: 0.05, RATIO: 0.9}))
+
+
+def with_gaps(*gaps, equal=None):
+    """Return a step for each difference between vLLM and the trainer. equal: the steps with equal groups only."""
+    steps = [{**HEALTHY, GAP: gap, RATIO: 1.0} for gap in gaps]
+    for step in equal or ():
+        steps[step]["frac_reward_zero_std"] = 1.0
+    return steps
+
+
+DRIFT = "vLLM's log-probabilities drift away from the trainer's"
+DISAGREE = "vLLM and the trainer disagree"
+
+
+@pytest.mark.parametrize(
+    "steps, expected",
+    [
+        (with_gaps(1e-5, 0.002, 0.004, 0.006, 0.008), [DRIFT]),  # float32
+        (with_gaps(0.012, 0.03, 0.05, 0.07, 0.09), [DRIFT]),  # bf16
+        (with_gaps(0.0, 0.012, 0.05, 0.07, 0.09, 0.08, equal=[0]), [DRIFT]),  # the first step had no gradient
+        (with_gaps(0.11, 0.12, 0.11, 0.12, 0.11), [DISAGREE]),
+        (with_gaps(*[0.01] * 30, 0.2, 0.2, 0.2, 0.2, 0.2), [DISAGREE]),  # a sync that fails later
+        # Healthy runs.
+        (with_gaps(1e-5, 2e-5, 9e-5, 1e-4, 8e-5), []),
+        (with_gaps(0.012, 0.03, 0.02, 0.03, 0.03), []),
+        (with_gaps(0.012, 0.01, 0.9, 0.01, 0.02, 0.01), []),
+        (with_gaps(0.0, 0.012, 0.011, 0.013, 0.012, 0.011, equal=[0]), []),
+        (with_gaps(*[0.0] * 30), []),  # one process has both
+        ([{**HEALTHY, GAP: None}] * 30, []),  # without vLLM
+    ],
+)
+def test_old_weights_in_vllm_are_named_after_five_steps(steps, expected):
+    assert list(signs(steps)) == expected
+    assert not signs(steps[:4])
+
+
+@pytest.mark.parametrize("settings", [{"async_prefetch": True}, {"vllm_sync_interval": 4}])
+def test_weights_of_an_earlier_step_are_no_fault_if_the_config_asks_for_them(settings):
+    args = SimpleNamespace(max_completion_length=256, **settings)
+    steps = with_gaps(1e-5, 0.03, 0.04, 0.04, 0.05)
+    assert not signs(steps, args=args) and signs(steps)
+
+
+@pytest.mark.parametrize("is_first_rank", [True, False])
+@pytest.mark.parametrize("highest, gaps", [(None, [1.1] * 5), (0.3, [0.0, 0.0, 0.4, 0.31, 0.5, 0.6, 0.5])])
+def test_a_run_whose_vllm_has_other_weights_ends_with_one_line(is_first_rank, highest, gaps):
+    assert signs(with_gaps(*gaps[:-1]), highest, is_first_rank=is_first_rank) is not None
+    line = rf"axolotl-grpo-plugin: grpo_max_logprob_difference \({highest or 1:g}\): vLLM's and the trainer's .*\."
+    with pytest.raises(SystemExit, match=f"^{line}$"):
+        signs(with_gaps(*gaps), highest, is_first_rank=is_first_rank)
+
+
+@pytest.mark.parametrize("highest, gaps", [(0, [9.0] * 9), (None, [1.1, 1.1, 1.1, 1.1, 0.9] * 4), (2, [1.9] * 9)])
+def test_a_difference_below_the_limit_ends_no_run(highest, gaps):
+    signs(with_gaps(*gaps), highest)
 
 
 def test_solved_task_gets_no_warning():

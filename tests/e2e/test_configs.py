@@ -97,8 +97,7 @@ def test_header_names_needs_and_command(file, given):
     if command.startswith("sbatch"):
         assert ROOT / command.split()[1] == SLURM
     else:
-        assert command == ("axolotl train" if given.get("use_ray") else "axolotl-grpo train")
-    assert ("--use-ray" in header) == bool(given.get("use_ray"))
+        assert command == "axolotl-grpo train"
     assert f"`{path}`" in (ROOT / "docs/configs.md").read_text()
 
 

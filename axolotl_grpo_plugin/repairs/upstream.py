@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -61,13 +62,13 @@ def start_ray_workers(train: Callable[[dict[str, Any]], None], on_cpus: bool) ->
         train: Trains in a worker, with the arguments of Axolotl's function.
         on_cpus: Ray must not ask for GPUs.
     """
-    import ray.train
     from axolotl.cli import train as axolotls
 
     axolotls.ray_train_func = train
     if on_cpus:
-        scaling = ray.train.ScalingConfig
-        ray.train.ScalingConfig = lambda **options: scaling(**(options | {"use_gpu": False}))
+        ray_train: Any = import_module("ray.train")  # an optional package
+        scaling = ray_train.ScalingConfig
+        ray_train.ScalingConfig = lambda **options: scaling(**(options | {"use_gpu": False}))
 
 
 def _ranks_on_cpus() -> bool:

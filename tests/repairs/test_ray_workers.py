@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -34,6 +35,28 @@ def started(monkeypatch):
 def test_workers_without_gpus_are_those_with_0_gpus(started, resources, on_cpus):
     ray_workers.connect_workers({**GIVEN, "use_ray": True, "resources_per_worker": resources}, GIVEN)
     assert [call[1] for call in started] == [on_cpus]
+
+
+@pytest.mark.parametrize("on_cpus", [True, False])
+def test_axolotl_starts_our_function_on_gpus_or_cpus(monkeypatch, tmp_path, on_cpus):
+    """Stand-ins for Ray's modules show what Axolotl asks for."""
+    from axolotl.cli import train as axolotls
+    from axolotl.utils.dict import DictDefault
+
+    asked = {}
+    ray, torch = ModuleType("ray.train"), ModuleType("ray.train.torch")
+    ray.RunConfig = torch.TorchConfig = dict
+    ray.ScalingConfig = lambda **given: asked.update(given)
+    torch.TorchTrainer = lambda function, **_: SimpleNamespace(fit=lambda: asked.update(function=function))
+    for name, module in {"ray": ModuleType("ray"), "ray.train": ray, "ray.train.torch": torch}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    cfg = DictDefault(use_ray=True, resources_per_worker={"CPU": 1}, ray_num_workers=2, output_dir=str(tmp_path))
+    monkeypatch.setattr(axolotls, "ray_train_func", None)
+    monkeypatch.setattr(axolotls, "load_cfg", lambda *_, **__: cfg, raising=False)
+    monkeypatch.setattr(sys, "argv", ["axolotl"])
+    ray_workers.upstream.start_ray_workers(print, on_cpus)
+    axolotls.do_cli("c.yaml")
+    assert (asked["use_gpu"], asked["num_workers"], asked["function"]) == (not on_cpus, 2, print)
 
 
 def test_without_ray_nothing_changes(started):

@@ -147,6 +147,7 @@ class TRLBlock(Block):
     use_liger_loss = Key(flag_of)
     use_vllm = Key(flag_of)
     vllm_enable_sleep_mode = Key(flag_of)
+    vllm_importance_sampling_correction = Key(flag_of)
     vllm_lora_sync = Key(flag_of)
     vllm_mode = Key(text_of)
     vllm_server_host = Key(text_of)
@@ -258,6 +259,7 @@ class Config(Block):
     plugins = Key(list_of)
     processor_type = Key(text_of)
     remove_unused_columns = Key(flag_of)
+    resources_per_worker = Key(mapping_of)  # of Ray
     resume_from_checkpoint = Key(text_of)
     revision_of_model = Key(text_of)
     rl = Key(text_of)
@@ -288,6 +290,7 @@ class Config(Block):
     grpo_eval_steps = Key(whole_of)
     grpo_examples = Key(mappings_of)
     grpo_held_out_rows = Key(whole_of)
+    grpo_max_logprob_difference = Key(number_of)
     grpo_max_prompt_length = Key(whole_of)
     grpo_max_tool_calls = Key(whole_of)
     grpo_packed_step = Key(flag_of)

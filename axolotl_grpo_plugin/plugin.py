@@ -76,7 +76,7 @@ class GRPOPlugin(base.BasePlugin):
             _pass_crashes()
             exit_quickly()
             upstream.connect_cpus()
-            connect_workers(cfg, self._given)
+            connect_workers(config, self._given)
             quiet_console(everything=False)
             stop_on(findings(Facts(config), "yaml", "import", "axolotl"), config.file)
             limit_prompts(config)

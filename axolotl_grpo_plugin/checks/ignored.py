@@ -224,11 +224,11 @@ def check_unread(cfg: Config) -> Findings:
     what = "a GRPO run with this config never reads it"
     if "max_prompt_len" in cfg.raw:
         yield warning("unread-key", "max_prompt_len", what, "Set grpo_max_prompt_length")
-    if cfg.get("grpo_max_logprob_difference"):
+    if cfg.grpo_max_logprob_difference:
         fix = ""
         if mode == "none":
             fix = "Set trl.use_vllm: true, or remove it"
-        elif trl.get("vllm_importance_sampling_correction") is False:  # TRL then compares nothing
+        elif cfg.trl.vllm_importance_sampling_correction is False:  # TRL then compares nothing
             fix = "Set trl.vllm_importance_sampling_correction: true, or remove it"
         if fix:
             yield warning("unread-key", "grpo_max_logprob_difference", what, fix)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import Config, block, number_of
+from axolotl_grpo_plugin.config import Config, RawConfig, number_of
 from axolotl_grpo_plugin.repairs import upstream
 
 
@@ -27,20 +27,20 @@ class Driver(NamedTuple):
 
     folder: str
     argv: list[str]
-    given: dict[str, Any]
+    given: RawConfig
 
 
-def connect_workers(cfg: Config, given: dict[str, Any]) -> None:
+def connect_workers(cfg: Config, given: Config) -> None:
     """Let the workers of this process train as it would, on CPUs with `resources_per_worker: {GPU: 0}`.
 
     Args:
         cfg: The raw config with the command line's options.
         given: The same before this plugin changed it.
     """
-    if not cfg.get("use_ray") or not find_spec("ray"):  # Axolotl says that it is missing
+    if not cfg.use_ray or not find_spec("ray"):  # Axolotl says that it is missing
         return
-    on_cpus = number_of(block(cfg, "resources_per_worker").get("GPU")) == 0
-    upstream.start_ray_workers(partial(_train, Driver(os.getcwd(), sys.argv, given)), on_cpus)
+    on_cpus = number_of(cfg.resources_per_worker.get("GPU")) == 0
+    upstream.start_ray_workers(partial(_train, Driver(os.getcwd(), sys.argv, given.raw)), on_cpus)
 
 
 def _train(driver: Driver, arguments: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from transformers import ProgressCallback, TrainerCallback
 
-from axolotl_grpo_plugin.config import Config, number_of
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out_answers import HeldOut, HeldOutAnswers
@@ -27,5 +27,5 @@ def callbacks(cfg: Config, trainer: HeldOutAnswers, runner: RewardRunner) -> lis
         held_out = HeldOut(trainer, rows, cfg.grpo_eval_steps, runner.rewards(names))
         added.append(held_out)
         answers = held_out.file
-    health = Health(first, runner.highest(), number_of(cfg.get("grpo_max_logprob_difference")))
+    health = Health(first, runner.highest(), cfg.grpo_max_logprob_difference)
     return [*added, health, Report(first, answers)]

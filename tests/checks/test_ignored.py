@@ -28,6 +28,6 @@ def test_proposes_the_usual_optimizer(name):
     ],
 )
 def test_names_a_limit_on_a_difference_that_nothing_measures(trl, fix):
-    found = check_unread({"trl": trl, "grpo_max_logprob_difference": 0.5})
+    found = check_unread(Config({"trl": trl, "grpo_max_logprob_difference": 0.5}))
     limits = [finding.fix for finding in found if finding.where == "grpo_max_logprob_difference"]
     assert limits == ([fix] if fix else [])

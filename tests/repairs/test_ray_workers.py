@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.repairs import ray_workers
 
 GIVEN = {"rl": "grpo", "output_dir": "./outputs/mine", "trl": {"beta": 0.0}}
@@ -33,7 +34,7 @@ def started(monkeypatch):
     ],
 )
 def test_workers_without_gpus_are_those_with_0_gpus(started, resources, on_cpus):
-    ray_workers.connect_workers({**GIVEN, "use_ray": True, "resources_per_worker": resources}, GIVEN)
+    ray_workers.connect_workers(Config({**GIVEN, "use_ray": True, "resources_per_worker": resources}), Config(GIVEN))
     assert [call[1] for call in started] == [on_cpus]
 
 
@@ -60,7 +61,7 @@ def test_axolotl_starts_our_function_on_gpus_or_cpus(monkeypatch, tmp_path, on_c
 
 
 def test_without_ray_nothing_changes(started):
-    ray_workers.connect_workers(GIVEN, GIVEN)
+    ray_workers.connect_workers(Config(GIVEN), Config(GIVEN))
     assert not started
 
 
@@ -69,7 +70,7 @@ def test_worker_has_the_folder_the_command_line_and_the_config_of_the_driver(sta
     monkeypatch.chdir(tmp_path)
     typed = ["axolotl", "train", "c.yaml", "--use-ray"]
     monkeypatch.setattr(sys, "argv", [*typed])
-    ray_workers.connect_workers({**GIVEN, "use_ray": True}, GIVEN)
+    ray_workers.connect_workers(Config({**GIVEN, "use_ray": True}), Config(GIVEN))
     train = pickle.loads(pickle.dumps(started[0][0]))  # it travels to another machine
 
     seen = []

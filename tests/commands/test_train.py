@@ -47,21 +47,19 @@ def test_refuses_a_number_of_processes_that_is_none(words):
         ({"use_ray": True}, "", ["use_ray"]),
     ],
 )
-def test_refuses_options_that_cannot_work(monkeypatch, cfg, words, expected):
-    monkeypatch.delenv("SLURM_NNODES", raising=False)
+def test_refuses_options_that_cannot_work(cfg, words, expected):
     launcher = "torchrun" if "torchrun" in words else "accelerate"
     call = CommandLine("c.yaml", launcher, words.split(), {}, [], None)
-    assert [finding.where for finding in check_words(call, Config(cfg))] == expected
+    assert [finding.where for finding in check_words(call, Config(cfg), None)] == expected
 
 
 @pytest.mark.parametrize(
     ("launcher", "gpus", "codes"),
     [("accelerate", [], ["one-process-on-cpu"]), ("accelerate", ["0", "1"], []), ("torchrun", [], [])],
 )
-def test_refuses_processes_that_accelerate_does_not_start(monkeypatch, launcher, gpus, codes):
-    monkeypatch.delenv("SLURM_NNODES", raising=False)
+def test_refuses_processes_that_accelerate_does_not_start(launcher, gpus, codes):
     call = CommandLine("c.yaml", launcher, [], {}, [], 2)
-    assert [finding.code for finding in check_processes(call, gpus)] == codes
+    assert [finding.code for finding in check_processes(call, gpus, None)] == codes
 
 
 def test_refuses_a_key_of_the_plugin_before_the_config_is_read():
@@ -118,8 +116,47 @@ def test_gpus_need_a_dry_run():
         command.run("none.yaml", [], [], dry_run=False, gpus=2)
 
 
-def test_idle_gpus_of_the_serving_node_are_named(job, capsys):
-    config = str(ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml")
-    assert command.run(config, [], [], dry_run=True, gpus=8) == 0
-    text = "vllm: vLLM leaves 4 of the first node's 8 GPUs idle. Raise vllm.data_parallel_size, "
-    assert text in capsys.readouterr().err
+SLURM = str(ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml")
+IDLE = "vllm: vLLM leaves 4 of the first node's 8 GPUs idle. Raise vllm.data_parallel_size, "
+
+
+def test_idle_gpus_of_the_serving_node_are_named(job, monkeypatch, capsys):
+    monkeypatch.setenv("SLURM_NODEID", "0")
+    assert command.run(SLURM, [], [], dry_run=True, gpus=8) == 0
+    assert IDLE in capsys.readouterr().err
+
+
+def test_other_nodes_do_not_repeat_the_plan(job, capsys):
+    assert command.run(SLURM, [], [], dry_run=True, gpus=8) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_plans_nodes_on_a_laptop(capsys):
+    assert command.run(SLURM, [], [], dry_run=True, gpus=8, nodes=2) == 0
+    printed, errors = capsys.readouterr()
+    first, second = printed.splitlines()
+    assert first.startswith("node1: CUDA_VISIBLE_DEVICES=4,5,6,7 axolotl vllm-serve ")
+    assert second.startswith("node2: CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7 axolotl train ")
+    assert IDLE in errors
+
+
+def test_nodes_need_a_dry_run():
+    with pytest.raises(FindingError, match=r"--nodes: these options work only with --dry-run\."):
+        command.run("none.yaml", [], [], dry_run=False, gpus=None, nodes=2)
+
+
+@pytest.mark.parametrize(
+    ("count", "typed", "resumes"),
+    [
+        ("", [], 0),
+        ("0", [], 0),
+        ("1", [], 1),
+        ("2", ["--max-steps", "3"], 1),
+        ("1", ["--auto-resume-from-checkpoints"], 1),
+    ],
+)
+def test_job_that_slurm_starts_again_resumes(monkeypatch, capsys, count, typed, resumes):
+    """Slurm itself starts a job again whose node has failed, and a preempted one."""
+    monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+    command.run(str(ROOT / "configs/quickstart.yaml"), typed, [], dry_run=True, gpus=0)
+    assert capsys.readouterr().out.count("--auto-resume-from-checkpoints") == resumes

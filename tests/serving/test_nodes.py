@@ -1,6 +1,7 @@
 """The serving node and the training nodes of a Slurm job. Threads stand for nodes, without Slurm."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,3 +94,9 @@ def test_batch_script_gives_the_tasks_the_cores_that_it_requests(tmp_path):
     words = ["bash", ROOT / "configs/multinode/slurm.sbatch", "a.yaml"]
     ended = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("32 --kill-on-bad-exit=1") and ended.stdout.endswith("train a.yaml\n")
+
+
+def test_batch_script_leaves_time_to_save_and_keeps_the_log_of_a_restarted_job():
+    """By default Slurm kills a job 30 s after SIGTERM, and a restarted job writes over its log."""
+    options = re.findall(r"^#SBATCH (--\S+)$", (ROOT / "configs/multinode/slurm.sbatch").read_text(), re.M)
+    assert {"--signal=TERM@300", "--requeue", "--open-mode=append"} <= {*options}

@@ -10,12 +10,13 @@ import time
 
 import pytest
 
+from axolotl_grpo_plugin.processes import end_signals
 from axolotl_grpo_plugin.serving import supervisor
 from axolotl_grpo_plugin.serving.request import Request
 from axolotl_grpo_plugin.serving.server import VLLMServer
-from axolotl_grpo_plugin.serving.supervisor import Supervisor
+from axolotl_grpo_plugin.serving.supervisor import Stopped, Supervisor
 from tests.conftest import ROOT, script
-from tests.serving.marks import marked
+from tests.serving.marks import marked, until
 from tests.serving.stubs import VLLM, free_port, stub
 
 
@@ -75,6 +76,59 @@ def test_first_node_fails_when_its_server_dies(first):
     os.kill(first.server.pid, signal.SIGKILL)
     first.join(5)
     assert first.code == 1
+
+
+def test_first_node_serves_until_a_signalled_training_has_saved(first, monkeypatch):
+    """Slurm signals all nodes at once. A trainer may need the server to end its step."""
+    serve_until_end = Supervisor._serve_until_end
+    signals = [signal.SIGTERM]
+
+    def is_signalled_first(self, *arguments):
+        if signals:
+            raise Stopped(signals.pop())
+        return serve_until_end(self, *arguments)
+
+    monkeypatch.setattr(Supervisor, "_serve_until_end", is_signalled_first)
+    first.start()
+    assert first.train(0, code=0) == 0
+    time.sleep(0.2)
+    assert first.is_alive() and first.server.runs()
+    assert first.train(1, code=143) == 143
+    first.join(5)
+    assert first.code == 143
+
+
+SAVES = """
+import pathlib, signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    pathlib.Path("saved").write_text(str(pathlib.Path("n2.exit-code").exists()))
+    sys.exit()
+signal.signal(signal.SIGINT, save)
+pathlib.Path("trains").touch()
+time.sleep(60)
+"""
+
+
+def test_training_node_reports_its_end_after_the_save(first, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {number: signal.getsignal(number) for number in end_signals()}
+    first.start()
+
+    def signal_this_node():
+        until((tmp_path / "trains").exists)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=signal_this_node, daemon=True).start()
+    node = Supervisor(first.serve, [sys.executable, "-c", SAVES], os.environ, "")
+    code = node.run(lambda: node.on_a_training_node("127.0.0.1", first.port, first.codes[0]))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert code == 143
+    assert (tmp_path / "saved").read_text() == "False"
+    assert first.codes[0].read_text() == "143"
+    first.join(5)
+    assert first.code == 143
 
 
 @pytest.mark.parametrize("another_service", [False, True])

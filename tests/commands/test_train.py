@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from axolotl_grpo_plugin.checks.table import Facts
+from axolotl_grpo_plugin.commands import check as check_command
 from axolotl_grpo_plugin.commands import train as command
 from axolotl_grpo_plugin.commands.check import check, machine_of
 from axolotl_grpo_plugin.commands.train import _check_vllm, check_processes, check_words, processes_of
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.plan import CommandLine
 from tests.conftest import ROOT, codes, program
@@ -160,3 +162,36 @@ def test_job_that_slurm_starts_again_resumes(monkeypatch, capsys, count, typed, 
     monkeypatch.setenv("SLURM_RESTART_COUNT", count)
     command.run(str(ROOT / "configs/quickstart.yaml"), typed, [], dry_run=True, gpus=0)
     assert capsys.readouterr().out.count("--auto-resume-from-checkpoints") == resumes
+
+
+@pytest.mark.parametrize(
+    ("config", "nodes", "gpus", "placement", "found"),
+    [
+        ("dispatch/qwen2.5-7b-slurm", 3, 4, ["vLLM on GPU 0, 1, 2, 3", *["4 processes on GPU 0, 1, 2, 3"] * 2], []),
+        (
+            "dispatch/qwen2.5-7b-slurm",
+            2,
+            5,
+            ["vLLM on GPU 1, 2, 3, 4", "5 processes on GPU 0, 1, 2, 3, 4"],
+            ["idle-gpus"],
+        ),
+        ("multinode/qwen2.5-7b-lora-ray", 2, 1, ["1 process on GPU 0; vLLM on the same"] * 2, []),
+        ("quickstart", 2, 0, ["CPU, 1 process"] * 2, []),
+        ("dispatch/qwen2.5-7b-slurm", 3, 2, [], ["too-few-gpus"]),
+        ("math/qwen2.5-7b-zero-8gpu", 2, 8, [], ["local-server"]),
+    ],
+)
+def test_check_shows_the_plan_of_each_node(config, nodes, gpus, placement, found):
+    facts = Facts(read_config(str(ROOT / f"configs/{config}.yaml")))
+    checked = check_command.Checked(config)
+    check_command._place(facts, checked, machine_of(gpus, None, None, nodes))
+    lines = [f"node{number}: {text}" for number, text in enumerate(placement, 1)]
+    assert checked.placement.splitlines() == lines
+    assert [finding.code for finding in checked.findings] == found
+
+
+def test_ranks_of_all_nodes_share_the_memory():
+    facts = Facts(read_config(SLURM))
+    check_command._place(facts, check_command.Checked(SLURM), machine_of(4, 80, None, 3))
+    assert facts.ranks == 8
+    assert facts.memory.model == pytest.approx(16 * 7_615_616_512 / 8 / 2**30)

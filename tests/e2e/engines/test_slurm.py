@@ -18,7 +18,7 @@ from tests.e2e.engines.slurm import HEAD, Cluster, until
 
 SCRIPT = ROOT / "configs" / "multinode" / "slurm.sbatch"
 # The script's requests are for nodes with GPUs.
-REQUESTS = ["--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--time=30"]
+REQUESTS = ["--nodes=2", "--gpus-per-node=0", "--cpus-per-task=1", "--time=60"]
 
 pytestmark = pytest.mark.slow
 

@@ -82,7 +82,7 @@ def run(
     configs: Sequence[str],
     *,
     gpus: int | None,
-    nodes: int | None,
+    nodes: int | None = None,
     gpu_memory: float | None,
     num_processes: int | None,
     strict: bool,

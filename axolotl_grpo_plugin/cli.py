@@ -30,6 +30,11 @@ repeated = partial(option, multiple=True)  # its help says "May be repeated."
 CONFIG = argument("config", type=FILE)
 JSON = option("--json", "as_json", is_flag=True, help="Print JSON.")
 STRICT = option("--strict", is_flag=True, help="Exit with code 1 for any finding, not only errors.")
+NODES = option(
+    "--nodes",
+    type=POSITIVE,
+    help="Plan for this many nodes, each with --gpus GPUs. [one machine. train: with --dry-run]",
+)
 ARGUMENTS = repeated(
     "--arg",
     "arguments",
@@ -240,6 +245,7 @@ def stats(config: str | None, **options: Any) -> None:
 @argument("configs", nargs=-1, type=EXISTING)
 @option("--schema", is_flag=True, help="Print the JSON schema of a config with this plugin's keys.")
 @gpus_option("the visible ones")
+@NODES
 @option(
     "--gpu-memory",
     type=click.FloatRange(min=0, min_open=True),
@@ -264,6 +270,7 @@ def check(configs: tuple[str, ...], schema: bool, **options: object) -> None:
       axolotl-grpo check configs/quickstart.yaml
       axolotl-grpo check --schema
       axolotl-grpo check configs/gsm8k/qwen2.5-1.5b-lora-24gb.yaml --gpus 1 --gpu-memory 24
+      axolotl-grpo check configs/dispatch/qwen2.5-7b-slurm.yaml --nodes 3 --gpus 4 --gpu-memory 80
     """
     # Axolotl's telemetry raises at the exit of a command that trains nothing.
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
@@ -377,6 +384,7 @@ class _Train(click.Command):
 @CONFIG
 @option("--dry-run", is_flag=True, help="Print the commands with their GPUs, and stop.")
 @gpus_option("the visible ones, always without --dry-run")
+@NODES
 @option("--cloud", type=NEW_FILE, help="Train on Modal with the settings of this cloud.yaml.")
 @OFFLINE
 @JSON
@@ -392,6 +400,7 @@ def train(ctx: click.Context, /, config: str, cloud: str | None, **options: obje
     Examples:
       axolotl-grpo train configs/quickstart.yaml
       axolotl-grpo train configs/quickstart.yaml --dry-run --gpus 2
+      axolotl-grpo train configs/dispatch/qwen2.5-7b-slurm.yaml --dry-run --nodes 3 --gpus 4
       axolotl-grpo train configs/quickstart.yaml --max-steps 20 --output-dir outputs/try
     """
     words = ctx.args

@@ -138,7 +138,7 @@ def write_end(message: str) -> None:
 
 
 def stop_on(findings: Iterable[Finding], file: str | None = None) -> None:
-    """Log the warnings, and raise all errors.
+    """Log the warnings on the first rank, and raise all errors.
 
     Args:
         findings: The findings of checks.
@@ -153,7 +153,9 @@ def stop_on(findings: Iterable[Finding], file: str | None = None) -> None:
             finding = finding._replace(where=f"{file}: {finding.where}")
         if finding.level == "error":
             errors.append(finding._replace(detail=""))
-        elif finding.level == "warning":
+        elif (
+            finding.level == "warning" and os.environ.get("RANK", "0") == "0"
+        ):  # else each rank repeats it
             LOG.warning("axolotl-grpo-plugin: %s", finding)
     if errors:
         raise FindingError(*errors)

@@ -123,7 +123,7 @@ def check_output(cfg: Config, mounts: Mounts) -> Iterator[Finding]:
 
 def check_run(cfg: Config, gpu: str | None, call: CommandLine) -> Iterator[Finding]:
     """Check that `axolotl-grpo train` can run this config on the container's GPUs."""
-    yield from check_words(call, cfg)
+    yield from check_words(call, cfg, None)
     if call.launcher == "accelerate":  # Axolotl passes mistyped options on to it
         words = [*call.after, "-m", "axolotl.cli.train"]
         _, unknown = launch_command_parser().parse_known_args(words)

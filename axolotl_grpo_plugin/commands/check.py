@@ -20,7 +20,8 @@ from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.findings import Finding, FindingError, fault, first_line
 from axolotl_grpo_plugin.report.console import print_json
-from axolotl_grpo_plugin.serving.placement import place, visible_gpus
+from axolotl_grpo_plugin.serving.nodes import check_idle, place_on_nodes
+from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
 
 Checks = Sequence[Callable[[Config], Iterable[Finding]]]
 
@@ -31,8 +32,9 @@ COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}  # in the orde
 class Machine:
     """The machine that a run is planned for.
 
-    gpus: their ids. gib: memory of each, None if unknown. assumed: another machine than this one.
-    image: a container of cloud.yaml, whose packages, servers and outputs cannot be checked here.
+    gpus: their ids, on each node. gib: memory of each, None if unknown. assumed: another machine than this
+    one. image: a container of cloud.yaml, whose packages, servers and outputs cannot be checked here.
+    nodes: the number of such machines.
     """
 
     gpus: tuple[str, ...]
@@ -40,6 +42,7 @@ class Machine:
     assumed: bool
     processes: int | None = None
     image: bool = False
+    nodes: int = 1
 
 
 @dataclass
@@ -79,6 +82,7 @@ def run(
     configs: Sequence[str],
     *,
     gpus: int | None,
+    nodes: int | None = None,
     gpu_memory: float | None,
     num_processes: int | None,
     strict: bool,
@@ -88,7 +92,7 @@ def run(
 
     strict: also 1 for warnings and skipped checks.
     """
-    machine = machine_of(gpus, gpu_memory, num_processes)
+    machine = machine_of(gpus, gpu_memory, num_processes, nodes or 1)
     results = []
     for file in _files(configs):
         checked = check(file, machine)
@@ -100,17 +104,19 @@ def run(
     return int(any(not checked.ok or (strict and checked.findings) for checked in results))
 
 
-def machine_of(gpus: int | None, memory: float | None, processes: int | None) -> Machine:
-    """Return a machine with `gpus` GPUs of `memory` GB, or this one if gpus is None."""
+def machine_of(
+    gpus: int | None, memory: float | None, processes: int | None, nodes: int = 1
+) -> Machine:
+    """Return a machine with `gpus` GPUs of `memory` GB, or this one if gpus is None. nodes: how many of them."""
     gib = memory and round(memory * 1e9 / 2**30, 1)
     if gpus is not None:
-        return Machine(tuple(map(str, range(gpus))), gib, True, processes)
+        return Machine(tuple(map(str, range(gpus))), gib, True, processes, nodes=nodes)
     ids = tuple(visible_gpus())
     if ids and gib is None:
         import torch
 
         gib = torch.cuda.get_device_properties(0).total_memory / 2**30
-    return Machine(ids, gib, False, processes)
+    return Machine(ids, gib, nodes > 1, processes, nodes=nodes)
 
 
 def check(
@@ -207,7 +213,11 @@ def _place(facts: Facts, checked: Checked, machine: Machine) -> None:
     cfg = facts.cfg
     facts.gib, facts.ranks = machine.gib, machine.processes or 1
     try:
-        facts.placement = placement = place(cfg, machine.gpus, machine.processes)
+        if machine.nodes > 1:
+            placement = place_on_nodes(cfg, machine.gpus, machine.nodes, machine.processes)
+            checked.findings += check_idle(cfg, len(machine.gpus))
+        else:
+            placement = place(cfg, machine.gpus, machine.processes)
     except FindingError as error:
         for finding in error.findings:
             if machine.image:
@@ -216,20 +226,28 @@ def _place(facts: Facts, checked: Checked, machine: Machine) -> None:
                 )
             checked.findings.append(finding)
         return
-    facts.ranks = placement.processes
-    ranks = "1 process"
-    if placement.processes > 1:
-        ranks = f"{placement.processes} processes"
-    checked.placement = f"CPU, {ranks}"
-    if placement.train:
-        checked.placement = f"{ranks} on GPU {', '.join(placement.train)}"
-    if placement.serve:
-        checked.placement += f"; vLLM on GPU {', '.join(placement.serve)}"
-    elif placement.train and placement.mode == "colocate":
-        checked.placement += "; vLLM on the same"
+    facts.placement, facts.ranks = placement, placement.processes
+    checked.placement = _placement_text(placement, machine.nodes)
     batch = batch_of(cfg, placement.processes)
     if batch and batch.num_generations > 0:
         checked.batch = str(batch)
+
+
+def _placement_text(placement: Placement, nodes: int) -> str:
+    """Return a line for one machine, or a line for each of several nodes."""
+    ranks = "1 process"
+    if placement.per_node > 1:
+        ranks = f"{placement.per_node} processes"
+    trainer = f"CPU, {ranks}"
+    if placement.train:
+        trainer = f"{ranks} on GPU {', '.join(placement.train)}"
+    if placement.train and placement.mode == "colocate":
+        trainer += "; vLLM on the same"
+    server = f"vLLM on GPU {', '.join(placement.serve)}" if placement.serve else ""
+    if nodes == 1:
+        return f"{trainer}; {server}" if server else trainer
+    commands = [server or "vLLM"] * (nodes - placement.nodes) + [trainer] * placement.nodes
+    return "\n".join(f"node{number}: {text}" for number, text in enumerate(commands, 1))
 
 
 def _files(configs: Sequence[str]) -> Iterator[str]:
@@ -253,6 +271,7 @@ def show(checked: Checked, machine: Machine) -> None:
     placement = checked.placement
     if placement and machine.assumed and machine.gpus and not machine.image:
         placement += " (assumed: Ampere or newer)"
+    placement = placement.replace("\n", f"\n{' ' * 12}")
     lines = {"placement": placement, "batch": checked.batch, "memory": checked.memory}
     for name, text in lines.items():
         if text:

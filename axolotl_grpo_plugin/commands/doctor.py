@@ -91,7 +91,8 @@ def _gpus(cfg: Config) -> Generator[Fact | Finding, None, int]:
 def _check_plan(cfg: Config, gpus: Words, memory: float | None) -> Lines:
     """Check that the GPUs are enough, as `axolotl-grpo train` counts them, and large enough."""
     yield from check_idle(cfg, len(gpus))
-    if serves_others(cfg) and not slurm():
+    job = slurm()
+    if serves_others(cfg) and not job:
         # The nodes that train are counted in the job only.
         needed = serving(cfg)
         yield Fact("plan", f"vLLM takes {needed} GPUs of the first node, and the other nodes train")
@@ -101,9 +102,7 @@ def _check_plan(cfg: Config, gpus: Words, memory: float | None) -> Lines:
             yield fault("too-few-gpus", "vllm", what, fix)
         return
     call = CommandLine("", "accelerate", [], {}, [], None)
-    plan = plan_of(call, cfg, gpus)
-    training = plan.placement._replace(processes=plan.ranks)
-    needed_memory = memory_of(cfg, training, memory)
+    needed_memory = memory_of(cfg, plan_of(call, cfg, gpus, job).placement, memory)
     if isinstance(needed_memory, Finding):  # check_disk yields it, too
         return
     yield Fact("memory", str(needed_memory))

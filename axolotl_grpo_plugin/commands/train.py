@@ -1,11 +1,13 @@
 """`axolotl-grpo train CONFIG`."""
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.table import Facts, errors
@@ -22,10 +24,19 @@ from axolotl_grpo_plugin.serving.address import (
     server_address,
     settle_address,
 )
-from axolotl_grpo_plugin.serving.nodes import check_idle, slurm
+from axolotl_grpo_plugin.serving.nodes import (
+    Slurm,
+    check_first_node,
+    check_idle,
+    is_restarted,
+    planned,
+    slurm,
+)
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, Part, environment, plan_of
+from axolotl_grpo_plugin.serving.request import ADDED, COMMAND
 
+_RESUME = "--auto-resume-from-checkpoints"
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 # Options that cannot work beside a server, with the fault and the fix.
 _REFUSED = {
@@ -40,8 +51,13 @@ _REFUSED = {
 }
 
 
-def parse(config: str, typed: Words, after: Words) -> tuple[CommandLine, Config]:
-    """Return the command line as Axolotl's parser reads it, and the raw config with its overrides."""
+def parse(
+    config: str, typed: Words, after: Words, job: Slurm | None = None
+) -> tuple[CommandLine, Config]:
+    """Return the command line as Axolotl's parser reads it, and the raw config with its overrides.
+
+    job: the job of several nodes in which the config trains, through torchrun. None for one machine.
+    """
     launcher = "accelerate"  # Axolotl's default
     overrides: dict[str, Any] = {}
     passed_on: list[str] = []
@@ -55,7 +71,7 @@ def parse(config: str, typed: Words, after: Words) -> tuple[CommandLine, Config]
         launcher = context.params["launcher"]
         passed_on = context.args
         known = {name for parameter in train.params for name in parameter.opts}
-        stop_on(_check_passed_on(passed_on, launcher, known))
+        stop_on(_check_passed_on(passed_on, "torchrun" if job else launcher, known))
     cfg = read_config(config, overrides)
     processes: int | None = 1
     if launcher != "python":
@@ -91,57 +107,76 @@ def run(
     *,
     dry_run: bool,
     gpus: int | None,
+    nodes: int | None = None,
     as_json: bool = False,
 ) -> int:
     """Print the plan, run it, and return the exit code.
 
-    gpus: number of GPUs to plan for, by default the visible ones.
+    gpus: number of GPUs to plan for, by default the visible ones. nodes: number of nodes that have them,
+    by default those of this Slurm job.
     """
-    if not dry_run and (as_json or gpus is not None):
+    if not dry_run and (as_json or gpus is not None or nodes is not None):
         stop(
             "options",
-            "--json, --gpus",
+            "--json, --gpus, --nodes",
             "these options work only with --dry-run",
             "Add --dry-run. A training takes the GPUs in CUDA_VISIBLE_DEVICES, by default all",
         )
     if "--cloud" in _names(typed):
         _become_axolotl(config, typed, after, dry_run)
     stop_on(_check_typed([*typed, *after]))  # before Axolotl is imported
-    call, cfg = parse(config, typed, after)
+    command = ["axolotl-grpo", "train", config, *typed, *(["--", *after] if after else [])]
+    added = []
+    if is_restarted() and _RESUME not in typed:
+        # Else it would begin again at step 1, over its own checkpoints.
+        typed = [_RESUME, *typed]
+        added.append("auto_resume_from_checkpoints")
+    job = slurm() if nodes is None else planned(nodes)
+    call, cfg = parse(config, typed, after, job)
     paths.add_working_folder()
     paths.resolve_packaged(cfg)
     facts = Facts(cfg)
-    stop_on([*errors(facts, "yaml"), *check_words(call, cfg)], cfg.file)
+    stop_on([*errors(facts, "yaml"), *check_words(call, cfg, job)], cfg.file)
     if not dry_run:  # which may plan for a machine with other files
         stop_on(errors(facts, "import", "disk"), cfg.file)
     if cfg.use_ray:
         return _start_workers(call, dry_run, as_json)
     settle_address(cfg)
     ids = visible_gpus() if gpus is None else list(map(str, range(gpus)))
-    stop_on(check_processes(call, ids))
-    plan = plan_of(call, cfg, ids)
-    facts.ranks = plan.ranks
+    stop_on(check_processes(call, ids, job))
+    plan = plan_of(call, cfg, ids, job)
+    facts.ranks = plan.placement.processes
     stop_on(errors(facts, "ranks"), cfg.file)
-    if slurm():
-        for finding in check_idle(cfg, len(ids)):
-            print(finding, file=sys.stderr)
-    parts = plan.parts()
-    if as_json:
-        print_json([{**part._asdict(), "command": part.command()} for part in parts])
-        return 0
-    for part in parts:
-        print(part.command(), file=sys.stdout if dry_run else sys.stderr)
+    if plan.prints:
+        if job:
+            for finding in check_idle(cfg, len(ids)):
+                print(finding, file=sys.stderr)
+        _show(plan.parts(), as_json, file=sys.stdout if dry_run else sys.stderr)
     if dry_run:
         return 0
     if plan.mode == "server":
         stop_on([*_check_vllm(cfg, ids), *check_model(cfg)])
+    if plan.first_node:
+        added.append("trl.vllm_server_host")
+    os.environ |= {COMMAND: shlex.join(command), ADDED: " ".join(added)}
     supervise = exit_on_findings()(plan.supervise)  # it runs in a child process
     if not plan.serves_here:
         return guarded(supervise)
+    if job:
+        stop_on(check_first_node(cfg))
     host, port = server_address(cfg)
     stop_on([*check_here(cfg), *check_free(host, port)])
     with reserve(port):
         return guarded(supervise)
+
+
+def _show(parts: Sequence[Part], as_json: bool, file: TextIO) -> None:
+    """Print the commands of a plan."""
+    if as_json:
+        print_json([{**part._asdict(), "command": part.command()} for part in parts])
+        return
+    for part in parts:
+        print(part.command(), file=file)
 
 
 def _names(words: Words) -> list[str]:
@@ -216,8 +251,11 @@ def _options_of(launcher: str) -> set[str]:
     return {name for action in parser._actions for name in action.option_strings}
 
 
-def check_words(call: CommandLine, cfg: Config) -> Findings:
-    """Check that the options of the command line can work."""
+def check_words(call: CommandLine, cfg: Config, job: Slurm | None) -> Findings:
+    """Check that the options of the command line can work.
+
+    job: the job of several nodes in which the config trains, None for one machine.
+    """
     words = [*call.typed, *call.after]
     if cfg.use_ray and mode_of(cfg) == "server":
         what = "Ray's workers train, and nothing starts vLLM's server for them"
@@ -229,7 +267,7 @@ def check_words(call: CommandLine, cfg: Config) -> Findings:
     for name, (what, fix) in _REFUSED.items():
         if name in options:
             yield fault("options", name, what, fix)
-    torchrun = call.launcher == "torchrun" or slurm()
+    torchrun = call.launcher == "torchrun" or job
     if torchrun and not options.isdisjoint(("--num-processes", "--num_processes")):
         what = "torchrun has no such option"
         yield fault("options", "--num-processes", what, "Write --nproc-per-node")
@@ -238,10 +276,10 @@ def check_words(call: CommandLine, cfg: Config) -> Findings:
         yield fault("serve-module", cfg.at("vllm.serve_module"), what, "Remove it")
 
 
-def check_processes(call: CommandLine, gpus: Words) -> Findings:
+def check_processes(call: CommandLine, gpus: Words, job: Slurm | None) -> Findings:
     """Check that the launcher starts as many processes as asked for. Without GPUs, accelerate's starts one."""
     processes = call.processes or 1
-    if call.launcher == "accelerate" and not gpus and processes > 1 and not slurm():
+    if call.launcher == "accelerate" and not gpus and processes > 1 and not job:
         yield fault(
             "one-process-on-cpu",
             f"--num-processes {processes}",

@@ -13,6 +13,7 @@ from axolotl_grpo_plugin.serving.placement import mode_of
 
 LOCAL = "127.0.0.1"
 _PORT = 8000  # Axolotl's default
+LOCAL_NAMES = (LOCAL, "localhost")
 ALL_NETWORKS = ("0.0.0.0", "::")
 
 

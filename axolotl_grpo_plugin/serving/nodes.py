@@ -7,16 +7,19 @@ makes srun end the others. The nodes must share output_dir. Not run on a real Sl
 """
 
 import os
+import socket
+from contextlib import suppress
 from shutil import which
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import Findings, stop, warning
+from axolotl_grpo_plugin.findings import Findings, fault, stop, warning
 from axolotl_grpo_plugin.processes import answer_of
-from axolotl_grpo_plugin.serving.address import LOCAL
-from axolotl_grpo_plugin.serving.placement import Words, mode_of, serving
+from axolotl_grpo_plugin.serving.address import LOCAL, LOCAL_NAMES
+from axolotl_grpo_plugin.serving.placement import Placement, Words, mode_of, serving
 
-RENDEZVOUS = 29500  # torchrun's port, on the first training node
+_PORT = 29500  # the first of torchrun's ports, on the first training node
+_PORTS = 1000  # two jobs that share a node need two
 
 
 class Slurm(NamedTuple):
@@ -27,13 +30,17 @@ class Slurm(NamedTuple):
     job: str
 
     def torchrun(self, trainers: Words, number: int, processes: int) -> list[str]:
-        """Return torchrun's arguments for the training node with this index."""
+        """Return torchrun's arguments for the training node with this index.
+
+        Its backend c10d would ignore the index, and print stack traces when the first node has ended.
+        """
+        port = _PORT + int(self.job) % _PORTS if self.job.isdigit() else _PORT
         return [
             *("--nnodes", str(len(trainers))),
             *("--nproc_per_node", str(processes)),
             *("--node_rank", str(number)),
-            *("--rdzv_backend", "c10d"),
-            *("--rdzv_endpoint", f"{trainers[0]}:{RENDEZVOUS}"),
+            *("--rdzv_backend", "static"),
+            *("--rdzv_endpoint", f"{trainers[0]}:{port}"),
             *("--rdzv_id", self.job),
         ]
 
@@ -65,10 +72,59 @@ def slurm() -> Slurm | None:
     return Slurm(tuple(shown.stdout.split()), int(env["SLURM_NODEID"]), env["SLURM_JOB_ID"])
 
 
+def planned(nodes: int) -> Slurm | None:
+    """Return a job of this many nodes that is only planned, so its nodes have no names yet. None for one node."""
+    if nodes < 2:
+        return None
+    return Slurm(tuple(f"node{number + 1}" for number in range(nodes)), 0, "JOB")
+
+
+def is_restarted() -> bool:
+    """Return whether Slurm has started this job again, for example because a node failed."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+
+
+def place_on_nodes(cfg: Config, gpus: Words, nodes: int, processes: int | None = None) -> Placement:
+    """Let the first node serve on its last GPUs, and each other node train on all. Without a server all train.
+
+    cfg: a raw config. gpus: ids of the GPUs of each node, empty for CPUs. nodes: 2 or more. processes: those
+    of each training node, by default one per GPU.
+    Raises: FindingError if the nodes have too few GPUs, or cannot reach the server.
+    """
+    mode = mode_of(cfg)
+    reserved = serving(cfg) if mode == "server" else 0
+    if gpus and len(gpus) < reserved:
+        stop(
+            "too-few-gpus",
+            cfg.at("vllm"),
+            f"vLLM needs {reserved} GPUs on the first node, which has {len(gpus)}",
+            "Lower vllm.tensor_parallel_size x data_parallel_size, or request more GPUs per node",
+        )
+    host = cfg.vllm.host or LOCAL
+    if mode == "server" and host in LOCAL_NAMES:
+        stop(
+            "local-server",
+            cfg.at(f"vllm.host ({host})"),
+            "the other nodes cannot reach the server",
+            "Set it to 0.0.0.0, on a private network only: the server has no login",
+        )
+    per_node = processes or len(gpus) or 1
+    if gpus and len(gpus) < per_node:
+        stop(
+            "too-few-gpus",
+            cfg.at("--nproc-per-node"),
+            f"{per_node} processes train on each node, which has {len(gpus)} GPUs",
+            "Lower it, or request more GPUs per node",
+        )
+    serve = tuple(gpus[len(gpus) - reserved :]) if gpus else ()
+    training_nodes = nodes - 1 if mode == "server" else nodes
+    return Placement(mode, serve, tuple(gpus[:per_node]), per_node, training_nodes)
+
+
 def serves_others(cfg: Config) -> bool:
     """Return whether a config's server listens for other nodes, which train."""
     host = cfg.vllm.host or LOCAL
-    return mode_of(cfg) == "server" and host not in (LOCAL, "localhost")
+    return mode_of(cfg) == "server" and host not in LOCAL_NAMES
 
 
 def check_idle(cfg: Config, gpus: int) -> Findings:
@@ -81,3 +137,31 @@ def check_idle(cfg: Config, gpus: int) -> Findings:
             f"vLLM leaves {idle} of the first node's {gpus} GPUs idle",
             "Raise vllm.data_parallel_size, or tensor_parallel_size",
         )
+
+
+def check_first_node(cfg: Config) -> Findings:
+    """Check that the host that the trainers connect to is this node, which serves.
+
+    The trainers of another node would wait for half an hour.
+    """
+    host = cfg.trl.vllm_server_host or LOCAL
+    if host not in LOCAL_NAMES and not _is_here(host):
+        yield fault(
+            "not-first-node",
+            cfg.at(f"trl.vllm_server_host ({host})"),
+            f"it is no address of {socket.gethostname()}, the first node, which serves",
+            "Remove the key. The trainers then connect to the first node of their job",
+        )
+
+
+def _is_here(host: str) -> bool:
+    """Return whether a name or an address is this machine's."""
+    try:
+        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:  # no such name
+        return False
+    for family, kind, protocol, _, address in addresses:
+        with suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+            return True
+    return False

@@ -21,13 +21,20 @@ class Placement(NamedTuple):
     """The GPUs of a run's parts.
 
     mode: vLLM runs in a server, in the trainer's processes (colocate), or not at all. serve, train: GPU
-    ids as in CUDA_VISIBLE_DEVICES, empty on a CPU. processes: number of trainer ranks.
+    ids as in CUDA_VISIBLE_DEVICES, empty on a CPU. per_node: trainer ranks on each node that trains.
+    nodes: the number of nodes that train.
     """
 
     mode: Mode
     serve: tuple[str, ...]
     train: tuple[str, ...]
-    processes: int
+    per_node: int
+    nodes: int = 1
+
+    @property
+    def processes(self) -> int:
+        """The number of trainer ranks."""
+        return self.per_node * self.nodes
 
 
 def mode_of(cfg: Config) -> Mode:

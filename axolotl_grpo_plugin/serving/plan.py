@@ -1,5 +1,6 @@
 """Plan the processes of a run: on this machine, or on Slurm's nodes."""
 
+import logging
 import os
 import shlex
 import sys
@@ -10,15 +11,14 @@ from typing import Any, NamedTuple
 from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.processes import start_fork, without_rank
-from axolotl_grpo_plugin.serving.address import server_address, trainer_address
-from axolotl_grpo_plugin.serving.nodes import Slurm, slurm
-from axolotl_grpo_plugin.serving.placement import Placement, Words, mode_of, place, serving
+from axolotl_grpo_plugin.serving.address import LOCAL_NAMES, server_address, trainer_address
+from axolotl_grpo_plugin.serving.nodes import Slurm, place_on_nodes
+from axolotl_grpo_plugin.serving.placement import Placement, Words, mode_of, place
 from axolotl_grpo_plugin.serving.request import Request, make_request
 from axolotl_grpo_plugin.serving.server import VLLMServer
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 
 AXOLOTL = [sys.executable, "-m", "axolotl_grpo_plugin.repairs.startup"]
-_LOCAL = ("127.0.0.1", "localhost")
 
 
 class CommandLine(NamedTuple):
@@ -65,18 +65,20 @@ class Part(NamedTuple):
 class Plan:
     """One machine: the last GPUs serve, the others train.
 
-    ranks: the trainer's processes on all machines. serves_here: this machine starts vLLM's server.
-    own: the index of this machine's command in `parts`.
+    serves_here: this machine starts vLLM's server. own: the index of this machine's command in
+    `parts`. prints: this machine prints the plan. first_node: the server's host, "" if the plan does not
+    name it.
     """
 
     own = -1
+    prints = True
+    first_node = ""
 
     def __init__(self, call: CommandLine, cfg: Config, gpus: Words):
         self.call = call
         self.cfg = cfg
         self.mode = mode_of(cfg)
         self.placement = self.place(gpus)
-        self.ranks = self.placement.processes
         self.serves_here = self.mode == "server"
         self.output_dir = str(output_dir(cfg))
 
@@ -91,7 +93,7 @@ class Plan:
 
     def added_words(self) -> list[str]:
         """Return the options of `axolotl train` that the user need not type."""
-        processes = self.placement.processes
+        processes = self.placement.per_node
         if self.call.processes:  # typed, or 1 with --launcher python
             return []
         if self.mode == "server":
@@ -143,8 +145,11 @@ class Plan:
         """
 
         def make(pipe: Connection) -> None:
+            logging.getLogger("axolotl_grpo_plugin").setLevel(
+                logging.ERROR
+            )  # the trainer logs the warnings
             os.environ.update(environment(self.placement.serve))
-            pipe.send(make_request(self.call.config, self.call.overrides, self.ranks))
+            pipe.send(make_request(self.call.config, self.call.overrides, self.placement.processes))
 
         process, pipe = start_fork(make)
         process.join()
@@ -158,45 +163,25 @@ class SlurmPlan(Plan):
     """The first node serves, and the others train on all their GPUs. Without a server all nodes train."""
 
     def __init__(self, call: CommandLine, cfg: Config, gpus: Words, job: Slurm):
-        super().__init__(call, cfg, gpus)
         self.job = job
+        super().__init__(call, cfg, gpus)
         self.own = job.this
+        self.prints = job.this == 0
         self.trainers = job.nodes
-        self.host = ""
         if self.mode == "server":
             self.trainers = job.nodes[1:]
             self.serves_here = job.this == 0
-            self.host, _ = trainer_address(cfg)
-            if self.host in _LOCAL:  # the server listens on all networks of the first node
-                self.host = job.nodes[0]
-        self.ranks *= len(self.trainers)
+            host, _ = trainer_address(cfg)
+            if host in LOCAL_NAMES:  # the server listens on all networks of the first node
+                self.first_node = job.nodes[0]
 
     def place(self, gpus: Words) -> Placement:
-        cfg = self.cfg
-        serve = serving(cfg) if self.mode == "server" else 0
-        needed = max(serve, 1)
-        if len(gpus) < needed:
-            stop(
-                "too-few-gpus",
-                cfg.at("vllm"),
-                f"{len(gpus)} GPUs are visible on this node, and vLLM needs {needed}",
-                "Lower vllm.tensor_parallel_size x data_parallel_size, or request more from Slurm",
-            )
-        host, _ = server_address(cfg)
-        if serve and host in _LOCAL:
-            stop(
-                "local-server",
-                cfg.at(f"vllm.host ({host})"),
-                "the other nodes cannot reach the server",
-                "Set it to 0.0.0.0, on a private network only: the server has no login",
-            )
-        ranks = self.call.processes or len(gpus)
-        return Placement(self.mode, tuple(gpus[len(gpus) - serve :]), tuple(gpus[:ranks]), ranks)
+        return place_on_nodes(self.cfg, gpus, len(self.job.nodes), self.call.processes)
 
     def parts(self) -> list[Part]:
         parts = self.server_part(self.job.nodes[0])
         for number, node in enumerate(self.trainers):
-            torchrun = self.job.torchrun(self.trainers, number, self.placement.processes)
+            torchrun = self.job.torchrun(self.trainers, number, self.placement.per_node)
             parts.append(
                 Part(node, self.placement.train, self.call.train(self.added_words(), torchrun))
             )
@@ -204,8 +189,8 @@ class SlurmPlan(Plan):
 
     def added_words(self) -> list[str]:
         words = [] if self.call.launcher == "torchrun" else ["--launcher", "torchrun"]
-        if self.host:
-            words.append(f"--trl.vllm-server-host={self.host}")
+        if self.first_node:
+            words.append(f"--trl.vllm-server-host={self.first_node}")
         return words
 
     def work(self, supervisor: Supervisor) -> int:
@@ -215,15 +200,15 @@ class SlurmPlan(Plan):
         codes = [Path(self.output_dir, f"{start}-{node}.exit-code") for node in self.trainers]
         if self.serves_here:
             return supervisor.on_the_first_node(self.request(), codes)
+        host, _ = trainer_address(self.cfg)
         _, port = server_address(self.cfg)
-        return supervisor.on_a_training_node(self.host, port, codes[self.job.this - 1])
+        exit_code = codes[self.job.this - 1]
+        return supervisor.on_a_training_node(self.first_node or host, port, exit_code)
 
 
-def plan_of(call: CommandLine, cfg: Config, gpus: Words) -> Plan:
-    """Return the plan for a Slurm job of several nodes, or for one machine."""
-    if job := slurm():
-        return SlurmPlan(call, cfg, gpus, job)
-    return Plan(call, cfg, gpus)
+def plan_of(call: CommandLine, cfg: Config, gpus: Words, job: Slurm | None) -> Plan:
+    """Return the plan for a job of several nodes, or for one machine."""
+    return SlurmPlan(call, cfg, gpus, job) if job else Plan(call, cfg, gpus)
 
 
 def environment(gpus: Words) -> dict[str, str]:

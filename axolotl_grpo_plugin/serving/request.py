@@ -17,6 +17,8 @@ from axolotl_grpo_plugin.serving.address import check_server
 
 # The supervisor sets these variables for the trainer: the path of the request, its own process id.
 FILE, SUPERVISOR = "AXOLOTL_GRPO_SERVER_REQUEST", "AXOLOTL_GRPO_SUPERVISOR"
+# The command that the user typed, and the keys of the config that `axolotl-grpo train` has added to it.
+COMMAND, ADDED = "AXOLOTL_GRPO_COMMAND", "AXOLOTL_GRPO_ADDED"
 
 
 class Request(NamedTuple):

@@ -45,6 +45,9 @@ class Supervisor:
     output_dir: str
     _trainer: TrainerProcess | None = None
     _rank: int = 0  # id of the process that saves the model, 0 while unknown
+    _exit_code: Path | None = (
+        None  # the file for the exit code, on a training node beside a serving one
+    )
     _stopped_at: float = -_REPEATED  # time of the last signal
 
     def run(self, work: Callable[[], int]) -> int:
@@ -57,7 +60,7 @@ class Supervisor:
             name = signal.Signals(stopped.number).name
             say(f"{name}: the trainer saves, then the run ends. Another signal ends it at once.")
             self._let_save()
-            return 128 + stopped.number
+            return self._publish(128 + stopped.number)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
@@ -90,13 +93,23 @@ class Supervisor:
     def on_the_first_node(self, request: Request, exit_codes: Sequence[Path]) -> int:
         """Serve until all training nodes have written their exit code, or one has failed.
 
-        exit_codes: the training nodes' files. Returns the largest code, or 1 if the server died.
+        On a signal, it serves until they have saved. exit_codes: the training nodes' files. Returns the
+        largest code, or 1 if the server died.
         """
         for file in exit_codes:
             file.unlink(missing_ok=True)  # of an earlier try of the same job
         server = self.serve(request)
         if code := self._boot(server):
             return code
+        try:
+            return self._serve_until_end(server, exit_codes)
+        except Stopped as stopped:
+            name = signal.Signals(stopped.number).name
+            say(f"{name}: the trainers save, then the server ends. Another signal ends it at once.")
+            return self._serve_until_end(server, exit_codes) or 128 + stopped.number
+
+    def _serve_until_end(self, server: VLLMServer, exit_codes: Sequence[Path]) -> int:
+        """Wait until all training nodes have written their exit code, or one has failed. Return the largest code."""
         while server.runs():
             codes = [int(file.read_text()) for file in exit_codes if file.exists()]
             if any(codes) or len(codes) == len(exit_codes):
@@ -110,6 +123,7 @@ class Supervisor:
 
         Returns the exit code, or 1 if no server answers within BOOT_TIMEOUT seconds.
         """
+        self._exit_code = exit_code
         say(f"waiting for vLLM on {host}:{port}")
         deadline = time.monotonic() + BOOT_TIMEOUT
         while not serves(host, port):
@@ -120,8 +134,12 @@ class Supervisor:
                 )
                 return 1
             time.sleep(_POLL_EVERY)
-        code = self._start({}).end()
-        publish(exit_code, str(code))
+        return self._publish(self._start({}).end())
+
+    def _publish(self, code: int) -> int:
+        """Write the exit code of a training node for the first node. Return it."""
+        if self._exit_code:
+            publish(self._exit_code, str(code))
         return code
 
     def _start(self, more: dict[str, str]) -> TrainerProcess:

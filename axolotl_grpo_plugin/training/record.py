@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -16,6 +17,7 @@ import yaml
 from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.schema import SCORES
+from axolotl_grpo_plugin.serving.request import ADDED, COMMAND
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -44,6 +46,9 @@ def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -
     """
     config = {key: value for key, value in given.raw.items() if key not in _LEFT_OUT}
     plain = json.loads(json.dumps(config, default=str))  # under Ray it has enums
+    for key in os.environ.get(ADDED, "").split():  # the next run may have other nodes, for example
+        outer, _, inner = key.rpartition(".")
+        (plain[outer] if outer else plain).pop(inner, None)
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).write_text(text, encoding="utf-8")
@@ -53,7 +58,7 @@ def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -
     add_facts(
         folder,
         {
-            "Command": f"axolotl-grpo train {shlex.join(_words())}",  # it takes every config
+            "Command": os.environ.get(COMMAND) or f"axolotl-grpo train {shlex.join(_words())}",
             "Started": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, in {os.getcwd()}",
             "Versions": ", ".join(packages),
             "Config": f"sha256 {digest[:16]}",
@@ -106,17 +111,16 @@ def versions() -> dict[str, str]:
 
 
 def _words() -> list[str]:
-    """Return the words after `axolotl train`, without options that Axolotl or `axolotl-grpo train` add."""
+    """Return the words after `axolotl train`, without options that Axolotl adds."""
     words = sys.argv[1:]
     if words[:1] == ["train"]:
         words = words[1:]
-    if words[-2:] == ["--launcher", "python"]:
-        words = words[:-2]
     given = []
     for word in words:
         option = word.partition("=")[0]
         if option.removeprefix("--").replace("-", "_") not in _ADDED:
-            given.append(word)
+            # Axolotl's launchers write --trl--beta for the typed --trl.beta.
+            given.append(re.sub(r"^(--[^=]*?)--", r"\1.", word))
     return given
 
 

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from axolotl_grpo_plugin.checks.table import Facts
+from axolotl_grpo_plugin.commands import check as check_command
 from axolotl_grpo_plugin.commands import train as command
 from axolotl_grpo_plugin.commands.check import check, machine_of
 from axolotl_grpo_plugin.commands.train import _check_vllm, check_processes, check_words, processes_of
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, read_config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.plan import CommandLine
 from tests.conftest import ROOT, codes, program
@@ -48,21 +50,19 @@ def test_refuses_a_number_of_processes_that_is_none(words):
         ({**SERVER, "use_ray": True}, "", ["use_ray"]),
     ],
 )
-def test_refuses_options_that_cannot_work(monkeypatch, cfg, words, expected):
-    monkeypatch.delenv("SLURM_NNODES", raising=False)
+def test_refuses_options_that_cannot_work(cfg, words, expected):
     launcher = "torchrun" if "torchrun" in words else "accelerate"
     call = CommandLine("c.yaml", launcher, words.split(), {}, [], None)
-    assert [finding.where for finding in check_words(call, Config(cfg))] == expected
+    assert [finding.where for finding in check_words(call, Config(cfg), None)] == expected
 
 
 @pytest.mark.parametrize(
     ("launcher", "gpus", "codes"),
     [("accelerate", [], ["one-process-on-cpu"]), ("accelerate", ["0", "1"], []), ("torchrun", [], [])],
 )
-def test_refuses_processes_that_accelerate_does_not_start(monkeypatch, launcher, gpus, codes):
-    monkeypatch.delenv("SLURM_NNODES", raising=False)
+def test_refuses_processes_that_accelerate_does_not_start(launcher, gpus, codes):
     call = CommandLine("c.yaml", launcher, [], {}, [], 2)
-    assert [finding.code for finding in check_processes(call, gpus)] == codes
+    assert [finding.code for finding in check_processes(call, gpus, None)] == codes
 
 
 def test_refuses_a_key_of_the_plugin_before_the_config_is_read():
@@ -119,13 +119,6 @@ def test_gpus_need_a_dry_run():
         command.run("none.yaml", [], [], dry_run=False, gpus=2)
 
 
-def test_idle_gpus_of_the_serving_node_are_named(job, capsys):
-    config = str(ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml")
-    assert command.run(config, [], [], dry_run=True, gpus=8) == 0
-    text = "vllm: vLLM leaves 4 of the first node's 8 GPUs idle. Raise vllm.data_parallel_size, "
-    assert text in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("typed", [["--max-steps=3"], ["--use-ray", "--max-steps=3"]])
 def test_a_config_for_ray_continues_as_axolotl_train(monkeypatch, capsys, typed):
     """Without --use-ray, Axolotl 0.21 starts a driver for each GPU of this machine."""
@@ -141,3 +134,82 @@ def test_a_config_for_ray_continues_as_axolotl_train(monkeypatch, capsys, typed)
     monkeypatch.setattr(command.os, "execve", lambda *given: called.append(given[1][3:]))
     command.run(config, typed, [], dry_run=False, gpus=None)
     assert called == [words]
+
+
+SLURM = str(ROOT / "configs/dispatch/qwen2.5-7b-slurm.yaml")
+IDLE = "vllm: vLLM leaves 4 of the first node's 8 GPUs idle. Raise vllm.data_parallel_size, "
+
+
+def test_idle_gpus_of_the_serving_node_are_named(job, monkeypatch, capsys):
+    monkeypatch.setenv("SLURM_NODEID", "0")
+    assert command.run(SLURM, [], [], dry_run=True, gpus=8) == 0
+    assert IDLE in capsys.readouterr().err
+
+
+def test_other_nodes_do_not_repeat_the_plan(job, capsys):
+    assert command.run(SLURM, [], [], dry_run=True, gpus=8) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_plans_nodes_on_a_laptop(capsys):
+    assert command.run(SLURM, [], [], dry_run=True, gpus=8, nodes=2) == 0
+    printed, errors = capsys.readouterr()
+    first, second = printed.splitlines()
+    assert first.startswith("node1: CUDA_VISIBLE_DEVICES=4,5,6,7 axolotl vllm-serve ")
+    assert second.startswith("node2: CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7 axolotl train ")
+    assert IDLE in errors
+
+
+def test_nodes_need_a_dry_run():
+    with pytest.raises(FindingError, match=r"--nodes: these options work only with --dry-run\."):
+        command.run("none.yaml", [], [], dry_run=False, gpus=None, nodes=2)
+
+
+@pytest.mark.parametrize(
+    ("count", "typed", "resumes"),
+    [
+        ("", [], 0),
+        ("0", [], 0),
+        ("1", [], 1),
+        ("2", ["--max-steps", "3"], 1),
+        ("1", ["--auto-resume-from-checkpoints"], 1),
+    ],
+)
+def test_job_that_slurm_starts_again_resumes(monkeypatch, capsys, count, typed, resumes):
+    """Slurm itself starts a job again whose node has failed, and a preempted one."""
+    monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+    command.run(str(ROOT / "configs/quickstart.yaml"), typed, [], dry_run=True, gpus=0)
+    assert capsys.readouterr().out.count("--auto-resume-from-checkpoints") == resumes
+
+
+@pytest.mark.parametrize(
+    ("config", "nodes", "gpus", "placement", "found"),
+    [
+        ("dispatch/qwen2.5-7b-slurm", 3, 4, ["vLLM on GPU 0, 1, 2, 3", *["4 processes on GPU 0, 1, 2, 3"] * 2], []),
+        (
+            "dispatch/qwen2.5-7b-slurm",
+            2,
+            5,
+            ["vLLM on GPU 1, 2, 3, 4", "5 processes on GPU 0, 1, 2, 3, 4"],
+            ["idle-gpus"],
+        ),
+        ("multinode/qwen2.5-7b-lora-ray", 2, 1, ["1 process on GPU 0; vLLM on the same"] * 2, []),
+        ("quickstart", 2, 0, ["CPU, 1 process"] * 2, []),
+        ("dispatch/qwen2.5-7b-slurm", 3, 2, [], ["too-few-gpus"]),
+        ("math/qwen2.5-7b-zero-8gpu", 2, 8, [], ["local-server"]),
+    ],
+)
+def test_check_shows_the_plan_of_each_node(config, nodes, gpus, placement, found):
+    facts = Facts(read_config(str(ROOT / f"configs/{config}.yaml")))
+    checked = check_command.Checked(config)
+    check_command._place(facts, checked, machine_of(gpus, None, None, nodes))
+    lines = [f"node{number}: {text}" for number, text in enumerate(placement, 1)]
+    assert checked.placement.splitlines() == lines
+    assert [finding.code for finding in checked.findings] == found
+
+
+def test_ranks_of_all_nodes_share_the_memory():
+    facts = Facts(read_config(SLURM))
+    check_command._place(facts, check_command.Checked(SLURM), machine_of(4, 80, None, 3))
+    assert facts.ranks == 8
+    assert facts.memory.model == pytest.approx(16 * 7_615_616_512 / 8 / 2**30)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.serving.nodes import place_on_nodes
 from axolotl_grpo_plugin.serving.placement import mode_of, place, serving
 from tests.e2e.conftest import ROOT, axolotl, environment, finish, start
 
@@ -30,7 +31,10 @@ def machines(file):
 
 
 def training_processes(given, needs):
-    return place(Config(given), [str(gpu) for gpu in range(needs.nodes * needs.gpus)]).processes
+    gpus = [str(gpu) for gpu in range(needs.gpus)]
+    if needs.nodes > 1:
+        return place_on_nodes(Config(given), gpus, needs.nodes).processes
+    return place(Config(given), gpus).processes
 
 
 def pack(condition=lambda file, given: True):
@@ -61,8 +65,8 @@ def reported(given, file, folder):
 
     copy = folder / file.name  # a run of the pack may have filled its output_dir
     copy.write_text(yaml.safe_dump({**given, "output_dir": str(folder / "new")}))
-    nodes, gpus, memory = machines(file) or (0, 0, None)
-    checked = check(str(copy), machine_of(nodes * gpus, memory, None), offline=True)
+    nodes, gpus, memory = machines(file) or (1, 0, None)
+    checked = check(str(copy), machine_of(gpus, memory, None, nodes), offline=True)
     assert checked.memory.startswith("estimate ") is bool(gpus)
     return [each for each in checked.findings if each.level != "skipped"]
 
@@ -92,10 +96,14 @@ def test_header_names_needs_and_command(file, given):
     header = file.read_text().partition("base_model:")[0]
     for word in ("# Trains:", "# Needs:", "# Run:", "# Expect:"):
         assert word in header
-    ((command, path),) = re.findall(r"(axolotl(?:-grpo)? train|sbatch \S+) (\S+\.yaml)", header)
+    ((command, path),) = re.findall(r"(axolotl(?:-grpo)? train|sbatch .+) (\S+\.yaml)", header)
     assert Path(path) == file.relative_to(ROOT)
     if command.startswith("sbatch"):
-        assert ROOT / command.split()[1] == SLURM
+        *requests, script = command.split()[1:]
+        assert ROOT / script == SLURM
+        needs = machines(file)
+        assert requests in ([], [f"--nodes={needs.nodes}", f"--gpus-per-node={needs.gpus}"])
+        assert serving(Config(given)) == needs.gpus  # the first node serves with all its GPUs
     else:
         assert command == "axolotl-grpo train"
     assert f"`{path}`" in (ROOT / "docs/configs.md").read_text()
@@ -147,7 +155,6 @@ def test_slurm_script_requests_the_nodes_of_its_config():
     script = SLURM.read_text()
     (config,) = set(re.findall(r"configs/\S+\.yaml", script))
     needs = machines(ROOT / config)
-    # The first node serves with all its GPUs.
-    assert serving(Config(yaml.safe_load((ROOT / config).read_text()))) == needs.gpus
+    assert f"sbatch configs/multinode/slurm.sbatch {config}" in (ROOT / config).read_text()
     assert f"#SBATCH --nodes={needs.nodes}\n" in script
     assert f"#SBATCH --gpus-per-node={needs.gpus}\n" in script

@@ -5,7 +5,9 @@ import pytest
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.serving.address import settle_address
-from axolotl_grpo_plugin.serving.plan import CommandLine, Plan, SlurmPlan, environment, plan_of
+from axolotl_grpo_plugin.serving.nodes import check_first_node, planned, slurm
+from axolotl_grpo_plugin.serving.plan import CommandLine, Plan, SlurmPlan, environment
+from axolotl_grpo_plugin.serving.plan import plan_of as plan_for
 from tests.conftest import script
 
 
@@ -23,9 +25,13 @@ def call(*typed, launcher="accelerate", after=(), processes=None):
 
 def config(mode="server", **more):
     vllm = {"host": "127.0.0.1", "port": 8000, **more.pop("vllm", {})}
-    cfg = {"base_model": "m", "trl": {"use_vllm": True, "vllm_mode": mode}, "vllm": vllm, **more}
+    cfg = {"base_model": "m", "trl": {"use_vllm": True, "vllm_mode": mode}, **more, "vllm": vllm}
     settle_address(Config(cfg))
     return cfg
+
+
+def plan_of(call, cfg, gpus):
+    return plan_for(call, cfg, gpus, slurm())
 
 
 def commands(plan):
@@ -35,7 +41,7 @@ def commands(plan):
 def test_plans_one_machine():
     plan = plan_of(call("--max-steps", "3", after=["--main_process_port", "1"]), Config(config()), "0 1 2 3".split())
     assert type(plan) is Plan
-    assert plan.ranks == 3
+    assert plan.placement.processes == 3
     assert commands(plan) == [
         "CUDA_VISIBLE_DEVICES=3 axolotl vllm-serve c.yaml",
         "CUDA_VISIBLE_DEVICES=0,1,2 axolotl train c.yaml --max-steps 3 --num-processes 3 -- --main_process_port 1",
@@ -85,8 +91,8 @@ def test_plans_slurm_nodes(job):
     cfg = config(vllm={"host": "0.0.0.0", "tensor_parallel_size": 4})
     plan = plan_of(call(), Config(cfg), "0 1 2 3".split())
     assert type(plan) is SlurmPlan
-    assert plan.ranks == 8
-    rendezvous = "--rdzv_backend c10d --rdzv_endpoint n2:29500 --rdzv_id 7"
+    assert plan.placement.processes == 8
+    rendezvous = "--rdzv_backend static --rdzv_endpoint n2:29507 --rdzv_id 7"
     train = "CUDA_VISIBLE_DEVICES=0,1,2,3 axolotl train c.yaml --launcher torchrun --trl.vllm-server-host=n1"
     assert commands(plan) == [
         "n1: CUDA_VISIBLE_DEVICES=0,1,2,3 axolotl vllm-serve c.yaml",
@@ -101,9 +107,9 @@ def test_plans_slurm_nodes(job):
 
 def test_slurm_without_a_server_trains_on_all_nodes(job):
     plan = plan_of(call(), Config(config("colocate")), ["0", "1"])
-    assert plan.ranks == 6
+    assert plan.placement.processes == 6
     assert [part.node for part in plan.parts()] == ["n1", "n2", "n3"]
-    assert "--rdzv_endpoint n1:29500" in commands(plan)[2]
+    assert "--rdzv_endpoint n1:29507" in commands(plan)[2]
 
 
 UNREACHABLE = r"vllm.host \({}\): the other nodes cannot reach the server. Set it to 0.0.0.0"
@@ -113,7 +119,7 @@ UNREACHABLE = r"vllm.host \({}\): the other nodes cannot reach the server. Set i
     "tasks, vllm, text",
     [
         ("6", {}, "several tasks per node. Set --ntasks-per-node=1"),
-        ("3", {"tensor_parallel_size": 8}, "4 GPUs are visible on this node, and vLLM needs 8"),
+        ("3", {"tensor_parallel_size": 8}, "vLLM needs 8 GPUs on the first node, which has 4"),
         ("3", {}, UNREACHABLE.format("127.0.0.1")),
     ],
 )
@@ -122,6 +128,46 @@ def test_refuses_slurm_jobs_that_cannot_work(job, tasks, vllm, text):
     job.setenv("SLURM_STEP_NUM_TASKS", tasks)
     with pytest.raises(FindingError, match=text):
         plan_of(call(), Config(cfg), "0 1 2 3".split())
+
+
+def test_nodes_without_a_gpu_train_on_their_cpus(job):
+    plan = plan_of(call(), Config({"base_model": "m"}), [])
+    assert plan.placement.processes == 3
+    rendezvous = "--rdzv_backend static --rdzv_endpoint n1:29507 --rdzv_id 7"
+    words = "n3: axolotl train c.yaml --launcher torchrun -- --nnodes 3 --nproc_per_node 1 --node_rank 2"
+    assert commands(plan)[2] == f"{words} {rendezvous}"
+    serving = plan_of(call(processes=2), Config(config(vllm={"host": "0.0.0.0"})), [])
+    assert commands(serving)[0] == "n1: axolotl vllm-serve c.yaml"
+    assert serving.placement.processes == 4
+
+
+def test_plans_nodes_without_a_job():
+    cfg = config(vllm={"host": "0.0.0.0", "tensor_parallel_size": 2})
+    plan = plan_for(call(), Config(cfg), ["0", "1"], planned(2))
+    rendezvous = "--rdzv_backend static --rdzv_endpoint node2:29500 --rdzv_id JOB"
+    train = "axolotl train c.yaml --launcher torchrun --trl.vllm-server-host=node1"
+    assert commands(plan) == [
+        "node1: CUDA_VISIBLE_DEVICES=0,1 axolotl vllm-serve c.yaml",
+        f"node2: CUDA_VISIBLE_DEVICES=0,1 {train} -- --nnodes 1 --nproc_per_node 2 --node_rank 0 {rendezvous}",
+    ]
+    assert planned(1) is None
+
+
+def test_a_host_of_the_config_is_not_added_to_the_command(job):
+    cfg = config(trl={"use_vllm": True, "vllm_server_host": "n1-ib"}, vllm={"host": "0.0.0.0"})
+    plan = plan_of(call(), Config(cfg), ["0"])
+    assert plan.first_node == ""
+    assert "vllm-server-host" not in commands(plan)[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "codes"),
+    [("127.0.0.1", []), ("127.0.0.2", []), ("192.0.2.7", ["not-first-node"]), ("gn1.invalid", ["not-first-node"])],
+)
+def test_refuses_a_host_that_is_another_node(host, codes):
+    """The run.yaml of an earlier version pins the first node of its job."""
+    cfg = config(trl={"use_vllm": True, "vllm_server_host": host}, vllm={"host": "0.0.0.0"})
+    assert [finding.code for finding in check_first_node(Config(cfg))] == codes
 
 
 def test_slurm_needs_srun(job):

@@ -9,6 +9,7 @@ import yaml
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.runlog.schema import write
+from axolotl_grpo_plugin.serving.request import ADDED, COMMAND
 from axolotl_grpo_plugin.training.record import add_facts, facts, results, write_run
 
 REWARD = "rewards.mine.ends_with"
@@ -21,17 +22,31 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("started", [["axolotl", "train"], ["axolotl/cli/train.py"]])
+@pytest.mark.parametrize(
+    "started",
+    [["axolotl", "train", "c.yaml", "--trl.beta=-3--1"], ["axolotl/cli/train.py", "c.yaml", "--trl--beta=-3--1"]],
+)
 def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started):
-    monkeypatch.setattr(
-        sys, "argv", [*started, "c.yaml", "--max-steps=3", "--debug-num-examples=0", "--launcher", "python"]
-    )
+    """Axolotl's launchers write --trl--beta for the typed --trl.beta, which `axolotl train` then ignores."""
+    monkeypatch.setattr(sys, "argv", [*started, "--debug-num-examples=0"])
     write_run(Config({**GIVEN, "debug": False, "comet_api_key": "x"}), tmp_path / "new")
     text = (tmp_path / "new" / "run.yaml").read_text()
     known = facts(tmp_path / "new")
-    assert known["Command"] == "axolotl-grpo train c.yaml --max-steps=3"
+    assert known["Command"] == "axolotl-grpo train c.yaml --trl.beta=-3--1"
     assert "axolotl-grpo-plugin 0" in known["Versions"] and known["Started"].endswith(f"in {os.getcwd()}")
     assert yaml.safe_load(text) == GIVEN
+
+
+def test_record_has_only_what_the_user_typed(tmp_path, monkeypatch):
+    """The first node of a Slurm job is another one in the job that resumes the run."""
+    given = {**GIVEN, "auto_resume_from_checkpoints": True}
+    given["trl"] = {**GIVEN["trl"], "vllm_server_host": "gn1"}
+    monkeypatch.setattr(sys, "argv", ["axolotl/cli/train.py", "c.yaml", "--trl--vllm-server-host=gn1"])
+    monkeypatch.setenv(ADDED, "auto_resume_from_checkpoints trl.vllm_server_host")
+    monkeypatch.setenv(COMMAND, "axolotl-grpo train c.yaml --launcher torchrun -- --nproc-per-node 2")
+    write_run(Config(given), tmp_path)
+    assert yaml.safe_load((tmp_path / "run.yaml").read_text()) == GIVEN
+    assert facts(tmp_path)["Command"] == "axolotl-grpo train c.yaml --launcher torchrun -- --nproc-per-node 2"
 
 
 def test_facts_are_added_and_replaced(tmp_path):

@@ -4,14 +4,11 @@ A function here does nothing else, and says why no other way is left. upstream.t
 tests/e2e/test_upstream.py finds names that moved. training/trainer.py overrides the methods of trainers.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
-
-from axolotl_grpo_plugin.config import Config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,31 +29,6 @@ def check_plugin_names(check: Callable[[str], None]) -> None:
         return load(name)
 
     base.load_plugin = load_plugin
-
-
-def connect_cpus() -> None:
-    """Let ranks without GPUs train one model: torchrun starts them, and gloo connects them.
-
-    accelerate would train each rank by itself, and Axolotl asks whether the ranks' GPUs reach each other.
-    """
-    from axolotl.utils import environment
-
-    if _ranks_on_cpus():
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-        environment.check_cuda_p2p_support = lambda: True
-
-
-def keep_on_cpu(cfg: Config) -> None:
-    """Let ranks without GPUs load the model. Axolotl would put it on the GPU with the number of the rank."""
-    if _ranks_on_cpus():
-        cfg.raw["device_map"] = {"": "cpu"}
-
-
-def _ranks_on_cpus() -> bool:
-    import torch
-
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
-    return ranks > 1 and not torch.cuda.is_available()
 
 
 @contextmanager

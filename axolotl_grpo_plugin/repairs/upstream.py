@@ -59,6 +59,26 @@ def no_reference_model() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def signal_handlers(set_handlers: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Let a function set the signal handlers of a training inside a with block.
+
+    Axolotl's handler lets the first rank save alone. With FSDP and ZeRO-3, that rank has only a part of the model.
+
+    Args:
+        set_handlers: Gets a function that sets Axolotl's handler.
+    """
+    from axolotl import train
+
+    set_theirs = train.setup_signal_handler
+
+    def setup_signal_handler(cfg: Any, model: Any) -> None:
+        set_handlers(partial(set_theirs, cfg, model))
+
+    with patch.object(train, "setup_signal_handler", setup_signal_handler):
+        yield
+
+
 def decode_with(model: "PreTrainedModel", loop: Callable[..., Any]) -> None:
     """Let `generate` decode with another loop. transformers takes one per call only, and TRL makes the call."""
     model.generate = partial(model.generate, custom_generate=loop)

@@ -11,6 +11,7 @@ from axolotl.integrations import base
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import name_run
 from axolotl_grpo_plugin.checks.config import check_plugin
+from axolotl_grpo_plugin.checks.engines import check_process
 from axolotl_grpo_plugin.checks.table import Facts, findings
 from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use
 from axolotl_grpo_plugin.checks.trl_args import trl_args
@@ -19,6 +20,7 @@ from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, exit_on_findings, first_line, stop, stop_on, write_end
 from axolotl_grpo_plugin.repairs import upstream
+from axolotl_grpo_plugin.repairs.cpu_ranks import connect_cpus, keep_on_cpu
 from axolotl_grpo_plugin.repairs.ray_workers import connect_workers
 from axolotl_grpo_plugin.repairs.startup import exit_quickly, keep_objects
 from axolotl_grpo_plugin.serving.address import settle_address
@@ -75,7 +77,9 @@ class GRPOPlugin(base.BasePlugin):
         else:
             _pass_crashes()
             exit_quickly()
-            upstream.connect_cpus()
+            if config.deepspeed and "AXOLOTL_IS_PREPROCESS" not in os.environ:
+                stop_on(check_process(config), config.file)  # because Axolotl starts DeepSpeed next
+            connect_cpus(config)
             connect_workers(config, self._given)
             quiet_console(everything=False)
             stop_on(findings(Facts(config), "yaml", "import", "axolotl"), config.file)
@@ -105,7 +109,8 @@ class GRPOPlugin(base.BasePlugin):
 
         if not preprocess:
             quiet_console(everything=True)
-            upstream.keep_on_cpu(config)
+            stop_on(check_process(config), config.file)
+            keep_on_cpu(config)
             stop_on(findings(Facts(config, ranks=_ranks()), "disk", "machine"), config.file)
         loaded = load_checked(config)
         self._row = loaded.train_dataset[0]

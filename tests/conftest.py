@@ -106,7 +106,7 @@ def pytest_collection_modifyitems(items):
 
     The files of real trainings come first. Two workers then end at about the same time, because the last files are short.
     """
-    items.sort(key=lambda test: "e2e" not in test.path.parts)
+    items.sort(key=lambda test: not {"e2e", "engines"} & {*test.path.parts})
     seen = Counter()
     for test in items:
         for mark in test.iter_markers("every"):

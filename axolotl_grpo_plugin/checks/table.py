@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from axolotl_grpo_plugin.checks import config, prefill, traps
 from axolotl_grpo_plugin.checks.batch import check_batch, check_groups, check_rows
+from axolotl_grpo_plugin.checks.engines import check_engine
 from axolotl_grpo_plugin.checks.ignored import check_ignored, check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import Memory, check_memory, memory_of
 from axolotl_grpo_plugin.checks.prompts import check_prompts
@@ -163,6 +164,12 @@ def _refused(facts: Facts) -> Findings:
             yield finding
 
 
+def _engine(facts: Facts) -> Findings:
+    """Check the engine for the planned processes. A training checks its own process when it starts."""
+    if facts.placement:
+        yield from check_engine(facts.cfg, facts.ranks, bool(facts.placement.train))
+
+
 def _memory(facts: Facts) -> Findings:
     if isinstance(facts.memory, Finding):
         yield facts.memory
@@ -244,6 +251,7 @@ CHECKS = (
     Check("ranks", lambda facts: check_batch(facts.cfg, facts.ranks)),
     Check("ranks", lambda facts: traps.check_parallel(facts.cfg, facts.ranks)),
     Check("ranks", lambda facts: check_parallel_tools(facts.cfg, facts.ranks)),
+    Check("ranks", _engine, only_checks),
     Check("ranks", _refused, only_checks),
     Check("ranks", _memory, only_checks),
     Check("data", lambda facts: facts.read.unread, is_read),

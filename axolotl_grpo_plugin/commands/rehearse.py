@@ -17,6 +17,7 @@ import yaml
 from huggingface_hub import constants
 
 from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.checks.versions import install
 from axolotl_grpo_plugin.commands import check as command
 from axolotl_grpo_plugin.config import Config, limit_prompts, read_config
 from axolotl_grpo_plugin.data import hub
@@ -31,6 +32,7 @@ from axolotl_grpo_plugin.rehearsal.overlay import (
     local_rows,
     merged,
     overlay_of,
+    untried_engine,
 )
 from axolotl_grpo_plugin.rehearsal.results import (
     Best,
@@ -50,7 +52,6 @@ from axolotl_grpo_plugin.trying.samples import RewardError, gold_scores, trainin
 
 STAND_IN = "pkg://axolotl_grpo_plugin/quickstart/model"
 GOLDS = 2  # right answers to try
-SHARDED = ("deepspeed", "fsdp_config")
 
 
 def run(
@@ -139,13 +140,10 @@ class Rehearsal:
                 "not called, because random weights write no call",
                 "Test them as functions",
             )
-        for key in SHARDED:
-            if self.cfg.value_at(key):
-                self._skip(
-                    key,
-                    "left out, because a CPU does not shard the model",
-                    "Watch the first steps on the rented machine",
-                )
+        if untried := untried_engine(self.cfg, self.trainer.ranks):
+            key, reason = untried
+            fix = "Rehearse with --ranks 2" if self.trainer.ranks == 1 else install(key)
+            self._skip(key, f"left out, because {reason}", fix)
         return checked.ok
 
     def _skip(self, where: str, what: str, fix: str) -> None:

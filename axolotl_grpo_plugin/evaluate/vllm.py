@@ -147,7 +147,7 @@ class VllmBackend:
             port = probe.getsockname()[1]
         self._address = f"{LOCAL}:{port}"
         self._server = VLLMServer(
-            Request(self._command(model, port), {}, LOCAL, port, str(self._folder), os.getpid()),
+            Request(self._command(model, port), {}, LOCAL, port, str(self._folder)),
             {**environment(self._gpus), "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"},
         )
         say(f"vLLM starts with {model.folder} (log: {self._server.log})")

@@ -1,7 +1,9 @@
 """The values that this machine lays over a config for a machine to rent."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from math import ceil, gcd, lcm
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,11 @@ MICRO = 16  # the most completions per forward pass
 COMPLETIONS = 32  # about as many per step
 THREADS = 4
 
+ENGINES = ("deepspeed", "fsdp")  # beginnings of the keys of engines that shard the model
 # Beginnings of the keys that are left out.
 LEFT_OUT = (
-    # Each rank on a CPU holds the whole model.
-    "deepspeed",
     "deepcompile",
-    "fsdp",
+    # They count the GPUs of the machine to rent.
     "dp_shard",
     "dp_replicate",
     "tensor_parallel",
@@ -106,6 +107,9 @@ LEFT_OUT_OF_TRL = ("vllm_", "use_liger_loss", "generation_batch_size")
 GPU_PLUGINS = ("liger", "cut_cross_entropy", "kernels", "swanlab")
 GPU_OPTIMIZERS = ("4bit", "8bit", "paged", "bnb", "fp8", "ao_")
 OF_GPUS = ("bf16", "fp16", "tf32", "load_in_4bit", "load_in_8bit", "deepspeed", "fsdp_config")
+ENGINE_KEYS = ("deepspeed", "fsdp_config")
+# Of a DeepSpeed file. Its optimizers are compiled.
+OF_GPUS_IN_DEEPSPEED = ("bf16", "fp16", "amp", "optimizer", "scheduler")
 OF_HUB = ("name", "split", "ds_type", "data_files", "revision", "trust_remote_code")
 # Numbers that a rehearsal does not exceed.
 AT_MOST = {
@@ -137,6 +141,7 @@ def overlay_of(cfg: Config, ranks: int) -> dict[str, Any]:
     """
     overlay = _left_out(cfg.raw, LEFT_OUT)
     overlay |= FIXED
+    overlay |= _engine(cfg, ranks)
     batch = small_batch(batch_of(cfg, ranks) or Batch(1, 1, 1, ranks))
     overlay["micro_batch_size"] = batch.micro_batch_size
     overlay["gradient_accumulation_steps"] = batch.gradient_accumulation_steps
@@ -178,6 +183,41 @@ def _differing(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[st
 
 def _left_out(values: Mapping[str, Any], beginnings: tuple[str, ...]) -> dict[str, Any]:
     return dict.fromkeys(key for key in values if str(key).startswith(beginnings))
+
+
+def untried_engine(cfg: Config, ranks: int) -> tuple[str, str] | None:
+    """Return the key of an engine that this machine cannot try, with its reason; None if it can try the config's."""
+    for key in ENGINE_KEYS:
+        if not cfg.value_at(key):
+            continue
+        if ranks == 1:
+            return key, "one process does not shard a model"
+        if key == "deepspeed" and not find_spec("deepspeed"):
+            return key, "deepspeed is not installed"
+    return None
+
+
+def _engine(cfg: Config, ranks: int) -> dict[str, Any]:
+    """Return the values for the engine that shards the model: without GPUs, and with all tensors in shards."""
+    if ranks == 1 or untried_engine(cfg, ranks):
+        return _left_out(cfg.raw, ENGINES)
+    if fsdp := cfg.fsdp_config.raw:
+        # Axolotl names "cuda" where it sends the weights from the first rank to the others.
+        return {
+            "fsdp_config": {**fsdp, "cpu_ram_efficient_loading": False, "offload_params": False}
+        }
+    given = cfg.deepspeed
+    if not given:
+        return {}
+    deepspeed = json.loads(Path(given).read_text()) if isinstance(given, str) else dict(given)
+    for key in OF_GPUS_IN_DEEPSPEED:
+        deepspeed.pop(key, None)
+    zero = mapping_of(deepspeed.get("zero_optimization"))
+    kept = {key: value for key, value in zero.items() if not key.startswith(("offload_", "zero_"))}
+    if kept.get("stage") == 3:
+        # The tensors of a tiny model would stay whole.
+        kept["stage3_param_persistence_threshold"] = 0
+    return {"deepspeed": {**deepspeed, "zero_optimization": kept}}
 
 
 def _trl(cfg: Config) -> dict[str, Any]:

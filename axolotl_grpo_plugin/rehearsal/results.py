@@ -1,6 +1,7 @@
 """Show and check the results of a rehearsal: rewards that pay, and a checkpoint that resumes."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +72,8 @@ def check_checkpoint(checkpoint: Path) -> Findings:
             "the run wrote no checkpoint",
             "See the log for the reason",
         )
-    elif not any(checkpoint.glob("optimizer*")):
+    # DeepSpeed has a folder global_stepN.
+    elif not any(chain(checkpoint.glob("optimizer*"), checkpoint.glob("global_step*"))):
         yield warning(
             "no-optimizer-state",
             "save_only_model",

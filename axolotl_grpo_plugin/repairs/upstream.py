@@ -4,15 +4,12 @@ A function here does nothing else, and says why no other way is left. upstream.t
 tests/e2e/test_upstream.py finds names that moved. training/trainer.py overrides the methods of trainers.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
-
-from axolotl_grpo_plugin.config import Config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,24 +32,6 @@ def check_plugin_names(check: Callable[[str], None]) -> None:
     base.load_plugin = load_plugin
 
 
-def connect_cpus() -> None:
-    """Let ranks without GPUs train one model: torchrun starts them, and gloo connects them.
-
-    accelerate would train each rank by itself, and Axolotl asks whether the ranks' GPUs reach each other.
-    """
-    from axolotl.utils import environment
-
-    if _ranks_on_cpus():
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-        environment.check_cuda_p2p_support = lambda: True
-
-
-def keep_on_cpu(cfg: Config) -> None:
-    """Let ranks without GPUs load the model. Axolotl would put it on the GPU with the number of the rank."""
-    if _ranks_on_cpus():
-        cfg.raw["device_map"] = {"": "cpu"}
-
-
 def start_ray_workers(train: Callable[[dict[str, Any]], None], on_cpus: bool) -> None:
     """Let Axolotl start Ray's workers with another function, and let it start them on CPUs.
 
@@ -69,13 +48,6 @@ def start_ray_workers(train: Callable[[dict[str, Any]], None], on_cpus: bool) ->
         ray_train: Any = import_module("ray.train")  # an optional package
         scaling = ray_train.ScalingConfig
         ray_train.ScalingConfig = lambda **options: scaling(**(options | {"use_gpu": False}))
-
-
-def _ranks_on_cpus() -> bool:
-    import torch
-
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
-    return ranks > 1 and not torch.cuda.is_available()
 
 
 @contextmanager
@@ -103,6 +75,26 @@ def no_reference_model() -> Iterator[None]:
     from axolotl import train
 
     with patch.object(train, "setup_reference_model", lambda *_: None):
+        yield
+
+
+@contextmanager
+def signal_handlers(set_handlers: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Let a function set the signal handlers of a training inside a with block.
+
+    Axolotl's handler lets the first rank save alone. With FSDP and ZeRO-3, that rank has only a part of the model.
+
+    Args:
+        set_handlers: Gets a function that sets Axolotl's handler.
+    """
+    from axolotl import train
+
+    set_theirs = train.setup_signal_handler
+
+    def setup_signal_handler(cfg: Any, model: Any) -> None:
+        set_handlers(partial(set_theirs, cfg, model))
+
+    with patch.object(train, "setup_signal_handler", setup_signal_handler):
         yield
 
 

@@ -13,6 +13,7 @@ from threading import Thread
 
 from axolotl_grpo_plugin.findings import END
 from axolotl_grpo_plugin.processes import shell_code, spawn
+from axolotl_grpo_plugin.serving.saver import SAVER, Saver
 
 LOG = "debug.log"  # Axolotl's log in output_dir
 
@@ -26,6 +27,7 @@ class TrainerProcess:
     def __init__(self, command: Sequence[str], env: Mapping[str, str], output_dir: str):
         self._folder = TemporaryDirectory()
         self._end = Path(self._folder.name, "end")
+        self._saver = Path(self._folder.name, "saver.json")
         self._log = Path(output_dir, LOG)
         self._began = time.time()
         self._last = b"\n"  # the last character on this process's standard error
@@ -34,7 +36,8 @@ class TrainerProcess:
             termios.tcsetwinsize(sink, termios.tcgetwinsize(2))
         else:
             source, sink = os.pipe()
-        self._process = spawn(command, {**env, END: str(self._end)}, errors=sink)
+        files = {END: str(self._end), SAVER: str(self._saver)}
+        self._process = spawn(command, {**env, **files}, errors=sink)
         self.pid = self._process.pid
         os.close(sink)
         self._copier = Thread(target=self._copy, args=(source,), daemon=True)
@@ -43,6 +46,10 @@ class TrainerProcess:
     def runs(self) -> bool:
         """Return whether the trainer runs."""
         return self._process.poll() is None
+
+    def saver(self) -> Saver | None:
+        """Return the rank that saves the model, or None before it can."""
+        return Saver.read(self._saver)
 
     def _copy(self, source: int) -> None:
         with suppress(OSError):  # the end of a terminal

@@ -22,17 +22,13 @@ COMMAND, ADDED = "AXOLOTL_GRPO_COMMAND", "AXOLOTL_GRPO_ADDED"
 
 
 class Request(NamedTuple):
-    """A server's command, its extra environment variables, its address, and the run's output_dir.
-
-    pid: the trainer's first rank, which writes the request and saves the model on SIGINT.
-    """
+    """A server's command, its extra environment variables, its address, and the run's output_dir."""
 
     command: list[str]
     env: dict[str, str]
     host: str
     port: int
     output_dir: str
-    pid: int
 
     def write(self, file: Path) -> None:
         publish(file, json.dumps(self._asdict()))
@@ -64,7 +60,6 @@ def request(cfg: Config) -> Request:
         arguments.host,
         arguments.port,
         str(output_dir(cfg)),
-        os.getpid(),
     )
 
 

@@ -5,20 +5,22 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from axolotl_grpo_plugin.processes import alive, children, end_signals
+from axolotl_grpo_plugin.processes import alive, children, end_signals, kill
 from axolotl_grpo_plugin.serving.address import serves
 from axolotl_grpo_plugin.serving.output import TrainerProcess
 from axolotl_grpo_plugin.serving.placement import Words
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, publish, served
+from axolotl_grpo_plugin.serving.saver import files_of
 from axolotl_grpo_plugin.serving.server import VLLMServer, say
 
 _POLL_EVERY = 0.2  # seconds
 BOOT_TIMEOUT = 1800  # seconds that a training node waits for the first node's server
-_SAVE_TIMEOUT = 60  # seconds that the trainer has to save the model when it must end
+_SAVE_TIMEOUT = 60.0  # seconds that the trainer has to save the model when it must end
 _REPEATED = 1.0  # seconds in which the same signal comes again: from `timeout`, and from a launcher that forwards it
 
 
@@ -44,10 +46,8 @@ class Supervisor:
     env: Mapping[str, str]
     output_dir: str
     _trainer: TrainerProcess | None = None
-    _rank: int = 0  # id of the process that saves the model, 0 while unknown
-    _exit_code: Path | None = (
-        None  # the file for the exit code, on a training node beside a serving one
-    )
+    # The file for the exit code, on a training node beside a serving one.
+    _exit_code: Path | None = None
     _stopped_at: float = -_REPEATED  # time of the last signal
 
     def run(self, work: Callable[[], int]) -> int:
@@ -58,8 +58,11 @@ class Supervisor:
             return work()
         except Stopped as stopped:
             name = signal.Signals(stopped.number).name
-            say(f"{name}: the trainer saves, then the run ends. Another signal ends it at once.")
-            self._let_save()
+            saves, timeout = "the trainer saves", _SAVE_TIMEOUT
+            if self._saves_together():
+                saves, timeout = "the step ends, and all ranks save", inf
+            say(f"{name}: {saves}, then the run ends. Another signal ends it at once.")
+            self._let_save(timeout)
             return self._publish(128 + stopped.number)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
@@ -73,13 +76,12 @@ class Supervisor:
         """Start the trainer, and the server when the trainer requests it."""
         with TemporaryDirectory() as folder:
             file = Path(folder, "server.json")
-            trainer = self._start({FILE: str(file), SUPERVISOR: str(os.getpid())})
+            trainer = self._start({FILE: str(file)})
             while trainer.runs() and not file.exists():
                 time.sleep(_POLL_EVERY)
             if not file.exists():
                 return trainer.end()
             request = Request.read(file)
-            self._rank = request.pid
             server = self.serve(request)
             if code := self._boot(server):
                 return code
@@ -144,7 +146,8 @@ class Supervisor:
 
     def _start(self, more: dict[str, str]) -> TrainerProcess:
         """Start the trainer. more: added to its environment."""
-        self._trainer = TrainerProcess(self.train, {**self.env, **more}, self.output_dir)
+        env = {**self.env, SUPERVISOR: str(os.getpid()), **more}
+        self._trainer = TrainerProcess(self.train, env, self.output_dir)
         return self._trainer
 
     def _boot(self, server: VLLMServer) -> int:
@@ -158,23 +161,33 @@ class Supervisor:
     def _died(self, server: VLLMServer, when: str) -> int:
         say(server.explain_end(when))
         self._let_save()
+        if self._saves_together():  # the step may need the server
+            say(files_of(self.output_dir))
         return 1
 
-    def _let_save(self) -> None:
-        """Send the trainer SIGINT, on which Axolotl saves. Wait until it ends or a second signal comes."""
+    def _saves_together(self) -> bool:
+        """Return whether the ranks of the trainer save together after a step."""
+        saver = self._trainer.saver() if self._trainer else None
+        return bool(saver and saver.together)
+
+    def _let_save(self, timeout: float = _SAVE_TIMEOUT) -> None:
+        """Send the trainer SIGINT, on which it saves. Wait until it ends or a second signal comes."""
         trainer = self._trainer
         if not trainer or not trainer.runs():
             return
         try:
-            if self._rank and alive(self._rank):
+            saver = trainer.saver()
+            if saver and alive(saver.pid):
                 # Not the launcher, because torch's kills its ranks 30 s after the signal.
-                saving = [self._rank]
-                os.kill(self._rank, signal.SIGINT)
+                os.kill(saver.pid, signal.SIGINT)
+                # If one rank saves alone, the others and the launcher wait for it in vain.
+                saving = [trainer.pid if saver.together else saver.pid]
             else:
                 saving = [trainer.pid, *children(trainer.pid)]
                 os.killpg(trainer.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
-            deadline = time.monotonic() + _SAVE_TIMEOUT
+            deadline = time.monotonic() + timeout
             while any(map(alive, saving)) and time.monotonic() < deadline:
                 time.sleep(_POLL_EVERY)
         except Stopped:
-            say("the run ends at once")
+            kill(trainer.pid)
+            say(f"the run ends at once. {files_of(self.output_dir)}")

@@ -38,7 +38,9 @@ def show_summary(cfg: Config, trainer: "GRPOTrainer", speed: str) -> None:
         return
     args = trainer.args
     group = trainer.num_generations
-    millions = trainer.model.num_parameters() / 1e6
+    # ZeRO-3 leaves empty tensors in place of the weights.
+    sizes = [getattr(weight, "ds_numel", weight.numel()) for weight in trainer.model.parameters()]
+    millions = sum(sizes) / 1e6
     length = f"{args.num_train_epochs:g} epochs"
     if args.max_steps > 0:
         length = f"{args.max_steps} steps"

@@ -28,7 +28,13 @@ LOG = logging.getLogger(__name__)
 
 
 class HeldOutAnswers(GuardedScores, ToolUse, DataProducerRepair):
-    """TRL's trainer that can answer and score rows between two steps, without an effect on the training."""
+    """TRL's trainer that can answer and score rows between two steps, without an effect on the training.
+
+    Attributes:
+        ends_on_signal: Whether a signal ends the run, so that no rows are answered after the training.
+    """
+
+    ends_on_signal = False
 
     def answer_rows(self, dataset: Dataset) -> list[Row]:
         """Answer each row once greedily and once sampled.
@@ -145,7 +151,7 @@ class HeldOut(TrainerCallback):
             self._log(self._answer(f"step {state.global_step}"))
 
     def on_train_end(self, *_: object, **__: object) -> None:
-        if not self._ended:  # the run was stopped
+        if not self._ended and not self.trainer.ends_on_signal:  # another callback stopped the run
             self._after()
 
     def _after(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
+from axolotl_grpo_plugin.serving.saver import Saver
 from axolotl_grpo_plugin.training.banner import show_summary
 from axolotl_grpo_plugin.training.callbacks import callbacks
 from axolotl_grpo_plugin.training.dynamic_sampling import SamplingSettings
+from axolotl_grpo_plugin.training.ending import CollectiveEnd, is_sharded
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog
@@ -41,6 +44,7 @@ class Run:
         self.rewards = RewardRunner(cfg)
         self.tools: Tools | None = None
         self.watchdog: Watchdog | None = None
+        self._end: CollectiveEnd | None = None  # of ranks that share one model
         self._no_packed_step = ""  # the reason
         self._opened = ExitStack()
 
@@ -61,6 +65,7 @@ class Run:
         cfg.raw["trl"]["reward_num_workers"] = 1
         self._opened.enter_context(upstream.reward_functions(self.rewards.reward_func))
         self._opened.enter_context(upstream.no_reference_model())
+        self._opened.enter_context(upstream.signal_handlers(self._hear_signals))
 
     def begin(self, trainer: GRPOTrainer) -> None:
         """Show and record the run of a trainer that Axolotl has made.
@@ -84,13 +89,25 @@ class Run:
 
     def callbacks(self, trainer: RunTrainer) -> list[TrainerCallback]:
         """Return the callbacks in the order of their calls."""
-        first = []
+        first: list[TrainerCallback] = []
+        if is_sharded(trainer):
+            self._end = CollectiveEnd(trainer)
+            first.append(self._end)
         timeout = self.cfg.grpo_stall_timeout
         if timeout != 0:
             # Others generate in their on_train_begin.
             self.watchdog = Watchdog(timeout, trainer.args.output_dir)
             first.append(self.watchdog)
         return [*first, *callbacks(self.cfg, trainer, self.rewards)]
+
+    def _hear_signals(self, set_axolotls_handler: Callable[[], None]) -> None:
+        """Let the run save its model on a signal, right before the training begins."""
+        if self._end:
+            self._end.hear_signals()
+        else:
+            set_axolotls_handler()
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            Saver(os.getpid(), together=bool(self._end)).announce()
 
     def close(self) -> None:
         """End threads and processes, and undo the changes of Axolotl."""

@@ -104,11 +104,11 @@ def axolotl(*arguments, returncode=0, **options):
     return ended.output
 
 
-def torchrun(script, folder, *arguments):
+def torchrun(script, folder, *arguments, **more):
     """Run a script of this folder on two ranks, and check the exit code."""
     here = Path(__file__).parent
     command = [sys.executable, here / "ranks.py", here / script, folder, *arguments]
-    env = environment(PYTHONPATH=str(ROOT))
+    env = environment(PYTHONPATH=str(ROOT), **more)
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-6000:]
 

@@ -27,9 +27,10 @@ class Rollouts:
         end: The end token.
         dead: Which prompt groups are dead: "half", "none" or "all".
         lengths: "varied", "one" (completions of one token) or "uneven" (prompts of 2 to 60 tokens).
+        repeats: Whether the completions of a group have the same prompt.
     """
 
-    def __init__(self, seed, vocabulary, end, dead="half", lengths="varied"):
+    def __init__(self, seed, vocabulary, end, dead="half", lengths="varied", repeats=True):
         draw = random.Random(seed)
         words = [token for token in range(5, vocabulary) if token != end]
         self.prompts, self.completions, self.rewards = [], [], []
@@ -44,7 +45,7 @@ class Rollouts:
                 tokens = draw.choices(words, k=length)
                 if length < LONGEST:
                     tokens[-1] = end
-                self.prompts.append(prompt)
+                self.prompts.append(prompt if repeats else draw.choices(words, k=size))
                 self.completions.append(tokens)
                 self.rewards.append(2.9 if is_dead else float(number % 2))
         for index in (1, 2, 5):
@@ -59,7 +60,7 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     dtype = settings.pop("dtype", torch.float32)
     model = model() if model else AutoModelForCausalLM.from_pretrained(MODEL, dtype=dtype)
-    made = {name: settings.pop(name) for name in ("dead", "lengths") if name in settings}
+    made = {name: settings.pop(name) for name in ("dead", "lengths", "repeats") if name in settings}
     rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id, **made)
     settings.setdefault("gradient_checkpointing", False)
     args = GRPOConfig(
@@ -70,8 +71,8 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False
         max_completion_length=LONGEST,
         temperature=0.9,
         report_to=[],
-        use_cpu=True,
-        bf16=False,
+        use_cpu=settings.pop("use_cpu", True),
+        bf16=settings.pop("bf16", False),
         seed=1,
         **settings,
     )

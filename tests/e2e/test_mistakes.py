@@ -116,6 +116,14 @@ MISTAKES = {
     "36 two of one name": (reward("mine.plain", "other.plain"), None),
     "42 no wandb login": ({"wandb_project": "mine"}, "wandb has no login"),
     "44 rl: gpro": ({"rl": "gpro"}, "Set rl: grpo", "rl: Input should be"),
+    "FSDP2 in one process": (
+        {"fsdp_version": 2, "fsdp_config": {"reshard_after_forward": True}},
+        "fsdp_config: it shares the model between processes, and there is only one. Start two or more with",
+    ),
+    "ZeRO-3 in one process": (
+        {"deepspeed": {"zero_optimization": {"stage": 3}}},
+        "deepspeed: it shares the model between processes, and there is only one. Start two or more with",
+    ),
     "no row is left": (data(GSM8K, GOOD, sequence_len=40), "No row is left", "(rows.jsonl): no row is left"),
     "source without a route": (
         data("axolotl_grpo_plugin.verl", [{**CHESS, "data_source": "math"}, CHESS], trl__reward_funcs=[DISPATCH]),

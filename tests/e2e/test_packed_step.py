@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Later
 from tests.e2e.conftest import torchrun
+from tests.engines.sharded import ENGINE_TYPES
 
 gradients = Later("tests.e2e.gradients")
 layouts = Later("axolotl_grpo_plugin.training.packed_step.layout")
@@ -459,12 +460,14 @@ def test_error_in_a_packed_pass_turns_packing_off(tmp_path, monkeypatch):
 # Ranks.
 
 
-def check_ranks(tmp_path, settings):
-    torchrun("gradients_on_ranks.py", tmp_path, json.dumps(settings))
+def check_ranks(tmp_path, settings, engine=""):
+    """Compare an update of two ranks with TRL's. engine: a key of ENGINE_TYPES."""
+    torchrun("gradients_on_ranks.py", tmp_path, json.dumps(settings), ENGINE=engine)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     for own, other in zip(first, second, strict=True):
         assert own["logged"] == other["logged"]  # gathered
         for result in (own, other):
+            assert result["engine"] == ENGINE_TYPES[engine]
             plain, packed = result["passes"]
             assert plain == packed  # else a rank would wait for the other one
             assert result["apart"] < 3 * CLOSE, result["settings"]
@@ -472,6 +475,8 @@ def check_ranks(tmp_path, settings):
         if own["dealt"]:
             longest_row = gradients.LONGEST + 12  # with its prompt
             assert abs(own["tokens"] - other["tokens"]) <= longest_row
+    if engine:
+        return
     # At last, packing fails on the second rank.
     assert (tmp_path / "0.txt").read_text() == "skip; no pack: a packed pass failed on another rank"
     assert (tmp_path / "1.txt").read_text() == "skip; no pack: NotImplementedError: no such attention"

@@ -16,6 +16,7 @@ from tests.conftest import write_rows
 from tests.e2e import exact_tokenizers
 from tests.e2e.conftest import ROOT, axolotl, finish, fork, held_out_answers, rollouts, shipped_config, start, write
 from tests.e2e.test_configs import machines, pack
+from tests.engines import sharded
 from tests.rewards.judge_server import JudgeServer, honest
 from tools import countdown_problems
 
@@ -125,13 +126,13 @@ def test_two_ranks_of_an_8_gpu_config_are_ok_to_rent(gsm8k, tmp_path):
     assert len(held_out_answers(run)) > 0
 
 
-def test_two_ranks_sample_again_and_do_not_try_fsdp(tmp_path):
-    layer = {"transformer_layer_cls_to_wrap": "LlamaDecoderLayer"}
-    changes = {"grpo_dynamic_sampling": True, "fsdp_version": 2, "fsdp_config": layer}
-    file = write(tmp_path, shipped_config(**changes))
+@pytest.mark.parametrize("engine", ["fsdp2", "zero3"])
+def test_two_ranks_sample_again_with_the_engine_of_the_config(tmp_path, engine):
+    file = write(tmp_path, shipped_config(grpo_dynamic_sampling=True, **sharded.KEYS[engine]))
     printed = axolotl("grpo", "rehearse", file, "--ranks", 2, "--out", tmp_path / "out")
     *_, verdict, _ = printed.splitlines()
-    assert verdict == "OK to rent, but not tried: fsdp_config"
+    assert verdict == "OK to rent"
+    sharded.assert_whole(tmp_path / "out/run/model.safetensors", tmp_path / "out/model/model.safetensors")
     keys = yaml.safe_load((tmp_path / "out/rehearsal.yaml").read_text())
     batch = keys["micro_batch_size"] * keys["gradient_accumulation_steps"]
     of_rank = rollouts(tmp_path / "out/run").groupby(["step", "rank"]).size()

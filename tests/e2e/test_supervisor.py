@@ -20,13 +20,13 @@ def ends(tmp_path):
 
 
 class Run:
-    def __init__(self, folder, train, serve="serves"):
+    def __init__(self, folder, train, serve="serves", **more):
         self.folder, self.mark, self.stderr = folder, str(folder), folder / "stderr"
         with self.stderr.open("w") as stderr:  # a pipe would stay open as long as any process
             self.process = subprocess.Popen(
                 stub("run", str(free_port()), train, str(folder)),
                 cwd=ROOT,
-                env={**os.environ, "MARK": self.mark, "HOW": serve},
+                env={**os.environ, "MARK": self.mark, "HOW": serve, **more},
                 stderr=stderr,
                 preexec_fn=hear_ctrl_c,
             )
@@ -97,7 +97,21 @@ def test_sighup_stays_ignored_under_nohup(tmp_path):
     assert marked(run.mark) == []
 
 
-def test_second_signal_ends_at_once(tmp_path):
+def test_ranks_that_share_a_model_end_their_step_before_they_save(tmp_path):
+    run = Run(tmp_path, "waits", TOGETHER="1")
+    run.serves()
+    run.process.send_signal(signal.SIGTERM)
+    code, stderr = run.end()
+    assert code == 128 + signal.SIGTERM
+    assert "SIGTERM: the step ends, and all ranks save, then the run ends." in stderr
+    assert (tmp_path / "saved").exists()
+    assert marked(run.mark) == []
+
+
+def test_second_signal_ends_at_once_and_says_what_is_on_disk(tmp_path):
+    for step in (8, 12):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-8" / "trainer_state.json").touch()
     run = Run(tmp_path, "waits")
     run.serves()
     (trainer,) = marked(run.mark, "tests.serving.stubs trainer")
@@ -107,7 +121,8 @@ def test_second_signal_ends_at_once(tmp_path):
     run.process.send_signal(signal.SIGINT)
     code, stderr = run.end()
     assert code == 130, stderr
-    assert "at once" in stderr
+    files = f"In {tmp_path}, checkpoint-8 is the last checkpoint, and no model is saved."
+    assert f"the run ends at once. {files}" in stderr
     assert marked(run.mark) == []
 
 

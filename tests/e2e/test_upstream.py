@@ -88,7 +88,7 @@ def moved(owner, name, parameters, users):
 
 
 def test_listed_names_are_where_they_were():
-    missing = {name for name in ("vllm", "ray") if not find_spec(name)}  # optional packages
+    missing = {name for name in ("deepspeed", "vllm", "ray") if not find_spec(name)}  # optional packages
     here = [entry for entry in listed("names") if entry[0].partition(".")[0] not in missing]
     assert not (faults := [said for entry in here if (said := moved(*entry))]), "\n".join(faults)
 

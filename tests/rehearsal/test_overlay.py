@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import yaml
 
@@ -56,6 +58,23 @@ def test_keeps_data_rewards_adapter_and_schedule():
 def test_replaces_the_parts_of_the_machine_to_rent(keys, key, value):
     keys = yaml.safe_load(keys) or {}
     assert changed(**keys).get(key) == value
+
+
+def test_two_ranks_keep_an_engine_without_the_parts_of_gpus(tmp_path):
+    file = tmp_path / "zero3.json"
+    stage = {"stage": 3, "offload_optimizer": {"device": "cpu"}, "zero_hpz_partition_size": 8}
+    file.write_text(json.dumps({"zero_optimization": stage, "bf16": {"enabled": True}, "gradient_clipping": "auto"}))
+    cfg = {**GPU, "deepspeed": str(file)}
+    assert merged(cfg, overlay_of(Config(cfg), ranks=2))["deepspeed"] == {
+        "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},
+        "gradient_clipping": "auto",
+    }
+    fsdp = {"offload_params": True, "cpu_ram_efficient_loading": True, "reshard_after_forward": True}
+    cfg = {**GPU, "fsdp_version": 2, "fsdp_config": fsdp}
+    keys = merged(cfg, overlay_of(Config(cfg), ranks=2))
+    assert keys["fsdp_config"] == {**dict.fromkeys(fsdp, False), "reshard_after_forward": True}
+    assert keys["fsdp_version"] == 2
+    assert not {"fsdp_version", "fsdp_config"} & merged(cfg, overlay_of(Config(cfg), ranks=1)).keys()
 
 
 def test_leaves_out_vllm_and_reward_models_with_their_weights():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from axolotl_grpo_plugin import processes
 from axolotl_grpo_plugin.serving.request import FILE, SUPERVISOR, Request, served
+from axolotl_grpo_plugin.serving.saver import Saver
 from axolotl_grpo_plugin.serving.server import VLLMServer
 from axolotl_grpo_plugin.serving.supervisor import Supervisor
 
@@ -73,13 +74,14 @@ def trainer(port, how, folder):
         sys.exit(0)  # as Axolotl does
 
     signal.signal(signal.SIGINT, saves)
+    Saver(os.getpid(), together="TOGETHER" in os.environ).announce()
     processes.end_with(int(os.environ[SUPERVISOR]))
     stubborn()
     if how == "never asks":
         sys.exit(3)
     command = stub("server", str(port), os.environ["HOW"], folder)
     file = Path(os.environ[FILE])
-    Request(command, {}, "127.0.0.1", port, folder, os.getpid()).write(file)
+    Request(command, {}, "127.0.0.1", port, folder).write(file)
     while how != "crashes" and not served(file).exists():
         time.sleep(0.1)
     while how == "waits":

@@ -27,7 +27,7 @@ class FirstNode(threading.Thread):
         super().__init__()
         self.port, self.codes = free_port(), [folder / "n2.exit-code", folder / "n3.exit-code"]
         command = stub("server", str(self.port), "serves", str(folder))
-        self.request = Request(command, {}, "127.0.0.1", self.port, str(folder), 0)
+        self.request = Request(command, {}, "127.0.0.1", self.port, str(folder))
 
     def serve(self, request):
         env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": request.output_dir}

@@ -40,7 +40,7 @@ def test_explains_a_killed_server_with_its_own_part_of_the_log(tmp_path):
     log = tmp_path / "vllm-server.log"
     log.write_text("CUDA out of memory, in an earlier run\n")
     code = f"import os; print('loads', flush=True); os.kill(os.getpid(), {int(signal.SIGKILL)})"
-    request = Request([sys.executable, "-c", code], {}, "127.0.0.1", 9, str(tmp_path), 0)
+    request = Request([sys.executable, "-c", code], {}, "127.0.0.1", 9, str(tmp_path))
     server = VLLMServer(request, os.environ)
     os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
     assert str(server.explain_end("while it started")) == (

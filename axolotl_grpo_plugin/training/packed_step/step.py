@@ -373,7 +373,10 @@ class PackedStep(GRPOTrainer):
     def _check_packing(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int
     ) -> None:
-        """Compare a packed pass with TRL's, once. If they differ on any rank, turn packing off on all ranks."""
+        """Compare a packed pass with TRL's, once. If they differ on any rank, turn packing off on all ranks.
+
+        With FSDP2 and ZeRO-3, a pass that fails on one rank only ends the run, because each pass gathers weights.
+        """
         self._is_checked = True
         ids, mask, kept = check.few_rows(input_ids, attention_mask, logits_to_keep)
         reason, difference = "", inf

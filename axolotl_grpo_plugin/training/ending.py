@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.integrations import is_deepspeed_zero3_enabled
 
+from axolotl_grpo_plugin.findings import write_end
 from axolotl_grpo_plugin.processes import end_signals, end_with, kill
 from axolotl_grpo_plugin.serving.request import SUPERVISOR
 from axolotl_grpo_plugin.serving.saver import files_of
@@ -91,10 +92,11 @@ class CollectiveEnd(TrainerCallback):
         if signals.any():
             control.should_training_stop = True
             self._trainer.ends_on_signal = True
+            line = f"A signal ends the run after step {state.global_step} of {state.max_steps}."
             if self._trainer.accelerator.is_main_process:
-                print(
-                    f"\nA signal ends the run after step {state.global_step} of {state.max_steps}."
-                )
+                print(f"\n{line}")
+            # The launcher may get the signal, too, and torchrun then prints a traceback.
+            write_end(f"axolotl-grpo-plugin: {line}")
 
 
 def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
@@ -109,3 +111,8 @@ def is_sharded(trainer: "HeldOutAnswers") -> bool:
     parallel = trainer.accelerator.parallelism_config
     has_tensor_shards = parallel is not None and parallel.tp_enabled
     return bool(trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled() or has_tensor_shards)
+
+
+def is_on_several_nodes() -> bool:
+    """Return whether torchrun trains on several machines, whose first ranks would each write the same model."""
+    return int(os.environ.get("GROUP_WORLD_SIZE", 1)) > 1

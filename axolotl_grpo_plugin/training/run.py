@@ -21,7 +21,7 @@ from axolotl_grpo_plugin.serving.saver import Saver
 from axolotl_grpo_plugin.training.banner import show_summary
 from axolotl_grpo_plugin.training.callbacks import callbacks
 from axolotl_grpo_plugin.training.dynamic_sampling import SamplingSettings
-from axolotl_grpo_plugin.training.ending import CollectiveEnd, is_sharded
+from axolotl_grpo_plugin.training.ending import CollectiveEnd, is_on_several_nodes, is_sharded
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog
@@ -44,7 +44,7 @@ class Run:
         self.rewards = RewardRunner(cfg)
         self.tools: Tools | None = None
         self.watchdog: Watchdog | None = None
-        self._end: CollectiveEnd | None = None  # of ranks that share one model
+        self._end: CollectiveEnd | None = None  # of ranks that save together
         self._no_packed_step = ""  # the reason
         self._opened = ExitStack()
 
@@ -90,7 +90,7 @@ class Run:
     def callbacks(self, trainer: RunTrainer) -> list[TrainerCallback]:
         """Return the callbacks in the order of their calls."""
         first: list[TrainerCallback] = []
-        if is_sharded(trainer):
+        if is_sharded(trainer) or is_on_several_nodes():
             self._end = CollectiveEnd(trainer)
             first.append(self._end)
         timeout = self.cfg.grpo_stall_timeout

@@ -16,6 +16,7 @@ import yaml
 from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.schema import SCORES
+from axolotl_grpo_plugin.training.secrets import LEFT_OUT, without_secrets, words_without_secrets
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -33,7 +34,7 @@ _LEFT_OUT = (*_ADDED, "comet_api_key")
 
 
 def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -> None:
-    """Write run.yaml, the config after command-line options, and run.json, facts about the run.
+    """Write run.yaml, the config after command-line options without secrets, and run.json, facts about the run.
 
     `axolotl-grpo train` can read run.yaml.
 
@@ -44,16 +45,18 @@ def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -
     """
     config = {key: value for key, value in given.raw.items() if key not in _LEFT_OUT}
     plain = json.loads(json.dumps(config, default=str))  # under Ray it has enums
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    public, secrets = without_secrets(plain)
+    text = yaml.safe_dump(public, sort_keys=False, allow_unicode=True)
+    head = LEFT_OUT.format(keys=", ".join(secrets)) if secrets else ""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RUN).write_text(text, encoding="utf-8")
+    (folder / RUN).write_text(head + text, encoding="utf-8")
     (folder / FACTS).unlink(missing_ok=True)  # of an earlier run
     digest = sha256(text.encode()).hexdigest()
     packages = [f"{name} {number}" for name, number in versions().items()]
     add_facts(
         folder,
         {
-            "Command": f"axolotl-grpo train {shlex.join(_words())}",  # it takes every config
+            "Command": f"axolotl-grpo train {shlex.join(words_without_secrets(_words()))}",  # it takes every config
             "Started": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, in {os.getcwd()}",
             "Versions": ", ".join(packages),
             "Config": f"sha256 {digest[:16]}",

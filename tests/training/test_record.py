@@ -26,12 +26,24 @@ def test_run_file_has_the_command_and_the_config(tmp_path, monkeypatch, started)
     monkeypatch.setattr(
         sys, "argv", [*started, "c.yaml", "--max-steps=3", "--debug-num-examples=0", "--launcher", "python"]
     )
-    write_run(Config({**GIVEN, "debug": False, "comet_api_key": "x"}), tmp_path / "new")
+    write_run(Config({**GIVEN, "debug": False, "comet_api_key": None}), tmp_path / "new")
     text = (tmp_path / "new" / "run.yaml").read_text()
     known = facts(tmp_path / "new")
     assert known["Command"] == "axolotl-grpo train c.yaml --max-steps=3"
     assert "axolotl-grpo-plugin 0" in known["Versions"] and known["Started"].endswith(f"in {os.getcwd()}")
     assert yaml.safe_load(text) == GIVEN
+
+
+def test_secrets_are_in_neither_file(tmp_path, monkeypatch):
+    words = ["axolotl", "train", "c.yaml", "--swanlab-api-key=sk-1", "--hub-token", "sk-2", "--max-steps", "3"]
+    monkeypatch.setattr(sys, "argv", words)
+    more = {"swanlab_api_key": "sk-1", "hub_token": "sk-2", "special_tokens": {"pad_token": "<pad>"}}
+    write_run(Config({**GIVEN, **more}), tmp_path)
+    text = (tmp_path / "run.yaml").read_text()
+    assert text.startswith("# Left out, because they are named like secrets: swanlab_api_key, hub_token. Set them")
+    assert yaml.safe_load(text) == {**GIVEN, "special_tokens": {"pad_token": "<pad>"}}
+    assert facts(tmp_path)["Command"] == "axolotl-grpo train c.yaml --max-steps 3"
+    assert "sk-" not in text + (tmp_path / "run.json").read_text()
 
 
 def test_facts_are_added_and_replaced(tmp_path):

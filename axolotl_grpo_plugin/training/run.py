@@ -9,7 +9,7 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.environments.run_tools import Tools
 from axolotl_grpo_plugin.findings import stop
@@ -23,6 +23,7 @@ from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog
 from axolotl_grpo_plugin.training.trainer import RunTrainer, choose_trainer
+from axolotl_grpo_plugin.training.uploads import uploaded_files
 
 
 class Run:
@@ -61,6 +62,14 @@ class Run:
         cfg.raw["trl"]["reward_num_workers"] = 1
         self._opened.enter_context(upstream.reward_functions(self.rewards.reward_func))
         self._opened.enter_context(upstream.no_reference_model())
+        self._opened.enter_context(upstream.uploads(self._uploaded))
+
+    def _uploaded(self, folder: Path) -> list[str] | None:
+        """Return the files of a folder that the hub gets. None, for all, of a checkpoint (`hub_strategy`)."""
+        output = output_dir(self.cfg)
+        if folder.resolve() != output.resolve():
+            return None
+        return uploaded_files(output, self.cfg.grpo_hub_files)
 
     def begin(self, trainer: GRPOTrainer) -> None:
         """Show and record the run of a trainer that Axolotl has made.

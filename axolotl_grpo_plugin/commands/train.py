@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.checks.reuse import check_unused
 from axolotl_grpo_plugin.checks.table import Facts, errors
 from axolotl_grpo_plugin.checks.versions import install
 from axolotl_grpo_plugin.config import Config, read_config
@@ -25,6 +26,7 @@ from axolotl_grpo_plugin.serving.address import (
 from axolotl_grpo_plugin.serving.nodes import check_idle, slurm
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, environment, plan_of
+from axolotl_grpo_plugin.training.resume import nothing_to_do
 
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 # Options that cannot work beside a server, with the fault and the fix.
@@ -113,7 +115,10 @@ def run(
     facts = Facts(cfg)
     stop_on([*errors(facts, "yaml"), *check_words(call, cfg)], cfg.file)
     if not dry_run:  # which may plan for a machine with other files
-        stop_on(errors(facts, "import", "disk"), cfg.file)
+        if done := nothing_to_do(cfg):
+            print(done)
+            return 0
+        stop_on([*errors(facts, "import", "disk"), *check_unused(cfg, only_here=True)], cfg.file)
     settle_address(cfg)
     ids = visible_gpus() if gpus is None else list(map(str, range(gpus)))
     stop_on(check_processes(call, ids))

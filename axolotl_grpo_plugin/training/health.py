@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl import GRPOConfig
 
 from axolotl_grpo_plugin.runlog.rewards import MOST_FREQUENT, short
+from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 from axolotl_grpo_plugin.training.report import mean_of
 
 LOG = logging.getLogger(__name__)
@@ -48,12 +49,16 @@ class Health(TrainerCallback):
     Attributes:
         first: The logged name of the first reward function, which says which completions are right.
         highest: The highest score of each reward function that declares one, by its logged name.
+        rollout_log: The rollout log of the run, if it has one.
         reported: The signs that were logged.
     """
 
-    def __init__(self, first: str, highest: dict[str, float]):
+    def __init__(
+        self, first: str, highest: dict[str, float], rollout_log: RolloutLog | None = None
+    ):
         self.first = first
         self.highest = highest
+        self.rollout_log = rollout_log
         self.reported: Signs = {}
 
     def on_log(
@@ -64,7 +69,11 @@ class Health(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: object,
     ) -> None:
-        if not state.is_world_process_zero or "reward" not in (logs or {}):
+        if not state.is_world_process_zero:
+            return
+        if self.rollout_log and (loss := self.rollout_log.loss()):
+            self.reported["rollouts are lost"] = loss.removesuffix(".")  # the log names each
+        if "reward" not in (logs or {}):
             return
         steps = [log for log in state.log_history if "reward" in log]
         if len(steps) == _FIRST:

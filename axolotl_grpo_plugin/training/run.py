@@ -2,7 +2,7 @@
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from axolotl_grpo_plugin.training.banner import show_summary
 from axolotl_grpo_plugin.training.callbacks import callbacks
 from axolotl_grpo_plugin.training.dynamic_sampling import SamplingSettings
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
-from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
+from axolotl_grpo_plugin.training.record import ENDED, add_facts, facts_of, now, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog
 from axolotl_grpo_plugin.training.trainer import RunTrainer, choose_trainer
 from axolotl_grpo_plugin.training.uploads import uploaded_files
@@ -42,6 +42,7 @@ class Run:
         self.rewards = RewardRunner(cfg)
         self.tools: Tools | None = None
         self.watchdog: Watchdog | None = None
+        self._rollout_log = RolloutLog.of(cfg)
         self._no_packed_step = ""  # the reason
         self._opened = ExitStack()
 
@@ -54,7 +55,7 @@ class Run:
             cfg,
             given=self.given,
             reward_runner=self.rewards,
-            rollout_log=RolloutLog.of(cfg),
+            rollout_log=self._rollout_log,
             guarded_tools=self.tools,
             sampling=SamplingSettings.of(cfg),
         )
@@ -110,7 +111,10 @@ class Run:
             self.tools.close()
         self._opened.close()
         if not sys.exception():  # Axolotl calls this also after an error
-            show_end(self.cfg)
+            show_end(self.cfg, self._rollout_log.loss() if self._rollout_log else "")
+            if os.environ.get("RANK", "0") == "0":
+                with suppress(OSError):  # a full disk
+                    add_facts(output_dir(self.cfg), {ENDED: now()})
 
 
 def arguments_of_cpu(cfg: Config) -> dict[str, bool]:

@@ -56,6 +56,20 @@ def test_facts_are_added_and_replaced(tmp_path):
     assert more == {**before, "Hardware": "1 x CPU", "Trained": "2 steps", "Warnings": "the reward fell: - Read"}
 
 
+def test_run_ends_well_beside_files_that_a_power_cut_destroyed(tmp_path):
+    columns = {"mode": ["train"], "step": [1], "rank": [0], "attempt": [1], "prompt": ["1?"]}
+    for number in (0, 1):
+        write(tmp_path / "rollouts", number, columns)
+    (tmp_path / "rollouts/train/001-000001-000-000001.parquet").write_bytes(b"")
+    (tmp_path / "run.json").write_text('{"Comm')
+    assert "(1 completions" in results(Config({**GIVEN, "output_dir": str(tmp_path)}))["rollouts"]
+
+
+def test_closing_block_counts_lost_rollouts(tmp_path):
+    lines = results(Config({**GIVEN, "output_dir": str(tmp_path)}), "3 batches could not be written: No space left.")
+    assert lines["lost"] == "rollouts: 3 batches could not be written: No space left."
+
+
 def test_closing_block_names_files_and_next_commands(tmp_path):
     cfg = {**GIVEN, "output_dir": str(tmp_path)}
     assert results(Config(cfg)) == {"model": str(tmp_path)}

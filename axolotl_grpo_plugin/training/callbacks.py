@@ -4,6 +4,7 @@ from transformers import ProgressCallback, TrainerCallback
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
+from axolotl_grpo_plugin.training.first_step import BeforeFirstStep
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out_answers import HeldOut
 from axolotl_grpo_plugin.training.progress import Report, RewardProgress
@@ -15,7 +16,8 @@ def callbacks(cfg: Config, trainer: RunTrainer, runner: RewardRunner) -> list[Tr
     """Return the callbacks of a run, and remove transformers' progress bar, which prints every metric."""
     names = trainer.reward_func_names
     first = names[0]
-    added: list[TrainerCallback] = []
+    # Held-out rows are answered before the first step.
+    added: list[TrainerCallback] = [BeforeFirstStep()]
     if trainer.pop_callback(ProgressCallback):
         added.append(RewardProgress(first))
     every = cfg.grpo_show_steps

@@ -136,6 +136,11 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     output_dir/rollouts. `false` writes none (docs/scoring.md).
     """
 
+    grpo_hub_files: list[str] | None = None
+    """Files of output_dir that `hub_model_id` uploads beside the model, its card and its picture, as
+    patterns: `[run.yaml, "rollouts/*"]`.
+    """
+
     grpo_packed_step: bool | None = None
     """Compute TRL's gradient from real tokens only: without padding, with each prompt once, and without completions
     that have no gradient (docs/speed.md). The default is true. `false` trains by TRL's own step.

@@ -290,6 +290,7 @@ class Config(Block):
     grpo_eval_steps = Key(whole_of)
     grpo_examples = Key(mappings_of)
     grpo_held_out_rows = Key(whole_of)
+    grpo_hub_files = Key(list_of)
     grpo_max_logprob_difference = Key(number_of)
     grpo_max_prompt_length = Key(whole_of)
     grpo_max_tool_calls = Key(whole_of)

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from axolotl_grpo_plugin.checks.table import Facts, findings
 from axolotl_grpo_plugin.checks.tools import check_start, check_tool_use
 from axolotl_grpo_plugin.checks.trl_args import trl_args
 from axolotl_grpo_plugin.checks.validation import refusals
-from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_prompts
+from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, limit_prompts, output_dir
 from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, exit_on_findings, first_line, stop, stop_on, write_end
+from axolotl_grpo_plugin.output import lock
+from axolotl_grpo_plugin.output.files import full_disk
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.repairs.cpu_ranks import connect_cpus, keep_on_cpu
 from axolotl_grpo_plugin.repairs.ray_workers import connect_workers
@@ -27,6 +30,7 @@ from axolotl_grpo_plugin.serving.address import settle_address
 from axolotl_grpo_plugin.serving.placement import mode_of
 from axolotl_grpo_plugin.serving.request import request_or_check, wait
 from axolotl_grpo_plugin.training.banner import quiet_console
+from axolotl_grpo_plugin.training.resume import choose_checkpoint, folders_of, nothing_to_do
 
 if TYPE_CHECKING:
     from axolotl.utils.dict import DictDefault
@@ -75,7 +79,7 @@ class GRPOPlugin(base.BasePlugin):
         if not is_named(config):
             stop_on(findings(Facts(config, "installed"), "yaml"), config.file)
         else:
-            _pass_crashes()
+            _pass_crashes(output_dir(config))
             exit_quickly()
             if config.deepspeed and "AXOLOTL_IS_PREPROCESS" not in os.environ:
                 stop_on(check_process(config), config.file)  # because Axolotl starts DeepSpeed next
@@ -111,7 +115,9 @@ class GRPOPlugin(base.BasePlugin):
             quiet_console(everything=True)
             stop_on(check_process(config), config.file)
             keep_on_cpu(config)
+            _end_if_done(config)
             stop_on(findings(Facts(config, ranks=_ranks()), "disk", "machine"), config.file)
+            _begin_in_folder(config)
         loaded = load_checked(config)
         self._row = loaded.train_dataset[0]
         if uses_tools(config):
@@ -166,21 +172,42 @@ class GRPOPlugin(base.BasePlugin):
         if self._run:
             self._run.close()
             self._run = None
+            for folder in folders_of(Config(cfg)).values():
+                lock.release(folder)
 
 
-def _pass_crashes() -> None:
-    """Pass the error of a crash to `axolotl-grpo train`, if that started the run."""
+def _pass_crashes(output: Path) -> None:
+    """Pass the error of a crash to `axolotl-grpo train`, if that started the run. `output` may be on a full disk."""
     if END not in os.environ:
         return
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        write_end(
-            f"axolotl-grpo-plugin: the training ended with {kind.__name__}: {first_line(error)}."
-        )
+        crash = f"the training ended with {kind.__name__}: {first_line(error)}."
+        write_end(f"axolotl-grpo-plugin: {full_disk(error, output) or crash}")
         before(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def _is_first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _end_if_done(cfg: Config) -> None:
+    """End this process if the run has been trained to its end before."""
+    if done := nothing_to_do(cfg):
+        if _is_first_rank():
+            print(done)
+        raise SystemExit(0)
+
+
+def _begin_in_folder(cfg: Config) -> None:
+    """Keep other runs out of the folders of this one, and choose the checkpoint to go on from."""
+    if _is_first_rank():
+        for key, folder in folders_of(cfg).items():
+            lock.take(folder, key)
+    choose_checkpoint(cfg)
 
 
 def _ranks() -> int:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 from threading import Thread
 from types import FrameType
 from typing import IO, NoReturn
@@ -209,6 +210,24 @@ def alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def start_of(pid: int) -> str:
+    """Return when a process started, as a text that no later process of its number has; "" if it has ended."""
+    import psutil
+
+    if not alive(pid):
+        return ""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # no Linux
+        with suppress(psutil.NoSuchProcess):
+            return str(psutil.Process(pid).create_time())
+        return ""
+    # In clock ticks since the boot, because the clock of the day may be set. The name before it may have spaces.
+    ticks = stat.rpartition(")")[2].split()[19]
+    return f"{boot} {ticks}"
 
 
 def end_with(pid: int) -> None:

@@ -90,6 +90,19 @@ def write_rows(file, rows):
     return file
 
 
+@pytest.fixture
+def full(tmp_path):
+    """A folder on a disk of 64 KiB that is full. Without root it is skipped."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
+    if done.returncode:
+        pytest.skip("only root can mount a disk")
+    (disk / "filler").write_bytes(bytes(64 * 1024))
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
 def pytest_make_parametrize_id(val):
     """Shorten the name of a long text. Each worker sends the names of all tests, of which some had a megabyte."""
     return f"{ascii(val[:60])[1:-1]}[...]" if isinstance(val, str) and len(val) > 100 else None

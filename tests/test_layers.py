@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ENTRY_POINTS = ("__init__", "cli", "plugin", "trl")
 FOLDERS = """
 cloud commands rehearsal evaluate checks viewer training environments trying serving scoring stats report repairs data transforms
-recipes rewards sandbox quickstart runlog""".split()
+recipes rewards sandbox quickstart runlog output""".split()
 HEAVY = {"axolotl", "torch", "transformers", "trl", "vllm"}
 
 

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from axolotl_grpo_plugin.checks.memory import checkpoint_bytes
 from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.checks.repositories import Repository, is_cached
-from axolotl_grpo_plugin.checks.reuse import check_output, existing
+from axolotl_grpo_plugin.checks.reuse import check_output
 from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.findings import Fact, Finding, Lines, fault, warning
+from axolotl_grpo_plugin.output.files import existing
 from axolotl_grpo_plugin.processes import answer_of
 from axolotl_grpo_plugin.serving.address import check_free, server_address, settle_address
 from axolotl_grpo_plugin.serving.placement import Words, mode_of

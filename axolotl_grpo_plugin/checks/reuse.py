@@ -1,13 +1,15 @@
 """Check the output folder, its files of an earlier run, and the checkpoint to resume."""
 
-import os
 import tempfile
 from pathlib import Path
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Findings, correct_path, fault, warning
+from axolotl_grpo_plugin.output.checkpoints import checkpoints_in, newest_whole, why_not_whole
+from axolotl_grpo_plugin.output.files import existing
+from axolotl_grpo_plugin.output.lock import check_unlocked
+from axolotl_grpo_plugin.training.resume import folders_of, has_weights, nothing_to_do
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.*")
 MOUNTS = ("/", "/mnt", "/media", "/run/media", "/Volumes")  # folders that hold mounted disks
 
 
@@ -38,34 +40,45 @@ def check_output(cfg: Config) -> Findings:
         )
 
 
-def existing(folder: str) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    path = Path(folder).absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+def check_unused(cfg: Config, only_here: bool = False) -> Findings:
+    """Check that no other run trains into the folders of this one.
+
+    Args:
+        cfg: The config.
+        only_here: Skip runs on other hosts.
+    """
+    for key, folder in folders_of(cfg).items():
+        yield from check_unlocked(folder, key, only_here)
 
 
 def check_reuse(cfg: Config) -> Findings:
-    """Check that the output folder is new, or that the checkpoint exists."""
+    """Check that the output folder is new, or that the checkpoint is whole."""
     resumed, output = cfg.resume_from_checkpoint, cfg.output_dir
-    if resumed and not os.path.isdir(resumed):
-        yield fault(
-            "no-checkpoint", f"resume_from_checkpoint ({resumed})", "no such folder", correct_path()
-        )
+    if resumed:
+        yield from _check_resumed(Path(resumed))
     if resumed or output is None:
         return
+    if done := nothing_to_do(cfg):
+        yield warning("nothing-to-do", "", done.partition(": ")[2], "")
+        return
     where, folder = f"output_dir ({output})", Path(output)
-    checkpoints = sorted(folder.glob("checkpoint-*/"), key=lambda path: (len(path.name), path))
+    checkpoints = checkpoints_in(folder)
+    newest = newest_whole(folder)
     resumes = cfg.auto_resume_from_checkpoints
-    if checkpoints and not resumes:
+    if resumes:
+        goes_on = f"goes on from {newest.folder.name}" if newest.folder else "begins at step 1"
+        for name, why in newest.left_out.items():
+            what = f"{name} is left out, because {why}. The run {goes_on}"
+            yield warning("cut-checkpoint", where, what, "")
+    elif checkpoints:
         yield warning(
             "earlier-checkpoints",
             where,
             f"it has checkpoints of an earlier run up to {checkpoints[-1].name}, and this run would mix with it",
             "Set another output_dir, or auto_resume_from_checkpoints: true",
         )
-    elif not checkpoints and any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+    is_lost = not newest.folder if resumes else not checkpoints
+    if is_lost and has_weights(folder):
         overwrites = warning(
             "earlier-model",
             where,
@@ -81,3 +94,13 @@ def check_reuse(cfg: Config) -> Findings:
                 "Remove auto_resume_from_checkpoints, or set another output_dir",
             )
         yield overwrites
+
+
+def _check_resumed(checkpoint: Path) -> Findings:
+    where = f"resume_from_checkpoint ({checkpoint})"
+    if not checkpoint.is_dir():
+        yield fault("no-checkpoint", where, "no such folder", correct_path())
+    elif why := why_not_whole(checkpoint):
+        whole = newest_whole(checkpoint.parent).folder
+        fix = f"Name {whole}" if whole else "Begin again without it"
+        yield fault("cut-checkpoint", where, f"it is not whole, because {why}", fix)

@@ -3,6 +3,7 @@
 A new check is a function that yields findings, and a row of this table.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,7 @@ from axolotl_grpo_plugin.checks.ignored import check_ignored, check_twice, check
 from axolotl_grpo_plugin.checks.memory import Memory, check_memory, memory_of
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.ranges import check_ranges
-from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
+from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse, check_unused
 from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards, check_scoring
 from axolotl_grpo_plugin.checks.sampling import check_dynamic_sampling
 from axolotl_grpo_plugin.checks.tools import (
@@ -123,6 +124,11 @@ def only_checks(facts: Facts) -> bool:
 def is_here(facts: Facts) -> bool:
     """Return whether the packages and folders of this machine are the run's."""
     return not facts.image
+
+
+def is_first_process(facts: Facts) -> bool:
+    """Return whether the run's folders are on this machine, and this process is the one that locks them."""
+    return is_here(facts) and os.environ.get("RANK", "0") == "0"
 
 
 def rewards_load(facts: Facts) -> bool:
@@ -243,6 +249,7 @@ CHECKS = (
     Check("axolotl", lambda facts: traps.check_traps(facts.cfg)),
     Check("disk", lambda facts: check_output(facts.cfg), is_here),
     Check("disk", lambda facts: check_reuse(facts.cfg), is_here),
+    Check("machine", lambda facts: check_unused(facts.cfg), is_first_process),
     Check("machine", lambda facts: check_versions(facts.cfg, facts.elsewhere), is_here),
     Check("machine", lambda facts: check_wandb(facts.cfg, facts.elsewhere), is_here),
     Check("machine", _ready, rewards_load_here, _OURS),

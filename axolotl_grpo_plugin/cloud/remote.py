@@ -19,6 +19,8 @@ import modal
 from axolotl_grpo_plugin.cloud.claims import Place, claim
 from axolotl_grpo_plugin.cloud.settings import UPLOAD, WORK, Mounts
 from axolotl_grpo_plugin.findings import FindingError, stop
+from axolotl_grpo_plugin.output.checkpoints import newest_whole
+from axolotl_grpo_plugin.output.lock import LOCK
 from axolotl_grpo_plugin.processes import adopt_orphans, children, shell_code, spawn
 from axolotl_grpo_plugin.serving.plan import AXOLOTL
 
@@ -88,6 +90,8 @@ def run(job: CloudJob) -> int:
         if job.place:
             with suppress(modal.Error, OSError):  # Modal's servers do not answer
                 claim(job.place, job.config, modal.current_function_call_id())
+        # Of a container that was killed: no other one runs, and its host cannot be asked.
+        (WORK / job.output / LOCK).unlink(missing_ok=True)
         last = look_here(job)
     except FindingError as refused:
         print(f"axolotl-grpo-plugin: {refused}", flush=True)
@@ -147,14 +151,6 @@ def place_of(output: str, volumes: Mounts) -> Place | None:
     return None
 
 
-def is_complete(checkpoint: Path) -> bool:
-    """Check a checkpoint's trainer_state.json, which transformers writes last."""
-    try:
-        return isinstance(json.loads((checkpoint / "trainer_state.json").read_bytes()), dict)
-    except (OSError, ValueError):
-        return False
-
-
 def write_state(job: CloudJob, finished: bool) -> None:
     """Write STATE in one move, because Modal may commit the Volume at any time."""
     state = State(job.digest(), job.config, finished)
@@ -201,13 +197,12 @@ def decide(
 
 
 def _last_checkpoint(names: Sequence[str], output: Path | None) -> str | None:
-    """Return the newest checkpoint, or the newest complete one if they can be read."""
+    """Return the newest checkpoint, or the newest whole one if they can be read."""
+    if output is not None:
+        newest = newest_whole(output).folder
+        return newest.name if newest else None
     steps = [int(name[11:]) for name in names if re.fullmatch("checkpoint-[0-9]+", name)]
-    for step in sorted(steps, reverse=True):
-        name = f"checkpoint-{step}"
-        if output is None or is_complete(output / name):
-            return name
-    return None
+    return f"checkpoint-{max(steps)}" if steps else None
 
 
 def look_here(job: CloudJob) -> str | None:

@@ -14,6 +14,7 @@ from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
 from axolotl_grpo_plugin.evaluate.session import Session, open_session
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.output.files import write_text, writing
 from axolotl_grpo_plugin.report.console import console
 from axolotl_grpo_plugin.report.tables import Plain, markdown, shown, summarize
 from axolotl_grpo_plugin.runlog.reader import Row, named
@@ -44,9 +45,10 @@ def run(config: str, options: Options, *, as_json: bool) -> int:
     _check_scored(summary, rewards[0].name, scorer)
     folder = _folder(session)
     text = json.dumps(summary, indent=2)
-    (folder / JSON).write_text(text, encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(summary), encoding="utf-8")
-    save(folder / SCORES, columns_of(records), rewards)
+    with writing(folder):
+        write_text(folder / JSON, text)
+        write_text(folder / MARKDOWN, markdown(summary))
+        save(folder / SCORES, columns_of(records), rewards)
     card = output_dir(session.cfg) / CARD
     added = False
     if card.exists() and not options.limit:
@@ -109,7 +111,8 @@ def _folder(session: Session) -> Path:
     given = vars(session.options).items() - vars(Options()).items()
     named = [f"{key}={value}" for key, value in sorted(given) if key in _NAMED]
     folder = session.folder / ",".join(named).replace("/", "-")
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     return folder
 
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from axolotl_grpo_plugin.output.files import writing
 from axolotl_grpo_plugin.paths import check_empty, shipped
 
 # This Python package contains SmolLM2-135M-Instruct (Apache-2.0) in 4 bits.
@@ -36,8 +37,9 @@ def configs(folder: Path) -> None:
             if copy.exists():
                 click.echo(f"kept     {copy} (it exists)")
                 continue
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
+            with writing(copy):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
             click.echo(f"wrote    {copy}")
 
 
@@ -86,6 +88,7 @@ def convert(file: Path, folder: Path) -> None:
     model = type(loaded)(config)
     model.load_state_dict(loaded.state_dict())
     partial = folder.with_name(folder.name + ".partial")
-    model.bfloat16().save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    partial.rename(folder)
+    with writing(partial):
+        model.bfloat16().save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        partial.rename(folder)

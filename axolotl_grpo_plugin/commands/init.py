@@ -20,6 +20,7 @@ from axolotl_grpo_plugin.data.rows import Numbered, Row, Rows, Transform, read, 
 from axolotl_grpo_plugin.data.tokenizer import LazyTokenizer, TokenizerError, open_tokenizer
 from axolotl_grpo_plugin.findings import Finding, FindingError, nearest, stop
 from axolotl_grpo_plugin.load import RewardRef, load_reward
+from axolotl_grpo_plugin.output.files import write_text, writing
 from axolotl_grpo_plugin.paths import check_empty, resolve_packaged, shipped
 from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.rewards.mathematics.values import read_value
@@ -358,9 +359,10 @@ def _write(
         config["base_model"] = os.path.relpath(model, folder)
     elif model == default:
         commands.insert(0, "axolotl-grpo fetch smollm2  # 1 to 3 minutes, or init --model FOLDER")
-    folder.mkdir(parents=True, exist_ok=True)
     if os.path.isfile(data):
-        copy = shutil.copyfile(data, folder / Path(data).name)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copyfile(data, folder / Path(data).name)
         for source in sources(Config(config)):
             source.entry["path"] = copy.name
     if kind is OTHER:
@@ -382,6 +384,7 @@ def _write(
 
 
 def _put(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
     click.echo(f"wrote      {file}")

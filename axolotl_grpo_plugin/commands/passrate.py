@@ -14,6 +14,7 @@ from axolotl_grpo_plugin.evaluate.passrate import BANDS, Rates, annotated, logge
 from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
 from axolotl_grpo_plugin.evaluate.session import Session, open_session
 from axolotl_grpo_plugin.findings import Findings, fault, first_line, stop, stop_on
+from axolotl_grpo_plugin.output.files import written
 from axolotl_grpo_plugin.report.console import console, print_json, table
 from axolotl_grpo_plugin.runlog.reader import rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
@@ -142,7 +143,8 @@ def _write(rows: Rows, file: Path) -> None:
     import pyarrow.parquet as pq
 
     try:
-        pq.write_table(pa.Table.from_pylist(rows), file)
+        with written(file) as part:
+            pq.write_table(pa.Table.from_pylist(rows), part)
     except (OSError, pa.ArrowException) as error:
         stop(
             "cannot-be-written",

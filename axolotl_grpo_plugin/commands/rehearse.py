@@ -25,6 +25,7 @@ from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tok
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.findings import Finding, FindingError, fault
 from axolotl_grpo_plugin.load import plain
+from axolotl_grpo_plugin.output.files import writing
 from axolotl_grpo_plugin.rehearsal.overlay import (
     ROWS,
     STEPS,
@@ -70,7 +71,8 @@ def run(
     """
     folder = Path(out or tempfile.mkdtemp(prefix="rehearsal-")).absolute()
     paths.check_empty(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     rehearsal = Rehearsal(config, folder, ranks)
     ok = False
     shown = redirect_stdout(sys.stderr if as_json else sys.stdout)

@@ -77,7 +77,8 @@ def counted_files(path: str) -> list[Path]:
             "no-files",
             path,
             "no Parquet files there",
-            "Name the output_dir of a run without `grpo_rollouts: false`, or a file",
+            files.note()
+            or "Name the output_dir of a run without `grpo_rollouts: false`, or a file",
         )
     if note := files.note():
         click.echo(note, err=True)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, NoReturn, TextIO
 
 from axolotl_grpo_plugin import paths
+from axolotl_grpo_plugin.checks.reuse import check_unused
 from axolotl_grpo_plugin.checks.table import Facts, errors
 from axolotl_grpo_plugin.checks.versions import install
 from axolotl_grpo_plugin.config import Config, read_config
@@ -35,6 +36,7 @@ from axolotl_grpo_plugin.serving.nodes import (
 from axolotl_grpo_plugin.serving.placement import Words, mode_of, visible_gpus
 from axolotl_grpo_plugin.serving.plan import AXOLOTL, CommandLine, Part, environment, plan_of
 from axolotl_grpo_plugin.serving.request import ADDED, COMMAND
+from axolotl_grpo_plugin.training.resume import nothing_to_do
 
 _RESUME = "--auto-resume-from-checkpoints"
 _PROCESSES = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
@@ -138,7 +140,10 @@ def run(
     facts = Facts(cfg)
     stop_on([*errors(facts, "yaml"), *check_words(call, cfg, job)], cfg.file)
     if not dry_run:  # which may plan for a machine with other files
-        stop_on(errors(facts, "import", "disk"), cfg.file)
+        if done := nothing_to_do(cfg):
+            print(done)
+            return 0
+        stop_on([*errors(facts, "import", "disk"), *check_unused(cfg, only_here=True)], cfg.file)
     if cfg.use_ray:
         return _start_workers(call, dry_run, as_json)
     settle_address(cfg)

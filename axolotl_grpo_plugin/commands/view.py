@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from axolotl_grpo_plugin.output.files import write_text, writing
 from axolotl_grpo_plugin.viewer.page import LOCAL, packed, page, server
 from axolotl_grpo_plugin.viewer.run import RunRecord
 
@@ -30,9 +31,10 @@ def _write(title: str, runs: Sequence[RunRecord], file: Path) -> None:
         data.append(found)
         shown += len(found["text"])
         total += found["total"]
-        for broken in run.log.broken:
-            click.echo(f"{broken} is not whole, so it was left out.")
-    file.write_text(page(title, packed(data)), encoding="utf-8")
+        for note in found["notes"]:
+            click.echo(note)
+    with writing(file):
+        write_text(file, page(title, packed(data)))
     size = file.stat().st_size / MILLION
     rollouts = f"{shown:,} rollouts"
     if shown < total:

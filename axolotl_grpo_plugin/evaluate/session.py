@@ -26,6 +26,7 @@ from axolotl_grpo_plugin.evaluate.rows import Question, questions, transformed
 from axolotl_grpo_plugin.evaluate.sampling import Sampling
 from axolotl_grpo_plugin.evaluate.scoring import AnswerScorer
 from axolotl_grpo_plugin.findings import FindingError, Findings, fault, nearest, stop, stop_on
+from axolotl_grpo_plugin.output.files import writing
 from axolotl_grpo_plugin.runlog.reader import Row
 
 _COMPARED = 50_000  # training rows per file. 20,000 rows of GSM8K take 2 s
@@ -166,7 +167,8 @@ def open_session(
         stop_on(check_engine(options))
         models = models_of(cfg, options.model, options.checkpoints, trained=evaluates)
     results = Path(options.out or output_dir(cfg) / folder)
-    results.mkdir(parents=True, exist_ok=True)
+    with writing(results):
+        results.mkdir(parents=True, exist_ok=True)
     tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder)
     if options.data:  # the training's limit would shrink a benchmark
         cfg.raw["grpo_max_prompt_length"] = None

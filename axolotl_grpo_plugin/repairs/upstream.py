@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -95,6 +96,28 @@ def signal_handlers(set_handlers: Callable[[Callable[[], None]], None]) -> Itera
         set_handlers(partial(set_theirs, cfg, model))
 
     with patch.object(train, "setup_signal_handler", setup_signal_handler):
+        yield
+
+
+@contextmanager
+def uploads(files_of: Callable[[Path], list[str] | None]) -> Iterator[None]:
+    """Let transformers upload only some files of a folder inside a with block. It takes no choice of them.
+
+    Args:
+        files_of: Returns the patterns of a folder's files, None for all files.
+    """
+    from transformers.utils.hub import hf_api
+
+    api = hf_api()
+    upload = api.upload_folder
+
+    def upload_folder(*, folder_path: str, **options: Any) -> Any:
+        files = files_of(Path(folder_path))
+        if files is not None:
+            options["allow_patterns"] = files
+        return upload(folder_path=folder_path, **options)
+
+    with patch.object(api, "upload_folder", upload_folder):
         yield
 
 

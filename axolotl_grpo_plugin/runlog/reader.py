@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges, rewards_of
 from axolotl_grpo_plugin.runlog.schema import ERROR, METADATA, REWARD, as_text
 
@@ -30,6 +32,28 @@ def rewards_in(file: Path, known: Ranges | None = None) -> list[LoggedReward]:
         for name in named(dict.fromkeys(schema.names), REWARD):
             ranges[name] = known.get(name)
     return rewards_of(ranges)
+
+
+def why_unreadable(file: Path) -> str:
+    """Return why a Parquet file cannot be read as a whole, "" if it can.
+
+    A power cut may leave an empty file, one without its end, or one with wrong bytes between.
+    """
+    status = file.stat()
+    return _why_unreadable(file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=100_000)  # `view --serve` asks for all files of a run again and again
+def _why_unreadable(file: Path, modified: int, size: int) -> str:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(1000):
+            batch.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        return first_line(error)
+    return ""
 
 
 def raw_rows(file: Path, columns: list[str] | None = None) -> Iterator[Row]:

@@ -33,13 +33,16 @@ The store of answers without scores (`evaluate/answers.py`) has the same columns
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from axolotl_grpo_plugin.output.files import written
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 METADATA = "rewards"
 SCORES = "scores.parquet"  # answers with their scores
@@ -89,7 +92,7 @@ def save(
     file: Path,
     columns: Mapping[str, Sequence[Any]],
     rewards: Iterable[LoggedReward] = (),
-    add: bool = False,
+    earlier: "pa.Table | None" = None,
 ) -> None:
     """Write columns of the schema as one file in one step. Text columns take any value, as `as_text`.
 
@@ -97,7 +100,7 @@ def save(
         file: The file to write.
         columns: Of this schema.
         rewards: Of the run.
-        add: Whether to keep the rows that the file has.
+        earlier: Rows to put before them.
 
     Raises:
         OSError: The disk is full.
@@ -109,12 +112,11 @@ def save(
         {name: _array(name, values) for name, values in columns.items()},
         metadata={METADATA: json.dumps(dict(rewards))},
     )
-    if add and file.exists():
-        table = pa.concat_tables([pq.read_table(file), table], promote_options="default")
+    if earlier is not None:
+        table = pa.concat_tables([earlier, table], promote_options="default")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    pq.write_table(table, part)
-    os.replace(part, file)
+    with written(file) as part:
+        pq.write_table(table, part, write_page_checksum=True)
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 
 from axolotl_grpo_plugin.config import Config, output_dir
+from axolotl_grpo_plugin.output.files import full_disk
 from axolotl_grpo_plugin.reward import Rows
 from axolotl_grpo_plugin.runlog.attempts import next_attempt
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
@@ -37,11 +39,17 @@ class RolloutLog:
     Attributes:
         folder: Has the files.
         rewards: Of the run, set by `begin`.
+        written: The number of batches of this rank that are in the log.
+        lost: The number of batches of all ranks that could not be written.
+        why_lost: The error of this rank's last lost batch, "" if it lost none.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.rewards: list[LoggedReward] = []
+        self.written = 0
+        self.lost = 0
+        self.why_lost = ""
         self._attempt = 1
         self._numbers = count()
         self._groups = 0  # prompt groups of all ranks in the batches so far
@@ -61,15 +69,27 @@ class RolloutLog:
         self._attempt = next_attempt(self.folder)
         self.rewards = rewards
 
-    def write(self, batch: ScoredBatch) -> None:
-        """Write a batch whose advantages are known."""
+    def write(self, batch: ScoredBatch) -> bool:
+        """Write a batch whose advantages are known. Return whether that worked."""
         columns = {"attempt": [self._attempt] * len(batch.completions)} | rollout_columns(batch)
         columns["group"] = [self._groups + group for group in columns["group"]]
         self._groups += batch.groups
         try:
             write(self.folder, next(self._numbers), columns, self.rewards)
-        except OSError:  # for example a full disk; the other ranks would wait for this one
-            LOG.exception("The rollouts of step %d could not be written.", batch.step)
+        except OSError as error:  # the other ranks would wait for this one
+            full = full_disk(error, self.folder)
+            self.why_lost = str(full) if full else f"{error}."
+            LOG.warning("The rollouts of step %d are lost: %s", batch.step, self.why_lost)
+            return False
+        self.written += 1
+        return True
+
+    def loss(self) -> str:
+        """Return how many batches are lost, and why; "" if none is."""
+        if not self.lost:
+            return ""
+        why = self.why_lost or "see the output of the other ranks."
+        return f"{self.lost:,} batches could not be written: {why}"
 
 
 def rollout_columns(batch: ScoredBatch) -> dict[str, list[Any]]:
@@ -142,9 +162,10 @@ class LoggedRollouts(GuardedScores):
         return output
 
     def _log_rollouts(self) -> None:
-        for batch in self.take_scored():
-            if self.rollout_log:
-                self.rollout_log.write(batch)
+        batches = self.take_scored()
+        if self.rollout_log:
+            lost = sum(not self.rollout_log.write(batch) for batch in batches)
+            self.rollout_log.lost += sum(gather_object([lost]))
 
 
 def _error(outcome: Outcome, score: float) -> str | None:

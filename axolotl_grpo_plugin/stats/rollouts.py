@@ -90,10 +90,8 @@ def read_rollouts(folder: Path) -> CompletionLengths:
     found = rollout_files(folder)
     files = found.counted
     if not files:
-        raise NoRollouts(
-            f"{folder}: no rollouts there. "
-            "Name the output_dir of a run without `grpo_rollouts: false`."
-        )
+        note = found.note() or "Name the output_dir of a run without `grpo_rollouts: false`."
+        raise NoRollouts(f"{folder}: no rollouts there. {note}")
     file = files[-1]
     try:
         rewards = rewards_in(file) or [LoggedReward("a reward function")]

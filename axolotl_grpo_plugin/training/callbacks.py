@@ -4,17 +4,20 @@ from transformers import ProgressCallback, TrainerCallback
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
+from axolotl_grpo_plugin.training.first_step import BeforeFirstStep
 from axolotl_grpo_plugin.training.health import Health
-from axolotl_grpo_plugin.training.held_out_answers import HeldOut, HeldOutAnswers
+from axolotl_grpo_plugin.training.held_out_answers import HeldOut
 from axolotl_grpo_plugin.training.progress import Report, RewardProgress
 from axolotl_grpo_plugin.training.samples import EVERY, Samples
+from axolotl_grpo_plugin.training.trainer import RunTrainer
 
 
-def callbacks(cfg: Config, trainer: HeldOutAnswers, runner: RewardRunner) -> list[TrainerCallback]:
+def callbacks(cfg: Config, trainer: RunTrainer, runner: RewardRunner) -> list[TrainerCallback]:
     """Return the callbacks of a run, and remove transformers' progress bar, which prints every metric."""
     names = trainer.reward_func_names
     first = names[0]
-    added: list[TrainerCallback] = []
+    # Held-out rows are answered before the first step.
+    added: list[TrainerCallback] = [BeforeFirstStep()]
     if trainer.pop_callback(ProgressCallback):
         added.append(RewardProgress(first))
     every = cfg.grpo_show_steps
@@ -27,5 +30,5 @@ def callbacks(cfg: Config, trainer: HeldOutAnswers, runner: RewardRunner) -> lis
         held_out = HeldOut(trainer, rows, cfg.grpo_eval_steps, runner.rewards(names))
         added.append(held_out)
         answers = held_out.file
-    health = Health(first, runner.highest(), cfg.grpo_max_logprob_difference)
+    health = Health(first, runner.highest(), trainer.rollout_log, cfg.grpo_max_logprob_difference)
     return [*added, health, Report(first, answers)]

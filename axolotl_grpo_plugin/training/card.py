@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import is_on_hub
 from axolotl_grpo_plugin.load import reward_refs
+from axolotl_grpo_plugin.output.files import written
 from axolotl_grpo_plugin.report.tables import (
     Plain,
     ends_of,
@@ -115,7 +116,8 @@ def _write(trainer: GRPOTrainer, given: Config) -> None:
         run=RUN,
         facts=markdown_table(["", ""], rows),
     )
-    ModelCard(text).save(folder / CARD)
+    with written(folder / CARD) as part:
+        ModelCard(text).save(part)
 
 
 def _metadata(trainer: GRPOTrainer, given: Config, held_out: list[Plain]) -> ModelCardData:
@@ -173,7 +175,8 @@ def add_evaluation(file: Path, summary: Plain, place: str) -> bool:
     before, _, rest = card.text.partition(start)
     _, _, after = rest.partition(end)
     card.text = f"{before.rstrip()}\n\n{start}\n{markdown(summary)}{end}\n{after.lstrip()}"
-    card.save(file)
+    with written(file) as part:
+        card.save(part)
     return True
 
 

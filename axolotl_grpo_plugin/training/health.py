@@ -16,6 +16,7 @@ from trl import GRPOConfig
 
 from axolotl_grpo_plugin.findings import exit_on_findings, stop
 from axolotl_grpo_plugin.runlog.rewards import MOST_FREQUENT, short
+from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 from axolotl_grpo_plugin.training.report import mean_of
 
 LOG = logging.getLogger(__name__)
@@ -61,14 +62,22 @@ class Health(TrainerCallback):
     Attributes:
         first: The logged name of the first reward function, which says which completions are right.
         highest: The highest score of each reward function that declares one, by its logged name.
+        rollout_log: The rollout log of the run, if it has one.
         highest_gap: The difference between vLLM's and the trainer's log-probabilities that ends the run, in nats per
             token. 0 ends no run.
         reported: The signs that were logged.
     """
 
-    def __init__(self, first: str, highest: dict[str, float], highest_gap: float | None = None):
+    def __init__(
+        self,
+        first: str,
+        highest: dict[str, float],
+        rollout_log: RolloutLog | None = None,
+        highest_gap: float | None = None,
+    ):
         self.first = first
         self.highest = highest
+        self.rollout_log = rollout_log
         self.highest_gap = _HIGHEST_GAP if highest_gap is None else highest_gap
         self.reported: Signs = {}
 
@@ -86,6 +95,10 @@ class Health(TrainerCallback):
         Raises:
             SystemExit: vLLM's log-probabilities are too far from the trainer's. All ranks log the same, so all end.
         """
+        # Each rank counts the lost rollouts, and the first one reports them.
+        lost = self.rollout_log.loss() if self.rollout_log else ""
+        if lost and state.is_world_process_zero:
+            self.reported["rollouts are lost"] = lost.removesuffix(".")  # the log names each
         if "reward" not in (logs or {}):
             return
         steps = [log for log in state.log_history if "reward" in log]

@@ -21,7 +21,7 @@ from axolotl_grpo_plugin.runlog.reader import Row
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import COLUMN, READ, REWARD, columns_of, logged_text, save
 from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
-from axolotl_grpo_plugin.training.held_out import AFTER, BEFORE, ROWS, means
+from axolotl_grpo_plugin.training.held_out import AFTER, BEFORE, ROWS, earlier_answers, means
 from axolotl_grpo_plugin.training.record import HELD_OUT
 
 LOG = logging.getLogger(__name__)
@@ -180,7 +180,8 @@ class HeldOut(TrainerCallback):
             rows = self.dataset[columns["row"]]
             del rows["prompt"]
             columns |= {COLUMN + name: values for name, values in rows.items()}
-            save(self.file, columns, self.rewards, add)
+            earlier = earlier_answers(self.file) if add else None
+            save(self.file, columns, self.rewards, earlier)
         return means(answers, self.rewards)
 
 

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import yaml
 
 from axolotl_grpo_plugin.config import Config, output_dir
+from axolotl_grpo_plugin.output.files import write_text
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.schema import SCORES
 from axolotl_grpo_plugin.serving.request import ADDED, COMMAND
+from axolotl_grpo_plugin.training.secrets import LEFT_OUT, without_secrets, words_without_secrets
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -28,6 +30,7 @@ FACTS = "run.json"
 CARD = "README.md"
 PLOT = "training.png"
 HELD_OUT = f"held_out/{SCORES}"
+ENDED = "Ended"  # the fact of a run that was trained to its end, and has saved its model
 _PACKAGES = ("axolotl-grpo-plugin", "axolotl", "trl", "transformers", "torch", "vllm")
 _ADDED = ("axolotl_config_path", "debug", "debug_num_examples", "debug_text_only", "shard")
 # Axolotl's command line adds the others.
@@ -35,7 +38,7 @@ _LEFT_OUT = (*_ADDED, "comet_api_key")
 
 
 def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -> None:
-    """Write run.yaml, the config after command-line options, and run.json, facts about the run.
+    """Write run.yaml, the config after command-line options without secrets, and run.json, facts about the run.
 
     `axolotl-grpo train` can read run.yaml.
 
@@ -49,17 +52,19 @@ def write_run(given: Config, folder: Path, more: dict[str, str] | None = None) -
     for key in os.environ.get(ADDED, "").split():  # the next run may have other nodes, for example
         outer, _, inner = key.rpartition(".")
         (plain[outer] if outer else plain).pop(inner, None)
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    public, secrets = without_secrets(plain)
+    text = yaml.safe_dump(public, sort_keys=False, allow_unicode=True)
+    head = LEFT_OUT.format(keys=", ".join(secrets)) if secrets else ""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RUN).write_text(text, encoding="utf-8")
+    write_text(folder / RUN, head + text)
     (folder / FACTS).unlink(missing_ok=True)  # of an earlier run
     digest = sha256(text.encode()).hexdigest()
     packages = [f"{name} {number}" for name, number in versions().items()]
     add_facts(
         folder,
         {
-            "Command": os.environ.get(COMMAND) or f"axolotl-grpo train {shlex.join(_words())}",
-            "Started": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, in {os.getcwd()}",
+            "Command": _command(),
+            "Started": f"{now()}, in {os.getcwd()}",
             "Versions": ", ".join(packages),
             "Config": f"sha256 {digest[:16]}",
             **(more or {}),
@@ -71,16 +76,16 @@ def add_facts(folder: Path, more: dict[str, str]) -> dict[str, str]:
     """Add facts to run.json, or replace them. Return all."""
     known = facts(folder)
     known |= {name: " ".join(text.split()) for name, text in more.items()}
-    (folder / FACTS).write_text(json.dumps(known, indent=2), encoding="utf-8")
+    write_text(folder / FACTS, json.dumps(known, indent=2))
     return known
 
 
 def facts(folder: Path) -> dict[str, str]:
-    """Return the facts about a run by their name, {} without a run.json."""
-    file = folder / FACTS
-    if not file.exists():
+    """Return the facts about a run by their name, {} without a run.json that can be read."""
+    try:
+        return dict(json.loads((folder / FACTS).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
         return {}
-    return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def facts_of(trainer: "GRPOTrainer") -> dict[str, str]:
@@ -110,6 +115,18 @@ def versions() -> dict[str, str]:
     return installed
 
 
+def _command() -> str:
+    """Return the command that repeats the run, as the user typed it. `axolotl-grpo train` takes every config."""
+    if typed := os.environ.get(COMMAND):
+        return shlex.join(words_without_secrets(shlex.split(typed)))
+    return f"axolotl-grpo train {shlex.join(words_without_secrets(_words()))}"
+
+
+def now() -> str:
+    """Return the time for a fact."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def _words() -> list[str]:
     """Return the words after `axolotl train`, without options that Axolotl adds."""
     words = sys.argv[1:]
@@ -124,15 +141,20 @@ def _words() -> list[str]:
     return given
 
 
-def show_end(cfg: Config) -> None:
-    """Print where the results of a finished run are, and the commands that come next."""
+def show_end(cfg: Config, loss: str = "") -> None:
+    """Print where the results of a finished run are, and the commands that come next.
+
+    Args:
+        cfg: The config.
+        loss: How many batches of rollouts are lost, and why; "" if none is.
+    """
     from axolotl_grpo_plugin.training.banner import show
 
     if os.environ.get("RANK", "0") == "0":
-        show(results(cfg))
+        show(results(cfg, loss))
 
 
-def results(cfg: Config) -> dict[str, str]:
+def results(cfg: Config, loss: str = "") -> dict[str, str]:
     """Return the results of a run in its output folder, and the commands for them, by a short name."""
     folder = output_dir(cfg)
     lines = {"model": str(folder)}
@@ -147,6 +169,8 @@ def results(cfg: Config) -> dict[str, str]:
     rollouts = _rollouts(Path(log) if isinstance(log, str) else folder)
     if rollouts:
         lines["rollouts"] = rollouts
+    if loss:
+        lines["lost"] = f"rollouts: {loss}"
     if rollouts or (folder / HELD_OUT).exists():
         lines["view"] = f"axolotl-grpo view {shlex.quote(str(folder))}"
     if cfg.test_datasets:

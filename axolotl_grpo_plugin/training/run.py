@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.environments.run_tools import Tools
 from axolotl_grpo_plugin.findings import stop
@@ -23,9 +23,10 @@ from axolotl_grpo_plugin.training.callbacks import callbacks
 from axolotl_grpo_plugin.training.dynamic_sampling import SamplingSettings
 from axolotl_grpo_plugin.training.ending import CollectiveEnd, is_on_several_nodes, is_sharded
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
-from axolotl_grpo_plugin.training.record import facts_of, show_end, write_run
+from axolotl_grpo_plugin.training.record import ENDED, add_facts, facts_of, now, show_end, write_run
 from axolotl_grpo_plugin.training.stall import Watchdog
 from axolotl_grpo_plugin.training.trainer import RunTrainer, choose_trainer
+from axolotl_grpo_plugin.training.uploads import uploaded_files
 
 
 class Run:
@@ -45,6 +46,7 @@ class Run:
         self.tools: Tools | None = None
         self.watchdog: Watchdog | None = None
         self._end: CollectiveEnd | None = None  # of ranks that save together
+        self._rollout_log = RolloutLog.of(cfg)
         self._no_packed_step = ""  # the reason
         self._opened = ExitStack()
 
@@ -57,7 +59,7 @@ class Run:
             cfg,
             given=self.given,
             reward_runner=self.rewards,
-            rollout_log=RolloutLog.of(cfg),
+            rollout_log=self._rollout_log,
             guarded_tools=self.tools,
             sampling=SamplingSettings.of(cfg),
         )
@@ -66,6 +68,14 @@ class Run:
         self._opened.enter_context(upstream.reward_functions(self.rewards.reward_func))
         self._opened.enter_context(upstream.no_reference_model())
         self._opened.enter_context(upstream.signal_handlers(self._hear_signals))
+        self._opened.enter_context(upstream.uploads(self._uploaded))
+
+    def _uploaded(self, folder: Path) -> list[str] | None:
+        """Return the files of a folder that the hub gets. None, for all, of a checkpoint (`hub_strategy`)."""
+        output = output_dir(self.cfg)
+        if folder.resolve() != output.resolve():
+            return None
+        return uploaded_files(output, self.cfg.grpo_hub_files)
 
     def begin(self, trainer: GRPOTrainer) -> None:
         """Show and record the run of a trainer that Axolotl has made.
@@ -118,7 +128,10 @@ class Run:
             self.tools.close()
         self._opened.close()
         if not sys.exception():  # Axolotl calls this also after an error
-            show_end(self.cfg)
+            show_end(self.cfg, self._rollout_log.loss() if self._rollout_log else "")
+            if os.environ.get("RANK", "0") == "0":
+                with suppress(OSError):  # a full disk
+                    add_facts(output_dir(self.cfg), {ENDED: now()})
 
 
 def arguments_of_cpu(cfg: Config) -> dict[str, bool]:

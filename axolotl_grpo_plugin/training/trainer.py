@@ -17,7 +17,7 @@ from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.repairs.data_producer import DataProducerRepair
 from axolotl_grpo_plugin.repairs.end_tokens import EndTokens
 from axolotl_grpo_plugin.repairs.lora_sync import KeptBase
-from axolotl_grpo_plugin.repairs.resume import ResumedBatch
+from axolotl_grpo_plugin.repairs.resume import ResumedRun
 from axolotl_grpo_plugin.scoring.dead_groups import DeadGroups
 from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
 from axolotl_grpo_plugin.scoring.rollout_log import LoggedRollouts
@@ -38,7 +38,7 @@ class RunTrainer(
     GuardedScores,  # right around TRL's scoring
     ToolUse,  # right around TRL's generation
     DataProducerRepair,  # the order of the repairs does not count, except that of EndTokens
-    ResumedBatch,
+    ResumedRun,
     KeptBase,
     EndTokens,  # last: its `__init__` ends before those above, so they find its end tokens
 ):

@@ -94,7 +94,7 @@ def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
 class Log:
     """The training rollouts of a run.
 
-    rewards: the reward functions. broken: files that are not whole, because a run was killed or still writes.
+    rewards: the reward functions. files: which files count, and which cannot be read.
     """
 
     def __init__(self, folder: Path):
@@ -103,7 +103,6 @@ class Log:
 
     def _clear(self) -> None:
         self.rewards: list[LoggedReward] = []
-        self.broken: list[Path] = []
         self._prompts: dict[str, Prompt] = {}
         self._groups: dict[Any, Group] = {}
         self._read: set[Path] = set()
@@ -114,7 +113,7 @@ class Log:
         if not self._read.issubset(self.files.counted):
             # A new attempt repeats steps that were read.
             self._clear()
-        new = self._new_files()
+        new = [file for file in self.files.counted if file not in self._read]
         if not new:
             return False
         if not self.rewards:
@@ -127,22 +126,6 @@ class Log:
                 self._add(file, index, row)
         self._read.update(new)
         return True
-
-    def _new_files(self) -> list[Path]:
-        """Return the files that are whole and not read yet."""
-        import pyarrow.parquet as pq
-        from pyarrow import ArrowInvalid
-
-        new = []
-        self.broken = []
-        for file in self.files.counted:
-            try:
-                if file not in self._read:
-                    pq.read_metadata(file)
-                    new.append(file)
-            except ArrowInvalid:
-                self.broken.append(file)
-        return new
 
     def _add(self, file: Path, index: int, row: Row) -> None:
         asked = as_text(row.get("prompt"))

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.findings import stop
-from axolotl_grpo_plugin.runlog.reader import Row, named, raw_rows, rewards_in
+from axolotl_grpo_plugin.findings import first_line, stop
+from axolotl_grpo_plugin.runlog.reader import Row, named, raw_rows, rewards_in, why_unreadable
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
 from axolotl_grpo_plugin.runlog.schema import COLUMN, REASON, REWARD, SCORES
 from axolotl_grpo_plugin.training.record import HELD_OUT, RUN, facts
@@ -34,18 +34,17 @@ class RunRecord:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.config: Plain = {}
-        if (folder / RUN).exists():
-            self.config = yaml.safe_load((folder / RUN).read_text(encoding="utf-8")) or {}
+        self.config, self.unread = _config(folder / RUN)
         logged = Config(self.config).grpo_rollouts
         elsewhere = isinstance(logged, str) and Path(logged).is_dir()
         self.log = Log(Path(str(logged)) if elsewhere else folder)
         self.log.update()
         if not self.log.groups() and not (folder / HELD_OUT).exists():
+            what = "neither rollouts nor held-out answers"
             stop(
                 "no-rollouts",
                 str(folder),
-                "neither rollouts nor held-out answers",
+                f"{what}. {self.log.files.note()}".rstrip(" ."),
                 "Name a run's output_dir. Its config must not have `grpo_rollouts: false`",
             )
 
@@ -55,7 +54,13 @@ class RunRecord:
         groups = log.groups()
         rollouts = rollouts_of(groups)
         judge = Judge(rollouts)
-        notes = [log.files.note()]
+        notes = [self.unread, log.files.note()]
+        answers: list[Plain] = []
+        for file in _answer_files(self.folder):
+            if why := why_unreadable(file):
+                notes.append(f"{file} is left out, because it cannot be read: {why}.")
+            else:
+                answers += _answers(file)
         if log.rewards:
             notes.append(log.rewards[0].no_right)
         steps = groupby(groups, attrgetter("step"))
@@ -67,7 +72,7 @@ class RunRecord:
             "steps": [_step(step, list(members)) for step, members in steps],
             "weights": SIGNS,
             "total": len(rollouts),
-            "answers": list(_answers(self.folder)),
+            "answers": answers,
             **_chosen(sample(groups, judge), judge),
         }
 
@@ -185,16 +190,30 @@ def _facts(folder: Path, config: Plain) -> dict[str, str]:
     }
 
 
-def _answers(folder: Path) -> Iterator[Plain]:
-    """Yield a table for each dataset and mode of the answers to held-out rows and of `axolotl-grpo eval`."""
-    evaluated = sorted(folder.glob(f"eval/**/{SCORES}"))
-    for file in (*folder.glob(HELD_OUT), *evaluated):
-        rewards = rewards_in(file)
-        tables = defaultdict[str, list[Row]](list)
-        for row in raw_rows(file):
-            tables[f"{row['dataset']}, {row['mode']}"].append(row)
-        for title, answers in tables.items():
-            yield _table(title, rewards, answers)
+def _config(file: Path) -> tuple[Plain, str]:
+    """Return a run's config, and a sentence if it cannot be read."""
+    if not file.exists():
+        return {}, ""
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return {}, f"{file} is left out, because it cannot be read: {first_line(error)}."
+    return (config if isinstance(config, dict) else {}), ""
+
+
+def _answer_files(folder: Path) -> list[Path]:
+    """Return the files of the answers to held-out rows and of `axolotl-grpo eval`."""
+    return [*folder.glob(HELD_OUT), *sorted(folder.glob(f"eval/**/{SCORES}"))]
+
+
+def _answers(file: Path) -> Iterator[Plain]:
+    """Yield a table for each dataset and mode of a file of answers."""
+    rewards = rewards_in(file)
+    tables = defaultdict[str, list[Row]](list)
+    for row in raw_rows(file):
+        tables[f"{row['dataset']}, {row['mode']}"].append(row)
+    for title, answers in tables.items():
+        yield _table(title, rewards, answers)
 
 
 def _table(title: str, rewards: list[LoggedReward], answers: list[Row]) -> Plain:

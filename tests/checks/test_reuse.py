@@ -18,6 +18,11 @@ def findings(**cfg):
     return levels(check_reuse(Config(cfg)))
 
 
+def checkpoint(folder, step, state="{}"):
+    (folder / "out" / f"checkpoint-{step}").mkdir()
+    (folder / "out" / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+
+
 def test_accepts_a_new_folder(folder):
     (folder / "out" / "debug.log").touch()
     assert not findings(output_dir="./out") + findings(output_dir="./new")
@@ -26,7 +31,7 @@ def test_accepts_a_new_folder(folder):
 
 def test_reports_checkpoints_of_an_earlier_run(folder):
     for step in (90, 100):
-        (folder / "out" / f"checkpoint-{step}").mkdir()
+        checkpoint(folder, step)
     (finding,) = check_reuse(Config({"output_dir": "./out"}))
     assert finding.code == "earlier-checkpoints" and "checkpoint-100" in finding.what
     assert not findings(output_dir="./out", auto_resume_from_checkpoints=True)
@@ -49,6 +54,30 @@ def test_refuses_to_resume_a_finished_run_without_a_checkpoint(folder):
 def test_reports_a_missing_checkpoint(folder):
     assert findings(resume_from_checkpoint="out/checkpoint-3") == [("error", "no-checkpoint")]
     assert not findings(resume_from_checkpoint=True)
+
+
+def test_names_the_checkpoints_that_a_resume_leaves_out(folder):
+    checkpoint(folder, 90, '{"global_st')
+    (finding,) = check_reuse(Config({"output_dir": "out", "auto_resume_from_checkpoints": True}))
+    assert finding.what == ("checkpoint-90 is left out, because trainer_state.json is cut. The run begins at step 1")
+    checkpoint(folder, 80)
+    (finding,) = check_reuse(Config({"output_dir": "out", "auto_resume_from_checkpoints": True}))
+    assert finding.level == "warning" and finding.what.endswith("The run goes on from checkpoint-80")
+
+
+def test_refuses_a_named_checkpoint_that_is_not_whole(folder):
+    checkpoint(folder, 90, "")
+    checkpoint(folder, 80)
+    (finding,) = check_reuse(Config({"output_dir": "out", "resume_from_checkpoint": "out/checkpoint-90"}))
+    assert finding.code == "cut-checkpoint" and finding.fix == "Name out/checkpoint-80"
+
+
+def test_says_that_a_finished_run_has_nothing_to_do(folder):
+    checkpoint(folder, 6)
+    (folder / "out" / "model.safetensors").touch()
+    (folder / "out" / "run.json").write_text('{"Ended": "now"}')
+    (finding,) = check_reuse(Config({"output_dir": "out", "auto_resume_from_checkpoints": True, "max_steps": 6}))
+    assert finding.level == "warning" and "nothing to do: checkpoint-6 is the end (max_steps 6)" in str(finding)
 
 
 def outputs(output):

@@ -16,7 +16,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.output.checkpoints import checkpoints_in
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.reader import raw_rows, read
 from axolotl_grpo_plugin.training.record import HELD_OUT
 from tests.e2e import vllm_on_cpu
 
@@ -87,14 +89,48 @@ def fork(*arguments, cwd=ROOT, **more):
 
 def kill(*arguments, when):
     """`fork`, and kill the process when `when()` is true. Return how it ended."""
+
+    def check(ending):
+        assert not ending.done(), ending.result().output[-6000:]
+        return when()
+
+    return disturb(*arguments, when=check, act=lambda process: process.kill())
+
+
+def disturb(*arguments, when, act):
+    """`fork`, and call `act(process)` when `when(future of its end)` is true. Return how it ended."""
     with ThreadPoolExecutor() as threads:
         ending = threads.submit(fork, *arguments)
-        while not when():
-            assert not ending.done(), ending.result().output[-6000:]
+        while not when(ending):
             time.sleep(0.01)
         for process in psutil.Process(_fork_server().pid).children():
-            process.kill()
+            act(process)
     return ending.result()
+
+
+def same_training(folder, other):
+    """Check that two runs have the same last weights, optimizer state and rollouts, bit for bit."""
+    import torch
+    from safetensors.torch import load_file
+
+    def equal(one, two):
+        if isinstance(one, dict):
+            return one.keys() == two.keys() and all(equal(value, two[key]) for key, value in one.items())
+        if isinstance(one, list | tuple):
+            return len(one) == len(two) and all(map(equal, one, two))
+        return torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+
+    def optimizer(run):
+        return torch.load(checkpoints_in(run)[-1] / "optimizer.pt")
+
+    def logged(run):
+        rows = [row for file in rollout_files(run).counted for row in raw_rows(file)]
+        return [{name: value for name, value in row.items() if name not in ("attempt", "group")} for row in rows]
+
+    assert checkpoints_in(folder)[-1].name == checkpoints_in(other)[-1].name
+    assert equal(load_file(folder / "model.safetensors"), load_file(other / "model.safetensors"))
+    assert equal(optimizer(folder), optimizer(other))
+    assert logged(folder) == logged(other)
 
 
 def axolotl(*arguments, returncode=0, **options):

@@ -11,7 +11,8 @@ import sys
 import time
 
 from axolotl_grpo_plugin.cloud.image import CHECKOUT, WANTED
-from axolotl_grpo_plugin.cloud.remote import STATE, is_complete
+from axolotl_grpo_plugin.cloud.remote import STATE
+from axolotl_grpo_plugin.output.checkpoints import why_not_whole
 from tests.cloud.modal_service import ModalService
 from tests.e2e.conftest import ROOT, axolotl, environment, history
 from tests.serving.marks import marked
@@ -56,7 +57,7 @@ class Containers:
         subprocess.run([*uv, "--no-deps", "--target", self.folder / "site", source], check=True)
 
     def contain(self, job, killed_at=None):
-        """Run one container, and kill it when that checkpoint is complete."""
+        """Run one container, and kill it when that checkpoint is whole."""
         mark, log = str(self.folder), self.folder / "log"
         job = job._replace(volumes={str(self.output.parent): OUTPUTS})
         command = [sys.executable, "-c", BODY, self.folder, json.dumps(job._asdict())]
@@ -64,7 +65,7 @@ class Containers:
         with log.open("wb") as written:
             process = subprocess.Popen(command, cwd="/", env=env, stdout=written, stderr=subprocess.STDOUT)
         while process.poll() is None:
-            if killed_at and is_complete(killed_at):
+            if killed_at and not why_not_whole(killed_at):
                 for running in marked(mark):
                     running.kill()
             time.sleep(0.05)

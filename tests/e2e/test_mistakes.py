@@ -4,11 +4,13 @@ A mistake ends the run with exit code 1 before the model loads. Rows that rightl
 """
 
 import json
+import os
 import re
 import shutil
 
 import pytest
 
+from axolotl_grpo_plugin.output.lock import take
 from tests.e2e.conftest import ROOT, fork, shipped_config, write
 
 MODEL = ROOT / "axolotl_grpo_plugin" / "quickstart" / "model"
@@ -71,6 +73,15 @@ def data(type, rows, path="rows.jsonl", **changes):
     return {"datasets": [{"path": path, "ds_type": "json", "type": type}], "rows": rows, **changes}
 
 
+def lock(folder):
+    take(folder / "out", "output_dir")
+
+
+def cut_checkpoint(folder):
+    (folder / "out" / "checkpoint-3").mkdir(parents=True)
+    (folder / "out" / "checkpoint-3" / "trainer_state.json").write_text('{"global_st')
+
+
 # The row's number in the review, its changes of the quickstart, and words of the line of `check`, which
 # are those of `train` too if there are no others. None: it trains.
 MISTAKES = {
@@ -129,6 +140,11 @@ MISTAKES = {
         data("axolotl_grpo_plugin.verl", [{**CHESS, "data_source": "math"}, CHESS], trl__reward_funcs=[DISPATCH]),
         "data_source 'chess': no route takes it. Add `chess: ",
     ),
+    "second run in a folder": ({"output_dir": "out", "before": lock}, f"(out): in use by process {os.getpid()} on "),
+    "cut checkpoint": (
+        {"resume_from_checkpoint": "out/checkpoint-3", "before": cut_checkpoint},
+        "(out/checkpoint-3): it is not whole, because trainer_state.json is cut. Begin again without it",
+    ),
 }  # fmt: skip
 ENV = {"CUDA_VISIBLE_DEVICES": "", "NETRC": "/dev/null", "WANDB_API_KEY": ""}
 
@@ -136,6 +152,7 @@ ENV = {"CUDA_VISIBLE_DEVICES": "", "NETRC": "/dev/null", "WANDB_API_KEY": ""}
 def run(mistake, folder):
     """Return exit code and output of `check` and of `train`."""
     changes = {**MISTAKES[mistake][0]}
+    changes.pop("before", lambda _: None)(folder)
     rows = changes.pop("rows", None)
     if rows is not None:
         text = rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows)

@@ -50,6 +50,38 @@ def test_steps_that_a_later_attempt_repeats_are_left_out(tmp_path, attempts, cou
     assert next_attempt(tmp_path) == len(attempts) + 1
 
 
+def wrong_bytes(file):
+    """Overwrite the middle of a file, as a power cut may leave it."""
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 4
+    content[middle : middle + 20] = bytes(20)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "destroy",
+    [lambda file: file.write_bytes(b""), lambda file: file.write_bytes(file.read_bytes()[:-9]), wrong_bytes],
+    ids=["empty", "cut", "wrong bytes"],
+)
+def test_file_that_cannot_be_read_is_left_out_by_name(tmp_path, destroy):
+    for step in (1, 2):
+        columns = {"step": [step] * 50, "completion": [f"{step} {number}" * 9 for number in range(50)]}
+        save(tmp_path / f"train/001-{step:06d}-000-000000.parquet", columns)
+    first, second = sorted(tmp_path.glob("train/*"))
+    destroy(first)
+    files = rollout_files(tmp_path)
+    assert files.counted == [second] and list(files.unreadable) == [first]
+    assert f"{first} is left out, because it cannot be read: " in files.note()
+
+
+def test_attempt_whose_first_file_cannot_be_read_still_repeats_its_steps(tmp_path):
+    log(tmp_path, 1, 1, 2, 3)
+    log(tmp_path, 2, 2, 3)
+    second = sorted(tmp_path.glob("train/002-*"))
+    second[0].write_bytes(b"")
+    assert [file.name[:10] for file in rollout_files(tmp_path).counted] == ["001-000001", "002-000003"]
+
+
 def test_file_tells_the_rewards_in_their_order_with_their_ranges(tmp_path):
     file, columns, known = tmp_path / "a.parquet", {"reward/a": [0.5], "reward/b": [1.0]}, {"a": (0.0, 0.5)}
     save(file, columns, rewards_of({"b": [0.0, 1.0], "a": None}))

@@ -62,3 +62,18 @@ def test_score_of_the_group_has_a_note():
     batch = scored_batch(scores=[[1.0], [1.0]], good=[Outcome(1.0), Outcome(None)])
     logged = rollout_log.rollout_columns(batch)
     assert logged["error/good"] == [None, "no score; the mean of its prompt group stands here"]
+
+
+def test_batches_that_a_full_disk_refuses_are_counted(full):
+    log = rollout_log.RolloutLog(full / "rollouts")
+    log.begin([])
+    assert log.loss() == ""
+    batch = scored_batch(good=[Outcome(1.0)] * 4, advantages=[0.0] * 4)
+    log.lost += sum(not log.write(batch) for _ in range(3))
+    assert log.written == 0
+    assert log.loss() == (
+        f"3 batches could not be written: {full}/rollouts: cannot be written: "
+        "No space left on device (0 bytes free). Free space."
+    )
+    (full / "filler").unlink()
+    assert log.write(batch) and log.written == 1

@@ -69,7 +69,10 @@ def test_unreadable_file_is_named(tmp_path):
         read_rollouts(tmp_path)
     (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(NoRollouts, match=r"b\.parquet: cannot be read"):
-        read_rollouts(tmp_path)
+        read_rollouts(tmp_path / "b.parquet")
+    pq.write_table(pa.table({"step": [1], "completion_tokens": [5], "truncated": [False]}), tmp_path / "c.parquet")
+    lengths = read_rollouts(tmp_path)
+    assert lengths.rows == 1 and "b.parquet is left out, because it cannot be read: " in lengths.note
 
 
 def test_refuses_folders_without_rollouts(tmp_path):

@@ -185,3 +185,10 @@ def test_reports_answers_that_collapse_on_one_value():
     assert list(signs(steps[:10])) == [collapsed]
     assert not signs(series(right=1.9, **{"answers/most_frequent": 0.9}))
     assert not signs(series(**{"answers/most_frequent": [0.9, 0.7] * 30}))
+
+
+def test_lost_rollouts_are_counted_at_each_log():
+    log = SimpleNamespace(loss=lambda: "3 batches could not be written: No space left.")
+    health = training.Health(RIGHT, {}, log)
+    health.on_log(ARGS, SimpleNamespace(is_world_process_zero=True, log_history=[]), None, logs={"train_runtime": 1.0})
+    assert health.reported == {"rollouts are lost": "3 batches could not be written: No space left"}

@@ -2,7 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, rewards_of
 from axolotl_grpo_plugin.runlog.schema import save
-from axolotl_grpo_plugin.training.held_out import compared, means
+from axolotl_grpo_plugin.training.held_out import compared, earlier_answers, means
 from axolotl_grpo_plugin.training.report import curve, plot
 from tests.conftest import Later
 from tests.viewer.data import write_held_out
@@ -32,8 +32,14 @@ def test_only_rows_with_both_scores_count(tmp_path):
 def test_answers_of_a_resumed_run_replace_the_earlier_ones(file):
     again = {"model": ["after"], "mode": ["greedy"], "dataset": ["held-out rows"], "row": [2], "sample": [0]}
     again |= {"prompt": ["p"], "completion": ["c"], "step": [20], "reward/right_reward_func": [2.0]}
-    save(file, again, rewards_of({"right_reward_func": [0.0, 2.0]}), add=True)
+    save(file, again, rewards_of({"right_reward_func": [0.0, 2.0]}), earlier_answers(file))
     assert compared(file)[0]["differences"][1]["means"] == [0.5, 2.0]
+
+
+def test_answers_that_a_power_cut_destroyed_are_left_out(file, caplog):
+    file.write_bytes(b"")
+    assert earlier_answers(file) is None and compared(file) == []
+    assert str(file) in caplog.text
 
 
 def test_an_unfinished_run_has_no_change(tmp_path):

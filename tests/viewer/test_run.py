@@ -70,8 +70,20 @@ def test_leaves_out_a_file_that_is_not_whole(folder):
     files = sorted((folder / "rollouts" / "train").glob("*.parquet"))
     files[-1].write_bytes(files[-1].read_bytes()[:200])
     cut = RunRecord(folder)
-    assert cut.log.broken == [files[-1]]
-    assert 0 < cut.data()["total"] < whole
+    data = cut.data()
+    assert f"{files[-1]} is left out, because it cannot be read: " in data["notes"][0]
+    assert 0 < data["total"] < whole
+
+
+def test_leaves_out_answers_and_a_config_that_cannot_be_read(folder):
+    write_held_out(folder, [0.0], [1.0], {"a": None})
+    (folder / "held_out" / "scores.parquet").write_bytes(b"")
+    (folder / "run.yaml").write_text("a: !!python/object/apply:os.system [ls]")
+    data = RunRecord(folder).data()
+    assert data["answers"] == [] and [note.partition(" is left out")[0] for note in data["notes"]] == [
+        f"{folder}/run.yaml",
+        f"{folder}/held_out/scores.parquet",
+    ]
 
 
 def test_groups_are_left_out_above_a_size_but_curves_count_all(tmp_path, monkeypatch):

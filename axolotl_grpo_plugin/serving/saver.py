@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from axolotl_grpo_plugin.output.checkpoints import newest_whole
 from axolotl_grpo_plugin.serving.request import publish
 
 # The supervisor sets this variable for the trainer: the path of the file.
@@ -38,12 +39,8 @@ class Saver(NamedTuple):
 def files_of(output_dir: str) -> str:
     """Return a sentence on the newest checkpoint and the model in a run's output folder."""
     folder = Path(output_dir)
-    steps = []
-    for state in folder.glob("checkpoint-*/trainer_state.json"):  # transformers writes it last
-        steps.append(int(state.parent.name.removeprefix("checkpoint-")))
-    checkpoint = (
-        f"checkpoint-{max(steps)} is the last checkpoint" if steps else "there is no checkpoint"
-    )
+    newest = newest_whole(folder).folder
+    checkpoint = f"{newest.name} is the last checkpoint" if newest else "there is no checkpoint"
     weights = [file for pattern in _MODELS for file in folder.glob(pattern)]
     model = "no model is saved"
     if weights:

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 # A key that has one of these is a secret, written as one word or as several: api_key, apikey, apiKey.
@@ -108,7 +109,7 @@ def words_without_secrets(words: Sequence[str]) -> list[str]:
     """Return the words of a command line without options that are secrets, and without their values."""
     kept = []
     is_value = False  # of an option that is left out
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         name, equals, value = word.partition("=")
         *above, key = re.split(r"\.|__", name.lstrip("-").replace("-", "_"))
         if is_value:

@@ -1,4 +1,3 @@
-import gc
 import importlib.metadata
 
 from axolotl_grpo_plugin.repairs import startup
@@ -23,10 +22,13 @@ def test_reads_files_without_a_record_of_an_old_installation(tmp_path, monkeypat
 def test_collects_rarely_until_the_imports_are_kept():
     done = program(
         "import gc\n"
+        "print(gc.get_threshold()[0])\n"
         "from axolotl_grpo_plugin.repairs.startup import import_quickly, keep_objects\n"
         "import_quickly()\n"
         "print(gc.get_threshold()[0])\n"
         "keep_objects()\n"
         "print(gc.get_threshold()[0], gc.get_freeze_count() > 1000, gc.isenabled())\n"
     )
-    assert done.split() == ["200000", str(gc.get_threshold()[0]), "True", "True"]
+    default, rarely, kept, *others = done.split()
+    assert rarely == "200000" and kept == default != rarely
+    assert others == ["True", "True"]

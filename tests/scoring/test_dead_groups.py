@@ -89,7 +89,7 @@ def test_async_trainer_logs_and_trains_without_the_advantage_of_a_dead_group():
 
     class Trainer(LoggedRollouts, dead_groups.DeadGroups, AsyncTrainer):
         reward_runner = SimpleNamespace(rewards=list)
-        rollout_log = SimpleNamespace(begin=list, write=lambda batch: written.append(batch.advantages))
+        rollout_log = SimpleNamespace(begin=list, lost=0, write=lambda batch: written.append(batch.advantages) or True)
 
     trainer = Trainer()
     data = trainer._score_streaming("rollout")

@@ -16,7 +16,7 @@ def test_names_the_newest_whole_checkpoint_and_the_time_of_the_model(tmp_path):
     for step in (9, 10, 11):
         (tmp_path / f"checkpoint-{step}").mkdir()
     for step in (9, 10):  # transformers writes this file last
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").touch()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
     (tmp_path / "adapter_model.safetensors").touch()
     os.utime(tmp_path / "adapter_model.safetensors", (0, 0))
     assert "checkpoint-10 is the last checkpoint, and the model was saved at " in files_of(str(tmp_path))

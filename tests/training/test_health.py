@@ -22,7 +22,7 @@ HEALTHY = {
 def signs(steps, highest_gap=None, args=ARGS, is_first_rank=True):
     """Return the signs that Health finds in logged steps."""
     state = SimpleNamespace(is_world_process_zero=is_first_rank, log_history=[])
-    health = training.Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5}, highest_gap)
+    health = training.Health(RIGHT, {RIGHT: 2.0, LAYOUT: 0.5}, highest_gap=highest_gap)
     for logs in steps:
         state.log_history.append(logs)
         health.on_log(args, state, None, logs=logs)

@@ -91,7 +91,6 @@ MATH = {
         "1 8",
         "1_8",
         "1'8",
-        "１８",
         "١٨",
         "⑱",
         "𝟏𝟖",
@@ -508,7 +507,7 @@ GSM8K_WRONG = """
     18 halved|18 thirds|18 tenths|18 hundredths|18 and a half|18 or more|18 plus two
     18 minus one|18 below zero|18 factorial|18 or seventeen|18 point five|18 divided by two
     18 over two|18 is wrong|not 18|18 not|18K|18bn|18e0|18x|18!|18²|1.8e1|0x12|0b10010|XVIII|eighteen
-    １８|١٨|१८|⑱|𝟏𝟖|1 8|1,8|18,00|1,8000|--18|$€18|18/1|36/2|9+9|9*2|9 * 2 = 18|(9*2)|18-0
+    ١٨|१८|⑱|𝟏𝟖|1 8|1,8|18,00|1,8000|--18|$€18|18/1|36/2|9+9|9*2|9 * 2 = 18|(9*2)|18-0
     \\boxed{17}18|\\boxed{18|18}|$18$$18$|18 = x|x = y = 18|x = 17 = 18|18 = 18
     x != 18|x > 18|x < 18|>18|<18|≥18|~17 18|2x = 18|x/2 = 18|x^2 = 18|-x = 18|1/x = 18|17 or 18
     17 18|18 17|18;17|18 (17)|18 [17]|<b>17</b>18|18 <!-- 17 -->|18 # 17|18-17|18..17|18:00|18:30
@@ -787,7 +786,7 @@ STEPS = [
     ("- We add them up.\n- We add them up\u200b.\n- We add them  up.</think>18", 1 / 3),
 ]
 
-HASH_WRONG = ["#### 17\n#### 18", "#### 18 tens", "#### 9*2", "#### １８", "#### 18 or 17", "18", "#### $"]
+HASH_WRONG = ["#### 17\n#### 18", "#### 18 tens", "#### 9*2", "#### 18 or 17", "18", "#### $"]
 
 # reward, completion, columns: right answers, so that the zeros above mean something
 PAID = [
@@ -838,11 +837,7 @@ def scored(reward, table):
 
 
 # completions that are paid: why
-PAID_IN_ERROR = {
-    boxed(r"\{\emptyset\}"): "the braces of a set are layout, so the set of the empty set is empty",
-    boxed(r"\sqrt{50}\cdot\frac{2}{2}"): "canonical trees keep 2/2, because 36/2 is an echo of itself",
-    in_tags("1.0000000000000000001"): "JSON numbers are read as floats",
-}
+PAID_IN_ERROR = {in_tags("1.0000000000000000001"): "JSON numbers are read as floats"}
 
 
 def marked(row):

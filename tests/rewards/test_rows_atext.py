@@ -515,6 +515,7 @@ GSM8K_WRONG = """
     18.000000000000000000000000000000000001|18 or so, maybe 19|...|NaN|inf|18n|18j|18_|1_8|18 % 20
     1\u200b8|18\u066c|\\frac{36}{2}|\\text{18 or 17}|#### 18|minus 18|negative 18|18 negative|18 lakh
     18 percent of 50|18 multiplied by 2|18 twice|18 doubled|18 millions|18 hundreds
+    18th|18 approximately|18 percent more|18 less|18 negated|18 siebzehn|18万|18倍|18多|18 tausend|18 mille|18 Millionen
     18 millionth|18 hundredth|18/dozen|18/x|18 twenties|18 gross|18 less than x|18 fewer than twenty|18 millionths|18 mod 5
 """
 
@@ -576,6 +577,7 @@ NO_STRICT_LAYOUT = [
 ]
 
 NO_SOFT_LAYOUT = [
+    *(tagged("18", reasoning=body) for body in (".", "…", "?", "***", "$$", "\u3164", "\u2800")),
     tagged("18", reasoning="..."),
     tagged("..."),
     tagged("18", reasoning=""),
@@ -599,6 +601,8 @@ XMLCOUNT = [
     (tagged("", reasoning=""), 0),
     (tagged("...", reasoning="..."), 0),
     (tagged("\u200b", reasoning="\u200b"), 0),
+    (tagged("***", reasoning="."), 0),
+    (tagged("\u3164", reasoning="\u115f"), 0),
     ("<reasoning></reasoning><answer></answer>", 0),
     ("<reasoning>\n<answer>\n</reasoning>\n</answer>", 0),
     (tagged("18") + tagged("18"), 0),

@@ -277,6 +277,41 @@ n\equiv 5\pmod{12} ¦ n\equiv-7\pmod{12} ¦ n = 5 \pmod{12}
 8 ¦ 8.0 ¦ k=8 ¦ \text{8 apples} ¦ 8\text{ ways} ¦ 8人 ¦ 8 人 ¦ 8种 ¦ 8米 ¦ 8\text{ 厘米} ¦ 答案：8 ¦ 8\text{ square units}
 8 ¦ |AB|=8 ¦ \overline{AB}=8 ¦ AB = 8 ¦ \text{Area} = 8 ¦ [ABC]=8 ¦ S_{\triangle ABC}=8 ¦ d(A,B)=8 ¦ f'(2)=8
 8 ¦ \lim_{x\to2}f(x)=8 ¦ \det A = 8 ¦ \max=8 ¦ M_{\max}=8 ¦ |\vec{a}|=8 ¦ \|v\|=8 ¦ xy=8
+x\ne2 ¦ x\in\mathbb{R}\setminus\{2\} ¦ \mathbb{R}\setminus\{2\} ¦ \text{all real numbers except }2
+x\ne2 ¦ (-\infty,2)\cup(2,\infty) ¦ \{x\mid x\neq2\} ¦ \left\{x\,\middle|\,x\ne2\right\}
+x\in\mathbb{R}\setminus\{0,1\} ¦ x\ne0,1 ¦ (-\infty,0)\cup(0,1)\cup(1,\infty) ¦ \mathbb{R}\setminus\{1,0\}
+10 ¦ 10\,\text{Å} ¦ 10'' ¦ 10个 ¦ 10\,\mu\text{m} ¦ 10\text{ 元} ¦ 10' ¦ 10\,\mathrm{~K} ¦ 10\text{ K}
+300\mathrm{~K} ¦ 300 ¦ 300\text{ K}
+\cos(-2.01)\approx-0.425 ¦ -0.425 ¦ \cos(-2.01) ¦ \cos(2.01)
+5:1 ¦ x = 5 : 1 ¦ x=5:1 ¦ 5 : 1 ¦ \frac51
+f(x)=cx ¦ f(x)=cx\text{ for some constant }c ¦ cx ¦ f(x)=kx,\text{ where }k\text{ is a constant} ¦ f(t)=ct
+\text{all integers } n\geq3 ¦ n\ge3 ¦ n\geq 3 ¦ \text{all }n\ge3
+\hbar \omega(v+1/2)-\frac{E_0^2e^2}{2m\omega^2} ¦ \hbar\omega\left(v+\frac12\right)-\frac{e^2E_0^2}{2m\omega^2}
+\hbar \omega(v+1/2)-\frac{E_0^2e^2}{2m\omega^2} ¦ E=\hbar\omega(v+\frac{1}{2})-\frac{E_0^2e^2}{2m\omega^2}
+\{x\mid x\ge3\},\{x\mid x\ge0\} ¦ [3,\infty),[0,\infty) ¦ \{x\mid x\ge3\},\{x\mid x\ge0\}.
+\sum_{k=1}^{3} c ¦ \sum_{k=1}^{3}c ¦ \displaystyle\sum_{k=1}^3 c
+\nabla f ¦ \nabla f.
+\xi_1+\xi_2 ¦ \xi_2+\xi_1
+\Phi(x) ¦ \Phi(x).
+x\sqrt x ¦ \sqrt{x^3} ¦ x^{3/2} ¦ x^{1.5}
+\frac{1}{\sqrt{1-v^2/c^2}} ¦ \frac{c}{\sqrt{c^2-v^2}} ¦ (1-v^2/c^2)^{-1/2}
+\frac{1}{\sqrt{1-v^2/c^2}} ¦ \gamma=\frac{1}{\sqrt{1-\frac{v^2}{c^2}}}
+\frac{3}{4} ¦ \text{Answer: }\frac34 ¦ \mathbf{\dfrac{3}{4}} ¦ \mathrm{\frac34} ¦ P(A|B)=\frac34
+\frac{3}{4} ¦ \frac{3}{4}\text{ cup} ¦ \bm{\frac{3}{4}}
+1011_2 ¦ 1011_{2} ¦ 1011_\text{two} ¦ 1011_{\mathrm{two}} ¦ (1011)_{2}
+\text{(A)} ¦ A ¦ \textbf{(A) } 12 ¦ (A)
+12\frac{1}{2}\% ¦ 12.5\% ¦ 0.125 ¦ \frac{25}{2}\%
+\begin{bmatrix}0&1\\5&3\end{bmatrix} ¦ \left[\begin{matrix}0 & 1\\5 & 3\end{matrix}\right]
+\begin{bmatrix}0&1\\5&3\end{bmatrix} ¦ \begin{bmatrix}0 & 1\\5 & 3\end{bmatrix}.
+\begin{bmatrix}0&1\\5&3\end{bmatrix} ¦ \begin{array}{cc}0&1\\5&3\end{array}
+\begin{bmatrix}0&1\\5&3\end{bmatrix} ¦ \left[\begin{array}{*{20}{c}}0&1\\5&3\end{array}\right]
+\begin{bmatrix}0&1\\5&3\end{bmatrix} ¦ \left(\begin{smallmatrix}0&1\\5&3\end{smallmatrix}\right)
+x=1,y=2,z=3 ¦ (1,2,3) ¦ \begin{cases}x=1\\y=2\\z=3\end{cases} ¦ \begin{aligned}x&=1\\y&=2\\z&=3\end{aligned}
+x=1,y=2,z=3 ¦ x=1\\y=2\\z=3
+\ln 2+C ¦ C+\ln2
+2^{10} ¦ 1024 ¦ 2^{10}
+是 ¦ \text{是} ¦ 是。
+\text{无解} ¦ \emptyset ¦ no solution
 """
 
 # A gold, then answers that are not the gold.
@@ -398,6 +433,26 @@ BCD ¦ BC ¦ B,C ¦ ABCD ¦ B ¦ CD ¦ A,B,C,D ¦ BCE
 3A7_{12} ¦ 3A7_{13} ¦ 3A8_{12} ¦ 3\cdot A\cdot7 ¦ 3A7_{16} ¦ 559
 (3,4) ¦ (4,3) ¦ 3,4 ¦ P(4,3) ¦ 4\mathbf{i}+3\mathbf{j} ¦ (3,4,0) ¦ (\sqrt9,4) ¦ x=4,y=3
 (3,4) ¦ \begin{pmatrix}4\\3\end{pmatrix} ¦ (3,4),(4,3) ¦ [3,4] ¦ 3+4i
+2i ¦ (1+i)^2 ¦ \sqrt{-4} ¦ 2\sqrt{-1} ¦ i+i ¦ -2i ¦ (1+i)(1+i) ¦ 1+2i-1
+\frac12+\frac12i ¦ \frac{1}{1-i} ¦ (1-i)^{-1} ¦ \frac{i}{1+i} ¦ \frac12-\frac12i
+\frac{3}{4} ¦ \frac{6}{2\cdot4} ¦ 3\div2^2 ¦ \frac{3}{4}\text{ dozen} ¦ 0.75001 ¦ \frac34\% ¦ \sin^2\frac{\pi}{3}
+\frac{3}{4} ¦ 1-0.25 ¦ 3\cdot0.25
+x^2-3x+2=0 ¦ x^2-(1+2)x+1\cdot2=0 ¦ (x-1)(x-3)=0 ¦ x^2-3x+2 ¦ x^2=3x+2 ¦ x^2-3x+2>0
+408 ¦ \frac{408}{1}\cdot1\cdot2^0 ¦ 408\text{ or so} ¦ 408-0\cdot7+1-1 ¦ 24\cdot 17 ¦ 4.08\cdot10^2\cdot1^5
+408 ¦ 408\text{ hundred}
+\{1,2\} ¦ \{1,\frac{4}{2}\cdot1\} ¦ \{2,1,0\} ¦ \{1\}\cup\{3\} ¦ 1 ¦ \{x\mid1\le x\le2\}
+\pi ¦ \frac{22}{7} ¦ 3.14 ¦ \frac{2\pi}{1+1} ¦ 180^\circ ¦ \pi^1\cdot1^\pi ¦ \arccos(-1)
+\frac{\sqrt3}{2} ¦ \sin60^\circ ¦ \frac{\sqrt{1+2}}{2} ¦ 0.866 ¦ \sqrt{\frac34}\cdot1^2\cdot\frac22
+\frac{\sqrt3}{2} ¦ \frac12\sqrt{9/3}
+5\text{ hours} ¦ 5\text{ minutes} ¦ 5\text{ miles} ¦ 50\text{ hours} ¦ 300\text{ hours}
+8\text{ cm}^3 ¦ 8\text{ cm}^2 ¦ 8\text{ m}^3 ¦ 8\text{ liters}
+y=x ¦ x=x ¦ y=y ¦ y=-x ¦ y=x+0.001 ¦ y=x^2
+n! ¦ n ¦ (n-1)! ¦ n!+1-1 ¦ n\cdot n!
+3\text{ mod }7 ¦ 3\pmod5 ¦ 10
+\text{Tuesday} ¦ \text{Monday} ¦ \text{Tuesday or Monday} ¦ \text{not Tuesday} ¦ T
+[1,2)\cup(3,4] ¦ [1,2]\cup[3,4] ¦ [1,4] ¦ (1,2)\cup(3,4) ¦ [1,2) ¦ [1,1+1)\cup(3,4]
+(2,3),(4,5) ¦ (2,5),(4,3) ¦ (2,3) ¦ (3,2),(5,4) ¦ (2,3,4,5) ¦ 2,3,4,5
+a=b ¦ a=c ¦ a=2b ¦ 0=0
 """
 
 # A question, its gold, then answers that are the question's own, or leave it as it is.

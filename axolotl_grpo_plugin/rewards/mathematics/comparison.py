@@ -618,7 +618,9 @@ def _renamings(
         return []
     if not set(only_golds) <= gold.parameters:
         others = {label for label in gold_names - CONSTANTS if not _FREE.fullmatch(label)}
-        are_free = all(_FREE.fullmatch(label) for label in only_ours + only_golds)
+        are_free = all(
+            _FREE.fullmatch(label) or label in answer.parameters for label in only_ours + only_golds
+        )
         if not (others and are_free) or (prompt is not None and _is_mentioned(only_golds, prompt)):
             return []
     return [

@@ -173,13 +173,15 @@ def _without_braces(written: Tokens) -> Tokens:
             if [token.text for token in inner] in ([r"\emptyset"], [r"\{", r"\}"]):
                 return written
             return inner
-        elif opening == r"\begin" and not any(token.text == "&" for token in written):
+        elif opening == r"\begin" and (
+            written[2].text == "aligned" or not any(token.text == "&" for token in written)
+        ):
             # Lines of equations.
             environment = written[2].text
             if environment not in ("cases", "array", "aligned", "gathered"):
                 return written
             start = after_begin(written, 0)
-            return trimmed(written[start:-4])
+            return trimmed([token for token in written[start:-4] if token.text != "&"])
         else:
             return written
     if len(written) > 5 and written[0].text == r"\{" and written[1].text == r"\begin":
@@ -461,6 +463,8 @@ def _statement(part: Tokens) -> Item:
     if not part:
         raise UnreadableExpression("unreadable")
     texts = {token.text for token in part}
+    if "except" in texts:
+        return _exception(part)
     modulus = rounded = None
     if texts & _MODULUS:
         part, modulus = _without_modulus(part)
@@ -499,6 +503,16 @@ def _statement(part: Tokens) -> Item:
     return item._replace(modulus=modulus, rounded=rounded or item.rounded)
 
 
+def _exception(part: Tokens) -> Item:
+    """exception = "all real numbers except" expression"""
+    texts = [token.text.lower() for token in part]
+    index = texts.index("except")
+    if not _ALL_REALS.fullmatch(" ".join(texts[:index])):
+        raise UnreadableExpression("unreadable")
+    excluded = _statement(part[index + 1 :]).tree
+    return Item(Tree(r"\setminus", (REALS, Tree("{}", (excluded,)))), is_range=True)
+
+
 def _named(right: Tokens, written: str) -> Item:
     """Return the value after a name and an equals sign."""
     relations = top_level(right, _RELATIONS)
@@ -507,7 +521,8 @@ def _named(right: Tokens, written: str) -> Item:
     inner = _without_braces(right)
     if inner is not right and len(inner) < len(right) and right[0].text == r"\{":
         return Item(Tree("{}", tuple(_whole(part) for part in _split(inner)[0])), written)
-    item = _words(right) or _ratio(right) or _quantity(right)
+    is_text = all(token.kind == "word" for token in right)
+    item = (_words(right) if is_text else None) or _ratio(right) or _quantity(right)
     return item._replace(name=written)
 
 

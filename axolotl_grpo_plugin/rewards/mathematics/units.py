@@ -288,7 +288,7 @@ def _is_whole_unit(part: Tokens, start: int) -> bool:
     if len(words) == 1 and len(spoken) == 1:
         return not (
             spoken == "M"
-            or (not spoken.isascii() and not is_unit(spoken))
+            or (not spoken.isascii() and spoken not in UNITS and not is_unit(spoken))
             or (spoken.isalpha() and spoken.isascii() and spoken not in _LETTER_UNITS)
         )
     if words[-1:] in (["squared"], ["cubed"]) and words[-2:-1] and words[-2] in UNITS:

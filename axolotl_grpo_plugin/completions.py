@@ -18,7 +18,7 @@ _CODES = (
     "AED|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|MXN|MYR|"
     "NGN|NOK|NZD|PHP|PKR|PLN|RMB|RON|RUB|SAR|SEK|SGD|THB|TWD|UAH|USD|VND|ZAR"
 )
-_CURRENCY = f"(?:(?:US|AU?|CA?|NZ)?\\$|[€£¥₹₩₽₺₫₪₦฿]|{_CODES})"
+_CURRENCY = f"(?:(?:US|AU?|CA?|NZ)?\\$|[€£¥₹₩₽₺₫₪₦฿]|Rs\\.?|{_CODES})"
 _NUMBER = re.compile(
     rf"([+-]?)(?:{_CURRENCY}\s?)?([+-]?)"
     r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
@@ -30,33 +30,50 @@ _WRAPPED = re.compile(
     r"(?:\*\*(.+)\*\*|`(.+)`|\$(.+)\$|\\\((.+)\\\)|\\\[(.+)\\\]|\\boxed\{(.+)\})\.?", re.DOTALL
 )
 _TEXT = re.compile(r"\\(?:text|mathrm)\{([^{}]*)\}")
-_ESCAPED = {"\\$": "$", "\\%": "%", "\u2212": "-"}
+_ESCAPED = {"\\$": "$", "\\%": "%"}
 # A unit word starts with a letter or is a sign such as "%", so an operator ("18 + x") is no unit.
-_UNIT_WORD = re.compile(r"(?:[%°]|(?:°|/(?=..))?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*['’]?)[.,]?")
+_UNIT_WORD = re.compile(r"(?:[%°¢]|(?:°|/(?=..))?[^\W\d_]+(?:[-/.'’][^\W\d_]+)*['’]?)[.,]?")
 _WORD_ENDS = re.compile(r"[/.'’]")  # of the words in one unit word: "dozen/box"
 
 # Words that change the number before them, deny it, or offer a second one.
 _NO_UNITS = (
     "or|to|and|but|maybe|perhaps|not|no|never|versus|wrong|false|incorrect|negative|plus|minus|"
     "divided|multiplied|squared|cubed|factorial|mod|modulo|sqrt|inverse|reciprocal|point|pi|"
-    "k|bn|mn|mil|doz|dz|grand|gross|myriad|half|halve|halved|halves|twice|thrice|double|doubled|doubles|"
-    "triple|tripled|triples|treble|quadruple|quadrupled|quintuple|quintupled"
+    "k|bn|mn|mil|doz|dz|grand|gross|half|halve|halved|halves|twice|thrice|double|doubled|doubles|"
+    "triple|tripled|triples|treble|quadruple|quadrupled|quintuple|quintupled|negated|reversed|hex|octal|"
+    "approximately|approx|roughly|opposite|complement|log|logarithm|bakers|th|st|nd|rd|ou|und|"
+    "couple|googol|mille|mila|tausend|tys|dutzend|docenas?|douzaines?|oder"
 )
 _NUMERALS = (
     "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
     "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|"
-    "hundred|thousand|dozen|score|lakh|crore|quarter"
+    "hundred|thousand|dozen|score|lakh|crore|quarter|myriad"
 )
 # Only their plurals are fractions: "third graders" and "18 seconds" are not.
 _ORDINALS = "third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth"
 _NO_UNIT = re.compile(
     rf"(?:{_NO_UNITS}|(?:{_NUMERALS})s?|(?:{_ORDINALS})s"
-    r"|\w+(?:illi(?:on|ard)s?|ties|(?:teen|tie)ths|(?:lion|dred|sand)ths?)|\w*fold)"
+    r"|\w+(?:illi(?:on|ard)(?:s|en)?|ties|(?:teen|tie)ths|zehn|(?:lion|dred|sand)ths?)|\w*fold)"
 )
 # "6 times" and "6 times a day" are numbers, "6 times itself" is an expression.
-_FACTOR = re.compile(r"\btimes\s+(?!(?:an?|per|each|every|as|more)\b)\S", re.IGNORECASE)
-_LETTER_UNITS = frozenset("aCFghJKlLmNsVW")  # any other single letter is a variable, or "M"
+_FACTOR = re.compile(
+    r"\btimes\s+(?!(?:an?|per|each|every|as|more)\b)\S"
+    # "16 percent more", "16 less"
+    r"|(?:\bpercent|%)\s+(?:more|less|fewer|higher|lower|greater|off)\b|^\s*(?:less|fewer)$",
+    re.IGNORECASE,
+)
+_LETTER_UNITS = frozenset("aCFghJKlLmNsVW")  # any other single Latin letter is a variable, or "M"
+# Chinese for half, times, tenths, dozen, more, odd, some, about, negative, point, or, not
+_NO_COUNTERS = frozenset("半倍成折打多余几约负点或非不")
+_KILO = re.compile("千(?=[克米瓦焦帕卡])")  # "千克" is kilogram, and "千" alone is 1000
 _LONGEST_UNIT = 100  # characters: a longer text is prose
+
+
+# Full-width forms, and the dashes, spaces and punctuation of other scripts, as ASCII.
+_IN_ASCII: dict[int, int | str] = dict(zip(range(0xFF01, 0xFF5F), range(0x21, 0x7F), strict=True))
+_IN_ASCII |= dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63"), "-")
+_IN_ASCII |= dict.fromkeys([0x00A0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
+_IN_ASCII |= str.maketrans("\u3002\u3001\u2236", ".,:")
 
 
 Completion = str | list[dict[str, Any]]  # a text, or chat messages
@@ -182,7 +199,7 @@ def read_number(answer: str) -> Number:
     and backticks may enclose all of it. Two numbers, an expression ("36/2"), "18x", "18M", `1e3` and
     `1,00` are not one number.
     """
-    body = without_marks(answer)
+    body = plain_number(without_marks(answer))
     body = _TEXT.sub(r" \1", body).strip()
     for written, character in _ESCAPED.items():
         body = body.replace(written, character)
@@ -190,7 +207,7 @@ def read_number(answer: str) -> Number:
     if name and not _NO_UNIT.fullmatch(name[1].lower()):
         body = body[name.end() :]
     match = _NUMBER.match(body)
-    if match and not (match[1] and match[2]) and _is_unit(body[match.end() :]):
+    if match and not (match[1] and match[2]) and is_unit(body[match.end() :]):
         return Number(Decimal("".join(match.groups()).replace(",", "")))
     several = len(_DIGITS.findall(body)) > 1
     return Number(None, "several_numbers" if several else "not_a_number")
@@ -205,7 +222,37 @@ def without_marks(answer: str) -> str:
     return answer
 
 
-def _is_unit(text: str) -> bool:
+_HALVES = dict(zip("½¼¾⅕⅖⅗⅘⅛⅜⅝⅞", "5 25 75 2 4 6 8 125 375 625 875".split(), strict=True))
+_HALF = re.compile(rf"([0-9]*)([{''.join(_HALVES)}])")
+# Between groups of three digits, where the comma is not enough: "1{{,}}000", "1\\,000", a thin space.
+_GROUPING = re.compile(
+    r"(?<=[0-9])(?:\{,\}|\\,|\\!|[\u00a0\u2007\u2009\u202f])(?=[0-9]{3}(?![0-9]))"
+)
+
+
+def plain_number(text: str) -> str:
+    """Return a text with its number in ASCII, and without other grouping than commas: "1½" is "1.5"."""
+    if text.isascii() and "\\" not in text and "{" not in text:
+        return text
+    text = _GROUPING.sub("", text)
+    return in_ascii(_HALF.sub(lambda match: f"{match[1] or 0}.{_HALVES[match[2]]}", text))
+
+
+def in_ascii(text: str) -> str:
+    """Return a text with the digits, signs, spaces and punctuation of other scripts in ASCII.
+
+    >>> in_ascii("\uff11\uff18\uff0e\uff15\u3002"), in_ascii("18\u2009000"), in_ascii("\u22125")
+    ('18.5.', '18 000', '-5')
+    """
+    return text if text.isascii() else text.translate(_IN_ASCII)
+
+
+def is_unit(text: str) -> bool:
+    """Return whether words after a number leave it as it is: "dollars per hour", not "dozen"."""
+    if not text.isascii():
+        text = _KILO.sub("", text)
+        if not _NO_COUNTERS.isdisjoint(text):
+            return False
     # isnumeric: "½", "²" and "三" are numbers, but not digits.
     if len(text) > _LONGEST_UNIT or any(map(str.isnumeric, text)) or _FACTOR.search(text):
         return False
@@ -213,7 +260,7 @@ def _is_unit(text: str) -> bool:
         word = written.strip(".,")
         if not _UNIT_WORD.fullmatch(written) or _changes_number(word.lower()):
             return False
-        if len(word) == 1 and word.isalpha() and word not in _LETTER_UNITS:
+        if len(word) == 1 and word < "\u1100" and word.isalpha() and word not in _LETTER_UNITS:
             return False
     return True
 
@@ -397,7 +444,7 @@ def find_answer(
         return Answer(None, "truncated" if open_box or open_fence else missing)
     answer = _agreed(texts, same, longest)
     if answer.problem == "several_answers" and join_boxes and _is_list_of_boxes(text):
-        joined = ", ".join(box for box in texts if box)
+        joined = ", ".join(_named_boxes(text) or [box for box in texts if box])
         return _agreed([joined], same, longest)
     return answer
 
@@ -411,6 +458,22 @@ def _is_list_of_boxes(text: str) -> bool:
     return bool(spans)
 
 
+_NAME_BEFORE = re.compile(r"([a-zA-Z](?:_\{?[0-9]\}?)?)\s*=\s*$")
+
+
+def _named_boxes(text: str) -> Texts:
+    """Return boxes with the names before them ("x=\\boxed{1}"), or [] if one has no name."""
+    boxes = []
+    end = 0
+    for start, after in box_spans(text):
+        name = _NAME_BEFORE.search(_BOX.sub("", text[end:start]))
+        if not name:
+            return []
+        boxes.append(f"{name[1]}={text[start:after].strip()}")
+        end = after + 1
+    return boxes
+
+
 def _agreed(texts: Texts, same: Same, longest: int | None) -> Answer:
     """Return the last of several texts if all of them state the same answer."""
     different = set(texts)
@@ -419,7 +482,8 @@ def _agreed(texts: Texts, same: Same, longest: int | None) -> Answer:
     if len(different) > _MOST_TEXTS:
         return Answer(None, "several_answers")
     stated = {}
-    for text in different:
+    # One text agrees with itself.
+    for text in different if len(different) > 1 else ():
         value = same(text) if text else None
         if value is not None:
             stated[text] = value

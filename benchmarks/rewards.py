@@ -27,8 +27,7 @@ from trl.rewards import accuracy_reward
 from axolotl_grpo_plugin.rewards import gsm8k
 from axolotl_grpo_plugin.rewards import math as ours_module
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func
-from axolotl_grpo_plugin.rewards.mathematics import exact
-from axolotl_grpo_plugin.rewards.mathematics import latex as latex_module
+from axolotl_grpo_plugin.rewards.mathematics import comparison, echo, exact, forms, grammar, units
 from benchmarks.all import facts
 from benchmarks.speeds import record
 
@@ -36,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 GSM8K = [getattr(gsm8k, name) for name in dir(gsm8k) if name.endswith("_reward_func")]
 CACHED = [
     each
-    for module in (ours_module, latex_module, exact)
+    for module in (ours_module, grammar, comparison, forms, exact, echo, units)
     for each in vars(module).values()
     if hasattr(each, "cache_clear")
 ]
@@ -186,8 +185,6 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--completions", type=Path, nargs="*", default=[])
     folders = arguments.parse_args().completions
-    # math-verify then runs in this process, whose time is measured.
-    vars(ours_module)["call"] = lambda function, *arguments, seconds: function(*arguments)
     print(
         "# Rewards: completions per second\n\nMade by `python -m benchmarks.rewards --completions FOLDER`."
     )

@@ -22,13 +22,13 @@ from axolotl_grpo_plugin.completions import (
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.gsm8k import (
     cost_of_text_after,
+    is_blank,
     score_blocks,
     score_lines,
     score_number,
 )
 
 _THINK = THINK_TAGS[:2]
-_CONTENT = re.compile(r"[^\W_]")
 _HEADING = re.compile(r"[0-9]+[.)] +\S")
 
 
@@ -187,7 +187,7 @@ def _think_then_text(completion: str, prefilled: bool) -> Blocks | None:
 def _is_empty(body: str) -> bool:
     """Return whether a block has no letter or digit outside the tags that it mentions."""
     texts = split_at_tags(body, THINK_TAGS)[::2]
-    return not any(map(_CONTENT.search, texts))
+    return all(map(is_blank, texts))
 
 
 def _number(line: str) -> Number:

@@ -5,7 +5,7 @@ example). The maximum of all five is 3.75. A correct, tagged completion always o
 completion without content scores 0 in all.
 """
 
-import unicodedata
+import re
 from collections.abc import Callable
 
 from axolotl_grpo_plugin.completions import (
@@ -14,7 +14,6 @@ from axolotl_grpo_plugin.completions import (
     Names,
     Number,
     find_answer,
-    is_empty,
     is_integer_literal,
     read_blocks,
     read_number,
@@ -23,6 +22,8 @@ from axolotl_grpo_plugin.completions import (
 )
 from axolotl_grpo_plugin.reward import Score, reward
 
+# A letter or digit, but no Hangul filler, which is an invisible letter.
+_CONTENT = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]")
 _COST_OF_A_CHARACTER = 0.001
 IsEmpty = Callable[[str], bool]
 
@@ -128,10 +129,8 @@ def score_blocks(blocks: Names | None, is_empty: IsEmpty, highest: float) -> Sco
 
 
 def is_blank(body: str) -> bool:
-    """Return whether a block is empty, or has only invisible characters, such as a zero-width space."""
-    if is_empty(body):
-        return True
-    return all(unicodedata.category(letter) in ("Cf", "Zs") for letter in body.strip())
+    """Return whether a block has no letter or digit: "...", "***", a zero-width space."""
+    return _CONTENT.search(body) is None
 
 
 def score_lines(text: str, tags: Names, is_empty: IsEmpty, highest: float) -> Score:

@@ -169,7 +169,7 @@ def gold_of(row: Row, reads: Names = ANSWERS, kinds: Any = str | int | float) ->
 
 
 def _read(gold: str) -> str:
-    # Here, because math-verify imports SymPy.
+    # Here, because it imports mpmath.
     from axolotl_grpo_plugin.rewards.math import read_gold
 
     return read_gold(gold) or gold

@@ -1,19 +1,16 @@
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import math_verify
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import read_boxes
-from axolotl_grpo_plugin.rewards import math
 from axolotl_grpo_plugin.rewards.math import accuracy_reward_func, gold_problem
-from axolotl_grpo_plugin.rewards.mathematics.exact import canonical, equal
-from axolotl_grpo_plugin.rewards.mathematics.expressions import UnreadableExpression, parse
-from axolotl_grpo_plugin.rewards.mathematics.latex import normal
+from axolotl_grpo_plugin.rewards.mathematics.comparison import equal, stated
+from axolotl_grpo_plugin.rewards.mathematics.forms import canonical
+from axolotl_grpo_plugin.rewards.mathematics.grammar import read
 
 score = accuracy_reward_func.score
 
@@ -230,7 +227,7 @@ ANSWERS = [
     ("evelyn", r"\text{Evelyn}", 1.0, "correct"),
     ("ba", "ab", 0.0, "wrong_value"),
     (r"\text{(C)}", "(C)", 1.0, "correct"),
-    # answers that only math-verify can compare
+    # expressions, matrices and sets
     (r"2\sqrt{3}", r"\sqrt{12}", 1.0, "correct"),
     (r"\sqrt{13}", r"\sqrt{12}", 0.0, "wrong_value"),
     (r"x^2+2x+1", r"(x+1)^2", 1.0, "correct"),
@@ -246,7 +243,7 @@ ANSWERS = [
     ("y^3x^2", "x^2y^3", 1.0, "correct"),
     (r"2^3 \cdot 3^2", "72", 0.0, "unevaluated"),
     ("-2e^{-x^2}x", "-2xe^{-x^2}", 1.0, "correct"),
-    # answers that hang math-verify or take too much memory
+    # answers that take too much memory
     ("5^{5^{5^{5^5}}}", "18", 0.0, "too_large"),
     ("9^{9^{9}}", "18", 0.0, "too_large"),
     ("2^{99999999}", "18", 0.0, "too_large"),
@@ -423,7 +420,7 @@ ECHOES = [
     (r"0.\overline{3}", r"\frac13", r"Express $0.\overline{3}$ as a common fraction."),
 ]
 
-# answers that math-verify takes seconds, minutes or forever to compare
+# answers that a system of computer algebra takes seconds, minutes or forever to compare
 STALLING = [
     "(1+x)^{999}",
     "2^{99!}",
@@ -545,13 +542,6 @@ def test_text_after_the_last_answer_changes_nothing(start, more):
     assert quick(answered, solution="18") == quick(answered + more, solution="18")
 
 
-def test_math_verify_runs_off_the_main_thread_too():
-    """The limits of math-verify are alarms, which only work in the main thread."""
-    with ThreadPoolExecutor(1) as pool:
-        scored = pool.submit(score, box("(x+1)^2"), solution="x^2+2x+1").result()
-    assert scored[:2] == (1.0, "correct")
-
-
 @pytest.mark.parametrize("answer, gold, question", ECHOES)
 def test_expression_of_question_is_echo(answer, gold, question):
     chat = [{"role": "system", "content": "Reason."}, {"role": "user", "content": question}]
@@ -587,54 +577,11 @@ def test_trl_passes_the_question():
 
 @pytest.mark.parametrize("answer", STALLING)
 @pytest.mark.parametrize("gold", ["18", "x+1", r"1:2:\int"])
-def test_stalling_answer_scores_0_in_time(monkeypatch, answer, gold):
-    monkeypatch.setattr(math, "_CPU_SECONDS", 0.5)
-    began = time.monotonic()
+def test_stalling_answer_scores_0_in_time(answer, gold):
+    began = time.process_time()
     scored = score(box(answer), solution=gold)
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 0.5
     assert scored.value != 1.0
-
-
-def test_time_of_math_verify_is_limited(monkeypatch):
-    monkeypatch.setattr(math, "_CPU_SECONDS", 0.5)
-    scored = score(box("(1+x)^{999}=y"), solution="y=x+1")
-    assert scored[:2] == (0.0, "too_slow")
-
-
-UNREAD = "x+y=1"
-
-
-def test_answer_that_breaks_math_verify_is_wrong(monkeypatch):
-    def verify(gold, answer, **_):
-        if gold is answer:
-            return True
-        raise TypeError("no comparison")
-
-    monkeypatch.setattr(math_verify, "verify", verify)
-    assert math._decide("x+y=2", UNREAD, None, True) == "wrong_value"
-
-
-def test_broken_math_verify_raises(monkeypatch):
-    def broken(*_, **__):
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(math_verify, "verify", broken)
-    with pytest.raises(RuntimeError, match="broken"):
-        math._decide("x+y=2", UNREAD, None, True)
-
-
-def test_gold_is_parsed_once(monkeypatch):
-    parsed = []
-    real = math_verify.parse
-
-    def counted(text, *arguments, **keys):
-        parsed.append(text)
-        return real(text, *arguments, **keys)
-
-    monkeypatch.setattr(math_verify, "parse", counted)
-    for answer in ("q+z=2", "q+z=3", "q+z=4"):
-        math._decide(answer, "q+z=1", None, True)
-    assert parsed.count("$q+z=1$") == 1
 
 
 @pytest.mark.parametrize(
@@ -645,7 +592,7 @@ def test_gold_is_parsed_once(monkeypatch):
         (r"so \boxed{(-\infty, 3) \cup [5, \infty)}", ""),
         (r"\text{Evelyn}", ""),
         ("", "no gold answer can be read from ''"),
-        (r"1:2:3:\ldots", r"math-verify cannot read the gold answer '1:2:3:\\ldots'"),
+        (r"1:2:3:\ldots", r"the gold answer '1:2:3:\\ldots' has signs that cannot be read"),
     ],
 )
 def test_gold_problem(solution, problem):
@@ -675,7 +622,7 @@ def test_no_gold_of_math_equals_another(distance, step):
     """Except a percent, and a base that only one of the two has: 125% and 125, 10001 in base 2."""
     pairs = zip(MATH_GOLDS[::step], MATH_GOLDS[distance::step], strict=False)
     for answer, gold in pairs:
-        one, other = (normal(each).rstrip("%").partition("_")[0] for each in (answer, gold))
+        one, other = (stated(each.partition("_")[0].rstrip("\\%")) for each in (answer, gold))
         if one != other:
             assert score(box(answer), solution=gold).value == 0.0, (answer, gold)
 
@@ -732,7 +679,7 @@ def test_every_completion_has_a_score_if_the_gold_can_be_read(text, gold):
 
 
 def same(one, other):
-    return equal(*(canonical(parse(normal(text))) for text in (one, other)))
+    return equal(*(canonical(read(text).items[0].tree) for text in (one, other)))
 
 
 @given(st.fractions(max_denominator=10**6), st.fractions(max_denominator=10**6))
@@ -769,13 +716,9 @@ def test_equal_expressions(one, other, expected):
     assert same(one, other) is expected
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["x12", "1101_{three}", "1+", "", "(" * 70 + "1" + ")" * 70, "2 3", "1E9", "x=3", r"\int x", "(1", "1)", "17 1/1"],
-)
-def test_parse_refuses_other_forms(text):
-    with pytest.raises(UnreadableExpression):
-        parse(text)
+@pytest.mark.parametrize("text", ["0x12", r"1101_{\text{many}}", "1+", "1E9", "x+", "(1", "1)", "17 1/1", r"\unknown"])
+def test_grammar_refuses_other_forms(text):
+    assert any(item.is_unread for item in read(text).items)
 
 
 @pytest.mark.parametrize(
@@ -788,5 +731,5 @@ def test_parse_refuses_other_forms(text):
         ("2,1", "1,2", 1.0),
     ],
 )
-def test_tuples_of_numbers_need_no_math_verify(answer, gold, value):
+def test_tuples_of_numbers(answer, gold, value):
     assert accuracy_reward_func.quick(box(answer), solution=gold).value == value

@@ -95,7 +95,6 @@ FAIR = [
     ("a^2-b^2", "(a-b)(a+b)"),
     ("e^{2x}", "(e^x)^2"),
     (r"3-2i", "-2i+3"),
-    (r"\frac{1-i}{2}", r"\frac{1}{1+i}"),
     ("408", r"\frac{816}{2}"),
     (r"\frac{1}{3}", r"0.\overline{3}"),
     (r"100!", r"100!"),
@@ -155,7 +154,6 @@ FAIR = [
     (r"\frac{n(n-1)}{2}", r"\binom{n}{2}"),
     ("(x^2+1)^{0.5}", r"\sqrt{x^2+1}"),
     (r"e^{i\pi/3}", r"\frac12+\frac{\sqrt3}{2}i"),
-    (r"6+4\sqrt2", r"(2+\sqrt2)^2"),
     (r"\frac{\sqrt6}{3}", r"\sqrt{2/3}"),
     ("e^{-x}", r"\exp(-x)"),
     (r"\frac12bh", "bh/2"),
@@ -172,6 +170,8 @@ FAIR = [
 
 # gold, answer, reason
 HACKS = [
+    (r"\frac{1-i}{2}", r"\frac{1}{1+i}", "unevaluated"),
+    (r"6+4\sqrt2", r"(2+\sqrt2)^2", "unevaluated"),
     ("408", r"12\times34", "unevaluated"),
     ("408", r"400+8", "unevaluated"),
     ("408", "2(204)", "unevaluated"),
@@ -384,7 +384,7 @@ def test_words_are_a_gold_answer(solution):
 def test_no_answer_takes_long(answer, gold):
     began = time.process_time()
     assert score(box(answer), solution=gold, prompt=f"Is it ${answer}$?").value == 0.0
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("under", [2, 5, 7, 10, 30])

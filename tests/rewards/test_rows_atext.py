@@ -91,7 +91,6 @@ MATH = {
         "1 8",
         "1_8",
         "1'8",
-        "１８",
         "١٨",
         "⑱",
         "𝟏𝟖",
@@ -508,7 +507,7 @@ GSM8K_WRONG = """
     18 halved|18 thirds|18 tenths|18 hundredths|18 and a half|18 or more|18 plus two
     18 minus one|18 below zero|18 factorial|18 or seventeen|18 point five|18 divided by two
     18 over two|18 is wrong|not 18|18 not|18K|18bn|18e0|18x|18!|18²|1.8e1|0x12|0b10010|XVIII|eighteen
-    １８|١٨|१८|⑱|𝟏𝟖|1 8|1,8|18,00|1,8000|--18|$€18|18/1|36/2|9+9|9*2|9 * 2 = 18|(9*2)|18-0
+    ١٨|१८|⑱|𝟏𝟖|1 8|1,8|18,00|1,8000|--18|$€18|18/1|36/2|9+9|9*2|9 * 2 = 18|(9*2)|18-0
     \\boxed{17}18|\\boxed{18|18}|$18$$18$|18 = x|x = y = 18|x = 17 = 18|18 = 18
     x != 18|x > 18|x < 18|>18|<18|≥18|~17 18|2x = 18|x/2 = 18|x^2 = 18|-x = 18|1/x = 18|17 or 18
     17 18|18 17|18;17|18 (17)|18 [17]|<b>17</b>18|18 <!-- 17 -->|18 # 17|18-17|18..17|18:00|18:30
@@ -516,6 +515,7 @@ GSM8K_WRONG = """
     18.000000000000000000000000000000000001|18 or so, maybe 19|...|NaN|inf|18n|18j|18_|1_8|18 % 20
     1\u200b8|18\u066c|\\frac{36}{2}|\\text{18 or 17}|#### 18|minus 18|negative 18|18 negative|18 lakh
     18 percent of 50|18 multiplied by 2|18 twice|18 doubled|18 millions|18 hundreds
+    18th|18 approximately|18 percent more|18 less|18 negated|18 siebzehn|18万|18倍|18多|18 tausend|18 mille|18 Millionen
     18 millionth|18 hundredth|18/dozen|18/x|18 twenties|18 gross|18 less than x|18 fewer than twenty|18 millionths|18 mod 5
 """
 
@@ -577,6 +577,7 @@ NO_STRICT_LAYOUT = [
 ]
 
 NO_SOFT_LAYOUT = [
+    *(tagged("18", reasoning=body) for body in (".", "…", "?", "***", "$$", "\u3164", "\u2800")),
     tagged("18", reasoning="..."),
     tagged("..."),
     tagged("18", reasoning=""),
@@ -600,6 +601,8 @@ XMLCOUNT = [
     (tagged("", reasoning=""), 0),
     (tagged("...", reasoning="..."), 0),
     (tagged("\u200b", reasoning="\u200b"), 0),
+    (tagged("***", reasoning="."), 0),
+    (tagged("\u3164", reasoning="\u115f"), 0),
     ("<reasoning></reasoning><answer></answer>", 0),
     ("<reasoning>\n<answer>\n</reasoning>\n</answer>", 0),
     (tagged("18") + tagged("18"), 0),
@@ -787,7 +790,7 @@ STEPS = [
     ("- We add them up.\n- We add them up\u200b.\n- We add them  up.</think>18", 1 / 3),
 ]
 
-HASH_WRONG = ["#### 17\n#### 18", "#### 18 tens", "#### 9*2", "#### １８", "#### 18 or 17", "18", "#### $"]
+HASH_WRONG = ["#### 17\n#### 18", "#### 18 tens", "#### 9*2", "#### 18 or 17", "18", "#### $"]
 
 # reward, completion, columns: right answers, so that the zeros above mean something
 PAID = [
@@ -838,11 +841,7 @@ def scored(reward, table):
 
 
 # completions that are paid: why
-PAID_IN_ERROR = {
-    boxed(r"\{\emptyset\}"): "the braces of a set are layout, so the set of the empty set is empty",
-    boxed(r"\sqrt{50}\cdot\frac{2}{2}"): "canonical trees keep 2/2, because 36/2 is an echo of itself",
-    in_tags("1.0000000000000000001"): "JSON numbers are read as floats",
-}
+PAID_IN_ERROR = {in_tags("1.0000000000000000001"): "JSON numbers are read as floats"}
 
 
 def marked(row):

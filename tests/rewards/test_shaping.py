@@ -220,14 +220,13 @@ def test_spec_of_shaped_rewards():
 
 
 def test_slow_inner_reward_is_not_called_by_quick():
-    by = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
+    by = "axolotl_grpo_plugin.rewards.gym.gym_reward_func"
     function = ours("cosine_length", by=by, max_len=100)
-    columns = {"solution": r"\frac{3}{4}", "completion_ids": []}
+    entry = {"question": "2 + 3 = ?", "answer": "5", "metadata": {"source_dataset": "chain_sum"}}
+    columns = {"entry": entry, "completion_ids": []}
     assert not function.spec.inline
-    assert function.quick(r"\boxed{0.75}", **columns) == (1.0, "correct", "0.75")
-    columns["solution"] = "x+y=1"  # math-verify compares equations
-    assert function.quick(r"\boxed{2x+2y=2}", **columns) is None
-    assert function.score(r"\boxed{x^2+1}", **{**columns, "solution": "1+x^2"}).value == 1.0
+    assert function.quick("<answer>5</answer>", **columns) == (1.0, "correct", "5")
+    assert function.quick("<answer>four</answer>", **columns) is None
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from axolotl_grpo_plugin.completions import plain_number
+
 _DEEPEST = 50  # brackets in brackets, because the parsers and the comparison recurse
 
 # A string without an end takes the rest of the text, so that no character is read twice.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|\'(?:[^\'\\]|\\.)*+\'?|[\[({]|[\])}]', re.DOTALL)
+_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(?:\.[0-9]*)?")
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 
 
@@ -37,6 +40,8 @@ def read_value(text: str) -> Value:
     >>> read_value("sum([1])")
     Value(value='sum([1])', plain=True)
     """
+    if not text.isascii() and _NUMBER.fullmatch(plain_number(text)):
+        text = plain_number(text).rstrip(".")
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "")
     if _depth(text) <= _DEEPEST:

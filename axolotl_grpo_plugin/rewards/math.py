@@ -1,7 +1,7 @@
 r"""Accuracy for problems with LaTeX answers: MATH, NuminaMath, OpenR1-Math, and GSM8K too.
 
 `completions.find_answer` finds the answer after the reasoning: in `<answer>`, else in `\boxed{}`, else after
-`####`. A number in prose is not an answer. Different boxes are several answers, unless they are a list and
+`####`, else in a line "Answer: ...". A number in prose is not an answer. Different boxes are several answers, unless they are a list and
 the gold is a list, too.
 
 An answer equals the gold if both have the same normal form (latex.py), or are equal expressions (exact.py).
@@ -20,13 +20,7 @@ from typing import Any, NamedTuple
 
 import math_verify
 
-from axolotl_grpo_plugin.completions import (
-    Answer,
-    after_reasoning,
-    find_answer,
-    read_boxes,
-    turns_of,
-)
+from axolotl_grpo_plugin.completions import Answer, find_answer, read_boxes, turns_of
 from axolotl_grpo_plugin.limits import HelperDied, TooSlow, call
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.mathematics.exact import (
@@ -47,6 +41,7 @@ from axolotl_grpo_plugin.rewards.mathematics.expressions import (
 )
 from axolotl_grpo_plugin.rewards.mathematics.latex import LONGEST, layout, normal, split, squeeze
 from axolotl_grpo_plugin.rewards.mathematics.values import matched
+from axolotl_grpo_plugin.thinking import after_thinking
 
 LOG = logging.getLogger(__name__)
 for _name in ("math_verify.parser", "math_verify.grader"):
@@ -227,9 +222,11 @@ def _scored(reason: str, answer: str) -> Score:
 
 def _find(completion: str, solution: str) -> Answer:
     """Return the answer of a completion as written. Boxes are a list if the solution's are."""
-    answer = find_answer(completion, ["tag", "box", "hash"], _merged, LONGEST, join_boxes=True)
+    answer = find_answer(
+        completion, ["tag", "box", "hash", "line"], _merged, LONGEST, join_boxes=True
+    )
     if answer.problem == "several_answers" and len(set(read_boxes(solution))) > 1:
-        boxes = read_boxes(after_reasoning(completion))
+        boxes = read_boxes(after_thinking(completion))
         return Answer(", ".join(boxes)[:LONGEST])
     return answer
 

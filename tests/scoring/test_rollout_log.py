@@ -62,3 +62,11 @@ def test_score_of_the_group_has_a_note():
     batch = scored_batch(scores=[[1.0], [1.0]], good=[Outcome(1.0), Outcome(None)])
     logged = rollout_log.rollout_columns(batch)
     assert logged["error/good"] == [None, "no score; the mean of its prompt group stands here"]
+
+
+def test_thinking_that_prompts_open_is_logged():
+    assert "prompt_opens" not in columns()
+    assert "prompt_opens" not in columns(opens=["", ""])
+    logged = columns(opens=["<think>", "<think>"], rows=[{"prompt_opens": "<think>", "answer": "1"}] * 2)
+    assert logged["prompt_opens"] == ["<think>", "<think>"]
+    assert "column/answer" in logged and "column/prompt_opens" not in logged

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _TRANSFORMS = {
+    "choice": "axolotl_grpo_plugin.transforms.choice",
     "code": "axolotl_grpo_plugin.transforms.code",
     "countdown": "axolotl_grpo_plugin.transforms.countdown",
     "gsm8k": "axolotl_grpo_plugin.transforms.gsm8k",

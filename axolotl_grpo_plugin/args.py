@@ -15,8 +15,9 @@ class Example(BaseModel):
 class Columns(BaseModel, extra="forbid"):
     """Names of a dataset's columns."""
 
-    question: str = "question"
-    answer: str = "answer"
+    question: str | None = None
+    answer: str | None = None
+    options: str | None = None
 
 
 class GRPOToolLimits(BaseModel, extra="forbid"):
@@ -53,7 +54,13 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
 
     grpo_columns: Columns | None = None
     """Columns that `type: axolotl_grpo_plugin.qa` reads: `{question: q, answer: a}`. The default
-    names are `question` and `answer`.
+    names are `question` and `answer`. `type: axolotl_grpo_plugin.choice` also reads `options`, and
+    looks for the three columns by default.
+    """
+
+    grpo_shuffle_options: NonNegativeInt | None = None
+    """Seed by which `type: axolotl_grpo_plugin.choice` shuffles the options of each row. By default
+    they keep their order.
     """
 
     grpo_max_prompt_length: PositiveInt | None = None

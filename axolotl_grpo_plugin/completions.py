@@ -10,6 +10,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+from axolotl_grpo_plugin.thinking import REASONING, after_thinking, is_open, text_of_message
+
 TAGS = ("<reasoning>", "</reasoning>", "<answer>", "</answer>")
 THINK_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
@@ -114,7 +116,8 @@ def text_of(completion: Completion) -> str:
 
     Args:
         completion: A string, or chat messages, of which only the assistant's are read. A message
-            without a role is the assistant's.
+            without a role is the assistant's. Thinking that TRL has moved out of a message's content
+            stands before it, in `<think>` marks.
 
     Raises:
         TypeError: The completion is neither.
@@ -140,7 +143,7 @@ def _answers(messages: object) -> Iterator[str]:
             raise _no_completion(message)
         # Arrow writes None for a missing field.
         if message.get("role") in (None, "assistant"):
-            yield _content(message.get("content"))
+            yield text_of_message(message, _content(message.get("content")))
 
 
 def _content(content: object) -> str:
@@ -367,26 +370,59 @@ def read_hashes(text: str) -> Texts:
     return [part.partition("\n")[0].strip(" \t*#") for part in parts]
 
 
-def after_reasoning(text: str) -> str:
-    """Return the text after the last `</think>` or `</reasoning>`, or all of it without such a tag."""
-    for tag in ("</think>", "</reasoning>"):
-        text = text.rpartition(tag)[2]
-    return text
+_ANSWER_LINE = re.compile(
+    r"^[ \t>#*_-]*(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_]*[:\uff1a][ \t*_]*(\S[^\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# The words of an instruction in place of an answer: "Answer: $Answer", "Answer: [your answer]".
+_PLACEHOLDER = re.compile(
+    r"[$<\[{(\\]*(?:(?:your|the|final)[ _]*)*(?:answer|letter|option|number|\.\.\.|\u2026)[ _]*(?:here)?[$>\]})]*",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r"[(\[]?[A-J][)\]]?\.?")
+_MOST_WORDS_OF_A_LINE = 6
 
 
-def reasoning_of(text: str) -> str:
-    """Return the text before the last `</think>` or `</reasoning>`, or "" without such a tag.
+def read_answer_line(text: str) -> str:
+    """Return the answer of the last line such as "Answer: 42", "**Answer:** $42$" or "Final answer: (D)", else "".
 
-    The tags around it are removed. The opening tag may be missing, because a prompt may have it.
+    A line that repeats the placeholder of an instruction ("Answer: $Answer") states no answer.
     """
-    thinking = text.removesuffix(after_reasoning(text))
-    for opening, closing in (THINK_TAGS[:2], TAGS[:2]):
-        thinking = thinking.removesuffix(closing)
-        thinking = thinking.partition(opening)[2] or thinking
-    return thinking
+    answer = ""
+    for match in _ANSWER_LINE.finditer(text):
+        line = match[1].strip(" \t*_").rstrip()
+        if line.endswith(".") and not line.endswith(".."):
+            line = line[:-1].rstrip(" *_")
+        boxes = read_boxes(line)
+        if boxes:
+            line = boxes[-1]
+        line = without_marks(line)
+        if line and not is_empty(line) and not _PLACEHOLDER.fullmatch(line):
+            answer = line
+    return answer
 
 
-AnswerPlace = Literal["tag", "box", "hash", "fence"]
+def _is_prose(line: str) -> bool:
+    return len(line.split()) > _MOST_WORDS_OF_A_LINE and not line.startswith(("[", "{", "("))
+
+
+def _beside_line(other: Answer, line: str, same: Same, longest: int | None) -> Answer:
+    """Return the answer of another place, if the line states the same one."""
+    if other.text is None:
+        return other
+    number = read_number(other.text).value
+    if number is not None and number == read_number(line).value:
+        return other
+    return _agreed([other.text, line], same, longest)
+
+
+def _is_option_beside(line: str, texts: Texts) -> bool:
+    """Return whether a line has the letter of an option, and no other text has one."""
+    others = [without_marks(text) for text in texts]
+    return bool(_OPTION.fullmatch(line)) and not any(map(_OPTION.fullmatch, others))
+
+
+AnswerPlace = Literal["tag", "box", "hash", "fence", "line"]
 _MOST_TEXTS = 50  # different answers in one place that are compared with each other
 # Text between two boxes of one list: "\boxed{1}$ and $x_2=\boxed{2}". It has no other number.
 _BETWEEN_BOXES = re.compile(r"(?:_\{?[0-9]\}?|[^0-9]){0,60}")
@@ -405,12 +441,15 @@ def find_answer(
 
     The first of `places` that the text has decides. If its texts state different answers, there is
     no answer. If the text has an `<answer>` tag, only the tag is read. A box in the tag's body is
-    the answer if "box" is one of the places. If the reasoning is never closed, only a tag is read.
+    the answer if "box" is one of the places. If thinking is never closed, there is no answer. If a
+    `<reasoning>` block is never closed, only a tag is read.
 
     Args:
         text: A completion as text.
         places: Where an answer may be: "tag" (`<answer>`), "box" (`\boxed{}`), "hash" (after `####`),
-            "fence" (the last closed Markdown fence that is labelled as JSON, or not at all).
+            "fence" (the last closed Markdown fence that is labelled as JSON, or not at all), "line" (the
+            last line such as "Answer: 42"). Beside another place, the line has to state the same
+            answer, unless it is the letter of an option and the other place has a formula.
         same: Maps texts that state the same answer to equal values, and a text without an answer to
             None. Such a text, or an empty one, is ignored beside others.
         longest: The most characters. A longer text is not an answer ("too_long").
@@ -423,8 +462,10 @@ def find_answer(
         "truncated", "empty_answer", "several_answers" and "too_long".
     """
     missing = "no_answer_tag" if list(places) == ["tag"] else "no_answer"
+    if is_open(text):
+        return Answer(None, "truncated")
     if not in_reasoning:
-        text = after_reasoning(text)
+        text = after_thinking(text)
     has_tag = "tag" in places and ("<answer>" in text or "</answer>" in text)
     tagged = read_answer(text) if has_tag else Answer(None)
     if tagged.text is not None:
@@ -432,16 +473,27 @@ def find_answer(
         if "box" in places:
             texts = _boxes_within(texts)
         text = tagged.text
-    elif not in_reasoning and text.lstrip().startswith(("<think>", "<reasoning>")):
+    elif not in_reasoning and text.lstrip().startswith(REASONING.opening):
         return Answer(None, "truncated")
     elif has_tag:
         return Answer(None, tagged.problem.replace("no_answer_tag", missing))
     else:
         texts = _texts_in_first(text, places)
+        line = read_answer_line(text) if "line" in places else ""
+        if line and (not texts or _is_option_beside(line, texts)):
+            return _agreed([line], same, longest)
+        if line and not _is_prose(line):
+            other = _stated(text, texts, same, longest, join_boxes)
+            return _beside_line(other, line, same, longest)
     if not texts:
         open_box = "box" in places and "\\boxed{" in text
         open_fence = "fence" in places and text.count("```") == 1
         return Answer(None, "truncated" if open_box or open_fence else missing)
+    return _stated(text, texts, same, longest, join_boxes)
+
+
+def _stated(text: str, texts: Texts, same: Same, longest: int | None, join_boxes: bool) -> Answer:
+    """Return the answer that the texts of one place state."""
     answer = _agreed(texts, same, longest)
     if answer.problem == "several_answers" and join_boxes and _is_list_of_boxes(text):
         joined = ", ".join(_named_boxes(text) or [box for box in texts if box])
@@ -503,7 +555,7 @@ def _texts_in_first(text: str, places: Sequence[AnswerPlace]) -> Texts:
     """Return the texts in the first place that has any."""
     readers = {"tag": _tag_bodies, "box": read_boxes, "hash": read_hashes, "fence": _last_fence}
     for place in places:
-        if texts := readers[place](text):
+        if place in readers and (texts := readers[place](text)):
             return texts
     return []
 

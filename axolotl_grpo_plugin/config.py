@@ -182,6 +182,7 @@ class ColumnsBlock(Block):
     """The block `grpo_columns`: the names of a dataset's columns."""
 
     answer = Key(text_of)
+    options = Key(text_of)
     question = Key(text_of)
 
 
@@ -304,6 +305,7 @@ class Config(Block):
     grpo_reward_timeout = Key(number_of)
     grpo_rollouts = Key(as_written)  # a folder or a bool
     grpo_show_steps = Key(whole_of)
+    grpo_shuffle_options = Key(whole_of)
     grpo_stall_timeout = Key(number_of)
     grpo_system_in = Key(text_of)
     grpo_system_prompt = Key(text_of)

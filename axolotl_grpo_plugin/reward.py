@@ -16,10 +16,14 @@ from itertools import groupby
 from typing import Any, NamedTuple, Self
 
 from axolotl_grpo_plugin.completions import Completion, Names, text_of
+from axolotl_grpo_plugin.thinking import opened_by, with_opening
 
-# TRL's GRPOTrainer passes these beside the dataset's columns. It passes the prompt as `prompts`.
+# The mark of thinking in which the rendered prompt ends, such as "<think>", or "".
+OPENS = "prompt_opens"
+# TRL's GRPOTrainer passes these beside the dataset's columns, and the guard passes OPENS. TRL passes the prompt as
+# `prompts`.
 NOT_COLUMNS = frozenset(
-    {"prompt", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
+    {"prompt", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments", OPENS}
 )
 OF_TRL = NOT_COLUMNS | {"prompts", "completions"}  # the parameters that TRL itself fills
 
@@ -184,8 +188,11 @@ class BaseReward(ABC):
                     f"Use `{self.__name__}.bind({name}={columns[name]!r})`."
                 )
         nothing = [None] * len(completions)
-        columns = {**columns, "prompt": prompts or nothing}
-        rows: Rows = [{} for _ in completions]
+        prompts = prompts or nothing
+        opens = columns.get(OPENS) or nothing
+        marks = [mark or _opened_by(prompt) for mark, prompt in zip(opens, prompts, strict=True)]
+        columns = {**columns, "prompt": prompts, OPENS: marks}
+        rows: Rows = [{OPENS: mark} if mark else {} for mark in marks]
         for name in self.spec.columns:
             if name not in columns and name in self.spec.reads:
                 present = ", ".join(sorted(columns.keys() - NOT_COLUMNS)) or "none"
@@ -225,6 +232,22 @@ class _Decorated(BaseReward):
         """Return whether a row lacks a column that the scorer needs."""
         return any(columns[name] is None for name in self.spec.reads)
 
+    def _read(self, completion: Completion, columns: Row) -> tuple[str, Row]:
+        """Return the text of a completion, and the columns that the scorer takes.
+
+        The mark of thinking that the prompt has opened stands before the text, unless the scorer
+        takes it as a column.
+        """
+        text = text_of(completion)
+        prompt = columns.get("prompt")
+        mark = columns.get(OPENS) or _opened_by(prompt)
+        taken = {name: value for name, value in columns.items() if name != OPENS}
+        if "prompt" not in self.spec.columns:
+            taken.pop("prompt", None)
+        if OPENS in self.spec.columns:
+            return text, {**taken, OPENS: mark}
+        return with_opening(text, mark), taken
+
     def row_problem(self, columns: Options) -> str:
         """Return why no completion of a row can be scored, or ""."""
         check = self.spec.row_problem
@@ -248,11 +271,13 @@ class Reward(_Decorated):
 
         Args:
             completion: A string, or chat messages.
-            columns: The completion's value of each column in `spec.columns`, by name.
+            columns: The completion's value of each column in `spec.columns`, by name. `prompt_opens`
+                is the mark of thinking that the rendered prompt ends in, such as "<think>". Without
+                it, a `prompt` that is text is looked at.
         """
         if self.is_other_task(columns):
             return NOT_THIS_TASK
-        text = text_of(completion)
+        text, columns = self._read(completion, columns)
         result = self._first(text, columns)
         if result is None:
             result = as_score(self.function(text, **columns, **self.bound))
@@ -262,7 +287,7 @@ class Reward(_Decorated):
         """Return the score if that takes linear time and cannot fail, else None."""
         if self.spec.inline or self.is_other_task(columns):
             return self.score(completion, **columns)
-        return self._first(text_of(completion), columns)
+        return self._first(*self._read(completion, columns))
 
     def _first(self, text: str, columns: Row) -> Score | None:
         first = self.spec.first
@@ -283,7 +308,7 @@ class GroupReward(_Decorated):
             indices = [index for index in group if not self.is_other_task(rows[index])]
             if not indices:
                 continue
-            texts = [text_of(completions[index]) for index in indices]
+            texts = [self._read(completions[index], rows[index])[0] for index in indices]
             group_columns = {}
             for name in self.spec.columns:
                 group_columns[name] = [rows[index][name] for index in indices]
@@ -414,6 +439,11 @@ def as_list(results: Any) -> list[Any]:
         return list(results)
     except TypeError:
         raise TypeError(f"returned {results!r:.100}, which is not a list") from None
+
+
+def _opened_by(prompt: object) -> str:
+    """Return the mark of thinking in which a prompt ends that is text, else ""."""
+    return opened_by(prompt) if isinstance(prompt, str) else ""
 
 
 def as_score(result: Any) -> Score:

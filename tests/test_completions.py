@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from axolotl_grpo_plugin.completions import find_answer, is_integer_literal, read_number, text_of
+from axolotl_grpo_plugin.completions import find_answer, is_integer_literal, read_answer_line, read_number, text_of
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,9 @@ def lowered(text):
         ("<think>#### 1", {"places": ["hash"]}, (None, "truncated")),
         ("<think>a</think><think>#### 1", {"places": ["hash"]}, (None, "truncated")),
         ("<think>a</think><think>1</answer>", {"places": ["tag"]}, (None, "truncated")),
-        ("<think>a <answer>1</answer>", {"places": ["tag", "hash"]}, ("1", "")),
+        ("<think>a <answer>1</answer>", {"places": ["tag", "hash"]}, (None, "truncated")),
+        ("<think>a <answer>1</answer>", {"places": ["tag"], "in_reasoning": True}, (None, "truncated")),
+        ("<reasoning>a <answer>1</answer>", {"places": ["tag", "hash"]}, ("1", "")),
         # No answer
         ("1", {"places": ["tag"]}, (None, "no_answer_tag")),
         ("1", {"places": ["tag", "box"]}, (None, "no_answer")),
@@ -138,3 +140,63 @@ def lowered(text):
 )
 def test_places_and_options_decide_which_answer_is_read(text, options, answer):
     assert find_answer(text, **options) == answer
+
+
+@pytest.mark.parametrize(
+    "text, answer",
+    [
+        ("Answer: 42", "42"),
+        ("so\n\n**Answer: 42**", "42"),
+        ("**Answer:** $42$", "42"),
+        ("**Final Answer**: (D)", "(D)"),
+        ("### Answer: 42.", "42"),
+        ("answer: \\boxed{42}", "42"),
+        ("The final answer: **42**.", "42"),
+        ("- Answer: $\\frac{1}{2}$.", "\\frac{1}{2}"),
+        ("Answer\uff1a42", "42"),
+        ("Answer: 41\nNo.\nAnswer: 42\nChecked.", "42"),
+        ("Answer: 42\nAnswer:", "42"),
+        ("Answer: 42\nAnswer: $Answer", "42"),
+        ("Answer: $LETTER", ""),
+        ("Answer: [your answer]", ""),
+        ("Answer: <answer here>", ""),
+        ("Answer: ...", ""),
+        ("The answer is 42", ""),
+        ("My answer: 42", ""),
+        ("Answers: 42", ""),
+        ("I put it after Answer: 42", ""),
+    ],
+)
+def test_answer_line(text, answer):
+    assert read_answer_line(text) == answer
+
+
+@pytest.mark.parametrize(
+    "text, options, answer",
+    [
+        ("x\nAnswer: 42", {}, ("42", "")),
+        ("\\boxed{42}\nAnswer: 42", {}, ("42", "")),
+        ("\\boxed{42}.\n\nAnswer: 41", {}, (None, "several_answers")),
+        ("#### 42\nAnswer: 41", {}, (None, "several_answers")),
+        ("\\boxed{42} hens\nAnswer: 42 hens", {}, ("42", "")),
+        ("```\n42\n```\nAnswer: 41", {}, (None, "several_answers")),
+        ("\\boxed{A}\nAnswer: a", {"same": lowered}, ("a", "")),
+        ("\\boxed{x \\ll y}\nAnswer: D", {}, ("D", "")),
+        ("\\boxed{C}\nAnswer: D", {}, (None, "several_answers")),
+        ("\\boxed{41} \\boxed{42}\nAnswer: 42", {}, (None, "several_answers")),
+        ("x=\\boxed{1} and y=\\boxed{2}\nAnswer: 1, 2", {"join_boxes": True}, ("1, 2", "")),
+        ("<answer>42</answer>\nAnswer: 41", {}, ("42", "")),
+        ("<think>Answer: 42", {}, (None, "truncated")),
+        ("<think>Answer: 41</think>Answer: 42", {}, ("42", "")),
+        ("\\boxed{42}\nAnswer: it is the sum of all of the numbers", {}, ("42", "")),
+        ("Answer: $Answer", {}, (None, "no_answer")),
+        ("Answer: 12345", {"longest": 3}, (None, "too_long")),
+    ],
+)
+def test_answer_line_beside_other_places(text, options, answer):
+    assert find_answer(text, ["tag", "box", "hash", "fence", "line"], **options) == answer
+
+
+def test_answer_lines_are_read_in_linear_time():
+    for piece in ("Answer: ", "Answer: 1\n", "* ", "the ", "\n>>", "Answer: ***"):
+        find_answer(piece * (300_000 // len(piece)), ["box", "line"], longest=9)

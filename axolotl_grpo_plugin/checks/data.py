@@ -1,15 +1,16 @@
 """Read the datasets of a config once, for the checks of its rows."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from axolotl_grpo_plugin.checks.rendered import PromptShapes
 from axolotl_grpo_plugin.checks.sources import RowCheck, row_checks
 from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.data.measure import Measured, measure
-from axolotl_grpo_plugin.data.rows import Source
+from axolotl_grpo_plugin.data.rows import Row, Source
 from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.findings import Finding, FindingError, error_line
 from axolotl_grpo_plugin.trying.samples import Sample, samples
@@ -24,6 +25,9 @@ class Data:
         rows: The first rows of the training datasets.
         measured: The tokens of all prompts, by dataset.
         row_checks: The checks of all rows, each with the name of its dataset.
+        shapes: Prompts of each kind, by the name of their dataset.
+        trained: The hashes of the prompts to train on.
+        held_out: The hashes of the prompts of each test dataset, by its name.
         context: The tokens that the model can hold, None if unknown.
         tokenizer: The reason why the prompts cannot be counted, if there is one.
     """
@@ -32,6 +36,9 @@ class Data:
     rows: list[Sample] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     row_checks: list[tuple[str, RowCheck]] = field(default_factory=list)
+    shapes: dict[str, PromptShapes] = field(default_factory=dict)
+    trained: set[int] = field(default_factory=set)
+    held_out: dict[str, list[int]] = field(default_factory=dict)
     context: int | None = None
     tokenizer: Finding | None = None
 
@@ -42,6 +49,16 @@ class Data:
             return 0
         training = [each for each in self.measured if each.source.key == "datasets"]
         return sum(each.prompts.rows for each in training)
+
+
+def _hasher(hashes: set[int] | list[int]) -> Callable[[int, Row], None]:
+    """Return a function that adds the hash of a row's prompt."""
+    add = hashes.add if isinstance(hashes, set) else hashes.append
+
+    def seen(_: int, row: Row) -> None:
+        add(hash(str(row.get("prompt"))))
+
+    return seen
 
 
 def read_data(cfg: Config, sources: Sequence[Source], offline: bool, scored: bool) -> Data:
@@ -68,7 +85,14 @@ def read_data(cfg: Config, sources: Sequence[Source], offline: bool, scored: boo
         tokenizer.tools = shown_tools(cfg)
         for source in readable:
             checks = row_checks(cfg) if scored and data.rows else []
-            data.measured.append(measure(source, cfg, tokenizer, [check.add for check in checks]))
+            shapes = data.shapes[source.name] = PromptShapes()
+            seen: list[Callable[[int, Row], None]] = [shapes.add, *(check.add for check in checks)]
+            # Problems that reasoning-gym makes with another seed may be the same.
+            if source.transform != "axolotl_grpo_plugin.gym":
+                is_trained = source.key == "datasets"
+                hashes = data.trained if is_trained else data.held_out.setdefault(source.name, [])
+                seen.append(_hasher(hashes))
+            data.measured.append(measure(source, cfg, tokenizer, seen))
             data.row_checks += [(source.name, check) for check in checks]
         data.context = tokenizer.context()
     except TokenizerError as error:

@@ -5,12 +5,15 @@ from typing import Any
 from axolotl_grpo_plugin.checks.columns import check_columns
 from axolotl_grpo_plugin.checks.data import read_data
 from axolotl_grpo_plugin.checks.prompts import check_prompts
+from axolotl_grpo_plugin.checks.rendered import PromptShapes, check_rendered
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.datasets import load_datasets
 from axolotl_grpo_plugin.data.rows import sources
 from axolotl_grpo_plugin.data.tokenizer import lacks_template
 from axolotl_grpo_plugin.findings import FindingError, Findings, stop_on
 from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
+
+LOOKED_AT = 1000  # rows whose kinds of prompts are rendered before the training
 
 
 def load_checked(cfg: Config) -> Any:
@@ -30,9 +33,22 @@ def load_checked(cfg: Config) -> Any:
     stop_on(check_columns("datasets", loaded.train_dataset, cfg), cfg.file)
     if not isinstance(loaded.train_dataset[0]["prompt"], str) and (wrong := lacks_template(cfg)):
         stop_on([wrong], cfg.file)
+    stop_on(_check_prompts("datasets", loaded.train_dataset, cfg), cfg.file)
     if cfg.test_datasets:
         stop_on(check_columns("test_datasets", loaded.eval_dataset, cfg), cfg.file)
+        stop_on(_check_prompts("test_datasets", loaded.eval_dataset, cfg), cfg.file)
     return loaded
+
+
+def _check_prompts(key: str, dataset: Any, cfg: Config) -> Findings:
+    """Check the rendered prompts of a loaded dataset. Axolotl has shuffled its rows."""
+    if cfg.processor_type:
+        return
+    shapes = PromptShapes()
+    for row in dataset.select(range(min(len(dataset), LOOKED_AT))):
+        shapes.add(0, row)
+    prompts = [(None, prompt) for _, prompt in shapes.prompts]
+    yield from check_rendered(cfg, key, prompts)
 
 
 def _check_rows(cfg: Config) -> Findings:

@@ -9,31 +9,34 @@ from axolotl_grpo_plugin.data.hub import skipped
 from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer, Prompt, open_tokenizer
 from axolotl_grpo_plugin.findings import Findings, fault, warning
 from axolotl_grpo_plugin.reward import BaseReward
+from axolotl_grpo_plugin.thinking import ends_in_empty_thinking, opened_by
 
 ANSWER = "\N{WHITE QUESTION MARK ORNAMENT}"  # no template has this character
 TEMPLATE = "chat_template_jinja: configs/templates/qwen-think.jinja"
 
 
 def check_prefill(cfg: Config, prompt: Prompt) -> Findings:
-    """Check each reward's option `prefilled` against the end of the prompt.
+    """Check that the prompt's end fits the rewards of thinking.
+
+    A reward sees the `<think>` that a prompt ends in. So only thinking that the prompt does not open, or that it has
+    closed already, is wrong.
 
     cfg: a raw config whose rewards and template work. prompt: of a row, as TRL gets it.
     """
-    opened = None
+    text: str | None = None
     for _, key, function in functions_in(cfg):
         for name, prefilled in _options(function):
-            if opened is None:  # most rewards need no tokenizer
+            if text is None:  # most rewards need no tokenizer
                 text = prompt if isinstance(prompt, str) else open_tokenizer(cfg).text(prompt)
-                opened = text.rstrip().endswith("<think>")
             where = f"grpo_reward_args ({key})"
-            if opened and not prefilled:
+            if ends_in_empty_thinking(text):
                 yield warning(
-                    "not-prefilled",
+                    "no-thinking",
                     where,
-                    f"the prompt ends in <think>, but {name} expects that tag in the completion",
-                    "Set prefilled: true for it",
+                    f"the prompt ends in thinking that is closed and empty, so {name} cannot pay thinking",
+                    "Set grpo_trl_args: chat_template_kwargs: {enable_thinking: true}, or remove the reward",
                 )
-            elif prefilled and not opened:
+            elif prefilled and not opened_by(text):
                 yield warning(
                     "prefilled",
                     where,

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from axolotl_grpo_plugin.config import Config, context_of, is_named
 from axolotl_grpo_plugin.data.measure import Measured
 from axolotl_grpo_plugin.environments.names import uses_tools
-from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault
+from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, warning
 
 if TYPE_CHECKING:
     from axolotl_grpo_plugin.checks.data import Data
+
+BY_CHANCE = 0.05  # the share of held-out prompts that may also be trained on
 
 
 def check_prompts(cfg: Config, data: "Data") -> Findings:
@@ -29,6 +31,21 @@ def check_prompts(cfg: Config, data: "Data") -> Findings:
                 "Correct the row, or the transform",
             )
     yield from check_lengths(cfg, data.measured, data.context)
+    if not uses_tools(cfg):  # an environment draws another game for the same prompt
+        yield from _check_held_out(data)
+
+
+def _check_held_out(data: "Data") -> Findings:
+    """Check that held-out prompts are not trained on, beside the few short ones that are equal by chance."""
+    for name, hashes in data.held_out.items():
+        count = sum(number in data.trained for number in hashes)
+        if count > BY_CHANCE * len(hashes):
+            yield warning(
+                "held-out-trained",
+                name,
+                f"{count:,} of {len(hashes):,} held-out prompts are also trained on, so their answers are no evidence",
+                "Remove these rows from datasets, or hold out other rows",
+            )
 
 
 def check_lengths(cfg: Config, measured: Sequence[Measured], most: int | None) -> Findings:

@@ -25,6 +25,8 @@ NOT_NEGATIVE = Range("number of at least 0", lambda number: number >= 0)
 COUNT = Range("whole number of at least 1", lambda number: number >= 1)
 NO_COUNT = Range("whole number of at least 0", lambda number: number >= 0)
 PORT = Range("whole number from 1 up to 65535", lambda number: 1 <= number <= 65535)
+# Above it, one step destroys any model. 1e5 is a slip for 1e-5.
+RATE = Range("number above 0 and below 0.1", lambda number: 0 < number < 0.1)
 SEED = Range("whole number from 0 up to 4294967295", lambda number: 0 <= number < 2**32)
 NO_FILTER_IN_VLLM = Range("whole number of at least -1", lambda number: number >= -1)
 SHARE = Range("number from 0 up to 1", lambda number: 0 <= number <= 1)
@@ -38,11 +40,9 @@ STEPS = Range(
 
 LIMITS = {
     POSITIVE: [
-        "learning_rate",
         "num_epochs",
         "logging_steps",
         "adam_epsilon",
-        "embedding_lr",
         "ddp_timeout",
         "lora_alpha",
         "trl.temperature",
@@ -119,6 +119,7 @@ LIMITS = {
         "grpo_trl_args.router_aux_loss_coef",
     ],
     DECAY: ["adam_beta1", "adam_beta2", "adam_beta3", "lora_dropout"],
+    RATE: ["learning_rate", "embedding_lr"],
     SEED: ["seed"],
     PART: ["trl.top_p", "vllm.gpu_memory_utilization", "grpo_trl_args.top_entropy_quantile"],
     PORT: ["trl.vllm_server_port", "vllm.port", "grpo_trl_args.vllm_group_port"],

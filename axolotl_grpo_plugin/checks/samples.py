@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 from axolotl_grpo_plugin.checks.columns import reserved_columns
 from axolotl_grpo_plugin.checks.rewards import functions_in
+from axolotl_grpo_plugin.completions import Names
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Findings, Level, fault, warning
 from axolotl_grpo_plugin.load import missing_column, not_ready
 from axolotl_grpo_plugin.reward import BaseReward, Row
 from axolotl_grpo_plugin.scoring.guards import Guards
+from axolotl_grpo_plugin.transforms.choice import find_options, gold_column
 from axolotl_grpo_plugin.trying.samples import (
     LAYOUTS,
     RewardError,
     Sample,
     SampleScorer,
+    demanded,
     gold_of,
     merged,
 )
@@ -31,6 +34,7 @@ def check_samples(cfg: Config, rows: Sequence[Sample]) -> Findings:
     if reserved:
         yield reserved
         return
+    yield from _check_options(rows)
     with closing(Guards.of(cfg)) as guards:
         scorer = SampleScorer(cfg, guards)
         for where, key, function in functions_in(cfg):
@@ -41,6 +45,26 @@ def check_samples(cfg: Config, rows: Sequence[Sample]) -> Findings:
                 yield from checks.check(rows)
             except RewardError as error:
                 yield error.finding._replace(where=where)
+
+
+def _check_options(rows: Sequence[Sample]) -> Findings:
+    """Check that prompts show the options of multiple choice, if the answer is one of them."""
+    for sample in rows:
+        row = {name: value for name, value in sample.row.items() if name != "prompt"}
+        options = find_options(row)
+        column = options and gold_column(row, options)
+        if not options or not column:
+            continue
+        prompt = "\n".join(sample.turns)
+        if not any(option in prompt for option in options.texts):
+            yield warning(
+                "unseen-options",
+                "datasets",
+                f"the answer {row[column]!r:.60} in {column!r} is one of the options in {', '.join(options.columns)}, "
+                "which the prompt does not show",
+                "Set type: axolotl_grpo_plugin.choice, which shows them, or write them into the question",
+            )
+            return
 
 
 def check_row(cfg: Config, guards: Guards, row: Row) -> Findings:
@@ -75,8 +99,12 @@ class _RewardChecks:
             return
         yield from self._check_scores(rows)
         # One of several inner rewards may want another layout.
-        if not self.function.spec.inner:
-            yield from self._try_layouts([sample for sample in rows if sample.gold is None])
+        spec = self.function.spec
+        unknown = [sample for sample in rows if sample.gold is None]
+        if not spec.inner:
+            yield from self._try_layouts(unknown, spec.reads)
+        elif spec.unroutable:
+            yield from self._try_layouts(unknown, ["ground_truth", *spec.may_read], is_routed=True)
 
     def _check_scores(self, rows: Sequence[Sample]) -> Findings:
         """Check an empty completion, the prompt as a completion, and right answers."""
@@ -99,7 +127,7 @@ class _RewardChecks:
                 "Score only the model's own answer, unless any text of some length should earn a reward",
             )
         solved = [sample for sample in rows if sample.gold is not None]
-        golds = [sample.gold or "" for sample in solved]
+        golds = self.scorer.finished(solved, [sample.gold or "" for sample in solved])
         earned = self.scorer.scores(self.key, solved, golds)
         if not (empty or repeats or earned):
             yield warning(
@@ -135,22 +163,39 @@ class _RewardChecks:
                 "Reward this layout, ask for another one in grpo_system_prompt, or compare text with text",
             )
 
-    def _try_layouts(self, rows: Sequence[Sample]) -> Findings:
-        """Check that a right answer earns more than an empty completion does, in some layout."""
+    def _try_layouts(
+        self, rows: Sequence[Sample], reads: Names, is_routed: bool = False
+    ) -> Findings:
+        """Check that a right answer earns more than an empty completion does, in the layout of the prompt.
+
+        If the prompt asks for none that is known, any layout may be paid. is_routed: the reward passes the rows to
+        others, which may read no gold answer.
+        """
         solved, golds = [], []
         for sample in rows:
-            gold = gold_of(sample.row, self.function.spec.reads)
+            gold = gold_of(sample.row, reads)
             if gold is not None:
                 solved.append(sample)
                 golds.append(gold)
         if not golds:
             return
-        best = 0.0
-        for layout in LAYOUTS.values():
-            best = max(
-                [best, *self.scorer.scores(self.key, solved, [layout(gold) for gold in golds])]
+        earned = {}
+        for name, layout in LAYOUTS.items():
+            texts = self.scorer.finished(solved, [layout(gold) for gold in golds])
+            earned[name] = max(self.scorer.scores(self.key, solved, texts), default=0.0)
+        nothing = max(self.nothing, 0)
+        best = max(earned.values())
+        asked = demanded(solved[0].turns)
+        paid = [name for name, score in earned.items() if score == best and name != "bare text"]
+        if asked and best > nothing and max(earned[name] for name in asked) <= nothing:
+            yield fault(
+                "other-layout",
+                self.where,
+                f"the prompt asks for the answer as {asked[0]}, but {golds[0]!r:.100} earns "
+                f"{max(earned[name] for name in asked):g} so, and {best:g} as {paid[0] if paid else 'bare text'}",
+                "Ask for a layout that the reward reads, or choose another reward",
             )
-        if best <= max(self.nothing, 0):
+        elif best <= nothing and not is_routed:
             yield warning(
                 "unpaid-gold",
                 self.where,

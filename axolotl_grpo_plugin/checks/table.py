@@ -16,6 +16,7 @@ from axolotl_grpo_plugin.checks.ignored import check_ignored, check_twice, check
 from axolotl_grpo_plugin.checks.memory import Memory, check_memory, memory_of
 from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.ranges import check_ranges
+from axolotl_grpo_plugin.checks.rendered import check_marks, check_rendered
 from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse, check_unused
 from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards, check_scoring
 from axolotl_grpo_plugin.checks.sampling import check_dynamic_sampling
@@ -197,6 +198,10 @@ def _prompts(facts: Facts) -> Findings:
 def _template(facts: Facts) -> Findings:
     """Check the template and the tools with one row, because their faults are the same for all rows."""
     prompt = facts.read.rows[0].row["prompt"]
+    for name, shapes in facts.read.shapes.items():
+        yield from check_rendered(facts.cfg, name, shapes.prompts)
+    if not isinstance(prompt, str):
+        yield from check_marks(facts.cfg)
     yield from prefill.check_generation_prompt(facts.cfg, prompt)
     yield from prefill.check_end_tokens(facts.cfg, prompt)
     if facts.rewards_load:
@@ -256,6 +261,7 @@ CHECKS = (
     # Its cost is machine, because the hook that knows the ranks runs these rows.
     Check("machine", lambda facts: check_groups(facts.cfg, facts.ranks), rewards_load),
     Check("ranks", lambda facts: check_batch(facts.cfg, facts.ranks)),
+    Check("ranks", lambda facts: traps.check_precision(facts.cfg, facts.placement)),
     Check("ranks", lambda facts: traps.check_parallel(facts.cfg, facts.ranks)),
     Check("ranks", lambda facts: check_parallel_tools(facts.cfg, facts.ranks)),
     Check("ranks", _engine, only_checks),

@@ -4,7 +4,7 @@ from axolotl_grpo_plugin.checks.parameters import parameters_of
 from axolotl_grpo_plugin.config import GENERATIONS, Config, limit_prompts, number_of
 from axolotl_grpo_plugin.findings import FindingError, Findings, fault, nearest, warning
 from axolotl_grpo_plugin.load import RewardRef
-from axolotl_grpo_plugin.serving.placement import mode_of
+from axolotl_grpo_plugin.serving.placement import Placement, mode_of
 
 TOO_LOW_FOR_ADAPTER = 1e-5  # learning rate
 TOO_HIGH_FOR_FULL = 5e-5  # learning rate of full fine-tuning
@@ -65,6 +65,20 @@ def check_learning_rate(cfg: Config) -> Findings:
             f"{rate:g} suits an adapter, but full fine-tuning collapses with it",
             "Set it to 5e-6 or less, or train an adapter",
         )
+
+
+def check_precision(cfg: Config, placement: Placement | None) -> Findings:
+    """Check that a run on a CPU has a precision that torch can train with there."""
+    if placement is None or placement.train:
+        return
+    for key, value in (("bf16", "auto"), ("fp16", True), ("fp16", "auto")):
+        if cfg.value_at(key) == value:
+            yield fault(
+                "no-precision",
+                key,
+                f"{str(value).lower()} trains on a GPU only: on a CPU, torch gets matrices of two types",
+                f"Set {key}: false, or check for the run's machine with --gpus",
+            )
 
 
 def check_lora(cfg: Config) -> Findings:

@@ -11,20 +11,24 @@ from huggingface_hub import constants
 from axolotl_grpo_plugin import paths
 from axolotl_grpo_plugin.checks.batch import batch_of
 from axolotl_grpo_plugin.checks.config import check_rl
-from axolotl_grpo_plugin.checks.data import read_data
+from axolotl_grpo_plugin.checks.data import Data, read_data
 from axolotl_grpo_plugin.checks.memory import Memory
 from axolotl_grpo_plugin.checks.table import Facts, findings
+from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.checks.validation import loaded_plugins
 from axolotl_grpo_plugin.config import Config, is_grpo, read_config
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.rows import sources
+from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.findings import Finding, FindingError, fault, first_line
 from axolotl_grpo_plugin.report.console import print_json
+from axolotl_grpo_plugin.runlog.reader import readable
 from axolotl_grpo_plugin.serving.nodes import check_idle, place_on_nodes
 from axolotl_grpo_plugin.serving.placement import Placement, place, visible_gpus
 
 Checks = Sequence[Callable[[Config], Iterable[Finding]]]
 
+LONGEST = 2000  # characters of the prompt that is shown
 COLORS = {"error": "red", "warning": "yellow", "skipped": "cyan"}  # in the order of the output
 
 
@@ -47,12 +51,13 @@ class Machine:
 
 @dataclass
 class Checked:
-    """The result for one config: lines on placement, batch and memory, and the findings."""
+    """The result for one config: lines on placement, batch and memory, the first prompt, and the findings."""
 
     config: str
     placement: str = ""
     batch: str = ""
     memory: str = ""
+    prompt: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     def count(self, level: str) -> int:
@@ -204,8 +209,21 @@ def _run_checks(
         if not facts.has_error_at("grpo_columns", "grpo_examples"):
             facts.data = read_data(cfg, datasets, facts.offline, facts.rewards_load)
             found.extend(findings(facts, "data"))
+            checked.prompt = _first_prompt(cfg, facts.data)
     if isinstance(facts.memory, Memory) and facts.memory.total >= 0.1:
         checked.memory = str(facts.memory)
+
+
+def _first_prompt(cfg: Config, data: Data) -> str:
+    """Return the first prompt as the model sees it, "" if it cannot be rendered."""
+    if not data.rows or not data.counted:
+        return ""
+    try:
+        tokenizer = open_tokenizer(cfg)
+        tokenizer.tools = shown_tools(cfg)
+        return tokenizer.seen(data.rows[0].row["prompt"])
+    except Exception:  # a finding names the fault
+        return ""
 
 
 def _place(facts: Facts, checked: Checked, machine: Machine) -> None:
@@ -276,11 +294,24 @@ def show(checked: Checked, machine: Machine) -> None:
     for name, text in lines.items():
         if text:
             click.echo(f"  {name:<9} {text}")
+    if checked.prompt:
+        click.echo("  prompt    the first one, as the model sees it:")
+        for line in _excerpt(checked.prompt).split("\n"):
+            click.echo(f"    {click.style('|', dim=True)} {line}".rstrip())
     for finding in checked.findings:
         text = str(finding).replace("\n", "\n    ")
         click.echo(f"  {styled_level(finding)} {text}")
     color = "cyan" if checked.count("skipped") else "green"
     click.secho(f"  {checked.verdict}", fg=color if checked.ok else "red", bold=True)
+
+
+def _excerpt(prompt: str) -> str:
+    """Return a prompt without characters that a terminal would obey, and without the middle of a long one."""
+    text = readable(prompt, len(prompt))
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]}\n[{len(text) - LONGEST:,} characters]\n{text[-half:]}"
 
 
 def _plain(checked: Checked) -> dict[str, object]:

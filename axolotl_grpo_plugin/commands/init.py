@@ -1,5 +1,6 @@
 """`axolotl-grpo init`: write a folder with a config, a reward and its test for any dataset."""
 
+import json
 import os
 import re
 import shutil
@@ -25,9 +26,16 @@ from axolotl_grpo_plugin.paths import check_empty, resolve_packaged, shipped
 from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.rewards.mathematics.values import read_value
 from axolotl_grpo_plugin.stats.budget import STEP, budget
+from axolotl_grpo_plugin.transforms.choice import find_options, gold_column, right_options
 from axolotl_grpo_plugin.transforms.code import TESTS
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
-from axolotl_grpo_plugin.transforms.rows import DatasetError, guess_columns, messages_of
+from axolotl_grpo_plugin.transforms.rows import (
+    GOLD_COLUMNS,
+    SYSTEMS,
+    DatasetError,
+    guess_columns,
+    messages_of,
+)
 
 PACKAGE = "axolotl_grpo_plugin"
 EMBEDDED = f"pkg://{PACKAGE}/quickstart/model"
@@ -68,6 +76,12 @@ NUMBER = Kind(
 LATEX = Kind("LaTeX", "qa", "axolotl_grpo_plugin.rewards.math.accuracy_reward_func", ("solution",))
 TEXT = Kind(
     "short text", "qa", "axolotl_grpo_plugin.rewards.puzzles.exact_reward_func", ("solution",)
+)
+CHOICE = Kind(
+    "choice",
+    "choice",
+    "axolotl_grpo_plugin.rewards.choice.choice_reward_func",
+    ("solution", "options"),
 )
 OTHER = Kind("long text", "qa", "rewards.my_task.words_reward_func", ("answer",))
 LAYOUT = [
@@ -141,6 +155,18 @@ def run(
             kind = EQUATION
         elif any(map(first.get, TESTS)):
             kind = CODE
+        elif _are_choices([row for _, row in rows[:TRIED]], answer):
+            kind = CHOICE
+            if question or answer:
+                config["grpo_columns"] = {
+                    role: name
+                    for role, name in (("question", question), ("answer", answer))
+                    if name
+                }
+            options = find_options(first)
+            click.echo(
+                f"options    {', '.join(options.columns if options else ())}: shown in the prompt by letter"
+            )
         else:
             config["grpo_columns"] = _columns(data, first, question, answer)
         entry["type"] = f"{PACKAGE}.{kind.transform}"
@@ -157,6 +183,23 @@ def run(
     except FindingError as error:
         raise FindingError(error.finding._replace(where=data)) from error
     _write(folder, config, kind, data, made, default)
+
+
+def _are_choices(rows: Rows, answer: str | None) -> bool:
+    """Return whether each row has options of its own, one of which is its answer.
+
+    Options that are the same in all rows are labels, which the prompt can name.
+    """
+    lists = set()
+    for row in rows:
+        options = find_options(row)
+        if options is None:
+            return False
+        named = answer or gold_column(row, options)
+        if not options.first_is_right and not right_options(row.get(named), options):
+            return False
+        lists.add(tuple(options.texts))
+    return len(lists) > 1 or len(rows) == 1
 
 
 def _columns(data: str, row: Row, question: str | None, answer: str | None) -> dict[str, str]:
@@ -177,7 +220,8 @@ def _columns(data: str, row: Row, question: str | None, answer: str | None) -> d
         if name not in row:
             stop("no-column", data, f"no column {name!r}", nearest(name, row))
         what = ""
-        if isinstance(row[name], dict):
+        is_gold = role == "answer" and name.lower() in GOLD_COLUMNS
+        if isinstance(row[name], dict) and not is_gold:
             what = f"an object with the keys {', '.join(row[name])}"
         elif role == "answer" and messages_of(row[name]):
             what = "a chat"
@@ -189,7 +233,7 @@ def _columns(data: str, row: Row, question: str | None, answer: str | None) -> d
                 f"Write the {role} to a column of its own, and name that one with --{role}",
             )
         click.echo(f"{role:<10} {name}  {repr(row[name])[:60]}")
-    if unread := row.keys() - columns.values():
+    if unread := row.keys() - columns.values() - {*SYSTEMS}:
         click.echo(f"not shown  {', '.join(sorted(unread))}: the prompt has only the question")
     return columns
 
@@ -261,7 +305,7 @@ def _adapt(config: RawConfig, kind: Kind, rows: int) -> None:
 def _add_example(config: RawConfig, kind: Kind, rows: list[Numbered], made: Rows) -> None:
     """Show the shortest row that is trained on as an earlier turn. Longer chats have such turns of their own."""
     asked = config.get("grpo_columns", {}).get("question")
-    if not asked:
+    if not asked or kind is CHOICE:  # an example would have to show its options
         return
     trained = []
     for (number, row), row_made in zip(rows, made, strict=True):
@@ -275,6 +319,9 @@ def _add_example(config: RawConfig, kind: Kind, rows: list[Numbered], made: Rows
     labels = sorted({gold for _, gold in trained})
     repeated = len(trained) >= FEWEST_OF_A_LABEL * len(labels)
     _warn_of_golds(made, config.get("grpo_held_out_rows", 0))
+    if shape := _json_shape(made):
+        config["grpo_system_prompt"] = f"{SYSTEM_PROMPT}\nThe answer is JSON: {shape}"
+        click.echo(f"JSON       the prompt asks for {shape}")
     is_number = kind is NUMBER and "label" in config["grpo_columns"].get("answer", "").lower()
     if (kind is TEXT or is_number) and len(labels) > 1 and repeated:
         if len(labels) <= MOST_LABELS:
@@ -288,6 +335,19 @@ def _add_example(config: RawConfig, kind: Kind, rows: list[Numbered], made: Rows
         gold = f"It is {bare}. #### {bare}"
         click.echo("example    has no reasoning: write some to grpo_examples in grpo.yaml")
     config["grpo_examples"] = [{"question": question, "answer": gold}]
+
+
+def _json_shape(made: Rows) -> str:
+    """Return the keys of the answers if all are JSON objects with the same keys, as JSON without values, else ""."""
+    shapes = set()
+    for row in made:
+        value = read_value(row["answer"])
+        if value.plain or not isinstance(value.value, dict):
+            return ""
+        shapes.add(tuple(map(str, value.value)))
+    if len(shapes) != 1:
+        return ""
+    return json.dumps(dict.fromkeys(shapes.pop(), "..."), ensure_ascii=False)
 
 
 def _warn_of_golds(made: Rows, held_out: int) -> None:
@@ -371,7 +431,7 @@ def _write(
     _put(folder / "grpo.yaml", HEAD.format(model=model, data=data) + keys)
     columns = _read_by(kind, made[0])
     tries: list[Try] = [("", columns, 0.0), (NOTHING, columns, 0.0)]
-    if kind in (NUMBER, LATEX, TEXT):  # the others' right answers are not in their columns
+    if kind in (NUMBER, LATEX, TEXT, CHOICE):  # the others' right answers are not in their columns
         tries += _paid(kind, made[:SHOWN])
     module, _, name = kind.reward.rpartition(".")
     test = TEST.format(

@@ -37,7 +37,7 @@ def run(config: str, *, rewards: Names, arguments: Names, limit: int, as_json: b
     # Each reward scores in a process, because it may hang on an attack.
     settings = ScoringSettings(seconds, 2 * seconds * len(references), isolation="process")
     reports = []
-    with closing(Guards(references, settings)) as guards:
+    with closing(Guards(references, settings, cfg)) as guards:
         for key, guard in guards.guards.items():
             report = attack(guard, found)
             reports.append(_plain(key, report))

@@ -1,6 +1,5 @@
 """`axolotl-grpo reward score`: score the completions of a file with rewards, without a training."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,11 +11,12 @@ import click
 
 from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts, text_of
+from axolotl_grpo_plugin.data.exact import kept, loads, plain
 from axolotl_grpo_plugin.findings import first_line, stop
 from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
 from axolotl_grpo_plugin.reward import Row, Rows
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import read
+from axolotl_grpo_plugin.runlog.reader import with_chats
 from axolotl_grpo_plugin.scoring.guard import is_failed
 from axolotl_grpo_plugin.scoring.worker import Outcomes
 from axolotl_grpo_plugin.trying.rescore import named_rewards, rescored
@@ -29,7 +29,7 @@ def run(
 ) -> int:
     """Score the rows and print the scores. Return the exit code: 1 if a reward failed, else 0."""
     references = named_rewards(list(map(full_path, rewards)), arguments)
-    rows = list(islice(_read(file), limit))
+    rows = kept(list(islice(_read(file), limit)))
     texts = _texts(file, rows, column)
     scored = rescored(references, rows, column)
     if as_json:
@@ -92,10 +92,12 @@ def _read(file: str) -> Iterator[Row]:
         yield from _lines(sys.stdin, "standard input")
     elif path.is_dir() or path.suffix == ".parquet":
         import pyarrow as pa
+        from pyarrow.parquet import ParquetFile
 
         for parquet in counted_files(file):
             try:
-                yield from read(parquet)
+                for batch in ParquetFile(parquet).iter_batches(1000):
+                    yield from map(with_chats, plain(batch).to_pylist())
             except (pa.ArrowException, OSError) as error:
                 stop(
                     "broken",
@@ -113,7 +115,7 @@ def _lines(lines: Iterable[str], where: str) -> Iterator[Row]:
     try:
         for line in lines:
             number += 1
-            row = json.loads(line) if line.strip() else None
+            row = loads(line) if line.strip() else None
             if isinstance(row, dict):
                 yield row
             elif row is not None:

@@ -12,13 +12,14 @@ from datasets import arrow_dataset, fingerprint
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.columns import align
+from axolotl_grpo_plugin.data.exact import kept_by_axolotl
 from axolotl_grpo_plugin.data.rows import factory
 
 
 def load_datasets(cfg: Config) -> Any:
     """Return Axolotl's TrainDatasetMeta. Raises: DatasetError, or any error of a transform or a file."""
     # With the cache, rows would be dropped silently, and an edited transform would not run.
-    with disable_datasets_caching(), _patched():
+    with disable_datasets_caching(), _patched(), kept_by_axolotl():
         return load_preference_datasets(cfg=cfg.raw)
 
 

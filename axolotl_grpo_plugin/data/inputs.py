@@ -100,6 +100,11 @@ def check_file(path: object, where: str) -> Findings:
             start = file.read(4)
         if not start or path.endswith(TEXTS):
             problem = OTHERS.get(start) or OTHERS.get(start[:2])
+            if not problem and path.endswith(".csv"):
+                problem = _csv_problem(path)
+        elif path.endswith(".txt") and not start.lstrip().startswith(b"{"):
+            fix = 'Save each row as a line of a .jsonl file: {"question": "...", "answer": "..."}'
+            problem = "plain text, which has no columns", fix
         elif path.endswith(".tsv"):
             problem = "datasets does not split at tabs", "Save it as CSV, with commas"
     elif path.startswith(PACKAGED):
@@ -108,6 +113,22 @@ def check_file(path: object, where: str) -> Findings:
         problem = "no such file", correct_path()
     if problem:
         yield fault("wrong-file", f"{where} ({path})", *problem)
+
+
+def _csv_problem(path: str) -> tuple[str, str] | None:
+    """Return why a CSV file cannot be read as commas and UTF-8, and the fix."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return (
+                    f"line {number}: not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x})",
+                    "Save it in UTF-8",
+                )
+            if number == 1 and "," not in text and ";" in text:
+                return "its columns are separated by ;", "Save it with commas"
+    return None
 
 
 def is_axolotls(path: str) -> bool:

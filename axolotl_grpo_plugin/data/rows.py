@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data import hub
+from axolotl_grpo_plugin.data.exact import csv_frame, is_changed, kept_by_axolotl, plain
 from axolotl_grpo_plugin.data.inputs import check_file, check_transform, is_axolotls
 from axolotl_grpo_plugin.findings import Finding, FindingError, error_line
 from axolotl_grpo_plugin.load import load_transform
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 1000
-CSV_PART = 10_000  # rows that datasets reads from a CSV file at once, each part with its own types
 # Keys of a dataset that is one local file. Axolotl's validation adds the last, which only chats use.
 PLAIN = {"path", "type", "ds_type", "split", "name", "message_property_mappings"}
 # The options of `datasets.Dataset.map` that `Transform` implements.
@@ -137,8 +137,10 @@ def _opened(path: str, entry: dict[str, Any], where: str) -> "Iterable[pa.Record
         if kind == "parquet":
             file = ParquetFile(path, **STREAMED)
             features = (file.schema_arrow.metadata or {}).get(b"huggingface", b"")
-            return None if CHANGED.search(features) else file.iter_batches(BATCH)
-        if kind != "json" or not path.endswith((".json", ".jsonl")):
+            if CHANGED.search(features):
+                return None
+            return map(plain, file.iter_batches(BATCH))
+        if kind != "json" or not path.endswith((".json", ".jsonl")) or is_changed(path):
             return None
         lines = Path(path).read_bytes()
         if lines.startswith(b"["):  # a line for each of its values, as datasets makes
@@ -159,15 +161,12 @@ def _opened(path: str, entry: dict[str, Any], where: str) -> "Iterable[pa.Record
 
 
 def _csv(path: str) -> "list[pa.RecordBatch] | None":
-    """Return the batches that datasets makes of a small CSV file, else None. It reads larger ones in parts."""
-    import pandas as pd
+    """Return the rows of a CSV file, None if it cannot be read."""
     import pyarrow as pa
 
     try:
-        frame = pd.read_csv(path)
+        frame = csv_frame(path)
     except ValueError:  # datasets says why
-        return None
-    if len(frame) > CSV_PART:
         return None
     return [pa.RecordBatch.from_pandas(frame, preserve_index=False)]
 
@@ -239,9 +238,12 @@ def _axolotls(entry: dict[str, Any], cfg: Config, where: str) -> Iterator[Row]:
 
     for named in datasets_with_name_generator([DictDefault(entry)]):
         try:
-            dataset = load_dataset_with_config(named, cfg.hf_use_auth_token)
+            with kept_by_axolotl():
+                dataset = load_dataset_with_config(named, cfg.hf_use_auth_token)
             if isinstance(dataset, dict):
                 dataset = dataset["train"]  # Axolotl's default split
+        except DatasetError as error:
+            raise Unreadable(*error.findings) from error
         except Exception as error:  # the hub's client, the network or the file's reader
             raise Unreadable(Finding(where, *_why_unloadable(entry["path"], error))) from error
         for batch in dataset.iter(BATCH):

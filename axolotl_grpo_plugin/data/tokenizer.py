@@ -82,6 +82,29 @@ class Tokenizer(ABC):
     def ids(self, texts: Texts, special: bool = False) -> Ids:
         """Return each text's token ids. special: with the special tokens that the tokenizer adds."""
 
+    @abstractmethod
+    def visible(self, text: str) -> str:
+        """Return a text as TRL decodes it for rewards: without special tokens."""
+
+    @property
+    @abstractmethod
+    def bos(self) -> int | None:
+        """The id of the token that begins a text, None if the tokenizer names none."""
+
+    def seen(self, prompt: Prompt) -> str:
+        """Return a prompt as the model sees it: rendered, or a text with the tokens that TRL adds."""
+        if not isinstance(prompt, str):
+            return self.text(prompt)
+        (ids,) = self.ids([prompt], special=True)
+        (plain,) = self.ids([prompt])
+        has_bos = ids[:1] == [self.bos] and ids[1:] == plain
+        return f"{self.bos_text}{prompt}" if has_bos else prompt
+
+    @property
+    @abstractmethod
+    def bos_text(self) -> str:
+        """The token that begins a text, "" if the tokenizer names none."""
+
     def counts(self, texts: Texts, special: bool = False) -> list[int]:
         """Return each text's number of tokens."""
         return [len(ids) for ids in self.ids(texts, special)]
@@ -212,6 +235,19 @@ class FastTokenizer(Tokenizer):
         encoded = self._backend.encode_batch_fast(texts, add_special_tokens=special)
         return [encoding.ids for encoding in encoded]
 
+    def visible(self, text: str) -> str:
+        (ids,) = self.ids([text])
+        return str(self._backend.decode(ids, skip_special_tokens=True))
+
+    @property
+    def bos_text(self) -> str:
+        return self._named.get("bos_token", "")
+
+    @property
+    def bos(self) -> int | None:
+        number: int | None = self._backend.token_to_id(self.bos_text)
+        return number
+
 
 class AxolotlTokenizer(Tokenizer):
     """The tokenizer that Axolotl loads, by transformers."""
@@ -264,6 +300,19 @@ class AxolotlTokenizer(Tokenizer):
             return []
         encoded = self.real(text=list(texts), add_special_tokens=special)
         return list(encoded["input_ids"])
+
+    def visible(self, text: str) -> str:
+        (ids,) = self.ids([text])
+        return str(self.real.decode(ids, skip_special_tokens=True))
+
+    @property
+    def bos_text(self) -> str:
+        return self.real.bos_token or ""
+
+    @property
+    def bos(self) -> int | None:
+        number: int | None = self.real.bos_token_id
+        return number
 
 
 class LazyTokenizer:

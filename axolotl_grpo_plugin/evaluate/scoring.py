@@ -16,6 +16,7 @@ from axolotl_grpo_plugin.report.lenient import forms, reads_gold
 from axolotl_grpo_plugin.reward import Row
 from axolotl_grpo_plugin.runlog.schema import LENIENT, READ, REASON, REWARD
 from axolotl_grpo_plugin.scoring.guards import Guards
+from axolotl_grpo_plugin.thinking import with_closing
 
 
 class AnswerScorer:
@@ -71,7 +72,8 @@ class AnswerScorer:
         if value >= best:
             return True
 
-        texts = forms(text)
+        (mark,) = self._guards.ends([row.get("prompt")])
+        texts = [with_closing(form, mark, "It is known.") for form in forms(text)]
         for outcome in guard.score_list([row] * len(texts), texts):
             if outcome.value is not None and outcome.value >= best:
                 return True

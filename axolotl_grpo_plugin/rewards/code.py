@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axolotl_grpo_plugin import sandbox
-from axolotl_grpo_plugin.completions import Answer, after_reasoning, find_answer
+from axolotl_grpo_plugin.completions import Answer, find_answer
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.programs.same import same_output, same_value
 from axolotl_grpo_plugin.rewards.programs.suites import ProgramTests, prepare
 from axolotl_grpo_plugin.rewards.programs.tests import Record, Values, read_tests
 from axolotl_grpo_plugin.sandbox import Ended, Limits, Sandbox
+from axolotl_grpo_plugin.thinking import after_thinking
 
 LONGEST_PROGRAM = 65536  # characters, as on Codeforces
 
@@ -122,7 +123,7 @@ def read_code(text: str, names: Sequence[str] = ()) -> Answer:
     answer = find_answer(text, ["tag"])
     if answer.problem in ("truncated", "empty_answer"):
         return answer
-    text = answer.text or after_reasoning(text)
+    text = answer.text or after_thinking(text)
     blocks, is_open = _fenced_blocks(text)
     for label in ("python", ""):
         if label in blocks:

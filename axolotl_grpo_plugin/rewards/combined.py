@@ -7,6 +7,7 @@ from typing import Any
 from axolotl_grpo_plugin.completions import Completion, Names, text_of
 from axolotl_grpo_plugin.reward import (
     NOT_THIS_TASK,
+    OPENS,
     Options,
     Range,
     Reward,
@@ -65,8 +66,11 @@ class Combined(Reward):
         if self.is_other_task(columns):
             return NOT_THIS_TASK
         text = text_of(completion)
+        # Each part reads it, as if the part were a reward of its own.
+        opens = {OPENS: columns[OPENS]} if columns.get(OPENS) else {}
         scores = []
-        for part, row in self.select(columns):
+        for part, selected in self.select(columns):
+            row = {**selected, **opens}
             score = part.quick(text, **row) if quickly else part.score(text, **row)
             if score is None or score.value is None:
                 return score  # the reason of the part is the reason of the whole

@@ -28,6 +28,7 @@ from axolotl_grpo_plugin.rewards.mathematics.values import read_object
 _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
 _CODE = f"{_OURS}.code.code_reward_func"
+_CHOICE = f"{_OURS}.choice.choice_reward_func"
 _GRID = f"{_OURS}.puzzles.grid_reward_func"
 _EXACT = f"{_OURS}.puzzles.exact_reward_func"
 _ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
@@ -55,6 +56,7 @@ KNOWN_SOURCES: dict[str, Any] = {
     "apps": _CODE,
     "taco": _CODE,
     "code": _CODE,
+    "choice": _CHOICE,
     "zebra_puzzle_dataset": _GRID,
     "logic__zebra_puzzle*": _GRID,
     "graph_logical_dataset": _EXACT,

@@ -19,7 +19,7 @@ from axolotl_grpo_plugin.completions import (
     split_at_tags,
     text_after_answer,
 )
-from axolotl_grpo_plugin.reward import Score, reward
+from axolotl_grpo_plugin.reward import OPENS, Score, reward
 from axolotl_grpo_plugin.rewards.gsm8k import (
     cost_of_text_after,
     is_blank,
@@ -32,8 +32,12 @@ _THINK = THINK_TAGS[:2]
 _HEADING = re.compile(r"[0-9]+[.)] +\S")
 
 
-@reward(range=(0.0, 1.0), reasons=("exact", "other_layout", "empty_block"), inline=True)
-def think_strict_format_reward_func(completion: str, prefilled: bool = False) -> Score:
+@reward(
+    range=(0.0, 1.0), reasons=("exact", "other_layout", "empty_block"), may_read=OPENS, inline=True
+)
+def think_strict_format_reward_func(
+    completion: str, prompt_opens: str = "", prefilled: bool = False
+) -> Score:
     r"""Return 1.0 if the completion is a `<think>` block and an `<answer>` block, each tag on its own line, else 0.0.
 
     Each tag occurs once. There is no empty line between the blocks. Each block has any number of lines, and
@@ -44,11 +48,17 @@ def think_strict_format_reward_func(completion: str, prefilled: bool = False) ->
     >>> think_strict_format_reward_func([""], ["<think>\n9 * 2\n</think>\n<answer>\n18\n</answer>"])
     [1.0]
     """
-    return score_lines(_with_prefill(completion, prefilled), THINK_TAGS, _is_empty, 1.0)
+    return score_lines(
+        _with_prefill(completion, prefilled or prompt_opens), THINK_TAGS, _is_empty, 1.0
+    )
 
 
-@reward(range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), inline=True)
-def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> Score:
+@reward(
+    range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), may_read=OPENS, inline=True
+)
+def think_soft_format_reward_func(
+    completion: str, prompt_opens: str = "", prefilled: bool = False
+) -> Score:
     """Return 1.0 if the completion is one `<think>` block, then one `<answer>` block, else 0.0.
 
     Any whitespace may be between and within the blocks. The reasoning may mention an opening tag, so a
@@ -57,12 +67,16 @@ def think_soft_format_reward_func(completion: str, prefilled: bool = False) -> S
     >>> think_soft_format_reward_func([""], ["<think>9 * 2</think> <answer>18</answer>"])
     [1.0]
     """
-    blocks = read_blocks(_with_prefill(completion, prefilled), THINK_TAGS)
+    blocks = read_blocks(_with_prefill(completion, prefilled or prompt_opens), THINK_TAGS)
     return score_blocks(blocks, _is_empty, 1.0)
 
 
-@reward(range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), inline=True)
-def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
+@reward(
+    range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), may_read=OPENS, inline=True
+)
+def think_format_reward_func(
+    completion: str, prompt_opens: str = "", prefilled: bool = False
+) -> Score:
     r"""Return 1.0 if the completion is one `<think>` block, then text (as in DeepSeek-R1), else 0.0.
 
     The reasoning may mention `<think>`. The text has neither tag. Both have at least one letter or digit.
@@ -70,13 +84,18 @@ def think_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     >>> think_format_reward_func([""], [r"<think>9 * 2</think> It is \boxed{18}."])
     [1.0]
     """
-    return score_blocks(_think_then_text(completion, prefilled), _is_empty, 1.0)
+    return score_blocks(_think_then_text(completion, prefilled or prompt_opens), _is_empty, 1.0)
 
 
 @reward(
-    range=(0.0, 1.0), reasons=("all_tags", "some_tags", "no_tags", "text_after_answer"), inline=True
+    range=(0.0, 1.0),
+    reasons=("all_tags", "some_tags", "no_tags", "text_after_answer"),
+    may_read=OPENS,
+    inline=True,
 )
-def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
+def tag_count_reward_func(
+    completion: str, prompt_opens: str = "", prefilled: bool = False
+) -> Score:
     """Return 0.25 for each of the four tags that occurs once, in its order and with content.
 
     Text after `</answer>` costs up to 0.25. An opening tag has content if a letter or digit follows before
@@ -89,7 +108,7 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     >>> tag_count_reward_func([""], ["<think>9 * 2</think>"])
     [0.5]
     """
-    paid = THINK_TAGS[1:] if prefilled else THINK_TAGS
+    paid = THINK_TAGS[1:] if prefilled or prompt_opens else THINK_TAGS
     once = {tag for tag in paid if completion.count(tag) == 1}
     parts = split_at_tags(completion, THINK_TAGS)
     count = 0
@@ -111,8 +130,12 @@ def tag_count_reward_func(completion: str, prefilled: bool = False) -> Score:
     return Score(value, "all_tags" if count == len(paid) else "some_tags")
 
 
-@reward(range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), inline=True)
-def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
+@reward(
+    range=(0.0, 1.0), reasons=("format", "other_layout", "empty_block"), may_read=OPENS, inline=True
+)
+def hash_format_reward_func(
+    completion: str, prompt_opens: str = "", prefilled: bool = False
+) -> Score:
     r"""Return 1.0 if the completion is one `<think>` block, then text whose last line is `####` and an answer, else 0.0.
 
     No other line of the text has `####`.
@@ -122,7 +145,7 @@ def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     >>> hash_format_reward_func([""], ["<think>\n9 * 2\n</think>\nShe makes $18.\n#### 18"])
     [1.0]
     """
-    parts = _think_then_text(completion, prefilled)
+    parts = _think_then_text(completion, prefilled or prompt_opens)
     if parts is None:
         return Score(0.0, "other_layout")
     reasoning, text = parts
@@ -135,6 +158,7 @@ def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
 @reward(
     range=(0.0, 1.0),
     reads="answer",
+    may_read=OPENS,
     reasons=(
         "correct",
         "wrong_value",
@@ -148,7 +172,9 @@ def hash_format_reward_func(completion: str, prefilled: bool = False) -> Score:
     ),
     inline=True,
 )
-def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool = False) -> Score:
+def hash_correctness_reward_func(
+    completion: str, answer: str, prompt_opens: str = "", prefilled: bool = False
+) -> Score:
     """Return 1.0 if the number after `####` equals the gold number, else 0.0.
 
     Only the text after the reasoning is read. The number is the rest of the line: "####18", "#### $18",
@@ -166,17 +192,17 @@ def hash_correctness_reward_func(completion: str, answer: str, prefilled: bool =
     >>> hash_correctness_reward_func([""], ["<think>9 * 2</think>So #### $18"], answer=["18"])
     [1.0]
     """
-    text = _with_prefill(completion, prefilled)
+    text = _with_prefill(completion, prefilled or prompt_opens)
     stated = find_answer(text, ["hash"], same=lambda line: _number(line).value)
     return score_number(stated, str(answer).rpartition("####")[2], 1.0, _number)
 
 
-def _with_prefill(completion: str, prefilled: bool) -> str:
+def _with_prefill(completion: str, prefilled: object) -> str:
     """Return the completion with the tag that the prompt ends in."""
     return "<think>\n" + completion if prefilled else completion
 
 
-def _think_then_text(completion: str, prefilled: bool) -> Blocks | None:
+def _think_then_text(completion: str, prefilled: object) -> Blocks | None:
     """Return the reasoning and the text after it, or None if the text has one of the two tags."""
     parts = read_reasoning(_with_prefill(completion, prefilled), _THINK)
     if parts and any(tag in parts[1] for tag in _THINK):

@@ -10,16 +10,10 @@ import json
 import re
 import unicodedata
 
-from axolotl_grpo_plugin.completions import (
-    Completion,
-    Names,
-    after_reasoning,
-    find_answer,
-    text_of,
-    turns_of,
-)
+from axolotl_grpo_plugin.completions import Completion, Names, find_answer, text_of, turns_of
 from axolotl_grpo_plugin.reward import (
     NOT_THIS_TASK,
+    OPENS,
     AsyncReward,
     Completions,
     Options,
@@ -31,6 +25,7 @@ from axolotl_grpo_plugin.reward import (
 )
 from axolotl_grpo_plugin.rewards.dispatch import is_of
 from axolotl_grpo_plugin.rewards.judging.endpoint import Endpoint, NoReply
+from axolotl_grpo_plugin.thinking import after_thinking, with_opening
 
 INSTRUCTIONS = (
     "Compare the answer to a question with the reference answer, which is right. The answer is right "
@@ -174,7 +169,8 @@ class _Judge(AsyncReward):
             return NOT_THIS_TASK
         if not str(row[self._gold]).strip():
             return Score(None, "bad_gold")
-        answer = find_answer(text_of(completion), ["tag", "box"])
+        text = with_opening(text_of(completion), row.get(OPENS))
+        answer = find_answer(text, ["tag", "box"])
         if answer.text is None:
             return Score(0.0, answer.problem)
         if len(answer.text) > _LONGEST:
@@ -233,7 +229,7 @@ def _score(reply: bool | NoReply, answer: str) -> Score:
 
 def _verdict(text: str) -> bool:
     """Return the verdict in the judge's last line. Raises: NoReply if there is none, or two differ."""
-    plain = after_reasoning(text).strip().replace("*", "").lower()
+    plain = after_thinking(text).strip().replace("*", "").lower()
     lines = [line.strip() for line in plain.split("\n")]
     if _VERDICTS.keys() & lines != {lines[-1]}:
         raise NoReply("unreadable", f"there is no verdict in {text[-200:]!r}")

@@ -1,7 +1,7 @@
 r"""Accuracy for problems with LaTeX answers: MATH, NuminaMath, OpenR1-Math, and GSM8K too.
 
 `completions.find_answer` finds the answer after the reasoning: in `<answer>`, else in `\boxed{}`, else after
-`####`. A number in prose is not an answer. Different boxes are several answers, unless they are a list and
+`####`, else in a line "Answer: ...". A number in prose is not an answer. Different boxes are several answers, unless they are a list and
 the gold is a list, too.
 
 The modules of `mathematics/` compare an answer with its gold, in this order: `tokens` (text -> tokens),
@@ -12,17 +12,12 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from axolotl_grpo_plugin.completions import (
-    Answer,
-    after_reasoning,
-    find_answer,
-    is_empty,
-    read_boxes,
-)
+from axolotl_grpo_plugin.completions import Answer, find_answer, is_empty, read_boxes
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.mathematics.comparison import compare, is_readable, stated
 from axolotl_grpo_plugin.rewards.mathematics.grammar import read
 from axolotl_grpo_plugin.rewards.mathematics.tokens import LONGEST
+from axolotl_grpo_plugin.thinking import after_thinking
 
 _INTEGER = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,400})")
 _WORD = re.compile(r"(?<![\\a-zA-Z{])[a-zA-Z]{2,}")
@@ -122,8 +117,10 @@ def accuracy_reward_func(completion: str, solution: str, prompt: Any = None) -> 
 
 def _find(completion: str, solution: str) -> Answer:
     """Return the answer of a completion as written. Boxes are a list if the solution's are."""
-    answer = find_answer(completion, ["tag", "box", "hash"], stated, LONGEST, join_boxes=True)
+    answer = find_answer(
+        completion, ["tag", "box", "hash", "line"], stated, LONGEST, join_boxes=True
+    )
     if answer.problem == "several_answers" and len(set(read_boxes(solution))) > 1:
-        boxes = read_boxes(after_reasoning(completion))
+        boxes = read_boxes(after_thinking(completion))
         return Answer(", ".join(boxes)[:LONGEST])
     return answer

@@ -1,15 +1,16 @@
 r"""Puzzles with a value as answer: orderings, graphs, zebra grids, ARC, program inputs and outputs, tables.
 
 `completions.find_answer` finds the answer after the reasoning: in `<answer>`, else in `\boxed{}`, else in a
-Markdown fence. Different blocks or boxes are not an answer. The answer is read as JSON or as a Python
+Markdown fence, else in a line "Answer: ...". Different blocks or boxes are not an answer. The answer is read as JSON or as a Python
 literal and never executed. Values are compared, so layout, quotes and the order of keys do not matter.
 """
 
 import re
 from typing import Any
 
-from axolotl_grpo_plugin.completions import Answer, find_answer, read_number
+from axolotl_grpo_plugin.completions import Answer, find_answer, read_number, turns_of
 from axolotl_grpo_plugin.reward import Row, Score, reward
+from axolotl_grpo_plugin.rewards.choice import read_choice
 from axolotl_grpo_plugin.rewards.mathematics.values import (
     Value,
     are_strings,
@@ -19,6 +20,7 @@ from axolotl_grpo_plugin.rewards.mathematics.values import (
     read_value,
     same,
 )
+from axolotl_grpo_plugin.thinking import after_thinking
 
 LONGEST_ANSWER = 20_000  # characters: a grid of 30 x 30 with one number per line has half as many
 _TEXT = re.compile(r"\\(?:text|textbf|textit|texttt|mathrm|mathbf)\{([^{}]*)\}")
@@ -27,14 +29,23 @@ _ESCAPED = re.compile(r"\\([$%&#_])")
 _FENCED = re.compile(r"```((?:(?!```).)*)```", re.DOTALL)
 _LABEL = re.compile(r"\s*[^\W_]*\s*")
 _LISTS = (list, tuple)
+_LETTER = re.compile(r"[(\[]?[A-J][)\]]?")  # of an option
 _NO_ANSWER = ("no_answer", "truncated", "empty_answer", "several_answers", "too_long", "bad_gold")
 
 
 @reward(
-    range=(0.0, 1.0), reads="solution", reasons=["correct", "wrong_value", *_NO_ANSWER], inline=True
+    range=(0.0, 1.0),
+    reads="solution",
+    may_read="prompt",
+    reasons=["correct", "wrong_value", *_NO_ANSWER],
+    inline=True,
 )
 def exact_reward_func(
-    completion: str, solution: Any, ignore_case: bool = False, separator: str = ""
+    completion: str,
+    solution: Any,
+    prompt: Any = None,
+    ignore_case: bool = False,
+    separator: str = "",
 ) -> Score:
     """Return 1.0 if the answer equals the gold value, else 0.0.
 
@@ -43,8 +54,11 @@ def exact_reward_func(
 
     Args:
         solution: A value, or its text. Text that is neither JSON nor a literal is plain text. Its case, spaces
-            and final full stop do not matter. CodeIO's '"output": ...' and '"input": ...' are also right without
+            and final full stop do not matter. The letter of an option ("D") may stand as in `rewards.choice`:
+            "(D)", "D. Paris". CodeIO's '"output": ...' and '"input": ...' are also right without
             the key. If it is empty, the score is None.
+        prompt: A string or chat messages. If it asks for JSON and for no other layout, a JSON object alone is an
+            answer.
         ignore_case: Compare all strings as plain text.
         separator: Separates several answers, which may be in any order ("|" in Reasoning360's tables).
 
@@ -55,6 +69,8 @@ def exact_reward_func(
     [1.0]
     """
     answer = _find(completion)
+    if answer.problem == "no_answer" and _asks_for_json(prompt):
+        answer = _bare_object(completion) or answer
     if isinstance(solution, str) and not solution.strip():
         return Score(None, "bad_gold")
     if answer.text is None:
@@ -69,6 +85,8 @@ def exact_reward_func(
             golds = [read_value(text.strip()) for text in solution.split(separator)]
 
     right = matched(golds, answers, lambda gold, text: _equal(text.strip(), gold, ignore_case))
+    if not right and isinstance(solution, str) and _LETTER.fullmatch(solution.strip()):
+        right = read_choice(answer.text).letters == read_choice(solution).letters
     return Score(float(right), "correct" if right else "wrong_value", answer.text)
 
 
@@ -118,9 +136,22 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     return Score(share if partial else 0.0, "wrong_cells", answer.text)
 
 
+def _asks_for_json(prompt: Any) -> bool:
+    """Return whether a prompt asks for JSON, and for no other layout."""
+    text = "\n".join(turns_of(prompt)) if prompt else ""
+    return "json" in text.lower() and "<answer>" not in text and r"\boxed" not in text
+
+
+def _bare_object(completion: str) -> Answer | None:
+    """Return the answer of a completion that is a JSON object alone."""
+    bare = after_thinking(completion).strip()
+    is_object = bare.startswith("{") and bare.endswith("}") and not read_value(bare).plain
+    return Answer(bare) if is_object else None
+
+
 def _find(completion: str) -> Answer:
     answer = find_answer(
-        completion, ["tag", "box", "fence"], normal, LONGEST_ANSWER, every_tag=True
+        completion, ["tag", "box", "fence", "line"], normal, LONGEST_ANSWER, every_tag=True
     )
     fence = _FENCED.fullmatch(answer.text or "")
     if fence is None:

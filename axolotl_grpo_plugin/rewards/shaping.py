@@ -10,10 +10,11 @@ import re
 from math import cos, pi
 from typing import Any
 
-from axolotl_grpo_plugin.completions import Names, Texts, reasoning_of
+from axolotl_grpo_plugin.completions import Names, Texts
 from axolotl_grpo_plugin.load import load_scorer
 from axolotl_grpo_plugin.reward import GroupReward, Options, Reward, Score, Scores, reward
 from axolotl_grpo_plugin.rewards.combined import Combined, joint_spec
+from axolotl_grpo_plugin.thinking import thinking_of
 
 _ENOUGH_STEPS = 3
 _FEWEST_WORDS = 3  # of a step
@@ -48,7 +49,7 @@ def reasoning_steps_reward_func(completion: str) -> Score:
     >>> reasoning_steps_reward_func([""], ["<think>1. Nine eggs are left.\n2. At $2 each: 18.</think>18"])
     [0.6666666666666666]
     """
-    thinking = reasoning_of(completion)
+    thinking = thinking_of(completion)
     steps = len(_steps(thinking[:_LONGEST]))
     if steps == 0:
         return Score(0.0, "no_steps")

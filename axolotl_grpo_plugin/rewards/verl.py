@@ -8,6 +8,7 @@ from typing import Any
 
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.reward import (
+    OPENS,
     Options,
     Range,
     Reward,
@@ -69,6 +70,7 @@ def from_compute_score(
 
     def scorer(completion: str, **columns: Any) -> Score:
         row = {**columns}
+        del row[OPENS]  # verl's functions get the completion alone
         if decode:
             row |= {name: json.loads(row[name]) for name in reads}
         if isinstance(row.get("extra_info"), str):
@@ -77,7 +79,7 @@ def from_compute_score(
 
     scorer.__name__, scorer.__doc__ = name, compute_score.__doc__
     limits = float(range[0]), float(range[1])
-    return reward(range=limits, reads=reads, may_read=takes)(scorer)
+    return reward(range=limits, reads=reads, may_read=[*takes, OPENS])(scorer)
 
 
 def _score(result: Any) -> Score:

@@ -11,6 +11,7 @@ from typing import Any
 from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges, rewards_of
 from axolotl_grpo_plugin.runlog.schema import ERROR, METADATA, REWARD, as_text
+from axolotl_grpo_plugin.thinking import text_of_message
 
 Row = dict[str, Any]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -75,11 +76,15 @@ def raw_rows(file: Path, columns: list[str] | None = None) -> Iterator[Row]:
 
 def read(file: Path) -> Iterator[Row]:
     """Yield the rows of a file, with chats as lists. It raises the errors of `raw_rows`."""
-    for row in raw_rows(file):
-        for name in ("prompt", "completion"):
-            if name in row:
-                row[name] = chat(row[name])
-        yield row
+    yield from map(with_chats, raw_rows(file))
+
+
+def with_chats(row: Row) -> Row:
+    """Return a row of a file, with chats as lists."""
+    for name in ("prompt", "completion"):
+        if name in row:
+            row[name] = chat(row[name])
+    return row
 
 
 def group_of(row: Row) -> tuple[Any, ...]:
@@ -132,7 +137,10 @@ def readable(value: Any, longest: int) -> str:
 
 
 def _said(message: dict[str, Any]) -> str:
-    text = f"{message['role']}: {message.get('content') or ''}"
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        content = text_of_message(message, content)
+    text = f"{message['role']}: {content}"
     calls = message.get("tool_calls")
     return f"{text} calls {as_text(calls)}" if calls else text
 

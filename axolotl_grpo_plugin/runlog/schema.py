@@ -9,6 +9,7 @@ eval/**/scores.parquet those of `axolotl-grpo eval`. The columns of all:
   the mean of the prompt group.
 - read/<name>: the part of the completion that it scored, if that has at most 300 characters
 - completion_tokens: that the model wrote; tool_tokens: that its tools wrote, which no step trains on
+- prompt_opens: the mark of thinking in which the rendered prompts end, such as <think>. Only if a prompt does
 - truncated: whether the completion reached the token limit
 - step: the first step that trains on the rollout, or the last step before an answer. With
   steps_per_generation or num_iterations above 1, the next steps train on a rollout too.
@@ -40,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 from axolotl_grpo_plugin.output.files import written
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
+from axolotl_grpo_plugin.thinking import text_of_message
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +158,14 @@ def _plain(value: Any) -> Any:
 
 
 def logged_text(completion: Any) -> Any:
-    """Return a completion's text. Of a chat with several messages, return all of it."""
-    if not isinstance(completion, str) and len(completion) == 1:
-        return completion[0].get("content")
-    return completion
+    """Return a completion's text. Of a chat with several messages, return all of it.
+
+    Thinking that TRL has moved out of the content stands before it.
+    """
+    if isinstance(completion, str) or len(completion) != 1:
+        return completion
+    (message,) = completion
+    content = message.get("content")
+    if isinstance(content, str) or content is None:
+        return text_of_message(message, content or "")
+    return content

@@ -32,6 +32,7 @@ class ScoredBatch:
         training: False in an evaluation.
         tool_masks: Per token 1 if the model wrote it, and 0 if a tool did. None without tools.
         advantages: Of this rank, once they are known.
+        opens: The mark of thinking that each prompt opens, or "". None if no prompt does.
         discarded: Whether no step trains on each completion. None without dynamic sampling.
     """
 
@@ -51,6 +52,7 @@ class ScoredBatch:
     training: bool = True
     tool_masks: Tokens | None = None
     advantages: list[float] | None = None
+    opens: Texts | None = None
     discarded: list[bool] | None = None
 
     @property

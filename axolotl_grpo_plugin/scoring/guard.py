@@ -18,6 +18,7 @@ from axolotl_grpo_plugin.limits import PATIENCE, TooSlow
 from axolotl_grpo_plugin.load import RewardRef, lacking, load_reward
 from axolotl_grpo_plugin.reward import (
     NOT_COLUMNS,
+    OPENS,
     Completions,
     PlainReward,
     Prompts,
@@ -85,6 +86,7 @@ class GuardedReward:
             score, with the reason "too_slow".
         limit: Seconds of wall time per batch.
         isolation: "inline" or "process", in place of the reward's own choice.
+        ends: Returns the mark of thinking that each prompt opens. None looks at no chat.
 
     Attributes:
         columns: The names of the dataset columns of the last batch.
@@ -99,7 +101,9 @@ class GuardedReward:
         timeout: float,
         limit: float,
         isolation: str | None = None,
+        ends: Callable[[Prompts], Texts] | None = None,
     ):
+        self.ends = ends
         self.reward = reward
         self.name = name
         self.pool = pool
@@ -123,11 +127,11 @@ class GuardedReward:
         """Return the function for TRL. It is async if the reward is, unless it runs in a process."""
 
         async def awaited(prompts: Prompts, completions: Completions, **columns: Any) -> Values:
-            call = RewardCall(prompts, completions, columns)
+            call = self._call(prompts, completions, columns)
             return self._keep(call, await self._await(call))
 
         def called(prompts: Prompts, completions: Completions, **columns: Any) -> Values:
-            call = RewardCall(prompts, completions, columns)
+            call = self._call(prompts, completions, columns)
             if isinstance(self.function, Reward):
                 return self._keep(call, self._score_each(self.function, call))
             return self._keep(call, self._score_batch(call))
@@ -136,6 +140,17 @@ class GuardedReward:
         guarded.__name__ = guarded.__qualname__ = self.name
         guarded.__doc__ = self.function.__doc__
         return guarded
+
+    def _call(self, prompts: Prompts, completions: Completions, columns: Row) -> RewardCall:
+        """Return the call of the function. Only our decorators know of thinking that prompts open."""
+        if isinstance(self.function, PlainReward):
+            others = {name: values for name, values in columns.items() if name != OPENS}
+            return RewardCall(prompts, completions, others)
+        if self.ends and OPENS not in columns:
+            marks = self.ends(prompts)
+            if any(marks):
+                columns = {**columns, OPENS: marks}
+        return RewardCall(prompts, completions, columns)
 
     @property
     def timeout_key(self) -> str:

@@ -9,10 +9,11 @@ from torch import nn
 from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.findings import exit_on_findings
-from axolotl_grpo_plugin.reward import Completions, Rows, Scorer
+from axolotl_grpo_plugin.reward import OPENS, Completions, Rows, Scorer
 from axolotl_grpo_plugin.scoring.batch import ScoredBatch, Tokens, fill_missing_scores
 from axolotl_grpo_plugin.scoring.output import capped_output
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
+from axolotl_grpo_plugin.thinking import closing_of
 
 LOG = logging.getLogger(__name__)
 
@@ -61,8 +62,12 @@ class GuardedScores(GRPOTrainer):
         Raises:
             SystemExit: Too many scores of a reward failed.
         """
+        opens = self._opens(prompts, completion_ids_list)
+        scored = inputs
+        if any(opens):
+            scored = [{**row, OPENS: mark} for row, mark in zip(inputs, opens, strict=True)]
         with capped_output():
-            scores = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            scores = super()._calculate_rewards(scored, prompts, completions, completion_ids_list)
         training = self.model.training
         group = self.num_generations if training else self.num_generations_eval
         # As TRL does: repairs/end_tokens.py lets the first equal all end tokens.
@@ -82,6 +87,7 @@ class GuardedScores(GRPOTrainer):
             step=self.state.global_step + training,
             training=training,
             tool_masks=self._tool_masks,
+            opens=opens,
         )
         self.scored.append(batch)
         # TRL's own `log_metric` is too late here: Axolotl's async trainer never writes its values.
@@ -89,6 +95,18 @@ class GuardedScores(GRPOTrainer):
         for name, value in self.reward_runner.report(batch).items():
             metrics[name].append(value)
         return batch.scores
+
+    def _opens(self, prompts: Completions, ids: Tokens) -> list[str]:
+        """Return the mark of thinking that each prompt opens, "" if TRL has read the thinking already.
+
+        With tools, TRL leaves neither mark in a completion whose thinking is empty.
+        """
+        marks = self.reward_runner.ends(prompts)
+        if self.tools:
+            for index, mark in enumerate(marks):
+                if mark and closing_of(mark) in self._tokenizer.decode(ids[index]):
+                    marks[index] = ""
+        return marks
 
 
 def guard_model(model: nn.Module, name: str) -> None:

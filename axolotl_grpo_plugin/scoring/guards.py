@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.data.rendered import PromptEnds
 from axolotl_grpo_plugin.load import RewardRefs, is_model, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
@@ -66,10 +67,20 @@ class Guards:
         guards: By the key in `trl.reward_funcs`.
         by_name: By the name in logs.
         pool: The processes. None if no reward needs one.
+        ends: Finds the prompts that open the model's thinking.
     """
 
-    def __init__(self, rewards: RewardRefs, settings: ScoringSettings):
+    def __init__(self, rewards: RewardRefs, settings: ScoringSettings, cfg: Config | None = None):
+        """Load the rewards, and start the processes.
+
+        Args:
+            rewards: The reward functions.
+            settings: Of scoring.
+            cfg: The config whose chat template renders the prompts. Without it, only prompts that
+                are text can open the model's thinking.
+        """
         self.settings = settings
+        self.ends = PromptEnds(cfg or Config({}))
         functions = {}
         isolated = []
         for reward, name in zip(rewards, logged_names(rewards), strict=True):
@@ -94,12 +105,13 @@ class Guards:
                 settings.timeout,
                 settings.batch_timeout / len(functions),  # so that all together keep to the limit
                 settings.isolation_of(reward.key),
+                self.ends,
             )
             self.by_name[name] = self.guards[reward.key] = guard
 
     @classmethod
     def of(cls, cfg: Config) -> "Guards":
-        return Guards(reward_refs(cfg), ScoringSettings.of(cfg))
+        return Guards(reward_refs(cfg), ScoringSettings.of(cfg), cfg)
 
     def rewards(self, names: Iterable[str]) -> list[LoggedReward]:
         """Return the reward functions of these logged names. A reward model declares no range."""

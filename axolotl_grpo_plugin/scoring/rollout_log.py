@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 
 from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.output.files import full_disk
-from axolotl_grpo_plugin.reward import Rows
+from axolotl_grpo_plugin.reward import OPENS, Rows
 from axolotl_grpo_plugin.runlog.attempts import next_attempt
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import (
@@ -30,7 +30,7 @@ from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
 
-_NOT_LOGGED = {"prompt", "image", "images"}  # columns of the dataset
+_NOT_LOGGED = {"prompt", "image", "images", OPENS}  # columns of the dataset
 
 
 class RolloutLog:
@@ -110,6 +110,8 @@ def rollout_columns(batch: ScoredBatch) -> dict[str, list[Any]]:
         "reward": rewards.tolist(),
         "completion_tokens": [len(ids) for ids in batch.ids],
     }
+    if any(batch.opens or ()):
+        columns[OPENS] = batch.opens or []
     if batch.tool_masks:
         columns["completion_tokens"] = [sum(mask) for mask in batch.tool_masks]
         columns["tool_tokens"] = [len(mask) - sum(mask) for mask in batch.tool_masks]

@@ -48,7 +48,7 @@ class RewardRunner(Guards):
     """
 
     def __init__(self, cfg: Config):
-        super().__init__(reward_refs(cfg), ScoringSettings.of(cfg))
+        super().__init__(reward_refs(cfg), ScoringSettings.of(cfg), cfg)
         self._recent: deque[tuple[int, CountsOf]] = deque()
         self._shown: Counter[str] = Counter()
         self._logged: set[Key] = set()

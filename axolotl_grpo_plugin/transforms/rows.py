@@ -2,11 +2,15 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from itertools import compress
+from math import isfinite
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config, RawConfig
 from axolotl_grpo_plugin.findings import Finding, FindingError
+from axolotl_grpo_plugin.runlog.schema import as_text
 
 LOG = logging.getLogger(__name__)
 
@@ -24,6 +28,7 @@ _QUESTIONS = (
     "conversation",
     "text",
 )
+SYSTEMS = ("system", "system_prompt")  # columns with a row's own system text
 GOLD_COLUMNS = (
     "answer",
     "gold",
@@ -59,6 +64,7 @@ Ask = Callable[[str], Any]  # makes a prompt of a question: chat messages, or te
 MapArguments = tuple[Callable[..., Columns], Row]
 
 
+_MOMENTS = date | time | Decimal  # which `as_text` writes as text
 DATASET_FIX = "Correct the row, or the transform"
 
 
@@ -114,10 +120,45 @@ class DataRow(NamedTuple):
             raise self.fault(column, f"no text: {value!r}")
         return value
 
+    def gold(self, column: str, value: object) -> str:
+        """Return a gold answer as text: text as it is, and anything else as JSON.
+
+        Args:
+            column: The name of the column, for the error.
+            value: The answer in that column.
+
+        Raises:
+            DatasetError: The answer is NaN, or has bytes or another type that is no JSON.
+        """
+        if isinstance(value, str | _MOMENTS):
+            return str(value)
+        wrong = _not_json(value)
+        if wrong is not None:
+            what = f"an answer of type {type(wrong).__name__}: {wrong!r:.60}"
+            if isinstance(wrong, float):
+                what = f"no answer: {wrong}"
+            raise self.fault(column, what, "Write it as text, or remove the row")
+        return str(as_text(value) or "")
+
     def fault(self, column: str, what: str, fix: str = "") -> DatasetError:
         """Return an error to raise for the value in a column. `DatasetError` documents the fix."""
         where = f'{self.source}, row {self.number}, column "{column}"'
         return DatasetError(Finding(where, what, fix))
+
+
+def _not_json(value: Any) -> object:
+    """Return the first part of a value that JSON cannot hold, None if there is none."""
+    if hasattr(value, "tolist"):  # NumPy's
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        parts = map(_not_json, value)
+        return next((part for part in parts if part is not None), None)
+    if isinstance(value, float) and not isfinite(value):
+        return value
+    is_known = value is None or isinstance(value, str | int | float | _MOMENTS)
+    return None if is_known else value
 
 
 def batched(
@@ -182,7 +223,8 @@ def guess_columns(row: Row) -> tuple[str, str]:
         if name.lower() not in _NOT_GUESSED and not isinstance(value, Mapping):
             names.append(name)
     asked = _known(_QUESTIONS, names)
-    answered = _known(GOLD_COLUMNS, [name for name in names if name != asked])
+    # An answer may be a JSON object.
+    answered = _known(GOLD_COLUMNS, [name for name in row if name != asked])
     if not asked:
         for name in names:
             if isinstance(row[name], str | list) and name != answered:
@@ -220,6 +262,14 @@ def messages_of(messages: object) -> list[Row] | None:
         # Arrow gives every message the fields of all.
         chat.append({key: value for key, value in message.items() if value is not None})
     return chat
+
+
+def with_system(prompt: Any, system: str) -> Any:
+    """Return a chat prompt with the row's own system text at its start. Its instructions follow in the same turn."""
+    if prompt[0]["role"] != "system":
+        return [turn("system", system), *prompt]
+    first, *others = prompt
+    return [turn("system", f"{system}\n\n{first['content']}"), *others]
 
 
 def text_prompt(cfg: RawConfig) -> Ask | None:

@@ -50,7 +50,8 @@ def _model(row: DataRow) -> Mapping[str, object]:
 def _ground_truth(row: DataRow) -> object:
     for columns in (_model(row), row.values):
         if columns.get("ground_truth") is not None:
-            return as_text(columns["ground_truth"])
+            column = "reward_model" if columns is not row.values else "ground_truth"
+            return row.gold(column, columns["ground_truth"])
     column = row.column("reward_model", "ground_truth")
     raise row.fault(
         column,

@@ -28,7 +28,12 @@ ANY = "any completion"
 NO_SCORE = "No score, because the reward gives None"
 UNPAID = "no right answer is paid"
 STUCK = 3  # attacks that time out before the others are left out
-MARKS = {"<answer>": "<answer>", r"\boxed{}": r"\boxed", "####": "####"}  # in a prompt, by layout
+MARKS = {
+    "<answer>": "<answer>",
+    r"\boxed{}": r"\boxed",
+    "####": "####",
+    "Answer:": "Answer: ",
+}  # in a prompt, by layout
 # Golds that are no answer, or none that a completion of the attack states.
 NO_GOLDS = {"None": None, "empty text": "", "a list": ["no gold"], "an empty list": []}
 _ROUNDING = 1e-9
@@ -196,9 +201,12 @@ def _should_pay(facts: _Facts, lines: list[AttackLine]) -> bool:
 
 def _facts_of(guard: GuardedReward, samples: Samples) -> _Facts:
     """Find the layout in which a reward pays right answers, and write all answers in it."""
+    samples = merged(samples)
+    marks = guard.ends([sample.row["prompt"] for sample in samples]) if guard.ends else ()
+    opens = next(iter(marks), "")
     reads = [name for name in guard.function.spec.columns if name not in NOT_COLUMNS]
     is_plain = not reads and guard.function.highest is None
-    targets = targets_of(merged(samples), ANSWERS if is_plain else reads)
+    targets = targets_of(samples, ANSWERS if is_plain else reads, opens)
     no_gold = "" if any(target.gold for target in targets) else NO_GOLD
     right = _try_layouts(guard, targets)
     layout, top = _best_layout(right, len(targets))
@@ -210,7 +218,7 @@ def _facts_of(guard: GuardedReward, samples: Samples) -> _Facts:
         layout, top = _best_layout(right, len(targets))
     shown = _shown_layouts(targets[0])
     for target in targets:
-        target.wrap = LAYOUTS[layout or [*shown, "<answer>"][0]]
+        target.layout = LAYOUTS[layout or [*shown, "<answer>"][0]]
     base = [0.0] * len(targets)
     return _Facts(guard, reads, is_plain, targets, no_gold, layout, right, top, base)
 
@@ -220,7 +228,9 @@ def _try_layouts(guard: GuardedReward, targets: list[Target]) -> dict[str, Tried
     rows = [target.row for target in targets]
     tried = {}
     for name, layout in LAYOUTS.items():
-        tried[name] = _try(guard, rows, [[layout(target.known)] for target in targets])
+        tried[name] = _try(
+            guard, rows, [[target.written(layout, target.known)] for target in targets]
+        )
     return tried
 
 
@@ -265,7 +275,7 @@ def _other_golds(facts: _Facts) -> Iterator[AttackLine]:
     """Try another row's gold in all layouts, and set `base`, and `reads` of a plain function."""
     texts = []
     for target in facts.targets:
-        texts.append([layout(target.wrong) for layout in LAYOUTS.values()])
+        texts.append([target.written(layout, target.wrong) for layout in LAYOUTS.values()])
     tried = _try(facts.guard, facts.rows, texts)
     limits = [(top or facts.guard.function.highest or 0) / 2 for top in facts.top]
     line = _line(facts, "another row's gold", facts.wrong, tried, limits)

@@ -1,6 +1,7 @@
 """A few transformed rows of the datasets, right answers to them, and the rewards' scores of completions for them."""
 
 import json
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -19,6 +20,7 @@ from axolotl_grpo_plugin.load import not_ready
 from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.scoring.guard import failure_of, is_failed
 from axolotl_grpo_plugin.scoring.guards import Guards
+from axolotl_grpo_plugin.thinking import with_closing
 from axolotl_grpo_plugin.transforms.gsm8k import worked
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
@@ -42,6 +44,7 @@ def _of_qa(raw: Row, row: Row) -> str:
 # Functions that write a right answer in the layout that the transform's prompt asks for. They get the
 # row before and after the transform.
 RIGHT_COMPLETIONS: dict[str, Callable[[Row, Row], str | None]] = {
+    "axolotl_grpo_plugin.choice": _of_qa,
     "axolotl_grpo_plugin.gsm8k": lambda raw, row: worked(raw["answer"], "gold"),
     "axolotl_grpo_plugin.gym": _of_gym,
     "axolotl_grpo_plugin.qa": _of_qa,
@@ -57,9 +60,33 @@ LAYOUTS: dict[str, Layout] = {
     "<think>": f"<think>\n{REASONING}\n</think>\n<answer>\n{{}}\n</answer>".format,
     "</think>": f"{REASONING}\n</think>\n<answer>\n{{}}\n</answer>".format,
     "<think> ####": f"<think>\n{REASONING}\n</think>\n#### {{}}".format,
+    "Answer:": f"{REASONING}\n\nAnswer: {{}}".format,
     "bare text": str,
     "prose": "I think that it is {}".format,
 }
+
+# The layouts that a prompt asks for, by a mark in its text.
+DEMANDS = {
+    r"\boxed": [r"\boxed{}"],
+    "<answer>": ["<answer>", "<think>", "</think>"],
+    "####": ["####", "<think> ####"],
+    "Answer:": ["Answer:"],
+}
+_ASKS_FOR_LINE = re.compile(
+    r"""["'`*]?(?:final )?answer:\**["'`]?(?: ?[$\[<{(\\*"'`]|\s*$)""", re.IGNORECASE
+)
+
+
+def demanded(turns: Names) -> Texts:
+    """Return the layouts that a prompt asks for, [] if it asks for none that is known."""
+    text = "\n".join(turns)
+    layouts: Texts = []
+    for mark, names in DEMANDS.items():
+        # A question may contain "Answer:", and a prompt of a base model may end in it.
+        is_asked = _ASKS_FOR_LINE.search(text) if mark == "Answer:" else mark in text
+        if is_asked:
+            layouts += names
+    return layouts
 
 
 class Sample(NamedTuple):
@@ -192,6 +219,11 @@ class SampleScorer:
         self.guards = guards
         self._steps = max(1, cfg.max_steps or 1)  # -1: the epochs count
 
+    def finished(self, found: Samples, completions: Names) -> Texts:
+        """Return a completion for each sample. If the prompt opens the thinking, the completion closes it."""
+        marks = self.guards.ends([sample.row["prompt"] for sample in found])
+        return [with_closing(*pair, REASONING) for pair in zip(completions, marks, strict=True)]
+
     def scores(self, key: str, found: Samples, completions: Names) -> list[float]:
         """Return the scores of a completion for each sample, without None. Raises: RewardError."""
         guard = self.guards.guards[key]
@@ -223,7 +255,8 @@ def gold_scores(cfg: Config, sample: Sample) -> tuple[str, dict[str, float]]:
     best: dict[str, float] = {}
     with closing(Guards.of(cfg)) as guards:
         scorer = SampleScorer(cfg, guards)
-        for text in texts:
+        for written in texts:
+            (text,) = scorer.finished([sample], [written])
             earned = {}
             for key, guard in guards.guards.items():
                 if not not_ready(guard.function):

@@ -3,17 +3,28 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from string import ascii_uppercase
 
 from axolotl_grpo_plugin.completions import AnswerPlace, Names, Texts, find_answer, read_number
+from axolotl_grpo_plugin.rewards.choice import read_options
 from axolotl_grpo_plugin.rewards.mathematics.values import read_value
-from axolotl_grpo_plugin.trying.samples import ANSWERS, LAYOUTS, REASONING, Sample, Samples, gold_of
+from axolotl_grpo_plugin.thinking import THINK, with_closing
+from axolotl_grpo_plugin.trying.samples import (
+    ANSWERS,
+    LAYOUTS,
+    REASONING,
+    Layout,
+    Sample,
+    Samples,
+    gold_of,
+)
 
 TextsOf = dict[str, Texts]  # by attack; without a text, the row is left out
 
 WITHOUT_LAYOUT = ("bare text", "prose")
 LONG = "word " * 1000
 MEGABYTE = 1_000_000
-_PLACES: tuple[AnswerPlace, ...] = ("tag", "box", "hash")
+_PLACES: tuple[AnswerPlace, ...] = ("tag", "box", "hash", "line")
 NUMBERS = "numbers of the prompt"
 NO_NUMBER = "no prompt's last paragraph has a number other than the answer"
 _NUMBER = re.compile(r"-?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
@@ -26,6 +37,9 @@ LEFT_OUT = {
     "all rows' golds": "all rows have the same answer",
     "number 5 % off": "no answer is a plain number",
     "unevaluated expression": "no answer is a plain whole number",
+    "another letter, right text": "no row has options",
+    "answer line against a box": "all rows have the same answer",
+    "draft in unfinished thinking": "the layout that is paid closes the thinking",
     "echo of the prompt": "the prompts state the right answers",
 }
 
@@ -40,10 +54,11 @@ class Target:
         gold: The right answer as text, "" if unknown.
         others: The golds of other rows that differ from this one.
         wrong: One of the others, or else a wrong answer.
-        wrap: Writes an answer in the layout that the reward pays best.
+        opens: The mark of thinking that the prompt opens, or "".
+        layout: The layout that the reward pays best.
     """
 
-    def __init__(self, sample: Sample, gold: str, others: Texts):
+    def __init__(self, sample: Sample, gold: str, others: Texts, opens: str = ""):
         self.row = sample.row
         self.turns = sample.turns
         self.question = sample.prompt.rpartition("\n\n")[2].strip()
@@ -51,7 +66,16 @@ class Target:
         self.others = others
         candidates = [*others, *_near(gold), "no idea"]
         self.wrong = candidates[0]
-        self.wrap = LAYOUTS["<answer>"]
+        self.opens = opens
+        self.layout = LAYOUTS["<answer>"]
+
+    def written(self, layout: Layout, answer: str) -> str:
+        """Return an answer in a layout, after thinking that the prompt has opened."""
+        return with_closing(layout(answer), self.opens, REASONING)
+
+    def wrap(self, answer: str) -> str:
+        """Return an answer in the layout that the reward pays best."""
+        return self.written(self.layout, answer)
 
     @property
     def known(self) -> str:
@@ -71,8 +95,14 @@ class Target:
         return self.wrap(self.known)
 
 
-def targets_of(samples: Samples, reads: Names) -> list[Target]:
-    """Return the rows, each with the gold that the reward reads and those of other rows."""
+def targets_of(samples: Samples, reads: Names, opens: str = "") -> list[Target]:
+    """Return the rows, each with the gold that the reward reads and those of other rows.
+
+    Args:
+        samples: The rows.
+        reads: The columns that the reward reads.
+        opens: The mark of thinking that the prompts open, or "".
+    """
     golds = []
     for sample in samples:
         gold = gold_of(sample.row, reads, kinds=object)
@@ -86,7 +116,7 @@ def targets_of(samples: Samples, reads: Names) -> list[Target]:
         for other in golds[index:] + golds[:index]:
             if other and gold and not _same(other, gold):
                 others.append(other)
-        targets.append(Target(samples[index], gold, others))
+        targets.append(Target(samples[index], gold, others, opens))
     return targets
 
 
@@ -148,11 +178,15 @@ def wrong_texts(target: Target) -> TextsOf:
         "no answer in the layout": _frames(),
         "echo of the prompt": echoes,
         "the question as the answer": [wrap(target.question)],
+        "instruction's placeholder": _placeholders(target),
     }
     wrong = wrap(target.wrong)
     needs_gold = _wrong_answers(target)
     needs_gold["gold only in the reasoning"] = [wrong.replace(REASONING, f"It is {target.gold}.")]
     needs_gold["unclosed tag"] = _unclosed(target)
+    needs_gold["draft in unfinished thinking"] = _drafts(target)
+    needs_gold["answer line against a box"] = _contradictions(target)
+    needs_gold["another letter, right text"] = _wrong_letters(target)
     # A reward may read the first block or the last one.
     needs_gold["right answer between wrong ones"] = [f"{wrong}\n{target.right}\n{wrong}"]
     for name, written in needs_gold.items():
@@ -206,6 +240,47 @@ def _unclosed(target: Target) -> Texts:
     known = f"It is {target.gold}"
     texts = [f"<reasoning>\n{known}", f"<think>\n{known}", text[:cut]]
     return [text for text in texts if text]
+
+
+def _drafts(target: Target) -> Texts:
+    """Return a right answer within thinking that never closes."""
+    opens = "" if target.opens else f"{THINK.opening}\n"
+    draft = target.layout(target.gold)
+    # Some layouts close the thinking.
+    return (
+        [] if THINK.closing in draft else [f"{opens}Maybe it is this:\n{draft}\nWait, let me check"]
+    )
+
+
+def _contradictions(target: Target) -> Texts:
+    """Return a box and a line "Answer: ..." of which one is right."""
+    if target.wrong not in [*target.others, *_near(target.gold)]:
+        return []
+    texts = []
+    for boxed, stated in ((target.gold, target.wrong), (target.wrong, target.gold)):
+        texts.append(
+            with_closing(f"So \\boxed{{{boxed}}}.\n\nAnswer: {stated}", target.opens, REASONING)
+        )
+    return texts
+
+
+def _wrong_letters(target: Target) -> Texts:
+    """Return the text of the right option beside the letter of another one."""
+    options = read_options(target.row.get("options"))
+    letters = ascii_uppercase[: len(options)]
+    if target.gold not in [*letters]:
+        return []
+    text = options[letters.index(target.gold)]
+    return [target.wrap(f"{letter}) {text}") for letter in letters if letter != target.gold]
+
+
+def _placeholders(target: Target) -> Texts:
+    """Return the words by which an instruction names the answer."""
+    texts = []
+    for words in ("$Answer", "answer", "your answer", "$LETTER", "..."):
+        if not _same(words, target.gold):
+            texts += [target.wrap(words), with_closing(f"Answer: {words}", target.opens, REASONING)]
+    return texts
 
 
 def equal_texts(target: Target) -> TextsOf:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.completions import text_of
+from axolotl_grpo_plugin.reward import OPENS
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import (
     Row,
@@ -20,6 +21,7 @@ from axolotl_grpo_plugin.runlog.reader import (
 )
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import COLUMN, ERROR, READ, REASON, REWARD, as_text
+from axolotl_grpo_plugin.thinking import with_opening
 from axolotl_grpo_plugin.viewer.signs import ends_with_gold, repeats_itself
 
 LONGEST = 200_000  # characters of a text in a page
@@ -160,15 +162,20 @@ class Log:
 
 
 def texts(chosen: Sequence[Rollout]) -> list[str]:
-    """Return the texts of rollouts. A text that is too long for a page is cut."""
+    """Return the texts of rollouts after the marks that their prompts open. A text that is too long for a page is cut."""
     import pyarrow.parquet as pq
 
     found = []
     # Rollouts of a file follow each other. All texts of a run may not fit the memory.
     for file, rollouts in groupby(chosen, attrgetter("file")):
-        column = pq.read_table(file, columns=["completion"])["completion"]
+        names = [name for name in pq.read_schema(file).names if name in ("completion", OPENS)]
+        table = pq.read_table(file, columns=names)
+        marks = table[OPENS] if OPENS in table.column_names else None
         for rollout in rollouts:
-            found.append(cut(column[rollout.row].as_py()))
+            text = table["completion"][rollout.row].as_py()
+            mark = marks[rollout.row].as_py() if marks else ""
+            # A chat is JSON, and TRL has read its thinking.
+            found.append(cut(text if chat(text) is not text else with_opening(text, mark)))
     return found
 
 

@@ -72,6 +72,11 @@ function words(content) {
   if (typeof content === "string") return content;
   return Array.isArray(content) ? content.map((part) => part.text || `[${part.type}]`).join("") : content ? JSON.stringify(content) : "";
 }
+// With tools, TRL moves the thinking out of the content of a message.
+function said(message) {
+  const thinking = message.reasoning_content || message.thinking || message.reasoning;
+  return typeof thinking === "string" && thinking ? `<think>\n${thinking}\n</think>\n${words(message.content)}` : words(message.content);
+}
 // read: the part that the first reward function scored. hit: a regular expression that was searched for.
 function marked(text, read, hit) {
   const box = el("div", { className: "text", dir: "auto" }), shown = text.slice(0, LONG), spots = [];
@@ -98,7 +103,7 @@ function textBlock(text, read, hit) {
     const calls = (each.tool_calls || []).map((call) => `${(call.function || call).name}(${words((call.function || call).arguments)})`);
     const label = each.role === "tool" ? `tool ${each.name || ""}: masked, the model is not trained on it` : each.role;
     return el("div", { className: `say ${each.role === "tool" ? "tool" : each.role === "user" ? "user" : ""}` }, el("small", {}, label),
-      marked(words(each.content), i === last ? read : "", hit), calls.length ? el("div", { className: "say tool call" }, el("small", {}, "calls a tool"), marked(calls.join("\n"), "", hit)) : null);
+      marked(said(each), i === last ? read : "", hit), calls.length ? el("div", { className: "say tool call" }, el("small", {}, "calls a tool"), marked(calls.join("\n"), "", hit)) : null);
   }));
 }
 function question(text) {

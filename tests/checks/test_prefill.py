@@ -30,22 +30,29 @@ def test_accepts_prefilled_that_agrees_with_the_prompt(prompt, arguments):
 
 def test_reports_a_reward_that_disagrees_with_the_prompt():
     rewards = {CORRECT: {}, STRICT: {}, HASHES: {"prefilled": True}}
-    assert findings(OPENED, rewards) == [("warning", "not-prefilled")]
+    assert not findings(OPENED, rewards)  # a reward sees the mark that the prompt opens
     assert findings(PLAIN, {STRICT: {"prefilled": True}}) == [("warning", "prefilled")]
+
+
+@pytest.mark.parametrize("prefilled", [False, True])
+def test_reports_thinking_that_the_prompt_has_closed(prefilled):
+    rewards = {CORRECT: {}, STRICT: {"prefilled": prefilled}}
+    assert findings(f"{OPENED}\n</think>\n\n", rewards) == [("warning", "no-thinking")]
+    assert not findings(f"{PLAIN}</think>", {STRICT: {}})
 
 
 @pytest.mark.parametrize(
     "name, arguments, count",
     [
-        ("gated", {"reward": STRICT, "by": CORRECT}, 1),
-        ("gated", {"reward": THINK, "by": HASHES}, 2),
-        ("cosine_length", {"by": HASHES, "max_len": 9}, 1),
-        ("kimi_length", {"by": HASHES}, 1),
+        ("gated", {"reward": STRICT, "reward_args": {"prefilled": True}, "by": CORRECT}, 1),
+        ("gated", {"reward": THINK, "reward_args": {"prefilled": True}, "by": HASHES}, 1),
+        ("cosine_length", {"by": HASHES, "by_args": {"prefilled": True}, "max_len": 9}, 1),
+        ("kimi_length", {"by": HASHES, "by_args": {"prefilled": True}}, 1),
     ],
 )
 def test_reports_a_reward_inside_another(name, arguments, count):
-    found = findings(OPENED, {f"{SHAPING}.{name}": arguments})
-    assert found == [("warning", "not-prefilled")] * count
+    found = findings(PLAIN, {f"{SHAPING}.{name}": arguments})
+    assert found == [("warning", "prefilled")] * count
 
 
 def test_renders_chats_with_the_configs_template():

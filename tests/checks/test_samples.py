@@ -205,3 +205,59 @@ def test_gold_scores_take_the_layout_that_earns_the_most(rows):
     unknown.row.pop("answer")
     cfg = {"trl": {"reward_funcs": [f"{OURS}.xmlcount_reward_func"]}}
     assert scoring.gold_scores(Config(cfg), unknown) == ("", {})
+
+
+DAPO = (
+    "Solve the following math problem step by step. The last line of your response should be of the form Answer: $Answer "
+    "(without quotes) where $Answer is the answer to the problem.\n\n{}\n\nRemember to put your answer on its own line "
+    'after "Answer:".'
+)
+SIMPLE_EVALS = (
+    "The last line of your response should be of the following format: 'Answer: $LETTER' (without quotes).\n\n{}"
+)
+MATH = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
+EXACT = "axolotl_grpo_plugin.rewards.puzzles.exact_reward_func"
+HASH = "axolotl_grpo_plugin.rewards.format.hash_correctness_reward_func"
+DISPATCH = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
+
+
+@pytest.mark.parametrize(
+    "prompt, layouts",
+    [
+        (DAPO, ["Answer:"]),
+        (SIMPLE_EVALS, ["Answer:"]),
+        ("{}\nEnd with **Answer:** <number>", ["Answer:"]),
+        ("{} Put the answer in \\boxed{{}}.", [r"\boxed{}"]),
+        ("{} Write it in <answer></answer>.", ["<answer>", "<think>", "</think>"]),
+        ("{}\nEnd with #### and the number.", ["####", "<think> ####"]),
+        ("{}", []),
+        ("Question: {}\nAnswer: it is a riddle", []),
+    ],
+)
+def test_layout_that_a_prompt_asks_for(prompt, layouts):
+    assert scoring.demanded([prompt.format("1 + 1?")]) == layouts
+
+
+def asked(prompt, **columns):
+    return scoring.Sample({"prompt": [{"role": "user", "content": prompt.format("1 + 1?")}], **columns}, None)
+
+
+@pytest.mark.parametrize(
+    "prompt, reward, columns, found",
+    [
+        (DAPO, MATH, {"solution": "2"}, []),
+        (DAPO, EXACT, {"solution": "2"}, []),
+        (DAPO, DISPATCH, {"data_source": "math_dapo", "ground_truth": "2"}, []),
+        (DAPO, HASH, {"answer": "2"}, [("error", "other-layout")]),
+        (DAPO, CORRECT, {"answer": "2"}, [("error", "other-layout")]),
+        ("{} Put the answer in \\boxed{{}}.", CORRECT, {"answer": "2"}, [("error", "other-layout")]),
+        ("{} Put the answer in \\boxed{{}}.", MATH, {"solution": "2"}, []),
+        ("{}\nEnd with #### and the number.", HASH, {"answer": "2"}, []),
+        ("{}\nEnd with #### and the number.", CORRECT, {"answer": "2"}, [("error", "other-layout")]),
+        ("{} Write it in <answer></answer>.", CORRECT, {"answer": "2"}, []),
+        ("{} Write it in <answer></answer>.", HASH, {"answer": "2"}, [("error", "other-layout")]),
+        ("{}", CORRECT, {"answer": "2"}, []),
+    ],
+)
+def test_gold_answer_in_the_layout_of_the_prompt_must_be_paid(prompt, reward, columns, found):
+    assert levels(findings([asked(prompt, **columns)], {reward: {}})) == found

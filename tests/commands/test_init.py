@@ -1,5 +1,6 @@
 """`axolotl-grpo init` on small datasets. tests/e2e/test_init.py trains in its folder."""
 
+import json
 import runpy
 import shutil
 import sys
@@ -240,3 +241,68 @@ NESTED = {"id": 1, "meta": {"gold": ["Vienna"], "lang": "en"}, "chat": [{"role":
 def test_nested_answer_is_refused_with_the_column_to_write(words, message):
     printed = init(lines("data.jsonl", [NESTED] * 4), "--question", "chat", *words, code=1)
     assert message in printed and "quickstart" not in printed
+
+
+CITIES = ["Rome", "Berlin", "Madrid", "Paris"]
+ASKED = {"question": "Capital of France?"}
+
+
+@pytest.mark.parametrize(
+    "row, shown",
+    [
+        ({**ASKED, "choices": CITIES, "answer": 3}, "choices"),
+        ({**ASKED, "choices": {"text": CITIES, "label": [*"ABCD"]}, "answerKey": "D"}, "choices"),
+        ({**ASKED, **dict(zip("ABCD", CITIES, strict=True)), "answer": "D"}, "A, B, C, D"),
+        ({**ASKED, "options": CITIES, "answer": "Paris"}, "options"),
+    ],
+)
+def test_options_are_recognised_and_shown(row, shown):
+    # The options of another row differ, because the same ones in all rows would be labels.
+    other = json.loads(json.dumps(row).replace("Rome", "Oslo"))
+    output, config = made([row, other, row], "--model", EMBEDDED)
+    assert f"options    {shown}: shown in the prompt by letter" in output
+    assert config["datasets"][0]["type"] == "axolotl_grpo_plugin.choice"
+    assert config["trl"]["reward_funcs"][0] == "axolotl_grpo_plugin.rewards.choice.choice_reward_func"
+    table = runpy.run_path("data/test_rewards.py")["TABLE"]
+    assert [score for _, _, score in table] == [0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_answer_that_is_no_option_is_no_choice():
+    _, config = made([{**ASKED, "choices": CITIES, "answer": "London"}] * 3, "--model", EMBEDDED)
+    assert config["datasets"][0]["type"] == "axolotl_grpo_plugin.qa"
+
+
+def test_system_column_is_a_part_of_the_prompt():
+    output, _ = made([{"system": "Be brief.", "q": "Capital?", "note": "x", "a": "Paris"}], "--model", EMBEDDED)
+    assert "not shown  note:" in output
+
+
+def test_json_answers_are_asked_for():
+    rows = [{"q": f"Ann is {n}.", "answer": {"name": "Ann", "age": n}} for n in range(3)]
+    _, config = made(rows, "--model", EMBEDDED)
+    assert 'The answer is JSON: {"name": "...", "age": "..."}' in config["grpo_system_prompt"]
+    assert config["trl"]["reward_funcs"][0] == "axolotl_grpo_plugin.rewards.puzzles.exact_reward_func"
+
+
+@pytest.mark.parametrize(
+    "name, content, what",
+    [
+        ("a.txt", b"What is 1 + 1? 2\n", "plain text, which has no columns. Save each row as a line of a .jsonl file"),
+        ("a.csv", b"question;answer\n1 + 1?;2\n", "its columns are separated by ;. Save it with commas"),
+        (
+            "a.csv",
+            "question,answer\nZoë?,2\n".encode("latin-1"),
+            "line 2: not UTF-8 (byte 3 is 0xeb). Save it in UTF-8",
+        ),
+    ],
+)
+def test_file_that_cannot_be_read_has_one_line(name, content, what):
+    Path(name).write_bytes(content)
+    output = init(name, code=1)
+    assert what in output and len(output.strip().splitlines()) == 1
+
+
+def test_rows_from_and_value_name_the_right_keys():
+    row = {"conversations": [{"from": "human", "value": "1 + 1?"}, {"from": "gpt", "value": "2"}]}
+    output = init(lines("data.jsonl", [row]), "--question", "conversations", "--answer", "conversations", code=1)
+    assert "role and content" in output

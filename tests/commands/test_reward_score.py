@@ -330,3 +330,13 @@ def test_reward_must_be_named(tmp_path):
     file = write_rows(tmp_path / "tries.jsonl", [{"completion": "1"}])
     result = CliRunner().invoke(grpo, ["reward", "score", str(file)])
     assert result.exit_code == 2 and "Name a reward" in result.output
+
+
+def test_row_may_say_that_its_prompt_opens_the_thinking(tmp_path):
+    row = {"completion": r"So \boxed{72}. Hmm,", "solution": "72"}
+    rows = [row, {**row, "prompt_opens": "<think>"}, {**row, "prompt": "8 * 9?\n<think>\n"}]
+    math = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
+    file = write_rows(tmp_path / "opened.jsonl", rows)
+    result = CliRunner().invoke(grpo, ["reward", "score", str(file), "--reward", math, "--json"])
+    (scored,) = json.loads(result.output)
+    assert [each["reason"] for each in scored["scores"]] == ["correct", "truncated", "truncated"]

@@ -61,6 +61,12 @@ def ends(prompts, completions, answer, **columns):
 OURS = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
 DISPATCH = "axolotl_grpo_plugin.rewards.dispatch.dispatch"
 GSM8K = "axolotl_grpo_plugin.gsm8k"
+NAN = [{"question": f"{n} + 1?", "answer": float("nan")} for n in range(20)]
+CHOICES = [{"question": f"{n} + 1?", "choices": ["1", "2"], "answer": 9} for n in range(20)]
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 CHESS = {"data_source": "chess", "prompt": "Mate?", "reward_model": {"ground_truth": "Qh7"}}
 
 
@@ -145,6 +151,12 @@ MISTAKES = {
         {"resume_from_checkpoint": "out/checkpoint-3", "before": cut_checkpoint},
         "(out/checkpoint-3): it is not whole, because trainer_state.json is cut. Begin again without it",
     ),
+    "template without system turn": (
+        data(GSM8K, GOOD, grpo_system_in="system", chat_template_jinja=NO_SYSTEM), "drops the system turn (number 1)",
+    ),
+    "gold NaN": (data("axolotl_grpo_plugin.qa", NAN), 'row 0, column "answer": no answer: nan'),
+    "gold is no option": (data("axolotl_grpo_plugin.choice", CHOICES), 'row 0, column "answer": no option: 9'),
+    "learning_rate 1e5": ({"learning_rate": 1e5}, "learning_rate: 100000.0 is out of range"),
 }  # fmt: skip
 ENV = {"CUDA_VISIBLE_DEVICES": "", "NETRC": "/dev/null", "WANDB_API_KEY": ""}
 

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from axolotl_grpo_plugin.completions import THINK_TAGS
 from axolotl_grpo_plugin.reward import Reward
-from axolotl_grpo_plugin.rewards import code, countdown, dispatch, format, gsm8k, gym, judge, math, puzzles, shaping
+from axolotl_grpo_plugin.rewards import (
+    choice,
+    code,
+    countdown,
+    dispatch,
+    format,
+    gsm8k,
+    gym,
+    judge,
+    math,
+    puzzles,
+    shaping,
+)
 from axolotl_grpo_plugin.rewards.programs import same
 from axolotl_grpo_plugin.rewards.shaping import reasoning_steps_reward_func as steps
 
@@ -41,7 +53,8 @@ SHAPED = [
 ]
 PUZZLES = [puzzles.exact_reward_func.bind(separator="|"), puzzles.grid_reward_func]
 EQUATION, MATH = countdown.equation_reward_func, math.accuracy_reward_func
-FAST = [*GSM8K, *LAYOUTS, *PREFILLED, steps, *PUZZLES, EQUATION]
+CHOICE = choice.choice_reward_func
+FAST = [*GSM8K, *LAYOUTS, *PREFILLED, steps, *PUZZLES, EQUATION, CHOICE]
 assert not any(reward.spec.first for reward in FAST), "call `quick` for rewards that are slow"
 REWARDS = [*FAST, *SHAPED]
 

@@ -6,6 +6,7 @@ from inspect import signature
 import pytest
 
 from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.reward import OPENS
 from axolotl_grpo_plugin.rewards.verl import from_compute_score
 
 HERE = "tests.rewards.verl_functions"
@@ -42,7 +43,7 @@ def test_passes_data_source_and_extra_info():
 
 def test_accepts_verls_signature():
     made = from_compute_score(f"{HERE}.as_verl_has_it", arguments={"strict": True})
-    assert (made.spec.reads, made.spec.may_read) == (("ground_truth",), ("data_source", "extra_info"))
+    assert (made.spec.reads, made.spec.may_read) == (("ground_truth",), ("data_source", "extra_info", OPENS))
     columns = {"data_source": ["a"], "ground_truth": ["18"], "extra_info": ["{}"]}
     assert made([""], ["18"], **columns, completion_ids=[[1]], prompt_id=["x"]) == [1.0]
 

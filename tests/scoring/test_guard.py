@@ -365,3 +365,18 @@ def test_process_makes_its_rewards_ready_before_it_scores():
         assert call(GuardedReward(name, "wants_to_be_ready", pool, 5.0, 20.0))[0] == [1.0] * 3
     finally:
         pool.close()
+
+
+def test_reward_gets_the_mark_that_each_prompt_opens():
+    guarded = GuardedReward(
+        RewardRef("axolotl_grpo_plugin.rewards.math.accuracy_reward_func"),
+        "it",
+        None,
+        10.0,
+        10.0,
+        ends=lambda prompts: ["<think>" if "think" in str(prompt) else "" for prompt in prompts],
+    )
+    prompts = [[{"role": "user", "content": text}] for text in ("think", "answer")]
+    rows = [{"prompt": prompt, "solution": "72"} for prompt in prompts]
+    outcomes = guarded.score_list(rows, [r"\boxed{72}"] * 2)
+    assert [outcome.reason for outcome in outcomes] == ["truncated", "correct"]

@@ -77,3 +77,11 @@ def test_batches_that_a_full_disk_refuses_are_counted(full):
     )
     (full / "filler").unlink()
     assert log.write(batch) and log.written == 1
+
+
+def test_thinking_that_prompts_open_is_logged():
+    assert "prompt_opens" not in columns()
+    assert "prompt_opens" not in columns(opens=["", ""])
+    logged = columns(opens=["<think>", "<think>"], rows=[{"prompt_opens": "<think>", "answer": "1"}] * 2)
+    assert logged["prompt_opens"] == ["<think>", "<think>"]
+    assert "column/answer" in logged and "column/prompt_opens" not in logged

@@ -105,3 +105,50 @@ def test_bad_row_is_named(row, message):
 )
 def test_guesses_the_columns(row, guess):
     assert guess_columns(row) == guess
+
+
+@pytest.mark.parametrize("column", ["system", "system_prompt"])
+def test_system_column_goes_to_the_prompt(column):
+    row = {"q": "Capital of France?", "a": "Paris", column: "Be brief. "}
+    ((system, user),) = run(qa, row, **COLUMNS)["prompt"]
+    assert system == {"role": "system", "content": "Be brief."}
+    assert user["content"] == f"{SYSTEM_PROMPT}\n\nCapital of France?"
+
+
+def test_system_text_and_instructions_share_a_system_turn():
+    row = {"q": "Capital of France?", "a": "Paris", "system": "Be brief."}
+    ((system, user),) = run(qa, row, **COLUMNS, grpo_system_in="system")["prompt"]
+    assert system["content"] == f"Be brief.\n\n{SYSTEM_PROMPT}"
+    assert user["content"] == "Capital of France?"
+
+
+def test_system_turn_of_a_chat_stays_first():
+    turns = [{"role": "system", "content": "Be brief."}, *chat("1 + 1?", "2", "2 + 2?")]
+    for where in ("user", "system"):
+        prompt = run(qa, {"q": turns, "a": "4"}, **COLUMNS, grpo_system_in=where)["prompt"][0]
+        assert [turn["role"] for turn in prompt] == ["system", "user", "assistant", "user"]
+        assert prompt[0]["content"].startswith("Be brief.")
+
+
+@pytest.mark.parametrize("system", [None, "", "  "])
+def test_row_without_system_text_has_no_system_turn(system):
+    (prompt,) = run(qa, {"q": "?", "a": "1", "system": system}, **COLUMNS)["prompt"]
+    assert [turn["role"] for turn in prompt] == ["user"]
+
+
+def test_system_text_does_not_fit_a_prompt_of_text():
+    with pytest.raises(DatasetError, match="grpo_prompt_template"):
+        run(qa, {"q": "?", "a": "1", "system": "Be brief."}, **COLUMNS, grpo_prompt_template="{question}")
+
+
+@pytest.mark.parametrize("text", ['{"name": "Ann"}', '```json\n{"name": "Ann"}\n```', "{'name': 'Ann'}"])
+def test_json_answer_is_read_bare_or_fenced(text):
+    gold = '{"name": "Ann"}'
+    asked = {"solution": gold, "prompt": "Who? Answer with JSON."}
+    for written in (text, f"<answer>{text}</answer>", f"<think>a</think>\n{text}"):
+        assert exact_reward_func.score(written, **asked).value == 1
+        assert exact_reward_func.score(written.replace("Ann", "Bob"), **asked).value == 0
+    # The prompt asks for a tag, so a bare object is no answer.
+    if not text.startswith("`"):
+        assert exact_reward_func.score(text, solution=gold, prompt="JSON in <answer></answer>").value == 0
+        assert exact_reward_func.score(text, solution=gold).value == 0

@@ -315,3 +315,64 @@ def test_unpaid_layout_is_no_fault_of_a_reward_that_declares_its_range():
 
 def test_unpaid_right_answer_is_no_fault_without_a_gold():
     assert not faults(pays_nothing, rows_with(["a"], "other"))
+
+
+def tag_anywhere(completions, answer, **_):
+    """As rewards that search the tag in all of the text, thinking included."""
+    return [
+        float(f"<answer>\n{gold}\n</answer>" in text) for text, gold in zip(contents(completions), answer, strict=True)
+    ]
+
+
+def box_anywhere(completions, answer, **_):
+    return [float(rf"\boxed{{{gold}}}" in text) for text, gold in zip(contents(completions), answer, strict=True)]
+
+
+@reward(range=(0.0, 1.0), reads="answer", may_read="options")
+def text_of_the_option(completion, answer, options=None):
+    """As graders that search the right option's text."""
+    return float(options["ABCD".index(answer)] in completion)
+
+
+def any_filled_answer(completions, answer, **_):
+    """As rewards that fall back to the layout if they cannot compare."""
+    texts = [text.split("<answer>\n")[-1].split("\n</answer>")[0] for text in contents(completions)]
+    return [float(text == gold or text == "$Answer") for text, gold in zip(texts, answer, strict=True)]
+
+
+CITIES = ["Rome", "Berlin", "Madrid", "Paris"]
+CHOICES = [
+    Sample({"prompt": [{"role": "user", "content": f"{PROMPT}\n\n{n}?"}], "answer": letter, "options": CITIES}, None)
+    for n, letter in enumerate("DABC")
+]
+
+
+@pytest.mark.parametrize(
+    "function, name, rows",
+    [
+        (tag_anywhere, "draft in unfinished thinking", ROWS),
+        (box_anywhere, "answer line against a box", ROWS),
+        (text_of_the_option, "another letter, right text", CHOICES),
+        (any_filled_answer, "instruction's placeholder", ROWS),
+    ],
+)
+def test_finds_the_faults_of_public_reports(function, name, rows):
+    assert faults(function, rows)[name] == "paid"
+
+
+def test_choice_has_no_fault_on_options():
+    rows = [Sample({**sample.row, "solution": sample.row["answer"]}, None) for sample in CHOICES]
+    assert not faults(RewardRef(f"{REWARDS}.choice.choice_reward_func"), rows)
+
+
+def test_draft_in_thinking_that_the_prompt_opens_is_not_paid():
+    rows = [
+        Sample({**sample.row, "prompt": f"{sample.row['prompt'][0]['content']}\n<think>\n"}, None) for sample in ROWS
+    ]
+    guard = GuardedReward(RewardRef(f"{REWARDS}.gsm8k.correctness_reward_func"), "it", None, 10.0, 10.0)
+    guard.ends = lambda prompts: ["<think>"] * len(prompts)
+    report = attack(guard, rows)
+    assert not report.faults
+    (line,) = [line for line in report.lines if line.attack == "draft in unfinished thinking"]
+    assert line.tried == len(rows)
+    assert report.layout == "<answer>"

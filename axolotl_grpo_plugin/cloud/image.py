@@ -19,7 +19,7 @@ CHECKOUT = "/opt/axolotl-grpo-plugin"
 # An installation reads only these. The package comes last.
 SOURCES = ("pyproject.toml", "hatch_build.py", "axolotl_grpo_plugin")
 WANTED = (
-    f"mkdir -p {CHECKOUT}/configs {CHECKOUT}/rewards",
+    f"mkdir -p {CHECKOUT}/configs {CHECKOUT}/docs {CHECKOUT}/rewards",
     f"touch {CHECKOUT}/README.md {CHECKOUT}/LICENSE {CHECKOUT}/cloud.yaml",
 )
 # The sysconfig of Modal's standalone Python names clang, which the image does not have.

@@ -32,7 +32,7 @@ UNREAD = [
     ("learning_rat", 1e-5, "warning", "Did you mean `learning_rate`?"),
     ("kl_beta", 0.1, "warning", "Did you mean `rl_beta`?"),
     ("weights", 1, "warning", f"ignores it. Remove it, or {PLUGIN}."),  # a word of Axolotl's messages
-    ("run_name", "x", "warning", f"ignores it. Remove it, or {PLUGIN}"),  # TRL's
+    ("run_name", "x", "error", "ignores it. Write wandb_name"),  # TRL's
     ("num_generations", 4, "error", "Did you mean `trl.num_generations`?"),
     ("liger_glu_activation", True, "warning", "name its plugin in `plugins:`"),
     ("max_prompt_length", 512, "error", "Did you mean `grpo_max_prompt_length`?"),

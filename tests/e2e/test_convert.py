@@ -277,7 +277,7 @@ def test_writes_a_config_and_checks_it(tmp_path, monkeypatch):
     assert "has other files" in invoke("convert", "zero.yaml", code=1).output
 
 
-@pytest.mark.parametrize("command", ["check", "train", "stats", "rehearse"])
+@pytest.mark.parametrize("command", ["check", "train", "stats"])
 def test_other_commands_name_convert_for_a_recipe(command, tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(PLAIN))

@@ -74,7 +74,7 @@ def train(folder, arrives, highest_gap, steps):
     )
     trainer.use_vllm, trainer.vllm_mode, trainer._last_loaded_step = True, "server", -1
     trainer.vllm_generation = Server(trainer, arrives)
-    health = Health("digits", {}, highest_gap)
+    health = Health("digits", {}, highest_gap=highest_gap)
     trainer.add_callback(health)
     return health, trainer
 

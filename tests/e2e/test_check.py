@@ -35,7 +35,7 @@ UNREAD = [
     ("run_name", "x", "error", "ignores it. Write wandb_name"),  # TRL's
     ("num_generations", 4, "error", "Did you mean `trl.num_generations`?"),
     ("liger_glu_activation", True, "warning", "name its plugin in `plugins:`"),
-    ("max_prompt_length", 512, "error", "Did you mean `grpo_max_prompt_length`?"),
+    ("max_prompt_length", 512, "error", "Write grpo_max_prompt_length"),
     ("max_prompt_len", 512, "warning", "never reads it. Set grpo_max_prompt_length"),
     ("grpo_max_promt_length", 512, "error", "Did you mean `grpo_max_prompt_length`?"),
     ("trl.generation_kwargs", {"seed": 1}, "warning", "never reads it. Move it to grpo_trl_args"),

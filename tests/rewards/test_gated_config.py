@@ -23,7 +23,7 @@ def scores(name, completion, answer):
 TOTALS = [
     ("well-formed, right", tagged("18"), 3.75, 3.75),
     ("well-formed, wrong", tagged("17"), 1.75, 0),
-    ("well-formed, no calculation", tagged("0", "."), 1.75, 0),
+    ("a reasoning of one dot", tagged("0", "."), 1.0, 0),  # a block without a letter or digit is empty
     ("well-formed, several numbers", tagged("17 or 18"), 1.25, 0),
     ("well-formed, no number", tagged("x"), 1.25, 0),
     ("right, with a unit", tagged("18 dollars"), 3.25, 3.25),

@@ -227,7 +227,7 @@ def test_a_finished_run_has_a_model_a_card_and_held_out_answers(resumed):
 def test_eval_reads_the_run(resumed):
     words = ("--limit", "8", "--samples", "1", "--out", "evaluation")
     axolotl("grpo", "eval", f"{OUTPUT}/run.yaml", *words, cwd=resumed.folder)
-    assert "evaluation: start" in (resumed.out / "README.md").read_text()
+    assert list((resumed.folder / "evaluation").glob("*/eval.json"))  # a limit leaves the card as it is
 
 
 def test_a_finding_of_a_worker_is_in_the_last_lines(cluster, tmp_path):

@@ -198,7 +198,7 @@ def _end_if_done(cfg: Config) -> None:
     """End this process if the run has been trained to its end before."""
     if done := nothing_to_do(cfg):
         if _is_first_rank():
-            print(done)
+            print(f"axolotl-grpo-plugin: {done}")
         raise SystemExit(0)
 
 

@@ -15,7 +15,7 @@ def check_engine(cfg: Config, ranks: int, has_gpus: bool) -> Findings:
 
     Args:
         cfg: The config.
-        ranks: The number of training processes. 1 stands for a process that no launcher has started.
+        ranks: The number of training processes.
         has_gpus: Whether they train on GPUs. DeepSpeed then takes one process.
     """
     for key in ("fsdp_config", "deepspeed"):
@@ -48,6 +48,4 @@ def check_process(cfg: Config) -> Findings:
             install("deepspeed"),
         )
         return
-    # On a GPU, a launcher may start one process.
-    if not (is_available() and "LOCAL_RANK" in os.environ):
-        yield from check_engine(cfg, int(os.environ.get("WORLD_SIZE", 1)), is_available())
+    yield from check_engine(cfg, int(os.environ.get("WORLD_SIZE", 1)), is_available())

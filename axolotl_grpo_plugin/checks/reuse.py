@@ -59,7 +59,7 @@ def check_reuse(cfg: Config) -> Findings:
     if resumed or output is None:
         return
     if done := nothing_to_do(cfg):
-        yield warning("nothing-to-do", "", done.partition(": ")[2], "")
+        yield done
         return
     where, folder = f"output_dir ({output})", Path(output)
     checkpoints = checkpoints_in(folder)

@@ -71,7 +71,8 @@ def check_tools(cfg: Config) -> Findings:
     for key, what in REFUSED.items():
         if cfg.value_at(key):
             yield fault("not-with-tools", key, what, "Remove it, or the tools")
-    if cfg.grpo_trl_args.max_tool_calling_iterations and cfg.grpo_max_tool_calls:
+    field = cfg.value_at("grpo_trl_args.max_tool_calling_iterations")
+    if field is not None and cfg.value_at(MOST_CALLS):
         yield fault(
             "set-twice",
             "grpo_trl_args.max_tool_calling_iterations",

@@ -141,7 +141,7 @@ def run(
     stop_on([*errors(facts, "yaml"), *check_words(call, cfg, job)], cfg.file)
     if not dry_run:  # which may plan for a machine with other files
         if done := nothing_to_do(cfg):
-            print(done)
+            print(f"axolotl-grpo-plugin: {done}")
             return 0
         stop_on([*errors(facts, "import", "disk"), *check_unused(cfg, only_here=True)], cfg.file)
     if cfg.use_ray:

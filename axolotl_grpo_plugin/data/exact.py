@@ -70,7 +70,8 @@ def _json_rows(lines: bytes) -> list[Row] | None:
         if text.lstrip().startswith("["):
             rows = loads(text)
         else:
-            rows = [loads(line) for line in text.splitlines() if line.strip()]
+            # JSON texts may hold the other ends of lines that `splitlines` knows, such as U+2028.
+            rows = [loads(line) for line in text.split("\n") if line.strip()]
     except ValueError:  # `rows.read` names the line
         return None
     return rows if all(isinstance(row, dict) for row in rows) else None

@@ -286,8 +286,7 @@ def least_gpus(cfg: Config, ranks: int) -> int:
     mode = mode_of(cfg)
     if mode == "server":
         return serving(cfg) + ranks
-    needs_gpu = cfg.value_at("bf16") == "auto" or cfg.value_at("fp16")
-    if mode == "colocate" or needs_gpu or any(map(cfg.value_at, OF_GPUS)):
+    if mode == "colocate" or any(map(cfg.value_at, OF_GPUS)):
         return ranks
     return 0
 

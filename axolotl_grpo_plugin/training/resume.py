@@ -4,6 +4,7 @@ from itertools import chain
 from pathlib import Path
 
 from axolotl_grpo_plugin.config import Config, number_of, output_dir
+from axolotl_grpo_plugin.findings import Finding, warning
 from axolotl_grpo_plugin.output.checkpoints import NewestCheckpoint, newest_whole, state_of, step_of
 from axolotl_grpo_plugin.training.record import ENDED, facts
 
@@ -41,8 +42,8 @@ def has_weights(folder: Path) -> bool:
     return any(chain.from_iterable(map(folder.glob, WEIGHTS)))
 
 
-def nothing_to_do(cfg: Config) -> str:
-    """Return a line if a run has been trained to the end that the config sets, and has saved its model; else ""."""
+def nothing_to_do(cfg: Config) -> Finding | None:
+    """Return a warning if a run has been trained to the end that the config sets, and has saved its model."""
     folder = output_dir(cfg)
     newest = chosen(cfg)
     checkpoint = newest.folder if newest else None
@@ -50,13 +51,15 @@ def nothing_to_do(cfg: Config) -> str:
     if resumed and Path(resumed).absolute().parent == folder.absolute():
         checkpoint = Path(resumed)
     if not checkpoint or not checkpoint.is_dir() or ENDED not in facts(folder):
-        return ""
+        return None
     end = _end(cfg, checkpoint)
     if not end or not has_weights(folder):
-        return ""
-    return (
-        f"axolotl-grpo-plugin: {folder}: nothing to do: {checkpoint.name} is the end ({end}). "
-        f"Raise {end.partition(' ')[0]} to train on."
+        return None
+    return warning(
+        "nothing-to-do",
+        f"output_dir ({folder})",
+        f"nothing to do: {checkpoint.name} is the end ({end})",
+        f"Raise {end.partition(' ')[0]} to train on",
     )
 
 

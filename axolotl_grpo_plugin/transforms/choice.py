@@ -171,7 +171,7 @@ def _listed(value: Any, column: str) -> RowOptions | None:
 def right_options(gold: Any, options: RowOptions) -> list[int]:
     """Return the indices of the right options, [] if the gold answer names none.
 
-    A number is an index from 0. If the options have labels, or if it is also the text of another option, it is
+    A number is an index from 0. If all labels are numbers, or if it is also the text of another option, it is
     none of them.
     """
     if isinstance(gold, list | tuple):
@@ -183,8 +183,9 @@ def right_options(gold: Any, options: RowOptions) -> list[int]:
     if isinstance(gold, float) and gold.is_integer():
         gold = int(gold)
     text = str(gold).strip()
-    if text in labels:
-        return [labels.index(text)]
+    for label in (text, f"option{text}"):  # WinoGrande's "1" is its column option1
+        if label in labels:
+            return [labels.index(label)]
     bare = text.strip("()[]. ")
     letters = ascii_uppercase[: len(texts)]
     if len(bare) == 1 and bare.upper() in letters:

@@ -70,7 +70,9 @@ def _prompt(row: DataRow, column: str, chat: Messages, ask: Ask) -> Any:
     if isinstance(prompt, str):
         if earlier or system.strip():
             texts = "earlier turns of a chat" if earlier else "system texts"
-            raise row.fault(column, f"{texts} do not fit grpo_prompt_template. Remove that key")
+            raise row.fault(
+                column, f"{texts} do not fit grpo_prompt_template", "Remove grpo_prompt_template"
+            )
         return prompt
     instructions = prompt[:1] if prompt[0]["role"] == "system" else []
     prompt = [*instructions, *earlier, *prompt[len(instructions) :]]

@@ -86,6 +86,10 @@ def test_accepts_tools_that_work(cfg):
             "{grpo_tools: [TOOLS.add], grpo_max_tool_calls: 2, grpo_trl_args: {max_tool_calling_iterations: 3}}",
             "set-twice",
         ),
+        (
+            "{grpo_tools: [TOOLS.add], grpo_max_tool_calls: 2, grpo_trl_args: {max_tool_calling_iterations: 0}}",
+            "set-twice",
+        ),
     ],
 )
 def test_refuses_tools_that_cannot_work(cfg, code):

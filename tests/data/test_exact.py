@@ -82,6 +82,14 @@ def test_value_of_json(tmp_path, text, value, name):
     assert type(first) is type(value)
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_json_text_may_hold_other_ends_of_lines(tmp_path, mark):
+    file = tmp_path / "a.jsonl"
+    file.write_text(f'{{"question": "a{mark}b?", "answer": {BIG}}}\n', encoding="utf-8")
+    assert answers(file) == [str(BIG)]
+    assert commands_rows(file, "train")[0]["question"] == f"a{mark}b?"
+
+
 @pytest.mark.parametrize(
     "texts, values",
     [

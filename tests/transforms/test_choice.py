@@ -34,6 +34,7 @@ FORMS = {
     "objects": {**FIRST, "options": [{"label": k, "text": v} for k, v in BY_LETTER.items()], "answer": "D"},
     "json": {**FIRST, "options": json.dumps(CITIES), "answer": "Paris"},
     "text": {**FIRST, "options": CITIES, "answer": "paris"},
+    "winogrande": {"sentence": "Capital _?", **{f"option{n}": city for n, city in enumerate(CITIES, 1)}, "answer": "4"},
     "hellaswag": {"ctx": "Capital?", "endings": CITIES, "label": "3"},
     "option columns": {**FIRST, **{f"option_{k.lower()}": v for k, v in BY_LETTER.items()}, "answer": "option_d"},
     "float index": {**FIRST, "choices": CITIES, "answer": 3.0},

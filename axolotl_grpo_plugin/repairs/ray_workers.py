@@ -56,4 +56,5 @@ def _train(driver: Driver, arguments: dict[str, Any]) -> None:
     try:
         ray_train_func({**arguments, "cfg": DictDefault(driver.given)})
     except SystemExit as end:  # a finding. Ray prints the errors before it, too
-        raise SystemExit(end.code) from None
+        if end.code:  # 0 means that there is nothing to do, which Ray would call a failure
+            raise SystemExit(end.code) from None

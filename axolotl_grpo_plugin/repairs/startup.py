@@ -27,6 +27,7 @@ def import_quickly() -> None:
 
 def exit_quickly() -> None:
     """End this process without a last traversal of all objects."""
+    atexit.unregister(gc.freeze)  # so that it runs once for several callers
     atexit.register(gc.freeze)
 
 

@@ -58,7 +58,7 @@ class Supervisor:
             return work()
         except Stopped as stopped:
             name = signal.Signals(stopped.number).name
-            saves, timeout = "the trainer saves", _SAVE_TIMEOUT
+            saves, timeout = "the trainer saves what it has trained", _SAVE_TIMEOUT
             if self._saves_together():
                 saves, timeout = "the step ends, and all ranks save", inf
             say(f"{name}: {saves}, then the run ends. Another signal ends it at once.")
@@ -188,6 +188,8 @@ class Supervisor:
             deadline = time.monotonic() + timeout
             while any(map(alive, saving)) and time.monotonic() < deadline:
                 time.sleep(_POLL_EVERY)
+            if saver and saver.together:  # the trainer's own errors are hidden since its step ended
+                say(files_of(self.output_dir))
         except Stopped:
             kill(trainer.pid)
             say(f"the run ends at once. {files_of(self.output_dir)}")

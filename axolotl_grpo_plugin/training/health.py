@@ -51,7 +51,9 @@ _READ_THEM = (
     "correct the reward or the gold answers: see `axolotl-grpo check CONFIG`. Otherwise "
 )
 
-_FIND_ERRORS = "Look for errors of the weight sync in OUTPUT_DIR/vllm-server.log"
+_FIND_ERRORS = (
+    "Look for errors of the weight sync in the log of the run, and of its vLLM server if it has one"
+)
 
 type Signs = dict[str, str]  # each sign with its likely cause
 

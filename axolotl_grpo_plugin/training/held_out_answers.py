@@ -147,6 +147,8 @@ class HeldOut(TrainerCallback):
     ) -> None:
         if state.global_step >= state.max_steps:
             self._log(self._after())  # the trackers close before this callback's on_train_end
+        elif self.trainer.ends_on_signal:
+            return  # the save comes next, and the time until a kill is short
         elif self.steps and state.global_step % self.steps == 0:
             self._log(self._answer(f"step {state.global_step}"))
 

@@ -104,6 +104,7 @@ def test_ranks_that_share_a_model_end_their_step_before_they_save(tmp_path):
     code, stderr = run.end()
     assert code == 128 + signal.SIGTERM
     assert "SIGTERM: the step ends, and all ranks save, then the run ends." in stderr
+    assert f"In {tmp_path}, there is no checkpoint, and no model is saved." in stderr
     assert (tmp_path / "saved").exists()
     assert marked(run.mark) == []
 

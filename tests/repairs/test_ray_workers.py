@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -81,3 +82,18 @@ def test_worker_has_the_folder_the_command_line_and_the_config_of_the_driver(sta
     train({"cfg": {"rl": "validated", "trl": {"top_k": None}}, "cli_args": "as given"})
     assert seen == [(tmp_path, typed, {"cfg": GIVEN, "cli_args": "as given"})]
     assert os.getcwd() == str(tmp_path)
+
+
+@pytest.mark.parametrize("code, fails", [(0, False), ("axolotl-grpo-plugin: a finding", True)])
+def test_only_a_finding_fails_a_worker(tmp_path, monkeypatch, code, fails):
+    """A finished run ends with exit code 0, which Ray would take for a failure."""
+
+    def end(_):
+        raise SystemExit(code)
+
+    monkeypatch.setattr("axolotl.cli.train.ray_train_func", end)
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(tmp_path)
+    driver = ray_workers.Driver(str(tmp_path), [], {})
+    with pytest.raises(SystemExit) if fails else nullcontext():
+        ray_workers._train(driver, {})

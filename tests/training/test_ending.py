@@ -46,3 +46,12 @@ def test_a_rank_ends_on_the_second_signal_and_its_forks_on_the_first(tmp_path):
         "143",
         "-15 0",
     ]
+
+
+def test_a_signal_at_a_step_of_held_out_rows_saves_at_once():
+    """Else the rows are answered first, and the cluster's patience ends before the save."""
+    held_out = HeldOut.__new__(HeldOut)
+    held_out.steps = 2
+    held_out.trainer = SimpleNamespace(ends_on_signal=True)
+    held_out._answer = lambda _: pytest.fail("it answers the rows")
+    held_out.on_step_end(None, SimpleNamespace(global_step=4, max_steps=10), None)

@@ -1,6 +1,12 @@
 """Signals of a rank that shares its model. tests/engines has real ranks."""
 
-from tests.conftest import program
+from types import SimpleNamespace
+
+import pytest
+
+from tests.conftest import Later, program
+
+answers = Later("axolotl_grpo_plugin.training.held_out_answers")
 
 RANK = """
 import os, signal, time
@@ -50,7 +56,7 @@ def test_a_rank_ends_on_the_second_signal_and_its_forks_on_the_first(tmp_path):
 
 def test_a_signal_at_a_step_of_held_out_rows_saves_at_once():
     """Else the rows are answered first, and the cluster's patience ends before the save."""
-    held_out = HeldOut.__new__(HeldOut)
+    held_out = answers.HeldOut.__new__(answers.HeldOut)
     held_out.steps = 2
     held_out.trainer = SimpleNamespace(ends_on_signal=True)
     held_out._answer = lambda _: pytest.fail("it answers the rows")

@@ -127,8 +127,8 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
 
     grpo_max_logprob_difference: NonNegativeFloat | None = None
     """End the run if vLLM's and the trainer's log-probabilities of the same tokens differ by more nats per
-    token in five logged steps in a row, because new weights then do not reach vLLM. The default is
-    1.0. 0 never ends a run (docs/scoring.md).
+    token in five logged steps in a row. New weights then do not reach vLLM. The default is 1.0. 0 never
+    ends a run (docs/scoring.md).
     """
 
     grpo_trl_args: dict[str, Any] | None = None

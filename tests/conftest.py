@@ -90,17 +90,25 @@ def write_rows(file, rows):
     return file
 
 
-@pytest.fixture
-def full(tmp_path):
-    """A folder on a disk of 64 KiB that is full. Without root it is skipped."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
+@contextmanager
+def mounted_disk(folder, size):
+    """Mount an empty disk of a size such as "64k". Without root, the test is skipped."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
     if done.returncode:
         pytest.skip("only root can mount a disk")
-    (disk / "filler").write_bytes(bytes(64 * 1024))
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A folder on a disk of 64 KiB that is full."""
+    with mounted_disk(tmp_path / "disk", "64k") as disk:
+        (disk / "filler").write_bytes(bytes(64 * 1024))
+        yield disk
 
 
 def pytest_make_parametrize_id(val):

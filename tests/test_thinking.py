@@ -1,5 +1,7 @@
 """Thinking is read by the marks of each model family, and never paid if it does not close."""
 
+import time
+
 import pytest
 
 from axolotl_grpo_plugin import thinking
@@ -166,9 +168,11 @@ def test_end_of_a_prompt(prompt, mark, is_empty):
 def test_time_is_linear_in_the_text():
     for piece in ("<think>", "</think>", "<|channel|>final", "assistantfinal", "analysis", "<|end|>", "[THINK]"):
         text = piece * (1_000_000 // len(piece))
+        began = time.process_time()
         thinking.after_thinking(text)
         thinking.thinking_of(text)
         thinking.is_open(text)
+        assert time.process_time() - began < 4, piece
 
 
 def test_code_reads_no_program_of_open_thinking():

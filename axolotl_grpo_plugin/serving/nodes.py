@@ -3,7 +3,7 @@
 The first node serves and the others train through torchrun. A training node starts its trainer when
 the first node's server answers, and writes the trainer's exit code into a file in output_dir. The
 first node ends its server when all training nodes have ended. If a task fails, --kill-on-bad-exit=1
-makes srun end the others. The nodes must share output_dir. Not run on a real Slurm.
+makes srun end the others. The nodes must share output_dir. It ran on a real Slurm cluster of CPUs (docs/gpus.md), not on GPUs.
 """
 
 import os

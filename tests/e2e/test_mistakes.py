@@ -97,7 +97,7 @@ MISTAKES = {
     "8 outside its range": (reward("mine.outside"), "it returned 5.0, which is outside its range"),
     "10 raises": (reward("mine.raises"), r"it raised KeyError: 'nope' (mine.py, line 28)"),
     "11 infinite loop": (
-        reward("mine.loops", grpo_reward_timeout=0.4), "Make it faster",
+        reward("mine.loops", grpo_reward_timeout=0.4), "a completion was not scored within ",
     ),
     "12 no factory": (data("mine.no_factory", GOOD), None),
     "13 no prompt": (data("mine.no_prompt", GOOD), '"prompt"'),

@@ -4,20 +4,20 @@ import json
 import random
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
 
 from axolotl_grpo_plugin.output.lock import LOCK
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from tests.conftest import mounted_disk
 from tests.e2e.conftest import axolotl, disturb, rollouts, same_training, shipped_config, write
 
 SAVED, STEPS = 3, 8
 PER_BATCH = 4  # steps that train on a generation batch: 2 parts, each of them twice
 AUTO = "--auto-resume-from-checkpoints"
 KILLS = 30
-ENDS = ("SIGKILL", "SIGTERM", "full disk")
+ENDS = ("SIGKILL", "SIGINT", "full disk")
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +132,8 @@ def test_run_that_is_stopped_before_its_first_step_writes_no_model(tmp_path):
 @pytest.fixture
 def disk(tmp_path):
     """A disk of 100 MB for a run's folder."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", folder], capture_output=True)
-    if done.returncode:
-        pytest.skip("only root can mount a disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with mounted_disk(tmp_path / "disk", "100m") as folder:
+        yield folder
 
 
 def fill(filler):
@@ -168,7 +163,7 @@ def test_run_that_ends_at_a_random_moment_goes_on_exactly(config, whole, tmp_pat
 
     acts = {
         "SIGKILL": lambda process: process.kill(),
-        "SIGTERM": lambda process: process.send_signal(signal.SIGINT),
+        "SIGINT": lambda process: process.send_signal(signal.SIGINT),
         "full disk": lambda _: fill(folder.parent / "filler"),
     }
     disturb("train", config, "--output-dir", folder, when=is_time, act=acts[end])

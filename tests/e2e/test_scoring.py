@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from axolotl_grpo_plugin.rewards.gsm8k import correctness_reward_func
+from axolotl_grpo_plugin.scoring.guard import TOO_SLOW
 from tests.e2e.conftest import axolotl, curves, fork, kill, rollouts, shipped_config, write
 
 GOOD = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
@@ -99,6 +100,8 @@ def test_every_rollout_is_logged_with_its_rewards_and_reasons(trained):
     assert (logged["reward"] == earned + logged["reward/no_number"].fillna(0.0)).all()
     assert logged["read/correctness_reward_func"][right].notna().all()
     assert logged["error/raises"].notna().all()
+    used_its_time = logged["reason/eats_memory"] == TOO_SLOW  # before it ran out of memory
+    assert (logged["error/eats_memory"].notna() | used_its_time).all()
     advantages = logged.groupby(["step", "prompt"])["advantage"].sum()
     assert advantages.abs().max() < 1e-3
     assert logged["column/answer"].notna().all()

@@ -169,6 +169,7 @@ def check_signals(folder, engine, number):
     with trainings(folder) as ranks:
         ranks.train(file, f"--output-dir={whole}")
         length = time.time() - (whole / "engine-0.json").stat().st_mtime
+        resumed = 0
         for moment in range(MOMENTS):
             ended = folder / f"ended-{moment}"
             ended.mkdir()
@@ -190,6 +191,8 @@ def check_signals(folder, engine, number):
             if any(ended.glob("checkpoint-*")) and not (ended / f"checkpoint-{STEPS}").exists():
                 ranks.train(file, f"--output-dir={ended}", "--auto-resume-from-checkpoints")
                 assert same(ended / "model.safetensors", whole / "model.safetensors"), moment
+                resumed += 1
+        assert resumed
 
 
 def check_lora_sync(folder, engine, dtype):

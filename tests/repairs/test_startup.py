@@ -1,11 +1,15 @@
-import importlib.metadata
-
 from axolotl_grpo_plugin.repairs import startup
 from tests.conftest import program
 
 
 def test_lists_the_packages_as_importlib_does():
-    assert startup.packages_distributions() == importlib.metadata.packages_distributions()
+    """In a process of its own, because a command replaces importlib's function."""
+    done = program(
+        "import importlib.metadata\n"
+        "from axolotl_grpo_plugin.repairs.startup import packages_distributions\n"
+        "print(packages_distributions() == importlib.metadata.packages_distributions())\n"
+    )
+    assert done.strip() == "True"
 
 
 def test_reads_files_without_a_record_of_an_old_installation(tmp_path, monkeypatch):

@@ -133,7 +133,7 @@ def test_weights_of_an_earlier_step_are_no_fault_if_the_config_asks_for_them(set
 @pytest.mark.parametrize("is_first_rank", [True, False])
 @pytest.mark.parametrize("highest, gaps", [(None, [1.1] * 5), (0.3, [0.0, 0.0, 0.4, 0.31, 0.5, 0.6, 0.5])])
 def test_a_run_whose_vllm_has_other_weights_ends_with_one_line(is_first_rank, highest, gaps):
-    assert signs(with_gaps(*gaps[:-1]), highest, is_first_rank=is_first_rank) is not None
+    signs(with_gaps(*gaps[:-1]), highest, is_first_rank=is_first_rank)  # does not end
     line = rf"axolotl-grpo-plugin: grpo_max_logprob_difference \({highest or 1:g}\): vLLM's and the trainer's .*\."
     with pytest.raises(SystemExit, match=f"^{line}$"):
         signs(with_gaps(*gaps), highest, is_first_rank=is_first_rank)

@@ -53,6 +53,12 @@ _BARE_HARMONY = re.compile(r"\s*analysis(?=[^\s:;.,)])")
 _BARE_FINAL = "assistantfinal"
 _CHANNEL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>(?!final)\w+")
 _FINAL = re.compile(r"<\|channel\|>final(?:(?!<\|message\|>)[^\n]){0,99}<\|message\|>")
+# Most texts have none of these marks, and need no look at each family.
+_OPENINGS = tuple(marks.opening for marks in FAMILIES if marks is not REASONING)
+_ANY_END = re.compile(
+    "|".join(re.escape(end) for end in [*(marks.closing for marks in FAMILIES), _BARE_FINAL])
+    + r"|<\|channel\|>final"
+)
 # Marks around an answer of gpt-oss and of Command A.
 _AROUND = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:return|end)\|>")
 
@@ -65,6 +71,8 @@ def after_thinking(text: str) -> str:
 
 def _rest(text: str) -> str:
     """Return the end of a text that begins after the last closing mark."""
+    if not _ANY_END.search(text):
+        return text
     for marks in FAMILIES:
         if marks is HARMONY:
             text = _after_channels(text)
@@ -104,7 +112,8 @@ def is_open(text: str) -> bool:
     """
     start = text.lstrip()
     rest = _rest(text).lstrip()
-    for marks in FAMILIES:
+    begins = start.startswith(_OPENINGS) or rest.startswith(_OPENINGS)
+    for marks in FAMILIES if begins else ():
         if marks is REASONING:
             continue
         # Another family's closing mark does not close it.
@@ -117,6 +126,8 @@ def is_open(text: str) -> bool:
 def opened_by(prompt: str) -> str:
     """Return the opening mark in which a rendered prompt ends, "" if it does not end in one."""
     end = prompt.rstrip()
+    if not end.endswith(_OPENINGS):
+        return ""
     for marks in FAMILIES:
         if marks is not REASONING and end.endswith(marks.opening):
             return marks.opening

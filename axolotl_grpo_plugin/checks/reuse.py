@@ -8,7 +8,7 @@ from axolotl_grpo_plugin.findings import Findings, correct_path, fault, warning
 from axolotl_grpo_plugin.output.checkpoints import checkpoints_in, newest_whole, why_not_whole
 from axolotl_grpo_plugin.output.files import existing
 from axolotl_grpo_plugin.output.lock import check_unlocked
-from axolotl_grpo_plugin.training.resume import folders_of, has_weights, nothing_to_do
+from axolotl_grpo_plugin.training.resume import folders_of, has_weights, is_finished, nothing_to_do
 
 MOUNTS = ("/", "/mnt", "/media", "/run/media", "/Volumes")  # folders that hold mounted disks
 
@@ -85,8 +85,8 @@ def check_reuse(cfg: Config) -> Findings:
             "it has the model of an earlier run, which this run overwrites",
             "Set another output_dir",
         )
-        # Only a finished run has a card. An interrupted one, for example in the cloud, may begin again.
-        if resumes and (folder / "README.md").exists():
+        # An interrupted run, for example in the cloud or after a requeue, may begin again.
+        if resumes and is_finished(folder):
             overwrites = fault(
                 "no-checkpoint",
                 where,

@@ -42,6 +42,12 @@ class CollectiveEnd(TrainerCallback):
         self._signal = 0  # the first one, 0 before it
         self._signalled_at = 0.0
 
+    @property
+    def has_ended_run(self) -> bool:
+        """Whether a signal has ended the run before its last step."""
+        state = self._trainer.state
+        return self._trainer.ends_on_signal and state.global_step < state.max_steps
+
     def hear_signals(self) -> None:
         """Replace the signal handlers of this process."""
         # Ray trains in another thread, and ends its workers itself.

@@ -30,7 +30,7 @@ FACTS = "run.json"
 CARD = "README.md"
 PLOT = "training.png"
 HELD_OUT = f"held_out/{SCORES}"
-ENDED = "Ended"  # the fact of a run that has saved its model, at its end or after a signal
+ENDED = "Ended"  # the fact of a run that was trained to its end, and has saved its model
 _PACKAGES = ("axolotl-grpo-plugin", "axolotl", "trl", "transformers", "torch", "vllm")
 _ADDED = ("axolotl_config_path", "debug", "debug_num_examples", "debug_text_only", "shard")
 # Axolotl's command line adds the others.

@@ -6,7 +6,7 @@ from pathlib import Path
 from axolotl_grpo_plugin.config import Config, number_of, output_dir
 from axolotl_grpo_plugin.findings import Finding, warning
 from axolotl_grpo_plugin.output.checkpoints import NewestCheckpoint, newest_whole, state_of, step_of
-from axolotl_grpo_plugin.training.record import ENDED, facts
+from axolotl_grpo_plugin.training.record import CARD, ENDED, facts
 
 WEIGHTS = ("*.safetensors", "pytorch_model*", "adapter_model.*")
 _ROUNDING = 1e-6  # transformers adds up the epochs as fractions
@@ -40,6 +40,14 @@ def folders_of(cfg: Config) -> dict[str, Path]:
 def has_weights(folder: Path) -> bool:
     """Return whether an output folder has a model."""
     return any(chain.from_iterable(map(folder.glob, WEIGHTS)))
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether an output folder has the model of a run that was trained to its end."""
+    if known := facts(folder):
+        return ENDED in known
+    # Another program trained. TRL writes a card also beside a checkpoint, so a card alone proves little.
+    return has_weights(folder) and (folder / CARD).exists()
 
 
 def nothing_to_do(cfg: Config) -> Finding | None:

@@ -129,7 +129,8 @@ class Run:
         self._opened.close()
         if not sys.exception():  # Axolotl calls this also after an error
             show_end(self.cfg, self._rollout_log.loss() if self._rollout_log else "")
-            if os.environ.get("RANK", "0") == "0":
+            is_whole = not (self._end and self._end.has_ended_run)
+            if is_whole and os.environ.get("RANK", "0") == "0":
                 with suppress(OSError):  # a full disk
                     add_facts(output_dir(self.cfg), {ENDED: now()})
 

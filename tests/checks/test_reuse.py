@@ -2,6 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.training.record import ENDED, add_facts
 from tests.checks.found import levels
 
 
@@ -49,6 +50,16 @@ def test_refuses_to_resume_a_finished_run_without_a_checkpoint(folder):
     assert findings(output_dir="out", auto_resume_from_checkpoints=True) == [("warning", "earlier-model")]
     (folder / "out" / "README.md").touch()
     assert findings(output_dir="out", auto_resume_from_checkpoints=True) == [("error", "no-checkpoint")]
+    add_facts(folder / "out", {ENDED: "today"})
+    assert findings(output_dir="out", auto_resume_from_checkpoints=True) == [("error", "no-checkpoint")]
+
+
+def test_run_that_was_killed_in_its_first_save_may_begin_again(folder):
+    """TRL writes the card before the checkpoint."""
+    for name in ("model.safetensors", "README.md"):
+        (folder / "out" / name).touch()
+    add_facts(folder / "out", {"Started": "today"})
+    assert findings(output_dir="out", auto_resume_from_checkpoints=True) == [("warning", "earlier-model")]
 
 
 def test_reports_a_missing_checkpoint(folder):

@@ -77,7 +77,6 @@ _LEFT_OUT = {
     "lora_task_type": "it is CAUSAL_LM",
     "use_bnb_nested_quant": "Axolotl quantizes with nested constants",
     "bnb_4bit_quant_type": "Axolotl quantizes to nf4",
-    "gradient_accumulation_steps_per_epoch": "it has no effect",
 }
 _TRACKERS = {
     "tensorboard": {"use_tensorboard": True},

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
+from axolotl_grpo_plugin.processes import is_first_rank
+
 LOG = logging.getLogger(__name__)
 
 # `axolotl-grpo train` sets this variable for the trainer: the file for the line that ends the run.
@@ -153,9 +155,7 @@ def stop_on(findings: Iterable[Finding], file: str | None = None) -> None:
             finding = finding._replace(where=f"{file}: {finding.where}")
         if finding.level == "error":
             errors.append(finding._replace(detail=""))
-        elif (
-            finding.level == "warning" and os.environ.get("RANK", "0") == "0"
-        ):  # else each rank repeats it
+        elif finding.level == "warning" and is_first_rank():  # else each rank repeats it
             LOG.warning("axolotl-grpo-plugin: %s", finding)
     if errors:
         raise FindingError(*errors)

@@ -22,6 +22,7 @@ from axolotl_grpo_plugin.environments.names import training_args, uses_tools
 from axolotl_grpo_plugin.findings import END, exit_on_findings, first_line, stop, stop_on, write_end
 from axolotl_grpo_plugin.output import lock
 from axolotl_grpo_plugin.output.files import full_disk
+from axolotl_grpo_plugin.processes import is_first_rank
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.repairs.cpu_ranks import connect_cpus, keep_on_cpu
 from axolotl_grpo_plugin.repairs.ray_workers import connect_workers
@@ -190,21 +191,17 @@ def _pass_crashes(output: Path) -> None:
     sys.excepthook = hook
 
 
-def _is_first_rank() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _end_if_done(cfg: Config) -> None:
     """End this process if the run has been trained to its end before."""
     if done := nothing_to_do(cfg):
-        if _is_first_rank():
+        if is_first_rank():
             print(f"axolotl-grpo-plugin: {done}")
         raise SystemExit(0)
 
 
 def _begin_in_folder(cfg: Config) -> None:
     """Keep other runs out of the folders of this one, and choose the checkpoint to go on from."""
-    if _is_first_rank():
+    if is_first_rank():
         for key, folder in folders_of(cfg).items():
             lock.take(folder, key)
     choose_checkpoint(cfg)

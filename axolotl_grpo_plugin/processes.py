@@ -46,6 +46,11 @@ _RANK_PREFIXES = (
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def is_first_rank() -> bool:
+    """Return whether this process is the first of its training, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux" and _libc.prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")

@@ -3,7 +3,6 @@
 A new check is a function that yields findings, and a row of this table.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +31,7 @@ from axolotl_grpo_plugin.checks.versions import check_versions, check_wandb
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.inputs import check_model
 from axolotl_grpo_plugin.findings import Finding, Findings
+from axolotl_grpo_plugin.processes import is_first_rank
 from axolotl_grpo_plugin.serving.address import check_address
 from axolotl_grpo_plugin.serving.placement import Placement
 
@@ -129,7 +129,7 @@ def is_here(facts: Facts) -> bool:
 
 def is_first_process(facts: Facts) -> bool:
     """Return whether the run's folders are on this machine, and this process is the one that locks them."""
-    return is_here(facts) and os.environ.get("RANK", "0") == "0"
+    return is_here(facts) and is_first_rank()
 
 
 def rewards_load(facts: Facts) -> bool:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.findings import stop_on
-from axolotl_grpo_plugin.processes import end_with
+from axolotl_grpo_plugin.processes import end_with, is_first_rank
 from axolotl_grpo_plugin.serving.address import check_server
 
 # The supervisor sets these variables for the trainer: the path of the request, its own process id.
@@ -81,7 +81,7 @@ def request_or_check(cfg: Config) -> None:
         stop_on(check_server(cfg))
         return
     end_with(int(os.environ[SUPERVISOR]))  # the launcher in between may not end this process
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_rank():
         request(cfg).write(Path(file))
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.output.files import write_text
+from axolotl_grpo_plugin.processes import is_first_rank
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.schema import SCORES
 from axolotl_grpo_plugin.serving.request import ADDED, COMMAND
@@ -150,7 +151,7 @@ def show_end(cfg: Config, loss: str = "") -> None:
     """
     from axolotl_grpo_plugin.training.banner import show
 
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_rank():
         show(results(cfg, loss))
 
 

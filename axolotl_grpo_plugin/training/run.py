@@ -14,6 +14,7 @@ from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.environments.names import uses_tools
 from axolotl_grpo_plugin.environments.run_tools import Tools
 from axolotl_grpo_plugin.findings import stop
+from axolotl_grpo_plugin.processes import is_first_rank
 from axolotl_grpo_plugin.repairs import upstream
 from axolotl_grpo_plugin.scoring.rollout_log import RolloutLog
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
@@ -130,7 +131,7 @@ class Run:
         if not sys.exception():  # Axolotl calls this also after an error
             show_end(self.cfg, self._rollout_log.loss() if self._rollout_log else "")
             is_whole = not (self._end and self._end.has_ended_run)
-            if is_whole and os.environ.get("RANK", "0") == "0":
+            if is_whole and is_first_rank():
                 with suppress(OSError):  # a full disk
                     add_facts(output_dir(self.cfg), {ENDED: now()})
 

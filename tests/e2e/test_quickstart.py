@@ -32,8 +32,8 @@ UV = os.environ.get("UV", "uv")
 def run(tmp_path_factory):
     """The README's command, through `accelerate launch`: the run's folder and what it printed."""
     folder = tmp_path_factory.mktemp("run") / "out"
-    more = ("--seed", 1, "--output-dir", folder, "--max-steps", 100)
-    saving = ("--save-strategy", "steps", "--save-steps", 100)
+    more = ("--seed", 1, "--output-dir", folder, "--max-steps", 40)
+    saving = ("--save-strategy", "steps", "--save-steps", 40)
     return folder, finish(start("train", "configs/quickstart.yaml", *more, *saving))
 
 
@@ -47,11 +47,11 @@ def test_held_out_correctness_rises(run):
 def test_prints_curves_and_held_out_scores(run):
     folder, printed = run
     assert re.search(r"reward \d\.\d\d right \d+% dead \d+% truncated \d+% [\d.]+k? tokens/s\]", printed)
-    assert "step 1, prompt of 8 completions: ..." in printed and "step 76, prompt" in printed
+    assert "step 1, prompt of 8 completions: ..." in printed and "step 26, prompt" in printed
     assert "held-out rows, sampled: 234 rows" in printed
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
     assert list(folder.rglob("events.out.tfevents.*"))
-    assert len(list((folder / "rollouts" / "train").glob("*.parquet"))) == 100
+    assert len(list((folder / "rollouts" / "train").glob("*.parquet"))) == 40
     assert "in the last 20 steps" not in printed  # no warning
 
 
@@ -68,13 +68,13 @@ def test_run_file_has_the_config_as_run_and_the_card_its_results(run):
     folder, _ = run
     config = yaml.safe_load((folder / "run.yaml").read_text())
     given = shipped_config()
-    options = {"seed": 1, "max_steps": 100, "output_dir": str(folder), "save_steps": 100}
+    options = {"seed": 1, "max_steps": 40, "output_dir": str(folder), "save_steps": 40}
     changed = {key for key, value in config.items() if value != given.get(key)}
     assert changed - options.keys() <= {"save_strategy"}
     assert options.items() <= config.items()
     card = (folder / "README.md").read_text()
     assert "`pkg://axolotl_grpo_plugin/quickstart/model`, trained on" in card
-    assert "- correctness: 1.33 → " in card and "| Trained | `100 steps, " in card
+    assert "- correctness: 1.33 → " in card and "| Trained | `40 steps, " in card
     first, second = ModelCard(card).data.eval_results
     assert first.metric_value > 0.66 and "right, sampled (234 rows" in second.metric_name
 
@@ -83,14 +83,14 @@ def test_resumed_run_keeps_its_earlier_answers(run, tmp_path):
     folder = tmp_path / "resumed"
     shutil.copytree(run[0], folder)
     first = held_out_answers(folder)
-    checkpoint = ("--resume-from-checkpoint", run[0] / "checkpoint-100", "--max-steps", 102)
-    axolotl("grpo", "train", run[0] / "run.yaml", *checkpoint, "--output-dir", folder, "--save-steps", 102)
+    checkpoint = ("--resume-from-checkpoint", run[0] / "checkpoint-40", "--max-steps", 42)
+    axolotl("grpo", "train", run[0] / "run.yaml", *checkpoint, "--output-dir", folder, "--save-steps", 42)
     answers = held_out_answers(folder)
     assert answers[: len(first)] == first
     assert {answer["model"] for answer in answers[len(first) :]} == {"after"}
     changes = held_out(folder, "correctness_reward_func")
     assert all(change["rows"] == 234 for change in changes.values())
-    assert [log["step"] for log in history(folder, 102)] == [*range(1, 103)]
+    assert [log["step"] for log in history(folder, 42)] == [*range(1, 43)]
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ ALL = [*SETTINGS, {**UNEQUAL, "loss_type": "grpo"}, {"loss_type": "dapo", "lora"
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGKILL]
 
 
-def test_signal_to_one_rank_ends_all_with_a_whole_model_and_a_resume_is_exact(tmp_path, engine):
-    sharded.check_signal_and_resume(tmp_path, engine)
+def test_signal_to_one_rank_ends_all_with_a_whole_model_and_a_resume_is_exact(ranks, tmp_path, engine):
+    sharded.check_signal_and_resume(ranks, tmp_path, engine)
 
 
 @pytest.mark.slow
@@ -33,5 +33,5 @@ def test_lora_reaches_vllm_as_one_merge(tmp_path, engine, dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_no_signal_loses_the_model(tmp_path, engine, number):
-    sharded.check_signals(tmp_path, engine, number)
+def test_no_signal_loses_the_model(ranks, tmp_path, engine, number):
+    sharded.check_signals(ranks, tmp_path, engine, number)

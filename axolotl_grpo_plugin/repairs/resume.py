@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from trl import GRPOTrainer
 
 from axolotl_grpo_plugin.findings import FindingError, exit_on_findings
@@ -58,7 +59,8 @@ class ResumedRun(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         file = self._batch_file(Path(checkpoint))
         if file.exists():
-            saved = torch.load(file, map_location=self.args.device)
+            # torch cannot load to "cpu:0", the device of ranks on CPUs.
+            saved = send_to_device(torch.load(file, map_location="cpu"), self.args.device)
             self._step = saved["step"]
             self._buffered_inputs = saved["batches"]
 

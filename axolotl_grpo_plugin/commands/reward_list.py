@@ -115,7 +115,8 @@ def rewards_of(module: ModuleType) -> Iterator[Entry]:
                 if default is Parameter.empty:
                     options[option] = REQUIRED
             yield Entry(path, pays, options=options)
-        elif "completions" in signature(function).parameters:
+        # An exception class has no signature.
+        elif not isclass(function) and "completions" in signature(function).parameters:
             yield Entry(path, pays)
 
 

@@ -60,6 +60,10 @@ def helper(text: str) -> int:
     return len(text)
 
 
+class TooShort(ValueError):
+    \"\"\"Raised by `helper`.\"\"\"
+
+
 def _hidden(completions, **columns):
     return [0.0 for _ in completions]
 """

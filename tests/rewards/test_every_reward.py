@@ -20,6 +20,7 @@ from axolotl_grpo_plugin.rewards import (
     format,
     gsm8k,
     gym,
+    json_schema,
     judge,
     math,
     puzzles,
@@ -105,7 +106,7 @@ def run(reward, batch):
 
 SHIPPED = [
     reward
-    for module in (code, countdown, format, gsm8k, gym, math, puzzles, shaping)
+    for module in (choice, code, countdown, format, gsm8k, gym, json_schema, math, puzzles, shaping)
     for reward in vars(module).values()
     if isinstance(reward, Reward) and reward.__module__ == module.__name__
 ]
@@ -129,12 +130,13 @@ NO_COMPLETIONS = [
 
 def row_of(reward):
     row = {"entry": ENTRY, "tests": '{"inputs": ["1"], "outputs": ["1"]}', "data_source": "openai/gsm8k"}
+    row["schema"] = {"type": "integer"}
     values = {"answer": "18", "solution": "18", "ground_truth": "18", "nums": [18], "target": 18, **row}
     return {name: values.get(name) for name in reward.spec.columns}
 
 
 def test_all_shipped_rewards_are_tested():
-    assert len(SHIPPED) == 18
+    assert len(SHIPPED) == 20
 
 
 @pytest.mark.parametrize("reward", [*SHIPPED, *MADE], ids=lambda reward: reward.__name__)
@@ -200,7 +202,9 @@ def test_a_megabyte_takes_milliseconds(rewards, gold, unit, wrap):
         assert spent < 0.3
 
 
-@pytest.mark.parametrize("module", [same, countdown, dispatch, format, gsm8k, math, puzzles, shaping])
+@pytest.mark.parametrize(
+    "module", [same, choice, countdown, dispatch, format, gsm8k, json_schema, math, puzzles, shaping]
+)
 def test_docstring_examples(module):
     """doctest alone finds no examples in rewards."""
     runner = doctest.DocTestRunner()

@@ -365,6 +365,20 @@ def test_choice_has_no_fault_on_options():
     assert not faults(RewardRef(f"{REWARDS}.choice.choice_reward_func"), rows)
 
 
+AGE = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+# Rows in the form that a reward expects, which no attack may find a fault with.
+RIGHT_ROWS = {
+    "json_schema.json_schema_reward_func": [
+        {"prompt": f"State the age as JSON.\n\nTom is {age} years old.", "schema": AGE} for age in (7, 8)
+    ]
+}
+
+
+@pytest.mark.parametrize("name", RIGHT_ROWS)
+def test_reward_has_no_fault_on_rows_of_its_form(name):
+    assert not faults(RewardRef(f"{REWARDS}.{name}"), [Sample(row, None) for row in RIGHT_ROWS[name]])
+
+
 def test_draft_in_thinking_that_the_prompt_opens_is_not_paid():
     rows = [
         Sample({**sample.row, "prompt": f"{sample.row['prompt'][0]['content']}\n<think>\n"}, None) for sample in ROWS

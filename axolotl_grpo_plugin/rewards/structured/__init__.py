@@ -1,0 +1,1 @@
+"""Read the JSON that a completion states, for rewards of structured answers."""

@@ -20,10 +20,21 @@ from axolotl_grpo_plugin.thinking import opened_by, with_opening
 
 # The mark of thinking in which the rendered prompt ends, such as "<think>", or "".
 OPENS = "prompt_opens"
+# The completion as TRL passes it, text or chat messages, for a scorer that reads more than its text.
+MESSAGES = "completion_messages"
 # TRL's GRPOTrainer passes these beside the dataset's columns, and the guard passes OPENS. TRL passes the prompt as
 # `prompts`.
 NOT_COLUMNS = frozenset(
-    {"prompt", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments", OPENS}
+    {
+        "prompt",
+        "completion_ids",
+        "trainer_state",
+        "log_extra",
+        "log_metric",
+        "environments",
+        OPENS,
+        MESSAGES,
+    }
 )
 OF_TRL = NOT_COLUMNS | {"prompts", "completions"}  # the parameters that TRL itself fills
 
@@ -244,6 +255,8 @@ class _Decorated(BaseReward):
         taken = {name: value for name, value in columns.items() if name != OPENS}
         if "prompt" not in self.spec.columns:
             taken.pop("prompt", None)
+        if MESSAGES in self.spec.columns:
+            taken[MESSAGES] = completion
         if OPENS in self.spec.columns:
             return text, {**taken, OPENS: mark}
         return with_opening(text, mark), taken
@@ -372,6 +385,7 @@ class reward(Spec):
         reads: The dataset column that the scorer needs, or several. "completion_ids" are the
             completion's token ids. "prompt" is the prompt: a string or chat messages.
         may_read: Optional columns. A column is None if the dataset or the row lacks it.
+            "completion_messages" is the completion as TRL passes it, with its tool calls.
         reasons: The possible reasons of a score. Each that occurs is a curve of the run.
         inline: Run the scorer in the trainer's process. Set it only if the scorer takes linear time
             and never raises. Other scorers run in a process that can be killed.

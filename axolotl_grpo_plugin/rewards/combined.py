@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from axolotl_grpo_plugin.completions import Completion, Names, text_of
+from axolotl_grpo_plugin.completions import Completion, Names
 from axolotl_grpo_plugin.reward import (
     NOT_THIS_TASK,
     OPENS,
@@ -65,13 +65,12 @@ class Combined(Reward):
         """Return the combined score, or None if a part has no quick one."""
         if self.is_other_task(columns):
             return NOT_THIS_TASK
-        text = text_of(completion)
         # Each part reads it, as if the part were a reward of its own.
         opens = {OPENS: columns[OPENS]} if columns.get(OPENS) else {}
         scores = []
         for part, selected in self.select(columns):
             row = {**selected, **opens}
-            score = part.quick(text, **row) if quickly else part.score(text, **row)
+            score = part.quick(completion, **row) if quickly else part.score(completion, **row)
             if score is None or score.value is None:
                 return score  # the reason of the part is the reason of the whole
             scores.append(score)

@@ -25,6 +25,7 @@ from axolotl_grpo_plugin.rewards import (
     math,
     puzzles,
     shaping,
+    tool_call,
 )
 from axolotl_grpo_plugin.rewards.programs import same
 from axolotl_grpo_plugin.rewards.shaping import reasoning_steps_reward_func as steps
@@ -54,8 +55,8 @@ SHAPED = [
 ]
 PUZZLES = [puzzles.exact_reward_func.bind(separator="|"), puzzles.grid_reward_func]
 EQUATION, MATH = countdown.equation_reward_func, math.accuracy_reward_func
-CHOICE = choice.choice_reward_func
-FAST = [*GSM8K, *LAYOUTS, *PREFILLED, steps, *PUZZLES, EQUATION, CHOICE]
+CHOICE, CALLS = choice.choice_reward_func, tool_call.tool_call_reward_func
+FAST = [*GSM8K, *LAYOUTS, *PREFILLED, steps, *PUZZLES, EQUATION, CHOICE, CALLS]
 assert not any(reward.spec.first for reward in FAST), "call `quick` for rewards that are slow"
 REWARDS = [*FAST, *SHAPED]
 
@@ -106,7 +107,7 @@ def run(reward, batch):
 
 SHIPPED = [
     reward
-    for module in (choice, code, countdown, format, gsm8k, gym, json_schema, math, puzzles, shaping)
+    for module in (choice, code, countdown, format, gsm8k, gym, json_schema, math, puzzles, shaping, tool_call)
     for reward in vars(module).values()
     if isinstance(reward, Reward) and reward.__module__ == module.__name__
 ]
@@ -136,7 +137,7 @@ def row_of(reward):
 
 
 def test_all_shipped_rewards_are_tested():
-    assert len(SHIPPED) == 20
+    assert len(SHIPPED) == 21
 
 
 @pytest.mark.parametrize("reward", [*SHIPPED, *MADE], ids=lambda reward: reward.__name__)
@@ -172,6 +173,9 @@ LONG = [
     (PUZZLES, GRID, [*TAGS, "```", "```json\n1", r"\boxed{", r"\boxed{1}", "[", "."],
      ["{}", "<answer>{}</answer>"]),
     ([EQUATION], "", [*TAGS, "(", "-", "1+"], ["{}", "<answer>{}</answer>"]),
+    ([CALLS], '[{"name": "f", "arguments": {}}]',
+     [*TAGS, "<tool_call>", "</tool_call>", "<tool_call>1</tool_call>", '{"name": "f", "arguments": {}}', "{", "[", '"', "```\n"],
+     ["{}", "<tool_call>{}</tool_call>", "<answer>{}</answer>"]),
     ([gym.gym_reward_func], "", [*TAGS, "("], ["{}"]),
 ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The attacks find the known bugs of public rewards, and none in the rewards of this package."""
 
+import json
 import re
 import time
 from contextlib import closing
@@ -370,7 +371,14 @@ AGE = {"type": "object", "properties": {"age": {"type": "integer"}}, "required":
 RIGHT_ROWS = {
     "json_schema.json_schema_reward_func": [
         {"prompt": f"State the age as JSON.\n\nTom is {age} years old.", "schema": AGE} for age in (7, 8)
-    ]
+    ],
+    "tool_call.tool_call_reward_func": [
+        {
+            "prompt": f"Answer by <tool_call> blocks.\n\nWhat is the weather in {city}?",
+            "solution": json.dumps([{"name": "weather", "arguments": {"city": city, "days": days}}]),
+        }
+        for days, city in enumerate(["Rome", "Oslo", "Lima"], 1)
+    ],
 }
 
 

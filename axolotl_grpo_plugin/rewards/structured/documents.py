@@ -5,16 +5,18 @@ Each function takes time linear in the text and never raises.
 
 import json
 import re
+from collections.abc import Mapping
 from math import isinf
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.completions import find_answer
 from axolotl_grpo_plugin.thinking import after_thinking, is_open
 
-_LONGEST = 200_000  # characters of a document
+LONGEST = 200_000  # characters of a document
 # A fence stands on lines of its own, because no JSON string has a line break.
 _FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.MULTILINE)
 _BRACKETS = re.compile(r"[\[{]")
+_SPACES = re.compile(r"[ \t\n\r]*")
 
 PROBLEMS = ("no_answer", "truncated", "empty_answer", "too_long", "not_json")
 
@@ -82,7 +84,7 @@ def _last_fence(text: str) -> tuple[str, bool]:
 
 
 def _read(text: str) -> Document:
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST:
         return Document(None, text, "too_long")
     try:
         return Document(read_json(text), text)
@@ -97,12 +99,28 @@ def read_json(text: str) -> Any:
         NotJSON: The text is no JSON, states a key of an object twice, has a number that no float holds, or is nested
             too deeply.
     """
+    values = read_json_values(text)
+    if len(values) != 1:
+        raise NotJSON(f"{len(values)} documents")
+    return values[0]
+
+
+def read_json_values(text: str) -> list[Any]:
+    """Return the values of JSON texts one after the other, with whitespace between them.
+
+    Raises:
+        NotJSON: As `read_json`.
+    """
+    values = []
+    end = _SPACES.match(text).end()  # type: ignore[union-attr]  # it matches ""
     try:
-        return json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refused, parse_float=_finite
-        )
+        while end < len(text):
+            value, end = _DECODER.raw_decode(text, end)
+            values.append(value)
+            end = _SPACES.match(text, end).end()  # type: ignore[union-attr]
     except (ValueError, RecursionError) as error:
         raise NotJSON(str(error)) from None
+    return values
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -122,3 +140,13 @@ def _finite(digits: str) -> float:
     if isinf(value):
         raise NotJSON("a number is too large")
     return value
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a value without the keys of objects that Arrow has filled with null."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(each) for key, each in value.items() if each is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refused, parse_float=_finite)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from axolotl_grpo_plugin.rewards.structured.documents import NotJSON, read_json
+from axolotl_grpo_plugin.rewards.structured.documents import NotJSON, read_json, without_nulls
 
 # `jsonschema` checks these formats without other packages, and `date-time` is added.
 _FORMATS = ("date", "email", "ipv4", "ipv6", "uuid")
@@ -26,7 +26,7 @@ def read_schema(schema: Any) -> Any:
         BadSchema: It is no JSON Schema, refers to nothing, or takes every value.
     """
     if isinstance(schema, Mapping):
-        schema = json.dumps(_without_nulls(schema), default=str)
+        schema = json.dumps(without_nulls(schema), default=str)
     if not isinstance(schema, str):
         raise BadSchema("the schema is neither JSON text nor an object")
     validator = _validator(schema)
@@ -97,10 +97,3 @@ def _is_moment(value: object) -> bool:
     if not isinstance(value, str):
         return True
     return "T" in value.upper() and datetime.fromisoformat(value).tzinfo is not None
-
-
-def _without_nulls(value: Any) -> Any:
-    """Return an object without the keys that Arrow has filled with null."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
-    return [_without_nulls(each) for each in value] if isinstance(value, list | tuple) else value

@@ -84,7 +84,8 @@ class Spec:
         group_by: A column of `reads`, or "". The run gets one curve of mean scores per value of it.
         row_problem: Takes columns by name. It returns why no completion of the row can be scored,
             or "".
-        row_columns: The columns that `row_problem` takes, if they are not those of `reads`.
+        row_columns: The columns that `row_problem` takes, if they are not those of `reads`. They
+            contain those of `reads`.
         unroutable: Only for a reward that passes rows to others. It takes a row, and returns why
             no reward scores it and how to fix that, or "".
         inner: The rewards that this one is made of.
@@ -264,7 +265,7 @@ class _Decorated(BaseReward):
     def row_problem(self, columns: Options) -> str:
         """Return why no completion of a row can be scored, or ""."""
         check = self.spec.row_problem
-        row = {name: columns.get(name) for name in self.spec.reads}
+        row = {name: columns.get(name) for name in [*self.spec.reads, *self.spec.row_columns]}
         if check is None or self.is_other_task(row):
             return ""
         return check(**row)

@@ -108,6 +108,7 @@ def joint_spec(
         inline=all(part.spec.inline for part in parts),
         ready=ready,
         row_problem=row_problem if is_checked else None,
+        row_columns=_different(part.spec.row_columns or part.spec.reads for part in parts),
         inner=tuple(parts),
     )
 

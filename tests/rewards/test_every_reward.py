@@ -20,6 +20,7 @@ from axolotl_grpo_plugin.rewards import (
     format,
     gsm8k,
     gym,
+    instructions,
     json_schema,
     judge,
     math,
@@ -107,7 +108,20 @@ def run(reward, batch):
 
 SHIPPED = [
     reward
-    for module in (choice, code, countdown, format, gsm8k, gym, json_schema, math, puzzles, shaping, tool_call)
+    for module in (
+        choice,
+        code,
+        countdown,
+        format,
+        gsm8k,
+        gym,
+        instructions,
+        json_schema,
+        math,
+        puzzles,
+        shaping,
+        tool_call,
+    )
     for reward in vars(module).values()
     if isinstance(reward, Reward) and reward.__module__ == module.__name__
 ]
@@ -131,13 +145,13 @@ NO_COMPLETIONS = [
 
 def row_of(reward):
     row = {"entry": ENTRY, "tests": '{"inputs": ["1"], "outputs": ["1"]}', "data_source": "openai/gsm8k"}
-    row["schema"] = {"type": "integer"}
+    row |= {"schema": {"type": "integer"}, "kwargs": [{}], "instruction_id_list": ["punctuation:no_comma"]}
     values = {"answer": "18", "solution": "18", "ground_truth": "18", "nums": [18], "target": 18, **row}
     return {name: values.get(name) for name in reward.spec.columns}
 
 
 def test_all_shipped_rewards_are_tested():
-    assert len(SHIPPED) == 21
+    assert len(SHIPPED) == 22
 
 
 @pytest.mark.parametrize("reward", [*SHIPPED, *MADE], ids=lambda reward: reward.__name__)
@@ -207,7 +221,7 @@ def test_a_megabyte_takes_milliseconds(rewards, gold, unit, wrap):
 
 
 @pytest.mark.parametrize(
-    "module", [same, choice, countdown, dispatch, format, gsm8k, json_schema, math, puzzles, shaping]
+    "module", [same, choice, countdown, dispatch, format, gsm8k, instructions, json_schema, math, puzzles, shaping]
 )
 def test_docstring_examples(module):
     """doctest alone finds no examples in rewards."""

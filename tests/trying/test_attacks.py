@@ -379,6 +379,14 @@ RIGHT_ROWS = {
         }
         for days, city in enumerate(["Rome", "Oslo", "Lima"], 1)
     ],
+    "instructions.instructions_reward_func": [
+        {
+            "prompt": f"Write about {animal}s in at least 40 words. Use no comma, and finish with: Any questions?",
+            "instruction_id_list": ["length_constraints:number_words", "punctuation:no_comma", "startend:end_checker"],
+            "kwargs": [{"num_words": 40, "relation": "at least"}, {}, {"end_phrase": "Any questions?"}],
+        }
+        for animal in ("hen", "owl")
+    ],
 }
 
 

@@ -1,0 +1,1 @@
+"""The verifiable instructions of IFEval."""

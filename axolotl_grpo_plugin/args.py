@@ -1,6 +1,6 @@
 """The YAML keys that this plugin adds to Axolotl's."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -89,6 +89,14 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     grpo_reward_args: dict[str, dict[str, Any]] | None = None
     """Parameters of reward functions, factories and classes: the path in trl.reward_funcs, then
     names and values. Write `path#alias` to use one function twice.
+    """
+
+    grpo_reward_range: (
+        dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None
+    ) = None
+    """Lowest and highest score of reward functions that declare none, such as TRL's: the path in
+    trl.reward_funcs, then `[0.0, 1.0]`. The highest score of the first reward means that an answer is right. A score
+    outside the range counts as failed.
     """
 
     grpo_reward_isolation: (

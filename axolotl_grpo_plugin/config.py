@@ -302,6 +302,7 @@ class Config(Block):
     grpo_reward_error_limit = Key(number_of)
     grpo_reward_isolation = Key(text_or_mapping)  # one for all rewards, or a mapping
     grpo_reward_memory = Key(number_of)
+    grpo_reward_range = Key(mapping_of)
     grpo_reward_timeout = Key(number_of)
     grpo_rollouts = Key(as_written)  # a folder or a bool
     grpo_show_steps = Key(whole_of)

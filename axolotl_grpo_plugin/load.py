@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from inspect import Parameter, getmembers, isclass, signature
+from math import isfinite
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.config import Config, mapping_of
+from axolotl_grpo_plugin.config import Config, list_of, mapping_of, number_of
 from axolotl_grpo_plugin.findings import (
     Finding,
     FindingError,
@@ -31,6 +32,7 @@ from axolotl_grpo_plugin.reward import (
     GroupReward,
     Options,
     PlainReward,
+    Range,
     Reward,
     Scorer,
     check_options,
@@ -46,14 +48,22 @@ class RewardRef(NamedTuple):
 
     key: the string in `trl.reward_funcs` ("my.module.function" or "my.module.function#alias").
     arguments: its `grpo_reward_args`, as sorted pairs.
+    range: its `grpo_reward_range`, None without one.
     """
 
     key: str
     arguments: tuple[tuple[str, Any], ...] = ()
+    range: Range | None = None
 
     @classmethod
-    def of(cls, key: str, arguments: Options) -> "RewardRef":
-        return cls(key, tuple(sorted(plain(arguments).items(), key=str)))
+    def of(cls, key: str, arguments: Options, range: Range | None = None) -> "RewardRef":
+        return cls(key, tuple(sorted(plain(arguments).items(), key=str)), range)
+
+    @classmethod
+    def in_config(cls, key: str, cfg: Config) -> "RewardRef":
+        """Return the reward with the options that a config gives it."""
+        arguments = mapping_of(cfg.grpo_reward_args.get(key))
+        return cls.of(key, arguments, range_of(cfg.grpo_reward_range.get(key)))
 
     @property
     def path(self) -> str:
@@ -68,8 +78,17 @@ def reward_refs(cfg: Config) -> RewardRefs:
     refs = []
     for key in cfg.trl.reward_funcs:
         if isinstance(key, str):  # Axolotl refuses an entry that is no text
-            refs.append(RewardRef.of(key, mapping_of(cfg.grpo_reward_args.get(key))))
+            refs.append(RewardRef.in_config(key, cfg))
     return refs
+
+
+def range_of(value: object) -> Range | None:
+    """Return the lowest and the highest score of `[0.0, 1.0]`, None for anything else."""
+    ends = [number_of(end) for end in list_of(value)]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        return None
+    low, high = ends[0], ends[1]
+    return (low, high) if low < high and isfinite(low) and isfinite(high) else None
 
 
 def plain(value: Any) -> Any:
@@ -103,7 +122,14 @@ def load_reward(reward: RewardRef) -> BaseReward:
                 "Name a reward function, or a factory that returns one",
             )
         if not isinstance(function, BaseReward):
-            function = PlainReward(function)
+            function = PlainReward(function, reward.range)
+        elif reward.range:
+            stop(
+                "wrong-range",
+                "grpo_reward_range",
+                f"the reward declares its range itself: {function.spec.range}",
+                "Remove it there",
+            )
         _built[key] = function
     return _built[key]
 

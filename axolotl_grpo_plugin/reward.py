@@ -351,12 +351,17 @@ class AsyncReward(BaseReward):
 
 
 class PlainReward(BaseReward):
-    """A reward function without a decorator of this package: from TRL, or a user's."""
+    """A reward function without a decorator of this package: from TRL, or a user's.
 
-    def __init__(self, function: Scorer):
+    Args:
+        function: The function, as TRL calls it.
+        range: Its lowest and its highest score, None if they are not known.
+    """
+
+    def __init__(self, function: Scorer, range: Range | None = None):
         # Token ids stay among `reads`, because `score` and `check` need to know of them.
         filled = OF_TRL - {"completion_ids"}
-        super().__init__(function, Spec(reads=required(function, *filled)))
+        super().__init__(function, Spec(range=range, reads=required(function, *filled)))
         # A partial, or an object whose `__call__` is async, is no coroutine function itself.
         called = function.func if isinstance(function, partial) else function
         is_async = inspect.iscoroutinefunction

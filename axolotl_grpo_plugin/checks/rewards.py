@@ -1,9 +1,8 @@
 """Check the rewards that a config names, and its options for scoring."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import inf
-from typing import Any
 
 from axolotl_grpo_plugin.config import Config, mapping_of, number_of
 from axolotl_grpo_plugin.findings import Finding, Findings, Level, fault, nearest
@@ -15,6 +14,7 @@ from axolotl_grpo_plugin.load import (
     load_reward,
     made_reward,
     not_ready,
+    range_of,
     reward_refs,
     takes_any,
 )
@@ -58,7 +58,6 @@ def check_rewards(cfg: Config) -> Findings:
         where = f"trl.reward_funcs[{number}] ({key})"
         path, _, alias = key.partition("#")
         name = alias or key
-        arguments = mapping_of(cfg.grpo_reward_args.get(key))
         if name in names:
             yield fault(
                 "named-twice",
@@ -66,7 +65,7 @@ def check_rewards(cfg: Config) -> Findings:
                 "named twice",
                 f"Give each its own alias: {path}#first, {path}#second",
             )
-        elif finding := _problem_of(key, arguments, where):
+        elif finding := _problem_of(RewardRef.in_config(key, cfg), where):
             yield finding
         names.add(name)
 
@@ -75,9 +74,9 @@ def _size(weight: object) -> float:
     return abs(number_of(weight) or 0)
 
 
-def _problem_of(key: str, arguments: Mapping[str, Any], where: str) -> Finding | None:
+def _problem_of(ref: RewardRef, where: str) -> Finding | None:
     """Return why TRL cannot call a reward, None if it can."""
-    path = RewardRef(key).path
+    path = ref.path
     if finding := check_file_path(path, where):
         return finding
     if is_model(path):
@@ -95,7 +94,7 @@ def _problem_of(key: str, arguments: Mapping[str, Any], where: str) -> Finding |
     function = function_at(path, where)
     if isinstance(function, Finding):
         return function
-    reward = made_reward(RewardRef.of(key, arguments), where)
+    reward = made_reward(ref, where)
     if isinstance(reward, Finding):
         return reward
     called = reward.function if isinstance(reward, PlainReward) else reward
@@ -127,7 +126,7 @@ def check_ready(cfg: Config, level: Level = "error") -> Findings:
 def check_scoring(cfg: Config) -> Findings:
     """Check that options of single rewards name known rewards, and that the guarded rewards are called."""
     keys = [reward.key for reward in reward_refs(cfg)]
-    for option in ("grpo_reward_args", "grpo_reward_isolation"):
+    for option in ("grpo_reward_args", "grpo_reward_isolation", "grpo_reward_range"):
         for key in mapping_of(cfg.value_at(option)):
             if key not in keys:
                 yield fault(
@@ -136,6 +135,14 @@ def check_scoring(cfg: Config) -> Findings:
                     "trl.reward_funcs names no such reward",
                     nearest(key, keys),
                 )
+    for key, written in cfg.grpo_reward_range.items():
+        if is_model(str(key)) or range_of(written) is None:
+            yield fault(
+                "wrong-range",
+                f"grpo_reward_range ({key})",
+                "a reward model has no range" if is_model(str(key)) else f"{written} is no range",
+                "Write [lowest, highest] for a reward function, such as [0.0, 1.0]",
+            )
     if (cfg.context_parallel_size or 1) > 1:
         yield fault(
             "unguarded",

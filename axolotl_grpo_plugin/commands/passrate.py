@@ -87,7 +87,7 @@ def _first(rewards: Sequence[LoggedReward]) -> LoggedReward:
             "no-range",
             f"trl.reward_funcs[0] ({reward.name})",
             "no highest score is declared, so that no answer counts as right",
-            "Put a reward with a range first in trl.reward_funcs",
+            "Put a reward with a range first in trl.reward_funcs, or give it one in grpo_reward_range",
         )
     return reward
 

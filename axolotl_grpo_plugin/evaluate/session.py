@@ -218,7 +218,8 @@ def _sources(cfg: Config, options: Options, key: str) -> list[Source]:
         described = benchmark(data, options.data_file)
         trl = {"reward_funcs": [described.reward], "reward_weights": None}
         cfg.raw["trl"] = {**cfg.trl.raw, **trl}
-        cfg.raw["grpo_reward_args"] = cfg.raw["grpo_columns"] = None
+        for key in ("grpo_reward_args", "grpo_reward_range", "grpo_columns"):
+            cfg.raw[key] = None
         source = described.source
     elif Path(data).is_file():
         # The file's rows are like those of the config's first dataset.

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.completions import Texts
-from axolotl_grpo_plugin.reward import NOT_COLUMNS, GroupReward, Rows
+from axolotl_grpo_plugin.reward import NOT_COLUMNS, GroupReward, PlainReward, Rows
 from axolotl_grpo_plugin.runlog.schema import as_text
 from axolotl_grpo_plugin.scoring.guard import GuardedReward, failure_of, is_failed
 from axolotl_grpo_plugin.scoring.worker import Outcome
@@ -205,7 +205,7 @@ def _facts_of(guard: GuardedReward, samples: Samples) -> _Facts:
     marks = guard.ends([sample.row["prompt"] for sample in samples]) if guard.ends else ()
     opens = next(iter(marks), "")
     reads = [name for name in guard.function.spec.columns if name not in NOT_COLUMNS]
-    is_plain = not reads and guard.function.highest is None
+    is_plain = not reads and isinstance(guard.function, PlainReward)
     targets = targets_of(samples, ANSWERS if is_plain else reads, opens)
     no_gold = "" if any(target.gold for target in targets) else NO_GOLD
     right = _try_layouts(guard, targets)

@@ -134,6 +134,36 @@ def test_same_function_twice_needs_aliases(module):
     assert "named twice" in rewards(f"{path}#a", f"{XMLCOUNT}#a")[0]
 
 
+@pytest.mark.parametrize("path", ["trl.rewards.think_format_reward", "trl.rewards.think_format_reward#alias"])
+@pytest.mark.parametrize(
+    "written, found",
+    [
+        ([0.0, 1.0], None),
+        (["0", 1e9], None),
+        ([1.0, 0.0], "[1.0, 0.0] is no range"),
+        ([0.0, 0.0], "[0.0, 0.0] is no range"),
+        ([0.0], "[0.0] is no range"),
+        (1.0, "1.0 is no range"),
+        ([0.0, ".inf"], "[0.0, '.inf'] is no range"),
+        ([0.0, float("inf")], "[0.0, inf] is no range"),
+    ],
+)
+def test_range_of_a_function_that_declares_none(path, written, found):
+    cfg = Config({"trl": {"reward_funcs": [path]}, "grpo_reward_range": {path: written}})
+    findings = [str(finding) for finding in [*checks.check_scoring(cfg), *checks.check_rewards(cfg)]]
+    fix = "Write [lowest, highest] for a reward function, such as [0.0, 1.0]."
+    assert findings == ([f"grpo_reward_range ({path}): {found}. {fix}"] if found else [])
+
+
+def test_range_of_a_reward_that_has_one_or_is_no_function():
+    cfg = Config({"trl": {"reward_funcs": [INT]}, "grpo_reward_range": {INT: [0, 2]}})
+    (finding,) = checks.check_rewards(cfg)
+    where = f"trl.reward_funcs[0] ({INT}): grpo_reward_range"
+    assert str(finding) == f"{where}: the reward declares its range itself: (0.0, 0.5). Remove it there."
+    assert scoring({"reward_funcs": ["owner/model"]}, grpo_reward_range={"owner/model": [0, 1]}) == ["wrong-range"]
+    assert scoring({"reward_funcs": [INT]}, grpo_reward_range={"int": [0, 1]}) == ["unknown-reward"]
+
+
 def test_refuses_context_parallel_training():
     assert scoring(context_parallel_size=2) == scoring(context_parallel_size="2") == ["unguarded"]
     assert not scoring(context_parallel_size=1) + scoring(context_parallel_size="1")

@@ -95,6 +95,10 @@ MISTAKES = {
     "3 undecorated": (reward("mine.plain"), None),
     "5 misspelt column, decorated": (reward("mine.decorated"), '"anser"'),
     "8 outside its range": (reward("mine.outside"), "it returned 5.0, which is outside its range"),
+    "outside its range in the YAML": (
+        reward("mine.ends", grpo_reward_range={"mine.ends": [-1.0, -0.5]}),
+        "it returned 0.0, which is outside its range (-1.0, -0.5)",
+    ),
     "10 raises": (reward("mine.raises"), r"it raised KeyError: 'nope' (mine.py, line 28)"),
     "11 infinite loop": (
         reward("mine.loops", grpo_reward_timeout=0.4), "a completion was not scored within ",

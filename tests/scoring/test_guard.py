@@ -12,11 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import FindingError
 from axolotl_grpo_plugin.load import RewardRef
 from axolotl_grpo_plugin.processes import alive
 from axolotl_grpo_plugin.reward import Score
 from axolotl_grpo_plugin.scoring.guard import GuardedReward
+from axolotl_grpo_plugin.scoring.guards import Guards
 from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.scoring.worker import to_outcome, to_outcomes
 from tests.conftest import ROOT, program
@@ -42,6 +44,18 @@ def guard(pool):
         return GuardedReward(RewardRef(f"{HERE}.{name}"), name, pool, timeout, limit, isolation)
 
     return make
+
+
+def test_range_of_the_yaml_names_the_best_score_and_refuses_others():
+    path = "trl.rewards.think_format_reward"
+    cfg = Config({"trl": {"reward_funcs": [path]}, "grpo_reward_range": {path: [0.0, 0.5]}})
+    guards = Guards.of(cfg)
+    texts = ["<think>9 * 2</think>18", "18"]
+    right, wrong = guards.guards[path].score_list([{"prompt": [{"role": "user", "content": "9 * 2?"}]}] * 2, texts)
+    guards.close()
+    assert guards.highest() == {"think_format_reward": 0.5}
+    assert wrong.value == 0.0
+    assert right.error == "returned 1.0, which is outside its range (0.0, 0.5)"
 
 
 def call(guard, completions=("a", "b", "c"), **columns):

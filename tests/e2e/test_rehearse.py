@@ -78,6 +78,11 @@ def rows_in_verls_format(folder, gsm8k):
     return save(folder, rows)
 
 
+def rows_of_medicine(folder, gsm8k):
+    row = {"Open-ended Verifiable Question": "Which vitamin prevents scurvy?", "Ground-True Answer": "Vitamin C"}
+    return save(folder, [row] * 300)
+
+
 def save(folder, rows):
     return write_rows(folder / "rows.jsonl", rows)
 
@@ -88,6 +93,7 @@ LOCAL_ROWS = {  # in place of the hub's, with the same columns
     "xiaodongguaAIGC/X-R1-7500": rows_of_math,
     "HuggingFaceH4/MATH-500": rows_of_math,
     "Jiayi-Pan/Countdown-Tasks-3to4": rows_of_countdown,
+    "FreedomIntelligence/medical-o1-verifiable-problem": rows_of_medicine,
     "LLM360/guru-RL-92k": rows_in_verls_format,
 }
 

@@ -37,7 +37,7 @@ class NoReply(Exception):
 
 
 Body = dict[str, Any]  # the JSON object of a request
-Replies = dict[str, bool | NoReply]
+Replies = dict[str, float | NoReply]
 
 
 @dataclass(eq=False)
@@ -48,19 +48,19 @@ class Endpoint:
 
     Args:
         request: A request without its message.
-        read: Returns the verdict that the model's text states, or raises NoReply.
+        read: Returns the score that the model's text states, or raises NoReply.
 
     `rewards.judge.judge` documents the other arguments.
     """
 
     base_url: str
     request: Body
-    read: Callable[[str], bool]
+    read: Callable[[str], float]
     api_key_env: str
     concurrency: int
     timeout: float
     retries: int
-    _known: dict[bytes, bool] = field(default_factory=dict)
+    _known: dict[bytes, float] = field(default_factory=dict)
     _lost: int = 0  # requests without an answer since the last answer
     _is_out: bool = False
 
@@ -94,7 +94,7 @@ class Endpoint:
             replies[message] = failures.get(message) or self._known[key]
         return replies
 
-    async def _try(self, client: Any, turns: asyncio.Semaphore, message: str) -> bool | NoReply:
+    async def _try(self, client: Any, turns: asyncio.Semaphore, message: str) -> float | NoReply:
         async with turns:
             if self._lost >= max(self.concurrency, 2):  # this request would also wait in vain
                 return NoReply("down", "not asked, because other requests got no answer")
@@ -109,7 +109,7 @@ class Endpoint:
             self._lost = 0
             return reply
 
-    async def _ask(self, client: Any, message: str) -> bool:
+    async def _ask(self, client: Any, message: str) -> float:
         body = {**self.request, "messages": [{"role": "user", "content": message}]}
         headers = self._headers()
         try:

@@ -1,9 +1,9 @@
 r"""A language model on any OpenAI-compatible server judges an answer by the gold answer, by a rubric, or by both.
 
-Only the answer is sent (`completions.find_answer`: in `<answer>`, else in `\boxed{}`), or all of the text after the
-thinking, as a JSON string that no text can close. Invisible format characters are removed and the marks of chat templates escaped. An answer
-scores 0 if it contains a verdict or is too long for the judge. If the judge is down, slow or unreadable, the
-score is None.
+Only the answer is sent (`completions.find_answer`: in `<answer>`, else in `\boxed{}`, else in a line "Answer: ..."),
+or all of the text after the thinking, as a JSON string that no text can close. Invisible format characters are removed
+and the marks of chat templates escaped. An answer scores 0 if it contains a verdict or is too long for the judge. If the
+judge is down, slow or unreadable, the score is None.
 """
 
 import json
@@ -240,7 +240,7 @@ class _Judge(AsyncReward):
         if self._gold and not str(row[self._gold]).strip():
             return Score(None, "bad_gold")
         text = with_opening(text_of(completion), row.get(OPENS))
-        answer = _all_of(text) if self._whole_text else find_answer(text, ["tag", "box"])
+        answer = _all_of(text) if self._whole_text else find_answer(text, ["tag", "box", "line"])
         if answer.text is None:
             return Score(0.0, answer.problem)
         if len(answer.text) > self._longest:

@@ -105,6 +105,9 @@ CONTRACT = [
     (r"\boxed{18} and again \boxed{18}", "18", 1.0, "correct"),
     ("<answer>18</answer>\r\n", "18", 1.0, "correct"),
     ([{"role": "assistant", "content": "<answer>18</answer>"}], "18", 1.0, "correct"),
+    ("It is so.\n\nAnswer: 18", "18", 1.0, "correct"),
+    ("So \\boxed{18}.\n\nAnswer: 18", "18", 1.0, "correct"),
+    ("So \\boxed{18}.\n\nAnswer: 17", "", 0.0, "several_answers"),
     # Without an answer, no request is sent.
     ("18", "", 0.0, "no_answer"),
     ("The answer is 18.", "", 0.0, "no_answer"),

@@ -20,6 +20,7 @@ from axolotl_grpo_plugin.scoring.pool import Pool
 from axolotl_grpo_plugin.trying.attacks import MAY_PAY, attack
 from axolotl_grpo_plugin.trying.samples import Sample, samples
 from tests.conftest import ROOT
+from tests.rewards.judge_server import MODEL, JudgeServer, Reply
 
 REWARDS = "axolotl_grpo_plugin.rewards"
 FAIL = "tests.scoring.rewards_that_fail"  # a scoring process imports it fast
@@ -393,6 +394,18 @@ RIGHT_ROWS = {
 @pytest.mark.parametrize("name", RIGHT_ROWS)
 def test_reward_has_no_fault_on_rows_of_its_form(name):
     assert not faults(RewardRef(f"{REWARDS}.{name}"), [Sample(row, None) for row in RIGHT_ROWS[name]])
+
+
+@pytest.mark.parametrize("options", [{}, {"rubric": "It is right.", "scale": 4}])
+def test_judge_has_no_fault_if_its_model_is_honest(options):
+    def verdict(asked):
+        points = 4 if options else "yes"
+        nothing = 0 if options else "no"
+        return Reply(f"VERDICT: {points if asked.data['answer'] == asked.data['reference'] else nothing}")
+
+    with JudgeServer(verdict) as server:
+        arguments = {"model": MODEL, "base_url": server.url, "gold": "answer", **options}
+        assert not faults(RewardRef.of(f"{REWARDS}.judge.judge", arguments), ROWS[:2])
 
 
 def test_draft_in_thinking_that_the_prompt_opens_is_not_paid():

@@ -156,6 +156,11 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     patterns: `[run.yaml, "rollouts/*"]`.
     """
 
+    grpo_advantage: Literal["rloo", "maxrl"] | None = None
+    """Advantage of a completion in its prompt group, in place of TRL's `scale_rewards`: `rloo` (the reward minus the
+    mean of the others) or `maxrl` (the reward minus the mean, divided by the mean). docs/variants.md compares them.
+    """
+
     grpo_packed_step: bool | None = None
     """Compute TRL's gradient from real tokens only: without padding, with each prompt once, and without completions
     that have no gradient (docs/speed.md). The default is true. `false` trains by TRL's own step.

@@ -282,6 +282,7 @@ class Config(Block):
     wandb_project = Key(text_of)
 
     # Of this plugin: `args.py` describes them.
+    grpo_advantage = Key(text_of)
     grpo_cpu_threads = Key(whole_of)
     grpo_dynamic_sampling = Key(flag_of)
     grpo_dynamic_sampling_reward = Key(text_of)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from axolotl_grpo_plugin.checks import config, prefill, traps
+from axolotl_grpo_plugin.checks.advantages import check_advantage, check_rewards_of_advantage
 from axolotl_grpo_plugin.checks.batch import check_batch, check_groups, check_rows
 from axolotl_grpo_plugin.checks.engines import check_engine
 from axolotl_grpo_plugin.checks.ignored import check_ignored, check_twice, check_unread
@@ -238,9 +239,11 @@ CHECKS = (
     Check("yaml", lambda facts: config.check_blocks(facts.cfg)),
     Check("yaml", lambda facts: config.check_held_out(facts.cfg)),
     Check("yaml", lambda facts: check_dynamic_sampling(facts.cfg)),
+    Check("yaml", lambda facts: check_advantage(facts.cfg)),
     Check("yaml", lambda facts: check_scoring(facts.cfg)),
     Check("yaml", lambda facts: check_address(facts.cfg)),
     Check("import", lambda facts: check_rewards(facts.cfg), uses=_OURS),
+    Check("import", lambda facts: check_rewards_of_advantage(facts.cfg), rewards_load),
     Check("import", lambda facts: config.check_datasets(facts.cfg), uses=_OURS),
     Check("import", lambda facts: check_model(facts.cfg)),
     Check("import", lambda facts: config.check_deepspeed(facts.cfg)),

@@ -1,5 +1,7 @@
 """Count dead prompt groups from their scores, and give their completions an advantage of exactly 0.
 
+The same class gives the others the advantages of `grpo_advantage` in place of TRL's.
+
 A prompt group is dead if its rewards are equal, because their advantages are 0. TRL 1.14 tests this by the
 standard deviation. The float32 mean of eight rewards of 2.9 is not 2.9, so the deviation is about 1e-7.
 TRL then counts the group as live, and trains on advantages of 0.0024.
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 
 from axolotl_grpo_plugin.reward import Rows
+from axolotl_grpo_plugin.scoring.advantages import group_advantages, total_rewards
 from axolotl_grpo_plugin.scoring.batch import ScoredBatch
 from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
 
@@ -50,15 +53,20 @@ def dead_completions(trainer: Any, scores: torch.Tensor, group: int) -> torch.Te
 class DeadGroups(GuardedScores):
     """TRL's trainer that trains on dead groups with advantages of exactly 0, and counts them right.
 
+    Attributes:
+        estimator: The `grpo_advantage` of the run. None: TRL's advantages.
+
     TRL's trainer and Axolotl's synchronous one compute advantages in `_generate_and_score_completions`. Axolotl's data
     producer with `async_prefetch` calls the other three methods in its place.
     """
+
+    estimator: str | None = None
 
     def _generate_and_score_completions(self, inputs: Rows) -> dict[str, Any]:
         """Generate and score a batch."""
         before = len(self.scored)
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        self._silence(self.scored[-1], output["advantages"])
+        self._settle(self.scored[-1], output["advantages"])
         self._correct_logs(self.scored[before:])
         return output
 
@@ -89,23 +97,30 @@ class DeadGroups(GuardedScores):
         """Get the advantages of a batch, or of its rows from `s_start` to `s_end`."""
         batch = self.scored[-1]
         batch.copies = len(batch.scores) // len(rewards_per_func)
-        self._silence(batch, advantages)
+        self._settle(batch, advantages)
         if s_start is not None:  # of a chunk, Axolotl has copied the advantages before
             data["advantages"][s_start:s_end] = advantages
         super()._post_advantage_hook(
             data, rewards_per_func, advantages, *arguments, s_start=s_start, s_end=s_end, **options
         )
 
-    def _silence(self, batch: ScoredBatch, advantages: torch.Tensor) -> None:
-        """Set the advantages of dead groups to 0, in place, and keep the advantages in the batch.
+    def _settle(self, batch: ScoredBatch, advantages: torch.Tensor) -> None:
+        """Set the advantages of `grpo_advantage`, and those of dead groups to 0, in place. Keep them in the batch.
 
         Args:
             batch: The scored batch.
             advantages: Of this rank's completions.
         """
-        dead = dead_completions(self, batch.scores, batch.group)
-        advantages[dead[batch.indices.start : batch.indices.stop]] = 0.0
+        indices = slice(batch.indices.start, batch.indices.stop)
+        if self.estimator:
+            advantages[:] = self._estimated(batch.scores, batch.group)[indices]
+        advantages[dead_completions(self, batch.scores, batch.group)[indices]] = 0.0
         batch.advantages = advantages.tolist()
+
+    def _estimated(self, scores: torch.Tensor, group: int) -> torch.Tensor:
+        """Return the advantages of `grpo_advantage` of all completions."""
+        assert self.estimator
+        return group_advantages(total_rewards(scores, self.reward_weights), group, self.estimator)
 
     def _correct_metric(self, batches: list[ScoredBatch]) -> list[torch.Tensor]:
         """Replace TRL's shares of dead groups. Return whether each completion of a batch is in one."""
@@ -119,10 +134,15 @@ class DeadGroups(GuardedScores):
 
     def _correct_logs(self, batches: list[ScoredBatch]) -> None:
         """Replace TRL's shares of dead groups, and the advantages that it logs."""
-        dead = self._correct_metric(batches)
+        dead = torch.cat(self._correct_metric(batches)).tolist()
         # The log keeps the last batches only.
         logged = self._logs["advantages"]
-        newest_first = torch.cat(dead).tolist()[::-1]
-        for distance, is_dead in enumerate(newest_first[: len(logged)], 1):
-            if is_dead:
-                logged[-distance] = 0.0
+        count = min(len(dead), len(logged))
+        values = [*logged][len(logged) - count :]
+        if self.estimator:
+            values = []
+            for batch in batches:
+                scores = batch.scores[: len(batch.scores) // batch.copies]
+                values += self._estimated(scores, batch.group).tolist()
+        for distance in range(1, count + 1):
+            logged[-distance] = 0.0 if dead[-distance] else values[-distance]

@@ -63,6 +63,7 @@ class Run:
             rollout_log=self._rollout_log,
             guarded_tools=self.tools,
             sampling=SamplingSettings.of(cfg),
+            estimator=cfg.grpo_advantage,
         )
         # Axolotl's own reward workers have no time limit, and lose the columns that rewards log.
         cfg.raw["trl"]["reward_num_workers"] = 1

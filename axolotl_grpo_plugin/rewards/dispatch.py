@@ -1,6 +1,6 @@
 """One reward for a mix of datasets: the `data_source` of a row selects the rewards that score it.
 
-`KNOWN_SOURCES` has routes for the sources in datasets of verl, Reasoning360 and TinyZero.
+`KNOWN_SOURCES` has routes for the sources in datasets of verl, Reasoning360, ToolRL and TinyZero.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from axolotl_grpo_plugin.findings import stop
 from axolotl_grpo_plugin.load import load_scorer, not_ready
 from axolotl_grpo_plugin.reward import (
+    MESSAGES,
     NOT_THIS_TASK,
     Options,
     Range,
@@ -29,11 +30,12 @@ _OURS = "axolotl_grpo_plugin.rewards"
 _MATH = f"{_OURS}.math.accuracy_reward_func"
 _CODE = f"{_OURS}.code.code_reward_func"
 _CHOICE = f"{_OURS}.choice.choice_reward_func"
+_INSTRUCTIONS = f"{_OURS}.instructions.instructions_reward_func"
 _GRID = f"{_OURS}.puzzles.grid_reward_func"
 _EXACT = f"{_OURS}.puzzles.exact_reward_func"
 _ORDER = {"reward": _EXACT, "args": {"ignore_case": True}}
 
-# Our rewards for the sources of those projects. "x*" is every source that begins with x.
+# Our rewards for the sources of those projects. "x*" is every source that begins with x. A longer prefix stands first.
 KNOWN_SOURCES: dict[str, Any] = {
     "openai/gsm8k": {"reward": _MATH, "columns": {"solution": "answer"}},
     "ordering_puzzle_dataset": _ORDER,
@@ -49,6 +51,10 @@ KNOWN_SOURCES: dict[str, Any] = {
     "math*": _MATH,
     "aime*": _MATH,
     "numina*": _MATH,
+    "gpqa*": _CHOICE,
+    "stem__gpqa*": _CHOICE,
+    "supergpqa*": _CHOICE,
+    "stem__supergpqa*": _CHOICE,
     "stem*": _MATH,
     "codegen*": _CODE,
     "codecontests": _CODE,
@@ -57,6 +63,9 @@ KNOWN_SOURCES: dict[str, Any] = {
     "taco": _CODE,
     "code": _CODE,
     "choice": _CHOICE,
+    "ifeval*": _INSTRUCTIONS,
+    "ood__ifeval*": _INSTRUCTIONS,
+    "rlla*": f"{_OURS}.tool_call.tool_call_reward_func",
     "zebra_puzzle_dataset": _GRID,
     "logic__zebra_puzzle*": _GRID,
     "graph_logical_dataset": _EXACT,
@@ -88,7 +97,7 @@ class Member(NamedTuple):
     @property
     def dataset_columns(self) -> set[str]:
         """The dataset's columns that the reward may read, beside data_source."""
-        return {*self.function.spec.columns, *self.columns.values()} - {"data_source"}
+        return {*self.function.spec.columns, *self.columns.values()} - {"data_source", MESSAGES}
 
     def read(self, row: Options) -> Row:
         """Return the reward's columns of a row. A column that is missing is None."""

@@ -17,6 +17,7 @@ MATH = "axolotl_grpo_plugin.rewards.math.accuracy_reward_func"
 EQUATION = "axolotl_grpo_plugin.rewards.countdown.equation_reward_func"
 
 
+RLLA = '<think> One call. </think>\n<tool_call>\n{"name": "weather", "parameters": {"city": "Rome"}}\n</tool_call>'
 # data_source, ground_truth, completion, score, reason: with the known routes
 SOURCES = [
     ("openai/gsm8k", "18", "so #### 18", 1.0, "correct"),
@@ -26,6 +27,11 @@ SOURCES = [
     ("math__combined", "34", r"\boxed{33}", 0.0, "wrong_value"),
     ("aime2024", "34", r"\boxed{034}", 1.0, "correct"),
     ("stem__web", "C", r"\boxed{C}", 1.0, "correct"),
+    ("stem__gpqa_diamond_no_box", "C", "It is so.\n\nAnswer: C) 15 kJ", 1.0, "correct"),
+    ("stem__supergpqa", "J", r"\boxed{(J)}", 1.0, "correct"),
+    ("gpqa_diamond", "C", r"\boxed{A or C}", 0.0, "unreadable"),
+    ("rlla", RLLA, RLLA, 1.0, "correct"),
+    ("rlla", RLLA, RLLA.replace("Rome", "Oslo"), 0.0, "wrong_arguments"),
     ("table__hitab", "0.25", r"\boxed{0.250}", 1.0, "correct"),
     ("logic__ordering_puzzle_dataset", ["jay", "owl"], "<answer>['jay', 'owl']</answer>", 1.0, "correct"),
     ("logic__graph_logical", "kqvm", "<answer>kqvm</answer>", 1.0, "correct"),
@@ -149,10 +155,10 @@ def test_range_covers_all_routes():
     assert dispatch().spec.range == (0.0, 1.0)
 
 
-def test_every_known_rule_is_built_and_none_overlaps():
+def test_every_known_rule_is_built_and_a_longer_prefix_goes_first():
     prefixes = [rule[:-1] for rule in KNOWN_SOURCES if rule.endswith("*")]
-    for prefix in prefixes:
-        assert not any(other != prefix and other.startswith(prefix) for other in prefixes)
+    for number, prefix in enumerate(prefixes):
+        assert not any(later.startswith(prefix) for later in prefixes[number + 1 :])
     assert dispatch().spec.reads == ("data_source",) and dispatch().spec.group_by == "data_source"
 
 

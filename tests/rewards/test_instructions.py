@@ -166,7 +166,7 @@ def test_instruction_that_cannot_be_checked_has_no_score_and_says_why(ids, param
 
 def test_rows_of_reasoning360_by_dispatch():
     ids, parameters = BOTH
-    routed = dispatch({"ood__ifeval": "axolotl_grpo_plugin.rewards.instructions.instructions_reward_func"})
+    routed = dispatch()
     row = {
         "data_source": "ood__ifeval",
         "ground_truth": json.dumps(parameters),

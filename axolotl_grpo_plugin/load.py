@@ -4,6 +4,7 @@ The trainer and its scoring processes load rewards by name, so they exchange onl
 """
 
 import os
+import re
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -40,6 +41,7 @@ from axolotl_grpo_plugin.reward import (
 )
 
 Columns = Collection[str]
+_IMPORTING = re.compile(rf"^<frozen|/importlib/__init__\.py$|^{re.escape(__file__)}$")
 Function = Callable[..., Any]
 
 
@@ -334,9 +336,19 @@ def imported(module_name: str, where: str) -> ModuleType | Finding:
                 fix = nearest(error.name, [module.name for module in modules])
             return fault("no-module", where, what, fix)
         why = f", because it imports {error.name!r}, which is not installed"
-        fix, trace = f"Install {error.name}", traceback.format_exc()
-    except (Exception, SystemExit):  # a user's module may call sys.exit
-        fix, trace = "Correct the module", traceback.format_exc()
-        why = f": {raised(trace)}"
+        fix, trace = f"Install {error.name}", users_trace(error)
+    except (Exception, SystemExit) as error:  # a user's module may call sys.exit
+        fix, trace = "Correct the module", users_trace(error)
+        why = f": {raised(traceback.format_exc())}"
     what = f"{module_name} cannot be imported{why}"
     return Finding(where, what, fix, trace, code="broken-module")
+
+
+def users_trace(error: BaseException) -> str:
+    """Return the traceback of a failed import from the user's module on, "" if its text does not compile."""
+    trace = traceback.TracebackException.from_exception(error)
+    frames = [frame for frame in trace.stack if not _IMPORTING.search(frame.filename)]
+    if not frames:  # of a SyntaxError, whose line names the place
+        return ""
+    trace.stack = traceback.StackSummary.from_list(frames)
+    return "".join(trace.format())

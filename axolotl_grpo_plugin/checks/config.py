@@ -8,7 +8,7 @@ from pathlib import Path
 
 from axolotl_grpo_plugin.args import GRPOArgs
 from axolotl_grpo_plugin.config import PLUGIN, Config, is_grpo, is_named, mappings_of
-from axolotl_grpo_plugin.data.inputs import check_file, check_transform
+from axolotl_grpo_plugin.data.inputs import check_file, check_format, check_transform
 from axolotl_grpo_plugin.findings import (
     Findings,
     correct_path,
@@ -81,7 +81,9 @@ def check_datasets(cfg: Config) -> Findings:
             yield fault("no-list", key, "not a list of datasets", "Begin each with `- path:`")
         for number, dataset in enumerate(datasets):
             yield from check_transform(dataset.get("type"), f"{key}[{number}].type")
-            yield from check_file(dataset.get("path"), f"{key}[{number}].path")
+            path, ds_type = dataset.get("path"), dataset.get("ds_type")
+            yield from check_format(dataset, f"{key}[{number}].ds_type")
+            yield from check_file(path, f"{key}[{number}].path", ds_type)
 
 
 def check_deepspeed(cfg: Config) -> Findings:

@@ -30,6 +30,10 @@ def load_checked(cfg: Config) -> Any:
     except Exception:  # a user's transform or file
         stop_on(_check_rows(cfg), cfg.file)
         raise
+    if not len(
+        loaded.train_dataset
+    ):  # else the error would not say by how much the prompts are too long
+        stop_on(_check_rows(cfg), cfg.file)
     stop_on(check_columns("datasets", loaded.train_dataset, cfg), cfg.file)
     if not isinstance(loaded.train_dataset[0]["prompt"], str) and (wrong := lacks_template(cfg)):
         stop_on([wrong], cfg.file)

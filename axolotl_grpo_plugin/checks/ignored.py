@@ -63,8 +63,8 @@ Known = dict[str, set[str]]
 def check_ignored(cfg: Config) -> Findings:
     """Check that every key with a value belongs to Axolotl or a plugin.
 
-    A key of another block is an error, and so is any unknown key in `trl` and `vllm`. Elsewhere an
-    unknown key may belong to another program, so it is a warning. Imports Axolotl's schema.
+    A key of another block is an error, and so are a misspelt key and any unknown key in `trl` and `vllm`. Elsewhere
+    an unknown key may belong to another program, so it is a warning. Imports Axolotl's schema.
     """
     known = _known()
     for name, prefix, holder in _holders(cfg):
@@ -82,7 +82,7 @@ def _unknown(name: str, prefix: str, key: str, known: Known) -> Finding:
     if not meant:
         meant = _similar(key, prefix, known)
         # It may belong to a plugin that is not named, or to a dataset's loader.
-        if not prefix or (prefix == DATASETS and not meant):
+        if prefix in ("", DATASETS) and not meant:
             level = "warning"
     of_trl = None if prefix else fix_of(key)
     if of_trl:

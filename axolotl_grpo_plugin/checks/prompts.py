@@ -19,7 +19,9 @@ def check_prompts(cfg: Config, data: "Data") -> Findings:
     for name, check in data.row_checks:
         yield from check.findings(name)
     if data.tokenizer:
-        yield data.tokenizer
+        # Its folder is that of the model, which another check has not found.
+        if data.tokenizer.code != "no-folder" or cfg.tokenizer_config:
+            yield data.tokenizer
         return
     for dataset in data.measured:
         name = dataset.source.name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from axolotl_grpo_plugin.checks.columns import reserved_columns
 from axolotl_grpo_plugin.checks.rewards import functions_in
-from axolotl_grpo_plugin.completions import Names
+from axolotl_grpo_plugin.completions import Names, Texts
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import Findings, Level, fault, warning
 from axolotl_grpo_plugin.load import missing_column, not_ready
@@ -14,6 +14,7 @@ from axolotl_grpo_plugin.reward import BaseReward, Row
 from axolotl_grpo_plugin.scoring.guards import Guards
 from axolotl_grpo_plugin.transforms.choice import find_options, gold_column
 from axolotl_grpo_plugin.trying.samples import (
+    ANSWERS,
     LAYOUTS,
     RewardError,
     Sample,
@@ -101,7 +102,9 @@ class _RewardChecks:
         # One of several inner rewards may want another layout.
         spec = self.function.spec
         unknown = [sample for sample in rows if sample.gold is None]
-        if not spec.inner:
+        if not spec.inner and not spec.reads:
+            yield from self._try_all_layouts(unknown)
+        elif not spec.inner:
             yield from self._try_layouts(unknown, spec.reads)
         elif spec.unroutable:
             yield from self._try_layouts(unknown, ["ground_truth", *spec.may_read], is_routed=True)
@@ -138,10 +141,11 @@ class _RewardChecks:
             )
         # The number of tokens is not real in these samples.
         if earned and "completion_ids" not in self.function.spec.reads:
-            yield from self._check_gold(max(earned), golds[0])
+            yield from self._check_gold(max(earned), solved, golds)
 
-    def _check_gold(self, best: float, gold: str) -> Findings:
+    def _check_gold(self, best: float, solved: Sequence[Sample], golds: Texts) -> Findings:
         """Check that a right answer earns the maximum if the reward reads a column, else more than "" does."""
+        gold = golds[0]
         spec = self.function.spec
         highest = self.function.highest
         routes = spec.unroutable is not None  # then the maximum may be another task's
@@ -156,12 +160,45 @@ class _RewardChecks:
             what = f"the right answer {gold!r:.100}, in the layout that the prompt asks for, earns {best:g}"
             if best == self.nothing:  # also of a reward that is constant
                 what += ", as much as an empty completion"
-            yield warning(
-                "unpaid-gold",
-                self.where,
-                what,
-                "Reward this layout, ask for another one in grpo_system_prompt, or compare text with text",
-            )
+            fix = self._fix_of_pattern(solved, golds)
+            if not fix:
+                fix = "Reward this layout, ask for another one in grpo_system_prompt, or compare text with text"
+            yield warning("unpaid-gold", self.where, what, fix)
+
+    def _fix_of_pattern(self, solved: Sequence[Sample], golds: Texts) -> str:
+        """Return how to correct a pattern that only other line breaks keep from paying, else ""."""
+        in_one_line = [" ".join(gold.split()) for gold in golds]
+        if self._earns(solved, in_one_line) > max(self.nothing, 0):
+            return "Let its pattern match line breaks (re.DOTALL), because it pays the same text in one line"
+        if self._earns(solved, [f"{gold}\n" for gold in golds]) > max(self.nothing, 0):
+            return "Let its pattern end without a line break, because it pays the same text with one at its end"
+        return ""
+
+    def _earns(self, samples: Sequence[Sample], completions: Texts) -> float:
+        """Return the highest score of a completion for each sample."""
+        return max(self.scorer.scores(self.key, samples, completions), default=0.0)
+
+    def _try_all_layouts(self, rows: Sequence[Sample]) -> Findings:
+        """Check that a reward that reads no answer pays a right answer in any layout, because it may pay for one."""
+        highest = self.function.highest
+        if self.function.is_async or (highest is not None and highest <= 0):
+            return
+        solved, golds = _answered(rows, ANSWERS)
+        if not golds:
+            return
+        fix = ""
+        for layout in LAYOUTS.values():
+            texts = self.scorer.finished(solved, [layout(gold) for gold in golds])
+            if self._earns(solved, texts) > self.nothing:
+                return
+            fix = fix or self._fix_of_pattern(solved, texts)
+        yield warning(
+            "unpaid-gold",
+            self.where,
+            f"no completion that was tried earns more than {self.nothing:g}: the right answer {golds[0]!r:.100} "
+            f"as {', '.join(LAYOUTS)}",
+            fix or "Try a completion that it must pay with `axolotl-grpo reward score`",
+        )
 
     def _try_layouts(
         self, rows: Sequence[Sample], reads: Names, is_routed: bool = False
@@ -171,18 +208,13 @@ class _RewardChecks:
         If the prompt asks for none that is known, any layout may be paid. is_routed: the reward passes the rows to
         others, which may read no gold answer.
         """
-        solved, golds = [], []
-        for sample in rows:
-            gold = gold_of(sample.row, reads)
-            if gold is not None:
-                solved.append(sample)
-                golds.append(gold)
+        solved, golds = _answered(rows, reads)
         if not golds:
             return
         earned = {}
         for name, layout in LAYOUTS.items():
             texts = self.scorer.finished(solved, [layout(gold) for gold in golds])
-            earned[name] = max(self.scorer.scores(self.key, solved, texts), default=0.0)
+            earned[name] = self._earns(solved, texts)
         nothing = max(self.nothing, 0)
         best = max(earned.values())
         asked = demanded(solved[0].turns)
@@ -203,3 +235,12 @@ class _RewardChecks:
                 "Score a right completion with `axolotl-grpo reward score`. Let the reward read its layout, or "
                 "compare text with text",
             )
+
+
+def _answered(rows: Sequence[Sample], reads: Names) -> tuple[list[Sample], Texts]:
+    """Return the samples whose gold answer is known, and the gold answers."""
+    golds = [gold_of(sample.row, reads) for sample in rows]
+    answered = [
+        (sample, gold) for sample, gold in zip(rows, golds, strict=True) if gold is not None
+    ]
+    return [sample for sample, _ in answered], [gold for _, gold in answered]

@@ -3,6 +3,7 @@
 A new check is a function that yields findings, and a row of this table.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,10 +101,15 @@ class Facts:
 
     def has_error_at(self, *keys: str) -> bool:
         """Return whether one of these keys has an error."""
-        return any(
-            finding.level == "error" and finding.where.partition(" ")[0] in keys
-            for finding in self.seen
-        )
+        return any(place in keys for place in self._error_places())
+
+    def has_error_in(self, *keys: str) -> bool:
+        """Return whether one of these keys, or a key or an entry below it, has an error."""
+        return any(re.split(r"[.\[]", place)[0] in keys for place in self._error_places())
+
+    def _error_places(self) -> list[str]:
+        errors = [finding for finding in self.seen if finding.level == "error"]
+        return [finding.where.partition(" ")[0] for finding in errors]
 
     def says_less(self, refusal: Finding) -> bool:
         """Return whether a finding of Axolotl's validation says less than an error of our checks."""

@@ -61,8 +61,9 @@ def check_names(cfg: Config) -> Findings:
         value = cfg.value_at(key)
         if isinstance(value, str) and value not in members:  # all members are texts, too
             fix = nearest(value, [getattr(member, "value", member) for member in members])
-            if value in _USUAL_NAMES:
-                fix = f"Did you mean `{_USUAL_NAMES[value]}`?"
+            usual = _USUAL_NAMES.get(re.sub("[-_]", "", value.lower()))
+            if usual and key == "optimizer":
+                fix = f"Did you mean `{usual}`?"
             yield fault("unknown-name", f"{key} ({value})", "no such name", fix)
 
 

@@ -206,7 +206,7 @@ def _run_checks(
     with loaded_plugins(cfg), hub.offline(facts.offline):
         found.extend(findings(facts, "axolotl", "disk", "machine", "ranks"))
         # The shipped transforms read these keys.
-        if not facts.has_error_at("grpo_columns", "grpo_examples"):
+        if not facts.has_error_in("grpo_columns", "grpo_examples"):
             facts.data = read_data(cfg, datasets, facts.offline, facts.rewards_load)
             found.extend(findings(facts, "data"))
             checked.prompt = _first_prompt(cfg, facts.data)

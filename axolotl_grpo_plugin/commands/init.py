@@ -134,6 +134,8 @@ def run(
     data: str, *, model: str | None, out: str | None, question: str | None, answer: str | None
 ) -> None:
     """Write the folder. Raises: FindingError if the dataset cannot be used."""
+    if os.path.isdir(data):
+        stop("folder", data, "a folder", "Name one file of it")
     folder = Path(out or Path(data).stem)
     check_empty(folder)
     config = yaml.safe_load((shipped("configs") / "quickstart-smollm2.yaml").read_text())
@@ -150,6 +152,8 @@ def run(
         source = sources(cfg)[0]
         rows = next(read(source, cfg))
         first = rows[0][1]
+        if not question:
+            _check_nesting(data, rows)
         kind = OTHER
         if "nums" in first and "target" in first:
             kind = EQUATION
@@ -183,6 +187,17 @@ def run(
     except FindingError as error:
         raise FindingError(error.finding._replace(where=data)) from error
     _write(folder, config, kind, data, made, default)
+
+
+def _check_nesting(data: str, rows: list[Numbered]) -> None:
+    """Raise FindingError if the file is one object, which has the rows under a key."""
+    if len(rows) > 1:
+        return
+    for key, value in rows[0][1].items():
+        is_list = isinstance(value, list) and len(value) > 1
+        if is_list and all(isinstance(row, dict) for row in value) and not messages_of(value):
+            what = f'one object, whose rows are under "{key}"'
+            stop("nested-rows", data, what, "Save that list alone")
 
 
 def _are_choices(rows: Rows, answer: str | None) -> bool:
@@ -233,6 +248,8 @@ def _columns(data: str, row: Row, question: str | None, answer: str | None) -> d
                 f"Write the {role} to a column of its own, and name that one with --{role}",
             )
         click.echo(f"{role:<10} {name}  {repr(row[name])[:60]}")
+    if system := next((name for name in SYSTEMS if row.get(name)), ""):
+        click.echo(f"system     {system}: shown at the start of the prompt")
     if unread := row.keys() - columns.values() - {*SYSTEMS}:
         click.echo(f"not shown  {', '.join(sorted(unread))}: the prompt has only the question")
     return columns

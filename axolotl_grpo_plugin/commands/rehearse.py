@@ -167,6 +167,11 @@ class Rehearsal:
             click.echo(f"  {command.styled_level(finding)} {finding}")
         if not ok:
             click.secho("not OK to rent", fg="red", bold=True)
+        elif unpaid := [
+            finding.where for finding in self.checked.findings if finding.code == "unpaid-gold"
+        ]:
+            line = f"Look at the warning before you rent: {', '.join(unpaid)}"
+            click.secho(line, fg="yellow", bold=True)
         elif self.skipped:
             names = ", ".join(self.skipped)
             click.secho(f"OK to rent, but not tried: {names}", fg="cyan", bold=True)

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib.util import find_spec
 from inspect import Parameter, getdoc, isclass, signature
 from itertools import groupby
 from pathlib import Path
@@ -83,7 +85,8 @@ def full_path(name: str) -> str:
     module. A name that fits no listed reward stays as it is. Raises: FindingError if it fits several.
     """
     fitting = []
-    for path, *_ in _listed()[0]:
+    listed = [entry.path for entry in _listed()[0]]
+    for path in listed:
         if path == name:
             return name
         module = path.rpartition(".")[0]
@@ -97,7 +100,17 @@ def full_path(name: str) -> str:
             "several rewards have this name",
             f"Write one of {', '.join(fitting)}",
         )
+    if not fitting:
+        _check_spelling(name, [short(path) for path in listed])
     return fitting[0] if fitting else name
+
+
+def _check_spelling(name: str, listed: Names) -> None:
+    """Raise FindingError if a name begins with no module, and is similar to the end of a listed reward's path."""
+    ends = {".".join(path.split(".")[-name.count(".") - 1 :]) for path in listed}
+    close = get_close_matches(name, sorted(ends), 1)
+    if close and not find_spec(name.partition(".")[0]):
+        stop("unknown-reward", f"--reward {name}", "no such reward", f"Did you mean `{close[0]}`?")
 
 
 def rewards_of(module: ModuleType) -> Iterator[Entry]:

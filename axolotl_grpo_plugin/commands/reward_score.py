@@ -13,15 +13,16 @@ from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, Texts, text_of
 from axolotl_grpo_plugin.data.exact import kept, loads, plain
 from axolotl_grpo_plugin.findings import first_line, stop
-from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
+from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table, told_if_slow
 from axolotl_grpo_plugin.reward import Row, Rows
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.reader import with_chats
 from axolotl_grpo_plugin.scoring.guard import is_failed
 from axolotl_grpo_plugin.scoring.worker import Outcomes
-from axolotl_grpo_plugin.trying.rescore import named_rewards, rescored
+from axolotl_grpo_plugin.trying.rescore import BATCH_SECONDS, named_rewards, rescored
 
 SHOWN = 20  # rows of the table
+SLOW = 10.0  # seconds until a line says that it still scores
 
 
 def run(
@@ -31,7 +32,9 @@ def run(
     references = named_rewards(list(map(full_path, rewards)), arguments)
     rows = kept(list(islice(_read(file), limit)))
     texts = _texts(file, rows, column)
-    scored = rescored(references, rows, column)
+    limit_of_batch = f"a batch may take {BATCH_SECONDS:g} s for each reward"
+    with told_if_slow(f"still scoring {len(rows):,} completions ({limit_of_batch})", SLOW):
+        scored = rescored(references, rows, column)
     if as_json:
         print_json([_plain(*pair, texts) for pair in scored.items()])
     else:

@@ -1,8 +1,11 @@
 """Check that the model, the files and the transforms that a config names exist."""
 
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import FILES, is_repo
@@ -13,11 +16,13 @@ from axolotl_grpo_plugin.findings import (
     correct_path,
     fault,
     finding_of,
+    nearest,
 )
 from axolotl_grpo_plugin.load import check_file_path, function_at, load_transform
 from axolotl_grpo_plugin.paths import PACKAGED
 
 TEXTS = (".csv", ".json", ".jsonl")
+SHEETS = (".xlsx", ".xls", ".ods")
 _AS_UTF8 = "text in UTF-16", "Save it in UTF-8"
 OTHERS = {  # the first bytes of files that datasets cannot read under these names
     b"": ("an empty file", "Check the program that wrote it"),
@@ -90,8 +95,27 @@ def check_model(cfg: Config) -> Findings:
             )
 
 
-def check_file(path: object, where: str) -> Findings:
-    """Check one dataset's `path`."""
+def check_format(dataset: Mapping[str, Any], where: str) -> Findings:
+    """Check one dataset's `ds_type`, with which datasets reads a local file."""
+    name, path = dataset.get("ds_type"), dataset.get("path")
+    spec = find_spec("datasets")
+    if (
+        not isinstance(name, str)
+        or not isinstance(path, str)
+        or not os.path.isfile(path)
+        or not spec
+    ):
+        return
+    # Its folders have the names of the formats, and its import takes a second.
+    folder = Path(str(spec.origin)).parent / "packaged_modules"
+    formats = [module.name for module in folder.glob("[a-z]*/")]
+    if name not in formats:
+        fix = nearest(name, formats)
+        yield fault("unknown-format", f"{where} ({name})", "no such format", fix)
+
+
+def check_file(path: object, where: str, ds_type: object = None) -> Findings:
+    """Check one dataset's `path`. Its `ds_type`, if it has one, names the format of the file."""
     if not isinstance(path, str):
         return
     problem = None
@@ -102,6 +126,10 @@ def check_file(path: object, where: str) -> Findings:
             problem = OTHERS.get(start) or OTHERS.get(start[:2])
             if not problem and path.endswith(".csv"):
                 problem = _csv_problem(path)
+        elif path.endswith(SHEETS) and not ds_type:
+            problem = "a spreadsheet", "Save it as CSV, with commas, in UTF-8"
+        elif path.endswith(".txt") and start.lstrip().startswith((b"{", b"[")) and not ds_type:
+            problem = "JSON under another name, which is read as text", "Name it .jsonl"
         elif path.endswith(".txt") and not start.lstrip().startswith(b"{"):
             fix = 'Save each row as a line of a .jsonl file: {"question": "...", "answer": "..."}'
             problem = "plain text, which has no columns", fix

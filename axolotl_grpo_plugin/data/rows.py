@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.exact import csv_frame, is_changed, kept_by_axolotl, plain
-from axolotl_grpo_plugin.data.inputs import check_file, check_transform, is_axolotls
+from axolotl_grpo_plugin.data.inputs import check_file, check_format, check_transform, is_axolotls
 from axolotl_grpo_plugin.findings import Finding, FindingError, error_line
 from axolotl_grpo_plugin.load import load_transform
 from axolotl_grpo_plugin.transforms.rows import Columns, DatasetError, rows_of, source_of
@@ -96,7 +96,9 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
     where = source.at(cfg, "path")
     if not isinstance(path, str):
         raise Unreadable(Finding(where, f"not a path: {path!r}", "Name a file or a hub dataset"))
-    for finding in check_file(path, where):
+    for finding in check_format(entry, source.at(cfg, "ds_type")):
+        raise Unreadable(finding)
+    for finding in check_file(path, where, entry.get("ds_type")):
         raise Unreadable(finding._replace(detail=""))  # `check` shows the traceback
     where = f"{where} ({path})"
     part = SLICE.fullmatch(source.split)
@@ -188,7 +190,7 @@ def _check_lines(path: str, where: str) -> None:
     with open(path, encoding="utf-8", errors="replace") as file:
         for place, line in enumerate(file, 1):
             try:
-                row = json.loads(line or "null")
+                row = json.loads(line.rstrip() or "null")
             except json.JSONDecodeError as error:
                 if place == 1 and "," in line and line.lstrip()[:1] not in ("{", "["):
                     raise Unreadable(

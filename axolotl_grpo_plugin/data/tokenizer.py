@@ -406,7 +406,7 @@ def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
     if os.path.isdir(name):
         return Path(name)
     for finding in check_model(cfg.changed(base_model=name)):
-        raise _error(cfg, finding.what, finding.fix)
+        raise _error(cfg, finding.what, finding.fix, finding.code)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -426,8 +426,8 @@ def folder_of(cfg: Config, files: Sequence[str] = FILES) -> Path:
         raise _error(cfg, what, fix) from error
 
 
-def _error(cfg: Config, what: str, fix: str) -> TokenizerError:
-    return TokenizerError(Finding(cfg.at(f"tokenizer ({name_of(cfg)})"), what, fix))
+def _error(cfg: Config, what: str, fix: str, code: str = "") -> TokenizerError:
+    return TokenizerError(Finding(cfg.at(f"tokenizer ({name_of(cfg)})"), what, fix, code=code))
 
 
 def _compiled(template: str, named: Mapping[str, str]) -> Any:

@@ -1,7 +1,9 @@
 """The console of the commands, and texts that fit into a cell of a table."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Timer
 
 import click
 from rich import box
@@ -31,6 +33,18 @@ def table(*names: str, right: Sequence[str] = (), no_wrap: bool = False) -> Tabl
 def print_json(result: object) -> None:
     """Print the result of a command, for --json."""
     click.echo(json.dumps(result, indent=2, ensure_ascii=False, default=repr))
+
+
+@contextmanager
+def told_if_slow(line: str, seconds: float = 5.0) -> Iterator[None]:
+    """Print a line to the standard error if the with block is not done after some seconds."""
+    timer = Timer(seconds, click.echo, [line], {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def in_one_line(text: str, width: int = 56) -> str:

@@ -125,7 +125,7 @@ def test_options_name_the_columns():
 @pytest.mark.parametrize(
     "rows, words, message",
     [
-        ('{"q": "?", "a": 1}\n{"q": ', (), "axolotl-grpo-plugin: a.jsonl: line 2, column 1: not JSON"),
+        ('{"q": "?", "a": 1}\n{"q": ', (), "axolotl-grpo-plugin: a.jsonl: line 2, column 6: not JSON"),
         ('{"text": "?"}', (), "no column with the answer was found. Name one with --answer: text."),
         ('{"q": "?", "a": 1}', ("--answer", "b"), "no column 'b'. Valid names: a, q."),
         (

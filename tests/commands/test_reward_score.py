@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from axolotl_grpo_plugin import load
 from axolotl_grpo_plugin.cli import grpo
+from axolotl_grpo_plugin.commands import reward_score
 from axolotl_grpo_plugin.scoring.guards import ScoringSettings
 from axolotl_grpo_plugin.trying import rescore
 from tests.conftest import write_rows
@@ -314,6 +315,12 @@ def test_reward_that_loops_is_stopped(monkeypatch, name, seconds, message, key):
     code, printed = call(X * 2, f"rewards.ours.{name}")
     assert code == 1 and printed.startswith(f"axolotl-grpo-plugin: --reward rewards.ours.{name}: {message}")
     assert f"In a training, {key} is the limit." in printed
+
+
+def test_slow_reward_gets_a_line(monkeypatch):
+    monkeypatch.setattr(rescore, "BATCH_SECONDS", 0.5)
+    monkeypatch.setattr(reward_score, "SLOW", 0.01)
+    assert "still scoring 2 completions (a batch may take " in call(X * 2, "rewards.ours.loops_on_a_batch")[1]
 
 
 def test_error_of_one_row_is_shown_in_that_row():

@@ -107,7 +107,7 @@ MISTAKES = {
     "13 no prompt": (data("mine.no_prompt", GOOD), '"prompt"'),
     "14 dict prompt": (data("mine.dict_prompt", GOOD), "the prompt is neither text nor a chat"),
     "15 reward_func": ({"trl__reward_func": [OURS]}, "Did you mean `trl.reward_funcs`?"),
-    "19 learning_rat": ({"learning_rat": 1e-4, "learning_rate": None}, "learning_rate: Field required"),
+    "19 learning_rat": ({"learning_rat": 1e-4, "learning_rate": None}, "learning_rate: Field required", "Did you mean `learning_rate`?"),
     "20 no plugin, pkg://": ({"plugins": None}, "the plugin is not listed, but "),
     "21 no plugin, local model": (
         reward(OURS, plugins=None, base_model=str(MODEL), grpo_held_out_rows=None),
@@ -145,7 +145,7 @@ MISTAKES = {
         {"deepspeed": {"zero_optimization": {"stage": 3}}},
         "deepspeed: it shares the model between processes, and there is only one. Start two or more with",
     ),
-    "no row is left": (data(GSM8K, GOOD, sequence_len=40), "No row is left", "(rows.jsonl): no row is left"),
+    "no row is left": (data(GSM8K, GOOD, sequence_len=40), "No row is left. The longest has "),
     "source without a route": (
         data("axolotl_grpo_plugin.verl", [{**CHESS, "data_source": "math"}, CHESS], trl__reward_funcs=[DISPATCH]),
         "data_source 'chess': no route takes it. Add `chess: ",

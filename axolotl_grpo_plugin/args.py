@@ -86,6 +86,16 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     right answers. Needs grpo_held_out_rows.
     """
 
+    grpo_keep_best: bool | None = None
+    """Keep the model of the step with the most right answers to the held-out rows, greedy and then sampled, in
+    output_dir/best. run.json, the card and the last lines of the run name the step. Needs grpo_eval_steps.
+    """
+
+    grpo_stop_at: float | None = Field(None, gt=0, le=1)
+    """End the run when this share of the held-out rows is right, answered greedily, after a step of grpo_eval_steps:
+    `0.9`. The first reward function must declare its range.
+    """
+
     grpo_reward_args: dict[str, dict[str, Any]] | None = None
     """Parameters of reward functions, factories and classes: the path in trl.reward_funcs, then
     names and values. Write `path#alias` to use one function twice.

@@ -169,6 +169,10 @@ def check_held_out(cfg: Config) -> Findings:
             "there are no held-out rows to answer",
             "Set grpo_held_out_rows",
         )
+    for key in ("grpo_keep_best", "grpo_stop_at"):
+        if cfg.value_at(key) and not cfg.grpo_eval_steps:
+            what = "no step of the training answers held-out rows"
+            yield fault("no-held-out-rows", key, what, "Set grpo_eval_steps")
     if cfg.grpo_eval_steps and cfg.trl.async_prefetch:
         yield fault(
             "held-out-with-prefetch",

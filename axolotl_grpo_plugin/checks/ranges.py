@@ -121,7 +121,12 @@ LIMITS = {
     DECAY: ["adam_beta1", "adam_beta2", "adam_beta3", "lora_dropout"],
     RATE: ["learning_rate", "embedding_lr"],
     SEED: ["seed"],
-    PART: ["trl.top_p", "vllm.gpu_memory_utilization", "grpo_trl_args.top_entropy_quantile"],
+    PART: [
+        "trl.top_p",
+        "vllm.gpu_memory_utilization",
+        "grpo_stop_at",
+        "grpo_trl_args.top_entropy_quantile",
+    ],
     PORT: ["trl.vllm_server_port", "vllm.port", "grpo_trl_args.vllm_group_port"],
 }
 RANGES = dict[str, Range]()

@@ -116,6 +116,18 @@ def functions_in(cfg: Config) -> Iterator[tuple[str, str, BaseReward]]:
             yield f"trl.reward_funcs[{number}] ({key})", key, load_reward(reward)
 
 
+def check_stop_at(cfg: Config) -> Findings:
+    """Check that the share of `grpo_stop_at` exists: the first reward function must say which answers are right."""
+    for number, (where, _, function) in enumerate(functions_in(cfg)):
+        if cfg.grpo_stop_at and number == 0 and function.highest is None:
+            yield fault(
+                "no-range",
+                "grpo_stop_at",
+                f"{where} declares no highest score, so no answer counts as right",
+                "Put a reward with a range first, or remove the key",
+            )
+
+
 def check_ready(cfg: Config, level: Level = "error") -> Findings:
     """Check that this machine has the sandbox or the server that a reward needs."""
     for where, _, function in functions_in(cfg):

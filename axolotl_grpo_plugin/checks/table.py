@@ -19,7 +19,12 @@ from axolotl_grpo_plugin.checks.prompts import check_prompts
 from axolotl_grpo_plugin.checks.ranges import check_ranges
 from axolotl_grpo_plugin.checks.rendered import check_marks, check_rendered
 from axolotl_grpo_plugin.checks.reuse import check_output, check_reuse, check_unused
-from axolotl_grpo_plugin.checks.rewards import check_ready, check_rewards, check_scoring
+from axolotl_grpo_plugin.checks.rewards import (
+    check_ready,
+    check_rewards,
+    check_scoring,
+    check_stop_at,
+)
 from axolotl_grpo_plugin.checks.sampling import check_dynamic_sampling
 from axolotl_grpo_plugin.checks.tools import (
     check_parallel_tools,
@@ -250,6 +255,7 @@ CHECKS = (
     Check("yaml", lambda facts: check_address(facts.cfg)),
     Check("import", lambda facts: check_rewards(facts.cfg), uses=_OURS),
     Check("import", lambda facts: check_rewards_of_advantage(facts.cfg), rewards_load),
+    Check("import", lambda facts: check_stop_at(facts.cfg), rewards_load),
     Check("import", lambda facts: config.check_datasets(facts.cfg), uses=_OURS),
     Check("import", lambda facts: check_model(facts.cfg)),
     Check("import", lambda facts: config.check_deepspeed(facts.cfg)),

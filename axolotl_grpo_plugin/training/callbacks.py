@@ -4,6 +4,7 @@ from transformers import ProgressCallback, TrainerCallback
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.scoring.runner import RewardRunner
+from axolotl_grpo_plugin.training.best import BestModel
 from axolotl_grpo_plugin.training.first_step import BeforeFirstStep
 from axolotl_grpo_plugin.training.health import Health
 from axolotl_grpo_plugin.training.held_out_answers import HeldOut
@@ -27,7 +28,9 @@ def callbacks(cfg: Config, trainer: RunTrainer, runner: RewardRunner) -> list[Tr
         added.append(Samples(trainer, first, every))
     answers = None
     if rows := cfg.grpo_held_out_rows:
-        held_out = HeldOut(trainer, rows, cfg.grpo_eval_steps, runner.rewards(names))
+        best = BestModel(trainer) if cfg.grpo_keep_best else None
+        rewards = runner.rewards(names)
+        held_out = HeldOut(trainer, rows, cfg.grpo_eval_steps, rewards, best, cfg.grpo_stop_at)
         added.append(held_out)
         answers = held_out.file
     health = Health(first, runner.highest(), trainer.rollout_log, cfg.grpo_max_logprob_difference)

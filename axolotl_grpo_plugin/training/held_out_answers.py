@@ -21,8 +21,9 @@ from axolotl_grpo_plugin.runlog.reader import Row
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import COLUMN, READ, REWARD, columns_of, logged_text, save
 from axolotl_grpo_plugin.scoring.guarded_scores import GuardedScores
+from axolotl_grpo_plugin.training.best import BestModel, Result
 from axolotl_grpo_plugin.training.held_out import AFTER, BEFORE, ROWS, earlier_answers, means
-from axolotl_grpo_plugin.training.record import HELD_OUT
+from axolotl_grpo_plugin.training.record import HELD_OUT, STOPPED, add_facts
 
 LOG = logging.getLogger(__name__)
 
@@ -118,14 +119,24 @@ class HeldOut(TrainerCallback):
         rows: The number of rows.
         steps: Also answer them every so many steps.
         rewards: Of the run.
+        best: Keeps the model with the best answers, or None.
+        stop_at: The share of right greedy answers at which the run ends, or None.
     """
 
     def __init__(
-        self, trainer: HeldOutAnswers, rows: int, steps: int | None, rewards: list[LoggedReward]
+        self,
+        trainer: HeldOutAnswers,
+        rows: int,
+        steps: int | None,
+        rewards: list[LoggedReward],
+        best: BestModel | None = None,
+        stop_at: float | None = None,
     ):
         self.trainer = trainer
         self.steps = steps
         self.rewards = rewards
+        self.best = best
+        self.stop_at = stop_at
         self.dataset = _choose(trainer.eval_dataset, rows)
         self.file = Path(trainer.args.output_dir) / HELD_OUT
         self._before: dict[str, float] = {}
@@ -134,6 +145,8 @@ class HeldOut(TrainerCallback):
     def on_train_begin(
         self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        if self.best:
+            self.best.begin()
         if state.global_step == 0:  # a resumed run has the answers from before its first step
             self._before = self._answer(BEFORE, add=False)
 
@@ -146,15 +159,36 @@ class HeldOut(TrainerCallback):
         self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if state.global_step >= state.max_steps:
-            self._log(self._after())  # the trackers close before this callback's on_train_end
+            metrics = self._after()
+            self._log(metrics)  # the trackers close before this callback's on_train_end
+            self._judge(metrics)
         elif self.trainer.ends_on_signal:
             return  # the save comes next, and the time until a kill is short
         elif self.steps and state.global_step % self.steps == 0:
-            self._log(self._answer(f"step {state.global_step}"))
+            metrics = self._answer(f"step {state.global_step}")
+            self._log(metrics)
+            if stopped := self._judge(metrics):
+                control.should_training_stop = True
+                self._stop(stopped)
+
+    def _judge(self, metrics: dict[str, float]) -> Result | None:
+        """Keep the model if its answers are the best so far. Return their result if it is good enough to stop."""
+        result = Result.of(metrics, self.rewards[0].name, self.trainer.state.global_step)
+        if result and self.best:
+            self.best.offer(result)
+        if result and self.stop_at is not None and result.kind == "right":
+            return result if result.greedy >= self.stop_at else None
+        return None
+
+    def _stop(self, result: Result) -> None:
+        if self.trainer.accelerator.is_main_process:
+            line = f"{result}, so grpo_stop_at {self.stop_at:g} ends the run"
+            print(f"\naxolotl-grpo-plugin: {line}.")
+            add_facts(Path(self.trainer.args.output_dir), {STOPPED: line})
 
     def on_train_end(self, *_: object, **__: object) -> None:
         if not self._ended and not self.trainer.ends_on_signal:  # another callback stopped the run
-            self._after()
+            self._judge(self._after())
 
     def _after(self) -> dict[str, float]:
         self._ended = True

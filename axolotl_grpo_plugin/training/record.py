@@ -31,6 +31,8 @@ FACTS = "run.json"
 CARD = "README.md"
 PLOT = "training.png"
 HELD_OUT = f"held_out/{SCORES}"
+BEST = "Best held-out answers"  # the fact of a run with grpo_keep_best
+STOPPED = "Stopped"  # the fact of a run that grpo_stop_at has ended
 ENDED = "Ended"  # the fact of a run that was trained to its end, and has saved its model
 _PACKAGES = ("axolotl-grpo-plugin", "axolotl", "trl", "transformers", "torch", "vllm")
 _ADDED = ("axolotl_config_path", "debug", "debug_num_examples", "debug_text_only", "shard")
@@ -163,7 +165,11 @@ def results(cfg: Config, loss: str = "") -> dict[str, str]:
         lines["model"] += f" (adapter for {cfg.base_model})"
     if (folder / CARD).exists():
         lines["card"] = str(folder / CARD)
-    warnings = facts(folder).get("Warnings")
+    known = facts(folder)
+    for name, fact in (("stopped", STOPPED), ("best", BEST)):
+        if fact in known:
+            lines[name] = known[fact]
+    warnings = known.get("Warnings")
     if warnings:
         lines["warnings"] = f"{warnings.split(':')[0]}, in {folder / CARD}"
     log = cfg.grpo_rollouts

@@ -6,7 +6,7 @@ from pathlib import Path
 from axolotl_grpo_plugin.config import Config, number_of, output_dir
 from axolotl_grpo_plugin.findings import Finding, warning
 from axolotl_grpo_plugin.output.checkpoints import NewestCheckpoint, newest_whole, state_of, step_of
-from axolotl_grpo_plugin.training.record import CARD, ENDED, facts
+from axolotl_grpo_plugin.training.record import CARD, ENDED, STOPPED, facts
 
 WEIGHTS = ("*.safetensors", "pytorch_model*", "adapter_model.*")
 _ROUNDING = 1e-6  # transformers adds up the epochs as fractions
@@ -58,15 +58,21 @@ def nothing_to_do(cfg: Config) -> Finding | None:
     resumed = cfg.resume_from_checkpoint
     if resumed and Path(resumed).absolute().parent == folder.absolute():
         checkpoint = Path(resumed)
-    if not checkpoint or not checkpoint.is_dir() or ENDED not in facts(folder):
+    known = facts(folder)
+    if not checkpoint or not checkpoint.is_dir() or ENDED not in known or not has_weights(folder):
         return None
-    end = _end(cfg, checkpoint)
-    if not end or not has_weights(folder):
+    stopped = known.get(STOPPED, "")
+    end = f"grpo_stop_at {cfg.grpo_stop_at:g}" if cfg.grpo_stop_at else ""
+    what = f"the run has ended ({stopped})"
+    if not end or end not in stopped:
+        end = _end(cfg, checkpoint)
+        what = f"{checkpoint.name} is the end ({end})"
+    if not end:
         return None
     return warning(
         "nothing-to-do",
         f"output_dir ({folder})",
-        f"nothing to do: {checkpoint.name} is the end ({end})",
+        f"nothing to do: {what}",
         f"Raise {end.partition(' ')[0]} to train on",
     )
 

@@ -159,6 +159,14 @@ def test_prompt_template_needs_a_place_for_the_question():
     assert prompts(**template, grpo_system_in="system") == ["unused-key"]
 
 
+@pytest.mark.parametrize("key", ["grpo_keep_best", "grpo_stop_at"])
+def test_best_answers_need_steps_that_answer(key):
+    cfg = {"grpo_held_out_rows": 8, "test_datasets": [{}], key: 1}
+    (finding,) = checks.check_held_out(Config(cfg))
+    assert (finding.where, finding.code) == (key, "no-held-out-rows")
+    assert not list(checks.check_held_out(Config({**cfg, "grpo_eval_steps": 5})))
+
+
 def test_held_out_rows_need_a_dataset():
     cfg = {"grpo_held_out_rows": 8, "test_datasets": [{}]}
     assert not list(checks.check_held_out(Config(cfg)))

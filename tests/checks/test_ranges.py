@@ -112,6 +112,8 @@ trl.prefetch_depth 0
 grpo_trl_args.delta -1
 grpo_held_out_rows 0
 grpo_eval_steps 0
+grpo_stop_at 0
+grpo_stop_at 90
 grpo_max_prompt_length 0
 grpo_cpu_threads 0
 grpo_dynamic_sampling_rounds 0

@@ -40,6 +40,14 @@ def scoring(trl=None, **keys):
     return codes(checks.check_scoring(Config({"trl": trl or {}, **keys})))
 
 
+def test_end_at_a_share_needs_a_reward_that_says_what_is_right(module):
+    def found(first):
+        cfg = {"trl": {"reward_funcs": [first, INT]}, "grpo_stop_at": 0.9}
+        return codes(checks.check_stop_at(Config(cfg)))
+
+    assert found(f"{module(SOUND)}.fn") == ["no-range"] and found(XMLCOUNT) == []
+
+
 def test_accepts_reward_paths_and_reward_models(module):
     assert not rewards(INT, XMLCOUNT, "owner/a-reward-model-of-2.5-billion")
     assert not rewards(f"{module(SOUND)}.fn", most=2)

@@ -153,6 +153,27 @@ def check_resume(ranks, folder, engine, saved, steps, **changes):
     assert same(whole / "model.safetensors", resumed / "model.safetensors")
 
 
+LORA = {"adapter": "lora", "lora_r": 4, "lora_alpha": 8, "lora_target_linear": True}
+
+
+def check_best(folder, engine, adapter):
+    """Train two steps, and look at the best model or adapter, which all ranks saved together."""
+    held_out = shipped_config()["test_datasets"]
+    answers = {"test_datasets": held_out, "grpo_held_out_rows": 4, "grpo_eval_steps": 1, "eval_batch_size": 8}
+    file = config_of(folder, engine, max_steps=2, grpo_keep_best=True, **answers, **(LORA if adapter else {}))
+    with trainings(folder) as ranks:
+        ranks.train(file, f"--output-dir={folder / 'out'}")
+    best = folder / "out" / "best"
+    step = json.loads((best / "best.json").read_text())["step"]
+    name = "adapter_model.safetensors" if adapter else "model.safetensors"
+    if adapter:
+        assert shapes(best / name) == shapes(folder / "out" / name)
+    else:
+        assert_whole(best / name)
+    if step == 2:
+        assert same(best / name, folder / "out" / name)
+
+
 MOMENTS = 10
 STEPS = 6
 

@@ -20,6 +20,12 @@ def test_signal_to_one_rank_ends_all_with_a_whole_model_and_a_resume_is_exact(ra
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("adapter", [False, True], ids=["model", "adapter"])
+def test_best_model_is_whole(tmp_path, engine, adapter):
+    sharded.check_best(tmp_path, engine, adapter)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [FEW, ALL], ids=["few", "all"])
 def test_update_is_that_of_trl(tmp_path, engine, settings):
     check_ranks(tmp_path, settings, engine)

@@ -2,8 +2,10 @@
 
     python -m benchmarks.own_data FOLDER MODEL [TASK ...]
 
-Writes two datasets as a newcomer may have them, and trains each by the folder that `axolotl-grpo init` makes.
-Tasks: tickets (text, one of two teams) and numbers (a chat, a list of numbers). A finished run is kept.
+Writes datasets as a newcomer may have them, and trains each by the folder that `axolotl-grpo init` makes.
+Tasks: tickets (text, one of two teams) and numbers (a chat, a list of numbers), with the changes of OWN. And units (a
+system column, a distractor), quiz (a CSV with options in columns) and extract (chats that end in JSON), by the
+commands alone. A finished run is kept.
 """
 
 import json
@@ -95,6 +97,72 @@ def numbers(rng):
     return rows
 
 
+def units(rng):
+    """Return lengths to convert. The weight is a distractor."""
+    rows = []
+    things = ["rope", "board", "pipe", "fence", "ribbon", "wall"]
+    for _ in range(ROWS):
+        meters, kilos = rng.randint(2, 30), rng.randint(2, 30)
+        question = f"A {rng.choice(things)} is {meters} m long and weighs {kilos} kg. How long is it in cm?"
+        rows.append(
+            {
+                "system": "You convert units.",
+                "question": question,
+                "answer": meters * 100,
+                "unit": "cm",
+            }
+        )
+    return rows
+
+
+WORDS = {
+    "an animal": "dog cat horse cow sheep lion tiger rabbit goat mouse".split(),
+    "a fruit": "apple banana orange pear grape lemon peach cherry plum mango".split(),
+    "a color": "red blue green yellow pink purple brown black white gray".split(),
+    "a tool": "hammer saw drill wrench axe shovel ladder knife rake pliers".split(),
+}
+
+
+def quiz(rng):
+    """Return questions with four options in columns, of which one is of the kind that is asked for."""
+    rows = []
+    for number in range(ROWS):
+        kind = rng.choice(list(WORDS))
+        others = [rng.choice(words) for name, words in WORDS.items() if name != kind]
+        right = rng.choice(WORDS[kind])
+        options = rng.sample([right, *others], 4)
+        columns = dict(zip("ABCD", options, strict=True))
+        answer = "ABCD"[options.index(right)]
+        rows.append(
+            {"id": number, "question": f"Which of these is {kind}?", **columns, "answer": answer}
+        )
+    return rows
+
+
+def extract(rng):
+    """Return chats whose last turn is the JSON of a sentence."""
+    rows = []
+    cities = "Rome Paris Oslo Lima Cairo Madrid".split()
+    for _ in range(ROWS):
+        name, age, city = rng.choice(NAMES), rng.randint(18, 80), rng.choice(cities)
+        text = f"{name} is {age} years old and lives in {city}."
+        gold = json.dumps({"name": name, "age": age, "city": city})
+        chat = [{"role": "user", "content": text}, {"role": "assistant", "content": gold}]
+        rows.append({"messages": chat})
+    return rows
+
+
+def written(folder, task, rows):
+    """Write the rows of a task as its kind of file, and return its name."""
+    if task == "quiz":
+        lines = [",".join(map(str, row)) + "\n" for row in [list(rows[0]), *map(dict.values, rows)]]
+    else:
+        lines = [json.dumps(row) + "\n" for row in rows]
+    file = f"{task}.csv" if task == "quiz" else f"{task}.jsonl"
+    (folder / file).write_text("".join(lines))
+    return file
+
+
 def axolotl(folder, *words):
     """Run a command in the folder, and return the seconds that it took."""
     start = time.monotonic()
@@ -109,9 +177,9 @@ def prepared(folder, task, model):
     if made.exists():
         return made
     rows = globals()[task](random.Random(1))
-    lines = [json.dumps(row) + "\n" for row in rows]
-    (folder / f"{task}.jsonl").write_text("".join(lines))
-    axolotl(folder, "init", f"{task}.jsonl", "--model", model)
+    axolotl(folder, "init", written(folder, task, rows), "--model", model)
+    if task not in OWN:
+        return made
     file = made / "grpo.yaml"
     config = yaml.safe_load(file.read_text()) | CHANGES | OWN[task]
     config["trl"] |= TRL[task]
@@ -121,11 +189,12 @@ def prepared(folder, task, model):
 
 def main(folder, model, *tasks):
     print(facts(), "\n", flush=True)
-    for task in tasks or ("tickets", "numbers"):
+    for task in tasks or ("tickets", "numbers", "units", "quiz", "extract"):
         made = prepared(Path(folder), task, str(Path(model).resolve()))
         card = made / "outputs" / "README.md"
         if not card.exists():
-            seconds = axolotl(made, "passrate", "grpo.yaml", "--limit", "12")
+            seconds = axolotl(made, "check", "grpo.yaml")
+            seconds += axolotl(made, "passrate", "grpo.yaml", "--limit", "12")
             seconds += axolotl(made, "train", "grpo.yaml")
             print(f"{task}: {seconds / 60:.1f} minutes", flush=True)
         print(card.read_text().partition("## Use")[0].rpartition("---\n")[2])

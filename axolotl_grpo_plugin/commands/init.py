@@ -8,6 +8,7 @@ from itertools import chain
 from math import ceil
 from pathlib import Path
 from statistics import median
+from string import ascii_uppercase
 from typing import NamedTuple
 
 import click
@@ -26,7 +27,12 @@ from axolotl_grpo_plugin.paths import check_empty, resolve_packaged, shipped
 from axolotl_grpo_plugin.rewards.math import read_gold
 from axolotl_grpo_plugin.rewards.mathematics.values import read_value
 from axolotl_grpo_plugin.stats.budget import STEP, budget
-from axolotl_grpo_plugin.transforms.choice import find_options, gold_column, right_options
+from axolotl_grpo_plugin.transforms.choice import (
+    CHOICE_PROMPT,
+    find_options,
+    gold_column,
+    right_options,
+)
 from axolotl_grpo_plugin.transforms.code import TESTS
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
 from axolotl_grpo_plugin.transforms.rows import (
@@ -49,8 +55,11 @@ SHOWN = 5  # rows in the reward's test
 ENOUGH = 0.9  # share of them that the reward must pay
 MOST_LABELS = 12  # different short answers that the prompt can name
 FEWEST_OF_A_LABEL = 3  # rows, on average, that make answers labels
+EXAMPLES = 3
+MOST_SHOWN = 1500  # characters of their questions
 MOST_WORDS = 8  # of an answer that can be right word by word
 
+Asked = tuple[str, Row]  # a question as the prompt shows it, and its row after the transform
 Try = tuple[str, Row, float | None]  # a completion, the columns of its row, the score to expect
 
 
@@ -91,7 +100,11 @@ LAYOUT = [
 
 HEAD = """# Trains: {model} by LoRA on {data}. Written by `axolotl-grpo init`.
 # Run:    in this folder: axolotl-grpo train grpo.yaml
-# `grpo_examples` shows a row as an earlier turn, which helps small models. Write the reasoning before "####".
+"""
+MARK = """
+# These rows are earlier turns of the chat, which helps small models. Write your reasoning in place of each "It is ..."
+# or sentence before "####": one line, as the model should think. sequence_len has room for it.
+grpo_examples:
 """
 TEST = '''"""The reward pays the gold answers of {data}, and nothing for other text."""
 
@@ -180,7 +193,7 @@ def run(
             kind = _kind_of_golds(made)
         click.echo(f"answers    {kind.name} -> {kind.reward}")
         _adapt(config, kind, len(rows))
-        _add_example(config, kind, rows, made)
+        _add_examples(config, kind, rows, made)
         _set_lengths(config, made)
     except DatasetError as error:
         raise FindingError(error.at(data, source.name)) from error
@@ -319,39 +332,73 @@ def _adapt(config: RawConfig, kind: Kind, rows: int) -> None:
         config["trl"]["reward_funcs"] += LAYOUT
 
 
-def _add_example(config: RawConfig, kind: Kind, rows: list[Numbered], made: Rows) -> None:
-    """Show the shortest row that is trained on as an earlier turn. Longer chats have such turns of their own."""
-    asked = config.get("grpo_columns", {}).get("question")
-    if not asked or kind is CHOICE:  # an example would have to show its options
-        return
-    trained = []
+def _add_examples(config: RawConfig, kind: Kind, rows: list[Numbered], made: Rows) -> None:
+    """Show short rows that are trained on as earlier turns. Longer chats have such turns of their own."""
+    held_out = config.get("grpo_held_out_rows", 0)
+    trained: list[Asked] = []
     for (number, row), row_made in zip(rows, made, strict=True):
-        questions = [row[asked]]
-        if isinstance(row[asked], list):
-            questions = [turn["content"] for turn in row[asked] if turn["role"] == "user"]
-        if len(questions) == 1 and number >= config.get("grpo_held_out_rows", 0):
-            trained.append((questions[0], row_made["answer"]))
+        question = _only_question(config, kind, row, row_made)
+        if question and number >= held_out:
+            trained.append((question, row_made))
     if not trained:
         return
-    labels = sorted({gold for _, gold in trained})
-    repeated = len(trained) >= FEWEST_OF_A_LABEL * len(labels)
-    _warn_of_golds(made, config.get("grpo_held_out_rows", 0))
+    _warn_of_golds(made, held_out)
     if shape := _json_shape(made):
         config["grpo_system_prompt"] = f"{SYSTEM_PROMPT}\nThe answer is JSON: {shape}"
         click.echo(f"JSON       the prompt asks for {shape}")
-    is_number = kind is NUMBER and "label" in config["grpo_columns"].get("answer", "").lower()
-    if (kind is TEXT or is_number) and len(labels) > 1 and repeated:
-        if len(labels) <= MOST_LABELS:
-            # A model cannot guess the names of labels.
-            _show_labels(config, labels, trained)
-            return
-        click.echo(f"labels     {len(labels)}, too many to name all in the prompt")
-    question, gold = min(trained, key=lambda pair: len(pair[0] + pair[1]))
-    if "####" not in gold:
-        bare = _bare(kind, gold)
-        gold = f"It is {bare}. #### {bare}"
-        click.echo("example    has no reasoning: write some to grpo_examples in grpo.yaml")
-    config["grpo_examples"] = [{"question": question, "answer": gold}]
+    if kind is not CHOICE and _show_labels(config, kind, trained):
+        return
+    chosen = _shortest(trained)
+    config["grpo_examples"] = [
+        {"question": question, "answer": _worked(kind, row, bool(shape))}
+        for question, row in chosen
+    ]
+    line = f"{len(chosen)} short rows as earlier turns of the chat"
+    if not all("####" in row["answer"] for _, row in chosen):
+        line += ", without reasoning: write some where grpo.yaml says so"
+    click.echo(f"examples   {line}")
+
+
+def _only_question(config: RawConfig, kind: Kind, row: Row, made: Row) -> str:
+    """Return the question of a row as its prompt shows it, "" if there are several, or none that is known."""
+    if kind is CHOICE:
+        return str(made["prompt"][-1]["content"]).removeprefix(f"{CHOICE_PROMPT}\n\n")
+    asked = config.get("grpo_columns", {}).get("question")
+    if not asked:
+        return ""
+    questions = [row[asked]]
+    if isinstance(row[asked], list):
+        questions = [turn["content"] for turn in row[asked] if turn["role"] == "user"]
+    return questions[0] if len(questions) == 1 else ""
+
+
+def _shortest(trained: list[Asked]) -> list[Asked]:
+    """Return the shortest rows, if possible with different answers, because a model copies the only one that it sees."""
+    by_length = sorted(trained, key=lambda asked: len(asked[0] + asked[1]["answer"]))
+    golds = set[str]()
+    first, others = [], []
+    for question, row in by_length:
+        (others if row["answer"] in golds else first).append((question, row))
+        golds.add(row["answer"])
+    chosen = [*first, *others][:EXAMPLES]
+    while len(chosen) > 1 and sum(len(question) for question, _ in chosen) > MOST_SHOWN:
+        chosen.pop()
+    return chosen
+
+
+def _worked(kind: Kind, made: Row, is_json: bool) -> str:
+    """Return the answer of a row as an example: its own reasoning, or a sentence, and "#### <answer>"."""
+    gold: str = made["answer"]
+    if "####" in gold:
+        return gold
+    bare = _bare(kind, gold)
+    if is_json:  # written once, because it is long
+        return f"The question says it. #### {bare}"
+    if kind is CHOICE:
+        options = json.loads(made["options"])
+        named = [options[ascii_uppercase.index(letter)] for letter in gold.split(", ")]
+        return f"It is {', '.join(named)}. #### {gold}"
+    return f"It is {bare}. #### {bare}"
 
 
 def _json_shape(made: Rows) -> str:
@@ -376,18 +423,28 @@ def _warn_of_golds(made: Rows, held_out: int) -> None:
         click.echo(f"warning    all held-out answers are {golds[0]!r}: shuffle the rows")
 
 
-def _show_labels(config: RawConfig, labels: list[str], trained: list[tuple[str, str]]) -> None:
-    """Name all labels in the prompt, and show the shortest row of each."""
+def _show_labels(config: RawConfig, kind: Kind, trained: list[Asked]) -> bool:
+    """If the answers are few labels, name all in the prompt, show the shortest row of each, and return True."""
+    labels = sorted({row["answer"] for _, row in trained})
+    is_number = kind is NUMBER and "label" in config["grpo_columns"].get("answer", "").lower()
+    is_repeated = len(trained) >= FEWEST_OF_A_LABEL * len(labels)
+    if not (kind is TEXT or is_number) or len(labels) == 1 or not is_repeated:
+        return False
+    if len(labels) > MOST_LABELS:
+        click.echo(f"labels     {len(labels)}, too many to name all in the prompt")
+        return False
+    # A model cannot guess the names of labels.
     named = ", ".join(labels)
     config["grpo_system_prompt"] = f"{SYSTEM_PROMPT}\nThe answer is one of: {named}"
     # A small model repeats this line, and so chooses among the labels. Otherwise it invents its own.
     choice = f"Is it {', '.join(labels[:-1])} or {labels[-1]}?"
     examples = []
     for label in labels:
-        questions = [question for question, gold in trained if gold == label]
+        questions = [question for question, row in trained if row["answer"] == label]
         examples.append({"question": min(questions, key=len), "answer": f"{choice} #### {label}"})
     config["grpo_examples"] = examples
     click.echo(f"labels     {named}: named in the prompt, with an example each")
+    return True
 
 
 def _set_lengths(config: RawConfig, made: Rows) -> None:
@@ -414,11 +471,16 @@ def _set_lengths(config: RawConfig, made: Rows) -> None:
         longest = Lengths(tokenizer.counts(golds)).at(0.99)
     chosen = budget(measured.prompts, STEP * ceil((REASONING + longest) / STEP))
     config["trl"]["max_completion_length"] = chosen.completion
-    config["sequence_len"] = chosen.completion + spare * (chosen.context - chosen.completion)
-    click.echo(
-        f"lengths    {measured.prompts.rows:,} prompts of up to {measured.prompts.most} tokens ({how}), "
+    examples = config.get("grpo_examples", [])
+    room = STEP * ceil(REASONING * len(examples) / STEP)
+    config["sequence_len"] = chosen.completion + spare * (chosen.context - chosen.completion + room)
+    line = (
+        f"{measured.prompts.rows:,} prompts of up to {measured.prompts.most} tokens ({how}), "
         f"completions of up to {chosen.completion}"
     )
+    if examples:
+        line += f"; sequence_len {config['sequence_len']} has room for longer examples"
+    click.echo(f"lengths    {line}")
 
 
 def _write(
@@ -445,7 +507,8 @@ def _write(
     if kind is OTHER:
         _put(folder / "rewards" / "my_task.py", STUB)
     keys = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
-    _put(folder / "grpo.yaml", HEAD.format(model=model, data=data) + keys)
+    text = HEAD.format(model=model, data=data) + keys.replace("\ngrpo_examples:\n", MARK, 1)
+    _put(folder / "grpo.yaml", text)
     columns = _read_by(kind, made[0])
     tries: list[Try] = [("", columns, 0.0), (NOTHING, columns, 0.0)]
     if kind in (NUMBER, LATEX, TEXT, CHOICE):  # the others' right answers are not in their columns

@@ -9,19 +9,28 @@ import csv
 import gc
 import importlib.metadata
 import inspect
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
+from threading import Timer
+
+LEVEL = "AXOLOTL_LOG_LEVEL"  # Axolotl's variable
+QUIET = "AXOLOTL_GRPO_QUIET"  # set if `axolotl-grpo` has set LEVEL, and not the user
 
 # The first number is that of new objects until a collection, 700 by default (2,000 from Python 3.13 on).
 _RARELY = (200_000, 50, 100)
 _DEFAULT = gc.get_threshold()
+_SLOW = 5.0  # seconds
 
 
 def import_quickly() -> None:
     """Collect garbage rarely from here on, and list the installed packages without a look at each file."""
     gc.set_threshold(*_RARELY)
     exit_quickly()
+    # torchao makes torch warn of two of its types at each import.
+    os.environ.setdefault("TORCH_LOGS", "-torch.utils._pytree")
     importlib.metadata.packages_distributions = packages_distributions
 
 
@@ -70,8 +79,25 @@ def _top_level(distribution: importlib.metadata.Distribution) -> set[str]:
     return modules
 
 
+def start_quietly() -> None:
+    """Keep Axolotl's banner and the lines that it logs before its plugins are loaded off the terminal."""
+    if LEVEL not in os.environ:
+        os.environ |= {LEVEL: "WARNING", QUIET: "1"}
+    from axolotl.cli import art
+
+    art.HAS_PRINTED_LOGO = True
+
+
 if __name__ == "__main__":
     import_quickly()
+    # A first start reads 6,000 files.
+    slow = Timer(
+        _SLOW, print, ["axolotl-grpo-plugin: Axolotl is still loading."], {"file": sys.stderr}
+    )
+    slow.daemon = True
+    slow.start()
+    start_quietly()
     from axolotl.cli.main import main
 
+    slow.cancel()
     main()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.repairs.startup import LEVEL, QUIET
 from axolotl_grpo_plugin.runlog.rewards import short
 
 if TYPE_CHECKING:
@@ -17,12 +18,15 @@ def quiet_console(everything: bool) -> None:
 
     output_dir/debug.log has its whole log. AXOLOTL_LOG_LEVEL in the environment has precedence.
     """
-    if "AXOLOTL_LOG_LEVEL" in os.environ:
+    is_quiet = QUIET in os.environ
+    if LEVEL in os.environ and not is_quiet:
         return
+    if is_quiet:
+        logging.getLogger("axolotl").setLevel(logging.INFO)  # for debug.log
     for handler in logging.getLogger("axolotl").handlers:
         if handler.get_name() == "color_console":
             handler.addFilter(lambda record: not record.msg.startswith("config:"))
-            if everything:
+            if everything or is_quiet:
                 handler.setLevel(logging.WARNING)
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
 from itertools import batched
 from pathlib import Path
@@ -17,6 +17,7 @@ from trl import GRPOConfig
 
 from axolotl_grpo_plugin.environments.tool_use import ToolUse
 from axolotl_grpo_plugin.repairs.data_producer import DataProducerRepair
+from axolotl_grpo_plugin.report.console import told_if_slow
 from axolotl_grpo_plugin.runlog.reader import Row
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import COLUMN, READ, REWARD, columns_of, logged_text, save
@@ -208,9 +209,19 @@ class HeldOut(TrainerCallback):
         Trainer.log(self.trainer, metrics)
         control.should_log = should_log  # else this step would have no log of its own
 
+    def _told(self, when: str) -> AbstractContextManager[None]:
+        """Say on the first rank that rows are answered, if that takes long. A progress bar shows only steps."""
+        if not self.trainer.accelerator.is_main_process:
+            return nullcontext()
+        line = f"answering {len(self.dataset)} held-out rows ({when}), greedily and sampled"
+        return told_if_slow(f"\naxolotl-grpo-plugin: {line}")
+
     def _answer(self, when: str, add: bool = True) -> dict[str, float]:
         """Let the model answer the rows. Write the answers to the file, and return their means."""
-        answers = [{"model": when} | answer for answer in self.trainer.answer_rows(self.dataset)]
+        with self._told(when):
+            answers = [
+                {"model": when} | answer for answer in self.trainer.answer_rows(self.dataset)
+            ]
         if self.trainer.accelerator.is_main_process:
             columns = columns_of(answers)
             rows = self.dataset[columns["row"]]

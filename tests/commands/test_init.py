@@ -79,15 +79,39 @@ def test_writes_a_folder_that_names_its_data_and_the_next_commands():
         "axolotl-grpo check grpo.yaml",
         "passrate grpo.yaml --limit 20\n  axolotl-grpo train grpo.yaml",
         "question   q  'What is 0 + 2?'",
-        "example    has no reasoning: write some",
+        "examples   3 short rows as earlier turns of the chat, without reasoning: write some where grpo.yaml says so",
+        " has room for longer examples",
     ):
         assert shown in printed
 
 
 def test_worked_answer_is_an_example_with_reasoning():
     printed, config = made([WORKED])
-    assert "example " not in printed
+    assert "examples   1 short rows as earlier turns of the chat\n" in printed
     assert config["grpo_examples"] == [{"question": WORKED["q"], "answer": WORKED["a"]}]
+
+
+def test_examples_are_three_short_rows_with_different_answers():
+    rows = [{"q": f"{'Long: ' * (n % 3)}{n} + {n}?", "a": 2 * (n // 20)} for n in range(60)]
+    _, config = made(rows)
+    golds = [example["answer"].rpartition("#### ")[2] for example in config["grpo_examples"]]
+    assert sorted(golds) == ["0", "2", "4"]
+    assert not any("Long" in example["question"] for example in config["grpo_examples"])
+
+
+def test_examples_of_a_quiz_show_its_options():
+    row = {**ASKED, "choices": CITIES, "answer": "Paris"}
+    other = {**ASKED, "choices": ["Oslo", "Paris"], "answer": "Paris"}
+    _, config = made([row, other, row], "--model", EMBEDDED)
+    first, second, _ = config["grpo_examples"]
+    assert first == {"question": "Capital of France?\n\nA) Oslo\nB) Paris", "answer": "It is Paris. #### B"}
+    assert second["answer"] == "It is Paris. #### D"
+
+
+def test_place_for_reasoning_is_marked():
+    made(NUMBERS)
+    before, _, _ = Path("data/grpo.yaml").read_text().partition("grpo_examples:\n")
+    assert before.rstrip().splitlines()[-1].startswith("# or sentence before")
 
 
 def test_first_rows_are_held_out():
@@ -211,7 +235,7 @@ def test_shows_a_chat_of_one_question_as_an_example():
     """Without an example, no completion of SmolLM2 has the layout."""
     rows = [{"messages": [{"role": "user", "content": f"List {n}."}], "numbers": [n, 2]} for n in range(120)]
     _, config = made(rows)
-    assert config["grpo_examples"] == [{"question": "List 12.", "answer": "It is [12, 2]. #### [12, 2]"}]
+    assert config["grpo_examples"][0] == {"question": "List 12.", "answer": "It is [12, 2]. #### [12, 2]"}
 
 
 def test_a_chat_of_several_questions_needs_no_example():

@@ -11,7 +11,7 @@ from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.hub import is_on_hub, skipped
 from axolotl_grpo_plugin.data.measure import Measured, measure
 from axolotl_grpo_plugin.data.rows import Row, Source
-from axolotl_grpo_plugin.data.tokenizer import TokenizerError, name_of, open_tokenizer
+from axolotl_grpo_plugin.data.tokenizer import Tokenizer, TokenizerError, name_of, open_tokenizer
 from axolotl_grpo_plugin.findings import Finding, FindingError, error_line
 from axolotl_grpo_plugin.trying.samples import Sample, samples
 
@@ -30,6 +30,7 @@ class Data:
         held_out: The hashes of the prompts of each test dataset, by its name.
         context: The tokens that the model can hold, None if unknown.
         tokenizer: The reason why the prompts cannot be counted, if there is one.
+        opened: The tokenizer that counted them, None if it cannot be opened.
     """
 
     unread: list[Finding] = field(default_factory=list)
@@ -41,6 +42,7 @@ class Data:
     held_out: dict[str, list[int]] = field(default_factory=dict)
     context: int | None = None
     tokenizer: Finding | None = None
+    opened: Tokenizer | None = None
 
     @property
     def counted(self) -> int:
@@ -81,7 +83,7 @@ def read_data(cfg: Config, sources: Sequence[Source], offline: bool, scored: boo
         if source.key == "datasets":
             data.rows += first
     try:
-        tokenizer = open_tokenizer(cfg)
+        tokenizer = data.opened = open_tokenizer(cfg)
         tokenizer.tools = shown_tools(cfg)
         for source in readable:
             checks = row_checks(cfg) if scored and data.rows else []

@@ -1,5 +1,6 @@
 """Check the datasets before the model is loaded."""
 
+from contextlib import suppress
 from typing import Any
 
 from axolotl_grpo_plugin.checks.columns import check_columns
@@ -9,7 +10,12 @@ from axolotl_grpo_plugin.checks.rendered import PromptShapes, check_rendered
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.datasets import load_datasets
 from axolotl_grpo_plugin.data.rows import sources
-from axolotl_grpo_plugin.data.tokenizer import lacks_template
+from axolotl_grpo_plugin.data.tokenizer import (
+    Tokenizer,
+    TokenizerError,
+    lacks_template,
+    open_tokenizer,
+)
 from axolotl_grpo_plugin.findings import FindingError, Findings, stop_on
 from axolotl_grpo_plugin.transforms.rows import DATASET_FIX, DatasetError
 
@@ -37,22 +43,26 @@ def load_checked(cfg: Config) -> Any:
     stop_on(check_columns("datasets", loaded.train_dataset, cfg), cfg.file)
     if not isinstance(loaded.train_dataset[0]["prompt"], str) and (wrong := lacks_template(cfg)):
         stop_on([wrong], cfg.file)
-    stop_on(_check_prompts("datasets", loaded.train_dataset, cfg), cfg.file)
+    tokenizer: Tokenizer | None = None
+    if not cfg.processor_type:
+        with suppress(TokenizerError):  # another check names the fault
+            tokenizer = open_tokenizer(cfg)
+    stop_on(_check_prompts("datasets", loaded.train_dataset, tokenizer), cfg.file)
     if cfg.test_datasets:
         stop_on(check_columns("test_datasets", loaded.eval_dataset, cfg), cfg.file)
-        stop_on(_check_prompts("test_datasets", loaded.eval_dataset, cfg), cfg.file)
+        stop_on(_check_prompts("test_datasets", loaded.eval_dataset, tokenizer), cfg.file)
     return loaded
 
 
-def _check_prompts(key: str, dataset: Any, cfg: Config) -> Findings:
+def _check_prompts(key: str, dataset: Any, tokenizer: Tokenizer | None) -> Findings:
     """Check the rendered prompts of a loaded dataset. Axolotl has shuffled its rows."""
-    if cfg.processor_type:
+    if tokenizer is None:
         return
     shapes = PromptShapes()
     for row in dataset.select(range(min(len(dataset), LOOKED_AT))):
         shapes.add(0, row)
     prompts = [(None, prompt) for _, prompt in shapes.prompts]
-    yield from check_rendered(cfg, key, prompts)
+    yield from check_rendered(tokenizer, key, prompts)
 
 
 def _check_rows(cfg: Config) -> Findings:

@@ -6,7 +6,7 @@ from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.end_tokens import after_answer, end_tokens, model_config, turn_end
 from axolotl_grpo_plugin.data.hub import skipped
-from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer, Prompt, open_tokenizer
+from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer, Prompt, Tokenizer
 from axolotl_grpo_plugin.findings import Findings, fault, warning
 from axolotl_grpo_plugin.reward import BaseReward
 from axolotl_grpo_plugin.thinking import ends_in_empty_thinking, opened_by
@@ -15,19 +15,19 @@ ANSWER = "\N{WHITE QUESTION MARK ORNAMENT}"  # no template has this character
 TEMPLATE = "chat_template_jinja: configs/templates/qwen-think.jinja"
 
 
-def check_prefill(cfg: Config, prompt: Prompt) -> Findings:
+def check_prefill(cfg: Config, tokenizer: Tokenizer, prompt: Prompt) -> Findings:
     """Check that the prompt's end fits the rewards of thinking.
 
     A reward sees the `<think>` that a prompt ends in. So only thinking that the prompt does not open, or that it has
     closed already, is wrong.
 
-    cfg: a raw config whose rewards and template work. prompt: of a row, as TRL gets it.
+    cfg: a raw config whose rewards and template work. tokenizer: of the config. prompt: of a row, as TRL gets it.
     """
     text: str | None = None
     for _, key, function in functions_in(cfg):
         for name, prefilled in _options(function):
-            if text is None:  # most rewards need no tokenizer
-                text = prompt if isinstance(prompt, str) else open_tokenizer(cfg).text(prompt)
+            if text is None:  # most rewards need no rendered prompt
+                text = prompt if isinstance(prompt, str) else tokenizer.text(prompt)
             where = f"grpo_reward_args ({key})"
             if ends_in_empty_thinking(text):
                 yield warning(
@@ -45,14 +45,13 @@ def check_prefill(cfg: Config, prompt: Prompt) -> Findings:
                 )
 
 
-def check_generation_prompt(cfg: Config, prompt: Prompt) -> Findings:
+def check_generation_prompt(tokenizer: Tokenizer, prompt: Prompt) -> Findings:
     """Check that the chat template opens the model's turn, so that the model answers.
 
     Without a generation prompt, the model's text must follow the prompt directly, as after Mistral's [/INST].
     """
     if isinstance(prompt, str) or prompt[-1].get("role") == "assistant":
         return
-    tokenizer = open_tokenizer(cfg)
     asked = tokenizer.text(prompt)
     if asked != tokenizer.text(prompt, generation_prompt=False):
         return
@@ -69,11 +68,11 @@ def check_generation_prompt(cfg: Config, prompt: Prompt) -> Findings:
         )
 
 
-def check_end_tokens(cfg: Config, prompt: Prompt) -> Findings:
+def check_end_tokens(cfg: Config, opened: Tokenizer, prompt: Prompt) -> Findings:
     """Check that a token ends an answer, and that the chat template ends turns with a token of the model."""
     try:
         model = model_config(cfg)
-        tokenizer = AxolotlTokenizer(cfg, open_tokenizer(cfg).folder).real
+        tokenizer = AxolotlTokenizer(cfg, opened.folder).real
     except Exception:  # only the hub has the model's files
         yield skipped("end tokens")
         return

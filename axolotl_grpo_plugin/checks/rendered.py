@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.data.tokenizer import Prompt, Tokenizer, TokenizerError, open_tokenizer
+from axolotl_grpo_plugin.data.tokenizer import Prompt, Tokenizer
 from axolotl_grpo_plugin.findings import Findings, fault, warning
 from axolotl_grpo_plugin.thinking import FAMILIES, HARMONY, THINKING_KEYS, after_thinking
 
@@ -51,19 +50,15 @@ def _thinking_in(turn: Mapping[str, Any]) -> list[bool]:
 
 
 def check_rendered(
-    cfg: Config, name: str, prompts: Iterable[tuple[int | None, Prompt]]
+    tokenizer: Tokenizer, name: str, prompts: Iterable[tuple[int | None, Prompt]]
 ) -> Findings:
     """Check prompts of one dataset as the model sees them.
 
     Args:
-        cfg: A raw config.
+        tokenizer: Of the config.
         name: The dataset's name.
         prompts: Each with the number of its row, None if it is not known.
     """
-    try:
-        tokenizer = open_tokenizer(cfg)
-    except TokenizerError:  # another check names the fault
-        return
     told: set[tuple[str, str]] = set()
     for number, prompt in prompts:
         try:
@@ -153,9 +148,8 @@ def _check_bos(tokenizer: Tokenizer, prompt: Prompt, text: str, where: str) -> F
         )
 
 
-def check_marks(cfg: Config) -> Findings:
+def check_marks(tokenizer: Tokenizer) -> Findings:
     """Check that the rewards know the marks of thinking that the chat template writes, and that they see them."""
-    tokenizer = open_tokenizer(cfg)
     marks = template_marks(tokenizer)
     if marks is None:
         return

@@ -210,14 +210,17 @@ def _prompts(facts: Facts) -> Findings:
 def _template(facts: Facts) -> Findings:
     """Check the template and the tools with one row, because their faults are the same for all rows."""
     prompt = facts.read.rows[0].row["prompt"]
+    tokenizer = facts.read.opened
+    if tokenizer is None:  # another check names the fault
+        return
     for name, shapes in facts.read.shapes.items():
-        yield from check_rendered(facts.cfg, name, shapes.prompts)
+        yield from check_rendered(tokenizer, name, shapes.prompts)
     if not isinstance(prompt, str):
-        yield from check_marks(facts.cfg)
-    yield from prefill.check_generation_prompt(facts.cfg, prompt)
-    yield from prefill.check_end_tokens(facts.cfg, prompt)
+        yield from check_marks(tokenizer)
+    yield from prefill.check_generation_prompt(tokenizer, prompt)
+    yield from prefill.check_end_tokens(facts.cfg, tokenizer, prompt)
     if facts.rewards_load:
-        yield from prefill.check_prefill(facts.cfg, prompt)
+        yield from prefill.check_prefill(facts.cfg, tokenizer, prompt)
     if shown_tools(facts.cfg):
         yield from check_tool_use(facts.cfg, prompt)
 

@@ -14,12 +14,10 @@ from axolotl_grpo_plugin.checks.config import check_rl
 from axolotl_grpo_plugin.checks.data import Data, read_data
 from axolotl_grpo_plugin.checks.memory import Memory
 from axolotl_grpo_plugin.checks.table import Facts, findings
-from axolotl_grpo_plugin.checks.tools import shown_tools
 from axolotl_grpo_plugin.checks.validation import loaded_plugins
 from axolotl_grpo_plugin.config import Config, is_grpo, read_config
 from axolotl_grpo_plugin.data import hub
 from axolotl_grpo_plugin.data.rows import sources
-from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.findings import Finding, FindingError, fault, first_line
 from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.runlog.reader import readable
@@ -209,19 +207,17 @@ def _run_checks(
         if not facts.has_error_in("grpo_columns", "grpo_examples"):
             facts.data = read_data(cfg, datasets, facts.offline, facts.rewards_load)
             found.extend(findings(facts, "data"))
-            checked.prompt = _first_prompt(cfg, facts.data)
+            checked.prompt = _first_prompt(facts.data)
     if isinstance(facts.memory, Memory) and facts.memory.total >= 0.1:
         checked.memory = str(facts.memory)
 
 
-def _first_prompt(cfg: Config, data: Data) -> str:
+def _first_prompt(data: Data) -> str:
     """Return the first prompt as the model sees it, "" if it cannot be rendered."""
-    if not data.rows or not data.counted:
+    if not data.rows or not data.counted or data.opened is None:
         return ""
     try:
-        tokenizer = open_tokenizer(cfg)
-        tokenizer.tools = shown_tools(cfg)
-        return tokenizer.seen(data.rows[0].row["prompt"])
+        return data.opened.seen(data.rows[0].row["prompt"])
     except Exception:  # a finding names the fault
         return ""
 

@@ -167,10 +167,10 @@ def run(
     supervise = exit_on_findings()(plan.supervise)  # it runs in a child process
     if not plan.serves_here:
         return guarded(supervise)
-    if job:
-        stop_on(check_first_node(cfg))
     host, port = server_address(cfg)
-    stop_on([*check_here(cfg), *check_free(host, port)])
+    # The first node of a job has other addresses than this host's own name, such as that of vllm.host.
+    check_place = check_first_node if job else check_here
+    stop_on([*check_place(cfg), *check_free(host, port)])
     with reserve(port):
         return guarded(supervise)
 

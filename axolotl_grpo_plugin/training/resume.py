@@ -58,8 +58,10 @@ def nothing_to_do(cfg: Config) -> Finding | None:
     resumed = cfg.resume_from_checkpoint
     if resumed and Path(resumed).absolute().parent == folder.absolute():
         checkpoint = Path(resumed)
+    if not checkpoint or not checkpoint.is_dir():
+        return None
     known = facts(folder)
-    if not checkpoint or not checkpoint.is_dir() or ENDED not in known or not has_weights(folder):
+    if ENDED not in known or not has_weights(folder):
         return None
     stopped = known.get(STOPPED, "")
     end = f"grpo_stop_at {cfg.grpo_stop_at:g}" if cfg.grpo_stop_at else ""

@@ -2,6 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin.checks.prefill import check_generation_prompt, check_prefill
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
 from axolotl_grpo_plugin.paths import resolve_packaged, shipped
 from tests.checks.found import codes, levels
 
@@ -18,7 +19,8 @@ CHAT = [{"role": "user", "content": PLAIN}]
 def findings(prompt, rewards, **cfg):
     """rewards: their paths and arguments."""
     cfg = {"trl": {"reward_funcs": list(rewards)}, "grpo_reward_args": rewards, **cfg}
-    return levels(check_prefill(Config(cfg), prompt))
+    tokenizer = open_tokenizer(Config(cfg)) if "base_model" in cfg else None  # a text needs none
+    return levels(check_prefill(Config(cfg), tokenizer, prompt))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ INST = (
 def opened(template, prompt=CHAT):
     cfg = {"base_model": "pkg://axolotl_grpo_plugin/quickstart/model", "chat_template_jinja": template}
     resolve_packaged(Config(cfg))
-    return codes(check_generation_prompt(Config(cfg), prompt))
+    return codes(check_generation_prompt(open_tokenizer(Config(cfg)), prompt))
 
 
 def test_reports_a_template_without_generation_prompt():

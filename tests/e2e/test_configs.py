@@ -102,7 +102,8 @@ def test_header_names_needs_and_command(file, given):
         *requests, script = command.split()[1:]
         assert ROOT / script == SLURM
         needs = machines(file)
-        assert requests in ([], [f"--nodes={needs.nodes}", f"--gpus-per-node={needs.gpus}"])
+        script_requests = re.findall(r"^#SBATCH (--(?:nodes|gpus-per-node)=\d+)", SLURM.read_text(), re.MULTILINE)
+        assert (requests or script_requests) == [f"--nodes={needs.nodes}", f"--gpus-per-node={needs.gpus}"]
         assert serving(Config(given)) == needs.gpus  # the first node serves with all its GPUs
     else:
         assert command == "axolotl-grpo train"

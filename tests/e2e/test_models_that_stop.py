@@ -9,6 +9,7 @@ import pytest
 from axolotl_grpo_plugin.checks.prefill import check_end_tokens
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data.end_tokens import end_tokens
+from axolotl_grpo_plugin.data.tokenizer import open_tokenizer
 from tests.conftest import MODEL, Later
 
 transformers = Later("transformers")
@@ -41,7 +42,8 @@ def ends_and_findings(tmp_path):
         (tmp_path / "generation_config.json").write_text(json.dumps(model))
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": vocabulary}))
         ends = tokenizer.convert_ids_to_tokens(end_tokens(Config({}), tokenizer, model))
-        return {*ends}, [*map(str, check_end_tokens(Config({"base_model": str(tmp_path)}), prompt))]
+        cfg = Config({"base_model": str(tmp_path)})
+        return {*ends}, [*map(str, check_end_tokens(cfg, open_tokenizer(cfg), prompt))]
 
     return make
 
@@ -67,5 +69,6 @@ def test_check_reports_an_end_of_turn_that_is_no_token_of_the_model(ends_and_fin
 
 
 def test_check_is_skipped_for_a_model_that_only_the_hub_has():
-    (finding,) = check_end_tokens(Config({"base_model": "some/model", "tokenizer_config": str(MODEL)}), CHAT)
+    cfg = Config({"base_model": "some/model", "tokenizer_config": str(MODEL)})
+    (finding,) = check_end_tokens(cfg, open_tokenizer(cfg), CHAT)
     assert finding.level == "skipped"

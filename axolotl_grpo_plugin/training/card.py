@@ -135,7 +135,8 @@ def _metadata(trainer: GRPOTrainer, given: Config, held_out: list[Plain]) -> Mod
         datasets=list(filter(is_on_hub, paths)) or None,
         library_name="peft" if given.adapter else "transformers",
         model_name=trainer.hub_model_id or Path(trainer.args.output_dir).name,
-        tags=["generated_from_trainer", "axolotl", "trl", given.rl or ""],
+        pipeline_tag="text-generation",
+        tags=["generated_from_trainer", "axolotl", "axolotl-grpo-plugin", "trl", given.rl or ""],
         eval_results=results or None,
     )
 

@@ -55,7 +55,8 @@ def test_names_base_model_data_rewards_and_numbers(write):
     text = write(adapter="lora")
     head = yaml.safe_load(text.split("---\n", 2)[1])
     assert (head["base_model"], head["datasets"]) == (GIVEN["base_model"], ["openai/gsm8k"])
-    assert head["tags"] == ["generated_from_trainer", "axolotl", "trl", "grpo"]
+    assert head["tags"] == ["generated_from_trainer", "axolotl", "axolotl-grpo-plugin", "trl", "grpo"]
+    assert head["pipeline_tag"] == "text-generation"
     for part in (
         f"A lora adapter of `{GIVEN['base_model']}`",
         "trained on `openai/gsm8k` and `rows.jsonl` by GRPO",

@@ -206,6 +206,21 @@ def convert(recipe: str, out: str | None) -> None:
 
 
 @grpo.command()
+@CONFIG
+@out_option("CONFIG's name")
+def export(config: str, out: str | None) -> None:
+    """Write the rows of CONFIG as train.parquet and test.parquet, in the form of verl.
+
+    Columns: prompt, data_source, reward_model (with ground_truth) and extra_info.
+
+    \b
+    Examples:
+      axolotl-grpo export configs/quickstart.yaml --out data/parquet
+    """
+    _run("export", config, out=out)
+
+
+@grpo.command()
 @argument("config", required=False, type=FILE)
 @option("--tokenizer", help="Without a CONFIG: a folder or hub name.")
 @repeated(

@@ -10,20 +10,21 @@ from tests.conftest import MODEL
 from tests.e2e.conftest import ROOT, environment
 
 PAGE = (ROOT / "docs" / "upstream.md").read_text()
-SECTION = re.compile(r"^## (.+?)$.+?^```python\n(.+?)^```\n\nIt prints `(.+?)`\.", re.MULTILINE | re.DOTALL)
-PROGRAMS = {title: (code, printed) for title, code, printed in SECTION.findall(PAGE)}
+PROGRAMS = dict(re.findall(r"^\[.+?\]\((upstream/.+?\.py)\) prints `(.+?)`\.", PAGE, re.MULTILINE))
 
 
 def test_each_section_has_a_program():
     assert len(PROGRAMS) == PAGE.count("\n## ")
+    files = (ROOT / "docs" / "upstream").glob("*.py")
+    assert {f"upstream/{file.name}" for file in files} == PROGRAMS.keys()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("title", PROGRAMS)
-def test_program_shows_the_fault(tmp_path, title):
-    code, printed = PROGRAMS[title]
+@pytest.mark.parametrize("file", PROGRAMS)
+def test_program_shows_the_fault(tmp_path, file):
+    code = (ROOT / "docs" / file).read_text()
     code = code.replace("Qwen/Qwen2.5-0.5B-Instruct", str(MODEL))  # the hub is not asked
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True
     )
-    assert printed in ended.stdout, ended.stdout + ended.stderr[-2000:]
+    assert PROGRAMS[file] in ended.stdout, ended.stdout + ended.stderr[-2000:]

@@ -37,9 +37,7 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_system_in: Literal["user", "system"] | None = None
-    """Chat turn for these instructions. The default is `user`, above the question, because small
-    models follow them better there. `system` gives them a turn of their own.
-    """
+    """Chat turn for these instructions: `user` (the default, above the question) or `system`."""
 
     grpo_examples: list[Example] | None = None
     """Worked examples, shown as earlier turns of the chat. Each has a `question` and an `answer`
@@ -47,15 +45,13 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_prompt_template: str | None = None
-    """Text around the question, for base models: `{question}` stands for the question. The shipped
-    transforms then make prompts of text, which no chat template changes, instead of chat
-    messages.
+    """Text around the question, for base models: `{question}` stands for the question. The prompts are
+    then text, which no chat template changes.
     """
 
     grpo_columns: Columns | None = None
-    """Columns that `type: axolotl_grpo_plugin.qa` reads: `{question: q, answer: a}`. The default
-    names are `question` and `answer`. `type: axolotl_grpo_plugin.choice` also reads `options`, and
-    looks for the three columns by default.
+    """Columns that `type: axolotl_grpo_plugin.qa` reads: `{question: q, answer: a}`.
+    `type: axolotl_grpo_plugin.choice` also reads `options`.
     """
 
     grpo_shuffle_options: NonNegativeInt | None = None
@@ -88,7 +84,7 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
 
     grpo_keep_best: bool | None = None
     """Keep the model of the step with the most right answers to the held-out rows, greedy and then sampled, in
-    output_dir/best. run.json, the card and the last lines of the run name the step. Needs grpo_eval_steps.
+    output_dir/best. Needs grpo_eval_steps (docs/evaluation.md).
     """
 
     grpo_stop_at: float | None = Field(None, gt=0, le=1)
@@ -157,8 +153,8 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_rollouts: bool | str | None = None
-    """Folder for every rollout as Parquet, with its scores and reasons. The default is
-    output_dir/rollouts. `false` writes none (docs/scoring.md).
+    """Folder for every rollout as Parquet. The default is output_dir/rollouts. `false` writes none
+    (docs/scoring.md).
     """
 
     grpo_hub_files: list[str] | None = None
@@ -182,13 +178,11 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_dynamic_sampling_rounds: PositiveInt | None = None
-    """Maximum number of extra rounds of generation per batch. The default is 3. Each generates
-    about as many prompt groups as are missing, and at most a whole batch.
-    """
+    """Maximum number of extra rounds of generation per batch. The default is 3."""
 
     grpo_dynamic_sampling_reward: str | None = None
     """Path of the reward function whose scores are compared. The default is the first of
-    trl.reward_funcs. It should score whether the answer is right.
+    trl.reward_funcs.
     """
 
     grpo_tools: list[str] | None = None

@@ -66,7 +66,7 @@ def test_reports_a_missing_package_that_the_config_uses(findings, cfg, name, pac
 
 
 def test_tested_versions_are_the_installed_ones():
-    """CI installs the newest versions that are allowed. upstream.toml and docs/development.md say how to go on."""
+    """CI installs the newest versions that are allowed. upstream.toml and CONTRIBUTING.md say how to go on."""
     known = versions.tested()
     assert known.pop("vllm") == VLLM_ON_CPU
     assert all(Version(version(name)).public in known[name].split() for name in known)

@@ -1,4 +1,4 @@
-"""The script of docs/coming-from.md trains with TRL's trainer and the packed step."""
+"""docs/trl_script.py trains with TRL's trainer and the packed step."""
 
 import re
 import subprocess
@@ -8,9 +8,7 @@ from tests.e2e.conftest import ROOT, environment
 
 
 def test_script_of_trl_trains_with_one_changed_import(tmp_path):
-    (code,) = re.findall(
-        r"^```python\n(.+?)^```", (ROOT / "docs" / "coming-from.md").read_text(), re.MULTILINE | re.DOTALL
-    )
+    code = (ROOT / "docs" / "trl_script.py").read_text()
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True
     )

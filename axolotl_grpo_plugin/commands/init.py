@@ -376,11 +376,13 @@ def _shortest(trained: list[Asked]) -> list[Asked]:
     """Return the shortest rows, if possible with different answers, because a model copies the only one that it sees."""
     by_length = sorted(trained, key=lambda asked: len(asked[0] + asked[1]["answer"]))
     golds = set[str]()
-    first, others = [], []
+    different: list[Asked] = []
+    repeated: list[Asked] = []
     for question, row in by_length:
-        (others if row["answer"] in golds else first).append((question, row))
+        kept = repeated if row["answer"] in golds else different
+        kept.append((question, row))
         golds.add(row["answer"])
-    chosen = [*first, *others][:EXAMPLES]
+    chosen = [*different, *repeated][:EXAMPLES]
     while len(chosen) > 1 and sum(len(question) for question, _ in chosen) > MOST_SHOWN:
         chosen.pop()
     return chosen

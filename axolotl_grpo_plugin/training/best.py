@@ -71,8 +71,10 @@ class BestModel:
         self.best: Result | None = None
 
     def begin(self) -> None:
-        """Read the best result of the run that goes on. The folder of another run is left until a model replaces it."""
+        """Read the best result of the run that goes on. The model of another run is left until one replaces it."""
         if self.trainer.state.global_step == 0:
+            if self.trainer.accelerator.is_main_process:  # else a resume would read it
+                (self.folder / RECORD).unlink(missing_ok=True)
             return
         before = self._beside("before")
         if self.trainer.accelerator.is_main_process and before.exists():

@@ -36,3 +36,27 @@ def test_collects_rarely_until_the_imports_are_kept():
     default, rarely, kept, *others = done.split()
     assert rarely == "200000" and kept == default != rarely
     assert others == ["True", "True"]
+
+
+def test_first_lines_of_axolotl_stay_off_the_terminal_and_its_log_is_kept():
+    shown = program(
+        "import logging, os\n"
+        "from axolotl_grpo_plugin.repairs.startup import QUIET, start_quietly\n"
+        "start_quietly()\n"
+        "from axolotl.cli.art import print_axolotl_text_art\n"
+        "from axolotl.logging_config import configure_logging\n"
+        "from axolotl_grpo_plugin.training.banner import quiet_console\n"
+        "configure_logging()\n"
+        "print_axolotl_text_art()\n"
+        "logging.getLogger('axolotl.x').info('Plugin loaded')\n"
+        "quiet_console(everything=False)\n"
+        "logging.getLogger('axolotl.x').info('the config')\n"
+        "print(logging.getLogger('axolotl.x').isEnabledFor(logging.INFO), os.environ[QUIET])\n"
+    )
+    assert shown.splitlines() == ["True 1"]
+
+
+def test_level_that_the_user_has_set_stays(monkeypatch):
+    monkeypatch.setenv("AXOLOTL_LOG_LEVEL", "DEBUG")
+    code = "import os; from axolotl_grpo_plugin.repairs.startup import QUIET, start_quietly; start_quietly()"
+    assert program(f"{code}; print(os.environ['AXOLOTL_LOG_LEVEL'], QUIET in os.environ)").strip() == "DEBUG False"

@@ -93,5 +93,6 @@ def test_new_run_does_not_compare_with_an_earlier_one(model):
     again = best.BestModel(model.trainer)
     model.trainer.state.global_step = 0
     again.begin()
+    assert weights(model) == "10" and best.best_in(model.folder.parent) is None
     offer(again, 5, 0.1)
     assert weights(model) == "5" and json.loads((model.folder / "best.json").read_text())["greedy"] == 0.1

@@ -29,8 +29,8 @@ UNREAD = [
     ("trl.vllm_max_model_len", 800, "error", "Did you mean `vllm.max_model_len`?"),
     ("trl.steps_per_generation", 4, "error", "ignores it. Remove it"),  # TRL has it, Axolotl not
     ("num_generations_eval", 4, "warning", "ignores it. Move it to grpo_trl_args"),
-    ("learning_rat", 1e-5, "warning", "Did you mean `learning_rate`?"),
-    ("kl_beta", 0.1, "warning", "Did you mean `rl_beta`?"),
+    ("learning_rat", 1e-5, "error", "Did you mean `learning_rate`?"),
+    ("kl_beta", 0.1, "error", "Did you mean `rl_beta`?"),
     ("weights", 1, "warning", f"ignores it. Remove it, or {PLUGIN}."),  # a word of Axolotl's messages
     ("run_name", "x", "error", "ignores it. Write wandb_name"),  # TRL's
     ("num_generations", 4, "error", "Did you mean `trl.num_generations`?"),

@@ -24,6 +24,12 @@ from axolotl_grpo_plugin.trying.samples import (
     merged,
 )
 
+# For rewards that count steps or pay for lists.
+IN_STEPS = (
+    "<think>\nFirst, I read it.\nStep 1: It is known.\n1. It is known.\n- It is known.\nFinally, I answer.\n</think>\n"
+    "<answer>\n{}\n</answer>"
+).format
+
 
 def check_samples(cfg: Config, rows: Sequence[Sample]) -> Findings:
     """Check that each reward scores whole groups as TRL calls it, and pays right answers only.
@@ -187,7 +193,7 @@ class _RewardChecks:
         if not golds:
             return
         fix = ""
-        for layout in LAYOUTS.values():
+        for layout in [*LAYOUTS.values(), IN_STEPS]:
             texts = self.scorer.finished(solved, [layout(gold) for gold in golds])
             if self._earns(solved, texts) > self.nothing:
                 return

@@ -227,6 +227,14 @@ def test_rehearsal_finds_the_mistake(mistake, tmp_path):
     assert ("\nOK to rent" in printed) == (code == 0)
 
 
+def test_rehearsal_points_at_a_reward_that_pays_no_right_answer(tmp_path):
+    (tmp_path / "own.py").write_text(NEVER)
+    correct = "axolotl_grpo_plugin.rewards.gsm8k.correctness_reward_func"
+    write(tmp_path, shipped_config(trl__reward_funcs=[correct, "own.pays"]))
+    *_, verdict = axolotl("grpo", "rehearse", "config.yaml", cwd=tmp_path).splitlines()
+    assert verdict == "Look at the warning before you rent: trl.reward_funcs[1] (own.pays)"
+
+
 def test_rehearsal_without_hub_says_that_the_tokenizer_is_another(gsm8k, tmp_path):
     config = "configs/gsm8k/qwen2.5-1.5b-lora-24gb.yaml"
     rows = ["--data", gsm8k / "train.jsonl"]

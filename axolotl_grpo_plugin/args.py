@@ -41,7 +41,7 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
 
     grpo_examples: list[Example] | None = None
     """Worked examples, shown as earlier turns of the chat. Each has a `question` and an `answer`
-    as in GSM8K (the work, then "#### 18"). They help a small model to earn its first rewards.
+    as in GSM8K (the work, then "#### 18").
     """
 
     grpo_prompt_template: str | None = None
@@ -114,15 +114,13 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_reward_timeout: PositiveFloat | None = None
-    """Maximum CPU time for scoring one completion in a worker process, in seconds. The default is
-    10. A completion that needs more gets the lowest score. If scoring takes five times as long
-    in wall time, the score counts as failed.
+    """Maximum CPU time for scoring one completion in a worker process, in seconds (10). A completion that
+    needs more gets the lowest score (docs/scoring.md).
     """
 
     grpo_reward_batch_timeout: PositiveFloat | None = None
-    """Maximum time for scoring a batch, in seconds. The reward functions share it equally. The
-    default is a quarter of ddp_timeout, or 450 if that is unset. It is the only limit for
-    functions that score a whole batch.
+    """Maximum time for scoring a batch, in seconds, the only limit for functions that score a whole batch. The
+    default is a quarter of ddp_timeout, or 450. The reward functions share it equally.
     """
 
     grpo_reward_memory: PositiveFloat | None = None
@@ -140,9 +138,8 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_max_logprob_difference: NonNegativeFloat | None = None
-    """End the run if vLLM's and the trainer's log-probabilities of the same tokens differ by more nats per
-    token in five logged steps in a row. New weights then do not reach vLLM. The default is 1.0. 0 never
-    ends a run (docs/scoring.md).
+    """End the run if vLLM's and the trainer's log-probabilities differ by more nats per token in five logged
+    steps in a row. The default is 1.0. 0 never ends a run (docs/scoring.md).
     """
 
     grpo_trl_args: dict[str, Any] | None = None

@@ -97,6 +97,7 @@ def factory(high: float, low: float = 0.0):
 def folder(working_folder, monkeypatch):
     """A working folder with a user's rewards."""
     monkeypatch.setattr(load, "_built", {})
+    monkeypatch.setattr(reward_score, "SLOW", 600)  # click's runner puts the standard error into the output
     (working_folder / "rewards" / "ours.py").write_text(OURS)
     return working_folder
 

@@ -1,8 +1,7 @@
 """Check the columns of loaded datasets."""
 
 from collections.abc import Collection
-
-from datasets import Dataset, Json
+from typing import TYPE_CHECKING
 
 from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.checks.sources import row_checks
@@ -13,9 +12,14 @@ from axolotl_grpo_plugin.load import missing_column
 from axolotl_grpo_plugin.reward import OF_TRL
 from axolotl_grpo_plugin.transforms.rows import rows_of
 
+if TYPE_CHECKING:
+    from datasets import Dataset
 
-def check_columns(key: str, dataset: Dataset, cfg: Config) -> Findings:
+
+def check_columns(key: str, dataset: "Dataset", cfg: Config) -> Findings:
     """Check that the loaded dataset has rows, prompts and the columns that the rewards read."""
+    from datasets import Json  # `passrate --from-rollouts` does without datasets
+
     where = f"{key} ({', '.join(str(entry['path']) for entry in cfg.value_at(key))})"
     if not len(dataset):
         yield fault(

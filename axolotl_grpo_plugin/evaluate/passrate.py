@@ -1,24 +1,18 @@
 """Pass rates: how often a model is right on each row of a dataset."""
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.data.rows import Row, Rows
-from axolotl_grpo_plugin.evaluate.rows import Question
 from axolotl_grpo_plugin.runlog.reader import raw_rows, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
-from axolotl_grpo_plugin.runlog.schema import as_text
+from axolotl_grpo_plugin.runlog.schema import ERROR, REWARD, as_text
 
 # Reasoning360's bands. Each but the first and the last ends below a pass rate.
 BANDS = ("impossible", "very hard", "hard", "medium", "easy", "very easy", "perfect")
 _ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-DatasetRow = tuple[str, int]  # a dataset, and the index of a row in it
-Rates = dict[DatasetRow, "Rate"]
 
 
 class Rate(NamedTuple):
@@ -46,44 +40,59 @@ class Rate(NamedTuple):
         return BANDS[1 + bisect_right(_ENDS, self.pass_rate)]
 
 
-def rates_of(answers: Iterable[Row], reward: LoggedReward) -> Rates:
-    """Return the pass rate of each row. Answers without a score do not count."""
-    rights = defaultdict[DatasetRow, list[bool]](list)
-    lengths = defaultdict[DatasetRow, list[int]](list)
-    for answer in answers:
-        dataset_row = answer["dataset"], answer["row"]
+RatedRow = tuple[Row, Rate]  # a dataset's row before its transform, and its rate
+
+
+def rates_of[Key](answers: Iterable[tuple[Key, Row]], reward: LoggedReward) -> dict[Key, Rate]:
+    """Return the pass rate of each key. Answers without a score do not count.
+
+    Args:
+        answers: Each answer with the key of the row that it answers.
+        reward: The reward function that says what is right.
+    """
+    counts: dict[Key, list[int]] = {}  # answers, right answers, tokens
+    for key, answer in answers:
         right = reward.right(score_of(answer, reward.name))
         if right is not None:
-            rights[dataset_row].append(right)
-            lengths[dataset_row].append(answer["completion_tokens"])
-    rates = {}
-    for dataset_row, verdicts in rights.items():
-        mean_tokens = fmean(lengths[dataset_row])
-        rates[dataset_row] = Rate(fmean(verdicts), len(verdicts), mean_tokens)
-    return rates
+            count = counts.setdefault(key, [0, 0, 0])
+            count[0] += 1
+            count[1] += right
+            count[2] += answer["completion_tokens"]
+    return {key: Rate(right / n, n, tokens / n) for key, (n, right, tokens) in counts.items()}
 
 
-def logged_answers(files: Sequence[Path], rows: Sequence[Question]) -> Iterator[Row]:
-    """Yield the completions of a run's rollout log that answer rows, which are found by their prompt."""
-    questions = {as_text(row.prompt): row for row in rows}
+def logged_answers(files: Sequence[Path], reward: LoggedReward) -> Iterator[tuple[str | None, Row]]:
+    """Yield the scored completions of a run's rollout log, each with its prompt as text."""
+    columns = ["prompt", "completion_tokens", REWARD + reward.name, ERROR + reward.name]
     for file in files:
-        for rollout in raw_rows(file):
-            question = questions.get(rollout["prompt"])
-            if question:
-                yield {**rollout, "dataset": question.dataset, "row": question.row}
+        for rollout in raw_rows(file, columns):
+            yield rollout["prompt"], rollout
 
 
-def annotated(rows: Iterable[Question], rates: Rates) -> Rows:
-    """Return the datasets' own rows that have a rate, with the columns `pass_rate`, `n`, `mean_tokens`, `band`.
+def rated_by_prompt(
+    rows: Iterable[tuple[Row, Row]], rates: dict[str | None, Rate]
+) -> list[RatedRow]:
+    """Return the rows whose prompts have a rate. Of rows with one prompt, the last one.
+
+    Args:
+        rows: Each row before and after its transform.
+        rates: By prompt.
+    """
+    rated: dict[str, RatedRow] = {}
+    for raw, row in rows:
+        prompt = as_text(row["prompt"])
+        if prompt in rates:
+            rated.pop(prompt, None)
+            rated[prompt] = raw, rates[prompt]
+    return list(rated.values())
+
+
+def annotated(rated: Sequence[RatedRow]) -> Rows:
+    """Return the datasets' own rows with the columns `pass_rate`, `n`, `mean_tokens`, `band`.
 
     All rows have the same columns.
     """
-    kept = [row for row in rows if row.dataset_row in rates]
     names: Row = {}
-    for row in kept:
-        names |= dict.fromkeys(row.raw)
-    rated = []
-    for row in kept:
-        rate = rates[row.dataset_row]
-        rated.append(names | row.raw | rate._asdict() | {"band": rate.band})
-    return rated
+    for raw, _ in rated:
+        names |= dict.fromkeys(raw)
+    return [names | raw | rate._asdict() | {"band": rate.band} for raw, rate in rated]

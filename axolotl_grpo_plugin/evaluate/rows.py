@@ -1,7 +1,8 @@
 """Read the rows to answer, with the prompts and token ids that the trainer feeds to the model."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def questions(
     for source, name in zip(sources, names, strict=True):
         if names.count(name) > 1:
             name = source.name
-        rows = transformed(cfg, source, tokenizer, limit)
+        rows = transformed(cfg, source, tokenizer.real, limit)
         for number, (raw, row) in enumerate(rows):
             columns = dict(row)
             prompt = columns.pop("prompt")
@@ -79,43 +80,42 @@ def questions(
 
 
 def transformed(
-    cfg: Config, source: Source, tokenizer: AxolotlTokenizer, limit: int | None
-) -> list[tuple[Row, Row]]:
-    """Return the source's rows with a prompt: before and after the transform.
+    cfg: Config, source: Source, tokenizer: object, limit: int | None
+) -> Iterator[tuple[Row, Row]]:
+    """Yield the source's rows with a prompt: before and after the transform.
 
     Args:
         cfg: The config.
         source: The dataset.
-        tokenizer: The tokenizer of the config.
+        tokenizer: The tokenizer that a transform may take.
         limit: The most rows, None for all.
 
     Raises:
         FindingError: A row cannot be read or transformed.
     """
-    transform = Transform(source, cfg, tokenizer.real)
-    rows: list[tuple[Row, Row]] = []
-    for batch in read(source, cfg):
-        for number, raw in batch:
-            if len(rows) == limit:
-                return rows
-            where = f"{source.name}, row {number}"
-            try:
-                (new_rows,) = transform([(number, raw)])
-            except DatasetError as error:
-                finding = error.at(source.name, source.name)
-                raise FindingError(finding._replace(code="wrong-dataset")) from error
-            except Exception as error:  # a user's transform
-                stop(
-                    "wrong-row",
-                    where,
-                    f"the transform raised {type(error).__name__}: {first_line(error)}",
-                    "Correct the row",
-                )
-            for row in new_rows:
-                if wrong := problem_of(row):
-                    stop("wrong-prompt", where, wrong, PROMPT_FIX)
-                rows.append((raw, row))
-    return rows
+    transform = Transform(source, cfg, tokenizer)
+    return islice(_transformed(cfg, source, transform), limit)
+
+
+def _transformed(cfg: Config, source: Source, transform: Transform) -> Iterator[tuple[Row, Row]]:
+    for number, raw in chain.from_iterable(read(source, cfg)):
+        where = f"{source.name}, row {number}"
+        try:
+            (new_rows,) = transform([(number, raw)])
+        except DatasetError as error:
+            finding = error.at(source.name, source.name)
+            raise FindingError(finding._replace(code="wrong-dataset")) from error
+        except Exception as error:  # a user's transform
+            stop(
+                "wrong-row",
+                where,
+                f"the transform raised {type(error).__name__}: {first_line(error)}",
+                "Correct the row",
+            )
+        for row in new_rows:
+            if wrong := problem_of(row):
+                stop("wrong-prompt", where, wrong, PROMPT_FIX)
+            yield raw, row
 
 
 def _ids(tokenizer: AxolotlTokenizer, prompt: Any) -> list[int]:

@@ -119,7 +119,7 @@ class Session:
         for source in sources(cfg):
             if source.key == "datasets" and isfile(source.path):
                 with suppress(FindingError):
-                    rows = transformed(cfg, source, self.tokenizer, _COMPARED)
+                    rows = transformed(cfg, source, self.tokenizer.real, _COMPARED)
                     prompts.update(str(row["prompt"]) for _, row in rows)
         return len(prompts.intersection(str(row.prompt) for row in self.rows))
 
@@ -158,7 +158,7 @@ def open_session(
     paths.add_working_folder()
     facts = Facts(cfg, "answer")
     stop_on(findings(facts, "yaml", "axolotl"), cfg.file)
-    found = _sources(cfg, options, key)
+    found = chosen_sources(cfg, options, key)
     paths.resolve_packaged(cfg)
     limit_prompts(cfg)
     stop_on(findings(facts, "import", "machine"), cfg.file)
@@ -193,7 +193,7 @@ def open_session(
     )
 
 
-def _sources(cfg: Config, options: Options, key: str) -> list[Source]:
+def chosen_sources(cfg: Config, options: Options, key: str) -> list[Source]:
     """Return the datasets to answer. A benchmark brings its own reward, which replaces the config's."""
     data = options.data
     known = ", ".join(names())

@@ -1,25 +1,21 @@
 import pytest
 
-from axolotl_grpo_plugin.evaluate.passrate import Rate, annotated, logged_answers, rates_of
-from axolotl_grpo_plugin.evaluate.rows import Question
+from axolotl_grpo_plugin.evaluate.passrate import Rate, annotated, logged_answers, rated_by_prompt, rates_of
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import write
 
 REWARD = LoggedReward("r", (0.0, 2.0))
-ROWS = [
-    Question("a.jsonl", number, {"q": f"{number}+1?"}, {"answer": str(number + 1)}, f"{number}?", [1])
-    for number in range(4)
-]
+ROWS = [({"q": f"{number}+1?"}, {"prompt": f"{number}?", "answer": str(number + 1)}) for number in range(4)]
 
 
 def answer(row, score, tokens=10):
-    return {"dataset": "a.jsonl", "row": row, "completion_tokens": tokens, "reward/r": score}
+    return row, {"completion_tokens": tokens, "reward/r": score}
 
 
 def test_rate_is_the_share_of_right_answers():
     answers = [answer(0, 2.0), answer(0, 0.5, 20), answer(0, None), answer(1, 2.0)]
-    assert rates_of(answers, REWARD) == {("a.jsonl", 0): Rate(0.5, 2, 15), ("a.jsonl", 1): Rate(1.0, 1, 10)}
+    assert rates_of(answers, REWARD) == {0: Rate(0.5, 2, 15), 1: Rate(1.0, 1, 10)}
 
 
 @pytest.mark.parametrize(
@@ -40,15 +36,13 @@ def test_bands_are_those_of_reasoning360(rate, band):
 
 
 def test_rows_keep_their_own_columns():
-    rates = {("a.jsonl", 0): Rate(0.5, 8, 12.0)}
     row = {"q": "0+1?", "pass_rate": 0.5, "n": 8, "mean_tokens": 12.0, "band": "medium"}
-    assert annotated(ROWS, rates) == [row]
+    assert annotated([({"q": "0+1?"}, Rate(0.5, 8, 12.0))]) == [row]
 
 
 def test_rows_of_different_datasets_have_the_same_columns():
-    rows = [ROWS[0], ROWS[1]._replace(raw={"q": "1+1?", "level": 3})]
-    rates = {("a.jsonl", number): Rate(0.5, 8, 1.0) for number in (0, 1)}
-    first, second = annotated(rows, rates)
+    rate = Rate(0.5, 8, 1.0)
+    first, second = annotated([({"q": "0+1?"}, rate), ({"q": "1+1?", "level": 3}, rate)])
     assert first.keys() == second.keys() and (first["level"], second["level"]) == (None, 3)
 
 
@@ -63,4 +57,5 @@ def test_rates_of_a_rollout_log_are_found_by_prompt(tmp_path):
     prompts = ["0?", "0?", "0?", "1?", "a prompt of another dataset"]
     errors = [None, None, "boom", None, None]  # a failed score is in the log as the mean of its group
     files = log(tmp_path, prompt=prompts, **{"reward/r": [2.0, 0.0, 2.0, None, 2.0], "error/r": errors})
-    assert rates_of(logged_answers(files, ROWS), REWARD) == {("a.jsonl", 0): Rate(0.5, 2, 7)}
+    rates = rates_of(logged_answers(files, REWARD), REWARD)
+    assert rated_by_prompt(ROWS, rates) == [({"q": "0+1?"}, Rate(0.5, 2, 7))]

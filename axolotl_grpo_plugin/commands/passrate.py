@@ -30,7 +30,6 @@ from axolotl_grpo_plugin.findings import Findings, fault, first_line, stop, stop
 from axolotl_grpo_plugin.load import is_model, load_reward, logged_names, reward_refs
 from axolotl_grpo_plugin.output.files import writing, written
 from axolotl_grpo_plugin.report.console import console, print_json, table
-from axolotl_grpo_plugin.runlog.reader import rewards_in
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, Ranges
 
 TABLE = "passrate.parquet"
@@ -127,7 +126,7 @@ def _from_log(config: str, options: Options, log: str) -> RatedRows:
     paths.resolve_packaged(cfg)
     stop_on(findings(facts, "import"), cfg.file)
     files = counted_files(log)
-    reward = _first(rewards_in(files[-1], _declared(cfg)))
+    reward = _first(files.rewards(_declared(cfg)))
     rates = rates_of(logged_answers(files, reward), reward)
     folder = Path(options.out or output_dir(cfg) / FOLDER)
     with writing(folder):

@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from itertools import chain
 from math import isfinite
 from pathlib import Path
 from textwrap import indent
@@ -47,7 +46,6 @@ from axolotl_grpo_plugin.rehearsal.tiny import check_modules, make
 from axolotl_grpo_plugin.rehearsal.trainer import Trainings
 from axolotl_grpo_plugin.report.console import print_json
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import raw_rows
 from axolotl_grpo_plugin.runlog.rewards import short
 from axolotl_grpo_plugin.trying.samples import RewardError, gold_scores, training_samples
 
@@ -287,8 +285,7 @@ class Rehearsal:
 
     def _show_results(self) -> None:
         """Print the rewards of the completions and of right answers."""
-        files = rollout_files(self.output).counted
-        logged = list(chain.from_iterable(map(raw_rows, files)))
+        logged = list(rollout_files(self.output).rows())
         answers: list[RightAnswer] = []
         try:
             answers = [gold_scores(self.cfg, sample) for sample in self.rows[:GOLDS]]

@@ -15,7 +15,7 @@ from axolotl_grpo_plugin.data.exact import kept, loads, plain
 from axolotl_grpo_plugin.findings import first_line, stop
 from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table, told_if_slow
 from axolotl_grpo_plugin.reward import Row, Rows
-from axolotl_grpo_plugin.runlog.attempts import rollout_files
+from axolotl_grpo_plugin.runlog.attempts import RolloutFiles, rollout_files
 from axolotl_grpo_plugin.runlog.reader import with_chats
 from axolotl_grpo_plugin.scoring.guard import is_failed
 from axolotl_grpo_plugin.scoring.worker import Outcomes
@@ -69,7 +69,7 @@ def _texts(file: str, rows: Rows, column: str) -> Texts:
     return texts
 
 
-def counted_files(path: str) -> list[Path]:
+def counted_files(path: str) -> RolloutFiles:
     """Return the files that count of a run's rollouts, and say how many rollouts are left out.
 
     Raises: FindingError if there are none.
@@ -85,7 +85,7 @@ def counted_files(path: str) -> list[Path]:
         )
     if note := files.note():
         click.echo(note, err=True)
-    return files.counted
+    return files
 
 
 def _read(file: str) -> Iterator[Row]:
@@ -95,11 +95,11 @@ def _read(file: str) -> Iterator[Row]:
         yield from _lines(sys.stdin, "standard input")
     elif path.is_dir() or path.suffix == ".parquet":
         import pyarrow as pa
-        from pyarrow.parquet import ParquetFile
 
-        for parquet in counted_files(file):
+        files = counted_files(file)
+        for parquet in files.counted:
             try:
-                for batch in ParquetFile(parquet).iter_batches(1000):
+                for batch in files.batches(parquet):
                     yield from map(with_chats, plain(batch).to_pylist())
             except (pa.ArrowException, OSError) as error:
                 stop(

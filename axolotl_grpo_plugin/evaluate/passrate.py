@@ -2,11 +2,11 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.data.rows import Row, Rows
-from axolotl_grpo_plugin.runlog.reader import raw_rows, score_of
+from axolotl_grpo_plugin.runlog.attempts import RolloutFiles
+from axolotl_grpo_plugin.runlog.reader import score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import ERROR, REWARD, as_text
 
@@ -61,12 +61,11 @@ def rates_of[Key](answers: Iterable[tuple[Key, Row]], reward: LoggedReward) -> d
     return {key: Rate(right / n, n, tokens / n) for key, (n, right, tokens) in counts.items()}
 
 
-def logged_answers(files: Sequence[Path], reward: LoggedReward) -> Iterator[tuple[str | None, Row]]:
+def logged_answers(files: RolloutFiles, reward: LoggedReward) -> Iterator[tuple[str | None, Row]]:
     """Yield the scored completions of a run's rollout log, each with its prompt as text."""
     columns = ["prompt", "completion_tokens", REWARD + reward.name, ERROR + reward.name]
-    for file in files:
-        for rollout in raw_rows(file, columns):
-            yield rollout["prompt"], rollout
+    for rollout in files.rows(columns):
+        yield rollout["prompt"], rollout
 
 
 def rated_by_prompt(

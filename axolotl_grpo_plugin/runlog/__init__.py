@@ -2,4 +2,5 @@
 
 schema.py      the columns, and how a file is written     attempts.py   which files of a run count
 rewards.py     which scores are right                     reader.py     rows, chats and prompt groups
+merging.py     fewer and larger files
 """

@@ -1,7 +1,7 @@
 """The record of a scored completion: its columns, and the one way to write them.
 
-FOLDER/train/ATTEMPT-STEP-RANK-NUMBER.parquet of a rollout log holds one batch of one rank. FOLDER/eval
-has the batches of evaluations. held_out/scores.parquet has the answers to held-out rows, and
+FOLDER/train/ATTEMPT-STEP-RANK-NUMBER.parquet of a rollout log holds one batch of one rank. Batches are merged later: a file
+ATTEMPT-STEP-RANK-NUMBER-LAST.parquet holds all from NUMBER to LAST (merging.py). FOLDER/eval has the batches of evaluations. held_out/scores.parquet has the answers to held-out rows, and
 eval/**/scores.parquet those of `axolotl-grpo eval`. The columns of all:
 - prompt, completion: text, or a chat as JSON
 - column/<name>: of the dataset, as text or JSON
@@ -28,7 +28,7 @@ Of answers:
 - dataset, row, sample: the row's number in its dataset, and the answer's number in its row
 
 The file's metadata has the entry "rewards": the reward functions in their order as JSON, each with its
-declared range [low, high] or null.
+declared range [low, high] or null. That of a merged file has the entry "batches": the rows of each batch by its number.
 
 The store of answers without scores (`evaluate/answers.py`) has the same columns, and some of its own.
 """
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 METADATA = "rewards"
+BATCHES = "batches"
 SCORES = "scores.parquet"  # answers with their scores
 # Prefixes.
 COLUMN = "column/"

@@ -13,6 +13,7 @@ from axolotl_grpo_plugin.config import Config, output_dir
 from axolotl_grpo_plugin.output.files import full_disk
 from axolotl_grpo_plugin.reward import OPENS, Rows
 from axolotl_grpo_plugin.runlog.attempts import next_attempt
+from axolotl_grpo_plugin.runlog.merging import merge
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import (
     COLUMN,
@@ -30,6 +31,7 @@ from axolotl_grpo_plugin.scoring.worker import Outcome
 
 LOG = logging.getLogger(__name__)
 
+_MERGED = 100  # batches of a rank in a file
 _NOT_LOGGED = {"prompt", "image", "images", OPENS}  # columns of the dataset
 
 
@@ -81,8 +83,18 @@ class RolloutLog:
             self.why_lost = str(full) if full else f"{error}."
             LOG.warning("The rollouts of step %d are lost: %s", batch.step, self.why_lost)
             return False
+        # The first batch of an attempt merges the files that an earlier attempt has left.
+        if self.written % _MERGED == 0:
+            self._merge(batch.rank)
         self.written += 1
         return True
+
+    def _merge(self, rank: int) -> None:
+        """Merge the files of this rank. On a full disk, they stay as they are."""
+        try:
+            merge(self.folder, rank)
+        except OSError as error:
+            LOG.warning("The files of the rollout log are not merged: %s", error)
 
     def loss(self) -> str:
         """Return how many batches are lost, and why; "" if none is."""

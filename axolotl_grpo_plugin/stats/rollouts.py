@@ -8,7 +8,7 @@ from pathlib import Path
 from axolotl_grpo_plugin.data.counts import Lengths
 from axolotl_grpo_plugin.findings import first_line
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import Row, raw_rows, rewards_in, score_of
+from axolotl_grpo_plugin.runlog.reader import Row, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import ERROR, REWARD
 from axolotl_grpo_plugin.stats.budget import STEP
@@ -94,20 +94,20 @@ def read_rollouts(folder: Path) -> CompletionLengths:
         raise NoRollouts(f"{folder}: no rollouts there. {note}")
     file = files[-1]
     try:
-        rewards = rewards_in(file) or [LoggedReward("a reward function")]
+        rewards = found.rewards() or [LoggedReward("a reward function")]
         lengths = CompletionLengths(file.parent, rewards[0], found.note())
+        name = rewards[0].name
+        wanted = ["completion_tokens", "truncated", REWARD + name, ERROR + name]
         for file in files:
-            columns = pq.read_schema(file).names
-            if "completion_tokens" not in columns:
-                raise NoRollouts(
-                    f"{file}: no rollout log, because it lacks completion_tokens "
-                    f"(it has: {', '.join(columns)}). Name another folder."
-                )
-            name = rewards[0].name
-            for row in raw_rows(
-                file, ["completion_tokens", "truncated", REWARD + name, ERROR + name]
-            ):
-                lengths.add(row)
+            for batch in found.batches(file, wanted):
+                if "completion_tokens" not in batch.schema.names:
+                    columns = ", ".join(pq.read_schema(file).names)
+                    raise NoRollouts(
+                        f"{file}: no rollout log, because it lacks completion_tokens "
+                        f"(it has: {columns}). Name another folder."
+                    )
+                for row in batch.to_pylist():
+                    lengths.add(row)
     except (pa.ArrowException, KeyError, TypeError, OSError) as error:
         raise NoRollouts(f"{file}: cannot be read: {first_line(error)}") from error
     if not lengths.rows:

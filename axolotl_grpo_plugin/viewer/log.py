@@ -1,24 +1,17 @@
 """Read the training rollouts of a run. Only the texts that are shown are kept."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_grpo_plugin.completions import text_of
 from axolotl_grpo_plugin.reward import OPENS
-from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import (
-    Row,
-    chat,
-    group_of,
-    named,
-    raw_rows,
-    rewards_in,
-    score_of,
-)
+from axolotl_grpo_plugin.runlog.attempts import LogName, RolloutFiles, batches_in, rollout_files
+from axolotl_grpo_plugin.runlog.reader import Row, chat, group_of, named, score_of
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward
 from axolotl_grpo_plugin.runlog.schema import COLUMN, ERROR, READ, REASON, REWARD, as_text
 from axolotl_grpo_plugin.thinking import with_opening
@@ -107,29 +100,47 @@ class Log:
         self.rewards: list[LoggedReward] = []
         self._prompts: dict[str, Prompt] = {}
         self._groups: dict[Any, Group] = {}
-        self._read: set[Path] = set()
+        self._read: dict[Path, list[Rollout]] = {}
+        self._ends: dict[Path, int] = {}
 
     def update(self) -> bool:
         """Read the files that are new. Return whether there are any."""
         self.files = rollout_files(self.folder)
-        if not self._read.issubset(self.files.counted):
+        for file in self.files.counted:
+            if file not in self._read:
+                self._take_merged(file)
+        if self._ends != self.files.ends or not self._read.keys() <= set(self.files.counted):
             # A new attempt repeats steps that were read.
             self._clear()
+            self._ends = self.files.ends
         new = [file for file in self.files.counted if file not in self._read]
         if not new:
             return False
         if not self.rewards:
-            # The last file, because a resumed run may add the ranges that an old log lacks.
-            self.rewards = rewards_in(new[-1])
+            self.rewards = self.files.rewards()
         if not self.rewards:
             return False  # TRL's table of completions
         for file in new:
-            for index, row in enumerate(raw_rows(file)):
-                self._add(file, index, row)
-        self._read.update(new)
+            rows = chain.from_iterable(batch.to_pylist() for batch in self.files.batches(file))
+            self._read[file] = [self._add(file, index, row) for index, row in enumerate(rows)]
         return True
 
-    def _add(self, file: Path, index: int, row: Row) -> None:
+    def _take_merged(self, merged: Path) -> None:
+        """Move the rollouts of batches that were read to the file into which they were merged."""
+        name = LogName.of(merged)
+        if not name or not name.is_merged:
+            return
+        files = {LogName.of(file): file for file in self._read}
+        parts = [files[part] for part in files if part and name.covers(part)]
+        if len(parts) < len(batches_in(merged)):
+            return  # some were not read
+        parts.sort(key=lambda file: LogName.of(file) or name)
+        rollouts = list(chain.from_iterable(self._read.pop(file) for file in parts))
+        for index, rollout in enumerate(rollouts):
+            rollout.file, rollout.row = merged, index
+        self._read[merged] = rollouts
+
+    def _add(self, file: Path, index: int, row: Row) -> Rollout:
         asked = as_text(row.get("prompt"))
         if asked not in self._prompts:  # a row's columns are read once
             self._prompts[asked] = Prompt(asked, named(row, COLUMN))
@@ -155,27 +166,39 @@ class Log:
         )
         group = self._groups.setdefault(group_of(row), Group(row["step"], prompt))
         group.rollouts.append(rollout)
+        return rollout
 
     def groups(self) -> list[Group]:
         """Return the prompt groups by step."""
         return sorted(self._groups.values(), key=attrgetter("step"))
 
 
-def texts(chosen: Sequence[Rollout]) -> list[str]:
-    """Return the texts of rollouts after the marks that their prompts open. A text that is too long for a page is cut."""
-    import pyarrow.parquet as pq
+def texts(chosen: Sequence[Rollout], files: RolloutFiles) -> list[str]:
+    """Return the texts of rollouts after the marks that their prompts open. A text that is too long for a page is cut.
 
-    found = []
-    # Rollouts of a file follow each other. All texts of a run may not fit the memory.
-    for file, rollouts in groupby(chosen, attrgetter("file")):
-        names = [name for name in pq.read_schema(file).names if name in ("completion", OPENS)]
-        table = pq.read_table(file, columns=names)
-        marks = table[OPENS] if OPENS in table.column_names else None
-        for rollout in rollouts:
-            text = table["completion"][rollout.row].as_py()
-            mark = marks[rollout.row].as_py() if marks else ""
-            # A chat is JSON, and TRL has read its thinking.
-            found.append(cut(text if chat(text) is not text else with_opening(text, mark)))
+    Args:
+        chosen: The rollouts.
+        files: The files of the log.
+    """
+    wanted: defaultdict[Path, dict[int, int]] = defaultdict(
+        dict
+    )  # row of the file: index in `chosen`
+    for index, rollout in enumerate(chosen):
+        wanted[rollout.file][rollout.row] = index
+    found = [""] * len(chosen)
+    for file, indices in wanted.items():
+        start = 0
+        # All texts of a run may not fit the memory.
+        for batch in files.batches(file, ["completion", OPENS]):
+            marks = batch[OPENS] if OPENS in batch.schema.names else None
+            for row in range(batch.num_rows):
+                if start + row in indices:
+                    text = batch["completion"][row].as_py()
+                    mark = marks[row].as_py() if marks else ""
+                    # A chat is JSON, and TRL has read its thinking.
+                    text = text if chat(text) is not text else with_opening(text, mark)
+                    found[indices[start + row]] = cut(text)
+            start += batch.num_rows
     return found
 
 

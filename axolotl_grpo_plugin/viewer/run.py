@@ -13,6 +13,7 @@ import yaml
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.findings import first_line, stop
+from axolotl_grpo_plugin.runlog.attempts import RolloutFiles
 from axolotl_grpo_plugin.runlog.reader import Row, named, raw_rows, rewards_in, why_unreadable
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
 from axolotl_grpo_plugin.runlog.schema import COLUMN, REASON, REWARD, SCORES
@@ -73,11 +74,11 @@ class RunRecord:
             "weights": SIGNS,
             "total": len(rollouts),
             "answers": answers,
-            **_chosen(sample(groups, judge), judge),
+            **_chosen(sample(groups, judge), judge, log.files),
         }
 
 
-def _chosen(groups: Sequence[Group], judge: Judge) -> Plain:
+def _chosen(groups: Sequence[Group], judge: Judge, files: RolloutFiles) -> Plain:
     """Return the rollouts of the page in columns, with their prompts."""
     rollouts = rollouts_of(groups)
     lines = []
@@ -93,7 +94,7 @@ def _chosen(groups: Sequence[Group], judge: Judge) -> Plain:
         "prompts": list(map(cut, places)),
         "columns": columns,
         "groups": lines,
-        "text": texts(rollouts),
+        "text": texts(rollouts, files),
         "signs": list(map(judge.signs, rollouts)),
         "error": {place: rollout.error for place, rollout in enumerate(rollouts) if rollout.error},
         "scores": _by_reward(rollouts, "scores"),

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from axolotl_grpo_plugin.output.checkpoints import checkpoints_in
 from axolotl_grpo_plugin.runlog.attempts import rollout_files
-from axolotl_grpo_plugin.runlog.reader import raw_rows, read
+from axolotl_grpo_plugin.runlog.reader import read
 from axolotl_grpo_plugin.training.record import HELD_OUT
 from tests.e2e import vllm_on_cpu
 
@@ -124,7 +124,7 @@ def same_training(folder, other):
         return torch.load(checkpoints_in(run)[-1] / "optimizer.pt")
 
     def logged(run):
-        rows = [row for file in rollout_files(run).counted for row in raw_rows(file)]
+        rows = rollout_files(run).rows()
         return [{name: value for name, value in row.items() if name not in ("attempt", "group")} for row in rows]
 
     assert checkpoints_in(folder)[-1].name == checkpoints_in(other)[-1].name

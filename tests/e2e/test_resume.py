@@ -110,7 +110,7 @@ def test_run_that_was_killed_after_its_last_step_only_saves(config, whole, tmp_p
     (folder / "run.json").write_text(json.dumps({name: fact for name, fact in facts.items() if name != "Ended"}))
     axolotl("train", config, "--output-dir", folder, AUTO)
     same_training(whole, folder)
-    assert rollout_files(folder) == rollout_files(folder)._replace(left_out=[], unreadable={})
+    assert rollout_files(folder) == rollout_files(folder)._replace(left_out=[], unreadable={}, ends={})
 
 
 @pytest.mark.slow

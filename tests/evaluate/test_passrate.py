@@ -50,7 +50,7 @@ def log(folder, **columns):
     count = len(columns["prompt"])
     shared = {"attempt": 1, "step": 1, "rank": 0, "mode": "train", "completion_tokens": 7}
     write(folder, 0, {**{key: [value] * count for key, value in shared.items()}, **columns})
-    return rollout_files(folder).counted
+    return rollout_files(folder)
 
 
 def test_rates_of_a_rollout_log_are_found_by_prompt(tmp_path):

@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.runlog.attempts import rollout_files
 from axolotl_grpo_plugin.scoring.worker import Outcome
 from tests.conftest import Later
 from tests.scoring.batches import scored_batch
@@ -56,6 +57,16 @@ def test_groups_of_an_attempt_are_counted_over_its_batches(tmp_path):
         [0, 0, 1, 1],
         [2, 2, 3, 3],
     ]
+
+
+def test_long_run_leaves_few_files(tmp_path, caplog):
+    log = rollout_log.RolloutLog(tmp_path)
+    log.begin([])
+    for step in range(1, 251):
+        log.write(scored_batch(good=[Outcome(1.0)] * 4, step=step, advantages=[0.0] * 4))
+    names = sorted(file.name for file in tmp_path.glob("train/*"))
+    assert names[0] == "001-000001-000-000000-000100.parquet" and len(names) == 51
+    assert sum(1 for _ in rollout_files(tmp_path).rows()) == 1000 and not caplog.records
 
 
 def test_score_of_the_group_has_a_note():

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from axolotl_grpo_plugin.findings import FindingError
+from axolotl_grpo_plugin.runlog.merging import merge
 from axolotl_grpo_plugin.runlog.reader import chat
 from axolotl_grpo_plugin.runlog.rewards import rewards_of
 from axolotl_grpo_plugin.runlog.schema import as_text, save
@@ -49,6 +50,33 @@ def test_resumed_steps_come_from_the_last_attempt(tmp_path):
     assert [rollout.right for rollout in rollouts_of(log.groups())] == [False, True, True, True]
     data = RunRecord(tmp_path).data()
     assert (data["total"], data["notes"][0][:30]) == (4, "2 rollouts of earlier attempts")
+
+
+def test_merged_files_are_not_read_again(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        write_step(tmp_path, step, [("p", f"text {step}", 1, 0.5), ("p", f"more {step}", 0, 0.5)])
+    record = RunRecord(tmp_path)
+    before = record.data()
+    merge(tmp_path / "rollouts", 0)
+    assert record.data() == before  # the page was asked for before the server has seen the merge
+    monkeypatch.setattr(Log, "_add", None)
+    assert record.log.update() is False
+    assert record.data() == before
+    monkeypatch.undo()
+    write_step(tmp_path, 4, [("p", "text 4", 1, 0.5)])
+    assert record.log.update() is True
+    assert record.data()["text"][-2:] == ["more 3", "text 4"]
+
+
+def test_steps_that_were_repeated_are_left_out_of_a_merged_file(tmp_path):
+    for step in (1, 2, 3):
+        write_step(tmp_path, step, [("p", f"text {step}", 1, 0.5)])
+    record = RunRecord(tmp_path)
+    merge(tmp_path / "rollouts", 0)
+    record.log.update()
+    write_step(tmp_path, 3, [("p", "again", 1, 0.5)], attempt=2)
+    assert record.log.update() is True
+    assert record.data()["text"] == ["text 1", "text 2", "again"]
 
 
 def test_first_reward_says_what_is_right_at_its_declared_maximum(tmp_path):

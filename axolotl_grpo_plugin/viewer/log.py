@@ -1,10 +1,10 @@
 """Read the training rollouts of a run. Only the texts that are shown are kept."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import attrgetter
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +81,11 @@ class Group:
         return not any(rollout.advantage for rollout in self.rollouts)
 
 
+def shown_size(rollout: Rollout) -> int:
+    """Return the characters of a rollout's text in a page."""
+    return min(rollout.size, LONGEST)
+
+
 def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
     """Return the rollouts of prompt groups in their order."""
     return list(chain.from_iterable(group.rollouts for group in groups))
@@ -89,7 +94,9 @@ def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
 class Log:
     """The training rollouts of a run.
 
-    rewards: the reward functions. files: which files count, and which cannot be read.
+    rewards: the reward functions. files: which files count, and which cannot be read. total: the number of rollouts.
+    size: characters of the texts that a page of all rollouts has. lengths: of the rollouts that are paid. reads: whether
+    the first reward function logs the text that it read.
     """
 
     def __init__(self, folder: Path):
@@ -100,11 +107,19 @@ class Log:
         self.rewards: list[LoggedReward] = []
         self._prompts: dict[str, Prompt] = {}
         self._groups: dict[Any, Group] = {}
+        self._steps: defaultdict[int, list[Group]] = defaultdict(list)
+        self.total = 0
+        self.size = 0
+        self.lengths: Counter[int] = Counter()
+        self.reads = False
         self._read: dict[Path, list[Rollout]] = {}
         self._ends: dict[Path, int] = {}
 
-    def update(self) -> bool:
-        """Read the files that are new. Return whether there are any."""
+    def update(self) -> int | None:
+        """Read the files that are new. Return the first step that has changed, None if nothing has.
+
+        0 if all steps may have changed.
+        """
         self.files = rollout_files(self.folder)
         for file in self.files.counted:
             if file not in self._read:
@@ -113,17 +128,22 @@ class Log:
             # A new attempt repeats steps that were read.
             self._clear()
             self._ends = self.files.ends
+        changed = inf if self._read else 0
         new = [file for file in self.files.counted if file not in self._read]
         if not new:
-            return False
+            return None
         if not self.rewards:
             self.rewards = self.files.rewards()
         if not self.rewards:
-            return False  # TRL's table of completions
+            return None  # TRL's table of completions
         for file in new:
             rows = chain.from_iterable(batch.to_pylist() for batch in self.files.batches(file))
-            self._read[file] = [self._add(file, index, row) for index, row in enumerate(rows)]
-        return True
+            rollouts = self._read[file] = []
+            for index, row in enumerate(rows):
+                rollout, group = self._add(file, index, row)
+                rollouts.append(rollout)
+                changed = min(changed, group.step)
+        return None if changed == inf else int(changed)  # files without rows
 
     def _take_merged(self, merged: Path) -> None:
         """Move the rollouts of batches that were read to the file into which they were merged."""
@@ -140,7 +160,7 @@ class Log:
             rollout.file, rollout.row = merged, index
         self._read[merged] = rollouts
 
-    def _add(self, file: Path, index: int, row: Row) -> Rollout:
+    def _add(self, file: Path, index: int, row: Row) -> tuple[Rollout, Group]:
         asked = as_text(row.get("prompt"))
         if asked not in self._prompts:  # a row's columns are read once
             self._prompts[asked] = Prompt(asked, named(row, COLUMN))
@@ -164,13 +184,28 @@ class Log:
             reasons=[row.get(REASON + name) or "" for name in names],
             error="\n".join(filter(None, [row.get(ERROR + name) for name in names])),
         )
-        group = self._groups.setdefault(group_of(row), Group(row["step"], prompt))
+        key = group_of(row)
+        group = self._groups.get(key)
+        if not group:
+            group = self._groups[key] = Group(row["step"], prompt)
+            self._steps[group.step].append(group)
         group.rollouts.append(rollout)
-        return rollout
+        self.total += 1
+        self.size += shown_size(rollout)
+        self.reads = self.reads or bool(rollout.read)
+        if rollout.paid:
+            self.lengths[rollout.length] += 1
+        return rollout, group
 
-    def groups(self) -> list[Group]:
-        """Return the prompt groups by step."""
-        return sorted(self._groups.values(), key=attrgetter("step"))
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        return len(self._steps)
+
+    def groups(self, start: int = 0) -> list[Group]:
+        """Return the prompt groups by step. start: the first step."""
+        steps = sorted(step for step in self._steps if step >= start)
+        return list(chain.from_iterable(self._steps[step] for step in steps))
 
 
 def texts(chosen: Sequence[Rollout], files: RolloutFiles) -> list[str]:

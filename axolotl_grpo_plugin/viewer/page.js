@@ -2,7 +2,7 @@
 // All texts of runs go into the page by textContent. Nothing is ever parsed as HTML.
 const $ = (name) => document.querySelector(name);
 const LIMIT = 200, LONG = 20000;
-let RUNS = [], state = {}, moves = null, version = 0;
+let DATA = [], RUNS = [], state = {}, moves = null, version = 0;
 
 function el(name, props, ...children) {
   const node = document.createElement(name);
@@ -31,7 +31,28 @@ function fromBase64(text) {
   for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
   return bytes;
 }
-function prepare(run) {
+// The data of a run with newer data: from a step on, or without new steps. The earlier steps are not sent again.
+function joined(old, run) {
+  if (!old || run.from === 0) return run;
+  const kept = (step) => run.from === null || step < run.from;
+  const groups = old.groups.filter(([step]) => kept(step)), rows = groups.reduce((sum, [, , size]) => sum + size, 0);
+  const numbers = new Map(old.prompts.map((text, n) => [text, n])), prompts = [...old.prompts], columns = [...old.columns];
+  for (const [step, prompt, size] of run.groups) {
+    const text = run.prompts[prompt];
+    if (!numbers.has(text)) { numbers.set(text, prompts.length); prompts.push(text); columns.push(run.columns[prompt]); }
+    groups.push([step, numbers.get(text), size]);
+  }
+  const both = (before, after) => [...(before || []).slice(0, rows), ...(after || [])], error = {};
+  for (const [i, text] of Object.entries(old.error)) if (i < rows) error[i] = text;
+  for (const [i, text] of Object.entries(run.error)) error[rows + Number(i)] = text;
+  const whole = { ...run, groups, prompts, columns, error, answers: run.answers || old.answers, steps: [...old.steps.filter((each) => kept(each.step)), ...run.steps] };
+  for (const name of ["text", "signs", "reward", "advantage", "tokens", "truncated", "discarded", "read"]) whole[name] = both(old[name], run[name]);
+  for (const name of ["scores", "right", "why"]) whole[name] = run.rewards.map((_, n) => both(old[name][n], run[name][n]));
+  return whole;
+}
+// The data with the indices that the views need.
+function prepared(data) {
+  const run = { ...data };
   let start = 0;
   run.of = new Int32Array(run.text.length);
   run.byPrompt = new Map();
@@ -56,6 +77,7 @@ function prepare(run) {
     const values = [...new Set(run.columns.map((each) => each[name]))].filter((each) => each && each.length < 60);
     if (values.length > 1 && values.length <= 20) run.filters[name] = values.sort();
   }
+  return run;
 }
 
 // ---- texts ----
@@ -376,7 +398,7 @@ function comparePrompts() {
   const share = (run, group) => mean(group.rows.map((i) => known ? run.right(i) === null ? null : Number(run.right(i)) : run.reward[i]));
   const shown = (value) => known ? `right ${percent(value)}` : `mean reward ${number(value)}`;
   a.prompts.forEach((text, n) => {
-    if (!numbers.has(text)) return;
+    if (!numbers.has(text) || !a.byPrompt.has(n) || !b.byPrompt.has(numbers.get(text))) return;
     const sides = [[a, a.byPrompt.get(n).at(-1)], [b, b.byPrompt.get(numbers.get(text)).at(-1)]], [old, now] = sides.map((each) => share(...each));
     rows.push({ id: n, flip: known && old !== null && now !== null ? flip(old >= 0.5, now >= 0.5) : "", change: now - old, label: `${shown(old)} → ${shown(now)}`, cut: excerpt(a, text),
       detail: () => el("div", {}, promptBlock(a, n), el("div", { className: "sides" }, sides.map(([run, group]) => el("section", {}, el("h3", {}, `${run.name}, step ${group.step}: ${shown(share(run, group))}`), group.rows.map((i) => card(run, i)))))) });
@@ -430,8 +452,8 @@ function keys(event) {
   event.preventDefault();
 }
 function take(runs) {
-  RUNS = runs;
-  RUNS.forEach(prepare);
+  DATA = runs.map((run, n) => joined(DATA[n], run));
+  RUNS = DATA.map(prepared);
   const top = scrollY;
   draw();
   scrollTo(0, top);

@@ -13,7 +13,7 @@ from importlib.resources import files
 from threading import Lock
 from typing import Any
 
-from axolotl_grpo_plugin.viewer.run import Plain, RunRecord
+from axolotl_grpo_plugin.viewer.run import NOTHING, Change, Plain, RunRecord, joined
 
 LOCAL = "127.0.0.1"
 
@@ -55,18 +55,29 @@ class Live:
 
     def __init__(self, runs: Sequence[RunRecord]):
         self.runs = runs
-        self.version = 0
-        self.data = b""
+        self.version = 1
+        self._changes: list[list[Change]] = []  # of each version after the first one, by run
         self._lock = Lock()
 
     def newer(self, version: int) -> bytes | None:
-        """Return the data if it is newer than a version."""
+        """Return the data that a page of a version lacks, None if it lacks nothing.
+
+        Args:
+            version: 0 for a page without data. A page of an earlier server gets all data.
+        """
         with self._lock:  # of two open pages
-            news = [run.log.update() for run in self.runs]
-            if any(news) or not self.version:
-                self.data = packed([run.data() for run in self.runs])
+            changes = [run.update() for run in self.runs]
+            if any(change != NOTHING for change in changes):
+                self._changes.append(changes)
                 self.version += 1
-            return self.data if self.version > version else None
+            if version == self.version:
+                return None
+            if not 0 < version < self.version:
+                return packed([run.data() for run in self.runs])
+            missed = zip(*self._changes[version - 1 :], strict=True)
+            return packed(
+                [run.data(joined(each)) for run, each in zip(self.runs, missed, strict=True)]
+            )
 
 
 def server(title: str, runs: Sequence[RunRecord], port: int) -> ThreadingHTTPServer:

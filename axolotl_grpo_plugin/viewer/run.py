@@ -2,12 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from math import isfinite
 from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -18,13 +18,38 @@ from axolotl_grpo_plugin.runlog.reader import Row, named, raw_rows, rewards_in, 
 from axolotl_grpo_plugin.runlog.rewards import LoggedReward, short
 from axolotl_grpo_plugin.runlog.schema import COLUMN, REASON, REWARD, SCORES
 from axolotl_grpo_plugin.training.record import HELD_OUT, RUN, facts
-from axolotl_grpo_plugin.viewer.log import LONGEST, Group, Log, Rollout, cut, rollouts_of, texts
-from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge
+from axolotl_grpo_plugin.viewer.log import Group, Log, Rollout, cut, rollouts_of, shown_size, texts
+from axolotl_grpo_plugin.viewer.signs import SIGNS, Judge, median
 
 SIZE = 40_000_000  # characters of completions in a page
 # Facts of a rollout.
 _ROLLOUT_FIELDS = ("reward", "advantage", "tokens", "truncated", "discarded", "read")
 Plain = dict[str, Any]  # of JSON
+
+
+FileState = tuple[int, int]  # the time of its last change, and its bytes
+
+
+class Change(NamedTuple):
+    """The parts of a run that have changed.
+
+    Attributes:
+        step: The first step with new rollouts, 0 for all steps. None without new rollouts.
+        answers: Whether there are new answers to held-out rows or of an evaluation.
+    """
+
+    step: int | None
+    answers: bool
+
+
+ALL = Change(0, True)
+NOTHING = Change(None, False)
+
+
+def joined(changes: Iterable[Change]) -> Change:
+    """Return several changes as one."""
+    steps, answers = zip(*changes, strict=True)
+    return Change(min((step for step in steps if step is not None), default=None), any(answers))
 
 
 class RunRecord:
@@ -39,8 +64,9 @@ class RunRecord:
         logged = Config(self.config).grpo_rollouts
         elsewhere = isinstance(logged, str) and Path(logged).is_dir()
         self.log = Log(Path(str(logged)) if elsewhere else folder)
-        self.log.update()
-        if not self.log.groups() and not (folder / HELD_OUT).exists():
+        self._answers: dict[Path, FileState] = {}
+        self.update()
+        if not self.log.total and not (folder / HELD_OUT).exists():
             what = "neither rollouts nor held-out answers"
             stop(
                 "no-rollouts",
@@ -49,33 +75,70 @@ class RunRecord:
                 "Name a run's output_dir. Its config must not have `grpo_rollouts: false`",
             )
 
-    def data(self) -> Plain:
-        """Return all that the page shows, as plain JSON."""
+    def update(self) -> Change:
+        """Read the files that are new. Return the parts of the page that have changed."""
+        step = self.log.update()
+        before = self._answers
+        self._answers = {
+            file: (file.stat().st_mtime_ns, file.stat().st_size)
+            for file in _answer_files(self.folder)
+        }
+        return Change(step, self._answers != before)
+
+    def data(self, change: Change = ALL) -> Plain:
+        """Return the data of the page, as plain JSON.
+
+        Args:
+            change: The parts that the page lacks. It keeps the steps before the first one that has changed.
+        """
         log = self.log
-        groups = log.groups()
-        rollouts = rollouts_of(groups)
-        judge = Judge(rollouts)
+        groups = [] if change.step is None else log.groups(change.step)
+        judge = Judge(median(log.lengths), log.reads)
         notes = [self.unread, log.files.note()]
-        answers: list[Plain] = []
-        for file in _answer_files(self.folder):
+        readable = []
+        for file in self._answers:
             if why := why_unreadable(file):
                 notes.append(f"{file} is left out, because it cannot be read: {why}.")
             else:
-                answers += _answers(file)
+                readable.append(file)
         if log.rewards:
             notes.append(log.rewards[0].no_right)
+        answers = list(chain.from_iterable(map(_answers, readable))) if change.answers else None
         steps = groupby(groups, attrgetter("step"))
         return {
+            "from": change.step,
             "name": self.folder.resolve().name,
             "facts": _facts(self.folder, self.config),
             "rewards": [short(reward.name) for reward in log.rewards],
             "notes": [note for note in notes if note],
             "steps": [_step(step, list(members)) for step, members in steps],
             "weights": SIGNS,
-            "total": len(rollouts),
+            "total": log.total,
             "answers": answers,
-            **_chosen(sample(groups, judge), judge, log.files),
+            **_chosen(self._sample(groups, judge), judge, log.files),
         }
+
+    def _sample(self, groups: Sequence[Group], judge: Judge) -> list[Group]:
+        """Return the groups whose texts fit the page, by step.
+
+        If the texts of the run do not all fit, each step keeps its most suspicious groups, up to its share of the page.
+        """
+        if self.log.size <= SIZE:
+            return list(groups)
+
+        share = SIZE / self.log.steps
+        chosen = []
+        for _, step in groupby(groups, attrgetter("step")):
+            oddest, *others = sorted(step, key=judge.odd, reverse=True)
+            # The first is shown in any case, so that no step is empty.
+            chosen.append(oddest)
+            used = _size(oddest)
+            for group in others:
+                used += _size(group)
+                if used <= share:
+                    chosen.append(group)
+
+        return chosen
 
 
 def _chosen(groups: Sequence[Group], judge: Judge, files: RolloutFiles) -> Plain:
@@ -112,31 +175,8 @@ def _by_reward(rollouts: Iterable[Rollout], name: str) -> list[list[Any]]:
     return [list(map(_plain, column)) for column in columns]
 
 
-def sample(groups: Sequence[Group], judge: Judge) -> list[Group]:
-    """Return the groups whose texts fit the page, by step.
-
-    If not all fit, each step keeps its most suspicious groups, up to its share of the page.
-    """
-    if sum(map(_size, groups)) <= SIZE:
-        return list(groups)
-
-    share = SIZE / len({group.step for group in groups})
-    chosen = []
-    for _, step in groupby(groups, attrgetter("step")):
-        oddest, *others = sorted(step, key=judge.odd, reverse=True)
-        # The first is shown in any case, so that no step is empty.
-        chosen.append(oddest)
-        used = _size(oddest)
-        for group in others:
-            used += _size(group)
-            if used <= share:
-                chosen.append(group)
-
-    return chosen
-
-
 def _size(group: Group) -> int:
-    return sum(min(rollout.size, LONGEST) for rollout in group.rollouts)
+    return sum(map(shown_size, group.rollouts))
 
 
 def _step(number: int, groups: list[Group]) -> Plain:

@@ -1,9 +1,8 @@
 """Find the rollouts that a person should read first: paid but odd, or unpaid but close to right."""
 
 import zlib
-from collections.abc import Sequence
+from collections import Counter
 from itertools import chain
-from statistics import median
 from typing import Any
 
 from axolotl_grpo_plugin.completions import read_boxes
@@ -45,6 +44,19 @@ def _plain(answer: str) -> str:
     return answer.strip(" \n$.").replace(",", "").lower()
 
 
+def median(counts: Counter[int]) -> float:
+    """Return the median of numbers, 0 without any. counts: how often each number occurs."""
+    total = counts.total()
+    middle = []
+    seen = 0
+    for number in sorted(counts):
+        # The numbers with the indices `seen` to `seen + counts[number]` are equal.
+        seen += counts[number]
+        while len(middle) < 2 and seen > (total - 1 + len(middle)) // 2:
+            middle.append(number)
+    return sum(middle) / 2
+
+
 class Judge:
     """Names the signs of a run's rollouts.
 
@@ -52,9 +64,9 @@ class Judge:
     the text that it read.
     """
 
-    def __init__(self, rollouts: Sequence[Any]):
-        self.length = median([rollout.length for rollout in rollouts if rollout.paid] or [0])
-        self.reads = any(rollout.read for rollout in rollouts)
+    def __init__(self, length: float, reads: bool):
+        self.length = length
+        self.reads = reads
 
     def signs(self, rollout: Any) -> list[str]:
         """Return the names of a rollout's signs."""

@@ -60,11 +60,11 @@ def test_merged_files_are_not_read_again(tmp_path, monkeypatch):
     merge(tmp_path / "rollouts", 0)
     assert record.data() == before  # the page was asked for before the server has seen the merge
     monkeypatch.setattr(Log, "_add", None)
-    assert record.log.update() is False
+    assert record.log.update() is None
     assert record.data() == before
     monkeypatch.undo()
     write_step(tmp_path, 4, [("p", "text 4", 1, 0.5)])
-    assert record.log.update() is True
+    assert record.log.update() == 4
     assert record.data()["text"][-2:] == ["more 3", "text 4"]
 
 
@@ -75,7 +75,7 @@ def test_steps_that_were_repeated_are_left_out_of_a_merged_file(tmp_path):
     merge(tmp_path / "rollouts", 0)
     record.log.update()
     write_step(tmp_path, 3, [("p", "again", 1, 0.5)], attempt=2)
-    assert record.log.update() is True
+    assert record.log.update() == 0
     assert record.data()["text"] == ["text 1", "text 2", "again"]
 
 

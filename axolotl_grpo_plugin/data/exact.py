@@ -23,6 +23,7 @@ from axolotl_grpo_plugin.transforms.rows import GOLD_COLUMNS, DatasetError, Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
+BLOCK = 1 << 24  # bytes
 _EXACT = 2**53  # a float holds all whole numbers up to this one
 _LARGEST = 2**63  # Arrow's integers are smaller
 # A long number, an exponent of three digits, a date. Only files with one of them are read by Python.
@@ -40,11 +41,17 @@ class Digits(str):
 
 def is_changed(path: str) -> bool:
     """Return whether Arrow would change a value of a JSON file."""
-    lines = Path(path).read_bytes()
-    if not _SUSPECT.search(lines):
+    if not any(map(_SUSPECT.search, blocks(path))):
         return False
-    rows = _json_rows(lines)
+    rows = _json_rows(Path(path).read_bytes())
     return rows is not None and (_has_moment(rows) or bool(_unkept(rows)))
+
+
+def blocks(path: str) -> Iterator[bytes]:
+    """Yield the lines of a file in blocks of several megabytes, so that the memory does not grow with the file."""
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            yield block + file.readline()
 
 
 def loads(text: str | bytes) -> Any:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.data import hub
-from axolotl_grpo_plugin.data.exact import csv_frame, is_changed, kept_by_axolotl, plain
+from axolotl_grpo_plugin.data.exact import (
+    BLOCK,
+    blocks,
+    csv_frame,
+    is_changed,
+    kept_by_axolotl,
+    plain,
+)
 from axolotl_grpo_plugin.data.inputs import check_file, check_format, check_transform, is_axolotls
 from axolotl_grpo_plugin.findings import Finding, FindingError, error_line
 from axolotl_grpo_plugin.load import load_transform
@@ -126,7 +133,6 @@ def read(source: Source, cfg: Config) -> Iterator[list[Numbered]]:
 def _opened(path: str, entry: dict[str, Any], where: str) -> "Iterable[pa.RecordBatch] | None":
     """Return Arrow's batches of a local file that datasets would not change, else None."""
     import pyarrow as pa
-    from pyarrow.json import ReadOptions, read_json
     from pyarrow.parquet import ParquetFile
 
     used = {key for key, value in entry.items() if value}
@@ -144,11 +150,12 @@ def _opened(path: str, entry: dict[str, Any], where: str) -> "Iterable[pa.Record
             return map(plain, file.iter_batches(BATCH))
         if kind != "json" or not path.endswith((".json", ".jsonl")) or is_changed(path):
             return None
+        if streamed := _streamed(path):
+            return streamed
         lines = Path(path).read_bytes()
         if lines.startswith(b"["):  # a line for each of its values, as datasets makes
             lines = "\n".join(map(json.dumps, json.loads(lines))).encode()
-        # In smaller blocks, a row could be longer than a block.
-        table = read_json(pa.BufferReader(lines), ReadOptions(block_size=min(len(lines), 1 << 30)))
+        table = _table(lines)
     except (pa.ArrowException, OSError, ValueError) as error:
         if kind == "parquet":
             raise Unreadable(Finding(where, f"not Parquet: {error}", "Fix the file")) from error
@@ -160,6 +167,53 @@ def _opened(path: str, entry: dict[str, Any], where: str) -> "Iterable[pa.Record
     if "struct<" in str(table.schema) and not _has_equal_objects(lines, batches):
         return None
     return batches
+
+
+def _table(lines: bytes, schema: "pa.Schema | None" = None) -> "pa.Table":
+    """Return Arrow's table of JSON lines."""
+    import pyarrow as pa
+    from pyarrow.json import ParseOptions, ReadOptions, read_json
+
+    # In smaller blocks, a row could be longer than a block.
+    reading = ReadOptions(block_size=min(len(lines), 1 << 30))
+    return read_json(pa.BufferReader(lines), reading, ParseOptions(explicit_schema=schema))
+
+
+def _streamed(path: str) -> "Iterator[pa.RecordBatch] | None":
+    """Return Arrow's batches of a large file of JSON lines, which is read twice, block by block.
+
+    None for a small file, or if the types of the whole file do not follow from those of its blocks.
+    """
+    import pyarrow as pa
+
+    if os.path.getsize(path) <= BLOCK:
+        return None
+    schema = pa.schema([])
+    try:
+        for lines in blocks(path):
+            table = _table(lines)
+            if not _agree(schema, table.schema):
+                return None
+            has_objects = "struct<" in str(table.schema)
+            if has_objects and not _has_equal_objects(lines, table.to_batches()):
+                return None
+            schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
+    except (pa.ArrowException, ValueError):  # an array, or objects over several lines
+        return None
+    tables = (_table(lines, schema) for lines in blocks(path))
+    return chain.from_iterable(table.to_batches(max_chunksize=BATCH) for table in tables)
+
+
+def _agree(one: "pa.Schema", two: "pa.Schema") -> bool:
+    """Return whether Arrow would give the columns of two blocks the types of one of them, if it read both at once."""
+    import pyarrow as pa
+
+    for field in two:
+        if field.name in one.names:
+            kinds = {one.field(field.name).type, field.type} - {pa.null()}
+            if len(kinds) > 1 and kinds != {pa.int64(), pa.float64()}:
+                return False
+    return True
 
 
 def _csv(path: str) -> "list[pa.RecordBatch] | None":

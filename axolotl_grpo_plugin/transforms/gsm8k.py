@@ -40,10 +40,11 @@ def gsm8k(cfg: RawConfig, dataset_idx: int = 0, **_: object) -> MapArguments:
 
     def change(row: DataRow) -> Row:
         question, answer = row.text("question"), row.text("answer")
-        label = answer.rpartition("####")[2]
-        if "####" not in answer or read_number(label).value is None:
+        _, mark, label = answer.rpartition("####")
+        number = _bare_number(label)
+        if not mark or not number:
             raise row.fault("answer", f'no "#### <number>" at its end: {answer[-60:]!r}')
-        return {"prompt": ask(question), "answer": _bare(label)}
+        return {"prompt": ask(question), "answer": number}
 
     return batched(cfg, dataset_idx, change, "openai/gsm8k")
 
@@ -88,12 +89,11 @@ def worked(answer: str, where: str) -> str:
     if not mark or not label.strip():
         what = f'no "#### <answer>" at its end: {answer[-60:]!r}'
         raise DatasetError(Finding(f'{where}, column "answer"', what, ""))
-    return f"<reasoning>\n{work.strip()}\n</reasoning>\n<answer>\n{_bare(label)}\n</answer>"
+    return f"<reasoning>\n{work.strip()}\n</reasoning>\n<answer>\n{_bare_number(label) or label.strip()}\n</answer>"
 
 
-def _bare(label: str) -> str:
-    """Return a number without "," and "$", or any other text without outer whitespace."""
-    label = label.strip()
-    if read_number(label).value is not None:
-        return label.replace(",", "").replace("$", "")
-    return label
+def _bare_number(label: str) -> str:
+    """Return a number without "," and "$", "" for any other text."""
+    if read_number(label).value is None:
+        return ""
+    return label.strip().replace(",", "").replace("$", "")

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from axolotl_grpo_plugin.config import Config
-from axolotl_grpo_plugin.data import rows
+from axolotl_grpo_plugin.data import exact, rows
 from axolotl_grpo_plugin.data.rows import Transform, Unreadable, read, sources
 from axolotl_grpo_plugin.transforms.rows import DatasetError
+from tests.conftest import program
 
 AXOLOTLS = [(0, {"from": "axolotl"})]
 MANY = [{"question": f"{i}?", "n": i} for i in range(2500)]
@@ -206,3 +207,52 @@ def test_names_csv_in_a_file_named_as_json(tmp_path):
     with pytest.raises(Unreadable) as raised:
         read_all(file, ds_type="json")
     assert "ds_type: csv" in raised.value.finding.fix
+
+
+PAD = "x" * 40
+
+
+@pytest.mark.parametrize(
+    "first, second, streamed",
+    [
+        ({"n": 1}, {"n": 2}, True),
+        ({"n": 1}, {"n": 2.5}, True),
+        ({"n": None}, {"n": "two"}, True),
+        ({"n": []}, {"n": ["a"]}, False),
+        ({"n": 1}, {"m": 2}, True),
+        ({"n": 1}, {"n": "two"}, False),
+        ({"n": {"a": 1}}, {"n": {"a": 2}}, True),
+        ({"n": {"a": 1}}, {"n": {"b": 2}}, False),
+        ({"n": True}, {"n": False}, True),
+        ({"n": "10:30:00"}, {"n": "2024-01-02 10:30:00"}, False),
+    ],
+)
+def test_blocks_of_json_lines_give_the_rows_of_the_whole_file(
+    tmp_path, monkeypatch, axolotls_loader, first, second, streamed
+):
+    file = lines(tmp_path / "a.jsonl", [{"pad": PAD, **(first if number < 70 else second)} for number in range(150)])
+    whole = read_all(file)
+    for module in (rows, exact):
+        monkeypatch.setattr(module, "BLOCK", 1000)
+    assert (rows._streamed(str(file)) is not None) == streamed
+    assert read_all(file) == whole
+
+
+def test_memory_does_not_grow_with_json_lines(tmp_path):
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from axolotl_grpo_plugin.config import Config\n"
+        "from axolotl_grpo_plugin.data.rows import read, sources\n"
+        "cfg = Config({'rl': 'grpo', 'datasets': [{'path': sys.argv[1]}]})\n"
+        "rows = sum(map(len, read(sources(cfg)[0], cfg)))\n"
+        "status = dict(line.split(':') for line in Path('/proc/self/status').read_text().splitlines())\n"
+        "print(rows, int(status['VmHWM'].split()[0]) // 1024)"
+    )
+    peaks = []
+    for count in (20_000, 150_000):
+        file = lines(tmp_path / f"{count}.jsonl", ({"question": f"{i}?", "text": PAD * 25} for i in range(count)))
+        printed = program(code.replace("sys.argv[1]", repr(str(file)))).split()
+        assert int(printed[0]) == count
+        peaks.append(int(printed[1]))
+    assert peaks[1] < peaks[0] + 100  # MiB, of a file of 150 MB

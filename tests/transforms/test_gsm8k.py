@@ -2,6 +2,7 @@ import pytest
 
 from axolotl_grpo_plugin import gsm8k
 from axolotl_grpo_plugin.completions import read_blocks
+from axolotl_grpo_plugin.completions import read_number as number
 from axolotl_grpo_plugin.transforms.gsm8k import SYSTEM_PROMPT
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 from tests.transforms.conftest import run
@@ -61,3 +62,12 @@ def test_the_budget_counts_the_options_of_the_chat_template(tokenizer):
     for more, kept in ((0, 1), (200, 0)):
         options = {"chat_template_kwargs": {**count, "more": more}}
         assert len(run(gsm8k, row(), **keys, grpo_trl_args=options)["prompt"]) == kept
+
+
+def test_number_of_an_answer_is_read_once(monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "axolotl_grpo_plugin.transforms.gsm8k.read_number", lambda text: read.append(text) or number(text)
+    )
+    run(gsm8k, row(), row("#### 1,000"))
+    assert read == [" 18", " 1,000"]

@@ -8,10 +8,11 @@ Training reads datasets through `kept_by_axolotl`, and the commands read the sam
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -44,7 +45,7 @@ def is_changed(path: str) -> bool:
     if not any(map(_SUSPECT.search, blocks(path))):
         return False
     rows = _json_rows(Path(path).read_bytes())
-    return rows is not None and (_has_moment(rows) or bool(_unkept(rows)))
+    return rows is not None and (_has_moment(rows) or bool(unkept(rows)))
 
 
 def blocks(path: str) -> Iterator[bytes]:
@@ -61,13 +62,13 @@ def loads(text: str | bytes) -> Any:
 
 def kept(rows: list[Row]) -> list[Row]:
     """Return rows that `loads` has read. A column with a value that Arrow cannot hold becomes text."""
-    names = _unkept(rows)
-    if not names:
-        return rows
-    return [
-        {name: _text(value) if name in names else value for name, value in row.items()}
-        for row in rows
-    ]
+    names = unkept(rows)
+    return [with_text(row, names) for row in rows] if names else rows
+
+
+def with_text(row: Row, names: Collection[str]) -> Row:
+    """Return a row with the values of these columns as text."""
+    return {name: _text(value) if name in names else value for name, value in row.items()}
 
 
 def _json_rows(lines: bytes) -> list[Row] | None:
@@ -117,12 +118,12 @@ def _has_moment(rows: list[Row]) -> bool:
     return False
 
 
-def _unkept(rows: list[Row]) -> set[str]:
+def unkept(rows: Iterable[Row]) -> set[str]:
     """Return the columns with a value that Arrow cannot hold."""
     names = set()
     long: set[KeyPath] = set()
     floats: set[KeyPath] = set()
-    for path, value in _leaves(rows, ()):
+    for path, value in chain.from_iterable(_leaves(row, ()) for row in rows):
         if isinstance(value, Digits):
             names.add(path[0])
         elif isinstance(value, float):

@@ -6,7 +6,7 @@
 import asyncio
 import pickle
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, groupby
 from types import SimpleNamespace
@@ -59,6 +59,9 @@ _FIRST_STEP = {
     "is_local_process_zero": True,
     "is_world_process_zero": True,
 }
+
+
+RowAndCompletion = tuple[Row, Any]  # the columns of a completion, and the completion
 
 
 class RewardCall(NamedTuple):
@@ -177,23 +180,31 @@ class GuardedReward:
             completions: A text becomes a chat if its prompt is one.
             max_steps: The length of the training that a reward sees.
         """
-        return list(chain.from_iterable(self.score_batches(rows, completions, max_steps)))
+        names = dict.fromkeys(chain.from_iterable(rows))
+        batches = self.score_batches(zip(rows, completions, strict=True), names, max_steps)
+        return list(chain.from_iterable(batches))
 
     def score_batches(
-        self, rows: Rows, completions: Completions, max_steps: int = 1
+        self, pairs: Iterable[RowAndCompletion], names: Iterable[str], max_steps: int = 1
     ) -> Iterator[Outcomes]:
-        """Yield the outcomes of `score_list` batch by batch."""
+        """Yield the outcomes of `score_list` batch by batch.
+
+        Args:
+            pairs: Each completion after its row. They are read as they are scored.
+            names: The columns of the rows.
+            max_steps: The length of the training that a reward sees.
+        """
         function = self.for_trl()
-        names = dict.fromkeys(chain(["prompt", "completion_ids"], *rows))
-        for indices in self._batches(rows):
+        names = dict.fromkeys(["prompt", "completion_ids", *names])
+        for batch in self._batches(pairs):
             columns: Row = {name: [] for name in names}
-            for index in indices:
-                words = text_of(completions[index]).split()
-                row = {"completion_ids": list(range(len(words))), **rows[index]}
+            for given, completion in batch:
+                words = text_of(completion).split()
+                row = {"completion_ids": list(range(len(words))), **given}
                 for name in names:
                     columns[name].append(row.get(name))
             prompts = columns.pop("prompt")
-            texts = [completions[index] for index in indices]
+            texts = [completion for _, completion in batch]
             with capped_output():
                 call = function(
                     prompts=prompts,
@@ -209,17 +220,18 @@ class GuardedReward:
                     asyncio.run(call)
             yield self.take_outcomes()
 
-    def _batches(self, rows: Rows) -> Iterator[Sequence[int]]:
-        """Yield the indices of rows to score together, because `limit` is the time for a batch."""
+    def _batches(self, pairs: Iterable[RowAndCompletion]) -> Iterator[list[RowAndCompletion]]:
+        """Yield rows to score together, because `limit` is the time for a batch."""
         is_reward = isinstance(self.function, Reward)
 
-        def group_of(index: int) -> object:
+        def group_of(numbered: tuple[int, RowAndCompletion]) -> object:
+            number, (row, _) = numbered
             # Rows without a prompt are no group.
-            return index if is_reward else rows[index].get("prompt") or index
+            return number if is_reward else row.get("prompt") or number
 
-        batch: list[int] = []
-        for _, group in groupby(range(len(rows)), key=group_of):
-            batch += group
+        batch: list[RowAndCompletion] = []
+        for _, group in groupby(enumerate(pairs), key=group_of):
+            batch += [pair for _, pair in group]
             if len(batch) >= BATCH:
                 yield batch
                 batch = []

@@ -2,9 +2,10 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
-from itertools import chain
+from itertools import tee
 from typing import Any
 
 from axolotl_grpo_plugin.completions import Names
@@ -21,20 +22,12 @@ from axolotl_grpo_plugin.load import (
     missing_column,
     not_ready,
 )
-from axolotl_grpo_plugin.reward import (
-    OF_TRL,
-    BaseReward,
-    GroupReward,
-    Reward,
-    Row,
-    Rows,
-    parameters_of,
-)
+from axolotl_grpo_plugin.reward import OF_TRL, BaseReward, GroupReward, Reward, Row, parameters_of
 from axolotl_grpo_plugin.runlog.reader import group_of
 from axolotl_grpo_plugin.runlog.schema import COLUMN
 from axolotl_grpo_plugin.scoring.guard import GuardedReward, failure_of, is_failed
 from axolotl_grpo_plugin.scoring.guards import Guards, ScoringSettings
-from axolotl_grpo_plugin.scoring.worker import Outcome, Outcomes, OutcomesOf
+from axolotl_grpo_plugin.scoring.worker import Outcome
 
 BATCH_SECONDS = 120.0  # of wall time for a batch of about 64 completions
 
@@ -98,12 +91,15 @@ def _parameters(key: str) -> set[str]:
     return parameters_of(function).keys() - OF_TRL
 
 
-def rescored(references: RewardRefs, rows: Rows, column: str = "completion") -> OutcomesOf:
-    """Return each reward's scores in the order of the rows.
+def rescored(
+    references: RewardRefs, rows: Iterable[Row], names: Columns, column: str = "completion"
+) -> Generator[tuple[str, Iterator[tuple[Row, Outcome]]]]:
+    """Yield the key of each reward with the scores of the rows in their order, which are made as they are read.
 
     Args:
         references: The rewards.
-        rows: The rows. The columns of the dataset may have the log's prefix.
+        rows: The rows, which are read once per reward. The columns of the dataset may have the log's prefix.
+        names: The columns of all rows.
         column: The column of the completions.
 
     Raises:
@@ -113,31 +109,40 @@ def rescored(references: RewardRefs, rows: Rows, column: str = "completion") -> 
     settings = replace(
         ScoringSettings.of(Config({})), batch_timeout=BATCH_SECONDS * len(references)
     )
-    columns = [_columns(row, column) for row in rows]
-    names = dict.fromkeys(chain.from_iterable(columns))
+    names = list(_columns(dict.fromkeys(names), column))
     for reference in references:
         check_scorable(reference, names)
-    scores = {}
     with closing(Guards(references, settings)) as guards:
         for key, guard in guards.guards.items():
-            groups: defaultdict[object, list[int]] = defaultdict(list)
-            for index, row in enumerate(rows):
-                is_grouped = isinstance(guard.function, GroupReward)
-                # Only a group reward needs the groups. All rows of another are one series.
-                groups[is_grouped and group_of(row)].append(index)
-            outcomes: dict[int, Outcome] = {}
-            for indices in groups.values():
-                group = [columns[index] for index in indices]
-                completions = [rows[index][column] for index in indices]
-                outcomes |= zip(indices, _scored(guard, group, completions), strict=True)
-            scores[key] = [outcomes[index] for index in range(len(rows))]
-    return scores
+            if isinstance(guard.function, GroupReward):
+                yield key, _scored_by_group(guard, rows, names, column)
+            else:
+                yield key, _scored(guard, rows, names, column)
 
 
-def _scored(guard: GuardedReward, rows: Rows, completions: list[Any]) -> Outcomes:
-    """Score rows, until all completions of a batch fail."""
-    scored: Outcomes = []
-    for outcomes in guard.score_batches(rows, completions):
+def _scored_by_group(
+    guard: GuardedReward, rows: Iterable[Row], names: Columns, column: str
+) -> Iterator[tuple[Row, Outcome]]:
+    """Yield the rows with their scores. The rows of a group may be far apart, so that all are in memory."""
+    kept = list(rows)
+    groups: defaultdict[object, list[int]] = defaultdict(list)
+    for index, row in enumerate(kept):
+        groups[group_of(row)].append(index)
+    outcomes: dict[int, Outcome] = {}
+    for indices in groups.values():
+        scored = _scored(guard, [kept[index] for index in indices], names, column)
+        outcomes |= zip(indices, [outcome for _, outcome in scored], strict=True)
+    for index, row in enumerate(kept):
+        yield row, outcomes[index]
+
+
+def _scored(
+    guard: GuardedReward, rows: Iterable[Row], names: Columns, column: str
+) -> Iterator[tuple[Row, Outcome]]:
+    """Yield the rows with their scores, until all completions of a batch fail."""
+    read, again = tee(rows)
+    pairs = ((_columns(row, column), row[column]) for row in read)
+    for outcomes in guard.score_batches(pairs, names):
         if all(map(is_failed, outcomes)):
             failure = failure_of(guard, outcomes[0])
             # One call of a function of the whole batch raised one error.
@@ -155,8 +160,8 @@ def _scored(guard: GuardedReward, rows: Rows, completions: list[Any]) -> Outcome
                 f"it failed for {which} {len(outcomes)} completions: {failure.what}",
                 fix,
             )
-        scored += outcomes
-    return scored
+        for outcome in outcomes:
+            yield next(again), outcome
 
 
 def _columns(row: Row, column: str) -> Row:

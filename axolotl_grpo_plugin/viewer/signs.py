@@ -47,7 +47,7 @@ def _plain(answer: str) -> str:
 def median(counts: Counter[int]) -> float:
     """Return the median of numbers, 0 without any. counts: how often each number occurs."""
     total = counts.total()
-    middle = []
+    middle: list[int] = []
     seen = 0
     for number in sorted(counts):
         # The numbers with the indices `seen` to `seen + counts[number]` are equal.

@@ -1,6 +1,7 @@
 """`axolotl-grpo reward score`, on the shipped rewards and a user's."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,28 @@ def test_group_is_all_completions_of_a_prompt_in_one_step():
     (scores,) = scores_of(rows, "rewards.ours.size_of_group")
     assert [each[0] for each in scores] == [3.0, 1.0, 3.0, 1.0, 3.0]
     assert [each[2] for each in scores] == list("01234")
+
+
+def test_each_of_many_rows_gets_its_own_score():
+    rows = [{"prompt": f"{n // 3}", "completion": f"<answer>{n}</answer>", "answer": str(n)} for n in range(300)]
+    rewards = [CORRECT, "--reward", "rewards.ours.size_of_group", "--reward", "rewards.ours.awaited"]
+    first, second, _ = scores_of(rows, *rewards)
+    assert first == [(2.0, "correct", str(n)) for n in range(300)]
+    assert second == [(3.0, "grouped", str(n)) for n in range(300)]
+
+
+def test_rows_are_read_as_they_are_scored(folder):
+    """The memory does not grow with the log."""
+    row = {"completion": ["<answer>18</answer>" + "x" * 2000], "answer": ["18"]}
+    peaks = []
+    for count in (500, 10_000):
+        write_table(folder / f"{count}.parquet", {name: values * count for name, values in row.items()})
+        tracemalloc.start()
+        code, printed = call(f"{count}.parquet", CORRECT)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert code == 0 and f"{count:,} completions" in printed
+    assert peaks[1] < peaks[0] + 4_000_000
 
 
 def test_async_rewards_are_awaited():

@@ -145,8 +145,8 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     grpo_trl_args: dict[str, Any] | None = None
     """Fields of TRL's GRPOConfig that no key of Axolotl sets, such as `num_generations_eval`,
     `top_entropy_quantile`, `generation_kwargs`, `chat_template_kwargs` and `shuffle_dataset`.
-    `generation_kwargs: {stop: ["</answer>"]}` ends vLLM's completions after that text. They count as
-    truncated. Without vLLM, `stop` has no effect.
+    `generation_kwargs: {stop: ["</answer>"]}` ends completions after that text, with vLLM and without. They
+    count as truncated. `eval` and `passrate` stop there, too.
     """
 
     grpo_rollouts: bool | str | None = None

@@ -517,7 +517,7 @@ def _answering(command: Command) -> Command:
             type=POSITIVE,
             help="Tokens per answer. [the training's max_completion_length]",
         ),
-        repeated("--stop", help="A text that ends an answer. May be repeated."),
+        repeated("--stop", help="A text that ends an answer. May be repeated. [the training's]"),
         option("--seed", type=int, default=0, help="[0]"),
         option(
             "--engine",

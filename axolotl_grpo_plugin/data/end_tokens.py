@@ -11,6 +11,8 @@ _QUESTION = {"role": "user", "content": "2+2?"}
 _ANSWER = "\N{WHITE QUESTION MARK ORNAMENT}"
 _CHAT = [_QUESTION, {"role": "assistant", "content": _ANSWER}]
 
+STOP = ("stop", "stop_strings")  # the names of vLLM, and of transformers
+
 
 def end_tokens(cfg: Config, tokenizer: Any, model: Mapping[str, Any]) -> list[int]:
     """Return the ids of all tokens that end an answer, sorted. A config can add its own as stop_token_ids.
@@ -53,3 +55,12 @@ def after_answer(tokenizer: Any) -> list[int]:
     ends = [chat.partition(_ANSWER)[2] for chat in chats]
     # The linter takes these lists of tokens for paths.
     return list(commonprefix(tokenizer(text=ends, add_special_tokens=False).input_ids))  # noqa: RUF071
+
+
+def stop_texts(cfg: Config) -> list[str]:
+    """Return the texts that end a completion of a training: of `generation_kwargs` in `grpo_trl_args`."""
+    texts: list[str] = []
+    for name in STOP:
+        value = cfg.grpo_trl_args.generation_kwargs.get(name) or []
+        texts += [value] if isinstance(value, str) else value
+    return texts

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.data.end_tokens import stop_texts
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Sampling:
             "top_p": trl.top_p,
             "min_p": trl.min_p,
             "repetition_penalty": trl.repetition_penalty,
+            "stop": tuple(stop_texts(cfg)),
         }
         for name, value in given.items():
             if value is not None:

@@ -237,7 +237,7 @@ def _sampling(cfg: Config, options: Options, tokenizer: AxolotlTokenizer) -> Sam
         temperature=options.temperature,
         top_p=options.top_p,
         max_tokens=options.max_tokens,
-        stop=tuple(options.stop),
+        stop=tuple(options.stop) or None,
         ends=tuple(end_tokens(cfg, tokenizer.real, model_config(cfg))),
         seed=options.seed,
     )

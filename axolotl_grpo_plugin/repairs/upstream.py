@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, StoppingCriteriaList
     from trl.extras.profiling import ProfilingContext
 
 
@@ -121,9 +121,13 @@ def uploads(files_of: Callable[[Path], list[str] | None]) -> Iterator[None]:
         yield
 
 
-def decode_with(model: "PreTrainedModel", loop: Callable[..., Any]) -> None:
-    """Let `generate` decode with another loop. transformers takes one per call only, and TRL makes the call."""
-    model.generate = partial(model.generate, custom_generate=loop)
+def decode_with(
+    model: "PreTrainedModel",
+    loop: Callable[..., Any],
+    stopping: "StoppingCriteriaList | None" = None,
+) -> None:
+    """Let `generate` decode with another loop and stop at more. transformers takes both per call only, and TRL makes the call."""
+    model.generate = partial(model.generate, custom_generate=loop, stopping_criteria=stopping)
 
 
 def merge_into_copies(model: Any, merged: Callable[[Any], Iterator[tuple[str, Any]]]) -> None:

@@ -28,6 +28,7 @@ from axolotl_grpo_plugin.training.held_out_answers import HeldOutAnswers
 from axolotl_grpo_plugin.training.packed_step.settings import why_other_trainer
 from axolotl_grpo_plugin.training.packed_step.step import PackedStep
 from axolotl_grpo_plugin.training.packed_step.support import REARRANGE
+from axolotl_grpo_plugin.training.stop_texts import StopTexts
 
 
 class RunTrainer(
@@ -40,6 +41,7 @@ class RunTrainer(
     DataProducerRepair,  # the order of the repairs does not count, except that of EndTokens
     ResumedRun,
     KeptBase,
+    StopTexts,  # right around TRL's generation of a turn
     EndTokens,  # last: its `__init__` ends before those above, so they find its end tokens
 ):
     """The methods of this plugin over any trainer that is TRL's or a subclass of it.
@@ -53,7 +55,7 @@ class RunTrainer(
     def __init__(self, *arguments: Any, **options: Any):
         """Make TRL's trainer. It takes TRL's arguments."""
         super().__init__(*arguments, **options)
-        upstream.decode_with(self.model, generate_fewer_tokens)
+        upstream.decode_with(self.model, generate_fewer_tokens, self.stopping)
 
     def create_model_card(self, *_: object, **__: object) -> None:
         """Write the card of a run. TRL's has neither rewards nor results, and every save writes it."""

@@ -56,6 +56,7 @@ state = SimpleNamespace(log_history=[logs] * steps, global_step=steps, max_steps
 health = Health("r0", {"r0": 1.0})
 args = GRPOConfig(output_dir="none", report_to=[], use_cpu=True, bf16=False)
 for _ in range(3):
+    state.log_history.append(logs)
     began = time.process_time()
     health.on_log(args, state, TrainerControl(), logs)
 print(1000 * (time.process_time() - began))

@@ -82,6 +82,10 @@ class Health(TrainerCallback):
         self.rollout_log = rollout_log
         self.highest_gap = _HIGHEST_GAP if highest_gap is None else highest_gap
         self.reported: Signs = {}
+        self._history: list[dict[str, Any]] = []  # of the trainer's state
+        self._read = 0  # logs of the history
+        self._steps: list[dict[str, Any]] = []  # the logs that have a reward
+        self._gaps: list[float] = []
 
     @exit_on_findings()
     def on_log(
@@ -103,8 +107,9 @@ class Health(TrainerCallback):
             self.reported["rollouts are lost"] = lost.removesuffix(".")  # the log names each
         if "reward" not in (logs or {}):
             return
-        steps = [log for log in state.log_history if "reward" in log]
-        gaps = _gaps(steps)
+        self._read_new(state.log_history)
+        steps = self._steps
+        gaps = self._gaps
         if len(gaps) >= _FIRST:
             self._stop_if_apart(gaps[-_FIRST:])
         if not state.is_world_process_zero:
@@ -117,6 +122,18 @@ class Health(TrainerCallback):
             self._report(_REPEATED, self._collapsed(_Steps(steps[-_REPEATED:])))
         if len(steps) >= _STEPS:
             self._report(_STEPS, self.signs(steps, args.max_completion_length))
+
+    def _read_new(self, history: list[dict[str, Any]]) -> None:
+        """Read the logs that are new, because reading all in each step would make long runs quadratic."""
+        if history is not self._history or len(history) < self._read:  # a checkpoint was loaded
+            self._history = history
+            self._read = 0
+            self._steps = []
+            self._gaps = []
+        new = [log for log in history[self._read :] if "reward" in log]
+        self._read = len(history)
+        self._steps += new
+        self._gaps += _gaps(new)
 
     def _report(self, steps: int, signs: Signs) -> None:
         """Log the signs of the last steps that were not logged before."""

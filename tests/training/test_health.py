@@ -192,3 +192,16 @@ def test_lost_rollouts_are_counted_at_each_log():
     health = training.Health(RIGHT, {}, log)
     health.on_log(ARGS, SimpleNamespace(is_world_process_zero=True, log_history=[]), None, logs={"train_runtime": 1.0})
     assert health.reported == {"rollouts are lost": "3 batches could not be written: No space left"}
+
+
+def test_logs_are_read_once(monkeypatch):
+    read = []
+    monkeypatch.setattr("axolotl_grpo_plugin.training.health._gaps", lambda steps: read.append(len(steps)) or [])
+    health = training.Health(RIGHT, {RIGHT: 2.0})
+    state = SimpleNamespace(is_world_process_zero=True, log_history=[])
+    for _ in range(5):
+        state.log_history.append(HEALTHY)
+        health.on_log(ARGS, state, None, logs=HEALTHY)
+    state.log_history = [HEALTHY] * 2  # of a checkpoint that was loaded
+    health.on_log(ARGS, state, None, logs=HEALTHY)
+    assert read == [1, 1, 1, 1, 1, 2]

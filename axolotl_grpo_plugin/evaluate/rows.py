@@ -11,6 +11,7 @@ from axolotl_grpo_plugin.data.measure import PROMPT_FIX, problem_of
 from axolotl_grpo_plugin.data.rows import Row, Source, Transform, read
 from axolotl_grpo_plugin.data.tokenizer import AxolotlTokenizer
 from axolotl_grpo_plugin.findings import FindingError, first_line, stop
+from axolotl_grpo_plugin.report.console import progress
 from axolotl_grpo_plugin.transforms.rows import DatasetError
 
 
@@ -61,14 +62,16 @@ def questions(
         if names.count(name) > 1:
             name = source.name
         rows = transformed(cfg, source, tokenizer.real, limit)
-        for number, (raw, row) in enumerate(rows):
-            columns = dict(row)
-            prompt = columns.pop("prompt")
-            ids = _ids(tokenizer, prompt)
-            if len(ids) > longest:
-                dropped += 1
-            else:
-                kept.append(Question(name, number, raw, columns, prompt, ids))
+        with progress(f"reading {name}", limit, "rows") as bar:
+            for number, (raw, row) in enumerate(rows):
+                columns = dict(row)
+                prompt = columns.pop("prompt")
+                ids = _ids(tokenizer, prompt)
+                if len(ids) > longest:
+                    dropped += 1
+                else:
+                    kept.append(Question(name, number, raw, columns, prompt, ids))
+                bar.update()
     if not kept:
         stop(
             "no-rows",

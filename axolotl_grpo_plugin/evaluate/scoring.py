@@ -1,7 +1,9 @@
 """Score stored answers with a config's rewards, in the guarded processes of a training."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 from axolotl_grpo_plugin.config import Config
 from axolotl_grpo_plugin.evaluate.answers import (
@@ -12,10 +14,13 @@ from axolotl_grpo_plugin.evaluate.answers import (
 )
 from axolotl_grpo_plugin.findings import raised
 from axolotl_grpo_plugin.load import is_model, reward_refs
+from axolotl_grpo_plugin.report.console import progress
 from axolotl_grpo_plugin.report.lenient import forms, reads_gold
 from axolotl_grpo_plugin.reward import Row
 from axolotl_grpo_plugin.runlog.schema import LENIENT, READ, REASON, REWARD
+from axolotl_grpo_plugin.scoring.guard import GuardedReward
 from axolotl_grpo_plugin.scoring.guards import Guards
+from axolotl_grpo_plugin.scoring.worker import Outcome
 from axolotl_grpo_plugin.thinking import with_closing
 
 
@@ -46,7 +51,7 @@ class AnswerScorer:
         records = [record_of(job, answer) for job, answer in answered]
         first = next(iter(self._guards.by_name), "")
         for name, guard in self._guards.by_name.items():
-            for index, outcome in enumerate(guard.score_list(rows, completions)):
+            for index, outcome in enumerate(_outcomes(guard, rows, completions)):
                 if outcome.error:
                     self.failures[name] += 1
                     self.errors.setdefault(name, raised(outcome.error))
@@ -82,6 +87,17 @@ class AnswerScorer:
     def close(self) -> None:
         """End the scoring processes."""
         self._guards.close()
+
+
+def _outcomes(
+    guard: GuardedReward, rows: Sequence[Row], completions: Sequence[Any]
+) -> Iterator[Outcome]:
+    """Yield the outcomes of a reward function, and show how far it is."""
+    names = dict.fromkeys(chain.from_iterable(rows))
+    with progress(f"scoring with {guard.name}", len(rows), "answers") as bar:
+        for outcomes in guard.score_batches(zip(rows, completions, strict=True), names):
+            bar.update(len(outcomes))
+            yield from outcomes
 
 
 def _row(job: AnswerJob, answer: GeneratedAnswer) -> Row:

@@ -1,16 +1,22 @@
 """The console of the commands, and texts that fit into a cell of a table."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Timer
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 WIDTH = 100
+_LONG = 5.0  # seconds of work without a sign
 
 
 def console() -> Console:
@@ -54,3 +60,25 @@ def in_one_line(text: str, width: int = 56) -> str:
         text = f"{text[:head]} … {text[head + 3 - width :]}"
     printable = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(printable.split())
+
+
+def progress(what: str, total: int | None, unit: str, shown: bool = True) -> "tqdm[Any]":
+    """Return a bar on stderr that appears after 5 seconds, and stays with the time that the work took.
+
+    Args:
+        what: The work.
+        total: The number of units, None if it is unknown.
+        unit: The plural of what is counted.
+        shown: False shows nothing, for example on other ranks than the first.
+    """
+    from tqdm import tqdm
+
+    # A file gets each state as a line of its own, so that they must be few.
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        delay=_LONG,
+        mininterval=0.1 if sys.stderr.isatty() else _LONG,
+        disable=not shown,
+    )

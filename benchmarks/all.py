@@ -4,8 +4,8 @@
 
 Each command writes FOLDER/NAME.md, and some write NAME.json for `benchmarks.speeds`. Its head has the commit, the versions and the machine. A command with such a file
 of this commit is not run again. The texts of benchmarks/results are then written by hand from these tables.
-Run it on a machine that does nothing else. Not made: gated, own_data, real_model, async_prefetch and
-smollm2_gsm8k, whose pages have the commands.
+Run it on a machine that does nothing else. Not made: growth, which writes its page itself, and gated,
+own_data, real_model, async_prefetch and smollm2_gsm8k, whose pages have the commands.
 """
 
 import argparse

@@ -169,6 +169,12 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     that have no gradient (docs/speed.md). The default is true. `false` trains by TRL's own step.
     """
 
+    grpo_tokens_per_pass: PositiveInt | None = None
+    """The most tokens of a training pass, prompts included. The rows of a step are dealt to as few passes as that
+    allows, so that the memory of a pass does not depend on micro_batch_size. One row with more tokens has a pass of
+    its own. The default is as many tokens as TRL's pass has with its padding (docs/speed.md).
+    """
+
     grpo_dynamic_sampling: bool | None = None
     """Replace prompt groups whose completions all have the same score by groups of other prompts,
     before the step (docs/sampling.md).

@@ -313,6 +313,7 @@ class Config(Block):
     grpo_stop_at = Key(number_of)
     grpo_system_in = Key(text_of)
     grpo_system_prompt = Key(text_of)
+    grpo_tokens_per_pass = Key(whole_of)
     grpo_tool_args = Key(mapping_of)
     grpo_tool_limits = Key(ToolLimitsBlock)
     grpo_tools = Key(list_of)

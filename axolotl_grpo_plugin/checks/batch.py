@@ -9,6 +9,7 @@ from axolotl_grpo_plugin.checks.rewards import functions_in
 from axolotl_grpo_plugin.config import GENERATIONS, Config, whole_of
 from axolotl_grpo_plugin.findings import Findings, fault
 from axolotl_grpo_plugin.reward import GroupReward
+from axolotl_grpo_plugin.training.packed_step.settings import why_no_budget
 
 STEPS = "gradient_accumulation_steps"
 TOTAL = "trl.generation_batch_size"
@@ -134,6 +135,17 @@ def check_batch(cfg: Config, ranks: int) -> Findings:
         return
     yield from _check_training(batch)
     yield from _check_evaluation(batch)
+
+
+def check_token_budget(cfg: Config) -> Findings:
+    """Check that `grpo_tokens_per_pass` has an effect."""
+    if cfg.grpo_tokens_per_pass and (reason := why_no_budget(cfg)):
+        yield fault(
+            "no-token-budget",
+            "grpo_tokens_per_pass",
+            f"no effect: {reason}",
+            "Remove the key, and limit the memory by micro_batch_size",
+        )
 
 
 def _check_training(batch: Batch) -> Findings:

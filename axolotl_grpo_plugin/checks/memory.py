@@ -11,7 +11,11 @@ from axolotl_grpo_plugin.checks.traps import beta_of
 from axolotl_grpo_plugin.config import Config, context_of, mapping_of, whole_of
 from axolotl_grpo_plugin.findings import Finding, Findings, fault, warning
 from axolotl_grpo_plugin.serving.placement import Placement
-from axolotl_grpo_plugin.training.packed_step.settings import LOGITS_PER_CHUNK, may_pack
+from axolotl_grpo_plugin.training.packed_step.settings import (
+    LOGITS_PER_CHUNK,
+    may_pack,
+    why_no_budget,
+)
 
 GIB = 2**30
 # accelerate casts the logits to 32 bits, and TRL's kernel writes a gradient as large.
@@ -69,6 +73,9 @@ def memory_of(cfg: Config, placement: Placement, gib: float | None) -> Memory | 
     # The inputs of a layer's norms, attention and MLP. Its attention keeps no scores (SDPA).
     layer = 16 * shape.hidden + 4 * shape.inner
     # A pass of the packed step has at most as many tokens.
+    tokens = rows * length
+    if cfg.grpo_tokens_per_pass and not why_no_budget(cfg):
+        tokens = max(cfg.grpo_tokens_per_pass, length)
     values = shape.layers * layer  # of a token, for the backward pass
     if cfg.gradient_checkpointing:
         values = shape.layers * shape.hidden + layer  # one layer is computed again
@@ -79,7 +86,7 @@ def memory_of(cfg: Config, placement: Placement, gib: float | None) -> Memory | 
     return Memory(
         shape.parameters * _bytes_per_parameter(cfg, placement.processes) / GIB,
         logits / GIB,
-        rows * length * values * _weight_bytes(cfg) / GIB,
+        tokens * values * _weight_bytes(cfg) / GIB,
         served,
     )
 

@@ -84,6 +84,7 @@ LIMITS = {
         "grpo_cpu_threads",
         "grpo_dynamic_sampling_rounds",
         "grpo_max_tool_calls",
+        "grpo_tokens_per_pass",
     ],
     STEPS: ["save_steps", "eval_steps"],
     NO_COUNT: [

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from axolotl_grpo_plugin.checks import config, prefill, traps
 from axolotl_grpo_plugin.checks.advantages import check_advantage, check_rewards_of_advantage
-from axolotl_grpo_plugin.checks.batch import check_batch, check_groups, check_rows
+from axolotl_grpo_plugin.checks.batch import (
+    check_batch,
+    check_groups,
+    check_rows,
+    check_token_budget,
+)
 from axolotl_grpo_plugin.checks.engines import check_engine
 from axolotl_grpo_plugin.checks.ignored import check_ignored, check_twice, check_unread
 from axolotl_grpo_plugin.checks.memory import Memory, check_memory, memory_of
@@ -256,6 +261,7 @@ CHECKS = (
     Check("yaml", lambda facts: check_advantage(facts.cfg)),
     Check("yaml", lambda facts: check_scoring(facts.cfg)),
     Check("yaml", lambda facts: check_address(facts.cfg)),
+    Check("yaml", lambda facts: check_token_budget(facts.cfg)),
     Check("import", lambda facts: check_rewards(facts.cfg), uses=_OURS),
     Check("import", lambda facts: check_rewards_of_advantage(facts.cfg), rewards_load),
     Check("import", lambda facts: check_stop_at(facts.cfg), rewards_load),

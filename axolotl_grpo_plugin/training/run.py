@@ -64,6 +64,7 @@ class Run:
             guarded_tools=self.tools,
             sampling=SamplingSettings.of(cfg),
             estimator=cfg.grpo_advantage,
+            tokens_per_pass=cfg.grpo_tokens_per_pass,
         )
         # Axolotl's own reward workers have no time limit, and lose the columns that rewards log.
         cfg.raw["trl"]["reward_num_workers"] = 1

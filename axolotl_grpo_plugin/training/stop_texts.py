@@ -61,5 +61,5 @@ def kept(
     if length is None:
         return completion
     written = torch.tensor([prompt + completion[:length]])
-    is_stopped = all(bool(criterion(written, None)) for criterion in stopping)  # type: ignore[arg-type]
+    is_stopped = all(bool(criterion(written, None)) for criterion in stopping)
     return completion[:length] if is_stopped else completion

@@ -2,7 +2,14 @@ from itertools import product
 
 import pytest
 
-from axolotl_grpo_plugin.checks.batch import batch_of, check_batch, check_groups, check_rows, name_run
+from axolotl_grpo_plugin.checks.batch import (
+    batch_of,
+    check_batch,
+    check_groups,
+    check_rows,
+    check_token_budget,
+    name_run,
+)
 from axolotl_grpo_plugin.config import Config
 
 EVAL = "eval_batch_size"
@@ -130,3 +137,23 @@ def test_reports_a_dataset_too_short_for_a_batch():
     assert not [*check_rows(Config(cfg), 7, 0)]  # not counted
     (finding,) = check_rows(Config(cfg), 7, 13)
     assert finding.code == "too-few-rows"
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({}, ""),
+        ({"trl": {"loss_type": "bnpo"}}, "the loss bnpo"),
+        ({"trl": {"use_liger_loss": True}}, "Liger"),
+        ({"grpo_packed_step": False}, "grpo_packed_step is false"),
+        ({"torch_compile": True}, "torch_compile"),
+        ({"grpo_trl_args": {"entropy_coef": 0.1}}, "entropy_coef"),
+        ({"grpo_trl_args": {"top_entropy_quantile": 0.2}}, "top_entropy_quantile"),
+        ({"grpo_trl_args": {"top_entropy_quantile": 1.0}}, ""),
+    ],
+)
+def test_token_budget_must_have_an_effect(changes, reason):
+    findings = list(check_token_budget(Config({"grpo_tokens_per_pass": 8192, **changes})))
+    assert [finding.code for finding in findings] == (["no-token-budget"] if reason else [])
+    assert all(reason in finding.what for finding in findings)
+    assert not list(check_token_budget(Config(changes)))

@@ -160,3 +160,14 @@ def test_warns_of_a_micro_batch_that_does_not_fit():
     assert found({**cfg, "micro_batch_size": 4}, 24) == []
     cfg["trl"]["use_liger_loss"] = True
     assert found(cfg, 24) == []
+
+
+def test_token_budget_replaces_the_rows_of_a_pass():
+    cfg = config("Qwen2.5-3B", adapter="lora", **BATCH)
+    activations = []
+    for changes in ({"grpo_tokens_per_pass": 4096}, {"grpo_tokens_per_pass": 4096, "micro_batch_size": 1}, {}):
+        changed = Config({**cfg, **changes})
+        activations.append(memory_of(changed, place(changed, "01"), 80).activations)
+    assert activations[0] == activations[1] < activations[2]
+    off = Config({**cfg, "grpo_tokens_per_pass": 4096, "grpo_packed_step": False})
+    assert memory_of(off, place(off, "01"), 80).activations == activations[2]

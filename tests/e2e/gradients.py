@@ -63,6 +63,7 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False
     made = {name: settings.pop(name) for name in ("dead", "lengths", "repeats") if name in settings}
     rows = Rollouts(seed, len(tokenizer), tokenizer.eos_token_id, **made)
     settings.setdefault("gradient_checkpointing", False)
+    budget = settings.pop("tokens_per_pass", None)  # TRL has none
     args = GRPOConfig(
         output_dir=str(folder),
         per_device_train_batch_size=settings.pop("micro", 2),
@@ -86,6 +87,8 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False
         processing_class=tokenizer,
         peft_config=LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False) if lora else None,
     )
+    if packed:
+        trainer.tokens_per_pass = budget
     masks = [[int(not 1 <= place < 1 + len(ids) // 3) for place in range(len(ids))] for ids in rows.completions]
     logps = near_logps(trainer, rows) if vllm else None
     trainer.use_vllm = vllm
@@ -138,15 +141,18 @@ def silence_dead_groups(trainer):
     trainer._calculate_rewards, trainer._generate_and_score_completions = calculate_rewards, generate_and_score
 
 
-def step(trainer):
-    """Run the passes of an optimizer step. Return its gradients."""
+def step(trainer, trains=False):
+    """Run the passes of an optimizer step. Return its gradients. trains: whether by `training_step`, as in a training."""
     trainer.model.zero_grad()
     rows = [{"prompt": f"{number}?"} for number in range(GROUP * GROUPS)]
     for number in range(trainer.args.gradient_accumulation_steps):
         is_last = number + 1 == trainer.args.gradient_accumulation_steps
         trainer.accelerator.gradient_state._set_sync_gradients(is_last)
-        trainer.compute_loss(trainer.model, trainer._prepare_inputs(rows)).backward()
-        trainer._step += 1
+        if trains:
+            trainer.training_step(trainer.model, rows, None)
+        else:
+            trainer.compute_loss(trainer.model, trainer._prepare_inputs(rows)).backward()
+            trainer._step += 1
     return {name: value.grad.clone() for name, value in trainer.model.named_parameters() if value.grad is not None}
 
 

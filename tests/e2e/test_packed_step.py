@@ -71,6 +71,38 @@ def test_gradient_is_that_of_trl(tmp_path, settings):
         assert sum(metrics["tokens/computed"]) < 0.6 * sum(metrics["tokens/computed_by_trl"])
 
 
+@pytest.mark.parametrize("budget", (40, 120, 10_000))
+@pytest.mark.parametrize("loss", ("grpo", "dapo", "cispo", "vespo"))
+def test_gradient_with_a_token_budget_is_that_of_trl(tmp_path, loss, budget):
+    settings = {"loss_type": loss, "vllm": loss == "vespo", "accumulation": 4, "micro": 4}
+    trl_trainer = gradients.trainer_of(tmp_path, False, **settings)
+    trainer = gradients.trainer_of(tmp_path, True, tokens_per_pass=budget, **settings)
+    passes = []
+    trainer._count = passes.append
+    trainer.model.eval()  # as after an evaluation
+    expected, found = (gradients.step(each, trains=True) for each in (trl_trainer, trainer))
+    assert gradients.difference(expected, found) < limit(settings)
+    assert trainer._step == trl_trainer._step == 4
+    assert len(trainer._metrics["train"]["step_time"]) == 1
+    passes = passes[1:]  # the first one is the comparison with TRL's
+    assert max(passes) <= budget
+    # A micro-batch without rows computes one token.
+    with_rows = sum(tokens > 1 for tokens in passes)
+    assert with_rows == 1 if budget == 10_000 else with_rows > 1
+    assert len(passes) > 4 if budget == 40 else len(passes) == 4
+    for name in ("clip_ratio/region_mean", "entropy"):
+        values, others = (each._metrics["train"].get(name, [0.0]) for each in (trainer, trl_trainer))
+        if name != "entropy":  # TRL's counts the rows without gradient
+            assert sum(values) / len(values) == pytest.approx(sum(others) / len(others), abs=1e-6)
+
+
+def test_token_budget_has_no_effect_on_a_loss_of_the_pass(tmp_path, caplog):
+    expected, _ = trl(tmp_path, loss_type="bnpo")
+    found, _ = gradients.gradients(tmp_path, True, loss_type="bnpo", tokens_per_pass=40)
+    assert gradients.difference(expected, found) < CLOSE
+    assert "grpo_tokens_per_pass has no effect: the loss bnpo" in caplog.text
+
+
 @pytest.mark.every(4)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_gradient_of_an_adapter_is_that_of_trl(tmp_path, settings):
@@ -469,7 +501,9 @@ def check_ranks(tmp_path, settings, engine=""):
         for result in (own, other):
             assert result["engine"] == ENGINE_TYPES[engine]
             plain, packed = result["passes"]
-            assert plain == packed  # else a rank would wait for the other one
+            # Else a rank would wait for the other one.
+            assert packed == other["passes"][1]
+            assert plain < packed if "tokens_per_pass" in result["settings"] else plain == packed
             assert result["apart"] < 3 * CLOSE, result["settings"]
         # All groups of the second rank are dead, so it computes rows of the first one. bnpo cannot deal rows.
         if own["dealt"]:
@@ -488,6 +522,7 @@ def test_update_of_two_ranks_is_that_of_trl(tmp_path):
         {"loss_type": "bnpo", "tools": True},
         {"loss_type": "dapo", "vllm": True},
         {"loss_type": "dapo", "num_iterations": 2, "steps": 2},
+        {"loss_type": "dapo", "tokens_per_pass": 40, "accumulation": 2, "micro": 8},
     ]
     check_ranks(tmp_path, settings)
 

@@ -1,6 +1,6 @@
 """The packed step as a config alone decides it. `axolotl-grpo check` reads this module, so it imports no torch."""
 
-from axolotl_grpo_plugin.config import Config
+from axolotl_grpo_plugin.config import Config, number_of
 
 LOGITS_PER_CHUNK = 2**25  # the most of one chunk of the head: 128 MiB in float32
 
@@ -20,3 +20,20 @@ def may_pack(cfg: Config) -> bool:
     """Return whether a run packs its passes if its model can be packed. support.py decides that, by the same keys."""
     is_refused = cfg.torch_compile or cfg.processor_type or cfg.batch_flattening
     return not why_other_trainer(cfg) and not is_refused
+
+
+def why_no_budget(cfg: Config) -> str:
+    """Return why `grpo_tokens_per_pass` has no effect in a config, or ""."""
+    if reason := why_other_trainer(cfg):
+        return reason
+    if not may_pack(cfg):
+        return "torch_compile, processor_type and batch_flattening keep TRL's passes"
+    if cfg.trl.loss_type == "bnpo":
+        return "the loss bnpo divides by the tokens of TRL's passes"
+    if cfg.trl.use_liger_loss:
+        return "Liger computes the loss of TRL's passes (trl.use_liger_loss)"
+    if cfg.value_at("grpo_trl_args.entropy_coef"):
+        return "the entropy of a pass is in the loss (grpo_trl_args.entropy_coef)"
+    if (number_of(cfg.value_at("grpo_trl_args.top_entropy_quantile")) or 1.0) < 1:
+        return "the entropy of a pass is in the loss (grpo_trl_args.top_entropy_quantile)"
+    return ""

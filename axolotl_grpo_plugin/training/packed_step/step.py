@@ -47,6 +47,7 @@ from axolotl_grpo_plugin.training.rows import (
 LOG = logging.getLogger(__name__)
 
 REARRANGED = "rearranged"  # the key of a micro-batch's `Rearranged`
+PARTS = "parts"  # the key of the `SmallPass` of each, if a micro-batch has several passes
 
 
 class Rearranged(TypedDict):
@@ -56,6 +57,13 @@ class Rearranged(TypedDict):
     tokens_of_trl: float  # with padding, that TRL would compute in a pass
     loss_share: float  # the factor of the loss
     weights: Weights  # the factors of the metrics
+
+
+class SmallPass(TypedDict):
+    """A pass of a micro-batch that has several."""
+
+    rows: int
+    facts: Rearranged
 
 
 # Log-probabilities, entropies, and the auxiliary loss.
@@ -73,11 +81,14 @@ class PackedStep(GRPOTrainer):
         averages_ranks: Whether the loss gathers a mean of each rank, as Axolotl's data producer does. TRL's loss takes
             means over all ranks, and gathers a value per row.
         autocast_dtype: The type of the passes, if it is not the accelerator's.
+        tokens_per_pass: The most tokens of a training pass, unless one row has more. None takes the tokens of a pass of
+            TRL, with its padding.
     """
 
     pops_buffer = False
     averages_ranks = False
     autocast_dtype: torch.dtype | None = None
+    tokens_per_pass: int | None = None
     _buffered_inputs: list[Batch] | None
 
     def __init__(self, *arguments: Any, **options: Any):
@@ -91,6 +102,7 @@ class PackedStep(GRPOTrainer):
         # The micro-batch of the running `_compute_loss`. TRL reads its `importance_sampling_ratio` after the
         # log-probabilities, so `_get_per_token_logps_and_entropies` can put it there in between.
         self._current: Batch | None = None
+        self._part: Batch | None = None  # the running pass of a micro-batch that has several
         # Of the running step. TRL would compute each padded pass that it makes or that this step leaves out.
         # Rearranged micro-batches bring their own count of these tokens.
         self._computed_tokens = 0
@@ -110,6 +122,8 @@ class PackedStep(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
         """Return the next micro-batch. After each generation, rearrange those of all its steps."""
+        if self._part is not None:
+            return self._part
         before = self._buffered_inputs
         inputs: Batch = super()._prepare_inputs(generation_batch)
         # TRL makes a new list at each generation. An evaluation makes no list.
@@ -125,6 +139,8 @@ class PackedStep(GRPOTrainer):
         packs = self._all_ranks_pack(ids, mask, inputs["completion_ids"].shape[1])
         # Without packing, a pass of other rows may need more memory.
         deals = packs and self.loss_type not in BY_PASS_TOKENS
+        if self.tokens_per_pass and not deals:
+            self._warn_of_no_budget()
         # Rows stay in their optimizer step. A step may have a part of the generation batch, or several.
         size = gcd(self.args.gradient_accumulation_steps, len(batches)) if deals else 1
         rearranged: list[Batch] = []
@@ -168,7 +184,7 @@ class PackedStep(GRPOTrainer):
         if deals:
             # A packed pass needs no more memory than TRL's, which has padding.
             width = whole["prompt_ids"].shape[1] + whole["completion_ids"].shape[1]
-            budget = rows_per_pass * width
+            budget = self.tokens_per_pass or rows_per_pass * width
             rows_of_passes = self._dealt(whole, rows_of_passes[0], len(batches), budget)
         passes = [selected(whole, rows) for rows in rows_of_passes]
         weights = metric_weights(
@@ -182,11 +198,12 @@ class PackedStep(GRPOTrainer):
         for batch, rows, pass_weights in zip(passes, rows_of_passes, weights, strict=True):
             batch[REARRANGED] = Rearranged(
                 row_count=len(given["advantages"]) * ranks,
-                tokens_of_trl=padded_tokens / len(batches),
+                tokens_of_trl=padded_tokens / len(passes),
                 loss_share=loss_share(self.loss_type, whole, rows, rows_per_pass),
                 weights=pass_weights,
             )
-        return passes
+        per_batch = len(passes) // len(batches)
+        return [_as_one(part) for part in batched(passes, per_batch)]
 
     def _dealt(
         self, whole: Batch, rows: list[int], pass_count: int, budget: int
@@ -196,27 +213,71 @@ class PackedStep(GRPOTrainer):
         Args:
             whole: The rows of all ranks.
             rows: The indices of the rows to deal.
-            pass_count: The number of passes of each rank.
+            pass_count: The number of micro-batches of each rank. With `tokens_per_pass`, each may have several passes.
             budget: The tokens that a pass may have.
         """
         _, prompt_of_row = distinct_prompts(whole["prompt_ids"], whole["prompt_mask"])
         sizes = sizes_of(prompt_of_row, whole["prompt_mask"], whole["completion_mask"])
         ranks = self.accelerator.num_processes
-        passes = deal(rows, sizes, pass_count, budget, ranks)
+        most = 1
+        if self.tokens_per_pass:  # a pass may have a single row
+            most = max(ceil(len(rows) / (pass_count * ranks)), 1)
+        passes = deal(rows, sizes, most * pass_count, budget, ranks)
+        used = sum(map(bool, passes))  # the first ones
+        per_batch = max(ceil(used / (pass_count * ranks)), 1)
+        passes = passes[: per_batch * pass_count * ranks]
         return passes_of_rank(passes, ranks, self.accelerator.process_index)
+
+    def _warn_of_no_budget(self) -> None:
+        reason = summary(self._off) if self._off else f"the loss {self.loss_type}"
+        LOG.warning("axolotl-grpo-plugin: grpo_tokens_per_pass has no effect: %s.", reason)
+        self.tokens_per_pass = None
 
     # 3. TRL computes the loss of a micro-batch.
 
+    def training_step(
+        self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Return the loss of a micro-batch after its backward pass. Each of its passes frees its memory before the next."""
+        loss: torch.Tensor
+        if not self.tokens_per_pass:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+            return loss
+        model.train()  # as transformers does first, because an evaluation has another mode, and TRL reads it
+        *first, last = _parts_of(self._prepare_inputs(inputs))
+        accelerator = self.accelerator
+        syncs = accelerator.sync_gradients
+        loss = torch.zeros((), device=accelerator.device)
+        try:
+            for self._part in first:
+                times = len(self._metrics["train"].get("step_time", ()))
+                # Only the last pass of an optimizer step may reduce the gradients of the ranks, and log.
+                accelerator.gradient_state._set_sync_gradients(False)
+                with accelerator.no_sync(model) if syncs else nullcontext():
+                    loss += super().training_step(model, inputs, num_items_in_batch)
+                self._step -= 1  # TRL counts micro-batches
+                if len(self._metrics["train"].get("step_time", ())) > times:
+                    self._current_train_step_time = self._metrics["train"]["step_time"].pop()
+            accelerator.gradient_state._set_sync_gradients(syncs)
+            self._part = last
+            loss += super().training_step(model, inputs, num_items_in_batch)
+            return loss
+        finally:
+            self._part = None
+
     def _compute_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
         """Return the loss of a micro-batch, scaled to its part of TRL's loss."""
-        self._current = inputs
-        try:
-            if REARRANGED in inputs:
-                loss = self._rearranged_loss(model, inputs)
-            else:
-                loss = super()._compute_loss(model, inputs)
-        finally:
-            self._current = None
+        losses = []
+        for part in _parts_of(inputs):
+            self._current = part
+            try:
+                if REARRANGED in part:
+                    losses.append(self._rearranged_loss(model, part))
+                else:
+                    losses.append(super()._compute_loss(model, part))
+            finally:
+                self._current = None
+        loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         if self.model.training and self.accelerator.sync_gradients:
             log_tokens(self, self._computed_tokens, self._tokens_of_trl)
             self._computed_tokens, self._tokens_of_trl = 0, 0.0
@@ -418,6 +479,32 @@ class PackedStep(GRPOTrainer):
         # Two dimensions, because `gathering_rows` pads values of one dimension, and a loss calls this inside of it.
         value_here = torch.tensor([[value]], dtype=torch.float64, device=self.accelerator.device)
         return float(self.accelerator.gather(value_here).max())
+
+
+def _as_one(passes: Sequence[Batch]) -> Batch:
+    """Return a micro-batch of one or several passes."""
+    if len(passes) == 1:
+        return passes[0]
+    whole = joined(passes)
+    del whole[REARRANGED]
+    whole[PARTS] = [
+        SmallPass(rows=len(each["advantages"]), facts=each[REARRANGED]) for each in passes
+    ]
+    return whole
+
+
+def _parts_of(batch: Batch) -> list[Batch]:
+    """Return the passes of a micro-batch."""
+    if PARTS not in batch:
+        return [batch]
+    passes = []
+    start = 0
+    for part in batch[PARTS]:
+        rows = range(start, start + part["rows"])
+        passes.append(selected(batch, rows) | {REARRANGED: part["facts"]})
+        del passes[-1][PARTS]
+        start += part["rows"]
+    return passes
 
 
 def _in_order(parts: tuple[torch.Tensor, ...], order: list[int], row_count: int) -> torch.Tensor:

@@ -70,6 +70,13 @@ def test_reads_construct(text, kinds):
     assert [item.tree.kind for item in read(text).items] == kinds
 
 
+def test_answer_that_is_cut_off_anywhere_has_a_score():
+    for _, text, _ in CONSTRUCTS:
+        for end in range(1, len(text)):
+            assert score(f"<answer>{text[:end]}</answer>", solution="777").value == 0.0
+    assert score("<answer>(A),()</answer>", solution="777").value == 0.0
+
+
 def test_reads_what_is_beside_a_value():
     (item,) = read(r"x \equiv 2 \pmod{7}").items
     assert (item.name, item.modulus.value) == ("x", 7)
@@ -312,6 +319,23 @@ x=1,y=2,z=3 ¦ x=1\\y=2\\z=3
 2^{10} ¦ 1024 ¦ 2^{10}
 是 ¦ \text{是} ¦ 是。
 \text{无解} ¦ \emptyset ¦ no solution
+6m ¦ 6\cdot m ¦ m\cdot6
+x=y=z ¦ x=z=y
+f(x)=x+1 ¦ f(x)-x=1
+x+y<2 ¦ x+y-2<0 ¦ 2>x+y
+a<b<c ¦ c>b>a
+|x|<2 ¦ -2<x<2 ¦ x>-2, x<2 ¦ (-2,2)
+1<|x|<2 ¦ 2>|x|>1 ¦ (-2,-1)\cup(1,2) ¦ 1<x<2\text{ or }-2<x<-1
+(1,2,3) ¦ [1,2,3]
+\{1,2\} ¦ A=\{1,2\} ¦ A=\{2,1\}
+-5 ¦ -\$5 ¦ -\$5.00
+60 ¦ 60^{th} ¦ 60^\text{th}
+(2,\infty) ¦ (2, infinity)
+2\binom n2 ¦ 2{n\choose 2}
+\gcd(m,n) ¦ \gcd(n,m) ¦ \operatorname{gcd}(m,n)
+\max(a,b) ¦ \max(b,a)
+\log_2 3 ¦ log_2 3
+\pi ¦ pi
 """
 
 # A gold, then answers that are not the gold.
@@ -453,6 +477,12 @@ n! ¦ n ¦ (n-1)! ¦ n!+1-1 ¦ n\cdot n!
 [1,2)\cup(3,4] ¦ [1,2]\cup[3,4] ¦ [1,4] ¦ (1,2)\cup(3,4) ¦ [1,2) ¦ [1,1+1)\cup(3,4]
 (2,3),(4,5) ¦ (2,5),(4,3) ¦ (2,3) ¦ (3,2),(5,4) ¦ (2,3,4,5) ¦ 2,3,4,5
 a=b ¦ a=c ¦ a=2b ¦ 0=0
+x+y<2 ¦ -x-y<-2 ¦ x-y<2 ¦ -x-y<2
+Ae^x+B ¦ Ae^y+B
+\max(a,b) ¦ \min(a,b) ¦ \max(a,c)
+\gcd(m,n) ¦ \gcd(m,m)
+|x|<2 ¦ 2<|x| ¦ |x|\le2
+1<|x|<2 ¦ 1<x<2 ¦ 1\le|x|<2
 """
 
 # A question, its gold, then answers that are the question's own, or leave it as it is.
@@ -523,3 +553,10 @@ def test_answer_may_group_digits_as_a_list_does():
 def test_names_before_boxes_keep_their_values():
     assert score(r"$x=\boxed{1}$, $y=\boxed{2}$", solution="(1,2)").value == 1.0
     assert score(r"$y=\boxed{1}$, $x=\boxed{2}$", solution="(1,2)").value == 0.0
+
+
+def test_letter_of_the_question_is_no_free_parameter():
+    gold, answer = "Ae^x", "C_1e^x"
+    assert score(box(answer), solution=gold, prompt="Solve y' = y.").value == 1.0
+    assert score(box(answer), solution=gold, prompt="Solve y' = y with y(0) = A.").value == 0.0
+    assert score(box(answer), solution=gold, prompt=[{"role": "user", "content": "y(0) = A"}]).value == 0.0

@@ -35,8 +35,12 @@ def closing(written: Tokens, start: int) -> int:
             depth += 1
         elif text in CLOSING:
             depth -= 1
+            if depth == 0 and text != r"\end":
+                return index
             if depth == 0:
-                return index + 3 if text == r"\end" else index
+                # The name of the environment and its brace, which a text that was cut off does not have.
+                is_whole = [token.text for token in written[index + 3 : index + 4]] == ["}"]
+                return index + 3 if is_whole else -1
     return -1
 
 
@@ -51,7 +55,7 @@ def after_begin(written: Tokens, start: int) -> int:
 def top_level(part: Tokens, signs: AbstractSet[str]) -> list[int]:
     """Return the indices of signs outside brackets."""
     depth = 0
-    found = []
+    indices = []
     for index, token in enumerate(part):
         if token.kind != "sign":
             continue
@@ -60,8 +64,8 @@ def top_level(part: Tokens, signs: AbstractSet[str]) -> list[int]:
         elif token.text in CLOSING:
             depth -= 1
         elif depth <= 0 and token.text in signs:
-            found.append(index)
-    return found
+            indices.append(index)
+    return indices
 
 
 def pieces(written: Tokens, signs: AbstractSet[str]) -> list[Tokens]:

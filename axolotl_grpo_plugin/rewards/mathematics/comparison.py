@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import batched, permutations
 from typing import Any
 
+from axolotl_grpo_plugin.completions import turns_of
 from axolotl_grpo_plugin.rewards.mathematics.echo import has_other_form, is_echo
 from axolotl_grpo_plugin.rewards.mathematics.exact import agree, is_small, rounded, value_at, values
 from axolotl_grpo_plugin.rewards.mathematics.forms import canonical, is_number, undone
@@ -85,8 +86,6 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
 
 def is_readable(gold: Reading) -> bool:
     """Return whether a gold answer can be compared: an expression or a short text."""
-    if not gold.signs:
-        return False
     return not any(item.is_unread and _NO_TEXT.search(str(item.tree.value)) for item in gold.items)
 
 
@@ -329,7 +328,7 @@ def _is_same(item: Item, gold: Item, many: bool) -> bool:
         and not _is_fraction(item)
         and not _is_fraction(gold)
     ):
-        return not _times(item).isdisjoint(_times(gold))
+        return not _clock_times(item).isdisjoint(_clock_times(gold))
     if "%" in (item.tree.kind, gold.tree.kind):
         return _is_same_percent(item, gold)
     if _is_same_relation(item, gold):
@@ -384,8 +383,6 @@ def _are_names_compatible(item: Item, gold: Item, many: bool) -> bool:
     if not (item.name and gold.name):
         return True
     ours, golds = (re.sub(r" \( ([a-z]) \)$", r" _ \1", each.name) for each in (item, gold))
-    if item.tree.kind == "name" and item.tree.value == item.name:
-        return False
     if ours == golds or item.name == gold.name or {*map(_is_word, (ours, golds))} == {True, False}:
         return True
     if _is_function_value(item.name, gold.name) or _is_function_value(gold.name, item.name):
@@ -437,7 +434,7 @@ def _without_clock(item: Item) -> Item:
     return item._replace(tree=Tree("ratio", tuple(number(int(part)) for part in parts)))
 
 
-def _times(item: Item) -> set[str]:
+def _clock_times(item: Item) -> set[str]:
     """Return the times of day that a value may mean: "9:00 a.m." is "9am", and "9" may be."""
     if item.tree.kind == "number":
         clock, half = f"{item.tree.value}:00", ""
@@ -630,8 +627,10 @@ def _renamings(
 
 
 def _is_mentioned(labels: Sequence[str], prompt: Any) -> bool:
-    text = prompt if isinstance(prompt, str) else str(prompt[-1].get("content"))
-    return any(re.search(rf"(?<![a-zA-Z]){re.escape(label)}(?![a-zA-Z])", text) for label in labels)
+    question = turns_of(prompt)[-1]
+    return any(
+        re.search(rf"(?<![a-zA-Z]){re.escape(label)}(?![a-zA-Z])", question) for label in labels
+    )
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -86,8 +86,8 @@ def is_small(value: Value, beside: Value) -> bool:
 def values(tree: Tree) -> tuple[Value, ...]:
     """Return the values of a tree at each point, or () if it has none."""
     points = (0,) if tree.is_constant else _POINTS
-    found = [value_at(tree, point) for point in points]
-    return () if None in found else tuple(found)
+    computed = [value_at(tree, point) for point in points]
+    return () if None in computed else tuple(computed)
 
 
 def value_at(tree: Tree, point: int) -> Value | None:
@@ -159,8 +159,6 @@ def _product(parts: Iterable[Value]) -> Value:
 
 def _bounded(value: Value) -> Value:
     """Return a value that takes few digits. Raises: OverflowError for another exact one."""
-    if isinstance(value, int):
-        return Fraction(value)
     if isinstance(value, Fraction):
         bits = value.numerator.bit_length() + value.denominator.bit_length()
         if bits > 4 * _MOST_BITS:

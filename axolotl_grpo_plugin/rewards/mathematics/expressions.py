@@ -269,7 +269,7 @@ class Expression:
                 self.at > 1 and self.tokens[self.at - 2].kind == "number" and not before.spaced
             )
             return before.kind == "letters" and not token.spaced and not is_code
-        if token.kind in ("time"):
+        if token.kind == "time":
             return False
         if token.kind == "word":
             is_letter = token.text in _OF_TEXT or (len(token.text) == 1 and token.text.isupper())
@@ -333,7 +333,7 @@ class Expression:
         token = self.tokens[self.at]
         if token.kind in ("number", "letters") and len(token.text) > 1 and "." not in token.text:
             self.at += 1
-            if token.kind == "letters" and token.text in ("pi",):
+            if token.kind == "letters" and token.text == "pi":
                 return name(r"\pi")
             first = self.split_token(1)
             return number(int(first.text)) if first.kind == "number" else name(first.text)
@@ -431,8 +431,6 @@ class Expression:
                 upper = self.read(inner)
                 self.at += 1
                 return Tree(r"\binom", (upper, self.argument()))
-        elif self.next() == "^" and self.tokens[self.at + 1].text == "*":
-            raise UnreadableExpression("unreadable")
         if self.next() == "(" and is_single:
             head = text.partition("_")[0].rstrip("'")
             if head in ("f", "g", "h", "F", "G"):
@@ -500,8 +498,7 @@ class Expression:
         if keep:
             return Tree(brackets, tuple(parts))
         if len(parts) == 1 and brackets in ("()", "[]", "{}"):
-            part = parts[0]
-            return part
+            return parts[0]
         if brackets == "||" and parts[0].kind == "matrix":
             return Tree("det", tuple(parts))
         return Tree(brackets, tuple(parts))
@@ -590,13 +587,13 @@ class Expression:
 
     def set(self) -> Tree:
         """set: grammar.py reads its members."""
-        raise UnreadableExpression("unreadable")
+        raise NotImplementedError
 
     def environment(self) -> Tree:
         r"""environment = "\begin{pmatrix}" cell {"&" cell} {"\\" ...} "\end{pmatrix}" """
         start = self.at - 1
         end = closing(self.tokens, start)
-        if end < 0 or end >= len(self.tokens):
+        if end < 0:
             raise UnreadableExpression("unreadable")
         environment = self.tokens[start + 2].text
         inner = self.tokens[after_begin(self.tokens, start) : end - 3]
@@ -617,7 +614,7 @@ class Expression:
 
     def cases(self, rows: list[list[Tokens]]) -> Tree:
         """cases: grammar.py reads their conditions."""
-        raise UnreadableExpression("unreadable")
+        raise NotImplementedError
 
 
 def _combined(operator: str, left: Tree, right: Tree) -> Tree:

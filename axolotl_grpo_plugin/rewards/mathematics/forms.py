@@ -204,8 +204,7 @@ def _is_reduced(tree: Tree) -> bool:
     if tree.kind != "/":
         return True
     over, under = (part.value for part in tree.parts)
-    if not (isinstance(over, Fraction) and isinstance(under, Fraction)):
-        return True
+    assert isinstance(over, Fraction) and isinstance(under, Fraction)  # because it is a number
     return over.denominator > 1 or under.denominator > 1 or gcd(int(over), int(under)) == 1
 
 

@@ -39,10 +39,6 @@ def _factorial(value: Value) -> Value:
     return Fraction(factorial(int(value)))
 
 
-def _binomial(upper: Value, lower: Value) -> Value:
-    return MATH.binomial(upper, lower)
-
-
 def _gcd(*values: Value) -> Value:
     """Return the greatest fraction of which all values are multiples. Raises: TypeError for an irrational value."""
     result = Fraction(0)
@@ -52,14 +48,6 @@ def _gcd(*values: Value) -> Value:
         under = result.denominator * value.denominator
         result = Fraction(gcd(int(result * under), int(value * under)), under)
     return result
-
-
-def _largest(*values: Value) -> Value:
-    return max(values)
-
-
-def _smallest(*values: Value) -> Value:
-    return min(values)
 
 
 FUNCTIONS = {
@@ -77,15 +65,15 @@ FUNCTIONS = {
     "tanh": Function(MATH.tanh, open=True, kind="sin"),
     "log": Function(MATH.log, open=True),
     "gcd": Function(_gcd),
-    "max": Function(_largest),
-    "min": Function(_smallest),
+    "max": Function(max),
+    "min": Function(min),
 }
 
 # Functions that have a notation of their own: "|x|", "n!".
 NOTATIONS = {
     "||": Function(abs),
     "!": Function(_factorial),
-    r"\binom": Function(_binomial),
+    r"\binom": Function(MATH.binomial),
     r"\lfloor\rfloor": Function(MATH.floor),
     r"\lceil\rceil": Function(MATH.ceil),
 }

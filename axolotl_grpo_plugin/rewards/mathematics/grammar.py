@@ -24,6 +24,7 @@ from axolotl_grpo_plugin.rewards.mathematics.brackets import (
     Tokens,
     after_begin,
     closing,
+    pieces,
     top_level,
     trimmed,
 )
@@ -196,10 +197,7 @@ def _split(written: Tokens) -> tuple[list[Tokens], bool]:
     start = 0
     is_either = False
     parts: list[Tokens] = []
-    skipped = 0
     for index, token in enumerate(written):
-        if index < skipped:
-            continue
         if token.text in OPENING:
             depth += 1
         elif token.text in CLOSING:
@@ -365,9 +363,18 @@ _NO_NAME = {
     r"\approx",
     r"\sim",
     r"\not",
+    r"\neg",
+    r"\in",
+    r"\notin",
+    r"\int",
+    r"\sum",
+    r"\prod",
+    "^",
+    "!",
+    r"\$",
+    "%",
 }
 _OPERATORS = {r"\Pr", r"\mathbb{P}", r"\mathbb{E}", r"\max", r"\min", r"\sup", r"\inf"}
-_NO_NAME |= {r"\neg", r"\notin", r"\int", r"\sum", r"\prod", "^", "!", r"\$", "%", r"\in"}
 
 
 def _items(part: Tokens) -> list[Item]:
@@ -408,6 +415,7 @@ def _words(part: Tokens) -> Item | None:
         return None
     texts = [token.text for token in part if token.kind != "sign"]
     if not texts:
+        # "()"
         return None
     text = " ".join(texts).lower()
     if _NO_SOLUTION.fullmatch(text):
@@ -460,8 +468,6 @@ _SIGNS = {"=", r"\equiv", "<", ">", r"\le", r"\ge", r"\ne", r"\notin", r"\in", "
 
 def _statement(part: Tokens) -> Item:
     """statement = [name "="] quantity [modulus] | relation | set"""
-    if not part:
-        raise UnreadableExpression("unreadable")
     texts = {token.text for token in part}
     if "except" in texts:
         return _exception(part)
@@ -473,8 +479,6 @@ def _statement(part: Tokens) -> Item:
     if not texts & _SIGNS and r"\approx" not in texts:
         return _quantity(part)._replace(modulus=modulus)
     part = _after_quantifier(part)
-    if not part:
-        raise UnreadableExpression("unreadable")
     signs = top_level(part, {"=", r"\equiv"})
     if len(signs) == 1:
         left, right = trimmed(part[: signs[0]]), trimmed(part[signs[0] + 1 :])
@@ -496,10 +500,9 @@ def _statement(part: Tokens) -> Item:
     if len(memberships) == 1:
         written = _name(part[: memberships[0]])
         if written:
-            item = _set_of(part[memberships[0] + 1 :])
-            return item._replace(name=written)
-    relations = top_level(part, _RELATIONS)
-    item = _relation(part, relations) if relations else _ratio(part) or _quantity(part)
+            return Item(_whole(part[memberships[0] + 1 :]), written)
+    has_relation = bool(top_level(part, _RELATIONS))
+    item = _relation(part) if has_relation else _ratio(part) or _quantity(part)
     return item._replace(modulus=modulus, rounded=rounded or item.rounded)
 
 
@@ -515,22 +518,9 @@ def _exception(part: Tokens) -> Item:
 
 def _named(right: Tokens, written: str) -> Item:
     """Return the value after a name and an equals sign."""
-    relations = top_level(right, _RELATIONS)
-    if relations:
-        raise UnreadableExpression("unreadable")
-    inner = _without_braces(right)
-    if inner is not right and len(inner) < len(right) and right[0].text == r"\{":
-        return Item(Tree("{}", tuple(_whole(part) for part in _split(inner)[0])), written)
     is_text = all(token.kind == "word" for token in right)
     item = (_words(right) if is_text else None) or _ratio(right) or _quantity(right)
     return item._replace(name=written)
-
-
-def _set_of(right: Tokens) -> Item:
-    relations = top_level(right, _RELATIONS)
-    if relations:
-        raise UnreadableExpression("unreadable")
-    return Item(_whole(right))
 
 
 def _name(part: Tokens) -> str:
@@ -628,21 +618,15 @@ def _after_quantifier(part: Tokens) -> Tokens:
 
 def _ratio(part: Tokens) -> Item | None:
     """ratio = expression ":" expression {":" expression} | whole number "to" whole number"""
-    signs = top_level(part, {":"})
-    if (
-        not signs
-        and len(part) == 3
-        and part[1].text.lower() == "to"
-        and part[0].kind == part[2].kind == "number"
-    ):
-        signs = [1]
-    if not signs:
+    sides = pieces(part, {":"})
+    if len(part) == 3 and part[1].text.lower() == "to" and part[0].kind == part[2].kind == "number":
+        sides = [part[:1], part[2:]]
+    if len(sides) == 1:
         return None
-    if all(token.kind == "word" for token in part[: signs[0]]) and signs[0]:
+    label = sides[0]
+    if label and all(token.kind == "word" for token in label):
         # "Total: 42"
-        return _quantity(part[signs[0] + 1 :])._replace(name=_name(part[: signs[0]]))
-    bounds = [-1, *signs, len(part)]
-    sides = [part[start + 1 : end] for start, end in pairwise(bounds)]
+        return _quantity(part[len(label) + 1 :])._replace(name=_name(label))
     if any([token.text for token in side] == [r"\ldots"] for side in sides):
         raise UnreadableExpression("unreadable")
     return Item(Tree("ratio", tuple(map(_whole, sides))))
@@ -680,8 +664,6 @@ def _quantity(part: Tokens) -> Item:
         return based
     value, unit = [*sign, *part[:end]], part[end:]
     written = tuple(unit_words(unit)) or before
-    if not value:
-        raise UnreadableExpression("unreadable")
     if (written and written[-1] in ("%", "percent")) or written == ("per", "cent"):
         return Item(Tree("%", (_whole(value),)))
     tree, degrees = _whole_with_degrees(value)
@@ -697,6 +679,25 @@ def _quantity(part: Tokens) -> Item:
     return Item(tree, unit=written, product=product)
 
 
+_BASED = re.compile(
+    r"(-?)\(?([0-9A-Z]{1,60})\)?(?:_\{?\(?(?:base)?|\(?base)([0-9]{1,2}|[a-z]+)\)?\}?\)?"
+)
+_BASE_WORDS = dict(
+    two=2,
+    three=3,
+    four=4,
+    five=5,
+    six=6,
+    seven=7,
+    eight=8,
+    nine=9,
+    ten=10,
+    eleven=11,
+    twelve=12,
+    sixteen=16,
+)
+
+
 def _with_base(part: Tokens) -> Item | None:
     r"""number with a base: "1011_2", "A5_{16}", "(1011)_2", "1011_{\text{two}}", "1011 (base 2)" """
     if not any(token.text in ("_", "base") for token in part):
@@ -709,11 +710,6 @@ def _with_base(part: Tokens) -> Item | None:
     if not any(map(str.isdecimal, digits)) or max(int(digit, 36) for digit in digits) >= base:
         return None
     return Item(Tree("based", (number(base),), sign + (digits.lstrip("0") or "0")))
-
-
-_BASED = re.compile(
-    r"(-?)\(?([0-9A-Z]{1,60})\)?(?:_\{?\(?(?:base)?|\(?base)([0-9]{1,2}|[a-z]+)\)?\}?\)?"
-)
 
 
 def _product(tree: Tree, unit: Tokens) -> Tree | None:
@@ -775,106 +771,70 @@ _RELATIONS = {"=", r"\equiv", "<", ">", r"\le", r"\ge", r"\ne", r"\notin"}
 _FLIPPED = {">": "<", r"\ge": r"\le"}
 
 
-def _relation(part: Tokens, signs: list[int]) -> Item:
+def _relation(part: Tokens) -> Item:
     """relation = expression {sign expression}. An inequality that is solved for a name is the set of its values."""
-    bounds = [-1, *signs, len(part)]
-    pieces = [part[start + 1 : end] for start, end in pairwise(bounds)]
-    operators = ["=" if part[index].text == r"\equiv" else part[index].text for index in signs]
-    if len(signs) > 1 and {*operators} == {"="}:
-        label, last = _name(pieces[0]), _whole(pieces[-1])
-        if last.is_constant and (label or _whole(pieces[0]).is_constant):
+    signs = [part[index].text for index in top_level(part, _RELATIONS)]
+    operators = ["=" if sign == r"\equiv" else sign for sign in signs]
+    written = pieces(part, _RELATIONS)
+    if len(operators) > 1 and {*operators} == {"="}:
+        label, last = _name(written[0]), _whole(written[-1])
+        if last.is_constant and (label or _whole(written[0]).is_constant):
             # "z = 1+1 = 2"
             return Item(last, label, is_chain=True)
-    sides = [_whole(piece) for piece in pieces]
-    if item := _range(operators, sides):
-        return item
-    if len(operators) == 1:
-        operator = operators[0]
-        if operator in _FLIPPED:
-            return Item(Tree(_FLIPPED[operator], tuple(reversed(sides))))
-        return Item(Tree(operator, tuple(sides)))
-    if set(operators) == {"="}:
-        return Item(Tree("=", tuple(sides)))
-    if {*operators} <= set(_FLIPPED):
+    sides = [_whole(side) for side in written]
+    if {*operators} <= {*_FLIPPED}:
+        # "3 > x \ge 1" is "1 \le x < 3".
         operators = [_FLIPPED[operator] for operator in reversed(operators)]
         sides.reverse()
+    if item := _range(operators, sides):
+        return item
+    if len(operators) == 1 or {*operators} == {"="}:
+        return Item(Tree(operators[0], tuple(sides)))
     return Item(Tree("chain", tuple(sides), " ".join(operators)))
 
 
 def _range(operators: list[str], sides: list[Tree]) -> Item | None:
     """Return the numbers that an inequality allows for a name, or None if it is not solved for one."""
-    if {*operators} <= {">", r"\ge"}:
-        operators = [_FLIPPED[operator] for operator in reversed(operators)]
-        sides = sides[::-1]
-    if len(sides) == 2 and operators == [r"\ne"]:
-        variable, value = sides
-        if not _is_variable(variable):
-            variable, value = value, variable
-        if _is_variable(variable) and _is_free_of(variable, [value]):
-            return Item(
-                Tree(r"\setminus", (REALS, Tree("{}", (value,)))),
-                str(_label(variable)),
-                is_range=True,
-            )
-        return None
-    if not {*operators} <= {"<", r"\le"}:
+    if operators == [r"\ne"]:
+        variable, value = sides if _is_variable(sides[0]) else reversed(sides)
+        if not (_is_variable(variable) and _is_free_of(variable, [value])):
+            return None
+        others = Tree(r"\setminus", (REALS, Tree("{}", (value,))))
+        return Item(others, _label(variable), is_range=True)
+
+    if not {*operators} <= {"<", r"\le"} or len(sides) > 3:
         return None
     if len(sides) == 2:
-        left, right = sides
-        if (
-            left.kind == "||"
-            and _is_variable(left.parts[0])
-            and _is_free_of(left.parts[0], [right])
-        ):
-            opening, closing = ("(", ")") if operators[0] == "<" else ("[", "]")
-            return Item(
-                Tree(opening + closing, (negated(right), right)),
-                _label(left.parts[0]),
-                is_range=True,
-            )
-        if (
-            right.kind == "||"
-            and _is_variable(right.parts[0])
-            and _is_free_of(right.parts[0], [left])
-        ):
-            opening, closing = ("(", ")") if operators[0] == "<" else ("[", "]")
-            rays = (
-                Tree("(" + closing, (negated(INFINITY), negated(left))),
-                Tree(opening + ")", (left, INFINITY)),
-            )
-            return Item(Tree(r"\cup", rays), _label(right.parts[0]), is_range=True)
-        if _is_variable(left) and _is_free_of(left, [right]):
-            sides = [negated(INFINITY), left, right]
-            operators = ["<", *operators]
-        elif _is_variable(right) and _is_free_of(right, [left]):
-            sides = [left, right, INFINITY]
-            operators = [*operators, "<"]
-    if (
-        len(sides) == 3
-        and sides[1].kind == "||"
-        and _is_variable(sides[1].parts[0])
-        and _is_free_of(sides[1].parts[0], [sides[0], sides[2]])
-    ):
-        low, variable, high = sides
-        opening, closing = (
-            ("(" if operators[0] == "<" else "["),
-            (")" if operators[1] == "<" else "]"),
-        )
-        flipped = ("(" if closing == ")" else "["), (")" if opening == "(" else "]")
-        rays = (
-            Tree(flipped[0] + flipped[1], (negated(high), negated(low))),
-            Tree(opening + closing, (low, high)),
-        )
-        return Item(Tree(r"\cup", rays), _label(variable.parts[0]), is_range=True)
-    if (
-        len(sides) != 3
-        or not _is_variable(sides[1])
-        or not _is_free_of(sides[1], [sides[0], sides[2]])
-    ):
+        sides, operators = _with_two_bounds(sides[0], sides[1], operators[0])
+    low, middle, high = sides
+    is_absolute = _is_absolute(middle)
+    variable = middle.parts[0] if is_absolute else middle
+    if not (_is_variable(variable) and _is_free_of(variable, [low, high])):
         return None
-    opening = "(" if operators[0] == "<" else "["
-    closing = ")" if operators[1] == "<" else "]"
-    return Item(Tree(opening + closing, (sides[0], sides[2])), _label(sides[1]), is_range=True)
+    is_low_open, is_high_open = (operator == "<" for operator in operators)
+    numbers = _interval(low, is_low_open, high, is_high_open)
+    if is_absolute:
+        # "1<|x|<2" is also true for the opposite numbers.
+        opposite = _interval(negated(high), is_high_open, negated(low), is_low_open)
+        numbers = Tree(r"\cup", (opposite, numbers))
+    return Item(numbers, _label(variable), is_range=True)
+
+
+def _with_two_bounds(left: Tree, right: Tree, operator: str) -> tuple[list[Tree], list[str]]:
+    """Return an inequality with two sides as one with three: "x<2" is "-\\infty<x<2", and "|x|<2" is "-2<x<2"."""
+    if _is_absolute(left):
+        return [negated(right), left.parts[0], right], [operator, operator]
+    if not _is_absolute(right) and _is_variable(left):
+        return [negated(INFINITY), left, right], ["<", operator]
+    return [left, right, INFINITY], [operator, "<"]
+
+
+def _interval(low: Tree, is_low_open: bool, high: Tree, is_high_open: bool) -> Tree:
+    return Tree(("(" if is_low_open else "[") + (")" if is_high_open else "]"), (low, high))
+
+
+def _is_absolute(tree: Tree) -> bool:
+    return tree.kind == "||" and _is_variable(tree.parts[0])
 
 
 def _is_variable(tree: Tree) -> bool:
@@ -895,22 +855,6 @@ def _label(variable: Tree) -> str:
 
 # ---------------------------------------------------------------------------------------------------
 # expression
-
-
-_BASE_WORDS = dict(
-    two=2,
-    three=3,
-    four=4,
-    five=5,
-    six=6,
-    seven=7,
-    eight=8,
-    nine=9,
-    ten=10,
-    eleven=11,
-    twelve=12,
-    sixteen=16,
-)
 
 
 class _Expression(Expression):

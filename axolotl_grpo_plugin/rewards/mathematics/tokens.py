@@ -213,8 +213,7 @@ def _lexed(text: str, is_list: bool, in_text: bool) -> Iterator[Token]:
     while at < len(text):
         lexer = _INSIDE if depth or is_list else _OUTSIDE
         match = lexer.match(text, at)
-        if match is None:
-            return
+        assert match is not None  # "." matches any character
         at = match.end()
         kind = match.lastgroup or ""
         written = match[0]

@@ -155,8 +155,6 @@ def _times(unit: Unit, name: str, power: int) -> Unit:
 # Units in tokens
 
 _CURRENCY_WORDS = {"USD", "EUR", "GBP", "CNY", "RMB", "Rs", "INR", "JPY", "US", "AUD", "CAD", "HKD"}
-
-
 _CURRENCIES = {r"\$", "€", "£", "¥", "₹", "₽", "₩", "฿", "₫", "₪", "₺"}
 
 
@@ -297,7 +295,7 @@ def _is_whole_unit(part: Tokens, start: int) -> bool:
     return not plain or is_unit(plain)
 
 
-_LETTER_UNITS = frozenset("mgsdhlLJNKWVACFTHfoauvw") - frozenset("aouvwf")
+_LETTER_UNITS = frozenset("mgsdhlLJNKWVACFTH")
 
 
 def unit_words(unit: Tokens) -> Iterator[str]:

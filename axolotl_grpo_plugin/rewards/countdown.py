@@ -22,6 +22,9 @@ _TYPESET = {
     **dict.fromkeys(["÷", r"\div"], "/"),
     **dict.fromkeys(["−", "–"], "-"),
 }
+_LAYOUT = re.compile(r"\\(?:left|right|,|;|!)(?![a-zA-Z])")
+# A fraction without another one in it.
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 # The parser gets no other character: no name, call, comment, float, string or line break.
 _ARITHMETIC = re.compile(r"[0-9+\-*/() ]+")
 _DIGITS = re.compile(r"[0-9]+")
@@ -54,7 +57,7 @@ def equation_reward_func(completion: str, nums: Any, target: Any) -> Score:
     r"""Return 1.0 if the answer is an expression of exactly `nums` with the value `target`, else 0.0.
 
     The expression has each number once and no other. It may have parentheses and the operators + - * /
-    (also \times, \cdot and \div) between two operands, but no sign before a number. The value is exact.
+    (also \times, \cdot, \div and \frac) between two operands, but no sign before a number. The value is exact.
     "= target" may follow. The score is None if the row is not a problem (`read_problem`).
 
     Source: https://github.com/Jiayi-Pan/TinyZero (Apache-2.0), the name from Phil Schmid's Mini-R1.
@@ -115,9 +118,7 @@ def _whole(value: object) -> int | None:
 
 
 def _reason(answer: str, nums: list[int], target: int) -> str:
-    answer = without_marks(answer)
-    for sign, operator_sign in _TYPESET.items():
-        answer = answer.replace(sign, operator_sign)
+    answer = _in_ascii(without_marks(answer))
     left, equals, right = answer.partition("=")
     left, right = left.strip(), right.strip()
     if not _ARITHMETIC.fullmatch(left):
@@ -135,6 +136,17 @@ def _reason(answer: str, nums: list[int], target: int) -> str:
         return "not_an_expression"
     stated = int(right) if equals else target
     return "correct" if value == target == stated else "wrong_value"
+
+
+def _in_ascii(answer: str) -> str:
+    """Return typeset arithmetic with the operators of ASCII."""
+    answer = _LAYOUT.sub("", answer)
+    for sign, operator_sign in _TYPESET.items():
+        answer = answer.replace(sign, operator_sign)
+    changes = 1
+    while changes:
+        answer, changes = _FRACTION.subn(r"((\1)/(\2))", answer)
+    return answer
 
 
 def _value(node: ast.AST) -> Fraction:

@@ -1,8 +1,9 @@
 r"""Puzzles with a value as answer: orderings, graphs, zebra grids, ARC, program inputs and outputs, tables.
 
 `completions.find_answer` finds the answer after the reasoning: in `<answer>`, else in `\boxed{}`, else in a
-Markdown fence, else in a line "Answer: ...". Different blocks or boxes are not an answer. The answer is read as JSON or as a Python
-literal and never executed. Values are compared, so layout, quotes and the order of keys do not matter.
+Markdown fence, else in a line "Answer: ...". Blocks or boxes with different values are not an answer. The answer is
+read as JSON or as a Python literal and never executed. Values are compared, so layout, quotes and the order of keys do
+not matter.
 """
 
 import re
@@ -14,6 +15,7 @@ from axolotl_grpo_plugin.rewards.choice import read_choice
 from axolotl_grpo_plugin.rewards.mathematics.values import (
     Value,
     are_strings,
+    comparable,
     is_number,
     matched,
     normal,
@@ -28,6 +30,11 @@ _ESCAPED = re.compile(r"\\([$%&#_])")
 # The whole answer is one Markdown block. Its first line may be a label.
 _FENCED = re.compile(r"```((?:(?!```).)*)```", re.DOTALL)
 _LABEL = re.compile(r"\s*[^\W_]*\s*")
+_QUOTES = str.maketrans("\u201c\u201d\u2018\u2019", "\"\"''")
+_ARROW = re.compile(r"\s*(?:->|=>|\u2192)\s*")
+_LIST_MARK = re.compile(r"\s*(?:[-*\u2022]|[0-9]{1,3}[.)])\s+")  # "- owl", "1. owl"
+_CELL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_LONGEST_COMPARED = 2_000  # characters: longer blocks are one answer only if they are equal texts
 _LISTS = (list, tuple)
 _LETTER = re.compile(r"[(\[]?[A-J][)\]]?")  # of an option
 _NO_ANSWER = ("no_answer", "truncated", "empty_answer", "several_answers", "too_long", "bad_gold")
@@ -46,11 +53,13 @@ def exact_reward_func(
     prompt: Any = None,
     ignore_case: bool = False,
     separator: str = "",
+    any_of: bool = False,
 ) -> Score:
     """Return 1.0 if the answer equals the gold value, else 0.0.
 
     Numbers are compared by value (1 equals 1.0, but not True), lists and tuples item by item, dicts by key,
-    strings exactly. A number may have its unit ("18 dollars"). A list of strings may lack quotes.
+    strings exactly. A number may have its unit ("18 dollars"). A list of strings may lack quotes, and its members may
+    stand on lines or between arrows. A list of rows of numbers may have a line for each row.
 
     Args:
         solution: A value, or its text. Text that is neither JSON nor a literal is plain text. Its case, spaces
@@ -61,6 +70,7 @@ def exact_reward_func(
             answer.
         ignore_case: Compare all strings as plain text.
         separator: Separates several answers, which may be in any order ("|" in Reasoning360's tables).
+        any_of: A list has different right answers, as TriviaQA's aliases: one of them is enough.
 
     Source: the tasks `ordering_puzzle`, `graph_logical`, `arcagi`, `codeio`, `cruxeval` and `table` of
     https://github.com/LLM360/Reasoning360 (Apache-2.0), on the contract of this module.
@@ -76,18 +86,21 @@ def exact_reward_func(
     if answer.text is None:
         return Score(0.0, answer.problem)
 
-    answers = [answer.text]
-    golds = [Value(solution)]
-    if isinstance(solution, str):
-        golds = [_read(solution.strip())]
-        if separator and separator in solution:
-            answers = answer.text.split(separator)
-            golds = [read_value(text.strip()) for text in solution.split(separator)]
-
-    right = matched(golds, answers, lambda gold, text: _equal(text.strip(), gold, ignore_case))
-    if not right and isinstance(solution, str) and _LETTER.fullmatch(solution.strip()):
-        right = read_choice(answer.text).letters == read_choice(solution).letters
-    return Score(float(right), "correct" if right else "wrong_value", answer.text)
+    gold = _read(solution.strip()) if isinstance(solution, str) else Value(solution)
+    if any_of and isinstance(gold.value, _LISTS):
+        is_right = any(
+            _is_right(answer.text, Value(alias, isinstance(alias, str)), ignore_case)
+            for alias in gold.value
+        )
+    elif isinstance(solution, str) and separator and separator in solution:
+        golds = [read_value(text.strip()) for text in solution.split(separator)]
+        answers = answer.text.split(separator)
+        is_right = matched(
+            golds, answers, lambda each, text: _equal(text.strip(), each, ignore_case)
+        )
+    else:
+        is_right = _is_right(answer.text, gold, ignore_case)
+    return Score(float(is_right), "correct" if is_right else "wrong_value", answer.text)
 
 
 @reward(
@@ -100,11 +113,11 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     """Return 1.0 if each cell of a zebra puzzle's grid is right, else 0.0.
 
     The answer has all rows in the gold order, and all columns in any order. Case and spaces of a cell do not
-    matter.
+    matter, and the name of the column may stand before its value ("House 1").
 
     Args:
         solution: {"header": ["House", ...], "rows": [["1", ...], ...]}, or its JSON text. The answer has the same
-            form. If it is not such a grid, the score is None.
+            form, or is a list with an object for each row. If the solution is no grid, the score is None.
         partial: Return the share of right cells, as Reasoning360 does. This also pays for the column of house
             numbers.
 
@@ -129,7 +142,7 @@ def grid_reward_func(completion: str, solution: Any, partial: bool = False) -> S
     right = 0
     for row, wanted in zip(grid, gold, strict=True):
         for name in wanted:
-            right += _same_cell(row[name], wanted[name])
+            right += _same_cell(name, row[name], wanted[name])
     share = right / (len(gold) * len(gold[0]))
     if share == 1:
         return Score(1.0, "correct", answer.text)
@@ -151,16 +164,26 @@ def _bare_object(completion: str) -> Answer | None:
 
 def _find(completion: str) -> Answer:
     answer = find_answer(
-        completion, ["tag", "box", "fence", "line"], normal, LONGEST_ANSWER, every_tag=True
+        completion, ["tag", "box", "fence", "line"], _stated, LONGEST_ANSWER, every_tag=True
     )
-    fence = _FENCED.fullmatch(answer.text or "")
+    text = _without_fence(answer.text or "")
+    return Answer(None, answer.problem or "empty_answer") if not text else Answer(text)
+
+
+def _stated(text: str) -> object:
+    """Return a value that is equal for texts that state the same answer."""
+    text = _without_fence(text)
+    value = _read(text) if len(text) < _LONGEST_COMPARED else Value(text, plain=True)
+    return normal(text) if value.plain else comparable(value.value)
+
+
+def _without_fence(text: str) -> str:
+    """Return a text without the Markdown fence around all of it."""
+    fence = _FENCED.fullmatch(text)
     if fence is None:
-        return answer
-    first, line_end, body = fence[1].partition("\n")
-    text = fence[1].strip()
-    if line_end and _LABEL.fullmatch(first):
-        text = body.strip()
-    return Answer(text) if text else Answer(None, "empty_answer")
+        return text
+    label, line_end, body = fence[1].partition("\n")
+    return (body if line_end and _LABEL.fullmatch(label) else fence[1]).strip()
 
 
 def _read(text: str) -> Value:
@@ -169,9 +192,20 @@ def _read(text: str) -> Value:
     return read_value(text)
 
 
+def _is_right(answer: str, gold: Value, ignore_case: bool) -> bool:
+    """Return whether an answer equals a gold value, or names the same option."""
+    if _equal(answer, gold, ignore_case):
+        return True
+    is_letter = gold.plain and _LETTER.fullmatch(gold.value) is not None
+    return is_letter and read_choice(answer).letters == read_choice(gold.value).letters
+
+
 def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
     wanted = gold.value
     value, is_plain = _read(answer)
+    if is_plain and not gold.plain and "\u201c" in answer:
+        answer = answer.translate(_QUOTES)
+        value, is_plain = _read(answer)
     if is_plain and not (gold.plain and normal(value) == normal(wanted)):
         answer = _bare(answer)
         value, is_plain = _read(answer)
@@ -184,7 +218,9 @@ def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
         number = read_number(answer).value
         return number is not None and wanted in (number, float(number))
     if is_plain and are_strings(wanted):
-        value = [part.strip(" \"'") for part in answer.strip("[]()").split(",")]
+        value = _members(answer)
+    elif is_plain and _is_table(wanted):
+        value = _rows(answer)
     if same(value, wanted, ignore_case):
         return True
     # CodeIO's gold {"output": value} is also right without its key.
@@ -192,6 +228,36 @@ def _equal(answer: str, gold: Value, ignore_case: bool) -> bool:
         return False
     (inside,) = wanted.values()
     return same(value, inside, ignore_case)
+
+
+def _members(text: str) -> list[str]:
+    """Return the members of a list without quotes: "owl, crow and fox", "owl -> crow", or one on each line."""
+    text = text.strip("[]()")
+    lines = [_LIST_MARK.sub("", line, count=1) for line in text.splitlines() if line.strip()]
+    if "," in text:
+        members = text.split(",")
+        members[-1] = re.sub(r"^\s*and\s+", "", members[-1])
+    else:
+        members = lines if len(lines) > 1 else _ARROW.split(text)
+    return [member.strip(" \n\"'") for member in members]
+
+
+def _is_table(value: object) -> bool:
+    """Return whether a value is a list of rows of numbers."""
+    return isinstance(value, _LISTS) and all(
+        isinstance(row, _LISTS) and all(map(is_number, row)) for row in value
+    )
+
+
+def _rows(text: str) -> list[list[int | float]] | str:
+    """Return rows of numbers that stand on lines: "1 2", "1, 2" or "[1, 2]". Return any other text as it is."""
+    rows = []
+    for line in text.strip("[] \n").splitlines():
+        cells = line.strip("[], ").replace(",", " ").split()
+        if not all(map(_CELL.fullmatch, cells)):
+            return text
+        rows.append([float(cell) if "." in cell else int(cell) for cell in cells])
+    return rows
 
 
 def _bare(text: str) -> str:
@@ -208,6 +274,12 @@ def _grid(value: object) -> list[Row] | None:
     """Return the rows of a grid, or of its text, each by column. Return None if it is no grid."""
     if isinstance(value, str):
         value = read_value(value.strip()).value
+    if isinstance(value, _LISTS) and value and all(isinstance(row, dict) for row in value):
+        # An object for each row
+        value = {
+            "header": [*value[0]],
+            "rows": [[row.get(key) for key in value[0]] for row in value],
+        }
     grid = value if isinstance(value, dict) else {}
     header, rows = grid.get("header"), grid.get("rows")
     if not header or not are_strings(header) or not isinstance(rows, _LISTS):
@@ -226,9 +298,11 @@ def _grid(value: object) -> list[Row] | None:
     return table
 
 
-def _same_cell(cell: object, gold: object) -> bool:
+def _same_cell(name: str, cell: object, gold: object) -> bool:
+    """Compare two cells. The name of the column may stand before a value: "House 1"."""
     if isinstance(cell, str):
-        return normal(cell) == normal(str(gold))
+        text, wanted_text = normal(cell), normal(str(gold))
+        return text in (wanted_text, f"{name} {wanted_text}")
     wanted = gold
     if isinstance(gold, str):
         wanted = read_value(gold).value

@@ -109,6 +109,8 @@ CONTRACT = [
     ("print('x =', 2)", {"inputs": [""], "outputs": ["x = 2.0"]}, "correct"),
     ("print('1e-1')", {"inputs": [""], "outputs": ["0.1"]}, "correct"),
     ("print(0.334)", {"inputs": [""], "outputs": ["0.33333333"]}, "wrong_output"),
+    ("print('x=0.3333333')", {"inputs": [""], "outputs": ["x=0.333333333"]}, "correct"),
+    ("print('y=0.3333333')", {"inputs": [""], "outputs": ["x=0.333333333"]}, "wrong_output"),
     ("print('nan')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
     ("print('1' * 1_000_000 + 'x')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),
     ("print('0_0.5')", {"inputs": [""], "outputs": ["0.5"]}, "wrong_output"),

@@ -52,6 +52,18 @@ CONTRACT = [
     (BIRDS, "sorted(['owl', 'crow', 'hawk'], key=lambda x: 0)", "wrong_value"),
     (BIRDS, "['owl'] + ['crow', 'hawk']", "wrong_value"),
     (BIRDS, "[owl, crow, __import__('os').abort()]", "wrong_value"),
+    (BIRDS, "owl, crow, and hawk", "correct"),
+    (BIRDS, "owl\ncrow\nhawk", "correct"),
+    (BIRDS, "1. owl\n2. crow\n3. hawk", "correct"),
+    (BIRDS, "- owl\n- crow\n- hawk\n", "correct"),
+    (BIRDS, "owl -> crow -> hawk", "correct"),
+    (BIRDS, "[“owl”, “crow”, “hawk”]", "correct"),
+    (BIRDS, "['owl',\n 'crow',\n hawk]", "correct"),
+    (BIRDS, "hawk -> crow -> owl", "wrong_value"),
+    (BIRDS, "3. owl\n2. hawk\n1. crow", "wrong_value"),
+    (BIRDS, "owl\ncrow", "wrong_value"),
+    (BIRDS, "owl\ncrow\nhawk or crow", "wrong_value"),
+    (BIRDS, "owl and crow, hawk", "wrong_value"),
     # Graphs: a word.
     ("Wolf", "wolf", "correct"),
     ("Wolf", " Wolf. ", "correct"),
@@ -77,6 +89,14 @@ CONTRACT = [
     (ARC, "[[0, 1], [2, 3], [4, 5]]", "wrong_value"),
     (ARC, "[0, 1, 2, 3]", "wrong_value"),
     (ARC, "[[0, 1], [2, 3]] or [[0, 1], [2, 2]]", "wrong_value"),
+    (ARC, "0 1\n2 3", "correct"),
+    (ARC, "0,1\n2,3", "correct"),
+    (ARC, "[0, 1]\n[2, 3]", "correct"),
+    (ARC, "[[0 1]\n [2 3]]", "correct"),
+    (ARC, "0 1\n2 3\n4 5", "wrong_value"),
+    (ARC, "0 1 2 3", "wrong_value"),
+    (ARC, "0 1\n2 4", "wrong_value"),
+    (ARC, "0 1\n2 x", "wrong_value"),
     # CodeIO: JSON, with or without its key
     (CODEIO, '{"output": {"result": 42, "path": [1, 2]}}', "correct"),
     (CODEIO, '{"path": [1, 2], "result": 42.0}', "correct"),
@@ -182,6 +202,10 @@ WHERE = [
     ("<answer>[1, 2]</answer><answer>[1, 2]</answer>", "[1, 2]", "correct"),
     ("<answer>[2, 1]</answer><answer>[1, 2]</answer>", "", "several_answers"),
     ("<answer>[1, 2]</answer><answer>[2, 1]</answer>", "", "several_answers"),
+    ("<answer>[1, 2]</answer><answer>(1.0, 2)</answer>", "(1.0, 2)", "correct"),
+    ("<answer>```[1, 2]```</answer><answer>[1,2]</answer>", "[1,2]", "correct"),
+    (r"\boxed{[1, 2]} = \boxed{[1, 2.0]}", "[1, 2.0]", "correct"),
+    ("<answer>[1, 2]</answer><answer>[true, 2]</answer>", "", "several_answers"),
     ("<answer>[1, 2]</answer><answer>[2", "[1, 2]", "correct"),
     ("<answer>[2, 1]</answer></think><answer>[1, 2]</answer>", "[1, 2]", "correct"),
     ("<answer>[1, 2]</answer></think>", "", "no_answer"),
@@ -228,6 +252,15 @@ def test_separator_allows_any_order(answer, right):
     assert exact(tagged(answer), "Bob|Ann|1234", separator="|").value == float(right)
 
 
+@pytest.mark.parametrize("gold", [["Paris", "City of Light", 7], '["Paris", "City of Light", 7]'])
+def test_any_member_of_a_list_is_right_if_the_config_says_so(gold):
+    for answer, right in [("paris", 1), ("City of Light.", 1), ("7.0", 1), ("Rome", 0), ("Paris or Rome", 0), ("", 0)]:
+        assert exact(tagged(answer), gold, any_of=True).value == float(right)
+    assert exact(tagged("Paris"), gold).value == 0.0
+    assert exact(tagged('["Paris", "City of Light", 7]'), gold, any_of=True).value == 0.0
+    assert exact(tagged("Paris"), "Paris", any_of=True).value == 1.0
+
+
 @pytest.mark.parametrize("gold", ["", " \n"])
 def test_unusable_gold_scores_none(gold):
     assert exact(tagged("1"), gold) == Score(None, "bad_gold")
@@ -270,6 +303,11 @@ GRIDS = [
     (grid(rows="rows"), 0, "not_a_grid"),
     (grid(header=[1, 2, 3]), 0, "not_a_grid"),
     (grid(header=[], rows=[]), 0, "not_a_grid"),
+    (json.dumps([dict(zip(HEADER, row, strict=True)) for row in ROWS]), 1, "correct"),
+    (json.dumps([dict(zip(HEADER, row, strict=True)) for row in ROWS[:1]]), 0, "wrong_shape"),
+    (json.dumps([{"House": "1", "Name": "Ann", "Pet": "cat"}, {"House": "2"}]), 4 / 6, "wrong_cells"),
+    (grid(rows=[["House 1", "Ann", "cat"], ["house 2", "Bob", "owl"]]), 1, "correct"),
+    (grid(rows=[["House 2", "Ann", "cat"], ["1 or 2", "Bob", "owl"]]), 4 / 6, "wrong_cells"),
     (json.dumps({"rows": ROWS}), 0, "not_a_grid"),
     (json.dumps(ROWS), 0, "not_a_grid"),
     ("Ann has the cat.", 0, "not_a_grid"),

@@ -86,22 +86,22 @@ def same(left: object, right: object, ignore_case: bool = False) -> bool:
     The dict keys 1 and "1" are equal, because JSON keys are strings. Strings are compared exactly,
     or in their normal form with ignore_case.
     """
-    return _form(left, ignore_case) == _form(right, ignore_case)
+    return comparable(left, ignore_case) == comparable(right, ignore_case)
 
 
-def _form(value: Any, ignore_case: bool) -> object:
-    """Return the form of a value that decides whether two are equal."""
+def comparable(value: Any, ignore_case: bool = False) -> object:
+    """Return the form of a value that decides whether two are `same`."""
     if isinstance(value, str):
         text = normal(value) if ignore_case else value
         return str, text
     if isinstance(value, (list, tuple)):
-        return [_form(entry, ignore_case) for entry in value]
+        return [comparable(entry, ignore_case) for entry in value]
     if isinstance(value, dict):
         forms = {}
         for key, entry in value.items():
             # Python refuses to write very long integers as text.
             is_short = isinstance(key, int) and abs(key) < 10**18
-            forms[str(key) if is_short else key] = _form(entry, ignore_case)
+            forms[str(key) if is_short else key] = comparable(entry, ignore_case)
         return forms
     if value != value:
         return "NaN"

@@ -38,16 +38,21 @@ def _same_line(line: str, wanted: str) -> bool:
     others = wanted.split()
     if line == wanted or len(words) != len(others):
         return line == wanted
-    has_decimal = any(_DECIMAL.fullmatch(word.strip(_MARKS)) for word in others)
+    has_decimal = any(_DECIMAL.fullmatch(_number_of(word)) for word in others)
     return has_decimal and all(map(_same_word, words, others))
 
 
 def _same_word(word: str, wanted: str) -> bool:
-    number, wanted_number = word.strip(_MARKS), wanted.strip(_MARKS)
+    number, wanted_number = _number_of(word), _number_of(wanted)
     if _DECIMAL.fullmatch(wanted_number) and _NUMBER.fullmatch(number):
-        marks, wanted_marks = word.partition(number)[::2], wanted.partition(wanted_number)[::2]
+        marks, wanted_marks = word.rpartition(number)[::2], wanted.rpartition(wanted_number)[::2]
         return marks == wanted_marks and _close(float(number), float(wanted_number))
     return word == wanted
+
+
+def _number_of(word: str) -> str:
+    """Return a word without the marks around it and the name before it: "[x=0.5," is "0.5"."""
+    return word.rpartition("=")[2].strip(_MARKS)
 
 
 def same_value(value: object, expected: object) -> bool:

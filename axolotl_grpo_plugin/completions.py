@@ -75,7 +75,7 @@ _LONGEST_UNIT = 100  # characters: a longer text is prose
 _IN_ASCII: dict[int, int | str] = dict(zip(range(0xFF01, 0xFF5F), range(0x21, 0x7F), strict=True))
 _IN_ASCII |= dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63"), "-")
 _IN_ASCII |= dict.fromkeys([0x00A0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
-_IN_ASCII |= str.maketrans("\u3002\u3001\u2236", ".,:")
+_IN_ASCII |= str.maketrans("\u3002\u3001\u2236\uffe5", ".,:\u00a5")
 
 
 Completion = str | list[dict[str, Any]]  # a text, or chat messages

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
-from axolotl_grpo_plugin.completions import find_answer, without_marks
+from axolotl_grpo_plugin.completions import find_answer, in_ascii, without_marks
 from axolotl_grpo_plugin.reward import Score, reward
 from axolotl_grpo_plugin.rewards.mathematics.values import normal
 
@@ -23,7 +23,8 @@ _SPACES = re.compile(r"(?:\\[ ,;:!]|\\quad|\\qquad|~|\s)+")
 # Words before a letter that change nothing: "The correct answer is option D".
 _BEFORE = re.compile(
     r"(?:(?:so|thus|hence|therefore),?\s+)?(?:it(?:'s| is)\s+)?(?:the\s+)?(?:(?:final|correct|right|best)\s+)*"
-    r"(?:(?:answer|option|choice|letter)s?\b\s*)*(?:(?:is|are)\b\s*)?[:=]?\s*(?:(?:option|choice|letter)s?\b\s*)?",
+    r"(?:(?:answer|option|choice|letter)s?\b\s*)*(?:(?:is|are)\b\s*)?[:=]?\s*(?:(?:option|choice|letter)s?\b\s*)?"
+    "(?:(?:正确)?答案[是为]?:?\\s*)?(?:[故应]?选项?:?\\s*)?",
     re.IGNORECASE,
 )
 _ONE = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?")
@@ -111,7 +112,7 @@ def _beside(letter: str, text: str, known: str, texts: list[str]) -> Choice:
 
 def _spaced(text: str) -> str:
     r"""Return a text without Markdown and LaTeX around its words: "\textbf{(D)}\ 15" is "(D) 15"."""
-    text = text.strip()
+    text = in_ascii(text.strip())
     for _ in range(3):
         text = _STYLED.sub(r" \1 ", without_marks(text))
     text = text.replace("**", "").replace("$", "").replace(r"\(", "").replace(r"\)", "")

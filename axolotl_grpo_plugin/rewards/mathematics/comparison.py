@@ -40,7 +40,7 @@ from axolotl_grpo_plugin.rewards.mathematics.trees import (
     replaced,
     subtrees,
 )
-from axolotl_grpo_plugin.rewards.mathematics.units import unit_of
+from axolotl_grpo_plugin.rewards.mathematics.units import UNITS, unit_of
 from axolotl_grpo_plugin.rewards.mathematics.values import matched
 
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{6}")
@@ -68,6 +68,8 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
         answer = listed if len(listed.items) == len(gold.items) else answer
 
     ours, golds = aligned(answer, gold)
+    if any(item.unit and unit_of(item.unit) for item in golds):
+        ours = [*map(_with_unit, ours)]
     if refusal := _refusal(answer, gold, ours, golds):
         return refusal
     if not _is_match(answer, gold, ours, golds, prompt):
@@ -287,6 +289,17 @@ def _is_match(
         if matched(renamed, golds, lambda item, other: _is_same(item, other, many)):
             return True
     return False
+
+
+def _with_unit(item: Item) -> Item:
+    """Return "5000 m" as a value with a unit."""
+    if item.tree.kind != "*" or item.unit:
+        return item
+    value, *letters = item.tree.parts
+    label = str(letters[0].value)
+    if len(letters) > 1 or letters[0].kind != "name" or label not in UNITS or not value.is_constant:
+        return item
+    return item._replace(tree=value, unit=(label,))
 
 
 def _is_letters(items: Sequence[Item]) -> bool:

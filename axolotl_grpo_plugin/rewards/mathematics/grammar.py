@@ -168,7 +168,12 @@ def _without_braces(written: Tokens) -> Tokens:
     while len(written) > 1 and closing(written, 0) == len(written) - 1:
         opening = written[0].text
         if opening == "{":
-            written = trimmed(written[1:-1])
+            inner = trimmed(written[1:-1])
+            bar = _bar(inner)
+            if bar and inner[bar].text != ":":
+                # "{x|x>2}" has lost its backslashes.
+                return [Token("sign", r"\{"), *inner, Token("sign", r"\}")]
+            written = inner
         elif opening == r"\{" and len(written) > 2 and not _bar(written[1:-1]):
             inner = trimmed(written[1:-1])
             if [token.text for token in inner] in ([r"\emptyset"], [r"\{", r"\}"]):
@@ -342,10 +347,13 @@ def _parameters(condition: Tokens) -> Iterator[str]:
 
 _NO_SOLUTION = re.compile(
     r"(?:(?:there (?:is|are|exists?) )?no(?: real| integer| such| possible)*(?: solutions?| roots?| values?)(?: exists?)?"
-    r"|(?:the )?empty set|无解|无实数解|空集)"
+    r"|(?:the )?empty set|空集|(?:原?方程组?|不等式组?)?无(?:实数?)?(?:解|根))"
 )
 _ALL_REALS = re.compile(
-    r"all real(?:s| numbers)|all of the real numbers|全体实数|所有实数|任意实数|实数"
+    r"all real(?:s| numbers)|all of the real numbers|(?:全体|所有|任意|一切)?实数"
+)
+_NAMED_CHOICE = re.compile(
+    "(?:option|Option|choice|Choice|answer|Answer|[故应]?选|选项|答案[是为]?) ([A-Z])|([A-Z]) 选?项"
 )
 _ARTICLES = {"a", "an", "the"}
 _DENIALS = {"not", "wrong", "never", "false", "no", "isn't"}
@@ -422,12 +430,8 @@ def _words(part: Tokens) -> Item | None:
         return Item(EMPTY)
     if _ALL_REALS.fullmatch(text):
         return Item(REALS)
-    if (
-        len(texts) == 2
-        and texts[0].lower() in ("option", "choice", "answer")
-        and re.fullmatch("[A-Z]", texts[1])
-    ):
-        return Item(name(texts[1]))
+    if named := _NAMED_CHOICE.fullmatch(" ".join(texts)):
+        return Item(name(named[1] or named[2]))
     if len(texts) == 1 and len(texts[0]) == 1 and texts[0].isascii():
         return Item(name(texts[0]))
     if any(token.text == "'" for token in part):
@@ -462,12 +466,16 @@ def _choice(part: Tokens) -> Item | None:
     return None
 
 
+# "共4个", "概率为\\frac{3}{4}", "答案是4", but not "不是4"
+_CHINESE_IS = re.compile("[^不非或约]{0,8}(?:为|是|共|共有|等于|人民币)")
 _MODULUS = {r"\pmod", r"\bmod", "mod"}
-_SIGNS = {"=", r"\equiv", "<", ">", r"\le", r"\ge", r"\ne", r"\notin", r"\in", ":", "to"}
+_SIGNS = {"=", r"\equiv", "<", ">", r"\le", r"\ge", r"\ne", r"\notin", r"\in", ":", "to", "比"}
 
 
 def _statement(part: Tokens) -> Item:
     """statement = [name "="] quantity [modulus] | relation | set"""
+    if len(part) > 1 and part[0].kind == "word" and _CHINESE_IS.fullmatch(part[0].text):
+        part = part[1:]
     texts = {token.text for token in part}
     if "except" in texts:
         return _exception(part)
@@ -619,7 +627,11 @@ def _after_quantifier(part: Tokens) -> Tokens:
 def _ratio(part: Tokens) -> Item | None:
     """ratio = expression ":" expression {":" expression} | whole number "to" whole number"""
     sides = pieces(part, {":"})
-    if len(part) == 3 and part[1].text.lower() == "to" and part[0].kind == part[2].kind == "number":
+    if (
+        len(part) == 3
+        and part[1].text.lower() in ("to", "比")
+        and part[0].kind == part[2].kind == "number"
+    ):
         sides = [part[:1], part[2:]]
     if len(sides) == 1:
         return None

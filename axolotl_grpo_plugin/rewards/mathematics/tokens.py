@@ -158,6 +158,9 @@ _REPEATED = r"\\(?:overline|bar|dot)\s*(?:\{[0-9]{1,30}\}|[0-9])"
 # A comma groups three digits only outside brackets, a space only if no other digit follows.
 _COMMAS = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])"
 _SPACES = rf"[0-9]{{1,3}}(?:(?:\{{,\}}|,?\\!\s*|{_SPACE})[0-9]{{3}})+(?![0-9/]|{_SPACE}[0-9])"
+_CJK = (
+    "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts without a space between words and letters
+)
 _LEXEMES = rf"""
 (?P<space>(?:{_SPACE}|\\!)+)
 (?P<row>\\\\(?:\s*\[[^\]]*\])?|\\(?:cr|newline)(?![a-zA-Z]))
@@ -167,12 +170,12 @@ _LEXEMES = rf"""
 (?P<half>(?<![a-zA-Z\\])[apAP]\.\s?[mM]\b\.?)
 (?P<command>\\(?:left|right)\s*\.|\\[a-zA-Z]+)
 (?P<letters>[a-zA-Z]+)
-(?P<word>[^\W\d_]+)
+(?P<word>[{_CJK}]+|[^\W\d_]+)
 (?P<sign>\\.|\{{[:.,;]\}}|\.\.\.|<=|>=|=<|!=|\*\*|''|.)
 """
 _OUTSIDE = re.compile("|".join(_LEXEMES.strip().splitlines()), re.DOTALL)
 _INSIDE = re.compile("|".join(_LEXEMES.replace(f"{_COMMAS}|", "").strip().splitlines()), re.DOTALL)
-_WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
+_WORD = re.compile(rf"[^\W\d_{_CJK}]+(?:[-'’][^\W\d_{_CJK}]+)*")
 _BLACKBOARD = re.compile(r"\s*(?:\{\s*([A-Z])\s*\}|([A-Z])(?![a-zA-Z]))")
 _ROOT_OF_DIGITS = re.compile(r"√\s*([0-9]+)")
 _SQUARED_UNIT = re.compile(r"(?<![a-zA-Z])([cdkm]?m|ft|in|yd|mi)([²³])")

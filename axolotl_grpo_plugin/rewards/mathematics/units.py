@@ -35,26 +35,27 @@ km kilometer kilometers kilometre kilometres 千米 公里: 1000 m
 dm decimeter decimeters decimetre decimetres 分米: 1/10 m
 cm centimeter centimeters centimetre centimetres 厘米: 1/100 m
 mm millimeter millimeters millimetre millimetres 毫米: 1/1000 m
-μm micrometer micrometers micron microns: 1/1000000 m
-nm nanometer nanometers: 1/1000000000 m
+μm micrometer micrometers micron microns 微米: 1/1000000 m
+nm nanometer nanometers 纳米: 1/1000000000 m
 Å angstrom angstroms: 1/10000000000 m
 in inch inches '': 254/10000 m
 ft foot feet ': 3048/10000 m
 yd yds yard yards: 9144/10000 m
-mi mile miles: 1609344/1000 m
+mi mile miles 英里: 1609344/1000 m
 g gram grams 克: 1 g
 kg kgs kilogram kilograms 千克 公斤: 1000 g
-mg milligram milligrams: 1/1000 g
+mg milligram milligrams 毫克: 1/1000 g
 lb lbs: 45359237/100000 g
 oz ounce ounces: 45359237/1600000 g
-ton tons tonne tonnes: 1 ton
-s sec secs second seconds 秒: 1 s
+ton tons tonne tonnes 吨: 1 ton
+斤: 500 g
+s sec secs second seconds 秒 秒钟: 1 s
 ms millisecond milliseconds: 1/1000 s
 min mins minute minutes 分钟: 60 s
-h hr hrs hour hours 小时: 3600 s
+h hr hrs hour hours 小时 时: 3600 s
 day days 天: 86400 s
-wk week weeks: 604800 s
-month months: 1 month
+wk week weeks 周 星期: 604800 s
+month months 月: 1 month
 yr yrs year years 年: 12 month
 L l liter liters litre litres 升: 1/1000 m3
 mL ml milliliter milliliters millilitre millilitres 毫升: 1/1000000 m3
@@ -65,33 +66,35 @@ cup cups: 1/16 gallon
 mph: 1609344/3600000 m s-1
 kph kmh kmph: 1000/3600 m s-1
 ° deg degree degrees 度: 1 °
-°C: 1 °C
+°C 摄氏度: 1 °C
 °F: 1 °F
-K kelvin kelvins: 1 K
-rad radian radians: 1 rad
-N newton newtons: 1000 g m s-2
-J joule joules: 1000 g m2 s-2
+K kelvin kelvins 开尔文: 1 K
+rad radian radians 弧度: 1 rad
+N newton newtons 牛 牛顿: 1000 g m s-2
+J joule joules 焦 焦耳: 1000 g m2 s-2
 kJ kilojoule kilojoules: 1000000 g m2 s-2
-W watt watts: 1000 g m2 s-3
-kW kilowatt kilowatts: 1000000 g m2 s-3
-Pa pascal pascals: 1000 g m-1 s-2
+W watt watts 瓦 瓦特: 1000 g m2 s-3
+kW kilowatt kilowatts 千瓦: 1000000 g m2 s-3
+Pa pascal pascals 帕 帕斯卡: 1000 g m-1 s-2
 kPa: 1000000 g m-1 s-2
-Hz hertz: 1 s-1
-V volt volts: 1 V
-A amp amps ampere amperes: 1 A
+Hz hertz 赫兹: 1 s-1
+V volt volts 伏 伏特: 1 V
+A amp amps ampere amperes 安 安培: 1 A
 mA: 1/1000 A
-Ω ohm ohms: 1 Ω
+Ω ohm ohms 欧 欧姆: 1 Ω
 kΩ: 1000 Ω
 C coulomb coulombs: 1 C
 F farad farads: 1 F
 T tesla: 1 T
 mol mole moles: 1 mol
 eV: 1 eV
-$ dollar dollars usd USD: 1 $
+$ dollar dollars usd USD 美元: 1 $
 ¢ cent cents: 1/100 $
-€ euro euros EUR: 1 €
-£ gbp GBP: 1 £
-¥ yen yuan rmb RMB CNY JPY 元 円 圆 块: 1 ¥
+€ euro euros EUR 欧元: 1 €
+£ gbp GBP 英镑: 1 £
+¥ yen yuan rmb RMB CNY JPY 元 円 圆 块 块钱: 1 ¥
+角: 1/10 ¥
+分: 1/100 ¥
 ₹ rupee rupees Rs INR: 1 ₹
 """
 
@@ -108,7 +111,7 @@ def _read_table() -> dict[str, Unit]:
 
 
 UNITS = _read_table()
-_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+_POWERS = {"square": 2, "sq": 2, "平方": 2, "cubic": 3, "cu": 3, "立方": 3}
 _DIVIDES = frozenset({"/", "per", "a", "an", "每"})
 _NONE = Unit(Fraction(1), ())
 
@@ -190,7 +193,7 @@ def _begins_unit(part: Tokens, index: int) -> bool:
         return not has_degrees and (
             part[index - 1].kind == "number" or part[index - 1].text in ("}", ")")
         )
-    return text in _CURRENCIES or text in ("%", "°", r"\frac", "(", r"\cdot", "/", "{")
+    return text in _CURRENCIES or text in ("%", "°", r"\frac", "(", r"\cdot", "/")
 
 
 def _is_unit_run(part: Tokens, index: int) -> bool:
@@ -273,14 +276,12 @@ def _is_whole_unit(part: Tokens, start: int) -> bool:
             # "18/day", but not "18/2".
             if index + 1 == len(part):
                 return False
-        elif text not in (r"\frac", "{", "}", "(", ")", ".", "-", ",") or text in (",", "-"):
+        elif text not in (r"\frac", "{", "}", "(", ")", "."):
             return False
         index += 1
     if not has_symbol:
         return False
     if part[start].text == "(" and closing(part, start) != len(part) - 1:
-        return False
-    if part[start].text == "{":
         return False
     spoken = " ".join(words)
     if len(words) == 1 and len(spoken) == 1:
@@ -296,6 +297,10 @@ def _is_whole_unit(part: Tokens, start: int) -> bool:
 
 
 _LETTER_UNITS = frozenset("mgsdhlLJNKWVACFTH")
+
+
+# "个平方厘米", "千米每小时"
+_CHINESE = re.compile("平方|立方|每|[\u4e00-\u9fff]+?(?=每|$)")
 
 
 def unit_words(unit: Tokens) -> Iterator[str]:
@@ -326,5 +331,5 @@ def unit_words(unit: Tokens) -> Iterator[str]:
         if previous == "^":
             yield "^"
         previous = text
-        yield micro + text
+        yield from _CHINESE.findall(text.removeprefix("个")) or [micro + text]
         micro = ""

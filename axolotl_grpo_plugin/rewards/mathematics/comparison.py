@@ -70,6 +70,8 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
     ours, golds = aligned(answer, gold)
     if any(item.unit and unit_of(item.unit) for item in golds):
         ours = [*map(_with_unit, ours)]
+    if not any(item.tree.kind == "=" for item in golds):
+        ours = [*map(_without_equation, ours)]
     if refusal := _refusal(answer, gold, ours, golds):
         return refusal
     if not _is_match(answer, gold, ours, golds, prompt):
@@ -190,13 +192,18 @@ def _is_list(item: Item, reading: Reading) -> bool:
 def _unnamed(item: Item, labels: list[str]) -> list[Item]:
     """Return the tuples that stand for several names at once, with the names in order."""
     trees = item.tree.parts if item.tree.kind == "{}" else (item.tree,)
-    order = sorted(range(len(labels)), key=lambda index: labels[index])
+    order = [labels.index(label) for label in _in_order(labels)]
     items = []
     for tree in trees:
         if tree.kind == "()" and len(tree.parts) == len(labels):
             tree = tree.with_parts(tree.parts[index] for index in order)
         items.append(item._replace(name="", tree=tree))
     return items
+
+
+def _in_order(labels: Sequence[str]) -> list[str]:
+    r"""Return Latin names in alphabetic order. Others keep theirs, as in "(r,\theta,z)"."""
+    return sorted(labels) if all(map(str.isalpha, labels)) else list(labels)
 
 
 def _different(items: list[Item]) -> list[Item]:
@@ -220,16 +227,19 @@ def _different(items: list[Item]) -> list[Item]:
     return kept
 
 
+_LABEL = re.compile(r"\\?[a-zA-Z]+")
+
+
 def _solutions(items: list[Item]) -> tuple[list[str], list[Item]]:
     """Return the names in "p=5, q=2; p=7, q=2", and their values as tuples: "(5,2),(7,2)"."""
-    if len(items) == 1 or not all(item.name.isalpha() and not item.is_range for item in items):
+    if len(items) == 1 or any(item.is_range or not _LABEL.fullmatch(item.name) for item in items):
         return [], []
-    labels = sorted({item.name for item in items})
+    labels = _in_order([*dict.fromkeys(item.name for item in items)])
     if len(labels) == 1 or len(items) % len(labels):
         return [], []
     solutions = []
     for solution in batched(items, len(labels)):
-        ordered = sorted(solution, key=lambda item: item.name)
+        ordered = sorted(solution, key=lambda item: labels.index(item.name))
         if [item.name for item in ordered] != labels:
             return [], []
         solutions.append(_tuple(ordered))
@@ -250,7 +260,12 @@ def _merged(items: list[Item], reading: Reading) -> list[Item]:
         for item in items:
             excluded += item.tree.parts[1].parts if item.tree.kind == r"\setminus" else [item.tree]
         return [first._replace(tree=Tree(r"\setminus", (REALS, Tree("{}", tuple(excluded)))))]
-    if reading.is_either or len(items) != 2 or not items[1].is_range or items[1].name != first.name:
+    if reading.is_either or any(item.name != first.name or not item.is_range for item in items):
+        return items
+    if any(item.tree.kind == r"\setminus" for item in items):
+        # "x>0, x\\ne5"
+        return [first._replace(tree=Tree(r"\cap", tuple(item.tree for item in items)))]
+    if len(items) != 2:
         return items
     both = as_ranges(Tree(r"\cap", (first.tree, items[1].tree)))
     if both is None or len(both) != 1:
@@ -289,6 +304,24 @@ def _is_match(
         if matched(renamed, golds, lambda item, other: _is_same(item, other, many)):
             return True
     return False
+
+
+def _without_equation(item: Item) -> Item:
+    """Return an equation that states one value as this value: "1/2=0.5", "x+y=12", but not "9*2=18"."""
+    sides = item.tree.parts
+    if item.tree.kind != "=" or not sides[-1].is_constant or undone(sides[-1]) - {"irrational"}:
+        return item
+    first = sides[0]
+    if first.is_constant:
+        is_stated = all(
+            not undone(side) - {"irrational"} and equal(canonical(side), canonical(sides[-1]))
+            for side in sides
+        )
+    else:
+        # An expression of several letters is a name, unless numbers would have to be moved.
+        has_number = any(part.kind in ("number", "mixed") for part in subtrees(first))
+        is_stated = len(sides) == 2 and not has_number and len(names(first) - CONSTANTS) > 1
+    return item._replace(tree=sides[-1]) if is_stated else item
 
 
 def _with_unit(item: Item) -> Item:

@@ -10,7 +10,7 @@ from axolotl_grpo_plugin.completions import turns_of
 from axolotl_grpo_plugin.rewards.mathematics.forms import canonical, outline
 from axolotl_grpo_plugin.rewards.mathematics.grammar import find_expressions, read
 from axolotl_grpo_plugin.rewards.mathematics.tokens import LONGEST, Token, tokens
-from axolotl_grpo_plugin.rewards.mathematics.trees import Tree, subtrees
+from axolotl_grpo_plugin.rewards.mathematics.trees import ONE, Tree, number, subtrees
 
 # The end of an expression in a question: signs of mathematics, punctuation.
 _BREAK = re.compile(r"\$+|\\[()\[\]]|\n|[.,;:?](?=\s|$)")
@@ -20,14 +20,17 @@ _RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne", r"\equiv"})
 
 
 # A question that asks for a form, and the test of the form.
+_HALF = Tree("/", (ONE, number(2)))
+_SQUARES = [factor * factor for factor in range(2, 100)]
 _EXPAND = re.compile(r"\b(?:expand|multiply out)\b", re.IGNORECASE)
+_SIMPLIFY = re.compile(r"\bsimplif(?:y|ied)\b|\bsimplest\b", re.IGNORECASE)
 _FACTOR = re.compile(r"\bfactor(?:i[sz]e)?\b(?! of| theorem)|\bfactored form\b", re.IGNORECASE)
 
 
 def has_other_form(ours: Sequence[Tree], golds: Sequence[Tree], prompt: Any) -> bool:
-    """Return whether the question asks to expand or to factor, and the gold has that form, but not the answer.
+    """Return whether the question asks to expand, to factor or to simplify, and only the gold has that form.
 
-    "(x+1)^4(x+1)" is not expanded, and "x(x-5)+6" is not factored.
+    "(x+1)^4(x+1)" is not expanded, "x(x-5)+6" is not factored, and "3\\sqrt8" is not simplified.
     """
     question = turns_of(prompt)[-1]
     if _EXPAND.search(question):
@@ -37,6 +40,23 @@ def has_other_form(ours: Sequence[Tree], golds: Sequence[Tree], prompt: Any) -> 
             _count_factors(tree) < _count_factors(gold)
             for tree, gold in zip(ours, golds, strict=False)
         )
+    if _SIMPLIFY.search(question):
+        return any(map(_has_square_below_root, ours)) and not any(
+            map(_has_square_below_root, golds)
+        )
+    return False
+
+
+def _has_square_below_root(tree: Tree) -> bool:
+    """Return whether a tree has the square root of a number that a square divides: "\\sqrt8"."""
+    for part in subtrees(tree):
+        if part.kind != "^" or part.parts[1] != _HALF:
+            continue
+        under = part.parts[0].value
+        if isinstance(under, Fraction) and any(
+            under % square == 0 for square in _SQUARES if square <= under
+        ):
+            return True
     return False
 
 

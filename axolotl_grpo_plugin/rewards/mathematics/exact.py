@@ -50,7 +50,7 @@ def is_same_at(answer: Tree, gold: Tree, point: int) -> bool | None:
     other = value_at(gold, point)
     if value is None or other is None:
         return None
-    if _is_real(value) != _is_real(other):
+    if is_real(value) != is_real(other):
         # "2 ln x" is not real for a negative x, but "ln x^2" is.
         return None if not (answer.is_constant and gold.is_constant) else False
     # A number of mpmath can be added to a Fraction, but not subtracted from it.
@@ -67,13 +67,14 @@ def _leaves_reals(tree: Tree) -> bool:
             continue
         for point in _MIXED:
             value = value_at(base, point)
-            if value is not None and (not _is_real(value) or value.real < 0):
+            if value is not None and (not is_real(value) or value.real < 0):
                 return True
     return False
 
 
-def _is_real(value: Value) -> bool:
-    return isinstance(value, Fraction) or is_small(value.imag, value)
+def is_real(value: Value | None) -> bool:
+    """Return whether a value is a real number, or there is none."""
+    return value is None or isinstance(value, Fraction) or is_small(value.imag, value)
 
 
 def is_small(value: Value, beside: Value) -> bool:

@@ -6,7 +6,13 @@ from fractions import Fraction
 from functools import lru_cache
 from math import gcd, prod
 
-from axolotl_grpo_plugin.rewards.mathematics.exact import rational, rounded, value_at, values
+from axolotl_grpo_plugin.rewards.mathematics.exact import (
+    is_real,
+    rational,
+    rounded,
+    value_at,
+    values,
+)
 from axolotl_grpo_plugin.rewards.mathematics.functions import FUNCTIONS, NOTATIONS
 from axolotl_grpo_plugin.rewards.mathematics.trees import (
     CONSTANTS,
@@ -139,7 +145,7 @@ def undone(tree: Tree) -> frozenset[str]:
     "*": several numbers ("2\cdot3x").
     "log": any logarithm. The name of another function: of numbers ("5!").
     "sums": a product, a quotient or a power of constant sums ("(1+i)^2", "\frac{1}{2+\sqrt3}").
-    "roots": several roots of numbers ("\sqrt2\sqrt3"), or a root of a negative number.
+    "roots": several roots of numbers ("\sqrt2\sqrt3"), or a root of a negative or complex number.
     "fraction": a fraction that is not in lowest terms, within an expression ("\log_2\frac62", "\frac{4+2i}{2}").
     "log and number": a logarithm of numbers, and a number ("\log_2 6-1").
     "matrix": an operation on matrices.
@@ -219,7 +225,11 @@ def _undone_factors(tree: Tree) -> set[str]:
         if factor.kind == "+":
             # "(1+i)^2" and "\frac{1}{1+i}" are two, "\sqrt{3+2\sqrt2}" is none.
             is_whole = exponent.denominator == 1
+            if not is_whole and not is_real(value_at(factor, 0)):
+                kinds.add("roots")
             sums += abs(int(exponent)) + (exponent < 0) if is_whole else 0
+        elif factor.value == "i" and exponent.denominator > 1:
+            kinds.add("roots")
         elif factor.kind == "/" and value_at(factor, 0) == 1:
             kinds.add("fraction")
         elif factor.kind in ("number", "/", "mixed") and exponent.denominator > 1:

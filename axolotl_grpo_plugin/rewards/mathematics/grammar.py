@@ -14,7 +14,7 @@ Productions of whole items are functions and take lists of tokens. Productions o
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 from axolotl_grpo_plugin.rewards.mathematics.brackets import (
@@ -466,6 +466,7 @@ def _choice(part: Tokens) -> Item | None:
     return None
 
 
+_ENGLISH_IS = {"the", "final", "correct", "answer", "result", "value", "solution", "is", "so"}
 # "共4个", "概率为\\frac{3}{4}", "答案是4", but not "不是4"
 _CHINESE_IS = re.compile("[^不非或约]{0,8}(?:为|是|共|共有|等于|人民币)")
 _MODULUS = {r"\pmod", r"\bmod", "mod"}
@@ -474,8 +475,7 @@ _SIGNS = {"=", r"\equiv", "<", ">", r"\le", r"\ge", r"\ne", r"\notin", r"\in", "
 
 def _statement(part: Tokens) -> Item:
     """statement = [name "="] quantity [modulus] | relation | set"""
-    if len(part) > 1 and part[0].kind == "word" and _CHINESE_IS.fullmatch(part[0].text):
-        part = part[1:]
+    part = _after_is(part)
     texts = {token.text for token in part}
     if "except" in texts:
         return _exception(part)
@@ -512,6 +512,16 @@ def _statement(part: Tokens) -> Item:
     has_relation = bool(top_level(part, _RELATIONS))
     item = _relation(part) if has_relation else _ratio(part) or _quantity(part)
     return item._replace(modulus=modulus, rounded=rounded or item.rounded)
+
+
+def _after_is(part: Tokens) -> Tokens:
+    """Return a value without words before it: "the answer is"."""
+    words = [token.text.lower() for token in takewhile(lambda token: token.kind == "word", part)]
+    if "is" in words and set(words[: words.index("is")]) <= _ENGLISH_IS:
+        return part[words.index("is") + 1 :] or part
+    if words and len(part) > 1 and _CHINESE_IS.fullmatch(words[0]):
+        return part[1:]
+    return part
 
 
 def _exception(part: Tokens) -> Item:
@@ -658,6 +668,7 @@ def _quantity(part: Tokens) -> Item:
         return item
     before: tuple[str, ...] = ()
     sign: Tokens = []
+    part = _with_multiple(part)
     if part[0].text in ("-", "+") and len(part) > 2 and is_currency(part[1]):
         sign, part = part[:1], part[1:]
     if is_currency(part[0]) and len(part) > 1:
@@ -708,6 +719,20 @@ _BASE_WORDS = dict(
     twelve=12,
     sixteen=16,
 )
+
+
+_MULTIPLES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 4, "亿": 8}
+
+
+def _with_multiple(part: Tokens) -> Tokens:
+    """Return "9 million" as one number."""
+    for index, (token, after) in enumerate(pairwise(part)):
+        power = _MULTIPLES.get(after.text.lower(), 0)
+        if power and token.kind == "number" and after.kind in ("word", "letters"):
+            value = decimal(token.text) * 10**power
+            if value.denominator == 1:
+                return [*part[:index], token._replace(text=str(value)), *part[index + 2 :]]
+    return part
 
 
 def _with_base(part: Tokens) -> Item | None:
@@ -787,6 +812,8 @@ def _relation(part: Tokens) -> Item:
     """relation = expression {sign expression}. An inequality that is solved for a name is the set of its values."""
     signs = [part[index].text for index in top_level(part, _RELATIONS)]
     operators = ["=" if sign == r"\equiv" else sign for sign in signs]
+    if any(token.text.lower() in _DENIALS for token in part):
+        raise UnreadableExpression("unreadable")
     written = pieces(part, _RELATIONS)
     if len(operators) > 1 and {*operators} == {"="}:
         label, last = _name(written[0]), _whole(written[-1])

@@ -70,8 +70,9 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
     ours, golds = aligned(answer, gold)
     if any(item.unit and unit_of(item.unit) for item in golds):
         ours = [*map(_with_unit, ours)]
+    ours, golds = ([*map(_without_equation, items)] for items in (ours, golds))
     if not any(item.tree.kind == "=" for item in golds):
-        ours = [*map(_without_equation, ours)]
+        ours = [*map(_without_letters, ours)]
     if refusal := _refusal(answer, gold, ours, golds):
         return refusal
     if not _is_match(answer, gold, ours, golds, prompt):
@@ -307,21 +308,42 @@ def _is_match(
 
 
 def _without_equation(item: Item) -> Item:
-    """Return an equation that states one value as this value: "1/2=0.5", "x+y=12", but not "9*2=18"."""
-    sides = item.tree.parts
-    if item.tree.kind != "=" or not sides[-1].is_constant or undone(sides[-1]) - {"irrational"}:
+    """Return an equation of numbers that states one value as this value: "1/2=0.5", but not "9*2=18"."""
+    sides = [canonical(side) for side in item.tree.parts]
+    if (
+        item.tree.kind != "="
+        or not item.tree.is_constant
+        or any(map(_is_unstated, item.tree.parts))
+    ):
         return item
-    first = sides[0]
-    if first.is_constant:
-        is_stated = all(
-            not undone(side) - {"irrational"} and equal(canonical(side), canonical(sides[-1]))
-            for side in sides
-        )
-    else:
-        # An expression of several letters is a name, unless numbers would have to be moved.
-        has_number = any(part.kind in ("number", "mixed") for part in subtrees(first))
-        is_stated = len(sides) == 2 and not has_number and len(names(first) - CONSTANTS) > 1
-    return item._replace(tree=sides[-1]) if is_stated else item
+    is_same = all(equal(side, sides[-1]) for side in sides)
+    return item._replace(tree=item.tree.parts[-1]) if is_same else item
+
+
+def _without_letters(item: Item) -> Item:
+    """Return the value of an expression of several letters: "x+y=12". Numbers beside them would have to be moved."""
+    if item.tree.kind != "=" or len(item.tree.parts) != 2:
+        return item
+    left, right = item.tree.parts
+    has_number = any(part.kind in ("number", "mixed") for part in subtrees(left))
+    if (
+        has_number
+        or len(names(left) - CONSTANTS) < 2
+        or not right.is_constant
+        or _is_unstated(right)
+    ):
+        return item
+    return item._replace(tree=right)
+
+
+def _is_unstated(tree: Tree) -> bool:
+    """Return whether a constant leaves work to its reader."""
+    return bool(undone(_count_of(tree)) - {"irrational"})
+
+
+def _count_of(tree: Tree) -> Tree:
+    """Return the number before a percent sign, or another tree as it is."""
+    return tree.parts[0] if tree.kind == "%" else tree
 
 
 def _with_unit(item: Item) -> Item:
@@ -374,6 +396,8 @@ def _is_same(item: Item, gold: Item, many: bool) -> bool:
         and not _is_fraction(item)
         and not _is_fraction(gold)
     ):
+        if any(unit_of(other.unit) is not None for other in (item, gold)):
+            return False
         return not _clock_times(item).isdisjoint(_clock_times(gold))
     if "%" in (item.tree.kind, gold.tree.kind):
         return _is_same_percent(item, gold)
@@ -786,10 +810,10 @@ def _leaves_work(ours: Sequence[Item], golds: Sequence[Item]) -> bool:
     left: set[str] = set()
     allowed: set[str] = set()
     for item in ours:
-        left |= undone(item.tree.parts[0] if item.tree.kind == "%" else item.tree)
+        left |= undone(_count_of(item.tree))
         left |= undone(item.modulus) if item.modulus is not None else set()
     for item in golds:
-        allowed |= undone(item.tree.parts[0] if item.tree.kind == "%" else item.tree)
+        allowed |= undone(_count_of(item.tree))
         if item.rounded is not None or item.letter or item.tree.kind in STRUCTURES:
             allowed |= {"irrational"}
     return bool(left - allowed)

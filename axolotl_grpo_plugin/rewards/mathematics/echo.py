@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from math import gcd
 from typing import Any
 
 from axolotl_grpo_plugin.completions import turns_of
-from axolotl_grpo_plugin.rewards.mathematics.forms import canonical, outline
+from axolotl_grpo_plugin.rewards.mathematics.forms import canonical, coefficients, outline
 from axolotl_grpo_plugin.rewards.mathematics.grammar import find_expressions, read
 from axolotl_grpo_plugin.rewards.mathematics.tokens import LONGEST, Token, tokens
 from axolotl_grpo_plugin.rewards.mathematics.trees import ONE, Tree, number, subtrees
@@ -23,41 +24,55 @@ _RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne", r"\equiv"})
 _HALF = Tree("/", (ONE, number(2)))
 _SQUARES = [factor * factor for factor in range(2, 100)]
 _EXPAND = re.compile(r"\b(?:expand|multiply out)\b", re.IGNORECASE)
-_SIMPLIFY = re.compile(r"\bsimplif(?:y|ied)\b|\bsimplest\b", re.IGNORECASE)
+_SIMPLIFY = re.compile(
+    r"\bsimplif(?:y|ied)\b|\bsimplest\b|\blowest terms\b|\brationali[sz]e\b", re.IGNORECASE
+)
 _FACTOR = re.compile(r"\bfactor(?:i[sz]e)?\b(?! of| theorem)|\bfactored form\b", re.IGNORECASE)
 
 
 def has_other_form(ours: Sequence[Tree], golds: Sequence[Tree], prompt: Any) -> bool:
     """Return whether the question asks to expand, to factor or to simplify, and only the gold has that form.
 
-    "(x+1)^4(x+1)" is not expanded, "x(x-5)+6" is not factored, and "3\\sqrt8" is not simplified.
+    "(x+1)^4(x+1)" is not expanded, neither "x(x-5)+6" nor "x(9x+3)" is factored, and
+    "3\\sqrt8" is not simplified.
     """
     question = turns_of(prompt)[-1]
     if _EXPAND.search(question):
         return all(map(_is_expanded, golds)) and not all(map(_is_expanded, ours))
     if _FACTOR.search(question):
         return any(
-            _count_factors(tree) < _count_factors(gold)
+            _count_factors(tree) < _count_factors(gold) or _has_content(tree) > _has_content(gold)
             for tree, gold in zip(ours, golds, strict=False)
         )
     if _SIMPLIFY.search(question):
-        return any(map(_has_square_below_root, ours)) and not any(
-            map(_has_square_below_root, golds)
-        )
+        return all(map(_is_simplified, golds)) and not all(map(_is_simplified, ours))
     return False
 
 
-def _has_square_below_root(tree: Tree) -> bool:
-    """Return whether a tree has the square root of a number that a square divides: "\\sqrt8"."""
+def _is_simplified(tree: Tree) -> bool:
+    """Return whether a tree has neither "\\sqrt8" nor "\\frac69", which can be simplified."""
     for part in subtrees(tree):
-        if part.kind != "^" or part.parts[1] != _HALF:
-            continue
-        under = part.parts[0].value
-        if isinstance(under, Fraction) and any(
-            under % square == 0 for square in _SQUARES if square <= under
-        ):
-            return True
-    return False
+        if part.kind == "^" and part.parts[1] == _HALF:
+            under = part.parts[0].value
+            if isinstance(under, Fraction) and any(
+                under % square == 0 < under for square in _SQUARES
+            ):
+                return False
+        elif part.kind == "/" and isinstance(part.parts[1].value, Fraction):
+            numbers = [*coefficients(part.parts[0]), part.parts[1].value]
+            if all(number.denominator == 1 for number in numbers) and gcd(*map(int, numbers)) > 1:
+                return False
+    return True
+
+
+def _has_content(tree: Tree) -> bool:
+    """Return whether a factor has terms with a common divisor or with fractions: "9x+3", "x+\\frac13"."""
+    if tree.kind in ("*", "/", "^", "-"):
+        return any(map(_has_content, tree.parts))
+    if tree.kind != "+":
+        return False
+    numbers = coefficients(tree)
+    return any(number.denominator > 1 for number in numbers) or gcd(*map(int, numbers)) > 1
 
 
 def _is_expanded(tree: Tree) -> bool:

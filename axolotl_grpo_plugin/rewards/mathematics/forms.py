@@ -174,6 +174,9 @@ def _collect(tree: Tree, kinds: set[str], is_within: bool) -> None:
         cores = [_core(part) for part in map(canonical, tree.parts) if part != ZERO]
         if len({*cores}) < len(cores):
             kinds.add("+")
+        if any(part.kind == "^" and is_number(part) for part in tree.parts):
+            # "x+10^2"
+            kinds.add("number")
         is_sum_with_log = any(_is_log_of_numbers(part) for part in tree.parts)
         if is_sum_with_log and any(rational(part) for part in tree.parts if part.is_constant):
             kinds.add("log and number")
@@ -282,14 +285,19 @@ def _has_common_factor(tree: Tree) -> bool:
     if terms.kind != "+":
         return False
     content = 0
-    for term in terms.parts:
-        coefficient = times * prod(
-            rational(part) or 1 for part in joined("*", canonical(term)).parts
-        )
+    for coefficient in map(times.__mul__, coefficients(terms)):
         if coefficient.denominator > 1:
             return False
         content = gcd(content, int(coefficient))
     return gcd(content, int(below)) > 1
+
+
+def coefficients(tree: Tree) -> list[Fraction]:
+    """Return the number before each term of a sum."""
+    terms = joined("+", canonical(tree)).parts
+    return [
+        Fraction(prod(rational(part) or 1 for part in joined("*", term).parts)) for term in terms
+    ]
 
 
 def _is_log_of_numbers(tree: Tree) -> bool:

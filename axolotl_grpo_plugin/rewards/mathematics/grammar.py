@@ -34,6 +34,7 @@ from axolotl_grpo_plugin.rewards.mathematics.expressions import (
     UnreadableExpression,
     decimal,
 )
+from axolotl_grpo_plugin.rewards.mathematics.functions import FUNCTIONS
 from axolotl_grpo_plugin.rewards.mathematics.tokens import LONGEST, Token, tokens
 from axolotl_grpo_plugin.rewards.mathematics.trees import (
     EMPTY,
@@ -561,7 +562,9 @@ def _name(part: Tokens) -> str:
             end = max(end, index + 1 if text == "_" else index)
             if is_call and end == index:
                 return ""
-            kept += [each.text for each in part[index : end + 1] if each.text not in ("{", "}")]
+            inner = part[index : end + 1]
+            kept += [each.text for each in inner if each.text not in ("{", "}")]
+            has_letter = has_letter or (is_call and _has_only_letters(inner))
             index = end + 1
             continue
         if text == "^" and [each.text for each in part[index : index + 5]] == [
@@ -586,9 +589,18 @@ def _name(part: Tokens) -> str:
         index += 1
     if not has_letter:
         return ""
+    if kept[0].removeprefix("\\") in FUNCTIONS:
+        # "\\tan(\\theta)" is "\\tan\\theta".
+        kept = [text for text in kept if text not in ("(", ")")]
     if kept[0] == "m" and r"\angle" in kept[1:2]:
         kept = kept[1:]
     return " ".join(kept)
+
+
+def _has_only_letters(part: Tokens) -> bool:
+    """Return whether tokens have a letter and no number."""
+    has_letter = any(token.kind == "letters" or token.text in GREEK for token in part)
+    return has_letter and not any(token.kind == "number" for token in part)
 
 
 def _without_modulus(part: Tokens) -> tuple[Tokens, Tree | None]:
@@ -816,11 +828,11 @@ def _relation(part: Tokens) -> Item:
         raise UnreadableExpression("unreadable")
     written = pieces(part, _RELATIONS)
     if len(operators) > 1 and {*operators} == {"="}:
-        label, last = _name(written[0]), _whole(written[-1])
-        if last.is_constant and (label or _whole(written[0]).is_constant):
+        label, last = _name(written[0]), _side(written[-1])
+        if last.is_constant and (label or _side(written[0]).is_constant):
             # "z = 1+1 = 2"
             return Item(last, label, is_chain=True)
-    sides = [_whole(side) for side in written]
+    sides = [_side(side) for side in written]
     if {*operators} <= {*_FLIPPED}:
         # "3 > x \ge 1" is "1 \le x < 3".
         operators = [_FLIPPED[operator] for operator in reversed(operators)]
@@ -830,6 +842,13 @@ def _relation(part: Tokens) -> Item:
     if len(operators) == 1 or {*operators} == {"="}:
         return Item(Tree(operators[0], tuple(sides)))
     return Item(Tree("chain", tuple(sides), " ".join(operators)))
+
+
+def _side(part: Tokens) -> Tree:
+    """side = expression ["%"]"""
+    if part and part[-1].text == "%":
+        return Tree("%", (_whole(part[:-1]),))
+    return _whole(part)
 
 
 def _range(operators: list[str], sides: list[Tree]) -> Item | None:

@@ -21,7 +21,7 @@ from axolotl_grpo_plugin.rewards.mathematics.echo import has_other_form, is_echo
 from axolotl_grpo_plugin.rewards.mathematics.exact import agree, is_small, rounded, value_at, values
 from axolotl_grpo_plugin.rewards.mathematics.forms import canonical, is_number, undone
 from axolotl_grpo_plugin.rewards.mathematics.functions import MATH
-from axolotl_grpo_plugin.rewards.mathematics.grammar import Item, Reading, read
+from axolotl_grpo_plugin.rewards.mathematics.grammar import Item, Reading, read, signs_of
 from axolotl_grpo_plugin.rewards.mathematics.ranges import are_same, as_ranges
 from axolotl_grpo_plugin.rewards.mathematics.trees import (
     CONSTANTS,
@@ -57,11 +57,11 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
     gold = read(written)
     if not is_readable(gold):
         return "bad_gold"
+    if signs_of(text) == gold.signs:
+        return "correct"
     answer = read(text)
     if not answer.signs:
         return "unreadable"
-    if answer.signs == gold.signs:
-        return "correct"
     if len(answer.items) < len(gold.items) and "," in text:
         # "40,200" may be two numbers.
         listed = read(text, True)
@@ -79,7 +79,7 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
         return _reason_of_mismatch(text, ours, golds)
     if _leaves_work(ours, golds):
         return "unevaluated"
-    if prompt is not None:
+    if prompt:
         our_trees = [item.tree for item in ours]
         gold_trees = [item.tree for item in golds]
         if is_echo(our_trees, gold_trees, prompt):
@@ -136,7 +136,9 @@ def _reason_of_mismatch(text: str, ours: Sequence[Item], golds: Sequence[Item]) 
 
 
 def _has_value(item: Item) -> bool:
-    return bool(values(item.tree)) or any(part.kind in STRUCTURES for part in subtrees(item.tree))
+    if any(part.kind in STRUCTURES for part in subtrees(item.tree)):
+        return True
+    return value_at(canonical(item.tree), 0) is not None
 
 
 # ---------------------------------------------------------------------------------------------------

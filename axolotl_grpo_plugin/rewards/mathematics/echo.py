@@ -116,7 +116,10 @@ def is_echo(ours: Sequence[Tree], golds: Sequence[Tree], prompt: Any) -> bool:
 
     # A disguise counts only if it is no disguise of the gold's form.
     for form in (canonical, outline):
-        echoes = _expressions(question, form) - {form(tree) for tree in wanted}
+        expressions = _expressions(question, form)
+        if not expressions:
+            continue
+        echoes = expressions - {form(tree) for tree in wanted}
         if echoes.issuperset(form(answer) for answer in answers):
             return True
     return False

@@ -74,7 +74,9 @@ def _leaves_reals(tree: Tree) -> bool:
 
 def is_real(value: Value | None) -> bool:
     """Return whether a value is a real number, or there is none."""
-    return value is None or isinstance(value, Fraction) or is_small(value.imag, value)
+    if value is None or isinstance(value, Fraction | MATH.mpf):
+        return True
+    return is_small(value.imag, value)
 
 
 def is_small(value: Value, beside: Value) -> bool:

@@ -353,6 +353,8 @@ class Expression:
 
     def mixed(self, whole: Fraction) -> Tree | None:
         r"""mixed = whole number, then a proper fraction: "1\frac{1}{2}", "1 1/2" """
+        if self.next() != r"\frac" and self.tokens[self.at].kind != "number":
+            return None
         texts = [token.text for token in self.tokens[self.at : self.at + 8]]
         kinds = [token.kind for token in self.tokens[self.at : self.at + 3]]
         at = self.at

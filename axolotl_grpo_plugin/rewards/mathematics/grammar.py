@@ -117,6 +117,7 @@ _OR = {"or", "或", "または"}
 _AND = {"and", "和", "与", "且", "及"}
 _WORK = {r"\int", r"\iint", r"\sum", r"\prod", r"\lim", r"\det", r"\bmod"}
 _WORK_NAMES = {"gcd", "lcm", "max", "min", "mod", "det", "lim"}
+_ANY_WORK = _WORK | _WORK_NAMES | {f"\\{word}" for word in _WORK_NAMES}
 
 
 @lru_cache(maxsize=65536)
@@ -126,8 +127,8 @@ def read(text: str, is_list: bool = False) -> Reading:
     >>> [item.name for item in read("x=2, y=3").items]
     ['x', 'y']
     """
-    written = tokens(text.strip().strip("*")[:LONGEST], is_list)
-    signs = " ".join(token.text for token in written)
+    written = _tokens(text, is_list)
+    signs = _joined(written)
     equations = sum(token.text in ("=", r"\equiv") for token in written)
     items, is_either, in_braces, parameters = _answer(written)
     work = frozenset[str]().union(*(item.work for item in items))
@@ -136,11 +137,24 @@ def read(text: str, is_list: bool = False) -> Reading:
     )
 
 
+@lru_cache(maxsize=65536)
+def signs_of(text: str) -> str:
+    """Return `read(text).signs`, in less time."""
+    return _joined(_tokens(text, False))
+
+
+@lru_cache(maxsize=16)  # for a text that is read after a look at its signs
+def _tokens(text: str, is_list: bool) -> Tokens:
+    return tokens(text.strip().strip("*")[:LONGEST], is_list)
+
+
+def _joined(written: Tokens) -> str:
+    return " ".join([token.text for token in written])
+
+
 def _work(written: Tokens) -> Iterator[str]:
     """Yield the operations that leave work to the reader."""
-    if not any(
-        token.text in _WORK or token.text.removeprefix("\\") in _WORK_NAMES for token in written
-    ):
+    if _ANY_WORK.isdisjoint([token.text for token in written]):
         return
     is_congruence = any(token.text == r"\equiv" for token in written)
     for token, after in pairwise([*written, END]):

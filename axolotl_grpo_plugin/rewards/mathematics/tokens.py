@@ -221,6 +221,11 @@ def _lexed(text: str, is_list: bool, in_text: bool) -> Iterator[Token]:
         kind = match.lastgroup or ""
         written = match[0]
 
+        if kind == "number":
+            yield Token("number", _number(written), spaced)
+            spaced = False
+            continue
+
         if kind == "space":
             # "\!" moves its neighbours together.
             spaced = spaced or bool(written.replace(r"\!", ""))
@@ -272,7 +277,7 @@ def _lexed(text: str, is_list: bool, in_text: bool) -> Iterator[Token]:
             continue
         if kind == "row":
             yield Token("sign", r"\\", spaced)
-        elif kind in ("number", "decimals"):
+        elif kind == "decimals":
             yield Token("number", _number(written), spaced)
         elif kind == "time":
             yield Token(kind, re.sub(r"[{}\\!]", "", written), spaced)

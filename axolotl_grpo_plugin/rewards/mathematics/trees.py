@@ -30,7 +30,9 @@ class Tree:
         self.parts = parts
         self.value = value
         inner = ",".join([part.key for part in parts])
-        self.key: str = f"{kind}:{value}({inner})"
+        self.key: str = (
+            f"{kind}:{value!s}({inner})"  # "!s", because a Fraction formats itself slowly
+        )
         if kind == "name":
             self.is_constant: bool = value in CONSTANTS
         else:
@@ -54,7 +56,7 @@ class Tree:
 
 
 def number(value: Fraction | int) -> Tree:
-    return Tree("number", (), Fraction(value))
+    return Tree("number", (), value if isinstance(value, Fraction) else Fraction(value))
 
 
 def name(text: str) -> Tree:

@@ -311,15 +311,12 @@ def _is_match(
 
 def _without_equation(item: Item) -> Item:
     """Return an equation of numbers that states one value as this value: "1/2=0.5", but not "9*2=18"."""
-    sides = [canonical(side) for side in item.tree.parts]
-    if (
-        item.tree.kind != "="
-        or not item.tree.is_constant
-        or any(map(_is_unstated, item.tree.parts))
-    ):
+    tree = item.tree
+    if tree.kind != "=" or not tree.is_constant or any(map(_is_unstated, tree.parts)):
         return item
-    is_same = all(equal(side, sides[-1]) for side in sides)
-    return item._replace(tree=item.tree.parts[-1]) if is_same else item
+    *others, last = map(canonical, tree.parts)
+    is_same = all(equal(side, last) for side in others)
+    return item._replace(tree=tree.parts[-1]) if is_same else item
 
 
 def _without_letters(item: Item) -> Item:
@@ -427,10 +424,15 @@ def _is_same(item: Item, gold: Item, many: bool) -> bool:
 
 def _with_argument_of(item: Item, gold: Item) -> Item:
     """Return "f(x)=x+1" as "f(n)=n+1" if the gold has that name."""
+    if not (item.name and gold.name):
+        return item
     ours, golds = (re.fullmatch(r"([a-zA-Z]) \( ([a-z]) \)", each.name) for each in (item, gold))
     if not ours or not golds or ours[1] != golds[1]:
         return item
     return item._replace(name=gold.name, tree=replaced(item.tree, {ours[2]: name(golds[2])}))
+
+
+_CHOICES = frozenset("ABCDEFGH")
 
 
 def _is_same_choice(item: Item, gold: Item) -> bool | None:
@@ -441,7 +443,7 @@ def _is_same_choice(item: Item, gold: Item) -> bool | None:
     gold_letter = gold.letter or (
         str(gold.tree.value) if gold.tree.kind == "name" and not gold.name else ""
     )
-    if not re.fullmatch("[A-H]", gold_letter):
+    if gold_letter not in _CHOICES:
         return None
     if gold.letter:
         return letter == gold_letter if item.letter or re.fullmatch("[A-H]", letter) else None
@@ -676,6 +678,9 @@ def _renamings(
     answer: Reading, gold: Reading, ours: Sequence[Item], golds: Sequence[Item], prompt: Any
 ) -> list[dict[str, Tree]]:
     """Return the ways to rename the free parameters of an answer as the gold's."""
+    has_parameters = bool(answer.parameters or gold.parameters)
+    if not has_parameters and all(item.tree.is_constant for item in (*ours, *golds)):
+        return []
     our_names = frozenset().union(*(names(item.tree) for item in ours))
     gold_names = frozenset().union(*(names(item.tree) for item in golds))
     only_ours = sorted(our_names - gold_names)

@@ -9,6 +9,7 @@ Sets and cases hold whole items, so grammar.py adds their productions.
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from axolotl_grpo_plugin.rewards.mathematics.brackets import (
     END,
@@ -173,7 +174,7 @@ class Expression:
             operator = self.next()
             if not operator:
                 break
-            if self.is_degree():
+            if operator in ("°", "^") and self.is_degree():
                 left = self.degrees(left)
                 continue
             if self.begins_operand():
@@ -336,7 +337,7 @@ class Expression:
             if token.kind == "letters" and token.text == "pi":
                 return name(r"\pi")
             first = self.split_token(1)
-            return number(int(first.text)) if first.kind == "number" else name(first.text)
+            return _number(first.text) if first.kind == "number" else name(first.text)
         if token.kind == "letters":
             self.at += 1
             return name(token.text)
@@ -346,12 +347,12 @@ class Expression:
         r"""number = decimal | repeating decimal | mixed number | number with a base"""
         if self.next() == "_":
             raise UnreadableExpression("unreadable")
-        value = decimal(text)
-        if "." not in text and len(text) < 31 and (mixed := self.mixed(value)):
+        tree = _number(text)
+        if "." not in text and len(text) < 31 and (mixed := self.mixed(tree)):
             return mixed
-        return number(value)
+        return tree
 
-    def mixed(self, whole: Fraction) -> Tree | None:
+    def mixed(self, whole: Tree) -> Tree | None:
         r"""mixed = whole number, then a proper fraction: "1\frac{1}{2}", "1 1/2" """
         if self.next() != r"\frac" and self.tokens[self.at].kind != "number":
             return None
@@ -387,7 +388,7 @@ class Expression:
         if (after.text == "^" and not self.is_degree()) or after.text == "(":
             self.at = at
             return None
-        return Tree("mixed", (number(whole), number(int(over)), number(int(under))))
+        return Tree("mixed", (whole, number(int(over)), number(int(under))))
 
     def letters(self, token: Token) -> Tree:
         """letters: a function, a constant or variables, which are split off one by one"""
@@ -629,6 +630,11 @@ def _combined(operator: str, left: Tree, right: Tree) -> Tree:
     if operator in (r"\cup", r"\cap"):
         return joined(operator, left, right)
     return joined("*", left, right)
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str) -> Tree:
+    return number(decimal(text))
 
 
 def decimal(text: str) -> Fraction:

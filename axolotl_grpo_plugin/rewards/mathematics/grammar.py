@@ -128,28 +128,24 @@ def read(text: str, is_list: bool = False) -> Reading:
     ['x', 'y']
     """
     written = _tokens(text, is_list)
-    signs = _joined(written)
-    equations = sum(token.text in ("=", r"\equiv") for token in written)
+    texts = [token.text for token in written]
+    equations = texts.count("=") + texts.count(r"\equiv")
     items, is_either, in_braces, parameters = _answer(written)
     work = frozenset[str]().union(*(item.work for item in items))
     return Reading(
-        tuple(items), is_either, in_braces, frozenset(parameters), equations, work, signs
+        tuple(items), is_either, in_braces, frozenset(parameters), equations, work, " ".join(texts)
     )
 
 
 @lru_cache(maxsize=65536)
 def signs_of(text: str) -> str:
     """Return `read(text).signs`, in less time."""
-    return _joined(_tokens(text, False))
+    return " ".join([token.text for token in _tokens(text, False)])
 
 
 @lru_cache(maxsize=16)  # for a text that is read after a look at its signs
 def _tokens(text: str, is_list: bool) -> Tokens:
     return tokens(text.strip().strip("*")[:LONGEST], is_list)
-
-
-def _joined(written: Tokens) -> str:
-    return " ".join([token.text for token in written])
 
 
 def _work(written: Tokens) -> Iterator[str]:
@@ -426,7 +422,7 @@ def _item(part: Tokens) -> Item:
         work = set(_work(value))
         if item.modulus is not None:
             work -= {"mod", "bmod"}
-        return item._replace(work=frozenset(work))
+        return item._replace(work=frozenset(work)) if work else item
     except UnreadableExpression as error:
         text = " ".join(token.text for token in part)
         return Item(Tree(f"?{error}", (), text), work=frozenset(_work(part)))
@@ -490,7 +486,8 @@ _SIGNS = {"=", r"\equiv", "<", ">", r"\le", r"\ge", r"\ne", r"\notin", r"\in", "
 
 def _statement(part: Tokens) -> Item:
     """statement = [name "="] quantity [modulus] | relation | set"""
-    part = _after_is(part)
+    if part and part[0].kind == "word":
+        part = _after_is(part)
     texts = {token.text for token in part}
     if "except" in texts:
         return _exception(part)
@@ -500,7 +497,8 @@ def _statement(part: Tokens) -> Item:
     if r"\approx" in texts:
         part, rounded = _without_rounding(part)
     if not texts & _SIGNS and r"\approx" not in texts:
-        return _quantity(part)._replace(modulus=modulus)
+        item = _quantity(part)
+        return item if modulus is None else item._replace(modulus=modulus)
     part = _after_quantifier(part)
     signs = top_level(part, {"=", r"\equiv"})
     if len(signs) == 1:
@@ -753,8 +751,10 @@ _MULTIPLES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 
 def _with_multiple(part: Tokens) -> Tokens:
     """Return "9 million" as one number."""
     for index, (token, after) in enumerate(pairwise(part)):
-        power = _MULTIPLES.get(after.text.lower(), 0)
-        if power and token.kind == "number" and after.kind in ("word", "letters"):
+        if token.kind != "number" or after.kind not in ("word", "letters"):
+            continue
+        power = _MULTIPLES.get(after.text.lower())
+        if power:
             value = decimal(token.text) * 10**power
             if value.denominator == 1:
                 return [*part[:index], token._replace(text=str(value)), *part[index + 2 :]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 
 _UNKNOWN = frozenset({"call", "big", "word", "text"})
 CONSTANTS = frozenset({"e", "i", r"\pi"})
@@ -59,6 +60,7 @@ def number(value: Fraction | int) -> Tree:
     return Tree("number", (), value if isinstance(value, Fraction) else Fraction(value))
 
 
+@lru_cache(maxsize=4096)
 def name(text: str) -> Tree:
     return Tree("name", (), text)
 

@@ -1,4 +1,4 @@
-"""Fair forms and attacks of two rounds, which were written before the reward was tried on them.
+"""Fair forms and attacks of two rounds, which were written before the reward was tried on them, and of its repairs.
 
 Rows that break a rule of docs/rewards-math.md are left out. The boxes are in `FAIR` and `ATTACKS`.
 """
@@ -211,6 +211,13 @@ f(x)=cx \text{ for some constant } c ¦ f(x)=cx ¦ f(x) = kx ¦ f(x)=cx, c\in\ma
 f(x)=cx \text{ for some constant } c ¦ f(x)=ax \text{ where } a \text{ is a constant}
 n\geq 3 ¦ \text{all integers } n \ge 3 ¦ n \ge 3 ¦ \text{all } n\geq 3 ¦ n\ge3, n\in\mathbb{N}
 3:20\text{ p.m.} ¦ 3:20 ¦ 3:20 PM ¦ 3{:}20\text{ pm} ¦ 3:20\,\text{p.m.}
+12 ¦ x+y=12 ¦ ab=12 ¦ |AB|=12 ¦ x+y+z=12 ¦ \text{The final answer is }12 ¦ \text{The answer is: }12
+12 ¦ \text{Answer: }12
+\frac12 ¦ \frac12=0.5 ¦ 0.5=\frac12 ¦ \frac{1}{2}=50\% ¦ P=\frac12=0.5
+9000000 ¦ 9\text{ million} ¦ \$9\text{ million} ¦ 9 million ¦ 9\text{ million dollars} ¦ 9{,}000{,}000
+4 ¦ 共4个 ¦ 答案为4 ¦ 一共4个 ¦ 答案是4个 ¦ 值为4
+(0,5)\cup(5,\infty) ¦ x\ne5, x>0 ¦ x\in(0,5)\cup(5,\infty)
+6\sqrt2 ¦ 6\sqrt{2}=\sqrt{72}
 """
 
 # A gold, then answers that are wrong or leave work.
@@ -329,6 +336,29 @@ k=3 ¦ k\ge3 ¦ n=3 ¦ k=-3 ¦ k\ne3 ¦ k=3,4
 \frac{\pi}{6}+2k\pi, k\in\mathbb{Z} ¦ \frac{\pi}{6},\frac{13\pi}{6}
 n\geq 3 ¦ n>3 ¦ n\ge2 ¦ 3 ¦ n\le3 ¦ n=3,4,5
 3:20\text{ p.m.} ¦ 3:20\text{ a.m.} ¦ 3:02 ¦ 4:20 ¦ 3.20 ¦ 15:30
+12 ¦ x-y=12\cdot1 ¦ x=y=12+0 ¦ xy=12! ¦ -x=12 ¦ x+y=12,13 ¦ x+y\ne12 ¦ x+y>12 ¦ x+y=11 ¦ x+y=12=13
+12 ¦ \text{not }x+y=12 ¦ x^2+y=12 ¦ 2x+y=12 ¦ \frac{x}{2}=6 ¦ \text{The answer is not }12
+12 ¦ \text{The answer isn't }12 ¦ \text{The answer is never }12 ¦ \text{The answer is }12\text{ or }13
+12 ¦ \text{Half the answer is }12 ¦ \text{The answer is twice }12 ¦ \text{is }12\text{?}
+12 ¦ \text{The answer is about }12 ¦ \text{The answer is }11 ¦ 12\text{ million} ¦ 12\text{ thousand}
+12 ¦ 12\text{ hundred} ¦ 12\text{ million million}
+9000000 ¦ 9\text{ million and one} ¦ 9\text{ million or 10 million} ¦ 90\text{ million}
+9000000 ¦ 9\text{ millions of dollars and 3 cents} ¦ 3^2\text{ million} ¦ 9\text{ mil} ¦ 9M
+\frac12 ¦ \frac12=0.6 ¦ 0.5=1-0.5 ¦ \frac12=\frac{1}{3} ¦ \frac{1}{2}=\frac{2}{4}=\frac{3}{7} ¦ 0.5=5\%
+\frac12 ¦ \sin30^\circ=0.5 ¦ 2^{-1}=0.5 ¦ \frac12\ne0.5
+(0,5)\cup(5,\infty) ¦ x>0\text{ or }x\ne5 ¦ x>0, x\ne4 ¦ x\ge0, x\ne5 ¦ x<0, x\ne5 ¦ x>0, y\ne5 ¦ x>0, x=5
+(2,\frac{7\pi}{4}) ¦ (\theta,r)=(2,\frac{7\pi}{4}) ¦ r=\frac{7\pi}{4},\theta=2 ¦ \theta=2, r=\frac{7\pi}{4}
+(1,2) ¦ (y,x)=(1,2) ¦ y=1,x=2 ¦ \beta=1,\alpha=2,\gamma=0
+5\text{ km} ¦ 5 m ¦ 500 m ¦ 5000 s ¦ 5000 mm ¦ 5000 m^2 ¦ 5 km^2
+18元 ¦ 18角 ¦ 180分 ¦ 18个角 ¦ 1.8千元 ¦ 不为18元 ¦ 约为18元
+4 ¦ 不是4 ¦ 约为4 ¦ 非4 ¦ 4不为5, 4 ¦ 等于5 ¦ 共4或5个 ¦ 至少为4.5
+B ¦ 不选B ¦ 选A ¦ 选AB ¦ 选B或C ¦ 选项A和B ¦ 答案是A ¦ B不选
+\text{无解} ¦ 方程有解 ¦ 不是无解 ¦ 无数解 ¦ 有无解
+3:2 ¦ 2比3 ¦ 3比2比1 ¦ 3比2.1
+1+i ¦ \sqrt{2i} ¦ (2i)^{1/2} ¦ \sqrt[4]{-4} ¦ (-4)^{1/4} ¦ \sqrt{(1+i)^2} ¦ e^{i\pi/4}\sqrt2\cdot1^2
+1+i ¦ \frac{2i}{1+i}
+x^2+100 ¦ x^2+10^2 ¦ 10^2+x^2 ¦ x^2+10\cdot10 ¦ x^2+\sqrt{10^4}
+\{x\mid x>2\} ¦ {x|x>3} ¦ {x|x\ge2} ¦ {x|x<2} ¦ {2}
 """
 
 # A question, its gold, then answers that are the question's own, or leave it as it is.
@@ -350,6 +380,22 @@ Rationalize the denominator of $\frac{6}{\sqrt{3}}$. ¦ 2\sqrt{3} ¦ \frac{6}{\s
 Rationalize the denominator of $\frac{6}{\sqrt{3}}$. ¦ 2\sqrt{3} ¦ \frac{2\cdot3}{\sqrt3}
 Find $\gcd(84,36)$. ¦ 12 ¦ \gcd(84,36) ¦ \gcd(36,84) ¦ \gcd(12,24)
 Solve $x^2-9=0$. ¦ \pm3 ¦ x^2=9 ¦ x=\pm\sqrt9 ¦ (x-3)(x+3)=0 ¦ |x|=3
+If $x+y=12$ and $xy=35$, what is the larger of them? ¦ 7 ¦ x+y=12 ¦ xy=35 ¦ 12-5
+Simplify $\frac{24}{36}$. ¦ \frac23 ¦ \frac{24}{36} ¦ \frac{12}{18} ¦ \frac{4}{6} ¦ \frac{24}{36}=\frac{12}{18}
+Simplify $\sqrt{48}+\sqrt{27}$. ¦ 7\sqrt3 ¦ \sqrt{48}+\sqrt{27} ¦ 4\sqrt3+3\sqrt3 ¦ \sqrt{147}
+Simplify $\sqrt{48}+\sqrt{27}$. ¦ 7\sqrt3 ¦ \sqrt{3}\cdot\sqrt{49}
+Factor $4x^2-16$. ¦ 4(x-2)(x+2) ¦ 4x^2-16 ¦ 4(x^2-4) ¦ (2x-4)(2x+4)\cdot 2 ¦ (4x-8)(x+3)
+"""
+
+# A question, its gold, then right answers.
+NO_ECHOES = r"""
+Simplify $\frac{24}{36}$. ¦ \frac23 ¦ \frac{2}{3} ¦ 2/3 ¦ \frac{-2}{-3}
+Simplify $\sqrt{72}$. ¦ 6\sqrt2 ¦ 6\sqrt{2} ¦ \sqrt2\cdot6
+Simplify $\frac{x^2-1}{2x-2}$. ¦ \frac{x+1}{2} ¦ \frac12(x+1) ¦ \frac{x}{2}+\frac12 ¦ 0.5(x+1)
+Factor $4x^2-16$. ¦ 4(x-2)(x+2) ¦ 4(x+2)(x-2) ¦ 4(2+x)(x-2)
+Factor $x^2-\frac14$. ¦ (x-\frac12)(x+\frac12) ¦ (x+\frac12)(x-\frac12) ¦ (x-0.5)(x+0.5)
+Factor $6x^2+9x$. ¦ 3x(2x+3) ¦ 3x(3+2x) ¦ x\cdot3(2x+3)
+Express in simplest form: $\frac{10\pi}{4}$. ¦ \frac{5\pi}{2} ¦ 2.5\pi ¦ \frac52\pi
 """
 
 # A gold, a completion, its score
@@ -463,6 +509,11 @@ def test_does_not_pay_attack(gold, answer):
 def test_question_in_another_form_is_no_answer(question, gold, answer):
     assert score(box(answer), solution=gold, prompt=question).value == 0.0
     assert score(box(gold), solution=gold, prompt=question).value == 1.0
+
+
+@pytest.mark.parametrize(("question", "gold", "answer"), lines(NO_ECHOES, 2))
+def test_answer_in_the_form_that_is_asked_for_is_paid(question, gold, answer):
+    assert score(box(answer), solution=gold, prompt=question).value == 1.0
 
 
 @pytest.mark.parametrize(("gold", "completion", "value"), COMPLETIONS)

@@ -67,10 +67,10 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
         listed = read(text, True)
         answer = listed if len(listed.items) == len(gold.items) else answer
 
+    answer, gold = _settled(answer), _settled(gold)
     ours, golds = aligned(answer, gold)
     if any(item.unit and unit_of(item.unit) for item in golds):
         ours = [*map(_with_unit, ours)]
-    ours, golds = ([*map(_without_equation, items)] for items in (ours, golds))
     if not any(item.tree.kind == "=" for item in golds):
         ours = [*map(_without_letters, ours)]
     if refusal := _refusal(answer, gold, ours, golds):
@@ -204,9 +204,12 @@ def _unnamed(item: Item, labels: list[str]) -> list[Item]:
     return items
 
 
+_POLAR = ["r", r"\rho", r"\theta", r"\phi", "z"]
+
+
 def _in_order(labels: Sequence[str]) -> list[str]:
-    r"""Return Latin names in alphabetic order. Others keep theirs, as in "(r,\theta,z)"."""
-    return sorted(labels) if all(map(str.isalpha, labels)) else list(labels)
+    """Return names in the order of their tuple: alphabetic, or that of polar coordinates."""
+    return sorted(labels, key=_POLAR.index if set(labels) <= set(_POLAR) else None)
 
 
 def _different(items: list[Item]) -> list[Item]:
@@ -309,14 +312,23 @@ def _is_match(
     return False
 
 
+def _settled(reading: Reading) -> Reading:
+    """Return a reading with one value for each equation of numbers."""
+    if not reading.equations:
+        return reading
+    return reading._replace(items=tuple(map(_without_equation, reading.items)))
+
+
 def _without_equation(item: Item) -> Item:
-    """Return an equation of numbers that states one value as this value: "1/2=0.5", but not "9*2=18"."""
+    """Return the value of an equation of numbers that states one: "1/2=0.5", but not "9*2=18"."""
     tree = item.tree
-    if tree.kind != "=" or not tree.is_constant or any(map(_is_unstated, tree.parts)):
+    if tree.kind != "=" or not tree.is_constant:
         return item
     *others, last = map(canonical, tree.parts)
-    is_same = all(equal(side, last) for side in others)
-    return item._replace(tree=tree.parts[-1]) if is_same else item
+    if any(map(_is_unstated, tree.parts)) or not all(equal(side, last) for side in others):
+        # The last side of several equations is still the value of a gold answer.
+        return item._replace(tree=tree.parts[-1]) if item.is_chain else item
+    return item._replace(tree=tree.parts[-1], is_chain=False)
 
 
 def _without_letters(item: Item) -> Item:
@@ -829,7 +841,7 @@ def _leaves_work(ours: Sequence[Item], golds: Sequence[Item]) -> bool:
 @lru_cache(maxsize=65536)
 def stated(text: str) -> Hashable:
     """Return a value that is equal for texts that state the same answer."""
-    reading = read(text)
+    reading = _settled(read(text))
     if len(reading.items) == 1:
         item = reading.items[0]
         return rounded(values(canonical(item.tree))) or item.tree

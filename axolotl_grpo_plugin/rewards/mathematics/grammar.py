@@ -69,7 +69,7 @@ class Item(NamedTuple):
         letter: The letter of a choice before it, as in "(C) 18".
         is_range: It was written as an inequality, or as a set without some members.
         work: The operations in it that leave work to the reader: "\\int", "gcd".
-        is_chain: It is the last side of several equations: "z = 1+1 = 2".
+        is_chain: It has several equals signs: "z = 1+1 = 2". The tree is an equation of the numbers, or the last side.
     """
 
     tree: Tree
@@ -531,7 +531,8 @@ def _after_is(part: Tokens) -> Tokens:
     """Return a value without words before it: "the answer is"."""
     words = [token.text.lower() for token in takewhile(lambda token: token.kind == "word", part)]
     if "is" in words and set(words[: words.index("is")]) <= _ENGLISH_IS:
-        return part[words.index("is") + 1 :] or part
+        rest = part[words.index("is") + 1 :]
+        return (rest[1:] if rest and rest[0].text == ":" else rest) or part
     if words and len(part) > 1 and _CHINESE_IS.fullmatch(words[0]):
         return part[1:]
     return part
@@ -845,7 +846,7 @@ def _relation(part: Tokens) -> Item:
         label, last = _name(written[0]), _side(written[-1])
         if last.is_constant and (label or _side(written[0]).is_constant):
             # "z = 1+1 = 2"
-            return Item(last, label, is_chain=True)
+            return Item(_chain(written[1:] if label else written) or last, label, is_chain=True)
     sides = [_side(side) for side in written]
     if {*operators} <= {*_FLIPPED}:
         # "3 > x \ge 1" is "1 \le x < 3".
@@ -856,6 +857,15 @@ def _relation(part: Tokens) -> Item:
     if len(operators) == 1 or {*operators} == {"="}:
         return Item(Tree(operators[0], tuple(sides)))
     return Item(Tree("chain", tuple(sides), " ".join(operators)))
+
+
+def _chain(written: list[Tokens]) -> Tree | None:
+    """Return an equation of numbers, or None if a side is no number."""
+    try:
+        tree = Tree("=", tuple(map(_side, written)))
+    except UnreadableExpression:
+        return None
+    return tree if tree.is_constant else None
 
 
 def _side(part: Tokens) -> Tree:
